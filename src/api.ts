@@ -1,0 +1,160 @@
+/**
+ * The shapes that users hold: what a node and a client have in common, and what only
+ * a node can do.
+ */
+import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
+import type { AtlasError } from "./errors.ts";
+import type { Member } from "./model/member.ts";
+import type { Lookup, Ownership } from "./model/ownership.ts";
+import type { Resource } from "./resource/resource.ts";
+
+/** How one call is made. */
+export interface CallOptions {
+  /** Deadline, in ms from now; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+  /**
+   * Makes repeats of this call answer what the first one did, for at least 10
+   * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
+   * attempt is unknown.
+   */
+  idempotencyKey?: string;
+  /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
+  signal?: AbortSignal;
+}
+
+/** A call's answer and who gave it. */
+export interface CallResult {
+  readonly result: unknown;
+  /** Where the resource lived when it answered. */
+  readonly rrp: string;
+  /** The fencing token of the ownership that answered. */
+  readonly epoch: number;
+}
+
+export interface LookupOptions {
+  /** Reads through the store, and rejects with `unavailable` where that can't be done. */
+  require?: "confirmed";
+  /** Deadline, in ms. Default 10,000. */
+  timeoutMs?: number;
+}
+
+type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constructor" | "then";
+
+/** The callable methods of a resource class, as promises. */
+export type Stub<R> = {
+  readonly [K in Exclude<keyof R & string, Kept> as R[K] extends (...args: never) => unknown ? K
+    : never]: R[K] extends (...args: infer A) => infer T ? (...args: A) => Promise<Awaited<T>>
+      : never;
+};
+
+type ResourceOf<T> = T extends ResourceType<infer R> ? R
+  : T extends ResourceClass<infer R> ? R
+  : never;
+
+/** The stub type of one of an app's resource types. */
+export type StubOf<A extends App, T extends keyof A["resources"]> = Stub<
+  ResourceOf<A["resources"][T]>
+>;
+
+/** What a node and a client share. */
+export interface Atlas<A extends App = App<ResourceMap>> {
+  /**
+   * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
+   *
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed.
+   */
+  resource<T extends keyof A["resources"] & string>(
+    type: T,
+    id: string,
+    options?: CallOptions,
+  ): StubOf<A, T>;
+
+  /** Calls a method by name, untyped: what stubs do, with the answer's origin. */
+  call(
+    type: string,
+    id: string,
+    method: string,
+    args: readonly unknown[],
+    options?: CallOptions,
+  ): Promise<CallResult>;
+
+  /** Where a resource lives, and how sure that is. Never activates it. */
+  lookup(type: string, id: string, options?: LookupOptions): Promise<Lookup>;
+
+  /** All members that the registry knows, live or not. */
+  members(): Promise<readonly Member[]>;
+
+  /** Resources whose RRP starts with `prefix`, a page at a time, in no order. */
+  resources(prefix: string, page?: PageOptions): Promise<ResourcePage>;
+}
+
+export interface PageOptions {
+  /** The `next` of the page before. */
+  cursor?: string;
+  /** 1 to 1,000; a page may hold fewer. Default 100. */
+  limit?: number;
+}
+
+export interface ResourcePage {
+  readonly resources: readonly Pick<Ownership, "rrp" | "epoch">[];
+  readonly next: string | null;
+}
+
+/**
+ * What a node is doing.
+ *
+ * `fenced`: its lease lapsed; it serves nothing of its own until it is back under a
+ * new incarnation. `draining`: it claims nothing and hands over what it holds.
+ */
+export type NodeState = "serving" | "fenced" | "draining" | "closed";
+
+/** A running node. */
+export interface AtlasNode<A extends App = App<ResourceMap>> extends Atlas<A> {
+  readonly region: string;
+  readonly node: string;
+  /** This node's present life; another after each lapse of its lease. */
+  readonly incarnation: string;
+  readonly state: NodeState;
+  /** Figures of this node now. */
+  stats(): NodeStats;
+  /** Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards. */
+  drain(): Promise<void>;
+  /** Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. */
+  close(options?: { drainMs?: number }): Promise<void>;
+  /** Resolves when the node has stopped: with the error that stopped it, or null. */
+  readonly closed: Promise<AtlasError | null>;
+}
+
+export interface NodeStats {
+  /** Resources in memory. */
+  resources: number;
+  /** Calls waiting in mailboxes. */
+  queued: number;
+  /** Calls this node made or passed on whose answer is outstanding. */
+  inFlight: number;
+  /** Open links to other nodes. */
+  links: number;
+  /** Locations of resources elsewhere that are remembered. */
+  cachedLocations: number;
+  /** Milliseconds of lease left; 0 when fenced. */
+  leaseLeftMs: number;
+  /** Since the node was made: */
+  calls: number;
+  turns: number;
+  claims: number;
+  claimsLost: number;
+  commits: number;
+  forwards: number;
+  notOwner: number;
+  lapses: number;
+  kills: number;
+}
+
+/** Something worth a line in a log. `level` as in syslog's names. */
+export interface NodeEvent {
+  readonly level: "debug" | "info" | "warning" | "error";
+  /** What happened, in a few words that stay the same. */
+  readonly event: string;
+  /** Its particulars. */
+  readonly fields: Readonly<Record<string, string | number | boolean | null>>;
+}

@@ -1,0 +1,114 @@
+/**
+ * The one error that leaves Atlas, its codes, and its form on the wire.
+ *
+ * Across processes errors are known by `code`, never by `instanceof`: two copies
+ * of the package may meet in one program.
+ *
+ * Source: design §4.
+ */
+
+/** What each code means to a caller who considers a retry. */
+export const ERROR_CODES: {
+  readonly [code: string]: { readonly retryable: boolean; readonly meaning: string };
+} = {
+  bad_request: { retryable: false, meaning: "an argument, option or message is not allowed" },
+  invalid_rrp: { retryable: false, meaning: "a region, node, type or id is not allowed" },
+  unauthorized: { retryable: false, meaning: "no token or secret, or a wrong one" },
+  not_found: { retryable: false, meaning: "no such type, method or module" },
+  reentrant_call: { retryable: false, meaning: "a call chain came back to a busy resource" },
+  contested: { retryable: true, meaning: "more than one unsuperseded claim" },
+  payload_too_large: { retryable: false, meaning: "a body, frame or value is over its limit" },
+  overloaded: { retryable: true, meaning: "a bounded queue is full" },
+  not_owner: { retryable: true, meaning: "the node asked does not own the resource" },
+  app: { retryable: false, meaning: "the user's code threw" },
+  unavailable: { retryable: true, meaning: "the store, the owner or its node can't be reached" },
+  timeout: { retryable: true, meaning: "the deadline passed" },
+  node_name_taken: { retryable: false, meaning: "another live process took this node's name" },
+};
+
+/** The codes that {@link AtlasError} carries; `API.md` §2 maps them to HTTP statuses. */
+export type ErrorCode =
+  | "bad_request"
+  | "invalid_rrp"
+  | "unauthorized"
+  | "not_found"
+  | "reentrant_call"
+  | "contested"
+  | "payload_too_large"
+  | "overloaded"
+  | "not_owner"
+  | "app"
+  | "unavailable"
+  | "timeout"
+  | "node_name_taken";
+
+export interface AtlasErrorOptions {
+  /** Overrides the code's own answer to "is a retry of use?". */
+  retryable?: boolean;
+  /** Whether the called code may have run. Default false. */
+  maybeExecuted?: boolean;
+  cause?: unknown;
+}
+
+/**
+ * An error of Atlas.
+ *
+ * `retryable`: the same call may succeed later. `maybeExecuted`: the called code
+ * may have run (wholly or in part); only where it is false, or the call carries an
+ * idempotency key, is a blind retry safe.
+ */
+export class AtlasError extends Error {
+  override readonly name = "AtlasError";
+  readonly code: ErrorCode;
+  readonly retryable: boolean;
+  readonly maybeExecuted: boolean;
+
+  constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? ERROR_CODES[code]?.retryable ?? false;
+    this.maybeExecuted = options.maybeExecuted ?? false;
+  }
+}
+
+/** Whether `value` is an AtlasError of any copy of this package. */
+export function isAtlasError(value: unknown): value is AtlasError {
+  return value instanceof Error && value.name === "AtlasError" &&
+    typeof (value as AtlasError).code === "string";
+}
+
+/** An error on the wire: `[code, message, retryable, maybeExecuted]`. */
+export type WireError = readonly [string, string, boolean, boolean];
+
+/** The longest message that travels, in UTF-16 code units. */
+const MAX_MESSAGE = 2_000;
+
+/** `error` as it goes on the wire: by code, without stack or cause. */
+export function toWireError(error: AtlasError): WireError {
+  return [error.code, error.message.slice(0, MAX_MESSAGE), error.retryable, error.maybeExecuted];
+}
+
+/** The error a peer sent. A code this version doesn't know reads as `unavailable`. */
+export function fromWireError(wire: WireError): AtlasError {
+  const [code, message, retryable, maybeExecuted] = wire;
+  return new AtlasError(
+    Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : "unavailable",
+    String(message),
+    { retryable: retryable === true, maybeExecuted: maybeExecuted === true },
+  );
+}
+
+/** Any thrown value as an AtlasError: what user code threw becomes `app`. */
+export function toAtlasError(thrown: unknown, options: AtlasErrorOptions = {}): AtlasError {
+  if (isAtlasError(thrown)) return thrown;
+  return new AtlasError("app", messageOf(thrown), { ...options, cause: thrown });
+}
+
+/** The message of anything thrown, never throwing itself. */
+export function messageOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  } catch {
+    return "a value that can't be printed was thrown";
+  }
+}

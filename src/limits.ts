@@ -1,0 +1,61 @@
+/** Every bound and default of the core, named with its unit. */
+
+/** Longest resource id, in bytes after percent-encoding. */
+export const MAX_ID_BYTES = 256;
+/** Longest region, node or type name, in bytes. */
+export const MAX_TOKEN_BYTES = 64;
+/** Hash slots that keys are spread over, each with an epoch counter of its own. */
+export const SLOTS = 1_024;
+
+/** Largest encoded arguments or result of one call, in bytes. */
+export const MAX_BODY_BYTES = 1_048_576;
+/** Deepest nesting of arrays, maps and sets in a value that travels or is stored. */
+export const MAX_VALUE_DEPTH = 64;
+/** Largest frame on a node link, in bytes. */
+export const MAX_FRAME_BYTES = 4_194_304;
+/** Bytes that may wait to be sent on one link before calls over it are refused. */
+export const MAX_LINK_BUFFER_BYTES = 16_777_216;
+/** Calls in flight on one link before further ones are refused. */
+export const MAX_LINK_CALLS = 65_536;
+
+/** Messages that may wait at one resource. */
+export const MAX_MAILBOX = 1_024;
+/** Resources that one node may hold at once. */
+export const MAX_RESOURCES = 4_000_000;
+/** Locations of resources owned elsewhere that one node remembers. */
+export const MAX_CACHED_LOCATIONS = 100_000;
+
+/** A call's deadline where the caller names none, in ms. */
+export const DEFAULT_TIMEOUT_MS = 10_000;
+/** The longest deadline a caller may ask for, in ms. */
+export const MAX_TIMEOUT_MS = 300_000;
+/** How long one turn may run before its instance is given up, in ms. */
+export const MAX_TURN_MS = 60_000;
+/** Nodes that one call may be passed through. */
+export const MAX_HOPS = 3;
+/** Resources that one chain of calls may be inside of at once. */
+export const MAX_CHAIN = 32;
+
+/** How long an unused resource stays in memory, in ms. */
+export const DEFAULT_IDLE_MS = 60_000;
+
+/** Longest storage key, in UTF-8 bytes. */
+export const MAX_STORAGE_KEY_BYTES = 512;
+/** Largest stored value, in UTF-16 code units of its text. */
+export const MAX_STORAGE_VALUE = 1_048_576;
+/** Writes that one turn may make. */
+export const MAX_TURN_WRITES = 4_096;
+/** Entries that one `storage.list` answers where the caller names no limit, and at most. */
+export const MAX_LIST = 10_000;
+
+/** Longest idempotency key, in UTF-8 bytes. */
+export const MAX_IDEMPOTENCY_KEY_BYTES = 256;
+/** How long an idempotency key's answer is kept at least, in ms of the owner's wall clock. */
+export const IDEMPOTENCY_MS = 600_000;
+/** Answers kept for one resource's idempotency keys; a further one is refused as `overloaded`. */
+export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
+
+/** Dead members kept in the store's membership, so that late messages of theirs are recognised. */
+export const MAX_DEAD_MEMBERS = 64;
+/** Members that one node watches for a stalled heartbeat. */
+export const WATCHED_MEMBERS = 10;

@@ -1,0 +1,35 @@
+/**
+ * A member: one incarnation of a node, as the registry's membership records it.
+ *
+ * `live` renews its lease; `superseded` can't any more, because a newer incarnation
+ * took its name, but may still serve on what is left of its lease; `dead` and `left`
+ * never own anything again. An incarnation that membership doesn't know is dead.
+ *
+ * Source: design §3, Membership.
+ */
+
+export type MemberState = "live" | "superseded" | "dead" | "left";
+
+/** What a node says of itself when it registers. */
+export interface MemberInfo {
+  /** The node's one life: a random UUID made at start. */
+  readonly incarnation: string;
+  readonly region: string;
+  /** The node's name, unique among live members of its region. */
+  readonly node: string;
+  /** Where other nodes dial it. */
+  readonly address: string;
+  /** The resource types that it can run. */
+  readonly hosts: readonly string[];
+}
+
+export interface Member extends MemberInfo {
+  /** Rises with each renewal. */
+  readonly seq: number;
+  readonly state: MemberState;
+}
+
+/** Whether names owned by a member of this state may be taken over. Dead is permanent. */
+export function isDead(state: MemberState | undefined): boolean {
+  return state === undefined || state === "dead" || state === "left";
+}

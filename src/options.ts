@@ -1,0 +1,33 @@
+/**
+ * What a node is made of: its place, its ports, its lease.
+ */
+import type { NodeEvent } from "./api.ts";
+import type { Clock } from "./ports/clock.ts";
+import type { Random } from "./ports/random.ts";
+import type { Store } from "./ports/store.ts";
+import type { Transport } from "./ports/transport.ts";
+
+/** A lease's two times, in ms: how often it is renewed, how long a renewal lasts. */
+export interface LeaseTimes {
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+}
+
+/** `fast` 1 s / 3 s, `standard` 2 s / 6 s, `frugal` 10 s / 30 s. */
+export type LeaseProfile = "fast" | "standard" | "frugal";
+
+/** Options of `createNode`, all ports given. */
+export interface NodeOptions {
+  /** Where the node stands, such as `us-east-1`. */
+  region: string;
+  /** Its name, unique among the live nodes of its region. */
+  node: string;
+  store: Store;
+  transport: Transport;
+  clock: Clock;
+  random: Random;
+  /** Default `standard`. */
+  lease?: LeaseProfile | LeaseTimes;
+  /** Hears what is worth logging. MUST NOT throw. */
+  onEvent?: (event: NodeEvent) => void;
+}

@@ -1,0 +1,24 @@
+/**
+ * Time, as the core sees it: a wristwatch that someone else winds.
+ *
+ * Two clocks, kept apart: leases and deadlines run on the monotonic one, which
+ * never jumps; the wall clock only dates records, and betrays a suspended machine
+ * by jumping ahead of the monotonic one.
+ */
+export interface Clock {
+  /** Monotonic milliseconds, with fractions. MUST never go back; its zero means nothing. */
+  now(): number;
+  /** Milliseconds since the Unix epoch. MAY jump either way. */
+  wall(): number;
+  /**
+   * Runs `run` once, no sooner than `ms` milliseconds from now.
+   * MUST NOT run it before this call returns, whatever `ms` is.
+   */
+  after(ms: number, run: () => void): Timer;
+}
+
+/** A pending {@link Clock.after}. */
+export interface Timer {
+  /** Takes it back; after it ran, or a second time, does nothing. */
+  cancel(): void;
+}

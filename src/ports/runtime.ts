@@ -1,0 +1,62 @@
+/**
+ * The runtime under a node: a doorman who lets requests and sockets in, and dials out.
+ *
+ * Each adapter does only what the three runtimes do differently: serving HTTP,
+ * upgrading to WebSockets, dialling them. The core itself never asks for it.
+ */
+
+/** A WebSocket of any runtime, either end of it. */
+export interface Socket {
+  /** Sends one frame: text as text, bytes as binary. Does nothing on a closed socket. */
+  send(data: string | Uint8Array): void;
+  /** Bytes taken by {@link send} that have not left yet. */
+  buffered(): number;
+  /** Ends it with a WebSocket close code (RFC 6455 §7.4). */
+  close(code: number, reason: string): void;
+}
+
+/** What a socket's owner listens to. `message` bytes are only valid during the call. */
+export interface SocketHandlers {
+  open(socket: Socket): void;
+  message(socket: Socket, data: string | Uint8Array): void;
+  /** MUST run exactly once per opened socket, also where this end closed it. */
+  close(socket: Socket, code: number, reason: string): void;
+}
+
+/** Turns the request being served into a socket; the answer MUST be returned from `fetch`. */
+export type Upgrade = (
+  handlers: SocketHandlers,
+  options?: { protocol?: string },
+) => Response;
+
+export interface ServeOptions {
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** Largest WebSocket frame taken, in bytes; a larger one closes its socket with 1009. */
+  maxFrameBytes: number;
+  fetch(request: Request, upgrade: Upgrade): Response | Promise<Response>;
+}
+
+export interface Server {
+  /** The port bound. */
+  readonly port: number;
+  /** Stops listening, ends what is open, and resolves when the port is free. */
+  close(): Promise<void>;
+}
+
+export interface DialOptions {
+  /** Largest frame taken, in bytes. */
+  maxFrameBytes: number;
+  /** Gives up on connecting after this long. */
+  timeoutMs: number;
+}
+
+export interface Runtime {
+  readonly name: "bun" | "deno" | "node";
+  readonly version: string;
+  /** Rejects with an Error whose message says which host and port can't be bound, and why. */
+  serve(options: ServeOptions): Promise<Server>;
+  /** Opens a WebSocket client, following no redirect; rejects where none answers in time. */
+  dial(url: string, handlers: SocketHandlers, options: DialOptions): Promise<Socket>;
+}

@@ -1,0 +1,70 @@
+/**
+ * Links between nodes: private telephone lines, each end knowing who speaks.
+ *
+ * The core hands over encoded messages and gets them at the other end whole, in
+ * order and at most once per link. It never sees frames, sockets or secrets.
+ *
+ * Source: design §6.
+ */
+
+/** Who is at an end of a link. */
+export interface LinkIdentity {
+  readonly region: string;
+  readonly node: string;
+  /** The node's one life; a restarted node is another peer. */
+  readonly incarnation: string;
+}
+
+/** A peer to dial: who should answer, and where. */
+export interface Peer extends LinkIdentity {
+  readonly address: string;
+}
+
+export interface Transport {
+  /** Where peers dial this end, as published in membership. Valid once it is open. */
+  readonly address: string;
+
+  /**
+   * Speaks as `self` from now on and hands each link that a peer opened to `accept`.
+   * A second call is a new life: it MUST close all links of the former one first.
+   */
+  open(self: LinkIdentity, accept: (link: Link) => void): Promise<void>;
+
+  /**
+   * Opens a link to `peer`. MUST NOT resolve before both ends have proven who they
+   * are; rejects with `unavailable` where nobody answers in time, somebody else
+   * does, or the address may not be dialled, and with `unauthorized` where the
+   * secrets differ.
+   */
+  dial(peer: Peer): Promise<Link>;
+
+  /** Closes all links and stops accepting. A closed transport stays closed. */
+  close(): Promise<void>;
+}
+
+export interface Link {
+  /** Who is at the other end, as proven. */
+  readonly peer: LinkIdentity;
+
+  /**
+   * Takes both handlers of this end; called exactly once, before anything is sent.
+   * Messages that came earlier MUST be kept until then. `message` bytes are only
+   * valid during the call. `close` runs exactly once, also where this end closed.
+   */
+  start(handlers: LinkHandlers): void;
+
+  /**
+   * Queues one message; all of a tick travel together. False, and nothing is sent,
+   * where the link is closed or more than `MAX_LINK_BUFFER_BYTES` wait already.
+   * Throws `payload_too_large` where the message can't fit a frame.
+   */
+  send(message: Uint8Array): boolean;
+
+  /** Ends the link; what was queued before MAY still arrive. */
+  close(reason: string): void;
+}
+
+export interface LinkHandlers {
+  message(bytes: Uint8Array): void;
+  close(reason: string): void;
+}

@@ -1,0 +1,120 @@
+/**
+ * The base class of what users write: a single-owner actor.
+ *
+ * It takes calls from its mailbox one at a time. A call, its writes and its answer
+ * are one turn: all of them happen, or none.
+ *
+ * Source: design §3 (State), §4.
+ */
+import type { Atlas } from "../api.ts";
+
+/** Why a resource stops. After `fenced` and `stuck` nothing can be written any more. */
+export type StopReason = "idle" | "drain" | "fenced" | "stuck";
+
+/** A resource's private, ordered map. Writes are kept when the turn ends well. */
+export interface Storage {
+  /** The value of a key, this turn's writes included; undefined where there is none. */
+  get<T = unknown>(key: string): Promise<T | undefined>;
+  /**
+   * Keeps a value. Resolves at once; it is durable before the turn's caller hears.
+   *
+   * @throws AtlasError `bad_request` where the key or value isn't allowed or no turn
+   * is running, `payload_too_large` where the value or the turn's writes are over
+   * their limit.
+   */
+  put(key: string, value: unknown): Promise<void>;
+  /** Forgets a key. */
+  delete(key: string): Promise<void>;
+  /** Keys and values in code unit order of the keys, this turn's writes included. */
+  list<T = unknown>(options?: ListOptions): Promise<Map<string, T>>;
+}
+
+export interface ListOptions {
+  /** Only keys that start with this. */
+  prefix?: string;
+  /** Only keys from this on. */
+  start?: string;
+  /** Only keys before this. */
+  end?: string;
+  /** 1 to 10,000. Default 10,000. */
+  limit?: number;
+  /** From the last backwards. */
+  reverse?: boolean;
+}
+
+/** What the host gives a resource; {@link Resource} hands it on under friendlier names. */
+export interface ResourceContext {
+  readonly key: string;
+  readonly id: string;
+  readonly rrp: string;
+  readonly epoch: number;
+  readonly signal: AbortSignal;
+  readonly storage: Storage;
+  readonly node: Atlas;
+}
+
+/**
+ * Extend it, and every public method can be called by name from any node.
+ *
+ * Methods named `constructor`, `on…`, `_…` and those of Object are never callable
+ * from outside.
+ *
+ * @example
+ * ```ts
+ * class Counter extends Resource {
+ *   async add(n: number) {
+ *     const total = ((await this.storage.get<number>("total")) ?? 0) + n;
+ *     await this.storage.put("total", total);
+ *     return total;
+ *   }
+ * }
+ * ```
+ */
+export class Resource {
+  readonly #context: ResourceContext;
+
+  constructor(context: ResourceContext) {
+    this.#context = context;
+  }
+
+  /** `<type>/<id>`, the id percent-encoded. */
+  get key(): string {
+    return this.#context.key;
+  }
+
+  /** The id as its callers spell it. */
+  get id(): string {
+    return this.#context.id;
+  }
+
+  /** Where this instance lives. */
+  get rrp(): string {
+    return this.#context.rrp;
+  }
+
+  /** The fencing token of this ownership: higher than that of any earlier instance. */
+  get epoch(): number {
+    return this.#context.epoch;
+  }
+
+  /** Aborted when the running call's caller has gone or timed out, or ownership is lost. */
+  get signal(): AbortSignal {
+    return this.#context.signal;
+  }
+
+  /** This resource's durable state. */
+  get storage(): Storage {
+    return this.#context.storage;
+  }
+
+  /** To call others. Such calls carry this turn's deadline and chain. */
+  get node(): Atlas {
+    return this.#context.node;
+  }
+
+  /** Runs once before the first call, as a turn of its own. */
+  onStart(): void | Promise<void> {}
+
+  /** Runs once before the instance is let go; as a turn, unless ownership is lost already. */
+  onStop(_reason: StopReason): void | Promise<void> {}
+}
