@@ -1,0 +1,20 @@
+/**
+ * How tests run: the same on Node, Bun and Deno, one forked process a test file.
+ *
+ * Takes the file names on the command line, or every `test/**\/*_test.ts`.
+ */
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    include: ["test/**/*_test.ts"],
+    pool: "forks",
+    // Two at a time: the tests start real processes, which want processors of their own.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    teardownTimeout: 10_000,
+  },
+});
+
+export default config;
