@@ -107,7 +107,7 @@ export function toAtlasError(thrown: unknown, options: AtlasErrorOptions = {}): 
 /** The message of anything thrown, never throwing itself. */
 export function messageOf(thrown: unknown): string {
   try {
-    return thrown instanceof Error ? thrown.message : String(thrown);
+    return String(thrown instanceof Error ? thrown.message : thrown);
   } catch {
     return "a value that can't be printed was thrown";
   }

@@ -5,14 +5,16 @@
  * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date,
  * Uint8Array, arrays, Map, Set and plain objects of these, at most
  * `MAX_VALUE_DEPTH` deep. Anything else is refused by name, never turned into
- * something else without a word.
+ * something else without a word; but a bigint within ±2^53 comes back as a number,
+ * and -0 as 0.
  *
  * On the wire a value is MessagePack; in the store it is text: JSON where JSON can
  * say it, else `~` and base64 of the MessagePack.
  */
-import { Packr } from "msgpackr";
+import { addExtension, Packr } from "msgpackr";
 import { AtlasError } from "../errors.ts";
 import { MAX_VALUE_DEPTH } from "../limits.ts";
+import { checkMessagePack, MAP } from "./message_pack.ts";
 
 /** The one configured MessagePack instance (design §6). */
 const packr: Packr = new Packr({
@@ -20,8 +22,30 @@ const packr: Packr = new Packr({
   variableMapSize: true,
   moreTypes: true,
   copyBuffers: true,
+  // A plain object may have a key named toJSON, which is no function.
+  useToJSON: false,
   // "auto": numbers where they are exact, else bigints. Missing in the type.
   int64AsType: "auto" as "number",
+});
+
+/** A Map on its way into bytes: its keys and values in turn. A bare one would come back as an object. */
+class MapItems {
+  readonly items: unknown[];
+
+  constructor(items: unknown[]) {
+    this.items = items;
+  }
+}
+
+addExtension({
+  Class: MapItems,
+  type: MAP,
+  write: (map: MapItems) => map.items,
+  read: (items: unknown[]) => {
+    const map = new Map<unknown, unknown>();
+    for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
+    return map;
+  },
 });
 
 /** Encodes a trusted value, such as an envelope, without looking through it. */
@@ -31,7 +55,7 @@ export function pack(value: unknown): Uint8Array {
 
 /** Decodes bytes; whatever is wrong with them is one `bad_request`. */
 export function unpack(bytes: Uint8Array): unknown {
-  checkNesting(bytes);
+  checkMessagePack(bytes);
   try {
     return packr.unpack(bytes);
   } catch (cause) {
@@ -46,8 +70,7 @@ export function unpack(bytes: Uint8Array): unknown {
  * @throws AtlasError `bad_request`, with the path of the part that can't be encoded.
  */
 export function encodeValue(value: unknown, what: string): Uint8Array {
-  checkValue(value, what);
-  return packr.pack(value);
+  return packChecked(value, look(value, what));
 }
 
 /** A copy that shares nothing with `value`: what the wire would have made of it. */
@@ -71,24 +94,59 @@ export function isPrimitive(value: unknown): boolean {
 
 /** A user's value as the store keeps it. */
 export function valueToText(value: unknown, what: string): string {
-  checkValue(value, what);
+  const seen = look(value, what);
   if (isJson(value)) return JSON.stringify(value);
-  return "~" + toBase64(packr.pack(value));
+  return "~" + toBase64(packChecked(value, seen));
 }
 
-/** The value of a text made by {@link valueToText}. */
+/**
+ * The value of a text made by {@link valueToText}.
+ *
+ * @throws AtlasError `unavailable`, not retryable: the store holds something else.
+ */
 export function textToValue(text: string): unknown {
-  if (!text.startsWith("~")) return JSON.parse(text);
-  return packr.unpack(fromBase64(text.slice(1)));
+  try {
+    return text.startsWith("~") ? packr.unpack(fromBase64(text.slice(1))) : JSON.parse(text);
+  } catch (cause) {
+    throw new AtlasError("unavailable", "a stored value can't be read: it is not one of Atlas", {
+      retryable: false,
+      cause,
+    });
+  }
 }
 
 /** Refuses what can't travel, naming where it is. */
 export function checkValue(value: unknown, what: string): void {
-  if (isPrimitive(value)) return;
-  const trouble = findTrouble(value, 0);
+  look(value, what);
+}
+
+/** What was met on the way through a value. */
+interface Seen {
+  map: boolean;
+}
+
+function look(value: unknown, what: string): Seen {
+  const seen = { map: false };
+  if (isPrimitive(value)) return seen;
+  const trouble = findTrouble(value, 0, seen);
   if (trouble) {
     throw new AtlasError("bad_request", `${what}${trouble.path} can't be encoded: ${trouble.why}`);
   }
+  return seen;
+}
+
+function packChecked(value: unknown, seen: Seen): Uint8Array {
+  return packr.pack(seen.map ? wrapMaps(value) : value);
+}
+
+/** A copy of a checked value, each Map as {@link MapItems}. */
+function wrapMaps(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (value instanceof Uint8Array || value instanceof Date) return value;
+  if (Array.isArray(value)) return Array.from(value, wrapMaps);
+  if (value instanceof Set) return new Set(Array.from(value, wrapMaps));
+  if (value instanceof Map) return new MapItems([...value].flat(1).map(wrapMaps));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, wrapMaps(item)]));
 }
 
 interface Trouble {
@@ -99,7 +157,7 @@ interface Trouble {
 const INT64_MAX = 2n ** 63n - 1n;
 const INT64_MIN = -(2n ** 63n);
 
-function findTrouble(value: unknown, depth: number): Trouble | null {
+function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null {
   switch (typeof value) {
     case "object":
       if (value === null) return null;
@@ -119,22 +177,25 @@ function findTrouble(value: unknown, depth: number): Trouble | null {
   }
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
-      const found = findTrouble(value[i], depth + 1);
+      const found = findTrouble(value[i], depth + 1, seen);
       if (found) return { path: `[${i}]${found.path}`, why: found.why };
     }
     return null;
   }
   if (value instanceof Uint8Array || value instanceof Date) return null;
   if (value instanceof Map) {
+    seen.map = true;
     for (const [key, item] of value) {
-      const found = findTrouble(key, depth + 1) ?? findTrouble(item, depth + 1);
-      if (found) return { path: `.get(${String(key)})${found.path}`, why: found.why };
+      const inKey = findTrouble(key, depth + 1, seen);
+      if (inKey) return { path: `.keys()${inKey.path}`, why: inKey.why };
+      const found = findTrouble(item, depth + 1, seen);
+      if (found) return { path: `.get(${show(key)})${found.path}`, why: found.why };
     }
     return null;
   }
   if (value instanceof Set) {
     for (const item of value) {
-      const found = findTrouble(item, depth + 1);
+      const found = findTrouble(item, depth + 1, seen);
       if (found) return { path: `.values()${found.path}`, why: found.why };
     }
     return null;
@@ -145,10 +206,16 @@ function findTrouble(value: unknown, depth: number): Trouble | null {
     return { path: "", why: `it is a ${name}, not a plain value` };
   }
   for (const key of Object.keys(value)) {
-    const found = findTrouble((value as Record<string, unknown>)[key], depth + 1);
+    if (key === "__proto__") return { path: "", why: "it has a key named __proto__" };
+    const found = findTrouble((value as Record<string, unknown>)[key], depth + 1, seen);
     if (found) return { path: `.${key}${found.path}`, why: found.why };
   }
   return null;
+}
+
+/** A key as it may stand in a path. */
+function show(key: unknown): string {
+  return typeof key === "object" && key !== null ? "…" : String(key);
 }
 
 /** Whether JSON brings exactly this value back. */
@@ -161,7 +228,8 @@ function isJson(value: unknown): boolean {
       return Number.isFinite(value) && !Object.is(value, -0);
     case "object":
       if (value === null) return true;
-      if (Array.isArray(value)) return value.every(isJson);
+      // Not `every`: it would pass over holes.
+      if (Array.isArray(value)) return value.findIndex((item) => !isJson(item)) < 0;
       if (
         value instanceof Uint8Array || value instanceof Date || value instanceof Map ||
         value instanceof Set
@@ -169,62 +237,6 @@ function isJson(value: unknown): boolean {
       return Object.entries(value).every(([key, item]) => key !== "toJSON" && isJson(item));
     default:
       return false;
-  }
-}
-
-/** msgpackr's extension types whose content is MessagePack again: errors, references, sets, patterns. */
-const NESTING_EXTENSIONS = new Set([0x65, 0x69, 0x70, 0x73, 0x78]);
-
-/**
- * Refuses MessagePack nested over `MAX_VALUE_DEPTH + 8` before it is decoded: one
- * runtime would decode what another overflows its stack on. Reads headers only.
- * Source: the MessagePack specification, "Formats".
- */
-function checkNesting(bytes: Uint8Array): void {
-  // A body of n bytes nests at most n deep: the common small one needs no look.
-  if (bytes.length <= MAX_VALUE_DEPTH) return;
-  const limit = MAX_VALUE_DEPTH + 8;
-  const left: number[] = [];
-  let at = 0;
-  const uint = (size: number): number => {
-    let n = 0;
-    for (let i = 0; i < size; i++) n = n * 256 + (bytes[at + 1 + i] ?? 0);
-    return n;
-  };
-  while (at < bytes.length) {
-    const tag = bytes[at] as number;
-    let items = 0;
-    if (tag <= 0x7f || tag >= 0xe0) at += 1;
-    else if (tag <= 0x8f) at += 1, items = (tag & 15) * 2;
-    else if (tag <= 0x9f) at += 1, items = tag & 15;
-    else if (tag <= 0xbf) at += 1 + (tag & 31);
-    else if (tag <= 0xc3) at += 1;
-    else if (tag <= 0xc6) at += 1 + (1 << (tag - 0xc4)) + uint(1 << (tag - 0xc4));
-    else if (tag <= 0xc9) {
-      const size = 1 << (tag - 0xc7);
-      const length = uint(size);
-      at += 2 + size;
-      if (NESTING_EXTENSIONS.has(bytes[at - 1] as number)) items = 1;
-      else at += length;
-    }
-    else if (tag <= 0xcb) at += tag === 0xca ? 5 : 9;
-    else if (tag <= 0xd3) at += 1 + (1 << ((tag - 0xcc) & 3));
-    else if (tag <= 0xd8) at += 2 + (1 << (tag - 0xd4));
-    else if (tag <= 0xdb) at += 1 + (1 << (tag - 0xd9)) + uint(1 << (tag - 0xd9));
-    else if (tag <= 0xdd) items = uint(tag === 0xdc ? 2 : 4), at += tag === 0xdc ? 3 : 5;
-    else items = 2 * uint(tag === 0xde ? 2 : 4), at += tag === 0xde ? 3 : 5;
-    if (items > 0) {
-      left.push(items);
-      if (left.length > limit) {
-        throw new AtlasError("bad_request", `the value is nested more than ${limit} deep`);
-      }
-      continue;
-    }
-    while (left.length > 0) {
-      const last = left.length - 1;
-      if (((left[last] as number) -= 1) > 0) break;
-      left.pop();
-    }
   }
 }
 

@@ -1,0 +1,109 @@
+/**
+ * A customs officer for MessagePack: looks at the labels of bytes from outside
+ * before anyone unpacks them.
+ *
+ * Takes bytes; says nothing, or refuses them as `bad_request`. The decoder behind it
+ * has no depth limit (one runtime decodes what another overflows its stack on), and
+ * knows extensions that Atlas never writes: records that compile code, references,
+ * regular expressions, errors.
+ *
+ * Source: the MessagePack specification, "Formats"; msgpackr's `unpack.js` for where
+ * the content of its extensions stands.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_VALUE_DEPTH } from "../limits.ts";
+
+/** Containers within containers, an envelope's own and the second one of each Set and Map included. */
+export const MAX_NESTING: number = 2 * MAX_VALUE_DEPTH + 8;
+
+const UNDEFINED = 0x00;
+const DATE = 0xff;
+/** Of Set and Map the payload is a filler; what they hold is the array that follows. */
+const SET = 0x73;
+/** The extension type of a Map: keys and values in turn. Atlas's own. */
+export const MAP = 0x4d;
+/** A typed array; only Uint8Array, whose payload starts with {@link UINT8}, is let through. */
+const TYPED_ARRAY = 0x74;
+const UINT8 = 1;
+
+/**
+ * Refuses bytes that are not exactly one MessagePack value, are nested over
+ * {@link MAX_NESTING}, or hold an extension other than undefined, Date, Set, Map and Uint8Array.
+ * Reads labels only: time is linear in their number.
+ *
+ * @throws AtlasError `bad_request`, saying which.
+ */
+export function checkMessagePack(bytes: Uint8Array): void {
+  const end = bytes.length;
+  /** Of each open container, how many items are still to come. */
+  const open: number[] = [];
+  let at = 0;
+  do {
+    if (at >= end) throw refused("they end too early");
+    const tag = bytes[at] as number;
+    let items = 0;
+    if (tag <= 0x7f || tag >= 0xe0) at += 1;
+    else if (tag <= 0x8f) at += 1, items = (tag & 15) * 2;
+    else if (tag <= 0x9f) at += 1, items = tag & 15;
+    else if (tag <= 0xbf) at += 1 + (tag & 31);
+    else if (tag >= 0xdc) {
+      const size = tag & 1 ? 4 : 2;
+      items = uint(bytes, at + 1, size) * (tag >= 0xde ? 2 : 1);
+      at += 1 + size;
+    } else {
+      items = contentOf(bytes, at, tag);
+      at += lengthOf(bytes, at, tag);
+    }
+    // Every item is a byte at least: a count beyond that is a lie, and would be allocated.
+    if (items > end - at) throw refused("they end too early");
+    if (items > 0) {
+      open.push(items);
+      if (open.length > MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);
+      continue;
+    }
+    while (open.length > 0) {
+      const last = open.length - 1;
+      if (((open[last] as number) -= 1) > 0) break;
+      open.pop();
+    }
+  } while (open.length > 0);
+  if (at !== end) throw refused(at > end ? "they end too early" : "there is more than one value");
+}
+
+/** How many items follow the scalar, string, binary or extension at `at` as its content. */
+function contentOf(bytes: Uint8Array, at: number, tag: number): number {
+  let label = at + 1;
+  if (tag >= 0xc7 && tag <= 0xc9) label += 1 << (tag - 0xc7);
+  else if (tag < 0xd4 || tag > 0xd8) return 0;
+  const type = bytes[label];
+  if (type === SET || type === MAP) return 1;
+  if (type === undefined || type === UNDEFINED || type === DATE) return 0;
+  if (type === TYPED_ARRAY && bytes[label + 1] === UINT8) return 0;
+  throw refused(`extension type ${type} is not in use`);
+}
+
+/** Bytes of the scalar, string, binary or extension at `at`, its label included. */
+function lengthOf(bytes: Uint8Array, at: number, tag: number): number {
+  if (tag === 0xc1) throw refused("0xc1 is not a format");
+  if (tag <= 0xc3) return 1;
+  if (tag <= 0xc6) return counted(bytes, at, 1 << (tag - 0xc4));
+  if (tag <= 0xc9) return 1 + counted(bytes, at, 1 << (tag - 0xc7));
+  if (tag <= 0xcb) return tag === 0xca ? 5 : 9;
+  if (tag <= 0xd3) return 1 + (1 << ((tag - 0xcc) & 3));
+  if (tag <= 0xd8) return 2 + (1 << (tag - 0xd4));
+  return counted(bytes, at, 1 << (tag - 0xd9));
+}
+
+function counted(bytes: Uint8Array, at: number, size: number): number {
+  return 1 + size + uint(bytes, at + 1, size);
+}
+
+function uint(bytes: Uint8Array, at: number, size: number): number {
+  let n = 0;
+  for (let i = at; i < at + size; i++) n = n * 256 + (bytes[i] ?? 0);
+  return n;
+}
+
+function refused(why: string): AtlasError {
+  return new AtlasError("bad_request", `the bytes are not a valid MessagePack value: ${why}`);
+}

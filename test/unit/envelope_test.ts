@@ -1,0 +1,155 @@
+/**
+ * Messages on a link: what was sealed at one end is read the same at the other, and
+ * a letter bomb is refused at the door.
+ */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { AtlasError } from "../../src/errors.ts";
+import { decodeMessage, encodeMessage, type Message } from "../../src/model/envelope.ts";
+import { pack } from "../../src/model/value.ts";
+
+const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
+const text = fc.string();
+const body = fc.uint8Array({ maxLength: 300 });
+const message: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({
+    kind: fc.constant("request" as const),
+    id: count,
+    key: text,
+    method: text,
+    body,
+    timeoutMs: count,
+    incarnation: text,
+    epoch: count,
+    hops: count,
+    idempotencyKey: fc.option(text),
+    chain: fc.array(text),
+  }),
+  fc.record({ kind: fc.constant("reply" as const), id: count, epoch: count, rrp: text, body }),
+  fc.record({
+    kind: fc.constant("failure" as const),
+    id: count,
+    error: fc.tuple(text, text, fc.boolean(), fc.boolean()),
+    owner: fc.option(fc.tuple(text, text, count)),
+  }),
+  fc.record({ kind: fc.constant("cancel" as const), id: count }),
+);
+
+test("decode undoes encode", () => {
+  fc.assert(fc.property(message, (it) => {
+    expect(decodeMessage(encodeMessage(it))).toEqual(it);
+  }));
+});
+
+test("a fraction of a millisecond left is a whole one on the wire", () => {
+  const sent = decodeMessage(encodeMessage({
+    kind: "request",
+    id: 1,
+    key: "t/x",
+    method: "m",
+    body: new Uint8Array([0x90]),
+    timeoutMs: 0.2,
+    incarnation: "",
+    epoch: 0,
+    hops: 0,
+    idempotencyKey: null,
+    chain: [],
+  }));
+  expect(sent).toMatchObject({ timeoutMs: 1 });
+});
+
+const BODY = new Uint8Array([0x90]);
+const REQUEST = [0, 1, "t/x", "m", BODY, 100, "inc", 0, 0, null, []];
+const REPLY = [1, 1, 5, "rrp:a/b/c/d", BODY];
+const FAILURE = [2, 1, ["app", "m", false, true], null];
+
+function withField(tuple: unknown[], at: number, value: unknown): unknown[] {
+  return tuple.map((item, i) => i === at ? value : item);
+}
+
+const MALFORMED: Record<string, unknown> = {
+  "no tuple": { kind: "cancel", id: 1 },
+  nil: null,
+  "an empty tuple": [],
+  "an unknown kind": [9, 1],
+  "a kind as text": ["0", 1],
+  "an id that is missing": [3],
+  "a negative id": [3, -1],
+  "a fraction as id": [3, 1.5],
+  "an id over 2^53": [3, 2 ** 60],
+  "a bigint as id": [3, 2n ** 60n],
+  "a reply without a body": [1, 1, 5, "rrp"],
+  "a reply whose epoch is text": withField(REPLY, 2, "5"),
+  "a reply whose RRP is a number": withField(REPLY, 3, 5),
+  "a reply whose body is an array": withField(REPLY, 4, [1]),
+  "a failure without an error": [2, 1, null, null],
+  "a failure whose error is short": withField(FAILURE, 2, ["app", "m", false]),
+  "a failure whose error's flags are numbers": withField(FAILURE, 2, ["app", "m", 0, 1]),
+  "a failure without an owner": [2, 1, ["app", "m", false, false]],
+  "a failure whose owner is short": withField(FAILURE, 3, ["rrp", "inc"]),
+  "a failure whose owner's epoch is negative": withField(FAILURE, 3, ["rrp", "inc", -1]),
+  "a request's key as a number": withField(REQUEST, 2, 1),
+  "a request's method as nil": withField(REQUEST, 3, null),
+  "a request's body as text": withField(REQUEST, 4, "[]"),
+  "a request's deadline as NaN": withField(REQUEST, 5, NaN),
+  "a request's incarnation as nil": withField(REQUEST, 6, null),
+  "a request's epoch as Infinity": withField(REQUEST, 7, Infinity),
+  "a request's hops as negative": withField(REQUEST, 8, -1),
+  "a request's idempotency key as a number": withField(REQUEST, 9, 7),
+  "a request's chain as text": withField(REQUEST, 10, "t/x"),
+  "a request's chain of numbers": withField(REQUEST, 10, [1]),
+  "a request cut short": REQUEST.slice(0, 9),
+};
+
+describe("a malformed message is bad_request", () => {
+  for (const [name, tuple] of Object.entries(MALFORMED)) {
+    test(name, () => {
+      expect(codeOf(pack(tuple))).toBe("bad_request");
+    });
+  }
+
+  test("while the well-formed ones beside them pass", () => {
+    for (const tuple of [REQUEST, REPLY, FAILURE, [3, 1]]) {
+      expect(codeOf(pack(tuple))).toBe("");
+    }
+  });
+});
+
+describe("never anything but bad_request", () => {
+  test("for random bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        expect(["", "bad_request"]).toContain(codeOf(bytes));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("for a message with some bytes changed, dropped or added", () => {
+    const change = fc.record({
+      at: fc.nat(),
+      drop: fc.integer({ min: 0, max: 3 }),
+      add: fc.uint8Array({ maxLength: 3 }),
+    });
+    fc.assert(
+      fc.property(message, fc.array(change, { minLength: 1, maxLength: 4 }), (it, changes) => {
+        const bytes = [...encodeMessage(it)];
+        for (const { at, drop, add } of changes) {
+          bytes.splice(at % (bytes.length + 1), drop, ...add);
+        }
+        expect(["", "bad_request"]).toContain(codeOf(new Uint8Array(bytes)));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+function codeOf(bytes: Uint8Array): string {
+  try {
+    decodeMessage(bytes);
+    return "";
+  } catch (error) {
+    if (error instanceof AtlasError) return error.code;
+    throw error;
+  }
+}

@@ -1,0 +1,114 @@
+/** Errors: the same illness has the same name on both sides of the border. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  AtlasError,
+  ERROR_CODES,
+  type ErrorCode,
+  fromWireError,
+  isAtlasError,
+  messageOf,
+  toAtlasError,
+  toWireError,
+} from "../../src/errors.ts";
+
+const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
+
+describe("an AtlasError", () => {
+  test("knows whether a retry is of use, unless told otherwise", () => {
+    expect(new AtlasError("overloaded", "m").retryable).toBe(true);
+    expect(new AtlasError("app", "m").retryable).toBe(false);
+    expect(new AtlasError("app", "m", { retryable: true }).retryable).toBe(true);
+    expect(new AtlasError("timeout", "m").maybeExecuted).toBe(false);
+  });
+
+  test("is known by its name and code, whichever copy of the package made it", () => {
+    const foreign = Object.assign(new Error("m"), { name: "AtlasError", code: "timeout" });
+    expect(isAtlasError(foreign)).toBe(true);
+    expect(isAtlasError(new AtlasError("timeout", "m"))).toBe(true);
+    for (
+      const other of [
+        null,
+        undefined,
+        "AtlasError",
+        { name: "AtlasError", code: "app" },
+        new Error("m"),
+      ]
+    ) {
+      expect(isAtlasError(other)).toBe(false);
+    }
+  });
+});
+
+describe("on the wire", () => {
+  test("code, message and both flags survive; stack and cause don't travel", () => {
+    fc.assert(fc.property(
+      fc.constantFrom(...CODES),
+      fc.string({ maxLength: 200 }),
+      fc.boolean(),
+      fc.boolean(),
+      (code, message, retryable, maybeExecuted) => {
+        const sent = new AtlasError(code, message, { retryable, maybeExecuted, cause: "secret" });
+        const got = fromWireError(JSON.parse(JSON.stringify(toWireError(sent))));
+        expect(got).toMatchObject({ code, message, retryable, maybeExecuted });
+        expect(got.cause).toBeUndefined();
+        expect(JSON.stringify(toWireError(sent))).not.toContain("secret");
+      },
+    ));
+  });
+
+  test("a long message is cut", () => {
+    expect(toWireError(new AtlasError("app", "x".repeat(9_999)))[1]).toHaveLength(2_000);
+  });
+
+  test("a code of another version, or one that every object has, reads as unavailable", () => {
+    for (const code of ["from_the_future", "constructor", "__proto__", "toString"]) {
+      expect(fromWireError([code, "m", true, true])).toMatchObject({
+        code: "unavailable",
+        maybeExecuted: true,
+      });
+    }
+  });
+});
+
+describe("what user code throws", () => {
+  test("becomes app, with its message and cause", () => {
+    const cause = new TypeError("x is not a function");
+    const error = toAtlasError(cause, { maybeExecuted: true });
+    expect(error).toMatchObject({
+      code: "app",
+      message: "x is not a function",
+      maybeExecuted: true,
+    });
+    expect(error.cause).toBe(cause);
+  });
+
+  test("stays what it is where it is an AtlasError", () => {
+    const error = new AtlasError("overloaded", "m");
+    expect(toAtlasError(error)).toBe(error);
+  });
+
+  test("never throws while it is printed", () => {
+    const unprintable = {
+      toString() {
+        throw new Error("no");
+      },
+    };
+    for (const thrown of [unprintable, Object.create(null), Symbol("s"), undefined, null, 1n]) {
+      expect(typeof messageOf(thrown)).toBe("string");
+    }
+    const trap = new Error("m");
+    Object.defineProperty(trap, "message", {
+      get() {
+        throw new Error("no");
+      },
+    });
+    expect(messageOf(trap)).toMatch(/can't be printed/);
+  });
+
+  test("has a message that is text even where the thrown error's isn't", () => {
+    const odd = Object.assign(new Error("m"), { message: { a: 1 } as unknown as string });
+    expect(typeof messageOf(odd)).toBe("string");
+    expect(typeof toWireError(toAtlasError(odd))[1]).toBe("string");
+  });
+});
