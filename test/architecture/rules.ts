@@ -1,0 +1,152 @@
+/**
+ * The house rules, as a building inspector applies them to one file at a time.
+ *
+ * Takes a file's path from the root and its source; gives what is wrong with it, in
+ * sentences that say what to do instead.
+ *
+ * Source: design §1.
+ */
+import { codeOf } from "./code.ts";
+
+export interface SourceFile {
+  /** From the root, with `/`. */
+  readonly path: string;
+  readonly source: string;
+}
+
+interface Ban {
+  readonly pattern: RegExp;
+  readonly name: string;
+  readonly instead: string;
+}
+
+/** What the core may not touch, because a simulator must own it. */
+export const BANS: readonly Ban[] = [
+  ban(/\bDate\s*\.\s*now\b/, "Date.now", "Clock.wall() of src/ports/clock.ts"),
+  ban(/\bnew\s+Date\s*(?:\(\s*\)|(?!\s*\())/, "new Date()", "Clock.wall() of src/ports/clock.ts"),
+  ban(/\bperformance\b/, "performance", "Clock.now() of src/ports/clock.ts"),
+  ban(/\bset(?:Timeout|Interval|Immediate)\b/, "timers", "Clock.after() of src/ports/clock.ts"),
+  ban(
+    /\bAbortSignal\s*\.\s*timeout\b/,
+    "AbortSignal.timeout",
+    "Clock.after() of src/ports/clock.ts",
+  ),
+  ban(/\bMath\s*\.\s*random\b/, "Math.random", "Random.next() of src/ports/random.ts"),
+  ban(/\bcrypto\b/, "crypto", "Random.uuid() of src/ports/random.ts"),
+  ban(/(?<![.\w])fetch\s*\((?!\s*\w+\??\s*:)/, "fetch", "Transport of src/ports/transport.ts"),
+  ban(/\bnew\s+WebSocket\b/, "WebSocket", "Transport of src/ports/transport.ts"),
+  ban(/(?<![.\w])Bun\s*\./, "Bun", "Runtime of src/ports/runtime.ts"),
+  ban(/(?<![.\w])Deno\s*\./, "Deno", "Runtime of src/ports/runtime.ts"),
+  ban(/(?<![.\w])process\s*\./, "process", "NodeOptions, filled in by adapters/runtime"),
+  ban(/(?<![.\w])Buffer\b/, "Buffer", "Uint8Array"),
+  ban(/(?<![.\w])console\s*\./, "console", "NodeOptions.onEvent"),
+  ban(/\bglobalThis\b/, "globalThis", "a port"),
+];
+
+function ban(pattern: RegExp, name: string, instead: string): Ban {
+  return { pattern, name, instead };
+}
+
+/** The packages that the core may import: pure computation only. */
+const CORE_PACKAGES = ["msgpackr"];
+const MAX_LINES = 400;
+
+/** Who may import whom. The first entry whose `from` starts the path holds. */
+const ARROWS: readonly { from: string; to: readonly string[] }[] = [
+  { from: "src/model/", to: ["src/model/", "src/errors.ts", "src/limits.ts"] },
+  { from: "src/ports/", to: ["src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"] },
+  { from: "src/", to: ["src/"] },
+  {
+    from: "adapters/store/",
+    to: ["adapters/store/", "src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"],
+  },
+  {
+    from: "adapters/transport/",
+    to: ["adapters/transport/", "src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"],
+  },
+  { from: "adapters/", to: ["adapters/", "src/", "mod.ts"] },
+  { from: "examples/", to: ["examples/", "mod.ts"] },
+];
+
+/** Parts of the core that do not know each other. */
+const STRANGERS = [["src/lambda/", "src/resource/"], ["src/resource/", "src/lambda/"]] as const;
+
+/** All that is wrong with a file. */
+export function violations(file: SourceFile): string[] {
+  return [...nameOf(file), ...shapeOf(file), ...arrowsOf(file), ...bansOf(file)]
+    .map((trouble) => `${file.path}: ${trouble}`);
+}
+
+function nameOf({ path }: SourceFile): string[] {
+  return path.split("/").filter((part) => !/^[a-z0-9_]+(?:\.[a-z0-9_]+)*$/.test(part))
+    .map((part) => `${part} is not in snake_case`);
+}
+
+function shapeOf({ source }: SourceFile): string[] {
+  const troubles = [];
+  if (!/^(?:#![^\n]*\n)?\/\*\*/.test(source)) {
+    troubles.push("must open with a doc comment: its role, an analogy, what it takes and gives");
+  }
+  const lines = source.trimEnd().split("\n").length;
+  if (lines > MAX_LINES) {
+    troubles.push(`has ${lines} lines, over ${MAX_LINES}: give it a second room`);
+  }
+  return troubles;
+}
+
+function bansOf({ path, source }: SourceFile): string[] {
+  if (!path.startsWith("src/")) return [];
+  return codeOf(source).split("\n").flatMap((line, i) =>
+    BANS.filter((it) => it.pattern.test(line))
+      .map((it) => `line ${i + 1} uses ${it.name}: use ${it.instead}`)
+  );
+}
+
+function arrowsOf(file: SourceFile): string[] {
+  const { path } = file;
+  return importsOf(file).flatMap((specifier) => {
+    if (!specifier.startsWith(".")) return packageTrouble(path, specifier);
+    const target = resolve(path, specifier);
+    const troubles = [];
+    const arrow = ARROWS.find(({ from }) => path.startsWith(from));
+    if (arrow && !arrow.to.some((to) => target.startsWith(to))) {
+      troubles.push(`imports ${target}: ${arrow.from} may only import ${arrow.to.join(", ")}`);
+    }
+    for (const [one, other] of STRANGERS) {
+      if (path.startsWith(one) && target.startsWith(other)) {
+        troubles.push(`imports ${target}: ${one} and ${other} do not know each other`);
+      }
+    }
+    if (!/^(?:test|bench|scripts)\//.test(path) && /^(?:test|bench|scripts)\//.test(target)) {
+      troubles.push(`imports ${target}, which users don't get`);
+    }
+    return troubles;
+  });
+}
+
+function packageTrouble(path: string, specifier: string): string[] {
+  if (/^(?:npm|jsr|https?):/.test(specifier)) {
+    return [`imports ${specifier}: use the bare name, Bun knows no other`];
+  }
+  if (!path.startsWith("src/") || CORE_PACKAGES.includes(specifier)) return [];
+  return [`imports ${specifier}: the core does no I/O; put it in an adapter behind a port`];
+}
+
+/** What a file imports, types included. */
+export function importsOf({ source }: SourceFile): string[] {
+  // Found where there is code, read where there is text.
+  return [...codeOf(source).matchAll(/\b(?:from|import)\s*\(?\s*(["'`])/g)].map((match) => {
+    const start = match.index + match[0].length;
+    return source.slice(start, source.indexOf(match[1] as string, start));
+  });
+}
+
+/** A relative import's target, from the root. */
+export function resolve(path: string, specifier: string): string {
+  const parts = path.split("/").slice(0, -1);
+  for (const part of specifier.split("/")) {
+    if (part === "..") parts.pop();
+    else if (part !== ".") parts.push(part);
+  }
+  return parts.join("/");
+}
