@@ -1,0 +1,88 @@
+/**
+ * Benches keep each side in processes of its own; this is the speaking tube to them.
+ *
+ * A worker script prints one JSON line when it is ready, then answers each JSON line
+ * it is sent with one: `{"result": …}` or `{"error": …}`. It ends with its parent.
+ */
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+
+/** A worker process, seen from the bench. */
+export interface Worker {
+  /** What it said of itself when it was ready. */
+  readonly ready: Record<string, unknown>;
+  /** Asks it something and waits for the answer. */
+  ask<T = unknown>(question: Record<string, unknown>): Promise<T>;
+  /** Ends it and waits until it is gone. */
+  stop(): Promise<void>;
+}
+
+/** Starts `[binary, ...arguments]` and waits until it is ready. */
+export async function startWorker(command: readonly string[]): Promise<Worker> {
+  const [binary, ...args] = command as [string, ...string[]];
+  const child = spawn(binary, args, { stdio: ["pipe", "pipe", "inherit"] });
+  const waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const fail = (error: Error) => waiting.splice(0).forEach((it) => it.reject(error));
+  child.once("error", fail);
+  child.once("exit", (code) => fail(new Error(`${command.join(" ")} ended with ${code}`)));
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    if (line.startsWith("{")) waiting.shift()?.resolve(line);
+  });
+  const nextLine = () =>
+    new Promise<string>((resolve, reject) => {
+      if (child.exitCode !== null) reject(new Error(`${command.join(" ")} has ended`));
+      else waiting.push({ resolve, reject });
+    });
+  const ready = JSON.parse(await nextLine()) as Record<string, unknown>;
+  return {
+    ready,
+    async ask<T>(question: Record<string, unknown>): Promise<T> {
+      const line = nextLine();
+      child.stdin.write(JSON.stringify(question) + "\n");
+      const answer = JSON.parse(await line) as { result: T; error?: string };
+      if (answer.error !== undefined) throw new Error(`${command.join(" ")}: ${answer.error}`);
+      return answer.result;
+    },
+    async stop(): Promise<void> {
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
+/** A Bun worker of this folder. */
+export function startBunWorker(script: string, ...args: string[]): Promise<Worker> {
+  return startWorker([process.execPath, "run", new URL(script, import.meta.url).pathname, ...args]);
+}
+
+/** The worker's side: says it is ready and answers questions until its parent is gone. */
+export function serveQuestions(
+  ready: Record<string, unknown>,
+  answer: (question: Record<string, unknown>) => Promise<unknown>,
+): void {
+  const say = (line: unknown) => process.stdout.write(JSON.stringify(line) + "\n");
+  const lines = createInterface({ input: process.stdin });
+  lines.on("line", async (line) => {
+    try {
+      say({ result: await answer(JSON.parse(line)) ?? null });
+    } catch (error) {
+      say({ error: error instanceof Error ? error.stack ?? error.message : String(error) });
+    }
+  });
+  lines.on("close", () => process.exit(0));
+  say(ready);
+}
+
+/** A loopback TCP port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}

@@ -1,0 +1,83 @@
+/**
+ * `npm run check`: the last look before a pull request. Form, rules, types, the house
+ * rules, and what the package would look like to those who install it.
+ *
+ * Takes `[NAME…]`, all checks where none is named; prints each one's outcome, and the
+ * output of those that failed. Exits with 0, 1 where one failed, 2 on bad usage.
+ */
+import { spawn } from "node:child_process";
+import { ROOT, RUNTIMES } from "./runtimes.ts";
+
+interface Check {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** What to do where it fails. */
+  readonly advice: string;
+}
+
+const bin = (name: string) => `${ROOT}node_modules/.bin/${name}`;
+const [node, vitest] = RUNTIMES[0]?.vitest as [string, string];
+
+const CHECKS: readonly Check[] = [
+  { name: "format", command: [bin("deno"), "fmt", "--check"], advice: "run npx deno fmt" },
+  { name: "lint", command: [bin("deno"), "lint"], advice: "see above; some: npx deno lint --fix" },
+  { name: "types", command: [bin("tsc"), "-p", "."], advice: "see above" },
+  {
+    name: "architecture",
+    command: [node, vitest, "run", "test/architecture_test.ts"],
+    advice: "each line above names the file and what to use instead",
+  },
+  { name: "build", command: [node, "scripts/build.ts"], advice: "see above" },
+  {
+    name: "exports",
+    command: [node, "scripts/check_exports.ts"],
+    advice: "package.json and deno.json must name the same entries",
+  },
+  { name: "publint", command: [bin("publint"), "--strict"], advice: "mend package.json" },
+  {
+    name: "attw",
+    command: [bin("attw"), "--pack", ".", "--profile", "esm-only"],
+    advice: "mend the types in package.json's exports",
+  },
+  {
+    name: "deno publish",
+    command: [bin("deno"), "publish", "--dry-run", "--allow-dirty", "--quiet"],
+    advice: "mend deno.json or the file it names",
+  },
+];
+
+async function main(asked: string[]): Promise<number> {
+  const unknown = asked.find((name) => !CHECKS.some((check) => check.name === name));
+  if (unknown !== undefined) {
+    console.error(
+      `no check named ${unknown}; there are: ${CHECKS.map((it) => it.name).join(", ")}`,
+    );
+    return 2;
+  }
+  let failed = 0;
+  for (const check of CHECKS) {
+    if (asked.length > 0 && !asked.includes(check.name)) continue;
+    const { code, output } = await run(check.command);
+    if (code === 0) {
+      console.log(`ok      ${check.name}`);
+      continue;
+    }
+    failed += 1;
+    console.log(`${output.trimEnd()}\nFAILED  ${check.name}: ${check.advice}`);
+  }
+  return failed > 0 ? 1 : 0;
+}
+
+function run(command: readonly string[]): Promise<{ code: number; output: string }> {
+  const [binary, ...args] = command as [string, ...string[]];
+  return new Promise((resolve) => {
+    let output = "";
+    const child = spawn(binary, args, { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.on("data", (chunk) => output += chunk);
+    child.stderr.on("data", (chunk) => output += chunk);
+    child.on("error", (error) => resolve({ code: 1, output: error.message }));
+    child.on("close", (code) => resolve({ code: code ?? 1, output }));
+  });
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,46 @@
+/**
+ * Compares the two signboards of the package: what `package.json` and `deno.json` say
+ * it is called, which version it has, and what can be imported from it.
+ *
+ * Prints what differs or leads nowhere; exits with 1 where anything does. Run after a
+ * build.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { ROOT } from "./runtimes.ts";
+
+const read = (file: string) => JSON.parse(readFileSync(ROOT + file, "utf8"));
+const npm = read("package.json") as {
+  name: string;
+  version: string;
+  license: string;
+  exports: Record<string, string | Record<string, string>>;
+};
+const deno = read("deno.json") as typeof npm & { exports: Record<string, string> };
+const troubles: string[] = [];
+
+for (const field of ["name", "version", "license"] as const) {
+  if (npm[field] !== deno[field]) {
+    troubles.push(`${field} is ${npm[field]} in package.json, ${deno[field]} in deno.json`);
+  }
+}
+const entries = Object.entries(npm.exports).filter(([, target]) => typeof target !== "string");
+for (const [entry, target] of entries) {
+  const { types, bun, default: script } = target as Record<string, string>;
+  if (deno.exports[entry] !== bun) {
+    troubles.push(`${entry} is ${bun} for Bun, ${deno.exports[entry]} in deno.json`);
+  }
+  for (const file of [types, bun, script]) {
+    if (!file || !existsSync(ROOT + file)) {
+      troubles.push(`${entry} leads to ${file}, which isn't there`);
+    }
+  }
+  const built = `./dist/${bun?.slice(2, -3)}`;
+  if (script !== `${built}.js` || types !== `${built}.d.ts`) {
+    troubles.push(`${entry}: types and default must be what ${bun} is built to`);
+  }
+}
+for (const entry of Object.keys(deno.exports)) {
+  if (!Object.hasOwn(npm.exports, entry)) troubles.push(`${entry} is missing in package.json`);
+}
+for (const trouble of troubles) console.error(trouble);
+if (troubles.length > 0) process.exitCode = 1;
