@@ -1,0 +1,20 @@
+/** Tables for people: takes a head and rows, gives aligned columns, a line each. */
+
+/** Control characters would let a name in the registry write to the terminal. */
+// deno-lint-ignore no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
+
+/** Columns two spaces apart; numbers as they print. Ends with a newline. */
+export function table(head: readonly string[], rows: readonly (string | number)[][]): string {
+  const lines = [[...head], ...rows.map((row) => row.map(cell))];
+  const widths = head.map((_, column) =>
+    Math.max(...lines.map((line) => (line[column] ?? "").length))
+  );
+  return lines.map((line) =>
+    line.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ").trimEnd() + "\n"
+  ).join("");
+}
+
+function cell(value: string | number): string {
+  return String(value).replace(CONTROL, "?");
+}

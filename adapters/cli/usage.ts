@@ -1,0 +1,129 @@
+/**
+ * What may stand on the `atlas` command line: the menu.
+ *
+ * Takes the words of a command line, gives a command with its options, or a
+ * {@link UsageError} that says what is wrong.
+ */
+import { parseArgs } from "node:util";
+import { messageOf } from "../../src/errors.ts";
+
+/** The command line isn't one of these; nothing was sent. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export const HELP = `atlas: look at an Atlas cluster and call its resources
+
+  atlas nodes                            all nodes that the registry knows
+  atlas lookup TYPE ID                   where a resource lives
+  atlas call TYPE ID METHOD [JSON...]    calls a method; each argument is JSON
+  atlas resources [PREFIX]               resources, such as of rrp:us-east-1/
+  atlas drain NODE                       drains a node: its name, or region/name
+
+  --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
+                    Several, with commas between: the next one is asked where one is down.
+  --token TOKEN     the cluster's ATLAS_TOKEN; also ATLAS_TOKEN
+  --json            JSON for machines instead of tables for people
+  --timeout MS      deadline of each request, 1 to 300000. Default 10000.
+  --key KEY         call: idempotency key, so that repeats run once
+  --confirmed       lookup: read through the registry's store
+  --limit N         resources: how many at most. Default 1000.
+  --help            this text
+
+Exit status: 0 done, 1 the cluster said no (its error code is on standard error),
+2 bad usage.
+
+  atlas call channels project_0:channel_0 send '"ann"' '"hi"'
+`;
+
+export interface CommandLine {
+  readonly command: string;
+  readonly operands: readonly string[];
+  readonly urls: readonly string[];
+  readonly token: string | undefined;
+  readonly json: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly key: string | undefined;
+  readonly confirmed: boolean;
+  readonly limit: number;
+}
+
+/** How many operands each command takes, at least and at most. */
+const COMMANDS: { readonly [command: string]: readonly [least: number, most: number] } = {
+  nodes: [0, 0],
+  lookup: [2, 2],
+  call: [3, Infinity],
+  resources: [0, 1],
+  drain: [1, 1],
+};
+
+/** A command line, checked; null asks for help. */
+export function parseCommandLine(
+  words: readonly string[],
+  env: { readonly [name: string]: string | undefined },
+): CommandLine | null {
+  const { values, positionals } = parse(words);
+  const [command, ...operands] = positionals;
+  if (values.help || command === "help") return null;
+  if (command === undefined) throw new UsageError("a command is needed");
+  const bounds = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
+  if (!bounds) throw new UsageError(`there is no command ${JSON.stringify(command)}`);
+  if (operands.length < bounds[0] || operands.length > bounds[1]) {
+    throw new UsageError(`${command} does not take ${operands.length} operands`);
+  }
+  return {
+    command,
+    operands,
+    urls: (values.url || env["ATLAS_URL"] || "http://127.0.0.1:8080").split(","),
+    token: values.token || env["ATLAS_TOKEN"] || undefined,
+    json: values.json ?? false,
+    timeoutMs: count("--timeout", values.timeout, 300_000),
+    key: values.key,
+    confirmed: values.confirmed ?? false,
+    limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
+  };
+}
+
+function parse(words: readonly string[]) {
+  try {
+    return parseArgs({
+      args: protectNegatives(words),
+      allowPositionals: true,
+      options: {
+        url: { type: "string" },
+        token: { type: "string" },
+        json: { type: "boolean" },
+        timeout: { type: "string" },
+        key: { type: "string" },
+        confirmed: { type: "boolean" },
+        limit: { type: "string" },
+        help: { type: "boolean", short: "h" },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+}
+
+/** A negative number is an argument, not an option; a space in front is JSON all the same. */
+function protectNegatives(words: readonly string[]): string[] {
+  return words.map((word) => /^-\d/.test(word) ? ` ${word}` : word);
+}
+
+function count(option: string, text: string | undefined, most: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= most) return value;
+  throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be 1 to ${most}`);
+}
+
+/** A call's arguments from their JSON texts. */
+export function parseArguments(texts: readonly string[]): unknown[] {
+  return texts.map((text) => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw new UsageError(`the argument ${text} is not JSON; write text in quotes: '"${text}"'`);
+    }
+  });
+}

@@ -1,0 +1,201 @@
+/**
+ * The HTTP API: a counter where callers of any language reach a node.
+ *
+ * Takes standard Requests, gives standard Responses; which server carries them is the
+ * runtime's business. Every failure leaves as an Atlas error in JSON, never as a stack.
+ *
+ * | route | does |
+ * |---|---|
+ * | `GET /healthz`, `/readyz`, `/metrics` | liveness, readiness, Prometheus text |
+ * | `GET /v1/nodes` | all members, and the incarnation of the node that answers |
+ * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time |
+ * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
+ * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack |
+ * | `POST /v1/drain` | starts draining this node |
+ */
+import { Hono } from "hono";
+import type { AtlasNode, NodeEvent } from "../../src/api.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { bearerCheck } from "./auth.ts";
+import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
+import { errorBody, errorResponse } from "./errors.ts";
+import { createGate } from "./gate.ts";
+import { callOptions, pageOf, rawPath, requireOf, resourceOf, timeoutOption } from "./inputs.ts";
+import { toJson } from "./json.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+
+export interface HttpAppOptions {
+  /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
+  node: () => AtlasNode | null;
+  /** Guards `/v1` and `/` where given. */
+  token?: string | undefined;
+  /** Hears of faults that callers are told nothing about. MUST NOT throw. */
+  onEvent?: ((event: NodeEvent) => void) | undefined;
+}
+
+export interface HttpApp {
+  /** Answers one request; never rejects. */
+  fetch(request: Request): Promise<Response>;
+  /**
+   * Refuses further requests as `unavailable`, and resolves when those at work are
+   * answered, or after `ms`.
+   */
+  stop(ms: number): Promise<void>;
+}
+
+type Handler = (request: Request, path: string) => Response | Promise<Response>;
+
+/** Sent with every answer: nothing here is to be guessed at, framed or kept. */
+const HEADERS = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+};
+
+/** Methods that are counted by name. */
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+/** The HTTP API over a node. */
+export function createHttpApp(options: HttpAppOptions): HttpApp {
+  const metrics = createMetrics(options.node);
+  const hono = new Hono({ getPath: rawPath });
+  const gate = createGate();
+  const onEvent = options.onEvent ?? (() => {});
+
+  hono.onError((thrown) => errorResponse(asError(thrown, onEvent)));
+  hono.notFound(({ req }) =>
+    errorResponse(new AtlasError("not_found", `there is no ${req.method} ${shorten(req.path)}`))
+  );
+  hono.use(async (context, next) => {
+    const began = performance.now();
+    const { method } = context.req;
+    await next();
+    for (const [name, value] of Object.entries(HEADERS)) context.header(name, value);
+    const known = METHODS.has(method) ? method : "other";
+    const route = routes.get(context.req.raw) ?? "none";
+    metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
+  });
+  if (options.token !== undefined) guard(hono, options.token);
+  const add = (method: "GET" | "POST", pattern: string, handler: Handler) =>
+    hono.on(method, pattern, (context) => {
+      routes.set(context.req.raw, pattern);
+      return handler(context.req.raw, context.req.path);
+    });
+  addHealth(add, options.node, metrics);
+  addNodes(add, () => ready(options.node), onEvent);
+  addResources(add, () => ready(options.node));
+
+  return {
+    fetch: (request) => gate.pass(async () => await hono.fetch(request)),
+    stop: (ms) => gate.close(ms),
+  };
+}
+
+type Add = (method: "GET" | "POST", pattern: string, handler: Handler) => void;
+
+/** The pattern that each request at work was matched by. */
+const routes = new WeakMap<Request, string>();
+
+function guard(hono: Hono, token: string): void {
+  const allowed = bearerCheck(token);
+  for (const path of ["/", "/v1", "/v1/*"]) {
+    hono.use(path, async (context, next) => {
+      const given = context.req.raw.headers.get("authorization");
+      if (allowed(given)) return await next();
+      throw new AtlasError(
+        "unauthorized",
+        given === null
+          ? "this needs the header Authorization: Bearer <token>"
+          : "the bearer token is wrong",
+      );
+    });
+  }
+}
+
+function addHealth(add: Add, node: () => AtlasNode | null, metrics: Metrics): void {
+  add("GET", "/healthz", () => {
+    const state = node()?.state ?? "starting";
+    return json({ state }, state === "closed" ? 503 : 200);
+  });
+  add("GET", "/readyz", () => {
+    const state = node()?.state ?? "starting";
+    if (state === "serving") return json({ state });
+    return json(
+      { state, ...errorBody(new AtlasError("unavailable", `the node is ${state}`)) },
+      503,
+    );
+  });
+  add("GET", "/metrics", async () => {
+    const { contentType, text } = await metrics.render();
+    return new Response(text, { headers: { "content-type": contentType } });
+  });
+}
+
+function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) => void): void {
+  add("GET", "/v1/nodes", async () => {
+    const { incarnation } = node();
+    return json({ nodes: await node().members(), self: incarnation });
+  });
+  add("POST", "/v1/drain", () => {
+    const draining = node();
+    const { region, node: name, incarnation } = draining;
+    draining.drain().catch((error: unknown) =>
+      onEvent({ level: "error", event: "drain failed", fields: { error: messageOf(error) } })
+    );
+    return json({ state: "draining", region, node: name, incarnation }, 202);
+  });
+}
+
+function addResources(add: Add, node: () => AtlasNode): void {
+  add("GET", "/v1/resources", async (request) => {
+    const { prefix, page } = pageOf(new URL(request.url).searchParams);
+    const { resources, next } = await node().resources(prefix, page);
+    return json({ resources: resources.map(({ rrp, epoch }) => ({ rrp, epoch })), next });
+  });
+  add("GET", "/v1/resources/:type/:id", async (request, path) => {
+    const { type, id } = resourceOf(path);
+    const required = requireOf(new URL(request.url).searchParams);
+    const timeout = timeoutOption(request.headers);
+    return json(await node().lookup(type, id, { ...required, ...timeout }));
+  });
+  add("POST", "/v1/resources/:type/:id/:method", async (request, path) => {
+    const { type, id, method } = resourceOf(path);
+    const asked = callOptions(request.headers);
+    // Read first: once its caller has gone, a request can't be asked on every runtime.
+    const { signal } = request;
+    const inMsgpack = isMsgpack(request.headers.get("accept"));
+    const args = await readArguments(request);
+    const answer = await node().call(type, id, method, args, { ...asked, signal });
+    if (inMsgpack) return msgpackAnswer(answer);
+    const { result, rrp, epoch } = answer;
+    return json({ result, rrp, epoch });
+  });
+}
+
+function json(value: unknown, status = 200): Response {
+  return new Response(toJson(value), {
+    status,
+    headers: { "content-type": "application/json" },
+  });
+}
+
+function ready(node: () => AtlasNode | null): AtlasNode {
+  const found = node();
+  if (found) return found;
+  throw new AtlasError("unavailable", "the node is still starting");
+}
+
+/** A fault of Atlas itself is logged whole and answered in general words. */
+function asError(thrown: unknown, onEvent: (event: NodeEvent) => void): AtlasError {
+  if (isAtlasError(thrown)) return thrown;
+  const detail = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
+  onEvent({ level: "error", event: "http request failed", fields: { error: detail } });
+  return new AtlasError("unavailable", "the request failed inside the node", {
+    retryable: false,
+    maybeExecuted: true,
+  });
+}
+
+function shorten(path: string): string {
+  return path.length > 80 ? `${path.slice(0, 79)}…` : path;
+}

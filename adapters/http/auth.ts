@@ -1,0 +1,24 @@
+/**
+ * The bearer token: a doorman who compares the whole key before he says no.
+ *
+ * Takes a request's `Authorization` header, gives yes or no. Source: RFC 6750 §2.1.
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+
+/**
+ * A check for `token`.
+ *
+ * Digests of equal length are compared in constant time, so that neither the length
+ * nor the first wrong character of a guess shows in the time taken.
+ */
+export function bearerCheck(token: string): (authorization: string | null) => boolean {
+  const wanted = digest(token);
+  return (authorization) => {
+    const given = /^bearer +(.+)$/i.exec(authorization ?? "")?.[1] ?? "";
+    return timingSafeEqual(digest(given), wanted) && given !== "";
+  };
+}
+
+function digest(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
+}

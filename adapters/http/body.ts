@@ -1,0 +1,98 @@
+/**
+ * Bodies: a gatekeeper with a scale.
+ *
+ * Takes a request; gives the array of a call's arguments, whether it came as JSON or
+ * as MessagePack, and never holds more of it than the limit. Takes an answer, gives its
+ * MessagePack form.
+ */
+import type { CallResult } from "../../src/api.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { encodeValue, pack, unpack } from "../../src/model/value.ts";
+import { parseJson } from "./json.ts";
+
+/** The media type of MessagePack bodies, both ways. */
+export const MSGPACK = "application/msgpack";
+
+/** Whether a header (`Content-Type`, `Accept`) names MessagePack. */
+export function isMsgpack(header: string | null): boolean {
+  return header !== null && /\bapplication\/(?:x-|vnd\.)?msgpack\b/i.test(header);
+}
+
+/**
+ * The arguments in a request's body: a JSON array whatever the `Content-Type`, unless
+ * that says MessagePack. No body means no arguments.
+ *
+ * @throws AtlasError `payload_too_large` over 1 MiB, `bad_request` where the body
+ * isn't an array or can't be read.
+ */
+export async function readArguments(request: Request): Promise<unknown[]> {
+  const bytes = await readBytes(request);
+  if (bytes.length === 0) return [];
+  const value = isMsgpack(request.headers.get("content-type")) ? unpack(bytes) : parseJson(bytes);
+  if (value === undefined) return [];
+  if (Array.isArray(value)) return value;
+  throw new AtlasError(
+    "bad_request",
+    `the body is ${kindOf(value)}; it must be an array of arguments, such as ["ann","hi"]`,
+  );
+}
+
+/** The MessagePack map (format: fixmap of three) of `{result, rrp, epoch}`. */
+export function msgpackAnswer({ result, rrp, epoch }: CallResult): Response {
+  // The result is encoded by itself: it may use all of the depth that a value is allowed.
+  const parts = [
+    new Uint8Array([0x83]),
+    pack("result"),
+    encodeValue(result, "result"),
+    pack("rrp"),
+    pack(rrp),
+    pack("epoch"),
+    pack(epoch),
+  ];
+  const bytes = concat(parts, parts.reduce((sum, part) => sum + part.length, 0));
+  return new Response(bytes, { headers: { "content-type": MSGPACK } });
+}
+
+/** The length is checked as announced, and again as it comes: an announcement may lie. */
+async function readBytes(request: Request): Promise<Uint8Array> {
+  const announced = request.headers.get("content-length");
+  if (announced !== null && Number(announced) > MAX_BODY_BYTES) throw tooLarge();
+  if (request.body === null) return new Uint8Array(0);
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = request.body.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      length += value.length;
+      if (length > MAX_BODY_BYTES) throw tooLarge();
+      chunks.push(value);
+    }
+  } catch (error) {
+    reader.cancel().catch(() => {});
+    if (error instanceof AtlasError) throw error;
+    throw new AtlasError("bad_request", "the body broke off", { cause: error });
+  }
+  return chunks.length === 1 ? chunks[0] as Uint8Array : concat(chunks, length);
+}
+
+function concat(chunks: Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+function tooLarge(): AtlasError {
+  return new AtlasError("payload_too_large", `the body is over ${MAX_BODY_BYTES} bytes`);
+}
+
+function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

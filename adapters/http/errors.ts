@@ -1,0 +1,85 @@
+/**
+ * Errors over HTTP: the phrase book between Atlas's codes and HTTP's statuses.
+ *
+ * Takes an AtlasError and gives a status and a JSON body, and back again. Used by the
+ * server and by the client, so it imports no runtime.
+ */
+import {
+  AtlasError,
+  ERROR_CODES,
+  type ErrorCode,
+  fromWireError,
+  toWireError,
+} from "../../src/errors.ts";
+
+/** The HTTP status of each code. */
+export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
+  bad_request: 400,
+  invalid_rrp: 400,
+  unauthorized: 401,
+  not_found: 404,
+  reentrant_call: 409,
+  contested: 409,
+  payload_too_large: 413,
+  not_owner: 421,
+  overloaded: 429,
+  app: 500,
+  unavailable: 503,
+  node_name_taken: 503,
+  timeout: 504,
+};
+
+/** The body of every answer that is an error. */
+export interface ErrorBody {
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly retryable: boolean;
+    readonly maybeExecuted: boolean;
+  };
+}
+
+/** What goes into the body: never a stack, a cause, or more than 2,000 characters. */
+export function errorBody(error: AtlasError): ErrorBody {
+  const [code, message, retryable, maybeExecuted] = toWireError(error);
+  return { error: { code, message, retryable, maybeExecuted } };
+}
+
+/** The answer to a request that failed with `error`. */
+export function errorResponse(error: AtlasError, headers: Record<string, string> = {}): Response {
+  const all: Record<string, string> = { "content-type": "application/json", ...headers };
+  if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
+  return new Response(JSON.stringify(errorBody(error)), {
+    status: STATUS_OF[error.code] ?? 500,
+    headers: all,
+  });
+}
+
+/**
+ * The error that an answer carries.
+ *
+ * An answer that isn't Atlas's own (a proxy's error page, another server) is judged by
+ * its status alone; whether the call ran is then unknown, so `maybeExecuted` is true
+ * unless the status says that the request was refused.
+ */
+export function errorOf(status: number, body: unknown): AtlasError {
+  const error = (body as Partial<ErrorBody> | null | undefined)?.error;
+  if (typeof error?.code === "string" && typeof error.message === "string") {
+    return fromWireError([
+      error.code,
+      error.message,
+      error.retryable === true,
+      error.maybeExecuted === true,
+    ]);
+  }
+  const message = `the server answered HTTP ${status} without an Atlas error`;
+  const refused = status >= 400 && status < 500;
+  const code = refused
+    ? (Object.keys(STATUS_OF) as ErrorCode[]).find((name) => STATUS_OF[name] === status)
+    : undefined;
+  if (code) return new AtlasError(code, message);
+  return new AtlasError("unavailable", message, {
+    retryable: !refused && ERROR_CODES["unavailable"]?.retryable,
+    maybeExecuted: !refused,
+  });
+}

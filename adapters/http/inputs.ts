@@ -1,0 +1,112 @@
+/**
+ * Paths, queries and headers: the counter where each form is checked before it goes in.
+ *
+ * Takes the text parts of a request, gives values of the kinds that the core takes, or
+ * one clear error.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+
+/** The header that makes repeats of a call answer what the first did. */
+export const IDEMPOTENCY_HEADER = "idempotency-key";
+/** The header that carries what is left of the caller's deadline, in ms. */
+export const TIMEOUT_HEADER = "atlas-timeout-ms";
+
+/**
+ * The path of a request as it came, still percent-encoded: decoding is left to the one
+ * place that knows which part it reads, so that nothing is decoded twice.
+ */
+export function rawPath(request: Request): string {
+  const url = request.url;
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  if (start < 0) return "/";
+  const end = url.slice(start).search(/[?#]/);
+  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */
+export function resourceOf(path: string): { type: string; id: string; method: string } {
+  const [, , , type, id, method] = path.split("/");
+  const named = {
+    type: checkToken("type", decode("type", type ?? "")),
+    id: decode("id", id ?? ""),
+    method: decode("method", method ?? ""),
+  };
+  resourceKey(named.type, named.id);
+  return named;
+}
+
+function decode(part: string, text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new AtlasError("invalid_rrp", `${part} ${show(text)} is not percent-encoded UTF-8`);
+  }
+}
+
+/** The options that a call's headers ask for. */
+export function callOptions(headers: Headers): { timeoutMs?: number; idempotencyKey?: string } {
+  return { ...timeoutOption(headers), ...idempotencyOption(headers) };
+}
+
+/** The deadline that `Atlas-Timeout-Ms` asks for. */
+export function timeoutOption(headers: Headers): { timeoutMs?: number } {
+  const text = headers.get(TIMEOUT_HEADER);
+  if (text === null) return {};
+  return { timeoutMs: count("header Atlas-Timeout-Ms", text, MAX_TIMEOUT_MS) };
+}
+
+function idempotencyOption(headers: Headers): { idempotencyKey?: string } {
+  const key = headers.get(IDEMPOTENCY_HEADER);
+  if (key === null) return {};
+  if (isHeaderText(key)) return { idempotencyKey: key };
+  throw new AtlasError(
+    "bad_request",
+    `header Idempotency-Key is ${show(key)}: it must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} ` +
+      "printable ASCII characters",
+  );
+}
+
+/** Whether a key can travel as a header's value and arrive as it was. */
+export function isHeaderText(key: string): boolean {
+  return key.length <= MAX_IDEMPOTENCY_KEY_BYTES && /^[!-~](?:[ -~]*[!-~])?$/.test(key);
+}
+
+/** Which page of which resources a query asks for. */
+export function pageOf(
+  query: URLSearchParams,
+): { prefix: string; page: { cursor?: string; limit?: number } } {
+  const limit = query.get("limit");
+  const cursor = query.get("cursor");
+  return {
+    prefix: checkPrefix(query.get("prefix") ?? "rrp:"),
+    page: {
+      ...(limit === null ? {} : { limit: count("query limit", limit, 1_000) }),
+      ...(cursor === null || cursor === "" ? {} : { cursor }),
+    },
+  };
+}
+
+/** Whether a lookup asks to read through the store. */
+export function requireOf(query: URLSearchParams): { require?: "confirmed" } {
+  const text = query.get("require");
+  if (text === null) return {};
+  if (text === "confirmed") return { require: text };
+  throw new AtlasError(
+    "bad_request",
+    `query require is ${show(text)}: only "confirmed" is allowed`,
+  );
+}
+
+function count(what: string, text: string, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= most) return value;
+  throw new AtlasError("bad_request", `${what} is ${show(text)}: it must be 1 to ${most}`);
+}
+
+/** A value as it may stand in a message: short, quoted, printable. */
+function show(value: string): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+}

@@ -1,0 +1,129 @@
+/**
+ * Figures for Prometheus: the dials on a node's front.
+ *
+ * Takes the node when it is asked (nothing is counted twice) and each HTTP request when
+ * it ends; gives the text of `GET /metrics`. Every node has a registry of its own:
+ * several may live in one process. Labels are few by construction: route patterns,
+ * never paths.
+ *
+ * prom-client's own process metrics need parts of Node that the other runtimes lack;
+ * the handful here exist on all three.
+ */
+import process from "node:process";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AtlasNode, NodeState, NodeStats } from "../../src/api.ts";
+
+/** What `/metrics` needs to know of a request. */
+export interface Metrics {
+  /** Counts one request: its method, its route's pattern, its status, how long it took. */
+  observe(method: string, route: string, status: number, seconds: number): void;
+  /** The content type and text of all figures now. */
+  render(): Promise<{ contentType: string; text: string }>;
+}
+
+const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const STATES: readonly NodeState[] = ["serving", "fenced", "draining", "closed"];
+
+/** Figures that rise for as long as the node lives. */
+const TOTALS: readonly [keyof NodeStats, name: string, help: string][] = [
+  ["calls", "calls", "Calls that this node made"],
+  ["turns", "turns", "Turns that its resources ran"],
+  ["claims", "claims", "Claims it tried"],
+  ["claimsLost", "claims_lost", "Claims that another node won"],
+  ["commits", "commits", "Turns whose writes were committed"],
+  ["forwards", "forwards", "Calls it passed on to their owner"],
+  ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
+  ["lapses", "lease_lapses", "Times its lease lapsed"],
+  ["kills", "kills", "Members it declared dead"],
+];
+
+/** Figures of the moment. */
+const LEVELS: readonly [keyof NodeStats, name: string, help: string][] = [
+  ["resources", "resources", "Resources in memory"],
+  ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
+  ["inFlight", "calls_in_flight", "Calls whose answer is outstanding"],
+  ["links", "links", "Open links to other nodes"],
+  ["cachedLocations", "cached_locations", "Remembered locations of resources elsewhere"],
+];
+
+/** The figures of one node; `node` answers null as long as there is none. */
+export function createMetrics(node: () => AtlasNode | null): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  addProcess(registers);
+  addNode(registers, node);
+  const requests = new Histogram({
+    name: "atlas_http_request_duration_seconds",
+    help: "HTTP requests by method, route and status",
+    labelNames: ["method", "route", "status"],
+    buckets: BUCKETS,
+    registers,
+  });
+  return {
+    observe: (method, route, status, seconds) =>
+      requests.observe({ method, route, status: String(status) }, seconds),
+    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+  };
+}
+
+function addNode(registers: Registry[], node: () => AtlasNode | null): void {
+  for (const [key, name, help] of TOTALS) {
+    new Counter({
+      name: `atlas_${name}_total`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(node()?.stats()[key] ?? 0);
+      },
+    });
+  }
+  for (const [key, name, help] of LEVELS) {
+    gauge(registers, `atlas_${name}`, help, () => node()?.stats()[key] ?? 0);
+  }
+  gauge(
+    registers,
+    "atlas_lease_left_seconds",
+    "What is left of the lease; 0 when fenced",
+    () => (node()?.stats().leaseLeftMs ?? 0) / 1_000,
+  );
+  new Gauge({
+    name: "atlas_node_state",
+    help: "1 for the state that the node is in",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const now = node()?.state;
+      for (const state of STATES) this.set({ state }, state === now ? 1 : 0);
+    },
+  });
+}
+
+function addProcess(registers: Registry[]): void {
+  const started = Date.now() / 1_000 - process.uptime();
+  const memory = () => process.memoryUsage();
+  gauge(registers, "process_resident_memory_bytes", "Memory in use", () => memory().rss);
+  gauge(registers, "process_heap_bytes", "JavaScript heap in use", () => memory().heapUsed);
+  gauge(registers, "process_start_time_seconds", "When the process began", () => started);
+  new Counter({
+    name: "process_cpu_seconds_total",
+    help: "Processor time spent",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
+}
+
+function gauge(registers: Registry[], name: string, help: string, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers,
+    collect() {
+      this.set(read());
+    },
+  });
+}

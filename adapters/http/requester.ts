@@ -1,0 +1,200 @@
+/**
+ * The client's messenger: he knows several doors, and knocks again only where a second
+ * delivery can do no harm.
+ *
+ * Takes one request; gives the answer of the first node that gives a final one, within
+ * the deadline. Browser-safe: only fetch, AbortSignal and timers.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { unpack } from "../../src/model/value.ts";
+import { isMsgpack, MSGPACK } from "./body.ts";
+import { errorOf } from "./errors.ts";
+import { IDEMPOTENCY_HEADER, TIMEOUT_HEADER } from "./inputs.ts";
+
+/** The part of `fetch` that is used. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+export interface RequesterOptions {
+  /** Base URLs of nodes, without a slash at the end. */
+  urls: readonly string[];
+  token: string | undefined;
+  fetch: Fetch;
+}
+
+export interface Outgoing {
+  method: "GET" | "POST";
+  /** From the base URL on, such as `/v1/nodes`. */
+  path: string;
+  body?: Uint8Array | undefined;
+  timeoutMs: number;
+  idempotencyKey?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Attempts at one request at most, the first one included. */
+const MAX_ATTEMPTS = 24;
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 1_000;
+/** How much longer than the node this end waits: the node's own `timeout` knows more. */
+const GRACE_MS = 50;
+
+/** Sends requests to any of the nodes; the one that answered last is asked first. */
+export function createRequester(
+  options: RequesterOptions,
+): (request: Outgoing) => Promise<unknown> {
+  let current = 0;
+  return async (request) => {
+    const deadline = performance.now() + request.timeoutMs;
+    for (let attempt = 1;; attempt++) {
+      const asked = current;
+      try {
+        return await sendOnce(options, options.urls[asked] as string, request, deadline);
+      } catch (thrown) {
+        if (!isAtlasError(thrown)) throw thrown;
+        if (thrown.code === "unavailable" && asked === current) {
+          current = (asked + 1) % options.urls.length;
+        }
+        // Each door is tried once without waiting; then they may all need time.
+        const round = Math.floor((attempt - 1) / options.urls.length);
+        const freshDoor = attempt % options.urls.length !== 0 && thrown.code === "unavailable";
+        const pause = freshDoor && round === 0 ? 0 : pauseMs(round);
+        const left = deadline - performance.now();
+        if (attempt >= MAX_ATTEMPTS || pause >= left || !mayRepeat(request, thrown)) throw thrown;
+        await sleep(pause, request.signal);
+      }
+    }
+  };
+}
+
+/** Whether repeating a request that failed so can't run anything twice. */
+function mayRepeat(request: Outgoing, error: AtlasError): boolean {
+  if (request.signal?.aborted || !error.retryable) return false;
+  return !error.maybeExecuted || request.idempotencyKey !== undefined || request.method === "GET";
+}
+
+/** Doubling from 20 ms to 1 s, the upper half of it drawn. */
+function pauseMs(round: number): number {
+  const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
+  return full * (0.5 + Math.random() / 2);
+}
+
+async function sendOnce(
+  options: RequesterOptions,
+  base: string,
+  request: Outgoing,
+  deadline: number,
+): Promise<unknown> {
+  const left = Math.max(1, Math.ceil(deadline - performance.now()));
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), left + GRACE_MS);
+  const giveUp = () => abort.abort();
+  request.signal?.addEventListener("abort", giveUp, { once: true });
+  if (request.signal?.aborted) giveUp();
+  try {
+    const response = await options.fetch(base + request.path, {
+      method: request.method,
+      headers: headersOf(options.token, request, left),
+      signal: abort.signal,
+      redirect: "error",
+      ...(request.body ? { body: request.body as Uint8Array<ArrayBuffer> } : {}),
+    });
+    return await read(response);
+  } catch (thrown) {
+    if (isAtlasError(thrown)) throw thrown;
+    throw lost(thrown, base, request, abort.signal.aborted);
+  } finally {
+    clearTimeout(timer);
+    request.signal?.removeEventListener("abort", giveUp);
+  }
+}
+
+function headersOf(
+  token: string | undefined,
+  request: Outgoing,
+  left: number,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    accept: request.method === "POST" ? MSGPACK : "application/json",
+    [TIMEOUT_HEADER]: String(Math.min(left, MAX_TIMEOUT_MS)),
+  };
+  if (request.body) headers["content-type"] = MSGPACK;
+  if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
+  if (request.idempotencyKey !== undefined) headers[IDEMPOTENCY_HEADER] = request.idempotencyKey;
+  return headers;
+}
+
+async function read(response: Response): Promise<unknown> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (response.ok && isMsgpack(response.headers.get("content-type"))) return unpack(bytes);
+  let body: unknown;
+  try {
+    body = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    body = undefined;
+  }
+  if (!response.ok || body === undefined) throw errorOf(response.status, body);
+  return body;
+}
+
+/** No answer came: what that says of the call depends on how far the request got. */
+function lost(
+  thrown: unknown,
+  base: string,
+  request: Outgoing,
+  aborted: boolean,
+): AtlasError {
+  const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
+  if (request.signal?.aborted) {
+    return new AtlasError("timeout", "the caller gave the call up", {
+      maybeExecuted,
+      retryable: false,
+      cause: request.signal.reason,
+    });
+  }
+  if (aborted) {
+    return new AtlasError("timeout", `no answer from ${base} within ${request.timeoutMs} ms`, {
+      maybeExecuted,
+    });
+  }
+  return new AtlasError("unavailable", `${base} can't be reached: ${reasonOf(thrown)}`, {
+    maybeExecuted,
+    cause: thrown,
+  });
+}
+
+/**
+ * Whether the connection was never made, so that nothing was sent. Runtimes say it in
+ * different words (Node: a cause's code; Bun: a code; Deno: the message); a browser
+ * doesn't say, and counts as unknown.
+ */
+function neverSent(thrown: unknown): boolean {
+  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
+    const code = String((error as { code?: unknown }).code ?? "");
+    const text = `${code} ${error.message}`;
+    if (/ECONNREFUSED|ConnectionRefused|connection refused|ENOTFOUND|EAI_AGAIN/i.test(text)) {
+      return true;
+    }
+    error = error.cause;
+  }
+  return false;
+}
+
+function reasonOf(thrown: unknown): string {
+  const cause = thrown instanceof Error ? thrown.cause : undefined;
+  return cause instanceof Error && cause.message !== "" ? cause.message : messageOf(thrown);
+}
+
+/** Ends early where the caller gives up; the next attempt then says so. */
+function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  if (ms <= 0) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}

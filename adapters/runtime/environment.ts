@@ -1,0 +1,217 @@
+/**
+ * A node's settings: a form filled in from the environment, each line checked before
+ * the node opens its doors.
+ *
+ * Takes environment variables and what a program gives in their place; gives settings
+ * of checked kinds, or one error that names the variable (or option), its value and
+ * what is allowed. Secrets and passwords are never quoted.
+ */
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
+import { isLoopback } from "./hosts.ts";
+
+/** How much goes to the log; `silent` is nothing. */
+export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
+
+/** What a program may set itself; each line is left to the environment where absent. */
+export interface Settings {
+  /** `ATLAS_REGION`; default `local`. */
+  region?: string;
+  /** `ATLAS_NODE`; default `atlas@<host>-<port>`. */
+  node?: string;
+  /** `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://` or `rediss://`. Default `file:.atlas/registry.db`. */
+  registry?: string;
+  /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
+  host?: string;
+  /** `PORT`; 0: any free one. Default 8080. */
+  port?: number;
+  /** `ATLAS_PUBLIC_URL`; where others reach this node. Default: derived from host and port. */
+  publicUrl?: string;
+  /** `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. */
+  secret?: string;
+  /** `ATLAS_TOKEN`; callers of the HTTP API need it. */
+  token?: string;
+  /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
+  lease?: LeaseProfile | LeaseTimes;
+}
+
+/** Settings, all checked. What is undefined is derived once the port is bound. */
+export interface CheckedSettings {
+  readonly region: string;
+  readonly node: string | undefined;
+  readonly registry: string;
+  readonly host: string;
+  readonly port: number;
+  readonly publicUrl: string | undefined;
+  /** The present secret first, then the former one; empty: none. */
+  readonly secrets: readonly string[];
+  readonly token: string | undefined;
+  readonly lease: LeaseProfile | LeaseTimes;
+}
+
+export type Environment = { readonly [name: string]: string | undefined };
+
+/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
+const MIN_SECRET_BYTES = 32;
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
+const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
+
+/**
+ * The settings of a node: `given` first, then the environment, then the defaults. A
+ * variable that is set to nothing counts as not set.
+ *
+ * @throws AtlasError `bad_request`, naming the first line that isn't allowed.
+ */
+export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
+  const pick = (option: keyof Settings, variable: string): Line | undefined => {
+    const value = given[option];
+    if (value !== undefined) return { name: option, text: textOf(value) };
+    return line(env, variable);
+  };
+  const host = hostOf(pick("host", "ATLAS_HOST"));
+  return {
+    region: token("region", pick("region", "ATLAS_REGION")) ?? "local",
+    node: token("node", pick("node", "ATLAS_NODE")),
+    registry: registryOf(pick("registry", "ATLAS_REGISTRY_URL")),
+    host,
+    port: portOf(pick("port", "PORT")),
+    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")),
+    secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
+    token: tokenOf(pick("token", "ATLAS_TOKEN")),
+    lease: leaseOf(pick("lease", "ATLAS_LEASE")),
+  };
+}
+
+/** `ATLAS_LOG`; default `info`. */
+export function readLogLevel(env: Environment): LogLevel {
+  const given = line(env, "ATLAS_LOG");
+  if (!given) return "info";
+  const found = LOG_LEVELS.find((level) => level === given.text);
+  if (found) return found;
+  throw refused(given, `use ${LOG_LEVELS.join(", ")}`);
+}
+
+/** `ATLAS_APP`; undefined: the example. */
+export function readAppPath(env: Environment): string | undefined {
+  return line(env, "ATLAS_APP")?.text;
+}
+
+/** A URL with its password, if it has one, struck out. */
+export function maskUrl(text: string): string {
+  return text.replace(/(\/\/[^/?#]*):[^/?#]*@/g, "$1:***@").replace(
+    /([?&][^=&#]*(?:password|token|secret)[^=&#]*=)[^&#]*/gi,
+    "$1***",
+  );
+}
+
+/** `message` without the password that `url` carries, in whatever form it is quoted. */
+export function maskIn(message: string, url: string): string {
+  const masked = maskUrl(message.replaceAll(url, maskUrl(url)));
+  const password = URL.canParse(url) ? new URL(url).password : "";
+  if (password === "") return masked;
+  return masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+}
+
+/** One line of the form: what its filler calls it, and what stands there. */
+interface Line {
+  readonly name: string;
+  readonly text: string;
+}
+
+function line(env: Environment, name: string): Line | undefined {
+  const text = env[name]?.trim();
+  return text ? { name, text } : undefined;
+}
+
+function textOf(value: string | number | LeaseTimes): string {
+  return typeof value === "object" ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
+}
+
+function token(part: string, given: Line | undefined): string | undefined {
+  if (!given) return undefined;
+  try {
+    return checkToken(part, given.text);
+  } catch (cause) {
+    throw refused(given, messageOf(cause));
+  }
+}
+
+function hostOf(given: Line | undefined): string {
+  if (!given) return "127.0.0.1";
+  const host = given.text.replace(/^\[(.*)\]$/, "$1");
+  if (/^[A-Za-z0-9.\-_:%]+$/.test(host)) return host;
+  throw refused(given, "use a host name or an IP address");
+}
+
+function portOf(given: Line | undefined): number {
+  if (!given) return 8080;
+  const port = /^\d{1,5}$/.test(given.text) ? Number(given.text) : -1;
+  if (port >= 0 && port <= 65_535) return port;
+  throw refused(given, "use 0 (any free port) to 65535");
+}
+
+function registryOf(given: Line | undefined): string {
+  if (!given) return "file:.atlas/registry.db";
+  if (/^(?:file:.+|memory:|rediss?:\/\/.+)$/s.test(given.text)) return given.text;
+  const name = maskUrl(given.text);
+  throw refused(
+    { name: given.name, text: name },
+    "use file:<path>, memory:, redis:// or rediss://",
+  );
+}
+
+function publicUrlOf(given: Line | undefined): string | undefined {
+  if (!given) return undefined;
+  const url = URL.canParse(given.text) ? new URL(given.text) : null;
+  if (
+    url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
+    url.username === "" && url.password === ""
+  ) return url.origin + url.pathname.replace(/\/+$/, "");
+  const shown = { name: given.name, text: maskUrl(given.text) };
+  throw refused(shown, "use http:// or https:// with a host, without user name, query or fragment");
+}
+
+function secretsOf(given: Line | undefined, host: string): string[] {
+  const secrets = given ? given.text.split(",").map((part) => part.trim()) : [];
+  const name = given?.name ?? "ATLAS_SECRET";
+  if (secrets.length > 2 || secrets.includes("")) {
+    throw new AtlasError("bad_request", `${name} must be one secret, or two as "current,previous"`);
+  }
+  if (isLoopback(host)) return secrets;
+  const shortest = Math.min(...secrets.map((secret) => new TextEncoder().encode(secret).length));
+  if (secrets.length > 0 && shortest >= MIN_SECRET_BYTES) return secrets;
+  throw new AtlasError(
+    "bad_request",
+    `${name} ${given ? `has a secret of ${shortest} bytes` : "is not set"}: to listen beyond ` +
+      `loopback (on ${host}) a node needs one of at least ${MIN_SECRET_BYTES} bytes`,
+  );
+}
+
+/** A token must fit into a header as it is (RFC 6750 §2.1 allows fewer characters still). */
+function tokenOf(given: Line | undefined): string | undefined {
+  if (!given || /^[!-~]+$/.test(given.text)) return given?.text;
+  throw new AtlasError(
+    "bad_request",
+    `${given.name} holds white space or characters beyond ASCII: use printable ASCII only`,
+  );
+}
+
+function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
+  if (!given) return "standard";
+  const profile = LEASES.find((name) => name === given.text);
+  if (profile) return profile;
+  const [, heartbeat, lease] = /^(\d{1,7})\/(\d{1,7})$/.exec(given.text) ?? [];
+  const times = { heartbeatMs: Number(heartbeat), leaseMs: Number(lease) };
+  if (times.heartbeatMs >= 50 && times.leaseMs >= 2 * times.heartbeatMs) return times;
+  throw refused(
+    given,
+    "use standard, fast, frugal or heartbeatMs/leaseMs, with a heartbeat of at least 50 and a " +
+      "lease of at least twice that",
+  );
+}
+
+function refused({ name, text }: Line, allowed: string): AtlasError {
+  const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
+  return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
+}

@@ -1,0 +1,51 @@
+/**
+ * Hosts and addresses: the sign on the door, and what others write on the envelope.
+ *
+ * Takes what a node listens on; gives the name, the URL and the link address that
+ * others reach it by.
+ */
+import { hostname, networkInterfaces } from "node:os";
+import { MAX_TOKEN_BYTES } from "../../src/limits.ts";
+
+/** Where node links are dialled, below the public URL. */
+export const LINK_PATH = "/atlas/link";
+
+/** Whether only this machine can reach what listens on `host`. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
+}
+
+/**
+ * The URL of a node that listens on `host` and `port`. Where that is every address of
+ * the machine, its first one that isn't internal stands for all.
+ */
+export function urlOf(host: string, port: number): string {
+  const reachable = host === "0.0.0.0" || host === "::" ? machineAddress() ?? "127.0.0.1" : host;
+  return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
+}
+
+/** Where peers dial the node at `url`: the same place, as a WebSocket. */
+export function linkAddress(url: string): string {
+  return url.replace(/^http/, "ws") + LINK_PATH;
+}
+
+/** The URL of the node whose link address this is; null where it isn't one. */
+export function urlOfLink(address: string): string | null {
+  if (!/^wss?:\/\//.test(address) || !address.endsWith(LINK_PATH)) return null;
+  return address.slice(0, -LINK_PATH.length).replace(/^ws/, "http");
+}
+
+/** `atlas@<host>-<port>`, the machine's name cut and cleaned to what a name may hold. */
+export function defaultNodeName(port: number, machine: string = hostname()): string {
+  const room = MAX_TOKEN_BYTES - `atlas@-${port}`.length;
+  const clean = machine.replace(/[^A-Za-z0-9\-._~]+/g, "-").slice(0, room);
+  return `atlas@${clean || "localhost"}-${port}`;
+}
+
+function machineAddress(): string | undefined {
+  const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+  // Link-local addresses are never dialled (design §6).
+  const outward = all.filter((one) => !one.internal && !/^(?:fe80|169\.254)/i.test(one.address));
+  const first = outward.find((one) => one.family === "IPv4") ?? outward[0];
+  return first?.address;
+}

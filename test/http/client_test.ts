@@ -1,0 +1,208 @@
+/** The client's retries: what is repeated, what never is, and what each failure says. */
+import { afterEach, describe, expect, test } from "vitest";
+import { connect } from "../../adapters/http/client.ts";
+import { errorBody } from "../../adapters/http/errors.ts";
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { AtlasError, type AtlasErrorOptions, type ErrorCode } from "../../src/errors.ts";
+import type { Server } from "../../src/ports/runtime.ts";
+
+const servers: Server[] = [];
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+/** What is kept of a request: the request itself can't be read once it is answered. */
+interface Seen {
+  url: string;
+  headers: Headers;
+}
+
+/** A real HTTP server that answers request n with what `script` says of n, from 1 on. */
+async function scripted(
+  script: (n: number) => Response | Promise<Response>,
+): Promise<{ url: string; requests: Seen[] }> {
+  const requests: Seen[] = [];
+  const runtime = await detectRuntime();
+  const server = await runtime.serve({
+    host: "127.0.0.1",
+    port: 0,
+    maxFrameBytes: 1_024,
+    fetch: async (request) => {
+      requests.push({ url: request.url, headers: new Headers(request.headers) });
+      await request.arrayBuffer();
+      return await script(requests.length);
+    },
+  });
+  servers.push(server);
+  return { url: `http://127.0.0.1:${server.port}`, requests };
+}
+
+function failure(code: ErrorCode, options: AtlasErrorOptions = {}): Response {
+  const body = errorBody(new AtlasError(code, `a scripted ${code}`, options));
+  return Response.json(body, { status: 500 });
+}
+
+const success = () => Response.json({ result: "done", rrp: "rrp:r/n/t/a", epoch: 7 });
+
+/** A URL where nothing listens. */
+async function nowhere(): Promise<string> {
+  const { url } = await scripted(success);
+  await (servers.pop() as Server).close();
+  return url;
+}
+
+describe("a call is repeated", () => {
+  test("where the error says that it did not run", async () => {
+    const { url, requests } = await scripted((n) => n < 3 ? failure("unavailable") : success());
+    expect(await connect(url).call("t", "a", "m", [])).toEqual({
+      result: "done",
+      rrp: "rrp:r/n/t/a",
+      epoch: 7,
+    });
+    expect(requests).toHaveLength(3);
+  });
+
+  test("where it carries an idempotency key, the same each time", async () => {
+    const { url, requests } = await scripted((n) =>
+      n < 3 ? failure("unavailable", { maybeExecuted: true }) : success()
+    );
+    await connect(url).call("t", "a", "m", [], { idempotencyKey: "k-1" });
+    expect(requests.map((request) => request.headers.get("idempotency-key"))).toEqual([
+      "k-1",
+      "k-1",
+      "k-1",
+    ]);
+  });
+
+  test("at the next node where one can't be reached", async () => {
+    const { url, requests } = await scripted(success);
+    const atlas = connect([await nowhere(), await nowhere(), url]);
+    await atlas.call("t", "a", "m", []);
+    await atlas.call("t", "a", "m", []);
+    expect(requests).toHaveLength(2);
+  });
+});
+
+describe("a call is not repeated", () => {
+  test("where it may have run and has no idempotency key", async () => {
+    const { url, requests } = await scripted(() => failure("unavailable", { maybeExecuted: true }));
+    await expect(connect(url).call("t", "a", "m", [])).rejects.toMatchObject({
+      name: "AtlasError",
+      code: "unavailable",
+      maybeExecuted: true,
+    });
+    expect(requests).toHaveLength(1);
+  });
+
+  test.each(["app", "not_found", "bad_request", "unauthorized"] as const)(
+    "after %s",
+    async (code) => {
+      const { url, requests } = await scripted(() => failure(code));
+      const call = connect(url).call("t", "a", "m", [], { idempotencyKey: "k" });
+      await expect(call).rejects.toMatchObject({ code, message: `a scripted ${code}` });
+      expect(requests).toHaveLength(1);
+    },
+  );
+
+  test("past its deadline", async () => {
+    const { url } = await scripted(() => failure("unavailable"));
+    await expect(connect(url).call("t", "a", "m", [], { timeoutMs: 100 })).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  });
+});
+
+describe("what a failure says", () => {
+  test("a node that refuses the connection ran nothing", async () => {
+    const call = connect(await nowhere(), { timeoutMs: 50 }).call("t", "a", "m", []);
+    await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
+  });
+
+  test("no answer in time: timeout, and it may have run", async () => {
+    const held = Promise.withResolvers<Response>();
+    const { url } = await scripted(() => held.promise);
+    const call = connect(url).call("t", "a", "m", [], { timeoutMs: 50 });
+    await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+    held.resolve(success());
+  });
+
+  test("the caller gives up: timeout, not to be retried", async () => {
+    const held = Promise.withResolvers<Response>();
+    const abort = new AbortController();
+    const { url } = await scripted(() => {
+      abort.abort();
+      return held.promise;
+    });
+    const call = connect(url).call("t", "a", "m", [], { signal: abort.signal });
+    await expect(call).rejects.toMatchObject({ code: "timeout", retryable: false });
+    held.resolve(success());
+  });
+
+  test("a proxy's error page may hide a call that ran", async () => {
+    const { url } = await scripted(() => new Response("<h1>502</h1>", { status: 502 }));
+    await expect(connect(url).call("t", "a", "m", [])).rejects.toMatchObject({
+      code: "unavailable",
+      maybeExecuted: true,
+    });
+  });
+
+  test("a page that isn't Atlas's at all", async () => {
+    const { url } = await scripted(() => new Response("<h1>hello</h1>"));
+    await expect(connect(url).lookup("t", "a", { timeoutMs: 50 })).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  });
+
+  test("a redirect is not followed", async () => {
+    const target = await scripted(success);
+    const { url } = await scripted(() => Response.redirect(`${target.url}/`, 307));
+    await expect(connect(url, { token: "t" }).call("t", "a", "m", [])).rejects.toMatchObject({
+      code: "unavailable",
+    });
+    expect(target.requests).toHaveLength(0);
+  });
+});
+
+test("the deadline travels as what is left, the token as a bearer", async () => {
+  const { url, requests } = await scripted(success);
+  await connect(`${url}/`, { token: "t0ken", timeoutMs: 4_000 }).call("t", "a b", "m", [1]);
+  const [request] = requests as [Seen];
+  expect(new URL(request.url).pathname).toBe("/v1/resources/t/a%20b/m");
+  expect(request.headers.get("authorization")).toBe("Bearer t0ken");
+  expect(Number(request.headers.get("atlas-timeout-ms"))).toBeLessThanOrEqual(4_000);
+  expect(Number(request.headers.get("atlas-timeout-ms"))).toBeGreaterThan(0);
+});
+
+test.each([
+  ["ftp://x", {}],
+  ["nonsense", {}],
+  ["http://me:secret@x", {}],
+  [[], {}],
+  ["http://x", { timeoutMs: 0 }],
+  ["http://x", { timeoutMs: 300_001 }],
+])("connect(%j, %j) is a bad request", (url, options) => {
+  expect(() => connect(url, options)).toThrow(
+    expect.objectContaining({ name: "AtlasError", code: "bad_request" }),
+  );
+});
+
+test.each([
+  ["invalid_rrp", "t", "", "m", {}],
+  ["invalid_rrp", "t", "a/../b", "m", {}],
+  ["invalid_rrp", "a/b", "a", "m", {}],
+  ["not_found", "t", "a", "constructor", {}],
+  ["not_found", "t", "a", "..", {}],
+  ["bad_request", "t", "a", "m", { idempotencyKey: "" }],
+  ["bad_request", "t", "a", "m", { idempotencyKey: "é" }],
+  ["bad_request", "t", "a", "m", { idempotencyKey: "k".repeat(257) }],
+  ["bad_request", "t", "a", "m", { timeoutMs: NaN }],
+])("%s before anything is sent: %s %s %s %j", async (code, type, id, method, options) => {
+  const atlas = connect("http://127.0.0.1:9");
+  await expect(atlas.call(type, id, method, [], options)).rejects.toMatchObject({ code });
+});
+
+test("a stub can be awaited and printed without a call going out", async () => {
+  const stub = connect("http://127.0.0.1:9").resource("t", "a");
+  expect(await stub).toBe(stub);
+  expect(Object.keys(stub as object)).toEqual([]);
+});

@@ -1,0 +1,151 @@
+/** A node's settings: what is allowed, what is refused, and how each refusal reads. */
+import { expect, test } from "vitest";
+import {
+  maskIn,
+  maskUrl,
+  readLogLevel,
+  readSettings,
+  type Settings,
+} from "../../adapters/runtime/environment.ts";
+import { defaultNodeName, linkAddress, urlOf, urlOfLink } from "../../adapters/runtime/hosts.ts";
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+
+/** The message that a set of variables is refused with. */
+function refusal(env: Record<string, string>, given: Settings = {}): string {
+  try {
+    readSettings(env, given);
+  } catch (error) {
+    expect(error).toMatchObject({ name: "AtlasError", code: "bad_request" });
+    return (error as Error).message;
+  }
+  throw new Error(`not refused: ${JSON.stringify(env)}`);
+}
+
+test("without variables every setting has its documented default", () => {
+  expect(readSettings({})).toEqual({
+    region: "local",
+    node: undefined,
+    registry: "file:.atlas/registry.db",
+    host: "127.0.0.1",
+    port: 8080,
+    publicUrl: undefined,
+    secrets: [],
+    token: undefined,
+    lease: "standard",
+  });
+  expect(readLogLevel({})).toBe("info");
+});
+
+test("a variable that is set to nothing counts as not set", () => {
+  expect(readSettings({ PORT: "", ATLAS_REGION: " ", ATLAS_LEASE: "" })).toEqual(readSettings({}));
+});
+
+test("what a program gives comes before the environment", () => {
+  const env = { PORT: "1", ATLAS_REGION: "a", ATLAS_LEASE: "fast" };
+  const lease = { heartbeatMs: 100, leaseMs: 300 };
+  const settings = readSettings(env, { port: 0, region: "b", lease });
+  expect(settings).toMatchObject({ port: 0, region: "b", lease });
+});
+
+test("all variables together", () => {
+  const settings = readSettings({
+    ATLAS_REGION: "us-east-1",
+    ATLAS_NODE: "hop@node-1",
+    ATLAS_REGISTRY_URL: "rediss://user:pass@redis.example:6380/2",
+    ATLAS_HOST: "0.0.0.0",
+    PORT: "0",
+    ATLAS_PUBLIC_URL: "https://node-1.example/atlas-1/",
+    ATLAS_SECRET: `${SECRET},${SECRET}-old`,
+    ATLAS_TOKEN: "t0ken",
+    ATLAS_LEASE: "50/100",
+  });
+  expect(settings).toEqual({
+    region: "us-east-1",
+    node: "hop@node-1",
+    registry: "rediss://user:pass@redis.example:6380/2",
+    host: "0.0.0.0",
+    port: 0,
+    publicUrl: "https://node-1.example/atlas-1",
+    secrets: [SECRET, `${SECRET}-old`],
+    token: "t0ken",
+    lease: { heartbeatMs: 50, leaseMs: 100 },
+  });
+});
+
+test.each([
+  ["ATLAS_REGION", "us/east"],
+  ["ATLAS_NODE", "a b"],
+  ["ATLAS_NODE", "x".repeat(65)],
+  ["ATLAS_REGISTRY_URL", "https://eu1-x.upstash.io"],
+  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=redis://b"],
+  ["ATLAS_REGISTRY_URL", "postgres://x"],
+  ["ATLAS_REGISTRY_URL", "file:"],
+  ["ATLAS_HOST", "http://x"],
+  ["PORT", "80a"],
+  ["PORT", "65536"],
+  ["PORT", "-1"],
+  ["ATLAS_PUBLIC_URL", "ftp://x"],
+  ["ATLAS_PUBLIC_URL", "https://x/?a=b"],
+  ["ATLAS_LEASE", "quick"],
+  ["ATLAS_LEASE", "49/200"],
+  ["ATLAS_LEASE", "100/199"],
+])("%s=%s is refused by name and value", (variable, value) => {
+  const message = refusal({ [variable]: value });
+  expect(message).toContain(variable);
+  expect(message).toContain(value.slice(0, 60));
+  expect(message).not.toContain("\n");
+});
+
+test("a log level that doesn't exist is refused", () => {
+  expect(() => readLogLevel({ ATLAS_LOG: "loud" })).toThrow(/ATLAS_LOG is "loud": use debug/);
+});
+
+test("an option is refused under its own name", () => {
+  expect(refusal({}, { port: 70_000 })).toMatch(/^port is "70000"/);
+  expect(refusal({}, { lease: { heartbeatMs: 10, leaseMs: 20 } })).toMatch(/^lease is "10\/20"/);
+});
+
+test("beyond loopback a secret of 32 bytes is needed, and never quoted", () => {
+  expect(refusal({ ATLAS_HOST: "0.0.0.0" })).toMatch(/ATLAS_SECRET is not set.*32 bytes/);
+  const short = refusal({ ATLAS_HOST: "192.0.2.1", ATLAS_SECRET: "hunter2" });
+  expect(short).toMatch(/ATLAS_SECRET has a secret of 7 bytes/);
+  expect(short).not.toContain("hunter2");
+  const shortPrevious = refusal({ ATLAS_HOST: "::", ATLAS_SECRET: `${SECRET},hunter2` });
+  expect(shortPrevious).not.toContain("hunter2");
+  expect(readSettings({ ATLAS_HOST: "::1", ATLAS_SECRET: "short" }).secrets).toEqual(["short"]);
+});
+
+test("a secret or token that can't be is refused without being quoted", () => {
+  expect(refusal({ ATLAS_SECRET: "a,b,hunter2" })).not.toContain("hunter2");
+  expect(refusal({ ATLAS_SECRET: "hunter2," })).not.toContain("hunter2");
+  const token = refusal({ ATLAS_TOKEN: "hunter2 and more" });
+  expect(token).toContain("ATLAS_TOKEN");
+  expect(token).not.toContain("hunter2");
+});
+
+test("passwords in URLs are struck out", () => {
+  expect(maskUrl("redis://:s3cret@host:1/0")).toBe("redis://:***@host:1/0");
+  expect(maskUrl("redis://me:s3cret@host")).toBe("redis://me:***@host");
+  expect(maskUrl("redis://host?password=s3cret&a=1")).toBe("redis://host?password=***&a=1");
+  expect(maskUrl("file:.atlas/registry.db")).toBe("file:.atlas/registry.db");
+  const url = "redis://:s3%21cret@host:1/0";
+  expect(maskIn(`can't reach ${url}: s3!cret is wrong`, url)).not.toMatch(/s3(?:%21|!)cret/);
+  expect(refusal({ ATLAS_REGISTRY_URL: "mysql://me:hunter2@host" })).not.toContain("hunter2");
+});
+
+test("a node's name comes from its machine, cleaned and cut", () => {
+  expect(defaultNodeName(8080, "web-1.example")).toBe("atlas@web-1.example-8080");
+  expect(defaultNodeName(8080, "Jo's Mac/é")).toBe("atlas@Jo-s-Mac--8080");
+  expect(defaultNodeName(65_535, "h".repeat(100))).toHaveLength(64);
+  expect(defaultNodeName(1, "")).toBe("atlas@localhost-1");
+});
+
+test("addresses are derived from where a node listens, and back", () => {
+  expect(urlOf("127.0.0.1", 8080)).toBe("http://127.0.0.1:8080");
+  expect(urlOf("::1", 8080)).toBe("http://[::1]:8080");
+  expect(urlOf("0.0.0.0", 8080)).toMatch(/^http:\/\/(?!0\.0\.0\.0)[^/]+:8080$/);
+  expect(linkAddress("https://a.example/x")).toBe("wss://a.example/x/atlas/link");
+  expect(urlOfLink("wss://a.example/x/atlas/link")).toBe("https://a.example/x");
+  expect(urlOfLink("in-process:1")).toBeNull();
+});
