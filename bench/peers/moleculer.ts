@@ -15,16 +15,14 @@ const other = role === "server" ? "client" : "server";
 const broker = new ServiceBroker({
   nodeID: role,
   logger: false,
-  ...(role === "local" ? {} : {
-    transporter: {
-      type: "TCP",
-      options: {
-        udpDiscovery: false,
-        port: Number(port),
-        urls: [`127.0.0.1:${port}/${role}`, `127.0.0.1:${otherPort}/${other}`],
-      },
-    },
-  }),
+  transporter: role === "local" ? null : {
+    type: "TCP",
+    options: {
+      udpDiscovery: false,
+      port: Number(port),
+      urls: [`127.0.0.1:${port}/${role}`, `127.0.0.1:${otherPort}/${other}`],
+    } as object,
+  },
 });
 
 if (role !== "client") {

@@ -8,11 +8,23 @@
 import { latency, throughput } from "../kit.ts";
 import { serveQuestions } from "../worker.ts";
 
+/** What is used of Bun's server. */
+declare const Bun: {
+  serve(options: {
+    hostname: string;
+    port: number;
+    fetch(request: Request, server: { upgrade(request: Request): boolean }): Response | undefined;
+    websocket: {
+      message(socket: { sendBinary(frame: Uint8Array): number }, frame: Uint8Array): void;
+    };
+  }): { port: number };
+};
+
 const SIZE = 100;
 const [role, port] = process.argv.slice(2);
 
 /** Collects the messages of one tick and sends them as one frame. */
-function batcher(send: (frame: Uint8Array) => void): (message: Uint8Array) => void {
+function batcher(send: (frame: Uint8Array<ArrayBuffer>) => void): (message: Uint8Array) => void {
   let queued: Uint8Array[] = [];
   const flush = () => {
     const frame = new Uint8Array(queued.length * SIZE);
@@ -32,8 +44,7 @@ function serve(): void {
     fetch: (request, server) =>
       server.upgrade(request) ? undefined : new Response("no", { status: 400 }),
     websocket: {
-      message(socket, frame) {
-        const bytes = frame as unknown as Uint8Array;
+      message(socket, bytes) {
         const send = batcher((reply) => socket.sendBinary(reply));
         for (let at = 0; at < bytes.length; at += SIZE) send(bytes.slice(at, at + SIZE));
       },

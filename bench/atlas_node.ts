@@ -1,0 +1,52 @@
+/**
+ * One served Atlas node in a process of its own, as a bench's worker.
+ *
+ * Takes `NAME REGISTRY_URL`. Answers
+ * - `{"do":"own","ids"}`: calls each id, so that this node owns it;
+ * - `{"do":"throughput","ids","inFlight","seconds"}`: answered echo calls per second;
+ * - `{"do":"latency","ids","count"}`: median microseconds, one call after the other.
+ * - `{"do":"claims","prefix","count","inFlight"}`: first calls of new names per second.
+ */
+import { serve } from "../adapters/runtime/serve.ts";
+import app from "./apps/echo.ts";
+import { latency, rateOf, throughput } from "./kit.ts";
+import { serveQuestions } from "./worker.ts";
+
+const [name = "bench", registry = "memory:"] = process.argv.slice(2);
+const node = await serve(app, {
+  region: "bench",
+  node: name,
+  registry,
+  host: "127.0.0.1",
+  port: 0,
+});
+
+const TEXT = "x".repeat(100);
+
+async function echo(id: string): Promise<void> {
+  const answer = await node.resource("echo", id).echo(TEXT);
+  if (answer !== TEXT) throw new Error("the echo is wrong");
+}
+
+serveQuestions({ url: node.url }, async (question) => {
+  const ids = (question["ids"] ?? []) as string[];
+  const stubs = ids.map((id) => node.resource("echo", id));
+  const call = async (n: number) => {
+    const answer = await stubs[n % stubs.length]?.echo(TEXT);
+    if (answer !== TEXT) throw new Error("the echo is wrong");
+  };
+  const { inFlight, seconds, count, prefix } = question as Record<string, number>;
+  switch (question["do"]) {
+    case "own":
+      for (const id of ids) await echo(id);
+      return node.stats().resources;
+    case "throughput":
+      return await throughput(call, inFlight as number, seconds as number);
+    case "latency":
+      return await latency(call, count as number);
+    case "claims":
+      return await rateOf(count as number, inFlight as number, (n) => echo(`${prefix}${n}`));
+    default:
+      throw new Error(`unknown question ${JSON.stringify(question)}`);
+  }
+});

@@ -1,0 +1,73 @@
+/**
+ * A Redis of the bench's own: a hired hall, empty, and torn down afterwards.
+ *
+ * Takes nothing; gives a server on a free loopback port that writes nothing to disk.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { PeerMissing } from "./kit.ts";
+import { freePort } from "./worker.ts";
+
+export interface OwnRedis {
+  readonly port: number;
+  readonly url: string;
+  /** Such as `7.0.15`. */
+  readonly version: string;
+  stop(): Promise<void>;
+}
+
+/** @throws PeerMissing where `redis-server` or `redis-benchmark` is not on the path. */
+export async function startRedis(): Promise<OwnRedis> {
+  const version = /v=(\S+)/.exec(outputOf("redis-server"))?.[1] ?? "?";
+  outputOf("redis-benchmark");
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "atlas-bench-redis-"));
+  const options = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  const server = spawn("redis-server", [...options, "--dir", folder], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const gone = new Promise<void>((resolve) => server.once("exit", () => resolve()));
+  await ready(server);
+  return {
+    port,
+    url: `redis://127.0.0.1:${port}`,
+    version,
+    async stop() {
+      server.kill("SIGKILL");
+      await gone;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function outputOf(binary: string): string {
+  const { error, stdout } = spawnSync(binary, ["--version"], { encoding: "utf8" });
+  if (error) throw new PeerMissing(`${binary} is not installed`);
+  return stdout;
+}
+
+function ready(server: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("exit", (code) => reject(new Error(`redis-server ended with ${code}`)));
+    createInterface({ input: server.stdout as NonNullable<ChildProcess["stdout"]> })
+      .on("line", (line) => line.includes("Ready to accept connections") && resolve());
+  });
+}
+
+/** Commands per second of redis-benchmark, 256 in flight over four connections. */
+export async function benchmark(port: number, count: number, command: string[]): Promise<number> {
+  const load = ["-p", `${port}`, "-n", `${count}`, "-c", "4", "-P", "64", "-r", "1000000000"];
+  const child = spawn("redis-benchmark", [...load, "--csv", ...command], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let output = "";
+  child.stdout.on("data", (chunk) => output += chunk);
+  await new Promise((resolve) => child.once("close", resolve));
+  // The last line: "the command","rate","latencies"…
+  const rate = Number(/^.*"([\d.]+)"(?:,"[\d.]+"){6}\s*$/m.exec(output)?.[1]);
+  if (!(rate > 0)) throw new Error(`redis-benchmark said: ${output}`);
+  return rate;
+}
