@@ -19,9 +19,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     method: text,
     body,
     timeoutMs: count,
-    incarnation: text,
     epoch: count,
-    hops: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
   }),
@@ -49,9 +47,7 @@ test("a fraction of a millisecond left is a whole one on the wire", () => {
     method: "m",
     body: new Uint8Array([0x90]),
     timeoutMs: 0.2,
-    incarnation: "",
     epoch: 0,
-    hops: 0,
     idempotencyKey: null,
     chain: [],
   }));
@@ -59,7 +55,7 @@ test("a fraction of a millisecond left is a whole one on the wire", () => {
 });
 
 const BODY = new Uint8Array([0x90]);
-const REQUEST = [0, 1, "t/x", "m", BODY, 100, "inc", 0, 0, null, []];
+const REQUEST = [0, 1, "t/x", "m", BODY, 100, 0, null, []];
 const REPLY = [1, 1, 5, "rrp:a/b/c/d", BODY];
 const FAILURE = [2, 1, ["app", "m", false, true], null];
 
@@ -92,13 +88,12 @@ const MALFORMED: Record<string, unknown> = {
   "a request's method as nil": withField(REQUEST, 3, null),
   "a request's body as text": withField(REQUEST, 4, "[]"),
   "a request's deadline as NaN": withField(REQUEST, 5, NaN),
-  "a request's incarnation as nil": withField(REQUEST, 6, null),
-  "a request's epoch as Infinity": withField(REQUEST, 7, Infinity),
-  "a request's hops as negative": withField(REQUEST, 8, -1),
-  "a request's idempotency key as a number": withField(REQUEST, 9, 7),
-  "a request's chain as text": withField(REQUEST, 10, "t/x"),
-  "a request's chain of numbers": withField(REQUEST, 10, [1]),
-  "a request cut short": REQUEST.slice(0, 9),
+  "a request's epoch as Infinity": withField(REQUEST, 6, Infinity),
+  "a request's epoch as negative": withField(REQUEST, 6, -1),
+  "a request's idempotency key as a number": withField(REQUEST, 7, 7),
+  "a request's chain as text": withField(REQUEST, 8, "t/x"),
+  "a request's chain of numbers": withField(REQUEST, 8, [1]),
+  "a request cut short": REQUEST.slice(0, 7),
 };
 
 describe("a malformed message is bad_request", () => {
