@@ -1,0 +1,194 @@
+/**
+ * Bun's doorman: `Bun.serve` to let requests and sockets in, the global WebSocket to
+ * dial. Takes and gives what the `Runtime` port says; nothing of Bun leaves this file.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type {
+  DialOptions,
+  Runtime,
+  ServeOptions,
+  Server,
+  Socket,
+  SocketHandlers,
+} from "../../src/ports/runtime.ts";
+import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
+import { serveFailure } from "./serve_failure.ts";
+
+/** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
+const MAX_REQUEST_BYTES = 67_108_864;
+/** Bytes that may wait on one socket before Bun drops frames; then the socket is closed. */
+const MAX_BACKPRESSURE_BYTES = 67_108_864;
+/** Bun's longest idle time, in s; it applies between requests, not while one is served. */
+const IDLE_SECONDS = 255;
+
+/** What is used of Bun's own types. */
+interface BunSocket {
+  data: SocketData;
+  sendBinary(data: Uint8Array): number;
+  sendText(data: string): number;
+  getBufferedAmount(): number;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+interface SocketData {
+  readonly handlers: SocketHandlers;
+  guard: GuardedSocket | null;
+}
+
+interface BunServer {
+  readonly port: number;
+  upgrade(request: Request, options: { data: SocketData; headers?: HeadersInit }): boolean;
+  timeout(request: Request, seconds: number): void;
+  stop(closeActive: boolean): Promise<void>;
+}
+
+interface Bun {
+  readonly version: string;
+  serve(options: Record<string, unknown>): BunServer;
+}
+
+function bun(): Bun {
+  const found = (globalThis as { Bun?: Bun }).Bun;
+  if (!found) throw new AtlasError("bad_request", "this is not Bun");
+  return found;
+}
+
+/** Bun ≥ 1.4. */
+export const runtime: Runtime = {
+  name: "bun",
+  get version(): string {
+    return bun().version;
+  },
+  serve,
+  dial,
+};
+
+async function serve(options: ServeOptions): Promise<Server> {
+  const live = new Set<GuardedSocket>();
+  let server: BunServer;
+  try {
+    server = bun().serve({
+      hostname: options.host,
+      port: options.port,
+      development: false,
+      // Else Bun lets a second process bind the same port outside of development.
+      reusePort: false,
+      idleTimeout: IDLE_SECONDS,
+      maxRequestBodySize: MAX_REQUEST_BYTES,
+      fetch: (request: Request, server: BunServer) => answer(options, request, server),
+      error: () => new Response("internal error", { status: 500 }),
+      websocket: socketHandlers(options.maxFrameBytes, live),
+    });
+  } catch (cause) {
+    throw serveFailure(options.host, options.port, cause);
+  }
+  return {
+    port: server.port,
+    async close() {
+      await server.stop(true);
+      for (const socket of [...live]) socket.cut();
+    },
+  };
+}
+
+function answer(
+  options: ServeOptions,
+  request: Request,
+  server: BunServer,
+): Response | undefined | Promise<Response | undefined> {
+  let upgraded = false;
+  // A served call may take longer than the idle time: its own deadline bounds it.
+  server.timeout(request, 0);
+  const response = options.fetch(request, (handlers, { protocol } = {}) => {
+    upgraded = server.upgrade(request, {
+      data: { handlers, guard: null },
+      headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
+    });
+    return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
+  });
+  // Bun wants no response for a request that became a socket.
+  if (response instanceof Promise) return response.then((r) => upgraded ? undefined : r);
+  return upgraded ? undefined : response;
+}
+
+function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {
+  return {
+    maxPayloadLength: maxFrameBytes,
+    backpressureLimit: MAX_BACKPRESSURE_BYTES,
+    idleTimeout: 0,
+    perMessageDeflate: false,
+    open(ws: BunSocket) {
+      const guard = new GuardedSocket(rawOf(ws), ws.data.handlers, maxFrameBytes);
+      ws.data.guard = guard;
+      live.add(guard);
+      guard.opened();
+    },
+    message(ws: BunSocket, data: string | Uint8Array) {
+      ws.data.guard?.received(data);
+    },
+    close(ws: BunSocket, code: number, reason: string) {
+      const { guard } = ws.data;
+      if (!guard) return;
+      live.delete(guard);
+      guard.ended(code, reason);
+    },
+  };
+}
+
+function rawOf(ws: BunSocket): RawSocket {
+  return {
+    // Bun answers 0 for a dropped frame, -1 for one that waits.
+    send(data) {
+      const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
+      return sent !== 0 || data.length === 0;
+    },
+    buffered: () => ws.getBufferedAmount(),
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+  };
+}
+
+/** What Bun's WebSocket has beyond the standard one. */
+type BunWebSocket = WebSocket & { terminate(): void };
+
+function dial(url: string, handlers: SocketHandlers, options: DialOptions): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const Client = WebSocket as unknown as new (url: string, options: object) => BunWebSocket;
+    const ws = new Client(url, { perMessageDeflate: false });
+    ws.binaryType = "arraybuffer";
+    const socket = new GuardedSocket(rawClient(ws), handlers, options.maxFrameBytes);
+    const fail = (why: string) => {
+      clearTimeout(timer);
+      reject(new AtlasError("unavailable", `can't dial ${url}: ${why}`));
+    };
+    const timer = setTimeout(() => {
+      socket.close(1000, "");
+      fail(`no answer within ${options.timeoutMs} ms`);
+    }, options.timeoutMs);
+    ws.onopen = () => {
+      clearTimeout(timer);
+      socket.opened();
+      resolve(socket);
+    };
+    ws.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      socket.received(typeof data === "string" ? data : new Uint8Array(data));
+    };
+    ws.onclose = ({ code, reason }) => {
+      socket.ended(code, reason);
+      fail(reason || "it closed while connecting");
+    };
+  });
+}
+
+function rawClient(ws: BunWebSocket): RawSocket {
+  return {
+    send(data) {
+      ws.send(data as string | Uint8Array<ArrayBuffer>);
+      return true;
+    },
+    buffered: () => ws.bufferedAmount,
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * A socket under guard: a porter who signs every visitor in and out exactly once.
+ *
+ * The runtimes differ in when, and whether, a WebSocket says that it is closed; some
+ * deliver messages afterwards, some take frames of any size. Takes a raw socket of
+ * any of them; gives the port's `Socket`, with its promises held: `close` runs once
+ * per opened socket, nothing is delivered after it, no frame over the limit is
+ * passed on.
+ */
+import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+
+/** What a guard needs of a runtime's own WebSocket. */
+export interface RawSocket {
+  /** False where the frame was dropped instead of taken. */
+  send(data: string | Uint8Array): boolean;
+  buffered(): number;
+  close(code: number, reason: string): void;
+  /** Drops the connection without a word. */
+  terminate(): void;
+}
+
+/** How long a peer may take to answer a close frame before it is cut off, in ms. */
+const CLOSE_GRACE_MS = 1_000;
+
+/** RFC 6455 §7.4: too big; an internal error; no close frame was seen. */
+const TOO_BIG = 1009;
+const INTERNAL = 1011;
+const ABNORMAL = 1006;
+
+/** A runtime's socket as the port wants it. Adapters call `opened`, `received` and `ended`. */
+export class GuardedSocket implements Socket {
+  readonly #raw: RawSocket;
+  readonly #handlers: SocketHandlers;
+  readonly #maxFrameBytes: number;
+  #state: "new" | "open" | "closing" | "closed" = "new";
+  #grace: ReturnType<typeof setTimeout> | undefined;
+  #code: number = ABNORMAL;
+  #reason = "";
+
+  constructor(raw: RawSocket, handlers: SocketHandlers, maxFrameBytes: number) {
+    this.#raw = raw;
+    this.#handlers = handlers;
+    this.#maxFrameBytes = maxFrameBytes;
+  }
+
+  /** The connection stands. */
+  opened(): void {
+    if (this.#state !== "new") return;
+    this.#state = "open";
+    try {
+      this.#handlers.open(this);
+    } catch {
+      this.close(INTERNAL, "the handler of this socket threw");
+    }
+  }
+
+  /** A frame came. */
+  received(data: string | Uint8Array): void {
+    if (this.#state !== "open") return;
+    // A string has at most as many code units as bytes, so it is cheap to refuse first.
+    const size = data.length > this.#maxFrameBytes || typeof data !== "string"
+      ? data.length
+      : utf8Length(data, this.#maxFrameBytes);
+    if (size > this.#maxFrameBytes) {
+      this.close(TOO_BIG, `a frame is over ${this.#maxFrameBytes} bytes`);
+      return;
+    }
+    try {
+      this.#handlers.message(this, data);
+    } catch {
+      this.close(INTERNAL, "the handler of this socket threw");
+    }
+  }
+
+  /** The connection is gone; later calls do nothing. */
+  ended(code: number, reason: string): void {
+    if (this.#state === "closed") return;
+    const wasOpened = this.#state !== "new";
+    const mine = this.#state === "closing";
+    this.#state = "closed";
+    clearTimeout(this.#grace);
+    if (!wasOpened) return;
+    try {
+      if (mine) this.#handlers.close(this, this.#code, this.#reason);
+      else this.#handlers.close(this, code, reason);
+    } catch {
+      // Its owner was told; there is nobody left to tell about its failure.
+    }
+  }
+
+  send(data: string | Uint8Array): void {
+    if (this.#state !== "open") return;
+    if (this.#raw.send(data)) return;
+    // A frame is missing now: whatever follows would be out of step.
+    this.close(INTERNAL, "the peer reads too slowly");
+  }
+
+  buffered(): number {
+    return this.#state === "open" || this.#state === "closing" ? this.#raw.buffered() : 0;
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#state === "closed" || this.#state === "closing") return;
+    if (this.#state === "new") {
+      this.#state = "closed";
+      this.#raw.terminate();
+      return;
+    }
+    this.#state = "closing";
+    this.#code = code;
+    this.#reason = fit(reason);
+    this.#grace = setTimeout(() => this.cut(), CLOSE_GRACE_MS);
+    try {
+      this.#raw.close(code, this.#reason);
+    } catch {
+      this.cut();
+    }
+  }
+
+  /** Ends it at once, telling its owner. */
+  cut(): void {
+    if (this.#state === "closed") return;
+    try {
+      this.#raw.terminate();
+    } finally {
+      this.ended(ABNORMAL, "");
+    }
+  }
+}
+
+/** The UTF-8 length of a text, exact only where it may pass `limit`. */
+function utf8Length(text: string, limit: number): number {
+  if (text.length * 3 <= limit) return text.length;
+  return new TextEncoder().encode(text).length;
+}
+
+/** A reason as a close frame can hold it: at most 123 bytes (RFC 6455 §5.5). */
+function fit(reason: string): string {
+  return reason.replace(/[^\x20-\x7e]/g, "?").slice(0, 123);
+}

@@ -1,0 +1,23 @@
+/**
+ * Why a port can't be bound, in words that are the same on every runtime: one
+ * phrasebook. Takes what a runtime threw; gives the error that the user reads.
+ */
+import { AtlasError, messageOf } from "../../src/errors.ts";
+
+const REASONS: Record<string, string> = {
+  EADDRINUSE: "the port is in use",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "the port needs more rights",
+  ENOTFOUND: "the host is unknown",
+  EAI_AGAIN: "the host can't be looked up",
+};
+
+/** The error of `Runtime.serve` for whatever the runtime threw; names host, port and reason. */
+export function serveFailure(host: string, port: number, cause: unknown): AtlasError {
+  const code = String((cause as { code?: unknown } | null)?.code ?? "");
+  const reason = REASONS[code] ?? messageOf(cause);
+  return new AtlasError("unavailable", `can't listen on ${host} port ${port}: ${reason}`, {
+    retryable: false,
+    cause,
+  });
+}

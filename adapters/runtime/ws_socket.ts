@@ -1,0 +1,78 @@
+/**
+ * The `ws` package as the port's sockets: one plug adapter, used where the runtime's
+ * own WebSocket is missing (Node) or slow to send (Deno's client holds frames over
+ * 1 KiB back for 40 ms).
+ *
+ * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
+ */
+import { WebSocket } from "ws";
+import { AtlasError } from "../../src/errors.ts";
+import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
+
+/** What is used of a `ws` socket. */
+export interface WsLike {
+  readonly bufferedAmount: number;
+  send(data: string | Uint8Array): void;
+  close(code: number, reason: string): void;
+  terminate(): void;
+  on(event: "message", listener: (data: Uint8Array, isBinary: boolean) => void): unknown;
+  on(event: "close", listener: (code: number, reason: Uint8Array) => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+const decoder: TextDecoder = new TextDecoder();
+
+/**
+ * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; the
+ * other end may still read the bytes after `send` came back, so they are copied here.
+ */
+export function guardWs(
+  ws: WsLike,
+  masks: boolean,
+  handlers: SocketHandlers,
+  maxFrameBytes: number,
+): GuardedSocket {
+  const raw: RawSocket = {
+    send(data) {
+      ws.send(masks || typeof data === "string" ? data : data.slice());
+      return true;
+    },
+    buffered: () => ws.bufferedAmount,
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+  };
+  const socket = new GuardedSocket(raw, handlers, maxFrameBytes);
+  ws.on("message", (data, isBinary) => socket.received(isBinary ? data : decoder.decode(data)));
+  ws.on("close", (code, reason) => socket.ended(code, decoder.decode(reason)));
+  // Always followed by a close; without a listener it would end the process.
+  ws.on("error", () => {});
+  return socket;
+}
+
+/** Dials with `ws`: no redirects, no compression. See the port's `dial`. */
+export function dialWs(
+  url: string,
+  handlers: SocketHandlers,
+  options: DialOptions,
+): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const ws = new WebSocket(url, {
+      perMessageDeflate: false,
+      followRedirects: false,
+      handshakeTimeout: Math.max(1, options.timeoutMs),
+      maxPayload: options.maxFrameBytes,
+    });
+    const socket = guardWs(ws as WsLike, true, handlers, options.maxFrameBytes);
+    ws.on("open", () => {
+      socket.opened();
+      resolve(socket);
+    });
+    ws.on("error", (cause: Error) => {
+      reject(new AtlasError("unavailable", `can't dial ${url}: ${cause.message}`, { cause }));
+    });
+    ws.on("close", () => {
+      reject(new AtlasError("unavailable", `can't dial ${url}: it closed while connecting`));
+    });
+  });
+}

@@ -1,0 +1,338 @@
+/**
+ * What every runtime adapter must do: one driving test for all makes of car.
+ *
+ * Takes a way to get the adapter; runs it over loopback and declares vitest cases.
+ */
+import { connect, type Socket as TcpSocket } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import type {
+  Runtime,
+  ServeOptions,
+  Server,
+  Socket,
+  SocketHandlers,
+} from "../../src/ports/runtime.ts";
+
+const MAX_FRAME = 65_536;
+
+/** Everything that happened to one end of a socket. */
+class Recorder implements SocketHandlers {
+  readonly messages: (string | Uint8Array)[] = [];
+  readonly closes: { code: number; reason: string }[] = [];
+  opens = 0;
+  socket: Socket | null = null;
+
+  open(socket: Socket): void {
+    this.opens++;
+    this.socket = socket;
+  }
+  message(_socket: Socket, data: string | Uint8Array): void {
+    this.messages.push(typeof data === "string" ? data : data.slice());
+  }
+  close(_socket: Socket, code: number, reason: string): void {
+    this.closes.push({ code, reason });
+  }
+}
+
+/** Declares the cases. */
+export function runtimeSuite(detect: () => Promise<Runtime>): void {
+  const servers: Server[] = [];
+  const tcp: TcpSocket[] = [];
+  afterEach(async () => {
+    for (const socket of tcp.splice(0)) socket.destroy();
+    await Promise.all(servers.splice(0).map((server) => server.close()));
+  });
+
+  async function start(fetch: ServeOptions["fetch"]): Promise<{ runtime: Runtime; port: number }> {
+    const runtime = await detect();
+    const server = await runtime.serve({
+      host: "127.0.0.1",
+      port: 0,
+      maxFrameBytes: MAX_FRAME,
+      fetch,
+    });
+    servers.push(server);
+    return { runtime, port: server.port };
+  }
+
+  /** A server whose sockets are recorded, and a socket dialled to it. */
+  async function pair(): Promise<{ near: Recorder; far: Recorder; socket: Socket; port: number }> {
+    const far = new Recorder();
+    const { runtime, port } = await start((_request, upgrade) => upgrade(far));
+    const near = new Recorder();
+    const socket = await runtime.dial(`ws://127.0.0.1:${port}/x`, near, {
+      maxFrameBytes: MAX_FRAME,
+      timeoutMs: 5_000,
+    });
+    await expect.poll(() => far.opens).toBe(1);
+    return { near, far, socket, port };
+  }
+
+  describe("requests", () => {
+    it("answers with method, path, headers and body as they came", async () => {
+      const { port } = await start(async (request) => {
+        const text = await request.text();
+        const { pathname, search } = new URL(request.url);
+        return Response.json(
+          [request.method, pathname + search, request.headers.get("x-a"), text],
+          { status: 201, headers: { "x-b": "2" } },
+        );
+      });
+      const body = "ü".repeat(100_000);
+      const response = await fetch(`http://127.0.0.1:${port}/a/b%20c?d=1`, {
+        method: "POST",
+        body,
+        headers: { "x-a": "1" },
+      });
+      expect(response.status).toBe(201);
+      expect(response.headers.get("x-b")).toBe("2");
+      expect(await response.json()).toEqual(["POST", "/a/b%20c?d=1", "1", body]);
+    });
+
+    it("takes a body of 8 MiB", async () => {
+      const { port } = await start(async (request) =>
+        new Response(String((await request.arrayBuffer()).byteLength))
+      );
+      const response = await fetch(`http://127.0.0.1:${port}/`, {
+        method: "POST",
+        body: new Uint8Array(8_388_608),
+      });
+      expect(await response.text()).toBe("8388608");
+    });
+
+    it("answers 500 where the app throws, and serves on", async () => {
+      const { port } = await start((request) => {
+        if (request.url.endsWith("/bad")) throw new Error("secret detail");
+        return new Response("fine");
+      });
+      const bad = await fetch(`http://127.0.0.1:${port}/bad`);
+      expect(bad.status).toBe(500);
+      expect(await bad.text()).not.toContain("secret detail");
+      expect(await (await fetch(`http://127.0.0.1:${port}/good`)).text()).toBe("fine");
+    });
+
+    it("refuses to upgrade a plain request", async () => {
+      const far = new Recorder();
+      const { port } = await start((_request, upgrade) => upgrade(far));
+      const response = await fetch(`http://127.0.0.1:${port}/`);
+      expect(response.status).toBe(426);
+      await response.body?.cancel();
+      expect(far.opens).toBe(0);
+    });
+  });
+
+  describe("listening", () => {
+    it("says which port is in use", async () => {
+      const { runtime, port } = await start(() => new Response("ok"));
+      await expect(
+        runtime.serve({
+          host: "127.0.0.1",
+          port,
+          maxFrameBytes: MAX_FRAME,
+          fetch: () => new Response(),
+        }),
+      ).rejects.toThrow(`can't listen on 127.0.0.1 port ${port}: the port is in use`);
+    });
+
+    it("closes with sockets and requests open, and frees the port", async () => {
+      const far = new Recorder();
+      let asked = 0;
+      const runtime = await detect();
+      const server = await runtime.serve({
+        host: "127.0.0.1",
+        port: 0,
+        maxFrameBytes: MAX_FRAME,
+        fetch(request, upgrade) {
+          asked++;
+          return request.url.endsWith("/ws") ? upgrade(far) : new Promise<Response>(() => {});
+        },
+      });
+      const near = new Recorder();
+      await runtime.dial(`ws://127.0.0.1:${server.port}/ws`, near, {
+        maxFrameBytes: MAX_FRAME,
+        timeoutMs: 5_000,
+      });
+      const hanging = fetch(`http://127.0.0.1:${server.port}/hang`).catch(() => "gone");
+      await expect.poll(() => asked).toBe(2);
+      await server.close();
+      expect(await hanging).toBe("gone");
+      await expect.poll(() => [near.closes.length, far.closes.length]).toEqual([1, 1]);
+      const again = await runtime.serve({
+        host: "127.0.0.1",
+        port: server.port,
+        maxFrameBytes: MAX_FRAME,
+        fetch: () => new Response("again"),
+      });
+      servers.push(again);
+      expect(await (await fetch(`http://127.0.0.1:${server.port}/`)).text()).toBe("again");
+    });
+  });
+
+  describe("sockets", () => {
+    it("carry text as text and bytes as bytes, in order, both ways, empty frames too", async () => {
+      const { near, far, socket } = await pair();
+      const sent = ["grüße", new Uint8Array(0), Uint8Array.from({ length: 9_999 }, (_, i) => i)];
+      for (const data of sent) socket.send(data);
+      await expect.poll(() => far.messages.length).toBe(3);
+      expect(far.messages.map(plain)).toEqual(sent.map(plain));
+      for (const data of sent) far.socket?.send(data);
+      await expect.poll(() => near.messages.length).toBe(3);
+      expect(near.messages.map(plain)).toEqual(sent.map(plain));
+    });
+
+    it("have taken the bytes when send is back", async () => {
+      const { near, far, socket } = await pair();
+      const bytes = new Uint8Array(MAX_FRAME);
+      for (let i = 0; i < 100; i++) {
+        bytes.fill(i);
+        socket.send(bytes);
+        far.socket?.send(bytes);
+      }
+      bytes.fill(255);
+      await expect.poll(() => [near.messages.length, far.messages.length]).toEqual([100, 100]);
+      for (const { messages } of [near, far]) {
+        expect(messages.map((message) => message[0])).toEqual([...Array(100).keys()]);
+        expect(messages.map((message) => message.at(-1))).toEqual([...Array(100).keys()]);
+      }
+    });
+
+    it("count what waits while the peer does not read", async () => {
+      const far = new Recorder();
+      const { port } = await start((_request, upgrade) => upgrade(far));
+      const client = connect(port, "127.0.0.1");
+      tcp.push(client);
+      client.on("error", () => {});
+      client.write(rawUpgrade(port));
+      await expect.poll(() => far.opens).toBe(1);
+      client.pause();
+      for (let i = 0; i < 512; i++) far.socket?.send(new Uint8Array(MAX_FRAME));
+      expect(far.socket?.buffered()).toBeGreaterThan(4_194_304);
+      expect(far.closes).toEqual([]);
+    });
+
+    it("agree on a subprotocol", async () => {
+      const far = new Recorder();
+      const { port } = await start((_request, upgrade) => upgrade(far, { protocol: "p.one" }));
+      const client = connect(port, "127.0.0.1");
+      tcp.push(client);
+      let answer = "";
+      client.on("data", (data) => answer += data.toString("latin1"));
+      client.write(rawUpgrade(port, "Sec-WebSocket-Protocol: p.zero, p.one\r\n"));
+      await expect.poll(() => answer.toLowerCase()).toMatch(/sec-websocket-protocol: p\.one\r\n/);
+    });
+
+    it("close once at both ends, with the code and reason given", async () => {
+      const { near, far, socket } = await pair();
+      socket.close(4_401, "no");
+      socket.close(4_402, "again");
+      socket.send("late");
+      await expect.poll(() => [near.closes.length, far.closes.length]).toEqual([1, 1]);
+      expect(near.closes).toEqual([{ code: 4_401, reason: "no" }]);
+      expect(far.closes).toEqual([{ code: 4_401, reason: "no" }]);
+      far.socket?.close(1_000, "");
+      far.socket?.send("later");
+      expect(far.messages).toEqual([]);
+      expect(far.closes.length).toBe(1);
+    });
+
+    it("close when the served end says so", async () => {
+      const { near, far } = await pair();
+      far.socket?.send("last");
+      far.socket?.close(4_000, "done");
+      await expect.poll(() => [near.closes.length, far.closes.length]).toEqual([1, 1]);
+      expect(near.messages).toEqual(["last"]);
+      expect(near.closes).toEqual([{ code: 4_000, reason: "done" }]);
+    });
+
+    it("close with 1009 on a frame over the limit, either way", async () => {
+      const one = await pair();
+      one.socket.send(new Uint8Array(MAX_FRAME + 1));
+      await expect.poll(() => [one.near.closes.length, one.far.closes.length]).toEqual([1, 1]);
+      expect(one.near.closes[0]?.code).toBe(1_009);
+      expect(one.far.messages).toEqual([]);
+      const two = await pair();
+      two.far.socket?.send(new Uint8Array(MAX_FRAME + 1));
+      await expect.poll(() => [two.near.closes.length, two.far.closes.length]).toEqual([1, 1]);
+      expect(two.far.closes[0]?.code).toBe(1_009);
+      expect(two.near.messages).toEqual([]);
+    });
+
+    it("close once where the peer dies without a word", async () => {
+      const far = new Recorder();
+      const { port } = await start((_request, upgrade) => upgrade(far));
+      const client = connect(port, "127.0.0.1");
+      client.on("error", () => {});
+      client.write(rawUpgrade(port));
+      await expect.poll(() => far.opens).toBe(1);
+      client.resetAndDestroy?.() ?? client.destroy();
+      await expect.poll(() => far.closes.length).toBe(1);
+    });
+
+    it("survive handlers that throw: only that socket closes", async () => {
+      const far = new Recorder();
+      far.message = () => {
+        throw new Error("a bug");
+      };
+      const { runtime, port } = await start((_request, upgrade) => upgrade(far));
+      const near = new Recorder();
+      const options = { maxFrameBytes: MAX_FRAME, timeoutMs: 5_000 };
+      const socket = await runtime.dial(`ws://127.0.0.1:${port}/`, near, options);
+      socket.send("x");
+      await expect.poll(() => near.closes.map(({ code }) => code)).toEqual([1_011]);
+      const again = new Recorder();
+      await runtime.dial(`ws://127.0.0.1:${port}/`, again, options);
+      expect(again.opens).toBe(1);
+    });
+  });
+
+  describe("dialling", () => {
+    const options = { maxFrameBytes: MAX_FRAME, timeoutMs: 5_000 };
+
+    it("rejects where nobody listens", async () => {
+      const { runtime, port } = await start(() => new Response());
+      await servers.splice(0)[0]?.close();
+      const near = new Recorder();
+      await expect(runtime.dial(`ws://127.0.0.1:${port}/`, near, options)).rejects.toThrow(
+        `can't dial ws://127.0.0.1:${port}/`,
+      );
+      expect([near.opens, near.closes.length]).toEqual([0, 0]);
+    });
+
+    it("rejects where the server won't upgrade, and follows no redirect", async () => {
+      const far = new Recorder();
+      const { runtime, port } = await start((request, upgrade) => {
+        const { pathname, origin } = new URL(request.url);
+        if (pathname === "/ws") return upgrade(far);
+        if (pathname === "/away") return Response.redirect(`${origin}/ws`, 302);
+        return new Response("no", { status: 403 });
+      });
+      for (const path of ["no", "away"]) {
+        const near = new Recorder();
+        await expect(runtime.dial(`ws://127.0.0.1:${port}/${path}`, near, options)).rejects
+          .toThrow("can't dial");
+        expect(near.opens).toBe(0);
+      }
+      expect(far.opens).toBe(0);
+    });
+
+    it("gives up on a server that never answers", async () => {
+      const { runtime, port } = await start(() => new Promise<Response>(() => {}));
+      const near = new Recorder();
+      await expect(
+        runtime.dial(`ws://127.0.0.1:${port}/`, near, { maxFrameBytes: MAX_FRAME, timeoutMs: 50 }),
+      ).rejects.toThrow("can't dial");
+      expect([near.opens, near.closes.length]).toEqual([0, 0]);
+    });
+  });
+}
+
+function plain(data: string | Uint8Array): string | number[] {
+  return typeof data === "string" ? data : [...data];
+}
+
+/** A WebSocket handshake by hand (RFC 6455 §1.3). */
+function rawUpgrade(port: number, extra = ""): string {
+  return `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\n` +
+    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+    `Sec-WebSocket-Version: 13\r\n${extra}\r\n`;
+}
