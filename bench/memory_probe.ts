@@ -6,7 +6,6 @@
  */
 import process from "node:process";
 import { createNode, inProcessTransport, memoryStore } from "../mod.ts";
-import { systemClock, systemRandom } from "../adapters/runtime/system.ts";
 import app from "./apps/echo.ts";
 import { rateOf } from "./kit.ts";
 import { serveQuestions } from "./worker.ts";
@@ -55,8 +54,6 @@ async function atlas(): Promise<number> {
     node: "scale",
     store: memoryStore(),
     transport: inProcessTransport(),
-    clock: systemClock,
-    random: systemRandom,
   });
   const activate = (id: string) => node.resource("echo", id).echo("hello");
   await rateOf(1_000, 16, (n) => activate(`warm_${n}`));
