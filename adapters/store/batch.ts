@@ -1,0 +1,79 @@
+/**
+ * Gathers what is asked of a store within one tick: a mail van that leaves once the
+ * street has gone quiet, not after each letter.
+ *
+ * It takes operations one by one, gives each a promise, and hands them on in batches
+ * of bounded count and size. A tick's steps then cost one round trip, or one
+ * transaction, between them.
+ *
+ * Source: design §3 (claims and commits of one tick travel together).
+ */
+
+/** One operation that waits for its answer. */
+export interface Entry<Op> {
+  readonly op: Op;
+  // deno-lint-ignore no-explicit-any
+  readonly resolve: (reply: any) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export interface BatchOptions<Op> {
+  /** Most operations of one batch. */
+  maxOps: number;
+  /** A batch ends with the operation that brings it to this size, whatever its unit. */
+  maxSize: number;
+  sizeOf(op: Op): number;
+  /** Takes a batch and MUST settle each of its entries; MUST NOT throw. */
+  run(batch: Entry<Op>[]): void;
+}
+
+/** How many microtask rounds without a new operation make a tick's end. */
+const QUIET_ROUNDS = 2;
+
+/**
+ * The queue of one tick. It ends by microtasks, not timers: an operation asked for
+ * alone leaves before the event loop turns, while operations that follow from one
+ * burst of answers, each some promise hops later, still travel together.
+ */
+export class Batcher<Op> {
+  readonly #options: BatchOptions<Op>;
+  #waiting: Entry<Op>[] = [];
+  #size = 0;
+  #seen = 0;
+  #quiet = 0;
+
+  constructor(options: BatchOptions<Op>) {
+    this.#options = options;
+  }
+
+  /** Queues `op`; resolves or rejects as `run` settles it. */
+  push<Reply>(op: Op): Promise<Reply> {
+    return new Promise<Reply>((resolve, reject) => {
+      if (this.#waiting.length === 0) {
+        this.#seen = this.#quiet = 0;
+        queueMicrotask(this.#tick);
+      }
+      this.#waiting.push({ op, resolve, reject });
+      this.#size += this.#options.sizeOf(op);
+      if (this.#waiting.length >= this.#options.maxOps || this.#size >= this.#options.maxSize) {
+        this.#send();
+      }
+    });
+  }
+
+  readonly #tick = (): void => {
+    const length = this.#waiting.length;
+    if (length === 0) return;
+    this.#quiet = length === this.#seen ? this.#quiet + 1 : 0;
+    this.#seen = length;
+    if (this.#quiet >= QUIET_ROUNDS) this.#send();
+    else queueMicrotask(this.#tick);
+  };
+
+  #send(): void {
+    const batch = this.#waiting;
+    this.#waiting = [];
+    this.#size = 0;
+    this.#options.run(batch);
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What every store refuses before it touches anything: the notary's desk clerk, who
+ * sends back papers that could never be filed.
+ *
+ * It takes the arguments of a step and throws an AtlasError, or lets them pass. One
+ * clerk for all stores, so that none accepts what another can't keep.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type { Claim, Commit, Range } from "../../src/ports/store.ts";
+
+/** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
+export const MAX_COMMIT_TEXT = 134_217_728;
+
+const SPACE = /\s/;
+
+/** The error of a store that can't be reached, or answers what can't be read. */
+export function unavailable(message: string, cause?: unknown): AtlasError {
+  return new AtlasError("unavailable", message, { cause });
+}
+
+/** The error of every method of a store that was closed. */
+export function closedError(): AtlasError {
+  return unavailable("the store is closed");
+}
+
+/** The error of an entry that this version can't read: never taken for an absent one. */
+export function brokenEntry(key: string, what: string, value: unknown): AtlasError {
+  const shown = JSON.stringify(String(value).slice(0, 60));
+  return unavailable(`the store's ${what} of ${JSON.stringify(key)} can't be read: ${shown}`);
+}
+
+/** Refuses a claim whose parts are empty or hold white space (an entry is split by spaces). */
+export function checkClaim(claim: Claim): void {
+  checkWord("key", claim.key);
+  checkWord("rrp", claim.rrp);
+  checkWord("incarnation", claim.incarnation);
+  checkWord("opId", claim.opId);
+  if (claim.expected === null) return;
+  checkWord("expected.incarnation", claim.expected.incarnation);
+  checkWhole("expected.epoch", claim.expected.epoch, 0);
+}
+
+/** Refuses a commit that no store could keep whole. */
+export function checkCommit(commit: Commit): void {
+  checkWord("key", commit.key);
+  checkWord("incarnation", commit.incarnation);
+  checkWhole("epoch", commit.epoch, 0);
+  checkWhole("turn", commit.turn, 1);
+  let size = 0;
+  for (const [field, value] of commit.puts) {
+    checkText("field", field);
+    checkText("value", value);
+    size += field.length + value.length;
+  }
+  for (const field of commit.deletes) checkText("field", field);
+  if (size > MAX_COMMIT_TEXT) {
+    throw refused("puts", `${size} code units in one commit`, `at most ${MAX_COMMIT_TEXT}`);
+  }
+}
+
+/** Refuses a range that asks for nothing. */
+export function checkRange(range: Range): void {
+  checkText("start", range.start);
+  checkText("end", range.end);
+  checkWhole("limit", range.limit, 1);
+}
+
+/** Refuses a number that isn't whole, is below `least`, or can't be told from its neighbours. */
+export function checkWhole(name: string, value: number, least: number): void {
+  if (Number.isSafeInteger(value) && value >= least) return;
+  throw refused(name, String(value), `a whole number from ${least} to 2^53 - 1`);
+}
+
+/** Refuses text that is empty or holds white space. */
+export function checkWord(name: string, value: string): void {
+  if (typeof value === "string" && value.length > 0 && !SPACE.test(value)) return;
+  throw refused(name, JSON.stringify(value), "text without white space, not empty");
+}
+
+/** Refuses text that UTF-8 can't carry: it would come back changed. */
+function checkText(name: string, value: string): void {
+  if (typeof value === "string" && value.isWellFormed()) return;
+  throw refused(name, JSON.stringify(value)?.slice(0, 60) ?? "undefined", "well-formed Unicode");
+}
+
+/** The `bad_request` that names a setting, its value, and what is allowed. */
+export function refused(name: string, value: string, allowed: string): AtlasError {
+  return new AtlasError("bad_request", `${name} is ${value}, it must be ${allowed}`);
+}

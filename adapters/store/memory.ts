@@ -1,0 +1,265 @@
+/**
+ * The registry's store in this process's memory: a notary who keeps the book in the
+ * head, and forgets everything on leaving.
+ *
+ * It takes and gives what the port `Store` says. Many nodes of one process share one
+ * object and contend for it as they would for a Redis: every step is atomic, and
+ * takes effect only after the call returned.
+ */
+import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { isDead } from "../../src/model/member.ts";
+import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import { SLOTS } from "../../src/limits.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  Membership,
+  Observation,
+  OwnershipPage,
+  Range,
+  RegisterReply,
+  RenewReply,
+  Store,
+} from "../../src/ports/store.ts";
+import { checkClaim, checkCommit, checkRange, checkWhole, closedError, refused } from "./check.ts";
+import { OrderedText } from "./ordered_text.ts";
+
+/**
+ * A store in memory, for one process: tests, and clusters of a single process.
+ *
+ * @example
+ * ```ts
+ * const store = memoryStore();
+ * const a = await createNode(app, { region: "local", node: "a", store, transport });
+ * ```
+ */
+export function memoryStore(): Store {
+  return new MemoryStore();
+}
+
+interface Entry extends Ownership {
+  readonly opId: string;
+}
+
+/** One hash slot: its owners, and an epoch counter that outlives them. */
+interface Slot {
+  epoch: number;
+  readonly owners: Map<string, Entry>;
+}
+
+/** One resource's state, and the last turn that was applied to it. */
+interface State {
+  epoch: number;
+  turn: number;
+  readonly fields: OrderedText;
+}
+
+class MemoryStore implements Store {
+  readonly #members = new Map<string, Member>();
+  /** Incarnations in the order in which they ended. */
+  readonly #ended: string[] = [];
+  #version = 0;
+  readonly #slots: (Slot | undefined)[] = new Array(SLOTS);
+  readonly #states = new Map<string, State>();
+  #closed = false;
+
+  status(): "up" | "down" {
+    return this.#closed ? "down" : "up";
+  }
+
+  async register(info: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+    await this.#arrive();
+    const known = this.#members.get(info.incarnation);
+    if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
+    const rivals = [...this.#members.values()].filter((member) =>
+      member.state === "live" && member.region === info.region && member.node === info.node
+    );
+    if (options.ifFree && rivals.length > 0) return this.#registered("name_taken");
+    for (const rival of rivals) {
+      this.#members.set(rival.incarnation, { ...rival, state: "superseded" });
+    }
+    const { incarnation, region, node, address } = info;
+    const hosts = [...info.hosts];
+    this.#members.set(incarnation, {
+      incarnation,
+      region,
+      node,
+      address,
+      hosts,
+      seq: 0,
+      state: "live",
+    });
+    this.#version++;
+    while (this.#ended.length > MAX_DEAD_MEMBERS) {
+      this.#members.delete(this.#ended.shift() as string);
+    }
+    return this.#registered("registered");
+  }
+
+  async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
+    await this.#arrive();
+    checkWhole("seq", seq, 0);
+    const member = this.#members.get(incarnation);
+    const live = member?.state === "live";
+    if (live && seq > member.seq) this.#members.set(incarnation, { ...member, seq });
+    const watched: Observation[] = [];
+    for (const other of watch) {
+      const found = this.#members.get(other);
+      if (found) watched.push({ incarnation: other, seq: found.seq, state: found.state });
+    }
+    return {
+      outcome: live ? "renewed" : "fenced",
+      state: member?.state ?? "dead",
+      version: this.#version,
+      watched,
+    };
+  }
+
+  async kill(incarnation: string, seq: number): Promise<MemberState | null> {
+    await this.#arrive();
+    const member = this.#members.get(incarnation);
+    if (!member) return null;
+    if (isDead(member.state) || member.seq !== seq) return member.state;
+    this.#end(member, "dead");
+    return "dead";
+  }
+
+  async leave(incarnation: string): Promise<void> {
+    await this.#arrive();
+    const member = this.#members.get(incarnation);
+    if (member && !isDead(member.state)) this.#end(member, "left");
+  }
+
+  async members(): Promise<Membership> {
+    await this.#arrive();
+    return { version: this.#version, members: [...this.#members.values()] };
+  }
+
+  async lookup(key: string): Promise<Ownership | null> {
+    await this.#arrive();
+    return told(this.#slot(key).owners.get(key));
+  }
+
+  async claim(claim: Claim): Promise<ClaimReply> {
+    await this.#arrive();
+    checkClaim(claim);
+    const { key, rrp, incarnation, opId, expected } = claim;
+    const slot = this.#slot(key);
+    const present = slot.owners.get(key);
+    if (present?.opId === opId && present.incarnation === incarnation) {
+      return { won: true, owner: told(present) };
+    }
+    const asExpected = expected === null
+      ? present === undefined
+      : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
+    if (!asExpected) return { won: false, owner: told(present) };
+    const entry = { rrp, incarnation, epoch: ++slot.epoch, opId };
+    slot.owners.set(key, entry);
+    return { won: true, owner: told(entry) };
+  }
+
+  async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
+    await this.#arrive();
+    if (!this.#owns(key, incarnation, epoch)) return false;
+    return this.#slot(key).owners.delete(key);
+  }
+
+  async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
+    await this.#arrive();
+    checkWhole("limit", limit, 1);
+    const [from, after] = parseCursor(cursor);
+    const entries: Ownership[] = [];
+    for (let number = from; number < SLOTS; number++) {
+      const slot = this.#slots[number];
+      if (!slot || slot.owners.size === 0) continue;
+      for (const key of [...slot.owners.keys()].sort()) {
+        if (number === from && key <= after) continue;
+        const entry = slot.owners.get(key) as Entry;
+        if (!entry.rrp.startsWith(prefix)) continue;
+        entries.push(told(entry) as Ownership);
+        if (entries.length === limit) return { entries, next: `${number} ${key}` };
+      }
+    }
+    return { entries, next: null };
+  }
+
+  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+    await this.#arrive();
+    const state = this.#states.get(key);
+    return fields.map((field) => state?.fields.get(field) ?? null);
+  }
+
+  async range(key: string, range: Range): Promise<[string, string][]> {
+    await this.#arrive();
+    checkRange(range);
+    return this.#states.get(key)?.fields.range(range) ?? [];
+  }
+
+  async commit(commit: Commit): Promise<CommitReply> {
+    await this.#arrive();
+    checkCommit(commit);
+    const { key, incarnation, epoch, turn, puts, deletes } = commit;
+    if (!this.#owns(key, incarnation, epoch)) return "fenced";
+    const state = this.#state(key);
+    if (state.epoch === epoch && turn <= state.turn) return "committed";
+    for (const field of deletes) state.fields.delete(field);
+    for (const [field, value] of puts) state.fields.set(field, value);
+    state.epoch = epoch;
+    state.turn = turn;
+    return "committed";
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  /** Lets rivals of the same tick queue up first, as they do on the way to a real store. */
+  async #arrive(): Promise<void> {
+    await null;
+    if (this.#closed) throw closedError();
+  }
+
+  #registered(outcome: RegisterReply["outcome"]): RegisterReply {
+    return { outcome, version: this.#version };
+  }
+
+  #end(member: Member, state: MemberState): void {
+    this.#members.set(member.incarnation, { ...member, state });
+    this.#ended.push(member.incarnation);
+    this.#version++;
+  }
+
+  #owns(key: string, incarnation: string, epoch: number): boolean {
+    const entry = this.#slot(key).owners.get(key);
+    return entry?.incarnation === incarnation && entry.epoch === epoch;
+  }
+
+  #slot(key: string): Slot {
+    return this.#slots[slotOf(key)] ??= { epoch: 0, owners: new Map() };
+  }
+
+  #state(key: string): State {
+    let state = this.#states.get(key);
+    if (!state) {
+      state = { epoch: 0, turn: 0, fields: new OrderedText() };
+      this.#states.set(key, state);
+    }
+    return state;
+  }
+}
+
+function told(entry: Entry | undefined): Ownership | null {
+  return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
+}
+
+/** A page's cursor: the slot it stopped in, and the last key told there. */
+function parseCursor(cursor: string | null): [slot: number, after: string] {
+  if (cursor === null) return [0, ""];
+  const parts = /^(\d{1,4}) (.*)$/.exec(cursor);
+  if (!parts) throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+  return [Number(parts[1]), parts[2] as string];
+}

@@ -1,0 +1,67 @@
+/**
+ * Opens a store by URL: the reception that knows which office to send you to.
+ *
+ * It takes what `ATLAS_REGISTRY_URL` may hold and gives an open store, or one clear
+ * error. Adapters are loaded only when asked for.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { refused } from "./check.ts";
+import { memoryStore } from "./memory.ts";
+import { hidePassword } from "./redis_client.ts";
+
+export interface OpenStoreOptions {
+  /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
+  timeoutMs?: number;
+}
+
+/**
+ * Opens the store that `url` names:
+ *
+ * - `memory:` of this process only, empty;
+ * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
+ *   be; `?synchronous=full` where epochs must survive the loss of power;
+ * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS.
+ *
+ * @throws AtlasError `bad_request` that says what is wrong with the URL, or
+ * `unavailable` where the store can't be reached within about 5 seconds.
+ */
+export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
+  const scheme = /^([a-z]+):/.exec(url)?.[1];
+  switch (scheme) {
+    case "memory":
+      if (url !== "memory:" && url !== "memory://") {
+        throw refused("registry URL", JSON.stringify(url), "memory: with nothing after it");
+      }
+      return memoryStore();
+    case "file": {
+      const { path, synchronous } = parseFileUrl(url);
+      const { sqliteStore } = await import("./sqlite.ts");
+      return await sqliteStore(path, { synchronous });
+    }
+    case "redis":
+    case "rediss": {
+      const { redisStore } = await import("./redis.ts");
+      return await redisStore(url, options);
+    }
+    default:
+      throw refused("registry URL", hidePassword(url), "memory:, file:PATH, redis:// or rediss://");
+  }
+}
+
+/** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is taken as it is. */
+function parseFileUrl(url: string): { path: string; synchronous?: "normal" | "full" } {
+  const [location = "", ...queries] = url.slice("file:".length).split("?");
+  const path = location.replace(/^\/\/(?=\/)/, "");
+  if (path === "" || path.startsWith("//")) {
+    throw refused("registry URL", JSON.stringify(url), "file:PATH or file:///PATH");
+  }
+  const query = queries.join("?");
+  if (query === "") return { path };
+  const synchronous = /^synchronous=(normal|full)$/.exec(query)?.[1];
+  if (synchronous) return { path, synchronous: synchronous as "normal" | "full" };
+  throw new AtlasError(
+    "bad_request",
+    `registry URL has ${JSON.stringify(`?${query}`)}, only ?synchronous=normal or full is allowed`,
+  );
+}

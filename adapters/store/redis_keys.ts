@@ -1,0 +1,106 @@
+/**
+ * What lies where in Redis, and how it reads: the office's filing plan.
+ *
+ * It takes keys and entries, and gives Redis keys, ownerships and pages of them. All
+ * keys of one resource share the hash tag of its slot, so that a cluster keeps them
+ * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, and one
+ * `atlas:{s<slot>}:epoch` for the slot.
+ */
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { OwnershipPage } from "../../src/ports/store.ts";
+import { brokenEntry, refused } from "./check.ts";
+
+export type KeyKind = "own" | "state" | "index";
+
+/** The Redis key of one thing of a resource. */
+export function slotKey(slot: number, kind: KeyKind, key: string): string {
+  return `atlas:{s${slot}}:${kind}:${key}`;
+}
+
+/** What SCAN matches to find all ownerships. */
+export function ownPattern(): string {
+  return "atlas:{s*}:own:*";
+}
+
+/** The resource's key in the Redis key of its ownership; null for any other. */
+export function keyOf(redisKey: string): string | null {
+  return /^atlas:\{s\d+\}:own:(.+)$/s.exec(redisKey)?.[1] ?? null;
+}
+
+const ENTRY = /^(\d{1,16}) (\S+) \S+ (rrp:\S+)$/;
+
+/**
+ * Reads `<epoch> <incarnation> <opId> <rrp>`.
+ *
+ * @throws AtlasError `unavailable`, naming the key: an entry that can't be read is not
+ * an absent one.
+ */
+export function parseEntry(key: string, text: string): Ownership {
+  const parts = ENTRY.exec(text);
+  const epoch = Number(parts?.[1]);
+  if (!parts || !Number.isSafeInteger(epoch)) throw brokenEntry(key, "owner", text);
+  return { rrp: parts[3] as string, incarnation: parts[2] as string, epoch };
+}
+
+/** How {@link pageOf} reaches the Redis. */
+export interface Scanner {
+  readonly cursor: string | null;
+  readonly limit: number;
+  scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]>;
+  /** The ownerships wanted among these Redis keys, each with its resource's key. */
+  fetch(redisKeys: string[]): Promise<[key: string, owner: Ownership][]>;
+}
+
+/** SCANs that one page may cost, and the most keys that one may look at. */
+const MAX_SCANS = 32;
+const MAX_COUNT = 4_096;
+
+/**
+ * One page of a listing by SCAN, never longer than asked.
+ *
+ * A scan that brings more than still fits is thrown away and the page ends before it;
+ * where it alone is too much it is repeated finer. What even the finest brings too much
+ * goes into the cursor by name: `<scan cursor> <redis key> <redis key> …`.
+ */
+export async function pageOf(scanner: Scanner): Promise<OwnershipPage> {
+  const { limit } = scanner;
+  let [at, left] = parseCursor(scanner.cursor);
+  const entries = owners(await scanner.fetch(left.slice(0, limit)));
+  left = left.slice(limit);
+  if (left.length > 0) return { entries, next: [at, ...left].join(" ") };
+  let begun = scanner.cursor !== null;
+  let count = Math.min(MAX_COUNT, limit);
+  for (let scans = 0; scans < MAX_SCANS && entries.length < limit; scans++) {
+    if (begun && at === "0") break;
+    const [next, redisKeys] = await scanner.scan(at, count);
+    const found = await scanner.fetch([...new Set(redisKeys)]);
+    if (entries.length + found.length <= limit) {
+      entries.push(...owners(found));
+      at = next;
+      begun = true;
+      count = Math.min(MAX_COUNT, found.length === 0 ? count * 2 : limit);
+    } else if (entries.length > 0) {
+      break;
+    } else if (count > 1) {
+      count >>= 1;
+    } else {
+      const rest = new Set(found.slice(limit).map(([key]) => key));
+      const named = redisKeys.filter((redisKey) => rest.has(keyOf(redisKey) as string));
+      return { entries: owners(found.slice(0, limit)), next: [next, ...named].join(" ") };
+    }
+  }
+  return { entries, next: begun && at === "0" ? null : at };
+}
+
+function owners(found: readonly (readonly [string, Ownership])[]): Ownership[] {
+  return found.map(([, owner]) => owner);
+}
+
+function parseCursor(cursor: string | null): [at: string, left: string[]] {
+  if (cursor === null) return ["0", []];
+  const [at, ...left] = cursor.split(" ");
+  if (!/^\d{1,20}$/.test(at as string) || left.some((key) => keyOf(key) === null)) {
+    throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+  }
+  return [at as string, left];
+}

@@ -1,0 +1,224 @@
+/**
+ * The Lua that runs inside Redis: the notary's own hands. Each script is one atomic
+ * step, or one tick's worth of them.
+ *
+ * They take keys and text, and give integers, text and arrays. Every key of one
+ * resource shares its slot's hash tag, and every script touches either one tag only
+ * or, where Redis is no cluster, all that one tick asked for.
+ *
+ * Baseline Redis 6.2. No script reads the server's clock, and no key expires: safety
+ * rests on compare-and-set alone (design §3).
+ */
+
+/**
+ * Steps on resources, as many as one tick asked for, each with its own reply.
+ *
+ * An ownership is the text `<epoch> <incarnation> <opId> <rrp>`. State is a hash of
+ * `:<field>` → value with the last turn in the field `turn`, and a sorted set of the
+ * same `:<field>` members, all at score 0, so in bytewise order. A guard is the
+ * beginning of an ownership, `<epoch> <incarnation> `.
+ *
+ * | step | keys | arguments | reply |
+ * |---|---|---|---|
+ * | C claim | own, epoch | `<incarnation> <opId> <rrp>`, guard or "" | epoch won, else the entry that stands, or nil |
+ * | R release | own | guard | 1, 0, or another's entry |
+ * | W commit | own, state, index | count, guard, turn, puts, field, value …, field to delete … | 1, 0, or another's entry |
+ * | G read | state | count, field … | values |
+ * | N range | state, index | command, bound, bound, limit | field, value … |
+ *
+ * A step that fails answers text that starts with `!`, and spoils no other. Before a
+ * commit writes anything it has touched every key that it will write, so that a key
+ * of a wrong type fails it whole. `unpack` is limited to about 8,000 values.
+ */
+export const STEPS = `
+local CHUNK = 4000
+local call, sub, match = redis.call, string.sub, string.match
+
+local function claim(k, a)
+  local own, rest, guard = KEYS[k], ARGV[a + 1], ARGV[a + 2]
+  local now = call('GET', own)
+  if now then
+    if sub(now, -#rest - 1) == ' ' .. rest then return tonumber(match(now, '^%d+')) or now end
+    if guard == '' or sub(now, 1, #guard) ~= guard then return now end
+  elseif guard ~= '' then
+    return false
+  end
+  local epoch = call('INCR', KEYS[k + 1])
+  call('SET', own, string.format('%.0f', epoch) .. ' ' .. rest)
+  return epoch
+end
+
+local function release(k, a)
+  local now = call('GET', KEYS[k])
+  if not now then return 0 end
+  local guard = ARGV[a + 1]
+  if sub(now, 1, #guard) ~= guard then return now end
+  return call('DEL', KEYS[k])
+end
+
+local function remove(state, index, first, last)
+  for i = first, last, CHUNK do
+    local j = math.min(i + CHUNK - 1, last)
+    if call('HDEL', state, unpack(ARGV, i, j)) > 0 then call('ZREM', index, unpack(ARGV, i, j)) end
+  end
+end
+
+local function put(state, index, stamp, fresh, first, last)
+  if last < first then call('HSET', state, 'turn', stamp) end
+  for i = first, last, CHUNK do
+    local j = math.min(i + CHUNK - 1, last)
+    if call('HSET', state, 'turn', stamp, unpack(ARGV, i, j)) > fresh then
+      local members = {}
+      for f = i, j, 2 do
+        members[f - i + 1] = '0'
+        members[f - i + 2] = ARGV[f]
+      end
+      call('ZADD', index, unpack(members))
+    end
+    fresh = 0
+  end
+end
+
+local function commit(k, a)
+  local state, index, guard, turn = KEYS[k + 1], KEYS[k + 2], ARGV[a + 2], ARGV[a + 3]
+  local now = call('GET', KEYS[k])
+  if not now then return 0 end
+  if sub(now, 1, #guard) ~= guard then return now end
+  local epoch = match(guard, '^%d+')
+  local stamp = call('HGET', state, 'turn')
+  if stamp then
+    local e, t = match(stamp, '^(%d+) (%d+)$')
+    if not e then return '!the last turn reads ' .. sub(stamp, 1, 60) end
+    if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
+  end
+  call('ZCARD', index)
+  local first = a + 5
+  local deletes = first + 2 * ARGV[a + 4]
+  remove(state, index, deletes, a + 1 + ARGV[a + 1])
+  put(state, index, epoch .. ' ' .. turn, stamp and 0 or 1, first, deletes - 1)
+  return 1
+end
+
+local function get(state, fields, first, last, into, named)
+  for i = first, last, CHUNK do
+    local j = math.min(i + CHUNK - 1, last)
+    local values = call('HMGET', state, unpack(fields, i, j))
+    for v = 1, j - i + 1 do
+      if named then into[#into + 1] = fields[i + v - 1] end
+      into[#into + 1] = values[v]
+    end
+  end
+  return into
+end
+
+local function read(k, a)
+  return get(KEYS[k], ARGV, a + 2, a + 1 + ARGV[a + 1], {}, false)
+end
+
+local function range(k, a)
+  local fields =
+    call(ARGV[a + 1], KEYS[k + 1], ARGV[a + 2], ARGV[a + 3], 'LIMIT', 0, ARGV[a + 4])
+  return get(KEYS[k], fields, 1, #fields, {}, true)
+end
+
+local steps = { C = claim, R = release, W = commit, G = read, N = range }
+local keys = { C = 2, R = 1, W = 3, G = 1, N = 2 }
+local arguments = { C = 3, R = 2, N = 5 }
+local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
+while a <= total do
+  local kind = ARGV[a]
+  local ok, reply = pcall(steps[kind], k, a)
+  if not ok then reply = '!' .. tostring(type(reply) == 'table' and reply.err or reply) end
+  n = n + 1
+  replies[n] = reply
+  k = k + keys[kind]
+  a = a + (arguments[kind] or 2 + ARGV[a + 1])
+end
+return replies`;
+
+/** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
+const MEMBERSHIP = `
+local info, seqs, states, names, ended, versions = unpack(KEYS)
+local call = redis.call
+local function version() return tonumber(call('GET', versions) or 0) end
+local function finish(inc, state)
+  local told = cjson.decode(call('HGET', info, inc))
+  local name = told.region .. '/' .. told.node
+  if call('HGET', names, name) == inc then call('HDEL', names, name) end
+  call('HSET', states, inc, state)
+  call('RPUSH', ended, inc)
+  call('INCR', versions)
+end`;
+
+/** ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to keep. */
+export const REGISTER: string = `${MEMBERSHIP}
+local inc, name = ARGV[1], ARGV[2]
+local state = call('HGET', states, inc)
+if state then return { state == 'live' and 'registered' or 'fenced', version() } end
+local rival = call('HGET', names, name)
+if rival then
+  if ARGV[4] == '1' then return { 'name_taken', version() } end
+  call('HSET', states, rival, 'superseded')
+end
+call('HSET', info, inc, ARGV[3])
+call('HSET', seqs, inc, 0)
+call('HSET', states, inc, 'live')
+call('HSET', names, name, inc)
+while call('LLEN', ended) > tonumber(ARGV[5]) do
+  local old = call('LPOP', ended)
+  call('HDEL', info, old)
+  call('HDEL', seqs, old)
+  call('HDEL', states, old)
+end
+return { 'registered', call('INCR', versions) }`;
+
+/** ARGV: incarnation, seq, watched incarnations. Gives state, version, then inc, seq, state each. */
+export const RENEW: string = `${MEMBERSHIP}
+local inc = ARGV[1]
+local state = call('HGET', states, inc)
+if state == 'live' and tonumber(ARGV[2]) > tonumber(call('HGET', seqs, inc)) then
+  call('HSET', seqs, inc, ARGV[2])
+end
+local reply = { state, version() }
+for i = 3, #ARGV do
+  local seen = call('HGET', states, ARGV[i])
+  if seen then
+    reply[#reply + 1] = ARGV[i]
+    reply[#reply + 1] = call('HGET', seqs, ARGV[i])
+    reply[#reply + 1] = seen
+  end
+end
+return reply`;
+
+/** ARGV: incarnation, the seq seen. Gives the state afterwards, or nil. */
+export const KILL: string = `${MEMBERSHIP}
+local inc = ARGV[1]
+local state = call('HGET', states, inc)
+if (state == 'live' or state == 'superseded') and call('HGET', seqs, inc) == ARGV[2] then
+  finish(inc, 'dead')
+  return 'dead'
+end
+return state`;
+
+/** ARGV: incarnation. */
+export const LEAVE: string = `${MEMBERSHIP}
+local state = call('HGET', states, ARGV[1])
+if state == 'live' or state == 'superseded' then finish(ARGV[1], 'left') end
+return 1`;
+
+/** Gives version, then three flat lists: members as JSON, seqs, states. */
+export const MEMBERS: string = `${MEMBERSHIP}
+return { version(), call('HGETALL', info), call('HGETALL', seqs), call('HGETALL', states) }`;
+
+/** Every script, to be loaded when a connection opens. */
+export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS];
+
+/** The keys of the membership scripts: one hash tag, so one slot of a cluster. */
+export const MEMBER_KEYS: readonly string[] = [
+  "atlas:{members}:info",
+  "atlas:{members}:seq",
+  "atlas:{members}:state",
+  "atlas:{members}:name",
+  "atlas:{members}:ended",
+  "atlas:{members}:version",
+];

@@ -1,0 +1,133 @@
+/**
+ * Ownership and state in SQLite: the pages of the book that say who owns what, and what
+ * each has.
+ *
+ * It takes steps inside a transaction that the lane opened, and gives their answers; the
+ * lane rolls back what a step that fails has done.
+ */
+import type { Ownership } from "../../src/model/ownership.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  OwnershipPage,
+  Range,
+} from "../../src/ports/store.ts";
+import { fromStored, toStored } from "./sqlite_schema.ts";
+import type { Database, Row, Statement } from "./sqlite_schema.ts";
+
+/** Rows that one page of a listing may look at: a sparse prefix must not block the process. */
+const MAX_LOOKED_AT = 2_000;
+
+export class SqliteTables {
+  readonly #owner: Statement;
+  readonly #nextEpoch: Statement;
+  readonly #own: Statement;
+  readonly #disown: Statement;
+  readonly #owners: Statement;
+  readonly #turn: Statement;
+  readonly #setTurn: Statement;
+  readonly #value: Statement;
+  readonly #put: Statement;
+  readonly #delete: Statement;
+  readonly #forward: Statement;
+  readonly #backward: Statement;
+
+  constructor(database: Database) {
+    const prepare = (sql: string): Statement => database.prepare(sql);
+    this.#owner = prepare("SELECT rrp, incarnation, epoch, op FROM atlas_owner WHERE key = ?");
+    this.#nextEpoch = prepare(
+      "INSERT INTO atlas_epoch VALUES (?, 1) ON CONFLICT DO UPDATE SET counter = counter + 1 " +
+        "RETURNING counter",
+    );
+    this.#own = prepare("INSERT OR REPLACE INTO atlas_owner VALUES (?, ?, ?, ?, ?)");
+    this.#disown = prepare(
+      "DELETE FROM atlas_owner WHERE key = ? AND incarnation = ? AND epoch = ?",
+    );
+    this.#owners = prepare(
+      "SELECT key, rrp, incarnation, epoch FROM atlas_owner WHERE key > ? ORDER BY key LIMIT ?",
+    );
+    this.#turn = prepare("SELECT epoch, turn FROM atlas_turn WHERE key = ?");
+    this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)");
+    this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
+    this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
+    this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
+    const range = "SELECT field, value FROM atlas_state " +
+      "WHERE key = ? AND field >= ? AND field < ? ORDER BY field";
+    this.#forward = prepare(`${range} LIMIT ?`);
+    this.#backward = prepare(`${range} DESC LIMIT ?`);
+  }
+
+  lookup(key: string): Ownership | null {
+    return ownership(this.#owner.get(key));
+  }
+
+  claim({ key, rrp, incarnation, opId, expected }: Claim): ClaimReply {
+    const row = this.#owner.get(key);
+    const present = ownership(row);
+    if (row?.["op"] === opId && present?.incarnation === incarnation) {
+      return { won: true, owner: present };
+    }
+    const asExpected = expected === null
+      ? present === null
+      : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
+    if (!asExpected) return { won: false, owner: present };
+    const epoch = Number(this.#nextEpoch.get(slotOf(key))?.["counter"]);
+    this.#own.run(key, rrp, incarnation, epoch, opId);
+    return { won: true, owner: { rrp, incarnation, epoch } };
+  }
+
+  release(key: string, incarnation: string, epoch: number): boolean {
+    return Number(this.#disown.run(key, incarnation, epoch).changes) > 0;
+  }
+
+  list(prefix: string, cursor: string, limit: number): OwnershipPage {
+    const most = Math.max(limit, MAX_LOOKED_AT);
+    const rows = this.#owners.all(cursor, most);
+    const entries: Ownership[] = [];
+    for (const row of rows) {
+      if (!String(row["rrp"]).startsWith(prefix)) continue;
+      entries.push(ownership(row) as Ownership);
+      if (entries.length === limit) return { entries, next: String(row["key"]) };
+    }
+    return { entries, next: rows.length < most ? null : String(rows.at(-1)?.["key"]) };
+  }
+
+  read(key: string, fields: readonly string[]): (string | null)[] {
+    return fields.map((field) => {
+      const row = this.#value.get(key, toStored(field));
+      return row ? fromStored(String(row["value"])) : null;
+    });
+  }
+
+  range(key: string, { start, end, limit, reverse }: Range): [string, string][] {
+    const rows = (reverse ? this.#backward : this.#forward)
+      .all(key, toStored(start), toStored(end), limit);
+    return rows.map((row) => [
+      fromStored(String(row["field"])),
+      fromStored(String(row["value"])),
+    ]);
+  }
+
+  commit({ key, incarnation, epoch, turn, puts, deletes }: Commit): CommitReply {
+    const owner = this.#owner.get(key);
+    if (owner?.["incarnation"] !== incarnation || owner["epoch"] !== epoch) return "fenced";
+    const last = this.#turn.get(key);
+    if (last?.["epoch"] === epoch && turn <= Number(last["turn"])) return "committed";
+    for (const field of deletes) this.#delete.run(key, toStored(field));
+    for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
+    this.#setTurn.run(key, epoch, turn);
+    return "committed";
+  }
+}
+
+function ownership(row: Row | undefined): Ownership | null {
+  if (!row) return null;
+  return {
+    rrp: String(row["rrp"]),
+    incarnation: String(row["incarnation"]),
+    epoch: Number(row["epoch"]),
+  };
+}

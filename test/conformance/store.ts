@@ -1,0 +1,63 @@
+/**
+ * What every store must do, whichever it is: the examination that all notaries sit.
+ *
+ * It takes a way to open stores and registers the tests with Vitest. The port is
+ * `src/ports/store.ts`; a store that passes may be trusted by the core.
+ */
+import { afterAll, beforeAll, describe } from "vitest";
+import type { Store } from "../../src/ports/store.ts";
+import { endsTests } from "./store_ends.ts";
+import { membershipTests } from "./store_membership.ts";
+import { ownershipTests } from "./store_ownership.ts";
+import { stateTests } from "./store_state.ts";
+
+/** One backend, made for one run of the suite. */
+export interface StoreBackend {
+  /** A handle on it: a connection of its own where the store has such. */
+  open(): Promise<Store>;
+  /**
+   * Ends the backend without warning and starts it on what it has on disk; handles may
+   * need a while, or to be opened anew. Absent where nothing outlives the process.
+   */
+  crash?(): Promise<void>;
+  /** Ends it for good, after all handles are closed. */
+  dispose(): Promise<void>;
+}
+
+/** What the tests work with. */
+export interface Stores {
+  /** The first handle. */
+  readonly store: Store;
+  /** Several handles on one backend, `store` among them. */
+  readonly handles: readonly Store[];
+  readonly backend: StoreBackend;
+}
+
+const HANDLES = 4;
+
+/** Runs the whole suite on the backend that `make` gives; `skip` says why it can't be run. */
+export function storeConformance(
+  name: string,
+  make: () => Promise<StoreBackend>,
+  skip: string | null = null,
+): void {
+  const title = skip === null ? name : `${name} (skipped: ${skip})`;
+  describe.skipIf(skip !== null)(title, () => {
+    const stores = {} as { store: Store; handles: Store[]; backend: StoreBackend };
+    beforeAll(async () => {
+      stores.backend = await make();
+      stores.handles = await Promise.all(
+        Array.from({ length: HANDLES }, () => stores.backend.open()),
+      );
+      stores.store = stores.handles[0] as Store;
+    });
+    afterAll(async () => {
+      await Promise.all((stores.handles ?? []).map((handle) => handle.close()));
+      await stores.backend?.dispose();
+    });
+    membershipTests(stores);
+    ownershipTests(stores);
+    stateTests(stores);
+    endsTests(stores);
+  });
+}

@@ -1,0 +1,214 @@
+/** The store suite on state: a turn's writes, all or none, by the owner only. */
+import { describe, expect, test } from "vitest";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Commit, Range, Store } from "../../src/ports/store.ts";
+import type { Stores } from "./store.ts";
+import { claimOf, freshKey, own, refuses } from "./store_kit.ts";
+
+type Puts = Commit["puts"];
+
+export function stateTests(stores: Stores): void {
+  function commit(
+    key: string,
+    { incarnation, epoch }: Ownership,
+    turn: number,
+    puts: Puts,
+    deletes: readonly string[] = [],
+  ): Promise<"committed" | "fenced"> {
+    return stores.store.commit({ key, incarnation, epoch, turn, puts, deletes });
+  }
+
+  async function everything(key: string, over: Partial<Range> = {}): Promise<[string, string][]> {
+    const range = { start: "", end: "\u{10ffff}", limit: 10_000, reverse: false, ...over };
+    return await stores.store.range(key, range);
+  }
+
+  describe("commit", () => {
+    test("applies puts and deletes together, seen by every handle", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      expect(await commit(key, owner, 1, [["a", "1"], ["b", "2"]])).toBe("committed");
+      expect(await commit(key, owner, 2, [["c", "3"], ["a", "4"]], ["b", "none"]))
+        .toBe("committed");
+      for (const handle of stores.handles) {
+        expect(await handle.read(key, ["a", "b", "c"])).toEqual(["4", null, "3"]);
+      }
+      expect(await everything(key)).toEqual([["a", "4"], ["c", "3"]]);
+    });
+
+    test("with nothing to write still counts its turn", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      expect(await commit(key, owner, 3, [])).toBe("committed");
+      expect(await commit(key, owner, 3, [["a", "late"]])).toBe("committed");
+      expect(await everything(key)).toEqual([]);
+    });
+
+    test("a field both deleted and put in one turn is there afterwards", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      await commit(key, owner, 1, [["a", "1"]]);
+      await commit(key, owner, 2, [["a", "2"]], ["a"]);
+      expect(await everything(key)).toEqual([["a", "2"]]);
+    });
+
+    test("is fenced for anyone but the present owner in its epoch", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      await commit(key, owner, 1, [["a", "1"]]);
+      const stranger = { ...owner, incarnation: crypto.randomUUID() };
+      expect(await commit(key, stranger, 2, [["a", "x"]])).toBe("fenced");
+      expect(await commit(key, { ...owner, epoch: owner.epoch + 1 }, 2, [["a", "x"]]))
+        .toBe("fenced");
+      expect(await commit(freshKey(), owner, 2, [["a", "x"]])).toBe("fenced");
+      const { incarnation, epoch } = owner;
+      const taken = await stores.store.claim(claimOf(key, { expected: { incarnation, epoch } }));
+      expect(await commit(key, owner, 2, [["a", "x"]])).toBe("fenced");
+      expect(await commit(key, taken.owner as Ownership, 1, [["b", "2"]])).toBe("committed");
+      await stores.store.release(key, taken.owner?.incarnation ?? "", taken.owner?.epoch ?? 0);
+      expect(await commit(key, taken.owner as Ownership, 2, [["a", "x"]])).toBe("fenced");
+      expect(await everything(key)).toEqual([["a", "1"], ["b", "2"]]);
+    });
+
+    test("repeated, or of an earlier turn, changes nothing", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      await commit(key, owner, 5, [["a", "5"]]);
+      for (const turn of [5, 4, 1]) {
+        expect(await commit(key, owner, turn, [["a", "again"], ["b", "again"]], ["a"]))
+          .toBe("committed");
+      }
+      expect(await everything(key)).toEqual([["a", "5"]]);
+      await commit(key, owner, 6, [["a", "6"]]);
+      expect(await everything(key)).toEqual([["a", "6"]]);
+    });
+
+    test("turns count anew in a new epoch", async () => {
+      const key = freshKey();
+      const first = await own(stores.store, key);
+      await commit(key, first, 100, [["a", "old"]]);
+      const { incarnation, epoch } = first;
+      await stores.store.release(key, incarnation, epoch);
+      const second = await own(stores.store, key, { incarnation });
+      expect(await commit(key, second, 1, [["a", "new"]])).toBe("committed");
+      expect(await stores.store.read(key, ["a"])).toEqual(["new"]);
+    });
+
+    test("and a takeover at the same time: what is read after is what was told", async () => {
+      const [one, other] = stores.handles as [Store, Store];
+      for (let round = 0; round < 20; round++) {
+        const key = freshKey();
+        const owner = await own(one, key);
+        const { incarnation, epoch } = owner;
+        const [told, taken] = await Promise.all([
+          commit(key, owner, 1, [["a", "1"]]),
+          other.claim(claimOf(key, { expected: { incarnation, epoch } })),
+        ]);
+        expect(taken.won).toBe(true);
+        expect(await other.read(key, ["a"])).toEqual([told === "committed" ? "1" : null]);
+      }
+    });
+
+    test("4,096 puts, then 4,096 deletes, are one step each", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      const puts = Array.from({ length: 4_096 }, (_, i) => [name(i), `v${i}`] as const);
+      expect(await commit(key, owner, 1, puts)).toBe("committed");
+      expect(await everything(key)).toEqual(puts);
+      expect(await stores.store.read(key, puts.map(([field]) => field)))
+        .toEqual(puts.map(([, value]) => value));
+      expect(await commit(key, owner, 2, [], puts.map(([field]) => field))).toBe("committed");
+      expect(await everything(key)).toEqual([]);
+    });
+
+    test("many resources in one tick, some fenced, none spoils another", async () => {
+      const keys = Array.from({ length: 200 }, () => freshKey());
+      const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
+      const replies = await Promise.all(owners.map((owner, i) =>
+        commit(
+          keys[i] as string,
+          i % 3 ? owner : { ...owner, epoch: owner.epoch + 1 },
+          1,
+          [["n", String(i)]],
+        )
+      ));
+      const read = await Promise.all(keys.map((key) => stores.store.read(key, ["n"])));
+      replies.forEach((reply, i) => expect(reply).toBe(i % 3 ? "committed" : "fenced"));
+      read.forEach((values, i) => expect(values).toEqual([i % 3 ? String(i) : null]));
+    });
+
+    test("refuses what can't be kept as it is", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      await refuses(commit(key, owner, 0, []), "bad_request", "turn");
+      await refuses(commit(key, owner, 1, [["a", "\ud800"]]), "bad_request", "value");
+      await refuses(commit(key, owner, 1, [["\udc00", "a"]]), "bad_request", "field");
+    });
+  });
+
+  describe("read and range", () => {
+    test("read keeps the order asked, repeats included, with null for none", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      await commit(key, owner, 1, [["a", "1"], ["b", ""]]);
+      expect(await stores.store.read(key, ["x", "b", "a", "b", "y"]))
+        .toEqual([null, "", "1", "", null]);
+      expect(await stores.store.read(key, [])).toEqual([]);
+      expect(await stores.store.read(freshKey(), ["a"])).toEqual([null]);
+    });
+
+    test("range: start inclusive, end exclusive, limit, both directions", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      const fields = ["B", "a", "a/1", "a/2", "a0", "b", "~"];
+      await commit(key, owner, 1, fields.toReversed().map((field) => [field, `=${field}`]));
+      const asked = async (over: Partial<Range>) =>
+        (await everything(key, over)).map(([field]) => field).join(" ");
+      expect(await asked({})).toBe("B a a/1 a/2 a0 b ~");
+      expect(await asked({ reverse: true })).toBe("~ b a0 a/2 a/1 a B");
+      expect(await asked({ start: "a", end: "b" })).toBe("a a/1 a/2 a0");
+      expect(await asked({ start: "a/", end: "a0" })).toBe("a/1 a/2");
+      expect(await asked({ start: "a", end: "b", limit: 2 })).toBe("a a/1");
+      expect(await asked({ start: "a", end: "b", limit: 2, reverse: true })).toBe("a0 a/2");
+      expect(await asked({ start: "b", end: "a" })).toBe("");
+      expect(await asked({ start: "a", end: "a" })).toBe("");
+      expect(await everything(key, { start: "b", end: "c" })).toEqual([["b", "=b"]]);
+      expect(await everything(freshKey())).toEqual([]);
+      await commit(key, owner, 2, [["aa", ""]], ["a/1"]);
+      expect(await asked({ start: "a", end: "b" })).toBe("a a/2 a0 aa");
+      await refuses(everything(key, { limit: 0 }), "bad_request", "limit");
+    });
+
+    test("odd characters come back as they were", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      const odd = ["", " ", "\0", "\u0001", "\0\u0001\0\0\u0001\u0002", "a\r\nb", "😀", "é\u0301"];
+      odd.push("turn", ":", "[", "(", "-", "+", "!", "\u{10fffe}", "%00", '"\\');
+      await commit(key, owner, 1, odd.map((text) => [text, `v${text}`]));
+      expect(await stores.store.read(key, odd)).toEqual(odd.map((text) => `v${text}`));
+      const all = new Map(await everything(key));
+      expect(all).toEqual(new Map(odd.map((text) => [text, `v${text}`])));
+      const low = await everything(key, { end: "\u0002" });
+      expect(low.map(([field]) => field))
+        .toEqual(["", "\0", "\0\u0001\0\0\u0001\u0002", "\u0001"]);
+      await commit(key, owner, 2, [], odd);
+      expect(await everything(key)).toEqual([]);
+    });
+
+    test("values of 1 MiB, many at once", async () => {
+      const key = freshKey();
+      const owner = await own(stores.store, key);
+      const values = ["a", "é", "\0"].map((letter) => letter.repeat(1_048_576));
+      await commit(key, owner, 1, values.map((value, i) => [name(i), value]));
+      const read = await Promise.all(values.map((_, i) => stores.store.read(key, [name(i)])));
+      read.forEach(([value], i) => expect(value === values[i]).toBe(true));
+      expect((await everything(key)).map(([, value]) => value.length))
+        .toEqual(values.map((value) => value.length));
+    });
+  });
+}
+
+/** Names whose order is that of their numbers. */
+function name(i: number): string {
+  return `f:${String(i).padStart(5, "0")}`;
+}

@@ -1,0 +1,64 @@
+/** The store suite, run on every store that this package has. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { dialIoredis } from "../../adapters/store/redis_client.ts";
+import { redisStore } from "../../adapters/store/redis.ts";
+import type { RedisStoreOptions } from "../../adapters/store/redis.ts";
+import { sqliteStore } from "../../adapters/store/sqlite.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import type { TestRedisOptions } from "../support/redis.ts";
+import { storeConformance } from "./store.ts";
+import type { StoreBackend } from "./store.ts";
+import { everythingRejects } from "./store_ends.ts";
+
+async function memory(): Promise<StoreBackend> {
+  const store = memoryStore();
+  return { open: async () => store, dispose: async () => {} };
+}
+
+async function sqlite(): Promise<StoreBackend> {
+  const directory = mkdtempSync(join(tmpdir(), "atlas-sqlite-"));
+  const open = () => sqliteStore(join(directory, "deeper", "registry.db"));
+  return {
+    open,
+    // The file is the backend: what a crash leaves is what a new handle finds in it.
+    crash: async () => {},
+    dispose: async () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+function redis(server: TestRedisOptions, client: RedisStoreOptions = {}) {
+  return async (): Promise<StoreBackend> => {
+    const process = await startRedis(server);
+    return {
+      open: () => redisStore(process.url, client),
+      crash: server.durable
+        ? async () => {
+          await process.kill();
+          await process.restart();
+        }
+        : undefined,
+      dispose: () => process.close(),
+    };
+  };
+}
+
+warnIfRedisMissing("the store suite on Redis");
+storeConformance("memory", memory);
+storeConformance("sqlite", sqlite);
+storeConformance("redis, durable", redis({ durable: true }), redisMissing);
+storeConformance("redis, one node of a cluster", redis({ cluster: true }), redisMissing);
+if ("Bun" in globalThis) {
+  storeConformance("redis, through ioredis", redis({}, { dial: dialIoredis }), redisMissing);
+}
+
+test("memory: closed for one is closed for all", async () => {
+  const store = memoryStore();
+  expect(store.status()).toBe("up");
+  await store.close();
+  expect(store.status()).toBe("down");
+  await everythingRejects(store);
+});

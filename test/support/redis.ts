@@ -1,0 +1,135 @@
+/**
+ * A private Redis for tests: a guinea pig that may be killed, frozen and revived.
+ *
+ * It takes how durable the Redis should be, and gives its URL and the switches. Each
+ * listens on a free loopback port and keeps its files in a directory of its own, which
+ * goes with it.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** Why no Redis can be started here; null where one can. A test that is skipped prints it. */
+export const redisMissing: string | null =
+  spawnSync("redis-server", ["--version"], { stdio: "ignore" }).status === 0
+    ? null
+    : "redis-server is not installed on this machine";
+
+/** Prints why what needs a Redis is skipped, where it is. */
+export function warnIfRedisMissing(what: string): void {
+  if (redisMissing !== null) console.warn(`skipped: ${what}: ${redisMissing}`);
+}
+
+export interface TestRedisOptions {
+  /** Keeps every acknowledged write on disk (appendonly, appendfsync always). Default false. */
+  durable?: boolean;
+  /** A node of a cluster, with all slots its own. Default false. */
+  cluster?: boolean;
+  /** Further arguments for redis-server. */
+  args?: readonly string[];
+}
+
+export interface TestRedis {
+  readonly url: string;
+  readonly port: number;
+  /** Ends it without warning (SIGKILL); its files stay. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and files; resolves when it answers. */
+  restart(): Promise<void>;
+  /** Freezes it (SIGSTOP), as a network that swallows everything would. */
+  freeze(): void;
+  /** Lets it go on (SIGCONT). */
+  thaw(): void;
+  /** Ends it and removes its files. */
+  close(): Promise<void>;
+}
+
+/** Starts a Redis and waits until it answers. */
+export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const port = await freePort();
+  const directory = mkdtempSync(join(tmpdir(), "atlas-redis-"));
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
+  if (options.durable) args.push("--appendonly", "yes", "--appendfsync", "always");
+  // The bus port is the port + 10,000 by default, which may be past the last one.
+  if (options.cluster) args.push("--cluster-enabled", "yes", "--cluster-port", "0");
+  args.push(...options.args ?? []);
+  let child: ChildProcess;
+  let ended: Promise<void> = Promise.resolve();
+  const start = async (): Promise<void> => {
+    child = spawn("redis-server", args, { stdio: "ignore" });
+    ended = new Promise((resolve) => child.once("exit", () => resolve()));
+    await answers(port);
+  };
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+  };
+  const atExit = (): void => void child.kill("SIGKILL");
+  process.on("exit", atExit);
+  await start();
+  if (options.cluster) {
+    await tell(port, "CLUSTER ADDSLOTSRANGE 0 16383", /\+OK/);
+    await tell(port, "CLUSTER INFO", /cluster_state:ok/);
+  }
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    kill,
+    restart: start,
+    freeze: () => void child.kill("SIGSTOP"),
+    thaw: () => void child.kill("SIGCONT"),
+    async close() {
+      process.off("exit", atExit);
+      await kill();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A port of loopback that nobody listens on now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+function answers(port: number): Promise<void> {
+  return tell(port, "PING", /PONG/);
+}
+
+/** Sends an inline command until the answer is as wanted, for at most 10 s. */
+async function tell(port: number, command: string, wanted: RegExp): Promise<void> {
+  const giveUp = performance.now() + 10_000;
+  for (;;) {
+    const answer = await ask(port, command);
+    if (wanted.test(answer)) return;
+    if (performance.now() > giveUp) {
+      throw new Error(`redis-server on port ${port} answers ${command} with: ${answer}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** The first bytes that come back, or what went wrong. */
+function ask(port: number, command: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1");
+    const done = (answer: string): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("error", (error) => done(error.message));
+    socket.once("end", () => done("nothing"));
+    socket.once("data", (data) => done(String(data)));
+    socket.once("connect", () => socket.write(`${command}\r\n`));
+  });
+}
