@@ -42,9 +42,11 @@ type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constru
 
 /** The callable methods of a resource class, as promises. */
 export type Stub<R> = {
-  readonly [K in Exclude<keyof R & string, Kept> as R[K] extends (...args: never) => unknown ? K
-    : never]: R[K] extends (...args: infer A) => infer T ? (...args: A) => Promise<Awaited<T>>
-      : never;
+  readonly [
+    K in Exclude<keyof R & string, Kept> as R[K] extends (...args: never) => unknown ? K
+      : never
+  ]: R[K] extends (...args: infer A) => infer T ? (...args: A) => Promise<Awaited<T>>
+    : never;
 };
 
 type ResourceOf<T> = T extends ResourceType<infer R> ? R

@@ -29,9 +29,11 @@ export const MAX_CACHED_LOCATIONS = 100_000;
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */
 export const MAX_TIMEOUT_MS = 300_000;
+/** How long a call waits for a store that can't be reached before it is refused, in ms. */
+export const STORE_PATIENCE_MS = 1_000;
 /** How long one turn may run before its instance is given up, in ms. */
 export const MAX_TURN_MS = 60_000;
-/** Nodes that one call may be passed through. */
+/** Wrong owners that one call may be sent to before it waits between attempts. */
 export const MAX_HOPS = 3;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;

@@ -26,11 +26,11 @@ export interface Request {
   readonly body: Uint8Array;
   /** What is left of the deadline, in ms. */
   readonly timeoutMs: number;
-  /** The ownership the caller believes in; epoch 0: none, the receiver may claim. */
-  readonly incarnation: string;
+  /**
+   * The epoch of the ownership that the caller believes in; 0: none, the receiver may
+   * claim. The incarnation that goes with it is the one the link was proven to lead to.
+   */
   readonly epoch: number;
-  /** Nodes this call was passed through already. */
-  readonly hops: number;
   readonly idempotencyKey: string | null;
   /** Keys of the resources whose turns wait for this call, outermost first. */
   readonly chain: readonly string[];
@@ -42,6 +42,7 @@ export interface Reply {
   readonly id: number;
   /** The ownership that answered. */
   readonly epoch: number;
+  /** Its RRP where the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
   /** The encoded result. */
   readonly body: Uint8Array;
@@ -67,7 +68,7 @@ export type Message = Request | Reply | Failure | Cancel;
 export function encodeMessage(message: Message): Uint8Array {
   switch (message.kind) {
     case "request": {
-      const { id, key, method, body, timeoutMs, incarnation, epoch, hops } = message;
+      const { id, key, method, body, timeoutMs, epoch } = message;
       return pack([
         REQUEST,
         id,
@@ -75,9 +76,7 @@ export function encodeMessage(message: Message): Uint8Array {
         method,
         body,
         Math.ceil(timeoutMs),
-        incarnation,
         epoch,
-        hops,
         message.idempotencyKey,
         message.chain,
       ]);
@@ -126,26 +125,14 @@ export function decodeMessage(bytes: Uint8Array): Message {
 }
 
 function request(id: number, tuple: unknown[]): Request {
-  const [, , key, method, body, timeoutMs, incarnation, epoch, hops, idempotencyKey, chain] = tuple;
+  const [, , key, method, body, timeoutMs, epoch, idempotencyKey, chain] = tuple;
   if (
     typeof key !== "string" || typeof method !== "string" || !(body instanceof Uint8Array) ||
-    !isCount(timeoutMs) || typeof incarnation !== "string" || !isCount(epoch) ||
-    !isCount(hops) || !(idempotencyKey === null || typeof idempotencyKey === "string") ||
+    !isCount(timeoutMs) || !isCount(epoch) ||
+    !(idempotencyKey === null || typeof idempotencyKey === "string") ||
     !Array.isArray(chain) || !chain.every((item) => typeof item === "string")
   ) throw malformed("a field of the request has the wrong type");
-  return {
-    kind: "request",
-    id,
-    key,
-    method,
-    body,
-    timeoutMs,
-    incarnation,
-    epoch,
-    hops,
-    idempotencyKey,
-    chain,
-  };
+  return { kind: "request", id, key, method, body, timeoutMs, epoch, idempotencyKey, chain };
 }
 
 function isCount(value: unknown): value is number {

@@ -126,13 +126,18 @@ export function parseKey(key: string): { type: string; id: string } {
   return { type, id };
 }
 
-/** The hash slot of a key, 0 to 1,023: FNV-1a over its (ASCII) characters. */
+/** The hash slot of a key, 0 to 1,023. */
 export function slotOf(key: string): number {
+  return hashText(key) % SLOTS;
+}
+
+/** FNV-1a over the UTF-16 code units of `text`: 32 bits, unsigned. */
+export function hashText(text: string): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) {
-    hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   }
-  return (hash >>> 0) % SLOTS;
+  return hash >>> 0;
 }
 
 /** A region, node or type name, if it is allowed. */

@@ -240,6 +240,12 @@ function isJson(value: unknown): boolean {
   }
 }
 
+/** Whether text takes at most `bytes` bytes in UTF-8. */
+export function fitsBytes(text: string, bytes: number): boolean {
+  return text.length * 3 <= bytes ||
+    (text.length <= bytes && new TextEncoder().encode(text).length <= bytes);
+}
+
 function toBase64(bytes: Uint8Array): string {
   let binary = "";
   for (let i = 0; i < bytes.length; i += 8_192) {

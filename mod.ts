@@ -1,0 +1,83 @@
+/**
+ * Atlas: named resources, each one live process on exactly one node.
+ *
+ * This module is the core with its memory store and in-process transport; it imports
+ * no runtime. `@atlas-edge/atlas/server` opens real ones.
+ *
+ * @example
+ * ```ts
+ * import { createNode, defineApp, inProcessTransport, memoryStore, Resource } from "@atlas-edge/atlas";
+ *
+ * class Counter extends Resource {
+ *   async add(n: number) {
+ *     const total = ((await this.storage.get<number>("total")) ?? 0) + n;
+ *     await this.storage.put("total", total);
+ *     return total;
+ *   }
+ * }
+ *
+ * const node = await createNode(defineApp({ resources: { counters: Counter } }), {
+ *   region: "local",
+ *   node: "one",
+ *   store: memoryStore(),
+ *   transport: inProcessTransport(),
+ * });
+ * console.log(await node.resource("counters", "visits").add(1));
+ * ```
+ *
+ * @module
+ */
+import { systemClock, systemRandom } from "./adapters/runtime/system.ts";
+import type { AtlasNode } from "./src/api.ts";
+import type { App } from "./src/app.ts";
+import { createNode as createNodeOf } from "./src/atlas.ts";
+import type { NodeOptions } from "./src/options.ts";
+
+export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
+export { memoryStore } from "./adapters/store/memory.ts";
+export type {
+  Atlas,
+  AtlasNode,
+  CallOptions,
+  CallResult,
+  LookupOptions,
+  NodeEvent,
+  NodeState,
+  NodeStats,
+  PageOptions,
+  ResourcePage,
+  Stub,
+  StubOf,
+} from "./src/api.ts";
+export { defineApp } from "./src/app.ts";
+export type { App, ResourceClass, ResourceMap, ResourceType } from "./src/app.ts";
+export { AtlasError, isAtlasError } from "./src/errors.ts";
+export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
+export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
+export type { Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
+export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
+export type { Rrp } from "./src/model/rrp.ts";
+export type { LeaseProfile, LeaseTimes } from "./src/options.ts";
+export type { Clock, Timer } from "./src/ports/clock.ts";
+export type { Random } from "./src/ports/random.ts";
+export type * from "./src/ports/runtime.ts";
+export type * from "./src/ports/store.ts";
+export type * from "./src/ports/transport.ts";
+export { Resource } from "./src/resource/resource.ts";
+export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/resource/resource.ts";
+
+/** Options of {@link createNode}: clock and chance are the system's where none are given. */
+export type CreateNodeOptions = Omit<NodeOptions, "clock" | "random"> & Partial<NodeOptions>;
+
+/**
+ * Starts a node of `app` out of ports: registered, linked and serving when it resolves.
+ *
+ * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
+ * `unavailable` where the store can't be reached.
+ */
+export function createNode<A extends App>(
+  app: A,
+  options: CreateNodeOptions,
+): Promise<AtlasNode<A>> {
+  return createNodeOf(app, { clock: systemClock, random: systemRandom, ...options });
+}

@@ -1,0 +1,340 @@
+/**
+ * A node, put together out of injected ports: the one place where the house's parts
+ * are wired to each other, and where a node's lives begin and end.
+ *
+ * A lapse of the lease ends a life: everything it owned stops, and the node comes back
+ * under a new incarnation as soon as the store lets it.
+ *
+ * Source: design §1 and §3.
+ */
+import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
+import { type App, resolveTypes } from "./app.ts";
+import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
+import { checkPrefix, checkToken, resourceKey } from "./model/rrp.ts";
+import type { MemberInfo } from "./model/member.ts";
+import type { NodeOptions } from "./options.ts";
+import { Claims } from "./registry/claim.ts";
+import { Lease, type Life, type Timing, timing } from "./registry/lease.ts";
+import { Membership } from "./registry/membership.ts";
+import { Registry } from "./registry/registry.ts";
+import type { Activation } from "./resource/activation.ts";
+import { Host } from "./resource/host.ts";
+import { Forwarder } from "./routing/forwarder.ts";
+import { Links } from "./routing/links.ts";
+import type { CallContext } from "./routing/out_call.ts";
+import { type Exchange, makeOutlet } from "./routing/outlet.ts";
+import { Router } from "./routing/router.ts";
+import { Deadlines } from "./time/deadlines.ts";
+import { backoffMs, pause } from "./time/pause.ts";
+
+const DEFAULT_DRAIN_MS = 10_000;
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1_000;
+const DEFAULT_LOOKUP_MS = 10_000;
+
+/**
+ * Starts a node of `app`: registered, linked and serving when it resolves.
+ *
+ * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
+ * `unavailable` where the store can't be reached.
+ */
+export async function createNode<A extends App>(
+  app: A,
+  options: NodeOptions,
+): Promise<AtlasNode<A>> {
+  const node = new NodeProcess(app, options);
+  await node.start();
+  return node.facade() as AtlasNode<A>;
+}
+
+class NodeProcess implements Exchange {
+  readonly #options: NodeOptions;
+  readonly #timing: Timing;
+  readonly #types: string[];
+  readonly #membership: Membership;
+  readonly #claims: Claims;
+  readonly #registry: Registry;
+  readonly #host: Host;
+  readonly #links: Links;
+  readonly #forwarder: Forwarder;
+  readonly #router: Router;
+  readonly #deadlines: Deadlines;
+  #life: Life;
+  #state: NodeState = "fenced";
+  #lapses = 0;
+  #drained: Promise<void> | null = null;
+  readonly #closed: Promise<AtlasError | null>;
+  #resolveClosed!: (error: AtlasError | null) => void;
+
+  constructor(app: App, options: NodeOptions) {
+    const { region, node, store, transport, clock, random, lease } = options;
+    checkToken("region", region);
+    checkToken("node", node);
+    this.#options = options;
+    this.#timing = timing(lease);
+    this.#closed = new Promise((resolve) => (this.#resolveClosed = resolve));
+    const types = resolveTypes(app);
+    this.#types = [...types.keys()];
+    const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+    this.#deadlines = new Deadlines(clock);
+    this.#membership = new Membership(store, clock, this.#timing, {
+      onEvent,
+      onChange: () => this.#links.prune((peer) => this.#membership.isKnownDead(peer)),
+    });
+    this.#claims = new Claims(store, this.#membership, clock, random);
+    this.#registry = new Registry(store, this.#membership, clock);
+    this.#host = new Host({
+      types,
+      place: { region, node },
+      store,
+      clock,
+      random,
+      claims: this.#claims,
+      deadlines: this.#deadlines,
+      outlet: (from) => makeOutlet(this, () => contextOf(from)),
+      onEvent,
+    });
+    this.#forwarder = new Forwarder(this.#host, clock);
+    this.#links = new Links(transport, {
+      request: (request, session) => this.#forwarder.request(request, session),
+      cancel: (id, session) => this.#forwarder.cancel(id, session),
+      closed: (session) => this.#forwarder.closed(session),
+      reachable: (incarnation) => this.#membership.trust(incarnation),
+      unreachable: (incarnation) => this.#membership.suspect(incarnation),
+    });
+    this.#router = new Router({
+      host: this.#host,
+      registry: this.#registry,
+      membership: this.#membership,
+      links: this.#links,
+      clock,
+      random,
+      deadlines: this.#deadlines,
+      region,
+      life: () => this.#life,
+    });
+    this.#life = this.#newLife();
+  }
+
+  /** What users hold of this node. */
+  facade(): AtlasNode {
+    const outlet = makeOutlet(this, () => null);
+    const { region, node } = this.#options;
+    return Object.defineProperties(
+      {
+        ...outlet,
+        region,
+        node,
+        closed: this.#closed,
+        stats: () => this.stats(),
+        drain: () => this.drain(),
+        close: (options?: { drainMs?: number }) => this.close(options),
+      },
+      {
+        incarnation: { get: () => this.#life.incarnation, enumerable: true },
+        state: { get: () => this.#state, enumerable: true },
+      },
+    ) as AtlasNode;
+  }
+
+  /** Begins the first life. */
+  async start(): Promise<void> {
+    try {
+      await this.#begin(false);
+    } catch (error) {
+      await this.#end(null);
+      throw error;
+    }
+  }
+
+  // What outlets pass on to.
+
+  readonly call: Exchange["call"] = (type, id, method, args, options, context) =>
+    this.#router.call(type, id, method, args, options, context);
+
+  readonly lookup: Exchange["lookup"] = async (type, id, options) => {
+    const key = resourceKey(type, id);
+    const here = this.#host.find(key);
+    const mine = here && here.life.lease.holds() ? { owner: here.owner, at: here.openedAt } : null;
+    const looked = this.#registry.lookup(key, mine, options.require === "confirmed");
+    const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
+    return await this.#within(looked, timeoutMs, `the lookup of ${key}`);
+  };
+
+  readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
+
+  readonly resources: Exchange["resources"] = async (prefix, { cursor, limit = DEFAULT_PAGE }) => {
+    checkPrefix(prefix);
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
+      throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_PAGE}`);
+    }
+    const page = await this.#options.store.list(prefix, cursor ?? null, limit);
+    return {
+      resources: page.entries.map(({ rrp, epoch }) => ({ rrp, epoch })),
+      next: page.next,
+    };
+  };
+
+  stats(): NodeStats {
+    const { lease } = this.#life;
+    return {
+      resources: this.#host.size,
+      queued: this.#host.queued(),
+      inFlight: this.#router.inFlight,
+      links: this.#links.size,
+      cachedLocations: this.#registry.size,
+      leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
+      ...this.#claims.stats,
+      ...this.#host.stats,
+      ...this.#router.stats,
+      ...this.#forwarder.stats,
+      lapses: this.#lapses,
+      kills: this.#membership.kills,
+    };
+  }
+
+  /** Hands everything over and leaves; then only forwards. */
+  drain(): Promise<void> {
+    return (this.#drained ??= this.#drain());
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "draining";
+    this.#tell("info", "draining", { resources: this.#host.size });
+    await this.#host.drain();
+    // Fenced by its own hand before the store is told: from here on it owns nothing.
+    this.#membership.stop();
+    this.#life.lease.lapse();
+    try {
+      await this.#membership.leave(this.#life.incarnation);
+      this.#tell("info", "left", { incarnation: this.#life.incarnation });
+    } catch (error) {
+      this.#tell("warning", "leaving failed", { reason: messageOf(error) });
+    }
+  }
+
+  async close({ drainMs = DEFAULT_DRAIN_MS }: { drainMs?: number } = {}): Promise<void> {
+    if (this.#state !== "closed") {
+      const { clock } = this.#options;
+      const until = clock.now() + drainMs;
+      await Promise.race([this.drain(), pause(clock, drainMs)]);
+      while (this.#router.inFlight > 0 && clock.now() < until) await pause(clock, 5);
+      await this.#end(null);
+    }
+    await this.#closed;
+  }
+
+  #newLife(): Life {
+    const { clock, random } = this.#options;
+    const life: Life = {
+      incarnation: random.uuid(),
+      lease: new Lease(clock, this.#timing, () => this.#lapsed(life)),
+    };
+    return life;
+  }
+
+  /** Opens links and registers, as the present life. */
+  async #begin(ifFree: boolean): Promise<void> {
+    const { region, node, transport } = this.#options;
+    const life = this.#life;
+    const { incarnation } = life;
+    await this.#links.open({ region, node, incarnation }, life);
+    const self: MemberInfo = {
+      incarnation,
+      region,
+      node,
+      address: transport.address,
+      hosts: this.#types,
+    };
+    await this.#membership.join(life, self, ifFree);
+    this.#host.open(life);
+    this.#state = "serving";
+    this.#tell("info", "serving", { incarnation });
+  }
+
+  /** The lease is over: by time, by the store's word, or by this node's own hand. */
+  #lapsed(life: Life): void {
+    if (life !== this.#life || this.#state !== "serving") return;
+    this.#state = "fenced";
+    this.#lapses++;
+    this.#tell("warning", "lease lapsed", { incarnation: life.incarnation });
+    this.#membership.stop();
+    this.#host.abandon();
+    this.#comeBack(life);
+  }
+
+  /** Ends the former life in the store, so that its names are free at once; begins another. */
+  async #comeBack(former: Life): Promise<void> {
+    const { clock, random } = this.#options;
+    /** This node's lives that the store may take for living. */
+    const past = new Set([former.incarnation]);
+    for (let attempt = 0; this.#state === "fenced"; attempt++) {
+      try {
+        for (const incarnation of past) await this.#membership.leave(incarnation);
+        if (this.#state !== "fenced") return;
+        this.#life = this.#newLife();
+        past.add(this.#life.incarnation);
+        return await this.#begin(true);
+      } catch (error) {
+        this.#tell("warning", "coming back failed", { reason: messageOf(error) });
+        if (isAtlasError(error) && error.code === "node_name_taken") {
+          if (await this.#isNameLost(past)) return await this.#end(error);
+        }
+        await pause(clock, backoffMs(random, attempt, 50, this.#timing.heartbeatMs / 2));
+      }
+    }
+  }
+
+  /** Whether the one who has this node's name is another process, not a life of this one. */
+  async #isNameLost(past: ReadonlySet<string>): Promise<boolean> {
+    const { region, node } = this.#options;
+    try {
+      await this.#membership.refresh();
+    } catch {
+      return false;
+    }
+    for (const member of this.#membership.members()) {
+      const isNamesake = member.region === region && member.node === node;
+      if (isNamesake && member.state === "live" && !past.has(member.incarnation)) return true;
+    }
+    return false;
+  }
+
+  async #end(error: AtlasError | null): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#membership.stop();
+    this.#life.lease.lapse();
+    this.#host.abandon();
+    this.#host.stop();
+    this.#deadlines.close();
+    await this.#options.transport.close();
+    this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });
+    this.#resolveClosed(error);
+  }
+
+  /** `work`, or `timeout` after `ms`. */
+  #within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.after(
+        ms,
+        () => reject(new AtlasError("timeout", `${what} took longer than ${ms} ms`)),
+      );
+      work.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+    this.#options.onEvent?.({ level, event, fields });
+  }
+}
+
+/** What a resource's calls inherit from the turn in which they are made. */
+function contextOf(from: Activation): CallContext {
+  const { current, key } = from;
+  return {
+    chain: [...current?.chain ?? [], key],
+    deadline: current?.deadline ?? Infinity,
+  };
+}

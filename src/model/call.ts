@@ -1,0 +1,66 @@
+/**
+ * A call on its way through the house, as the host sees it: what to do, and where the
+ * answer goes. The router makes them for callers here, the forwarder for callers
+ * elsewhere.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_BODY_BYTES } from "../limits.ts";
+import { Expiring } from "../time/deadlines.ts";
+import type { Ownership } from "./ownership.ts";
+import { encodeValue } from "./value.ts";
+
+export abstract class Call extends Expiring {
+  abstract readonly key: string;
+  abstract readonly method: string;
+  abstract readonly idempotencyKey: string | null;
+  /** Keys of the resources whose turns wait for this call, outermost first. */
+  abstract readonly chain: readonly string[];
+  /** Monotonic time after which nobody waits for the answer. */
+  abstract readonly deadline: number;
+  /** Whether it was settled or given up: nobody waits for an answer any more. */
+  done = false;
+  /** Whether its method was begun: it may have done something. */
+  started = false;
+  /** The next in the same mailbox. */
+  next: Call | null = null;
+  #abort: AbortController | null = null;
+
+  /** The arguments, shared with nobody. @throws AtlasError `bad_request` */
+  abstract arguments(): unknown[];
+  /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
+  abstract encode(result: unknown): unknown;
+  /** Answers with what {@link encode} made. */
+  abstract succeed(encoded: unknown, owner: Ownership): void;
+  /** Answers with an error; with `not_owner`, who owns the key if that is known. */
+  abstract fail(error: AtlasError, owner?: Ownership | null): void;
+
+  /** Aborted once nobody waits for the answer any more. */
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.done) this.#abort.abort();
+    }
+    return this.#abort.signal;
+  }
+
+  /** Nobody waits any more: it never starts, or its turn's signal aborts. */
+  giveUp(reason?: AtlasError): void {
+    this.done = true;
+    this.#abort?.abort(reason);
+  }
+}
+
+/**
+ * Encodes arguments or a result as a body.
+ *
+ * @throws AtlasError `bad_request` where it can't be encoded, `payload_too_large`
+ * where it is over `MAX_BODY_BYTES`.
+ */
+export function encodeBody(value: unknown, what: string): Uint8Array {
+  const body = encodeValue(value, what);
+  if (body.length <= MAX_BODY_BYTES) return body;
+  throw new AtlasError(
+    "payload_too_large",
+    `${what} takes ${body.length} bytes, more than ${MAX_BODY_BYTES}`,
+  );
+}

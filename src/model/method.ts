@@ -1,0 +1,13 @@
+/** Which method names a caller may use. Source: design §4, last point. */
+
+/** Names that every object has, and what a promise or a serializer would ask for. */
+const REFUSED = new Set([...Object.getOwnPropertyNames(Object.prototype), "then", "toJSON"]);
+
+/**
+ * Whether a method of this name may be called from outside: not `constructor` or
+ * anything of Object's, no hook (`onStart`), nothing private by custom (`_cache`).
+ */
+export function isCallable(name: string): boolean {
+  return name.length > 0 && name.length <= 128 && name[0] !== "_" && !/^on[A-Z]/.test(name) &&
+    !REFUSED.has(name);
+}

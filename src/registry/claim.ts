@@ -1,0 +1,93 @@
+/**
+ * Claiming: stepping up to the notary's desk for a name.
+ *
+ * Takes a key and this node's life; gives the ownership that stands, whoever's it is.
+ * Expecting a dead owner is safe because dead is permanent; expecting oneself picks
+ * up an entry whose claim was applied but never heard of.
+ *
+ * Source: design §3, Claim and Schrödinger's node.
+ */
+import { AtlasError, isAtlasError } from "../errors.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { locator } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Claim, ClaimReply, Store } from "../ports/store.ts";
+import { pause } from "../time/pause.ts";
+import type { Life } from "./lease.ts";
+import type { Membership } from "./membership.ts";
+
+/** Compare-and-sets that one claim may lose to changing owners before it gives up. */
+const MAX_ROUNDS = 16;
+/** Repeats of one attempt whose answer got lost. */
+const MAX_REPEATS = 3;
+const REPEAT_PAUSE_MS = 20;
+
+export interface ClaimStats {
+  claims: number;
+  claimsLost: number;
+}
+
+export class Claims {
+  readonly stats: ClaimStats = { claims: 0, claimsLost: 0 };
+  readonly #store: Store;
+  readonly #membership: Membership;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(store: Store, membership: Membership, clock: Clock, random: Random) {
+    this.#store = store;
+    this.#membership = membership;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /**
+   * Owns `key` for `life`, or finds out who does. An answer that names `life` was won
+   * while its lease held.
+   *
+   * @throws AtlasError `unavailable` where the store can't say, or the lease lapsed.
+   */
+  async acquire(
+    key: string,
+    life: Life,
+    place: { region: string; node: string },
+  ): Promise<Ownership> {
+    const rrp = locator(place.region, place.node, key);
+    let expected: Claim["expected"] = null;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const { incarnation } = life;
+      const opId = this.#random.uuid();
+      const reply = await this.#attempt(life, { key, rrp, incarnation, opId, expected });
+      // The answer may be older than the lapse that happened while it was on its way.
+      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (reply.won && reply.owner) {
+        this.stats.claims++;
+        return reply.owner;
+      }
+      const owner = reply.owner;
+      if (owner === null) expected = null;
+      else if (
+        owner.incarnation === incarnation || await this.#membership.isDead(owner.incarnation)
+      ) expected = { incarnation: owner.incarnation, epoch: owner.epoch };
+      else {
+        this.stats.claimsLost++;
+        return owner;
+      }
+    }
+    throw new AtlasError("unavailable", `${key} changed its owner ${MAX_ROUNDS} times meanwhile`);
+  }
+
+  /** One compare-and-set, repeated under the same name where the answer is lost. */
+  async #attempt(life: Life, claim: Claim): Promise<ClaimReply> {
+    for (let repeat = 1;; repeat++) {
+      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      try {
+        return await this.#store.claim(claim);
+      } catch (error) {
+        if (!isAtlasError(error) || !error.retryable || repeat >= MAX_REPEATS) throw error;
+        await pause(this.#clock, REPEAT_PAUSE_MS * repeat);
+      }
+    }
+  }
+}

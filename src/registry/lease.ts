@@ -1,0 +1,131 @@
+/**
+ * A lease: how long this incarnation may still act as an owner, by its own watch.
+ *
+ * Like a parking ticket that counts from when the coin was thrown in, not from when
+ * the machine answered. Once it ran out it is void: a late answer never revives it.
+ *
+ * Takes: when each confirmed renewal was sent. Gives: `holds()`, asked right before
+ * each commit and reply, after the last await.
+ *
+ * Source: design §3, Timing; Gray and Cheriton, "Leases" (SOSP 1989).
+ */
+import { AtlasError } from "../errors.ts";
+import type { LeaseProfile, LeaseTimes } from "../options.ts";
+import type { Clock } from "../ports/clock.ts";
+
+/** The most by which a node's monotonic clock may run fast or slow, as a ratio. */
+const CLOCK_RATE_ERROR = 0.001;
+
+const PROFILES: Record<LeaseProfile, LeaseTimes> = {
+  fast: { heartbeatMs: 1_000, leaseMs: 3_000 },
+  standard: { heartbeatMs: 2_000, leaseMs: 6_000 },
+  frugal: { heartbeatMs: 10_000, leaseMs: 30_000 },
+};
+
+/** The protocol's times, all in ms. */
+export interface Timing extends LeaseTimes {
+  /** Longest stall allowed between a check of the lease and the effect it guards. */
+  readonly stallMs: number;
+  /** How long a challenger must see a heartbeat stand still before it may kill. */
+  readonly takeoverMs: number;
+}
+
+/**
+ * The times of a lease profile.
+ *
+ * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's watch has
+ * passed L, whatever the fastest challenger's says.
+ *
+ * @throws AtlasError `bad_request` where a lease is shorter than two heartbeats.
+ */
+export function timing(lease: LeaseProfile | LeaseTimes = "standard"): Timing {
+  const times = typeof lease === "string" ? PROFILES[lease] : lease;
+  if (!times || !(times.heartbeatMs >= 10) || !(times.leaseMs >= 2 * times.heartbeatMs)) {
+    throw new AtlasError(
+      "bad_request",
+      `lease is ${JSON.stringify(lease)}; it must be fast, standard, frugal, or ` +
+        "{ heartbeatMs ≥ 10, leaseMs ≥ 2 × heartbeatMs }",
+    );
+  }
+  const { heartbeatMs, leaseMs } = times;
+  const stallMs = leaseMs / 12;
+  const rate = CLOCK_RATE_ERROR;
+  const takeoverMs = leaseMs * (1 + rate) / (1 - rate) + stallMs * (1 + rate);
+  return { heartbeatMs, leaseMs, stallMs, takeoverMs };
+}
+
+/** The moment a renewal was sent, on both clocks. */
+export interface SendTime {
+  readonly now: number;
+  readonly wall: number;
+}
+
+export class Lease {
+  readonly #clock: Clock;
+  readonly #timing: Timing;
+  readonly #onLapse: () => void;
+  /** Monotonic time until which it holds. */
+  #until = 0;
+  /** Wall minus monotonic clock when the last confirmed renewal was sent. */
+  #offset = 0;
+  #state: "new" | "held" | "lapsed" = "new";
+
+  /** @param onLapse runs once, when the lapse is noticed. */
+  constructor(clock: Clock, timing: Timing, onLapse: () => void) {
+    this.#clock = clock;
+    this.#timing = timing;
+    this.#onLapse = onLapse;
+  }
+
+  /** The send time to be handed to {@link confirm} if the renewal succeeds. */
+  sendTime(): SendTime {
+    return { now: this.#clock.now(), wall: this.#clock.wall() };
+  }
+
+  /**
+   * A renewal (or the registration) sent at `sent` was confirmed. Answers whether the
+   * lease holds: a reply that comes after the lapse changes nothing.
+   */
+  confirm(sent: SendTime): boolean {
+    if (this.#state === "lapsed") return false;
+    if (this.#state === "held" && !this.holds()) return false;
+    const offset = sent.wall - sent.now;
+    const until = sent.now + this.#timing.leaseMs;
+    if (this.#state === "new" || until > this.#until) {
+      this.#until = until;
+      this.#offset = offset;
+    }
+    this.#state = "held";
+    return this.holds();
+  }
+
+  /** Whether this incarnation may act as an owner at this instant. */
+  holds(): boolean {
+    if (this.#state !== "held") return false;
+    const now = this.#clock.now();
+    if (now < this.#until) {
+      const drift = this.#clock.wall() - now - this.#offset;
+      if (drift <= this.#timing.stallMs && drift >= -this.#timing.stallMs) return true;
+    }
+    this.lapse();
+    return false;
+  }
+
+  /** Milliseconds left; 0 when it does not hold. */
+  leftMs(): number {
+    return this.holds() ? this.#until - this.#clock.now() : 0;
+  }
+
+  /** Ends it for good: fenced by the store, or given up. */
+  lapse(): void {
+    if (this.#state === "lapsed") return;
+    this.#state = "lapsed";
+    this.#onLapse();
+  }
+}
+
+/** One life of a node: its incarnation and the lease that goes with it. */
+export interface Life {
+  readonly incarnation: string;
+  readonly lease: Lease;
+}

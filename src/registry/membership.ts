@@ -1,0 +1,296 @@
+/**
+ * Who is here: a roll that each node signs again and again, and neighbours who
+ * notice when a signature stays out.
+ *
+ * It registers this node, renews its lease, keeps a copy of the roll, watches some
+ * members' heartbeats and kills those that stood still for the takeover time. It asks
+ * the store only; it tells its listener of changes.
+ *
+ * Source: design §3, Membership and Timing.
+ */
+import type { NodeEvent } from "../api.ts";
+import { AtlasError, messageOf } from "../errors.ts";
+import { WATCHED_MEMBERS } from "../limits.ts";
+import { isDead, type Member, type MemberInfo, type MemberState } from "../model/member.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Observation, Store } from "../ports/store.ts";
+import type { Life, Timing } from "./lease.ts";
+
+/** Renewals that may be unanswered at once: a hung one must not stop the next. */
+const MAX_RENEWALS = 3;
+/** A heartbeat unseen for so many of its periods is called stalled. */
+const STALLED_BEATS = 2.5;
+/** How much faster heartbeats come while a member is suspected. */
+const SUSPICION_SPEEDUP = 4;
+
+export interface MembershipListener {
+  /** The roll changed. */
+  onChange(): void;
+  onEvent(event: NodeEvent): void;
+}
+
+interface Watch {
+  seq: number;
+  state: MemberState;
+  /** When this seq was first seen, on the monotonic clock. */
+  since: number;
+}
+
+export class Membership {
+  /** Members killed by this node. */
+  kills = 0;
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #timing: Timing;
+  readonly #listener: MembershipListener;
+  #life: Life | null = null;
+  #seq = 0;
+  #renewals = 0;
+  #beat: Timer | null = null;
+  #killTimer: Timer | null = null;
+  #lastContact = -Infinity;
+  #version = -1;
+  #view = new Map<string, Member>();
+  #watches = new Map<string, Watch>();
+  #suspects = new Set<string>();
+  #refreshing: Promise<void> | null = null;
+  #refreshNext: Promise<void> | null = null;
+
+  constructor(store: Store, clock: Clock, timing: Timing, listener: MembershipListener) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#timing = timing;
+    this.#listener = listener;
+  }
+
+  /**
+   * Registers `self` as `life`, and renews its lease from then on.
+   *
+   * @param ifFree refuses to take the name from another live incarnation.
+   * @throws AtlasError `node_name_taken`, or `unavailable` where the store can't say.
+   */
+  async join(life: Life, self: MemberInfo, ifFree: boolean): Promise<void> {
+    const sent = life.lease.sendTime();
+    const reply = await this.#store.register(self, { ifFree });
+    if (reply.outcome === "name_taken") {
+      throw new AtlasError(
+        "node_name_taken",
+        `another live process is node ${self.node} in region ${self.region}`,
+      );
+    }
+    if (reply.outcome === "fenced" || !life.lease.confirm(sent)) {
+      throw new AtlasError("unavailable", "the registration came too late to hold a lease");
+    }
+    this.#life = life;
+    this.#seq = 0;
+    this.#lastContact = this.#clock.now();
+    await this.refresh();
+    this.#schedule();
+  }
+
+  /** Stops renewing and watching. The roll stays readable. */
+  stop(): void {
+    this.#beat?.cancel();
+    this.#killTimer?.cancel();
+    this.#beat = this.#killTimer = null;
+    this.#life = null;
+  }
+
+  /** Ends an incarnation of this node in the store; it must have fenced itself before. */
+  async leave(incarnation: string): Promise<void> {
+    await this.#store.leave(incarnation);
+  }
+
+  /** A member as this node last saw it. */
+  peek(incarnation: string): Member | undefined {
+    return this.#view.get(incarnation);
+  }
+
+  /** All members as this node last saw them. */
+  members(): Iterable<Member> {
+    return this.#view.values();
+  }
+
+  /** Whether an incarnation is dead for certain, without asking the store. */
+  isKnownDead(incarnation: string): boolean {
+    const member = this.#view.get(incarnation);
+    return member !== undefined && isDead(member.state);
+  }
+
+  /**
+   * Whether an incarnation that an ownership names is dead. Unknown means dead, but
+   * only to a roll that was read after the name was: it may have joined since.
+   */
+  async isDead(incarnation: string): Promise<boolean> {
+    if (!this.#view.has(incarnation)) await this.refresh();
+    return isDead(this.#view.get(incarnation)?.state);
+  }
+
+  /** Whether a member's heartbeat stands still, as far as this node watches it. */
+  isStalled(incarnation: string): boolean {
+    if (this.#view.get(incarnation)?.state === "superseded") return true;
+    if (this.#suspects.has(incarnation)) return true;
+    const watch = this.#watches.get(incarnation);
+    return watch !== undefined &&
+      this.#clock.now() - watch.since > STALLED_BEATS * this.#timing.heartbeatMs;
+  }
+
+  /** Whether the store answered lately. */
+  isReachable(): boolean {
+    return this.#store.status() === "up" &&
+      this.#clock.now() - this.#lastContact <= 2 * this.#timing.heartbeatMs;
+  }
+
+  /** A link to this member failed: watch it closely, from now on. */
+  suspect(incarnation: string): void {
+    const member = this.#view.get(incarnation);
+    if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
+    if (this.#suspects.has(incarnation)) return;
+    this.#suspects.add(incarnation);
+    this.#renew();
+    this.#schedule();
+  }
+
+  /** A link to this member was opened: it lives, whatever was suspected. */
+  trust(incarnation: string): void {
+    this.#suspects.delete(incarnation);
+  }
+
+  /** A member's heartbeat and state, read from the store now; null where it is unknown. */
+  async observe(incarnation: string): Promise<Observation | null> {
+    const reply = await this.#store.renew(this.#life?.incarnation ?? "", this.#seq, [incarnation]);
+    return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
+  }
+
+  /** Reads the roll, with a read that starts no sooner than this call. */
+  refresh(): Promise<void> {
+    if (this.#refreshing === null) return (this.#refreshing = this.#read());
+    this.#refreshNext ??= this.#refreshing.catch(() => {}).then(() => {
+      this.#refreshNext = null;
+      return (this.#refreshing = this.#read());
+    });
+    return this.#refreshNext;
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const { version, members } = await this.#store.members();
+      this.#lastContact = this.#clock.now();
+      if (version < this.#version) return;
+      const changed = version !== this.#version;
+      this.#version = version;
+      this.#view = new Map(members.map((member) => [member.incarnation, member]));
+      this.#assignWatches();
+      if (changed) this.#listener.onChange();
+    } finally {
+      this.#refreshing = null;
+    }
+  }
+
+  /** Watches the next members after this one in the ring of incarnations, and the suspects. */
+  #assignWatches(): void {
+    const self = this.#life?.incarnation ?? "";
+    const others = [...this.#view.values()]
+      .filter((member) => !isDead(member.state) && member.incarnation !== self)
+      .map((member) => member.incarnation).sort();
+    const after = others.filter((incarnation) => incarnation > self);
+    const ring = [...after, ...others.slice(0, others.length - after.length)];
+    const wanted = new Set(ring.slice(0, WATCHED_MEMBERS));
+    for (const suspect of this.#suspects) {
+      if (others.includes(suspect)) wanted.add(suspect);
+      else this.#suspects.delete(suspect);
+    }
+    const former = this.#watches;
+    this.#watches = new Map();
+    const now = this.#clock.now();
+    for (const incarnation of wanted) {
+      const { seq, state } = this.#view.get(incarnation) as Member;
+      const watch = former.get(incarnation);
+      const since = watch !== undefined && watch.seq >= seq ? watch.since : now;
+      this.#watches.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });
+    }
+    this.#scheduleKill();
+  }
+
+  #schedule(): void {
+    this.#beat?.cancel();
+    if (!this.#life) return;
+    const { heartbeatMs } = this.#timing;
+    const pause = this.#suspects.size > 0 ? heartbeatMs / SUSPICION_SPEEDUP : heartbeatMs;
+    this.#beat = this.#clock.after(pause, () => {
+      this.#renew();
+      this.#schedule();
+    });
+  }
+
+  async #renew(): Promise<void> {
+    const life = this.#life;
+    if (!life || !life.lease.holds() || this.#renewals >= MAX_RENEWALS) return;
+    this.#renewals++;
+    const sent = life.lease.sendTime();
+    try {
+      const watched = [...new Set([...this.#watches.keys(), ...this.#suspects])];
+      const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched);
+      this.#lastContact = this.#clock.now();
+      if (life !== this.#life) return;
+      if (reply.outcome === "fenced") return life.lease.lapse();
+      if (!life.lease.confirm(sent)) return;
+      this.#note(reply.watched);
+      if (reply.version !== this.#version) await this.refresh();
+    } catch (error) {
+      this.#tell("warning", "renewal failed", { reason: messageOf(error) });
+    } finally {
+      this.#renewals--;
+    }
+  }
+
+  #note(seen: readonly Observation[]): void {
+    const now = this.#clock.now();
+    for (const { incarnation, seq, state } of seen) {
+      const watch = this.#watches.get(incarnation);
+      if (!watch) this.#watches.set(incarnation, { seq, state, since: now });
+      else if (seq > watch.seq) {
+        watch.seq = seq;
+        watch.since = now;
+        this.#suspects.delete(incarnation);
+      }
+    }
+    this.#scheduleKill();
+  }
+
+  #scheduleKill(): void {
+    this.#killTimer?.cancel();
+    this.#killTimer = null;
+    if (!this.#life || this.#watches.size === 0) return;
+    let first = Infinity;
+    for (const watch of this.#watches.values()) first = Math.min(first, watch.since);
+    const wait = first + this.#timing.takeoverMs - this.#clock.now();
+    this.#killTimer = this.#clock.after(Math.max(1, wait), () => this.#killStalled());
+  }
+
+  async #killStalled(): Promise<void> {
+    const life = this.#life;
+    const due = this.#clock.now() - this.#timing.takeoverMs;
+    for (const [incarnation, watch] of [...this.#watches]) {
+      if (watch.since > due || life === null || !life.lease.holds()) continue;
+      try {
+        const state = await this.#store.kill(incarnation, watch.seq);
+        if (state === "dead") {
+          this.kills++;
+          this.#tell("info", "member is dead", { incarnation, seq: watch.seq });
+        }
+        // Not dead: its seq moved, and the next renewal will tell.
+        this.#watches.delete(incarnation);
+        await this.refresh();
+      } catch (error) {
+        watch.since = this.#clock.now() - this.#timing.takeoverMs + this.#timing.heartbeatMs;
+        this.#tell("warning", "kill failed", { incarnation, reason: messageOf(error) });
+      }
+    }
+    this.#scheduleKill();
+  }
+
+  #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+    this.#listener.onEvent({ level, event, fields });
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Where is it? The registry's reading room: answers from a notebook where it may, from
+ * the notary where it must, and says which.
+ *
+ * Source: design §3, Schrödinger's node and Verdict.
+ */
+import { AtlasError, isAtlasError } from "../errors.ts";
+import { MAX_CACHED_LOCATIONS } from "../limits.ts";
+import type { Lookup, Ownership, Verdict } from "../model/ownership.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { isDead } from "../model/member.ts";
+import type { Membership } from "./membership.ts";
+
+interface Location {
+  readonly owner: Ownership;
+  /** When it was learned, on the monotonic clock. */
+  readonly at: number;
+}
+
+export class Registry {
+  readonly #store: Store;
+  readonly #membership: Membership;
+  readonly #clock: Clock;
+  /** Oldest first, so that the first is the one to forget. */
+  readonly #locations = new Map<string, Location>();
+
+  constructor(store: Store, membership: Membership, clock: Clock) {
+    this.#store = store;
+    this.#membership = membership;
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#locations.size;
+  }
+
+  /** The remembered owner of a key, unless it is known to be dead. */
+  cached(key: string): Ownership | null {
+    const location = this.#locations.get(key);
+    if (!location) return null;
+    if (!this.#membership.isKnownDead(location.owner.incarnation)) return location.owner;
+    this.#locations.delete(key);
+    return null;
+  }
+
+  /** Remembers an owner, unless a later one is known. */
+  note(key: string, owner: Ownership): void {
+    const known = this.#locations.get(key);
+    if (known && known.owner.epoch > owner.epoch) return;
+    this.#locations.delete(key);
+    if (this.#locations.size >= MAX_CACHED_LOCATIONS) {
+      const [oldest] = this.#locations.keys();
+      this.#locations.delete(oldest as string);
+    }
+    this.#locations.set(key, { owner, at: this.#clock.now() });
+  }
+
+  /** Forgets what is remembered of a key, if it isn't of a later epoch than `epoch`. */
+  forget(key: string, epoch: number = Infinity): void {
+    const known = this.#locations.get(key);
+    if (known && known.owner.epoch <= epoch) this.#locations.delete(key);
+  }
+
+  /** The key's owner as the store has it; null where nobody alive owns it. */
+  async locate(key: string): Promise<Ownership | null> {
+    const owner = await this.#store.lookup(key);
+    if (owner === null || await this.#membership.isDead(owner.incarnation)) return null;
+    this.note(key, owner);
+    return owner;
+  }
+
+  /**
+   * Where a key lives and how sure that is.
+   *
+   * @param mine this node's own ownership of it, and since when; null where it has none.
+   * @throws AtlasError `unavailable` only where `confirmed` is required.
+   */
+  async lookup(
+    key: string,
+    mine: { owner: Ownership; at: number } | null,
+    confirmed: boolean,
+  ): Promise<Lookup> {
+    const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
+    if (!confirmed && known && this.#membership.isReachable()) {
+      const stalled = this.#membership.isStalled(known.owner.incarnation);
+      if (!stalled) return this.#answer(key, known.owner, "cached", known.at);
+    }
+    try {
+      const lookup = await this.#confirm(key);
+      if (confirmed && lookup.verdict === "suspect") throw suspected(key);
+      return lookup;
+    } catch (error) {
+      if (confirmed || !isAtlasError(error) || error.code !== "unavailable") throw error;
+      return this.#answer(key, known?.owner ?? null, "suspect", known?.at ?? this.#clock.now());
+    }
+  }
+
+  /**
+   * Reads the owner, then whether it is alive. In this order: dead is permanent, so an
+   * owner alive at the second reading was alive, and the owner, at the first.
+   */
+  async #confirm(key: string): Promise<Lookup> {
+    const owner = await this.#store.lookup(key);
+    const at = this.#clock.now();
+    if (owner === null) {
+      this.forget(key);
+      return this.#answer(key, null, "unowned", at);
+    }
+    const member = await this.#membership.observe(owner.incarnation);
+    if (isDead(member?.state)) return this.#answer(key, null, "unowned", at);
+    this.note(key, owner);
+    const stalled = member?.state !== "live" || this.#membership.isStalled(owner.incarnation);
+    return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
+  }
+
+  #answer(key: string, owner: Ownership | null, verdict: Verdict, at: number): Lookup {
+    const ageMs = Math.max(0, this.#clock.now() - at);
+    return { key, rrp: owner?.rrp ?? null, epoch: owner?.epoch ?? 0, verdict, ageMs };
+  }
+}
+
+/** The error of a step that waits for a member whose heartbeat stands still. */
+export function suspected(key: string): AtlasError {
+  return new AtlasError("unavailable", `the owner of ${key} does not answer and is not dead yet`);
+}

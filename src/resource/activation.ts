@@ -1,0 +1,417 @@
+/**
+ * One resource in memory: an actor on its stage, one scene at a time.
+ *
+ * Takes calls; gives each an answer after its turn's writes are committed under this
+ * ownership's epoch. Asks the lease before each commit and each answer, after the last
+ * await. What is lost once never comes back: a new ownership is a new activation.
+ *
+ * Source: design §3, State and Timing; §4.
+ */
+import type { Atlas } from "../api.ts";
+import type { ResolvedType } from "../app.ts";
+import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { parseKey } from "../model/rrp.ts";
+import type { Life } from "../registry/lease.ts";
+import { Expiring } from "../time/deadlines.ts";
+import { backoffMs, pause } from "../time/pause.ts";
+import { Answers } from "./answers.ts";
+import type { Host } from "./host.ts";
+import { Mailbox } from "./mailbox.ts";
+import type { Resource, ResourceContext, StopReason } from "./resource.ts";
+import { TurnStorage, type Writes } from "./storage.ts";
+
+/** Pauses between repeats of a commit whose outcome is unknown, in ms. */
+const COMMIT_PAUSE_MS = 20;
+const COMMIT_PAUSE_MOST_MS = 500;
+
+export class Activation extends Expiring implements ResourceContext {
+  readonly key: string;
+  readonly owner: Ownership;
+  readonly life: Life;
+  /** When it was claimed, on the monotonic clock. */
+  readonly openedAt: number;
+  /** The host's sweep in which it was last used. */
+  usedAt = 0;
+  readonly #host: Host;
+  readonly #type: ResolvedType;
+  #state: "opening" | "open" | "closing" | "closed" = "opening";
+  #instance: Resource | null = null;
+  #turns = 0;
+  #busy = false;
+  #current: Call | null = null;
+  #mailbox: Mailbox | null = null;
+  #storage: TurnStorage | null = null;
+  #answers: Answers | null = null;
+  #node: Atlas | null = null;
+  #lifetime: AbortController | null = null;
+  /** Runs once the turn in progress has ended. */
+  #onRest: (() => void) | null = null;
+  /** Runs once this activation is over. */
+  #onEnd: (() => void) | null = null;
+
+  constructor(host: Host, key: string, type: ResolvedType, owner: Ownership, life: Life) {
+    super();
+    this.#host = host;
+    this.key = key;
+    this.#type = type;
+    this.owner = owner;
+    this.life = life;
+    this.openedAt = host.clock.now();
+  }
+
+  get id(): string {
+    return parseKey(this.key).id;
+  }
+
+  get rrp(): string {
+    return this.owner.rrp;
+  }
+
+  get epoch(): number {
+    return this.owner.epoch;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#current) return this.#current.signal;
+    this.#lifetime ??= new AbortController();
+    if (this.#state === "closed") this.#lifetime.abort();
+    return this.#lifetime.signal;
+  }
+
+  get storage(): TurnStorage {
+    if (!this.#storage) {
+      this.#storage = new TurnStorage(this.#host.store, this.key);
+      if (this.#busy) this.#storage.begin();
+    }
+    return this.#storage;
+  }
+
+  get node(): Atlas {
+    return (this.#node ??= this.#host.outlet(this));
+  }
+
+  /** The call whose turn is running. */
+  get current(): Call | null {
+    return this.#current;
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  get queued(): number {
+    return this.#mailbox?.length ?? 0;
+  }
+
+  /** Whether nothing runs or waits here. */
+  get isIdle(): boolean {
+    return this.#state === "open" && !this.#busy;
+  }
+
+  /** Makes the instance and runs `onStart` as a turn. @throws what the user's code threw. */
+  async start(): Promise<void> {
+    const started = this.#hook(() => {
+      this.#instance = new this.#type.class(this);
+      return this.#instance?.onStart();
+    });
+    try {
+      await Promise.race([started, this.#ended()]);
+    } catch (error) {
+      if (this.#state === "closed") throw error;
+      await this.#release();
+      this.#finish();
+      throw error;
+    }
+    if (this.#state !== "opening") {
+      throw new AtlasError("unavailable", `${this.key} was stopped while it started`);
+    }
+    this.#state = "open";
+  }
+
+  /** Takes a call: at once, or after those that wait. */
+  deliver(call: Call): void {
+    if (this.#state !== "open") return call.fail(this.#notOwner());
+    if (!this.#busy) return void this.#work(call);
+    if (call.chain.length > 0 && call.chain.includes(this.key)) return this.#reenter(call);
+    try {
+      (this.#mailbox ??= new Mailbox(this.#type.mailbox)).push(call);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    }
+  }
+
+  /** Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back. */
+  async close(reason: StopReason): Promise<void> {
+    if (this.#state !== "open") return;
+    this.#state = "closing";
+    this.#refuse(this.#notOwner());
+    const ended = this.#ended();
+    if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
+    if (this.#hasEnded()) return;
+    try {
+      await Promise.race([this.#hook(() => this.#instance?.onStop(reason)), ended]);
+    } catch (error) {
+      this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
+    }
+    if (this.#hasEnded()) return;
+    await this.#release();
+    this.#finish();
+  }
+
+  /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
+  abandon(): void {
+    if (this.#state === "closed") return;
+    this.#stop(new AtlasError("not_owner", `${this.key} was fenced`, { maybeExecuted: true }));
+    Promise.resolve().then(() => this.#instance?.onStop("fenced")).catch((error) =>
+      this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) })
+    );
+  }
+
+  /** A turn ran past its limit: the instance is given up, the name given back. */
+  override expire(): void {
+    this.#host.tell("error", "turn ran too long", {
+      key: this.key,
+      method: this.#current?.method ?? null,
+      maxTurnMs: this.#type.maxTurnMs,
+    });
+    this.#stop(
+      new AtlasError("timeout", `${this.key} was stopped: a call ran too long`, {
+        maybeExecuted: true,
+      }),
+    );
+    this.#release();
+  }
+
+  #stop(error: AtlasError): void {
+    this.#finish();
+    this.#current?.fail(error);
+    this.#current?.giveUp(error);
+    this.#refuse(this.#notOwner());
+    this.#storage?.end();
+  }
+
+  #finish(): void {
+    if (this.#hasEnded()) return;
+    this.#state = "closed";
+    this.#host.deadlines.remove(this);
+    this.#lifetime?.abort();
+    this.#onEnd?.();
+    this.#host.closed(this);
+  }
+
+  #hasEnded(): boolean {
+    return this.#state === "closed";
+  }
+
+  #ended(): Promise<void> {
+    return new Promise((resolve) => (this.#onEnd = resolve));
+  }
+
+  #refuse(error: AtlasError): void {
+    for (let call = this.#mailbox?.shift(); call; call = this.#mailbox?.shift()) call.fail(error);
+  }
+
+  async #release(): Promise<void> {
+    try {
+      await this.#host.store.release(this.key, this.owner.incarnation, this.owner.epoch);
+    } catch (error) {
+      // The entry stays: the next call finds this node live, and it claims anew.
+      this.#host.tell("warning", "release failed", { key: this.key, reason: messageOf(error) });
+    }
+  }
+
+  /** Works off `first`, then what waits. */
+  async #work(first: Call): Promise<void> {
+    let call: Call | null = first;
+    while (call) {
+      await this.#turn(call);
+      call = this.#state === "open" && this.#mailbox !== null ? this.#mailbox.shift() : null;
+    }
+  }
+
+  /** One turn: a call, its writes and its answer. Never rejects. */
+  async #turn(call: Call): Promise<void> {
+    const now = this.#enter(call);
+    try {
+      if (call.done) return;
+      if (!this.life.lease.holds()) throw this.#lost(false);
+      if (now >= call.deadline) {
+        throw new AtlasError("timeout", "the deadline passed in the mailbox");
+      }
+      if (call.idempotencyKey !== null && await this.#repeat(call, call.idempotencyKey)) return;
+      const method = this.#host.method(this.#type, call);
+      const args = call.arguments();
+      let result: unknown;
+      let encoded: unknown;
+      call.started = true;
+      try {
+        result = await method.apply(this.#instance, args);
+        encoded = encodeResult(call, result);
+      } catch (error) {
+        throw this.#thrown(call, error);
+      }
+      const writes = await this.#collect(call, result);
+      if (writes) await this.#commit(writes);
+      if (call.idempotencyKey !== null) {
+        this.#answers?.committed(call.idempotencyKey, writes as Writes);
+      }
+      if (!this.life.lease.holds()) throw this.#lost(true);
+      call.succeed(encoded, this.owner);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    } finally {
+      this.#leave();
+    }
+  }
+
+  #enter(call: Call | null): number {
+    const now = this.#host.clock.now();
+    this.#busy = true;
+    this.#current = call;
+    this.usedAt = this.#host.sweeps;
+    this.#host.stats.turns++;
+    this.#storage?.begin();
+    this.#host.deadlines.add(this, now + this.#type.maxTurnMs);
+    return now;
+  }
+
+  #leave(): void {
+    this.#storage?.end();
+    this.#host.deadlines.remove(this);
+    this.#current = null;
+    this.#busy = false;
+    this.#onRest?.();
+  }
+
+  /** Answers a call whose idempotency key was answered before. */
+  async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
+    const { store, clock } = this.#host;
+    const answers = (this.#answers ??= new Answers(store, clock, this.key));
+    const answered = await answers.find(idempotencyKey, call.method);
+    // Read as the owner, or not worth an answer.
+    if (!this.life.lease.holds()) throw this.#lost(false);
+    if (answered) call.succeed(call.encode(answered.result), this.owner);
+    return answered !== undefined;
+  }
+
+  /** The turn's writes, its answer included where it is to be kept; null where there are none. */
+  async #collect(call: Call, result: unknown): Promise<Writes | null> {
+    if (call.idempotencyKey === null) return this.#storage?.end() ?? null;
+    const writes: Writes = this.#storage?.end() ?? new Map();
+    await this.#answers?.add(call.idempotencyKey, call.method, result, writes);
+    return writes;
+  }
+
+  /**
+   * Commits a turn's writes under this ownership. An outcome that got lost is asked
+   * for again, under the same turn number, as long as the lease holds.
+   */
+  async #commit(writes: Writes): Promise<void> {
+    const { store, clock, random, stats } = this.#host;
+    const puts: [string, string][] = [];
+    const deletes: string[] = [];
+    for (const [field, text] of writes) {
+      if (text === null) deletes.push(field);
+      else puts.push([field, text]);
+    }
+    const { incarnation, epoch } = this.owner;
+    const commit = { key: this.key, incarnation, epoch, turn: ++this.#turns, puts, deletes };
+    for (let attempt = 0;; attempt++) {
+      if (this.#state === "closed" || !this.life.lease.holds()) throw this.#lost(true);
+      try {
+        if (await store.commit(commit) === "fenced") break;
+        stats.commits++;
+        this.#storage?.committed(writes);
+        return;
+      } catch (error) {
+        if (!isAtlasError(error) || !error.retryable) throw error;
+        const wait = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
+        await pause(clock, wait);
+      }
+    }
+    this.#host.tell("warning", "commit was fenced", { key: this.key, epoch });
+    this.abandon();
+    throw this.#lost(true);
+  }
+
+  /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
+  async #hook(run: () => void | Promise<void>): Promise<void> {
+    this.#enter(null);
+    try {
+      await run();
+      const writes = this.#storage?.end();
+      if (writes) await this.#commit(writes);
+      if (!this.life.lease.holds()) throw this.#lost(false);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  /** A call of a chain that waits for this very turn: joins it, or fails at once. */
+  #reenter(call: Call): void {
+    if (!this.#type.reentrant) {
+      return call.fail(
+        new AtlasError(
+          "reentrant_call",
+          `${this.key} is busy with the call that led here: ${
+            [...call.chain, this.key].join(" → ")
+          }`,
+        ),
+      );
+    }
+    this.#join(call);
+  }
+
+  /** Runs a call within the turn that waits for it: its writes go with that turn's. */
+  async #join(call: Call): Promise<void> {
+    const outer = this.#current;
+    this.#current = call;
+    try {
+      if (call.idempotencyKey !== null) {
+        throw new AtlasError("bad_request", "a reentrant call can't have an idempotency key");
+      }
+      const method = this.#host.method(this.#type, call);
+      const args = call.arguments();
+      const encoded = encodeResult(call, await method.apply(this.#instance, args));
+      if (this.#state === "closed" || !this.life.lease.holds()) throw this.#lost(true);
+      call.succeed(encoded, this.owner);
+    } catch (error) {
+      call.fail(this.#thrown(call, error));
+    } finally {
+      if (this.#current === call) this.#current = outer;
+    }
+  }
+
+  /** What the user's code threw, as its caller gets it. */
+  #thrown(call: Call, error: unknown): AtlasError {
+    if (!isAtlasError(error)) {
+      const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
+      this.#host.tell("error", "method threw", { key: this.key, method: call.method, stack });
+      return toAtlasError(error, { maybeExecuted: true });
+    }
+    const { code, message, retryable } = error;
+    return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+  }
+
+  #notOwner(): AtlasError {
+    return new AtlasError("not_owner", `${this.key} is not owned by this node any more`);
+  }
+
+  #lost(maybeExecuted: boolean): AtlasError {
+    return new AtlasError("not_owner", `this node's ownership of ${this.key} has ended`, {
+      maybeExecuted,
+    });
+  }
+}
+
+/** The result in its travelling form; a result that has none is the user's error. */
+function encodeResult(call: Call, result: unknown): unknown {
+  try {
+    return call.encode(result);
+  } catch (error) {
+    const why = isAtlasError(error) ? error.message : messageOf(error);
+    throw new AtlasError("app", `${call.method}: ${why}`, { maybeExecuted: true });
+  }
+}

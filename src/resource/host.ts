@@ -1,0 +1,238 @@
+/**
+ * The host: a theatre whose stage manager lets each resource on once.
+ *
+ * Holds this node's activations; its gate turns any number of calls for an unowned
+ * name into one claim. Sends idle ones home, and all of them when the node drains or
+ * its lease has lapsed.
+ *
+ * Source: design §3, Schrödinger's node; §4.
+ */
+import type { Atlas, NodeEvent } from "../api.ts";
+import type { ResolvedType } from "../app.ts";
+import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_RESOURCES } from "../limits.ts";
+import type { Call } from "../model/call.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import type { Claims } from "../registry/claim.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Deadlines } from "../time/deadlines.ts";
+import { Activation } from "./activation.ts";
+import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
+import type { StopReason } from "./resource.ts";
+
+/** How often idle resources are looked for, in ms, and how many are looked at each time. */
+const SWEEP_MS = 1_000;
+const SWEEP_SHARE = 20_000;
+
+/** What a host is made of. */
+export interface HostParts {
+  readonly types: ReadonlyMap<string, ResolvedType>;
+  readonly place: { readonly region: string; readonly node: string };
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly claims: Claims;
+  readonly deadlines: Deadlines;
+  /** The door through which a resource calls others, carrying its running call's chain. */
+  readonly outlet: (from: Activation) => Atlas;
+  readonly onEvent: (event: NodeEvent) => void;
+}
+
+export interface HostStats {
+  turns: number;
+  commits: number;
+}
+
+export class Host {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly deadlines: Deadlines;
+  readonly outlet: (from: Activation) => Atlas;
+  readonly stats: HostStats = { turns: 0, commits: 0 };
+  /** Sweeps made so far: the clock by which idleness is counted. */
+  sweeps = 0;
+  readonly #parts: HostParts;
+  readonly #methods = new Map<string, ReadonlyMap<string, Method>>();
+  readonly #activations = new Map<string, Activation>();
+  /** The gate: claims under way, one for each key. */
+  readonly #opening = new Map<string, Promise<Activation | Ownership>>();
+  /** Claimed, and running `onStart`. */
+  readonly #starting = new Set<Activation>();
+  /** Those on their way out; the name is free when they have ended. */
+  readonly #closing = new Map<string, Promise<void>>();
+  readonly #sweepMs: number;
+  #life: Life | null = null;
+  #accepting = false;
+  #sweeper: Timer | null = null;
+  #sweepAt: IterableIterator<Activation> | null = null;
+
+  constructor(parts: HostParts) {
+    this.#parts = parts;
+    ({
+      store: this.store,
+      clock: this.clock,
+      random: this.random,
+      deadlines: this.deadlines,
+      outlet: this.outlet,
+    } = parts);
+    let shortest = SWEEP_MS * 4;
+    for (const [name, type] of parts.types) {
+      this.#methods.set(name, methodsOf(type.class));
+      shortest = Math.min(shortest, type.idleAfterMs);
+    }
+    this.#sweepMs = shortest / 4;
+  }
+
+  get size(): number {
+    return this.#activations.size;
+  }
+
+  /** Calls waiting in mailboxes. Looks at every resource: for metrics, not for each call. */
+  queued(): number {
+    let queued = 0;
+    for (const activation of this.#activations.values()) queued += activation.queued;
+    return queued;
+  }
+
+  /** Starts to serve as `life`. */
+  open(life: Life): void {
+    this.#life = life;
+    this.#accepting = true;
+    this.#sweeper?.cancel();
+    this.#sweep();
+  }
+
+  /** Whether this node may own resources of this type now. */
+  canHost(type: string): boolean {
+    return this.#accepting && this.#parts.types.has(type) && this.#life?.lease.holds() === true;
+  }
+
+  /** Whether resources of this type are part of the app at all. */
+  knows(type: string): boolean {
+    return this.#parts.types.has(type);
+  }
+
+  /** The resource, if it is here and takes calls. */
+  find(key: string): Activation | undefined {
+    return this.#activations.get(key);
+  }
+
+  /**
+   * Brings a key's owner about: an activation here, or the live owner elsewhere.
+   *
+   * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
+   */
+  acquire(key: string, type: string): Promise<Activation | Ownership> {
+    const present = this.#activations.get(key);
+    if (present) return Promise.resolve(present);
+    const opening = this.#opening.get(key);
+    if (opening) return opening;
+    const acquired = this.#acquire(key, type).finally(() => this.#opening.delete(key));
+    this.#opening.set(key, acquired);
+    return acquired;
+  }
+
+  async #acquire(key: string, type: string): Promise<Activation | Ownership> {
+    await this.#closing.get(key);
+    const life = this.#life;
+    const resolved = this.#parts.types.get(type);
+    if (!resolved || !life || !this.canHost(type)) {
+      throw new AtlasError("unavailable", `this node can't take ${key} now`);
+    }
+    if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
+      throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
+    }
+    const owner = await this.#parts.claims.acquire(key, life, this.#parts.place);
+    if (owner.incarnation !== life.incarnation) return owner;
+    const activation = new Activation(this, key, resolved, owner, life);
+    this.#starting.add(activation);
+    try {
+      await activation.start();
+    } finally {
+      this.#starting.delete(activation);
+    }
+    if (!activation.isOpen || life !== this.#life) {
+      throw new AtlasError("unavailable", `${key} was stopped while it started`);
+    }
+    this.#activations.set(key, activation);
+    if (!this.#accepting) this.#close(activation, "drain");
+    return activation;
+  }
+
+  /** The method a call asks for. @throws AtlasError `not_found` */
+  method(type: ResolvedType, call: Call): Method {
+    const name = call.key.slice(0, call.key.indexOf("/"));
+    const methods = this.#methods.get(name) ?? methodsOf(type.class);
+    const method = methods.get(call.method);
+    if (!method) throw noSuchMethod(name, call.method, methods);
+    return method;
+  }
+
+  /** An activation has ended. */
+  closed(activation: Activation): void {
+    if (this.#activations.get(activation.key) === activation) {
+      this.#activations.delete(activation.key);
+    }
+  }
+
+  /** The lease has lapsed: everything stops at once. */
+  abandon(): void {
+    this.#accepting = false;
+    this.#life = null;
+    for (const activation of [...this.#activations.values(), ...this.#starting]) {
+      activation.abandon();
+    }
+  }
+
+  /** Takes nothing new, ends everything in good order, and resolves when all is released. */
+  async drain(): Promise<void> {
+    this.#accepting = false;
+    await Promise.allSettled(this.#opening.values());
+    for (const activation of this.#activations.values()) this.#close(activation, "drain");
+    await Promise.all(this.#closing.values());
+  }
+
+  /** Stops sweeping. */
+  stop(): void {
+    this.#sweeper?.cancel();
+    this.#sweeper = null;
+  }
+
+  tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+    this.#parts.onEvent({ level, event, fields });
+  }
+
+  #close(activation: Activation, reason: StopReason): void {
+    const { key } = activation;
+    this.#activations.delete(key);
+    const closed = activation.close(reason).catch((error) =>
+      this.tell("error", "closing failed", { key, reason: messageOf(error) })
+    ).finally(() => this.#closing.delete(key));
+    this.#closing.set(key, closed);
+  }
+
+  /** Looks at a share of all resources each time, so that no look takes long. */
+  #sweep(): void {
+    this.sweeps++;
+    this.#sweepAt ??= this.#activations.values();
+    for (let looked = 0; looked < SWEEP_SHARE; looked++) {
+      const { value: activation, done } = this.#sweepAt.next();
+      if (done) {
+        this.#sweepAt = null;
+        break;
+      }
+      if (activation.isIdle && this.#isOverdue(activation)) this.#close(activation, "idle");
+    }
+    this.#sweeper = this.clock.after(this.#sweepMs, () => this.#sweep());
+  }
+
+  #isOverdue(activation: Activation): boolean {
+    const type = activation.key.slice(0, activation.key.indexOf("/"));
+    const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
+    return (this.sweeps - activation.usedAt) * this.#sweepMs > idleAfterMs;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * A mailbox: calls waiting at one resource, first in, first out, bounded. A linked
+ * list through the calls themselves, so that an empty one costs next to nothing.
+ */
+import { AtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+
+export class Mailbox {
+  length = 0;
+  readonly #bound: number;
+  #first: Call | null = null;
+  #last: Call | null = null;
+
+  constructor(bound: number) {
+    this.#bound = bound;
+  }
+
+  /** Puts a call in last. @throws AtlasError `overloaded` where it is full. */
+  push(call: Call): void {
+    if (this.length >= this.#bound) this.#sweep();
+    if (this.length >= this.#bound) {
+      throw new AtlasError("overloaded", `${call.key} has ${this.#bound} calls waiting already`);
+    }
+    if (this.#last) this.#last.next = call;
+    else this.#first = call;
+    this.#last = call;
+    this.length++;
+  }
+
+  /** Takes the first call that somebody still waits for; null where there is none. */
+  shift(): Call | null {
+    for (;;) {
+      const call = this.#first;
+      if (!call) return null;
+      this.#first = call.next;
+      call.next = null;
+      if (!this.#first) this.#last = null;
+      this.length--;
+      if (!call.done) return call;
+    }
+  }
+
+  /** Lets go of calls that nobody waits for, before room is refused to one that is wanted. */
+  #sweep(): void {
+    const kept: Call[] = [];
+    for (let call = this.shift(); call; call = this.shift()) kept.push(call);
+    for (const call of kept) this.push(call);
+  }
+}

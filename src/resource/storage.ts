@@ -1,0 +1,186 @@
+/**
+ * A resource's storage: its drawer in the notary's office, with a notepad in front.
+ *
+ * A turn writes on the notepad only. When it ends well the whole page goes to the
+ * store in one commit; when it fails the page is torn off. What was read or committed
+ * lately is kept at hand, bounded: nobody else writes while this epoch stands.
+ *
+ * Source: design §3, State.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_LIST, MAX_STORAGE_KEY_BYTES, MAX_STORAGE_VALUE, MAX_TURN_WRITES } from "../limits.ts";
+import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
+import type { Store } from "../ports/store.ts";
+import type { ListOptions, Storage } from "./resource.ts";
+
+/** User keys live in one namespace of the store's fields: from `s:` to before `s;`. */
+const SPACE = "s:";
+const SPACE_END = "s;";
+
+/** What is kept at hand of one resource, in entries and in characters. */
+const CACHE_ENTRIES = 64;
+const CACHE_CHARACTERS = 16_384;
+
+/** The writes of one turn: fields and their new texts; null deletes. */
+export type Writes = Map<string, string | null>;
+
+export class TurnStorage implements Storage {
+  readonly #store: Store;
+  readonly #key: string;
+  /** Whether a turn is running. */
+  #open = false;
+  /** The running turn's writes, made with the first one. */
+  #writes: Writes | null = null;
+  /** Texts as committed, oldest first; null where there is known to be nothing. */
+  #cache: Map<string, string | null> | null = null;
+  #cached = 0;
+
+  constructor(store: Store, key: string) {
+    this.#store = store;
+    this.#key = key;
+  }
+
+  /** Opens a turn. */
+  begin(): void {
+    this.#open = true;
+  }
+
+  /** Closes the turn and gives its writes, to be committed; null where there are none. */
+  end(): Writes | null {
+    const writes = this.#writes;
+    this.#open = false;
+    this.#writes = null;
+    return writes;
+  }
+
+  /** The writes are in the store now. */
+  committed(writes: Writes): void {
+    for (const [field, text] of writes) this.#keep(field, text);
+  }
+
+  async get<T = unknown>(key: string): Promise<T | undefined> {
+    const field = fieldOf(key);
+    let text = this.#writes?.get(field);
+    if (text === undefined) text = this.#cache?.get(field);
+    if (text === undefined) {
+      [text = null] = await this.#store.read(this.#key, [field]);
+      // Another write of this turn may have come while the store was asked.
+      const written = this.#writes?.get(field);
+      if (written !== undefined) text = written;
+      else this.#keep(field, text);
+    }
+    return text === null ? undefined : textToValue(text) as T;
+  }
+
+  put(key: string, value: unknown): Promise<void> {
+    return this.#write(key, () => {
+      const text = valueToText(value, `the value of storage key ${JSON.stringify(key)}`);
+      if (text.length <= MAX_STORAGE_VALUE) return text;
+      throw new AtlasError(
+        "payload_too_large",
+        `the value of storage key ${JSON.stringify(key)} takes ${text.length} characters, ` +
+          `more than ${MAX_STORAGE_VALUE}`,
+      );
+    });
+  }
+
+  delete(key: string): Promise<void> {
+    return this.#write(key, () => null);
+  }
+
+  async list<T = unknown>(options: ListOptions = {}): Promise<Map<string, T>> {
+    const { prefix = "", start, end, reverse = false } = options;
+    const limit = checkLimit(options.limit);
+    const range = {
+      start: later(SPACE + prefix, start === undefined ? "" : SPACE + start),
+      end: earlier(prefix ? after(SPACE + prefix) : SPACE_END, end && SPACE + end),
+      reverse,
+    };
+    const rows = new Map(
+      await this.#store.range(this.#key, { ...range, limit: limit + (this.#writes?.size ?? 0) }),
+    );
+    for (const [field, text] of this.#writes ?? []) {
+      if (field < range.start || field >= range.end) continue;
+      if (text === null) rows.delete(field);
+      else rows.set(field, text);
+    }
+    const fields = [...rows.keys()].filter((field) => field.startsWith(SPACE + prefix)).sort();
+    if (reverse) fields.reverse();
+    return new Map(
+      fields.slice(0, limit).map((field) => [
+        field.slice(SPACE.length),
+        textToValue(rows.get(field) as string) as T,
+      ]),
+    );
+  }
+
+  /** Async so that every refusal is a rejection, as in the rest of the interface. */
+  async #write(key: string, text: () => string | null): Promise<void> {
+    const field = fieldOf(key);
+    if (!this.#open) {
+      throw new AtlasError("bad_request", "storage can only be written while a call is running");
+    }
+    const writes = (this.#writes ??= new Map());
+    if (writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
+      throw new AtlasError(
+        "payload_too_large",
+        `one call may write at most ${MAX_TURN_WRITES} storage keys`,
+      );
+    }
+    writes.set(field, text());
+  }
+
+  #keep(field: string, text: string | null): void {
+    const cache = (this.#cache ??= new Map());
+    this.#drop(field);
+    const size = field.length + (text?.length ?? 0);
+    if (size > CACHE_CHARACTERS / 4) return;
+    cache.set(field, text);
+    this.#cached += size;
+    for (const oldest of cache.keys()) {
+      if (cache.size <= CACHE_ENTRIES && this.#cached <= CACHE_CHARACTERS) break;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(field: string): void {
+    const text = this.#cache?.get(field);
+    if (text === undefined) return;
+    this.#cache?.delete(field);
+    this.#cached -= field.length + (text?.length ?? 0);
+  }
+}
+
+function fieldOf(key: string): string {
+  if (typeof key !== "string" || key.length === 0) {
+    throw new AtlasError("bad_request", "a storage key must be text of at least one character");
+  }
+  if (!key.isWellFormed() || !fitsBytes(key, MAX_STORAGE_KEY_BYTES)) {
+    throw new AtlasError(
+      "bad_request",
+      `a storage key must be well-formed Unicode of at most ${MAX_STORAGE_KEY_BYTES} bytes`,
+    );
+  }
+  return SPACE + key;
+}
+
+function checkLimit(limit: number = MAX_LIST): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIST) return limit;
+  throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_LIST}`);
+}
+
+/** The first text after all that start with `prefix`. */
+function after(prefix: string): string {
+  const last = prefix.codePointAt(prefix.length - 1) as number;
+  if (last < 0x80) return prefix.slice(0, -1) + String.fromCodePoint(last + 1);
+  // Past any longer text too; what it takes in too many is filtered by the prefix.
+  return prefix + "\u{10ffff}".repeat(2);
+}
+
+function later(a: string, b: string): string {
+  return a > b ? a : b;
+}
+
+function earlier(a: string, b: string | undefined): string {
+  return b === undefined || a < b ? a : b;
+}

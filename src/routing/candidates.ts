@@ -1,0 +1,61 @@
+/**
+ * Which node to ask to take a name that this node can't run itself.
+ *
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates"
+ * (1998): rendezvous hashing, so that callers who know the same members ask the same
+ * node first.
+ */
+import type { Member } from "../model/member.ts";
+import { hashText } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Membership } from "../registry/membership.ts";
+
+/** How long a member that refused is passed over, in ms. */
+const SHUN_MS = 500;
+
+export class Candidates {
+  readonly #membership: Membership;
+  readonly #clock: Clock;
+  readonly #region: string;
+  /** Members passed over, and until when; bounded by the roll. */
+  readonly #shunned = new Map<string, number>();
+
+  constructor(membership: Membership, clock: Clock, region: string) {
+    this.#membership = membership;
+    this.#clock = clock;
+    this.#region = region;
+  }
+
+  /** Passes a member over for a while. */
+  shun(incarnation: string): void {
+    const now = this.#clock.now();
+    for (const [other, until] of this.#shunned) if (until <= now) this.#shunned.delete(other);
+    this.#shunned.set(incarnation, now + SHUN_MS);
+  }
+
+  /** Whether any member runs resources of this type. */
+  areKnown(type: string): boolean {
+    for (const member of this.#membership.members()) {
+      if (member.state === "live" && member.hosts.includes(type)) return true;
+    }
+    return false;
+  }
+
+  /** The best live member to run `key`, this region's first; undefined where there is none. */
+  pick(type: string, key: string, self: string): Member | undefined {
+    let best: Member | undefined;
+    let bestScore = -1;
+    for (const member of this.#membership.members()) {
+      if (member.incarnation === self || !this.#canTake(member, type)) continue;
+      const near = member.region === this.#region ? 2 ** 32 : 0;
+      const score = near + hashText(`${member.incarnation}/${key}`);
+      if (score > bestScore) [best, bestScore] = [member, score];
+    }
+    return best;
+  }
+
+  #canTake({ incarnation, state, hosts }: Member, type: string): boolean {
+    return state === "live" && hosts.includes(type) && !this.#membership.isStalled(incarnation) &&
+      (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
+  }
+}

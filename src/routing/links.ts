@@ -1,0 +1,224 @@
+/**
+ * Open lines to other nodes: a switchboard that keeps one line to each and knows which
+ * answers are still to come over it.
+ *
+ * Takes encoded requests to a member, gives their answers or their loss to whoever
+ * waits; hands requests of peers to the forwarder.
+ *
+ * Source: design §4 and §6.
+ */
+import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_LINK_CALLS } from "../limits.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type Failure,
+  type Message,
+  type Reply,
+  type Request,
+} from "../model/envelope.ts";
+import type { Member } from "../model/member.ts";
+import type { Link, LinkIdentity, Transport } from "../ports/transport.ts";
+import type { Life } from "../registry/lease.ts";
+
+/** Who waits for an answer over a link. Exactly one of these runs, once. */
+export interface Waiter {
+  replied(reply: Reply, session: Session): void;
+  failed(failure: Failure, session: Session): void;
+  /** The link broke: the request may or may not have been executed. */
+  lost(reason: string): void;
+}
+
+/** What the rest of the node hears from links. */
+export interface LinkListener {
+  request(request: Request, session: Session): void;
+  cancel(id: number, session: Session): void;
+  closed(session: Session): void;
+  /** A link to a member was opened. */
+  reachable(incarnation: string): void;
+  /** A member could not be dialled, or its link broke. */
+  unreachable(incarnation: string): void;
+}
+
+/** One link and the answers it owes. */
+export class Session {
+  /** This node's life when the link was made: what its peer believes it talks to. */
+  readonly life: Life;
+  readonly #link: Link;
+  readonly #waiters = new Map<number, Waiter>();
+  #nextId = 1;
+  #open = true;
+
+  constructor(link: Link, life: Life) {
+    this.#link = link;
+    this.life = life;
+  }
+
+  get peer(): LinkIdentity {
+    return this.#link.peer;
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  /** Requests whose answer is outstanding. */
+  get inFlight(): number {
+    return this.#waiters.size;
+  }
+
+  /**
+   * Sends a request and gives its number, for {@link cancel}.
+   *
+   * @throws AtlasError `overloaded` where too many are unanswered or too much waits to
+   * be sent; `unavailable` where the link is closed. Nothing was sent then.
+   */
+  request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
+    if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
+    if (this.#waiters.size >= MAX_LINK_CALLS) {
+      throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
+    }
+    const id = this.#nextId++;
+    if (!this.#link.send(encodeMessage({ kind: "request", id, ...request }))) {
+      throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
+    }
+    this.#waiters.set(id, waiter);
+    return id;
+  }
+
+  /** Nobody waits for this answer any more: tells the peer, so that it may not even start. */
+  cancel(id: number): void {
+    if (this.#waiters.delete(id)) this.send({ kind: "cancel", id });
+  }
+
+  /** Sends an answer; one that can't be sent is the caller's timeout. */
+  send(message: Message): void {
+    if (this.#open) this.#link.send(encodeMessage(message));
+  }
+
+  close(reason: string): void {
+    this.#link.close(reason);
+  }
+
+  /** Takes an answer of the peer to whoever waits for it. */
+  settle(message: Reply | Failure): void {
+    const waiter = this.#waiters.get(message.id);
+    if (!waiter) return;
+    this.#waiters.delete(message.id);
+    if (message.kind === "reply") waiter.replied(message, this);
+    else waiter.failed(message, this);
+  }
+
+  /** The link is gone: nothing more will be answered. */
+  closed(reason: string): void {
+    this.#open = false;
+    const waiters = [...this.#waiters.values()];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter.lost(reason);
+  }
+}
+
+export class Links {
+  readonly #transport: Transport;
+  readonly #listener: LinkListener;
+  /** All open sessions; two to a peer where both dialled at once. */
+  readonly #sessions = new Set<Session>();
+  /** The session over which this node asks each peer. */
+  readonly #byPeer = new Map<string, Session>();
+  readonly #dialling = new Map<string, Promise<Session>>();
+
+  constructor(transport: Transport, listener: LinkListener) {
+    this.#transport = transport;
+    this.#listener = listener;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  get inFlight(): number {
+    let calls = 0;
+    for (const session of this.#sessions) calls += session.inFlight;
+    return calls;
+  }
+
+  /** Speaks as `life` from now on; links of a former life are closed. */
+  async open(self: LinkIdentity, life: Life): Promise<void> {
+    await this.#transport.open(self, (link) => this.#start(link, life));
+  }
+
+  /** The open session to a peer, if there is one. */
+  present(incarnation: string): Session | undefined {
+    return this.#byPeer.get(incarnation);
+  }
+
+  /** A session to a member, dialled where there is none. @throws AtlasError `unavailable` … */
+  to(member: Member, life: Life): Promise<Session> {
+    const { incarnation } = member;
+    const present = this.#byPeer.get(incarnation);
+    if (present) return Promise.resolve(present);
+    let dialling = this.#dialling.get(incarnation);
+    if (!dialling) {
+      dialling = this.#dial(member, life).finally(() => this.#dialling.delete(incarnation));
+      this.#dialling.set(incarnation, dialling);
+    }
+    return dialling;
+  }
+
+  /** Closes the links to peers of which `gone` says so. */
+  prune(gone: (incarnation: string) => boolean): void {
+    for (const session of this.#sessions) {
+      if (gone(session.peer.incarnation)) session.close("the member is dead");
+    }
+  }
+
+  async #dial(member: Member, life: Life): Promise<Session> {
+    const { region, node, incarnation, address } = member;
+    try {
+      const link = await this.#transport.dial({ region, node, incarnation, address });
+      return this.#byPeer.get(incarnation) ?? this.#start(link, life);
+    } catch (error) {
+      this.#listener.unreachable(incarnation);
+      throw error;
+    }
+  }
+
+  #start(link: Link, life: Life): Session {
+    const session = new Session(link, life);
+    this.#sessions.add(session);
+    const peer = link.peer.incarnation;
+    if (!this.#byPeer.has(peer)) this.#byPeer.set(peer, session);
+    this.#listener.reachable(peer);
+    link.start({
+      message: (bytes) => this.#message(session, bytes),
+      close: (reason) => this.#closed(session, reason),
+    });
+    return session;
+  }
+
+  #message(session: Session, bytes: Uint8Array): void {
+    let message: Message;
+    try {
+      message = decodeMessage(bytes);
+    } catch (error) {
+      return session.close(messageOf(error));
+    }
+    switch (message.kind) {
+      case "request":
+        return this.#listener.request(message, session);
+      case "cancel":
+        return this.#listener.cancel(message.id, session);
+      default:
+        return session.settle(message);
+    }
+  }
+
+  #closed(session: Session, reason: string): void {
+    const { incarnation } = session.peer;
+    this.#sessions.delete(session);
+    if (this.#byPeer.get(incarnation) === session) this.#byPeer.delete(incarnation);
+    session.closed(reason);
+    this.#listener.closed(session);
+    this.#listener.unreachable(incarnation);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The doors through which calls leave: one for a node's own users, one for each
+ * resource, which adds the running turn's chain and deadline to what goes out.
+ */
+import type {
+  Atlas,
+  CallOptions,
+  CallResult,
+  LookupOptions,
+  PageOptions,
+  ResourcePage,
+} from "../api.ts";
+import type { Member } from "../model/member.ts";
+import type { Lookup } from "../model/ownership.ts";
+import { resourceKey } from "../model/rrp.ts";
+import type { CallContext } from "./out_call.ts";
+import { makeStub } from "./stub.ts";
+
+/** What an outlet passes on to. */
+export interface Exchange {
+  call(
+    type: string,
+    id: string,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    context: CallContext | null,
+  ): Promise<CallResult>;
+  lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
+  members(): Promise<readonly Member[]>;
+  resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
+}
+
+/** An outlet whose calls carry what `context` answers at the moment they are made. */
+export function makeOutlet(exchange: Exchange, context: () => CallContext | null): Atlas {
+  const call = (
+    type: string,
+    id: string,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions = {},
+  ) => exchange.call(type, id, method, args, options, context());
+  return {
+    call,
+    resource(type, id, options) {
+      resourceKey(type, id);
+      const stub = makeStub(async (method, args) =>
+        (await call(type, id, method, args, options)).result
+      );
+      // deno-lint-ignore no-explicit-any
+      return stub as any;
+    },
+    lookup: (type, id, options = {}) => exchange.lookup(type, id, options),
+    members: () => exchange.members(),
+    resources: (prefix, page = {}) => exchange.resources(prefix, page),
+  };
+}

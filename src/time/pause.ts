@@ -1,0 +1,17 @@
+/** Waiting, on the injected clock. */
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+
+/** Resolves after `ms` milliseconds. */
+export function pause(clock: Clock, ms: number): Promise<void> {
+  return new Promise((resolve) => clock.after(ms, resolve));
+}
+
+/**
+ * The pause before retry number `attempt` (from 0), in ms: exponential from `base` up
+ * to `most`, with full jitter over its upper half so that callers spread out.
+ */
+export function backoffMs(random: Random, attempt: number, base: number, most: number): number {
+  const full = Math.min(most, base * 2 ** Math.min(attempt, 20));
+  return full / 2 + random.next() * full / 2;
+}

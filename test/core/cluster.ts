@@ -1,0 +1,196 @@
+/**
+ * A small cluster in this process for tests of the core: real nodes on one memory
+ * store and one in-process network, and an app with one resource type of each kind.
+ */
+import { afterEach } from "vitest";
+import {
+  AtlasError,
+  type AtlasNode,
+  createNode,
+  type CreateNodeOptions,
+  defineApp,
+  inProcessNetwork,
+  inProcessTransport,
+  memoryStore,
+  type NodeEvent,
+  Resource,
+  type StopReason,
+  type Store,
+} from "../../mod.ts";
+
+/** What happened to resources, for tests to look at. */
+export const log: string[] = [];
+
+/** Doors that tests open from outside while a call stands before them. */
+export class Gate {
+  static readonly gates = new Map<string, Gate>();
+  readonly passed: Promise<void>;
+  open!: () => void;
+  constructor() {
+    this.passed = new Promise((resolve) => (this.open = resolve));
+  }
+  static of(name: string): Gate {
+    let gate = Gate.gates.get(name);
+    if (!gate) Gate.gates.set(name, gate = new Gate());
+    return gate;
+  }
+}
+
+export class Counter extends Resource {
+  calls = 0;
+
+  override async onStart(): Promise<void> {
+    log.push(`start ${this.id}`);
+    if (this.id.startsWith("unstartable")) throw new Error("it won't start");
+    await Promise.resolve();
+  }
+
+  override onStop(reason: StopReason): void {
+    log.push(`stop ${this.id} ${reason}`);
+  }
+
+  async add(n: number): Promise<{ total: number; epoch: number }> {
+    this.calls++;
+    const total = ((await this.storage.get<number>("total")) ?? 0) + n;
+    await this.storage.put("total", total);
+    return { total, epoch: this.epoch };
+  }
+
+  async total(): Promise<number> {
+    return (await this.storage.get<number>("total")) ?? 0;
+  }
+
+  echo(value: unknown): unknown {
+    return value;
+  }
+
+  async addThenThrow(n: number): Promise<void> {
+    await this.add(n);
+    throw new Error("thrown on purpose");
+  }
+
+  async addThenAnswer(n: number, what: string): Promise<unknown> {
+    await this.add(n);
+    if (what === "function") return () => 1;
+    const circle: Record<string, unknown> = {};
+    return circle["self"] = circle;
+  }
+
+  refuse(code: "bad_request" | "not_owner" | "unavailable"): void {
+    throw new AtlasError(code, "refused by the app");
+  }
+
+  async wait(name: string): Promise<string> {
+    log.push(`waiting ${name}`);
+    await Promise.race([
+      Gate.of(name).passed,
+      new Promise<void>((resolve) => this.signal.addEventListener("abort", () => resolve())),
+    ]);
+    log.push(`${this.signal.aborted ? "aborted" : "passed"} ${name}`);
+    return name;
+  }
+
+  hang(): Promise<never> {
+    return new Promise(() => {});
+  }
+
+  whereami(): { rrp: string; epoch: number } {
+    return { rrp: this.rrp, epoch: this.epoch };
+  }
+
+  /** Calls another resource, which may call on. */
+  async via(path: string[], n: number): Promise<number> {
+    const [next, ...rest] = path;
+    if (next === undefined) return (await this.add(n)).total;
+    const [type, id] = next.split("/") as [string, string];
+    return (await this.node.call(type, id, "via", [rest, n])).result as number;
+  }
+
+  async fill(entries: [string, unknown][], drop: string[] = []): Promise<void> {
+    for (const [key, value] of entries) await this.storage.put(key, value);
+    for (const key of drop) await this.storage.delete(key);
+  }
+
+  async listed(options: object): Promise<[string, unknown][]> {
+    return [...await this.storage.list(options)];
+  }
+
+  /** What `list` shows before the turn's writes are committed. */
+  async listedAfter(entries: [string, unknown][], drop: string[], options: object) {
+    await this.fill(entries, drop);
+    return await this.listed(options);
+  }
+
+  _private(): string {
+    return "never";
+  }
+}
+
+export const app = defineApp({
+  resources: {
+    counters: Counter,
+    brief: { class: Counter, idleAfterMs: 40 },
+    narrow: { class: Counter, mailbox: 2 },
+    impatient: { class: Counter, maxTurnMs: 50 },
+    open: { class: Counter, reentrant: true },
+  },
+});
+export type TestApp = typeof app;
+
+/** Times short enough for tests that live through a takeover. */
+export const BRISK = { heartbeatMs: 40, leaseMs: 200 };
+
+export class Cluster {
+  readonly store: Store;
+  readonly network = inProcessNetwork();
+  readonly nodes: AtlasNode<TestApp>[] = [];
+  readonly events: NodeEvent[] = [];
+
+  constructor(store: Store = memoryStore()) {
+    this.store = store;
+  }
+
+  async node(name: string, options: Partial<CreateNodeOptions> = {}, of: unknown = app) {
+    const node = await createNode(of as TestApp, {
+      region: "local",
+      node: name,
+      store: this.store,
+      transport: inProcessTransport(this.network),
+      lease: BRISK,
+      onEvent: (event) => this.events.push(event),
+      ...options,
+    });
+    this.nodes.push(node);
+    return node;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.close({ drainMs: 200 })));
+    await this.store.close();
+  }
+}
+
+const clusters: Cluster[] = [];
+
+/** A cluster that is taken down after the test. */
+export function cluster(store?: Store): Cluster {
+  const made = new Cluster(store);
+  clusters.push(made);
+  return made;
+}
+
+afterEach(async () => {
+  for (const gate of Gate.gates.values()) gate.open();
+  Gate.gates.clear();
+  await Promise.all(clusters.splice(0).map((made) => made.close()));
+  log.length = 0;
+});
+
+/** Resolves once `condition` holds. @throws after 5 s */
+export async function until(condition: () => unknown, what: string): Promise<void> {
+  const deadline = Date.now() + 5_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

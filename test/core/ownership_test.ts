@@ -1,0 +1,302 @@
+/** Ownership over time: idempotency, idleness, drain, takeover, fencing, names, lookups. */
+import { describe, expect, it } from "vitest";
+import { AtlasError, defineApp, memoryStore, type Store } from "../../mod.ts";
+import { app, BRISK, cluster, Counter, Gate, log, until } from "./cluster.ts";
+
+const fails = (code: string) => expect.objectContaining({ code });
+
+/** A store in front of another whose parts tests can break. */
+function breakable(inner: Store): Store & { broken: Set<string> } {
+  const broken = new Set<string>();
+  return new Proxy(inner, {
+    get(target, name: string) {
+      if (name === "broken") return broken;
+      const value = (target as unknown as Record<string, unknown>)[name];
+      if (typeof value !== "function") return value;
+      if (name === "status") return () => (broken.has("status") ? "down" : target.status());
+      return (...args: unknown[]) => {
+        if (broken.has(name) || (broken.has("all") && name !== "close")) {
+          return Promise.reject(new AtlasError("unavailable", `${name} is broken`));
+        }
+        return value.apply(target, args);
+      };
+    },
+  }) as Store & { broken: Set<string> };
+}
+
+describe("idempotency keys", () => {
+  it("answer a repeat with the first answer, from any node and after a takeover", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const options = { idempotencyKey: "once" };
+    const first = await a.resource("counters", "x", options).add(1);
+    expect(await b.resource("counters", "x", options).add(1)).toEqual(first);
+    await a.drain();
+    expect(await b.resource("counters", "x", options).add(1)).toEqual(first);
+    expect(await b.resource("counters", "x").total()).toBe(1);
+  });
+
+  it("run once however many ask at the same time", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const answers = await Promise.all(
+      Array.from(
+        { length: 40 },
+        (_, i) => [a, b][i % 2]!.resource("counters", "x", { idempotencyKey: "same" }).add(1),
+      ),
+    );
+    expect(new Set(answers.map((answer) => answer.total))).toEqual(new Set([1]));
+  });
+
+  it("are not kept for calls that threw, and belong to one method", async () => {
+    const a = await cluster().node("a");
+    const stub = a.resource("counters", "x", { idempotencyKey: "k" });
+    await expect(stub.addThenThrow(1)).rejects.toEqual(fails("app"));
+    expect((await stub.add(1)).total).toBe(1);
+    await expect(stub.total()).rejects.toEqual(fails("bad_request"));
+  });
+
+  it.each(["", "x".repeat(257), "\ud800"])("refuses %j", async (idempotencyKey) => {
+    const a = await cluster().node("a");
+    await expect(a.call("counters", "x", "total", [], { idempotencyKey })).rejects.toEqual(
+      fails("bad_request"),
+    );
+  });
+});
+
+describe("letting go", () => {
+  it("an idle resource stops, gives its name back, and comes again with its state", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const first = await a.resource("brief", "x").add(1);
+    await until(() => log.includes("stop x idle"), "it stopped");
+    await until(async () => (await b.lookup("brief", "x")).verdict === "unowned", "it is unowned");
+    const second = await b.resource("brief", "x").add(1);
+    expect(second.total).toBe(2);
+    expect(second.epoch).toBeGreaterThan(first.epoch);
+    expect(a.stats().resources).toBe(0);
+  });
+
+  it("a drained node hands over at once: running calls finish, waiting ones go on elsewhere", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const x = a.resource("counters", "x");
+    await x.add(1);
+    const running = b.resource("counters", "x").wait("drain");
+    await until(() => log.includes("waiting drain"), "a call runs");
+    const waiting = [b.resource("counters", "x").add(1), x.add(1)];
+    await until(() => a.stats().queued === 2, "two wait");
+    const drained = a.drain();
+    expect(a.state).toBe("draining");
+    Gate.of("drain").open();
+    expect(await running).toBe("drain");
+    expect((await Promise.all(waiting)).map((answer) => answer.total).sort()).toEqual([2, 3]);
+    await drained;
+    expect(log).toContain("stop x drain");
+    expect(await a.call("counters", "x", "total", [])).toMatchObject({
+      result: 3,
+      rrp: "rrp:local/b/counters/x",
+    });
+  });
+});
+
+describe("takeover", () => {
+  it("the names of a killed node go on elsewhere, with their state, under a higher epoch", async () => {
+    const made = cluster();
+    const store = breakable(made.store);
+    const a = await made.node("a", { store });
+    const b = await made.node("b");
+    const first = await a.resource("counters", "x").add(1);
+    expect((await b.lookup("counters", "x")).verdict).toBe("confirmed");
+    store.broken.add("all");
+    const second = await b.resource("counters", "x", { idempotencyKey: "k" }).add(1);
+    expect(second.total).toBe(2);
+    expect(second.epoch).toBeGreaterThan(first.epoch);
+    expect(b.stats().kills).toBe(1);
+    await until(() => log.includes("stop x fenced"), "the old one stopped");
+    expect(a.state).toBe("fenced");
+  });
+
+  it("a lapsed owner refuses, and comes back under a new incarnation when it can", async () => {
+    const made = cluster();
+    const store = breakable(made.store);
+    const a = await made.node("a", { store });
+    const former = a.incarnation;
+    const first = await a.resource("counters", "x").add(1);
+    store.broken.add("all").add("status");
+    await until(() => a.state === "fenced", "its lease lapsed");
+    expect((await a.lookup("counters", "x")).verdict).toBe("suspect");
+    await expect(a.lookup("counters", "x", { require: "confirmed" })).rejects.toEqual(
+      fails("unavailable"),
+    );
+    await expect(a.resource("counters", "x").add(1)).rejects.toMatchObject({
+      code: "unavailable",
+      maybeExecuted: false,
+    });
+    store.broken.clear();
+    await until(() => a.state === "serving", "it serves again");
+    expect(a.incarnation).not.toBe(former);
+    const again = await a.resource("counters", "x").add(1);
+    expect(again.total).toBe(2);
+    expect(again.epoch).toBeGreaterThan(first.epoch);
+    const members = await a.members();
+    expect(members.find((member) => member.incarnation === former)?.state).toBe("left");
+  });
+
+  it("a turn whose lease lapsed meanwhile is neither committed nor answered", async () => {
+    const made = cluster();
+    const store = breakable(made.store);
+    const a = await made.node("a", { store });
+    await a.resource("counters", "x").add(1);
+    store.broken.add("renew").add("leave");
+    const held = a.resource("counters", "x", { timeoutMs: 4_000 }).wait("late");
+    await until(() => log.includes("waiting late"), "a call runs");
+    await expect(held).rejects.toMatchObject({ code: "not_owner", maybeExecuted: true });
+    expect(log).toContain("aborted late");
+    store.broken.clear();
+    await until(() => a.state === "serving", "it serves again");
+    expect(await a.resource("counters", "x").total()).toBe(1);
+  });
+
+  it("a commit whose answer is lost is asked for again, and applied once", async () => {
+    const made = cluster();
+    const inner = made.store;
+    let lost = 0;
+    const store: Store = new Proxy(inner, {
+      get(target, name: string) {
+        const value = (target as unknown as Record<string, unknown>)[name];
+        if (typeof value !== "function") return value;
+        if (name !== "commit") return value.bind(target);
+        return async (commit: never) => {
+          const reply = await target.commit(commit);
+          if (lost++ % 2 === 0) throw new AtlasError("unavailable", "the reply got lost");
+          return reply;
+        };
+      },
+    });
+    const a = await made.node("a", { store });
+    expect((await a.resource("counters", "x").add(1)).total).toBe(1);
+    expect((await a.resource("counters", "x").add(1)).total).toBe(2);
+    expect(lost).toBe(4);
+  });
+
+  it("a claim whose answer is lost leaves a name that can still be called", async () => {
+    const made = cluster();
+    const inner = made.store;
+    let lose = true;
+    const store: Store = new Proxy(inner, {
+      get(target, name: string) {
+        const value = (target as unknown as Record<string, unknown>)[name];
+        if (typeof value !== "function") return value;
+        if (name !== "claim") return value.bind(target);
+        return async (claim: never) => {
+          const reply = await target.claim(claim);
+          if (lose) throw new AtlasError("unavailable", "the reply got lost");
+          return reply;
+        };
+      },
+    });
+    const a = await made.node("a", { store });
+    const b = await made.node("b");
+    const failed = a.resource("counters", "x", { timeoutMs: 150 }).add(1);
+    await expect(failed).rejects.toEqual(fails("timeout"));
+    const fromB = b.resource("counters", "x").add(1);
+    lose = false;
+    expect((await fromB).total).toBe(1);
+    expect((await a.resource("counters", "x").add(1)).total).toBe(2);
+  });
+});
+
+describe("names of nodes", () => {
+  it("a newer process takes the name over; the older one stops", async () => {
+    const made = cluster();
+    const old = await made.node("same");
+    await old.resource("counters", "x").add(1);
+    const young = await made.node("same");
+    expect(await old.closed).toMatchObject({ code: "node_name_taken" });
+    expect(old.state).toBe("closed");
+    expect(young.state).toBe("serving");
+    expect((await young.resource("counters", "x").add(1)).total).toBe(2);
+  });
+});
+
+describe("types that a node doesn't run", () => {
+  it("are asked of one that does", async () => {
+    const made = cluster();
+    const gateway = await made.node("gateway", {}, defineApp({ resources: {} }));
+    await expect(gateway.call("counters", "x", "add", [1])).rejects.toEqual(fails("not_found"));
+    const [b, c] = [await made.node("b"), await made.node("c")];
+    await until(
+      () => gateway.call("counters", "x", "echo", [1]).then(() => true, () => false),
+      "found",
+    );
+    const answers = await Promise.all(
+      Array.from({ length: 60 }, (_, i) => gateway.call("counters", `n${i % 20}`, "add", [1])),
+    );
+    expect(answers).toHaveLength(60);
+    expect(b.stats().resources + c.stats().resources).toBe(21);
+    await b.drain();
+    const after = await gateway.call("counters", "n0", "add", [1]);
+    expect(after).toMatchObject({ result: { total: 4 }, rrp: "rrp:local/c/counters/n0" });
+  });
+});
+
+describe("a lookup", () => {
+  it("says how sure it is", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    expect(await b.lookup("counters", "x")).toMatchObject({
+      rrp: null,
+      epoch: 0,
+      verdict: "unowned",
+    });
+    const { epoch } = await a.resource("counters", "x").add(1);
+    const rrp = "rrp:local/a/counters/x";
+    expect(await b.lookup("counters", "x")).toMatchObject({
+      key: "counters/x",
+      rrp,
+      epoch,
+      verdict: "confirmed",
+    });
+    const cached = await b.lookup("counters", "x");
+    expect(cached).toMatchObject({ rrp, epoch, verdict: "cached" });
+    expect(cached.ageMs).toBeGreaterThanOrEqual(0);
+    const options = { require: "confirmed" } as const;
+    expect(await b.lookup("counters", "x", options)).toMatchObject({ rrp, verdict: "confirmed" });
+    expect(await a.lookup("counters", "x")).toMatchObject({ rrp, verdict: "cached" });
+  });
+
+  it("lists by prefix", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    for (let i = 0; i < 5; i++) await a.resource("counters", `a${i}`).add(1);
+    for (let i = 0; i < 3; i++) await b.resource("counters", `b${i}`).add(1);
+    const all = await a.resources("rrp:local/b/");
+    expect(all.resources.map(({ rrp }) => rrp).sort()).toEqual(
+      [0, 1, 2].map((i) => `rrp:local/b/counters/b${i}`),
+    );
+    const seen = new Set<string>();
+    for (let cursor: string | undefined, more = true; more;) {
+      const page = await b.resources("rrp:", { limit: 2, cursor });
+      for (const { rrp } of page.resources) seen.add(rrp);
+      cursor = page.next ?? undefined;
+      more = page.next !== null;
+    }
+    expect(seen.size).toBe(8);
+    await expect(a.resources("rrp:local")).rejects.toEqual(fails("invalid_rrp"));
+  });
+});
+
+it("refuses a node whose options can't work", async () => {
+  const made = cluster(memoryStore());
+  await expect(made.node("a/b")).rejects.toEqual(fails("invalid_rrp"));
+  await expect(made.node("a", { lease: { heartbeatMs: 100, leaseMs: 100 } })).rejects.toEqual(
+    fails("bad_request"),
+  );
+  expect(() => defineApp({ resources: { "a b": Counter } })).toThrow(fails("invalid_rrp"));
+  expect(() => defineApp({ resources: { a: { class: Counter, mailbox: 0 } } })).toThrow(
+    fails("bad_request"),
+  );
+  expect(app.resources.counters).toBe(Counter);
+  expect(BRISK.leaseMs).toBeGreaterThan(2 * BRISK.heartbeatMs);
+});
