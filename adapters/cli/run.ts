@@ -130,9 +130,6 @@ async function drain(line: CommandLine, atlas: Atlas): Promise<Output> {
   const name = line.operands[0] as string;
   const member = pickLive(await atlas.members(), name);
   const url = urlOfLink(member.address);
-  if (url === null) {
-    throw new AtlasError("unavailable", `${name} has no HTTP address: ${member.address}`);
-  }
   const request = createRequester({ urls: [url], token: line.token, fetch });
   const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const answer = await request({ method: "POST", path: "/v1/drain", timeoutMs });

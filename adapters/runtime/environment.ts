@@ -9,7 +9,7 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
-import { isLoopback } from "./hosts.ts";
+import { isLoopback } from "../transport/link_address.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
@@ -153,7 +153,7 @@ function portOf(given: Line | undefined): number {
 
 function registryOf(given: Line | undefined): string {
   if (!given) return "file:.atlas/registry.db";
-  if (/^(?:file:.+|memory:|rediss?:\/\/.+)$/s.test(given.text)) return given.text;
+  if (/^(?:file:.+|memory:(?:\/\/)?|rediss?:\/\/.+)$/s.test(given.text)) return given.text;
   const name = maskUrl(given.text);
   throw refused(
     { name: given.name, text: name },

@@ -1,19 +1,11 @@
 /**
  * Hosts and addresses: the sign on the door, and what others write on the envelope.
  *
- * Takes what a node listens on; gives the name, the URL and the link address that
- * others reach it by.
+ * Takes what a node listens on; gives the name and the URL that others reach it by.
  */
 import { hostname, networkInterfaces } from "node:os";
 import { MAX_TOKEN_BYTES } from "../../src/limits.ts";
-
-/** Where node links are dialled, below the public URL. */
-export const LINK_PATH = "/atlas/link";
-
-/** Whether only this machine can reach what listens on `host`. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/.test(host);
-}
+import { checkAddress, LINK_PATH } from "../transport/link_address.ts";
 
 /**
  * The URL of a node that listens on `host` and `port`. Where that is every address of
@@ -24,15 +16,17 @@ export function urlOf(host: string, port: number): string {
   return `http://${reachable.includes(":") ? `[${reachable}]` : reachable}:${port}`;
 }
 
-/** Where peers dial the node at `url`: the same place, as a WebSocket. */
-export function linkAddress(url: string): string {
-  return url.replace(/^http/, "ws") + LINK_PATH;
-}
-
-/** The URL of the node whose link address this is; null where it isn't one. */
-export function urlOfLink(address: string): string | null {
-  if (!/^wss?:\/\//.test(address) || !address.endsWith(LINK_PATH)) return null;
-  return address.slice(0, -LINK_PATH.length).replace(/^ws/, "http");
+/**
+ * The URL of the node whose link address this is. Addresses come from the registry, so
+ * they are held to the same rules as one that is dialled: no link-local or metadata host.
+ *
+ * @throws AtlasError `unavailable`, saying what is wrong with the address.
+ */
+export function urlOfLink(address: string): string {
+  return checkAddress(address, { secured: true }).slice(0, -LINK_PATH.length).replace(
+    /^ws/,
+    "http",
+  );
 }
 
 /** `atlas@<host>-<port>`, the machine's name cut and cleaned to what a name may hold. */

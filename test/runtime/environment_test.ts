@@ -7,7 +7,7 @@ import {
   readSettings,
   type Settings,
 } from "../../adapters/runtime/environment.ts";
-import { defaultNodeName, linkAddress, urlOf, urlOfLink } from "../../adapters/runtime/hosts.ts";
+import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/runtime/hosts.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 
@@ -145,7 +145,8 @@ test("addresses are derived from where a node listens, and back", () => {
   expect(urlOf("127.0.0.1", 8080)).toBe("http://127.0.0.1:8080");
   expect(urlOf("::1", 8080)).toBe("http://[::1]:8080");
   expect(urlOf("0.0.0.0", 8080)).toMatch(/^http:\/\/(?!0\.0\.0\.0)[^/]+:8080$/);
-  expect(linkAddress("https://a.example/x")).toBe("wss://a.example/x/atlas/link");
   expect(urlOfLink("wss://a.example/x/atlas/link")).toBe("https://a.example/x");
-  expect(urlOfLink("in-process:1")).toBeNull();
+  for (const address of ["in-process:1", "ws://169.254.169.254/atlas/link", "ws://a.example/x"]) {
+    expect(() => urlOfLink(address)).toThrow(/may not be dialled/);
+  }
 });

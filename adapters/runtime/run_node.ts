@@ -1,0 +1,91 @@
+/**
+ * A node as a process: the caretaker who opens in the morning and locks up at night.
+ *
+ * Takes the environment, signals and stray errors; writes one ready line on standard
+ * output and logs on standard error; gives the process its exit status: 0 after a
+ * drain, 1 where the node's name was taken, 2 where it can't start.
+ */
+import process from "node:process";
+import type { NodeEvent } from "../../src/api.ts";
+import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { readAppPath, readLogLevel } from "./environment.ts";
+import { loadApp } from "./load_app.ts";
+import { configureLogging, logEvent } from "./logging.ts";
+import { serve } from "./serve.ts";
+import type { ServedNode } from "./served_node.ts";
+
+/** What a shell adds to a signal's number for a process that it ended. */
+const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Runs one node for as long as the process lives; installs its process handlers. */
+export async function runNode(): Promise<void> {
+  const started = start();
+  handleSignals(started);
+  let node: ServedNode;
+  try {
+    node = await started;
+  } catch (error) {
+    return exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`);
+  }
+  const { url, region, node: name, incarnation } = node;
+  const ready = { event: "ready", url, region, node: name, incarnation };
+  process.stdout.write(JSON.stringify(ready) + "\n");
+  const error = await node.closed;
+  if (error) {
+    log("error", "the node stopped", { code: error.code, error: error.message });
+    exitWith(1, "");
+  }
+}
+
+async function start(): Promise<ServedNode> {
+  // A reader who went away is no reason to stop, and can't be told so anyway.
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
+  configureLogging(readLogLevel(process.env));
+  const app = await loadApp(readAppPath(process.env));
+  handleStrays();
+  return await serve(app);
+}
+
+/** The first signal drains, a second one ends the process at once. */
+function handleSignals(started: Promise<ServedNode>): void {
+  let stopping = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (stopping) process.exit(SIGNAL_STATUS[signal]);
+      stopping = true;
+      log("info", "draining", { signal });
+      started.then((node) => node.close()).then(
+        () => exitWith(0, ""),
+        (error: unknown) => exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`),
+      );
+    });
+  }
+}
+
+/** User code that forgets a promise must not take a node's other resources with it. */
+function handleStrays(): void {
+  for (const kind of ["unhandledRejection", "uncaughtException"]) {
+    process.on(kind, (thrown: unknown) => {
+      const error = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
+      log("error", "an error was caught by nobody", { kind, error });
+    });
+  }
+}
+
+function statusOf(error: unknown): number {
+  return isAtlasError(error) && (error as AtlasError).code === "node_name_taken" ? 1 : 2;
+}
+
+function log(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+  logEvent({ level, event, fields });
+}
+
+/** What was written must be out before the process ends. */
+function exitWith(status: number, text: string): void {
+  process.stderr.write(text, () => process.exit(status));
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n]+\s*/g, " ");
+}

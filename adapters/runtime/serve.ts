@@ -1,0 +1,149 @@
+/**
+ * Serves an app on the running runtime: the builder who puts a node together from the
+ * parts that its settings name.
+ *
+ * Takes an app and settings; opens the port, the store and the links, registers, and
+ * gives a node that answers HTTP. What fails on the way closes what was opened before.
+ *
+ * @example
+ * ```ts
+ * const node = await serve(app, { registry: "redis://127.0.0.1:6379", port: 8080 });
+ * console.log(node.url);
+ * await node.close();
+ * ```
+ */
+import process from "node:process";
+import type { AtlasNode, NodeEvent } from "../../src/api.ts";
+import type { App } from "../../src/app.ts";
+import { createNode } from "../../src/atlas.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
+import { createHttpApp, type HttpApp } from "../http/app.ts";
+import { rawPath } from "../http/inputs.ts";
+import { openStore } from "../store/open.ts";
+import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
+import { detectRuntime } from "./detect.ts";
+import {
+  type CheckedSettings,
+  maskIn,
+  maskUrl,
+  readSettings,
+  type Settings,
+} from "./environment.ts";
+import { defaultNodeName, urlOf } from "./hosts.ts";
+import { loadApp } from "./load_app.ts";
+import { logEvent } from "./logging.ts";
+import { type ServedNode, servedNode } from "./served_node.ts";
+import { systemClock, systemRandom } from "./system.ts";
+
+export type { ServedNode } from "./served_node.ts";
+export type { Settings } from "./environment.ts";
+
+export interface ServeOptions extends Settings {
+  /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
+  onEvent?: (event: NodeEvent) => void;
+}
+
+/**
+ * A node with an HTTP API. What `options` leave out comes from the environment, and
+ * what that leaves out has the documented default; without `app`, the example of
+ * channels and sessions. Installs no process handlers.
+ *
+ * @throws AtlasError `bad_request` where a setting isn't allowed, `unavailable` where
+ * the port or the registry can't be had (each naming the variable), `node_name_taken`
+ * where another live process has the node's name.
+ */
+export async function serve<A extends App = App>(
+  app?: A,
+  options: ServeOptions = {},
+): Promise<ServedNode<A>> {
+  const settings = readSettings(process.env, options);
+  const onEvent = options.onEvent ?? logEvent;
+  const running = (app ?? await loadApp(undefined)) as A;
+  const runtime = await detectRuntime();
+  const opened: (() => Promise<void>)[] = [];
+  try {
+    return await open(running, settings, runtime, onEvent, opened);
+  } catch (error) {
+    for (const close of opened.reverse()) await close().catch(() => {});
+    throw error;
+  }
+}
+
+async function open<A extends App>(
+  app: A,
+  settings: CheckedSettings,
+  runtime: Runtime,
+  onEvent: (event: NodeEvent) => void,
+  opened: (() => Promise<void>)[],
+): Promise<ServedNode<A>> {
+  let node: AtlasNode<A> | null = null;
+  const http = createHttpApp({
+    node: () => node as AtlasNode | null,
+    token: settings.token,
+    onEvent,
+  });
+  const transport = websocketTransport({ runtime, secret: secretOf(settings), onEvent });
+  const server = await bind(settings, runtime, http, transport);
+  opened.push(() => server.close());
+  const url = settings.publicUrl ?? urlOf(settings.host, server.port);
+  transport.address = url;
+  const store = await registry(settings, () => openStore(settings.registry));
+  opened.push(() => store.close());
+  node = await registry(settings, () =>
+    createNode(app, {
+      region: settings.region,
+      node: settings.node ?? defaultNodeName(server.port),
+      store,
+      transport,
+      clock: systemClock,
+      random: systemRandom,
+      lease: settings.lease,
+      onEvent,
+    }) as Promise<AtlasNode<A>>);
+  return servedNode(node, {
+    url,
+    http,
+    closeServer: () => server.close(),
+    closeStore: () => store.close(),
+  });
+}
+
+/** The secret as the transport takes it: none, one, or the present and the former one. */
+function secretOf({ secrets: [current, previous] }: CheckedSettings) {
+  if (current === undefined) return undefined;
+  return previous === undefined ? current : [current, previous] as const;
+}
+
+/** Listens before anything else: the port may be any free one, and its number is needed. */
+async function bind(
+  { host, port }: CheckedSettings,
+  runtime: Runtime,
+  http: HttpApp,
+  transport: WebSocketTransport,
+): Promise<Server> {
+  const fetch = (request: Request, upgrade: Upgrade) => {
+    const wantsLink = rawPath(request) === LINK_PATH &&
+      request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    return wantsLink ? upgrade(transport.accept()) : http.fetch(request);
+  };
+  try {
+    return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });
+  } catch (cause) {
+    const message = `PORT is ${port} and ATLAS_HOST is ${host}: ${messageOf(cause)}`;
+    throw new AtlasError("unavailable", message, { retryable: false, cause });
+  }
+}
+
+/** Names the registry in what goes wrong with it, without its password. */
+async function registry<T>({ registry: url }: CheckedSettings, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    const code = isAtlasError(cause) ? cause.code : "unavailable";
+    if (code === "node_name_taken") throw cause;
+    const message = `ATLAS_REGISTRY_URL is ${maskUrl(url)}: ${maskIn(messageOf(cause), url)}`;
+    throw new AtlasError(code, message, { cause });
+  }
+}

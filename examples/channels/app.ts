@@ -1,0 +1,81 @@
+/**
+ * Channels and sessions: a chat's rooms, and the people who look into them.
+ *
+ * A channel keeps its messages in order; a session remembers which channel its user is
+ * in. Each has one owner in the whole cluster at any time, so `seq` never repeats or
+ * skips, whichever node is asked and whichever node dies.
+ */
+import { type App, defineApp, Resource } from "../../mod.ts";
+
+/** A message as it is kept and told. */
+export interface ChannelMessage {
+  seq: number;
+  from: string;
+  text: string;
+}
+
+/** A room: takes messages, tells them again in order. */
+export class Channel extends Resource {
+  /** Adds a message and answers its number, counted from 1. */
+  async send(from: string, text: string): Promise<{ seq: number; epoch: number }> {
+    const seq = ((await this.storage.get<number>("seq")) ?? 0) + 1;
+    await this.storage.put("seq", seq);
+    await this.storage.put(messageKey(seq), { from, text });
+    return { seq, epoch: this.epoch };
+  }
+
+  /** The messages after `sinceSeq`, oldest first; at most 10,000. */
+  async history(sinceSeq: number = 0): Promise<ChannelMessage[]> {
+    const kept = await this.storage.list<{ from: string; text: string }>({
+      prefix: "m:",
+      start: messageKey(sinceSeq + 1),
+    });
+    return Array.from(kept, ([key, { from, text }]) => ({ seq: Number(key.slice(2)), from, text }));
+  }
+
+  /** Where this channel lives now. */
+  async whereami(): Promise<{ rrp: string; node: string; region: string; epoch: number }> {
+    const [region = "", node = ""] = this.rrp.slice("rrp:".length).split("/");
+    return { rrp: this.rrp, node, region, epoch: this.epoch };
+  }
+}
+
+/** What a session says of itself. */
+export interface SessionInfo {
+  id: string;
+  /** The channel it is attached to; null where it is to none. */
+  channelId: string | null;
+  rrp: string;
+  epoch: number;
+}
+
+/** A user's session: remembers one channel at a time. */
+export class Session extends Resource {
+  /** Enters a channel, leaving the one before. */
+  async attach(channelId: string): Promise<SessionInfo> {
+    await this.storage.put("channelId", channelId);
+    return await this.info();
+  }
+
+  /** Leaves the channel, if there is one. */
+  async detach(): Promise<SessionInfo> {
+    await this.storage.delete("channelId");
+    return await this.info();
+  }
+
+  /** Which channel it is attached to, and where the session lives. */
+  async info(): Promise<SessionInfo> {
+    const channelId = (await this.storage.get<string>("channelId")) ?? null;
+    return { id: this.id, channelId, rrp: this.rrp, epoch: this.epoch };
+  }
+}
+
+/** Padded, so that the order of keys is the order of numbers. */
+function messageKey(seq: number): string {
+  return `m:${String(seq).padStart(15, "0")}`;
+}
+
+const app: App<{ channels: typeof Channel; sessions: typeof Session }> = defineApp({
+  resources: { channels: Channel, sessions: Session },
+});
+export default app;

@@ -1,0 +1,365 @@
+/** The HTTP API over a real node: every route, every refusal, nothing that gives insides away. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createHttpApp } from "../../adapters/http/app.ts";
+import { STATUS_OF } from "../../adapters/http/errors.ts";
+import { ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { ask, hanging, type Serving, serving, until } from "./serving.ts";
+
+let served: Serving;
+beforeAll(async () => {
+  served = await serving();
+});
+afterAll(() => served.close());
+
+const call = (id: string, method: string, args: unknown, headers?: Record<string, string>) =>
+  served.ask("POST", `/v1/resources/probes/${id}/${method}`, {
+    body: JSON.stringify(args),
+    ...(headers ? { headers } : {}),
+  });
+
+test("every code has a status", () => {
+  expect(Object.keys(STATUS_OF).sort()).toEqual(Object.keys(ERROR_CODES).sort());
+});
+
+describe("what a node answers", () => {
+  test("health, readiness, members", async () => {
+    expect(await served.ask("GET", "/healthz")).toMatchObject({ status: 200 });
+    expect(await served.ask("GET", "/readyz")).toMatchObject({
+      status: 200,
+      body: { state: "serving" },
+    });
+    const { body } = await served.ask("GET", "/v1/nodes");
+    expect(body.self).toBe(served.node.incarnation);
+    expect(body.nodes).toMatchObject([{
+      region: "test",
+      node: "one",
+      incarnation: served.node.incarnation,
+      state: "live",
+      hosts: ["probes", "small"],
+    }]);
+  });
+
+  test("a call: result, place and epoch", async () => {
+    const { status, body, headers } = await call("a", "add", [2]);
+    expect(status).toBe(200);
+    expect(body).toEqual({ result: 2, rrp: "rrp:test/one/probes/a", epoch: expect.any(Number) });
+    expect(headers.get("content-type")).toBe("application/json");
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+  });
+
+  test("a call without a body has no arguments, without a result answers null", async () => {
+    const answer = await served.ask("POST", "/v1/resources/probes/a/echo");
+    expect(answer.body.result).toEqual([]);
+    expect((await call("a", "echo", [null])).body.result).toBe(null);
+  });
+
+  test("an id is decoded exactly once", async () => {
+    const { body } = await call("50%2525%20of%2Fall%3Aé", "echo", [1]);
+    expect(body.rrp).toBe("rrp:test/one/probes/50%2525%20of%2Fall:%C3%A9");
+    const lookup = await served.ask("GET", "/v1/resources/probes/50%2525%20of%2Fall:%C3%A9");
+    expect(lookup.body.key).toBe("probes/50%2525%20of%2Fall:%C3%A9");
+    expect(lookup.body.rrp).toBe(body.rrp);
+  });
+
+  test("lookups", async () => {
+    await call("b", "add", [1]);
+    const confirmed = await served.ask("GET", "/v1/resources/probes/b?require=confirmed");
+    expect(confirmed.body).toMatchObject({
+      key: "probes/b",
+      rrp: "rrp:test/one/probes/b",
+      verdict: "confirmed",
+    });
+    const nobody = await served.ask("GET", "/v1/resources/probes/nobody");
+    expect(nobody.body).toMatchObject({ rrp: null, epoch: 0, verdict: "unowned" });
+  });
+
+  test("resources, a page at a time", async () => {
+    for (const id of ["p1", "p2", "p3"]) await call(id, "add", [1]);
+    const found: string[] = [];
+    let cursor = "";
+    do {
+      const query = new URLSearchParams({ prefix: "rrp:test/one/probes/", limit: "2", cursor });
+      const { status, body } = await served.ask("GET", `/v1/resources?${query}`);
+      expect(status).toBe(200);
+      expect(body.resources.length).toBeLessThanOrEqual(2);
+      for (const { rrp, epoch } of body.resources) {
+        expect(epoch).toBeGreaterThan(0);
+        found.push(rrp);
+      }
+      cursor = body.next;
+    } while (cursor !== null);
+    expect(found).toEqual(expect.arrayContaining([
+      "rrp:test/one/probes/p1",
+      "rrp:test/one/probes/p2",
+      "rrp:test/one/probes/p3",
+    ]));
+    const elsewhere = await served.ask("GET", "/v1/resources?prefix=rrp:elsewhere/");
+    expect(elsewhere.body).toEqual({ resources: [], next: null });
+  });
+
+  test("an idempotency key makes repeats answer what the first did", async () => {
+    const headers = { "idempotency-key": "order 1/é".replace("é", "e") };
+    expect((await call("idem", "add", [5], headers)).body.result).toBe(5);
+    expect((await call("idem", "add", [5], headers)).body.result).toBe(5);
+    expect((await call("idem", "add", [5])).body.result).toBe(10);
+  });
+});
+
+describe("what a node refuses", () => {
+  test.each<[ErrorCode, string, string]>([
+    ["not_found", "nothing", "/v1/resources/nothing/a/echo"],
+    ["not_found", "no such method", "/v1/resources/probes/a/nothing"],
+    ["not_found", "constructor", "/v1/resources/probes/a/constructor"],
+    ["not_found", "__proto__", "/v1/resources/probes/a/__proto__"],
+    ["not_found", "hasOwnProperty", "/v1/resources/probes/a/hasOwnProperty"],
+    ["not_found", "onStart", "/v1/resources/probes/a/onStart"],
+    ["not_found", "storage", "/v1/resources/probes/a/storage"],
+    ["invalid_rrp", "NUL", "/v1/resources/probes/a%00b/echo"],
+    ["invalid_rrp", "CRLF", "/v1/resources/probes/a%0D%0Ab/echo"],
+    ["invalid_rrp", "encoded dots", "/v1/resources/probes/..%2F..%2Fb/echo"],
+    ["invalid_rrp", "invalid UTF-8", "/v1/resources/probes/%ff%fe/echo"],
+    ["invalid_rrp", "broken encoding", "/v1/resources/probes/50%/echo"],
+    ["invalid_rrp", "a long id", `/v1/resources/probes/${"x".repeat(257)}/echo`],
+    ["invalid_rrp", "an id of 1 MiB", `/v1/resources/probes/${"x".repeat(2 ** 20)}/echo`],
+    ["invalid_rrp", "braces as type", "/v1/resources/%7B%7D/a/echo"],
+    ["not_found", "an empty id", "/v1/resources/probes//echo"],
+    ["not_found", "an unknown route", "/v2/nodes"],
+    ["not_found", "the wrong method", "/v1/nodes"],
+    ["not_found", "the dashboard", "/"],
+  ])("%s: %s", async (code, _what, path) => {
+    const { status, body } = await served.ask("POST", path, { body: "[]" });
+    expect(body.error.code).toBe(code);
+    expect(status).toBe(STATUS_OF[code]);
+    expect(body.error).toEqual({
+      code,
+      message: expect.any(String),
+      retryable: false,
+      maybeExecuted: false,
+    });
+    expect(body.error.message.length).toBeLessThan(300);
+  });
+
+  test("braces in an id are an id like any other", async () => {
+    expect((await call("%7B%7D", "echo", [1])).status).toBe(200);
+  });
+
+  test.each(["../nodes", "%2e%2e/%2e%2e/x", "a/..", "..;/x"])(
+    "GET …/probes/%s is no fault",
+    async (path) => {
+      const { status } = await served.ask("GET", `/v1/resources/probes/${path}`);
+      expect(status).toBeLessThan(500);
+    },
+  );
+
+  test.each([
+    ["an object", "{}"],
+    ["text", '"a"'],
+    ["not JSON", "[1,"],
+    ["10,000 levels", "[".repeat(10_000) + "]".repeat(10_000)],
+    ["invalid UTF-8", new Uint8Array([0x5b, 0x22, 0xff, 0x22, 0x5d])],
+  ])("a body that is %s", async (_what, body) => {
+    const answer = await served.ask("POST", "/v1/resources/probes/a/echo", { body });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code: "bad_request" } } });
+  });
+
+  test("an oversize body", async () => {
+    const body = JSON.stringify(["x".repeat(MAX_BODY_BYTES)]);
+    expect(await served.ask("POST", "/v1/resources/probes/a/echo", { body })).toMatchObject({
+      status: 413,
+      body: { error: { code: "payload_too_large", maybeExecuted: false } },
+    });
+  });
+
+  test.each([
+    ["atlas-timeout-ms", "0"],
+    ["atlas-timeout-ms", "1.5"],
+    ["atlas-timeout-ms", "300001"],
+    ["atlas-timeout-ms", "soon"],
+    ["idempotency-key", ""],
+    ["idempotency-key", "k".repeat(257)],
+  ])("header %s: %s", async (name, value) => {
+    const { status, body } = await call("a", "echo", [], { [name]: value });
+    expect(status).toBe(400);
+    expect(body.error.code).toBe("bad_request");
+    expect(body.error.message.toLowerCase()).toContain(`header ${name}`);
+  });
+
+  test.each([
+    ["limit=0", "bad_request"],
+    ["limit=1001", "bad_request"],
+    ["prefix=us-east-1", "invalid_rrp"],
+    ["prefix=rrp:a", "invalid_rrp"],
+  ])("query %s", async (query, code) => {
+    const { status, body } = await served.ask("GET", `/v1/resources?${query}`);
+    expect([status, body.error.code]).toEqual([400, code]);
+  });
+
+  test("require other than confirmed", async () => {
+    const { body } = await served.ask("GET", "/v1/resources/probes/a?require=maybe");
+    expect(body.error.message).toContain('"maybe"');
+  });
+});
+
+describe("what user code does", () => {
+  test("throws: its message, no stack", async () => {
+    const { status, body, text } = await call("a", "fail", []);
+    expect(status).toBe(500);
+    expect(body.error).toMatchObject({ code: "app", message: "it broke at secret_file.ts" });
+    expect(text).not.toMatch(/at .*\d+:\d+|stack/);
+  });
+
+  test("answers what can't be encoded", async () => {
+    const { status, body } = await call("a", "unencodable", []);
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(body.error.message).toContain("function");
+  });
+
+  test("hangs: the deadline ends the wait, and its signal aborts", async () => {
+    const before = hanging();
+    const { status, body } = await call("slow", "hang", [], { "atlas-timeout-ms": "50" });
+    expect([status, body.error.code, body.error.maybeExecuted]).toEqual([504, "timeout", true]);
+    await until(() => hanging().aborted > before.aborted);
+  });
+
+  test("hangs: a caller who hangs up aborts it", async () => {
+    const before = hanging();
+    const abort = new AbortController();
+    const asked = served.ask("POST", "/v1/resources/probes/gone/hang", { signal: abort.signal });
+    asked.catch(() => {});
+    await until(() => hanging().running > before.running);
+    abort.abort();
+    await until(() => hanging().aborted > before.aborted);
+  });
+
+  test("a full mailbox is overloaded", async () => {
+    const headers = { "atlas-timeout-ms": "200" };
+    const path = "/v1/resources/small/full/hang";
+    const all = await Promise.all(
+      Array.from({ length: 4 }, () => served.ask("POST", path, { headers })),
+    );
+    expect(all.map(({ status }) => status)).toContain(429);
+  });
+});
+
+test("metrics: figures of the node, requests by route and never by path", async () => {
+  await call("metered", "add", [1]);
+  await served.ask("GET", "/v1/unknown/metered-path");
+  const { status, text, headers } = await served.ask("GET", "/metrics");
+  expect(status).toBe(200);
+  expect(headers.get("content-type")).toMatch(/^text\/plain/);
+  expect(text).toMatch(/^atlas_node_state\{state="serving"\} 1$/m);
+  expect(text).toMatch(/^atlas_turns_total [1-9]/m);
+  expect(text).toMatch(/^atlas_lease_left_seconds \d/m);
+  expect(text).toMatch(/^process_resident_memory_bytes [1-9]/m);
+  expect(text).toMatch(
+    /_count\{method="POST",route="\/v1\/resources\/:type\/:id\/:method",status="200"\} [1-9]/,
+  );
+  expect(text).not.toContain("metered");
+});
+
+describe("a token", () => {
+  let guarded: Serving;
+  beforeAll(async () => {
+    guarded = await serving({ token: "t0ken" });
+  });
+  afterAll(() => guarded.close());
+
+  test.each(["/v1/nodes", "/v1/unknown", "/v1", "/"])("guards %s", async (path) => {
+    for (
+      const authorization of ["Bearer wrong", "Basic t0ken", "Bearer ", "t0ken", "Bearer t0ken2"]
+    ) {
+      const answer = await guarded.ask("GET", path, { headers: { authorization } });
+      expect(answer).toMatchObject({ status: 401, body: { error: { code: "unauthorized" } } });
+    }
+    const answer = await guarded.ask("GET", path);
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get("www-authenticate")).toBe("Bearer");
+  });
+
+  test("opens to who has it, and leaves health open to all", async () => {
+    const headers = { authorization: "bearer t0ken" };
+    expect((await guarded.ask("GET", "/v1/nodes", { headers })).status).toBe(200);
+    for (const path of ["/healthz", "/readyz", "/metrics"]) {
+      expect((await guarded.ask("GET", path)).status).toBe(200);
+    }
+  });
+
+  test("reaches the node through the client", async () => {
+    expect(await guarded.client({ token: "t0ken" }).members()).toHaveLength(1);
+    await expect(guarded.client().members()).rejects.toMatchObject({ code: "unauthorized" });
+  });
+});
+
+describe("the client over a node", () => {
+  test("stubs, lookups and pages have the node's shape", async () => {
+    const atlas = served.client();
+    expect(await atlas.resource("probes", "c 1").add(3)).toBe(3);
+    expect(await atlas.lookup("probes", "c 1", { require: "confirmed" })).toMatchObject({
+      key: "probes/c%201",
+      verdict: "confirmed",
+    });
+    const { resources } = await atlas.resources("rrp:test/one/probes/c%201");
+    expect(resources).toMatchObject([{ rrp: "rrp:test/one/probes/c%201" }]);
+  });
+
+  test("values arrive as they left", async () => {
+    const value = {
+      date: new Date(1),
+      bytes: new Uint8Array([1, 2]),
+      map: new Map<unknown, unknown>([[1, "a"], ["b", new Set([2])]]),
+      big: 2n ** 60n,
+      gone: undefined,
+      none: null,
+    };
+    const echoed = await served.client().call("probes", "c", "echo", [value]);
+    expect(echoed.result).toEqual(value);
+  });
+
+  test("errors arrive by code", async () => {
+    const failing = served.client().call("probes", "c", "fail", []);
+    await expect(failing).rejects.toMatchObject({
+      name: "AtlasError",
+      code: "app",
+      message: "it broke at secret_file.ts",
+    });
+  });
+});
+
+describe("a node that comes and goes", () => {
+  test("before it is ready everything of it is unavailable", async () => {
+    const early = createHttpApp({ node: () => null });
+    expect((await ask(early, "GET", "/healthz")).status).toBe(200);
+    for (const path of ["/readyz", "/v1/nodes", "/v1/resources/probes/a"]) {
+      const { status, body } = await ask(early, "GET", path);
+      expect([status, body.error.code, body.error.retryable]).toEqual([503, "unavailable", true]);
+    }
+    expect((await ask(early, "GET", "/metrics")).status).toBe(200);
+  });
+
+  test("draining: accepted, not ready any more, still answering", async () => {
+    const leaving = await serving();
+    expect(await leaving.ask("POST", "/v1/drain")).toMatchObject({
+      status: 202,
+      body: { state: "draining", node: "one" },
+    });
+    await until(async () => (await leaving.ask("GET", "/readyz")).status === 503);
+    expect((await leaving.ask("GET", "/healthz")).status).toBe(200);
+    expect((await leaving.ask("GET", "/v1/nodes")).status).toBe(200);
+    await leaving.close();
+  });
+
+  test("stopped: what is inside is answered, what comes later refused", async () => {
+    const leaving = await serving();
+    const before = hanging();
+    const inside = leaving.ask("POST", "/v1/resources/probes/last/hang", {
+      headers: { "atlas-timeout-ms": "100" },
+    });
+    await until(() => hanging().running > before.running);
+    const stopped = leaving.http.stop(10_000);
+    expect((await leaving.ask("GET", "/healthz")).status).toBe(503);
+    expect((await inside).status).toBe(504);
+    await stopped;
+    await leaving.close();
+  });
+});

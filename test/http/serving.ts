@@ -1,0 +1,131 @@
+/** A real node on a memory store behind the HTTP app, without a socket: what these tests ask. */
+import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
+import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
+import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { inProcessTransport } from "../../adapters/transport/in_process.ts";
+import type { Atlas, AtlasNode, NodeEvent } from "../../src/api.ts";
+import { type App, defineApp } from "../../src/app.ts";
+import { createNode } from "../../src/atlas.ts";
+import { Resource } from "../../src/resource/resource.ts";
+
+/** Does whatever a test needs of user code. */
+export class Probe extends Resource {
+  echo(...args: unknown[]): unknown {
+    return args.length === 1 ? args[0] : args;
+  }
+
+  async add(n: number): Promise<number> {
+    const total = ((await this.storage.get<number>("total")) ?? 0) + n;
+    await this.storage.put("total", total);
+    return total;
+  }
+
+  fail(): never {
+    throw new TypeError("it broke at secret_file.ts");
+  }
+
+  unencodable(): unknown {
+    return { f: () => 1 };
+  }
+
+  /** Waits for its caller to give up, and then is what `aborted` counts. */
+  async hang(): Promise<void> {
+    running++;
+    await new Promise<void>((resolve) =>
+      this.signal.addEventListener("abort", () => resolve(), { once: true })
+    );
+    aborted++;
+  }
+}
+
+let running = 0;
+let aborted = 0;
+/** How many hanging turns began, and how many of them saw their signal abort. */
+export function hanging(): { running: number; aborted: number } {
+  return { running, aborted };
+}
+
+export const app: App<{ probes: typeof Probe; small: { class: typeof Probe; mailbox: number } }> =
+  defineApp({ resources: { probes: Probe, small: { class: Probe, mailbox: 1 } } });
+
+export interface Serving {
+  readonly node: AtlasNode;
+  readonly http: HttpApp;
+  readonly events: NodeEvent[];
+  /** Sends a request; `body` as JSON unless it is bytes or text. */
+  ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
+  client(options?: ConnectOptions): Atlas<typeof app>;
+  close(): Promise<void>;
+}
+
+export interface AskOptions {
+  body?: string | Uint8Array;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  // deno-lint-ignore no-explicit-any
+  body: any;
+}
+
+/** A node and its HTTP app. */
+export async function serving(options: { token?: string } = {}): Promise<Serving> {
+  const events: NodeEvent[] = [];
+  const onEvent = (event: NodeEvent) => void events.push(event);
+  const node = await createNode(app, {
+    region: "test",
+    node: "one",
+    store: memoryStore(),
+    transport: inProcessTransport(),
+    clock: systemClock,
+    random: systemRandom,
+    onEvent,
+  }) as AtlasNode;
+  const http = createHttpApp({ node: () => node, token: options.token, onEvent });
+  return {
+    node,
+    http,
+    events,
+    ask: (method, path, given) => ask(http, method, path, given),
+    client: (given = {}) =>
+      connect<typeof app>("http://atlas.test", {
+        ...given,
+        fetch: (url, init) => http.fetch(new Request(url, { ...init, redirect: "follow" })),
+      }),
+    close: () => node.close({ drainMs: 0 }),
+  };
+}
+
+/** One request, its answer read whole. */
+export async function ask(
+  http: HttpApp,
+  method: string,
+  path: string,
+  { body, headers, signal }: AskOptions = {},
+): Promise<Answer> {
+  const request = new Request(`http://atlas.test${path}`, {
+    method,
+    ...(body === undefined ? {} : { body: body as string }),
+    ...(headers ? { headers } : {}),
+    ...(signal ? { signal } : {}),
+  });
+  const response = await http.fetch(request);
+  const text = await response.text();
+  const isJson = response.headers.get("content-type")?.startsWith("application/json");
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    body: isJson ? JSON.parse(text) : undefined,
+  };
+}
+
+/** Asks until it is so; tests' own time limit ends it. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}

@@ -1,0 +1,120 @@
+/** The command line against a real node. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "../../adapters/cli/run.ts";
+import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { start } from "./spawn.ts";
+
+let node: ServedNode;
+beforeAll(async () => {
+  node = await serve(undefined, {
+    registry: "memory:",
+    port: 0,
+    region: "r",
+    node: "n",
+    token: "t0ken",
+    onEvent: () => {},
+  });
+});
+afterAll(() => node.close());
+
+/** Runs a command; gives its status and what it wrote. */
+async function atlas(...words: string[]): Promise<{ status: number; out: string; err: string }> {
+  const env = { ATLAS_URL: node.url, ATLAS_TOKEN: "t0ken" };
+  let out = "";
+  let err = "";
+  const status = await runCli(words, env, {
+    out: (text) => out += text,
+    err: (text) => err += text,
+  });
+  return { status, out, err };
+}
+
+describe("what it shows", () => {
+  test("calls, lookups and resources, for people and machines", async () => {
+    const called = await atlas("call", "channels", "c:1", "send", '"ann"', '"hi"', "--key", "k");
+    expect(called).toMatchObject({ status: 0, err: "" });
+    expect(JSON.parse(called.out)).toMatchObject({ seq: 1 });
+    const json = await atlas("call", "channels", "c:1", "whereami", "--json");
+    expect(json.out.trimEnd()).not.toContain("\n");
+    expect(JSON.parse(json.out)).toMatchObject({
+      result: { node: "n" },
+      rrp: "rrp:r/n/channels/c:1",
+    });
+
+    const looked = await atlas("lookup", "channels", "c:1", "--confirmed", "--json");
+    expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/c:1", verdict: "confirmed" });
+    expect((await atlas("lookup", "channels", "nobody")).out).toMatch(/unowned/);
+
+    const listed = await atlas("resources", "rrp:r/n/channels/");
+    expect(listed.out).toMatch(/^RRP +EPOCH\nrrp:r\/n\/channels\/c:1 +\d+\n$/);
+    const page = await atlas("resources", "--json");
+    expect(JSON.parse(page.out)).toMatchObject({
+      resources: [{ rrp: "rrp:r/n/channels/c:1" }],
+      next: null,
+    });
+  });
+
+  test("nodes", async () => {
+    expect((await atlas("nodes")).out).toMatch(/^REGION +NODE +STATE.*\nr +n +live /);
+    const { nodes } = JSON.parse((await atlas("nodes", "--json")).out);
+    expect(nodes).toMatchObject([{ region: "r", node: "n", state: "live" }]);
+  });
+
+  test("help", async () => {
+    expect(await atlas("--help")).toMatchObject({ status: 0, err: "" });
+    expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
+  });
+
+  test("a negative number is an argument", async () => {
+    expect(await atlas("call", "channels", "c:1", "history", "-1")).toMatchObject({ status: 0 });
+  });
+});
+
+describe("what it refuses", () => {
+  test.each([
+    [[]],
+    [["dance"]],
+    [["constructor"]],
+    [["lookup", "channels"]],
+    [["nodes", "extra"]],
+    [["nodes", "--colour"]],
+    [["call", "channels", "a", "send", "ann"]],
+    [["nodes", "--url", "ftp://x"]],
+    [["nodes", "--timeout", "soon"]],
+    [["resources", "--limit", "0"]],
+  ])("bad usage, exit 2: %j", async (words) => {
+    const { status, out, err } = await atlas(...words);
+    expect([status, out]).toEqual([2, ""]);
+    expect(err).toMatch(/^atlas: .+\n/);
+  });
+
+  test.each([
+    ["not_found", ["call", "channels", "a", "dance"]],
+    ["not_found", ["call", "nothing", "a", "dance"]],
+    ["not_found", ["drain", "elsewhere"]],
+    ["invalid_rrp", ["lookup", "channels", ""]],
+    ["unauthorized", ["nodes", "--token", "wrong"]],
+    ["unavailable", ["nodes", "--url", "http://127.0.0.1:1", "--timeout", "200"]],
+  ])("%s, exit 1: %j", async (code, words) => {
+    const { status, out, err } = await atlas(...words);
+    expect([status, out]).toEqual([1, ""]);
+    expect(err).toMatch(new RegExp(`^${code}: `));
+  });
+});
+
+test("as a process, its status is the exit status", async () => {
+  const env = { ATLAS_URL: node.url, ATLAS_TOKEN: "t0ken" };
+  const good = start("cli.ts", ["nodes", "--json"], env);
+  expect(await good.ended).toBe(0);
+  expect(JSON.parse(good.output.stdout).nodes).toHaveLength(1);
+  expect(await start("cli.ts", ["nodes", "--token", "wrong"], env).ended).toBe(1);
+  expect(await start("cli.ts", ["dance"], env).ended).toBe(2);
+});
+
+test("drain: the named node drains, and goes on answering", async () => {
+  expect(await atlas("drain", "r/n")).toMatchObject({ status: 0, out: "r/n is draining\n" });
+  while ((await fetch(`${node.url}/readyz`)).status !== 503) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  expect((await atlas("nodes")).status).toBe(0);
+});

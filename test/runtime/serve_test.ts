@@ -1,0 +1,76 @@
+/** serve() as a library: two nodes on one registry, linked over their own HTTP ports. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { afterAll, afterEach, expect, test } from "vitest";
+import { connect } from "../../adapters/http/client.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import app from "../../examples/channels/app.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));
+const registry = `file:${join(folder, "registry.db")}`;
+const nodes: ServedNode<typeof app>[] = [];
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map((node) => node.close()));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+async function open(node: string, options: ServeOptions = {}): Promise<ServedNode<typeof app>> {
+  const served = await serve(app, { registry, node, port: 0, onEvent: () => {}, ...options });
+  nodes.push(served);
+  return served;
+}
+
+test("two nodes: one owner, whichever door is used, and a drain hands over at once", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  const one = await open("one", { secret });
+  const two = await open("two", { secret: `another-secret-of-at-least-32-bytes,${secret}` });
+  const id = "shared";
+  expect(await one.resource("channels", id).send("ann", "1")).toMatchObject({ seq: 1 });
+  const throughTwo = connect<typeof app>(two.url);
+  const second = await throughTwo.call("channels", id, "send", ["bob", "2"]);
+  expect(second).toMatchObject({ result: { seq: 2 }, rrp: "rrp:local/one/channels/shared" });
+  expect(one.stats().links + two.stats().links).toBeGreaterThan(0);
+
+  await one.drain();
+  const third = await throughTwo.call("channels", id, "send", ["bob", "3"]);
+  expect(third).toMatchObject({ result: { seq: 3 }, rrp: "rrp:local/two/channels/shared" });
+  expect(third.epoch).toBeGreaterThan(second.epoch);
+  expect((await fetch(`${one.url}/readyz`)).status).toBe(503);
+  const throughOne = await connect<typeof app>(one.url).resource("channels", id).history(2);
+  expect(throughOne).toEqual([{ seq: 3, from: "bob", text: "3" }]);
+});
+
+test("a link without the secret is refused, and the call says so", async () => {
+  const one = await open("one", { secret: "0123456789abcdef0123456789abcdef" });
+  const two = await open("two", { secret: "fedcba9876543210fedcba9876543210" });
+  await one.resource("channels", "mine").send("ann", "1");
+  const call = two.resource("channels", "mine", { timeoutMs: 500 }).send("bob", "2");
+  await expect(call).rejects.toMatchObject({ name: "AtlasError" });
+  expect(await one.resource("channels", "mine").history()).toHaveLength(1);
+});
+
+test("close frees the port and leaves no process handler behind", async () => {
+  const before = process.listenerCount("SIGTERM") + process.listenerCount("unhandledRejection");
+  const one = await open("closing");
+  expect(process.listenerCount("SIGTERM") + process.listenerCount("unhandledRejection")).toBe(
+    before,
+  );
+  const port = Number(new URL(one.url).port);
+  await one.close();
+  expect(await one.closed).toBeNull();
+  expect(one.state).toBe("closed");
+  const next = await open("closing", { port });
+  expect(new URL(next.url).port).toBe(String(port));
+});
+
+test("a plain request to the path of links is not found", async () => {
+  const one = await open("plain");
+  expect((await fetch(`${one.url}/atlas/link`)).status).toBe(404);
+});
+
+test("a start that fails lets go of what it opened", async () => {
+  const first = serve(app, { registry: "redis://127.0.0.1:1", port: 0, onEvent: () => {} });
+  await expect(first).rejects.toThrow(/ATLAS_REGISTRY_URL is redis:\/\/127\.0\.0\.1:1/);
+});
