@@ -149,8 +149,8 @@ class NodeProcess implements Exchange {
 
   // What outlets pass on to.
 
-  readonly call: Exchange["call"] = (type, id, method, args, options, context) =>
-    this.#router.call(type, id, method, args, options, context);
+  readonly call: Exchange["call"] = (target, method, args, options, context) =>
+    this.#router.call(target, method, args, options, context);
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);

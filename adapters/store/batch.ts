@@ -25,15 +25,17 @@ export interface BatchOptions<Op> {
   sizeOf(op: Op): number;
   /** Takes a batch and MUST settle each of its entries; MUST NOT throw. */
   run(batch: Entry<Op>[]): void;
+  /** Runs `send` at the tick's end. Default: once microtasks bring no more operations. */
+  atTickEnd?(send: () => void): void;
 }
 
 /** How many microtask rounds without a new operation make a tick's end. */
 const QUIET_ROUNDS = 2;
 
 /**
- * The queue of one tick. It ends by microtasks, not timers: an operation asked for
- * alone leaves before the event loop turns, while operations that follow from one
- * burst of answers, each some promise hops later, still travel together.
+ * The queue of one tick. Unless told otherwise, it ends by microtasks, not timers: an
+ * operation asked for alone leaves before the event loop turns, while operations that
+ * follow from one burst of answers, each some promise hops later, still travel together.
  */
 export class Batcher<Op> {
   readonly #options: BatchOptions<Op>;
@@ -51,7 +53,8 @@ export class Batcher<Op> {
     return new Promise<Reply>((resolve, reject) => {
       if (this.#waiting.length === 0) {
         this.#seen = this.#quiet = 0;
-        queueMicrotask(this.#tick);
+        if (this.#options.atTickEnd) this.#options.atTickEnd(this.#send);
+        else queueMicrotask(this.#tick);
       }
       this.#waiting.push({ op, resolve, reject });
       this.#size += this.#options.sizeOf(op);
@@ -70,10 +73,11 @@ export class Batcher<Op> {
     else queueMicrotask(this.#tick);
   };
 
-  #send(): void {
+  readonly #send = (): void => {
     const batch = this.#waiting;
+    if (batch.length === 0) return;
     this.#waiting = [];
     this.#size = 0;
     this.#options.run(batch);
-  }
+  };
 }

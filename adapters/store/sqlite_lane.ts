@@ -6,6 +6,7 @@
  * transaction is committed. Waiting for another process's transaction happens by timer,
  * never by blocking.
  */
+import { setImmediate } from "node:timers";
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
@@ -42,7 +43,8 @@ export class Lane {
   readonly #rollback: Statement;
   #waiting: Entry<Step>[] = [];
   #backoff = FIRST_BACKOFF;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether a further try is on its way. */
+  #coming = false;
   #closed = false;
   #up = true;
 
@@ -52,9 +54,12 @@ export class Lane {
     this.#commit = database.prepare("COMMIT");
     this.#rollback = database.prepare("ROLLBACK");
     this.#batcher = new Batcher<Step>({
-      maxOps: MAX_STEPS,
+      maxOps: Infinity,
       maxSize: Infinity,
       sizeOf: () => 0,
+      // A file answers without the event loop having turned; a caller that asks again for
+      // each answer would starve every timer, heartbeats first.
+      atTickEnd: (send) => void setImmediate(send),
       run: (batch) => this.#take(batch),
     });
   }
@@ -77,7 +82,6 @@ export class Lane {
   close(): boolean {
     if (this.#closed) return false;
     this.#closed = true;
-    clearTimeout(this.#timer);
     for (const entry of this.#waiting.splice(0)) entry.reject(closedError());
     return true;
   }
@@ -88,11 +92,11 @@ export class Lane {
       return;
     }
     for (const entry of batch) this.#waiting.push(entry);
-    if (this.#timer === undefined) this.#pump();
+    if (!this.#coming) this.#pump();
   }
 
   readonly #pump = (): void => {
-    this.#timer = undefined;
+    this.#coming = false;
     this.#dropOverdue();
     if (this.#waiting.length === 0) return;
     const batch = this.#waiting.slice(0, MAX_STEPS);
@@ -100,9 +104,11 @@ export class Lane {
     this.#waiting = this.#waiting.slice(settled);
     if (settled === batch.length) {
       this.#backoff = FIRST_BACKOFF;
-      if (this.#waiting.length > 0) this.#timer = setTimeout(this.#pump, 0);
+      this.#coming = this.#waiting.length > 0;
+      if (this.#coming) setImmediate(this.#pump);
     } else {
-      this.#timer = setTimeout(this.#pump, this.#backoff * (0.5 + Math.random() / 2));
+      this.#coming = true;
+      setTimeout(this.#pump, this.#backoff * (0.5 + Math.random() / 2));
       this.#backoff = Math.min(LAST_BACKOFF, this.#backoff * 2);
     }
   };

@@ -128,6 +128,7 @@ export class Activation extends Expiring implements ResourceContext {
       throw new AtlasError("unavailable", `${this.key} was stopped while it started`);
     }
     this.#state = "open";
+    this.#onEnd = null;
   }
 
   /** Takes a call: at once, or after those that wait. */
@@ -252,10 +253,10 @@ export class Activation extends Expiring implements ResourceContext {
       } catch (error) {
         throw this.#thrown(call, error);
       }
-      const writes = await this.#collect(call, result);
-      if (writes) await this.#commit(writes);
-      if (call.idempotencyKey !== null) {
-        this.#answers?.committed(call.idempotencyKey, writes as Writes);
+      if (call.idempotencyKey !== null) await this.#keep(call, call.idempotencyKey, result);
+      else {
+        const writes = this.#storage?.end();
+        if (writes) await this.#commit(writes);
       }
       if (!this.life.lease.holds()) throw this.#lost(true);
       call.succeed(encoded, this.owner);
@@ -296,12 +297,12 @@ export class Activation extends Expiring implements ResourceContext {
     return answered !== undefined;
   }
 
-  /** The turn's writes, its answer included where it is to be kept; null where there are none. */
-  async #collect(call: Call, result: unknown): Promise<Writes | null> {
-    if (call.idempotencyKey === null) return this.#storage?.end() ?? null;
+  /** Commits the turn's writes together with its answer, for repeats of its key. */
+  async #keep(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
     const writes: Writes = this.#storage?.end() ?? new Map();
-    await this.#answers?.add(call.idempotencyKey, call.method, result, writes);
-    return writes;
+    await this.#answers?.add(idempotencyKey, call.method, result, writes);
+    await this.#commit(writes);
+    this.#answers?.committed(idempotencyKey, writes);
   }
 
   /**

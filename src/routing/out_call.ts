@@ -59,7 +59,8 @@ export class OutCall extends Call {
   constructor(
     keeper: CallKeeper,
     number: number,
-    target: { key: string; type: string; method: string },
+    target: { readonly type: string; readonly key: string },
+    method: string,
     args: readonly unknown[],
     options: CallOptions,
     context: CallContext | null,
@@ -70,7 +71,7 @@ export class OutCall extends Call {
     this.number = number;
     this.key = target.key;
     this.type = target.type;
-    this.method = target.method;
+    this.method = method;
     this.#args = args;
     this.idempotencyKey = checkIdempotencyKey(options.idempotencyKey);
     this.chain = context?.chain ?? NO_CHAIN;

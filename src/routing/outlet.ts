@@ -19,8 +19,7 @@ import { makeStub } from "./stub.ts";
 /** What an outlet passes on to. */
 export interface Exchange {
   call(
-    type: string,
-    id: string,
+    target: { readonly type: string; readonly key: string },
     method: string,
     args: readonly unknown[],
     options: CallOptions,
@@ -33,19 +32,15 @@ export interface Exchange {
 
 /** An outlet whose calls carry what `context` answers at the moment they are made. */
 export function makeOutlet(exchange: Exchange, context: () => CallContext | null): Atlas {
-  const call = (
-    type: string,
-    id: string,
-    method: string,
-    args: readonly unknown[],
-    options: CallOptions = {},
-  ) => exchange.call(type, id, method, args, options, context());
   return {
-    call,
-    resource(type, id, options) {
-      resourceKey(type, id);
-      const stub = makeStub(async (method, args) =>
-        (await call(type, id, method, args, options)).result
+    async call(type, id, method, args, options = {}) {
+      const target = { type, key: resourceKey(type, id) };
+      return await exchange.call(target, method, args, options, context());
+    },
+    resource(type, id, options = {}) {
+      const target = { type, key: resourceKey(type, id) };
+      const stub = makeStub((method, args) =>
+        exchange.call(target, method, args, options, context()).then(resultOf)
       );
       // deno-lint-ignore no-explicit-any
       return stub as any;
@@ -54,4 +49,8 @@ export function makeOutlet(exchange: Exchange, context: () => CallContext | null
     members: () => exchange.members(),
     resources: (prefix, page = {}) => exchange.resources(prefix, page),
   };
+}
+
+function resultOf(answer: CallResult): unknown {
+  return answer.result;
 }

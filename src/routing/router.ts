@@ -13,7 +13,6 @@ import { MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
 import type { Member } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { resourceKey } from "../model/rrp.ts";
 import { unpack } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -72,19 +71,17 @@ export class Router implements CallKeeper {
 
   /** Calls a method. Rejects with an AtlasError, whatever happens. */
   call(
-    type: string,
-    id: string,
+    target: { readonly type: string; readonly key: string },
     method: string,
     args: readonly unknown[],
-    options: CallOptions = {},
-    context: CallContext | null = null,
+    options: CallOptions,
+    context: CallContext | null,
   ): Promise<CallResult> {
     const { clock, deadlines } = this.#parts;
     let call: OutCall;
     try {
-      const target = { key: resourceKey(type, id), type, method };
       const number = this.stats.calls++;
-      call = new OutCall(this, number, target, args, options, context, clock.now());
+      call = new OutCall(this, number, target, method, args, options, context, clock.now());
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }

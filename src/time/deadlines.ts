@@ -3,16 +3,22 @@
  * milliseconds; whoever finishes in time takes its card out again.
  *
  * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987),
- * scheme 4, with the empty pigeonholes left out.
+ * scheme 2 over pigeonholes: a heap finds the next one, cards come and go at no cost.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 
 /** The width of a pigeonhole, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;
 
+/** Cards that expire together. */
+interface Slot {
+  readonly number: number;
+  first: Expiring | null;
+}
+
 /** What can expire. The fields belong to the wheel. */
 export abstract class Expiring {
-  slot = -1;
+  slot: Slot | null = null;
   before: Expiring | null = null;
   after: Expiring | null = null;
   /** Runs once its time has passed, unless it was removed before. */
@@ -21,7 +27,9 @@ export abstract class Expiring {
 
 export class Deadlines {
   readonly #clock: Clock;
-  readonly #slots = new Map<number, Expiring>();
+  readonly #slots = new Map<number, Slot>();
+  /** The numbers of all slots, as a binary heap: the first is the least. */
+  readonly #heap: number[] = [];
   #timer: Timer | null = null;
   #timerSlot = Infinity;
 
@@ -31,25 +39,23 @@ export class Deadlines {
 
   /** Has `card` expire at monotonic time `at`, ms. It must not be in the wheel. */
   add(card: Expiring, at: number): void {
-    const slot = Math.ceil(at / WIDTH_MS);
-    const first = this.#slots.get(slot) ?? null;
+    const number = Math.ceil(at / WIDTH_MS);
+    const slot = this.#slots.get(number) ?? this.#open(number);
+    const { first } = slot;
     card.slot = slot;
     card.after = first;
     if (first) first.before = card;
-    this.#slots.set(slot, card);
-    if (slot < this.#timerSlot) this.#schedule(slot);
+    slot.first = card;
   }
 
   /** Takes `card` out; does nothing where it isn't in. */
   remove(card: Expiring): void {
-    if (card.slot < 0) return;
     const { before, after, slot } = card;
+    if (!slot) return;
     if (after) after.before = before;
     if (before) before.after = after;
-    else if (after) this.#slots.set(slot, after);
-    else this.#slots.delete(slot);
-    card.slot = -1;
-    card.before = card.after = null;
+    else slot.first = after;
+    card.slot = card.before = card.after = null;
   }
 
   /** Lets go of the timer; what is in the wheel never expires. */
@@ -59,26 +65,75 @@ export class Deadlines {
     this.#timerSlot = -Infinity;
   }
 
-  #schedule(slot: number): void {
+  #open(number: number): Slot {
+    const slot = { number, first: null };
+    this.#slots.set(number, slot);
+    push(this.#heap, number);
+    if (number < this.#timerSlot) this.#schedule(number);
+    return slot;
+  }
+
+  #schedule(number: number): void {
     this.#timer?.cancel();
-    this.#timerSlot = slot;
-    const wait = Math.max(0, slot * WIDTH_MS - this.#clock.now());
+    this.#timerSlot = number;
+    const wait = Math.max(0, number * WIDTH_MS - this.#clock.now());
     this.#timer = this.#clock.after(wait, () => this.#turn());
   }
 
+  /** Expires what is due, and forgets empty slots on the way to the next that isn't. */
   #turn(): void {
     const present = this.#clock.now() / WIDTH_MS;
-    this.#timerSlot = Infinity;
+    // Nothing that opens meanwhile needs a timer of its own.
+    this.#timerSlot = -Infinity;
     let next = Infinity;
-    for (const slot of [...this.#slots.keys()]) {
-      if (slot > present) next = Math.min(next, slot);
-      else {
-        for (let card = this.#slots.get(slot); card; card = this.#slots.get(slot)) {
-          this.remove(card);
-          card.expire();
-        }
+    for (;;) {
+      const [number] = this.#heap;
+      if (number === undefined) break;
+      const slot = this.#slots.get(number) as Slot;
+      if (slot.first && number > present) {
+        next = number;
+        break;
       }
+      while (slot.first) {
+        const card = slot.first;
+        this.remove(card);
+        card.expire();
+      }
+      pop(this.#heap);
+      this.#slots.delete(number);
     }
-    if (next < this.#timerSlot) this.#schedule(next);
+    this.#timer = null;
+    this.#timerSlot = Infinity;
+    if (next < Infinity) this.#schedule(next);
   }
+}
+
+function push(heap: number[], number: number): void {
+  let at = heap.length;
+  heap.push(number);
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    const above = heap[parent] as number;
+    if (above <= number) break;
+    heap[at] = above;
+    at = parent;
+  }
+  heap[at] = number;
+}
+
+function pop(heap: number[]): void {
+  const last = heap.pop() as number;
+  const { length } = heap;
+  if (length === 0) return;
+  let at = 0;
+  for (;;) {
+    let child = 2 * at + 1;
+    if (child >= length) break;
+    if (child + 1 < length && (heap[child + 1] as number) < (heap[child] as number)) child++;
+    const below = heap[child] as number;
+    if (below >= last) break;
+    heap[at] = below;
+    at = child;
+  }
+  heap[at] = last;
 }
