@@ -1,0 +1,55 @@
+/**
+ * Patience with peers that don't answer: who found a door shut waits a moment before
+ * knocking again. Takes the outcomes of dials; gives how long the next has to wait.
+ */
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Random } from "../../src/ports/random.ts";
+
+/** The first and the longest wait, in ms; each is drawn from its upper half. */
+const FIRST_MS = 50;
+const LONGEST_MS = 1_000;
+/** Peers that are remembered; the one that failed longest ago is forgotten first. */
+const MAX_PEERS = 1_024;
+
+interface Failure {
+  readonly until: number;
+  readonly nextMs: number;
+  readonly why: string;
+}
+
+export class DialBackoff {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #failures: Map<string, Failure> = new Map();
+
+  constructor(clock: Clock, random: Random) {
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /** Why and how long a dial has to wait, in ms; null where it may go. */
+  pending(key: string): { leftMs: number; why: string } | null {
+    const failure = this.#failures.get(key);
+    const leftMs = (failure?.until ?? 0) - this.#clock.now();
+    return failure && leftMs > 0 ? { leftMs, why: failure.why } : null;
+  }
+
+  failed(key: string, why: string): void {
+    const ms = this.#failures.get(key)?.nextMs ?? FIRST_MS;
+    this.#failures.delete(key);
+    this.#failures.set(key, {
+      until: this.#clock.now() + ms * (0.5 + this.#random.next() / 2),
+      nextMs: Math.min(2 * ms, LONGEST_MS),
+      why,
+    });
+    if (this.#failures.size <= MAX_PEERS) return;
+    for (const oldest of this.#failures.keys()) {
+      this.#failures.delete(oldest);
+      break;
+    }
+  }
+
+  succeeded(key: string): void {
+    this.#failures.delete(key);
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Links within one process: cups and string between nodes that share a table.
+ *
+ * Takes a network, which all transports that should reach each other share; gives
+ * links with the same promises and limits as those over sockets: bytes are copied,
+ * a tick's messages travel together, what isn't read is counted.
+ */
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import type {
+  Link,
+  LinkHandlers,
+  LinkIdentity,
+  Peer,
+  Transport,
+} from "../../src/ports/transport.ts";
+
+/** What fits a frame over sockets too, the length before it included. */
+const LARGEST = MAX_FRAME_BYTES - 4;
+
+/** What the transports of one process find each other in; made by {@link inProcessNetwork}. */
+export interface InProcessNetwork {
+  /** A new address, unique in this network. */
+  enter(transport: InProcessEnd): string;
+  leave(address: string): void;
+  find(address: string): InProcessEnd | undefined;
+}
+
+/** An end as its network sees it. */
+export interface InProcessEnd {
+  /** Takes a link that a peer opens to `wanted`; throws where that is somebody else. */
+  answer(wanted: LinkIdentity, link: Link): void;
+}
+
+/** A network of its own; nodes of different networks don't reach each other. */
+export function inProcessNetwork(): InProcessNetwork {
+  const ends = new Map<string, InProcessEnd>();
+  let entered = 0;
+  return {
+    enter(transport) {
+      const address = `in-process:${++entered}`;
+      ends.set(address, transport);
+      return address;
+    },
+    leave: (address) => void ends.delete(address),
+    find: (address) => ends.get(address),
+  };
+}
+
+/**
+ * A transport within this process. Give nodes that should reach each other the same
+ * network; without one the node is alone.
+ */
+export function inProcessTransport(network: InProcessNetwork = inProcessNetwork()): Transport {
+  return new InProcessTransport(network);
+}
+
+interface Life {
+  readonly self: LinkIdentity;
+  readonly accept: (link: Link) => void;
+  readonly links: Set<InProcessLink>;
+}
+
+class InProcessTransport implements Transport, InProcessEnd {
+  readonly address: string;
+  readonly #network: InProcessNetwork;
+  #life: Life | null = null;
+  #closed = false;
+
+  constructor(network: InProcessNetwork) {
+    this.#network = network;
+    this.address = network.enter(this);
+  }
+
+  async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
+    if (this.#closed) throw unavailable("this node's transport is closed");
+    this.#end("the node took a new incarnation");
+    this.#life = { self, accept, links: new Set() };
+  }
+
+  async dial(peer: Peer): Promise<Link> {
+    const life = this.#life;
+    if (!life) throw unavailable("this node's transport is not open");
+    // As over a network, the answer comes later.
+    await Promise.resolve();
+    const end = this.#network.find(peer.address);
+    if (!end) throw unavailable(`nobody answers at ${JSON.stringify(peer.address)}`);
+    if (this.#life !== life) throw unavailable("the node took a new incarnation");
+    const { region, node, incarnation } = peer;
+    const near = new InProcessLink({ region, node, incarnation });
+    const far = new InProcessLink(life.self);
+    near.join(far);
+    keep(life.links, near);
+    try {
+      end.answer(near.peer, far);
+    } catch (error) {
+      near.close(messageOf(error));
+      throw error;
+    }
+    return near;
+  }
+
+  answer(wanted: LinkIdentity, link: Link): void {
+    const life = this.#life;
+    if (
+      !life || wanted.incarnation !== life.self.incarnation || wanted.node !== life.self.node ||
+      wanted.region !== life.self.region
+    ) throw unavailable("another node or incarnation answers there");
+    keep(life.links, link as InProcessLink);
+    life.accept(link);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#network.leave(this.address);
+    this.#end("the node closed");
+  }
+
+  #end(reason: string): void {
+    const links = this.#life?.links ?? [];
+    this.#life = null;
+    for (const link of [...links]) link.close(reason);
+  }
+}
+
+function keep(links: Set<InProcessLink>, link: InProcessLink): void {
+  links.add(link);
+  link.onEnd = () => links.delete(link);
+}
+
+function unavailable(why: string): AtlasError {
+  return new AtlasError("unavailable", why);
+}
+
+/** One end of a link; what it sends waits in the other end. */
+class InProcessLink implements Link {
+  readonly peer: LinkIdentity;
+  onEnd: () => void = () => {};
+  #other: InProcessLink | null = null;
+  #handlers: LinkHandlers | null = null;
+  #inbox: Uint8Array[] = [];
+  #inboxBytes = 0;
+  #scheduled = false;
+  #ended: string | null = null;
+  #deaf = false;
+  #told = false;
+
+  constructor(peer: LinkIdentity) {
+    this.peer = peer;
+  }
+
+  join(other: InProcessLink): void {
+    this.#other = other;
+    other.#other = this;
+  }
+
+  start(handlers: LinkHandlers): void {
+    if (this.#handlers) throw new AtlasError("bad_request", "a link is started only once");
+    this.#handlers = handlers;
+    this.#schedule();
+  }
+
+  send(message: Uint8Array): boolean {
+    const other = this.#other;
+    if (this.#ended !== null || !other) return false;
+    if (message.length > LARGEST) {
+      throw new AtlasError(
+        "payload_too_large",
+        `a message of ${message.length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
+      );
+    }
+    if (other.#inboxBytes > MAX_LINK_BUFFER_BYTES) return false;
+    // Not slice(): a Node Buffer answers a view to that.
+    other.#inbox.push(new Uint8Array(message));
+    other.#inboxBytes += message.length;
+    other.#schedule();
+    return true;
+  }
+
+  close(reason: string): void {
+    this.#deaf = true;
+    this.#inbox = [];
+    this.#end(reason);
+    const other = this.#other;
+    if (other) other.#end(reason);
+  }
+
+  #end(reason: string): void {
+    if (this.#ended !== null) return;
+    this.#ended = reason;
+    this.onEnd();
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || !this.#handlers) return;
+    this.#scheduled = true;
+    // A macrotask, as sockets have: nodes that talk without end leave timers their turn.
+    setImmediate(this.#run);
+  }
+
+  /** Delivers what came, and then the end, if there is one. */
+  readonly #run = (): void => {
+    this.#scheduled = false;
+    const handlers = this.#handlers as LinkHandlers;
+    const messages = this.#inbox;
+    this.#inbox = [];
+    this.#inboxBytes = 0;
+    for (const message of messages) {
+      if (this.#deaf) break;
+      try {
+        handlers.message(message);
+      } catch (error) {
+        this.close(`a message could not be handled: ${messageOf(error)}`);
+      }
+    }
+    if (this.#ended === null || this.#told) return;
+    this.#told = true;
+    handlers.close(this.#ended);
+  };
+}

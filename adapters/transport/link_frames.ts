@@ -1,0 +1,99 @@
+/**
+ * Many messages in one frame: a mailbag that leaves once a tick.
+ *
+ * A frame is any number of messages, each with its length before it as a LEB128
+ * varint; an empty frame is a sign of life. Takes messages and gives frames, and the
+ * other way round.
+ */
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+
+/** A bag's size in bytes: a fuller one leaves early, so that the peer can start on it. */
+const BAG_BYTES = 65_536;
+const FIRST_BAG_BYTES = 4_096;
+
+/** Bytes that a message of this length takes in a frame. */
+export function framedSize(length: number): number {
+  let size = length + 1;
+  for (let rest = length >>> 7; rest > 0; rest >>>= 7) size++;
+  return size;
+}
+
+/** What one link has to send in this tick. */
+export class Bag {
+  #bytes: Uint8Array = new Uint8Array(FIRST_BAG_BYTES);
+  #length = 0;
+
+  /** Bytes in the bag. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds a copy of a message; false where the bag has to leave first. */
+  add(message: Uint8Array): boolean {
+    const end = this.#length + framedSize(message.length);
+    if (end > this.#bytes.length && !this.#grow(end)) return false;
+    this.#length = write(this.#bytes, this.#length, message);
+    return true;
+  }
+
+  /** The frame, only valid until the next {@link add}; the bag is empty again. */
+  take(): Uint8Array {
+    const frame = this.#bytes.subarray(0, this.#length);
+    this.#length = 0;
+    return frame;
+  }
+
+  #grow(needed: number): boolean {
+    if (needed > BAG_BYTES) return false;
+    const grown = new Uint8Array(Math.min(BAG_BYTES, 2 ** Math.ceil(Math.log2(needed))));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+    return true;
+  }
+}
+
+/** A frame of one message: for those that no bag holds. */
+export function frameOf(message: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(framedSize(message.length));
+  write(frame, 0, message);
+  return frame;
+}
+
+function write(bytes: Uint8Array, at: number, message: Uint8Array): number {
+  let rest = message.length;
+  while (rest > 127) {
+    bytes[at++] = (rest & 127) | 128;
+    rest >>>= 7;
+  }
+  bytes[at++] = rest;
+  bytes.set(message, at);
+  return at + message.length;
+}
+
+/**
+ * Hands each message of a frame to `take`, as a view of the frame, until `take`
+ * answers false. Answers false where the frame is malformed or over its limit; the
+ * messages before the flaw were handed over.
+ */
+export function readFrame(frame: Uint8Array, take: (message: Uint8Array) => boolean): boolean {
+  const end = frame.length;
+  if (end > MAX_FRAME_BYTES) return false;
+  let at = 0;
+  while (at < end) {
+    let length = frame[at++] as number;
+    if (length > 127) {
+      length &= 127;
+      // Lengths fit 4 bytes: 28 bits.
+      for (let shift = 7;; shift += 7) {
+        if (at >= end || shift > 21) return false;
+        const byte = frame[at++] as number;
+        length |= (byte & 127) << shift;
+        if (byte < 128) break;
+      }
+    }
+    if (length > end - at) return false;
+    if (!take(frame.subarray(at, at + length))) return true;
+    at += length;
+  }
+  return true;
+}

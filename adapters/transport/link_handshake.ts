@@ -1,0 +1,182 @@
+/**
+ * How two nodes prove who they are: each signs the same short conversation.
+ *
+ *     dialler → HELLO      nonce, who I am, whom I want
+ *     acceptor → CHALLENGE nonce, who I am
+ *     dialler → PROOF      a signature for each of my secrets
+ *     acceptor → WELCOME   a signature with the secret that we share
+ *
+ * A signature is HMAC-SHA-256 (RFC 2104) over the signer's role and both opening
+ * frames, each with its length before it: the nonces make it fresh, the identities
+ * bind it to both ends, the role keeps one end's from passing as the other's. An
+ * acceptor signs nothing for a dialler that has not proven itself. Two secrets may
+ * live at once, for rotation; any that both ends hold will do.
+ *
+ * The links that follow are as private as the wire below: `wss:` where others can
+ * reach it. Source: design §6.
+ */
+import type { LinkIdentity } from "../../src/ports/transport.ts";
+
+/** Largest frame of a handshake, in bytes. */
+export const MAX_HANDSHAKE_BYTES = 1_024;
+/** A secret's least length where a link leaves loopback, in bytes. */
+export const MIN_SECRET_BYTES = 32;
+
+const NONCE_BYTES = 32;
+const MAC_BYTES = 32;
+const VERSION = "atlas-link/1";
+/** The key of nodes without a secret: they are on loopback, and it protects nothing. */
+const OPEN_KEY = `${VERSION} without a secret`;
+const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;
+
+const encoder: TextEncoder = new TextEncoder();
+const decoder: TextDecoder = new TextDecoder("utf-8", { fatal: true });
+
+/** The signing keys of these secrets, in their order. */
+export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
+  const texts = secrets.length > 0 ? secrets : [OPEN_KEY];
+  const algorithm = { name: "HMAC", hash: "SHA-256" };
+  return Promise.all(
+    texts.map((text) =>
+      crypto.subtle.importKey("raw", encoder.encode(text), algorithm, false, ["sign"])
+    ),
+  );
+}
+
+export function encodeHello(self: LinkIdentity, wanted: LinkIdentity): Uint8Array {
+  return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted)]);
+}
+
+/** Who dials and whom it wants; null where the frame is malformed. */
+export function decodeHello(frame: Uint8Array): [self: LinkIdentity, wanted: LinkIdentity] | null {
+  const fields = split(frame, "hello", 7);
+  if (!fields || fields[0]?.length !== NONCE_BYTES) return null;
+  const self = identity(fields.slice(1, 4));
+  const wanted = identity(fields.slice(4, 7));
+  return self && wanted ? [self, wanted] : null;
+}
+
+export function encodeChallenge(self: LinkIdentity): Uint8Array {
+  return join([tag("challenge"), nonce(), ...parts(self)]);
+}
+
+/** Who says to have answered; null where the frame is malformed. */
+export function decodeChallenge(frame: Uint8Array): LinkIdentity | null {
+  const fields = split(frame, "challenge", 4);
+  return fields?.[0]?.length === NONCE_BYTES ? identity(fields.slice(1)) : null;
+}
+
+/** The signatures that one conversation calls for, one a key. */
+export interface Signatures {
+  readonly dialler: readonly Uint8Array[];
+  readonly acceptor: readonly Uint8Array[];
+}
+
+/** Signs for both roles: one to send, one to compare with. */
+export async function sign(
+  keys: readonly CryptoKey[],
+  hello: Uint8Array,
+  challenge: Uint8Array,
+): Promise<Signatures> {
+  const all = (role: string): Promise<Uint8Array[]> => {
+    const transcript = join([tag(role), hello, challenge]);
+    return Promise.all(
+      keys.map(async (key) => new Uint8Array(await crypto.subtle.sign("HMAC", key, transcript))),
+    );
+  };
+  const [dialler, acceptor] = await Promise.all([all("dialler"), all("acceptor")]);
+  return { dialler, acceptor };
+}
+
+export function encodeProof({ dialler }: Signatures): Uint8Array {
+  return join([tag("proof"), ...dialler]);
+}
+
+/** The acceptor's answer to a proof; null where it proves nothing. */
+export function answerProof(frame: Uint8Array, signatures: Signatures): Uint8Array | null {
+  const given = split(frame, "proof", 1) ?? split(frame, "proof", 2);
+  if (!given) return null;
+  const shared = signatures.dialler.findIndex((mine) => hasEqual(given, mine));
+  const answer = signatures.acceptor[shared];
+  return answer ? join([tag("welcome"), answer]) : null;
+}
+
+/** Whether a welcome proves the acceptor. */
+export function checkWelcome(frame: Uint8Array, { acceptor }: Signatures): boolean {
+  const given = split(frame, "welcome", 1);
+  return given !== null && acceptor.some((mine) => hasEqual(given, mine));
+}
+
+function hasEqual(given: readonly Uint8Array[], mine: Uint8Array): boolean {
+  let found = false;
+  for (const theirs of given) if (equal(theirs, mine)) found = true;
+  return found;
+}
+
+/** Compares in a time that tells nothing of where they differ. */
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== MAC_BYTES || b.length !== MAC_BYTES) return false;
+  let difference = 0;
+  for (let i = 0; i < MAC_BYTES; i++) difference |= (a[i] as number) ^ (b[i] as number);
+  return difference === 0;
+}
+
+function nonce(): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+}
+
+function tag(name: string): Uint8Array {
+  return encoder.encode(`${VERSION} ${name}`);
+}
+
+function parts({ region, node, incarnation }: LinkIdentity): Uint8Array[] {
+  return [region, node, incarnation].map((part) => encoder.encode(part));
+}
+
+function identity(fields: readonly Uint8Array[]): LinkIdentity | null {
+  const texts: string[] = [];
+  for (const field of fields) {
+    try {
+      texts.push(decoder.decode(field));
+    } catch {
+      return null;
+    }
+  }
+  if (!texts.every((text) => IDENTITY_PART.test(text))) return null;
+  const [region, node, incarnation] = texts as [string, string, string];
+  return { region, node, incarnation };
+}
+
+export function sameIdentity(a: LinkIdentity, b: LinkIdentity): boolean {
+  return a.region === b.region && a.node === b.node && a.incarnation === b.incarnation;
+}
+
+/** Fields one after another, each behind its length in two bytes. */
+function join(fields: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(fields.reduce((sum, field) => sum + 2 + field.length, 0));
+  let at = 0;
+  for (const field of fields) {
+    bytes[at] = field.length >> 8;
+    bytes[at + 1] = field.length & 255;
+    bytes.set(field, at + 2);
+    at += 2 + field.length;
+  }
+  return bytes;
+}
+
+/** The `count` fields behind the tag `name`, copied; null where that isn't what the frame is. */
+function split(frame: Uint8Array, name: string, count: number): Uint8Array[] | null {
+  const fields: Uint8Array[] = [];
+  let at = 0;
+  while (at + 2 <= frame.length && fields.length <= count) {
+    const end = at + 2 + (((frame[at] as number) << 8) | (frame[at + 1] as number));
+    if (end > frame.length) return null;
+    fields.push(frame.slice(at + 2, end));
+    at = end;
+  }
+  if (at !== frame.length || fields.length !== count + 1) return null;
+  const [first, ...rest] = fields;
+  const wanted = tag(name);
+  const matches = first?.length === wanted.length && wanted.every((byte, i) => byte === first[i]);
+  return matches ? rest : null;
+}

@@ -1,0 +1,141 @@
+/**
+ * All sockets and links of one incarnation of a node: what is cut off together when
+ * the node takes another life.
+ *
+ * Takes sockets that were let in and addresses to dial; gives proven links.
+ */
+import type { NodeEvent } from "../../src/api.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { Link, LinkIdentity } from "../../src/ports/transport.ts";
+import {
+  AcceptingSession,
+  DiallingSession,
+  HANDSHAKE_MS,
+  type HandshakeFailure,
+  type Session,
+} from "./link_sessions.ts";
+import { WebSocketLink } from "./websocket_link.ts";
+
+/** Sockets that may be in the middle of a handshake at once; a further one is turned away. */
+export const MAX_HANDSHAKES = 256;
+/** Links that peers may hold open to this node at once. */
+const MAX_ACCEPTED_LINKS = 4_096;
+/** RFC 6455 §7.4.1 and IANA's registry: going away; try again later. */
+const GOING_AWAY = 1_001;
+const TRY_LATER = 1_013;
+
+export interface LinkLifeOptions {
+  readonly self: LinkIdentity;
+  readonly keys: readonly CryptoKey[];
+  readonly accept: (link: Link) => void;
+  readonly runtime: Pick<Runtime, "dial">;
+  readonly clock: Clock;
+  readonly onEvent?: (event: NodeEvent) => void;
+}
+
+export class LinkLife {
+  readonly #options: LinkLifeOptions;
+  readonly #accepting: Set<Session> = new Set();
+  readonly #dialling: Set<Session> = new Set();
+  readonly #accepted: Set<WebSocketLink> = new Set();
+  readonly #dialled: Set<WebSocketLink> = new Set();
+  #ended = false;
+
+  constructor(options: LinkLifeOptions) {
+    this.#options = options;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Handlers for a socket that was let in. */
+  accept(): SocketHandlers {
+    if (this.#accepting.size >= MAX_HANDSHAKES) {
+      return turnAway("too many handshakes are under way");
+    }
+    if (this.#accepted.size >= MAX_ACCEPTED_LINKS) return turnAway("too many links are open");
+    const session: Session = new AcceptingSession({
+      ...this.#options,
+      proven: (socket, peer) => {
+        this.#accepting.delete(session);
+        const link = this.#link(socket, peer, this.#accepted);
+        this.#handOver(link);
+        return link;
+      },
+      failed: (failure) => {
+        this.#accepting.delete(session);
+        if (!this.#ended) this.#report(failure);
+      },
+    });
+    this.#accepting.add(session);
+    return session;
+  }
+
+  /** Dials a checked address and proves both ends. */
+  dial(url: string, { region, node, incarnation }: LinkIdentity): Promise<Link> {
+    return new Promise((resolve, reject) => {
+      const session: Session = new DiallingSession({
+        ...this.#options,
+        proven: (socket, peer) => {
+          this.#dialling.delete(session);
+          const link = this.#link(socket, peer, this.#dialled);
+          resolve(link);
+          return link;
+        },
+        failed: ({ code, why }) => {
+          this.#dialling.delete(session);
+          reject(new AtlasError(code, `${node} at ${url} gave no link: ${why}`));
+        },
+      }, { region, node, incarnation });
+      this.#dialling.add(session);
+      const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
+      this.#options.runtime.dial(url, session, limits).catch((error) => {
+        session.abort(GOING_AWAY, messageOf(error));
+      });
+    });
+  }
+
+  /** Closes all of it; nothing comes of what is under way. */
+  end(reason: string): void {
+    this.#ended = true;
+    for (const session of [...this.#accepting, ...this.#dialling]) {
+      session.abort(GOING_AWAY, reason);
+    }
+    for (const link of [...this.#accepted, ...this.#dialled]) link.close(reason);
+  }
+
+  #link(socket: Socket, peer: LinkIdentity, links: Set<WebSocketLink>): WebSocketLink {
+    const link = new WebSocketLink(socket, peer, this.#options.clock, () => links.delete(link));
+    links.add(link);
+    return link;
+  }
+
+  #handOver(link: WebSocketLink): void {
+    try {
+      this.#options.accept(link);
+    } catch (error) {
+      link.close(`the link was not taken: ${messageOf(error)}`);
+    }
+  }
+
+  #report({ code, why, claimed }: HandshakeFailure): void {
+    this.#options.onEvent?.({
+      level: "warning",
+      event: "link refused",
+      fields: { code, why, claims: claimed && `${claimed.region}/${claimed.node}` },
+    });
+  }
+}
+
+/** Handlers for a socket that gets no link. */
+export function turnAway(why: string): SocketHandlers {
+  return {
+    open: (socket) => socket.close(TRY_LATER, why),
+    message() {},
+    close() {},
+  };
+}

@@ -1,0 +1,197 @@
+/**
+ * From a fresh socket to a link: the two clerks of the handshake, one at each end.
+ *
+ * Each takes the frames of one socket. Until the other end has proven itself, any
+ * frame out of turn, of the wrong size or too late ends it; afterwards frames are the
+ * link's. Gives the proven peer, or why there is none; each exactly once.
+ */
+import type { ErrorCode } from "../../src/errors.ts";
+import type { Clock, Timer } from "../../src/ports/clock.ts";
+import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { LinkIdentity } from "../../src/ports/transport.ts";
+import {
+  answerProof,
+  checkWelcome,
+  decodeChallenge,
+  decodeHello,
+  encodeChallenge,
+  encodeHello,
+  encodeProof,
+  MAX_HANDSHAKE_BYTES,
+  sameIdentity,
+  sign,
+  type Signatures,
+} from "./link_handshake.ts";
+import type { WebSocketLink } from "./websocket_link.ts";
+
+/** How long a handshake may take, in ms. */
+export const HANDSHAKE_MS = 5_000;
+
+/** Close codes of failed handshakes (RFC 6455 §7.4.2, for private use). */
+export const UNAUTHORIZED = 4_401;
+const MALFORMED = 4_400;
+const TIMED_OUT = 4_408;
+const OTHER_IDENTITY = 4_409;
+const FAILED = 4_500;
+
+/** Why a handshake failed. */
+export interface HandshakeFailure {
+  readonly code: Extract<ErrorCode, "unauthorized" | "unavailable">;
+  readonly why: string;
+  /** Who the other end says to be; unproven. */
+  readonly claimed: LinkIdentity | null;
+}
+
+export interface SessionOptions {
+  readonly self: LinkIdentity;
+  readonly keys: readonly CryptoKey[];
+  readonly clock: Clock;
+  /** Makes the link; runs once, when both ends are proven. */
+  proven(socket: Socket, peer: LinkIdentity): WebSocketLink;
+  /** Runs once, where there will be no link. */
+  failed(failure: HandshakeFailure): void;
+}
+
+/** What both ends have in common. */
+export abstract class Session implements SocketHandlers {
+  protected readonly options: SessionOptions;
+  protected claimed: LinkIdentity | null = null;
+  protected signatures: Signatures | null = null;
+  #socket: Socket | null = null;
+  #link: WebSocketLink | null = null;
+  #done = false;
+  #timer: Timer;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+    this.#timer = options.clock.after(HANDSHAKE_MS, () => {
+      this.abort(TIMED_OUT, `the handshake took over ${HANDSHAKE_MS} ms`);
+    });
+  }
+
+  open(socket: Socket): void {
+    this.#socket = socket;
+    if (this.#done) socket.close(TIMED_OUT, "the handshake was given up");
+    else this.begin(socket);
+  }
+
+  message(socket: Socket, data: string | Uint8Array): void {
+    if (this.#link) return this.#link.received(data);
+    if (this.#done) return;
+    if (typeof data === "string" || data.length > MAX_HANDSHAKE_BYTES) {
+      return this.abort(MALFORMED, "a frame that is no handshake came before the handshake");
+    }
+    // What comes is only valid during the call.
+    this.take(socket, new Uint8Array(data));
+  }
+
+  close(_socket: Socket, code: number, reason: string): void {
+    if (this.#link) return this.#link.lost(code, reason);
+    this.#settle({
+      code: code === UNAUTHORIZED ? "unauthorized" : "unavailable",
+      why: reason || `the connection was lost (${code}) during the handshake`,
+      claimed: this.claimed,
+    });
+  }
+
+  /** Ends a handshake that is under way. */
+  abort(closeCode: number, why: string): void {
+    this.#settle({
+      code: closeCode === UNAUTHORIZED ? "unauthorized" : "unavailable",
+      why,
+      claimed: this.claimed,
+    });
+    if (!this.#link) this.#socket?.close(closeCode, why);
+  }
+
+  /** The socket stands. */
+  protected abstract begin(socket: Socket): void;
+  /** A frame of the handshake came. */
+  protected abstract take(socket: Socket, frame: Uint8Array): void;
+
+  protected prove(socket: Socket, peer: LinkIdentity): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#timer.cancel();
+    this.#link = this.options.proven(socket, peer);
+  }
+
+  /** Signs the conversation, then sends `frame`, unless it is over by then. */
+  protected signThen(
+    socket: Socket,
+    hello: Uint8Array,
+    challenge: Uint8Array,
+    frame: (signatures: Signatures) => Uint8Array,
+  ): void {
+    sign(this.options.keys, hello, challenge).then((signatures) => {
+      if (this.#done) return;
+      this.signatures = signatures;
+      socket.send(frame(signatures));
+    }, () => this.abort(FAILED, "the handshake could not be signed"));
+  }
+
+  #settle(failure: HandshakeFailure): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#timer.cancel();
+    this.options.failed(failure);
+  }
+}
+
+/** The end that dialled. */
+export class DiallingSession extends Session {
+  readonly #wanted: LinkIdentity;
+  #hello: Uint8Array | null = null;
+
+  constructor(options: SessionOptions, wanted: LinkIdentity) {
+    super(options);
+    this.#wanted = wanted;
+  }
+
+  protected begin(socket: Socket): void {
+    this.#hello = encodeHello(this.options.self, this.#wanted);
+    socket.send(this.#hello);
+  }
+
+  protected take(socket: Socket, frame: Uint8Array): void {
+    if (this.signatures) {
+      if (checkWelcome(frame, this.signatures)) this.prove(socket, this.#wanted);
+      else this.abort(UNAUTHORIZED, "the acceptor did not prove the secret");
+      return;
+    }
+    const peer = decodeChallenge(frame);
+    if (this.claimed || !this.#hello || !peer) {
+      return this.abort(MALFORMED, "the acceptor's challenge is malformed or out of turn");
+    }
+    this.claimed = peer;
+    if (!sameIdentity(peer, this.#wanted)) {
+      return this.abort(OTHER_IDENTITY, "another node or incarnation answers there");
+    }
+    this.signThen(socket, this.#hello, frame, encodeProof);
+  }
+}
+
+/** The end that was dialled. */
+export class AcceptingSession extends Session {
+  protected begin(): void {}
+
+  protected take(socket: Socket, frame: Uint8Array): void {
+    if (this.signatures && this.claimed) {
+      const welcome = answerProof(frame, this.signatures);
+      if (!welcome) return this.abort(UNAUTHORIZED, "the dialler did not prove the secret");
+      socket.send(welcome);
+      return this.prove(socket, this.claimed);
+    }
+    const hello = decodeHello(frame);
+    if (this.claimed || !hello) {
+      return this.abort(MALFORMED, "the dialler's hello is malformed or out of turn");
+    }
+    const [peer, wanted] = hello;
+    this.claimed = peer;
+    if (!sameIdentity(wanted, this.options.self)) {
+      return this.abort(OTHER_IDENTITY, "another node or incarnation is wanted");
+    }
+    const challenge = encodeChallenge(this.options.self);
+    this.signThen(socket, frame, challenge, () => challenge);
+  }
+}

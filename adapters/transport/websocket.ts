@@ -1,0 +1,144 @@
+/**
+ * Links between nodes over WebSockets: a telephone exchange that asks every caller
+ * for proof of who they are.
+ *
+ * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the
+ * sockets that ask for {@link LINK_PATH}; gives the core proven links. Each socket
+ * starts with a handshake (`link_handshake.ts`), then carries frames of many messages
+ * (`link_frames.ts`).
+ */
+import type { NodeEvent } from "../../src/api.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Random } from "../../src/ports/random.ts";
+import type { Runtime, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
+import { systemClock, systemRandom } from "../runtime/system.ts";
+import { DialBackoff } from "./dial_backoff.ts";
+import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
+import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";
+import { LinkLife, turnAway } from "./link_life.ts";
+
+export { LINK_PATH, linkAddress };
+
+export interface WebSocketTransportOptions {
+  /** What dials. */
+  runtime: Pick<Runtime, "dial">;
+  /**
+   * The cluster's secret, or the present and the previous one while it is changed.
+   * Of at least 32 bytes each, or this node links on loopback only.
+   */
+  secret?: string | readonly [current: string, previous: string];
+  /** Where peers dial this node, where that is known already. See {@link linkAddress}. */
+  address?: string;
+  /** Narrows which peers' addresses are dialled. */
+  allow?: (url: URL) => boolean;
+  /** Hears of sockets that were turned away. */
+  onEvent?: (event: NodeEvent) => void;
+  clock?: Clock;
+  random?: Random;
+}
+
+/** The transport, and what the HTTP server needs of it. */
+export interface WebSocketTransport extends Transport {
+  /** Where peers dial this node. To be set before `open`, once the port is known. */
+  address: string;
+  /** Whether a secret of at least 32 bytes is set: without one, serve on loopback only. */
+  readonly secured: boolean;
+  /** Handlers for one socket that asked for {@link LINK_PATH}; give them to `upgrade`. */
+  accept(): SocketHandlers;
+}
+
+/**
+ * Links over WebSockets.
+ *
+ * @throws AtlasError `bad_request` where `secret` is empty or `address` can't be one.
+ */
+export function websocketTransport(options: WebSocketTransportOptions): WebSocketTransport {
+  return new Sockets(options);
+}
+
+class Sockets implements WebSocketTransport {
+  readonly secured: boolean;
+  readonly #options: WebSocketTransportOptions;
+  readonly #clock: Clock;
+  readonly #backoff: DialBackoff;
+  readonly #secrets: readonly string[];
+  #address = "";
+  #life: LinkLife | null = null;
+  #closed = false;
+
+  constructor(options: WebSocketTransportOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#backoff = new DialBackoff(this.#clock, options.random ?? systemRandom);
+    this.#secrets = secretsOf(options.secret);
+    this.secured = this.#secrets.length > 0 &&
+      this.#secrets.every((secret) => utf8.encode(secret).length >= MIN_SECRET_BYTES);
+    if (options.address !== undefined) this.address = options.address;
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  set address(address: string) {
+    this.#address = linkAddress(address);
+  }
+
+  async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
+    if (this.#closed) throw notOpen();
+    this.#life?.end("the node took a new incarnation");
+    this.#life = null;
+    const keys = await importKeys(this.#secrets);
+    if (this.#closed) throw notOpen();
+    const { runtime, onEvent } = this.#options;
+    this.#life = new LinkLife({ self, keys, accept, runtime, onEvent, clock: this.#clock });
+  }
+
+  accept(): SocketHandlers {
+    return this.#life?.accept() ?? turnAway("the node is not open");
+  }
+
+  async dial(peer: Peer): Promise<Link> {
+    const life = this.#life;
+    if (!life) throw notOpen();
+    const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
+    // A restarted node answers at its old address: its new life has failed nobody yet.
+    const key = `${peer.incarnation} ${url}`;
+    const pending = this.#backoff.pending(key);
+    if (pending) {
+      const ms = Math.ceil(pending.leftMs);
+      throw new AtlasError("unavailable", `not dialled for another ${ms} ms: ${pending.why}`);
+    }
+    try {
+      const link = await life.dial(url, peer);
+      this.#backoff.succeeded(key);
+      return link;
+    } catch (error) {
+      if (!life.ended) this.#backoff.failed(key, messageOf(error));
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#life?.end("the node closed");
+    this.#life = null;
+  }
+}
+
+const utf8: TextEncoder = new TextEncoder();
+
+function secretsOf(secret: WebSocketTransportOptions["secret"]): readonly string[] {
+  if (secret === undefined) return [];
+  const secrets = typeof secret === "string" ? [secret] : secret;
+  if (secrets.length < 1 || secrets.length > 2 || !secrets.every((text) => text.length > 0)) {
+    throw new AtlasError("bad_request", "secret must be one text or two, none of them empty");
+  }
+  return secrets;
+}
+
+function notOpen(): AtlasError {
+  return new AtlasError("unavailable", "this node's transport is not open");
+}

@@ -1,0 +1,197 @@
+/**
+ * One link over a proven socket: a private telephone line, with a tick now and then
+ * so that both ends know that it stands.
+ *
+ * Takes messages from the core and frames from the socket; gives frames, one a tick,
+ * and messages. See the port's `Link` for its promises.
+ */
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import type { Clock, Timer } from "../../src/ports/clock.ts";
+import type { Socket } from "../../src/ports/runtime.ts";
+import type { Link, LinkHandlers, LinkIdentity } from "../../src/ports/transport.ts";
+import { Bag, framedSize, frameOf, readFrame } from "./link_frames.ts";
+
+/** How often an end that had nothing to say shows a sign of life, in ms. */
+export const KEEPALIVE_MS = 15_000;
+/** Signs of life that may be missing before the peer is taken for gone. */
+const MISSED = 3;
+
+/** Close codes of links (RFC 6455 §7.4.2, for private use). */
+const NORMAL = 1_000;
+const MALFORMED = 4_400;
+const SILENT = 4_408;
+const BROKEN = 4_500;
+
+const SIGN_OF_LIFE: Uint8Array = new Uint8Array(0);
+
+export class WebSocketLink implements Link {
+  readonly peer: LinkIdentity;
+  readonly #socket: Socket;
+  readonly #clock: Clock;
+  readonly #onEnd: (link: WebSocketLink) => void;
+  readonly #bag: Bag = new Bag();
+  #handlers: LinkHandlers | null = null;
+  /** Frames that came before {@link start}. */
+  #early: Uint8Array[] = [];
+  #earlyBytes = 0;
+  /** Bytes that wait: what the socket held when last asked, and what was added since. */
+  #waiting = 0;
+  #leaving = false;
+  #ended: string | null = null;
+  /** Set where this end closed: what comes after is dropped. */
+  #deaf = false;
+  #quiet = true;
+  #silence = 0;
+  #timer: Timer;
+
+  /** `onEnd` runs once, when the link is closed by either end. */
+  constructor(
+    socket: Socket,
+    peer: LinkIdentity,
+    clock: Clock,
+    onEnd: (link: WebSocketLink) => void,
+  ) {
+    this.#socket = socket;
+    this.peer = peer;
+    this.#clock = clock;
+    this.#onEnd = onEnd;
+    this.#timer = clock.after(KEEPALIVE_MS, this.#beat);
+  }
+
+  start(handlers: LinkHandlers): void {
+    if (this.#handlers) throw new AtlasError("bad_request", "a link is started only once");
+    this.#handlers = handlers;
+    const early = this.#early;
+    this.#early = [];
+    for (const frame of early) {
+      if (!this.#deaf) this.#deliver(frame, handlers);
+    }
+    if (this.#ended !== null) this.#tell(this.#ended);
+  }
+
+  send(message: Uint8Array): boolean {
+    if (this.#ended !== null) return false;
+    const size = framedSize(message.length);
+    if (size > MAX_FRAME_BYTES) {
+      throw new AtlasError(
+        "payload_too_large",
+        `a message of ${message.length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
+      );
+    }
+    if (this.#waiting > MAX_LINK_BUFFER_BYTES && this.#measure() > MAX_LINK_BUFFER_BYTES) {
+      return false;
+    }
+    this.#waiting += size;
+    if (this.#bag.add(message)) {
+      this.#leaveSoon();
+      return true;
+    }
+    this.#leave();
+    // Too large for any bag: it goes alone, behind what was queued before it.
+    if (!this.#bag.add(message)) this.#transmit(frameOf(message));
+    else this.#leaveSoon();
+    return this.#ended === null;
+  }
+
+  close(reason: string): void {
+    this.#finish(NORMAL, reason);
+  }
+
+  /** A frame came from the socket. */
+  received(data: string | Uint8Array): void {
+    if (this.#ended !== null) return;
+    this.#silence = 0;
+    if (typeof data === "string") {
+      this.#finish(MALFORMED, "a link carries no text");
+    } else if (this.#handlers) {
+      this.#deliver(data, this.#handlers);
+    } else {
+      this.#keep(data);
+    }
+  }
+
+  /** The socket is closed. */
+  lost(code: number, reason: string): void {
+    this.#end(reason || `the connection was lost (${code})`);
+  }
+
+  #keep(frame: Uint8Array): void {
+    this.#earlyBytes += frame.length;
+    if (this.#earlyBytes > MAX_LINK_BUFFER_BYTES) {
+      this.#finish(BROKEN, "too much came before the link was started");
+    } else if (frame.length > 0) {
+      this.#early.push(new Uint8Array(frame));
+    }
+  }
+
+  #deliver(frame: Uint8Array, handlers: LinkHandlers): void {
+    let wellFormed: boolean;
+    try {
+      wellFormed = readFrame(frame, (message) => {
+        handlers.message(message);
+        return !this.#deaf;
+      });
+    } catch (error) {
+      this.#finish(BROKEN, `a message could not be handled: ${messageOf(error)}`);
+      return;
+    }
+    if (!wellFormed) this.#finish(MALFORMED, "a frame is malformed");
+  }
+
+  /** All that is queued in one tick leaves together, behind the work that queues it. */
+  #leaveSoon(): void {
+    if (this.#leaving) return;
+    this.#leaving = true;
+    queueMicrotask(this.#leave);
+  }
+
+  readonly #leave = (): void => {
+    this.#leaving = false;
+    if (this.#bag.length > 0) this.#transmit(this.#bag.take());
+  };
+
+  #transmit(frame: Uint8Array): void {
+    this.#quiet = false;
+    this.#socket.send(frame);
+    this.#measure();
+  }
+
+  #measure(): number {
+    return this.#waiting = this.#socket.buffered() + this.#bag.length;
+  }
+
+  readonly #beat = (): void => {
+    if (this.#ended !== null) return;
+    if (++this.#silence > MISSED) {
+      this.#finish(SILENT, `nothing came for ${MISSED * KEEPALIVE_MS / 1_000} s`);
+      return;
+    }
+    if (this.#quiet) this.#socket.send(SIGN_OF_LIFE);
+    this.#quiet = true;
+    this.#timer = this.#clock.after(KEEPALIVE_MS, this.#beat);
+  };
+
+  /** This end closes. */
+  #finish(code: number, reason: string): void {
+    this.#deaf = true;
+    if (this.#ended !== null) return;
+    this.#leave();
+    this.#end(reason);
+    this.#socket.close(code, reason);
+  }
+
+  #end(reason: string): void {
+    if (this.#ended !== null) return;
+    this.#ended = reason;
+    this.#timer.cancel();
+    this.#onEnd(this);
+    if (this.#handlers) this.#tell(reason);
+  }
+
+  /** Never within the call that closed it: its caller may be in the middle of something. */
+  #tell(reason: string): void {
+    const handlers = this.#handlers;
+    queueMicrotask(() => handlers?.close(reason));
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * What every transport must do: one line test for all telephones.
+ *
+ * Takes a way to put transports on a common network; declares vitest cases.
+ */
+import { afterEach, describe, expect, it } from "vitest";
+import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
+
+/** A network under test. */
+export interface TransportHarness {
+  /** A transport that others made here can reach once it is open. */
+  transport(): Promise<Transport>;
+  close(): Promise<void>;
+}
+
+/** One end of a link and all that it heard. */
+export class Ear {
+  readonly link: Link;
+  readonly heard: Uint8Array[] = [];
+  readonly closes: string[] = [];
+
+  constructor(link: Link, start = true) {
+    this.link = link;
+    if (start) this.start();
+  }
+
+  start(): void {
+    this.link.start({
+      message: (bytes) => void this.heard.push(bytes.slice()),
+      close: (reason) => void this.closes.push(reason),
+    });
+  }
+}
+
+/** A node with no core: its transport and the links that peers opened. */
+export class Party {
+  readonly transport: Transport;
+  readonly accepted: Ear[] = [];
+  self: LinkIdentity;
+
+  constructor(transport: Transport, node: string) {
+    this.transport = transport;
+    this.self = identity(node);
+  }
+
+  async open(startLinks = true): Promise<this> {
+    await this.transport.open(
+      this.self,
+      (link) => void this.accepted.push(new Ear(link, startLinks)),
+    );
+    return this;
+  }
+
+  get peer(): Peer {
+    return { ...this.self, address: this.transport.address };
+  }
+}
+
+export function identity(node: string): LinkIdentity {
+  return { region: "here", node, incarnation: crypto.randomUUID() };
+}
+
+/** Declares the cases. */
+export function transportSuite(name: string, make: () => Promise<TransportHarness>): void {
+  describe(`transport: ${name}`, () => {
+    const harnesses: TransportHarness[] = [];
+    const transports: Transport[] = [];
+    afterEach(async () => {
+      await Promise.all(transports.splice(0).map((transport) => transport.close()));
+      await Promise.all(harnesses.splice(0).map((harness) => harness.close()));
+    });
+
+    async function parties(startLinks = true): Promise<[Party, Party]> {
+      const harness = await make();
+      harnesses.push(harness);
+      const made: Party[] = [];
+      for (const node of ["ann", "bob"]) {
+        const transport = await harness.transport();
+        transports.push(transport);
+        made.push(await new Party(transport, node).open(startLinks));
+      }
+      return made as [Party, Party];
+    }
+
+    /** A link from ann to bob, both ends. */
+    async function linked(): Promise<{ ann: Party; bob: Party; near: Ear; far: Ear }> {
+      const [ann, bob] = await parties();
+      const near = new Ear(await ann.transport.dial(bob.peer));
+      await expect.poll(() => bob.accepted.length).toBe(1);
+      return { ann, bob, near, far: bob.accepted[0] as Ear };
+    }
+
+    it("tells each end who the other is", async () => {
+      const { ann, bob, near, far } = await linked();
+      expect(near.link.peer).toEqual(bob.self);
+      expect(far.link.peer).toEqual(ann.self);
+    });
+
+    it("carries messages whole, in order, both ways, the empty one too", async () => {
+      const { near, far } = await linked();
+      const sizes = [5, 0, 1, 127, 128, 129, 16_383, 16_384, 70_000, 3, 2_097_152, 0, 9, 500_000];
+      for (const from of [near, far]) {
+        sizes.forEach((size, i) => expect(from.link.send(new Uint8Array(size).fill(i))).toBe(true));
+      }
+      for (const to of [far, near]) {
+        await expect.poll(() => to.heard.length).toBe(sizes.length);
+        expect(to.heard.map(({ length }) => length)).toEqual(sizes);
+        to.heard.forEach((bytes, i) => expect(bytes.every((byte) => byte === i)).toBe(true));
+      }
+    });
+
+    it("carries ten thousand messages of a tick, each once", async () => {
+      const { near, far } = await linked();
+      const message = new Uint8Array(4);
+      for (let i = 0; i < 10_000; i++) {
+        // One buffer for all: what was sent is the transport's own.
+        new DataView(message.buffer).setUint32(0, i);
+        near.link.send(message);
+      }
+      await expect.poll(() => far.heard.length).toBe(10_000);
+      const numbers = far.heard.map((bytes) => new DataView(bytes.buffer).getUint32(0));
+      expect(numbers).toEqual([...Array(10_000).keys()]);
+    });
+
+    it("keeps what comes before the handlers do", async () => {
+      const [ann, bob] = await parties(false);
+      const near = new Ear(await ann.transport.dial(bob.peer), false);
+      await expect.poll(() => bob.accepted.length).toBe(1);
+      const far = bob.accepted[0] as Ear;
+      near.link.send(Uint8Array.of(1));
+      far.link.send(Uint8Array.of(2));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      near.link.send(Uint8Array.of(3));
+      far.start();
+      near.start();
+      await expect.poll(() => far.heard.map(([byte]) => byte)).toEqual([1, 3]);
+      await expect.poll(() => near.heard.map(([byte]) => byte)).toEqual([2]);
+    });
+
+    it("refuses a message that no frame holds, and stays open", async () => {
+      const { near, far } = await linked();
+      expect(() => near.link.send(new Uint8Array(MAX_FRAME_BYTES + 1))).toThrow(
+        expect.objectContaining({ code: "payload_too_large" }),
+      );
+      near.link.send(new Uint8Array(MAX_FRAME_BYTES - 8));
+      await expect.poll(() => far.heard.length).toBe(1);
+    });
+
+    it("refuses to queue without end, and takes messages again once they have left", async () => {
+      const { near, far } = await linked();
+      const message = new Uint8Array(1_048_576);
+      let taken = 0;
+      while (near.link.send(message)) taken++;
+      expect(taken * message.length).toBeGreaterThanOrEqual(MAX_LINK_BUFFER_BYTES);
+      expect(taken * message.length).toBeLessThan(4 * MAX_LINK_BUFFER_BYTES);
+      await expect.poll(() => far.heard.length).toBe(taken);
+      await expect.poll(() => near.link.send(Uint8Array.of(7))).toBe(true);
+      await expect.poll(() => far.heard.at(-1)).toEqual(Uint8Array.of(7));
+    });
+
+    it("closes both ends once, delivering nothing afterwards", async () => {
+      const { near, far } = await linked();
+      near.link.send(Uint8Array.of(1));
+      near.link.close("enough");
+      near.link.close("again");
+      expect(near.closes).toEqual([]);
+      await expect.poll(() => [near.closes, far.closes]).toEqual([["enough"], ["enough"]]);
+      expect(near.link.send(Uint8Array.of(2))).toBe(false);
+      expect(far.link.send(Uint8Array.of(2))).toBe(false);
+      far.link.close("late");
+      expect(near.heard).toEqual([]);
+      expect(far.heard.length).toBeLessThanOrEqual(1);
+      expect([near.closes.length, far.closes.length]).toEqual([1, 1]);
+    });
+
+    it("tells a close that came before the handlers", async () => {
+      const [ann, bob] = await parties(false);
+      const near = new Ear(await ann.transport.dial(bob.peer), false);
+      await expect.poll(() => bob.accepted.length).toBe(1);
+      bob.accepted[0]?.link.close("never mind");
+      await expect.poll(() => near.link.send(Uint8Array.of(1))).toBe(false);
+      near.start();
+      await expect.poll(() => near.closes).toEqual(["never mind"]);
+    });
+
+    it("keeps a link whose handler throws from harming the rest", async () => {
+      const [ann, bob] = await parties(false);
+      const near = new Ear(await ann.transport.dial(bob.peer));
+      await expect.poll(() => bob.accepted.length).toBe(1);
+      const closes: string[] = [];
+      bob.accepted[0]?.link.start({
+        message: () => {
+          throw new Error("a bug");
+        },
+        close: (reason) => void closes.push(reason),
+      });
+      near.link.send(Uint8Array.of(1));
+      await expect.poll(() => [closes.length, near.closes.length]).toEqual([1, 1]);
+      expect(closes[0]).toContain("a bug");
+      expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
+    });
+
+    it("does not resolve a dial to another incarnation, node or region", async () => {
+      const [ann, bob] = await parties();
+      const others: Partial<Peer>[] = [
+        { incarnation: crypto.randomUUID() },
+        { node: "bib" },
+        { region: "there" },
+      ];
+      for (const other of others) {
+        const incarnation = other.incarnation ?? bob.self.incarnation;
+        await expect(ann.transport.dial({ ...bob.peer, ...other, incarnation })).rejects
+          .toMatchObject({ code: "unavailable" });
+      }
+      expect(bob.accepted).toEqual([]);
+    });
+
+    it("rejects a dial where nobody answers any more", async () => {
+      const [ann, bob] = await parties();
+      await bob.transport.close();
+      await expect(ann.transport.dial(bob.peer)).rejects.toMatchObject({ code: "unavailable" });
+    });
+
+    it("starts a new life with no link of the former", async () => {
+      const { ann, bob, near, far } = await linked();
+      const former = bob.peer;
+      bob.self = identity("bob");
+      await bob.open();
+      await expect.poll(() => [near.closes.length, far.closes.length]).toEqual([1, 1]);
+      await expect(ann.transport.dial(former)).rejects.toMatchObject({ code: "unavailable" });
+      const again = await ann.transport.dial(bob.peer);
+      expect(again.peer).toEqual(bob.self);
+    });
+
+    it("closes all links with the transport, and stays closed", async () => {
+      const { ann, bob, near, far } = await linked();
+      await bob.transport.close();
+      await bob.transport.close();
+      await expect.poll(() => [near.closes.length, far.closes.length]).toEqual([1, 1]);
+      await expect(bob.transport.dial(ann.peer)).rejects.toMatchObject({ code: "unavailable" });
+      await expect(bob.open()).rejects.toMatchObject({ code: "unavailable" });
+    });
+
+    it("dials nothing before it is open", async () => {
+      const harness = await make();
+      harnesses.push(harness);
+      const transport = await harness.transport();
+      transports.push(transport);
+      await expect(transport.dial({ ...identity("x"), address: transport.address })).rejects
+        .toMatchObject({ code: "unavailable" });
+    });
+  });
+}

@@ -1,0 +1,17 @@
+/** Both transports, held to the transport suite on whichever runtime runs this file. */
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
+import { linkNetwork } from "./link_network.ts";
+import { transportSuite } from "./transport.ts";
+
+transportSuite("in process", async () => {
+  const network = inProcessNetwork();
+  return { transport: async () => inProcessTransport(network), close: async () => {} };
+});
+
+transportSuite(`websocket on ${(await detectRuntime()).name}`, () => linkNetwork());
+
+transportSuite(
+  "websocket with secrets",
+  () => linkNetwork({ secret: "0123456789abcdef0123456789abcdef" }),
+);
