@@ -82,7 +82,7 @@ export async function byTurns<T>(
  * Calls that are answered without I/O would keep the event loop from ever turning, and
  * a node's lease from being renewed. This lets it turn, for all lanes, every 10 ms.
  */
-class Breather {
+export class Breather {
   #due: number = performance.now() + 10;
   /** What every lane waits for before its next call; null: nothing. */
   pause: Promise<void> | null = null;
@@ -100,17 +100,20 @@ class Breather {
   }
 }
 
-/** Answered calls per second with `inFlight` calls always under way, for about `seconds`. */
+/**
+ * Answered calls per second with `inFlight` calls always under way, for about `seconds`.
+ * Calls that need no I/O want a `breather`; to others it would only be in the way.
+ */
 export async function throughput(
   call: (n: number) => Promise<unknown>,
   inFlight: number,
   seconds: number,
+  breather?: Breather,
 ): Promise<number> {
   let done = 0;
   const start = performance.now();
   const end = start + seconds * 1_000;
   let more = true;
-  const breather = new Breather();
   const lane = async (first: number) => {
     for (let n = first; more; n += inFlight) {
       await call(n);
@@ -119,9 +122,9 @@ export async function throughput(
       if (done % 64 === 0) {
         const now = performance.now();
         more = now < end;
-        breather.look(now);
+        breather?.look(now);
       }
-      if (breather.pause !== null) await breather.pause;
+      if (breather?.pause) await breather.pause;
     }
   };
   await Promise.all(Array.from({ length: inFlight }, (_, i) => lane(i)));
@@ -142,20 +145,20 @@ export async function latency(
   return times.sort()[count >> 1] as number;
 }
 
-/** Calls per second of exactly `count` calls, `inFlight` at once. */
+/** Calls per second of exactly `count` calls, `inFlight` at once. For the `breather` see {@link throughput}. */
 export async function rateOf(
   count: number,
   inFlight: number,
   call: (n: number) => Promise<unknown>,
+  breather?: Breather,
 ): Promise<number> {
   let next = 0;
   const start = performance.now();
-  const breather = new Breather();
   const lane = async () => {
     while (next < count) {
       await call(next++);
-      if (next % 64 === 0) breather.look(performance.now());
-      if (breather.pause !== null) await breather.pause;
+      if (breather && next % 64 === 0) breather.look(performance.now());
+      if (breather?.pause) await breather.pause;
     }
   };
   await Promise.all(Array.from({ length: inFlight }, lane));

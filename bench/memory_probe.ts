@@ -7,7 +7,7 @@
 import process from "node:process";
 import { createNode, inProcessTransport, memoryStore } from "../mod.ts";
 import app from "./apps/echo.ts";
-import { rateOf } from "./kit.ts";
+import { Breather, rateOf } from "./kit.ts";
 import { serveQuestions } from "./worker.ts";
 
 const [what, countText] = process.argv.slice(2);
@@ -50,7 +50,7 @@ async function settled(): Promise<number> {
 async function fill(n: number, make: (n: number) => Promise<unknown>): Promise<void> {
   const wave = 2_000;
   for (let done = 0; done < n; done += wave) {
-    await rateOf(Math.min(wave, n - done), 16, (i) => make(done + i));
+    await rateOf(Math.min(wave, n - done), 16, (i) => make(done + i), new Breather());
     collect();
     await turn(0);
   }

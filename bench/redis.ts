@@ -7,6 +7,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { createInterface } from "node:readline";
 import { PeerMissing } from "./kit.ts";
 import { freePort } from "./worker.ts";
@@ -30,13 +31,16 @@ export async function startRedis(): Promise<OwnRedis> {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const gone = new Promise<void>((resolve) => server.once("exit", () => resolve()));
+  const end = () => server.kill("SIGKILL");
+  process.once("exit", end);
   await ready(server);
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
     version,
     async stop() {
-      server.kill("SIGKILL");
+      process.off("exit", end);
+      end();
       await gone;
       rmSync(folder, { recursive: true, force: true });
     },
