@@ -176,7 +176,9 @@ export class Links {
     const { region, node, incarnation, address } = member;
     try {
       const link = await this.#transport.dial({ region, node, incarnation, address });
-      return this.#byPeer.get(incarnation) ?? this.#start(link, life);
+      // Started even where the peer's own dial was quicker: the peer may be asking over it.
+      const session = this.#start(link, life);
+      return this.#byPeer.get(incarnation) ?? session;
     } catch (error) {
       this.#listener.unreachable(incarnation);
       throw error;

@@ -31,6 +31,22 @@ describe("a call", () => {
     expect(log.filter((line) => line.startsWith("start"))).toHaveLength(names.length);
   });
 
+  it("gets through where both nodes dial each other at once", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    await a.call("counters", "at-a", "echo", [0]);
+    await b.call("counters", "at-b", "echo", [0]);
+    // A third node, so that asking it acquaints the first one with the second.
+    await (await made.node("c")).call("counters", "at-c", "echo", [0]);
+    await a.call("counters", "at-c", "echo", [0]);
+    const options = { timeoutMs: 2_000 };
+    const [there, back] = await Promise.all([
+      a.call("counters", "at-b", "echo", [1], options),
+      b.call("counters", "at-a", "echo", [2], options),
+    ]);
+    expect([there.result, back.result]).toEqual([1, 2]);
+  });
+
   it("keeps the order of one caller's calls, also before the owner is known", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];
