@@ -34,6 +34,7 @@ import { createNode as createNodeOf } from "./src/atlas.ts";
 import type { NodeOptions } from "./src/options.ts";
 
 export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
+export type { InProcessNetwork } from "./adapters/transport/in_process.ts";
 export { memoryStore } from "./adapters/store/memory.ts";
 export type {
   Atlas,

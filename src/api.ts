@@ -4,6 +4,7 @@
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type { AtlasError } from "./errors.ts";
+export type { NodeEvent } from "./model/event.ts";
 import type { Member } from "./model/member.ts";
 import type { Lookup, Ownership } from "./model/ownership.ts";
 import type { Resource } from "./resource/resource.ts";
@@ -150,13 +151,4 @@ export interface NodeStats {
   notOwner: number;
   lapses: number;
   kills: number;
-}
-
-/** Something worth a line in a log. `level` as in syslog's names. */
-export interface NodeEvent {
-  readonly level: "debug" | "info" | "warning" | "error";
-  /** What happened, in a few words that stay the same. */
-  readonly event: string;
-  /** Its particulars. */
-  readonly fields: Readonly<Record<string, string | number | boolean | null>>;
 }

@@ -308,6 +308,7 @@ class NodeProcess implements Exchange {
     this.#life.lease.lapse();
     this.#host.abandon();
     this.#host.stop();
+    this.#router.close();
     this.#deadlines.close();
     await this.#options.transport.close();
     this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });

@@ -18,6 +18,8 @@ export const MAX_LINK_BUFFER_BYTES = 16_777_216;
 /** Calls in flight on one link before further ones are refused. */
 export const MAX_LINK_CALLS = 65_536;
 
+/** Unsettled calls that start at one node before further ones are refused. */
+export const MAX_CALLS = 262_144;
 /** Messages that may wait at one resource. */
 export const MAX_MAILBOX = 1_024;
 /** Resources that one node may hold at once. */
@@ -47,6 +49,8 @@ export const MAX_STORAGE_KEY_BYTES = 512;
 export const MAX_STORAGE_VALUE = 1_048_576;
 /** Writes that one turn may make. */
 export const MAX_TURN_WRITES = 4_096;
+/** Characters that all writes of one turn may take together. */
+export const MAX_TURN_CHARACTERS = 8_388_608;
 /** Entries that one `storage.list` answers where the caller names no limit, and at most. */
 export const MAX_LIST = 10_000;
 

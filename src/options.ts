@@ -1,7 +1,7 @@
 /**
  * What a node is made of: its place, its ports, its lease.
  */
-import type { NodeEvent } from "./api.ts";
+import type { NodeEvent } from "./model/event.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";

@@ -4,7 +4,7 @@
  *
  * Takes sockets that were let in and addresses to dial; gives proven links.
  */
-import type { NodeEvent } from "../../src/api.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";

@@ -7,7 +7,7 @@
  * starts with a handshake (`link_handshake.ts`), then carries frames of many messages
  * (`link_frames.ts`).
  */
-import type { NodeEvent } from "../../src/api.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";

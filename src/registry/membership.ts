@@ -8,7 +8,7 @@
  *
  * Source: design §3, Membership and Timing.
  */
-import type { NodeEvent } from "../api.ts";
+import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { WATCHED_MEMBERS } from "../limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../model/member.ts";
@@ -83,6 +83,7 @@ export class Membership {
     }
     this.#life = life;
     this.#seq = 0;
+    this.#renewals = 0;
     this.#lastContact = this.#clock.now();
     await this.refresh();
     this.#schedule();
@@ -240,7 +241,8 @@ export class Membership {
     } catch (error) {
       this.#tell("warning", "renewal failed", { reason: messageOf(error) });
     } finally {
-      this.#renewals--;
+      // What a former life left unanswered does not count against this one.
+      if (life === this.#life) this.#renewals--;
     }
   }
 

@@ -15,18 +15,12 @@ import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
-import { backoffMs, pause } from "../time/pause.ts";
-import { Answers } from "./answers.ts";
 import type { Host } from "./host.ts";
+import { Ledger, type Tenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import type { Resource, ResourceContext, StopReason } from "./resource.ts";
-import { TurnStorage, type Writes } from "./storage.ts";
+import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 
-/** Pauses between repeats of a commit whose outcome is unknown, in ms. */
-const COMMIT_PAUSE_MS = 20;
-const COMMIT_PAUSE_MOST_MS = 500;
-
-export class Activation extends Expiring implements ResourceContext {
+export class Activation extends Expiring implements ResourceContext, Tenure {
   readonly key: string;
   readonly owner: Ownership;
   readonly life: Life;
@@ -38,12 +32,11 @@ export class Activation extends Expiring implements ResourceContext {
   readonly #type: ResolvedType;
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
-  #turns = 0;
   #busy = false;
   #current: Call | null = null;
   #mailbox: Mailbox | null = null;
-  #storage: TurnStorage | null = null;
-  #answers: Answers | null = null;
+  /** Made when storage or an idempotency key is first used. */
+  #ledger: Ledger | null = null;
   #node: Atlas | null = null;
   #lifetime: AbortController | null = null;
   /** Runs once the turn in progress has ended. */
@@ -80,12 +73,8 @@ export class Activation extends Expiring implements ResourceContext {
     return this.#lifetime.signal;
   }
 
-  get storage(): TurnStorage {
-    if (!this.#storage) {
-      this.#storage = new TurnStorage(this.#host.store, this.key);
-      if (this.#busy) this.#storage.begin();
-    }
-    return this.#storage;
+  get storage(): Storage {
+    return this.#book().storage;
   }
 
   get node(): Atlas {
@@ -190,7 +179,7 @@ export class Activation extends Expiring implements ResourceContext {
     this.#current?.fail(error);
     this.#current?.giveUp(error);
     this.#refuse(this.#notOwner());
-    this.#storage?.end();
+    this.#ledger?.drop();
   }
 
   #finish(): void {
@@ -237,7 +226,7 @@ export class Activation extends Expiring implements ResourceContext {
     const now = this.#enter(call);
     try {
       if (call.done) return;
-      if (!this.life.lease.holds()) throw this.#lost(false);
+      if (!this.life.lease.holds()) throw this.lost(false);
       if (now >= call.deadline) {
         throw new AtlasError("timeout", "the deadline passed in the mailbox");
       }
@@ -253,12 +242,9 @@ export class Activation extends Expiring implements ResourceContext {
       } catch (error) {
         throw this.#thrown(call, error);
       }
-      if (call.idempotencyKey !== null) await this.#keep(call, call.idempotencyKey, result);
-      else {
-        const writes = this.#storage?.end();
-        if (writes) await this.#commit(writes);
-      }
-      if (!this.life.lease.holds()) throw this.#lost(true);
+      if (call.idempotencyKey !== null) await this.#commitAnswer(call, call.idempotencyKey, result);
+      else if (this.#ledger) await this.#commit(this.#ledger);
+      if (!this.life.lease.holds()) throw this.lost(true);
       call.succeed(encoded, this.owner);
     } catch (error) {
       call.fail(toAtlasError(error));
@@ -273,13 +259,13 @@ export class Activation extends Expiring implements ResourceContext {
     this.#current = call;
     this.usedAt = this.#host.sweeps;
     this.#host.stats.turns++;
-    this.#storage?.begin();
+    this.#ledger?.begin();
     this.#host.deadlines.add(this, now + this.#type.maxTurnMs);
     return now;
   }
 
   #leave(): void {
-    this.#storage?.end();
+    this.#ledger?.drop();
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
@@ -288,53 +274,42 @@ export class Activation extends Expiring implements ResourceContext {
 
   /** Answers a call whose idempotency key was answered before. */
   async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
-    const { store, clock } = this.#host;
-    const answers = (this.#answers ??= new Answers(store, clock, this.key));
-    const answered = await answers.find(idempotencyKey, call.method);
+    const answered = await this.#book().find(call, idempotencyKey);
     // Read as the owner, or not worth an answer.
-    if (!this.life.lease.holds()) throw this.#lost(false);
+    if (!this.life.lease.holds()) throw this.lost(false);
     if (answered) call.succeed(call.encode(answered.result), this.owner);
     return answered !== undefined;
   }
 
-  /** Commits the turn's writes together with its answer, for repeats of its key. */
-  async #keep(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
-    const writes: Writes = this.#storage?.end() ?? new Map();
-    await this.#answers?.add(idempotencyKey, call.method, result, writes);
-    await this.#commit(writes);
-    this.#answers?.committed(idempotencyKey, writes);
+  async #commit(ledger: Ledger): Promise<void> {
+    this.#host.stats.commits += await ledger.commit();
   }
 
-  /**
-   * Commits a turn's writes under this ownership. An outcome that got lost is asked
-   * for again, under the same turn number, as long as the lease holds.
-   */
-  async #commit(writes: Writes): Promise<void> {
-    const { store, clock, random, stats } = this.#host;
-    const puts: [string, string][] = [];
-    const deletes: string[] = [];
-    for (const [field, text] of writes) {
-      if (text === null) deletes.push(field);
-      else puts.push([field, text]);
+  async #commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
+    this.#host.stats.commits += await this.#book().commitAnswer(call, idempotencyKey, result);
+  }
+
+  #book(): Ledger {
+    if (!this.#ledger) {
+      this.#ledger = new Ledger(this.#host, this);
+      if (this.#busy) this.#ledger.begin();
     }
-    const { incarnation, epoch } = this.owner;
-    const commit = { key: this.key, incarnation, epoch, turn: ++this.#turns, puts, deletes };
-    for (let attempt = 0;; attempt++) {
-      if (this.#state === "closed" || !this.life.lease.holds()) throw this.#lost(true);
-      try {
-        if (await store.commit(commit) === "fenced") break;
-        stats.commits++;
-        this.#storage?.committed(writes);
-        return;
-      } catch (error) {
-        if (!isAtlasError(error) || !error.retryable) throw error;
-        const wait = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
-        await pause(clock, wait);
-      }
-    }
-    this.#host.tell("warning", "commit was fenced", { key: this.key, epoch });
+    return this.#ledger;
+  }
+
+  holds(): boolean {
+    return this.#state !== "closed" && this.life.lease.holds();
+  }
+
+  fenced(): void {
+    this.#host.tell("warning", "commit was fenced", { key: this.key, epoch: this.epoch });
     this.abandon();
-    throw this.#lost(true);
+  }
+
+  lost(maybeExecuted: boolean): AtlasError {
+    return new AtlasError("not_owner", `this node's ownership of ${this.key} has ended`, {
+      maybeExecuted,
+    });
   }
 
   /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
@@ -342,9 +317,8 @@ export class Activation extends Expiring implements ResourceContext {
     this.#enter(null);
     try {
       await run();
-      const writes = this.#storage?.end();
-      if (writes) await this.#commit(writes);
-      if (!this.life.lease.holds()) throw this.#lost(false);
+      if (this.#ledger) await this.#commit(this.#ledger);
+      if (!this.life.lease.holds()) throw this.lost(false);
     } finally {
       this.#leave();
     }
@@ -376,7 +350,7 @@ export class Activation extends Expiring implements ResourceContext {
       const method = this.#host.method(this.#type, call);
       const args = call.arguments();
       const encoded = encodeResult(call, await method.apply(this.#instance, args));
-      if (this.#state === "closed" || !this.life.lease.holds()) throw this.#lost(true);
+      if (!this.holds()) throw this.lost(true);
       call.succeed(encoded, this.owner);
     } catch (error) {
       call.fail(this.#thrown(call, error));
@@ -398,12 +372,6 @@ export class Activation extends Expiring implements ResourceContext {
 
   #notOwner(): AtlasError {
     return new AtlasError("not_owner", `${this.key} is not owned by this node any more`);
-  }
-
-  #lost(maybeExecuted: boolean): AtlasError {
-    return new AtlasError("not_owner", `this node's ownership of ${this.key} has ended`, {
-      maybeExecuted,
-    });
   }
 }
 

@@ -8,7 +8,13 @@
  * Source: design §3, State.
  */
 import { AtlasError } from "../errors.ts";
-import { MAX_LIST, MAX_STORAGE_KEY_BYTES, MAX_STORAGE_VALUE, MAX_TURN_WRITES } from "../limits.ts";
+import {
+  MAX_LIST,
+  MAX_STORAGE_KEY_BYTES,
+  MAX_STORAGE_VALUE,
+  MAX_TURN_CHARACTERS,
+  MAX_TURN_WRITES,
+} from "../limits.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Store } from "../ports/store.ts";
 import type { ListOptions, Storage } from "./resource.ts";
@@ -31,6 +37,8 @@ export class TurnStorage implements Storage {
   #open = false;
   /** The running turn's writes, made with the first one. */
   #writes: Writes | null = null;
+  /** Characters written in the running turn, those written over included. */
+  #written = 0;
   /** Texts as committed, oldest first; null where there is known to be nothing. */
   #cache: Map<string, string | null> | null = null;
   #cached = 0;
@@ -43,6 +51,7 @@ export class TurnStorage implements Storage {
   /** Opens a turn. */
   begin(): void {
     this.#open = true;
+    this.#written = 0;
   }
 
   /** Closes the turn and gives its writes, to be committed; null where there are none. */
@@ -127,7 +136,15 @@ export class TurnStorage implements Storage {
         `one call may write at most ${MAX_TURN_WRITES} storage keys`,
       );
     }
-    writes.set(field, text());
+    const written = text();
+    this.#written += field.length + (written?.length ?? 0);
+    if (this.#written > MAX_TURN_CHARACTERS) {
+      throw new AtlasError(
+        "payload_too_large",
+        `one call may write at most ${MAX_TURN_CHARACTERS} characters`,
+      );
+    }
+    writes.set(field, written);
   }
 
   #keep(field: string, text: string | null): void {

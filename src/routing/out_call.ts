@@ -26,6 +26,8 @@ export interface CallContext {
 
 /** What happens to a call that failed, or found nobody. */
 export interface CallKeeper {
+  /** Whether the node has been closed: nothing is answered any more. */
+  readonly isClosed: boolean;
   /** It failed; the keeper sends it out again or settles it. */
   failed(call: OutCall, error: AtlasError, owner: Ownership | null): void;
   /** It was settled. */
@@ -130,20 +132,28 @@ export class OutCall extends Call {
   }
 
   override expire(): void {
-    this.#leave("the deadline passed", undefined);
+    if (!this.#keeper.isClosed) return this.#leave("the deadline passed", undefined);
+    this.reject(
+      new AtlasError("unavailable", "the node was closed", { maybeExecuted: this.#mayHaveRun }),
+    );
   }
 
   readonly #onAbort = (): void => {
     this.#leave("the caller gave the call up", this.#signal?.reason);
   };
 
+  get #mayHaveRun(): boolean {
+    return this.started || this.carrier !== null || this.trouble?.maybeExecuted === true;
+  }
+
   #leave(what: string, cause: unknown): void {
     const { carrier, trouble } = this;
+    const maybeExecuted = this.#mayHaveRun;
     carrier?.session.cancel(carrier.id);
     const why = trouble ? `; before that: ${trouble.message}` : "";
     this.reject(
       new AtlasError("timeout", `${this.key} ${this.method}: ${what}${why}`, {
-        maybeExecuted: this.started || carrier !== null || trouble?.maybeExecuted === true,
+        maybeExecuted,
         cause,
       }),
     );

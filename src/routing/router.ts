@@ -9,7 +9,7 @@
  */
 import type { CallOptions, CallResult } from "../api.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
-import { MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
+import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
 import type { Member } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -58,6 +58,7 @@ export class Router implements CallKeeper {
   readonly #candidates: Candidates;
   readonly #lanes = new Map<string, OutCall[]>();
   #inFlight = 0;
+  #closed = false;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
@@ -67,6 +68,15 @@ export class Router implements CallKeeper {
   /** Calls made here that are not settled. */
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Takes no more calls. Those under way end with the deadlines that carry them. */
+  close(): void {
+    this.#closed = true;
   }
 
   /** Calls a method. Rejects with an AtlasError, whatever happens. */
@@ -80,6 +90,7 @@ export class Router implements CallKeeper {
     const { clock, deadlines } = this.#parts;
     let call: OutCall;
     try {
+      this.#checkRoom();
       const number = this.stats.calls++;
       call = new OutCall(this, number, target, method, args, options, context, clock.now());
     } catch (error) {
@@ -91,6 +102,12 @@ export class Router implements CallKeeper {
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
     else this.#dispatch(call);
     return answer;
+  }
+
+  #checkRoom(): void {
+    if (this.#closed) throw new AtlasError("unavailable", "the node was closed");
+    if (this.#inFlight < MAX_CALLS) return;
+    throw new AtlasError("overloaded", `${MAX_CALLS} calls are under way from this node already`);
   }
 
   /** A call was answered, or given up. */

@@ -58,11 +58,11 @@ export class Deadlines {
     card.slot = card.before = card.after = null;
   }
 
-  /** Lets go of the timer; what is in the wheel never expires. */
+  /** Has everything expire now, and lets go of the timer for good. */
   close(): void {
     this.#timer?.cancel();
-    this.#timer = null;
     this.#timerSlot = -Infinity;
+    for (const slot of this.#slots.values()) this.#expire(slot);
   }
 
   #open(number: number): Slot {
@@ -94,17 +94,21 @@ export class Deadlines {
         next = number;
         break;
       }
-      while (slot.first) {
-        const card = slot.first;
-        this.remove(card);
-        card.expire();
-      }
+      this.#expire(slot);
       pop(this.#heap);
       this.#slots.delete(number);
     }
     this.#timer = null;
     this.#timerSlot = Infinity;
     if (next < Infinity) this.#schedule(next);
+  }
+
+  #expire(slot: Slot): void {
+    while (slot.first) {
+      const card = slot.first;
+      this.remove(card);
+      card.expire();
+    }
   }
 }
 

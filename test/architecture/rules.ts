@@ -62,7 +62,15 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   },
   {
     from: "adapters/transport/",
-    to: ["adapters/transport/", "src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"],
+    to: [
+      "adapters/transport/",
+      "adapters/runtime/system.ts",
+      "src/api.ts",
+      "src/ports/",
+      "src/model/",
+      "src/errors.ts",
+      "src/limits.ts",
+    ],
   },
   { from: "adapters/", to: ["adapters/", "src/", "mod.ts"] },
   { from: "examples/", to: ["examples/", "mod.ts"] },

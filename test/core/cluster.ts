@@ -4,16 +4,21 @@
  */
 import { afterEach } from "vitest";
 import {
+  type App,
   AtlasError,
   type AtlasNode,
   createNode,
   type CreateNodeOptions,
   defineApp,
+  type InProcessNetwork,
   inProcessNetwork,
   inProcessTransport,
+  type LeaseTimes,
   memoryStore,
   type NodeEvent,
   Resource,
+  type ResourceMap,
+  type ResourceType,
   type StopReason,
   type Store,
 } from "../../mod.ts";
@@ -23,7 +28,7 @@ export const log: string[] = [];
 
 /** Doors that tests open from outside while a call stands before them. */
 export class Gate {
-  static readonly gates = new Map<string, Gate>();
+  static readonly gates: Map<string, Gate> = new Map();
   readonly passed: Promise<void>;
   open!: () => void;
   constructor() {
@@ -116,7 +121,11 @@ export class Counter extends Resource {
   }
 
   /** What `list` shows before the turn's writes are committed. */
-  async listedAfter(entries: [string, unknown][], drop: string[], options: object) {
+  async listedAfter(
+    entries: [string, unknown][],
+    drop: string[],
+    options: object,
+  ): Promise<[string, unknown][]> {
     await this.fill(entries, drop);
     return await this.listed(options);
   }
@@ -126,7 +135,16 @@ export class Counter extends Resource {
   }
 }
 
-export const app = defineApp({
+interface Types extends ResourceMap {
+  readonly counters: typeof Counter;
+  readonly brief: ResourceType<Counter>;
+  readonly narrow: ResourceType<Counter>;
+  readonly impatient: ResourceType<Counter>;
+  readonly open: ResourceType<Counter>;
+}
+
+export type TestApp = App<Types>;
+export const app: TestApp = defineApp<Types>({
   resources: {
     counters: Counter,
     brief: { class: Counter, idleAfterMs: 40 },
@@ -135,14 +153,13 @@ export const app = defineApp({
     open: { class: Counter, reentrant: true },
   },
 });
-export type TestApp = typeof app;
 
 /** Times short enough for tests that live through a takeover. */
-export const BRISK = { heartbeatMs: 40, leaseMs: 200 };
+export const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 200 };
 
 export class Cluster {
   readonly store: Store;
-  readonly network = inProcessNetwork();
+  readonly network: InProcessNetwork = inProcessNetwork();
   readonly nodes: AtlasNode<TestApp>[] = [];
   readonly events: NodeEvent[] = [];
 
@@ -150,7 +167,11 @@ export class Cluster {
     this.store = store;
   }
 
-  async node(name: string, options: Partial<CreateNodeOptions> = {}, of: unknown = app) {
+  async node(
+    name: string,
+    options: Partial<CreateNodeOptions> = {},
+    of: unknown = app,
+  ): Promise<AtlasNode<TestApp>> {
     const node = await createNode(of as TestApp, {
       region: "local",
       node: name,

@@ -1,0 +1,118 @@
+/**
+ * One ownership's book-keeping: what a turn writes, what was answered before, and the
+ * commit that puts both into the store at once.
+ *
+ * Takes a turn's end; gives back once its writes are in the store under this
+ * ownership's epoch, or throws: `not_owner` where the ownership has ended meanwhile.
+ *
+ * Source: design §3, State.
+ */
+import { AtlasError, isAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import { backoffMs, pause } from "../time/pause.ts";
+import { Answers } from "./answers.ts";
+import { TurnStorage, type Writes } from "./storage.ts";
+
+/** Pauses between repeats of a commit whose outcome is unknown, in ms. */
+const COMMIT_PAUSE_MS = 20;
+const COMMIT_PAUSE_MOST_MS = 500;
+
+/** What a ledger needs of its host. */
+export interface LedgerParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** The ownership that a ledger writes under. */
+export interface Tenure {
+  readonly key: string;
+  readonly owner: Ownership;
+  /** Whether it may still act: asked right before each commit. */
+  holds(): boolean;
+  /** The store says that somebody else owns the key now. */
+  fenced(): void;
+  /** The error of what can't be done any more. */
+  lost(maybeExecuted: boolean): AtlasError;
+}
+
+export class Ledger {
+  readonly storage: TurnStorage;
+  readonly #parts: LedgerParts;
+  readonly #tenure: Tenure;
+  #answers: Answers | null = null;
+  #turns = 0;
+
+  constructor(parts: LedgerParts, tenure: Tenure) {
+    this.#parts = parts;
+    this.#tenure = tenure;
+    this.storage = new TurnStorage(parts.store, tenure.key);
+  }
+
+  /** Opens a turn. */
+  begin(): void {
+    this.storage.begin();
+  }
+
+  /** Ends the turn; what it wrote and didn't commit is dropped. */
+  drop(): void {
+    this.storage.end();
+  }
+
+  /** The result answered before for this call's idempotency key; undefined where there is none. */
+  find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
+    const { store, clock } = this.#parts;
+    this.#answers ??= new Answers(store, clock, this.#tenure.key);
+    return this.#answers.find(idempotencyKey, call.method);
+  }
+
+  /** Ends the turn by committing what it wrote. Answers how many commits that took: 0 or 1. */
+  async commit(): Promise<number> {
+    const writes = this.storage.end();
+    if (!writes) return 0;
+    await this.#write(writes);
+    return 1;
+  }
+
+  /** Ends the turn by committing what it wrote together with its answer, for repeats. */
+  async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<number> {
+    const writes: Writes = this.storage.end() ?? new Map();
+    await this.#answers?.add(idempotencyKey, call.method, result, writes);
+    await this.#write(writes);
+    this.#answers?.committed(idempotencyKey, writes);
+    return 1;
+  }
+
+  /**
+   * Commits under this ownership. An outcome that got lost is asked for again, under
+   * the same turn number, as long as the lease holds.
+   */
+  async #write(writes: Writes): Promise<void> {
+    const { store, clock, random } = this.#parts;
+    const { key, owner: { incarnation, epoch } } = this.#tenure;
+    const puts: [string, string][] = [];
+    const deletes: string[] = [];
+    for (const [field, text] of writes) {
+      if (text === null) deletes.push(field);
+      else puts.push([field, text]);
+    }
+    const commit = { key, incarnation, epoch, turn: ++this.#turns, puts, deletes };
+    for (let attempt = 0;; attempt++) {
+      if (!this.#tenure.holds()) throw this.#tenure.lost(true);
+      try {
+        if (await store.commit(commit) === "fenced") break;
+        return this.storage.committed(writes);
+      } catch (error) {
+        if (!isAtlasError(error) || !error.retryable) throw error;
+        const wait = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
+        await pause(clock, wait);
+      }
+    }
+    this.#tenure.fenced();
+    throw this.#tenure.lost(true);
+  }
+}
