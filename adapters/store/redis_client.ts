@@ -27,7 +27,10 @@ export interface RedisClient {
   close(): void;
 }
 
-/** Opens a connection; `ended` runs once when it ends after that, whoever ended it. */
+/**
+ * Opens a connection to database 0; `ended` runs once when it ends after that, whoever
+ * ended it. Clients pass over a database that can't be selected: the caller selects it.
+ */
 export type RedisDialer = (
   address: RedisAddress,
   timeoutMs: number,
@@ -125,13 +128,12 @@ type IoClientClass = new (options: object) => IoClient;
 /** Through ioredis, on any runtime. */
 export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
   const { Redis } = (await import("ioredis")) as unknown as { Redis: IoClientClass };
-  const { host, port, username, password, database, tls } = address;
+  const { host, port, username, password, tls } = address;
   const client = new Redis({
     host,
     port,
     username: username === "" ? undefined : username,
     password: password === "" ? undefined : password,
-    db: database,
     tls: tls ? { servername: host } : undefined,
     connectTimeout: Math.ceil(timeoutMs),
     lazyConnect: true,
@@ -173,10 +175,10 @@ export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   });
 }
 
-function urlOf({ host, port, username, password, database, tls }: RedisAddress): string {
+function urlOf({ host, port, username, password, tls }: RedisAddress): string {
   const user = username === "" && password === ""
     ? ""
     : `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
   const name = host.includes(":") ? `[${host}]` : host;
-  return `${tls ? "rediss" : "redis"}://${user}${name}:${port}/${database}`;
+  return `${tls ? "rediss" : "redis"}://${user}${name}:${port}`;
 }

@@ -148,8 +148,10 @@ export class RedisConnection {
     this.#backoff = FIRST_BACKOFF;
   }
 
-  /** Proves that scripts run here, and asks what kind of Redis it is. */
+  /** Selects the database, proves that scripts run here, and asks what kind of Redis it is. */
   async #greet(client: RedisClient): Promise<void> {
+    const { database } = this.#address;
+    if (database !== 0) await client.send("SELECT", [String(database)]);
     const about = client.send("INFO", ["cluster"]);
     const shas = this.#options.scripts.map((script) => client.send("SCRIPT", ["LOAD", script]));
     const replies = await Promise.all([about, ...shas]);

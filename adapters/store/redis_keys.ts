@@ -5,6 +5,9 @@
  * keys of one resource share the hash tag of its slot, so that a cluster keeps them
  * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, and one
  * `atlas:{s<slot>}:epoch` for the slot.
+ *
+ * To MGET a key that holds no text at all (a list, say) is an absent one: a lookup then
+ * tells "nobody", but no claim, commit or release is answered by anything but an error.
  */
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { OwnershipPage } from "../../src/ports/store.ts";

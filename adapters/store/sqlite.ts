@@ -37,35 +37,36 @@ export interface SqliteStoreOptions {
    * `full`: the loss of power too, at the price of a disk flush each tick.
    */
   synchronous?: "normal" | "full";
+  /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
+  patienceMs?: number;
 }
-
-/** How long a step, or opening the file, waits for other processes' hands, in ms. */
-const PATIENCE_MS = 5_000;
 
 /**
  * Opens the store in the file at `path`, which is made where there is none, its
  * directory too.
  *
  * @throws AtlasError `bad_request` where the file or directory can't be used at all,
- * `unavailable` where other processes kept it locked for 5 seconds.
+ * `unavailable` where other processes kept it locked for `patienceMs`.
  */
 export async function sqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<Store> {
   const synchronous = options.synchronous ?? "normal";
   if (synchronous !== "normal" && synchronous !== "full") {
     throw refused("synchronous", JSON.stringify(synchronous), `"normal" or "full"`);
   }
+  const patienceMs = options.patienceMs ?? 5_000;
+  checkWhole("patienceMs", patienceMs, 1);
   if (path === "" || path === ":memory:" || path.includes("\0")) {
     throw refused("SQLite path", JSON.stringify(path), "a file that processes can share");
   }
   const { DatabaseSync } = await import("node:sqlite");
-  const giveUp = performance.now() + PATIENCE_MS;
+  const giveUp = performance.now() + patienceMs;
   for (;;) {
     let database: Database | undefined;
     try {
       mkdirSync(dirname(path), { recursive: true });
       database = new DatabaseSync(path) as unknown as Database;
       prepareSchema(database, path, synchronous);
-      return new SqliteStore(database, path);
+      return new SqliteStore(database, path, patienceMs);
     } catch (error) {
       database?.close();
       if (isAtlasError(error)) throw error;
@@ -84,16 +85,12 @@ class SqliteStore implements Store {
   readonly #reads: Lane;
   readonly #writes: Lane;
 
-  constructor(database: Database, path: string) {
+  constructor(database: Database, path: string, patienceMs: number) {
     this.#database = database;
     this.#tables = new SqliteTables(database);
     this.#members = new SqliteMembers(database);
-    this.#reads = new Lane(database, { name: path, begin: "BEGIN", patienceMs: PATIENCE_MS });
-    this.#writes = new Lane(database, {
-      name: path,
-      begin: "BEGIN IMMEDIATE",
-      patienceMs: PATIENCE_MS,
-    });
+    this.#reads = new Lane(database, { name: path, begin: "BEGIN", patienceMs });
+    this.#writes = new Lane(database, { name: path, begin: "BEGIN IMMEDIATE", patienceMs });
   }
 
   status(): "up" | "down" {

@@ -1,0 +1,71 @@
+/** Which store each URL opens, and how each bad one is refused. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { openStore } from "../../adapters/store/open.ts";
+import { freshKey, own, refuses } from "../conformance/store_kit.ts";
+import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "atlas-open-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+test("memory: is a new store each time", async () => {
+  const [one, other] = await Promise.all([openStore("memory:"), openStore("memory:")]);
+  const key = freshKey();
+  await own(one, key);
+  expect(await other.lookup(key)).toBeNull();
+});
+
+test("file: takes relative and absolute paths, and makes the directory", async () => {
+  const file = join(directory, "a/b/registry.db");
+  const key = freshKey();
+  const first = await openStore(`file:${relative(process.cwd(), file)}?synchronous=full`);
+  const owner = await own(first, key);
+  await first.close();
+  expect(existsSync(file)).toBe(true);
+  for (const url of [`file:${file}`, `file://${file}`, `file:${file}?synchronous=normal`]) {
+    const store = await openStore(url);
+    expect(await store.lookup(key)).toEqual(owner);
+    await store.close();
+  }
+});
+
+test.skipIf(redisMissing !== null)("redis: opens a connection", async () => {
+  const redis = await startRedis();
+  const store = await openStore(redis.url);
+  await own(store, freshKey());
+  await store.close();
+  await redis.close();
+});
+
+test("a Redis that nobody serves is unavailable", async () => {
+  const url = `redis://127.0.0.1:${await freePort()}`;
+  await refuses(openStore(url, { timeoutMs: 100 }), "unavailable", "can't be reached");
+});
+
+test.each([
+  ["", "registry URL"],
+  ["registry.db", "memory:, file:PATH"],
+  ["ftp://somewhere", "memory:, file:PATH"],
+  ["memory:x", "nothing after it"],
+  ["file:", "file:PATH"],
+  ["file://host/path", "file:"],
+  ["file:x.db?mode=ro", "?mode=ro"],
+  ["file:x.db?synchronous=off", "synchronous=off"],
+  ["redis://", "Redis URL"],
+  ["redis://host:99999", "Redis URL"],
+  ["redis://host/name", "database"],
+  ["redis://host?x=1", "?x=1"],
+  ["redis://u:%ff@host", "password"],
+])("%s is refused", async (url, part) => {
+  await refuses(openStore(url), "bad_request", part);
+});
+
+test("a refusal never shows a password", async () => {
+  for (const url of ["redis://u:hunter2@host:99999", "amqp://u:hunter2@host"]) {
+    const error = await openStore(url).catch((reason) => reason);
+    expect(error.code).toBe("bad_request");
+    expect(error.message).not.toContain("hunter2");
+  }
+});

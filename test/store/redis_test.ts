@@ -1,0 +1,254 @@
+/** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
+import { afterEach, describe, expect, test } from "vitest";
+import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import type { RedisClient } from "../../adapters/store/redis_client.ts";
+import { redisStore } from "../../adapters/store/redis.ts";
+import { pageOf } from "../../adapters/store/redis_keys.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import type { Store } from "../../src/ports/store.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
+import { freePort, redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import type { TestRedis, TestRedisOptions } from "../support/redis.ts";
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function started(options: TestRedisOptions = {}): Promise<TestRedis> {
+  const redis = await startRedis(options);
+  cleanups.push(() => redis.close());
+  return redis;
+}
+
+async function opened(redis: TestRedis, timeoutMs = 5_000): Promise<Store> {
+  const store = await redisStore(redis.url, { timeoutMs });
+  cleanups.push(() => store.close());
+  return store;
+}
+
+/** A plain connection, to do what a hostile or broken writer would. */
+async function vandal(redis: TestRedis): Promise<RedisClient> {
+  const client = await dialIoredis(parseRedisUrl(redis.url), 5_000, () => {});
+  cleanups.push(() => client.close());
+  return client;
+}
+
+warnIfRedisMissing("outages and broken entries of the Redis store");
+
+describe.skipIf(redisMissing !== null)("an outage of Redis", () => {
+  test("what is in flight when it dies rejects, then all does at once, then it is back", async () => {
+    const redis = await started({ durable: true });
+    const store = await opened(redis, 60_000);
+    const key = freshKey();
+    const owner = await own(store, key);
+    redis.freeze();
+    const inFlight = [store.lookup(key), store.claim(claimOf(freshKey())), store.members()];
+    const refused = inFlight.map((step) => refuses(step, "unavailable", String(redis.port)));
+    await new Promise((resolve) => setImmediate(resolve));
+    await redis.kill();
+    await Promise.all(refused);
+    expect(store.status()).toBe("down");
+    await refuses(store.lookup(key), "unavailable", "can't be reached");
+    await redis.restart();
+    expect(await eventually(() => store.lookup(key))).toEqual(owner);
+    expect(store.status()).toBe("up");
+  });
+
+  test("one that hangs is given up in time, and used again once it goes on", async () => {
+    const redis = await started();
+    const store = await opened(redis, 300);
+    const key = freshKey();
+    const owner = await own(store, key);
+    redis.freeze();
+    await refuses(store.lookup(key), "unavailable", "300 ms");
+    expect(store.status()).toBe("down");
+    redis.thaw();
+    expect(await eventually(() => store.lookup(key))).toEqual(owner);
+  });
+
+  test("a claim cut off by it can be repeated, and wins once", async () => {
+    const redis = await started();
+    const store = await opened(redis, 300);
+    const claim = claimOf(freshKey());
+    redis.freeze();
+    await refuses(store.claim(claim), "unavailable");
+    redis.thaw();
+    const reply = await eventually(() => store.claim(claim));
+    expect(reply.won).toBe(true);
+    expect(await store.claim(claim)).toEqual(reply);
+  });
+
+  test("closed while it is down: stays closed when it is back", async () => {
+    const redis = await started();
+    const store = await opened(redis);
+    await redis.kill();
+    await eventually(async () => store.status() === "down" || undefined);
+    await store.close();
+    await redis.restart();
+    await refuses(store.members(), "unavailable", "closed");
+  });
+
+  test("scripts that it has forgotten are sent again", async () => {
+    const redis = await started();
+    const store = await opened(redis);
+    await (await vandal(redis)).send("SCRIPT", ["FLUSH"]);
+    const key = freshKey();
+    const owner = await own(store, key);
+    expect(await store.lookup(key)).toEqual(owner);
+    expect((await store.register(freshMember(), { ifFree: true })).outcome).toBe("registered");
+  });
+});
+
+describe.skipIf(redisMissing !== null)("entries that can't be read", () => {
+  const kinds: Record<string, [command: string, args: string[]]> = {
+    "no entry": ["SET", ["garbage"]],
+    "an empty entry": ["SET", [""]],
+    "an epoch out of range": ["SET", ["99999999999999999999 i o rrp:a/b/c/d"]],
+    "binary": ["SET", ["\0\u0001 \0 \0 rrp:"]],
+    "a list": ["RPUSH", ["garbage"]],
+  };
+  for (const [kind, [command, args]] of Object.entries(kinds)) {
+    test(`${kind}: an error that names the key, and other keys go on`, async () => {
+      const redis = await started();
+      const store = await opened(redis);
+      const key = freshKey();
+      await (await vandal(redis)).send(command, [`atlas:{s${slotOf(key)}}:own:${key}`, ...args]);
+      const expected = { incarnation: "i", epoch: 1 };
+      const turn = { key, incarnation: "i", epoch: 1, turn: 1, puts: [], deletes: [] };
+      const other = claimOf(freshKey());
+      const [reply] = await Promise.all([
+        store.claim(other),
+        ...(command === "SET" ? [refuses(store.lookup(key), "unavailable", key)] : []),
+        refuses(store.claim(claimOf(key)), "unavailable", key),
+        refuses(store.claim(claimOf(key, { expected })), "unavailable", key),
+        refuses(store.release(key, "i", 1), "unavailable", key),
+        refuses(store.commit(turn), "unavailable", key),
+      ]);
+      expect(reply.won).toBe(true);
+    });
+  }
+
+  test("state of a wrong type fails a commit whole", async () => {
+    const redis = await started();
+    const store = await opened(redis);
+    const client = await vandal(redis);
+    for (const kind of ["state", "index"]) {
+      const key = freshKey();
+      const { incarnation, epoch } = await own(store, key);
+      await client.send("SET", [`atlas:{s${slotOf(key)}}:${kind}:${key}`, "garbage"]);
+      const puts = [["a", "1"]] as const;
+      const turn = { key, incarnation, epoch, turn: 1, puts, deletes: [] };
+      await refuses(store.commit(turn), "unavailable", key);
+      if (kind === "index") expect(await store.read(key, ["a"])).toEqual([null]);
+      else await refuses(store.read(key, ["a"]), "unavailable", key);
+    }
+  });
+
+  test("an index that names a lost field, a turn or a member that is garbage", async () => {
+    const redis = await started();
+    const store = await opened(redis);
+    const client = await vandal(redis);
+    const key = freshKey();
+    const slot = `atlas:{s${slotOf(key)}}`;
+    const { incarnation, epoch } = await own(store, key);
+    const range = { start: "", end: "~", limit: 10, reverse: false };
+    await client.send("ZADD", [`${slot}:index:${key}`, "0", ":lost"]);
+    await refuses(store.range(key, range), "unavailable", key);
+    await client.send("HSET", [`${slot}:state:${key}`, "turn", "garbage"]);
+    const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [] };
+    await refuses(store.commit(turn), "unavailable", key);
+    await client.send("HSET", ["atlas:{members}:info", "x", "{}"]);
+    await refuses(store.members(), "unavailable", "x");
+  });
+});
+
+describe.skipIf(redisMissing !== null)("getting in", () => {
+  test("with a password and a database; refused ones are told, the password never", async () => {
+    const redis = await startRedis();
+    cleanups.push(() => redis.close());
+    const client = await vandal(redis);
+    await client.send("ACL", ["SETUSER", "ann", "on", ">p@ss/w:rd", "~*", "+@all"]);
+    await client.send("CONFIG", ["SET", "requirepass", "s3cret"]);
+    const at = `127.0.0.1:${redis.port}`;
+    for (const login of ["ann:p%40ss%2Fw%3Ard", ":s3cret"]) {
+      const store = await redisStore(`redis://${login}@${at}/2`);
+      await own(store, freshKey());
+      await store.close();
+    }
+    expect(await client.send("INFO", ["keyspace"])).toContain("db2:");
+    for (const login of ["", "ann:wr0ng@", ":wr0ng@"]) {
+      const error = await redisStore(`redis://${login}${at}`).catch((reason) => reason);
+      expect(error.code).toBe("bad_request");
+      expect(error.message).toContain(at);
+      expect(error.message).not.toContain("wr0ng");
+    }
+    await refuses(redisStore(`redis://:s3cret@${at}/999`), "bad_request", "out of range");
+  });
+
+  test("a frozen Redis is given up in time", async () => {
+    const redis = await started();
+    redis.freeze();
+    await refuses(redisStore(redis.url, { timeoutMs: 200 }), "unavailable", String(redis.port));
+  });
+});
+
+test("a port where nobody listens is unavailable", async () => {
+  const port = await freePort();
+  const url = `redis://127.0.0.1:${port}`;
+  await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);
+});
+
+describe("paging over SCAN", () => {
+  /** A keyspace whose SCAN brings `chunk` keys at least, however few are asked for. */
+  function keyspace(size: number, chunk: number) {
+    const keys = Array.from({ length: size }, (_, i) => `atlas:{s1}:own:t/${i}`);
+    return {
+      scan: async (from: string, count: number): Promise<[string, string[]]> => {
+        const end = Number(from) + Math.max(chunk, count);
+        return [end >= size ? "0" : String(end), keys.slice(Number(from), end)];
+      },
+      fetch: async (redisKeys: string[]) =>
+        redisKeys.map((redisKey): [string, { rrp: string; incarnation: string; epoch: number }] => {
+          const key = redisKey.slice("atlas:{s1}:own:".length);
+          return [key, { rrp: `rrp:a/b/${key}`, incarnation: "i", epoch: 1 }];
+        }),
+    };
+  }
+
+  test("never overfills a page nor misses a key, even where a scan brings too much", async () => {
+    for (
+      const [size, chunk, limit] of [[50, 1, 7], [50, 9, 7], [50, 40, 1], [3, 10, 2], [
+        0,
+        1,
+        5,
+      ]] as const
+    ) {
+      const space = keyspace(size, chunk);
+      const found = new Set<string>();
+      let cursor: string | null = null;
+      do {
+        const page = await pageOf({ ...space, cursor, limit });
+        expect(page.entries.length).toBeLessThanOrEqual(limit);
+        page.entries.forEach(({ rrp }) => found.add(rrp));
+        cursor = page.next;
+      } while (cursor !== null);
+      expect(found.size).toBe(size);
+    }
+  });
+
+  test("refuses a cursor that no page gave", async () => {
+    const space = keyspace(5, 1);
+    for (const cursor of ["", "x", "-1", "1 atlas:{s1}:state:t/1", "1\n"]) {
+      await refuses(pageOf({ ...space, cursor, limit: 1 }), "bad_request", "cursor");
+    }
+  });
+});
