@@ -1,0 +1,308 @@
+/**
+ * What node links do beyond the transport suite: secrets, hostile peers, hostile
+ * addresses, silence, patience. On whichever runtime runs this file.
+ */
+import { afterEach, describe, expect, it } from "vitest";
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { checkAddress, isLoopback } from "../../adapters/transport/link_address.ts";
+import {
+  LINK_PATH,
+  linkAddress,
+  type WebSocketTransport,
+  websocketTransport,
+  type WebSocketTransportOptions,
+} from "../../adapters/transport/websocket.ts";
+import { WebSocketLink } from "../../adapters/transport/websocket_link.ts";
+import type { NodeEvent } from "../../src/api.ts";
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Socket } from "../../src/ports/runtime.ts";
+import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
+import { Ear, identity, Party } from "../conformance/transport.ts";
+
+const A = "a".repeat(32);
+const B = "b".repeat(32);
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function network(): Promise<LinkNetwork> {
+  const made = await linkNetwork();
+  closers.push(() => made.close());
+  return made;
+}
+
+async function party(
+  on: LinkNetwork,
+  node: string,
+  options: Partial<WebSocketTransportOptions> = {},
+): Promise<Party & { transport: WebSocketTransport }> {
+  const transport = await on.transport(options);
+  closers.push(() => transport.close());
+  return await new Party(transport, node).open() as Party & { transport: WebSocketTransport };
+}
+
+/** A clock that moves when told to. */
+function handClock(): Clock & { move(ms: number): void } {
+  let now = 0;
+  let timers: { at: number; run: () => void }[] = [];
+  return {
+    now: () => now,
+    wall: () => now,
+    after(ms, run) {
+      const timer = { at: now + ms, run };
+      timers.push(timer);
+      return { cancel: () => void (timers = timers.filter((other) => other !== timer)) };
+    },
+    move(ms) {
+      now += ms;
+      const due = timers.filter(({ at }) => at <= now);
+      timers = timers.filter(({ at }) => at > now);
+      for (const { run } of due) run();
+    },
+  };
+}
+
+describe("secrets", () => {
+  const cases: [
+    string,
+    WebSocketTransportOptions["secret"],
+    typeof A | undefined | [string, string],
+    boolean,
+  ][] = [
+    ["none at both ends", undefined, undefined, true],
+    ["the same", A, A, true],
+    ["different", A, B, false],
+    ["only the dialler has one", A, undefined, false],
+    ["only the acceptor has one", undefined, A, false],
+    ["the dialler is ahead in a rotation", [B, A], A, true],
+    ["the acceptor is ahead in a rotation", A, [B, A], true],
+    ["one end rotated, the other did so further", [B, A], ["c".repeat(32), B], true],
+    ["nothing in common in a rotation", [A, "c".repeat(32)], [B, "d".repeat(32)], false],
+  ];
+  it.each(cases)("%s", async (_name, diallers, acceptors, joins) => {
+    const on = await network();
+    const events: NodeEvent[] = [];
+    const ann = await party(on, "ann", { secret: diallers });
+    const bob = await party(on, "bob", {
+      secret: acceptors,
+      onEvent: (event) => void events.push(event),
+    });
+    const dialled = ann.transport.dial(bob.peer);
+    if (joins) {
+      expect((await dialled).peer).toEqual(bob.self);
+      expect(events).toEqual([]);
+      return;
+    }
+    await expect(dialled).rejects.toMatchObject({ code: "unauthorized" });
+    expect(bob.accepted).toEqual([]);
+    expect(events).toMatchObject([{
+      level: "warning",
+      event: "link refused",
+      fields: { code: "unauthorized", claims: "here/ann" },
+    }]);
+  });
+
+  it("refuses an empty one, and knows a short one", async () => {
+    const runtime = await detectRuntime();
+    expect(() => websocketTransport({ runtime, secret: "" })).toThrow("secret must be");
+    expect(websocketTransport({ runtime, secret: "short" }).secured).toBe(false);
+    expect(websocketTransport({ runtime, secret: A }).secured).toBe(true);
+    expect(websocketTransport({ runtime, secret: [A, "short"] }).secured).toBe(false);
+  });
+});
+
+describe("hostile peers", () => {
+  /** A bare socket to bob's door. */
+  async function knock(bob: Party): Promise<{ socket: Socket; closes: number[] }> {
+    const closes: number[] = [];
+    const runtime = await detectRuntime();
+    const socket = await runtime.dial(bob.transport.address, {
+      open: () => {},
+      message: () => {},
+      close: (_socket, code) => void closes.push(code),
+    }, { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: 5_000 });
+    return { socket, closes };
+  }
+
+  it("are closed on garbage, text and large frames before the handshake", async () => {
+    const on = await network();
+    const events: NodeEvent[] = [];
+    const bob = await party(on, "bob", { onEvent: (event) => void events.push(event) });
+    const frames = [
+      "hello",
+      new Uint8Array(0),
+      new Uint8Array(1_025),
+      Uint8Array.of(0, 5, 1, 2),
+      new Uint8Array(1_000).fill(255),
+    ];
+    for (const frame of frames) {
+      const { socket, closes } = await knock(bob);
+      socket.send(frame);
+      await expect.poll(() => closes).toEqual([4_400]);
+    }
+    expect(events.length).toBe(frames.length);
+    expect(bob.accepted).toEqual([]);
+  });
+
+  it("are closed when they leave the handshake unfinished", async () => {
+    const on = await network();
+    const clock = handClock();
+    const bob = await party(on, "bob", { clock });
+    const { closes } = await knock(bob);
+    await expect.poll(() => {
+      clock.move(5_000);
+      return closes;
+    }).toEqual([4_408]);
+  });
+
+  it("can't hold more than 256 handshakes open; others get in afterwards", async () => {
+    const on = await network();
+    const bob = await party(on, "bob");
+    const ann = await party(on, "ann");
+    const handlers = Array.from({ length: 300 }, () => bob.transport.accept());
+    const codes: number[] = [];
+    const socket: Socket = {
+      send: () => {},
+      buffered: () => 0,
+      close: (code) => void codes.push(code),
+    };
+    for (const each of handlers) each.open(socket);
+    expect(codes).toEqual(Array(44).fill(1_013));
+    await expect(ann.transport.dial(bob.peer)).rejects.toMatchObject({ code: "unavailable" });
+    for (const each of handlers.slice(0, 256)) each.close(socket, 1_006, "");
+    const carl = await party(on, "carl");
+    expect((await carl.transport.dial(bob.peer)).peer).toEqual(bob.self);
+  });
+});
+
+describe("frames on a link", () => {
+  function link(clock: Clock = handClock()): {
+    link: WebSocketLink;
+    sent: Uint8Array[];
+    closed: number[];
+    ear: Ear;
+  } {
+    const sent: Uint8Array[] = [];
+    const closed: number[] = [];
+    const socket: Socket = {
+      send: (data) => void sent.push(new Uint8Array(data as Uint8Array)),
+      buffered: () => 0,
+      close: (code) => void closed.push(code),
+    };
+    const made = new WebSocketLink(socket, identity("x"), clock, () => {});
+    return { link: made, sent, closed, ear: new Ear(made) };
+  }
+
+  it("hold all messages of a tick, each behind its length", async () => {
+    const { link: one, sent } = link();
+    one.send(Uint8Array.of(1));
+    one.send(new Uint8Array(0));
+    one.send(Uint8Array.of(2, 3));
+    await expect.poll(() => sent).toEqual([Uint8Array.of(1, 1, 0, 2, 2, 3)]);
+  });
+
+  it.each([
+    ["a length beyond the frame", Uint8Array.of(2, 1)],
+    ["a length cut off", Uint8Array.of(1, 9, 128)],
+    ["a length of five bytes", Uint8Array.of(128, 128, 128, 128, 0)],
+    ["text", "text"],
+    ["over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
+  ])("close the link when malformed: %s", async (_name, frame) => {
+    const { link: one, closed, ear } = link();
+    one.received(frame);
+    one.received(Uint8Array.of(1, 7));
+    await Promise.resolve();
+    expect(closed).toEqual([4_400]);
+    expect(ear.closes.length).toBe(1);
+    expect(ear.heard.map((bytes) => bytes[0])).not.toContain(7);
+  });
+
+  it("show a sign of life when quiet, and end the link when the peer shows none", async () => {
+    const clock = handClock();
+    const { sent, closed, ear, link: one } = link(clock);
+    for (let i = 0; i < 3; i++) clock.move(15_000);
+    expect(sent).toEqual([new Uint8Array(0), new Uint8Array(0), new Uint8Array(0)]);
+    one.received(new Uint8Array(0));
+    for (let i = 0; i < 3; i++) clock.move(15_000);
+    expect(closed).toEqual([]);
+    clock.move(15_000);
+    await Promise.resolve();
+    expect(closed).toEqual([4_408]);
+    expect(ear.closes).toEqual(["nothing came for 45 s"]);
+    expect(ear.heard).toEqual([]);
+  });
+});
+
+describe("addresses", () => {
+  const ok = "ws://10.0.0.1:8080/atlas/link";
+  it.each([
+    ["http://10.0.0.1/atlas/link", "scheme"],
+    ["file:///atlas/link", "scheme"],
+    ["ws://u:p@10.0.0.1/atlas/link", "credentials"],
+    ["ws://10.0.0.1/atlas/link?x=1", "query"],
+    ["ws://10.0.0.1/latest/meta-data", "path"],
+    ["ws://10.0.0.1:0/atlas/link", "port"],
+    ["ws://10.0.0.1:65536/atlas/link", "not a URL"],
+    ["not an address", "not a URL"],
+    [`ws://${"x".repeat(3_000)}/atlas/link`, "not a URL"],
+    ["ws://169.254.169.254/atlas/link", "link-local"],
+    ["ws://0xa9fea9fe/atlas/link", "link-local"],
+    ["ws://2852039166/atlas/link", "link-local"],
+    ["ws://[fe80::1]/atlas/link", "link-local"],
+    ["ws://[febf::1]/atlas/link", "link-local"],
+    ["ws://[::ffff:169.254.169.254]/atlas/link", "link-local"],
+    ["ws://[64:ff9b::169.254.169.254]/atlas/link", "link-local"],
+    ["ws://0.0.0.0/atlas/link", "unspecified"],
+    ["ws://[::]/atlas/link", "unspecified"],
+    ["ws://224.0.0.1/atlas/link", "multicast"],
+    ["ws://[ff02::1]/atlas/link", "multicast"],
+    ["ws://[fd00:ec2::254]/atlas/link", "metadata"],
+    ["ws://metadata.google.internal./atlas/link", "metadata"],
+  ])("%s is not dialled", (address, why) => {
+    expect(() => checkAddress(address, { secured: true })).toThrow(why);
+  });
+
+  it("beyond loopback needs a secret, and may be narrowed", () => {
+    expect(checkAddress(ok, { secured: true })).toBe(ok);
+    expect(() => checkAddress(ok, { secured: false })).toThrow("secret of at least 32 bytes");
+    for (const host of ["127.0.0.1", "127.9.9.9", "localhost", "[::1]", "[::ffff:127.0.0.1]"]) {
+      expect(checkAddress(`ws://${host}:1/atlas/link`, { secured: false })).toContain(":1/");
+    }
+    const allow = (url: URL) => url.hostname.endsWith(".internal");
+    expect(() => checkAddress(ok, { secured: true, allow })).toThrow("rules");
+    expect(checkAddress("wss://a.internal/atlas/link", { secured: true, allow })).toContain("a.");
+  });
+
+  it("are made from where a server is reached", () => {
+    expect(linkAddress("http://127.0.0.1:80")).toBe(`ws://127.0.0.1${LINK_PATH}`);
+    expect(linkAddress("https://a.example:8443/x/")).toBe(`wss://a.example:8443/x${LINK_PATH}`);
+    expect(linkAddress(ok)).toBe(ok);
+    expect(() => linkAddress("redis://a")).toThrow("not an http");
+    expect(isLoopback("0.0.0.0")).toBe(false);
+    expect(isLoopback("::1")).toBe(true);
+  });
+
+  it("that fail are left alone for a moment, a new incarnation there is not", async () => {
+    const on = await network();
+    let dials = 0;
+    const real = await detectRuntime();
+    const clock = handClock();
+    const ann = await party(on, "ann", {
+      clock,
+      runtime: { dial: (...given) => (dials++, real.dial(...given)) },
+    });
+    const bob = await party(on, "bob");
+    const gone = { ...bob.peer, incarnation: crypto.randomUUID() };
+    const refused = { code: "unavailable" };
+    await expect(ann.transport.dial(gone)).rejects.toMatchObject(refused);
+    await expect(ann.transport.dial(gone)).rejects.toMatchObject(refused);
+    expect(dials).toBe(1);
+    clock.move(51);
+    await expect(ann.transport.dial(gone)).rejects.toMatchObject(refused);
+    expect(dials).toBe(2);
+    expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
+  });
+});
