@@ -1,0 +1,89 @@
+/**
+ * The package as its users meet it: by its own name from within the checkout, and
+ * installed from the tarball that would be published, on each runtime.
+ */
+import { execFileSync } from "node:child_process";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
+
+const FIXTURE = "test/e2e/fixtures/own_name.mjs";
+const EXPECTED = {
+  result: 42,
+  entries: ["server", "client", "store/sqlite", "store/redis", "transport/websocket"],
+};
+
+function run(command: readonly string[], script: string, cwd: string): unknown {
+  const [binary, ...args] = command as [string, ...string[]];
+  const output = execFileSync(binary, [...args, script], { cwd, encoding: "utf8" });
+  return JSON.parse(output.trim().split("\n").at(-1) ?? "null");
+}
+
+beforeAll(() => {
+  // `npm ci` builds it; a checkout whose scripts were kept from running has none.
+  if (!existsSync(`${ROOT}dist/mod.js`)) {
+    execFileSync(RUNTIMES[0]?.run[0] as string, ["scripts/build.ts"], { cwd: ROOT });
+  }
+}, 120_000);
+
+describe("by its own name from within the checkout", () => {
+  for (const { name, run: command } of RUNTIMES) {
+    test(name, () => {
+      expect(run(command, FIXTURE, ROOT)).toEqual(EXPECTED);
+    });
+  }
+});
+
+describe("installed from its tarball", () => {
+  const folder = mkdtempSync(join(tmpdir(), "atlas-package-"));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  beforeAll(() => {
+    execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
+      cwd: ROOT,
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    const { version, dependencies } = JSON.parse(readFileSync(`${ROOT}package.json`, "utf8"));
+    const home = join(folder, "node_modules/@atlas-edge/atlas");
+    mkdirSync(home, { recursive: true });
+    const tarball = join(folder, `atlas-edge-atlas-${version}.tgz`);
+    execFileSync("tar", ["-xzf", tarball, "-C", home, "--strip-components=1"]);
+    // What `npm install` would fetch beside it, from the checkout instead.
+    for (const dependency of Object.keys(dependencies)) {
+      const link = join(folder, "node_modules", dependency);
+      mkdirSync(dirname(link), { recursive: true });
+      symlinkSync(`${ROOT}node_modules/${dependency}`, link);
+    }
+    writeFileSync(join(folder, "package.json"), '{"name":"a-user","type":"module"}');
+    cpSync(ROOT + FIXTURE, join(folder, "main.mjs"));
+  }, 120_000);
+
+  for (const { name, run: command } of RUNTIMES) {
+    test(name, () => {
+      expect(run(command, "main.mjs", folder)).toEqual(EXPECTED);
+    });
+  }
+
+  test("and holds nothing that users don't need", () => {
+    const home = join(folder, "node_modules/@atlas-edge/atlas");
+    for (
+      const wanted of ["README.md", "LICENSE", "mod.ts", "node.ts", "dist/mod.js", "dist/mod.d.ts"]
+    ) {
+      expect([wanted, existsSync(join(home, wanted))]).toEqual([wanted, true]);
+    }
+    for (const unwanted of ["test", "bench", "scripts", ".ci", "dist/test"]) {
+      expect([unwanted, existsSync(join(home, unwanted))]).toEqual([unwanted, false]);
+    }
+  });
+});
