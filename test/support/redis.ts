@@ -59,16 +59,27 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   args.push(...options.args ?? []);
   let child: ChildProcess;
   let ended: Promise<void> = Promise.resolve();
+  let running = false;
   const start = async (): Promise<void> => {
     child = spawn("redis-server", args, { stdio: "ignore" });
-    ended = new Promise((resolve) => child.once("exit", () => resolve()));
+    running = true;
+    ended = new Promise((resolve) =>
+      child.once("exit", () => {
+        running = false;
+        resolve();
+      })
+    );
     await answers(port);
   };
+  // By process id: Deno's `child.kill` sends one signal in a child's life.
+  const signal = (name: NodeJS.Signals): void => {
+    if (running) process.kill(child.pid as number, name);
+  };
   const kill = async (): Promise<void> => {
-    child.kill("SIGKILL");
+    signal("SIGKILL");
     await ended;
   };
-  const atExit = (): void => void child.kill("SIGKILL");
+  const atExit = (): void => signal("SIGKILL");
   process.on("exit", atExit);
   await start();
   if (options.cluster) {
@@ -80,8 +91,8 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     port,
     kill,
     restart: start,
-    freeze: () => void child.kill("SIGSTOP"),
-    thaw: () => void child.kill("SIGCONT"),
+    freeze: () => signal("SIGSTOP"),
+    thaw: () => signal("SIGCONT"),
     async close() {
       process.off("exit", atExit);
       await kill();
