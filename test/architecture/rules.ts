@@ -136,7 +136,9 @@ function packageTrouble(path: string, specifier: string): string[] {
   if (/^(?:npm|jsr|https?):/.test(specifier)) {
     return [`imports ${specifier}: use the bare name, Bun knows no other`];
   }
-  if (!path.startsWith("src/") || CORE_PACKAGES.includes(specifier)) return [];
+  if (!path.startsWith("src/") || CORE_PACKAGES.includes(specifier.split("/")[0] as string)) {
+    return [];
+  }
   return [`imports ${specifier}: the core does no I/O; put it in an adapter behind a port`];
 }
 
