@@ -29,6 +29,16 @@ export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
   timeout: 504,
 };
 
+/**
+ * The status of an error's answer: its code's, with one exception. A 421 tells clients
+ * to send the request again by themselves, whatever its method (RFC 9110 §15.5.20; the
+ * `fetch` of Node does so): not to those whose call may have run already, who get 503.
+ */
+export function statusOf({ code, maybeExecuted }: AtlasError): number {
+  if (code === "not_owner" && maybeExecuted) return STATUS_OF.unavailable;
+  return STATUS_OF[code] ?? 500;
+}
+
 /** The body of every answer that is an error. */
 export interface ErrorBody {
   readonly error: {
@@ -50,7 +60,7 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   const all: Record<string, string> = { "content-type": "application/json", ...headers };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
   return new Response(JSON.stringify(errorBody(error)), {
-    status: STATUS_OF[error.code] ?? 500,
+    status: statusOf(error),
     headers: all,
   });
 }

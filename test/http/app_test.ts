@@ -1,8 +1,8 @@
 /** The HTTP API over a real node: every route, every refusal, nothing that gives insides away. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { STATUS_OF } from "../../adapters/http/errors.ts";
-import { ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
+import { errorResponse, STATUS_OF } from "../../adapters/http/errors.ts";
+import { AtlasError, ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { ask, hanging, type Serving, serving, until } from "./serving.ts";
 
@@ -20,6 +20,12 @@ const call = (id: string, method: string, args: unknown, headers?: Record<string
 
 test("every code has a status", () => {
   expect(Object.keys(STATUS_OF).sort()).toEqual(Object.keys(ERROR_CODES).sort());
+});
+
+test("a call that may have run is not answered 421, which fetch would repeat by itself", () => {
+  const answered = (maybeExecuted: boolean) =>
+    errorResponse(new AtlasError("not_owner", "moved", { maybeExecuted })).status;
+  expect([answered(false), answered(true)]).toEqual([421, 503]);
 });
 
 describe("what a node answers", () => {
