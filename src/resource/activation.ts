@@ -153,7 +153,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
   abandon(): void {
     if (this.#state === "closed") return;
-    this.#stop(new AtlasError("not_owner", `${this.key} was fenced`, { maybeExecuted: true }));
+    // The call whose turn noticed the lapse has not begun: it may safely go elsewhere.
+    const maybeExecuted = this.#current?.started ?? false;
+    this.#stop(new AtlasError("not_owner", `${this.key} was fenced`, { maybeExecuted }));
     Promise.resolve().then(() => this.#instance?.onStop("fenced")).catch((error) =>
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) })
     );
