@@ -15,6 +15,7 @@ import type {
   Transport,
 } from "../../src/ports/transport.ts";
 
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** What fits a frame over sockets too, the length before it included. */
 const LARGEST = MAX_FRAME_BYTES - 4;
 
@@ -160,19 +161,22 @@ class InProcessLink implements Link {
     this.#schedule();
   }
 
-  send(message: Uint8Array): boolean {
+  send(head: Uint8Array, body: Uint8Array = NO_BYTES): boolean {
     const other = this.#other;
     if (this.#ended !== null || !other) return false;
-    if (message.length > LARGEST) {
+    const length = head.length + body.length;
+    if (length > LARGEST) {
       throw new AtlasError(
         "payload_too_large",
-        `a message of ${message.length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
+        `a message of ${length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
       );
     }
     if (other.#inboxBytes > MAX_LINK_BUFFER_BYTES) return false;
-    // Not slice(): a Node Buffer answers a view to that.
-    other.#inbox.push(new Uint8Array(message));
-    other.#inboxBytes += message.length;
+    const message = new Uint8Array(length);
+    message.set(head);
+    message.set(body, head.length);
+    other.#inbox.push(message);
+    other.#inboxBytes += length;
     other.#schedule();
     return true;
   }

@@ -28,11 +28,11 @@ export class Bag {
     return this.#length;
   }
 
-  /** Adds a copy of a message; false where the bag has to leave first. */
-  add(message: Uint8Array): boolean {
-    const end = this.#length + framedSize(message.length);
+  /** Adds a copy of a message in two parts; false where the bag has to leave first. */
+  add(head: Uint8Array, body: Uint8Array): boolean {
+    const end = this.#length + framedSize(head.length + body.length);
     if (end > this.#bytes.length && !this.#grow(end)) return false;
-    this.#length = write(this.#bytes, this.#length, message);
+    this.#length = write(this.#bytes, this.#length, head, body);
     return true;
   }
 
@@ -53,21 +53,22 @@ export class Bag {
 }
 
 /** A frame of one message: for those that no bag holds. */
-export function frameOf(message: Uint8Array): Uint8Array {
-  const frame = new Uint8Array(framedSize(message.length));
-  write(frame, 0, message);
+export function frameOf(head: Uint8Array, body: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(framedSize(head.length + body.length));
+  write(frame, 0, head, body);
   return frame;
 }
 
-function write(bytes: Uint8Array, at: number, message: Uint8Array): number {
-  let rest = message.length;
+function write(bytes: Uint8Array, at: number, head: Uint8Array, body: Uint8Array): number {
+  let rest = head.length + body.length;
   while (rest > 127) {
     bytes[at++] = (rest & 127) | 128;
     rest >>>= 7;
   }
   bytes[at++] = rest;
-  bytes.set(message, at);
-  return at + message.length;
+  bytes.set(head, at);
+  bytes.set(body, at + head.length);
+  return at + head.length + body.length;
 }
 
 /**

@@ -23,7 +23,9 @@ const MALFORMED = 4_400;
 const SILENT = 4_408;
 const BROKEN = 4_500;
 
-const SIGN_OF_LIFE: Uint8Array = new Uint8Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+/** An empty frame. */
+const SIGN_OF_LIFE: Uint8Array = NO_BYTES;
 
 export class WebSocketLink implements Link {
   readonly peer: LinkIdentity;
@@ -72,26 +74,27 @@ export class WebSocketLink implements Link {
     if (this.#ended !== null) this.#tell(this.#ended);
   }
 
-  send(message: Uint8Array): boolean {
+  send(head: Uint8Array, body: Uint8Array = NO_BYTES): boolean {
     if (this.#ended !== null) return false;
-    const size = framedSize(message.length);
+    const length = head.length + body.length;
+    const size = framedSize(length);
     if (size > MAX_FRAME_BYTES) {
       throw new AtlasError(
         "payload_too_large",
-        `a message of ${message.length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
+        `a message of ${length} bytes is more than a frame of ${MAX_FRAME_BYTES} holds`,
       );
     }
     if (this.#waiting > MAX_LINK_BUFFER_BYTES && this.#measure() > MAX_LINK_BUFFER_BYTES) {
       return false;
     }
     this.#waiting += size;
-    if (this.#bag.add(message)) {
+    if (this.#bag.add(head, body)) {
       this.#leaveSoon();
       return true;
     }
     this.#leave();
     // Too large for any bag: it goes alone, behind what was queued before it.
-    if (!this.#bag.add(message)) this.#transmit(frameOf(message));
+    if (!this.#bag.add(head, body)) this.#transmit(frameOf(head, body));
     else this.#leaveSoon();
     return this.#ended === null;
   }

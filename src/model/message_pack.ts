@@ -26,17 +26,20 @@ export const MAP = 0x4d;
 const TYPED_ARRAY = 0x74;
 const UINT8 = 1;
 
+/** Of each open container, how many items are still to come. Its content means nothing between calls. */
+const open = new Uint32Array(MAX_NESTING);
+
 /**
- * Refuses bytes that are not exactly one MessagePack value, are nested over
- * {@link MAX_NESTING}, or hold an extension other than undefined, Date, Set, Map and Uint8Array.
- * Reads labels only: time is linear in their number.
+ * Where the MessagePack value ends that the bytes begin with. Refuses bytes that don't
+ * begin with one, nest it over {@link MAX_NESTING}, or hold an extension other than
+ * undefined, Date, Set, Map and Uint8Array. Reads labels only: time is linear in their
+ * number.
  *
  * @throws AtlasError `bad_request`, saying which.
  */
-export function checkMessagePack(bytes: Uint8Array): void {
+export function endOfMessagePack(bytes: Uint8Array): number {
   const end = bytes.length;
-  /** Of each open container, how many items are still to come. */
-  const open: number[] = [];
+  let depth = 0;
   let at = 0;
   do {
     if (at >= end) throw refused("they end too early");
@@ -57,17 +60,14 @@ export function checkMessagePack(bytes: Uint8Array): void {
     // Every item is a byte at least: a count beyond that is a lie, and would be allocated.
     if (items > end - at) throw refused("they end too early");
     if (items > 0) {
-      open.push(items);
-      if (open.length > MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);
+      if (depth === MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);
+      open[depth++] = items;
       continue;
     }
-    while (open.length > 0) {
-      const last = open.length - 1;
-      if (((open[last] as number) -= 1) > 0) break;
-      open.pop();
-    }
-  } while (open.length > 0);
-  if (at !== end) throw refused(at > end ? "they end too early" : "there is more than one value");
+    while (depth > 0 && ((open[depth - 1] as number) -= 1) === 0) depth--;
+  } while (depth > 0);
+  if (at > end) throw refused("they end too early");
+  return at;
 }
 
 /** How many items follow the scalar, string, binary or extension at `at` as its content. */

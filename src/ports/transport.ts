@@ -54,11 +54,12 @@ export interface Link {
   start(handlers: LinkHandlers): void;
 
   /**
-   * Queues one message; all of a tick travel together. False, and nothing is sent,
-   * where the link is closed or more than `MAX_LINK_BUFFER_BYTES` wait already.
-   * Throws `payload_too_large` where the message can't fit a frame.
+   * Queues one message, given in one part or two; all of a tick travel together. False,
+   * and nothing is sent, where the link is closed or more than `MAX_LINK_BUFFER_BYTES`
+   * wait already. Throws `payload_too_large` where the message can't fit a frame. The
+   * bytes are copied before it returns.
    */
-  send(message: Uint8Array): boolean;
+  send(head: Uint8Array, body?: Uint8Array): boolean;
 
   /** Ends the link; what was queued before MAY still arrive. */
   close(reason: string): void;

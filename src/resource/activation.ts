@@ -214,45 +214,44 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     }
   }
 
-  /** Works off `first`, then what waits. */
+  /**
+   * Works off `first`, then what waits, a turn each: a call, its writes and its answer.
+   * Never rejects.
+   */
   async #work(first: Call): Promise<void> {
-    let call: Call | null = first;
-    while (call) {
-      await this.#turn(call);
-      call = this.#state === "open" && this.#mailbox !== null ? this.#mailbox.shift() : null;
+    for (let call: Call | null = first; call; call = this.#next()) {
+      const now = this.#enter(call);
+      let isAtUser = false;
+      try {
+        if (now >= call.deadline) {
+          throw new AtlasError("timeout", "the deadline passed in the mailbox");
+        }
+        if (!this.life.lease.holds()) throw this.lost(false);
+        const { idempotencyKey } = call;
+        if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
+        const method = this.#host.method(this.#type, call);
+        const args = call.arguments();
+        call.started = isAtUser = true;
+        const result = await method.apply(this.#instance, args);
+        const encoded = encodeResult(call, result);
+        isAtUser = false;
+        if (idempotencyKey !== null) {
+          await this.#book().commitAnswer(call, idempotencyKey, result);
+          this.#host.stats.commits++;
+        } else if (this.#ledger?.isDirty) await this.#commit(this.#ledger);
+        if (!this.life.lease.holds()) throw this.lost(true);
+        call.succeed(encoded, this.owner);
+      } catch (error) {
+        call.fail(isAtUser ? this.#thrown(call, error) : toAtlasError(error));
+      } finally {
+        this.#leave();
+      }
     }
   }
 
-  /** One turn: a call, its writes and its answer. Never rejects. */
-  async #turn(call: Call): Promise<void> {
-    const now = this.#enter(call);
-    try {
-      if (call.done) return;
-      if (!this.life.lease.holds()) throw this.lost(false);
-      if (now >= call.deadline) {
-        throw new AtlasError("timeout", "the deadline passed in the mailbox");
-      }
-      if (call.idempotencyKey !== null && await this.#repeat(call, call.idempotencyKey)) return;
-      const method = this.#host.method(this.#type, call);
-      const args = call.arguments();
-      let result: unknown;
-      let encoded: unknown;
-      call.started = true;
-      try {
-        result = await method.apply(this.#instance, args);
-        encoded = encodeResult(call, result);
-      } catch (error) {
-        throw this.#thrown(call, error);
-      }
-      if (call.idempotencyKey !== null) await this.#commitAnswer(call, call.idempotencyKey, result);
-      else if (this.#ledger) await this.#commit(this.#ledger);
-      if (!this.life.lease.holds()) throw this.lost(true);
-      call.succeed(encoded, this.owner);
-    } catch (error) {
-      call.fail(toAtlasError(error));
-    } finally {
-      this.#leave();
-    }
+  /** The next call of the mailbox, where there is one and it may be served. */
+  #next(): Call | null {
+    return this.#state === "open" && this.#mailbox !== null ? this.#mailbox.shift() : null;
   }
 
   #enter(call: Call | null): number {
@@ -284,11 +283,8 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   async #commit(ledger: Ledger): Promise<void> {
-    this.#host.stats.commits += await ledger.commit();
-  }
-
-  async #commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
-    this.#host.stats.commits += await this.#book().commitAnswer(call, idempotencyKey, result);
+    await ledger.commit();
+    this.#host.stats.commits++;
   }
 
   #book(): Ledger {
@@ -319,7 +315,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     this.#enter(null);
     try {
       await run();
-      if (this.#ledger) await this.#commit(this.#ledger);
+      if (this.#ledger?.isDirty) await this.#commit(this.#ledger);
       if (!this.life.lease.holds()) throw this.lost(false);
     } finally {
       this.#leave();

@@ -70,21 +70,22 @@ export class Ledger {
     return this.#answers.find(idempotencyKey, call.method);
   }
 
-  /** Ends the turn by committing what it wrote. Answers how many commits that took: 0 or 1. */
-  async commit(): Promise<number> {
-    const writes = this.storage.end();
-    if (!writes) return 0;
-    await this.#write(writes);
-    return 1;
+  /** Whether the running turn wrote anything. */
+  get isDirty(): boolean {
+    return this.storage.isDirty;
+  }
+
+  /** Ends the turn by committing what it wrote. */
+  async commit(): Promise<void> {
+    await this.#write(this.storage.end() ?? new Map());
   }
 
   /** Ends the turn by committing what it wrote together with its answer, for repeats. */
-  async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<number> {
+  async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
     await this.#write(writes);
     this.#answers?.committed(idempotencyKey, writes);
-    return 1;
   }
 
   /**

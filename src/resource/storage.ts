@@ -48,6 +48,11 @@ export class TurnStorage implements Storage {
     this.#key = key;
   }
 
+  /** Whether the running turn wrote anything. */
+  get isDirty(): boolean {
+    return this.#writes !== null;
+  }
+
   /** Opens a turn. */
   begin(): void {
     this.#open = true;

@@ -25,11 +25,17 @@ class InboundCall extends Call {
   readonly deadline: number;
   readonly epoch: number;
   readonly #id: number;
-  readonly #body: Uint8Array;
+  readonly #arguments: unknown[] | null;
   readonly #session: Session;
-  readonly #onSettled: (id: number) => void;
+  readonly #peers: Map<number, InboundCall>;
 
-  constructor(request: Request, session: Session, now: number, onSettled: (id: number) => void) {
+  /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
+  constructor(
+    request: Request,
+    session: Session,
+    now: number,
+    peers: Map<number, InboundCall>,
+  ) {
     super();
     this.key = request.key;
     this.method = request.method;
@@ -38,15 +44,15 @@ class InboundCall extends Call {
     this.deadline = now + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
-    this.#body = request.body;
+    // At once: the bytes are only lent, and a copy of them would cost as much.
+    this.#arguments = decodeArguments(request.body);
     this.#session = session;
-    this.#onSettled = onSettled;
+    this.#peers = peers;
   }
 
   override arguments(): unknown[] {
-    const args = unpack(this.#body);
-    if (!Array.isArray(args)) throw new AtlasError("bad_request", "arguments must be an array");
-    return args;
+    if (this.#arguments) return this.#arguments;
+    throw new AtlasError("bad_request", "the arguments are not a MessagePack array of values");
   }
 
   override encode(result: unknown): unknown {
@@ -63,7 +69,7 @@ class InboundCall extends Call {
       rrp: this.epoch === owner.epoch ? "" : owner.rrp,
       body: encoded as Uint8Array,
     });
-    this.#onSettled(this.#id);
+    this.#peers.delete(this.#id);
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
@@ -75,7 +81,7 @@ class InboundCall extends Call {
       error: toWireError(error),
       owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
     });
-    this.#onSettled(this.#id);
+    this.#peers.delete(this.#id);
   }
 
   override expire(): void {
@@ -103,17 +109,17 @@ export class Forwarder {
   request(request: Request, session: Session): void {
     let calls = this.#calls.get(session);
     if (!calls) this.#calls.set(session, calls = new Map());
-    const settled = calls.delete.bind(calls);
-    const call = new InboundCall(request, session, this.#clock.now(), settled);
+    const call = new InboundCall(request, session, this.#clock.now(), calls);
     const trouble = calls.size >= MAX_LINK_CALLS
       ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
       : check(request);
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
-    if (!session.life.lease.holds()) return this.#notOwner(call, null);
     const present = this.#host.find(request.key);
-    if (present) this.#deliver(call, present);
-    else this.#acquire(call);
+    // Of this very life: its lease is asked when the call's turn comes.
+    if (present?.life === session.life) this.#deliver(call, present);
+    else if (session.life.lease.holds()) this.#acquire(call);
+    else this.#notOwner(call, null);
   }
 
   /** The caller has gone: the call never starts, or its signal aborts. */
@@ -155,6 +161,16 @@ export class Forwarder {
   #notOwner(call: InboundCall, owner: Ownership | null): void {
     this.stats.notOwner++;
     call.fail(new AtlasError("not_owner", `this node does not own ${call.key}`), owner);
+  }
+}
+
+/** The arguments of a request; what is no array of values comes out as null. */
+function decodeArguments(body: Uint8Array): unknown[] | null {
+  try {
+    const args = unpack(body);
+    return Array.isArray(args) ? args : null;
+  } catch {
+    return null;
   }
 }
 

@@ -10,8 +10,10 @@
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
 import {
+  bodyOf,
   decodeMessage,
-  encodeMessage,
+  encodeHead,
+  encodeRequestHead,
   type Failure,
   type Message,
   type Reply,
@@ -79,7 +81,7 @@ export class Session {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
     const id = this.#nextId++;
-    if (!this.#link.send(encodeMessage({ kind: "request", id, ...request }))) {
+    if (!this.#link.send(encodeRequestHead(id, request), request.body)) {
       throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
     }
     this.#waiters.set(id, waiter);
@@ -93,7 +95,7 @@ export class Session {
 
   /** Sends an answer; one that can't be sent is the caller's timeout. */
   send(message: Message): void {
-    if (this.#open) this.#link.send(encodeMessage(message));
+    if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
   }
 
   close(reason: string): void {

@@ -24,7 +24,7 @@ import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Candidates } from "./candidates.ts";
-import type { Links, Session } from "./links.ts";
+import type { Links, Session, Waiter } from "./links.ts";
 import { type CallContext, type CallKeeper, OutCall } from "./out_call.ts";
 
 const RETRY_MS = 10;
@@ -154,18 +154,15 @@ export class Router implements CallKeeper {
         epoch: owner?.epoch ?? 0,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-      }, {
-        replied: (reply) => this.#replied(call, reply, session, owner),
-        failed: (failure) => this.#refused(call, failure, session, owner),
-        lost: (reason) => this.#lost(call, reason),
-      });
+      }, new Errand(this, call, owner));
       call.carrier = { session, id };
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
     }
   }
 
-  #replied(call: OutCall, reply: Reply, session: Session, asked: Ownership | null): void {
+  /** A link brought a call's answer. */
+  replied(call: OutCall, reply: Reply, session: Session, asked: Ownership | null): void {
     const { registry } = this.#parts;
     const { epoch } = reply;
     const rrp = reply.rrp || asked?.rrp || "";
@@ -183,7 +180,8 @@ export class Router implements CallKeeper {
     }
   }
 
-  #refused(call: OutCall, failure: Failure, session: Session, asked: Ownership | null): void {
+  /** A link brought a call's failure. */
+  refused(call: OutCall, failure: Failure, session: Session, asked: Ownership | null): void {
     const error = fromWireError(failure.error);
     if (asked && error.code === "not_owner") this.#parts.registry.forget(call.key, asked.epoch);
     // Asked to take a name, it could not: somebody else is to be asked next.
@@ -193,7 +191,8 @@ export class Router implements CallKeeper {
     call.fail(error, owner);
   }
 
-  #lost(call: OutCall, reason: string): void {
+  /** The link that carried a call broke. */
+  lost(call: OutCall, reason: string): void {
     call.fail(new AtlasError("unavailable", `the link broke: ${reason}`, { maybeExecuted: true }));
   }
 
@@ -312,6 +311,31 @@ export class Router implements CallKeeper {
       throw new AtlasError("not_found", `no node runs resources of type ${type}`);
     }
     throw new AtlasError("unavailable", `no node can take ${key} now`);
+  }
+}
+
+/** A call on a link: who asked whom, and where the answer goes. */
+class Errand implements Waiter {
+  readonly #router: Router;
+  readonly #call: OutCall;
+  readonly #asked: Ownership | null;
+
+  constructor(router: Router, call: OutCall, asked: Ownership | null) {
+    this.#router = router;
+    this.#call = call;
+    this.#asked = asked;
+  }
+
+  replied(reply: Reply, session: Session): void {
+    this.#router.replied(this.#call, reply, session, this.#asked);
+  }
+
+  failed(failure: Failure, session: Session): void {
+    this.#router.refused(this.#call, failure, session, this.#asked);
+  }
+
+  lost(reason: string): void {
+    this.#router.lost(this.#call, reason);
   }
 }
 
