@@ -11,7 +11,7 @@ import {
 import type { AddressInfo } from "node:net";
 import process from "node:process";
 import type { Duplex } from "node:stream";
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, RequestError } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import type { Runtime, ServeOptions, Server, SocketHandlers } from "../../src/ports/runtime.ts";
 import type { GuardedSocket } from "./guarded_socket.ts";
@@ -33,7 +33,11 @@ async function serve(options: ServeOptions): Promise<Server> {
     (request) => options.fetch(request, () => refusal()),
     {
       overrideGlobalObjects: false,
-      errorHandler: () => new Response("internal error", { status: 500 }),
+      // A target or host that makes no URL is the caller's fault.
+      errorHandler: (error) =>
+        error instanceof RequestError
+          ? new Response("bad request", { status: 400 })
+          : new Response("internal error", { status: 500 }),
     },
   );
   const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
