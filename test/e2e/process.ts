@@ -1,0 +1,143 @@
+/**
+ * Real node processes: a stable whose horses may be stopped dead, woken up, or shot.
+ *
+ * Takes a runtime and environment variables; gives a running `node.ts` with its ready
+ * line, its output and the signals that a test sends it. Signals go to that process by
+ * its id; whatever is left running ends with the test.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import process from "node:process";
+import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
+
+export type RuntimeName = "bun" | "deno" | "node";
+
+/** The line that a node prints once it serves. */
+export interface ReadyLine {
+  readonly event: "ready";
+  readonly url: string;
+  readonly region: string;
+  readonly node: string;
+  readonly incarnation: string;
+}
+
+export interface Program {
+  readonly pid: number;
+  /** All that it wrote so far. */
+  readonly output: { stdout: string; stderr: string };
+  /** Its exit status, or the name of the signal that ended it. */
+  readonly ended: Promise<number | string>;
+  signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): void;
+}
+
+export interface NodeProcess extends Program {
+  readonly runtime: RuntimeName;
+  readonly url: string;
+  readonly line: ReadyLine;
+  /** Ends it without warning, and waits for its end. */
+  kill(): Promise<void>;
+}
+
+export interface StartOptions {
+  runtime: RuntimeName;
+  env: Record<string, string>;
+  /** Default: the root of the checkout. */
+  cwd?: string;
+}
+
+const running: Set<ChildProcess> = new Set();
+
+/** Starts `command` with nothing of this environment but PATH and HOME. */
+export function run(
+  command: readonly string[],
+  env: Record<string, string> = {},
+  cwd: string = ROOT,
+): Program {
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd,
+    env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "/", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  running.add(child);
+  const output = { stdout: "", stderr: "" };
+  child.stdout?.on("data", (data) => output.stdout += data);
+  child.stderr?.on("data", (data) => output.stderr += data);
+  let over = false;
+  const ended = new Promise<number | string>((resolve) => {
+    child.on("error", (error) => resolve(error.message));
+    child.on("exit", () => over = true);
+    child.on("close", (code, signal) => {
+      running.delete(child);
+      resolve(code ?? signal ?? "unknown");
+    });
+  });
+  return {
+    pid: child.pid as number,
+    output,
+    ended,
+    // A process that has ended gets no signal: its id may be another's by now.
+    signal: (name) => void (over || process.kill(child.pid as number, name)),
+  };
+}
+
+/** Starts `script` of the checkout on a runtime. */
+export function runScript(
+  runtime: RuntimeName,
+  script: string,
+  env: Record<string, string> = {},
+  words: readonly string[] = [],
+): Program {
+  return run([...commandOf(runtime), script, ...words], env);
+}
+
+/** Starts a node on any free port and waits until it serves. */
+export async function startNode({ runtime, env, cwd }: StartOptions): Promise<NodeProcess> {
+  const script = `${cwd === undefined ? ROOT : `${cwd}/`}node.ts`;
+  const program = run([...commandOf(runtime), script], { PORT: "0", ...env }, cwd);
+  const line = await readyLine(program);
+  return {
+    ...program,
+    runtime,
+    line,
+    url: line.url,
+    async kill() {
+      program.signal("SIGKILL");
+      await program.ended;
+    },
+  };
+}
+
+/** The ready line of a node. Rejects with its log where it ends before. */
+export async function readyLine(program: Program): Promise<ReadyLine> {
+  let status: number | string | null = null;
+  program.ended.then((ended) => status = ended);
+  await until(() => program.output.stdout.includes("\n") || status !== null, "the ready line");
+  if (status !== null) throw new Error(`the node ended (${status}): ${program.output.stderr}`);
+  return JSON.parse(program.output.stdout.split("\n")[0] as string);
+}
+
+/** Ends whatever a test left running, frozen ones too. */
+export async function endAll(): Promise<void> {
+  await Promise.all([...running].map((child) =>
+    new Promise<void>((resolve) => {
+      child.on("close", () => resolve());
+      process.kill(child.pid as number, "SIGKILL");
+    })
+  ));
+}
+
+/** Asks again and again until the answer is true; rejects with `what` after `ms`. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  ms: number = 20_000,
+): Promise<void> {
+  const giveUp = performance.now() + ms;
+  while (!await condition()) {
+    if (performance.now() > giveUp) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+function commandOf(runtime: RuntimeName): readonly string[] {
+  return RUNTIMES.find(({ name }) => name === runtime)?.run as readonly string[];
+}
