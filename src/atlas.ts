@@ -110,7 +110,7 @@ class NodeProcess implements Exchange {
       clock,
       random,
       deadlines: this.#deadlines,
-      region,
+      place: { region, node },
       life: () => this.#life,
     });
     this.#life = this.#newLife();
@@ -218,7 +218,8 @@ class NodeProcess implements Exchange {
     if (this.#state !== "closed") {
       const { clock } = this.#options;
       const until = clock.now() + drainMs;
-      await Promise.race([this.drain(), pause(clock, drainMs)]);
+      // What can't be drained in time is given up; the lease's end will free it.
+      await this.#within(this.drain(), drainMs, "the drain").catch(() => {});
       while (this.#router.inFlight > 0 && clock.now() < until) await pause(clock, 5);
       await this.#end(null);
     }

@@ -26,6 +26,7 @@ import { backoffMs, pause } from "../time/pause.ts";
 import { Candidates } from "./candidates.ts";
 import type { Links, Session, Waiter } from "./links.ts";
 import { type CallContext, type CallKeeper, OutCall } from "./out_call.ts";
+import { Pacer } from "./pacer.ts";
 
 const RETRY_MS = 10;
 const RETRY_MOST_MS = 500;
@@ -39,7 +40,7 @@ export interface RouterParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly deadlines: Deadlines;
-  readonly region: string;
+  readonly place: { readonly region: string; readonly node: string };
   /** This node's present life, held or lapsed. */
   readonly life: () => Life;
 }
@@ -56,13 +57,15 @@ export class Router implements CallKeeper {
   readonly stats: RouterStats = { calls: 0, forwards: 0 };
   readonly #parts: RouterParts;
   readonly #candidates: Candidates;
+  readonly #pacer: Pacer<OutCall>;
   readonly #lanes = new Map<string, OutCall[]>();
   #inFlight = 0;
   #closed = false;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
-    this.#candidates = new Candidates(parts.membership, parts.clock, parts.region);
+    this.#candidates = new Candidates(parts.membership, parts.clock, parts.place.region);
+    this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
   /** Calls made here that are not settled. */
@@ -100,7 +103,7 @@ export class Router implements CallKeeper {
     this.#inFlight++;
     deadlines.add(call, call.deadline);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
-    else this.#dispatch(call);
+    else if (!this.#pacer.holds(call)) this.#dispatch(call);
     return answer;
   }
 
@@ -134,6 +137,7 @@ export class Router implements CallKeeper {
 
   #dispatch(call: OutCall): void {
     const { host, registry, links } = this.#parts;
+    if (call.done) return;
     if (this.#lanes.has(call.key)) return this.#enlane(call);
     const here = host.find(call.key);
     if (here) return here.deliver(call);
@@ -271,13 +275,13 @@ export class Router implements CallKeeper {
     }
     owner ??= await registry.locate(key);
     if (!owner) return await this.#ask(key, type);
-    const life = this.#parts.life();
-    if (owner.incarnation === life.incarnation) {
-      // Its entry names this node, but it isn't here: the next search takes it up anew.
+    const member = membership.peek(owner.incarnation) ?? await this.#meet(owner.incarnation);
+    if (owner.incarnation === this.#parts.life().incarnation || this.#isNamesake(member)) {
+      // Its entry names this node, in this life or a former one, but it isn't here: the
+      // next search takes it up anew.
       registry.forget(key);
       throw new AtlasError("unavailable", `${key} is between two owners`);
     }
-    const member = membership.peek(owner.incarnation) ?? await this.#meet(owner.incarnation);
     if (!member || membership.isKnownDead(owner.incarnation)) {
       registry.forget(key);
       throw new AtlasError("unavailable", `the owner of ${key} is dead`);
@@ -295,6 +299,12 @@ export class Router implements CallKeeper {
       throw suspected(key);
     });
     return await Promise.race([links.to(member, this.#parts.life()), silence]);
+  }
+
+  /** Whether a member is a life of this very node: it is never dialled. */
+  #isNamesake(member: Member | undefined): boolean {
+    const { region, node } = this.#parts.place;
+    return member?.region === region && member.node === node;
   }
 
   async #meet(incarnation: string): Promise<Member | undefined> {

@@ -270,6 +270,18 @@ describe("time", () => {
   });
 });
 
+it("a loop of calls that need no I/O leaves the node its heartbeats", async () => {
+  const a = await cluster().node("a");
+  const { incarnation } = a;
+  const stub = a.resource("counters", "x");
+  let timers = 0;
+  const timer = setInterval(() => timers++, 1);
+  for (let i = 0; i < 100_000; i++) await stub.echo(i);
+  clearInterval(timer);
+  expect(timers).toBeGreaterThan(2);
+  expect(a.incarnation).toBe(incarnation);
+});
+
 describe("chains", () => {
   it("a chain that comes back to a busy resource fails at once", async () => {
     const made = cluster();
