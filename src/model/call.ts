@@ -48,6 +48,12 @@ export abstract class Call extends Expiring {
     this.done = true;
     this.#abort?.abort(reason);
   }
+
+  /** The turn that runs it is over before its end: its signal aborts; the call may go elsewhere. */
+  interrupt(reason: AtlasError): void {
+    this.#abort?.abort(reason);
+    this.#abort = null;
+  }
 }
 
 /**

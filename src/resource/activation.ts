@@ -34,6 +34,8 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   #instance: Resource | null = null;
   #busy = false;
   #current: Call | null = null;
+  /** The call whose turn was running when everything stopped: it has been failed. */
+  #dropped: Call | null = null;
   #mailbox: Mailbox | null = null;
   /** Made when storage or an idempotency key is first used. */
   #ledger: Ledger | null = null;
@@ -178,8 +180,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   #stop(error: AtlasError): void {
     this.#finish();
-    this.#current?.fail(error);
-    this.#current?.giveUp(error);
+    this.#dropped = this.#current;
+    this.#dropped?.fail(error);
+    this.#dropped?.interrupt(error);
     this.#refuse(this.#notOwner());
     this.#ledger?.drop();
   }
@@ -229,6 +232,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
         if (!this.life.lease.holds()) throw this.lost(false);
         const { idempotencyKey } = call;
         if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
+        if (call.done) continue;
         const method = this.#host.method(this.#type, call);
         const args = call.arguments();
         call.started = isAtUser = true;
@@ -239,10 +243,13 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
           await this.#book().commitAnswer(call, idempotencyKey, result);
           this.#host.stats.commits++;
         } else if (this.#ledger?.isDirty) await this.#commit(this.#ledger);
-        if (!this.life.lease.holds()) throw this.lost(true);
+        if (!this.holds()) throw this.lost(true);
         call.succeed(encoded, this.owner);
       } catch (error) {
-        call.fail(isAtUser ? this.#thrown(call, error) : toAtlasError(error));
+        // A call that was sent elsewhere is not this turn's any more.
+        if (call !== this.#dropped) {
+          call.fail(isAtUser ? this.#thrown(call, error) : toAtlasError(error));
+        }
       } finally {
         this.#leave();
       }

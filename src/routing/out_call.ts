@@ -47,8 +47,6 @@ export class OutCall extends Call {
   readonly number: number;
   /** Times it was sent to somebody who wasn't the owner, or got lost. */
   bounces = 0;
-  /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
-  trouble: AtlasError | null = null;
   /** What the session that carries it knows it by; null while it is here. */
   carrier: { readonly session: Session; readonly id: number } | null = null;
   readonly #keeper: CallKeeper;
@@ -57,6 +55,8 @@ export class OutCall extends Call {
   #resolve!: (result: CallResult) => void;
   #reject!: (error: AtlasError) => void;
   #signal: AbortSignal | null = null;
+  #trouble: AtlasError | null = null;
+  #mayHaveRunBefore = false;
 
   constructor(
     keeper: CallKeeper,
@@ -93,6 +93,17 @@ export class OutCall extends Call {
     });
   }
 
+  /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
+  get trouble(): AtlasError | null {
+    return this.#trouble;
+  }
+
+  set trouble(error: AtlasError | null) {
+    this.#trouble = error;
+    // What one attempt may have done stays done, whatever becomes of the next.
+    if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
+  }
+
   /** Whether its caller has given up before it went out. */
   get wasAborted(): boolean {
     return this.#signal?.aborted === true;
@@ -126,9 +137,10 @@ export class OutCall extends Call {
   /** Ends it with an error, for good. */
   reject(error: AtlasError): void {
     if (this.done) return;
+    const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
     this.#settle();
-    this.giveUp(error);
-    this.#reject(error);
+    this.giveUp(told);
+    this.#reject(told);
   }
 
   override expire(): void {
@@ -143,7 +155,7 @@ export class OutCall extends Call {
   };
 
   get #mayHaveRun(): boolean {
-    return this.started || this.carrier !== null || this.trouble?.maybeExecuted === true;
+    return this.started || this.carrier !== null || this.#mayHaveRunBefore;
   }
 
   #leave(what: string, cause: unknown): void {
@@ -165,6 +177,13 @@ export class OutCall extends Call {
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#keeper.settled(this);
   }
+}
+
+/** The same error, of a call that an earlier attempt may have executed. */
+function asMaybeExecuted(error: AtlasError): AtlasError {
+  if (error.maybeExecuted) return error;
+  const { code, message, retryable } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }
 
 /** Whether a value can go to a resource here as it is. */
