@@ -1,0 +1,26 @@
+/** All rules that a simulation is held to, one referee each. A further one is a further line. */
+import { answers } from "./checkers/answers.ts";
+import { bounded } from "./checkers/bounded.ts";
+import type { HistoryChecker, LiveChecker } from "./checkers/checker.ts";
+import { claims } from "./checkers/claims.ts";
+import { epochs } from "./checkers/epochs.ts";
+import { fifo } from "./checkers/fifo.ts";
+import { healing } from "./checkers/healing.ts";
+import { linearizable } from "./checkers/linearizable.ts";
+import { once } from "./checkers/once.ts";
+import { returns } from "./checkers/returns.ts";
+import { singleOwner } from "./checkers/single_owner.ts";
+
+/** Rules that are watched while a simulation runs. */
+export const LIVE_CHECKERS: readonly LiveChecker[] = [
+  singleOwner,
+  epochs,
+  answers,
+  claims,
+  healing,
+  returns,
+  bounded,
+];
+
+/** Rules that can be judged from what clients saw and what was left. */
+export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo];

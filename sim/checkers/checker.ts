@@ -1,0 +1,32 @@
+/**
+ * What a checker is: a referee who watches one rule only, from outside, and changes
+ * nothing.
+ *
+ * A live checker sees a simulation as it happens; a history checker needs only what
+ * clients saw and what was left, and so judges real processes as well.
+ */
+import type { Ground } from "../ground.ts";
+import type { History } from "../history.ts";
+import type { Observer } from "../observer.ts";
+import type { Plan } from "../plan.ts";
+import type { World } from "../world.ts";
+
+/** Reports that the rule was broken, and how. */
+export type Report = (message: string) => void;
+
+export interface LiveScene {
+  readonly ground: Ground;
+  readonly plan: Plan;
+  /** Once it is there: checkers are made before the world is. */
+  readonly world: () => World;
+}
+
+export interface LiveChecker {
+  readonly name: string;
+  watch(scene: LiveScene, report: Report): Observer;
+}
+
+export interface HistoryChecker {
+  readonly name: string;
+  check(history: History, report: Report): void;
+}

@@ -1,0 +1,44 @@
+/**
+ * An acknowledged call is in the state exactly once, in the place that it was told; one
+ * that was said not to have been executed is not; and any other is there at most once.
+ */
+import type { CallRecord } from "../history.ts";
+import type { HistoryChecker } from "./checker.ts";
+
+export const once: HistoryChecker = {
+  name: "once",
+  check({ calls, journals }, report) {
+    const places = new Map<string, Map<string, number[]>>();
+    for (const [key, entries] of journals) {
+      const ofKey = new Map<string, number[]>();
+      entries.forEach(({ value }, seq) => {
+        const seqs = ofKey.get(value);
+        if (seqs) seqs.push(seq);
+        else ofKey.set(value, [seq]);
+      });
+      places.set(key, ofKey);
+      for (const [value, seqs] of ofKey) {
+        if (seqs.length > 1) report(`${value} is in ${key} ${seqs.length} times: at ${seqs}`);
+      }
+    }
+    const executed = new Set(calls.filter(mayBeExecuted).map(({ value }) => value));
+    for (const call of calls) {
+      if (call.what !== "append") continue;
+      const seqs = places.get(call.key)?.get(call.value) ?? [];
+      if (call.outcome === "ok" && !seqs.includes(call.seq)) {
+        report(`${told(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
+      }
+      if (seqs.length > 0 && !executed.has(call.value)) {
+        report(`${told(call)} was said not to be executed (${call.code}), and is at ${seqs}`);
+      }
+    }
+  },
+};
+
+function mayBeExecuted(call: CallRecord): boolean {
+  return call.outcome !== "fail";
+}
+
+function told(call: CallRecord): string {
+  return `call ${call.id}, ${call.value} to ${call.key} through ${call.process},`;
+}

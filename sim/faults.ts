@@ -1,0 +1,25 @@
+/**
+ * All that can go wrong, by name: the catalogue of accidents that plans are drawn from.
+ * A further one is a further entry in one of the files below.
+ */
+import { CLOCK_FAULTS } from "./faults/clock_faults.ts";
+import type { FaultKind } from "./faults/kind.ts";
+import { NETWORK_FAULTS } from "./faults/network_faults.ts";
+import { NODE_FAULTS } from "./faults/node_faults.ts";
+import { STORE_FAULTS } from "./faults/store_faults.ts";
+
+export const FAULTS: readonly FaultKind[] = [
+  ...NODE_FAULTS,
+  ...CLOCK_FAULTS,
+  ...NETWORK_FAULTS,
+  ...STORE_FAULTS,
+];
+
+const byName = new Map(FAULTS.map((kind) => [kind.name, kind]));
+
+/** The kind of this name. @throws where there is none */
+export function faultKind(name: string): FaultKind {
+  const kind = byName.get(name);
+  if (!kind) throw new Error(`no fault is called ${name}; there are: ${[...byName.keys()]}`);
+  return kind;
+}

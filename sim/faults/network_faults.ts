@@ -1,0 +1,55 @@
+/** What happens on the roads between nodes. */
+import type { FaultKind } from "./kind.ts";
+
+export const NETWORK_FAULTS: readonly FaultKind[] = [
+  {
+    name: "one_way_partition",
+    begin(world, { a, b, ms }) {
+      world.block([[world.slot(a).host, world.slot(b).host]], ms);
+    },
+  },
+  {
+    name: "partition",
+    begin(world, { a, b, ms }) {
+      const [one, other] = [world.slot(a).host, world.slot(b).host];
+      world.block([[one, other], [other, one]], ms);
+    },
+  },
+  {
+    // One node hears no other, or none hears it; the store stays in reach.
+    name: "isolation",
+    begin(world, { a, ms, x }) {
+      const one = world.slot(a).host;
+      const roads = world.hosts.filter((host) => host !== one).flatMap((host) => {
+        const out: [string, string] = [one, host];
+        const back: [string, string] = [host, one];
+        return x < 0.25 ? [out] : x < 0.5 ? [back] : [out, back];
+      });
+      world.block(roads, ms);
+    },
+  },
+  {
+    name: "clog",
+    begin(world, { a, b, ms, x }) {
+      const token = {};
+      const path = world.paths.from(world.slot(a).host, world.slot(b).host);
+      path.clog(token, 20 + x * 2_000);
+      world.scheduler.after(ms, () => path.unclog(token));
+    },
+  },
+  {
+    name: "link_break",
+    begin(world, { a, b }) {
+      world.network.tear(world.slot(a).host, world.slot(b).host);
+      world.network.tear(world.slot(b).host, world.slot(a).host);
+    },
+  },
+  {
+    name: "dial_failure",
+    begin(world, { ms }) {
+      const token = {};
+      world.network.refuseDials(token);
+      world.scheduler.after(ms, () => world.network.allowDials(token));
+    },
+  },
+];

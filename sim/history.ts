@@ -1,0 +1,55 @@
+/**
+ * What clients saw: the record of their calls, as far as they can know it, from a
+ * simulation or from real processes alike.
+ *
+ * It is plain data, so that it can be written to a file and checked elsewhere.
+ */
+
+/**
+ * - `ok`: answered.
+ * - `fail`: refused, and said not to have been executed.
+ * - `info`: nobody knows; it may have been executed, or may be yet.
+ */
+export type Outcome = "ok" | "fail" | "info";
+
+export interface CallRecord {
+  /** Rises with each call. */
+  readonly id: number;
+  readonly what: "append" | "read" | "lookup";
+  readonly key: string;
+  /** The process whose node was asked. */
+  readonly process: string;
+  /** Calls of one caller to one key are made in order, without waiting for each other. */
+  readonly caller: string;
+  readonly idempotencyKey: string | null;
+  /** What was appended; another for each call, but for repeats of one idempotency key. */
+  readonly value: string;
+  readonly timeoutMs: number;
+  /** When it was made, ms of a clock that all records share. */
+  readonly invokedAt: number;
+  /** When it came back; Infinity where it never did. */
+  returnedAt: number;
+  outcome: Outcome;
+  /** The error's code, where there was one. */
+  code: string | null;
+  /** `append`: the place it got, from 0. `read`: how many there were. */
+  seq: number;
+  epoch: number;
+  rrp: string | null;
+  /** Of a lookup. */
+  verdict: string | null;
+}
+
+/** One entry of a journal, as the store has it in the end. */
+export interface Entry {
+  readonly value: string;
+  /** The epoch of the instance that wrote it. */
+  readonly epoch: number;
+}
+
+/** What clients saw, and what is left. */
+export interface History {
+  readonly calls: readonly CallRecord[];
+  /** The final state: each key's journal, in order. */
+  readonly journals: ReadonlyMap<string, readonly Entry[]>;
+}

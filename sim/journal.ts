@@ -1,0 +1,40 @@
+/**
+ * The app that simulations run: journals, each a list of entries that tells who wrote
+ * them, in which place and under which epoch. Whatever goes wrong shows in them.
+ */
+import { type App, defineApp, type ResourceType } from "../src/app.ts";
+import { Resource } from "../src/resource/resource.ts";
+import type { Entry } from "./history.ts";
+import type { StoreState } from "./store_state.ts";
+
+/** The resource type's name. */
+export const JOURNALS = "journals";
+const DIGITS = 6;
+
+export class Journal extends Resource {
+  /** Adds an entry; gives its place, from 0, and the epoch that wrote it. */
+  async append(value: string): Promise<[seq: number, epoch: number]> {
+    const seq = (await this.storage.get<number>("n")) ?? 0;
+    await this.storage.put(`e${String(seq).padStart(DIGITS, "0")}`, `${this.epoch} ${value}`);
+    await this.storage.put("n", seq + 1);
+    return [seq, this.epoch];
+  }
+
+  /** How many entries there are. */
+  async count(): Promise<number> {
+    return (await this.storage.get<number>("n")) ?? 0;
+  }
+}
+
+export function journalApp(idleAfterMs: number): App<{ journals: ResourceType<Journal> }> {
+  return defineApp({ resources: { [JOURNALS]: { class: Journal, idleAfterMs } } });
+}
+
+/** A journal as the store has it. */
+export function readJournal(state: StoreState, key: string): Entry[] {
+  const rows = state.range(key, { start: "s:e", end: "s:f", limit: 1e6, reverse: false });
+  return rows.map(([, text]) => {
+    const [epoch = "", value = ""] = (JSON.parse(text) as string).split(" ");
+    return { value, epoch: Number(epoch) };
+  });
+}

@@ -1,0 +1,148 @@
+/**
+ * The roads of a simulated network: one in each direction between any two machines, each
+ * with its own weather.
+ *
+ * Takes packets to be carried from a machine to another; gives when they arrive: soon,
+ * late (a heavy tail, or packets lost and sent again), or only once the road is open.
+ * Loss and duplicates of single packets are the transport protocol's business: above it
+ * a stream has them as delay, and a request without a stream has them as they are.
+ */
+import type { SeededRandom } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+/** The weather on all roads, drawn once a simulation. */
+export interface Weather {
+  /** Least and usual additional one-way delay, ms. */
+  readonly baseMs: number;
+  readonly jitterMs: number;
+  /** Share of packets with a heavy-tailed delay: above x ms with probability (tailMs/x)². */
+  readonly tail: number;
+  readonly tailMs: number;
+  /** Share of packets lost. */
+  readonly loss: number;
+  /** Share of packets that arrive twice. */
+  readonly duplicates: number;
+}
+
+/** A lost packet is sent again after this long, and after twice as long each further time. */
+const RETRANSMIT_MS = 200;
+const MOST_RETRANSMITS = 4;
+
+/** Fair weather on the same roads. */
+function calm(weather: Weather): Weather {
+  return { ...weather, tail: 0, loss: 0, duplicates: 0 };
+}
+
+/** One road, one way. */
+export class Path {
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  #weather: Weather;
+  readonly #blocks = new Set<object>();
+  readonly #clogs = new Map<object, number>();
+  #held: (() => void)[] = [];
+
+  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.#weather = weather;
+  }
+
+  get isOpen(): boolean {
+    return this.#blocks.size === 0;
+  }
+
+  /** Nothing passes until `token` is given to {@link unblock}. What is under way arrives. */
+  block(token: object): void {
+    this.#blocks.add(token);
+  }
+
+  unblock(token: object): void {
+    if (!this.#blocks.delete(token) || this.#blocks.size > 0) return;
+    const held = this.#held;
+    this.#held = [];
+    for (const send of held) send();
+  }
+
+  /** Everything takes up to `ms` longer until `token` is given to {@link unclog}. */
+  clog(token: object, ms: number): void {
+    this.#clogs.set(token, ms);
+  }
+
+  unclog(token: object): void {
+    this.#clogs.delete(token);
+  }
+
+  /** Opens it, in fair weather. */
+  clear(): void {
+    this.#weather = calm(this.#weather);
+    for (const token of [...this.#blocks]) this.unblock(token);
+    this.#clogs.clear();
+  }
+
+  /** Runs `send` now or, where the road is closed, once it is open. */
+  whenOpen(send: () => void): void {
+    if (this.isOpen) send();
+    else this.#held.push(send);
+  }
+
+  /** How long a packet of a stream takes: lost ones are sent again. In ms. */
+  streamDelay(): number {
+    let ms = this.delay();
+    for (let lost = 0; lost < MOST_RETRANSMITS && this.isLossy(); lost++) {
+      ms += RETRANSMIT_MS * 2 ** lost;
+    }
+    return ms;
+  }
+
+  /** How long a packet that is not lost takes, ms. */
+  delay(): number {
+    const { baseMs, jitterMs, tail, tailMs } = this.#weather;
+    let ms = baseMs + this.#random.next() * jitterMs;
+    // Pareto with exponent 2; by square root, which is exact on every runtime.
+    if (this.#random.chance(tail)) ms += tailMs / Math.sqrt(1 - this.#random.next()) - tailMs;
+    for (const clog of this.#clogs.values()) ms += this.#random.next() * clog;
+    return Math.min(ms, 20_000);
+  }
+
+  /** Draws whether a packet is lost. */
+  isLossy(): boolean {
+    return this.#random.chance(this.#weather.loss);
+  }
+
+  /** Draws whether a packet comes twice. */
+  isDoubled(): boolean {
+    return this.#random.chance(this.#weather.duplicates);
+  }
+}
+
+/** All roads, made as they are first used. */
+export class Paths {
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  #weather: Weather;
+  readonly #paths = new Map<string, Map<string, Path>>();
+
+  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.#weather = weather;
+  }
+
+  /** The road from one machine to another. */
+  from(from: string, to: string): Path {
+    let paths = this.#paths.get(from);
+    if (!paths) this.#paths.set(from, paths = new Map());
+    let path = paths.get(to);
+    if (!path) paths.set(to, path = new Path(this.#scheduler, this.#random, this.#weather));
+    return path;
+  }
+
+  /** Opens every road, in fair weather from now on. */
+  clear(): void {
+    this.#weather = calm(this.#weather);
+    for (const paths of this.#paths.values()) {
+      for (const path of paths.values()) path.clear();
+    }
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The script of one simulation, drawn from its seed before it begins: the stage, what
+ * goes wrong when, and what clients do. Shrinking strikes lines from it.
+ *
+ * Takes a seed; gives plain data, the same on every runtime.
+ */
+import type { LeaseTimes } from "../src/options.ts";
+import { FAULTS } from "./faults.ts";
+import type { Weather } from "./paths.ts";
+import { SeededRandom } from "./random.ts";
+import type { StoreShape } from "./store.ts";
+
+/** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
+export interface FaultEvent {
+  readonly at: number;
+  readonly kind: string;
+  /** Numbers of nodes, from 0; the store is none of them. */
+  readonly a: number;
+  readonly b: number;
+  /** How long it lasts. */
+  readonly ms: number;
+  /** How bad it is, 0 to 1. */
+  readonly x: number;
+}
+
+/** What a client does. */
+export interface WorkEvent {
+  readonly at: number;
+  /** The node it asks, from 0. */
+  readonly node: number;
+  /** Which of the node's clients. */
+  readonly client: number;
+  readonly key: number;
+  readonly what: "append" | "read" | "lookup";
+  /** Calls made at once, without waiting for each other. */
+  readonly count: number;
+  /** With idempotency keys, and repeated under them until answered. */
+  readonly isKeyed: boolean;
+  readonly timeoutMs: number;
+}
+
+/** The stage. */
+export interface Shape {
+  readonly nodes: number;
+  readonly keys: number;
+  readonly lease: LeaseTimes;
+  readonly idleAfterMs: number;
+  readonly store: StoreShape;
+  readonly weather: Weather;
+  /** How far each node's clock may run fast or slow, as a ratio. */
+  readonly drift: number;
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly shape: Shape;
+  readonly faults: readonly FaultEvent[];
+  readonly work: readonly WorkEvent[];
+  /** When everything is mended, and when it ends; true ms. */
+  readonly healAt: number;
+  readonly endAt: number;
+}
+
+const HEAL_AT = 16_000;
+const END_AT = 25_000;
+const LEASES: readonly LeaseTimes[] = [
+  { heartbeatMs: 1_000, leaseMs: 3_000 },
+  { heartbeatMs: 500, leaseMs: 1_500 },
+  { heartbeatMs: 300, leaseMs: 1_000 },
+];
+
+/** The plan of a seed: a whole number from 0. */
+export function makePlan(seed: number): Plan {
+  const shape = drawShape(new SeededRandom(seed, "shape"));
+  return {
+    seed,
+    shape,
+    faults: drawFaults(new SeededRandom(seed, "faults"), shape),
+    work: drawWork(new SeededRandom(seed, "workload"), shape),
+    healAt: HEAL_AT,
+    endAt: END_AT,
+  };
+}
+
+function drawShape(random: SeededRandom): Shape {
+  const isCalm = random.chance(0.3);
+  const lease = random.pick(LEASES);
+  return {
+    nodes: random.pick([2, 3, 3, 3, 4]),
+    keys: random.pick([1, 2, 3, 6]),
+    lease,
+    idleAfterMs: random.pick([300, 1_500, 60_000]),
+    store: { isStream: random.chance(0.6), timeoutMs: lease.leaseMs * random.pick([0.3, 1, 1.5]) },
+    weather: {
+      baseMs: random.pick([0.2, 1, 10, 40]),
+      jitterMs: random.pick([0.5, 5, 30]),
+      tail: isCalm ? 0 : random.pick([0, 0.01, 0.05]),
+      tailMs: random.pick([20, 200, 1_000]),
+      loss: isCalm ? 0 : random.pick([0, 0.005, 0.03]),
+      duplicates: isCalm ? 0 : random.pick([0, 0.01, 0.1]),
+    },
+    drift: random.pick([0, 0.0005, 0.001]),
+  };
+}
+
+/** Some kinds of faults, at some rate: seeds that differ in both find more than an even mix. */
+function drawFaults(random: SeededRandom, shape: Shape): FaultEvent[] {
+  const kinds = FAULTS.filter(() => random.chance(0.35)).map(({ name }) => name);
+  if (kinds.length === 0) kinds.push(random.pick(FAULTS).name);
+  const gapMs = random.pick([400, 1_000, 2_500, 6_000]);
+  const longMs = random.pick([300, 1_500, 5_000]);
+  const faults: FaultEvent[] = [];
+  for (let at = 500 + random.next() * gapMs; at < HEAL_AT; at += random.next() * 2 * gapMs) {
+    faults.push({
+      at,
+      kind: random.pick(kinds),
+      a: random.below(shape.nodes),
+      b: random.below(shape.nodes),
+      ms: random.next() * 2 * longMs,
+      x: random.next(),
+    });
+  }
+  return faults;
+}
+
+function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
+  // No more than the keys can take, one call at a time over these roads.
+  const { baseMs, jitterMs } = shape.weather;
+  const gapMs = random.pick([40, 100, 200]) + 8 * (baseMs + jitterMs / 2) / shape.keys;
+  const keyed = random.pick([0, 0.5, 1]);
+  const timeoutMs = random.pick([300, 1_000, 3_000]);
+  const work: WorkEvent[] = [];
+  for (let at = 300; at < HEAL_AT; at += random.next() * 2 * gapMs) {
+    const what = random.pick(["append", "append", "append", "read", "read", "lookup"] as const);
+    work.push({
+      at,
+      node: random.below(shape.nodes),
+      client: random.below(2),
+      key: random.below(shape.keys),
+      what,
+      count: random.chance(0.2) ? 1 + random.below(5) : 1,
+      isKeyed: what === "append" && random.chance(keyed),
+      timeoutMs,
+    });
+  }
+  return work;
+}

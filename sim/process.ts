@@ -1,0 +1,84 @@
+/**
+ * A simulated operating system process: the room that a node's code runs in, and the
+ * door through which everything reaches it.
+ *
+ * Takes callbacks from clocks, links and the store's connection; runs each at once, or
+ * when the process was resumed, or never if it is dead. What it sends asks `isAlive`
+ * first: so a crashed node's code stops for good, whatever its promises still hold.
+ */
+import type { SeededRandom } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+export class SimProcess {
+  /** Another for each process of a simulation. */
+  readonly id: string;
+  /** The machine it runs on: its place in the network. */
+  readonly host: string;
+  isAlive = true;
+  readonly #scheduler: Scheduler;
+  readonly #random: SeededRandom;
+  /** Who holds it still. */
+  readonly #holds = new Set<object>();
+  /** What came while it stood still, in the order in which it came. */
+  #waiting: { readonly run: () => void; readonly isTimer: boolean }[] = [];
+  readonly #onEnd: (() => void)[] = [];
+
+  constructor(id: string, host: string, scheduler: Scheduler, random: SeededRandom) {
+    this.id = id;
+    this.host = host;
+    this.#scheduler = scheduler;
+    this.#random = random;
+  }
+
+  /** Whether its code can run now. */
+  get isRunning(): boolean {
+    return this.isAlive && this.#holds.size === 0;
+  }
+
+  /** Runs `run` inside the process: now, once it is resumed, or never. */
+  enter(run: () => void, isTimer: boolean = false): void {
+    if (!this.isAlive) return;
+    if (this.#holds.size > 0 || this.#waiting.length > 0) this.#waiting.push({ run, isTimer });
+    else run();
+  }
+
+  /** Stops it as SIGSTOP does, until `token` is given to {@link resume}. */
+  pause(token: object): void {
+    this.#holds.add(token);
+  }
+
+  /** Lets it go on: it finds all that came meanwhile. */
+  resume(token: object): void {
+    if (!this.#holds.delete(token) || this.#holds.size > 0) return;
+    // Whether timers or sockets are seen to first depends on the runtime.
+    const timersFirst = this.#random.chance(0.5);
+    const first = this.#waiting.filter(({ isTimer }) => isTimer === timersFirst);
+    this.#waiting = [...first, ...this.#waiting.filter(({ isTimer }) => isTimer !== timersFirst)];
+    this.#scheduler.after(0, () => this.#wake());
+  }
+
+  /** Ends every pause. */
+  resumeAll(): void {
+    for (const token of [...this.#holds]) this.resume(token);
+  }
+
+  /** Ends it without warning. */
+  kill(): void {
+    if (!this.isAlive) return;
+    this.isAlive = false;
+    this.#waiting = [];
+    for (const end of this.#onEnd) end();
+  }
+
+  /** Has `run` happen when it is killed. */
+  onEnd(run: () => void): void {
+    this.#onEnd.push(run);
+  }
+
+  /** One thing after another, each with its promises worked off. */
+  #wake(): void {
+    if (!this.isRunning) return;
+    this.#waiting.shift()?.run();
+    if (this.#waiting.length > 0) this.#scheduler.after(0, () => this.#wake());
+  }
+}

@@ -1,0 +1,193 @@
+/**
+ * What a simulated store holds, and its steps: the notary's book itself, without the
+ * office around it.
+ *
+ * Takes one step at a time, each atomic and done when it returns; gives its answer. It
+ * says what the Lua scripts of the Redis adapter say, in plain maps.
+ *
+ * Source: the port's contract, `src/ports/store.ts`; design §2–3.
+ */
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkWhole,
+  refused,
+} from "../adapters/store/check.ts";
+import { OrderedText } from "../adapters/store/ordered_text.ts";
+import { MAX_DEAD_MEMBERS } from "../src/limits.ts";
+import { isDead, type Member, type MemberInfo, type MemberState } from "../src/model/member.ts";
+import type { Ownership } from "../src/model/ownership.ts";
+import { slotOf } from "../src/model/rrp.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  Membership,
+  Observation,
+  OwnershipPage,
+  Range,
+  RegisterReply,
+  RenewReply,
+} from "../src/ports/store.ts";
+
+interface Entry extends Ownership {
+  readonly opId: string;
+}
+
+interface State {
+  epoch: number;
+  turn: number;
+  readonly fields: OrderedText;
+}
+
+export class StoreState {
+  readonly #members = new Map<string, Member>();
+  /** Incarnations in the order in which they ended. */
+  readonly #ended: string[] = [];
+  #version = 0;
+  readonly #epochs = new Map<number, number>();
+  readonly #owners = new Map<string, Entry>();
+  readonly #states = new Map<string, State>();
+
+  register(info: MemberInfo, options: { ifFree: boolean }): RegisterReply {
+    const known = this.#members.get(info.incarnation);
+    if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
+    const rivals = [...this.#members.values()].filter((member) =>
+      member.state === "live" && member.region === info.region && member.node === info.node
+    );
+    if (options.ifFree && rivals.length > 0) return this.#registered("name_taken");
+    for (const rival of rivals) this.#set({ ...rival, state: "superseded" });
+    this.#set({ ...info, hosts: [...info.hosts], seq: 0, state: "live" });
+    this.#version++;
+    while (this.#ended.length > MAX_DEAD_MEMBERS) {
+      this.#members.delete(this.#ended.shift() as string);
+    }
+    return this.#registered("registered");
+  }
+
+  renew(incarnation: string, seq: number, watch: readonly string[]): RenewReply {
+    checkWhole("seq", seq, 0);
+    const member = this.#members.get(incarnation);
+    const isLive = member?.state === "live";
+    if (isLive && seq > member.seq) this.#set({ ...member, seq });
+    const watched: Observation[] = [];
+    for (const other of watch) {
+      const found = this.#members.get(other);
+      if (found) watched.push({ incarnation: other, seq: found.seq, state: found.state });
+    }
+    const outcome = isLive ? "renewed" : "fenced";
+    return { outcome, state: member?.state ?? "dead", version: this.#version, watched };
+  }
+
+  kill(incarnation: string, seq: number): MemberState | null {
+    const member = this.#members.get(incarnation);
+    if (!member) return null;
+    if (isDead(member.state) || member.seq !== seq) return member.state;
+    this.#end(member, "dead");
+    return "dead";
+  }
+
+  leave(incarnation: string): void {
+    const member = this.#members.get(incarnation);
+    if (member && !isDead(member.state)) this.#end(member, "left");
+  }
+
+  members(): Membership {
+    return { version: this.#version, members: [...this.#members.values()] };
+  }
+
+  lookup(key: string): Ownership | null {
+    return told(this.#owners.get(key));
+  }
+
+  claim(claim: Claim): ClaimReply {
+    checkClaim(claim);
+    const { key, rrp, incarnation, opId, expected } = claim;
+    const present = this.#owners.get(key);
+    if (present?.opId === opId && present.incarnation === incarnation) {
+      return { won: true, owner: told(present) };
+    }
+    const isExpected = expected === null
+      ? present === undefined
+      : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
+    if (!isExpected) return { won: false, owner: told(present) };
+    const slot = slotOf(key);
+    const epoch = (this.#epochs.get(slot) ?? 0) + 1;
+    this.#epochs.set(slot, epoch);
+    const entry = { rrp, incarnation, epoch, opId };
+    this.#owners.set(key, entry);
+    return { won: true, owner: told(entry) };
+  }
+
+  release(key: string, incarnation: string, epoch: number): boolean {
+    return this.#owns(key, incarnation, epoch) && this.#owners.delete(key);
+  }
+
+  list(prefix: string, cursor: string | null, limit: number): OwnershipPage {
+    checkWhole("limit", limit, 1);
+    if (cursor !== null && !cursor.startsWith("after ")) {
+      throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+    }
+    const after = cursor?.slice("after ".length) ?? "";
+    const keys = [...this.#owners.keys()].filter((key) =>
+      key > after && this.#owners.get(key)?.rrp.startsWith(prefix)
+    ).sort();
+    const page = keys.slice(0, limit);
+    const entries = page.map((key) => told(this.#owners.get(key)) as Ownership);
+    return { entries, next: keys.length > limit ? `after ${page[limit - 1]}` : null };
+  }
+
+  read(key: string, fields: readonly string[]): (string | null)[] {
+    const state = this.#states.get(key);
+    return fields.map((field) => state?.fields.get(field) ?? null);
+  }
+
+  range(key: string, range: Range): [string, string][] {
+    checkRange(range);
+    return this.#states.get(key)?.fields.range(range) ?? [];
+  }
+
+  commit(commit: Commit): CommitReply {
+    checkCommit(commit);
+    const { key, incarnation, epoch, turn, puts, deletes } = commit;
+    if (!this.#owns(key, incarnation, epoch)) return "fenced";
+    const state = this.#state(key);
+    if (state.epoch === epoch && turn <= state.turn) return "committed";
+    for (const field of deletes) state.fields.delete(field);
+    for (const [field, value] of puts) state.fields.set(field, value);
+    state.epoch = epoch;
+    state.turn = turn;
+    return "committed";
+  }
+
+  #set(member: Member): void {
+    this.#members.set(member.incarnation, member);
+  }
+
+  #registered(outcome: RegisterReply["outcome"]): RegisterReply {
+    return { outcome, version: this.#version };
+  }
+
+  #end(member: Member, state: MemberState): void {
+    this.#set({ ...member, state });
+    this.#ended.push(member.incarnation);
+    this.#version++;
+  }
+
+  #owns(key: string, incarnation: string, epoch: number): boolean {
+    const entry = this.#owners.get(key);
+    return entry?.incarnation === incarnation && entry.epoch === epoch;
+  }
+
+  #state(key: string): State {
+    let state = this.#states.get(key);
+    if (!state) this.#states.set(key, state = { epoch: 0, turn: 0, fields: new OrderedText() });
+    return state;
+  }
+}
+
+function told(entry: Entry | undefined): Ownership | null {
+  return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
+}

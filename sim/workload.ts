@@ -1,0 +1,168 @@
+/**
+ * Clients: they call journals through whatever node they find, with idempotency keys or
+ * without, and write down what they were told.
+ *
+ * Takes a plan's work; gives a history. Each appended value is used once, so that the
+ * final state tells what became of each call.
+ */
+import type { CallOptions } from "../src/api.ts";
+import { isAtlasError } from "../src/errors.ts";
+import type { CallRecord } from "./history.ts";
+import { JOURNALS } from "./journal.ts";
+import type { WorkEvent } from "./plan.ts";
+import type { SimNode, World } from "./world.ts";
+
+/** How often a client repeats a keyed call whose outcome it doesn't know, and when. */
+const MAX_REPEATS = 3;
+const REPEAT_MS = 150;
+/** Between two probes of a healed world, and how long each may take. */
+const PROBE_EVERY_MS = 250;
+const PROBE_TIMEOUT_MS = 1_000;
+
+interface Errand {
+  readonly what: CallRecord["what"];
+  readonly key: number;
+  readonly value: string;
+  readonly idempotencyKey: string | null;
+  readonly client: string;
+  readonly timeoutMs: number;
+}
+
+export class Workload {
+  readonly calls: CallRecord[] = [];
+  readonly #world: World;
+  #values = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Makes the calls of one line of the plan, through a process that runs under the name now. */
+  begin(work: WorkEvent): void {
+    const slot = this.#world.slot(work.node);
+    // Clients of a process that was replaced go on asking it while it is there.
+    const node = work.client === 1 ? slot.former.at(-1) ?? slot.current : slot.current;
+    if (!node) return;
+    node.process.enter(() => {
+      for (let i = 0; i < work.count; i++) {
+        const value = `v${this.#values++}`;
+        const { what, key, timeoutMs } = work;
+        const idempotencyKey = work.isKeyed ? `i-${value}` : null;
+        const client = `${node.process.id}/${work.client}`;
+        this.#call(node, { what, key, value, idempotencyKey, client, timeoutMs }, 0);
+      }
+    });
+  }
+
+  /** Asks for every key through every node until each has answered once. */
+  probe(): void {
+    for (const { index } of this.#world.slots) {
+      for (let key = 0; key < this.#world.shape.keys; key++) this.#probe(index, key);
+    }
+  }
+
+  #probe(index: number, key: number): void {
+    const { scheduler } = this.#world;
+    const node = this.#world.slot(index).current;
+    let isServed = false;
+    if (node?.process.isRunning && node.node) {
+      const value = `v${this.#values++}`;
+      const client = `probe ${index}`;
+      const errand: Errand = {
+        what: "append",
+        key,
+        value,
+        idempotencyKey: null,
+        client,
+        timeoutMs: PROBE_TIMEOUT_MS,
+      };
+      this.#call(node, errand, MAX_REPEATS, (record) => (isServed ||= record.outcome === "ok"));
+    }
+    scheduler.after(PROBE_EVERY_MS, () => {
+      if (!isServed) this.#probe(index, key);
+    });
+  }
+
+  #call(
+    sim: SimNode,
+    errand: Errand,
+    repeats: number,
+    onReturn?: (record: CallRecord) => void,
+  ): void {
+    const { scheduler, observer, trace } = this.#world;
+    const { node, process } = sim;
+    if (!node) return;
+    const record: CallRecord = {
+      id: this.calls.length,
+      what: errand.what,
+      key: `${JOURNALS}/k${errand.key}`,
+      process: process.id,
+      caller: errand.client,
+      idempotencyKey: errand.idempotencyKey,
+      value: errand.value,
+      timeoutMs: errand.timeoutMs,
+      invokedAt: scheduler.now,
+      returnedAt: Infinity,
+      outcome: "info",
+      code: null,
+      seq: -1,
+      epoch: 0,
+      rrp: null,
+      verdict: null,
+    };
+    this.calls.push(record);
+    observer.called(record);
+    trace.note("call", record.id, process.id, record.what, record.key, record.value);
+    const returned = (): void => {
+      record.returnedAt = scheduler.now;
+      const { id, outcome, code, seq, epoch } = record;
+      trace.note("return", id, outcome, code, seq, epoch);
+      observer.returned(record);
+      onReturn?.(record);
+    };
+    this.#ask(sim, errand, record).then(returned, (error: unknown) => {
+      record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
+      record.code = isAtlasError(error) ? error.code : String(error);
+      returned();
+      if (errand.idempotencyKey !== null && repeats < MAX_REPEATS) this.#again(errand, repeats + 1);
+    });
+  }
+
+  async #ask({ node }: SimNode, errand: Errand, record: CallRecord): Promise<void> {
+    const { what, value, idempotencyKey, timeoutMs } = errand;
+    const id = `k${errand.key}`;
+    if (!node) return;
+    if (what === "lookup") {
+      const options = errand.timeoutMs > 500 ? { require: "confirmed", timeoutMs } as const : {};
+      const { rrp, epoch, verdict } = await node.lookup(JOURNALS, id, options);
+      Object.assign(record, { outcome: "ok", rrp, epoch, verdict });
+      return;
+    }
+    const options: CallOptions = { timeoutMs };
+    if (idempotencyKey !== null) options.idempotencyKey = idempotencyKey;
+    const isAppend = what === "append";
+    const method = isAppend ? "append" : "count";
+    const { result, rrp, epoch } = await node.call(
+      JOURNALS,
+      id,
+      method,
+      isAppend ? [value] : [],
+      options,
+    );
+    const seq = isAppend ? (result as number[])[0] : result as number;
+    Object.assign(record, { outcome: "ok", rrp, epoch, seq });
+  }
+
+  /** Repeats a keyed call, through any node that runs. */
+  #again(errand: Errand, repeats: number): void {
+    this.#world.scheduler.after(REPEAT_MS, () => {
+      const running = this.#world.slots.flatMap(({ current }) =>
+        current?.process.isRunning && current.node ? [current] : []
+      );
+      const node = running[repeats % Math.max(1, running.length)];
+      // A repeat is a client of its own: it keeps no order with what came after the first.
+      const client = `again ${errand.value} ${repeats}`;
+      node?.process.enter(() => this.#call(node, { ...errand, client }, repeats));
+    });
+  }
+}

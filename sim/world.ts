@@ -1,0 +1,209 @@
+/**
+ * A whole cluster on one stage: machines, their processes and clocks, the network between
+ * them and the store, all on one scheduler.
+ *
+ * Takes an app and a shape; gives what faults and clients act on. Nodes are made by the
+ * core's own `createNode`, on simulated ports.
+ */
+import type { App } from "../src/app.ts";
+import type { AtlasNode } from "../src/api.ts";
+import { createNode } from "../src/atlas.ts";
+import { messageOf } from "../src/errors.ts";
+import { SimClock } from "./clock.ts";
+import { SimNetwork } from "./network.ts";
+import type { Observer } from "./observer.ts";
+import { Paths } from "./paths.ts";
+import type { FaultEvent, Shape } from "./plan.ts";
+import { SimProcess } from "./process.ts";
+import { SeededRandom } from "./random.ts";
+import { Scheduler } from "./scheduler.ts";
+import { SimStore } from "./store.ts";
+import { Trace } from "./trace.ts";
+
+/** How long a supervisor waits before it starts again what ended or couldn't start, ms. */
+const SUPERVISOR_MS = 400;
+
+/** One process that runs a node. */
+export interface SimNode {
+  readonly process: SimProcess;
+  readonly clock: SimClock;
+  /** Null until it is ready. */
+  node: AtlasNode | null;
+}
+
+/** One node name, and the processes that run under it. */
+export interface Slot {
+  readonly index: number;
+  readonly name: string;
+  readonly host: string;
+  /** Null where none was started since the last ended. */
+  current: SimNode | null;
+  /** Earlier ones that may still run. */
+  former: SimNode[];
+}
+
+export class World {
+  readonly shape: Shape;
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly paths: Paths;
+  readonly network: SimNetwork;
+  readonly store: SimStore;
+  readonly slots: readonly Slot[];
+  readonly observer: Required<Observer>;
+  isHealed = false;
+  readonly #app: App;
+  readonly #seed: number;
+  readonly #clocks: SeededRandom;
+  readonly #scheduling: SeededRandom;
+  #processes = 0;
+
+  constructor(
+    app: App,
+    seed: number,
+    shape: Shape,
+    observer: Required<Observer>,
+    isTraceKept: boolean,
+  ) {
+    this.#app = app;
+    this.#seed = seed;
+    this.shape = shape;
+    this.observer = observer;
+    this.trace = new Trace(isTraceKept);
+    this.scheduler = new Scheduler(this.trace);
+    const random = new SeededRandom(seed, "network");
+    this.#clocks = new SeededRandom(seed, "clocks");
+    this.#scheduling = new SeededRandom(seed, "scheduling");
+    const { scheduler, trace } = this;
+    const paths = this.paths = new Paths(scheduler, random, shape.weather);
+    this.network = new SimNetwork(scheduler, trace, paths, random);
+    this.store = new SimStore({ scheduler, trace, paths, random, shape: shape.store, observer });
+    this.slots = Array.from({ length: shape.nodes }, (_, index) => ({
+      index,
+      name: `node-${index}`,
+      host: `host-${index}`,
+      current: null,
+      former: [],
+    }));
+  }
+
+  get hosts(): string[] {
+    return this.slots.map(({ host }) => host);
+  }
+
+  slot(index: number): Slot {
+    return this.slots[index % this.slots.length] as Slot;
+  }
+
+  /** Every process that is alive. */
+  *nodes(): Iterable<SimNode> {
+    for (const { current, former } of this.slots) {
+      if (current) yield current;
+      yield* former;
+    }
+  }
+
+  /** Starts a process under a name, unless one was started since the last ended. */
+  start(index: number): void {
+    const slot = this.slot(index);
+    if (slot.current) return;
+    const { scheduler, trace, observer, shape } = this;
+    const id = `${slot.name}#${++this.#processes}`;
+    const process = new SimProcess(id, slot.host, scheduler, this.#scheduling);
+    const rate = 1 + (2 * this.#clocks.next() - 1) * shape.drift;
+    const clock = new SimClock(scheduler, process, rate, this.#clocks.below(1_000_000));
+    const started: SimNode = { process, clock, node: null };
+    slot.current = started;
+    trace.note("start", id);
+    observer.process(id, true, scheduler.now);
+    createNode(this.#app, {
+      region: index % 2 === 0 ? "east" : "west",
+      node: slot.name,
+      store: this.store.open(process, clock),
+      transport: this.network.transport(process),
+      clock,
+      random: new SeededRandom(this.#seed, `ids of ${id}`),
+      lease: shape.lease,
+      onEvent: ({ event, fields }) => trace.note("event", id, event, ...Object.values(fields)),
+    }).then((node) => {
+      trace.note("ready", id);
+      started.node = node;
+      node.closed.then(() => this.#ended(slot, started));
+    }, (error) => {
+      trace.note("start failed", id, messageOf(error));
+      this.#ended(slot, started);
+    });
+  }
+
+  /** Kills a name's process. */
+  crash(index: number): void {
+    const slot = this.slot(index);
+    if (slot.current) this.#kill(slot.current);
+    slot.current = null;
+  }
+
+  /** Starts another process under a name while the present one goes on. */
+  replace(index: number): void {
+    if (this.isHealed) return;
+    const slot = this.slot(index);
+    if (slot.current) slot.former.push(slot.current);
+    slot.current = null;
+    this.start(index);
+  }
+
+  /** Has a node drain and close, and starts another `ms` later. */
+  drain(index: number, ms: number): void {
+    const slot = this.slot(index);
+    const leaving = slot.current;
+    if (!leaving?.node) return;
+    slot.former.push(leaving);
+    slot.current = null;
+    leaving.process.enter(() => void leaving.node?.close({ drainMs: 5_000 }));
+    this.scheduler.after(ms, () => this.start(index));
+  }
+
+  /** Closes roads for a while. */
+  block(roads: readonly (readonly [from: string, to: string])[], ms: number): void {
+    const token = {};
+    for (const [from, to] of roads) this.paths.from(from, to).block(token);
+    this.scheduler.after(ms, () => {
+      for (const [from, to] of roads) this.paths.from(from, to).unblock(token);
+    });
+  }
+
+  /** Mends everything: from now on nothing goes wrong but the weather. */
+  heal(): void {
+    this.isHealed = true;
+    this.trace.note("heal");
+    this.store.clear();
+    this.network.clear();
+    for (const { process, clock } of [...this.nodes()]) {
+      clock.wakeAll();
+      process.resumeAll();
+    }
+    for (const { index } of this.slots) this.start(index);
+    this.observer.healed(this.scheduler.now);
+  }
+
+  /** Remarks a fault in the trace. */
+  noteFault({ kind, a, b, ms, x }: FaultEvent): void {
+    this.trace.note("fault", kind, a, b, ms, x);
+  }
+
+  #kill(node: SimNode): void {
+    this.trace.note("kill", node.process.id);
+    node.process.kill();
+    this.observer.process(node.process.id, false, this.scheduler.now);
+  }
+
+  /** A node has come to its own end: its process is over. */
+  #ended(slot: Slot, ended: SimNode): void {
+    if (!ended.process.isAlive) return;
+    this.trace.note("ended", ended.process.id);
+    this.#kill(ended);
+    slot.former = slot.former.filter((other) => other !== ended);
+    if (slot.current !== ended) return;
+    slot.current = null;
+    this.scheduler.after(SUPERVISOR_MS, () => this.start(slot.index));
+  }
+}
