@@ -1,12 +1,9 @@
 /**
- * Requests and frames as no decent client would send them: a skeleton key for every
- * door of a node.
+ * Requests as no decent client would send them: a skeleton key for the front door.
  *
- * Takes bytes for an HTTP socket, or frames for a WebSocket; gives what came back
- * before the node hung up.
+ * Takes bytes for a node's HTTP socket; gives what came back before the node hung up.
  */
 import { connect } from "node:net";
-import { WebSocket } from "ws";
 
 export interface RawAnswer {
   /** 0 where the node hung up without an answer. */
@@ -49,36 +46,4 @@ export function requestRaw(
     ...headers,
   ];
   return sendRaw(url, `${head.join("\r\n")}\r\n\r\n${body}`);
-}
-
-/** How a node closed a link, with what it had sent before. */
-export interface LinkEnd {
-  readonly code: number;
-  readonly reason: string;
-  readonly frames: Uint8Array[];
-}
-
-/**
- * Opens a socket at a node's link, sends frames, and gives its end. Each frame may be
- * made from what came so far.
- */
-export function speakToLink(
-  url: string,
-  frames: readonly (string | Uint8Array)[],
-): Promise<LinkEnd> {
-  return new Promise((resolve, reject) => {
-    const socket = new WebSocket(`${url.replace(/^http/, "ws")}/atlas/link`);
-    const received: Uint8Array[] = [];
-    socket.on("message", (data) => received.push(new Uint8Array(data as Buffer)));
-    socket.on("open", () => {
-      for (const frame of frames) socket.send(frame);
-    });
-    socket.on("error", (error) => {
-      // A node that closes with a protocol error may cut the socket off at once.
-      if (socket.readyState === WebSocket.CONNECTING) reject(error);
-    });
-    socket.on("close", (code, reason) => {
-      resolve({ code, reason: reason.toString(), frames: received });
-    });
-  });
 }

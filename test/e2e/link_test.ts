@@ -1,0 +1,216 @@
+/**
+ * Strangers at the door that only nodes may use: no secret, a wrong one, a borrowed
+ * name, noise, and, once inside, more noise. None gets a link, or keeps it, and the
+ * node serves on.
+ */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { WebSocket } from "ws";
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import {
+  checkWelcome,
+  encodeHello,
+  encodeProof,
+  importKeys,
+  MAX_HANDSHAKE_BYTES,
+  sign,
+} from "../../adapters/transport/link_handshake.ts";
+import { frameOf, readFrame } from "../../adapters/transport/link_frames.ts";
+import { websocketTransport } from "../../adapters/transport/websocket.ts";
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import { decodeMessage, encodeHead } from "../../src/model/envelope.ts";
+import { pack } from "../../src/model/value.ts";
+import type { LinkIdentity, Peer } from "../../src/ports/transport.ts";
+import { ask, call } from "./calls.ts";
+import { endAll, type NodeProcess, type RuntimeName, startNode } from "./process.ts";
+
+const SECRET = "0123456789abcdef0123456789abcdef";
+const WRONG = "fedcba9876543210fedcba9876543210";
+const NOTHING: Uint8Array = new Uint8Array(0);
+const SELF: LinkIdentity = {
+  region: "local",
+  node: "stranger",
+  incarnation: "6f8c2d1e-0b7a-4c3f-9d2e-5a1b4c7d8e9f",
+};
+
+/** A socket at a node's link, with what came over it. */
+interface Line {
+  readonly socket: WebSocket;
+  /** The next frame, or null once the socket is closed. */
+  next(): Promise<Uint8Array | null>;
+  /** The close code, once it is closed. */
+  readonly closed: Promise<number>;
+}
+
+async function open(node: NodeProcess): Promise<Line> {
+  const socket = new WebSocket(`${node.url.replace(/^http/, "ws")}/atlas/link`);
+  const frames: Uint8Array[] = [];
+  let wake = () => {};
+  let over = false;
+  socket.on("message", (data) => {
+    frames.push(new Uint8Array(data as Buffer));
+    wake();
+  });
+  const closed = new Promise<number>((resolve) =>
+    socket.on("close", (code) => {
+      over = true;
+      wake();
+      resolve(code);
+    })
+  );
+  await new Promise((resolve, reject) => {
+    socket.once("open", resolve);
+    socket.once("error", reject);
+  });
+  // A node that hangs up on what is still being sent looks like a broken socket.
+  socket.on("error", () => {});
+  return {
+    socket,
+    closed,
+    async next() {
+      while (frames.length === 0 && !over) await new Promise<void>((resolve) => wake = resolve);
+      return frames.shift() ?? null;
+    },
+  };
+}
+
+/** Goes through the handshake as a peer who knows the secret would. */
+async function proven(node: NodeProcess): Promise<Line> {
+  const line = await open(node);
+  const hello = encodeHello(SELF, node.line);
+  line.socket.send(hello);
+  const challenge = await line.next() as Uint8Array;
+  const signatures = await sign(await importKeys([SECRET]), hello, challenge);
+  line.socket.send(encodeProof(signatures));
+  expect(checkWelcome(await line.next() as Uint8Array, signatures)).toBe(true);
+  return line;
+}
+
+/** 10,000 arrays within each other, in MessagePack. */
+function abyss(): Uint8Array {
+  const bytes = new Uint8Array(10_001).fill(0x91);
+  bytes[10_000] = 0xc0;
+  return bytes;
+}
+
+/** A frame that asks for a method of a resource. */
+function request(key: string, method: string, body: Uint8Array): Uint8Array {
+  const head = encodeHead({
+    kind: "request",
+    id: 1,
+    key,
+    method,
+    timeoutMs: 5_000,
+    epoch: 0,
+    idempotencyKey: null,
+    chain: [],
+    body,
+  });
+  return frameOf(head, body);
+}
+
+describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (runtime) => {
+  let node: NodeProcess;
+  beforeAll(async () => {
+    node = await startNode({
+      runtime,
+      env: { ATLAS_REGISTRY_URL: "memory:", ATLAS_SECRET: SECRET },
+    });
+  });
+  afterEach(async () => {
+    expect((await ask(node.url, "/readyz")).status).toBe(200);
+    expect((await call(node.url, "channels/fine", "send", ["ann", "hi"])).status).toBe(200);
+    expect(node.output.stderr).not.toContain("caught by nobody");
+  });
+  afterAll(endAll);
+
+  /** Dials as a node with this secret would. */
+  async function dial(secret: string | null, peer: Partial<Peer> = {}): Promise<unknown> {
+    const transport = websocketTransport({
+      runtime: await detectRuntime(),
+      ...(secret === null ? {} : { secret }),
+      address: "ws://127.0.0.1:1/atlas/link",
+    });
+    await transport.open(SELF, () => {});
+    try {
+      const address = `${node.url.replace(/^http/, "ws")}/atlas/link`;
+      return await transport.dial({ ...node.line, address, ...peer });
+    } finally {
+      await transport.close();
+    }
+  }
+
+  test("the right secret gets a link", async () => {
+    expect(await dial(SECRET)).toMatchObject({ peer: { node: node.line.node } });
+  });
+
+  test.each([["no", null], ["a wrong", WRONG]])("%s secret gets none", async (_which, secret) => {
+    await expect(dial(secret)).rejects.toMatchObject({ code: "unauthorized" });
+  });
+
+  test("who wants another incarnation gets none", async () => {
+    await expect(dial(SECRET, { incarnation: SELF.incarnation })).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  });
+
+  test.each<[string, string | Uint8Array]>([
+    ["text", "hello"],
+    ["noise", new Uint8Array(100).fill(0xff)],
+    ["nothing", new Uint8Array(0)],
+    ["a proof without a hello", encodeProof({ dialler: [new Uint8Array(32)], acceptor: [] })],
+    ["a hello that is too large", new Uint8Array(MAX_HANDSHAKE_BYTES + 1)],
+    ["a frame over the limit", new Uint8Array(MAX_FRAME_BYTES + 1)],
+    ["a message as if it were proven", frameOf(encodeHead({ kind: "cancel", id: 1 }), NOTHING)],
+  ])("%s instead of a handshake is hung up on", async (_what, frame) => {
+    const line = await open(node);
+    line.socket.send(frame);
+    expect(await line.closed).toBeGreaterThan(1_000);
+    expect(await line.next(), "nothing is told to a stranger").toBeNull();
+  });
+
+  test("a proof that proves nothing is hung up on", async () => {
+    const line = await open(node);
+    const hello = encodeHello(SELF, node.line);
+    line.socket.send(hello);
+    const challenge = await line.next() as Uint8Array;
+    line.socket.send(encodeProof(await sign(await importKeys([WRONG]), hello, challenge)));
+    expect(await line.closed).toBeGreaterThan(1_000);
+    expect(await line.next()).toBeNull();
+  });
+
+  test.each<[string, () => string | Uint8Array]>([
+    ["text", () => "hello"],
+    ["a frame that is cut short", () => new Uint8Array([200, 1, 2, 3])],
+    ["a frame that is no message", () => new Uint8Array([3, 0xc1, 0xc1, 0xc1])],
+    ["a message nested without end", () => frameOf(abyss(), NOTHING)],
+    ["a frame over the limit", () => new Uint8Array(MAX_FRAME_BYTES + 1)],
+  ])("%s over a proven link ends it", async (_what, frame) => {
+    const line = await proven(node);
+    line.socket.send(frame());
+    await line.closed;
+  });
+
+  test.each([
+    ["a key that is a path", "../channels/x", "send", pack([]), "invalid_rrp"],
+    ["a key that is not canonical", "channels/{x}", "send", pack([]), "invalid_rrp"],
+    ["a key with NUL", "channels/a\0b", "send", pack([]), "invalid_rrp"],
+    ["no type", "nothing/x", "send", pack([]), "not_found"],
+    ["a type of Object's", "__proto__/x", "send", pack([]), "not_found"],
+    ["a method of Object's", "channels/x", "constructor", pack([]), "not_found"],
+    ["a hook", "channels/x", "onStart", pack([]), "not_found"],
+    ["arguments that are no array", "channels/x", "send", pack("x"), "bad_request"],
+    ["arguments nested without end", "channels/x", "send", abyss(), "bad_request"],
+    ["arguments that are noise", "channels/x", "send", new Uint8Array([0xc1]), "bad_request"],
+  ])("a proven peer who asks with %s is refused", async (_what, key, method, body, code) => {
+    const line = await proven(node);
+    line.socket.send(request(key, method, body));
+    const answers: string[] = [];
+    readFrame(await line.next() as Uint8Array, (bytes) => {
+      const message = decodeMessage(bytes);
+      return answers.push(message.kind === "failure" ? message.error[0] : message.kind) > 0;
+    });
+    expect(answers).toEqual([code]);
+    line.socket.close();
+    await line.closed;
+  });
+});
