@@ -203,19 +203,26 @@ export class SimNetwork implements Exchange {
     for (const end of [...this.#ends]) if (end.process === process) end.close(reason);
   }
 
-  /** Dials; `gone` says whether the dialling process has given its former life up. */
-  dial(process: SimProcess, self: LinkIdentity, peer: Peer, gone: () => boolean): Promise<Link> {
+  /** Dials; `dials` holds the ends of those under way, should the dialling process give up. */
+  dial(
+    process: SimProcess,
+    self: LinkIdentity,
+    peer: Peer,
+    dials: Set<(why: string) => void>,
+  ): Promise<Link> {
     return new Promise((resolve, reject) => {
       let isSettled = false;
       const settle = (finish: () => void): void => {
         process.enter(() => {
           if (isSettled) return;
           isSettled = true;
+          dials.delete(fail);
           finish();
         });
       };
       const fail = (why: string): void =>
         settle(() => reject(new AtlasError("unavailable", `${peer.address}: ${why}`)));
+      dials.add(fail);
       this.scheduler.after(HANDSHAKE_MS, () => fail("nobody answered in time"));
       const { host } = addressParts(peer.address);
       const out = this.paths.from(process.host, host);
@@ -236,7 +243,7 @@ export class SimNetwork implements Exchange {
             }
             const here = this.#connect(process, self, listener);
             answer(() => {
-              if (!process.isAlive || isSettled || gone()) return this.#abandon(here);
+              if (!process.isAlive || isSettled) return this.#abandon(here);
               settle(() => here.isOpen ? resolve(here) : reject(closedWhileDialled(peer)));
             });
           });
@@ -298,6 +305,7 @@ class SimTransport implements Transport {
   readonly #process: SimProcess;
   #self: LinkIdentity | null = null;
   #isClosed = false;
+  readonly #dials = new Set<(why: string) => void>();
 
   constructor(network: SimNetwork, process: SimProcess) {
     this.#network = network;
@@ -307,7 +315,7 @@ class SimTransport implements Transport {
 
   async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
     if (this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
-    this.#network.closeAll(this.#process, "a new life began");
+    this.#hangUp("a new life began");
     this.#self = self;
     this.#network.listen(this.address, { process: this.#process, self, accept });
   }
@@ -315,15 +323,19 @@ class SimTransport implements Transport {
   async dial(peer: Peer): Promise<Link> {
     const self = this.#self;
     if (!self || this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
-    const gone = (): boolean => this.#isClosed || this.#self !== self;
-    return await this.#network.dial(this.#process, self, peer, gone);
+    return await this.#network.dial(this.#process, self, peer, this.#dials);
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#network.unlisten(this.address);
-    this.#network.closeAll(this.#process, "the node closed");
+    this.#hangUp("the node closed");
+  }
+
+  #hangUp(why: string): void {
+    for (const fail of [...this.#dials]) fail(why);
+    this.#network.closeAll(this.#process, why);
   }
 }
 

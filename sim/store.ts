@@ -55,6 +55,7 @@ export class SimStore {
   readonly #pauses = new Set<object>();
   readonly #slowness = new Map<object, number>();
   #queue: (() => void)[] = [];
+  #isHealed = false;
 
   constructor(
     parts: Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">,
@@ -114,6 +115,7 @@ export class SimStore {
   }
 
   clear(): void {
+    this.#isHealed = true;
     this.#outages.clear();
     this.#slowness.clear();
     for (const token of [...this.#pauses]) this.resume(token);
@@ -137,8 +139,10 @@ export class SimStore {
   }
 
   #do(request: Request, ms: number, reply: (answer: StepReply | Error) => void): void {
-    const { step } = request;
+    const { step, connection } = request;
     if (request.isLost) return;
+    // On healed roads nothing is left of the dead.
+    if (this.#isHealed && !connection.process.isAlive) return;
     let answer: StepReply | Error;
     try {
       answer = apply(this.state, step);

@@ -16,7 +16,7 @@ import type { SimNode, World } from "./world.ts";
 const MAX_REPEATS = 3;
 const REPEAT_MS = 150;
 /** Between two probes of a healed world, and how long each may take. */
-const PROBE_EVERY_MS = 250;
+const PROBE_PAUSE_MS = 50;
 const PROBE_TIMEOUT_MS = 1_000;
 
 interface Errand {
@@ -64,7 +64,12 @@ export class Workload {
   #probe(index: number, key: number): void {
     const { scheduler } = this.#world;
     const node = this.#world.slot(index).current;
-    let isServed = false;
+    let isRepeated = false;
+    const again = (): void => {
+      if (isRepeated) return;
+      isRepeated = true;
+      scheduler.after(PROBE_PAUSE_MS, () => this.#probe(index, key));
+    };
     if (node?.process.isRunning && node.node) {
       const value = `v${this.#values++}`;
       const client = `probe ${index}`;
@@ -76,11 +81,12 @@ export class Workload {
         client,
         timeoutMs: PROBE_TIMEOUT_MS,
       };
-      this.#call(node, errand, MAX_REPEATS, (record) => (isServed ||= record.outcome === "ok"));
-    }
-    scheduler.after(PROBE_EVERY_MS, () => {
-      if (!isServed) this.#probe(index, key);
-    });
+      // One at a time: several would queue behind each other.
+      this.#call(node, errand, MAX_REPEATS, ({ outcome }) => {
+        if (outcome !== "ok") again();
+      });
+      node.process.onEnd(again);
+    } else again();
   }
 
   #call(
