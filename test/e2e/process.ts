@@ -42,6 +42,8 @@ export interface StartOptions {
   env: Record<string, string>;
   /** Default: the root of the checkout. */
   cwd?: string;
+  /** Default: `node.ts` of the checkout. */
+  script?: string;
 }
 
 const running: Set<ChildProcess> = new Set();
@@ -90,8 +92,8 @@ export function runScript(
 }
 
 /** Starts a node on any free port and waits until it serves. */
-export async function startNode({ runtime, env, cwd }: StartOptions): Promise<NodeProcess> {
-  const script = `${cwd === undefined ? ROOT : `${cwd}/`}node.ts`;
+export async function startNode(options: StartOptions): Promise<NodeProcess> {
+  const { runtime, env, cwd, script = `${ROOT}node.ts` } = options;
   const program = run([...commandOf(runtime), script], { PORT: "0", ...env }, cwd);
   const line = await readyLine(program);
   return {
@@ -106,13 +108,15 @@ export async function startNode({ runtime, env, cwd }: StartOptions): Promise<No
   };
 }
 
-/** The ready line of a node. Rejects with its log where it ends before. */
-export async function readyLine(program: Program): Promise<ReadyLine> {
+/** The ready line of a node, within `ms`. Rejects with its log where it ends before. */
+export async function readyLine(program: Program, ms?: number): Promise<ReadyLine> {
   let status: number | string | null = null;
   program.ended.then((ended) => status = ended);
-  await until(() => program.output.stdout.includes("\n") || status !== null, "the ready line");
-  if (status !== null) throw new Error(`the node ended (${status}): ${program.output.stderr}`);
-  return JSON.parse(program.output.stdout.split("\n")[0] as string);
+  const found = () => /^\{"event":"ready".*\}$/m.exec(program.output.stdout)?.[0];
+  await until(() => found() !== undefined || status !== null, "the ready line", ms);
+  const line = found();
+  if (line === undefined) throw new Error(`the node ended (${status}): ${program.output.stderr}`);
+  return JSON.parse(line);
 }
 
 /** Ends whatever a test left running, frozen ones too. */
