@@ -235,7 +235,11 @@ class Connection {
   }
 
   #fail(requests: readonly Request[], why: string = "the connection was reset"): void {
-    if (this.#store.shape.isStream) this.#isDown = true;
+    if (this.#store.shape.isStream) {
+      this.#isDown = true;
+      // The next one goes over a new connection, which waits for nothing.
+      this.#lastOut = this.#lastBack = 0;
+    }
     for (const request of requests) request.settle(unavailable(`the store: ${why}`));
   }
 
