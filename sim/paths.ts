@@ -27,6 +27,8 @@ export interface Weather {
 /** A lost packet is sent again after this long, and after twice as long each further time. */
 const RETRANSMIT_MS = 200;
 const MOST_RETRANSMITS = 4;
+/** The longest that anything takes once the roads are mended. */
+const LAST_MS = 250;
 
 /** Fair weather on the same roads. */
 function calm(weather: Weather): Weather {
@@ -37,15 +39,17 @@ function calm(weather: Weather): Weather {
 export class Path {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
+  readonly #mendedAt: number;
   #weather: Weather;
   readonly #blocks = new Set<object>();
   readonly #clogs = new Map<object, number>();
   #held: (() => void)[] = [];
 
-  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather) {
+  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather, mendedAt: number) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#weather = weather;
+    this.#mendedAt = mendedAt;
   }
 
   get isOpen(): boolean {
@@ -92,7 +96,7 @@ export class Path {
     for (let lost = 0; lost < MOST_RETRANSMITS && this.isLossy(); lost++) {
       ms += RETRANSMIT_MS * 2 ** lost;
     }
-    return ms;
+    return this.#latest(ms);
   }
 
   /** How long a packet that is not lost takes, ms. */
@@ -102,7 +106,12 @@ export class Path {
     // Pareto with exponent 2; by square root, which is exact on every runtime.
     if (this.#random.chance(tail)) ms += tailMs / Math.sqrt(1 - this.#random.next()) - tailMs;
     for (const clog of this.#clogs.values()) ms += this.#random.next() * clog;
-    return Math.min(ms, 20_000);
+    return this.#latest(ms);
+  }
+
+  /** What is under way when the roads are mended comes soon after. */
+  #latest(ms: number): number {
+    return Math.min(ms, Math.max(this.#mendedAt + LAST_MS - this.#scheduler.now, LAST_MS));
   }
 
   /** Draws whether a packet is lost. */
@@ -120,13 +129,16 @@ export class Path {
 export class Paths {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
+  readonly #mendedAt: number;
   #weather: Weather;
   readonly #paths = new Map<string, Map<string, Path>>();
 
-  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather) {
+  /** @param mendedAt true time from which on nothing is held up for long, ms. */
+  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather, mendedAt: number) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#weather = weather;
+    this.#mendedAt = mendedAt;
   }
 
   /** The road from one machine to another. */
@@ -134,7 +146,10 @@ export class Paths {
     let paths = this.#paths.get(from);
     if (!paths) this.#paths.set(from, paths = new Map());
     let path = paths.get(to);
-    if (!path) paths.set(to, path = new Path(this.#scheduler, this.#random, this.#weather));
+    if (!path) {
+      path = new Path(this.#scheduler, this.#random, this.#weather, this.#mendedAt);
+      paths.set(to, path);
+    }
     return path;
   }
 

@@ -63,7 +63,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Res
   const observer = fanOut([ground, ...observers]);
   const { remarks = 0 } = options;
   const app = journalApp(plan.shape.idleAfterMs);
-  world = new World(app, plan.seed, plan.shape, observer, remarks > 0);
+  world = new World(app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
   const workload = new Workload(world);
   stage(plan, world, workload);
   const { scheduler } = world;

@@ -21,7 +21,7 @@ import { SimStore } from "./store.ts";
 import { Trace } from "./trace.ts";
 
 /** How long a supervisor waits before it starts again what ended or couldn't start, ms. */
-const SUPERVISOR_MS = 400;
+export const SUPERVISOR_MS: number = 400;
 
 /** One process that runs a node. */
 export interface SimNode {
@@ -62,6 +62,7 @@ export class World {
     app: App,
     seed: number,
     shape: Shape,
+    healAt: number,
     observer: Required<Observer>,
     isTraceKept: boolean,
   ) {
@@ -75,7 +76,7 @@ export class World {
     this.#clocks = new SeededRandom(seed, "clocks");
     this.#scheduling = new SeededRandom(seed, "scheduling");
     const { scheduler, trace } = this;
-    const paths = this.paths = new Paths(scheduler, random, shape.weather);
+    const paths = this.paths = new Paths(scheduler, random, shape.weather, healAt);
     this.network = new SimNetwork(scheduler, trace, paths, random);
     this.store = new SimStore({ scheduler, trace, paths, random, shape: shape.store, observer });
     this.slots = Array.from({ length: shape.nodes }, (_, index) => ({
@@ -171,13 +172,17 @@ export class World {
     });
   }
 
-  /** Mends everything: from now on nothing goes wrong but the weather. */
+  /** Mends everything: one process runs under each name, and nothing goes wrong any more. */
   heal(): void {
     this.isHealed = true;
     this.trace.note("heal");
     this.store.clear();
     this.network.clear();
-    for (const { process, clock } of [...this.nodes()]) {
+    for (const slot of this.slots) {
+      for (const node of slot.former) this.#kill(node);
+      slot.former = [];
+    }
+    for (const { process, clock } of this.nodes()) {
       clock.wakeAll();
       process.resumeAll();
     }

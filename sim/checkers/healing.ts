@@ -1,11 +1,17 @@
-/** Once everything is mended, every node serves every key within twice the takeover time. */
+/**
+ * Once everything is mended, every node serves every key within twice the takeover time;
+ * counted from when the last request that was lost before has been missed, and a node
+ * that had to end was started again.
+ */
 import { timing } from "../../src/registry/lease.ts";
+import { SUPERVISOR_MS } from "../world.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const healing: LiveChecker = {
   name: "healing",
   watch({ plan, world }, report) {
-    const within = 2 * timing(plan.shape.lease).takeoverMs;
+    const { lease, store } = plan.shape;
+    const within = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS;
     let dueAt = Infinity;
     const missing = new Set<string>();
     return {
