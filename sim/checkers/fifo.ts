@@ -1,45 +1,52 @@
 /**
  * What one caller asks of one key without waiting is done in the order in which it asked,
- * as long as the key keeps its owner.
+ * as long as its node knows the key's owner and the key keeps it.
  *
- * A call that is under way to an owner when the key gets another one is sent back and
- * goes out again; what was asked later may have overtaken it. Calls with idempotency keys
- * are left out, because one whose answer was lost is sent again as well.
+ * A call that is under way when the key gets another owner is sent back and goes out
+ * again; what was asked later may have overtaken it. Calls with idempotency keys are left
+ * out, because one whose answer was lost is sent again as well.
  */
 import type { CallRecord } from "../history.ts";
-import type { LiveChecker } from "./checker.ts";
+import type { HistoryChecker, Report } from "./checker.ts";
 
-export const fifo: LiveChecker = {
+export const fifo: HistoryChecker = {
   name: "fifo",
-  watch({ ground }, report) {
-    /** Answered calls of each caller to each key, in the order in which they were made. */
+  check({ calls }, report) {
     const lanes = new Map<string, CallRecord[]>();
-    const epochs = new Map<CallRecord, number>();
-    return {
-      called: (call) => void epochs.set(call, ground.owner(call.key)?.epoch ?? 0),
-      returned(call) {
-        const wasSettled = epochs.get(call) === call.epoch;
-        epochs.delete(call);
-        if (call.what !== "append" || call.outcome !== "ok" || !wasSettled) return;
-        if (call.idempotencyKey !== null) return;
+    const byProcess = Map.groupBy(calls, ({ process, key }) => `${process} ${key}`);
+    for (const ofProcess of byProcess.values()) {
+      for (const call of settled(ofProcess)) {
         const lane = `${call.process} ${call.caller} ${call.key}`;
-        const calls = lanes.get(lane);
-        if (calls) calls.push(call);
+        const before = lanes.get(lane);
+        if (before) before.push(call);
         else lanes.set(lane, [call]);
-      },
-      finished() {
-        for (const calls of lanes.values()) {
-          calls.sort((a, b) => a.id - b.id);
-          calls.forEach((call, i) => {
-            const before = calls[i - 1];
-            if (!before || before.seq < call.seq) return;
-            report(
-              `${call.key}: ${call.caller} asked for ${before.value} (call ${before.id}) and ` +
-                `then ${call.value} (call ${call.id}), which got ${before.seq} and ${call.seq}`,
-            );
-          });
-        }
-      },
-    };
+      }
+    }
+    for (const lane of lanes.values()) checkLane(lane, report);
   },
 };
+
+/** One process's appends that were answered by the owner it had known before, as asked. */
+function settled(calls: readonly CallRecord[]): CallRecord[] {
+  const answered = calls.filter(({ outcome, what }) => outcome === "ok" && what !== "lookup");
+  const byReturn = [...answered].sort((a, b) => a.returnedAt - b.returnedAt);
+  let at = 0;
+  let known = 0;
+  return answered.sort((a, b) => a.id - b.id).filter((call) => {
+    for (; (byReturn[at]?.returnedAt ?? Infinity) < call.invokedAt; at++) {
+      known = Math.max(known, (byReturn[at] as CallRecord).epoch);
+    }
+    return call.what === "append" && call.idempotencyKey === null && call.epoch === known;
+  });
+}
+
+function checkLane(calls: readonly CallRecord[], report: Report): void {
+  calls.forEach((call, i) => {
+    const before = calls[i - 1];
+    if (!before || before.seq < call.seq) return;
+    report(
+      `${call.key}: ${call.caller} asked for ${before.value} (call ${before.id}) and then ` +
+        `${call.value} (call ${call.id}), which got places ${before.seq} and ${call.seq}`,
+    );
+  });
+}

@@ -1,0 +1,33 @@
+/** A seed leaves the same trace on Bun, Deno and Node, each in a process of its own. */
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { expect, test } from "vitest";
+
+const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
+  bun: ["node_modules/.bin/bun"],
+  deno: ["node_modules/.bin/deno", "run", "-A"],
+  node: ["node_modules/node24/bin/node"],
+};
+const SEEDS = [3, 4];
+
+function trace(command: readonly string[], seed: number): Promise<string> {
+  const [program = "", ...flags] = command;
+  return new Promise((resolve, reject) =>
+    execFile(program, [...flags, "sim/run.ts", "--seed", String(seed)], (error, out) => {
+      const hash = /^trace ([0-9a-f]{16})$/m.exec(out)?.[1];
+      if (hash) resolve(hash);
+      else reject(error ?? new Error(`no trace in ${out}`));
+    })
+  );
+}
+
+const present = Object.entries(RUNTIMES).filter(([, [program = ""]]) => existsSync(program));
+const missing = Object.keys(RUNTIMES).filter((name) => !present.some(([other]) => other === name));
+const title = missing.length > 0 ? ` (skipped, not installed: ${missing.join(", ")})` : "";
+
+test(`the same trace on every runtime${title}`, async () => {
+  for (const seed of SEEDS) {
+    const traces = await Promise.all(present.map(([, command]) => trace(command, seed)));
+    expect(new Set(traces).size, `seed ${seed}: ${traces}`).toBe(1);
+  }
+});

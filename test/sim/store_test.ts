@@ -1,0 +1,33 @@
+/** The store suite, on the simulated store: fault-free, it is a store like the others. */
+import { afterAll } from "vitest";
+import { fanOut } from "../../sim/observer.ts";
+import { Paths } from "../../sim/paths.ts";
+import { SimClock } from "../../sim/clock.ts";
+import { SimProcess } from "../../sim/process.ts";
+import { SeededRandom } from "../../sim/random.ts";
+import { Scheduler } from "../../sim/scheduler.ts";
+import { SimStore } from "../../sim/store.ts";
+import { Trace } from "../../sim/trace.ts";
+import { storeConformance } from "../conformance/store.ts";
+
+const weather = { baseMs: 1, jitterMs: 1, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
+
+for (const isStream of [true, false]) {
+  const trace = new Trace(false);
+  const scheduler = new Scheduler(trace);
+  const random = new SeededRandom(1, "store suite");
+  const paths = new Paths(scheduler, random, weather, 0);
+  const shape = { isStream, timeoutMs: 1_000 };
+  const store = new SimStore({ scheduler, trace, paths, random, shape, observer: fanOut([]) });
+  let processes = 0;
+  // The suite lives in real time: simulated time runs as fast as it can beside it.
+  const pump = setInterval(() => scheduler.run(Infinity, () => {}, () => false), 0);
+  afterAll(() => clearInterval(pump));
+  storeConformance(`simulated, ${isStream ? "as a stream" : "by requests"}`, async () => ({
+    open: async () => {
+      const process = new SimProcess(`p${++processes}`, `host-${processes}`, scheduler, random);
+      return store.open(process, new SimClock(scheduler, process, 1, 0));
+    },
+    dispose: async () => {},
+  }));
+}
