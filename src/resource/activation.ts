@@ -15,10 +15,10 @@ import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
-import type { Host } from "./host.ts";
 import { Ledger, type Tenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
+import type { Stage } from "./stage.ts";
 
 export class Activation extends Expiring implements ResourceContext, Tenure {
   readonly key: string;
@@ -28,7 +28,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   readonly openedAt: number;
   /** The host's sweep in which it was last used. */
   usedAt = 0;
-  readonly #host: Host;
+  readonly #host: Stage<Activation>;
   readonly #type: ResolvedType;
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
@@ -46,7 +46,13 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   /** Runs once this activation is over. */
   #onEnd: (() => void) | null = null;
 
-  constructor(host: Host, key: string, type: ResolvedType, owner: Ownership, life: Life) {
+  constructor(
+    host: Stage<Activation>,
+    key: string,
+    type: ResolvedType,
+    owner: Ownership,
+    life: Life,
+  ) {
     super();
     this.#host = host;
     this.key = key;

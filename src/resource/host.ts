@@ -22,6 +22,7 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
+import type { Stage, TurnStats } from "./stage.ts";
 
 /** How often idle resources are looked for, in ms, and how many are looked at each time. */
 const SWEEP_MS = 1_000;
@@ -41,18 +42,13 @@ export interface HostParts {
   readonly onEvent: (event: NodeEvent) => void;
 }
 
-export interface HostStats {
-  turns: number;
-  commits: number;
-}
-
-export class Host {
+export class Host implements Stage<Activation> {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
-  readonly stats: HostStats = { turns: 0, commits: 0 };
+  readonly stats: TurnStats = { turns: 0, commits: 0 };
   /** Sweeps made so far: the clock by which idleness is counted. */
   sweeps = 0;
   readonly #parts: HostParts;

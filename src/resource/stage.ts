@@ -1,0 +1,34 @@
+/** What an activation needs of the house it plays in; the host is one. */
+import type { Atlas } from "../api.ts";
+import type { ResolvedType } from "../app.ts";
+import type { Call } from "../model/call.ts";
+import type { NodeEvent } from "../model/event.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import type { Deadlines } from "../time/deadlines.ts";
+import type { Method } from "./methods.ts";
+
+/** What is counted of all activations of one host. */
+export interface TurnStats {
+  turns: number;
+  commits: number;
+}
+
+/** `Self` is the activation's own type. */
+export interface Stage<Self> {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly deadlines: Deadlines;
+  readonly stats: TurnStats;
+  /** Sweeps for idle activations made so far. */
+  readonly sweeps: number;
+  /** The door through which an activation calls others. */
+  readonly outlet: (from: Self) => Atlas;
+  /** The method a call asks for. @throws AtlasError `not_found` */
+  method(type: ResolvedType, call: Call): Method;
+  /** An activation has ended. */
+  closed(activation: Self): void;
+  tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
+}
