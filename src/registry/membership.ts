@@ -86,6 +86,11 @@ export class Membership {
     this.#renewals = 0;
     this.#lastContact = this.#clock.now();
     await this.refresh();
+    // A lapse that was noticed meanwhile was nobody's yet: no node serves on it.
+    if (!life.lease.holds()) {
+      this.stop();
+      throw new AtlasError("unavailable", "the lease lapsed before the node could serve");
+    }
     this.#schedule();
   }
 
