@@ -79,7 +79,8 @@ class NodeProcess implements Exchange {
     this.#deadlines = new Deadlines(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
-      onChange: () => this.#links.prune((peer) => this.#membership.isKnownDead(peer)),
+      // Who has left may still forward, and answers may be on their way: it hangs up itself.
+      onChange: () => this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead"),
     });
     this.#claims = new Claims(store, this.#membership, clock, random);
     this.#registry = new Registry(store, this.#membership, clock);
@@ -206,6 +207,7 @@ class NodeProcess implements Exchange {
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
+    this.#links.farewell();
     try {
       await this.#membership.leave(this.#life.incarnation);
       this.#tell("info", "left", { incarnation: this.#life.incarnation });

@@ -15,6 +15,7 @@ const REQUEST = 0;
 const REPLY = 1;
 const FAILURE = 2;
 const CANCEL = 3;
+const FAREWELL = 4;
 
 /** A call of one method of one resource. */
 export interface Request {
@@ -65,7 +66,16 @@ export interface Cancel {
   readonly id: number;
 }
 
-export type Message = Request | Reply | Failure | Cancel;
+/**
+ * The sender owns nothing any more, and never will: requests of its peer that it has not
+ * answered by now were not executed, and further ones will not be.
+ */
+export interface Farewell {
+  readonly kind: "farewell";
+  readonly id: 0;
+}
+
+export type Message = Request | Reply | Failure | Cancel | Farewell;
 
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
@@ -81,6 +91,8 @@ export function encodeHead(message: Message): Uint8Array {
       return pack([FAILURE, id, message.error, message.owner]);
     case "cancel":
       return pack([CANCEL, id]);
+    case "farewell":
+      return pack([FAREWELL, id]);
   }
 }
 
@@ -129,6 +141,9 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case CANCEL:
       if (body !== NO_BODY) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
+    case FAREWELL:
+      if (id !== 0 || body !== NO_BODY) throw malformed("a farewell has neither number nor body");
+      return { kind: "farewell", id };
     default:
       throw malformed("its kind is unknown");
   }

@@ -23,6 +23,8 @@ import type { Member } from "../model/member.ts";
 import type { Link, LinkIdentity, Transport } from "../ports/transport.ts";
 import type { Life } from "../registry/lease.ts";
 
+const FAREWELL: Message = { kind: "farewell", id: 0 };
+
 /** Who waits for an answer over a link. Exactly one of these runs, once. */
 export interface Waiter {
   replied(reply: Reply, session: Session): void;
@@ -50,6 +52,8 @@ export class Session {
   readonly #waiters = new Map<number, Waiter>();
   #nextId = 1;
   #open = true;
+  /** The peer said farewell: it takes no more requests. */
+  #left = false;
 
   constructor(link: Link, life: Life) {
     this.#link = link;
@@ -77,6 +81,7 @@ export class Session {
    */
   request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
+    if (this.#left) throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
     if (this.#waiters.size >= MAX_LINK_CALLS) {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
@@ -111,6 +116,15 @@ export class Session {
     else waiter.failed(message, this);
   }
 
+  /** The peer owns nothing any more: what it has not answered may safely be asked elsewhere. */
+  left(): void {
+    this.#left = true;
+    const why = `${this.peer.node} owns nothing any more`;
+    for (const id of [...this.#waiters.keys()]) {
+      this.settle({ kind: "failure", id, error: ["not_owner", why, true, false], owner: null });
+    }
+  }
+
   /** The link is gone: nothing more will be answered. */
   closed(reason: string): void {
     this.#open = false;
@@ -128,6 +142,7 @@ export class Links {
   /** The session over which this node asks each peer. */
   readonly #byPeer = new Map<string, Session>();
   readonly #dialling = new Map<string, Promise<Session>>();
+  #farewell = false;
 
   constructor(transport: Transport, listener: LinkListener) {
     this.#transport = transport;
@@ -167,6 +182,12 @@ export class Links {
     return dialling;
   }
 
+  /** Tells all peers, also those to come, that this node owns nothing any more. */
+  farewell(): void {
+    this.#farewell = true;
+    for (const session of this.#sessions) session.send(FAREWELL);
+  }
+
   /** Closes the links to peers of which `gone` says so. */
   prune(gone: (incarnation: string) => boolean): void {
     for (const session of this.#sessions) {
@@ -197,6 +218,7 @@ export class Links {
       message: (bytes) => this.#message(session, bytes),
       close: (reason) => this.#closed(session, reason),
     });
+    if (this.#farewell) session.send(FAREWELL);
     return session;
   }
 
@@ -212,6 +234,10 @@ export class Links {
         return this.#listener.request(message, session);
       case "cancel":
         return this.#listener.cancel(message.id, session);
+      case "farewell":
+        session.left();
+        // The roll will say so, too: it is looked at soon.
+        return this.#listener.unreachable(session.peer.incarnation);
       default:
         return session.settle(message);
     }

@@ -77,6 +77,33 @@ describe("letting go", () => {
     expect(a.stats().resources).toBe(0);
   });
 
+  it("no call under way is lost to a drain and the end after it, keyed or not", async () => {
+    const made = cluster();
+    const lease = "frugal";
+    const a = await made.node("a", { lease });
+    const [b, c] = [await made.node("b", { lease }), await made.node("c", { lease })];
+    await a.resource("counters", "x").add(0);
+    let calls = 0;
+    let over = false;
+    const caller = async (node: typeof a): Promise<void> => {
+      while (!over) {
+        await node.resource("counters", "x").add(1);
+        calls++;
+        // Calls within one process need no I/O: without this the loop would starve all timers.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    // The one that drains forwards calls of its own callers, too.
+    const callers = [a, b, c].flatMap((node) => Array.from({ length: 10 }, () => caller(node)));
+    await until(() => calls > 100, "calls before the drain");
+    await a.drain();
+    await until(() => b.stats().turns + c.stats().turns > 100, "calls after the drain");
+    over = true;
+    await Promise.all(callers);
+    await a.close();
+    expect(await b.resource("counters", "x").total()).toBe(calls);
+  });
+
   it("a drained node hands over at once: running calls finish, waiting ones go on elsewhere", async () => {
     const made = cluster();
     const [a, b] = [await made.node("a"), await made.node("b")];

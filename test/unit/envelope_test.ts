@@ -36,6 +36,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     owner: fc.option(fc.tuple(text, text, count)),
   }),
   fc.record({ kind: fc.constant("cancel" as const), id: count }),
+  fc.record({ kind: fc.constant("farewell" as const), id: fc.constant(0 as const) }),
 );
 
 test("decode undoes encode", () => {
@@ -105,8 +106,8 @@ describe("a malformed message is bad_request", () => {
     });
   }
 
-  test("a failure or a cancel with bytes behind it, as of a body", () => {
-    for (const tuple of [FAILURE, [3, 1]]) {
+  test("a failure, a cancel or a farewell with bytes behind it, as of a body", () => {
+    for (const tuple of [FAILURE, [3, 1], [4, 0]]) {
       expect(codeOf(new Uint8Array([...pack(tuple), 0x90]))).toBe("bad_request");
     }
   });
