@@ -78,10 +78,11 @@ async function playMany(options: SimArguments): Promise<number> {
   const seconds = (): number => (performance.now() - started) / 1_000;
   const tally = newTally();
   let toldAt = 0;
+  let shown = 0;
   const take = (part: Tally): void => {
     addTally(tally, part);
     for (const { seed, what } of part.failed) {
-      if (tally.failed.length > SHOWN_FAILURES) break;
+      if (++shown > SHOWN_FAILURES) break;
       console.log(`seed ${seed}: ${what}\n  replay: npm run sim -- --seed ${seed}`);
     }
     if (seconds() - toldAt < 10) return;
