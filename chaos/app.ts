@@ -1,0 +1,39 @@
+/**
+ * The app that nodes run under chaos: the simulator's journals, which show whatever goes
+ * wrong, and a way to read them back in the end.
+ *
+ * Takes what the nodes' callers append; gives it back entry by entry. The same journals
+ * come in two types: `journals` stay in memory, `fleeting` ones are released as soon as
+ * they rest, so that names change hands without a fault as well.
+ */
+import { type App, defineApp, type ResourceType } from "../src/app.ts";
+import { Journal, JOURNALS } from "../sim/journal.ts";
+
+/** The type whose owners stay until something happens to them. */
+export const LASTING: string = JOURNALS;
+/** The type whose owners let go after a rest. */
+export const FLEETING = "fleeting";
+
+/** One stored entry: its place, the epoch that wrote it, and its value. */
+export type EntryRow = readonly [place: number, epoch: number, value: string];
+
+/** A journal that can be read. */
+export class OpenJournal extends Journal {
+  /** Up to `limit` entries from place `from` on, in order. */
+  async entries(from: number, limit: number): Promise<EntryRow[]> {
+    const start = `e${String(from).padStart(6, "0")}`;
+    const rows = await this.storage.list<string>({ prefix: "e", start, limit });
+    return [...rows].map(([field, text]) => {
+      const [epoch = "", value = ""] = text.split(" ");
+      return [Number(field.slice(1)), Number(epoch), value];
+    });
+  }
+}
+
+const app: App<{ [type: string]: ResourceType<OpenJournal> }> = defineApp({
+  resources: {
+    [LASTING]: { class: OpenJournal, idleAfterMs: 60_000 },
+    [FLEETING]: { class: OpenJournal, idleAfterMs: 400 },
+  },
+});
+export default app;

@@ -1,0 +1,188 @@
+/**
+ * Callers: they call journals over HTTP through whatever process they find, frozen and
+ * replaced ones too, with idempotency keys or without, and write down what they were told.
+ *
+ * Takes the processes that may be asked; gives records in the simulator's shape. Each
+ * caller waits for its answer before it goes on: requests over HTTP keep no order.
+ */
+import type { CallOptions } from "../src/api.ts";
+import { isAtlasError } from "../src/errors.ts";
+import { parseKey } from "../src/model/rrp.ts";
+import type { CallRecord } from "../sim/history.ts";
+import { SeededRandom } from "../sim/random.ts";
+import type { Tenant } from "./place.ts";
+import type { Witness } from "./witness.ts";
+
+/** What a caller wants. */
+export interface Errand {
+  readonly what: CallRecord["what"];
+  readonly key: string;
+  readonly value: string;
+  readonly idempotencyKey: string | null;
+  readonly caller: string;
+  readonly timeoutMs: number;
+  /** Of a lookup: insists on a confirmed answer. */
+  readonly isConfirmed?: boolean;
+}
+
+/** Repeats of a keyed call that was not answered, through another process each time. */
+const MAX_REPEATS = 3;
+/** The longest pause of a caller between two calls, in ms. */
+const LONGEST_PAUSE_MS = 100;
+const TIMEOUTS_MS = [300, 1_000, 3_000];
+/** Calls that a caller makes at once where it is in a hurry. */
+const BURST = 6;
+
+/** Makes calls and keeps their records. */
+export class Recorder {
+  /** Of this round. */
+  readonly calls: CallRecord[] = [];
+  readonly #witness: Witness;
+  readonly #ids: { next: number };
+
+  /** @param ids shared by all rounds: ids and values are used once. */
+  constructor(witness: Witness, ids: { next: number }) {
+    this.#witness = witness;
+    this.#ids = ids;
+  }
+
+  /** A value that nobody appended before. */
+  value(): string {
+    return `v${this.#ids.next++}`;
+  }
+
+  /** Makes one call through a process. Never rejects: what happened is in the record. */
+  async call(tenant: Tenant, errand: Errand): Promise<CallRecord> {
+    const { what, key, value, idempotencyKey, caller, timeoutMs } = errand;
+    const record: CallRecord = {
+      id: this.#ids.next++,
+      what,
+      key,
+      process: tenant.id,
+      caller,
+      idempotencyKey,
+      value,
+      timeoutMs,
+      invokedAt: performance.now(),
+      returnedAt: Infinity,
+      outcome: "info",
+      code: null,
+      seq: -1,
+      epoch: 0,
+      rrp: null,
+      verdict: null,
+    };
+    this.calls.push(record);
+    this.#witness.called(record);
+    try {
+      Object.assign(record, { outcome: "ok", ...await ask(tenant, errand) });
+    } catch (error) {
+      record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
+      record.code = isAtlasError(error) ? error.code : String(error);
+    }
+    record.returnedAt = performance.now();
+    this.#witness.returned(record);
+    return record;
+  }
+}
+
+async function ask({ atlas }: Tenant, errand: Errand): Promise<Partial<CallRecord>> {
+  const { what, value, idempotencyKey, timeoutMs } = errand;
+  const { type, id } = parseKey(errand.key);
+  if (what === "lookup") {
+    const require = errand.isConfirmed ? { require: "confirmed" } as const : {};
+    const { rrp, epoch, verdict } = await atlas.lookup(type, id, { ...require, timeoutMs });
+    return { rrp, epoch, verdict };
+  }
+  const options: CallOptions = idempotencyKey === null
+    ? { timeoutMs }
+    : { timeoutMs, idempotencyKey };
+  if (what === "read") {
+    const { result, rrp, epoch } = await atlas.call(type, id, "count", [], options);
+    return { seq: result as number, rrp, epoch };
+  }
+  const { result, rrp, epoch } = await atlas.call(type, id, "append", [value], options);
+  return { seq: (result as number[])[0] as number, rrp, epoch };
+}
+
+/** A crowd of callers who go on until they are told to stop. */
+export class Callers {
+  readonly #recorder: Recorder;
+  readonly #keys: readonly string[];
+  readonly #tenants: () => readonly Tenant[];
+  readonly #working: Promise<void>[];
+  #isOver = false;
+
+  constructor(
+    recorder: Recorder,
+    keys: readonly string[],
+    tenants: () => readonly Tenant[],
+    seed: number,
+    count: number,
+  ) {
+    this.#recorder = recorder;
+    this.#keys = keys;
+    this.#tenants = tenants;
+    this.#working = Array.from(
+      { length: count },
+      (_, i) => this.#work(`c${i}`, new SeededRandom(seed, `caller ${i}`)),
+    );
+  }
+
+  /** Callers begin nothing more; resolves when each has its last answer. */
+  async finish(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#working);
+  }
+
+  async #work(caller: string, random: SeededRandom): Promise<void> {
+    for (let n = 0; !this.#isOver; n++) {
+      const errand = this.#draw(caller, random);
+      const count = random.chance(0.03) ? 2 + random.below(BURST - 1) : 1;
+      if (count === 1) await this.#run(errand, random);
+      else await this.#burst(errand, count, random);
+      await new Promise((resolve) => setTimeout(resolve, random.next() * LONGEST_PAUSE_MS));
+    }
+  }
+
+  #draw(caller: string, random: SeededRandom): Errand {
+    const what = random.pick(["append", "append", "append", "read", "read", "lookup"] as const);
+    const value = this.#recorder.value();
+    // The first keys are asked for most: some are always busy, others mostly at rest.
+    const key = this.#keys[Math.floor(random.next() ** 2 * this.#keys.length)] as string;
+    const isKeyed = what === "append" && random.chance(0.5);
+    return {
+      what,
+      key,
+      value,
+      idempotencyKey: isKeyed ? `i-${value}` : null,
+      caller,
+      timeoutMs: random.pick(TIMEOUTS_MS),
+      isConfirmed: random.chance(0.6),
+    };
+  }
+
+  /** One errand; where it has an idempotency key, repeated until answered or given up. */
+  async #run(errand: Errand, random: SeededRandom): Promise<void> {
+    // Those who give up at once show whether "not executed" is true of the first attempt.
+    const repeats = random.below(MAX_REPEATS + 1);
+    for (let repeat = 0; repeat <= repeats; repeat++) {
+      const tenants = this.#tenants();
+      if (tenants.length === 0) return;
+      const caller = repeat === 0 ? errand.caller : `again ${errand.value} ${repeat}`;
+      const record = await this.#recorder.call(random.pick(tenants), { ...errand, caller });
+      if (record.outcome === "ok" || errand.idempotencyKey === null) return;
+    }
+  }
+
+  /** Several at once, each by a caller of its own; sometimes all under one idempotency key. */
+  async #burst(errand: Errand, count: number, random: SeededRandom): Promise<void> {
+    const isTwin = errand.idempotencyKey !== null && random.chance(0.5);
+    const errands = Array.from({ length: count }, (_, i) => {
+      const value = isTwin ? errand.value : this.#recorder.value();
+      const idempotencyKey = errand.idempotencyKey && `i-${value}`;
+      return { ...errand, value, idempotencyKey, caller: `burst ${value} ${i}` };
+    });
+    await Promise.all(errands.map((it) => this.#run(it, random)));
+  }
+}

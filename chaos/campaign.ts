@@ -1,0 +1,169 @@
+/**
+ * A run, round by round: storm, healing, verdict; a fresh set of names for each round, so
+ * that a run of any length keeps no more than one round's history.
+ *
+ * Takes a registry, a seed and how long; gives the summary. Ends with the first round in
+ * which a rule was broken, whose evidence it keeps.
+ */
+import type { RuntimeName } from "../test/e2e/process.ts";
+import type { Entry } from "../sim/history.ts";
+import { FLEETING, LASTING } from "./app.ts";
+import { Callers, Recorder } from "./callers.ts";
+import { keepEvidence } from "./evidence.ts";
+import { checkHealing } from "./healing.ts";
+import { judge } from "./judge.ts";
+import { within } from "./place.ts";
+import { drawFaults } from "./plan.ts";
+import type { Registry } from "./registry.ts";
+import type { Violation } from "./report.ts";
+import { Stage } from "./stage.ts";
+import { Witness } from "./witness.ts";
+
+const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
+/** How long the storm of a round lasts at most, in ms. */
+const STORM_MS = 40_000;
+const LASTING_KEYS = 10;
+const FLEETING_KEYS = 6;
+const CALLERS = 24;
+/** How long callers may take to hear of their last calls: longer than any deadline, in ms. */
+const LAST_CALLS_MS = 30_000;
+/** How long mending may take: a drain, and starts on a busy machine, in ms. */
+const HEAL_MS = 120_000;
+
+/** What a run amounts to. */
+export interface Summary {
+  minutes: number;
+  seed: number;
+  rounds: number;
+  calls: number;
+  acknowledged: number;
+  /** Said not to have been executed. */
+  refused: number;
+  /** Nobody can say. */
+  unknown: number;
+  /** Epochs that answers told of; and those that moved a name from one node to another. */
+  ownerships: number;
+  takeovers: number;
+  violations: number;
+  slowestHealingMs: number;
+  faults: Record<string, number>;
+}
+
+export interface CampaignOptions {
+  seed: number;
+  /** Variables of every node. */
+  env: Record<string, string>;
+}
+
+export class Campaign {
+  readonly #seed: number;
+  readonly #stage: Stage;
+  readonly #hasRedis: boolean;
+  readonly #ids: { next: number } = { next: 1 };
+  readonly #violations: Violation[] = [];
+  readonly #summary: Summary;
+
+  constructor(registry: Registry, { seed, env }: CampaignOptions) {
+    this.#seed = seed;
+    this.#hasRedis = registry.redis !== null;
+    this.#stage = new Stage(registry, RUNTIMES, env, this.#report);
+    this.#summary = {
+      minutes: 0,
+      seed,
+      rounds: 0,
+      calls: 0,
+      acknowledged: 0,
+      refused: 0,
+      unknown: 0,
+      ownerships: 0,
+      takeovers: 0,
+      violations: 0,
+      slowestHealingMs: 0,
+      faults: {},
+    };
+  }
+
+  /** Plays rounds until `ms` are over or a rule is broken. */
+  async run(ms: number): Promise<Summary> {
+    const began = performance.now();
+    await this.#stage.open();
+    const left = (): number => ms - (performance.now() - began);
+    do {
+      await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(STORM_MS, left())));
+      this.#summary.minutes = Math.round((performance.now() - began) / 600) / 100;
+    } while (left() > 1_000 && this.#violations.length === 0);
+    this.#stage.close();
+    this.#summary.violations = this.#violations.length;
+    this.#summary.faults = Object.fromEntries(this.#stage.counts);
+    return this.#summary;
+  }
+
+  async #round(round: number, lengthMs: number): Promise<void> {
+    const stage = this.#stage;
+    const witness = new Witness(this.#report);
+    const recorder = new Recorder(witness, this.#ids);
+    const keys = keysOf(round);
+    const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#hasRedis);
+    const callers = new Callers(
+      recorder,
+      keys,
+      () => stage.tenants(),
+      this.#seed + round,
+      CALLERS,
+    );
+    let journals: ReadonlyMap<string, readonly Entry[]> = new Map();
+    try {
+      await stage.play(faults, lengthMs);
+      await within(HEAL_MS, stage.heal(), "the stage was not mended");
+      const healingMs = await checkHealing(stage, recorder, keys, this.#report);
+      this.#summary.slowestHealingMs = Math.max(
+        this.#summary.slowestHealingMs,
+        Math.round(healingMs),
+      );
+      await within(LAST_CALLS_MS, callers.finish(), "not all calls came back");
+      const tenant = stage.tenants()[round % RUNTIMES.length];
+      if (!tenant) throw new Error("no process is there after healing");
+      ({ journals } = await judge(recorder.calls, keys, tenant, this.#report));
+    } catch (error) {
+      this.#report("round", error instanceof Error ? error.stack ?? error.message : String(error));
+    }
+    this.#count(recorder, witness);
+    console.error(this.#line(round, recorder));
+    if (this.#violations.length > 0) {
+      const { calls } = recorder;
+      const exhibits = { seed: this.#seed, round, faults, calls, journals };
+      keepEvidence({ ...exhibits, violations: this.#violations }, stage);
+    }
+    for (const place of stage.places) place.forget();
+  }
+
+  #count({ calls }: Recorder, { ownerships, takeovers }: Witness): void {
+    const summary = this.#summary;
+    summary.calls += calls.length;
+    for (const { outcome } of calls) {
+      if (outcome === "ok") summary.acknowledged++;
+      else if (outcome === "fail") summary.refused++;
+      else summary.unknown++;
+    }
+    summary.ownerships += ownerships;
+    summary.takeovers += takeovers;
+  }
+
+  #line(round: number, { calls }: Recorder): string {
+    const answered = calls.filter(({ outcome }) => outcome === "ok").length;
+    const faults = [...this.#stage.counts.values()].reduce((sum, count) => sum + count, 0);
+    return `round ${round}: ${calls.length} calls, ${answered} acknowledged; so far ` +
+      `${faults} faults, ${this.#summary.takeovers} takeovers, ` +
+      `${this.#violations.length} violations`;
+  }
+
+  readonly #report = (rule: string, message: string): void => {
+    this.#violations.push({ rule, message, at: performance.now() });
+  };
+}
+
+function keysOf(round: number): string[] {
+  const some = (type: string, count: number): string[] =>
+    Array.from({ length: count }, (_, i) => `${type}/r${round}k${i}`);
+  return [...some(LASTING, LASTING_KEYS), ...some(FLEETING, FLEETING_KEYS)];
+}

@@ -1,0 +1,123 @@
+/**
+ * After the storm: whether everything is back, each node asked for each name.
+ *
+ * Takes a healed stage; reports what was not there within twice the takeover time: a name
+ * that a node does not serve, a roll that does not show exactly the running processes, a
+ * replaced process that did not go, nodes that differ about an owner.
+ */
+import type { Member } from "../src/model/member.ts";
+import type { CallRecord } from "../sim/history.ts";
+import { LASTING } from "./app.ts";
+import type { Recorder } from "./callers.ts";
+import type { Tenant } from "./place.ts";
+import type { Report } from "./report.ts";
+import { type Stage, TAKEOVER_MS } from "./stage.ts";
+
+const WITHIN_MS = 2 * TAKEOVER_MS;
+const AGAIN_MS = 100;
+const PROBE_TIMEOUT_MS = 1_000;
+
+/** Holds the stage to its promises. Gives how long it took until all were kept, in ms. */
+export async function checkHealing(
+  stage: Stage,
+  recorder: Recorder,
+  keys: readonly string[],
+  report: Report,
+): Promise<number> {
+  const began = performance.now();
+  const tenants = stage.places.map(({ current }) => current as Tenant);
+  const formers = stage.places.flatMap(({ former }) => [...former]);
+  const isDue = (): boolean => performance.now() - began > WITHIN_MS;
+  const expect = async (what: () => string | Promise<string>): Promise<void> => {
+    for (;;) {
+      const trouble = await what();
+      if (trouble === "") return;
+      if (isDue()) return report("healing", `${WITHIN_MS.toFixed(0)} ms after healing ${trouble}`);
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  };
+  await Promise.all([
+    ...tenants.map((tenant) => expect(() => rollTrouble(tenant, tenants))),
+    ...tenants.flatMap((tenant) =>
+      keys.map((key) => expect(() => probe(recorder, tenant, key, "append")))
+    ),
+    ...formers.map((former) => expect(() => ghostTrouble(former, stage))),
+  ]);
+  const lasting = keys.filter((key) => key.startsWith(`${LASTING}/`));
+  await Promise.all(lasting.map((key) => expect(() => quarrel(recorder, tenants, key))));
+  return performance.now() - began;
+}
+
+/** Why the roll, as this process tells it, is not the cluster as it is; empty where it is. */
+async function rollTrouble(tenant: Tenant, all: readonly Tenant[]): Promise<string> {
+  try {
+    const response = await fetch(`${tenant.url}/v1/nodes`, {
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+    });
+    const { nodes = [] } = await response.json() as { nodes?: Member[] };
+    const living = nodes.filter(({ state }) => state === "live" || state === "superseded");
+    const shown = living.map(({ node, address, state }) => `${node} ${portOf(address)} ${state}`);
+    const wanted = all.map(({ id, url }) => `${id.split("#")[0]} ${portOf(url)} live`);
+    if (shown.sort().join() === wanted.sort().join()) return "";
+    return `${tenant.id} shows the members ${shown.join(", ")}, not ${wanted.join(", ")}`;
+  } catch (error) {
+    return `${tenant.id} does not show its members: ${error}`;
+  }
+}
+
+function portOf(url: string): string {
+  return new URL(url).port;
+}
+
+/** Makes one call; says what it was answered where that was an error. */
+async function probe(
+  recorder: Recorder,
+  tenant: Tenant,
+  key: string,
+  what: CallRecord["what"],
+): Promise<string> {
+  const record = await recorder.call(tenant, {
+    what,
+    key,
+    value: recorder.value(),
+    idempotencyKey: null,
+    caller: `probe ${tenant.id}`,
+    timeoutMs: PROBE_TIMEOUT_MS,
+    isConfirmed: true,
+  });
+  const { outcome, code } = record;
+  if (outcome === "ok" || (what === "lookup" && code === null)) return "";
+  return `${tenant.id} does not serve ${key}: call ${record.id}, ${code}`;
+}
+
+/** Whether the nodes say different things of who owns a key, all of them confirmed. */
+async function quarrel(
+  recorder: Recorder,
+  tenants: readonly Tenant[],
+  key: string,
+): Promise<string> {
+  const records = await Promise.all(tenants.map((tenant) =>
+    recorder.call(tenant, {
+      what: "lookup",
+      key,
+      value: recorder.value(),
+      idempotencyKey: null,
+      caller: `probe ${tenant.id}`,
+      timeoutMs: PROBE_TIMEOUT_MS,
+      isConfirmed: true,
+    })
+  ));
+  const said = records.map(({ id, verdict, rrp, epoch, code }) =>
+    `(call ${id}) ${verdict ?? code} ${rrp} ${epoch}`
+  );
+  const views = new Set(said.map((it) => it.replace(/^\(.*?\) /, "")));
+  const isConfirmed = records.every(({ verdict }) => verdict === "confirmed");
+  return views.size === 1 && isConfirmed
+    ? ""
+    : `the nodes don't agree on ${key}: ${said.join(", ")}`;
+}
+
+function ghostTrouble(former: Tenant, stage: Stage): string {
+  const isThere = stage.places.some((place) => place.former.has(former));
+  return isThere ? `${former.id} still runs, though ${former.id.split("#")[0]} was taken` : "";
+}

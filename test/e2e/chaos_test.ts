@@ -1,0 +1,30 @@
+/**
+ * A short storm: real nodes of all runtimes under SIGKILL, SIGSTOP, drains and, where one
+ * is installed, a Redis that fails. `npm run chaos` is the same for longer.
+ */
+import { afterEach, expect, test } from "vitest";
+import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
+import { endAll, runScript } from "./process.ts";
+
+/** How long the storm lasts. A seed of many kinds of faults. */
+const WORDS = ["--minutes", "0.35", "--seed", "1", "--json"];
+
+warnIfRedisMissing("chaos on Redis, a SQLite file is used");
+afterEach(endAll);
+
+test("nothing acknowledged is lost in a storm", { timeout: 180_000 }, async () => {
+  const store = redisMissing ? "file" : "redis";
+  const program = runScript("bun", "chaos/run.ts", {}, [...WORDS, "--store", store]);
+  const status = await program.ended;
+  expect(status, program.output.stderr).toBe(0);
+  const summary = JSON.parse(program.output.stdout.trimEnd().split("\n").at(-1) as string);
+  expect(summary).toMatchObject({ store, seed: 1, violations: 0 });
+  expect(summary.acknowledged).toBeGreaterThan(100);
+  expect(Object.keys(summary.faults).length).toBeGreaterThan(2);
+});
+
+test("bad usage is one clear line", async () => {
+  const program = runScript("bun", "chaos/run.ts", {}, ["--minutes", "none"]);
+  expect(await program.ended).toBe(2);
+  expect(program.output.stderr).toContain("--minutes is none: it must be a number above 0");
+});
