@@ -46,12 +46,15 @@ export function createRequester(
   let current = 0;
   return async (request) => {
     const deadline = performance.now() + request.timeoutMs;
+    let mayHaveRun = false;
     for (let attempt = 1;; attempt++) {
       const asked = current;
       try {
         return await sendOnce(options, options.urls[asked] as string, request, deadline);
       } catch (thrown) {
         if (!isAtlasError(thrown)) throw thrown;
+        // What one attempt may have done stays done, whatever becomes of the next.
+        mayHaveRun ||= thrown.maybeExecuted;
         if (thrown.code === "unavailable" && asked === current) {
           current = (asked + 1) % options.urls.length;
         }
@@ -60,7 +63,9 @@ export function createRequester(
         const freshDoor = attempt % options.urls.length !== 0 && thrown.code === "unavailable";
         const pause = freshDoor && round === 0 ? 0 : pauseMs(round);
         const left = deadline - performance.now();
-        if (attempt >= MAX_ATTEMPTS || pause >= left || !mayRepeat(request, thrown)) throw thrown;
+        if (attempt >= MAX_ATTEMPTS || pause >= left || !mayRepeat(request, thrown)) {
+          throw mayHaveRun ? asMaybeExecuted(thrown) : thrown;
+        }
         await sleep(pause, request.signal);
       }
     }
@@ -71,6 +76,13 @@ export function createRequester(
 function mayRepeat(request: Outgoing, error: AtlasError): boolean {
   if (request.signal?.aborted || !error.retryable) return false;
   return !error.maybeExecuted || request.idempotencyKey !== undefined || request.method === "GET";
+}
+
+/** The same error, of a request that an earlier attempt may have executed. */
+function asMaybeExecuted(error: AtlasError): AtlasError {
+  if (error.maybeExecuted) return error;
+  const { code, message, retryable } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }
 
 /** Doubling from 20 ms to 1 s, the upper half of it drawn. */

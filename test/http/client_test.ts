@@ -118,6 +118,14 @@ describe("what a failure says", () => {
     await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
   });
 
+  test("what an earlier attempt may have done, the last one's refusal does not undo", async () => {
+    const { url } = await scripted((n) =>
+      failure("unavailable", { maybeExecuted: n === 1, retryable: n === 1 })
+    );
+    const call = connect(url).call("t", "a", "m", [], { idempotencyKey: "k" });
+    await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: true });
+  });
+
   test("no answer in time: timeout, and it may have run", async () => {
     const held = Promise.withResolvers<Response>();
     const { url } = await scripted(() => held.promise);
