@@ -7,8 +7,7 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CallRecord } from "../sim/history.ts";
-import type { Entry } from "../sim/history.ts";
+import type { CallRecord, Entry } from "../sim/history.ts";
 import type { Fault } from "./plan.ts";
 import type { Violation } from "./report.ts";
 import type { Stage } from "./stage.ts";
