@@ -39,9 +39,17 @@ export interface WorkEvent {
   readonly timeoutMs: number;
 }
 
+/** Where a node stands and what it is called. */
+export interface Place {
+  readonly region: string;
+  readonly node: string;
+}
+
 /** The stage. */
 export interface Shape {
   readonly nodes: number;
+  /** One for each node; without them they are in two regions by turns. */
+  readonly places?: readonly Place[];
   readonly keys: number;
   readonly lease: LeaseTimes;
   readonly idleAfterMs: number;
@@ -51,14 +59,19 @@ export interface Shape {
   readonly drift: number;
 }
 
-export interface Plan {
+/** What goes on, whoever the clients are. */
+export interface Course {
   readonly seed: number;
   readonly shape: Shape;
   readonly faults: readonly FaultEvent[];
-  readonly work: readonly WorkEvent[];
   /** When everything is mended, and when it ends; true ms. */
   readonly healAt: number;
   readonly endAt: number;
+}
+
+/** A course, and what clients of journals do in it. */
+export interface Plan extends Course {
+  readonly work: readonly WorkEvent[];
 }
 
 const HEAL_AT = 16_500;
@@ -75,14 +88,15 @@ export function makePlan(seed: number): Plan {
   return {
     seed,
     shape,
-    faults: drawFaults(new SeededRandom(seed, "faults"), shape),
+    faults: drawFaults(new SeededRandom(seed, "faults"), shape, HEAL_AT),
     work: drawWork(new SeededRandom(seed, "workload"), shape),
     healAt: HEAL_AT,
     endAt: END_AT,
   };
 }
 
-function drawShape(random: SeededRandom): Shape {
+/** A stage on which much may be wrong. */
+export function drawShape(random: SeededRandom): Shape {
   const isCalm = random.chance(0.3);
   const baseMs = random.pick([0.2, 1, 10, 40]);
   const jitterMs = random.pick([0.5, 5, 30]);
@@ -107,13 +121,13 @@ function drawShape(random: SeededRandom): Shape {
 }
 
 /** Some kinds of faults, at some rate: seeds that differ in both find more than an even mix. */
-function drawFaults(random: SeededRandom, shape: Shape): FaultEvent[] {
+export function drawFaults(random: SeededRandom, shape: Shape, until: number): FaultEvent[] {
   const kinds = FAULTS.filter(() => random.chance(0.35)).map(({ name }) => name);
   if (kinds.length === 0) kinds.push(random.pick(FAULTS).name);
   const gapMs = random.pick([400, 1_000, 2_500, 6_000]);
   const longMs = random.pick([300, 1_500, 5_000]);
   const faults: FaultEvent[] = [];
-  for (let at = 500 + random.next() * gapMs; at < HEAL_AT; at += random.next() * 2 * gapMs) {
+  for (let at = 500 + random.next() * gapMs; at < until; at += random.next() * 2 * gapMs) {
     faults.push({
       at,
       kind: random.pick(kinds),

@@ -4,6 +4,7 @@
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
+import type { App } from "../src/app.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
 import type { LiveScene } from "./checkers/checker.ts";
 import { faultKind } from "./faults.ts";
@@ -11,7 +12,8 @@ import { Ground } from "./ground.ts";
 import type { Entry, History } from "./history.ts";
 import { journalApp, JOURNALS, readJournal } from "./journal.ts";
 import { fanOut, type Observer } from "./observer.ts";
-import type { FaultEvent, Plan } from "./plan.ts";
+import type { CallRecord } from "./history.ts";
+import type { Course, FaultEvent, Plan } from "./plan.ts";
 import { Workload } from "./workload.ts";
 import { World } from "./world.ts";
 
@@ -44,40 +46,72 @@ export interface RunOptions {
   readonly remarks?: number;
 }
 
+/** Whom a simulation is about: an app, and those who use it. */
+export interface Cast {
+  readonly app: App;
+  /** Its clients, once there is a world for them. */
+  enter(world: World, report: Reporter): Clients;
+}
+
+/** What is done to an app, and what is left to be judged. */
+export interface Clients {
+  readonly calls: readonly CallRecord[];
+  /** Keys that every node must serve once all is mended. */
+  keys(): readonly string[];
+  /** Puts what they will do on the scheduler. */
+  begin(): void;
+  /** Everything was mended just now. */
+  healed(): void;
+  /** Whether nothing is left to do before the time is over. */
+  isDone(): boolean;
+  /** The time is over, and no rule was broken. */
+  finished(): void;
+}
+
+/** Takes a rule's name, and then how it was broken. */
+export type Reporter = (rule: string) => (message: string) => void;
+
 /** Violations told of one simulation. */
 const MOST_VIOLATIONS = 8;
 
-/** Plays a plan. @throws only where the simulator itself fails */
-export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
+/** Plays a plan with journals and their clients. @throws only where the simulator itself fails */
+export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
+  const app = journalApp(plan.shape.idleAfterMs);
+  const enter: Cast["enter"] = (world, report) => new JournalClients(plan, world, report);
+  return perform(plan, { app, enter }, options);
+}
+
+/** Plays a course with any app and its clients. @throws only where the simulator itself fails */
+export async function perform(plan: Course, cast: Cast, options: RunOptions): Promise<Result> {
   const violations: Violation[] = [];
   const ground = new Ground();
   // deno-lint-ignore prefer-const
   let world: World;
-  const report = (rule: string) => (message: string): void => {
+  // deno-lint-ignore prefer-const
+  let clients: Clients;
+  const report: Reporter = (rule) => (message) => {
     if (violations.length >= MOST_VIOLATIONS) return;
     violations.push({ rule, message, at: world.scheduler.now });
     world.trace.note("VIOLATION", rule, message);
   };
-  const scene: LiveScene = { ground, plan, world: () => world };
+  const scene: LiveScene = { ground, plan, keys: () => clients.keys(), world: () => world };
   const observers: Observer[] = LIVE_CHECKERS.map((it) => it.watch(scene, report(it.name)));
   const observer = fanOut([ground, ...observers]);
   const { remarks = 0 } = options;
-  const app = journalApp(plan.shape.idleAfterMs);
-  world = new World(app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
-  const workload = new Workload(world);
-  stage(plan, world, workload);
+  world = new World(cast.app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
+  clients = cast.enter(world, report);
+  stage(plan, world, clients);
   const { scheduler } = world;
   await scheduler.run(
     plan.endAt,
     () => observer.stepped(scheduler.now),
-    () => violations.length > 0,
+    () => violations.length > 0 || clients.isDone(),
   );
   if (violations.length === 0) {
     observer.finished();
-    const history = historyOf(plan, world, workload);
-    for (const checker of HISTORY_CHECKERS) checker.check(history, report(checker.name));
+    clients.finished();
   }
-  const { calls } = workload;
+  const { calls } = clients;
   return {
     seed: plan.seed,
     hash: world.trace.hash,
@@ -92,7 +126,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Res
 }
 
 /** Puts the whole plan on the scheduler. */
-function stage(plan: Plan, world: World, workload: Workload): void {
+function stage(plan: Course, world: World, clients: Clients): void {
   const { scheduler } = world;
   for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
   for (const fault of plan.faults) {
@@ -101,11 +135,52 @@ function stage(plan: Plan, world: World, workload: Workload): void {
       faultKind(fault.kind).begin(world, fault);
     });
   }
-  for (const work of plan.work) scheduler.at(work.at, () => workload.begin(work));
+  clients.begin();
   scheduler.at(plan.healAt, () => {
     world.heal();
-    workload.probe();
+    clients.healed();
   });
+}
+
+/** The clients that journals have, by a plan. */
+class JournalClients implements Clients {
+  readonly #plan: Plan;
+  readonly #world: World;
+  readonly #workload: Workload;
+  readonly #report: Reporter;
+
+  constructor(plan: Plan, world: World, report: Reporter) {
+    this.#plan = plan;
+    this.#world = world;
+    this.#workload = new Workload(world);
+    this.#report = report;
+  }
+
+  get calls(): readonly CallRecord[] {
+    return this.#workload.calls;
+  }
+
+  keys(): readonly string[] {
+    return Array.from({ length: this.#plan.shape.keys }, (_, key) => `${JOURNALS}/k${key}`);
+  }
+
+  begin(): void {
+    const { scheduler } = this.#world;
+    for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
+  }
+
+  healed(): void {
+    this.#workload.probe();
+  }
+
+  isDone(): boolean {
+    return false;
+  }
+
+  finished(): void {
+    const history = historyOf(this.#plan, this.#world, this.#workload);
+    for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
+  }
 }
 
 function historyOf(plan: Plan, world: World, workload: Workload): History {

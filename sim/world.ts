@@ -34,6 +34,7 @@ export interface SimNode {
 /** One node name, and the processes that run under it. */
 export interface Slot {
   readonly index: number;
+  readonly region: string;
   readonly name: string;
   readonly host: string;
   /** Null where none was started since the last ended. */
@@ -81,7 +82,8 @@ export class World {
     this.store = new SimStore({ scheduler, trace, paths, random, shape: shape.store, observer });
     this.slots = Array.from({ length: shape.nodes }, (_, index) => ({
       index,
-      name: `node-${index}`,
+      region: shape.places?.[index]?.region ?? (index % 2 === 0 ? "east" : "west"),
+      name: shape.places?.[index]?.node ?? `node-${index}`,
       host: `host-${index}`,
       current: null,
       former: [],
@@ -118,7 +120,7 @@ export class World {
     trace.note("start", id);
     observer.process(id, true, scheduler.now);
     createNode(this.#app, {
-      region: index % 2 === 0 ? "east" : "west",
+      region: slot.region,
       node: slot.name,
       store: this.store.open(process, clock),
       transport: this.network.transport(process),

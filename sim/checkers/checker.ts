@@ -8,7 +8,7 @@
 import type { Ground } from "../ground.ts";
 import type { History } from "../history.ts";
 import type { Observer } from "../observer.ts";
-import type { Plan } from "../plan.ts";
+import type { Course } from "../plan.ts";
 import type { World } from "../world.ts";
 
 /** Reports that the rule was broken, and how. */
@@ -16,7 +16,9 @@ export type Report = (message: string) => void;
 
 export interface LiveScene {
   readonly ground: Ground;
-  readonly plan: Plan;
+  readonly plan: Course;
+  /** Keys that every node must serve once all is mended. */
+  readonly keys: () => readonly string[];
   /** Once it is there: checkers are made before the world is. */
   readonly world: () => World;
 }

@@ -9,7 +9,7 @@ import type { LiveChecker } from "./checker.ts";
 
 export const healing: LiveChecker = {
   name: "healing",
-  watch({ plan, world }, report) {
+  watch({ plan, keys, world }, report) {
     const { lease, store } = plan.shape;
     const within = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS;
     let dueAt = Infinity;
@@ -18,9 +18,7 @@ export const healing: LiveChecker = {
       healed(at) {
         dueAt = at + within;
         for (const { index } of world().slots) {
-          for (let key = 0; key < plan.shape.keys; key++) {
-            missing.add(`probe ${index} journals/k${key}`);
-          }
+          for (const key of keys()) missing.add(`probe ${index} ${key}`);
         }
       },
       returned({ caller, key, outcome }) {
