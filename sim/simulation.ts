@@ -14,6 +14,7 @@ import { journalApp, JOURNALS, readJournal } from "./journal.ts";
 import { fanOut, type Observer } from "./observer.ts";
 import type { CallRecord } from "./history.ts";
 import type { Course, FaultEvent, Plan } from "./plan.ts";
+import { catchUnhandled } from "./unhandled.ts";
 import { Workload } from "./workload.ts";
 import { World } from "./world.ts";
 
@@ -102,11 +103,21 @@ export async function perform(plan: Course, cast: Cast, options: RunOptions): Pr
   clients = cast.enter(world, report);
   stage(plan, world, clients);
   const { scheduler } = world;
-  await scheduler.run(
-    plan.endAt,
-    () => observer.stepped(scheduler.now),
-    () => violations.length > 0 || clients.isDone(),
+  const unhandled: Violation[] = [];
+  await catchUnhandled(
+    (message) => unhandled.push({ rule: "unhandled", message, at: scheduler.now }),
+    () =>
+      scheduler.run(
+        plan.endAt,
+        () => observer.stepped(scheduler.now),
+        () => violations.length > 0 || clients.isDone(),
+      ),
   );
+  // Told only now: when a rejection is heard of depends on the runtime, and the trace must not.
+  for (const violation of unhandled) {
+    if (violations.length < MOST_VIOLATIONS) violations.push(violation);
+    world.trace.note("VIOLATION", violation.rule, violation.message);
+  }
   if (violations.length === 0) {
     observer.finished();
     clients.finished();
