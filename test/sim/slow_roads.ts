@@ -1,0 +1,13 @@
+/**
+ * A plan that breaks a rule without a bug: roads on which nothing arrives within a lease,
+ * so that no key is served in time after healing. For tests of what happens then.
+ */
+import { makePlan, type Plan } from "../../sim/plan.ts";
+
+export function slowRoads(): Plan {
+  const plan = makePlan(1);
+  const { shape } = plan;
+  const lease = { heartbeatMs: 300, leaseMs: 1_000 };
+  const weather = { ...shape.weather, baseMs: 1_000 };
+  return { ...plan, shape: { ...shape, lease, weather } };
+}
