@@ -3,9 +3,11 @@
  * A further one is a further entry in one of the files below.
  */
 import { CLOCK_FAULTS } from "./faults/clock_faults.ts";
+import { FAILOVER_FAULTS } from "./faults/failover_faults.ts";
 import type { FaultKind } from "./faults/kind.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
+import { ROLLING_FAULTS } from "./faults/rolling_faults.ts";
 import { STORE_FAULTS } from "./faults/store_faults.ts";
 
 export const FAULTS: readonly FaultKind[] = [
@@ -13,9 +15,10 @@ export const FAULTS: readonly FaultKind[] = [
   ...CLOCK_FAULTS,
   ...NETWORK_FAULTS,
   ...STORE_FAULTS,
+  ...ROLLING_FAULTS,
 ];
 
-const byName = new Map(FAULTS.map((kind) => [kind.name, kind]));
+const byName = new Map([...FAULTS, ...FAILOVER_FAULTS].map((kind) => [kind.name, kind]));
 
 /** The kind of this name. @throws where there is none */
 export function faultKind(name: string): FaultKind {

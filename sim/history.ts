@@ -15,7 +15,8 @@ export type Outcome = "ok" | "fail" | "info";
 export interface CallRecord {
   /** Rises with each call. */
   readonly id: number;
-  readonly what: "append" | "read" | "lookup";
+  /** `call`: of a method that the checkers know nothing of. */
+  readonly what: "append" | "read" | "lookup" | "call";
   readonly key: string;
   /** The process whose node was asked. */
   readonly process: string;
@@ -25,6 +26,12 @@ export interface CallRecord {
   /** What was appended; another for each call, but for repeats of one idempotency key. */
   readonly value: string;
   readonly timeoutMs: number;
+  /** Keys of the resources that a call goes through before it comes to its own. */
+  readonly via?: readonly string[];
+  /** Whether such a chain of calls may come back to where it has been. */
+  readonly mayReenter?: boolean;
+  /** When its caller gave it up. */
+  givenUpAt?: number;
   /** When it was made, ms of a clock that all records share. */
   readonly invokedAt: number;
   /** When it came back; Infinity where it never did. */
@@ -34,6 +41,7 @@ export interface CallRecord {
   code: string | null;
   /** `append`: the place it got, from 0. `read`: how many there were. */
   seq: number;
+  /** Of the resource that was asked: the first of `via`, if any. */
   epoch: number;
   rrp: string | null;
   /** Of a lookup. */

@@ -3,6 +3,7 @@
  * them, in which place and under which epoch. Whatever goes wrong shows in them.
  */
 import { type App, defineApp, type ResourceType } from "../src/app.ts";
+import { MAX_MAILBOX } from "../src/limits.ts";
 import { Resource } from "../src/resource/resource.ts";
 import type { Entry } from "./history.ts";
 import type { StoreState } from "./store_state.ts";
@@ -20,14 +21,37 @@ export class Journal extends Resource {
     return [seq, this.epoch];
   }
 
+  /** Has the last of `path` append a value, each journal on the way calling the next. */
+  async relay(
+    path: string[],
+    value: string,
+    isKeyed: boolean,
+  ): Promise<[seq: number, epoch: number]> {
+    const [next, ...rest] = path;
+    if (next === undefined) return await this.append(value);
+    const options = isKeyed ? { idempotencyKey: value } : {};
+    const args = [rest, value, isKeyed];
+    const { result } = await this.node.call(JOURNALS, next, "relay", args, options);
+    return result as [number, number];
+  }
+
   /** How many entries there are. */
   async count(): Promise<number> {
     return (await this.storage.get<number>("n")) ?? 0;
   }
 }
 
-export function journalApp(idleAfterMs: number): App<{ journals: ResourceType<Journal> }> {
-  return defineApp({ resources: { [JOURNALS]: { class: Journal, idleAfterMs } } });
+/** How journals behave in one simulation. */
+export interface JournalManners {
+  readonly idleAfterMs: number;
+  readonly mailbox?: number | undefined;
+  readonly isReentrant?: boolean;
+}
+
+export function journalApp(manners: JournalManners): App<{ journals: ResourceType<Journal> }> {
+  const { idleAfterMs, mailbox = MAX_MAILBOX, isReentrant = false } = manners;
+  const type = { class: Journal, idleAfterMs, mailbox, reentrant: isReentrant };
+  return defineApp({ resources: { [JOURNALS]: type } });
 }
 
 /** A journal as the store has it. */

@@ -43,6 +43,8 @@ export interface Observer {
   applied?(step: Step, reply: StepReply, at: number): void;
   /** A process heard the answer. */
   heard?(step: Step, reply: StepReply, at: number): void;
+  /** A process gave up waiting for the answer, or heard that there is none. */
+  missed?(step: Step, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
   /** A client's call came back; its record is complete. */
@@ -65,6 +67,7 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     asked: those("asked"),
     applied: those("applied"),
     heard: those("heard"),
+    missed: those("missed"),
     called: those("called"),
     returned: those("returned"),
     process: those("process"),
@@ -76,6 +79,7 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     asked: (step) => lists.asked.forEach((it) => it.asked?.(step)),
     applied: (step, reply, at) => lists.applied.forEach((it) => it.applied?.(step, reply, at)),
     heard: (step, reply, at) => lists.heard.forEach((it) => it.heard?.(step, reply, at)),
+    missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
     process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),

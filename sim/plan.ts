@@ -5,6 +5,8 @@
  * Takes a seed; gives plain data, the same on every runtime.
  */
 import type { LeaseTimes } from "../src/options.ts";
+import { addErrands, drawManners } from "./errands.ts";
+import { withFailovers } from "./failovers.ts";
 import { FAULTS } from "./faults.ts";
 import type { Weather } from "./paths.ts";
 import { SeededRandom } from "./random.ts";
@@ -37,6 +39,14 @@ export interface WorkEvent {
   /** With idempotency keys, and repeated under them until answered. */
   readonly isKeyed: boolean;
   readonly timeoutMs: number;
+  /** Keys of the journals that an append goes through before it comes to its own. */
+  readonly path?: readonly number[];
+  /** When the client gives the call up, ms from its beginning. */
+  readonly giveUpMs?: number;
+  /** Of a lookup: insists on a confirmed answer. */
+  readonly isConfirmed?: boolean;
+  /** As many calls through each node. */
+  readonly isEverywhere?: boolean;
 }
 
 /** Where a node stands and what it is called. */
@@ -53,6 +63,12 @@ export interface Shape {
   readonly keys: number;
   readonly lease: LeaseTimes;
   readonly idleAfterMs: number;
+  /** How many nodes, the last ones, run no resources. Default 0. */
+  readonly gateways?: number;
+  /** How many calls may wait at a journal, where not as many as at any resource. */
+  readonly mailbox?: number | undefined;
+  /** Whether journals let call chains come back. Default false. */
+  readonly isReentrant?: boolean;
   readonly store: StoreShape;
   readonly weather: Weather;
   /** How far each node's clock may run fast or slow, as a ratio. */
@@ -82,17 +98,25 @@ const LEASES: readonly LeaseTimes[] = [
   { heartbeatMs: 300, leaseMs: 1_000 },
 ];
 
+export interface PlanOptions {
+  /** Whether the store has replicas and fails over to them, losing what they lag behind. */
+  readonly failover?: boolean;
+}
+
 /** The plan of a seed: a whole number from 0. */
-export function makePlan(seed: number): Plan {
-  const shape = drawShape(new SeededRandom(seed, "shape"));
-  return {
+export function makePlan(seed: number, { failover = false }: PlanOptions = {}): Plan {
+  const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
+  const stage = drawShape(draw("shape"));
+  const shape = { ...stage, ...drawManners(draw("manners"), stage) };
+  const plan = {
     seed,
     shape,
-    faults: drawFaults(new SeededRandom(seed, "faults"), shape, HEAL_AT),
-    work: drawWork(new SeededRandom(seed, "workload"), shape),
+    faults: drawFaults(draw("faults"), shape, HEAL_AT),
+    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
     healAt: HEAL_AT,
     endAt: END_AT,
   };
+  return failover ? withFailovers(draw("failovers"), plan) : plan;
 }
 
 /** A stage on which much may be wrong. */

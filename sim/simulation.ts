@@ -6,7 +6,7 @@
  */
 import type { App } from "../src/app.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
-import type { LiveScene } from "./checkers/checker.ts";
+import type { LiveChecker, LiveScene } from "./checkers/checker.ts";
 import { faultKind } from "./faults.ts";
 import { Ground } from "./ground.ts";
 import type { Entry, History } from "./history.ts";
@@ -50,6 +50,8 @@ export interface RunOptions {
 /** Whom a simulation is about: an app, and those who use it. */
 export interface Cast {
   readonly app: App;
+  /** Rules that are watched. */
+  readonly checkers: readonly LiveChecker[];
   /** Its clients, once there is a world for them. */
   enter(world: World, report: Reporter): Clients;
 }
@@ -77,9 +79,9 @@ const MOST_VIOLATIONS = 8;
 
 /** Plays a plan with journals and their clients. @throws only where the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
-  const app = journalApp(plan.shape.idleAfterMs);
+  const app = journalApp(plan.shape);
   const enter: Cast["enter"] = (world, report) => new JournalClients(plan, world, report);
-  return perform(plan, { app, enter }, options);
+  return perform(plan, { app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
 /** Plays a course with any app and its clients. @throws only where the simulator itself fails */
@@ -96,7 +98,7 @@ export async function perform(plan: Course, cast: Cast, options: RunOptions): Pr
     world.trace.note("VIOLATION", rule, message);
   };
   const scene: LiveScene = { ground, plan, keys: () => clients.keys(), world: () => world };
-  const observers: Observer[] = LIVE_CHECKERS.map((it) => it.watch(scene, report(it.name)));
+  const observers: Observer[] = cast.checkers.map((it) => it.watch(scene, report(it.name)));
   const observer = fanOut([ground, ...observers]);
   const { remarks = 0 } = options;
   world = new World(cast.app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
@@ -189,16 +191,15 @@ class JournalClients implements Clients {
   }
 
   finished(): void {
-    const history = historyOf(this.#plan, this.#world, this.#workload);
+    const history = historyOf(this.#world, this.#workload);
     for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
   }
 }
 
-function historyOf(plan: Plan, world: World, workload: Workload): History {
+function historyOf(world: World, workload: Workload): History {
   const journals = new Map<string, Entry[]>();
-  for (let key = 0; key < plan.shape.keys; key++) {
-    const name = `${JOURNALS}/k${key}`;
-    journals.set(name, readJournal(world.store.state, name));
+  for (const { key } of workload.calls) {
+    if (!journals.has(key)) journals.set(key, readJournal(world.store.state, key));
   }
   return { calls: workload.calls, journals };
 }

@@ -19,6 +19,7 @@ import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { applyStep, Replicas } from "./store_replicas.ts";
 import { StoreState } from "./store_state.ts";
 import type { Trace } from "./trace.ts";
 
@@ -31,6 +32,10 @@ export interface StoreShape {
   readonly isStream: boolean;
   /** How long a process waits for an answer, ms of its own clock. */
   readonly timeoutMs: number;
+  /** How far its replicas lag, ms. Without it there are none. */
+  readonly lagMs?: number;
+  /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
+  readonly readsFromReplica?: boolean;
 }
 
 /** A step under way. */
@@ -43,7 +48,8 @@ interface Request {
 }
 
 export class SimStore {
-  readonly state: StoreState = new StoreState();
+  /** The primary's book. */
+  state: StoreState = new StoreState();
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
@@ -54,6 +60,7 @@ export class SimStore {
   readonly #outages = new Set<object>();
   readonly #pauses = new Set<object>();
   readonly #slowness = new Map<object, number>();
+  readonly #replicas: Replicas | null;
   #queue: (() => void)[] = [];
   #isHealed = false;
 
@@ -66,6 +73,8 @@ export class SimStore {
     this.random = parts.random;
     this.shape = parts.shape;
     this.observer = parts.observer;
+    const { lagMs, readsFromReplica = false } = parts.shape;
+    this.#replicas = lagMs === undefined ? null : new Replicas(lagMs, readsFromReplica);
   }
 
   /** A process's handle on the store. */
@@ -114,8 +123,39 @@ export class SimStore {
     }
   }
 
+  /** Replicas lag `ms` more until `token` is given to {@link catchUp}. */
+  lag(token: object, ms: number): void {
+    this.#replicas?.lag(token, ms);
+  }
+
+  catchUp(token: object): void {
+    this.#replicas?.hurry(token);
+  }
+
+  /**
+   * A replica becomes the primary, without what it had not copied. The machines `behind`
+   * go on asking the old one until they are cut over. Does nothing where there are no replicas.
+   */
+  failover(behind: readonly string[]): void {
+    if (!this.#replicas) return;
+    const former = this.state;
+    this.state = this.#replicas.promote(this.scheduler.now);
+    this.#replicas.split(former, behind);
+    this.trace.note("failover", ...behind);
+    for (const connection of this.#connections) {
+      if (!behind.includes(connection.process.host)) connection.tear();
+    }
+  }
+
+  /** Machines that were left behind hear of the new primary. */
+  cutOver(hosts: readonly string[]): void {
+    this.#replicas?.unite(hosts);
+    for (const host of hosts) this.tear(host);
+  }
+
   clear(): void {
     this.#isHealed = true;
+    this.#replicas?.clear();
     this.#outages.clear();
     this.#slowness.clear();
     for (const token of [...this.#pauses]) this.resume(token);
@@ -145,9 +185,13 @@ export class SimStore {
     if (this.#isHealed && !connection.process.isAlive) return;
     let answer: StepReply | Error;
     try {
-      answer = apply(this.state, step);
+      const { now } = this.scheduler;
+      const book = this.#replicas?.bookFor(step, connection.process.host, this.state, now) ??
+        this.state;
+      answer = applyStep(book, step);
+      this.#replicas?.did(step, book, this.state, now);
       this.trace.note("store", step.process, step.name);
-      this.observer.applied(step, answer, this.scheduler.now);
+      this.observer.applied(step, answer, now);
     } catch (error) {
       if (!isAtlasError(error)) throw error;
       answer = error;
@@ -200,7 +244,10 @@ class Connection {
         settle: (answer) => {
           if (!this.#requests.delete(request)) return;
           timer.cancel();
-          if (answer instanceof Error) return reject(answer);
+          if (answer instanceof Error) {
+            observer.missed(step, scheduler.now);
+            return reject(answer);
+          }
           this.#isDown = false;
           observer.heard(step, answer, scheduler.now);
           resolve(answer);
@@ -273,12 +320,6 @@ class Connection {
       } else if (!this.#back.isLossy()) scheduler.after(this.#back.delay(), come);
     });
   }
-}
-
-/** Does one step; the arguments are of the step's own name. */
-function apply(state: StoreState, step: Step): StepReply {
-  const method = state[step.name] as (...args: readonly unknown[]) => StepReply;
-  return method.apply(state, [...step.args]);
 }
 
 function handle(connection: Connection): Store {

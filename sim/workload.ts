@@ -19,6 +19,9 @@ const REPEAT_MS = 150;
 const PROBE_PAUSE_MS = 50;
 const PROBE_TIMEOUT_MS = 1_000;
 
+/** The key of a journal by its number. */
+const nameOf = (key: number): string => `${JOURNALS}/k${key}`;
+
 interface Errand {
   readonly what: CallRecord["what"];
   readonly key: number;
@@ -26,6 +29,10 @@ interface Errand {
   readonly idempotencyKey: string | null;
   readonly client: string;
   readonly timeoutMs: number;
+  /** Journals that the call goes through first. */
+  readonly path: readonly number[];
+  readonly isConfirmed: boolean;
+  readonly giveUpMs: number;
 }
 
 export class Workload {
@@ -39,17 +46,25 @@ export class Workload {
 
   /** Makes the calls of one line of the plan, through a process that runs under the name now. */
   begin(work: WorkEvent): void {
-    const slot = this.#world.slot(work.node);
+    if (work.isEverywhere) {
+      for (const { index } of this.#world.slots) this.#beginAt(index, work);
+    } else this.#beginAt(work.node, work);
+  }
+
+  #beginAt(index: number, work: WorkEvent): void {
+    const slot = this.#world.slot(index);
     // Clients of a process that was replaced go on asking it while it is there.
     const node = work.client === 1 ? slot.former.at(-1) ?? slot.current : slot.current;
     if (!node) return;
     node.process.enter(() => {
       for (let i = 0; i < work.count; i++) {
         const value = `v${this.#values++}`;
-        const { what, key, timeoutMs } = work;
+        const { what, key, path = [], timeoutMs, giveUpMs = Infinity } = work;
         const idempotencyKey = work.isKeyed ? `i-${value}` : null;
         const client = `${node.process.id}/${work.client}`;
-        this.#call(node, { what, key, value, idempotencyKey, client, timeoutMs }, 0);
+        const isConfirmed = work.isConfirmed ?? timeoutMs > 500;
+        const errand = { what, key, value, idempotencyKey, client, timeoutMs };
+        this.#call(node, { ...errand, path, isConfirmed, giveUpMs }, 0);
       }
     });
   }
@@ -80,6 +95,9 @@ export class Workload {
         idempotencyKey: null,
         client,
         timeoutMs: PROBE_TIMEOUT_MS,
+        path: [],
+        isConfirmed: false,
+        giveUpMs: Infinity,
       };
       // One at a time: several would queue behind each other.
       this.#call(node, errand, MAX_REPEATS, ({ outcome }) => {
@@ -101,12 +119,14 @@ export class Workload {
     const record: CallRecord = {
       id: this.calls.length,
       what: errand.what,
-      key: `${JOURNALS}/k${errand.key}`,
+      key: nameOf(errand.key),
       process: process.id,
       caller: errand.client,
       idempotencyKey: errand.idempotencyKey,
       value: errand.value,
       timeoutMs: errand.timeoutMs,
+      via: errand.path.map(nameOf),
+      mayReenter: this.#world.shape.isReentrant === true,
       invokedAt: scheduler.now,
       returnedAt: Infinity,
       outcome: "info",
@@ -134,18 +154,28 @@ export class Workload {
     });
   }
 
-  async #ask({ node }: SimNode, errand: Errand, record: CallRecord): Promise<void> {
-    const { what, value, idempotencyKey, timeoutMs } = errand;
+  async #ask(sim: SimNode, errand: Errand, record: CallRecord): Promise<void> {
+    const { node } = sim;
+    const { what, value, idempotencyKey, timeoutMs, path, isConfirmed } = errand;
     const id = `k${errand.key}`;
     if (!node) return;
     if (what === "lookup") {
-      const options = errand.timeoutMs > 500 ? { require: "confirmed", timeoutMs } as const : {};
+      const options = isConfirmed ? { require: "confirmed", timeoutMs } as const : {};
       const { rrp, epoch, verdict } = await node.lookup(JOURNALS, id, options);
       Object.assign(record, { outcome: "ok", rrp, epoch, verdict });
       return;
     }
     const options: CallOptions = { timeoutMs };
     if (idempotencyKey !== null) options.idempotencyKey = idempotencyKey;
+    if (Number.isFinite(errand.giveUpMs)) options.signal = this.#giveUp(sim, errand, record);
+    if (path.length > 0) {
+      const [first = "", ...rest] = [...path, errand.key].map((key) => `k${key}`);
+      const args = [rest, value, idempotencyKey !== null];
+      const { result, rrp, epoch } = await node.call(JOURNALS, first, "relay", args, options);
+      const [seq] = result as number[];
+      Object.assign(record, { outcome: "ok", rrp, epoch, seq });
+      return;
+    }
     const isAppend = what === "append";
     const method = isAppend ? "append" : "count";
     const { result, rrp, epoch } = await node.call(
@@ -157,6 +187,20 @@ export class Workload {
     );
     const seq = isAppend ? (result as number[])[0] : result as number;
     Object.assign(record, { outcome: "ok", rrp, epoch, seq });
+  }
+
+  /** A signal by which the client gives the call up before its time. */
+  #giveUp({ process }: SimNode, { giveUpMs }: Errand, record: CallRecord): AbortSignal {
+    const giver = new AbortController();
+    const { scheduler, trace } = this.#world;
+    scheduler.after(giveUpMs, () =>
+      process.enter(() => {
+        if (record.returnedAt < Infinity) return;
+        record.givenUpAt = scheduler.now;
+        trace.note("give up", record.id);
+        giver.abort();
+      }));
+    return giver.signal;
   }
 
   /** Repeats a keyed call, through any node that runs. */

@@ -5,7 +5,7 @@
  * Takes an app and a shape; gives what faults and clients act on. Nodes are made by the
  * core's own `createNode`, on simulated ports.
  */
-import type { App } from "../src/app.ts";
+import { type App, defineApp } from "../src/app.ts";
 import type { AtlasNode } from "../src/api.ts";
 import { createNode } from "../src/atlas.ts";
 import { messageOf } from "../src/errors.ts";
@@ -22,6 +22,9 @@ import { Trace } from "./trace.ts";
 
 /** How long a supervisor waits before it starts again what ended or couldn't start, ms. */
 export const SUPERVISOR_MS: number = 400;
+
+/** What a gateway runs: nothing of its own. */
+const GATEWAY: App = defineApp({ resources: {} });
 
 /** One process that runs a node. */
 export interface SimNode {
@@ -119,7 +122,9 @@ export class World {
     slot.current = started;
     trace.note("start", id);
     observer.process(id, true, scheduler.now);
-    createNode(this.#app, {
+    const { nodes, gateways = 0 } = shape;
+    const isGateway = slot.index > 0 && slot.index >= nodes - gateways;
+    createNode(isGateway ? GATEWAY : this.#app, {
       region: slot.region,
       node: slot.name,
       store: this.store.open(process, clock),

@@ -19,7 +19,9 @@ export const answers: LiveChecker = {
 };
 
 function checkAnswer(call: CallRecord, { ground }: LiveScene, report: Report): void {
-  const { key, epoch, rrp, invokedAt, returnedAt } = call;
+  const { epoch, rrp, invokedAt, returnedAt } = call;
+  // Who answers is the one at the door.
+  const key = call.via?.[0] ?? call.key;
   const stood = ground.wasOwner(
     key,
     invokedAt,

@@ -28,7 +28,10 @@ export const fifo: HistoryChecker = {
 
 /** One process's appends that were answered by the owner it had known before, as asked. */
 function settled(calls: readonly CallRecord[]): CallRecord[] {
-  const answered = calls.filter(({ outcome, what }) => outcome === "ok" && what !== "lookup");
+  const answered = calls.filter(({ outcome, what, via = [] }) =>
+    // What went through other journals took its turn among their calls.
+    outcome === "ok" && what !== "lookup" && via.length === 0
+  );
   const byReturn = [...answered].sort((a, b) => a.returnedAt - b.returnedAt);
   let at = 0;
   let known = 0;
