@@ -9,26 +9,34 @@ export interface SimArguments {
   readonly from: number;
   /** One seed only, told in full. */
   readonly seed: number | null;
+  /** A file with a plan or a kept schedule, to be played and told in full. */
+  readonly plan: string | null;
+  /** Where the shrunk plan of a seed that broke a rule goes. */
+  readonly keep: string | null;
+  /** Whether what breaks a rule is shrunk. */
+  readonly isShrunk: boolean;
   readonly minutes: number | null;
   readonly workers: number;
   /** Whether this process is one of the workers. */
   readonly isWorker: boolean;
 }
 
-const USAGE = "npm run sim -- [--seeds N] [--from S] [--seed N] [--minutes M] [--workers W]";
+const USAGE = `usage: npm run sim -- [FLAGS]
+  --seeds N      play N seeds (2000)       --from S      from seed S (1)
+  --minutes M    play for M minutes        --workers W   with W processes (2)
+  --seed N       play one seed, and tell all of it where it breaks a rule
+  --plan FILE    play a plan, or a kept schedule, in the same way
+  --keep FILE    write the shrunk plan of what broke a rule to FILE
+  --no-shrink    do not shrink what broke a rule`;
+const VALUES = ["--seeds", "--from", "--seed", "--plan", "--keep", "--minutes", "--workers"];
+const SWITCHES = ["--no-shrink", "--worker"];
+/** Each of these says what is to be done: they exclude each other. */
+const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
 
 /** Reads the words after the program's name. @throws Error with what is wrong */
 export function parseArguments(words: readonly string[]): SimArguments {
-  const values = new Map<string, string>();
-  let isWorker = false;
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] as string;
-    if (word === "--worker") isWorker = true;
-    else if (["--seeds", "--from", "--seed", "--minutes", "--workers"].includes(word)) {
-      values.set(word, words[++i] ?? "");
-    } else throw new Error(`${word} is not known; usage: ${USAGE}`);
-  }
+  const { values, switches } = sorted(words);
   const number = (name: string, least: number): number | null => {
     const text = values.get(name);
     if (text === undefined) return null;
@@ -37,13 +45,38 @@ export function parseArguments(words: readonly string[]): SimArguments {
     if (text.trim() !== "" && isWhole && value >= least && value < Infinity) return value;
     throw new Error(`${name} is ${JSON.stringify(text)}, it must be a number from ${least}`);
   };
+  const file = (name: string): string | null => {
+    if (values.get(name) === "") throw new Error(`${name} needs the name of a file`);
+    return values.get(name) ?? null;
+  };
+  const tasks = TASKS.filter((name) => values.has(name));
+  const isOne = values.has("--seed") || values.has("--plan");
+  if (isOne && tasks.length > 1) throw new Error(`${tasks.join(" and ")} exclude each other`);
   const minutes = number("--minutes", 0);
   return {
     seeds: number("--seeds", 1) ?? (minutes === null ? DEFAULT_SEEDS : Infinity),
     from: number("--from", 0) ?? 1,
     seed: number("--seed", 0),
+    plan: file("--plan"),
+    keep: file("--keep"),
+    isShrunk: !switches.has("--no-shrink"),
     minutes,
     workers: number("--workers", 1) ?? 2,
-    isWorker,
+    isWorker: switches.has("--worker"),
   };
+}
+
+/** The flags that have values, and those that have none. */
+function sorted(
+  words: readonly string[],
+): { values: Map<string, string>; switches: Set<string> } {
+  const values = new Map<string, string>();
+  const switches = new Set<string>();
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] as string;
+    if (SWITCHES.includes(word)) switches.add(word);
+    else if (VALUES.includes(word)) values.set(word, words[++i] ?? "");
+    else throw new Error(`${word} is not known\n${USAGE}`);
+  }
+  return { values, switches };
 }

@@ -46,8 +46,11 @@ export function addTally(tally: Tally, other: Tally): void {
 export function summary(tally: Tally, seconds: number): string {
   const faults = Object.entries(tally.faults).sort(([a], [b]) => a < b ? -1 : 1)
     .map(([kind, count]) => `${kind} ${count}`).join(", ");
-  const hours = (tally.virtualMs / 3_600_000).toFixed(1);
-  return `${tally.seeds} seeds, ${hours} virtual hours, ${tally.events} events, ` +
+  const { virtualMs } = tally;
+  const time = virtualMs < 3_600_000
+    ? `${(virtualMs / 1_000).toFixed(1)} virtual seconds`
+    : `${(virtualMs / 3_600_000).toFixed(1)} virtual hours`;
+  return `${tally.seeds} seeds, ${time}, ${tally.events} events, ` +
     `${tally.answered} of ${tally.calls} calls answered; faults: ${faults || "none"}; ` +
     `${tally.failed.length} violations; ${(tally.seeds / seconds).toFixed(1)} seeds per second`;
 }

@@ -1,0 +1,108 @@
+/**
+ * Many simulations: shared out among worker processes like hands of cards, and their
+ * scores added up.
+ *
+ * Takes what the command line asked for; prints progress, what broke a rule and how to
+ * play it again, and as last line the score.
+ */
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { SimArguments } from "./arguments.ts";
+import { replayOf, tellFailure } from "./one.ts";
+import { makePlan } from "./plan.ts";
+import { runPlan } from "./simulation.ts";
+import { addResult, addTally, newTally, summary, type Tally } from "./tally.ts";
+
+/** Seeds that a worker plays before it reports. */
+const BATCH = 25;
+const SHOWN_FAILURES = 20;
+/** Between two lines of progress, s. */
+const PROGRESS_S = 10;
+/** How much longer than it was given a worker may take before it is stopped, ms. */
+const GRACE_MS = 60_000;
+
+/** Plays each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
+export async function work({ seeds, from, workers, minutes }: SimArguments): Promise<number> {
+  const end = performance.now() + (minutes ?? Infinity) * 60_000;
+  let tally = newTally();
+  const report = (): void => {
+    console.log(JSON.stringify(tally));
+    tally = newTally();
+  };
+  for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
+    addResult(tally, await runPlan(makePlan(seed)));
+    if (tally.seeds >= BATCH || tally.failed.length > 0) report();
+  }
+  report();
+  return 0;
+}
+
+/** Shares the seeds out among worker processes. Gives the exit code. */
+export async function playMany(options: SimArguments): Promise<number> {
+  const { seeds, from, minutes, workers } = options;
+  const started = performance.now();
+  const seconds = (): number => (performance.now() - started) / 1_000;
+  const tally = newTally();
+  let toldAt = 0;
+  const take = (part: Tally): void => {
+    addTally(tally, part);
+    const shown = tally.failed.length - part.failed.length;
+    for (const { seed, what } of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed)}`);
+    }
+    if (seconds() - toldAt < PROGRESS_S) return;
+    toldAt = seconds();
+    console.log(`${toldAt.toFixed(0)} s: ${tally.seeds} seeds, ${tally.failed.length} violations`);
+  };
+  const codes = await Promise.all(
+    Array.from({ length: Math.min(workers, seeds) }, (_, number) => {
+      const limit = minutes === null ? [] : ["--minutes", minutes];
+      const share = seeds === Infinity ? [] : ["--seeds", seeds - number];
+      const flags = ["--worker", "--from", from + number, "--workers", workers, ...share, ...limit];
+      return runWorker(flags.map(String), minutes, take);
+    }),
+  );
+  const time = seconds();
+  const broken = codes.filter((code) => code !== 0);
+  await tellFirst(tally, options);
+  for (const code of broken) {
+    console.log(`a worker ended with ${code ?? "a signal"}: seeds are missing`);
+  }
+  console.log(summary(tally, time));
+  return tally.failed.length > 0 || broken.length > 0 ? 1 : 0;
+}
+
+/** Tells in full of the first seed that broke a rule. */
+async function tellFirst({ failed }: Tally, { keep, isShrunk }: SimArguments): Promise<void> {
+  if (failed.length === 0) return;
+  const seed = Math.min(...failed.map(({ seed }) => seed));
+  const plan = makePlan(seed);
+  console.log(`\nseed ${seed} in full:`);
+  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed), keep, isShrunk });
+  console.log("");
+}
+
+/** Runs one worker to its end. Gives its exit code; null where it had to be stopped. */
+function runWorker(
+  flags: string[],
+  minutes: number | null,
+  take: (part: Tally) => void,
+): Promise<number | null> {
+  const script = fileURLToPath(new URL("./run.ts", import.meta.url));
+  const head = "Deno" in globalThis ? ["run", "-A"] : [];
+  const worker = spawn(process.execPath, [...head, script, ...flags], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const timer = minutes === null
+    ? undefined
+    : setTimeout(() => worker.kill(), minutes * 60_000 + GRACE_MS);
+  createInterface({ input: worker.stdout }).on("line", (line) => take(JSON.parse(line)));
+  return new Promise((resolve) =>
+    worker.on("close", (code) => {
+      clearTimeout(timer);
+      resolve(code);
+    })
+  );
+}
