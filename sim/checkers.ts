@@ -1,4 +1,5 @@
 /** All rules that a simulation is held to, one referee each. A further one is a further line. */
+import { addressee } from "./checkers/addressee.ts";
 import { answers } from "./checkers/answers.ts";
 import { bounded } from "./checkers/bounded.ts";
 import type { HistoryChecker, LiveChecker } from "./checkers/checker.ts";
@@ -8,14 +9,17 @@ import { fifo } from "./checkers/fifo.ts";
 import { healing } from "./checkers/healing.ts";
 import { linearizable } from "./checkers/linearizable.ts";
 import { once } from "./checkers/once.ts";
+import { oneLife } from "./checkers/one_life.ts";
 import { returns } from "./checkers/returns.ts";
 import { singleOwner } from "./checkers/single_owner.ts";
 
 /** Rules that are watched while a simulation runs. */
 export const LIVE_CHECKERS: readonly LiveChecker[] = [
   singleOwner,
+  oneLife,
   epochs,
   answers,
+  addressee,
   claims,
   healing,
   returns,

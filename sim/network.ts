@@ -21,11 +21,15 @@ import type { Trace } from "./trace.ts";
 const HANDSHAKE_MS = 5_000;
 const KEEPALIVE_MS = 15_000;
 
+/** Hears a message as it is handed to a link, which has a number; must change nothing. */
+export type Ear = (link: number, from: string, message: Uint8Array) => void;
+
 /** What the ends of a simulated link share with their exchange. */
 interface Exchange {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
+  readonly ears: readonly Ear[];
 }
 
 /** One end of a link. */
@@ -35,6 +39,8 @@ class LinkEnd implements Link {
   isOpen = true;
   readonly process: SimProcess;
   readonly #exchange: Exchange;
+  /** The link's number, which both ends share. */
+  readonly #link: number;
   readonly #path: Path;
   readonly #onClose: (end: LinkEnd) => void;
   #handlers: LinkHandlers | null = null;
@@ -50,12 +56,14 @@ class LinkEnd implements Link {
 
   constructor(
     exchange: Exchange,
+    link: number,
     process: SimProcess,
     peer: LinkIdentity,
     path: Path,
     onClose: (end: LinkEnd) => void,
   ) {
     this.#exchange = exchange;
+    this.#link = link;
     this.process = process;
     this.peer = peer;
     this.#path = path;
@@ -74,8 +82,9 @@ class LinkEnd implements Link {
     const message = new Uint8Array(head.length + body.length);
     message.set(head);
     message.set(body, head.length);
-    const { scheduler, trace } = this.#exchange;
+    const { scheduler, trace, ears } = this.#exchange;
     trace.note("send", this.process.id, this.peer.node, message.length);
+    for (const hear of ears) hear(this.#link, this.process.id, message);
     if (this.#frame && this.#frameTick === scheduler.events) this.#frame.push(message);
     else this.#sendFrame([message]);
     return true;
@@ -150,7 +159,9 @@ export class SimNetwork implements Exchange {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
+  readonly ears: Ear[] = [];
   readonly #random: SeededRandom;
+  #links = 0;
   readonly #listeners = new Map<string, Listener>();
   readonly #ends = new Set<LinkEnd>();
   /** Dials refused for no reason of the protocol's. */
@@ -175,6 +186,11 @@ export class SimNetwork implements Exchange {
 
   unlisten(address: string): void {
     this.#listeners.delete(address);
+  }
+
+  /** Has `ear` hear all that nodes tell each other. */
+  listenIn(ear: Ear): void {
+    this.ears.push(ear);
   }
 
   /** Tears the links between two machines. */
@@ -258,8 +274,9 @@ export class SimNetwork implements Exchange {
     const { host } = listener.process;
     const out = this.paths.from(process.host, host);
     const back = this.paths.from(host, process.host);
-    const here = new LinkEnd(this, process, listener.self, out, onClose);
-    const there = new LinkEnd(this, listener.process, self, back, onClose);
+    const link = ++this.#links;
+    const here = new LinkEnd(this, link, process, listener.self, out, onClose);
+    const there = new LinkEnd(this, link, listener.process, self, back, onClose);
     here.other = there;
     there.other = here;
     this.#ends.add(here).add(there);

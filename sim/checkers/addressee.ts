@@ -1,0 +1,51 @@
+/**
+ * A call is answered by the ownership that it was meant for: a request names the epoch
+ * that its caller believes in, and no other epoch's owner takes it for its own.
+ *
+ * Reads along what nodes tell each other. Source: design §4.
+ */
+import { decodeMessage } from "../../src/model/envelope.ts";
+import type { LiveChecker } from "./checker.ts";
+
+interface Asked {
+  readonly by: string;
+  readonly key: string;
+  readonly epoch: number;
+}
+
+export const addressee: LiveChecker = {
+  name: "addressee",
+  watch({ world }, report) {
+    /** Requests that are not answered yet, by link and number; both ends count from the same. */
+    const open = new Map<string, Asked[]>();
+    const sent = (link: number, from: string, bytes: Uint8Array): void => {
+      const message = decodeMessage(bytes);
+      const call = `${link} ${message.id}`;
+      if (message.kind === "request") {
+        const { key, epoch } = message;
+        const asked = { by: from, key, epoch };
+        const others = open.get(call);
+        if (others) others.push(asked);
+        else open.set(call, [asked]);
+        return;
+      }
+      if (message.kind !== "reply" && message.kind !== "failure") return;
+      const calls = open.get(call) ?? [];
+      const asked = calls.find(({ by }) => by !== from);
+      if (!asked) return;
+      open.set(call, calls.filter((it) => it !== asked));
+      if (message.kind === "failure" || asked.epoch === 0) return;
+      if (asked.epoch === message.epoch) return;
+      const { by, key, epoch } = asked;
+      report(`${by} asked ${key} of epoch ${epoch}, and ${from} answered as ${message.epoch}`);
+    };
+    let isListening = false;
+    return {
+      process() {
+        // The first one is there: so is the network.
+        if (!isListening) world().network.listenIn(sent);
+        isListening = true;
+      },
+    };
+  },
+};
