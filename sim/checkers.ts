@@ -26,5 +26,14 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   bounded,
 ];
 
+/** Those of them that hold for any app and its clients. */
+export const APP_CHECKERS: readonly LiveChecker[] = [
+  singleOwner,
+  epochs,
+  answers,
+  claims,
+  healing,
+];
+
 /** Rules that can be judged from what clients saw and what was left. */
 export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo];
