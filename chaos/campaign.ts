@@ -44,6 +44,7 @@ export interface Summary {
   /** Epochs that answers told of; and those that moved a name from one node to another. */
   ownerships: number;
   takeovers: number;
+  namesTakenBack: number;
   violations: number;
   slowestHealingMs: number;
   faults: Record<string, number>;
@@ -77,6 +78,7 @@ export class Campaign {
       unknown: 0,
       ownerships: 0,
       takeovers: 0,
+      namesTakenBack: 0,
       violations: 0,
       slowestHealingMs: 0,
       faults: {},
@@ -93,6 +95,7 @@ export class Campaign {
       this.#summary.minutes = Math.round((performance.now() - began) / 600) / 100;
     } while (left() > 1_000 && this.#violations.length === 0);
     this.#stage.close();
+    this.#summary.namesTakenBack = this.#stage.namesTakenBack;
     this.#summary.violations = this.#violations.length;
     this.#summary.faults = Object.fromEntries(this.#stage.counts);
     return this.#summary;

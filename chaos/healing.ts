@@ -8,8 +8,8 @@
 import type { Member } from "../src/model/member.ts";
 import type { CallRecord } from "../sim/history.ts";
 import { LASTING } from "./app.ts";
-import type { Recorder } from "./callers.ts";
-import type { Tenant } from "./place.ts";
+import type { Errand, Recorder } from "./callers.ts";
+import type { Place, Tenant } from "./place.ts";
 import type { Report } from "./report.ts";
 import { type Stage, TAKEOVER_MS } from "./stage.ts";
 
@@ -25,8 +25,8 @@ export async function checkHealing(
   report: Report,
 ): Promise<number> {
   const began = performance.now();
-  const tenants = stage.places.map(({ current }) => current as Tenant);
-  const formers = stage.places.flatMap(({ former }) => [...former]);
+  const { places } = stage;
+  const formers = places.flatMap(({ former }) => [...former]);
   const isDue = (): boolean => performance.now() - began > WITHIN_MS;
   const expect = async (what: () => string | Promise<string>): Promise<void> => {
     for (;;) {
@@ -36,15 +36,21 @@ export async function checkHealing(
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   };
+  const ask = (place: Place, question: (tenant: Tenant) => Promise<string>) =>
+    expect(() => {
+      const { current, state, name } = place;
+      return current && state === "up" ? question(current) : `${name} is ${state}`;
+    });
+  const living = (): Tenant[] => places.flatMap(({ current }) => current ?? []);
   await Promise.all([
-    ...tenants.map((tenant) => expect(() => rollTrouble(tenant, tenants))),
-    ...tenants.flatMap((tenant) =>
-      keys.map((key) => expect(() => probe(recorder, tenant, key, "append")))
+    ...places.map((place) => ask(place, (tenant) => rollTrouble(tenant, living()))),
+    ...places.flatMap((place) =>
+      keys.map((key) => ask(place, (tenant) => probe(recorder, tenant, key)))
     ),
     ...formers.map((former) => expect(() => ghostTrouble(former, stage))),
   ]);
   const lasting = keys.filter((key) => key.startsWith(`${LASTING}/`));
-  await Promise.all(lasting.map((key) => expect(() => quarrel(recorder, tenants, key))));
+  await Promise.all(lasting.map((key) => expect(() => quarrel(recorder, living(), key))));
   return performance.now() - began;
 }
 
@@ -69,14 +75,22 @@ function portOf(url: string): string {
   return new URL(url).port;
 }
 
-/** Makes one call; says what it was answered where that was an error. */
-async function probe(
+/** Appends once; says what was answered where that was an error. */
+async function probe(recorder: Recorder, tenant: Tenant, key: string): Promise<string> {
+  const { id, outcome, code } = await recorder.call(
+    tenant,
+    probeOf(recorder, tenant, key, "append"),
+  );
+  return outcome === "ok" ? "" : `${tenant.id} does not serve ${key}: call ${id}, ${code}`;
+}
+
+function probeOf(
   recorder: Recorder,
   tenant: Tenant,
   key: string,
   what: CallRecord["what"],
-): Promise<string> {
-  const record = await recorder.call(tenant, {
+): Errand {
+  return {
     what,
     key,
     value: recorder.value(),
@@ -84,10 +98,7 @@ async function probe(
     caller: `probe ${tenant.id}`,
     timeoutMs: PROBE_TIMEOUT_MS,
     isConfirmed: true,
-  });
-  const { outcome, code } = record;
-  if (outcome === "ok" || (what === "lookup" && code === null)) return "";
-  return `${tenant.id} does not serve ${key}: call ${record.id}, ${code}`;
+  };
 }
 
 /** Whether the nodes say different things of who owns a key, all of them confirmed. */
@@ -96,17 +107,9 @@ async function quarrel(
   tenants: readonly Tenant[],
   key: string,
 ): Promise<string> {
-  const records = await Promise.all(tenants.map((tenant) =>
-    recorder.call(tenant, {
-      what: "lookup",
-      key,
-      value: recorder.value(),
-      idempotencyKey: null,
-      caller: `probe ${tenant.id}`,
-      timeoutMs: PROBE_TIMEOUT_MS,
-      isConfirmed: true,
-    })
-  ));
+  const records = await Promise.all(
+    tenants.map((tenant) => recorder.call(tenant, probeOf(recorder, tenant, key, "lookup"))),
+  );
   const said = records.map(({ id, verdict, rrp, epoch, code }) =>
     `(call ${id}) ${verdict ?? code} ${rrp} ${epoch}`
   );

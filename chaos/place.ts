@@ -34,6 +34,8 @@ export class Place {
   readonly former: Set<Tenant> = new Set();
   /** Everything that ran here since {@link forget}, for its logs. */
   readonly programs: { id: string; program: Program }[] = [];
+  /** Hears that the process that has the name ended by itself, with this status. */
+  onDeath: (tenant: Tenant, status: number | string) => void = () => {};
   readonly #env: Record<string, string>;
   #count = 0;
   #isClosed = false;
@@ -53,8 +55,7 @@ export class Place {
       this.programs.push({ id, program });
       try {
         const { url } = await within(START_MS, readyLine(program), `${id} was not ready`);
-        this.current = { id, program, url, atlas: connect(url) };
-        this.state = "up";
+        this.#settle({ id, program, url, atlas: connect(url) });
         return;
       } catch {
         // The store is away, or the machine slow: what a supervisor does, and the log tells.
@@ -63,6 +64,16 @@ export class Place {
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
+  }
+
+  #settle(tenant: Tenant): void {
+    this.current = tenant;
+    this.state = "up";
+    tenant.program.ended.then((status) => {
+      if (this.#isClosed || this.current !== tenant || this.state !== "up") return;
+      this.state = "down";
+      this.onDeath(tenant, status);
+    });
   }
 
   /** SIGKILL, and its end. */

@@ -30,6 +30,8 @@ export class Stage {
   readonly counts: Map<FaultKind, number> = new Map();
   /** What was done in this round, as it was done. */
   readonly deeds: Deed[] = [];
+  /** Names that a process woken up took back, because its successor's lease had lapsed. */
+  namesTakenBack = 0;
   readonly #registry: Registry;
   readonly #report: Report;
   #underWay = new Set<Promise<void>>();
@@ -48,6 +50,9 @@ export class Stage {
     this.#report = report;
     const all = { ...env, ATLAS_REGISTRY_URL: registry.url, ATLAS_LEASE: "fast" };
     this.places = runtimes.map((runtime, i) => new Place(`n${i}`, runtime, all));
+    for (const place of this.places) {
+      place.onDeath = ({ id }, status) => this.#track("death", this.#bury(place, id, status));
+    }
   }
 
   async open(): Promise<void> {
@@ -93,7 +98,11 @@ export class Stage {
     const work = this.#work(fault);
     if (!work) return;
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
-    const done = work.catch((error: unknown) => this.#report("stage", `${kind}: ${error}`))
+    this.#track(kind, work);
+  }
+
+  #track(what: string, work: Promise<void>): void {
+    const done = work.catch((error: unknown) => this.#report("stage", `${what}: ${error}`))
       .finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
   }
@@ -159,6 +168,18 @@ export class Stage {
     await this.#pause(ms);
     old.program.signal("SIGCONT");
     this.#note(`SIGCONT ${old.id}, which is replaced`);
+  }
+
+  /**
+   * A process ended by itself: its supervisor starts another. It may end where a process
+   * woken up was quicker to come back under the name after both their leases had lapsed;
+   * the one that starts now takes the name for good.
+   */
+  async #bury(place: Place, id: string, status: number | string): Promise<void> {
+    this.#note(`${id} ended by itself: ${status}`);
+    if (status === 1 && place.former.size > 0) this.namesTakenBack++;
+    else this.#report("alive", `${id} ended by itself, with ${status}`);
+    await this.#start(place);
   }
 
   async #breakRedis(kind: "redis_kill" | "redis_freeze", ms: number): Promise<void> {
