@@ -29,8 +29,10 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
 /** Those of them that hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [
   singleOwner,
+  oneLife,
   epochs,
   answers,
+  addressee,
   claims,
   healing,
 ];

@@ -39,7 +39,8 @@ test("every relative import leads to a file", () => {
   expect(lost).toEqual([]);
 });
 
-test("mod.ts pulls in no runtime", () => {
+/** All files and packages that an entry brings with it. */
+function walkFrom(entry: string): { files: Set<string>; packages: string[] } {
   const byPath = new Map(files.map((file) => [file.path, file]));
   const seen = new Set<string>();
   const packages = new Set<string>();
@@ -52,9 +53,22 @@ test("mod.ts pulls in no runtime", () => {
       else packages.add(to.split("/")[0] as string);
     }
   };
-  walk("mod.ts");
-  expect(seen).toContain("src/errors.ts");
-  expect([...packages]).toEqual(["msgpackr"]);
+  walk(entry);
+  return { files: seen, packages: [...packages].sort() };
+}
+
+test("mod.ts pulls in no runtime, and no simulator", () => {
+  const { files, packages } = walkFrom("mod.ts");
+  expect(files).toContain("src/errors.ts");
+  expect([...files].filter((path) => path.startsWith("sim/"))).toEqual([]);
+  expect(packages).toEqual(["msgpackr"]);
+});
+
+test("testing.ts pulls in the simulator, and nothing that only tests need", () => {
+  const { files, packages } = walkFrom("testing.ts");
+  expect(files).toContain("sim/world.ts");
+  expect([...files].filter((path) => /^(?:test|bench|scripts|chaos)\//.test(path))).toEqual([]);
+  expect(packages).toEqual(["msgpackr", "node:process"]);
 });
 
 const HEAD = "/** A file. */\n";
@@ -121,6 +135,9 @@ describe("each arrow bites on a planted fault", () => {
     ["adapters/http/a.ts", 'import { x } from "../../test/x.ts";', /users don't get/],
     ["mod.ts", 'import { x } from "./test/x.ts";', /users don't get/],
     ["examples/a/app.ts", 'import { x } from "../../src/atlas.ts";', /examples\/ may only/],
+    ["src/a.ts", 'import { x } from "../sim/world.ts";', /src\/ may only import src\//],
+    ["sim/a.ts", 'import { x } from "../adapters/http/app.ts";', /sim\/ may only/],
+    ["sim/a.ts", 'import { x } from "../test/x.ts";', /users don't get/],
     ["adapters/a.ts", 'import { Hono } from "npm:hono";', /bare name/],
   ];
   for (const [path, code, message] of PLANTED) {

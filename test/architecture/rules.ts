@@ -74,6 +74,11 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   },
   { from: "adapters/", to: ["adapters/", "src/", "mod.ts"] },
   { from: "examples/", to: ["examples/", "mod.ts"] },
+  {
+    from: "sim/",
+    to: ["sim/", "src/", "adapters/store/", "adapters/transport/in_process.ts"],
+  },
+  { from: "testing.ts", to: ["sim/"] },
 ];
 
 /** Parts of the core that do not know each other. */

@@ -1,0 +1,165 @@
+/**
+ * An app's clients in a simulation: a troupe of mystery shoppers, who do their rounds
+ * while things go wrong, and an auditor who comes when it is quiet again.
+ *
+ * Takes the user's workload and check; runs them on the virtual clock of a world, and
+ * reports what they find. Between them every key that was called is looked up through
+ * every node: all must be found again.
+ */
+import type { App } from "../../src/app.ts";
+import type { Atlas } from "../../src/api.ts";
+import { isAtlasError, messageOf } from "../../src/errors.ts";
+import type { CallRecord } from "../history.ts";
+import { SeededRandom } from "../random.ts";
+import type { Clients, Reporter } from "../simulation.ts";
+import type { World } from "../world.ts";
+import { settleMs } from "./course.ts";
+import { Door } from "./door.ts";
+import type { Settings, WorkloadContext } from "./options.ts";
+
+/** Clients begin in the course of this time, while the first nodes start, ms. */
+const START_MS = 500;
+/** Between two looks for a key, and how long each may take, ms. */
+const PROBE_PAUSE_MS = 50;
+const PROBE_TIMEOUT_MS = 1_000;
+/** Keys that are looked for after healing: the first ones that were called. */
+const MOST_PROBED = 100;
+/** What a caller must expect of any cluster now and then. */
+const WEATHER: readonly string[] = [
+  "timeout",
+  "unavailable",
+  "overloaded",
+  "not_owner",
+  "contested",
+];
+
+export class UserClients<A extends App> implements Clients {
+  /** What workload or check threw first, where they did. */
+  cause: unknown = undefined;
+  readonly #settings: Settings<A>;
+  readonly #seed: number;
+  readonly #world: World;
+  readonly #report: Reporter;
+  readonly #door: Door;
+  /** Who is at work still. */
+  readonly #busy = new Set<string>();
+  #probed: readonly string[] = [];
+  #isSettled = false;
+  #isChecking = false;
+  #isDone = false;
+
+  constructor(settings: Settings<A>, seed: number, world: World, report: Reporter) {
+    this.#settings = settings;
+    this.#seed = seed;
+    this.#world = world;
+    this.#report = report;
+    this.#door = new Door(world, new SeededRandom(seed, "doors"), settings.durationMs, report);
+  }
+
+  get calls(): readonly CallRecord[] {
+    return this.#door.calls;
+  }
+
+  keys(): readonly string[] {
+    return this.#probed;
+  }
+
+  begin(): void {
+    const { scheduler } = this.#world;
+    for (let number = 0; number < this.#settings.clients; number++) {
+      const context = this.#context(`client-${number}`);
+      this.#busy.add(context.caller);
+      scheduler.at(context.random.between(0, START_MS), () => void this.#work(context));
+    }
+    // Whatever was called by then must be found after healing, which comes next.
+    scheduler.at(this.#settings.durationMs, () => {
+      this.#probed = [...this.#door.keys.keys()].slice(0, MOST_PROBED);
+    });
+  }
+
+  healed(): void {
+    const { scheduler, slots, shape } = this.#world;
+    for (const { index } of slots) {
+      for (const key of this.#probed) this.#probe(index, key);
+    }
+    scheduler.after(settleMs(shape), () => {
+      this.#isSettled = true;
+      this.#checkIfQuiet();
+    });
+  }
+
+  isDone(): boolean {
+    return this.#isDone;
+  }
+
+  finished(): void {
+    if (this.#isDone) return;
+    const late = this.#isChecking ? "the check" : [...this.#busy].join(", ");
+    this.#report(this.#isChecking ? "check" : "workload")(
+      `${late} did not come to an end; it may wait for something that is not of the virtual ` +
+        "clock, or run a loop that doesn't ask isOver()",
+    );
+  }
+
+  #context(caller: string): WorkloadContext<A> {
+    const { scheduler } = this.#world;
+    return {
+      atlas: this.#door.atlas(caller) as Atlas<A>,
+      random: new SeededRandom(this.#seed, caller),
+      caller,
+      sleep: (ms) => new Promise((resolve) => scheduler.after(ms > 0 ? ms : 0, resolve)),
+      now: () => scheduler.now,
+      isOver: () => scheduler.now >= this.#settings.durationMs,
+    };
+  }
+
+  /** A client's rounds until the time is over. */
+  async #work(context: WorkloadContext<A>): Promise<void> {
+    const { workload, pauseMs } = this.#settings;
+    const { random, caller, sleep, isOver } = context;
+    while (!isOver()) {
+      try {
+        await workload(context);
+      } catch (error) {
+        const isWeather = isAtlasError(error) && WEATHER.includes(error.code);
+        if (!isWeather) return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
+      }
+      // At least a moment, so that a workload that does nothing lets the clock go on.
+      await sleep(1 + random.next() * 2 * pauseMs);
+    }
+    this.#busy.delete(caller);
+    this.#checkIfQuiet();
+  }
+
+  /** Runs the check once all clients have gone home and the cluster had its time. */
+  async #checkIfQuiet(): Promise<void> {
+    if (!this.#isSettled || this.#busy.size > 0 || this.#isChecking) return;
+    this.#isChecking = true;
+    const fail = this.#report("check");
+    try {
+      const history = [...this.#door.history];
+      await this.#settings.check({ ...this.#context("check"), history, fail });
+      this.#isDone = true;
+    } catch (error) {
+      this.#failed("check", messageOf(error), error);
+    }
+  }
+
+  #failed(rule: string, message: string, cause: unknown): void {
+    this.cause ??= cause;
+    this.#report(rule)(message);
+  }
+
+  /** Looks for a key through one node until it is found to be owned, or free. */
+  #probe(index: number, key: string): void {
+    const { type, id } = this.#door.keys.get(key) ?? { type: "", id: "" };
+    const again = (): void =>
+      void this.#world.scheduler.after(PROBE_PAUSE_MS, () => this.#probe(index, key));
+    const sim = this.#world.slot(index).current ?? undefined;
+    if (!sim?.node) return again();
+    const options = { require: "confirmed", timeoutMs: PROBE_TIMEOUT_MS } as const;
+    this.#door.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
+      if (verdict !== "confirmed" && verdict !== "unowned") again();
+    }, again);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * The error of a simulation in which something broke: an accident report, with all that
+ * is needed to see it happen again.
+ */
+import type { FaultEvent } from "../plan.ts";
+import type { Violation } from "../simulation.ts";
+
+/** What is known of a simulation that failed. */
+export interface SimulationFailure {
+  readonly seed: number;
+  /** The drawn roads, leases and clocks, as JSON. */
+  readonly stage: string;
+  /** What was broken, the first first; rules of Atlas, or `check`, or `workload`. */
+  readonly violations: readonly Violation[];
+  /** The schedule of faults, by time. */
+  readonly faults: readonly FaultEvent[];
+  /** The last things that happened. */
+  readonly remarks: readonly string[];
+  /** Whether a second run of the seed did the same things. */
+  readonly isRepeatable: boolean;
+}
+
+/** Thrown by `simulate`. Its `cause` is what the workload or the check threw, if they did. */
+export class SimulationError extends Error {
+  override readonly name = "SimulationError";
+  readonly failure: SimulationFailure;
+  /** How to see it again. */
+  readonly replay: string;
+
+  constructor(failure: SimulationFailure, cause: unknown) {
+    const replay = `simulate(app, { …, seed: ${failure.seed}, seeds: 1 })`;
+    super(textOf(failure, replay), cause === undefined ? undefined : { cause });
+    this.failure = failure;
+    this.replay = replay;
+  }
+
+  get seed(): number {
+    return this.failure.seed;
+  }
+}
+
+function textOf(failure: SimulationFailure, replay: string): string {
+  const { seed, stage, violations, faults, remarks, isRepeatable } = failure;
+  const [first] = violations;
+  const lines = [
+    `seed ${seed} breaks a rule: ${first?.rule}: ${first?.message}`,
+    `replay: ${replay}`,
+  ];
+  if (!isRepeatable) {
+    lines.push(
+      "a second run of this seed went another way: the app, the workload or the check uses time " +
+        "or chance that is not the simulation's, or keeps something from run to run",
+    );
+  }
+  lines.push(`stage: ${stage}`, `faults: ${faults.length === 0 ? "none" : ""}`);
+  for (const { at, kind, a, b, ms, x } of faults) {
+    lines.push(
+      `  ${at.toFixed(3).padStart(10)}  ${kind} a=${a} b=${b} ms=${ms.toFixed(0)} x=${
+        x.toFixed(2)
+      }`,
+    );
+  }
+  lines.push("last:", ...remarks.map((remark) => `  ${remark}`), "violations:");
+  for (const { at, rule, message } of violations) {
+    lines.push(`  ${at.toFixed(3).padStart(10)}  ${rule}: ${message}`);
+  }
+  return lines.join("\n");
+}

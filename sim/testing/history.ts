@@ -1,0 +1,36 @@
+/**
+ * What an app's clients saw: each call as its caller knows it. The witness statements
+ * that a user's check compares with what the app says in the end.
+ */
+import type { AtlasError } from "../../src/errors.ts";
+import type { Outcome } from "../history.ts";
+
+/** One call of a simulation's client. */
+export interface SimulatedCall {
+  /** Who called: `client-0`, `client-1`, …, or `check`. */
+  readonly caller: string;
+  /** The node asked, as `region/node`; empty where none ran. */
+  readonly node: string;
+  readonly type: string;
+  readonly id: string;
+  readonly method: string;
+  readonly args: readonly unknown[];
+  readonly idempotencyKey: string | null;
+  /** When it was made, in virtual ms. */
+  readonly invokedAt: number;
+  /** When it came back; Infinity while it hasn't. */
+  returnedAt: number;
+  /**
+   * - `ok`: answered; it was executed once, and is in the state.
+   * - `fail`: refused; it was not executed, and never will be.
+   * - `info`: nobody knows; it may have been executed, or may be yet.
+   */
+  outcome: Outcome;
+  /** What it answered; undefined unless `ok`. */
+  result: unknown;
+  /** What it was rejected with; null unless it was. */
+  error: AtlasError | null;
+  /** Where the resource lived that answered, and its epoch; null and 0 unless `ok`. */
+  rrp: string | null;
+  epoch: number;
+}

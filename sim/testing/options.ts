@@ -1,0 +1,186 @@
+/**
+ * What users ask of a simulation: the order form, with every box checked before work
+ * begins.
+ *
+ * Takes what was written; gives it with all defaults filled in, or one error that names
+ * the field, the value and what is allowed.
+ */
+import type { Atlas } from "../../src/api.ts";
+import { type App, resolveTypes } from "../../src/app.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import { FAULTS } from "../faults.ts";
+import type { Place } from "../plan.ts";
+import type { SimulatedCall } from "./history.ts";
+
+/** Chance of a simulation: all that a workload draws, it draws here. */
+export interface SimulationRandom {
+  /** A number, 0 ≤ x < 1. */
+  next(): number;
+  /** A whole number, 0 ≤ n < `below`. */
+  below(below: number): number;
+  /** A number, `from` ≤ x < `to`. */
+  between(from: number, to: number): number;
+  /** True with this probability. */
+  chance(probability: number): boolean;
+  /** One of them. */
+  pick<T>(from: readonly T[]): T;
+  uuid(): string;
+}
+
+/** What a client has in hand. */
+export interface WorkloadContext<A extends App> {
+  /**
+   * Calls through nodes picked at random, those that stand still or were replaced
+   * included. A call whose node dies is rejected as `unavailable`, `maybeExecuted`.
+   */
+  readonly atlas: Atlas<A>;
+  /** A stream of chance of this client's own. */
+  readonly random: SimulationRandom;
+  /** The client's name: `client-0`, `client-1`, …; `check` in the check. */
+  readonly caller: string;
+  /** Waits on the virtual clock, in ms. */
+  sleep(ms: number): Promise<void>;
+  /** Virtual ms since the beginning. */
+  now(): number;
+  /** Whether `durationMs` have passed: loops of a workload's own end then. */
+  isOver(): boolean;
+}
+
+/** What the check has in hand. */
+export interface CheckContext<A extends App> extends WorkloadContext<A> {
+  /** All calls of all clients, in the order in which they were made. */
+  readonly history: readonly SimulatedCall[];
+  /** Says that an invariant was broken, and how. */
+  fail(message: string): void;
+}
+
+/** A kind of fault, and how often it happens. */
+export interface FaultRate {
+  /** One of {@link faultKinds}. */
+  readonly kind: string;
+  /** How often a minute on average; above 0, at most 600. Default 6. */
+  readonly perMinute?: number;
+  /** How long it lasts on average, in ms, for kinds that last; 0 to 60,000. Default 1,500. */
+  readonly ms?: number;
+}
+
+/**
+ * - `none`: fair weather.
+ * - `calm`: what happens in any week: links break, nodes are drained, one crashes.
+ * - `wild`: all that the simulator has, other kinds at other rates with each seed.
+ * - a list: these kinds, and nothing else.
+ */
+export type Faults = "none" | "calm" | "wild" | readonly (string | FaultRate)[];
+
+export interface SimulateOptions<A extends App> {
+  /** All chance comes of it: a whole number from 0. Default 1. */
+  seed?: number;
+  /** How many seeds are played, from `seed` on, one after the other. Default 1. */
+  seeds?: number;
+  /** 1 to 16 nodes: how many, or each one as `region/node`. Default 3, in two regions. */
+  nodes?: number | readonly string[];
+  /** How long clients work and faults happen, in virtual ms; 1,000 to 3,600,000. Default 16,500. */
+  durationMs?: number;
+  /** Default `wild`. */
+  faults?: Faults;
+  /** How many clients run the workload, 1 to 256. Default 4. */
+  clients?: number;
+  /** How long a client rests between two rounds on average, in ms, 0 to 60,000. Default 100. */
+  pauseMs?: number;
+  /**
+   * One round of a client; run again and again until the time is over. Errors that any
+   * cluster gives at times (`timeout`, `unavailable`, `overloaded`, `not_owner`,
+   * `contested`) end a round; any other error fails the simulation.
+   */
+  workload(context: WorkloadContext<A>): Promise<unknown>;
+  /** Asserts the app's own invariants, once everything is mended and quiet. May throw. */
+  check?(context: CheckContext<A>): Promise<unknown> | unknown;
+}
+
+/** The options with all defaults. */
+export interface Settings<A extends App> extends Required<Omit<SimulateOptions<A>, "nodes">> {
+  readonly app: A;
+  /** Null: as the shape has it. */
+  readonly places: readonly Place[];
+}
+
+const MOST_NODES = 16;
+
+/** The names of all kinds of faults. */
+export function faultKinds(): string[] {
+  return FAULTS.map(({ name }) => name);
+}
+
+/** Checks the options. @throws AtlasError `bad_request` or `invalid_rrp` */
+export function settingsOf<A extends App>(app: A, options: SimulateOptions<A>): Settings<A> {
+  resolveTypes(app);
+  const {
+    seed = 1,
+    seeds = 1,
+    nodes = 3,
+    durationMs = 16_500,
+    faults = "wild",
+    clients = 4,
+    pauseMs = 100,
+    workload,
+    check = () => {},
+  } = options;
+  whole("seed", seed, 0, Number.MAX_SAFE_INTEGER);
+  whole("seeds", seeds, 1, Number.MAX_SAFE_INTEGER - seed);
+  whole("clients", clients, 1, 256);
+  between("durationMs", durationMs, 1_000, 3_600_000);
+  between("pauseMs", pauseMs, 0, 60_000);
+  if (typeof workload !== "function") throw bad("workload", workload, "a function");
+  if (typeof check !== "function") throw bad("check", check, "a function");
+  checkFaults(faults);
+  const places = placesOf(nodes);
+  return { app, seed, seeds, places, durationMs, faults, clients, pauseMs, workload, check };
+}
+
+function placesOf(nodes: number | readonly string[]): Place[] {
+  if (typeof nodes === "number") {
+    whole("nodes", nodes, 1, MOST_NODES);
+    return Array.from(
+      { length: nodes },
+      (_, i) => ({ region: i % 2 === 0 ? "east" : "west", node: `node-${i}` }),
+    );
+  }
+  const isList = Array.isArray(nodes) && nodes.length > 0 && nodes.length <= MOST_NODES;
+  if (!isList) throw bad("nodes", nodes, `a number or a list of 1 to ${MOST_NODES} names`);
+  if (new Set(nodes).size < nodes.length) throw bad("nodes", nodes, "a list of different names");
+  return nodes.map((name) => {
+    const [region = "", node = "", ...rest] = String(name).split("/");
+    if (rest.length > 0 || node === "") throw bad("nodes", name, 'names such as "us-east-1/a"');
+    return { region: checkToken("region", region), node: checkToken("node", node) };
+  });
+}
+
+function checkFaults(faults: Faults): void {
+  if (faults === "none" || faults === "calm" || faults === "wild") return;
+  if (!Array.isArray(faults)) throw bad("faults", faults, '"none", "calm", "wild" or a list');
+  const kinds = faultKinds();
+  for (const fault of faults) {
+    const { kind, perMinute = 6, ms = 0 }: FaultRate = typeof fault === "string"
+      ? { kind: fault }
+      : fault ?? {};
+    if (!kinds.includes(kind)) throw bad("faults", kind, `of these kinds: ${kinds.join(", ")}`);
+    between(`faults: perMinute of ${kind}`, perMinute, 0.001, 600);
+    between(`faults: ms of ${kind}`, ms, 0, 60_000);
+  }
+}
+
+function whole(field: string, value: number, least: number, most: number): void {
+  if (!Number.isSafeInteger(value)) throw bad(field, value, `a whole number from ${least}`);
+  between(field, value, least, most);
+}
+
+function between(field: string, value: number, least: number, most: number): void {
+  if (typeof value === "number" && value >= least && value <= most) return;
+  throw bad(field, value, `a number from ${least} to ${most}`);
+}
+
+function bad(field: string, value: unknown, allowed: string): AtlasError {
+  const shown = typeof value === "number" ? String(value) : JSON.stringify(value) ?? typeof value;
+  return new AtlasError("bad_request", `${field} is ${shown}, it must be ${allowed}`);
+}

@@ -1,0 +1,101 @@
+/**
+ * A user's app under simulation: the rehearsal room where everything goes wrong on
+ * purpose, as often as wanted, in no time.
+ *
+ * Takes an app, what its clients do and what must hold; gives a report of the seeds that
+ * were played, or throws what broke, with all that is needed to see it again.
+ */
+import type { App } from "../../src/app.ts";
+import { APP_CHECKERS } from "../checkers.ts";
+import { type Cast, perform, type Result } from "../simulation.ts";
+import { addResult, newTally } from "../tally.ts";
+import { Trace } from "../trace.ts";
+import { UserClients } from "./clients.ts";
+import { courseOf } from "./course.ts";
+import { SimulationError } from "./failure.ts";
+import { type Settings, settingsOf, type SimulateOptions } from "./options.ts";
+
+/** What was played, and how it went: all of it well. */
+export interface SimulationReport {
+  readonly seeds: number;
+  /** Fingerprint of all that happened: the same options always give the same one. */
+  readonly hash: string;
+  readonly virtualMs: number;
+  readonly events: number;
+  /** Calls and lookups that clients made, and how many of them were answered. */
+  readonly calls: number;
+  readonly answered: number;
+  /** How often each kind of fault happened. */
+  readonly faults: Readonly<Record<string, number>>;
+}
+
+/** Remarks in a report of what broke. */
+const REMARKS = 40;
+
+/**
+ * Plays `app` on a cluster in this process, on a virtual clock, once for each seed: nodes,
+ * network, store and clients, with faults; mends everything; then runs `check`.
+ *
+ * Always checked besides: at most one owner able to commit, epochs that only rise, claims
+ * that are linearizable, answers and `confirmed` lookups that were true, calls that come
+ * back by their deadline, and that every node finds every key once all is mended. Nothing
+ * of it takes real time but the computing: some milliseconds a seed.
+ *
+ * The app must draw time and chance from nothing but its arguments and storage; workload
+ * and check from nothing but what they are given, and keep nothing between runs.
+ *
+ * @throws SimulationError at the first seed where something broke; AtlasError
+ * `bad_request` or `invalid_rrp` where an option isn't allowed.
+ */
+export async function simulate<A extends App>(
+  app: A,
+  options: SimulateOptions<A>,
+): Promise<SimulationReport> {
+  const settings = settingsOf(app, options);
+  const tally = newTally();
+  const hashes = new Trace(false);
+  const { seed, seeds } = settings;
+  let last = "";
+  for (let played = seed; played < seed + seeds; played++) {
+    const { result } = await play(settings, played, 0);
+    if (result.violations.length > 0) throw await failureOf(settings, result);
+    addResult(tally, result);
+    hashes.note(last = result.hash);
+  }
+  const { virtualMs, events, calls, answered, faults } = tally;
+  const hash = seeds === 1 ? last : hashes.hash;
+  return { seeds, hash, virtualMs, events, calls, answered, faults };
+}
+
+async function play<A extends App>(
+  settings: Settings<A>,
+  seed: number,
+  remarks: number,
+): Promise<{ result: Result; cause: unknown }> {
+  const course = courseOf(settings, seed);
+  let clients: UserClients<A> | undefined;
+  const cast: Cast = {
+    app: settings.app,
+    checkers: APP_CHECKERS,
+    enter: (world, report) => clients = new UserClients(settings, seed, world, report),
+  };
+  const result = await perform(course, cast, { remarks });
+  return { result, cause: clients?.cause };
+}
+
+/** Plays a seed that broke once more, this time with remarks, which cost too much always. */
+async function failureOf<A extends App>(
+  settings: Settings<A>,
+  first: Result,
+): Promise<SimulationError> {
+  const { result, cause } = await play(settings, first.seed, REMARKS);
+  const { shape } = courseOf(settings, first.seed);
+  return new SimulationError({
+    seed: first.seed,
+    stage: JSON.stringify(shape),
+    violations: first.violations,
+    faults: first.faults,
+    remarks: result.remarks,
+    isRepeatable: result.hash === first.hash,
+  }, cause);
+}
