@@ -2,10 +2,13 @@
 import { addressee } from "./checkers/addressee.ts";
 import { answers } from "./checkers/answers.ts";
 import { bounded } from "./checkers/bounded.ts";
+import { chains } from "./checkers/chains.ts";
 import type { HistoryChecker, LiveChecker } from "./checkers/checker.ts";
 import { claims } from "./checkers/claims.ts";
+import { death } from "./checkers/death.ts";
 import { epochs } from "./checkers/epochs.ts";
 import { fifo } from "./checkers/fifo.ts";
+import { gate } from "./checkers/gate.ts";
 import { healing } from "./checkers/healing.ts";
 import { linearizable } from "./checkers/linearizable.ts";
 import { once } from "./checkers/once.ts";
@@ -21,6 +24,8 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   answers,
   addressee,
   claims,
+  gate,
+  death,
   healing,
   returns,
   bounded,
@@ -34,8 +39,10 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
   answers,
   addressee,
   claims,
+  gate,
+  death,
   healing,
 ];
 
 /** Rules that can be judged from what clients saw and what was left. */
-export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo];
+export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo, chains];

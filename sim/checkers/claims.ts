@@ -1,66 +1,79 @@
 /**
  * Claim, release and takeover of each key are linearizable, as the processes heard of
  * them: there is an order of all attempts, each between its asking and its answer, in
- * which a compare-and-set register gives every answer that was heard.
+ * which a compare-and-set register gives every answer that was heard, epochs only rise,
+ * and nobody is expected to be dead before somebody declared it so.
  *
- * An ownership's epoch names its place in that order, so the search is short: whoever
- * heard of epoch n after n + 1 had been heard of was told a lie.
+ * Takes what processes ask of the store and hear from it, and nothing of what it does; an
+ * attempt whose answer was lost may have been done at any time, or never, or twice.
+ * {@link fitReigns} judges each key in the end.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990).
  */
-import type { ClaimReply } from "../../src/ports/store.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Claim, ClaimReply } from "../../src/ports/store.ts";
 import type { Step, StepReply } from "../observer.ts";
-import type { LiveChecker } from "./checker.ts";
-
-/** What is known of one key. */
-interface Known {
-  /** The highest epoch that anyone had heard of, and each time it rose. */
-  readonly heard: { at: number; epoch: number }[];
-  /** Who won each epoch. */
-  readonly winners: Map<number, string>;
-  /** When the release of an epoch was heard to have been done. */
-  readonly released: Map<number, number>;
-}
+import type { LiveChecker, Report } from "./checker.ts";
+import { Testimony } from "./testimony.ts";
+import { fitReigns } from "./reigns.ts";
 
 export const claims: LiveChecker = {
   name: "claims",
   watch(_scene, report) {
-    const keys = new Map<string, Known>();
-    const known = (key: string): Known => {
+    const keys = new Map<string, Testimony>();
+    /** When an incarnation's death was first asked for. */
+    const condemned = new Map<string, number>();
+    const of = (key: string): Testimony => {
       let it = keys.get(key);
-      if (!it) keys.set(key, it = { heard: [], winners: new Map(), released: new Map() });
+      if (!it) keys.set(key, it = new Testimony(key, report));
       return it;
     };
-    const told = (step: Step, key: string, epoch: number, at: number): void => {
-      const { heard, released } = known(key);
-      // What was heard before this attempt was asked for is over and done.
-      const before = heard.findLast((it) => it.at < step.at);
-      if (before && epoch < before.epoch) {
-        report(`${step.process} was told of epoch ${epoch} of ${key}, after ${before.epoch}`);
-      }
-      if ((released.get(epoch) ?? Infinity) < step.at) {
-        report(`${step.process} was told of epoch ${epoch} of ${key}, which was released`);
-      }
-      if (epoch > (heard.at(-1)?.epoch ?? 0)) heard.push({ at, epoch });
-    };
     return {
+      asked(step: Step) {
+        if (step.name === "claim") of(step.args[0].key).attempted(step.args[0], step.at);
+        else if (step.name === "release") {
+          const [key, incarnation, epoch] = step.args;
+          of(key).releasing(incarnation, epoch, step.at);
+        } else if (step.name === "kill" || step.name === "leave") {
+          const [incarnation] = step.args;
+          if (!condemned.has(incarnation)) condemned.set(incarnation, step.at);
+        }
+      },
       heard(step: Step, reply: StepReply, at: number) {
         if (step.name === "claim") {
-          const { won, owner } = reply as ClaimReply;
-          const { key, incarnation } = step.args[0];
-          if (!owner) return;
-          told(step, key, owner.epoch, at);
-          const { winners } = known(key);
-          const winner = winners.get(owner.epoch) ?? owner.incarnation;
-          winners.set(owner.epoch, winner);
-          if (winner !== owner.incarnation || (won && incarnation !== winner)) {
-            report(`${key}: epoch ${owner.epoch} was won by ${winner} and ${incarnation}`);
-          }
-        } else if (step.name === "release" && reply === true) {
+          const answer = reply as ClaimReply;
+          checkSense(step.args[0], answer, report);
+          of(step.args[0].key).claimed(step.args[0], answer, step.at, at);
+        } else if (step.name === "lookup") {
+          of(step.args[0]).saw(reply as Ownership | null, step.at, at);
+        } else if (step.name === "release") {
           const [key, , epoch] = step.args;
-          known(key).released.set(epoch, at);
+          of(key).released(epoch, reply === true, step.at, at);
+        } else if (step.name === "commit") {
+          const { key, incarnation, epoch } = step.args[0];
+          if (reply === "fenced") of(key).gone(epoch, at);
+          else of(key).stood(incarnation, epoch, step.at, at);
         }
+      },
+      finished() {
+        for (const testimony of keys.values()) fitReigns(testimony, condemned, report);
       },
     };
   },
 };
+
+/** What no register may answer, whatever happened before. */
+function checkSense(
+  { key, incarnation, expected }: Claim,
+  reply: ClaimReply,
+  report: Report,
+): void {
+  const { won, owner } = reply;
+  const isExpected = owner === null
+    ? expected === null
+    : owner.epoch === expected?.epoch && owner.incarnation === expected.incarnation;
+  if (!won && isExpected) report(`${key}: a claim was refused though it found what it expected`);
+  if (won && owner?.incarnation !== incarnation) {
+    report(`${key}: ${incarnation} was told that it won, and that ${owner?.incarnation} did`);
+  }
+}

@@ -1,4 +1,7 @@
-/** Every call comes back by its deadline, as long as its process lives; none is forgotten. */
+/**
+ * Every call comes back by its deadline, or when its caller gives it up, as long as its
+ * process lives; none is forgotten.
+ */
 import type { CallRecord } from "../history.ts";
 import type { LiveChecker } from "./checker.ts";
 
@@ -11,7 +14,17 @@ export const returns: LiveChecker = {
     const open = new Set<CallRecord>();
     return {
       called: (call) => void open.add(call),
-      returned: (call) => void open.delete(call),
+      returned(call) {
+        open.delete(call);
+        const { id, process, givenUpAt = Infinity, returnedAt } = call;
+        if (returnedAt > givenUpAt + SLACK_MS) {
+          report(
+            `call ${id} through ${process} came back ${
+              returnedAt - givenUpAt
+            } ms after it was given up`,
+          );
+        }
+      },
       finished() {
         for (const { process, node } of world().nodes()) {
           const left = [...open].filter((call) => call.process === process.id);

@@ -1,0 +1,39 @@
+/**
+ * Dead is permanent: once anybody has heard that an incarnation is dead or has left,
+ * nobody who asks later hears that it lives.
+ */
+import { isDead, type MemberState } from "../../src/model/member.ts";
+import type { Membership, RenewReply } from "../../src/ports/store.ts";
+import type { Step, StepReply } from "../observer.ts";
+import type { LiveChecker } from "./checker.ts";
+
+export const death: LiveChecker = {
+  name: "death",
+  watch(_scene, report) {
+    /** When each incarnation's death was first heard of. */
+    const dead = new Map<string, number>();
+    const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
+      const since = dead.get(incarnation) ?? Infinity;
+      if (isDead(state)) dead.set(incarnation, Math.min(since, at));
+      else if (since < step.at) {
+        report(`${step.process} was told that ${incarnation} is ${state}, after it had died`);
+      }
+    };
+    return {
+      heard(step: Step, reply: StepReply, at: number) {
+        if (step.name === "kill") {
+          if (reply !== null) told(step, step.args[0], reply as MemberState, at);
+        } else if (step.name === "leave") told(step, step.args[0], "left", at);
+        else if (step.name === "renew") {
+          const { state, watched } = reply as RenewReply;
+          told(step, step.args[0], state, at);
+          for (const other of watched) told(step, other.incarnation, other.state, at);
+        } else if (step.name === "members") {
+          for (const member of (reply as Membership).members) {
+            told(step, member.incarnation, member.state, at);
+          }
+        }
+      },
+    };
+  },
+};

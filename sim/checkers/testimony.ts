@@ -1,0 +1,133 @@
+/**
+ * What is known of one key's owners from hearsay: for each ownership, between which
+ * instants it must have begun and ended.
+ *
+ * Takes what processes asked and heard, with the true times of both; gives reigns and
+ * attempts for {@link fitReigns} to put in order.
+ */
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Claim, ClaimReply } from "../../src/ports/store.ts";
+import type { Report } from "./checker.ts";
+
+/** One ownership of a key. All times in true ms. */
+export interface Reign {
+  readonly epoch: number;
+  readonly incarnation: string;
+  /** It had begun by then: somebody had heard of it. */
+  begunBy: number;
+  /** It had not ended before: somebody who asked then found it. */
+  endedAfter: number;
+  /** It had ended by then: somebody found it gone. */
+  endedBy: number;
+  /** From when on somebody wanted it to end, by release or takeover; Infinity: nobody. */
+  endableAfter: number;
+  /** From when on its release was asked for; Infinity: never. */
+  releasedAfter: number;
+  /** The attempt that was told to have won it. */
+  winner: Attempt | null;
+}
+
+/** One compare-and-set, however often it was asked for under the same name. */
+export interface Attempt {
+  readonly opId: string;
+  readonly incarnation: string;
+  readonly expected: Claim["expected"];
+  /** First asked for. */
+  readonly at: number;
+}
+
+/** Nobody owned the key at some instant of this span. */
+export interface Vacancy {
+  readonly from: number;
+  readonly to: number;
+}
+
+export class Testimony {
+  readonly key: string;
+  readonly reigns: Map<number, Reign> = new Map();
+  readonly attempts: Map<string, Attempt> = new Map();
+  readonly vacancies: Vacancy[] = [];
+  readonly #report: Report;
+
+  constructor(key: string, report: Report) {
+    this.key = key;
+    this.#report = report;
+  }
+
+  /** A claim is asked for; whoever expects an owner has heard of it. */
+  attempted({ opId, incarnation, expected }: Claim, at: number): void {
+    if (!this.attempts.has(opId)) this.attempts.set(opId, { opId, incarnation, expected, at });
+    if (!expected) return;
+    const reign = this.#reign(expected.incarnation, expected.epoch, at);
+    reign.endableAfter = Math.min(reign.endableAfter, at);
+  }
+
+  releasing(incarnation: string, epoch: number, at: number): void {
+    const reign = this.#reign(incarnation, epoch, at);
+    reign.releasedAfter = Math.min(reign.releasedAfter, at);
+    reign.endableAfter = Math.min(reign.endableAfter, at);
+  }
+
+  /** A claim asked for at `from` was answered at `to`. */
+  claimed({ opId }: Claim, { won, owner }: ClaimReply, from: number, to: number): void {
+    const reign = this.saw(owner, from, to);
+    const attempt = this.attempts.get(opId);
+    if (!won || !reign || !attempt) return;
+    reign.winner ??= attempt;
+    if (reign.winner !== attempt) {
+      const rival = reign.winner.incarnation;
+      this.#report(
+        `${this.key}: epoch ${reign.epoch} was won by ${rival} and ${attempt.incarnation}`,
+      );
+    }
+  }
+
+  /** A release asked for at `from` was answered at `to`: either way the reign is over. */
+  released(epoch: number, wasDone: boolean, from: number, to: number): void {
+    this.gone(epoch, to);
+    const reign = this.reigns.get(epoch);
+    if (reign && wasDone) reign.endedAfter = Math.max(reign.endedAfter, from);
+  }
+
+  /** Somebody asked for the owner at `from`, and heard of this one at `to`. */
+  saw(owner: Ownership | null, from: number, to: number): Reign | null {
+    if (owner) return this.stood(owner.incarnation, owner.epoch, from, to);
+    this.vacancies.push({ from, to });
+    return null;
+  }
+
+  /** An ownership stood at some instant of this span. */
+  stood(incarnation: string, epoch: number, from: number, to: number): Reign {
+    const reign = this.#reign(incarnation, epoch, to);
+    reign.endedAfter = Math.max(reign.endedAfter, from);
+    return reign;
+  }
+
+  /** An ownership was found to have ended, by `to`. */
+  gone(epoch: number, to: number): void {
+    const reign = this.reigns.get(epoch);
+    if (reign) reign.endedBy = Math.min(reign.endedBy, to);
+  }
+
+  #reign(incarnation: string, epoch: number, begunBy: number): Reign {
+    let reign = this.reigns.get(epoch);
+    if (!reign) {
+      reign = {
+        epoch,
+        incarnation,
+        begunBy,
+        endedAfter: -Infinity,
+        endedBy: Infinity,
+        endableAfter: Infinity,
+        releasedAfter: Infinity,
+        winner: null,
+      };
+      this.reigns.set(epoch, reign);
+    }
+    if (reign.incarnation !== incarnation) {
+      this.#report(`${this.key}: epoch ${epoch} is ${reign.incarnation}'s and ${incarnation}'s`);
+    }
+    reign.begunBy = Math.min(reign.begunBy, begunBy);
+    return reign;
+  }
+}
