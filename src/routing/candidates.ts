@@ -33,11 +33,12 @@ export class Candidates {
     this.#shunned.set(incarnation, now + SHUN_MS);
   }
 
-  /** Whether any member runs resources of this type. */
+  /**
+   * Whether any member runs resources of this type, or did as long as it lived: while all
+   * of them are away the type is still one that there is.
+   */
   areKnown(type: string): boolean {
-    for (const member of this.#membership.members()) {
-      if (member.state === "live" && member.hosts.includes(type)) return true;
-    }
+    for (const { hosts } of this.#membership.members()) if (hosts.includes(type)) return true;
     return false;
   }
 

@@ -265,6 +265,11 @@ describe("types that a node doesn't run", () => {
     await b.drain();
     const after = await gateway.call("counters", "n0", "add", [1]);
     expect(after).toMatchObject({ result: { total: 4 }, rrp: "rrp:local/c/counters/n0" });
+    // While all who run it are away, a call waits for one to come.
+    await c.drain();
+    const waiting = gateway.call("counters", "n0", "add", [1]);
+    await made.node("d");
+    expect(await waiting).toMatchObject({ rrp: "rrp:local/d/counters/n0" });
   });
 });
 
