@@ -26,19 +26,12 @@ const app: App<{ counters: ResourceType<Counter> }> = defineApp({
   resources: { counters: { class: Counter, idleAfterMs: 60_000 } },
 });
 
-test("an idle counter leaves memory after a minute, and its number stays", async () => {
+test("what is idle hears why it stops", async () => {
   stops.length = 0;
   const { node, clock, close } = await testNode(app);
-  const counter = node.resource("counters", "visits");
-
-  expect(await counter.add()).toBe(1);
-  await clock.advance(30_000);
-  expect(node.stats().resources).toBe(1);
-  await clock.advance(90_000);
-  expect(node.stats().resources).toBe(0);
+  await node.resource("counters", "visits").add();
+  await clock.advance(120_000);
   expect(stops).toEqual(["idle"]);
-
-  expect(await counter.add()).toBe(2);
   await close();
 });
 
