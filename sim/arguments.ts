@@ -2,6 +2,7 @@
  * The command line of `npm run sim`: takes words, gives what is to be done, or one clear
  * sentence on what is wrong with them.
  */
+import { MOST_SEEDS } from "./mutants/mutant.ts";
 
 export interface SimArguments {
   /** How many seeds; Infinity with `minutes`. */
@@ -13,6 +14,11 @@ export interface SimArguments {
   readonly plan: string | null;
   /** Where the shrunk plan of a seed that broke a rule goes. */
   readonly keep: string | null;
+  /** Whether all mutants are tried, and whether their table goes into the docs. */
+  readonly areMutants: boolean;
+  readonly isWritten: boolean;
+  /** One mutant only; with `seed`, one seed of it in full. */
+  readonly mutant: string | null;
   /** Whether what breaks a rule is shrunk. */
   readonly isShrunk: boolean;
   readonly minutes: number | null;
@@ -27,9 +33,20 @@ const USAGE = `usage: npm run sim -- [FLAGS]
   --seed N       play one seed, and tell all of it where it breaks a rule
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
-  --no-shrink    do not shrink what broke a rule`;
-const VALUES = ["--seeds", "--from", "--seed", "--plan", "--keep", "--minutes", "--workers"];
-const SWITCHES = ["--no-shrink", "--worker"];
+  --no-shrink    do not shrink what broke a rule
+  --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
+  --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
+const VALUES = [
+  "--seeds",
+  "--from",
+  "--seed",
+  "--plan",
+  "--keep",
+  "--minutes",
+  "--workers",
+  "--mutant",
+];
+const SWITCHES = ["--mutants", "--write", "--no-shrink", "--worker"];
 /** Each of these says what is to be done: they exclude each other. */
 const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
@@ -52,13 +69,23 @@ export function parseArguments(words: readonly string[]): SimArguments {
   const tasks = TASKS.filter((name) => values.has(name));
   const isOne = values.has("--seed") || values.has("--plan");
   if (isOne && tasks.length > 1) throw new Error(`${tasks.join(" and ")} exclude each other`);
+  if (switches.has("--mutants") && (tasks.length > 0 || values.has("--mutant"))) {
+    throw new Error("--mutants excludes every other task");
+  }
+  if (switches.has("--write") && !switches.has("--mutants")) {
+    throw new Error("--write goes with --mutants only");
+  }
   const minutes = number("--minutes", 0);
+  const usual = values.has("--mutant") ? MOST_SEEDS : DEFAULT_SEEDS;
   return {
-    seeds: number("--seeds", 1) ?? (minutes === null ? DEFAULT_SEEDS : Infinity),
+    seeds: number("--seeds", 1) ?? (minutes === null ? usual : Infinity),
     from: number("--from", 0) ?? 1,
     seed: number("--seed", 0),
     plan: file("--plan"),
     keep: file("--keep"),
+    areMutants: switches.has("--mutants"),
+    isWritten: switches.has("--write"),
+    mutant: values.get("--mutant") ?? null,
     isShrunk: !switches.has("--no-shrink"),
     minutes,
     workers: number("--workers", 1) ?? 2,

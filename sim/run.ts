@@ -9,6 +9,8 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { parseArguments, type SimArguments } from "./arguments.ts";
 import { playMany, work } from "./many.ts";
+import { mutantOf } from "./mutants/mutants.ts";
+import { playMutants, playOneMutant } from "./mutants/play.ts";
 import { playOne, replayOf } from "./one.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { parseSchedule } from "./schedule.ts";
@@ -19,11 +21,14 @@ async function main(): Promise<number> {
   try {
     options = parseArguments(process.argv.slice(2));
     plan = options.plan === null ? null : readPlan(options.plan);
+    if (options.mutant !== null) mutantOf(options.mutant);
   } catch (error) {
     console.error((error as Error).message);
     return 2;
   }
   const { seed, keep, isShrunk } = options;
+  if (options.areMutants) return await playMutants(options.workers, options.isWritten);
+  if (options.mutant !== null) return await playOneMutant(options.mutant, options);
   if (plan) {
     return await playOne(plan, { replay: `npm run sim -- --plan ${options.plan}`, keep, isShrunk });
   }

@@ -1,0 +1,28 @@
+/**
+ * The workshop: makes a copy of the project in a temporary folder and plants a mutant's
+ * mistake in it. The original is only read.
+ *
+ * Takes a mutant; gives the folder, to be removed by who asked for it.
+ */
+import { cp, mkdtemp, readFile, realpath, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { applyEdit, type Mutant } from "./mutant.ts";
+
+/** The project's root. */
+export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
+/** What a simulation is made of. */
+const PARTS = ["src", "sim", "adapters", "mod.ts", "package.json", "deno.json"];
+
+/** Makes the copy. @throws Error where an edit doesn't fit the present source */
+export async function mutantCopy({ name, edits }: Mutant): Promise<string> {
+  const folder = await realpath(await mkdtemp(join(tmpdir(), `atlas-mutant-${name}-`)));
+  for (const part of PARTS) await cp(join(ROOT, part), join(folder, part), { recursive: true });
+  await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"), "dir");
+  for (const edit of edits) {
+    const path = join(folder, edit.file);
+    await writeFile(path, applyEdit(await readFile(path, "utf8"), edit));
+  }
+  return folder;
+}

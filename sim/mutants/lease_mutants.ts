@@ -1,0 +1,132 @@
+/**
+ * Mistakes with time: a lease that lasts too long, or a challenger who waits too little.
+ */
+import type { Mutant } from "./mutant.ts";
+
+const LEASE = "src/registry/lease.ts";
+const MEMBERSHIP = "src/registry/membership.ts";
+
+export const LEASE_MUTANTS: readonly Mutant[] = [
+  {
+    name: "no_self_fencing",
+    about: "An owner serves until the store tells it that it is fenced, whatever its watch says.",
+    edits: [{
+      file: LEASE,
+      find: `    if (this.#state !== "held") return false;
+    const now = this.#clock.now();`,
+      replace: `    if (this.#state) return this.#state === "held";
+    const now = this.#clock.now();`,
+    }],
+  },
+  {
+    name: "lease_from_reply",
+    about: "A lease counts from when the renewal's answer came, not from when it was sent.",
+    edits: [{
+      file: MEMBERSHIP,
+      find: "if (!life.lease.confirm(sent)) return;",
+      replace: "if (!life.lease.confirm(life.lease.sendTime())) return;",
+    }],
+    scenario: "slow_renewal",
+  },
+  {
+    name: "early_takeover",
+    about: "A challenger kills after 0.7 W of silence.",
+    edits: [{
+      file: MEMBERSHIP,
+      find: "this.#timing = timing;",
+      replace: "this.#timing = { ...timing, takeoverMs: 0.7 * timing.takeoverMs };",
+    }],
+  },
+  {
+    name: "late_renewal_revives",
+    about: "A lease that ran out is no end: the owner waits, and the answer of a renewal, " +
+      "however late, has it serve for another L.",
+    edits: [
+      {
+        file: LEASE,
+        find: `    if (this.#state === "held" && !this.holds()) return false;`,
+        replace: `    const isLate = this.#state === "held" && !this.holds();`,
+      },
+      {
+        file: LEASE,
+        find: "const until = sent.now + this.#timing.leaseMs;",
+        replace: "const until = (isLate ? this.#clock.now() : sent.now) + this.#timing.leaseMs;",
+      },
+      {
+        file: LEASE,
+        find: `    this.lapse();
+    return false;`,
+        replace: "    return false;",
+      },
+      {
+        file: MEMBERSHIP,
+        find: "if (!life || !life.lease.holds() || this.#renewals >= MAX_RENEWALS) return;",
+        replace: "if (!life || this.#renewals >= MAX_RENEWALS) return;",
+      },
+    ],
+    scenario: "revival",
+  },
+  {
+    name: "store_ttl",
+    about: "The store ends a member whose last renewal is W old by the store's own wall clock, " +
+      "as an expiring key does; that clock is set now and then.",
+    edits: [
+      {
+        file: MEMBERSHIP,
+        find: "await this.#store.renew(life.incarnation, ++this.#seq, watched);",
+        replace: "await (this.#store as any).renew(\n" +
+          "        life.incarnation, ++this.#seq, watched, this.#timing.takeoverMs,\n      );",
+      },
+      {
+        file: "sim/scheduler.ts",
+        find: "this.now = event.at;",
+        replace: "(globalThis as any).trueMs = this.now = event.at;",
+      },
+      {
+        file: "sim/faults/clock_faults.ts",
+        find: "world.slot(a).current?.clock.jump(ms);",
+        replace:
+          "world.slot(a).current?.clock.jump(ms);\n      world.store.state.wallOffset += ms;",
+      },
+      {
+        file: "sim/store_state.ts",
+        find: "  readonly #members = new Map<string, Member>();",
+        replace: `  readonly #members = new Map<string, Member>();
+  readonly #expiry = new Map<string, number>();
+  wallOffset = 0;
+
+  #wall(): number {
+    return (globalThis as any).trueMs + this.wallOffset;
+  }
+
+  #expire(): void {
+    for (const [incarnation, at] of this.#expiry) {
+      if (at > this.#wall()) continue;
+      this.#expiry.delete(incarnation);
+      const member = this.#members.get(incarnation);
+      if (member && !isDead(member.state)) this.#end(member, "dead");
+    }
+  }`,
+      },
+      {
+        file: "sim/store_state.ts",
+        find: "renew(incarnation: string, seq: number, watch: readonly string[]): RenewReply {",
+        replace: `renew(
+    incarnation: string, seq: number, watch: readonly string[], ttlMs?: number,
+  ): RenewReply {
+    this.#expire();`,
+      },
+      {
+        file: "sim/store_state.ts",
+        find: "if (isLive && seq > member.seq) this.#set({ ...member, seq });",
+        replace: `if (isLive && seq > member.seq) this.#set({ ...member, seq });
+    if (isLive && ttlMs) this.#expiry.set(incarnation, this.#wall() + ttlMs);`,
+      },
+      {
+        file: "sim/store_state.ts",
+        find: "members(): Membership {",
+        replace: "members(): Membership {\n    this.#expire();",
+      },
+    ],
+  },
+];

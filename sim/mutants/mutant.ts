@@ -1,0 +1,36 @@
+/**
+ * What a mutant is: the protocol with one known mistake in it, written as edits to its
+ * source, like a forged banknote that the test machine must refuse.
+ *
+ * Edits are applied to a temporary copy only (`copy.ts`), so that production code has no
+ * switch for any of them.
+ */
+
+/** Seeds within which random faults must catch a mutant that has no scenario. */
+export const MOST_SEEDS = 500;
+
+/** One place in the source, and what stands there in the mutant. */
+export interface Edit {
+  /** From the project's root. */
+  readonly file: string;
+  /** Occurs exactly once in the present source; a test holds that. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export interface Mutant {
+  readonly name: string;
+  /** The mistake, in a sentence. */
+  readonly about: string;
+  readonly edits: readonly Edit[];
+  /** A directed scenario of `scenarios.ts`, where random faults meet the mistake too rarely. */
+  readonly scenario?: string;
+}
+
+/** The source with an edit made. @throws Error where `find` doesn't occur exactly once */
+export function applyEdit(source: string, { file, find, replace }: Edit): string {
+  const parts = source.split(find);
+  if (parts.length === 2) return parts.join(replace);
+  const count = parts.length - 1;
+  throw new Error(`${file} has this ${count} times, a mutant needs it once: ${find}`);
+}

@@ -1,0 +1,91 @@
+/**
+ * Mistakes in a node: who it takes itself for, what it believes of the past, and in
+ * which order it does things.
+ */
+import type { Mutant } from "./mutant.ts";
+
+const HOST = "src/resource/host.ts";
+const LEDGER = "src/resource/ledger.ts";
+
+export const NODE_MUTANTS: readonly Mutant[] = [
+  {
+    name: "incarnation_reused",
+    about: "A node has one incarnation for ever: its name. A restart registers it again.",
+    edits: [
+      {
+        file: "src/atlas.ts",
+        find: "incarnation: random.uuid(),",
+        replace: "incarnation: `${this.#options.region}/${this.#options.node}`,",
+      },
+      {
+        file: "sim/store_state.ts",
+        find:
+          `if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");`,
+        replace: `if (known) this.#set({ ...known, state: "left" });`,
+      },
+    ],
+  },
+  {
+    name: "stale_claim",
+    about: "The answer to a claim that a node made in a former life is acted upon in the " +
+      "present one.",
+    edits: [
+      {
+        file: "src/registry/claim.ts",
+        find:
+          `      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (reply.won && reply.owner) {`,
+        replace: "      if (reply.won && reply.owner) {",
+      },
+      {
+        file: HOST,
+        find: "const activation = new Activation(this, key, resolved, owner, life);",
+        replace:
+          "const activation = new Activation(this, key, resolved, owner, this.#life ?? life);",
+      },
+      {
+        file: HOST,
+        find: "if (!activation.isOpen || life !== this.#life) {",
+        replace: "if (!activation.isOpen) {",
+      },
+    ],
+    scenario: "late_claim",
+  },
+  {
+    name: "reply_before_commit",
+    about: "A call is answered before its writes are in the store.",
+    edits: [{
+      file: "src/resource/activation.ts",
+      find: `        isAtUser = false;
+        if (idempotencyKey !== null) {`,
+      replace: `        isAtUser = false;
+        call.succeed(encoded, this.owner);
+        if (idempotencyKey !== null) {`,
+    }],
+  },
+  {
+    name: "answer_outside_commit",
+    about: "An idempotency key's answer is recorded in a commit of its own, after the state's.",
+    edits: [{
+      file: LEDGER,
+      find: `    await this.#answers?.add(idempotencyKey, call.method, result, writes);
+    await this.#write(writes);
+    this.#answers?.committed(idempotencyKey, writes);`,
+      replace: `    await this.#write(writes);
+    const record: Writes = new Map();
+    await this.#answers?.add(idempotencyKey, call.method, result, record);
+    await this.#write(record);
+    this.#answers?.committed(idempotencyKey, record);`,
+    }],
+  },
+  {
+    name: "no_epoch_check",
+    about: "A node serves a call that was meant for another ownership of the key, because its " +
+      "caller went by what it remembered.",
+    edits: [{
+      file: "src/routing/forwarder.ts",
+      find: "if (call.epoch === activation.epoch || call.epoch === 0) activation.deliver(call);",
+      replace: "if (call.epoch >= 0) activation.deliver(call);",
+    }],
+  },
+];

@@ -1,0 +1,25 @@
+/**
+ * Directed scenarios: plans written by hand, each a short play that leads up to one
+ * mistake which random faults meet too rarely. The protocol as it is passes them all.
+ *
+ * A further one is a further line.
+ */
+import type { Plan } from "../plan.ts";
+import { blindKill } from "./scenarios/blind_kill.ts";
+import { lateClaim } from "./scenarios/late_claim.ts";
+import { revival } from "./scenarios/revival.ts";
+import { slowRenewal } from "./scenarios/slow_renewal.ts";
+
+export const SCENARIOS: Readonly<Record<string, Plan>> = {
+  slow_renewal: slowRenewal,
+  revival,
+  late_claim: lateClaim,
+  blind_kill: blindKill,
+};
+
+/** The scenario of this name. @throws Error where there is none */
+export function scenarioOf(name: string): Plan {
+  const plan = SCENARIOS[name];
+  if (plan) return plan;
+  throw new Error(`no scenario is called ${name}; there are: ${Object.keys(SCENARIOS).join(", ")}`);
+}

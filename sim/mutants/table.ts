@@ -1,0 +1,63 @@
+/** The table of mutants: which rule caught each, and where. For a terminal and for the docs. */
+import type { Mutant } from "./mutant.ts";
+import { CONTROL, type Verdict } from "./trials.ts";
+
+/** What became of a mutant. */
+export interface Outcome {
+  readonly mutant: Mutant;
+  /** Null: nobody caught it. */
+  readonly verdict: Verdict | null;
+  /** Why there is no verdict at all, where there is none. */
+  readonly trouble: string | null;
+}
+
+/** Widths of the columns on a terminal. */
+const NAME = 24;
+const RULE = 14;
+
+/** One line for a terminal. */
+export function told({ mutant, verdict, trouble }: Outcome): string {
+  const by = trouble === null ? verdict?.rule ?? "nobody" : "no verdict";
+  return `${mutant.name.padEnd(NAME)}${by.padEnd(RULE)}${trouble ?? placeOf(verdict)}`;
+}
+
+/** The heading above such lines. */
+export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RULE)}first in`;
+
+/** The document: written by a command, and so is this said in it. */
+export function document(outcomes: readonly Outcome[], seeds: number): string {
+  const rows = outcomes.map(({ mutant, verdict, trouble }) => {
+    const { name, about } = mutant;
+    const by = trouble === null ? verdict?.rule ?? "**nobody**" : `**${trouble}**`;
+    return `| \`${name}\` | ${about} | ${by} | ${placeOf(verdict)} |`;
+  });
+  return [
+    "# Mutants",
+    "",
+    "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
+    "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
+    `within ${seeds} seeds of random faults from seed 1, or in a directed scenario`,
+    '(`sim/mutants/scenarios/`) where those meet the mistake too rarely. "Killed by" is the',
+    "checker (`sim/checkers/`) that saw it first.",
+    "",
+    "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
+    "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
+    "",
+    "| mutant | the mistake | killed by | first in |",
+    "|---|---|---|---|",
+    ...rows,
+    "",
+    "The control, the same copy without a mistake, breaks no rule in any scenario.",
+    "",
+  ].join("\n");
+}
+
+function placeOf(verdict: Verdict | null): string {
+  if (verdict === null) return "-";
+  return verdict.seed === null ? `scenario ${verdict.scenario}` : `seed ${verdict.seed}`;
+}
+
+/** Whether this is as it should be: each mutant caught, the control not. */
+export function isRight({ mutant, verdict, trouble }: Outcome): boolean {
+  return trouble === null && (verdict === null) === (mutant === CONTROL);
+}

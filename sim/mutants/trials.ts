@@ -1,0 +1,94 @@
+/**
+ * Puts mutants on trial, each in a copy and a process of its own: the judge's clerk, who
+ * sees to the room and clears it afterwards.
+ *
+ * Takes mutants; gives what became of each.
+ */
+import { spawn } from "node:child_process";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { mutantCopy } from "./copy.ts";
+import { MOST_SEEDS, type Mutant } from "./mutant.ts";
+import { SCENARIOS } from "./scenarios.ts";
+
+/** Seeds for the control: the code as it is, which nobody may catch. */
+const CONTROL_SEEDS = 50;
+/** The longest that a trial may take: a mutant may well run in circles. In ms. */
+const TRIAL_MS = 120_000;
+
+/** Who caught a mutant, and where. */
+export interface Verdict {
+  /** The checker's name, and what it said. */
+  readonly rule: string;
+  readonly message: string;
+  /** The first seed in which it happened, or else the scenario. */
+  readonly seed: number | null;
+  readonly scenario: string | null;
+}
+
+/** No mutant at all: shows that copying alone is not what is caught. */
+export const CONTROL: Mutant = { name: "(none)", about: "The code as it is.", edits: [] };
+
+/**
+ * Tries one mutant. Null: nobody caught it.
+ *
+ * @param seeds how many seeds, from 1, before its scenario.
+ * @throws Error where an edit doesn't fit, or the mutant can't even run: that proves nothing.
+ */
+export function tryMutant(mutant: Mutant, seeds: number = MOST_SEEDS): Promise<Verdict | null> {
+  const scenarios = mutant.scenario === undefined ? [] : [mutant.scenario];
+  return inCopy(mutant, (folder) => judge(folder, [String(seeds), ...scenarios]));
+}
+
+/** Tries the code as it is, with every scenario. */
+export function tryControl(): Promise<Verdict | null> {
+  const flags = [String(CONTROL_SEEDS), ...Object.keys(SCENARIOS)];
+  return inCopy(CONTROL, (folder) => judge(folder, flags));
+}
+
+/** Plays one seed of a mutant, told in full. Gives the exit code. */
+export function playMutant(mutant: Mutant, seed: number): Promise<number> {
+  return inCopy(mutant, async (folder) => {
+    const { code } = await run(join(folder, "sim/run.ts"), ["--seed", String(seed)], "inherit");
+    return code ?? 1;
+  });
+}
+
+async function inCopy<T>(mutant: Mutant, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mutantCopy(mutant);
+  try {
+    return await work(folder);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function judge(folder: string, flags: readonly string[]): Promise<Verdict | null> {
+  const script = join(folder, "sim/mutants/trial.ts");
+  const { code, output, errors } = await run(script, flags, "pipe");
+  if (code === null) throw new Error(`no verdict within ${TRIAL_MS / 1_000} s`);
+  if (code === 0) return JSON.parse(output) as Verdict | null;
+  const why = errors.split("\n").find((line) => /error/i.test(line)) ?? "it does not say why";
+  throw new Error(`the trial ended with ${code}: ${why.trim()}`);
+}
+
+function run(
+  script: string,
+  flags: readonly string[],
+  out: "pipe" | "inherit",
+): Promise<{ code: number | null; output: string; errors: string }> {
+  const head = "Deno" in globalThis ? ["run", "-A"] : [];
+  const child = spawn(process.execPath, [...head, script, ...flags], {
+    stdio: ["ignore", out, out],
+    timeout: TRIAL_MS,
+  });
+  let output = "";
+  let errors = "";
+  child.stdout?.on("data", (part: Uint8Array) => (output += String(part)));
+  child.stderr?.on("data", (part: Uint8Array) => (errors += String(part)));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, output, errors }));
+  });
+}

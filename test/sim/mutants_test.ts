@@ -1,0 +1,133 @@
+/** Mutants: each still fits the source, is caught where it should be, and nobody else is. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { describe, expect, test } from "vitest";
+import { parseArguments } from "../../sim/arguments.ts";
+import { ROOT } from "../../sim/mutants/copy.ts";
+import { applyEdit } from "../../sim/mutants/mutant.ts";
+import { mutantOf, MUTANTS } from "../../sim/mutants/mutants.ts";
+import { SCENARIOS } from "../../sim/mutants/scenarios.ts";
+import { document, isRight, told } from "../../sim/mutants/table.ts";
+import { CONTROL, tryControl, tryMutant } from "../../sim/mutants/trials.ts";
+import { runPlan } from "../../sim/simulation.ts";
+
+/** Trials start a process each, on whatever else the machine does. */
+const TRIAL_MS = 60_000;
+
+describe("the table", () => {
+  test("has every name once", () => {
+    expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);
+    expect(MUTANTS.length).toBeGreaterThanOrEqual(16);
+  });
+
+  test.for(MUTANTS.map(({ name }) => name))("each edit of %s fits once", (name) => {
+    const sources = new Map<string, string>();
+    for (const edit of mutantOf(name).edits) {
+      const before = sources.get(edit.file) ?? readFileSync(ROOT + edit.file, "utf8");
+      const after = applyEdit(before, edit);
+      expect(after).not.toBe(before);
+      sources.set(edit.file, after);
+    }
+  });
+
+  test("an edit that fits twice or not at all is refused", () => {
+    const edit = { file: "a.ts", find: "x", replace: "y" };
+    expect(() => applyEdit("xx", edit)).toThrow("a.ts has this 2 times");
+    expect(() => applyEdit("", edit)).toThrow("a.ts has this 0 times");
+  });
+
+  test("a mutant's scenario exists, and each scenario is some mutant's", () => {
+    const used = MUTANTS.flatMap(({ scenario }) => scenario ?? []);
+    expect([...new Set(used)].sort()).toEqual(Object.keys(SCENARIOS).sort());
+  });
+
+  test("tells who caught a mutant, and shouts where nobody did", () => {
+    const mutant = mutantOf("early_takeover");
+    const verdict = { rule: "answers", message: "…", seed: 7, scenario: null };
+    const caught = { mutant, verdict, trouble: null };
+    const free = { mutant, verdict: null, trouble: null };
+    expect(told(caught)).toMatch(/^early_takeover +answers +seed 7$/);
+    expect(document([caught, free], 500)).toContain("| **nobody** | - |");
+    expect([caught, free].map(isRight)).toEqual([true, false]);
+    expect([{ ...free, mutant: CONTROL }, { ...caught, mutant: CONTROL }].map(isRight))
+      .toEqual([true, false]);
+    expect(isRight({ ...free, trouble: "it can't run" })).toBe(false);
+  });
+});
+
+test.for(Object.keys(SCENARIOS))("the protocol as it is passes %s", async (name) => {
+  const plan = SCENARIOS[name];
+  const { violations, answered } = await runPlan(plan as NonNullable<typeof plan>);
+  expect(violations).toEqual([]);
+  expect(answered).toBeGreaterThan(0);
+});
+
+describe("trials", { timeout: TRIAL_MS }, () => {
+  test("random faults catch a claim without compare-and-set", async () => {
+    const verdict = await tryMutant(mutantOf("no_compare_and_set"), 20);
+    expect(verdict?.seed).toBeGreaterThan(0);
+  });
+
+  test.for(MUTANTS.filter(({ scenario }) => scenario !== undefined).map(({ name }) => name))(
+    "its scenario catches %s",
+    async (name) => {
+      const verdict = await tryMutant(mutantOf(name), 0);
+      expect(verdict?.rule).toBe("single owner");
+      expect(verdict?.scenario).toBe(mutantOf(name).scenario);
+    },
+  );
+
+  test("nobody catches the code as it is", async () => {
+    expect(await tryControl()).toBeNull();
+  });
+
+  test("a mutant that can't run proves nothing, and leaves no folder", async () => {
+    const broken = {
+      name: "broken",
+      about: "It is no TypeScript.",
+      edits: [{ file: "sim/plan.ts", find: "const END_AT", replace: "const const END_AT" }],
+    };
+    const folders = () =>
+      readdirSync(tmpdir()).filter((it) => it.startsWith("atlas-mutant-broken"));
+    const before = folders();
+    await expect(tryMutant(broken, 1)).rejects.toThrow(/the trial ended with 1: .*Error/i);
+    expect(folders()).toEqual(before);
+  });
+});
+
+describe("the command line", () => {
+  test("asks for all mutants, or one", () => {
+    expect(parseArguments(["--mutants", "--write"])).toMatchObject({
+      areMutants: true,
+      isWritten: true,
+    });
+    expect(parseArguments(["--mutant", "epoch_reused"])).toMatchObject({
+      mutant: "epoch_reused",
+      seeds: 500,
+    });
+  });
+
+  test.for(
+    [
+      [["--mutants", "--seed", "1"], "--mutants excludes every other task"],
+      [["--mutants", "--mutant", "a"], "--mutants excludes every other task"],
+      [["--write"], "--write goes with --mutants only"],
+    ] as const,
+  )("refuses %j", ([words, why]) => {
+    expect(() => parseArguments(words)).toThrow(why);
+  });
+
+  test("names the mutants where one is unknown", () => {
+    expect(() => mutantOf("none")).toThrow(
+      'no mutant is called "none"; there are: no_self_fencing',
+    );
+  });
+});
+
+test("the docs have every mutant", () => {
+  const file = `${ROOT}docs/mutants.md`;
+  expect(existsSync(file)).toBe(true);
+  const text = readFileSync(file, "utf8");
+  for (const { name } of MUTANTS) expect(text).toContain(`\`${name}\``);
+  expect(text).not.toContain("nobody");
+});
