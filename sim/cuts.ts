@@ -29,8 +29,8 @@ export function* cuts(plan: Plan): Generator<Plan> {
     }
   }
   for (const [index, work] of plan.work.entries()) {
-    for (const change of workChanges(work)) {
-      yield { ...plan, work: plan.work.with(index, { ...work, ...change }) };
+    for (const plainer of worksOf(work)) {
+      yield { ...plan, work: plan.work.with(index, plainer) };
     }
   }
 }
@@ -47,6 +47,8 @@ function* shapes(shape: Shape): Generator<Shape> {
   yield { ...shape, weather: { ...weather, baseMs: 1 } };
   yield { ...shape, idleAfterMs: 60_000 };
   yield { ...shape, store: { ...store, isStream: true } };
+  for (const name of ["gateways", "mailbox", "isReentrant"] as const) yield without(shape, name);
+  yield { ...shape, store: without(store, "lagMs") };
 }
 
 /** Which of `count` does the work of number `index`, where there may be no such number. */
@@ -65,6 +67,7 @@ function folded(plan: Plan, shape: Shape, fold: Fold): Plan {
       ...it,
       key: fold(it.key, keys),
       node: fold(it.node, nodes),
+      ...(it.path ? { path: it.path.map((key) => fold(key, keys)) } : {}),
     })),
   };
 }
@@ -111,11 +114,23 @@ function* faultChanges(fault: FaultEvent): Generator<Partial<FaultEvent>> {
   yield roundedFault(fault);
 }
 
-function* workChanges(work: WorkEvent): Generator<Partial<WorkEvent>> {
-  yield { count: 1 };
-  yield { isKeyed: false };
-  yield { client: 0 };
-  yield { node: 0 };
-  yield { key: 0 };
-  yield { at: Math.round(work.at) };
+function* worksOf(work: WorkEvent): Generator<WorkEvent> {
+  for (const name of ["path", "giveUpMs", "isConfirmed", "isEverywhere"] as const) {
+    yield without(work, name);
+  }
+  for (const at of (work.path ?? []).keys()) {
+    yield { ...work, path: (work.path ?? []).toSpliced(at, 1) };
+  }
+  yield { ...work, count: 1 };
+  yield { ...work, isKeyed: false };
+  yield { ...work, client: 0 };
+  yield { ...work, node: 0 };
+  yield { ...work, key: 0 };
+  yield { ...work, at: Math.round(work.at) };
+}
+
+/** The same without what it need not have. */
+function without<T extends object, N extends keyof T>(it: T, name: N): Omit<T, N> {
+  const { [name]: _, ...rest } = it;
+  return rest;
 }

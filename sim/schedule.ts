@@ -76,6 +76,12 @@ export function parseSchedule(text: string): Schedule {
   const faults = plan.faults.map((fault, at) => filled(fault, PLAIN_FAULT, `plan.faults[${at}]`));
   const work = plan.work.map((item, at) => filled(item, PLAIN_WORK, `plan.work[${at}]`));
   for (const { kind } of faults) faultKind(kind);
+  for (const name of ["nodes", "keys"] as const) {
+    const count = plan.shape[name];
+    if (!(Number.isSafeInteger(count) && count >= 1)) {
+      throw wrong(`plan.shape.${name}`, count, "a whole number from 1");
+    }
+  }
   return {
     ...schedule,
     edits: edits.map((edit, at) => filled(edit, PLAIN_EDIT, `edits[${at}]`)),

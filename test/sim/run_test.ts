@@ -1,0 +1,159 @@
+/**
+ * `npm run sim`: its flags, what it tells, and its exit codes, in processes of its own. A
+ * rule that is broken by design stands in for a bug where one is needed.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
+import { ROOT, withCopy } from "./copy.ts";
+import { slowRoads } from "./slow_roads.ts";
+
+const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
+  bun: [`${ROOT}node_modules/.bin/bun`],
+  deno: [`${ROOT}node_modules/.bin/deno`, "run", "-A"],
+  node: [`${ROOT}node_modules/node24/bin/node`],
+};
+const SCORE =
+  /^\d+ seeds, [\d.]+ virtual (?:seconds|hours), \d+ events, .* faults: .*; \d+ violations; /;
+
+interface Outcome {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+  readonly last: string;
+}
+
+/** Runs the simulator with some flags, on Bun as `npm run sim` does, where nothing else is said. */
+function sim(flags: readonly string[], runtime = "bun", cwd = ROOT): Promise<Outcome> {
+  const [program = "", ...head] = RUNTIMES[runtime] ?? [];
+  const child = spawn(program, [...head, "sim/run.ts", ...flags], { cwd });
+  let out = "";
+  let err = "";
+  child.stdout.on("data", (chunk) => out += chunk);
+  child.stderr.on("data", (chunk) => err += chunk);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve({ code, out, err, last: out.trimEnd().split("\n").at(-1) ?? "" });
+    });
+  });
+}
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "atlas-sim-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+test("one seed tells its trace, the score last, and ends with 0", async () => {
+  const { code, out, last } = await sim(["--seed", "3"]);
+  expect(out).toMatch(/^trace [0-9a-f]{16}$/m);
+  expect(last).toMatch(SCORE);
+  expect(last).toContain("; 0 violations; ");
+  expect(code).toBe(0);
+});
+
+test("many seeds are shared out among workers, from the first one asked for", async () => {
+  const { code, last } = await sim(["--seeds", "7", "--from", "4", "--workers", "2"]);
+  expect(last).toMatch(SCORE);
+  expect(last).toMatch(/^7 seeds, /);
+  expect(code).toBe(0);
+});
+
+test("a time that is up ends the run with its score", async () => {
+  const { code, last } = await sim(["--minutes", "0.01"]);
+  expect(last).toMatch(SCORE);
+  expect(code).toBe(0);
+});
+
+test.for(
+  [
+    [["--huh"], "--huh is not known"],
+    [["--seed", "x"], '--seed is "x", it must be a number from 0'],
+    [["--seeds"], '--seeds is "", it must be a number from 1'],
+    [["--seed", "3", "--plan", "f"], "--seed and --plan exclude each other"],
+    [["--plan", "no/such/file"], "--plan no/such/file: "],
+    [["--keep", ""], "--keep needs the name of a file"],
+  ] as const,
+)("%s is bad usage", async ([flags, message]) => {
+  const { code, err, out } = await sim(flags);
+  expect(err.startsWith(message), err).toBe(true);
+  expect(out).toBe("");
+  expect(code).toBe(2);
+});
+
+test("a plan that breaks a rule is told in full, shrunk and kept, and plays again", async () => {
+  const file = join(folder, "plan.json");
+  const kept = join(folder, "kept.json");
+  const schedule = { bug: "b", rule: "r", message: "m", from: "f", edits: [], plan: slowRoads() };
+  writeFileSync(file, printSchedule(schedule));
+  const { code, out, last } = await sim(["--plan", file, "--keep", kept]);
+  expect(out).toMatch(/^violation at [\d.]+ ms: healing: probe /m);
+  expect(out).toContain(`replay: npm run sim -- --plan ${file}\n`);
+  expect(out).toMatch(/^stage: seed=1 nodes=\d /m);
+  expect(out).toMatch(/^ +[\d.]+ {2}fault {2}\w+ +a=\d b=\d /m);
+  expect(out).toMatch(/^the last of \d+ events:$/m);
+  expect(out).toContain("VIOLATION healing probe");
+  expect(out).toMatch(/^shrunk to 0 of \d+ faults and 0 of \d+ lines of work by playing /m);
+  expect(out).toContain(`kept; replay: npm run sim -- --plan ${kept}\n`);
+  expect(last).toMatch(SCORE);
+  expect(code).toBe(1);
+
+  const small = parseSchedule(readFileSync(kept, "utf8"));
+  expect(small).toMatchObject({ rule: "healing", plan: { faults: [], work: [] } });
+  const again = await sim(["--plan", kept, "--no-shrink"]);
+  expect(again.out).toContain(small.message);
+  expect(again.out).not.toContain("shrunk to");
+  expect(again.code).toBe(1);
+});
+
+/** A referee that does something forbidden late in seed 3, and nothing in any other. */
+function planted(deed: string): string {
+  return `export const bounded = {
+    name: "bounded",
+    watch({ plan }, report) {
+      let events = 0;
+      return { stepped() { if (plan.seed === 3 && ++events === 500) { ${deed} } } };
+    },
+  };`;
+}
+
+test("of many seeds the one that breaks a rule is named, told in full and shrunk", async () => {
+  await withCopy(async (copy) => {
+    writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted('report("too much");'));
+    const { code, out, last } = await sim(["--seeds", "6"], "bun", copy);
+    expect(out).toContain("seed 3: bounded: too much\n  replay: npm run sim -- --seed 3\n");
+    expect(out).toContain("\nseed 3 in full:\n");
+    expect(out).toContain("shrunk to 0 of ");
+    expect(last).toMatch(/^6 seeds, .*; 1 violations; /);
+    expect(code).toBe(1);
+  });
+});
+
+const present = Object.keys(RUNTIMES).filter((name) => existsSync(RUNTIMES[name]?.[0] ?? ""));
+const missing = Object.keys(RUNTIMES).filter((name) => !present.includes(name));
+const title = missing.length > 0 ? ` (skipped, not installed: ${missing.join(", ")})` : "";
+
+test.for<[string, string, string]>([
+  ["a rejection that nobody handles", 'Promise.reject(new Error("lost"));', "unhandled rejection"],
+  ["a thrown error", 'throw new Error("lost");', "uncaught error"],
+])(`%s is a violation of its seed, the same on every runtime${title}`, async ([, deed, what]) => {
+  await withCopy(async (copy) => {
+    writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted(deed));
+    const traces = await Promise.all(present.map(async (runtime) => {
+      const flags = ["--seeds", "4", "--workers", "1", "--no-shrink"];
+      const many = await sim(flags, runtime, copy);
+      expect(many.out, runtime).toContain(`seed 3: unhandled: ${what}: lost\n`);
+      expect(many.last, runtime).toMatch(/^4 seeds, .*; 1 violations; /);
+      expect(many.code, runtime).toBe(1);
+      const one = await sim(["--seed", "3", "--no-shrink"], runtime, copy);
+      expect(one.out, runtime).toContain(` ms: unhandled: ${what}: lost\n`);
+      expect(one.code, runtime).toBe(1);
+      return /^trace ([0-9a-f]{16})$/m.exec(one.out)?.[1];
+    }));
+    expect(new Set(traces).size, String(traces)).toBe(1);
+  });
+});

@@ -1,0 +1,46 @@
+/**
+ * Brings a mended bug back in a copy of the sources, and plays its kept schedule there:
+ * proof that the schedule still finds it. Not one of the tests, because sources move on:
+ *
+ *     bun test/sim/with_bug.ts [FILE…]
+ *
+ * Takes schedules whose edits fit the present sources, all kept ones where none is named;
+ * prints for each whether its rule was broken. Exit 1 where one wasn't, or doesn't fit.
+ */
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import process from "node:process";
+import { parseSchedule } from "../../sim/schedule.ts";
+import { applyEdit, ROOT, withCopy } from "./copy.ts";
+
+const SCHEDULES = join(ROOT, "test/sim/schedules");
+
+/** Whether a schedule breaks its rule with its bug back in. @throws where its edits don't fit */
+function isFound(file: string): Promise<boolean> {
+  const { rule, edits } = parseSchedule(readFileSync(file, "utf8"));
+  return withCopy((folder) => {
+    for (const edit of edits) applyEdit(edit, folder);
+    const head = "Deno" in globalThis ? ["run", "-A"] : [];
+    const flags = [...head, "sim/run.ts", "--plan", resolve(file), "--no-shrink"];
+    const { status, stdout } = spawnSync(process.execPath, flags, { cwd: folder });
+    return status === 1 && String(stdout).includes(` ms: ${rule}: `);
+  });
+}
+
+async function main(asked: readonly string[]): Promise<number> {
+  const all = readdirSync(SCHEDULES).filter((name) => name.endsWith(".json")).sort();
+  const files = asked.length > 0 ? asked : all.map((name) => join(SCHEDULES, name));
+  let missed = 0;
+  for (const file of files) {
+    const what = await isFound(file).then(
+      (found) => found ? "found" : "not found",
+      (error: Error) => error.message,
+    );
+    if (what !== "found") missed++;
+    console.log(`${file}: ${what}`);
+  }
+  return missed > 0 ? 1 : 0;
+}
+
+process.exitCode = await main(process.argv.slice(2));
