@@ -24,7 +24,8 @@ const PROGRESS_S = 10;
 const GRACE_MS = 60_000;
 
 /** Plays each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
-export async function work({ seeds, from, workers, minutes }: SimArguments): Promise<number> {
+export async function work(options: SimArguments): Promise<number> {
+  const { seeds, from, workers, minutes } = options;
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
   let tally = newTally();
   const report = (): void => {
@@ -32,7 +33,7 @@ export async function work({ seeds, from, workers, minutes }: SimArguments): Pro
     tally = newTally();
   };
   for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
-    addResult(tally, await runPlan(makePlan(seed)));
+    addResult(tally, await runPlan(makePlan(seed, options)));
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
   }
   report();
@@ -50,7 +51,7 @@ export async function playMany(options: SimArguments): Promise<number> {
     addTally(tally, part);
     const shown = tally.failed.length - part.failed.length;
     for (const { seed, what } of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
-      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed)}`);
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, options)}`);
     }
     if (seconds() - toldAt < PROGRESS_S) return;
     toldAt = seconds();
@@ -60,7 +61,9 @@ export async function playMany(options: SimArguments): Promise<number> {
     Array.from({ length: Math.min(workers, seeds) }, (_, number) => {
       const limit = minutes === null ? [] : ["--minutes", minutes];
       const share = seeds === Infinity ? [] : ["--seeds", seeds - number];
-      const flags = ["--worker", "--from", from + number, "--workers", workers, ...share, ...limit];
+      const kind = options.hasFailovers ? ["--failover"] : [];
+      const part = ["--from", from + number, "--workers", workers, ...share, ...limit];
+      const flags = ["--worker", ...kind, ...part];
       return runWorker(flags.map(String), minutes, take);
     }),
   );
@@ -75,12 +78,13 @@ export async function playMany(options: SimArguments): Promise<number> {
 }
 
 /** Tells in full of the first seed that broke a rule. */
-async function tellFirst({ failed }: Tally, { keep, isShrunk }: SimArguments): Promise<void> {
+async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void> {
+  const { keep, isShrunk } = options;
   if (failed.length === 0) return;
   const seed = Math.min(...failed.map(({ seed }) => seed));
-  const plan = makePlan(seed);
+  const plan = makePlan(seed, options);
   console.log(`\nseed ${seed} in full:`);
-  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed), keep, isShrunk });
+  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed, options), keep, isShrunk });
   console.log("");
 }
 

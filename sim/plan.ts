@@ -100,11 +100,11 @@ const LEASES: readonly LeaseTimes[] = [
 
 export interface PlanOptions {
   /** Whether the store has replicas and fails over to them, losing what they lag behind. */
-  readonly failover?: boolean;
+  readonly hasFailovers?: boolean;
 }
 
 /** The plan of a seed: a whole number from 0. */
-export function makePlan(seed: number, { failover = false }: PlanOptions = {}): Plan {
+export function makePlan(seed: number, { hasFailovers = false }: PlanOptions = {}): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const stage = drawShape(draw("shape"));
   const shape = { ...stage, ...drawManners(draw("manners"), stage) };
@@ -116,7 +116,7 @@ export function makePlan(seed: number, { failover = false }: PlanOptions = {}): 
     healAt: HEAL_AT,
     endAt: END_AT,
   };
-  return failover ? withFailovers(draw("failovers"), plan) : plan;
+  return hasFailovers ? withFailovers(draw("failovers"), plan) : plan;
 }
 
 /** A stage on which much may be wrong. */

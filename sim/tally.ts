@@ -9,12 +9,15 @@ export interface Tally {
   answered: number;
   /** How often each kind of fault happened. */
   faults: Record<string, number>;
+  /** How many seeds broke each rule first. */
+  rules: Record<string, number>;
   /** Seeds with a violation, and its first one in words. */
   failed: { seed: number; what: string }[];
 }
 
 export function newTally(): Tally {
-  return { seeds: 0, virtualMs: 0, events: 0, calls: 0, answered: 0, faults: {}, failed: [] };
+  const counts = { seeds: 0, virtualMs: 0, events: 0, calls: 0, answered: 0 };
+  return { ...counts, faults: {}, rules: {}, failed: [] };
 }
 
 /** Adds one simulation's result. */
@@ -24,9 +27,11 @@ export function addResult(tally: Tally, result: Result): void {
   tally.events += result.events;
   tally.calls += result.calls;
   tally.answered += result.answered;
-  for (const { kind } of result.faults) tally.faults[kind] = (tally.faults[kind] ?? 0) + 1;
+  for (const { kind } of result.faults) count(tally.faults, kind, 1);
   const [first] = result.violations;
-  if (first) tally.failed.push({ seed: result.seed, what: `${first.rule}: ${first.message}` });
+  if (!first) return;
+  count(tally.rules, first.rule, 1);
+  tally.failed.push({ seed: result.seed, what: `${first.rule}: ${first.message}` });
 }
 
 /** Adds another score. */
@@ -36,21 +41,31 @@ export function addTally(tally: Tally, other: Tally): void {
   tally.events += other.events;
   tally.calls += other.calls;
   tally.answered += other.answered;
-  for (const [kind, count] of Object.entries(other.faults)) {
-    tally.faults[kind] = (tally.faults[kind] ?? 0) + count;
-  }
+  for (const [kind, by] of Object.entries(other.faults)) count(tally.faults, kind, by);
+  for (const [rule, by] of Object.entries(other.rules)) count(tally.rules, rule, by);
   tally.failed.push(...other.failed);
 }
 
 /** The score in one line. */
 export function summary(tally: Tally, seconds: number): string {
-  const faults = Object.entries(tally.faults).sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([kind, count]) => `${kind} ${count}`).join(", ");
+  const rules = tally.failed.length > 0 ? ` (${told(tally.rules)})` : "";
   const { virtualMs } = tally;
   const time = virtualMs < 3_600_000
     ? `${(virtualMs / 1_000).toFixed(1)} virtual seconds`
     : `${(virtualMs / 3_600_000).toFixed(1)} virtual hours`;
   return `${tally.seeds} seeds, ${time}, ${tally.events} events, ` +
-    `${tally.answered} of ${tally.calls} calls answered; faults: ${faults || "none"}; ` +
-    `${tally.failed.length} violations; ${(tally.seeds / seconds).toFixed(1)} seeds per second`;
+    `${tally.answered} of ${tally.calls} calls answered; faults: ${told(tally.faults)}; ` +
+    `${tally.failed.length} violations${rules}; ${
+      (tally.seeds / seconds).toFixed(1)
+    } seeds per second`;
+}
+
+function count(counts: Record<string, number>, what: string, by: number): void {
+  counts[what] = (counts[what] ?? 0) + by;
+}
+
+/** Counts in words, by name. */
+function told(counts: Readonly<Record<string, number>>): string {
+  const names = Object.keys(counts).sort();
+  return names.map((name) => `${name} ${counts[name]}`).join(", ") || "none";
 }

@@ -25,7 +25,7 @@ function withStore(plan: Plan, store: Partial<StoreShape>): Plan {
 }
 
 test("failovers that lose writes break what rests on the store, and are caught", async () => {
-  const found = await violations(60, (seed) => makePlan(seed, { failover: true }));
+  const found = await violations(60, (seed) => makePlan(seed, { hasFailovers: true }));
   const rules = new Set(found.map(({ rule }) => rule));
   expect(rules).toContain("once");
   expect(rules).toContain("epochs");
@@ -33,7 +33,7 @@ test("failovers that lose writes break what rests on the store, and are caught",
 
 test("a failover that loses nothing breaks nothing", async () => {
   const found = await violations(40, (seed) => {
-    const plan = makePlan(seed, { failover: true });
+    const plan = makePlan(seed, { hasFailovers: true });
     const faults = plan.faults.filter(({ kind }) => kind !== "failover_split");
     return withStore({ ...plan, faults }, { lagMs: 0 });
   });
