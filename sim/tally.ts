@@ -48,14 +48,14 @@ export function addTally(tally: Tally, other: Tally): void {
 
 /** The score in one line. */
 export function summary(tally: Tally, seconds: number): string {
-  const rules = tally.failed.length > 0 ? ` (${told(tally.rules)})` : "";
+  const rules = tally.failed.length > 0 ? `by rule: ${told(tally.rules)}; ` : "";
   const { virtualMs } = tally;
   const time = virtualMs < 3_600_000
     ? `${(virtualMs / 1_000).toFixed(1)} virtual seconds`
     : `${(virtualMs / 3_600_000).toFixed(1)} virtual hours`;
   return `${tally.seeds} seeds, ${time}, ${tally.events} events, ` +
     `${tally.answered} of ${tally.calls} calls answered; faults: ${told(tally.faults)}; ` +
-    `${tally.failed.length} violations${rules}; ${
+    `${tally.failed.length} violations; ${rules}${
       (tally.seeds / seconds).toFixed(1)
     } seeds per second`;
 }
