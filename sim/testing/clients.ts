@@ -22,6 +22,8 @@ const START_MS = 500;
 /** Between two looks for a key, and how long each may take, ms. */
 const PROBE_PAUSE_MS = 50;
 const PROBE_TIMEOUT_MS = 1_000;
+/** A method that no app has: whoever says so has been found, and owns the key. */
+const NO_METHOD = "isThereAnybody";
 /** Keys that are looked for after healing: the first ones that were called. */
 const MOST_PROBED = 100;
 /** What a caller must expect of any cluster now and then. */
@@ -121,8 +123,9 @@ export class UserClients<A extends App> implements Clients {
       try {
         await workload(context);
       } catch (error) {
-        const isWeather = isAtlasError(error) && WEATHER.includes(error.code);
-        if (!isWeather) return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
+        if (!isWeather(error)) {
+          return this.#failed("workload", `${caller}: ${messageOf(error)}`, error);
+        }
       }
       // At least a moment, so that a workload that does nothing lets the clock go on.
       await sleep(1 + random.next() * 2 * pauseMs);
@@ -150,7 +153,7 @@ export class UserClients<A extends App> implements Clients {
     this.#report(rule)(message);
   }
 
-  /** Looks for a key through one node until it is found to be owned, or free. */
+  /** Calls at a key through one node until its owner answers, and then looks it up there. */
   #probe(index: number, key: string): void {
     const { type, id } = this.#door.keys.get(key) ?? { type: "", id: "" };
     const again = (): void =>
@@ -158,8 +161,17 @@ export class UserClients<A extends App> implements Clients {
     const sim = this.#world.slot(index).current ?? undefined;
     if (!sim?.node) return again();
     const options = { require: "confirmed", timeoutMs: PROBE_TIMEOUT_MS } as const;
-    this.#door.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
-      if (verdict !== "confirmed" && verdict !== "unowned") again();
-    }, again);
+    const look = (): void =>
+      void this.#door.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
+        if (verdict !== "confirmed") again();
+      }, again);
+    this.#door.knock(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
+      if (isWeather(error)) again();
+      else look();
+    });
   }
+}
+
+function isWeather(error: unknown): boolean {
+  return isAtlasError(error) && WEATHER.includes(error.code);
 }

@@ -88,6 +88,18 @@ export class Door {
     }
   }
 
+  /** Calls a method through one process, and leaves no record of it. */
+  knock(
+    sim: SimNode,
+    type: string,
+    id: string,
+    method: string,
+    timeoutMs: number,
+  ): Promise<unknown> {
+    const errand = { sim, timeoutMs, what: `a call to ${resourceKey(type, id)}` };
+    return this.#send(errand, (node) => node.call(type, id, method, [], { timeoutMs }));
+  }
+
   async #call(
     caller: string,
     call: Pick<SimulatedCall, "type" | "id" | "method" | "args"> & { key: string },
