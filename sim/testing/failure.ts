@@ -23,28 +23,39 @@ export interface SimulationFailure {
 /** Thrown by `simulate`. Its `cause` is what the workload or the check threw, if they did. */
 export class SimulationError extends Error {
   override readonly name = "SimulationError";
-  readonly failure: SimulationFailure;
-  /** How to see it again. */
-  readonly replay: string;
+  /** Private: the message tells all of it, and test runners print public fields once more. */
+  readonly #failure: SimulationFailure;
 
   constructor(failure: SimulationFailure, cause: unknown) {
-    const replay = `simulate(app, { …, seed: ${failure.seed}, seeds: 1 })`;
-    super(textOf(failure, replay), cause === undefined ? undefined : { cause });
-    this.failure = failure;
-    this.replay = replay;
+    super(textOf(failure), cause === undefined ? undefined : { cause });
+    this.#failure = failure;
+  }
+
+  /** All that the message tells, as data. */
+  get failure(): SimulationFailure {
+    return this.#failure;
   }
 
   get seed(): number {
-    return this.failure.seed;
+    return this.#failure.seed;
+  }
+
+  /** How to see it again. */
+  get replay(): string {
+    return replayOf(this.#failure);
   }
 }
 
-function textOf(failure: SimulationFailure, replay: string): string {
+function replayOf({ seed }: SimulationFailure): string {
+  return `simulate(app, { …, seed: ${seed}, seeds: 1 })`;
+}
+
+function textOf(failure: SimulationFailure): string {
   const { seed, stage, violations, faults, remarks, isRepeatable } = failure;
   const [first] = violations;
   const lines = [
     `seed ${seed} breaks a rule: ${first?.rule}: ${first?.message}`,
-    `replay: ${replay}`,
+    `replay: ${replayOf(failure)}`,
   ];
   if (!isRepeatable) {
     lines.push(
@@ -52,7 +63,7 @@ function textOf(failure: SimulationFailure, replay: string): string {
         "or chance that is not the simulation's, or keeps something from run to run",
     );
   }
-  lines.push(`stage: ${stage}`, `faults: ${faults.length === 0 ? "none" : ""}`);
+  lines.push(`stage: ${stage}`, `faults:${faults.length === 0 ? " none" : ""}`);
   for (const { at, kind, a, b, ms, x } of faults) {
     lines.push(
       `  ${at.toFixed(3).padStart(10)}  ${kind} a=${a} b=${b} ms=${ms.toFixed(0)} x=${
