@@ -64,7 +64,7 @@ export async function playOneMutant(
 
 async function tried(mutant: Mutant, seeds: number): Promise<Outcome> {
   try {
-    const verdict = mutant === CONTROL ? await tryControl() : await tryMutant(mutant, seeds);
+    const verdict = mutant === CONTROL ? await tryControl(seeds) : await tryMutant(mutant, seeds);
     return { mutant, verdict, trouble: null };
   } catch (error) {
     return { mutant, verdict: null, trouble: (error as Error).message };

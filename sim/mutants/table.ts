@@ -47,7 +47,7 @@ export function document(outcomes: readonly Outcome[], seeds: number): string {
     "|---|---|---|---|",
     ...rows,
     "",
-    "The control, the same copy without a mistake, breaks no rule in any scenario.",
+    "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
     "",
   ].join("\n");
 }

@@ -12,8 +12,6 @@ import { mutantCopy } from "./copy.ts";
 import { MOST_SEEDS, type Mutant } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
-/** Seeds for the control: the code as it is, which nobody may catch. */
-const CONTROL_SEEDS = 50;
 /** The longest that a trial may take: a mutant may well run in circles. In ms. */
 const TRIAL_MS = 120_000;
 
@@ -41,9 +39,9 @@ export function tryMutant(mutant: Mutant, seeds: number = MOST_SEEDS): Promise<V
   return inCopy(mutant, (folder) => judge(folder, [String(seeds), ...scenarios]));
 }
 
-/** Tries the code as it is, with every scenario. */
-export function tryControl(): Promise<Verdict | null> {
-  const flags = [String(CONTROL_SEEDS), ...Object.keys(SCENARIOS)];
+/** Tries the code as it is, over as many seeds as a mutant and with every scenario. */
+export function tryControl(seeds: number = MOST_SEEDS): Promise<Verdict | null> {
+  const flags = [String(seeds), ...Object.keys(SCENARIOS)];
   return inCopy(CONTROL, (folder) => judge(folder, flags));
 }
 
