@@ -15,14 +15,16 @@ export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
 /** What a simulation is made of. */
 const PARTS = ["src", "sim", "adapters", "mod.ts", "package.json", "deno.json"];
 
-/** Makes the copy. @throws Error where an edit doesn't fit the present source */
+/** Makes the copy. @throws Error where an edit doesn't fit the present source; then there is none */
 export async function mutantCopy({ name, edits }: Mutant): Promise<string> {
+  const edited = new Map<string, string>();
+  for (const edit of edits) {
+    const source = edited.get(edit.file) ?? await readFile(join(ROOT, edit.file), "utf8");
+    edited.set(edit.file, applyEdit(source, edit));
+  }
   const folder = await realpath(await mkdtemp(join(tmpdir(), `atlas-mutant-${name}-`)));
   for (const part of PARTS) await cp(join(ROOT, part), join(folder, part), { recursive: true });
   await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"), "dir");
-  for (const edit of edits) {
-    const path = join(folder, edit.file);
-    await writeFile(path, applyEdit(await readFile(path, "utf8"), edit));
-  }
+  for (const [file, source] of edited) await writeFile(join(folder, file), source);
   return folder;
 }
