@@ -70,6 +70,9 @@ function succeed(
     } else if (expected.epoch !== before?.epoch) {
       why = `was claimed of epoch ${expected.epoch}, but comes after ${before?.epoch ?? "none"}`;
       from = Infinity;
+    } else if (before.wasReleased) {
+      why = `was taken from epoch ${before.epoch}, which had been released`;
+      from = Infinity;
     } else if (expected.incarnation !== reign.incarnation) {
       // Taken from somebody else, who must have been dead.
       from = Math.max(from, condemned.get(expected.incarnation) ?? Infinity);
@@ -90,8 +93,10 @@ function fit(line: readonly Link[], vacancies: readonly Vacancy[]): string | nul
     const misfit = left.find(({ to }) => to < ended);
     if (misfit) return vacancyTrouble(misfit, line[i - 1]);
     if (i === 0 || afterVacancy) {
-      begun = putOff(line, i, begun, left);
-      left = left.filter(({ from }) => from > begun);
+      const before = line[i - 1]?.reign.epoch ?? 0;
+      const fitting = left.filter(({ after }) => after <= before);
+      begun = putOff(line, i, begun, fitting);
+      left = left.filter(({ from, after }) => after > before || from > begun);
     }
     if (begun > reign.begunBy) {
       return `epoch ${reign.epoch} can't have begun before ${begun.toFixed(3)}, ` +

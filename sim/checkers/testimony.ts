@@ -23,6 +23,8 @@ export interface Reign {
   endableAfter: number;
   /** From when on its release was asked for; Infinity: never. */
   releasedAfter: number;
+  /** Whether somebody was told that he had released it: then nobody took it over. */
+  wasReleased: boolean;
   /** The attempt that was told to have won it. */
   winner: Attempt | null;
 }
@@ -40,6 +42,8 @@ export interface Attempt {
 export interface Vacancy {
   readonly from: number;
   readonly to: number;
+  /** Whoever saw it knew of this epoch: it had begun before. 0: of none. */
+  readonly after: number;
 }
 
 export class Testimony {
@@ -69,8 +73,11 @@ export class Testimony {
   }
 
   /** A claim asked for at `from` was answered at `to`. */
-  claimed({ opId }: Claim, { won, owner }: ClaimReply, from: number, to: number): void {
-    const reign = this.saw(owner, from, to);
+  claimed(claim: Claim, { won, owner }: ClaimReply, from: number, to: number): void {
+    const { opId, expected } = claim;
+    const reign = this.saw(owner, from, to, expected?.epoch);
+    // Whether it was taken over or was gone already: what was expected is over.
+    if (expected) this.gone(expected.epoch, to);
     const attempt = this.attempts.get(opId);
     if (!won || !reign || !attempt) return;
     reign.winner ??= attempt;
@@ -86,13 +93,16 @@ export class Testimony {
   released(epoch: number, wasDone: boolean, from: number, to: number): void {
     this.gone(epoch, to);
     const reign = this.reigns.get(epoch);
-    if (reign && wasDone) reign.endedAfter = Math.max(reign.endedAfter, from);
+    if (!reign || !wasDone) return;
+    reign.endedAfter = Math.max(reign.endedAfter, from);
+    if (reign.wasReleased) this.#report(`${this.key}: epoch ${epoch} was released twice`);
+    reign.wasReleased = true;
   }
 
-  /** Somebody asked for the owner at `from`, and heard of this one at `to`. */
-  saw(owner: Ownership | null, from: number, to: number): Reign | null {
+  /** Somebody, who knew of epoch `after`, asked for the owner at `from`, and heard at `to`. */
+  saw(owner: Ownership | null, from: number, to: number, after: number = 0): Reign | null {
     if (owner) return this.stood(owner.incarnation, owner.epoch, from, to);
-    this.vacancies.push({ from, to });
+    this.vacancies.push({ from, to, after });
     return null;
   }
 
@@ -120,6 +130,7 @@ export class Testimony {
         endedBy: Infinity,
         endableAfter: Infinity,
         releasedAfter: Infinity,
+        wasReleased: false,
         winner: null,
       };
       this.reigns.set(epoch, reign);
