@@ -54,7 +54,7 @@ export class Ground implements Observer {
         if (reply === "dead") this.#member(step.args[0], "dead", at);
         return;
       case "leave":
-        return this.#member(step.args[0], "left", at);
+        return this.#member(step.args[0].incarnation, "left", at);
       case "renew":
         for (const seen of (reply as RenewReply).watched) this.#seen(seen, at);
         return;

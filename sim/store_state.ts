@@ -42,6 +42,11 @@ interface State {
   readonly fields: OrderedText;
 }
 
+/** A member that has just registered. */
+function newMember(info: MemberInfo): Member {
+  return { ...info, hosts: [...info.hosts], seq: 0, state: "live" };
+}
+
 export class StoreState {
   readonly #members = new Map<string, Member>();
   /** Incarnations in the order in which they ended. */
@@ -59,7 +64,7 @@ export class StoreState {
     );
     if (options.ifFree && rivals.length > 0) return this.#registered("name_taken");
     for (const rival of rivals) this.#set({ ...rival, state: "superseded" });
-    this.#set({ ...info, hosts: [...info.hosts], seq: 0, state: "live" });
+    this.#set(newMember(info));
     this.#version++;
     while (this.#ended.length > MAX_DEAD_MEMBERS) {
       this.#members.delete(this.#ended.shift() as string);
@@ -89,9 +94,9 @@ export class StoreState {
     return "dead";
   }
 
-  leave(incarnation: string): void {
-    const member = this.#members.get(incarnation);
-    if (member && !isDead(member.state)) this.#end(member, "left");
+  leave(info: MemberInfo): void {
+    const member = this.#members.get(info.incarnation) ?? newMember(info);
+    if (!isDead(member.state)) this.#end(member, "left");
   }
 
   members(): Membership {

@@ -209,7 +209,7 @@ class NodeProcess implements Exchange {
     this.#life.lease.lapse();
     this.#links.farewell();
     try {
-      await this.#membership.leave(this.#life.incarnation);
+      await this.#membership.leave(this.#member(this.#life));
       this.#tell("info", "left", { incarnation: this.#life.incarnation });
     } catch (error) {
       this.#tell("warning", "leaving failed", { reason: messageOf(error) });
@@ -239,21 +239,20 @@ class NodeProcess implements Exchange {
 
   /** Opens links and registers, as the present life. */
   async #begin(ifFree: boolean): Promise<void> {
-    const { region, node, transport } = this.#options;
+    const { region, node } = this.#options;
     const life = this.#life;
     const { incarnation } = life;
     await this.#links.open({ region, node, incarnation }, life);
-    const self: MemberInfo = {
-      incarnation,
-      region,
-      node,
-      address: transport.address,
-      hosts: this.#types,
-    };
-    await this.#membership.join(life, self, ifFree);
+    await this.#membership.join(life, this.#member(life), ifFree);
     this.#host.open(life);
     this.#state = "serving";
     this.#tell("info", "serving", { incarnation });
+  }
+
+  /** What a life of this node says of itself when it registers. */
+  #member({ incarnation }: Life): MemberInfo {
+    const { region, node, transport: { address } } = this.#options;
+    return { incarnation, region, node, address, hosts: this.#types };
   }
 
   /** The lease is over: by time, by the store's word, or by this node's own hand. */
@@ -271,13 +270,13 @@ class NodeProcess implements Exchange {
   async #comeBack(former: Life): Promise<void> {
     const { clock, random } = this.#options;
     /** This node's lives that the store may take for living. */
-    const past = new Set([former.incarnation]);
+    const past = new Map([[former.incarnation, this.#member(former)]]);
     for (let attempt = 0; this.#state === "fenced"; attempt++) {
       try {
-        for (const incarnation of past) await this.#membership.leave(incarnation);
+        for (const life of past.values()) await this.#membership.leave(life);
         if (this.#state !== "fenced") return;
         this.#life = this.#newLife();
-        past.add(this.#life.incarnation);
+        past.set(this.#life.incarnation, this.#member(this.#life));
         return await this.#begin(true);
       } catch (error) {
         this.#tell("warning", "coming back failed", { reason: messageOf(error) });
@@ -290,7 +289,7 @@ class NodeProcess implements Exchange {
   }
 
   /** Whether the one who has this node's name is another process, not a life of this one. */
-  async #isNameLost(past: ReadonlySet<string>): Promise<boolean> {
+  async #isNameLost(past: ReadonlyMap<string, MemberInfo>): Promise<boolean> {
     const { region, node } = this.#options;
     try {
       await this.#membership.refresh();

@@ -58,6 +58,11 @@ interface State {
   readonly fields: OrderedText;
 }
 
+/** A member that has just registered. */
+function newMember({ incarnation, region, node, address, hosts }: MemberInfo): Member {
+  return { incarnation, region, node, address, hosts: [...hosts], seq: 0, state: "live" };
+}
+
 class MemoryStore implements Store {
   readonly #members = new Map<string, Member>();
   /** Incarnations in the order in which they ended. */
@@ -82,17 +87,7 @@ class MemoryStore implements Store {
     for (const rival of rivals) {
       this.#members.set(rival.incarnation, { ...rival, state: "superseded" });
     }
-    const { incarnation, region, node, address } = info;
-    const hosts = [...info.hosts];
-    this.#members.set(incarnation, {
-      incarnation,
-      region,
-      node,
-      address,
-      hosts,
-      seq: 0,
-      state: "live",
-    });
+    this.#members.set(info.incarnation, newMember(info));
     this.#version++;
     while (this.#ended.length > MAX_DEAD_MEMBERS) {
       this.#members.delete(this.#ended.shift() as string);
@@ -128,10 +123,10 @@ class MemoryStore implements Store {
     return "dead";
   }
 
-  async leave(incarnation: string): Promise<void> {
+  async leave(info: MemberInfo): Promise<void> {
     await this.#arrive();
-    const member = this.#members.get(incarnation);
-    if (member && !isDead(member.state)) this.#end(member, "left");
+    const member = this.#members.get(info.incarnation) ?? newMember(info);
+    if (!isDead(member.state)) this.#end(member, "left");
   }
 
   async members(): Promise<Membership> {

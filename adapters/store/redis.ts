@@ -108,11 +108,11 @@ class RedisStore implements Store {
   }
 
   async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
-    const { incarnation, region, node, address, hosts } = member;
+    const { incarnation, region, node } = member;
     const reply = await this.#redis.script(REGISTER, MEMBER_KEYS, [
       incarnation,
       `${region}/${node}`,
-      JSON.stringify({ incarnation, region, node, address, hosts }),
+      infoText(member),
       options.ifFree ? "1" : "0",
       String(MAX_DEAD_MEMBERS),
     ]);
@@ -146,8 +146,8 @@ class RedisStore implements Store {
     return reply as MemberState | null;
   }
 
-  async leave(incarnation: string): Promise<void> {
-    await this.#redis.script(LEAVE, MEMBER_KEYS, [incarnation]);
+  async leave(member: MemberInfo): Promise<void> {
+    await this.#redis.script(LEAVE, MEMBER_KEYS, [member.incarnation, infoText(member)]);
   }
 
   async members(): Promise<Membership> {
@@ -341,6 +341,10 @@ function pairs(flat: readonly string[]): Map<string, string> {
   const map = new Map<string, string>();
   for (let i = 0; i < flat.length; i += 2) map.set(flat[i] as string, flat[i + 1] as string);
   return map;
+}
+
+function infoText({ incarnation, region, node, address, hosts }: MemberInfo): string {
+  return JSON.stringify({ incarnation, region, node, address, hosts });
 }
 
 function parseInfo(incarnation: string, text: string): MemberInfo {

@@ -200,10 +200,15 @@ if (state == 'live' or state == 'superseded') and call('HGET', seqs, inc) == ARG
 end
 return state`;
 
-/** ARGV: incarnation. */
+/** ARGV: incarnation, the member as JSON. */
 export const LEAVE: string = `${MEMBERSHIP}
-local state = call('HGET', states, ARGV[1])
-if state == 'live' or state == 'superseded' then finish(ARGV[1], 'left') end
+local inc = ARGV[1]
+local state = call('HGET', states, inc)
+if not state then
+  call('HSET', info, inc, ARGV[2])
+  call('HSET', seqs, inc, 0)
+end
+if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
 return 1`;
 
 /** Gives version, then three flat lists: members as JSON, seqs, states. */

@@ -110,8 +110,8 @@ class SqliteStore implements Store {
     return this.#writes.do(() => this.#members.kill(incarnation, seq));
   }
 
-  leave(incarnation: string): Promise<void> {
-    return this.#writes.do(() => this.#members.leave(incarnation));
+  leave(member: MemberInfo): Promise<void> {
+    return this.#writes.do(() => this.#members.leave(member));
   }
 
   members(): Promise<Membership> {

@@ -43,13 +43,13 @@ export class SqliteMembers {
   }
 
   register(info: MemberInfo, ifFree: boolean): RegisterReply {
-    const { incarnation, region, node, address, hosts } = info;
+    const { incarnation, region, node } = info;
     const known = this.#observe(incarnation);
     if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
     const taken = Number(this.#rivals.get(region, node)?.["count"]) > 0;
     if (taken && ifFree) return this.#registered("name_taken");
     if (taken) this.#supersede.run(region, node);
-    this.#add.run(incarnation, region, node, address, JSON.stringify(hosts));
+    this.#insert(info);
     this.#raiseVersion.run();
     this.#prune.run();
     return this.#registered("registered");
@@ -74,13 +74,18 @@ export class SqliteMembers {
     return "dead";
   }
 
-  leave(incarnation: string): void {
-    const seen = this.#observe(incarnation);
-    if (seen && !isDead(seen.state)) this.#finish(incarnation, "left");
+  leave(info: MemberInfo): void {
+    const seen = this.#observe(info.incarnation);
+    if (!seen) this.#insert(info);
+    if (!isDead(seen?.state ?? "live")) this.#finish(info.incarnation, "left");
   }
 
   all(): Membership {
     return { version: this.#now(), members: this.#all.all().map(member) };
+  }
+
+  #insert({ incarnation, region, node, address, hosts }: MemberInfo): void {
+    this.#add.run(incarnation, region, node, address, JSON.stringify(hosts));
   }
 
   #observe(incarnation: string): Observation | null {

@@ -35,7 +35,7 @@ export const claims: LiveChecker = {
           const [key, incarnation, epoch] = step.args;
           of(key).releasing(incarnation, epoch, step.at);
         } else if (step.name === "kill" || step.name === "leave") {
-          const [incarnation] = step.args;
+          const incarnation = step.name === "kill" ? step.args[0] : step.args[0].incarnation;
           if (!condemned.has(incarnation)) condemned.set(incarnation, step.at);
         }
       },

@@ -1,9 +1,7 @@
 /**
  * Dead is permanent: once anybody has heard that an incarnation is dead or has left,
- * nobody who asks later hears that it lives.
- *
- * One that leaves before it heard of its registration is left out: the store may know it
- * only later, from a request that was long under way, and then has nobody to renew it.
+ * nobody who asks later hears that it lives; not even one whose registration came after
+ * it had left.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type { Membership, RenewReply } from "../../src/ports/store.ts";
@@ -15,8 +13,6 @@ export const death: LiveChecker = {
   watch(_scene, report) {
     /** When each incarnation's death was first heard of. */
     const dead = new Map<string, number>();
-    /** Those whose registration was heard of. */
-    const registered = new Set<string>();
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
       const since = dead.get(incarnation) ?? Infinity;
       if (isDead(state)) dead.set(incarnation, Math.min(since, at));
@@ -28,9 +24,8 @@ export const death: LiveChecker = {
       heard(step: Step, reply: StepReply, at: number) {
         if (step.name === "kill") {
           if (reply !== null) told(step, step.args[0], reply as MemberState, at);
-        } else if (step.name === "register") registered.add(step.args[0].incarnation);
-        else if (step.name === "leave") {
-          if (registered.has(step.args[0])) told(step, step.args[0], "left", at);
+        } else if (step.name === "leave") {
+          told(step, step.args[0].incarnation, "left", at);
         } else if (step.name === "renew") {
           const { state, watched } = reply as RenewReply;
           told(step, step.args[0], state, at);

@@ -47,8 +47,12 @@ export interface Store {
    */
   kill(incarnation: string, seq: number): Promise<MemberState | null>;
 
-  /** Makes a member `left`, whatever its seq; the caller has fenced itself before. */
-  leave(incarnation: string): Promise<void>;
+  /**
+   * Makes a member `left`, whatever its seq; the caller has fenced itself before. One
+   * that is unknown is added as `left`: its registration may still be on its way, and
+   * MUST be `fenced` when it comes.
+   */
+  leave(member: MemberInfo): Promise<void>;
 
   /** All members, the dead that are still kept included, and the version they are of. */
   members(): Promise<Membership>;

@@ -103,8 +103,8 @@ export class Membership {
   }
 
   /** Ends an incarnation of this node in the store; it must have fenced itself before. */
-  async leave(incarnation: string): Promise<void> {
-    await this.#store.leave(incarnation);
+  async leave(self: MemberInfo): Promise<void> {
+    await this.#store.leave(self);
   }
 
   /** A member as this node last saw it. */

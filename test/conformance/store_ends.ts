@@ -79,7 +79,7 @@ export async function everythingRejects(store: Store): Promise<void> {
     () => store.register(freshMember(), { ifFree: false }),
     () => store.renew("x", 1, []),
     () => store.kill("x", 1),
-    () => store.leave("x"),
+    () => store.leave(freshMember()),
     () => store.members(),
     () => store.lookup(key),
     () => store.claim(claimOf(key)),

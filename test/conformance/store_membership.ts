@@ -61,7 +61,7 @@ export function membershipTests(stores: Stores): void {
       const reply = await stores.store.register(rival, { ifFree: true });
       expect(reply).toEqual({ outcome: "name_taken", version: before.version });
       expect(await find(stores.store, rival.incarnation)).toBeUndefined();
-      await stores.store.leave(holder.incarnation);
+      await stores.store.leave(holder);
       expect((await stores.store.register(rival, { ifFree: true })).outcome).toBe("registered");
     });
 
@@ -80,7 +80,7 @@ export function membershipTests(stores: Stores): void {
       const gone = Array.from({ length: MAX_DEAD_MEMBERS + 6 }, () => freshMember());
       for (const info of gone) {
         await stores.store.register(info, asked);
-        await stores.store.leave(info.incarnation);
+        await stores.store.leave(info);
       }
       const last = freshMember();
       await stores.store.register(last, asked);
@@ -126,7 +126,7 @@ export function membershipTests(stores: Stores): void {
       const end: Record<string, (info: ReturnType<typeof freshMember>) => Promise<unknown>> = {
         superseded: ({ node }) => stores.store.register(freshMember({ node }), asked),
         dead: ({ incarnation }) => stores.store.kill(incarnation, 0),
-        left: ({ incarnation }) => stores.store.leave(incarnation),
+        left: (info) => stores.store.leave(info),
       };
       for (const [state, finish] of Object.entries(end)) {
         const info = freshMember();
@@ -197,15 +197,23 @@ export function membershipTests(stores: Stores): void {
       const info = freshMember();
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 9, []);
-      await stores.store.leave(info.incarnation);
+      await stores.store.leave(info);
       expect(await stores.store.kill(info.incarnation, 9)).toBe("left");
       expect((await stores.store.register(info, asked)).outcome).toBe("fenced");
       const next = freshMember({ node: info.node });
       expect((await stores.store.register(next, { ifFree: true })).outcome).toBe("registered");
       expect(await stores.store.kill(next.incarnation, 0)).toBe("dead");
-      await stores.store.leave(next.incarnation);
+      await stores.store.leave(next);
       expect((await find(stores.store, next.incarnation))?.state).toBe("dead");
-      await stores.store.leave(crypto.randomUUID());
+    });
+
+    test("a member that leaves before its registration comes is fenced when it does", async () => {
+      const info = freshMember();
+      await stores.store.leave(info);
+      expect((await find(stores.store, info.incarnation))?.state).toBe("left");
+      expect((await stores.store.register(info, asked)).outcome).toBe("fenced");
+      const next = freshMember({ node: info.node });
+      expect((await stores.store.register(next, { ifFree: true })).outcome).toBe("registered");
     });
 
     test("the version rises with each change of membership, and with nothing else", async () => {
@@ -219,7 +227,7 @@ export function membershipTests(stores: Stores): void {
       versions.push(await version(stores.store));
       expect([...new Set(versions)].sort((a, b) => a - b)).toEqual(versions);
       await stores.store.kill(info.incarnation, 0);
-      await stores.store.leave(info.incarnation);
+      await stores.store.leave(info);
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 1, []);
       expect(await version(stores.store)).toBe(versions.at(-1));
