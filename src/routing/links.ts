@@ -246,9 +246,19 @@ export class Links {
   #closed(session: Session, reason: string): void {
     const { incarnation } = session.peer;
     this.#sessions.delete(session);
-    if (this.#byPeer.get(incarnation) === session) this.#byPeer.delete(incarnation);
+    if (this.#byPeer.get(incarnation) === session) this.#replace(incarnation);
     session.closed(reason);
     this.#listener.closed(session);
     this.#listener.unreachable(incarnation);
+  }
+
+  /** Asks a peer over another link of those that are open, so that none is left over. */
+  #replace(incarnation: string): void {
+    this.#byPeer.delete(incarnation);
+    for (const session of this.#sessions) {
+      if (session.peer.incarnation !== incarnation) continue;
+      this.#byPeer.set(incarnation, session);
+      return;
+    }
   }
 }
