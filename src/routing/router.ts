@@ -314,8 +314,14 @@ export class Router implements CallKeeper {
 
   /** Nobody owns the key and it can't be taken here: another node is asked to. */
   async #ask(key: string, type: string): Promise<Target> {
-    const { life, host } = this.#parts;
-    const member = this.#candidates.pick(type, key, life().incarnation);
+    const { life, host, membership } = this.#parts;
+    const pick = () => this.#candidates.pick(type, key, life().incarnation);
+    let member = pick();
+    if (!member) {
+      // One may have joined since the last heartbeat.
+      await membership.refresh();
+      member = pick();
+    }
     if (member) return { session: await this.#reach(member, key), owner: null };
     if (!host.knows(type) && !this.#candidates.areKnown(type)) {
       throw new AtlasError("not_found", `no node runs resources of type ${type}`);

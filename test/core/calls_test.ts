@@ -271,7 +271,7 @@ describe("time", () => {
 });
 
 it("a loop of calls that need no I/O leaves the node its heartbeats", async () => {
-  const a = await cluster().node("a", { lease: "frugal" });
+  const a = await cluster().node("a");
   const { incarnation } = a;
   const stub = a.resource("counters", "x");
   let timers = 0;

@@ -131,8 +131,8 @@ describe("takeover", () => {
   it("the names of a killed node go on elsewhere, with their state, under a higher epoch", async () => {
     const made = cluster();
     const store = breakable(made.store);
-    const a = await made.node("a", { store });
-    const b = await made.node("b");
+    const a = await made.node("a", { store, lease: BRISK });
+    const b = await made.node("b", { lease: BRISK });
     const first = await a.resource("counters", "x").add(1);
     expect((await b.lookup("counters", "x")).verdict).toBe("confirmed");
     store.broken.add("all");
@@ -147,7 +147,7 @@ describe("takeover", () => {
   it("a lapsed owner refuses, and comes back under a new incarnation when it can", async () => {
     const made = cluster();
     const store = breakable(made.store);
-    const a = await made.node("a", { store });
+    const a = await made.node("a", { store, lease: BRISK });
     const former = a.incarnation;
     const first = await a.resource("counters", "x").add(1);
     store.broken.add("all").add("status");
@@ -173,7 +173,7 @@ describe("takeover", () => {
   it("a turn whose lease lapsed meanwhile is neither committed nor answered", async () => {
     const made = cluster();
     const store = breakable(made.store);
-    const a = await made.node("a", { store });
+    const a = await made.node("a", { store, lease: BRISK });
     await a.resource("counters", "x").add(1);
     store.broken.add("renew").add("leave");
     const held = a.resource("counters", "x", { timeoutMs: 4_000 }).wait("late");
@@ -201,7 +201,7 @@ describe("takeover", () => {
         };
       },
     });
-    const a = await made.node("a", { store });
+    const a = await made.node("a", { store, lease: BRISK });
     expect((await a.resource("counters", "x").add(1)).total).toBe(1);
     expect((await a.resource("counters", "x").add(1)).total).toBe(2);
     expect(lost).toBe(4);
@@ -223,8 +223,8 @@ describe("takeover", () => {
         };
       },
     });
-    const a = await made.node("a", { store });
-    const b = await made.node("b");
+    const a = await made.node("a", { store, lease: BRISK });
+    const b = await made.node("b", { lease: BRISK });
     const failed = a.resource("counters", "x", { timeoutMs: 150 }).add(1);
     await expect(failed).rejects.toEqual(fails("timeout"));
     const fromB = b.resource("counters", "x").add(1);
@@ -237,9 +237,9 @@ describe("takeover", () => {
 describe("names of nodes", () => {
   it("a newer process takes the name over; the older one stops", async () => {
     const made = cluster();
-    const old = await made.node("same");
+    const old = await made.node("same", { lease: BRISK });
     await old.resource("counters", "x").add(1);
-    const young = await made.node("same");
+    const young = await made.node("same", { lease: BRISK });
     expect(await old.closed).toMatchObject({ code: "node_name_taken" });
     expect(old.state).toBe("closed");
     expect(young.state).toBe("serving");
