@@ -193,6 +193,16 @@ export class SimNetwork implements Exchange {
     this.ears.push(ear);
   }
 
+  /** Open ends of a process whose other end is gone: a keepalive will close them, in time. */
+  orphans(process: SimProcess): number {
+    let orphans = 0;
+    for (const { process: owner, isOpen, other } of this.#ends) {
+      const isHeld = other?.isOpen === true && other.process.isAlive;
+      if (owner === process && isOpen && !isHeld) orphans++;
+    }
+    return orphans;
+  }
+
   /** Tears the links between two machines. */
   tear(a: string, b: string): void {
     for (const end of [...this.#ends]) {

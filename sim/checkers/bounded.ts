@@ -34,9 +34,11 @@ export const bounded: LiveChecker = {
         const isQuiet = nodes.every(({ process }) => !open.get(process.id));
         // Both ends of a pair may have dialled at once.
         const mostLinks = 2 * (nodes.length - 1);
-        for (const { process: { id }, node } of nodes) {
+        for (const { process, node } of nodes) {
           if (!node) continue;
-          const { queued, inFlight, cachedLocations, links, resources } = node.stats();
+          const { id } = process;
+          const { queued, inFlight, cachedLocations, resources, ...stats } = node.stats();
+          const links = stats.links - world().network.orphans(process);
           if (isQuiet && queued > 0) report(`${id} has ${queued} calls waiting that nobody made`);
           if (isQuiet && inFlight > 0) report(`${id} holds ${inFlight} calls that nobody made`);
           if (links > mostLinks) report(`${id} has ${links} links to ${nodes.length - 1} nodes`);
