@@ -335,9 +335,9 @@ class NodeProcess implements Exchange {
 
 /** What a resource's calls inherit from the turn in which they are made. */
 function contextOf(from: Activation): CallContext {
-  const { current, key } = from;
+  const { current, link } = from;
   return {
-    chain: [...current?.chain ?? [], key],
+    chain: [...current?.chain ?? [], link],
     deadline: current?.deadline ?? Infinity,
   };
 }

@@ -13,7 +13,7 @@ export abstract class Call extends Expiring {
   abstract readonly key: string;
   abstract readonly method: string;
   abstract readonly idempotencyKey: string | null;
-  /** Keys of the resources whose turns wait for this call, outermost first. */
+  /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   abstract readonly chain: readonly string[];
   /** Monotonic time after which nobody waits for the answer. */
   abstract readonly deadline: number;

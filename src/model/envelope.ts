@@ -35,7 +35,7 @@ export interface Request {
    */
   readonly epoch: number;
   readonly idempotencyKey: string | null;
-  /** Keys of the resources whose turns wait for this call, outermost first. */
+  /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
 }
 

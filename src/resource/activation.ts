@@ -17,8 +17,12 @@ import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
 import { Ledger, type Tenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
+import { encodeResult, executed } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
+
+/** Shared by all that have none, and never written to. */
+const NO_CALLS: Call[] = [];
 
 export class Activation extends Expiring implements ResourceContext, Tenure {
   readonly key: string;
@@ -34,8 +38,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   #instance: Resource | null = null;
   #busy = false;
   #current: Call | null = null;
-  /** The call whose turn was running when everything stopped: it has been failed. */
-  #dropped: Call | null = null;
+  /** Turns begun: tells one from the other in call chains. */
+  #turn = 0;
+  /** Calls that the current one has joined: their turn waits for it. Innermost last. */
+  #outer: Call[] = NO_CALLS;
+  /** The calls whose turn was running when everything stopped: they have been failed. */
+  #dropped: Call[] = NO_CALLS;
   #mailbox: Mailbox | null = null;
   /** Made when storage or an idempotency key is first used. */
   #ledger: Ledger | null = null;
@@ -89,6 +97,11 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     return (this.#node ??= this.#host.outlet(this));
   }
 
+  /** The running turn's link in a chain of calls: this turn waits, and no other. */
+  get link(): string {
+    return `${this.key} ${this.epoch}.${this.#turn}`;
+  }
+
   /** The call whose turn is running. */
   get current(): Call | null {
     return this.#current;
@@ -130,9 +143,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   /** Takes a call: at once, or after those that wait. */
   deliver(call: Call): void {
-    if (this.#state !== "open") return call.fail(this.#notOwner());
+    if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy) return void this.#work(call);
-    if (call.chain.length > 0 && call.chain.includes(this.key)) return this.#reenter(call);
+    if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
     try {
       (this.#mailbox ??= new Mailbox(this.#type.mailbox)).push(call);
     } catch (error) {
@@ -144,7 +157,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   async close(reason: StopReason): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
-    this.#refuse(this.#notOwner());
+    this.#refuse(this.lost(false));
     const ended = this.#ended();
     if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
     if (this.#hasEnded()) return;
@@ -161,9 +174,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
   abandon(): void {
     if (this.#state === "closed") return;
-    // The call whose turn noticed the lapse has not begun: it may safely go elsewhere.
-    const maybeExecuted = this.#current?.started ?? false;
-    this.#stop(new AtlasError("not_owner", `${this.key} was fenced`, { maybeExecuted }));
+    this.#stop("not_owner", `${this.key} was fenced`);
     Promise.resolve().then(() => this.#instance?.onStop("fenced")).catch((error) =>
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) })
     );
@@ -176,20 +187,20 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
       method: this.#current?.method ?? null,
       maxTurnMs: this.#type.maxTurnMs,
     });
-    this.#stop(
-      new AtlasError("timeout", `${this.key} was stopped: a call ran too long`, {
-        maybeExecuted: true,
-      }),
-    );
+    this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
   }
 
-  #stop(error: AtlasError): void {
+  #stop(code: "not_owner" | "timeout", why: string): void {
     this.#finish();
-    this.#dropped = this.#current;
-    this.#dropped?.fail(error);
-    this.#dropped?.interrupt(error);
-    this.#refuse(this.#notOwner());
+    if (this.#current) this.#dropped = [this.#current, ...this.#outer];
+    for (const call of this.#dropped) {
+      // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
+      const error = new AtlasError(code, why, { maybeExecuted: call.started });
+      call.fail(error);
+      call.interrupt(error);
+    }
+    this.#refuse(this.lost(false));
     this.#ledger?.drop();
   }
 
@@ -253,9 +264,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
         call.succeed(encoded, this.owner);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
-        if (call !== this.#dropped) {
-          call.fail(isAtUser ? this.#thrown(call, error) : toAtlasError(error));
-        }
+        if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, isAtUser));
       } finally {
         this.#leave();
       }
@@ -271,6 +280,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     const now = this.#host.clock.now();
     this.#busy = true;
     this.#current = call;
+    this.#turn++;
     this.usedAt = this.#host.sweeps;
     this.#host.stats.turns++;
     this.#ledger?.begin();
@@ -342,7 +352,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
         new AtlasError(
           "reentrant_call",
           `${this.key} is busy with the call that led here: ${
-            [...call.chain, this.key].join(" → ")
+            [...call.chain, this.link].map(keyOfLink).join(" → ")
           }`,
         ),
       );
@@ -352,7 +362,8 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   /** Runs a call within the turn that waits for it: its writes go with that turn's. */
   async #join(call: Call): Promise<void> {
-    const outer = this.#current;
+    const outer = this.#current as Call;
+    this.#outer = [...this.#outer, outer];
     this.#current = call;
     try {
       if (call.idempotencyKey !== null) {
@@ -360,38 +371,28 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
       }
       const method = this.#host.method(this.#type, call);
       const args = call.arguments();
+      call.started = true;
       const encoded = encodeResult(call, await method.apply(this.#instance, args));
       if (!this.holds()) throw this.lost(true);
       call.succeed(encoded, this.owner);
     } catch (error) {
-      call.fail(this.#thrown(call, error));
+      if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, call.started));
     } finally {
       if (this.#current === call) this.#current = outer;
+      this.#outer = this.#outer.filter((other) => other !== outer);
     }
   }
 
-  /** What the user's code threw, as its caller gets it. */
-  #thrown(call: Call, error: unknown): AtlasError {
-    if (!isAtlasError(error)) {
+  /** What went wrong with a call, as its caller gets it. */
+  #failure({ method, started }: Call, error: unknown, isAtUser: boolean): AtlasError {
+    if (isAtUser && !isAtlasError(error)) {
       const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
-      this.#host.tell("error", "method threw", { key: this.key, method: call.method, stack });
-      return toAtlasError(error, { maybeExecuted: true });
+      this.#host.tell("error", "method threw", { key: this.key, method, stack });
     }
-    const { code, message, retryable } = error;
-    return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
-  }
-
-  #notOwner(): AtlasError {
-    return new AtlasError("not_owner", `${this.key} is not owned by this node any more`);
+    return started ? executed(error) : toAtlasError(error);
   }
 }
 
-/** The result in its travelling form; a result that has none is the user's error. */
-function encodeResult(call: Call, result: unknown): unknown {
-  try {
-    return call.encode(result);
-  } catch (error) {
-    const why = isAtlasError(error) ? error.message : messageOf(error);
-    throw new AtlasError("app", `${call.method}: ${why}`, { maybeExecuted: true });
-  }
+function keyOfLink(link: string): string {
+  return link.slice(0, link.indexOf(" "));
 }

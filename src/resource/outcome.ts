@@ -1,0 +1,24 @@
+/** What a method answered or threw, in the form in which its caller gets it. */
+import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+
+/** The result in its travelling form; a result that has none is the user's error. */
+export function encodeResult(call: Call, result: unknown): unknown {
+  try {
+    return call.encode(result);
+  } catch (error) {
+    const why = isAtlasError(error) ? error.message : messageOf(error);
+    throw new AtlasError("app", `${call.method}: ${why}`, { maybeExecuted: true });
+  }
+}
+
+/**
+ * What failed a call whose method had begun, as its caller gets it: the code stays, but
+ * it must not look as if nothing had been done. Its own writes are dropped; what it
+ * asked of others is not.
+ */
+export function executed(error: unknown): AtlasError {
+  if (!isAtlasError(error)) return toAtlasError(error, { maybeExecuted: true });
+  const { code, message, retryable } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+}
