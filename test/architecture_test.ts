@@ -9,7 +9,7 @@ import { codeOf } from "./architecture/code.ts";
 import { BANS, importsOf, resolve, type SourceFile, violations } from "./architecture/rules.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const FOLDERS = ["src", "adapters", "test", "bench", "examples", "scripts", "sim"];
+const FOLDERS = ["src", "adapters", "test", "bench", "examples", "scripts", "sim", "chaos"];
 const isSource = (path: string) => /\.(?:ts|mjs)$/.test(path);
 
 function sources(): SourceFile[] {
