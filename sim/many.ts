@@ -27,6 +27,7 @@ const GRACE_MS = 60_000;
 export async function work(options: SimArguments): Promise<number> {
   const { seeds, from, workers, minutes } = options;
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
+  const parent = process.ppid;
   let tally = newTally();
   const report = (): void => {
     console.log(JSON.stringify(tally));
@@ -35,6 +36,8 @@ export async function work(options: SimArguments): Promise<number> {
   for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
     addResult(tally, await runPlan(makePlan(seed, options)));
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
+    // Whoever asked for this has gone, without a word.
+    if (process.ppid !== parent) return 1;
   }
   report();
   return 0;

@@ -238,9 +238,9 @@ export class SimNetwork implements Exchange {
   ): Promise<Link> {
     return new Promise((resolve, reject) => {
       let isSettled = false;
-      const settle = (finish: () => void): void => {
+      const settle = (finish: () => void, late?: () => void): void => {
         process.enter(() => {
-          if (isSettled) return;
+          if (isSettled) return late?.();
           isSettled = true;
           dials.delete(fail);
           finish();
@@ -269,8 +269,12 @@ export class SimNetwork implements Exchange {
             }
             const here = this.#connect(process, self, listener);
             answer(() => {
-              if (!process.isAlive || isSettled) return this.#abandon(here);
-              settle(() => here.isOpen ? resolve(here) : reject(closedWhileDialled(peer)));
+              if (!process.isAlive) return this.#abandon(here);
+              // A paused process may find, when it wakes, that its time was up before.
+              settle(
+                () => here.isOpen ? resolve(here) : reject(closedWhileDialled(peer)),
+                () => this.#abandon(here),
+              );
             });
           });
         });

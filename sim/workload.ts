@@ -39,6 +39,7 @@ export class Workload {
   readonly calls: CallRecord[] = [];
   readonly #world: World;
   #values = 0;
+  #isProbing = false;
 
   constructor(world: World) {
     this.#world = world;
@@ -69,8 +70,12 @@ export class Workload {
     });
   }
 
-  /** Asks for every key through every node until each has answered once. */
+  /**
+   * Asks for every key through every node until each has answered once. Repeats end with
+   * that: dozens of them, each some trips to the store, would only stand in front of it.
+   */
   probe(): void {
+    this.#isProbing = true;
     for (const { index } of this.#world.slots) {
       for (let key = 0; key < this.#world.shape.keys; key++) this.#probe(index, key);
     }
@@ -205,6 +210,7 @@ export class Workload {
 
   /** Repeats a keyed call, through any node that runs. */
   #again(errand: Errand, repeats: number): void {
+    if (this.#isProbing) return;
     this.#world.scheduler.after(REPEAT_MS, () => {
       const running = this.#world.slots.flatMap(({ current }) =>
         current?.process.isRunning && current.node ? [current] : []
