@@ -16,22 +16,7 @@ import { oneLife } from "./checkers/one_life.ts";
 import { returns } from "./checkers/returns.ts";
 import { singleOwner } from "./checkers/single_owner.ts";
 
-/** Rules that are watched while a simulation runs. */
-export const LIVE_CHECKERS: readonly LiveChecker[] = [
-  singleOwner,
-  oneLife,
-  epochs,
-  answers,
-  addressee,
-  claims,
-  gate,
-  death,
-  healing,
-  returns,
-  bounded,
-];
-
-/** Those of them that hold for any app and its clients. */
+/** Rules that are watched while a simulation runs, and hold for any app and its clients. */
 export const APP_CHECKERS: readonly LiveChecker[] = [
   singleOwner,
   oneLife,
@@ -43,6 +28,9 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
   death,
   healing,
 ];
+
+/** All that are watched while journals are played. */
+export const LIVE_CHECKERS: readonly LiveChecker[] = [...APP_CHECKERS, returns, bounded];
 
 /** Rules that can be judged from what clients saw and what was left. */
 export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo, chains];

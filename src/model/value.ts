@@ -81,12 +81,6 @@ export function encodeValue(value: unknown, what: string): Uint8Array {
   return packChecked(value, look(value, what));
 }
 
-/** A copy that shares nothing with `value`: what the wire would have made of it. */
-export function copyValue<T>(value: T, what: string): T {
-  if (isPrimitive(value)) return value;
-  return packr.unpack(encodeValue(value, what)) as T;
-}
-
 /** Whether a value can be shared because nobody can change it. */
 export function isPrimitive(value: unknown): boolean {
   switch (typeof value) {
@@ -121,11 +115,6 @@ export function textToValue(text: string): unknown {
       cause,
     });
   }
-}
-
-/** Refuses what can't travel, naming where it is. */
-export function checkValue(value: unknown, what: string): void {
-  look(value, what);
 }
 
 /** What was met on the way through a value. */

@@ -64,15 +64,6 @@ export class Session {
     return this.#link.peer;
   }
 
-  get isOpen(): boolean {
-    return this.#open;
-  }
-
-  /** Requests whose answer is outstanding. */
-  get inFlight(): number {
-    return this.#waiters.size;
-  }
-
   /**
    * Sends a request and gives its number, for {@link cancel}.
    *
@@ -151,12 +142,6 @@ export class Links {
 
   get size(): number {
     return this.#sessions.size;
-  }
-
-  get inFlight(): number {
-    let calls = 0;
-    for (const session of this.#sessions) calls += session.inFlight;
-    return calls;
   }
 
   /** Speaks as `life` from now on; links of a former life are closed. */
