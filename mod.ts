@@ -52,6 +52,18 @@ export type {
 } from "./src/api.ts";
 export { defineApp } from "./src/app.ts";
 export type { App, ResourceClass, ResourceMap, ResourceType } from "./src/app.ts";
+export type * from "./src/lambda/api.ts";
+export type * from "./src/lambda/bootstrap_options.ts";
+export { defineModule } from "./src/lambda/module.ts";
+export type {
+  Attributes,
+  FunctionContext,
+  Module,
+  ModuleFunction,
+  ModuleFunctions,
+  ModuleMap,
+  ModuleOptions,
+} from "./src/lambda/module.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";

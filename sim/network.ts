@@ -10,6 +10,7 @@
  * leaves undone.
  */
 import { AtlasError } from "../src/errors.ts";
+import { ANYONE } from "../src/ports/transport.ts";
 import type { Link, LinkHandlers, LinkIdentity, Peer, Transport } from "../src/ports/transport.ts";
 import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
@@ -264,7 +265,7 @@ export class SimNetwork implements Exchange {
             return answer(() => fail("the connection was refused"));
           }
           listener.process.enter(() => {
-            if (listener.self.incarnation !== peer.incarnation) {
+            if (![listener.self.incarnation, ANYONE].includes(peer.incarnation)) {
               return answer(() => fail("somebody else answered"));
             }
             const here = this.#connect(process, self, listener);

@@ -4,6 +4,7 @@
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type { AtlasError } from "./errors.ts";
+import type { MarketStats, ModuleNode } from "./lambda/api.ts";
 export type { NodeEvent } from "./model/event.ts";
 import type { Member } from "./model/member.ts";
 import type { Lookup, Ownership } from "./model/ownership.ts";
@@ -112,7 +113,8 @@ export interface ResourcePage {
 export type NodeState = "serving" | "fenced" | "draining" | "closed";
 
 /** A running node. */
-export interface AtlasNode<A extends App = App<ResourceMap>> extends Atlas<A> {
+export interface AtlasNode<A extends App = App<ResourceMap>>
+  extends Atlas<A>, ModuleNode<NonNullable<A["modules"]>> {
   readonly region: string;
   readonly node: string;
   /** This node's present life; another after each lapse of its lease. */
@@ -128,7 +130,7 @@ export interface AtlasNode<A extends App = App<ResourceMap>> extends Atlas<A> {
   readonly closed: Promise<AtlasError | null>;
 }
 
-export interface NodeStats {
+export interface NodeStats extends MarketStats {
   /** Resources in memory. */
   resources: number;
   /** Calls waiting in mailboxes. */

@@ -1,8 +1,9 @@
 /**
- * An app: the resource types that a node can run, and how each behaves.
+ * An app: the resource types that a node can run, how each behaves, and its modules.
  */
 import { AtlasError } from "./errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "./limits.ts";
+import { isModule, type ModuleMap } from "./lambda/module.ts";
 import { checkToken } from "./model/rrp.ts";
 import type { Resource, ResourceContext } from "./resource/resource.ts";
 
@@ -29,26 +30,52 @@ export type ResolvedType = Required<ResourceType>;
 // deno-lint-ignore no-explicit-any
 export type ResourceMap = { readonly [type: string]: ResourceClass<any> | ResourceType<any> };
 
-/** What {@link defineApp} answers. `Types` carries the methods to the stubs. */
-export interface App<Types extends ResourceMap = ResourceMap> {
+/** What {@link defineApp} answers. `Types` and `Modules` carry the methods to stubs and proxies. */
+export interface App<
+  Types extends ResourceMap = ResourceMap,
+  Modules extends ModuleMap = ModuleMap,
+> {
   readonly resources: Types;
+  readonly modules?: Modules;
 }
 
+// deno-lint-ignore ban-types
+type None = {};
+
 /**
- * Checks and names what an app consists of.
+ * Checks and names what an app consists of: resource types, modules, or both.
  *
  * @example
  * ```ts
- * export default defineApp({ resources: { channels: Channel } });
+ * export default defineApp({ resources: { channels: Channel }, modules: { calc } });
  * ```
- * @throws AtlasError `bad_request` or `invalid_rrp`, naming the type and the setting.
+ * @throws AtlasError `bad_request` or `invalid_rrp`, naming the type or module and the setting.
  */
-export function defineApp<Types extends ResourceMap>(app: { resources: Types }): App<Types> {
-  if (typeof app?.resources !== "object" || app.resources === null) {
+export function defineApp<Types extends ResourceMap = None, Modules extends ModuleMap = None>(
+  app: { resources?: Types; modules?: Modules },
+): App<Types, Modules> {
+  const { resources = app?.modules && {} as Types, modules } = app ?? {};
+  if (typeof resources !== "object" || resources === null) {
     throw new AtlasError("bad_request", "an app needs resources: { <type>: <class> }");
   }
-  resolveTypes(app);
-  return app;
+  const whole = { ...app, resources };
+  resolveTypes(whole);
+  resolveModules(modules);
+  return whole;
+}
+
+/** Refuses modules that {@link defineApp} didn't get from `defineModule`, or that have a bad name. */
+function resolveModules(modules: unknown): void {
+  if (modules === undefined) return;
+  if (typeof modules !== "object" || modules === null) {
+    throw new AtlasError("bad_request", "an app's modules must be { <name>: defineModule(…) }");
+  }
+  for (const [name, module] of Object.entries(modules)) {
+    checkToken("module", name);
+    if (!isModule(module)) {
+      throw new AtlasError("bad_request", `module ${name} must be made by defineModule`);
+    }
+  }
 }
 
 /** The app's types with their settings filled in. */

@@ -65,3 +65,30 @@ export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 export const MAX_DEAD_MEMBERS = 64;
 /** Members that one node watches for a stalled heartbeat. */
 export const WATCHED_MEMBERS = 10;
+
+/** Functions that one module may export. */
+export const MAX_EXPORTS = 256;
+/** Characters of a version or a range of versions. */
+export const MAX_VERSION = 256;
+/** Requests that one listener or buyer may have running at once. */
+export const MAX_CAPACITY = 65_536;
+/** Calls of one module proxy that may wait for credit before further ones are refused. */
+export const MAX_WAITING = 65_536;
+/** Listeners and buyers of modules that one node may have, each. */
+export const MAX_TRADERS = 10_000;
+/** Orders that one broker passes on, and that one exchange keeps. */
+export const MAX_ORDERS = 65_536;
+/** Names of modules that one authority keeps exchanges of. */
+export const MAX_MODULES = 16_384;
+/** Authorities, brokers, and exchanges of one module, that one part keeps track of, each. */
+export const MAX_PEERS = 10_000;
+/** Addresses of nodes that one node remembers from what others told it. */
+export const MAX_CONTACTS = 20_000;
+/** Letters that wait for one link to be opened before all of them are given up. */
+export const MAX_OUTBOX = 8_192;
+/** How long `discover` waits for a seller where its caller names no time, in ms. */
+export const DEFAULT_DISCOVER_MS = 10_000;
+/** How often the names of authorities are resolved again, in ms. */
+export const BOOTSTRAP_MS = 10_000;
+/** The least pause between two attempts while no authority is known, in ms. */
+export const BOOTSTRAP_SOON_MS = 1_000;

@@ -1,6 +1,7 @@
 /**
  * What a node is made of: its place, its ports, its lease.
  */
+import type { Bootstrap, Role } from "./lambda/bootstrap_options.ts";
 import type { NodeEvent } from "./model/event.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Random } from "./ports/random.ts";
@@ -28,6 +29,10 @@ export interface NodeOptions {
   random: Random;
   /** Default `standard`. */
   lease?: LeaseProfile | LeaseTimes;
+  /** Default `authority` where no bootstrap is given, else `worker`. */
+  role?: Role;
+  /** Where the authorities of the module market are found. Default `registry`. */
+  bootstrap?: Bootstrap;
   /** Hears what is worth logging. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }

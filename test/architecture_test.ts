@@ -61,14 +61,14 @@ test("mod.ts pulls in no runtime, and no simulator", () => {
   const { files, packages } = walkFrom("mod.ts");
   expect(files).toContain("src/errors.ts");
   expect([...files].filter((path) => path.startsWith("sim/"))).toEqual([]);
-  expect(packages).toEqual(["msgpackr"]);
+  expect(packages).toEqual(["msgpackr", "semver"]);
 });
 
 test("testing.ts pulls in the simulator, and nothing that only tests need", () => {
   const { files, packages } = walkFrom("testing.ts");
   expect(files).toContain("sim/world.ts");
   expect([...files].filter((path) => /^(?:test|bench|scripts|chaos)\//.test(path))).toEqual([]);
-  expect(packages).toEqual(["msgpackr", "node:process"]);
+  expect(packages).toEqual(["msgpackr", "node:process", "semver"]);
 });
 
 const HEAD = "/** A file. */\n";

@@ -18,6 +18,16 @@ import type {
 } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import type { AtlasError } from "../../src/errors.ts";
+import type {
+  AuthorityView,
+  DiscoverOptions,
+  ExchangeView,
+  Listener,
+  ModuleProxy,
+  ModuleView,
+  PublishOptions,
+} from "../../src/lambda/api.ts";
+import type { Module } from "../../src/lambda/module.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
 import type { HttpApp } from "../http/app.ts";
@@ -107,6 +117,27 @@ class Served<A extends App> implements ServedNode<A> {
   }
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage> {
     return this.#node.resources(prefix, page);
+  }
+  publish(module: Module, options?: PublishOptions): Listener {
+    return this.#node.publish(module, options);
+  }
+  discover<M extends keyof NonNullable<A["modules"]> & string>(
+    name: M,
+    options?: DiscoverOptions,
+  ): Promise<ModuleProxy<NonNullable<A["modules"]>[M]>> {
+    return this.#node.discover(name, options);
+  }
+  listeners(): readonly Listener[] {
+    return this.#node.listeners();
+  }
+  modules(): Promise<readonly ModuleView[]> {
+    return this.#node.modules();
+  }
+  exchange(name: string): Promise<readonly ExchangeView[]> {
+    return this.#node.exchange(name);
+  }
+  authorities(): Promise<readonly AuthorityView[]> {
+    return this.#node.authorities();
   }
   drain(): Promise<void> {
     return this.#node.drain();

@@ -59,8 +59,17 @@ interface State {
 }
 
 /** A member that has just registered. */
-function newMember({ incarnation, region, node, address, hosts }: MemberInfo): Member {
-  return { incarnation, region, node, address, hosts: [...hosts], seq: 0, state: "live" };
+function newMember({ incarnation, region, node, address, hosts, serves }: MemberInfo): Member {
+  return {
+    incarnation,
+    region,
+    node,
+    address,
+    hosts: [...hosts],
+    ...serves && { serves: [...serves] },
+    seq: 0,
+    state: "live",
+  };
 }
 
 class MemoryStore implements Store {

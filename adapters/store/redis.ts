@@ -343,8 +343,8 @@ function pairs(flat: readonly string[]): Map<string, string> {
   return map;
 }
 
-function infoText({ incarnation, region, node, address, hosts }: MemberInfo): string {
-  return JSON.stringify({ incarnation, region, node, address, hosts });
+function infoText({ incarnation, region, node, address, hosts, serves }: MemberInfo): string {
+  return JSON.stringify({ incarnation, region, node, address, hosts, serves });
 }
 
 function parseInfo(incarnation: string, text: string): MemberInfo {
@@ -354,10 +354,14 @@ function parseInfo(incarnation: string, text: string): MemberInfo {
   } catch {
     // Told below, as any other unreadable entry.
   }
-  const { region, node, address, hosts } = info ?? {};
+  const { region, node, address, hosts, serves } = info ?? {};
   if (
     typeof region !== "string" || typeof node !== "string" || typeof address !== "string" ||
-    !Array.isArray(hosts) || !hosts.every((host) => typeof host === "string")
+    !areTexts(hosts) || !(serves === undefined || areTexts(serves))
   ) throw brokenEntry(incarnation, "member", text);
-  return { incarnation, region, node, address, hosts };
+  return { incarnation, region, node, address, hosts, ...serves && { serves } };
+}
+
+function areTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
 }

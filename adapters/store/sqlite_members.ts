@@ -84,8 +84,9 @@ export class SqliteMembers {
     return { version: this.#now(), members: this.#all.all().map(member) };
   }
 
-  #insert({ incarnation, region, node, address, hosts }: MemberInfo): void {
-    this.#add.run(incarnation, region, node, address, JSON.stringify(hosts));
+  #insert(info: MemberInfo): void {
+    const { incarnation, region, node, address } = info;
+    this.#add.run(incarnation, region, node, address, rolesText(info));
   }
 
   #observe(incarnation: string): Observation | null {
@@ -114,16 +115,30 @@ function member(row: Row): Member {
     region: String(row["region"]),
     node: String(row["node"]),
     address: String(row["address"]),
-    hosts: hostsOf(row),
+    ...rolesOf(row),
     seq: Number(row["seq"]),
     state: row["state"] as MemberState,
   };
 }
 
-function hostsOf(row: Row): string[] {
+/**
+ * What a member runs, in one column: its types, and behind them, in an object that readers of
+ * former versions take for one more type, what it serves as besides.
+ */
+function rolesText({ hosts, serves }: MemberInfo): string {
+  return JSON.stringify(serves ? [...hosts, { serves }] : hosts);
+}
+
+function rolesOf(row: Row): Pick<MemberInfo, "hosts" | "serves"> {
   try {
-    const hosts: unknown = JSON.parse(String(row["hosts"]));
-    if (Array.isArray(hosts)) return hosts.map(String);
+    const roles: unknown = JSON.parse(String(row["hosts"]));
+    if (Array.isArray(roles)) {
+      const serves: unknown = roles.find((role) => typeof role === "object")?.serves;
+      return {
+        hosts: roles.filter((role) => typeof role !== "object").map(String),
+        ...Array.isArray(serves) && { serves: serves.map(String) },
+      };
+    }
   } catch {
     // Told below, as any other unreadable entry.
   }

@@ -7,6 +7,7 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import { ANYONE } from "../../src/ports/transport.ts";
 import type {
   Link,
   LinkHandlers,
@@ -29,6 +30,8 @@ export interface InProcessNetwork {
 
 /** An end as its network sees it. */
 export interface InProcessEnd {
+  /** Who it is now; null while it isn't open. */
+  readonly self: LinkIdentity | null;
   /** Takes a link that a peer opens to `wanted`; throws where that is somebody else. */
   answer(wanted: LinkIdentity, link: Link): void;
 }
@@ -79,6 +82,10 @@ class InProcessTransport implements Transport, InProcessEnd {
     this.#life = { self, accept, links: new Set() };
   }
 
+  get self(): LinkIdentity | null {
+    return this.#life?.self ?? null;
+  }
+
   async dial(peer: Peer): Promise<Link> {
     const life = this.#life;
     if (!life) throw unavailable("this node's transport is not open");
@@ -87,7 +94,7 @@ class InProcessTransport implements Transport, InProcessEnd {
     const end = this.#network.find(peer.address);
     if (!end) throw unavailable(`nobody answers at ${JSON.stringify(peer.address)}`);
     if (this.#life !== life) throw unavailable("the node took a new incarnation");
-    const { region, node, incarnation } = peer;
+    const { region, node, incarnation } = wants(peer, end.self) ? end.self : peer;
     const near = new InProcessLink({ region, node, incarnation });
     const far = new InProcessLink(life.self);
     near.join(far);
@@ -103,10 +110,9 @@ class InProcessTransport implements Transport, InProcessEnd {
 
   answer(wanted: LinkIdentity, link: Link): void {
     const life = this.#life;
-    if (
-      !life || wanted.incarnation !== life.self.incarnation || wanted.node !== life.self.node ||
-      wanted.region !== life.self.region
-    ) throw unavailable("another node or incarnation answers there");
+    if (!life || !wants(wanted, life.self)) {
+      throw unavailable("another node or incarnation answers there");
+    }
     keep(life.links, link as InProcessLink);
     life.accept(link);
   }
@@ -122,6 +128,13 @@ class InProcessTransport implements Transport, InProcessEnd {
     this.#life = null;
     for (const link of [...links]) link.close(reason);
   }
+}
+
+/** Whether `self` is who is wanted. */
+function wants(wanted: LinkIdentity, self: LinkIdentity | null): self is LinkIdentity {
+  return self !== null && (wanted.incarnation === ANYONE ||
+    (wanted.incarnation === self.incarnation && wanted.node === self.node &&
+      wanted.region === self.region));
 }
 
 function keep(links: Set<InProcessLink>, link: InProcessLink): void {

@@ -15,7 +15,7 @@
  * The links that follow are as private as the wire below: `wss:` where others can
  * reach it. Source: design §6.
  */
-import type { LinkIdentity } from "../../src/ports/transport.ts";
+import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 
 /** Largest frame of a handshake, in bytes. */
 export const MAX_HANDSHAKE_BYTES = 1_024;
@@ -147,7 +147,12 @@ function identity(fields: readonly Uint8Array[]): LinkIdentity | null {
   return { region, node, incarnation };
 }
 
-export function sameIdentity(a: LinkIdentity, b: LinkIdentity): boolean {
+/** Whether `self` is who is wanted, by name or as anyone. */
+export function isWanted(wanted: LinkIdentity, self: LinkIdentity): boolean {
+  return wanted.incarnation === ANYONE || sameIdentity(wanted, self);
+}
+
+function sameIdentity(a: LinkIdentity, b: LinkIdentity): boolean {
   return a.region === b.region && a.node === b.node && a.incarnation === b.incarnation;
 }
 

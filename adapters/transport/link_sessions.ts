@@ -17,8 +17,8 @@ import {
   encodeChallenge,
   encodeHello,
   encodeProof,
+  isWanted,
   MAX_HANDSHAKE_BYTES,
-  sameIdentity,
   sign,
   type Signatures,
 } from "./link_handshake.ts";
@@ -155,7 +155,8 @@ export class DiallingSession extends Session {
 
   protected take(socket: Socket, frame: Uint8Array): void {
     if (this.signatures) {
-      if (checkWelcome(frame, this.signatures)) this.prove(socket, this.#wanted);
+      const { claimed } = this;
+      if (claimed && checkWelcome(frame, this.signatures)) this.prove(socket, claimed);
       else this.abort(UNAUTHORIZED, "the acceptor did not prove the secret");
       return;
     }
@@ -164,7 +165,7 @@ export class DiallingSession extends Session {
       return this.abort(MALFORMED, "the acceptor's challenge is malformed or out of turn");
     }
     this.claimed = peer;
-    if (!sameIdentity(peer, this.#wanted)) {
+    if (!isWanted(this.#wanted, peer)) {
       return this.abort(OTHER_IDENTITY, "another node or incarnation answers there");
     }
     this.signThen(socket, this.#hello, frame, encodeProof);
@@ -188,7 +189,7 @@ export class AcceptingSession extends Session {
     }
     const [peer, wanted] = hello;
     this.claimed = peer;
-    if (!sameIdentity(wanted, this.options.self)) {
+    if (!isWanted(wanted, this.options.self)) {
       return this.abort(OTHER_IDENTITY, "another node or incarnation is wanted");
     }
     const challenge = encodeChallenge(this.options.self);

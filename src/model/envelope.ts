@@ -16,6 +16,7 @@ const REPLY = 1;
 const FAILURE = 2;
 const CANCEL = 3;
 const FAREWELL = 4;
+const POST = 5;
 
 /** A call of one method of one resource. */
 export interface Request {
@@ -75,7 +76,24 @@ export interface Farewell {
   readonly id: 0;
 }
 
-export type Message = Request | Reply | Failure | Cancel | Farewell;
+/** A letter from one part of a node to a part of another. */
+export interface Post {
+  readonly kind: "post";
+  readonly id: 0;
+  /** The part that it is for, at the receiver; empty: its post office. */
+  readonly to: string;
+  /** The part that sent it. */
+  readonly from: string;
+  /** What kind of letter it is, and its fields, as its reader has yet to check them. */
+  readonly letter: readonly unknown[];
+  /** What is not looked into on the way; empty where the letter has none. */
+  readonly body: Uint8Array;
+}
+
+export type Message = Request | Reply | Failure | Cancel | Farewell | Post;
+
+/** The longest name of a part. */
+const MAX_PART = 64;
 
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
@@ -93,6 +111,8 @@ export function encodeHead(message: Message): Uint8Array {
       return pack([CANCEL, id]);
     case "farewell":
       return pack([FAREWELL, id]);
+    case "post":
+      return pack([POST, id, message.to, message.from, message.letter]);
   }
 }
 
@@ -107,7 +127,7 @@ export function encodeRequestHead(
 
 /** A message's body; empty where its kind has none. */
 export function bodyOf(message: Message): Uint8Array {
-  return message.kind === "request" || message.kind === "reply" ? message.body : NO_BODY;
+  return "body" in message ? message.body : NO_BODY;
 }
 
 /**
@@ -144,6 +164,13 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case FAREWELL:
       if (id !== 0 || body !== NO_BODY) throw malformed("a farewell has neither number nor body");
       return { kind: "farewell", id };
+    case POST: {
+      const [, , to, from, letter] = tuple;
+      if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(letter)) {
+        throw malformed("a post needs two parts and a letter");
+      }
+      return { kind: "post", id, to, from, letter, body };
+    }
     default:
       throw malformed("its kind is unknown");
   }
@@ -161,6 +188,10 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isPart(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_PART;
 }
 
 function isWireError(value: unknown): value is WireError {

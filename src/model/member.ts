@@ -21,6 +21,8 @@ export interface MemberInfo {
   readonly address: string;
   /** The resource types that it can run. */
   readonly hosts: readonly string[];
+  /** What it does for the cluster besides, such as `authority`; absent: nothing. */
+  readonly serves?: readonly string[];
 }
 
 export interface Member extends MemberInfo {

@@ -15,7 +15,10 @@ export interface LinkIdentity {
   readonly incarnation: string;
 }
 
-/** A peer to dial: who should answer, and where. */
+/** As region, node and incarnation of a peer: whoever answers there. */
+export const ANYONE = "*";
+
+/** A peer to dial: who should answer, {@link ANYONE} included, and where. */
 export interface Peer extends LinkIdentity {
   readonly address: string;
 }
@@ -34,7 +37,7 @@ export interface Transport {
    * Opens a link to `peer`. MUST NOT resolve before both ends have proven who they
    * are; rejects with `unavailable` where nobody answers in time, somebody else
    * does, or the address may not be dialled, and with `unauthorized` where the
-   * secrets differ.
+   * secrets differ. The link's peer is who answered, also where anyone was wanted.
    */
   dial(peer: Peer): Promise<Link>;
 

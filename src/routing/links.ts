@@ -16,11 +16,17 @@ import {
   encodeRequestHead,
   type Failure,
   type Message,
+  type Post,
   type Reply,
   type Request,
 } from "../model/envelope.ts";
-import type { Member } from "../model/member.ts";
-import type { Link, LinkIdentity, Transport } from "../ports/transport.ts";
+import {
+  ANYONE,
+  type Link,
+  type LinkIdentity,
+  type Peer,
+  type Transport,
+} from "../ports/transport.ts";
 import type { Life } from "../registry/lease.ts";
 
 const FAREWELL: Message = { kind: "farewell", id: 0 };
@@ -37,6 +43,7 @@ export interface Waiter {
 export interface LinkListener {
   request(request: Request, session: Session): void;
   cancel(id: number, session: Session): void;
+  post(post: Post, session: Session): void;
   closed(session: Session): void;
   /** A link to a member was opened. */
   reachable(incarnation: string): void;
@@ -92,6 +99,11 @@ export class Session {
   /** Sends an answer; one that can't be sent is the caller's timeout. */
   send(message: Message): void {
     if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
+  }
+
+  /** Sends a letter. False, and nothing is sent, where the link is closed or backed up. */
+  post(post: Post): boolean {
+    return this.#open && this.#link.send(encodeHead(post), post.body);
   }
 
   close(reason: string): void {
@@ -155,7 +167,7 @@ export class Links {
   }
 
   /** A session to a member, dialled where there is none. @throws AtlasError `unavailable` … */
-  to(member: Member, life: Life): Promise<Session> {
+  to(member: Peer, life: Life): Promise<Session> {
     const { incarnation } = member;
     const present = this.#byPeer.get(incarnation);
     if (present) return Promise.resolve(present);
@@ -180,7 +192,23 @@ export class Links {
     }
   }
 
-  async #dial(member: Member, life: Life): Promise<Session> {
+  /**
+   * A session to whoever answers at `address`; null where that is this very node.
+   *
+   * @throws AtlasError `unavailable` …
+   */
+  async meet(address: string, life: Life): Promise<Session | null> {
+    const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
+    const link = await this.#transport.dial({ region, node, incarnation, address });
+    if (link.peer.incarnation === life.incarnation) {
+      link.close("a node needs no link to itself");
+      return null;
+    }
+    const session = this.#start(link, life);
+    return this.#byPeer.get(link.peer.incarnation) ?? session;
+  }
+
+  async #dial(member: Peer, life: Life): Promise<Session> {
     const { region, node, incarnation, address } = member;
     try {
       const link = await this.#transport.dial({ region, node, incarnation, address });
@@ -219,6 +247,8 @@ export class Links {
         return this.#listener.request(message, session);
       case "cancel":
         return this.#listener.cancel(message.id, session);
+      case "post":
+        return this.#listener.post(message, session);
       case "farewell":
         session.left();
         // The roll will say so, too: it is looked at soon.

@@ -48,7 +48,7 @@ function ban(pattern: RegExp, name: string, instead: string): Ban {
 }
 
 /** The packages that the core may import: pure computation only. */
-const CORE_PACKAGES = ["msgpackr"];
+const CORE_PACKAGES = ["msgpackr", "semver"];
 const MAX_LINES = 400;
 
 /** Who may import whom. The first entry whose `from` starts the path holds. */
