@@ -11,6 +11,8 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
 import { checkPrefix, checkToken, resourceKey } from "./model/rrp.ts";
+import type { Market } from "./lambda/market.ts";
+import { marketOf } from "./lambda/market_of.ts";
 import type { MemberInfo } from "./model/member.ts";
 import type { NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
@@ -58,6 +60,7 @@ class NodeProcess implements Exchange {
   readonly #links: Links;
   readonly #forwarder: Forwarder;
   readonly #router: Router;
+  readonly #market: Market;
   readonly #deadlines: Deadlines;
   #life: Life;
   #state: NodeState = "fenced";
@@ -80,7 +83,10 @@ class NodeProcess implements Exchange {
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
-      onChange: () => this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead"),
+      onChange: () => {
+        this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead");
+        this.#market.rollChanged();
+      },
     });
     this.#claims = new Claims(store, this.#membership, clock, random);
     this.#registry = new Registry(store, this.#membership, clock);
@@ -99,7 +105,11 @@ class NodeProcess implements Exchange {
     this.#links = new Links(transport, {
       request: (request, session) => this.#forwarder.request(request, session),
       cancel: (id, session) => this.#forwarder.cancel(id, session),
-      closed: (session) => this.#forwarder.closed(session),
+      post: (message, session) => this.#market.arrived(message, session),
+      closed: (session) => {
+        this.#forwarder.closed(session);
+        this.#market.closed(session.peer.incarnation);
+      },
       reachable: (incarnation) => this.#membership.trust(incarnation),
       unreachable: (incarnation) => this.#membership.suspect(incarnation),
     });
@@ -114,6 +124,14 @@ class NodeProcess implements Exchange {
       place: { region, node },
       life: () => this.#life,
     });
+    this.#market = marketOf({
+      options,
+      app,
+      links: this.#links,
+      membership: this.#membership,
+      deadlines: this.#deadlines,
+      life: () => this.#life,
+    });
     this.#life = this.#newLife();
   }
 
@@ -121,27 +139,32 @@ class NodeProcess implements Exchange {
   facade(): AtlasNode {
     const outlet = makeOutlet(this, () => null);
     const { region, node } = this.#options;
-    return Object.defineProperties(
-      {
-        ...outlet,
-        region,
-        node,
-        closed: this.#closed,
-        stats: () => this.stats(),
-        drain: () => this.drain(),
-        close: (options?: { drainMs?: number }) => this.close(options),
-      },
-      {
-        incarnation: { get: () => this.#life.incarnation, enumerable: true },
-        state: { get: () => this.#state, enumerable: true },
-      },
-    ) as AtlasNode;
+    const facade: Omit<AtlasNode, "incarnation" | "state"> = {
+      ...outlet,
+      region,
+      node,
+      closed: this.#closed,
+      publish: (module, options) => this.#market.publish(module, options),
+      discover: (name, options) => this.#market.discover(name, options),
+      listeners: () => this.#market.listeners(),
+      modules: this.#market.modules,
+      exchange: this.#market.exchange,
+      authorities: this.#market.authorities,
+      stats: () => this.stats(),
+      drain: () => this.drain(),
+      close: (options?: { drainMs?: number }) => this.close(options),
+    };
+    return Object.defineProperties(facade, {
+      incarnation: { get: () => this.#life.incarnation, enumerable: true },
+      state: { get: () => this.#state, enumerable: true },
+    }) as AtlasNode;
   }
 
   /** Begins the first life. */
   async start(): Promise<void> {
     try {
       await this.#begin(false);
+      this.#market.openFor(this.#options);
     } catch (error) {
       await this.#end(null);
       throw error;
@@ -191,6 +214,7 @@ class NodeProcess implements Exchange {
       ...this.#forwarder.stats,
       lapses: this.#lapses,
       kills: this.#membership.kills,
+      ...this.#market.stats(),
     };
   }
 
@@ -203,7 +227,7 @@ class NodeProcess implements Exchange {
     if (this.#state === "closed") return;
     this.#state = "draining";
     this.#tell("info", "draining", { resources: this.#host.size });
-    await this.#host.drain();
+    await Promise.all([this.#host.drain(), this.#market.drain()]);
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
@@ -222,7 +246,8 @@ class NodeProcess implements Exchange {
       const until = clock.now() + drainMs;
       // What can't be drained in time is given up; the lease's end will free it.
       await this.#within(this.drain(), drainMs, "the drain").catch(() => {});
-      while (this.#router.inFlight > 0 && clock.now() < until) await pause(clock, 5);
+      const isBusy = (): boolean => this.#router.inFlight + this.#market.inFlight > 0;
+      while (isBusy() && clock.now() < until) await pause(clock, 5);
       await this.#end(null);
     }
     await this.#closed;
@@ -245,6 +270,7 @@ class NodeProcess implements Exchange {
     await this.#links.open({ region, node, incarnation }, life);
     await this.#membership.join(life, this.#member(life), ifFree);
     this.#host.open(life);
+    this.#market.moved();
     this.#state = "serving";
     this.#tell("info", "serving", { incarnation });
   }
@@ -252,7 +278,14 @@ class NodeProcess implements Exchange {
   /** What a life of this node says of itself when it registers. */
   #member({ incarnation }: Life): MemberInfo {
     const { region, node, transport: { address } } = this.#options;
-    return { incarnation, region, node, address, hosts: this.#types };
+    return {
+      incarnation,
+      region,
+      node,
+      address,
+      hosts: this.#types,
+      ...this.#market.role === "authority" && { serves: ["authority"] },
+    };
   }
 
   /** The lease is over: by time, by the store's word, or by this node's own hand. */
@@ -311,6 +344,7 @@ class NodeProcess implements Exchange {
     this.#host.abandon();
     this.#host.stop();
     this.#router.close();
+    this.#market.stop();
     this.#deadlines.close();
     await this.#options.transport.close();
     this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });

@@ -1,0 +1,150 @@
+/**
+ * Bootstrap: the newcomer who asks at the doors it knows of where the authorities live.
+ *
+ * Takes `search` when they are wanted soon; resolves its list now and then, asks each
+ * address that answers (`seek` to its broker), and passes the `news` on to the broker
+ * and, where there is one, the authority of this node.
+ *
+ * Source: design §5, Bootstrap.
+ */
+import { AtlasError, messageOf } from "../errors.ts";
+import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS } from "../limits.ts";
+import type { Timer } from "../ports/clock.ts";
+import type { Peer } from "../ports/transport.ts";
+import { type Address, addressOf, AUTHORITY, BROKER } from "./address.ts";
+import type { Bootstrap as Source, BootstrapNode } from "./bootstrap_options.ts";
+import type { Letter } from "./letters.ts";
+import { Part } from "./part.ts";
+
+const MAX_PORT = 65_535;
+/** Nodes of one list that are asked. */
+const MAX_NODES = 1_024;
+
+/** A source that was checked: what it names now. */
+export type Resolve = () => Promise<readonly BootstrapNode[]>;
+
+/**
+ * What a bootstrap option names, each time it is asked.
+ *
+ * @param members authorities that the registry knows
+ * @throws AtlasError `bad_request`
+ */
+export function resolverOf(source: Source, members: () => readonly Peer[]): Resolve {
+  if (source === "registry") return () => Promise.resolve(members());
+  if (typeof source === "function") return source;
+  if (typeof source === "object" && source !== null) {
+    if ("static" in source && isTexts(source.static)) {
+      const addresses = [...source.static];
+      return () => Promise.resolve(addresses);
+    }
+    if ("dns" in source) {
+      const { dns, port, resolve, address } = source;
+      const fits = typeof dns === "string" && dns !== "" && Number.isInteger(port) && port >= 1 &&
+        port <= MAX_PORT && typeof resolve === "function" && typeof address === "function";
+      if (fits) return async () => (await resolve(dns)).map((host) => address(host, port));
+    }
+  }
+  throw new AtlasError(
+    "bad_request",
+    'bootstrap must be "registry", { static: [<address>, …] }, ' +
+      "{ dns: <name>, port: 1 to 65535, resolve, address }, or a function",
+  );
+}
+
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length > 0 &&
+    value.every((item) => typeof item === "string" && item !== "");
+}
+
+export class Bootstrap extends Part {
+  readonly #resolve: Resolve;
+  readonly #meet: (address: string) => Promise<string | null>;
+  #timer: Timer | null = null;
+  #dueAt = Infinity;
+  #attempt = 0;
+  #isBusy = false;
+  /** Asked to look again while it was looking. */
+  #again = false;
+
+  /** @param meet finds out who answers at an address: an incarnation, null for this node. */
+  constructor(resolve: Resolve, meet: (address: string) => Promise<string | null>) {
+    super();
+    this.#resolve = resolve;
+    this.#meet = meet;
+  }
+
+  protected override started(): void {
+    this.#look();
+  }
+
+  receive(letter: Letter): void {
+    if (letter.kind === "news") {
+      this.#pass(letter);
+    } else if (letter.kind === "search") {
+      if (this.#isBusy) this.#again = true;
+      else if (letter.now) this.#look();
+      else if (this.#dueAt - this.desk.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
+    }
+  }
+
+  /** Resolves and asks; never at the same time twice. */
+  async #look(): Promise<void> {
+    this.#isBusy = true;
+    this.#timer?.cancel();
+    this.#again = false;
+    let isWhole = true;
+    try {
+      const nodes = await this.#resolve();
+      const found = await Promise.all(nodes.slice(0, MAX_NODES).map((node) => this.#ask(node)));
+      isWhole = found.every((ok) => ok);
+    } catch (error) {
+      isWhole = false;
+      if (!this.hasEnded) this.desk.tell("warning", "bootstrap failed", { why: messageOf(error) });
+    }
+    this.#isBusy = false;
+    if (this.hasEnded) return;
+    const isSoon = !isWhole || this.#again;
+    this.#attempt = isWhole ? 0 : this.#attempt + 1;
+    this.#plan(isSoon ? this.#soonMs() : BOOTSTRAP_MS);
+  }
+
+  /** Whether the node could be asked; a peer of the registry is an authority by its own word. */
+  async #ask(node: BootstrapNode): Promise<boolean> {
+    const contact = this.desk.self();
+    if (typeof node !== "string") {
+      if (node.incarnation !== contact.incarnation) {
+        this.#pass({ kind: "news", contact: node, authorities: [node], exchanges: [] });
+      }
+      return true;
+    }
+    let incarnation: string | null;
+    try {
+      incarnation = await this.#meet(node);
+    } catch (error) {
+      if (!this.hasEnded) {
+        this.desk.tell("debug", "bootstrap address", { address: node, why: messageOf(error) });
+      }
+      return false;
+    }
+    if (incarnation !== null && !this.hasEnded) {
+      this.desk.send(addressOf(incarnation, BROKER), { kind: "seek", contact });
+    }
+    return true;
+  }
+
+  #pass(news: Letter & { kind: "news" }): void {
+    const parts: readonly Address[] = [addressOf("", BROKER), addressOf("", AUTHORITY)];
+    for (const part of parts) this.desk.send(part, news);
+  }
+
+  #soonMs(): number {
+    const full = Math.min(BOOTSTRAP_MS, BOOTSTRAP_SOON_MS * 2 ** Math.min(this.#attempt, 8));
+    return full * (0.5 + this.desk.chance() / 2);
+  }
+
+  #plan(ms: number): void {
+    this.#timer?.cancel();
+    this.#dueAt = this.desk.now() + ms;
+    this.#timer = this.desk.after(ms, () => void this.#look());
+  }
+}

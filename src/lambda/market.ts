@@ -1,0 +1,321 @@
+/**
+ * The market of one node: the building that its parts of the module market are in, and
+ * the door through which its users reach them.
+ *
+ * Takes what users publish, discover and want to see; opens the parts that it needs for
+ * that, the first time it is needed (or a peer's letter comes): a node that trades in
+ * nothing has nothing of this running.
+ *
+ * Source: design §5.
+ */
+import { AtlasError } from "../errors.ts";
+import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
+import type { Post as PostMessage } from "../model/envelope.ts";
+import { checkToken } from "../model/rrp.ts";
+import type { Deadlines } from "../time/deadlines.ts";
+import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./address.ts";
+import type {
+  DiscoverOptions,
+  Listener,
+  MarketStats,
+  ModuleNode,
+  ModuleProxy,
+  PublishOptions,
+} from "./api.ts";
+import { Authority } from "./authority.ts";
+import { Bootstrap, type Resolve } from "./bootstrap.ts";
+import type { Role } from "./bootstrap_options.ts";
+import { Broker } from "./broker.ts";
+import { Capacity } from "./capacity.ts";
+import { ListenerPart } from "./listener.ts";
+import { type Meter, newMeter } from "./meter.ts";
+import { checkCapacity, checkRange, checkVersion, defineModule, isModule } from "./module.ts";
+import type { Module, ModuleMap } from "./module.ts";
+import { checkMs } from "./module_call.ts";
+import { Observatory } from "./observatory.ts";
+import { PlbPart } from "./plb.ts";
+import { type Line, Post, type PostParts } from "./post.ts";
+import { makeProxy } from "./proxy.ts";
+
+/** How long what runs may take after its listener was closed, where nobody says, ms. */
+const DEFAULT_DRAIN_MS = 10_000;
+
+/** What a market is made of. */
+export interface MarketParts extends PostParts {
+  readonly role: Role;
+  readonly resolve: Resolve;
+  readonly deadlines: Deadlines;
+  /** The app's modules: names of those that have none of their own. */
+  readonly modules: ModuleMap;
+}
+
+export class Market implements ModuleNode {
+  readonly #parts: MarketParts;
+  readonly #post: Post;
+  readonly #meter: Meter = newMeter();
+  readonly #listeners = new Map<ListenerPart, Listener>();
+  readonly #buyers = new Set<PlbPart>();
+  readonly #observatory: Observatory;
+  #isOpen = false;
+  #isDraining = false;
+  #isClosed = false;
+  #names = 0;
+
+  constructor(parts: MarketParts) {
+    this.#parts = parts;
+    this.#post = new Post(parts);
+    this.#observatory = new Observatory(this.#post, parts.clock);
+  }
+
+  get role(): Role {
+    return this.#parts.role;
+  }
+
+  /** Opens where a role or bootstrap is given, and offers the app's modules that name a capacity. */
+  openFor({ role, bootstrap }: { readonly role?: unknown; readonly bootstrap?: unknown }): void {
+    if (role !== undefined || bootstrap !== undefined) this.open();
+    for (const [name, module] of Object.entries(this.#parts.modules)) {
+      if (module.capacity !== null) this.publish(module, { name });
+    }
+  }
+
+  /** Opens what every trader needs. */
+  open(): void {
+    if (this.#isOpen || this.#isClosed) return;
+    this.#isOpen = true;
+    const bootstrap = addressOf("", BOOTSTRAP);
+    this.#post.hire(BROKER, new Broker(bootstrap));
+    if (this.#parts.role === "authority") {
+      this.#post.hire(AUTHORITY, new Authority(bootstrap));
+      const contact = this.#parts.self();
+      const news = { kind: "news", contact, authorities: [contact], exchanges: [] } as const;
+      this.#post.drop(addressOf("", BROKER), news);
+    }
+    const meet = (address: string): Promise<string | null> => this.#post.meet(address);
+    this.#post.hire(BOOTSTRAP, new Bootstrap(this.#parts.resolve, meet));
+  }
+
+  /** A peer's letter came. */
+  arrived(message: PostMessage, line: Line): void {
+    this.open();
+    this.#post.arrived(message, line);
+  }
+
+  /** A link to a peer closed. */
+  closed(incarnation: string): void {
+    if (this.#isOpen) this.#post.closed(incarnation);
+  }
+
+  /** The registry's roll changed: authorities may have come. */
+  rollChanged(): void {
+    if (this.#isOpen) this.#post.drop(addressOf("", BOOTSTRAP), { kind: "search", now: true });
+  }
+
+  /** The node has another incarnation. */
+  moved(): void {
+    const traders = [...this.#listeners.keys(), ...this.#buyers];
+    for (const { address } of traders) {
+      this.#post.drop(address, { kind: "moved", reason: "another incarnation" });
+    }
+    this.rollChanged();
+  }
+
+  publish(module: Module, options: PublishOptions = {}): Listener {
+    this.#checkOpen(this.#isDraining ? "the node drains" : null);
+    const name = this.#nameOf(module, options.name);
+    const { version, capacity = module.capacity ?? undefined, lowWatermark = 1 } = options;
+    if (!(lowWatermark >= 0 && lowWatermark <= 1)) {
+      throw new AtlasError("bad_request", `lowWatermark is ${lowWatermark}, it must be 0 to 1`);
+    }
+    if (this.#listeners.size >= MAX_TRADERS) throw tooMany("listeners");
+    this.open();
+    const { deadlines } = this.#parts;
+    const closed = Promise.withResolvers<void>();
+    const listener: ListenerPart = new ListenerPart({
+      name,
+      module: version === undefined ? module : asVersion(module, version),
+      capacity: checkCapacity("capacity", capacity as number),
+      lowWatermark,
+      deadlines,
+      meter: this.#meter,
+      onClosed: () => {
+        this.#listeners.delete(listener);
+        closed.resolve();
+      },
+    });
+    const handle = this.#handleOf(name, listener, closed.promise);
+    this.#listeners.set(listener, handle);
+    this.#post.hire(`listener.${++this.#names}`, listener);
+    return handle;
+  }
+
+  async discover<M extends string>(
+    name: M,
+    options: DiscoverOptions = {},
+  ): Promise<ModuleProxy<Module>> {
+    this.#checkOpen(null);
+    checkToken("module", name);
+    const { capacity = 1, version, prefer = "near", bias = "none", waitFor = "some" } = options;
+    const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+    checkMs("timeoutMs", timeoutMs);
+    if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
+    const closed = Promise.withResolvers<void>();
+    const bought: Capacity = new Capacity(this.#parts.clock, () => plb, waitFor);
+    const plb: PlbPart = new PlbPart({
+      name,
+      wanted: checkCapacity("capacity", capacity),
+      range: version === undefined ? null : checkRange(version),
+      prefer: checkWord("prefer", prefer, ["near", "spread"]),
+      bias: checkWord("bias", bias, ["none", "region", "latency"]),
+      noWait: options.noWait === true,
+      callTimeoutMs: checkMs("callTimeoutMs", callTimeoutMs),
+      deadlines: this.#parts.deadlines,
+      meter: this.#meter,
+      onChange: () => bought.changed(),
+      onClosed: () => {
+        this.#buyers.delete(plb);
+        bought.closed();
+        closed.resolve();
+      },
+    });
+    checkWord("waitFor", waitFor, ["some", "all"]);
+    this.open();
+    this.#buyers.add(plb);
+    this.#post.hire(`plb.${++this.#names}`, plb);
+    try {
+      await bought.wait(timeoutMs, signal);
+    } catch (error) {
+      plb.close();
+      throw error;
+    }
+    return makeProxy({
+      capacity: () => plb.tokens,
+      stats: () => plb.stats(),
+      call: (name, args, options = {}) => plb.call(name, args, options),
+      close: () => {
+        plb.close();
+        return closed.promise;
+      },
+    }, () => plb.exports) as ModuleProxy<Module>;
+  }
+
+  listeners(): readonly Listener[] {
+    return [...this.#listeners.values()];
+  }
+
+  readonly modules: ModuleNode["modules"] = async () => {
+    this.#checkOpen(null);
+    this.open();
+    return await this.#observatory.modules();
+  };
+
+  readonly exchange: ModuleNode["exchange"] = async (name) => {
+    this.#checkOpen(null);
+    checkToken("module", name);
+    this.open();
+    return await this.#observatory.exchange(name);
+  };
+
+  readonly authorities: ModuleNode["authorities"] = async () => {
+    this.#checkOpen(null);
+    this.open();
+    return await this.#observatory.authorities();
+  };
+
+  stats(): MarketStats {
+    const { issued, used, revoked, granted, running, calls, waits, waitedMs } = this.#meter;
+    let waiting = 0;
+    for (const plb of this.#buyers) waiting += plb.waiting;
+    return {
+      moduleRunning: running,
+      moduleWaiting: waiting,
+      creditsGranted: granted,
+      creditsOutstanding: issued - used - revoked,
+      creditsIssued: issued,
+      creditsUsed: used,
+      creditsRevoked: revoked,
+      moduleCalls: calls,
+      moduleWaits: waits,
+      moduleWaitedMs: waitedMs,
+    };
+  }
+
+  /** Calls made here that are not settled. */
+  get inFlight(): number {
+    let calls = 0;
+    for (const plb of this.#buyers) calls += plb.inFlight;
+    return calls;
+  }
+
+  /** Offers nothing any more, and waits for what runs. */
+  async drain(): Promise<void> {
+    this.#isDraining = true;
+    await Promise.all(this.listeners().map((listener) => listener.close()));
+  }
+
+  /** Ends everything. */
+  stop(): void {
+    this.#isClosed = true;
+    this.#post.stop();
+  }
+
+  #handleOf(name: string, listener: ListenerPart, closed: Promise<void>): Listener {
+    return {
+      name,
+      update(next) {
+        if (!isModule(next)) {
+          throw new AtlasError("bad_request", "update takes what defineModule makes");
+        }
+        if (listener.isClosing) {
+          throw new AtlasError("unavailable", `the listener of ${name} was closed`);
+        }
+        listener.update(next);
+      },
+      close: async ({ drainMs = DEFAULT_DRAIN_MS } = {}) => {
+        listener.close();
+        const late = this.#parts.clock.after(drainMs, () => listener.halt());
+        await closed;
+        late.cancel();
+      },
+      stats: () => listener.stats(),
+    };
+  }
+
+  #nameOf(module: Module, given: string | undefined): string {
+    if (!isModule(module)) {
+      throw new AtlasError("bad_request", "publish takes what defineModule makes");
+    }
+    const [key] = Object.entries(this.#parts.modules).find(([, it]) => it === module) ?? [];
+    const name = given ?? module.name ?? key;
+    if (name !== undefined) return checkToken("module", name);
+    throw new AtlasError(
+      "bad_request",
+      "the module has no name: give it one, put it into the app's modules, or publish it with { name }",
+    );
+  }
+
+  #checkOpen(trouble: string | null): void {
+    const why = this.#isClosed ? "the node was closed" : trouble;
+    if (why !== null) throw new AtlasError("unavailable", why);
+  }
+}
+
+/** The same module under another version. */
+function asVersion(module: Module, version: string): Module {
+  const { name, attributes, functions } = module;
+  return defineModule({
+    name: name ?? undefined,
+    attributes,
+    functions,
+    version: checkVersion(version),
+  });
+}
+
+function checkWord<T extends string>(field: string, word: T, words: readonly T[]): T {
+  if (words.includes(word)) return word;
+  throw new AtlasError("bad_request", `${field} is ${word}, it must be ${words.join(" or ")}`);
+}
+
+function tooMany(what: string): AtlasError {
+  return new AtlasError("overloaded", `${MAX_TRADERS} ${what} of modules are on this node already`);
+}

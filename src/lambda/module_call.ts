@@ -1,0 +1,134 @@
+/**
+ * A call of a module's function, from the proxy to its answer; and the room where calls
+ * wait for credit, each with its number drawn.
+ */
+import { AtlasError } from "../errors.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
+import { encodeBody } from "../model/call.ts";
+import { Expiring } from "../time/deadlines.ts";
+import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
+import type { Label } from "./letters.ts";
+import type { ChannelView } from "./pool.ts";
+
+/** Who is told when nobody waits for a call's answer any more. */
+export interface ModuleCallKeeper {
+  /** The call was given up: at its deadline, or by its caller before. */
+  gaveUp(call: ModuleCall, what: string, cause: unknown): void;
+  settled(call: ModuleCall): void;
+}
+
+export class ModuleCall extends Expiring {
+  readonly name: string;
+  /** The encoded array of arguments. */
+  readonly body: Uint8Array;
+  readonly deadline: number;
+  readonly noWait: boolean;
+  isDone = false;
+  /** The channel that carries it, and its number there; null while it waits. */
+  view: ChannelView | null = null;
+  id = 0;
+  /** When it began to wait, monotonic ms; 0: it doesn't. */
+  waitsSince = 0;
+  readonly #keeper: ModuleCallKeeper;
+  readonly #signal: AbortSignal | null;
+  #resolve!: (result: ModuleCallResult) => void;
+  #reject!: (error: AtlasError) => void;
+
+  /** @throws AtlasError `bad_request`, `payload_too_large` */
+  constructor(
+    keeper: ModuleCallKeeper,
+    name: string,
+    args: readonly unknown[],
+    options: ModuleCallOptions,
+    now: number,
+  ) {
+    super();
+    this.#keeper = keeper;
+    this.name = name;
+    this.body = encodeBody(args, "argument");
+    this.deadline = now + checkMs("timeoutMs", options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    this.noWait = options.noWait ?? false;
+    this.#signal = options.signal ?? null;
+  }
+
+  get wasAborted(): boolean {
+    return this.#signal?.aborted === true;
+  }
+
+  /** The promise of the answer; called once. */
+  answer(): Promise<ModuleCallResult> {
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  resolve(result: ModuleCallResult): void {
+    if (this.#settle()) this.#resolve(result);
+  }
+
+  reject(error: AtlasError): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  override expire(): void {
+    if (!this.isDone) this.#keeper.gaveUp(this, "the deadline passed", undefined);
+  }
+
+  readonly #onAbort = (): void => {
+    this.#keeper.gaveUp(this, "the caller gave the call up", this.#signal?.reason);
+  };
+
+  #settle(): boolean {
+    if (this.isDone) return false;
+    this.isDone = true;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#keeper.settled(this);
+    return true;
+  }
+}
+
+/** The error of a call to a function that isn't in the code that is in use. */
+export function noFunction(module: string, label: Label | null, name: string): AtlasError {
+  const known = label?.exports.slice(0, 20).join(", ") ?? "";
+  const wanted = JSON.stringify(name.slice(0, 64));
+  return new AtlasError(
+    "not_found",
+    `${module} ${label?.version ?? ""} has no function ${wanted}; it has: ${known}`,
+  );
+}
+
+/** A time that a caller gave. @throws AtlasError `bad_request` */
+export function checkMs(field: string, ms: number): number {
+  if (typeof ms === "number" && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
+  throw new AtlasError("bad_request", `${field} is ${ms}, it must be 1 to ${MAX_TIMEOUT_MS}`);
+}
+
+/** Calls in the order in which they came; those that were sent back keep their place at the head. */
+export class WaitingRoom {
+  #returned = new Set<ModuleCall>();
+  readonly #calls = new Set<ModuleCall>();
+
+  get size(): number {
+    return this.#returned.size + this.#calls.size;
+  }
+
+  add(call: ModuleCall): void {
+    this.#calls.add(call);
+  }
+
+  /** Calls that were on their way to somebody who didn't take them, in order. */
+  putBack(calls: readonly ModuleCall[]): void {
+    this.#returned = new Set([...calls, ...this.#returned]);
+  }
+
+  remove(call: ModuleCall): void {
+    if (!this.#returned.delete(call)) this.#calls.delete(call);
+  }
+
+  *[Symbol.iterator](): Iterator<ModuleCall> {
+    yield* this.#returned;
+    yield* this.#calls;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Orders: slips of paper that say who wants or offers how much of a module.
+ *
+ * The quantity is absolute: what is wanted or free now. A slip with a higher revision
+ * replaces the one before, so one that is lost, repeated or late changes nothing for
+ * good. The order's key is its broker and its id.
+ *
+ * Source: design §5, Broker and Exchange.
+ */
+import { MAX_CAPACITY } from "../limits.ts";
+import type { Peer } from "../ports/transport.ts";
+import type { Address } from "./address.ts";
+import type { Preference } from "./api.ts";
+import { isRange, isVersion } from "./module.ts";
+import { address, list, maybe, oneOf, peer, record, type Shape, text, whole } from "./shapes.ts";
+
+/** Regions that a buyer may rank. */
+const MAX_REGIONS = 64;
+
+export interface Order {
+  /** Unique at its broker. */
+  readonly id: number;
+  readonly revision: number;
+  readonly side: "buy" | "sell";
+  readonly module: string;
+  /** What is wanted of anybody, or free, at this revision. */
+  readonly quantity: number;
+  /** What a buyer would take besides, but only of sellers in its own region. */
+  readonly nearby: number;
+  /** The version sold; empty where this buys. */
+  readonly version: string;
+  /** The range wanted; null: the newest stable version, or this sells. */
+  readonly range: string | null;
+  readonly prefer: Preference;
+  /** A buyer's regions, the best first; others come after these. */
+  readonly regions: readonly string[];
+  /** A seller's listener, or a buyer's balancer. */
+  readonly trader: Address;
+  /** The trader's node; its region and name are also its place among failure domains. */
+  readonly contact: Peer;
+}
+
+export const orderShape: Shape<Order> = record<Order>({
+  id: whole(),
+  revision: whole(),
+  side: oneOf("buy", "sell"),
+  module: text(128),
+  quantity: whole(MAX_CAPACITY),
+  nearby: whole(MAX_CAPACITY),
+  version: text(256, (it) => it === "" || isVersion(it)),
+  range: maybe(text(256, isRange)),
+  prefer: oneOf("near", "spread"),
+  regions: list(text(), MAX_REGIONS),
+  trader: address,
+  contact: peer,
+});

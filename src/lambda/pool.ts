@@ -1,0 +1,215 @@
+/**
+ * The pool of channels that a load balancer draws from: a lottery in which every credit
+ * in hand is a ticket.
+ *
+ * Takes channels and what they allow; gives one for each request, at random, by weight
+ * of its remaining credit.
+ *
+ * Source: design §5, PLB; max-au's lambda_plb.
+ */
+import type { Peer } from "../ports/transport.ts";
+import type { Address } from "./address.ts";
+import type { PlbChannelStats } from "./api.ts";
+import { Fenwick } from "./fenwick.ts";
+import type { Label } from "./letters.ts";
+import { compareVersions } from "./module.ts";
+import type { ModuleCall } from "./module_call.ts";
+
+/** How many times as many tickets a favoured channel's credit counts, at most. */
+const MOST_BIAS = 16;
+
+/** A channel, as its buyer sees it. */
+export interface ChannelView {
+  readonly address: Address;
+  readonly listener: Address;
+  readonly contact: Peer;
+  readonly label: Label;
+  readonly exports: ReadonlySet<string>;
+  readonly grant: number;
+  /** How long its opening took, ms. */
+  readonly rttMs: number;
+  readonly slot: number;
+  /** Totals since it was opened: credit received, requests sent. */
+  allowed: number;
+  used: number;
+  /** Requests whose answer is outstanding, by number. */
+  readonly calls: Map<number, ModuleCall>;
+  isDraining: boolean;
+  /** A channel that takes its place is being opened. */
+  isReplaced: boolean;
+}
+
+/** What is known of a channel when it opens. */
+export type Opened = Pick<
+  ChannelView,
+  "address" | "listener" | "contact" | "label" | "grant" | "rttMs"
+>;
+
+export type Bias = "none" | "region" | "latency";
+
+export class Pool {
+  readonly views: Map<Address, ChannelView> = new Map();
+  readonly #wheel = new Fenwick();
+  readonly #bySlot = new Map<number, ChannelView>();
+  readonly #bias: Bias;
+  readonly #region: () => string;
+  readonly #chance: () => number;
+  #tokens = 0;
+  #granted = 0;
+  /** Whether all open channels run the same code. */
+  #isUniform = true;
+  #quickestMs = 1;
+
+  constructor(bias: Bias, region: () => string, chance: () => number) {
+    this.#bias = bias;
+    this.#region = region;
+    this.#chance = chance;
+  }
+
+  /** Credit in hand. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Capacity of all channels that aren't drained. */
+  get granted(): number {
+    return this.#granted;
+  }
+
+  /** Credit ever received on the channels that aren't drained. */
+  get allowed(): number {
+    let allowed = 0;
+    for (const view of this.#bySlot.values()) allowed += view.allowed;
+    return allowed;
+  }
+
+  /** The newest code in use; null where nothing is open. */
+  newest(): Label | null {
+    let best: Label | null = null;
+    for (const { isDraining, label } of this.views.values()) {
+      if (isDraining) continue;
+      if (best === null || compareVersions(label.version, best.version) > 0) best = label;
+    }
+    return best;
+  }
+
+  add(opened: Opened): ChannelView {
+    const view: ChannelView = {
+      ...opened,
+      exports: new Set(opened.label.exports),
+      slot: this.#wheel.take(),
+      allowed: 0,
+      used: 0,
+      calls: new Map(),
+      isDraining: false,
+      isReplaced: false,
+    };
+    this.views.set(view.address, view);
+    this.#granted += view.grant;
+    this.#compare();
+    return view;
+  }
+
+  /** Credit came; less than what is known already says nothing new. */
+  credit(view: ChannelView, allowed: number): void {
+    if (view.isDraining || allowed <= view.allowed) return;
+    this.#tokens += allowed - view.allowed;
+    view.allowed = allowed;
+    this.#weigh(view);
+  }
+
+  /** Spends one credit on a call. */
+  spend(view: ChannelView, call: ModuleCall): void {
+    call.id = ++view.used;
+    call.view = view;
+    view.calls.set(call.id, call);
+    this.#tokens--;
+    this.#weigh(view);
+  }
+
+  /** Takes a channel out of the draw; its calls are still to be answered. */
+  drain(view: ChannelView): void {
+    if (view.isDraining) return;
+    view.isDraining = true;
+    this.#tokens -= view.allowed - view.used;
+    this.#granted -= view.grant;
+    this.#wheel.release(view.slot);
+    this.#compare();
+  }
+
+  /** Forgets a channel that is gone. */
+  remove(view: ChannelView): void {
+    this.drain(view);
+    this.views.delete(view.address);
+  }
+
+  /** A channel with credit that has this function; null where there is none now. */
+  pick(name: string): ChannelView | null {
+    const { total } = this.#wheel;
+    if (total === 0) return null;
+    const view = this.#bySlot.get(this.#wheel.find(Math.floor(this.#chance() * total)));
+    if (view?.exports.has(name)) return view;
+    return this.#isUniform ? null : this.#pickAmong(name);
+  }
+
+  stats(): PlbChannelStats[] {
+    return [...this.views.values()].map((view) => ({
+      region: view.contact.region,
+      node: view.contact.node,
+      incarnation: view.contact.incarnation,
+      version: view.label.version,
+      grant: view.grant,
+      allowed: view.allowed,
+      used: view.used,
+      running: view.calls.size,
+      rttMs: view.rttMs,
+      draining: view.isDraining,
+    }));
+  }
+
+  /** Two makes of code are in use, of which one lacks the function. */
+  #pickAmong(name: string): ChannelView | null {
+    const fit = [...this.views.values()].filter((view) =>
+      !view.isDraining && view.allowed > view.used && view.exports.has(name)
+    );
+    let left = this.#chance() * fit.reduce((sum, view) => sum + this.#weightOf(view), 0);
+    for (const view of fit) {
+      left -= this.#weightOf(view);
+      if (left < 0) return view;
+    }
+    return fit.at(-1) ?? null;
+  }
+
+  #weigh(view: ChannelView): void {
+    this.#wheel.set(view.slot, this.#weightOf(view));
+  }
+
+  #weightOf(view: ChannelView): number {
+    return (view.allowed - view.used) * this.#favour(view);
+  }
+
+  #favour({ contact, rttMs }: ChannelView): number {
+    if (this.#bias === "region") return contact.region === this.#region() ? MOST_BIAS : 1;
+    if (this.#bias === "none") return 1;
+    // As quick as the quickest: all of it; half as quick: half of it.
+    return Math.max(1, Math.round(MOST_BIAS * this.#quickestMs / Math.max(1, rttMs)));
+  }
+
+  /** The channels changed: what is known of all of them is found out again. */
+  #compare(): void {
+    this.#bySlot.clear();
+    const hashes = new Set<string>();
+    let quickest = Infinity;
+    for (const view of this.views.values()) {
+      if (view.isDraining) continue;
+      this.#bySlot.set(view.slot, view);
+      hashes.add(view.label.hash + view.label.exports.join());
+      quickest = Math.min(quickest, view.rttMs);
+    }
+    this.#isUniform = hashes.size <= 1;
+    const quickestMs = Math.max(1, Math.min(quickest, Number.MAX_SAFE_INTEGER));
+    if (this.#bias !== "latency" || quickestMs === this.#quickestMs) return;
+    this.#quickestMs = quickestMs;
+    for (const view of this.#bySlot.values()) this.#weigh(view);
+  }
+}

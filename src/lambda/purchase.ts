@@ -1,0 +1,120 @@
+/**
+ * A purchase: the buyer's notebook of what it has, what it is being sold, and what it
+ * still wants, near and far.
+ *
+ * Takes the pool and the openings under way; gives the quantities of the order, how much
+ * of a match to take, and which channels to give back. Decides nothing by itself and
+ * sends nothing.
+ */
+import type { Timer } from "../ports/clock.ts";
+import type { Address } from "./address.ts";
+import type { Preference } from "./api.ts";
+import type { ChannelView, Pool } from "./pool.ts";
+
+/** A channel that is being opened. */
+export interface Opening {
+  readonly listener: Address;
+  readonly want: number;
+  readonly isNear: boolean;
+  /** The channel that it replaces; its capacity is no more than before then. */
+  readonly replaces: ChannelView | null;
+  readonly sentAt: number;
+  readonly timer: Timer;
+}
+
+/** What is still wanted: of anybody; and besides, of sellers in the own region. */
+export interface Need {
+  readonly quantity: number;
+  readonly nearby: number;
+}
+
+/** A channel to be drained, or to be replaced by one of `grant`. */
+export interface Return {
+  readonly view: ChannelView;
+  readonly grant: number;
+}
+
+export class Purchase {
+  readonly openings: Map<number, Opening> = new Map();
+  readonly #wanted: number;
+  readonly #prefer: Preference;
+  readonly #pool: Pool;
+  readonly #region: () => string;
+
+  constructor(
+    { wanted, prefer }: { readonly wanted: number; readonly prefer: Preference },
+    pool: Pool,
+    region: () => string,
+  ) {
+    this.#wanted = wanted;
+    this.#prefer = prefer;
+    this.#pool = pool;
+    this.#region = region;
+  }
+
+  need(): Need {
+    const pending = this.#pending(() => true);
+    const quantity = Math.max(0, this.#wanted - this.#pool.granted - pending);
+    if (this.#prefer !== "near") return { quantity, nearby: 0 };
+    const near = this.#nearGranted() + this.#pending(({ isNear }) => isNear);
+    // What is held near already is not wanted again; nor what anybody may sell anyway.
+    return { quantity, nearby: Math.max(0, this.#wanted - near - quantity) };
+  }
+
+  /** How much of a match to take. */
+  take(quantity: number, region: string): number {
+    const need = this.need();
+    const most = this.isNear(region) ? need.quantity + need.nearby : need.quantity;
+    return Math.min(quantity, most);
+  }
+
+  isNear(region: string): boolean {
+    return region === this.#region();
+  }
+
+  /** Channels far away that near ones have made up for, the smallest first. */
+  returns(): Return[] {
+    if (this.#prefer !== "near") return [];
+    let surplus = this.#pool.granted - this.#wanted;
+    if (surplus <= 0) return [];
+    const far = [...this.#pool.views.values()]
+      .filter((view) => !view.isDraining && !view.isReplaced && !this.isNear(view.contact.region))
+      .sort((a, b) => a.grant - b.grant);
+    const returns: Return[] = [];
+    for (const view of far) {
+      if (surplus <= 0) break;
+      const given = Math.min(surplus, view.grant);
+      returns.push({ view, grant: view.grant - given });
+      surplus -= given;
+    }
+    return returns;
+  }
+
+  /** Regions, the best first: the own one, then by how quickly their sellers opened. */
+  regions(): string[] {
+    const best = new Map<string, number>();
+    for (const { contact, rttMs } of this.#pool.views.values()) {
+      best.set(contact.region, Math.min(rttMs, best.get(contact.region) ?? Infinity));
+    }
+    const own = this.#region();
+    best.delete(own);
+    const others = [...best].sort(([, a], [, b]) => a - b).map(([region]) => region);
+    return [own, ...others];
+  }
+
+  #pending(counts: (opening: Opening) => boolean): number {
+    let sum = 0;
+    for (const opening of this.openings.values()) {
+      if (opening.replaces === null && counts(opening)) sum += opening.want;
+    }
+    return sum;
+  }
+
+  #nearGranted(): number {
+    let sum = 0;
+    for (const view of this.#pool.views.values()) {
+      if (!view.isDraining && this.isNear(view.contact.region)) sum += view.grant;
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Sharing out: how a need is split over those who have something, so that it leans on
+ * none of them more than it must.
+ *
+ * Source: water-filling (max-min fairness; Bertsekas and Gallager, "Data Networks", §6.5.2).
+ */
+
+/**
+ * How much each takes of `need`, as evenly as `room` lets: whole numbers, of which the
+ * earlier entries get what is left over.
+ */
+export function share(need: number, room: readonly number[]): number[] {
+  const taken = room.map(() => 0);
+  // From the one with the least room: what it can't take, the others share.
+  const order = room.map((_, at) => at)
+    .sort((a, b) => (room[a] as number) - (room[b] as number) || b - a);
+  let left = need;
+  let takers = order.length;
+  for (const at of order) {
+    const part = Math.min(room[at] as number, Math.floor(left / takers));
+    taken[at] = part;
+    left -= part;
+    takers--;
+  }
+  for (let at = 0; left > 0 && at < taken.length; at++) {
+    const more = Math.min(left, (room[at] as number) - (taken[at] as number));
+    taken[at] = (taken[at] as number) + more;
+    left -= more;
+  }
+  return taken;
+}

@@ -1,0 +1,175 @@
+/**
+ * A market of real nodes in this process: one memory store, one in-process network, and
+ * functions whose calls tests hold open and count.
+ */
+import { afterEach } from "vitest";
+import {
+  type App,
+  type AtlasNode,
+  createNode,
+  type CreateNodeOptions,
+  defineApp,
+  defineModule,
+  type InProcessNetwork,
+  inProcessNetwork,
+  inProcessTransport,
+  type LeaseTimes,
+  memoryStore,
+  type Module,
+  type NodeEvent,
+  type ResourceMap,
+  type Store,
+} from "../../mod.ts";
+
+/** Times short enough for tests that live through a node's death. */
+export const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 200 };
+
+/** Counts calls that run at once, and holds them until they are let go. */
+export class Shop {
+  running = 0;
+  most = 0;
+  served = 0;
+  aborted = 0;
+  #held: (() => void)[] = [];
+  #isOpen = false;
+
+  /** Runs until it is let go, or its caller gives up. */
+  readonly hold = async (signal?: AbortSignal): Promise<void> => {
+    this.#enter();
+    if (!this.#isOpen) {
+      await new Promise<void>((resolve) => {
+        this.#held.push(resolve);
+        signal?.addEventListener("abort", () => {
+          this.aborted++;
+          resolve();
+        });
+      });
+    }
+    this.#leave();
+  };
+
+  /** Runs for a turn of the event loop. */
+  readonly turn = async (): Promise<void> => {
+    this.#enter();
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#leave();
+  };
+
+  /** Lets `count` of those go that are held. */
+  release(count: number = Infinity): void {
+    for (const go of this.#held.splice(0, count)) go();
+  }
+
+  /** Holds nobody any more. */
+  open(): void {
+    this.#isOpen = true;
+    this.release();
+  }
+
+  #enter(): void {
+    this.most = Math.max(this.most, ++this.running);
+  }
+
+  #leave(): void {
+    this.running--;
+    this.served++;
+  }
+}
+
+export type Calc = {
+  pi: (digits: number) => Promise<string>;
+  hold: (n: number) => Promise<number>;
+  fail: () => Promise<never>;
+};
+
+/** A `calc` module whose calls go through `shop`. */
+export function calc(
+  shop: Shop,
+  version: string = "1.0.0",
+  capacity: number | undefined = undefined,
+): Module<Calc> {
+  return defineModule({
+    name: "calc",
+    version,
+    capacity,
+    attributes: { made: version },
+    functions: {
+      async pi(digits: number): Promise<string> {
+        await shop.turn();
+        return `${"3.14159265".slice(0, digits + 2)}`;
+      },
+      async hold(this: { signal: AbortSignal }, n: number): Promise<number> {
+        await shop.hold(this.signal);
+        return n;
+      },
+      async fail(): Promise<never> {
+        await shop.turn();
+        throw new Error("failed on purpose");
+      },
+    },
+  });
+}
+
+/** An app that knows `calc` by its type. */
+export type CalcApp = App<ResourceMap, { readonly calc: Module<Calc> }>;
+const EMPTY = defineApp({ modules: {} }) as unknown as CalcApp;
+
+export class Market {
+  readonly store: Store = memoryStore();
+  readonly network: InProcessNetwork = inProcessNetwork();
+  readonly nodes: AtlasNode<CalcApp>[] = [];
+  readonly events: NodeEvent[] = [];
+  readonly transports: Map<string, ReturnType<typeof inProcessTransport>> = new Map();
+
+  async node(
+    name: string,
+    options: Partial<CreateNodeOptions> = {},
+    app: CalcApp = EMPTY,
+  ): Promise<AtlasNode<CalcApp>> {
+    const transport = inProcessTransport(this.network);
+    this.transports.set(name, transport);
+    const node = await createNode(app, {
+      region: "local",
+      node: name,
+      store: this.store,
+      transport,
+      lease: BRISK,
+      onEvent: (event) => this.events.push(event),
+      ...options,
+    });
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Cuts a node off, as its process's death does. */
+  async kill(name: string): Promise<void> {
+    await this.transports.get(name)?.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.close({ drainMs: 100 })));
+    await this.store.close();
+  }
+}
+
+const markets: Market[] = [];
+
+/** A market that is taken down after the test. */
+export function market(): Market {
+  const made = new Market();
+  markets.push(made);
+  return made;
+}
+
+afterEach(async () => {
+  await Promise.all(markets.splice(0).map((made) => made.close()));
+});
+
+/** Resolves once `condition` holds. @throws after 5 s */
+export async function until(condition: () => unknown, what: string): Promise<void> {
+  const deadline = Date.now() + 5_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
