@@ -1,0 +1,107 @@
+/** Credit: conserved, not drained by failures, not wasted on those who left. */
+import { expect, test } from "vitest";
+import type { Listener } from "../../mod.ts";
+import { calc, market, Shop, until } from "./market.ts";
+
+function expectConserved(listener: Listener): void {
+  const { capacity, granted, channels } = listener.stats();
+  expect(granted).toBeLessThanOrEqual(capacity);
+  for (const { issued, used, outstanding, revoked, running, grant } of channels) {
+    expect(issued).toBe(used + outstanding + revoked);
+    expect(outstanding + running).toBeLessThanOrEqual(grant);
+  }
+}
+
+async function shopOf2(options: { lowWatermark?: number } = {}) {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  const listener = a.publish(calc(shop), { capacity: 2, ...options });
+  const proxy = await b.discover("calc", { capacity: 2 });
+  return { made, a, b, shop, listener, proxy };
+}
+
+test("failing calls don't drain the pool", async () => {
+  const { a, listener, proxy } = await shopOf2();
+  for (let n = 0; n < 20; n++) {
+    await expect(proxy.fail()).rejects.toMatchObject({
+      code: "app",
+      message: "failed on purpose",
+      maybeExecuted: true,
+    });
+  }
+  expect(proxy.$plb.capacity()).toBe(2);
+  expectConserved(listener);
+  const stats = a.stats();
+  expect(stats.creditsIssued).toBe(22);
+  expect(stats.creditsUsed).toBe(20);
+  expect(stats.creditsOutstanding).toBe(2);
+});
+
+test("callers that gave up while they waited spend nothing", async () => {
+  const { shop, listener, proxy } = await shopOf2();
+  const running = [proxy.hold(1), proxy.hold(2)];
+  await until(() => shop.running === 2, "both run");
+  const controller = new AbortController();
+  const given = [
+    ...Array.from({ length: 5 }, () => proxy.$plb.call("hold", [0], { timeoutMs: 20 })),
+    ...Array.from({ length: 5 }, () => proxy.$plb.call("hold", [0], { signal: controller.signal })),
+  ].map((call) => call.catch((error) => error));
+  controller.abort();
+  for (const error of await Promise.all(given)) {
+    expect(error).toMatchObject({ code: "timeout", maybeExecuted: false });
+  }
+  await expect(proxy.$plb.call("hold", [0], { noWait: true })).rejects.toMatchObject({
+    code: "overloaded",
+    maybeExecuted: false,
+  });
+  shop.open();
+  await Promise.all(running);
+  expect(shop.served).toBe(2);
+  expect(proxy.$plb.stats()).toMatchObject({ tokens: 2, waiting: 0, running: 0 });
+  expectConserved(listener);
+});
+
+test("a running call that is given up is told so, and its credit comes back", async () => {
+  const { shop, proxy } = await shopOf2();
+  await expect(proxy.$plb.call("hold", [1], { timeoutMs: 30 })).rejects.toMatchObject({
+    code: "timeout",
+    maybeExecuted: true,
+  });
+  await until(() => shop.aborted === 1, "the function saw the signal");
+  await until(() => proxy.$plb.capacity() === 2, "the credit is back");
+});
+
+test("a slow call does not hold up fast ones, whatever the watermark", async () => {
+  for (const lowWatermark of [0, 0.5, 1]) {
+    const { shop, proxy, listener } = await shopOf2({ lowWatermark });
+    const slow = proxy.hold(1);
+    for (let n = 0; n < 50; n++) await proxy.pi(1);
+    expect(shop.served).toBe(50);
+    expectConserved(listener);
+    shop.open();
+    await slow;
+  }
+});
+
+test("capacity is never exceeded, and conserved, while buyers come and go", async () => {
+  const made = market();
+  const a = await made.node("a");
+  const shop = new Shop();
+  const listener = a.publish(calc(shop), { capacity: 3 });
+  const buyers = [await made.node("b"), await made.node("c"), a];
+  await Promise.all(buyers.map(async (buyer) => {
+    for (let n = 0; n < 4; n++) {
+      const proxy = await buyer.discover("calc", { capacity: 2 });
+      await Promise.all(Array.from({ length: 10 }, () => proxy.pi(1)));
+      expectConserved(listener);
+      await proxy.$plb.close();
+    }
+  }));
+  expect(shop.most).toBeLessThanOrEqual(3);
+  expect(shop.served).toBe(120);
+  await until(() => listener.stats().granted === 0, "all capacity is back");
+  const { creditsIssued, creditsUsed, creditsRevoked, creditsOutstanding } = a.stats();
+  expect([creditsUsed, creditsOutstanding]).toEqual([120, 0]);
+  expect(creditsIssued).toBe(creditsUsed + creditsRevoked);
+});

@@ -1,0 +1,147 @@
+/** What goes wrong, and how it is told. */
+import { expect, test } from "vitest";
+import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
+import { calc, market, Shop, until } from "./market.ts";
+
+const refused = (code: string, message: RegExp) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted: false });
+
+test("what isn't allowed is named, with what is", async () => {
+  const functions = { one: () => 1 };
+  const bad: [object, RegExp][] = [
+    [{ functions, version: "one" }, /version is "one", it must be a semantic version/],
+    [{ functions, capacity: 0 }, /capacity is 0, it must be a whole number from 1 to 65536/],
+    [{ functions: {} }, /functions has 0 entries/],
+    [{ functions: { a: 1 } }, /functions\.a is not a function/],
+    [{ functions: { onStart() {} } }, /functions has the name "onStart"/],
+    [{ functions: { $plb() {} } }, /functions has the name "\$plb"/],
+    [{}, /a module needs functions/],
+    [{ functions, attributes: { a: {} } }, /attributes\.a is \{\}/],
+  ];
+  for (const [options, message] of bad) {
+    expect(() => defineModule(options as { functions: typeof functions }))
+      .toThrow(refused("bad_request", message));
+  }
+  expect(() => defineApp({ modules: { calc: {} as never } })).toThrow(
+    refused("bad_request", /module calc must be made by defineModule/),
+  );
+  const a = await market().node("a");
+  const module = defineModule({ functions });
+  expect(() => a.publish(module, { capacity: 1 })).toThrow(refused("bad_request", /has no name/));
+  const named: [PublishOptions, RegExp][] = [
+    [{ name: "x" }, /capacity is undefined/],
+    [{ name: "x", capacity: 1.5 }, /capacity is 1.5/],
+    [{ name: "x", capacity: 1, version: "v" }, /version is "v"/],
+    [{ name: "x", capacity: 1, lowWatermark: 2 }, /lowWatermark is 2, it must be 0 to 1/],
+  ];
+  for (const [options, message] of named) {
+    expect(() => a.publish(module, options)).toThrow(refused("bad_request", message));
+  }
+  for (
+    const [options, message] of [
+      [{ capacity: -1 }, /capacity is -1/],
+      [{ version: "^^1" }, /version is "\^\^1", it must be a version or a range/],
+      [{ prefer: "far" }, /prefer is far, it must be near or spread/],
+      [{ timeoutMs: 0 }, /timeoutMs is 0/],
+      [{ waitFor: "none" }, /waitFor is none/],
+    ] as [object, RegExp][]
+  ) await expect(a.discover("calc", options)).rejects.toEqual(refused("bad_request", message));
+});
+
+test("nobody sells what was asked for", async () => {
+  const a = await market().node("a");
+  a.publish(calc(new Shop(), "2.0.0"), { capacity: 1 });
+  await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
+    refused("unavailable", /within 60 ms: capacity 3 of calc, >=1\.2\.0 <2\.0\.0-0/),
+  );
+  await until(async () => {
+    const books = await a.exchange("calc");
+    return books.every(({ orders }) => orders.every(({ side }) => side === "sell"));
+  }, "the order was cancelled");
+});
+
+test("arguments and results that can't be encoded", async () => {
+  const a = await market().node("a");
+  const module = defineModule({
+    name: "odd",
+    functions: { echo: (value: unknown) => value, give: () => () => 1 },
+  });
+  a.publish(module, { capacity: 1 });
+  // deno-lint-ignore no-explicit-any
+  const proxy: any = await a.discover("odd" as "calc");
+  await expect(proxy.echo(() => 1)).rejects.toEqual(
+    refused("bad_request", /argument\[0\] can't be encoded: it is a function/),
+  );
+  await expect(proxy.give()).rejects.toMatchObject({ code: "bad_request", maybeExecuted: true });
+  const value = { list: [1, new Map([["a", new Date(5)]])], bytes: new Uint8Array([1]) };
+  expect(await proxy.echo(value)).toEqual(value);
+  expect(proxy.$plb.capacity()).toBe(1);
+  expect(await proxy).toBe(proxy);
+});
+
+test("a listener closed in mid-call lets it finish; what waits goes elsewhere", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [one, two] = [new Shop(), new Shop()];
+  const listener = a.publish(calc(one), { capacity: 1 });
+  const proxy = await b.discover("calc", { capacity: 1 });
+  const running = proxy.hold(1);
+  await until(() => one.running === 1, "it runs");
+  const closed = listener.close();
+  const waiting = proxy.hold(2);
+  b.publish(calc(two), { capacity: 1 });
+  await until(() => two.running === 1, "the other runs elsewhere");
+  one.open();
+  two.open();
+  expect(await Promise.all([running, waiting])).toEqual([1, 2]);
+  await closed;
+  expect(() => listener.update(calc(one, "3.0.0"))).toThrow(refused("unavailable", /was closed/));
+});
+
+test("what doesn't end before its listener's patience fails as maybe executed", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  const listener = a.publish(calc(shop), { capacity: 1 });
+  const proxy = await b.discover("calc");
+  const running = proxy.hold(1).catch((error) => error);
+  await until(() => shop.running === 1, "it runs");
+  await listener.close({ drainMs: 20 });
+  expect(await running).toMatchObject({ code: "unavailable", maybeExecuted: true });
+});
+
+test("a closed proxy and a closed node refuse calls", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 1 });
+  const proxy = await b.discover("calc");
+  const [running, waiting] = [proxy.hold(1), proxy.hold(2).catch((error) => error)];
+  await until(() => shop.running === 1, "it runs");
+  const closed = proxy.$plb.close();
+  expect(await waiting).toEqual(refused("unavailable", /proxy of calc was closed/));
+  shop.open();
+  expect(await running).toBe(1);
+  await closed;
+  await expect(proxy.pi(1)).rejects.toEqual(refused("unavailable", /was closed/));
+  const soon = b.discover("nothing" as "calc").catch((error) => error);
+  await b.close();
+  expect(await soon).toEqual(refused("unavailable", /the node was closed/));
+  await expect(b.discover("calc")).rejects.toEqual(refused("unavailable", /the node was closed/));
+});
+
+test("an app's modules are offered by its nodes, under their keys", async () => {
+  const app = defineApp({
+    modules: {
+      sums: defineModule({ capacity: 2, functions: { add: (a: number, b: number) => a + b } }),
+      asked: defineModule({ functions: { never: () => 0 } }),
+    },
+  });
+  const made = market();
+  const a = await made.node("a", {}, app as never);
+  const b = await made.node("b", {}, app as never);
+  const sums = await (b as unknown as Node).discover("sums", { capacity: 4, waitFor: "all" });
+  expect(await sums.add(1, 2)).toBe(3);
+  expect(a.listeners().map(({ name }) => name)).toEqual(["sums"]);
+  type Node = import("../../mod.ts").AtlasNode<typeof app>;
+});

@@ -1,0 +1,113 @@
+/** What is lost: nodes, traders, authorities; and what comes of their capacity and orders. */
+import { expect, test } from "vitest";
+import { BRISK, calc, market, Shop, until } from "./market.ts";
+
+test("a dead node's running calls fail as maybe executed, and capacity is bought elsewhere", async () => {
+  const made = market();
+  const [a, b, c] = [await made.node("a"), await made.node("b"), await made.node("c")];
+  const [one, two] = [new Shop(), new Shop()];
+  a.publish(calc(one), { capacity: 2 });
+  const proxy = await c.discover("calc", { capacity: 2 });
+  const running = [proxy.hold(1), proxy.hold(2)].map((call) => call.catch((error) => error));
+  await until(() => one.running === 2, "both calls run");
+  const waiting = proxy.hold(3);
+  await made.kill("a");
+  for (const error of await Promise.all(running)) {
+    expect(error).toMatchObject({ code: "unavailable", maybeExecuted: true, retryable: true });
+  }
+  b.publish(calc(two), { capacity: 2 });
+  two.open();
+  expect(await waiting).toBe(3);
+  expect(one.running + one.aborted).toBe(2);
+});
+
+test("two authorities keep two exchanges, a third adds none, and a lost one is replaced", async () => {
+  const made = market();
+  const a = await made.node("a", { role: "authority" });
+  const w = await made.node("w", { role: "worker" });
+  w.publish(calc(new Shop()), { capacity: 1 });
+  const books = async () => (await w.exchange("calc")).map(({ node }) => node);
+  await until(async () => (await books()).length === 1, "the one authority has one exchange");
+  await made.node("b", { role: "authority" });
+  await until(async () => (await books()).length === 2, "two authorities have two exchanges");
+  await made.node("c", { role: "authority" });
+  await until(async () => (await w.authorities()).length === 3, "all are known to the worker");
+  await until(
+    async () => (await a.authorities()).every(({ authorities }) => authorities === 2),
+    "all authorities know each other",
+  );
+  await until(async () => (await books()).length === 2, "the surplus exchange is closed");
+  for (const { orders } of await w.exchange("calc")) {
+    expect(orders).toMatchObject([{ side: "sell", node: "w", quantity: 1, version: "1.0.0" }]);
+  }
+  const [lost] = await books();
+  await made.kill(lost as string);
+  await until(async () => {
+    const left = await books();
+    return left.length === 2 && !left.includes(lost as string);
+  }, "another authority has taken its place");
+});
+
+test("who comes before any authority catches up", async () => {
+  const made = market();
+  const a = await made.node("a", { role: "worker" });
+  const b = await made.node("b", { role: "worker" });
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 1 });
+  const soon = b.discover("calc");
+  await made.node("late", { role: "authority" });
+  expect(await (await soon).pi(1)).toBe("3.1");
+});
+
+test("workers link to authorities and to whom they trade with, not to each other", async () => {
+  const made = market();
+  await made.node("a", { role: "authority" });
+  const workers = await Promise.all(
+    [1, 2, 3, 4].map((n) => made.node(`w${n}`, { role: "worker" })),
+  );
+  workers.forEach((worker) => worker.publish(calc(new Shop()), { capacity: 1 }));
+  await until(async () => (await workers[0]?.modules())?.[0]?.capacity === 4, "all is offered");
+  await workers[3]?.discover("calc", { capacity: 1 });
+  const links = workers.map((worker) => worker.stats().links);
+  // The last of them asked the shops of all; the others have the authority and those two.
+  expect(Math.max(...links.slice(1, 3))).toBeLessThanOrEqual(3);
+});
+
+test("orders of a lost trader and of a lost broker vanish everywhere", async () => {
+  const made = market();
+  await made.node("a", { role: "authority" });
+  const [b, c] = [
+    await made.node("b", { role: "worker" }),
+    await made.node("c", { role: "worker" }),
+  ];
+  const listener = b.publish(calc(new Shop()), { capacity: 1 });
+  c.publish(calc(new Shop()), { capacity: 1 });
+  const d = await made.node("d", { role: "worker" });
+  d.discover("calc", { capacity: 9 }).catch(() => {});
+  const orders = async () => (await d.exchange("calc")).flatMap(({ orders }) => orders);
+  await until(async () => (await orders()).length === 3, "all orders stand");
+  await listener.close();
+  await until(async () => (await orders()).length === 2, "the closed listener's order is gone");
+  await made.kill("c");
+  await until(async () => (await orders()).length === 1, "the dead node's order is gone");
+});
+
+test("a node that lapsed and came back sells and buys again", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 2 });
+  const proxy = await b.discover("calc", { capacity: 2 });
+  const here = await a.discover("calc", { capacity: 0.5 + 0.5 }).catch(() => null);
+  expect(here === null || (await here.pi(1)) === "3.1").toBe(true);
+  const { incarnation } = a;
+  await made.store.kill(incarnation, await seqOf(made, incarnation));
+  await until(() => a.state === "serving" && a.incarnation !== incarnation, "a is back");
+  await until(() => proxy.$plb.capacity() > 0, "its capacity is bought again");
+  expect(await proxy.pi(2)).toBe("3.14");
+}, BRISK.leaseMs * 100);
+
+async function seqOf(made: ReturnType<typeof market>, incarnation: string): Promise<number> {
+  const { members } = await made.store.members();
+  return members.find((member) => member.incarnation === incarnation)?.seq ?? 0;
+}

@@ -1,0 +1,106 @@
+/** Versions, and new code under load. */
+import { expect, test } from "vitest";
+import { defineModule } from "../../mod.ts";
+import { calc, market, Shop, until } from "./market.ts";
+
+test("under the load of 64 callers no call fails while the code is replaced", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  const listener = a.publish(calc(shop, "1.0.0"), { capacity: 4 });
+  const proxy = await b.discover("calc", { version: "^1", capacity: 4 });
+  let isOver = false;
+  const versions = new Set<string>();
+  const callers = Array.from({ length: 64 }, async () => {
+    let calls = 0;
+    while (!isOver) {
+      versions.add((await proxy.$plb.call("pi", [2])).version);
+      calls++;
+    }
+    return calls;
+  });
+  await until(() => shop.served > 200, "the load is on");
+  listener.update(calc(shop, "1.1.0"));
+  await until(() => listener.stats().codes.length === 1, "the old code was dropped");
+  listener.update(calc(shop, "1.2.0"));
+  await until(() => versions.has("1.2.0"), "the newest runs");
+  await until(() => listener.stats().codes.length === 1, "the old code was dropped again");
+  isOver = true;
+  const calls = (await Promise.all(callers)).reduce((sum, it) => sum + it, 0);
+  expect(shop.most).toBeLessThanOrEqual(4);
+  expect(shop.served).toBe(calls);
+  expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.2.0"]);
+  await until(() => proxy.$plb.capacity() === 4, "all capacity moved over");
+});
+
+test("running calls end on the old code, and count for capacity till then", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [old, next] = [new Shop(), new Shop()];
+  const listener = a.publish(calc(old, "1.0.0"), { capacity: 2 });
+  const proxy = await b.discover("calc", { version: "^1", capacity: 2 });
+  const running = proxy.hold(7);
+  await until(() => old.running === 1, "a call runs on the old code");
+  listener.update(calc(next, "1.1.0"));
+  await until(() => proxy.$plb.stats().version === "1.1.0", "the proxy was swapped");
+  const calls = [proxy.hold(8), proxy.hold(9)];
+  await until(() => next.running === 1, "one call runs on the new code");
+  expect(listener.stats()).toMatchObject({ granted: 2, running: 2, version: "1.1.0" });
+  expect(listener.stats().codes.map(({ version }) => version)).toEqual(["1.1.0", "1.0.0"]);
+  old.open();
+  expect(await running).toBe(7);
+  await until(() => next.running === 2, "its capacity moved over");
+  expect(listener.stats().codes).toHaveLength(1);
+  next.open();
+  expect(await Promise.all(calls)).toEqual([8, 9]);
+});
+
+test("who doesn't accept the new version stays on the old, as long as it is there", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  const listener = a.publish(calc(shop, "1.0.0"), { capacity: 2 });
+  const proxy = await b.discover("calc", { version: "~1.0", capacity: 1 });
+  listener.update(calc(shop, "2.0.0"));
+  const newer = await b.discover("calc", { capacity: 1 });
+  expect((await newer.$plb.call("pi", [1])).version).toBe("2.0.0");
+  expect((await proxy.$plb.call("pi", [1])).version).toBe("1.0.0");
+  await expect(b.discover("calc", { version: "^1", timeoutMs: 100 })).rejects.toMatchObject({
+    code: "unavailable",
+  });
+  await proxy.$plb.close();
+  await until(() => listener.stats().codes.length === 1, "the old code was dropped");
+});
+
+test("functions that come and go with versions", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const one = defineModule({ name: "calc", version: "1.0.0", functions: { old: () => 1 } });
+  const two = defineModule({ name: "calc", version: "1.1.0", functions: { fresh: () => 2 } });
+  const listener = a.publish(one, { capacity: 1 });
+  // deno-lint-ignore no-explicit-any
+  const proxy: any = await b.discover("calc", { version: "*" });
+  expect(Object.keys(proxy)).toEqual(["old"]);
+  await expect(proxy.fresh()).rejects.toMatchObject({ code: "not_found", maybeExecuted: false });
+  expect(proxy.$plb.stats().calls).toBe(0);
+  listener.update(two);
+  await until(() => "fresh" in proxy, "the proxy was swapped");
+  expect(await proxy.fresh()).toBe(2);
+  await expect(proxy.old()).rejects.toMatchObject({
+    code: "not_found",
+    message: 'calc 1.1.0 has no function "old"; it has: fresh',
+  });
+});
+
+test("without a range it is the newest stable version, also where an older has more to give", async () => {
+  const made = market();
+  const a = await made.node("a");
+  const shop = new Shop();
+  a.publish(calc(shop, "1.9.0"), { capacity: 9 });
+  a.publish(calc(shop, "1.10.0"), { capacity: 1 });
+  a.publish(calc(shop, "2.0.0-beta.1"), { capacity: 9 });
+  const newest = await a.discover("calc", { capacity: 3 });
+  expect(newest.$plb.stats()).toMatchObject({ version: "1.10.0", granted: 1 });
+  const beta = await a.discover("calc", { version: "2.0.0-beta.1" });
+  expect(beta.$plb.stats().version).toBe("2.0.0-beta.1");
+});
