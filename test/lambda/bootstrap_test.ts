@@ -1,0 +1,62 @@
+/** How nodes that share no registry find each other's authorities. */
+import { expect, test } from "vitest";
+import { type Bootstrap, memoryStore } from "../../mod.ts";
+import { calc, market, Shop, until } from "./market.ts";
+
+const address = (host: string, port: number): string => `${host}:${port}`;
+
+/** Ways to name the node `a`, whose address is `in-process:1`. */
+const WAYS: [string, () => Bootstrap][] = [
+  ["a list of addresses", () => ({ static: ["in-process:99", "in-process:1"] })],
+  ["a name that resolves to hosts", () => ({
+    dns: "authorities.test",
+    port: 1,
+    resolve: async (name) => name === "authorities.test" ? ["in-process"] : [],
+    address,
+  })],
+  ["a function", () => async () => ["in-process:1"]],
+];
+
+for (const [way, bootstrap] of WAYS) {
+  test(`authorities mesh and brokers find them by ${way}`, async () => {
+    const made = market();
+    const a = await made.node("a", { role: "authority" });
+    const apart = { bootstrap: bootstrap(), store: memoryStore() };
+    const b = await made.node("b", { ...apart, role: "authority" });
+    const c = await made.node("c", { ...apart, role: "worker" });
+    expect(await b.members()).toHaveLength(2);
+    const shop = new Shop();
+    a.publish(calc(shop), { capacity: 1 });
+    const proxy = await c.discover("calc");
+    expect(await proxy.pi(1)).toBe("3.1");
+    await until(async () => (await c.authorities()).length === 2, "all are found from one");
+    expect((await a.authorities()).map(({ node }) => node)).toEqual(["a", "b"]);
+  });
+}
+
+test("a function that fails, or names who isn't there, is asked again", async () => {
+  const made = market();
+  let asked = 0;
+  const bootstrap = async () => {
+    if (++asked === 1) throw new Error("not yet");
+    return ["in-process:2"];
+  };
+  const a = await made.node("a", { bootstrap, role: "worker", store: memoryStore() });
+  await made.node("b", { role: "authority" });
+  await until(async () => (await a.authorities()).length === 1, "the authority was found");
+  expect(made.events.some(({ event }) => event === "bootstrap failed")).toBe(true);
+});
+
+test("roles and bootstraps that aren't allowed are refused", async () => {
+  const made = market();
+  await expect(made.node("a", { role: "king" as never })).rejects.toMatchObject({
+    code: "bad_request",
+    message: "role is king, it must be authority or worker",
+  });
+  for (const bootstrap of [{}, { static: [] }, { dns: "x", port: 0 }, "redis", null]) {
+    await expect(made.node("a", { bootstrap: bootstrap as never })).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringContaining("bootstrap must be"),
+    });
+  }
+});

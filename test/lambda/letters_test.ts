@@ -1,0 +1,95 @@
+/** Letters on the wire: they come back as they were sent, and anything else is refused. */
+import { expect, test } from "vitest";
+import { type Letter, readLetter, writeLetter } from "../../src/lambda/letters.ts";
+import type { Order } from "../../src/lambda/order.ts";
+
+const [HERE, THERE, ELSEWHERE] = ["here-1", "there-2", "elsewhere-3"];
+const contact = { region: "r", node: "n", incarnation: HERE, address: "ws://x/atlas/link" };
+const label = { version: "1.2.3", exports: ["a", "b"], hash: "00ff" };
+const order: Order = {
+  id: 3,
+  revision: 4,
+  side: "buy",
+  module: "calc",
+  quantity: 5,
+  nearby: 1,
+  version: "",
+  range: ">=1.0.0 <2.0.0-0",
+  prefer: "near",
+  regions: ["r", "s"],
+  trader: "/plb.1",
+  contact,
+};
+const listing = { module: "calc", exchange: "/exchange.1", contact };
+const knowledge = { contact, authorities: [contact], exchanges: [listing] };
+const NO_BODY = new Uint8Array(0);
+const body = new Uint8Array([1, 2, 3]);
+
+const LETTERS: Letter[] = [
+  { kind: "watch", part: "p" },
+  { kind: "gone", part: "p" },
+  { kind: "syn", ...knowledge },
+  { kind: "news", ...knowledge },
+  { kind: "join", contact, modules: ["a"] },
+  { kind: "order", order },
+  { kind: "cancel", id: 3 },
+  {
+    kind: "match",
+    id: 1,
+    revision: 2,
+    seller: `${ELSEWHERE}/listener.1`,
+    contact,
+    quantity: 3,
+    version: "1.0.0",
+  },
+  { kind: "open", nonce: 1, want: 2, range: null, replaces: "/channel.1", contact },
+  { kind: "accept", nonce: 1, channel: "/channel.2", grant: 2, contact, label },
+  { kind: "request", id: 1, name: "pi", timeoutMs: 5, body },
+  { kind: "reply", id: 1, allowed: 2, body },
+  { kind: "failure", id: 1, allowed: 2, error: ["app", "m", false, true] },
+  { kind: "credit", allowed: 9 },
+  { kind: "upgraded", label },
+];
+
+test("a letter arrives as it was sent, its writer's own parts under its incarnation", () => {
+  for (const letter of LETTERS) {
+    const written = writeLetter(letter, HERE);
+    expect(written.body).toEqual("body" in letter ? body : NO_BODY);
+    const text = JSON.stringify(letter).replaceAll('"/', `"${HERE}/`);
+    const read = readLetter(written.letter, written.body, THERE);
+    expect(JSON.stringify(read)).toBe(text);
+    // And sent back, they are its own again.
+    expect(readLetter(writeLetter(read, THERE).letter, written.body, HERE)).toEqual(letter);
+  }
+});
+
+test("letters within a node never travel", () => {
+  for (const kind of ["down", "resize", "shut", "halt", "shrunk", "moved"] as const) {
+    expect(() => writeLetter({ kind } as Letter, HERE)).toThrow("never travels");
+  }
+});
+
+test("every field of a foreign letter is checked", () => {
+  const odd = [null, undefined, -1, 1.5, "x".repeat(5_000), {}, [], ["a"], NaN, true, new Map()];
+  let refusals = 0;
+  for (const letter of LETTERS) {
+    const { letter: tuple } = writeLetter(letter, HERE);
+    for (let at = 0; at < tuple.length; at++) {
+      for (const value of odd) {
+        const changed = tuple.with(at, value);
+        try {
+          const read = readLetter(changed, NO_BODY, THERE);
+          // What is let through is of the right type all the same.
+          expect(JSON.stringify(writeLetter(read, THERE).letter).length).toBeGreaterThan(0);
+        } catch (error) {
+          refusals++;
+          expect(error).toMatchObject({ code: "bad_request" });
+        }
+      }
+    }
+    expect(() => readLetter(tuple.slice(0, 1), NO_BODY, THERE)).toThrow("lacks a field");
+  }
+  expect(refusals).toBeGreaterThan(300);
+  expect(() => readLetter([999], NO_BODY, THERE)).toThrow("no known kind");
+  expect(() => readLetter([], NO_BODY, THERE)).toThrow("no known kind");
+});

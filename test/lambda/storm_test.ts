@@ -1,0 +1,109 @@
+/** A market in which nodes, listeners and buyers come and go at random, and code changes. */
+import { expect, test } from "vitest";
+import type { AtlasNode, Listener, ModuleProxy } from "../../mod.ts";
+import { type Calc, calc, type CalcApp, market, Shop, until } from "./market.ts";
+import type { Module } from "../../mod.ts";
+
+const STEPS = 120;
+
+/** Draws that a seed repeats. */
+function dice(seed: number): (sides: number) => number {
+  let state = seed >>> 0;
+  return (sides) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor(state / 2 ** 32 * sides);
+  };
+}
+
+for (const seed of [1, 2, 3]) {
+  test(`nothing is oversold or lost, seed ${seed}`, async () => {
+    const made = market();
+    const roll = dice(seed);
+    const nodes: AtlasNode<CalcApp>[] = [];
+    const shops: { shop: Shop; listener: Listener; capacity: number; patch: number }[] = [];
+    const proxies: ModuleProxy<Module<Calc>>[] = [];
+    let names = 0;
+    let failed = 0;
+    let done = 0;
+    const calls: Promise<unknown>[] = [];
+    const start = async () => {
+      nodes.push(await made.node(`n${++names}`, { region: roll(2) ? "home" : "away" }));
+    };
+    const publish = () => {
+      const [shop, capacity] = [new Shop(), 1 + roll(4)];
+      const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
+      const listener = node.publish(calc(shop, "1.0.0"), { capacity });
+      shops.push({ shop, listener, capacity, patch: 0 });
+    };
+    const discover = async () => {
+      const node = nodes[roll(nodes.length)] as AtlasNode<CalcApp>;
+      proxies.push(await node.discover("calc", { version: "^1", capacity: 1 + roll(4) }));
+    };
+    const call = () => {
+      const proxy = proxies[roll(proxies.length)];
+      for (let n = roll(20); n > 0 && proxy; n--) {
+        const answer = proxy.pi(1).then(
+          (value) => {
+            expect(value).toBe("3.1");
+            done++;
+          },
+          (error) => {
+            failed++;
+            expect(["unavailable", "timeout"]).toContain(error.code);
+          },
+        );
+        calls.push(answer);
+      }
+    };
+    await start();
+    await start();
+    publish();
+    await discover();
+    for (let step = 0; step < STEPS; step++) {
+      const what = roll(20);
+      if (what === 0 && nodes.length < 5) await start();
+      else if (what === 1 && nodes.length > 2) {
+        const [gone] = nodes.splice(roll(nodes.length), 1);
+        await gone?.close({ drainMs: roll(2) ? 0 : 50 });
+      } else if (what === 2 && shops.length < 9) publish();
+      else if (what === 3 && shops.length > 2) {
+        void shops.splice(roll(shops.length), 1)[0]?.listener.close();
+      } else if (what === 4 && proxies.length < 6) void discover().catch(() => {});
+      else if (what === 5 && proxies.length > 1) {
+        void proxies.splice(roll(proxies.length), 1)[0]?.$plb.close();
+      } else if (what === 6) {
+        const one = shops[roll(shops.length)];
+        const next = one && calc(one.shop, `1.0.${++one.patch}`);
+        try {
+          if (next) one.listener.update(next);
+        } catch (error) {
+          expect(error).toMatchObject({ code: "unavailable" });
+        }
+      } else call();
+      if (roll(3) === 0) await new Promise((resolve) => setTimeout(resolve, roll(4)));
+      for (const { listener, shop, capacity } of shops) {
+        const { granted, channels } = listener.stats();
+        expect(granted).toBeLessThanOrEqual(capacity);
+        expect(shop.most).toBeLessThanOrEqual(capacity);
+        for (const { issued, used, outstanding, revoked, running, grant } of channels) {
+          expect(issued).toBe(used + outstanding + revoked);
+          expect(outstanding + running).toBeLessThanOrEqual(grant);
+        }
+      }
+    }
+    // Calm: whoever is left gets what there is, and all calls come back.
+    const node = nodes[0] as AtlasNode<CalcApp>;
+    const last = node.publish(calc(new Shop(), "1.5.0"), { capacity: 64 });
+    await Promise.all(calls);
+    expect(done).toBeGreaterThan(failed);
+    const living = proxies.filter((proxy) => proxy.$plb.stats().granted > 0);
+    for (const proxy of living) {
+      const { wanted } = proxy.$plb.stats();
+      await until(() => proxy.$plb.capacity() >= wanted, "an order is filled");
+      await proxy.$plb.close();
+    }
+    await until(() => last.stats().granted === 0, "all capacity is back");
+    expect(made.events.filter(({ event }) => event === "part failed")).toEqual([]);
+    expect(made.events.filter(({ event }) => event === "letter refused")).toEqual([]);
+  });
+}
