@@ -23,6 +23,9 @@ import type { Meter } from "./meter.ts";
 import type { FunctionContext, Module } from "./module.ts";
 import { Part } from "./part.ts";
 
+/** How long after its deadline a request is stopped if its caller has not called it off, ms. */
+const ABANDON_MS = 100;
+
 /** A request that runs. */
 class Run extends Expiring {
   readonly id: number;
@@ -184,7 +187,7 @@ export class Channel extends Part {
     const run = new Run(id);
     this.#running.set(id, run);
     meter.running++;
-    deadlines.add(run, this.desk.now() + timeoutMs);
+    deadlines.add(run, this.desk.now() + timeoutMs + ABANDON_MS);
     const { args, refusal } = this.#check(name, body);
     if (refusal) return this.#finish(run, { refusal });
     const context: FunctionContext = {

@@ -120,8 +120,9 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     let call: ModuleCall;
     try {
       this.#check(name);
-      const { noWait, callTimeoutMs: timeoutMs } = this.#parts;
-      call = new ModuleCall(this, name, args, { noWait, timeoutMs, ...options }, this.desk.now());
+      const { timeoutMs = this.#parts.callTimeoutMs, noWait = this.#parts.noWait } = options;
+      const { signal } = options;
+      call = new ModuleCall(this, name, args, { timeoutMs, noWait, signal }, this.desk.now());
     } catch (error) {
       return Promise.reject(error);
     }

@@ -107,6 +107,12 @@ export function membershipTests(stores: Stores): void {
     });
   });
 
+  test("keeps what a member serves as, beside the types that it runs", async () => {
+    const info = freshMember({ hosts: ["channels"], serves: ["authority"] });
+    await stores.store.register(info, asked);
+    expect(await find(stores.store, info.incarnation)).toEqual({ ...info, seq: 0, state: "live" });
+  });
+
   describe("renew", () => {
     test("raises seq, never lowers it, and leaves the version alone", async () => {
       const info = freshMember();

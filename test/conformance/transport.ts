@@ -5,6 +5,7 @@
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
+import { ANYONE } from "../../src/ports/transport.ts";
 import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
 
 /** A network under test. */
@@ -214,6 +215,14 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
           .toMatchObject({ code: "unavailable" });
       }
       expect(bob.accepted).toEqual([]);
+    });
+
+    it("dials whoever answers, and tells who it is", async () => {
+      const [a, b] = await parties();
+      const anyone = { region: ANYONE, node: ANYONE, incarnation: ANYONE };
+      const link = await a.transport.dial({ ...anyone, address: b.transport.address });
+      expect(link.peer).toEqual(b.self);
+      link.close("seen");
     });
 
     it("rejects a dial where nobody answers any more", async () => {
