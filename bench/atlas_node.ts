@@ -5,10 +5,13 @@
  * - `{"do":"own","ids"}`: calls each id, so that this node owns it;
  * - `{"do":"throughput","ids","inFlight","seconds"}`: answered echo calls per second;
  * - `{"do":"latency","ids","count"}`: median microseconds, one call after the other.
- * - `{"do":"claims","prefix","count","inFlight"}`: first calls of new names per second.
+ * - `{"do":"claims","prefix","count","inFlight"}`: first calls of new names per second;
+ * - `{"do":"publish","capacity"}`: offers the echo module; `{"do":"discover","capacity"}`:
+ *   buys all of it, and calls go to the module from then on.
  */
 import { serve } from "../adapters/runtime/serve.ts";
-import app from "./apps/echo.ts";
+import type { ModuleProxy } from "../mod.ts";
+import app, { wall } from "./apps/echo.ts";
 import { Breather, latency, rateOf, throughput } from "./kit.ts";
 import { serveQuestions } from "./worker.ts";
 
@@ -28,14 +31,16 @@ async function echo(id: string): Promise<void> {
   if (answer !== TEXT) throw new Error("the echo is wrong");
 }
 
+let bought: ModuleProxy<typeof wall> | null = null;
+
 serveQuestions({ url: node.url }, async (question) => {
   const ids = (question["ids"] ?? []) as string[];
   const stubs = ids.map((id) => node.resource("echo", id));
   const call = async (n: number) => {
-    const answer = await stubs[n % stubs.length]?.echo(TEXT);
+    const answer = await (bought ?? stubs[n % stubs.length])?.echo(TEXT);
     if (answer !== TEXT) throw new Error("the echo is wrong");
   };
-  const { inFlight, seconds, count, prefix } = question as Record<string, number>;
+  const { inFlight, seconds, count, prefix, capacity = 1 } = question as Record<string, number>;
   switch (question["do"]) {
     case "own":
       for (const id of ids) await echo(id);
@@ -50,6 +55,11 @@ serveQuestions({ url: node.url }, async (question) => {
       );
     case "latency":
       return await latency(call, count as number);
+    case "publish":
+      return node.publish(wall, { capacity }).name;
+    case "discover":
+      bought = await node.discover("wall", { capacity, waitFor: "all" });
+      return bought.$plb.capacity();
     case "claims":
       return await rateOf(count as number, inFlight as number, (n) => echo(`${prefix}${n}`));
     default:

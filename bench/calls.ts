@@ -1,22 +1,44 @@
 /**
- * Bench: an echo call to a named thing in another process.
+ * Benches: an echo call to a named thing in another process, and to a module there.
  *
- * Two served nodes in two Bun processes share a SQLite file; one owns the names, the
- * other calls them. Beside it, by turns: Moleculer's TCP transporter between two Bun
+ * Two served nodes in two Bun processes share a SQLite file; one owns the names, or offers
+ * the module; the other calls. Beside it, by turns: Moleculer's TCP transporter between two Bun
  * processes at 512 calls in flight, and a bare batched WebSocket's round trip of 100
  * bytes one at a time.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";
+import { type Bench, type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";
 import { freePort, startBunWorker, type Worker } from "./worker.ts";
 
 const IN_FLIGHT = 512;
 /** As many names as a caller might have in hand; calls go round them. */
 const IDS: string[] = Array.from({ length: 64 }, (_, i) => `wall_${i}`);
 
-export async function runCalls({ quick, log }: BenchOptions): Promise<Figure[]> {
+/** Remote calls of resources. */
+export const runCalls: Bench = (options) =>
+  compare(options, { bench: "calls", what: "remote call" }, async (owner) => {
+    await owner.ask({ do: "own", ids: IDS });
+  });
+
+/** Remote calls of a module, each for a credit. */
+export const runModules: Bench = (options) =>
+  compare(options, { bench: "modules", what: "module call" }, async (owner, caller) => {
+    await owner.ask({ do: "publish", capacity: IN_FLIGHT });
+    await caller.ask({ do: "discover", capacity: IN_FLIGHT });
+  });
+
+interface Subject {
+  readonly bench: string;
+  readonly what: string;
+}
+
+async function compare(
+  options: BenchOptions,
+  subject: Subject,
+  prepare: (owner: Worker, caller: Worker) => Promise<void>,
+): Promise<Figure[]> {
   const folder = mkdtempSync(join(tmpdir(), "atlas-bench-"));
   const workers: Worker[] = [];
   const start = async (script: string, ...args: string[]) => {
@@ -28,15 +50,15 @@ export async function runCalls({ quick, log }: BenchOptions): Promise<Figure[]> 
     const registry = `file:${join(folder, "registry.db")}`;
     const owner = await start("atlas_node.ts", "owner", registry);
     const caller = await start("atlas_node.ts", "caller", registry);
-    await owner.ask({ do: "own", ids: IDS });
+    await prepare(owner, caller);
     const [port, otherPort] = [String(await freePort()), String(await freePort())];
     await start("peers/moleculer.ts", "server", port, otherPort);
     const moleculer = await start("peers/moleculer.ts", "client", otherPort, port);
     const server = await start("peers/raw_websocket.ts", "server");
     const socket = await start("peers/raw_websocket.ts", "client", String(server.ready["port"]));
     return [
-      await many(caller, moleculer, quick, log),
-      await single(caller, socket, quick, log),
+      await many(subject, caller, moleculer, options),
+      await single(subject, caller, socket, options),
     ];
   } finally {
     await Promise.all(workers.map((worker) => worker.stop()));
@@ -45,16 +67,16 @@ export async function runCalls({ quick, log }: BenchOptions): Promise<Figure[]> 
 }
 
 async function many(
+  { bench, what }: Subject,
   caller: Worker,
   moleculer: Worker,
-  quick: boolean,
-  log: BenchOptions["log"],
+  { quick, log }: BenchOptions,
 ): Promise<Figure> {
   const load = { do: "throughput", inFlight: IN_FLIGHT, ids: IDS };
   await caller.ask({ ...load, seconds: 0.5 });
   await moleculer.ask({ ...load, seconds: 0.5 });
   const seconds = quick ? 1 : 4;
-  log(`remote calls, ${IN_FLIGHT} in flight`);
+  log(`${what}s, ${IN_FLIGHT} in flight`);
   const { ours, theirs } = await byTurns(
     quick ? 3 : 5,
     () => caller.ask<number>({ ...load, seconds }),
@@ -62,8 +84,8 @@ async function many(
   );
   return figure(
     {
-      bench: "calls",
-      metric: `remote calls, ${IN_FLIGHT} in flight`,
+      bench,
+      metric: `${what}s, ${IN_FLIGHT} in flight`,
       unit: "calls/s",
       peer: "Moleculer 0.15 over TCP",
     },
@@ -73,15 +95,15 @@ async function many(
 }
 
 async function single(
+  { bench, what }: Subject,
   caller: Worker,
   socket: Worker,
-  quick: boolean,
-  log: BenchOptions["log"],
+  { quick, log }: BenchOptions,
 ): Promise<Figure> {
   const load = { do: "latency", count: quick ? 5_000 : 20_000, ids: IDS.slice(0, 1) };
   await caller.ask(load);
   await socket.ask(load);
-  log("remote calls, one at a time");
+  log(`${what}s, one at a time`);
   const { ours, theirs } = await byTurns(
     quick ? 3 : 5,
     () => caller.ask<number>(load),
@@ -89,8 +111,8 @@ async function single(
   );
   return figure(
     {
-      bench: "calls",
-      metric: "remote call, one at a time, p50",
+      bench,
+      metric: `${what}, one at a time, p50`,
       unit: "µs",
       peer: "bare batched WebSocket round trip",
     },

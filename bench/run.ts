@@ -16,6 +16,10 @@ const BENCHES: Record<string, { about: string; load: () => Promise<Bench> }> = {
     about: "remote echo calls between two processes, against Moleculer and a bare WebSocket",
     load: async () => (await import("./calls.ts")).runCalls,
   },
+  modules: {
+    about: "module calls between two processes, against Moleculer and a bare WebSocket",
+    load: async () => (await import("./calls.ts")).runModules,
+  },
   local: {
     about: "echo calls within one node, against Moleculer's local actions",
     load: async () => (await import("./local.ts")).runLocal,
