@@ -1,9 +1,10 @@
 /**
- * `npm run demo`: the story of the README, told by three real processes.
+ * `npm run demo`: the stories of the README, told by real processes. `npm run demo -- calc` tells
+ * the one of modules, examples/calc/story.ts; without a name, the one of resources:
  *
  * Starts a node on Bun, one on Deno and one on Node over one SQLite file, calls a channel
  * through all of them, kills its owner, and shows who goes on. Takes nothing; leaves
- * nothing behind. Exits with 1 where the story ends badly.
+ * nothing behind. Exits with 1 where a story ends badly, 2 where there is none of that name.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -20,12 +21,18 @@ interface Actor {
   readonly child: ChildProcess;
 }
 
+const [story, ...more] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "atlas-demo-"));
 const actors: Actor[] = [];
 const say = (line: string): void => console.log(line);
 
 try {
-  await play();
+  if (story === undefined) await play();
+  else if (story === "calc" && more.length === 0) await import("../examples/calc/story.ts");
+  else {
+    console.error("usage: npm run demo [-- calc]");
+    process.exitCode = 2;
+  }
 } catch (error) {
   console.error(`the demo ended badly: ${error instanceof Error ? error.message : error}`);
   process.exitCode = 1;

@@ -9,7 +9,14 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
+import type { Role } from "../../src/lambda/bootstrap_options.ts";
 import { isLoopback } from "../transport/link_address.ts";
+import {
+  BOOTSTRAP_ALLOWED,
+  type BootstrapSetting,
+  checkBootstrap,
+  type CheckedBootstrap,
+} from "./bootstrap.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
@@ -34,6 +41,15 @@ export interface Settings {
   token?: string;
   /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
   lease?: LeaseProfile | LeaseTimes;
+  /** `ATLAS_ROLE`; default `authority` where no bootstrap is given, else `worker`. */
+  role?: Role;
+  /** `ATLAS_BOOTSTRAP`; where authorities are found. Default `registry`. */
+  bootstrap?: BootstrapSetting;
+  /**
+   * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports
+   * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
+   */
+  watch?: boolean | string;
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -48,6 +64,9 @@ export interface CheckedSettings {
   readonly secrets: readonly string[];
   readonly token: string | undefined;
   readonly lease: LeaseProfile | LeaseTimes;
+  readonly role: Role | undefined;
+  readonly bootstrap: CheckedBootstrap | undefined;
+  readonly watch: boolean | string;
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
@@ -55,6 +74,7 @@ export type Environment = { readonly [name: string]: string | undefined };
 /** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
 const MIN_SECRET_BYTES = 32;
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
+const ROLES: readonly Role[] = ["authority", "worker"];
 const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
 
 /**
@@ -64,7 +84,7 @@ const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
  * @throws AtlasError `bad_request`, naming the first line that isn't allowed.
  */
 export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
-  const pick = (option: keyof Settings, variable: string): Line | undefined => {
+  const pick = (option: PlainSetting, variable: string): Line | undefined => {
     const value = given[option];
     if (value !== undefined) return { name: option, text: textOf(value) };
     return line(env, variable);
@@ -80,6 +100,11 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
     token: tokenOf(pick("token", "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
+    role: roleOf(pick("role", "ATLAS_ROLE")),
+    bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
+    watch: typeof given.watch === "string" && given.watch !== ""
+      ? given.watch
+      : watchOf(pick("watch", "ATLAS_WATCH")),
   };
 }
 
@@ -113,6 +138,8 @@ export function maskIn(message: string, url: string): string {
   return masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
 }
 
+type PlainSetting = Exclude<keyof Settings, "bootstrap">;
+
 /** One line of the form: what its filler calls it, and what stands there. */
 interface Line {
   readonly name: string;
@@ -124,7 +151,7 @@ function line(env: Environment, name: string): Line | undefined {
   return text ? { name, text } : undefined;
 }
 
-function textOf(value: string | number | LeaseTimes): string {
+function textOf(value: string | number | boolean | LeaseTimes): string {
   return typeof value === "object" ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
 }
 
@@ -209,6 +236,31 @@ function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
     "use standard, fast, frugal or heartbeatMs/leaseMs, with a heartbeat of at least 50 and a " +
       "lease of at least twice that",
   );
+}
+
+function roleOf(given: Line | undefined): Role | undefined {
+  const role = ROLES.find((name) => name === given?.text);
+  if (role || !given) return role;
+  throw refused(given, "use authority or worker");
+}
+
+function bootstrapOf(
+  given: BootstrapSetting | undefined,
+  variable: Line | undefined,
+): CheckedBootstrap | undefined {
+  const setting = given ?? variable?.text;
+  if (setting === undefined) return undefined;
+  const checked = checkBootstrap(setting);
+  if (checked !== null) return checked;
+  const name = given === undefined ? "ATLAS_BOOTSTRAP" : "bootstrap";
+  const text = typeof setting === "string" ? maskUrl(setting) : maskUrl(JSON.stringify(setting));
+  throw refused({ name, text }, BOOTSTRAP_ALLOWED);
+}
+
+function watchOf(given: Line | undefined): boolean {
+  if (!given || given.text === "0" || given.text === "false") return false;
+  if (given.text === "1" || given.text === "true") return true;
+  throw refused(given, "use 1 or 0");
 }
 
 function refused({ name, text }: Line, allowed: string): AtlasError {

@@ -7,7 +7,7 @@ import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { type App, resolveTypes } from "../../src/app.ts";
+import { type App, defineApp } from "../../src/app.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 
 /**
@@ -17,7 +17,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
  * @throws AtlasError `bad_request`, naming `ATLAS_APP` and what is wrong.
  */
 export async function loadApp(path: string | undefined): Promise<App> {
-  const url = path === undefined ? exampleUrl() : urlOfPath(path);
+  const url = appUrl(path);
   const shown = path ?? fileURLToPath(url);
   if (!existsSync(url) || !statSync(url).isFile()) {
     throw refused(shown, "there is no such file", undefined);
@@ -29,14 +29,27 @@ export async function loadApp(path: string | undefined): Promise<App> {
     throw refused(shown, `it can't be loaded: ${messageOf(cause)}`, cause);
   }
   try {
-    resolveTypes(app as App);
+    return appOf(app);
   } catch (cause) {
-    const why = isObject(app) && isObject(app["resources"])
-      ? messageOf(cause)
-      : "its default export must be what defineApp() returns";
-    throw refused(shown, why, cause);
+    throw refused(shown, messageOf(cause), cause);
   }
-  return app as App;
+}
+
+/** The file of the app at `path`, as {@link loadApp} finds it. */
+export function appUrl(path: string | undefined): URL {
+  return path === undefined ? exampleUrl() : urlOfPath(path);
+}
+
+/**
+ * A module's default export, if it is an app.
+ *
+ * @throws AtlasError `bad_request`, saying what is wrong.
+ */
+export function appOf(app: unknown): App {
+  if (isObject(app) && (isObject(app["resources"]) || isObject(app["modules"]))) {
+    return defineApp(app);
+  }
+  throw new AtlasError("bad_request", "its default export must be what defineApp() returns");
 }
 
 /** Beside this file's package, as source or as built. */

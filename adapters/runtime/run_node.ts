@@ -8,8 +8,8 @@
 import process from "node:process";
 import type { NodeEvent } from "../../src/api.ts";
 import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { readAppPath, readLogLevel } from "./environment.ts";
-import { loadApp } from "./load_app.ts";
+import { readAppPath, readLogLevel, readSettings } from "./environment.ts";
+import { appUrl, loadApp } from "./load_app.ts";
 import { configureLogging, logEvent } from "./logging.ts";
 import { serve } from "./serve.ts";
 import type { ServedNode } from "./served_node.ts";
@@ -42,9 +42,11 @@ async function start(): Promise<ServedNode> {
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   configureLogging(readLogLevel(process.env));
-  const app = await loadApp(readAppPath(process.env));
+  const path = readAppPath(process.env);
+  const { watch } = readSettings(process.env);
+  const app = await loadApp(path);
   handleStrays();
-  return await serve(app);
+  return await serve(app, watch === false ? {} : { watch: appUrl(path).href });
 }
 
 /** The first signal drains, a second one ends the process at once. */

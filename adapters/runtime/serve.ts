@@ -13,6 +13,7 @@
  * ```
  */
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
@@ -23,21 +24,25 @@ import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
 import { openStore } from "../store/open.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
+import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import {
   type CheckedSettings,
   maskIn,
   maskUrl,
+  readAppPath,
   readSettings,
   type Settings,
 } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
-import { loadApp } from "./load_app.ts";
+import { appUrl, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
+import { watchApp } from "./watch_app.ts";
 
 export type { ServedNode } from "./served_node.ts";
+export type { BootstrapSetting } from "./bootstrap.ts";
 export type { Settings } from "./environment.ts";
 
 export interface ServeOptions extends Settings {
@@ -60,11 +65,12 @@ export async function serve<A extends App = App>(
 ): Promise<ServedNode<A>> {
   const settings = readSettings(process.env, options);
   const onEvent = options.onEvent ?? logEvent;
+  const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, settings, runtime, onEvent, opened);
+    return await open(running, settings, watched, runtime, onEvent, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
@@ -74,6 +80,7 @@ export async function serve<A extends App = App>(
 async function open<A extends App>(
   app: A,
   settings: CheckedSettings,
+  watched: string | null,
   runtime: Runtime,
   onEvent: (event: NodeEvent) => void,
   opened: (() => Promise<void>)[],
@@ -100,14 +107,36 @@ async function open<A extends App>(
       clock: systemClock,
       random: systemRandom,
       lease: settings.lease,
+      role: settings.role,
+      bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
       onEvent,
     }) as Promise<AtlasNode<A>>);
+  const { close, closed } = node;
+  opened.push(() => close({ drainMs: 0 }));
+  if (watched !== null) {
+    const watch = watchApp({ node: node as AtlasNode, app, file: watched, onEvent });
+    void closed.then(() => watch.stop());
+  }
   return servedNode(node, {
     url,
     http,
     closeServer: () => server.close(),
     closeStore: () => store.close(),
   });
+}
+
+/** The file whose changes are followed; null: none. */
+function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | null {
+  if (watch === false) return null;
+  const path = typeof watch === "string" ? watch : isGiven ? readAppPath(process.env) : undefined;
+  if (path === undefined && isGiven) {
+    throw new AtlasError(
+      "bad_request",
+      "ATLAS_WATCH is 1: this program gives the app itself, so say which file it is in: " +
+        "serve(app, { watch: <path> })",
+    );
+  }
+  return fileURLToPath(appUrl(path));
 }
 
 /** The secret as the transport takes it: none, one, or the present and the former one. */

@@ -3,9 +3,11 @@
  *
  * A channel keeps its messages in order; a session remembers which channel its user is
  * in. Each has one owner in the whole cluster at any time, so `seq` never repeats or
- * skips, whichever node is asked and whichever node dies.
+ * skips, whichever node is asked and whichever node dies. Beside them each node offers the
+ * module calc.
  */
 import { type App, defineApp, Resource } from "../../mod.ts";
+import { calc } from "../calc/calc.ts";
 
 /** A message as it is kept and told. */
 export interface ChannelMessage {
@@ -75,7 +77,11 @@ function messageKey(seq: number): string {
   return `m:${String(seq).padStart(15, "0")}`;
 }
 
-const app: App<{ channels: typeof Channel; sessions: typeof Session }> = defineApp({
+const app: App<
+  { channels: typeof Channel; sessions: typeof Session },
+  { calc: typeof calc }
+> = defineApp({
   resources: { channels: Channel, sessions: Session },
+  modules: { calc },
 });
 export default app;

@@ -73,7 +73,11 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
     ],
   },
   { from: "adapters/", to: ["adapters/", "src/", "mod.ts"] },
-  { from: "examples/", to: ["examples/", "mod.ts"] },
+  {
+    from: "examples/",
+    // What a user's program may import: the package's entries.
+    to: ["examples/", "mod.ts", "adapters/runtime/serve.ts", "adapters/http/client.ts"],
+  },
   {
     from: "sim/",
     to: ["sim/", "src/", "adapters/store/", "adapters/transport/in_process.ts"],

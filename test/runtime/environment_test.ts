@@ -33,6 +33,9 @@ test("without variables every setting has its documented default", () => {
     secrets: [],
     token: undefined,
     lease: "standard",
+    role: undefined,
+    bootstrap: undefined,
+    watch: false,
   });
   expect(readLogLevel({})).toBe("info");
 });
@@ -59,6 +62,9 @@ test("all variables together", () => {
     ATLAS_SECRET: `${SECRET},${SECRET}-old`,
     ATLAS_TOKEN: "t0ken",
     ATLAS_LEASE: "50/100",
+    ATLAS_ROLE: "worker",
+    ATLAS_BOOTSTRAP: "static:http://10.0.0.1:8080, https://b.example/atlas",
+    ATLAS_WATCH: "1",
   });
   expect(settings).toEqual({
     region: "us-east-1",
@@ -70,6 +76,9 @@ test("all variables together", () => {
     secrets: [SECRET, `${SECRET}-old`],
     token: "t0ken",
     lease: { heartbeatMs: 50, leaseMs: 100 },
+    role: "worker",
+    bootstrap: { static: ["http://10.0.0.1:8080", "https://b.example/atlas"] },
+    watch: true,
   });
 });
 
@@ -90,6 +99,18 @@ test.each([
   ["ATLAS_LEASE", "quick"],
   ["ATLAS_LEASE", "49/200"],
   ["ATLAS_LEASE", "100/199"],
+  ["ATLAS_ROLE", "boss"],
+  ["ATLAS_BOOTSTRAP", "consul"],
+  ["ATLAS_BOOTSTRAP", "static:"],
+  ["ATLAS_BOOTSTRAP", "static:http://a,,http://b"],
+  ["ATLAS_BOOTSTRAP", "static:a:8080"],
+  ["ATLAS_BOOTSTRAP", "static:http://a?b=c"],
+  ["ATLAS_BOOTSTRAP", "dns:atlas.internal"],
+  ["ATLAS_BOOTSTRAP", "dns::8080"],
+  ["ATLAS_BOOTSTRAP", "dns:atlas.internal:0"],
+  ["ATLAS_BOOTSTRAP", "dns:atlas.internal:65536"],
+  ["ATLAS_BOOTSTRAP", "dns:http://atlas.internal:80"],
+  ["ATLAS_WATCH", "yes"],
 ])("%s=%s is refused by name and value", (variable, value) => {
   const message = refusal({ [variable]: value });
   expect(message).toContain(variable);
@@ -103,6 +124,9 @@ test("a log level that doesn't exist is refused", () => {
 
 test("an option is refused under its own name", () => {
   expect(refusal({}, { port: 70_000 })).toMatch(/^port is "70000"/);
+  expect(refusal({}, { bootstrap: { static: [] } })).toMatch(/^bootstrap is .*: use registry/);
+  expect(refusal({}, { bootstrap: { dns: "a", port: 0 } })).toMatch(/^bootstrap is /);
+  expect(refusal({ ATLAS_BOOTSTRAP: "static:https://me:hunter2@a" })).not.toContain("hunter2");
   expect(refusal({}, { lease: { heartbeatMs: 10, leaseMs: 20 } })).toMatch(/^lease is "10\/20"/);
 });
 

@@ -1,0 +1,101 @@
+/**
+ * Imports an app again, as if for the first time: a second printing of the same book, with all
+ * its chapters.
+ *
+ * Takes the path of an app's file; gives its module anew, with every file of its folder that it
+ * imports, directly or through others. Files keep their place, so what they find relative to
+ * themselves stays true. Bun forgets them in its module cache before it imports them again. Node
+ * and Deno have no way to forget: there a hook gives each a query (`?atlas=2`), which makes it
+ * another module; the former printings stay in memory until the process ends.
+ */
+import * as modules from "node:module";
+import { dirname } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { AtlasError } from "../../src/errors.ts";
+import { isOfApp } from "./app_files.ts";
+
+/** What a file exports. */
+export type Namespace = { readonly [name: string]: unknown };
+
+/** An app that was imported anew. */
+export interface Printing {
+  readonly app: Namespace;
+  /** What one of its files exports; null where it wasn't loaded. Runs nothing. */
+  exportsOf(path: string): Promise<Namespace | null>;
+}
+
+/**
+ * Imports the app again each time it is called. Rejects with whatever keeps it from loading.
+ *
+ * @param files paths of all files that the app is known to be made of
+ */
+export type FreshImport = (files: Iterable<string>) => Promise<Printing>;
+
+interface Resolved {
+  readonly url: string;
+}
+type Resolve = (
+  specifier: string,
+  context: { readonly parentURL?: string | undefined },
+  next: (specifier: string, context: unknown) => Resolved,
+) => Resolved;
+type RegisterHooks = (hooks: { resolve: Resolve }) => unknown;
+
+/** Code that may exist twice; what else an app imports is data of other kinds, or native. */
+const CODE = /\.(?:[mc]?[jt]s|[jt]sx|json)$/;
+const PRINTING = /[?&](atlas=\d+)$/;
+
+/** Printings of any app in this process: no two may have the same number. */
+let printings = 0;
+
+/** @throws AtlasError `bad_request` where this runtime can't do it. */
+export function freshImport(entry: string): FreshImport {
+  return "Bun" in globalThis ? byForgetting(entry) : byRenaming(entry);
+}
+
+function byForgetting(entry: string): FreshImport {
+  const folder = dirname(entry);
+  const { cache } = modules.createRequire(import.meta.url);
+  return async (files) => {
+    // What failed to load isn't listed, but is remembered as well.
+    for (const path of [entry, ...files, ...Object.keys(cache)]) {
+      if (path === entry || isOfApp(folder, path)) delete cache[path];
+    }
+    const app = await import(entry) as Namespace;
+    return {
+      app,
+      exportsOf: async (path) => path in cache ? await import(path) as Namespace : null,
+    };
+  };
+}
+
+function byRenaming(entry: string): FreshImport {
+  const { registerHooks } = modules as { registerHooks?: RegisterHooks };
+  if (!registerHooks) {
+    throw new AtlasError("bad_request", "reloading needs Node 22.15 or later, Deno or Bun");
+  }
+  const folder = dirname(entry);
+  const loaded = new Set<string>();
+  const resolve: Resolve = (specifier, context, next) => {
+    const found = next(specifier, context);
+    const [, printing] = PRINTING.exec(context.parentURL ?? "") ?? [];
+    if (printing === undefined || !found.url.startsWith("file:")) return found;
+    const path = fileURLToPath(found.url);
+    const isPlain = !found.url.includes("?") && CODE.test(path) && isOfApp(folder, path);
+    const url = isPlain ? `${found.url}?${printing}` : found.url;
+    loaded.add(url);
+    return url === found.url ? found : { ...found, url };
+  };
+  registerHooks({ resolve });
+  return async () => {
+    loaded.clear();
+    const query = `?atlas=${++printings}`;
+    const urlOf = (path: string): string => pathToFileURL(path).href + query;
+    loaded.add(urlOf(entry));
+    return {
+      app: await import(urlOf(entry)) as Namespace,
+      exportsOf: async (path) =>
+        loaded.has(urlOf(path)) ? await import(urlOf(path)) as Namespace : null,
+    };
+  };
+}

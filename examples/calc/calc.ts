@@ -1,0 +1,65 @@
+/**
+ * Calc: an abacus for hire. It works out digits of π, and a node lends out as many abaci as it
+ * has processors to spare: two.
+ *
+ * Takes a number of digits; gives π. Works in slices, so that a node that computes still answers
+ * everybody else.
+ */
+import { AtlasError, defineModule, type FunctionContext, type Module } from "../../mod.ts";
+
+/** More would take minutes. */
+const MAX_DIGITS = 20_000;
+/** A slice of work: how long it may keep everybody else waiting, in ms. */
+const SLICE_MS = 5;
+/** Computed beyond what was asked for, as every step rounds down. */
+const GUARD_DIGITS = 10;
+
+/**
+ * π with `digits` digits behind the point, not rounded: 0 to 20,000. `pi(5)` is `3.14159`.
+ *
+ * By Machin's formula of 1706: π = 16 arctan(1/5) − 4 arctan(1/239), in whole numbers.
+ *
+ * @throws AtlasError `bad_request` where `digits` isn't allowed.
+ */
+async function pi(this: FunctionContext, digits: number): Promise<string> {
+  if (!Number.isInteger(digits) || digits < 0 || digits > MAX_DIGITS) {
+    throw new AtlasError("bad_request", `digits is ${digits}, it must be 0 to ${MAX_DIGITS}`);
+  }
+  // Short calls, one after the other, would keep everybody else waiting as well.
+  await breathe();
+  const one = 10n ** BigInt(digits + GUARD_DIGITS);
+  const fifth = await arctan(5n, one, this.signal);
+  const small = await arctan(239n, one, this.signal);
+  const text = String((16n * fifth - 4n * small) / 10n ** BigInt(GUARD_DIGITS));
+  return digits === 0 ? text : `${text[0]}.${text.slice(1)}`;
+}
+
+/** arctan(1/x) in units of 1/`one`: 1/x − 1/3x³ + 1/5x⁵ − … */
+async function arctan(x: bigint, one: bigint, signal: AbortSignal): Promise<bigint> {
+  const square = x * x;
+  let power = one / x;
+  let sum = power;
+  let sliceEnd = performance.now() + SLICE_MS;
+  for (let n = 3n, sign = -1n; power > 0n; n += 2n, sign = -sign) {
+    power /= square;
+    sum += sign * (power / n);
+    if (performance.now() < sliceEnd) continue;
+    await breathe();
+    // Nobody waits for the answer any more: so much the less work.
+    signal.throwIfAborted();
+    sliceEnd = performance.now() + SLICE_MS;
+  }
+  return sum;
+}
+
+/** Lets the process see to everything that has come in. setImmediate would not, on Deno. */
+function breathe(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
+/** Two at a time on each node. */
+export const calc: Module<{ pi: typeof pi }> = defineModule({
+  version: "1.0.0",
+  capacity: 2,
+  functions: { pi },
+});

@@ -1,0 +1,87 @@
+/** Where authorities are found: each kind of bootstrap, by nodes that have no registry in common. */
+import { afterEach, describe, expect, test } from "vitest";
+import {
+  bootstrapOf,
+  type BootstrapSetting,
+  checkBootstrap,
+  type CheckedBootstrap,
+} from "../../adapters/runtime/bootstrap.ts";
+import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import app from "../../examples/calc/app.ts";
+import { defineApp } from "../../mod.ts";
+import { until } from "../e2e/process.ts";
+
+const nodes: ServedNode[] = [];
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 1_000 })));
+});
+
+/** Each has a memory registry of its own: only the bootstrap can bring them together. */
+async function open(
+  name: string,
+  bootstrap?: BootstrapSetting,
+  offers: boolean = true,
+): Promise<ServedNode<typeof app>> {
+  const mute = defineApp({ resources: {} }) as unknown as typeof app;
+  const node = await serve(offers ? app : mute, {
+    registry: "memory:",
+    host: "127.0.0.1",
+    port: 0,
+    node: name,
+    onEvent: () => {},
+    ...bootstrap !== undefined && { bootstrap },
+  });
+  nodes.push(node as unknown as ServedNode);
+  return node;
+}
+
+function checked(setting: BootstrapSetting): CheckedBootstrap {
+  return checkBootstrap(setting) as CheckedBootstrap;
+}
+
+describe("nodes find each other", () => {
+  test.each<[string, (url: string) => BootstrapSetting]>([
+    ["static:<url>", (url) => `static:http://127.0.0.1:1,${url}`],
+    ["dns:<name>:<port>", (url) => `dns:localhost:${new URL(url).port}`],
+    ["a function", (url) => () => Promise.resolve([url])],
+  ])("by %s", async (_kind, bootstrapTo) => {
+    const authority = await open("authority");
+    const seller = await open("seller", bootstrapTo(authority.url));
+    const buyer = await open("buyer", bootstrapTo(authority.url), false);
+    const calc = await buyer.discover("calc", { capacity: 4, waitFor: "all" });
+    expect(await calc.pi(5)).toBe("3.14159");
+    const sellers = new Set(calc.$plb.stats().channels.map(({ node }) => node));
+    expect([...sellers].sort()).toEqual(["authority", "seller"]);
+    expect(await seller.authorities()).toMatchObject([{ node: "authority" }]);
+    await until(async () => (await authority.authorities())[0]?.brokers === 3, "three brokers");
+  });
+});
+
+describe("what the core is given", () => {
+  test("URLs as addresses of links", async () => {
+    const { static: urls } = bootstrapOf(
+      checked("static:http://10.0.0.1:8080,https://a.example/x/"),
+      "http://127.0.0.1:1",
+    ) as { static: readonly string[] };
+    expect(urls).toEqual(["ws://10.0.0.1:8080/atlas/link", "wss://a.example/x/atlas/link"]);
+  });
+
+  test("a name's addresses in the scheme that this node publishes; with TLS the name itself", async () => {
+    const plain = bootstrapOf(checked("dns:localhost:8080"), "http://10.0.0.1:8080");
+    if (typeof plain !== "object" || !("dns" in plain)) throw new Error("not a name");
+    const found = await plain.resolve("localhost");
+    expect(found.length).toBeGreaterThan(0);
+    expect(found.every((host) => host === "127.0.0.1" || host === "::1")).toBe(true);
+    expect(plain.address("127.0.0.1", 8080)).toBe("ws://127.0.0.1:8080/atlas/link");
+    expect(plain.address("::1", 8080)).toBe("ws://[::1]:8080/atlas/link");
+    await expect(plain.resolve("no-such-name.invalid")).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringContaining("no-such-name.invalid"),
+    });
+
+    const secure = bootstrapOf(checked("dns:atlas.example:443"), "https://a.example");
+    if (typeof secure !== "object" || !("dns" in secure)) throw new Error("not a name");
+    expect(await secure.resolve("atlas.example")).toEqual(["atlas.example"]);
+    expect(secure.address("atlas.example", 443)).toBe("wss://atlas.example/atlas/link");
+  });
+});

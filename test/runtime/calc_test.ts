@@ -1,0 +1,51 @@
+/** The example calc: its digits are right, and its story ends well on the runtime of the test. */
+import { afterEach, describe, expect, test } from "vitest";
+import { calc } from "../../examples/calc/calc.ts";
+import { endAll, start } from "./spawn.ts";
+
+afterEach(endAll);
+
+const context = { module: "calc", version: "1.0.0", signal: new AbortController().signal };
+
+describe("pi", () => {
+  test.each([
+    [0, "3"],
+    [1, "3.1"],
+    [5, "3.14159"],
+    [50, "3.14159265358979323846264338327950288419716939937510"],
+  ])("%i digits", async (digits, text) => {
+    expect(await calc.functions.pi.call(context, digits)).toBe(text);
+  });
+
+  test("the thousandth digit, and the Feynman point", async () => {
+    const text = await calc.functions.pi.call(context, 1_000);
+    expect(text).toHaveLength(1_002);
+    expect(text.slice(-10)).toBe("2164201989");
+    expect(text.slice(2 + 761, 2 + 767)).toBe("999999");
+  });
+
+  test.each([-1, 1.5, 20_001, NaN, "5" as unknown as number])("%s is refused", async (digits) => {
+    await expect(calc.functions.pi.call(context, digits)).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringContaining("0 to 20000"),
+    });
+  });
+
+  test("stops once nobody waits for it, and lets others have a turn meanwhile", async () => {
+    const controller = new AbortController();
+    const working = calc.functions.pi.call({ ...context, signal: controller.signal }, 20_000);
+    setTimeout(() => controller.abort(new Error("gone")));
+    await expect(working).rejects.toThrow("gone");
+  });
+});
+
+test("the story: two at a time on one node, four on two, exit 0", async () => {
+  const story = start("examples/calc/story.ts", []);
+  expect(await story.ended).toBe(0);
+  expect(story.output.stderr).toBe("");
+  const { stdout } = story.output;
+  expect(stdout).toContain("3.141592653589793238462643383279");
+  expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
+    .toEqual(["2", "4"]);
+  expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
+});
