@@ -4,7 +4,14 @@
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type { AtlasError } from "./errors.ts";
-import type { MarketStats, ModuleNode } from "./lambda/api.ts";
+import type {
+  DiscoverOptions,
+  MarketStats,
+  ModuleAtlas,
+  ModuleNode,
+  ModuleProxy,
+  Plb,
+} from "./lambda/api.ts";
 export type { NodeEvent } from "./model/event.ts";
 import type { Member } from "./model/member.ts";
 import type { Lookup, Ownership } from "./model/ownership.ts";
@@ -60,8 +67,9 @@ export type StubOf<A extends App, T extends keyof A["resources"]> = Stub<
   ResourceOf<A["resources"][T]>
 >;
 
-/** What a node and a client share. */
-export interface Atlas<A extends App = App<ResourceMap>> {
+/** What a node, a resource and a client share. */
+export interface Atlas<A extends App = App<ResourceMap>>
+  extends ModuleAtlas<NonNullable<A["modules"]>> {
   /**
    * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
    *
@@ -120,6 +128,11 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   /** This node's present life; another after each lapse of its lease. */
   readonly incarnation: string;
   readonly state: NodeState;
+  /** As anywhere; on a node what is wanted can be changed. */
+  discover<M extends keyof NonNullable<A["modules"]> & string>(
+    name: M,
+    options?: DiscoverOptions,
+  ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>>;
   /** Figures of this node now. */
   stats(): NodeStats;
   /** Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards. */

@@ -11,8 +11,10 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
 import { checkPrefix, checkToken, resourceKey } from "./model/rrp.ts";
+import type { ModuleAtlas } from "./lambda/api.ts";
 import type { Market } from "./lambda/market.ts";
 import { marketOf } from "./lambda/market_of.ts";
+import { within } from "./lambda/within.ts";
 import type { MemberInfo } from "./model/member.ts";
 import type { NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
@@ -98,7 +100,7 @@ class NodeProcess implements Exchange {
       random,
       claims: this.#claims,
       deadlines: this.#deadlines,
-      outlet: (from) => makeOutlet(this, () => contextOf(from)),
+      outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
       onEvent,
     });
     this.#forwarder = new Forwarder(this.#host, clock);
@@ -137,7 +139,7 @@ class NodeProcess implements Exchange {
 
   /** What users hold of this node. */
   facade(): AtlasNode {
-    const outlet = makeOutlet(this, () => null);
+    const outlet = makeOutlet(this, this.#market, () => null);
     const { region, node } = this.#options;
     const facade: Omit<AtlasNode, "incarnation" | "state"> = {
       ...outlet,
@@ -147,9 +149,6 @@ class NodeProcess implements Exchange {
       publish: (module, options) => this.#market.publish(module, options),
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
-      modules: this.#market.modules,
-      exchange: this.#market.exchange,
-      authorities: this.#market.authorities,
       stats: () => this.stats(),
       drain: () => this.drain(),
       close: (options?: { drainMs?: number }) => this.close(options),
@@ -238,6 +237,15 @@ class NodeProcess implements Exchange {
     } catch (error) {
       this.#tell("warning", "leaving failed", { reason: messageOf(error) });
     }
+  }
+
+  /** Modules for a resource: what it buys is bounded by its turns, and by its life. */
+  #modulesFor(from: Activation): ModuleAtlas {
+    const { clock } = this.#options;
+    return within(this.#market, {
+      leftMs: () => (from.current?.deadline ?? Infinity) - clock.now(),
+      lifetime: () => from.lifetime,
+    });
   }
 
   async close({ drainMs = DEFAULT_DRAIN_MS }: { drainMs?: number } = {}): Promise<void> {

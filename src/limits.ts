@@ -76,6 +76,16 @@ export const MAX_CAPACITY = 65_536;
 export const MAX_WAITING = 65_536;
 /** Listeners and buyers of modules that one node may have, each. */
 export const MAX_TRADERS = 10_000;
+/** Capacity that the requests of one node for one module and range want at most. */
+export const MAX_REQUEST_CAPACITY = 1_024;
+/** How often capacity that requests don't need any more is given back, in ms. */
+export const REQUEST_REVIEW_MS = 250;
+/** Modules that one node keeps figures of by name. */
+export const MAX_METERS = 256;
+/** Purchases that one node keeps for clients at once. */
+export const MAX_PURCHASES = 4_096;
+/** How long a client's purchase may be unused before it ends, in ms. */
+export const PURCHASE_IDLE_MS = 60_000;
 /** Orders that one broker passes on, and that one exchange keeps. */
 export const MAX_ORDERS = 65_536;
 /** Names of modules that one authority keeps exchanges of. */

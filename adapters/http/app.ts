@@ -12,6 +12,9 @@
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack |
  * | `POST /v1/drain` | starts draining this node |
+ * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
+ * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
+ * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
  */
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
@@ -21,8 +24,10 @@ import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
 import { callOptions, pageOf, rawPath, requireOf, resourceOf, timeoutOption } from "./inputs.ts";
-import { toJson } from "./json.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { addModules } from "./modules.ts";
+import { Purchases } from "./purchases.ts";
+import { type Add, json } from "./route.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -43,8 +48,6 @@ export interface HttpApp {
   stop(ms: number): Promise<void>;
 }
 
-type Handler = (request: Request, path: string) => Response | Promise<Response>;
-
 /** Sent with every answer: nothing here is to be guessed at, framed or kept. */
 const HEADERS = {
   "cache-control": "no-store",
@@ -60,6 +63,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   const metrics = createMetrics(options.node);
   const hono = new Hono({ getPath: rawPath });
   const gate = createGate();
+  const purchases = new Purchases();
   const onEvent = options.onEvent ?? (() => {});
 
   hono.onError((thrown) => errorResponse(asError(thrown, onEvent)));
@@ -76,22 +80,24 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
   });
   if (options.token !== undefined) guard(hono, options.token);
-  const add = (method: "GET" | "POST", pattern: string, handler: Handler) =>
-    hono.on(method, pattern, (context) => {
+  const add: Add = (method, pattern, handler) =>
+    void hono.on(method, pattern, (context) => {
       routes.set(context.req.raw, pattern);
       return handler(context.req.raw, context.req.path);
     });
   addHealth(add, options.node, metrics);
   addNodes(add, () => ready(options.node), onEvent);
   addResources(add, () => ready(options.node));
+  addModules(add, () => ready(options.node), purchases);
 
   return {
     fetch: (request) => gate.pass(async () => await hono.fetch(request)),
-    stop: (ms) => gate.close(ms),
+    stop: async (ms) => {
+      await gate.close(ms);
+      purchases.stop();
+    },
   };
 }
-
-type Add = (method: "GET" | "POST", pattern: string, handler: Handler) => void;
 
 /** The pattern that each request at work was matched by. */
 const routes = new WeakMap<Request, string>();
@@ -166,16 +172,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const args = await readArguments(request);
     const answer = await node().call(type, id, method, args, { ...asked, signal });
-    if (inMsgpack) return msgpackAnswer(answer);
     const { result, rrp, epoch } = answer;
-    return json({ result, rrp, epoch });
-  });
-}
-
-function json(value: unknown, status = 200): Response {
-  return new Response(toJson(value), {
-    status,
-    headers: { "content-type": "application/json" },
+    return inMsgpack ? msgpackAnswer({ result, rrp, epoch }) : json({ result, rrp, epoch });
   });
 }
 

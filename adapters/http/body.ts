@@ -1,11 +1,10 @@
 /**
  * Bodies: a gatekeeper with a scale.
  *
- * Takes a request; gives the array of a call's arguments, whether it came as JSON or
- * as MessagePack, and never holds more of it than the limit. Takes an answer, gives its
- * MessagePack form.
+ * Takes a request; gives the array of a call's arguments or an object of options, whether it
+ * came as JSON or as MessagePack, and never holds more of it than the limit. Takes an answer,
+ * gives its MessagePack form.
  */
-import type { CallResult } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { encodeValue, pack, unpack } from "../../src/model/value.ts";
@@ -27,9 +26,7 @@ export function isMsgpack(header: string | null): boolean {
  * isn't an array or can't be read.
  */
 export async function readArguments(request: Request): Promise<unknown[]> {
-  const bytes = await readBytes(request);
-  if (bytes.length === 0) return [];
-  const value = isMsgpack(request.headers.get("content-type")) ? unpack(bytes) : parseJson(bytes);
+  const value = await readValue(request);
   if (value === undefined) return [];
   if (Array.isArray(value)) return value;
   throw new AtlasError(
@@ -38,17 +35,47 @@ export async function readArguments(request: Request): Promise<unknown[]> {
   );
 }
 
-/** The MessagePack map (format: fixmap of three) of `{result, rrp, epoch}`. */
-export function msgpackAnswer({ result, rrp, epoch }: CallResult): Response {
+/**
+ * The options in a request's body: an object. No body means no options.
+ *
+ * @throws AtlasError as {@link readArguments}; `bad_request` where one isn't among `known`.
+ */
+export async function readOptions(
+  request: Request,
+  known: readonly string[],
+): Promise<{ [name: string]: unknown }> {
+  const value = await readValue(request) ?? {};
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  if (!isObject) {
+    throw new AtlasError("bad_request", `the body is ${kindOf(value)}; it must be an object`);
+  }
+  const unknown = Object.keys(value).find((name) => !known.includes(name));
+  if (unknown === undefined) return value as { [name: string]: unknown };
+  const named = JSON.stringify(unknown.slice(0, 64));
+  throw new AtlasError(
+    "bad_request",
+    `there is no option ${named}; there are: ${known.join(", ")}`,
+  );
+}
+
+/** The value in a body; undefined where there is none. */
+async function readValue(request: Request): Promise<unknown> {
+  const bytes = await readBytes(request);
+  if (bytes.length === 0) return undefined;
+  return isMsgpack(request.headers.get("content-type")) ? unpack(bytes) : parseJson(bytes);
+}
+
+/** The MessagePack map (format: fixmap) of a call's answer: its result, and at most 14 more. */
+export function msgpackAnswer(
+  { result, ...origin }: { readonly result: unknown; readonly [name: string]: unknown },
+): Response {
+  const entries = Object.entries(origin);
   // The result is encoded by itself: it may use all of the depth that a value is allowed.
   const parts = [
-    new Uint8Array([0x83]),
+    new Uint8Array([0x80 | (entries.length + 1)]),
     pack("result"),
     encodeValue(result, "result"),
-    pack("rrp"),
-    pack(rrp),
-    pack("epoch"),
-    pack(epoch),
+    ...entries.flatMap(([name, value]) => [pack(name), pack(value)]),
   ];
   const bytes = concat(parts, parts.reduce((sum, part) => sum + part.length, 0));
   return new Response(bytes, { headers: { "content-type": MSGPACK } });
@@ -94,5 +121,6 @@ function tooLarge(): AtlasError {
 
 function kindOf(value: unknown): string {
   if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }

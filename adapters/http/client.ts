@@ -2,13 +2,15 @@
  * A client: a node's counter, seen from the other side.
  *
  * Takes the URL of a node, or of several, and gives the same shape as a node: stubs,
- * calls, lookups. Arguments and results travel as MessagePack, so that Dates, bytes,
+ * calls, lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes,
  * Maps, Sets and bigints arrive as they left. Browser-safe.
  *
  * @example
  * ```ts
  * const atlas = connect<typeof app>("http://127.0.0.1:8080", { token });
  * await atlas.resource("channels", "project_0:channel_0").send("ann", "hi");
+ * const calc = await atlas.discover("calc", { capacity: 2 });
+ * await calc.pi(5);
  * ```
  */
 import type {
@@ -22,20 +24,17 @@ import type {
 } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { AtlasError } from "../../src/errors.ts";
-import {
-  DEFAULT_TIMEOUT_MS,
-  MAX_BODY_BYTES,
-  MAX_IDEMPOTENCY_KEY_BYTES,
-  MAX_TIMEOUT_MS,
-} from "../../src/limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
+import type { ModuleAtlas } from "../../src/lambda/api.ts";
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
 import { checkPrefix, resourceKey } from "../../src/model/rrp.ts";
-import { encodeValue } from "../../src/model/value.ts";
 import { makeStub } from "../../src/routing/stub.ts";
+import { clientModules } from "./client_modules.ts";
 import { isHeaderText } from "./inputs.ts";
-import { createRequester, type Fetch, type Outgoing } from "./requester.ts";
+import { checkTimeout, encodeArguments } from "./outgoing.ts";
+import { createRequester, type Fetch, type Requester } from "./requester.ts";
 
 export interface ConnectOptions {
   /** The nodes' `ATLAS_TOKEN`. */
@@ -67,14 +66,14 @@ export function connect<A extends App = App>(
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   });
   const client = new HttpClient(request, timeoutMs);
-  return client as unknown as Atlas<A>;
+  return Object.assign(client, clientModules(request, timeoutMs)) as unknown as Atlas<A>;
 }
 
-class HttpClient implements Atlas {
-  readonly #request: (request: Outgoing) => Promise<unknown>;
+class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
+  readonly #request: Requester;
   readonly #timeoutMs: number;
 
-  constructor(request: (request: Outgoing) => Promise<unknown>, timeoutMs: number) {
+  constructor(request: Requester, timeoutMs: number) {
     this.#request = request;
     this.#timeoutMs = timeoutMs;
   }
@@ -132,15 +131,6 @@ class HttpClient implements Atlas {
   }
 }
 
-function encodeArguments(args: readonly unknown[]): Uint8Array {
-  const body = encodeValue(args, "arguments");
-  if (body.length <= MAX_BODY_BYTES) return body;
-  throw new AtlasError(
-    "payload_too_large",
-    `the arguments are ${body.length} bytes encoded, more than ${MAX_BODY_BYTES}`,
-  );
-}
-
 function baseUrls(given: string | readonly string[]): string[] {
   const urls = (typeof given === "string" ? [given] : given).map(baseUrl);
   if (urls.length > 0) return urls;
@@ -155,16 +145,6 @@ function baseUrl(text: string): string {
   throw new AtlasError(
     "bad_request",
     "the URL of a node must be http:// or https://, without user name, password or query",
-  );
-}
-
-function checkTimeout(timeoutMs: number): number {
-  if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
-    return timeoutMs;
-  }
-  throw new AtlasError(
-    "bad_request",
-    `timeoutMs is ${timeoutMs}: it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

@@ -93,3 +93,20 @@ export function errorOf(status: number, body: unknown): AtlasError {
     maybeExecuted: !refused,
   });
 }
+
+const NO_PURCHASE = "there is no purchase ";
+
+/** The error of who names a purchase that this node doesn't have: what it asked for didn't run. */
+export function noPurchase(id: string): AtlasError {
+  const shown = id.slice(0, 64);
+  return new AtlasError(
+    "not_found",
+    `${NO_PURCHASE}${shown} here: it ended, or was made at another node`,
+  );
+}
+
+/** Whether an error says that a purchase is gone, not that a module or a function is missing. */
+export function isNoPurchase(error: AtlasError): boolean {
+  return error.code === "not_found" && !error.maybeExecuted &&
+    error.message.startsWith(NO_PURCHASE);
+}

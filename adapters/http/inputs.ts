@@ -12,6 +12,10 @@ import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 export const IDEMPOTENCY_HEADER = "idempotency-key";
 /** The header that carries what is left of the caller's deadline, in ms. */
 export const TIMEOUT_HEADER = "atlas-timeout-ms";
+/** The header that names the purchase over which a module call goes. */
+export const PURCHASE_HEADER = "atlas-purchase";
+/** The header that has a module call fail where there is no credit for it now. */
+export const NO_WAIT_HEADER = "atlas-no-wait";
 
 /**
  * The path of a request as it came, still percent-encoded: decoding is left to the one
@@ -35,6 +39,23 @@ export function resourceOf(path: string): { type: string; id: string; method: st
   };
   resourceKey(named.type, named.id);
   return named;
+}
+
+/** The module, and the function if there is one, of `/v1/…/{module}[/{function}]`. */
+export function moduleOf(path: string): { module: string; name: string } {
+  const [, , , module, name] = path.split("/");
+  return {
+    module: checkToken("module", decode("module", module ?? "")),
+    name: decode("function", name ?? ""),
+  };
+}
+
+/** Whether a module call is not to wait for credit. */
+export function noWaitOption(headers: Headers): { noWait?: true } {
+  const text = headers.get(NO_WAIT_HEADER);
+  if (text === null) return {};
+  if (text === "1") return { noWait: true };
+  throw new AtlasError("bad_request", `header Atlas-No-Wait is ${show(text)}: only 1 is allowed`);
 }
 
 function decode(part: string, text: string): string {

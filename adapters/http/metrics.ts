@@ -12,6 +12,7 @@
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { AtlasNode, NodeState, NodeStats } from "../../src/api.ts";
+import type { ModuleFigures } from "../../src/lambda/api.ts";
 
 /** What `/metrics` needs to know of a request. */
 export interface Metrics {
@@ -24,8 +25,11 @@ export interface Metrics {
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const STATES: readonly NodeState[] = ["serving", "fenced", "draining", "closed"];
 
+/** Which of a node's figures are one number. */
+type Figure = Exclude<keyof NodeStats, "modules">;
+
 /** Figures that rise for as long as the node lives. */
-const TOTALS: readonly [keyof NodeStats, name: string, help: string][] = [
+const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["calls", "calls", "Calls that this node made"],
   ["turns", "turns", "Turns that its resources ran"],
   ["claims", "claims", "Claims it tried"],
@@ -38,12 +42,32 @@ const TOTALS: readonly [keyof NodeStats, name: string, help: string][] = [
 ];
 
 /** Figures of the moment. */
-const LEVELS: readonly [keyof NodeStats, name: string, help: string][] = [
+const LEVELS: readonly [Figure, name: string, help: string][] = [
   ["resources", "resources", "Resources in memory"],
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
   ["inFlight", "calls_in_flight", "Calls whose answer is outstanding"],
   ["links", "links", "Open links to other nodes"],
   ["cachedLocations", "cached_locations", "Remembered locations of resources elsewhere"],
+];
+
+type ModuleFigure = Exclude<keyof ModuleFigures, "module">;
+
+/** Figures of each module that rise for as long as the node lives. */
+const MODULE_TOTALS: readonly [ModuleFigure, name: string, help: string, scale: number][] = [
+  ["issued", "credits_issued", "Credits that this node gave to buyers", 1],
+  ["used", "credits_used", "Credits that buyers spent on requests here", 1],
+  ["revoked", "credits_revoked", "Credits that were taken back unspent", 1],
+  ["calls", "calls", "Module calls that this node made", 1],
+  ["waits", "call_waits", "Module calls that had to wait for credit", 1],
+  ["waitedMs", "call_wait_seconds", "How long they waited together", 1_000],
+];
+
+/** Figures of each module at the moment. */
+const MODULE_LEVELS: readonly [ModuleFigure, name: string, help: string][] = [
+  ["running", "requests_running", "Requests that run on this node"],
+  ["granted", "capacity_granted", "Capacity of this node in buyers' hands"],
+  ["outstanding", "credits_outstanding", "Credits given and not yet spent or taken back"],
+  ["waiting", "calls_waiting", "Module calls of this node that wait for credit"],
 ];
 
 /** The figures of one node; `node` answers null as long as there is none. */
@@ -52,6 +76,7 @@ export function createMetrics(node: () => AtlasNode | null): Metrics {
   const registers = [registry];
   addProcess(registers);
   addNode(registers, node);
+  addModules(registers, node);
   const requests = new Histogram({
     name: "atlas_http_request_duration_seconds",
     help: "HTTP requests by method, route and status",
@@ -97,6 +122,34 @@ function addNode(registers: Registry[], node: () => AtlasNode | null): void {
       for (const state of STATES) this.set({ state }, state === now ? 1 : 0);
     },
   });
+}
+
+function addModules(registers: Registry[], node: () => AtlasNode | null): void {
+  const labelNames = ["module"];
+  const figures = (): readonly ModuleFigures[] => node()?.stats().modules ?? [];
+  for (const [key, name, help, scale] of MODULE_TOTALS) {
+    new Counter({
+      name: `atlas_module_${name}_total`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        this.reset();
+        for (const figure of figures()) this.inc({ module: figure.module }, figure[key] / scale);
+      },
+    });
+  }
+  for (const [key, name, help] of MODULE_LEVELS) {
+    new Gauge({
+      name: `atlas_module_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        for (const figure of figures()) this.set({ module: figure.module }, figure[key]);
+      },
+    });
+  }
 }
 
 function addProcess(registers: Registry[]): void {

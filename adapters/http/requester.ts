@@ -23,13 +23,17 @@ export interface RequesterOptions {
 }
 
 export interface Outgoing {
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "DELETE";
   /** From the base URL on, such as `/v1/nodes`. */
   path: string;
   body?: Uint8Array | undefined;
   timeoutMs: number;
   idempotencyKey?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** Sent besides those that every request has. */
+  headers?: { readonly [name: string]: string };
+  /** It is not repeated where nobody has room for it. */
+  isImpatient?: boolean;
 }
 
 /** Attempts at one request at most, the first one included. */
@@ -37,12 +41,13 @@ const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
 /** How much longer than the node this end waits: the node's own `timeout` knows more. */
-const GRACE_MS = 50;
+const GRACE_MS = 250;
+
+/** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
+export type Requester = (request: Outgoing) => Promise<unknown>;
 
 /** Sends requests to any of the nodes; the one that answered last is asked first. */
-export function createRequester(
-  options: RequesterOptions,
-): (request: Outgoing) => Promise<unknown> {
+export function createRequester(options: RequesterOptions): Requester {
   let current = 0;
   return async (request) => {
     const deadline = performance.now() + request.timeoutMs;
@@ -75,7 +80,8 @@ export function createRequester(
 /** Whether repeating a request that failed so can't run anything twice. */
 function mayRepeat(request: Outgoing, error: AtlasError): boolean {
   if (request.signal?.aborted || !error.retryable) return false;
-  return !error.maybeExecuted || request.idempotencyKey !== undefined || request.method === "GET";
+  if (request.isImpatient && error.code === "overloaded") return false;
+  return !error.maybeExecuted || request.idempotencyKey !== undefined || request.method !== "POST";
 }
 
 /** The same error, of a request that an earlier attempt may have executed. */
@@ -129,6 +135,7 @@ function headersOf(
   const headers: Record<string, string> = {
     accept: request.method === "POST" ? MSGPACK : "application/json",
     [TIMEOUT_HEADER]: String(Math.min(left, MAX_TIMEOUT_MS)),
+    ...request.headers,
   };
   if (request.body) headers["content-type"] = MSGPACK;
   if (token !== undefined) headers["authorization"] = `Bearer ${token}`;

@@ -23,8 +23,11 @@ import type {
   DiscoverOptions,
   ExchangeView,
   Listener,
+  ModuleCallResult,
   ModuleProxy,
+  ModuleRequestOptions,
   ModuleView,
+  Plb,
   PublishOptions,
 } from "../../src/lambda/api.ts";
 import type { Module } from "../../src/lambda/module.ts";
@@ -124,8 +127,16 @@ class Served<A extends App> implements ServedNode<A> {
   discover<M extends keyof NonNullable<A["modules"]> & string>(
     name: M,
     options?: DiscoverOptions,
-  ): Promise<ModuleProxy<NonNullable<A["modules"]>[M]>> {
+  ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>> {
     return this.#node.discover(name, options);
+  }
+  request(
+    module: string,
+    name: string,
+    args: readonly unknown[],
+    options?: ModuleRequestOptions,
+  ): Promise<ModuleCallResult> {
+    return this.#node.request(module, name, args, options);
   }
   listeners(): readonly Listener[] {
     return this.#node.listeners();

@@ -16,6 +16,7 @@ import type { SeededRandom } from "../random.ts";
 import type { Reporter } from "../simulation.ts";
 import type { SimNode, World } from "../world.ts";
 import type { SimulatedCall } from "./history.ts";
+import { moduleDoor } from "./module_door.ts";
 
 /** How long a client's road to a node is, one way, ms: from, to. Never 0, so that no loop of
  * calls holds the clock. */
@@ -63,7 +64,11 @@ export class Door {
       resources: (prefix, page) =>
         this.#ask((node) => node.resources(prefix, page), `resources(${prefix})`),
     };
-    return makeOutlet(exchange, () => null);
+    const modules = moduleDoor(() => {
+      const sim = this.#pick();
+      return (what, timeoutMs, ask) => this.#send({ sim, timeoutMs, what }, ask);
+    });
+    return makeOutlet(exchange, modules, () => null);
   }
 
   async lookup(

@@ -59,6 +59,16 @@ export interface ModuleCallOptions {
   signal?: AbortSignal;
 }
 
+/** How one call is made that buys nothing for itself. */
+export interface ModuleRequestOptions {
+  /** A version or a range of versions. Default: the newest stable one when capacity is bought. */
+  version?: string;
+  /** Deadline, in ms; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+  /** Gives the call up: it never starts, or its function sees `this.signal` aborted. */
+  signal?: AbortSignal;
+}
+
 /** A module call's answer and who gave it. */
 export interface ModuleCallResult {
   readonly result: unknown;
@@ -68,7 +78,7 @@ export interface ModuleCallResult {
 }
 
 /** What stands behind a proxy: its load balancer. */
-export interface Plb {
+export interface Balancer {
   /** Calls that could start at this moment: credit in hand. */
   capacity(): number;
   stats(): PlbStats;
@@ -82,8 +92,21 @@ export interface Plb {
   close(): Promise<void>;
 }
 
+/** A load balancer on a node. */
+export interface Plb extends Balancer {
+  /**
+   * Wants so much from now on, 1 to 65,536: more is bought as it is sold, a surplus is given
+   * back, and what runs on it still finishes.
+   *
+   * @throws AtlasError `bad_request` where it isn't allowed, `unavailable` where it was closed.
+   */
+  resize(capacity: number): void;
+}
+
 /** One channel, as its buyer sees it. */
 export interface PlbChannelStats {
+  /** Its name on the seller's node. */
+  readonly channel: string;
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
@@ -129,6 +152,8 @@ export interface Listener {
 
 /** One channel, as its seller sees it; issued = used + outstanding + revoked. */
 export interface ListenerChannelStats {
+  /** Its name on this node, by which its buyer knows it, too. */
+  readonly channel: string;
   /** The incarnation of the buyer's node; empty: this one. */
   readonly buyer: string;
   readonly version: string;
@@ -154,6 +179,24 @@ export interface ListenerStats {
   readonly channels: readonly ListenerChannelStats[];
 }
 
+/** Figures of one module on one node, since the node was made; times in ms. */
+export interface ModuleFigures {
+  /** `other` stands for all modules together that came after the first 256. */
+  readonly module: string;
+  /** As a seller: requests that run now, capacity in buyers' hands now, credits. */
+  readonly running: number;
+  readonly granted: number;
+  readonly issued: number;
+  readonly used: number;
+  readonly outstanding: number;
+  readonly revoked: number;
+  /** As a buyer: calls that wait for credit now, calls, those that had to wait, and how long. */
+  readonly waiting: number;
+  readonly calls: number;
+  readonly waits: number;
+  readonly waitedMs: number;
+}
+
 /** Figures of a node's market. Credits are counted by the seller, since the node was made. */
 export interface MarketStats {
   /** Requests that this node runs for others and itself. */
@@ -170,6 +213,8 @@ export interface MarketStats {
   moduleCalls: number;
   moduleWaits: number;
   moduleWaitedMs: number;
+  /** The same for each module that was traded here, at most 257. */
+  modules: readonly ModuleFigures[];
 }
 
 /** Who offers a module. */
@@ -233,9 +278,9 @@ type Remote<F> = F extends (this: FunctionContext, ...args: infer A) => infer T
   : never;
 
 /** A module's functions, as promises, and the balancer behind them. */
-export type ModuleProxy<M = Module> =
+export type ModuleProxy<M = Module, B extends Balancer = Balancer> =
   & { readonly [K in keyof FunctionsOf<M>]: Remote<FunctionsOf<M>[K]> }
-  & { readonly $plb: Plb };
+  & { readonly $plb: B };
 
 /** Who can buy capacity of modules. */
 export interface ModuleBuyer<Modules extends ModuleMap = ModuleMap> {
@@ -251,8 +296,37 @@ export interface ModuleBuyer<Modules extends ModuleMap = ModuleMap> {
   ): Promise<ModuleProxy<Modules[M]>>;
 }
 
-/** What a node can do with modules. */
-export interface ModuleNode<Modules extends ModuleMap = ModuleMap> extends ModuleBuyer<Modules> {
+/** What a node, a resource and a client can do with modules. */
+export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends ModuleBuyer<Modules> {
+  /**
+   * Calls a function of a module without a proxy: over a balancer that all requests of a node
+   * share, which wants as much capacity as there are calls, and gives it back when they end.
+   *
+   * @throws AtlasError `unavailable` where nobody sold it in time, saying what was asked;
+   * `timeout` where credit or answer didn't come in time, `not_found` where the version in use
+   * has no such function, `overloaded` where too many wait, `bad_request`; and what it threw.
+   */
+  request(
+    module: string,
+    name: string,
+    args: readonly unknown[],
+    options?: ModuleRequestOptions,
+  ): Promise<ModuleCallResult>;
+  /** All that is offered anywhere. */
+  modules(): Promise<readonly ModuleView[]>;
+  /** The order books of a module, one for each of its exchanges. */
+  exchange(name: string): Promise<readonly ExchangeView[]>;
+  /** The mesh of authorities. */
+  authorities(): Promise<readonly AuthorityView[]>;
+}
+
+/** What only a node can do with modules. */
+export interface ModuleNode<Modules extends ModuleMap = ModuleMap> extends ModuleAtlas<Modules> {
+  /** As anywhere; on a node what is wanted can be changed. */
+  discover<M extends keyof Modules & string>(
+    name: M,
+    options?: DiscoverOptions,
+  ): Promise<ModuleProxy<Modules[M], Plb>>;
   /**
    * Offers a module from here.
    *
@@ -262,10 +336,4 @@ export interface ModuleNode<Modules extends ModuleMap = ModuleMap> extends Modul
   publish(module: Module, options?: PublishOptions): Listener;
   /** What this node offers. */
   listeners(): readonly Listener[];
-  /** All that is offered anywhere. */
-  modules(): Promise<readonly ModuleView[]>;
-  /** The order books of a module, one for each of its exchanges. */
-  exchange(name: string): Promise<readonly ExchangeView[]>;
-  /** The mesh of authorities. */
-  authorities(): Promise<readonly AuthorityView[]>;
 }

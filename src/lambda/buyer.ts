@@ -23,6 +23,7 @@ const RETRY_MS = [20, 1_000] as const;
 /** What is bought. */
 export interface BuyerParts {
   readonly name: string;
+  /** How much at first. */
   readonly wanted: number;
   /** Null: the newest stable version. */
   readonly range: string | null;
@@ -58,6 +59,11 @@ export class Buyer {
     this.#purchase = new Purchase(parts, pool, () => this.#desk.self().region);
   }
 
+  /** How much is wanted now. */
+  get wanted(): number {
+    return this.#purchase.wanted;
+  }
+
   get #desk(): Desk {
     return this.#hooks.desk();
   }
@@ -67,6 +73,13 @@ export class Buyer {
     this.#isClosed = true;
     if (!this.#order) return;
     this.#desk.send(addressOf("", BROKER), { kind: "cancel", id: this.#order.id });
+  }
+
+  /** Wants so much from now on. */
+  resize(wanted: number): void {
+    if (wanted === this.wanted) return;
+    this.#purchase.wanted = wanted;
+    this.trade();
   }
 
   /**
@@ -191,9 +204,9 @@ export class Buyer {
     const opening = this.#purchase.openings.get(nonce);
     if (!opening) return;
     this.#endOpening(nonce);
-    // What couldn't be replaced stays as it is.
+    // What couldn't be replaced stays as it is; what is too much is to be given back still.
     if (opening.replaces) opening.replaces.isReplaced = false;
-    else this.#retryLater();
+    if (opening.want !== opening.replaces?.grant) this.#retryLater();
   }
 
   #retryLater(): void {

@@ -16,7 +16,7 @@ import { AtlasError, isAtlasError, messageOf, toWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
 import { unpack } from "../model/value.ts";
 import { type Deadlines, Expiring } from "../time/deadlines.ts";
-import { type Address, nodeOf } from "./address.ts";
+import { type Address, nodeOf, partOf } from "./address.ts";
 import type { ListenerChannelStats } from "./api.ts";
 import type { Label, Letter, LetterOf } from "./letters.ts";
 import type { Meter } from "./meter.ts";
@@ -81,6 +81,7 @@ export class Channel extends Part {
   stats(): ListenerChannelStats {
     const { buyer, module } = this.#parts;
     return {
+      channel: partOf(this.address),
       buyer: nodeOf(buyer),
       version: module.version,
       hash: module.hash,

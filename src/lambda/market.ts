@@ -18,8 +18,10 @@ import type {
   DiscoverOptions,
   Listener,
   MarketStats,
+  ModuleFigures,
   ModuleNode,
   ModuleProxy,
+  Plb,
   PublishOptions,
 } from "./api.ts";
 import { Authority } from "./authority.ts";
@@ -28,14 +30,15 @@ import type { Role } from "./bootstrap_options.ts";
 import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
 import { ListenerPart } from "./listener.ts";
-import { type Meter, newMeter } from "./meter.ts";
+import { Meters } from "./meter.ts";
 import { checkCapacity, checkRange, checkVersion, defineModule, isModule } from "./module.ts";
 import type { Module, ModuleMap } from "./module.ts";
 import { checkMs } from "./module_call.ts";
 import { Observatory } from "./observatory.ts";
-import { PlbPart } from "./plb.ts";
+import { PlbPart, type PlbParts } from "./plb.ts";
 import { type Line, Post, type PostParts } from "./post.ts";
 import { makeProxy } from "./proxy.ts";
+import { Requests } from "./requests.ts";
 
 /** How long what runs may take after its listener was closed, where nobody says, ms. */
 const DEFAULT_DRAIN_MS = 10_000;
@@ -52,10 +55,11 @@ export interface MarketParts extends PostParts {
 export class Market implements ModuleNode {
   readonly #parts: MarketParts;
   readonly #post: Post;
-  readonly #meter: Meter = newMeter();
+  readonly #meters = new Meters();
   readonly #listeners = new Map<ListenerPart, Listener>();
   readonly #buyers = new Set<PlbPart>();
   readonly #observatory: Observatory;
+  readonly #requests: Requests;
   #isOpen = false;
   #isDraining = false;
   #isClosed = false;
@@ -65,6 +69,18 @@ export class Market implements ModuleNode {
     this.#parts = parts;
     this.#post = new Post(parts);
     this.#observatory = new Observatory(this.#post, parts.clock);
+    this.#requests = new Requests(parts.clock, (name, range) =>
+      this.#buyer({
+        name,
+        range,
+        wanted: 1,
+        prefer: "near",
+        bias: "none",
+        noWait: false,
+        callTimeoutMs: DEFAULT_TIMEOUT_MS,
+        onChange: () => {},
+        onClosed: () => {},
+      }));
   }
 
   get role(): Role {
@@ -137,7 +153,7 @@ export class Market implements ModuleNode {
       capacity: checkCapacity("capacity", capacity as number),
       lowWatermark,
       deadlines,
-      meter: this.#meter,
+      meter: this.#meters.of(name),
       onClosed: () => {
         this.#listeners.delete(listener);
         closed.resolve();
@@ -152,52 +168,58 @@ export class Market implements ModuleNode {
   async discover<M extends string>(
     name: M,
     options: DiscoverOptions = {},
-  ): Promise<ModuleProxy<Module>> {
+  ): Promise<ModuleProxy<Module, Plb>> {
     this.#checkOpen(null);
     checkToken("module", name);
     const { capacity = 1, version, prefer = "near", bias = "none", waitFor = "some" } = options;
-    const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = DEFAULT_TIMEOUT_MS, signal } = options;
+    const {
+      timeoutMs = DEFAULT_DISCOVER_MS,
+      callTimeoutMs = DEFAULT_TIMEOUT_MS,
+      noWait = false,
+      signal,
+    } = options;
     checkMs("timeoutMs", timeoutMs);
-    if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
+    checkWord("waitFor", waitFor, ["some", "all"]);
+    checkWord("noWait", noWait, [true, false]);
     const closed = Promise.withResolvers<void>();
     const bought: Capacity = new Capacity(this.#parts.clock, () => plb, waitFor);
-    const plb: PlbPart = new PlbPart({
+    const plb: PlbPart = this.#buyer({
       name,
       wanted: checkCapacity("capacity", capacity),
       range: version === undefined ? null : checkRange(version),
       prefer: checkWord("prefer", prefer, ["near", "spread"]),
       bias: checkWord("bias", bias, ["none", "region", "latency"]),
-      noWait: options.noWait === true,
+      noWait,
       callTimeoutMs: checkMs("callTimeoutMs", callTimeoutMs),
-      deadlines: this.#parts.deadlines,
-      meter: this.#meter,
       onChange: () => bought.changed(),
       onClosed: () => {
-        this.#buyers.delete(plb);
         bought.closed();
         closed.resolve();
       },
     });
-    checkWord("waitFor", waitFor, ["some", "all"]);
-    this.open();
-    this.#buyers.add(plb);
-    this.#post.hire(`plb.${++this.#names}`, plb);
     try {
       await bought.wait(timeoutMs, signal);
     } catch (error) {
       plb.close();
       throw error;
     }
-    return makeProxy({
+    const handle: Plb = {
       capacity: () => plb.tokens,
       stats: () => plb.stats(),
       call: (name, args, options = {}) => plb.call(name, args, options),
+      resize: (capacity) => plb.resize(checkCapacity("capacity", capacity)),
       close: () => {
         plb.close();
         return closed.promise;
       },
-    }, () => plb.exports) as ModuleProxy<Module>;
+    };
+    return makeProxy(handle, () => plb.exports) as ModuleProxy<Module, Plb>;
   }
+
+  readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {
+    this.#checkOpen(null);
+    return await this.#requests.request(module, name, args, options);
+  };
 
   listeners(): readonly Listener[] {
     return [...this.#listeners.values()];
@@ -223,12 +245,13 @@ export class Market implements ModuleNode {
   };
 
   stats(): MarketStats {
-    const { issued, used, revoked, granted, running, calls, waits, waitedMs } = this.#meter;
-    let waiting = 0;
-    for (const plb of this.#buyers) waiting += plb.waiting;
+    const total = this.#meters.total();
+    const { issued, used, revoked, granted, running, calls, waits, waitedMs } = total;
+    const modules = this.#figures();
     return {
+      modules,
       moduleRunning: running,
-      moduleWaiting: waiting,
+      moduleWaiting: modules.reduce((sum, { waiting }) => sum + waiting, 0),
       creditsGranted: granted,
       creditsOutstanding: issued - used - revoked,
       creditsIssued: issued,
@@ -238,6 +261,20 @@ export class Market implements ModuleNode {
       moduleWaits: waits,
       moduleWaitedMs: waitedMs,
     };
+  }
+
+  #figures(): ModuleFigures[] {
+    const waiting = new Map<string, number>();
+    for (const plb of this.#buyers) {
+      const name = this.#meters.nameOf(plb.name);
+      waiting.set(name, (waiting.get(name) ?? 0) + plb.waiting);
+    }
+    return [...this.#meters].map(([module, meter]) => ({
+      ...meter,
+      module,
+      outstanding: meter.issued - meter.used - meter.revoked,
+      waiting: waiting.get(module) ?? 0,
+    }));
   }
 
   /** Calls made here that are not settled. */
@@ -256,7 +293,26 @@ export class Market implements ModuleNode {
   /** Ends everything. */
   stop(): void {
     this.#isClosed = true;
+    this.#requests.stop();
     this.#post.stop();
+  }
+
+  /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
+  #buyer(parts: Omit<PlbParts, "deadlines" | "meter">): PlbPart {
+    if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
+    const plb: PlbPart = new PlbPart({
+      ...parts,
+      deadlines: this.#parts.deadlines,
+      meter: this.#meters.of(parts.name),
+      onClosed: () => {
+        this.#buyers.delete(plb);
+        parts.onClosed();
+      },
+    });
+    this.open();
+    this.#buyers.add(plb);
+    this.#post.hire(`plb.${++this.#names}`, plb);
+    return plb;
   }
 
   #handleOf(name: string, listener: ListenerPart, closed: Promise<void>): Listener {
@@ -311,7 +367,7 @@ function asVersion(module: Module, version: string): Module {
   });
 }
 
-function checkWord<T extends string>(field: string, word: T, words: readonly T[]): T {
+function checkWord<T extends string | boolean>(field: string, word: T, words: readonly T[]): T {
   if (words.includes(word)) return word;
   throw new AtlasError("bad_request", `${field} is ${word}, it must be ${words.join(" or ")}`);
 }

@@ -5,6 +5,7 @@
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { unpack } from "../model/value.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
 import type { Label } from "./letters.ts";
@@ -68,6 +69,18 @@ export class ModuleCall extends Expiring {
     if (this.#settle()) this.#resolve(result);
   }
 
+  /** The channel that carried it sent its result. */
+  answered(body: Uint8Array, { contact, label }: ChannelView): void {
+    let result: unknown;
+    try {
+      result = unpack(body);
+    } catch {
+      const message = `${contact.node} sent a result that can't be read`;
+      return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
+    }
+    this.resolve({ result, node: contact.node, version: label.version });
+  }
+
   reject(error: AtlasError): void {
     if (this.#settle()) this.#reject(error);
   }
@@ -90,13 +103,31 @@ export class ModuleCall extends Expiring {
 }
 
 /** The error of a call to a function that isn't in the code that is in use. */
-export function noFunction(module: string, label: Label | null, name: string): AtlasError {
+export function noFunction(
+  module: string,
+  label: Pick<Label, "version" | "exports"> | null,
+  name: string,
+): AtlasError {
   const known = label?.exports.slice(0, 20).join(", ") ?? "";
   const wanted = JSON.stringify(name.slice(0, 64));
   return new AtlasError(
     "not_found",
     `${module} ${label?.version ?? ""} has no function ${wanted}; it has: ${known}`,
   );
+}
+
+/** The error of a call that nobody waits for any more; what was sent out may have run. */
+export function givenUp(
+  module: string,
+  call: ModuleCall,
+  what: string,
+  cause: unknown,
+  { granted, wanted }: { readonly granted: number; readonly wanted: number },
+): AtlasError {
+  const maybeExecuted = call.view !== null;
+  const state = maybeExecuted ? "" : `; ${granted} of ${wanted} capacity is bought`;
+  const message = `${module}.${call.name}: ${what}${state}`;
+  return new AtlasError("timeout", message, { maybeExecuted, cause });
 }
 
 /** A time that a caller gave. @throws AtlasError `bad_request` */

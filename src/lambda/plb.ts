@@ -12,21 +12,22 @@
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import { MAX_WAITING } from "../limits.ts";
-import { unpack } from "../model/value.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import type { Address } from "./address.ts";
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "./api.ts";
 import { Buyer, type BuyerParts } from "./buyer.ts";
 import type { Label, Letter, LetterOf } from "./letters.ts";
-import type { Meter } from "./meter.ts";
+import { CallTally, type Meter } from "./meter.ts";
 import { accepts } from "./module.ts";
-import { ModuleCall, type ModuleCallKeeper, noFunction, WaitingRoom } from "./module_call.ts";
+import { givenUp, ModuleCall, type ModuleCallKeeper } from "./module_call.ts";
+import { noFunction, WaitingRoom } from "./module_call.ts";
 import { Part } from "./part.ts";
 import { type Bias, type ChannelView, Pool } from "./pool.ts";
 
 /** How often sellers are asked how much they allow while calls wait, ms. */
 const PROBE_MS = 1_000;
+
 export interface PlbParts extends BuyerParts {
   readonly bias: Bias;
   readonly noWait: boolean;
@@ -46,15 +47,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   readonly #waiting = new WaitingRoom();
   #label: Label | null = null;
   #probe: Timer | null = null;
+  readonly #tally: CallTally;
   #isClosing = false;
-  #calls = 0;
   #inFlight = 0;
-  #waits = 0;
-  #waitedMs = 0;
 
   constructor(parts: PlbParts) {
     super();
     this.#parts = parts;
+    this.#tally = new CallTally(parts.meter);
     const region = (): string => this.desk.self().region;
     this.#pool = new Pool(parts.bias, region, () => this.desk.chance());
     this.#buyer = new Buyer(parts, this.#pool, {
@@ -64,8 +64,17 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     });
   }
 
+  get name(): string {
+    return this.#parts.name;
+  }
+
   get tokens(): number {
     return this.#pool.tokens;
+  }
+
+  /** Capacity bought, over all channels. */
+  get granted(): number {
+    return this.#pool.granted;
   }
 
   get waiting(): number {
@@ -79,7 +88,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** Whether all capacity is bought, and the credit for it is here. */
   get isSatisfied(): boolean {
-    const { wanted } = this.#parts;
+    const { wanted } = this.#buyer;
     return this.#pool.granted >= wanted && this.#pool.allowed >= wanted;
   }
 
@@ -90,8 +99,8 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** What is asked for, in words. */
   get asked(): string {
-    const { name, range, wanted } = this.#parts;
-    return `capacity ${wanted} of ${name}, ${range === null ? "newest version" : range}`;
+    const { name, range } = this.#parts;
+    return `capacity ${this.#buyer.wanted} of ${name}, ${range ?? "newest version"}`;
   }
 
   stats(): PlbStats {
@@ -99,14 +108,12 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     return {
       module: this.#parts.name,
       version: this.#pool.newest()?.version ?? null,
-      wanted: this.#parts.wanted,
+      wanted: this.#buyer.wanted,
       granted: this.#pool.granted,
       tokens: this.#pool.tokens,
       waiting: this.#waiting.size,
       running: channels.reduce((sum, channel) => sum + channel.running, 0),
-      calls: this.#calls,
-      waits: this.#waits,
-      waitedMs: this.#waitedMs,
+      ...this.#tally.own,
       channels,
     };
   }
@@ -127,11 +134,10 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       return Promise.reject(error);
     }
     const answer = call.answer();
-    this.#calls++;
+    this.#tally.add("calls", 1);
     this.#inFlight++;
-    this.#parts.meter.calls++;
     if (call.wasAborted) {
-      call.reject(this.#timeout(call, "the caller gave the call up", false, undefined));
+      this.gaveUp(call, "the caller gave the call up", options.signal?.reason);
       return answer;
     }
     this.#parts.deadlines.add(call, call.deadline);
@@ -145,8 +151,9 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   /** @throws AtlasError */
   #check(name: string): void {
     const { name: module } = this.#parts;
-    if (this.#isClosing) throw new AtlasError("unavailable", `the proxy of ${module} was closed`);
-    if (!this.exports.includes(name)) throw noFunction(module, this.#label, name);
+    if (this.#isClosing) throw this.#wasClosed();
+    // What there will be, nobody knows before the first is bought.
+    if (this.#label && !this.exports.includes(name)) throw noFunction(module, this.#label, name);
     if (this.#waiting.size >= MAX_WAITING) {
       throw new AtlasError("overloaded", `${MAX_WAITING} calls of ${module} wait already`);
     }
@@ -157,8 +164,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       return call.reject(new AtlasError("overloaded", `no credit for ${this.#parts.name} now`));
     }
     call.waitsSince = this.desk.now();
-    this.#waits++;
-    this.#parts.meter.waits++;
+    this.#tally.add("waits", 1);
     this.#waiting.add(call);
     this.#pump();
     this.#probeLater();
@@ -179,7 +185,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       this.desk.send(view.address, { kind: "abandon", id: call.id });
     }
     this.#waiting.remove(call);
-    call.reject(this.#timeout(call, what, view !== null, cause));
+    const bought = { granted: this.granted, wanted: this.#buyer.wanted };
+    call.reject(givenUp(this.name, call, what, cause, bought));
+  }
+
+  /** Wants so much from now on. @throws AtlasError `unavailable` where it was closed. */
+  resize(wanted: number): void {
+    if (this.#isClosing) throw this.#wasClosed();
+    this.#buyer.resize(wanted);
   }
 
   /** Buys no more, lets what runs finish, and gives all capacity back. */
@@ -266,24 +279,15 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   #endWait(call: ModuleCall): void {
     if (call.waitsSince === 0) return;
-    const ms = this.desk.now() - call.waitsSince;
+    this.#tally.add("waitedMs", this.desk.now() - call.waitsSince);
     call.waitsSince = 0;
-    this.#waitedMs += ms;
-    this.#parts.meter.waitedMs += ms;
   }
 
   #replied({ id, body }: LetterOf<"reply">, view: ChannelView): void {
     const call = view.calls.get(id);
     if (!call) return;
     view.calls.delete(id);
-    let result: unknown;
-    try {
-      result = unpack(body);
-    } catch {
-      const message = `${view.contact.node} sent a result that can't be read`;
-      return call.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
-    }
-    call.resolve({ result, node: view.contact.node, version: view.label.version });
+    call.answered(body, view);
   }
 
   #failed({ id, error: wire }: LetterOf<"failure">, view: ChannelView): void {
@@ -321,18 +325,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   }
 
   #rejectAll(): void {
-    const why = `the proxy of ${this.#parts.name} was closed`;
     for (const call of [...this.#waiting]) {
       this.#waiting.remove(call);
-      call.reject(new AtlasError("unavailable", why));
+      call.reject(this.#wasClosed());
     }
   }
 
-  #timeout(call: ModuleCall, what: string, maybeExecuted: boolean, cause: unknown): AtlasError {
-    const { name, wanted } = this.#parts;
-    const state = maybeExecuted ? "" : `; ${this.#pool.granted} of ${wanted} capacity is bought`;
-    const message = `${name}.${call.name}: ${what}${state}`;
-    return new AtlasError("timeout", message, { maybeExecuted, cause });
+  #wasClosed(): AtlasError {
+    return new AtlasError("unavailable", `the proxy of ${this.#parts.name} was closed`);
   }
 
   // Capacity.

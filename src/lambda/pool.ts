@@ -8,7 +8,7 @@
  * Source: design §5, PLB; max-au's lambda_plb.
  */
 import type { Peer } from "../ports/transport.ts";
-import type { Address } from "./address.ts";
+import { type Address, partOf } from "./address.ts";
 import type { PlbChannelStats } from "./api.ts";
 import { Fenwick } from "./fenwick.ts";
 import type { Label } from "./letters.ts";
@@ -154,6 +154,7 @@ export class Pool {
 
   stats(): PlbChannelStats[] {
     return [...this.views.values()].map((view) => ({
+      channel: partOf(view.address),
       region: view.contact.region,
       node: view.contact.node,
       incarnation: view.contact.incarnation,

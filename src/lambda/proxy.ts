@@ -1,13 +1,13 @@
 /** Proxies: a module's functions as if they were here, and the balancer behind them. */
 import { isCallable } from "../model/method.ts";
-import type { Plb } from "./api.ts";
+import type { Balancer } from "./api.ts";
 
 /**
  * A proxy whose properties are exactly the functions that `exports` names now, and `$plb`.
  * Other names that could be a function's give one that rejects with `not_found`; `then`
  * and symbols are undefined, so that a proxy can be awaited and logged.
  */
-export function makeProxy(plb: Plb, exports: () => readonly string[]): unknown {
+export function makeProxy(plb: Balancer, exports: () => readonly string[]): unknown {
   const functions = new Map<string, (...args: unknown[]) => Promise<unknown>>();
   const has = (name: string | symbol): boolean =>
     typeof name === "string" && (name === "$plb" || exports().includes(name));

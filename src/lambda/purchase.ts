@@ -10,6 +10,7 @@ import type { Timer } from "../ports/clock.ts";
 import type { Address } from "./address.ts";
 import type { Preference } from "./api.ts";
 import type { ChannelView, Pool } from "./pool.ts";
+import { share } from "./share.ts";
 
 /** A channel that is being opened. */
 export interface Opening {
@@ -36,7 +37,7 @@ export interface Return {
 
 export class Purchase {
   readonly openings: Map<number, Opening> = new Map();
-  readonly #wanted: number;
+  wanted: number;
   readonly #prefer: Preference;
   readonly #pool: Pool;
   readonly #region: () => string;
@@ -46,7 +47,7 @@ export class Purchase {
     pool: Pool,
     region: () => string,
   ) {
-    this.#wanted = wanted;
+    this.wanted = wanted;
     this.#prefer = prefer;
     this.#pool = pool;
     this.#region = region;
@@ -54,11 +55,11 @@ export class Purchase {
 
   need(): Need {
     const pending = this.#pending(() => true);
-    const quantity = Math.max(0, this.#wanted - this.#pool.granted - pending);
+    const quantity = Math.max(0, this.wanted - this.#kept() - pending);
     if (this.#prefer !== "near") return { quantity, nearby: 0 };
     const near = this.#nearGranted() + this.#pending(({ isNear }) => isNear);
     // What is held near already is not wanted again; nor what anybody may sell anyway.
-    return { quantity, nearby: Math.max(0, this.#wanted - near - quantity) };
+    return { quantity, nearby: Math.max(0, this.wanted - near - quantity) };
   }
 
   /** How much of a match to take. */
@@ -72,20 +73,26 @@ export class Purchase {
     return region === this.#region();
   }
 
-  /** Channels far away that near ones have made up for, the smallest first. */
+  /** What is held beyond what is wanted: near ones made up for it, or less is wanted now. */
   returns(): Return[] {
-    if (this.#prefer !== "near") return [];
-    let surplus = this.#pool.granted - this.#wanted;
+    const surplus = this.#kept() - this.wanted;
     if (surplus <= 0) return [];
-    const far = [...this.#pool.views.values()]
-      .filter((view) => !view.isDraining && !view.isReplaced && !this.isNear(view.contact.region))
-      .sort((a, b) => a.grant - b.grant);
+    const views = [...this.#pool.views.values()]
+      .filter((view) => !view.isDraining && !view.isReplaced);
+    return this.#prefer === "near" ? this.#farthest(views, surplus) : evenly(views, surplus);
+  }
+
+  /** From far away first; there and here, the smallest first. */
+  #farthest(views: readonly ChannelView[], surplus: number): Return[] {
+    const order = views.map((view) => ({ view, near: this.isNear(view.contact.region) ? 1 : 0 }))
+      .sort((a, b) => a.near - b.near || a.view.grant - b.view.grant);
     const returns: Return[] = [];
-    for (const view of far) {
-      if (surplus <= 0) break;
-      const given = Math.min(surplus, view.grant);
+    let left = surplus;
+    for (const { view } of order) {
+      if (left <= 0) break;
+      const given = Math.min(left, view.grant);
       returns.push({ view, grant: view.grant - given });
-      surplus -= given;
+      left -= given;
     }
     return returns;
   }
@@ -100,6 +107,15 @@ export class Purchase {
     best.delete(own);
     const others = [...best].sort(([, a], [, b]) => a - b).map(([region]) => region);
     return [own, ...others];
+  }
+
+  /** What is held, less what is being given back. */
+  #kept(): number {
+    let kept = this.#pool.granted;
+    for (const { replaces, want } of this.openings.values()) {
+      if (replaces && !replaces.isDraining) kept -= replaces.grant - want;
+    }
+    return kept;
   }
 
   #pending(counts: (opening: Opening) => boolean): number {
@@ -117,4 +133,12 @@ export class Purchase {
     }
     return sum;
   }
+}
+
+/** From all alike, so that what is left is as spread as it can be. */
+function evenly(views: readonly ChannelView[], surplus: number): Return[] {
+  const grants = views.map(({ grant }) => grant);
+  const kept = share(grants.reduce((sum, grant) => sum + grant, 0) - surplus, grants);
+  return views.map((view, at) => ({ view, grant: kept[at] as number }))
+    .filter(({ view, grant }) => grant < view.grant);
 }

@@ -83,7 +83,11 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   get signal(): AbortSignal {
-    if (this.#current) return this.#current.signal;
+    return this.#current?.signal ?? this.lifetime;
+  }
+
+  /** Aborted once this activation is over. */
+  get lifetime(): AbortSignal {
     this.#lifetime ??= new AbortController();
     if (this.#state === "closed") this.#lifetime.abort();
     return this.#lifetime.signal;
@@ -182,11 +186,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
   override expire(): void {
-    this.#host.tell("error", "turn ran too long", {
-      key: this.key,
-      method: this.#current?.method ?? null,
-      maxTurnMs: this.#type.maxTurnMs,
-    });
+    const method = this.#current?.method ?? null;
+    const { maxTurnMs } = this.#type;
+    this.#host.tell("error", "turn ran too long", { key: this.key, method, maxTurnMs });
     this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
   }

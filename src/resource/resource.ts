@@ -107,7 +107,10 @@ export class Resource {
     return this.#context.storage;
   }
 
-  /** To call others. Such calls carry this turn's deadline and chain. */
+  /**
+   * To call others. Such calls carry this turn's deadline and chain. Capacity of modules that
+   * it buys is given back when this instance is let go; `request` needs none of its own.
+   */
   get node(): Atlas {
     return this.#context.node;
   }

@@ -10,6 +10,7 @@ import type {
   PageOptions,
   ResourcePage,
 } from "../api.ts";
+import type { ModuleAtlas } from "../lambda/api.ts";
 import type { Member } from "../model/member.ts";
 import type { Lookup } from "../model/ownership.ts";
 import { resourceKey } from "../model/rrp.ts";
@@ -30,8 +31,15 @@ export interface Exchange {
   resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
 }
 
-/** An outlet whose calls carry what `context` answers at the moment they are made. */
-export function makeOutlet(exchange: Exchange, context: () => CallContext | null): Atlas {
+/**
+ * An outlet whose calls carry what `context` answers at the moment they are made; what has to
+ * do with modules goes to `modules`.
+ */
+export function makeOutlet(
+  exchange: Exchange,
+  modules: ModuleAtlas,
+  context: () => CallContext | null,
+): Atlas {
   return {
     async call(type, id, method, args, options = {}) {
       const target = { type, key: resourceKey(type, id) };
@@ -48,6 +56,11 @@ export function makeOutlet(exchange: Exchange, context: () => CallContext | null
     lookup: (type, id, options = {}) => exchange.lookup(type, id, options),
     members: () => exchange.members(),
     resources: (prefix, page = {}) => exchange.resources(prefix, page),
+    discover: (name, options) => modules.discover(name, options),
+    request: (module, name, args, options) => modules.request(module, name, args, options),
+    modules: () => modules.modules(),
+    exchange: (name) => modules.exchange(name),
+    authorities: () => modules.authorities(),
   };
 }
 

@@ -1,0 +1,56 @@
+/**
+ * A client's side of the market: it buys through a node's counter, and calls over what it
+ * bought there. Browser-safe.
+ *
+ * Takes what `discover` and `request` take anywhere; gives proxies and answers.
+ */
+import type {
+  AuthorityView,
+  ExchangeView,
+  ModuleAtlas,
+  ModuleCallResult,
+  ModuleProxy,
+  ModuleView,
+} from "../../src/lambda/api.ts";
+import { makeProxy } from "../../src/lambda/proxy.ts";
+import { DEFAULT_DISCOVER_MS } from "../../src/limits.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import { ClientPlb } from "./client_plb.ts";
+import { checkTimeout, encodeArguments, functionPath } from "./outgoing.ts";
+import type { Requester } from "./requester.ts";
+
+/** What a client can do with modules. */
+export function clientModules(request: Requester, defaultMs: number): ModuleAtlas {
+  const get = (path: string): Promise<unknown> =>
+    request({ method: "GET", path, timeoutMs: defaultMs });
+  return {
+    async discover(name, options = {}) {
+      checkToken("module", name);
+      const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = defaultMs } = options;
+      checkTimeout(timeoutMs);
+      checkTimeout(callTimeoutMs, "callTimeoutMs");
+      const plb = new ClientPlb(request, name, { ...options, timeoutMs, callTimeoutMs });
+      await plb.open();
+      return makeProxy(plb, () => plb.exports) as ModuleProxy;
+    },
+    async request(module, name, args, options = {}) {
+      const { version, timeoutMs = defaultMs, signal } = options;
+      const query = version === undefined ? "" : `?${new URLSearchParams({ version })}`;
+      const answer = await request({
+        method: "POST",
+        path: functionPath(module, name) + query,
+        body: encodeArguments(args),
+        timeoutMs: checkTimeout(timeoutMs),
+        signal,
+      });
+      return answer as ModuleCallResult;
+    },
+    modules: async () => (await get("/v1/modules") as { modules: ModuleView[] }).modules,
+    async exchange(name) {
+      const path = `/v1/exchanges/${checkToken("module", name)}`;
+      return (await get(path) as { exchanges: ExchangeView[] }).exchanges;
+    },
+    authorities: async () =>
+      (await get("/v1/authorities") as { authorities: AuthorityView[] }).authorities,
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * Modules over HTTP: the market's own counter. Calls, purchases, and a look at the market.
+ *
+ * Takes requests below `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`;
+ * gives what the node makes of them.
+ */
+import type { AtlasNode } from "../../src/api.ts";
+import { AtlasError } from "../../src/errors.ts";
+import type { DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
+import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
+import { moduleOf, noWaitOption, PURCHASE_HEADER, timeoutOption } from "./inputs.ts";
+import type { Purchases } from "./purchases.ts";
+import { type Add, json } from "./route.ts";
+
+/** What the body of a purchase may say; as `discover` takes it. */
+const OPTIONS = [
+  "bias",
+  "callTimeoutMs",
+  "capacity",
+  "noWait",
+  "prefer",
+  "timeoutMs",
+  "version",
+  "waitFor",
+];
+
+/** Hangs the market's doors. */
+export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases): void {
+  addMarket(add, node);
+  addPurchases(add, node, purchases);
+  add("POST", "/v1/modules/:module/:function", async (request, path) => {
+    const { module, name } = moduleOf(path);
+    const { headers, signal } = request;
+    const version = new URL(request.url).searchParams.get("version") ?? undefined;
+    const options = { ...timeoutOption(headers), signal };
+    const noWait = noWaitOption(headers);
+    const id = headers.get(PURCHASE_HEADER);
+    const inMsgpack = isMsgpack(headers.get("accept"));
+    const args = await readArguments(request);
+    if (id === null) {
+      if (noWait.noWait) throw pointless("header Atlas-No-Wait", "needs an Atlas-Purchase");
+      const ranged = version === undefined ? options : { ...options, version };
+      return answered(await node().request(module, name, args, ranged), inMsgpack);
+    }
+    if (version !== undefined) throw pointless("query version", "is the purchase's own");
+    const all = { ...options, ...noWait };
+    return answered(await purchases.call(id, module, name, args, all), inMsgpack);
+  });
+}
+
+function addMarket(add: Add, node: () => AtlasNode): void {
+  add("GET", "/v1/modules", async () => json({ modules: await node().modules() }));
+  add("GET", "/v1/exchanges/:module", async (_request, path) => {
+    const { module } = moduleOf(path);
+    return json({ module, exchanges: await node().exchange(module) });
+  });
+  add("GET", "/v1/authorities", async () => json({ authorities: await node().authorities() }));
+}
+
+function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): void {
+  add("POST", "/v1/modules/:module", async (request, path) => {
+    const { module } = moduleOf(path);
+    const { headers, signal } = request;
+    const timeout = timeoutOption(headers);
+    const options = await readOptions(request, OPTIONS) as DiscoverOptions;
+    return json(await purchases.open(node(), module, { ...timeout, ...options, signal }), 201);
+  });
+  add("GET", "/v1/purchases/:id", (_request, path) => json(purchases.view(idOf(path))));
+  add("DELETE", "/v1/purchases/:id", async (_request, path) => {
+    const id = idOf(path);
+    await purchases.close(id);
+    return json({ id, state: "ended" });
+  });
+}
+
+function idOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+function answered(answer: ModuleCallResult, inMsgpack: boolean): Response {
+  const { result, node, version } = answer;
+  return inMsgpack ? msgpackAnswer({ result, node, version }) : json({ result, node, version });
+}
+
+function pointless(what: string, why: string): AtlasError {
+  return new AtlasError("bad_request", `${what} ${why}`);
+}

@@ -1,0 +1,40 @@
+/** A market of nodes, each behind its HTTP app, without a socket: what module tests ask. */
+import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
+import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
+import type { Atlas, AtlasNode } from "../../mod.ts";
+import { type CalcApp, type Market, market } from "../lambda/market.ts";
+import { type Answer, ask, type AskOptions } from "./serving.ts";
+
+export interface Counter {
+  readonly market: Market;
+  readonly seller: AtlasNode<CalcApp>;
+  /** The node that is asked; it sells nothing. */
+  readonly node: AtlasNode<CalcApp>;
+  readonly http: HttpApp;
+  ask(method: string, path: string, options?: AskOptions): Promise<Answer>;
+  client(options?: ConnectOptions): Atlas<CalcApp>;
+}
+
+/** Two nodes, of which the second is asked. */
+export async function counter(): Promise<Counter> {
+  const made = market();
+  const seller = await made.node("seller");
+  const node = await made.node("asked");
+  const http = createHttpApp({ node: () => node as unknown as AtlasNode });
+  return {
+    market: made,
+    seller,
+    node,
+    http,
+    ask: (method, path, options) => ask(http, method, path, options),
+    client: (options = {}) => clientOf(() => http, options),
+  };
+}
+
+/** A client whose every request goes to the app that is there at the moment. */
+export function clientOf(http: () => HttpApp, options: ConnectOptions = {}): Atlas<CalcApp> {
+  return connect<CalcApp>("http://atlas.test", {
+    ...options,
+    fetch: (url, init) => http().fetch(new Request(url, { ...init, redirect: "follow" })),
+  });
+}

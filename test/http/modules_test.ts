@@ -1,0 +1,247 @@
+/** Modules over HTTP: calls, purchases, and a look at the market. */
+import { expect, test } from "vitest";
+import type { AtlasNode } from "../../mod.ts";
+import { Purchases } from "../../adapters/http/purchases.ts";
+import { encodeValue, unpack } from "../../src/model/value.ts";
+import { calc, market, Shop, until } from "../lambda/market.ts";
+import { counter } from "./counter.ts";
+
+const json = (value: unknown) => ({ body: JSON.stringify(value) });
+
+test("a call over HTTP: result, node and version; a range picks the version", async () => {
+  const { ask, seller } = await counter();
+  const shop = new Shop();
+  seller.publish(calc(shop, "1.0.0"), { capacity: 1 });
+  seller.publish(calc(shop, "2.0.0"), { capacity: 1 });
+  expect(await ask("POST", "/v1/modules/calc/pi", json([3]))).toMatchObject({
+    status: 200,
+    body: { result: "3.141", node: "seller", version: "2.0.0" },
+  });
+  const pinned = await ask("POST", "/v1/modules/calc/pi?version=%5E1", json([3]));
+  expect(pinned.body).toEqual({ result: "3.141", node: "seller", version: "1.0.0" });
+});
+
+test("MessagePack both ways", async () => {
+  const { http, seller } = await counter();
+  seller.publish(calc(new Shop()), { capacity: 1 });
+  const type = "application/msgpack";
+  const response = await http.fetch(
+    new Request("http://atlas.test/v1/modules/calc/pi", {
+      method: "POST",
+      body: encodeValue([2], "arguments") as Uint8Array<ArrayBuffer>,
+      headers: { "content-type": type, accept: type },
+    }),
+  );
+  expect(response.headers.get("content-type")).toBe(type);
+  expect(unpack(new Uint8Array(await response.arrayBuffer()))).toEqual({
+    result: "3.14",
+    node: "seller",
+    version: "1.0.0",
+  });
+});
+
+test("a hundred calls run two at a time, and all finish; two more make it four", async () => {
+  const { ask, seller, market } = await counter();
+  const shop = new Shop();
+  seller.publish(calc(shop), { capacity: 2 });
+  const calls = Array.from(
+    { length: 100 },
+    (_, n) => ask("POST", "/v1/modules/calc/hold", json([n])),
+  );
+  await until(() => shop.running === 2, "two run");
+  (await market.node("more")).publish(calc(shop), { capacity: 2 });
+  await until(() => shop.running === 4, "four run");
+  shop.open();
+  const answers = await Promise.all(calls);
+  expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(200));
+  expect(answers.map(({ body }) => body.result)).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  expect(shop.most).toBe(4);
+});
+
+test("what goes wrong has its code, and says whether it ran", async () => {
+  const { ask, seller } = await counter();
+  const shop = new Shop();
+  const fails = async (path: string, options: object, status: number, error: object) =>
+    expect(await ask("POST", path, options)).toMatchObject({ status, body: { error } });
+  const soon = { headers: { "atlas-timeout-ms": "100" } };
+  await fails("/v1/modules/calc/pi?version=%5E1", soon, 503, {
+    code: "unavailable",
+    message: "nobody sold any within 100 ms: capacity 1 of calc, >=1.0.0 <2.0.0-0",
+    maybeExecuted: false,
+    retryable: true,
+  });
+  seller.publish(calc(shop), { capacity: 1 });
+  await fails("/v1/modules/calc/nothing", json([]), 404, {
+    code: "not_found",
+    message: 'calc 1.0.0 has no function "nothing"; it has: fail, hold, pi',
+    maybeExecuted: false,
+  });
+  await fails("/v1/modules/calc/fail", json([]), 500, {
+    code: "app",
+    message: "failed on purpose",
+    maybeExecuted: true,
+  });
+  for (
+    const [path, options, status, code] of [
+      ["/v1/modules/calc/constructor", json([]), 404, "not_found"],
+      ["/v1/modules/c%20c/pi", json([]), 400, "invalid_rrp"],
+      ["/v1/modules/calc/pi?version=one", json([]), 400, "bad_request"],
+      ["/v1/modules/calc/pi", json({}), 400, "bad_request"],
+      ["/v1/modules/calc/pi", { headers: { "atlas-timeout-ms": "0" } }, 400, "bad_request"],
+      ["/v1/modules/calc/pi", { headers: { "atlas-no-wait": "1" } }, 400, "bad_request"],
+      ["/v1/modules/calc", json([]), 400, "bad_request"],
+      ["/v1/modules/calc", json({ capacty: 1 }), 400, "bad_request"],
+      ["/v1/modules/calc", json({ capacity: "many" }), 400, "bad_request"],
+      ["/v1/modules/calc", json({ noWait: "yes" }), 400, "bad_request"],
+      ["/v1/modules/calc", json({ capacity: 1, timeoutMs: 0 }), 400, "bad_request"],
+    ] as [string, object, number, string][]
+  ) await fails(path, options, status, { code, maybeExecuted: false });
+  const held = ask("POST", "/v1/modules/calc/hold", {
+    ...json([1]),
+    headers: { "atlas-timeout-ms": "300" },
+  });
+  await until(() => shop.running === 1, "it runs");
+  await fails("/v1/modules/calc/pi", { ...json([1]), ...soon }, 504, {
+    code: "timeout",
+    maybeExecuted: false,
+  });
+  expect(await held).toMatchObject({
+    status: 504,
+    body: { error: { code: "timeout", maybeExecuted: true } },
+  });
+  await until(() => shop.aborted === 1, "its function saw that");
+});
+
+test("a purchase: bought, used, looked at, ended", async () => {
+  const { ask, seller } = await counter();
+  const shop = new Shop();
+  const listener = seller.publish(calc(shop), { capacity: 3 });
+  const bought = await ask("POST", "/v1/modules/calc", json({ capacity: 2, version: "^1" }));
+  expect(bought).toMatchObject({
+    status: 201,
+    body: {
+      id: expect.any(String),
+      module: "calc",
+      functions: ["fail", "hold", "pi"],
+      version: "1.0.0",
+      capacity: 2,
+      wanted: 2,
+    },
+  });
+  const { id } = bought.body;
+  const headers = { "atlas-purchase": id };
+  const call = (name: string, more: object = {}) =>
+    ask("POST", `/v1/modules/calc/${name}`, { ...json([1]), headers: { ...headers, ...more } });
+  expect((await call("pi")).body).toEqual({ result: "3.1", node: "seller", version: "1.0.0" });
+  const held = [call("hold"), call("hold")];
+  await until(() => shop.running === 2, "two run");
+  expect((await ask("GET", `/v1/purchases/${id}`)).body).toMatchObject({ id, running: 2 });
+  expect(await call("pi", { "atlas-no-wait": "1" })).toMatchObject({
+    status: 429,
+    body: { error: { code: "overloaded" } },
+  });
+  const other = await ask("POST", "/v1/modules/other/pi", { headers });
+  expect([other.status, other.body.error.code]).toEqual([400, "bad_request"]);
+  const ended = ask("DELETE", `/v1/purchases/${id}`);
+  shop.open();
+  expect((await Promise.all(held)).map(({ body }) => body.result)).toEqual([1, 1]);
+  expect(await ended).toMatchObject({ status: 200, body: { id, state: "ended" } });
+  await until(() => listener.stats().granted === 0, "the capacity is back");
+  for (const method of ["GET", "DELETE"]) {
+    expect(await ask(method, `/v1/purchases/${id}`)).toMatchObject({
+      status: 404,
+      body: {
+        error: { code: "not_found", message: expect.stringMatching(/^there is no purchase/) },
+      },
+    });
+  }
+  expect((await call("pi")).body.error).toMatchObject({ code: "not_found", maybeExecuted: false });
+});
+
+test("purchases are bounded, end when they are idle, and with their room", async () => {
+  const made = market();
+  const node = await made.node("a") as unknown as AtlasNode;
+  const listener = node.publish(calc(new Shop()), { capacity: 4 });
+  const few = new Purchases({ most: 1 });
+  await few.open(node, "calc", {});
+  await expect(few.open(node, "calc", {})).rejects.toMatchObject({ code: "overloaded" });
+  few.stop();
+  await until(() => listener.stats().granted === 0, "the room was closed");
+  await expect(few.open(node, "calc", {})).rejects.toMatchObject({ code: "unavailable" });
+  const brief = new Purchases({ idleMs: 20 });
+  const { id } = await brief.open(node, "calc", { capacity: 3 });
+  expect(listener.stats().granted).toBe(3);
+  await until(() => listener.stats().granted === 0, "it was not used");
+  await expect(brief.call(id, "calc", "pi", [1], {})).rejects.toMatchObject({ code: "not_found" });
+});
+
+test("a client that hangs up while it waits for capacity leaves no order", async () => {
+  const { ask, node } = await counter();
+  const abort = new AbortController();
+  const asked = ask("POST", "/v1/modules/calc", { ...json({}), signal: abort.signal });
+  asked.catch(() => {});
+  const orders = async () => (await node.exchange("calc")).flatMap((book) => book.orders);
+  await until(async () => (await orders()).length > 0, "it was ordered");
+  abort.abort();
+  await until(async () => (await orders()).length === 0, "the order is gone");
+});
+
+test("modules, exchanges, authorities", async () => {
+  const { ask, seller } = await counter();
+  const shop = new Shop();
+  seller.publish(calc(shop), { capacity: 2 });
+  const call = ask("POST", "/v1/modules/calc/hold", json([1]));
+  await until(() => shop.running === 1, "it runs");
+  expect((await ask("GET", "/v1/modules")).body).toMatchObject({
+    modules: [{
+      name: "calc",
+      versions: ["1.0.0"],
+      capacity: 2,
+      inFlight: 1,
+      sellers: [{ node: "seller", version: "1.0.0", capacity: 2, granted: 1, inFlight: 1 }],
+    }],
+  });
+  const { body } = await ask("GET", "/v1/exchanges/calc");
+  expect(body.module).toBe("calc");
+  expect(body.exchanges.length).toBeGreaterThan(0);
+  expect(body.exchanges[0].orders).toEqual(
+    expect.arrayContaining([expect.objectContaining({ side: "sell", quantity: 1 })]),
+  );
+  expect((await ask("GET", "/v1/exchanges/nothing")).body).toEqual({
+    module: "nothing",
+    exchanges: [],
+  });
+  expect((await ask("GET", "/v1/authorities")).body).toMatchObject({
+    authorities: [{ node: "asked", authorities: 1 }, { node: "seller", modules: ["calc"] }],
+  });
+  shop.open();
+  await call;
+});
+
+test("metrics of credits and waits, by module", async () => {
+  const { ask, node } = await counter();
+  const shop = new Shop();
+  node.publish(calc(shop), { capacity: 1 });
+  const calls = [1, 2, 3].map((n) => ask("POST", "/v1/modules/calc/hold", json([n])));
+  await until(() => shop.running === 1, "one runs");
+  const figure = async (name: string): Promise<number> => {
+    const { text } = await ask("GET", "/metrics");
+    const line = text.split("\n").find((it) => it.startsWith(`atlas_module_${name}{`)) ?? "";
+    expect(line).toContain('{module="calc"}');
+    return Number(line.split(" ").at(-1));
+  };
+  expect(await figure("requests_running")).toBe(1);
+  expect(await figure("capacity_granted")).toBe(1);
+  expect(await figure("calls_waiting")).toBe(2);
+  expect(await figure("calls_total")).toBe(3);
+  expect(await figure("call_waits_total")).toBe(3);
+  shop.open();
+  await Promise.all(calls);
+  expect(await figure("credits_used_total")).toBe(3);
+  expect(await figure("calls_waiting")).toBe(0);
+  expect(await figure("call_wait_seconds_total")).toBeGreaterThan(0);
+  const [issued, outstanding, revoked] = await Promise.all(
+    ["credits_issued_total", "credits_outstanding", "credits_revoked_total"].map(figure),
+  ) as [number, number, number];
+  expect(issued).toBe(3 + outstanding + revoked);
+});

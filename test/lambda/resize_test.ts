@@ -1,0 +1,69 @@
+/** A balancer that wants more, or less, than it did. */
+import { expect, test } from "vitest";
+import { calc, market, Shop, until } from "./market.ts";
+
+test("more is bought as it is sold, less is given back, and what runs finishes", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  const listener = a.publish(calc(shop), { capacity: 8 });
+  const proxy = await b.discover("calc", { capacity: 2 });
+  expect(proxy.$plb.capacity()).toBe(2);
+  proxy.$plb.resize(6);
+  await until(() => proxy.$plb.capacity() === 6, "four more are bought");
+  const calls = [1, 2, 3, 4, 5, 6].map((n) => proxy.hold(n));
+  await until(() => shop.running === 6, "six run");
+  proxy.$plb.resize(3);
+  expect(proxy.$plb.stats().wanted).toBe(3);
+  await until(() => proxy.$plb.stats().granted === 3, "three are kept");
+  shop.open();
+  expect(await Promise.all(calls)).toEqual([1, 2, 3, 4, 5, 6]);
+  await until(() => listener.stats().granted === 3, "three are given back");
+  await until(() => proxy.$plb.capacity() === 3, "all that is kept can be used");
+  shop.most = 0;
+  await Promise.all(Array.from({ length: 20 }, () => proxy.pi(1)));
+  expect(shop.most).toBe(3);
+});
+
+test("calls that wait are not lost when capacity is given back", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 4 });
+  const proxy = await b.discover("calc", { capacity: 4 });
+  const calls = Array.from({ length: 50 }, (_, n) => proxy.hold(n));
+  proxy.$plb.resize(1);
+  shop.open();
+  expect(await Promise.all(calls)).toEqual(Array.from({ length: 50 }, (_, n) => n));
+  expect(shop.most).toBeLessThanOrEqual(4);
+});
+
+test("what is far is given back first; what was spread stays so", async () => {
+  const made = market();
+  for (const [name, region] of [["a", "home"], ["b", "away"], ["c", "away"]] as const) {
+    (await made.node(name, { region })).publish(calc(new Shop()), { capacity: 3 });
+  }
+  const buyer = await made.node("buyer", { region: "home" });
+  const held = (plb: { stats(): ReturnType<typeof proxy["$plb"]["stats"]> }) =>
+    plb.stats().channels.filter(({ draining }) => !draining)
+      .map(({ node, grant }) => `${node} ${grant}`).sort().join();
+  const proxy = await buyer.discover("calc", { capacity: 9, waitFor: "all" });
+  proxy.$plb.resize(2);
+  await until(() => held(proxy.$plb) === "a 2", "only near capacity is kept");
+  await proxy.$plb.close();
+  const spread = await buyer.discover("calc", { capacity: 9, prefer: "spread", waitFor: "all" });
+  spread.$plb.resize(3);
+  await until(() => held(spread.$plb) === "a 1,b 1,c 1", "one of each is kept");
+});
+
+test("what isn't allowed", async () => {
+  const a = await market().node("a");
+  a.publish(calc(new Shop()), { capacity: 1 });
+  const { $plb } = await a.discover("calc");
+  expect(() => $plb.resize(0)).toThrow(expect.objectContaining({
+    code: "bad_request",
+    message: "capacity is 0, it must be a whole number from 1 to 65536",
+  }));
+  await $plb.close();
+  expect(() => $plb.resize(2)).toThrow(expect.objectContaining({ code: "unavailable" }));
+});

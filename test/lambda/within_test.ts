@@ -1,0 +1,65 @@
+/** Modules from inside a resource. */
+import { expect, test } from "vitest";
+import { defineApp, type ModuleProxy, Resource } from "../../mod.ts";
+import { calc, type CalcApp, market, Shop, until } from "./market.ts";
+
+class Desk extends Resource {
+  #proxy: ModuleProxy | null = null;
+
+  async discovered(digits: number): Promise<unknown> {
+    this.#proxy ??= await this.node.discover("calc", { capacity: 2 });
+    return await this.#proxy["pi"]?.(digits);
+  }
+
+  async requested(digits: number): Promise<unknown> {
+    return await this.node.request("calc", "pi", [digits]);
+  }
+
+  async held(): Promise<unknown> {
+    this.#proxy ??= await this.node.discover("calc");
+    return await this.#proxy["hold"]?.(1).catch((error) => {
+      outcomes.push(error);
+      throw error;
+    });
+  }
+
+  async seen(): Promise<unknown> {
+    const [modules, books, authorities] = await Promise.all([
+      this.node.modules(),
+      this.node.exchange("calc"),
+      this.node.authorities(),
+    ]);
+    return [modules.length, books.length > 0, authorities.length];
+  }
+}
+
+const outcomes: unknown[] = [];
+const app = defineApp({
+  resources: { desks: { class: Desk, idleAfterMs: 10 } },
+}) as unknown as CalcApp;
+
+test("a resource discovers, requests and looks; what it bought goes back when it is let go", async () => {
+  const made = market();
+  const a = await made.node("a");
+  const b = await made.node("b", {}, app);
+  const listener = a.publish(calc(new Shop()), { capacity: 4 });
+  const desk = b.resource("desks", "one") as unknown as Desk;
+  expect(await desk.discovered(2)).toBe("3.14");
+  expect(listener.stats().granted).toBe(2);
+  expect(await desk.requested(3)).toEqual({ result: "3.141", node: "a", version: "1.0.0" });
+  expect(await desk.seen()).toEqual([1, true, 2]);
+  await until(() => b.stats().resources === 0, "it is let go");
+  await until(() => listener.stats().granted === 0, "the capacity is back");
+});
+
+test("its calls end with its caller's deadline", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b", {}, app)];
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 1 });
+  const call = b.call("desks", "late", "held", [], { timeoutMs: 150 });
+  await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+  await until(() => outcomes.length === 1, "the module call was given up, too");
+  expect(outcomes[0]).toMatchObject({ code: "timeout", maybeExecuted: true });
+  await until(() => shop.aborted === 1, "its function saw that");
+});
