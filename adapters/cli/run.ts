@@ -12,6 +12,8 @@ import { connect } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import { createRequester } from "../http/requester.ts";
 import { urlOfLink } from "../runtime/hosts.ts";
+import { authorities, exchange, modules, request } from "./market.ts";
+import { answerText, type Command, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, HELP, parseArguments, parseCommandLine, UsageError } from "./usage.ts";
 
@@ -20,19 +22,15 @@ export interface CliStreams {
   err(text: string): void;
 }
 
-type Command = (line: CommandLine, atlas: Atlas) => Promise<Output>;
-
-/** What a command answers: the document for machines, the text for people. */
-interface Output {
-  readonly document: unknown;
-  readonly text: string;
-}
-
 const COMMANDS: { readonly [command: string]: Command } = {
   nodes,
   lookup,
   call,
   resources,
+  modules,
+  request,
+  exchange,
+  authorities,
   drain,
 };
 
@@ -102,8 +100,7 @@ async function call({ operands, key }: CommandLine, atlas: Atlas): Promise<Outpu
   const args = parseArguments(texts);
   const options = key === undefined ? {} : { idempotencyKey: key };
   const answer = await atlas.call(type, id, method, args, options);
-  const text = JSON.stringify(JSON.parse(toJson(answer.result)), null, 2);
-  return { document: answer, text: `${text}\n` };
+  return { document: answer, text: answerText(answer.result) };
 }
 
 async function resources({ operands, limit }: CommandLine, atlas: Atlas): Promise<Output> {
@@ -130,9 +127,9 @@ async function drain(line: CommandLine, atlas: Atlas): Promise<Output> {
   const name = line.operands[0] as string;
   const member = pickLive(await atlas.members(), name);
   const url = urlOfLink(member.address);
-  const request = createRequester({ urls: [url], token: line.token, fetch });
+  const ask = createRequester({ urls: [url], token: line.token, fetch });
   const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const answer = await request({ method: "POST", path: "/v1/drain", timeoutMs });
+  const answer = await ask({ method: "POST", path: "/v1/drain", timeoutMs });
   return { document: answer, text: `${member.region}/${member.node} is draining\n` };
 }
 

@@ -12,12 +12,16 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-export const HELP = `atlas: look at an Atlas cluster and call its resources
+export const HELP = `atlas: look at an Atlas cluster, call its resources and modules
 
   atlas nodes                            all nodes that the registry knows
   atlas lookup TYPE ID                   where a resource lives
   atlas call TYPE ID METHOD [JSON...]    calls a method; each argument is JSON
   atlas resources [PREFIX]               resources, such as of rrp:us-east-1/
+  atlas modules                          what is offered, by whom, and what runs
+  atlas request MODULE FUNCTION [JSON...]  calls a module's function
+  atlas exchange MODULE                  the order books of a module
+  atlas authorities                      the authorities, and what each knows
   atlas drain NODE                       drains a node: its name, or region/name
 
   --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
@@ -26,6 +30,7 @@ export const HELP = `atlas: look at an Atlas cluster and call its resources
   --json            JSON for machines instead of tables for people
   --timeout MS      deadline of each request, 1 to 300000. Default 10000.
   --key KEY         call: idempotency key, so that repeats run once
+  --version RANGE   request: a version or a range, such as ^1.2. Default: the newest stable.
   --confirmed       lookup: read through the registry's store
   --limit N         resources: how many at most. Default 1000.
   --help            this text
@@ -34,6 +39,7 @@ Exit status: 0 done, 1 the cluster said no (its error code is on standard error)
 2 bad usage.
 
   atlas call channels project_0:channel_0 send '"ann"' '"hi"'
+  atlas request calc pi 5
 `;
 
 export interface CommandLine {
@@ -44,6 +50,7 @@ export interface CommandLine {
   readonly json: boolean;
   readonly timeoutMs: number | undefined;
   readonly key: string | undefined;
+  readonly version: string | undefined;
   readonly confirmed: boolean;
   readonly limit: number;
 }
@@ -54,6 +61,10 @@ const COMMANDS: { readonly [command: string]: readonly [least: number, most: num
   lookup: [2, 2],
   call: [3, Infinity],
   resources: [0, 1],
+  modules: [0, 0],
+  request: [2, Infinity],
+  exchange: [1, 1],
+  authorities: [0, 0],
   drain: [1, 1],
 };
 
@@ -79,6 +90,7 @@ export function parseCommandLine(
     json: values.json ?? false,
     timeoutMs: count("--timeout", values.timeout, 300_000),
     key: values.key,
+    version: values.version,
     confirmed: values.confirmed ?? false,
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
   };
@@ -95,6 +107,7 @@ function parse(words: readonly string[]) {
         json: { type: "boolean" },
         timeout: { type: "string" },
         key: { type: "string" },
+        version: { type: "string" },
         confirmed: { type: "boolean" },
         limit: { type: "string" },
         help: { type: "boolean", short: "h" },

@@ -60,6 +60,30 @@ describe("what it shows", () => {
     expect(nodes).toMatchObject([{ region: "r", node: "n", state: "live" }]);
   });
 
+  test("modules, a request, order books and authorities", async () => {
+    const answer = await atlas("request", "calc", "pi", "5", "--version", "^1", "--json");
+    expect(JSON.parse(answer.out)).toEqual({ result: "3.14159", node: "n", version: "1.0.0" });
+    expect(await atlas("request", "calc", "pi", "5")).toMatchObject({ out: '"3.14159"\n' });
+
+    expect((await atlas("modules")).out).toMatch(
+      /^MODULE +VERSION +REGION +NODE +CAPACITY +GRANTED +IN FLIGHT\ncalc +1\.0\.0 +r +n +2 +\d +0\n$/,
+    );
+    const { modules } = JSON.parse((await atlas("modules", "--json")).out);
+    expect(modules).toMatchObject([{ name: "calc", versions: ["1.0.0"], capacity: 2 }]);
+
+    expect((await atlas("exchange", "calc")).out).toMatch(
+      /^EXCHANGE +SIDE +TRADER +QUANTITY +HELD +VERSION\nr\/n +sell +r\/n +\d +\d +1\.0\.0\n/,
+    );
+    const book = JSON.parse((await atlas("exchange", "calc", "--json")).out);
+    expect(book).toMatchObject({ module: "calc", exchanges: [{ region: "r", node: "n" }] });
+
+    expect((await atlas("authorities")).out).toMatch(
+      /^REGION +NODE +INCARNATION +AUTHORITIES +BROKERS +MODULES\nr +n +\S+ +0 +1 +calc\n$/,
+    );
+    const mesh = JSON.parse((await atlas("authorities", "--json")).out);
+    expect(mesh).toMatchObject({ authorities: [{ region: "r", node: "n", modules: ["calc"] }] });
+  });
+
   test("help", async () => {
     expect(await atlas("--help")).toMatchObject({ status: 0, err: "" });
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
@@ -81,6 +105,11 @@ describe("what it refuses", () => {
     [["call", "channels", "a", "send", "ann"]],
     [["nodes", "--url", "ftp://x"]],
     [["nodes", "--timeout", "soon"]],
+    [["modules", "calc"]],
+    [["request", "calc"]],
+    [["request", "calc", "pi", "five"]],
+    [["exchange"]],
+    [["authorities", "all"]],
     [["resources", "--limit", "0"]],
   ])("bad usage, exit 2: %j", async (words) => {
     const { status, out, err } = await atlas(...words);
@@ -92,6 +121,10 @@ describe("what it refuses", () => {
     ["not_found", ["call", "channels", "a", "dance"]],
     ["not_found", ["call", "nothing", "a", "dance"]],
     ["not_found", ["drain", "elsewhere"]],
+    ["not_found", ["request", "calc", "tau", "5"]],
+    ["bad_request", ["request", "calc", "pi", "-1"]],
+    ["bad_request", ["request", "calc", "pi", "5", "--version", "newest"]],
+    ["unavailable", ["request", "nothing", "run", "--timeout", "200"]],
     ["invalid_rrp", ["lookup", "channels", ""]],
     ["unauthorized", ["nodes", "--token", "wrong"]],
     ["unavailable", ["nodes", "--url", "http://127.0.0.1:1", "--timeout", "200"]],

@@ -1,0 +1,18 @@
+/** What a command of the `atlas` command line is, and what it gives. */
+import type { Atlas } from "../../src/api.ts";
+import { toJson } from "../http/json.ts";
+import type { CommandLine } from "./usage.ts";
+
+/** Takes a checked command line and a cluster; gives what is to be shown of it. */
+export type Command = (line: CommandLine, atlas: Atlas) => Promise<Output>;
+
+/** What a command answers: the document for machines, the text for people. */
+export interface Output {
+  readonly document: unknown;
+  readonly text: string;
+}
+
+/** A call's result, for people: JSON on lines of its own. */
+export function answerText(result: unknown): string {
+  return `${JSON.stringify(JSON.parse(toJson(result)), null, 2)}\n`;
+}

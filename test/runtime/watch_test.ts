@@ -1,0 +1,147 @@
+/**
+ * ATLAS_WATCH=1, in a process of the runtime that runs the test: modules take new code while the
+ * node serves, calls that run finish on the old, and what doesn't load changes nothing.
+ */
+import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { until } from "../e2e/process.ts";
+import { endAll, type Program, ready, start } from "./spawn.ts";
+
+const MOD = new URL("../../mod.ts", import.meta.url).href;
+const RELOADED = "the app was reloaded";
+const REFUSED = "the app was not reloaded, its former code goes on";
+
+const folder = mkdtempSync(join(tmpdir(), "atlas-watch-"));
+let program: Program;
+let url: string;
+
+/** As editors do it: a new file takes the old one's place. */
+function write(name: string, text: string): void {
+  const path = join(folder, name);
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
+}
+
+/** The app's file, with `modules` as source text. */
+function writeApp(modules: string): void {
+  write(
+    "app.ts",
+    `import { defineApp, Resource } from ${JSON.stringify(MOD)};
+    import { module } from "./lib/module.ts";
+    import { alone } from "./alone.ts";
+    import type { Unused } from "./never_run.ts";
+    class Sayer extends Resource { say() { return "as at the start"; } }
+    export default defineApp({ resources: { sayers: Sayer }, modules: { ${modules} } });`,
+  );
+}
+
+function writeDeep(text: string): void {
+  write("lib/deep.ts", `export const deep: string = ${text};`);
+}
+
+/** Log lines of this kind so far; runtimes have lines of their own. */
+function told(event: string): Record<string, string>[] {
+  return program.output.stderr.split("\n").slice(0, -1).filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line)).filter(({ message }) => message === event);
+}
+
+/** Makes a change, and waits for one more log line of this kind than there were. */
+async function after(event: string, change: () => void): Promise<Record<string, string>> {
+  const before = told(event).length;
+  change();
+  await until(() => told(event).length > before, event);
+  return told(event)[before] as Record<string, string>;
+}
+
+async function post(path: string): Promise<Record<string, unknown>> {
+  return await (await fetch(`${url}/v1/${path}`, { method: "POST", body: "[]" })).json();
+}
+
+async function offered(): Promise<Record<string, number>> {
+  const { modules } = await (await fetch(`${url}/v1/modules`)).json() as {
+    modules: { name: string; capacity: number }[];
+  };
+  return Object.fromEntries(modules.map(({ name, capacity }) => [name, capacity]));
+}
+
+beforeAll(async () => {
+  mkdirSync(join(folder, "lib"));
+  write("never_run.ts", "throw new Error('this was run');");
+  writeDeep('"one"');
+  write(
+    "lib/module.ts",
+    `import { defineModule } from ${JSON.stringify(MOD)};
+    import { deep } from "./deep.ts";
+    const shared = globalThis as { release?: () => void };
+    const held = () => new Promise<void>((done) => shared.release = done);
+    export const module = (version: string, capacity: number, word: string) => defineModule({
+      version, capacity, functions: {
+        say: () => word + " " + deep,
+        wait: async () => { await held(); return word + " " + deep; },
+        release: () => { shared.release?.(); return shared.release !== undefined; },
+      },
+    });`,
+  );
+  write(
+    "alone.ts",
+    `import { defineModule } from ${JSON.stringify(MOD)};
+    export const alone = defineModule({ capacity: 1, functions: { say: () => "alone" } });`,
+  );
+  writeApp('a: module("1.0.0", 2, "a"), alone');
+  program = start("node.ts", [], {
+    PORT: "0",
+    ATLAS_REGISTRY_URL: "memory:",
+    ATLAS_APP: join(folder, "app.ts"),
+    ATLAS_WATCH: "1",
+  });
+  ({ url } = await ready(program));
+});
+afterAll(async () => {
+  await endAll();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("a file behind an imported one: new calls run the new code, running ones end on the old", async () => {
+  expect(await post("modules/a/say")).toMatchObject({ result: "a one" });
+  const running = post("modules/a/wait");
+  const fields = await after(RELOADED, () => writeDeep('"two"'));
+  expect(fields).toMatchObject({ updated: "a", published: "", closed: "" });
+  await until(
+    async () => (await post("modules/a/say"))["result"] === "a two",
+    "new calls run the new code",
+  );
+  expect(told("old code dropped")).toHaveLength(0);
+  await until(async () => (await post("modules/a/release"))["result"] === true, "the release");
+  expect(await running).toMatchObject({ result: "a one" });
+  await until(() => told("old code dropped").length === 1, "the old code is dropped");
+});
+
+test("what doesn't load or is no app changes nothing, and is told in one line", async () => {
+  for (const bad of ['"thr', "(() => { throw new Error('on load'); })()"]) {
+    const { error } = await after(REFUSED, () => writeDeep(bad));
+    expect(error).toMatch(/./);
+    expect(await post("modules/a/say")).toMatchObject({ result: "a two" });
+  }
+  await after(RELOADED, () => writeDeep('"three"'));
+  await until(async () => (await post("modules/a/say"))["result"] === "a three", "it is mended");
+  const { error } = await after(REFUSED, () => write("app.ts", "export default 1;"));
+  expect(error).toContain("defineApp");
+  expect(await post("modules/a/say")).toMatchObject({ result: "a three" });
+});
+
+test("modules come, change version and capacity, and go; what didn't change is left alone", async () => {
+  const both = 'a: module("1.1.0", 2, "a"), b: module("1.0.0", 3, "b"), alone';
+  const first = await after(RELOADED, () => writeApp(both));
+  expect(first).toMatchObject({ updated: "a", published: "b", closed: "" });
+  await until(async () => (await post("modules/a/say"))["version"] === "1.1.0", "version 1.1.0");
+  expect(await post("modules/b/say")).toMatchObject({ result: "b three" });
+  expect(await offered()).toEqual({ a: 2, b: 3, alone: 1 });
+
+  const second = await after(RELOADED, () => writeApp('b: module("1.0.0", 1, "b"), alone'));
+  expect(second).toMatchObject({ updated: "b", published: "", closed: "a" });
+  await until(async () => JSON.stringify(await offered()) === '{"alone":1,"b":1}', "a is gone");
+  expect(await post("modules/alone/say")).toMatchObject({ result: "alone" });
+  expect(await post("resources/sayers/s/say")).toMatchObject({ result: "as at the start" });
+});
