@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, placeOf, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
+import { freeze } from "./freeze.ts";
 import { checkLedger, type Receipt, startLoad } from "./load.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
@@ -21,35 +22,6 @@ afterEach(async () => {
   await registry?.close();
   registry = null;
 });
-
-/**
- * Freezes a node, but not while it holds the lock of a SQLite file: whoever is stopped
- * in the middle of a transaction stops all other writers of the file with it, which no
- * protocol above the file can help.
- */
-async function freeze(node: NodeProcess, url: string): Promise<void> {
-  const path = url.startsWith("file:") ? url.slice("file:".length) : null;
-  for (;;) {
-    node.signal("SIGSTOP");
-    if (path === null || await isWritable(path)) return;
-    node.signal("SIGCONT");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
-async function isWritable(path: string): Promise<boolean> {
-  const { DatabaseSync } = await import("node:sqlite");
-  const database = new DatabaseSync(path);
-  try {
-    database.exec("PRAGMA busy_timeout = 250");
-    database.exec("BEGIN IMMEDIATE; ROLLBACK");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    database.close();
-  }
-}
 
 /** A waiting request that was answered at all is held against the history like any other. */
 function receiptsOf(answers: readonly Answer[]): Receipt[] {

@@ -1,0 +1,128 @@
+/**
+ * An app that sells a module, for tests of the module market: a shop whose till counts
+ * how many customers are inside, and whose door can be held shut.
+ *
+ * Takes calls of `calc`; gives answers that say which code gave them, and figures of this
+ * process. `hold` keeps its callers until the test lets them go, so that what runs at once
+ * is counted, not timed.
+ */
+import { type App, defineApp, defineModule, type Module, Resource } from "../../../mod.ts";
+
+/** What `calc` sees of its caller. */
+interface Context {
+  readonly signal: AbortSignal;
+  readonly version: string;
+}
+
+export type Calc = {
+  /** π, after a turn of the event loop. */
+  pi: (digits: number) => Promise<string>;
+  /** Answers `n` once the test lets it go, or its caller gives up. */
+  hold: (n: number) => Promise<number>;
+  /** Answers after `ms`. */
+  slow: (ms: number) => Promise<number>;
+  /** Which code runs it. */
+  mark: () => string;
+  fail: (message: string) => Promise<never>;
+  /** A result that can't be encoded. */
+  unencodable: () => unknown;
+};
+
+/** What the till counted. */
+export interface Till {
+  /** Inside now; most at once; served in all; of these given up by their caller. */
+  running: number;
+  most: number;
+  served: number;
+  aborted: number;
+}
+
+const till: Till = { running: 0, most: 0, served: 0, aborted: 0 };
+const held: (() => void)[] = [];
+
+/** The till of this process. */
+export function count(): Till {
+  return { ...till };
+}
+
+/** Lets `count` of those go that are held. */
+export function release(count: number = Infinity): void {
+  for (const go of held.splice(0, count)) go();
+}
+
+async function inside<T>(work: () => Promise<T>): Promise<T> {
+  till.most = Math.max(till.most, ++till.running);
+  try {
+    return await work();
+  } finally {
+    till.running--;
+    till.served++;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function untilReleased(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    held.push(resolve);
+    signal.addEventListener("abort", () => {
+      till.aborted++;
+      resolve();
+    }, { once: true });
+  });
+}
+
+export interface CalcOptions {
+  version?: string;
+  capacity?: number;
+  /** What `mark` answers: two codes of one version differ by it. */
+  mark?: string;
+  /** The functions it has. Default: all. */
+  functions?: readonly string[];
+}
+
+/** The module, as a test wants it. */
+export function calc(options: CalcOptions = {}): Module<Calc> {
+  const { version = "1.0.0", capacity, mark = version, functions } = options;
+  const all: Calc = {
+    pi: (digits) => inside(async () => (await pause(0), "3.14159265358979".slice(0, digits + 2))),
+    async hold(this: Context, n) {
+      return await inside(async () => (await untilReleased(this.signal), n));
+    },
+    slow: (ms) => inside(async () => (await pause(ms), ms)),
+    mark: () => mark,
+    fail: (message) =>
+      inside(async () => {
+        await pause(0);
+        throw new Error(message);
+      }),
+    unencodable: () => Symbol("s"),
+  };
+  const chosen = Object.entries(all).filter(([name]) => functions?.includes(name) ?? true);
+  return defineModule({
+    version,
+    ...capacity !== undefined && { capacity },
+    attributes: { mark },
+    functions: Object.fromEntries(chosen) as Calc,
+  });
+}
+
+/** Calls `calc` from inside of a resource. */
+export class Caller extends Resource {
+  async pi(digits: number): Promise<string> {
+    const proxy = await this.node.discover("calc");
+    try {
+      return await proxy["pi"]?.(digits) as string;
+    } finally {
+      await proxy.$plb.close();
+    }
+  }
+}
+
+const app: App<{ callers: typeof Caller }, { calc: Module<Calc> }> = defineApp({
+  resources: { callers: Caller },
+  modules: { calc: calc({ capacity: 2 }) },
+});
+export default app;

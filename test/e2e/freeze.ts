@@ -1,0 +1,36 @@
+/**
+ * Freezing a node: a photographer who waits until nobody blinks.
+ *
+ * Takes a running node and the URL of its registry; gives it stopped by SIGSTOP, at a moment
+ * when it stops nobody else with it. SIGCONT goes on.
+ */
+import type { NodeProcess } from "./process.ts";
+
+/**
+ * Freezes a node, but not while it holds the lock of a SQLite file: whoever is stopped
+ * in the middle of a transaction stops all other writers of the file with it, which no
+ * protocol above the file can help.
+ */
+export async function freeze(node: NodeProcess, url: string): Promise<void> {
+  const path = url.startsWith("file:") ? url.slice("file:".length) : null;
+  for (;;) {
+    node.signal("SIGSTOP");
+    if (path === null || await isWritable(path)) return;
+    node.signal("SIGCONT");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function isWritable(path: string): Promise<boolean> {
+  const { DatabaseSync } = await import("node:sqlite");
+  const database = new DatabaseSync(path);
+  try {
+    database.exec("PRAGMA busy_timeout = 250");
+    database.exec("BEGIN IMMEDIATE; ROLLBACK");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    database.close();
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * Never above capacity, on real processes of all runtimes: two at a time, four with a
+ * second node, two again when that is shot; and no credit lost by calls that fail, are
+ * given up, or take long.
+ *
+ * What runs at once is counted by those who run it, and leases are long: whatever happens
+ * here happens by word of mouth, not because a lease ran out.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Registry, SQLITE } from "./cluster.ts";
+import { type Buyer, startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, until } from "./process.ts";
+
+let registry: Registry;
+let ann: Trader;
+let bob: Trader;
+let carl: Trader;
+let buyer: Trader;
+
+beforeAll(async () => {
+  registry = await SQLITE.open();
+  const shared = { registry: registry.url, lease: "frugal" };
+  [ann, bob, carl, buyer] = await Promise.all([
+    startTrader({ ...shared, name: "ann", runtime: "bun", sells: true }),
+    startTrader({ ...shared, name: "bob", runtime: "deno" }),
+    startTrader({ ...shared, name: "carl", runtime: "node" }),
+    startTrader({ ...shared, name: "buyer", runtime: "node" }),
+  ]);
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+
+/** Lets callers go until `done` says so. */
+async function releaseUntil(done: () => Promise<boolean>, ...traders: Trader[]): Promise<void> {
+  await until(async () => {
+    await Promise.all(traders.map((trader) => trader.release()));
+    return await done();
+  }, "held calls end");
+}
+
+async function running(...traders: Trader[]): Promise<number[]> {
+  return (await Promise.all(traders.map((trader) => trader.count()))).map(({ running }) => running);
+}
+
+/** What sellers count for a buyer adds up, and comes to what the buyer counts. */
+async function expectConserved(...traders: Trader[]): Promise<void> {
+  for (const trader of traders) {
+    for (const { capacity, granted, channels } of await trader.listeners()) {
+      expect(granted).toBeLessThanOrEqual(capacity);
+      for (const { issued, used, outstanding, revoked, running, grant } of channels) {
+        expect(issued).toBe(used + outstanding + revoked);
+        expect(outstanding + running).toBeLessThanOrEqual(grant);
+      }
+    }
+  }
+}
+
+async function idle(proxy: Buyer, capacity: number): Promise<void> {
+  await until(async () => {
+    const plb = await proxy.plb();
+    return plb.running === 0 && plb.waiting === 0 && plb.capacity === capacity;
+  }, `all ${capacity} credits are back`);
+}
+
+test("a hundred calls of pi at capacity 2 run two at a time, and all are answered", async () => {
+  const proxy = await buyer.discover({ capacity: 2, waitFor: "all" });
+  const outcomes = await proxy.many("pi", { args: [5], times: 100 });
+  expect(tally(outcomes, ({ result, node }) => `${result} by ${node}`)).toEqual({
+    "3.14159 by ann": 100,
+  });
+  expect(await ann.count()).toMatchObject({ most: 2, served: 100 });
+  await expectConserved(ann);
+  await proxy.close();
+});
+
+test("a second node makes it four without reconnecting; shot, it is two, then four elsewhere", async () => {
+  const proxy = await buyer.discover({ capacity: 4 });
+  const batch = await proxy.begin("hold", { times: 100, options: { timeoutMs: 60_000 } });
+  await until(async () => (await running(ann))[0] === 2, "two run");
+  expect(await proxy.plb()).toMatchObject({ granted: 2, waiting: 98, running: 2, capacity: 0 });
+  const [first] = (await proxy.plb()).channels;
+
+  await bob.publish({ capacity: 2 });
+  await until(async () => String(await running(ann, bob)) === "2,2", "four run");
+  const four = await proxy.plb();
+  expect(four).toMatchObject({ granted: 4, waiting: 96, running: 4 });
+  // The first channel is the one that was there before, with the same two calls in it.
+  expect(four.channels.find(({ node }) => node === "ann")).toEqual(first);
+
+  // A frugal lease lasts half a minute, so it isn't its end that takes the capacity away.
+  await bob.kill();
+  await until(async () => (await proxy.plb()).granted === 2, "the capacity of the dead is gone");
+  const lost = await batch.outcomes();
+  expect(tally(lost)).toEqual({ "unavailable, maybe executed": 2 });
+  for (const { error } of lost) expect(error?.message).toContain("hold on bob");
+  expect((await proxy.plb()).channels.map(({ node }) => node)).toEqual(["ann"]);
+
+  await carl.publish({ capacity: 2 });
+  await until(async () => String(await running(ann, carl)) === "2,2", "four run again");
+  await releaseUntil(async () => (await batch.outcomes()).length === 100, ann, carl);
+  const ended = await batch.all();
+  expect(tally(ended)).toEqual({ ok: 98, "unavailable, maybe executed": 2 });
+  const answers = ended.filter(({ error }) => !error).map(({ result }) => result as number);
+  expect(new Set(answers).size, "each call its own answer").toBe(98);
+  expect((await ann.count()).most).toBe(2);
+  expect((await carl.count()).most).toBe(2);
+  await idle(proxy, 4);
+  await expectConserved(ann, carl);
+  await proxy.close();
+});
+
+test("calls split over listeners of 1, 2, 3 and 4 by their capacity", async () => {
+  const sizes = { ann: 1, carl: 2, buyer: 3, anew: 4 };
+  const anew = await startTrader({
+    registry: registry.url,
+    lease: "frugal",
+    name: "anew",
+    runtime: "deno",
+  });
+  await Promise.all([ann, carl, buyer, anew].map((trader) =>
+    trader.publish({
+      name: "weighed",
+      capacity: sizes[trader.line.node as keyof typeof sizes],
+    })
+  ));
+  const proxy = await buyer.discover({ name: "weighed", capacity: 10, waitFor: "all" });
+  // One after another, four thousand of them: chance alone stays within the 25 %, then.
+  const outcomes = await proxy.many("mark", { args: [], times: 4_000, callers: 1 });
+  const shares = tally(outcomes, ({ node }) => node);
+  for (const [node, size] of Object.entries(sizes)) {
+    expect(shares[node], `calls of ${node}`).toBeGreaterThan(0.75 * size * 400);
+    expect(shares[node], `calls of ${node}`).toBeLessThan(1.25 * size * 400);
+  }
+  await proxy.close();
+  await anew.kill();
+});
+
+test("failing calls don't drain the pool", async () => {
+  await ann.publish({ name: "failing", capacity: 2 });
+  const proxy = await buyer.discover({ name: "failing", capacity: 2, waitFor: "all" });
+  const failures = await proxy.many("fail", { args: ["on purpose"], times: 200, callers: 10 });
+  expect(tally(failures)).toEqual({ "app, maybe executed": 200 });
+  expect(failures[0]?.error?.message).toBe("on purpose");
+  const broken = await proxy.many("unencodable", { args: [], times: 20 });
+  expect(new Set(broken.map(({ error }) => error?.maybeExecuted))).toEqual(new Set([true]));
+  await idle(proxy, 2);
+  expect(tally(await proxy.many("pi", { args: [2], times: 10 }))).toEqual({ ok: 10 });
+  await expectConserved(ann);
+  await proxy.close();
+});
+
+test("callers who give up while they wait spend no credit", async () => {
+  await carl.publish({ name: "patient", capacity: 2 });
+  const proxy = await buyer.discover({ name: "patient", capacity: 2, waitFor: "all" });
+  const before = (await carl.count()).served;
+  const holding = await proxy.begin("hold", { times: 2 });
+  await until(async () => (await running(carl))[0] === 2, "both hold");
+  const late = await proxy.many("pi", { args: [2], times: 20, options: { timeoutMs: 50 } });
+  expect(tally(late)).toEqual({ timeout: 20 });
+  const left = await proxy.begin("pi", { args: [2], times: 20 });
+  await until(async () => (await proxy.plb()).waiting === 20, "twenty wait");
+  await left.giveUp();
+  expect(tally(await left.all())).toEqual({ timeout: 20 });
+  const refused = await proxy.many("pi", { args: [2], times: 5, options: { noWait: true } });
+  expect(tally(refused)).toEqual({ overloaded: 5 });
+  await releaseUntil(async () => (await holding.outcomes()).length === 2, carl);
+  await idle(proxy, 2);
+  expect((await carl.count()).served - before, "only those who held").toBe(2);
+  expect((await proxy.plb()).channels.map(({ used }) => used)).toEqual([2]);
+  await proxy.close();
+});
+
+test.for([1, 0])("slow calls don't starve fast ones, low watermark %s", async (lowWatermark) => {
+  const name = `mixed-${lowWatermark}`;
+  const shop = await ann.publish({ name, capacity: 4, lowWatermark });
+  const proxy = await buyer.discover({ name, capacity: 4, waitFor: "all" });
+  const slow = await proxy.begin("hold", { times: 3 });
+  await until(async () => (await running(ann))[0] === 3, "three are slow");
+  const fast = await proxy.many("pi", { args: [2], times: 200, callers: 20 });
+  expect(tally(fast)).toEqual({ ok: 200 });
+  expect(await slow.outcomes(), "all while the slow ones ran").toEqual([]);
+  await releaseUntil(async () => (await slow.outcomes()).length === 3, ann);
+  await proxy.close();
+  await shop.close();
+});
+
+test("a seller that is told to leave finishes what it runs, and no call is lost", async () => {
+  const leaver = await startTrader({
+    registry: registry.url,
+    lease: "frugal",
+    name: "leaver",
+    runtime: "bun",
+  });
+  await leaver.publish({ name: "leaving", capacity: 2 });
+  await carl.publish({ name: "leaving", capacity: 2 });
+  const proxy = await buyer.discover({ name: "leaving", capacity: 4, waitFor: "all" });
+  const load = await proxy.begin("slow", { args: [2], times: 600, callers: 16 });
+  await until(async () => (await load.outcomes()).length > 100, "callers are at it");
+  leaver.signal("SIGTERM");
+  expect(await leaver.ended).toBe(0);
+  expect(tally(await load.all())).toEqual({ ok: 600 });
+  const shares = tally(await load.outcomes(), ({ node }) => node);
+  expect(Object.keys(shares).sort()).toEqual(["carl", "leaver"]);
+  expect((await proxy.plb()).channels.map(({ node }) => node)).toEqual(["carl"]);
+  await proxy.close();
+});
+
+test("a listener closed in mid-call lets it end, or gives it up after its time", async () => {
+  const shop = await carl.publish({ name: "closing", capacity: 2 });
+  const proxy = await buyer.discover({ name: "closing", capacity: 2, waitFor: "all" });
+  const kept = await proxy.begin("hold", { times: 2 });
+  await until(async () => (await running(carl))[0] === 2, "both hold");
+  const closed = shop.close({ drainMs: 20_000 });
+  await until(async () => (await proxy.plb()).granted === 0, "no more is sold");
+  await releaseUntil(async () => (await kept.outcomes()).length === 2, carl);
+  expect(tally(await kept.all())).toEqual({ ok: 2 });
+  await closed;
+
+  const next = await carl.publish({ name: "closing", capacity: 2 });
+  await proxy.granted(2);
+  const lost = await proxy.begin("hold", { times: 2 });
+  await until(async () => (await running(carl))[0] === 2, "both hold again");
+  await next.close({ drainMs: 50 });
+  expect(tally(await lost.all())).toEqual({ "unavailable, maybe executed": 2 });
+  const none = await proxy.many("pi", { args: [2], times: 1, options: { timeoutMs: 100 } });
+  expect(tally(none)).toEqual({ timeout: 1 });
+  expect(none[0]?.error?.message).toContain("0 of 2 capacity is bought");
+  await proxy.close();
+  await carl.release();
+});

@@ -1,0 +1,147 @@
+/**
+ * Clients of the market, which have no node of their own: the same capacity, the same errors
+ * and the same patience as on a node, over a purchase that survives the node that keeps it.
+ */
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { connect } from "../../adapters/http/client.ts";
+import { type Registry, SQLITE } from "./cluster.ts";
+import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, until } from "./process.ts";
+
+let registry: Registry;
+/** The seller of `calc` at 2, one who may sell more, and two nodes for clients to ask. */
+let ann: Trader;
+let bob: Trader;
+let doors: Trader[];
+
+beforeAll(async () => {
+  registry = await SQLITE.open();
+  const shared = { registry: registry.url, lease: "frugal" };
+  [ann, bob, ...doors] = await Promise.all([
+    startTrader({ ...shared, name: "ann", runtime: "deno", sells: true }),
+    startTrader({ ...shared, name: "bob", runtime: "node" }),
+    startTrader({ ...shared, name: "door-bun", runtime: "bun" }),
+    startTrader({ ...shared, name: "door-node", runtime: "node" }),
+  ]) as [Trader, Trader, Trader, Trader];
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+beforeEach(() => letGo(ann, bob));
+
+const urls = (): string[] => doors.map(({ url }) => url);
+
+async function running(...traders: Trader[]): Promise<string> {
+  const tills = await Promise.all(traders.map((trader) => trader.count()));
+  return tills.map(({ running }) => running).join();
+}
+
+/** Lets callers go until none is left. */
+async function letGo(...traders: Trader[]): Promise<void> {
+  await until(async () => {
+    await Promise.all(traders.map((trader) => trader.release()));
+    return /^[0,]*$/.test(await running(...traders));
+  }, "nobody is held");
+}
+
+test("no seller: unavailable, with what was asked", async () => {
+  const atlas = connect(urls());
+  await expect(atlas.discover("unheard", { timeoutMs: 300 })).rejects.toMatchObject({
+    code: "unavailable",
+    maybeExecuted: false,
+    message: expect.stringContaining("unheard"),
+  });
+  const never = { version: "^9", capacity: 3, timeoutMs: 300 };
+  await expect(atlas.discover("calc", never)).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/capacity 3 of calc, >=9/),
+  });
+  for (const options of [{ version: "newest" }, { capacity: 0 }, { timeoutMs: 0 }]) {
+    await expect(atlas.discover("calc", options)).rejects.toMatchObject({ code: "bad_request" });
+  }
+});
+
+test("errors of calls are those of a node's proxy", async () => {
+  const { $plb } = await connect(urls()).discover("calc", { capacity: 2, waitFor: "all" });
+  await expect($plb.call("tau", [])).rejects.toMatchObject({
+    code: "not_found",
+    maybeExecuted: false,
+    message: expect.stringMatching(/has no function "tau"/),
+  });
+  await expect($plb.call("pi", [() => 1])).rejects.toMatchObject({
+    code: "bad_request",
+    maybeExecuted: false,
+  });
+  await expect($plb.call("fail", ["on purpose"])).rejects.toMatchObject({
+    code: "app",
+    message: "on purpose",
+    maybeExecuted: true,
+  });
+  await expect($plb.call("unencodable", [])).rejects.toMatchObject({ maybeExecuted: true });
+
+  const holding = [1, 2].map((n) => $plb.call("hold", [n]));
+  await until(async () => await running(ann) === "2", "both are held");
+  await expect($plb.call("pi", [1], { timeoutMs: 300 })).rejects.toMatchObject({
+    code: "timeout",
+    maybeExecuted: false,
+  });
+  const controller = new AbortController();
+  const given = $plb.call("pi", [1], { signal: controller.signal });
+  controller.abort();
+  await expect(given).rejects.toMatchObject({ code: "timeout" });
+  await letGo(ann);
+  expect(await Promise.all(holding)).toMatchObject([
+    { result: 1, node: "ann", version: "1.0.0" },
+    { result: 2, node: "ann", version: "1.0.0" },
+  ]);
+  await $plb.close();
+  await expect($plb.call("pi", [1])).rejects.toMatchObject({ code: "unavailable" });
+  await until(async () => (await ann.listeners())[0]?.granted === 0, "all is given back");
+});
+
+test("a node's proxy refuses arguments that can't be encoded, and spends nothing", async () => {
+  const proxy = await (doors[0] as Trader).discover();
+  await expect(proxy.callWithFunction("pi")).rejects.toMatchObject({
+    code: "bad_request",
+    maybeExecuted: false,
+  });
+  expect(await proxy.plb()).toMatchObject({ capacity: 1, calls: 0 });
+  await proxy.close();
+});
+
+test("a hundred calls two at a time; another node opens, and it is four", async () => {
+  const { $plb } = await connect(urls()).discover("calc", { capacity: 4, callTimeoutMs: 60_000 });
+  const calls = Array.from({ length: 100 }, (_, n) => $plb.call("hold", [n]));
+  await until(async () => await running(ann) === "2", "two run");
+  expect(await running(ann, bob)).toBe("2,0");
+  const shop = await bob.publish({ capacity: 2 });
+  await until(async () => await running(ann, bob) === "2,2", "four run");
+  let left = calls.length;
+  for (const call of calls) call.finally(() => left--);
+  await until(async () => {
+    await Promise.all([ann.release(), bob.release()]);
+    return left === 0;
+  }, "all are answered");
+  const results = (await Promise.all(calls)).map(({ result }) => result);
+  expect(results).toEqual(results.map((_, n) => n));
+  expect((await ann.count()).most).toBe(2);
+  expect((await bob.count()).most).toBe(2);
+  await $plb.close();
+  await shop.close();
+});
+
+test("the node that keeps the purchase is shot: the client buys again at another", async () => {
+  const [first, second] = doors as [Trader, Trader];
+  const buyer = second;
+  const proxy = await buyer.discover({ via: urls(), capacity: 2, waitFor: "all" });
+  expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
+  const held = await proxy.begin("hold", { times: 1 });
+  await until(async () => await running(ann) === "1", "one is held");
+  await first.kill();
+  expect(tally(await held.all()), "who was inside").toEqual({ "unavailable, maybe executed": 1 });
+  await until(async () => (await ann.count()).running === 0, "its call is called off");
+  expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
+  await proxy.close();
+  await until(async () => (await ann.listeners())[0]?.granted === 0, "all is given back");
+});

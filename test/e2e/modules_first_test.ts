@@ -1,0 +1,60 @@
+/**
+ * Who comes first: brokers before any authority, and orders that stand while the only
+ * authority is shot and another takes its address.
+ */
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Registry, SQLITE } from "./cluster.ts";
+import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, type RuntimeName, until } from "./process.ts";
+
+let registry: Registry;
+beforeAll(async () => {
+  registry = await SQLITE.open();
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test("brokers started before any authority catch up; its successor gets all orders", async () => {
+  const port = await freePort();
+  const address = `static:http://127.0.0.1:${port}`;
+  const start = (name: string, runtime: RuntimeName, env: Record<string, string>) =>
+    startTrader({ registry: registry.url, lease: "frugal", name, runtime, env });
+  const worker = { ATLAS_ROLE: "worker", ATLAS_BOOTSTRAP: address };
+  const authority = { ATLAS_ROLE: "authority", ATLAS_BOOTSTRAP: address, PORT: String(port) };
+  const [seller, buyer] = await Promise.all([
+    start("seller", "bun", worker),
+    start("buyer", "deno", worker),
+  ]) as [Trader, Trader];
+  await seller.publish({ capacity: 2 });
+  expect(await seller.authorities()).toEqual([]);
+  const asked = buyer.discover({ capacity: 4, timeoutMs: 30_000 });
+
+  const first = await start("first", "node", authority);
+  const proxy = await asked;
+  await proxy.granted(2);
+  expect(await buyer.authorities()).toMatchObject([{ node: "first", brokers: 3 }]);
+
+  await first.kill();
+  await until(async () => (await buyer.stats()).links === 1, "only the channel's link is left");
+  expect(tally(await proxy.many("pi", { args: [3], times: 100 }), ({ node }) => node)).toEqual({
+    seller: 100,
+  });
+  // Offered while there is no authority: the order waits for one.
+  await seller.publish({ capacity: 2 });
+  await start("second", "bun", authority);
+  await proxy.granted(4);
+  expect(await buyer.authorities()).toMatchObject([{ node: "second", brokers: 3 }]);
+});

@@ -1,0 +1,61 @@
+/**
+ * A seller is frozen with calls in it, past its lease: who waits for it is told that the
+ * calls may have run, everybody else is served elsewhere, and thawed it sells again.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { REDIS, type Registry, SQLITE } from "./cluster.ts";
+import { freeze } from "./freeze.ts";
+import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, until } from "./process.ts";
+
+let registry: Registry;
+let ann: Trader;
+let bob: Trader;
+let buyer: Trader;
+
+beforeAll(async () => {
+  registry = await (REDIS.missing ? SQLITE : REDIS).open();
+  const shared = { registry: registry.url, lease: "fast", sells: true };
+  [ann, bob, buyer] = await Promise.all([
+    startTrader({ ...shared, name: "ann", runtime: "deno" }),
+    startTrader({ ...shared, name: "bob", runtime: "node" }),
+    startTrader({ ...shared, name: "buyer", runtime: "bun", sells: false }),
+  ]);
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+
+test("SIGSTOP of a seller, then SIGCONT", { timeout: 60_000 }, async () => {
+  const proxy = await buyer.discover({ capacity: 4, waitFor: "all" });
+  const held = await proxy.begin("hold", { times: 4, options: { timeoutMs: 60_000 } });
+  await until(
+    async () => (await ann.count()).running + (await bob.count()).running === 4,
+    "four run",
+  );
+  const waiting = await proxy.begin("pi", { args: [3], times: 50, options: { timeoutMs: 60_000 } });
+  await until(async () => (await proxy.plb()).waiting === 50, "fifty wait");
+  await freeze(ann, registry.url);
+
+  await until(async () => (await proxy.plb()).granted === 2, "the frozen one's capacity is gone");
+  expect(tally(await held.outcomes())).toEqual({ "unavailable, maybe executed": 2 });
+  await bob.release();
+  expect(tally(await waiting.all(), ({ node }) => node)).toEqual({ bob: 50 });
+  expect(tally(await held.all(), ({ node }) => node)).toEqual({
+    bob: 2,
+    "unavailable, maybe executed": 2,
+  });
+
+  ann.signal("SIGCONT");
+  await proxy.granted(4);
+  const { channels } = await proxy.plb();
+  const back = channels.find(({ node }) => node === "ann");
+  expect(back?.incarnation).not.toBe(ann.line.incarnation);
+  const after = tally(await proxy.many("pi", { args: [3], times: 200 }), ({ node }) => node);
+  expect(Object.keys(after).sort()).toEqual(["ann", "bob"]);
+  expect((await bob.count()).most).toBe(2);
+  // The frozen calls saw their signal abort once their seller woke up.
+  await until(async () => (await ann.count()).aborted === 2, "the frozen calls are called off");
+  expect((await ann.count()).most, "their successors waited for their place").toBe(2);
+});

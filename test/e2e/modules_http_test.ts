@@ -1,0 +1,266 @@
+/**
+ * The market over HTTP: what routes show is what sellers count, and each thing that can go
+ * wrong has its one answer.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Answer, ask, type AskOptions } from "./calls.ts";
+import { type Registry, SQLITE } from "./cluster.ts";
+import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, until } from "./process.ts";
+
+let registry: Registry;
+/** The seller of `calc` at 2, and the node that everything is asked of. */
+let ann: Trader;
+let door: Trader;
+
+beforeAll(async () => {
+  registry = await SQLITE.open();
+  const shared = { registry: registry.url, lease: "frugal" };
+  [ann, door] = await Promise.all([
+    startTrader({ ...shared, name: "ann", runtime: "deno", sells: true }),
+    startTrader({ ...shared, name: "door", runtime: "bun" }),
+  ]);
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+
+function request(path: string, body: unknown, options: AskOptions = {}): Promise<Answer> {
+  return ask(door.url, `/v1/modules/${path}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+    ...options,
+  });
+}
+
+async function held(trader: Trader, count: number): Promise<void> {
+  await until(async () => (await trader.count()).running === count, `${count} are held`);
+}
+
+/** Lets callers go until none is left. */
+async function letGo(trader: Trader): Promise<void> {
+  await until(async () => {
+    await trader.release();
+    return (await trader.count()).running === 0;
+  }, "nobody is held");
+}
+
+test("modules, exchanges and authorities are shown as they are", async () => {
+  const proxy = await door.discover({ capacity: 2, waitFor: "all" });
+  const batch = await proxy.begin("hold", { times: 2 });
+  await held(ann, 2);
+  const shown = await ask(door.url, "/v1/modules");
+  expect(shown.status).toBe(200);
+  const [truth] = await ann.listeners();
+  expect(shown.body).toEqual({
+    modules: [{
+      name: "calc",
+      versions: ["1.0.0"],
+      capacity: 2,
+      inFlight: 2,
+      sellers: [{
+        region: "local",
+        node: "ann",
+        incarnation: ann.line.incarnation,
+        version: "1.0.0",
+        hash: truth?.hash,
+        capacity: 2,
+        granted: 2,
+        inFlight: 2,
+      }],
+    }],
+  });
+  const further = await door.discover({ capacity: 1, timeoutMs: 100 }).catch(({ code }) => code);
+  expect(further).toBe("unavailable");
+  await letGo(ann);
+  await batch.all();
+  await proxy.close();
+
+  await until(async () => {
+    const { body } = await ask(door.url, "/v1/exchanges/calc");
+    expect(body.module).toBe("calc");
+    return body.exchanges.length === 2 &&
+      body.exchanges.every(({ orders }: { orders: { quantity: number }[] }) =>
+        orders.length === 1 && orders[0]?.quantity === 2
+      );
+  }, "both books offer two again");
+  const { body } = await ask(door.url, "/v1/authorities");
+  const place = { region: "local", authorities: 1, brokers: 2, modules: ["calc"] };
+  expect(body).toEqual({
+    authorities: [ann, door].map(({ line: { node, incarnation } }) => ({
+      ...place,
+      node,
+      incarnation,
+    })),
+  });
+});
+
+test("metrics count what sellers and buyers count", async () => {
+  await ann.publish({ name: "counted", capacity: 2 });
+  const proxy = await door.discover({ name: "counted", capacity: 2, waitFor: "all" });
+  expect(tally(await proxy.many("pi", { args: [2], times: 20 }))).toEqual({ ok: 20 });
+  const holding = await proxy.begin("hold", { times: 5 });
+  await held(ann, 2);
+  const [shop] = (await ann.listeners()).filter(({ module }) => module === "counted");
+  expect(shop?.channels).toMatchObject([{ issued: 22, used: 22, outstanding: 0, revoked: 0 }]);
+  expect(await samples(ann, "counted")).toMatchObject({
+    credits_issued_total: 22,
+    credits_used_total: 22,
+    credits_revoked_total: 0,
+    credits_outstanding: 0,
+    capacity_granted: 2,
+    requests_running: 2,
+  });
+  const { waits, waitedMs } = await proxy.plb();
+  expect(await samples(door, "counted")).toMatchObject({
+    calls_total: 25,
+    call_waits_total: waits,
+    call_wait_seconds_total: waitedMs / 1_000,
+    calls_waiting: 3,
+  });
+  await until(async () => {
+    await ann.release();
+    return (await holding.outcomes()).length === 5;
+  }, "those who wait are served");
+  await proxy.close();
+  await until(async () => (await samples(ann, "counted"))["capacity_granted"] === 0, "it is free");
+  expect(await samples(ann, "counted")).toMatchObject({
+    credits_issued_total: 27,
+    credits_used_total: 25,
+    credits_revoked_total: 2,
+    credits_outstanding: 0,
+  });
+});
+
+/** What `/metrics` of a node says of a module, by name without `atlas_module_`. */
+async function samples({ url }: Trader, module: string): Promise<Record<string, number>> {
+  const { body } = await ask(url, "/metrics");
+  const line = new RegExp(`^atlas_module_(\\w+)\\{module="${module}"\\} (\\S+)$`, "gm");
+  return Object.fromEntries(
+    [...(body as string).matchAll(line)].map(([, name, value]) => [name, Number(value)]),
+  );
+}
+
+describe("requests over HTTP", () => {
+  const failed = (code: string, maybeExecuted: boolean, message: RegExp) => ({
+    error: {
+      code,
+      maybeExecuted,
+      message: expect.stringMatching(message),
+      retryable: expect.any(Boolean),
+    },
+  });
+  const within = (ms: number) => ({ headers: { "atlas-timeout-ms": String(ms) } });
+
+  test("one call, by version", async () => {
+    const { status, body } = await request("calc/pi?version=%5E1", [4]);
+    expect(status, JSON.stringify(body)).toBe(200);
+    expect(body).toEqual({ result: "3.1415", node: "ann", version: "1.0.0" });
+  });
+
+  test("a hundred at once run two at a time", async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => request("calc/pi", [2])),
+    );
+    expect(answers.map(({ status }) => status)).toEqual(Array(100).fill(200));
+    expect((await ann.count()).most).toBeLessThanOrEqual(2);
+  });
+
+  test("no seller", async () => {
+    const unheard = await request("unheard/pi", [1], within(300));
+    expect(unheard.status).toBe(503);
+    expect(unheard.body).toEqual(failed("unavailable", false, /unheard/));
+    const never = await request("calc/pi?version=%5E9", [1], within(300));
+    expect(never.status).toBe(503);
+    expect(never.body).toEqual(failed("unavailable", false, /calc.*>=9\.0\.0|\^9/));
+  });
+
+  test("no credit in time", async () => {
+    const holding = [1, 2].map((n) => request("calc/hold", [n]));
+    await held(ann, 2);
+    const { status, body } = await request("calc/pi", [1], within(300));
+    expect(status).toBe(504);
+    expect(body).toEqual(failed("timeout", false, /calc/));
+    await letGo(ann);
+    const answers = await Promise.all(holding);
+    expect(answers.map(({ body }) => body.result)).toEqual([1, 2]);
+  });
+
+  test("a call that takes too long", async () => {
+    const { status, body } = await request("calc/hold", [1], within(300));
+    expect(status).toBe(504);
+    expect(body).toEqual(failed("timeout", true, /calc\.hold/));
+    await until(async () => (await ann.count()).running === 0, "it is called off");
+  });
+
+  test("a function that throws, one that isn't there, a result that can't be encoded", async () => {
+    const thrown = await request("calc/fail", ["on purpose"]);
+    expect(thrown.status).toBe(500);
+    expect(thrown.body).toEqual(failed("app", true, /^on purpose$/));
+    const missing = await request("calc/tau", [1]);
+    expect(missing.status).toBe(404);
+    expect(missing.body).toEqual(failed("not_found", false, /calc.*has no function "tau"/));
+    const symbol = await request("calc/unencodable", []);
+    expect(symbol.status).toBe(400);
+    expect(symbol.body.error).toMatchObject({ maybeExecuted: true });
+  });
+
+  test.for(
+    [
+      ["a body that is no array", "calc/pi", { digits: 2 }],
+      ["a version that is none", "calc/pi?version=newest", [2]],
+      ["a name that is none", "%2F/pi", [2]],
+    ] as const,
+  )("%s is a bad request", async ([, path, body]) => {
+    const answer = await request(path, body);
+    expect(answer.status).toBe(400);
+    expect(answer.body.error).toMatchObject({ maybeExecuted: false });
+  });
+
+  test("a seller who dies in mid-call", async () => {
+    const mortal = await startTrader({
+      registry: registry.url,
+      lease: "frugal",
+      name: "mortal",
+      runtime: "node",
+    });
+    await mortal.publish({ name: "mortal", capacity: 1 });
+    const call = request("mortal/hold", [1]);
+    await held(mortal, 1);
+    await mortal.kill();
+    const { status, body } = await call;
+    expect(status).toBe(503);
+    expect(body).toEqual(failed("unavailable", true, /mortal\.hold on mortal/));
+  });
+
+  test("a listener closed in mid-call", async () => {
+    const shop = await ann.publish({ name: "brief", capacity: 1 });
+    const call = request("brief/hold", [1]);
+    await held(ann, 1);
+    await shop.close({ drainMs: 50 });
+    const { status, body } = await call;
+    expect(status).toBe(503);
+    expect(body).toEqual(failed("unavailable", true, /closed/));
+    await letGo(ann);
+  });
+
+  test("a purchase is bought, used, shown and ended", async () => {
+    const bought = await request("calc", { capacity: 2, version: "1.x", waitFor: "all" });
+    expect(bought.status, JSON.stringify(bought.body)).toBe(201);
+    const { id } = bought.body;
+    expect(bought.body).toMatchObject({ version: "1.0.0", capacity: 2 });
+    expect(bought.body.functions).toContain("pi");
+    const headers = { "atlas-purchase": id };
+    expect((await request("calc/pi", [1], { headers })).body.result).toBe("3.1");
+    const path = `/v1/purchases/${encodeURIComponent(id)}`;
+    expect((await ask(door.url, path)).status).toBe(200);
+    const ended = await ask(door.url, path, { method: "DELETE" });
+    expect(ended.status).toBeLessThan(300);
+    const gone = await ask(door.url, path);
+    expect(gone.status).toBe(404);
+    expect(gone.body.error.code).toBe("not_found");
+    expect((await request("calc/pi", [1], { headers })).status).toBe(404);
+    await until(async () => (await ann.listeners())[0]?.granted === 0, "all is given back");
+  });
+});

@@ -1,0 +1,95 @@
+/**
+ * Where capacity is bought, on nodes of two regions: near first, far where it must be, and
+ * given back there once it is to be had near; or spread over all.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type Registry, SQLITE } from "./cluster.ts";
+import { type Buyer, startTrader, tally, type Trader } from "./market_traders.ts";
+import { endAll, until } from "./process.ts";
+
+let registry: Registry;
+let ann: Trader;
+let bob: Trader;
+let carl: Trader;
+let buyer: Trader;
+
+beforeAll(async () => {
+  registry = await SQLITE.open();
+  const shared = { registry: registry.url, lease: "frugal" };
+  [ann, bob, carl, buyer] = await Promise.all([
+    startTrader({ ...shared, region: "us-east-1", name: "ann", runtime: "bun" }),
+    startTrader({ ...shared, region: "eu-west-1", name: "bob", runtime: "deno" }),
+    startTrader({ ...shared, region: "us-east-1", name: "carl", runtime: "node" }),
+    startTrader({ ...shared, region: "us-east-1", name: "buyer", runtime: "bun" }),
+  ]);
+});
+afterAll(async () => {
+  await endAll();
+  await registry.close();
+});
+
+/** What is bought where: `{node: capacity}`. */
+async function bought(proxy: Buyer): Promise<Record<string, number>> {
+  const { channels } = await proxy.plb();
+  const open = channels.filter(({ draining }) => !draining);
+  return Object.fromEntries(open.map(({ node, grant }) => [node, grant]));
+}
+
+/** Waits until the exchanges know of all these sellers. */
+async function offered(name: string, sellers: number): Promise<void> {
+  await until(async () => {
+    const books = await buyer.exchange(name);
+    return books.length >= 2 && books.every(({ orders }) => orders.length >= sellers);
+  }, `${name} is offered`);
+}
+
+test("near first; what was bought far away is given back when near capacity appears", async () => {
+  await ann.publish({ name: "near", capacity: 2 });
+  await bob.publish({ name: "near", capacity: 4 });
+  await offered("near", 2);
+  const proxy = await buyer.discover({ name: "near", capacity: 4, waitFor: "all" });
+  expect(await bought(proxy)).toEqual({ ann: 2, bob: 2 });
+
+  const load = await proxy.begin("pi", { args: [3], times: 3_000, callers: 8 });
+  await until(async () => (await load.outcomes()).length > 100, "callers are at it");
+  await carl.publish({ name: "near", capacity: 2 });
+  await until(async () => {
+    const { ann, bob, carl } = await bought(proxy);
+    return ann === 2 && carl === 2 && bob === undefined;
+  }, "all is bought near");
+  expect(tally(await load.all()), "no call noticed").toEqual({ ok: 3_000 });
+  await proxy.granted(4);
+  const [shop] = (await bob.listeners()).filter(({ module }) => module === "near");
+  expect(shop).toMatchObject({ granted: 0, free: 4, channels: [] });
+  await proxy.close();
+});
+
+test("far away where nothing is near", async () => {
+  await bob.publish({ name: "far", capacity: 2 });
+  const proxy = await buyer.discover({ name: "far", capacity: 2, waitFor: "all" });
+  expect(await bought(proxy)).toEqual({ bob: 2 });
+  expect(tally(await proxy.many("pi", { args: [3], times: 20 }), ({ node }) => node)).toEqual({
+    bob: 20,
+  });
+  await proxy.close();
+});
+
+test("spread: over regions alike, and over the nodes of each", async () => {
+  for (const trader of [ann, bob, carl]) await trader.publish({ name: "wide", capacity: 8 });
+  await offered("wide", 3);
+  const wanted = { name: "wide", capacity: 8, waitFor: "all" } as const;
+  const spread = await buyer.discover({ ...wanted, prefer: "spread" });
+  expect(await bought(spread)).toEqual({ ann: 2, bob: 4, carl: 2 });
+  await spread.close();
+  await until(
+    async () =>
+      (await buyer.modules()).find(({ name }) => name === "wide")?.sellers.every(({ granted }) =>
+        granted === 0
+      ) === true,
+    "all is free again",
+  );
+  await offered("wide", 3);
+  const near = await buyer.discover({ ...wanted, prefer: "near" });
+  expect(await bought(near)).toEqual({ ann: 4, carl: 4 });
+  await near.close();
+});
