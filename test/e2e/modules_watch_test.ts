@@ -1,0 +1,112 @@
+/**
+ * A developer's afternoon on each runtime: a node that watches its app's file, callers who
+ * never stop, and edits to the module, one of them broken.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { ROOT } from "../../scripts/runtimes.ts";
+import { type Answer, ask } from "./calls.ts";
+import { endAll, runScript, type RuntimeName, startNode, until } from "./process.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
+});
+afterEach(endAll);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** An app whose module answers with `word`. */
+function source(version: string, word: string): string {
+  return `
+    import { defineApp, defineModule } from "${ROOT}mod.ts";
+    const greet = defineModule({
+      version: "${version}",
+      capacity: 4,
+      functions: { hello: async (name) => (await null, "${word}, " + name) },
+    });
+    export default defineApp({ modules: { greet } });
+  `;
+}
+
+/** What a caller holds whose connection broke. */
+const LOST: Answer = { status: 0, body: {} };
+
+function hello(url: string): Promise<Answer> {
+  return ask(url, "/v1/modules/greet/hello?version=%5E1", { method: "POST", body: '["Ann"]' });
+}
+
+test.for<RuntimeName>(["bun", "deno", "node"])("edits under load on %s", async (runtime) => {
+  const path = join(folder, `${runtime}.mjs`);
+  writeFileSync(path, source("1.0.0", "Hello"));
+  const { url, output } = await startNode({
+    runtime,
+    env: {
+      ATLAS_REGISTRY_URL: "memory:",
+      ATLAS_APP: path,
+      ATLAS_WATCH: "1",
+      ATLAS_NODE: "watcher",
+    },
+  });
+  const answers: Answer[] = [];
+  let isOver = false;
+  const caller = async () => {
+    while (!isOver) answers.push(await hello(url).catch(() => LOST));
+  };
+  const callers = Promise.all(Array.from({ length: 8 }, caller));
+  const says = (text: string) =>
+    until(() => answers.at(-1)?.body.result === text, `callers hear ${text}`);
+  try {
+    await says("Hello, Ann");
+
+    writeFileSync(path, source("1.1.0", "Welcome"));
+    await says("Welcome, Ann");
+
+    const logged = output.stderr.length;
+    writeFileSync(path, "export default defineApp({ modules: { greet: oh no");
+    await until(() => output.stderr.length > logged, "the broken edit is told");
+    await says("Welcome, Ann");
+
+    writeFileSync(path, source("1.1.1", "Good day"));
+    await says("Good day, Ann");
+  } finally {
+    isOver = true;
+    await callers;
+  }
+  expect(answers.filter(({ status }) => status !== 200), "no call failed").toEqual([]);
+  const versions = new Set(answers.map(({ body }) => body.version));
+  expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.1.1"]);
+});
+
+test("the example's calc is there by default, and from a terminal", async () => {
+  const { url } = await startNode({
+    runtime: "bun",
+    cwd: folder,
+    env: { ATLAS_REGISTRY_URL: "memory:", ATLAS_NODE: "default" },
+  });
+  const { body } = await ask(url, "/v1/modules");
+  expect(body.modules).toMatchObject([{
+    name: "calc",
+    capacity: 2,
+    sellers: [{ node: "default" }],
+  }]);
+  const words = async (...words: string[]): Promise<string> => {
+    const program = runScript("node", "cli.ts", { ATLAS_URL: url }, [...words, "--json"]);
+    expect(await program.ended, program.output.stderr).toBe(0);
+    return program.output.stdout;
+  };
+  const [modules, asked, exchanges, authorities] = await Promise.all([
+    words("modules"),
+    words("request", "calc", "pi", "5"),
+    words("exchange", "calc"),
+    words("authorities"),
+  ]);
+  expect(modules).toContain("calc");
+  expect(asked).toContain("3.14159");
+  expect(exchanges).toContain('"sell"');
+  expect(authorities).toContain("default");
+  const unknown = runScript("node", "cli.ts", { ATLAS_URL: url }, ["request", "calc", "tau"]);
+  expect(await unknown.ended).toBe(1);
+  expect(unknown.output.stderr).toContain("not_found");
+});
