@@ -161,7 +161,8 @@ export class Exchange extends Part {
       nonce,
       contact: this.desk.self(),
       orders: shown.map(viewOf),
-      sellers: shown.filter(({ order }) => order.side === "sell").map(({ order }) => order.trader),
+      sellers: shown.filter(({ order }) => order.side === "sell")
+        .map(({ order }) => ({ seller: order.trader, contact: order.contact })),
     });
   }
 }

@@ -36,6 +36,12 @@ export interface Listing {
   readonly contact: Peer;
 }
 
+/** A seller, and the node that it is on. */
+export interface Seller {
+  readonly seller: Address;
+  readonly contact: Peer;
+}
+
 /** What buyers are told of code. */
 export interface Label {
   readonly version: string;
@@ -160,7 +166,7 @@ export interface Letters {
     readonly nonce: number;
     readonly contact: Peer;
     readonly orders: readonly OrderView[];
-    readonly sellers: readonly Address[];
+    readonly sellers: readonly Seller[];
   };
   shop: {
     readonly nonce: number;
@@ -195,6 +201,8 @@ const label: Shape<Label> = record<Label>({
 });
 
 const listing: Shape<Listing> = record<Listing>({ module: name, exchange: address, contact });
+
+const seller: Shape<Seller> = record<Seller>({ seller: address, contact });
 
 const knowledge: Fields<Knowledge> = {
   contact,
@@ -263,7 +271,7 @@ const FORMS: readonly (readonly [Kind, Shape<object>])[] = [
     nonce,
     contact,
     orders: list(orderView, MAX_ORDERS),
-    sellers: list(address, MAX_ORDERS),
+    sellers: list(seller, MAX_ORDERS),
   }),
   form("shop", { nonce, contact, label, capacity: quantity, granted: quantity, running: whole() }),
 ];
@@ -319,6 +327,8 @@ export function contactsIn(letter: Letter): readonly Peer[] {
       return [letter.contact, ...letter.authorities];
     case "listings":
       return letter.exchanges.map((listing) => listing.contact);
+    case "book":
+      return [letter.contact, ...letter.sellers.map((seller) => seller.contact)];
     default:
       return "contact" in letter ? [letter.contact] : [];
   }

@@ -55,7 +55,8 @@ export class Observatory {
 
   async #module(authorities: readonly Address[], name: string): Promise<ModuleView> {
     const books = await this.#books(authorities, name);
-    const sellers = [...new Set(books.flatMap(({ sellers }) => sellers))];
+    const found = books.flatMap(({ sellers }) => sellers.map(({ seller }) => seller));
+    const sellers = [...new Set(found)];
     const shops = await this.#ask(sellers, "shop", name) as LetterOf<"shop">[];
     const views: SellerView[] = shops.map(({ contact, label, capacity, granted, running }) => ({
       ...placeOf(contact),

@@ -34,6 +34,19 @@ for (const [way, bootstrap] of WAYS) {
   });
 }
 
+test("a worker sees sellers on other workers, whom no registry told it of", async () => {
+  const made = market();
+  await made.node("a", { role: "authority" });
+  const apart = (): object => ({ bootstrap: { static: ["in-process:1"] }, store: memoryStore() });
+  const [b, c] = [await made.node("b", apart()), await made.node("c", apart())];
+  b.publish(calc(new Shop()), { capacity: 1 });
+  c.publish(calc(new Shop()), { capacity: 2 });
+  await until(async () => {
+    const [seen] = await c.modules();
+    return seen?.sellers.map(({ node }) => node).join() === "b,c";
+  }, "both sellers are seen");
+});
+
 test("a function that fails, or names who isn't there, is asked again", async () => {
   const made = market();
   let asked = 0;
