@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { serve } from "../../adapters/runtime/serve.ts";
 import { until } from "../e2e/process.ts";
 import { endAll, type Program, ready, start } from "./spawn.ts";
 
@@ -144,4 +145,12 @@ test("modules come, change version and capacity, and go; what didn't change is l
   await until(async () => JSON.stringify(await offered()) === '{"alone":1,"b":1}', "a is gone");
   expect(await post("modules/alone/say")).toMatchObject({ result: "alone" });
   expect(await post("resources/sayers/s/say")).toMatchObject({ result: "as at the start" });
+});
+
+test("a program that gives its app itself must say which file that is in", async () => {
+  const app = { resources: {} };
+  await expect(serve(app, { registry: "memory:", port: 0, watch: true })).rejects.toMatchObject({
+    code: "bad_request",
+    message: expect.stringMatching(/^ATLAS_WATCH is 1.*watch: <path>/),
+  });
 });
