@@ -90,7 +90,8 @@ class Watch implements AppWatch {
     const stamp = await stampOf(this.#paths);
     const { state } = this.#options.node;
     if (this.#isStopped || state === "draining" || state === "closed") return;
-    const isNew = this.#stamp !== null && stamp !== this.#stamp;
+    // The first time, too: an edit may have come since the files were read.
+    const isNew = stamp !== this.#stamp;
     this.#stamp = stamp;
     if (isNew) this.#isMoving = true;
     else if (this.#isMoving) {

@@ -5,10 +5,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { ROOT } from "../../scripts/runtimes.ts";
 import { type Answer, ask } from "./calls.ts";
 import { endAll, runScript, type RuntimeName, startNode, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let folder: string;
 beforeAll(() => {
@@ -78,6 +81,32 @@ test.for<RuntimeName>(["bun", "deno", "node"])("edits under load on %s", async (
   const versions = new Set(answers.map(({ body }) => body.version));
   expect([...versions]).toEqual(["1.0.0", "1.1.0", "1.1.1"]);
 });
+
+test.for<RuntimeName>(["bun", "deno", "node"])(
+  "an edit at the very moment when the watch begins, on %s",
+  async (runtime) => {
+    const path = join(folder, `early-${runtime}.mjs`);
+    writeFileSync(path, source("1.0.0", "Hello"));
+    const script = join(folder, `serves-${runtime}.mjs`);
+    writeFileSync(
+      script,
+      `
+      import { writeFileSync } from "node:fs";
+      import { serve } from "${ROOT}adapters/runtime/serve.ts";
+      import app from "${path}";
+      const onEvent = ({ event }) => {
+        if (event === "watching the app") {
+          writeFileSync("${path}", ${JSON.stringify(source("1.1.0", "Welcome"))});
+        }
+        if (event === "the app was reloaded") console.log(event);
+      };
+      await serve(app, { watch: "${path}", registry: "memory:", node: "early", port: 0, onEvent });
+      `,
+    );
+    const { output } = runScript(runtime, script);
+    await until(() => output.stdout.includes("the app was reloaded"), "the edit is seen");
+  },
+);
 
 test("the example's calc is there by default, and from a terminal", async () => {
   const { url } = await startNode({
