@@ -6,10 +6,13 @@
  * What runs at once is counted by those who run it, and leases are long: whatever happens
  * here happens by word of mouth, not because a lease ran out.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { type Buyer, startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
 let ann: Trader;

@@ -2,11 +2,14 @@
  * Clients of the market, which have no node of their own: the same capacity, the same errors
  * and the same patience as on a node, over a purchase that survives the node that keeps it.
  */
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
 /** The seller of `calc` at 2, one who may sell more, and two nodes for clients to ask. */

@@ -2,11 +2,14 @@
  * The market over HTTP: what routes show is what sellers count, and each thing that can go
  * wrong has its one answer.
  */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
 /** The seller of `calc` at 2, and the node that everything is asked of. */

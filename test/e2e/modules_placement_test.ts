@@ -2,10 +2,13 @@
  * Where capacity is bought, on nodes of two regions: near first, far where it must be, and
  * given back there once it is to be had near; or spread over all.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { type Buyer, startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 let registry: Registry;
 let ann: Trader;

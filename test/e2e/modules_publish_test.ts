@@ -3,13 +3,16 @@
  * program by `node.publish`; found by a node, a resource, a client, and anybody over HTTP.
  */
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import type app from "./apps/market.ts";
 import { ask, result } from "./calls.ts";
 import { type Cluster, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, type RuntimeName } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 const APP = fileURLToPath(new URL("./apps/market.ts", import.meta.url));
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];

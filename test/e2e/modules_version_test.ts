@@ -2,10 +2,13 @@
  * Versions and hot code load, on real processes: who asks for which version gets it, and
  * code is changed under the hands of sixty-four callers without one of them noticing.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
+
+// Many processes, on a machine that may have other work to do.
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
 
 const CALLERS = 64;
 
