@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import type { AtlasNode } from "../../mod.ts";
-import { calc, type CalcApp, market, Shop, until } from "../lambda/market.ts";
+import { calc, type CalcApp, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { clientOf, counter } from "./counter.ts";
 
 const front = (node: AtlasNode<CalcApp>): HttpApp =>
@@ -50,7 +50,7 @@ test("a hundred calls run two at a time; capacity that comes is used, and seen",
   const calls = Array.from({ length: 100 }, (_, n) => proxy.hold(n));
   await until(() => shop.running === 2, "two run");
   expect(proxy.$plb.capacity()).toBe(0);
-  (await market.node("more")).publish(calc(shop), { capacity: 2 });
+  (await market.node("more", LASTING)).publish(calc(shop), { capacity: 2 });
   await until(() => shop.running === 4, "four run");
   shop.open();
   expect(await Promise.all(calls)).toEqual(Array.from({ length: 100 }, (_, n) => n));
@@ -119,10 +119,10 @@ test("functions that come with new code are found", async () => {
 
 test("a purchase that its node lost is made again, and its call repeated, once for all", async () => {
   const made = market();
-  const seller = await made.node("seller");
+  const seller = await made.node("seller", LASTING);
   const shop = new Shop();
   seller.publish(calc(shop), { capacity: 2 });
-  const first = await made.node("first");
+  const first = await made.node("first", LASTING);
   let http = front(first);
   const asked: string[] = [];
   const atlas = clientOf(() => ({
@@ -137,7 +137,7 @@ test("a purchase that its node lost is made again, and its call repeated, once f
   // The process that sold it is replaced by another one of the same address.
   await http.stop(0);
   await first.close({ drainMs: 0 });
-  http = front(await made.node("second"));
+  http = front(await made.node("second", LASTING));
   const answers = await Promise.all([1, 2, 3, 4].map((n) => proxy.pi(n)));
   expect(answers).toEqual(["3.1", "3.14", "3.141", "3.1415"]);
   expect(shop.served).toBe(5);
@@ -147,9 +147,9 @@ test("a purchase that its node lost is made again, and its call repeated, once f
 
 test("nodes that don't know each other's purchases are told of in words", async () => {
   const made = market();
-  const seller = await made.node("seller");
+  const seller = await made.node("seller", LASTING);
   seller.publish(calc(new Shop()), { capacity: 8 });
-  const fronts = [front(await made.node("a")), front(await made.node("b"))];
+  const fronts = [front(await made.node("a", LASTING)), front(await made.node("b", LASTING))];
   let turn = 0;
   const atlas = clientOf(() => fronts[turn++ % 2] as HttpApp);
   const proxy = await atlas.discover("calc");

@@ -2,7 +2,7 @@
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
 import type { Atlas, AtlasNode } from "../../mod.ts";
-import { type CalcApp, type Market, market } from "../lambda/market.ts";
+import { type CalcApp, LASTING, type Market, market } from "../lambda/market.ts";
 import { type Answer, ask, type AskOptions } from "./serving.ts";
 
 export interface Counter {
@@ -18,8 +18,8 @@ export interface Counter {
 /** Two nodes, of which the second is asked. */
 export async function counter(): Promise<Counter> {
   const made = market();
-  const seller = await made.node("seller");
-  const node = await made.node("asked");
+  const seller = await made.node("seller", LASTING);
+  const node = await made.node("asked", LASTING);
   const http = createHttpApp({ node: () => node as unknown as AtlasNode });
   return {
     market: made,

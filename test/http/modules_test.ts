@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { Purchases } from "../../adapters/http/purchases.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
-import { calc, market, Shop, until } from "../lambda/market.ts";
+import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 const json = (value: unknown) => ({ body: JSON.stringify(value) });
@@ -49,7 +49,7 @@ test("a hundred calls run two at a time, and all finish; two more make it four",
     (_, n) => ask("POST", "/v1/modules/calc/hold", json([n])),
   );
   await until(() => shop.running === 2, "two run");
-  (await market.node("more")).publish(calc(shop), { capacity: 2 });
+  (await market.node("more", LASTING)).publish(calc(shop), { capacity: 2 });
   await until(() => shop.running === 4, "four run");
   shop.open();
   const answers = await Promise.all(calls);
@@ -160,7 +160,7 @@ test("a purchase: bought, used, looked at, ended", async () => {
 
 test("purchases are bounded, end when they are idle, and with their room", async () => {
   const made = market();
-  const node = await made.node("a") as unknown as AtlasNode;
+  const node = await made.node("a", LASTING) as unknown as AtlasNode;
   const listener = node.publish(calc(new Shop()), { capacity: 4 });
   const few = new Purchases({ most: 1 });
   await few.open(node, "calc", {});

@@ -24,6 +24,9 @@ import {
 /** Times short enough for tests that live through a node's death. */
 export const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 200 };
 
+/** A lease that a busy machine keeps, for tests in which nobody dies. */
+export const LASTING = { lease: "standard" } as const;
+
 /** Counts calls that run at once, and holds them until they are let go. */
 export class Shop {
   running = 0;

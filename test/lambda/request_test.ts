@@ -1,10 +1,14 @@
 /** Calls that buy nothing for themselves: they share what their node buys for all of them. */
 import { expect, test } from "vitest";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("a hundred requests run two at a time, two more make it four, and then it is given back", async () => {
   const made = market();
-  const [a, b, c] = [await made.node("a"), await made.node("b"), await made.node("c")];
+  const [a, b, c] = [
+    await made.node("a", LASTING),
+    await made.node("b", LASTING),
+    await made.node("c", LASTING),
+  ];
   const shop = new Shop();
   const one = a.publish(calc(shop), { capacity: 2 });
   const burst = (): Promise<unknown>[] =>
@@ -28,7 +32,7 @@ test("a hundred requests run two at a time, two more make it four, and then it i
 
 test("callers wait in the order in which they came, and those who gave up spend nothing", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const order: number[] = [];
   const abort = new AbortController();
@@ -47,7 +51,7 @@ test("callers wait in the order in which they came, and those who gave up spend 
 
 test("each range has its own; without one it is the newest stable", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   a.publish(calc(shop, "1.0.0"), { capacity: 1 });
   a.publish(calc(shop, "2.0.0"), { capacity: 1 });
@@ -60,7 +64,7 @@ test("each range has its own; without one it is the newest stable", async () => 
 
 test("what goes wrong is told as it is", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   await expect(b.request("calc", "pi", [], { timeoutMs: 60, version: "^1" })).rejects
     .toMatchObject({
       code: "unavailable",
@@ -90,7 +94,7 @@ test("what goes wrong is told as it is", async () => {
 
 test("a node that drains offers nothing more, and still buys until it is closed", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   a.publish(calc(new Shop()), { capacity: 2 });
   const proxy = await b.discover("calc");
   await b.drain();

@@ -1,10 +1,10 @@
 /** A balancer that wants more, or less, than it did. */
 import { expect, test } from "vitest";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("more is bought as it is sold, less is given back, and what runs finishes", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop), { capacity: 8 });
   const proxy = await b.discover("calc", { capacity: 2 });
@@ -27,7 +27,7 @@ test("more is bought as it is sold, less is given back, and what runs finishes",
 
 test("calls that wait are not lost when capacity is given back", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 4 });
   const proxy = await b.discover("calc", { capacity: 4 });
@@ -41,9 +41,9 @@ test("calls that wait are not lost when capacity is given back", async () => {
 test("what is far is given back first; what was spread stays so", async () => {
   const made = market();
   for (const [name, region] of [["a", "home"], ["b", "away"], ["c", "away"]] as const) {
-    (await made.node(name, { region })).publish(calc(new Shop()), { capacity: 3 });
+    (await made.node(name, { region, ...LASTING })).publish(calc(new Shop()), { capacity: 3 });
   }
-  const buyer = await made.node("buyer", { region: "home" });
+  const buyer = await made.node("buyer", { region: "home", ...LASTING });
   const held = (plb: { stats(): ReturnType<typeof proxy["$plb"]["stats"]> }) =>
     plb.stats().channels.filter(({ draining }) => !draining)
       .map(({ node, grant }) => `${node} ${grant}`).sort().join();
@@ -57,7 +57,7 @@ test("what is far is given back first; what was spread stays so", async () => {
 });
 
 test("what isn't allowed", async () => {
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   a.publish(calc(new Shop()), { capacity: 1 });
   const { $plb } = await a.discover("calc");
   expect(() => $plb.resize(0)).toThrow(expect.objectContaining({

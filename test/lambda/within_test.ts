@@ -1,7 +1,7 @@
 /** Modules from inside a resource. */
 import { expect, test } from "vitest";
 import { defineApp, type ModuleProxy, Resource } from "../../mod.ts";
-import { calc, type CalcApp, market, Shop, until } from "./market.ts";
+import { calc, type CalcApp, LASTING, market, Shop, until } from "./market.ts";
 
 class Desk extends Resource {
   #proxy: ModuleProxy | null = null;
@@ -40,8 +40,8 @@ const app = defineApp({
 
 test("a resource discovers, requests and looks; what it bought goes back when it is let go", async () => {
   const made = market();
-  const a = await made.node("a");
-  const b = await made.node("b", {}, app);
+  const a = await made.node("a", LASTING);
+  const b = await made.node("b", LASTING, app);
   const listener = a.publish(calc(new Shop()), { capacity: 4 });
   const desk = b.resource("desks", "one") as unknown as Desk;
   expect(await desk.discovered(2)).toBe("3.14");
@@ -54,7 +54,7 @@ test("a resource discovers, requests and looks; what it bought goes back when it
 
 test("its calls end with its caller's deadline", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b", {}, app)];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING, app)];
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const call = b.call("desks", "late", "held", [], { timeoutMs: 150 });
