@@ -50,7 +50,7 @@ export class Authority extends Part {
         if (!this.#greeted(from, letter)) return;
         return this.desk.send(from, { kind: "ack", ...this.#knowledge() });
       case "ack":
-        return void this.#greeted(from, letter);
+        return this.#acknowledged(from, letter);
       case "news":
         return this.#learn(letter);
       case "join":
@@ -78,6 +78,14 @@ export class Authority extends Part {
     this.#learn(knowledge);
     this.#rank();
     return true;
+  }
+
+  /** It greeted another, which answers. */
+  #acknowledged(from: Address, knowledge: Knowledge): void {
+    const isNew = !this.#mesh.has(from);
+    if (!this.#greeted(from, knowledge) || !isNew) return;
+    // What was opened since the greeting, the other was not told of: it wasn't in the mesh.
+    this.#inform(from, [], [...this.#own.keys()].flatMap((module) => this.#listings(module)));
   }
 
   /** Greets authorities that it doesn't know, and takes note of exchanges. */
