@@ -13,6 +13,8 @@ import type { Peer } from "../ports/transport.ts";
 
 export class Discovery {
   readonly #contacts = new Map<string, Peer>();
+  /** Who answered at an address, last: it may be another than the one that node publishes. */
+  readonly #answered = new Map<string, string>();
   readonly #membership: (incarnation: string) => Peer | undefined;
 
   /** @param membership what the registry says of an incarnation, as far as this node has read. */
@@ -23,18 +25,31 @@ export class Discovery {
   learn({ region, node, incarnation, address }: Peer): void {
     this.#contacts.delete(incarnation);
     this.#contacts.set(incarnation, { region, node, incarnation, address });
-    if (this.#contacts.size <= MAX_CONTACTS) return;
-    const [oldest] = this.#contacts.keys();
-    this.#contacts.delete(oldest as string);
+    forgetOldest(this.#contacts);
+  }
+
+  /** Somebody answered at an address. */
+  met(address: string, incarnation: string): void {
+    this.#answered.delete(address);
+    this.#answered.set(address, incarnation);
+    forgetOldest(this.#answered);
   }
 
   find(incarnation: string): Peer | undefined {
     return this.#contacts.get(incarnation) ?? this.#membership(incarnation);
   }
 
-  /** Incarnations that were said to be dialled at `address`, the last mentioned first. */
+  /** Incarnations that answered or were said to be dialled at `address`, the likeliest first. */
   at(address: string): string[] {
-    return [...this.#contacts.values()].filter((contact) => contact.address === address)
+    const told = [...this.#contacts.values()].filter((contact) => contact.address === address)
       .map((contact) => contact.incarnation).reverse();
+    const answered = this.#answered.get(address);
+    return answered === undefined ? told : [answered, ...told];
   }
+}
+
+function forgetOldest(map: Map<string, unknown>): void {
+  if (map.size <= MAX_CONTACTS) return;
+  const [oldest] = map.keys();
+  map.delete(oldest as string);
 }

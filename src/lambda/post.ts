@@ -121,7 +121,11 @@ export class Post {
     const { self, present, meet } = this.#parts;
     if (address === self().address) return null;
     const known = this.discovery.at(address).find((incarnation) => present(incarnation));
-    return known ?? (await meet(address))?.peer.incarnation ?? null;
+    if (known !== undefined) return known;
+    const found = (await meet(address))?.peer.incarnation ?? null;
+    // A node may answer elsewhere than it says: asked there again, it needs no further link.
+    if (found !== null) this.discovery.met(address, found);
+    return found;
   }
 
   /** A peer's letter came. */
