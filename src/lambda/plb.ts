@@ -25,7 +25,7 @@ import { noFunction, WaitingRoom } from "./module_call.ts";
 import { Part } from "./part.ts";
 import { type Bias, type ChannelView, Pool } from "./pool.ts";
 
-/** How often sellers are asked how much they allow while calls wait, ms. */
+/** How often sellers are asked how much they allow while calls wait or no word came, ms. */
 const PROBE_MS = 1_000;
 
 export interface PlbParts extends BuyerParts {
@@ -221,8 +221,9 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       case "match":
         return this.#buyer.matched(letter);
       case "accept":
-        if (this.#buyer.accepted(letter, from)) this.#relabel();
-        return;
+        if (!this.#buyer.accepted(letter, from)) return;
+        this.#relabel();
+        return this.#probeLater();
       case "refuse":
         return this.#buyer.refused(letter.nonce, from);
       case "moved":
@@ -313,12 +314,11 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** Calls wait, and nobody lets them: perhaps a word got lost. */
   #probeLater(): void {
-    if (this.#probe || this.#waiting.size === 0) return;
+    if (this.#probe || (this.#waiting.size === 0 && !this.#pool.isStarved)) return;
     this.#probe = this.desk.after(PROBE_MS, () => {
       this.#probe = null;
-      for (const view of this.#pool.views.values()) {
-        if (view.isDraining || view.allowed > view.used) continue;
-        this.desk.send(view.address, { kind: "probe", used: view.used });
+      for (const { address, used } of this.#pool.spent()) {
+        this.desk.send(address, { kind: "probe", used });
       }
       this.#probeLater();
     });

@@ -83,6 +83,16 @@ export class Pool {
     return allowed;
   }
 
+  /** Channels without credit in hand. */
+  spent(): ChannelView[] {
+    return [...this.#bySlot.values()].filter(({ allowed, used }) => allowed <= used);
+  }
+
+  /** Whether a channel has no credit, and no answer on its way that brings any. */
+  get isStarved(): boolean {
+    return this.spent().some(({ calls }) => calls.size === 0);
+  }
+
   /** The newest code in use; null where nothing is open. */
   newest(): Label | null {
     let best: Label | null = null;
