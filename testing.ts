@@ -38,7 +38,7 @@ export type {
 export type { SimulatedCall } from "./sim/testing/history.ts";
 export type { Outcome } from "./sim/history.ts";
 export type { FaultEvent } from "./sim/plan.ts";
-export type { Violation } from "./sim/simulation.ts";
+export type { Violation } from "./sim/perform.ts";
 export { fakeClock } from "./sim/testing/fake_clock.ts";
 export type { FakeClock } from "./sim/testing/fake_clock.ts";
 export { testNode } from "./sim/testing/test_node.ts";

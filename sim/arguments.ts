@@ -3,6 +3,7 @@
  * sentence on what is wrong with them.
  */
 import { MOST_SEEDS } from "./mutants/mutant.ts";
+import type { WorldName } from "./plan.ts";
 
 export interface SimArguments {
   /** How many seeds; Infinity with `minutes`. */
@@ -10,6 +11,8 @@ export interface SimArguments {
   readonly from: number;
   /** One seed only, told in full. */
   readonly seed: number | null;
+  /** The worlds in which each seed is played, in their order. */
+  readonly worlds: readonly WorldName[];
   /** A file with a plan or a kept schedule, to be played and told in full. */
   readonly plan: string | null;
   /** Where the shrunk plan of a seed that broke a rule goes. */
@@ -36,6 +39,7 @@ const USAGE = `usage: npm run sim -- [FLAGS]
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
+  --world NAME   only in this world: resources or market (all)
   --failover     with a replicated store that fails over and loses writes: rules do break
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
   --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
@@ -48,6 +52,7 @@ const VALUES = [
   "--minutes",
   "--workers",
   "--mutant",
+  "--world",
 ];
 const SWITCHES = ["--mutants", "--write", "--no-shrink", "--failover", "--worker"];
 /** Each of these says what is to be done: they exclude each other. */
@@ -84,6 +89,7 @@ export function parseArguments(words: readonly string[]): SimArguments {
     seeds: number("--seeds", 1) ?? (minutes === null ? usual : Infinity),
     from: number("--from", 0) ?? 1,
     seed: number("--seed", 0),
+    worlds: worldsOf(values.get("--world"), switches.has("--failover")),
     plan: file("--plan"),
     keep: file("--keep"),
     areMutants: switches.has("--mutants"),
@@ -95,6 +101,18 @@ export function parseArguments(words: readonly string[]): SimArguments {
     workers: number("--workers", 1) ?? 2,
     isWorker: switches.has("--worker"),
   };
+}
+
+const WORLDS: readonly WorldName[] = ["resources", "market"];
+
+function worldsOf(name: string | undefined, hasFailovers: boolean): readonly WorldName[] {
+  if (name !== undefined && name !== "all" && !WORLDS.includes(name as WorldName)) {
+    throw new Error(`--world is ${JSON.stringify(name)}, it must be ${WORLDS.join(", ")} or all`);
+  }
+  // What a store loses in a failover, only resources have there.
+  if (hasFailovers && name === "market") throw new Error("--failover is for resources only");
+  if (hasFailovers) return ["resources"];
+  return name === undefined || name === "all" ? WORLDS : [name as WorldName];
 }
 
 /** The flags that have values, and those that have none. */

@@ -5,6 +5,7 @@
  * Takes a plan; gives plainer ones to try, one step each. None needs to be sensible:
  * whoever shrinks keeps only those that still break the rule.
  */
+import { marketCuts } from "./market/cuts.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "./plan.ts";
 
 /** Between the beginning and the first event, and between the last one and the mending, ms. */
@@ -13,6 +14,11 @@ const REST_MS = 1_000;
 
 /** Plainer plans, the boldest first. */
 export function* cuts(plan: Plan): Generator<Plan> {
+  yield* anyCuts(plan);
+  yield* marketCuts(plan);
+}
+
+function* anyCuts(plan: Plan): Generator<Plan> {
   const { shape } = plan;
   for (const fold of [wrap, clamp]) {
     if (shape.nodes > 1) yield folded(plan, { ...shape, nodes: shape.nodes - 1 }, fold);
@@ -69,25 +75,32 @@ function folded(plan: Plan, shape: Shape, fold: Fold): Plan {
       node: fold(it.node, nodes),
       ...(it.path ? { path: it.path.map((key) => fold(key, keys)) } : {}),
     })),
+    ...plan.trades && { trades: plan.trades.map((it) => ({ ...it, node: fold(it.node, nodes) })) },
   };
+}
+
+/** What clients and traders do. */
+function deedsOf({ work, trades = [] }: Plan): readonly { readonly at: number }[] {
+  return [...work, ...trades];
 }
 
 /** Mended soon after the last event; as long to go from there as before. */
 function soonerHealed(plan: Plan): Plan {
   const ends = plan.faults.map(({ at, ms }) => at + ms);
-  const last = Math.max(0, ...ends, ...plan.work.map(({ at }) => at));
+  const last = Math.max(0, ...ends, ...deedsOf(plan).map(({ at }) => at));
   const by = Math.max(0, plan.healAt - Math.ceil(last) - REST_MS);
   return { ...plan, healAt: plan.healAt - by, endAt: plan.endAt - by };
 }
 
 /** Begins at once. */
 function sooner(plan: Plan): Plan {
-  const first = Math.min(plan.healAt, ...[...plan.faults, ...plan.work].map(({ at }) => at));
+  const first = Math.min(plan.healAt, ...[...plan.faults, ...deedsOf(plan)].map(({ at }) => at));
   const by = Math.max(0, Math.floor(first) - LEAD_MS);
   return {
     ...plan,
     faults: plan.faults.map((it) => ({ ...it, at: it.at - by })),
     work: plan.work.map((it) => ({ ...it, at: it.at - by })),
+    ...plan.trades && { trades: plan.trades.map((it) => ({ ...it, at: it.at - by })) },
     healAt: plan.healAt - by,
     endAt: plan.endAt - by,
   };
@@ -99,6 +112,9 @@ function rounded(plan: Plan): Plan {
     ...plan,
     faults: plan.faults.map((it) => ({ ...it, ...roundedFault(it) })),
     work: plan.work.map((it) => ({ ...it, at: Math.round(it.at) })),
+    ...plan.trades && {
+      trades: plan.trades.map((it) => ({ ...it, at: Math.round(it.at) })),
+    },
   };
 }
 

@@ -11,9 +11,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { SimArguments } from "./arguments.ts";
 import { replayOf, tellFailure } from "./one.ts";
-import { makePlan } from "./plan.ts";
+import type { Result } from "./perform.ts";
 import { runPlan } from "./simulation.ts";
-import { addResult, addTally, newTally, summary, type Tally } from "./tally.ts";
+import { addResults, addTally, newTally, summary, type Tally } from "./tally.ts";
+import { planOf } from "./worlds.ts";
 
 /** Seeds that a worker plays before it reports. */
 const BATCH = 25;
@@ -25,7 +26,7 @@ const GRACE_MS = 60_000;
 
 /** Plays each seed that falls to this worker, and reports in lines of JSON. Gives the exit code. */
 export async function work(options: SimArguments): Promise<number> {
-  const { seeds, from, workers, minutes } = options;
+  const { seeds, from, workers, minutes, worlds } = options;
   const end = performance.now() + (minutes ?? Infinity) * 60_000;
   const parent = process.ppid;
   let tally = newTally();
@@ -34,7 +35,9 @@ export async function work(options: SimArguments): Promise<number> {
     tally = newTally();
   };
   for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
-    addResult(tally, await runPlan(makePlan(seed, options)));
+    const results: Result[] = [];
+    for (const world of worlds) results.push(await runPlan(planOf(world, seed, options)));
+    addResults(tally, results);
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
     // Whoever asked for this has gone, without a word.
     if (process.ppid !== parent) return 1;
@@ -53,8 +56,9 @@ export async function playMany(options: SimArguments): Promise<number> {
   const take = (part: Tally): void => {
     addTally(tally, part);
     const shown = tally.failed.length - part.failed.length;
-    for (const { seed, what } of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
-      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, options)}`);
+    for (const it of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
+      const { seed, world, what } = it;
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, world, options)}`);
     }
     if (seconds() - toldAt < PROGRESS_S) return;
     toldAt = seconds();
@@ -64,7 +68,10 @@ export async function playMany(options: SimArguments): Promise<number> {
     Array.from({ length: Math.min(workers, seeds) }, (_, number) => {
       const limit = minutes === null ? [] : ["--minutes", minutes];
       const share = seeds === Infinity ? [] : ["--seeds", seeds - number];
-      const kind = options.hasFailovers ? ["--failover"] : [];
+      const [world = "all", ...more] = options.worlds;
+      const kind = options.hasFailovers
+        ? ["--failover"]
+        : ["--world", more.length > 0 ? "all" : world];
       const part = ["--from", from + number, "--workers", workers, ...share, ...limit];
       const flags = ["--worker", ...kind, ...part];
       return runWorker(flags.map(String), minutes, take);
@@ -83,11 +90,13 @@ export async function playMany(options: SimArguments): Promise<number> {
 /** Tells in full of the first seed that broke a rule. */
 async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void> {
   const { keep, isShrunk } = options;
-  if (failed.length === 0) return;
-  const seed = Math.min(...failed.map(({ seed }) => seed));
-  const plan = makePlan(seed, options);
+  const [first] = failed.toSorted((one, other) => one.seed - other.seed);
+  if (!first) return;
+  const { seed, world } = first;
+  const plan = planOf(world, seed, options);
+  const replay = replayOf(seed, world, options);
   console.log(`\nseed ${seed} in full:`);
-  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed, options), keep, isShrunk });
+  await tellFailure(plan, await runPlan(plan), { replay, keep, isShrunk });
   console.log("");
 }
 

@@ -17,13 +17,26 @@ import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 import type { Trace } from "./trace.ts";
+import { addressOf, hostOf, SimTransport } from "./transport.ts";
 
 /** As the WebSocket transport: how long a handshake may take, and a silent link lasts. */
 const HANDSHAKE_MS = 5_000;
 const KEEPALIVE_MS = 15_000;
 
-/** Hears a message as it is handed to a link, which has a number; must change nothing. */
-export type Ear = (link: number, from: string, message: Uint8Array) => void;
+/**
+ * Hears a message as a process hands it to a link, which has a number; must change nothing.
+ * `to` is who is at the other end; `self` is whom that one believes to be at this one.
+ */
+export type Ear = (
+  link: number,
+  from: string,
+  message: Uint8Array,
+  to: LinkIdentity,
+  self: LinkIdentity | undefined,
+) => void;
+
+/** Changes what is sent over a link: gives what is sent instead. */
+export type Meddler = (link: number, from: string, message: Uint8Array) => readonly Uint8Array[];
 
 /** What the ends of a simulated link share with their exchange. */
 interface Exchange {
@@ -31,6 +44,7 @@ interface Exchange {
   readonly trace: Trace;
   readonly paths: Paths;
   readonly ears: readonly Ear[];
+  readonly meddler: Meddler | null;
 }
 
 /** One end of a link. */
@@ -83,12 +97,20 @@ class LinkEnd implements Link {
     const message = new Uint8Array(head.length + body.length);
     message.set(head);
     message.set(body, head.length);
-    const { scheduler, trace, ears } = this.#exchange;
+    const { trace, ears, meddler } = this.#exchange;
     trace.note("send", this.process.id, this.peer.node, message.length);
-    for (const hear of ears) hear(this.#link, this.process.id, message);
-    if (this.#frame && this.#frameTick === scheduler.events) this.#frame.push(message);
-    else this.#sendFrame([message]);
+    for (const hear of ears) {
+      hear(this.#link, this.process.id, message, this.peer, this.other?.peer);
+    }
+    if (!meddler) this.#queue(message);
+    else for (const sent of meddler(this.#link, this.process.id, message)) this.#queue(sent);
     return true;
+  }
+
+  #queue(message: Uint8Array): void {
+    if (this.#frame && this.#frameTick === this.#exchange.scheduler.events) {
+      this.#frame.push(message);
+    } else this.#sendFrame([message]);
   }
 
   close(reason: string): void {
@@ -161,7 +183,10 @@ export class SimNetwork implements Exchange {
   readonly trace: Trace;
   readonly paths: Paths;
   readonly ears: Ear[] = [];
+  meddler: Meddler | null = null;
   readonly #random: SeededRandom;
+  /** The process of each incarnation that ever opened a transport. */
+  readonly lives: Map<string, string> = new Map();
   #links = 0;
   readonly #listeners = new Map<string, Listener>();
   readonly #ends = new Set<LinkEnd>();
@@ -182,7 +207,20 @@ export class SimNetwork implements Exchange {
   }
 
   listen(address: string, listener: Listener): void {
+    // A new life is the last one again.
+    this.#listeners.delete(address);
     this.#listeners.set(address, listener);
+    this.lives.set(listener.self.incarnation, listener.process.id);
+  }
+
+  /** Who listens at an address; at that of a machine, whoever began there last. */
+  #listening(address: string): Listener | undefined {
+    const found = this.#listeners.get(address);
+    if (found) return found;
+    const there = [...this.#listeners.values()].filter(({ process }) =>
+      addressOf(process.host) === address
+    );
+    return there.at(-1);
   }
 
   unlisten(address: string): void {
@@ -251,7 +289,7 @@ export class SimNetwork implements Exchange {
         settle(() => reject(new AtlasError("unavailable", `${peer.address}: ${why}`)));
       dials.add(fail);
       this.scheduler.after(HANDSHAKE_MS, () => fail("nobody answered in time"));
-      const { host } = addressParts(peer.address);
+      const host = hostOf(peer.address);
       const out = this.paths.from(process.host, host);
       const back = this.paths.from(host, process.host);
       const answer = (run: () => void): void =>
@@ -260,7 +298,7 @@ export class SimNetwork implements Exchange {
         // The handshake: there, back, there again.
         const ms = out.streamDelay() + back.delay() + out.delay();
         this.scheduler.after(ms, () => {
-          const listener = this.#listeners.get(peer.address);
+          const listener = this.#listening(peer.address);
           if (!listener || !listener.process.isAlive || this.#refusals.size > 0) {
             return answer(() => fail("the connection was refused"));
           }
@@ -329,51 +367,6 @@ export class SimNetwork implements Exchange {
       end.other?.tear(ms);
     }
   }
-}
-
-class SimTransport implements Transport {
-  readonly address: string;
-  readonly #network: SimNetwork;
-  readonly #process: SimProcess;
-  #self: LinkIdentity | null = null;
-  #isClosed = false;
-  readonly #dials = new Set<(why: string) => void>();
-
-  constructor(network: SimNetwork, process: SimProcess) {
-    this.#network = network;
-    this.#process = process;
-    this.address = `sim://${process.host}/${process.id}`;
-  }
-
-  async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
-    if (this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
-    this.#hangUp("a new life began");
-    this.#self = self;
-    this.#network.listen(this.address, { process: this.#process, self, accept });
-  }
-
-  async dial(peer: Peer): Promise<Link> {
-    const self = this.#self;
-    if (!self || this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
-    return await this.#network.dial(this.#process, self, peer, this.#dials);
-  }
-
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    this.#network.unlisten(this.address);
-    this.#hangUp("the node closed");
-  }
-
-  #hangUp(why: string): void {
-    for (const fail of [...this.#dials]) fail(why);
-    this.#network.closeAll(this.#process, why);
-  }
-}
-
-function addressParts(address: string): { host: string } {
-  const [host = ""] = address.slice("sim://".length).split("/");
-  return { host };
 }
 
 function closedWhileDialled(peer: Peer): AtlasError {

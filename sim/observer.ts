@@ -4,6 +4,7 @@
  *
  * Simulated parts call it as things happen, in true time; it must change nothing.
  */
+import type { NodeEvent } from "../src/model/event.ts";
 import type { StoreState } from "./store_state.ts";
 import type { CallRecord } from "./history.ts";
 
@@ -51,6 +52,8 @@ export interface Observer {
   returned?(call: CallRecord): void;
   /** A process began, or died. */
   process?(id: string, isAlive: boolean, at: number): void;
+  /** A node of a process told something worth logging. */
+  told?(process: string, event: string, fields: NodeEvent["fields"]): void;
   /** An event is over and all its promises are worked off. */
   stepped?(at: number): void;
   /** From true time `at` on nothing goes wrong any more. */
@@ -71,6 +74,7 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     called: those("called"),
     returned: those("returned"),
     process: those("process"),
+    told: those("told"),
     stepped: those("stepped"),
     healed: those("healed"),
     finished: those("finished"),
@@ -83,6 +87,7 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
     process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),
+    told: (id, event, fields) => lists.told.forEach((it) => it.told?.(id, event, fields)),
     stepped: (at) => lists.stepped.forEach((it) => it.stepped?.(at)),
     healed: (at) => lists.healed.forEach((it) => it.healed?.(at)),
     finished: () => lists.finished.forEach((it) => it.finished?.()),

@@ -6,12 +6,13 @@
  * smaller plan that breaks it too.
  */
 import { writeFileSync } from "node:fs";
-import type { Plan, PlanOptions } from "./plan.ts";
+import type { Result } from "./perform.ts";
+import type { Plan, PlanOptions, WorldName } from "./plan.ts";
 import { failureReport, shrunkReport } from "./report.ts";
 import { printSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
-import { type Result, runPlan } from "./simulation.ts";
-import { addResult, newTally, summary } from "./tally.ts";
+import { runPlan } from "./simulation.ts";
+import { addResults, newTally, summary } from "./tally.ts";
 
 /** Remarks shown of a simulation that broke a rule. */
 const REMARKS = 60;
@@ -24,24 +25,36 @@ export interface Telling {
   readonly keep: string | null;
 }
 
+/** How a world's failure is told. */
+export type TellingOf = (world: WorldName) => Telling;
+
 /** The line that plays a seed again. */
-export function replayOf(seed: number, { hasFailovers = false }: PlanOptions = {}): string {
-  return `npm run sim -- ${hasFailovers ? "--failover " : ""}--seed ${seed}`;
+export function replayOf(
+  seed: number,
+  world: WorldName,
+  { hasFailovers = false }: PlanOptions = {},
+): string {
+  const kind = hasFailovers ? "--failover " : world === "resources" ? "" : `--world ${world} `;
+  return `npm run sim -- ${kind}--seed ${seed}`;
 }
 
-/** Plays a plan and tells of it; last its trace and the score. Gives the exit code. */
-export async function playOne(plan: Plan, telling: Telling): Promise<number> {
+/** Plays the plans of one seed and tells of them; last traces and the score. Gives the exit code. */
+export async function playOne(plans: readonly Plan[], tellingOf: TellingOf): Promise<number> {
   const started = performance.now();
-  const result = await runPlan(plan);
+  const results: Result[] = [];
+  for (const plan of plans) results.push(await runPlan(plan));
   const tally = newTally();
-  addResult(tally, result);
+  addResults(tally, results);
   const score = summary(tally, (performance.now() - started) / 1_000);
-  const isGood = result.violations.length === 0;
-  if (!isGood) await tellFailure(plan, result, telling);
-  else if (telling.keep !== null) console.log("no rule was broken: nothing is kept");
-  console.log(`trace ${result.hash}`);
+  const broken = results.findIndex(({ violations }) => violations.length > 0);
+  const { keep } = tellingOf("resources");
+  if (broken >= 0) {
+    const result = results[broken] as Result;
+    await tellFailure(plans[broken] as Plan, result, tellingOf(result.world));
+  } else if (keep !== null) console.log("no rule was broken: nothing is kept");
+  for (const { hash } of results) console.log(`trace ${hash}`);
   console.log(score);
-  return isGood ? 0 : 1;
+  return broken >= 0 ? 1 : 0;
 }
 
 /** Tells how a plan broke a rule, and shrinks it. */

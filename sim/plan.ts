@@ -8,6 +8,7 @@ import type { LeaseTimes } from "../src/options.ts";
 import { addErrands, drawManners } from "./errands.ts";
 import { withFailovers } from "./failovers.ts";
 import { FAULTS } from "./faults.ts";
+import type { MarketStage, Trade } from "./market/stage.ts";
 import type { Weather } from "./paths.ts";
 import { SeededRandom } from "./random.ts";
 import type { StoreShape } from "./store.ts";
@@ -49,6 +50,9 @@ export interface WorkEvent {
   readonly isEverywhere?: boolean;
 }
 
+/** What simulations are about: resources that are owned, or modules that are traded. */
+export type WorldName = "resources" | "market";
+
 /** Where a node stands and what it is called. */
 export interface Place {
   readonly region: string;
@@ -85,9 +89,11 @@ export interface Course {
   readonly endAt: number;
 }
 
-/** A course, and what clients of journals do in it. */
+/** A course, and what clients of journals do in it; or, where there is a market, its traders. */
 export interface Plan extends Course {
   readonly work: readonly WorkEvent[];
+  readonly market?: MarketStage;
+  readonly trades?: readonly Trade[];
 }
 
 const HEAL_AT = 16_500;

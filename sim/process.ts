@@ -15,10 +15,14 @@ export class SimProcess {
   /** The machine it runs on: its place in the network. */
   readonly host: string;
   isAlive = true;
+  /** How often something ran in it. */
+  runs = 0;
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   /** Who holds it still. */
   readonly #holds = new Set<object>();
+  #heldMs = 0;
+  #heldSince = 0;
   /** What came while it stood still, in the order in which it came. */
   #waiting: { readonly run: () => void; readonly isTimer: boolean }[] = [];
   readonly #onEnd: (() => void)[] = [];
@@ -35,21 +39,29 @@ export class SimProcess {
     return this.isAlive && this.#holds.size === 0;
   }
 
+  /** For how long it has stood still in all, ms. */
+  get heldMs(): number {
+    const present = this.#holds.size > 0 ? this.#scheduler.now - this.#heldSince : 0;
+    return this.#heldMs + present;
+  }
+
   /** Runs `run` inside the process: now, once it is resumed, or never. */
   enter(run: () => void, isTimer: boolean = false): void {
     if (!this.isAlive) return;
     if (this.#holds.size > 0 || this.#waiting.length > 0) this.#waiting.push({ run, isTimer });
-    else run();
+    else this.#run(run);
   }
 
   /** Stops it as SIGSTOP does, until `token` is given to {@link resume}. */
   pause(token: object): void {
+    if (this.#holds.size === 0) this.#heldSince = this.#scheduler.now;
     this.#holds.add(token);
   }
 
   /** Lets it go on: it finds all that came meanwhile. */
   resume(token: object): void {
     if (!this.#holds.delete(token) || this.#holds.size > 0) return;
+    this.#heldMs += this.#scheduler.now - this.#heldSince;
     // Whether timers or sockets are seen to first depends on the runtime.
     const timersFirst = this.#random.chance(0.5);
     const first = this.#waiting.filter(({ isTimer }) => isTimer === timersFirst);
@@ -75,10 +87,16 @@ export class SimProcess {
     this.#onEnd.push(run);
   }
 
+  #run(run: () => void): void {
+    this.runs++;
+    run();
+  }
+
   /** One thing after another, each with its promises worked off. */
   #wake(): void {
     if (!this.isRunning) return;
-    this.#waiting.shift()?.run();
+    const next = this.#waiting.shift();
+    if (next) this.#run(next.run);
     if (this.#waiting.length > 0) this.#scheduler.after(0, () => this.#wake());
   }
 }

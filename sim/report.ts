@@ -4,9 +4,10 @@
  *
  * Takes plans and results; gives lines of text.
  */
+import { special } from "./market/stage.ts";
 import type { Plan } from "./plan.ts";
 import type { Shrunk } from "./shrink.ts";
-import type { Result, Violation } from "./simulation.ts";
+import type { Result, Violation } from "./perform.ts";
 
 /** The rules that were broken, the line that plays it again, all faults, the last events. */
 export function failureReport(plan: Plan, result: Result, replay: string): string[] {
@@ -16,7 +17,7 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
     stageLine(plan),
     `${plan.faults.length} faults, by true time in ms:`,
     ...plan.faults.map((fault) => eventLine(fault.at, "fault", fault.kind, fault)),
-    `${plan.work.length} lines of work; mended at ${plan.healAt} ms`,
+    `${deeds(plan)} lines of work; mended at ${plan.healAt} ms`,
     `the last of ${result.events} events:`,
     ...result.remarks.map((remark) => `  ${remark}`),
   ];
@@ -26,7 +27,7 @@ export function failureReport(plan: Plan, result: Result, replay: string): strin
 export function shrunkReport(plan: Plan, shrunk: Shrunk): string[] {
   const { plan: small, plays, isDone, violation } = shrunk;
   const left = `${small.faults.length} of ${plan.faults.length} faults and ` +
-    `${small.work.length} of ${plan.work.length} lines of work`;
+    `${deeds(small)} of ${deeds(plan)} lines of work`;
   const end = isDone ? "nothing more can go" : "the time was up";
   return [
     `shrunk to ${left} by playing ${plays} plans; ${end}:`,
@@ -40,6 +41,10 @@ export function scheduleLines(plan: Plan): string[] {
   const lines = [
     ...plan.faults.map((it) => ({ at: it.at, line: eventLine(it.at, "fault", it.kind, it) })),
     ...plan.work.map((it) => ({ at: it.at, line: eventLine(it.at, "work", it.what, it) })),
+    ...(plan.trades ?? []).map((it) => ({
+      at: it.at,
+      line: eventLine(it.at, "trade", it.what, special(it)),
+    })),
     { at: plan.healAt, line: `${moment(plan.healAt)}  mended` },
     { at: plan.endAt, line: `${moment(plan.endAt)}  end` },
   ];
@@ -51,8 +56,13 @@ export function violationLine({ rule, message, at }: Violation): string {
   return `violation at ${at.toFixed(3)} ms: ${rule}: ${message}`;
 }
 
-function stageLine({ seed, shape }: Plan): string {
-  return `stage: seed=${seed} ${fields(shape)}`;
+/** What clients or traders do. */
+function deeds({ work, trades = [] }: Plan): number {
+  return work.length + trades.length;
+}
+
+function stageLine({ seed, shape, market }: Plan): string {
+  return `stage: seed=${seed} ${fields(shape)}${market ? ` ${fields(market)}` : ""}`;
 }
 
 /** Its time, whether it is a fault or work, its name, and whatever else it has. */

@@ -12,8 +12,9 @@ import { playMany, work } from "./many.ts";
 import { mutantOf } from "./mutants/mutants.ts";
 import { playMutants, playOneMutant } from "./mutants/play.ts";
 import { playOne, replayOf } from "./one.ts";
-import { makePlan, type Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { parseSchedule } from "./schedule.ts";
+import { planOf } from "./worlds.ts";
 
 async function main(): Promise<number> {
   let options: SimArguments;
@@ -30,14 +31,16 @@ async function main(): Promise<number> {
   if (options.areMutants) return await playMutants(options.workers, options.isWritten);
   if (options.mutant !== null) return await playOneMutant(options.mutant, options);
   if (plan) {
-    return await playOne(plan, { replay: `npm run sim -- --plan ${options.plan}`, keep, isShrunk });
+    const replay = `npm run sim -- --plan ${options.plan}`;
+    return await playOne([plan], () => ({ replay, keep, isShrunk }));
   }
   if (seed !== null) {
-    return await playOne(makePlan(seed, options), {
-      replay: replayOf(seed, options),
+    const plans = options.worlds.map((world) => planOf(world, seed, options));
+    return await playOne(plans, (world) => ({
+      replay: replayOf(seed, world, options),
       keep,
       isShrunk,
-    });
+    }));
   }
   if (options.isWorker) return await work(options);
   return await playMany(options);

@@ -6,6 +6,7 @@
  * wrong with it. Fields that plans got since a schedule was kept take their plainest value.
  */
 import { faultKind } from "./faults.ts";
+import { PLAIN_STAGE, PLAIN_TRADE, special } from "./market/stage.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "./plan.ts";
 
 /** A change to a source file that brings the bug back; `find` is there exactly once. */
@@ -76,6 +77,8 @@ export function parseSchedule(text: string): Schedule {
   const faults = plan.faults.map((fault, at) => filled(fault, PLAIN_FAULT, `plan.faults[${at}]`));
   const work = plan.work.map((item, at) => filled(item, PLAIN_WORK, `plan.work[${at}]`));
   for (const { kind } of faults) faultKind(kind);
+  const market = plan.market && filled(plan.market, PLAIN_STAGE, "plan.market");
+  const trades = plan.trades?.map((trade, at) => filled(trade, PLAIN_TRADE, `plan.trades[${at}]`));
   for (const name of ["nodes", "keys"] as const) {
     const count = plan.shape[name];
     if (!(Number.isSafeInteger(count) && count >= 1)) {
@@ -85,13 +88,15 @@ export function parseSchedule(text: string): Schedule {
   return {
     ...schedule,
     edits: edits.map((edit, at) => filled(edit, PLAIN_EDIT, `edits[${at}]`)),
-    plan: { ...plan, faults, work },
+    plan: { ...plan, faults, work, ...market && { market, trades: trades ?? [] } },
   };
 }
 
 /** A schedule as a file has it: what fits on a line is on one line. */
 export function printSchedule(schedule: Schedule): string {
-  return `${printed(schedule, "")}\n`;
+  const { plan } = schedule;
+  const trades = plan.trades?.map(special);
+  return `${printed({ ...schedule, plan: { ...plan, trades } }, "")}\n`;
 }
 
 /** `value` with what it lacks of `plain`, all of it of the same types. */

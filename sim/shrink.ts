@@ -9,7 +9,8 @@
 import { cuts } from "./cuts.ts";
 import { ddmin } from "./ddmin.ts";
 import type { Plan } from "./plan.ts";
-import { runPlan, type Violation } from "./simulation.ts";
+import type { Violation } from "./perform.ts";
+import { runPlan } from "./simulation.ts";
 
 /** How long shrinking takes at most, ms, where nothing else is asked for. */
 const WITHIN_MS = 20_000;
@@ -74,6 +75,10 @@ class Search {
       former = this.#plan;
       await ddmin(this.#plan.faults, (faults) => this.keep({ ...this.#plan, faults }));
       await ddmin(this.#plan.work, (work) => this.keep({ ...this.#plan, work }));
+      const { trades = [] } = this.#plan;
+      if (trades.length > 0) {
+        await ddmin(trades, (trades) => this.keep({ ...this.#plan, trades }));
+      }
       await this.#cut();
     }
     const { plan, violation } = this.#best as { plan: Plan; violation: Violation };

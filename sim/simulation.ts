@@ -1,158 +1,32 @@
 /**
- * One simulation from beginning to end: the curtain goes up, the plan is played, the
- * referees watch, and the verdict is read.
+ * The plays that there are: journals, whose calls must be in their state once, and the
+ * market of modules, whose capacity must not be sold twice.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
-import type { App } from "../src/app.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
-import type { LiveChecker, LiveScene } from "./checkers/checker.ts";
-import { faultKind } from "./faults.ts";
-import { Ground } from "./ground.ts";
-import type { Entry, History } from "./history.ts";
+import type { CallRecord, Entry, History } from "./history.ts";
 import { journalApp, JOURNALS, readJournal } from "./journal.ts";
-import { fanOut, type Observer } from "./observer.ts";
-import type { CallRecord } from "./history.ts";
-import type { Course, FaultEvent, Plan } from "./plan.ts";
-import { catchUnhandled } from "./unhandled.ts";
+import { runMarket } from "./market/run.ts";
+import {
+  type Cast,
+  type Clients,
+  perform,
+  type Reporter,
+  type Result,
+  type RunOptions,
+} from "./perform.ts";
+import type { Plan } from "./plan.ts";
 import { Workload } from "./workload.ts";
-import { World } from "./world.ts";
+import type { World } from "./world.ts";
 
-export interface Violation {
-  /** The checker's name. */
-  readonly rule: string;
-  readonly message: string;
-  /** True time, ms. */
-  readonly at: number;
-}
-
-export interface Result {
-  readonly seed: number;
-  /** The fingerprint of all that happened. */
-  readonly hash: string;
-  readonly events: number;
-  readonly virtualMs: number;
-  readonly calls: number;
-  /** Calls that were answered. */
-  readonly answered: number;
-  readonly faults: readonly FaultEvent[];
-  /** The first ones of each rule. */
-  readonly violations: readonly Violation[];
-  /** The last remarks, where they were asked for. */
-  readonly remarks: readonly string[];
-}
-
-export interface RunOptions {
-  /** Keeps the last remarks in clear. Default 0. */
-  readonly remarks?: number;
-}
-
-/** Whom a simulation is about: an app, and those who use it. */
-export interface Cast {
-  readonly app: App;
-  /** Rules that are watched. */
-  readonly checkers: readonly LiveChecker[];
-  /** Its clients, once there is a world for them. */
-  enter(world: World, report: Reporter): Clients;
-}
-
-/** What is done to an app, and what is left to be judged. */
-export interface Clients {
-  readonly calls: readonly CallRecord[];
-  /** Keys that every node must serve once all is mended. */
-  keys(): readonly string[];
-  /** Puts what they will do on the scheduler. */
-  begin(): void;
-  /** Everything was mended just now. */
-  healed(): void;
-  /** Whether nothing is left to do before the time is over. */
-  isDone(): boolean;
-  /** The time is over, and no rule was broken. */
-  finished(): void;
-}
-
-/** Takes a rule's name, and then how it was broken. */
-export type Reporter = (rule: string) => (message: string) => void;
-
-/** Violations told of one simulation. */
-const MOST_VIOLATIONS = 8;
-
-/** Plays a plan with journals and their clients. @throws only where the simulator itself fails */
+/** Plays a plan of either sort. @throws only where the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
+  const { market } = plan;
+  if (market) return runMarket({ ...plan, market }, options);
   const app = journalApp(plan.shape);
   const enter: Cast["enter"] = (world, report) => new JournalClients(plan, world, report);
   return perform(plan, { app, checkers: LIVE_CHECKERS, enter }, options);
-}
-
-/** Plays a course with any app and its clients. @throws only where the simulator itself fails */
-export async function perform(plan: Course, cast: Cast, options: RunOptions): Promise<Result> {
-  const violations: Violation[] = [];
-  const ground = new Ground();
-  // deno-lint-ignore prefer-const
-  let world: World;
-  // deno-lint-ignore prefer-const
-  let clients: Clients;
-  const report: Reporter = (rule) => (message) => {
-    if (violations.length >= MOST_VIOLATIONS) return;
-    violations.push({ rule, message, at: world.scheduler.now });
-    world.trace.note("VIOLATION", rule, message);
-  };
-  const scene: LiveScene = { ground, plan, keys: () => clients.keys(), world: () => world };
-  const observers: Observer[] = cast.checkers.map((it) => it.watch(scene, report(it.name)));
-  const observer = fanOut([ground, ...observers]);
-  const { remarks = 0 } = options;
-  world = new World(cast.app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
-  clients = cast.enter(world, report);
-  stage(plan, world, clients);
-  const { scheduler } = world;
-  const unhandled: Violation[] = [];
-  await catchUnhandled(
-    (message) => unhandled.push({ rule: "unhandled", message, at: scheduler.now }),
-    () =>
-      scheduler.run(
-        plan.endAt,
-        () => observer.stepped(scheduler.now),
-        () => violations.length > 0 || clients.isDone(),
-      ),
-  );
-  // Told only now: when a rejection is heard of depends on the runtime, and the trace must not.
-  for (const violation of unhandled) {
-    if (violations.length < MOST_VIOLATIONS) violations.push(violation);
-    world.trace.note("VIOLATION", violation.rule, violation.message);
-  }
-  if (violations.length === 0) {
-    observer.finished();
-    clients.finished();
-  }
-  const { calls } = clients;
-  return {
-    seed: plan.seed,
-    hash: world.trace.hash,
-    events: scheduler.events,
-    virtualMs: scheduler.now,
-    calls: calls.length,
-    answered: calls.filter(({ outcome }) => outcome === "ok").length,
-    faults: plan.faults,
-    violations,
-    remarks: world.trace.last(remarks),
-  };
-}
-
-/** Puts the whole plan on the scheduler. */
-function stage(plan: Course, world: World, clients: Clients): void {
-  const { scheduler } = world;
-  for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
-  for (const fault of plan.faults) {
-    scheduler.at(fault.at, () => {
-      world.noteFault(fault);
-      faultKind(fault.kind).begin(world, fault);
-    });
-  }
-  clients.begin();
-  scheduler.at(plan.healAt, () => {
-    world.heal();
-    clients.healed();
-  });
 }
 
 /** The clients that journals have, by a plan. */

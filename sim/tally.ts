@@ -1,5 +1,6 @@
 /** The score of many simulations: added up, told in a line, and passed between processes. */
-import type { Result } from "./simulation.ts";
+import type { Result } from "./perform.ts";
+import type { WorldName } from "./plan.ts";
 
 export interface Tally {
   seeds: number;
@@ -12,7 +13,7 @@ export interface Tally {
   /** How many seeds broke each rule first. */
   rules: Record<string, number>;
   /** Seeds with a violation, and its first one in words. */
-  failed: { seed: number; what: string }[];
+  failed: { seed: number; world: WorldName; what: string }[];
 }
 
 export function newTally(): Tally {
@@ -20,9 +21,13 @@ export function newTally(): Tally {
   return { ...counts, faults: {}, rules: {}, failed: [] };
 }
 
-/** Adds one simulation's result. */
-export function addResult(tally: Tally, result: Result): void {
+/** Adds what one seed led to in each world in which it was played. */
+export function addResults(tally: Tally, results: readonly Result[]): void {
   tally.seeds++;
+  for (const result of results) addResult(tally, result);
+}
+
+function addResult(tally: Tally, result: Result): void {
   tally.virtualMs += result.virtualMs;
   tally.events += result.events;
   tally.calls += result.calls;
@@ -31,7 +36,8 @@ export function addResult(tally: Tally, result: Result): void {
   const [first] = result.violations;
   if (!first) return;
   count(tally.rules, first.rule, 1);
-  tally.failed.push({ seed: result.seed, what: `${first.rule}: ${first.message}` });
+  const { seed, world } = result;
+  tally.failed.push({ seed, world, what: `${first.rule}: ${first.message}` });
 }
 
 /** Adds another score. */

@@ -9,11 +9,12 @@ import { type App, defineApp } from "../src/app.ts";
 import type { AtlasNode } from "../src/api.ts";
 import { createNode } from "../src/atlas.ts";
 import { messageOf } from "../src/errors.ts";
+import type { NodeOptions } from "../src/options.ts";
 import { SimClock } from "./clock.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
 import { Paths } from "./paths.ts";
-import type { FaultEvent, Shape } from "./plan.ts";
+import type { Course, FaultEvent, Shape } from "./plan.ts";
 import { SimProcess } from "./process.ts";
 import { SeededRandom } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -46,6 +47,15 @@ export interface Slot {
   former: SimNode[];
 }
 
+/** What a node is given besides its ports: a role, and where it looks for others. */
+export type Outfit = (slot: Slot, process: SimProcess, world: World) => Partial<NodeOptions>;
+
+/** Whom a world has on its stage. */
+export interface Company {
+  readonly app: App;
+  readonly outfit?: Outfit;
+}
+
 export class World {
   readonly shape: Shape;
   readonly scheduler: Scheduler;
@@ -56,21 +66,21 @@ export class World {
   readonly slots: readonly Slot[];
   readonly observer: Required<Observer>;
   isHealed = false;
-  readonly #app: App;
+  /** Hears of each node that is ready, within its process. */
+  onReady: ((slot: Slot, node: SimNode) => void) | null = null;
+  readonly #company: Company;
   readonly #seed: number;
   readonly #clocks: SeededRandom;
   readonly #scheduling: SeededRandom;
   #processes = 0;
 
   constructor(
-    app: App,
-    seed: number,
-    shape: Shape,
-    healAt: number,
+    company: Company,
+    { seed, shape, healAt }: Pick<Course, "seed" | "shape" | "healAt">,
     observer: Required<Observer>,
     isTraceKept: boolean,
   ) {
-    this.#app = app;
+    this.#company = company;
     this.#seed = seed;
     this.shape = shape;
     this.observer = observer;
@@ -124,7 +134,9 @@ export class World {
     observer.process(id, true, scheduler.now);
     const { nodes, gateways = 0 } = shape;
     const isGateway = slot.index > 0 && slot.index >= nodes - gateways;
-    createNode(isGateway ? GATEWAY : this.#app, {
+    const { app, outfit } = this.#company;
+    createNode(isGateway ? GATEWAY : app, {
+      ...outfit?.(slot, process, this),
       region: slot.region,
       node: slot.name,
       store: this.store.open(process, clock),
@@ -132,10 +144,14 @@ export class World {
       clock,
       random: new SeededRandom(this.#seed, `ids of ${id}`),
       lease: shape.lease,
-      onEvent: ({ event, fields }) => trace.note("event", id, event, ...Object.values(fields)),
+      onEvent: ({ event, fields }) => {
+        trace.note("event", id, event, ...Object.values(fields));
+        observer.told(id, event, fields);
+      },
     }).then((node) => {
       trace.note("ready", id);
       started.node = node;
+      this.onReady?.(slot, started);
       node.closed.then(() => this.#ended(slot, started));
     }, (error) => {
       trace.note("start failed", id, messageOf(error));

@@ -6,6 +6,8 @@
  * switch for any of them.
  */
 
+import type { WorldName } from "../plan.ts";
+
 /** Seeds within which random faults must catch a mutant that has no scenario. */
 export const MOST_SEEDS = 500;
 
@@ -23,6 +25,8 @@ export interface Mutant {
   /** The mistake, in a sentence. */
   readonly about: string;
   readonly edits: readonly Edit[];
+  /** The world whose seeds it is tried in. Default: `resources`. */
+  readonly world?: WorldName;
   /** A directed scenario of `scenarios.ts`, where random faults meet the mistake too rarely. */
   readonly scenario?: string;
 }

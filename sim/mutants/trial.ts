@@ -1,19 +1,26 @@
 /**
- * The trial of one mutant, run inside its copy: seeds until a rule is broken, then its
- * directed scenarios.
+ * The trial of one mutant, run inside its copy: seeds of one world or of several, by
+ * turns, until a rule is broken; then its directed scenarios.
  *
- * Takes `SEEDS [SCENARIO…]` on the command line; prints the verdict as one line of JSON.
+ * Takes `SEEDS WORLD[,WORLD…] [SCENARIO…]` on the command line; prints the verdict as one line of JSON.
  */
 import process from "node:process";
-import { makePlan, type Plan } from "../plan.ts";
+import type { Plan, WorldName } from "../plan.ts";
 import { runPlan } from "../simulation.ts";
+import { planOf } from "../worlds.ts";
 import { scenarioOf } from "./scenarios.ts";
 import type { Verdict } from "./trials.ts";
 
-async function judge(seeds: number, scenarios: readonly string[]): Promise<Verdict | null> {
+async function judge(
+  seeds: number,
+  worlds: readonly WorldName[],
+  scenarios: readonly string[],
+): Promise<Verdict | null> {
   for (let seed = 1; seed <= seeds; seed++) {
-    const broken = await play(makePlan(seed));
-    if (broken) return { ...broken, seed, scenario: null };
+    for (const world of worlds) {
+      const broken = await play(planOf(world, seed));
+      if (broken) return { ...broken, seed, scenario: null };
+    }
   }
   for (const scenario of scenarios) {
     const broken = await play(scenarioOf(scenario));
@@ -28,5 +35,6 @@ async function play(plan: Plan): Promise<Pick<Verdict, "rule" | "message"> | nul
   return first ? { rule: first.rule, message: first.message } : null;
 }
 
-const [seeds, ...scenarios] = process.argv.slice(2);
-console.log(JSON.stringify(await judge(Number(seeds), scenarios)));
+const [seeds, worlds = "", ...scenarios] = process.argv.slice(2);
+const verdict = await judge(Number(seeds), worlds.split(",") as WorldName[], scenarios);
+console.log(JSON.stringify(verdict));

@@ -36,19 +36,21 @@ export const CONTROL: Mutant = { name: "(none)", about: "The code as it is.", ed
  */
 export function tryMutant(mutant: Mutant, seeds: number = MOST_SEEDS): Promise<Verdict | null> {
   const scenarios = mutant.scenario === undefined ? [] : [mutant.scenario];
-  return inCopy(mutant, (folder) => judge(folder, [String(seeds), ...scenarios]));
+  const { world = "resources" } = mutant;
+  return inCopy(mutant, (folder) => judge(folder, [String(seeds), world, ...scenarios]));
 }
 
 /** Tries the code as it is, over as many seeds as a mutant and with every scenario. */
 export function tryControl(seeds: number = MOST_SEEDS): Promise<Verdict | null> {
-  const flags = [String(seeds), ...Object.keys(SCENARIOS)];
+  const flags = [String(seeds), "resources,market", ...Object.keys(SCENARIOS)];
   return inCopy(CONTROL, (folder) => judge(folder, flags));
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
 export function playMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
-    const { code } = await run(join(folder, "sim/run.ts"), ["--seed", String(seed)], "inherit");
+    const flags = ["--world", mutant.world ?? "resources", "--seed", String(seed)];
+    const { code } = await run(join(folder, "sim/run.ts"), flags, "inherit");
     return code ?? 1;
   });
 }

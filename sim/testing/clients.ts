@@ -11,7 +11,7 @@ import type { Atlas } from "../../src/api.ts";
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import type { CallRecord } from "../history.ts";
 import { SeededRandom } from "../random.ts";
-import type { Clients, Reporter } from "../simulation.ts";
+import type { Clients, Reporter } from "../perform.ts";
 import type { World } from "../world.ts";
 import { settleMs } from "./course.ts";
 import { Door } from "./door.ts";

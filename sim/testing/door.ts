@@ -13,7 +13,7 @@ import { parseKey, resourceKey } from "../../src/model/rrp.ts";
 import { type Exchange, makeOutlet } from "../../src/routing/outlet.ts";
 import type { CallRecord } from "../history.ts";
 import type { SeededRandom } from "../random.ts";
-import type { Reporter } from "../simulation.ts";
+import type { Reporter } from "../perform.ts";
 import type { SimNode, World } from "../world.ts";
 import type { SimulatedCall } from "./history.ts";
 import { moduleDoor } from "./module_door.ts";

@@ -3,7 +3,7 @@
  * is needed to see it happen again.
  */
 import type { FaultEvent } from "../plan.ts";
-import type { Violation } from "../simulation.ts";
+import type { Violation } from "../perform.ts";
 
 /** What is known of a simulation that failed. */
 export interface SimulationFailure {

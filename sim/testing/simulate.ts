@@ -7,8 +7,8 @@
  */
 import type { App } from "../../src/app.ts";
 import { APP_CHECKERS } from "../checkers.ts";
-import { type Cast, perform, type Result } from "../simulation.ts";
-import { addResult, newTally } from "../tally.ts";
+import { type Cast, perform, type Result } from "../perform.ts";
+import { addResults, newTally } from "../tally.ts";
 import { Trace } from "../trace.ts";
 import { UserClients } from "./clients.ts";
 import { courseOf } from "./course.ts";
@@ -59,7 +59,7 @@ export async function simulate<A extends App>(
   for (let played = seed; played < seed + seeds; played++) {
     const { result } = await play(settings, played, 0);
     if (result.violations.length > 0) throw await failureOf(settings, result);
-    addResult(tally, result);
+    addResults(tally, [result]);
     hashes.note(last = result.hash);
   }
   const { virtualMs, events, calls, answered, faults } = tally;

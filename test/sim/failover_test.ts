@@ -4,7 +4,8 @@
  */
 import { expect, test } from "vitest";
 import { makePlan, type Plan } from "../../sim/plan.ts";
-import { runPlan, type Violation } from "../../sim/simulation.ts";
+import type { Violation } from "../../sim/perform.ts";
+import { runPlan } from "../../sim/simulation.ts";
 import type { StoreShape } from "../../sim/store.ts";
 
 /** The first violation of each seed's plan that has one. */

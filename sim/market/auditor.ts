@@ -1,0 +1,32 @@
+/**
+ * The auditor: after every event, looks into the books of each process in which something
+ * ran, and lays them before the checkers.
+ */
+import type { Observer } from "../observer.ts";
+import type { SimNode, World } from "../world.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Traders } from "./traders.ts";
+
+export function auditor(world: () => World, traders: () => Traders, ledger: Ledger): Observer {
+  /** How often something had run in each process at the last look. */
+  const seen = new Map<SimNode, number>();
+  const look = (sim: SimNode): void => {
+    const { node, process } = sim;
+    if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
+    seen.set(sim, process.runs);
+    const buyers = traders().purses.flatMap((purse) => purse.proxyOf(sim)?.$plb.stats() ?? []);
+    const shops = node.listeners().map((listener) => ({
+      publication: ledger.publicationOf(listener),
+      ...listener.stats(),
+    }));
+    ledger.audited({ sim, shops, buyers, stats: node.stats() });
+  };
+  return {
+    stepped() {
+      for (const { current, former } of world().slots) {
+        if (current) look(current);
+        for (const sim of former) look(sim);
+      }
+    },
+  };
+}

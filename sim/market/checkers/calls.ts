@@ -1,0 +1,89 @@
+/**
+ * Each call comes back exactly once, by its deadline, as long as its process lives; what
+ * came back as answered ran exactly once, on the code and node that it names; what came
+ * back as not executed never ran, and never will.
+ */
+import type { Report } from "../../checkers/checker.ts";
+import type { Answer } from "../goods.ts";
+import type { ModuleCallRecord } from "../ledger.ts";
+import type { MarketChecker } from "./checker.ts";
+
+/** How much later than its deadline a call may come back, ms: timers are not exact. */
+const SLACK_MS = 30;
+const SLACK_RATIO = 0.01;
+
+export const calls: MarketChecker = {
+  name: "calls",
+  watch({ world }, report) {
+    const open = new Set<ModuleCallRecord>();
+    const processOf = (id: string) => [...world().nodes()].find(({ process }) => process.id === id);
+    const lateBy = (call: ModuleCallRecord, at: number, heldMs: number): number =>
+      at - call.invokedAt - call.timeoutMs * (1 + SLACK_RATIO) - (heldMs - call.heldMs) - SLACK_MS;
+    return {
+      moduleCalled: (call) => void open.add(call),
+      began({ publication }, call) {
+        if (call.runs.length > 1) report(`${told(call)} runs ${call.runs.length} times`);
+        if (publication.module !== call.module) {
+          report(`${told(call)} runs as ${publication.module}`);
+        }
+        if (call.outcome === "fail") report(`${told(call)} runs, though it was said not to`);
+      },
+      moduleReturned(call) {
+        if (!open.delete(call)) report(`${told(call)} came back twice`);
+        const late = lateBy(call, call.returnedAt, processOf(call.process)?.process.heldMs ?? 0);
+        if (late > 0) report(`${told(call)} came back ${late} ms after its deadline`);
+        if (call.returnedAt > call.givenUpAt + SLACK_MS) {
+          report(`${told(call)} came back long after it was given up`);
+        }
+        if (call.outcome === "ok") checkAnswer(call, report);
+        else checkFailure(call, report);
+      },
+      finished() {
+        const { scheduler } = world();
+        for (const call of open) {
+          const sim = processOf(call.process);
+          if (sim && lateBy(call, scheduler.now, sim.process.heldMs) > 0) {
+            report(`${told(call)} never came back`);
+          }
+        }
+      },
+    };
+  },
+};
+
+function checkAnswer(call: ModuleCallRecord, report: Report): void {
+  const [run, ...more] = call.runs;
+  if (!run || more.length > 0) return report(`${told(call)} ran ${call.runs.length} times`);
+  if (run.endedAt === Infinity) report(`${told(call)} was answered while it ran`);
+  const [number, version] = call.result as Answer;
+  if (number !== call.id) report(`${told(call)} got the answer of call ${number}`);
+  if (version !== run.version || call.version !== version) {
+    report(`${told(call)} ran on ${run.version}, and was said to have on ${call.version}`);
+  }
+  if (!run.publication.process.startsWith(`${call.node}#`)) {
+    report(`${told(call)} ran at ${run.publication.process}, and was said to have at ${call.node}`);
+  }
+  if (["throw", "deny"].includes(call.manner)) {
+    report(`${told(call)} can't have been answered`);
+  }
+}
+
+function checkFailure(call: ModuleCallRecord, report: Report): void {
+  const { code, outcome, message } = call;
+  if (outcome === "fail" && call.runs.length > 0) {
+    report(`${told(call)} ran, and was said not to have (${code})`);
+  }
+  const isKnown = ["timeout", "unavailable", "overloaded", "not_found", "app"].includes(code ?? "");
+  if (!isKnown) report(`${told(call)} failed with ${code}: ${message}`);
+  if (code === "app" && call.manner !== "throw") report(`${told(call)} threw, by ${message}`);
+  if (code === "overloaded" && !call.noWait) report(`${told(call)} was refused: ${message}`);
+  if (code === "not_found" && call.name !== "extra") report(`${told(call)}: ${message}`);
+  // Told by the channel: it can't have failed so without having run.
+  if (message.endsWith("on purpose") && call.runs.length !== 1) {
+    report(`${told(call)} failed as code does that ran, and ran ${call.runs.length} times`);
+  }
+}
+
+function told({ id, module, name, manner, process }: ModuleCallRecord): string {
+  return `call ${id} of ${module}.${name} (${manner}) at ${process}`;
+}

@@ -1,0 +1,17 @@
+/** What a referee of the market is: one more who watches one rule only, and changes nothing. */
+import type { Report } from "../../checkers/checker.ts";
+import type { World } from "../../world.ts";
+import type { Ledger, MarketObserver } from "../ledger.ts";
+import type { MarketPlan } from "../run.ts";
+
+export interface MarketScene {
+  readonly plan: MarketPlan;
+  readonly ledger: Ledger;
+  /** Once it is there: checkers are made before the world is. */
+  readonly world: () => World;
+}
+
+export interface MarketChecker {
+  readonly name: string;
+  watch(scene: MarketScene, report: Report): MarketObserver;
+}

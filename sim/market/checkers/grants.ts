@@ -1,0 +1,75 @@
+/**
+ * A listener's books balance: what it granted is within its capacity, credit is issued
+ * within grants, and none comes from nowhere or gets lost: issued = used + outstanding +
+ * revoked. A node's figures are the sum of its listeners'.
+ */
+import type { ListenerStats, MarketStats } from "../../../src/lambda/api.ts";
+import type { MarketChecker } from "./checker.ts";
+
+export const grants: MarketChecker = {
+  name: "grants",
+  watch(_scene, report) {
+    const former = new Map<string, MarketStats>();
+    return {
+      audited({ sim, shops, stats }) {
+        const { id } = sim.process;
+        for (const listener of shops) {
+          const wrong = troubleOf(listener);
+          if (wrong) report(`${listener.module} at ${id}: ${wrong}`);
+        }
+        const wrong = nodeTrouble(stats, former.get(id), shops);
+        if (wrong) report(`${id}: ${wrong}`);
+        former.set(id, stats);
+      },
+    };
+  },
+};
+
+function troubleOf({ capacity, granted, free, channels }: ListenerStats): string | null {
+  if (granted > capacity) return `${granted} of ${capacity} are granted`;
+  if (granted + free !== capacity) return `${granted} granted and ${free} free are not ${capacity}`;
+  let grants = 0;
+  for (const { channel, grant, issued, used, outstanding, revoked, running } of channels) {
+    grants += grant;
+    if (Math.min(grant, issued, used, outstanding, revoked, running) < 0) {
+      return `a figure of ${channel} is below 0`;
+    }
+    if (issued !== used + outstanding + revoked) {
+      return `${channel} issued ${issued}, which is not ${used} used + ${outstanding} outstanding + ${revoked} revoked`;
+    }
+    if (outstanding + running > grant) {
+      return `${channel} has ${outstanding} credits out and ${running} running, with a grant of ${grant}`;
+    }
+  }
+  return grants > granted ? `channels hold ${grants}, of ${granted} granted` : null;
+}
+
+function nodeTrouble(
+  stats: MarketStats,
+  former: MarketStats | undefined,
+  listeners: readonly ListenerStats[],
+): string | null {
+  const { creditsIssued, creditsUsed, creditsRevoked, creditsOutstanding } = stats;
+  if (creditsIssued !== creditsUsed + creditsRevoked + creditsOutstanding) {
+    return `${creditsIssued} credits are not ${creditsUsed} + ${creditsRevoked} + ${creditsOutstanding}`;
+  }
+  const { creditsIssued: issued = 0, creditsUsed: used = 0, creditsRevoked: revoked = 0 } =
+    former ??
+      {};
+  if (creditsIssued < issued || creditsUsed < used || creditsRevoked < revoked) {
+    return "fewer credits were issued, used or revoked than before";
+  }
+  const sum = (field: "granted" | "running"): number =>
+    listeners.reduce((all, listener) => all + listener[field], 0);
+  const outstanding = listeners.flatMap(({ channels }) => channels)
+    .reduce((all, channel) => all + channel.outstanding, 0);
+  if (outstanding !== creditsOutstanding) {
+    return `${creditsOutstanding} credits are said to be out, and ${outstanding} are`;
+  }
+  if (sum("granted") !== stats.creditsGranted) {
+    return `${stats.creditsGranted} are said to be granted, and ${sum("granted")} are`;
+  }
+  return sum("running") === stats.moduleRunning
+    ? null
+    : `${stats.moduleRunning} requests are said to run, and ${sum("running")} do`;
+}

@@ -1,0 +1,181 @@
+/**
+ * What letters promise is there: no exchange matches more than an order asks for, no buyer
+ * orders of a seller more than any one exchange found there, no seller grants more than it
+ * was asked for, no request goes out beyond its credit, and none is answered twice.
+ *
+ * It hears what nodes tell each other; what a node tells itself, it doesn't.
+ */
+import type { Report } from "../../checkers/checker.ts";
+import type { LetterOf } from "../../../src/lambda/letters.ts";
+import { accepts } from "../../../src/lambda/module.ts";
+import type { Order } from "../../../src/lambda/order.ts";
+import type { Heard } from "../wire.ts";
+import type { MarketChecker } from "./checker.ts";
+
+/** One channel, as its letters show it. */
+interface Counter {
+  allowed: number;
+  sent: number;
+  readonly answered: Set<number>;
+}
+
+/** What a buyer was told of sellers, and asked them for. */
+interface Shopping {
+  /** Of its order, and of each seller what each exchange found for that. */
+  revision: number;
+  found: Map<string, Map<string, number>>;
+  /** Of each seller, what it may have been asked for at earlier revisions, and was asked for. */
+  readonly earlier: Map<string, number>;
+  readonly opened: Map<string, number>;
+}
+
+export const letters: MarketChecker = {
+  name: "letters",
+  watch({ plan }, report) {
+    const judge = new Judge(report);
+    const workers = new Set(
+      plan.market.roles.flatMap((role, index) => role === "worker" ? [`node-${index}`] : []),
+    );
+    return {
+      wrote: (heard) => judge.read(heard, workers.has(heard.process.split("#")[0] ?? "")),
+    };
+  },
+};
+
+class Judge {
+  readonly #report: Report;
+  readonly #channels = new Map<string, Counter>();
+  /** By exchange, broker, id and revision. */
+  readonly #orders = new Map<string, { readonly order: Order; matched: number }>();
+  /** By buyer. */
+  readonly #shopping = new Map<string, Shopping>();
+  /** What was asked for, by buyer and nonce. */
+  readonly #openings = new Map<string, number>();
+
+  constructor(report: Report) {
+    this.#report = report;
+  }
+
+  /** @param isAllHeard whether the sender's node has no exchange of its own. */
+  read({ from, to, letter }: Heard, isAllHeard: boolean): void {
+    switch (letter.kind) {
+      case "order":
+        return this.#ordered(letter, from, to);
+      case "match":
+        return this.#matched(letter, from, to);
+      case "open":
+        return this.#opened(letter, from, to, isAllHeard);
+      case "accept":
+        return this.#accepted(letter, to);
+      case "request":
+        return this.#requested(letter, to);
+      case "reply":
+      case "failure":
+        this.#answered(from, letter.id);
+        return this.#allowed(from, letter.allowed);
+      case "credit":
+        return this.#allowed(from, letter.allowed);
+    }
+  }
+
+  #ordered({ order }: LetterOf<"order">, broker: string, exchange: string): void {
+    const { id, revision, trader, side } = order;
+    this.#orders.set(`${exchange} ${broker} ${id} ${revision}`, { order, matched: 0 });
+    if (side === "sell") return;
+    let shopping = this.#shopping.get(trader);
+    if (!shopping) {
+      shopping = { revision, found: new Map(), earlier: new Map(), opened: new Map() };
+      this.#shopping.set(trader, shopping);
+    }
+    if (shopping.revision >= revision) return;
+    // What was asked for then may still wait for a line.
+    for (const seller of shopping.found.keys()) {
+      shopping.earlier.set(seller, foundOf(shopping, seller));
+    }
+    shopping.revision = revision;
+    shopping.found = new Map();
+  }
+
+  #matched(letter: LetterOf<"match">, exchange: string, broker: string): void {
+    const { id, revision, quantity, seller, version } = letter;
+    const known = this.#orders.get(`${exchange} ${broker} ${id} ${revision}`);
+    if (!known) {
+      return this.#report(
+        `${exchange} matches order ${id}, revision ${revision}, of ${broker}, which it never got`,
+      );
+    }
+    known.matched += quantity;
+    const { order } = known;
+    // What it promised and heard no more of, it may promise again after a while: not at once.
+    if (quantity > order.quantity + order.nearby) {
+      this.#report(
+        `${exchange} found ${quantity} for an order of ${order.quantity} and ${order.nearby} nearby`,
+      );
+    }
+    if (!accepts(order.range, version)) {
+      this.#report(`${exchange} found ${version} for an order of ${order.range ?? "the newest"}`);
+    }
+    const shopping = this.#shopping.get(order.trader);
+    if (shopping?.revision !== revision) return;
+    const found = shopping.found.get(seller) ?? new Map<string, number>();
+    shopping.found.set(seller, found.set(exchange, (found.get(exchange) ?? 0) + quantity));
+  }
+
+  #opened(letter: LetterOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
+    const { nonce, want, replaces } = letter;
+    this.#openings.set(`${buyer} ${nonce}`, want);
+    const shopping = this.#shopping.get(buyer);
+    if (replaces !== null || !shopping || !isAllHeard) return;
+    const opened = (shopping.opened.get(seller) ?? 0) + want;
+    shopping.opened.set(seller, opened);
+    const found = foundOf(shopping, seller);
+    if (opened > found) {
+      this.#report(
+        `${buyer} asks ${seller} for ${opened}, where no exchange found more than ${found}`,
+      );
+    }
+  }
+
+  #accepted({ nonce, grant }: LetterOf<"accept">, buyer: string): void {
+    const want = this.#openings.get(`${buyer} ${nonce}`);
+    if (want === undefined) this.#report(`${buyer} is granted ${grant}, and never asked`);
+    else if (grant > want) this.#report(`${buyer} asked for ${want}, and is granted ${grant}`);
+  }
+
+  #requested({ id }: LetterOf<"request">, channel: string): void {
+    const counter = this.#counter(channel);
+    if (id > counter.allowed) {
+      this.#report(`request ${id} goes to ${channel}, which allows ${counter.allowed}`);
+    }
+    if (id !== counter.sent + 1) {
+      this.#report(`request ${id} goes to ${channel} after request ${counter.sent}`);
+    }
+    counter.sent = id;
+  }
+
+  #allowed(channel: string, allowed: number): void {
+    const counter = this.#counter(channel);
+    counter.allowed = Math.max(counter.allowed, allowed);
+  }
+
+  #answered(channel: string, id: number): void {
+    const counter = this.#counter(channel);
+    if (id > counter.sent) this.#report(`${channel} answers request ${id} of ${counter.sent}`);
+    if (counter.answered.has(id)) this.#report(`${channel} answers request ${id} twice`);
+    counter.answered.add(id);
+  }
+
+  #counter(channel: string): Counter {
+    let counter = this.#channels.get(channel);
+    if (!counter) {
+      counter = { allowed: 0, sent: 0, answered: new Set() };
+      this.#channels.set(channel, counter);
+    }
+    return counter;
+  }
+}
+
+/** What a buyer may have asked a seller for by now. */
+function foundOf({ found, earlier }: Shopping, seller: string): number {
+  return (earlier.get(seller) ?? 0) + Math.max(0, ...found.get(seller)?.values() ?? []);
+}

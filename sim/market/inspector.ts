@@ -1,0 +1,302 @@
+/**
+ * The inspector: walks through a market in which nothing goes wrong any more, and lists
+ * what is not as it should be.
+ *
+ * Takes the traders that still stand; compares what every node holds, and what its
+ * authorities and exchanges answer, with what there would be in a market that has come to
+ * rest. An empty list: it has.
+ */
+import type { AtlasNode } from "../../src/api.ts";
+import type {
+  ExchangeView,
+  ListenerChannelStats,
+  ListenerStats,
+  OrderView,
+  PlbStats,
+} from "../../src/lambda/api.ts";
+import { accepts, compareVersions } from "../../src/lambda/module.ts";
+import type { SimNode, World } from "../world.ts";
+import type { Holder, Purse } from "./purse.ts";
+import type { MarketStage } from "./stage.ts";
+import type { Traders } from "./traders.ts";
+
+/** Exchanges that a module has, where there are authorities for them. */
+const EXCHANGES = 2;
+
+/** Links between two nodes: both may dial at once, for letters and to see who is there. */
+const LINKS = 4;
+
+/** A listener and where it is. */
+interface Shop extends ListenerStats {
+  readonly sim: SimNode;
+  readonly region: string;
+}
+
+/** A buyer and where it is. */
+interface Buyer {
+  readonly purse: Purse;
+  readonly holder: Holder;
+  readonly region: string;
+  /** Null while it waits for its first capacity. */
+  readonly stats: PlbStats | null;
+}
+
+export class Inspector {
+  readonly #world: World;
+  readonly #traders: Traders;
+  readonly #lives: ReadonlyMap<string, string>;
+  readonly #stage: MarketStage;
+
+  constructor(world: World, traders: Traders, stage: MarketStage) {
+    this.#world = world;
+    this.#traders = traders;
+    this.#lives = world.network.lives;
+    this.#stage = stage;
+  }
+
+  /** All that is not as it should be; the books are only asked for where the rest is right. */
+  async inspect(): Promise<string[]> {
+    const wrong = [...this.#missing(), ...this.#surplusLinks()];
+    if (wrong.length > 0) return wrong;
+    const shops = this.#shops();
+    const buyers = this.#buyers();
+    wrong.push(
+      ...buyers.flatMap((buyer) => hungry(buyer, shops)),
+      ...buyers.flatMap(restless),
+      ...this.#unpaired(shops, buyers),
+      ...this.#leftovers(),
+    );
+    return wrong.length > 0 ? wrong : await this.#wrongBooks(shops, buyers);
+  }
+
+  /** Nodes that aren't there, and traders that have not begun or not ended. */
+  #missing(): string[] {
+    const { slots } = this.#world;
+    const wrong = slots.filter(({ current }) => current?.node?.state !== "serving")
+      .map(({ name }) => `${name} is not serving`);
+    for (const { slot, trade, publications } of this.#traders.stalls) {
+      const sim = this.#world.slot(slot).current;
+      if (!sim || publications.has(sim)) continue;
+      wrong.push(`goods-${trade.module} is not published on node-${slot}`);
+    }
+    for (const { holders, module } of this.#traders.former) {
+      for (const { sim, isClosed } of holders.values()) {
+        if (isClosed || !sim.process.isAlive) continue;
+        wrong.push(`a buyer of ${module} at ${sim.process.id} was closed, and has not ended`);
+      }
+    }
+    return wrong;
+  }
+
+  /** Links that nobody has use for. */
+  #surplusLinks(): string[] {
+    const { network, slots } = this.#world;
+    const most = LINKS * (slots.length - 1);
+    return [...this.#world.nodes()].flatMap(({ process, node }) => {
+      const links = (node?.stats().links ?? 0) - network.orphans(process);
+      return links > most ? [`${process.id} has ${links} links to ${slots.length - 1} nodes`] : [];
+    });
+  }
+
+  #shops(): Shop[] {
+    return this.#world.slots.flatMap(({ current, region }) =>
+      current?.node?.listeners().map((it) => ({ ...it.stats(), sim: current, region })) ?? []
+    );
+  }
+
+  #buyers(): Buyer[] {
+    return this.#traders.purses.flatMap((purse) => {
+      const { current, region } = this.#world.slot(purse.slot);
+      const holder = current ? purse.holders.get(current) : undefined;
+      return holder ? [{ purse, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
+    });
+  }
+
+  /** Channels that only one end knows of, or of which the ends say different things. */
+  #unpaired(shops: readonly Shop[], buyers: readonly Buyer[]): string[] {
+    const sold = new Map<string, ListenerChannelStats>(
+      shops.flatMap((shop) =>
+        shop.channels.map((it) => [`${shop.sim.process.id}/${it.channel}`, it] as const)
+      ),
+    );
+    const wrong: string[] = [];
+    for (const { stats, holder } of buyers) {
+      for (const { channel, incarnation, grant, allowed, used } of stats?.channels ?? []) {
+        const name = `${this.#lives.get(incarnation)}/${channel}`;
+        const seat = sold.get(name);
+        sold.delete(name);
+        const where = `${name} of a buyer at ${holder.sim.process.id}`;
+        if (!seat) wrong.push(`${where} has no seller`);
+        else if (seat.grant !== grant) wrong.push(`${where} is of ${grant}, sold as ${seat.grant}`);
+        else if (seat.used !== used || seat.issued - seat.revoked < allowed) {
+          wrong.push(`${where} sent ${used} of ${allowed}; ${seat.used} of ${seat.issued} came`);
+        }
+      }
+    }
+    // Buyers that have no proxy yet may hold some.
+    const begun = new Set(
+      buyers.filter(({ stats }) => stats === null).map(({ holder }) => holder.sim.process.id),
+    );
+    for (const [name, { buyer }] of sold) {
+      const of = buyer === "" ? name.slice(0, name.indexOf("/")) : this.#lives.get(buyer);
+      if (of === undefined || !begun.has(of)) wrong.push(`${name} has no buyer`);
+    }
+    return wrong;
+  }
+
+  /** What nodes hold of calls that nobody waits for. */
+  #leftovers(): string[] {
+    return [...this.#world.nodes()].flatMap(({ process, node }) => {
+      const { moduleRunning = 0, moduleWaiting = 0 } = node?.stats() ?? {};
+      const wrong: string[] = [];
+      if (moduleRunning > 0) wrong.push(`${moduleRunning} requests run at ${process.id}`);
+      if (moduleWaiting > 0) wrong.push(`${moduleWaiting} calls wait at ${process.id}`);
+      return wrong;
+    });
+  }
+
+  async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
+    const answers = await Promise.all(
+      this.#world.slots.map(({ current, name }) =>
+        this.#ask(name, current?.node ?? null, shops, buyers)
+      ),
+    );
+    return answers.flat();
+  }
+
+  /** What one node is told of authorities and exchanges. */
+  async #ask(
+    name: string,
+    node: AtlasNode | null,
+    shops: readonly Shop[],
+    buyers: readonly Buyer[],
+  ): Promise<string[]> {
+    if (!node) return [`${name} is gone`];
+    const { slots } = this.#world;
+    const { roles, modules } = this.#stage;
+    const expected = slots.filter(({ index }) => roles[index] === "authority")
+      .map(({ current }) => current?.node?.incarnation);
+    const views = await node.authorities();
+    const wrong: string[] = [];
+    for (const incarnation of expected) {
+      const view = views.find((view) => view.incarnation === incarnation);
+      if (!view) wrong.push(`${name} does not know authority ${incarnation}`);
+      else if (view.authorities !== expected.length - 1) {
+        wrong.push(
+          `authority ${incarnation} knows ${view.authorities} others of ${expected.length}`,
+        );
+      } else if (view.brokers !== slots.length) {
+        wrong.push(`authority ${incarnation} knows ${view.brokers} of ${slots.length} brokers`);
+      }
+    }
+    if (views.length > expected.length) wrong.push(`${name} knows ${views.length} authorities`);
+    for (let module = 0; module < modules && wrong.length === 0; module++) {
+      const books = await node.exchange(`goods-${module}`);
+      wrong.push(
+        ...wrongBook(`goods-${module}`, books, expected.length, shops, buyers)
+          .map((what) => `${name}: ${what}`),
+      );
+    }
+    return wrong;
+  }
+}
+
+/** What a buyer lacks, or has too much of, while there is something to be done about it. */
+function hungry({ purse, holder, region, stats }: Buyer, shops: readonly Shop[]): string[] {
+  const { capacity, range, prefer } = purse.trade;
+  const granted = stats?.granted ?? 0;
+  const fit = suitable(shops, purse.module, range === "" ? null : range);
+  const who = `a buyer of ${purse.module} ${range} at ${holder.sim.process.id}`;
+  const free = fit.filter((shop) => shop.free > 0);
+  if (granted > capacity) return [`${who} has ${granted}, and wanted ${capacity}`];
+  if (granted < capacity && free.length > 0) {
+    return [
+      `${who} has ${granted} of ${capacity}, while ${free[0]?.free} are free at ${
+        free[0]?.sim.process.id
+      }`,
+    ];
+  }
+  if (!stats) return [];
+  if (stats.channels.some(({ draining }) => draining)) return [`${who} has a channel that drains`];
+  const far = stats.channels.some((channel) => channel.region !== region);
+  const near = free.some((shop) => shop.region === region);
+  return prefer === "near" && far && near ? [`${who} has some far away, while near is free`] : [];
+}
+
+/** Listeners from whom a buyer would take; without a range those of the newest stable code. */
+function suitable(shops: readonly Shop[], module: string, range: string | null): Shop[] {
+  const fit = shops.filter((shop) => shop.module === module && accepts(range, shop.version));
+  if (range !== null) return fit;
+  const newest = fit.map(({ version }) => version).sort(compareVersions).at(-1);
+  return fit.filter(({ version }) => version === newest);
+}
+
+/** Capacity that a buyer has bought and can't use. */
+function restless({ purse, holder, stats }: Buyer): string[] {
+  if (!stats) return [];
+  const { tokens, granted, waiting, running } = stats;
+  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  if (waiting + running > 0) return [`${who} has ${waiting} calls waiting and ${running} running`];
+  // With a low watermark some credit comes only once more is spent.
+  const most = stats.channels.every(({ allowed, used }) => allowed > used);
+  return granted > 0 && (tokens > granted || !most)
+    ? [`${who} has ${tokens} tokens of ${granted}`]
+    : [];
+}
+
+function wrongBook(
+  module: string,
+  books: readonly ExchangeView[],
+  authorities: number,
+  shops: readonly Shop[],
+  buyers: readonly Buyer[],
+): string[] {
+  const selling = shops.filter((shop) => shop.module === module);
+  const buying = buyers.filter(({ purse }) => purse.module === module);
+  const isTraded = selling.length + buying.length > 0;
+  const expected = isTraded ? Math.min(EXCHANGES, authorities) : 0;
+  if (books.length !== expected) {
+    const where = books.map(({ node }) => node).join();
+    return [`${module} has ${books.length} exchanges (on ${where}), not ${expected}`];
+  }
+  return books.flatMap(({ node, orders }) => {
+    const wrong: string[] = [];
+    const sells = orders.filter(({ side }) => side === "sell");
+    const offered = selling.map(({ sim, free, version }) =>
+      `${sim.node?.incarnation} ${free} of ${version}`
+    );
+    const told = sells.map(({ incarnation, quantity, version }) =>
+      `${incarnation} ${quantity} of ${version}`
+    );
+    if (offered.sort().join() !== told.sort().join()) {
+      wrong.push(
+        `the exchange of ${module} on ${node} has offers ${told}, and there are ${offered}`,
+      );
+    }
+    for (const { held, side, id, incarnation } of orders) {
+      if (held > 0) {
+        wrong.push(`${held} of ${side} order ${id} of ${incarnation} are held on ${node}`);
+      }
+    }
+    return [...wrong, ...wrongBuys(node, orders.filter(({ side }) => side === "buy"), buying)];
+  });
+}
+
+/** Buy orders that aren't those of the buyers; one who has not got anything yet may have one. */
+function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly Buyer[]): string[] {
+  const wrong: string[] = [];
+  const nodes = new Set([
+    ...orders.map(({ incarnation }) => incarnation),
+    ...buying.map(({ holder }) => holder.sim.node?.incarnation ?? ""),
+  ]);
+  for (const incarnation of nodes) {
+    const here = buying.filter(({ holder }) => holder.sim.node?.incarnation === incarnation);
+    const sure = here.filter(({ stats }) => stats !== null).length;
+    const count = orders.filter((order) => order.incarnation === incarnation).length;
+    if (count >= sure && count <= here.length) continue;
+    wrong.push(
+      `the exchange on ${node} has ${count} buy orders of ${incarnation}, not ${sure} to ${here.length}`,
+    );
+  }
+  return wrong;
+}

@@ -1,0 +1,151 @@
+/**
+ * A market under simulation, from its opening to its closing inspection.
+ *
+ * Takes a market plan; gives the result. When all is mended, the market must come to rest
+ * as it would have been had nothing ever gone wrong, within a bound; then every buyer's
+ * calls must be answered; and then nothing may be left of them.
+ */
+import { defineApp } from "../../src/app.ts";
+import { BOOTSTRAP_MS } from "../../src/limits.ts";
+import { timing } from "../../src/registry/lease.ts";
+import type { LiveChecker } from "../checkers/checker.ts";
+import { type Clients, perform, type Reporter, type Result, type RunOptions } from "../perform.ts";
+import type { Course } from "../plan.ts";
+import { SeededRandom } from "../random.ts";
+import { SUPERVISOR_MS, type World } from "../world.ts";
+import { auditor } from "./auditor.ts";
+import { MARKET_CHECKERS } from "./checkers.ts";
+import { Inspector } from "./inspector.ts";
+import { Ledger, type ModuleCallRecord } from "./ledger.ts";
+import { outfitOf } from "./signposts.ts";
+import type { MarketStage, Trade } from "./stage.ts";
+import { Traders } from "./traders.ts";
+import { censor, meddler } from "./wire.ts";
+
+/** A course, the market that it is about, and what traders do in it. */
+export interface MarketPlan extends Course {
+  readonly market: MarketStage;
+  readonly trades?: readonly Trade[];
+}
+
+/** Between two inspections, ms. */
+const INSPECT_MS = 250;
+/** Beyond all waits that are known: retries, and promises of exchanges that lapse. */
+const REST_MS = 12_000;
+
+/** Plays a market plan. @throws only where the simulator itself fails */
+export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result> {
+  const ledger = new Ledger();
+  let stage: { readonly world: World; readonly traders: Traders } | undefined;
+  const world = (): World => stage?.world as World;
+  const checkers = MARKET_CHECKERS.map((checker): LiveChecker => ({
+    name: checker.name,
+    watch(scene, report) {
+      const observer = checker.watch({ plan, ledger, world: scene.world }, report);
+      ledger.join(observer);
+      return observer;
+    },
+  }));
+  const audit: LiveChecker = {
+    name: "auditor",
+    watch: () => auditor(world, () => stage?.traders as Traders, ledger),
+  };
+  return perform(plan, {
+    world: "market",
+    app: defineApp({ resources: {} }),
+    outfit: outfitOf(plan),
+    checkers: [audit, ...checkers],
+    enter(world, report) {
+      const traders = new Traders(world, ledger);
+      stage = { world, traders };
+      return new MarketClients(plan, world, traders, ledger, report);
+    },
+  }, options);
+}
+
+class MarketClients implements Clients {
+  readonly #plan: MarketPlan;
+  readonly #world: World;
+  readonly #traders: Traders;
+  readonly #ledger: Ledger;
+  readonly #report: (message: string) => void;
+  readonly #inspector: Inspector;
+  #isDone = false;
+
+  constructor(
+    plan: MarketPlan,
+    world: World,
+    traders: Traders,
+    ledger: Ledger,
+    report: Reporter,
+  ) {
+    this.#plan = plan;
+    this.#world = world;
+    this.#traders = traders;
+    this.#ledger = ledger;
+    this.#report = report("healing");
+    this.#inspector = new Inspector(world, traders, plan.market);
+    world.onReady = (slot, sim) => traders.ready(slot, sim);
+    world.network.listenIn(censor((heard) => ledger.wrote(heard)));
+    world.network.meddler = meddler(plan.market, new SeededRandom(plan.seed, "meddler"), world);
+  }
+
+  get calls(): readonly ModuleCallRecord[] {
+    return this.#ledger.calls;
+  }
+
+  keys(): readonly string[] {
+    return [];
+  }
+
+  begin(): void {
+    const { scheduler } = this.#world;
+    for (const trade of this.#plan.trades ?? []) {
+      scheduler.at(trade.at, () => this.#traders.trade(trade));
+    }
+  }
+
+  healed(): void {
+    this.#traders.healed();
+    const { lease, store } = this.#plan.shape;
+    const known = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + BOOTSTRAP_MS;
+    this.#rest("after healing", known + REST_MS, () => this.#probe());
+  }
+
+  isDone(): boolean {
+    return this.#isDone;
+  }
+
+  finished(): void {
+    if (!this.#isDone) this.#report("the simulation's time was up before the market's was");
+  }
+
+  /** Inspects until all is in order. */
+  #rest(when: string, withinMs: number, then: () => void): void {
+    const { scheduler, trace } = this.#world;
+    const dueAt = scheduler.now + withinMs;
+    const look = async (): Promise<void> => {
+      const wrong = await this.#inspector.inspect();
+      trace.note("inspected", wrong.length, wrong[0] ?? "in order");
+      if (wrong.length === 0) return then();
+      if (scheduler.now < dueAt) return void scheduler.after(INSPECT_MS, look);
+      for (const what of wrong) this.#report(`${withinMs} ms ${when}: ${what}`);
+    };
+    scheduler.after(INSPECT_MS, look);
+  }
+
+  /** Everybody calls once more: all of it is answered. */
+  #probe(): void {
+    const calls = this.#traders.probe();
+    const { scheduler } = this.#world;
+    const look = (): void => {
+      const open = calls.filter(({ returnedAt }) => returnedAt === Infinity);
+      if (open.length > 0) return void scheduler.after(INSPECT_MS, look);
+      for (const { id, process, outcome, code, message } of calls) {
+        if (outcome !== "ok") this.#report(`call ${id} at ${process}: ${code}: ${message}`);
+      }
+      this.#rest("after the last call", REST_MS, () => this.#isDone = true);
+    };
+    look();
+  }
+}

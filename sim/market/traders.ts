@@ -1,0 +1,268 @@
+/**
+ * The traders of a simulated market: shopkeepers who open again wherever their node is
+ * started again, and customers who come back until they are served.
+ *
+ * Takes the trades of a plan; publishes, discovers and calls through the nodes' public
+ * doors, and writes down in the ledger what came of it.
+ */
+import { isAtlasError, messageOf } from "../../src/errors.ts";
+import type { Listener } from "../../src/lambda/api.ts";
+import type { SimNode, Slot, World } from "../world.ts";
+import { Goods } from "./goods.ts";
+import type { Ledger, ModuleCallRecord, Publication } from "./ledger.ts";
+import { Purse } from "./purse.ts";
+import { PLAIN_TRADE, type Trade } from "./stage.ts";
+
+/** How long what runs may take when its listener is closed, ms. */
+const DRAIN_MS = 2_000;
+/** Of the calls that are made when all is mended, ms. */
+const PROBE_TIMEOUT_MS = 10_000;
+const PROBE_MS = 5;
+
+/** What a node offers, each time it is started. */
+export interface Stall {
+  readonly slot: number;
+  readonly trade: Trade;
+  version: string;
+  build: number;
+  isOpen: boolean;
+  readonly publications: Map<SimNode, Publication>;
+}
+
+export class Traders {
+  readonly stalls: Stall[] = [];
+  readonly purses: Purse[] = [];
+  /** Those who want nothing any more. */
+  readonly former: Purse[] = [];
+  readonly #world: World;
+  readonly #ledger: Ledger;
+  readonly #goods: Goods;
+
+  constructor(world: World, ledger: Ledger) {
+    this.#world = world;
+    this.#ledger = ledger;
+    this.#goods = new Goods(world, ledger);
+  }
+
+  /** A node is ready: whoever stands there begins. Runs within its process. */
+  ready(slot: Slot, sim: SimNode): void {
+    for (const stall of this.stalls) {
+      if (stall.isOpen && stall.slot === slot.index) this.#publish(stall, sim);
+    }
+    for (const purse of this.purses) {
+      if (purse.slot === slot.index) purse.discover(sim);
+    }
+  }
+
+  /** Does what a plan says. */
+  trade(trade: Trade): void {
+    const { pick } = trade;
+    switch (trade.what) {
+      case "publish":
+        return this.#open(trade);
+      case "discover":
+        return this.#discover(trade);
+      case "update":
+        return this.#update(of(this.stalls, pick), trade);
+      case "close":
+        return this.#close(of(this.stalls, pick));
+      case "leave":
+        return this.#leave(of(this.purses, pick));
+      case "call":
+        return this.#call(of(this.purses, pick), trade);
+      case "look":
+        return this.#look(trade);
+    }
+  }
+
+  /** All is mended: what runs for ever may end now. */
+  healed(): void {
+    this.#goods.release();
+  }
+
+  /** Has every buyer call as often as it has bought, and once more. Gives the records. */
+  probe(): ModuleCallRecord[] {
+    const records: ModuleCallRecord[] = [];
+    const trade = { ...PLAIN_TRADE, timeoutMs: PROBE_TIMEOUT_MS, ms: PROBE_MS };
+    for (const purse of this.purses) {
+      const holder = purse.holder();
+      const granted = holder?.proxy?.$plb.stats().granted ?? 0;
+      if (!holder || granted === 0) continue;
+      holder.sim.process.enter(() => {
+        for (let n = 0; n <= granted; n++) {
+          records.push(this.#callOf(purse, holder.sim, trade, true));
+        }
+      });
+    }
+    return records;
+  }
+
+  #open(trade: Trade): void {
+    const slot = trade.node % this.#world.slots.length;
+    const { version } = trade;
+    const build = this.#goods.build();
+    const stall = { slot, trade, version, build, isOpen: true, publications: new Map() };
+    this.stalls.push(stall);
+    const sim = this.#world.slot(slot).current;
+    if (sim?.node) sim.process.enter(() => this.#publish(stall, sim));
+  }
+
+  #publish(stall: Stall, sim: SimNode): void {
+    const { trade: { module, capacity, low }, version, build, publications } = stall;
+    if (!sim.node || !stall.isOpen || publications.has(sim)) return;
+    let listener: Listener | null = null;
+    const publication: Publication = {
+      id: this.#ledger.publications.length,
+      process: sim.process.id,
+      module: nameOf(module),
+      capacity,
+      listener: () => listener as Listener,
+      running: 0,
+      isClosed: false,
+    };
+    const goods = this.#goods.make(sim, publication, version, build);
+    try {
+      listener = sim.node.publish(goods, { capacity, lowWatermark: low });
+    } catch (error) {
+      // It drains, or has come to its end.
+      if (isAtlasError(error) && error.code === "unavailable") return;
+      throw error;
+    }
+    publications.set(sim, publication);
+    this.#ledger.published(publication);
+  }
+
+  #update(stall: Stall | undefined, { version }: Trade): void {
+    if (!stall) return;
+    stall.version = version;
+    stall.build = this.#goods.build();
+    for (const [sim, publication] of stall.publications) {
+      sim.process.enter(() => {
+        const goods = this.#goods.make(sim, publication, stall.version, stall.build);
+        try {
+          publication.listener().update(goods);
+        } catch (error) {
+          if (!isAtlasError(error) || error.code !== "unavailable") throw error;
+        }
+      });
+    }
+  }
+
+  #close(stall: Stall | undefined): void {
+    if (!stall) return;
+    stall.isOpen = false;
+    this.stalls.splice(this.stalls.indexOf(stall), 1);
+    for (const [sim, publication] of stall.publications) {
+      sim.process.enter(() => {
+        publication.isClosed = true;
+        void publication.listener().close({ drainMs: DRAIN_MS });
+      });
+    }
+  }
+
+  #discover(trade: Trade): void {
+    const slot = trade.node % this.#world.slots.length;
+    const purse = new Purse(this.#world, slot, nameOf(trade.module), trade);
+    this.purses.push(purse);
+    const sim = this.#world.slot(slot).current;
+    if (sim?.node) sim.process.enter(() => purse.discover(sim));
+  }
+
+  #leave(purse: Purse | undefined): void {
+    if (!purse) return;
+    this.purses.splice(this.purses.indexOf(purse), 1);
+    this.former.push(purse);
+    purse.leave();
+  }
+
+  #call(purse: Purse | undefined, trade: Trade): void {
+    const holder = purse?.holder();
+    if (!purse || !holder) return;
+    holder.sim.process.enter(() => {
+      for (let i = 0; i < trade.count; i++) this.#callOf(purse, holder.sim, trade, false);
+    });
+  }
+
+  #callOf(purse: Purse, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
+    const { scheduler, trace } = this.#world;
+    const { name, manner, ms, timeoutMs, noWait, giveUpMs } = trade;
+    const record: ModuleCallRecord = {
+      id: this.#ledger.calls.length,
+      process: sim.process.id,
+      module: purse.module,
+      name,
+      manner,
+      timeoutMs,
+      noWait,
+      isProbe,
+      invokedAt: scheduler.now,
+      heldMs: sim.process.heldMs,
+      givenUpAt: Infinity,
+      returnedAt: Infinity,
+      outcome: "info",
+      code: null,
+      message: "",
+      node: "",
+      version: "",
+      result: null,
+      runs: [],
+    };
+    trace.note("call", record.id, sim.process.id, purse.module, name, manner, ms);
+    this.#ledger.called(record);
+    const returned = (): void => {
+      record.returnedAt = scheduler.now;
+      trace.note("return", record.id, record.outcome, record.code ?? record.node);
+      this.#ledger.returned(record);
+    };
+    const options = { timeoutMs, noWait, ...giveUpMs > 0 && this.#giveUp(sim, record, giveUpMs) };
+    const answer = purse.proxyOf(sim)?.$plb.call(name, [record.id, manner, ms], options);
+    answer?.then((reply) => {
+      Object.assign(record, { ...reply, outcome: "ok" });
+      returned();
+    }, (error: unknown) => {
+      record.outcome = isAtlasError(error) && !error.maybeExecuted ? "fail" : "info";
+      record.code = isAtlasError(error) ? error.code : "no AtlasError";
+      record.message = messageOf(error);
+      returned();
+    });
+    return record;
+  }
+
+  #giveUp(sim: SimNode, record: ModuleCallRecord, ms: number): { signal: AbortSignal } {
+    const giver = new AbortController();
+    this.#world.scheduler.after(ms, () =>
+      sim.process.enter(() => {
+        if (record.returnedAt < Infinity) return;
+        record.givenUpAt = this.#world.scheduler.now;
+        giver.abort();
+      }));
+    return { signal: giver.signal };
+  }
+
+  /** Asks for the books; what they say, a checker reads. */
+  #look({ node, module }: Trade): void {
+    const sim = this.#world.slot(node).current;
+    sim?.process.enter(() => {
+      const { node } = sim;
+      const looks = [
+        node?.exchange(nameOf(module)).then((books) => this.#ledger.looked(sim, books)),
+        node?.modules(),
+        node?.authorities(),
+      ];
+      for (const look of looks) {
+        look?.catch((error) => {
+          if (!isAtlasError(error) || error.code !== "unavailable") throw error;
+        });
+      }
+    });
+  }
+}
+
+/** The name of a module by its number. */
+export function nameOf(module: number): string {
+  return `goods-${module}`;
+}
+
+function of<T>(list: readonly T[], pick: number): T | undefined {
+  return list[pick % Math.max(1, list.length)];
+}
