@@ -87,7 +87,9 @@ export class Purchase {
     const order = views.map((view) => ({ view, near: this.isNear(view.contact.region) ? 1 : 0 }))
       .sort((a, b) => a.near - b.near || a.view.grant - b.view.grant);
     const returns: Return[] = [];
-    let left = surplus;
+    // What is replaced far away goes back once that is done: near ones given back for it now
+    // would only be bought again.
+    let left = surplus - this.#replacedFarAway();
     for (const { view } of order) {
       if (left <= 0) break;
       const given = Math.min(left, view.grant);
@@ -107,6 +109,14 @@ export class Purchase {
     best.delete(own);
     const others = [...best].sort(([, a], [, b]) => a - b).map(([region]) => region);
     return [own, ...others];
+  }
+
+  #replacedFarAway(): number {
+    let sum = 0;
+    for (const { replaces, isNear, want } of this.openings.values()) {
+      if (replaces && !replaces.isDraining && !isNear) sum += want;
+    }
+    return sum;
   }
 
   /** What is held, less what is being given back. */
