@@ -173,6 +173,7 @@ class LinkEnd implements Link {
 
 /** Where a process listens. */
 interface Listener {
+  readonly address: string;
   readonly process: SimProcess;
   self: LinkIdentity;
   accept: (link: Link) => void;
@@ -206,10 +207,10 @@ export class SimNetwork implements Exchange {
     return new SimTransport(this, process);
   }
 
-  listen(address: string, listener: Listener): void {
+  listen(listener: Listener): void {
     // A new life is the last one again.
-    this.#listeners.delete(address);
-    this.#listeners.set(address, listener);
+    this.#listeners.delete(listener.address);
+    this.#listeners.set(listener.address, listener);
     this.lives.set(listener.self.incarnation, listener.process.id);
   }
 
@@ -303,10 +304,12 @@ export class SimNetwork implements Exchange {
             return answer(() => fail("the connection was refused"));
           }
           listener.process.enter(() => {
-            if (![listener.self.incarnation, ANYONE].includes(peer.incarnation)) {
+            // By the time that it comes to this, it may have begun another life.
+            const present = this.#listeners.get(listener.address) ?? listener;
+            if (![present.self.incarnation, ANYONE].includes(peer.incarnation)) {
               return answer(() => fail("somebody else answered"));
             }
-            const here = this.#connect(process, self, listener);
+            const here = this.#connect(process, self, present);
             answer(() => {
               if (!process.isAlive) return this.#abandon(here);
               // A paused process may find, when it wakes, that its time was up before.

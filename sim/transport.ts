@@ -27,7 +27,7 @@ export class SimTransport implements Transport {
     if (this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
     this.#hangUp("a new life began");
     this.#self = self;
-    this.#network.listen(this.address, { process: this.#process, self, accept });
+    this.#network.listen({ address: this.address, process: this.#process, self, accept });
   }
 
   async dial(peer: Peer): Promise<Link> {

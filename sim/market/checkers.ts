@@ -8,6 +8,7 @@ import { credit } from "./checkers/credit.ts";
 import { grants } from "./checkers/grants.ts";
 import { hotCode } from "./checkers/hot_code.ts";
 import { letters } from "./checkers/letters.ts";
+import { rest } from "./checkers/rest.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
   capacity,
@@ -17,5 +18,6 @@ export const MARKET_CHECKERS: readonly MarketChecker[] = [
   hotCode,
   books,
   letters,
+  rest,
   calm,
 ];

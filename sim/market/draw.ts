@@ -191,7 +191,9 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketStage):
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "publish", { module, capacity: 3 }));
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "discover", { module, capacity: 2 }));
   }
-  const gapMs = random.pick([20, 60]);
+  // No more than buyers can have done: a crowd takes its turns, there and back.
+  const { baseMs, jitterMs } = shape.weather;
+  const gapMs = random.pick([40, 80]) + 3 * (baseMs + jitterMs);
   const change = random.pick([0.02, 0.1]);
   for (let at = 3_000; at < HEAL_AT; at += random.next() * 2 * gapMs) {
     trades.push(draw(at, random.chance(change) ? "update" : "call", {}));

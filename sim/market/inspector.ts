@@ -157,9 +157,15 @@ export class Inspector {
 
   async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
     const answers = await Promise.all(
-      this.#world.slots.map(({ current, name }) =>
-        this.#ask(name, current?.node ?? null, shops, buyers)
-      ),
+      this.#world.slots.map(({ current, name }) => {
+        const node = current?.node;
+        if (!node) return [`${name} is gone`];
+        // Nobody answers for a process that ends meanwhile.
+        const gone = new Promise<string[]>((resolve) =>
+          current.process.onEnd(() => resolve([`${name} went`]))
+        );
+        return Promise.race([gone, this.#ask(name, node, shops, buyers)]);
+      }),
     );
     return answers.flat();
   }
@@ -167,11 +173,10 @@ export class Inspector {
   /** What one node is told of authorities and exchanges. */
   async #ask(
     name: string,
-    node: AtlasNode | null,
+    node: AtlasNode,
     shops: readonly Shop[],
     buyers: readonly Buyer[],
   ): Promise<string[]> {
-    if (!node) return [`${name} is gone`];
     const { slots } = this.#world;
     const { roles, modules } = this.#stage;
     const expected = slots.filter(({ index }) => roles[index] === "authority")

@@ -3,11 +3,17 @@
  * believed. A further one is a further entry in one of the files below.
  */
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
+import { MARKET_MUTANTS } from "./market_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { NODE_MUTANTS } from "./node_mutants.ts";
 import { STORE_MUTANTS } from "./store_mutants.ts";
 
-export const MUTANTS: readonly Mutant[] = [...LEASE_MUTANTS, ...STORE_MUTANTS, ...NODE_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [
+  ...LEASE_MUTANTS,
+  ...STORE_MUTANTS,
+  ...NODE_MUTANTS,
+  ...MARKET_MUTANTS,
+];
 
 /** The mutant of this name. @throws Error where there is none */
 export function mutantOf(name: string): Mutant {
