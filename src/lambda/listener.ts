@@ -142,13 +142,13 @@ export class ListenerPart extends Part {
     const refuse = (why: string): void =>
       this.desk.send(from, { kind: "refuse", nonce, free: this.#isClosing ? 0 : free, why });
     if (this.#isClosing) return refuse(`${name} is no longer offered here`);
-    if (!accepts(range, this.#module.version)) {
-      return refuse(`${name} is offered here in version ${this.#module.version}`);
-    }
     const former = this.#formerOf(from, replaces);
+    // Who doesn't take the new code, and only gives some back, stays on the old.
+    const module = accepts(range, this.#module.version) ? this.#module : former?.module;
+    if (!module) return refuse(`${name} is offered here in version ${this.#module.version}`);
     const grant = Math.min(want, free + (former?.grant ?? 0));
     if (grant < 1) return refuse(`no capacity of ${name} is free here`);
-    const seat = this.#seat(from, Math.min(grant, free), grant);
+    const seat = this.#seat(from, module, Math.min(grant, free), grant);
     if (former) former.heir = seat.channel.address;
     this.desk.send(from, {
       kind: "accept",
@@ -170,9 +170,8 @@ export class ListenerPart extends Part {
   }
 
   /** A channel with `grant` at once, and the rest of `promised` from its predecessor. */
-  #seat(buyer: Address, grant: number, promised: number): Seat {
+  #seat(buyer: Address, module: Module, grant: number, promised: number): Seat {
     const { name, lowWatermark, deadlines, meter } = this.#parts;
-    const module = this.#module;
     const listener = this.address;
     const channel = new Channel({ name, module, buyer, listener, lowWatermark, deadlines, meter });
     const address = this.desk.hire(`channel.${this.desk.draw()}`, channel);
