@@ -64,8 +64,8 @@ export class Exchange extends Part {
       side.set(key, { key, broker, order, deals: new Set(), held: 0, heldNear: 0 });
       this.#belong(broker, key);
     }
-    if (order.side === "buy") this.#hungry.add(side.get(key) as Standing);
-    else for (const buy of this.#board.buys.values()) this.#hungry.add(buy);
+    if (order.side === "sell") return this.#rematch();
+    this.#hungry.add(side.get(key) as Standing);
     this.#plan();
   }
 
@@ -82,7 +82,8 @@ export class Exchange extends Part {
     if (!standing) return;
     for (const deal of [...standing.deals]) this.#release(deal);
     buys.delete(key);
-    sells.delete(key);
+    // Without this offer another may be the newest.
+    if (sells.delete(key)) this.#rematch();
     this.#hungry.delete(standing);
     const keys = this.#byBroker.get(standing.broker);
     keys?.delete(key);
@@ -99,7 +100,12 @@ export class Exchange extends Part {
     sell.held -= quantity;
     if (isNear) buy.heldNear -= quantity;
     else buy.held -= quantity;
-    for (const other of this.#board.buys.values()) this.#hungry.add(other);
+    this.#rematch();
+  }
+
+  /** What is offered changed: everybody is matched once more. */
+  #rematch(): void {
+    for (const buy of this.#board.buys.values()) this.#hungry.add(buy);
     this.#plan();
   }
 
