@@ -26,3 +26,52 @@ export function partOf(address: Address): string {
 export const AUTHORITY = "authority";
 export const BROKER = "broker";
 export const BOOTSTRAP = "bootstrap";
+
+/** Addresses that are kept in mind; beyond that all are forgotten, and learnt again. */
+const MAX_KEPT = 16_384;
+
+/** An address in its two halves. */
+export interface Halves {
+  /** The incarnation; empty: this node. */
+  readonly node: string;
+  readonly part: string;
+}
+
+/**
+ * An address book: knows whole addresses and their halves by heart, so that not every letter
+ * has its own composed and taken apart. The same halves always give the same text, whose
+ * hash is known by then.
+ */
+export class AddressBook {
+  readonly #whole = new Map<string, Map<string, Address>>();
+  readonly #halves = new Map<Address, Halves>();
+
+  /** The address of a part; `node` empty: of this node. */
+  whole(node: string, part: string): Address {
+    const known = this.#whole.get(node)?.get(part);
+    if (known !== undefined) return known;
+    const address = addressOf(node, part);
+    this.#keep(address, { node, part });
+    return address;
+  }
+
+  halves(address: Address): Halves {
+    const known = this.#halves.get(address);
+    if (known) return known;
+    const halves = { node: nodeOf(address), part: partOf(address) };
+    this.#keep(address, halves);
+    return halves;
+  }
+
+  #keep(address: Address, halves: Halves): void {
+    if (this.#halves.size >= MAX_KEPT) {
+      this.#halves.clear();
+      this.#whole.clear();
+    }
+    const { node, part } = halves;
+    this.#halves.set(address, halves);
+    const parts = this.#whole.get(node);
+    if (parts) parts.set(part, address);
+    else this.#whole.set(node, new Map([[part, address]]));
+  }
+}

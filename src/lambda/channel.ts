@@ -14,10 +14,10 @@
  */
 import { AtlasError, isAtlasError, messageOf, toWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
-import { unpack } from "../model/value.ts";
 import { type Deadlines, Expiring } from "../time/deadlines.ts";
 import { type Address, nodeOf, partOf } from "./address.ts";
 import type { ListenerChannelStats } from "./api.ts";
+import { type Body, open } from "./body.ts";
 import type { Label, Letter, LetterOf } from "./letters.ts";
 import type { Meter } from "./meter.ts";
 import type { FunctionContext, Module } from "./module.ts";
@@ -29,15 +29,48 @@ const ABANDON_MS = 100;
 /** A request that runs. */
 class Run extends Expiring {
   readonly id: number;
-  readonly controller: AbortController = new AbortController();
+  #controller: AbortController | null = null;
+  #reason: AtlasError | null = null;
 
   constructor(id: number) {
     super();
     this.id = id;
   }
 
+  /** Made for those functions that ask for it: few do, and it costs as much as a call. */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#reason) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** Nobody waits for it any more. */
+  abort(reason: AtlasError): void {
+    this.#reason ??= reason;
+    this.#controller?.abort(reason);
+  }
+
   override expire(): void {
-    this.controller.abort(new AtlasError("timeout", "the caller's deadline passed"));
+    this.abort(new AtlasError("timeout", "the caller's deadline passed"));
+  }
+}
+
+/** What a function sees as `this`. */
+class Context implements FunctionContext {
+  readonly module: string;
+  readonly version: string;
+  readonly #run: Run;
+
+  constructor(run: Run, module: string, version: string) {
+    this.#run = run;
+    this.module = module;
+    this.version = version;
+  }
+
+  get signal(): AbortSignal {
+    return this.#run.signal;
   }
 }
 
@@ -122,7 +155,7 @@ export class Channel extends Part {
       case "request":
         return this.#take(letter);
       case "abandon":
-        return this.#running.get(letter.id)?.controller.abort(
+        return this.#running.get(letter.id)?.abort(
           new AtlasError("timeout", "the caller gave the call up"),
         );
       case "probe":
@@ -191,29 +224,28 @@ export class Channel extends Part {
     deadlines.add(run, this.desk.now() + timeoutMs + ABANDON_MS);
     const { args, refusal } = this.#check(name, body);
     if (refusal) return this.#finish(run, { refusal });
-    const context: FunctionContext = {
-      signal: run.controller.signal,
-      module: this.#parts.name,
-      version: module.version,
-    };
+    const context = new Context(run, this.#parts.name, module.version);
     let result: unknown;
+    let isLater: boolean;
     try {
       result = Reflect.apply(module.functions[name] as () => unknown, context, args);
+      isLater = isThenable(result);
     } catch (error) {
       return this.#finish(run, { error });
     }
+    if (!isLater) return this.#finish(run, { value: result });
     Promise.resolve(result).then(
-      (value) => this.desk.soon(() => this.#finish(run, { value })),
-      (error) => this.desk.soon(() => this.#finish(run, { error })),
+      (value) => this.desk.act(() => this.#finish(run, { value })),
+      (error) => this.desk.act(() => this.#finish(run, { error })),
     );
   }
 
   /** The arguments, or why the function isn't called. */
-  #check(name: string, body: Uint8Array): { args: unknown[]; refusal: AtlasError | null } {
+  #check(name: string, body: Body): { args: unknown[]; refusal: AtlasError | null } {
     const { module } = this.#parts;
     let args: unknown = null;
     try {
-      args = unpack(body);
+      args = open(body);
     } catch {
       // Told below, as what is no array.
     }
@@ -297,13 +329,18 @@ export class Channel extends Part {
   #giveUp(reason: AtlasError): void {
     for (const run of this.#running.values()) {
       this.#parts.deadlines.remove(run);
-      run.controller.abort(reason);
+      run.abort(reason);
     }
   }
 
   #say(letter: Letter): void {
     if (!this.#isOrphan) this.desk.send(this.#parts.buyer, letter);
   }
+}
+
+function isThenable(value: unknown): boolean {
+  return (typeof value === "object" || typeof value === "function") && value !== null &&
+    "then" in value && typeof value.then === "function";
 }
 
 /** What buyers are told of a module. */

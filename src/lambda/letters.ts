@@ -13,6 +13,7 @@ import { MAX_CAPACITY, MAX_EXPORTS, MAX_MODULES, MAX_ORDERS, MAX_PEERS } from ".
 import type { Peer } from "../ports/transport.ts";
 import type { Address } from "./address.ts";
 import type { OrderView } from "./api.ts";
+import { type Body, bytesOf } from "./body.ts";
 import { isVersion } from "./module.ts";
 import { type Order, orderShape } from "./order.ts";
 import {
@@ -23,6 +24,7 @@ import {
   oneOf,
   peer,
   record,
+  Row,
   type Shape,
   text,
   whole,
@@ -119,12 +121,13 @@ export interface Letters {
     readonly id: number;
     readonly name: string;
     readonly timeoutMs: number;
-    readonly body: Uint8Array;
+    /** The array of arguments. */
+    readonly body: Body;
   };
   /** Nobody waits for this request's answer any more. */
   abandon: { readonly id: number };
   /** `allowed` is all the credit given since the channel was opened. */
-  reply: { readonly id: number; readonly allowed: number; readonly body: Uint8Array };
+  reply: { readonly id: number; readonly allowed: number; readonly body: Body };
   failure: { readonly id: number; readonly allowed: number; readonly error: WireError };
   credit: { readonly allowed: number };
   /** I have sent so many requests and have no credit left: how much is allowed? */
@@ -225,8 +228,16 @@ const orderView: Shape<OrderView> = record<OrderView>({
 const nonce = whole();
 const names = list(name, MAX_MODULES);
 
+/** How letters of one kind travel. */
+interface Form {
+  readonly kind: Kind;
+  readonly row: Row<object>;
+  /** Whether there is a body behind the tuple. */
+  readonly hasBody: boolean;
+}
+
 /** Letters that travel, by their number on the wire: never change one, only add. */
-const FORMS: readonly (readonly [Kind, Shape<object>])[] = [
+const FORMS: readonly Form[] = [
   form("watch", { part }),
   form("unwatch", { part }),
   form("gone", { part }),
@@ -249,9 +260,9 @@ const FORMS: readonly (readonly [Kind, Shape<object>])[] = [
   }),
   form("accept", { nonce, channel: address, grant: quantity, contact, label }),
   form("refuse", { nonce, free: quantity, why: text(1_024) }),
-  form("request", { id: whole(), name, timeoutMs: whole(), body: behind() }),
+  form("request", { id: whole(), name, timeoutMs: whole() }, true),
   form("abandon", { id: whole() }),
-  form("reply", { id: whole(), allowed: whole(), body: behind() }),
+  form("reply", { id: whole(), allowed: whole() }, true),
   form("failure", { id: whole(), allowed: whole(), error: wireError }),
   form("credit", { allowed: whole() }),
   form("probe", { used: whole() }),
@@ -276,16 +287,15 @@ const FORMS: readonly (readonly [Kind, Shape<object>])[] = [
   form("shop", { nonce, contact, label, capacity: quantity, granted: quantity, running: whole() }),
 ];
 
-const NUMBERS: ReadonlyMap<Kind, number> = new Map(FORMS.map(([kind], at) => [kind, at]));
+const NUMBERS: ReadonlyMap<Kind, number> = new Map(FORMS.map(({ kind }, at) => [kind, at]));
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
-function form<K extends Kind>(kind: K, fields: Fields<Letters[K]>): [Kind, Shape<object>] {
-  return [kind, record(fields) as unknown as Shape<object>];
-}
-
-/** A field that is no part of the tuple. */
-function behind(): Shape<Uint8Array> {
-  return { write: () => null, read: () => NO_BODY };
+function form<K extends Kind>(
+  kind: K,
+  fields: Fields<Omit<Letters[K], "body">>,
+  hasBody: boolean = false,
+): Form {
+  return { kind, row: new Row(fields) as unknown as Row<object>, hasBody };
 }
 
 /** A letter as it leaves the node whose incarnation is `self`. */
@@ -293,21 +303,22 @@ export function writeLetter(
   letter: Letter,
   self: string,
 ): { letter: readonly unknown[]; body: Uint8Array } {
-  const number = NUMBERS.get(letter.kind);
-  const found = number === undefined ? undefined : FORMS[number];
+  const number = NUMBERS.get(letter.kind) ?? -1;
+  const found = FORMS[number];
   if (!found) throw new AtlasError("bad_request", `a letter of kind ${letter.kind} never travels`);
-  const fields = found[1].write(letter, self) as unknown[];
-  return { letter: [number, ...fields], body: "body" in letter ? letter.body : NO_BODY };
+  const tuple: unknown[] = [number];
+  found.row.write(letter, self, tuple);
+  return { letter: tuple, body: "body" in letter ? bytesOf(letter.body) : NO_BODY };
 }
 
 /** A letter that came to the node `self`. @throws AtlasError `bad_request` */
-export function readLetter(tuple: readonly unknown[], body: Uint8Array, self: string): Letter {
-  const [number, ...fields] = tuple;
-  const found = FORMS[number as number];
+export function readLetter(tuple: readonly unknown[], body: Body, self: string): Letter {
+  const found = FORMS[tuple[0] as number];
   if (!found) throw new AtlasError("bad_request", "a letter is of no known kind");
-  const [kind, shape] = found;
-  const letter = { kind, ...shape.read(fields, self) } as Letter;
-  return "body" in letter ? { ...letter, body } : letter;
+  const letter: { kind: Kind; body?: Body } = { kind: found.kind };
+  found.row.read(tuple, 1, self, letter);
+  if (found.hasBody) letter.body = body;
+  return letter as Letter;
 }
 
 /** The nodes that a letter tells of, to be remembered for when one of them is dialled. */

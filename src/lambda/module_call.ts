@@ -5,9 +5,9 @@
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
-import { unpack } from "../model/value.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
+import { type Body, open } from "./body.ts";
 import type { Label } from "./letters.ts";
 import type { ChannelView } from "./pool.ts";
 
@@ -70,10 +70,10 @@ export class ModuleCall extends Expiring {
   }
 
   /** The channel that carried it sent its result. */
-  answered(body: Uint8Array, { contact, label }: ChannelView): void {
+  answered(body: Body, { contact, label }: ChannelView): void {
     let result: unknown;
     try {
-      result = unpack(body);
+      result = open(body);
     } catch {
       const message = `${contact.node} sent a result that can't be read`;
       return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));

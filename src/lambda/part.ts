@@ -33,6 +33,8 @@ export interface Desk {
   dismiss(part: Address, reason: string): void;
   /** Runs `run` once the letters that are here already have been read. */
   soon(run: () => void): void;
+  /** Runs `run` at once, which is not in the middle of anything: a promise was settled. */
+  act(run: () => void): void;
   after(ms: number, run: () => void): Timer;
   tell(level: "debug" | "info" | "warning", event: string, fields: Fields): void;
 }

@@ -16,14 +16,13 @@ import type { NodeEvent } from "../model/event.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Peer } from "../ports/transport.ts";
-import { type Address, addressOf, nodeOf, partOf } from "./address.ts";
+import { type Address, AddressBook, addressOf, nodeOf, partOf } from "./address.ts";
+import { bodyOf } from "./body.ts";
+import { Breath } from "./breath.ts";
 import { Discovery } from "./discovery.ts";
 import { contactsIn, type Letter, readLetter, writeLetter } from "./letters.ts";
 import type { Desk, Part } from "./part.ts";
 import { Watches } from "./watches.ts";
-
-/** Letters read at one go before timers get their turn. */
-const BREATH = 4_096;
 
 /** A line to another node, as the post office needs it. */
 export interface Line {
@@ -61,18 +60,19 @@ export class Post {
   readonly #desks = new Map<Address, Part>();
   readonly #timers = new Map<Address, Set<Timer>>();
   readonly #watches = new Watches();
+  readonly #book = new AddressBook();
   /** Letters for nodes that are being dialled. */
   readonly #outboxes = new Map<string, Envelope[]>();
   #queue: (Envelope | (() => void))[] = [];
   #isReading = false;
-  #read = 0;
-  #breath: Timer | null = null;
+  readonly #breath: Breath;
   #draws = 0;
   #stopped = false;
 
   constructor(parts: PostParts) {
     this.#parts = parts;
     this.discovery = new Discovery(parts.member);
+    this.#breath = new Breath(parts.clock, () => this.#readAll());
   }
 
   /** Opens a part under `name`, which must be new in this node's life, or of one that ended. */
@@ -132,19 +132,20 @@ export class Post {
   arrived(message: PostMessage, line: Line): void {
     const { incarnation } = line.peer;
     const { to, from } = message;
+    const self = this.incarnation;
     let letter: Letter;
     try {
-      // The bytes are the link's, and letters wait.
-      letter = readLetter(message.letter, message.body.slice(), this.#parts.self().incarnation);
+      letter = readLetter(message.letter, bodyOf(message.body), self);
     } catch (error) {
       return this.#tell("warning", "letter refused", { from: incarnation, why: messageOf(error) });
     }
     for (const contact of contactsIn(letter)) {
-      if (contact.incarnation !== this.#parts.self().incarnation) this.discovery.learn(contact);
+      if (contact.incarnation !== self) this.discovery.learn(contact);
     }
     if (to === "") return this.#official(letter, incarnation);
     if (letter.kind === "gone" || letter.kind === "watch" || letter.kind === "unwatch") return;
-    this.#enqueue({ to: addressOf("", to), from: addressOf(incarnation, from), letter });
+    const book = this.#book;
+    this.#enqueue({ to: book.whole("", to), from: book.whole(incarnation, from), letter });
   }
 
   /** A link to a peer closed: letters may be lost, so all its parts count as gone. */
@@ -160,7 +161,7 @@ export class Post {
   stop(): void {
     this.#stopped = true;
     for (const address of [...this.#desks.keys()]) this.dismiss(address, "the node was closed");
-    this.#breath?.cancel();
+    this.#breath.stop();
     this.#queue = [];
     this.#outboxes.clear();
   }
@@ -184,6 +185,9 @@ export class Post {
         this.#enqueue(() => {
           if (this.#desks.has(address)) this.#guard(address, run);
         }),
+      act: (run) => {
+        if (this.#desks.has(address)) this.#guard(address, run);
+      },
       after: (ms, run) => this.#after(address, ms, run),
       tell: (level, event, fields) => this.#tell(level, event, fields),
     };
@@ -207,7 +211,7 @@ export class Post {
   }
 
   #send(envelope: Envelope): void {
-    const node = nodeOf(envelope.to);
+    const { node } = this.#book.halves(envelope.to);
     if (node === "") this.#enqueue(envelope);
     else this.#dispatch(node, envelope);
   }
@@ -301,15 +305,15 @@ export class Post {
   }
 
   #put(line: Line, { to, from, letter }: Envelope): void {
-    const { incarnation } = this.#parts.self();
     try {
-      const written = writeLetter(letter, incarnation);
+      const { letter: tuple, body } = writeLetter(letter, this.incarnation);
       const sent = line.post({
         kind: "post",
         id: 0,
-        to: partOf(to),
-        from: partOf(from),
-        ...written,
+        to: this.#book.halves(to).part,
+        from: this.#book.halves(from).part,
+        letter: tuple,
+        body,
       });
       // What can't be sent must not be missing without a word: both ends hear of the end.
       if (!sent) line.close("letters are backed up");
@@ -321,39 +325,37 @@ export class Post {
   #enqueue(item: Envelope | (() => void)): void {
     if (this.#stopped) return;
     this.#queue.push(item);
-    if (this.#isReading || this.#breath) return;
+    if (this.#isReading || this.#breath.holds) return;
     this.#isReading = true;
     queueMicrotask(() => this.#readAll());
   }
 
-  /** Reads what is there; a market that never falls silent leaves timers their turn. */
+  /** Reads what is there, as long as the breath lasts. */
   #readAll(): void {
+    this.#isReading = true;
     let at = 0;
-    while (at < this.#queue.length && this.#read < BREATH) {
-      const item = this.#queue[at++] as Envelope | (() => void);
-      this.#read++;
+    for (; at < this.#queue.length && !this.#breath.holds; at++) {
+      const item = this.#queue[at] as Envelope | (() => void);
+      this.#breath.spend();
       if (typeof item === "function") item();
       else this.#deliver(item);
     }
-    this.#queue = this.#queue.slice(at);
+    this.#queue = at === this.#queue.length ? [] : this.#queue.slice(at);
     this.#isReading = false;
-    if (this.#stopped || this.#breath) return;
-    // Counted until a timer has run, also where each letter comes by itself.
-    if (this.#read < BREATH) return;
-    this.#breath = this.#parts.clock.after(0, () => {
-      this.#breath = null;
-      this.#read = 0;
-      if (this.#queue.length === 0) return;
-      this.#isReading = true;
-      this.#readAll();
-    });
   }
 
   #deliver({ to, from, letter }: Envelope): void {
     const part = this.#desks.get(to);
-    if (part) return this.#guard(to, () => part.receive(letter, from));
-    const node = nodeOf(from);
-    if (node !== "") this.#notThere(node, partOf(to));
+    if (!part) {
+      const { node } = this.#book.halves(from);
+      if (node !== "") this.#notThere(node, partOf(to));
+      return;
+    }
+    try {
+      part.receive(letter, from);
+    } catch (error) {
+      this.#failed(to, error);
+    }
   }
 
   /** A part that throws is gone: it may have stopped half way. */
@@ -361,9 +363,13 @@ export class Post {
     try {
       run();
     } catch (error) {
-      this.#tell("warning", "part failed", { part: partOf(address), reason: messageOf(error) });
-      this.dismiss(address, "it failed");
+      this.#failed(address, error);
     }
+  }
+
+  #failed(address: Address, error: unknown): void {
+    this.#tell("warning", "part failed", { part: partOf(address), reason: messageOf(error) });
+    this.dismiss(address, "it failed");
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

@@ -1,0 +1,140 @@
+/** A market that never falls silent: timers get their turn all the same. */
+import { expect, test } from "vitest";
+import type { Address } from "../../src/lambda/address.ts";
+import { Breath } from "../../src/lambda/breath.ts";
+import { Channel } from "../../src/lambda/channel.ts";
+import type { Letter } from "../../src/lambda/letters.ts";
+import { newMeter } from "../../src/lambda/meter.ts";
+import { Part } from "../../src/lambda/part.ts";
+import { Post } from "../../src/lambda/post.ts";
+import { pack } from "../../src/model/value.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import { Deadlines } from "../../src/time/deadlines.ts";
+import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { defineModule } from "../../mod.ts";
+
+/** A clock that stands unless it is wound, and whose timers run when the event loop turns. */
+class Wound implements Clock {
+  #now = 0;
+  #due: (() => void)[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  wall(): number {
+    return this.#now;
+  }
+
+  wind(ms: number): void {
+    this.#now += ms;
+  }
+
+  after(_ms: number, run: () => void): { cancel(): void } {
+    this.#due.push(run);
+    return { cancel: () => this.#due = this.#due.filter((it) => it !== run) };
+  }
+
+  turn(): number {
+    const due = this.#due;
+    this.#due = [];
+    for (const run of due) run();
+    return due.length;
+  }
+}
+
+test("where the event loop turns, nobody waits for it, and it is rarely asked", () => {
+  const clock = new Wound();
+  const breath = new Breath(clock, () => expect.unreachable());
+  let timers = 0;
+  for (let letter = 0; letter < 50_000; letter++) {
+    clock.wind(0.1);
+    breath.spend();
+    expect(breath.holds).toBe(false);
+    if (letter % 10 === 9) timers += clock.turn();
+  }
+  // 5 s, and one each 8 ms or so.
+  expect(timers).toBeGreaterThan(400);
+  expect(timers).toBeLessThan(650);
+});
+
+test("where it doesn't, reading ends after some time, or many letters where the clock stands", () => {
+  for (const [ms, most] of [[3.5, 12], [1, 16], [0, 4_100]] as const) {
+    const clock = new Wound();
+    let breaths = 0;
+    const breath = new Breath(clock, () => breaths++);
+    for (let round = 1; round <= 3; round++) {
+      let letters = 0;
+      for (; !breath.holds && letters < 10_000; letters++) {
+        breath.spend();
+        clock.wind(ms);
+      }
+      expect(letters).toBeLessThanOrEqual(most);
+      expect(clock.turn()).toBe(1);
+      expect(breath).toMatchObject({ holds: false });
+      expect(breaths).toBe(round);
+    }
+  }
+});
+
+/** Sends a request for each credit and each answer, for ever. */
+class Insatiable extends Part {
+  #id = 0;
+
+  receive(_letter: Letter, channel: Address): void {
+    const body = pack([]);
+    const id = ++this.#id;
+    this.desk.send(channel, { kind: "request", id, name: "burn", timeoutMs: 60_000, body });
+  }
+}
+
+/** Grants one at a time. */
+class Seller extends Part {
+  receive(): void {}
+
+  grant(channel: Address): void {
+    this.desk.send(channel, { kind: "resize", grant: 1 });
+  }
+}
+
+for (const kind of ["at once", "in a promise"]) {
+  test(`functions that keep the processor busy, and answer ${kind}, let the event loop turn`, async () => {
+    const clock = new Wound();
+    const self = { region: "r", node: "n", incarnation: "i", address: "a" };
+    const post = new Post({
+      clock,
+      random: systemRandom,
+      self: () => self,
+      member: () => undefined,
+      present: () => undefined,
+      dial: () => Promise.reject(new Error("nobody")),
+      meet: () => Promise.resolve(null),
+      onEvent: () => {},
+    });
+    let calls = 0;
+    const burn = (): unknown => {
+      // Bounded, or a failure would never end.
+      if (++calls > 10_000) throw new Error("the event loop never turned");
+      clock.wind(3.5);
+      return kind === "at once" ? calls : Promise.resolve(calls);
+    };
+    const seller = new Seller();
+    const channel = new Channel({
+      name: "m",
+      module: defineModule({ functions: { burn } }),
+      buyer: post.hire("buyer", new Insatiable()),
+      listener: post.hire("seller", seller),
+      lowWatermark: 1,
+      deadlines: new Deadlines(systemClock),
+      meter: newMeter(),
+    });
+    seller.grant(post.hire("channel", channel));
+    for (let turn = 1; turn <= 5; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(calls).toBeGreaterThan(0);
+      expect(calls).toBeLessThanOrEqual(8 * turn);
+      clock.turn();
+    }
+    post.stop();
+  });
+}
