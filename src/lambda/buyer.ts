@@ -206,6 +206,7 @@ export class Buyer {
     this.#endOpening(nonce);
     // What couldn't be replaced stays as it is; what is too much is to be given back still.
     if (opening.replaces) opening.replaces.isReplaced = false;
+    else this.#purchase.refused.push(opening);
     if (opening.want !== opening.replaces?.grant) this.#retryLater();
   }
 
@@ -215,6 +216,7 @@ export class Buyer {
     const full = Math.min(most, least * 2 ** Math.min(this.#refusals++, 10));
     this.#retry = this.#desk.after(full * (0.5 + this.#desk.chance() / 2), () => {
       this.#retry = null;
+      this.#purchase.refused = [];
       this.trade(true);
     });
   }

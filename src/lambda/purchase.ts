@@ -37,6 +37,8 @@ export interface Return {
 
 export class Purchase {
   readonly openings: Map<number, Opening> = new Map();
+  /** Openings that came to nothing: what they were to bring is not wanted before the next try. */
+  refused: Opening[] = [];
   wanted: number;
   readonly #prefer: Preference;
   readonly #pool: Pool;
@@ -130,7 +132,7 @@ export class Purchase {
 
   #pending(counts: (opening: Opening) => boolean): number {
     let sum = 0;
-    for (const opening of this.openings.values()) {
+    for (const opening of [...this.openings.values(), ...this.refused]) {
       if (opening.replaces === null && counts(opening)) sum += opening.want;
     }
     return sum;
