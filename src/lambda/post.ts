@@ -151,9 +151,12 @@ export class Post {
   /** A link to a peer closed: letters may be lost, so all its parts count as gone. */
   closed(incarnation: string): void {
     this.#lost(incarnation, "its node can't be reached");
-    // The peer, if it lives, may have a newer link over which it watches: it is told.
-    for (const part of this.#watches.takeWatched(incarnation)) {
-      if (this.#parts.present(incarnation)) this.#notThere(incarnation, part);
+    // The peer, if it lives, may have a newer link over which it watches: it is told, and again
+    // should the link over which it was told be one that broke, too.
+    const isPresent = this.#parts.present(incarnation) !== undefined;
+    for (const part of this.#watches.watchedBy(incarnation)) {
+      if (isPresent) this.#notThere(incarnation, part);
+      else this.#watches.removeForeign(incarnation, part);
     }
   }
 

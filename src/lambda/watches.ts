@@ -70,11 +70,9 @@ export class Watches {
     return nodes;
   }
 
-  /** The parts here that a node watches, once. */
-  takeWatched(node: string): string[] {
-    const parts = [...this.#watchedBy.get(node) ?? []];
-    for (const part of parts) this.removeForeign(node, part);
-    return parts;
+  /** The parts here that a node watches. */
+  watchedBy(node: string): string[] {
+    return [...this.#watchedBy.get(node) ?? []];
   }
 }
 
