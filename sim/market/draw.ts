@@ -12,6 +12,7 @@ import {
   type Manner,
   type MarketStage,
   PLAIN_TRADE,
+  plainly,
   type Signpost,
   type Trade,
 } from "./stage.ts";
@@ -24,7 +25,7 @@ const OPEN_AT = 100;
 const VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0-beta.1"] as const;
 const RANGES = ["", "", "^1", "^1.1", "1.1.0", ">=1.2 <3", "^2.1.0-beta"] as const;
 const SIGNPOSTS: readonly Signpost[] = ["registry", "static", "dns", "function"];
-const MANNERS: readonly Manner[] = ["return", "at_once", "throw", "deny", "heed", "never"];
+const MANNERS: readonly Manner[] = ["return", "at_once", "throw", "deny", "heed"];
 /** Traders of each sort, at most. */
 const MOST_TRADERS = 7;
 
@@ -98,11 +99,18 @@ interface Customs {
 function drawCustoms(random: SeededRandom): Customs {
   const manners: Manner[] = MANNERS.filter(() => random.chance(0.4));
   return {
-    manners: ["return", "return", "return", ...manners],
+    // What never ends soon leaves no capacity for anything else.
+    manners: [
+      "return",
+      "return",
+      "return",
+      ...manners,
+      ...random.chance(0.15) ? ["never"] : [],
+    ] as Manner[],
     versions: random.chance(0.4) ? ["1.0.0", "1.1.0"] : VERSIONS,
     ranges: random.chance(0.4) ? [""] : RANGES,
-    timeoutMs: random.pick([200, 1_000, 4_000]),
-    ms: random.pick([2, 30, 200, 1_500]),
+    timeoutMs: random.pick([200, 1_000, 4_000, 10_000]),
+    ms: random.pick([2, 10, 50, 200, 1_500]),
     giveUps: random.pick([0, 0, 0.2]),
     crowds: random.pick([0, 0.1, 0.3]),
   };
@@ -122,7 +130,7 @@ function drawTrades(random: SeededRandom, shape: Shape, stage: MarketStage): Tra
         ["publish", "update", "update", "close", "discover", "discover", "leave", "look"] as const,
       )
       : "call";
-    trades.push({ ...drawTrade(random, customs, shape, stage), at, what });
+    trades.push(plainly({ ...drawTrade(random, customs, shape, stage), at, what }));
   }
   return bounded(trades);
 }
@@ -178,14 +186,15 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketStage):
     giveUps: 0,
     crowds: 0.1,
   };
-  const draw = (at: number, what: Deed, more: Partial<Trade>): Trade => ({
-    ...drawTrade(random, customs, shape, stage),
-    at,
-    what,
-    noWait: false,
-    name: "work",
-    ...more,
-  });
+  const draw = (at: number, what: Deed, more: Partial<Trade>): Trade =>
+    plainly({
+      ...drawTrade(random, customs, shape, stage),
+      at,
+      what,
+      noWait: false,
+      name: "work",
+      ...more,
+    });
   const trades: Trade[] = [];
   for (let module = 0; module < stage.modules; module++) {
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "publish", { module, capacity: 3 }));

@@ -93,7 +93,10 @@ export class Inspector {
     const { network, slots } = this.#world;
     const most = LINKS * (slots.length - 1);
     return [...this.#world.nodes()].flatMap(({ process, node }) => {
-      const links = (node?.stats().links ?? 0) - network.orphans(process);
+      // These will be closed, and calls over the peer's other link fail with them.
+      const orphans = network.orphans(process);
+      if (orphans > 0) return [`${process.id} has ${orphans} links whose other end is gone`];
+      const links = node?.stats().links ?? 0;
       return links > most ? [`${process.id} has ${links} links to ${slots.length - 1} nodes`] : [];
     });
   }

@@ -108,8 +108,11 @@ class MarketClients implements Clients {
   healed(): void {
     this.#traders.healed();
     const { lease, store } = this.#plan.shape;
-    const known = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + BOOTSTRAP_MS;
-    this.#rest("after healing", known + REST_MS, () => this.#probe());
+    // Until then a life that was doomed before may still end, and nobody's calls are safe.
+    const livesMs = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS;
+    this.#world.scheduler.after(livesMs, () => {
+      this.#rest("after healing", BOOTSTRAP_MS + REST_MS, () => this.#probe());
+    });
   }
 
   isDone(): boolean {

@@ -108,6 +108,24 @@ export const PLAIN_TRADE: Trade = {
   giveUpMs: 0,
 };
 
+/** What each deed goes by, besides when, what and where; it has the plainest of all else. */
+const MATTERS: Readonly<Record<Deed, readonly (keyof Trade)[]>> = {
+  publish: ["module", "capacity", "version", "low"],
+  update: ["pick", "version"],
+  close: ["pick"],
+  discover: ["module", "capacity", "range", "prefer", "bias", "isWhole", "noWait"],
+  leave: ["pick"],
+  call: ["pick", "noWait", "count", "name", "manner", "ms", "timeoutMs", "giveUpMs"],
+  look: ["module"],
+};
+
+/** A trade with nothing in it that doesn't matter for what it is. */
+export function plainly(trade: Trade): Trade {
+  const kept = ["at", "what", "node", ...MATTERS[trade.what]];
+  const entries = Object.entries(trade).filter(([name]) => kept.includes(name));
+  return { ...PLAIN_TRADE, ...Object.fromEntries(entries) };
+}
+
 /** What a trade has that the plainest one hasn't. */
 export function special(trade: Trade): Partial<Trade> {
   const entries = Object.entries(trade) as [keyof Trade, unknown][];
