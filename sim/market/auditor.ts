@@ -14,7 +14,10 @@ export function auditor(world: () => World, traders: () => Traders, ledger: Ledg
     const { node, process } = sim;
     if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
     seen.set(sim, process.runs);
-    const buyers = traders().purses.flatMap((purse) => purse.proxyOf(sim)?.$plb.stats() ?? []);
+    const buyers = traders().purses.flatMap((purse) => {
+      const stats = purse.proxyOf(sim)?.$plb.stats();
+      return stats ? [{ purse, ...stats }] : [];
+    });
     const shops = node.listeners().map((listener) => ({
       publication: ledger.publicationOf(listener),
       ...listener.stats(),

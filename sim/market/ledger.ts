@@ -14,6 +14,7 @@ import type {
 import type { Outcome } from "../history.ts";
 import type { Observer } from "../observer.ts";
 import type { SimNode } from "../world.ts";
+import type { Purse } from "./purse.ts";
 import type { Manner } from "./stage.ts";
 import type { Heard } from "./wire.ts";
 
@@ -73,7 +74,7 @@ export interface ModuleCallRecord {
 export interface Audit {
   readonly sim: SimNode;
   readonly shops: readonly (ListenerStats & { readonly publication: Publication | undefined })[];
-  readonly buyers: readonly PlbStats[];
+  readonly buyers: readonly (PlbStats & { readonly purse: Purse })[];
   readonly stats: MarketStats;
 }
 

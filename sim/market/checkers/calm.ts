@@ -1,13 +1,25 @@
-/** Where nothing goes wrong and nothing is closed, no call fails, whatever code is loaded. */
+/**
+ * Where nothing goes wrong and nothing is closed, no call fails, and no buyer has less than
+ * it wanted once it had that, whatever code is loaded meanwhile.
+ */
+import type { Purse } from "../purse.ts";
 import type { MarketChecker } from "./checker.ts";
 
 export const calm: MarketChecker = {
   name: "calm",
   watch({ plan }, report) {
     if (!plan.market.isCalm) return {};
+    const served = new Set<Purse>();
     return {
       moduleReturned({ id, outcome, code, message }) {
         if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);
+      },
+      audited({ sim, buyers }) {
+        for (const { purse, module, granted, wanted } of buyers) {
+          if (granted >= wanted) served.add(purse);
+          if (granted >= wanted || !served.has(purse)) continue;
+          report(`a buyer of ${module} at ${sim.process.id} had ${wanted}, and has ${granted}`);
+        }
       },
     };
   },
