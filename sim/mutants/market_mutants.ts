@@ -185,7 +185,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [{
       file: CHANNEL,
       find: "    if (id > this.#allowed) {",
-      replace: "    if (id > this.#allowed && !this.#isDraining) {",
+      replace: "    if (id < 1) {",
     }],
   },
 ];
@@ -204,12 +204,25 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
   {
     name: "match_counted_twice",
-    about: "A broker passes on a seller that two exchanges found as if it were two.",
-    edits: [{
-      file: BROKER,
-      find: "const before = entry.passed.get(match.seller) ?? 0;",
-      replace: "const before = 0;",
-    }],
+    about: "A seller that two exchanges found counts twice: the broker passes both on, and " +
+      "neither it nor the buyer minds for which revision of the order they are.",
+    edits: [
+      {
+        file: BROKER,
+        find: "const before = entry.passed.get(match.seller) ?? 0;",
+        replace: "const before = 0;",
+      },
+      {
+        file: BROKER,
+        find: "if (!entry || match.revision !== entry.order.revision) return;",
+        replace: "if (!entry) return;",
+      },
+      {
+        file: "src/lambda/buyer.ts",
+        find: "id !== this.#order?.id || revision !== this.#order.revision) return;",
+        replace: "id !== this.#order?.id || revision > this.#order.revision) return;",
+      },
+    ],
   },
   {
     name: "lost_broker_orders_stay",
