@@ -1,0 +1,332 @@
+/** Each rule of the market, against an entry that breaks it and one that doesn't. */
+import { expect, test } from "vitest";
+import type { ListenerStats, PlbStats } from "../../mod.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers.ts";
+import type { MarketScene } from "../../sim/market/checkers/checker.ts";
+import { makeMarketPlan } from "../../sim/market/draw.ts";
+import {
+  type Audit,
+  Ledger,
+  type MarketObserver,
+  type ModuleCallRecord,
+  type Publication,
+  type Run,
+} from "../../sim/market/ledger.ts";
+import type { Heard } from "../../sim/market/wire.ts";
+import type { Letter } from "../../src/lambda/letters.ts";
+
+/** What is reported while `deed` happens before the eyes of one rule. */
+function judge(
+  name: string,
+  deed: (it: Required<MarketObserver>) => void,
+  market = makeMarketPlan(1).market,
+): string[] {
+  const reports: string[] = [];
+  const checker = MARKET_CHECKERS.find((it) => it.name === name);
+  const process = { id: "node-1#2", heldMs: 0, runs: 0 };
+  const world = {
+    scheduler: { now: 5_000 },
+    nodes: () => [{ process }],
+    network: { lives: new Map([["inc-2", "node-1#2"]]) },
+  };
+  const scene = { plan: { market }, ledger: new Ledger(), world: () => world };
+  const observer = checker?.watch(scene as unknown as MarketScene, (what) => reports.push(what));
+  deed(observer as Required<MarketObserver>);
+  return reports;
+}
+
+const publication = (more: Partial<Publication> = {}): Publication => ({
+  id: 0,
+  process: "node-1#2",
+  module: "goods-0",
+  capacity: 2,
+  listener: () => ({ stats: () => shop() }) as never,
+  running: 1,
+  isClosed: false,
+  ...more,
+});
+
+const run = (more: Partial<Run> = {}): Run => ({
+  call: 0,
+  publication: publication(),
+  version: "1.0.0",
+  hash: "aa",
+  beganAt: 1_000,
+  endedAt: 1_010,
+  ...more,
+});
+
+const call = (more: Partial<ModuleCallRecord> = {}): ModuleCallRecord => ({
+  id: 0,
+  process: "node-1#2",
+  module: "goods-0",
+  name: "work",
+  manner: "return",
+  timeoutMs: 1_000,
+  noWait: false,
+  isProbe: false,
+  invokedAt: 1_000,
+  heldMs: 0,
+  givenUpAt: Infinity,
+  returnedAt: 1_020,
+  outcome: "ok",
+  code: null,
+  message: "",
+  node: "node-1",
+  version: "1.0.0",
+  result: [0, "1.0.0", "aa"],
+  runs: [run()],
+  ...more,
+});
+
+const seat = {
+  channel: "channel.1",
+  buyer: "inc-1",
+  version: "1.0.0",
+  hash: "aa",
+  grant: 2,
+  issued: 5,
+  used: 3,
+  outstanding: 1,
+  revoked: 1,
+  running: 1,
+};
+
+const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
+  module: "goods-0",
+  version: "1.0.0",
+  hash: "aa",
+  capacity: 2,
+  granted: 2,
+  free: 0,
+  running: 1,
+  codes: [{ version: "1.0.0", hash: "aa" }],
+  channels: [seat],
+  ...more,
+});
+
+const stats = {
+  moduleRunning: 1,
+  moduleWaiting: 0,
+  creditsGranted: 2,
+  creditsOutstanding: 1,
+  creditsIssued: 5,
+  creditsUsed: 3,
+  creditsRevoked: 1,
+};
+
+const view = {
+  channel: "channel.1",
+  region: "east",
+  node: "node-1",
+  incarnation: "inc-2",
+  version: "1.0.0",
+  grant: 2,
+  allowed: 4,
+  used: 3,
+  running: 1,
+  rttMs: 1,
+  draining: false,
+};
+
+function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): Audit {
+  return {
+    sim: { process: { id: "node-1#2" } },
+    shops: shops.map((it) => ({ ...it, publication: undefined })),
+    buyers: [{ channels }] as unknown as PlbStats[],
+    stats: { ...stats, ...more },
+  } as unknown as Audit;
+}
+
+test("capacity: no more run than are offered", () => {
+  const began = (running: number) =>
+    judge("capacity", (it) => it.began(run({ publication: publication({ running }) }), call()));
+  expect(began(2)).toEqual([]);
+  expect(began(3)).toEqual([
+    "call 0 is number 3 to run at node-1#2, which sells 2 of goods-0",
+  ]);
+});
+
+test("grants: books balance", () => {
+  const of = (more: Partial<ListenerStats>, figures: object = {}) =>
+    judge("grants", (it) => it.audited(audit([shop(more)], [], figures)))[0] ?? "";
+  expect(of({})).toBe("");
+  expect(of({ granted: 3, free: -1 })).toContain("3 of 2 are granted");
+  expect(of({ free: 1 })).toContain("2 granted and 1 free are not 2");
+  expect(of({ channels: [{ ...seat, issued: 6 }] })).toContain("issued 6, which is not 3 used");
+  expect(of({ channels: [{ ...seat, running: 2 }] })).toContain("1 credits out and 2 running");
+  expect(of({ channels: [seat, { ...seat, channel: "b" }] })).toContain("channels hold 4");
+  expect(of({ channels: [{ ...seat, revoked: -1 }] })).toContain("is below 0");
+  expect(of({}, { creditsIssued: 6 })).toContain("6 credits are not 3 + 1 + 1");
+  expect(of({}, { creditsGranted: 1 })).toContain("1 are said to be granted, and 2 are");
+  expect(of({}, { moduleRunning: 0 })).toContain("0 requests are said to run, and 1 do");
+});
+
+test("credit: both ends of a channel agree", () => {
+  const of = (buyer: object, seller: object = {}) =>
+    judge(
+      "credit",
+      (it) =>
+        it.audited(audit([shop({ channels: [{ ...seat, ...seller }] })], [{ ...view, ...buyer }])),
+    );
+  expect(of({})).toEqual([]);
+  expect(of({ used: 5 })).toEqual(["channel.1 of node-1#2: 5 sent, of 4 allowed"]);
+  expect(of({ allowed: 6 })).toEqual(["channel.1 of node-1#2: 6 allowed, of 5 issued"]);
+  expect(of({}, { used: 4 })).toEqual(["channel.1 of node-1#2: 4 taken, of 3 sent"]);
+});
+
+test("calls: once, in time, and as they were told", () => {
+  const of = (more: Partial<ModuleCallRecord>) => {
+    const it = call(more);
+    const rule = (observer: Required<MarketObserver>) => {
+      observer.moduleCalled(it);
+      observer.moduleReturned(it);
+    };
+    return judge("calls", rule).join("; ");
+  };
+  expect(of({})).toBe("");
+  expect(of({ returnedAt: 2_100 })).toContain("after its deadline");
+  expect(of({ givenUpAt: 980 })).toContain("long after it was given up");
+  expect(of({ runs: [] })).toContain("ran 0 times");
+  expect(of({ runs: [run(), run()] })).toContain("ran 2 times");
+  expect(of({ runs: [run({ endedAt: Infinity })] })).toContain("was answered while it ran");
+  expect(of({ result: [1, "1.0.0", "aa"] })).toContain("got the answer of call 1");
+  expect(of({ version: "1.1.0" })).toContain("was said to have on 1.1.0");
+  expect(of({ node: "node-2" })).toContain("was said to have at node-2");
+  expect(of({ outcome: "fail", code: "timeout" })).toContain("was said not to have (timeout)");
+  expect(of({ outcome: "info", code: "app" })).toContain("threw, by");
+  expect(of({ outcome: "fail", code: "bad_request", runs: [] })).toContain(
+    "failed with bad_request",
+  );
+  expect(of({ outcome: "fail", code: "overloaded", runs: [] })).toContain("was refused");
+  expect(
+    judge("calls", (it) => {
+      const lost = call({ returnedAt: Infinity, runs: [] });
+      it.moduleCalled(lost);
+      it.finished();
+    })[0],
+  ).toContain("never came back");
+  expect(judge("calls", (it) => it.began(run(), call({ runs: [run(), run()] })))[0])
+    .toContain("runs 2 times");
+  expect(judge("calls", (it) => it.began(run(), call({ outcome: "fail" })))[0])
+    .toContain("though it was said not to");
+});
+
+test("hot code: old code is dropped after its last call, and once", () => {
+  const drop = (it: Required<MarketObserver>) =>
+    it.told("node-1#2", "old code dropped", { version: "1.0.0", hash: "aa" });
+  expect(judge("hot code", drop)).toEqual([]);
+  expect(judge("hot code", (it) => {
+    it.began(run(), call());
+    drop(it);
+  })).toEqual(["node-1#2 dropped 1.0.0 (aa), on which call 0 runs"]);
+  expect(judge("hot code", (it) => {
+    drop(it);
+    drop(it);
+  })).toEqual(["node-1#2 dropped 1.0.0 (aa) twice"]);
+  expect(judge("hot code", (it) => {
+    drop(it);
+    it.began(run(), call());
+  })).toEqual(["call 0 runs at node-1#2 on 1.0.0, which was dropped"]);
+});
+
+test("books: no exchange holds more than an order is about", () => {
+  const of = (held: number) =>
+    judge("books", (it) => {
+      const order = { side: "sell", id: 1, quantity: 2, held, incarnation: "inc-1" };
+      it.looked(
+        { process: { id: "node-1#2" } } as never,
+        [{ node: "n", orders: [order] }] as never,
+      );
+    });
+  expect(of(2)).toEqual([]);
+  expect(of(3)[0]).toContain("3 held of sell order 1 of inc-1, which is about 2");
+});
+
+test("calm: nothing fails where nothing goes wrong", () => {
+  const failed = call({ outcome: "fail", code: "timeout" });
+  const market = makeMarketPlan(1).market;
+  const of = (isCalm: boolean) =>
+    judge("calm", (it) => it.moduleReturned?.(failed), market && { ...market, isCalm });
+  expect(of(false)).toEqual([]);
+  expect(of(true)).toEqual(["call 0 failed with timeout: "]);
+});
+
+test("rest: time goes on", () => {
+  expect(judge("rest", (it) => {
+    for (let at = 0; at < 6_000; at++) it.stepped(at);
+  })).toEqual([]);
+  expect(judge("rest", (it) => {
+    for (let n = 0; n < 6_000; n++) it.stepped(7 + n / 1e6);
+  })).toHaveLength(1);
+});
+
+/** A letter from one part to another. */
+function heard(from: string, to: string, letter: object): Heard {
+  return { process: "node-1#2", from, to, link: 1, letter: letter as Letter };
+}
+
+const order = {
+  id: 1,
+  revision: 1,
+  side: "buy",
+  module: "goods-0",
+  quantity: 2,
+  nearby: 0,
+  range: null,
+  trader: "a/plb.1",
+};
+const match = { kind: "match", id: 1, revision: 1, seller: "c/listener.1", quantity: 2 };
+const open = { kind: "open", nonce: 9, want: 2, replaces: null };
+
+/** What is reported of some letters, in their order. */
+function read(...letters: readonly Heard[]): string {
+  const market = makeMarketPlan(1).market;
+  const roles = ["authority", "worker"] as const;
+  return judge(
+    "letters",
+    (it) => letters.forEach((letter) => it.wrote(letter)),
+    market && {
+      ...market,
+      roles,
+    },
+  ).join("; ");
+}
+
+test("letters: what is promised is there", () => {
+  const ordered = heard("a/broker", "b/exchange.1", { kind: "order", order });
+  const again = heard("a/broker", "d/exchange.2", { kind: "order", order });
+  const matched = heard("b/exchange.1", "a/broker", { ...match, version: "1.0.0" });
+  const found = heard("d/exchange.2", "a/broker", { ...match, version: "1.0.0" });
+  const opened = heard("a/plb.1", "c/listener.1", open);
+  expect(read(ordered, again, matched, found, opened)).toBe("");
+  expect(read(matched)).toContain("which it never got");
+  expect(
+    read(ordered, heard("b/exchange.1", "a/broker", { ...match, quantity: 3, version: "1.0.0" })),
+  )
+    .toContain("found 3 for an order of 2");
+  expect(read(ordered, heard("b/exchange.1", "a/broker", { ...match, version: "1.0.0-a" })))
+    .toContain("found 1.0.0-a for an order of the newest");
+  expect(read(ordered, again, matched, found, opened, opened))
+    .toContain("asks c/listener.1 for 4, where no exchange found more than 2");
+  const accept = (grant: number) =>
+    heard("c/listener.1", "a/plb.1", { kind: "accept", nonce: 9, grant });
+  expect(read(ordered, matched, opened, accept(2))).toBe("");
+  expect(read(ordered, matched, opened, accept(3))).toContain("asked for 2, and is granted 3");
+});
+
+test("letters: no request beyond its credit, no answer twice", () => {
+  const credit = heard("c/channel.1", "a/plb.1", { kind: "credit", allowed: 1 });
+  const request = (id: number) => heard("a/plb.1", "c/channel.1", { kind: "request", id });
+  const reply = heard("c/channel.1", "a/plb.1", { kind: "reply", id: 1, allowed: 2 });
+  expect(read(credit, request(1), reply, request(2))).toBe("");
+  expect(read(credit, request(1), request(2))).toContain("which allows 1");
+  expect(read(credit, request(1), reply, reply)).toContain("answers request 1 twice");
+  expect(read(credit, reply)).toContain("answers request 1 of 0");
+});
+
+test("every rule is tried here", () => {
+  expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
+    ["books", "calls", "calm", "capacity", "credit", "grants", "hot code", "letters", "rest"],
+  );
+});
