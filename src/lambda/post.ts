@@ -279,13 +279,16 @@ export class Post {
   /** Sends a letter to another node, or keeps it till there is a line. */
   #dispatch(incarnation: string, envelope: Envelope): void {
     if (this.#stopped) return;
+    const line = this.#parts.present(incarnation);
     const outbox = this.#outboxes.get(incarnation);
+    if (line) {
+      if (outbox) this.#clear(incarnation, outbox, line);
+      return this.#put(line, envelope);
+    }
     if (outbox) {
       if (outbox.push(envelope) > MAX_OUTBOX) this.#lost(incarnation, "too many letters wait");
       return;
     }
-    const line = this.#parts.present(incarnation);
-    if (line) return this.#put(line, envelope);
     const peer = this.discovery.find(incarnation);
     // Later, as it always is: who writes and then watches hears of it too.
     if (!peer) return this.#enqueue(() => this.#lost(incarnation, "its address is not known"));
@@ -295,16 +298,20 @@ export class Post {
   #dial(peer: Peer, outbox: Envelope[]): void {
     const { incarnation } = peer;
     this.#outboxes.set(incarnation, outbox);
-    this.#parts.dial(peer).then(
-      (line) => {
-        if (this.#outboxes.get(incarnation) !== outbox) return;
-        this.#outboxes.delete(incarnation);
-        for (const envelope of outbox) this.#put(line, envelope);
-      },
-      (error) => {
-        if (this.#outboxes.get(incarnation) === outbox) this.#lost(incarnation, messageOf(error));
-      },
-    );
+    this.#parts.dial(peer).then((line) => this.#clear(incarnation, outbox, line), (error) => {
+      if (this.#outboxes.get(incarnation) !== outbox) return;
+      // The peer's own dial may have been luckier: then it is in reach, and knows of no loss.
+      const line = this.#parts.present(incarnation);
+      if (line) this.#clear(incarnation, outbox, line);
+      else this.#lost(incarnation, messageOf(error));
+    });
+  }
+
+  /** Sends what waited for a line, unless that was done or given up meanwhile. */
+  #clear(incarnation: string, outbox: readonly Envelope[], line: Line): void {
+    if (this.#outboxes.get(incarnation) !== outbox) return;
+    this.#outboxes.delete(incarnation);
+    for (const envelope of outbox) this.#put(line, envelope);
   }
 
   #put(line: Line, { to, from, letter }: Envelope): void {
