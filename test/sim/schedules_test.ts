@@ -7,13 +7,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../../sim/checkers.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers.ts";
 import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
 import { runPlan } from "../../sim/simulation.ts";
 import { slowRoads } from "./slow_roads.ts";
 
 const FOLDER = fileURLToPath(new URL("schedules", import.meta.url));
 const files = readdirSync(FOLDER).filter((name) => name.endsWith(".json")).sort();
-const rules = [...LIVE_CHECKERS, ...HISTORY_CHECKERS].map(({ name }) => name);
+const rules = [...LIVE_CHECKERS, ...HISTORY_CHECKERS, ...MARKET_CHECKERS].map(({ name }) => name);
 
 test.for(files)("%s breaks no rule any more", async (file) => {
   const { bug, rule, message, edits, plan } = parseSchedule(
