@@ -4,7 +4,7 @@
  */
 import type { Observer } from "../observer.ts";
 import type { SimNode, World } from "../world.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Audit, Ledger } from "./ledger.ts";
 import type { Traders } from "./traders.ts";
 
 export function auditor(world: () => World, traders: () => Traders, ledger: Ledger): Observer {
@@ -14,15 +14,16 @@ export function auditor(world: () => World, traders: () => Traders, ledger: Ledg
     const { node, process } = sim;
     if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
     seen.set(sim, process.runs);
-    const buyers = traders().purses.flatMap((purse) => {
-      const stats = purse.proxyOf(sim)?.$plb.stats();
-      return stats ? [{ purse, ...stats }] : [];
-    });
+    const buyers: Audit["buyers"][number][] = [];
+    for (const purse of traders().purses) {
+      const proxy = purse.proxyOf(sim);
+      if (proxy) buyers.push({ purse, ...proxy.$plb.stats() });
+    }
     const shops = node.listeners().map((listener) => ({
       publication: ledger.publicationOf(listener),
-      ...listener.stats(),
+      books: listener.stats(),
     }));
-    ledger.audited({ sim, shops, buyers, stats: node.stats() });
+    ledger.audited({ sim, shops, buyers, figures: () => node.stats() });
   };
   return {
     stepped() {

@@ -70,12 +70,19 @@ export interface ModuleCallRecord {
   readonly runs: Run[];
 }
 
+/** What a listener says of itself. */
+export interface Shop {
+  readonly publication: Publication | undefined;
+  readonly books: ListenerStats;
+}
+
 /** What the parts of one process say of themselves. */
 export interface Audit {
   readonly sim: SimNode;
-  readonly shops: readonly (ListenerStats & { readonly publication: Publication | undefined })[];
+  readonly shops: readonly Shop[];
   readonly buyers: readonly (PlbStats & { readonly purse: Purse })[];
-  readonly stats: MarketStats;
+  /** What its node says of all of them; asking costs some time. */
+  readonly figures: () => MarketStats;
 }
 
 /** What can be seen of a market, besides what can be of any world. */

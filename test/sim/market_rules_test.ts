@@ -132,9 +132,9 @@ const view = {
 function audit(shops: ListenerStats[], channels: object[] = [], more: object = {}): Audit {
   return {
     sim: { process: { id: "node-1#2" } },
-    shops: shops.map((it) => ({ ...it, publication: undefined })),
+    shops: shops.map((books) => ({ books, publication: undefined })),
     buyers: [{ channels }] as unknown as PlbStats[],
-    stats: { ...stats, ...more },
+    figures: () => ({ ...stats, ...more }),
   } as unknown as Audit;
 }
 
@@ -149,7 +149,9 @@ test("capacity: no more run than are offered", () => {
 
 test("grants: books balance", () => {
   const of = (more: Partial<ListenerStats>, figures: object = {}) =>
-    judge("grants", (it) => it.audited(audit([shop(more)], [], figures)))[0] ?? "";
+    judge("grants", (it) => {
+      for (let n = 0; n < 8; n++) it.audited(audit([shop(more)], [], figures));
+    })[0] ?? "";
   expect(of({})).toBe("");
   expect(of({ granted: 3, free: -1 })).toContain("3 of 2 are granted");
   expect(of({ free: 1 })).toContain("2 granted and 1 free are not 2");

@@ -44,7 +44,7 @@ export const credit: MarketChecker = {
         // What a buyer has given up, it tells no more of.
         for (const ends of held.get(id) ?? []) ends.buyer = null;
         held.set(id, []);
-        for (const seller of shops.flatMap((listener) => listener.channels)) {
+        for (const seller of shops.flatMap(({ books }) => books.channels)) {
           const ends = endsOf(id, seller.channel);
           ends.seller = seller;
           changed.set(ends, `${seller.channel} of ${id}`);

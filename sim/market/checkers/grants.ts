@@ -6,18 +6,24 @@
 import type { ListenerStats, MarketStats } from "../../../src/lambda/api.ts";
 import type { MarketChecker } from "./checker.ts";
 
+/** Audits between two looks at a node's figures. */
+const EVERY = 8;
+
 export const grants: MarketChecker = {
   name: "grants",
   watch(_scene, report) {
     const former = new Map<string, MarketStats>();
+    let audits = 0;
     return {
-      audited({ sim, shops, stats }) {
+      audited({ sim, shops, figures }) {
         const { id } = sim.process;
-        for (const listener of shops) {
-          const wrong = troubleOf(listener);
-          if (wrong) report(`${listener.module} at ${id}: ${wrong}`);
+        for (const { books } of shops) {
+          const wrong = troubleOf(books);
+          if (wrong) report(`${books.module} at ${id}: ${wrong}`);
         }
-        const wrong = nodeTrouble(stats, former.get(id), shops);
+        if (++audits % EVERY !== 0) return;
+        const stats = figures();
+        const wrong = nodeTrouble(stats, former.get(id), shops.map(({ books }) => books));
         if (wrong) report(`${id}: ${wrong}`);
         former.set(id, stats);
       },

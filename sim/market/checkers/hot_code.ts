@@ -34,7 +34,7 @@ export const hotCode: MarketChecker = {
         }
       },
       audited({ sim, shops }) {
-        const codes = new Map(shops.map(({ publication, codes }) => [publication, codes]));
+        const codes = new Map(shops.map(({ publication, books }) => [publication, books.codes]));
         for (const { publication, hash, version, call } of running) {
           if (publication.isClosed) continue;
           const inUse = codes.get(publication);
