@@ -84,7 +84,7 @@ export function parseArguments(words: readonly string[]): SimArguments {
     throw new Error("--write goes with --mutants only");
   }
   const minutes = number("--minutes", 0);
-  const usual = values.has("--mutant") ? MOST_SEEDS : DEFAULT_SEEDS;
+  const usual = values.has("--mutant") ? MOST_SEEDS.resources : DEFAULT_SEEDS;
   return {
     seeds: number("--seeds", 1) ?? (minutes === null ? usual : Infinity),
     from: number("--from", 0) ?? 1,

@@ -85,8 +85,8 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       },
       {
         file: LISTENER,
-        find: "this.#seat(from, Math.min(grant, free), grant);",
-        replace: "this.#seat(from, former ? Math.min(grant, free) : grant, grant);",
+        find: "this.#seat(from, module, Math.min(grant, free), grant);",
+        replace: "this.#seat(from, module, former ? Math.min(grant, free) : grant, grant);",
       },
     ],
   },

@@ -8,8 +8,8 @@
 
 import type { WorldName } from "../plan.ts";
 
-/** Seeds within which random faults must catch a mutant that has no scenario. */
-export const MOST_SEEDS = 500;
+/** Seeds of its world within which random faults must catch a mutant that has no scenario. */
+export const MOST_SEEDS: Readonly<Record<WorldName, number>> = { resources: 500, market: 200 };
 
 /** One place in the source, and what stands there in the mutant. */
 export interface Edit {
@@ -29,6 +29,19 @@ export interface Mutant {
   readonly world?: WorldName;
   /** A directed scenario of `scenarios.ts`, where random faults meet the mistake too rarely. */
   readonly scenario?: string;
+}
+
+/** The world that a mutant is tried in. */
+export function worldOf({ world = "resources" }: Mutant): WorldName {
+  return world;
+}
+
+/** No mutant at all: shows that copying alone is not what is caught. One for each world. */
+export const CONTROLS: readonly Mutant[] = (Object.keys(MOST_SEEDS) as WorldName[])
+  .map((world) => ({ name: "(none)", about: "The code as it is.", edits: [], world }));
+
+export function isControl(mutant: Mutant): boolean {
+  return CONTROLS.includes(mutant);
 }
 
 /** The source with an edit made. @throws Error where `find` doesn't occur exactly once */

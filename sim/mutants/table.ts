@@ -1,6 +1,7 @@
 /** The table of mutants: which rule caught each, and where. For a terminal and for the docs. */
-import type { Mutant } from "./mutant.ts";
-import { CONTROL, type Verdict } from "./trials.ts";
+import type { WorldName } from "../plan.ts";
+import { isControl, MOST_SEEDS, type Mutant, worldOf } from "./mutant.ts";
+import type { Verdict } from "./trials.ts";
 
 /** What became of a mutant. */
 export interface Outcome {
@@ -12,7 +13,7 @@ export interface Outcome {
 }
 
 /** Widths of the columns on a terminal. */
-const NAME = 24;
+const NAME = 27;
 const RULE = 14;
 
 /** One line for a terminal. */
@@ -25,31 +26,38 @@ export function told({ mutant, verdict, trouble }: Outcome): string {
 export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RULE)}first in`;
 
 /** The document: written by a command, and so is this said in it. */
-export function document(outcomes: readonly Outcome[], seeds: number): string {
-  const rows = outcomes.map(({ mutant, verdict, trouble }) => {
-    const { name, about } = mutant;
-    const by = trouble === null ? verdict?.rule ?? "**nobody**" : `**${trouble}**`;
-    return `| \`${name}\` | ${about} | ${by} | ${placeOf(verdict)} |`;
-  });
+export function document(outcomes: readonly Outcome[]): string {
+  const { resources, market } = MOST_SEEDS;
   return [
     "# Mutants",
     "",
     "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
     "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
-    `within ${seeds} seeds of random faults from seed 1, or in a directed scenario`,
-    '(`sim/mutants/scenarios/`) where those meet the mistake too rarely. "Killed by" is the',
-    "checker (`sim/checkers/`) that saw it first.",
+    `within ${resources} seeds of random faults from seed 1 (${market} in the market of modules), or`,
+    "in a directed scenario (`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
+    '"Killed by" is the checker (`sim/checkers/`, `sim/market/checkers/`) that saw it first.',
     "",
     "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
     "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
     "",
-    "| mutant | the mistake | killed by | first in |",
-    "|---|---|---|---|",
-    ...rows,
+    "## Of resources",
     "",
+    ...tableOf(outcomes, "resources"),
+    "## Of the market",
+    "",
+    ...tableOf(outcomes, "market"),
     "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
     "",
   ].join("\n");
+}
+
+function tableOf(outcomes: readonly Outcome[], world: WorldName): string[] {
+  const rows = outcomes.filter(({ mutant }) => worldOf(mutant) === world)
+    .map(({ mutant: { name, about }, verdict, trouble }) => {
+      const by = trouble === null ? verdict?.rule ?? "**nobody**" : `**${trouble}**`;
+      return `| \`${name}\` | ${about} | ${by} | ${placeOf(verdict)} |`;
+    });
+  return ["| mutant | the mistake | killed by | first in |", "|---|---|---|---|", ...rows, ""];
 }
 
 function placeOf(verdict: Verdict | null): string {
@@ -59,5 +67,5 @@ function placeOf(verdict: Verdict | null): string {
 
 /** Whether this is as it should be: each mutant caught, the control not. */
 export function isRight({ mutant, verdict, trouble }: Outcome): boolean {
-  return trouble === null && (verdict === null) === (mutant === CONTROL);
+  return trouble === null && (verdict === null) === isControl(mutant);
 }

@@ -9,11 +9,11 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { mutantCopy } from "./copy.ts";
-import { MOST_SEEDS, type Mutant } from "./mutant.ts";
+import { isControl, MOST_SEEDS, type Mutant, worldOf } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
 /** The longest that a trial may take: a mutant may well run in circles. In ms. */
-const TRIAL_MS = 120_000;
+const TRIAL_MS = 300_000;
 
 /** Who caught a mutant, and where. */
 export interface Verdict {
@@ -25,31 +25,25 @@ export interface Verdict {
   readonly scenario: string | null;
 }
 
-/** No mutant at all: shows that copying alone is not what is caught. */
-export const CONTROL: Mutant = { name: "(none)", about: "The code as it is.", edits: [] };
-
 /**
- * Tries one mutant. Null: nobody caught it.
+ * Tries one mutant, or a control. Null: nobody caught it.
  *
- * @param seeds how many seeds, from 1, before its scenario.
+ * @param seeds how many seeds, from 1, before its scenario; a control is tried with all of them.
  * @throws Error where an edit doesn't fit, or the mutant can't even run: that proves nothing.
  */
-export function tryMutant(mutant: Mutant, seeds: number = MOST_SEEDS): Promise<Verdict | null> {
-  const scenarios = mutant.scenario === undefined ? [] : [mutant.scenario];
-  const { world = "resources" } = mutant;
-  return inCopy(mutant, (folder) => judge(folder, [String(seeds), world, ...scenarios]));
-}
-
-/** Tries the code as it is, over as many seeds as a mutant and with every scenario. */
-export function tryControl(seeds: number = MOST_SEEDS): Promise<Verdict | null> {
-  const flags = [String(seeds), "resources,market", ...Object.keys(SCENARIOS)];
-  return inCopy(CONTROL, (folder) => judge(folder, flags));
+export function tryMutant(
+  mutant: Mutant,
+  seeds: number = MOST_SEEDS[worldOf(mutant)],
+): Promise<Verdict | null> {
+  const own = mutant.scenario === undefined ? [] : [mutant.scenario];
+  const scenarios = isControl(mutant) ? Object.keys(SCENARIOS) : own;
+  return inCopy(mutant, (folder) => judge(folder, [String(seeds), worldOf(mutant), ...scenarios]));
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
 export function playMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
-    const flags = ["--world", mutant.world ?? "resources", "--seed", String(seed)];
+    const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
     const { code } = await run(join(folder, "sim/run.ts"), flags, "inherit");
     return code ?? 1;
   });
