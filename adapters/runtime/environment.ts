@@ -10,15 +10,17 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import { isLoopback } from "../transport/link_address.ts";
+import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
+import { defaultNodeName } from "./hosts.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
 
 /** What a program may set itself; each line is left to the environment where absent. */
 export interface Settings {
-  /** `ATLAS_REGION`; default `local`. */
+  /** `ATLAS_REGION`; default what the container host says, else `local`. */
   region?: string;
-  /** `ATLAS_NODE`; default `atlas@<host>-<port>`. */
+  /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
   node?: string;
   /** `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://` or `rediss://`. Default `file:.atlas/registry.db`. */
   registry?: string;
@@ -26,7 +28,10 @@ export interface Settings {
   host?: string;
   /** `PORT`; 0: any free one. Default 8080. */
   port?: number;
-  /** `ATLAS_PUBLIC_URL`; where others reach this node. Default: derived from host and port. */
+  /**
+   * `ATLAS_PUBLIC_URL`; where others reach this node. Default what the container host
+   * says, else derived from host and port.
+   */
   publicUrl?: string;
   /** `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. */
   secret?: string;
@@ -70,17 +75,24 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     return line(env, variable);
   };
   const host = hostOf(pick("host", "ATLAS_HOST"));
+  const port = portOf(pick("port", "PORT"));
   return {
-    region: token("region", pick("region", "ATLAS_REGION")) ?? "local",
-    node: token("node", pick("node", "ATLAS_NODE")),
+    region: token("region", pick("region", "ATLAS_REGION") ?? hostRegion(env)) ?? "local",
+    node: token("node", pick("node", "ATLAS_NODE")) ?? nodeOnHost(env, port),
     registry: registryOf(pick("registry", "ATLAS_REGISTRY_URL")),
     host,
-    port: portOf(pick("port", "PORT")),
-    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")),
+    port,
+    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
     secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
     token: tokenOf(pick("token", "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
   };
+}
+
+/** The node's name where its host names the machine; which port is any free one is known later. */
+function nodeOnHost(env: Environment, port: number): string | undefined {
+  const machine = hostMachine(env);
+  return machine === undefined || port === 0 ? undefined : defaultNodeName(port, machine);
 }
 
 /** `ATLAS_LOG`; default `info`. */
