@@ -2,7 +2,7 @@
  * The Lua that runs inside Redis: the notary's own hands. Each script is one atomic
  * step, or one tick's worth of them.
  *
- * They take keys and text, and give integers, text and arrays. Every key of one
+ * They take keys and text, and give lists of integers and text. Every key of one
  * resource shares its slot's hash tag, and every script touches either one tag only
  * or, where Redis is no cluster, all that one tick asked for.
  *
@@ -20,11 +20,17 @@
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
+ * | L look up | own | | the entry that stands, or nil |
  * | C claim | own, epoch | `<incarnation> <opId> <rrp>`, guard or "" | epoch won, else the entry that stands, or nil |
  * | R release | own | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, puts, field, value …, field to delete … | 1, 0, or another's entry |
  * | G read | state | count, field … | values |
  * | N range | state, index | command, bound, bound, limit | field, value … |
+ *
+ * Every step may come twice, and late: clients repeat, and so do networks. A claim that
+ * comes again finds its own entry by `opId`, a commit its turn, a release nothing. What
+ * a release has ended, a late copy of its claim may win anew, under a higher epoch: an
+ * entry whose claimer never heard of it, as any whose answer got lost.
  *
  * A step that fails answers text that starts with `!`, and spoils no other. Before a
  * commit writes anything it has touched every key that it will write, so that a key
@@ -33,6 +39,10 @@
 export const STEPS = `
 local CHUNK = 4000
 local call, sub, match = redis.call, string.sub, string.match
+
+local function lookup(k)
+  return call('GET', KEYS[k])
+end
 
 local function claim(k, a)
   local own, rest, guard = KEYS[k], ARGV[a + 1], ARGV[a + 2]
@@ -121,9 +131,9 @@ local function range(k, a)
   return get(KEYS[k], fields, 1, #fields, {}, true)
 end
 
-local steps = { C = claim, R = release, W = commit, G = read, N = range }
-local keys = { C = 2, R = 1, W = 3, G = 1, N = 2 }
-local arguments = { C = 3, R = 2, N = 5 }
+local steps = { L = lookup, C = claim, R = release, W = commit, G = read, N = range }
+local keys = { L = 1, C = 2, R = 1, W = 3, G = 1, N = 2 }
+local arguments = { L = 1, C = 3, R = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]
@@ -138,7 +148,7 @@ return replies`;
 
 /** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
 const MEMBERSHIP = `
-local info, seqs, states, names, ended, versions = unpack(KEYS)
+local info, seqs, states, names, ended, versions, pruned = unpack(KEYS)
 local call = redis.call
 local function version() return tonumber(call('GET', versions) or 0) end
 local function finish(inc, state)
@@ -150,11 +160,20 @@ local function finish(inc, state)
   call('INCR', versions)
 end`;
 
-/** ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to keep. */
+/**
+ * ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to
+ * keep, a version of membership seen before this registration was first sent. Gives the
+ * outcome and the version.
+ *
+ * A registration may be repeated by the network long after its member is dead and even
+ * pruned, and must not bring it back to life: `stale` where members were pruned since the
+ * version seen, so that this may be one of them.
+ */
 export const REGISTER: string = `${MEMBERSHIP}
 local inc, name = ARGV[1], ARGV[2]
 local state = call('HGET', states, inc)
 if state then return { state == 'live' and 'registered' or 'fenced', version() } end
+if tonumber(ARGV[6]) < tonumber(call('GET', pruned) or 0) then return { 'stale', version() } end
 local rival = call('HGET', names, name)
 if rival then
   if ARGV[4] == '1' then return { 'name_taken', version() } end
@@ -164,13 +183,15 @@ call('HSET', info, inc, ARGV[3])
 call('HSET', seqs, inc, 0)
 call('HSET', states, inc, 'live')
 call('HSET', names, name, inc)
+local now = call('INCR', versions)
 while call('LLEN', ended) > tonumber(ARGV[5]) do
   local old = call('LPOP', ended)
   call('HDEL', info, old)
   call('HDEL', seqs, old)
   call('HDEL', states, old)
+  call('SET', pruned, now)
 end
-return { 'registered', call('INCR', versions) }`;
+return { 'registered', now }`;
 
 /** ARGV: incarnation, seq, watched incarnations. Gives state, version, then inc, seq, state each. */
 export const RENEW: string = `${MEMBERSHIP}
@@ -190,17 +211,17 @@ for i = 3, #ARGV do
 end
 return reply`;
 
-/** ARGV: incarnation, the seq seen. Gives the state afterwards, or nil. */
+/** ARGV: incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
 export const KILL: string = `${MEMBERSHIP}
 local inc = ARGV[1]
 local state = call('HGET', states, inc)
 if (state == 'live' or state == 'superseded') and call('HGET', seqs, inc) == ARGV[2] then
   finish(inc, 'dead')
-  return 'dead'
+  return { 'dead' }
 end
-return state`;
+return { state }`;
 
-/** ARGV: incarnation, the member as JSON. */
+/** ARGV: incarnation, the member as JSON. Gives a list of `left`. */
 export const LEAVE: string = `${MEMBERSHIP}
 local inc = ARGV[1]
 local state = call('HGET', states, inc)
@@ -209,14 +230,21 @@ if not state then
   call('HSET', seqs, inc, 0)
 end
 if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
-return 1`;
+return { 'left' }`;
 
 /** Gives version, then three flat lists: members as JSON, seqs, states. */
 export const MEMBERS: string = `${MEMBERSHIP}
 return { version(), call('HGETALL', info), call('HGETALL', seqs), call('HGETALL', states) }`;
 
-/** Every script, to be loaded when a connection opens. */
-export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS];
+/**
+ * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. Where a
+ * plain SCAN might be answered by a replica, a script is not.
+ */
+export const SCAN: string =
+  `return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])`;
+
+/** Every script, to be loaded when a connection opens. Each answers with a list. */
+export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS, SCAN];
 
 /** The keys of the membership scripts: one hash tag, so one slot of a cluster. */
 export const MEMBER_KEYS: readonly string[] = [
@@ -226,4 +254,5 @@ export const MEMBER_KEYS: readonly string[] = [
   "atlas:{members}:name",
   "atlas:{members}:ended",
   "atlas:{members}:version",
+  "atlas:{members}:pruned",
 ];
