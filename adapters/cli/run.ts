@@ -12,6 +12,7 @@ import { connect } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import { createRequester } from "../http/requester.ts";
 import { urlOfLink } from "../runtime/hosts.ts";
+import { raceCommand } from "./race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, HELP, parseArguments, parseCommandLine, UsageError } from "./usage.ts";
 
@@ -48,8 +49,7 @@ export async function runCli(
       streams.out(HELP);
       return 0;
     }
-    const atlas = open(line);
-    const { document, text } = await (COMMANDS[line.command] as Command)(line, atlas);
+    const { document, text } = await outputOf(line);
     streams.out(line.json ? `${toJson(document)}\n` : text);
     return 0;
   } catch (error) {
@@ -61,6 +61,12 @@ export async function runCli(
     streams.err(`${code}: ${messageOf(error)}\n`);
     return 1;
   }
+}
+
+/** A race goes straight to a registry; all else asks a node. */
+function outputOf(line: CommandLine): Promise<Output> {
+  if (line.command === "race") return raceCommand(line);
+  return (COMMANDS[line.command] as Command)(line, open(line));
 }
 
 function open({ urls, token, timeoutMs }: CommandLine): Atlas {
