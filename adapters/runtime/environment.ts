@@ -22,8 +22,13 @@ export interface Settings {
   region?: string;
   /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
   node?: string;
-  /** `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://` or `rediss://`. Default `file:.atlas/registry.db`. */
+  /**
+   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `rediss://` or `https://` (Upstash;
+   * `http://` on loopback only). Default `file:.atlas/registry.db`.
+   */
   registry?: string;
+  /** `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. */
+  registryToken?: string;
   /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
   host?: string;
   /** `PORT`; 0: any free one. Default 8080. */
@@ -46,6 +51,7 @@ export interface CheckedSettings {
   readonly region: string;
   readonly node: string | undefined;
   readonly registry: string;
+  readonly registryToken: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly publicUrl: string | undefined;
@@ -76,10 +82,12 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
   };
   const host = hostOf(pick("host", "ATLAS_HOST"));
   const port = portOf(pick("port", "PORT"));
+  const registry = registryOf(pick("registry", "ATLAS_REGISTRY_URL"));
   return {
     region: token("region", pick("region", "ATLAS_REGION") ?? hostRegion(env)) ?? "local",
     node: token("node", pick("node", "ATLAS_NODE")) ?? nodeOnHost(env, port),
-    registry: registryOf(pick("registry", "ATLAS_REGISTRY_URL")),
+    registry,
+    registryToken: registryTokenOf(pick("registryToken", "ATLAS_REGISTRY_TOKEN"), registry),
     host,
     port,
     publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
@@ -165,11 +173,27 @@ function portOf(given: Line | undefined): number {
 
 function registryOf(given: Line | undefined): string {
   if (!given) return "file:.atlas/registry.db";
-  if (/^(?:file:.+|memory:(?:\/\/)?|rediss?:\/\/.+)$/s.test(given.text)) return given.text;
+  if (/^(?:file:.+|memory:(?:\/\/)?|(?:rediss?|https):\/\/.+)$/s.test(given.text)) {
+    return given.text;
+  }
+  if (/^http:/.test(given.text) && isLoopbackUrl(given.text)) return given.text;
   const name = maskUrl(given.text);
   throw refused(
     { name: given.name, text: name },
-    "use file:<path>, memory:, redis:// or rediss://",
+    "use file:<path>, memory:, redis://, rediss:// or https:// (http:// on loopback only)",
+  );
+}
+
+function isLoopbackUrl(text: string): boolean {
+  return URL.canParse(text) && isLoopback(new URL(text).hostname);
+}
+
+/** One token for all registries that are reached by HTTP. */
+function registryTokenOf(given: Line | undefined, registry: string): string | undefined {
+  if (given || !/^https?:/.test(registry)) return tokenOf(given);
+  throw new AtlasError(
+    "bad_request",
+    "ATLAS_REGISTRY_TOKEN is not set: a registry at https:// needs the database's REST token",
   );
 }
 

@@ -89,7 +89,10 @@ async function open<A extends App>(
   opened.push(() => server.close());
   const url = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
-  const store = await registry(settings, () => openStore(settings.registry));
+  const store = await registry(
+    settings,
+    () => openStore(settings.registry, { token: settings.registryToken }),
+  );
   opened.push(() => store.close());
   node = await registry(settings, () =>
     createNode(app, {

@@ -13,6 +13,8 @@ import { hidePassword } from "./redis_client.ts";
 export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
+  /** The token of an HTTP Redis (`ATLAS_REGISTRY_TOKEN`). */
+  token?: string;
 }
 
 /**
@@ -21,10 +23,11 @@ export interface OpenStoreOptions {
  * - `memory:` of this process only, empty;
  * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
  *   be; `?synchronous=full` where epochs must survive the loss of power;
- * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS.
+ * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS;
+ * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only.
  *
- * @throws AtlasError `bad_request` that says what is wrong with the URL, or
- * `unavailable` where the store can't be reached within about 5 seconds.
+ * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
+ * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
   const scheme = /^([a-z]+):/.exec(url)?.[1];
@@ -44,8 +47,17 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
       const { redisStore } = await import("./redis.ts");
       return await redisStore(url, options);
     }
+    case "https":
+    case "http": {
+      const { upstashStore } = await import("./upstash.ts");
+      return await upstashStore({ url, token: options.token ?? "", timeoutMs: options.timeoutMs });
+    }
     default:
-      throw refused("registry URL", hidePassword(url), "memory:, file:PATH, redis:// or rediss://");
+      throw refused(
+        "registry URL",
+        hidePassword(url),
+        "memory:, file:PATH, redis://, rediss:// or https://",
+      );
   }
 }
 

@@ -53,6 +53,7 @@ test("all variables together", () => {
     ATLAS_REGION: "us-east-1",
     ATLAS_NODE: "hop@node-1",
     ATLAS_REGISTRY_URL: "rediss://user:pass@redis.example:6380/2",
+    ATLAS_REGISTRY_TOKEN: "r3st",
     ATLAS_HOST: "0.0.0.0",
     PORT: "0",
     ATLAS_PUBLIC_URL: "https://node-1.example/atlas-1/",
@@ -61,6 +62,7 @@ test("all variables together", () => {
     ATLAS_LEASE: "50/100",
   });
   expect(settings).toEqual({
+    registryToken: "r3st",
     region: "us-east-1",
     node: "hop@node-1",
     registry: "rediss://user:pass@redis.example:6380/2",
@@ -77,7 +79,8 @@ test.each([
   ["ATLAS_REGION", "us/east"],
   ["ATLAS_NODE", "a b"],
   ["ATLAS_NODE", "x".repeat(65)],
-  ["ATLAS_REGISTRY_URL", "https://eu1-x.upstash.io"],
+  ["ATLAS_REGISTRY_URL", "http://eu1-x.upstash.io"],
+  ["ATLAS_REGISTRY_URL", "http://127.0.0.1.example.com"],
   ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=redis://b"],
   ["ATLAS_REGISTRY_URL", "postgres://x"],
   ["ATLAS_REGISTRY_URL", "file:"],
@@ -122,6 +125,21 @@ test("a secret or token that can't be is refused without being quoted", () => {
   const token = refusal({ ATLAS_TOKEN: "hunter2 and more" });
   expect(token).toContain("ATLAS_TOKEN");
   expect(token).not.toContain("hunter2");
+});
+
+test("a registry by HTTP needs its token, in clear text on loopback only", () => {
+  const https = { ATLAS_REGISTRY_URL: "https://eu1-x.upstash.io" };
+  expect(refusal(https)).toMatch(/^ATLAS_REGISTRY_TOKEN is not set/);
+  const bad = refusal({ ...https, ATLAS_REGISTRY_TOKEN: "hunter2 x" });
+  expect(bad).toMatch(/^ATLAS_REGISTRY_TOKEN holds white space/);
+  expect(bad).not.toContain("hunter2");
+  expect(readSettings({ ...https, ATLAS_REGISTRY_TOKEN: "t" })).toMatchObject({
+    registry: "https://eu1-x.upstash.io",
+    registryToken: "t",
+  });
+  for (const registry of ["http://localhost:8079", "http://127.0.0.1:1/", "http://[::1]:80"]) {
+    expect(readSettings({}, { registry, registryToken: "t" }).registry).toBe(registry);
+  }
 });
 
 test("passwords in URLs are struck out", () => {

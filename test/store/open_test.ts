@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+import { startUpstash } from "../upstash/server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "atlas-open-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -39,6 +40,21 @@ test.skipIf(redisMissing !== null)("redis: opens a connection", async () => {
   await redis.close();
 });
 
+test.skipIf(redisMissing !== null)(
+  "http: on loopback opens an HTTP Redis by its token",
+  async () => {
+    const redis = await startRedis();
+    const { url, token, close } = await startUpstash(redis.port);
+    const store = await openStore(url, { token });
+    await own(store, freshKey());
+    await store.close();
+    await refuses(openStore(url, { token: "wrong" }), "unauthorized", "ATLAS_REGISTRY_TOKEN");
+    await refuses(openStore(url), "bad_request", "not set");
+    await close();
+    await redis.close();
+  },
+);
+
 test("a Redis that nobody serves is unavailable", async () => {
   const url = `redis://127.0.0.1:${await freePort()}`;
   await refuses(openStore(url, { timeoutMs: 100 }), "unavailable", "can't be reached");
@@ -53,6 +69,9 @@ test.each([
   ["file://host/path", "file:"],
   ["file:x.db?mode=ro", "?mode=ro"],
   ["file:x.db?synchronous=off", "synchronous=off"],
+  ["http://example.com", "loopback"],
+  ["https://", "Upstash URL"],
+  ["https://host", "ATLAS_REGISTRY_TOKEN"],
   ["redis://", "Redis URL"],
   ["redis://host:99999", "Redis URL"],
   ["redis://host/name", "database"],
@@ -63,7 +82,9 @@ test.each([
 });
 
 test("a refusal never shows a password", async () => {
-  for (const url of ["redis://u:hunter2@host:99999", "amqp://u:hunter2@host"]) {
+  for (
+    const url of ["redis://u:hunter2@host:99999", "amqp://u:hunter2@host", "https://u:hunter2@h"]
+  ) {
     const error = await openStore(url).catch((reason) => reason);
     expect(error.code).toBe("bad_request");
     expect(error.message).not.toContain("hunter2");
