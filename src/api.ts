@@ -22,6 +22,13 @@ export interface CallOptions {
   idempotencyKey?: string;
   /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
   signal?: AbortSignal;
+  /**
+   * The caller's W3C `traceparent`: passed on untouched to the owner, and named in log
+   * events of failures. Default: that of the call whose turn makes this one.
+   */
+  traceparent?: string;
+  /** The region that the call is made for, where it isn't this node's: a client's own. */
+  callerRegion?: string;
 }
 
 /** A call's answer and who gave it. */
@@ -31,6 +38,8 @@ export interface CallResult {
   readonly rrp: string;
   /** The fencing token of the ownership that answered. */
   readonly epoch: number;
+  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
+  readonly path: readonly string[];
 }
 
 export interface LookupOptions {
@@ -150,6 +159,8 @@ export interface NodeStats extends MarketStats {
   claimsLost: number;
   commits: number;
   forwards: number;
+  /** Calls of other nodes that this one was asked to pass on. */
+  relays: number;
   notOwner: number;
   lapses: number;
   kills: number;

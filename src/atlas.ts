@@ -25,7 +25,8 @@ import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import type { CallContext } from "./routing/out_call.ts";
 import { type Exchange, makeOutlet } from "./routing/outlet.ts";
-import { Router } from "./routing/router.ts";
+import type { Router } from "./routing/router.ts";
+import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
 
@@ -59,6 +60,7 @@ class NodeProcess implements Exchange {
   readonly #host: Host;
   readonly #links: Links;
   readonly #forwarder: Forwarder;
+  readonly #routing: Routing;
   readonly #router: Router;
   readonly #market: Market;
   readonly #deadlines: Deadlines;
@@ -101,7 +103,12 @@ class NodeProcess implements Exchange {
       outlet: (from) => makeOutlet(this, () => contextOf(from)),
       onEvent,
     });
-    this.#forwarder = new Forwarder(this.#host, clock);
+    this.#forwarder = new Forwarder({
+      host: this.#host,
+      clock,
+      homeAbroad: (key) => this.#routing.places.homeAbroad(key),
+      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
+    });
     this.#links = new Links(transport, {
       request: (request, session) => this.#forwarder.request(request, session),
       cancel: (id, session) => this.#forwarder.cancel(id, session),
@@ -111,19 +118,20 @@ class NodeProcess implements Exchange {
         this.#market.closed(session.peer.incarnation);
       },
       reachable: (incarnation) => this.#membership.trust(incarnation),
-      unreachable: (incarnation) => this.#membership.suspect(incarnation),
+      unreachable: (incarnation) => {
+        if (!this.#routing.places.isAbroad(incarnation)) this.#membership.suspect(incarnation);
+      },
     });
-    this.#router = new Router({
+    this.#routing = routerOf({
+      options,
       host: this.#host,
       registry: this.#registry,
       membership: this.#membership,
       links: this.#links,
-      clock,
-      random,
       deadlines: this.#deadlines,
-      place: { region, node },
       life: () => this.#life,
     });
+    this.#router = this.#routing.router;
     this.#market = marketOf({
       options,
       app,
@@ -344,6 +352,7 @@ class NodeProcess implements Exchange {
     this.#host.abandon();
     this.#host.stop();
     this.#router.close();
+    this.#routing.gateways.close();
     this.#market.stop();
     this.#deadlines.close();
     await this.#options.transport.close();
@@ -373,5 +382,6 @@ function contextOf(from: Activation): CallContext {
   return {
     chain: [...current?.chain ?? [], link],
     deadline: current?.deadline ?? Infinity,
+    trace: current?.trace ?? null,
   };
 }

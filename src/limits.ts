@@ -35,8 +35,26 @@ export const MAX_TIMEOUT_MS = 300_000;
 export const STORE_PATIENCE_MS = 1_000;
 /** How long one turn may run before its instance is given up, in ms. */
 export const MAX_TURN_MS = 60_000;
-/** Wrong owners that one call may be sent to before it waits between attempts. */
+/**
+ * Wrong owners that one call may be sent to before it waits between attempts, and links
+ * that one call may be passed over on its way to its owner.
+ */
 export const MAX_HOPS = 3;
+/** Gateways that one region may have. */
+export const MAX_GATEWAYS = 16;
+/** Nodes of other regions that one node remembers it could not reach directly. */
+export const MAX_UNREACHABLE = 4_096;
+/** How long a node of another region is waited for before a way around it is taken, in ms. */
+export const DIRECT_PATIENCE_MS = 1_000;
+/** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
+export const DETOUR_MS = 500;
+export const MAX_DETOUR_MS = 30_000;
+/** How often a gateway in use is asked whether it is there, in ms. */
+export const GATEWAY_PROBE_MS = 5_000;
+/** How long a gateway may take to say so, in ms. */
+export const GATEWAY_PATIENCE_MS = 2_000;
+/** How long after its last use a region's gateways are still probed, in ms. */
+export const GATEWAY_IDLE_MS = 60_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
 

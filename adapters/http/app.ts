@@ -10,7 +10,7 @@
  * | `GET /v1/nodes` | all members, and the incarnation of the node that answers |
  * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
- * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack |
+ * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path in headers |
  * | `POST /v1/drain` | starts draining this node |
  */
 import { Hono } from "hono";
@@ -23,6 +23,7 @@ import { createGate } from "./gate.ts";
 import { callOptions, pageOf, rawPath, requireOf, resourceOf, timeoutOption } from "./inputs.ts";
 import { toJson } from "./json.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { pathHeaders } from "./path.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -166,16 +167,17 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const args = await readArguments(request);
     const answer = await node().call(type, id, method, args, { ...asked, signal });
-    if (inMsgpack) return msgpackAnswer(answer);
-    const { result, rrp, epoch } = answer;
-    return json({ result, rrp, epoch });
+    const { result, rrp, epoch, path: nodes } = answer;
+    const told = pathHeaders(nodes, rrp);
+    if (inMsgpack) return msgpackAnswer(answer, told);
+    return json({ result, rrp, epoch }, 200, told);
   });
 }
 
-function json(value: unknown, status = 200): Response {
+function json(value: unknown, status = 200, headers: Record<string, string> = {}): Response {
   return new Response(toJson(value), {
     status,
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
   });
 }
 

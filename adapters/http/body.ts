@@ -38,8 +38,11 @@ export async function readArguments(request: Request): Promise<unknown[]> {
   );
 }
 
-/** The MessagePack map (format: fixmap of three) of `{result, rrp, epoch}`. */
-export function msgpackAnswer({ result, rrp, epoch }: CallResult): Response {
+/** The MessagePack map (format: fixmap of three) of `{result, rrp, epoch}`, under `headers`. */
+export function msgpackAnswer(
+  { result, rrp, epoch }: CallResult,
+  headers: Record<string, string>,
+): Response {
   // The result is encoded by itself: it may use all of the depth that a value is allowed.
   const parts = [
     new Uint8Array([0x83]),
@@ -51,7 +54,7 @@ export function msgpackAnswer({ result, rrp, epoch }: CallResult): Response {
     pack(epoch),
   ];
   const bytes = concat(parts, parts.reduce((sum, part) => sum + part.length, 0));
-  return new Response(bytes, { headers: { "content-type": MSGPACK } });
+  return new Response(bytes, { headers: { "content-type": MSGPACK, ...headers } });
 }
 
 /** The length is checked as announced, and again as it comes: an announcement may lie. */

@@ -31,10 +31,12 @@ import {
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
-import { checkPrefix, resourceKey } from "../../src/model/rrp.ts";
+import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { checkTraceparent } from "../../src/model/trail.ts";
 import { encodeValue } from "../../src/model/value.ts";
 import { makeStub } from "../../src/routing/stub.ts";
 import { isHeaderText } from "./inputs.ts";
+import { readPath } from "./path.ts";
 import { createRequester, type Fetch, type Outgoing } from "./requester.ts";
 
 export interface ConnectOptions {
@@ -44,6 +46,8 @@ export interface ConnectOptions {
   fetch?: Fetch;
   /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
+  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
+  region?: string;
 }
 
 /**
@@ -66,17 +70,24 @@ export function connect<A extends App = App>(
     token: options.token,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   });
-  const client = new HttpClient(request, timeoutMs);
+  const region = options.region === undefined ? undefined : checkToken("region", options.region);
+  const client = new HttpClient(request, timeoutMs, region);
   return client as unknown as Atlas<A>;
 }
 
 class HttpClient implements Atlas {
   readonly #request: (request: Outgoing) => Promise<unknown>;
   readonly #timeoutMs: number;
+  readonly #region: string | undefined;
 
-  constructor(request: (request: Outgoing) => Promise<unknown>, timeoutMs: number) {
+  constructor(
+    request: (request: Outgoing) => Promise<unknown>,
+    timeoutMs: number,
+    region: string | undefined,
+  ) {
     this.#request = request;
     this.#timeoutMs = timeoutMs;
+    this.#region = region;
   }
 
   resource<T extends string>(type: T, id: string, options: CallOptions = {}): StubOf<App, T> {
@@ -98,6 +109,8 @@ class HttpClient implements Atlas {
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${JSON.stringify(method)}`);
     }
+    let path: readonly string[] = [];
+    const { callerRegion = this.#region, traceparent } = options;
     const answer = await this.#request({
       method: "POST",
       path: `/v1/resources/${key}/${encodeURIComponent(method)}`,
@@ -105,8 +118,11 @@ class HttpClient implements Atlas {
       timeoutMs: checkTimeout(options.timeoutMs ?? this.#timeoutMs),
       idempotencyKey: checkIdempotencyKey(options.idempotencyKey),
       signal: options.signal,
+      callerRegion: callerRegion && checkToken("callerRegion", callerRegion),
+      traceparent: checkTraceparent(traceparent) ?? undefined,
+      heard: (headers) => path = readPath(headers),
     });
-    return answer as CallResult;
+    return { ...answer as Omit<CallResult, "path">, path };
   }
 
   async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {

@@ -4,14 +4,20 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
+import type { CallOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { isTraceparent } from "../../src/model/trail.ts";
 
 /** The header that makes repeats of a call answer what the first did. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
 /** The header that carries what is left of the caller's deadline, in ms. */
 export const TIMEOUT_HEADER = "atlas-timeout-ms";
+/** The header that names the region a call is made for, where that isn't the asked node's. */
+export const CALLER_REGION_HEADER = "atlas-caller-region";
+/** The header of W3C Trace Context, passed on as it is. */
+export const TRACE_HEADER = "traceparent";
 
 /**
  * The path of a request as it came, still percent-encoded: decoding is left to the one
@@ -46,8 +52,25 @@ function decode(part: string, text: string): string {
 }
 
 /** The options that a call's headers ask for. */
-export function callOptions(headers: Headers): { timeoutMs?: number; idempotencyKey?: string } {
-  return { ...timeoutOption(headers), ...idempotencyOption(headers) };
+export function callOptions(headers: Headers): CallOptions {
+  return {
+    ...timeoutOption(headers),
+    ...idempotencyOption(headers),
+    ...regionOption(headers),
+    ...traceOption(headers),
+  };
+}
+
+function regionOption(headers: Headers): { callerRegion?: string } {
+  const region = headers.get(CALLER_REGION_HEADER);
+  if (region === null) return {};
+  return { callerRegion: checkToken("header Atlas-Caller-Region", region) };
+}
+
+/** A `traceparent` that isn't one counts as not sent: W3C Trace Context, §3.2.1. */
+function traceOption(headers: Headers): { traceparent?: string } {
+  const traceparent = headers.get(TRACE_HEADER);
+  return isTraceparent(traceparent) ? { traceparent } : {};
 }
 
 /** The deadline that `Atlas-Timeout-Ms` asks for. */

@@ -32,6 +32,7 @@ const TOTALS: readonly [keyof NodeStats, name: string, help: string][] = [
   ["claimsLost", "claims_lost", "Claims that another node won"],
   ["commits", "commits", "Turns whose writes were committed"],
   ["forwards", "forwards", "Calls it passed on to their owner"],
+  ["relays", "relays", "Calls of other nodes that it was asked to pass on"],
   ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
   ["lapses", "lease_lapses", "Times its lease lapsed"],
   ["kills", "kills", "Members it declared dead"],

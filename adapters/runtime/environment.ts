@@ -10,6 +10,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import { isLoopback } from "../transport/link_address.ts";
+import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
 import { defaultNodeName } from "./hosts.ts";
 
@@ -44,6 +45,11 @@ export interface Settings {
   token?: string;
   /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
   lease?: LeaseProfile | LeaseTimes;
+  /**
+   * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
+   * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
+   */
+  gateways?: string | Readonly<Record<string, readonly string[]>>;
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -59,6 +65,8 @@ export interface CheckedSettings {
   readonly secrets: readonly string[];
   readonly token: string | undefined;
   readonly lease: LeaseProfile | LeaseTimes;
+  /** Link addresses by region. */
+  readonly gateways: Readonly<Record<string, readonly string[]>>;
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
@@ -75,7 +83,10 @@ const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
  * @throws AtlasError `bad_request`, naming the first line that isn't allowed.
  */
 export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
-  const pick = (option: keyof Settings, variable: string): Line | undefined => {
+  const pick = (
+    option: Exclude<keyof Settings, "gateways">,
+    variable: string,
+  ): Line | undefined => {
     const value = given[option];
     if (value !== undefined) return { name: option, text: textOf(value) };
     return line(env, variable);
@@ -94,6 +105,7 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
     token: tokenOf(pick("token", "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
+    gateways: readGateways(env, given.gateways),
   };
 }
 

@@ -103,6 +103,7 @@ async function open<A extends App>(
       clock: systemClock,
       random: systemRandom,
       lease: settings.lease,
+      gateways: settings.gateways,
       onEvent,
     }) as Promise<AtlasNode<A>>);
   return servedNode(node, {

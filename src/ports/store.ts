@@ -21,6 +21,12 @@ export interface Store {
   /** `up` unless the adapter knows that its backend can't be reached now. Answers at once. */
   status(): "up" | "down";
 
+  /**
+   * The region whose nodes alone may own the key now; null, or without this method: any.
+   * Answers at once, from what is known; a {@link Store.lookup} may teach it better.
+   */
+  homeOf?(key: string): string | null;
+
   // Membership.
 
   /**

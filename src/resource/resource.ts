@@ -7,6 +7,7 @@
  * Source: design §3 (State), §4.
  */
 import type { Atlas } from "../api.ts";
+import type { Caller } from "../model/trail.ts";
 
 /** Why a resource stops. After `fenced` and `stuck` nothing can be written any more. */
 export type StopReason = "idle" | "drain" | "fenced" | "stuck";
@@ -51,6 +52,8 @@ export interface ResourceContext {
   readonly signal: AbortSignal;
   readonly storage: Storage;
   readonly node: Atlas;
+  /** The call whose turn is running; null in hooks. */
+  readonly current: { readonly caller: Caller; readonly trace: string | null } | null;
 }
 
 /**
@@ -110,6 +113,16 @@ export class Resource {
   /** To call others. Such calls carry this turn's deadline and chain. */
   get node(): Atlas {
     return this.#context.node;
+  }
+
+  /** Who made the running call: the region and the node where it started; null in hooks. */
+  get caller(): Caller | null {
+    return this.#context.current?.caller ?? null;
+  }
+
+  /** The running call's W3C `traceparent`; null where its caller gave none. */
+  get traceparent(): string | null {
+    return this.#context.current?.trace ?? null;
   }
 
   /** Runs once before the first call, as a turn of its own. */

@@ -42,12 +42,17 @@ export class Candidates {
     return false;
   }
 
-  /** The best live member to run `key`, this region's first; undefined where there is none. */
-  pick(type: string, key: string, self: string): Member | undefined {
+  /**
+   * The best live member to run `key`, this region's first; undefined where there is none.
+   *
+   * @param region only members of this one, where it is given.
+   */
+  pick(type: string, key: string, self: string, region: string | null): Member | undefined {
     let best: Member | undefined;
     let bestScore = -1;
     for (const member of this.#membership.members()) {
-      if (member.incarnation === self || !this.#canTake(member, type)) continue;
+      if (region !== null && member.region !== region) continue;
+      if (member.incarnation === self || !this.#canTake(member, type, region)) continue;
       const near = member.region === this.#region ? 2 ** 32 : 0;
       const score = near + hashText(`${member.incarnation}/${key}`);
       if (score > bestScore) [best, bestScore] = [member, score];
@@ -55,8 +60,11 @@ export class Candidates {
     return best;
   }
 
-  #canTake({ incarnation, state, hosts }: Member, type: string): boolean {
-    return state === "live" && hosts.includes(type) && !this.#membership.isStalled(incarnation) &&
+  #canTake({ incarnation, state, hosts }: Member, type: string, region: string | null): boolean {
+    // Of members of another home region no heartbeat is heard here.
+    const isAbroad = region !== null && region !== this.#region;
+    return state === "live" && hosts.includes(type) &&
+      (isAbroad || !this.#membership.isStalled(incarnation)) &&
       (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
   }
 }

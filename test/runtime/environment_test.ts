@@ -33,6 +33,7 @@ test("without variables every setting has its documented default", () => {
     secrets: [],
     token: undefined,
     lease: "standard",
+    gateways: {},
   });
   expect(readLogLevel({})).toBe("info");
 });
@@ -63,6 +64,7 @@ test("all variables together", () => {
   });
   expect(settings).toEqual({
     registryToken: "r3st",
+    gateways: {},
     region: "us-east-1",
     node: "hop@node-1",
     registry: "rediss://user:pass@redis.example:6380/2",
@@ -93,6 +95,11 @@ test.each([
   ["ATLAS_LEASE", "quick"],
   ["ATLAS_LEASE", "49/200"],
   ["ATLAS_LEASE", "100/199"],
+  ["ATLAS_GATEWAYS", "https://a"],
+  ["ATLAS_GATEWAYS", "eu-west-1=ftp://a"],
+  ["ATLAS_GATEWAYS", "eu west=https://a"],
+  ["ATLAS_GATEWAYS", "eu-west-1=https://a/?x=1"],
+  ["ATLAS_GATEWAYS", "=https://a"],
 ])("%s=%s is refused by name and value", (variable, value) => {
   const message = refusal({ [variable]: value });
   expect(message).toContain(variable);
@@ -167,4 +174,19 @@ test("addresses are derived from where a node listens, and back", () => {
   for (const address of ["in-process:1", "ws://169.254.169.254/atlas/link", "ws://a.example/x"]) {
     expect(() => urlOfLink(address)).toThrow(/may not be dialled/);
   }
+});
+
+test("gateways are listed by region, and dialled as links", () => {
+  const list = "eu-west-1=https://a, eu-west-1=https://b:8443/x,us-east-1=http://127.0.0.1:1,";
+  const gateways = {
+    "eu-west-1": ["wss://a/atlas/link", "wss://b:8443/x/atlas/link"],
+    "us-east-1": ["ws://127.0.0.1:1/atlas/link"],
+  };
+  expect(readSettings({ ATLAS_GATEWAYS: list }).gateways).toEqual(gateways);
+  expect(readSettings({}, { gateways: list }).gateways).toEqual(gateways);
+  expect(readSettings({}, { gateways: { eu: ["https://a", "https://a"] } }).gateways)
+    .toEqual({ eu: ["wss://a/atlas/link"] });
+  const many = Array.from({ length: 17 }, (_, i) => `eu=https://${i}`).join(",");
+  expect(refusal({ ATLAS_GATEWAYS: many })).toContain("more than 16 gateways of region eu");
+  expect(refusal({ ATLAS_GATEWAYS: "eu=https://me:hush@a" })).not.toContain("hush");
 });
