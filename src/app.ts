@@ -11,6 +11,20 @@ import type { Resource, ResourceContext } from "./resource/resource.ts";
 // deno-lint-ignore no-explicit-any
 export type ResourceClass<R extends Resource = any> = new (context: ResourceContext) => R;
 
+/**
+ * Which node takes a resource that nobody owns.
+ *
+ * - `local`: the node that is asked, if it runs the type.
+ * - `region`: the same, and never a node of another region than the asked one's.
+ * - `spread`: one of the region's nodes by the name's hash, so that names spread evenly.
+ * - `caller`: as `local`; later it moves toward the region that most of its calls come
+ *   from, if those are many and stay so.
+ * - `{ region }`: only nodes of that region.
+ *
+ * Where the store gives keys a home region, only its nodes take them, whatever is said here.
+ */
+export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
+
 /** How one resource type behaves. */
 export interface ResourceType<R extends Resource = Resource> {
   readonly class: ResourceClass<R>;
@@ -22,6 +36,8 @@ export interface ResourceType<R extends Resource = Resource> {
   readonly maxTurnMs?: number;
   /** Lets a call chain come back into a busy resource: it joins the turn that waits. Default false. */
   readonly reentrant?: boolean;
+  /** Which node takes it. Default `local`. */
+  readonly placement?: Placement;
 }
 
 /** A resource type's settings, all filled in. */
@@ -38,6 +54,8 @@ export interface App<
   readonly resources: Types;
   readonly modules?: Modules;
 }
+
+const PLACEMENTS = ["local", "region", "spread", "caller"] as const;
 
 // deno-lint-ignore ban-types
 type None = {};
@@ -93,6 +111,7 @@ export function resolveTypes(app: App): Map<string, ResolvedType> {
       mailbox: atLeast(name, "mailbox", type.mailbox ?? MAX_MAILBOX, 1),
       maxTurnMs: atLeast(name, "maxTurnMs", type.maxTurnMs ?? MAX_TURN_MS, 10),
       reentrant: type.reentrant ?? false,
+      placement: checkPlacement(name, type.placement ?? "local"),
     });
   }
   return types;
@@ -103,5 +122,18 @@ function atLeast(type: string, setting: string, value: number, least: number): n
   throw new AtlasError(
     "bad_request",
     `resource type ${type}: ${setting} is ${value}, it must be a number of at least ${least}`,
+  );
+}
+
+function checkPlacement(type: string, placement: Placement): Placement {
+  if (PLACEMENTS.some((known) => known === placement)) return placement;
+  if (typeof placement === "object" && placement !== null) {
+    checkToken(`resource type ${type}: placement.region`, placement.region);
+    return { region: placement.region };
+  }
+  throw new AtlasError(
+    "bad_request",
+    `resource type ${type}: placement is ${JSON.stringify(placement)}, it must be ` +
+      `${PLACEMENTS.join(", ")} or { region: <name> }`,
   );
 }

@@ -8,7 +8,7 @@
  * Source: design §3, State and Timing; §4.
  */
 import type { Atlas } from "../api.ts";
-import type { ResolvedType } from "../app.ts";
+import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -17,7 +17,7 @@ import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
 import { Ledger, type Tenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, executed } from "./outcome.ts";
+import { encodeResult, executed, reentered } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
 
@@ -107,6 +107,11 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     return this.#current;
   }
 
+  /** Which node its type wants it on. */
+  get placement(): Placement {
+    return this.#type.placement;
+  }
+
   get isOpen(): boolean {
     return this.#state === "open";
   }
@@ -153,11 +158,15 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     }
   }
 
-  /** Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back. */
-  async close(reason: StopReason): Promise<void> {
+  /**
+   * Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back.
+   *
+   * @param handOver gives it to another node instead, which waiting calls are told of.
+   */
+  async close(reason: StopReason, handOver?: () => Promise<Ownership | null>): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
-    this.#refuse(this.lost(false));
+    if (!handOver) this.#refuse(this.lost(false));
     const ended = this.#ended();
     if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
     if (this.#hasEnded()) return;
@@ -167,8 +176,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
     }
     if (this.#hasEnded()) return;
-    await this.#release();
+    const next = handOver ? await handOver() : await this.#release();
     this.#finish();
+    this.#refuse(this.lost(false), next);
   }
 
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
@@ -221,17 +231,20 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     return new Promise((resolve) => (this.#onEnd = resolve));
   }
 
-  #refuse(error: AtlasError): void {
-    for (let call = this.#mailbox?.shift(); call; call = this.#mailbox?.shift()) call.fail(error);
+  /** Sends waiting calls away, to `next` where that is known. */
+  #refuse(error: AtlasError, next: Ownership | null = null): void {
+    const mailbox = this.#mailbox;
+    for (let call = mailbox?.shift(); call; call = mailbox?.shift()) call.fail(error, next);
   }
 
-  async #release(): Promise<void> {
+  async #release(): Promise<null> {
     try {
       await this.#host.store.release(this.key, this.owner.incarnation, this.owner.epoch);
     } catch (error) {
       // The entry stays: the next call finds this node live, and it claims anew.
       this.#host.tell("warning", "release failed", { key: this.key, reason: messageOf(error) });
     }
+    return null;
   }
 
   /**
@@ -347,17 +360,8 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   /** A call of a chain that waits for this very turn: joins it, or fails at once. */
   #reenter(call: Call): void {
-    if (!this.#type.reentrant) {
-      return call.fail(
-        new AtlasError(
-          "reentrant_call",
-          `${this.key} is busy with the call that led here: ${
-            [...call.chain, this.link].map(keyOfLink).join(" → ")
-          }`,
-        ),
-      );
-    }
-    this.#join(call);
+    if (this.#type.reentrant) this.#join(call);
+    else call.fail(reentered(this.key, [...call.chain, this.link]));
   }
 
   /** Runs a call within the turn that waits for it: its writes go with that turn's. */
@@ -384,15 +388,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   /** What went wrong with a call, as its caller gets it. */
-  #failure({ method, started }: Call, error: unknown, isAtUser: boolean): AtlasError {
+  #failure({ method, started, trace }: Call, error: unknown, isAtUser: boolean): AtlasError {
     if (isAtUser && !isAtlasError(error)) {
       const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
-      this.#host.tell("error", "method threw", { key: this.key, method, stack });
+      const fields = { key: this.key, method, stack, traceparent: trace };
+      this.#host.tell("error", "method threw", fields);
     }
     return started ? executed(error) : toAtlasError(error);
   }
-}
-
-function keyOfLink(link: string): string {
-  return link.slice(0, link.indexOf(" "));
 }

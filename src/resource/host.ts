@@ -8,7 +8,7 @@
  * Source: design §3, Schrödinger's node; §4.
  */
 import type { Atlas, NodeEvent } from "../api.ts";
-import type { ResolvedType } from "../app.ts";
+import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
@@ -112,6 +112,11 @@ export class Host implements Stage<Activation> {
     return this.#parts.types.has(type);
   }
 
+  /** Which node a type's resources want to be on; `local` where this node doesn't know it. */
+  placement(type: string): Placement {
+    return this.#parts.types.get(type)?.placement ?? "local";
+  }
+
   /** The resource, if it is here and takes calls. */
   find(key: string): Activation | undefined {
     return this.#activations.get(key);
@@ -202,13 +207,29 @@ export class Host implements Stage<Activation> {
     this.#parts.onEvent({ level, event, fields });
   }
 
-  #close(activation: Activation, reason: StopReason): void {
+  /**
+   * Ends a resource here so that another node goes on with it. Calls that wait are sent
+   * there, and nobody takes the name here before `handOver` has ended.
+   *
+   * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
+   */
+  handOver(activation: Activation, handOver: () => Promise<Ownership | null>): Promise<void> {
+    if (this.#activations.get(activation.key) !== activation) return Promise.resolve();
+    return this.#close(activation, "move", handOver);
+  }
+
+  #close(
+    activation: Activation,
+    reason: StopReason,
+    handOver?: () => Promise<Ownership | null>,
+  ): Promise<void> {
     const { key } = activation;
     this.#activations.delete(key);
-    const closed = activation.close(reason).catch((error) =>
+    const closed = activation.close(reason, handOver).catch((error) =>
       this.tell("error", "closing failed", { key, reason: messageOf(error) })
     ).finally(() => this.#closing.delete(key));
     this.#closing.set(key, closed);
+    return closed;
   }
 
   /** Looks at a share of all resources each time, so that no look takes long. */

@@ -22,3 +22,10 @@ export function executed(error: unknown): AtlasError {
   const { code, message, retryable } = error;
   return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }
+
+/** The error of a call that came back to `key`, busy with the turn that `links` ends with. */
+export function reentered(key: string, links: readonly string[]): AtlasError {
+  const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
+  const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
+  return new AtlasError("reentrant_call", message);
+}

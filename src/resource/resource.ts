@@ -9,8 +9,11 @@
 import type { Atlas } from "../api.ts";
 import type { Caller } from "../model/trail.ts";
 
-/** Why a resource stops. After `fenced` and `stuck` nothing can be written any more. */
-export type StopReason = "idle" | "drain" | "fenced" | "stuck";
+/**
+ * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
+ * another node goes on with it.
+ */
+export type StopReason = "idle" | "drain" | "move" | "fenced" | "stuck";
 
 /** A resource's private, ordered map. Writes are kept when the turn ends well. */
 export interface Storage {
