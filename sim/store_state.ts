@@ -109,7 +109,7 @@ export class StoreState {
 
   claim(claim: Claim): ClaimReply {
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected } = claim;
+    const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const present = this.#owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
       return { won: true, owner: told(present) };
@@ -119,7 +119,7 @@ export class StoreState {
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!isExpected) return { won: false, owner: told(present) };
     const slot = slotOf(key);
-    const epoch = (this.#epochs.get(slot) ?? 0) + 1;
+    const epoch = Math.max(this.#epochs.get(slot) ?? 0, above) + 1;
     this.#epochs.set(slot, epoch);
     const entry = { rrp, incarnation, epoch, opId };
     this.#owners.set(key, entry);

@@ -35,6 +35,7 @@ export function checkClaim(claim: Claim): void {
   checkWord("rrp", claim.rrp);
   checkWord("incarnation", claim.incarnation);
   checkWord("opId", claim.opId);
+  if (claim.above !== undefined) checkWhole("above", claim.above, 0);
   if (claim.expected === null) return;
   checkWord("expected.incarnation", claim.expected.incarnation);
   checkWhole("expected.epoch", claim.expected.epoch, 0);

@@ -151,7 +151,7 @@ class MemoryStore implements Store {
   async claim(claim: Claim): Promise<ClaimReply> {
     await this.#arrive();
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected } = claim;
+    const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const slot = this.#slot(key);
     const present = slot.owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
@@ -161,7 +161,8 @@ class MemoryStore implements Store {
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: told(present) };
-    const entry = { rrp, incarnation, epoch: ++slot.epoch, opId };
+    slot.epoch = Math.max(slot.epoch, above) + 1;
+    const entry = { rrp, incarnation, epoch: slot.epoch, opId };
     slot.owners.set(key, entry);
     return { won: true, owner: told(entry) };
   }

@@ -168,7 +168,7 @@ export class RedisStore implements Store {
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected } = claim;
+    const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const slot = slotOf(key);
     const reply = await this.#step({
       key,
@@ -178,6 +178,7 @@ export class RedisStore implements Store {
         "C",
         `${incarnation} ${opId} ${rrp}`,
         expected ? guardOf(expected.incarnation, expected.epoch) : "",
+        String(above),
       ],
     });
     if (Number.isSafeInteger(reply)) {

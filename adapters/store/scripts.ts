@@ -21,7 +21,7 @@
  * | step | keys | arguments | reply |
  * |---|---|---|---|
  * | L look up | own | | the entry that stands, or nil |
- * | C claim | own, epoch | `<incarnation> <opId> <rrp>`, guard or "" | epoch won, else the entry that stands, or nil |
+ * | C claim | own, epoch | `<incarnation> <opId> <rrp>`, guard or "", the epoch to be above | epoch won, else the entry that stands, or nil |
  * | R release | own | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, puts, field, value …, field to delete … | 1, 0, or another's entry |
  * | G read | state | count, field … | values |
@@ -53,7 +53,10 @@ local function claim(k, a)
   elseif guard ~= '' then
     return false
   end
-  local epoch = call('INCR', KEYS[k + 1])
+  local epoch, above = call('INCR', KEYS[k + 1]), tonumber(ARGV[a + 3])
+  if epoch <= above then
+    epoch = call('INCRBY', KEYS[k + 1], string.format('%.0f', above + 1 - epoch))
+  end
   call('SET', own, string.format('%.0f', epoch) .. ' ' .. rest)
   return epoch
 end
@@ -133,7 +136,7 @@ end
 
 local steps = { L = lookup, C = claim, R = release, W = commit, G = read, N = range }
 local keys = { L = 1, C = 2, R = 1, W = 3, G = 1, N = 2 }
-local arguments = { L = 1, C = 3, R = 2, N = 5 }
+local arguments = { L = 1, C = 4, R = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]

@@ -39,8 +39,8 @@ export class SqliteTables {
     const prepare = (sql: string): Statement => database.prepare(sql);
     this.#owner = prepare("SELECT rrp, incarnation, epoch, op FROM atlas_owner WHERE key = ?");
     this.#nextEpoch = prepare(
-      "INSERT INTO atlas_epoch VALUES (?, 1) ON CONFLICT DO UPDATE SET counter = counter + 1 " +
-        "RETURNING counter",
+      "INSERT INTO atlas_epoch VALUES (?1, ?2 + 1) " +
+        "ON CONFLICT DO UPDATE SET counter = max(counter, ?2) + 1 RETURNING counter",
     );
     this.#own = prepare("INSERT OR REPLACE INTO atlas_owner VALUES (?, ?, ?, ?, ?)");
     this.#disown = prepare(
@@ -64,7 +64,7 @@ export class SqliteTables {
     return ownership(this.#owner.get(key));
   }
 
-  claim({ key, rrp, incarnation, opId, expected }: Claim): ClaimReply {
+  claim({ key, rrp, incarnation, opId, expected, above = 0 }: Claim): ClaimReply {
     const row = this.#owner.get(key);
     const present = ownership(row);
     if (row?.["op"] === opId && present?.incarnation === incarnation) {
@@ -74,7 +74,7 @@ export class SqliteTables {
       ? present === null
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: present };
-    const epoch = Number(this.#nextEpoch.get(slotOf(key))?.["counter"]);
+    const epoch = Number(this.#nextEpoch.get(slotOf(key), above)?.["counter"]);
     this.#own.run(key, rrp, incarnation, epoch, opId);
     return { won: true, owner: { rrp, incarnation, epoch } };
   }

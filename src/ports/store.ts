@@ -81,6 +81,14 @@ export interface Store {
   release(key: string, incarnation: string, epoch: number): Promise<boolean>;
 
   /**
+   * Of stores whose keys have homes ({@link Store.homeOf}). Ends an ownership if it is still
+   * this one, and makes `region` the key's home: from then on only a node there may claim it,
+   * and whoever does finds its state. Answers whether the key is on its way there; a repeat
+   * answers the same until it has come back.
+   */
+  depart?(key: string, incarnation: string, epoch: number, region: string): Promise<boolean>;
+
+  /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start
    * with a null cursor; a null `next` ends it. Every ownership that stands from the
    * first page to the last is told at least once; a page may hold fewer than `limit`.
@@ -143,6 +151,8 @@ export interface Claim {
   readonly opId: string;
   /** The owner that the claimer saw and knows to be dead; null where it saw none. */
   readonly expected: { readonly incarnation: string; readonly epoch: number } | null;
+  /** The epoch that is won MUST be higher than this one, too: the key's last in another store. */
+  readonly above?: number;
 }
 
 export interface ClaimReply {
