@@ -129,6 +129,19 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   /** This node's present life; another after each lapse of its lease. */
   readonly incarnation: string;
   readonly state: NodeState;
+  /**
+   * Moves a resource to a node of another region, wherever it is now: its running turn
+   * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
+   * already, nothing changes. Where the store gives keys homes, that becomes its home.
+   *
+   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it.
+   */
+  move(
+    type: string,
+    id: string,
+    region: string,
+    options?: Pick<CallOptions, "timeoutMs">,
+  ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /** Figures of this node now. */
   stats(): NodeStats;
   /** Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards. */

@@ -111,7 +111,7 @@ export function resolveTypes(app: App): Map<string, ResolvedType> {
       mailbox: atLeast(name, "mailbox", type.mailbox ?? MAX_MAILBOX, 1),
       maxTurnMs: atLeast(name, "maxTurnMs", type.maxTurnMs ?? MAX_TURN_MS, 10),
       reentrant: type.reentrant ?? false,
-      placement: checkPlacement(name, type.placement ?? "local"),
+      placement: checkPlacement(name, type.placement),
     });
   }
   return types;
@@ -125,7 +125,7 @@ function atLeast(type: string, setting: string, value: number, least: number): n
   );
 }
 
-function checkPlacement(type: string, placement: Placement): Placement {
+function checkPlacement(type: string, placement: Placement = "local"): Placement {
   if (PLACEMENTS.some((known) => known === placement)) return placement;
   if (typeof placement === "object" && placement !== null) {
     checkToken(`resource type ${type}: placement.region`, placement.region);

@@ -26,6 +26,7 @@ import { Links } from "./routing/links.ts";
 import type { CallContext } from "./routing/out_call.ts";
 import { type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
+import { isForNodes } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
@@ -108,6 +109,7 @@ class NodeProcess implements Exchange {
       clock,
       homeAbroad: (key) => this.#routing.places.homeAbroad(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
+      deliver: (call, activation) => this.#routing.deliver(call, activation),
     });
     this.#links = new Links(transport, {
       request: (request, session) => this.#forwarder.request(request, session),
@@ -158,6 +160,7 @@ class NodeProcess implements Exchange {
       modules: this.#market.modules,
       exchange: this.#market.exchange,
       authorities: this.#market.authorities,
+      move: this.#routing.move,
       stats: () => this.stats(),
       drain: () => this.drain(),
       close: (options?: { drainMs?: number }) => this.close(options),
@@ -182,7 +185,9 @@ class NodeProcess implements Exchange {
   // What outlets pass on to.
 
   readonly call: Exchange["call"] = (target, method, args, options, context) =>
-    this.#router.call(target, method, args, options, context);
+    isForNodes(method)
+      ? Promise.reject(new AtlasError("not_found", `${target.type} has no method ${method}`))
+      : this.#router.call(target, method, args, options, context);
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);

@@ -27,6 +27,19 @@ export const MAX_RESOURCES = 4_000_000;
 /** Locations of resources owned elsewhere that one node remembers. */
 export const MAX_CACHED_LOCATIONS = 100_000;
 
+/** Calls, the past ones decayed, before a resource may follow its callers to their region. */
+export const FOLLOW_CALLS = 32;
+/** The share of them that must come from one other region. */
+export const FOLLOW_SHARE: number = 2 / 3;
+/** After so long a call counts half, in ms. */
+export const FOLLOW_HALF_LIFE_MS = 30_000;
+/** How long most calls must have come from there before the resource follows, in ms. */
+export const FOLLOW_HOLD_MS = 30_000;
+/** How long a resource stays where it is after it moved or failed to, in ms. */
+export const FOLLOW_REST_MS = 600_000;
+/** Resources whose callers' regions one node counts. */
+export const MAX_FOLLOWED = 10_000;
+
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */

@@ -118,6 +118,14 @@ class Served<A extends App> implements ServedNode<A> {
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage> {
     return this.#node.resources(prefix, page);
   }
+  move(
+    type: string,
+    id: string,
+    region: string,
+    options?: Pick<CallOptions, "timeoutMs">,
+  ): ReturnType<AtlasNode["move"]> {
+    return this.#node.move(type, id, region, options);
+  }
   publish(module: Module, options?: PublishOptions): Listener {
     return this.#node.publish(module, options);
   }

@@ -60,6 +60,26 @@ export class Candidates {
     return best;
   }
 
+  /**
+   * The member of a region on which `key` belongs, this node included where it can take
+   * it: names spread evenly over all that run the type, and few move when one comes or
+   * goes. Undefined where there is none.
+   *
+   * @param self this node's incarnation; null where it can't take the key.
+   */
+  spread(type: string, key: string, region: string, self: string | null): Member | undefined {
+    let best: Member | undefined;
+    let bestScore = -1;
+    for (const member of this.#membership.members()) {
+      if (member.region !== region) continue;
+      if (member.incarnation !== self && !this.#canTake(member, type, region)) continue;
+      // By name, so that a node that comes back gets its names back.
+      const score = mix(hashText(`${key} ${member.node}`));
+      if (score > bestScore) [best, bestScore] = [member, score];
+    }
+    return best;
+  }
+
   #canTake({ incarnation, state, hosts }: Member, type: string, region: string | null): boolean {
     // Of members of another home region no heartbeat is heard here.
     const isAbroad = region !== null && region !== this.#region;
@@ -67,4 +87,11 @@ export class Candidates {
       (isAbroad || !this.#membership.isStalled(incarnation)) &&
       (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
   }
+}
+
+/** Has every bit of a hash depend on all of its bits (MurmurHash3's last step). */
+function mix(hash: number): number {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

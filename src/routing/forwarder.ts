@@ -79,11 +79,14 @@ class InboundCall extends Call {
   override succeed(encoded: unknown, owner: Ownership): void {
     if (this.done) return;
     this.done = true;
+    const { incarnation } = owner;
     this.#session.send({
       kind: "reply",
       id: this.#id,
       epoch: owner.epoch,
       rrp: this.epoch === owner.epoch ? "" : owner.rrp,
+      // Of a resource that has just moved, somebody else is the owner.
+      ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
       body: encoded as Uint8Array,
     });
     this.#peers.delete(this.#id);
@@ -114,6 +117,8 @@ export interface ForwarderParts {
   readonly homeAbroad: (key: string) => string | null;
   /** Passes a call on; `onEnd` runs once it was answered or given up. */
   readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
 }
 
 export interface ForwarderStats {
@@ -169,7 +174,8 @@ export class Forwarder {
   }
 
   #deliver(call: InboundCall, activation: Activation): void {
-    if (call.epoch === activation.epoch || call.epoch === 0) activation.deliver(call);
+    const isMeant = call.epoch === activation.epoch || call.epoch === 0;
+    if (isMeant) this.#parts.deliver(call, activation);
     else this.#notOwner(call, activation.owner);
   }
 

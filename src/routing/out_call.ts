@@ -41,7 +41,7 @@ export class OutCall extends Outgoing {
   readonly trace: string | null;
   readonly via: readonly string[] = NONE;
   readonly epoch = 0;
-  readonly patience: number = Infinity;
+  patience: number = Infinity;
   readonly #args: readonly unknown[];
   #body: Uint8Array | null = null;
   #resolve!: (result: CallResult) => void;

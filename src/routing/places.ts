@@ -10,6 +10,7 @@
  * Source: design §3, Schrödinger's node; §4.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
+import { MAX_HOPS } from "../limits.ts";
 import type { Member } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { regionOf } from "../model/trail.ts";
@@ -65,9 +66,22 @@ export class Places {
 
   /** The other region that is a key's home; null where it is this one, or it has none. */
   homeAbroad(key: string): string | null {
-    const { store, place } = this.#parts;
+    const home = this.#homeOf(key);
+    return home === this.#parts.place.region ? null : home;
+  }
+
+  /** The region that alone may take a key: as the store says, else its type; null: any. */
+  #homeOf(key: string): string | null {
+    const { store, host } = this.#parts;
     const home = store.homeOf?.(key) ?? null;
-    return home === place.region ? null : home;
+    if (home !== null) return home;
+    const placement = host.placement(typeOf(key));
+    return typeof placement === "object" ? placement.region : null;
+  }
+
+  /** A way to a node of another region that is to take a key. @throws AtlasError `unavailable` */
+  async inRegion(key: string, region: string): Promise<Route> {
+    return await this.#askAbroad(key, typeOf(key), region);
   }
 
   /** Whether a member's life is another registry's business: its heartbeat isn't heard here. */
@@ -98,6 +112,10 @@ export class Places {
     if (here) return here;
     if (this.homeAbroad(key) !== null) return await this.#abroad(key, type);
     let owner = registry.cached(key);
+    if (!owner && host.placement(type) === "spread") {
+      const elsewhere = await this.#spread(key, type);
+      if (elsewhere) return elsewhere;
+    }
     if (!owner && host.canHost(type)) {
       const acquired = await host.acquire(key, type);
       if (acquired instanceof Activation) return acquired;
@@ -132,14 +150,15 @@ export class Places {
 
   /** To a key at home elsewhere: to its owner if one is known, else to a node there. */
   async #abroad(key: string, type: string): Promise<Target> {
-    const { registry, membership, paths, life } = this.#parts;
+    const { registry, membership, paths, life, place, store } = this.#parts;
     const owner = registry.cached(key) ?? await this.#lookUp(key);
     // The lookup may have found it moved.
     const home = this.homeAbroad(key);
     if (home === null) return await this.find(key, type);
     const { incarnation = "", rrp = "" } = owner ?? {};
     const region = regionOf(rrp);
-    const isHere = incarnation === life().incarnation || region === this.#parts.place.region;
+    const isHere = incarnation === life().incarnation ||
+      (region === place.region && store.homeOf?.(key) === home);
     if (!owner || isHere || membership.isKnownDead(incarnation)) {
       if (owner) registry.forget(key);
       return await this.#askAbroad(key, type, home);
@@ -176,7 +195,10 @@ export class Places {
   /** A node of the home region is asked to take a key, or to pass its calls on. */
   async #askAbroad(key: string, type: string, home: string): Promise<Route> {
     const { host, membership, paths, gateways, life } = this.#parts;
-    const pick = () => this.#candidates.pick(type, key, life().incarnation, home);
+    const pick = () =>
+      host.placement(type) === "spread"
+        ? this.#candidates.spread(type, key, home, null)
+        : this.#candidates.pick(type, key, life().incarnation, home);
     let member = pick();
     if (!member && !gateways.has(home)) {
       await membership.refresh();
@@ -186,6 +208,29 @@ export class Places {
     // Whoever is asked decides: it takes the key itself, or knows who has it by now.
     const way = await paths.find(member, member?.incarnation ?? "", home);
     return { session: way.session, relay: true, owner: null };
+  }
+
+  /** The region whose nodes may be asked to take a key; null: any. */
+  #regionFor(key: string, type: string): string | null {
+    const placement = this.#parts.host.placement(type);
+    const stays = placement === "region" || placement === "spread";
+    return this.#homeOf(key) ?? (stays ? this.#parts.place.region : null);
+  }
+
+  /** Where a key belongs by its hash; null where that is here, or nobody else can be asked. */
+  async #spread(key: string, type: string): Promise<Route | null> {
+    const { host, life, place } = this.#parts;
+    const self = host.canHost(type) ? life().incarnation : null;
+    for (let tries = 0; tries < MAX_HOPS; tries++) {
+      const member = this.#candidates.spread(type, key, place.region, self);
+      if (!member || member.incarnation === self) return null;
+      try {
+        return { session: await this.#reach(member, key), relay: false, owner: null };
+      } catch {
+        this.#candidates.shun(member.incarnation);
+      }
+    }
+    return null;
   }
 
   /** The link to an owner, unless it is silent: callers then wait till it speaks or is dead. */
@@ -213,19 +258,27 @@ export class Places {
 
   /** Nobody owns the key and it can't be taken here: another node is asked to. */
   async #ask(key: string, type: string): Promise<Route> {
-    const { store, life, host, membership } = this.#parts;
-    const home = store.homeOf?.(key) ?? null;
-    const pick = () => this.#candidates.pick(type, key, life().incarnation, home);
+    const { life, host, membership } = this.#parts;
+    const region = this.#regionFor(key, type);
+    const pick = () => this.#candidates.pick(type, key, life().incarnation, region);
     let member = pick();
     if (!member) {
       // One may have joined since the last heartbeat.
       await membership.refresh();
       member = pick();
     }
-    if (member) return { session: await this.#reach(member, key), relay: false, owner: null };
+    if (member) {
+      // A node that runs the type knows where such keys belong, too.
+      const relay = !host.knows(type);
+      return { session: await this.#reach(member, key), relay, owner: null };
+    }
     if (!host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
     throw new AtlasError("unavailable", `no node can take ${key} now`);
   }
+}
+
+function typeOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf("/")));
 }
 
 function unknown(type: string): AtlasError {

@@ -10,6 +10,7 @@
 import type { CallOptions, CallResult } from "../api.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
+import type { Call } from "../model/call.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -29,6 +30,7 @@ import { type CallContext, OutCall } from "./out_call.ts";
 import type { CallKeeper, Outgoing } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import type { Places, Route, Target } from "./places.ts";
+import { TAKE } from "./reception.ts";
 import { RelayedCall } from "./relayed_call.ts";
 import { trailOf, wayTrouble } from "./trails.ts";
 
@@ -46,6 +48,8 @@ export interface RouterParts {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly place: { readonly region: string; readonly node: string };
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
@@ -100,22 +104,37 @@ export class Router implements CallKeeper, Errands {
     options: CallOptions,
     context: CallContext | null,
   ): Promise<CallResult> {
-    const { clock, deadlines } = this.#parts;
     let call: OutCall;
     try {
       this.#checkRoom();
-      const number = this.#numbers++;
-      this.stats.calls++;
-      call = new OutCall(this, number, target, method, args, options, context, clock.now());
+      const now = this.#parts.clock.now();
+      call = new OutCall(this, this.#numbers++, target, method, args, options, context, now);
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }
+    this.stats.calls++;
     const answer = call.answer();
-    this.#inFlight++;
-    deadlines.add(call, call.deadline);
+    this.#begin(call);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
     else if (!this.#pacer.holds(call)) this.#dispatch(call);
     return answer;
+  }
+
+  /** Sends a call of the node's own over this route, and no other. */
+  async ask(key: string, method: string, route: Route): Promise<void> {
+    const target = { key, type: parseKey(key).type };
+    const now = this.#parts.clock.now();
+    const call = new OutCall(this, this.#numbers++, target, method, [], {}, null, now);
+    call.patience = 0;
+    const answer = call.answer();
+    this.#begin(call);
+    this.#send(call, route);
+    await answer;
+  }
+
+  #begin(call: Outgoing): void {
+    this.#inFlight++;
+    this.#parts.deadlines.add(call, call.deadline);
   }
 
   /**
@@ -124,11 +143,10 @@ export class Router implements CallKeeper, Errands {
    * @param onEnd runs once it was answered or given up.
    */
   relay(request: Request, session: Session, onEnd: () => void): RelayedCall {
-    const { clock, deadlines } = this.#parts;
-    const call = new RelayedCall(this, this.#numbers++, request, session, clock.now(), onEnd);
+    const now = this.#parts.clock.now();
+    const call = new RelayedCall(this, this.#numbers++, request, session, now, onEnd);
     this.stats.relays++;
-    this.#inFlight++;
-    deadlines.add(call, call.deadline);
+    this.#begin(call);
     try {
       this.#checkRoom();
       parseKey(request.key);
@@ -137,6 +155,8 @@ export class Router implements CallKeeper, Errands {
     }
     const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
+    // Asked to take a name: who is remembered as its owner has just given it up.
+    if (call.method === TAKE) this.#parts.registry.forget(call.key);
     if (!call.done) this.#dispatch(call);
     return call;
   }
@@ -211,7 +231,7 @@ export class Router implements CallKeeper, Errands {
 
   /** Gives a call to the resource here, unless its caller has seen a later owner. */
   #hand(call: Outgoing, activation: Activation): void {
-    if (activation.epoch >= call.epoch) return activation.deliver(call);
+    if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
     call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
   }
 

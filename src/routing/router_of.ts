@@ -2,20 +2,26 @@
  * A node's router with the desks behind it, put together from the node's parts and
  * options.
  */
+import type { AtlasNode } from "../api.ts";
 import { AtlasError } from "../errors.ts";
 import { MAX_GATEWAYS } from "../limits.ts";
+import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
-import { checkToken } from "../model/rrp.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { NodeOptions } from "../options.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import type { Registry } from "../registry/registry.ts";
+import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
+import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
+import { Mover } from "./mover.ts";
 import { Paths } from "./paths.ts";
 import { Places } from "./places.ts";
+import { MOVE, Reception, TAKE } from "./reception.ts";
 import { Router } from "./router.ts";
 
 /** What a node gives its router. */
@@ -35,6 +41,10 @@ export interface Routing {
   readonly router: Router;
   readonly places: Places;
   readonly gateways: Gateways;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+  /** Moves a resource to another region. */
+  readonly move: AtlasNode["move"];
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
@@ -53,8 +63,32 @@ export function routerOf(premises: RouterPremises): Routing {
   });
   const paths = new Paths({ links, gateways, membership, clock, random, life });
   const places = new Places({ ...premises, store, clock, place, paths, gateways });
-  const router = new Router({ ...premises, clock, random, place, places, onEvent });
-  return { router, places, gateways };
+  const mover = new Mover({
+    ...premises,
+    store,
+    places,
+    place,
+    ask: (key, route) => router.ask(key, TAKE, route),
+    onEvent,
+  });
+  const reception = new Reception(mover, new Drift(clock, region), onEvent);
+  const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
+  const router: Router = new Router({
+    ...premises,
+    clock,
+    random,
+    place,
+    places,
+    deliver,
+    onEvent,
+  });
+  const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
+    const target = { type, key: resourceKey(type, id) };
+    const args = [checkToken("region", to)];
+    const { rrp, epoch } = await router.call(target, MOVE, args, options, null);
+    return { rrp, epoch };
+  };
+  return { router, places, gateways, deliver, move };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {

@@ -48,8 +48,10 @@ export class Regions {
   readonly sent: string[] = [];
   /** Roads that are shut: `a>b`, by nodes' names. */
   readonly shut: Set<string> = new Set();
-  /** Regions whose rolls the others see. */
+  /** Whether regions see each other's rolls. */
   seen = true;
+  /** Whether all regions have one store, and keys no homes. */
+  readonly shared: boolean;
   /** A key's home as a node of a region believes; by default what is before its `~`. */
   homeOf: (key: string, asking: string) => string | null = (key) =>
     /\/([^~]+)~/.exec(key)?.[1] ?? null;
@@ -57,6 +59,10 @@ export class Regions {
   readonly #network = inProcessNetwork();
   readonly #stores = new Map<string, Store>();
   readonly #names = new Map<string, string>();
+
+  constructor({ shared = false }: { shared?: boolean } = {}) {
+    this.shared = shared;
+  }
 
   /** A node called `<region>/<name>`. */
   async node(
@@ -106,7 +112,8 @@ export class Regions {
     return line.slice(from.length + 1, line.indexOf(" "));
   }
 
-  #base(region: string): Store {
+  #base(of: string): Store {
+    const region = this.shared ? "all" : of;
     let store = this.#stores.get(region);
     if (!store) this.#stores.set(region, store = memoryStore());
     return store;
@@ -118,7 +125,7 @@ export class Regions {
       // deno-lint-ignore no-explicit-any
       return (this.#base(region) as any)[method](...args);
     };
-    const home = (key: string): string => this.homeOf(key, own) ?? own;
+    const home = (key: string): string => this.shared ? own : this.homeOf(key, own) ?? own;
     // deno-lint-ignore no-explicit-any
     const store: any = {
       status: () => "up",
@@ -139,13 +146,14 @@ export class Regions {
         return ask(own, method, [step]);
       };
     }
+    if (this.shared) delete store.homeOf;
     return store;
   }
 
   async #members(node: string, own: string) {
     this.trips.push({ node, region: own, method: "members" });
     const roll = await this.#base(own).members();
-    if (!this.seen) return roll;
+    if (!this.seen || this.shared) return roll;
     const others = [...this.#stores].filter(([region]) => region !== own);
     const rolls = await Promise.all(others.map(([, store]) => store.members()));
     return { ...roll, members: [...roll.members, ...rolls.flatMap(({ members }) => members)] };
