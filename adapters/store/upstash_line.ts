@@ -115,13 +115,16 @@ export class UpstashLine implements RedisLine {
    */
   async open(): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
+    let why: unknown;
     for (let attempt = 1;; attempt++) {
       try {
         return await this.#greet(giveUp);
       } catch (error) {
+        // What was answered before tells more than that the last attempt found no time.
+        if (why === undefined || performance.now() < giveUp) why = error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
         const wait = pauseOf(attempt);
-        if (this.#closed || performance.now() + wait >= giveUp) throw this.#failure(error);
+        if (this.#closed || performance.now() + wait >= giveUp) throw this.#failure(why);
         await sleep(wait);
       }
     }

@@ -184,9 +184,14 @@ describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () =
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
     onlyFor(server, incarnation, "failed");
-    const before = server.requests.length;
+    let before = server.requests.length;
     await refuses(store.release(key, incarnation, epoch), "unavailable");
     expect(server.requests.length).toBe(before + 1);
+    onlyFor(server, incarnation, "reset");
+    before = server.requests.length;
+    await refuses(store.release(key, incarnation, epoch), "unavailable");
+    // Deno's fetch repeats what is cut off on a used connection; that nobody can stop.
+    expect(server.requests.length).toBeLessThanOrEqual(before + 2);
     server.faults = () => null;
     expect(await store.lookup(key)).toBeNull();
   });
