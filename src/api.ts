@@ -171,6 +171,10 @@ export interface NodeStats extends MarketStats {
   claims: number;
   claimsLost: number;
   commits: number;
+  /** Lookups that found more than one claim standing. */
+  contested: number;
+  /** Ownerships lost to a greater claim. */
+  conflictsLost: number;
   forwards: number;
   /** Calls of other nodes that this one was asked to pass on. */
   relays: number;

@@ -223,6 +223,7 @@ class NodeProcess implements Exchange {
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
+      contested: this.#registry.contested,
       ...this.#router.stats,
       ...this.#forwarder.stats,
       lapses: this.#lapses,

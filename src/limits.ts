@@ -71,6 +71,9 @@ export const GATEWAY_IDLE_MS = 60_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
 
+/** Ownerships that one node looks up at once, where a greater claim may have come. */
+export const RECHECKS_AT_ONCE = 32;
+
 /** How long an unused resource stays in memory, in ms. */
 export const DEFAULT_IDLE_MS = 60_000;
 

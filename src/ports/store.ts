@@ -27,6 +27,13 @@ export interface Store {
    */
   homeOf?(key: string): string | null;
 
+  /**
+   * Of stores that have no single write order, where two claims of one key may both stand
+   * for a while, the greater one being the owner. How often an owner MUST look whether a
+   * greater one came, in ms. Absent: a claim that stands stands alone.
+   */
+  readonly recheckMs?: number;
+
   // Membership.
 
   /**

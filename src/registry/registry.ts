@@ -22,6 +22,8 @@ export class Registry {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #clock: Clock;
+  /** Lookups that were answered `contested`. */
+  contested = 0;
   /** Oldest first, so that the first is the one to forget. */
   readonly #locations = new Map<string, Location>();
 
@@ -74,7 +76,7 @@ export class Registry {
    * Where a key lives and how sure that is.
    *
    * @param mine this node's own ownership of it, and since when; null where it has none.
-   * @throws AtlasError `unavailable` only where `confirmed` is required.
+   * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.
    */
   async lookup(
     key: string,
@@ -84,11 +86,16 @@ export class Registry {
     const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
     if (!confirmed && known && this.#membership.isReachable()) {
       const stalled = this.#membership.isStalled(known.owner.incarnation);
-      if (!stalled) return this.#answer(key, known.owner, "cached", known.at);
+      const { recheckMs = Infinity } = this.#store;
+      const isFresh = this.#clock.now() - known.at < recheckMs;
+      if (!stalled && isFresh) return this.#answer(key, known.owner, "cached", known.at);
     }
     try {
       const lookup = await this.#confirm(key);
       if (confirmed && lookup.verdict === "suspect") throw suspected(key);
+      if (confirmed && lookup.verdict === "contested") {
+        throw new AtlasError("contested", `more than one node claims ${key}`);
+      }
       return lookup;
     } catch (error) {
       if (confirmed || !isAtlasError(error) || error.code !== "unavailable") throw error;
@@ -110,6 +117,13 @@ export class Registry {
     const member = await this.#membership.observe(owner.incarnation);
     if (isDead(member?.state)) return this.#answer(key, null, "unowned", at);
     this.note(key, owner);
+    const isContested = owner.contested?.some(({ incarnation }) =>
+      !this.#membership.isKnownDead(incarnation)
+    );
+    if (isContested) {
+      this.contested++;
+      return this.#answer(key, owner, "contested", at);
+    }
     const stalled = member?.state !== "live" || this.#membership.isStalled(owner.incarnation);
     return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
   }

@@ -15,6 +15,7 @@ import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
+import { bidFarewell } from "./conflicts.ts";
 import { Ledger, type Tenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
 import { encodeResult, executed, reentered } from "./outcome.ts";
@@ -182,12 +183,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
-  abandon(): void {
+  async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
     if (this.#state === "closed") return;
     this.#stop("not_owner", `${this.key} was fenced`);
-    Promise.resolve().then(() => this.#instance?.onStop("fenced")).catch((error) =>
-      this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) })
-    );
+    const failed = (event: string, reason: string): void =>
+      this.#host.tell("error", event, { key: this.key, reason });
+    await bidFarewell(this.#instance, winner, failed);
   }
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
@@ -337,7 +338,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   fenced(): void {
     this.#host.tell("warning", "commit was fenced", { key: this.key, epoch: this.epoch });
-    this.abandon();
+    this.#host.fenced(this);
   }
 
   lost(maybeExecuted: boolean): AtlasError {

@@ -20,6 +20,7 @@ import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
+import { Conflicts } from "./conflicts.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import type { Stage, TurnStats } from "./stage.ts";
@@ -48,7 +49,7 @@ export class Host implements Stage<Activation> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
-  readonly stats: TurnStats = { turns: 0, commits: 0 };
+  readonly stats: TurnStats = { turns: 0, commits: 0, conflictsLost: 0 };
   /** Sweeps made so far: the clock by which idleness is counted. */
   sweeps = 0;
   readonly #parts: HostParts;
@@ -61,6 +62,7 @@ export class Host implements Stage<Activation> {
   /** Those on their way out; the name is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #sweepMs: number;
+  readonly #conflicts: Conflicts;
   #life: Life | null = null;
   #accepting = false;
   #sweeper: Timer | null = null;
@@ -81,6 +83,7 @@ export class Host implements Stage<Activation> {
       shortest = Math.min(shortest, type.idleAfterMs);
     }
     this.#sweepMs = shortest / 4;
+    this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
   get size(): number {
@@ -100,6 +103,7 @@ export class Host implements Stage<Activation> {
     this.#accepting = true;
     this.#sweeper?.cancel();
     this.#sweep();
+    this.#conflicts.watch();
   }
 
   /** Whether this node may own resources of this type now. */
@@ -180,6 +184,10 @@ export class Host implements Stage<Activation> {
     }
   }
 
+  fenced(activation: Activation): void {
+    this.#conflicts.lost(activation);
+  }
+
   /** The lease has lapsed: everything stops at once. */
   abandon(): void {
     this.#accepting = false;
@@ -201,6 +209,7 @@ export class Host implements Stage<Activation> {
   stop(): void {
     this.#sweeper?.cancel();
     this.#sweeper = null;
+    this.#conflicts.stop();
   }
 
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

@@ -7,6 +7,7 @@
  * Source: design §3 (State), §4.
  */
 import type { Atlas } from "../api.ts";
+import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
 
 /**
@@ -133,4 +134,12 @@ export class Resource {
 
   /** Runs once before the instance is let go; as a turn, unless ownership is lost already. */
   onStop(_reason: StopReason): void | Promise<void> {}
+
+  /**
+   * Runs once where another node's claim of this key won over this one's, which happens
+   * only in stores without one write order. Before `onStop`; no turn: storage can be
+   * read, and shows what this owner wrote, but not written; the winner can be called.
+   * What takes longer than a turn may is not waited for.
+   */
+  onConflict(_winner: Ownership): void | Promise<void> {}
 }

@@ -13,6 +13,8 @@ import type { Method } from "./methods.ts";
 export interface TurnStats {
   turns: number;
   commits: number;
+  /** Ownerships lost to a greater claim. */
+  conflictsLost: number;
 }
 
 /** `Self` is the activation's own type. */
@@ -30,5 +32,7 @@ export interface Stage<Self> {
   method(type: ResolvedType, call: Call): Method;
   /** An activation has ended. */
   closed(activation: Self): void;
+  /** The store says that an activation's ownership has ended. */
+  fenced(activation: Self): void;
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
 }
