@@ -73,7 +73,7 @@ export class Gateways {
     const border = this.#borders.get(region);
     if (!border) return null;
     const now = this.#parts.clock.now();
-    border.usedAt = now;
+    this.#used(border, now);
     const { present } = border;
     let best = present?.isFit(now) ? present : null;
     for (const gateway of border.gateways) {
@@ -122,6 +122,16 @@ export class Gateways {
     this.#closed = true;
     for (const { gateways } of this.#borders.values()) {
       for (const gateway of gateways) gateway.timer?.cancel();
+    }
+  }
+
+  /** Asks after gateways again that nobody had used for a while. */
+  #used(border: Border, now: number): void {
+    const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
+    border.usedAt = now;
+    if (!wasIdle) return;
+    for (const gateway of border.gateways) {
+      if (gateway.session) this.#schedule(border, gateway, 0);
     }
   }
 

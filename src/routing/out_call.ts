@@ -14,7 +14,7 @@ import {
 import { encodeBody } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
-import { type Caller, checkTraceparent, nodeName } from "../model/trail.ts";
+import { type Caller, checkTraceparent } from "../model/trail.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
@@ -110,7 +110,7 @@ export class OutCall extends Outgoing {
   }
 
   override succeed(result: unknown, owner: Ownership): void {
-    if (!this.done) this.#succeed(result, owner, [nodeName(this.keeper.place)]);
+    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath);
   }
 
   override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {

@@ -15,6 +15,8 @@ import type { Session } from "./links.ts";
 export interface CallKeeper {
   /** This node. */
   readonly place: Caller;
+  /** The path of a call that ends at this node. */
+  readonly ownPath: readonly string[];
   /** Whether the node has been closed: nothing is answered any more. */
   readonly isClosed: boolean;
   /** It failed; the keeper sends it out again or settles it. */

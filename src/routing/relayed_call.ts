@@ -12,7 +12,7 @@ import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { argumentsOf, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { type Caller, callerOf, nodeName, type Trail } from "../model/trail.ts";
+import { type Caller, callerOf, type Trail } from "../model/trail.ts";
 import type { Session } from "./links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
@@ -86,7 +86,7 @@ export class RelayedCall extends Outgoing {
   }
 
   override succeed(encoded: unknown, owner: Ownership): void {
-    this.answered(encoded as Uint8Array, owner, [nodeName(this.keeper.place)]);
+    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath);
   }
 
   override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {

@@ -62,6 +62,8 @@ export interface RouterStats {
 export class Router implements CallKeeper, Errands {
   readonly stats: RouterStats = { calls: 0, forwards: 0, relays: 0 };
   readonly place: { readonly region: string; readonly node: string };
+  /** Shared by all answers, so that it is not theirs to change. */
+  readonly ownPath: readonly string[];
   readonly #parts: RouterParts;
   readonly #name: string;
   readonly #pacer: Pacer<Outgoing>;
@@ -79,6 +81,7 @@ export class Router implements CallKeeper, Errands {
     this.#parts = parts;
     this.place = parts.place;
     this.#name = nodeName(parts.place);
+    this.ownPath = Object.freeze([this.#name]);
     this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
@@ -284,7 +287,8 @@ export class Router implements CallKeeper, Errands {
     const owner = { rrp, incarnation, epoch };
     if (known?.epoch !== epoch) registry.note(call.key, owner);
     try {
-      call.answered(reply.body, owner, [this.#name, ...passed?.path ?? [session.name]]);
+      const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
+      call.answered(reply.body, owner, path);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
