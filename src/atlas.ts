@@ -120,9 +120,7 @@ class NodeProcess implements Exchange {
         this.#market.closed(session.peer.incarnation);
       },
       reachable: (incarnation) => this.#membership.trust(incarnation),
-      unreachable: (incarnation) => {
-        if (!this.#routing.places.isAbroad(incarnation)) this.#membership.suspect(incarnation);
-      },
+      unreachable: (incarnation) => this.#membership.suspect(incarnation),
     });
     this.#routing = routerOf({
       options,

@@ -44,6 +44,7 @@ export class Membership {
   readonly #timing: Timing;
   readonly #listener: MembershipListener;
   #life: Life | null = null;
+  #region = "";
   #seq = 0;
   #renewals = 0;
   #beat: Timer | null = null;
@@ -82,6 +83,7 @@ export class Membership {
       throw new AtlasError("unavailable", "the registration came too late to hold a lease");
     }
     this.#life = life;
+    this.#region = self.region;
     this.#seq = 0;
     this.#renewals = 0;
     this.#lastContact = this.#clock.now();
@@ -151,7 +153,7 @@ export class Membership {
   suspect(incarnation: string): void {
     const member = this.#view.get(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
-    if (this.#suspects.has(incarnation)) return;
+    if (this.#suspects.has(incarnation) || !this.#isOurs(member)) return;
     this.#suspects.add(incarnation);
     this.#renew();
     this.#schedule();
@@ -193,11 +195,21 @@ export class Membership {
     }
   }
 
+  /**
+   * Whether a member's life is this registry's business. Where keys have homes, each
+   * region's nodes watch each other: of the rest no heartbeat is heard here in time.
+   */
+  #isOurs({ region }: Member): boolean {
+    return !this.#store.homeOf || region === this.#region;
+  }
+
   /** Watches the next members after this one in the ring of incarnations, and the suspects. */
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
     const others = [...this.#view.values()]
-      .filter((member) => !isDead(member.state) && member.incarnation !== self)
+      .filter((member) =>
+        !isDead(member.state) && member.incarnation !== self && this.#isOurs(member)
+      )
       .map((member) => member.incarnation).sort();
     const after = others.filter((incarnation) => incarnation > self);
     const ring = [...after, ...others.slice(0, others.length - after.length)];

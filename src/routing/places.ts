@@ -84,14 +84,6 @@ export class Places {
     return await this.#askAbroad(key, typeOf(key), region);
   }
 
-  /** Whether a member's life is another registry's business: its heartbeat isn't heard here. */
-  isAbroad(incarnation: string): boolean {
-    const { store, membership, place } = this.#parts;
-    if (!store.homeOf) return false;
-    const member = membership.peek(incarnation);
-    return member !== undefined && member.region !== place.region;
-  }
-
   /** The way to a remembered owner that can be taken at once. */
   ready(owner: Ownership): Way | null {
     const region = regionOf(owner.rrp);

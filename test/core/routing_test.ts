@@ -63,6 +63,19 @@ describe("a key whose home is another region", () => {
     );
   });
 
+  it("is none of another region's watchmen's business, nor is its owner's life", async () => {
+    const made = new Regions();
+    await made.node("eu/b");
+    const us = await made.node("us/a", { lease: { heartbeatMs: 20, leaseMs: 200 } });
+    await us.call("counters", "eu~x", "echo", [0]);
+    made.forget();
+    const count = (method: string) =>
+      made.trips.filter((trip) => trip.node === "us/a" && trip.method === method).length;
+    await until(() => count("renew") > 30, "the other's heartbeat would have been missed");
+    expect(count("kill")).toBe(0);
+    expect((await us.call("counters", "eu~x", "echo", [1])).rrp).toBe("rrp:eu/b/counters/eu~x");
+  });
+
   it("is refused by a node elsewhere that is asked for it", async () => {
     const made = new Regions();
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
