@@ -12,6 +12,7 @@ import { upstashStore } from "../../adapters/store/upstash.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedisOptions } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
+import { regionalBackend } from "./regional_backend.ts";
 import { storeConformance } from "./store.ts";
 import type { StoreBackend } from "./store.ts";
 import { everythingRejects } from "./store_ends.ts";
@@ -70,6 +71,15 @@ storeConformance("sqlite", sqlite);
 storeConformance("redis, durable", redis({ durable: true }), redisMissing);
 storeConformance("redis, one node of a cluster", redis({ cluster: true }), redisMissing);
 storeConformance("upstash", upstash, redisMissing);
+const REGIONS = ["us-east-1", "eu-west-1", "ap-south-1"];
+storeConformance("regional, one region", () => regionalBackend(["local"], memory));
+storeConformance("regional, three in memory", () => regionalBackend(REGIONS, memory));
+storeConformance("regional, three SQLite files", () => regionalBackend(REGIONS, sqlite));
+storeConformance(
+  "regional, three Redises",
+  () => regionalBackend(REGIONS, redis({ durable: true })),
+  redisMissing,
+);
 if ("Bun" in globalThis) {
   storeConformance("redis, through ioredis", redis({}, { dial: dialIoredis }), redisMissing);
 }
