@@ -27,6 +27,9 @@ import type { Gateways } from "./gateways.ts";
 import type { Links, Session } from "./links.ts";
 import type { Paths, Way } from "./paths.ts";
 
+/** Times that a region's roll is asked for before none of its nodes counts as known, and how far apart. */
+const ROLL_ATTEMPTS = 4;
+const ROLL_PAUSE_MS = 100;
 /** How long a node of this region is waited for before its silence is told, in ms. */
 const SILENCE_MS = 500;
 /** How often the roll is read for the sake of unknown members elsewhere at most, in ms. */
@@ -79,9 +82,21 @@ export class Places {
     return typeof placement === "object" ? placement.region : null;
   }
 
-  /** A way to a node of another region that is to take a key. @throws AtlasError `unavailable` */
+  /**
+   * A way to a node of another region that is to take a key. Its roll may have to be
+   * fetched from there first: it is asked for a few times.
+   *
+   * @throws AtlasError `unavailable`
+   */
   async inRegion(key: string, region: string): Promise<Route> {
-    return await this.#askAbroad(key, typeOf(key), region);
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#askAbroad(key, typeOf(key), region);
+      } catch (error) {
+        if (attempt >= ROLL_ATTEMPTS) throw error;
+        await pause(this.#parts.clock, ROLL_PAUSE_MS * attempt);
+      }
+    }
   }
 
   /** The way to a remembered owner that can be taken at once. */
