@@ -9,6 +9,7 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
+import { parseRegistries } from "../store/regional_url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
@@ -25,7 +26,8 @@ export interface Settings {
   node?: string;
   /**
    * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `rediss://` or `https://` (Upstash;
-   * `http://` on loopback only). Default `file:.atlas/registry.db`.
+   * `http://` on loopback only), or one for each region: `us-east-1=redis://…,eu-west-1=…`,
+   * the first of which keeps what has no other home. Default `file:.atlas/registry.db`.
    */
   registry?: string;
   /** `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. */
@@ -139,10 +141,13 @@ export function maskUrl(text: string): string {
 
 /** `message` without the password that `url` carries, in whatever form it is quoted. */
 export function maskIn(message: string, url: string): string {
-  const masked = maskUrl(message.replaceAll(url, maskUrl(url)));
-  const password = URL.canParse(url) ? new URL(url).password : "";
-  if (password === "") return masked;
-  return masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+  let masked = maskUrl(message.replaceAll(url, maskUrl(url)));
+  for (const one of parseRegistries(url)?.values() ?? [url]) {
+    const password = URL.canParse(one) ? new URL(one).password : "";
+    if (password === "") continue;
+    masked = masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+  }
+  return masked;
 }
 
 /** One line of the form: what its filler calls it, and what stands there. */
@@ -185,15 +190,19 @@ function portOf(given: Line | undefined): number {
 
 function registryOf(given: Line | undefined): string {
   if (!given) return "file:.atlas/registry.db";
-  if (/^(?:file:.+|memory:(?:\/\/)?|(?:rediss?|https):\/\/.+)$/s.test(given.text)) {
-    return given.text;
-  }
-  if (/^http:/.test(given.text) && isLoopbackUrl(given.text)) return given.text;
+  const urls = [...parseRegistries(given.text)?.values() ?? [given.text]];
+  if (urls.every(isRegistry)) return given.text;
   const name = maskUrl(given.text);
   throw refused(
     { name: given.name, text: name },
-    "use file:<path>, memory:, redis://, rediss:// or https:// (http:// on loopback only)",
+    "use file:<path>, memory:, redis://, rediss:// or https:// (http:// on loopback only), or " +
+      "<region>=<URL>,<region>=<URL>",
   );
+}
+
+function isRegistry(url: string): boolean {
+  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?|https):\/\/.+)$/s.test(url) ||
+    /^http:/.test(url) && isLoopbackUrl(url);
 }
 
 function isLoopbackUrl(text: string): boolean {
@@ -202,7 +211,8 @@ function isLoopbackUrl(text: string): boolean {
 
 /** One token for all registries that are reached by HTTP. */
 function registryTokenOf(given: Line | undefined, registry: string): string | undefined {
-  if (given || !/^https?:/.test(registry)) return tokenOf(given);
+  const urls = [...parseRegistries(registry)?.values() ?? [registry]];
+  if (given || !urls.some((url) => /^https?:/.test(url))) return tokenOf(given);
   throw new AtlasError(
     "bad_request",
     "ATLAS_REGISTRY_TOKEN is not set: a registry at https:// needs the database's REST token",

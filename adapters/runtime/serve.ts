@@ -22,6 +22,7 @@ import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
 import { openStore } from "../store/open.ts";
+import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { detectRuntime } from "./detect.ts";
 import {
@@ -43,6 +44,8 @@ export type { Settings } from "./environment.ts";
 export interface ServeOptions extends Settings {
   /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
+  /** Of a registry by region: where keys are at home; the same on every node, for ever. */
+  homes?: HomeRules;
 }
 
 /**
@@ -58,7 +61,7 @@ export async function serve<A extends App = App>(
   app?: A,
   options: ServeOptions = {},
 ): Promise<ServedNode<A>> {
-  const settings = readSettings(process.env, options);
+  const settings = { ...readSettings(process.env, options), homes: options.homes };
   const onEvent = options.onEvent ?? logEvent;
   const running = (app ?? await loadApp(undefined)) as A;
   const runtime = await detectRuntime();
@@ -73,7 +76,7 @@ export async function serve<A extends App = App>(
 
 async function open<A extends App>(
   app: A,
-  settings: CheckedSettings,
+  settings: CheckedSettings & Pick<ServeOptions, "homes">,
   runtime: Runtime,
   onEvent: (event: NodeEvent) => void,
   opened: (() => Promise<void>)[],
@@ -91,7 +94,12 @@ async function open<A extends App>(
   transport.address = url;
   const store = await registry(
     settings,
-    () => openStore(settings.registry, { token: settings.registryToken }),
+    () =>
+      openStore(settings.registry, {
+        token: settings.registryToken,
+        region: settings.region,
+        ...settings.homes && { homes: settings.homes },
+      }),
   );
   opened.push(() => store.close());
   node = await registry(settings, () =>

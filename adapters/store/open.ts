@@ -9,12 +9,18 @@ import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
 import { memoryStore } from "./memory.ts";
 import { hidePassword } from "./redis_client.ts";
+import type { HomeRules } from "./regional.ts";
+import { parseRegistries } from "./regional_url.ts";
 
 export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
-  /** The token of an HTTP Redis (`ATLAS_REGISTRY_TOKEN`). */
+  /** The token of an HTTP Redis, or of all of them (`ATLAS_REGISTRY_TOKEN`). */
   token?: string;
+  /** The region of the node, of a registry by region. */
+  region?: string;
+  /** Where keys are at home, of a registry by region. `default`: the first one. */
+  homes?: HomeRules;
 }
 
 /**
@@ -24,12 +30,17 @@ export interface OpenStoreOptions {
  * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
  *   be; `?synchronous=full` where epochs must survive the loss of power;
  * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS;
- * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only.
+ * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
+ * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
+ *   all keys for which `options.homes` has none, so it MUST stay the first. Of the others,
+ *   what is wrong with them shows when they are first needed.
  *
  * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
  * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
+  const registries = parseRegistries(url);
+  if (registries) return await openRegions(registries, options);
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   switch (scheme) {
     case "memory":
@@ -56,9 +67,26 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
       throw refused(
         "registry URL",
         hidePassword(url),
-        "memory:, file:PATH, redis://, rediss:// or https://",
+        "memory:, file:PATH, redis://, rediss:// or https://, or REGION=URL,REGION=URL",
       );
   }
+}
+
+async function openRegions(
+  registries: ReadonlyMap<string, string>,
+  options: OpenStoreOptions,
+): Promise<Store> {
+  const { region: self = "", homes, ...others } = options;
+  const [first] = registries.keys();
+  const stores = [...registries].map(([region, url]) =>
+    [region, () => openStore(url, others)] as const
+  );
+  const { regionalStore } = await import("./regional.ts");
+  return await regionalStore({
+    self,
+    stores: Object.fromEntries(stores),
+    homes: { ...first !== undefined && { default: first }, ...homes },
+  });
 }
 
 /** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is taken as it is. */

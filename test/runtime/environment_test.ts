@@ -49,6 +49,19 @@ test("what a program gives comes before the environment", () => {
   expect(settings).toMatchObject({ port: 0, region: "b", lease });
 });
 
+test("a registry by region is checked URL by URL", () => {
+  const registry = "us=redis://u:hunter2@h,eu=https://h2";
+  const message = refusal({ ATLAS_REGISTRY_URL: registry });
+  expect(message).toContain("ATLAS_REGISTRY_TOKEN is not set");
+  const settings = readSettings({ ATLAS_REGISTRY_URL: registry, ATLAS_REGISTRY_TOKEN: "r3st" });
+  expect(settings.registry).toBe(registry);
+  const bad = refusal({ ATLAS_REGISTRY_URL: "us=redis://u:hunter2@h,eu=ftp://h2" });
+  expect(bad).toContain("<region>=<URL>");
+  expect(bad).not.toContain("hunter2");
+  expect(refusal({ ATLAS_REGISTRY_URL: "us=memory:,us=memory:" })).toContain("twice");
+  expect(maskIn("can't log in with hunter2", registry)).not.toContain("hunter2");
+});
+
 test("all variables together", () => {
   const settings = readSettings({
     ATLAS_REGION: "us-east-1",
@@ -83,7 +96,7 @@ test.each([
   ["ATLAS_NODE", "x".repeat(65)],
   ["ATLAS_REGISTRY_URL", "http://eu1-x.upstash.io"],
   ["ATLAS_REGISTRY_URL", "http://127.0.0.1.example.com"],
-  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=redis://b"],
+  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=ftp://b"],
   ["ATLAS_REGISTRY_URL", "postgres://x"],
   ["ATLAS_REGISTRY_URL", "file:"],
   ["ATLAS_HOST", "http://x"],

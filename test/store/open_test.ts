@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
+import { parseRegistries } from "../../adapters/store/regional_url.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort, redisMissing, startRedis } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
@@ -81,11 +82,51 @@ test.each([
   await refuses(openStore(url), "bad_request", part);
 });
 
-test("a refusal never shows a password", async () => {
+test("a registry by region is read as such, and nothing else is", () => {
+  const read = (text: string) => {
+    const registries = parseRegistries(text);
+    return registries && [...registries];
+  };
+  expect(read("us-east-1=redis://a:1/0, eu=https://b,ap=file:x,y=1.db")).toEqual([
+    ["us-east-1", "redis://a:1/0"],
+    ["eu", "https://b"],
+    ["ap", "file:x,y=1.db"],
+  ]);
+  expect(read("here=memory:")).toEqual([["here", "memory:"]]);
   for (
-    const url of ["redis://u:hunter2@host:99999", "amqp://u:hunter2@host", "https://u:hunter2@h"]
+    const single of ["redis://h/0?name=x", "redis://u:p,a=b@h", "memory:", "us=", "=redis://h"]
   ) {
-    const error = await openStore(url).catch((reason) => reason);
+    expect(read(single), single).toBeNull();
+  }
+  expect(() => read("us=memory:,us=memory:")).toThrow(/"us" \(it stands there twice/);
+  expect(() => read("u|s=memory:")).toThrow(/"u\|s"/);
+});
+
+test("a registry by region opens the node's own at once, the others when needed", async () => {
+  const files = ["us", "eu"].map((name) => `${name}=file:${join(directory, `${name}.db`)}`);
+  const url = `${files},ap=redis://127.0.0.1:${await freePort()}`;
+  const store = await openStore(url, { region: "eu", homes: { types: { sessions: "ap" } } });
+  expect(existsSync(join(directory, "eu.db"))).toBe(true);
+  expect(existsSync(join(directory, "us.db"))).toBe(false);
+  expect(store.homeOf?.("channels/a")).toBe("us");
+  await own(store, "channels/eu~a");
+  expect(await store.lookup("channels/a")).toBeNull();
+  expect(existsSync(join(directory, "us.db"))).toBe(true);
+  await refuses(store.lookup("sessions/a"), "unavailable", "region ap");
+  await store.close();
+  await refuses(openStore(url, { region: "mars" }), "bad_request", '"mars", it must be one of us');
+  await refuses(openStore(url), "bad_request", "one of us, eu, ap");
+});
+
+test("a refusal never shows a password", async () => {
+  const urls = [
+    "redis://u:hunter2@host:99999",
+    "amqp://u:hunter2@host",
+    "https://u:hunter2@h",
+    "us=amqp://u:hunter2@host",
+  ];
+  for (const url of urls) {
+    const error = await openStore(url, { region: "us" }).catch((reason) => reason);
     expect(error.code).toBe("bad_request");
     expect(error.message).not.toContain("hunter2");
   }
