@@ -8,6 +8,7 @@ import { AtlasError } from "../../src/errors.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
 import { memoryStore } from "./memory.ts";
+import { splitStrategy } from "./optimistic_strategy.ts";
 import { hidePassword } from "./redis_client.ts";
 import type { HomeRules } from "./regional.ts";
 import { parseRegistries } from "./regional_url.ts";
@@ -31,6 +32,8 @@ export interface OpenStoreOptions {
  *   be; `?synchronous=full` where epochs must survive the loss of power;
  * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS;
  * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
+ * - one of the last two with `?strategy=optimistic&master=a&masters=a,b&bound=500`: the
+ *   master `a` of several that copy each other without one write order;
  * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
  *   all keys for which `options.homes` has none, so it MUST stay the first. Of the others,
  *   what is wrong with them shows when they are first needed.
@@ -56,12 +59,15 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     case "redis":
     case "rediss": {
       const { redisStore } = await import("./redis.ts");
-      return await redisStore(url, options);
+      const asked = splitStrategy(url);
+      return await redisStore(asked.url, { ...options, ...asked.options });
     }
     case "https":
     case "http": {
       const { upstashStore } = await import("./upstash.ts");
-      return await upstashStore({ url, token: options.token ?? "", timeoutMs: options.timeoutMs });
+      const { token = "", timeoutMs } = options;
+      const asked = splitStrategy(url);
+      return await upstashStore({ url: asked.url, token, timeoutMs, ...asked.options });
     }
     default:
       throw refused(

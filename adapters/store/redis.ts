@@ -8,13 +8,15 @@
  */
 import type { Store } from "../../src/ports/store.ts";
 import { checkWhole } from "./check.ts";
+import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
 import { parseRedisUrl } from "./redis_client.ts";
 import type { RedisDialer } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 import { RedisStore } from "./redis_store.ts";
 import { SCRIPTS } from "./scripts.ts";
 
-export interface RedisStoreOptions {
+export interface RedisStoreOptions extends StrategyOptions {
   /** How long one step, and the first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
   /** Which client to use; default the quickest on this runtime. */
@@ -36,12 +38,14 @@ const MAX_BATCH_TEXT = 1_048_576;
 export async function redisStore(url: string, options: RedisStoreOptions = {}): Promise<Store> {
   const timeoutMs = options.timeoutMs ?? 5_000;
   checkWhole("timeoutMs", timeoutMs, 1);
+  const masters = checkStrategy(options);
   const address = parseRedisUrl(url);
   const connection = new RedisConnection(address, {
     timeoutMs,
     dial: options.dial,
-    scripts: SCRIPTS,
+    scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
   });
   await connection.open();
+  if (masters) return await openOptimistic(new RedisBook(connection, masters), masters, options);
   return new RedisStore(connection, MAX_BATCH_TEXT);
 }

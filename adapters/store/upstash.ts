@@ -9,12 +9,14 @@ import { Redis } from "@upstash/redis";
 import { AtlasError } from "../../src/errors.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { checkWhole, refused } from "./check.ts";
+import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
 import { RedisStore } from "./redis_store.ts";
 import { SCRIPTS } from "./scripts.ts";
 import { MAX_REQUEST_TEXT, UpstashLine } from "./upstash_line.ts";
 import type { UpstashClient } from "./upstash_line.ts";
 
-export interface UpstashStoreOptions {
+export interface UpstashStoreOptions extends StrategyOptions {
   /** The REST URL: `https://…`; `http://` on loopback only. */
   url: string;
   /** The REST token, not the read-only one. */
@@ -42,12 +44,13 @@ export interface UpstashStoreOptions {
 export async function upstashStore(options: UpstashStoreOptions): Promise<Store> {
   const timeoutMs = options.timeoutMs ?? 5_000;
   checkWhole("timeoutMs", timeoutMs, 1);
+  const masters = checkStrategy(options);
   const url = checkUrl(options.url);
   const token = checkToken(options.token);
   const line = new UpstashLine({
     name: `the Redis at ${url.host}`,
     timeoutMs,
-    scripts: SCRIPTS,
+    scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
     client: (signal) => clientOf(url, token, signal),
   });
   try {
@@ -56,6 +59,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     line.close();
     throw error;
   }
+  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
   return new RedisStore(line, MAX_REQUEST_TEXT);
 }
 
