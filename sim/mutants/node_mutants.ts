@@ -84,8 +84,8 @@ export const NODE_MUTANTS: readonly Mutant[] = [
       "caller went by what it remembered.",
     edits: [{
       file: "src/routing/forwarder.ts",
-      find: "if (call.epoch === activation.epoch || call.epoch === 0) activation.deliver(call);",
-      replace: "if (call.epoch >= 0) activation.deliver(call);",
+      find: "const isMeant = call.epoch === activation.epoch || call.epoch === 0;",
+      replace: "const isMeant = call.epoch >= 0;",
     }],
   },
 ];

@@ -29,6 +29,7 @@ import type { Links, Session } from "./links.ts";
 import { type CallContext, OutCall } from "./out_call.ts";
 import type { CallKeeper, Outgoing } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
+import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
 import { TAKE } from "./reception.ts";
 import { RelayedCall } from "./relayed_call.ts";
@@ -68,11 +69,7 @@ export class Router implements CallKeeper, Errands {
   readonly #name: string;
   readonly #pacer: Pacer<Outgoing>;
   readonly #lanes = new Map<string, Outgoing[]>();
-  /**
-   * The link over which calls of a key are being passed on, and how many: the next ones
-   * go the same way, or they would overtake them.
-   */
-  readonly #relaying = new Map<string, { readonly session: Session; count: number }>();
+  readonly #passing = new Passing();
   #numbers = 0;
   #inFlight = 0;
   #closed = false;
@@ -188,11 +185,10 @@ export class Router implements CallKeeper, Errands {
     });
   }
 
-  /** Nobody carries the call any more. */
+  /** Nobody carries the call any more: those that waited for it to arrive can go. */
   #landed({ key, carrier }: Outgoing): void {
     if (!carrier?.relay) return;
-    const relaying = this.#relaying.get(key);
-    if (relaying?.session === carrier.session && --relaying.count === 0) this.#relaying.delete(key);
+    for (const held of this.#passing.landed(key, carrier.session)) this.#dispatch(held);
   }
 
   /**
@@ -221,12 +217,13 @@ export class Router implements CallKeeper, Errands {
     const here = host.find(call.key);
     if (here) return this.#hand(call, here);
     const owner = registry.cached(call.key);
-    if (this.#relaying.size > 0 && owner) {
-      const session = this.#relaying.get(call.key)?.session;
-      if (session?.takes) return this.#send(call, { session, relay: true, owner });
+    const straight = owner && links.present(owner.incarnation);
+    if (!this.#passing.isEmpty) {
+      if (straight && this.#passing.holds(call)) return;
+      const session = this.#passing.over(call.key);
+      if (session) return this.#send(call, { session, relay: true, owner });
     }
-    const session = owner && links.present(owner.incarnation);
-    if (session) return this.#send(call, { session, relay: false, owner });
+    if (straight) return this.#send(call, { session: straight, relay: false, owner });
     const way = owner && places.ready(owner);
     if (way) this.#send(call, { ...way, owner });
     else this.#enlane(call);
@@ -260,16 +257,10 @@ export class Router implements CallKeeper, Errands {
         relay,
       }, new Errand(this, call, owner, relay));
       call.carrier = { session, id, relay };
-      if (relay) this.#departed(call.key, session);
+      if (relay) this.#passing.departed(call.key, session);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
     }
-  }
-
-  #departed(key: string, session: Session): void {
-    const relaying = this.#relaying.get(key);
-    if (relaying?.session === session) relaying.count++;
-    else this.#relaying.set(key, { session, count: 1 });
   }
 
   /** A link brought a call's answer. */

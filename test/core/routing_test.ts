@@ -159,6 +159,23 @@ describe("gateways", () => {
     expect((await us.call("counters", "eu~x", "echo", [1])).path).toEqual(["us/a", "eu/owner"]);
   });
 
+  it("are left for a straight link only once what went through them has arrived", async () => {
+    const { made, us, owner } = await divided();
+    await us.call("counters", "eu~x", "echo", [1]);
+    await us.call("counters", "us~y", "echo", [1]);
+    const waiting = us.call("counters", "eu~x", "wait", ["column"]);
+    await until(() => log.includes("waiting column"), "it runs");
+    await owner.call("counters", "us~y", "echo", [1]);
+    made.forget();
+    const next = [1, 2, 3].map((n) => us.call("counters", "eu~x", "add", [n]));
+    expect(made.requests()).toEqual([]);
+    Gate.of("column").open();
+    expect((await waiting).path).toHaveLength(3);
+    const answers = await Promise.all(next);
+    expect(answers.map(({ result }) => (result as { total: number }).total)).toEqual([2, 4, 7]);
+    expect(answers.map(({ path }) => path.length)).toEqual([2, 2, 2]);
+  });
+
   it("say which of them failed and why", async () => {
     const { made, us } = await divided();
     made.road("us/a", "eu/g", false);
