@@ -1,6 +1,8 @@
 /** The strategy `optimistic`: the store suite on one master, options, and two masters' books. */
 import { afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
+import type { MasterBook } from "../../adapters/store/optimistic_book.ts";
+import { openOptimistic } from "../../adapters/store/optimistic_strategy.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/redis.ts";
 import { upstashStore } from "../../adapters/store/upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -83,6 +85,21 @@ describe("options", () => {
   ])("refuses the URL's %s", async ([query, part]) => {
     await refuses(openStore(`redis://127.0.0.1:1${query}`), "bad_request", part);
   });
+});
+
+test("a bound below the round trip is refused, and the line closed", async () => {
+  let closed = 0;
+  const book = {
+    stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
+    close: () => Promise.resolve(void closed++),
+  } as unknown as MasterBook;
+  const open = openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
+  await refuses(
+    open,
+    "bad_request",
+    "boundMs is 5, it must be at least the store's own round trip",
+  );
+  expect(closed).toBe(1);
 });
 
 describe.skipIf(redisMissing !== null)("two masters", () => {

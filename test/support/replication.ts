@@ -16,14 +16,18 @@ export interface Replication {
   hold(): void;
   /** Opens them again. */
   release(): void;
+  /** Every change that set out, the oldest first. */
+  readonly letters: readonly Letter[];
   close(): Promise<void>;
 }
 
-/** A key as it was at one side: null where it had gone. */
-interface Letter {
+/** A key as it was at one side: null where it had gone. Times are `performance.now()`'s. */
+export interface Letter {
   readonly key: string;
   readonly dump: Buffer | null;
   readonly writtenAt: number;
+  /** When it was done at the other side; null as long as it is under way. */
+  arrivedAt: number | null;
 }
 
 /** One side. */
@@ -51,7 +55,10 @@ class Side {
       if (ours > 0) return void this.#expected.set(key, ours - 1);
       const writtenAt = performance.now();
       this.writtenAt.set(key, writtenAt);
-      this.client.dumpBuffer(key).then((dump) => send({ key, dump, writtenAt }), () => {});
+      this.client.dumpBuffer(key).then(
+        (dump) => send({ key, dump, writtenAt, arrivedAt: null }),
+        () => {},
+      );
     });
     await this.#events.psubscribe(`${head}${prefix}*`);
   }
@@ -83,12 +90,14 @@ export async function replicate(one: string, two: string, prefix: string): Promi
   let delayMs = 0;
   let held: (() => void)[] | null = null;
   let closed = false;
+  const letters: Letter[] = [];
   const sendTo = (side: Side) => (letter: Letter): void => {
     const carry = (): void => {
       if (closed) return;
       if (held) return void held.push(carry);
-      side.copy(letter).catch(() => {});
+      side.copy(letter).then(() => void (letter.arrivedAt = performance.now()), () => {});
     };
+    letters.push(letter);
     if (held) return void held.push(carry);
     const left = letter.writtenAt + delayMs - performance.now();
     const timer = setTimeout(() => {
@@ -107,6 +116,7 @@ export async function replicate(one: string, two: string, prefix: string): Promi
       held = null;
       for (const carry of waiting) carry();
     },
+    letters,
     async close() {
       closed = true;
       for (const timer of timers) clearTimeout(timer);
