@@ -62,6 +62,8 @@ export const DIRECT_PATIENCE_MS = 1_000;
 /** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
 export const DETOUR_MS = 500;
 export const MAX_DETOUR_MS = 30_000;
+/** The longest pause before a node of a region without gateways is tried again, in ms. */
+export const MAX_LONE_DETOUR_MS = 2_000;
 /** How often a gateway in use is asked whether it is there, in ms. */
 export const GATEWAY_PROBE_MS = 5_000;
 /** How long a gateway may take to say so, in ms. */

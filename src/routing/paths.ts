@@ -14,6 +14,7 @@ import {
   DIRECT_PATIENCE_MS,
   MAX_DETOUR_MS,
   MAX_HOPS,
+  MAX_LONE_DETOUR_MS,
   MAX_UNREACHABLE,
 } from "../limits.ts";
 import type { Member } from "../model/member.ts";
@@ -141,7 +142,7 @@ export class Paths {
     return await new Promise((resolve) => {
       let isOver = false;
       const fail = (): void => {
-        if (!isOver) this.#shut(incarnation);
+        if (!isOver) this.#shut(member);
         isOver = true;
         resolve(null);
       };
@@ -158,10 +159,12 @@ export class Paths {
     return retryAt <= this.#parts.clock.now();
   }
 
-  #shut(incarnation: string): void {
-    const { clock, random } = this.#parts;
+  #shut({ incarnation, region }: Member): void {
+    const { clock, random, gateways } = this.#parts;
     const failures = (this.#detours.get(incarnation)?.failures ?? -1) + 1;
-    const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, MAX_DETOUR_MS);
+    // Where there may be no way around, calls fail until the straight road is tried again.
+    const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
+    const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
     this.#detours.delete(incarnation);
     if (this.#detours.size >= MAX_UNREACHABLE) {
       const [oldest] = this.#detours.keys();
