@@ -21,8 +21,6 @@ export interface SimArguments {
   readonly mutant: string | null;
   /** Whether what breaks a rule is shrunk. */
   readonly isShrunk: boolean;
-  /** Whether the store has replicas, and fails over to them. */
-  readonly hasFailovers: boolean;
   readonly minutes: number | null;
   readonly workers: number;
   /** Whether this process is one of the workers. */
@@ -36,7 +34,6 @@ const USAGE = `usage: npm run sim -- [FLAGS]
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
-  --failover     with a replicated store that fails over and loses writes: rules do break
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
   --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
 const VALUES = [
@@ -49,7 +46,7 @@ const VALUES = [
   "--workers",
   "--mutant",
 ];
-const SWITCHES = ["--mutants", "--write", "--no-shrink", "--failover", "--worker"];
+const SWITCHES = ["--mutants", "--write", "--no-shrink", "--worker"];
 /** Each of these says what is to be done: they exclude each other. */
 const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
@@ -90,7 +87,6 @@ export function parseArguments(words: readonly string[]): SimArguments {
     isWritten: switches.has("--write"),
     mutant: values.get("--mutant") ?? null,
     isShrunk: !switches.has("--no-shrink"),
-    hasFailovers: switches.has("--failover"),
     minutes,
     workers: number("--workers", 1) ?? 2,
     isWorker: switches.has("--worker"),

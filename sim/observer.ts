@@ -4,6 +4,7 @@
  *
  * Simulated parts call it as things happen, in true time; it must change nothing.
  */
+import type { NodeEvent } from "../src/model/event.ts";
 import type { StoreState } from "./store_state.ts";
 import type { CallRecord } from "./history.ts";
 
@@ -15,6 +16,7 @@ export type StepName =
   | "members"
   | "lookup"
   | "claim"
+  | "reassert"
   | "release"
   | "list"
   | "read"
@@ -30,6 +32,8 @@ export type Step = {
     readonly process: string;
     /** True time at which it asked, ms. */
     readonly at: number;
+    /** The copy of the store that did it, once it did. */
+    copy?: string;
   };
 }[StepName];
 
@@ -45,6 +49,10 @@ export interface Observer {
   heard?(step: Step, reply: StepReply, at: number): void;
   /** A process gave up waiting for the answer, or heard that there is none. */
   missed?(step: Step, at: number): void;
+  /** A replica took the primary's place, at true time `at`; the two books as they are then. */
+  failedOver?(former: StoreState, promoted: StoreState, at: number): void;
+  /** A node told of an event. */
+  told?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
   /** A client's call came back; its record is complete. */
@@ -68,6 +76,8 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     applied: those("applied"),
     heard: those("heard"),
     missed: those("missed"),
+    failedOver: those("failedOver"),
+    told: those("told"),
     called: those("called"),
     returned: those("returned"),
     process: those("process"),
@@ -80,6 +90,9 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     applied: (step, reply, at) => lists.applied.forEach((it) => it.applied?.(step, reply, at)),
     heard: (step, reply, at) => lists.heard.forEach((it) => it.heard?.(step, reply, at)),
     missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
+    failedOver: (former, promoted, at) =>
+      lists.failedOver.forEach((it) => it.failedOver?.(former, promoted, at)),
+    told: (process, event, at) => lists.told.forEach((it) => it.told?.(process, event, at)),
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
     process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),

@@ -6,7 +6,7 @@
  * smaller plan that breaks it too.
  */
 import { writeFileSync } from "node:fs";
-import type { Plan, PlanOptions } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { failureReport, shrunkReport } from "./report.ts";
 import { printSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
@@ -25,8 +25,8 @@ export interface Telling {
 }
 
 /** The line that plays a seed again. */
-export function replayOf(seed: number, { hasFailovers = false }: PlanOptions = {}): string {
-  return `npm run sim -- ${hasFailovers ? "--failover " : ""}--seed ${seed}`;
+export function replayOf(seed: number): string {
+  return `npm run sim -- --seed ${seed}`;
 }
 
 /** Plays a plan and tells of it; last its trace and the score. Gives the exit code. */

@@ -98,13 +98,8 @@ const LEASES: readonly LeaseTimes[] = [
   { heartbeatMs: 300, leaseMs: 1_000 },
 ];
 
-export interface PlanOptions {
-  /** Whether the store has replicas and fails over to them, losing what they lag behind. */
-  readonly hasFailovers?: boolean;
-}
-
 /** The plan of a seed: a whole number from 0. */
-export function makePlan(seed: number, { hasFailovers = false }: PlanOptions = {}): Plan {
+export function makePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const stage = drawShape(draw("shape"));
   const shape = { ...stage, ...drawManners(draw("manners"), stage) };
@@ -116,7 +111,7 @@ export function makePlan(seed: number, { hasFailovers = false }: PlanOptions = {
     healAt: HEAL_AT,
     endAt: END_AT,
   };
-  return hasFailovers ? withFailovers(draw("failovers"), plan) : plan;
+  return withFailovers(draw("failovers"), plan);
 }
 
 /** A stage on which much may be wrong. */

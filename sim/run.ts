@@ -33,11 +33,7 @@ async function main(): Promise<number> {
     return await playOne(plan, { replay: `npm run sim -- --plan ${options.plan}`, keep, isShrunk });
   }
   if (seed !== null) {
-    return await playOne(makePlan(seed, options), {
-      replay: replayOf(seed, options),
-      keep,
-      isShrunk,
-    });
+    return await playOne(makePlan(seed), { replay: replayOf(seed), keep, isShrunk });
   }
   if (options.isWorker) return await work(options);
   return await playMany(options);

@@ -53,7 +53,7 @@ export interface Cast {
   /** Rules that are watched. */
   readonly checkers: readonly LiveChecker[];
   /** Its clients, once there is a world for them. */
-  enter(world: World, report: Reporter): Clients;
+  enter(world: World, report: Reporter, ground: Ground): Clients;
 }
 
 /** What is done to an app, and what is left to be judged. */
@@ -80,14 +80,15 @@ const MOST_VIOLATIONS = 8;
 /** Plays a plan with journals and their clients. @throws only where the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const app = journalApp(plan.shape);
-  const enter: Cast["enter"] = (world, report) => new JournalClients(plan, world, report);
+  const enter: Cast["enter"] = (world, report, ground) =>
+    new JournalClients(plan, world, report, ground);
   return perform(plan, { app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
 /** Plays a course with any app and its clients. @throws only where the simulator itself fails */
 export async function perform(plan: Course, cast: Cast, options: RunOptions): Promise<Result> {
   const violations: Violation[] = [];
-  const ground = new Ground();
+  const ground = new Ground(plan.shape.store.isConfirmed === true);
   // deno-lint-ignore prefer-const
   let world: World;
   // deno-lint-ignore prefer-const
@@ -102,7 +103,7 @@ export async function perform(plan: Course, cast: Cast, options: RunOptions): Pr
   const observer = fanOut([ground, ...observers]);
   const { remarks = 0 } = options;
   world = new World(cast.app, plan.seed, plan.shape, plan.healAt, observer, remarks > 0);
-  clients = cast.enter(world, report);
+  clients = cast.enter(world, report, ground);
   stage(plan, world, clients);
   const { scheduler } = world;
   const unhandled: Violation[] = [];
@@ -161,12 +162,14 @@ class JournalClients implements Clients {
   readonly #world: World;
   readonly #workload: Workload;
   readonly #report: Reporter;
+  readonly #ground: Ground;
 
-  constructor(plan: Plan, world: World, report: Reporter) {
+  constructor(plan: Plan, world: World, report: Reporter, ground: Ground) {
     this.#plan = plan;
     this.#world = world;
     this.#workload = new Workload(world);
     this.#report = report;
+    this.#ground = ground;
   }
 
   get calls(): readonly CallRecord[] {
@@ -191,7 +194,7 @@ class JournalClients implements Clients {
   }
 
   finished(): void {
-    const history = historyOf(this.#world, this.#workload);
+    const history = { ...historyOf(this.#world, this.#workload), lost: this.#ground.lost };
     for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
   }
 }

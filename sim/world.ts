@@ -132,7 +132,10 @@ export class World {
       clock,
       random: new SeededRandom(this.#seed, `ids of ${id}`),
       lease: shape.lease,
-      onEvent: ({ event, fields }) => trace.note("event", id, event, ...Object.values(fields)),
+      onEvent: (event) => {
+        trace.note("event", id, event.event, ...Object.values(event.fields));
+        observer.told(id, event, scheduler.now);
+      },
     }).then((node) => {
       trace.note("ready", id);
       started.node = node;

@@ -181,4 +181,6 @@ export interface NodeStats extends MarketStats {
   notOwner: number;
   lapses: number;
   kills: number;
+  /** Committed turns that the store was found to lack after a failover. */
+  lostTurns: number;
 }

@@ -85,6 +85,7 @@ class NodeProcess implements Exchange {
     this.#deadlines = new Deadlines(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
+      reassert: (life, lineage) => this.#host.reassert(life, lineage),
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
       onChange: () => {
         this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead");
@@ -305,7 +306,8 @@ class NodeProcess implements Exchange {
     if (life !== this.#life || this.#state !== "serving") return;
     this.#state = "fenced";
     this.#lapses++;
-    this.#tell("warning", "lease lapsed", { incarnation: life.incarnation });
+    const { incarnation } = life;
+    this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
     this.#membership.stop();
     this.#host.abandon();
     this.#comeBack(life);

@@ -6,6 +6,8 @@ export const MAX_ID_BYTES = 256;
 export const MAX_TOKEN_BYTES = 64;
 /** Hash slots that keys are spread over, each with an epoch counter of its own. */
 export const SLOTS = 1_024;
+/** Epochs of one term of the store's lineage: the step from a term's first to the next's. */
+export const EPOCHS_PER_TERM: number = 2 ** 36;
 
 /** Largest encoded arguments or result of one call, in bytes. */
 export const MAX_BODY_BYTES = 1_048_576;

@@ -38,6 +38,7 @@ const TOTALS: readonly [keyof NodeStats, name: string, help: string][] = [
   ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
   ["lapses", "lease_lapses", "Times its lease lapsed"],
   ["kills", "kills", "Members it declared dead"],
+  ["lostTurns", "lost_turns", "Committed turns that its store lacked after a failover"],
 ];
 
 /** Figures of the moment. */

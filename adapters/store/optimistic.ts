@@ -27,14 +27,18 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  LineageName,
   Membership,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Standing,
   Store,
 } from "../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkWhole } from "./check.ts";
+import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
+import { SINGLE_LINEAGE } from "./lineage.ts";
 import { greatest, type MasterBook, ownerOf, ownershipOf, type Stake } from "./optimistic_book.ts";
 
 export interface OptimisticParts {
@@ -93,6 +97,8 @@ export class OptimisticStore implements Store {
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
+    const { lineage = SINGLE_LINEAGE } = claim;
+    if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
     const staked = await this.#book.stake(claim);
     const mine = this.#mine(staked, claim);
     if (!mine) return { won: false, owner: told(staked) };
@@ -105,6 +111,20 @@ export class OptimisticStore implements Store {
     }
     await this.#book.drop(claim.key, claim.incarnation, mine.epoch);
     return { won: false, owner: told(stakes) };
+  }
+
+  /** What stands is as certain as any lookup; masters that copy each other have one lineage. */
+  async reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    checkTenures(tenures, lineage);
+    if (lineage.id !== SINGLE_LINEAGE.id) return null;
+    return await Promise.all(tenures.map(async ({ key, incarnation, epoch, after }) => {
+      const owner = ownerOf(await this.#book.stakes(key));
+      const stands = owner?.incarnation === incarnation && owner.epoch === epoch;
+      return { standing: stands ? "kept" : "lost", last: after } as const;
+    }));
   }
 
   release(key: string, incarnation: string, epoch: number): Promise<boolean> {

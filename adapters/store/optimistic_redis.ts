@@ -19,6 +19,7 @@ import type {
   RenewReply,
 } from "../../src/ports/store.ts";
 import { brokenEntry, unavailable } from "./check.ts";
+import { SINGLE_LINEAGE } from "./lineage.ts";
 import { greatest, type MasterBook, ownershipOf, type Stake } from "./optimistic_book.ts";
 import { mergedRange, mergedRead } from "./optimistic_fields.ts";
 import {
@@ -61,6 +62,9 @@ export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   SCAN,
 ];
 
+/** How the scripts of one Redis tell it: masters that copy each other have one history. */
+const ONE_LINEAGE: readonly unknown[] = [SINGLE_LINEAGE.id, SINGLE_LINEAGE.term, "1"];
+
 /** Times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
 
@@ -89,25 +93,31 @@ export class RedisBook implements MasterBook {
   async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
     const { incarnation, region, node } = member;
     for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
-      const { outcome, version } = registrationOf(
-        await this.#members(REGISTER_AT, [
-          incarnation,
-          `${region}/${node}`,
-          infoText(member),
-          options.ifFree ? "1" : "0",
-          String(MAX_DEAD_MEMBERS),
-          String(this.#version),
-        ]),
-      );
+      const { outcome, version, lineage } = registrationOf([
+        ...listOf(
+          "registration",
+          await this.#members(REGISTER_AT, [
+            incarnation,
+            `${region}/${node}`,
+            infoText(member),
+            options.ifFree ? "1" : "0",
+            String(MAX_DEAD_MEMBERS),
+            String(this.#version),
+          ]),
+          2,
+        ),
+        ...ONE_LINEAGE,
+      ]);
       this.#saw(version);
-      if (outcome !== "stale") return { outcome, version };
+      if (outcome !== "stale") return { outcome, version, lineage };
     }
     throw unavailable(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
     const args = [incarnation, String(seq), ...watch];
-    const reply = renewalOf(await this.#members(RENEW_AT, args));
+    const [state, version, ...seen] = listOf("renewal", await this.#members(RENEW_AT, args));
+    const reply = renewalOf([state, version, ...ONE_LINEAGE, ...seen]);
     this.#saw(reply.version);
     return reply;
   }
@@ -121,7 +131,8 @@ export class RedisBook implements MasterBook {
   }
 
   async members(): Promise<Membership> {
-    const membership = membershipOf(await this.#members(MEMBERS_AT, []));
+    const rolls = listOf("membership", await this.#members(MEMBERS_AT, []), 4);
+    const membership = membershipOf([...rolls, SINGLE_LINEAGE.id]);
     this.#saw(membership.version);
     return membership;
   }

@@ -12,6 +12,7 @@ import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
 import { parseRedisUrl } from "./redis_client.ts";
 import type { RedisDialer } from "./redis_client.ts";
+import { confirming } from "./redis_confirming.ts";
 import { RedisConnection } from "./redis_connection.ts";
 import { RedisStore } from "./redis_store.ts";
 import { SCRIPTS } from "./scripts.ts";
@@ -21,13 +22,19 @@ export interface RedisStoreOptions extends StrategyOptions {
   timeoutMs?: number;
   /** Which client to use; default the quickest on this runtime. */
   dial?: RedisDialer;
+  /**
+   * How many replicas must have a step that writes before it counts, by WAIT; until they
+   * have, and for half of `timeoutMs` at most, it isn't answered. Default: the URL's
+   * `?replicas=N`, else 0.
+   */
+  replicas?: number;
 }
 
 /** Code units of text after which a script or MGET is sent, and another one begun. */
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
- * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`.
+ * Connects to the Redis at `redis://[user[:password]@]host[:port][/database][?replicas=N]`.
  *
  * Afterwards the store redials for ever by itself; while Redis is away every step
  * rejects with `unavailable` at once.
@@ -40,6 +47,8 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   checkWhole("timeoutMs", timeoutMs, 1);
   const masters = checkStrategy(options);
   const address = parseRedisUrl(url);
+  const replicas = options.replicas ?? address.replicas;
+  checkWhole("replicas", replicas, 0);
   const connection = new RedisConnection(address, {
     timeoutMs,
     dial: options.dial,
@@ -47,5 +56,7 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   });
   await connection.open();
   if (masters) return await openOptimistic(new RedisBook(connection, masters), masters, options);
-  return new RedisStore(connection, MAX_BATCH_TEXT);
+  const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
+  const line = replicas > 0 ? confirming(connection, replicas, waitMs) : connection;
+  return new RedisStore(line, MAX_BATCH_TEXT);
 }

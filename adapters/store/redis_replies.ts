@@ -9,11 +9,21 @@
  * Source: the port `Store`: nothing is absent because it couldn't be read.
  */
 import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
-import type { Membership, Observation, RegisterReply, RenewReply } from "../../src/ports/store.ts";
+import type {
+  Lineage,
+  Membership,
+  Observation,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+} from "../../src/ports/store.ts";
 import { brokenEntry, unavailable } from "./check.ts";
+import { NO_STAMP } from "./lineage.ts";
 
 const STATES: readonly unknown[] = ["live", "superseded", "dead", "left"];
 const OUTCOMES: readonly unknown[] = ["registered", "name_taken", "fenced", "stale"];
+const STANDINGS: readonly unknown[] = ["kept", "restored", "behind", "lost"];
 
 /** A reply that is a list, of `length` items where that is known. */
 export function listOf(what: string, reply: unknown, length?: number): readonly unknown[] {
@@ -49,18 +59,43 @@ export function pairsOf(what: string, reply: unknown): Map<string, string> {
 /** A registration's outcome; `stale`: ask again, saying that `version` was seen. */
 export function registrationOf(
   reply: unknown,
-): { outcome: RegisterReply["outcome"] | "stale"; version: number } {
-  const [outcome, version] = listOf("registration", reply, 2);
+): { outcome: RegisterReply["outcome"] | "stale"; version: number; lineage: Lineage } {
+  const [outcome, version, ...lineage] = listOf("registration", reply, 5);
   if (!OUTCOMES.includes(outcome)) throw malformed("registration", outcome);
   return {
     outcome: outcome as RegisterReply["outcome"] | "stale",
     version: wholeOf("version", version),
+    lineage: lineageOf(lineage),
   };
 }
 
+function lineageOf([id, term, settled]: readonly unknown[]): Lineage {
+  return {
+    id: textOf("lineage", id),
+    term: wholeOf("lineage's term", term),
+    settled: textOf("lineage", settled) === "1",
+  };
+}
+
+/** A last turn as it is kept. */
+export function stampOf(key: string, reply: unknown): Stamp {
+  // Where a list ends with nil, some clients leave that away.
+  const text = textOrNull(`last turn of ${JSON.stringify(key)}`, reply ?? null);
+  if (text === null) return NO_STAMP;
+  const [, epoch, turn] = /^(\d{1,16}) (\d{1,16})$/.exec(text) ?? [];
+  if (turn === undefined) throw brokenEntry(key, "last turn", text);
+  return { epoch: Number(epoch), turn: Number(turn) };
+}
+
+export function standingReply(key: string, reply: unknown): Standing {
+  const [standing, stamp] = listOf(`reassertion of ${JSON.stringify(key)}`, reply);
+  if (!STANDINGS.includes(standing)) throw malformed("reassertion", standing);
+  return { standing: standing as Standing["standing"], last: stampOf(key, stamp) };
+}
+
 export function renewalOf(reply: unknown): RenewReply {
-  const [state, version, ...seen] = listOf("renewal", reply);
-  if (seen.length % 3 !== 0) throw malformed("renewal", `a list of ${seen.length + 2}`);
+  const [state, version, id, term, settled, ...seen] = listOf("renewal", reply);
+  if (seen.length % 3 !== 0) throw malformed("renewal", `a list of ${seen.length + 5}`);
   const watched: Observation[] = [];
   for (let i = 0; i < seen.length; i += 3) {
     watched.push({
@@ -74,6 +109,7 @@ export function renewalOf(reply: unknown): RenewReply {
     state: state === null ? "dead" : stateOf(state),
     version: wholeOf("version", version),
     watched,
+    lineage: lineageOf([id, term, settled]),
   };
 }
 
@@ -84,7 +120,7 @@ export function stateReply(reply: unknown): MemberState | null {
 }
 
 export function membershipOf(reply: unknown): Membership {
-  const [version, infos, seqs, states] = listOf("membership", reply, 4);
+  const [version, infos, seqs, states, lineage] = listOf("membership", reply, 5);
   const seqOf = pairsOf("membership", seqs);
   const stateBy = pairsOf("membership", states);
   const members = [...pairsOf("membership", infos)].map(([incarnation, text]): Member => {
@@ -95,7 +131,7 @@ export function membershipOf(reply: unknown): Membership {
     if (!STATES.includes(state)) throw brokenEntry(incarnation, "state", state);
     return { ...info, seq, state: state as MemberState };
   });
-  return { version: wholeOf("version", version), members };
+  return { version: wholeOf("version", version), members, lineage: textOf("lineage", lineage) };
 }
 
 /** A member as it is kept: without seq and state. */

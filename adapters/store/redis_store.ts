@@ -6,8 +6,9 @@
  * reads of a tick are one script; so are lookups, unless the line surely leads to the
  * server that writes: there they are one MGET. On a cluster they are split by slot.
  *
- * An epoch is `term × 2^36 + counter`. The term is 0 for now: it comes with failover,
- * and rises when the store's lineage changes (design §2).
+ * An epoch is `term × 2^36 + counter`: the term rises when another copy of the data
+ * answers, which its replication id tells (design §2 and §3, Store failover). Where the
+ * line waits for replicas, it does so for every script that writes.
  */
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
@@ -18,20 +19,24 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  KnownLineage,
+  LineageName,
   Membership,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Standing,
   Store,
 } from "../../src/ports/store.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
 import {
-  brokenEntry,
   checkClaim,
   checkCommit,
   checkRange,
+  checkTenures,
   checkWhole,
   unavailable,
 } from "./check.ts";
@@ -43,9 +48,25 @@ import {
   membershipOf,
   registrationOf,
   renewalOf,
+  standingReply,
   stateReply,
   textOrNull,
 } from "./redis_replies.ts";
+import {
+  claimReply,
+  claimStep,
+  commitReply,
+  commitStep,
+  doneOf,
+  lookupStep,
+  rangeReply,
+  rangeStep,
+  readStep,
+  reassertStep,
+  releaseStep,
+  writes,
+} from "./redis_steps.ts";
+import type { Step } from "./redis_steps.ts";
 import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW, SCAN, STEPS } from "./scripts.ts";
 
 /** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
@@ -67,6 +88,13 @@ export interface RedisLine {
   ): Promise<unknown>;
   /** Values of keys, from the server that writes; absent where a replica might answer. */
   mget?(keys: readonly string[]): Promise<unknown>;
+  /**
+   * Resolves once the replicas that the line was told of have all that was written over it
+   * so far; rejects where too few have. Absent: no replica is waited for.
+   *
+   * @param key any key of the slot that was written to.
+   */
+  confirm?(key: string): Promise<void>;
   close(): void;
 }
 
@@ -74,14 +102,6 @@ export interface RedisLine {
 const MAX_BATCH_STEPS = 128;
 /** Times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
-
-/** One step for the script `STEPS`. */
-interface Step {
-  readonly key: string;
-  readonly slot: number;
-  readonly keys: readonly string[];
-  readonly args: readonly string[];
-}
 
 interface Get {
   readonly key: string;
@@ -115,40 +135,49 @@ export class RedisStore implements Store {
     return this.#line.up ? "up" : "down";
   }
 
-  async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+  async register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
     const { incarnation, region, node } = member;
     for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
-      const { outcome, version } = registrationOf(
-        await this.#line.script(REGISTER, MEMBER_KEYS, [
+      const { outcome, version, lineage } = registrationOf(
+        await this.#write(REGISTER, MEMBER_KEYS, [
           incarnation,
           `${region}/${node}`,
           infoText(member),
           options.ifFree ? "1" : "0",
           String(MAX_DEAD_MEMBERS),
           String(this.#version),
+          ...this.#lineageArguments(options.known),
         ]),
       );
       this.#saw(version);
-      if (outcome !== "stale") return { outcome, version };
+      if (outcome !== "stale") return { outcome, version, lineage };
     }
     throw unavailable(`${node} can't register: members end faster than it can ask`);
   }
 
-  async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply> {
     checkWhole("seq", seq, 0);
-    const args = [incarnation, String(seq), ...watch];
-    const reply = renewalOf(await this.#line.script(RENEW, MEMBER_KEYS, args));
+    const args = [incarnation, String(seq), ...this.#lineageArguments(known), ...watch];
+    const reply = renewalOf(await this.#write(RENEW, MEMBER_KEYS, args));
     this.#saw(reply.version);
     return reply;
   }
 
   async kill(incarnation: string, seq: number): Promise<MemberState | null> {
-    return stateReply(await this.#line.script(KILL, MEMBER_KEYS, [incarnation, String(seq)]));
+    return stateReply(await this.#write(KILL, MEMBER_KEYS, [incarnation, String(seq)]));
   }
 
   async leave(member: MemberInfo): Promise<void> {
     const args = [member.incarnation, infoText(member)];
-    stateReply(await this.#line.script(LEAVE, MEMBER_KEYS, args));
+    stateReply(await this.#write(LEAVE, MEMBER_KEYS, args));
   }
 
   async members(): Promise<Membership> {
@@ -158,45 +187,32 @@ export class RedisStore implements Store {
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    const slot = slotOf(key);
     const reply = this.#line.mget
-      ? await this.#gets.push<unknown>({ key, slot })
-      : await this.#step({ key, slot, keys: [slotKey(slot, "own", key)], args: ["L"] });
+      ? await this.#gets.push<unknown>({ key, slot: slotOf(key) })
+      : await this.#step(lookupStep(key));
     const text = textOrNull(`owner of ${JSON.stringify(key)}`, reply);
     return text === null ? null : parseEntry(key, text);
   }
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
-    const slot = slotOf(key);
-    const reply = await this.#step({
-      key,
-      slot,
-      keys: [slotKey(slot, "own", key), `atlas:{s${slot}}:epoch`],
-      args: [
-        "C",
-        `${incarnation} ${opId} ${rrp}`,
-        expected ? guardOf(expected.incarnation, expected.epoch) : "",
-        String(above),
-      ],
-    });
-    if (Number.isSafeInteger(reply)) {
-      return { won: true, owner: { rrp, incarnation, epoch: reply as number } };
-    }
-    const text = textOrNull(`claim of ${JSON.stringify(key)}`, reply);
-    return { won: false, owner: text === null ? null : parseEntry(key, text) };
+    return claimReply(claim, await this.#step(claimStep(claim)));
+  }
+
+  async reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    checkTenures(tenures, lineage);
+    const standings = await Promise.all(tenures.map(async (tenure) => {
+      const reply = await this.#step(reassertStep(tenure, lineage));
+      return reply === 0 ? null : standingReply(tenure.key, reply);
+    }));
+    return standings.includes(null) ? null : standings as Standing[];
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    const slot = slotOf(key);
-    const reply = await this.#step({
-      key,
-      slot,
-      keys: [slotKey(slot, "own", key)],
-      args: ["R", guardOf(incarnation, epoch)],
-    });
-    return doneOf(key, "release", reply);
+    return doneOf(key, "release", await this.#step(releaseStep(key, incarnation, epoch)));
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
@@ -217,66 +233,19 @@ export class RedisStore implements Store {
 
   async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
     if (fields.length === 0) return [];
-    const slot = slotOf(key);
-    const reply = await this.#step({
-      key,
-      slot,
-      keys: [slotKey(slot, "state", key)],
-      args: ["G", String(fields.length), ...fields.map((field) => `:${field}`)],
-    });
+    const reply = await this.#step(readStep(key, fields));
     const what = `state of ${JSON.stringify(key)}`;
     return listOf(what, reply, fields.length).map((value) => textOrNull(what, value));
   }
 
   async range(key: string, range: Range): Promise<[string, string][]> {
     checkRange(range);
-    const slot = slotOf(key);
-    const bounds = [`[:${range.start}`, `(:${range.end}`];
-    const reply = await this.#step({
-      key,
-      slot,
-      keys: [slotKey(slot, "state", key), slotKey(slot, "index", key)],
-      args: range.reverse
-        ? ["N", "ZREVRANGEBYLEX", bounds[1] as string, bounds[0] as string, String(range.limit)]
-        : ["N", "ZRANGEBYLEX", bounds[0] as string, bounds[1] as string, String(range.limit)],
-    });
-    const flat = listOf(`state of ${JSON.stringify(key)}`, reply);
-    const pairs: [string, string][] = [];
-    for (let i = 0; i < flat.length; i += 2) {
-      const [field, value] = [flat[i], flat[i + 1]];
-      if (typeof field !== "string") throw malformed(`a field of ${JSON.stringify(key)}`, field);
-      if (typeof value !== "string") {
-        throw brokenEntry(key, `field ${JSON.stringify(field)}`, value);
-      }
-      pairs.push([field.slice(1), value]);
-    }
-    return pairs;
+    return rangeReply(key, await this.#step(rangeStep(key, range)));
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
     checkCommit(commit);
-    const { key, incarnation, epoch, turn, puts, deletes } = commit;
-    const slot = slotOf(key);
-    const args = [
-      "W",
-      String(3 + 2 * puts.length + deletes.length),
-      guardOf(incarnation, epoch),
-      String(turn),
-      String(puts.length),
-    ];
-    for (const [field, value] of puts) args.push(`:${field}`, value);
-    for (const field of deletes) args.push(`:${field}`);
-    const reply = await this.#step({
-      key,
-      slot,
-      keys: [
-        slotKey(slot, "own", key),
-        slotKey(slot, "state", key),
-        slotKey(slot, "index", key),
-      ],
-      args,
-    });
-    return doneOf(key, "commit", reply) ? "committed" : "fenced";
+    return commitReply(commit.key, await this.#step(commitStep(commit)));
   }
 
   async close(): Promise<void> {
@@ -306,7 +275,30 @@ export class RedisStore implements Store {
       for (const arg of op.args) args.push(arg);
       once ||= op.args[0] === "R";
     }
-    settle(batch, this.#line.script(STEPS, keys, args, once));
+    const isWrite = batch.some(({ op }) => writes(op));
+    settle(
+      batch,
+      isWrite ? this.#write(STEPS, keys, args, once) : this.#line.script(STEPS, keys, args, once),
+    );
+  }
+
+  /** Runs a script that writes; its answer counts once replicas have what it wrote. */
+  async #write(
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    once?: boolean,
+  ): Promise<unknown> {
+    const reply = await this.#line.script(script, keys, args, once);
+    await this.#line.confirm?.(keys[0] as string);
+    return reply;
+  }
+
+  /** What the scripts of membership are told of the lineage. */
+  #lineageArguments(known: KnownLineage | null = null): string[] {
+    const replicas = this.#line.confirm ? "1" : "0";
+    if (known === null) return ["", "", "0", replicas];
+    return [known.id, String(known.term), known.waited ? "1" : "0", replicas];
   }
 
   #runGets(batch: Entry<Get>[]): void {
@@ -333,19 +325,4 @@ function settle<Op>(batch: Entry<Op>[], replies: Promise<unknown>): void {
     (all) => batch.forEach((entry, i) => entry.resolve(all[i])),
     (error) => batch.forEach((entry) => entry.reject(error)),
   );
-}
-
-/** How an ownership's entry begins: no other ownership begins so. */
-function guardOf(incarnation: string, epoch: number): string {
-  return `${epoch} ${incarnation} `;
-}
-
-/** Whether a release or commit was done; text is the entry of another owner, if it reads as one. */
-function doneOf(key: string, what: string, reply: unknown): boolean {
-  if (reply === 1) return true;
-  if (reply === 0) return false;
-  const text = textOrNull(`${what} of ${JSON.stringify(key)}`, reply);
-  if (text === null) throw malformed(`${what} of ${JSON.stringify(key)}`, reply);
-  parseEntry(key, text);
-  return false;
 }

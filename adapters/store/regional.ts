@@ -16,11 +16,15 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  KnownLineage,
+  LineageName,
   Membership,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Standing,
   Store,
 } from "../../src/ports/store.ts";
 import { checkClaim, checkWhole, refused } from "./check.ts";
@@ -103,17 +107,25 @@ class RegionalStore implements Store {
     return this.#homes.of(key);
   }
 
-  async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+  async register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
     const reply = await this.#here((store) => store.register(member, options));
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
   /** Asked about other regions' members only, it asks there; among own ones it tells what it knows. */
-  async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply> {
     const [own, abroad] = this.#parted(watch);
     const isInquiry = own.length === 0 && abroad.length > 0;
     const [reply, seen] = await Promise.all([
-      this.#here((store) => store.renew(incarnation, seq, own)),
+      this.#here((store) => store.renew(incarnation, seq, own, known)),
       isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
     ]);
     this.#rolls.read(false);
@@ -135,9 +147,9 @@ class RegionalStore implements Store {
   /** This region's now, the others' as last heard. */
   async members(): Promise<Membership> {
     this.#rolls.read(true);
-    const { version, members } = await this.#here((store) => store.members());
-    const others = this.#rolls.members();
-    return { version: version + this.#rolls.changes, members: [...members, ...others] };
+    const { version, members, lineage } = await this.#here((store) => store.members());
+    const all = [...members, ...this.#rolls.members()];
+    return { version: version + this.#rolls.changes, members: all, lineage };
   }
 
   async lookup(key: string): Promise<Ownership | null> {
@@ -154,6 +166,13 @@ class RegionalStore implements Store {
     // One that moved away meanwhile may have an owner elsewhere.
     if (reply.owner) this.#rolls.met(this.#homes.of(claim.key), reply.owner.incarnation);
     return reply;
+  }
+
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    return this.#here((store) => store.reassert(tenures, lineage));
   }
 
   release(key: string, incarnation: string, epoch: number): Promise<boolean> {

@@ -88,7 +88,7 @@ export function shortcut(key: string, old: Stored, { to, from, at }: Pointer): C
 
 /** The claim under which a key's state is brought in, before the one that was asked for. */
 export function arrival(
-  { key, rrp, incarnation, opId }: Claim,
+  { key, rrp, incarnation, opId, lineage }: Claim,
   attempt: number,
   expected: Claim["expected"],
   { to, from, at }: Pointer,
@@ -102,5 +102,6 @@ export function arrival(
     opId: `${opId}.${attempt}`,
     expected,
     above: at,
+    ...lineage && { lineage },
   };
 }

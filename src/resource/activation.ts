@@ -9,26 +9,29 @@
  */
 import type { Atlas } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
-import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
+import type { Stamp } from "../ports/store.ts";
 import { Expiring } from "../time/deadlines.ts";
 import { bidFarewell } from "./conflicts.ts";
-import { Ledger, type Tenure } from "./ledger.ts";
+import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, executed, reentered } from "./outcome.ts";
+import { encodeResult, failureOf, reentered } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
+import { letGo, tellLoss } from "./tenure.ts";
 
 /** Shared by all that have none, and never written to. */
 const NO_CALLS: Call[] = [];
 
-export class Activation extends Expiring implements ResourceContext, Tenure {
+export class Activation extends Expiring implements ResourceContext, LedgerTenure {
   readonly key: string;
   readonly owner: Ownership;
   readonly life: Life;
+  last: Stamp;
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
   /** The host's sweep in which it was last used. */
@@ -38,6 +41,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
+  #isLettingGo = false;
   #current: Call | null = null;
   /** Turns begun: tells one from the other in call chains. */
   #turn = 0;
@@ -61,6 +65,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     type: ResolvedType,
     owner: Ownership,
     life: Life,
+    last: Stamp,
   ) {
     super();
     this.#host = host;
@@ -68,6 +73,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     this.#type = type;
     this.owner = owner;
     this.life = life;
+    this.last = last;
     this.openedAt = host.clock.now();
   }
 
@@ -115,6 +121,11 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  get isOver(): boolean {
+    return this.#state === "closed" || this.#isLettingGo;
   }
 
   get queued(): number {
@@ -170,13 +181,14 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     if (!handOver) this.#refuse(this.lost(false));
     const ended = this.#ended();
     if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
-    if (this.#hasEnded()) return;
+    if (this.isOver) return;
     try {
       await Promise.race([this.#hook(() => this.#instance?.onStop(reason)), ended]);
     } catch (error) {
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
     }
-    if (this.#hasEnded()) return;
+    if (this.isOver) return;
+    this.#isLettingGo = true;
     const next = handOver ? await handOver() : await this.#release();
     this.#finish();
     this.#refuse(this.lost(false), next);
@@ -216,16 +228,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   #finish(): void {
-    if (this.#hasEnded()) return;
+    if (this.#state === "closed") return;
     this.#state = "closed";
     this.#host.deadlines.remove(this);
     this.#lifetime?.abort();
     this.#onEnd?.();
     this.#host.closed(this);
-  }
-
-  #hasEnded(): boolean {
-    return this.#state === "closed";
   }
 
   #ended(): Promise<void> {
@@ -238,14 +246,9 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     for (let call = mailbox?.shift(); call; call = mailbox?.shift()) call.fail(error, next);
   }
 
-  async #release(): Promise<null> {
-    try {
-      await this.#host.store.release(this.key, this.owner.incarnation, this.owner.epoch);
-    } catch (error) {
-      // The entry stays: the next call finds this node live, and it claims anew.
-      this.#host.tell("warning", "release failed", { key: this.key, reason: messageOf(error) });
-    }
-    return null;
+  #release(): Promise<null> {
+    this.#isLettingGo = true;
+    return letGo(this.#host, this);
   }
 
   /**
@@ -278,7 +281,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
         call.succeed(encoded, this.owner);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
-        if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, isAtUser));
+        if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
       } finally {
         this.#leave();
       }
@@ -337,14 +340,19 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   fenced(): void {
-    this.#host.tell("warning", "commit was fenced", { key: this.key, epoch: this.epoch });
+    this.#host.tell("warning", "ownership is lost", { key: this.key, epoch: this.epoch });
     this.#host.fenced(this);
   }
 
+  behind(last: Stamp): void {
+    tellLoss(this.#host, this, last);
+    this.#stop("not_owner", `${this.key} was stopped: the store lost turns of it`);
+    this.#release();
+  }
+
   lost(maybeExecuted: boolean): AtlasError {
-    return new AtlasError("not_owner", `this node's ownership of ${this.key} has ended`, {
-      maybeExecuted,
-    });
+    const why = `this node's ownership of ${this.key} has ended`;
+    return new AtlasError("not_owner", why, { maybeExecuted });
   }
 
   /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
@@ -381,20 +389,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
       if (!this.holds()) throw this.lost(true);
       call.succeed(encoded, this.owner);
     } catch (error) {
-      if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, call.started));
+      if (!this.#dropped.includes(call)) {
+        call.fail(failureOf(this.#host, call, error, call.started));
+      }
     } finally {
       if (this.#current === call) this.#current = outer;
       this.#outer = this.#outer.filter((other) => other !== outer);
     }
-  }
-
-  /** What went wrong with a call, as its caller gets it. */
-  #failure({ method, started, trace }: Call, error: unknown, isAtUser: boolean): AtlasError {
-    if (isAtUser && !isAtlasError(error)) {
-      const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
-      const fields = { key: this.key, method, stack, traceparent: trace };
-      this.#host.tell("error", "method threw", fields);
-    }
-    return started ? executed(error) : toAtlasError(error);
   }
 }

@@ -15,19 +15,23 @@ import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Store } from "../ports/store.ts";
+import type { LineageName, Standing, Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
+import { quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import type { Stage, TurnStats } from "./stage.ts";
+import { reassertionOf, settle } from "./tenure.ts";
 
 /** How often idle resources are looked for, in ms, and how many are looked at each time. */
 const SWEEP_MS = 1_000;
 const SWEEP_SHARE = 20_000;
+/** Ownerships that one step to the store says again. */
+const REASSERT_SHARE = 256;
 
 /** What a host is made of. */
 export interface HostParts {
@@ -49,7 +53,7 @@ export class Host implements Stage<Activation> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
-  readonly stats: TurnStats = { turns: 0, commits: 0, conflictsLost: 0 };
+  readonly stats: TurnStats = { turns: 0, commits: 0, lostTurns: 0, conflictsLost: 0 };
   /** Sweeps made so far: the clock by which idleness is counted. */
   sweeps = 0;
   readonly #parts: HostParts;
@@ -61,6 +65,7 @@ export class Host implements Stage<Activation> {
   readonly #starting = new Set<Activation>();
   /** Those on their way out; the name is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
+  readonly #ending = new Set<Activation>();
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
   #life: Life | null = null;
@@ -88,6 +93,10 @@ export class Host implements Stage<Activation> {
 
   get size(): number {
     return this.#activations.size;
+  }
+
+  get lineage(): string | undefined {
+    return this.#parts.claims.lineage;
   }
 
   /** Calls waiting in mailboxes. Looks at every resource: for metrics, not for each call. */
@@ -151,9 +160,12 @@ export class Host implements Stage<Activation> {
     if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
       throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
     }
-    const owner = await this.#parts.claims.acquire(key, life, this.#parts.place);
+    const { claims, place } = this.#parts;
+    const { owner, last, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation) return owner;
-    const activation = new Activation(this, key, resolved, owner, life);
+    // What was won in a lineage that is over is neither in the store nor on these books.
+    if (!claims.stands(lineage)) throw quarantined(key);
+    const activation = new Activation(this, key, resolved, owner, life, last);
     this.#starting.add(activation);
     try {
       await activation.start();
@@ -186,6 +198,26 @@ export class Host implements Stage<Activation> {
 
   fenced(activation: Activation): void {
     this.#conflicts.lost(activation);
+  }
+
+  /**
+   * Says to the store again what this life holds, all of it. Answers false where the
+   * lineage is another by now.
+   *
+   * @throws AtlasError `unavailable` where the store can't say.
+   */
+  async reassert(life: Life, lineage: LineageName): Promise<boolean> {
+    const all = [...this.#activations.values(), ...this.#starting, ...this.#ending];
+    const held = all.filter((activation) => activation.life === life && !activation.isOver);
+    for (let at = 0; at < held.length; at += REASSERT_SHARE) {
+      const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
+      const tenures = share.map(reassertionOf);
+      const standings = await this.store.reassert(tenures, lineage);
+      if (standings === null) return false;
+      share.forEach((activation, i) => settle(activation, standings[i] as Standing));
+    }
+    this.tell("info", "reasserted", { resources: held.length, lineage: lineage.id });
+    return true;
   }
 
   /** The lease has lapsed: everything stops at once. */
@@ -234,9 +266,13 @@ export class Host implements Stage<Activation> {
   ): Promise<void> {
     const { key } = activation;
     this.#activations.delete(key);
+    this.#ending.add(activation);
     const closed = activation.close(reason, handOver).catch((error) =>
       this.tell("error", "closing failed", { key, reason: messageOf(error) })
-    ).finally(() => this.#closing.delete(key));
+    ).finally(() => {
+      this.#closing.delete(key);
+      this.#ending.delete(activation);
+    });
     this.#closing.set(key, closed);
     return closed;
   }

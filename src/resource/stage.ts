@@ -15,6 +15,8 @@ export interface TurnStats {
   commits: number;
   /** Ownerships lost to a greater claim. */
   conflictsLost: number;
+  /** Turns that had been committed, and were found missing after the store failed over. */
+  lostTurns: number;
 }
 
 /** `Self` is the activation's own type. */
@@ -24,6 +26,8 @@ export interface Stage<Self> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly stats: TurnStats;
+  /** The id of the store's lineage, as far as this node knows. */
+  readonly lineage: string | undefined;
   /** Sweeps for idle activations made so far. */
   readonly sweeps: number;
   /** The door through which an activation calls others. */

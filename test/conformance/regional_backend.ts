@@ -20,6 +20,7 @@ export async function regionalBackend(
   return {
     open: () => openSpread(regions, backends),
     crash: backends[0]?.crash && (() => all((backend) => (backend.crash as () => Promise<void>)())),
+    isParted: regions.length > 1,
     dispose: () => all((backend) => backend.dispose()),
   };
 }
@@ -59,12 +60,19 @@ function spread(handles: ReadonlyMap<string, Store>): Store {
   return {
     status: () => first.status(),
     register: (member, options) => first.register(member, options),
-    renew: (incarnation, seq, watch) => first.renew(incarnation, seq, watch),
+    renew: (incarnation, seq, watch, known) => first.renew(incarnation, seq, watch, known),
     kill: (incarnation, seq) => first.kill(incarnation, seq),
     leave: (member) => first.leave(member),
     members: () => first.members(),
     lookup: (key) => first.lookup(key),
     claim: (claim) => of(claim.key).claim(claim),
+    reassert: async (tenures, lineage) => {
+      const standings = await Promise.all(
+        tenures.map((tenure) => of(tenure.key).reassert([tenure], lineage)),
+      );
+      if (standings.includes(null)) return null;
+      return standings.flatMap((standing) => standing ?? []);
+    },
     release: (key, incarnation, epoch) => of(key).release(key, incarnation, epoch),
     list: (prefix, cursor, limit) => first.list(prefix, cursor, limit),
     read: (key, fields) => of(key).read(key, fields),

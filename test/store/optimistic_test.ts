@@ -33,6 +33,7 @@ function redis(client: RedisStoreOptions, cluster = false) {
         await process.kill();
         await process.restart();
       },
+      isParted: true,
       dispose: () => process.close(),
     };
   };
@@ -43,6 +44,7 @@ async function upstash(): Promise<StoreBackend> {
   const { url, token, close } = await startUpstash(process.port);
   return {
     open: () => upstashStore({ url, token, strategy: "optimistic", master: "a", masters: ["a"] }),
+    isParted: true,
     dispose: async () => {
       await close();
       await process.close();

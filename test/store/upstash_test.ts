@@ -123,7 +123,7 @@ describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () =
     server.release();
     server.faults = () => null;
     const owner = await eventually(async () => await store.lookup(claim.key) ?? undefined);
-    expect(await store.claim(claim)).toEqual({ won: true, owner });
+    expect(await store.claim(claim)).toMatchObject({ won: true, owner });
   });
 
   test("a release whose answer is lost is not sent again", async () => {
@@ -204,7 +204,7 @@ describe.skipIf(redisMissing !== null)("late copies", () => {
     }
     expect(await tell("HEXISTS", "atlas:{members}:state", old.incarnation)).toBe(0);
     const [command] = JSON.parse(late) as [string[]];
-    expect(await tell(...command.map(String))).toEqual(["stale", expect.any(Number)]);
+    expect((await tell(...command.map(String)) as unknown[])[0]).toBe("stale");
     expect(await store.kill(old.incarnation, 0)).toBeNull();
     expect((await store.renew(next.incarnation, 1, [])).outcome).toBe("renewed");
     expect((await store.register(freshMember(), { ifFree: true })).outcome).toBe("registered");
@@ -228,7 +228,7 @@ describe.skipIf(redisMissing !== null)("late copies", () => {
     const { incarnation, epoch } = first;
     const second = await store.claim(claimOf(key, { expected: { incarnation, epoch } }));
     expect(await tell(...late.map(String))).toEqual([expect.stringContaining(key)]);
-    expect(await repeat()).toEqual([second.owner?.epoch]);
+    expect(await repeat()).toEqual([[second.owner?.epoch, expect.any(String)]]);
     expect(await store.lookup(key)).toEqual(second.owner);
     expect(await store.read(key, ["a", "b"])).toEqual(["2", "2"]);
   });
