@@ -47,7 +47,7 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   checkWhole("timeoutMs", timeoutMs, 1);
   const masters = checkStrategy(options);
   const address = parseRedisUrl(url);
-  const replicas = options.replicas ?? address.replicas;
+  const replicas = options.replicas ?? address.replicas ?? 0;
   checkWhole("replicas", replicas, 0);
   const connection = new RedisConnection(address, {
     timeoutMs,

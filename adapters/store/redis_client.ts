@@ -18,8 +18,8 @@ export interface RedisAddress {
   readonly password: string;
   readonly database: number;
   readonly tls: boolean;
-  /** How many replicas must have what was written before it counts. */
-  readonly replicas: number;
+  /** How many replicas must have what was written before it counts. Default 0. */
+  readonly replicas?: number;
 }
 
 /** One open connection. A refusal by the server rejects with an Error that has its text. */

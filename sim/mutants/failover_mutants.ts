@@ -11,7 +11,7 @@ const STATE = "sim/store_state.ts";
 export const FAILOVER_MUTANTS: readonly Mutant[] = [
   {
     name: "no_quarantine",
-    about: "Claims are made at once in a lineage that nobody has settled.",
+    about: "Claims are made at once in a lineage that is not settled.",
     edits: [{
       file: LINEAGE,
       find: "return this.#present !== null && (this.#isSettled || this.#hasWaited());",
