@@ -21,6 +21,8 @@ export interface SimArguments {
   readonly mutant: string | null;
   /** Whether what breaks a rule is shrunk. */
   readonly isShrunk: boolean;
+  /** Whether there are regions, each with a store of its own, and keys move between them. */
+  readonly isRegional: boolean;
   readonly minutes: number | null;
   readonly workers: number;
   /** Whether this process is one of the workers. */
@@ -34,6 +36,7 @@ const USAGE = `usage: npm run sim -- [FLAGS]
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
+  --regions      with three regions, each with a store of its own, and keys that move
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
   --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
 const VALUES = [
@@ -46,7 +49,7 @@ const VALUES = [
   "--workers",
   "--mutant",
 ];
-const SWITCHES = ["--mutants", "--write", "--no-shrink", "--worker"];
+const SWITCHES = ["--mutants", "--write", "--no-shrink", "--regions", "--worker"];
 /** Each of these says what is to be done: they exclude each other. */
 const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
@@ -87,6 +90,7 @@ export function parseArguments(words: readonly string[]): SimArguments {
     isWritten: switches.has("--write"),
     mutant: values.get("--mutant") ?? null,
     isShrunk: !switches.has("--no-shrink"),
+    isRegional: switches.has("--regions"),
     minutes,
     workers: number("--workers", 1) ?? 2,
     isWorker: switches.has("--worker"),

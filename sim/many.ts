@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { SimArguments } from "./arguments.ts";
 import { replayOf, tellFailure } from "./one.ts";
-import { makePlan } from "./plan.ts";
+import { kindOf, planOf } from "./seeds.ts";
 import { runPlan } from "./simulation.ts";
 import { addResult, addTally, newTally, summary, type Tally } from "./tally.ts";
 
@@ -34,7 +34,7 @@ export async function work(options: SimArguments): Promise<number> {
     tally = newTally();
   };
   for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
-    addResult(tally, await runPlan(makePlan(seed)));
+    addResult(tally, await runPlan(planOf(seed, options)));
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
     // Whoever asked for this has gone, without a word.
     if (process.ppid !== parent) return 1;
@@ -54,7 +54,7 @@ export async function playMany(options: SimArguments): Promise<number> {
     addTally(tally, part);
     const shown = tally.failed.length - part.failed.length;
     for (const { seed, what } of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
-      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed)}`);
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, options)}`);
     }
     if (seconds() - toldAt < PROGRESS_S) return;
     toldAt = seconds();
@@ -65,7 +65,7 @@ export async function playMany(options: SimArguments): Promise<number> {
       const limit = minutes === null ? [] : ["--minutes", minutes];
       const share = seeds === Infinity ? [] : ["--seeds", seeds - number];
       const part = ["--from", from + number, "--workers", workers, ...share, ...limit];
-      const flags = ["--worker", ...part];
+      const flags = ["--worker", ...kindOf(options), ...part];
       return runWorker(flags.map(String), minutes, take);
     }),
   );
@@ -84,9 +84,9 @@ async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void
   const { keep, isShrunk } = options;
   if (failed.length === 0) return;
   const seed = Math.min(...failed.map(({ seed }) => seed));
-  const plan = makePlan(seed);
+  const plan = planOf(seed, options);
   console.log(`\nseed ${seed} in full:`);
-  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed), keep, isShrunk });
+  await tellFailure(plan, await runPlan(plan), { replay: replayOf(seed, options), keep, isShrunk });
   console.log("");
 }
 

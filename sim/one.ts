@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs";
 import type { Plan } from "./plan.ts";
 import { failureReport, shrunkReport } from "./report.ts";
 import { printSchedule } from "./schedule.ts";
+import { kindOf, type SeedOptions } from "./seeds.ts";
 import { shrink } from "./shrink.ts";
 import { type Result, runPlan } from "./simulation.ts";
 import { addResult, newTally, summary } from "./tally.ts";
@@ -25,8 +26,8 @@ export interface Telling {
 }
 
 /** The line that plays a seed again. */
-export function replayOf(seed: number): string {
-  return `npm run sim -- --seed ${seed}`;
+export function replayOf(seed: number, options: SeedOptions = {}): string {
+  return ["npm run sim --", ...kindOf(options), `--seed ${seed}`].join(" ");
 }
 
 /** Plays a plan and tells of it; last its trace and the score. Gives the exit code. */

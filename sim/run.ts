@@ -12,8 +12,9 @@ import { playMany, work } from "./many.ts";
 import { mutantOf } from "./mutants/mutants.ts";
 import { playMutants, playOneMutant } from "./mutants/play.ts";
 import { playOne, replayOf } from "./one.ts";
-import { makePlan, type Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { parseSchedule } from "./schedule.ts";
+import { planOf } from "./seeds.ts";
 
 async function main(): Promise<number> {
   let options: SimArguments;
@@ -33,7 +34,11 @@ async function main(): Promise<number> {
     return await playOne(plan, { replay: `npm run sim -- --plan ${options.plan}`, keep, isShrunk });
   }
   if (seed !== null) {
-    return await playOne(makePlan(seed), { replay: replayOf(seed), keep, isShrunk });
+    return await playOne(planOf(seed, options), {
+      replay: replayOf(seed, options),
+      keep,
+      isShrunk,
+    });
   }
   if (options.isWorker) return await work(options);
   return await playMany(options);

@@ -202,7 +202,8 @@ class JournalClients implements Clients {
 function historyOf(world: World, workload: Workload): History {
   const journals = new Map<string, Entry[]>();
   for (const { key } of workload.calls) {
-    if (!journals.has(key)) journals.set(key, readJournal(world.store.state, key));
+    if (journals.has(key)) continue;
+    journals.set(key, readJournal(world.regions?.bookOf(key) ?? world.store.state, key));
   }
   return { calls: workload.calls, journals };
 }

@@ -60,6 +60,7 @@ export class SimStore {
   readonly random: SeededRandom;
   readonly shape: StoreShape;
   readonly observer: Required<Observer>;
+  readonly host: string;
   readonly #connections = new Set<Connection>();
   readonly #outages = new Set<object>();
   readonly #pauses = new Set<object>();
@@ -69,7 +70,9 @@ export class SimStore {
   #isHealed = false;
 
   constructor(
-    parts: Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">,
+    parts:
+      & Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">
+      & Partial<Pick<SimStore, "host">>,
   ) {
     this.scheduler = parts.scheduler;
     this.trace = parts.trace;
@@ -77,6 +80,7 @@ export class SimStore {
     this.random = parts.random;
     this.shape = parts.shape;
     this.observer = parts.observer;
+    this.host = parts.host ?? STORE_HOST;
     const { lagMs, readsFromReplica = false, isConfirmed = false } = parts.shape;
     this.#replicas = lagMs === undefined
       ? null
@@ -248,8 +252,8 @@ class Connection {
     this.#store = store;
     this.process = process;
     this.#clock = clock;
-    this.#out = store.paths.from(process.host, STORE_HOST);
-    this.#back = store.paths.from(STORE_HOST, process.host);
+    this.#out = store.paths.from(process.host, store.host);
+    this.#back = store.paths.from(store.host, process.host);
     process.onEnd(() => store.forget(this));
   }
 

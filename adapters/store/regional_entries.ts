@@ -36,8 +36,9 @@ export type Entry =
   | { readonly kind: "departed"; readonly stored: Stored; readonly pointer: Pointer };
 
 /** Who owns what has departed. No incarnation is called so: they are UUIDs. */
-const DEPARTED = "departed";
-const ARRIVING = "arriving:";
+export const DEPARTED = "departed";
+/** Before the incarnation of who is bringing the state. */
+export const ARRIVING = "arriving:";
 /** `|` is in no token, so no node is called so. */
 const MARKED = /^rrp:([^/]+)\/\|([^|/]+)\|(\d*)\|([^/]*)\/(.+)$/;
 

@@ -100,7 +100,7 @@ export class RegionalKeys {
 
   /** What the answer to a plain claim means. */
   async #judge(claim: Claim, reply: ClaimReply, round: number): Promise<ClaimReply> {
-    if (reply.won) return reply;
+    if (reply.won || reply.quarantined) return reply;
     const entry = entryOf(reply.owner);
     if (entry.kind === "nobody" || entry.kind === "owner") return reply;
     if (entry.kind === "arriving") {

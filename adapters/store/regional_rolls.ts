@@ -11,8 +11,9 @@ import type { Member } from "../../src/model/member.ts";
 import type { Membership, Observation } from "../../src/ports/store.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
-/** How old a roll may get while nobody asks for it, and while somebody does, in ms. */
-const USUAL_MS = 5_000;
+/** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
+export const ROLL_MS = 2_000;
+/** The same while somebody does. */
 const ASKED_MS = 500;
 
 interface Roll {
@@ -42,7 +43,7 @@ export class Rolls {
 
   /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
   read(isAsked: boolean): void {
-    const due = this.#now() - (isAsked ? ASKED_MS : USUAL_MS);
+    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
     for (const [region, roll] of this.#rolls) {
       if (!roll.isReading && roll.readAt <= due) this.#read(region, roll);
     }
