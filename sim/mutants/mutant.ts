@@ -25,6 +25,8 @@ export interface Mutant {
   readonly edits: readonly Edit[];
   /** A directed scenario of `scenarios.ts`, where random faults meet the mistake too rarely. */
   readonly scenario?: string;
+  /** Whether it is tried in worlds with regions. Default false. */
+  readonly isRegional?: boolean;
 }
 
 /** The source with an edit made. @throws Error where `find` doesn't occur exactly once */

@@ -2,17 +2,23 @@
  * The trial of one mutant, run inside its copy: seeds until a rule is broken, then its
  * directed scenarios.
  *
- * Takes `SEEDS [SCENARIO…]` on the command line; prints the verdict as one line of JSON.
+ * Takes `SEEDS plain|regional [SCENARIO…]` on the command line; prints the verdict as one
+ * line of JSON.
  */
 import process from "node:process";
-import { makePlan, type Plan } from "../plan.ts";
+import type { Plan } from "../plan.ts";
+import { planOf } from "../seeds.ts";
 import { runPlan } from "../simulation.ts";
 import { scenarioOf } from "./scenarios.ts";
 import type { Verdict } from "./trials.ts";
 
-async function judge(seeds: number, scenarios: readonly string[]): Promise<Verdict | null> {
+async function judge(
+  seeds: number,
+  isRegional: boolean,
+  scenarios: readonly string[],
+): Promise<Verdict | null> {
   for (let seed = 1; seed <= seeds; seed++) {
-    const broken = await play(makePlan(seed));
+    const broken = await play(planOf(seed, { isRegional }));
     if (broken) return { ...broken, seed, scenario: null };
   }
   for (const scenario of scenarios) {
@@ -28,5 +34,5 @@ async function play(plan: Plan): Promise<Pick<Verdict, "rule" | "message"> | nul
   return first ? { rule: first.rule, message: first.message } : null;
 }
 
-const [seeds, ...scenarios] = process.argv.slice(2);
-console.log(JSON.stringify(await judge(Number(seeds), scenarios)));
+const [seeds, kind, ...scenarios] = process.argv.slice(2);
+console.log(JSON.stringify(await judge(Number(seeds), kind === "regional", scenarios)));

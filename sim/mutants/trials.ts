@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { kindOf } from "../seeds.ts";
 import { mutantCopy } from "./copy.ts";
 import { MOST_SEEDS, type Mutant } from "./mutant.ts";
 import { SCENARIOS } from "./scenarios.ts";
@@ -36,19 +37,25 @@ export const CONTROL: Mutant = { name: "(none)", about: "The code as it is.", ed
  */
 export function tryMutant(mutant: Mutant, seeds: number = MOST_SEEDS): Promise<Verdict | null> {
   const scenarios = mutant.scenario === undefined ? [] : [mutant.scenario];
-  return inCopy(mutant, (folder) => judge(folder, [String(seeds), ...scenarios]));
+  const flags = [String(seeds), mutant.isRegional ? "regional" : "plain", ...scenarios];
+  return inCopy(mutant, (folder) => judge(folder, flags));
 }
 
 /** Tries the code as it is, over as many seeds as a mutant and with every scenario. */
 export function tryControl(seeds: number = MOST_SEEDS): Promise<Verdict | null> {
-  const flags = [String(seeds), ...Object.keys(SCENARIOS)];
-  return inCopy(CONTROL, (folder) => judge(folder, flags));
+  const plain = [String(seeds), "plain", ...Object.keys(SCENARIOS)];
+  const regional = [String(seeds), "regional"];
+  return inCopy(
+    CONTROL,
+    async (folder) => await judge(folder, plain) ?? await judge(folder, regional),
+  );
 }
 
 /** Plays one seed of a mutant, told in full. Gives the exit code. */
 export function playMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
-    const { code } = await run(join(folder, "sim/run.ts"), ["--seed", String(seed)], "inherit");
+    const flags = [...kindOf(mutant), "--seed", String(seed)];
+    const { code } = await run(join(folder, "sim/run.ts"), flags, "inherit");
     return code ?? 1;
   });
 }
