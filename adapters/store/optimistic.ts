@@ -13,7 +13,8 @@
  * it takes longer (a split), two nodes may own one key, each able to commit at its own
  * master: acknowledged calls may then be on both sides, and the app merges. Lookups tell
  * as soon as both stakes are in one place: `contested`. Then, within one `recheckMs`, the
- * loser finds the winner's stake, stops, and hears of it by `onConflict`. Fields that both
+ * loser finds the winner's stake, stops, and hears of it by `onConflict`. A stake that nobody
+ * takes back, for its claimer died, is put to rest by the owner's own later lookups. Fields that both
  * wrote read as the greater epoch's. A member killed on one side of a split is dead on
  * both once they are one again, and comes back under a new incarnation.
  *
@@ -48,17 +49,31 @@ export interface OptimisticParts {
   readonly hasRivals: boolean;
   readonly boundMs: number;
   readonly recheckMs: number;
+  /** Monotonic time, ms. */
+  now(): number;
   /** Resolves after so many ms. */
   pause(ms: number): Promise<void>;
 }
 
 /** Waits of one bound each that a stake gets before it is confirmed; see the file's head. */
 const BOUNDS = 2;
+/** Rechecks after which every loser must have heard that it lost. */
+const GRACE_RECHECKS = 3;
+/** Keys whose contest one store remembers. */
+const MAX_CONTESTS = 10_000;
+
+/** A contest that was seen, and is not over. */
+interface Contest {
+  readonly epoch: number;
+  readonly since: number;
+}
 
 export class OptimisticStore implements Store {
   readonly recheckMs: number;
   readonly #parts: OptimisticParts;
   readonly #book: MasterBook;
+  /** Contests of keys that are owned here, the oldest first. */
+  readonly #contests = new Map<string, Contest>();
 
   constructor(parts: OptimisticParts) {
     this.#parts = parts;
@@ -92,7 +107,11 @@ export class OptimisticStore implements Store {
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    return ownerOf(await this.#book.stakes(key));
+    const stakes = await this.#book.stakes(key);
+    const owner = ownerOf(stakes);
+    if (owner?.contested) await this.#judge(key, greatest(stakes) as Stake);
+    else this.#contests.delete(key);
+    return owner;
   }
 
   async claim(claim: Claim): Promise<ClaimReply> {
@@ -152,6 +171,24 @@ export class OptimisticStore implements Store {
 
   close(): Promise<void> {
     return this.#book.close();
+  }
+
+  /**
+   * Ends a contest that outlasted its grace: a stake whose claimer died, or whose copy came
+   * late by the network, has nobody to take it back.
+   */
+  async #judge(key: string, owner: Stake): Promise<void> {
+    const { master, boundMs, now } = this.#parts;
+    if (owner.master !== master) return;
+    const known = this.#contests.get(key);
+    if (known?.epoch !== owner.epoch) {
+      const [oldest] = this.#contests.keys();
+      if (this.#contests.size >= MAX_CONTESTS) this.#contests.delete(oldest as string);
+      this.#contests.set(key, { epoch: owner.epoch, since: now() });
+    } else if (now() - known.since > GRACE_RECHECKS * this.recheckMs + BOUNDS * boundMs) {
+      this.#contests.delete(key);
+      await this.#book.settle(key, owner.incarnation, owner.epoch);
+    }
   }
 
   /** The stake that this very attempt wrote. */

@@ -59,6 +59,12 @@ export interface MasterBook extends Pick<Store, Plain> {
   /** Takes back this master's stake if it is this one. Answers whether it was the owner's. */
   drop(key: string, incarnation: string, epoch: number): Promise<boolean>;
 
+  /**
+   * Puts this master's stake over all others that it knows, if it is this one and the
+   * owner's: losers must have heard by now, and who claimed and died never will.
+   */
+  settle(key: string, incarnation: string, epoch: number): Promise<void>;
+
   /** As the port's `list`: owners as this master sees them. */
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 }

@@ -30,7 +30,7 @@ import {
   REGISTER_AT,
   RENEW_AT,
 } from "./optimistic_members.ts";
-import { COMMIT, DROP, RANGE, READ, STAKE, STAKES } from "./optimistic_scripts.ts";
+import { COMMIT, DROP, RANGE, READ, SETTLE, STAKE, STAKES } from "./optimistic_scripts.ts";
 import type { Masters } from "./optimistic_strategy.ts";
 import { keyOf, pageOf } from "./redis_keys.ts";
 import {
@@ -51,6 +51,7 @@ export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   STAKES,
   STAKE,
   DROP,
+  SETTLE,
   COMMIT,
   READ,
   RANGE,
@@ -153,6 +154,12 @@ export class RedisBook implements MasterBook {
     const args = this.#args([incarnation, String(epoch)]);
     const reply = await this.#line.script(DROP, this.#keys("claim", key), args, true);
     return isDone(`release of ${JSON.stringify(key)}`, reply);
+  }
+
+  async settle(key: string, incarnation: string, epoch: number): Promise<void> {
+    const args = this.#args([incarnation, String(epoch)]);
+    const reply = await this.#line.script(SETTLE, this.#keys("claim", key), args);
+    isDone(`settling of ${JSON.stringify(key)}`, reply);
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {

@@ -56,6 +56,13 @@ local function greatest()
   return best
 end
 local function whole(n) return string.format('%.0f', n) end
+local function others()
+  local over = {}
+  for _, stake in ipairs(stakes) do
+    if stake ~= mine then over[#over + 1] = ARGV[2 + stake.i] .. ':' .. whole(stake.epoch) end
+  end
+  return #over > 0 and table.concat(over, ',') or '-'
+end
 local function isMine(inc, epoch)
   return mine and mine.inc == inc and mine.epoch == tonumber(epoch)
 end`;
@@ -77,17 +84,13 @@ if mine and mine.inc == inc and mine.op == op then return texts end
 local best = greatest()
 local stands = best and whole(best.epoch) .. ' ' .. best.inc or ''
 if stands ~= guard then return texts end
-local epoch, over = tonumber(least), {}
+local epoch = tonumber(least)
 for i = 1, count do epoch = math.max(epoch, tonumber(call('GET', KEYS[count + i]) or 0)) end
-for _, stake in ipairs(stakes) do
-  epoch = math.max(epoch, stake.epoch)
-  if stake ~= mine then over[#over + 1] = ARGV[2 + stake.i] .. ':' .. whole(stake.epoch) end
-end
+for _, stake in ipairs(stakes) do epoch = math.max(epoch, stake.epoch) end
 epoch = epoch + 1
 epoch = epoch + (own - 1 - epoch) % count
 call('SET', KEYS[count + own], whole(epoch))
-over = #over > 0 and table.concat(over, ',') or '-'
-texts[own] = whole(epoch) .. ' ' .. inc .. ' ' .. op .. ' ' .. over .. ' ' .. rrp
+texts[own] = whole(epoch) .. ' ' .. inc .. ' ' .. op .. ' ' .. others() .. ' ' .. rrp
 call('SET', KEYS[own], texts[own])
 return texts`;
 
@@ -95,23 +98,36 @@ return texts`;
  * KEYS: claims. ARGV, after the masters: incarnation, epoch. Gives 1 where the stake was
  * this one and the owner's, else 0.
  *
- * What this stake had ended must not rise again when it goes: where something would, the
- * stake stays, marked as given up.
+ * What this stake had ended must not rise again when it goes; nor, where it was the
+ * owner's, any rival: that would be an owner with a lower epoch than the last. Where
+ * something would, the stake stays, marked as given up.
  */
 export const DROP: string = `${CLAIMS}
 if not isMine(ARGV[rest + 1], ARGV[rest + 2]) then return 0 end
 local wasOwner = greatest() == mine
 local rises = false
 for _, stake in ipairs(stakes) do
-  if stake ~= mine and not isEnded(stake) and supersedes(mine, stake) then rises = true end
+  local isBelow = wasOwner or supersedes(mine, stake)
+  if stake ~= mine and not isEnded(stake) and isBelow then rises = true end
 end
 if rises then
-  local head, tail = match(texts[own], '^(%d+ )%S+(.*)$')
-  call('SET', KEYS[own], head .. '-' .. tail)
+  local epoch, op, over, rrp = match(texts[own], '^(%d+) %S+ (%S+) (%S+) (%S+)$')
+  if wasOwner then over = others() end
+  call('SET', KEYS[own], epoch .. ' - ' .. op .. ' ' .. over .. ' ' .. rrp)
 else
   call('DEL', KEYS[own])
 end
 return wasOwner and 1 or 0`;
+
+/**
+ * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the stake is this one
+ * and the owner's, puts it over all others. Gives 1 or 0.
+ */
+export const SETTLE: string = `${CLAIMS}
+if not isMine(ARGV[rest + 1], ARGV[rest + 2]) or greatest() ~= mine then return 0 end
+local head, tail = match(texts[own], '^(%d+ %S+ %S+ )%S+( %S+)$')
+call('SET', KEYS[own], head .. others() .. tail)
+return 1`;
 
 /**
  * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn,

@@ -90,6 +90,7 @@ export async function openOptimistic(
     hasRivals: names.length > 1,
     boundMs,
     recheckMs: options.recheckMs ?? Math.max(LEAST_RECHECK_MS, 2 * boundMs),
+    now: () => performance.now(),
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   });
 }

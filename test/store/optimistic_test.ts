@@ -111,13 +111,13 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
     readonly replication: Replication;
   }
 
-  async function pair(boundMs = 20): Promise<Pair> {
+  async function pair(boundMs = 20, recheckMs = 1_000): Promise<Pair> {
     const servers = await Promise.all([startRedis(), startRedis()]);
     cleanups.push(() => Promise.all(servers.map((server) => server.close())));
     const [one, two] = servers.map(({ url }) => url) as [string, string];
     const replication = await replicate(one, two, "atlas:");
     cleanups.push(() => replication.close());
-    const query = `?strategy=optimistic&masters=a,b&bound=${boundMs}`;
+    const query = `?strategy=optimistic&masters=a,b&bound=${boundMs}&recheck=${recheckMs}`;
     const a = await openStore(`${one}${query}&master=a`);
     const b = await openStore(`${two}${query}&master=b`);
     cleanups.push(() => Promise.all([a.close(), b.close()]));
@@ -182,6 +182,41 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
     const all = { start: "", end: "~", limit: 10, reverse: false };
     await eventually(async () => (await winners.lookup(key))?.contested === undefined || undefined);
     expect(await winners.range(key, all)).toEqual([["a", "1"], ["b", "1"], ["c", "1"], ["v", "c"]]);
+  });
+
+  test("no lower rival rises when the owner goes: epochs only rise", async () => {
+    const { a, b, replication } = await pair();
+    replication.hold();
+    const key = freshKey();
+    const [one, two] = await Promise.all([own(a, key), own(b, key)]);
+    replication.release();
+    const [winner, loser] = one.epoch > two.epoch ? [one, two] : [two, one];
+    const [winners, losers] = winner === one ? [a, b] : [b, a];
+    await eventually(async () => (await winners.lookup(key))?.contested && true);
+    expect(await winners.release(key, winner.incarnation, winner.epoch)).toBe(true);
+    expect(await winners.lookup(key)).toBeNull();
+    await eventually(async () => (await losers.lookup(key)) === null || undefined);
+    const turn = { key, ...loser, turn: 1, puts: [["v", "late"]] as const, deletes: [] };
+    expect(await losers.commit(turn)).toBe("fenced");
+    expect((await own(losers, key)).epoch).toBeGreaterThan(winner.epoch);
+  });
+
+  test("a rival that nobody takes back is put to rest by the owner's own lookups", async () => {
+    const { a, b, replication } = await pair(20, 30);
+    replication.hold();
+    const key = freshKey();
+    const [one, two] = await Promise.all([own(a, key), own(b, key)]);
+    replication.release();
+    const winner = one.epoch > two.epoch ? one : two;
+    await eventually(async () => (await a.lookup(key))?.contested && true);
+    await eventually(async () => (await b.lookup(key))?.contested && true);
+    for (const store of winner === one ? [a, b] : [b, a]) {
+      const owner = await eventually(async () => {
+        const found = await store.lookup(key);
+        return found?.contested ? undefined : found;
+      });
+      expect(owner).toEqual(winner);
+    }
   });
 
   test("a page of a merged range skips what another master deleted, either way round", async () => {
