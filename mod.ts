@@ -41,6 +41,7 @@ export type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainOptions,
   LookupOptions,
   NodeEvent,
   NodeState,
@@ -51,7 +52,15 @@ export type {
   StubOf,
 } from "./src/api.ts";
 export { defineApp } from "./src/app.ts";
-export type { App, Placement, ResourceClass, ResourceMap, ResourceType } from "./src/app.ts";
+export type {
+  App,
+  Placement,
+  Policies,
+  Policy,
+  ResourceClass,
+  ResourceMap,
+  ResourceType,
+} from "./src/app.ts";
 export type * from "./src/lambda/api.ts";
 export type * from "./src/lambda/bootstrap_options.ts";
 export { defineModule } from "./src/lambda/module.ts";

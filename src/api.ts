@@ -99,6 +99,22 @@ export interface Atlas<A extends App = App<ResourceMap>> {
 
   /** Resources whose RRP starts with `prefix`, a page at a time, in no order. */
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage>;
+
+  /**
+   * How many resources have an RRP that starts with `prefix`. Reads all of them: what
+   * comes and goes meanwhile may be counted, or not.
+   *
+   * @param options `timeoutMs`: default 10,000.
+   */
+  count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number>;
+}
+
+/** Which of its resources a node gives up. */
+export interface DrainOptions {
+  /** Those whose RRP starts with it; one that names none of this node does nothing. */
+  prefix: string;
+  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
 }
 
 export interface PageOptions {
@@ -144,8 +160,13 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /** Figures of this node now. */
   stats(): NodeStats;
-  /** Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards. */
-  drain(): Promise<void>;
+  /**
+   * Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards.
+   *
+   * With a prefix: so for what falls under it only, and for a while; the node stays. Whoever
+   * calls such a resource next finds it on another node that runs its type, if there is one.
+   */
+  drain(options?: DrainOptions): Promise<void>;
   /** Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */

@@ -4,7 +4,7 @@
 import { AtlasError } from "./errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "./limits.ts";
 import { isModule, type ModuleMap } from "./lambda/module.ts";
-import { checkToken } from "./model/rrp.ts";
+import { checkPrefix, checkToken, locator } from "./model/rrp.ts";
 import type { Resource, ResourceContext } from "./resource/resource.ts";
 
 /** A class that extends {@link Resource}. */
@@ -40,6 +40,16 @@ export interface ResourceType<R extends Resource = Resource> {
   readonly placement?: Placement;
 }
 
+/** How resources behave where a prefix says otherwise than their type. */
+export type Policy = Omit<ResourceType, "class">;
+
+/**
+ * Policies by prefix of an RRP: `rrp:eu-west-1/`, `rrp:eu-west-1/hop@node-1/`, or down to a
+ * type, `rrp:eu-west-1/hop@node-1/channels/`. A node goes by those that its own resources'
+ * RRPs start with; of several the longest one's settings hold.
+ */
+export type Policies = { readonly [prefix: string]: Policy };
+
 /** A resource type's settings, all filled in. */
 export type ResolvedType = Required<ResourceType>;
 
@@ -53,6 +63,7 @@ export interface App<
 > {
   readonly resources: Types;
   readonly modules?: Modules;
+  readonly policies?: Policies;
 }
 
 const PLACEMENTS = ["local", "region", "spread", "caller"] as const;
@@ -70,7 +81,7 @@ type None = {};
  * @throws AtlasError `bad_request` or `invalid_rrp`, naming the type or module and the setting.
  */
 export function defineApp<Types extends ResourceMap = None, Modules extends ModuleMap = None>(
-  app: { resources?: Types; modules?: Modules },
+  app: { resources?: Types; modules?: Modules; policies?: Policies },
 ): App<Types, Modules> {
   const { resources = app?.modules && {} as Types, modules } = app ?? {};
   if (typeof resources !== "object" || resources === null) {
@@ -78,6 +89,7 @@ export function defineApp<Types extends ResourceMap = None, Modules extends Modu
   }
   const whole = { ...app, resources };
   resolveTypes(whole);
+  checkPolicies(whole);
   resolveModules(modules);
   return whole;
 }
@@ -96,15 +108,25 @@ function resolveModules(modules: unknown): void {
   }
 }
 
-/** The app's types with their settings filled in. */
-export function resolveTypes(app: App): Map<string, ResolvedType> {
+/**
+ * The app's types with their settings filled in.
+ *
+ * @param place where the node stands, whose policies then count.
+ */
+export function resolveTypes(
+  app: App,
+  place?: { readonly region: string; readonly node: string },
+): Map<string, ResolvedType> {
   const types = new Map<string, ResolvedType>();
   for (const [name, value] of Object.entries(app.resources)) {
     checkToken("type", name);
-    const type: ResourceType = typeof value === "function" ? { class: value } : value;
-    if (typeof type?.class !== "function") {
+    const plain: ResourceType = typeof value === "function" ? { class: value } : value;
+    if (typeof plain?.class !== "function") {
       throw new AtlasError("bad_request", `resource type ${name} needs a class`);
     }
+    const type = place
+      ? { ...plain, ...policyAt(app, locator(place.region, place.node, `${name}/`)) }
+      : plain;
     types.set(name, {
       class: type.class,
       idleAfterMs: atLeast(name, "idleAfterMs", type.idleAfterMs ?? DEFAULT_IDLE_MS, 10),
@@ -115,6 +137,36 @@ export function resolveTypes(app: App): Map<string, ResolvedType> {
     });
   }
   return types;
+}
+
+/** What policies say of the resources whose RRPs start so: the longest prefix last. */
+function policyAt({ policies = {} }: App, start: string): Policy {
+  const prefixes = Object.keys(policies).filter((prefix) => start.startsWith(prefix));
+  prefixes.sort((one, other) => one.length - other.length);
+  return Object.assign({}, ...prefixes.map((prefix) => policies[prefix]));
+}
+
+/** Refuses prefixes of single resources, and settings that no type could have. */
+function checkPolicies({ policies, resources }: App): void {
+  if (policies === undefined) return;
+  if (typeof policies !== "object" || policies === null) {
+    throw new AtlasError("bad_request", "an app's policies must be { <prefix>: { … } }");
+  }
+  for (const [prefix, policy] of Object.entries(policies)) {
+    checkPrefix(prefix);
+    if (!prefix.endsWith("/") && prefix !== "rrp:") {
+      const message = `policy ${prefix} is one resource's: end it after region, node or type`;
+      throw new AtlasError("bad_request", message);
+    }
+    if (typeof policy !== "object" || policy === null || Object.hasOwn(policy, "class")) {
+      const message = `policy ${prefix} must be a resource type's settings without its class`;
+      throw new AtlasError("bad_request", message);
+    }
+    for (const [name, value] of Object.entries(resources)) {
+      const type = typeof value === "function" ? { class: value } : value;
+      resolveTypes({ resources: { [name]: { ...type, ...policy } } });
+    }
+  }
 }
 
 function atLeast(type: string, setting: string, value: number, least: number): number {

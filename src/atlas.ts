@@ -10,16 +10,18 @@
 import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
-import { checkPrefix, checkToken, resourceKey } from "./model/rrp.ts";
+import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { Market } from "./lambda/market.ts";
 import { marketOf } from "./lambda/market_of.ts";
 import type { MemberInfo } from "./model/member.ts";
 import type { NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
 import { Lease, type Life, type Timing, timing } from "./registry/lease.ts";
+import { countOwned, listOwned } from "./registry/listing.ts";
 import { Membership } from "./registry/membership.ts";
 import { Registry } from "./registry/registry.ts";
 import type { Activation } from "./resource/activation.ts";
+import { checkDrain } from "./resource/declined.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
@@ -32,8 +34,6 @@ import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
 
 const DEFAULT_DRAIN_MS = 10_000;
-const DEFAULT_PAGE = 100;
-const MAX_PAGE = 1_000;
 const DEFAULT_LOOKUP_MS = 10_000;
 
 /**
@@ -79,7 +79,7 @@ class NodeProcess implements Exchange {
     this.#options = options;
     this.#timing = timing(lease);
     this.#closed = new Promise((resolve) => (this.#resolveClosed = resolve));
-    const types = resolveTypes(app);
+    const types = resolveTypes(app, { region, node });
     this.#types = [...types.keys()];
     const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
     this.#deadlines = new Deadlines(clock);
@@ -161,7 +161,8 @@ class NodeProcess implements Exchange {
       authorities: this.#market.authorities,
       move: this.#routing.move,
       stats: () => this.stats(),
-      drain: () => this.drain(),
+      drain: async (options) =>
+        await (options ? this.#host.decline(checkDrain(options)) : this.drain()),
       close: (options?: { drainMs?: number }) => this.close(options),
     };
     return Object.defineProperties(facade, {
@@ -199,16 +200,13 @@ class NodeProcess implements Exchange {
 
   readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
 
-  readonly resources: Exchange["resources"] = async (prefix, { cursor, limit = DEFAULT_PAGE }) => {
-    checkPrefix(prefix);
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
-      throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_PAGE}`);
-    }
-    const page = await this.#options.store.list(prefix, cursor ?? null, limit);
-    return {
-      resources: page.entries.map(({ rrp, epoch }) => ({ rrp, epoch })),
-      next: page.next,
-    };
+  readonly resources: Exchange["resources"] = (prefix, page) =>
+    listOwned(this.#options.store, prefix, page);
+
+  readonly count: Exchange["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
+    const { store, clock } = this.#options;
+    const counted = countOwned(store, clock, prefix, timeoutMs);
+    return this.#within(counted, timeoutMs, `the count of ${prefix}`);
   };
 
   stats(): NodeStats {

@@ -42,6 +42,11 @@ export const FOLLOW_REST_MS = 600_000;
 /** Resources whose callers' regions one node counts. */
 export const MAX_FOLLOWED = 10_000;
 
+/** Prefixes that one node declines at once, and how long it declines one, in ms. */
+export const MAX_DECLINED = 64;
+export const DEFAULT_DECLINE_MS = 60_000;
+export const MAX_DECLINE_MS = 86_400_000;
+
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */

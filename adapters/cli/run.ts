@@ -8,6 +8,7 @@ import type { Atlas } from "../../src/api.ts";
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import type { Member } from "../../src/model/member.ts";
+import { checkPrefix } from "../../src/model/rrp.ts";
 import { connect } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import { createRequester } from "../http/requester.ts";
@@ -112,7 +113,13 @@ async function call({ operands, key }: CommandLine, atlas: Atlas): Promise<Outpu
   return { document: answer, text: `${text}\n` };
 }
 
-async function resources({ operands, limit }: CommandLine, atlas: Atlas): Promise<Output> {
+async function resources(line: CommandLine, atlas: Atlas): Promise<Output> {
+  const { operands, limit } = line;
+  if (line.count) {
+    const prefix = operands[0] ?? "rrp:";
+    const count = await atlas.count(prefix);
+    return { document: { prefix, count }, text: `${count}\n` };
+  }
   const found: { rrp: string; epoch: number }[] = [];
   let next: string | null = null;
   do {
@@ -134,12 +141,40 @@ async function resources({ operands, limit }: CommandLine, atlas: Atlas): Promis
 /** A node drains itself, so the request goes to its own URL, as its membership tells it. */
 async function drain(line: CommandLine, atlas: Atlas): Promise<Output> {
   const name = line.operands[0] as string;
+  if (name.startsWith("rrp:")) return await handOver(line, atlas, name);
   const member = pickLive(await atlas.members(), name);
-  const url = urlOfLink(member.address);
-  const request = createRequester({ urls: [url], token: line.token, fetch });
-  const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const answer = await request({ method: "POST", path: "/v1/drain", timeoutMs });
+  const answer = await askToDrain(line, member, "");
   return { document: answer, text: `${member.region}/${member.node} is draining\n` };
+}
+
+/** Every live node that a prefix names gives up what falls under it, and stays. */
+async function handOver(line: CommandLine, atlas: Atlas, prefix: string): Promise<Output> {
+  const query = `?prefix=${encodeURIComponent(checkedPrefix(prefix))}`;
+  const members = (await atlas.members()).filter(({ region, node, state }) => {
+    const own = `rrp:${region}/${node}/`;
+    return state === "live" && (own.startsWith(prefix) || prefix.startsWith(own));
+  });
+  if (members.length === 0) {
+    throw new AtlasError("not_found", `no live node has resources of ${prefix}`);
+  }
+  const answers = await Promise.all(members.map((member) => askToDrain(line, member, query)));
+  const text = members.map(({ region, node }) => `${region}/${node} hands over ${prefix}\n`);
+  return { document: { nodes: answers }, text: text.join("") };
+}
+
+async function askToDrain(line: CommandLine, member: Member, query: string): Promise<unknown> {
+  const urls = [urlOfLink(member.address)];
+  const request = createRequester({ urls, token: line.token, fetch });
+  const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  return await request({ method: "POST", path: `/v1/drain${query}`, timeoutMs });
+}
+
+function checkedPrefix(prefix: string): string {
+  try {
+    return checkPrefix(prefix);
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
 }
 
 function pickLive(members: readonly Member[], name: string): Member {

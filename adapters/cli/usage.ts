@@ -20,6 +20,7 @@ export const HELP = `atlas: look at an Atlas cluster and call its resources
   atlas call TYPE ID METHOD [JSON...]    calls a method; each argument is JSON
   atlas resources [PREFIX]               resources, such as of rrp:us-east-1/
   atlas drain NODE                       drains a node: its name, or region/name
+  atlas drain PREFIX                     has nodes hand over what falls under it, and stay
   atlas race                             how often two nodes would own one name, on a registry
 
   --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
@@ -30,6 +31,7 @@ export const HELP = `atlas: look at an Atlas cluster and call its resources
   --key KEY         call: idempotency key, so that repeats run once
   --confirmed       lookup: read through the registry's store
   --limit N         resources: how many at most. Default 1000.
+  --count           resources: only how many there are
   --registry URL    race: redis://, rediss:// or https://; also ATLAS_REGISTRY_URL, with
                     ATLAS_REGISTRY_TOKEN for https. Its keys are new ones, and are removed.
   --trials N        race: races for a name by each rule, 1 to 10000. Default 200.
@@ -54,6 +56,7 @@ export interface CommandLine {
   readonly key: string | undefined;
   readonly confirmed: boolean;
   readonly limit: number;
+  readonly count: boolean;
   readonly race: RaceLine;
 }
 
@@ -102,6 +105,7 @@ export function parseCommandLine(
     key: values.key,
     confirmed: values.confirmed ?? false,
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
+    count: values.count ?? false,
     race: {
       registry: values.registry || env["ATLAS_REGISTRY_URL"] || undefined,
       token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
@@ -126,6 +130,7 @@ function parse(words: readonly string[]) {
         key: { type: "string" },
         confirmed: { type: "boolean" },
         limit: { type: "string" },
+        count: { type: "boolean" },
         registry: { type: "string" },
         trials: { type: "string" },
         contenders: { type: "string" },

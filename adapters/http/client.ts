@@ -143,6 +143,15 @@ class HttpClient implements Atlas {
     return await this.#get(`/v1/resources?${query}`) as ResourcePage;
   }
 
+  async count(
+    prefix: string,
+    { timeoutMs }: Pick<CallOptions, "timeoutMs"> = {},
+  ): Promise<number> {
+    const query = new URLSearchParams({ prefix: checkPrefix(prefix), count: "1" });
+    const { count } = await this.#get(`/v1/resources?${query}`, timeoutMs) as { count: number };
+    return count;
+  }
+
   async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {
     return await this.#request({ method: "GET", path, timeoutMs: checkTimeout(timeoutMs) });
   }

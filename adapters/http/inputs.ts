@@ -4,9 +4,9 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
-import type { CallOptions } from "../../src/api.ts";
+import type { CallOptions, DrainOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { isTraceparent } from "../../src/model/trail.ts";
 
@@ -109,6 +109,25 @@ export function pageOf(
       ...(cursor === null || cursor === "" ? {} : { cursor }),
     },
   };
+}
+
+/** Whether a listing asks how many there are, and not for them. */
+export function countOf(query: URLSearchParams): boolean {
+  const text = query.get("count");
+  if (text === null || text === "1") return text === "1";
+  throw new AtlasError("bad_request", `query count is ${show(text)}: only "1" is allowed`);
+}
+
+/** What a drain is asked of; undefined: of all, and of the node itself. */
+export function drainOf(query: URLSearchParams): DrainOptions | undefined {
+  const prefix = query.get("prefix");
+  const forMs = query.get("forMs");
+  if (prefix === null) {
+    if (forMs === null) return undefined;
+    throw new AtlasError("bad_request", "query forMs goes with a prefix only");
+  }
+  const span = forMs === null ? {} : { forMs: count("query forMs", forMs, MAX_DECLINE_MS) };
+  return { prefix: checkPrefix(prefix), ...span };
 }
 
 /** Whether a lookup asks to read through the store. */

@@ -9,6 +9,7 @@ import type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainOptions,
   LookupOptions,
   NodeState,
   NodeStats,
@@ -118,6 +119,10 @@ class Served<A extends App> implements ServedNode<A> {
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage> {
     return this.#node.resources(prefix, page);
   }
+
+  count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number> {
+    return this.#node.count(prefix, options);
+  }
   move(
     type: string,
     id: string,
@@ -147,8 +152,8 @@ class Served<A extends App> implements ServedNode<A> {
   authorities(): Promise<readonly AuthorityView[]> {
     return this.#node.authorities();
   }
-  drain(): Promise<void> {
-    return this.#node.drain();
+  drain(options?: DrainOptions): Promise<void> {
+    return this.#node.drain(options);
   }
 
   close(options: { drainMs?: number } = {}): Promise<void> {

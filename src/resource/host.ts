@@ -7,12 +7,13 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import type { Atlas, NodeEvent } from "../api.ts";
+import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { isUnder, locator } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Standing, Store } from "../ports/store.ts";
@@ -22,6 +23,7 @@ import { quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
+import { Declined } from "./declined.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import type { Stage, TurnStats } from "./stage.ts";
@@ -68,6 +70,7 @@ export class Host implements Stage<Activation> {
   readonly #ending = new Set<Activation>();
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
+  readonly #declined: Declined;
   #life: Life | null = null;
   #accepting = false;
   #sweeper: Timer | null = null;
@@ -88,6 +91,7 @@ export class Host implements Stage<Activation> {
       shortest = Math.min(shortest, type.idleAfterMs);
     }
     this.#sweepMs = shortest / 4;
+    this.#declined = new Declined(parts.clock);
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
@@ -115,9 +119,10 @@ export class Host implements Stage<Activation> {
     this.#conflicts.watch();
   }
 
-  /** Whether this node may own resources of this type now. */
-  canHost(type: string): boolean {
-    return this.#accepting && this.#parts.types.has(type) && this.#life?.lease.holds() === true;
+  /** Whether this node may own a resource of this type now. */
+  canHost(type: string, key: string): boolean {
+    return this.#accepting && this.#parts.types.has(type) && !this.#declines(key) &&
+      this.#life?.lease.holds() === true;
   }
 
   /** Whether resources of this type are part of the app at all. */
@@ -154,7 +159,7 @@ export class Host implements Stage<Activation> {
     await this.#closing.get(key);
     const life = this.#life;
     const resolved = this.#parts.types.get(type);
-    if (!resolved || !life || !this.canHost(type)) {
+    if (!resolved || !life || !this.canHost(type, key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
     if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
@@ -176,7 +181,7 @@ export class Host implements Stage<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
-    if (!this.#accepting) this.#close(activation, "drain");
+    if (!this.#accepting || this.#declines(key)) this.#close(activation, "drain");
     return activation;
   }
 
@@ -235,6 +240,26 @@ export class Host implements Stage<Activation> {
     await Promise.allSettled(this.#opening.values());
     for (const activation of this.#activations.values()) this.#close(activation, "drain");
     await Promise.all(this.#closing.values());
+  }
+
+  /** Ends what falls under a prefix in good order, and takes none of it for a while. */
+  async decline({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
+    const { region, node } = this.#parts.place;
+    const own = locator(region, node, "");
+    if (!own.startsWith(prefix) && !prefix.startsWith(own)) return;
+    this.tell("info", "handing over", { prefix, forMs });
+    this.#declined.add(prefix, forMs);
+    await Promise.allSettled(this.#opening.values());
+    const closing: Promise<void>[] = [];
+    for (const activation of this.#activations.values()) {
+      if (isUnder(prefix, activation.rrp)) closing.push(this.#close(activation, "drain"));
+    }
+    await Promise.all(closing);
+  }
+
+  #declines(key: string): boolean {
+    const { region, node } = this.#parts.place;
+    return this.#declined.covers(locator(region, node, key));
   }
 
   /** Stops sweeping. */

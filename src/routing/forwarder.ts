@@ -190,6 +190,8 @@ export class Forwarder {
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
         );
       }
+      // Who took this node for the owner looks anew; who asks it to take the key asks another.
+      if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
       const acquired = await host.acquire(call.key, type);
       if (acquired instanceof Activation) this.#deliver(call, acquired);
       else this.#notOwner(call, acquired);

@@ -28,6 +28,7 @@ export interface Exchange {
   lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
   members(): Promise<readonly Member[]>;
   resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
+  count(prefix: string, options: Pick<CallOptions, "timeoutMs">): Promise<number>;
 }
 
 /** An outlet whose calls carry what `context` answers at the moment they are made. */
@@ -48,6 +49,7 @@ export function makeOutlet(exchange: Exchange, context: () => CallContext | null
     lookup: (type, id, options = {}) => exchange.lookup(type, id, options),
     members: () => exchange.members(),
     resources: (prefix, page = {}) => exchange.resources(prefix, page),
+    count: (prefix, options = {}) => exchange.count(prefix, options),
   };
 }
 

@@ -123,7 +123,7 @@ export class Places {
       const elsewhere = await this.#spread(key, type);
       if (elsewhere) return elsewhere;
     }
-    if (!owner && host.canHost(type)) {
+    if (!owner && host.canHost(type, key)) {
       const acquired = await host.acquire(key, type);
       if (acquired instanceof Activation) return acquired;
       registry.note(key, owner = acquired);
@@ -227,7 +227,7 @@ export class Places {
   /** Where a key belongs by its hash; null where that is here, or nobody else can be asked. */
   async #spread(key: string, type: string): Promise<Route | null> {
     const { host, life, place } = this.#parts;
-    const self = host.canHost(type) ? life().incarnation : null;
+    const self = host.canHost(type, key) ? life().incarnation : null;
     for (let tries = 0; tries < MAX_HOPS; tries++) {
       const member = this.#candidates.spread(type, key, place.region, self);
       if (!member || member.incarnation === self) return null;
