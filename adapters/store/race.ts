@@ -9,6 +9,7 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
 import { refused, unavailable } from "./check.ts";
+import { splitStrategy } from "./optimistic_strategy.ts";
 import { hidePassword, parseRedisUrl } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 
@@ -51,7 +52,7 @@ interface Line {
  */
 export async function openRaceStores(url: string, options: RaceStoresOptions): Promise<RaceStores> {
   const { count, token, timeoutMs = 5_000 } = options;
-  const dial = dialerOf(url, token, timeoutMs);
+  const dial = dialerOf(splitStrategy(url).url, token, timeoutMs);
   const lines: Line[] = [];
   const close = (): void => lines.forEach((line) => line.close());
   try {

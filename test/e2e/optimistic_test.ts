@@ -90,7 +90,11 @@ describe.skipIf(redisMissing !== null)("claims at two masters", () => {
   test("where copying outlasts the bound, doubles are as frequent as the race says", async () => {
     const place = await villages();
     place.replication.delay(200);
-    const lines = await Promise.all(place.urls.map((url) => openRaceStores(url, { count: 1 })));
+    const lines = await Promise.all(
+      place.urls.map((url, i) =>
+        openRaceStores(`${url}?strategy=optimistic&masters=a,b&master=${"ab"[i]}`, { count: 1 })
+      ),
+    );
     cleanups.push(() => lines.forEach((line) => line.close()));
     const runners = lines.flatMap(({ stores }) => stores);
     const { published } = await race({
