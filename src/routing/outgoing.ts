@@ -7,7 +7,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
-import type { Ownership } from "../model/ownership.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
 import type { Session } from "./links.ts";
 
@@ -19,6 +19,8 @@ export interface CallKeeper {
   readonly ownPath: readonly string[];
   /** Whether the node has been closed: nothing is answered any more. */
   readonly isClosed: boolean;
+  /** The other region that is a key's home; null where it is this one, or it has none. */
+  homeAbroad(key: string): string | null;
   /** It failed; the keeper sends it out again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
   /** It was settled, with an error where one is given. */
@@ -64,7 +66,12 @@ export abstract class Outgoing extends Call {
   abstract get body(): Uint8Array;
 
   /** Takes the answer that came over a link; `body` is only lent. @throws where it can't be read */
-  abstract answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void;
+  abstract answered(
+    body: Uint8Array,
+    owner: Ownership,
+    path: readonly string[],
+    mark: Mark | null,
+  ): void;
 
   /** Tells its caller that it failed, for good. */
   protected abstract refuse(error: AtlasError, owner: Ownership | null): void;
@@ -108,7 +115,7 @@ export abstract class Outgoing extends Call {
     const maybeExecuted = this.#mayHaveRun;
     carrier?.session.cancel(carrier.id);
     const why = trouble ? `; before that: ${trouble.message}` : "";
-    const message = `${this.key} ${this.method}: ${what}${why}`;
+    const message = `${this.key} ${this.method}: ${what}${this.#whereabouts}${why}`;
     this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
   }
 
@@ -117,6 +124,13 @@ export abstract class Outgoing extends Call {
     this.unlisten();
     this.keeper.settled(this, error);
     this.carrier = null;
+  }
+
+  /** Whom its caller has waited for, where that is somebody else. */
+  get #whereabouts(): string {
+    if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
+    const home = this.keeper.homeAbroad(this.key);
+    return home === null ? "" : `, and its home, region ${home}, did not answer`;
   }
 
   get #mayHaveRun(): boolean {

@@ -91,6 +91,10 @@ export class Router implements CallKeeper, Errands {
     return this.#closed;
   }
 
+  homeAbroad(key: string): string | null {
+    return this.#parts.places.homeAbroad(key);
+  }
+
   /** Takes no more calls. Those under way end with the deadlines that carry them. */
   close(): void {
     this.#closed = true;
@@ -279,7 +283,7 @@ export class Router implements CallKeeper, Errands {
     if (known?.epoch !== epoch) registry.note(call.key, owner);
     try {
       const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
-      call.answered(reply.body, owner, path);
+      call.answered(reply.body, owner, path, reply.mark ?? null);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
@@ -299,7 +303,8 @@ export class Router implements CallKeeper, Errands {
 
   /** The link that carried a call broke. */
   lost(call: Outgoing, reason: string): void {
-    call.fail(new AtlasError("unavailable", `the link broke: ${reason}`, { maybeExecuted: true }));
+    const message = `the link to ${call.carrier?.session.name ?? "its owner"} broke: ${reason}`;
+    call.fail(new AtlasError("unavailable", message, { maybeExecuted: true }));
   }
 
   /** Puts a call into its key's lane, in order, and has a search go on for it. */

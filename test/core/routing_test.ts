@@ -1,5 +1,6 @@
 /** Calls between regions: homes, gateways, paths, loops, deadlines. */
 import { describe, expect, it } from "vitest";
+import { memoryStore } from "../../mod.ts";
 import { Gate, log, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 
@@ -52,6 +53,22 @@ describe("a key whose home is another region", () => {
         us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 }).then(() => true, () => false),
       "the region is back",
     );
+  });
+
+  it("says whom it waited for where nobody answers in time", async () => {
+    const made = new Regions();
+    const mute = Object.assign(memoryStore(), {
+      homeOf: () => "eu",
+      lookup: () => new Promise<never>(() => {}),
+    });
+    const us = await made.node("us/a");
+    const deaf = await made.node("us/deaf", { store: mute });
+    await made.node("eu/b");
+    const asked = deaf.call("counters", "eu~x", "echo", [1], { timeoutMs: 50 });
+    await expect(asked).rejects.toEqual(fails("timeout", /passed, and its home, region eu, did/));
+    await us.call("counters", "eu~x", "echo", [1]);
+    const sent = us.call("counters", "eu~x", "wait", ["long"], { timeoutMs: 200 });
+    await expect(sent).rejects.toEqual(fails("timeout", /passed, and eu\/b did not answer/, true));
   });
 
   it("says that no such type is run where nobody there knows it", async () => {
