@@ -283,7 +283,7 @@ export class Router implements CallKeeper, Errands {
     if (known?.epoch !== epoch) registry.note(call.key, owner);
     try {
       const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
-      call.answered(reply.body, owner, path, reply.mark ?? null);
+      call.answered(reply.body, owner, path);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
