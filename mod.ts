@@ -41,6 +41,7 @@ export type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainOptions,
   LookupOptions,
   NodeEvent,
   NodeState,
@@ -51,7 +52,15 @@ export type {
   StubOf,
 } from "./src/api.ts";
 export { defineApp } from "./src/app.ts";
-export type { App, ResourceClass, ResourceMap, ResourceType } from "./src/app.ts";
+export type {
+  App,
+  Placement,
+  Policies,
+  Policy,
+  ResourceClass,
+  ResourceMap,
+  ResourceType,
+} from "./src/app.ts";
 export type * from "./src/lambda/api.ts";
 export type * from "./src/lambda/bootstrap_options.ts";
 export { defineModule } from "./src/lambda/module.ts";
@@ -68,6 +77,7 @@ export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
 export type { Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
+export type { Caller } from "./src/model/trail.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";
 export type { LeaseProfile, LeaseTimes } from "./src/options.ts";

@@ -48,7 +48,7 @@ function scriptCall(): string[] {
   const digest = createHash("sha1").update(STEPS).digest("hex");
   const key = "echo/peer:__rand_int__";
   const claim = `${INCARNATION} ${randomUUID()} rrp:bench/peer/${key}`;
-  return ["EVALSHA", digest, "2", `atlas:{s7}:own:${key}`, "atlas:{s7}:epoch", "C", claim, ""];
+  return ["EVALSHA", digest, "2", `atlas:{s7}:own:${key}`, "atlas:{s7}:epoch", "C", claim, "", "0"];
 }
 
 class Claims {

@@ -28,6 +28,10 @@ const BENCHES: Record<string, { about: string; load: () => Promise<Bench> }> = {
     about: "claims of new names on Redis, against redis-benchmark with the same script",
     load: async () => (await import("./claims.ts")).runClaims,
   },
+  upstash: {
+    about: "claims of new names on an HTTP Redis, against @upstash/redis with the same script",
+    load: async () => (await import("./upstash.ts")).runUpstash,
+  },
   memory: {
     about: "bytes of an idle resource on each runtime, against the bare object in a Map",
     load: async () => (await import("./memory.ts")).runMemory,

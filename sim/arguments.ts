@@ -3,7 +3,7 @@
  * sentence on what is wrong with them.
  */
 import { MOST_SEEDS } from "./mutants/mutant.ts";
-import type { WorldName } from "./plan.ts";
+import { type WorldName, WORLDS } from "./plan.ts";
 
 export interface SimArguments {
   /** How many seeds; Infinity with `minutes`. */
@@ -24,8 +24,6 @@ export interface SimArguments {
   readonly mutant: string | null;
   /** Whether what breaks a rule is shrunk. */
   readonly isShrunk: boolean;
-  /** Whether the store has replicas, and fails over to them. */
-  readonly hasFailovers: boolean;
   readonly minutes: number | null;
   readonly workers: number;
   /** Whether this process is one of the workers. */
@@ -39,8 +37,7 @@ const USAGE = `usage: npm run sim -- [FLAGS]
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
-  --world NAME   only in this world: resources or market (all)
-  --failover     with a replicated store that fails over and loses writes: rules do break
+  --world NAME   only in this world: resources, regions or market (all)
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
   --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
 const VALUES = [
@@ -54,7 +51,7 @@ const VALUES = [
   "--mutant",
   "--world",
 ];
-const SWITCHES = ["--mutants", "--write", "--no-shrink", "--failover", "--worker"];
+const SWITCHES = ["--mutants", "--write", "--no-shrink", "--worker"];
 /** Each of these says what is to be done: they exclude each other. */
 const TASKS = ["--seed", "--plan", "--seeds", "--minutes"];
 const DEFAULT_SEEDS = 2_000;
@@ -89,30 +86,24 @@ export function parseArguments(words: readonly string[]): SimArguments {
     seeds: number("--seeds", 1) ?? (minutes === null ? usual : Infinity),
     from: number("--from", 0) ?? 1,
     seed: number("--seed", 0),
-    worlds: worldsOf(values.get("--world"), switches.has("--failover")),
+    worlds: worldsOf(values.get("--world")),
     plan: file("--plan"),
     keep: file("--keep"),
     areMutants: switches.has("--mutants"),
     isWritten: switches.has("--write"),
     mutant: values.get("--mutant") ?? null,
     isShrunk: !switches.has("--no-shrink"),
-    hasFailovers: switches.has("--failover"),
     minutes,
     workers: number("--workers", 1) ?? 2,
     isWorker: switches.has("--worker"),
   };
 }
 
-const WORLDS: readonly WorldName[] = ["resources", "market"];
-
-function worldsOf(name: string | undefined, hasFailovers: boolean): readonly WorldName[] {
-  if (name !== undefined && name !== "all" && !WORLDS.includes(name as WorldName)) {
-    throw new Error(`--world is ${JSON.stringify(name)}, it must be ${WORLDS.join(", ")} or all`);
-  }
-  // What a store loses in a failover, only resources have there.
-  if (hasFailovers && name === "market") throw new Error("--failover is for resources only");
-  if (hasFailovers) return ["resources"];
-  return name === undefined || name === "all" ? WORLDS : [name as WorldName];
+function worldsOf(name: string = "all"): readonly WorldName[] {
+  if (name === "all") return WORLDS;
+  const world = WORLDS.find((one) => one === name);
+  if (world) return [world];
+  throw new Error(`--world is ${JSON.stringify(name)}, it must be ${WORLDS.join(", ")} or all`);
 }
 
 /** The flags that have values, and those that have none. */

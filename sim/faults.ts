@@ -7,6 +7,7 @@ import { FAILOVER_FAULTS } from "./faults/failover_faults.ts";
 import type { FaultKind } from "./faults/kind.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
+import { MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
 import { ROLLING_FAULTS } from "./faults/rolling_faults.ts";
 import { STORE_FAULTS } from "./faults/store_faults.ts";
 
@@ -18,7 +19,9 @@ export const FAULTS: readonly FaultKind[] = [
   ...ROLLING_FAULTS,
 ];
 
-const byName = new Map([...FAULTS, ...FAILOVER_FAULTS].map((kind) => [kind.name, kind]));
+const byName = new Map(
+  [...FAULTS, ...FAILOVER_FAULTS, ...REGION_FAULTS, ...MOVES].map((kind) => [kind.name, kind]),
+);
 
 /** The kind of this name. @throws where there is none */
 export function faultKind(name: string): FaultKind {

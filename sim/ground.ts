@@ -4,6 +4,11 @@
  *
  * Takes the steps that the store did; gives who owned a key, and how an incarnation
  * stood, at any time. Checkers compare what nodes said and did with it.
+ *
+ * A failover to a replica that lacks something parts two truths: what the book says, and
+ * who is in the right. An ownership that was told to its winner stays right, though the
+ * book has lost it, until another is won or asserted again. Where winners are told only
+ * of what a replica has copied, the promoted book is right.
  */
 import { isDead, type MemberState } from "../src/model/member.ts";
 import type { Ownership } from "../src/model/ownership.ts";
@@ -13,8 +18,11 @@ import type {
   Observation,
   RegisterReply,
   RenewReply,
+  Standing,
 } from "../src/ports/store.ts";
+import { JOURNALS, readJournal } from "./journal.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
+import type { StoreState } from "./store_state.ts";
 
 /** From when on something was so; it was until the next. */
 interface Since<T> {
@@ -23,22 +31,67 @@ interface Since<T> {
 }
 
 export class Ground implements Observer {
-  /** Each key's owners, in time; null: nobody. */
+  /** Entries of each journal that failovers lost though they may have been acknowledged. */
+  readonly lost: Map<string, Set<string>> = new Map();
+  /** Each key's rightful owners, in time; null: nobody. */
   readonly #owners = new Map<string, Since<Ownership | null>[]>();
-  readonly #states = new Map<string, Since<MemberState>[]>();
+  /** Each key's owners as the book has them, in time. */
+  readonly #entries = new Map<string, Since<Ownership | null>[]>();
+  readonly #isConfirmed: boolean;
+  readonly #states = new Map<string, Since<MemberState | undefined>[]>();
   /** Live incarnation of each region and node. */
   readonly #names = new Map<string, string>();
+
+  /** @param isConfirmed whether processes are told only of what a replica has copied. */
+  constructor(isConfirmed: boolean) {
+    this.#isConfirmed = isConfirmed;
+  }
+
+  /** A replica's book counts from now on. */
+  failedOver(former: StoreState, promoted: StoreState, at: number): void {
+    for (const key of this.#entries.keys()) {
+      const entry = promoted.lookup(key);
+      push(this.#entries, key, at, entry);
+      if (this.#isConfirmed) push(this.#owners, key, at, entry);
+      else this.#noteLosses(key, former, promoted);
+    }
+    const states = new Map(promoted.members().members.map((it) => [it.incarnation, it.state]));
+    for (const incarnation of this.#states.keys()) {
+      push<MemberState | undefined>(this.#states, incarnation, at, states.get(incarnation));
+    }
+    this.#names.clear();
+    for (const { region, node, incarnation, state } of promoted.members().members) {
+      if (state === "live") this.#names.set(`${region}/${node}`, incarnation);
+    }
+  }
+
+  #noteLosses(key: string, former: StoreState, promoted: StoreState): void {
+    if (!key.startsWith(`${JOURNALS}/`)) return;
+    const kept = new Set(readJournal(promoted, key).map(({ value }) => value));
+    const lost = this.lost.get(key) ?? new Set();
+    for (const { value } of readJournal(former, key)) if (!kept.has(value)) lost.add(value);
+    if (lost.size > 0) this.lost.set(key, lost);
+  }
 
   applied(step: Step, reply: StepReply, at: number): void {
     switch (step.name) {
       case "claim": {
         const { won, owner } = reply as ClaimReply;
         const { key } = step.args[0];
-        if (won && this.owner(key)?.epoch !== owner?.epoch) push(this.#owners, key, at, owner);
+        if (won && this.owner(key)?.epoch !== owner?.epoch) this.#own(key, at, owner);
         return;
       }
+      case "reassert":
+        return step.args[0].forEach((tenure, i) => {
+          const { standing } = (reply as Standing[] | null)?.[i] ?? {};
+          if (standing === undefined || standing === "lost") return;
+          const { key, rrp, incarnation, epoch } = tenure;
+          push(this.#entries, key, at, { rrp, incarnation, epoch });
+          const rightful = this.owner(key)?.epoch ?? 0;
+          if (rightful < epoch) push(this.#owners, key, at, { rrp, incarnation, epoch });
+        });
       case "release":
-        if (reply === true) push(this.#owners, step.args[0], at, null);
+        if (reply === true) this.#own(step.args[0], at, null);
         return;
       case "register": {
         const { incarnation, region, node } = step.args[0];
@@ -64,6 +117,11 @@ export class Ground implements Observer {
     }
   }
 
+  #own(key: string, at: number, owner: Ownership | null): void {
+    push(this.#owners, key, at, owner);
+    push(this.#entries, key, at, owner);
+  }
+
   /** Who owns a key now. */
   owner(key: string): Ownership | null {
     return this.#owners.get(key)?.at(-1)?.what ?? null;
@@ -77,6 +135,16 @@ export class Ground implements Observer {
     is: (owner: Ownership | null, from: number, to: number) => boolean,
   ): boolean {
     return some(this.#owners.get(key) ?? [], from, to, is, null);
+  }
+
+  /** Whether, at some instant of `[from, to]`, `is` held of a key's entry in the book. */
+  wasEntry(
+    key: string,
+    from: number,
+    to: number,
+    is: (owner: Ownership | null, from: number, to: number) => boolean,
+  ): boolean {
+    return some(this.#entries.get(key) ?? [], from, to, is, null);
   }
 
   /** Whether an incarnation was live (or superseded) at some instant of `[from, to]`. */
@@ -98,7 +166,7 @@ export class Ground implements Observer {
   #member(incarnation: string, state: MemberState, at: number): void {
     const present = this.#states.get(incarnation)?.at(-1)?.what;
     if (present === state || isDead(present) && present !== undefined) return;
-    push(this.#states, incarnation, at, state);
+    push<MemberState | undefined>(this.#states, incarnation, at, state);
     if (!isDead(state)) return;
     for (const [name, live] of this.#names) if (live === incarnation) this.#names.delete(name);
   }

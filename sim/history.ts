@@ -60,4 +60,6 @@ export interface History {
   readonly calls: readonly CallRecord[];
   /** The final state: each key's journal, in order. */
   readonly journals: ReadonlyMap<string, readonly Entry[]>;
+  /** Values that a failover of the store took out of a journal, though acknowledged perhaps. */
+  readonly lost?: ReadonlyMap<string, ReadonlySet<string>>;
 }

@@ -55,7 +55,7 @@ export function journalApp(manners: JournalManners): App<{ journals: ResourceTyp
 }
 
 /** A journal as the store has it. */
-export function readJournal(state: StoreState, key: string): Entry[] {
+export function readJournal(state: Pick<StoreState, "range">, key: string): Entry[] {
   const rows = state.range(key, { start: "s:e", end: "s:f", limit: 1e6, reverse: false });
   return rows.map(([, text]) => {
     const [epoch = "", value = ""] = (JSON.parse(text) as string).split(" ");

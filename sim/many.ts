@@ -36,7 +36,7 @@ export async function work(options: SimArguments): Promise<number> {
   };
   for (let seed = from; seed < from + seeds && performance.now() < end; seed += workers) {
     const results: Result[] = [];
-    for (const world of worlds) results.push(await runPlan(planOf(world, seed, options)));
+    for (const world of worlds) results.push(await runPlan(planOf(world, seed)));
     addResults(tally, results);
     if (tally.seeds >= BATCH || tally.failed.length > 0) report();
     // Whoever asked for this has gone, without a word.
@@ -58,7 +58,7 @@ export async function playMany(options: SimArguments): Promise<number> {
     const shown = tally.failed.length - part.failed.length;
     for (const it of part.failed.slice(0, Math.max(0, SHOWN_FAILURES - shown))) {
       const { seed, world, what } = it;
-      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, world, options)}`);
+      console.log(`seed ${seed}: ${what}\n  replay: ${replayOf(seed, world)}`);
     }
     if (seconds() - toldAt < PROGRESS_S) return;
     toldAt = seconds();
@@ -69,9 +69,7 @@ export async function playMany(options: SimArguments): Promise<number> {
       const limit = minutes === null ? [] : ["--minutes", minutes];
       const share = seeds === Infinity ? [] : ["--seeds", seeds - number];
       const [world = "all", ...more] = options.worlds;
-      const kind = options.hasFailovers
-        ? ["--failover"]
-        : ["--world", more.length > 0 ? "all" : world];
+      const kind = ["--world", more.length > 0 ? "all" : world];
       const part = ["--from", from + number, "--workers", workers, ...share, ...limit];
       const flags = ["--worker", ...kind, ...part];
       return runWorker(flags.map(String), minutes, take);
@@ -93,8 +91,8 @@ async function tellFirst({ failed }: Tally, options: SimArguments): Promise<void
   const [first] = failed.toSorted((one, other) => one.seed - other.seed);
   if (!first) return;
   const { seed, world } = first;
-  const plan = planOf(world, seed, options);
-  const replay = replayOf(seed, world, options);
+  const plan = planOf(world, seed);
+  const replay = replayOf(seed, world);
   console.log(`\nseed ${seed} in full:`);
   await tellFailure(plan, await runPlan(plan), { replay, keep, isShrunk });
   console.log("");

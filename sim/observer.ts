@@ -16,6 +16,7 @@ export type StepName =
   | "members"
   | "lookup"
   | "claim"
+  | "reassert"
   | "release"
   | "list"
   | "read"
@@ -31,6 +32,8 @@ export type Step = {
     readonly process: string;
     /** True time at which it asked, ms. */
     readonly at: number;
+    /** The copy of the store that did it, once it did. */
+    copy?: string;
   };
 }[StepName];
 
@@ -46,14 +49,16 @@ export interface Observer {
   heard?(step: Step, reply: StepReply, at: number): void;
   /** A process gave up waiting for the answer, or heard that there is none. */
   missed?(step: Step, at: number): void;
+  /** A replica took the primary's place, at true time `at`; the two books as they are then. */
+  failedOver?(former: StoreState, promoted: StoreState, at: number): void;
+  /** A node told of an event. */
+  told?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
   called?(call: CallRecord): void;
   /** A client's call came back; its record is complete. */
   returned?(call: CallRecord): void;
   /** A process began, or died. */
   process?(id: string, isAlive: boolean, at: number): void;
-  /** A node of a process told something worth logging. */
-  told?(process: string, event: string, fields: NodeEvent["fields"]): void;
   /** An event is over and all its promises are worked off. */
   stepped?(at: number): void;
   /** From true time `at` on nothing goes wrong any more. */
@@ -71,10 +76,11 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     applied: those("applied"),
     heard: those("heard"),
     missed: those("missed"),
+    failedOver: those("failedOver"),
+    told: those("told"),
     called: those("called"),
     returned: those("returned"),
     process: those("process"),
-    told: those("told"),
     stepped: those("stepped"),
     healed: those("healed"),
     finished: those("finished"),
@@ -84,10 +90,12 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     applied: (step, reply, at) => lists.applied.forEach((it) => it.applied?.(step, reply, at)),
     heard: (step, reply, at) => lists.heard.forEach((it) => it.heard?.(step, reply, at)),
     missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
+    failedOver: (former, promoted, at) =>
+      lists.failedOver.forEach((it) => it.failedOver?.(former, promoted, at)),
+    told: (process, event, at) => lists.told.forEach((it) => it.told?.(process, event, at)),
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
     process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),
-    told: (id, event, fields) => lists.told.forEach((it) => it.told?.(id, event, fields)),
     stepped: (at) => lists.stepped.forEach((it) => it.stepped?.(at)),
     healed: (at) => lists.healed.forEach((it) => it.healed?.(at)),
     finished: () => lists.finished.forEach((it) => it.finished?.()),

@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import type { Result } from "./perform.ts";
-import type { Plan, PlanOptions, WorldName } from "./plan.ts";
+import type { Plan, WorldName } from "./plan.ts";
 import { failureReport, shrunkReport } from "./report.ts";
 import { printSchedule } from "./schedule.ts";
 import { shrink } from "./shrink.ts";
@@ -29,13 +29,8 @@ export interface Telling {
 export type TellingOf = (world: WorldName) => Telling;
 
 /** The line that plays a seed again. */
-export function replayOf(
-  seed: number,
-  world: WorldName,
-  { hasFailovers = false }: PlanOptions = {},
-): string {
-  const kind = hasFailovers ? "--failover " : world === "resources" ? "" : `--world ${world} `;
-  return `npm run sim -- ${kind}--seed ${seed}`;
+export function replayOf(seed: number, world: WorldName): string {
+  return `npm run sim -- ${world === "resources" ? "" : `--world ${world} `}--seed ${seed}`;
 }
 
 /** Plays the plans of one seed and tells of them; last traces and the score. Gives the exit code. */

@@ -132,13 +132,24 @@ export class Paths {
   readonly #mendedAt: number;
   #weather: Weather;
   readonly #paths = new Map<string, Map<string, Path>>();
+  readonly #distanceMs: (from: string, to: string) => number;
 
-  /** @param mendedAt true time from which on nothing is held up for long, ms. */
-  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather, mendedAt: number) {
+  /**
+   * @param mendedAt true time from which on nothing is held up for long, ms.
+   * @param distanceMs how much longer a road is than the weather says, ms.
+   */
+  constructor(
+    scheduler: Scheduler,
+    random: SeededRandom,
+    weather: Weather,
+    mendedAt: number,
+    distanceMs: (from: string, to: string) => number = () => 0,
+  ) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#weather = weather;
     this.#mendedAt = mendedAt;
+    this.#distanceMs = distanceMs;
   }
 
   /** The road from one machine to another. */
@@ -147,7 +158,9 @@ export class Paths {
     if (!paths) this.#paths.set(from, paths = new Map());
     let path = paths.get(to);
     if (!path) {
-      path = new Path(this.#scheduler, this.#random, this.#weather, this.#mendedAt);
+      const baseMs = this.#weather.baseMs + this.#distanceMs(from, to);
+      const weather = { ...this.#weather, baseMs };
+      path = new Path(this.#scheduler, this.#random, weather, this.#mendedAt);
       paths.set(to, path);
     }
     return path;

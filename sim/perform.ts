@@ -54,7 +54,7 @@ export interface Cast {
   /** Rules that are watched. */
   readonly checkers: readonly LiveChecker[];
   /** Its clients, once there is a world for them. */
-  enter(world: World, report: Reporter): Clients;
+  enter(world: World, report: Reporter, ground: Ground): Clients;
 }
 
 /** What is done to an app, and what is left to be judged. */
@@ -81,7 +81,7 @@ const MOST_VIOLATIONS = 8;
 /** Plays a course with any app and its clients. @throws only where the simulator itself fails */
 export async function perform(plan: Course, cast: Cast, options: RunOptions): Promise<Result> {
   const violations: Violation[] = [];
-  const ground = new Ground();
+  const ground = new Ground(plan.shape.store.isConfirmed === true);
   // deno-lint-ignore prefer-const
   let world: World;
   // deno-lint-ignore prefer-const
@@ -96,7 +96,7 @@ export async function perform(plan: Course, cast: Cast, options: RunOptions): Pr
   const observer = fanOut([ground, ...observers]);
   const { remarks = 0 } = options;
   world = new World(cast, plan, observer, remarks > 0);
-  clients = cast.enter(world, report);
+  clients = cast.enter(world, report, ground);
   stage(plan, world, clients);
   const { scheduler } = world;
   const unhandled: Violation[] = [];

@@ -9,8 +9,10 @@ import { addErrands, drawManners } from "./errands.ts";
 import { withFailovers } from "./failovers.ts";
 import { FAULTS } from "./faults.ts";
 import type { MarketStage, Trade } from "./market/stage.ts";
+import type { FaultKind } from "./faults/kind.ts";
 import type { Weather } from "./paths.ts";
 import { SeededRandom } from "./random.ts";
+import type { RegionsShape } from "./regions.ts";
 import type { StoreShape } from "./store.ts";
 
 /** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
@@ -50,8 +52,9 @@ export interface WorkEvent {
   readonly isEverywhere?: boolean;
 }
 
-/** What simulations are about: resources that are owned, or modules that are traded. */
-export type WorldName = "resources" | "market";
+/** What simulations are about: resources that are owned, by regions too, or modules that are traded. */
+export const WORLDS = ["resources", "regions", "market"] as const;
+export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
 export interface Place {
@@ -77,6 +80,8 @@ export interface Shape {
   readonly weather: Weather;
   /** How far each node's clock may run fast or slow, as a ratio. */
   readonly drift: number;
+  /** Regions, each with a store like `store`; nodes stand in them by turns. */
+  readonly regions?: RegionsShape;
 }
 
 /** What goes on, whoever the clients are. */
@@ -96,7 +101,7 @@ export interface Plan extends Course {
   readonly trades?: readonly Trade[];
 }
 
-const HEAL_AT = 16_500;
+export const HEAL_AT = 16_500;
 const END_AT = 28_000;
 const LEASES: readonly LeaseTimes[] = [
   { heartbeatMs: 1_000, leaseMs: 3_000 },
@@ -104,13 +109,8 @@ const LEASES: readonly LeaseTimes[] = [
   { heartbeatMs: 300, leaseMs: 1_000 },
 ];
 
-export interface PlanOptions {
-  /** Whether the store has replicas and fails over to them, losing what they lag behind. */
-  readonly hasFailovers?: boolean;
-}
-
 /** The plan of a seed: a whole number from 0. */
-export function makePlan(seed: number, { hasFailovers = false }: PlanOptions = {}): Plan {
+export function makePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const stage = drawShape(draw("shape"));
   const shape = { ...stage, ...drawManners(draw("manners"), stage) };
@@ -122,7 +122,7 @@ export function makePlan(seed: number, { hasFailovers = false }: PlanOptions = {
     healAt: HEAL_AT,
     endAt: END_AT,
   };
-  return hasFailovers ? withFailovers(draw("failovers"), plan) : plan;
+  return withFailovers(draw("failovers"), plan);
 }
 
 /** A stage on which much may be wrong. */
@@ -151,9 +151,14 @@ export function drawShape(random: SeededRandom): Shape {
 }
 
 /** Some kinds of faults, at some rate: seeds that differ in both find more than an even mix. */
-export function drawFaults(random: SeededRandom, shape: Shape, until: number): FaultEvent[] {
-  const kinds = FAULTS.filter(() => random.chance(0.35)).map(({ name }) => name);
-  if (kinds.length === 0) kinds.push(random.pick(FAULTS).name);
+export function drawFaults(
+  random: SeededRandom,
+  shape: Shape,
+  until: number,
+  catalogue: readonly FaultKind[] = FAULTS,
+): FaultEvent[] {
+  const kinds = catalogue.filter(() => random.chance(0.35)).map(({ name }) => name);
+  if (kinds.length === 0) kinds.push(random.pick(catalogue).name);
   const gapMs = random.pick([400, 1_000, 2_500, 6_000]);
   const longMs = random.pick([300, 1_500, 5_000]);
   const faults: FaultEvent[] = [];
@@ -170,7 +175,8 @@ export function drawFaults(random: SeededRandom, shape: Shape, until: number): F
   return faults;
 }
 
-function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
+/** What clients do, as fast as the keys can take it. */
+export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
   // No more than the keys can take, one call at a time over these roads.
   const { baseMs, jitterMs } = shape.weather;
   const gapMs = random.pick([40, 100, 200]) + 8 * (baseMs + jitterMs / 2) / shape.keys;

@@ -35,9 +35,9 @@ async function main(): Promise<number> {
     return await playOne([plan], () => ({ replay, keep, isShrunk }));
   }
   if (seed !== null) {
-    const plans = options.worlds.map((world) => planOf(world, seed, options));
+    const plans = options.worlds.map((world) => planOf(world, seed));
     return await playOne(plans, (world) => ({
-      replay: replayOf(seed, world, options),
+      replay: replayOf(seed, world),
       keep,
       isShrunk,
     }));

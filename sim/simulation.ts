@@ -5,6 +5,7 @@
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
+import type { Ground } from "./ground.ts";
 import type { CallRecord, Entry, History } from "./history.ts";
 import { journalApp, JOURNALS, readJournal } from "./journal.ts";
 import { runMarket } from "./market/run.ts";
@@ -25,8 +26,10 @@ export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market } = plan;
   if (market) return runMarket({ ...plan, market }, options);
   const app = journalApp(plan.shape);
-  const enter: Cast["enter"] = (world, report) => new JournalClients(plan, world, report);
-  return perform(plan, { app, checkers: LIVE_CHECKERS, enter }, options);
+  const enter: Cast["enter"] = (world, report, ground) =>
+    new JournalClients(plan, world, report, ground);
+  const world = plan.shape.regions ? "regions" : "resources";
+  return perform(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
 /** The clients that journals have, by a plan. */
@@ -35,12 +38,14 @@ class JournalClients implements Clients {
   readonly #world: World;
   readonly #workload: Workload;
   readonly #report: Reporter;
+  readonly #ground: Ground;
 
-  constructor(plan: Plan, world: World, report: Reporter) {
+  constructor(plan: Plan, world: World, report: Reporter, ground: Ground) {
     this.#plan = plan;
     this.#world = world;
     this.#workload = new Workload(world);
     this.#report = report;
+    this.#ground = ground;
   }
 
   get calls(): readonly CallRecord[] {
@@ -65,7 +70,7 @@ class JournalClients implements Clients {
   }
 
   finished(): void {
-    const history = historyOf(this.#world, this.#workload);
+    const history = { ...historyOf(this.#world, this.#workload), lost: this.#ground.lost };
     for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
   }
 }
@@ -73,7 +78,8 @@ class JournalClients implements Clients {
 function historyOf(world: World, workload: Workload): History {
   const journals = new Map<string, Entry[]>();
   for (const { key } of workload.calls) {
-    if (!journals.has(key)) journals.set(key, readJournal(world.store.state, key));
+    if (journals.has(key)) continue;
+    journals.set(key, readJournal(world.regions?.bookOf(key) ?? world.store.state, key));
   }
   return { calls: workload.calls, journals };
 }

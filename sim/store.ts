@@ -19,7 +19,7 @@ import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { applyStep, Replicas } from "./store_replicas.ts";
+import { applyStep, isWrite, Replicas } from "./store_replicas.ts";
 import { StoreState } from "./store_state.ts";
 import type { Trace } from "./trace.ts";
 
@@ -34,9 +34,13 @@ export interface StoreShape {
   readonly timeoutMs: number;
   /** How far its replicas lag, ms. Without it there are none. */
   readonly lagMs?: number;
+  /** Whether a step that writes is answered only once a replica has copied it. */
+  readonly isConfirmed?: boolean;
   /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
   readonly readsFromReplica?: boolean;
 }
+
+const UNCONFIRMED = unavailable("the store: no replica confirmed the step");
 
 /** A step under way. */
 interface Request {
@@ -49,13 +53,14 @@ interface Request {
 
 export class SimStore {
   /** The primary's book. */
-  state: StoreState = new StoreState();
+  state: StoreState;
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
   readonly random: SeededRandom;
   readonly shape: StoreShape;
   readonly observer: Required<Observer>;
+  readonly host: string;
   readonly #connections = new Set<Connection>();
   readonly #outages = new Set<object>();
   readonly #pauses = new Set<object>();
@@ -65,7 +70,9 @@ export class SimStore {
   #isHealed = false;
 
   constructor(
-    parts: Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">,
+    parts:
+      & Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">
+      & Partial<Pick<SimStore, "host">>,
   ) {
     this.scheduler = parts.scheduler;
     this.trace = parts.trace;
@@ -73,8 +80,12 @@ export class SimStore {
     this.random = parts.random;
     this.shape = parts.shape;
     this.observer = parts.observer;
-    const { lagMs, readsFromReplica = false } = parts.shape;
-    this.#replicas = lagMs === undefined ? null : new Replicas(lagMs, readsFromReplica);
+    this.host = parts.host ?? STORE_HOST;
+    const { lagMs, readsFromReplica = false, isConfirmed = false } = parts.shape;
+    this.#replicas = lagMs === undefined
+      ? null
+      : new Replicas(lagMs, readsFromReplica, isConfirmed);
+    this.state = new StoreState("", this.#replicas !== null);
   }
 
   /** A process's handle on the store. */
@@ -142,6 +153,7 @@ export class SimStore {
     this.state = this.#replicas.promote(this.scheduler.now);
     this.#replicas.split(former, behind);
     this.trace.note("failover", ...behind);
+    this.observer.failedOver(former, this.state, this.scheduler.now);
     for (const connection of this.#connections) {
       if (!behind.includes(connection.process.host)) connection.tear();
     }
@@ -183,21 +195,42 @@ export class SimStore {
     if (request.isLost) return;
     // On healed roads nothing is left of the dead.
     if (this.#isHealed && !connection.process.isAlive) return;
-    let answer: StepReply | Error;
+    const later = (answer: StepReply | Error): void => {
+      if (ms > 0) this.scheduler.after(ms, () => reply(answer));
+      else reply(answer);
+    };
+    const { now } = this.scheduler;
+    const { host } = connection.process;
+    const book = this.#replicas?.bookFor(step, host, this.state, now) ?? this.state;
+    const { isConfirmed = false, timeoutMs } = this.shape;
     try {
-      const { now } = this.scheduler;
-      const book = this.#replicas?.bookFor(step, connection.process.host, this.state, now) ??
-        this.state;
-      answer = applyStep(book, step);
-      this.#replicas?.did(step, book, this.state, now);
+      const answer = applyStep(book, step);
+      step.copy = book.id;
       this.trace.note("store", step.process, step.name);
-      this.observer.applied(step, answer, now);
+      const isFormer = book !== this.state && isWrite(step);
+      // What a replaced primary does is no part of what is so.
+      if (!isFormer) this.observer.applied(step, answer, now);
+      const place = isFormer ? null : this.#replicas?.did(step, book, now) ?? null;
+      if (isConfirmed && isFormer) this.scheduler.after(timeoutMs / 2, () => later(UNCONFIRMED));
+      else if (isConfirmed && place !== null) this.#confirm(place, book, answer, later);
+      else later(answer);
     } catch (error) {
       if (!isAtlasError(error)) throw error;
-      answer = error;
+      later(error);
     }
-    if (ms > 0) this.scheduler.after(ms, () => reply(answer));
-    else reply(answer);
+  }
+
+  /** Answers once a replica has copied a place of this book's log. */
+  #confirm(
+    place: number,
+    book: StoreState,
+    answer: StepReply,
+    reply: (answer: StepReply | Error) => void,
+  ): void {
+    if (book !== this.state) return reply(UNCONFIRMED);
+    const ms = this.#replicas?.copiedIn(place, this.scheduler.now) ?? 0;
+    if (ms === 0) return reply(answer);
+    this.scheduler.after(ms, () => this.#confirm(place, book, answer, reply));
   }
 }
 
@@ -219,8 +252,8 @@ class Connection {
     this.#store = store;
     this.process = process;
     this.#clock = clock;
-    this.#out = store.paths.from(process.host, STORE_HOST);
-    this.#back = store.paths.from(STORE_HOST, process.host);
+    this.#out = store.paths.from(process.host, store.host);
+    this.#back = store.paths.from(store.host, process.host);
     process.onEnd(() => store.forget(this));
   }
 
@@ -334,6 +367,7 @@ function handle(connection: Connection): Store {
     members: ask("members"),
     lookup: ask("lookup"),
     claim: ask("claim"),
+    reassert: ask("reassert"),
     release: ask("release"),
     list: ask("list"),
     read: ask("read"),

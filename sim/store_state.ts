@@ -11,9 +11,17 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
+  checkTenures,
   checkWhole,
   refused,
 } from "../adapters/store/check.ts";
+import {
+  hasTurn,
+  meetLineage,
+  nextEpoch,
+  NO_STAMP,
+  standingOf,
+} from "../adapters/store/lineage.ts";
 import { OrderedText } from "../adapters/store/ordered_text.ts";
 import { MAX_DEAD_MEMBERS } from "../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../src/model/member.ts";
@@ -24,12 +32,18 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  KnownLineage,
+  Lineage,
+  LineageName,
   Membership,
   Observation,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
+  Standing,
 } from "../src/ports/store.ts";
 
 interface Entry extends Ownership {
@@ -48,6 +62,10 @@ function newMember(info: MemberInfo): Member {
 }
 
 export class StoreState {
+  /** Names the copy that this book is; a promoted replica has another than its primary. */
+  id: string;
+  readonly #hasReplicas: boolean;
+  #lineage: Lineage | null = null;
   readonly #members = new Map<string, Member>();
   /** Incarnations in the order in which they ended. */
   readonly #ended: string[] = [];
@@ -56,7 +74,16 @@ export class StoreState {
   readonly #owners = new Map<string, Entry>();
   readonly #states = new Map<string, State>();
 
-  register(info: MemberInfo, options: { ifFree: boolean }): RegisterReply {
+  constructor(id: string = "", hasReplicas: boolean = false) {
+    this.id = id;
+    this.#hasReplicas = hasReplicas;
+  }
+
+  register(
+    info: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): RegisterReply {
+    this.#meet(options.known);
     const known = this.#members.get(info.incarnation);
     if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
     const rivals = [...this.#members.values()].filter((member) =>
@@ -72,8 +99,14 @@ export class StoreState {
     return this.#registered("registered");
   }
 
-  renew(incarnation: string, seq: number, watch: readonly string[]): RenewReply {
+  renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): RenewReply {
     checkWhole("seq", seq, 0);
+    const lineage = this.#meet(known);
     const member = this.#members.get(incarnation);
     const isLive = member?.state === "live";
     if (isLive && seq > member.seq) this.#set({ ...member, seq });
@@ -83,7 +116,7 @@ export class StoreState {
       if (found) watched.push({ incarnation: other, seq: found.seq, state: found.state });
     }
     const outcome = isLive ? "renewed" : "fenced";
-    return { outcome, state: member?.state ?? "dead", version: this.#version, watched };
+    return { outcome, state: member?.state ?? "dead", version: this.#version, watched, lineage };
   }
 
   kill(incarnation: string, seq: number): MemberState | null {
@@ -100,7 +133,8 @@ export class StoreState {
   }
 
   members(): Membership {
-    return { version: this.#version, members: [...this.#members.values()] };
+    const members = [...this.#members.values()];
+    return { version: this.#version, members, lineage: this.id };
   }
 
   lookup(key: string): Ownership | null {
@@ -109,21 +143,41 @@ export class StoreState {
 
   claim(claim: Claim): ClaimReply {
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected } = claim;
+    const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
+    if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
     const present = this.#owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
-      return { won: true, owner: told(present) };
+      return { won: true, owner: told(present), last: this.#last(key) };
     }
     const isExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!isExpected) return { won: false, owner: told(present) };
     const slot = slotOf(key);
-    const epoch = (this.#epochs.get(slot) ?? 0) + 1;
+    const epoch = nextEpoch(this.#epochs.get(slot) ?? 0, lineage?.term ?? 0, above);
     this.#epochs.set(slot, epoch);
     const entry = { rrp, incarnation, epoch, opId };
     this.#owners.set(key, entry);
-    return { won: true, owner: told(entry) };
+    return { won: true, owner: told(entry), last: this.#last(key) };
+  }
+
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): readonly Standing[] | null {
+    checkTenures(tenures, lineage);
+    if (lineage.id !== this.id) return null;
+    return tenures.map((tenure) => {
+      const { key, rrp, incarnation, epoch } = tenure;
+      const present = told(this.#owners.get(key));
+      const { isWritten, ...standing } = standingOf(tenure, present, this.#last(key));
+      if (isWritten) {
+        this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
+        const slot = slotOf(key);
+        this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
+      }
+      return standing;
+    });
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
@@ -156,10 +210,13 @@ export class StoreState {
 
   commit(commit: Commit): CommitReply {
     checkCommit(commit);
-    const { key, incarnation, epoch, turn, puts, deletes } = commit;
-    if (!this.#owns(key, incarnation, epoch)) return "fenced";
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const isMoved = (commit.lineage ?? this.id) !== this.id;
+    if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";
+    const last = this.#last(key);
+    if (last.epoch === epoch && turn <= last.turn) return "committed";
+    if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
     const state = this.#state(key);
-    if (state.epoch === epoch && turn <= state.turn) return "committed";
     for (const field of deletes) state.fields.delete(field);
     for (const [field, value] of puts) state.fields.set(field, value);
     state.epoch = epoch;
@@ -172,7 +229,17 @@ export class StoreState {
   }
 
   #registered(outcome: RegisterReply["outcome"]): RegisterReply {
-    return { outcome, version: this.#version };
+    return { outcome, version: this.#version, lineage: this.#lineage as Lineage };
+  }
+
+  /** Compares the lineage's record with the copy that this is, and with what a caller knows. */
+  #meet(known: KnownLineage | null = null): Lineage {
+    return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
+  }
+
+  #last(key: string): Stamp {
+    const state = this.#states.get(key);
+    return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
   }
 
   #end(member: Member, state: MemberState): void {

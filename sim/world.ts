@@ -10,6 +10,7 @@ import type { AtlasNode } from "../src/api.ts";
 import { createNode } from "../src/atlas.ts";
 import { messageOf } from "../src/errors.ts";
 import type { NodeOptions } from "../src/options.ts";
+import type { Store } from "../src/ports/store.ts";
 import { SimClock } from "./clock.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
@@ -17,6 +18,7 @@ import { Paths } from "./paths.ts";
 import type { Course, FaultEvent, Shape } from "./plan.ts";
 import { SimProcess } from "./process.ts";
 import { SeededRandom } from "./random.ts";
+import { distanceMs, SimRegions, storeHost } from "./regions.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimStore } from "./store.ts";
 import { Trace } from "./trace.ts";
@@ -62,12 +64,16 @@ export class World {
   readonly trace: Trace;
   readonly paths: Paths;
   readonly network: SimNetwork;
+  /** Of a world with regions, the first one's. */
   readonly store: SimStore;
+  readonly regions: SimRegions | null;
   readonly slots: readonly Slot[];
   readonly observer: Required<Observer>;
   isHealed = false;
   /** Hears of each node that is ready, within its process. */
   onReady: ((slot: Slot, node: SimNode) => void) | null = null;
+  /** Opens a process's store where it isn't {@link store}. */
+  openStore: ((process: SimProcess, clock: SimClock, slot: Slot) => Store) | null = null;
   readonly #company: Company;
   readonly #seed: number;
   readonly #clocks: SeededRandom;
@@ -90,14 +96,23 @@ export class World {
     this.#clocks = new SeededRandom(seed, "clocks");
     this.#scheduling = new SeededRandom(seed, "scheduling");
     const { scheduler, trace } = this;
-    const paths = this.paths = new Paths(scheduler, random, shape.weather, healAt);
+    const towns = shape.regions?.names ?? ["east", "west"];
+    const paths = this.paths = new Paths(
+      scheduler,
+      random,
+      shape.weather,
+      healAt,
+      distances(shape),
+    );
     this.network = new SimNetwork(scheduler, trace, paths, random);
-    this.store = new SimStore({ scheduler, trace, paths, random, shape: shape.store, observer });
+    const parts = { scheduler, trace, paths, random, shape: shape.store, observer };
+    this.regions = shape.regions ? new SimRegions(shape.regions, parts) : null;
+    this.store = this.regions?.store(0) ?? new SimStore(parts);
     this.slots = Array.from({ length: shape.nodes }, (_, index) => ({
       index,
-      region: shape.places?.[index]?.region ?? (index % 2 === 0 ? "east" : "west"),
+      region: shape.places?.[index]?.region ?? towns[index % towns.length] as string,
       name: shape.places?.[index]?.node ?? `node-${index}`,
-      host: `host-${index}`,
+      host: hostOf(index),
       current: null,
       former: [],
     }));
@@ -135,20 +150,25 @@ export class World {
     const { nodes, gateways = 0 } = shape;
     const isGateway = slot.index > 0 && slot.index >= nodes - gateways;
     const { app, outfit } = this.#company;
-    createNode(isGateway ? GATEWAY : app, {
-      ...outfit?.(slot, process, this),
-      region: slot.region,
-      node: slot.name,
-      store: this.store.open(process, clock),
-      transport: this.network.transport(process),
-      clock,
-      random: new SeededRandom(this.#seed, `ids of ${id}`),
-      lease: shape.lease,
-      onEvent: ({ event, fields }) => {
-        trace.note("event", id, event, ...Object.values(fields));
-        observer.told(id, event, fields);
-      },
-    }).then((node) => {
+    const join = (store: Store): Promise<AtlasNode> =>
+      createNode(isGateway ? GATEWAY : app, {
+        ...outfit?.(slot, process, this),
+        region: slot.region,
+        node: slot.name,
+        store,
+        transport: this.network.transport(process),
+        clock,
+        random: new SeededRandom(this.#seed, `ids of ${id}`),
+        lease: shape.lease,
+        onEvent: (event) => {
+          trace.note("event", id, event.event, ...Object.values(event.fields));
+          observer.told(id, event, scheduler.now);
+        },
+      });
+    const joined = this.regions
+      ? this.regions.open(slot.region, process, clock).then(join)
+      : join(this.openStore?.(process, clock, slot) ?? this.store.open(process, clock));
+    joined.then((node) => {
       trace.note("ready", id);
       started.node = node;
       this.onReady?.(slot, started);
@@ -200,6 +220,7 @@ export class World {
     this.isHealed = true;
     this.trace.note("heal");
     this.store.clear();
+    this.regions?.clear();
     this.network.clear();
     for (const slot of this.slots) {
       for (const node of slot.former) this.#kill(node);
@@ -234,4 +255,18 @@ export class World {
     slot.current = null;
     this.scheduler.after(SUPERVISOR_MS, () => this.start(slot.index));
   }
+}
+
+function hostOf(index: number): string {
+  return `host-${index}`;
+}
+
+/** How far machines are from each other, where there are regions. */
+function distances({ regions, nodes }: Shape): (from: string, to: string) => number {
+  if (!regions) return () => 0;
+  const { names } = regions;
+  const regionOf = new Map(names.map((region) => [storeHost(region), region]));
+  for (let i = 0; i < nodes; i++) regionOf.set(hostOf(i), names[i % names.length] as string);
+  const at = (host: string): string => regionOf.get(host) ?? names[0] as string;
+  return (from, to) => distanceMs(regions, at(from), at(to));
 }

@@ -1,7 +1,14 @@
 /** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
 import { makeMarketPlan } from "./market/draw.ts";
-import { makePlan, type Plan, type PlanOptions, type WorldName } from "./plan.ts";
+import { makePlan, type Plan, type WorldName } from "./plan.ts";
+import { makeRegionalPlan } from "./regional_plans.ts";
 
-export function planOf(world: WorldName, seed: number, options: PlanOptions = {}): Plan {
-  return world === "market" ? makeMarketPlan(seed) : makePlan(seed, options);
+const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
+  resources: makePlan,
+  regions: makeRegionalPlan,
+  market: makeMarketPlan,
+};
+
+export function planOf(world: WorldName, seed: number): Plan {
+  return MAKERS[world](seed);
 }

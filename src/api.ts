@@ -29,6 +29,13 @@ export interface CallOptions {
   idempotencyKey?: string;
   /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
   signal?: AbortSignal;
+  /**
+   * The caller's W3C `traceparent`: passed on untouched to the owner, and named in log
+   * events of failures. Default: that of the call whose turn makes this one.
+   */
+  traceparent?: string;
+  /** The region that the call is made for, where it isn't this node's: a client's own. */
+  callerRegion?: string;
 }
 
 /** A call's answer and who gave it. */
@@ -38,6 +45,8 @@ export interface CallResult {
   readonly rrp: string;
   /** The fencing token of the ownership that answered. */
   readonly epoch: number;
+  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
+  readonly path: readonly string[];
 }
 
 export interface LookupOptions {
@@ -98,6 +107,22 @@ export interface Atlas<A extends App = App<ResourceMap>>
 
   /** Resources whose RRP starts with `prefix`, a page at a time, in no order. */
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage>;
+
+  /**
+   * How many resources have an RRP that starts with `prefix`. Reads all of them: what
+   * comes and goes meanwhile may be counted, or not.
+   *
+   * @param options `timeoutMs`: default 10,000.
+   */
+  count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number>;
+}
+
+/** Which of its resources a node gives up. */
+export interface DrainOptions {
+  /** Those whose RRP starts with it; one that names none of this node does nothing. */
+  prefix: string;
+  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
 }
 
 export interface PageOptions {
@@ -133,10 +158,28 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     name: M,
     options?: DiscoverOptions,
   ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>>;
+  /**
+   * Moves a resource to a node of another region, wherever it is now: its running turn
+   * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
+   * already, nothing changes. Where the store gives keys homes, that becomes its home.
+   *
+   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it.
+   */
+  move(
+    type: string,
+    id: string,
+    region: string,
+    options?: Pick<CallOptions, "timeoutMs">,
+  ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /** Figures of this node now. */
   stats(): NodeStats;
-  /** Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards. */
-  drain(): Promise<void>;
+  /**
+   * Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards.
+   *
+   * With a prefix: so for what falls under it only, and for a while; the node stays. Whoever
+   * calls such a resource next finds it on another node that runs its type, if there is one.
+   */
+  drain(options?: DrainOptions): Promise<void>;
   /** Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */
@@ -162,8 +205,16 @@ export interface NodeStats extends MarketStats {
   claims: number;
   claimsLost: number;
   commits: number;
+  /** Lookups that found more than one claim standing. */
+  contested: number;
+  /** Ownerships lost to a greater claim. */
+  conflictsLost: number;
   forwards: number;
+  /** Calls of other nodes that this one was asked to pass on. */
+  relays: number;
   notOwner: number;
   lapses: number;
   kills: number;
+  /** Committed turns that the store was found to lack after a failover. */
+  lostTurns: number;
 }

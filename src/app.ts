@@ -4,12 +4,26 @@
 import { AtlasError } from "./errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "./limits.ts";
 import { isModule, type ModuleMap } from "./lambda/module.ts";
-import { checkToken } from "./model/rrp.ts";
+import { checkPrefix, checkToken, locator } from "./model/rrp.ts";
 import type { Resource, ResourceContext } from "./resource/resource.ts";
 
 /** A class that extends {@link Resource}. */
 // deno-lint-ignore no-explicit-any
 export type ResourceClass<R extends Resource = any> = new (context: ResourceContext) => R;
+
+/**
+ * Which node takes a resource that nobody owns.
+ *
+ * - `local`: the node that is asked, if it runs the type.
+ * - `region`: the same, and never a node of another region than the asked one's.
+ * - `spread`: one of the region's nodes by the name's hash, so that names spread evenly.
+ * - `caller`: as `local`; later it moves toward the region that most of its calls come
+ *   from, if those are many and stay so.
+ * - `{ region }`: only nodes of that region.
+ *
+ * Where the store gives keys a home region, only its nodes take them, whatever is said here.
+ */
+export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
 
 /** How one resource type behaves. */
 export interface ResourceType<R extends Resource = Resource> {
@@ -22,7 +36,19 @@ export interface ResourceType<R extends Resource = Resource> {
   readonly maxTurnMs?: number;
   /** Lets a call chain come back into a busy resource: it joins the turn that waits. Default false. */
   readonly reentrant?: boolean;
+  /** Which node takes it. Default `local`. */
+  readonly placement?: Placement;
 }
+
+/** How resources behave where a prefix says otherwise than their type. */
+export type Policy = Omit<ResourceType, "class">;
+
+/**
+ * Policies by prefix of an RRP: `rrp:eu-west-1/`, `rrp:eu-west-1/hop@node-1/`, or down to a
+ * type, `rrp:eu-west-1/hop@node-1/channels/`. A node goes by those that its own resources'
+ * RRPs start with; of several the longest one's settings hold.
+ */
+export type Policies = { readonly [prefix: string]: Policy };
 
 /** A resource type's settings, all filled in. */
 export type ResolvedType = Required<ResourceType>;
@@ -37,7 +63,10 @@ export interface App<
 > {
   readonly resources: Types;
   readonly modules?: Modules;
+  readonly policies?: Policies;
 }
+
+const PLACEMENTS = ["local", "region", "spread", "caller"] as const;
 
 // deno-lint-ignore ban-types
 type None = {};
@@ -52,7 +81,7 @@ type None = {};
  * @throws AtlasError `bad_request` or `invalid_rrp`, naming the type or module and the setting.
  */
 export function defineApp<Types extends ResourceMap = None, Modules extends ModuleMap = None>(
-  app: { resources?: Types; modules?: Modules },
+  app: { resources?: Types; modules?: Modules; policies?: Policies },
 ): App<Types, Modules> {
   const { resources = app?.modules && {} as Types, modules } = app ?? {};
   if (typeof resources !== "object" || resources === null) {
@@ -60,6 +89,7 @@ export function defineApp<Types extends ResourceMap = None, Modules extends Modu
   }
   const whole = { ...app, resources };
   resolveTypes(whole);
+  checkPolicies(whole);
   resolveModules(modules);
   return whole;
 }
@@ -78,24 +108,65 @@ function resolveModules(modules: unknown): void {
   }
 }
 
-/** The app's types with their settings filled in. */
-export function resolveTypes(app: App): Map<string, ResolvedType> {
+/**
+ * The app's types with their settings filled in.
+ *
+ * @param place where the node stands, whose policies then count.
+ */
+export function resolveTypes(
+  app: App,
+  place?: { readonly region: string; readonly node: string },
+): Map<string, ResolvedType> {
   const types = new Map<string, ResolvedType>();
   for (const [name, value] of Object.entries(app.resources)) {
     checkToken("type", name);
-    const type: ResourceType = typeof value === "function" ? { class: value } : value;
-    if (typeof type?.class !== "function") {
+    const plain: ResourceType = typeof value === "function" ? { class: value } : value;
+    if (typeof plain?.class !== "function") {
       throw new AtlasError("bad_request", `resource type ${name} needs a class`);
     }
+    const type = place
+      ? { ...plain, ...policyAt(app, locator(place.region, place.node, `${name}/`)) }
+      : plain;
     types.set(name, {
       class: type.class,
       idleAfterMs: atLeast(name, "idleAfterMs", type.idleAfterMs ?? DEFAULT_IDLE_MS, 10),
       mailbox: atLeast(name, "mailbox", type.mailbox ?? MAX_MAILBOX, 1),
       maxTurnMs: atLeast(name, "maxTurnMs", type.maxTurnMs ?? MAX_TURN_MS, 10),
       reentrant: type.reentrant ?? false,
+      placement: checkPlacement(name, type.placement),
     });
   }
   return types;
+}
+
+/** What policies say of the resources whose RRPs start so: the longest prefix last. */
+function policyAt({ policies = {} }: App, start: string): Policy {
+  const prefixes = Object.keys(policies).filter((prefix) => start.startsWith(prefix));
+  prefixes.sort((one, other) => one.length - other.length);
+  return Object.assign({}, ...prefixes.map((prefix) => policies[prefix]));
+}
+
+/** Refuses prefixes of single resources, and settings that no type could have. */
+function checkPolicies({ policies, resources }: App): void {
+  if (policies === undefined) return;
+  if (typeof policies !== "object" || policies === null) {
+    throw new AtlasError("bad_request", "an app's policies must be { <prefix>: { … } }");
+  }
+  for (const [prefix, policy] of Object.entries(policies)) {
+    checkPrefix(prefix);
+    if (!prefix.endsWith("/") && prefix !== "rrp:") {
+      const message = `policy ${prefix} is one resource's: end it after region, node or type`;
+      throw new AtlasError("bad_request", message);
+    }
+    if (typeof policy !== "object" || policy === null || Object.hasOwn(policy, "class")) {
+      const message = `policy ${prefix} must be a resource type's settings without its class`;
+      throw new AtlasError("bad_request", message);
+    }
+    for (const [name, value] of Object.entries(resources)) {
+      const type = typeof value === "function" ? { class: value } : value;
+      resolveTypes({ resources: { [name]: { ...type, ...policy } } });
+    }
+  }
 }
 
 function atLeast(type: string, setting: string, value: number, least: number): number {
@@ -103,5 +174,18 @@ function atLeast(type: string, setting: string, value: number, least: number): n
   throw new AtlasError(
     "bad_request",
     `resource type ${type}: ${setting} is ${value}, it must be a number of at least ${least}`,
+  );
+}
+
+function checkPlacement(type: string, placement: Placement = "local"): Placement {
+  if (PLACEMENTS.some((known) => known === placement)) return placement;
+  if (typeof placement === "object" && placement !== null) {
+    checkToken(`resource type ${type}: placement.region`, placement.region);
+    return { region: placement.region };
+  }
+  throw new AtlasError(
+    "bad_request",
+    `resource type ${type}: placement is ${JSON.stringify(placement)}, it must be ` +
+      `${PLACEMENTS.join(", ")} or { region: <name> }`,
   );
 }

@@ -10,7 +10,7 @@
 import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
-import { checkPrefix, checkToken, resourceKey } from "./model/rrp.ts";
+import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { ModuleAtlas } from "./lambda/api.ts";
 import type { Market } from "./lambda/market.ts";
 import { marketOf } from "./lambda/market_of.ts";
@@ -19,21 +19,23 @@ import type { MemberInfo } from "./model/member.ts";
 import type { NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
 import { Lease, type Life, type Timing, timing } from "./registry/lease.ts";
+import { countOwned, listOwned } from "./registry/listing.ts";
 import { Membership } from "./registry/membership.ts";
 import { Registry } from "./registry/registry.ts";
 import type { Activation } from "./resource/activation.ts";
+import { checkDrain } from "./resource/declined.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import type { CallContext } from "./routing/out_call.ts";
 import { type Exchange, makeOutlet } from "./routing/outlet.ts";
-import { Router } from "./routing/router.ts";
+import type { Router } from "./routing/router.ts";
+import { isForNodes } from "./routing/reception.ts";
+import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
 
 const DEFAULT_DRAIN_MS = 10_000;
-const DEFAULT_PAGE = 100;
-const MAX_PAGE = 1_000;
 const DEFAULT_LOOKUP_MS = 10_000;
 
 /**
@@ -61,6 +63,7 @@ class NodeProcess implements Exchange {
   readonly #host: Host;
   readonly #links: Links;
   readonly #forwarder: Forwarder;
+  readonly #routing: Routing;
   readonly #router: Router;
   readonly #market: Market;
   readonly #deadlines: Deadlines;
@@ -78,12 +81,13 @@ class NodeProcess implements Exchange {
     this.#options = options;
     this.#timing = timing(lease);
     this.#closed = new Promise((resolve) => (this.#resolveClosed = resolve));
-    const types = resolveTypes(app);
+    const types = resolveTypes(app, { region, node });
     this.#types = [...types.keys()];
     const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
     this.#deadlines = new Deadlines(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
+      reassert: (life, lineage) => this.#host.reassert(life, lineage),
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
       onChange: () => {
         this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead");
@@ -103,7 +107,13 @@ class NodeProcess implements Exchange {
       outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
       onEvent,
     });
-    this.#forwarder = new Forwarder(this.#host, clock);
+    this.#forwarder = new Forwarder({
+      host: this.#host,
+      clock,
+      homeAbroad: (key) => this.#routing.places.homeAbroad(key),
+      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
+      deliver: (call, activation) => this.#routing.deliver(call, activation),
+    });
     this.#links = new Links(transport, {
       request: (request, session) => this.#forwarder.request(request, session),
       cancel: (id, session) => this.#forwarder.cancel(id, session),
@@ -115,17 +125,16 @@ class NodeProcess implements Exchange {
       reachable: (incarnation) => this.#membership.trust(incarnation),
       unreachable: (incarnation) => this.#membership.suspect(incarnation),
     });
-    this.#router = new Router({
+    this.#routing = routerOf({
+      options,
       host: this.#host,
       registry: this.#registry,
       membership: this.#membership,
       links: this.#links,
-      clock,
-      random,
       deadlines: this.#deadlines,
-      place: { region, node },
       life: () => this.#life,
     });
+    this.#router = this.#routing.router;
     this.#market = marketOf({
       options,
       app,
@@ -149,8 +158,10 @@ class NodeProcess implements Exchange {
       publish: (module, options) => this.#market.publish(module, options),
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
+      move: this.#routing.move,
       stats: () => this.stats(),
-      drain: () => this.drain(),
+      drain: async (options) =>
+        await (options ? this.#host.decline(checkDrain(options)) : this.drain()),
       close: (options?: { drainMs?: number }) => this.close(options),
     };
     return Object.defineProperties(facade, {
@@ -173,7 +184,9 @@ class NodeProcess implements Exchange {
   // What outlets pass on to.
 
   readonly call: Exchange["call"] = (target, method, args, options, context) =>
-    this.#router.call(target, method, args, options, context);
+    isForNodes(method)
+      ? Promise.reject(new AtlasError("not_found", `${target.type} has no method ${method}`))
+      : this.#router.call(target, method, args, options, context);
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
@@ -186,16 +199,13 @@ class NodeProcess implements Exchange {
 
   readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
 
-  readonly resources: Exchange["resources"] = async (prefix, { cursor, limit = DEFAULT_PAGE }) => {
-    checkPrefix(prefix);
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
-      throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_PAGE}`);
-    }
-    const page = await this.#options.store.list(prefix, cursor ?? null, limit);
-    return {
-      resources: page.entries.map(({ rrp, epoch }) => ({ rrp, epoch })),
-      next: page.next,
-    };
+  readonly resources: Exchange["resources"] = (prefix, page) =>
+    listOwned(this.#options.store, prefix, page);
+
+  readonly count: Exchange["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
+    const { store, clock } = this.#options;
+    const counted = countOwned(store, clock, prefix, timeoutMs);
+    return this.#within(counted, timeoutMs, `the count of ${prefix}`);
   };
 
   stats(): NodeStats {
@@ -209,6 +219,7 @@ class NodeProcess implements Exchange {
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
+      contested: this.#registry.contested,
       ...this.#router.stats,
       ...this.#forwarder.stats,
       lapses: this.#lapses,
@@ -301,7 +312,8 @@ class NodeProcess implements Exchange {
     if (life !== this.#life || this.#state !== "serving") return;
     this.#state = "fenced";
     this.#lapses++;
-    this.#tell("warning", "lease lapsed", { incarnation: life.incarnation });
+    const { incarnation } = life;
+    this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
     this.#membership.stop();
     this.#host.abandon();
     this.#comeBack(life);
@@ -352,6 +364,7 @@ class NodeProcess implements Exchange {
     this.#host.abandon();
     this.#host.stop();
     this.#router.close();
+    this.#routing.gateways.close();
     this.#market.stop();
     this.#deadlines.close();
     await this.#options.transport.close();
@@ -381,5 +394,6 @@ function contextOf(from: Activation): CallContext {
   return {
     chain: [...current?.chain ?? [], link],
     deadline: current?.deadline ?? Infinity,
+    trace: current?.trace ?? null,
   };
 }

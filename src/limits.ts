@@ -6,6 +6,8 @@ export const MAX_ID_BYTES = 256;
 export const MAX_TOKEN_BYTES = 64;
 /** Hash slots that keys are spread over, each with an epoch counter of its own. */
 export const SLOTS = 1_024;
+/** Epochs of one term of the store's lineage: the step from a term's first to the next's. */
+export const EPOCHS_PER_TERM: number = 2 ** 36;
 
 /** Largest encoded arguments or result of one call, in bytes. */
 export const MAX_BODY_BYTES = 1_048_576;
@@ -27,6 +29,24 @@ export const MAX_RESOURCES = 4_000_000;
 /** Locations of resources owned elsewhere that one node remembers. */
 export const MAX_CACHED_LOCATIONS = 100_000;
 
+/** Calls, the past ones decayed, before a resource may follow its callers to their region. */
+export const FOLLOW_CALLS = 32;
+/** The share of them that must come from one other region. */
+export const FOLLOW_SHARE: number = 2 / 3;
+/** After so long a call counts half, in ms. */
+export const FOLLOW_HALF_LIFE_MS = 30_000;
+/** How long most calls must have come from there before the resource follows, in ms. */
+export const FOLLOW_HOLD_MS = 30_000;
+/** How long a resource stays where it is after it moved or failed to, in ms. */
+export const FOLLOW_REST_MS = 600_000;
+/** Resources whose callers' regions one node counts. */
+export const MAX_FOLLOWED = 10_000;
+
+/** Prefixes that one node declines at once, and how long it declines one, in ms. */
+export const MAX_DECLINED = 64;
+export const DEFAULT_DECLINE_MS = 60_000;
+export const MAX_DECLINE_MS = 86_400_000;
+
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */
@@ -35,10 +55,33 @@ export const MAX_TIMEOUT_MS = 300_000;
 export const STORE_PATIENCE_MS = 1_000;
 /** How long one turn may run before its instance is given up, in ms. */
 export const MAX_TURN_MS = 60_000;
-/** Wrong owners that one call may be sent to before it waits between attempts. */
+/**
+ * Wrong owners that one call may be sent to before it waits between attempts, and links
+ * that one call may be passed over on its way to its owner.
+ */
 export const MAX_HOPS = 3;
+/** Gateways that one region may have. */
+export const MAX_GATEWAYS = 16;
+/** Nodes of other regions that one node remembers it could not reach directly. */
+export const MAX_UNREACHABLE = 4_096;
+/** How long a node of another region is waited for before a way around it is taken, in ms. */
+export const DIRECT_PATIENCE_MS = 1_000;
+/** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
+export const DETOUR_MS = 500;
+export const MAX_DETOUR_MS = 30_000;
+/** The longest pause before a node of a region without gateways is tried again, in ms. */
+export const MAX_LONE_DETOUR_MS = 2_000;
+/** How often a gateway in use is asked whether it is there, in ms. */
+export const GATEWAY_PROBE_MS = 5_000;
+/** How long a gateway may take to say so, in ms. */
+export const GATEWAY_PATIENCE_MS = 2_000;
+/** How long after its last use a region's gateways are still probed, in ms. */
+export const GATEWAY_IDLE_MS = 60_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
+
+/** Ownerships that one node looks up at once, where a greater claim may have come. */
+export const RECHECKS_AT_ONCE = 32;
 
 /** How long an unused resource stays in memory, in ms. */
 export const DEFAULT_IDLE_MS = 60_000;

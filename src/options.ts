@@ -33,6 +33,11 @@ export interface NodeOptions {
   role?: Role;
   /** Where the authorities of the module market are found. Default `registry`. */
   bootstrap?: Bootstrap;
+  /**
+   * By region, addresses of nodes there that pass calls on to those that can't be dialled
+   * from here; 1 to 16 a region. The own region's are not used.
+   */
+  gateways?: Readonly<Record<string, readonly string[]>>;
   /** Hears what is worth logging. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }

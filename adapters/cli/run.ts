@@ -8,12 +8,14 @@ import type { Atlas } from "../../src/api.ts";
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import type { Member } from "../../src/model/member.ts";
+import { checkPrefix } from "../../src/model/rrp.ts";
 import { connect } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import { createRequester } from "../http/requester.ts";
 import { urlOfLink } from "../runtime/hosts.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
 import { answerText, type Command, type Output } from "./output.ts";
+import { raceCommand } from "./race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, HELP, parseArguments, parseCommandLine, UsageError } from "./usage.ts";
 
@@ -46,8 +48,7 @@ export async function runCli(
       streams.out(HELP);
       return 0;
     }
-    const atlas = open(line);
-    const { document, text } = await (COMMANDS[line.command] as Command)(line, atlas);
+    const { document, text } = await outputOf(line);
     streams.out(line.json ? `${toJson(document)}\n` : text);
     return 0;
   } catch (error) {
@@ -59,6 +60,12 @@ export async function runCli(
     streams.err(`${code}: ${messageOf(error)}\n`);
     return 1;
   }
+}
+
+/** A race goes straight to a registry; all else asks a node. */
+function outputOf(line: CommandLine): Promise<Output> {
+  if (line.command === "race") return raceCommand(line);
+  return (COMMANDS[line.command] as Command)(line, open(line));
 }
 
 function open({ urls, token, timeoutMs }: CommandLine): Atlas {
@@ -103,7 +110,13 @@ async function call({ operands, key }: CommandLine, atlas: Atlas): Promise<Outpu
   return { document: answer, text: answerText(answer.result) };
 }
 
-async function resources({ operands, limit }: CommandLine, atlas: Atlas): Promise<Output> {
+async function resources(line: CommandLine, atlas: Atlas): Promise<Output> {
+  const { operands, limit } = line;
+  if (line.count) {
+    const prefix = operands[0] ?? "rrp:";
+    const count = await atlas.count(prefix);
+    return { document: { prefix, count }, text: `${count}\n` };
+  }
   const found: { rrp: string; epoch: number }[] = [];
   let next: string | null = null;
   do {
@@ -125,12 +138,40 @@ async function resources({ operands, limit }: CommandLine, atlas: Atlas): Promis
 /** A node drains itself, so the request goes to its own URL, as its membership tells it. */
 async function drain(line: CommandLine, atlas: Atlas): Promise<Output> {
   const name = line.operands[0] as string;
+  if (name.startsWith("rrp:")) return await handOver(line, atlas, name);
   const member = pickLive(await atlas.members(), name);
-  const url = urlOfLink(member.address);
-  const ask = createRequester({ urls: [url], token: line.token, fetch });
-  const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const answer = await ask({ method: "POST", path: "/v1/drain", timeoutMs });
+  const answer = await askToDrain(line, member, "");
   return { document: answer, text: `${member.region}/${member.node} is draining\n` };
+}
+
+/** Every live node that a prefix names gives up what falls under it, and stays. */
+async function handOver(line: CommandLine, atlas: Atlas, prefix: string): Promise<Output> {
+  const query = `?prefix=${encodeURIComponent(checkedPrefix(prefix))}`;
+  const members = (await atlas.members()).filter(({ region, node, state }) => {
+    const own = `rrp:${region}/${node}/`;
+    return state === "live" && (own.startsWith(prefix) || prefix.startsWith(own));
+  });
+  if (members.length === 0) {
+    throw new AtlasError("not_found", `no live node has resources of ${prefix}`);
+  }
+  const answers = await Promise.all(members.map((member) => askToDrain(line, member, query)));
+  const text = members.map(({ region, node }) => `${region}/${node} hands over ${prefix}\n`);
+  return { document: { nodes: answers }, text: text.join("") };
+}
+
+async function askToDrain(line: CommandLine, member: Member, query: string): Promise<unknown> {
+  const urls = [urlOfLink(member.address)];
+  const request = createRequester({ urls, token: line.token, fetch });
+  const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  return await request({ method: "POST", path: `/v1/drain${query}`, timeoutMs });
+}
+
+function checkedPrefix(prefix: string): string {
+  try {
+    return checkPrefix(prefix);
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
 }
 
 function pickLive(members: readonly Member[], name: string): Member {

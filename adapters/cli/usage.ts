@@ -6,6 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
+import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../../src/race/race.ts";
 
 /** The command line isn't one of these; nothing was sent. */
 export class UsageError extends Error {
@@ -23,6 +24,8 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas exchange MODULE                  the order books of a module
   atlas authorities                      the authorities, and what each knows
   atlas drain NODE                       drains a node: its name, or region/name
+  atlas drain PREFIX                     has nodes hand over what falls under it, and stay
+  atlas race                             how often two nodes would own one name, on a registry
 
   --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
                     Several, with commas between: the next one is asked where one is down.
@@ -33,6 +36,13 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --version RANGE   request: a version or a range, such as ^1.2. Default: the newest stable.
   --confirmed       lookup: read through the registry's store
   --limit N         resources: how many at most. Default 1000.
+  --count           resources: only how many there are
+  --registry URL    race: redis://, rediss:// or https://; also ATLAS_REGISTRY_URL, with
+                    ATLAS_REGISTRY_TOKEN for https. Its keys are new ones, and are removed.
+  --trials N        race: races for a name by each rule, 1 to 10000. Default 200.
+  --contenders N    race: how many contend, 2 to 16. Default 2.
+  --stall MS        race: hold each up before it writes, by 0 to this. Default 0.
+  --seconds N       race: how long at most, 1 to 600. Default 60.
   --help            this text
 
 Exit status: 0 done, 1 the cluster said no (its error code is on standard error),
@@ -53,6 +63,19 @@ export interface CommandLine {
   readonly version: string | undefined;
   readonly confirmed: boolean;
   readonly limit: number;
+  readonly count: boolean;
+  readonly race: RaceLine;
+}
+
+/** What `atlas race` takes. */
+export interface RaceLine {
+  readonly registry: string | undefined;
+  /** Of an https registry. */
+  readonly token: string | undefined;
+  readonly trials: number;
+  readonly contenders: number;
+  readonly stallMs: number;
+  readonly seconds: number;
 }
 
 /** How many operands each command takes, at least and at most. */
@@ -66,6 +89,7 @@ const COMMANDS: { readonly [command: string]: readonly [least: number, most: num
   exchange: [1, 1],
   authorities: [0, 0],
   drain: [1, 1],
+  race: [0, 0],
 };
 
 /** A command line, checked; null asks for help. */
@@ -93,6 +117,15 @@ export function parseCommandLine(
     version: values.version,
     confirmed: values.confirmed ?? false,
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
+    count: values.count ?? false,
+    race: {
+      registry: values.registry || env["ATLAS_REGISTRY_URL"] || undefined,
+      token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
+      trials: count("--trials", values.trials, MAX_TRIALS) ?? 200,
+      contenders: count("--contenders", values.contenders, MAX_CONTENDERS, 2) ?? 2,
+      stallMs: count("--stall", values.stall, MAX_STALL_MS, 0) ?? 0,
+      seconds: count("--seconds", values.seconds, MAX_RACE_MS / 1_000) ?? 60,
+    },
   };
 }
 
@@ -110,6 +143,12 @@ function parse(words: readonly string[]) {
         version: { type: "string" },
         confirmed: { type: "boolean" },
         limit: { type: "string" },
+        count: { type: "boolean" },
+        registry: { type: "string" },
+        trials: { type: "string" },
+        contenders: { type: "string" },
+        stall: { type: "string" },
+        seconds: { type: "string" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -123,11 +162,16 @@ function protectNegatives(words: readonly string[]): string[] {
   return words.map((word) => /^-\d/.test(word) ? ` ${word}` : word);
 }
 
-function count(option: string, text: string | undefined, most: number): number | undefined {
+function count(
+  option: string,
+  text: string | undefined,
+  most: number,
+  least = 1,
+): number | undefined {
   if (text === undefined) return undefined;
-  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (value >= 1 && value <= most) return value;
-  throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be 1 to ${most}`);
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+  if (value >= least && value <= most) return value;
+  throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be ${least} to ${most}`);
 }
 
 /** A call's arguments from their JSON texts. */

@@ -8,10 +8,10 @@
  * |---|---|
  * | `GET /healthz`, `/readyz`, `/metrics` | liveness, readiness, Prometheus text |
  * | `GET /v1/nodes` | all members, and the incarnation of the node that answers |
- * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time |
+ * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time; `&count=1`: how many |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
- * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack |
- * | `POST /v1/drain` | starts draining this node |
+ * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path in headers |
+ * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
  * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
@@ -23,9 +23,19 @@ import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
-import { callOptions, pageOf, rawPath, requireOf, resourceOf, timeoutOption } from "./inputs.ts";
+import {
+  callOptions,
+  countOf,
+  drainOf,
+  pageOf,
+  rawPath,
+  requireOf,
+  resourceOf,
+  timeoutOption,
+} from "./inputs.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
+import { pathHeaders } from "./path.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json } from "./route.ts";
 
@@ -142,19 +152,25 @@ function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) =
     const { incarnation } = node();
     return json({ nodes: await node().members(), self: incarnation });
   });
-  add("POST", "/v1/drain", () => {
+  add("POST", "/v1/drain", (request) => {
     const draining = node();
     const { region, node: name, incarnation } = draining;
-    draining.drain().catch((error: unknown) =>
+    const part = drainOf(new URL(request.url).searchParams);
+    draining.drain(part).catch((error: unknown) =>
       onEvent({ level: "error", event: "drain failed", fields: { error: messageOf(error) } })
     );
-    return json({ state: "draining", region, node: name, incarnation }, 202);
+    const told = part ?? { state: "draining" };
+    return json({ ...told, region, node: name, incarnation }, 202);
   });
 }
 
 function addResources(add: Add, node: () => AtlasNode): void {
   add("GET", "/v1/resources", async (request) => {
-    const { prefix, page } = pageOf(new URL(request.url).searchParams);
+    const query = new URL(request.url).searchParams;
+    const { prefix, page } = pageOf(query);
+    if (countOf(query)) {
+      return json({ prefix, count: await node().count(prefix, timeoutOption(request.headers)) });
+    }
     const { resources, next } = await node().resources(prefix, page);
     return json({ resources: resources.map(({ rrp, epoch }) => ({ rrp, epoch })), next });
   });
@@ -172,8 +188,10 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const args = await readArguments(request);
     const answer = await node().call(type, id, method, args, { ...asked, signal });
-    const { result, rrp, epoch } = answer;
-    return inMsgpack ? msgpackAnswer({ result, rrp, epoch }) : json({ result, rrp, epoch });
+    const { result, rrp, epoch, path: nodes } = answer;
+    const told = pathHeaders(nodes, rrp);
+    const said = { result, rrp, epoch };
+    return inMsgpack ? msgpackAnswer(said, told) : json(said, 200, told);
   });
 }
 

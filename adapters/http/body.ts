@@ -65,9 +65,13 @@ async function readValue(request: Request): Promise<unknown> {
   return isMsgpack(request.headers.get("content-type")) ? unpack(bytes) : parseJson(bytes);
 }
 
-/** The MessagePack map (format: fixmap) of a call's answer: its result, and at most 14 more. */
+/**
+ * The MessagePack map (format: fixmap) of a call's answer, under `headers`: its result, and
+ * at most 14 more.
+ */
 export function msgpackAnswer(
   { result, ...origin }: { readonly result: unknown; readonly [name: string]: unknown },
+  headers: Readonly<Record<string, string>> = {},
 ): Response {
   const entries = Object.entries(origin);
   // The result is encoded by itself: it may use all of the depth that a value is allowed.
@@ -78,7 +82,7 @@ export function msgpackAnswer(
     ...entries.flatMap(([name, value]) => [pack(name), pack(value)]),
   ];
   const bytes = concat(parts, parts.reduce((sum, part) => sum + part.length, 0));
-  return new Response(bytes, { headers: { "content-type": MSGPACK } });
+  return new Response(bytes, { headers: { "content-type": MSGPACK, ...headers } });
 }
 
 /** The length is checked as announced, and again as it comes: an announcement may lie. */

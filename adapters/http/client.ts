@@ -29,11 +29,13 @@ import type { ModuleAtlas } from "../../src/lambda/api.ts";
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
-import { checkPrefix, resourceKey } from "../../src/model/rrp.ts";
+import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { checkTraceparent } from "../../src/model/trail.ts";
 import { makeStub } from "../../src/routing/stub.ts";
 import { clientModules } from "./client_modules.ts";
 import { isHeaderText } from "./inputs.ts";
 import { checkTimeout, encodeArguments } from "./outgoing.ts";
+import { readPath } from "./path.ts";
 import { createRequester, type Fetch, type Requester } from "./requester.ts";
 
 export interface ConnectOptions {
@@ -43,6 +45,8 @@ export interface ConnectOptions {
   fetch?: Fetch;
   /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
+  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
+  region?: string;
 }
 
 /**
@@ -65,17 +69,20 @@ export function connect<A extends App = App>(
     token: options.token,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   });
-  const client = new HttpClient(request, timeoutMs);
+  const region = options.region === undefined ? undefined : checkToken("region", options.region);
+  const client = new HttpClient(request, timeoutMs, region);
   return Object.assign(client, clientModules(request, timeoutMs)) as unknown as Atlas<A>;
 }
 
 class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
   readonly #request: Requester;
   readonly #timeoutMs: number;
+  readonly #region: string | undefined;
 
-  constructor(request: Requester, timeoutMs: number) {
+  constructor(request: Requester, timeoutMs: number, region: string | undefined) {
     this.#request = request;
     this.#timeoutMs = timeoutMs;
+    this.#region = region;
   }
 
   resource<T extends string>(type: T, id: string, options: CallOptions = {}): StubOf<App, T> {
@@ -97,6 +104,8 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${JSON.stringify(method)}`);
     }
+    let path: readonly string[] = [];
+    const { callerRegion = this.#region, traceparent } = options;
     const answer = await this.#request({
       method: "POST",
       path: `/v1/resources/${key}/${encodeURIComponent(method)}`,
@@ -104,8 +113,11 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
       timeoutMs: checkTimeout(options.timeoutMs ?? this.#timeoutMs),
       idempotencyKey: checkIdempotencyKey(options.idempotencyKey),
       signal: options.signal,
+      callerRegion: callerRegion && checkToken("callerRegion", callerRegion),
+      traceparent: checkTraceparent(traceparent) ?? undefined,
+      heard: (headers) => path = readPath(headers),
     });
-    return answer as CallResult;
+    return { ...answer as Omit<CallResult, "path">, path };
   }
 
   async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {
@@ -124,6 +136,15 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
     if (page.cursor !== undefined) query.set("cursor", page.cursor);
     if (page.limit !== undefined) query.set("limit", String(page.limit));
     return await this.#get(`/v1/resources?${query}`) as ResourcePage;
+  }
+
+  async count(
+    prefix: string,
+    { timeoutMs }: Pick<CallOptions, "timeoutMs"> = {},
+  ): Promise<number> {
+    const query = new URLSearchParams({ prefix: checkPrefix(prefix), count: "1" });
+    const { count } = await this.#get(`/v1/resources?${query}`, timeoutMs) as { count: number };
+    return count;
   }
 
   async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {

@@ -4,9 +4,11 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
+import type { CallOptions, DrainOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { isTraceparent } from "../../src/model/trail.ts";
 
 /** The header that makes repeats of a call answer what the first did. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
@@ -16,6 +18,10 @@ export const TIMEOUT_HEADER = "atlas-timeout-ms";
 export const PURCHASE_HEADER = "atlas-purchase";
 /** The header that has a module call fail where there is no credit for it now. */
 export const NO_WAIT_HEADER = "atlas-no-wait";
+/** The header that names the region a call is made for, where that isn't the asked node's. */
+export const CALLER_REGION_HEADER = "atlas-caller-region";
+/** The header of W3C Trace Context, passed on as it is. */
+export const TRACE_HEADER = "traceparent";
 
 /**
  * The path of a request as it came, still percent-encoded: decoding is left to the one
@@ -67,8 +73,25 @@ function decode(part: string, text: string): string {
 }
 
 /** The options that a call's headers ask for. */
-export function callOptions(headers: Headers): { timeoutMs?: number; idempotencyKey?: string } {
-  return { ...timeoutOption(headers), ...idempotencyOption(headers) };
+export function callOptions(headers: Headers): CallOptions {
+  return {
+    ...timeoutOption(headers),
+    ...idempotencyOption(headers),
+    ...regionOption(headers),
+    ...traceOption(headers),
+  };
+}
+
+function regionOption(headers: Headers): { callerRegion?: string } {
+  const region = headers.get(CALLER_REGION_HEADER);
+  if (region === null) return {};
+  return { callerRegion: checkToken("header Atlas-Caller-Region", region) };
+}
+
+/** A `traceparent` that isn't one counts as not sent: W3C Trace Context, §3.2.1. */
+function traceOption(headers: Headers): { traceparent?: string } {
+  const traceparent = headers.get(TRACE_HEADER);
+  return isTraceparent(traceparent) ? { traceparent } : {};
 }
 
 /** The deadline that `Atlas-Timeout-Ms` asks for. */
@@ -107,6 +130,25 @@ export function pageOf(
       ...(cursor === null || cursor === "" ? {} : { cursor }),
     },
   };
+}
+
+/** Whether a listing asks how many there are, and not for them. */
+export function countOf(query: URLSearchParams): boolean {
+  const text = query.get("count");
+  if (text === null || text === "1") return text === "1";
+  throw new AtlasError("bad_request", `query count is ${show(text)}: only "1" is allowed`);
+}
+
+/** What a drain is asked of; undefined: of all, and of the node itself. */
+export function drainOf(query: URLSearchParams): DrainOptions | undefined {
+  const prefix = query.get("prefix");
+  const forMs = query.get("forMs");
+  if (prefix === null) {
+    if (forMs === null) return undefined;
+    throw new AtlasError("bad_request", "query forMs goes with a prefix only");
+  }
+  const span = forMs === null ? {} : { forMs: count("query forMs", forMs, MAX_DECLINE_MS) };
+  return { prefix: checkPrefix(prefix), ...span };
 }
 
 /** Whether a lookup asks to read through the store. */

@@ -35,10 +35,14 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["claims", "claims", "Claims it tried"],
   ["claimsLost", "claims_lost", "Claims that another node won"],
   ["commits", "commits", "Turns whose writes were committed"],
+  ["contested", "contested_lookups", "Lookups that found more than one claim standing"],
+  ["conflictsLost", "conflicts_lost", "Ownerships lost to a greater claim"],
   ["forwards", "forwards", "Calls it passed on to their owner"],
+  ["relays", "relays", "Calls of other nodes that it was asked to pass on"],
   ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
   ["lapses", "lease_lapses", "Times its lease lapsed"],
   ["kills", "kills", "Members it declared dead"],
+  ["lostTurns", "lost_turns", "Committed turns that its store lacked after a failover"],
 ];
 
 /** Figures of the moment. */

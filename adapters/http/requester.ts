@@ -10,7 +10,12 @@ import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { unpack } from "../../src/model/value.ts";
 import { isMsgpack, MSGPACK } from "./body.ts";
 import { errorOf } from "./errors.ts";
-import { IDEMPOTENCY_HEADER, TIMEOUT_HEADER } from "./inputs.ts";
+import {
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+} from "./inputs.ts";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -34,6 +39,10 @@ export interface Outgoing {
   headers?: { readonly [name: string]: string };
   /** It is not repeated where nobody has room for it. */
   isImpatient?: boolean;
+  callerRegion?: string | undefined;
+  traceparent?: string | undefined;
+  /** Gets the headers of the final answer. */
+  heard?: ((headers: Headers) => void) | undefined;
 }
 
 /** Attempts at one request at most, the first one included. */
@@ -117,7 +126,9 @@ async function sendOnce(
       redirect: "error",
       ...(request.body ? { body: request.body as Uint8Array<ArrayBuffer> } : {}),
     });
-    return await read(response);
+    const answer = await read(response);
+    request.heard?.(response.headers);
+    return answer;
   } catch (thrown) {
     if (isAtlasError(thrown)) throw thrown;
     throw lost(thrown, base, request, abort.signal.aborted);
@@ -140,6 +151,8 @@ function headersOf(
   if (request.body) headers["content-type"] = MSGPACK;
   if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
   if (request.idempotencyKey !== undefined) headers[IDEMPOTENCY_HEADER] = request.idempotencyKey;
+  if (request.callerRegion !== undefined) headers[CALLER_REGION_HEADER] = request.callerRegion;
+  if (request.traceparent !== undefined) headers[TRACE_HEADER] = request.traceparent;
   return headers;
 }
 

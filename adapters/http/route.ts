@@ -6,10 +6,14 @@ export type Handler = (request: Request, path: string) => Response | Promise<Res
 
 export type Add = (method: "GET" | "POST" | "DELETE", pattern: string, handler: Handler) => void;
 
-/** A value as the JSON answer. */
-export function json(value: unknown, status: number = 200): Response {
+/** A value as the JSON answer, under `headers`. */
+export function json(
+  value: unknown,
+  status: number = 200,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
   return new Response(toJson(value), {
     status,
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
   });
 }

@@ -10,6 +10,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import type { Role } from "../../src/lambda/bootstrap_options.ts";
+import { parseRegistries } from "../store/regional_url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import {
   BOOTSTRAP_ALLOWED,
@@ -17,23 +18,35 @@ import {
   checkBootstrap,
   type CheckedBootstrap,
 } from "./bootstrap.ts";
+import { readGateways } from "./gateways.ts";
+import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
+import { defaultNodeName } from "./hosts.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
 
 /** What a program may set itself; each line is left to the environment where absent. */
 export interface Settings {
-  /** `ATLAS_REGION`; default `local`. */
+  /** `ATLAS_REGION`; default what the container host says, else `local`. */
   region?: string;
-  /** `ATLAS_NODE`; default `atlas@<host>-<port>`. */
+  /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
   node?: string;
-  /** `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://` or `rediss://`. Default `file:.atlas/registry.db`. */
+  /**
+   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `rediss://` or `https://` (Upstash;
+   * `http://` on loopback only), or one for each region: `us-east-1=redis://…,eu-west-1=…`,
+   * the first of which keeps what has no other home. Default `file:.atlas/registry.db`.
+   */
   registry?: string;
+  /** `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. */
+  registryToken?: string;
   /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
   host?: string;
   /** `PORT`; 0: any free one. Default 8080. */
   port?: number;
-  /** `ATLAS_PUBLIC_URL`; where others reach this node. Default: derived from host and port. */
+  /**
+   * `ATLAS_PUBLIC_URL`; where others reach this node. Default what the container host
+   * says, else derived from host and port.
+   */
   publicUrl?: string;
   /** `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. */
   secret?: string;
@@ -50,6 +63,11 @@ export interface Settings {
    * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
    */
   watch?: boolean | string;
+  /**
+   * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
+   * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
+   */
+  gateways?: string | Readonly<Record<string, readonly string[]>>;
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -57,6 +75,7 @@ export interface CheckedSettings {
   readonly region: string;
   readonly node: string | undefined;
   readonly registry: string;
+  readonly registryToken: string | undefined;
   readonly host: string;
   readonly port: number;
   readonly publicUrl: string | undefined;
@@ -67,6 +86,8 @@ export interface CheckedSettings {
   readonly role: Role | undefined;
   readonly bootstrap: CheckedBootstrap | undefined;
   readonly watch: boolean | string;
+  /** Link addresses by region. */
+  readonly gateways: Readonly<Record<string, readonly string[]>>;
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
@@ -90,13 +111,16 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     return line(env, variable);
   };
   const host = hostOf(pick("host", "ATLAS_HOST"));
+  const port = portOf(pick("port", "PORT"));
+  const registry = registryOf(pick("registry", "ATLAS_REGISTRY_URL"));
   return {
-    region: token("region", pick("region", "ATLAS_REGION")) ?? "local",
-    node: token("node", pick("node", "ATLAS_NODE")),
-    registry: registryOf(pick("registry", "ATLAS_REGISTRY_URL")),
+    region: token("region", pick("region", "ATLAS_REGION") ?? hostRegion(env)) ?? "local",
+    node: token("node", pick("node", "ATLAS_NODE")) ?? nodeOnHost(env, port),
+    registry,
+    registryToken: registryTokenOf(pick("registryToken", "ATLAS_REGISTRY_TOKEN"), registry),
     host,
-    port: portOf(pick("port", "PORT")),
-    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")),
+    port,
+    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
     secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
     token: tokenOf(pick("token", "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
@@ -105,7 +129,14 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     watch: typeof given.watch === "string" && given.watch !== ""
       ? given.watch
       : watchOf(pick("watch", "ATLAS_WATCH")),
+    gateways: readGateways(env, given.gateways),
   };
+}
+
+/** The node's name where its host names the machine; which port is any free one is known later. */
+function nodeOnHost(env: Environment, port: number): string | undefined {
+  const machine = hostMachine(env);
+  return machine === undefined || port === 0 ? undefined : defaultNodeName(port, machine);
 }
 
 /** `ATLAS_LOG`; default `info`. */
@@ -132,13 +163,16 @@ export function maskUrl(text: string): string {
 
 /** `message` without the password that `url` carries, in whatever form it is quoted. */
 export function maskIn(message: string, url: string): string {
-  const masked = maskUrl(message.replaceAll(url, maskUrl(url)));
-  const password = URL.canParse(url) ? new URL(url).password : "";
-  if (password === "") return masked;
-  return masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+  let masked = maskUrl(message.replaceAll(url, maskUrl(url)));
+  for (const one of parseRegistries(url)?.values() ?? [url]) {
+    const password = URL.canParse(one) ? new URL(one).password : "";
+    if (password === "") continue;
+    masked = masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
+  }
+  return masked;
 }
 
-type PlainSetting = Exclude<keyof Settings, "bootstrap">;
+type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways">;
 
 /** One line of the form: what its filler calls it, and what stands there. */
 interface Line {
@@ -180,11 +214,32 @@ function portOf(given: Line | undefined): number {
 
 function registryOf(given: Line | undefined): string {
   if (!given) return "file:.atlas/registry.db";
-  if (/^(?:file:.+|memory:(?:\/\/)?|rediss?:\/\/.+)$/s.test(given.text)) return given.text;
+  const urls = [...parseRegistries(given.text)?.values() ?? [given.text]];
+  if (urls.every(isRegistry)) return given.text;
   const name = maskUrl(given.text);
   throw refused(
     { name: given.name, text: name },
-    "use file:<path>, memory:, redis:// or rediss://",
+    "use file:<path>, memory:, redis://, rediss:// or https:// (http:// on loopback only), or " +
+      "<region>=<URL>,<region>=<URL>",
+  );
+}
+
+function isRegistry(url: string): boolean {
+  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?|https):\/\/.+)$/s.test(url) ||
+    /^http:/.test(url) && isLoopbackUrl(url);
+}
+
+function isLoopbackUrl(text: string): boolean {
+  return URL.canParse(text) && isLoopback(new URL(text).hostname);
+}
+
+/** One token for all registries that are reached by HTTP. */
+function registryTokenOf(given: Line | undefined, registry: string): string | undefined {
+  const urls = [...parseRegistries(registry)?.values() ?? [registry]];
+  if (given || !urls.some((url) => /^https?:/.test(url))) return tokenOf(given);
+  throw new AtlasError(
+    "bad_request",
+    "ATLAS_REGISTRY_TOKEN is not set: a registry at https:// needs the database's REST token",
   );
 }
 

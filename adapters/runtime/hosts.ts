@@ -3,6 +3,7 @@
  *
  * Takes what a node listens on; gives the name and the URL that others reach it by.
  */
+import { createHash } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { MAX_TOKEN_BYTES } from "../../src/limits.ts";
 import { checkAddress, LINK_PATH } from "../transport/link_address.ts";
@@ -29,11 +30,15 @@ export function urlOfLink(address: string): string {
   );
 }
 
-/** `atlas@<host>-<port>`, the machine's name cut and cleaned to what a name may hold. */
+/**
+ * `atlas@<machine>-<port>`, the machine's name cleaned to what a name may hold. One that is
+ * too long is cut and ends with a digest of the whole: replicas often differ only at the end.
+ */
 export function defaultNodeName(port: number, machine: string = hostname()): string {
   const room = MAX_TOKEN_BYTES - `atlas@-${port}`.length;
-  const clean = machine.replace(/[^A-Za-z0-9\-._~]+/g, "-").slice(0, room);
-  return `atlas@${clean || "localhost"}-${port}`;
+  const clean = machine.replace(/[^A-Za-z0-9\-._~]+/g, "-");
+  const fitting = clean.length <= room ? clean : `${clean.slice(0, room - 9)}~${digest(machine)}`;
+  return `atlas@${fitting || "localhost"}-${port}`;
 }
 
 function machineAddress(): string | undefined {
@@ -42,4 +47,9 @@ function machineAddress(): string | undefined {
   const outward = all.filter((one) => !one.internal && !/^(?:fe80|169\.254)/i.test(one.address));
   const first = outward.find((one) => one.family === "IPv4") ?? outward[0];
   return first?.address;
+}
+
+/** Eight characters that differ between any names that one cluster is likely to have. */
+function digest(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 8);
 }

@@ -23,6 +23,7 @@ import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
 import { openStore } from "../store/open.ts";
+import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
@@ -48,6 +49,8 @@ export type { Settings } from "./environment.ts";
 export interface ServeOptions extends Settings {
   /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
+  /** Of a registry by region: where keys are at home; the same on every node, for ever. */
+  homes?: HomeRules;
 }
 
 /**
@@ -63,7 +66,7 @@ export async function serve<A extends App = App>(
   app?: A,
   options: ServeOptions = {},
 ): Promise<ServedNode<A>> {
-  const settings = readSettings(process.env, options);
+  const settings = { ...readSettings(process.env, options), homes: options.homes };
   const onEvent = options.onEvent ?? logEvent;
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
@@ -79,7 +82,7 @@ export async function serve<A extends App = App>(
 
 async function open<A extends App>(
   app: A,
-  settings: CheckedSettings,
+  settings: CheckedSettings & Pick<ServeOptions, "homes">,
   watched: string | null,
   runtime: Runtime,
   onEvent: (event: NodeEvent) => void,
@@ -96,7 +99,15 @@ async function open<A extends App>(
   opened.push(() => server.close());
   const url = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
-  const store = await registry(settings, () => openStore(settings.registry));
+  const store = await registry(
+    settings,
+    () =>
+      openStore(settings.registry, {
+        token: settings.registryToken,
+        region: settings.region,
+        ...settings.homes && { homes: settings.homes },
+      }),
+  );
   opened.push(() => store.close());
   node = await registry(settings, () =>
     createNode(app, {
@@ -109,6 +120,7 @@ async function open<A extends App>(
       lease: settings.lease,
       role: settings.role,
       bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
+      gateways: settings.gateways,
       onEvent,
     }) as Promise<AtlasNode<A>>);
   const { close, closed } = node;

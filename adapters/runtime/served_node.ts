@@ -9,6 +9,7 @@ import type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainOptions,
   LookupOptions,
   NodeState,
   NodeStats,
@@ -121,6 +122,18 @@ class Served<A extends App> implements ServedNode<A> {
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage> {
     return this.#node.resources(prefix, page);
   }
+
+  count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number> {
+    return this.#node.count(prefix, options);
+  }
+  move(
+    type: string,
+    id: string,
+    region: string,
+    options?: Pick<CallOptions, "timeoutMs">,
+  ): ReturnType<AtlasNode["move"]> {
+    return this.#node.move(type, id, region, options);
+  }
   publish(module: Module, options?: PublishOptions): Listener {
     return this.#node.publish(module, options);
   }
@@ -150,8 +163,8 @@ class Served<A extends App> implements ServedNode<A> {
   authorities(): Promise<readonly AuthorityView[]> {
     return this.#node.authorities();
   }
-  drain(): Promise<void> {
-    return this.#node.drain();
+  drain(options?: DrainOptions): Promise<void> {
+    return this.#node.drain(options);
   }
 
   close(options: { drainMs?: number } = {}): Promise<void> {

@@ -20,7 +20,10 @@ export interface Entry<Op> {
 export interface BatchOptions<Op> {
   /** Most operations of one batch. */
   maxOps: number;
-  /** A batch ends with the operation that brings it to this size, whatever its unit. */
+  /**
+   * A batch ends with the operation that brings it to this size, whatever its unit; one
+   * that has this size by itself travels alone.
+   */
   maxSize: number;
   sizeOf(op: Op): number;
   /** Takes a batch and MUST settle each of its entries; MUST NOT throw. */
@@ -51,13 +54,15 @@ export class Batcher<Op> {
   /** Queues `op`; resolves or rejects as `run` settles it. */
   push<Reply>(op: Op): Promise<Reply> {
     return new Promise<Reply>((resolve, reject) => {
+      const size = this.#options.sizeOf(op);
+      if (size >= this.#options.maxSize) this.#send();
       if (this.#waiting.length === 0) {
         this.#seen = this.#quiet = 0;
         if (this.#options.atTickEnd) this.#options.atTickEnd(this.#send);
         else queueMicrotask(this.#tick);
       }
       this.#waiting.push({ op, resolve, reject });
-      this.#size += this.#options.sizeOf(op);
+      this.#size += size;
       if (this.#waiting.length >= this.#options.maxOps || this.#size >= this.#options.maxSize) {
         this.#send();
       }

@@ -6,10 +6,14 @@
  * clerk for all stores, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
-import type { Claim, Commit, Range } from "../../src/ports/store.ts";
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 
 /** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
 export const MAX_COMMIT_TEXT = 134_217_728;
+
+/** Terms whose epochs are safe integers. */
+const MAX_TERM = 2 ** 53 / EPOCHS_PER_TERM;
 
 const SPACE = /\s/;
 
@@ -35,9 +39,30 @@ export function checkClaim(claim: Claim): void {
   checkWord("rrp", claim.rrp);
   checkWord("incarnation", claim.incarnation);
   checkWord("opId", claim.opId);
+  if (claim.above !== undefined) checkWhole("above", claim.above, 0);
+  if (claim.lineage) checkTerm(claim.lineage.term);
   if (claim.expected === null) return;
   checkWord("expected.incarnation", claim.expected.incarnation);
   checkWhole("expected.epoch", claim.expected.epoch, 0);
+}
+
+/** Refuses tenures that no entry could hold. */
+export function checkTenures(tenures: readonly Reassertion[], lineage: { term: number }): void {
+  checkTerm(lineage.term);
+  for (const { key, rrp, incarnation, epoch, after } of tenures) {
+    checkWord("key", key);
+    checkWord("rrp", rrp);
+    checkWord("incarnation", incarnation);
+    checkWhole("epoch", epoch, 1);
+    checkWhole("after.epoch", after.epoch, 0);
+    checkWhole("after.turn", after.turn, 0);
+  }
+}
+
+/** Refuses a term whose epochs could not be told from their neighbours. */
+function checkTerm(term: number): void {
+  if (Number.isInteger(term) && term >= 0 && term < MAX_TERM) return;
+  throw refused("lineage.term", String(term), `a whole number from 0 to ${MAX_TERM - 1}`);
 }
 
 /** Refuses a commit that no store could keep whole. */

@@ -17,15 +17,21 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  LineageName,
   Membership,
   Observation,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
+  Standing,
   Store,
 } from "../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkWhole, closedError, refused } from "./check.ts";
+import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
+import { closedError, refused } from "./check.ts";
+import { hasTurn, nextEpoch, NO_STAMP, SINGLE_LINEAGE, standingOf } from "./lineage.ts";
 import { OrderedText } from "./ordered_text.ts";
 
 /**
@@ -120,6 +126,7 @@ class MemoryStore implements Store {
       state: member?.state ?? "dead",
       version: this.#version,
       watched,
+      lineage: SINGLE_LINEAGE,
     };
   }
 
@@ -140,7 +147,8 @@ class MemoryStore implements Store {
 
   async members(): Promise<Membership> {
     await this.#arrive();
-    return { version: this.#version, members: [...this.#members.values()] };
+    const members = [...this.#members.values()];
+    return { version: this.#version, members, lineage: SINGLE_LINEAGE.id };
   }
 
   async lookup(key: string): Promise<Ownership | null> {
@@ -151,19 +159,43 @@ class MemoryStore implements Store {
   async claim(claim: Claim): Promise<ClaimReply> {
     await this.#arrive();
     checkClaim(claim);
-    const { key, rrp, incarnation, opId, expected } = claim;
+    const { key, rrp, incarnation, opId, expected, lineage = SINGLE_LINEAGE, above } = claim;
+    if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
     const slot = this.#slot(key);
     const present = slot.owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
-      return { won: true, owner: told(present) };
+      return { won: true, owner: told(present), last: this.#last(key) };
     }
     const asExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: told(present) };
-    const entry = { rrp, incarnation, epoch: ++slot.epoch, opId };
+    slot.epoch = nextEpoch(slot.epoch, lineage.term, above);
+    const entry = { rrp, incarnation, epoch: slot.epoch, opId };
     slot.owners.set(key, entry);
-    return { won: true, owner: told(entry) };
+    return { won: true, owner: told(entry), last: this.#last(key) };
+  }
+
+  async reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    await this.#arrive();
+    checkTenures(tenures, lineage);
+    if (lineage.id !== SINGLE_LINEAGE.id) return null;
+    return tenures.map((tenure) => this.#reassert(tenure));
+  }
+
+  #reassert(tenure: Reassertion): Standing {
+    const { key, rrp, incarnation, epoch } = tenure;
+    const slot = this.#slot(key);
+    const present = slot.owners.get(key) ?? null;
+    const { isWritten, ...told } = standingOf(tenure, present, this.#last(key));
+    if (isWritten) {
+      slot.owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
+      slot.epoch = Math.max(slot.epoch, epoch);
+    }
+    return told;
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
@@ -206,10 +238,13 @@ class MemoryStore implements Store {
   async commit(commit: Commit): Promise<CommitReply> {
     await this.#arrive();
     checkCommit(commit);
-    const { key, incarnation, epoch, turn, puts, deletes } = commit;
-    if (!this.#owns(key, incarnation, epoch)) return "fenced";
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const isMoved = (commit.lineage ?? SINGLE_LINEAGE.id) !== SINGLE_LINEAGE.id;
+    if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";
+    const last = this.#last(key);
+    if (last.epoch === epoch && turn <= last.turn) return "committed";
+    if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
     const state = this.#state(key);
-    if (state.epoch === epoch && turn <= state.turn) return "committed";
     for (const field of deletes) state.fields.delete(field);
     for (const [field, value] of puts) state.fields.set(field, value);
     state.epoch = epoch;
@@ -228,7 +263,7 @@ class MemoryStore implements Store {
   }
 
   #registered(outcome: RegisterReply["outcome"]): RegisterReply {
-    return { outcome, version: this.#version };
+    return { outcome, version: this.#version, lineage: SINGLE_LINEAGE };
   }
 
   #end(member: Member, state: MemberState): void {
@@ -244,6 +279,11 @@ class MemoryStore implements Store {
 
   #slot(key: string): Slot {
     return this.#slots[slotOf(key)] ??= { epoch: 0, owners: new Map() };
+  }
+
+  #last(key: string): Stamp {
+    const state = this.#states.get(key);
+    return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
   }
 
   #state(key: string): State {

@@ -8,11 +8,20 @@ import { AtlasError } from "../../src/errors.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
 import { memoryStore } from "./memory.ts";
+import { splitStrategy } from "./optimistic_strategy.ts";
 import { hidePassword } from "./redis_client.ts";
+import type { HomeRules } from "./regional.ts";
+import { parseRegistries } from "./regional_url.ts";
 
 export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
+  /** The token of an HTTP Redis, or of all of them (`ATLAS_REGISTRY_TOKEN`). */
+  token?: string;
+  /** The region of the node, of a registry by region. */
+  region?: string;
+  /** Where keys are at home, of a registry by region. `default`: the first one. */
+  homes?: HomeRules;
 }
 
 /**
@@ -21,12 +30,20 @@ export interface OpenStoreOptions {
  * - `memory:` of this process only, empty;
  * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
  *   be; `?synchronous=full` where epochs must survive the loss of power;
- * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS.
+ * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS;
+ * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
+ * - one of the last two with `?strategy=optimistic&master=a&masters=a,b&bound=500`: the
+ *   master `a` of several that copy each other without one write order;
+ * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
+ *   all keys for which `options.homes` has none, so it MUST stay the first. Of the others,
+ *   what is wrong with them shows when they are first needed.
  *
- * @throws AtlasError `bad_request` that says what is wrong with the URL, or
- * `unavailable` where the store can't be reached within about 5 seconds.
+ * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
+ * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
+  const registries = parseRegistries(url);
+  if (registries) return await openRegions(registries, options);
   const scheme = /^([a-z]+):/.exec(url)?.[1];
   switch (scheme) {
     case "memory":
@@ -42,11 +59,40 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     case "redis":
     case "rediss": {
       const { redisStore } = await import("./redis.ts");
-      return await redisStore(url, options);
+      const asked = splitStrategy(url);
+      return await redisStore(asked.url, { ...options, ...asked.options });
+    }
+    case "https":
+    case "http": {
+      const { upstashStore } = await import("./upstash.ts");
+      const { token = "", timeoutMs } = options;
+      const asked = splitStrategy(url);
+      return await upstashStore({ url: asked.url, token, timeoutMs, ...asked.options });
     }
     default:
-      throw refused("registry URL", hidePassword(url), "memory:, file:PATH, redis:// or rediss://");
+      throw refused(
+        "registry URL",
+        hidePassword(url),
+        "memory:, file:PATH, redis://, rediss:// or https://, or REGION=URL,REGION=URL",
+      );
   }
+}
+
+async function openRegions(
+  registries: ReadonlyMap<string, string>,
+  options: OpenStoreOptions,
+): Promise<Store> {
+  const { region: self = "", homes, ...others } = options;
+  const [first] = registries.keys();
+  const stores = [...registries].map(([region, url]) =>
+    [region, () => openStore(url, others)] as const
+  );
+  const { regionalStore } = await import("./regional.ts");
+  return await regionalStore({
+    self,
+    stores: Object.fromEntries(stores),
+    homes: { ...first !== undefined && { default: first }, ...homes },
+  });
 }
 
 /** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is taken as it is. */

@@ -18,6 +18,8 @@ export interface RedisAddress {
   readonly password: string;
   readonly database: number;
   readonly tls: boolean;
+  /** How many replicas must have what was written before it counts. Default 0. */
+  readonly replicas?: number;
 }
 
 /** One open connection. A refusal by the server rejects with an Error that has its text. */
@@ -38,7 +40,7 @@ export type RedisDialer = (
 ) => Promise<RedisClient>;
 
 /**
- * Reads `redis://[user[:password]@]host[:port][/database]`, or `rediss:` for TLS.
+ * Reads `redis://[user[:password]@]host[:port][/database][?replicas=N]`, or `rediss:` for TLS.
  *
  * @throws AtlasError `bad_request`, naming the part. Never shows the password.
  */
@@ -57,8 +59,10 @@ export function parseRedisUrl(text: string): RedisAddress {
     throw refused("Redis URL scheme", url.protocol, "redis: or rediss:");
   }
   if (url.hostname === "") throw refused("Redis URL host", "empty", "a name or address");
-  if (url.search !== "" || url.hash !== "") {
-    throw refused("Redis URL", `followed by ${url.search}${url.hash}`, "without query or fragment");
+  const query = /^(?:\?replicas=(\d{1,2}))?$/.exec(url.search);
+  if (!query || url.hash !== "") {
+    const allowed = "without query or fragment, or with ?replicas=0 to 99";
+    throw refused("Redis URL", `followed by ${url.search}${url.hash}`, allowed);
   }
   const path = /^\/?(\d{0,5})$/.exec(url.pathname);
   if (!path) throw refused("Redis URL database", url.pathname, "a number, such as /0");
@@ -69,6 +73,7 @@ export function parseRedisUrl(text: string): RedisAddress {
     password: decodePart("password", url.password),
     database: Number(path[1]),
     tls: url.protocol === "rediss:",
+    replicas: Number(query[1] ?? 0),
   };
 }
 

@@ -11,6 +11,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { closedError, unavailable } from "./check.ts";
 import { defaultDialer, dialIoredis, within } from "./redis_client.ts";
 import type { RedisAddress, RedisClient, RedisDialer } from "./redis_client.ts";
+import type { RedisLine } from "./redis_store.ts";
 
 export interface RedisConnectionOptions {
   /** How long one request, or one attempt to connect, may take, in ms. */
@@ -29,7 +30,7 @@ const LAST_BACKOFF = 1_000;
 const REFUSED =
   /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index is out of range|unknown command/i;
 
-export class RedisConnection {
+export class RedisConnection implements RedisLine {
   readonly #address: RedisAddress;
   readonly #options: RedisConnectionOptions;
   readonly #dial: RedisDialer;
@@ -116,6 +117,11 @@ export class RedisConnection {
         resolve(reply);
       }, (error) => fail(unavailable(`${this.#name()}: ${messageOf(error)}`, error)));
     });
+  }
+
+  /** Values of keys: this server does the writes, too. */
+  mget(keys: readonly string[]): Promise<unknown> {
+    return this.send("MGET", [...keys]);
   }
 
   /** Ends it for good. */

@@ -2,13 +2,23 @@
  * The Lua that runs inside Redis: the notary's own hands. Each script is one atomic
  * step, or one tick's worth of them.
  *
- * They take keys and text, and give integers, text and arrays. Every key of one
+ * They take keys and text, and give lists of integers and text. Every key of one
  * resource shares its slot's hash tag, and every script touches either one tag only
  * or, where Redis is no cluster, all that one tick asked for.
  *
  * Baseline Redis 6.2. No script reads the server's clock, and no key expires: safety
  * rests on compare-and-set alone (design §3).
  */
+
+/**
+ * `copy()`: which copy of the data answers, by its replication id; it changes where a
+ * replica is promoted, and where a server starts. Empty where a Redis doesn't tell.
+ */
+const COPY = `
+local function copy()
+  local told = redis.pcall('INFO', 'replication')
+  return type(told) == 'string' and string.match(told, 'master_replid:(%w+)') or ''
+end`;
 
 /**
  * Steps on resources, as many as one tick asked for, each with its own reply.
@@ -20,32 +30,91 @@
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
- * | C claim | own, epoch | `<incarnation> <opId> <rrp>`, guard or "" | epoch won, else the entry that stands, or nil |
+ * | L look up | own | | the entry that stands, or nil |
+ * | C claim | own, epoch, state | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
+ * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
  * | R release | own | guard | 1, 0, or another's entry |
- * | W commit | own, state, index | count, guard, turn, puts, field, value …, field to delete … | 1, 0, or another's entry |
+ * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | G read | state | count, field … | values |
  * | N range | state, index | command, bound, bound, limit | field, value … |
+ *
+ * A lineage is `*`, any, or `=` and the ids of the copies it is made of; this server's own,
+ * its replication id, must be one of them. A last turn is `<epoch> <turn>`, or nil.
+ *
+ * Every step may come twice, and late: clients repeat, and so do networks. A claim that
+ * comes again finds its own entry by `opId`, a commit its turn, a release nothing. What
+ * a release has ended, a late copy of its claim may win anew, under a higher epoch: an
+ * entry whose claimer never heard of it, as any whose answer got lost.
  *
  * A step that fails answers text that starts with `!`, and spoils no other. Before a
  * commit writes anything it has touched every key that it will write, so that a key
  * of a wrong type fails it whole. `unpack` is limited to about 8,000 values.
  */
-export const STEPS = `
+export const STEPS: string = `
 local CHUNK = 4000
 local call, sub, match = redis.call, string.sub, string.match
+${COPY}
+local mine
+
+local function present(lineage)
+  if lineage == '*' then return true end
+  mine = mine or copy()
+  return string.find(lineage, mine, 2, true) ~= nil
+end
+
+local function has(stamp, epoch, turn)
+  if epoch == 0 then return true end
+  if not stamp then return false end
+  local e, t = match(stamp, '^(%d+) (%d+)$')
+  if not e then error('the last turn reads ' .. sub(stamp, 1, 60)) end
+  return tonumber(e) > epoch or tonumber(e) == epoch and tonumber(t) >= turn
+end
+
+local function drawn(counter)
+  return tonumber(call('GET', counter) or 0)
+end
+
+local function lookup(k)
+  return call('GET', KEYS[k])
+end
 
 local function claim(k, a)
+  if not present(ARGV[a + 3]) then return 0 end
   local own, rest, guard = KEYS[k], ARGV[a + 1], ARGV[a + 2]
   local now = call('GET', own)
   if now then
-    if sub(now, -#rest - 1) == ' ' .. rest then return tonumber(match(now, '^%d+')) or now end
+    if sub(now, -#rest - 1) == ' ' .. rest then
+      local epoch = tonumber(match(now, '^%d+'))
+      return epoch and { epoch, call('HGET', KEYS[k + 2], 'turn') } or now
+    end
     if guard == '' or sub(now, 1, #guard) ~= guard then return now end
   elseif guard ~= '' then
     return false
   end
-  local epoch = call('INCR', KEYS[k + 1])
-  call('SET', own, string.format('%.0f', epoch) .. ' ' .. rest)
-  return epoch
+  local stamp = call('HGET', KEYS[k + 2], 'turn')
+  local epoch = math.max(drawn(KEYS[k + 1]), tonumber(ARGV[a + 4])) + 1
+  local text = string.format('%.0f', epoch)
+  call('SET', KEYS[k + 1], text)
+  call('SET', own, text .. ' ' .. rest)
+  return { epoch, stamp }
+end
+
+local function reassert(k, a)
+  if not present(ARGV[a + 5]) then return 0 end
+  local own, rest, text = KEYS[k], ARGV[a + 1], ARGV[a + 2]
+  local epoch, now = tonumber(text), call('GET', own)
+  local guard = text .. ' ' .. match(rest, '^%S+ ')
+  local kept = now and sub(now, 1, #guard) == guard
+  local stamp = call('HGET', KEYS[k + 2], 'turn')
+  local whole = has(stamp, tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]))
+  if not kept then
+    local theirs = now and match(now, '^%d+')
+    if now and not theirs then error('the owner reads ' .. sub(now, 1, 60)) end
+    if now and tonumber(theirs) >= epoch then return { 'lost', stamp } end
+    if drawn(KEYS[k + 1]) < epoch then call('SET', KEYS[k + 1], text) end
+    call('SET', own, text .. ' ' .. rest)
+  end
+  return { not whole and 'behind' or kept and 'kept' or 'restored', stamp }
 end
 
 local function release(k, a)
@@ -82,8 +151,10 @@ end
 local function commit(k, a)
   local state, index, guard, turn = KEYS[k + 1], KEYS[k + 2], ARGV[a + 2], ARGV[a + 3]
   local now = call('GET', KEYS[k])
-  if not now then return 0 end
-  if sub(now, 1, #guard) ~= guard then return now end
+  if not now or sub(now, 1, #guard) ~= guard then
+    if not present(ARGV[a + 6]) then return 2 end
+    return now or 0
+  end
   local epoch = match(guard, '^%d+')
   local stamp = call('HGET', state, 'turn')
   if stamp then
@@ -91,9 +162,12 @@ local function commit(k, a)
     if not e then return '!the last turn reads ' .. sub(stamp, 1, 60) end
     if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
   end
+  if not has(stamp, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])) then
+    return present(ARGV[a + 6]) and { stamp } or 2
+  end
   call('ZCARD', index)
-  local first = a + 5
-  local deletes = first + 2 * ARGV[a + 4]
+  local first = a + 8
+  local deletes = first + 2 * ARGV[a + 7]
   remove(state, index, deletes, a + 1 + ARGV[a + 1])
   put(state, index, epoch .. ' ' .. turn, stamp and 0 or 1, first, deletes - 1)
   return 1
@@ -121,9 +195,10 @@ local function range(k, a)
   return get(KEYS[k], fields, 1, #fields, {}, true)
 end
 
-local steps = { C = claim, R = release, W = commit, G = read, N = range }
-local keys = { C = 2, R = 1, W = 3, G = 1, N = 2 }
-local arguments = { C = 3, R = 2, N = 5 }
+local steps =
+  { L = lookup, C = claim, A = reassert, R = release, W = commit, G = read, N = range }
+local keys = { L = 1, C = 3, A = 3, R = 1, W = 3, G = 1, N = 2 }
+local arguments = { L = 1, C = 5, A = 6, R = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]
@@ -138,8 +213,9 @@ return replies`;
 
 /** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
 const MEMBERSHIP = `
-local info, seqs, states, names, ended, versions = unpack(KEYS)
+local info, seqs, states, names, ended, versions, pruned, lineage = unpack(KEYS)
 local call = redis.call
+${COPY}
 local function version() return tonumber(call('GET', versions) or 0) end
 local function finish(inc, state)
   local told = cjson.decode(call('HGET', info, inc))
@@ -150,37 +226,79 @@ local function finish(inc, state)
   call('INCR', versions)
 end`;
 
-/** ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to keep. */
-export const REGISTER: string = `${MEMBERSHIP}
+/**
+ * Compares the lineage's record with the copy that answers and with what the caller knows
+ * (`lineage.ts` says the same): the id and term that it knows, both "" where it knows
+ * none, "1" if it has waited, "1" if there are replicas. Gives id, term and "1" if settled.
+ */
+const MEET = `
+local function meet(theirs, since, waited, replicas)
+  local id, known = copy(), tonumber(since)
+  local record = call('HMGET', lineage, 'id', 'term', 'settled')
+  local term, settled = tonumber(record[2] or 0), record[3]
+  if not record[1] then
+    term = known and known + 1 or 0
+    settled = (known or replicas == '1') and '0' or '1'
+  elseif record[1] ~= id then
+    term, settled = math.max(term, known or 0) + 1, '0'
+  elseif known and theirs ~= id and known >= term then
+    term, settled = known + 1, '0'
+  elseif theirs == id and known == term and waited == '1' then
+    settled = '1'
+  end
+  if record[1] ~= id or record[3] ~= settled or tonumber(record[2]) ~= term then
+    call('HSET', lineage, 'id', id, 'term', string.format('%.0f', term), 'settled', settled)
+  end
+  return id, term, settled
+end`;
+
+/**
+ * ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to
+ * keep, a version of membership seen before this registration was first sent, and four of
+ * the lineage. Gives the outcome, the version, and three of the lineage.
+ *
+ * A registration may be repeated by the network long after its member is dead and even
+ * pruned, and must not bring it back to life: `stale` where members were pruned since the
+ * version seen, so that this may be one of them.
+ */
+export const REGISTER: string = `${MEMBERSHIP}${MEET}
 local inc, name = ARGV[1], ARGV[2]
 local state = call('HGET', states, inc)
-if state then return { state == 'live' and 'registered' or 'fenced', version() } end
+local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10])
+local function told(outcome) return { outcome, version(), id, term, settled } end
+if state then return told(state == 'live' and 'registered' or 'fenced') end
+if tonumber(ARGV[6]) < tonumber(call('GET', pruned) or 0) then return told('stale') end
 local rival = call('HGET', names, name)
 if rival then
-  if ARGV[4] == '1' then return { 'name_taken', version() } end
+  if ARGV[4] == '1' then return told('name_taken') end
   call('HSET', states, rival, 'superseded')
 end
 call('HSET', info, inc, ARGV[3])
 call('HSET', seqs, inc, 0)
 call('HSET', states, inc, 'live')
 call('HSET', names, name, inc)
+local now = call('INCR', versions)
 while call('LLEN', ended) > tonumber(ARGV[5]) do
   local old = call('LPOP', ended)
   call('HDEL', info, old)
   call('HDEL', seqs, old)
   call('HDEL', states, old)
+  call('SET', pruned, now)
 end
-return { 'registered', call('INCR', versions) }`;
+return told('registered')`;
 
-/** ARGV: incarnation, seq, watched incarnations. Gives state, version, then inc, seq, state each. */
-export const RENEW: string = `${MEMBERSHIP}
+/**
+ * ARGV: incarnation, seq, four of the lineage, watched incarnations. Gives state, version,
+ * three of the lineage, then incarnation, seq and state of each that is known.
+ */
+export const RENEW: string = `${MEMBERSHIP}${MEET}
 local inc = ARGV[1]
 local state = call('HGET', states, inc)
 if state == 'live' and tonumber(ARGV[2]) > tonumber(call('HGET', seqs, inc)) then
   call('HSET', seqs, inc, ARGV[2])
 end
-local reply = { state, version() }
-for i = 3, #ARGV do
+local reply = { state, version(), meet(ARGV[3], ARGV[4], ARGV[5], ARGV[6]) }
+for i = 7, #ARGV do
   local seen = call('HGET', states, ARGV[i])
   if seen then
     reply[#reply + 1] = ARGV[i]
@@ -190,17 +308,17 @@ for i = 3, #ARGV do
 end
 return reply`;
 
-/** ARGV: incarnation, the seq seen. Gives the state afterwards, or nil. */
+/** ARGV: incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
 export const KILL: string = `${MEMBERSHIP}
 local inc = ARGV[1]
 local state = call('HGET', states, inc)
 if (state == 'live' or state == 'superseded') and call('HGET', seqs, inc) == ARGV[2] then
   finish(inc, 'dead')
-  return 'dead'
+  return { 'dead' }
 end
-return state`;
+return { state }`;
 
-/** ARGV: incarnation, the member as JSON. */
+/** ARGV: incarnation, the member as JSON. Gives a list of `left`. */
 export const LEAVE: string = `${MEMBERSHIP}
 local inc = ARGV[1]
 local state = call('HGET', states, inc)
@@ -209,14 +327,22 @@ if not state then
   call('HSET', seqs, inc, 0)
 end
 if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
-return 1`;
+return { 'left' }`;
 
-/** Gives version, then three flat lists: members as JSON, seqs, states. */
+/** Gives version, then three flat lists: members as JSON, seqs, states; and the copy's id. */
 export const MEMBERS: string = `${MEMBERSHIP}
-return { version(), call('HGETALL', info), call('HGETALL', seqs), call('HGETALL', states) }`;
+local function all(key) return call('HGETALL', key) end
+return { version(), all(info), all(seqs), all(states), copy() }`;
 
-/** Every script, to be loaded when a connection opens. */
-export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS];
+/**
+ * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. Where a
+ * plain SCAN might be answered by a replica, a script is not.
+ */
+export const SCAN: string =
+  `return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])`;
+
+/** Every script, to be loaded when a connection opens. Each answers with a list. */
+export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS, SCAN];
 
 /** The keys of the membership scripts: one hash tag, so one slot of a cluster. */
 export const MEMBER_KEYS: readonly string[] = [
@@ -226,4 +352,6 @@ export const MEMBER_KEYS: readonly string[] = [
   "atlas:{members}:name",
   "atlas:{members}:ended",
   "atlas:{members}:version",
+  "atlas:{members}:pruned",
+  "atlas:{members}:lineage",
 ];

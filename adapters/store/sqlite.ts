@@ -17,14 +17,18 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  LineageName,
   Membership,
   OwnershipPage,
   Range,
+  Reassertion,
   RegisterReply,
   RenewReply,
+  Standing,
   Store,
 } from "../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkWhole, refused, unavailable } from "./check.ts";
+import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
+import { refused, unavailable } from "./check.ts";
 import { Lane } from "./sqlite_lane.ts";
 import { SqliteMembers } from "./sqlite_members.ts";
 import { isBusy, prepareSchema } from "./sqlite_schema.ts";
@@ -125,6 +129,14 @@ class SqliteStore implements Store {
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
     return await this.#writes.do(() => this.#tables.claim(claim));
+  }
+
+  async reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    checkTenures(tenures, lineage);
+    return await this.#writes.do(() => this.#tables.reassert(tenures, lineage));
   }
 
   release(key: string, incarnation: string, epoch: number): Promise<boolean> {

@@ -9,6 +9,7 @@ import { isDead } from "../../src/model/member.ts";
 import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Membership, Observation, RegisterReply, RenewReply } from "../../src/ports/store.ts";
 import { brokenEntry } from "./check.ts";
+import { SINGLE_LINEAGE } from "./lineage.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
 
 export class SqliteMembers {
@@ -64,6 +65,7 @@ export class SqliteMembers {
       state: own?.state ?? "dead",
       version: this.#now(),
       watched: watch.map((other) => this.#observe(other)).filter((seen) => seen !== null),
+      lineage: SINGLE_LINEAGE,
     };
   }
 
@@ -81,7 +83,8 @@ export class SqliteMembers {
   }
 
   all(): Membership {
-    return { version: this.#now(), members: this.#all.all().map(member) };
+    const members = this.#all.all().map(member);
+    return { version: this.#now(), members, lineage: SINGLE_LINEAGE.id };
   }
 
   #insert(info: MemberInfo): void {
@@ -101,7 +104,7 @@ export class SqliteMembers {
   }
 
   #registered(outcome: RegisterReply["outcome"]): RegisterReply {
-    return { outcome, version: this.#now() };
+    return { outcome, version: this.#now(), lineage: SINGLE_LINEAGE };
   }
 
   #now(): number {

@@ -12,9 +12,14 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  LineageName,
   OwnershipPage,
   Range,
+  Reassertion,
+  Stamp,
+  Standing,
 } from "../../src/ports/store.ts";
+import { hasTurn, nextEpoch, NO_STAMP, SINGLE_LINEAGE, standingOf } from "./lineage.ts";
 import { fromStored, toStored } from "./sqlite_schema.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
 
@@ -23,7 +28,8 @@ const MAX_LOOKED_AT = 2_000;
 
 export class SqliteTables {
   readonly #owner: Statement;
-  readonly #nextEpoch: Statement;
+  readonly #counter: Statement;
+  readonly #setCounter: Statement;
   readonly #own: Statement;
   readonly #disown: Statement;
   readonly #owners: Statement;
@@ -38,10 +44,8 @@ export class SqliteTables {
   constructor(database: Database) {
     const prepare = (sql: string): Statement => database.prepare(sql);
     this.#owner = prepare("SELECT rrp, incarnation, epoch, op FROM atlas_owner WHERE key = ?");
-    this.#nextEpoch = prepare(
-      "INSERT INTO atlas_epoch VALUES (?, 1) ON CONFLICT DO UPDATE SET counter = counter + 1 " +
-        "RETURNING counter",
-    );
+    this.#counter = prepare("SELECT counter FROM atlas_epoch WHERE slot = ?");
+    this.#setCounter = prepare("INSERT OR REPLACE INTO atlas_epoch VALUES (?, ?)");
     this.#own = prepare("INSERT OR REPLACE INTO atlas_owner VALUES (?, ?, ?, ?, ?)");
     this.#disown = prepare(
       "DELETE FROM atlas_owner WHERE key = ? AND incarnation = ? AND epoch = ?",
@@ -64,19 +68,38 @@ export class SqliteTables {
     return ownership(this.#owner.get(key));
   }
 
-  claim({ key, rrp, incarnation, opId, expected }: Claim): ClaimReply {
+  claim(claim: Claim): ClaimReply {
+    const { key, rrp, incarnation, opId, expected, lineage = SINGLE_LINEAGE, above } = claim;
+    if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
     const row = this.#owner.get(key);
     const present = ownership(row);
     if (row?.["op"] === opId && present?.incarnation === incarnation) {
-      return { won: true, owner: present };
+      return { won: true, owner: present, last: this.#last(key) };
     }
     const asExpected = expected === null
       ? present === null
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: present };
-    const epoch = Number(this.#nextEpoch.get(slotOf(key))?.["counter"]);
+    const slot = slotOf(key);
+    const epoch = nextEpoch(this.#drawn(slot), lineage.term, above);
+    this.#setCounter.run(slot, epoch);
     this.#own.run(key, rrp, incarnation, epoch, opId);
-    return { won: true, owner: { rrp, incarnation, epoch } };
+    return { won: true, owner: { rrp, incarnation, epoch }, last: this.#last(key) };
+  }
+
+  reassert(tenures: readonly Reassertion[], { id }: LineageName): readonly Standing[] | null {
+    if (id !== SINGLE_LINEAGE.id) return null;
+    return tenures.map((tenure) => {
+      const { key, rrp, incarnation, epoch } = tenure;
+      const present = this.lookup(key);
+      const { isWritten, ...told } = standingOf(tenure, present, this.#last(key));
+      if (isWritten) {
+        const slot = slotOf(key);
+        this.#setCounter.run(slot, Math.max(this.#drawn(slot), epoch));
+        this.#own.run(key, rrp, incarnation, epoch, "reasserted");
+      }
+      return told;
+    });
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
@@ -111,15 +134,30 @@ export class SqliteTables {
     ]);
   }
 
-  commit({ key, incarnation, epoch, turn, puts, deletes }: Commit): CommitReply {
-    const owner = this.#owner.get(key);
-    if (owner?.["incarnation"] !== incarnation || owner["epoch"] !== epoch) return "fenced";
-    const last = this.#turn.get(key);
-    if (last?.["epoch"] === epoch && turn <= Number(last["turn"])) return "committed";
+  commit(commit: Commit): CommitReply {
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const isMoved = (commit.lineage ?? SINGLE_LINEAGE.id) !== SINGLE_LINEAGE.id;
+    const owner = this.lookup(key);
+    if (owner?.incarnation !== incarnation || owner.epoch !== epoch) {
+      return isMoved ? "moved" : "fenced";
+    }
+    const last = this.#last(key);
+    if (last.epoch === epoch && turn <= last.turn) return "committed";
+    if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
     for (const field of deletes) this.#delete.run(key, toStored(field));
     for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
     this.#setTurn.run(key, epoch, turn);
     return "committed";
+  }
+
+  /** The last epoch of a slot. */
+  #drawn(slot: number): number {
+    return Number(this.#counter.get(slot)?.["counter"] ?? 0);
+  }
+
+  #last(key: string): Stamp {
+    const row = this.#turn.get(key);
+    return row ? { epoch: Number(row["epoch"]), turn: Number(row["turn"]) } : NO_STAMP;
   }
 }
 

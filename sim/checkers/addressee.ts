@@ -1,6 +1,7 @@
 /**
  * A call is answered by the ownership that it was meant for: a request names the epoch
- * that its caller believes in, and no other epoch's owner takes it for its own.
+ * that its caller believes in, and no other epoch's owner takes it for its own. One that
+ * is passed on is never answered by an earlier owner than its caller has seen.
  *
  * Reads along what nodes tell each other. Source: design §4.
  */
@@ -11,6 +12,8 @@ interface Asked {
   readonly by: string;
   readonly key: string;
   readonly epoch: number;
+  /** Whether it may be passed on: its epoch is then the highest that its caller has seen. */
+  readonly relay: boolean;
 }
 
 export const addressee: LiveChecker = {
@@ -22,8 +25,8 @@ export const addressee: LiveChecker = {
       const message = decodeMessage(bytes);
       const call = `${link} ${message.id}`;
       if (message.kind === "request") {
-        const { key, epoch } = message;
-        const asked = { by: from, key, epoch };
+        const { key, epoch, relay } = message;
+        const asked = { by: from, key, epoch, relay };
         const others = open.get(call);
         if (others) others.push(asked);
         else open.set(call, [asked]);
@@ -36,6 +39,9 @@ export const addressee: LiveChecker = {
       open.set(call, calls.filter((it) => it !== asked));
       if (message.kind === "failure" || asked.epoch === 0) return;
       if (asked.epoch === message.epoch) return;
+      // Sent on to who owns the key now, by one who owned it before or stands in between.
+      if (message.passed && message.epoch > asked.epoch) return;
+      if (asked.relay && asked.epoch < message.epoch) return;
       const { by, key, epoch } = asked;
       report(`${by} asked ${key} of epoch ${epoch}, and ${from} answered as ${message.epoch}`);
     };

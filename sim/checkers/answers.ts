@@ -33,7 +33,7 @@ function checkAnswer(call: CallRecord, { ground }: LiveScene, report: Report): v
 
 function checkConfirmed(call: CallRecord, { ground }: LiveScene, report: Report): void {
   const { key, epoch, rrp, invokedAt, returnedAt } = call;
-  const was = ground.wasOwner(
+  const was = ground.wasEntry(
     key,
     invokedAt,
     returnedAt,
@@ -44,7 +44,7 @@ function checkConfirmed(call: CallRecord, { ground }: LiveScene, report: Report)
 }
 
 function checkUnowned(call: CallRecord, { ground }: LiveScene, report: Report): void {
-  const was = ground.wasOwner(
+  const was = ground.wasEntry(
     call.key,
     call.invokedAt,
     call.returnedAt,

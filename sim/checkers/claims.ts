@@ -5,7 +5,8 @@
  * and nobody is expected to be dead before somebody declared it so.
  *
  * Takes what processes ask of the store and hear from it, and nothing of what it does; an
- * attempt whose answer was lost may have been done at any time, or never, or twice.
+ * attempt whose answer was lost may have been done at any time, or never, or twice. Of a
+ * replicated store only what replicas confirmed is heard; without that nothing is judged.
  * {@link fitReigns} judges each key in the end.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990).
@@ -19,7 +20,9 @@ import { fitReigns } from "./reigns.ts";
 
 export const claims: LiveChecker = {
   name: "claims",
-  watch(_scene, report) {
+  watch({ plan: { shape: { store: { lagMs, isConfirmed } } } }, report) {
+    // What was told of a copy that lost it is no testimony about the one that follows.
+    if (lagMs !== undefined && !isConfirmed) return {};
     const keys = new Map<string, Testimony>();
     /** When an incarnation's death was first asked for. */
     const condemned = new Map<string, number>();
@@ -31,7 +34,9 @@ export const claims: LiveChecker = {
     return {
       asked(step: Step) {
         if (step.name === "claim") of(step.args[0].key).attempted(step.args[0], step.at);
-        else if (step.name === "release") {
+        else if (step.name === "reassert") {
+          for (const { key, epoch } of step.args[0]) of(key).reasserted(epoch);
+        } else if (step.name === "release") {
           const [key, incarnation, epoch] = step.args;
           of(key).releasing(incarnation, epoch, step.at);
         } else if (step.name === "kill" || step.name === "leave") {
@@ -42,9 +47,12 @@ export const claims: LiveChecker = {
       heard(step: Step, reply: StepReply, at: number) {
         if (step.name === "claim") {
           const answer = reply as ClaimReply;
+          if (answer.quarantined) return;
           checkSense(step.args[0], answer, report);
           of(step.args[0].key).claimed(step.args[0], answer, step.at, at);
         } else if (step.name === "lookup") {
+          // It may have read what no replica has copied, and none ever will.
+          if (lagMs !== undefined) return;
           of(step.args[0]).saw(reply as Ownership | null, step.at, at);
         } else if (step.name === "release") {
           const [key, , epoch] = step.args;
@@ -52,7 +60,7 @@ export const claims: LiveChecker = {
         } else if (step.name === "commit") {
           const { key, incarnation, epoch } = step.args[0];
           if (reply === "fenced") of(key).gone(epoch, at);
-          else of(key).stood(incarnation, epoch, step.at, at);
+          else if (reply === "committed") of(key).stood(incarnation, epoch, step.at, at);
         }
       },
       finished() {

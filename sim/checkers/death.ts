@@ -1,7 +1,7 @@
 /**
  * Dead is permanent: once anybody has heard that an incarnation is dead or has left,
  * nobody who asks later hears that it lives; not even one whose registration came after
- * it had left.
+ * it had left. A promoted replica that lacks a death is another book: this is about each.
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type { Membership, RenewReply } from "../../src/ports/store.ts";
@@ -14,8 +14,9 @@ export const death: LiveChecker = {
     /** When each incarnation's death was first heard of. */
     const dead = new Map<string, number>();
     const told = (step: Step, incarnation: string, state: MemberState, at: number): void => {
-      const since = dead.get(incarnation) ?? Infinity;
-      if (isDead(state)) dead.set(incarnation, Math.min(since, at));
+      const who = `${incarnation} ${step.copy ?? ""}`;
+      const since = dead.get(who) ?? Infinity;
+      if (isDead(state)) dead.set(who, Math.min(since, at));
       else if (since < step.at) {
         report(`${step.process} was told that ${incarnation} is ${state}, after it had died`);
       }

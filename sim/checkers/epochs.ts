@@ -1,5 +1,8 @@
-/** Epochs only rise: each ownership of a key has a higher one, and no commit has a lower one. */
-import type { ClaimReply } from "../../src/ports/store.ts";
+/**
+ * Epochs only rise: each ownership of a key has a higher one, whatever a failover lost, and
+ * no commit has a lower one.
+ */
+import type { ClaimReply, Standing } from "../../src/ports/store.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const epochs: LiveChecker = {
@@ -7,7 +10,12 @@ export const epochs: LiveChecker = {
   watch(_scene, report) {
     const claimed = new Map<string, { epoch: number; opId: string }>();
     const committed = new Map<string, number>();
+    /** The epoch of each key's entry. */
+    const fences = new Map<string, number | undefined>();
     return {
+      failedOver(_former, promoted) {
+        for (const key of fences.keys()) fences.set(key, promoted.lookup(key)?.epoch);
+      },
       applied(step, reply) {
         if (step.name === "claim") {
           const { won, owner } = reply as ClaimReply;
@@ -19,16 +27,19 @@ export const epochs: LiveChecker = {
             report(`${key} was claimed under epoch ${owner.epoch}, after ${last.epoch}`);
           }
           claimed.set(key, { epoch: owner.epoch, opId });
+          fences.set(key, owner.epoch);
+        } else if (step.name === "reassert") {
+          step.args[0].forEach(({ key, epoch }, i) => {
+            const { standing } = (reply as Standing[] | null)?.[i] ?? {};
+            if (standing !== undefined && standing !== "lost") fences.set(key, epoch);
+          });
         } else if (step.name === "commit" && reply === "committed") {
           const { key, epoch } = step.args[0];
           const last = committed.get(key) ?? 0;
           if (epoch < last) report(`${key}: a commit of epoch ${epoch} came after one of ${last}`);
-          if (epoch !== claimed.get(key)?.epoch) {
-            report(
-              `${key}: a commit of epoch ${epoch} passed the fence of ${
-                claimed.get(key)?.epoch ?? "nobody"
-              }`,
-            );
+          if (epoch !== fences.get(key)) {
+            const fence = fences.get(key) ?? "nobody";
+            report(`${key}: a commit of epoch ${epoch} passed the fence of ${fence}`);
           }
           committed.set(key, Math.max(last, epoch));
         }

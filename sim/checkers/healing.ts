@@ -1,8 +1,10 @@
 /**
  * Once everything is mended, every node serves every key within twice the takeover time;
  * counted from when the last request that was lost before has been missed, and a node
- * that had to end was started again.
+ * that had to end was started again. A store that has failed over keeps claims waiting
+ * for the takeover time once more.
  */
+import { ROLL_MS } from "../../adapters/store/regional_rolls.ts";
 import { timing } from "../../src/registry/lease.ts";
 import { SUPERVISOR_MS } from "../world.ts";
 import type { LiveChecker } from "./checker.ts";
@@ -10,8 +12,11 @@ import type { LiveChecker } from "./checker.ts";
 export const healing: LiveChecker = {
   name: "healing",
   watch({ plan, keys, world }, report) {
-    const { lease, store } = plan.shape;
-    const within = 2 * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS;
+    const { lease, store, regions } = plan.shape;
+    const waits = store.lagMs === undefined ? 2 : 3;
+    // That a node of another region is dead is heard of with its roll, after two heartbeats.
+    const abroadMs = regions ? ROLL_MS + 2 * lease.heartbeatMs + 4 * regions.farMs : 0;
+    const within = waits * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + abroadMs;
     let dueAt = Infinity;
     const missing = new Set<string>();
     return {

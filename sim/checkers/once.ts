@@ -1,13 +1,14 @@
 /**
  * An acknowledged call is in the state exactly once, in the place that it was told; one
  * that was said not to have been executed is not; and any other is there at most once.
+ * What a failover of the store took away is another rule's business.
  */
 import type { CallRecord } from "../history.ts";
 import type { HistoryChecker } from "./checker.ts";
 
 export const once: HistoryChecker = {
   name: "once",
-  check({ calls, journals }, report) {
+  check({ calls, journals, lost }, report) {
     const places = new Map<string, Map<string, number[]>>();
     for (const [key, entries] of journals) {
       const ofKey = new Map<string, number[]>();
@@ -25,7 +26,8 @@ export const once: HistoryChecker = {
     for (const call of calls) {
       if (call.what !== "append") continue;
       const seqs = places.get(call.key)?.get(call.value) ?? [];
-      if (call.outcome === "ok" && !seqs.includes(call.seq)) {
+      const wasLost = lost?.get(call.key)?.has(call.value) ?? false;
+      if (call.outcome === "ok" && !seqs.includes(call.seq) && !wasLost) {
         report(`${told(call)} was acknowledged at place ${call.seq}, and is at ${seqs}`);
       }
       if (seqs.length > 0 && !executed.has(call.value)) {

@@ -12,6 +12,12 @@ export const oneLife: LiveChecker = {
     /** The last incarnation that registered under each name. */
     const latest = new Map<string, string>();
     return {
+      failedOver(_former, promoted) {
+        latest.clear();
+        for (const { region, node, incarnation, state } of promoted.members().members) {
+          if (state === "live") latest.set(`${region}/${node}`, incarnation);
+        }
+      },
       applied(step, reply) {
         if (step.name === "register") {
           if ((reply as RegisterReply).outcome !== "registered") return;

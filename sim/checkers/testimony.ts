@@ -51,6 +51,8 @@ export class Testimony {
   readonly reigns: Map<number, Reign> = new Map();
   readonly attempts: Map<string, Attempt> = new Map();
   readonly vacancies: Vacancy[] = [];
+  /** Epochs that may have been written back after they had ended: by a late reassertion. */
+  readonly #revived = new Set<number>();
   readonly #report: Report;
 
   constructor(key: string, report: Report) {
@@ -89,8 +91,18 @@ export class Testimony {
     }
   }
 
+  /** Its owner says an ownership again: it may have been released by then, or be so soon. */
+  reasserted(epoch: number): void {
+    this.#revived.add(epoch);
+    const reign = this.reigns.get(epoch);
+    if (!reign) return;
+    reign.wasReleased = false;
+    reign.endedBy = Infinity;
+  }
+
   /** A release asked for at `from` was answered at `to`: either way the reign is over. */
   released(epoch: number, wasDone: boolean, from: number, to: number): void {
+    if (this.#revived.has(epoch)) return;
     this.gone(epoch, to);
     const reign = this.reigns.get(epoch);
     if (!reign || !wasDone) return;

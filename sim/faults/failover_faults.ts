@@ -2,7 +2,7 @@
  * What happens to a store with replicas that copy it late: failovers that lose what was
  * not copied yet, known to all machines at once or to some of them later.
  *
- * Nothing is promised across them so far: they are drawn only where they are asked for.
+ * They are drawn for plans whose store has replicas, and do nothing in others.
  */
 import type { FaultKind } from "./kind.ts";
 

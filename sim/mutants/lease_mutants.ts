@@ -23,8 +23,9 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     about: "A lease counts from when the renewal's answer came, not from when it was sent.",
     edits: [{
       file: MEMBERSHIP,
-      find: "if (!life.lease.confirm(sent)) return;",
-      replace: "if (!life.lease.confirm(life.lease.sendTime())) return;",
+      find: "if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;",
+      replace:
+        "if (this.lineages.hasAsserted(life) && !life.lease.confirm(life.lease.sendTime())) return;",
     }],
     scenario: "slow_renewal",
   },
@@ -73,9 +74,9 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: MEMBERSHIP,
-        find: "await this.#store.renew(life.incarnation, ++this.#seq, watched);",
+        find: "await this.#store.renew(life.incarnation, ++this.#seq, watched, known);",
         replace: "await (this.#store as any).renew(\n" +
-          "        life.incarnation, ++this.#seq, watched, this.#timing.takeoverMs,\n      );",
+          "        life.incarnation, ++this.#seq, watched, known, this.#timing.takeoverMs,\n      );",
       },
       {
         file: "sim/scheduler.ts",
@@ -110,9 +111,9 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
       },
       {
         file: "sim/store_state.ts",
-        find: "renew(incarnation: string, seq: number, watch: readonly string[]): RenewReply {",
-        replace: `renew(
-    incarnation: string, seq: number, watch: readonly string[], ttlMs?: number,
+        find: `    known?: KnownLineage | null,
+  ): RenewReply {`,
+        replace: `    known?: KnownLineage | null, ttlMs?: number,
   ): RenewReply {
     this.#expire();`,
       },

@@ -9,7 +9,11 @@
 import type { WorldName } from "../plan.ts";
 
 /** Seeds of its world within which random faults must catch a mutant that has no scenario. */
-export const MOST_SEEDS: Readonly<Record<WorldName, number>> = { resources: 500, market: 200 };
+export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {
+  resources: 500,
+  regions: 200,
+  market: 200,
+};
 
 /** One place in the source, and what stands there in the mutant. */
 export interface Edit {

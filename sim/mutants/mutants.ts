@@ -2,10 +2,12 @@
  * All mutants: the rogues' gallery. A simulator that lets one of them pass is not to be
  * believed. A further one is a further entry in one of the files below.
  */
+import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { MARKET_MUTANTS } from "./market_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { NODE_MUTANTS } from "./node_mutants.ts";
+import { REGIONAL_MUTANTS } from "./regional_mutants.ts";
 import { STORE_MUTANTS } from "./store_mutants.ts";
 
 export const MUTANTS: readonly Mutant[] = [
@@ -13,6 +15,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...STORE_MUTANTS,
   ...NODE_MUTANTS,
   ...MARKET_MUTANTS,
+  ...FAILOVER_MUTANTS,
+  ...REGIONAL_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

@@ -34,14 +34,14 @@ export const NODE_MUTANTS: readonly Mutant[] = [
         file: "src/registry/claim.ts",
         find:
           `      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
-      if (reply.won && reply.owner) {`,
-        replace: "      if (reply.won && reply.owner) {",
+      if (reply.quarantined) `,
+        replace: "      if (reply.quarantined) ",
       },
       {
         file: HOST,
-        find: "const activation = new Activation(this, key, resolved, owner, life);",
+        find: "const activation = new Activation(this, key, resolved, owner, life, last);",
         replace:
-          "const activation = new Activation(this, key, resolved, owner, this.#life ?? life);",
+          "const activation = new Activation(this, key, resolved, owner, this.#life ?? life, last);",
       },
       {
         file: HOST,
@@ -84,8 +84,8 @@ export const NODE_MUTANTS: readonly Mutant[] = [
       "caller went by what it remembered.",
     edits: [{
       file: "src/routing/forwarder.ts",
-      find: "if (call.epoch === activation.epoch || call.epoch === 0) activation.deliver(call);",
-      replace: "if (call.epoch >= 0) activation.deliver(call);",
+      find: "const isMeant = call.epoch === activation.epoch || call.epoch === 0;",
+      replace: "const isMeant = call.epoch >= 0;",
     }],
   },
 ];

@@ -6,15 +6,19 @@
  */
 import type { Plan } from "../plan.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
+import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
 import { revival } from "./scenarios/revival.ts";
+import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
 
 export const SCENARIOS: Readonly<Record<string, Plan>> = {
   slow_renewal: slowRenewal,
+  slow_reassertion: slowReassertion,
   revival,
   late_claim: lateClaim,
   blind_kill: blindKill,
+  hasty_claim: hastyClaim,
 };
 
 /** The scenario of this name. @throws Error where there is none */

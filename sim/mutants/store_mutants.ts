@@ -21,7 +21,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     about: "Epochs are counted in the key's own entry, and begin anew once it was released.",
     edits: [{
       file: STATE,
-      find: "const epoch = (this.#epochs.get(slot) ?? 0) + 1;",
+      find: "const epoch = nextEpoch(this.#epochs.get(slot) ?? 0, lineage?.term ?? 0, above);",
       replace: "const epoch = (present?.epoch ?? 0) + 1;",
     }],
   },
@@ -58,7 +58,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     about: "A commit is done whoever owns the key.",
     edits: [{
       file: STATE,
-      find: `if (!this.#owns(key, incarnation, epoch)) return "fenced";`,
+      find: `if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";`,
       replace: "",
     }],
   },

@@ -27,14 +27,15 @@ export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RUL
 
 /** The document: written by a command, and so is this said in it. */
 export function document(outcomes: readonly Outcome[]): string {
-  const { resources, market } = MOST_SEEDS;
+  const { resources, regions, market } = MOST_SEEDS;
   return [
     "# Mutants",
     "",
     "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
     "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
-    `within ${resources} seeds of random faults from seed 1 (${market} in the market of modules), or`,
-    "in a directed scenario (`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
+    `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
+    "market of modules), or in a directed scenario (`sim/mutants/scenarios/`) where those meet the",
+    "mistake too rarely.",
     '"Killed by" is the checker (`sim/checkers/`, `sim/market/checkers/`) that saw it first.',
     "",
     "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
@@ -43,6 +44,9 @@ export function document(outcomes: readonly Outcome[]): string {
     "## Of resources",
     "",
     ...tableOf(outcomes, "resources"),
+    "## Of regions",
+    "",
+    ...tableOf(outcomes, "regions"),
     "## Of the market",
     "",
     ...tableOf(outcomes, "market"),

@@ -63,6 +63,8 @@ export class Door {
       members: () => this.#ask((node) => node.members(), "members()"),
       resources: (prefix, page) =>
         this.#ask((node) => node.resources(prefix, page), `resources(${prefix})`),
+      count: (prefix, options) =>
+        this.#ask((node) => node.count(prefix, options), `count(${prefix})`),
     };
     const modules = moduleDoor(() => {
       const sim = this.#pick();

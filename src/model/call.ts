@@ -7,7 +7,8 @@ import { AtlasError } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { Ownership } from "./ownership.ts";
-import { encodeValue } from "./value.ts";
+import type { Caller } from "./trail.ts";
+import { encodeValue, unpack } from "./value.ts";
 
 export abstract class Call extends Expiring {
   abstract readonly key: string;
@@ -17,6 +18,10 @@ export abstract class Call extends Expiring {
   abstract readonly chain: readonly string[];
   /** Monotonic time after which nobody waits for the answer. */
   abstract readonly deadline: number;
+  /** Who made it. */
+  abstract readonly caller: Caller;
+  /** Its caller's W3C `traceparent`; null where there is none. */
+  abstract readonly trace: string | null;
   /** Whether it was settled or given up: nobody waits for an answer any more. */
   done = false;
   /** Whether its method was begun: it may have done something. */
@@ -69,4 +74,20 @@ export function encodeBody(value: unknown, what: string): Uint8Array {
     "payload_too_large",
     `${what} takes ${body.length} bytes, more than ${MAX_BODY_BYTES}`,
   );
+}
+
+/**
+ * The arguments in a body that a peer sent.
+ *
+ * @throws AtlasError `bad_request` where it is no array of values.
+ */
+export function argumentsOf(body: Uint8Array): unknown[] {
+  let args: unknown;
+  try {
+    args = unpack(body);
+  } catch {
+    args = null;
+  }
+  if (Array.isArray(args)) return args;
+  throw new AtlasError("bad_request", "the arguments are not a MessagePack array of values");
 }

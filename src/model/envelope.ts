@@ -9,6 +9,7 @@
  * Source: design §4 and §6.
  */
 import { AtlasError, type WireError } from "../errors.ts";
+import type { Trail } from "./trail.ts";
 import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;
@@ -17,6 +18,9 @@ const FAILURE = 2;
 const CANCEL = 3;
 const FAREWELL = 4;
 const POST = 5;
+const RELAY = 6;
+const RELAYED_REPLY = 7;
+const PING = 8;
 
 /** A call of one method of one resource. */
 export interface Request {
@@ -38,6 +42,21 @@ export interface Request {
   readonly idempotencyKey: string | null;
   /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
+  /** The way it has come; null where it comes straight from its caller, who says nothing. */
+  readonly trail: Trail | null;
+  /**
+   * Whether who gets it is to pass it on where it isn't the owner; its trail names who
+   * passed it on so far. Its epoch then is the highest that its caller has seen.
+   */
+  readonly relay: boolean;
+}
+
+/** Who answered a call that was passed on. */
+export interface Passed {
+  /** The owner's life. */
+  readonly incarnation: string;
+  /** From the node that answers here to the owner's, as `<region>/<node>`. */
+  readonly path: readonly string[];
 }
 
 /** The answer of a call that was executed. */
@@ -48,6 +67,8 @@ export interface Reply {
   readonly epoch: number;
   /** Its RRP where the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
+  /** Who answered, where that need not be the node at the link's other end. */
+  readonly passed?: Passed;
   /** The encoded result. */
   readonly body: Uint8Array;
 }
@@ -90,7 +111,13 @@ export interface Post {
   readonly body: Uint8Array;
 }
 
-export type Message = Request | Reply | Failure | Cancel | Farewell | Post;
+/** Asks for a reply without a body, at once: whether the other end is there, and how far. */
+export interface Ping {
+  readonly kind: "ping";
+  readonly id: number;
+}
+
+export type Message = Request | Reply | Failure | Cancel | Farewell | Post | Ping;
 
 /** The longest name of a part. */
 const MAX_PART = 64;
@@ -104,13 +131,15 @@ export function encodeHead(message: Message): Uint8Array {
     case "request":
       return encodeRequestHead(id, message);
     case "reply":
-      return pack([REPLY, id, message.epoch, message.rrp]);
+      return encodeReplyHead(message);
     case "failure":
       return pack([FAILURE, id, message.error, message.owner]);
     case "cancel":
       return pack([CANCEL, id]);
     case "farewell":
       return pack([FAREWELL, id]);
+    case "ping":
+      return pack([PING, id]);
     case "post":
       return pack([POST, id, message.to, message.from, message.letter]);
   }
@@ -121,8 +150,18 @@ export function encodeRequestHead(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
 ): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain } = request;
-  return pack([REQUEST, id, key, method, Math.ceil(timeoutMs), epoch, idempotencyKey, chain]);
+  const { key, method, timeoutMs, epoch, idempotencyKey, chain, trail, relay } = request;
+  const left = Math.ceil(timeoutMs);
+  if (trail === null) return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
+  const { via, region, trace } = trail;
+  const kind = relay ? RELAY : REQUEST;
+  const marks = [via, region, trace];
+  return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, marks]);
+}
+
+function encodeReplyHead({ id, epoch, rrp, passed }: Reply): Uint8Array {
+  if (!passed) return pack([REPLY, id, epoch, rrp]);
+  return pack([RELAYED_REPLY, id, epoch, rrp, passed.incarnation, passed.path]);
 }
 
 /** A message's body; empty where its kind has none. */
@@ -143,14 +182,11 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const body = end < bytes.length ? bytes.subarray(end) : NO_BODY;
   switch (tuple[0]) {
     case REQUEST:
+    case RELAY:
       return request(id, tuple, body);
-    case REPLY: {
-      const [, , epoch, rrp] = tuple;
-      if (!isCount(epoch) || typeof rrp !== "string") {
-        throw malformed("a reply needs an epoch and an RRP");
-      }
-      return { kind: "reply", id, epoch, rrp, body };
-    }
+    case REPLY:
+    case RELAYED_REPLY:
+      return reply(id, tuple, body);
     case FAILURE: {
       const [, , error, owner] = tuple;
       if (!isWireError(error) || !(owner === null || isOwner(owner)) || body !== NO_BODY) {
@@ -158,6 +194,9 @@ export function decodeMessage(bytes: Uint8Array): Message {
       }
       return { kind: "failure", id, error, owner };
     }
+    case PING:
+      if (body !== NO_BODY) throw malformed("a ping has no body");
+      return { kind: "ping", id };
     case CANCEL:
       if (body !== NO_BODY) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
@@ -177,13 +216,55 @@ export function decodeMessage(bytes: Uint8Array): Message {
 }
 
 function request(id: number, tuple: unknown[], body: Uint8Array): Request {
-  const [, , key, method, timeoutMs, epoch, idempotencyKey, chain] = tuple;
+  const [kind, , key, method, timeoutMs, epoch, idempotencyKey, chain, marks] = tuple;
   if (
     typeof key !== "string" || typeof method !== "string" || !isCount(timeoutMs) ||
-    !isCount(epoch) || !(idempotencyKey === null || typeof idempotencyKey === "string") ||
-    !Array.isArray(chain) || !chain.every((item) => typeof item === "string")
+    !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
   ) throw malformed("a field of the request has the wrong type");
-  return { kind: "request", id, key, method, body, timeoutMs, epoch, idempotencyKey, chain };
+  const relay = kind === RELAY;
+  const trail = marks === undefined ? null : trailOf(marks);
+  if (relay && !trail?.via.length) throw malformed("a request to pass on needs a trail");
+  return {
+    kind: "request",
+    id,
+    key,
+    method,
+    body,
+    timeoutMs,
+    epoch,
+    idempotencyKey,
+    chain,
+    trail,
+    relay,
+  };
+}
+
+function trailOf(marks: unknown): Trail {
+  if (Array.isArray(marks)) {
+    const [via, region, trace] = marks;
+    if (isTexts(via) && isTextOrNull(region) && isTextOrNull(trace)) return { via, region, trace };
+  }
+  throw malformed("a trail is nodes, a region or null, a trace or null");
+}
+
+function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
+  const [kind, , epoch, rrp, incarnation, path] = tuple;
+  if (!isCount(epoch) || typeof rrp !== "string") {
+    throw malformed("a reply needs an epoch and an RRP");
+  }
+  if (kind === REPLY) return { kind: "reply", id, epoch, rrp, body };
+  if (typeof incarnation !== "string" || !isTexts(path)) {
+    throw malformed("a reply that was passed on needs an incarnation and a path");
+  }
+  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, body };
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === "string");
+}
+
+function isTextOrNull(value: unknown): value is string | null {
+  return value === null || typeof value === "string";
 }
 
 function isCount(value: unknown): value is number {

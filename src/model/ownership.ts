@@ -12,6 +12,11 @@ export interface Ownership {
   readonly incarnation: string;
   /** The fencing token: every later ownership of the key has a higher one. */
   readonly epoch: number;
+  /**
+   * Claims of others that this one has not superseded: of stores without one write order
+   * only, and of lookups only. Absent: none.
+   */
+  readonly contested?: readonly Ownership[];
 }
 
 /**

@@ -82,8 +82,12 @@ export function locator(region: string, node: string, key: string): string {
  */
 export function matchRrp(prefix: string, rrp: string | Rrp): boolean {
   checkPrefix(prefix);
-  const text = typeof rrp === "string" ? rrp : formatRrp(rrp);
-  return prefix.endsWith("/") || prefix === "rrp:" ? text.startsWith(prefix) : text === prefix;
+  return isUnder(prefix, typeof rrp === "string" ? rrp : formatRrp(rrp));
+}
+
+/** {@link matchRrp} of a prefix that was checked before. */
+export function isUnder(prefix: string, rrp: string): boolean {
+  return prefix.endsWith("/") || prefix === "rrp:" ? rrp.startsWith(prefix) : rrp === prefix;
 }
 
 /** `prefix`, if it is a whole RRP or ends after a part's slash. */

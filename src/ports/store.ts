@@ -6,6 +6,12 @@
  * per key, and over all of membership. Keys, fields and values are text; the core
  * encodes.
  *
+ * A store may be replaced by a copy of itself that lacks what was not copied in time (a
+ * Redis replica that was promoted). Each such copy is a lineage of its own; a store MUST
+ * tell which one answers, and MUST check a claim's lineage in the same atomic step.
+ * Where it was told to wait for replicas, no answer of a step that writes counts before
+ * as many have copied it: else it rejects with `unavailable`.
+ *
  * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be
  * reached or answers too late (the step may or may not have been applied; every
  * step here is safe to repeat), or `bad_request` where it can never work. A method
@@ -21,6 +27,19 @@ export interface Store {
   /** `up` unless the adapter knows that its backend can't be reached now. Answers at once. */
   status(): "up" | "down";
 
+  /**
+   * The region whose nodes alone may own the key now; null, or without this method: any.
+   * Answers at once, from what is known; a {@link Store.lookup} may teach it better.
+   */
+  homeOf?(key: string): string | null;
+
+  /**
+   * Of stores that have no single write order, where two claims of one key may both stand
+   * for a while, the greater one being the owner. How often an owner MUST look whether a
+   * greater one came, in ms. Absent: a claim that stands stands alone.
+   */
+  readonly recheckMs?: number;
+
   // Membership.
 
   /**
@@ -30,16 +49,24 @@ export interface Store {
    * With `ifFree`, MUST change nothing and answer `name_taken` where another live
    * incarnation holds the name. Repeating it for a member that is still `live`
    * changes nothing; for one that is not, MUST answer `fenced`. Prunes the oldest
-   * dead beyond `MAX_DEAD_MEMBERS`.
+   * dead beyond `MAX_DEAD_MEMBERS`. Of `known` see {@link Lineage}.
    */
-  register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply>;
+  register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply>;
 
   /**
    * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers
    * `fenced`. Either way tells the membership version and the seq and state of each
-   * incarnation in `watch` that is known.
+   * incarnation in `watch` that is known. Of `known` see {@link Lineage}.
    */
-  renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply>;
+  renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply>;
 
   /**
    * Makes a `live` or `superseded` member `dead`, only if its seq is still `seq`.
@@ -65,14 +92,35 @@ export interface Store {
   /**
    * Compare-and-set of the key's owner. Applies if the present owner is exactly
    * `expected` (incarnation and epoch; null: nobody), with an epoch higher than any
-   * this key ever had, released ones included. MUST answer the entry that holds
+   * this key ever had, released ones included, and than `term × EPOCHS_PER_TERM` of the
+   * claim's lineage. One of another lineage than the present MUST change nothing and
+   * answer `quarantined`. MUST answer the entry that holds
    * afterwards, whoever's it is; a repeat with the same `opId` MUST answer what the
    * first did as long as that ownership stands.
    */
   claim(claim: Claim): Promise<ClaimReply>;
 
+  /**
+   * Says again who owns what, after the lineage changed: for each, compares what stands
+   * with what the owner holds, and writes it back, under its own epoch, where nobody or
+   * an ownership of a lower epoch stands there. Null, and nothing changed, where
+   * `lineage` is not the present one.
+   */
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null>;
+
   /** Ends an ownership if it is still this one; the state stays. Answers whether it was. */
   release(key: string, incarnation: string, epoch: number): Promise<boolean>;
+
+  /**
+   * Of stores whose keys have homes ({@link Store.homeOf}). Ends an ownership if it is still
+   * this one, and makes `region` the key's home: from then on only a node there may claim it,
+   * and whoever does finds its state. Answers whether the key is on its way there; a repeat
+   * answers the same until it has come back.
+   */
+  depart?(key: string, incarnation: string, epoch: number, region: string): Promise<boolean>;
 
   /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start
@@ -92,7 +140,9 @@ export interface Store {
   /**
    * Applies all of a turn's writes, or none: only if the key's owner is still this
    * incarnation and epoch, else answers `fenced`. A turn number that is not above the
-   * last one applied in this epoch MUST change nothing: it is a repeat.
+   * last one applied in this epoch MUST change nothing: it is a repeat. Where the state
+   * lacks the turn `after`, MUST change nothing and answer what it has. Where `lineage`
+   * is not the present one, answers `moved` instead of either: the owner reasserts first.
    */
   commit(commit: Commit): Promise<CommitReply>;
 
@@ -100,9 +150,63 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/**
+ * Which history of the store answers. A store that can't be replaced by a copy has one:
+ * `{ id: "", term: 0, settled: true }`.
+ *
+ * The store keeps a record of it and compares it with the actual id at each register
+ * and renew. Where it finds another id it writes that, unsettled, with a term above the
+ * record's and the caller's; where the caller knows another id under a term that is not
+ * below the record's, a lineage between was lost whole, and the term rises above it.
+ *
+ * Source: design §3, Store failover.
+ */
+export interface Lineage {
+  readonly id: string;
+  /** Rises with each lineage: the upper part of its epochs. */
+  readonly term: number;
+  /** Whether somebody has waited until all leases of former lineages were over. */
+  readonly settled: boolean;
+}
+
+export type LineageName = Pick<Lineage, "id" | "term">;
+
+/** The lineage that a caller heard of last. */
+export interface KnownLineage extends LineageName {
+  /** Whether it has waited for all leases of former lineages to end: then it is settled. */
+  readonly waited: boolean;
+}
+
+/** The last turn that a key's state has, and the epoch it is of; both 0: none. */
+export interface Stamp {
+  readonly epoch: number;
+  readonly turn: number;
+}
+
+/** What an owner holds. */
+export interface Reassertion extends Ownership {
+  readonly key: string;
+  /** The last turn that its owner knows to be in the state, its predecessors' included. */
+  readonly after: Stamp;
+}
+
+/** How an ownership that was asserted again stands. */
+export interface Standing {
+  /**
+   * - `kept`: it stands, and the state has all that its owner knows of.
+   * - `restored`: so, after it was written back.
+   * - `behind`: it stands, but the state lacks turns.
+   * - `lost`: another of an equal or a higher epoch stands.
+   */
+  readonly standing: "kept" | "restored" | "behind" | "lost";
+  /** What the state has. */
+  readonly last: Stamp;
+}
+
 export interface RegisterReply {
   readonly outcome: "registered" | "name_taken" | "fenced";
   readonly version: number;
+  readonly lineage: Lineage;
 }
 
 export interface RenewReply {
@@ -113,6 +217,7 @@ export interface RenewReply {
   readonly version: number;
   /** Of the watched incarnations that are known. */
   readonly watched: readonly Observation[];
+  readonly lineage: Lineage;
 }
 
 /** A member's heartbeat as the store had it. */
@@ -125,6 +230,8 @@ export interface Observation {
 export interface Membership {
   readonly version: number;
   readonly members: readonly Member[];
+  /** The id of the lineage that it was read in. */
+  readonly lineage: string;
 }
 
 export interface Claim {
@@ -137,6 +244,10 @@ export interface Claim {
   readonly opId: string;
   /** The owner that the claimer saw and knows to be dead; null where it saw none. */
   readonly expected: { readonly incarnation: string; readonly epoch: number } | null;
+  /** The epoch that is won MUST be higher than this one, too: the key's last in another store. */
+  readonly above?: number;
+  /** The lineage that all this was seen in; absent: whichever answers, as no node may say. */
+  readonly lineage?: LineageName;
 }
 
 export interface ClaimReply {
@@ -144,6 +255,10 @@ export interface ClaimReply {
   readonly won: boolean;
   /** The entry that stands; null only where `expected` named an owner and nobody owns the key now. */
   readonly owner: Ownership | null;
+  /** What the key's state has; where it was won. */
+  readonly last?: Stamp;
+  /** Whether nothing was compared, because the lineage is another. */
+  readonly quarantined?: boolean;
 }
 
 export interface OwnershipPage {
@@ -167,8 +282,13 @@ export interface Commit {
   readonly epoch: number;
   /** Rises by at least one with each commit of one epoch; starts above 0. */
   readonly turn: number;
+  /** The last turn that the owner knows to be in the state; absent: it doesn't ask. */
+  readonly after?: Stamp;
+  /** The id of the lineage that the owner has reasserted in; absent: it doesn't ask. */
+  readonly lineage?: string;
   readonly puts: readonly (readonly [field: string, value: string])[];
   readonly deletes: readonly string[];
 }
 
-export type CommitReply = "committed" | "fenced";
+/** `lost`: the state lacks the turn `after`; what it has instead. */
+export type CommitReply = "committed" | "fenced" | "moved" | { readonly lost: Stamp };

@@ -12,9 +12,10 @@ import type { Ownership } from "../model/ownership.ts";
 import { locator } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Claim, ClaimReply, Store } from "../ports/store.ts";
+import type { Claim, ClaimReply, LineageName, Stamp, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
 import type { Life } from "./lease.ts";
+import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
 /** Compare-and-sets that one claim may lose to changing owners before it gives up. */
@@ -27,6 +28,18 @@ export interface ClaimStats {
   claims: number;
   claimsLost: number;
 }
+
+/** What became of a claim. */
+export interface Acquired {
+  /** The ownership that stands, whoever's it is. */
+  readonly owner: Ownership;
+  /** What the key's state has, where this life won it. */
+  readonly last: Stamp;
+  /** The lineage in which all this was so. */
+  readonly lineage: LineageName;
+}
+
+const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
 
 export class Claims {
   readonly stats: ClaimStats = { claims: 0, claimsLost: 0 };
@@ -46,24 +59,29 @@ export class Claims {
    * Owns `key` for `life`, or finds out who does. An answer that names `life` was won
    * while its lease held.
    *
-   * @throws AtlasError `unavailable` where the store can't say, or the lease lapsed.
+   * @throws AtlasError `unavailable` where the store can't say, the lease lapsed, or the
+   * store's lineage isn't settled, or changed meanwhile.
    */
   async acquire(
     key: string,
     life: Life,
     place: { region: string; node: string },
-  ): Promise<Ownership> {
+  ): Promise<Acquired> {
+    // What is expected, and who is dead, was seen in one lineage: no other will do.
+    const lineage = this.#membership.lineages.toClaim(key);
     const rrp = locator(place.region, place.node, key);
     let expected: Claim["expected"] = null;
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const { incarnation } = life;
       const opId = this.#random.uuid();
-      const reply = await this.#attempt(life, { key, rrp, incarnation, opId, expected });
+      const reply = await this.#attempt(life, { key, rrp, incarnation, opId, expected, lineage });
       // The answer may be older than the lapse that happened while it was on its way.
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (reply.quarantined) this.#membership.look();
+      if (reply.quarantined || !this.stands(lineage)) throw quarantined(key);
       if (reply.won && reply.owner) {
         this.stats.claims++;
-        return reply.owner;
+        return { owner: reply.owner, last: reply.last ?? NO_TURNS, lineage };
       }
       const owner = reply.owner;
       if (owner === null) expected = null;
@@ -72,16 +90,27 @@ export class Claims {
       ) expected = { incarnation: owner.incarnation, epoch: owner.epoch };
       else {
         this.stats.claimsLost++;
-        return owner;
+        return { owner, last: NO_TURNS, lineage };
       }
     }
     throw new AtlasError("unavailable", `${key} changed its owner ${MAX_ROUNDS} times meanwhile`);
+  }
+
+  /** The id of the store's present lineage. */
+  get lineage(): string | undefined {
+    return this.#membership.lineages.present?.id;
+  }
+
+  /** Whether what was claimed in this lineage counts now. */
+  stands(lineage: LineageName): boolean {
+    return this.#membership.lineages.stands(lineage);
   }
 
   /** One compare-and-set, repeated under the same name where the answer is lost. */
   async #attempt(life: Life, claim: Claim): Promise<ClaimReply> {
     for (let repeat = 1;; repeat++) {
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (claim.lineage && !this.stands(claim.lineage)) throw quarantined(claim.key);
       try {
         return await this.#store.claim(claim);
       } catch (error) {

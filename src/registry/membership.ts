@@ -4,7 +4,9 @@
  *
  * It registers this node, renews its lease, keeps a copy of the roll, watches some
  * members' heartbeats and kills those that stood still for the takeover time. It asks
- * the store only; it tells its listener of changes.
+ * the store only; it tells its listener of changes. When another copy of the store
+ * answers it forgets what it saw in the one before, and has its listener say again what
+ * this node holds: only then do renewals count again.
  *
  * Source: design §3, Membership and Timing.
  */
@@ -13,8 +15,10 @@ import { AtlasError, messageOf } from "../errors.ts";
 import { WATCHED_MEMBERS } from "../limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../model/member.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Observation, Store } from "../ports/store.ts";
+import type { Lineage, LineageName, Observation, Store } from "../ports/store.ts";
+import { pause } from "../time/pause.ts";
 import type { Life, Timing } from "./lease.ts";
+import { Lineages } from "./lineage.ts";
 
 /** Renewals that may be unanswered at once: a hung one must not stop the next. */
 const MAX_RENEWALS = 3;
@@ -22,10 +26,17 @@ const MAX_RENEWALS = 3;
 const STALLED_BEATS = 2.5;
 /** How much faster heartbeats come while a member is suspected. */
 const SUSPICION_SPEEDUP = 4;
+/** Between two attempts to say again what this node holds, in ms. */
+const REASSERT_PAUSE_MS = 50;
 
 export interface MembershipListener {
   /** The roll changed. */
   onChange(): void;
+  /**
+   * Says to the store again what this life holds. Answers whether the store took it in
+   * this lineage; rejects where it can't say.
+   */
+  reassert(life: Life, lineage: LineageName): Promise<boolean>;
   onEvent(event: NodeEvent): void;
 }
 
@@ -39,11 +50,14 @@ interface Watch {
 export class Membership {
   /** Members killed by this node. */
   kills = 0;
+  /** Which copy of the store answers. */
+  readonly lineages: Lineages;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #timing: Timing;
   readonly #listener: MembershipListener;
   #life: Life | null = null;
+  #region = "";
   #seq = 0;
   #renewals = 0;
   #beat: Timer | null = null;
@@ -61,6 +75,7 @@ export class Membership {
     this.#clock = clock;
     this.#timing = timing;
     this.#listener = listener;
+    this.lineages = new Lineages(clock, timing.takeoverMs);
   }
 
   /**
@@ -71,7 +86,13 @@ export class Membership {
    */
   async join(life: Life, self: MemberInfo, ifFree: boolean): Promise<void> {
     const sent = life.lease.sendTime();
-    const reply = await this.#store.register(self, { ifFree });
+    const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
+    if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
+    if (!this.lineages.stands(reply.lineage)) {
+      throw new AtlasError("unavailable", "a former copy of the store took the registration");
+    }
+    // It holds nothing yet.
+    this.lineages.asserted(life);
     if (reply.outcome === "name_taken") {
       throw new AtlasError(
         "node_name_taken",
@@ -82,6 +103,7 @@ export class Membership {
       throw new AtlasError("unavailable", "the registration came too late to hold a lease");
     }
     this.#life = life;
+    this.#region = self.region;
     this.#seq = 0;
     this.#renewals = 0;
     this.#lastContact = this.#clock.now();
@@ -151,7 +173,7 @@ export class Membership {
   suspect(incarnation: string): void {
     const member = this.#view.get(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
-    if (this.#suspects.has(incarnation)) return;
+    if (this.#suspects.has(incarnation) || !this.#isOurs(member)) return;
     this.#suspects.add(incarnation);
     this.#renew();
     this.#schedule();
@@ -164,7 +186,10 @@ export class Membership {
 
   /** A member's heartbeat and state, read from the store now; null where it is unknown. */
   async observe(incarnation: string): Promise<Observation | null> {
-    const reply = await this.#store.renew(this.#life?.incarnation ?? "", this.#seq, [incarnation]);
+    const { incarnation: self = "" } = this.#life ?? {};
+    const { known } = this.lineages;
+    const reply = await this.#store.renew(self, this.#seq, [incarnation], known);
+    this.#meet(reply.lineage);
     return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
   }
 
@@ -180,8 +205,12 @@ export class Membership {
 
   async #read(): Promise<void> {
     try {
-      const { version, members } = await this.#store.members();
+      const { version, members, lineage } = await this.#store.members();
       this.#lastContact = this.#clock.now();
+      if (!this.lineages.isPresent(lineage)) {
+        this.look();
+        throw new AtlasError("unavailable", "another copy of the store told the roll");
+      }
       if (version < this.#version) return;
       const changed = version !== this.#version;
       this.#version = version;
@@ -193,11 +222,21 @@ export class Membership {
     }
   }
 
+  /**
+   * Whether a member's life is this registry's business. Where keys have homes, each
+   * region's nodes watch each other: of the rest no heartbeat is heard here in time.
+   */
+  #isOurs({ region }: Member): boolean {
+    return !this.#store.homeOf || region === this.#region;
+  }
+
   /** Watches the next members after this one in the ring of incarnations, and the suspects. */
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
     const others = [...this.#view.values()]
-      .filter((member) => !isDead(member.state) && member.incarnation !== self)
+      .filter((member) =>
+        !isDead(member.state) && member.incarnation !== self && this.#isOurs(member)
+      )
       .map((member) => member.incarnation).sort();
     const after = others.filter((incarnation) => incarnation > self);
     const ring = [...after, ...others.slice(0, others.length - after.length)];
@@ -236,11 +275,15 @@ export class Membership {
     const sent = life.lease.sendTime();
     try {
       const watched = [...new Set([...this.#watches.keys(), ...this.#suspects])];
-      const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched);
+      const { known } = this.lineages;
+      const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
+      this.#meet(reply.lineage);
       if (life !== this.#life) return;
       if (reply.outcome === "fenced") return life.lease.lapse();
-      if (!life.lease.confirm(sent)) return;
+      // What an old copy says is of no use; a new one has to be told first who owns what.
+      if (!this.lineages.stands(reply.lineage)) return;
+      if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
       this.#note(reply.watched);
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
@@ -249,6 +292,52 @@ export class Membership {
       // What a former life left unanswered does not count against this one.
       if (life === this.#life) this.#renewals--;
     }
+  }
+
+  /** Whether all that the present life holds stands in the store's present lineage. */
+  hasAsserted(): boolean {
+    return this.#life !== null && this.lineages.hasAsserted(this.#life);
+  }
+
+  /** Another copy of the store may have answered: asks it which one it is. */
+  look(): void {
+    this.#renew();
+  }
+
+  #meet(lineage: Lineage): void {
+    if (!this.lineages.note(lineage)) return;
+    this.#startAnew(lineage);
+    if (this.#life) this.#reassert(this.#life, lineage);
+  }
+
+  /** Forgets what another copy of the store said: who is dead there may be alive here. */
+  #startAnew({ id, term, settled }: Lineage): void {
+    this.#tell("warning", "store failed over", { lineage: id, term, settled });
+    this.#version = -1;
+    this.#view = new Map();
+    this.#watches = new Map();
+    this.refresh().catch((error) =>
+      this.#tell("warning", "reading the roll failed", { reason: messageOf(error) })
+    );
+  }
+
+  /** Says again what this life holds, until the store has taken it or the life is over. */
+  async #reassert(life: Life, lineage: LineageName): Promise<void> {
+    const isDue = (): boolean =>
+      life === this.#life && life.lease.holds() && this.lineages.stands(lineage);
+    while (isDue()) {
+      try {
+        if (await this.#listener.reassert(life, lineage)) {
+          if (isDue()) this.lineages.asserted(life);
+          break;
+        }
+        this.look();
+      } catch (error) {
+        this.#tell("warning", "reassertion failed", { reason: messageOf(error) });
+      }
+      await pause(this.#clock, REASSERT_PAUSE_MS);
+    }
+    this.look();
   }
 
   #note(seen: readonly Observation[]): void {

@@ -10,6 +10,7 @@ import type { Lookup, Ownership, Verdict } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { isDead } from "../model/member.ts";
+import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
 interface Location {
@@ -22,6 +23,8 @@ export class Registry {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #clock: Clock;
+  /** Lookups that were answered `contested`. */
+  contested = 0;
   /** Oldest first, so that the first is the one to forget. */
   readonly #locations = new Map<string, Location>();
 
@@ -74,7 +77,7 @@ export class Registry {
    * Where a key lives and how sure that is.
    *
    * @param mine this node's own ownership of it, and since when; null where it has none.
-   * @throws AtlasError `unavailable` only where `confirmed` is required.
+   * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.
    */
   async lookup(
     key: string,
@@ -82,13 +85,20 @@ export class Registry {
     confirmed: boolean,
   ): Promise<Lookup> {
     const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
-    if (!confirmed && known && this.#membership.isReachable()) {
+    const isTrusted = this.#isTrusted(mine?.owner);
+    if (!confirmed && isTrusted && known && this.#membership.isReachable()) {
       const stalled = this.#membership.isStalled(known.owner.incarnation);
-      if (!stalled) return this.#answer(key, known.owner, "cached", known.at);
+      const { recheckMs = Infinity } = this.#store;
+      const isFresh = this.#clock.now() - known.at < recheckMs;
+      if (!stalled && isFresh) return this.#answer(key, known.owner, "cached", known.at);
     }
     try {
-      const lookup = await this.#confirm(key);
+      const lookup = await this.#confirm(key, mine?.owner);
       if (confirmed && lookup.verdict === "suspect") throw suspected(key);
+      if (confirmed && lookup.verdict === "contested") {
+        throw new AtlasError("contested", `more than one node claims ${key}`);
+      }
+      if (confirmed && lookup.verdict === "quarantine") throw quarantined(key);
       return lookup;
     } catch (error) {
       if (confirmed || !isAtlasError(error) || error.code !== "unavailable") throw error;
@@ -98,20 +108,40 @@ export class Registry {
 
   /**
    * Reads the owner, then whether it is alive. In this order: dead is permanent, so an
-   * owner alive at the second reading was alive, and the owner, at the first.
+   * owner alive at the second reading was alive, and the owner, at the first. The second
+   * tells the lineage too: nothing that was read in an unsettled one is certain.
    */
-  async #confirm(key: string): Promise<Lookup> {
+  async #confirm(key: string, mine: Ownership | undefined): Promise<Lookup> {
+    const lineage = this.#membership.lineages.present;
     const owner = await this.#store.lookup(key);
     const at = this.#clock.now();
+    const member = await this.#membership.observe(owner?.incarnation ?? "");
+    const isSame = lineage !== null && this.#membership.lineages.stands(lineage);
+    if (!isSame || !this.#isTrusted(mine, owner)) {
+      return this.#answer(key, owner, "quarantine", at);
+    }
     if (owner === null) {
       this.forget(key);
       return this.#answer(key, null, "unowned", at);
     }
-    const member = await this.#membership.observe(owner.incarnation);
     if (isDead(member?.state)) return this.#answer(key, null, "unowned", at);
     this.note(key, owner);
+    const isContested = owner.contested?.some(({ incarnation }) =>
+      !this.#membership.isKnownDead(incarnation)
+    );
+    if (isContested) {
+      this.contested++;
+      return this.#answer(key, owner, "contested", at);
+    }
     const stalled = member?.state !== "live" || this.#membership.isStalled(owner.incarnation);
     return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
+  }
+
+  /** Whether an entry is certain in the present lineage: it is settled, or says what is here. */
+  #isTrusted(mine: Ownership | undefined, entry: Ownership | null | undefined = mine): boolean {
+    const { lineages } = this.#membership;
+    if (lineages.isSettled()) return true;
+    return mine !== undefined && entry?.epoch === mine.epoch && this.#membership.hasAsserted();
   }
 
   #answer(key: string, owner: Ownership | null, verdict: Verdict, at: number): Lookup {

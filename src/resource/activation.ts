@@ -8,26 +8,30 @@
  * Source: design §3, State and Timing; §4.
  */
 import type { Atlas } from "../api.ts";
-import type { ResolvedType } from "../app.ts";
-import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import type { Placement, ResolvedType } from "../app.ts";
+import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
+import type { Stamp } from "../ports/store.ts";
 import { Expiring } from "../time/deadlines.ts";
-import { Ledger, type Tenure } from "./ledger.ts";
+import { bidFarewell } from "./conflicts.ts";
+import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, executed } from "./outcome.ts";
+import { encodeResult, failureOf, reentered } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
+import { letGo, tellLoss } from "./tenure.ts";
 
 /** Shared by all that have none, and never written to. */
 const NO_CALLS: Call[] = [];
 
-export class Activation extends Expiring implements ResourceContext, Tenure {
+export class Activation extends Expiring implements ResourceContext, LedgerTenure {
   readonly key: string;
   readonly owner: Ownership;
   readonly life: Life;
+  last: Stamp;
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
   /** The host's sweep in which it was last used. */
@@ -37,6 +41,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
+  #isLettingGo = false;
   #current: Call | null = null;
   /** Turns begun: tells one from the other in call chains. */
   #turn = 0;
@@ -60,6 +65,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     type: ResolvedType,
     owner: Ownership,
     life: Life,
+    last: Stamp,
   ) {
     super();
     this.#host = host;
@@ -67,6 +73,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     this.#type = type;
     this.owner = owner;
     this.life = life;
+    this.last = last;
     this.openedAt = host.clock.now();
   }
 
@@ -111,8 +118,18 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     return this.#current;
   }
 
+  /** Which node its type wants it on. */
+  get placement(): Placement {
+    return this.#type.placement;
+  }
+
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  get isOver(): boolean {
+    return this.#state === "closed" || this.#isLettingGo;
   }
 
   get queued(): number {
@@ -157,31 +174,37 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     }
   }
 
-  /** Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back. */
-  async close(reason: StopReason): Promise<void> {
+  /**
+   * Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back.
+   *
+   * @param handOver gives it to another node instead, which waiting calls are told of.
+   */
+  async close(reason: StopReason, handOver?: () => Promise<Ownership | null>): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
-    this.#refuse(this.lost(false));
+    if (!handOver) this.#refuse(this.lost(false));
     const ended = this.#ended();
     if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
-    if (this.#hasEnded()) return;
+    if (this.isOver) return;
     try {
       await Promise.race([this.#hook(() => this.#instance?.onStop(reason)), ended]);
     } catch (error) {
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
     }
-    if (this.#hasEnded()) return;
-    await this.#release();
+    if (this.isOver) return;
+    this.#isLettingGo = true;
+    const next = handOver ? await handOver() : await this.#release();
     this.#finish();
+    this.#refuse(this.lost(false), next);
   }
 
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
-  abandon(): void {
+  async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
     if (this.#state === "closed") return;
     this.#stop("not_owner", `${this.key} was fenced`);
-    Promise.resolve().then(() => this.#instance?.onStop("fenced")).catch((error) =>
-      this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) })
-    );
+    const failed = (event: string, reason: string): void =>
+      this.#host.tell("error", event, { key: this.key, reason });
+    await bidFarewell(this.#instance, winner, failed);
   }
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
@@ -207,7 +230,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   #finish(): void {
-    if (this.#hasEnded()) return;
+    if (this.#state === "closed") return;
     this.#state = "closed";
     this.#host.deadlines.remove(this);
     this.#lifetime?.abort();
@@ -215,25 +238,19 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
     this.#host.closed(this);
   }
 
-  #hasEnded(): boolean {
-    return this.#state === "closed";
-  }
-
   #ended(): Promise<void> {
     return new Promise((resolve) => (this.#onEnd = resolve));
   }
 
-  #refuse(error: AtlasError): void {
-    for (let call = this.#mailbox?.shift(); call; call = this.#mailbox?.shift()) call.fail(error);
+  /** Sends waiting calls away, to `next` where that is known. */
+  #refuse(error: AtlasError, next: Ownership | null = null): void {
+    const mailbox = this.#mailbox;
+    for (let call = mailbox?.shift(); call; call = mailbox?.shift()) call.fail(error, next);
   }
 
-  async #release(): Promise<void> {
-    try {
-      await this.#host.store.release(this.key, this.owner.incarnation, this.owner.epoch);
-    } catch (error) {
-      // The entry stays: the next call finds this node live, and it claims anew.
-      this.#host.tell("warning", "release failed", { key: this.key, reason: messageOf(error) });
-    }
+  #release(): Promise<null> {
+    this.#isLettingGo = true;
+    return letGo(this.#host, this);
   }
 
   /**
@@ -266,7 +283,7 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
         call.succeed(encoded, this.owner);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
-        if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, isAtUser));
+        if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
       } finally {
         this.#leave();
       }
@@ -325,14 +342,19 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
   }
 
   fenced(): void {
-    this.#host.tell("warning", "commit was fenced", { key: this.key, epoch: this.epoch });
-    this.abandon();
+    this.#host.tell("warning", "ownership is lost", { key: this.key, epoch: this.epoch });
+    this.#host.fenced(this);
+  }
+
+  behind(last: Stamp): void {
+    tellLoss(this.#host, this, last);
+    this.#stop("not_owner", `${this.key} was stopped: the store lost turns of it`);
+    this.#release();
   }
 
   lost(maybeExecuted: boolean): AtlasError {
-    return new AtlasError("not_owner", `this node's ownership of ${this.key} has ended`, {
-      maybeExecuted,
-    });
+    const why = `this node's ownership of ${this.key} has ended`;
+    return new AtlasError("not_owner", why, { maybeExecuted });
   }
 
   /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
@@ -349,17 +371,8 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
 
   /** A call of a chain that waits for this very turn: joins it, or fails at once. */
   #reenter(call: Call): void {
-    if (!this.#type.reentrant) {
-      return call.fail(
-        new AtlasError(
-          "reentrant_call",
-          `${this.key} is busy with the call that led here: ${
-            [...call.chain, this.link].map(keyOfLink).join(" → ")
-          }`,
-        ),
-      );
-    }
-    this.#join(call);
+    if (this.#type.reentrant) this.#join(call);
+    else call.fail(reentered(this.key, [...call.chain, this.link]));
   }
 
   /** Runs a call within the turn that waits for it: its writes go with that turn's. */
@@ -378,23 +391,12 @@ export class Activation extends Expiring implements ResourceContext, Tenure {
       if (!this.holds()) throw this.lost(true);
       call.succeed(encoded, this.owner);
     } catch (error) {
-      if (!this.#dropped.includes(call)) call.fail(this.#failure(call, error, call.started));
+      if (!this.#dropped.includes(call)) {
+        call.fail(failureOf(this.#host, call, error, call.started));
+      }
     } finally {
       if (this.#current === call) this.#current = outer;
       this.#outer = this.#outer.filter((other) => other !== outer);
     }
   }
-
-  /** What went wrong with a call, as its caller gets it. */
-  #failure({ method, started }: Call, error: unknown, isAtUser: boolean): AtlasError {
-    if (isAtUser && !isAtlasError(error)) {
-      const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
-      this.#host.tell("error", "method threw", { key: this.key, method, stack });
-    }
-    return started ? executed(error) : toAtlasError(error);
-  }
-}
-
-function keyOfLink(link: string): string {
-  return link.slice(0, link.indexOf(" "));
 }

@@ -7,26 +7,33 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import type { Atlas, NodeEvent } from "../api.ts";
-import type { ResolvedType } from "../app.ts";
+import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
+import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { isUnder, locator } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Store } from "../ports/store.ts";
+import type { LineageName, Standing, Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
+import { quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
+import { Conflicts } from "./conflicts.ts";
+import { Declined } from "./declined.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import type { Stage, TurnStats } from "./stage.ts";
+import { reassertionOf, settle } from "./tenure.ts";
 
 /** How often idle resources are looked for, in ms, and how many are looked at each time. */
 const SWEEP_MS = 1_000;
 const SWEEP_SHARE = 20_000;
+/** Ownerships that one step to the store says again. */
+const REASSERT_SHARE = 256;
 
 /** What a host is made of. */
 export interface HostParts {
@@ -48,7 +55,7 @@ export class Host implements Stage<Activation> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
-  readonly stats: TurnStats = { turns: 0, commits: 0 };
+  readonly stats: TurnStats = { turns: 0, commits: 0, lostTurns: 0, conflictsLost: 0 };
   /** Sweeps made so far: the clock by which idleness is counted. */
   sweeps = 0;
   readonly #parts: HostParts;
@@ -60,7 +67,10 @@ export class Host implements Stage<Activation> {
   readonly #starting = new Set<Activation>();
   /** Those on their way out; the name is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
+  readonly #ending = new Set<Activation>();
   readonly #sweepMs: number;
+  readonly #conflicts: Conflicts;
+  readonly #declined: Declined;
   #life: Life | null = null;
   #accepting = false;
   #sweeper: Timer | null = null;
@@ -81,10 +91,16 @@ export class Host implements Stage<Activation> {
       shortest = Math.min(shortest, type.idleAfterMs);
     }
     this.#sweepMs = shortest / 4;
+    this.#declined = new Declined(parts.clock);
+    this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
   get size(): number {
     return this.#activations.size;
+  }
+
+  get lineage(): string | undefined {
+    return this.#parts.claims.lineage;
   }
 
   /** Calls waiting in mailboxes. Looks at every resource: for metrics, not for each call. */
@@ -100,16 +116,23 @@ export class Host implements Stage<Activation> {
     this.#accepting = true;
     this.#sweeper?.cancel();
     this.#sweep();
+    this.#conflicts.watch();
   }
 
-  /** Whether this node may own resources of this type now. */
-  canHost(type: string): boolean {
-    return this.#accepting && this.#parts.types.has(type) && this.#life?.lease.holds() === true;
+  /** Whether this node may own a resource of this type now. */
+  canHost(type: string, key: string): boolean {
+    return this.#accepting && this.#parts.types.has(type) && !this.#declines(key) &&
+      this.#life?.lease.holds() === true;
   }
 
   /** Whether resources of this type are part of the app at all. */
   knows(type: string): boolean {
     return this.#parts.types.has(type);
+  }
+
+  /** Which node a type's resources want to be on; `local` where this node doesn't know it. */
+  placement(type: string): Placement {
+    return this.#parts.types.get(type)?.placement ?? "local";
   }
 
   /** The resource, if it is here and takes calls. */
@@ -136,15 +159,18 @@ export class Host implements Stage<Activation> {
     await this.#closing.get(key);
     const life = this.#life;
     const resolved = this.#parts.types.get(type);
-    if (!resolved || !life || !this.canHost(type)) {
+    if (!resolved || !life || !this.canHost(type, key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
     if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
       throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
     }
-    const owner = await this.#parts.claims.acquire(key, life, this.#parts.place);
+    const { claims, place } = this.#parts;
+    const { owner, last, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation) return owner;
-    const activation = new Activation(this, key, resolved, owner, life);
+    // What was won in a lineage that is over is neither in the store nor on these books.
+    if (!claims.stands(lineage)) throw quarantined(key);
+    const activation = new Activation(this, key, resolved, owner, life, last);
     this.#starting.add(activation);
     try {
       await activation.start();
@@ -155,7 +181,7 @@ export class Host implements Stage<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
-    if (!this.#accepting) this.#close(activation, "drain");
+    if (!this.#accepting || this.#declines(key)) this.#close(activation, "drain");
     return activation;
   }
 
@@ -175,6 +201,30 @@ export class Host implements Stage<Activation> {
     }
   }
 
+  fenced(activation: Activation): void {
+    this.#conflicts.lost(activation);
+  }
+
+  /**
+   * Says to the store again what this life holds, all of it. Answers false where the
+   * lineage is another by now.
+   *
+   * @throws AtlasError `unavailable` where the store can't say.
+   */
+  async reassert(life: Life, lineage: LineageName): Promise<boolean> {
+    const all = [...this.#activations.values(), ...this.#starting, ...this.#ending];
+    const held = all.filter((activation) => activation.life === life && !activation.isOver);
+    for (let at = 0; at < held.length; at += REASSERT_SHARE) {
+      const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
+      const tenures = share.map(reassertionOf);
+      const standings = await this.store.reassert(tenures, lineage);
+      if (standings === null) return false;
+      share.forEach((activation, i) => settle(activation, standings[i] as Standing));
+    }
+    this.tell("info", "reasserted", { resources: held.length, lineage: lineage.id });
+    return true;
+  }
+
   /** The lease has lapsed: everything stops at once. */
   abandon(): void {
     this.#accepting = false;
@@ -192,23 +242,64 @@ export class Host implements Stage<Activation> {
     await Promise.all(this.#closing.values());
   }
 
+  /** Ends what falls under a prefix in good order, and takes none of it for a while. */
+  async decline({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
+    const { region, node } = this.#parts.place;
+    const own = locator(region, node, "");
+    if (!own.startsWith(prefix) && !prefix.startsWith(own)) return;
+    this.tell("info", "handing over", { prefix, forMs });
+    this.#declined.add(prefix, forMs);
+    await Promise.allSettled(this.#opening.values());
+    const closing: Promise<void>[] = [];
+    for (const activation of this.#activations.values()) {
+      if (isUnder(prefix, activation.rrp)) closing.push(this.#close(activation, "drain"));
+    }
+    await Promise.all(closing);
+  }
+
+  #declines(key: string): boolean {
+    const { region, node } = this.#parts.place;
+    return this.#declined.covers(locator(region, node, key));
+  }
+
   /** Stops sweeping. */
   stop(): void {
     this.#sweeper?.cancel();
     this.#sweeper = null;
+    this.#conflicts.stop();
   }
 
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#parts.onEvent({ level, event, fields });
   }
 
-  #close(activation: Activation, reason: StopReason): void {
+  /**
+   * Ends a resource here so that another node goes on with it. Calls that wait are sent
+   * there, and nobody takes the name here before `handOver` has ended.
+   *
+   * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
+   */
+  handOver(activation: Activation, handOver: () => Promise<Ownership | null>): Promise<void> {
+    if (this.#activations.get(activation.key) !== activation) return Promise.resolve();
+    return this.#close(activation, "move", handOver);
+  }
+
+  #close(
+    activation: Activation,
+    reason: StopReason,
+    handOver?: () => Promise<Ownership | null>,
+  ): Promise<void> {
     const { key } = activation;
     this.#activations.delete(key);
-    const closed = activation.close(reason).catch((error) =>
+    this.#ending.add(activation);
+    const closed = activation.close(reason, handOver).catch((error) =>
       this.tell("error", "closing failed", { key, reason: messageOf(error) })
-    ).finally(() => this.#closing.delete(key));
+    ).finally(() => {
+      this.#closing.delete(key);
+      this.#ending.delete(activation);
+    });
     this.#closing.set(key, closed);
+    return closed;
   }
 
   /** Looks at a share of all resources each time, so that no look takes long. */

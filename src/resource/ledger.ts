@@ -9,13 +9,13 @@
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
-import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Answers } from "./answers.ts";
 import { TurnStorage, type Writes } from "./storage.ts";
+import type { Tenure } from "./tenure.ts";
 
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */
 const COMMIT_PAUSE_MS = 20;
@@ -26,16 +26,12 @@ export interface LedgerParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
+  /** The id of the store's lineage, as far as this node knows. */
+  readonly lineage: string | undefined;
 }
 
 /** The ownership that a ledger writes under. */
-export interface Tenure {
-  readonly key: string;
-  readonly owner: Ownership;
-  /** Whether it may still act: asked right before each commit. */
-  holds(): boolean;
-  /** The store says that somebody else owns the key now. */
-  fenced(): void;
+export interface LedgerTenure extends Tenure {
   /** The error of what can't be done any more. */
   lost(maybeExecuted: boolean): AtlasError;
 }
@@ -43,11 +39,11 @@ export interface Tenure {
 export class Ledger {
   readonly storage: TurnStorage;
   readonly #parts: LedgerParts;
-  readonly #tenure: Tenure;
+  readonly #tenure: LedgerTenure;
   #answers: Answers | null = null;
   #turns = 0;
 
-  constructor(parts: LedgerParts, tenure: Tenure) {
+  constructor(parts: LedgerParts, tenure: LedgerTenure) {
     this.#parts = parts;
     this.#tenure = tenure;
     this.storage = new TurnStorage(parts.store, tenure.key);
@@ -93,7 +89,7 @@ export class Ledger {
    * the same turn number, as long as the lease holds.
    */
   async #write(writes: Writes): Promise<void> {
-    const { store, clock, random } = this.#parts;
+    const { store } = this.#parts;
     const { key, owner: { incarnation, epoch } } = this.#tenure;
     const puts: [string, string][] = [];
     const deletes: string[] = [];
@@ -101,19 +97,45 @@ export class Ledger {
       if (text === null) deletes.push(field);
       else puts.push([field, text]);
     }
-    const commit = { key, incarnation, epoch, turn: ++this.#turns, puts, deletes };
+    const turn = ++this.#turns;
+    const { last: after } = this.#tenure;
     for (let attempt = 0;; attempt++) {
       if (!this.#tenure.holds()) throw this.#tenure.lost(true);
       try {
-        if (await store.commit(commit) === "fenced") break;
-        return this.storage.committed(writes);
+        const { lineage } = this.#parts;
+        const fence = {
+          key,
+          incarnation,
+          epoch,
+          turn,
+          after,
+          ...lineage !== undefined && { lineage },
+        };
+        const reply = await store.commit({ ...fence, puts, deletes });
+        if (reply === "committed") {
+          this.#tenure.last = { epoch, turn };
+          return this.storage.committed(writes);
+        }
+        if (reply === "fenced") {
+          this.#tenure.fenced();
+          break;
+        }
+        if (reply !== "moved") {
+          if (!this.#tenure.isOver) this.#tenure.behind(reply.lost);
+          break;
+        }
+        // Another copy of the store: what this node holds is being said to it again.
+        await this.#rest(attempt);
       } catch (error) {
         if (!isAtlasError(error) || !error.retryable) throw error;
-        const wait = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
-        await pause(clock, wait);
+        await this.#rest(attempt);
       }
     }
-    this.#tenure.fenced();
     throw this.#tenure.lost(true);
+  }
+
+  #rest(attempt: number): Promise<void> {
+    const { clock, random } = this.#parts;
+    return pause(clock, backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS));
   }
 }

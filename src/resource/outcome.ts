@@ -1,6 +1,7 @@
 /** What a method answered or threw, in the form in which its caller gets it. */
 import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
+import type { Stage } from "./stage.ts";
 
 /** The result in its travelling form; a result that has none is the user's error. */
 export function encodeResult(call: Call, result: unknown): unknown {
@@ -21,4 +22,25 @@ export function executed(error: unknown): AtlasError {
   if (!isAtlasError(error)) return toAtlasError(error, { maybeExecuted: true });
   const { code, message, retryable } = error;
   return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+}
+
+/** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
+export function failureOf(
+  host: Pick<Stage<unknown>, "tell">,
+  { key, method, started, trace }: Call,
+  error: unknown,
+  isAtUser: boolean,
+): AtlasError {
+  if (isAtUser && !isAtlasError(error)) {
+    const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
+    host.tell("error", "method threw", { key, method, stack, traceparent: trace });
+  }
+  return started ? executed(error) : toAtlasError(error);
+}
+
+/** The error of a call that came back to `key`, busy with the turn that `links` ends with. */
+export function reentered(key: string, links: readonly string[]): AtlasError {
+  const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
+  const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
+  return new AtlasError("reentrant_call", message);
 }

@@ -7,9 +7,14 @@
  * Source: design §3 (State), §4.
  */
 import type { Atlas } from "../api.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Caller } from "../model/trail.ts";
 
-/** Why a resource stops. After `fenced` and `stuck` nothing can be written any more. */
-export type StopReason = "idle" | "drain" | "fenced" | "stuck";
+/**
+ * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
+ * another node goes on with it.
+ */
+export type StopReason = "idle" | "drain" | "move" | "fenced" | "stuck";
 
 /** A resource's private, ordered map. Writes are kept when the turn ends well. */
 export interface Storage {
@@ -51,6 +56,8 @@ export interface ResourceContext {
   readonly signal: AbortSignal;
   readonly storage: Storage;
   readonly node: Atlas;
+  /** The call whose turn is running; null in hooks. */
+  readonly current: { readonly caller: Caller; readonly trace: string | null } | null;
 }
 
 /**
@@ -115,9 +122,27 @@ export class Resource {
     return this.#context.node;
   }
 
+  /** Who made the running call: the region and the node where it started; null in hooks. */
+  get caller(): Caller | null {
+    return this.#context.current?.caller ?? null;
+  }
+
+  /** The running call's W3C `traceparent`; null where its caller gave none. */
+  get traceparent(): string | null {
+    return this.#context.current?.trace ?? null;
+  }
+
   /** Runs once before the first call, as a turn of its own. */
   onStart(): void | Promise<void> {}
 
   /** Runs once before the instance is let go; as a turn, unless ownership is lost already. */
   onStop(_reason: StopReason): void | Promise<void> {}
+
+  /**
+   * Runs once where another node's claim of this key won over this one's, which happens
+   * only in stores without one write order. Before `onStop`; no turn: storage can be
+   * read, and shows what this owner wrote, but not written; the winner can be called.
+   * What takes longer than a turn may is not waited for.
+   */
+  onConflict(_winner: Ownership): void | Promise<void> {}
 }

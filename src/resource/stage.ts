@@ -13,6 +13,10 @@ import type { Method } from "./methods.ts";
 export interface TurnStats {
   turns: number;
   commits: number;
+  /** Ownerships lost to a greater claim. */
+  conflictsLost: number;
+  /** Turns that had been committed, and were found missing after the store failed over. */
+  lostTurns: number;
 }
 
 /** `Self` is the activation's own type. */
@@ -22,6 +26,8 @@ export interface Stage<Self> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly stats: TurnStats;
+  /** The id of the store's lineage, as far as this node knows. */
+  readonly lineage: string | undefined;
   /** Sweeps for idle activations made so far. */
   readonly sweeps: number;
   /** The door through which an activation calls others. */
@@ -30,5 +36,7 @@ export interface Stage<Self> {
   method(type: ResolvedType, call: Call): Method;
   /** An activation has ended. */
   closed(activation: Self): void;
+  /** The store says that an activation's ownership has ended. */
+  fenced(activation: Self): void;
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
 }

@@ -42,12 +42,17 @@ export class Candidates {
     return false;
   }
 
-  /** The best live member to run `key`, this region's first; undefined where there is none. */
-  pick(type: string, key: string, self: string): Member | undefined {
+  /**
+   * The best live member to run `key`, this region's first; undefined where there is none.
+   *
+   * @param region only members of this one, where it is given.
+   */
+  pick(type: string, key: string, self: string, region: string | null): Member | undefined {
     let best: Member | undefined;
     let bestScore = -1;
     for (const member of this.#membership.members()) {
-      if (member.incarnation === self || !this.#canTake(member, type)) continue;
+      if (region !== null && member.region !== region) continue;
+      if (member.incarnation === self || !this.#canTake(member, type, region)) continue;
       const near = member.region === this.#region ? 2 ** 32 : 0;
       const score = near + hashText(`${member.incarnation}/${key}`);
       if (score > bestScore) [best, bestScore] = [member, score];
@@ -55,8 +60,38 @@ export class Candidates {
     return best;
   }
 
-  #canTake({ incarnation, state, hosts }: Member, type: string): boolean {
-    return state === "live" && hosts.includes(type) && !this.#membership.isStalled(incarnation) &&
+  /**
+   * The member of a region on which `key` belongs, this node included where it can take
+   * it: names spread evenly over all that run the type, and few move when one comes or
+   * goes. Undefined where there is none.
+   *
+   * @param self this node's incarnation; null where it can't take the key.
+   */
+  spread(type: string, key: string, region: string, self: string | null): Member | undefined {
+    let best: Member | undefined;
+    let bestScore = -1;
+    for (const member of this.#membership.members()) {
+      if (member.region !== region) continue;
+      if (member.incarnation !== self && !this.#canTake(member, type, region)) continue;
+      // By name, so that a node that comes back gets its names back.
+      const score = mix(hashText(`${key} ${member.node}`));
+      if (score > bestScore) [best, bestScore] = [member, score];
+    }
+    return best;
+  }
+
+  #canTake({ incarnation, state, hosts }: Member, type: string, region: string | null): boolean {
+    // Of members of another home region no heartbeat is heard here.
+    const isAbroad = region !== null && region !== this.#region;
+    return state === "live" && hosts.includes(type) &&
+      (isAbroad || !this.#membership.isStalled(incarnation)) &&
       (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
   }
+}
+
+/** Has every bit of a hash depend on all of its bits (MurmurHash3's last step). */
+function mix(hash: number): number {
+  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

@@ -5,12 +5,19 @@
  * Source: design §4.
  */
 import { AtlasError, toAtlasError, toWireError } from "../errors.ts";
-import { MAX_CHAIN, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LINK_CALLS, MAX_TIMEOUT_MS } from "../limits.ts";
-import { Call, encodeBody } from "../model/call.ts";
+import {
+  MAX_CHAIN,
+  MAX_HOPS,
+  MAX_IDEMPOTENCY_KEY_BYTES,
+  MAX_LINK_CALLS,
+  MAX_TIMEOUT_MS,
+} from "../limits.ts";
+import { argumentsOf, Call, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
-import { fitsBytes, unpack } from "../model/value.ts";
+import { type Caller, callerOf, isTraceparent, type Trail } from "../model/trail.ts";
+import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
@@ -25,16 +32,17 @@ class InboundCall extends Call {
   readonly deadline: number;
   readonly epoch: number;
   readonly #id: number;
-  readonly #arguments: unknown[] | null;
+  readonly #arguments: unknown[] | AtlasError;
+  readonly #trail: Trail | null;
   readonly #session: Session;
-  readonly #peers: Map<number, InboundCall>;
+  readonly #peers: Map<number, Call>;
 
   /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
   constructor(
     request: Request,
     session: Session,
     now: number,
-    peers: Map<number, InboundCall>,
+    peers: Map<number, Call>,
   ) {
     super();
     this.key = request.key;
@@ -46,13 +54,22 @@ class InboundCall extends Call {
     this.#id = request.id;
     // At once: the bytes are only lent, and a copy of them would cost as much.
     this.#arguments = decodeArguments(request.body);
+    this.#trail = request.trail;
     this.#session = session;
     this.#peers = peers;
   }
 
+  override get caller(): Caller {
+    return callerOf(this.#trail, this.#session.peer);
+  }
+
+  override get trace(): string | null {
+    return this.#trail?.trace ?? null;
+  }
+
   override arguments(): unknown[] {
-    if (this.#arguments) return this.#arguments;
-    throw new AtlasError("bad_request", "the arguments are not a MessagePack array of values");
+    if (Array.isArray(this.#arguments)) return this.#arguments;
+    throw this.#arguments;
   }
 
   override encode(result: unknown): unknown {
@@ -62,11 +79,14 @@ class InboundCall extends Call {
   override succeed(encoded: unknown, owner: Ownership): void {
     if (this.done) return;
     this.done = true;
+    const { incarnation } = owner;
     this.#session.send({
       kind: "reply",
       id: this.#id,
       epoch: owner.epoch,
       rrp: this.epoch === owner.epoch ? "" : owner.rrp,
+      // Of a resource that has just moved, somebody else is the owner.
+      ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
       body: encoded as Uint8Array,
     });
     this.#peers.delete(this.#id);
@@ -89,37 +109,54 @@ class InboundCall extends Call {
   }
 }
 
+/** What a forwarder is made of. */
+export interface ForwarderParts {
+  readonly host: Host;
+  readonly clock: Clock;
+  /** The other region that is a key's home; null where this node may take it. */
+  readonly homeAbroad: (key: string) => string | null;
+  /** Passes a call on; `onEnd` runs once it was answered or given up. */
+  readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+}
+
 export interface ForwarderStats {
   notOwner: number;
 }
 
 export class Forwarder {
   readonly stats: ForwarderStats = { notOwner: 0 };
-  readonly #host: Host;
-  readonly #clock: Clock;
+  readonly #parts: ForwarderParts;
   /** Unanswered calls, by link and number. */
-  readonly #calls = new Map<Session, Map<number, InboundCall>>();
+  readonly #calls = new Map<Session, Map<number, Call>>();
 
-  constructor(host: Host, clock: Clock) {
-    this.#host = host;
-    this.#clock = clock;
+  constructor(parts: ForwarderParts) {
+    this.#parts = parts;
   }
 
   /** Takes a call of a peer. Answers it whatever happens. */
   request(request: Request, session: Session): void {
     let calls = this.#calls.get(session);
     if (!calls) this.#calls.set(session, calls = new Map());
-    const call = new InboundCall(request, session, this.#clock.now(), calls);
+    const { host, clock } = this.#parts;
     const trouble = calls.size >= MAX_LINK_CALLS
       ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
       : check(request);
+    if (request.relay && !trouble) return this.#relay(request, session, calls);
+    const call = new InboundCall(request, session, clock.now(), calls);
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
-    const present = this.#host.find(request.key);
+    const present = host.find(request.key);
     // Of this very life: its lease is asked when the call's turn comes.
     if (present?.life === session.life) this.#deliver(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
+  }
+
+  #relay(request: Request, session: Session, calls: Map<number, Call>): void {
+    const call = this.#parts.relay(request, session, () => calls.delete(request.id));
+    if (!call.done) calls.set(request.id, call);
   }
 
   /** The caller has gone: the call never starts, or its signal aborts. */
@@ -137,20 +174,25 @@ export class Forwarder {
   }
 
   #deliver(call: InboundCall, activation: Activation): void {
-    if (call.epoch === activation.epoch || call.epoch === 0) activation.deliver(call);
+    const isMeant = call.epoch === activation.epoch || call.epoch === 0;
+    if (isMeant) this.#parts.deliver(call, activation);
     else this.#notOwner(call, activation.owner);
   }
 
   /** Nothing of the name is here: brings its owner about, and tells who that is. */
   async #acquire(call: InboundCall): Promise<void> {
     try {
+      const { host, homeAbroad } = this.#parts;
       const { type } = parseKey(call.key);
-      if (!this.#host.knows(type)) {
+      if (homeAbroad(call.key) !== null) return this.#notOwner(call, null);
+      if (!host.knows(type)) {
         return call.fail(
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
         );
       }
-      const acquired = await this.#host.acquire(call.key, type);
+      // Who took this node for the owner looks anew; who asks it to take the key asks another.
+      if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
+      const acquired = await host.acquire(call.key, type);
       if (acquired instanceof Activation) this.#deliver(call, acquired);
       else this.#notOwner(call, acquired);
     } catch (error) {
@@ -164,19 +206,18 @@ export class Forwarder {
   }
 }
 
-/** The arguments of a request; what is no array of values comes out as null. */
-function decodeArguments(body: Uint8Array): unknown[] | null {
+/** The arguments of a request, or why they are none. */
+function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
   try {
-    const args = unpack(body);
-    return Array.isArray(args) ? args : null;
-  } catch {
-    return null;
+    return argumentsOf(body);
+  } catch (error) {
+    return toAtlasError(error);
   }
 }
 
 /** What is wrong with a request, as far as its fields' sizes tell. */
 function check(request: Request): AtlasError | null {
-  const { chain, idempotencyKey } = request;
+  const { chain, idempotencyKey, trail } = request;
   if (chain.length > MAX_CHAIN) {
     return new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
   }
@@ -189,5 +230,10 @@ function check(request: Request): AtlasError | null {
       `an idempotency key must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} bytes`,
     );
   }
-  return null;
+  const { via = [], trace = null } = trail ?? {};
+  if (via.length > MAX_HOPS) {
+    return new AtlasError("bad_request", `a call came over more than ${MAX_HOPS} links`);
+  }
+  if (trace === null || isTraceparent(trace)) return null;
+  return new AtlasError("bad_request", "a call's traceparent is none");
 }

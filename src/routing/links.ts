@@ -27,12 +27,16 @@ import {
   type Peer,
   type Transport,
 } from "../ports/transport.ts";
+import { nodeName } from "../model/trail.ts";
 import type { Life } from "../registry/lease.ts";
 
 const FAREWELL: Message = { kind: "farewell", id: 0 };
+const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
 
 /** Who waits for an answer over a link. Exactly one of these runs, once. */
 export interface Waiter {
+  /** Whether the peer may have passed it on: that the peer owns nothing says nothing of it. */
+  readonly relay: boolean;
   replied(reply: Reply, session: Session): void;
   failed(failure: Failure, session: Session): void;
   /** The link broke: the request may or may not have been executed. */
@@ -61,6 +65,7 @@ export class Session {
   #open = true;
   /** The peer said farewell: it takes no more requests. */
   #left = false;
+  #name: string | null = null;
 
   constructor(link: Link, life: Life) {
     this.#link = link;
@@ -69,6 +74,24 @@ export class Session {
 
   get peer(): LinkIdentity {
     return this.#link.peer;
+  }
+
+  /** The peer as paths name it. */
+  get name(): string {
+    return (this.#name ??= nodeName(this.peer));
+  }
+
+  /** Whether requests can be sent over it. */
+  get takes(): boolean {
+    return this.#open && !this.#left;
+  }
+
+  /** Asks the peer for a sign of life. False, and nothing is sent, where the link can't. */
+  ping(waiter: Waiter): boolean {
+    const id = this.#nextId++;
+    if (!this.takes || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
+    this.#waiters.set(id, waiter);
+    return true;
   }
 
   /**
@@ -123,7 +146,8 @@ export class Session {
   left(): void {
     this.#left = true;
     const why = `${this.peer.node} owns nothing any more`;
-    for (const id of [...this.#waiters.keys()]) {
+    for (const [id, { relay }] of [...this.#waiters]) {
+      if (relay) continue;
       this.settle({ kind: "failure", id, error: ["not_owner", why, true, false], owner: null });
     }
   }
@@ -249,6 +273,8 @@ export class Links {
         return this.#listener.cancel(message.id, session);
       case "post":
         return this.#listener.post(message, session);
+      case "ping":
+        return session.send({ ...PONG, id: message.id });
       case "farewell":
         session.left();
         // The roll will say so, too: it is looked at soon.

@@ -1,7 +1,6 @@
 /**
  * A call of a caller here, from its first step out of the door to its answer: it
- * carries its own arguments, deadline and promise, and knows whether it may have been
- * executed somewhere.
+ * carries its own arguments, deadline and promise.
  */
 import type { CallOptions, CallResult } from "../api.ts";
 import { AtlasError } from "../errors.ts";
@@ -12,51 +11,42 @@ import {
   MAX_IDEMPOTENCY_KEY_BYTES,
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
-import { Call, encodeBody } from "../model/call.ts";
+import { encodeBody } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { checkToken } from "../model/rrp.ts";
+import { type Caller, checkTraceparent } from "../model/trail.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
-import type { Session } from "./links.ts";
+import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
 /** What a resource's own call inherits from the turn that makes it. */
 export interface CallContext {
   readonly chain: readonly string[];
   /** The turn's own deadline, monotonic ms. */
   readonly deadline: number;
+  /** The `traceparent` of the call that the turn runs. */
+  readonly trace: string | null;
 }
 
-/** What happens to a call that failed, or found nobody. */
-export interface CallKeeper {
-  /** Whether the node has been closed: nothing is answered any more. */
-  readonly isClosed: boolean;
-  /** It failed; the keeper sends it out again or settles it. */
-  failed(call: OutCall, error: AtlasError, owner: Ownership | null): void;
-  /** It was settled. */
-  settled(call: OutCall): void;
-}
+const NONE: readonly string[] = [];
 
-const NO_CHAIN: readonly string[] = [];
-
-export class OutCall extends Call {
+export class OutCall extends Outgoing {
   readonly key: string;
   readonly type: string;
   readonly method: string;
   readonly idempotencyKey: string | null;
   readonly chain: readonly string[];
   readonly deadline: number;
-  /** Where it stands among all calls made here: retries keep their turn. */
   readonly number: number;
-  /** Times it was sent to somebody who wasn't the owner, or got lost. */
-  bounces = 0;
-  /** What the session that carries it knows it by; null while it is here. */
-  carrier: { readonly session: Session; readonly id: number } | null = null;
-  readonly #keeper: CallKeeper;
+  readonly region: string | null;
+  readonly trace: string | null;
+  readonly via: readonly string[] = NONE;
+  readonly epoch = 0;
+  patience: number = Infinity;
   readonly #args: readonly unknown[];
   #body: Uint8Array | null = null;
   #resolve!: (result: CallResult) => void;
   #reject!: (error: AtlasError) => void;
   #signal: AbortSignal | null = null;
-  #trouble: AtlasError | null = null;
-  #mayHaveRunBefore = false;
 
   constructor(
     keeper: CallKeeper,
@@ -68,19 +58,21 @@ export class OutCall extends Call {
     context: CallContext | null,
     now: number,
   ) {
-    super();
-    this.#keeper = keeper;
+    super(keeper);
     this.number = number;
     this.key = target.key;
     this.type = target.type;
     this.method = method;
     this.#args = args;
     this.idempotencyKey = checkIdempotencyKey(options.idempotencyKey);
-    this.chain = context?.chain ?? NO_CHAIN;
+    this.chain = context?.chain ?? NONE;
     if (this.chain.length > MAX_CHAIN) {
       throw new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
     }
     this.deadline = Math.min(now + checkTimeout(options.timeoutMs), context?.deadline ?? Infinity);
+    const { callerRegion } = options;
+    this.region = callerRegion === undefined ? null : checkToken("callerRegion", callerRegion);
+    this.trace = checkTraceparent(options.traceparent) ?? context?.trace ?? null;
     this.#signal = options.signal ?? null;
   }
 
@@ -93,15 +85,9 @@ export class OutCall extends Call {
     });
   }
 
-  /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
-  get trouble(): AtlasError | null {
-    return this.#trouble;
-  }
-
-  set trouble(error: AtlasError | null) {
-    this.#trouble = error;
-    // What one attempt may have done stays done, whatever becomes of the next.
-    if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
+  override get caller(): Caller {
+    const { region, node } = this.keeper.place;
+    return { region: this.region ?? region, node };
   }
 
   /** Whether its caller has given up before it went out. */
@@ -109,8 +95,7 @@ export class OutCall extends Call {
     return this.#signal?.aborted === true;
   }
 
-  /** The encoded arguments, made once. @throws AtlasError `bad_request`, `payload_too_large` */
-  get body(): Uint8Array {
+  override get body(): Uint8Array {
     return (this.#body ??= encodeBody(this.#args, "argument"));
   }
 
@@ -125,65 +110,29 @@ export class OutCall extends Call {
   }
 
   override succeed(result: unknown, owner: Ownership): void {
-    if (this.done) return;
-    this.#settle();
-    this.#resolve({ result, rrp: owner.rrp, epoch: owner.epoch });
+    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath);
   }
 
-  override fail(error: AtlasError, owner: Ownership | null = null): void {
-    if (!this.done) this.#keeper.failed(this, error, owner);
+  override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {
+    if (!this.done) this.#succeed(unpack(body), owner, path);
   }
 
-  /** Ends it with an error, for good. */
-  reject(error: AtlasError): void {
-    if (this.done) return;
-    const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
-    this.#settle();
-    this.giveUp(told);
-    this.#reject(told);
+  #succeed(result: unknown, { rrp, epoch }: Ownership, path: readonly string[]): void {
+    this.settle(null);
+    this.#resolve({ result, rrp, epoch, path });
   }
 
-  override expire(): void {
-    if (!this.#keeper.isClosed) return this.#leave("the deadline passed", undefined);
-    this.reject(
-      new AtlasError("unavailable", "the node was closed", { maybeExecuted: this.#mayHaveRun }),
-    );
+  protected override refuse(error: AtlasError): void {
+    this.#reject(error);
   }
 
   readonly #onAbort = (): void => {
-    this.#leave("the caller gave the call up", this.#signal?.reason);
+    this.leave("the caller gave the call up", this.#signal?.reason);
   };
 
-  get #mayHaveRun(): boolean {
-    return this.started || this.carrier !== null || this.#mayHaveRunBefore;
-  }
-
-  #leave(what: string, cause: unknown): void {
-    const { carrier, trouble } = this;
-    const maybeExecuted = this.#mayHaveRun;
-    carrier?.session.cancel(carrier.id);
-    const why = trouble ? `; before that: ${trouble.message}` : "";
-    this.reject(
-      new AtlasError("timeout", `${this.key} ${this.method}: ${what}${why}`, {
-        maybeExecuted,
-        cause,
-      }),
-    );
-  }
-
-  #settle(): void {
-    this.done = true;
-    this.carrier = null;
+  protected override unlisten(): void {
     this.#signal?.removeEventListener("abort", this.#onAbort);
-    this.#keeper.settled(this);
   }
-}
-
-/** The same error, of a call that an earlier attempt may have executed. */
-function asMaybeExecuted(error: AtlasError): AtlasError {
-  if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }
 
 /** Whether a value can go to a resource here as it is. */

@@ -29,6 +29,7 @@ export interface Exchange {
   lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
   members(): Promise<readonly Member[]>;
   resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
+  count(prefix: string, options: Pick<CallOptions, "timeoutMs">): Promise<number>;
 }
 
 /**
@@ -61,6 +62,7 @@ export function makeOutlet(
     modules: () => modules.modules(),
     exchange: (name) => modules.exchange(name),
     authorities: () => modules.authorities(),
+    count: (prefix, options = {}) => exchange.count(prefix, options),
   };
 }
 

@@ -1,5 +1,5 @@
 /**
- * The router: the post office of calls that start here.
+ * The router: the post office of calls that start here or are passed on here.
  *
  * A call whose resource's place is known goes out at once. Others wait in a lane, one
  * for each name, in the order in which they were made, while one search goes on for
@@ -10,23 +10,30 @@
 import type { CallOptions, CallResult } from "../api.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
-import type { Failure, Reply } from "../model/envelope.ts";
-import type { Member } from "../model/member.ts";
+import type { Call } from "../model/call.ts";
+import type { Failure, Reply, Request } from "../model/envelope.ts";
+import type { NodeEvent } from "../model/event.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { unpack } from "../model/value.ts";
+import { parseKey } from "../model/rrp.ts";
+import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import { type Registry, suspected } from "../registry/registry.ts";
+import type { Registry } from "../registry/registry.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
-import { Candidates } from "./candidates.ts";
-import type { Links, Session, Waiter } from "./links.ts";
-import { type CallContext, type CallKeeper, OutCall } from "./out_call.ts";
+import { Errand, type Errands } from "./errand.ts";
+import type { Links, Session } from "./links.ts";
+import { type CallContext, OutCall } from "./out_call.ts";
+import type { CallKeeper, Outgoing } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
+import { Passing } from "./passing.ts";
+import type { Places, Route, Target } from "./places.ts";
+import { TAKE } from "./reception.ts";
+import { RelayedCall } from "./relayed_call.ts";
+import { trailOf, wayTrouble } from "./trails.ts";
 
 const RETRY_MS = 10;
 const RETRY_MOST_MS = 500;
@@ -37,44 +44,55 @@ export interface RouterParts {
   readonly registry: Registry;
   readonly membership: Membership;
   readonly links: Links;
+  readonly places: Places;
   readonly clock: Clock;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly place: { readonly region: string; readonly node: string };
-  /** This node's present life, held or lapsed. */
-  readonly life: () => Life;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+  readonly onEvent: (event: NodeEvent) => void;
 }
 
 export interface RouterStats {
   calls: number;
   forwards: number;
+  relays: number;
 }
 
-/** Where calls of one key can go now. */
-type Target = Activation | { session: Session; owner: Ownership | null };
-
-export class Router implements CallKeeper {
-  readonly stats: RouterStats = { calls: 0, forwards: 0 };
+export class Router implements CallKeeper, Errands {
+  readonly stats: RouterStats = { calls: 0, forwards: 0, relays: 0 };
+  readonly place: { readonly region: string; readonly node: string };
+  /** Shared by all answers, so that it is not theirs to change. */
+  readonly ownPath: readonly string[];
   readonly #parts: RouterParts;
-  readonly #candidates: Candidates;
-  readonly #pacer: Pacer<OutCall>;
-  readonly #lanes = new Map<string, OutCall[]>();
+  readonly #name: string;
+  readonly #pacer: Pacer<Outgoing>;
+  readonly #lanes = new Map<string, Outgoing[]>();
+  readonly #passing = new Passing();
+  #numbers = 0;
   #inFlight = 0;
   #closed = false;
 
   constructor(parts: RouterParts) {
     this.#parts = parts;
-    this.#candidates = new Candidates(parts.membership, parts.clock, parts.place.region);
+    this.place = parts.place;
+    this.#name = nodeName(parts.place);
+    this.ownPath = Object.freeze([this.#name]);
     this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
-  /** Calls made here that are not settled. */
+  /** Calls made or passed on here that are not settled. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
   get isClosed(): boolean {
     return this.#closed;
+  }
+
+  homeAbroad(key: string): string | null {
+    return this.#parts.places.homeAbroad(key);
   }
 
   /** Takes no more calls. Those under way end with the deadlines that carry them. */
@@ -90,21 +108,61 @@ export class Router implements CallKeeper {
     options: CallOptions,
     context: CallContext | null,
   ): Promise<CallResult> {
-    const { clock, deadlines } = this.#parts;
     let call: OutCall;
     try {
       this.#checkRoom();
-      const number = this.stats.calls++;
-      call = new OutCall(this, number, target, method, args, options, context, clock.now());
+      const now = this.#parts.clock.now();
+      call = new OutCall(this, this.#numbers++, target, method, args, options, context, now);
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }
+    this.stats.calls++;
     const answer = call.answer();
-    this.#inFlight++;
-    deadlines.add(call, call.deadline);
+    this.#begin(call);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
     else if (!this.#pacer.holds(call)) this.#dispatch(call);
     return answer;
+  }
+
+  /** Sends a call of the node's own over this route, and no other. */
+  async ask(key: string, method: string, route: Route): Promise<void> {
+    const target = { key, type: parseKey(key).type };
+    const now = this.#parts.clock.now();
+    const call = new OutCall(this, this.#numbers++, target, method, [], {}, null, now);
+    call.patience = 0;
+    const answer = call.answer();
+    this.#begin(call);
+    this.#send(call, route);
+    await answer;
+  }
+
+  #begin(call: Outgoing): void {
+    this.#inFlight++;
+    this.#parts.deadlines.add(call, call.deadline);
+  }
+
+  /**
+   * Takes a call that a peer asks to pass on, or to serve where the owner is here.
+   *
+   * @param onEnd runs once it was answered or given up.
+   */
+  relay(request: Request, session: Session, onEnd: () => void): RelayedCall {
+    const now = this.#parts.clock.now();
+    const call = new RelayedCall(this, this.#numbers++, request, session, now, onEnd);
+    this.stats.relays++;
+    this.#begin(call);
+    try {
+      this.#checkRoom();
+      parseKey(request.key);
+    } catch (error) {
+      call.reject(toAtlasError(error));
+    }
+    const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
+    if (trouble) call.reject(trouble);
+    // Asked to take a name: who is remembered as its owner has just given it up.
+    if (call.method === TAKE) this.#parts.registry.forget(call.key);
+    if (!call.done) this.#dispatch(call);
+    return call;
   }
 
   #checkRoom(): void {
@@ -114,20 +172,41 @@ export class Router implements CallKeeper {
   }
 
   /** A call was answered, or given up. */
-  settled(call: OutCall): void {
+  settled(call: Outgoing, error: AtlasError | null): void {
+    this.#landed(call);
     this.#inFlight--;
     this.#parts.deadlines.remove(call);
+    if (error !== null && (call.trace !== null || call.via.length > 0)) this.#tell(call, error);
+  }
+
+  /** A failure that somebody follows, or that happened between two other nodes. */
+  #tell({ key, method, via, trace }: Outgoing, { code, message }: AtlasError): void {
+    const path = [...via, this.#name].join(", ");
+    this.#parts.onEvent({
+      level: "warning",
+      event: via.length > 0 ? "passing a call on failed" : "call failed",
+      fields: { key, method, code, reason: message, path, traceparent: trace },
+    });
+  }
+
+  /** Nobody carries the call any more: those that waited for it to arrive can go. */
+  #landed({ key, carrier }: Outgoing): void {
+    if (!carrier?.relay) return;
+    for (const held of this.#passing.landed(key, carrier.session)) this.#dispatch(held);
   }
 
   /**
    * A call failed. Sent out again where it surely was not executed, or carries an
    * idempotency key, and another owner may do better.
    */
-  failed(call: OutCall, error: AtlasError, owner: Ownership | null): void {
+  failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void {
+    this.#landed(call);
     call.carrier = null;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = !error.maybeExecuted || call.idempotencyKey !== null;
-    if (!elsewhere || !error.retryable || !safe) return call.reject(error);
+    if (!elsewhere || !error.retryable || !safe || call.bounces >= call.patience) {
+      return call.reject(error, owner);
+    }
     const { registry } = this.#parts;
     if (owner) registry.note(call.key, owner);
     call.bounces++;
@@ -135,73 +214,101 @@ export class Router implements CallKeeper {
     this.#enlane(call);
   }
 
-  #dispatch(call: OutCall): void {
-    const { host, registry, links } = this.#parts;
+  #dispatch(call: Outgoing): void {
+    const { host, registry, links, places } = this.#parts;
     if (call.done) return;
     if (this.#lanes.has(call.key)) return this.#enlane(call);
     const here = host.find(call.key);
-    if (here) return here.deliver(call);
+    if (here) return this.#hand(call, here);
     const owner = registry.cached(call.key);
-    const session = owner && links.present(owner.incarnation);
-    if (session) this.#send(call, session, owner);
+    const straight = owner && links.present(owner.incarnation);
+    if (!this.#passing.isEmpty) {
+      if (straight && this.#passing.holds(call)) return;
+      const session = this.#passing.over(call.key);
+      if (session) return this.#send(call, { session, relay: true, owner });
+    }
+    if (straight) return this.#send(call, { session: straight, relay: false, owner });
+    const way = owner && places.ready(owner);
+    if (way) this.#send(call, { ...way, owner });
     else this.#enlane(call);
   }
 
-  #send(call: OutCall, session: Session, owner: Ownership | null): void {
+  /** Gives a call to the resource here, unless its caller has seen a later owner. */
+  #hand(call: Outgoing, activation: Activation): void {
+    if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
+    call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
+  }
+
+  #send(call: Outgoing, { session, relay, owner }: Route): void {
     this.stats.forwards++;
+    const trouble = wayTrouble(call.via, this.#name, session.name);
+    if (trouble) {
+      // Its caller may be whom this node takes for the owner: it looks again, too.
+      this.#parts.registry.forget(call.key);
+      return call.reject(trouble, owner);
+    }
     try {
+      const seen = owner?.epoch ?? 0;
       const id = session.request({
         key: call.key,
         method: call.method,
         body: call.body,
         timeoutMs: Math.max(1, call.deadline - this.#parts.clock.now()),
-        epoch: owner?.epoch ?? 0,
+        epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-      }, new Errand(this, call, owner));
-      call.carrier = { session, id };
+        trail: trailOf(call, this.#name, relay),
+        relay,
+      }, new Errand(this, call, owner, relay));
+      call.carrier = { session, id, relay };
+      if (relay) this.#passing.departed(call.key, session);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
     }
   }
 
   /** A link brought a call's answer. */
-  replied(call: OutCall, reply: Reply, session: Session, asked: Ownership | null): void {
+  replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void {
     const { registry } = this.#parts;
-    const { epoch } = reply;
+    const { epoch, passed } = reply;
     const rrp = reply.rrp || asked?.rrp || "";
     const known = registry.cached(call.key);
-    if (known && known.epoch > epoch) {
-      const message = `an owner of epoch ${epoch} answered, but there is one of ${known.epoch}`;
+    const seen = Math.max(known?.epoch ?? 0, call.epoch);
+    if (seen > epoch) {
+      const message = `an owner of epoch ${epoch} answered, but there is one of ${seen}`;
       return call.fail(new AtlasError("not_owner", message, { maybeExecuted: true }));
     }
-    const owner = { rrp, incarnation: session.peer.incarnation, epoch };
+    const incarnation = passed?.incarnation ?? session.peer.incarnation;
+    const owner = { rrp, incarnation, epoch };
     if (known?.epoch !== epoch) registry.note(call.key, owner);
     try {
-      call.succeed(unpack(reply.body), owner);
+      const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
+      call.answered(reply.body, owner, path);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }
   }
 
   /** A link brought a call's failure. */
-  refused(call: OutCall, failure: Failure, session: Session, asked: Ownership | null): void {
+  refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void {
     const error = fromWireError(failure.error);
     if (asked && error.code === "not_owner") this.#parts.registry.forget(call.key, asked.epoch);
-    // Asked to take a name, it could not: somebody else is to be asked next.
-    if (!asked && error.code === "unavailable") this.#candidates.shun(session.peer.incarnation);
+    // Asked to take a name or pass a call on, it could not: somebody else is to be asked next.
+    const wasAsked = !asked || call.carrier?.relay === true;
+    if (wasAsked && error.code === "unavailable") this.#parts.places.shun(session);
     const [rrp, incarnation, epoch] = failure.owner ?? [];
     const owner = rrp === undefined ? null : { rrp, incarnation, epoch } as Ownership;
     call.fail(error, owner);
   }
 
   /** The link that carried a call broke. */
-  lost(call: OutCall, reason: string): void {
-    call.fail(new AtlasError("unavailable", `the link broke: ${reason}`, { maybeExecuted: true }));
+  lost(call: Outgoing, reason: string): void {
+    const message = `the link to ${call.carrier?.session.name ?? "its owner"} broke: ${reason}`;
+    call.fail(new AtlasError("unavailable", message, { maybeExecuted: true }));
   }
 
   /** Puts a call into its key's lane, in order, and has a search go on for it. */
-  #enlane(call: OutCall): void {
+  #enlane(call: Outgoing): void {
     let lane = this.#lanes.get(call.key);
     if (lane && lane.length >= MAX_MAILBOX) {
       const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
@@ -214,16 +321,16 @@ export class Router implements CallKeeper {
       return;
     }
     let at = lane.length;
-    while (at > 0 && (lane[at - 1] as OutCall).number > call.number) at--;
+    while (at > 0 && (lane[at - 1] as Outgoing).number > call.number) at--;
     lane.splice(at, 0, call);
   }
 
   /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
-  async #search(key: string, type: string, lane: OutCall[]): Promise<void> {
+  async #search(key: string, type: string, lane: Outgoing[]): Promise<void> {
     const { clock, random } = this.#parts;
     const since = clock.now();
     // Calls that keep bouncing wait between attempts, those that bounced once don't.
-    let attempt = (lane[0] as OutCall).bounces - MAX_HOPS;
+    let attempt = (lane[0] as Outgoing).bounces - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
@@ -232,7 +339,7 @@ export class Router implements CallKeeper {
       if (lane.length === 0) break;
       let target: Target;
       try {
-        target = await this.#place(key, type);
+        target = await this.#parts.places.find(key, type);
       } catch (thrown) {
         attempt = Math.max(attempt, 0);
         const error = toAtlasError(thrown);
@@ -247,8 +354,8 @@ export class Router implements CallKeeper {
       this.#lanes.delete(key);
       for (const call of lane) {
         if (call.done) continue;
-        if (target instanceof Activation) target.deliver(call);
-        else this.#send(call, target.session, target.owner);
+        if (target instanceof Activation) this.#hand(call, target);
+        else this.#send(call, target);
       }
       return;
     }
@@ -260,98 +367,6 @@ export class Router implements CallKeeper {
     if (!error.retryable || error.code === "overloaded") return false;
     const { membership, clock } = this.#parts;
     return membership.isReachable() || clock.now() - since < STORE_PATIENCE_MS;
-  }
-
-  /** Where a key's calls can go. @throws AtlasError, retryable where waiting may help. */
-  async #place(key: string, type: string): Promise<Target> {
-    const { host, registry, membership } = this.#parts;
-    const here = host.find(key);
-    if (here) return here;
-    let owner = registry.cached(key);
-    if (!owner && host.canHost(type)) {
-      const acquired = await host.acquire(key, type);
-      if (acquired instanceof Activation) return acquired;
-      registry.note(key, owner = acquired);
-    }
-    owner ??= await registry.locate(key);
-    if (!owner) return await this.#ask(key, type);
-    const member = membership.peek(owner.incarnation) ?? await this.#meet(owner.incarnation);
-    if (owner.incarnation === this.#parts.life().incarnation || this.#isNamesake(member)) {
-      // Its entry names this node, in this life or a former one, but it isn't here: the
-      // next search takes it up anew.
-      registry.forget(key);
-      throw new AtlasError("unavailable", `${key} is between two owners`);
-    }
-    if (!member || membership.isKnownDead(owner.incarnation)) {
-      registry.forget(key);
-      throw new AtlasError("unavailable", `the owner of ${key} is dead`);
-    }
-    return { session: await this.#reach(member, key), owner };
-  }
-
-  /** The link to an owner, unless it is silent: callers then wait till it speaks or is dead. */
-  async #reach(member: Member, key: string): Promise<Session> {
-    const { links, membership, clock } = this.#parts;
-    const present = links.present(member.incarnation);
-    if (present && !membership.isStalled(member.incarnation)) return present;
-    if (present) throw suspected(key);
-    const silence = pause(clock, RETRY_MOST_MS).then(() => {
-      throw suspected(key);
-    });
-    return await Promise.race([links.to(member, this.#parts.life()), silence]);
-  }
-
-  /** Whether a member is a life of this very node: it is never dialled. */
-  #isNamesake(member: Member | undefined): boolean {
-    const { region, node } = this.#parts.place;
-    return member?.region === region && member.node === node;
-  }
-
-  async #meet(incarnation: string): Promise<Member | undefined> {
-    await this.#parts.membership.refresh();
-    return this.#parts.membership.peek(incarnation);
-  }
-
-  /** Nobody owns the key and it can't be taken here: another node is asked to. */
-  async #ask(key: string, type: string): Promise<Target> {
-    const { life, host, membership } = this.#parts;
-    const pick = () => this.#candidates.pick(type, key, life().incarnation);
-    let member = pick();
-    if (!member) {
-      // One may have joined since the last heartbeat.
-      await membership.refresh();
-      member = pick();
-    }
-    if (member) return { session: await this.#reach(member, key), owner: null };
-    if (!host.knows(type) && !this.#candidates.areKnown(type)) {
-      throw new AtlasError("not_found", `no node runs resources of type ${type}`);
-    }
-    throw new AtlasError("unavailable", `no node can take ${key} now`);
-  }
-}
-
-/** A call on a link: who asked whom, and where the answer goes. */
-class Errand implements Waiter {
-  readonly #router: Router;
-  readonly #call: OutCall;
-  readonly #asked: Ownership | null;
-
-  constructor(router: Router, call: OutCall, asked: Ownership | null) {
-    this.#router = router;
-    this.#call = call;
-    this.#asked = asked;
-  }
-
-  replied(reply: Reply, session: Session): void {
-    this.#router.replied(this.#call, reply, session, this.#asked);
-  }
-
-  failed(failure: Failure, session: Session): void {
-    this.#router.refused(this.#call, failure, session, this.#asked);
-  }
-
-  lost(reason: string): void {
-    this.#router.lost(this.#call, reason);
   }
 }
 

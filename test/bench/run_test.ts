@@ -16,7 +16,14 @@ function bench(...args: string[]): { status: number | null; stdout: string; stde
 test("--list names each bench with what it measures", () => {
   const { status, stdout } = bench("--list");
   expect(status).toBe(0);
-  expect(stdout.match(/^\w+/gm)).toEqual(["calls", "modules", "local", "claims", "memory"]);
+  expect(stdout.match(/^\w+/gm)).toEqual([
+    "calls",
+    "modules",
+    "local",
+    "claims",
+    "upstash",
+    "memory",
+  ]);
 });
 
 test("--help shows the usage", () => {
@@ -28,7 +35,9 @@ test("--help shows the usage", () => {
 test("an unknown bench or option is bad usage, and names what there is", () => {
   const unknown = bench("speed");
   expect(unknown.status).toBe(2);
-  expect(unknown.stderr).toMatch(/no bench named speed; there are: calls modules local claims memory/);
+  expect(unknown.stderr).toMatch(
+    /no bench named speed; there are: calls modules local claims upstash memory/,
+  );
   expect(bench("--fast").status).toBe(2);
 });
 

@@ -7,6 +7,7 @@
 import { afterAll, beforeAll, describe } from "vitest";
 import type { Store } from "../../src/ports/store.ts";
 import { endsTests } from "./store_ends.ts";
+import { lineageTests } from "./store_lineage.ts";
 import { membershipTests } from "./store_membership.ts";
 import { ownershipTests } from "./store_ownership.ts";
 import { stateTests } from "./store_state.ts";
@@ -20,6 +21,8 @@ export interface StoreBackend {
    * need a while, or to be opened anew. Absent where nothing outlives the process.
    */
   crash?(): Promise<void>;
+  /** Whether its keys lie in several stores or masters, which no one lineage tells of. */
+  readonly isParted?: boolean;
   /** Ends it for good, after all handles are closed. */
   dispose(): Promise<void>;
 }
@@ -58,6 +61,7 @@ export function storeConformance(
     membershipTests(stores);
     ownershipTests(stores);
     stateTests(stores);
+    lineageTests(stores);
     endsTests(stores);
   });
 }

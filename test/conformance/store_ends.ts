@@ -49,7 +49,8 @@ export function endsTests(stores: Stores): void {
     }
     for (const handle of stores.handles) {
       await eventually(() => handle.lookup(kept));
-      expect(handle.status()).toBe("up");
+      // One that reaches several servers may have heard of another's return first.
+      await eventually(async () => handle.status() === "up" ? true : undefined);
     }
   });
 

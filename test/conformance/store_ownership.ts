@@ -113,6 +113,20 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
+    test("with an epoch above the one that it names, and so is every later one", async () => {
+      const key = freshKey();
+      const first = await own(stores.store, key, { above: 5_000_000 });
+      expect(first.epoch).toBeGreaterThan(5_000_000);
+      const { incarnation, epoch } = first;
+      const low = claimOf(key, { expected: { incarnation, epoch }, above: 7 });
+      const taken = await stores.store.claim(low);
+      expect(taken.won).toBe(true);
+      expect(taken.owner?.epoch).toBeGreaterThan(epoch);
+      await stores.store.release(key, low.incarnation, taken.owner?.epoch ?? 0);
+      expect((await own(stores.store, key)).epoch).toBeGreaterThan(taken.owner?.epoch ?? 0);
+      await refuses(stores.store.claim(claimOf(key, { above: -1 })), "bad_request", "above");
+    });
+
     test("2,000 at once in one tick, each answered with its own", async () => {
       const claims = Array.from({ length: 2_000 }, (_, i) => claimOf(freshKey(`t${i % 7}`)));
       const replies = await Promise.all(claims.map((claim) => stores.store.claim(claim)));

@@ -1,7 +1,7 @@
 /** The store suite on state: a turn's writes, all or none, by the owner only. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
-import type { Commit, Range, Store } from "../../src/ports/store.ts";
+import type { Commit, CommitReply, Range, Store } from "../../src/ports/store.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey, own, refuses } from "./store_kit.ts";
 
@@ -14,7 +14,7 @@ export function stateTests(stores: Stores): void {
     turn: number,
     puts: Puts,
     deletes: readonly string[] = [],
-  ): Promise<"committed" | "fenced"> {
+  ): Promise<CommitReply> {
     return stores.store.commit({ key, incarnation, epoch, turn, puts, deletes });
   }
 

@@ -8,8 +8,11 @@ import { dialIoredis } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import type { RedisStoreOptions } from "../../adapters/store/redis.ts";
 import { sqliteStore } from "../../adapters/store/sqlite.ts";
+import { upstashStore } from "../../adapters/store/upstash.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedisOptions } from "../support/redis.ts";
+import { startUpstash } from "../upstash/server.ts";
+import { regionalBackend } from "./regional_backend.ts";
 import { storeConformance } from "./store.ts";
 import type { StoreBackend } from "./store.ts";
 import { everythingRejects } from "./store_ends.ts";
@@ -46,11 +49,37 @@ function redis(server: TestRedisOptions, client: RedisStoreOptions = {}) {
   };
 }
 
+async function upstash(): Promise<StoreBackend> {
+  const process = await startRedis({ durable: true });
+  const { url, token, close } = await startUpstash(process.port);
+  return {
+    open: () => upstashStore({ url, token }),
+    crash: async () => {
+      await process.kill();
+      await process.restart();
+    },
+    dispose: async () => {
+      await close();
+      await process.close();
+    },
+  };
+}
+
 warnIfRedisMissing("the store suite on Redis");
 storeConformance("memory", memory);
 storeConformance("sqlite", sqlite);
 storeConformance("redis, durable", redis({ durable: true }), redisMissing);
 storeConformance("redis, one node of a cluster", redis({ cluster: true }), redisMissing);
+storeConformance("upstash", upstash, redisMissing);
+const REGIONS = ["us-east-1", "eu-west-1", "ap-south-1"];
+storeConformance("regional, one region", () => regionalBackend(["local"], memory));
+storeConformance("regional, three in memory", () => regionalBackend(REGIONS, memory));
+storeConformance("regional, three SQLite files", () => regionalBackend(REGIONS, sqlite));
+storeConformance(
+  "regional, three Redises",
+  () => regionalBackend(REGIONS, redis({ durable: true })),
+  redisMissing,
+);
 if ("Bun" in globalThis) {
   storeConformance("redis, through ioredis", redis({}, { dial: dialIoredis }), redisMissing);
 }

@@ -103,6 +103,8 @@ function request(key: string, method: string, body: Uint8Array): Uint8Array {
     epoch: 0,
     idempotencyKey: null,
     chain: [],
+    trail: null,
+    relay: false,
     body,
   });
   return frameOf(head, body);

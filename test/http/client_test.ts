@@ -58,6 +58,7 @@ describe("a call is repeated", () => {
       result: "done",
       rrp: "rrp:r/n/t/a",
       epoch: 7,
+      path: [],
     });
     expect(requests).toHaveLength(3);
   });

@@ -144,6 +144,24 @@ test("as a process, its status is the exit status", async () => {
   expect(await start("cli.ts", ["dance"], env).ended).toBe(2);
 });
 
+test("prefixes: how many there are, and handing them over", async () => {
+  await atlas("call", "channels", "counted", "whereami");
+  const { count } = JSON.parse((await atlas("resources", "rrp:r/n/", "--count", "--json")).out);
+  expect(count).toBeGreaterThan(0);
+  expect((await atlas("resources", "--count")).out).toBe(`${count}\n`);
+  expect((await atlas("resources", "rrp:elsewhere/", "--count")).out).toBe("0\n");
+
+  const prefix = "rrp:r/n/channels/";
+  expect(await atlas("drain", prefix)).toMatchObject({
+    status: 0,
+    out: `r/n hands over ${prefix}\n`,
+  });
+  await expect.poll(() => atlas("resources", prefix, "--count")).toMatchObject({ out: "0\n" });
+  expect((await fetch(`${node.url}/readyz`)).status).toBe(200);
+  expect(await atlas("drain", "rrp:elsewhere/")).toMatchObject({ status: 1, out: "" });
+  expect(await atlas("drain", "rrp:r")).toMatchObject({ status: 2, out: "" });
+});
+
 test("drain: the named node drains, and goes on answering", async () => {
   expect(await atlas("drain", "r/n")).toMatchObject({ status: 0, out: "r/n is draining\n" });
   while ((await fetch(`${node.url}/readyz`)).status !== 503) {

@@ -36,6 +36,7 @@ test("without variables every setting has its documented default", () => {
     role: undefined,
     bootstrap: undefined,
     watch: false,
+    gateways: {},
   });
   expect(readLogLevel({})).toBe("info");
 });
@@ -51,11 +52,25 @@ test("what a program gives comes before the environment", () => {
   expect(settings).toMatchObject({ port: 0, region: "b", lease });
 });
 
+test("a registry by region is checked URL by URL", () => {
+  const registry = "us=redis://u:hunter2@h,eu=https://h2";
+  const message = refusal({ ATLAS_REGISTRY_URL: registry });
+  expect(message).toContain("ATLAS_REGISTRY_TOKEN is not set");
+  const settings = readSettings({ ATLAS_REGISTRY_URL: registry, ATLAS_REGISTRY_TOKEN: "r3st" });
+  expect(settings.registry).toBe(registry);
+  const bad = refusal({ ATLAS_REGISTRY_URL: "us=redis://u:hunter2@h,eu=ftp://h2" });
+  expect(bad).toContain("<region>=<URL>");
+  expect(bad).not.toContain("hunter2");
+  expect(refusal({ ATLAS_REGISTRY_URL: "us=memory:,us=memory:" })).toContain("twice");
+  expect(maskIn("can't log in with hunter2", registry)).not.toContain("hunter2");
+});
+
 test("all variables together", () => {
   const settings = readSettings({
     ATLAS_REGION: "us-east-1",
     ATLAS_NODE: "hop@node-1",
     ATLAS_REGISTRY_URL: "rediss://user:pass@redis.example:6380/2",
+    ATLAS_REGISTRY_TOKEN: "r3st",
     ATLAS_HOST: "0.0.0.0",
     PORT: "0",
     ATLAS_PUBLIC_URL: "https://node-1.example/atlas-1/",
@@ -67,6 +82,8 @@ test("all variables together", () => {
     ATLAS_WATCH: "1",
   });
   expect(settings).toEqual({
+    registryToken: "r3st",
+    gateways: {},
     region: "us-east-1",
     node: "hop@node-1",
     registry: "rediss://user:pass@redis.example:6380/2",
@@ -86,8 +103,9 @@ test.each([
   ["ATLAS_REGION", "us/east"],
   ["ATLAS_NODE", "a b"],
   ["ATLAS_NODE", "x".repeat(65)],
-  ["ATLAS_REGISTRY_URL", "https://eu1-x.upstash.io"],
-  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=redis://b"],
+  ["ATLAS_REGISTRY_URL", "http://eu1-x.upstash.io"],
+  ["ATLAS_REGISTRY_URL", "http://127.0.0.1.example.com"],
+  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=ftp://b"],
   ["ATLAS_REGISTRY_URL", "postgres://x"],
   ["ATLAS_REGISTRY_URL", "file:"],
   ["ATLAS_HOST", "http://x"],
@@ -111,6 +129,11 @@ test.each([
   ["ATLAS_BOOTSTRAP", "dns:atlas.internal:65536"],
   ["ATLAS_BOOTSTRAP", "dns:http://atlas.internal:80"],
   ["ATLAS_WATCH", "yes"],
+  ["ATLAS_GATEWAYS", "https://a"],
+  ["ATLAS_GATEWAYS", "eu-west-1=ftp://a"],
+  ["ATLAS_GATEWAYS", "eu west=https://a"],
+  ["ATLAS_GATEWAYS", "eu-west-1=https://a/?x=1"],
+  ["ATLAS_GATEWAYS", "=https://a"],
 ])("%s=%s is refused by name and value", (variable, value) => {
   const message = refusal({ [variable]: value });
   expect(message).toContain(variable);
@@ -148,6 +171,21 @@ test("a secret or token that can't be is refused without being quoted", () => {
   expect(token).not.toContain("hunter2");
 });
 
+test("a registry by HTTP needs its token, in clear text on loopback only", () => {
+  const https = { ATLAS_REGISTRY_URL: "https://eu1-x.upstash.io" };
+  expect(refusal(https)).toMatch(/^ATLAS_REGISTRY_TOKEN is not set/);
+  const bad = refusal({ ...https, ATLAS_REGISTRY_TOKEN: "hunter2 x" });
+  expect(bad).toMatch(/^ATLAS_REGISTRY_TOKEN holds white space/);
+  expect(bad).not.toContain("hunter2");
+  expect(readSettings({ ...https, ATLAS_REGISTRY_TOKEN: "t" })).toMatchObject({
+    registry: "https://eu1-x.upstash.io",
+    registryToken: "t",
+  });
+  for (const registry of ["http://localhost:8079", "http://127.0.0.1:1/", "http://[::1]:80"]) {
+    expect(readSettings({}, { registry, registryToken: "t" }).registry).toBe(registry);
+  }
+});
+
 test("passwords in URLs are struck out", () => {
   expect(maskUrl("redis://:s3cret@host:1/0")).toBe("redis://:***@host:1/0");
   expect(maskUrl("redis://me:s3cret@host")).toBe("redis://me:***@host");
@@ -173,4 +211,19 @@ test("addresses are derived from where a node listens, and back", () => {
   for (const address of ["in-process:1", "ws://169.254.169.254/atlas/link", "ws://a.example/x"]) {
     expect(() => urlOfLink(address)).toThrow(/may not be dialled/);
   }
+});
+
+test("gateways are listed by region, and dialled as links", () => {
+  const list = "eu-west-1=https://a, eu-west-1=https://b:8443/x,us-east-1=http://127.0.0.1:1,";
+  const gateways = {
+    "eu-west-1": ["wss://a/atlas/link", "wss://b:8443/x/atlas/link"],
+    "us-east-1": ["ws://127.0.0.1:1/atlas/link"],
+  };
+  expect(readSettings({ ATLAS_GATEWAYS: list }).gateways).toEqual(gateways);
+  expect(readSettings({}, { gateways: list }).gateways).toEqual(gateways);
+  expect(readSettings({}, { gateways: { eu: ["https://a", "https://a"] } }).gateways)
+    .toEqual({ eu: ["wss://a/atlas/link"] });
+  const many = Array.from({ length: 17 }, (_, i) => `eu=https://${i}`).join(",");
+  expect(refusal({ ATLAS_GATEWAYS: many })).toContain("more than 16 gateways of region eu");
+  expect(refusal({ ATLAS_GATEWAYS: "eu=https://me:hush@a" })).not.toContain("hush");
 });

@@ -6,6 +6,9 @@ import { death } from "../../sim/checkers/death.ts";
 import { gate } from "../../sim/checkers/gate.ts";
 import type { Step, StepReply } from "../../sim/observer.ts";
 
+/** A store without replicas. */
+const SCENE = { plan: { shape: { store: {} } } } as unknown as LiveScene;
+
 type Asked = [name: Step["name"], process: string, from: number, to: number | null, ...unknown[]];
 
 const KEY = "journals/k";
@@ -65,7 +68,7 @@ const renew = (who: string, from: number, to: number, state: string): Asked => {
 /** What a checker says of steps, told in the order of their times. */
 function judge(checker: LiveChecker, steps: readonly Asked[]): string[] {
   const said: string[] = [];
-  const observer = checker.watch({} as LiveScene, (message) => said.push(message));
+  const observer = checker.watch(SCENE, (message) => said.push(message));
   const told = steps.flatMap(([name, process, from, to, args, reply]) => {
     const step = { name, args: Array.isArray(args) ? args : [args], process, at: from } as Step;
     const asked = { at: from, tell: () => observer.asked?.(step) };

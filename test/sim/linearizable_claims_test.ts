@@ -10,6 +10,9 @@ import type { LiveScene } from "../../sim/checkers/checker.ts";
 import type { Step, StepReply } from "../../sim/observer.ts";
 import { SeededRandom } from "../../sim/random.ts";
 
+/** A store without replicas. */
+const SCENE = { plan: { shape: { store: {} } } } as unknown as LiveScene;
+
 const KEY = "journals/k";
 const WHO = ["a", "b", "c"];
 
@@ -147,7 +150,7 @@ function won(op: Op, epoch: number): State {
 /** Whether the checker has something to say. */
 function isRefused(ops: readonly Op[]): boolean {
   let refused = false;
-  const observer = claims.watch({} as LiveScene, () => (refused = true));
+  const observer = claims.watch(SCENE, () => (refused = true));
   // Everybody is taken for dead from the beginning: deaths are another test's matter.
   for (const who of WHO) {
     observer.asked?.({ name: "kill", args: [who, 0], process: "p", at: -1_000 } as Step);

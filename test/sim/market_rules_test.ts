@@ -216,7 +216,11 @@ test("calls: once, in time, and as they were told", () => {
 
 test("hot code: old code is dropped after its last call, and once", () => {
   const drop = (it: Required<MarketObserver>) =>
-    it.told("node-1#2", "old code dropped", { version: "1.0.0", hash: "aa" });
+    it.told("node-1#2", {
+      level: "info",
+      event: "old code dropped",
+      fields: { version: "1.0.0", hash: "aa" },
+    }, 0);
   expect(judge("hot code", drop)).toEqual([]);
   expect(judge("hot code", (it) => {
     it.began(run(), call());

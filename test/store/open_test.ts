@@ -4,8 +4,10 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
+import { parseRegistries } from "../../adapters/store/regional_url.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+import { startUpstash } from "../upstash/server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "atlas-open-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -39,6 +41,21 @@ test.skipIf(redisMissing !== null)("redis: opens a connection", async () => {
   await redis.close();
 });
 
+test.skipIf(redisMissing !== null)(
+  "http: on loopback opens an HTTP Redis by its token",
+  async () => {
+    const redis = await startRedis();
+    const { url, token, close } = await startUpstash(redis.port);
+    const store = await openStore(url, { token });
+    await own(store, freshKey());
+    await store.close();
+    await refuses(openStore(url, { token: "wrong" }), "unauthorized", "ATLAS_REGISTRY_TOKEN");
+    await refuses(openStore(url), "bad_request", "not set");
+    await close();
+    await redis.close();
+  },
+);
+
 test("a Redis that nobody serves is unavailable", async () => {
   const url = `redis://127.0.0.1:${await freePort()}`;
   await refuses(openStore(url, { timeoutMs: 100 }), "unavailable", "can't be reached");
@@ -53,6 +70,9 @@ test.each([
   ["file://host/path", "file:"],
   ["file:x.db?mode=ro", "?mode=ro"],
   ["file:x.db?synchronous=off", "synchronous=off"],
+  ["http://example.com", "loopback"],
+  ["https://", "Upstash URL"],
+  ["https://host", "ATLAS_REGISTRY_TOKEN"],
   ["redis://", "Redis URL"],
   ["redis://host:99999", "Redis URL"],
   ["redis://host/name", "database"],
@@ -62,9 +82,51 @@ test.each([
   await refuses(openStore(url), "bad_request", part);
 });
 
+test("a registry by region is read as such, and nothing else is", () => {
+  const read = (text: string) => {
+    const registries = parseRegistries(text);
+    return registries && [...registries];
+  };
+  expect(read("us-east-1=redis://a:1/0, eu=https://b,ap=file:x,y=1.db")).toEqual([
+    ["us-east-1", "redis://a:1/0"],
+    ["eu", "https://b"],
+    ["ap", "file:x,y=1.db"],
+  ]);
+  expect(read("here=memory:")).toEqual([["here", "memory:"]]);
+  for (
+    const single of ["redis://h/0?name=x", "redis://u:p,a=b@h", "memory:", "us=", "=redis://h"]
+  ) {
+    expect(read(single), single).toBeNull();
+  }
+  expect(() => read("us=memory:,us=memory:")).toThrow(/"us" \(it stands there twice/);
+  expect(() => read("u|s=memory:")).toThrow(/"u\|s"/);
+});
+
+test("a registry by region opens the node's own at once, the others when needed", async () => {
+  const files = ["us", "eu"].map((name) => `${name}=file:${join(directory, `${name}.db`)}`);
+  const url = `${files},ap=redis://127.0.0.1:${await freePort()}`;
+  const store = await openStore(url, { region: "eu", homes: { types: { sessions: "ap" } } });
+  expect(existsSync(join(directory, "eu.db"))).toBe(true);
+  expect(existsSync(join(directory, "us.db"))).toBe(false);
+  expect(store.homeOf?.("channels/a")).toBe("us");
+  await own(store, "channels/eu~a");
+  expect(await store.lookup("channels/a")).toBeNull();
+  expect(existsSync(join(directory, "us.db"))).toBe(true);
+  await refuses(store.lookup("sessions/a"), "unavailable", "region ap");
+  await store.close();
+  await refuses(openStore(url, { region: "mars" }), "bad_request", '"mars", it must be one of us');
+  await refuses(openStore(url), "bad_request", "one of us, eu, ap");
+});
+
 test("a refusal never shows a password", async () => {
-  for (const url of ["redis://u:hunter2@host:99999", "amqp://u:hunter2@host"]) {
-    const error = await openStore(url).catch((reason) => reason);
+  const urls = [
+    "redis://u:hunter2@host:99999",
+    "amqp://u:hunter2@host",
+    "https://u:hunter2@h",
+    "us=amqp://u:hunter2@host",
+  ];
+  for (const url of urls) {
+    const error = await openStore(url, { region: "us" }).catch((reason) => reason);
     expect(error.code).toBe("bad_request");
     expect(error.message).not.toContain("hunter2");
   }

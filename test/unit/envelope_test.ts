@@ -16,6 +16,11 @@ function encodeMessage(it: Message): Uint8Array {
 const count = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const text = fc.string();
 const body = fc.uint8Array({ maxLength: 300 });
+const trail = fc.record({
+  via: fc.array(text),
+  region: fc.option(text),
+  trace: fc.option(text),
+});
 const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({
     kind: fc.constant("request" as const),
@@ -27,8 +32,31 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     epoch: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
+    trail: fc.option(trail),
+    relay: fc.constant(false),
+  }),
+  fc.record({
+    kind: fc.constant("request" as const),
+    id: count,
+    key: text,
+    method: text,
+    body,
+    timeoutMs: count,
+    epoch: count,
+    idempotencyKey: fc.option(text),
+    chain: fc.array(text),
+    trail: trail.filter(({ via }) => via.length > 0),
+    relay: fc.constant(true),
   }),
   fc.record({ kind: fc.constant("reply" as const), id: count, epoch: count, rrp: text, body }),
+  fc.record({
+    kind: fc.constant("reply" as const),
+    id: count,
+    epoch: count,
+    rrp: text,
+    passed: fc.record({ incarnation: text, path: fc.array(text) }),
+    body,
+  }),
   fc.record({
     kind: fc.constant("failure" as const),
     id: count,
@@ -37,6 +65,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   }),
   fc.record({ kind: fc.constant("cancel" as const), id: count }),
   fc.record({ kind: fc.constant("farewell" as const), id: fc.constant(0 as const) }),
+  fc.record({ kind: fc.constant("ping" as const), id: count }),
 );
 
 test("decode undoes encode", () => {
@@ -56,6 +85,8 @@ test("a fraction of a millisecond left is a whole one on the wire", () => {
     epoch: 0,
     idempotencyKey: null,
     chain: [],
+    trail: null,
+    relay: false,
   }));
   expect(sent).toMatchObject({ timeoutMs: 1 });
 });
@@ -97,6 +128,14 @@ const MALFORMED: Record<string, unknown> = {
   "a request's chain as text": withField(REQUEST, 7, "t/x"),
   "a request's chain of numbers": withField(REQUEST, 7, [1]),
   "a request cut short": REQUEST.slice(0, 6),
+  "a request's trail as text": [...REQUEST, "us/a"],
+  "a request's trail of numbers": [...REQUEST, [[1], null, null]],
+  "a request's region as a number": [...REQUEST, [["us/a"], 1, null]],
+  "a request's trace as a number": [...REQUEST, [["us/a"], null, 1]],
+  "a request to pass on without a trail": [6, ...REQUEST.slice(1)],
+  "a request to pass on with an empty trail": [6, ...REQUEST.slice(1), [[], null, null]],
+  "a relayed reply without an owner": [7, ...REPLY.slice(1)],
+  "a relayed reply whose path is text": [7, ...REPLY.slice(1), "inc", "us/a"],
 };
 
 describe("a malformed message is bad_request", () => {
@@ -113,7 +152,7 @@ describe("a malformed message is bad_request", () => {
   });
 
   test("while the well-formed ones beside them pass", () => {
-    for (const tuple of [REQUEST, REPLY, FAILURE, [3, 1]]) {
+    for (const tuple of [REQUEST, REPLY, FAILURE, [3, 1], [8, 1]]) {
       expect(codeOf(pack(tuple))).toBe("");
     }
   });
@@ -157,3 +196,20 @@ function codeOf(bytes: Uint8Array): string {
     throw error;
   }
 }
+
+test("a request that goes straight and says nothing of its way costs no byte for it", () => {
+  const head = encodeHead({
+    kind: "request",
+    id: 1,
+    key: "t/x",
+    method: "m",
+    body: new Uint8Array(0),
+    timeoutMs: 100,
+    epoch: 0,
+    idempotencyKey: null,
+    chain: [],
+    trail: null,
+    relay: false,
+  });
+  expect(head).toEqual(pack(REQUEST));
+});

@@ -20,7 +20,7 @@ export const hotCode: MarketChecker = {
         }
       },
       ended: (run) => void running.delete(run),
-      told(process, event, { version, hash }) {
+      told(process, { event, fields: { version, hash } }) {
         if (event !== "old code dropped") return;
         const code = `${process} ${hash}`;
         if (dropped.has(code)) report(`${process} dropped ${version} (${hash}) twice`);

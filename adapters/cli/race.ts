@@ -1,0 +1,100 @@
+/**
+ * `atlas race`: a stopwatch held against a registry, and the verdict in one sentence.
+ *
+ * Takes a checked command line; races contenders for names straight at the registry, with
+ * no node in between; gives the counts for machines, and tables for people.
+ */
+import { isAtlasError, messageOf } from "../../src/errors.ts";
+import { race, type RaceReport, type RuleReport } from "../../src/race/race.ts";
+import { systemClock, systemRandom } from "../runtime/system.ts";
+import { openRaceStores, type RaceStores } from "../store/race.ts";
+import { table } from "./table.ts";
+import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
+
+/** What a race gives: the report, and it as text. */
+export interface RaceOutput {
+  readonly document: RaceReport;
+  readonly text: string;
+}
+
+/**
+ * Races at the registry that the command line names.
+ *
+ * @throws UsageError where the registry isn't one that can be raced; AtlasError where it
+ * can't be reached.
+ */
+export async function raceCommand({ race: asked, timeoutMs }: CommandLine): Promise<RaceOutput> {
+  const { stores, close } = await openAll(asked, timeoutMs);
+  try {
+    const { trials, stallMs, seconds } = asked;
+    const report = await race({
+      stores,
+      clock: systemClock,
+      random: systemRandom,
+      trials,
+      stallMs,
+      limitMs: seconds * 1_000,
+    });
+    return { document: report, text: textOf(report, asked) };
+  } finally {
+    close();
+  }
+}
+
+async function openAll(asked: RaceLine, timeoutMs: number | undefined): Promise<RaceStores> {
+  const { registry, token, contenders } = asked;
+  if (registry === undefined) throw new UsageError("race needs --registry or ATLAS_REGISTRY_URL");
+  if (/^[^:/?#]+=/.test(registry)) {
+    throw new UsageError("--registry names a registry for each region: race at one of them");
+  }
+  try {
+    return await openRaceStores(registry, {
+      count: contenders,
+      token,
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    });
+  } catch (error) {
+    const isBad = isAtlasError(error) && error.code === "bad_request";
+    throw isBad ? new UsageError(`--registry: ${messageOf(error)}`) : error;
+  }
+}
+
+function textOf(report: RaceReport, asked: RaceLine): string {
+  const { rtt, published, compareAndSet } = report;
+  const row = (name: string, rule: RuleReport) => [name, rule.trials, rule.doubles, percent(rule)];
+  return table(["STEPS", "P50 MS", "P99 MS", "MAX MS"], [
+    ["round trip", fixed(rtt.p50), fixed(rtt.p99), fixed(rtt.max)],
+  ]) + "\n" + table(["RULE", "TRIALS", "TWO OWNERS", "RATE"], [
+    row("SET, wait one round trip, GET", published),
+    row("compare-and-set", compareAndSet),
+  ]) + `\n${verdictOf(report, asked)}\n${report.complete ? "" : cutShort(report, asked)}`;
+}
+
+function verdictOf({ published, compareAndSet, rtt }: RaceReport, { stallMs }: RaceLine): string {
+  const where = `on this store${stallMs > 0 ? `, with nodes held up for up to ${stallMs} ms` : ""}`;
+  if (compareAndSet.doubles > 0) {
+    return `Even compare-and-set let two nodes own one name in ${percent(compareAndSet)} of the ` +
+      `races ${where}: it has no single order of writes, and can't be a registry by itself.`;
+  }
+  if (published.doubles > 0) {
+    return `The published rule let two nodes own one name in ${percent(published)} of the races ` +
+      `${where}, compare-and-set in none: that is why compare-and-set is the default.`;
+  }
+  return `No name had two owners ${where}. The published rule holds only while no rival takes ` +
+    `longer than the wait (${fixed(rtt.p50)} ms here, but one step took ${fixed(rtt.max)}); ` +
+    `compare-and-set, the default, needs no such luck${stallMs > 0 ? "" : ": try --stall 50"}.`;
+}
+
+function cutShort({ published, compareAndSet }: RaceReport, { trials, seconds }: RaceLine): string {
+  const done = Math.min(published.trials, compareAndSet.trials);
+  return `It ended early, after ${done} of ${trials} trials: ${seconds} s were over, or the ` +
+    "contenders did not meet.\n";
+}
+
+function percent({ rate }: RuleReport): string {
+  return `${(rate * 100).toFixed(1)} %`;
+}
+
+function fixed(ms: number): string {
+  return ms.toFixed(ms < 10 ? 2 : 1);
+}

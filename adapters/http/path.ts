@@ -1,0 +1,26 @@
+/**
+ * The path of a call as a header: stamps on an envelope, in the order in which they were
+ * put there.
+ *
+ * `Atlas-Path` lists nodes as `<region>/<node>`, the asked one first and the owner's
+ * last; a comma in a name is percent-encoded. `Atlas-Region` is the owner's region.
+ */
+import { regionOf } from "../../src/model/trail.ts";
+
+/** The header that lists the nodes a call went through. */
+export const PATH_HEADER = "atlas-path";
+/** The header that names the region of the owner. */
+export const REGION_HEADER = "atlas-region";
+
+/** The headers of an answer that took this path. */
+export function pathHeaders(path: readonly string[], rrp: string): Record<string, string> {
+  const nodes = path.map((node) => node.replaceAll(",", "%2C"));
+  return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
+}
+
+/** The path that an answer's headers tell; empty where they tell none. */
+export function readPath(headers: Headers): readonly string[] {
+  const text = headers.get(PATH_HEADER);
+  if (!text) return [];
+  return text.split(",").map((node) => node.trim().replaceAll("%2C", ","));
+}

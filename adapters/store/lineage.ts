@@ -1,0 +1,71 @@
+/**
+ * How a store tells one of its copies' histories from another: the imprint in a book,
+ * compared with the seal on the desk.
+ *
+ * It takes the record that the store keeps, the id of the copy that answers and what the
+ * caller knows, and gives the record as it is to be written. Also what every store
+ * compares when a tenure is asserted again or a turn is committed.
+ *
+ * Source: design §3, Store failover; the port's `Lineage`.
+ */
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { KnownLineage, Lineage, Reassertion, Stamp, Standing } from "../../src/ports/store.ts";
+
+/** The lineage of a store that is never replaced by a copy of itself. */
+export const SINGLE_LINEAGE: Lineage = { id: "", term: 0, settled: true };
+
+/** No turn at all. */
+export const NO_STAMP: Stamp = { epoch: 0, turn: 0 };
+
+/**
+ * The lineage's record after a caller has come.
+ *
+ * @param record as it was; null where there is none.
+ * @param id of the copy that answers.
+ * @param hasReplicas whether another copy may have been ahead of this one.
+ */
+export function meetLineage(
+  record: Lineage | null,
+  id: string,
+  known: KnownLineage | null,
+  hasReplicas: boolean,
+): Lineage {
+  if (record === null) {
+    const term = known === null ? 0 : known.term + 1;
+    return { id, term, settled: known === null && !hasReplicas };
+  }
+  const knownTerm = known?.term ?? 0;
+  if (record.id !== id) return { id, term: Math.max(record.term, knownTerm) + 1, settled: false };
+  if (known === null) return record;
+  if (known.id !== id) {
+    // A lineage between was lost whole, or this is an older copy that took the chair again.
+    return known.term < record.term ? record : { id, term: known.term + 1, settled: false };
+  }
+  const isSettled = known.waited && known.term === record.term;
+  return isSettled && !record.settled ? { ...record, settled: true } : record;
+}
+
+/** The epoch after a slot's last one, in a term, and above another one. */
+export function nextEpoch(last: number, term: number, above: number = 0): number {
+  return Math.max(last, above, term * EPOCHS_PER_TERM) + 1;
+}
+
+/** Whether a state that has `last` has the turn `after`. */
+export function hasTurn(last: Stamp, after: Stamp): boolean {
+  return last.epoch > after.epoch || last.epoch === after.epoch && last.turn >= after.turn;
+}
+
+/** How a tenure stands against the entry that is there; `restored`: it is to be written. */
+export function standingOf(
+  { incarnation, epoch, after }: Reassertion,
+  present: Ownership | null,
+  last: Stamp,
+): Standing & { readonly isWritten: boolean } {
+  const isKept = present?.incarnation === incarnation && present.epoch === epoch;
+  if (!isKept && present !== null && present.epoch >= epoch) {
+    return { standing: "lost", last, isWritten: false };
+  }
+  const whole = isKept ? "kept" : "restored";
+  return { standing: hasTurn(last, after) ? whole : "behind", last, isWritten: !isKept };
+}

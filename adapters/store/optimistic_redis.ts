@@ -1,0 +1,315 @@
+/**
+ * One master's book in its Redis, by TCP or HTTP: the notary's pages and the copies of his
+ * colleagues', in one filing cabinet.
+ *
+ * It takes a line to the master's Redis and gives a `MasterBook`; each step is one script.
+ */
+import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import type { MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import type {
+  Claim,
+  Commit,
+  CommitReply,
+  Membership,
+  OwnershipPage,
+  Range,
+  RegisterReply,
+  RenewReply,
+} from "../../src/ports/store.ts";
+import { brokenEntry, unavailable } from "./check.ts";
+import { SINGLE_LINEAGE } from "./lineage.ts";
+import { greatest, type MasterBook, ownershipOf, type Stake } from "./optimistic_book.ts";
+import { mergedRange, mergedRead } from "./optimistic_fields.ts";
+import {
+  KILL_AT,
+  LEAVE_AT,
+  memberKeys,
+  MEMBERS_AT,
+  REGISTER_AT,
+  RENEW_AT,
+} from "./optimistic_members.ts";
+import { COMMIT, DROP, RANGE, READ, SETTLE, STAKE, STAKES } from "./optimistic_scripts.ts";
+import type { Masters } from "./optimistic_strategy.ts";
+import { keyOf, pageOf } from "./redis_keys.ts";
+import {
+  infoText,
+  listOf,
+  malformed,
+  membershipOf,
+  registrationOf,
+  renewalOf,
+  stateReply,
+  textOrNull,
+} from "./redis_replies.ts";
+import type { RedisLine } from "./redis_store.ts";
+import { SCAN } from "./scripts.ts";
+
+/** Every script of the strategy, to be loaded when a connection opens. */
+export const OPTIMISTIC_SCRIPTS: readonly string[] = [
+  STAKES,
+  STAKE,
+  DROP,
+  SETTLE,
+  COMMIT,
+  READ,
+  RANGE,
+  REGISTER_AT,
+  RENEW_AT,
+  KILL_AT,
+  LEAVE_AT,
+  MEMBERS_AT,
+  SCAN,
+];
+
+/** How the scripts of one Redis tell it: masters that copy each other have one history. */
+const ONE_LINEAGE: readonly unknown[] = [SINGLE_LINEAGE.id, SINGLE_LINEAGE.term, "1"];
+
+/** Times that a registration is sent while members are pruned meanwhile. */
+const MAX_REGISTRATIONS = 8;
+
+type Kind = "claim" | "epoch" | "state" | "index";
+
+export class RedisBook implements MasterBook {
+  readonly #line: RedisLine;
+  readonly #masters: Masters;
+  /** Own master's place from 1, and how many: how each script begins. */
+  readonly #place: readonly string[];
+  readonly #memberKeys: readonly string[];
+  /** The latest version of membership that any answer told. */
+  #version = 0;
+
+  constructor(line: RedisLine, masters: Masters) {
+    this.#line = line;
+    this.#masters = masters;
+    this.#place = [String(masters.own + 1), String(masters.names.length)];
+    this.#memberKeys = memberKeys(masters.names, masters.own);
+  }
+
+  get up(): boolean {
+    return this.#line.up;
+  }
+
+  async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+    const { incarnation, region, node } = member;
+    for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
+      const { outcome, version, lineage } = registrationOf([
+        ...listOf(
+          "registration",
+          await this.#members(REGISTER_AT, [
+            incarnation,
+            `${region}/${node}`,
+            infoText(member),
+            options.ifFree ? "1" : "0",
+            String(MAX_DEAD_MEMBERS),
+            String(this.#version),
+          ]),
+          2,
+        ),
+        ...ONE_LINEAGE,
+      ]);
+      this.#saw(version);
+      if (outcome !== "stale") return { outcome, version, lineage };
+    }
+    throw unavailable(`${node} can't register: members end faster than it can ask`);
+  }
+
+  async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
+    const args = [incarnation, String(seq), ...watch];
+    const [state, version, ...seen] = listOf("renewal", await this.#members(RENEW_AT, args));
+    const reply = renewalOf([state, version, ...ONE_LINEAGE, ...seen]);
+    this.#saw(reply.version);
+    return reply;
+  }
+
+  async kill(incarnation: string, seq: number): Promise<MemberState | null> {
+    return stateReply(await this.#members(KILL_AT, [incarnation, String(seq)]));
+  }
+
+  async leave(member: MemberInfo): Promise<void> {
+    stateReply(await this.#members(LEAVE_AT, [member.incarnation, infoText(member)]));
+  }
+
+  async members(): Promise<Membership> {
+    const rolls = listOf("membership", await this.#members(MEMBERS_AT, []), 4);
+    const membership = membershipOf([...rolls, SINGLE_LINEAGE.id]);
+    this.#saw(membership.version);
+    return membership;
+  }
+
+  async stakes(key: string): Promise<readonly Stake[]> {
+    return this.#stakesOf(key, await this.#line.script(STAKES, this.#keys("claim", key), []));
+  }
+
+  async stake(claim: Claim): Promise<readonly Stake[]> {
+    const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
+    const guard = expected ? `${expected.epoch} ${expected.incarnation}` : "";
+    const keys = [...this.#keys("claim", key), ...this.#keys("epoch", key)];
+    const args = this.#args([incarnation, opId, rrp, guard, String(above)]);
+    return this.#stakesOf(key, await this.#line.script(STAKE, keys, args));
+  }
+
+  async drop(key: string, incarnation: string, epoch: number): Promise<boolean> {
+    const args = this.#args([incarnation, String(epoch)]);
+    const reply = await this.#line.script(DROP, this.#keys("claim", key), args, true);
+    return isDone(`release of ${JSON.stringify(key)}`, reply);
+  }
+
+  async settle(key: string, incarnation: string, epoch: number): Promise<void> {
+    const args = this.#args([incarnation, String(epoch)]);
+    const reply = await this.#line.script(SETTLE, this.#keys("claim", key), args);
+    isDone(`settling of ${JSON.stringify(key)}`, reply);
+  }
+
+  async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
+    return await pageOf({
+      cursor,
+      limit,
+      scan: (from, count) => this.#scan(from, count),
+      fetch: async (redisKeys) => {
+        const found = await Promise.all(redisKeys.map((redisKey) => this.#listed(redisKey)));
+        return found.filter((pair) => pair !== null && pair[1].rrp.startsWith(prefix)) as [
+          string,
+          Ownership,
+        ][];
+      },
+    });
+  }
+
+  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+    if (fields.length === 0) return [];
+    const { names, own } = this.#masters;
+    const keys = [this.#ownKey("claim", key), ...this.#keys("state", key)];
+    const reply = await this.#line.script(READ, keys, fields.map((field) => `:${field}`));
+    const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 1 + names.length);
+    return mergedRead(key, fields, { own, standing: this.#epochOf(key, parts[0]) }, parts.slice(1));
+  }
+
+  async range(key: string, range: Range): Promise<[string, string][]> {
+    const { names, own } = this.#masters;
+    const count = names.length;
+    const keys = [
+      this.#ownKey("claim", key),
+      ...this.#keys("state", key),
+      ...this.#keys("index", key),
+    ];
+    return await mergedRange(key, range, own, async (command, bounds, limit) => {
+      const args = [String(count), command, ...bounds, String(limit)];
+      const reply = await this.#line.script(RANGE, keys, args);
+      const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 2 + 2 * count);
+      return {
+        standing: this.#epochOf(key, parts[0]),
+        all: parts[1],
+        fields: parts.slice(2, 2 + count),
+        values: parts.slice(2 + count),
+      };
+    });
+  }
+
+  async commit(commit: Commit): Promise<CommitReply> {
+    const { key, incarnation, epoch, turn, puts, deletes } = commit;
+    const args = [incarnation, String(epoch), String(turn), String(puts.length)];
+    for (const [field, value] of puts) args.push(`:${field}`, value);
+    for (const field of deletes) args.push(`:${field}`);
+    const keys = [
+      ...this.#keys("claim", key),
+      ...this.#keys("state", key),
+      this.#ownKey("index", key),
+    ];
+    const reply = await this.#line.script(COMMIT, keys, this.#args(args));
+    return isDone(`commit of ${JSON.stringify(key)}`, reply) ? "committed" : "fenced";
+  }
+
+  async close(): Promise<void> {
+    this.#line.close();
+  }
+
+  #members(script: string, args: readonly string[]): Promise<unknown> {
+    return this.#line.script(script, this.#memberKeys, [...this.#place, ...args]);
+  }
+
+  #args(rest: readonly string[]): string[] {
+    return [...this.#place, ...this.#masters.names, ...rest];
+  }
+
+  /** One Redis key for each master, in their order. */
+  #keys(kind: Kind, key: string): string[] {
+    return this.#masters.names.map((name) => redisKey(kind, name, key));
+  }
+
+  #ownKey(kind: Kind, key: string): string {
+    const { names, own } = this.#masters;
+    return redisKey(kind, names[own] as string, key);
+  }
+
+  #stakesOf(key: string, reply: unknown): Stake[] {
+    const { names } = this.#masters;
+    const texts = listOf(`claims of ${JSON.stringify(key)}`, reply, names.length);
+    return texts.flatMap((item, i) => {
+      const text = textOrNull(`claim of ${JSON.stringify(key)}`, item);
+      return text === null ? [] : [parseStake(key, names[i] as string, text)];
+    });
+  }
+
+  /** The epoch of this master's own stake; null where it has none. */
+  #epochOf(key: string, reply: unknown): number | null {
+    const text = textOrNull(`claim of ${JSON.stringify(key)}`, reply);
+    const { names, own } = this.#masters;
+    return text === null ? null : parseStake(key, names[own] as string, text).epoch;
+  }
+
+  /** Claims by SCAN, named as {@link pageOf} knows them: the master stands before the key. */
+  async #scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]> {
+    const pattern = "atlas:{s*}:claim/*";
+    const reply = await this.#line.script(SCAN, [], [from, pattern, String(count)]);
+    const [next, found] = listOf("scan", reply, 2);
+    if (typeof next !== "string") throw malformed("scan's cursor", next);
+    const keys = listOf("scan", found).flatMap((item) => {
+      const parts = /^(atlas:\{s\d+\}):claim\/([^:]+):(.+)$/s.exec(String(item));
+      return parts ? [`${parts[1]}:own:${parts[2]}:${parts[3]}`] : [];
+    });
+    return [next, keys];
+  }
+
+  /** The owner of a scanned claim's key, told once: where its own claim was scanned. */
+  async #listed(redisKey: string): Promise<[string, Ownership] | null> {
+    const named = keyOf(redisKey) ?? "";
+    const split = named.indexOf(":");
+    const owner = greatest(await this.stakes(named.slice(split + 1)));
+    return owner?.master === named.slice(0, split) ? [named, ownershipOf(owner)] : null;
+  }
+
+  #saw(version: number): void {
+    this.#version = Math.max(this.#version, version);
+  }
+}
+
+function redisKey(kind: Kind, master: string, key: string): string {
+  const name = `atlas:{s${slotOf(key)}}:${kind}/${master}`;
+  return kind === "epoch" ? name : `${name}:${key}`;
+}
+
+const STAKE_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
+
+function parseStake(key: string, master: string, text: string): Stake {
+  const [, digits, incarnation, opId, overText, rrp] = STAKE_TEXT.exec(text) ?? [];
+  const epoch = Number(digits);
+  if (!incarnation || !opId || !overText || !rrp || !Number.isSafeInteger(epoch)) {
+    throw brokenEntry(key, "claim", text);
+  }
+  const over = new Map<string, number>();
+  if (overText !== "-") {
+    for (const item of overText.split(",")) {
+      const [name = "", seen = ""] = item.split(":");
+      if (!/^\d{1,16}$/.test(seen)) throw brokenEntry(key, "claim", text);
+      over.set(name, Number(seen));
+    }
+  }
+  return { rrp, incarnation, epoch, opId, master, over };
+}
+
+function isDone(what: string, reply: unknown): boolean {
+  if (reply === 1 || reply === 0) return reply === 1;
+  throw malformed(what, reply);
+}

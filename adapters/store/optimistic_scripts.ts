@@ -1,0 +1,212 @@
+/**
+ * The Lua of the strategy `optimistic`: what one master's Redis does in one step with a
+ * resource's keys. Of each key there is one for each master, which that master alone
+ * writes: `atlas:{s<slot>}:claim/<master>:<key>`, `…:state/<master>:<key>`,
+ * `…:index/<master>:<key>`, and `atlas:{s<slot>}:epoch/<master>`.
+ *
+ * A claim's text is `<epoch> <incarnation> <opId> <over> <rrp>`; `over` is `-`, or
+ * `<master>:<epoch>` for each other stake that it was made in view of, joined by commas.
+ * Epochs of the n-th of M masters are n modulo M, so that no two masters give the same.
+ * A field's text is `<epoch> <turn>:<value>`, or `<epoch> <turn>-` where it was deleted
+ * and another master may still have it: of several masters' the greatest counts.
+ *
+ * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
+ */
+
+/** ARGV: own master's place from 1, how many masters, their names. KEYS: their claims first. */
+const CLAIMS = `
+local call, match, gmatch, byte = redis.call, string.match, string.gmatch, string.byte
+local own, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rest = 2 + count
+local texts, stakes = {}, {}
+for i = 1, count do
+  texts[i] = call('GET', KEYS[i])
+  if texts[i] then
+    local epoch, inc, op, over = match(texts[i], '^(%d+) (%S+) (%S+) (%S+) %S+$')
+    if not epoch then return redis.error_reply('ERR the claim at ' .. KEYS[i] .. " can't be read") end
+    local stake = { i = i, epoch = tonumber(epoch), inc = inc, op = op, over = {} }
+    for name, e in gmatch(over, '([^,:]+):(%d+)') do stake.over[name] = tonumber(e) end
+    stakes[#stakes + 1] = stake
+    stakes['of' .. i] = stake
+  end
+end
+local mine = stakes['of' .. own]
+
+local function above(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x > y end
+  end
+  return #a > #b
+end
+local function supersedes(a, b) return (a.over[ARGV[2 + b.i]] or -1) >= b.epoch end
+local function isEnded(stake)
+  if stake.inc == '-' then return true end
+  for _, other in ipairs(stakes) do
+    if other.inc == '-' and supersedes(other, stake) then return true end
+  end
+  return false
+end
+local function greatest()
+  local best
+  for _, stake in ipairs(stakes) do
+    if not isEnded(stake) and (not best or stake.epoch > best.epoch or
+      (stake.epoch == best.epoch and above(stake.inc, best.inc))) then best = stake end
+  end
+  return best
+end
+local function whole(n) return string.format('%.0f', n) end
+local function others()
+  local over = {}
+  for _, stake in ipairs(stakes) do
+    if stake ~= mine then over[#over + 1] = ARGV[2 + stake.i] .. ':' .. whole(stake.epoch) end
+  end
+  return #over > 0 and table.concat(over, ',') or '-'
+end
+local function isMine(inc, epoch)
+  return mine and mine.inc == inc and mine.epoch == tonumber(epoch)
+end`;
+
+/** Gives each master's claim as text, or nil. */
+export const STAKES: string = `
+local texts = {}
+for i, key in ipairs(KEYS) do texts[i] = redis.call('GET', key) end
+return texts`;
+
+/**
+ * KEYS: claims, then epochs. ARGV, after the masters: incarnation, opId, rrp, the owner
+ * expected as `<epoch> <incarnation>` or "", the epoch to be above. Gives the claims
+ * afterwards.
+ */
+export const STAKE: string = `${CLAIMS}
+local inc, op, rrp, guard, least = unpack(ARGV, rest + 1, rest + 5)
+if mine and mine.inc == inc and mine.op == op then return texts end
+local best = greatest()
+local stands = best and whole(best.epoch) .. ' ' .. best.inc or ''
+if stands ~= guard then return texts end
+local epoch = tonumber(least)
+for i = 1, count do epoch = math.max(epoch, tonumber(call('GET', KEYS[count + i]) or 0)) end
+for _, stake in ipairs(stakes) do epoch = math.max(epoch, stake.epoch) end
+epoch = epoch + 1
+epoch = epoch + (own - 1 - epoch) % count
+call('SET', KEYS[count + own], whole(epoch))
+texts[own] = whole(epoch) .. ' ' .. inc .. ' ' .. op .. ' ' .. others() .. ' ' .. rrp
+call('SET', KEYS[own], texts[own])
+return texts`;
+
+/**
+ * KEYS: claims. ARGV, after the masters: incarnation, epoch. Gives 1 where the stake was
+ * this one and the owner's, else 0.
+ *
+ * What this stake had ended must not rise again when it goes; nor, where it was the
+ * owner's, any rival: that would be an owner with a lower epoch than the last. Where
+ * something would, the stake stays, marked as given up.
+ */
+export const DROP: string = `${CLAIMS}
+if not isMine(ARGV[rest + 1], ARGV[rest + 2]) then return 0 end
+local wasOwner = greatest() == mine
+local rises = false
+for _, stake in ipairs(stakes) do
+  local isBelow = wasOwner or supersedes(mine, stake)
+  if stake ~= mine and not isEnded(stake) and isBelow then rises = true end
+end
+if rises then
+  local epoch, op, over, rrp = match(texts[own], '^(%d+) %S+ (%S+) (%S+) (%S+)$')
+  if wasOwner then over = others() end
+  call('SET', KEYS[own], epoch .. ' - ' .. op .. ' ' .. over .. ' ' .. rrp)
+else
+  call('DEL', KEYS[own])
+end
+return wasOwner and 1 or 0`;
+
+/**
+ * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the stake is this one
+ * and the owner's, puts it over all others. Gives 1 or 0.
+ */
+export const SETTLE: string = `${CLAIMS}
+if not isMine(ARGV[rest + 1], ARGV[rest + 2]) or greatest() ~= mine then return 0 end
+local head, tail = match(texts[own], '^(%d+ %S+ %S+ )%S+( %S+)$')
+call('SET', KEYS[own], head .. others() .. tail)
+return 1`;
+
+/**
+ * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn,
+ * puts, field, value …, field to delete …. Gives 1, or 0 where it is fenced. Touches every
+ * key that it will write before it writes any.
+ */
+export const COMMIT: string = `${CLAIMS}
+local inc, epoch, turn, puts = unpack(ARGV, rest + 1, rest + 4)
+if not isMine(inc, epoch) or greatest() ~= mine then return 0 end
+local state, index = KEYS[count + own], KEYS[2 * count + 1]
+local last = call('HGET', state, 'turn')
+if last then
+  local e, t = match(last, '^(%d+) (%d+)$')
+  if not e then return redis.error_reply('ERR the last turn at ' .. state .. " can't be read") end
+  if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
+end
+call('ZCARD', index)
+local stamp = epoch .. ' ' .. turn
+call('HSET', state, 'turn', stamp)
+local first = rest + 5
+local deletes = first + 2 * puts
+for i = deletes, #ARGV do
+  local elsewhere = false
+  for m = 1, count do
+    if m ~= own and call('HEXISTS', KEYS[count + m], ARGV[i]) == 1 then elsewhere = true end
+  end
+  if elsewhere then
+    call('HSET', state, ARGV[i], stamp .. '-')
+    call('ZADD', index, 0, ARGV[i])
+  elseif call('HDEL', state, ARGV[i]) == 1 then
+    call('ZREM', index, ARGV[i])
+  end
+end
+for i = first, deletes - 1, 2 do
+  if call('HSET', state, ARGV[i], stamp .. ':' .. ARGV[i + 1]) == 1 then
+    call('ZADD', index, 0, ARGV[i])
+  end
+end
+return 1`;
+
+/** Gathers fields from each master's state. `unpack` is limited to about 8,000 values. */
+const VALUES = `
+local CHUNK = 4000
+local function values(state, fields, first, last)
+  local found = {}
+  for i = first, last, CHUNK do
+    local j = math.min(i + CHUNK - 1, last)
+    for v, value in ipairs(redis.call('HMGET', state, unpack(fields, i, j))) do
+      found[i - first + v] = value
+    end
+  end
+  return found
+end`;
+
+/** KEYS: the own claim, states. ARGV: fields. Gives the own claim, then each master's values. */
+export const READ: string = `${VALUES}
+local reply = { redis.call('GET', KEYS[1]) }
+for m = 2, #KEYS do reply[m] = values(KEYS[m], ARGV, 1, #ARGV) end
+return reply`;
+
+/**
+ * KEYS: the own claim, states, indexes. ARGV: how many masters, command, bound, bound,
+ * limit. Gives the own claim, all masters' fields without repeats, each master's fields in
+ * the order asked for, each master's values of all the fields.
+ */
+export const RANGE: string = `${VALUES}
+local count = tonumber(ARGV[1])
+local reply, seen, all = { redis.call('GET', KEYS[1]), {} }, {}, {}
+for m = 1, count do
+  local fields =
+    redis.call(ARGV[2], KEYS[1 + count + m], ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+  reply[2 + m] = fields
+  for _, field in ipairs(fields) do
+    if not seen[field] then
+      seen[field] = true
+      all[#all + 1] = field
+    end
+  end
+end
+reply[2] = all
+for m = 1, count do reply[2 + count + m] = values(KEYS[1 + m], all, 1, #all) end
+return reply`;

@@ -1,0 +1,165 @@
+/**
+ * How the strategy `optimistic` is asked for, by options or in a URL: the form that is
+ * filled in before several notaries may share one register.
+ *
+ * It takes options, refuses what can't work, and opens a store over one master's book.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { OptimisticStore } from "./optimistic.ts";
+import type { MasterBook } from "./optimistic_book.ts";
+
+/** Where the strategy of a Redis or Upstash store is set; without `strategy`, compare-and-set. */
+export interface StrategyOptions {
+  /** For masters that copy each other without one write order. Default: compare-and-set. */
+  strategy?: "optimistic";
+  /** The name of the master that the URL leads to: one of `masters`. */
+  master?: string;
+  /** All masters' names, the same on every node: 1 to 16, of letters, digits, `_`, `.`, `-`. */
+  masters?: readonly string[];
+  /**
+   * Longest time that a write at one master takes to be seen at any other, in ms, up to
+   * 60,000; at least this store's own round trip. A claim waits twice as long, so it MUST
+   * be well below a lease. Default 500.
+   */
+  boundMs?: number;
+  /** How often owners look for greater claims, in ms. Default twice the bound, at least 1,000. */
+  recheckMs?: number;
+}
+
+/** The masters of a registry, as one of them sees it. */
+export interface Masters {
+  /** Sorted. */
+  readonly names: readonly string[];
+  /** This one's place among them, from 0. */
+  readonly own: number;
+}
+
+const MAX_MASTERS = 16;
+const MAX_BOUND_MS = 60_000;
+const DEFAULT_BOUND_MS = 500;
+const LEAST_RECHECK_MS = 1_000;
+/** Round trips that are measured when a store opens. */
+const PROBES = 5;
+
+/** Refuses options of the strategy that can't work; null where it isn't asked for. */
+export function checkStrategy(options: StrategyOptions): Masters | null {
+  const { strategy, master, masters, boundMs, recheckMs } = options;
+  if (strategy === undefined) {
+    const others = { master, masters, boundMs, recheckMs };
+    for (const [name, value] of Object.entries(others)) {
+      if (value !== undefined) throw wrong(name, value, "absent without strategy optimistic");
+    }
+    return null;
+  }
+  if (strategy !== "optimistic") throw wrong("strategy", strategy, "optimistic, or absent");
+  const names = [...new Set(Array.isArray(masters) ? masters : [])].sort();
+  const isFine = names.length > 0 && names.length <= MAX_MASTERS &&
+    names.every((name) => typeof name === "string" && /^[\w.-]{1,64}$/.test(name));
+  if (!isFine) {
+    throw wrong("masters", masters, `1 to ${MAX_MASTERS} names of letters, digits, _, . and -`);
+  }
+  const own = names.indexOf(master as string);
+  if (own < 0) throw wrong("master", master, `one of masters: ${names.join(", ")}`);
+  checkTime("boundMs", boundMs ?? DEFAULT_BOUND_MS);
+  checkTime("recheckMs", recheckMs ?? LEAST_RECHECK_MS);
+  return { names, own };
+}
+
+/**
+ * A store over one master's book, once its round trip was measured.
+ *
+ * @throws AtlasError `bad_request` where the bound is below the round trip: then it surely
+ * is below what copying takes.
+ */
+export async function openOptimistic(
+  book: MasterBook,
+  { names, own }: Masters,
+  options: StrategyOptions,
+): Promise<Store> {
+  const { boundMs = DEFAULT_BOUND_MS } = options;
+  try {
+    await checkBound(book, boundMs);
+  } catch (error) {
+    await book.close();
+    throw error;
+  }
+  return new OptimisticStore({
+    book,
+    master: names[own] as string,
+    hasRivals: names.length > 1,
+    boundMs,
+    recheckMs: options.recheckMs ?? Math.max(LEAST_RECHECK_MS, 2 * boundMs),
+    now: () => performance.now(),
+    pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  });
+}
+
+/** Refuses a bound below the store's own round trip. */
+async function checkBound(book: MasterBook, boundMs: number): Promise<void> {
+  const rtt = await roundTrip(book);
+  if (boundMs >= rtt) return;
+  throw wrong(
+    "boundMs",
+    boundMs,
+    `at least the store's own round trip, ${rtt.toFixed(1)} ms now, and more than copying takes`,
+  );
+}
+
+/** The median of some round trips, in ms. */
+async function roundTrip(book: MasterBook): Promise<number> {
+  const times: number[] = [];
+  for (let probe = 0; probe < PROBES; probe++) {
+    const started = performance.now();
+    await book.stakes("probe/round-trip");
+    times.push(performance.now() - started);
+  }
+  return times.sort((a, b) => a - b)[PROBES >> 1] as number;
+}
+
+/** Where a registry's URL asks for the strategy. */
+const QUERY = /^([^?#]*)\?(strategy=[^#]*)$/;
+
+/**
+ * Splits `?strategy=optimistic&master=a&masters=a,b&bound=500` off a registry's URL; any
+ * other URL is answered as it is.
+ *
+ * @throws AtlasError `bad_request` for a part of it that isn't known, or comes twice.
+ */
+export function splitStrategy(url: string): { url: string; options: StrategyOptions } {
+  const [, address, query] = QUERY.exec(url) ?? [];
+  if (address === undefined) return { url, options: {} };
+  const params = new URLSearchParams(query);
+  for (const name of new Set(params.keys())) {
+    const isKnown = ["strategy", "master", "masters", "bound", "recheck"].includes(name);
+    if (isKnown && params.getAll(name).length === 1) continue;
+    throw wrong(
+      "the registry URL's query",
+      `${name}=…`,
+      "strategy, master, masters, bound and recheck, each once",
+    );
+  }
+  const text = (name: string): string | undefined => params.get(name) ?? undefined;
+  const ms = (name: string): number | undefined =>
+    params.has(name) ? Number(params.get(name) || NaN) : undefined;
+  return {
+    url: address,
+    options: {
+      strategy: text("strategy") as "optimistic",
+      master: text("master"),
+      masters: text("masters")?.split(","),
+      boundMs: ms("bound"),
+      recheckMs: ms("recheck"),
+    },
+  };
+}
+
+function checkTime(name: string, ms: number): void {
+  if (typeof ms === "number" && ms >= 1 && ms <= MAX_BOUND_MS) return;
+  throw wrong(name, ms, `1 to ${MAX_BOUND_MS} ms`);
+}
+
+function wrong(name: string, value: unknown, allowed: string): AtlasError {
+  const shown = JSON.stringify(value) ?? "not set";
+  return new AtlasError("bad_request", `${name} is ${shown}, it must be ${allowed}`);
+}

@@ -1,0 +1,254 @@
+/**
+ * The registry's store in regions, each with one of its own: notaries of many towns, and
+ * every matter has one town whose book counts.
+ *
+ * It takes the stores of all regions and gives the port `Store` for nodes of one of them.
+ * A node registers and renews in its own region only, and owns only what is at home
+ * there; it reads and follows what is at home elsewhere. So an outage of one region
+ * touches nobody else's leases, claims and commits, and regions add up their capacity.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type { MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  KnownLineage,
+  LineageName,
+  Membership,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Standing,
+  Store,
+} from "../../src/ports/store.ts";
+import { checkClaim, checkWhole, refused } from "./check.ts";
+import { isTold } from "./regional_entries.ts";
+import { type HomeRules, Homes } from "./regional_homes.ts";
+import { RegionalKeys } from "./regional_keys.ts";
+import { Rolls } from "./regional_rolls.ts";
+import { RegionalStores, type StoreOrOpener } from "./regional_stores.ts";
+
+export { type HomeRules, spreadOver } from "./regional_homes.ts";
+export type { StoreOrOpener } from "./regional_stores.ts";
+
+export interface RegionalStoreOptions {
+  /** The region of the nodes that use this handle. */
+  readonly self: string;
+  /**
+   * Each region's registry, open or how to open it. Others than `self`'s are opened when
+   * they are first needed. All are closed with this store.
+   */
+  readonly stores: Readonly<Record<string, StoreOrOpener>>;
+  /** Where keys are at home; where there are several regions, `default` at least. */
+  readonly homes?: HomeRules;
+  /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
+  readonly now?: () => number;
+}
+
+/**
+ * A store of several regions, for nodes of one of them.
+ *
+ * @example
+ * ```ts
+ * const store = await regionalStore({
+ *   self: "eu-west-1",
+ *   stores: {
+ *     "us-east-1": () => redisStore("redis://us.example:6379"),
+ *     "eu-west-1": () => redisStore("redis://eu.example:6379"),
+ *   },
+ *   homes: { default: "us-east-1", types: { sessions: "eu-west-1" } },
+ * });
+ * ```
+ * @throws AtlasError `bad_request` where regions or rules don't fit each other, or whatever
+ * opening this region's own store throws.
+ */
+export async function regionalStore(options: RegionalStoreOptions): Promise<Store> {
+  const { self, stores, homes, now = () => performance.now() } = options;
+  const regions = Object.keys(stores);
+  for (const region of regions) checkToken("region", region);
+  if (!regions.includes(self)) {
+    throw refused("region", JSON.stringify(self), `one of ${regions.join(", ") || "none"}`);
+  }
+  const rules = new Homes(regions, homes);
+  const all = new RegionalStores(stores);
+  const own = await all.at(self, (store) => Promise.resolve(store));
+  return new RegionalStore(self, own, all, rules, now);
+}
+
+class RegionalStore implements Store {
+  readonly #self: string;
+  readonly #own: Store;
+  readonly #stores: RegionalStores;
+  readonly #homes: Homes;
+  readonly #keys: RegionalKeys;
+  readonly #rolls: Rolls;
+
+  constructor(self: string, own: Store, stores: RegionalStores, homes: Homes, now: () => number) {
+    this.#self = self;
+    this.#own = own;
+    this.#stores = stores;
+    this.#homes = homes;
+    this.#keys = new RegionalKeys(stores, homes, self);
+    this.#rolls = new Rolls(stores, self, now);
+  }
+
+  /** This region's: what others can't do is told where they are asked. */
+  status(): "up" | "down" {
+    return this.#stores.isClosed ? "down" : this.#own.status();
+  }
+
+  homeOf(key: string): string {
+    return this.#homes.of(key);
+  }
+
+  async register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
+    const reply = await this.#here((store) => store.register(member, options));
+    return { ...reply, version: reply.version + this.#rolls.changes };
+  }
+
+  /** Asked about other regions' members only, it asks there; among own ones it tells what it knows. */
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply> {
+    const [own, abroad] = this.#parted(watch);
+    const isInquiry = own.length === 0 && abroad.length > 0;
+    const [reply, seen] = await Promise.all([
+      this.#here((store) => store.renew(incarnation, seq, own, known)),
+      isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
+    ]);
+    this.#rolls.read(false);
+    return {
+      ...reply,
+      version: reply.version + this.#rolls.changes,
+      watched: [...reply.watched, ...seen],
+    };
+  }
+
+  kill(incarnation: string, seq: number): Promise<MemberState | null> {
+    return this.#here((store) => store.kill(incarnation, seq));
+  }
+
+  leave(member: MemberInfo): Promise<void> {
+    return this.#here((store) => store.leave(member));
+  }
+
+  /** This region's now, the others' as last heard. */
+  async members(): Promise<Membership> {
+    this.#rolls.read(true);
+    const { version, members, lineage } = await this.#here((store) => store.members());
+    const all = [...members, ...this.#rolls.members()];
+    return { version: version + this.#rolls.changes, members: all, lineage };
+  }
+
+  async lookup(key: string): Promise<Ownership | null> {
+    const { home, entry } = await this.#keys.locate(key);
+    if (entry.kind === "nobody") return null;
+    this.#rolls.met(home, entry.owner.incarnation);
+    return entry.owner;
+  }
+
+  async claim(claim: Claim): Promise<ClaimReply> {
+    this.#checkOpen();
+    checkClaim(claim);
+    const reply = await this.#keys.claim(claim);
+    // One that moved away meanwhile may have an owner elsewhere.
+    if (reply.owner) this.#rolls.met(this.#homes.of(claim.key), reply.owner.incarnation);
+    return reply;
+  }
+
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    return this.#here((store) => store.reassert(tenures, lineage));
+  }
+
+  release(key: string, incarnation: string, epoch: number): Promise<boolean> {
+    return this.#here((store) => store.release(key, incarnation, epoch));
+  }
+
+  async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
+    return await this.#keys.depart(key, { incarnation, epoch }, region);
+  }
+
+  /**
+   * Of `rrp:<region>/…` that region's only; else of all, one after the other.
+   *
+   * @throws AtlasError `unavailable`, naming the region, where one that was asked for is away.
+   */
+  async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
+    checkWhole("limit", limit, 1);
+    const named = /^rrp:([^/]+)\//.exec(prefix)?.[1];
+    const regions = named !== undefined && this.#stores.has(named) ? [named] : this.#stores.regions;
+    const [at, inner] = cursorOf(cursor, regions);
+    const region = regions[at] as string;
+    const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
+    const entries = page.entries.filter(isTold);
+    if (page.next !== null) return { entries, next: `${region} ${page.next}` };
+    const next = regions[at + 1];
+    return { entries, next: next === undefined ? null : `${next} ` };
+  }
+
+  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+    return await this.#stores.at(await this.#homeNow(key), (store) => store.read(key, fields));
+  }
+
+  async range(key: string, range: Range): Promise<[string, string][]> {
+    return await this.#stores.at(await this.#homeNow(key), (store) => store.range(key, range));
+  }
+
+  /** Here, where the owner is: what has left is fenced. */
+  commit(commit: Commit): Promise<CommitReply> {
+    return this.#here((store) => store.commit(commit));
+  }
+
+  close(): Promise<void> {
+    return this.#stores.close();
+  }
+
+  /** The home to read from: this region, as its owners know; else where a lookup finds it. */
+  async #homeNow(key: string): Promise<string> {
+    if (this.#homes.of(key) === this.#self) return this.#self;
+    return (await this.#keys.locate(key)).home;
+  }
+
+  #parted(watch: readonly string[]): [own: string[], abroad: string[]] {
+    const own: string[] = [];
+    const abroad: string[] = [];
+    for (const it of watch) (this.#rolls.regionOf(it) === undefined ? own : abroad).push(it);
+    return [own, abroad];
+  }
+
+  #here<T>(step: (store: Store) => Promise<T>): Promise<T> {
+    return this.#stores.at(this.#self, step);
+  }
+
+  #checkOpen(): void {
+    if (this.#stores.isClosed) throw new AtlasError("unavailable", "the store is closed");
+  }
+}
+
+/** A page's cursor: the region it is in, and that region's own. */
+function cursorOf(
+  cursor: string | null,
+  regions: readonly string[],
+): [at: number, inner: string | null] {
+  if (cursor === null) return [0, null];
+  const space = cursor.indexOf(" ");
+  const at = regions.indexOf(cursor.slice(0, Math.max(0, space)));
+  if (at < 0) throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+  const inner = cursor.slice(space + 1);
+  return [at, inner === "" ? null : inner];
+}

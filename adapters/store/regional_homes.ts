@@ -1,0 +1,124 @@
+/**
+ * Where keys are at home: an atlas of districts, with a card file of those who moved.
+ *
+ * It takes a key and gives the region whose registry keeps it: where it is known to have
+ * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
+ * moved elsewhere without this process's knowledge is found by looking its key up.
+ */
+import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
+import { hashText, parseKey } from "../../src/model/rrp.ts";
+import { refused } from "./check.ts";
+import type { Pointer } from "./regional_entries.ts";
+
+/**
+ * Which region is a key's home before it was ever moved. The first that says one holds:
+ * the id's prefix (`eu-west-1~room-7`, where it names one of the regions), `types`,
+ * `rule`, `default`.
+ *
+ * Every node MUST have the same rules, and for ever: a key whose home were another one
+ * tomorrow would have two owners, and its state would stay behind. So a new rule is for
+ * types and ids that have not been used yet; what exists is moved by `node.move`.
+ */
+export interface HomeRules {
+  /** Regions by resource type: `{ channels: "eu-west-1" }`. */
+  readonly types?: Readonly<Record<string, string>>;
+  /** A region by type and decoded id; null or undefined: none of its own. */
+  readonly rule?: (type: string, id: string) => string | null | undefined;
+  /** The home of all else. Where there are several regions it must be said. */
+  readonly default?: string;
+}
+
+/**
+ * A rule that spreads keys evenly over `regions`, by highest random weight. The list is
+ * part of the rule: a region added to it would take keys away from the others. Let new
+ * regions have prefixes or types of their own instead.
+ *
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
+ */
+export function spreadOver(regions: readonly string[]): (type: string, id: string) => string {
+  if (regions.length === 0) throw refused("regions", "[]", "at least one region");
+  return (type, id) => {
+    let best = regions[0] as string;
+    let most = -1;
+    for (const region of regions) {
+      const weight = hashText(`${region}/${type}/${id}`);
+      if (weight > most) [best, most] = [region, weight];
+    }
+    return best;
+  };
+}
+
+/** What is known of a key that moved. */
+export interface Moved extends Pointer {
+  /** Whether its state has come with it. */
+  readonly isSettled: boolean;
+}
+
+export class Homes {
+  readonly #regions: ReadonlySet<string>;
+  readonly #rules: HomeRules;
+  readonly #default: string;
+  /** Oldest first, so that the first is the one to forget: a lookup finds it again. */
+  readonly #moved = new Map<string, Moved>();
+
+  /** @throws AtlasError `bad_request` where a rule names none of the regions. */
+  constructor(regions: readonly string[], rules: HomeRules = {}) {
+    this.#regions = new Set(regions);
+    this.#rules = rules;
+    const [only] = regions;
+    if (rules.default === undefined && regions.length > 1) {
+      throw refused("homes.default", "not set", `one of ${regions.join(", ")}`);
+    }
+    this.#default = this.#checked("homes.default", rules.default ?? only as string);
+    for (const [type, region] of Object.entries(rules.types ?? {})) {
+      this.#checked(`homes.types.${type}`, region);
+    }
+  }
+
+  /** The home as far as it is known here. @throws AtlasError where a rule names no region */
+  of(key: string): string {
+    return this.#moved.get(key)?.to ?? this.first(key);
+  }
+
+  /** The home before any move. */
+  first(key: string): string {
+    const { types = {}, rule } = this.#rules;
+    const slash = key.indexOf("/");
+    const mark = key.indexOf("~", slash + 1);
+    if (mark > 0) {
+      const prefix = key.slice(slash + 1, mark);
+      if (this.#regions.has(prefix)) return prefix;
+    }
+    const type = key.slice(0, slash);
+    if (Object.hasOwn(types, type)) return types[type] as string;
+    const ruled = rule && slash > 0 ? rule(type, parseKey(key).id) : null;
+    return this.#checked(`homes.rule for ${key}`, ruled ?? this.#default);
+  }
+
+  moved(key: string): Moved | undefined {
+    return this.#moved.get(key);
+  }
+
+  /** Remembers where a key went, unless a later move of it is known. */
+  learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
+    const known = this.#moved.get(key);
+    if (known && known.at > at) return;
+    this.#moved.delete(key);
+    // Back at its first home, and settled: as if it had never moved.
+    if (isSettled && to === this.first(key)) return;
+    if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
+      this.#moved.delete(this.#moved.keys().next().value as string);
+    }
+    this.#moved.set(key, {
+      to,
+      from,
+      at,
+      isSettled: isSettled || known?.at === at && known.isSettled,
+    });
+  }
+
+  #checked(name: string, region: string): string {
+    if (this.#regions.has(region)) return region;
+    throw refused(name, JSON.stringify(region), `one of ${[...this.#regions].join(", ")}`);
+  }
+}

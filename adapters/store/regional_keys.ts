@@ -1,0 +1,203 @@
+/**
+ * Who owns a key, in whichever region it is at home: the forwarding department, which
+ * keeps to one rule: a key lives where its latest forwarding address points.
+ *
+ * It takes claims, departures and lookups, and gives ownerships as nodes know them. Each
+ * region a key has left has a departure in its store. Their epochs rise in the order of
+ * the moves, so a departure that is older than the one that led to it is of an earlier
+ * stay, and the key is at home there again.
+ *
+ * A moved key is claimed in three steps, each a compare-and-set on the one before: the
+ * claimer's life arrives (nobody else acts upon that ownership), it brings the state, and
+ * takes the key under one more epoch. Whoever takes over after a crash in between goes on
+ * with what is there.
+ *
+ * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
+ * complexity of using forwarding addresses for decentralized object finding" (1986).
+ */
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Claim, ClaimReply, Store } from "../../src/ports/store.ts";
+import { refused, unavailable } from "./check.ts";
+import {
+  arrival,
+  departure,
+  type Entry,
+  entryOf,
+  type Pointer,
+  shortcut,
+} from "./regional_entries.ts";
+import type { Stored } from "./regional_entries.ts";
+import type { Homes } from "./regional_homes.ts";
+import { bringState, hasArrived } from "./regional_import.ts";
+import type { RegionalStores } from "./regional_stores.ts";
+
+/** Compare-and-sets that one claim may lose to what changes meanwhile. */
+const MAX_ROUNDS = 8;
+
+/** Where a key lives and what stands there. `pointer`: the move that led there, if any. */
+export interface Found {
+  readonly home: string;
+  readonly entry: Exclude<Entry, { kind: "departed" }>;
+  /** A departure of an earlier stay that still stands there: nobody has arrived yet. */
+  readonly old: Stored | null;
+  readonly pointer: Pointer | null;
+}
+
+export class RegionalKeys {
+  readonly #stores: RegionalStores;
+  readonly #homes: Homes;
+  readonly #self: string;
+  #attempts = 0;
+
+  constructor(stores: RegionalStores, homes: Homes, self: string) {
+    this.#stores = stores;
+    this.#homes = homes;
+    this.#self = self;
+  }
+
+  /** A key's owner, read where it is at home. @throws AtlasError that names a region away */
+  async locate(key: string): Promise<Found> {
+    let region = this.#homes.of(key);
+    let pointer: Pointer | null = this.#homes.moved(key) ?? null;
+    let first: Stored | null = null;
+    for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
+      const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
+      if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
+        const found = standing(region, entry, pointer);
+        this.#learn(key, found);
+        if (first && hops > 1) this.#shorten(key, first, found);
+        return found;
+      }
+      if (region === this.#homes.first(key)) first = entry.stored;
+      ({ pointer, pointer: { to: region } } = entry);
+    }
+    throw unavailable(`${key} moves faster than it can be followed`);
+  }
+
+  /** As {@link Store.claim}, in this region's store. */
+  async claim(claim: Claim, round = 0): Promise<ClaimReply> {
+    const { key } = claim;
+    const home = this.#homes.of(key);
+    if (home !== this.#self) throw elsewhere(key, home);
+    if (round >= MAX_ROUNDS) throw unavailable(`${key} changes all the time`);
+    const moved = this.#homes.moved(key);
+    if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
+    return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+  }
+
+  /** As {@link Store.depart}, from this region's store. */
+  async depart(key: string, owner: Stored, region: string): Promise<boolean> {
+    if (region === this.#self || !this.#stores.has(region)) {
+      const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
+      throw refused("region", JSON.stringify(region), `another one of: ${others}`);
+    }
+    const claim = departure(key, owner, this.#self, region);
+    const { won, owner: stored } = await this.#own((store) => store.claim(claim));
+    if (!won || !stored) return false;
+    this.#homes.learn(key, { to: region, from: this.#self, at: stored.epoch }, false);
+    return true;
+  }
+
+  /** What the answer to a plain claim means. */
+  async #judge(claim: Claim, reply: ClaimReply, round: number): Promise<ClaimReply> {
+    if (reply.won || reply.quarantined) return reply;
+    const entry = entryOf(reply.owner);
+    if (entry.kind === "nobody" || entry.kind === "owner") return reply;
+    if (entry.kind === "arriving") {
+      const { owner, stored, pointer } = entry;
+      if (!isMine(owner, claim)) return { won: false, owner };
+      return await this.#bring(claim, stored, pointer, round);
+    }
+    this.#homes.learn(claim.key, entry.pointer, false);
+    const found = await this.locate(claim.key);
+    if (found.home !== this.#self) return await elsewhereReply(claim.key, found);
+    return await this.claim(claim, round + 1);
+  }
+
+  /** Claims a key that moved here, and whose state may not have come with it yet. */
+  async #arrive(claim: Claim, pointer: Pointer, round: number): Promise<ClaimReply> {
+    const { key, expected } = claim;
+    const found = await this.locate(key);
+    if (found.home !== this.#self) return await elsewhereReply(key, found);
+    const { entry, old } = found;
+    if (entry.kind === "arriving") {
+      if (!isMine(entry.owner, claim)) return { won: false, owner: entry.owner };
+      return await this.#bring(claim, entry.stored, entry.pointer, round);
+    }
+    // Whoever owns it took it with its state.
+    const isHere = entry.kind === "owner" ||
+      old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
+    if (isHere) {
+      this.#homes.learn(key, found.pointer ?? pointer, true);
+      return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+    }
+    if (expected !== null) return { won: false, owner: null };
+    return await this.#bring(claim, old, found.pointer ?? pointer, round);
+  }
+
+  /** Arrives in place of what stands, brings the state, and takes the key. */
+  async #bring(
+    claim: Claim,
+    expected: Claim["expected"],
+    pointer: Pointer,
+    round: number,
+  ): Promise<ClaimReply> {
+    const { key } = claim;
+    const arriving = arrival(claim, ++this.#attempts, expected, pointer);
+    const arrived = await this.#own((store) => store.claim(arriving));
+    const stored = arrived.owner;
+    if (!arrived.won || !stored) {
+      this.#homes.learn(key, pointer, false);
+      return await this.#judge(claim, arrived, round + 1);
+    }
+    const { incarnation, epoch } = stored;
+    const { at, from } = pointer;
+    await this.#stores.at(
+      from,
+      (source) => this.#own((to) => bringState({ key, from: source, to, at, incarnation, epoch })),
+    );
+    const own = { ...claim, expected: { incarnation, epoch } };
+    const reply = await this.#own((store) => store.claim(own));
+    if (!reply.won) return await this.#judge(claim, reply, round + 1);
+    this.#homes.learn(key, pointer, true);
+    return reply;
+  }
+
+  #learn(key: string, { entry, pointer }: Found): void {
+    if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
+  }
+
+  /** Has the first home point straight to where a key lives, for the next who asks. */
+  #shorten(key: string, first: Stored, { pointer }: Found): void {
+    if (!pointer || pointer.to === this.#homes.first(key)) return;
+    const claim = shortcut(key, first, pointer);
+    // Where it fails, the way stays as long as it was.
+    this.#stores.at(this.#homes.first(key), (store) => store.claim(claim)).catch(() => {});
+  }
+
+  #own<T>(step: (store: Store) => Promise<T>): Promise<T> {
+    return this.#stores.at(this.#self, step);
+  }
+}
+
+/** Whether a claimer may go on with an arrival: its own, or that of the owner it expects. */
+function isMine(owner: Ownership, { incarnation, expected }: Claim): boolean {
+  if (owner.incarnation === incarnation) return true;
+  return owner.incarnation === expected?.incarnation && owner.epoch === expected.epoch;
+}
+
+function standing(home: string, entry: Entry, pointer: Pointer | null): Found {
+  if (entry.kind !== "departed") return { home, entry, old: null, pointer };
+  return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
+}
+
+/** The claim's answer where the key was found to have moved: its owner there. */
+function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
+  if (entry.kind === "nobody") throw elsewhere(key, home);
+  return { won: false, owner: entry.owner };
+}
+
+/** The error of a claim by a node of another region than the key's home. */
+function elsewhere(key: string, home: string): Error {
+  return unavailable(`${key} is at home in ${home}: a node there has to claim it`);
+}

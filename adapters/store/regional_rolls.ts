@@ -1,0 +1,103 @@
+/**
+ * The other regions' rolls, as last heard: last week's newspapers from abroad, good
+ * enough to know whom to write to.
+ *
+ * It takes nods that it is time to read again, reads in the background, and gives the
+ * last known members of each region. They die in their own region's registry only; an
+ * outage there changes nothing here.
+ */
+import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
+import type { Member } from "../../src/model/member.ts";
+import type { Membership, Observation } from "../../src/ports/store.ts";
+import type { RegionalStores } from "./regional_stores.ts";
+
+/** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
+export const ROLL_MS = 2_000;
+/** The same while somebody does. */
+const ASKED_MS = 500;
+
+interface Roll {
+  readAt: number;
+  isReading: boolean;
+  known: Membership | null;
+}
+
+export class Rolls {
+  /** Rises whenever another region's roll is found changed. */
+  changes = 0;
+  readonly #stores: RegionalStores;
+  readonly #now: () => number;
+  readonly #rolls = new Map<string, Roll>();
+  /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
+  readonly #regions = new Map<string, string>();
+
+  constructor(stores: RegionalStores, self: string, now: () => number) {
+    this.#stores = stores;
+    this.#now = now;
+    for (const region of stores.regions) {
+      if (region !== self) {
+        this.#rolls.set(region, { readAt: -Infinity, isReading: false, known: null });
+      }
+    }
+  }
+
+  /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
+  read(isAsked: boolean): void {
+    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
+    for (const [region, roll] of this.#rolls) {
+      if (!roll.isReading && roll.readAt <= due) this.#read(region, roll);
+    }
+  }
+
+  members(): Member[] {
+    return [...this.#rolls.values()].flatMap(({ known }) => [...known?.members ?? []]);
+  }
+
+  /** The other region in whose registry an incarnation is, if it is known. */
+  regionOf(incarnation: string): string | undefined {
+    return this.#regions.get(incarnation);
+  }
+
+  /** A life was named that is another region's registry's business. */
+  met(region: string, incarnation: string): void {
+    if (!this.#rolls.has(region) || this.#regions.get(incarnation) === region) return;
+    if (this.#regions.size >= MAX_CACHED_LOCATIONS) {
+      this.#regions.delete(this.#regions.keys().next().value as string);
+    }
+    this.#regions.set(incarnation, region);
+  }
+
+  /** Heartbeats as their own registries have them now. @throws AtlasError that names the region */
+  async observe(incarnations: readonly string[]): Promise<Observation[]> {
+    const byRegion = Map.groupBy(incarnations, (it) => this.#regions.get(it) as string);
+    const replies = await Promise.all(
+      [...byRegion].map(([region, some]) =>
+        // No life is called so: nothing is renewed.
+        this.#stores.at(region, (store) => store.renew("observer", 0, some))
+      ),
+    );
+    return replies.flatMap(({ watched }) => [...watched]);
+  }
+
+  /** Heartbeats as last heard. */
+  recall(incarnations: readonly string[]): Observation[] {
+    return this.members().filter(({ incarnation }) => incarnations.includes(incarnation))
+      .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
+  }
+
+  async #read(region: string, roll: Roll): Promise<void> {
+    roll.isReading = true;
+    try {
+      const known = await this.#stores.at(region, (store) => store.members());
+      const isNews = roll.known ? known.version !== roll.known.version : known.members.length > 0;
+      if (isNews) this.changes++;
+      roll.known = known;
+      for (const { incarnation } of known.members) this.met(region, incarnation);
+    } catch {
+      // What was known before is the best there is; the next read is due as usual.
+    } finally {
+      roll.readAt = this.#now();
+      roll.isReading = false;
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The regions' stores, each opened when it is first needed: a switchboard whose trunk
+ * lines fail one by one, and says which.
+ *
+ * It takes a region and a step, and gives the step's answer; where the region can't be
+ * reached, `unavailable` with its name, and nothing of the others.
+ */
+import { AtlasError, isAtlasError } from "../../src/errors.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { closedError, unavailable } from "./check.ts";
+
+/** A store, or how to open it. */
+export type StoreOrOpener = Store | (() => Promise<Store>);
+
+export class RegionalStores {
+  readonly regions: readonly string[];
+  readonly #sources: ReadonlyMap<string, StoreOrOpener>;
+  readonly #opening = new Map<string, Promise<Store>>();
+  #isClosed = false;
+
+  constructor(sources: Readonly<Record<string, StoreOrOpener>>) {
+    this.#sources = new Map(Object.entries(sources));
+    this.regions = [...this.#sources.keys()];
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  has(region: string): boolean {
+    return this.#sources.has(region);
+  }
+
+  /** Has a region's store do a step. @throws AtlasError that names the region */
+  async at<T>(region: string, step: (store: Store) => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw closedError();
+    try {
+      return await step(await this.#open(region));
+    } catch (error) {
+      if (!isAtlasError(error) || error.code === "bad_request") throw error;
+      const { code, message, retryable, maybeExecuted } = error;
+      const named = `region ${region}: ${message}`;
+      throw new AtlasError(code, named, { cause: error, retryable, maybeExecuted });
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const open = [...this.#opening.values()];
+    for (const source of this.#sources.values()) {
+      if (typeof source !== "function") open.push(Promise.resolve(source));
+    }
+    await Promise.allSettled(open.map(async (store) => (await store).close()));
+  }
+
+  #open(region: string): Promise<Store> {
+    const source = this.#sources.get(region);
+    if (!source) return Promise.reject(unavailable("no store of that region is configured"));
+    if (typeof source !== "function") return Promise.resolve(source);
+    let opening = this.#opening.get(region);
+    if (!opening) {
+      this.#opening.set(region, opening = this.#opened(source));
+      // The next step tries again.
+      opening.catch(() => this.#opening.delete(region));
+    }
+    return opening;
+  }
+
+  /** A store that opens only after the close is closed at once. */
+  async #opened(source: () => Promise<Store>): Promise<Store> {
+    const store = await source();
+    if (!this.#isClosed) return store;
+    await store.close();
+    throw closedError();
+  }
+}

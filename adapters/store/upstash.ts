@@ -1,0 +1,114 @@
+/**
+ * Opens the registry's store in an Upstash Redis, by HTTPS: the door to the notary's
+ * office for those whom only couriers reach. It runs where there is no TCP, too.
+ *
+ * It takes an address and a token, and gives a `RedisStore` over `@upstash/redis`. Every
+ * step is a script, so that the server that writes answers it, never a replica.
+ */
+import { Redis } from "@upstash/redis";
+import { AtlasError } from "../../src/errors.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { checkWhole, refused } from "./check.ts";
+import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
+import { RedisStore } from "./redis_store.ts";
+import { SCRIPTS } from "./scripts.ts";
+import { MAX_REQUEST_TEXT, UpstashLine } from "./upstash_line.ts";
+import type { UpstashClient } from "./upstash_line.ts";
+
+export interface UpstashStoreOptions extends StrategyOptions {
+  /** The REST URL: `https://…`; `http://` on loopback only. */
+  url: string;
+  /** The REST token, not the read-only one. */
+  token: string;
+  /** How long one step, and opening, may take, in ms. Default 5,000. */
+  timeoutMs?: number;
+}
+
+/**
+ * Opens the store of an Upstash Redis, or of anything that speaks its REST API.
+ *
+ * A step whose answer got lost is repeated up to twice within its time; that changes
+ * nothing that was done already. `release` alone is never repeated, for its answer would
+ * not tell what the first attempt did; a network that repeats it may make it answer
+ * false. `status()` tells whether the last request was answered.
+ *
+ * @throws AtlasError `bad_request` where an option isn't allowed, `unauthorized` where the
+ * token is refused, `unavailable` where nobody answers within `timeoutMs`.
+ *
+ * @example
+ * ```ts
+ * const store = await upstashStore({ url: "https://eu1-cat-1.upstash.io", token });
+ * ```
+ */
+export async function upstashStore(options: UpstashStoreOptions): Promise<Store> {
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  checkWhole("timeoutMs", timeoutMs, 1);
+  const masters = checkStrategy(options);
+  const url = checkUrl(options.url);
+  const token = checkToken(options.token);
+  const line = new UpstashLine({
+    name: `the Redis at ${url.host}`,
+    timeoutMs,
+    scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
+    client: (signal) => clientOf(url, token, signal),
+  });
+  try {
+    await line.open();
+  } catch (error) {
+    line.close();
+    throw error;
+  }
+  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
+  return new RedisStore(line, MAX_REQUEST_TEXT);
+}
+
+/**
+ * The client, as a registry needs it: no repeats of its own (the default sends anything
+ * up to six times), no guessing at what text means, no telemetry. A signal must be a
+ * function: given a plain one, it *answers* once that is aborted. Plain JSON instead of
+ * base64, whose decoder drops a byte order mark; all text here is well-formed Unicode.
+ */
+function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashClient {
+  return new Redis({
+    url: url.href,
+    token,
+    signal,
+    retry: { retries: 0 },
+    enableAutoPipelining: false,
+    automaticDeserialization: false,
+    enableTelemetry: false,
+    responseEncoding: false,
+  });
+}
+
+const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+
+function checkUrl(text: string): URL {
+  const allowed = "https://host, or http://host[:port] on loopback";
+  if (!URL.canParse(text)) throw refused("Upstash URL", shownUrl(text), allowed);
+  const url = new URL(text);
+  const safe = url.protocol === "https:" ||
+    (url.protocol === "http:" && LOOPBACK.test(url.hostname));
+  if (!safe) throw refused("Upstash URL", shownUrl(text), allowed);
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw refused("Upstash URL", shownUrl(text), `${allowed}, without user, query or fragment`);
+  }
+  return url;
+}
+
+/** A URL as it may stand in a message: without what may be secret. */
+function shownUrl(text: string): string {
+  return JSON.stringify(
+    String(text).replace(/\/\/[^@/]*@/, "//…@").replace(/[?#].*$/s, "…").slice(0, 200),
+  );
+}
+
+function checkToken(token: string): string {
+  if (typeof token === "string" && /^[!-~]{1,4096}$/.test(token)) return token;
+  throw new AtlasError(
+    "bad_request",
+    "the Upstash token (option `token`, or ATLAS_REGISTRY_TOKEN) must be the database's REST " +
+      `token: printable ASCII without white space; it is ${token ? "not" : "not set"}`,
+  );
+}

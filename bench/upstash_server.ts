@@ -1,0 +1,23 @@
+/**
+ * The bench's HTTP Redis, in a process of its own: both sides knock at the same door.
+ *
+ * Takes the port of a Redis and a token; gives its URL once it listens.
+ */
+import process from "node:process";
+import { upstashProtocol } from "../test/upstash/protocol.ts";
+import { serveQuestions } from "./worker.ts";
+
+/** What is used of Bun's server. */
+declare const Bun: {
+  serve(options: {
+    hostname: string;
+    port: number;
+    fetch(request: Request): Response | Promise<Response>;
+  }): { port: number };
+};
+
+const [redisPort, token] = process.argv.slice(2) as [string, string];
+const { app } = upstashProtocol({ redisPort: Number(redisPort), token });
+const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: app.fetch });
+
+serveQuestions({ url: `http://127.0.0.1:${server.port}` }, async () => null);

@@ -1,0 +1,69 @@
+/**
+ * What a failover lost is reported: where a promoted replica lacks entries that had been
+ * acknowledged, the owner that knew of them says so, unless it died, was fenced, or let
+ * go of the key before it could know.
+ *
+ * Source: design §3, what can honestly be promised.
+ */
+import { JOURNALS, readJournal } from "../journal.ts";
+import type { LiveChecker } from "./checker.ts";
+
+/** A report that is owed. */
+interface Debt {
+  readonly key: string;
+  readonly values: ReadonlySet<string>;
+  readonly incarnation: string;
+  readonly at: number;
+}
+
+export const losses: LiveChecker = {
+  name: "losses",
+  watch({ plan: { shape: { store: { lagMs, isConfirmed } } }, ground, keys }, report) {
+    // With confirmation nothing that was acknowledged may be missing at all.
+    if (lagMs === undefined || isConfirmed) return {};
+    const lives = new Map<string, string>();
+    const acknowledged = new Set<string>();
+    let debts: Debt[] = [];
+    const settle = (is: (debt: Debt) => boolean): void => {
+      debts = debts.filter((debt) => !is(debt));
+    };
+    return {
+      failedOver(former, promoted, at) {
+        for (const key of keys().filter((key) => key.startsWith(`${JOURNALS}/`))) {
+          const owner = ground.owner(key);
+          const kept = new Set(readJournal(promoted, key).map(({ value }) => value));
+          const gone = readJournal(former, key).filter(({ value }) => !kept.has(value));
+          if (owner === null || gone.length === 0) continue;
+          const values = new Set(gone.map(({ value }) => value));
+          debts.push({ key, values, incarnation: owner.incarnation, at });
+        }
+      },
+      asked(step) {
+        if (step.name === "register") lives.set(step.args[0].incarnation, step.process);
+        else if (step.name === "release") {
+          const [key, incarnation] = step.args;
+          settle((debt) => debt.key === key && debt.incarnation === incarnation);
+        }
+      },
+      told(_process, { event, fields }) {
+        if (event === "state lost") settle(({ key }) => key === fields["key"]);
+        else if (event === "lease lapsed") {
+          settle(({ incarnation }) => incarnation === fields["incarnation"]);
+        }
+      },
+      process(id, isAlive) {
+        if (!isAlive) settle(({ incarnation }) => lives.get(incarnation) === id);
+      },
+      returned({ what, outcome, value }) {
+        if (what === "append" && outcome === "ok") acknowledged.add(value);
+      },
+      finished() {
+        for (const { key, values, incarnation, at } of debts) {
+          const missing = [...values].filter((value) => acknowledged.has(value));
+          if (missing.length === 0) continue;
+          report(`${key} lost ${missing} at ${at.toFixed(3)}, and ${incarnation} never said so`);
+        }
+      },
+    };
+  },
+};

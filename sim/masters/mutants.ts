@@ -1,0 +1,81 @@
+/**
+ * Known mistakes in the race resolution, each of which the simulation with several masters
+ * must catch within some seeds.
+ */
+import type { Mutant } from "../mutants/mutant.ts";
+
+const STORE = "adapters/store/optimistic.ts";
+const BOOK = "adapters/store/optimistic_book.ts";
+const PAGES = "sim/masters/pages.ts";
+
+export const MASTERS_MUTANTS: readonly Mutant[] = [
+  {
+    name: "no_bound",
+    about: "A claim is confirmed at once, without waiting for rivals' stakes to arrive.",
+    edits: [{
+      file: STORE,
+      find: "if (hasRivals) await this.#parts.pause(BOUNDS * boundMs);",
+      replace: "",
+    }],
+  },
+  {
+    name: "one_bound",
+    about: "A claim waits one bound: enough for its own stake to be seen, not for a later one.",
+    edits: [{ file: STORE, find: "const BOUNDS = 2;", replace: "const BOUNDS = 1;" }],
+  },
+  {
+    name: "no_withdrawal",
+    about: "A claim that lost leaves its stake.",
+    edits: [{
+      file: STORE,
+      find: "await this.#book.drop(claim.key, claim.incarnation, mine.epoch);",
+      replace: "",
+    }],
+  },
+  {
+    name: "contest_hidden",
+    about: "A lookup tells the greatest stake only, as if it were alone.",
+    edits: [{
+      file: BOOK,
+      find: "return rivals.length === 0 ? owner :",
+      replace: "return rivals.length >= 0 ? owner :",
+    }],
+  },
+  {
+    name: "no_recheck",
+    about: "An owner never looks whether a greater claim came.",
+    edits: [{
+      file: "src/resource/conflicts.ts",
+      find: "if (recheckMs === undefined || this.#isWatching) return;",
+      replace: "if (recheckMs !== null) return;",
+    }],
+  },
+  {
+    name: "shared_epochs",
+    about: "Masters draw epochs from the same numbers: two blind claims get the same one.",
+    edits: [{
+      file: PAGES,
+      find: "const epoch = after + (this.#own - after % count + count) % count;",
+      replace: "const epoch = after;",
+    }],
+  },
+  {
+    name: "rival_rises",
+    about: "When an owner goes, a lower claim that it had won over becomes the owner's.",
+    edits: [{
+      file: PAGES,
+      find: ".some((stake) => wasOwner || supersedes(mine, stake));",
+      replace: ".some((stake) => supersedes(mine, stake));",
+    }],
+  },
+  {
+    name: "blind_settling",
+    about: "A stake is said to be made in view of others that its master never saw.",
+    edits: [{
+      file: PAGES,
+      find: "return new Map(others.map(({ master, epoch }) => [master, epoch]));",
+      replace: "return new Map([...others.map(({ master, epoch }) => [master, epoch] as const), " +
+        '["m0", 1e9] as const, ["m1", 1e9] as const]);',
+    }],
+  },
+];

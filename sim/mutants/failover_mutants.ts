@@ -1,0 +1,75 @@
+/**
+ * Mistakes with a store that was replaced by a copy of itself: what its owners and
+ * claimers forget to ask of a notary who is not the one of yesterday.
+ */
+import type { Mutant } from "./mutant.ts";
+
+const LINEAGE = "src/registry/lineage.ts";
+const MEMBERSHIP = "src/registry/membership.ts";
+const STATE = "sim/store_state.ts";
+
+export const FAILOVER_MUTANTS: readonly Mutant[] = [
+  {
+    name: "no_quarantine",
+    about: "Claims are made at once in a lineage that is not settled.",
+    edits: [{
+      file: LINEAGE,
+      find: "return this.#present !== null && (this.#isSettled || this.#hasWaited());",
+      replace: "return this.#present !== null;",
+    }],
+    scenario: "hasty_claim",
+  },
+  {
+    name: "no_reassertion",
+    about: "Owners don't tell a promoted replica what they hold, and go on all the same.",
+    edits: [{
+      file: "src/atlas.ts",
+      find: "reassert: (life, lineage) => this.#host.reassert(life, lineage),",
+      replace: "reassert: () => Promise.resolve(true),",
+    }],
+  },
+  {
+    name: "lease_before_asserting",
+    about: "Renewals count in a new lineage before the owner has told it what it holds.",
+    edits: [{
+      file: MEMBERSHIP,
+      find: "if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;",
+      replace: "if (!life.lease.confirm(sent)) return;",
+    }],
+    scenario: "slow_reassertion",
+  },
+  {
+    name: "claim_in_any_lineage",
+    about: "A claim that was made in one lineage is done, and counts, in another.",
+    edits: [
+      {
+        file: STATE,
+        find: "if (lineage && lineage.id !== this.id)",
+        replace: "if (lineage && lineage.id === null)",
+      },
+      {
+        file: "src/registry/claim.ts",
+        find: "return this.#membership.lineages.stands(lineage);",
+        replace: "return lineage !== null;",
+      },
+    ],
+  },
+  {
+    name: "term_not_raised",
+    about: "Epochs of a new lineage go on from the counter as the replica has it.",
+    edits: [{
+      file: "adapters/store/lineage.ts",
+      find: "return Math.max(last, above, term * EPOCHS_PER_TERM) + 1;",
+      replace: "return Math.max(last, above, term * 0) + 1;",
+    }],
+  },
+  {
+    name: "commit_without_after",
+    about: "A commit is done though the state lacks turns that its owner knows of.",
+    edits: [{
+      file: STATE,
+      find: `if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };`,
+      replace: "void hasTurn, after;",
+    }],
+  },
+];

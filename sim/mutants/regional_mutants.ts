@@ -1,0 +1,106 @@
+/**
+ * Mistakes in how keys move between regions: a forwarding address that is written too
+ * boldly, or furniture that is carried twice, or by halves.
+ */
+import type { Mutant } from "./mutant.ts";
+
+const KEYS = "adapters/store/regional_keys.ts";
+const ENTRIES = "adapters/store/regional_entries.ts";
+const MOVER = "src/routing/mover.ts";
+const IMPORT = "adapters/store/regional_import.ts";
+
+export const REGIONAL_MUTANTS: readonly Mutant[] = [
+  {
+    name: "unfenced_departure",
+    about: "A departure is a release and then an address, written over whoever owns the key " +
+      "by then.",
+    world: "regions",
+    edits: [{
+      file: KEYS,
+      find: "    const claim = departure(key, owner, this.#self, region);",
+      replace: `    const { incarnation, epoch } = owner;
+    if (!await this.#own((store) => store.release(key, incarnation, epoch))) return false;
+    const expected = await this.#own((store) => store.lookup(key));
+    const claim = { ...departure(key, owner, this.#self, region), expected };`,
+    }],
+  },
+  {
+    name: "moved_while_open",
+    about: "A resource's key departs before its owner has closed it.",
+    world: "regions",
+    edits: [
+      {
+        file: MOVER,
+        find: "    await host.handOver(activation,",
+        replace:
+          `    if (!await this.#giveUp(activation, region)) throw new AtlasError("unavailable", key);
+    await host.handOver(activation,`,
+      },
+      {
+        file: MOVER,
+        find: "      if (!await this.#giveUp(activation, region)) return null;\n",
+        replace: "",
+      },
+    ],
+  },
+  {
+    name: "claimed_away_from_home",
+    about: "A node claims a key in its own region's store, wherever the key is at home.",
+    world: "regions",
+    edits: [
+      { file: KEYS, find: "if (home !== this.#self) throw elsewhere(key, home);", replace: "" },
+      {
+        file: "src/routing/places.ts",
+        find: "const home = store.homeOf?.(key) ?? null;",
+        replace: "const home = host.canHost(typeOf(key)) ? null : store.homeOf?.(key) ?? null;",
+      },
+    ],
+  },
+  {
+    name: "epoch_not_above",
+    about: "The new home counts epochs by itself, and not from where the old one stopped.",
+    world: "regions",
+    edits: [{ file: ENTRIES, find: "    above: at,\n", replace: "" }],
+  },
+  {
+    name: "import_repeated",
+    about: "Whoever claims a key that moved brings its state from the old home, though it has " +
+      "come before.",
+    world: "regions",
+    edits: [
+      {
+        file: IMPORT,
+        find: `return mark !== null && mark.at >= at && mark.phase === "done";`,
+        replace: "return mark === undefined;",
+      },
+      {
+        file: IMPORT,
+        find: "if (mark === null || mark.at !== at) mark =",
+        replace: "mark =",
+      },
+    ],
+  },
+  {
+    name: "import_by_halves",
+    about: "Who takes over from a node that ended while it brought a key's state takes the key " +
+      "as it is.",
+    world: "regions",
+    edits: [{
+      file: KEYS,
+      find: `      if (!isMine(owner, claim)) return { won: false, owner };
+      return await this.#bring(claim, stored, pointer, round);`,
+      replace: `      if (!isMine(owner, claim)) return { won: false, owner };
+      const taking = { ...claim, expected: stored };
+      const taken = await this.#own((store) => store.claim(taking));
+      if (taken.won) this.#homes.learn(claim.key, pointer, true);
+      return taken;`,
+    }, {
+      file: KEYS,
+      find: `      return await this.#bring(claim, entry.stored, entry.pointer, round);`,
+      replace: `      const taking = { ...claim, expected: entry.stored };
+      const taken = await this.#own((store) => store.claim(taking));
+      if (taken.won) this.#homes.learn(key, pointer, true);
+      return taken;`,
+    }],
+  },
+];

@@ -1,0 +1,53 @@
+/**
+ * Plans of worlds with regions, drawn from a seed as others are.
+ *
+ * Takes a seed; gives a plan with three regions, each with a store and nodes of its own,
+ * in which keys are moved while clients call them and things go wrong.
+ */
+import { addErrands, drawManners } from "./errands.ts";
+import { CLOCK_FAULTS } from "./faults/clock_faults.ts";
+import { NETWORK_FAULTS } from "./faults/network_faults.ts";
+import { NODE_FAULTS } from "./faults/node_faults.ts";
+import { MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
+import { drawFaults, drawShape, drawWork, HEAL_AT, type Plan, type Shape } from "./plan.ts";
+import { SeededRandom } from "./random.ts";
+
+const REGIONS = ["east", "west", "south"];
+/** One way: round trips of 80 and 150 ms. */
+const NEAR_MS = 40;
+const FAR_MS = 75;
+/** Long roads take what was left undone a while longer to find its owner. */
+const END_AT = 34_000;
+const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION_FAULTS];
+
+/** The plan of a seed: a whole number from 0. */
+export function makeRegionalPlan(seed: number): Plan {
+  const draw = (stream: string): SeededRandom => new SeededRandom(seed, `regional ${stream}`);
+  const stage = drawStage(draw("shape"));
+  const { mailbox, isReentrant = false } = drawManners(draw("manners"), stage);
+  const shape = { ...stage, mailbox, isReentrant };
+  const accidents = drawFaults(draw("faults"), shape, HEAL_AT, CATALOGUE);
+  const moves = drawFaults(draw("moves"), shape, HEAL_AT, MOVES);
+  return {
+    seed,
+    shape,
+    faults: [...accidents, ...moves].sort((one, other) => one.at - other.at),
+    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
+    healAt: HEAL_AT,
+    endAt: END_AT,
+  };
+}
+
+function drawStage(random: SeededRandom): Shape {
+  const stage = drawShape(random);
+  const { weather } = stage;
+  const lease = { heartbeatMs: 1_000, leaseMs: 3_000 };
+  return {
+    ...stage,
+    nodes: random.pick([3, 3, 4, 6]),
+    lease,
+    store: { ...stage.store, timeoutMs: lease.leaseMs * random.pick([0.3, 0.6]) },
+    weather: { ...weather, baseMs: random.pick([0.2, 1]), jitterMs: random.pick([0.5, 5]) },
+    regions: { names: REGIONS, nearMs: NEAR_MS, farMs: FAR_MS },
+  };
+}

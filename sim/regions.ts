@@ -1,0 +1,103 @@
+/**
+ * Regions of a simulated world: several towns with a notary each, and long roads between
+ * them.
+ *
+ * Takes the world's parts and its regions; gives each process the regional store of its
+ * region, over a store in each, and the distance between machines. A key's first home is
+ * drawn by its name, so that keys lie in all of them.
+ */
+import { entryOf, type Pointer } from "../adapters/store/regional_entries.ts";
+import { regionalStore, spreadOver } from "../adapters/store/regional.ts";
+import type { Clock } from "../src/ports/clock.ts";
+import type { Store } from "../src/ports/store.ts";
+import type { SimProcess } from "./process.ts";
+import { atHome } from "./regions_observer.ts";
+import { SimStore, STORE_HOST } from "./store.ts";
+import type { StoreState } from "./store_state.ts";
+
+/** What regions share with the rest of the world. */
+type Parts = Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">;
+
+/** Regions of a world, and how far from each other they are. */
+export interface RegionsShape {
+  readonly names: readonly string[];
+  /** One way between the first two, and from either to any further one, ms. */
+  readonly nearMs: number;
+  readonly farMs: number;
+}
+
+/** The place of a region's store in the network. */
+export function storeHost(region: string): string {
+  return `${STORE_HOST}-${region}`;
+}
+
+/** How much longer than the weather says something takes from a region to another, ms. */
+export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b: string): number {
+  if (a === b) return 0;
+  return Math.max(names.indexOf(a), names.indexOf(b)) > 1 ? farMs : nearMs;
+}
+
+export class SimRegions {
+  readonly names: readonly string[];
+  readonly #stores: ReadonlyMap<string, SimStore>;
+
+  constructor({ names }: RegionsShape, parts: Parts) {
+    this.names = names;
+    const observer = atHome(parts.observer);
+    this.#stores = new Map(
+      names.map((region) => [
+        region,
+        new SimStore({ ...parts, observer, host: storeHost(region) }),
+      ]),
+    );
+  }
+
+  /** A region's store, by its number. */
+  store(index: number): SimStore {
+    return this.#stores.get(this.name(index)) as SimStore;
+  }
+
+  name(index: number): string {
+    return this.names[index % this.names.length] as string;
+  }
+
+  /** A process's store: one handle on each region's, joined as its own region sees them. */
+  open(self: string, process: SimProcess, clock: Clock): Promise<Store> {
+    const stores: Record<string, Store> = {};
+    for (const [region, store] of this.#stores) stores[region] = store.open(process, clock);
+    const homes = { default: this.name(0), rule: spreadOver(this.names) };
+    return regionalStore({ self, stores, homes, now: () => clock.now() });
+  }
+
+  /** Opens all offices and mends all that is wrong with them. */
+  clear(): void {
+    for (const store of this.#stores.values()) store.clear();
+  }
+
+  /** The book that has a key's state now, by the truth: where its latest address points. */
+  bookOf(key: string): StoreState {
+    const [type = "", id = ""] = key.split("/");
+    let region = spreadOver(this.names)(type, id);
+    let pointer: Pointer | null = null;
+    for (;;) {
+      const book = this.#book(region);
+      const entry = entryOf(book.lookup(key));
+      if (entry.kind === "departed" && entry.pointer.at > (pointer?.at ?? 0)) {
+        ({ pointer, pointer: { to: region } } = entry);
+        continue;
+      }
+      const isHere = !pointer || entry.kind === "owner" || hasArrived(book, key, pointer.at);
+      return isHere ? book : this.#book((pointer as Pointer).from);
+    }
+  }
+
+  #book(region: string): StoreState {
+    return (this.#stores.get(region) as SimStore).state;
+  }
+}
+
+function hasArrived(book: StoreState, key: string, at: number): boolean {
+  const [mark] = book.read(key, ["~home"]);
+  const { at: of = 0, phase = "" } = JSON.parse(mark ?? "{}");
+  return of >= at && phase === "done";
+}

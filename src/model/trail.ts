@@ -1,0 +1,62 @@
+/**
+ * Where a call came from and through whom: the postmarks on its envelope.
+ *
+ * Takes what a caller, or the nodes that passed a call on, said of it; gives names and
+ * origins in one form. A call that goes straight and says nothing has no trail at all.
+ *
+ * Source: design §4; W3C Trace Context, https://www.w3.org/TR/trace-context/.
+ */
+import { AtlasError } from "../errors.ts";
+
+/** What a call says of the way it has come. */
+export interface Trail {
+  /** The nodes that it came through, its caller's first, as `<region>/<node>`. */
+  readonly via: readonly string[];
+  /** The region it is made for, where that isn't its first node's; null: it is. */
+  readonly region: string | null;
+  /** The caller's W3C `traceparent`, as it was; null where there is none. */
+  readonly trace: string | null;
+}
+
+/** Who made a call: the node it started at, and the region it was made for. */
+export interface Caller {
+  readonly region: string;
+  readonly node: string;
+}
+
+/** How a node is named on a path: `<region>/<node>`. */
+export function nodeName({ region, node }: Caller): string {
+  return `${region}/${node}`;
+}
+
+/** The region of a node's name, or of a pointer's text behind its `rrp:`. */
+export function regionOf(name: string): string {
+  const start = name.startsWith("rrp:") ? 4 : 0;
+  const end = name.indexOf("/", start);
+  return name.slice(start, end < 0 ? undefined : end);
+}
+
+/** Who made a call that came over a link from `peer` with this trail. */
+export function callerOf(trail: Trail | null, peer: Caller): Caller {
+  const first = trail?.via[0];
+  const [region, node] = first === undefined
+    ? [peer.region, peer.node]
+    : [regionOf(first), first.slice(first.indexOf("/") + 1)];
+  return { region: trail?.region ?? region, node };
+}
+
+/** Whether `text` is a `traceparent` of a version that has the four fields known today. */
+export function isTraceparent(text: unknown): text is string {
+  return typeof text === "string" && text.length <= 128 &&
+    /^(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?$/.test(text);
+}
+
+/** @throws AtlasError `bad_request` where a caller's `traceparent` isn't one. */
+export function checkTraceparent(text: string | undefined): string | null {
+  if (text === undefined || isTraceparent(text)) return text ?? null;
+  throw new AtlasError(
+    "bad_request",
+    `traceparent is ${JSON.stringify(String(text).slice(0, 80))}: it must be as W3C Trace ` +
+      "Context has it, <version>-<trace id>-<parent id>-<flags> in lower-case hexadecimal",
+  );
+}

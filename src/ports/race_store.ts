@@ -1,0 +1,19 @@
+/**
+ * One contender's line to a store, for races: the least that any key-value store has.
+ *
+ * Every contender has a line of its own, as every node has. Keys are the race's, and
+ * nobody else's; values are short ASCII text.
+ */
+export interface RaceStore {
+  /** What stands at `key`; null where nothing does. MUST be read as a node would read it. */
+  get(key: string): Promise<string | null>;
+  /** Writes `value` at `key`, whatever stood there. SHOULD let it expire by itself later. */
+  set(key: string, value: string): Promise<void>;
+  /**
+   * Writes `value` at `key` where nothing stands there, in one step; answers what stands
+   * there afterwards. MUST NOT be built of a get and a set.
+   */
+  claim(key: string, value: string): Promise<string>;
+  /** Removes these keys, at most 100, and what stands there. */
+  remove(keys: readonly string[]): Promise<void>;
+}

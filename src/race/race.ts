@@ -1,0 +1,223 @@
+/**
+ * Races for names on a live store: a starter's pistol, a finish camera, and a record of
+ * how often two runners both believe that they won.
+ *
+ * Two rules are raced, trial by trial, each on a fresh name:
+ *
+ * - *published*: SET the name optimistically, measure that round trip, wait as long
+ *   again, GET; who finds itself owns the name;
+ * - *compare-and-set*: one step that writes only where nothing stands.
+ *
+ * Every contender looks first, as a node does, and writes only where it saw nobody; a
+ * trial counts where two or more wrote. The published rule is Fischer's mutual exclusion
+ * with one's own round trip as the wait: safe only where no rival takes longer from its
+ * look to its write. This measures how often one does.
+ *
+ * Takes lines to a store, a clock and chance; gives round trips and counts.
+ *
+ * Source: design §3, "Race resolution as published".
+ */
+import { AtlasError } from "../errors.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { RaceStore } from "../ports/race_store.ts";
+import type { Random } from "../ports/random.ts";
+import { pause } from "../time/pause.ts";
+import { type RoundTrips, Stopwatch } from "./stopwatch.ts";
+
+/** Contenders that one race may have. */
+export const MAX_CONTENDERS = 16;
+/** Trials of each rule that one race may have. */
+export const MAX_TRIALS = 10_000;
+/** Longest time that one race may be given, in ms. */
+export const MAX_RACE_MS = 600_000;
+/** Longest stall that contenders may be given, in ms. */
+export const MAX_STALL_MS = 10_000;
+/** Names between two clean-ups, and so the most that one race leaves in the store at once. */
+const NAMES_AT_ONCE = 100;
+/** Attempts at one trial, on average, before a rule is given up as one that nobody contends. */
+const ATTEMPTS = 10;
+
+export interface RaceOptions {
+  /** A line of its own for each contender, 2 to {@link MAX_CONTENDERS}. */
+  stores: readonly RaceStore[];
+  clock: Clock;
+  random: Random;
+  /** Contended trials of each rule, 1 to {@link MAX_TRIALS}. Default 200. */
+  trials?: number;
+  /**
+   * Each contender is held up between its look and its write, by 0 to this many ms: as a
+   * garbage collection or a busy machine does. Default 0.
+   */
+  stallMs?: number;
+  /** No trial begins after this many ms, up to {@link MAX_RACE_MS}. Default 60,000. */
+  limitMs?: number;
+}
+
+/** How a rule did. */
+export interface RuleReport {
+  /** Contended trials: two or more contenders saw nobody, and wrote. */
+  readonly trials: number;
+  /** Those after which two or more believed that they own the name. */
+  readonly doubles: number;
+  /** Doubles a trial, 0 to 1; 0 where there was no trial. */
+  readonly rate: number;
+}
+
+export interface RaceReport {
+  readonly contenders: number;
+  /** Of all steps of all contenders, in ms. */
+  readonly rtt: RoundTrips;
+  readonly published: RuleReport;
+  readonly compareAndSet: RuleReport;
+  /** Whether both rules had all their trials; if not, time or contention ran out. */
+  readonly complete: boolean;
+}
+
+/** How one contender fared: whether it wrote, and whether it believes that it owns the name. */
+interface Run {
+  readonly wrote: boolean;
+  readonly owns: boolean;
+}
+
+type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Promise<boolean>;
+
+/**
+ * Races both rules in turn. Its keys start with `atlas:race:` and a UUID, and are removed
+ * as it goes.
+ *
+ * @throws AtlasError `bad_request` for an option that isn't allowed; whatever a store
+ * rejects with, after an attempt to remove what was written.
+ */
+export async function race(options: RaceOptions): Promise<RaceReport> {
+  const { stores, clock, random, trials = 200, stallMs = 0, limitMs = 60_000 } = options;
+  checkRange("stores", stores.length, 2, MAX_CONTENDERS);
+  checkRange("trials", trials, 1, MAX_TRIALS);
+  checkRange("stallMs", stallMs, 0, MAX_STALL_MS);
+  checkRange("limitMs", limitMs, 1, MAX_RACE_MS);
+  const course = new Course(stores, clock, random, stallMs);
+  const published = new Tally(trials);
+  const compareAndSet = new Tally(trials);
+  const until = clock.now() + limitMs;
+  try {
+    while ((published.isOpen || compareAndSet.isOpen) && clock.now() < until) {
+      if (published.isOpen) published.add(await course.run(course.published));
+      if (compareAndSet.isOpen) compareAndSet.add(await course.run(course.compareAndSet));
+    }
+  } finally {
+    await course.clear();
+  }
+  return {
+    contenders: stores.length,
+    rtt: course.lap.report(),
+    published: published.report(),
+    compareAndSet: compareAndSet.report(),
+    complete: published.isDone && compareAndSet.isDone,
+  };
+}
+
+/** Where trials are run, one after the other. */
+class Course {
+  readonly lap: Stopwatch;
+  readonly #stores: readonly RaceStore[];
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #stallMs: number;
+  readonly #prefix: string;
+  #names: string[] = [];
+  #count = 0;
+
+  constructor(stores: readonly RaceStore[], clock: Clock, random: Random, stallMs: number) {
+    this.lap = new Stopwatch(clock);
+    this.#stores = stores;
+    this.#clock = clock;
+    this.#random = random;
+    this.#stallMs = stallMs;
+    this.#prefix = `atlas:race:${random.uuid()}:`;
+  }
+
+  /** One trial on a fresh name: all contenders start at once, and all come home. */
+  async run(rule: Rule): Promise<Run[]> {
+    if (this.#names.length === NAMES_AT_ONCE) await this.#remove();
+    const key = this.#prefix + this.#count++;
+    this.#names.push(key);
+    const runs = await Promise.allSettled(
+      this.#stores.map((store, i) => this.#contend(rule, store, key, `contender-${i}`)),
+    );
+    return runs.map((run) => {
+      if (run.status === "rejected") throw run.reason;
+      return run.value;
+    });
+  }
+
+  /** Removes what is left. What can't be removed now expires by itself. */
+  async clear(): Promise<void> {
+    await this.#remove().catch(() => {});
+  }
+
+  /** SET, wait the SET's own round trip, GET. */
+  readonly published: Rule = async (store, key, name, lap) => {
+    const [, rtt] = await lap.time(() => store.set(key, name));
+    await pause(this.#clock, rtt);
+    const [standing] = await lap.time(() => store.get(key));
+    return standing === name;
+  };
+
+  /** One step. */
+  readonly compareAndSet: Rule = async (store, key, name, lap) => {
+    const [standing] = await lap.time(() => store.claim(key, name));
+    return standing === name;
+  };
+
+  async #contend(rule: Rule, store: RaceStore, key: string, name: string): Promise<Run> {
+    const [seen] = await this.lap.time(() => store.get(key));
+    if (seen !== null) return { wrote: false, owns: false };
+    if (this.#stallMs > 0) await pause(this.#clock, this.#random.next() * this.#stallMs);
+    return { wrote: true, owns: await rule(store, key, name, this.lap) };
+  }
+
+  async #remove(): Promise<void> {
+    const names = this.#names;
+    if (names.length === 0) return;
+    await (this.#stores[0] as RaceStore).remove(names);
+    this.#names = [];
+  }
+}
+
+/** Counts one rule's trials. */
+class Tally {
+  readonly #wanted: number;
+  #attempts = 0;
+  #trials = 0;
+  #doubles = 0;
+
+  constructor(wanted: number) {
+    this.#wanted = wanted;
+  }
+
+  get isDone(): boolean {
+    return this.#trials === this.#wanted;
+  }
+
+  get isOpen(): boolean {
+    return !this.isDone && this.#attempts < this.#wanted * ATTEMPTS;
+  }
+
+  add(runs: readonly Run[]): void {
+    this.#attempts += 1;
+    if (runs.filter(({ wrote }) => wrote).length < 2) return;
+    this.#trials += 1;
+    if (runs.filter(({ owns }) => owns).length > 1) this.#doubles += 1;
+  }
+
+  report(): RuleReport {
+    const [trials, doubles] = [this.#trials, this.#doubles];
+    return { trials, doubles, rate: trials === 0 ? 0 : doubles / trials };
+  }
+}
+
+function checkRange(name: string, value: number, least: number, most: number): void {
+  const isFine = name === "stallMs" ? Number.isFinite(value) : Number.isInteger(value);
+  if (isFine && value >= least && value <= most) return;
+  const what = name === "stores" ? `${value} contenders` : String(value);
+  throw new AtlasError("bad_request", `${name} is ${what}: it must be ${least} to ${most}`);
+}

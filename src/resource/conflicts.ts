@@ -1,0 +1,141 @@
+/**
+ * Where two claims of one name can both stand for a while: the usher who asks, again and
+ * again, whether somebody with a better ticket has come for a seat, and if so sees its
+ * holder off.
+ *
+ * Takes what the host holds and, of stores without one write order, looks each up from
+ * time to time. An owner that finds a greater claim stops at once, hears of the winner,
+ * and gives its own claim back. Of other stores nothing is looked up.
+ *
+ * Source: design §3, Race resolution as published.
+ */
+import { isAtlasError, messageOf } from "../errors.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Timer } from "../ports/clock.ts";
+import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
+import type { Activation } from "./activation.ts";
+import type { Resource } from "./resource.ts";
+import type { Stage } from "./stage.ts";
+
+export class Conflicts {
+  readonly #stage: Stage<Activation>;
+  readonly #held: () => Iterable<Activation>;
+  #timer: Timer | null = null;
+  #isWatching = false;
+
+  /** @param held what the host holds now. */
+  constructor(stage: Stage<Activation>, held: () => Iterable<Activation>) {
+    this.#stage = stage;
+    this.#held = held;
+  }
+
+  /** Looks at everything from now on, once every `recheckMs` of the store, or slower. */
+  watch(): void {
+    const { clock, store: { recheckMs } } = this.#stage;
+    if (recheckMs === undefined || this.#isWatching) return;
+    this.#isWatching = true;
+    const round = async (): Promise<void> => {
+      await this.#round();
+      if (this.#isWatching) this.#timer = clock.after(recheckMs, round);
+    };
+    this.#timer = clock.after(recheckMs, round);
+  }
+
+  stop(): void {
+    this.#isWatching = false;
+    this.#timer?.cancel();
+  }
+
+  /** An activation's ownership has ended: it stops, and hears of the winner if there is one. */
+  async lost(activation: Activation, found?: Ownership | null): Promise<void> {
+    const { store, stats } = this.#stage;
+    if (store.recheckMs === undefined) return void activation.abandon();
+    const winner = found === undefined ? this.#winner(activation) : Promise.resolve(found);
+    const told = winner.then((owner) => {
+      if (owner === null) return null;
+      stats.conflictsLost++;
+      this.#tell("lost to a greater claim", activation, owner.rrp);
+      return owner;
+    });
+    // Its claim stands until it has said good-bye: by it the store knows what it wrote.
+    await this.#within(MAX_TURN_MS, activation.abandon(told));
+    const { key, owner: { incarnation, epoch } } = activation;
+    await store.release(key, incarnation, epoch).catch((error) =>
+      this.#tell("release failed", activation, messageOf(error))
+    );
+  }
+
+  /** Looks at all that is held, some at a time. What can't be asked now is asked next time. */
+  async #round(): Promise<void> {
+    const held = this.#held()[Symbol.iterator]();
+    const work = async (): Promise<void> => {
+      for (let next = held.next(); !next.done; next = held.next()) {
+        if (!this.#isWatching) return;
+        if (!await this.#look(next.value)) return;
+      }
+    };
+    await Promise.all(Array.from({ length: RECHECKS_AT_ONCE }, work));
+  }
+
+  /** Whether the store could say. */
+  async #look(activation: Activation): Promise<boolean> {
+    try {
+      const owner = await this.#stage.store.lookup(activation.key);
+      if (!activation.isOpen || !activation.holds() || isOwner(activation, owner)) return true;
+      this.lost(activation, owner);
+      return true;
+    } catch (error) {
+      if (!isAtlasError(error)) throw error;
+      return false;
+    }
+  }
+
+  /** Who owns the key instead; null where that can't be said. */
+  async #winner(activation: Activation): Promise<Ownership | null> {
+    try {
+      const owner = await this.#stage.store.lookup(activation.key);
+      return isOwner(activation, owner) ? null : owner;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Resolves with `work`, or after `ms`. */
+  #within(ms: number, work: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#stage.clock.after(ms, resolve);
+      work.finally(() => timer.cancel()).then(resolve);
+    });
+  }
+
+  #tell(event: string, { key, epoch }: Activation, reason: string): void {
+    this.#stage.tell("warning", event, { key, epoch, reason });
+  }
+}
+
+function isOwner({ owner: mine }: Activation, owner: Ownership | null): boolean {
+  return owner?.incarnation === mine.incarnation && owner.epoch === mine.epoch;
+}
+
+/**
+ * The last hooks of an instance whose ownership is lost: `onConflict` where there is a
+ * winner, then `onStop`. Never rejects; what a hook throws is told.
+ */
+export async function bidFarewell(
+  instance: Resource | null,
+  winner: Promise<Ownership | null> | null,
+  failed: (event: string, reason: string) => void,
+): Promise<void> {
+  await null;
+  try {
+    const owner = await winner;
+    if (owner) await instance?.onConflict(owner);
+  } catch (error) {
+    failed("onConflict failed", messageOf(error));
+  }
+  try {
+    await instance?.onStop("fenced");
+  } catch (error) {
+    failed("onStop failed", messageOf(error));
+  }
+}

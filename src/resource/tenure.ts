@@ -1,0 +1,72 @@
+/**
+ * A tenure before another copy of the store: the deed that an owner lays on the desk of a
+ * notary who wasn't there when it was signed, and what it comes back with.
+ *
+ * Takes an ownership; gives what the store is told of it, and passes on what it said.
+ *
+ * Source: design §3, Store failover.
+ */
+import { messageOf } from "../errors.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Reassertion, Stamp, Standing } from "../ports/store.ts";
+import type { Stage } from "./stage.ts";
+
+/** An ownership that is acted upon. */
+export interface Tenure {
+  readonly key: string;
+  readonly owner: Ownership;
+  /** The last turn that is known to be in the state. */
+  last: Stamp;
+  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  readonly isOver: boolean;
+  /** Whether it may still act: asked right before each commit. */
+  holds(): boolean;
+  /** The store says that somebody else owns the key now. */
+  fenced(): void;
+  /** The store lacks turns that it had acknowledged, and has these: it begins anew from them. */
+  behind(last: Stamp): void;
+}
+
+/** What the store is told of a tenure. */
+export function reassertionOf({ key, owner, last }: Tenure): Reassertion {
+  return { ...owner, key, after: last };
+}
+
+/** What became of a tenure that was asserted again. */
+export function settle(tenure: Tenure, { standing, last }: Standing): void {
+  if (tenure.isOver) return;
+  if (standing === "behind") tenure.behind(last);
+  else if (standing === "lost") tenure.fenced();
+}
+
+/** Counts and tells the turns that the store had acknowledged, and lacks. */
+export function tellLoss(
+  host: Pick<Stage<unknown>, "stats" | "tell">,
+  { key, owner, last }: Tenure,
+  kept: Stamp,
+): void {
+  // Of a former owner's turns only the last is known by number.
+  const turns = last.epoch === kept.epoch ? last.turn - kept.turn : Math.max(1, last.turn);
+  host.stats.lostTurns += turns;
+  host.tell("error", "state lost", {
+    key,
+    epoch: owner.epoch,
+    turns,
+    acknowledged: `${last.epoch}.${last.turn}`,
+    kept: `${kept.epoch}.${kept.turn}`,
+  });
+}
+
+/** Gives the name back. Never rejects: where the store can't take it, the entry stays. */
+export async function letGo(
+  host: Pick<Stage<unknown>, "store" | "tell">,
+  { key, owner: { incarnation, epoch } }: Tenure,
+): Promise<null> {
+  try {
+    await host.store.release(key, incarnation, epoch);
+  } catch (error) {
+    // The next call finds this node live, and it claims anew.
+    host.tell("warning", "release failed", { key, reason: messageOf(error) });
+  }
+  return null;
+}

@@ -1,0 +1,106 @@
+/**
+ * Where the calls of resources come from: a tide gauge for each of those that may follow
+ * their callers.
+ *
+ * Takes each call's region; says when a resource should move to another: once most of
+ * many calls came from there, and it stayed so for a while. After a move, or an attempt,
+ * it rests: nothing goes to and fro.
+ *
+ * Source: design §3 (placement); counts decay exponentially, so that the present weighs
+ * more than the past.
+ */
+import {
+  FOLLOW_CALLS,
+  FOLLOW_HALF_LIFE_MS,
+  FOLLOW_HOLD_MS,
+  FOLLOW_REST_MS,
+  FOLLOW_SHARE,
+  MAX_FOLLOWED,
+} from "../limits.ts";
+import type { Clock } from "../ports/clock.ts";
+
+/** Regions that one gauge tells apart; the least is forgotten for a further one. */
+const MAX_REGIONS = 8;
+
+interface Gauge {
+  readonly counts: Map<string, number>;
+  /** When the counts were last made to decay, on the monotonic clock. */
+  at: number;
+  /** The other region that most calls come from, and since when. */
+  favourite: string | null;
+  since: number;
+  restUntil: number;
+}
+
+export class Drift {
+  readonly #clock: Clock;
+  readonly #region: string;
+  /** By key; the one that was made first is the one to forget. */
+  readonly #gauges = new Map<string, Gauge>();
+
+  constructor(clock: Clock, region: string) {
+    this.#clock = clock;
+    this.#region = region;
+  }
+
+  /** Counts a call to `key` from `region`. Answers the region to move to, or null: stay. */
+  note(key: string, region: string): string | null {
+    const now = this.#clock.now();
+    const gauge = this.#gauge(key, now);
+    if (now - gauge.at > FOLLOW_HALF_LIFE_MS / 16) decay(gauge, now);
+    count(gauge.counts, region);
+    const favourite = this.#favourite(gauge.counts);
+    if (favourite !== gauge.favourite) [gauge.favourite, gauge.since] = [favourite, now];
+    if (favourite === null || now < gauge.restUntil) return null;
+    return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
+  }
+
+  /** It has just moved, or failed to: it stays where it is for a good while. */
+  rest(key: string): void {
+    const now = this.#clock.now();
+    const gauge = this.#gauge(key, now);
+    gauge.restUntil = now + FOLLOW_REST_MS;
+  }
+
+  /** It isn't here any more. */
+  forget(key: string): void {
+    this.#gauges.delete(key);
+  }
+
+  #gauge(key: string, now: number): Gauge {
+    let gauge = this.#gauges.get(key);
+    if (gauge) return gauge;
+    if (this.#gauges.size >= MAX_FOLLOWED) {
+      const [oldest] = this.#gauges.keys();
+      this.#gauges.delete(oldest as string);
+    }
+    gauge = { counts: new Map(), at: now, favourite: null, since: now, restUntil: 0 };
+    this.#gauges.set(key, gauge);
+    return gauge;
+  }
+
+  /** The other region with more than its share of enough calls; null where there is none. */
+  #favourite(counts: ReadonlyMap<string, number>): string | null {
+    let sum = 0;
+    for (const one of counts.values()) sum += one;
+    if (sum < FOLLOW_CALLS) return null;
+    for (const [region, one] of counts) {
+      if (region !== this.#region && one > sum * FOLLOW_SHARE) return region;
+    }
+    return null;
+  }
+}
+
+function decay(gauge: Gauge, now: number): void {
+  const left = 2 ** (-(now - gauge.at) / FOLLOW_HALF_LIFE_MS);
+  for (const [region, one] of gauge.counts) gauge.counts.set(region, one * left);
+  gauge.at = now;
+}
+
+function count(counts: Map<string, number>, region: string): void {
+  if (!counts.has(region) && counts.size >= MAX_REGIONS) {
+    const [least] = [...counts].sort(([, one], [, other]) => one - other)[0] as [string, number];
+    counts.delete(least);
+  }
+  counts.set(region, (counts.get(region) ?? 0) + 1);
+}

@@ -1,0 +1,141 @@
+/**
+ * A call that this node sends on its way: a letter with its own deadline, that knows
+ * who carries it and whether it may have been executed somewhere.
+ *
+ * Callers here write some (`out_call.ts`); others come over a link, to be passed on
+ * (`relayed_call.ts`). Lanes, the router and links treat both alike.
+ */
+import { AtlasError } from "../errors.ts";
+import { Call } from "../model/call.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Caller } from "../model/trail.ts";
+import type { Session } from "./links.ts";
+
+/** What happens to a call that failed, or found nobody. */
+export interface CallKeeper {
+  /** This node. */
+  readonly place: Caller;
+  /** The path of a call that ends at this node. */
+  readonly ownPath: readonly string[];
+  /** Whether the node has been closed: nothing is answered any more. */
+  readonly isClosed: boolean;
+  /** The other region that is a key's home; null where it is this one, or it has none. */
+  homeAbroad(key: string): string | null;
+  /** It failed; the keeper sends it out again or settles it. */
+  failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
+  /** It was settled, with an error where one is given. */
+  settled(call: Outgoing, error: AtlasError | null): void;
+}
+
+/** Who carries a call at present. */
+export interface Carrier {
+  readonly session: Session;
+  /** What the session knows it by. */
+  readonly id: number;
+  /** Whether it is to be passed on at the other end. */
+  readonly relay: boolean;
+}
+
+export abstract class Outgoing extends Call {
+  abstract override readonly key: string;
+  abstract readonly type: string;
+  /** Where it stands among all calls sent from here: retries keep their turn. */
+  abstract readonly number: number;
+  /** The nodes it came through before this one; none for a call that was made here. */
+  abstract readonly via: readonly string[];
+  /** The region that it says it is made for; null: that of the node where it started. */
+  abstract readonly region: string | null;
+  /** The highest epoch of an owner that its caller has seen, as far as it said so. */
+  abstract readonly epoch: number;
+  /** Times that it may be sent out again. */
+  abstract readonly patience: number;
+  /** Times it was sent to somebody who wasn't the owner, or got lost. */
+  bounces = 0;
+  /** Who carries it; null while it is here. */
+  carrier: Carrier | null = null;
+  protected readonly keeper: CallKeeper;
+  #trouble: AtlasError | null = null;
+  #mayHaveRunBefore = false;
+
+  constructor(keeper: CallKeeper) {
+    super();
+    this.keeper = keeper;
+  }
+
+  /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
+  abstract get body(): Uint8Array;
+
+  /** Takes the answer that came over a link; `body` is only lent. @throws where it can't be read */
+  abstract answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void;
+
+  /** Tells its caller that it failed, for good. */
+  protected abstract refuse(error: AtlasError, owner: Ownership | null): void;
+
+  /** Stops listening for its caller. */
+  protected unlisten(): void {}
+
+  /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
+  get trouble(): AtlasError | null {
+    return this.#trouble;
+  }
+
+  set trouble(error: AtlasError | null) {
+    this.#trouble = error;
+    // What one attempt may have done stays done, whatever becomes of the next.
+    if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
+  }
+
+  override fail(error: AtlasError, owner: Ownership | null = null): void {
+    if (!this.done) this.keeper.failed(this, error, owner);
+  }
+
+  /** Ends it with an error, for good. */
+  reject(error: AtlasError, owner: Ownership | null = null): void {
+    if (this.done) return;
+    const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
+    this.settle(told);
+    super.giveUp(told);
+    this.refuse(told, owner);
+  }
+
+  override expire(): void {
+    if (!this.keeper.isClosed) return this.leave("the deadline passed", undefined);
+    const maybeExecuted = this.#mayHaveRun;
+    this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
+  }
+
+  /** Nobody waits for it any more: whoever carries it is told, and it ends. */
+  protected leave(what: string, cause: unknown): void {
+    const { carrier, trouble } = this;
+    const maybeExecuted = this.#mayHaveRun;
+    carrier?.session.cancel(carrier.id);
+    const why = trouble ? `; before that: ${trouble.message}` : "";
+    const message = `${this.key} ${this.method}: ${what}${this.#whereabouts}${why}`;
+    this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
+  }
+
+  protected settle(error: AtlasError | null): void {
+    this.done = true;
+    this.unlisten();
+    this.keeper.settled(this, error);
+    this.carrier = null;
+  }
+
+  /** Whom its caller has waited for, where that is somebody else. */
+  get #whereabouts(): string {
+    if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
+    const home = this.keeper.homeAbroad(this.key);
+    return home === null ? "" : `, and its home, region ${home}, did not answer`;
+  }
+
+  get #mayHaveRun(): boolean {
+    return this.started || this.carrier !== null || this.#mayHaveRunBefore;
+  }
+}
+
+/** The same error, of a call that an earlier attempt may have executed. */
+function asMaybeExecuted(error: AtlasError): AtlasError {
+  if (error.maybeExecuted) return error;
+  const { code, message, retryable } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+}

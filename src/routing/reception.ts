@@ -1,0 +1,75 @@
+/**
+ * The reception of the resources here: takes each call to its resource, and keeps the
+ * few that are for the house itself.
+ *
+ * Those of nodes only: `$move` moves the resource to another region, `$take` merely
+ * brings it here. Resources that follow their callers are counted here, too.
+ */
+import { messageOf, toAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import type { NodeEvent } from "../model/event.ts";
+import { checkToken } from "../model/rrp.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { Drift } from "./drift.ts";
+import type { Mover } from "./mover.ts";
+
+/** Moves a resource to the region that is its only argument. */
+export const MOVE = "$move";
+/** Brings a resource here; answers nothing. */
+export const TAKE = "$take";
+const DOLLAR = 36;
+
+/** Whether only nodes may ask for a method. */
+export function isForNodes(method: string): boolean {
+  return method === MOVE || method === TAKE;
+}
+
+export class Reception {
+  readonly #mover: Mover;
+  readonly #drift: Drift;
+  readonly #onEvent: (event: NodeEvent) => void;
+
+  constructor(mover: Mover, drift: Drift, onEvent: (event: NodeEvent) => void) {
+    this.#mover = mover;
+    this.#drift = drift;
+    this.#onEvent = onEvent;
+  }
+
+  /** Takes a call to its resource. */
+  deliver(call: Call, activation: Activation): void {
+    const { method } = call;
+    if (method.charCodeAt(0) === DOLLAR) {
+      if (method === MOVE) return void this.#move(call, activation);
+      if (method === TAKE) return this.#taken(call, activation);
+    }
+    if (activation.placement === "caller") this.#count(call, activation);
+    activation.deliver(call);
+  }
+
+  async #move(call: Call, activation: Activation): Promise<void> {
+    try {
+      const [region] = call.arguments();
+      const owner = await this.#mover.move(activation, checkToken("region", region as string));
+      this.#drift.forget(activation.key);
+      call.succeed(call.encode(null), owner);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    }
+  }
+
+  #taken(call: Call, activation: Activation): void {
+    if (activation.placement === "caller") this.#drift.rest(activation.key);
+    call.succeed(call.encode(null), activation.owner);
+  }
+
+  #count({ caller }: Call, activation: Activation): void {
+    const { key } = activation;
+    const region = this.#drift.note(key, caller.region);
+    if (region === null) return;
+    this.#drift.rest(key);
+    this.#mover.move(activation, region).then(() => this.#drift.forget(key), (error) => {
+      const fields = { key, region, reason: messageOf(error) };
+      this.#onEvent({ level: "warning", event: "following callers failed", fields });
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * A call of another node that is passed on here: a sealed letter with a new stamp.
+ *
+ * Takes a request of a link that may be passed on; gives its answer back over the same
+ * link, with the owner's place and the path. Its arguments are opened only where the
+ * owner turns out to be here.
+ *
+ * Source: design §4 (another region) and §6 (bodies travel as bytes).
+ */
+import { type AtlasError, toWireError } from "../errors.ts";
+import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
+import { argumentsOf, encodeBody } from "../model/call.ts";
+import type { Request } from "../model/envelope.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { type Caller, callerOf, type Trail } from "../model/trail.ts";
+import type { Session } from "./links.ts";
+import { type CallKeeper, Outgoing } from "./outgoing.ts";
+
+export class RelayedCall extends Outgoing {
+  readonly key: string;
+  readonly type: string;
+  readonly method: string;
+  readonly idempotencyKey: string | null;
+  readonly chain: readonly string[];
+  readonly deadline: number;
+  readonly number: number;
+  readonly epoch: number;
+  readonly patience: number = MAX_HOPS;
+  override readonly body: Uint8Array;
+  readonly #id: number;
+  readonly #trail: Trail;
+  readonly #session: Session;
+  readonly #onEnd: () => void;
+
+  /**
+   * @param number where it stands among all calls sent from here.
+   * @param onEnd runs once it was answered or given up.
+   */
+  constructor(
+    keeper: CallKeeper,
+    number: number,
+    request: Request,
+    session: Session,
+    now: number,
+    onEnd: () => void,
+  ) {
+    super(keeper);
+    this.number = number;
+    this.key = request.key;
+    this.type = request.key.slice(0, Math.max(0, request.key.indexOf("/")));
+    this.method = request.method;
+    this.idempotencyKey = request.idempotencyKey;
+    this.chain = request.chain;
+    this.deadline = now + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.epoch = request.epoch;
+    // Copied: the bytes are only lent, and it may have to wait here.
+    this.body = request.body.slice();
+    this.#id = request.id;
+    this.#trail = request.trail as Trail;
+    this.#session = session;
+    this.#onEnd = onEnd;
+  }
+
+  override get via(): readonly string[] {
+    return this.#trail.via;
+  }
+
+  override get region(): string | null {
+    return this.#trail.region;
+  }
+
+  override get trace(): string | null {
+    return this.#trail.trace;
+  }
+
+  override get caller(): Caller {
+    return callerOf(this.#trail, this.#session.peer);
+  }
+
+  override arguments(): unknown[] {
+    return argumentsOf(this.body);
+  }
+
+  override encode(result: unknown): unknown {
+    return encodeBody(result, "the result");
+  }
+
+  override succeed(encoded: unknown, owner: Ownership): void {
+    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath);
+  }
+
+  override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {
+    if (this.done) return;
+    const { rrp, incarnation, epoch } = owner;
+    const passed = { incarnation, path };
+    this.settle(null);
+    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, body });
+  }
+
+  protected override refuse(error: AtlasError, owner: Ownership | null): void {
+    this.#session.send({
+      kind: "failure",
+      id: this.#id,
+      error: toWireError(error),
+      owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
+    });
+  }
+
+  /** Its caller has gone: whoever carries it is told. */
+  override giveUp(): void {
+    if (this.done) return;
+    this.carrier?.session.cancel(this.carrier.id);
+    this.settle(null);
+    super.giveUp();
+  }
+
+  protected override unlisten(): void {
+    this.#onEnd();
+  }
+}

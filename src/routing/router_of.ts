@@ -1,0 +1,114 @@
+/**
+ * A node's router with the desks behind it, put together from the node's parts and
+ * options.
+ */
+import type { AtlasNode } from "../api.ts";
+import { AtlasError } from "../errors.ts";
+import { MAX_GATEWAYS } from "../limits.ts";
+import type { Call } from "../model/call.ts";
+import type { NodeEvent } from "../model/event.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { NodeOptions } from "../options.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Membership } from "../registry/membership.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { Host } from "../resource/host.ts";
+import type { Deadlines } from "../time/deadlines.ts";
+import { Drift } from "./drift.ts";
+import { Gateways } from "./gateways.ts";
+import type { Links } from "./links.ts";
+import { Mover } from "./mover.ts";
+import { Paths } from "./paths.ts";
+import { Places } from "./places.ts";
+import { MOVE, Reception, TAKE } from "./reception.ts";
+import { Router } from "./router.ts";
+
+/** What a node gives its router. */
+export interface RouterPremises {
+  readonly options: NodeOptions;
+  readonly host: Host;
+  readonly registry: Registry;
+  readonly membership: Membership;
+  readonly links: Links;
+  readonly deadlines: Deadlines;
+  /** The node's present life. */
+  readonly life: () => Life;
+}
+
+/** The parts of routing that a node holds. */
+export interface Routing {
+  readonly router: Router;
+  readonly places: Places;
+  readonly gateways: Gateways;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+  /** Moves a resource to another region. */
+  readonly move: AtlasNode["move"];
+}
+
+/** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
+export function routerOf(premises: RouterPremises): Routing {
+  const { options, links, membership, life } = premises;
+  const { region, node, store, clock, random } = options;
+  const place = { region, node };
+  const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+  const gateways = new Gateways({
+    gateways: checkGateways(options.gateways),
+    region,
+    clock,
+    random,
+    meet: (address) => links.meet(address, life()),
+    onEvent,
+  });
+  const paths = new Paths({ links, gateways, membership, clock, random, life });
+  const places = new Places({ ...premises, store, clock, place, paths, gateways });
+  const mover = new Mover({
+    ...premises,
+    store,
+    places,
+    place,
+    ask: (key, route) => router.ask(key, TAKE, route),
+    onEvent,
+  });
+  const reception = new Reception(mover, new Drift(clock, region), onEvent);
+  const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
+  const router: Router = new Router({
+    ...premises,
+    clock,
+    random,
+    place,
+    places,
+    deliver,
+    onEvent,
+  });
+  const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
+    const target = { type, key: resourceKey(type, id) };
+    const args = [checkToken("region", to)];
+    const { rrp, epoch } = await router.call(target, MOVE, args, options, null);
+    return { rrp, epoch };
+  };
+  return { router, places, gateways, deliver, move };
+}
+
+function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {
+  if (typeof given !== "object" || given === null) {
+    throw new AtlasError("bad_request", "gateways must be { <region>: [<address>, …] }");
+  }
+  const checked: Record<string, readonly string[]> = {};
+  for (const [region, addresses] of Object.entries(given)) {
+    checkToken("region", region);
+    const isList = Array.isArray(addresses) && addresses.length >= 1 &&
+      addresses.length <= MAX_GATEWAYS &&
+      addresses.every((address) => typeof address === "string" && address !== "");
+    if (!isList) {
+      const shown = JSON.stringify(addresses)?.slice(0, 80);
+      throw new AtlasError(
+        "bad_request",
+        `gateways of region ${region} are ${shown}: they must be 1 to ${MAX_GATEWAYS} addresses`,
+      );
+    }
+    checked[region] = [...new Set(addresses)];
+  }
+  return checked;
+}

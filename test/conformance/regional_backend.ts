@@ -1,0 +1,83 @@
+/**
+ * Regional stores for the store suite: one that has a single region, and one whose keys
+ * lie in three, seen as a single store, as if a caller always stood in the right town.
+ *
+ * It takes the backends of the regions and gives a backend whose every step is done by the
+ * handle of the region that the key is at home in; a node asks for nothing else either.
+ */
+import { regionalStore, spreadOver } from "../../adapters/store/regional.ts";
+import type { Store } from "../../src/ports/store.ts";
+import type { StoreBackend } from "./store.ts";
+
+/** One region's backend, or as many as there are names. */
+export async function regionalBackend(
+  regions: readonly string[],
+  make: () => Promise<StoreBackend>,
+): Promise<StoreBackend> {
+  const backends = await Promise.all(regions.map(make));
+  const all = (step: (backend: StoreBackend) => Promise<unknown>): Promise<void> =>
+    Promise.all(backends.map(step)).then(() => {});
+  return {
+    open: () => openSpread(regions, backends),
+    crash: backends[0]?.crash && (() => all((backend) => (backend.crash as () => Promise<void>)())),
+    isParted: regions.length > 1,
+    dispose: () => all((backend) => backend.dispose()),
+  };
+}
+
+async function openSpread(
+  regions: readonly string[],
+  backends: readonly StoreBackend[],
+): Promise<Store> {
+  const handles = new Map<string, Store>();
+  for (const self of regions) {
+    const stores = regions.map((region, i) => [region, opener(backends[i] as StoreBackend)]);
+    const homes = { default: regions[0] as string, rule: spreadOver(regions) };
+    handles.set(self, await regionalStore({ self, stores: Object.fromEntries(stores), homes }));
+  }
+  return spread(handles);
+}
+
+/** Memory's one store is every handle's: closing one of them must leave it open. */
+function opener(backend: StoreBackend): () => Promise<Store> {
+  return async () => {
+    const store = await backend.open();
+    if (store !== await backend.open()) return store;
+    return new Proxy(store, {
+      get: (it, name) => {
+        if (name === "close") return () => Promise.resolve();
+        const value = Reflect.get(it, name);
+        return typeof value === "function" ? value.bind(it) : value;
+      },
+    });
+  };
+}
+
+/** All handles as one store: each key's steps by the handle of its home. */
+function spread(handles: ReadonlyMap<string, Store>): Store {
+  const [first] = [...handles.values()] as [Store];
+  const of = (key: string): Store => handles.get(first.homeOf?.(key) ?? "") ?? first;
+  return {
+    status: () => first.status(),
+    register: (member, options) => first.register(member, options),
+    renew: (incarnation, seq, watch, known) => first.renew(incarnation, seq, watch, known),
+    kill: (incarnation, seq) => first.kill(incarnation, seq),
+    leave: (member) => first.leave(member),
+    members: () => first.members(),
+    lookup: (key) => first.lookup(key),
+    claim: (claim) => of(claim.key).claim(claim),
+    reassert: async (tenures, lineage) => {
+      const standings = await Promise.all(
+        tenures.map((tenure) => of(tenure.key).reassert([tenure], lineage)),
+      );
+      if (standings.includes(null)) return null;
+      return standings.flatMap((standing) => standing ?? []);
+    },
+    release: (key, incarnation, epoch) => of(key).release(key, incarnation, epoch),
+    list: (prefix, cursor, limit) => first.list(prefix, cursor, limit),
+    read: (key, fields) => of(key).read(key, fields),
+    range: (key, range) => of(key).range(key, range),
+    commit: (commit) => of(commit.key).commit(commit),
+    close: async () => void await Promise.all([...handles.values()].map((it) => it.close())),
+  };
+}

@@ -1,0 +1,206 @@
+/** The store suite on lineages: which copy answers, and who says again what it holds. */
+import { beforeEach, describe, expect, test } from "vitest";
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Lineage, Reassertion, Stamp, Store } from "../../src/ports/store.ts";
+import type { Stores } from "./store.ts";
+import { claimOf, freshKey, freshMember, own, refuses } from "./store_kit.ts";
+
+const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
+
+/** The lineage that a store tells somebody who knows none. */
+async function lineageOf(store: Store): Promise<Lineage> {
+  return (await store.renew("nobody", 0, [])).lineage;
+}
+
+function tenure(key: string, owner: Ownership, after: Stamp = NO_TURNS): Reassertion {
+  return { ...owner, key, after };
+}
+
+export function lineageTests(stores: Stores): void {
+  describe("lineages", () => {
+    beforeEach(({ skip }) =>
+      skip(stores.backend.isParted === true, "it has no lineage of its own")
+    );
+
+    describe("lineage", () => {
+      test("is the same to everybody, whatever they ask", async () => {
+        const lineage = await lineageOf(stores.store);
+        for (const handle of stores.handles) {
+          const known = { ...lineage, waited: true };
+          expect((await handle.renew("nobody", 0, [], known)).lineage).toMatchObject({
+            id: lineage.id,
+            term: lineage.term,
+          });
+          expect((await handle.members()).lineage).toBe(lineage.id);
+          const { lineage: told } = await handle.register(freshMember(), { ifFree: false, known });
+          expect(told).toMatchObject({ id: lineage.id, term: lineage.term });
+        }
+      });
+
+      test("a claim of the present one is won, with an epoch of its term", async () => {
+        const { id, term } = await lineageOf(stores.store);
+        const key = freshKey();
+        const { won, owner } = await stores.store.claim(claimOf(key, { lineage: { id, term } }));
+        expect(won).toBe(true);
+        expect(owner?.epoch).toBeGreaterThan(term * EPOCHS_PER_TERM);
+      });
+
+      test("a claim of another one changes nothing and says so", async () => {
+        const key = freshKey();
+        const lineage = { id: "elsewhere", term: 3 };
+        expect(await stores.store.claim(claimOf(key, { lineage })))
+          .toMatchObject({ won: false, owner: null, quarantined: true });
+        expect(await stores.store.lookup(key)).toBeNull();
+      });
+
+      test("a higher term's epochs are above all of lower ones", async () => {
+        const { id, term } = await lineageOf(stores.store);
+        const key = freshKey();
+        const { incarnation, epoch } = await own(stores.store, key);
+        const lineage = { id, term: term + 5 };
+        const expected = { incarnation, epoch };
+        const { owner } = await stores.store.claim(claimOf(key, { expected, lineage }));
+        expect(owner?.epoch).toBeGreaterThan((term + 5) * EPOCHS_PER_TERM);
+        expect(Number.isSafeInteger(owner?.epoch)).toBe(true);
+        const next = { incarnation: owner?.incarnation ?? "", epoch: owner?.epoch ?? 0 };
+        const later = await stores.store.claim(claimOf(key, { expected: next, lineage }));
+        expect(later.owner?.epoch).toBeGreaterThan(next.epoch);
+      });
+
+      test("terms that no epoch can hold are refused", async () => {
+        for (const term of [-1, 0.5, 2 ** 17]) {
+          const lineage = { id: "", term };
+          await refuses(
+            stores.store.claim(claimOf(freshKey(), { lineage })),
+            "bad_request",
+            "term",
+          );
+          const said = [tenure(freshKey(), { rrp: "rrp:a/b/c/d", incarnation: "i", epoch: 1 })];
+          await refuses(stores.store.reassert(said, lineage), "bad_request", "term");
+        }
+      });
+
+      test("a claim tells the last turn of the state that it takes over", async () => {
+        const key = freshKey();
+        const { incarnation, epoch } = await own(stores.store, key);
+        const turn = { key, incarnation, epoch, turn: 7, puts: [], deletes: [] };
+        expect(await stores.store.commit(turn)).toBe("committed");
+        const expected = { incarnation, epoch };
+        const { last } = await stores.store.claim(claimOf(key, { expected }));
+        expect(last).toEqual({ epoch, turn: 7 });
+      });
+    });
+
+    describe("reassert", () => {
+      test("keeps what stands, and restores what nobody or a lower epoch stands for", async () => {
+        const lineage = await lineageOf(stores.store);
+        const [kept, freed, taken] = [freshKey(), freshKey(), freshKey()];
+        const owners = await Promise.all([kept, freed, taken].map((key) => own(stores.store, key)));
+        const [first, second, third] = owners as [Ownership, Ownership, Ownership];
+        await stores.store.release(freed, second.incarnation, second.epoch);
+        const higher = { ...third, incarnation: crypto.randomUUID(), epoch: third.epoch + 9 };
+        const said = [tenure(kept, first), tenure(freed, second), tenure(taken, higher)];
+        const standings = await stores.store.reassert(said, lineage);
+        expect(standings?.map(({ standing }) => standing)).toEqual([
+          "kept",
+          "restored",
+          "restored",
+        ]);
+        expect(await stores.store.lookup(kept)).toEqual(first);
+        expect(await stores.store.lookup(freed)).toEqual(second);
+        expect(await stores.store.lookup(taken)).toEqual(higher);
+        // The counter knows of it: whoever takes over is above.
+        const expected = { incarnation: higher.incarnation, epoch: higher.epoch };
+        const { owner } = await stores.store.claim(claimOf(taken, { expected }));
+        expect(owner?.epoch).toBeGreaterThan(higher.epoch);
+      });
+
+      test("an owner of an equal or a higher epoch stays", async () => {
+        const lineage = await lineageOf(stores.store);
+        const key = freshKey();
+        const owner = await own(stores.store, key);
+        const rivals = [0, -1].map((by) => ({
+          ...owner,
+          incarnation: crypto.randomUUID(),
+          epoch: owner.epoch + by,
+        })).filter(({ epoch }) => epoch > 0);
+        for (const rival of rivals) {
+          expect(await stores.store.reassert([tenure(key, rival)], lineage))
+            .toEqual([{ standing: "lost", last: NO_TURNS }]);
+        }
+        expect(await stores.store.lookup(key)).toEqual(owner);
+      });
+
+      test("a state without turns that its owner knows of is behind, and says what it has", async () => {
+        const lineage = await lineageOf(stores.store);
+        const key = freshKey();
+        const owner = await own(stores.store, key);
+        const { incarnation, epoch } = owner;
+        await stores.store.commit({ key, incarnation, epoch, turn: 4, puts: [], deletes: [] });
+        const say = (after: Stamp) => stores.store.reassert([tenure(key, owner, after)], lineage);
+        expect(await say({ epoch, turn: 4 })).toEqual([
+          { standing: "kept", last: { epoch, turn: 4 } },
+        ]);
+        expect(await say({ epoch, turn: 5 })).toEqual([
+          { standing: "behind", last: { epoch, turn: 4 } },
+        ]);
+      });
+
+      test("in another lineage nothing is taken", async () => {
+        const key = freshKey();
+        const owner = await own(stores.store, key);
+        await stores.store.release(key, owner.incarnation, owner.epoch);
+        const lineage = { id: "elsewhere", term: 1 };
+        expect(await stores.store.reassert([tenure(key, owner)], lineage)).toBeNull();
+        expect(await stores.store.lookup(key)).toBeNull();
+      });
+
+      test("many at once are answered in their order", async () => {
+        const lineage = await lineageOf(stores.store);
+        const keys = Array.from({ length: 300 }, () => freshKey());
+        const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
+        const said = keys.map((key, i) => {
+          const after = i % 2 === 0 ? NO_TURNS : { epoch: 1, turn: i };
+          return tenure(key, owners[i] as Ownership, after);
+        });
+        const standings = await stores.store.reassert(said, lineage);
+        expect(standings?.map(({ standing }) => standing))
+          .toEqual(keys.map((_, i) => i % 2 === 0 ? "kept" : "behind"));
+      });
+    });
+
+    describe("commit", () => {
+      test("after a turn that the state lacks is lost, and changes nothing", async () => {
+        const { id } = await lineageOf(stores.store);
+        const key = freshKey();
+        const { incarnation, epoch } = await own(stores.store, key);
+        const base = { key, incarnation, epoch, puts: [["a", "1"]] as const, deletes: [] };
+        expect(
+          await stores.store.commit({ ...base, turn: 3, after: { epoch, turn: 2 }, lineage: id }),
+        )
+          .toEqual({ lost: NO_TURNS });
+        expect(await stores.store.read(key, ["a"])).toEqual([null]);
+        expect(await stores.store.commit({ ...base, turn: 3 })).toBe("committed");
+        expect(
+          await stores.store.commit({ ...base, turn: 4, after: { epoch, turn: 3 }, lineage: id }),
+        )
+          .toBe("committed");
+        expect(
+          await stores.store.commit({ ...base, turn: 9, after: { epoch, turn: 8 }, lineage: id }),
+        )
+          .toEqual({ lost: { epoch, turn: 4 } });
+      });
+
+      test("of another lineage is moved where it would be lost or fenced", async () => {
+        const key = freshKey();
+        const { incarnation, epoch } = await own(stores.store, key);
+        const base = { key, incarnation, epoch, lineage: "elsewhere", puts: [], deletes: [] };
+        expect(await stores.store.commit({ ...base, turn: 2, after: { epoch, turn: 1 } }))
+          .toBe("moved");
+        expect(await stores.store.commit({ ...base, turn: 2 })).toBe("committed");
+        expect(await stores.store.commit({ ...base, epoch: epoch + 1, turn: 3 })).toBe("moved");
+      });
+    });
+  });
+}

@@ -1,0 +1,103 @@
+/** Nodes on the regional store: homes, lookups and moves as their callers see them. */
+import { afterEach, expect, it } from "vitest";
+import { type HomeRules, regionalStore } from "../../adapters/store/regional.ts";
+import {
+  type AtlasNode,
+  createNode,
+  inProcessNetwork,
+  inProcessTransport,
+  memoryStore,
+  type Store,
+} from "../../mod.ts";
+import { Gate, log, type TestApp, until } from "./cluster.ts";
+import { app } from "./regions.ts";
+
+type Node = AtlasNode<TestApp>;
+
+const opened: Node[] = [];
+afterEach(async () => {
+  for (const gate of Gate.gates.values()) gate.open();
+  await Promise.all(opened.splice(0).map((node) => node.close({ drainMs: 200 })));
+});
+
+/** A node in each region, on a registry in each region. */
+async function nodesIn(regions: readonly string[], homes: HomeRules): Promise<Node[]> {
+  const stores: Record<string, Store> = {};
+  for (const region of regions) stores[region] = memoryStore();
+  const network = inProcessNetwork();
+  const nodes: Node[] = [];
+  for (const region of regions) {
+    const node = await createNode(app, {
+      region,
+      node: "only",
+      store: await regionalStore({ self: region, stores, homes }),
+      transport: inProcessTransport(network),
+      lease: { heartbeatMs: 50, leaseMs: 5_000 },
+    });
+    nodes.push(node);
+    opened.push(node);
+  }
+  return nodes;
+}
+
+/** Calls of every node, whose totals tell of lost and repeated ones. */
+const adds = (nodes: readonly Node[], times: number): Promise<number>[] =>
+  nodes.flatMap((node) =>
+    Array.from({ length: times }, async () => (await node.resource("counters", "x").add(1)).total)
+  );
+
+const inOrder = (totals: readonly number[]) => [...totals].sort((one, other) => one - other);
+const upTo = (most: number) => Array.from({ length: most }, (_, i) => i + 1);
+
+it("calls from everywhere land at home, and lookups agree", async () => {
+  const nodes = await nodesIn(["us", "eu", "ap"], { default: "us" });
+  for (const node of nodes) {
+    expect((await node.call("counters", "x", "echo", [1])).rrp).toBe("rrp:us/only/counters/x");
+    const answer = await node.call("counters", "eu~y", "echo", [1]);
+    expect(answer.rrp).toBe("rrp:eu/only/counters/eu~y");
+    const confirmed = await node.lookup("counters", "eu~y", { require: "confirmed" });
+    expect(confirmed).toMatchObject({ rrp: answer.rrp, verdict: "confirmed" });
+  }
+});
+
+it("a move under load loses no call, and runs none twice", async () => {
+  const nodes = await nodesIn(["us", "eu", "ap"], { default: "us" });
+  const [us, , ap] = nodes as [Node, Node, Node];
+  await us.call("counters", "x", "echo", [0]);
+  const running = us.call("counters", "x", "wait", ["removal"]);
+  await until(() => log.includes("waiting removal"), "it runs");
+  const before = adds(nodes, 20);
+  const moving = ap.move("counters", "x", "eu");
+  const after = adds(nodes, 20);
+  Gate.of("removal").open();
+  await running;
+  expect((await moving).rrp).toBe("rrp:eu/only/counters/x");
+  const [first, second] = [await Promise.all(before), await Promise.all(after)];
+  expect(inOrder([...first, ...second])).toEqual(upTo(120));
+  for (const i of nodes.keys()) {
+    const own = [...first.slice(i * 20, i * 20 + 20), ...second.slice(i * 20, i * 20 + 20)];
+    expect(own).toEqual(inOrder(own));
+  }
+  for (const node of nodes) {
+    expect((await node.call("counters", "x", "total", [])).rrp).toBe("rrp:eu/only/counters/x");
+  }
+});
+
+it("moves to and fro keep the state and raise the epoch", async () => {
+  const regions = ["us", "eu", "ap"];
+  const nodes = await nodesIn(regions, { default: "us" });
+  let epoch = 0;
+  let added = 0;
+  for (let round = 0; round < 9; round++) {
+    const mover = nodes[(round * 2) % 3] as Node;
+    const target = regions[(round + 1) % 3] as string;
+    const calls = adds(nodes, 5);
+    const moved = await mover.move("counters", "x", target);
+    expect(moved.rrp).toBe(`rrp:${target}/only/counters/x`);
+    expect(moved.epoch).toBeGreaterThan(epoch);
+    epoch = moved.epoch;
+    const totals = inOrder(await Promise.all(calls));
+    expect(totals).toEqual(upTo(added + 15).slice(added));
+    added += 15;
+  }
+});

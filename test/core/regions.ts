@@ -1,0 +1,191 @@
+/**
+ * Several regions in this process for tests of routing: each with a memory store of its
+ * own, nodes that know keys' homes, and roads between nodes that can be shut and on which
+ * messages are counted.
+ */
+import {
+  AtlasError,
+  type AtlasNode,
+  type CreateNodeOptions,
+  inProcessNetwork,
+  inProcessTransport,
+  type Link,
+  type LinkIdentity,
+  memoryStore,
+  type Peer,
+  type Store,
+  type Transport,
+} from "../../mod.ts";
+import { decodeMessage } from "../../src/model/envelope.ts";
+import { cluster, Counter, type TestApp } from "./cluster.ts";
+
+/** Tells who called it, and how. */
+export class Witness extends Counter {
+  who(): unknown {
+    return { caller: this.caller, traceparent: this.traceparent };
+  }
+
+  async ask(type: string, id: string): Promise<unknown> {
+    return await (this.node.resource(type, id) as unknown as Witness).who();
+  }
+}
+
+export const app: TestApp = { resources: { counters: Witness } } as unknown as TestApp;
+
+/** Which methods of which region's store were asked, by whose node. */
+export interface Trip {
+  readonly node: string;
+  readonly region: string;
+  readonly method: string;
+}
+
+const OWN = ["register", "renew", "kill", "leave", "members"];
+const BY_KEY = ["lookup", "release", "read", "range"];
+
+export class Regions {
+  readonly trips: Trip[] = [];
+  /** What was sent over links: `a>b request`. */
+  readonly sent: string[] = [];
+  /** Roads that are shut: `a>b`, by nodes' names. */
+  readonly shut: Set<string> = new Set();
+  /** Whether regions see each other's rolls. */
+  seen = true;
+  /** Whether all regions have one store, and keys no homes. */
+  readonly shared: boolean;
+  /** A key's home as a node of a region believes; by default what is before its `~`. */
+  homeOf: (key: string, asking: string) => string | null = (key) =>
+    /\/([^~]+)~/.exec(key)?.[1] ?? null;
+  readonly #cluster = cluster();
+  readonly #network = inProcessNetwork();
+  readonly #stores = new Map<string, Store>();
+  readonly #names = new Map<string, string>();
+
+  constructor({ shared = false }: { shared?: boolean } = {}) {
+    this.shared = shared;
+  }
+
+  /** A node called `<region>/<name>`. */
+  async node(
+    path: string,
+    options: Partial<CreateNodeOptions> = {},
+    of: unknown = app,
+  ): Promise<AtlasNode<TestApp>> {
+    const [region, name] = path.split("/") as [string, string];
+    const transport = this.#road(path);
+    this.#names.set(transport.address, path);
+    const given = { region, store: this.#store(path, region), transport, ...options };
+    return await this.#cluster.node(name, given, of);
+  }
+
+  /** The address of a node that is or was here. */
+  address(path: string): string {
+    for (const [address, name] of this.#names) if (name === path) return address;
+    throw new Error(`there is no node ${path}`);
+  }
+
+  /** Shuts or opens the roads between nodes, one way. */
+  road(from: string, to: string, isOpen: boolean): void {
+    if (isOpen) this.shut.delete(`${from}>${to}`);
+    else this.shut.add(`${from}>${to}`);
+  }
+
+  /** Forgets what was counted. */
+  forget(): void {
+    this.trips.length = this.sent.length = 0;
+  }
+
+  /** Trips of one node that concern a key. */
+  keyTrips(node: string): string[] {
+    return this.trips.filter((trip) => trip.node === node && !OWN.includes(trip.method)).map((
+      { region, method },
+    ) => `${region} ${method}`);
+  }
+
+  /** Requests, passed on or not, that were sent over links. */
+  requests(): string[] {
+    return this.sent.filter((line) => line.endsWith(" request"));
+  }
+
+  /** Whom a node sent its last request to. */
+  carrier(from: string): string {
+    const line = this.requests().findLast((sent) => sent.startsWith(`${from}>`)) ?? "";
+    return line.slice(from.length + 1, line.indexOf(" "));
+  }
+
+  #base(of: string): Store {
+    const region = this.shared ? "all" : of;
+    let store = this.#stores.get(region);
+    if (!store) this.#stores.set(region, store = memoryStore());
+    return store;
+  }
+
+  #store(node: string, own: string): Store {
+    const ask = (region: string, method: string, args: unknown[]): unknown => {
+      this.trips.push({ node, region, method });
+      // deno-lint-ignore no-explicit-any
+      return (this.#base(region) as any)[method](...args);
+    };
+    const home = (key: string): string => this.shared ? own : this.homeOf(key, own) ?? own;
+    // deno-lint-ignore no-explicit-any
+    const store: any = {
+      status: () => "up",
+      homeOf: (key: string) => this.homeOf(key, own),
+      members: async () => await this.#members(node, own),
+      list: (...args: unknown[]) => ask(own, "list", args),
+      close: async () => {},
+    };
+    for (const method of OWN) store[method] ??= (...args: unknown[]) => ask(own, method, args);
+    for (const method of BY_KEY) {
+      store[method] = (key: string, ...args: unknown[]) => ask(home(key), method, [key, ...args]);
+    }
+    for (const method of ["claim", "commit"]) {
+      store[method] = (step: { key: string }) => {
+        if (home(step.key) !== own) {
+          throw new AtlasError("bad_request", `${step.key} is not at home`);
+        }
+        return ask(own, method, [step]);
+      };
+    }
+    if (this.shared) delete store.homeOf;
+    return store;
+  }
+
+  async #members(node: string, own: string) {
+    this.trips.push({ node, region: own, method: "members" });
+    const roll = await this.#base(own).members();
+    if (!this.seen || this.shared) return roll;
+    const others = [...this.#stores].filter(([region]) => region !== own);
+    const rolls = await Promise.all(others.map(([, store]) => store.members()));
+    return { ...roll, members: [...roll.members, ...rolls.flatMap(({ members }) => members)] };
+  }
+
+  #road(path: string): Transport {
+    const inner = inProcessTransport(this.#network);
+    const wrap = (link: Link): Link => {
+      const { region, node } = link.peer;
+      const way = `${path}>${region}/${node}`;
+      return {
+        peer: link.peer,
+        start: (handlers) => link.start(handlers),
+        close: (reason) => link.close(reason),
+        send: (head, body) => {
+          const whole = new Uint8Array([...head, ...body ?? []]);
+          this.sent.push(`${way} ${decodeMessage(whole).kind}`);
+          return link.send(head, body);
+        },
+      };
+    };
+    return {
+      address: inner.address,
+      open: (self: LinkIdentity, accept: (link: Link) => void) =>
+        inner.open(self, (link) => accept(wrap(link))),
+      dial: async (peer: Peer) => {
+        if (this.shut.has(`${path}>${this.#names.get(peer.address)}`)) {
+          throw new AtlasError("unavailable", "the road is shut");
+        }
+        return wrap(await inner.dial(peer));
+      },
+      close: () => inner.close(),
+    };
+  }
+}

@@ -1,0 +1,365 @@
+/** Calls between regions: homes, gateways, paths, loops, deadlines. */
+import { describe, expect, it } from "vitest";
+import { memoryStore } from "../../mod.ts";
+import { Gate, log, until } from "./cluster.ts";
+import { Regions } from "./regions.ts";
+
+const fails = (code: string, message: RegExp, maybeExecuted = false) =>
+  expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted });
+
+describe("a key whose home is another region", () => {
+  it("is taken there only; a cold call is one registry trip at home and one over links", async () => {
+    const made = new Regions();
+    const [us, eu] = [await made.node("us/a"), await made.node("eu/b")];
+    await eu.call("counters", "eu~x", "add", [1]);
+    // Acquainted, so that what is counted is the calls alone.
+    await us.call("counters", "eu~other", "echo", [0]);
+    made.forget();
+    const cold = await us.call("counters", "eu~x", "add", [1]);
+    expect(cold).toMatchObject({ result: { total: 2 }, path: ["us/a", "eu/b"] });
+    expect(cold.rrp).toBe("rrp:eu/b/counters/eu~x");
+    expect(made.keyTrips("us/a")).toEqual(["eu lookup"]);
+    expect(made.requests()).toEqual(["us/a>eu/b request"]);
+    made.forget();
+    await us.call("counters", "eu~x", "add", [1]);
+    expect(made.keyTrips("us/a")).toEqual([]);
+    expect(made.requests()).toEqual(["us/a>eu/b request"]);
+    expect(us.stats().claims).toBe(0);
+  });
+
+  it("is taken by a node there on the word of a caller elsewhere", async () => {
+    const made = new Regions();
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => us.call("counters", "eu~new", "add", [1])),
+    );
+    expect(answers.map(({ result }) => (result as { total: number }).total)).toEqual([1, 2, 3]);
+    expect(answers[0]?.rrp).toBe("rrp:eu/b/counters/eu~new");
+    expect(made.keyTrips("us/a")).toEqual(["eu lookup"]);
+  });
+
+  it("stays out of reach, and is taken nowhere, while its region is away", async () => {
+    const made = new Regions();
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    made.road("us/a", "eu/b", false);
+    const call = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 });
+    await expect(call).rejects.toEqual(fails("timeout", /no node of region eu can be reached/));
+    expect(us.stats().claims).toBe(0);
+    made.road("us/a", "eu/b", true);
+    await until(
+      () =>
+        us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 }).then(() => true, () => false),
+      "the region is back",
+    );
+  });
+
+  it("says whom it waited for where nobody answers in time", async () => {
+    const made = new Regions();
+    const mute = Object.assign(memoryStore(), {
+      homeOf: () => "eu",
+      lookup: () => new Promise<never>(() => {}),
+    });
+    const us = await made.node("us/a");
+    const deaf = await made.node("us/deaf", { store: mute });
+    await made.node("eu/b");
+    const asked = deaf.call("counters", "eu~x", "echo", [1], { timeoutMs: 50 });
+    await expect(asked).rejects.toEqual(fails("timeout", /passed, and its home, region eu, did/));
+    await us.call("counters", "eu~x", "echo", [1]);
+    const sent = us.call("counters", "eu~x", "wait", ["long"], { timeoutMs: 200 });
+    await expect(sent).rejects.toEqual(fails("timeout", /passed, and eu\/b did not answer/, true));
+  });
+
+  it("says that no such type is run where nobody there knows it", async () => {
+    const made = new Regions();
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    await expect(us.call("nothings", "eu~x", "echo", [1])).rejects.toEqual(
+      fails("not_found", /no node runs resources of type nothings/),
+    );
+  });
+
+  it("is none of another region's watchmen's business, nor is its owner's life", async () => {
+    const made = new Regions();
+    await made.node("eu/b");
+    const us = await made.node("us/a", { lease: { heartbeatMs: 20, leaseMs: 200 } });
+    await us.call("counters", "eu~x", "echo", [0]);
+    made.forget();
+    const count = (method: string) =>
+      made.trips.filter((trip) => trip.node === "us/a" && trip.method === method).length;
+    await until(() => count("renew") > 30, "the other's heartbeat would have been missed");
+    expect(count("kill")).toBe(0);
+    expect((await us.call("counters", "eu~x", "echo", [1])).rrp).toBe("rrp:eu/b/counters/eu~x");
+  });
+
+  it("is refused by a node elsewhere that is asked for it", async () => {
+    const made = new Regions();
+    made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 300 });
+    await expect(call).rejects.toMatchObject({ code: "timeout" });
+  });
+});
+
+describe("gateways", () => {
+  async function divided(options = {}) {
+    const made = new Regions();
+    const [g, h, owner] = [
+      await made.node("eu/g"),
+      await made.node("eu/h"),
+      await made.node("eu/owner"),
+    ];
+    const gateways = { eu: [made.address("eu/g"), made.address("eu/h")] };
+    const us = await made.node("us/a", { gateways, ...options });
+    made.road("us/a", "eu/owner", false);
+    await owner.call("counters", "eu~x", "add", [1]);
+    return { made, us, g, h, owner };
+  }
+
+  it.each([true, false])("pass calls on; the owner's region's roll seen: %s", async (seen) => {
+    const { made, us } = await divided();
+    made.seen = seen;
+    const answer = await us.call("counters", "eu~x", "add", [1]);
+    expect(answer).toMatchObject({ result: { total: 2 }, rrp: "rrp:eu/owner/counters/eu~x" });
+    expect(answer.path).toEqual(["us/a", expect.stringMatching(/^eu\/[gh]$/), "eu/owner"]);
+    made.forget();
+    await us.call("counters", "eu~x", "add", [1]);
+    expect(made.keyTrips("us/a")).toEqual([]);
+    expect(made.requests()).toHaveLength(2);
+  });
+
+  it("of an unknown owner suffice, though the roll of its region is not seen", async () => {
+    const made = new Regions();
+    made.seen = false;
+    await made.node("eu/g");
+    const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] } });
+    const answer = await us.call("counters", "eu~fresh", "add", [1]);
+    expect(answer).toMatchObject({ rrp: "rrp:eu/g/counters/eu~fresh", path: ["us/a", "eu/g"] });
+  });
+
+  it("take over from each other; a call under way on a broken one may have run", async () => {
+    const { made, us, g, h } = await divided();
+    await us.call("counters", "eu~x", "echo", [1]);
+    const waiting = us.call("counters", "eu~x", "wait", ["door"]);
+    await until(() => log.includes("waiting door"), "the call runs");
+    const first = made.carrier("us/a");
+    const [present, other] = first === "eu/g" ? [g, "eu/h"] : [h, "eu/g"];
+    made.road("us/a", first, false);
+    const [lost] = await Promise.allSettled([waiting, present.close({ drainMs: 0 })]);
+    expect(lost).toMatchObject({ reason: { code: "unavailable", maybeExecuted: true } });
+    Gate.of("door").open();
+    const answer = await us.call("counters", "eu~x", "add", [1]);
+    expect(answer.path).toEqual(["us/a", other, "eu/owner"]);
+  });
+
+  it("that drain let calls under way end, and get no more", async () => {
+    const { made, us, g, h } = await divided();
+    await us.call("counters", "eu~x", "echo", [1]);
+    const waiting = us.call("counters", "eu~x", "wait", ["drain"]);
+    await until(() => log.includes("waiting drain"), "the call runs");
+    const first = made.carrier("us/a");
+    await (first === "eu/g" ? g : h).drain();
+    const path = async () => (await us.call("counters", "eu~other", "echo", [2])).path;
+    await until(async () => !(await path()).includes(first), "the other gateway is taken");
+    Gate.of("drain").open();
+    expect((await waiting).path).toEqual(["us/a", first, "eu/owner"]);
+  });
+
+  it("serve where only the owner's own dial comes through, until it does", async () => {
+    const { us, owner } = await divided();
+    expect((await us.call("counters", "eu~x", "echo", [1])).path).toHaveLength(3);
+    await us.call("counters", "us~y", "echo", [1]);
+    // The owner dials the caller: its link leads both ways.
+    await owner.call("counters", "us~y", "echo", [1]);
+    expect((await us.call("counters", "eu~x", "echo", [1])).path).toEqual(["us/a", "eu/owner"]);
+  });
+
+  it("are left for a straight link only once what went through them has arrived", async () => {
+    const { made, us, owner } = await divided();
+    await us.call("counters", "eu~x", "echo", [1]);
+    await us.call("counters", "us~y", "echo", [1]);
+    const waiting = us.call("counters", "eu~x", "wait", ["column"]);
+    await until(() => log.includes("waiting column"), "it runs");
+    await owner.call("counters", "us~y", "echo", [1]);
+    made.forget();
+    const next = [1, 2, 3].map((n) => us.call("counters", "eu~x", "add", [n]));
+    expect(made.requests()).toEqual([]);
+    Gate.of("column").open();
+    expect((await waiting).path).toHaveLength(3);
+    const answers = await Promise.all(next);
+    expect(answers.map(({ result }) => (result as { total: number }).total)).toEqual([2, 4, 7]);
+    expect(answers.map(({ path }) => path.length)).toEqual([2, 2, 2]);
+  });
+
+  it("say which of them failed and why", async () => {
+    const { made, us } = await divided();
+    made.road("us/a", "eu/g", false);
+    made.road("us/a", "eu/h", false);
+    const call = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 200 });
+    await expect(call).rejects.toEqual(
+      fails("timeout", /no gateway of region eu can be reached \(in-process:.*the road is shut/),
+    );
+  });
+
+  it("of the wrong region are not taken for one", async () => {
+    const made = new Regions();
+    const us = await made.node("us/b");
+    const a = await made.node("us/a", { gateways: { eu: [made.address("us/b")] } });
+    const call = a.call("counters", "eu~x", "echo", [1], { timeoutMs: 200 });
+    await expect(call).rejects.toEqual(fails("timeout", /a node of region us answers/));
+    expect(us.stats().relays).toBe(0);
+  });
+
+  it.each([
+    [{ "bad region": ["x"] }, "invalid_rrp"],
+    [{ eu: [] }, "bad_request"],
+    [{ eu: [""] }, "bad_request"],
+    [{ eu: "https://x" }, "bad_request"],
+    [{ eu: Array.from({ length: 17 }, (_, i) => `https://${i}`) }, "bad_request"],
+  ])("given as %j are refused", async (gateways, code) => {
+    const node = new Regions().node("us/a", { gateways: gateways as never });
+    await expect(node).rejects.toMatchObject({ code });
+  });
+});
+
+describe("a call that is passed on", () => {
+  async function chained() {
+    const made = new Regions();
+    const owner = await made.node("eu/owner");
+    await owner.call("counters", "eu~x", "add", [1]);
+    const g = await made.node("eu/g");
+    const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] } });
+    made.road("us/a", "eu/owner", false);
+    return { made, us, g, owner };
+  }
+
+  it("keeps its deadline, and never starts where nobody waits", async () => {
+    const { made, us, g, owner } = await chained();
+    await owner.call("counters", "eu~behind", "echo", [1]);
+    const blocking = us.call("counters", "eu~x", "wait", ["hall"]);
+    await until(() => log.includes("waiting hall"), "the first runs");
+    const late = us.call("counters", "eu~x", "wait", ["late"], { timeoutMs: 50 });
+    await expect(late).rejects.toEqual(fails("timeout", /the deadline passed/, true));
+    const abort = new AbortController();
+    const given = us.call("counters", "eu~x", "wait", ["given"], { signal: abort.signal });
+    abort.abort();
+    await expect(given).rejects.toMatchObject({ code: "timeout" });
+    const cancels = () => made.sent.filter((line) => line === "eu/g>eu/owner cancel").length;
+    await until(() => cancels() === 2, "the gateway has told the owner");
+    // Behind the cancels on the same link.
+    await g.call("counters", "eu~behind", "echo", [1]);
+    Gate.of("hall").open();
+    await blocking;
+    await us.call("counters", "eu~x", "echo", [1]);
+    expect(log).not.toContain("waiting late");
+    expect(log).not.toContain("waiting given");
+  });
+
+  it("is cancelled at the owner when its caller gives it up", async () => {
+    const { us } = await chained();
+    const abort = new AbortController();
+    const call = us.call("counters", "eu~x", "wait", ["yard"], { signal: abort.signal });
+    await until(() => log.includes("waiting yard"), "it runs");
+    abort.abort();
+    await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+    await until(() => log.includes("aborted yard"), "its signal aborts");
+  });
+
+  it("runs once under its idempotency key", async () => {
+    const { us } = await chained();
+    const options = { idempotencyKey: "once" };
+    const one = await us.call("counters", "eu~x", "add", [5], options);
+    const two = await us.call("counters", "eu~x", "add", [5], options);
+    expect(two.result).toEqual(one.result);
+  });
+
+  it("keeps its chain: one that comes back to a busy resource fails at once", async () => {
+    const { made, us } = await chained();
+    made.homeOf = (key) => /\/([^~]+)~/.exec(key)?.[1] ?? null;
+    await us.call("counters", "us~y", "echo", [1]);
+    const call = us.call("counters", "us~y", "via", [["counters/eu~x", "counters/us~y"], 1]);
+    await expect(call).rejects.toMatchObject({ code: "reentrant_call" });
+  });
+
+  it("keeps the order of one caller's calls", async () => {
+    const { us } = await chained();
+    const totals = await Promise.all(
+      Array.from({ length: 100 }, () => us.resource("counters", "eu~x").add(1)),
+    );
+    expect(totals.map(({ total }) => total)).toEqual(Array.from({ length: 100 }, (_, i) => i + 2));
+  });
+
+  it("tells the owner's own refusals as they are", async () => {
+    const { us } = await chained();
+    await expect(us.call("counters", "eu~x", "nope", [])).rejects.toEqual(
+      fails("not_found", /counters has no method "nope"/),
+    );
+    await expect(us.call("counters", "eu~x", "refuse", ["unavailable"])).rejects.toEqual(
+      fails("unavailable", /refused by the app/, true),
+    );
+  });
+
+  it("carries every kind of value unopened", async () => {
+    const { us } = await chained();
+    const value = { bytes: new Uint8Array([1, 255]), date: new Date(1), map: new Map([[1, "a"]]) };
+    expect((await us.call("counters", "eu~x", "echo", [value])).result).toEqual(value);
+  });
+
+  it("tells the owner who called, and carries a traceparent untouched", async () => {
+    const { us, owner } = await chained();
+    const traceparent = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
+    const options = { traceparent, callerRegion: "sa" };
+    expect((await us.call("counters", "eu~x", "who", [], options)).result).toEqual({
+      caller: { region: "sa", node: "a" },
+      traceparent,
+    });
+    expect((await us.call("counters", "eu~x", "who", [])).result).toEqual({
+      caller: { region: "us", node: "a" },
+      traceparent: null,
+    });
+    expect((await owner.call("counters", "eu~x", "who", [])).result).toEqual({
+      caller: { region: "eu", node: "owner" },
+      traceparent: null,
+    });
+    const nested = await us.call("counters", "eu~y", "ask", ["counters", "us~z"], { traceparent });
+    expect(nested.result).toMatchObject({ traceparent, caller: { region: "eu" } });
+    await expect(us.call("counters", "eu~x", "who", [], { traceparent: "00-zz" })).rejects
+      .toMatchObject({ code: "bad_request" });
+  });
+});
+
+describe("loops and hops", () => {
+  it("a call that goes round is ended, and says so", async () => {
+    const made = new Regions();
+    // Each believes that the other is the home.
+    made.homeOf = (_key, asking) => asking === "us" ? "eu" : "us";
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 400 });
+    await expect(call).rejects.toEqual(fails("timeout", /the call goes round: us\/a → eu\/b/));
+  });
+
+  it("a call is passed on over three links at most", async () => {
+    const made = new Regions();
+    const next: Record<string, string> = { r1: "r2", r2: "r3", r3: "r4", r4: "r5" };
+    made.homeOf = (_key, asking) => next[asking] ?? null;
+    const first = await made.node("r1/n");
+    for (const region of ["r2", "r3", "r4", "r5"]) await made.node(`${region}/n`);
+    const call = first.call("counters", "x", "echo", [1], { timeoutMs: 400 });
+    await expect(call).rejects.toEqual(fails("timeout", /over 3 links at most/));
+    delete next["r4"];
+    const answer = await first.call("counters", "x", "echo", [1]);
+    expect(answer.path).toEqual(["r1/n", "r2/n", "r3/n", "r4/n"]);
+  });
+});
+
+describe("the path of a call", () => {
+  it("is one node where the owner is here, two where it is another", async () => {
+    const made = new Regions();
+    const [a, b] = [await made.node("us/a"), await made.node("us/b")];
+    expect((await a.call("counters", "us~x", "echo", [1])).path).toEqual(["us/a"]);
+    expect((await b.call("counters", "us~x", "echo", [1])).path).toEqual(["us/b", "us/a"]);
+  });
+});

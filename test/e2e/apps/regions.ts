@@ -1,0 +1,35 @@
+/**
+ * The example's channels, once as they are and once following their callers, and guides
+ * that move them: a node for tests of several regions.
+ *
+ * A script: it serves by the environment, as `node.ts` does, and prints the ready line.
+ */
+import { Channel } from "../../../examples/channels/app.ts";
+import { type App, type AtlasNode, defineApp, Resource } from "../../../mod.ts";
+import { serve } from "../../../adapters/runtime/serve.ts";
+
+/** Does for callers over HTTP what only a node can. */
+export class Guide extends Resource {
+  /** As `node.move`, of the node on which the guide lives. */
+  async move(type: string, id: string, region: string): Promise<{ rrp: string; epoch: number }> {
+    return await (node as AtlasNode).move(type, id, region);
+  }
+}
+
+type RegionsApp = App<{
+  channels: typeof Channel;
+  followers: { class: typeof Channel; placement: "caller" };
+  guides: typeof Guide;
+}>;
+
+const app: RegionsApp = defineApp({
+  resources: {
+    channels: Channel,
+    followers: { class: Channel, placement: "caller" },
+    guides: Guide,
+  },
+});
+
+const node = await serve(app, { onEvent: (event) => console.error(JSON.stringify(event)) });
+const { url, region, node: name, incarnation } = node;
+console.log(JSON.stringify({ event: "ready", url, region, node: name, incarnation }));

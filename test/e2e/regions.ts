@@ -1,0 +1,264 @@
+/**
+ * Three regions on one machine: continents on a table, with the seas between them.
+ *
+ * Gives six real nodes, two a region, on Bun, Deno and Node; a registry in each region, of
+ * which one is reached by HTTP; and roads between all of them, by which alone anything
+ * leaves or enters a node or a registry. Each road takes its time, may be closed, and
+ * counts who travels on it.
+ */
+import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+import { type DelayProxy, Road, startDelayProxy, type Tap } from "../support/delay_proxy.ts";
+import type { RoadState } from "../support/delay_proxy.ts";
+import { FrameReader } from "../support/frames.ts";
+import { callersHidden, holderOf } from "../support/peer_process.ts";
+import { startUpstash } from "../upstash/server.ts";
+import { ask } from "./calls.ts";
+import { type Program, readyLine, runScript, type RuntimeName, until } from "./process.ts";
+
+export type RegionName = "us-east-1" | "eu-west-1" | "ap-southeast-1";
+export const US = "us-east-1";
+export const EU = "eu-west-1";
+export const AP = "ap-southeast-1";
+/** The first is the home of what has none. */
+export const REGIONS: readonly RegionName[] = [US, EU, AP];
+
+/** Why they can't be had on this machine; null where they can. */
+export const regionsMissing: string | null = redisMissing ?? callersHidden;
+
+const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
+  [US]: ["bun", "node"],
+  [EU]: ["deno", "bun"],
+  [AP]: ["node", "deno"],
+};
+/** A heartbeat and a lease that a busy machine can keep, in ms. */
+const LEASE = "1000/5000";
+
+/** Round trips between regions, and inside of one, in ms. */
+export function roundTripMs(one: RegionName, other: RegionName): number {
+  if (one === other) return 1;
+  return one === AP || other === AP ? 150 : 80;
+}
+
+/** What a road leads to: a region's registry, a node, or a node as a gateway. */
+export type Goal = (typeof GOALS)[number];
+const GOALS = ["registry", "n0", "n1", "gateway n0", "gateway n1"] as const;
+
+/** Something that was sent from one region toward another. */
+export interface Trip {
+  readonly from: RegionName;
+  readonly to: RegionName;
+  readonly over: "registry" | "link";
+}
+
+/** One of the nodes. */
+export interface RegionNode {
+  readonly region: RegionName;
+  /** Its place in its region: it is called `n0` or `n1`. */
+  readonly place: number;
+  /** As paths name it. */
+  readonly name: string;
+  readonly runtime: RuntimeName;
+  /** Where callers of its own region reach it. */
+  readonly url: string;
+  program: Program;
+}
+
+/** The incarnations that a node believes to be live, in one order. */
+export async function livingAt(url: string): Promise<string[]> {
+  const { body } = await ask(url, "/v1/nodes");
+  const members: { incarnation: string; state: string }[] = body.nodes ?? [];
+  return members.filter(({ state }) => state === "live").map((it) => it.incarnation).sort();
+}
+
+interface NamedRoad extends Road {
+  readonly from: RegionName;
+  readonly to: RegionName;
+  readonly goal: Goal;
+}
+
+export class World {
+  readonly nodes: RegionNode[] = [];
+  readonly #roads = new Map<string, NamedRoad>();
+  readonly #closers: (() => Promise<void>)[] = [];
+  readonly #watches = new Set<{ text: string; trips: Trip[] }>();
+  readonly #regionOf = new Map<number, RegionName>();
+  /** The variables of each region's nodes. */
+  readonly #env = new Map<RegionName, Record<string, string>>();
+  readonly #envOf = new Map<string, Record<string, string>>();
+
+  constructor() {
+    for (const from of REGIONS) {
+      for (const to of REGIONS) {
+        for (const goal of GOALS) {
+          const road = Object.assign(new Road(roundTripMs(from, to) / 2), { from, to, goal });
+          this.#roads.set(`${from} ${to} ${goal}`, road);
+        }
+      }
+    }
+  }
+
+  /** Starts everything; each node knows all others when it resolves. */
+  async open(): Promise<void> {
+    const ports = new Map<string, number>();
+    for (const region of REGIONS) {
+      for (const place of [0, 1]) ports.set(`${region}/n${place}`, await freePort());
+    }
+    await this.#openRegistries();
+    for (const from of REGIONS) {
+      const gateways: string[] = [];
+      for (const [name, port] of ports) {
+        const [to, node] = name.split("/") as [RegionName, "n0" | "n1"];
+        if (to === from) continue;
+        const proxy = await this.#lead(port, () => this.#road(from, to, `gateway ${node}`));
+        gateways.push(`${to}=http://127.0.0.1:${proxy.port}`);
+      }
+      Object.assign(this.#env.get(from) as object, { ATLAS_GATEWAYS: gateways.join(",") });
+    }
+    for (const [name, port] of ports) await this.#settle(name, port);
+    await Promise.all(this.nodes.map((node) => readyLine(node.program, 60_000)));
+    await Promise.all(this.nodes.map((node) => this.#knowsAll(node)));
+  }
+
+  /** A region's node. */
+  node(region: RegionName, place: number): RegionNode {
+    return this.nodes.find((it) => it.region === region && it.place === place) as RegionNode;
+  }
+
+  /** The URLs of some regions' nodes, for callers there. */
+  doors(...regions: readonly RegionName[]): string[] {
+    return this.nodes.filter(({ region }) => regions.includes(region)).map(({ url }) => url);
+  }
+
+  /** Closes or opens a road. */
+  set(from: RegionName, to: RegionName, goal: Goal, state: RoadState): void {
+    this.#road(from, to, goal).state = state;
+  }
+
+  /** Closes or opens all roads from and to a region; those inside of it stay as they are. */
+  cutOff(region: RegionName, state: RoadState): void {
+    for (const road of this.#roads.values()) {
+      if (road.from !== road.to && (road.from === region || road.to === region)) road.state = state;
+    }
+  }
+
+  /**
+   * From now on, each thing sent from region to region in which `text` stands: requests as
+   * well as answers, in the order in which they set out.
+   */
+  watch(text: string): Trip[] {
+    const watch = { text, trips: [] };
+    this.#watches.add(watch);
+    return watch.trips;
+  }
+
+  /** Starts a node again whose process has ended; all know it when this resolves. */
+  async restart(node: RegionNode): Promise<void> {
+    node.program = this.#start(node);
+    const { incarnation } = await readyLine(node.program, 60_000);
+    await Promise.all(this.nodes.map((other) => this.#knowsAll(other, incarnation)));
+  }
+
+  /** Ends what is not a process of a node: those end with all others of a test. */
+  async close(): Promise<void> {
+    for (const close of this.#closers.splice(0).reverse()) await close();
+  }
+
+  async #openRegistries(): Promise<void> {
+    const urls = new Map<RegionName, (port: number) => string>();
+    const ports = new Map<RegionName, number>();
+    let token = "";
+    for (const region of REGIONS) {
+      const redis = await startRedis({ durable: true });
+      this.#closers.push(() => redis.close());
+      ports.set(region, redis.port);
+      urls.set(region, (port) => `redis://127.0.0.1:${port}`);
+      if (region !== AP) continue;
+      const upstash = await startUpstash(redis.port);
+      this.#closers.push(() => upstash.close());
+      token = upstash.token;
+      ports.set(region, Number(new URL(upstash.url).port));
+      urls.set(region, (port) => `http://127.0.0.1:${port}`);
+    }
+    for (const from of REGIONS) {
+      const registries: string[] = [];
+      for (const to of REGIONS) {
+        const proxy = await this.#lead(
+          ports.get(to) as number,
+          () => this.#road(from, to, "registry"),
+        );
+        registries.push(`${to}=${urls.get(to)?.(proxy.port)}`);
+      }
+      this.#env.set(from, {
+        ATLAS_REGION: from,
+        ATLAS_REGISTRY_URL: registries.join(","),
+        ATLAS_REGISTRY_TOKEN: token,
+        ATLAS_LEASE: LEASE,
+      });
+    }
+  }
+
+  /** Starts a node behind a public address, at which callers are told by their region. */
+  async #settle(name: string, port: number): Promise<void> {
+    const [region, node] = name.split("/") as [RegionName, "n0" | "n1"];
+    const proxy = await this.#lead(port, (caller) => {
+      const from = this.#regionOf.get(holderOf(caller, this.#regionOf.keys()) ?? -1);
+      return from === undefined ? null : this.#road(from, region, node);
+    });
+    const place = Number(node.slice(1));
+    this.#envOf.set(name, {
+      ...this.#env.get(region),
+      ATLAS_NODE: node,
+      PORT: String(port),
+      ATLAS_PUBLIC_URL: `http://127.0.0.1:${proxy.port}`,
+    });
+    const runtime = RUNTIMES[region][place] as RuntimeName;
+    const base = { region, place, name, runtime, url: `http://127.0.0.1:${port}` };
+    this.nodes.push({ ...base, program: this.#start(base) });
+  }
+
+  #start({ name, region, runtime }: Pick<RegionNode, "name" | "region" | "runtime">): Program {
+    const program = runScript(runtime, "test/e2e/apps/regions.ts", this.#envOf.get(name));
+    this.#regionOf.set(program.pid, region);
+    return program;
+  }
+
+  async #knowsAll({ url }: RegionNode, incarnation?: string): Promise<void> {
+    await until(
+      async () => {
+        const live = await livingAt(url);
+        return live.length === this.nodes.length &&
+          (incarnation === undefined || live.includes(incarnation));
+      },
+      "each node knows all others",
+      60_000,
+    );
+  }
+
+  async #lead(target: number, road: (port: number) => NamedRoad | null): Promise<DelayProxy> {
+    const proxy = await startDelayProxy({
+      target,
+      road,
+      tap: (taken) => this.#listen(taken as NamedRoad),
+    });
+    this.#closers.push(() => proxy.close());
+    return proxy;
+  }
+
+  #road(from: RegionName, to: RegionName, goal: Goal): NamedRoad {
+    return this.#roads.get(`${from} ${to} ${goal}`) as NamedRoad;
+  }
+
+  /** Hears what goes over one connection of a road: a registry's as it is, a link's in frames. */
+  #listen({ from, to, goal }: NamedRoad): Tap {
+    const readers = { out: new FrameReader(), back: new FrameReader() };
+    return (direction, bytes) => {
+      if (from === to) return;
+      const over = goal === "registry" ? "registry" : "link";
+      const heard = over === "registry" ? [bytes] : readers[direction].read(bytes);
+      const trip: Trip = direction === "out" ? { from, to, over } : { from: to, to: from, over };
+      for (const { text, trips } of this.#watches) {
+        for (const one of heard) if (one.includes(text)) trips.push(trip);
+      }
+    };
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Callers in several regions who take no for an answer: a crowd of inspectors, each of
+ * whom writes down every call, and the first refusal is one too many.
+ *
+ * Takes doors and a channel; gives what was acknowledged and what failed. Nothing is
+ * repeated by these callers, nor by the client for them: no call has an idempotency key.
+ */
+import { expect } from "vitest";
+import { connect } from "../../adapters/http/client.ts";
+import { result } from "./calls.ts";
+import type { Message } from "./calls.ts";
+
+/** A message that was acknowledged. */
+export interface Note {
+  readonly text: string;
+  readonly seq: number;
+  readonly epoch: number;
+  readonly rrp: string;
+}
+
+export interface Inspection {
+  readonly notes: Note[];
+  readonly failures: unknown[];
+  /** Callers begin no further call; resolves when each has its last answer. */
+  finish(): Promise<void>;
+}
+
+export interface InspectionOptions {
+  /** Such as `channels`. */
+  type: string;
+  id: string;
+  /** One caller stands at each. */
+  doors: readonly string[];
+  /** How long a caller thinks between two calls, in ms. Default 0. */
+  thinksMs?: number;
+}
+
+let inspections = 0;
+
+/** Sets the callers to work. */
+export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): Inspection {
+  const notes: Note[] = [];
+  const failures: unknown[] = [];
+  const name = `I${inspections++}`;
+  let over = false;
+
+  async function work(door: string, caller: number): Promise<void> {
+    const atlas = connect(door);
+    for (let n = 0; !over; n++) {
+      const text = `${name}.${caller}.${n}`;
+      try {
+        const { result, rrp } = await atlas.call(type, id, "send", [name, text]);
+        notes.push({ text, rrp, ...result as { seq: number; epoch: number } });
+      } catch (error) {
+        failures.push(error);
+      }
+      if (thinksMs > 0) await new Promise((resolve) => setTimeout(resolve, thinksMs));
+    }
+  }
+
+  const working = Promise.all(doors.map(work));
+  return {
+    notes,
+    failures,
+    async finish() {
+      over = true;
+      await working;
+    },
+  };
+}
+
+/**
+ * Holds a channel's history against what its only callers were told: no call failed, each
+ * is there once, at the number that it was told, and epochs never fall.
+ */
+export async function checkInspection(
+  url: string,
+  resource: string,
+  { notes, failures }: Inspection,
+): Promise<void> {
+  expect(failures).toEqual([]);
+  const messages = await result<Message[]>(url, resource, "history", [0]);
+  const told = [...notes].sort((one, other) => one.seq - other.seq);
+  expect(told.map(({ seq }) => seq)).toEqual(told.map((_, i) => i + 1));
+  expect(messages.map(({ text }) => text)).toEqual(told.map(({ text }) => text));
+  const epochs = told.map(({ epoch }) => epoch);
+  expect(epochs).toEqual([...epochs].sort((one, other) => one - other));
+}

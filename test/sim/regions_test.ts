@@ -1,0 +1,115 @@
+/** Worlds with regions: each a store of its own, long roads between them, keys that move. */
+import { describe, expect, test } from "vitest";
+import { parseArguments } from "../../sim/arguments.ts";
+import { replayOf } from "../../sim/one.ts";
+import { makeRegionalPlan } from "../../sim/regional_plans.ts";
+import { distanceMs } from "../../sim/regions.ts";
+import { atHome } from "../../sim/regions_observer.ts";
+import { fanOut, type Step } from "../../sim/observer.ts";
+import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
+import { planOf } from "../../sim/worlds.ts";
+import { runPlan } from "../../sim/simulation.ts";
+import type { ClaimReply } from "../../src/ports/store.ts";
+
+describe("a world with regions", { timeout: 60_000 }, () => {
+  test("keeps every rule while keys move and regions fail", async () => {
+    const kinds = new Set<string>();
+    let moved = 0;
+    for (let seed = 1; seed <= 12; seed++) {
+      const plan = makeRegionalPlan(seed);
+      const { violations, answered, remarks } = await runPlan(plan, { remarks: 100_000 });
+      expect(violations, `seed ${seed}`).toEqual([]);
+      expect(answered).toBeGreaterThan(0);
+      for (const { kind } of plan.faults) kinds.add(kind);
+      moved += remarks.filter((remark) => / moved journals/.test(remark)).length;
+    }
+    expect(moved).toBeGreaterThan(20);
+    for (const kind of ["move", "move_crash", "region_outage", "region_partition"]) {
+      expect(kinds).toContain(kind);
+    }
+  });
+
+  test("plays the same each time, and from a file", async () => {
+    const plan = makeRegionalPlan(3);
+    const { hash } = await runPlan(plan);
+    const kept = { bug: "", rule: "", message: "", from: "", edits: [], plan };
+    const again = parseSchedule(printSchedule(kept)).plan;
+    expect((await runPlan(again)).hash).toBe(hash);
+  });
+
+  test("has roads as long as its map says", () => {
+    const shape = { names: ["east", "west", "south"], nearMs: 40, farMs: 75 };
+    expect(distanceMs(shape, "west", "west")).toBe(0);
+    expect(distanceMs(shape, "west", "east")).toBe(40);
+    expect(distanceMs(shape, "east", "south")).toBe(75);
+    expect(distanceMs(shape, "south", "west")).toBe(75);
+  });
+
+  test("is asked for by its name, also to be played again", () => {
+    const options = parseArguments(["--world", "regions", "--seed", "7"]);
+    expect(options.worlds).toEqual(["regions"]);
+    expect(replayOf(7, "regions")).toBe("npm run sim -- --world regions --seed 7");
+    expect(planOf("regions", 7).shape.regions?.names).toHaveLength(3);
+    expect(planOf("resources", 7).shape.regions).toBeUndefined();
+  });
+});
+
+describe("what referees are told", () => {
+  const key = "journals/k0";
+  const told: string[] = [];
+  const observer = atHome(fanOut([{
+    asked: ({ name, args }) => told.push(`asked ${name} ${JSON.stringify(args)}`),
+    applied: ({ name }, reply) => told.push(`applied ${name} ${JSON.stringify(reply)}`),
+    heard: ({ name }, reply) => told.push(`heard ${name} ${JSON.stringify(reply)}`),
+    missed: ({ name }) => told.push(`missed ${name}`),
+  }]));
+  const claim = (rrp: string, incarnation: string, expected: object | null): Step => {
+    const args = [{ key, rrp, incarnation, opId: "op", expected }];
+    return { name: "claim", args, process: "p", at: 0 } as unknown as Step;
+  };
+
+  test("of a departure: a release, once", () => {
+    told.length = 0;
+    const step = claim(`rrp:west/|east||/${key}`, "departed", { incarnation: "a", epoch: 5 });
+    const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
+    const reply: ClaimReply = { won: true, owner };
+    observer.asked(step);
+    observer.applied(step, reply, 1);
+    observer.applied(step, reply, 2);
+    observer.heard(step, reply, 3);
+    expect(told).toEqual([
+      `asked release ["${key}","a",5]`,
+      "applied release true",
+      "heard release true",
+    ]);
+  });
+
+  test("of a claim that finds an address: nothing; of a shorter way: nothing at all", () => {
+    told.length = 0;
+    const owner = { rrp: `rrp:west/|east||/${key}`, incarnation: "departed", epoch: 6 };
+    const lost = claim(`rrp:east/n/${key}`, "b", null);
+    observer.asked(lost);
+    observer.heard(lost, { won: false, owner }, 1);
+    const shorter = claim(`rrp:south/|west|9|/${key}`, "departed", {
+      incarnation: "departed",
+      epoch: 6,
+    });
+    observer.asked(shorter);
+    observer.applied(shorter, { won: true, owner }, 2);
+    expect(told).toHaveLength(2);
+    expect(told[1]).toBe("missed claim");
+  });
+
+  test("of an arrival: a claim of nobody by who arrives", () => {
+    told.length = 0;
+    const rrp = `rrp:west/|east|6|n/${key}`;
+    const step = claim(rrp, "arriving:b", { incarnation: "departed", epoch: 2 });
+    const reply = { won: true, owner: { rrp, incarnation: "arriving:b", epoch: 7 } };
+    observer.asked(step);
+    observer.heard(step, reply, 1);
+    const owner = { rrp: `rrp:west/n/${key}`, incarnation: "b", epoch: 7 };
+    expect(told[0]).toContain(`"incarnation":"b"`);
+    expect(told[0]).toContain(`"expected":null`);
+    expect(told[1]).toBe(`heard claim ${JSON.stringify({ won: true, owner })}`);
+  });
+});

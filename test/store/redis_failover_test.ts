@@ -1,0 +1,358 @@
+/**
+ * A real Redis with a replica that takes its place: what is confirmed is kept, another copy
+ * is known by its lineage, and nodes go on with it, each name with one owner.
+ */
+import { connect, createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import { redisStore } from "../../adapters/store/redis.ts";
+import {
+  type AtlasNode,
+  createNode,
+  defineApp,
+  inProcessNetwork,
+  inProcessTransport,
+  type NodeEvent,
+  Resource,
+} from "../../mod.ts";
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { timing } from "../../src/registry/lease.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import type { TestRedis } from "../support/redis.ts";
+
+const LEASE = { heartbeatMs: 200, leaseMs: 1_200 };
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A primary and replicas that have caught up. */
+async function team(count: number): Promise<{ primary: TestRedis; replicas: TestRedis[] }> {
+  const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
+  cleanups.push(() => primary.close());
+  const args = ["--replicaof", "127.0.0.1", String(primary.port)];
+  const replicas = await Promise.all(Array.from({ length: count }, () => startRedis({ args })));
+  for (const replica of replicas) cleanups.push(() => replica.close());
+  await eventually(async () => await copies(primary) === count || undefined);
+  return { primary, replicas };
+}
+
+/** How many replicas have what is written now. */
+async function copies(redis: TestRedis): Promise<unknown> {
+  const client = await dialIoredis(parseRedisUrl(redis.url), 5_000, () => {});
+  try {
+    await client.send("SET", ["warm", "up"]);
+    return await client.send("WAIT", ["9", "100"]);
+  } finally {
+    client.close();
+  }
+}
+
+/** Makes the replica that has most the primary of the others, and gives it. */
+async function promote(replicas: readonly TestRedis[]): Promise<TestRedis> {
+  const offsets = await Promise.all(replicas.map(async (replica) => {
+    const told = String(await command(replica, "INFO", "replication"));
+    return Number(/slave_repl_offset:(\d+)/.exec(told)?.[1]);
+  }));
+  const first = replicas[offsets.indexOf(Math.max(...offsets))] as TestRedis;
+  await command(first, "REPLICAOF", "NO", "ONE");
+  for (const other of replicas) {
+    if (other !== first) await command(other, "REPLICAOF", "127.0.0.1", String(first.port));
+  }
+  return first;
+}
+
+async function command(redis: TestRedis, name: string, ...args: string[]): Promise<unknown> {
+  const client = await dialIoredis(parseRedisUrl(redis.url), 5_000, () => {});
+  try {
+    return await client.send(name, args);
+  } finally {
+    client.close();
+  }
+}
+
+async function opened(url: string, timeoutMs = 5_000): Promise<Store> {
+  const store = await redisStore(url, { timeoutMs });
+  cleanups.push(() => store.close());
+  return store;
+}
+
+warnIfRedisMissing("failovers of the Redis store");
+
+describe.skipIf(redisMissing !== null)("steps that wait for replicas", () => {
+  test("are answered once a replica has them, and unavailable while none has", async () => {
+    const { primary, replicas: [replica] } = await team(1) as {
+      primary: TestRedis;
+      replicas: [TestRedis];
+    };
+    const store = await opened(`${primary.url}?replicas=1`, 1_000);
+    const key = freshKey();
+    const { incarnation, epoch } = await own(store, key);
+    const member = freshMember();
+    expect((await store.register(member, { ifFree: false })).lineage.settled).toBe(false);
+    replica.freeze();
+    await refuses(store.claim(claimOf(freshKey())), "unavailable", "0 of 1 replicas");
+    await refuses(store.renew(member.incarnation, 1, []), "unavailable", "replicas");
+    const turn = { key, incarnation, epoch, turn: 1, puts: [["a", "1"]] as const, deletes: [] };
+    await refuses(store.commit(turn), "unavailable", "replicas");
+    // A repeat that changes nothing isn't confirmed either before the first is.
+    await refuses(store.commit(turn), "unavailable", "replicas");
+    replica.thaw();
+    expect(await eventually(() => store.commit(turn))).toBe("committed");
+    expect((await store.renew(member.incarnation, 2, [])).outcome).toBe("renewed");
+  });
+
+  test("a number of replicas that can't be meant is refused", async () => {
+    await refuses(redisStore("redis://127.0.0.1?replicas=x"), "bad_request", "?replicas=0 to 99");
+    const replicas = -1;
+    await refuses(redisStore("redis://127.0.0.1", { replicas }), "bad_request", "replicas is -1");
+  });
+});
+
+describe.skipIf(redisMissing !== null)("a promoted replica", () => {
+  test("is another lineage, whose claims wait until somebody has waited", async () => {
+    const { primary, replicas } = await team(1);
+    const before = await opened(primary.url);
+    const member = freshMember();
+    const { lineage } = await before.register(member, { ifFree: false });
+    expect(lineage).toMatchObject({ term: 0, settled: true });
+    expect(lineage.id).toMatch(/^[0-9a-f]{40}$/);
+    const key = freshKey();
+    const owner = await own(before, key, { incarnation: member.incarnation, lineage });
+    const { incarnation, epoch } = owner;
+    const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [], lineage: lineage.id };
+    await before.commit(turn);
+    await command(primary, "WAIT", "1", "5000");
+    await primary.kill();
+    const replica = await promote(replicas);
+
+    const store = await opened(replica.url);
+    await refuses(before.lookup(key), "unavailable");
+    const claim = claimOf(freshKey(), { lineage });
+    expect(await store.claim(claim)).toMatchObject({ won: false, quarantined: true });
+    expect(await store.commit({ ...turn, epoch: epoch + 1 })).toBe("moved");
+    const tenure = { ...owner, key, after: { epoch, turn: 1 } };
+    expect(await store.reassert([tenure], lineage)).toBeNull();
+
+    const known = { ...lineage, waited: true };
+    const { lineage: next } = await store.renew(incarnation, 1, [], known);
+    expect(next).toMatchObject({ term: 1, settled: false });
+    expect(next.id).not.toBe(lineage.id);
+    expect((await store.members()).lineage).toBe(next.id);
+    expect(await store.reassert([tenure], next))
+      .toEqual([{ standing: "kept", last: { epoch, turn: 1 } }]);
+    expect(await store.reassert([{ ...tenure, after: { epoch, turn: 2 } }], next))
+      .toEqual([{ standing: "behind", last: { epoch, turn: 1 } }]);
+    const won = await store.claim({ ...claim, lineage: next });
+    expect(won.owner?.epoch).toBeGreaterThan(EPOCHS_PER_TERM);
+
+    const settled = await store.renew(incarnation, 2, [], { ...next, waited: true });
+    expect(settled.lineage).toEqual({ ...next, settled: true });
+    // Who comes from a lineage that this copy never heard of: its term is above that.
+    const stray = { id: "gone", term: 7, waited: true };
+    const { lineage: risen } = await store.renew(incarnation, 3, [], stray);
+    expect(risen).toEqual({ id: next.id, term: 8, settled: false });
+  });
+
+  test("an emptied store is another lineage to those who knew it", async () => {
+    const { primary } = await team(0);
+    const store = await opened(primary.url);
+    const { lineage } = await store.renew("nobody", 0, []);
+    await command(primary, "FLUSHALL");
+    const known = { ...lineage, waited: true };
+    expect((await store.renew("nobody", 0, [], known)).lineage)
+      .toEqual({ id: lineage.id, term: lineage.term + 1, settled: false });
+  });
+});
+
+/** A road to a Redis that can be laid to another one. */
+class Road {
+  target: TestRedis;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  constructor(target: TestRedis) {
+    this.target = target;
+    this.#server = createServer((near) => {
+      const far = connect(this.target.port, "127.0.0.1");
+      for (const [one, other] of [[near, far], [far, near]] as const) {
+        this.#sockets.add(one);
+        one.on("error", () => {});
+        one.on("close", () => {
+          other.destroy();
+          this.#sockets.delete(one);
+        });
+        one.pipe(other);
+      }
+    });
+  }
+
+  async open(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    cleanups.push(() => this.close());
+    return `redis://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Everybody is sent to another Redis from now on. */
+  lead(target: TestRedis): void {
+    this.target = target;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+}
+
+class Tally extends Resource {
+  async add(entry: string): Promise<number> {
+    const count = ((await this.storage.get<number>("n")) ?? 0) + 1;
+    await this.storage.put(`e:${entry}`, this.epoch);
+    await this.storage.put("n", count);
+    return count;
+  }
+
+  async entries(): Promise<string[]> {
+    return [...(await this.storage.list({ prefix: "e:" })).keys()].map((key) => key.slice(2));
+  }
+}
+
+const app = defineApp({ resources: { tallies: Tally } });
+const NAMES = ["a", "b", "c", "d"];
+
+interface Stage {
+  readonly nodes: AtlasNode<typeof app>[];
+  readonly events: NodeEvent[];
+  readonly road: Road;
+  readonly primary: TestRedis;
+  readonly replicas: readonly TestRedis[];
+}
+
+async function stage(query: string): Promise<Stage> {
+  const { primary, replicas } = await team(2);
+  const road = new Road(primary);
+  const url = await road.open();
+  const network = inProcessNetwork();
+  const events: NodeEvent[] = [];
+  const nodes: AtlasNode<typeof app>[] = [];
+  for (const node of ["one", "two"]) {
+    const store = await opened(`${url}${query}`, 1_000);
+    const transport = inProcessTransport(network);
+    const onEvent = (event: NodeEvent): void => void events.push(event);
+    const options = { region: "test", node, store, transport, lease: LEASE, onEvent };
+    nodes.push(await createNode(app, options));
+  }
+  cleanups.push(() => Promise.all(nodes.map((node) => node.close({ drainMs: 100 }))));
+  // A new store with replicas is settled once somebody has waited.
+  for (const name of NAMES) {
+    await eventually(() => (nodes[0] as AtlasNode<typeof app>).resource("tallies", name).add("0"));
+  }
+  return { nodes, events, road, primary, replicas };
+}
+
+/** Adds entries through all nodes until it is stopped; gives those that were acknowledged. */
+function load(nodes: readonly AtlasNode<typeof app>[]): { stop(): Promise<Map<string, string[]>> } {
+  let isOver = false;
+  const added = new Map<string, string[]>(NAMES.map((name) => [name, ["0"]]));
+  const workers = nodes.flatMap((node, n) =>
+    NAMES.map(async (name) => {
+      for (let i = 0; !isOver; i++) {
+        const entry = `${n}-${i}`;
+        try {
+          await node.resource("tallies", name, { timeoutMs: 500 }).add(entry);
+          added.get(name)?.push(entry);
+        } catch {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+      }
+    })
+  );
+  return {
+    async stop() {
+      isOver = true;
+      await Promise.all(workers);
+      return added;
+    },
+  };
+}
+
+/** Kills the primary under load, and has its replica take its place. */
+async function failOver({ nodes, road, primary, replicas }: Stage): Promise<Map<string, string[]>> {
+  const under = load(nodes);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await primary.kill();
+  road.lead(await promote(replicas));
+  // Every name is served again, and new ones can be claimed.
+  const { takeoverMs } = timing(LEASE);
+  const calls = [...NAMES, "new"].map((name) =>
+    eventually(() =>
+      (nodes[1] as AtlasNode<typeof app>).resource("tallies", name, {
+        timeoutMs: 2 * takeoverMs,
+      }).add("after")
+    )
+  );
+  await Promise.all(calls);
+  const added = await under.stop();
+  return added;
+}
+
+async function missing(
+  { nodes }: Stage,
+  added: ReadonlyMap<string, readonly string[]>,
+): Promise<Map<string, string[]>> {
+  const lost = new Map<string, string[]>();
+  for (const [name, entries] of added) {
+    const there = new Set(
+      await eventually(() =>
+        (nodes[0] as AtlasNode<typeof app>).resource("tallies", name).entries()
+      ),
+    );
+    const gone = entries.filter((entry) => !there.has(entry));
+    if (gone.length > 0) lost.set(name, gone);
+  }
+  return lost;
+}
+
+describe.skipIf(redisMissing !== null)("nodes on a Redis that fails over under load", () => {
+  test("lose nothing that was acknowledged where replicas confirm", async () => {
+    const scene = await stage("?replicas=1");
+    const added = await failOver(scene);
+    expect(await missing(scene, added)).toEqual(new Map());
+    expect(scene.events.map(({ event }) => event)).toContain("store failed over");
+    expect(scene.nodes.map((node) => node.stats().lostTurns)).toEqual([0, 0]);
+  });
+
+  test("say what was lost where they don't", async () => {
+    const scene = await stage("");
+    // Nothing more comes to the replica: what is acknowledged from here on will be lost.
+    for (const replica of scene.replicas) replica.freeze();
+    const under = load(scene.nodes);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await scene.primary.kill();
+    for (const replica of scene.replicas) replica.thaw();
+    scene.road.lead(await promote(scene.replicas));
+    await eventually(async () =>
+      scene.events.filter(({ event }) => event === "reasserted").length >= 2 || undefined
+    );
+    const added = await under.stop();
+    const lost = await missing(scene, added);
+    const told = scene.events.filter(({ event }) =>
+      event === "state lost" || event === "lease lapsed"
+    );
+    if (lost.size > 0) expect(told.length).toBeGreaterThan(0);
+    const { resource } = scene.nodes[0] as AtlasNode<typeof app>;
+    expect(await eventually(() => resource("tallies", "new").add("x"))).toBe(1);
+  });
+});

@@ -1,0 +1,264 @@
+/** Regional stores: where keys are at home, whose trouble stays where, who is told of whom. */
+import { afterEach, describe, expect, test } from "vitest";
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { claimOf, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import { contents, lost, REGIONS, Regions, write } from "./regions.ts";
+
+const worlds: Regions[] = [];
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.close();
+});
+
+function regions(): Regions {
+  const world = new Regions();
+  worlds.push(world);
+  return world;
+}
+
+const asked = { ifFree: false };
+
+describe("a key's home", () => {
+  test("comes from its id's prefix, its type, a rule, or the default, in this order", async () => {
+    const homes: HomeRules = {
+      default: "us",
+      types: { sessions: "eu" },
+      rule: (_, id) => id.startsWith("tokyo ") ? "ap" : null,
+    };
+    const store = await regions().handle("us", { homes });
+    const expected: Record<string, string> = {
+      "channels/room": "us",
+      "sessions/room": "eu",
+      "sessions/ap~room": "ap",
+      "sessions/ap~us~room": "ap",
+      "sessions/mars~room": "eu",
+      "channels/~room": "us",
+      "channels/tokyo%20room": "ap",
+      "sessions/tokyo%20room": "eu",
+      "constructor/room": "us",
+    };
+    for (const [key, home] of Object.entries(expected)) {
+      expect(store.homeOf?.(key), key).toBe(home);
+    }
+  });
+
+  test("is the only region where there is one", async () => {
+    const store = await regionalStore({ self: "here", stores: { here: memoryStore() } });
+    expect(store.homeOf?.("channels/a")).toBe("here");
+    await store.close();
+  });
+
+  test("spreads evenly by weight, the same everywhere", () => {
+    const counts = new Map<string, number>();
+    const [one, other] = [spreadOver(REGIONS), spreadOver([...REGIONS])];
+    for (let i = 0; i < 3_000; i++) {
+      const region = one("channels", `room ${i}`);
+      expect(other("channels", `room ${i}`)).toBe(region);
+      counts.set(region, (counts.get(region) ?? 0) + 1);
+    }
+    for (const region of REGIONS) expect(counts.get(region)).toBeGreaterThan(800);
+  });
+
+  test("needs rules that name regions, and a region that there is", async () => {
+    const world = regions();
+    const stores = { us: memoryStore(), eu: memoryStore() };
+    await refuses(regionalStore({ self: "us", stores }), "bad_request", "homes.default");
+    await refuses(regionalStore({ self: "ap", stores }), "bad_request", "region");
+    await refuses(world.handle("us", { homes: { default: "mars" } }), "bad_request", "mars");
+    const homes = { default: "us", types: { a: "mars" } };
+    await refuses(world.handle("us", { homes }), "bad_request", "homes.types.a");
+    const astray = await world.handle("us", { homes: { default: "us", rule: () => "mars" } });
+    await refuses(astray.lookup(freshKey()), "bad_request", "homes.rule");
+    await refuses(regionalStore({ self: "a/b", stores: { "a/b": memoryStore() } }), "invalid_rrp");
+  });
+
+  test("takes claims of its own nodes only, and is read by all", async () => {
+    const world = regions();
+    const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
+    const key = "channels/eu~room";
+    await refuses(us.claim(claimOf(key)), "unavailable", "at home in eu");
+    const owner = await own(eu, key);
+    expect(await write(eu, key, owner, 1, { "s:a": "1" })).toBe("committed");
+    expect(await us.lookup(key)).toEqual(owner);
+    expect(await contents(us, key)).toEqual({ "s:a": "1" });
+    expect(await us.read(key, ["s:a", "s:b"])).toEqual(["1", null]);
+    expect(await write(us, key, owner, 2, {})).toBe("fenced");
+  });
+});
+
+describe("a region that is cut off", () => {
+  test("leaves others' leases, claims and commits alone; its keys say so; nothing is lost", async () => {
+    const world = regions();
+    const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
+    const [mine, theirs] = [freshKey(), `channels/eu~${freshKey()}`.replace("~channels/", "~")];
+    const member = freshMember();
+    await us.register(member, asked);
+    const owners = [await own(us, mine), await own(eu, theirs)] as const;
+    await write(eu, theirs, owners[1], 1, { "s:a": "1" });
+
+    world.away.add("eu");
+    expect(us.status()).toBe("up");
+    expect((await us.renew(member.incarnation, 1, [])).outcome).toBe("renewed");
+    expect(await write(us, mine, owners[0], 1, { "s:a": "1" })).toBe("committed");
+    await own(us, freshKey());
+    expect(await us.members()).toBeTruthy();
+    await refuses(us.lookup(theirs), "unavailable", "region eu");
+    await refuses(us.read(theirs, ["s:a"]), "unavailable", "region eu");
+    await refuses(eu.renew("x", 1, []), "unavailable", "region eu");
+    expect((await us.list("rrp:us/", null, 10)).entries).toBeTruthy();
+    await refuses(us.list("rrp:eu/", null, 10), "unavailable", "region eu");
+
+    world.away.delete("eu");
+    expect(await us.lookup(theirs)).toEqual(owners[1]);
+    expect(await contents(us, theirs)).toEqual({ "s:a": "1" });
+  });
+
+  test("may be away from the start, and is opened once it is there", async () => {
+    let isThere = false;
+    let opened = 0;
+    const eu = memoryStore();
+    const store = await regionalStore({
+      self: "us",
+      stores: {
+        us: memoryStore(),
+        eu: async () => {
+          opened++;
+          await Promise.resolve();
+          if (!isThere) throw lost("nobody answers");
+          return eu;
+        },
+      },
+      homes: { default: "us" },
+    });
+    expect(opened).toBe(0);
+    await own(store, freshKey());
+    await refuses(store.lookup("channels/eu~a"), "unavailable", "region eu: nobody answers");
+    isThere = true;
+    expect(await store.lookup("channels/eu~a")).toBeNull();
+    expect(opened).toBe(2);
+    await store.close();
+    expect(eu.status()).toBe("down");
+    expect(store.status()).toBe("down");
+    await refuses(store.lookup("channels/eu~a"), "unavailable", "closed");
+  });
+
+  test("that is a node's own is told at once", async () => {
+    const stores = { us: () => Promise.reject(lost("nobody answers")), eu: memoryStore() };
+    const opening = regionalStore({ self: "us", stores, homes: { default: "us" } });
+    await refuses(opening, "unavailable", "region us: nobody answers");
+    await stores.eu.close();
+  });
+
+  test("during a move: the move ends when it is back", async () => {
+    const world = regions();
+    const us = await world.handle("us");
+    const key = freshKey();
+    const owner = await own(us, key);
+    await write(us, key, owner, 1, { "s:a": "1" });
+    await us.depart?.(key, owner.incarnation, owner.epoch, "eu");
+    const eu = await world.handle("eu");
+    await eu.lookup(key);
+    world.away.add("us");
+    await refuses(eu.claim(claimOf(key)), "unavailable", "region us");
+    expect(await eu.lookup("channels/eu~other")).toBeNull();
+    world.away.delete("us");
+    const left = await eu.lookup(key);
+    const expected = left && { incarnation: left.incarnation, epoch: left.epoch };
+    await own(eu, key, { expected });
+    expect(await contents(eu, key)).toEqual({ "s:a": "1" });
+  });
+});
+
+describe("members", () => {
+  test("are this region's now and the others' as last heard, kept through an outage", async () => {
+    const world = regions();
+    let now = 0;
+    const us = await world.handle("us", { now: () => now });
+    const eu = await world.handle("eu");
+    const [here, there] = [freshMember({ region: "us" }), freshMember({ region: "eu" })];
+    await eu.register(there, asked);
+    const { version } = await us.register(here, asked);
+    const seen = async () => (await us.members()).members.map(({ incarnation }) => incarnation);
+    expect(await seen()).toContain(here.incarnation);
+    await expect.poll(async () => {
+      now += 1_000;
+      return await seen();
+    }).toContain(there.incarnation);
+    const { version: later } = await us.renew(here.incarnation, 1, []);
+    expect(later).toBeGreaterThan(version);
+    expect((await us.members()).version).toBe(later);
+
+    world.away.add("eu");
+    now += 60_000;
+    expect(await seen()).toEqual([here.incarnation, there.incarnation]);
+    expect(await us.kill(there.incarnation, 0)).toBeNull();
+    world.away.delete("eu");
+    await eu.leave(there);
+    await expect.poll(async () => {
+      now += 6_000;
+      await us.renew(here.incarnation, 1, []);
+      const { members } = await us.members();
+      return members.find(({ incarnation }) => incarnation === there.incarnation)?.state;
+    }).toBe("left");
+  });
+
+  test("elsewhere are asked after there; among own ones they are told from memory", async () => {
+    const world = regions();
+    const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
+    const [here, there] = [freshMember({ region: "us" }), freshMember({ region: "eu" })];
+    await us.register(here, asked);
+    await eu.register(there, asked);
+    const key = "channels/eu~room";
+    await own(eu, key, { incarnation: there.incarnation });
+    // Its owner's name tells whose registry is to be asked.
+    await us.lookup(key);
+    await eu.renew(there.incarnation, 7, []);
+    const { incarnation } = there;
+    const inquire = () => us.renew(here.incarnation, 1, [incarnation]);
+    expect((await inquire()).watched).toEqual([{ incarnation, seq: 7, state: "live" }]);
+    world.away.add("eu");
+    await refuses(inquire(), "unavailable", "region eu");
+    const mixed = await us.renew(here.incarnation, 2, [incarnation, here.incarnation]);
+    expect(mixed.outcome).toBe("renewed");
+    expect(mixed.watched.map((it) => it.incarnation)).toContain(here.incarnation);
+  });
+});
+
+describe("list", () => {
+  test("of a region asks that one only; of all goes through them, a page at a time", async () => {
+    const world = regions();
+    const wanted: string[] = [];
+    for (const region of REGIONS) {
+      const store = await world.handle(region);
+      for (let i = 0; i < 5; i++) {
+        const key = `channels/${region}~${i}`;
+        wanted.push(`rrp:${region}/n/${key}`);
+        await own(store, key, { rrp: `rrp:${region}/n/${key}` });
+      }
+    }
+    const told: string[] = [];
+    const before = (region: string, step: string) => void (step === "list" && told.push(region));
+    const us = await world.handle("us", { before });
+    for (const limit of [1, 3, 100]) {
+      const found: string[] = [];
+      for (let cursor: string | null = null;;) {
+        const page = await us.list("rrp:", cursor, limit);
+        expect(page.entries.length).toBeLessThanOrEqual(limit);
+        found.push(...page.entries.map(({ rrp }) => rrp));
+        if ((cursor = page.next) === null) break;
+        expect(REGIONS.some((region) => cursor?.startsWith(`${region} `))).toBe(true);
+      }
+      expect(found.sort()).toEqual(wanted.sort());
+    }
+    told.length = 0;
+    const one = await us.list("rrp:eu/n/", null, 100);
+    expect(one.entries).toHaveLength(5);
+    expect(one.next).toBeNull();
+    expect(told).toEqual(["eu"]);
+    await refuses(us.list("rrp:", "mars 7", 1), "bad_request", "cursor");
+    await refuses(us.list("rrp:eu/", "us ", 1), "bad_request", "cursor");
+    world.away.add("ap");
+    await refuses(us.list("rrp:", "ap ", 1), "unavailable", "region ap");
+  });
+});

@@ -1,0 +1,97 @@
+/**
+ * Regions to try regional stores in: a model railway whose tracks can be pulled up one by
+ * one.
+ *
+ * It takes one backend a region and gives handles for nodes in each, over stores that can
+ * be cut off, or made to fail at the very step that a test has in mind.
+ */
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { type HomeRules, regionalStore } from "../../adapters/store/regional.ts";
+import { AtlasError } from "../../src/errors.ts";
+import type { Commit, CommitReply, Store } from "../../src/ports/store.ts";
+
+export const REGIONS = ["us", "eu", "ap"] as const;
+export type Region = (typeof REGIONS)[number];
+
+/** Who may do which step, and when; throws to forbid it. */
+type Guard = (region: string, step: string) => void | Promise<void>;
+
+export class Regions {
+  readonly backends: Readonly<Record<string, Store>>;
+  /** Regions that nobody reaches. */
+  readonly away: Set<string> = new Set<string>();
+  readonly #handles: Store[] = [];
+
+  constructor(backends?: Readonly<Record<string, Store>>) {
+    this.backends = backends ??
+      Object.fromEntries(REGIONS.map((region) => [region, memoryStore()]));
+  }
+
+  /** A node's handle in a region; it knows nothing yet of what has moved. */
+  async handle(
+    self: string,
+    options: { homes?: HomeRules; before?: Guard; after?: Guard; now?: () => number } = {},
+  ): Promise<Store> {
+    const { homes = { default: "us" }, before, after, now } = options;
+    const guard: Guard = (region, step) => {
+      if (this.away.has(region)) throw lost("the network is gone");
+      return before?.(region, step);
+    };
+    const stores = Object.fromEntries(
+      Object.entries(this.backends).map(([region, store]) => [
+        region,
+        guarded(region, store, guard, after ?? (() => {})),
+      ]),
+    );
+    const handle = await regionalStore({ self, stores, homes, ...now && { now } });
+    this.#handles.push(handle);
+    return handle;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#handles.map((handle) => handle.close()));
+    await Promise.all(Object.values(this.backends).map((store) => store.close()));
+  }
+}
+
+/** What a network says that has lost a question or its answer. */
+export function lost(message: string): AtlasError {
+  return new AtlasError("unavailable", message);
+}
+
+/** A store whose every step asks before it is done and after; it stays open. */
+function guarded(region: string, store: Store, before: Guard, after: Guard): Store {
+  return new Proxy(store, {
+    get: (it, name) => {
+      if (name === "close") return () => Promise.resolve();
+      const value = Reflect.get(it, name);
+      if (typeof value !== "function" || name === "status") {
+        return typeof value === "function" ? value.bind(it) : value;
+      }
+      return async (...args: unknown[]) => {
+        await before(region, String(name));
+        const answer = await value.apply(it, args);
+        await after(region, String(name));
+        return answer;
+      };
+    },
+  });
+}
+
+/** Writes fields under an ownership, as its `turn`-th turn. */
+export function write(
+  store: Store,
+  key: string,
+  { incarnation, epoch }: Pick<Commit, "incarnation" | "epoch">,
+  turn: number,
+  fields: Readonly<Record<string, string>>,
+): Promise<CommitReply> {
+  const puts = Object.entries(fields);
+  return store.commit({ key, incarnation, epoch, turn, puts, deletes: [] });
+}
+
+/** All fields that the core could have written. */
+export async function contents(store: Store, key: string): Promise<Record<string, string>> {
+  const all = { start: "", end: "t", limit: 1_000_000, reverse: false };
+  return Object.fromEntries(await store.range(key, all));
+}

@@ -1,0 +1,184 @@
+/**
+ * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a
+ * quarter of all requests; then what Redis holds against what was answered.
+ */
+import { afterEach, describe, expect, test } from "vitest";
+import { slotOf } from "../../src/model/rrp.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { upstashStore } from "../../adapters/store/upstash.ts";
+import { eventually, freshKey, freshMember } from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { atRandom, FAULTS, randomOf } from "../upstash/faults.ts";
+import { plain, RespConnection } from "../upstash/resp.ts";
+import { startUpstash } from "../upstash/server.ts";
+import type { TestUpstash } from "../upstash/server.ts";
+import { nameOf, storm, traceOf } from "../upstash/storm.ts";
+import type { Diary } from "../upstash/storm.ts";
+
+const SEEDS = [1, 2, 3, 4];
+const NODES = 4;
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** What Redis itself holds of one key. */
+interface Truth {
+  readonly key: string;
+  /** `<epoch> <incarnation> …`, or null. */
+  readonly own: string | null;
+  readonly epoch: number;
+  readonly fields: ReadonlyMap<string, string>;
+}
+
+async function scene(): Promise<{ server: TestUpstash; direct: RespConnection }> {
+  const redis = await startRedis();
+  cleanups.push(() => redis.close());
+  const server = await startUpstash(redis.port, { slowMs: 30, lateBy: 7 });
+  cleanups.push(() => server.close());
+  const direct = new RespConnection(redis.port);
+  cleanups.push(() => direct.close());
+  return { server, direct };
+}
+
+/** A store that waits briefly for each answer, so that what hangs costs little. */
+function opened(at: { url: string; token: string }): Promise<Store> {
+  return eventually(() => upstashStore({ ...at, timeoutMs: 500 }));
+}
+
+async function truthOf(direct: RespConnection, key: string): Promise<Truth> {
+  const slot = `atlas:{s${slotOf(key)}}`;
+  const ask = async (...command: string[]) => plain(await direct.call(...command));
+  const flat = await ask("HGETALL", `${slot}:state:${key}`) as string[];
+  const fields = new Map<string, string>();
+  for (let i = 0; i < flat.length; i += 2) fields.set(flat[i] as string, flat[i + 1] as string);
+  return {
+    key,
+    own: await ask("GET", `${slot}:own:${key}`) as string | null,
+    epoch: Number(await ask("GET", `${slot}:epoch`)),
+    fields,
+  };
+}
+
+warnIfRedisMissing("claims and commits through a faulty HTTP Redis");
+
+describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () => {
+  test.each(SEEDS)("claims and commits, seed %i: what was told is true", async (seed) => {
+    const { server, direct } = await scene();
+    const { url, token } = server;
+    const stores = await Promise.all(
+      Array.from({ length: NODES }, () => opened({ url, token })),
+    );
+    cleanups.push(() => Promise.all(stores.map((store) => store.close())));
+    const kept = Array.from({ length: 3 }, () => freshKey());
+    const released = Array.from({ length: 3 }, () => freshKey());
+    server.faults = atRandom(seed, 0.2 + seed / 40);
+    const random = randomOf(seed + 1_000);
+    const diary = await storm({ stores, kept, released, steps: 30, random });
+    server.faults = () => null;
+    server.release();
+
+    for (const fault of FAULTS) expect(server.played.get(fault) ?? 0, fault).toBeGreaterThan(0);
+    expect(diary.strange).toEqual([]);
+    expect(diary.unavailable).toBeGreaterThan(0);
+    expect(diary.wins.length).toBeGreaterThan(10);
+    expect(diary.acknowledged.length).toBeGreaterThan(50);
+    expect(diary.falselyAbsent).toEqual([]);
+    checkWins(diary, kept);
+    const truths = await Promise.all(
+      [...kept, ...released].map((key) => truthOf(direct, key)),
+    );
+    for (const truth of truths) {
+      checkOwner(diary, truth, kept.includes(truth.key));
+      checkState(diary, truth);
+    }
+  }, 60_000);
+
+  test("members: each answer is true of the roll", async () => {
+    const { server, direct } = await scene();
+    const { url, token } = server;
+    const store = await opened({ url, token });
+    cleanups.push(() => store.close());
+    server.faults = atRandom(42, 0.25);
+    const lives = await Promise.all(Array.from({ length: 12 }, async (_, i) => {
+      const info = freshMember();
+      const answered = <T>(step: () => Promise<T>) => eventually(async () => await step());
+      const { outcome } = await answered(() => store.register(info, { ifFree: true }));
+      expect(outcome).toBe("registered");
+      for (let seq = 1; seq <= 8; seq++) {
+        const reply = await answered(() => store.renew(info.incarnation, seq, [info.incarnation]));
+        expect(reply.outcome).toBe("renewed");
+        expect(reply.watched).toEqual([{ incarnation: info.incarnation, seq, state: "live" }]);
+      }
+      if (i % 3 === 1) {
+        expect(await answered(() => store.kill(info.incarnation, 7).then(String))).toBe("live");
+        expect(await answered(() => store.kill(info.incarnation, 8).then(String))).toBe("dead");
+      }
+      if (i % 3 === 2) await answered(() => store.leave(info).then(() => true));
+      return { info, state: ["live", "dead", "left"][i % 3] as string };
+    }));
+    server.faults = () => null;
+    const { members } = await store.members();
+    const told = new Map(members.map((member) => [member.incarnation, member]));
+    expect(told.size).toBe(lives.length);
+    for (const { info, state } of lives) {
+      expect(told.get(info.incarnation)).toMatchObject({ seq: 8, state, node: info.node });
+    }
+    const names = plain(await direct.call("HLEN", "atlas:{members}:name"));
+    expect(names).toBe(lives.filter(({ state }) => state === "live").length);
+  }, 60_000);
+});
+
+/** No epoch of a key has two winners, no claim won twice, and nobody was followed by two. */
+function checkWins({ wins }: Diary, kept: readonly string[]): void {
+  const epochs = new Set(wins.map(({ claim, owner }) => `${claim.key} ${owner.epoch}`));
+  expect(epochs.size).toBe(wins.length);
+  expect(new Set(wins.map(({ claim }) => claim.opId)).size).toBe(wins.length);
+  // Where nobody releases, "nobody" too is followed but once.
+  const followed = wins.filter(({ claim }) => claim.expected !== null || kept.includes(claim.key))
+    .map(({ claim: { key, expected } }) => `${key} ${expected?.epoch} ${expected?.incarnation}`);
+  expect(new Set(followed).size).toBe(followed.length);
+}
+
+/** The owner that stands is none that was told to be fenced, and as new as any that won. */
+function checkOwner({ wins, fenced }: Diary, { key, own, epoch }: Truth, isKept: boolean): void {
+  const won = wins.filter(({ claim }) => claim.key === key).map(({ owner }) => owner.epoch);
+  const standing = own === null ? null : Number(own.split(" ")[0]);
+  expect(Math.max(0, ...won)).toBeLessThanOrEqual(epoch);
+  if (isKept) expect(standing).toBeGreaterThanOrEqual(Math.max(0, ...won));
+  for (const lost of fenced.filter((it) => it.key === key)) {
+    expect(own?.startsWith(`${lost.owner.epoch} ${lost.owner.incarnation} `) ?? false).toBe(false);
+  }
+}
+
+/** Every acknowledged commit is there, none twice, none by another, none out of order. */
+function checkState({ acknowledged, sent, wins }: Diary, { key, fields }: Truth): void {
+  const mine = acknowledged.filter((commit) => commit.key === key);
+  for (const commit of mine) {
+    expect(fields.get(`:${nameOf(commit)}`), nameOf(commit)).toBe(commit.incarnation);
+  }
+  const turns = new Map<number, number[]>();
+  for (const [field, incarnation] of fields) {
+    const [, epoch, turn] = /^:done:(\d+):(\d+)$/.exec(field) ?? [];
+    if (epoch === undefined) continue;
+    expect(sent.get(`${key} ${field.slice(1)}`)?.incarnation).toBe(incarnation);
+    turns.set(Number(epoch), [...turns.get(Number(epoch)) ?? [], Number(turn)]);
+  }
+  const winners = new Map(
+    wins.filter(({ claim }) => claim.key === key).map((
+      { owner },
+    ) => [owner.epoch, owner.incarnation]),
+  );
+  for (const [epoch, applied] of turns) {
+    expect(winners.has(epoch)).toBe(true);
+    const sorted = applied.toSorted((a, b) => a - b);
+    expect(sorted).toEqual(sorted.map((_, i) => i + 1));
+    // A turn applied again after the next one would have brought its trace back.
+    const traces = [...fields.keys()].filter((field) => field.startsWith(`:trace:${epoch}:`));
+    expect(traces).toEqual([`:${traceOf({ epoch, turn: sorted.length })}`]);
+  }
+  const latest = Math.max(0, ...turns.keys());
+  if (latest > 0) expect(fields.get(":last")).toBe(`${latest} ${turns.get(latest)?.length}`);
+}

@@ -1,0 +1,54 @@
+/**
+ * Who is calling? Caller display for loopback: finds the process at the other end of a
+ * connection.
+ *
+ * It takes a connection's port at the other end and some processes; gives the one that
+ * holds it. Linux tells, under /proc.
+ */
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
+
+/** Why nobody can be told from another on this machine; null where it can be done. */
+export const callersHidden: string | null = existsSync(TABLES[0] as string)
+  ? null
+  : "there is no /proc/net/tcp on this machine";
+
+/** Of `processes`, by their ids, the one whose socket has this local port; null: none. */
+export function holderOf(port: number, processes: Iterable<number>): number | null {
+  const inode = inodeOf(port);
+  if (inode === null) return null;
+  for (const pid of processes) if (holds(pid, `socket:[${inode}]`)) return pid;
+  return null;
+}
+
+/** The inode of the connected socket that has this local port. */
+function inodeOf(port: number): string | null {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  for (const table of TABLES.filter((path) => existsSync(path))) {
+    for (const line of readFileSync(table, "utf8").split("\n")) {
+      const [, address, , state, , , , , , inode] = line.trim().split(/\s+/);
+      // 01: established.
+      if (address?.endsWith(local) && state === "01" && inode !== undefined) return inode;
+    }
+  }
+  return null;
+}
+
+function holds(pid: number, wanted: string): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === wanted);
+  } catch {
+    // It has ended.
+    return false;
+  }
+}
+
+function linkOf(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    // Closed since it was listed.
+    return null;
+  }
+}

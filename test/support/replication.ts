@@ -1,0 +1,126 @@
+/**
+ * Two Redis servers that copy each other, badly: the post between two villages, which a
+ * test may slow down or stop.
+ *
+ * It takes two URLs and a prefix of keys. Whenever a key changes at one side, the key as
+ * it is then travels to the other, key by key, the last writer winning; a key that has
+ * gone is removed. Nothing is in one order across keys of the two sides, as in any
+ * active-active set of masters.
+ */
+import { Redis } from "ioredis";
+
+export interface Replication {
+  /** How long each change takes to the other side from now on, in ms. */
+  delay(ms: number): void;
+  /** Stops both roads; what comes meanwhile waits. */
+  hold(): void;
+  /** Opens them again. */
+  release(): void;
+  /** Every change that set out, the oldest first. */
+  readonly letters: readonly Letter[];
+  close(): Promise<void>;
+}
+
+/** A key as it was at one side: null where it had gone. Times are `performance.now()`'s. */
+export interface Letter {
+  readonly key: string;
+  readonly dump: Buffer | null;
+  readonly writtenAt: number;
+  /** When it was done at the other side; null as long as it is under way. */
+  arrivedAt: number | null;
+}
+
+/** One side. */
+class Side {
+  readonly client: Redis;
+  readonly #events: Redis;
+  /** When each key was last written here by somebody, or by a letter; a copy has its writer's. */
+  readonly writtenAt = new Map<string, number>();
+  /** Events that our own copying will cause, by key. */
+  readonly #expected = new Map<string, number>();
+
+  constructor(url: string) {
+    this.client = new Redis(url, { maxRetriesPerRequest: 1 });
+    this.#events = new Redis(url, { maxRetriesPerRequest: 1 });
+    for (const client of [this.client, this.#events]) client.on("error", () => {});
+  }
+
+  /** Tells of each change of a key with the prefix, by anybody but {@link copy}. */
+  async watch(prefix: string, send: (letter: Letter) => void): Promise<void> {
+    await this.client.config("SET", "notify-keyspace-events", "KA");
+    const head = `__keyspace@0__:`;
+    this.#events.on("pmessage", (_pattern: string, channel: string) => {
+      const key = channel.slice(head.length);
+      const ours = this.#expected.get(key) ?? 0;
+      if (ours > 0) return void this.#expected.set(key, ours - 1);
+      const writtenAt = performance.now();
+      this.writtenAt.set(key, writtenAt);
+      this.client.dumpBuffer(key).then(
+        (dump) => send({ key, dump, writtenAt, arrivedAt: null }),
+        () => {},
+      );
+    });
+    await this.#events.psubscribe(`${head}${prefix}*`);
+  }
+
+  /** Does what a letter says, unless something later was written here. */
+  async copy({ key, dump, writtenAt }: Letter): Promise<void> {
+    if ((this.writtenAt.get(key) ?? -Infinity) > writtenAt) return;
+    this.writtenAt.set(key, writtenAt);
+    this.#expected.set(key, (this.#expected.get(key) ?? 0) + 1);
+    if (dump === null) {
+      if (await this.client.del(key) === 0) this.#forgive(key);
+    } else await this.client.restore(key, 0, dump, "REPLACE");
+  }
+
+  close(): void {
+    this.client.disconnect();
+    this.#events.disconnect();
+  }
+
+  #forgive(key: string): void {
+    this.#expected.set(key, Math.max(0, (this.#expected.get(key) ?? 0) - 1));
+  }
+}
+
+/** Copies keys that start with `prefix` both ways until it is closed; at once, to begin with. */
+export async function replicate(one: string, two: string, prefix: string): Promise<Replication> {
+  const sides = [new Side(one), new Side(two)] as const;
+  const timers = new Set<ReturnType<typeof setTimeout>>();
+  let delayMs = 0;
+  let held: (() => void)[] | null = null;
+  let closed = false;
+  const letters: Letter[] = [];
+  const sendTo = (side: Side) => (letter: Letter): void => {
+    const carry = (): void => {
+      if (closed) return;
+      if (held) return void held.push(carry);
+      side.copy(letter).then(() => void (letter.arrivedAt = performance.now()), () => {});
+    };
+    letters.push(letter);
+    if (held) return void held.push(carry);
+    const left = letter.writtenAt + delayMs - performance.now();
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      carry();
+    }, Math.max(0, left));
+    timers.add(timer);
+  };
+  await sides[0].watch(prefix, sendTo(sides[1]));
+  await sides[1].watch(prefix, sendTo(sides[0]));
+  return {
+    delay: (ms) => void (delayMs = ms),
+    hold: () => void (held ??= []),
+    release() {
+      const waiting = held ?? [];
+      held = null;
+      for (const carry of waiting) carry();
+    },
+    letters,
+    async close() {
+      closed = true;
+      for (const timer of timers) clearTimeout(timer);
+      for (const side of sides) side.close();
+    },
+  };
+}

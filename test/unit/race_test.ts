@@ -1,0 +1,183 @@
+/**
+ * Races for names: on a store with injected delays and a virtual clock both rules give
+ * the same counts again for the same seed, and only compare-and-set gives no doubles.
+ */
+import { describe, expect, test } from "vitest";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { RaceStore } from "../../src/ports/race_store.ts";
+import { race, type RaceOptions, type RaceReport } from "../../src/race/race.ts";
+import { pause } from "../../src/time/pause.ts";
+import { SeededRandom } from "../../sim/random.ts";
+import { fakeClock } from "../../sim/testing/fake_clock.ts";
+
+/** One way of a message, in ms. */
+type Delay = () => number;
+
+/** A key-value store behind a road with delays; `claim` is one step unless it is torn in two. */
+class SlowStore implements RaceStore {
+  readonly entries: Map<string, string>;
+  readonly #clock: Clock;
+  readonly #delay: Delay;
+  readonly #torn: boolean;
+
+  constructor(entries: Map<string, string>, clock: Clock, delay: Delay, torn = false) {
+    this.entries = entries;
+    this.#clock = clock;
+    this.#delay = delay;
+    this.#torn = torn;
+  }
+
+  get(key: string): Promise<string | null> {
+    return this.#trip(() => this.entries.get(key) ?? null);
+  }
+
+  set(key: string, value: string): Promise<void> {
+    return this.#trip(() => void this.entries.set(key, value));
+  }
+
+  async claim(key: string, value: string): Promise<string> {
+    if (this.#torn) {
+      const standing = await this.get(key);
+      if (standing !== null) return standing;
+      await this.set(key, value);
+      return value;
+    }
+    return await this.#trip(() => {
+      if (!this.entries.has(key)) this.entries.set(key, value);
+      return this.entries.get(key) as string;
+    });
+  }
+
+  remove(keys: readonly string[]): Promise<void> {
+    expect(keys.length).toBeLessThanOrEqual(100);
+    return this.#trip(() => keys.forEach((key) => this.entries.delete(key)));
+  }
+
+  async #trip<T>(step: () => T): Promise<T> {
+    await pause(this.#clock, this.#delay());
+    const answer = step();
+    await pause(this.#clock, this.#delay());
+    return answer;
+  }
+}
+
+interface Scene extends Partial<RaceOptions> {
+  seed?: number;
+  contenders?: number;
+  /** Draws one way's delay. */
+  delay: (random: SeededRandom, contender: number) => number;
+  torn?: boolean;
+}
+
+async function play(scene: Scene): Promise<{ report: RaceReport; left: number; ms: number }> {
+  const { seed = 1, contenders = 2, delay, torn, ...options } = scene;
+  const clock = fakeClock();
+  const random = new SeededRandom(seed, "road");
+  const entries = new Map<string, string>();
+  const stores = Array.from(
+    { length: contenders },
+    (_, i) => new SlowStore(entries, clock, () => delay(random, i), torn),
+  );
+  const work = race({ stores, clock, random: new SeededRandom(seed, "race"), ...options });
+  const report = await clock.run(work);
+  return { report, left: entries.size, ms: clock.now() };
+}
+
+/** Mostly 10 ms, now and then up to ten times as much: a road over the open internet. */
+const jittered = (random: SeededRandom) =>
+  random.chance(0.2) ? random.between(10, 100) : random.between(9, 11);
+
+describe("on a road with jitter", () => {
+  test("the published rule makes two owners now and then, compare-and-set never", async () => {
+    const { report, left } = await play({ delay: jittered, trials: 200, limitMs: 600_000 });
+    expect(report).toMatchObject({ contenders: 2, complete: true });
+    expect(report.published.trials).toBe(200);
+    expect(report.published.doubles).toBeGreaterThan(5);
+    expect(report.published.doubles).toBeLessThan(150);
+    expect(report.published.rate).toBe(report.published.doubles / 200);
+    expect(report.compareAndSet).toEqual({ trials: 200, doubles: 0, rate: 0 });
+    expect(left).toBe(0);
+  });
+
+  test("the same seed gives the same report, another one another", async () => {
+    const [one, again, other] = [
+      await play({ delay: jittered, trials: 50, seed: 7 }),
+      await play({ delay: jittered, trials: 50, seed: 7 }),
+      await play({ delay: jittered, trials: 50, seed: 8 }),
+    ];
+    expect(again).toEqual(one);
+    expect(other.report.rtt).not.toEqual(one.report.rtt);
+  });
+
+  test("more contenders make more doubles", async () => {
+    const two = await play({ delay: jittered, trials: 150, contenders: 2 });
+    const eight = await play({ delay: jittered, trials: 150, contenders: 8 });
+    expect(eight.report.published.doubles).toBeGreaterThan(two.report.published.doubles);
+    expect(eight.report.compareAndSet.doubles).toBe(0);
+  });
+});
+
+test("on a steady road neither rule makes doubles, until a contender stalls", async () => {
+  const steady = await play({ delay: () => 10, trials: 50 });
+  expect(steady.report.published.doubles).toBe(0);
+  expect(steady.report.rtt).toEqual({ p50: 20, p99: 20, max: 20 });
+  const stalled = await play({ delay: () => 10, trials: 50, stallMs: 500 });
+  expect(stalled.report.published.doubles).toBeGreaterThan(10);
+  expect(stalled.report.compareAndSet.doubles).toBe(0);
+});
+
+test("a store whose claim is no single step is found out", async () => {
+  const { report } = await play({ delay: jittered, trials: 100, torn: true });
+  expect(report.compareAndSet.doubles).toBeGreaterThan(0);
+});
+
+test("percentiles are of all round trips", async () => {
+  let turn = 0;
+  // Of a hundred round trips one takes 1,000 ms.
+  const { report } = await play({ delay: () => turn++ % 400 === 0 ? 998 : 2, trials: 100 });
+  expect(report.rtt).toEqual({ p50: 4, p99: 4, max: 1_000 });
+});
+
+test("time that runs out ends it with what it has", async () => {
+  const { report, left, ms } = await play({ delay: () => 100, trials: 200, limitMs: 5_000 });
+  expect(report.complete).toBe(false);
+  expect(report.published.trials).toBeGreaterThan(0);
+  expect(report.published.trials).toBeLessThan(200);
+  expect(ms).toBeLessThan(7_000);
+  expect(left).toBe(0);
+});
+
+test("where nobody contends it ends with no trials", async () => {
+  // The second one's look arrives when the first has long written.
+  const delay = (_: SeededRandom, contender: number) => contender === 0 ? 1 : 1_000;
+  const { report, left } = await play({ delay, trials: 2, limitMs: 600_000 });
+  const none = { trials: 0, doubles: 0, rate: 0 };
+  expect(report).toMatchObject({ complete: false, published: none, compareAndSet: none });
+  expect(left).toBe(0);
+});
+
+test("what a store rejects with ends it, and what was written is removed", async () => {
+  const clock = fakeClock();
+  const entries = new Map<string, string>();
+  const stores = [1, 2].map(() => new SlowStore(entries, clock, () => 1));
+  let claims = 0;
+  const [first] = stores as [SlowStore, SlowStore];
+  const claim = first.claim.bind(first);
+  first.claim = (key, value) =>
+    ++claims === 3 ? Promise.reject(new Error("the line is down")) : claim(key, value);
+  const work = race({ stores, clock, random: new SeededRandom(1, "race") });
+  await expect(clock.run(work)).rejects.toThrow("the line is down");
+  expect(entries.size).toBe(0);
+});
+
+test.each<[string, Partial<RaceOptions> & { contenders?: number }, RegExp]>([
+  ["one contender", { contenders: 1 }, /^stores is 1 contenders: it must be 2 to 16$/],
+  ["too many contenders", { contenders: 17 }, /^stores is 17 contenders/],
+  ["no trials", { trials: 0 }, /^trials is 0: it must be 1 to 10000$/],
+  ["half a trial", { trials: 1.5 }, /^trials is 1.5/],
+  ["a stall without end", { stallMs: Infinity }, /^stallMs is Infinity/],
+  ["no time", { limitMs: 0 }, /^limitMs is 0: it must be 1 to 600000$/],
+])("%s is refused by name", async (_, options, message) => {
+  await expect(play({ delay: () => 1, ...options })).rejects
+    .toMatchObject({ code: "bad_request", message: expect.stringMatching(message) });
+});

@@ -1,0 +1,69 @@
+/**
+ * What may go wrong on the way to and from an HTTP Redis: a gremlin on a leash.
+ *
+ * It takes a seed and shares, or a list of faults to play in order, and says for each
+ * request what happens to it. With one seed the n-th request always meets the same fault.
+ */
+
+/**
+ * - `reset`: the connection is cut before anything is done;
+ * - `lost`: all is done, then the connection is cut;
+ * - `refused`: HTTP 500 with JSON, nothing is done;
+ * - `failed`: all is done, then HTTP 502 with a page of HTML;
+ * - `truncated`: all is done, and the body ends in its middle;
+ * - `broken`: all is done, and the connection is cut within the body;
+ * - `twice`: all is done twice, one right after the other; the second answers;
+ * - `late`: all is done and answered, and once more some requests later;
+ * - `slow`: it waits before anything is done;
+ * - `hung`: all is done, and the answer waits until the test lets it go, or for ever.
+ */
+export type Fault =
+  | "reset"
+  | "lost"
+  | "refused"
+  | "failed"
+  | "truncated"
+  | "broken"
+  | "twice"
+  | "late"
+  | "slow"
+  | "hung";
+
+/** Decides about one request; null: nothing goes wrong. */
+export type Faults = () => Fault | null;
+
+export const FAULTS: readonly Fault[] = [
+  "reset",
+  "lost",
+  "refused",
+  "failed",
+  "truncated",
+  "broken",
+  "twice",
+  "late",
+  "slow",
+  "hung",
+];
+
+/** Each of `faults` once, in order, then none. */
+export function inOrder(...faults: readonly (Fault | null)[]): Faults {
+  const left = [...faults];
+  return () => left.shift() ?? null;
+}
+
+/** Any of `kinds` for a share of requests, drawn from `seed`. */
+export function atRandom(seed: number, share: number, kinds: readonly Fault[] = FAULTS): Faults {
+  const next = randomOf(seed);
+  return () => next() < share ? kinds[Math.floor(next() * kinds.length)] as Fault : null;
+}
+
+/** Numbers in [0, 1) from a seed: mulberry32, by Tommy Ettinger (public domain). */
+export function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,54 @@
+/**
+ * The stage of a test on the HTTP store: a Redis, its interpreter and a store, taken down
+ * when the test ends.
+ */
+import { afterEach } from "vitest";
+import type { Store } from "../../src/ports/store.ts";
+import { upstashStore } from "../../adapters/store/upstash.ts";
+import { startRedis } from "../support/redis.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { plain, RespConnection } from "./resp.ts";
+import { startUpstash } from "./server.ts";
+import type { TestUpstash } from "./server.ts";
+
+/** What is to be done when the test ends, latest first. */
+export const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** A Redis, an HTTP Redis before it, and a store over that. */
+export interface Scene {
+  readonly redis: TestRedis;
+  readonly server: TestUpstash;
+  readonly store: Store;
+  /** Speaks to the Redis itself, past the store. */
+  tell(...command: string[]): Promise<unknown>;
+}
+
+/** Sets the scene for one test; its store waits `timeoutMs` for each answer. */
+export async function scene(timeoutMs = 20_000): Promise<Scene> {
+  const redis = await startRedis();
+  cleanups.push(() => redis.close());
+  const server = await startUpstash(redis.port);
+  cleanups.push(() => server.close());
+  const store = await upstashStore({ url: server.url, token: server.token, timeoutMs });
+  cleanups.push(() => store.close());
+  const direct = new RespConnection(redis.port);
+  cleanups.push(() => direct.close());
+  return {
+    redis,
+    server,
+    store,
+    tell: async (...command) => plain(await direct.call(...command)),
+  };
+}
+
+/** Further stores: each sends requests of its own. */
+export async function several({ url, token }: TestUpstash, count: number): Promise<Store[]> {
+  const opening = Array.from({ length: count }, () => upstashStore({ url, token }));
+  const stores = await Promise.all(opening);
+  cleanups.push(() => Promise.all(stores.map((store) => store.close())));
+  return stores;
+}

@@ -1,0 +1,192 @@
+/**
+ * An HTTP Redis for tests: the interpreter's booth, with a gremlin that may sit in it.
+ *
+ * It takes the port of a real Redis, listens on a free loopback port, and gives its URL,
+ * its token and the switch for faults. Closing it lets the Redis be.
+ */
+import { getRequestListener } from "@hono/node-server";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { freePort } from "../support/redis.ts";
+import type { Fault, Faults } from "./faults.ts";
+import { upstashProtocol } from "./protocol.ts";
+
+export interface TestUpstash {
+  readonly url: string;
+  readonly token: string;
+  /** What happens to requests from now on. Default: nothing. */
+  faults: Faults;
+  /** Faults that were played, by name, `none` among them. */
+  readonly played: Map<Fault | "none", number>;
+  /** The requests received: path and headers, the latest 1,000. */
+  readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
+  /** Lets all answers go that hang. */
+  release(): void;
+  /** Cuts every connection and stops listening. */
+  stop(): Promise<void>;
+  /** Listens again on the same port. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TestUpstashOptions {
+  token?: string;
+  /** How long a slow request waits, in ms. Default 20. */
+  slowMs?: number;
+  /** After how many further requests a late copy is done. Default 3. */
+  lateBy?: number;
+}
+
+const MAX_REQUESTS = 1_000;
+
+/** Starts it before the Redis on `redisPort`. */
+export async function startUpstash(
+  redisPort: number,
+  options: TestUpstashOptions = {},
+): Promise<TestUpstash> {
+  const token = options.token ?? `token-${crypto.randomUUID()}`;
+  const protocol = upstashProtocol({ redisPort, token });
+  const booth = new Booth((request) => protocol.app.fetch(request), options);
+  const listener = getRequestListener((request, env) => {
+    const { incoming, outgoing } = env as { incoming: IncomingMessage; outgoing: ServerResponse };
+    return booth.serve(request, incoming, outgoing);
+  });
+  const port = await freePort();
+  const sockets = new Set<Socket>();
+  let server: Server;
+  const start = (): Promise<void> => {
+    server = createServer(listener);
+    server.on("connection", (socket) => {
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
+    });
+    return new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
+  };
+  const stop = (): Promise<void> =>
+    new Promise((resolve) => {
+      booth.release();
+      server.close(() => resolve());
+      // Not all runtimes cut connections in use by `closeAllConnections`.
+      for (const socket of sockets) socket.destroy();
+    });
+  await start();
+  return {
+    url: `http://127.0.0.1:${port}`,
+    token,
+    get faults() {
+      return booth.faults;
+    },
+    set faults(faults) {
+      booth.faults = faults;
+    },
+    played: booth.played,
+    requests: booth.requests,
+    release: () => booth.release(),
+    start,
+    stop,
+    async close() {
+      await stop();
+      protocol.close();
+    },
+  };
+}
+
+type Serve = (request: Request) => Response | Promise<Response>;
+
+/** Plays faults around an app. */
+class Booth {
+  readonly played = new Map<Fault | "none", number>();
+  readonly requests: { path: string; headers: Headers; body: string }[] = [];
+  faults: Faults = () => null;
+  readonly #app: Serve;
+  readonly #slowMs: number;
+  readonly #lateBy: number;
+  #hung: (() => void)[] = [];
+  #late: { due: number; run: () => unknown }[] = [];
+  #count = 0;
+
+  constructor(app: Serve, { slowMs = 20, lateBy = 3 }: TestUpstashOptions) {
+    this.#app = app;
+    this.#slowMs = slowMs;
+    this.#lateBy = lateBy;
+  }
+
+  async serve(
+    request: Request,
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+  ): Promise<Response> {
+    const body = await request.text();
+    this.#note(request, body);
+    const fault = this.faults();
+    this.played.set(fault ?? "none", (this.played.get(fault ?? "none") ?? 0) + 1);
+    const run = () => this.#app(new Request(request.url, copyOf(request, body)));
+    await this.#runLate();
+    if (fault === null) return await run();
+    return await this.#play(fault, run, { incoming, outgoing });
+  }
+
+  release(): void {
+    for (const go of this.#hung.splice(0)) go();
+  }
+
+  async #play(
+    fault: Fault,
+    run: () => Response | Promise<Response>,
+    { incoming, outgoing }: { incoming: IncomingMessage; outgoing: ServerResponse },
+  ): Promise<Response> {
+    switch (fault) {
+      case "reset":
+        return cut(incoming);
+      case "refused":
+        return Response.json({ error: "Internal Server Error" }, { status: 500 });
+      case "slow":
+        await new Promise((resolve) => setTimeout(resolve, this.#slowMs));
+        return await run();
+      case "twice":
+        await run();
+        return await run();
+      case "late":
+        this.#late.push({ due: this.#count + this.#lateBy, run });
+        return await run();
+    }
+    const response = await run();
+    if (fault === "lost") return cut(incoming);
+    if (fault === "failed") return new Response("<html>Bad Gateway</html>", { status: 502 });
+    const text = await response.text();
+    if (fault === "truncated") return new Response(text.slice(0, text.length / 2), response);
+    if (fault === "broken") {
+      outgoing.writeHead(200, { "content-length": String(text.length + 100) });
+      outgoing.write(text.slice(0, text.length / 2), () => incoming.socket.destroy());
+      return await forEver();
+    }
+    await new Promise<void>((resolve) => this.#hung.push(resolve));
+    return new Response(text, response);
+  }
+
+  async #runLate(): Promise<void> {
+    const due = this.#late.filter((late) => late.due <= this.#count);
+    this.#late = this.#late.filter((late) => late.due > this.#count);
+    for (const { run } of due) await run();
+  }
+
+  #note({ url, headers }: Request, body: string): void {
+    this.#count++;
+    this.requests.push({ path: new URL(url).pathname, headers, body });
+    if (this.requests.length > MAX_REQUESTS) this.requests.shift();
+  }
+}
+
+function copyOf({ method, headers }: Request, body: string): RequestInit {
+  return method === "GET" || method === "HEAD" ? { method, headers } : { method, headers, body };
+}
+
+function cut(incoming: IncomingMessage): Promise<Response> {
+  incoming.socket.destroy();
+  return forEver();
+}
+
+function forEver(): Promise<Response> {
+  return new Promise(() => {});
+}
