@@ -124,7 +124,7 @@ function planted(deed: string): string {
 test("of many seeds the one that breaks a rule is named, told in full and shrunk", async () => {
   await withCopy(async (copy) => {
     writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted('report("too much");'));
-    const { code, out, last } = await sim(["--seeds", "6"], "bun", copy);
+    const { code, out, last } = await sim(["--world", "resources", "--seeds", "6"], "bun", copy);
     expect(out).toContain("seed 3: bounded: too much\n  replay: npm run sim -- --seed 3\n");
     expect(out).toContain("\nseed 3 in full:\n");
     expect(out).toContain("shrunk to 0 of ");
@@ -144,12 +144,13 @@ test.for<[string, string, string]>([
   await withCopy(async (copy) => {
     writeFileSync(join(copy, "sim/checkers/bounded.ts"), planted(deed));
     const traces = await Promise.all(present.map(async (runtime) => {
-      const flags = ["--seeds", "4", "--workers", "1", "--no-shrink"];
+      const world = ["--world", "resources"];
+      const flags = [...world, "--seeds", "4", "--workers", "1", "--no-shrink"];
       const many = await sim(flags, runtime, copy);
       expect(many.out, runtime).toContain(`seed 3: unhandled: ${what}: lost\n`);
       expect(many.last, runtime).toMatch(/^4 seeds, .*; 1 violations; /);
       expect(many.code, runtime).toBe(1);
-      const one = await sim(["--seed", "3", "--no-shrink"], runtime, copy);
+      const one = await sim([...world, "--seed", "3", "--no-shrink"], runtime, copy);
       expect(one.out, runtime).toContain(` ms: unhandled: ${what}: lost\n`);
       expect(one.code, runtime).toBe(1);
       return /^trace ([0-9a-f]{16})$/m.exec(one.out)?.[1];
