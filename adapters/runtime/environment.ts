@@ -32,9 +32,10 @@ export interface Settings {
   /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
   node?: string;
   /**
-   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `rediss://` or `https://` (Upstash;
-   * `http://` on loopback only), or one for each region: `us-east-1=redis://…,eu-west-1=…`,
-   * the first of which keeps what has no other home. Default `file:.atlas/registry.db`.
+   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `redis+sentinel://`,
+   * `redis+cluster://` (or `rediss…` for TLS), or `https://` (Upstash; `http://` on loopback
+   * only), or one for each region: `us-east-1=redis://…,eu-west-1=…`, the first of which
+   * keeps what has no other home. Default `file:.atlas/registry.db`.
    */
   registry?: string;
   /** `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. */
@@ -219,13 +220,15 @@ function registryOf(given: Line | undefined): string {
   const name = maskUrl(given.text);
   throw refused(
     { name: given.name, text: name },
-    "use file:<path>, memory:, redis://, rediss:// or https:// (http:// on loopback only), or " +
-      "<region>=<URL>,<region>=<URL>",
+    "use file:<path>, memory:, redis://, redis+sentinel://, redis+cluster:// (or rediss…), " +
+      "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>",
   );
 }
 
 function isRegistry(url: string): boolean {
-  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?|https):\/\/.+)$/s.test(url) ||
+  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?(?:\+(?:sentinel|cluster))?|https):\/\/.+)$/s.test(
+    url,
+  ) ||
     /^http:/.test(url) && isLoopbackUrl(url);
 }
 

@@ -34,6 +34,9 @@ export interface OpenStoreOptions {
  * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
  * - one of the last two with `?strategy=optimistic&master=a&masters=a,b&bound=500`: the
  *   master `a` of several that copy each other without one write order;
+ * - `redis+sentinel://[user:password@]host[:port],…/master[/database]`, or `rediss+sentinel:`:
+ *   the master that these sentinels name, wherever it moves;
+ * - `redis+cluster://[user:password@]host[:port],…`, or `rediss+cluster:`;
  * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
  *   all keys for which `options.homes` has none, so it MUST stay the first. Of the others,
  *   what is wrong with them shows when they are first needed.
@@ -44,7 +47,7 @@ export interface OpenStoreOptions {
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
   const registries = parseRegistries(url);
   if (registries) return await openRegions(registries, options);
-  const scheme = /^([a-z]+):/.exec(url)?.[1];
+  const scheme = /^([a-z]+(?:\+[a-z]+)?):/.exec(url)?.[1];
   switch (scheme) {
     case "memory":
       if (url !== "memory:" && url !== "memory://") {
@@ -62,6 +65,13 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
       const asked = splitStrategy(url);
       return await redisStore(asked.url, { ...options, ...asked.options });
     }
+    case "redis+sentinel":
+    case "rediss+sentinel":
+    case "redis+cluster":
+    case "rediss+cluster": {
+      const { redisStore } = await import("./redis.ts");
+      return await redisStore(url, options);
+    }
     case "https":
     case "http": {
       const { upstashStore } = await import("./upstash.ts");
@@ -73,7 +83,8 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
       throw refused(
         "registry URL",
         hidePassword(url),
-        "memory:, file:PATH, redis://, rediss:// or https://, or REGION=URL,REGION=URL",
+        "memory:, file:PATH, redis://, redis+sentinel://, redis+cluster:// (or rediss…) or " +
+          "https://, or REGION=URL,REGION=URL",
       );
   }
 }

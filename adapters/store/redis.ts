@@ -2,19 +2,22 @@
  * Opens the registry's store in a Redis over TCP: the door to the notary's office that
  * has pneumatic post.
  *
- * It takes a URL and gives a `RedisStore` over one lasting connection. Of a cluster of
- * several nodes only the one that is dialled is used, so the keys of others answer
- * `unavailable`.
+ * It takes a URL and gives a `RedisStore` over one lasting connection: to the server that
+ * is named, or to the master that sentinels name; or over one to each master of a cluster.
  */
 import type { Store } from "../../src/ports/store.ts";
-import { checkWhole } from "./check.ts";
+import { checkWhole, refused } from "./check.ts";
 import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
-import { parseRedisUrl } from "./redis_client.ts";
 import type { RedisDialer } from "./redis_client.ts";
+import { RedisCluster } from "./redis_cluster.ts";
 import { confirming } from "./redis_confirming.ts";
 import { RedisConnection } from "./redis_connection.ts";
+import type { RedisConnectionOptions } from "./redis_connection.ts";
+import { SentinelGuide } from "./redis_sentinel.ts";
 import { RedisStore } from "./redis_store.ts";
+import { parseRedisTarget } from "./redis_url.ts";
+import type { RedisTarget } from "./redis_url.ts";
 import { SCRIPTS } from "./scripts.ts";
 
 export interface RedisStoreOptions extends StrategyOptions {
@@ -34,7 +37,10 @@ export interface RedisStoreOptions extends StrategyOptions {
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
- * Connects to the Redis at `redis://[user[:password]@]host[:port][/database][?replicas=N]`.
+ * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`, to the master
+ * that is watched at `redis+sentinel://[user[:password]@]host[:port],…/master[/database]`, or
+ * to the cluster at `redis+cluster://[user[:password]@]host[:port],…`; `rediss` for TLS.
+ * Each may end with `?replicas=N`, the option `replicas`.
  *
  * Afterwards the store redials for ever by itself; while Redis is away every step
  * rejects with `unavailable` at once.
@@ -46,17 +52,41 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   const timeoutMs = options.timeoutMs ?? 5_000;
   checkWhole("timeoutMs", timeoutMs, 1);
   const masters = checkStrategy(options);
-  const address = parseRedisUrl(url);
-  const replicas = options.replicas ?? address.replicas ?? 0;
+  const target = parseRedisTarget(url);
+  if (masters && target.kind !== "single") {
+    throw refused(
+      "strategy",
+      `optimistic with ${target.kind}`,
+      "left out: a key has one master there",
+    );
+  }
+  const replicas = options.replicas ?? target.replicas;
   checkWhole("replicas", replicas, 0);
-  const connection = new RedisConnection(address, {
-    timeoutMs,
-    dial: options.dial,
-    scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
-  });
-  await connection.open();
-  if (masters) return await openOptimistic(new RedisBook(connection, masters), masters, options);
+  const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
+  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts });
+  try {
+    await line.open();
+  } catch (error) {
+    line.close();
+    throw error;
+  }
+  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
+  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT);
   const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
-  const line = replicas > 0 ? confirming(connection, replicas, waitMs) : connection;
-  return new RedisStore(line, MAX_BATCH_TEXT);
+  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT);
+}
+
+/** A line, yet to be opened. */
+function lineTo(
+  target: RedisTarget,
+  options: RedisConnectionOptions,
+): RedisConnection | RedisCluster {
+  switch (target.kind) {
+    case "single":
+      return new RedisConnection(target.address, options);
+    case "sentinel":
+      return new RedisConnection(new SentinelGuide(target), options);
+    case "cluster":
+      return new RedisCluster(target.seeds, options);
+  }
 }

@@ -79,10 +79,12 @@ export function parseRedisUrl(text: string): RedisAddress {
 
 /** A URL as it may stand in a message. */
 export function hidePassword(url: string): string {
-  return JSON.stringify(url.replace(/\/\/[^@/]*@/, "//…@").slice(0, 200));
+  const shown = url.replace(/\/\/[^@/]*@/, "//…@").replace(/(password=)[^&,]*/gi, "$1…");
+  return JSON.stringify(shown.slice(0, 200));
 }
 
-function decodePart(name: string, encoded: string): string {
+/** A part of a URL without its percent signs; `name` says which part, for the error. */
+export function decodePart(name: string, encoded: string): string {
   try {
     return decodeURIComponent(encoded);
   } catch {

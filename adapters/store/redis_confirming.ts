@@ -10,9 +10,13 @@
 import { unavailable } from "./check.ts";
 import type { RedisLine } from "./redis_store.ts";
 
-/** What waiting needs of a connection: commands sent one after the other keep their order. */
+/** What waiting needs of a line. */
 export interface RedisCommands extends RedisLine {
-  send(command: string, args: string[]): Promise<unknown>;
+  /**
+   * The connection over which the last script on this key's slot was answered; commands
+   * sent over it one after the other keep their order.
+   */
+  runnerOf(key: string): { send(command: string, args: string[]): Promise<unknown> };
 }
 
 /**
@@ -31,12 +35,14 @@ export function confirming(line: RedisCommands, replicas: number, waitMs: number
     },
     script: (script, keys, args, once) => line.script(script, keys, args, once),
     mget: (keys) => (line.mget as NonNullable<RedisLine["mget"]>)(keys),
+    lineageIds: line.lineageIds && (() => (line.lineageIds as () => Promise<string[]>)()),
     close: () => line.close(),
     async confirm(key) {
       // WAIT is about this connection's last write: a script that had nothing to change
       // has none, and what was read may not be copied yet.
-      const touched = line.send("INCR", [touchKey(key)]);
-      const waited = line.send("WAIT", [String(replicas), String(waitMs)]);
+      const runner = line.runnerOf(key);
+      const touched = runner.send("INCR", [touchKey(key)]);
+      const waited = runner.send("WAIT", [String(replicas), String(waitMs)]);
       const [, copied] = await Promise.all([touched, waited]);
       if (typeof copied === "number" && copied >= replicas) return;
       throw unavailable(

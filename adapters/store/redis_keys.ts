@@ -30,6 +30,9 @@ export function keyOf(redisKey: string): string | null {
   return /^atlas:\{s\d+\}:own:(.+)$/s.exec(redisKey)?.[1] ?? null;
 }
 
+/** What `redis_scan.ts` gives to go on with. */
+const CURSOR = /^\d{1,20}(?:@\d{1,5}\.[0-9a-z]{1,8})?$/;
+
 const ENTRY = /^(\d{1,16}) (\S+) \S+ (rrp:\S+)$/;
 
 /**
@@ -102,7 +105,7 @@ function owners(found: readonly (readonly [string, Ownership])[]): Ownership[] {
 function parseCursor(cursor: string | null): [at: string, left: string[]] {
   if (cursor === null) return ["0", []];
   const [at, ...left] = cursor.split(" ");
-  if (!/^\d{1,20}$/.test(at as string) || left.some((key) => keyOf(key) === null)) {
+  if (!CURSOR.test(at as string) || left.some((key) => keyOf(key) === null)) {
     throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
   }
   return [at as string, left];

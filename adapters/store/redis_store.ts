@@ -95,6 +95,11 @@ export interface RedisLine {
    * @param key any key of the slot that was written to.
    */
   confirm?(key: string): Promise<void>;
+  /**
+   * Of lines to several servers that write: which copies of the data answer, the
+   * replication id of each. Absent: the one that runs a script tells by itself.
+   */
+  lineageIds?(): Promise<string[]>;
   close(): void;
 }
 
@@ -149,7 +154,7 @@ export class RedisStore implements Store {
           options.ifFree ? "1" : "0",
           String(MAX_DEAD_MEMBERS),
           String(this.#version),
-          ...this.#lineageArguments(options.known),
+          ...await this.#lineageArguments(options.known),
         ]),
       );
       this.#saw(version);
@@ -165,7 +170,7 @@ export class RedisStore implements Store {
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
     checkWhole("seq", seq, 0);
-    const args = [incarnation, String(seq), ...this.#lineageArguments(known), ...watch];
+    const args = [incarnation, String(seq), ...await this.#lineageArguments(known), ...watch];
     const reply = renewalOf(await this.#write(RENEW, MEMBER_KEYS, args));
     this.#saw(reply.version);
     return reply;
@@ -181,7 +186,9 @@ export class RedisStore implements Store {
   }
 
   async members(): Promise<Membership> {
-    const membership = membershipOf(await this.#line.script(MEMBERS, MEMBER_KEYS, []));
+    const membership = membershipOf(
+      await this.#line.script(MEMBERS, MEMBER_KEYS, [await this.#copies()]),
+    );
     this.#saw(membership.version);
     return membership;
   }
@@ -295,10 +302,16 @@ export class RedisStore implements Store {
   }
 
   /** What the scripts of membership are told of the lineage. */
-  #lineageArguments(known: KnownLineage | null = null): string[] {
+  async #lineageArguments(known: KnownLineage | null = null): Promise<string[]> {
     const replicas = this.#line.confirm ? "1" : "0";
-    if (known === null) return ["", "", "0", replicas];
-    return [known.id, String(known.term), known.waited ? "1" : "0", replicas];
+    const copies = await this.#copies();
+    if (known === null) return ["", "", "0", replicas, copies];
+    return [known.id, String(known.term), known.waited ? "1" : "0", replicas, copies];
+  }
+
+  /** Where the data are spread over several servers: the ids of all copies, as one. */
+  async #copies(): Promise<string> {
+    return (await this.#line.lineageIds?.())?.join() ?? "";
   }
 
   #runGets(batch: Entry<Get>[]): void {

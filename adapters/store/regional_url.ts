@@ -8,7 +8,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 
 /** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
-const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+:)/g;
+const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
 
 /**
  * A registry's URLs by region, in their order; null where `text` is a single URL.

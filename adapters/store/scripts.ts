@@ -216,6 +216,14 @@ const MEMBERSHIP = `
 local info, seqs, states, names, ended, versions, pruned, lineage = unpack(KEYS)
 local call = redis.call
 ${COPY}
+local function present(copies)
+  local id = copy()
+  if copies == '' then return id end
+  if not string.find(copies, id, 1, true) then
+    error('the copy ' .. id .. ' answers, which has not been told of yet')
+  end
+  return copies
+end
 local function version() return tonumber(call('GET', versions) or 0) end
 local function finish(inc, state)
   local told = cjson.decode(call('HGET', info, inc))
@@ -229,11 +237,13 @@ end`;
 /**
  * Compares the lineage's record with the copy that answers and with what the caller knows
  * (`lineage.ts` says the same): the id and term that it knows, both "" where it knows
- * none, "1" if it has waited, "1" if there are replicas. Gives id, term and "1" if settled.
+ * none, "1" if it has waited, "1" if there are replicas, and the ids of all copies where
+ * the data are spread over several servers ("" where they aren't): this one's own MUST be
+ * one of them, and they are the id then. Gives id, term and "1" if settled.
  */
 const MEET = `
-local function meet(theirs, since, waited, replicas)
-  local id, known = copy(), tonumber(since)
+local function meet(theirs, since, waited, replicas, copies)
+  local id, known = present(copies), tonumber(since)
   local record = call('HMGET', lineage, 'id', 'term', 'settled')
   local term, settled = tonumber(record[2] or 0), record[3]
   if not record[1] then
@@ -254,7 +264,7 @@ end`;
 
 /**
  * ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to
- * keep, a version of membership seen before this registration was first sent, and four of
+ * keep, a version of membership seen before this registration was first sent, and five of
  * the lineage. Gives the outcome, the version, and three of the lineage.
  *
  * A registration may be repeated by the network long after its member is dead and even
@@ -264,7 +274,7 @@ end`;
 export const REGISTER: string = `${MEMBERSHIP}${MEET}
 local inc, name = ARGV[1], ARGV[2]
 local state = call('HGET', states, inc)
-local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10])
+local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
 local function told(outcome) return { outcome, version(), id, term, settled } end
 if state then return told(state == 'live' and 'registered' or 'fenced') end
 if tonumber(ARGV[6]) < tonumber(call('GET', pruned) or 0) then return told('stale') end
@@ -288,7 +298,7 @@ end
 return told('registered')`;
 
 /**
- * ARGV: incarnation, seq, four of the lineage, watched incarnations. Gives state, version,
+ * ARGV: incarnation, seq, five of the lineage, watched incarnations. Gives state, version,
  * three of the lineage, then incarnation, seq and state of each that is known.
  */
 export const RENEW: string = `${MEMBERSHIP}${MEET}
@@ -297,8 +307,8 @@ local state = call('HGET', states, inc)
 if state == 'live' and tonumber(ARGV[2]) > tonumber(call('HGET', seqs, inc)) then
   call('HSET', seqs, inc, ARGV[2])
 end
-local reply = { state, version(), meet(ARGV[3], ARGV[4], ARGV[5], ARGV[6]) }
-for i = 7, #ARGV do
+local reply = { state, version(), meet(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]) }
+for i = 8, #ARGV do
   local seen = call('HGET', states, ARGV[i])
   if seen then
     reply[#reply + 1] = ARGV[i]
@@ -329,10 +339,13 @@ end
 if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
 return { 'left' }`;
 
-/** Gives version, then three flat lists: members as JSON, seqs, states; and the copy's id. */
+/**
+ * ARGV: the ids of all copies, as for `MEET`. Gives version, then three flat lists: members
+ * as JSON, seqs, states; and the lineage's id.
+ */
 export const MEMBERS: string = `${MEMBERSHIP}
 local function all(key) return call('HGETALL', key) end
-return { version(), all(info), all(seqs), all(states), copy() }`;
+return { version(), all(info), all(seqs), all(states), present(ARGV[1]) }`;
 
 /**
  * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. Where a

@@ -113,16 +113,16 @@ export function freePort(): Promise<number> {
   });
 }
 
-function answers(port: number): Promise<void> {
-  return tell(port, "PING", /PONG/);
+async function answers(port: number): Promise<void> {
+  await tell(port, "PING", /PONG/);
 }
 
-/** Sends an inline command until the answer is as wanted, for at most 10 s. */
-async function tell(port: number, command: string, wanted: RegExp): Promise<void> {
+/** Sends an inline command until the answer is as wanted, for at most 10 s; gives its beginning. */
+export async function tell(port: number, command: string, wanted: RegExp): Promise<string> {
   const giveUp = performance.now() + 10_000;
   for (;;) {
     const answer = await ask(port, command);
-    if (wanted.test(answer)) return;
+    if (wanted.test(answer)) return answer;
     if (performance.now() > giveUp) {
       throw new Error(`redis-server on port ${port} answers ${command} with: ${answer}`);
     }

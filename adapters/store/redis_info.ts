@@ -1,0 +1,42 @@
+/**
+ * What a Redis says of itself: whether it is a master, and whether it will never serve us.
+ * A reader of business cards.
+ *
+ * It takes answers and refusals, and gives fields of INFO and reasons. A server's role is
+ * read from INFO, which also tells its replication id; ROLE would be a second question.
+ */
+
+/** What a server says that is no master, or not yet. */
+export const NOT_SERVING: RegExp = /\b(?:READONLY|LOADING|MASTERDOWN)\b/;
+
+/** What a Redis says that no retry will change. */
+export const REFUSED: RegExp =
+  /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index is out of range|unknown command|cluster support disabled|No such master/i;
+
+/**
+ * What one of a script's answers says if the server is none that writes; null if none does.
+ * A script's steps fail one by one, each with text that starts with `!`.
+ */
+export function refusalIn(reply: unknown): string | null {
+  if (!Array.isArray(reply)) return null;
+  const found = reply.find((text) =>
+    typeof text === "string" && text.startsWith("!") && NOT_SERVING.test(text)
+  );
+  return found === undefined ? null : found.slice(1);
+}
+
+/** A field of INFO's answer; empty where it isn't there. */
+export function fieldOf(info: unknown, name: string): string {
+  return new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(String(info))?.[1] ?? "";
+}
+
+/** Whether INFO says that the server is a replica. */
+export function isReplica(info: unknown): boolean {
+  return fieldOf(info, "role") === "slave";
+}
+
+/** Why a server that INFO says is a replica isn't spoken to. */
+export function replicaOf(info: unknown): string {
+  const master = `${fieldOf(info, "master_host")}:${fieldOf(info, "master_port")}`;
+  return `it is a replica of ${master}, not a master`;
+}

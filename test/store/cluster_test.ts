@@ -1,0 +1,268 @@
+/** A real Redis Cluster: the store suite, slots that move, a master that is replaced. */
+import { afterEach, describe, expect, test } from "vitest";
+import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import { RedisCluster } from "../../adapters/store/redis_cluster.ts";
+import { redisStore } from "../../adapters/store/redis.ts";
+import { scanShards } from "../../adapters/store/redis_scan.ts";
+import { clusterSlot, redirectionOf, slotRangesOf } from "../../adapters/store/redis_slots.ts";
+import { MEMBER_KEYS, SCRIPTS } from "../../adapters/store/scripts.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { storeConformance } from "../conformance/store.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { startCluster } from "../support/redis_groups.ts";
+import type { TestCluster, TestClusterOptions } from "../support/redis_groups.ts";
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+}, 30_000);
+
+async function started(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const cluster = await startCluster(options);
+  cleanups.push(() => cluster.close());
+  return cluster;
+}
+
+async function opened(url: string, timeoutMs = 5_000): Promise<Store> {
+  const store = await redisStore(url, { timeoutMs });
+  cleanups.push(() => store.close());
+  return store;
+}
+
+/** One command to one node, and its answer. */
+async function tellNode({ url }: TestRedis, command: string, ...args: string[]): Promise<unknown> {
+  const client = await dialIoredis(parseRedisUrl(url), 5_000, () => {});
+  try {
+    return await client.send(command, args);
+  } finally {
+    client.close();
+  }
+}
+
+/** The cluster's slot of a resource's keys. */
+function slotOfKey(key: string): number {
+  return clusterSlot(`{s${slotOf(key)}}`);
+}
+
+/** A fresh key that the master with this number serves. */
+function keyAt(cluster: TestCluster, master: number): string {
+  for (;;) {
+    const key = freshKey();
+    if (cluster.masterOf(slotOfKey(key)) === master) return key;
+  }
+}
+
+warnIfRedisMissing("the store on a Redis Cluster");
+
+storeConformance("redis, a cluster of three masters", async () => {
+  const cluster = await startCluster({ durable: true });
+  return {
+    open: () => redisStore(cluster.url),
+    async crash() {
+      await Promise.all(cluster.masters.map((master) => master.kill()));
+      await Promise.all(cluster.masters.map((master) => master.restart()));
+      await cluster.isWhole();
+    },
+    dispose: () => cluster.close(),
+  };
+}, redisMissing);
+
+describe.skipIf(redisMissing !== null)("a cluster", () => {
+  test("a slot that moves is followed, while it moves and after", async () => {
+    const cluster = await started();
+    const store = await opened(cluster.url);
+    const [from, to] = cluster.masters as [TestRedis, TestRedis];
+    const key = keyAt(cluster, 0);
+    const owner = await own(store, key);
+    const slot = String(slotOfKey(key));
+    const [fromId, toId] = await Promise.all(
+      [from, to].map(async (node) => String(await tellNode(node, "CLUSTER", "MYID"))),
+    ) as [string, string];
+    await tellNode(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", fromId);
+    await tellNode(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", toId);
+    expect(await store.lookup(key)).toEqual(owner);
+    const keys = await tellNode(from, "CLUSTER", "GETKEYSINSLOT", slot, "100") as string[];
+    const where = ["127.0.0.1", String(to.port), "", "0", "5000", "KEYS"];
+    await tellNode(from, "MIGRATE", ...where, ...keys);
+    // The slot is still the first master's, and it says ASK.
+    expect(await store.lookup(key)).toEqual(owner);
+    // A claim takes several keys, of which some are nowhere yet: it waits until the move ends.
+    const claim = store.claim(claimOf(key));
+    for (const node of [to, from]) await tellNode(node, "CLUSTER", "SETSLOT", slot, "NODE", toId);
+    expect((await claim).owner).toEqual(owner);
+    expect(await store.lookup(key)).toEqual(owner);
+    const { incarnation, epoch } = owner;
+    expect(await store.release(key, incarnation, epoch)).toBe(true);
+    expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
+  });
+
+  test("a master that is replaced: the others go on, then all does", async () => {
+    const cluster = await started({ replicas: 1, nodeTimeoutMs: 1_000 });
+    const store = await opened(cluster.url, 2_000);
+    const [away, here] = [keyAt(cluster, 0), keyAt(cluster, 1)];
+    const owners = await Promise.all([own(store, away), own(store, here)]);
+    await copied(cluster.masters[0] as TestRedis, 1);
+    await (cluster.masters[0] as TestRedis).kill();
+    await eventually(async () => store.status() === "down" || undefined);
+    await refuses(store.lookup(away), "unavailable");
+    expect(await eventually(() => store.lookup(away))).toEqual(owners[0]);
+    await eventually(async () => store.status() === "up" || undefined);
+    expect(await eventually(() => store.lookup(here))).toEqual(owners[1]);
+    await eventually(() => own(store, keyAt(cluster, 0)));
+    const listed = await eventually(() => allOf(store));
+    expect(new Set(listed.map(({ epoch, rrp }) => `${epoch} ${rrp}`)).size)
+      .toBeGreaterThanOrEqual(3);
+  });
+
+  test("writes wait for replicas, slot by slot", async () => {
+    const cluster = await started({ replicas: 3 });
+    const store = await opened(`${cluster.url}?replicas=1`, 1_000);
+    await Promise.all([0, 1, 2].map((master) => own(store, keyAt(cluster, master))));
+    await (cluster.replicas[0] as TestRedis).kill();
+    await refuses(store.claim(claimOf(keyAt(cluster, 0))), "unavailable", "0 of 1 replicas");
+    await own(store, keyAt(cluster, 1));
+  });
+
+  test("its lineage is that of all its masters", async () => {
+    const cluster = await started({ durable: true });
+    const addresses = cluster.masters.map(({ url }) => parseRedisUrl(url));
+    const line = new RedisCluster(addresses, { timeoutMs: 5_000, scripts: SCRIPTS });
+    cleanups.push(() => line.close());
+    await line.open();
+    const ids = await line.lineageIds();
+    expect(new Set(ids).size).toBe(3);
+    expect(await line.lineageIds()).toEqual(ids);
+    const store = await opened(cluster.url);
+    const { lineage } = await store.register(freshMember(), { ifFree: true });
+    expect(lineage).toEqual({ id: ids.join(), term: 0, settled: true });
+    const keys = [0, 1, 2].map((master) => keyAt(cluster, master));
+    for (const key of keys) expect((await store.claim(claimOf(key, { lineage }))).won).toBe(true);
+    const members = cluster.masterOf(clusterSlot(MEMBER_KEYS[0] as string));
+    const other = (members + 1) % 3;
+    await (cluster.masters[other] as TestRedis).kill();
+    await (cluster.masters[other] as TestRedis).restart();
+    const renewed = await eventually(async () => {
+      const { lineage: now } = await store.register(freshMember(), { ifFree: true });
+      return now.id === lineage.id ? undefined : now;
+    });
+    expect(renewed.term).toBe(1);
+    expect(renewed.settled).toBe(false);
+    const reply = await eventually(() => store.claim(claimOf(keyAt(cluster, other), { lineage })));
+    expect(reply.quarantined).toBe(true);
+  });
+
+  test("is refused where there is none, and opened by any one of its nodes", async () => {
+    const single = await startRedis();
+    cleanups.push(() => single.close());
+    const url = `redis+cluster://127.0.0.1:${single.port}`;
+    await refuses(redisStore(url), "bad_request", "cluster support disabled");
+    const cluster = await started();
+    const seeds = `127.0.0.1:${single.port},127.0.0.1:${cluster.masters[2]?.port}`;
+    const store = await opened(`redis+cluster://${seeds}`);
+    for (const master of [0, 1, 2]) await own(store, keyAt(cluster, master));
+    expect(await allOf(store)).toHaveLength(3);
+  });
+
+  test("asks for the same password at all its nodes", async () => {
+    const cluster = await started();
+    const guard = ["CONFIG", "SET", "requirepass", "s3cret"] as const;
+    for (const master of cluster.masters) await tellNode(master, ...guard);
+    await refuses(redisStore(cluster.url), "bad_request", "NOAUTH");
+    const wrong = redisStore(cluster.url.replace("//", "//:wr0ng@"));
+    await refuses(wrong, "bad_request", "WRONGPASS");
+    const store = await opened(cluster.url.replace("//", "//:s3cret@"));
+    for (const master of [0, 1, 2]) await own(store, keyAt(cluster, master));
+  });
+});
+
+/** Waits until a master has this many replicas that have all it has. */
+async function copied(master: TestRedis, replicas: number): Promise<void> {
+  await eventually(async () => {
+    const count = await tellNode(master, "WAIT", String(replicas), "100");
+    return count === replicas || undefined;
+  });
+}
+
+async function allOf(store: Store): Promise<Ownership[]> {
+  const found: Ownership[] = [];
+  let cursor: string | null = null;
+  do {
+    const page = await store.list("rrp:", cursor, 2);
+    found.push(...page.entries);
+    cursor = page.next;
+  } while (cursor !== null);
+  return found;
+}
+
+test("slots are Redis's own, by hash tag", () => {
+  expect(clusterSlot("123456789")).toBe(0x31c3);
+  expect(clusterSlot("{user1000}.following")).toBe(clusterSlot("user1000"));
+  expect(clusterSlot("foo{}{bar}")).toBe(clusterSlot("foo{}{bar}"));
+  expect(clusterSlot("foo{{bar}}zap")).toBe(clusterSlot("{bar"));
+  expect(new Set(MEMBER_KEYS.map(clusterSlot)).size).toBe(1);
+});
+
+test("redirections and lists are read, others are not", () => {
+  const asked = { host: "h", port: 1 };
+  const read = (text: string) => redirectionOf(new Error(text), asked);
+  expect(read("MOVED 3999 10.0.0.1:6381")).toEqual({
+    kind: "moved",
+    to: { host: "10.0.0.1", port: 6381 },
+  });
+  expect(read("ASK 3999 ::1:6381")).toEqual({ kind: "ask", to: { host: "::1", port: 6381 } });
+  expect(read("MOVED 3999 :6381")).toEqual({ kind: "moved", to: { host: "h", port: 6381 } });
+  expect(read("TRYAGAIN Multiple keys request")).toEqual({ kind: "again" });
+  expect(read("CLUSTERDOWN The cluster is down")).toEqual({ kind: "down" });
+  for (const text of ["ERR MOVED 1 a:1", "MOVED", "READONLY"]) expect(read(text)).toBeNull();
+  const master = { host: "h", port: 7 };
+  expect(slotRangesOf([[0, 5, ["", 7, "id"], ["r", 8]]], asked)).toEqual([
+    { first: 0, last: 5, master, replicas: [{ host: "r", port: 8 }] },
+  ]);
+  for (const reply of [null, [[0, 5]], [[0, 99_999, ["h", 1]]], [[0, 5, ["h"]]]]) {
+    expect(() => slotRangesOf(reply, asked)).toThrow(/can't be read/);
+  }
+});
+
+test("a listing goes from master to master, and begins anew where one was replaced", async () => {
+  const shard = (slot: number, life: string, keys: string[]) => ({
+    slot,
+    life,
+    scan: async (from: string) => {
+      const at = Number(from);
+      return [at + 1 < keys.length ? String(at + 1) : "0", keys.slice(at, at + 1)];
+    },
+  });
+  let shards = [shard(0, "a", ["k0", "k1"]), shard(100, "b", ["k2", "k3"]), shard(200, "c", [])];
+  const seen: unknown[] = [];
+  let cursor = "0";
+  const step = async (): Promise<void> => {
+    const [next, keys] = await scanShards(shards, [cursor, "*", "1"]);
+    seen.push(...keys as string[]);
+    cursor = next;
+  };
+  await step();
+  expect(cursor).toBe("1@0.a");
+  await step();
+  await step();
+  expect(seen).toEqual(["k0", "k1", "k2"]);
+  shards = [shards[0]!, shard(100, "d", ["k3", "k2"]), shards[2]!];
+  await step();
+  await step();
+  expect(cursor).toBe("0@200.c");
+  await step();
+  expect(cursor).toBe("0");
+  expect(seen).toEqual(["k0", "k1", "k2", "k3", "k2"]);
+  await expect(scanShards(shards, ["x", "*", "1"])).rejects.toThrow(/cursor/);
+});

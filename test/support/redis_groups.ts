@@ -1,0 +1,191 @@
+/**
+ * Several private Redises that keep each other available: a master with replicas and its
+ * sentinels, and a cluster. Guinea pigs that live in families.
+ *
+ * It takes how many of each, and gives URLs and the processes, which may be killed. All
+ * listen on free loopback ports.
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, startRedis, tell } from "./redis.ts";
+import type { TestRedis } from "./redis.ts";
+
+/** The name by which the sentinels know the master. */
+export const MASTER = "mymaster";
+
+/** A master waits some seconds for further replicas by default, before it copies. */
+const SYNC_AT_ONCE = ["--repl-diskless-sync-delay", "0"];
+
+/** A master, its replicas, and who watches them. */
+export interface TestSentinels {
+  /** `redis+sentinel://…` with all sentinels. */
+  readonly url: string;
+  /** Master and replicas as they were at first, the master in front. */
+  readonly servers: readonly TestRedis[];
+  readonly ports: readonly number[];
+  /** The port of the master by what the first sentinel that is left says. */
+  masterPort(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface TestSentinelsOptions {
+  replicas?: number;
+  sentinels?: number;
+  /** How long a server must be silent before it is taken for dead, in ms. Default 500. */
+  downAfterMs?: number;
+}
+
+/** Starts a master with replicas and sentinels, and waits until all know of each other. */
+export async function startSentinels(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
+  const { replicas = 1, sentinels: count = 3, downAfterMs = 500 } = options;
+  const master = await startRedis({ args: SYNC_AT_ONCE });
+  const servers = [master];
+  for (let i = 0; i < replicas; i++) {
+    servers.push(
+      await startRedis({
+        args: ["--replicaof", "127.0.0.1", String(master.port), ...SYNC_AT_ONCE],
+      }),
+    );
+  }
+  await tell(master.port, "INFO replication", new RegExp(`connected_slaves:${replicas}\\b`));
+  for (const { port } of servers.slice(1)) {
+    await tell(port, "INFO replication", /master_link_status:up/);
+  }
+  const quorum = Math.floor(count / 2) + 1;
+  const sentinels = await Promise.all(
+    Array.from({ length: count }, () => startSentinel(master.port, quorum, downAfterMs)),
+  );
+  for (const { port } of sentinels) {
+    const others = `num-slaves\\r\\n\\$\\d+\\r\\n${replicas}\\r\\n[^]*num-other-sentinels` +
+      `\\r\\n\\$\\d+\\r\\n${count - 1}\\r\\n`;
+    await tell(port, `SENTINEL MASTER ${MASTER}`, new RegExp(others));
+  }
+  const ports = sentinels.map(({ port }) => port);
+  return {
+    url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/${MASTER}`,
+    servers,
+    ports,
+    async masterPort() {
+      const command = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
+      const answer = await tell(ports[0] as number, command, /127\.0\.0\.1/);
+      return Number(/\r\n(\d+)\r\n$/.exec(answer)?.[1]);
+    },
+    async close() {
+      for (const sentinel of sentinels) await sentinel.close();
+      for (const server of servers) await server.close();
+    },
+  };
+}
+
+async function startSentinel(
+  master: number,
+  quorum: number,
+  downAfterMs: number,
+): Promise<{ port: number; close(): Promise<void> }> {
+  const directory = mkdtempSync(join(tmpdir(), "atlas-sentinel-"));
+  const port = await freePort();
+  const file = join(directory, "sentinel.conf");
+  writeFileSync(
+    file,
+    [
+      `port ${port}`,
+      "bind 127.0.0.1",
+      `dir ${directory}`,
+      `sentinel monitor ${MASTER} 127.0.0.1 ${master} ${quorum}`,
+      `sentinel down-after-milliseconds ${MASTER} ${downAfterMs}`,
+      `sentinel failover-timeout ${MASTER} 3000`,
+    ].join("\n"),
+  );
+  const child = spawn("redis-server", [file, "--sentinel"], { stdio: "ignore" });
+  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const kill = (): void => {
+    if (child.exitCode === null && child.signalCode === null) {
+      process.kill(child.pid as number, "SIGKILL");
+    }
+  };
+  process.on("exit", kill);
+  await tell(port, "PING", /PONG/);
+  return {
+    port,
+    async close() {
+      process.off("exit", kill);
+      kill();
+      await ended;
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A cluster of three masters, each with its share of the slots. */
+export interface TestCluster {
+  /** `redis+cluster://…` with all masters. */
+  readonly url: string;
+  readonly masters: readonly TestRedis[];
+  /** The first replica follows the first master, and so on. */
+  readonly replicas: readonly TestRedis[];
+  /** Resolves when each node says that the cluster is whole. */
+  isWhole(): Promise<void>;
+  /** Which master served the slot at first. */
+  masterOf(slot: number): number;
+  close(): Promise<void>;
+}
+
+export interface TestClusterOptions {
+  /** Keeps every acknowledged write on disk. Default false. */
+  durable?: boolean;
+  /** How many of the masters have a replica. Default none. */
+  replicas?: number;
+  /** How long a node must be silent before it is taken for dead, in ms. Default 15,000. */
+  nodeTimeoutMs?: number;
+}
+
+/** The first slot of each of the three masters. */
+const SHARES = [0, 5_461, 10_923, 16_384] as const;
+
+/** Starts three masters, and replicas, and waits until each says that the cluster is whole. */
+export async function startCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  const { durable = false, replicas: count = 0, nodeTimeoutMs = 15_000 } = options;
+  const nodes: { redis: TestRedis; bus: number }[] = [];
+  for (let i = 0; i < 3 + count; i++) {
+    const bus = await freePort();
+    const args = ["--cluster-enabled", "yes", "--cluster-port", String(bus), ...SYNC_AT_ONCE];
+    args.push("--cluster-node-timeout", String(nodeTimeoutMs));
+    nodes.push({ redis: await startRedis({ durable, args }), bus });
+  }
+  const all = nodes.map(({ redis }) => redis);
+  const [first] = all as [TestRedis];
+  for (const { redis, bus } of nodes.slice(1)) {
+    await tell(first.port, `CLUSTER MEET 127.0.0.1 ${redis.port} ${bus}`, /\+OK/);
+  }
+  const masters = all.slice(0, 3);
+  for (const [i, { port }] of masters.entries()) {
+    const last = SHARES[i + 1] as number - 1;
+    await tell(port, `CLUSTER ADDSLOTSRANGE ${SHARES[i]} ${last}`, /\+OK/);
+  }
+  for (const { port } of all) {
+    await tell(port, "CLUSTER INFO", new RegExp(`cluster_known_nodes:${all.length}\\b`));
+  }
+  const replicas = all.slice(3);
+  for (const [i, { port }] of replicas.entries()) {
+    const answer = await tell(masters[i]?.port as number, "CLUSTER MYID", /[0-9a-f]{40}/);
+    const id = /[0-9a-f]{40}/.exec(answer)?.[0];
+    await tell(port, `CLUSTER REPLICATE ${id}`, /\+OK/);
+    await tell(port, "INFO replication", /master_link_status:up/);
+  }
+  const isWhole = async (): Promise<void> => {
+    for (const { port } of all) await tell(port, "CLUSTER INFO", /cluster_state:ok/);
+  };
+  await isWhole();
+  return {
+    url: `redis+cluster://${masters.map(({ port }) => `127.0.0.1:${port}`).join(",")}`,
+    masters,
+    replicas,
+    isWhole,
+    masterOf: (slot) => SHARES.findLastIndex((from) => from <= slot),
+    async close() {
+      for (const redis of all) await redis.close();
+    },
+  };
+}
