@@ -8,6 +8,7 @@ import { credit } from "./checkers/credit.ts";
 import { grants } from "./checkers/grants.ts";
 import { hotCode } from "./checkers/hot_code.ts";
 import { letters } from "./checkers/letters.ts";
+import { mesh } from "./checkers/mesh.ts";
 import { rest } from "./checkers/rest.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
@@ -18,6 +19,7 @@ export const MARKET_CHECKERS: readonly MarketChecker[] = [
   hotCode,
   books,
   letters,
+  mesh,
   rest,
   calm,
 ];

@@ -146,10 +146,10 @@ export class ListenerPart extends Part {
     // Who doesn't take the new code, and only gives some back, stays on the old.
     const module = accepts(range, this.#module.version) ? this.#module : former?.module;
     if (!module) return refuse(`${name} is offered here in version ${this.#module.version}`);
-    const grant = Math.min(want, free + (former?.grant ?? 0));
+    const grant = Math.min(want, free + (former ? former.grant + former.owed : 0));
     if (grant < 1) return refuse(`no capacity of ${name} is free here`);
     const seat = this.#seat(from, module, Math.min(grant, free), grant);
-    if (former) former.heir = seat.channel.address;
+    if (former) this.#succeed(former, seat);
     this.desk.send(from, {
       kind: "accept",
       nonce,
@@ -180,6 +180,15 @@ export class ListenerPart extends Part {
     this.#give(seat, grant);
     this.desk.watch(address);
     return seat;
+  }
+
+  /** A channel takes another's place: also as heir of those that drain for it still. */
+  #succeed(former: Seat, { channel: { address } }: Seat): void {
+    for (const seat of this.#seats.values()) {
+      if (seat.heir === former.channel.address) seat.heir = address;
+    }
+    former.heir = address;
+    former.owed = 0;
   }
 
   #give(seat: Seat, more: number): void {

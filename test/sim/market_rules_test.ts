@@ -234,6 +234,20 @@ test("hot code: old code is dropped after its last call, and once", () => {
     drop(it);
     it.began(run(), call());
   })).toEqual(["call 0 runs at node-1#2 on 1.0.0, which was dropped"]);
+  const ran = (it: Required<MarketObserver>, hash: string) => {
+    const old = run({ hash });
+    it.began(old, call());
+    it.ended(old, call());
+  };
+  expect(judge("hot code", (it) => {
+    ran(it, "bb");
+    it.finished();
+  })).toEqual(["node-1#2 never dropped bb"]);
+  expect(judge("hot code", (it) => {
+    ran(it, "aa");
+    drop(it);
+    it.finished();
+  })).toEqual(["node-1#2 dropped aa, and uses it"]);
 });
 
 test("books: no exchange holds more than an order is about", () => {
@@ -331,8 +345,34 @@ test("letters: no request beyond its credit, no answer twice", () => {
   expect(read(credit, reply)).toContain("answers request 1 of 0");
 });
 
+test("mesh: workers don't order of each other, and ask each other the way", () => {
+  const market = makeMarketPlan(1).market;
+  const of = (kind: string, roles: readonly ("authority" | "worker")[]) =>
+    judge(
+      "mesh",
+      (it) => it.wrote(heard("inc-1/broker", "inc-2/broker", { kind })),
+      market && { ...market, roles },
+    );
+  expect(of("join", ["authority", "authority"])).toEqual([]);
+  expect(of("join", ["authority", "worker"])).toEqual([
+    "worker node-1#2 sends join to worker node-1#2",
+  ]);
+  expect(of("seek", ["authority", "worker"])).toEqual([]);
+});
+
 test("every rule is tried here", () => {
   expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
-    ["books", "calls", "calm", "capacity", "credit", "grants", "hot code", "letters", "rest"],
+    [
+      "books",
+      "calls",
+      "calm",
+      "capacity",
+      "credit",
+      "grants",
+      "hot code",
+      "letters",
+      "mesh",
+      "rest",
+    ],
   );
 });

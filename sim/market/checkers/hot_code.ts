@@ -2,18 +2,22 @@
  * Old code stays as long as anything runs on it, and is dropped once, after that: what
  * runs ends on the code that it began on.
  */
-import type { Run } from "../ledger.ts";
+import type { Publication, Run } from "../ledger.ts";
 import type { MarketChecker } from "./checker.ts";
 
 export const hotCode: MarketChecker = {
   name: "hot code",
-  watch({ ledger }, report) {
+  watch({ world }, report) {
     const running = new Set<Run>();
+    /** Code that ever ran. */
+    const used = new Map<Publication, Set<string>>();
     /** Code that was dropped, by process. */
     const dropped = new Set<string>();
     return {
       began(run) {
         running.add(run);
+        const hashes = used.get(run.publication) ?? new Set();
+        used.set(run.publication, hashes.add(run.hash));
         const { process } = run.publication;
         if (dropped.has(`${process} ${run.hash}`)) {
           report(`call ${run.call} runs at ${process} on ${run.version}, which was dropped`);
@@ -43,13 +47,14 @@ export const hotCode: MarketChecker = {
         }
       },
       finished() {
-        for (const { listener, process, isClosed } of ledger.publications) {
-          if (isClosed) continue;
-          const { codes, hash } = listener().stats();
-          for (const code of codes) {
-            if (code.hash !== hash && dropped.has(`${process} ${code.hash}`)) {
-              report(`${process} dropped ${code.version}, and has it in use`);
-            }
+        const alive = new Set([...world().nodes()].map(({ process }) => process.id));
+        for (const [{ listener, process, isClosed }, hashes] of used) {
+          if (isClosed || !alive.has(process)) continue;
+          const codes = new Set(listener().stats().codes.map(({ hash }) => hash));
+          for (const hash of hashes) {
+            const isDropped = dropped.has(`${process} ${hash}`);
+            if (isDropped && codes.has(hash)) report(`${process} dropped ${hash}, and uses it`);
+            if (!isDropped && !codes.has(hash)) report(`${process} never dropped ${hash}`);
           }
         }
       },

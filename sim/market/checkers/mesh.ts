@@ -1,0 +1,36 @@
+/**
+ * Workers don't mesh: what they write to each other is about channels, or asks the way to
+ * an authority.
+ */
+import type { Kind } from "../../../src/lambda/letters.ts";
+import type { MarketChecker } from "./checker.ts";
+
+/** What only authorities, exchanges and their brokers have to say to each other. */
+const OF_THE_MESH: readonly Kind[] = [
+  "syn",
+  "ack",
+  "join",
+  "interest",
+  "bored",
+  "order",
+  "cancel",
+  "match",
+];
+
+export const mesh: MarketChecker = {
+  name: "mesh",
+  watch({ plan, world }, report) {
+    const isWorker = (process: string | undefined): boolean => {
+      const index = Number(/^node-(\d+)#/.exec(process ?? "")?.[1]);
+      return plan.market.roles[index] === "worker";
+    };
+    return {
+      wrote({ process, to, letter: { kind } }) {
+        if (!OF_THE_MESH.includes(kind) || !isWorker(process)) return;
+        const [incarnation = ""] = to.split("/");
+        const other = world().network.lives.get(incarnation);
+        if (isWorker(other)) report(`worker ${process} sends ${kind} to worker ${other}`);
+      },
+    };
+  },
+};
