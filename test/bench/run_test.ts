@@ -28,7 +28,9 @@ test("--help shows the usage", () => {
 test("an unknown bench or option is bad usage, and names what there is", () => {
   const unknown = bench("speed");
   expect(unknown.status).toBe(2);
-  expect(unknown.stderr).toMatch(/no bench named speed; there are: calls modules local claims memory/);
+  expect(unknown.stderr).toMatch(
+    /no bench named speed; there are: calls modules local claims memory/,
+  );
   expect(bench("--fast").status).toBe(2);
 });
 
