@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { parseArguments } from "../../sim/arguments.ts";
 import { makeMarketPlan } from "../../sim/market/draw.ts";
 import { PLAIN_TRADE } from "../../sim/market/stage.ts";
-import type { Plan } from "../../sim/plan.ts";
+import { type Plan, WORLDS } from "../../sim/plan.ts";
 import { scheduleLines } from "../../sim/report.ts";
 import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
 import { shrink } from "../../sim/shrink.ts";
@@ -89,15 +89,11 @@ test("a market that breaks a rule shrinks to its essence", async () => {
 });
 
 test("the command line chooses the world", () => {
-  expect(parseArguments([]).worlds).toEqual(["resources", "market"]);
-  expect(parseArguments(["--world", "all"]).worlds).toEqual(["resources", "market"]);
+  expect(parseArguments([]).worlds).toEqual(WORLDS);
+  expect(parseArguments(["--world", "all"]).worlds).toEqual(WORLDS);
   expect(parseArguments(["--world", "market"]).worlds).toEqual(["market"]);
-  expect(parseArguments(["--failover"]).worlds).toEqual(["resources"]);
   expect(() => parseArguments(["--world", "moon"])).toThrow(
-    '--world is "moon", it must be resources, market or all',
-  );
-  expect(() => parseArguments(["--world", "market", "--failover"])).toThrow(
-    "--failover is for resources only",
+    `--world is "moon", it must be ${WORLDS.join(", ")} or all`,
   );
 });
 
