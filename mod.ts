@@ -32,6 +32,7 @@ import type { AtlasNode } from "./src/api.ts";
 import type { App } from "./src/app.ts";
 import { createNode as createNodeOf } from "./src/atlas.ts";
 import type { NodeOptions } from "./src/options.ts";
+import { race as raceOf, type RaceOptions as RaceParts, type RaceReport } from "./src/race/race.ts";
 
 export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
 export type { InProcessNetwork } from "./adapters/transport/in_process.ts";
@@ -83,9 +84,12 @@ export type { Rrp } from "./src/model/rrp.ts";
 export type { LeaseProfile, LeaseTimes } from "./src/options.ts";
 export type { Clock, Timer } from "./src/ports/clock.ts";
 export type { Random } from "./src/ports/random.ts";
+export type { RaceStore } from "./src/ports/race_store.ts";
 export type * from "./src/ports/runtime.ts";
 export type * from "./src/ports/store.ts";
 export type * from "./src/ports/transport.ts";
+export type { RaceReport, RuleReport } from "./src/race/race.ts";
+export type { RoundTrips } from "./src/race/stopwatch.ts";
 export { Resource } from "./src/resource/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/resource/resource.ts";
 
@@ -103,4 +107,19 @@ export function createNode<A extends App>(
   options: CreateNodeOptions,
 ): Promise<AtlasNode<A>> {
   return createNodeOf(app, { clock: systemClock, random: systemRandom, ...options });
+}
+
+/** Options of {@link race}: clock and chance are the system's where none are given. */
+export type RaceOptions = Omit<RaceParts, "clock" | "random"> & Partial<RaceParts>;
+
+/**
+ * Races for names on a live store, and tells how often two contenders would have owned one
+ * name by the rule that Atlas was first published with, and by compare-and-set.
+ * `openRaceStores` of `@atlas-edge/atlas/store/race` opens a registry for it.
+ *
+ * @throws AtlasError `bad_request` for an option that isn't allowed; whatever a store
+ * rejects with, after an attempt to remove what was written.
+ */
+export function race(options: RaceOptions): Promise<RaceReport> {
+  return raceOf({ clock: systemClock, random: systemRandom, ...options });
 }
