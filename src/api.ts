@@ -217,4 +217,8 @@ export interface NodeStats extends MarketStats {
   kills: number;
   /** Committed turns that the store was found to lack after a failover. */
   lostTurns: number;
+  /** Times that the store was replaced by a copy of itself. */
+  failovers: number;
+  /** Lookups that could not be certain, because the store had just been replaced. */
+  quarantined: number;
 }

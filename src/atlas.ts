@@ -219,11 +219,11 @@ class NodeProcess implements Exchange {
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
-      contested: this.#registry.contested,
+      ...this.#registry.stats,
       ...this.#router.stats,
       ...this.#forwarder.stats,
       lapses: this.#lapses,
-      kills: this.#membership.kills,
+      ...this.#membership.stats,
       ...this.#market.stats(),
     };
   }

@@ -43,6 +43,8 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["lapses", "lease_lapses", "Times its lease lapsed"],
   ["kills", "kills", "Members it declared dead"],
   ["lostTurns", "lost_turns", "Committed turns that its store lacked after a failover"],
+  ["failovers", "store_failovers", "Times that the store was replaced by a copy of itself"],
+  ["quarantined", "quarantined_lookups", "Lookups that were uncertain just after that"],
 ];
 
 /** Figures of the moment. */

@@ -48,8 +48,8 @@ interface Watch {
 }
 
 export class Membership {
-  /** Members killed by this node. */
-  kills = 0;
+  /** Members killed by this node; times that another copy of the store answered than before. */
+  readonly stats: { kills: number; failovers: number } = { kills: 0, failovers: 0 };
   /** Which copy of the store answers. */
   readonly lineages: Lineages;
   readonly #store: Store;
@@ -312,6 +312,7 @@ export class Membership {
 
   /** Forgets what another copy of the store said: who is dead there may be alive here. */
   #startAnew({ id, term, settled }: Lineage): void {
+    this.stats.failovers++;
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;
     this.#view = new Map();
@@ -372,7 +373,7 @@ export class Membership {
       try {
         const state = await this.#store.kill(incarnation, watch.seq);
         if (state === "dead") {
-          this.kills++;
+          this.stats.kills++;
           this.#tell("info", "member is dead", { incarnation, seq: watch.seq });
         }
         // Not dead: its seq moved, and the next renewal will tell.

@@ -23,8 +23,8 @@ export class Registry {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #clock: Clock;
-  /** Lookups that were answered `contested`. */
-  contested = 0;
+  /** Lookups that were answered `contested` and `quarantine`, or refused for it. */
+  readonly stats: { contested: number; quarantined: number } = { contested: 0, quarantined: 0 };
   /** Oldest first, so that the first is the one to forget. */
   readonly #locations = new Map<string, Location>();
 
@@ -118,6 +118,7 @@ export class Registry {
     const member = await this.#membership.observe(owner?.incarnation ?? "");
     const isSame = lineage !== null && this.#membership.lineages.stands(lineage);
     if (!isSame || !this.#isTrusted(mine, owner)) {
+      this.stats.quarantined++;
       return this.#answer(key, owner, "quarantine", at);
     }
     if (owner === null) {
@@ -130,7 +131,7 @@ export class Registry {
       !this.#membership.isKnownDead(incarnation)
     );
     if (isContested) {
-      this.contested++;
+      this.stats.contested++;
       return this.#answer(key, owner, "contested", at);
     }
     const stalled = member?.state !== "live" || this.#membership.isStalled(owner.incarnation);
