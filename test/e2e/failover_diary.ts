@@ -1,0 +1,92 @@
+/**
+ * What nodes say of a name that nobody owns, while their store is replaced by a copy: an
+ * enquirer who comes back to every counter again and again, and notes each answer.
+ *
+ * Takes the nodes; gives each look with the times of question and answer, to be held
+ * against the nodes' own logs.
+ */
+import { expect } from "vitest";
+import { type Answer, ask } from "./calls.ts";
+import { eventsOf, type LogEvent } from "./node_log.ts";
+import type { NodeProcess } from "./process.ts";
+
+/** Questions about one name to one node, plain and insisting. */
+export interface Look {
+  readonly place: number;
+  /** When it was asked and answered, ms since 1970. */
+  readonly from: number;
+  readonly to: number;
+  readonly plain: Answer;
+  readonly confirmed: Answer;
+}
+
+export interface Diary {
+  readonly looks: Look[];
+  /** Ends it; resolves when nobody asks any more. */
+  close(): Promise<void>;
+}
+
+const PAUSE_MS = 50;
+const NOBODY = "/v1/resources/channels/nobody";
+
+/** Begins to ask all nodes. */
+export function keepDiary(nodes: readonly NodeProcess[]): Diary {
+  const looks: Look[] = [];
+  let over = false;
+  const asking = nodes.map(async ({ url }, place) => {
+    while (!over) {
+      const from = Date.now();
+      const asked = [NOBODY, `${NOBODY}?require=confirmed`].map((path) => ask(url, path));
+      // A node that hangs up has ended, and the test with it.
+      const [plain, confirmed] = await Promise.all(asked).catch(() => []);
+      if (!plain || !confirmed) return;
+      looks.push({ place, from, to: Date.now(), plain, confirmed });
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  });
+  return {
+    looks,
+    async close() {
+      over = true;
+      await Promise.all(asking);
+    },
+  };
+}
+
+/** The first event of this name since `at`; the test has waited for it. */
+export function firstSince(node: NodeProcess, event: string, at: number): LogEvent {
+  const found = eventsOf(node, event).find((told) => told.at >= at);
+  expect(found, `${node.line.node} told of "${event}"`).toBeDefined();
+  return found as LogEvent;
+}
+
+/**
+ * Checks the looks of one failover: nothing but `quarantine` (or `suspect`, where the store
+ * did not answer) from when a node saw the copy until claims could be open again, and the
+ * plain truth at last. Insisting gets an error meanwhile.
+ *
+ * @param sighted when each node saw the copy; @param untilMs when the first could reopen.
+ */
+export function checkDiary(
+  looks: readonly Look[],
+  sighted: readonly number[],
+  untilMs: number,
+): void {
+  let quarantined = 0;
+  const reasons = new Set<string>();
+  for (const [place, since] of sighted.entries()) {
+    const mine = looks.filter((look) => look.place === place);
+    const during = mine.filter(({ from, to }) => from >= since && to <= untilMs);
+    for (const { plain, confirmed } of during) {
+      expect(plain.body.verdict).toMatch(/^(?:quarantine|suspect)$/);
+      expect(confirmed).toMatchObject({ status: 503, body: { error: { code: "unavailable" } } });
+      if (plain.body.verdict !== "quarantine") continue;
+      quarantined++;
+      reasons.add(confirmed.body.error.message);
+    }
+    expect(mine.at(-1)?.plain.body).toMatchObject({ verdict: "unowned", rrp: null });
+    expect(mine.at(-1)?.confirmed.body).toMatchObject({ verdict: "unowned" });
+  }
+  expect(quarantined).toBeGreaterThan(10);
+  expect([...reasons].join()).toContain("is in quarantine");
+}

@@ -1,0 +1,341 @@
+/**
+ * A real Redis primary killed under load, and a copy of it promoted: real nodes of all
+ * runtimes go on with it. Nobody owns a name twice, what the copy lacks is told by its
+ * owner and nothing else is missing, and names can be claimed again once no lease of
+ * before can hold any more.
+ *
+ * The bounds are the protocol's: claims wait W ≈ 3.3 s of a `fast` lease from when a node
+ * first heard of the copy, and a claim that waited is tried again within half a second.
+ */
+import { fileURLToPath } from "node:url";
+import { afterEach, describe, expect, test } from "vitest";
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import { timing } from "../../src/registry/lease.ts";
+import { Road, startDelayProxy } from "../support/delay_proxy.ts";
+import { startForwarder } from "../support/forwarder.ts";
+import { redisMissing, startRedis, tell, warnIfRedisMissing } from "../support/redis.ts";
+import type { TestRedis } from "../support/redis.ts";
+import { MASTER, startSentinels } from "../support/redis_groups.ts";
+import type { TestSentinels } from "../support/redis_groups.ts";
+import { ask, call, history } from "./calls.ts";
+import { type Cluster, placeOf, startCluster } from "./cluster.ts";
+import {
+  byChannel,
+  checkOwners,
+  type Crowd,
+  missingOf,
+  type Promised,
+  startCrowd,
+} from "./crowd.ts";
+import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_diary.ts";
+import { eventsOf, eventsOfAll } from "./node_log.ts";
+import { endAll, type NodeProcess, until } from "./process.ts";
+
+const APP = fileURLToPath(new URL("./apps/watched.ts", import.meta.url));
+const { takeoverMs, stallMs } = timing("fast");
+/** Names of each kind, two for each node. */
+const NAMES = 6;
+/** Messages of each busy name, and new names, before the primary dies and after claims reopen. */
+const ENOUGH = 10;
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  await endAll();
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function cluster(registry: string): Promise<Cluster> {
+  const runtimes = ["bun", "deno", "node"] as const;
+  return startCluster({ registry, runtimes, env: { ATLAS_APP: APP } });
+}
+
+function doorsOf({ nodes }: Cluster): string[] {
+  return nodes.map(({ url }) => url);
+}
+
+/** One call of each of some names, through every door in turn; gives their owners and epochs. */
+async function callEach(
+  cluster: Cluster,
+  kind: string,
+  method: "send" | "whereami",
+): Promise<Promised[]> {
+  const doors = doorsOf(cluster);
+  return await Promise.all(Array.from({ length: NAMES }, async (_, i) => {
+    const [channel, text, began] = [`${kind}:${i}`, crypto.randomUUID(), performance.now()];
+    const args = method === "send" ? ["each", text] : [];
+    const { status, body } = await call(
+      doors[i % 3] as string,
+      `channels/${channel}`,
+      method,
+      args,
+    );
+    expect(status, JSON.stringify(body)).toBe(200);
+    const { rrp, epoch, result: { seq = 0 } } = body;
+    return { channel, text, seq, epoch, rrp, began, ended: performance.now() };
+  }));
+}
+
+/** Keyed and unkeyed callers of busy names, and of names that nobody had called before. */
+interface Load {
+  readonly busy: readonly Crowd[];
+  readonly claims: readonly Crowd[];
+}
+
+function startLoad(cluster: Cluster): Load {
+  const doors = doorsOf(cluster);
+  const busy = [true, false].map((keyed) =>
+    startCrowd({ callers: 2 * NAMES, keyed, channel: (caller) => `busy:${caller % NAMES}`, doors })
+  );
+  const claims = [true, false].map((keyed) =>
+    startCrowd({
+      callers: 3,
+      keyed,
+      channel: (caller, n) => `new:${keyed ? "k" : "u"}.${caller}.${n}`,
+      doors,
+      restMs: 30,
+    })
+  );
+  cleanups.push(() => [...busy, ...claims].forEach((crowd) => crowd.abandon()));
+  return { busy, claims };
+}
+
+function promisedBy(crowds: readonly Crowd[]): Promised[] {
+  return crowds.flatMap(({ promised }) => promised);
+}
+
+/** Resolves when each busy name has taken, and so many new names were claimed, since `at`. */
+async function worksSince({ busy, claims }: Load, at: number, what: string): Promise<void> {
+  await until(
+    () => {
+      const taken = byChannel(promisedBy(busy).filter(({ began }) => began >= at));
+      const isTaken = [...taken.values()].every(({ length }) => length >= ENOUGH);
+      const claimed = promisedBy(claims).filter(({ began }) => began >= at).length;
+      return taken.size === NAMES && isTaken && claimed >= 3 * ENOUGH;
+    },
+    what,
+    30_000,
+  );
+}
+
+async function finish({ busy, claims }: Load): Promise<Promised[]> {
+  await Promise.all([...busy, ...claims].map((crowd) => crowd.finish()));
+  return promisedBy([...busy, ...claims]);
+}
+
+/** When each node saw the copy, and when it first owned a name that it claimed there. */
+interface Reopening {
+  readonly sighted: readonly number[];
+  readonly reopened: readonly number[];
+}
+
+/** Waits until every node claims again, and checks how long that took by the nodes' own logs. */
+async function reopens({ nodes }: Cluster, killedAt: number): Promise<Reopening> {
+  const isNew = ({ fields }: { fields: { epoch: number } }) => fields.epoch > EPOCHS_PER_TERM;
+  const claims = (node: NodeProcess) => eventsOf(node, "began").filter(isNew);
+  await until(
+    () => nodes.every((node) => claims(node).length > 0),
+    "every node claims again",
+    30_000,
+  );
+  const sighted = nodes.map((node) => firstSince(node, "store failed over", killedAt).at);
+  const reopened = nodes.map((node) => claims(node)[0]?.at as number);
+  const waitedMs = Math.min(...reopened) - Math.min(...sighted);
+  console.log(
+    `seen ${sighted.map((at) => at - killedAt).join(", ")} ms after the kill; ` +
+      `claims reopened ${waitedMs} ms later, W = ${Math.round(takeoverMs)}`,
+  );
+  expect(waitedMs).toBeLessThanOrEqual(takeoverMs + 1_000);
+  // A line of the log may be written as much later as a node may stall.
+  expect(waitedMs).toBeGreaterThanOrEqual(takeoverMs - stallMs);
+  return { sighted, reopened };
+}
+
+/** What is missing of each channel that was promised anything. */
+async function missing(cluster: Cluster, promised: Promised[]): Promise<Map<string, Promised[]>> {
+  const [doors, lost] = [doorsOf(cluster), new Map<string, Promised[]>()];
+  const queue = [...byChannel(promised)];
+  const work = async (door: string): Promise<void> => {
+    for (let next = queue.pop(); next; next = queue.pop()) {
+      const [channel, promises] = next;
+      checkOwners(promises);
+      const gone = missingOf(await history(door, channel), promises);
+      if (gone.length > 0) lost.set(channel, gone);
+    }
+  };
+  await Promise.all([...doors, ...doors].map(work));
+  return lost;
+}
+
+/** A figure of `/metrics`, of each node. */
+async function figures(cluster: Cluster, name: string): Promise<number[]> {
+  return await Promise.all(
+    doorsOf(cluster).map(async (url) => {
+      const { body } = await ask(url, "/metrics");
+      const text = new RegExp(`^atlas_${name}_total (\\d+)$`, "m").exec(body)?.[1];
+      expect(text, `${name} of ${url}`).toBeDefined();
+      return Number(text);
+    }),
+  );
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, n) => total + n, 0);
+}
+
+/** What all nodes show of a failover that is over. */
+async function checkShown(
+  cluster: Cluster,
+  { looks }: Diary,
+  { sighted, reopened }: Reopening,
+  lostTurns: number,
+): Promise<void> {
+  checkDiary(looks, sighted, Math.min(...reopened, Math.min(...sighted) + takeoverMs - stallMs));
+  expect(sum(await figures(cluster, "lost_turns"))).toBe(lostTurns);
+  expect(await figures(cluster, "store_failovers")).toEqual([1, 1, 1]);
+  const seen = cluster.nodes.map((_, place) =>
+    looks.filter((look) => look.place === place && look.plain.body.verdict === "quarantine").length
+  );
+  for (const [place, n] of (await figures(cluster, "quarantined_lookups")).entries()) {
+    expect(n).toBeGreaterThanOrEqual(seen[place] as number);
+  }
+}
+
+/** How long a master may be silent: patient sentinels take no busy one for dead. */
+const PATIENT_MS = 30_000;
+const QUICK_MS = 300;
+
+async function setPatience({ ports }: TestSentinels, ms: number): Promise<void> {
+  const command = `SENTINEL SET ${MASTER} down-after-milliseconds ${ms}`;
+  await Promise.all(ports.map((port) => tell(port, command, /OK/)));
+}
+
+/** Kills the master; resolves when the sentinels have promoted a replica. */
+async function failOver(group: TestSentinels): Promise<void> {
+  const [master] = group.servers as [TestRedis];
+  await setPatience(group, QUICK_MS);
+  await master.kill();
+  await until(async () => await group.masterPort() !== master.port, "a replica is promoted");
+  await setPatience(group, PATIENT_MS);
+}
+
+warnIfRedisMissing("nodes whose store fails over");
+
+describe.skipIf(redisMissing !== null)("the store's primary is killed under load", () => {
+  test(
+    "sentinels promote a replica: nothing acknowledged is missing",
+    { timeout: 90_000 },
+    async () => {
+      const group = await startSentinels({ replicas: 2, downAfterMs: PATIENT_MS });
+      cleanups.push(() => group.close());
+      const nodes = await cluster(`${group.url}?replicas=1`);
+      const before = await callEach(nodes, "quiet", "send");
+      const load = startLoad(nodes);
+      await worksSince(load, 0, "calls before the kill");
+      const diary = keepDiary(nodes.nodes);
+      const killedAt = Date.now();
+      await failOver(group);
+      const reopening = await reopens(nodes, killedAt);
+      await worksSince(load, performance.now(), "calls after claims reopened");
+      const after = await callEach(nodes, "quiet", "send");
+      const promised = await finish(load);
+      await diary.close();
+
+      expect(await missing(nodes, [...before, ...promised])).toEqual(new Map());
+      expect(eventsOfAll(nodes.nodes, "state lost")).toEqual([]);
+      // Who could renew in time goes on as if nothing had been.
+      const lapsed = nodes.nodes.map((node) => eventsOf(node, "lease lapsed").length > 0);
+      console.log(`leases that held: ${lapsed.filter((isLapsed) => !isLapsed).length} of 3`);
+      for (const [i, { epoch, rrp }] of before.entries()) {
+        if (!lapsed[placeOf(rrp)]) expect(after[i]).toMatchObject({ epoch, rrp });
+        else expect(after[i]?.epoch).toBeGreaterThan(EPOCHS_PER_TERM);
+      }
+      await checkShown(nodes, diary, reopening, 0);
+    },
+  );
+
+  test(
+    "a copy that was left behind takes its address: what it lacks is told",
+    { timeout: 90_000 },
+    async () => {
+      const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
+      cleanups.push(() => primary.close());
+      const road = new Road(0);
+      const toPrimary = await startDelayProxy({ target: primary.port, road: () => road });
+      cleanups.push(() => toPrimary.close());
+      const replica = await startRedis({
+        args: ["--replicaof", "127.0.0.1", String(toPrimary.port)],
+      });
+      cleanups.push(() => replica.close());
+      await tell(replica.port, "INFO replication", /master_link_status:up/);
+      const address = await startForwarder(primary.port);
+      cleanups.push(() => address.close());
+      const nodes = await cluster(`redis://127.0.0.1:${address.port}`);
+
+      const before = await callEach(nodes, "quiet", "send");
+      const early = await callEach(nodes, "busy", "send");
+      const written = await tell(primary.port, "INFO replication", /master_repl_offset:\d+/);
+      const offset = Number(/master_repl_offset:(\d+)/.exec(written)?.[1]);
+      await until(async () => {
+        const copied = await tell(replica.port, "INFO replication", /slave_repl_offset:\d+/);
+        return Number(/slave_repl_offset:(\d+)/.exec(copied)?.[1]) >= offset;
+      }, "the replica has what was written");
+      // Whatever is acknowledged from here on, the replica will not have.
+      road.state = "silent";
+      const held = await callEach(nodes, "held", "whereami");
+      const load = startLoad(nodes);
+      await worksSince(load, 0, "calls before the kill");
+      const diary = keepDiary(nodes.nodes);
+      const killedAt = Date.now();
+      await primary.kill();
+      road.state = "shut";
+      await tell(replica.port, "REPLICAOF NO ONE", /OK/);
+      address.lead(replica.port);
+      const reopening = await reopens(nodes, killedAt);
+      await worksSince(load, performance.now(), "calls after claims reopened");
+      const after = await callEach(nodes, "quiet", "send");
+      const heldAfter = await callEach(nodes, "held", "whereami");
+      const promised = await finish(load);
+      await diary.close();
+
+      expect(eventsOfAll(nodes.nodes, "lease lapsed")).toEqual([]);
+      const lost = await missing(nodes, [...before, ...early, ...promised]);
+      const reports = reported(nodes);
+      expect(new Set(lost.keys())).toEqual(new Set(reports.keys()));
+      for (const [channel, gone] of lost) {
+        expect(gone.map(({ seq }) => seq).sort((a, b) => a - b)).toEqual(reports.get(channel));
+      }
+      for (let i = 0; i < NAMES; i++) {
+        expect(reports.get(`busy:${i}`)?.length).toBeGreaterThanOrEqual(ENOUGH);
+      }
+      console.log(
+        `${reports.size} names lost ${sum([...reports.values()].map((it) => it.length))} turns`,
+      );
+      // Owners of what the copy has go on, and those whose name it never heard of, too.
+      for (const [was, is] of [[before, after], [held, heldAfter]]) {
+        expect(is?.map(({ epoch, rrp }) => ({ epoch, rrp })))
+          .toEqual(was?.map(({ epoch, rrp }) => ({ epoch, rrp })));
+      }
+      await checkShown(nodes, diary, reopening, sum([...reports.values()].map((it) => it.length)));
+    },
+  );
+});
+
+/**
+ * The numbers of the messages that owners told to be lost, by channel. A channel's first
+ * owner counts its turns from 1, as the channel its messages.
+ */
+function reported({ nodes }: Cluster): Map<string, number[]> {
+  const reports = new Map<string, number[]>();
+  for (const { fields } of eventsOfAll(nodes, "state lost")) {
+    const channel = decodeURIComponent(fields.key.slice("channels/".length));
+    expect(reports.has(channel), `${channel} lost once`).toBe(false);
+    const [[epoch, last], [keptEpoch, kept]] = [fields.acknowledged, fields.kept].map((stamp) =>
+      stamp.split(".").map(Number)
+    );
+    expect([0, epoch]).toContain(keptEpoch);
+    expect(epoch).toBeLessThan(EPOCHS_PER_TERM);
+    expect(fields.turns).toBe(last - kept);
+    reports.set(channel, Array.from({ length: last - kept }, (_, i) => kept + 1 + i));
+  }
+  return reports;
+}

@@ -1,0 +1,33 @@
+/**
+ * What a node wrote in its log: the diary of a witness, read afterwards.
+ *
+ * Takes a running node; gives its events with their own times. All nodes of a test run on
+ * one machine, so their times can be compared.
+ */
+import type { NodeProcess } from "./process.ts";
+
+export interface LogEvent {
+  /** When it was written, ms since 1970. */
+  readonly at: number;
+  readonly event: string;
+  // What an event holds depends on the event, and is what the tests look at.
+  // deno-lint-ignore no-explicit-any
+  readonly fields: any;
+}
+
+/** The node's events of this name so far, the oldest first. */
+export function eventsOf({ output }: NodeProcess, event: string): LogEvent[] {
+  const found: LogEvent[] = [];
+  const mark = `"message":${JSON.stringify(event)}`;
+  for (const line of output.stderr.split("\n")) {
+    if (!line.includes(mark) || !line.endsWith("}")) continue;
+    const fields = JSON.parse(line);
+    found.push({ at: Date.parse(fields["@timestamp"]), event, fields });
+  }
+  return found;
+}
+
+/** The same of all nodes, in the order in which they happened. */
+export function eventsOfAll(nodes: readonly NodeProcess[], event: string): LogEvent[] {
+  return nodes.flatMap((node) => eventsOf(node, event)).sort((a, b) => a.at - b.at);
+}
