@@ -22,13 +22,14 @@ import { Membership } from "./registry/membership.ts";
 import { Registry } from "./registry/registry.ts";
 import type { Activation } from "./resource/activation.ts";
 import { checkDrain } from "./resource/declined.ts";
+import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import type { CallContext } from "./routing/out_call.ts";
 import { type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
-import { isForNodes } from "./routing/reception.ts";
+import { isForNodes, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
@@ -103,6 +104,7 @@ class NodeProcess implements Exchange {
       claims: this.#claims,
       deadlines: this.#deadlines,
       outlet: (from) => makeOutlet(this, () => contextOf(from)),
+      tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
     this.#forwarder = new Forwarder({
@@ -191,9 +193,7 @@ class NodeProcess implements Exchange {
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
-    const here = this.#host.find(key);
-    const mine = here && here.life.lease.holds() ? { owner: here.owner, at: here.openedAt } : null;
-    const looked = this.#registry.lookup(key, mine, options.require === "confirmed");
+    const looked = lookupFrom(this.#host, this.#registry, key, options.require === "confirmed");
     const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
     return await this.#within(looked, timeoutMs, `the lookup of ${key}`);
   };
@@ -220,6 +220,7 @@ class NodeProcess implements Exchange {
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
+      adrift: this.#host.harbour.size,
       contested: this.#registry.contested,
       ...this.#router.stats,
       ...this.#forwarder.stats,
@@ -307,7 +308,7 @@ class NodeProcess implements Exchange {
     const { incarnation } = life;
     this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
     this.#membership.stop();
-    this.#host.abandon();
+    this.#host.abandon(!this.#membership.isReachable());
     this.#comeBack(life);
   }
 
@@ -353,7 +354,7 @@ class NodeProcess implements Exchange {
     this.#state = "closed";
     this.#membership.stop();
     this.#life.lease.lapse();
-    this.#host.abandon();
+    this.#host.abandon(false);
     this.#host.stop();
     this.#router.close();
     this.#routing.gateways.close();
