@@ -10,7 +10,7 @@
  * | `GET /v1/nodes` | all members, and the incarnation of the node that answers |
  * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time; `&count=1`: how many |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
- * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path in headers |
+ * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
  * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  */
 import { Hono } from "hono";
@@ -32,7 +32,7 @@ import {
 } from "./inputs.ts";
 import { toJson } from "./json.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { pathHeaders } from "./path.ts";
+import { pathHeaders, VERDICT_HEADER } from "./path.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -182,8 +182,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const args = await readArguments(request);
     const answer = await node().call(type, id, method, args, { ...asked, signal });
-    const { result, rrp, epoch, path: nodes } = answer;
-    const told = pathHeaders(nodes, rrp);
+    const { result, rrp, epoch, path: nodes, verdict } = answer;
+    const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
     if (inMsgpack) return msgpackAnswer(answer, told);
     return json({ result, rrp, epoch }, 200, told);
   });
