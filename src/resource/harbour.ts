@@ -192,6 +192,8 @@ export class Harbour {
       adrift.landed();
       stage.stats.landedTurns++;
     }
+    // The last answer may be older than a lapse: then the next life goes on from here.
+    if (!this.#isDue(activation, life)) return;
     this.#adrift.delete(activation.key);
     activation.land(owner, life, tenure.last);
     this.#tell("info", "brought in", activation, { turns });
