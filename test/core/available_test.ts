@@ -117,6 +117,14 @@ async function heal({ node, road }: { node: Node; road: Road }): Promise<void> {
   await until(() => node.state === "serving" && node.stats().adrift === 0, "all is brought in");
 }
 
+/** Resolves once others know that a node's life is over: until then they may call it. */
+async function buried({ store }: Cluster, name: string): Promise<void> {
+  await until(async () => {
+    const { members } = await store.members();
+    return members.some(({ node, state }) => node === name && state === "dead");
+  }, `${name} is known to be dead`);
+}
+
 async function one(): Promise<{ made: Cluster; a: { node: Node; road: Road } }> {
   seen.length = 0;
   const made = cluster(memoryStore());
@@ -315,8 +323,8 @@ describe("a name that nobody here holds", () => {
     await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
     expect(seen[0]).toBe("conflict x rrp:local/b/notes/x a");
     await until(
-      async () => (await b.node.call("notes", "x", "all", [])).result as string[],
-      "merged",
+      async () => ((await b.node.call("notes", "x", "all", [])).result as string[]).includes("a"),
+      "it is merged",
     );
     expect((await b.node.call("notes", "x", "all", [])).result).toEqual(["b", "a"]);
   });
@@ -333,7 +341,8 @@ describe("when another owner took over", () => {
     await add(a.node, "x", "1");
     await cutOff(a);
     await add(a.node, "x", "a");
-    await until(async () => (await add(b.node, "x", "b")).verdict === undefined, "b has taken it");
+    await buried(made, "a");
+    expect((await add(b.node, "x", "b")).verdict).toBeUndefined();
     return { made, a, b };
   }
 
@@ -345,11 +354,10 @@ describe("when another owner took over", () => {
     await heal(a);
     await until(() => seen.includes("stop x fenced"), "it has stopped");
     expect(seen.filter((line) => line.startsWith("conflict"))).toHaveLength(1);
-    expect(seen[0]).toMatch(/^conflict x rrp:local\/b\/notes\/x 1,a.*a2$/);
+    expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,a,a2");
     const all = (await b.node.call("notes", "x", "all", [])).result as string[];
-    expect(new Set(all)).toEqual(new Set(["1", "a", "a2", "b"]));
-    expect(a.node.stats()).toMatchObject({ conflictsLost: 1, landedTurns: 0 });
-    expect(a.node.stats().strandedTurns).toBeGreaterThan(0);
+    expect(all).toEqual(["1", "b", "a", "a2"]);
+    expect(a.node.stats()).toMatchObject({ conflictsLost: 1, landedTurns: 0, strandedTurns: 2 });
     await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
     expect(await a.node.lookup("notes", "x")).toMatchObject({
       rrp: owner?.rrp,
@@ -376,10 +384,7 @@ describe("when another owner took over", () => {
     const b = await member(made, "b");
     await add(a.node, "x", "1");
     await cutOff(a);
-    await until(async () => {
-      const { members } = await made.store.members();
-      return members.some(({ node, state }) => node === "a" && state === "dead");
-    }, "a is known to be dead");
+    await buried(made, "a");
     await b.node.call("notes", "x", "all", []);
     await heal(a);
     await until(() => seen.length > 0, "it has stopped");
