@@ -87,7 +87,7 @@ interface Types extends ResourceMap {
 const app: App<Types> = defineApp<Types>({
   resources: {
     notes: { class: Notes, partition: "available" },
-    brisk: { class: Notes, partition: "available", maxTurnMs: 200 },
+    brisk: { class: Notes, partition: "available", maxTurnMs: 500 },
     fenced: Notes,
   },
 });
@@ -174,7 +174,11 @@ describe("while the store is out of reach", () => {
       path: ["local/b", "local/a"],
     });
     await Promise.all([heal(a), heal(b)]);
-    await until(async () => !(await b.node.call("notes", "x", "all", [])).verdict, "it is marked");
+    await until(async () => {
+      // The link to a's former life may break under a call.
+      const answer = await b.node.call("notes", "x", "all", []).catch(() => null);
+      return answer && !answer.verdict;
+    }, "answers have no mark any more");
     expect((await b.node.call("notes", "x", "all", [])).result).toEqual(["1", "2", "3"]);
   });
 
