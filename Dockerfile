@@ -36,6 +36,7 @@ COPY --from=dependencies /app/node_modules ./node_modules
 COPY package.json deno.json mod.ts node.ts cli.ts ./
 COPY src ./src
 COPY adapters ./adapters
+COPY examples/calc ./examples/calc
 COPY examples/channels ./examples/channels
 ENV NODE_ENV=production
 ENV ATLAS_HOST=0.0.0.0

@@ -55,6 +55,7 @@ export type {
 export { defineApp } from "./src/app.ts";
 export type {
   App,
+  Partition,
   Placement,
   Policies,
   Policy,
@@ -77,7 +78,7 @@ export type {
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
-export type { Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
+export type { Lookup, Mark, Ownership, Verdict } from "./src/model/ownership.ts";
 export type { Caller } from "./src/model/trail.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";

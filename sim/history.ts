@@ -44,7 +44,7 @@ export interface CallRecord {
   /** Of the resource that was asked: the first of `via`, if any. */
   epoch: number;
   rrp: string | null;
-  /** Of a lookup. */
+  /** Of a lookup, or of an answer that was given without the store. */
   verdict: string | null;
 }
 

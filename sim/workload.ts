@@ -5,7 +5,7 @@
  * Takes a plan's work; gives a history. Each appended value is used once, so that the
  * final state tells what became of each call.
  */
-import type { CallOptions } from "../src/api.ts";
+import type { CallOptions, CallResult } from "../src/api.ts";
 import { isAtlasError } from "../src/errors.ts";
 import type { CallRecord } from "./history.ts";
 import { JOURNALS } from "./journal.ts";
@@ -176,14 +176,14 @@ export class Workload {
     if (path.length > 0) {
       const [first = "", ...rest] = [...path, errand.key].map((key) => `k${key}`);
       const args = [rest, value, idempotencyKey !== null];
-      const { result, rrp, epoch } = await node.call(JOURNALS, first, "relay", args, options);
+      const { result, ...told } = await node.call(JOURNALS, first, "relay", args, options);
       const [seq] = result as number[];
-      Object.assign(record, { outcome: "ok", rrp, epoch, seq });
+      Object.assign(record, { outcome: "ok", ...originOf(told), seq });
       return;
     }
     const isAppend = what === "append";
     const method = isAppend ? "append" : "count";
-    const { result, rrp, epoch } = await node.call(
+    const { result, ...told } = await node.call(
       JOURNALS,
       id,
       method,
@@ -191,7 +191,7 @@ export class Workload {
       options,
     );
     const seq = isAppend ? (result as number[])[0] : result as number;
-    Object.assign(record, { outcome: "ok", rrp, epoch, seq });
+    Object.assign(record, { outcome: "ok", ...originOf(told), seq });
   }
 
   /** A signal by which the client gives the call up before its time. */
@@ -221,4 +221,11 @@ export class Workload {
       node?.process.enter(() => this.#call(node, { ...errand, client }, repeats));
     });
   }
+}
+
+/** Who gave an answer, and how far it counts. */
+function originOf(
+  { rrp, epoch, verdict }: Omit<CallResult, "result">,
+): Pick<CallRecord, "rrp" | "epoch" | "verdict"> {
+  return { rrp, epoch, verdict: verdict ?? null };
 }

@@ -14,7 +14,7 @@ import type {
 } from "./lambda/api.ts";
 export type { NodeEvent } from "./model/event.ts";
 import type { Member } from "./model/member.ts";
-import type { Lookup, Ownership } from "./model/ownership.ts";
+import type { Lookup, Mark, Ownership } from "./model/ownership.ts";
 import type { Resource } from "./resource/resource.ts";
 
 /** How one call is made. */
@@ -47,6 +47,12 @@ export interface CallResult {
   readonly epoch: number;
   /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
   readonly path: readonly string[];
+  /**
+   * Present where the resource answered while its node couldn't reach the store, which only
+   * types with `partition: "available"` do: its writes are not durable yet, and another
+   * owner may have taken over. `contested`: one is known to have.
+   */
+  readonly verdict?: Mark;
 }
 
 export interface LookupOptions {
@@ -207,8 +213,16 @@ export interface NodeStats extends MarketStats {
   commits: number;
   /** Lookups that found more than one claim standing. */
   contested: number;
-  /** Ownerships lost to a greater claim. */
+  /** Ownerships lost to a greater claim, or to another owner while the store was out of reach. */
   conflictsLost: number;
+  /** Times that a resource here won over one that another node had gone on with. */
+  conflictsWon: number;
+  /** Resources that go on here without the store now. */
+  adrift: number;
+  /** Turns answered without the store that were committed later. */
+  landedTurns: number;
+  /** Turns answered without the store that could not be committed. */
+  strandedTurns: number;
   forwards: number;
   /** Calls of other nodes that this one was asked to pass on. */
   relays: number;

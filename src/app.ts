@@ -25,6 +25,17 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  */
 export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
 
+/**
+ * What becomes of a resource while its node can't reach the store.
+ *
+ * - `fence`: it serves until the node's lease ends, then its calls are refused.
+ * - `available`: it goes on. Its answers are marked, its writes are kept in memory, and what
+ *   it has not read yet can't be read. Once the store is back its turns are committed if
+ *   its state is where it was left; if another node owned it meanwhile, that one stays, and
+ *   this one's `onConflict` runs.
+ */
+export type Partition = "fence" | "available";
+
 /** How one resource type behaves. */
 export interface ResourceType<R extends Resource = Resource> {
   readonly class: ResourceClass<R>;
@@ -38,6 +49,8 @@ export interface ResourceType<R extends Resource = Resource> {
   readonly reentrant?: boolean;
   /** Which node takes it. Default `local`. */
   readonly placement?: Placement;
+  /** What becomes of it while its node can't reach the store. Default `fence`. */
+  readonly partition?: Partition;
 }
 
 /** How resources behave where a prefix says otherwise than their type. */
@@ -134,6 +147,7 @@ export function resolveTypes(
       maxTurnMs: atLeast(name, "maxTurnMs", type.maxTurnMs ?? MAX_TURN_MS, 10),
       reentrant: type.reentrant ?? false,
       placement: checkPlacement(name, type.placement),
+      partition: checkPartition(name, type.partition),
     });
   }
   return types;
@@ -174,6 +188,16 @@ function atLeast(type: string, setting: string, value: number, least: number): n
   throw new AtlasError(
     "bad_request",
     `resource type ${type}: ${setting} is ${value}, it must be a number of at least ${least}`,
+  );
+}
+
+function checkPartition(type: string, partition: Partition = "fence"): Partition {
+  if (partition === "fence" || partition === "available") return partition;
+  throw new AtlasError(
+    "bad_request",
+    `resource type ${type}: partition is ${
+      JSON.stringify(partition)
+    }, it must be fence or available`,
   );
 }
 

@@ -24,13 +24,14 @@ import { Membership } from "./registry/membership.ts";
 import { Registry } from "./registry/registry.ts";
 import type { Activation } from "./resource/activation.ts";
 import { checkDrain } from "./resource/declined.ts";
+import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import type { CallContext } from "./routing/out_call.ts";
 import { type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
-import { isForNodes } from "./routing/reception.ts";
+import { isForNodes, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
@@ -105,6 +106,7 @@ class NodeProcess implements Exchange {
       claims: this.#claims,
       deadlines: this.#deadlines,
       outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
+      tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
     this.#forwarder = new Forwarder({
@@ -190,9 +192,7 @@ class NodeProcess implements Exchange {
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
-    const here = this.#host.find(key);
-    const mine = here && here.life.lease.holds() ? { owner: here.owner, at: here.openedAt } : null;
-    const looked = this.#registry.lookup(key, mine, options.require === "confirmed");
+    const looked = lookupFrom(this.#host, this.#registry, key, options.require === "confirmed");
     const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
     return await this.#within(looked, timeoutMs, `the lookup of ${key}`);
   };
@@ -219,6 +219,7 @@ class NodeProcess implements Exchange {
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
+      adrift: this.#host.harbour.size,
       ...this.#registry.stats,
       ...this.#router.stats,
       ...this.#forwarder.stats,
@@ -315,7 +316,7 @@ class NodeProcess implements Exchange {
     const { incarnation } = life;
     this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
     this.#membership.stop();
-    this.#host.abandon();
+    this.#host.abandon(!this.#membership.isReachable());
     this.#comeBack(life);
   }
 
@@ -361,7 +362,7 @@ class NodeProcess implements Exchange {
     this.#state = "closed";
     this.#membership.stop();
     this.#life.lease.lapse();
-    this.#host.abandon();
+    this.#host.abandon(false);
     this.#host.stop();
     this.#router.close();
     this.#routing.gateways.close();

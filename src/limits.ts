@@ -83,6 +83,15 @@ export const MAX_CHAIN = 32;
 /** Ownerships that one node looks up at once, where a greater claim may have come. */
 export const RECHECKS_AT_ONCE = 32;
 
+/** Turns that one resource keeps while the store can't be reached; a further one is refused. */
+export const MAX_ADRIFT_TURNS = 1_024;
+/** Characters of such turns that one node keeps, all in all, before further ones are refused. */
+export const MAX_ADRIFT_CHARACTERS = 67_108_864;
+/** How long a lookup at the losing node says that a name was contested, in ms. */
+export const CONTESTED_MS = 60_000;
+/** Contested names that one node remembers. */
+export const MAX_CONTESTED = 10_000;
+
 /** How long an unused resource stays in memory, in ms. */
 export const DEFAULT_IDLE_MS = 60_000;
 

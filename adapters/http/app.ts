@@ -10,7 +10,7 @@
  * | `GET /v1/nodes` | all members, and the incarnation of the node that answers |
  * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time; `&count=1`: how many |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
- * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path in headers |
+ * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
  * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
@@ -35,7 +35,7 @@ import {
 } from "./inputs.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
-import { pathHeaders } from "./path.ts";
+import { pathHeaders, VERDICT_HEADER } from "./path.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json } from "./route.ts";
 
@@ -178,7 +178,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const { type, id } = resourceOf(path);
     const required = requireOf(new URL(request.url).searchParams);
     const timeout = timeoutOption(request.headers);
-    return json(await node().lookup(type, id, { ...required, ...timeout }));
+    const found = await node().lookup(type, id, { ...required, ...timeout });
+    return json(found, 200, { [VERDICT_HEADER]: found.verdict });
   });
   add("POST", "/v1/resources/:type/:id/:method", async (request, path) => {
     const { type, id, method } = resourceOf(path);
@@ -188,8 +189,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const args = await readArguments(request);
     const answer = await node().call(type, id, method, args, { ...asked, signal });
-    const { result, rrp, epoch, path: nodes } = answer;
-    const told = pathHeaders(nodes, rrp);
+    const { result, rrp, epoch, path: nodes, verdict } = answer;
+    const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
     const said = { result, rrp, epoch };
     return inMsgpack ? msgpackAnswer(said, told) : json(said, 200, told);
   });

@@ -28,14 +28,14 @@ import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.
 import type { ModuleAtlas } from "../../src/lambda/api.ts";
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
-import type { Lookup } from "../../src/model/ownership.ts";
+import type { Lookup, Mark } from "../../src/model/ownership.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { checkTraceparent } from "../../src/model/trail.ts";
 import { makeStub } from "../../src/routing/stub.ts";
 import { clientModules } from "./client_modules.ts";
 import { isHeaderText } from "./inputs.ts";
 import { checkTimeout, encodeArguments } from "./outgoing.ts";
-import { readPath } from "./path.ts";
+import { readMark, readPath } from "./path.ts";
 import { createRequester, type Fetch, type Requester } from "./requester.ts";
 
 export interface ConnectOptions {
@@ -104,7 +104,7 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${JSON.stringify(method)}`);
     }
-    let path: readonly string[] = [];
+    const told = { path: [] as readonly string[], mark: null as Mark | null };
     const { callerRegion = this.#region, traceparent } = options;
     const answer = await this.#request({
       method: "POST",
@@ -115,9 +115,10 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
       signal: options.signal,
       callerRegion: callerRegion && checkToken("callerRegion", callerRegion),
       traceparent: checkTraceparent(traceparent) ?? undefined,
-      heard: (headers) => path = readPath(headers),
+      heard: (headers) => Object.assign(told, { path: readPath(headers), mark: readMark(headers) }),
     });
-    return { ...answer as Omit<CallResult, "path">, path };
+    const { path, mark } = told;
+    return { ...answer as Omit<CallResult, "path">, path, ...mark && { verdict: mark } };
   }
 
   async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {

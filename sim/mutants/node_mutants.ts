@@ -59,7 +59,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
       find: `        isAtUser = false;
         if (idempotencyKey !== null) {`,
       replace: `        isAtUser = false;
-        call.succeed(encoded, this.owner);
+        this.#answer(call, encoded);
         if (idempotencyKey !== null) {`,
     }],
   },
@@ -69,12 +69,12 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: LEDGER,
       find: `    await this.#answers?.add(idempotencyKey, call.method, result, writes);
-    await this.#write(writes);
+    await this.write(writes);
     this.#answers?.committed(idempotencyKey, writes);`,
-      replace: `    await this.#write(writes);
+      replace: `    await this.write(writes);
     const record: Writes = new Map();
     await this.#answers?.add(idempotencyKey, call.method, result, record);
-    await this.#write(record);
+    await this.write(record);
     this.#answers?.committed(idempotencyKey, record);`,
     }],
   },

@@ -6,7 +6,7 @@
 import { AtlasError } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { Expiring } from "../time/deadlines.ts";
-import type { Ownership } from "./ownership.ts";
+import type { Mark, Ownership } from "./ownership.ts";
 import type { Caller } from "./trail.ts";
 import { encodeValue, unpack } from "./value.ts";
 
@@ -34,8 +34,8 @@ export abstract class Call extends Expiring {
   abstract arguments(): unknown[];
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
   abstract encode(result: unknown): unknown;
-  /** Answers with what {@link encode} made. */
-  abstract succeed(encoded: unknown, owner: Ownership): void;
+  /** Answers with what {@link encode} made; `mark` where the owner couldn't reach the store. */
+  abstract succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void;
   /** Answers with an error; with `not_owner`, who owns the key if that is known. */
   abstract fail(error: AtlasError, owner?: Ownership | null): void;
 
@@ -91,3 +91,6 @@ export function argumentsOf(body: Uint8Array): unknown[] {
   if (Array.isArray(args)) return args;
   throw new AtlasError("bad_request", "the arguments are not a MessagePack array of values");
 }
+
+/** Shared by all that have none, and never written to. */
+export const NO_CALLS: Call[] = [];

@@ -9,6 +9,7 @@
  * Source: design §4 and §6.
  */
 import { AtlasError, type WireError } from "../errors.ts";
+import type { Mark } from "./ownership.ts";
 import type { Trail } from "./trail.ts";
 import { pack, unpackFirst } from "./value.ts";
 
@@ -69,6 +70,8 @@ export interface Reply {
   readonly rrp: string;
   /** Who answered, where that need not be the node at the link's other end. */
   readonly passed?: Passed;
+  /** Present where the owner couldn't reach the store when it answered. */
+  readonly mark?: Mark;
   /** The encoded result. */
   readonly body: Uint8Array;
 }
@@ -159,9 +162,10 @@ export function encodeRequestHead(
   return pack([kind, id, key, method, left, epoch, idempotencyKey, chain, marks]);
 }
 
-function encodeReplyHead({ id, epoch, rrp, passed }: Reply): Uint8Array {
-  if (!passed) return pack([REPLY, id, epoch, rrp]);
-  return pack([RELAYED_REPLY, id, epoch, rrp, passed.incarnation, passed.path]);
+function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
+  if (!passed) return pack(mark ? [REPLY, id, epoch, rrp, mark] : [REPLY, id, epoch, rrp]);
+  const { incarnation, path } = passed;
+  return pack([RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []]);
 }
 
 /** A message's body; empty where its kind has none. */
@@ -248,15 +252,19 @@ function trailOf(marks: unknown): Trail {
 }
 
 function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
-  const [kind, , epoch, rrp, incarnation, path] = tuple;
+  const [kind, , epoch, rrp, ...rest] = tuple;
   if (!isCount(epoch) || typeof rrp !== "string") {
     throw malformed("a reply needs an epoch and an RRP");
   }
-  if (kind === REPLY) return { kind: "reply", id, epoch, rrp, body };
+  const [incarnation, path] = kind === REPLY ? [] : rest.splice(0, 2);
+  const [mark] = rest;
+  if (!isMark(mark)) throw malformed("a reply's mark is suspect, contested or absent");
+  const marked = mark !== undefined && { mark };
+  if (kind === REPLY) return { kind: "reply", id, epoch, rrp, ...marked, body };
   if (typeof incarnation !== "string" || !isTexts(path)) {
     throw malformed("a reply that was passed on needs an incarnation and a path");
   }
-  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, body };
+  return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, ...marked, body };
 }
 
 function isTexts(value: unknown): value is string[] {
@@ -269,6 +277,10 @@ function isTextOrNull(value: unknown): value is string | null {
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isMark(value: unknown): value is Mark | undefined {
+  return value === undefined || value === "suspect" || value === "contested";
 }
 
 function isPart(value: unknown): value is string {

@@ -39,7 +39,8 @@ export interface Acquired {
   readonly lineage: LineageName;
 }
 
-const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
+/** Of a state that no turn was ever committed to. */
+export const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
 
 export class Claims {
   readonly stats: ClaimStats = { claims: 0, claimsLost: 0 };

@@ -9,14 +9,13 @@
  */
 import type { Atlas } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
-import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
-import type { Call } from "../model/call.ts";
+import { AtlasError, messageOf } from "../errors.ts";
+import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { parseKey } from "../model/rrp.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Stamp } from "../ports/store.ts";
-import { Expiring } from "../time/deadlines.ts";
 import { bidFarewell } from "./conflicts.ts";
+import { Holding } from "./holding.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
 import { encodeResult, failureOf, reentered } from "./outcome.ts";
@@ -24,16 +23,7 @@ import type { Resource, ResourceContext, StopReason, Storage } from "./resource.
 import type { Stage } from "./stage.ts";
 import { letGo, tellLoss } from "./tenure.ts";
 
-/** Shared by all that have none, and never written to. */
-const NO_CALLS: Call[] = [];
-
-export class Activation extends Expiring implements ResourceContext, LedgerTenure {
-  readonly key: string;
-  readonly owner: Ownership;
-  readonly life: Life;
-  last: Stamp;
-  /** When it was claimed, on the monotonic clock. */
-  readonly openedAt: number;
+export class Activation extends Holding implements ResourceContext, LedgerTenure {
   /** The host's sweep in which it was last used. */
   usedAt = 0;
   readonly #host: Stage<Activation>;
@@ -41,6 +31,8 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
+  /** Whether the next turn has to wait, whoever asks for it. */
+  #isHeld = false;
   #isLettingGo = false;
   #current: Call | null = null;
   /** Turns begun: tells one from the other in call chains. */
@@ -67,26 +59,9 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
     life: Life,
     last: Stamp,
   ) {
-    super();
+    super(key, owner, life, last, host.clock.now());
     this.#host = host;
-    this.key = key;
     this.#type = type;
-    this.owner = owner;
-    this.life = life;
-    this.last = last;
-    this.openedAt = host.clock.now();
-  }
-
-  get id(): string {
-    return parseKey(this.key).id;
-  }
-
-  get rrp(): string {
-    return this.owner.rrp;
-  }
-
-  get epoch(): number {
-    return this.owner.epoch;
   }
 
   get signal(): AbortSignal {
@@ -123,6 +98,11 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
     return this.#type.placement;
   }
 
+  /** Whether it may go on where its node can't reach the store. */
+  get isFloating(): boolean {
+    return this.#state === "open" && this.#type.partition === "available";
+  }
+
   get isOpen(): boolean {
     return this.#state === "open";
   }
@@ -138,7 +118,7 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
 
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
-    return this.#state === "open" && !this.#busy;
+    return this.#state === "open" && !this.#busy && !this.adrift;
   }
 
   /** Makes the instance and runs `onStart` as a turn. @throws what the user's code threw. */
@@ -165,13 +145,9 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
   /** Takes a call: at once, or after those that wait. */
   deliver(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
-    if (!this.#busy) return void this.#work(call);
+    if (!this.#busy && !this.#isHeld) return void this.#work(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
-    try {
-      (this.#mailbox ??= new Mailbox(this.#type.mailbox)).push(call);
-    } catch (error) {
-      call.fail(toAtlasError(error));
-    }
+    (this.#mailbox ??= new Mailbox(this.#type.mailbox)).offer(call);
   }
 
   /**
@@ -182,9 +158,9 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
   async close(reason: StopReason, handOver?: () => Promise<Ownership | null>): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
-    if (!handOver) this.#refuse(this.lost(false));
+    if (!handOver) this.#mailbox?.refuse(this.lost(false));
     const ended = this.#ended();
-    if (this.#busy) await Promise.race([new Promise<void>((rest) => (this.#onRest = rest)), ended]);
+    await Promise.race([this.#rest(), ended]);
     if (this.isOver) return;
     try {
       await Promise.race([this.#hook(() => this.#instance?.onStop(reason)), ended]);
@@ -195,12 +171,32 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
     this.#isLettingGo = true;
     const next = handOver ? await handOver() : await this.#release();
     this.#finish();
-    this.#refuse(this.lost(false), next);
+    this.#mailbox?.refuse(this.lost(false), next);
+  }
+
+  /** Has calls wait. Resolves once no turn runs, or this activation is over. */
+  async hold(): Promise<void> {
+    this.#isHeld = true;
+    if (this.#busy && this.#state !== "closed") await Promise.race([this.#rest(), this.#ended()]);
+  }
+
+  /** Serves calls again, those that waited first. */
+  resume(): void {
+    this.#isHeld = false;
+    const call = this.#busy ? null : this.#next();
+    if (call) this.#work(call);
+  }
+
+  /** Is an ordinary owner again, under another ownership: all that was kept is in the store. */
+  land(owner: Ownership, life: Life, last: Stamp): void {
+    [this.owner, this.life, this.last, this.adrift] = [owner, life, last, null];
+    this.#ledger?.storage.landed();
   }
 
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
   async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
-    if (this.#state === "closed") return;
+    // What an instance kept that was given up before still wants to be told of its winner.
+    if (this.#state === "closed" && !(winner && this.adrift)) return;
     this.#stop("not_owner", `${this.key} was fenced`);
     const failed = (event: string, reason: string): void =>
       this.#host.tell("error", event, { key: this.key, reason });
@@ -225,7 +221,7 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
       call.fail(error);
       call.interrupt(error);
     }
-    this.#refuse(this.lost(false));
+    this.#mailbox?.refuse(this.lost(false));
     this.#ledger?.drop();
   }
 
@@ -239,18 +235,21 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
   }
 
   #ended(): Promise<void> {
-    return new Promise((resolve) => (this.#onEnd = resolve));
+    const others = this.#onEnd;
+    return new Promise((resolve) => (this.#onEnd = () => (others?.(), resolve())));
   }
 
-  /** Sends waiting calls away, to `next` where that is known. */
-  #refuse(error: AtlasError, next: Ownership | null = null): void {
-    const mailbox = this.#mailbox;
-    for (let call = mailbox?.shift(); call; call = mailbox?.shift()) call.fail(error, next);
+  /** Resolves when no turn runs. */
+  #rest(): Promise<void> {
+    if (!this.#busy) return Promise.resolve();
+    const others = this.#onRest;
+    return new Promise((resolve) => (this.#onRest = () => (others?.(), resolve())));
   }
 
   #release(): Promise<null> {
     this.#isLettingGo = true;
-    return letGo(this.#host, this);
+    // Without the store there is nothing to give back: its entry ends with this node's life.
+    return this.adrift ? Promise.resolve(null) : letGo(this.#host, this);
   }
 
   /**
@@ -265,7 +264,8 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
         if (now >= call.deadline) {
           throw new AtlasError("timeout", "the deadline passed in the mailbox");
         }
-        if (!this.life.lease.holds()) throw this.lost(false);
+        if (!this.holds()) throw this.lost(false);
+        this.adrift?.checkRoom(this.key);
         const { idempotencyKey } = call;
         if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
         if (call.done) continue;
@@ -277,10 +277,9 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
         isAtUser = false;
         if (idempotencyKey !== null) {
           await this.#book().commitAnswer(call, idempotencyKey, result);
-          this.#host.stats.commits++;
-        } else if (this.#ledger?.isDirty) await this.#commit(this.#ledger);
+        } else if (this.#ledger?.isDirty) await this.#ledger.commit();
         if (!this.holds()) throw this.lost(true);
-        call.succeed(encoded, this.owner);
+        this.#answer(call, encoded);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
         if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
@@ -292,7 +291,7 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
 
   /** The next call of the mailbox, where there is one and it may be served. */
   #next(): Call | null {
-    return this.#state === "open" && this.#mailbox !== null ? this.#mailbox.shift() : null;
+    return this.isOpen && !this.#isHeld ? this.#mailbox?.shift() ?? null : null;
   }
 
   #enter(call: Call | null): number {
@@ -312,21 +311,23 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
-    this.#onRest?.();
+    const onRest = this.#onRest;
+    this.#onRest = null;
+    onRest?.();
+  }
+
+  /** Tells the caller; with a mark where the store is out of reach. */
+  #answer(call: Call, encoded: unknown): void {
+    call.succeed(encoded, this.owner, this.adrift?.answered() ?? null);
   }
 
   /** Answers a call whose idempotency key was answered before. */
   async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
     const answered = await this.#book().find(call, idempotencyKey);
     // Read as the owner, or not worth an answer.
-    if (!this.life.lease.holds()) throw this.lost(false);
-    if (answered) call.succeed(call.encode(answered.result), this.owner);
+    if (!this.holds()) throw this.lost(false);
+    if (answered) this.#answer(call, call.encode(answered.result));
     return answered !== undefined;
-  }
-
-  async #commit(ledger: Ledger): Promise<void> {
-    await ledger.commit();
-    this.#host.stats.commits++;
   }
 
   #book(): Ledger {
@@ -338,7 +339,8 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
   }
 
   holds(): boolean {
-    return this.#state !== "closed" && this.life.lease.holds();
+    // In this order: a lapse that is noticed here may set it adrift.
+    return this.#state !== "closed" && (this.life.lease.holds() || this.adrift !== null);
   }
 
   fenced(): void {
@@ -352,18 +354,13 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
     this.#release();
   }
 
-  lost(maybeExecuted: boolean): AtlasError {
-    const why = `this node's ownership of ${this.key} has ended`;
-    return new AtlasError("not_owner", why, { maybeExecuted });
-  }
-
   /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
   async #hook(run: () => void | Promise<void>): Promise<void> {
     this.#enter(null);
     try {
       await run();
-      if (this.#ledger?.isDirty) await this.#commit(this.#ledger);
-      if (!this.life.lease.holds()) throw this.lost(false);
+      if (this.#ledger?.isDirty) await this.#ledger.commit();
+      if (!this.life.lease.holds() && !this.adrift) throw this.lost(false);
     } finally {
       this.#leave();
     }
@@ -389,7 +386,7 @@ export class Activation extends Expiring implements ResourceContext, LedgerTenur
       call.started = true;
       const encoded = encodeResult(call, await method.apply(this.#instance, args));
       if (!this.holds()) throw this.lost(true);
-      call.succeed(encoded, this.owner);
+      this.#answer(call, encoded);
     } catch (error) {
       if (!this.#dropped.includes(call)) {
         call.fail(failureOf(this.#host, call, error, call.started));

@@ -15,7 +15,9 @@ import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS } from "../limits.ts";
 import { textToValue, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { Writes } from "./storage.ts";
+import { outOfReach } from "./adrift.ts";
+import type { TurnStorage, Writes } from "./storage.ts";
+import type { Tenure } from "./tenure.ts";
 
 /** Expired answers fetched at once, and dropped with each new one. */
 const PRUNE_FETCH = 256;
@@ -31,7 +33,8 @@ const DATE_DIGITS = 14;
 export class Answers {
   readonly #store: Store;
   readonly #clock: Clock;
-  readonly #key: string;
+  readonly #tenure: Pick<Tenure, "key" | "adrift" | "last">;
+  readonly #storage: TurnStorage;
   /** Answers kept, as stored; null before it was read. */
   #count: number | null = null;
   /** Date fields of expired answers, to be dropped. */
@@ -39,10 +42,18 @@ export class Answers {
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
 
-  constructor(store: Store, clock: Clock, key: string) {
+  constructor(
+    store: Store,
+    clock: Clock,
+    tenure: Pick<Tenure, "key" | "adrift" | "last">,
+    storage: TurnStorage,
+  ) {
     this.#store = store;
     this.#clock = clock;
-    this.#key = key;
+    this.#tenure = tenure;
+    this.#storage = storage;
+    // Where no turn was ever committed none was answered.
+    if (!tenure.adrift && tenure.last.epoch === 0 && store.recheckMs === undefined) this.#count = 0;
   }
 
   /**
@@ -63,10 +74,29 @@ export class Answers {
   }
 
   async #read(idempotencyKey: string): Promise<string | null> {
+    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
-    const [text = null, count] = await this.#store.read(this.#key, fields);
+    const [text = null, count] = await this.#store.read(this.#tenure.key, fields);
+    // Meanwhile the store may have gone out of reach, and somebody else become the owner.
+    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = Number(count ?? 0);
     return text;
+  }
+
+  /**
+   * What is known of an answer without the store.
+   *
+   * @throws AtlasError `unavailable` where there may be one that isn't known.
+   */
+  #recall(idempotencyKey: string): string | null {
+    const kept = this.#storage.peek(`i:${idempotencyKey}`);
+    if (kept !== undefined) return kept;
+    let known = this.#recent.size;
+    for (const field of this.#storage.keptFields()) {
+      if (field.startsWith("i:") && !this.#recent.has(field.slice(2))) known++;
+    }
+    if (this.#count === known) return null;
+    throw outOfReach(this.#tenure.key);
   }
 
   /**
@@ -91,7 +121,7 @@ export class Answers {
     if (++count > MAX_IDEMPOTENCY_RECORDS) {
       throw new AtlasError(
         "overloaded",
-        `${this.#key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
+        `${this.#tenure.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
       );
     }
     const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
@@ -111,9 +141,10 @@ export class Answers {
   }
 
   async #findExpired(now: number): Promise<void> {
+    if (this.#tenure.adrift) return;
     if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < PRUNE_EVERY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
-    const rows = await this.#store.range(this.#key, {
+    const rows = await this.#store.range(this.#tenure.key, {
       start: "t:",
       end: `t:${before}`,
       limit: PRUNE_FETCH,

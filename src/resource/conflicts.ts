@@ -81,7 +81,9 @@ export class Conflicts {
   async #look(activation: Activation): Promise<boolean> {
     try {
       const owner = await this.#stage.store.lookup(activation.key);
-      if (!activation.isOpen || !activation.holds() || isOwner(activation, owner)) return true;
+      if (
+        !activation.isOpen || activation.adrift || !activation.holds() || isOwner(activation, owner)
+      ) return true;
       this.lost(activation, owner);
       return true;
     } catch (error) {

@@ -24,9 +24,10 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
+import { Harbour, type HarbourParts } from "./harbour.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
-import type { Stage, TurnStats } from "./stage.ts";
+import { noTurns, type Stage, type TurnStats } from "./stage.ts";
 import { reassertionOf, settle } from "./tenure.ts";
 
 /** How often idle resources are looked for, in ms, and how many are looked at each time. */
@@ -47,6 +48,8 @@ export interface HostParts {
   /** The door through which a resource calls others, carrying its running call's chain. */
   readonly outlet: (from: Activation) => Atlas;
   readonly onEvent: (event: NodeEvent) => void;
+  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
+  readonly tellWinner: HarbourParts["tellWinner"];
 }
 
 export class Host implements Stage<Activation> {
@@ -55,7 +58,7 @@ export class Host implements Stage<Activation> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
-  readonly stats: TurnStats = { turns: 0, commits: 0, lostTurns: 0, conflictsLost: 0 };
+  readonly stats: TurnStats = noTurns();
   /** Sweeps made so far: the clock by which idleness is counted. */
   sweeps = 0;
   readonly #parts: HostParts;
@@ -71,7 +74,11 @@ export class Host implements Stage<Activation> {
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
+  /** Those that go on without the store. */
+  readonly harbour: Harbour;
   #life: Life | null = null;
+  /** The life whose lease lapsed while the store was out of reach; null once it is back. */
+  #former: Life | null = null;
   #accepting = false;
   #sweeper: Timer | null = null;
   #sweepAt: IterableIterator<Activation> | null = null;
@@ -92,6 +99,7 @@ export class Host implements Stage<Activation> {
     }
     this.#sweepMs = shortest / 4;
     this.#declined = new Declined(parts.clock);
+    this.harbour = new Harbour({ ...parts, stage: this });
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
@@ -113,7 +121,9 @@ export class Host implements Stage<Activation> {
   /** Starts to serve as `life`. */
   open(life: Life): void {
     this.#life = life;
+    this.#former = null;
     this.#accepting = true;
+    this.harbour.open(life);
     this.#sweeper?.cancel();
     this.#sweep();
     this.#conflicts.watch();
@@ -162,8 +172,11 @@ export class Host implements Stage<Activation> {
     if (!resolved || !life || !this.canHost(type, key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
+    if (this.harbour.has(key)) {
+      throw new AtlasError("unavailable", `turns of ${key} are still to be committed`);
+    }
     if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
-      throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
+      throw tooMany();
     }
     const { claims, place } = this.#parts;
     const { owner, last, lineage } = await claims.acquire(key, life, place);
@@ -182,6 +195,42 @@ export class Host implements Stage<Activation> {
     }
     this.#activations.set(key, activation);
     if (!this.#accepting || this.#declines(key)) this.#close(activation, "drain");
+    return activation;
+  }
+
+  /**
+   * Whether a resource of this type may be taken without asking the store, which is out of
+   * reach.
+   */
+  canFloat(type: string): boolean {
+    return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
+  }
+
+  /**
+   * Takes a key without asking the store: nothing of its state can be read. What it writes
+   * is kept, and committed only where it turns out to be new.
+   *
+   * @param epoch the highest that is known of its owners; 0: none.
+   * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
+   */
+  float(key: string, type: string, epoch: number): Promise<Activation | Ownership> {
+    const present = this.#activations.get(key) ?? this.#opening.get(key);
+    if (present) return Promise.resolve(present);
+    const floated = this.#float(key, type, epoch).finally(() => this.#opening.delete(key));
+    this.#opening.set(key, floated);
+    return floated;
+  }
+
+  async #float(key: string, type: string, epoch: number): Promise<Activation> {
+    await this.#closing.get(key);
+    const former = this.#former;
+    const resolved = this.#parts.types.get(type);
+    if (!former || !resolved || this.harbour.has(key)) {
+      throw new AtlasError("unavailable", `this node can't take ${key} now`);
+    }
+    if (this.#activations.size + this.#opening.size > MAX_RESOURCES) throw tooMany();
+    const activation = await this.harbour.float(key, resolved, former, epoch);
+    this.#activations.set(key, activation);
     return activation;
   }
 
@@ -225,21 +274,30 @@ export class Host implements Stage<Activation> {
     return true;
   }
 
-  /** The lease has lapsed: everything stops at once. */
-  abandon(): void {
+  /**
+   * The lease has lapsed: everything stops at once, but for what may go on while the store
+   * is `away`.
+   */
+  abandon(away: boolean): void {
     this.#accepting = false;
+    this.#former = away ? this.#life ?? this.#former : null;
     this.#life = null;
     for (const activation of [...this.#activations.values(), ...this.#starting]) {
-      activation.abandon();
+      if (activation.adrift || (away && activation.isFloating)) {
+        this.harbour.cast(activation, false);
+      } else activation.abandon();
     }
+    if (this.harbour.size > 0) this.tell("warning", "adrift", { resources: this.harbour.size });
   }
 
   /** Takes nothing new, ends everything in good order, and resolves when all is released. */
   async drain(): Promise<void> {
     this.#accepting = false;
+    this.#former = null;
     await Promise.allSettled(this.#opening.values());
     for (const activation of this.#activations.values()) this.#close(activation, "drain");
     await Promise.all(this.#closing.values());
+    this.harbour.close();
   }
 
   /** Ends what falls under a prefix in good order, and takes none of it for a while. */
@@ -267,6 +325,7 @@ export class Host implements Stage<Activation> {
     this.#sweeper?.cancel();
     this.#sweeper = null;
     this.#conflicts.stop();
+    this.harbour.close();
   }
 
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
@@ -280,8 +339,8 @@ export class Host implements Stage<Activation> {
    * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
    */
   handOver(activation: Activation, handOver: () => Promise<Ownership | null>): Promise<void> {
-    if (this.#activations.get(activation.key) !== activation) return Promise.resolve();
-    return this.#close(activation, "move", handOver);
+    const isHere = this.#activations.get(activation.key) === activation && !activation.adrift;
+    return isHere ? this.#close(activation, "move", handOver) : Promise.resolve();
   }
 
   #close(
@@ -322,4 +381,8 @@ export class Host implements Stage<Activation> {
     const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
     return (this.sweeps - activation.usedAt) * this.#sweepMs > idleAfterMs;
   }
+}
+
+function tooMany(): AtlasError {
+  return new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
 }

@@ -26,6 +26,7 @@ export interface LedgerParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
+  readonly stats: { commits: number };
   /** The id of the store's lineage, as far as this node knows. */
   readonly lineage: string | undefined;
 }
@@ -41,12 +42,13 @@ export class Ledger {
   readonly #parts: LedgerParts;
   readonly #tenure: LedgerTenure;
   #answers: Answers | null = null;
-  #turns = 0;
+  /** Turns that it has put into the store, or tried to. */
+  turns = 0;
 
   constructor(parts: LedgerParts, tenure: LedgerTenure) {
     this.#parts = parts;
     this.#tenure = tenure;
-    this.storage = new TurnStorage(parts.store, tenure.key);
+    this.storage = new TurnStorage(parts.store, tenure);
   }
 
   /** Opens a turn. */
@@ -62,7 +64,7 @@ export class Ledger {
   /** The result answered before for this call's idempotency key; undefined where there is none. */
   find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
     const { store, clock } = this.#parts;
-    this.#answers ??= new Answers(store, clock, this.#tenure.key);
+    this.#answers ??= new Answers(store, clock, this.#tenure, this.storage);
     return this.#answers.find(idempotencyKey, call.method);
   }
 
@@ -73,22 +75,23 @@ export class Ledger {
 
   /** Ends the turn by committing what it wrote. */
   async commit(): Promise<void> {
-    await this.#write(this.storage.end() ?? new Map());
+    await this.write(this.storage.end() ?? new Map());
   }
 
   /** Ends the turn by committing what it wrote together with its answer, for repeats. */
   async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
-    await this.#write(writes);
+    await this.write(writes);
     this.#answers?.committed(idempotencyKey, writes);
   }
 
   /**
-   * Commits under this ownership. An outcome that got lost is asked for again, under
-   * the same turn number, as long as the lease holds.
+   * Commits as a turn of this ownership. An outcome that got lost is asked for again, under
+   * the same turn number, as long as the lease holds. While the owner goes on without the
+   * store the turn is kept instead.
    */
-  async #write(writes: Writes): Promise<void> {
+  async write(writes: Writes): Promise<void> {
     const { store } = this.#parts;
     const { key, owner: { incarnation, epoch } } = this.#tenure;
     const puts: [string, string][] = [];
@@ -97,10 +100,16 @@ export class Ledger {
       if (text === null) deletes.push(field);
       else puts.push([field, text]);
     }
-    const turn = ++this.#turns;
+    const turn = ++this.turns;
     const { last: after } = this.#tenure;
     for (let attempt = 0;; attempt++) {
       if (!this.#tenure.holds()) throw this.#tenure.lost(true);
+      const { adrift } = this.#tenure;
+      if (adrift) {
+        // What became of a commit that went out before is told when the store is back.
+        adrift.keep(writes, attempt > 0 ? { epoch, turn } : null);
+        return this.storage.kept(writes);
+      }
       try {
         const { lineage } = this.#parts;
         const fence = {
@@ -114,8 +123,10 @@ export class Ledger {
         const reply = await store.commit({ ...fence, puts, deletes });
         if (reply === "committed") {
           this.#tenure.last = { epoch, turn };
+          this.#parts.stats.commits++;
           return this.storage.committed(writes);
         }
+        if (this.#tenure.adrift) continue;
         if (reply === "fenced") {
           this.#tenure.fenced();
           break;

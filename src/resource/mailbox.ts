@@ -2,8 +2,9 @@
  * A mailbox: calls waiting at one resource, first in, first out, bounded. A linked
  * list through the calls themselves, so that an empty one costs next to nothing.
  */
-import { AtlasError } from "../errors.ts";
+import { AtlasError, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
+import type { Ownership } from "../model/ownership.ts";
 
 export class Mailbox {
   length = 0;
@@ -27,6 +28,15 @@ export class Mailbox {
     this.length++;
   }
 
+  /** Puts a call in last, or fails it. */
+  offer(call: Call): void {
+    try {
+      this.push(call);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    }
+  }
+
   /** Takes the first call that somebody still waits for; null where there is none. */
   shift(): Call | null {
     for (;;) {
@@ -38,6 +48,11 @@ export class Mailbox {
       this.length--;
       if (!call.done) return call;
     }
+  }
+
+  /** Sends all calls away, to `next` where that is known. */
+  refuse(error: AtlasError, next: Ownership | null = null): void {
+    for (let call = this.shift(); call; call = this.shift()) call.fail(error, next);
   }
 
   /** Lets go of calls that nobody waits for, before room is refused to one that is wanted. */

@@ -139,9 +139,12 @@ export class Resource {
   onStop(_reason: StopReason): void | Promise<void> {}
 
   /**
-   * Runs once where another node's claim of this key won over this one's, which happens
-   * only in stores without one write order. Before `onStop`; no turn: storage can be
-   * read, and shows what this owner wrote, but not written; the winner can be called.
+   * Runs once where another owner of this key won over this one: in stores without one write
+   * order, where its claim was the greater one; and where this one went on while its node
+   * couldn't reach the store (`partition: "available"`), answered calls, and another took
+   * over, or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and
+   * shows what this owner wrote; of what it had neither read nor written while the store was
+   * away it can say nothing (`unavailable`). The winner can be called, and told what to merge.
    * What takes longer than a turn may is not waited for.
    */
   onConflict(_winner: Ownership): void | Promise<void> {}

@@ -15,8 +15,25 @@ export interface TurnStats {
   commits: number;
   /** Ownerships lost to a greater claim. */
   conflictsLost: number;
+  /** Times that another node had gone on with what is owned here. */
+  conflictsWon: number;
+  /** Turns answered without the store that were committed later, and that could not be. */
+  landedTurns: number;
+  strandedTurns: number;
   /** Turns that had been committed, and were found missing after the store failed over. */
   lostTurns: number;
+}
+
+export function noTurns(): TurnStats {
+  return {
+    turns: 0,
+    commits: 0,
+    conflictsLost: 0,
+    conflictsWon: 0,
+    landedTurns: 0,
+    strandedTurns: 0,
+    lostTurns: 0,
+  };
 }
 
 /** `Self` is the activation's own type. */

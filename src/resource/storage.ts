@@ -17,7 +17,9 @@ import {
 } from "../limits.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Store } from "../ports/store.ts";
+import { outOfReach } from "./adrift.ts";
 import type { ListOptions, Storage } from "./resource.ts";
+import type { Tenure } from "./tenure.ts";
 
 /** User keys live in one namespace of the store's fields: from `s:` to before `s;`. */
 const SPACE = "s:";
@@ -32,7 +34,7 @@ export type Writes = Map<string, string | null>;
 
 export class TurnStorage implements Storage {
   readonly #store: Store;
-  readonly #key: string;
+  readonly #tenure: Pick<Tenure, "key" | "adrift">;
   /** Whether a turn is running. */
   #open = false;
   /** The running turn's writes, made with the first one. */
@@ -42,10 +44,12 @@ export class TurnStorage implements Storage {
   /** Texts as committed, oldest first; null where there is known to be nothing. */
   #cache: Map<string, string | null> | null = null;
   #cached = 0;
+  /** What turns wrote that are kept until the store is back. */
+  #kept: Writes | null = null;
 
-  constructor(store: Store, key: string) {
+  constructor(store: Store, tenure: Pick<Tenure, "key" | "adrift">) {
     this.#store = store;
-    this.#key = key;
+    this.#tenure = tenure;
   }
 
   /** Whether the running turn wrote anything. */
@@ -72,12 +76,38 @@ export class TurnStorage implements Storage {
     for (const [field, text] of writes) this.#keep(field, text);
   }
 
+  /** The writes are kept until the store is back. */
+  kept(writes: Writes): void {
+    this.#kept ??= new Map();
+    for (const [field, text] of writes) this.#kept.set(field, text);
+  }
+
+  /** All that was kept is in the store now. */
+  landed(): void {
+    if (this.#kept) this.committed(this.#kept);
+    this.#kept = null;
+  }
+
+  /** A field that a kept turn wrote; undefined where none did. */
+  peek(field: string): string | null | undefined {
+    return this.#kept?.get(field);
+  }
+
+  /** The fields that kept turns wrote. */
+  keptFields(): Iterable<string> {
+    return this.#kept?.keys() ?? [];
+  }
+
   async get<T = unknown>(key: string): Promise<T | undefined> {
     const field = fieldOf(key);
     let text = this.#writes?.get(field);
+    if (text === undefined) text = this.peek(field);
     if (text === undefined) text = this.#cache?.get(field);
     if (text === undefined) {
-      [text = null] = await this.#store.read(this.#key, [field]);
+      const { key } = this.#reachable();
+      [text = null] = await this.#store.read(key, [field]);
+      // Meanwhile somebody else may have become the owner.
+      this.#reachable();
       // Another write of this turn may have come while the store was asked.
       const written = this.#writes?.get(field);
       if (written !== undefined) text = written;
@@ -110,9 +140,11 @@ export class TurnStorage implements Storage {
       end: earlier(prefix ? after(SPACE + prefix) : SPACE_END, end && SPACE + end),
       reverse,
     };
+    const { key } = this.#reachable();
     const rows = new Map(
-      await this.#store.range(this.#key, { ...range, limit: limit + (this.#writes?.size ?? 0) }),
+      await this.#store.range(key, { ...range, limit: limit + (this.#writes?.size ?? 0) }),
     );
+    this.#reachable();
     for (const [field, text] of this.#writes ?? []) {
       if (field < range.start || field >= range.end) continue;
       if (text === null) rows.delete(field);
@@ -126,6 +158,12 @@ export class TurnStorage implements Storage {
         textToValue(rows.get(field) as string) as T,
       ]),
     );
+  }
+
+  /** @throws AtlasError `unavailable` where what the store has is not this owner's any more */
+  #reachable(): Pick<Tenure, "key"> {
+    if (this.#tenure.adrift) throw outOfReach(this.#tenure.key);
+    return this.#tenure;
   }
 
   /** Async so that every refusal is a rejection, as in the rest of the interface. */

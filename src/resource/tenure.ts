@@ -9,6 +9,7 @@
 import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Reassertion, Stamp, Standing } from "../ports/store.ts";
+import type { Adrift } from "./adrift.ts";
 import type { Stage } from "./stage.ts";
 
 /** An ownership that is acted upon. */
@@ -17,6 +18,8 @@ export interface Tenure {
   readonly owner: Ownership;
   /** The last turn that is known to be in the state. */
   last: Stamp;
+  /** What it keeps while it goes on without the store; null where it doesn't. */
+  readonly adrift: Adrift | null;
   /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
   readonly isOver: boolean;
   /** Whether it may still act: asked right before each commit. */

@@ -14,7 +14,7 @@ import {
 } from "../limits.ts";
 import { argumentsOf, Call, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
-import type { Ownership } from "../model/ownership.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import { type Caller, callerOf, isTraceparent, type Trail } from "../model/trail.ts";
 import { fitsBytes } from "../model/value.ts";
@@ -76,7 +76,7 @@ class InboundCall extends Call {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership): void {
+  override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
     if (this.done) return;
     this.done = true;
     const { incarnation } = owner;
@@ -84,9 +84,10 @@ class InboundCall extends Call {
       kind: "reply",
       id: this.#id,
       epoch: owner.epoch,
-      rrp: this.epoch === owner.epoch ? "" : owner.rrp,
+      rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
       // Of a resource that has just moved, somebody else is the owner.
       ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
+      ...mark !== null && { mark },
       body: encoded as Uint8Array,
     });
     this.#peers.delete(this.#id);

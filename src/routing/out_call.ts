@@ -12,7 +12,7 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
-import type { Ownership } from "../model/ownership.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
@@ -109,17 +109,27 @@ export class OutCall extends Outgoing {
     return isSmall(result) ? result : unpack(encodeBody(result, "the result"));
   }
 
-  override succeed(result: unknown, owner: Ownership): void {
-    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath);
+  override succeed(result: unknown, owner: Ownership, mark: Mark | null): void {
+    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath, mark);
   }
 
-  override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {
-    if (!this.done) this.#succeed(unpack(body), owner, path);
+  override answered(
+    body: Uint8Array,
+    owner: Ownership,
+    path: readonly string[],
+    mark: Mark | null,
+  ): void {
+    if (!this.done) this.#succeed(unpack(body), owner, path, mark);
   }
 
-  #succeed(result: unknown, { rrp, epoch }: Ownership, path: readonly string[]): void {
+  #succeed(
+    result: unknown,
+    { rrp, epoch }: Ownership,
+    path: readonly string[],
+    mark: Mark | null,
+  ): void {
     this.settle(null);
-    this.#resolve({ result, rrp, epoch, path });
+    this.#resolve({ result, rrp, epoch, path, ...mark && { verdict: mark } });
   }
 
   protected override refuse(error: AtlasError): void {

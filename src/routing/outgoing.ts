@@ -7,7 +7,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
-import type { Ownership } from "../model/ownership.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
 import type { Session } from "./links.ts";
 
@@ -66,7 +66,12 @@ export abstract class Outgoing extends Call {
   abstract get body(): Uint8Array;
 
   /** Takes the answer that came over a link; `body` is only lent. @throws where it can't be read */
-  abstract answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void;
+  abstract answered(
+    body: Uint8Array,
+    owner: Ownership,
+    path: readonly string[],
+    mark: Mark | null,
+  ): void;
 
   /** Tells its caller that it failed, for good. */
   protected abstract refuse(error: AtlasError, owner: Ownership | null): void;

@@ -119,6 +119,11 @@ export class Places {
     if (here) return here;
     if (this.homeAbroad(key) !== null) return await this.#abroad(key, type);
     let owner = registry.cached(key);
+    if (host.canFloat(type) && !(owner && this.#parts.links.present(owner.incarnation))) {
+      const floating = await host.float(key, type, owner?.epoch ?? 0);
+      if (floating instanceof Activation) return floating;
+      registry.note(key, owner = floating);
+    }
     if (!owner && host.placement(type) === "spread") {
       const elsewhere = await this.#spread(key, type);
       if (elsewhere) return elsewhere;

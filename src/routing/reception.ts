@@ -8,28 +8,43 @@
 import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
-import { checkToken } from "../model/rrp.ts";
+import { checkToken, parseKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Drift } from "./drift.ts";
 import type { Mover } from "./mover.ts";
+import type { Router } from "./router.ts";
 
 /** Moves a resource to the region that is its only argument. */
 export const MOVE = "$move";
 /** Brings a resource here; answers nothing. */
 export const TAKE = "$take";
+/** Tells a resource that another node had gone on with it, which the only argument names. */
+export const WON = "$won";
 const DOLLAR = 36;
 
 /** Whether only nodes may ask for a method. */
 export function isForNodes(method: string): boolean {
-  return method === MOVE || method === TAKE;
+  return method === MOVE || method === TAKE || method === WON;
+}
+
+/** Tells a key's owner that it won over the one that `loser` names. Best effort. */
+export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {
+  router.call({ type: parseKey(key).type, key }, WON, [loser], {}, null).catch(() => {});
 }
 
 export class Reception {
   readonly #mover: Mover;
   readonly #drift: Drift;
+  readonly #stats: { conflictsWon: number };
   readonly #onEvent: (event: NodeEvent) => void;
 
-  constructor(mover: Mover, drift: Drift, onEvent: (event: NodeEvent) => void) {
+  constructor(
+    mover: Mover,
+    drift: Drift,
+    stats: { conflictsWon: number },
+    onEvent: (event: NodeEvent) => void,
+  ) {
+    this.#stats = stats;
     this.#mover = mover;
     this.#drift = drift;
     this.#onEvent = onEvent;
@@ -41,6 +56,7 @@ export class Reception {
     if (method.charCodeAt(0) === DOLLAR) {
       if (method === MOVE) return void this.#move(call, activation);
       if (method === TAKE) return this.#taken(call, activation);
+      if (method === WON) return this.#won(call, activation);
     }
     if (activation.placement === "caller") this.#count(call, activation);
     activation.deliver(call);
@@ -51,7 +67,7 @@ export class Reception {
       const [region] = call.arguments();
       const owner = await this.#mover.move(activation, checkToken("region", region as string));
       this.#drift.forget(activation.key);
-      call.succeed(call.encode(null), owner);
+      call.succeed(call.encode(null), owner, null);
     } catch (error) {
       call.fail(toAtlasError(error));
     }
@@ -59,7 +75,16 @@ export class Reception {
 
   #taken(call: Call, activation: Activation): void {
     if (activation.placement === "caller") this.#drift.rest(activation.key);
-    call.succeed(call.encode(null), activation.owner);
+    call.succeed(call.encode(null), activation.owner, null);
+  }
+
+  #won(call: Call, activation: Activation): void {
+    const { key, epoch } = activation;
+    const [loser] = call.arguments();
+    this.#stats.conflictsWon++;
+    const fields = { key, epoch, loser: String(loser) };
+    this.#onEvent({ level: "warning", event: "won over one out of reach", fields });
+    call.succeed(call.encode(null), activation.owner, null);
   }
 
   #count({ caller }: Call, activation: Activation): void {

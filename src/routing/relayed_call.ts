@@ -11,7 +11,7 @@ import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { argumentsOf, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
-import type { Ownership } from "../model/ownership.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
 import { type Caller, callerOf, type Trail } from "../model/trail.ts";
 import type { Session } from "./links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
@@ -85,16 +85,22 @@ export class RelayedCall extends Outgoing {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership): void {
-    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath);
+  override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
+    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath, mark);
   }
 
-  override answered(body: Uint8Array, owner: Ownership, path: readonly string[]): void {
+  override answered(
+    body: Uint8Array,
+    owner: Ownership,
+    path: readonly string[],
+    mark: Mark | null,
+  ): void {
     if (this.done) return;
     const { rrp, incarnation, epoch } = owner;
     const passed = { incarnation, path };
     this.settle(null);
-    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, body });
+    const marked = mark !== null && { mark };
+    this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
   }
 
   protected override refuse(error: AtlasError, owner: Ownership | null): void {

@@ -204,10 +204,12 @@ export class Router implements CallKeeper, Errands {
     call.carrier = null;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = !error.maybeExecuted || call.idempotencyKey !== null;
-    if (!elsewhere || !error.retryable || !safe || call.bounces >= call.patience) {
+    // What is missing here comes back with the store, which is not waited for.
+    const { registry, host } = this.#parts;
+    const isAdrift = error.code === "unavailable" && host.find(call.key)?.adrift;
+    if (isAdrift || !elsewhere || !error.retryable || !safe || call.bounces >= call.patience) {
       return call.reject(error, owner);
     }
-    const { registry } = this.#parts;
     if (owner) registry.note(call.key, owner);
     call.bounces++;
     call.trouble = error;
@@ -283,7 +285,7 @@ export class Router implements CallKeeper, Errands {
     if (known?.epoch !== epoch) registry.note(call.key, owner);
     try {
       const path = passed ? [this.#name, ...passed.path] : [this.#name, session.name];
-      call.answered(reply.body, owner, path);
+      call.answered(reply.body, owner, path, reply.mark ?? null);
     } catch (error) {
       call.reject(toAtlasError(error, { maybeExecuted: true }));
     }

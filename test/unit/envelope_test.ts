@@ -54,7 +54,24 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     id: count,
     epoch: count,
     rrp: text,
+    mark: fc.constantFrom("suspect" as const, "contested" as const),
+    body,
+  }),
+  fc.record({
+    kind: fc.constant("reply" as const),
+    id: count,
+    epoch: count,
+    rrp: text,
     passed: fc.record({ incarnation: text, path: fc.array(text) }),
+    body,
+  }),
+  fc.record({
+    kind: fc.constant("reply" as const),
+    id: count,
+    epoch: count,
+    rrp: text,
+    passed: fc.record({ incarnation: text, path: fc.array(text) }),
+    mark: fc.constantFrom("suspect" as const, "contested" as const),
     body,
   }),
   fc.record({
@@ -149,6 +166,11 @@ describe("a malformed message is bad_request", () => {
     for (const tuple of [FAILURE, [3, 1], [4, 0]]) {
       expect(codeOf(new Uint8Array([...pack(tuple), 0x90]))).toBe("bad_request");
     }
+  });
+
+  test("a mark that nobody knows", () => {
+    expect(codeOf(pack([1, 1, 1, "", "confirmed"]))).toBe("bad_request");
+    expect(codeOf(pack([7, 1, 1, "", "a", [], 7]))).toBe("bad_request");
   });
 
   test("while the well-formed ones beside them pass", () => {

@@ -1,0 +1,85 @@
+/**
+ * Known mistakes in going on without the store, each of which the simulation of it must
+ * catch within some seeds.
+ */
+import type { Mutant } from "../mutants/mutant.ts";
+
+const ADRIFT = "src/resource/adrift.ts";
+const HARBOUR = "src/resource/harbour.ts";
+
+export const ADRIFT_MUTANTS: readonly Mutant[] = [
+  {
+    name: "no_mark",
+    about: "Answers that were given without the store look like any other.",
+    edits: [{
+      file: "src/resource/activation.ts",
+      find: "call.succeed(encoded, this.owner, this.adrift?.answered() ?? null);",
+      replace: "call.succeed(encoded, this.owner, this.adrift?.answered() ? null : null);",
+    }],
+  },
+  {
+    name: "mark_lost_on_the_way",
+    about: "A mark doesn't get from the owner's node to the caller's.",
+    edits: [{
+      file: "src/routing/router.ts",
+      find: "call.answered(reply.body, owner, path, reply.mark ?? null);",
+      replace: "call.answered(reply.body, owner, path, null);",
+    }],
+  },
+  {
+    name: "blind_landing",
+    about: "Kept turns are committed without asking whether the state is where it was left.",
+    edits: [{
+      file: ADRIFT,
+      find: "if (isSame(left, found)) return true;",
+      replace: "if (isSame(left, found) || found.epoch >= 0) return true;",
+    }],
+  },
+  {
+    name: "no_conflict",
+    about: "A loser stops without hearing of its winner.",
+    edits: [{
+      file: HARBOUR,
+      find: "const farewell = activation.abandon(Promise.resolve(winner));",
+      replace: "const farewell = activation.abandon(winner ? null : null);",
+    }],
+  },
+  {
+    name: "kept_forgotten",
+    about: "Who is an owner again throws away what it had kept.",
+    edits: [{
+      file: HARBOUR,
+      find: "const turns = adrift.turns;",
+      replace: "const turns = adrift.clear();",
+    }],
+  },
+  {
+    name: "silent_conflict",
+    about: "No loser is taken for one that had told anybody anything.",
+    edits: [{
+      file: ADRIFT,
+      find: "return this.#hasAnswered || this.#kept.length > 0;",
+      replace: "return this.#hasAnswered && this.#kept.length > 1e6;",
+    }],
+  },
+  {
+    name: "late_landing",
+    about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
+      "life that is over.",
+    edits: [{
+      file: HARBOUR,
+      find:
+        "    if (!this.#isDue(activation, life)) return;\n    this.#adrift.delete(activation.key);",
+      replace: "    this.#adrift.delete(activation.key);",
+    }],
+  },
+  {
+    name: "no_landing",
+    about: "What is adrift stays so when the store is back.",
+    edits: [{
+      file: HARBOUR,
+      find: "for (const activation of waiting) await this.#bringIn(activation, life);",
+      replace: "for (const activation of waiting) await this.#isDue(activation, life);",
+    }],
+  },
+];

@@ -1,0 +1,133 @@
+/**
+ * One simulation of journals that go on without the store, from beginning to end.
+ *
+ * Takes a plan of `plan.ts`; gives its result, the same each time.
+ */
+import { type App, defineApp, type ResourceType } from "../../src/app.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { bounded } from "../checkers/bounded.ts";
+import { claims } from "../checkers/claims.ts";
+import { death } from "../checkers/death.ts";
+import { epochs } from "../checkers/epochs.ts";
+import { healing } from "../checkers/healing.ts";
+import { oneLife } from "../checkers/one_life.ts";
+import { returns } from "../checkers/returns.ts";
+import { Journal, JOURNALS } from "../journal.ts";
+import type { Plan } from "../plan.ts";
+import { type Cast, type Clients, perform, type Result } from "../perform.ts";
+import { Workload } from "../workload.ts";
+import type { World } from "../world.ts";
+import { Referees } from "./rules.ts";
+
+/** Rules that hold whether the store is there or not. */
+const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
+
+export interface AdriftResult extends Result {
+  /** Answers with a mark. */
+  readonly marked: number;
+  /** Times that `onConflict` ran. */
+  readonly conflicts: number;
+  /** Turns that were kept and committed later. */
+  readonly landed: number;
+}
+
+/** Plays a plan. @throws only where the simulator itself fails */
+export async function playAdrift(plan: Plan, remarks: number = 0): Promise<AdriftResult> {
+  const referees = new Referees();
+  let clients: AdriftClients | null = null;
+  const cast: Cast = {
+    app: adriftApp(plan.shape.idleAfterMs, referees),
+    checkers: [...CHECKERS, referees.checker],
+    enter: (world, report) => {
+      referees.enter(world, report);
+      return clients = new AdriftClients(plan, world);
+    },
+  };
+  const result = await perform(plan, cast, { remarks });
+  const { landed = 0 } = clients ?? {} as Partial<AdriftClients>;
+  const { marked, conflicts } = referees;
+  return { ...result, marked, conflicts, landed };
+}
+
+/**
+ * Journals that go on without the store, and show referees what they hold when they lose.
+ * Every other one writes without reading: it can be taken without the store, too.
+ */
+function adriftApp(
+  idleAfterMs: number,
+  referees: Referees,
+): App<{ journals: ResourceType<Journal> }> {
+  class Keeper extends Journal {
+    /** Storage keys that this instance wrote. */
+    readonly #written: string[] = [];
+
+    override async append(value: string): Promise<[seq: number, epoch: number]> {
+      if (Number(this.id.slice(1)) % 2 === 0) {
+        const [seq, epoch] = await super.append(value);
+        this.#written.push(`e${String(seq).padStart(6, "0")}`);
+        return [seq, epoch];
+      }
+      this.#written.push(`e${value}`);
+      await this.storage.put(`e${value}`, `${this.epoch} ${value}`);
+      return [0, this.epoch];
+    }
+
+    override async onConflict(_winner: Ownership): Promise<void> {
+      const { key, rrp, epoch } = this;
+      referees.conflicted({ key, rrp, epoch, values: await this.#values() });
+    }
+
+    /** What it wrote and can still read. */
+    async #values(): Promise<string[]> {
+      const values: string[] = [];
+      for (const field of this.#written) {
+        // What was committed long ago is in the store, and can't be read here any more.
+        const text = await this.storage.get<string>(field).catch(() => undefined);
+        if (text !== undefined) values.push(text.split(" ")[1] ?? "");
+      }
+      return values;
+    }
+  }
+  return defineApp({
+    resources: { [JOURNALS]: { class: Keeper, idleAfterMs, partition: "available" } },
+  });
+}
+
+class AdriftClients implements Clients {
+  /** Turns that were kept and committed later, of the processes that live in the end. */
+  landed = 0;
+  readonly #plan: Plan;
+  readonly #world: World;
+  readonly #workload: Workload;
+
+  constructor(plan: Plan, world: World) {
+    this.#plan = plan;
+    this.#world = world;
+    this.#workload = new Workload(world);
+  }
+
+  get calls(): Clients["calls"] {
+    return this.#workload.calls;
+  }
+
+  keys(): readonly string[] {
+    return Array.from({ length: this.#plan.shape.keys }, (_, key) => `${JOURNALS}/k${key}`);
+  }
+
+  begin(): void {
+    const { scheduler } = this.#world;
+    for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
+  }
+
+  healed(): void {
+    this.#workload.probe();
+  }
+
+  isDone(): boolean {
+    return false;
+  }
+
+  finished(): void {
+    for (const { node } of this.#world.nodes()) this.landed += node?.stats().landedTurns ?? 0;
+  }
+}

@@ -1,0 +1,49 @@
+/** How answers that a resource gave without the store are marked for callers over HTTP. */
+import { expect, test } from "vitest";
+import { createHttpApp } from "../../adapters/http/app.ts";
+import { connect } from "../../adapters/http/client.ts";
+import { defineApp, memoryStore } from "../../mod.ts";
+import { BRISK, cluster, Counter, until } from "../core/cluster.ts";
+import { roadTo } from "../core/road.ts";
+import { ask } from "./serving.ts";
+
+test("by a header, in lookups and in what the client gives, as long as the store is away", async () => {
+  const road = roadTo(memoryStore());
+  const app = defineApp({
+    resources: { counters: { class: Counter, partition: "available" as const } },
+  });
+  const node = await cluster(road.store).node("a", { lease: BRISK }, app);
+  const http = createHttpApp({ node: () => node as never });
+  const client = connect("http://atlas.test", {
+    fetch: (url, init) => http.fetch(new Request(url, { ...init, redirect: "follow" })),
+  });
+  const path = "/v1/resources/counters/x";
+  const add = (): ReturnType<typeof ask> => ask(http, "POST", `${path}/add`, { body: "[1]" });
+
+  expect((await add()).headers.get("atlas-verdict")).toBeNull();
+  expect(await client.call("counters", "x", "add", [1])).not.toHaveProperty("verdict");
+
+  road.isCut = true;
+  await until(() => node.state === "fenced", "the lease has lapsed");
+  const marked = await add();
+  expect(marked.headers.get("atlas-verdict")).toBe("suspect");
+  expect(Object.keys(marked.body)).toEqual(["result", "rrp", "epoch"]);
+  expect(await client.call("counters", "x", "add", [1])).toMatchObject({
+    result: { total: 4 },
+    verdict: "suspect",
+  });
+  expect((await ask(http, "GET", path)).body).toMatchObject({
+    rrp: "rrp:local/a/counters/x",
+    verdict: "suspect",
+  });
+  expect((await http.fetch(new Request("http://atlas.test/metrics"))).status).toBe(200);
+
+  road.isCut = false;
+  await until(() => node.stats().adrift === 0, "it is brought in");
+  const after = await add();
+  expect(after.headers.get("atlas-verdict")).toBeNull();
+  expect(after.body.result.total).toBe(5);
+  const metrics = await (await http.fetch(new Request("http://atlas.test/metrics"))).text();
+  expect(metrics).toMatch(/^atlas_landed_turns_total 2$/m);
+  expect(metrics).toMatch(/^atlas_resources_adrift 0$/m);
+});
