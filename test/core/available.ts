@@ -1,0 +1,130 @@
+/**
+ * An app with types of either partition policy, and nodes of it whose road to the store can
+ * be cut off and mended: what the tests of `partition: "available"` share.
+ */
+import {
+  type App,
+  type AtlasNode,
+  type CallResult,
+  defineApp,
+  memoryStore,
+  type Ownership,
+  Resource,
+  type ResourceMap,
+  type ResourceType,
+  type StopReason,
+} from "../../mod.ts";
+import { BRISK, type Cluster, cluster, until } from "./cluster.ts";
+import { type Road, roadTo } from "./road.ts";
+
+/** What hooks saw, oldest first. */
+export const seen: string[] = [];
+
+/** A list that can say what it holds even after it lost its name. */
+export class Notes extends Resource {
+  visits = 0;
+
+  override async onStart(): Promise<void> {
+    if (this.id.startsWith("known")) await this.storage.get("all");
+  }
+
+  override onStop(reason: StopReason): void {
+    seen.push(`stop ${this.id} ${reason}`);
+  }
+
+  override async onConflict(winner: Ownership): Promise<void> {
+    const all = (await this.storage.get<string[]>("all")) ?? [];
+    seen.push(`conflict ${this.id} ${winner.rrp} ${all}`);
+    const [type, id] = this.key.split("/") as [string, string];
+    await this.node.call(type, id, "merge", [all]);
+  }
+
+  async add(note: string): Promise<string[]> {
+    const all = [...(await this.storage.get<string[]>("all")) ?? [], note];
+    await this.storage.put("all", all);
+    return all;
+  }
+
+  async merge(notes: string[]): Promise<void> {
+    const all = (await this.storage.get<string[]>("all")) ?? [];
+    await this.storage.put("all", [...all, ...notes.filter((note) => !all.includes(note))]);
+  }
+
+  async all(): Promise<string[]> {
+    return (await this.storage.get<string[]>("all")) ?? [];
+  }
+
+  async other(key: string): Promise<unknown> {
+    return await this.storage.get(key);
+  }
+
+  async listed(): Promise<number> {
+    return (await this.storage.list()).size;
+  }
+
+  async overwrite(note: string): Promise<void> {
+    await this.storage.put("all", [note]);
+  }
+
+  async hang(): Promise<void> {
+    await new Promise(() => {});
+  }
+
+  visit(): number {
+    return ++this.visits;
+  }
+}
+
+interface Types extends ResourceMap {
+  readonly notes: ResourceType<Notes>;
+  readonly brisk: ResourceType<Notes>;
+  readonly fenced: typeof Notes;
+}
+
+export const app: App<Types> = defineApp<Types>({
+  resources: {
+    notes: { class: Notes, partition: "available" },
+    brisk: { class: Notes, partition: "available", maxTurnMs: 500 },
+    fenced: Notes,
+  },
+});
+
+export type Node = AtlasNode<App<Types>>;
+
+export async function member(
+  made: Cluster,
+  name: string,
+): Promise<{ node: Node; road: Road }> {
+  const road = roadTo(made.store);
+  const node = await made.node(name, { store: road.store, lease: BRISK }, app);
+  return { node: node as unknown as Node, road };
+}
+
+export function add(node: Node, id: string, note: string, type = "notes"): Promise<CallResult> {
+  return node.call(type, id, "add", [note], { timeoutMs: 2_000 });
+}
+
+export async function cutOff({ node, road }: { node: Node; road: Road }): Promise<void> {
+  road.isCut = true;
+  await until(() => node.state === "fenced", "the lease has lapsed");
+}
+
+export async function heal({ node, road }: { node: Node; road: Road }): Promise<void> {
+  road.isCut = road.cutAtCommit = false;
+  await until(() => node.state === "serving" && node.stats().adrift === 0, "all is brought in");
+}
+
+/** Resolves once others know that a node's life is over: until then they may call it. */
+export async function buried({ store }: Cluster, name: string): Promise<void> {
+  await until(async () => {
+    const { members } = await store.members();
+    return members.some(({ node, state }) => node === name && state === "dead");
+  }, `${name} is known to be dead`);
+}
+
+/** A cluster with one node. */
+export async function one(): Promise<{ made: Cluster; a: { node: Node; road: Road } }> {
+  seen.length = 0;
+  const made = cluster(memoryStore());
+  return { made, a: await member(made, "a") };
+}

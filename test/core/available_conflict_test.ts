@@ -1,0 +1,80 @@
+/**
+ * Types with `partition: "available"`: what becomes of a name that another owner took over
+ * while its own one could not reach the store.
+ */
+import { describe, expect, test } from "vitest";
+import { defineApp } from "../../mod.ts";
+import { add, buried, cutOff, heal, member, type Node, Notes, one, seen } from "./available.ts";
+import { app as plainApp, type Cluster, until } from "./cluster.ts";
+import type { Road } from "./road.ts";
+describe("when another owner took over", () => {
+  async function split(): Promise<{
+    made: Cluster;
+    a: { node: Node; road: Road };
+    b: { node: Node; road: Road };
+  }> {
+    const { made, a } = await one();
+    const b = await member(made, "b");
+    await add(a.node, "x", "1");
+    await cutOff(a);
+    await add(a.node, "x", "a");
+    await buried(made, "a");
+    expect((await add(b.node, "x", "b")).verdict).toBeUndefined();
+    return { made, a, b };
+  }
+
+  test("its state stays; the loser is told where it is, and merges", async () => {
+    const { made, a, b } = await split();
+    const owner = await made.store.lookup("notes/x");
+    expect(owner?.rrp).toBe("rrp:local/b/notes/x");
+    expect((await add(a.node, "x", "a2")).verdict).toBe("suspect");
+    await heal(a);
+    await until(() => seen.includes("stop x fenced"), "it has stopped");
+    expect(seen.filter((line) => line.startsWith("conflict"))).toHaveLength(1);
+    expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,a,a2");
+    const all = (await b.node.call("notes", "x", "all", [])).result as string[];
+    expect(all).toEqual(["1", "b", "a", "a2"]);
+    expect(a.node.stats()).toMatchObject({ conflictsLost: 1, landedTurns: 0, strandedTurns: 2 });
+    await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
+    expect(await a.node.lookup("notes", "x")).toMatchObject({
+      rrp: owner?.rrp,
+      verdict: "contested",
+    });
+    expect(await a.node.lookup("notes", "x", { require: "confirmed" })).toMatchObject({
+      verdict: "confirmed",
+    });
+    expect((await add(a.node, "x", "c")).rrp).toBe(owner?.rrp);
+  });
+
+  test("and is gone again, what it wrote stays all the same", async () => {
+    const { a, b } = await split();
+    await b.node.drain();
+    await heal(a);
+    await until(() => seen.some((line) => line === "stop x fenced"), "it has stopped");
+    expect(seen.find((line) => line.startsWith("conflict"))).toContain("rrp:local/a/notes/x 1,a");
+    const all = (await a.node.call("notes", "x", "all", [])).result as string[];
+    expect(all).toEqual(expect.arrayContaining(["1", "a", "b"]));
+  });
+
+  test("one that told nobody anything is no conflict", async () => {
+    const { made, a } = await one();
+    const b = await member(made, "b");
+    await add(a.node, "x", "1");
+    await cutOff(a);
+    await buried(made, "a");
+    await b.node.call("notes", "x", "all", []);
+    await heal(a);
+    await until(() => seen.length > 0, "it has stopped");
+    expect(seen).toEqual(["stop x fenced"]);
+    expect(a.node.stats()).toMatchObject({ conflictsLost: 0, strandedTurns: 0 });
+    expect((await a.node.call("notes", "x", "all", [])).result).toEqual(["1"]);
+  });
+});
+
+test("a bad policy is refused", () => {
+  const resources = { notes: { class: Notes, partition: "both" as "fence" } };
+  expect(() => defineApp({ resources })).toThrow(
+    'resource type notes: partition is "both", it must be fence or available',
+  );
+  expect(() => defineApp({ resources: plainApp.resources })).not.toThrow();
+});
