@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
-import app from "../../examples/channels/app.ts";
+import { Channel } from "../../examples/channels/app.ts";
+import { defineApp } from "../../mod.ts";
 import { detectRuntime } from "../../adapters/runtime/detect.ts";
 
+// Without modules: authorities of a market would open links of their own.
+const app = defineApp({ resources: { channels: Channel } });
 const folder = mkdtempSync(join(tmpdir(), "atlas-gateway-"));
 const registry = `file:${join(folder, "registry.db")}`;
 const nodes: ServedNode<typeof app>[] = [];
