@@ -80,7 +80,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: LISTENER,
-        find: "const grant = Math.min(want, free + (former?.grant ?? 0));",
+        find: "const grant = Math.min(want, free + (former ? former.grant + former.owed : 0));",
         replace: "const grant = free + (former?.grant ?? 0) < 1 ? 0 : want;",
       },
       {
