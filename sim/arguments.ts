@@ -30,16 +30,18 @@ export interface SimArguments {
   readonly isWorker: boolean;
 }
 
-const USAGE = `usage: npm run sim -- [FLAGS]
+/** What `--help` prints. */
+export const USAGE: string = `usage: npm run sim -- [FLAGS]
   --seeds N      play N seeds (2000)       --from S      from seed S (1)
   --minutes M    play for M minutes        --workers W   with W processes (2)
   --seed N       play one seed, and tell all of it where it breaks a rule
   --plan FILE    play a plan, or a kept schedule, in the same way
   --keep FILE    write the shrunk plan of what broke a rule to FILE
   --no-shrink    do not shrink what broke a rule
-  --world NAME   only in this world: resources, regions or market (all)
+  --world NAME   only in this world: resources, regions, market or masters (all)
   --mutants      try every mutant (exit 0: all were killed); --write: and write docs/mutants.md
-  --mutant NAME  try one, over --seeds N; or play --seed N of it in full`;
+  --mutant NAME  try one, over --seeds N; or play --seed N of it in full
+  --help         print this`;
 const VALUES = [
   "--seeds",
   "--from",

@@ -6,6 +6,7 @@
  * whoever shrinks keeps only those that still break the rule.
  */
 import { marketCuts } from "./market/cuts.ts";
+import { mastersCuts } from "./masters/cuts.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "./plan.ts";
 
 /** Between the beginning and the first event, and between the last one and the mending, ms. */
@@ -16,6 +17,7 @@ const REST_MS = 1_000;
 export function* cuts(plan: Plan): Generator<Plan> {
   yield* anyCuts(plan);
   yield* marketCuts(plan);
+  yield* mastersCuts(plan);
 }
 
 function* anyCuts(plan: Plan): Generator<Plan> {

@@ -5,6 +5,7 @@
 import { CLOCK_FAULTS } from "./faults/clock_faults.ts";
 import { FAILOVER_FAULTS } from "./faults/failover_faults.ts";
 import type { FaultKind } from "./faults/kind.ts";
+import { MASTERS_FAULTS, MASTERS_SPLIT } from "./faults/masters_faults.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
 import { MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
@@ -19,9 +20,16 @@ export const FAULTS: readonly FaultKind[] = [
   ...ROLLING_FAULTS,
 ];
 
-const byName = new Map(
-  [...FAULTS, ...FAILOVER_FAULTS, ...REGION_FAULTS, ...MOVES].map((kind) => [kind.name, kind]),
-);
+/** Those that only some worlds know. */
+const SPECIAL: readonly FaultKind[] = [
+  ...FAILOVER_FAULTS,
+  ...REGION_FAULTS,
+  ...MOVES,
+  ...MASTERS_FAULTS,
+  MASTERS_SPLIT,
+];
+
+const byName = new Map([...FAULTS, ...SPECIAL].map((kind) => [kind.name, kind]));
 
 /** The kind of this name. @throws where there is none */
 export function faultKind(name: string): FaultKind {

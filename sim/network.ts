@@ -10,6 +10,7 @@
  * leaves undone.
  */
 import { AtlasError } from "../src/errors.ts";
+import { decodeMessage, type Message } from "../src/model/envelope.ts";
 import { ANYONE } from "../src/ports/transport.ts";
 import type { Link, LinkHandlers, LinkIdentity, Peer, Transport } from "../src/ports/transport.ts";
 import type { Path, Paths } from "./paths.ts";
@@ -25,18 +26,24 @@ const KEEPALIVE_MS = 15_000;
 
 /**
  * Hears a message as a process hands it to a link, which has a number; must change nothing.
- * `to` is who is at the other end; `self` is whom that one believes to be at this one.
+ * It was read once for all who listen. `to` is who is at the other end; `self` is whom that
+ * one believes to be at this one.
  */
 export type Ear = (
   link: number,
   from: string,
-  message: Uint8Array,
+  message: Message,
   to: LinkIdentity,
   self: LinkIdentity | undefined,
 ) => void;
 
-/** Changes what is sent over a link: gives what is sent instead. */
-export type Meddler = (link: number, from: string, message: Uint8Array) => readonly Uint8Array[];
+/** Changes what is sent over a link, and was read as `message`: gives what is sent instead. */
+export type Meddler = (
+  link: number,
+  from: string,
+  message: Message,
+  bytes: Uint8Array,
+) => readonly Uint8Array[];
 
 /** What the ends of a simulated link share with their exchange. */
 interface Exchange {
@@ -94,17 +101,22 @@ class LinkEnd implements Link {
 
   send(head: Uint8Array, body: Uint8Array = new Uint8Array(0)): boolean {
     if (!this.isOpen || !this.process.isAlive) return false;
-    const message = new Uint8Array(head.length + body.length);
-    message.set(head);
-    message.set(body, head.length);
-    const { trace, ears, meddler } = this.#exchange;
-    trace.note("send", this.process.id, this.peer.node, message.length);
-    for (const hear of ears) {
-      hear(this.#link, this.process.id, message, this.peer, this.other?.peer);
-    }
-    if (!meddler) this.#queue(message);
-    else for (const sent of meddler(this.#link, this.process.id, message)) this.#queue(sent);
+    const bytes = new Uint8Array(head.length + body.length);
+    bytes.set(head);
+    bytes.set(body, head.length);
+    this.#exchange.trace.note("send", this.process.id, this.peer.node, bytes.length);
+    for (const sent of this.#heard(bytes)) this.#queue(sent);
     return true;
+  }
+
+  /** What is sent, once all who listen have heard it. */
+  #heard(bytes: Uint8Array): readonly Uint8Array[] {
+    const { ears, meddler } = this.#exchange;
+    if (ears.length === 0 && !meddler) return [bytes];
+    const message = decodeMessage(bytes);
+    const { id } = this.process;
+    for (const hear of ears) hear(this.#link, id, message, this.peer, this.other?.peer);
+    return meddler?.(this.#link, id, message, bytes) ?? [bytes];
   }
 
   #queue(message: Uint8Array): void {

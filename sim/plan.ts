@@ -9,6 +9,7 @@ import { addErrands, drawManners } from "./errands.ts";
 import { withFailovers } from "./failovers.ts";
 import { FAULTS } from "./faults.ts";
 import type { MarketStage, Trade } from "./market/stage.ts";
+import type { MastersStage } from "./masters/stage.ts";
 import type { FaultKind } from "./faults/kind.ts";
 import type { Weather } from "./paths.ts";
 import { SeededRandom } from "./random.ts";
@@ -52,8 +53,11 @@ export interface WorkEvent {
   readonly isEverywhere?: boolean;
 }
 
-/** What simulations are about: resources that are owned, by regions too, or modules that are traded. */
-export const WORLDS = ["resources", "regions", "market"] as const;
+/**
+ * What simulations are about: resources that are owned, by regions or under several masters
+ * too, or modules that are traded.
+ */
+export const WORLDS = ["resources", "regions", "market", "masters"] as const;
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
@@ -97,6 +101,7 @@ export interface Course {
 /** A course, and what clients of journals do in it; or, where there is a market, its traders. */
 export interface Plan extends Course {
   readonly work: readonly WorkEvent[];
+  readonly masters?: MastersStage;
   readonly market?: MarketStage;
   readonly trades?: readonly Trade[];
 }

@@ -61,8 +61,8 @@ function deeds({ work, trades = [] }: Plan): number {
   return work.length + trades.length;
 }
 
-function stageLine({ seed, shape, market }: Plan): string {
-  return `stage: seed=${seed} ${fields(shape)}${market ? ` ${fields(market)}` : ""}`;
+function stageLine({ seed, shape, market, masters }: Plan): string {
+  return `stage: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
 }
 
 /** Its time, whether it is a fault or work, its name, and whatever else it has. */

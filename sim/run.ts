@@ -3,11 +3,11 @@
  *
  * Takes flags (see `arguments.ts`); prints progress, each violation with the command that
  * replays it, the first one in full, and as last line the score. Exit 1 on a violation,
- * 2 on bad usage.
+ * 2 on bad usage; 0 where it was only asked for help.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { parseArguments, type SimArguments } from "./arguments.ts";
+import { parseArguments, type SimArguments, USAGE } from "./arguments.ts";
 import { playMany, work } from "./many.ts";
 import { mutantOf } from "./mutants/mutants.ts";
 import { playMutants, playOneMutant } from "./mutants/play.ts";
@@ -17,10 +17,15 @@ import { parseSchedule } from "./schedule.ts";
 import { planOf } from "./worlds.ts";
 
 async function main(): Promise<number> {
+  const words = process.argv.slice(2);
+  if (words.includes("--help")) {
+    console.log(USAGE);
+    return 0;
+  }
   let options: SimArguments;
   let plan: Plan | null;
   try {
-    options = parseArguments(process.argv.slice(2));
+    options = parseArguments(words);
     plan = options.plan === null ? null : readPlan(options.plan);
     if (options.mutant !== null) mutantOf(options.mutant);
   } catch (error) {

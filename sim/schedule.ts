@@ -7,6 +7,7 @@
  */
 import { faultKind } from "./faults.ts";
 import { PLAIN_STAGE, PLAIN_TRADE, special } from "./market/stage.ts";
+import { PLAIN_MASTERS } from "./masters/stage.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "./plan.ts";
 
 /** A change to a source file that brings the bug back; `find` is there exactly once. */
@@ -77,6 +78,7 @@ export function parseSchedule(text: string): Schedule {
   const faults = plan.faults.map((fault, at) => filled(fault, PLAIN_FAULT, `plan.faults[${at}]`));
   const work = plan.work.map((item, at) => filled(item, PLAIN_WORK, `plan.work[${at}]`));
   for (const { kind } of faults) faultKind(kind);
+  const masters = plan.masters && filled(plan.masters, PLAIN_MASTERS, "plan.masters");
   const market = plan.market && filled(plan.market, PLAIN_STAGE, "plan.market");
   const trades = plan.trades?.map((trade, at) => filled(trade, PLAIN_TRADE, `plan.trades[${at}]`));
   for (const name of ["nodes", "keys"] as const) {
@@ -88,7 +90,13 @@ export function parseSchedule(text: string): Schedule {
   return {
     ...schedule,
     edits: edits.map((edit, at) => filled(edit, PLAIN_EDIT, `edits[${at}]`)),
-    plan: { ...plan, faults, work, ...market && { market, trades: trades ?? [] } },
+    plan: {
+      ...plan,
+      faults,
+      work,
+      ...masters && { masters },
+      ...market && { market, trades: trades ?? [] },
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * The plays that there are: journals, whose calls must be in their state once, and the
- * market of modules, whose capacity must not be sold twice.
+ * The plays that there are: journals, whose calls must be in their state once; journals
+ * under several masters, who may differ for a while; and the market of modules, whose
+ * capacity must not be sold twice.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
@@ -9,6 +10,7 @@ import type { Ground } from "./ground.ts";
 import type { CallRecord, Entry, History } from "./history.ts";
 import { journalApp, JOURNALS, readJournal } from "./journal.ts";
 import { runMarket } from "./market/run.ts";
+import { playMasters } from "./masters/play.ts";
 import {
   type Cast,
   type Clients,
@@ -21,10 +23,11 @@ import type { Plan } from "./plan.ts";
 import { Workload } from "./workload.ts";
 import type { World } from "./world.ts";
 
-/** Plays a plan of either sort. @throws only where the simulator itself fails */
+/** Plays a plan of any sort. @throws only where the simulator itself fails */
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
-  const { market } = plan;
+  const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);
+  if (masters) return playMasters({ ...plan, masters }, options);
   const app = journalApp(plan.shape);
   const enter: Cast["enter"] = (world, report, ground) =>
     new JournalClients(plan, world, report, ground);

@@ -11,6 +11,7 @@ import { createNode } from "../src/atlas.ts";
 import { messageOf } from "../src/errors.ts";
 import type { NodeOptions } from "../src/options.ts";
 import type { Store } from "../src/ports/store.ts";
+import type { SimMasters } from "./masters/masters.ts";
 import { SimClock } from "./clock.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
@@ -72,8 +73,8 @@ export class World {
   isHealed = false;
   /** Hears of each node that is ready, within its process. */
   onReady: ((slot: Slot, node: SimNode) => void) | null = null;
-  /** Opens a process's store where it isn't {@link store}. */
-  openStore: ((process: SimProcess, clock: SimClock, slot: Slot) => Store) | null = null;
+  /** Where a process's store isn't {@link store}, but one of several masters. */
+  masters: SimMasters | null = null;
   readonly #company: Company;
   readonly #seed: number;
   readonly #clocks: SeededRandom;
@@ -167,7 +168,7 @@ export class World {
       });
     const joined = this.regions
       ? this.regions.open(slot.region, process, clock).then(join)
-      : join(this.openStore?.(process, clock, slot) ?? this.store.open(process, clock));
+      : join(this.masters?.open(process, clock, slot.index) ?? this.store.open(process, clock));
     joined.then((node) => {
       trace.note("ready", id);
       started.node = node;
@@ -221,6 +222,7 @@ export class World {
     this.trace.note("heal");
     this.store.clear();
     this.regions?.clear();
+    this.masters?.clear();
     this.network.clear();
     for (const slot of this.slots) {
       for (const node of slot.former) this.#kill(node);

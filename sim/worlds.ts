@@ -1,5 +1,6 @@
 /** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
 import { makeMarketPlan } from "./market/draw.ts";
+import { makeMastersPlan } from "./masters/draw.ts";
 import { makePlan, type Plan, type WorldName } from "./plan.ts";
 import { makeRegionalPlan } from "./regional_plans.ts";
 
@@ -7,6 +8,7 @@ const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
   resources: makePlan,
   regions: makeRegionalPlan,
   market: makeMarketPlan,
+  masters: makeMastersPlan,
 };
 
 export function planOf(world: WorldName, seed: number): Plan {

@@ -5,7 +5,7 @@
  *
  * Reads along what nodes tell each other. Source: design §4.
  */
-import { decodeMessage } from "../../src/model/envelope.ts";
+import type { Message } from "../../src/model/envelope.ts";
 import type { LiveChecker } from "./checker.ts";
 
 interface Asked {
@@ -21,8 +21,7 @@ export const addressee: LiveChecker = {
   watch({ world }, report) {
     /** Requests that are not answered yet, by link and number; both ends count from the same. */
     const open = new Map<string, Asked[]>();
-    const sent = (link: number, from: string, bytes: Uint8Array): void => {
-      const message = decodeMessage(bytes);
+    const sent = (link: number, from: string, message: Message): void => {
       const call = `${link} ${message.id}`;
       if (message.kind === "request") {
         const { key, epoch, relay } = message;

@@ -22,6 +22,10 @@ export const losses: LiveChecker = {
     // With confirmation nothing that was acknowledged may be missing at all.
     if (lagMs === undefined || isConfirmed) return {};
     const lives = new Map<string, string>();
+    /** Processes and incarnations that are over: they can't say anything any more. */
+    const over = new Set<string>();
+    const isOver = (incarnation: string): boolean =>
+      over.has(incarnation) || over.has(lives.get(incarnation) ?? "");
     const acknowledged = new Set<string>();
     let debts: Debt[] = [];
     const settle = (is: (debt: Debt) => boolean): void => {
@@ -33,7 +37,7 @@ export const losses: LiveChecker = {
           const owner = ground.owner(key);
           const kept = new Set(readJournal(promoted, key).map(({ value }) => value));
           const gone = readJournal(former, key).filter(({ value }) => !kept.has(value));
-          if (owner === null || gone.length === 0) continue;
+          if (owner === null || isOver(owner.incarnation) || gone.length === 0) continue;
           const values = new Set(gone.map(({ value }) => value));
           debts.push({ key, values, incarnation: owner.incarnation, at });
         }
@@ -48,11 +52,14 @@ export const losses: LiveChecker = {
       told(_process, { event, fields }) {
         if (event === "state lost") settle(({ key }) => key === fields["key"]);
         else if (event === "lease lapsed") {
-          settle(({ incarnation }) => incarnation === fields["incarnation"]);
+          over.add(String(fields["incarnation"]));
+          settle(({ incarnation }) => isOver(incarnation));
         }
       },
       process(id, isAlive) {
-        if (!isAlive) settle(({ incarnation }) => lives.get(incarnation) === id);
+        if (isAlive) return;
+        over.add(id);
+        settle(({ incarnation }) => isOver(incarnation));
       },
       returned({ what, outcome, value }) {
         if (what === "append" && outcome === "ok") acknowledged.add(value);

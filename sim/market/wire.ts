@@ -8,7 +8,7 @@
  */
 import { addressOf } from "../../src/lambda/address.ts";
 import { type Letter, readLetter } from "../../src/lambda/letters.ts";
-import { decodeMessage } from "../../src/model/envelope.ts";
+import type { Message } from "../../src/model/envelope.ts";
 import type { Ear, Meddler } from "../network.ts";
 import type { SeededRandom } from "../random.ts";
 import type { World } from "../world.ts";
@@ -26,8 +26,7 @@ export interface Heard {
 
 /** Has `hear` hear every letter that is sent between nodes. */
 export function censor(hear: (heard: Heard) => void): Ear {
-  return (link, process, message, to, self) => {
-    const post = decodeMessage(message);
+  return (link, process, post, to, self) => {
     if (post.kind !== "post" || !self) return;
     hear({
       process,
@@ -49,22 +48,21 @@ export function meddler(
   if (lost + doubled + late === 0) return null;
   /** What goes after the next message of its sender on its link. */
   const held = new Map<string, Uint8Array[]>();
-  return (link, process, message) => {
+  return (link, process, message, bytes) => {
     const key = `${link} ${process}`;
     const after = held.get(key) ?? [];
     held.delete(key);
-    if (world.isHealed || !isAboutCredit(message)) return [message, ...after];
+    if (world.isHealed || !isAboutCredit(message)) return [bytes, ...after];
     if (random.chance(lost)) return after;
     if (random.chance(late)) {
-      held.set(key, [message]);
+      held.set(key, [bytes]);
       return after;
     }
-    return random.chance(doubled) ? [message, ...after, message] : [message, ...after];
+    return random.chance(doubled) ? [bytes, ...after, bytes] : [bytes, ...after];
   };
 }
 
-function isAboutCredit(message: Uint8Array): boolean {
-  const post = decodeMessage(message);
+function isAboutCredit(post: Message): boolean {
   if (post.kind !== "post") return false;
   const { kind } = readLetter(post.letter, post.body, "");
   return kind === "credit" || kind === "probe";

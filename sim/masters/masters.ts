@@ -22,18 +22,7 @@ import type { Path } from "../paths.ts";
 import type { SimProcess } from "../process.ts";
 import type { World } from "../world.ts";
 import { Book, Pages, type Write } from "./pages.ts";
-
-/** How a world's masters are. */
-export interface MastersShape {
-  readonly count: number;
-  /** How long a write takes to the other masters, ms. */
-  readonly lagMs: number;
-  /** What the nodes believe it takes at most, ms. */
-  readonly boundMs: number;
-  readonly recheckMs: number;
-  /** How long a process waits for an answer, ms of its own clock. */
-  readonly timeoutMs: number;
-}
+import type { MastersStage } from "./stage.ts";
 
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {
@@ -52,11 +41,20 @@ interface Letter {
 }
 
 /** How late a repeated request may come, ms. */
-const LATE_MS = 4_000;
+export const LATE_MS: number = 4_000;
+
+/** The place in the network of a master, by its number. */
+export function masterHost(master: number): string {
+  return `store of ${nameOf(master)}`;
+}
+
+function nameOf(master: number): string {
+  return `m${master}`;
+}
 
 export class SimMasters {
   readonly names: readonly string[];
-  readonly shape: MastersShape;
+  readonly stage: MastersStage;
   readonly world: World;
   readonly #observer: MastersObserver;
   /** Each master's pages, as each master has them. */
@@ -66,24 +64,30 @@ export class SimMasters {
   readonly #done: readonly number[][];
   readonly #splits = new Set<object>();
 
-  constructor(shape: MastersShape, world: World, observer: MastersObserver) {
-    this.shape = shape;
+  constructor(stage: MastersStage, world: World, observer: MastersObserver) {
+    this.stage = stage;
     this.world = world;
     this.#observer = observer;
-    const all = Array.from({ length: shape.count }, (_, i) => i);
-    this.names = all.map((i) => `m${i}`);
+    const all = Array.from({ length: stage.count }, (_, i) => i);
+    this.names = all.map(nameOf);
     this.#views = all.map(() => all.map(() => new Pages()));
     this.#sent = all.map(() => []);
     this.#done = all.map(() => all.map(() => 0));
   }
 
-  /** A process's store, at the master of its machine. */
-  open(process: SimProcess, clock: Clock, master: number): Store {
-    const { boundMs, recheckMs } = this.shape;
+  /** The number of the master that a node asks, by the node's. */
+  masterOf(node: number): number {
+    return node % this.stage.count;
+  }
+
+  /** The store of a process of a node, by the node's number: at the master that it asks. */
+  open(process: SimProcess, clock: Clock, node: number): Store {
+    const { boundMs, recheckMs, count } = this.stage;
+    const master = this.masterOf(node);
     const store = new OptimisticStore({
       book: new Line(this, process, clock, master),
       master: this.names[master] as string,
-      hasRivals: this.shape.count > 1,
+      hasRivals: count > 1,
       boundMs,
       recheckMs,
       now: () => clock.now(),
@@ -103,7 +107,7 @@ export class SimMasters {
 
   /** No post until `token` is given to {@link mend}. */
   split(token: object): void {
-    this.#splits.add(token);
+    if (!this.world.isHealed) this.#splits.add(token);
   }
 
   mend(token: object): void {
@@ -138,7 +142,7 @@ export class SimMasters {
     const sent = this.#sent[from] as Letter[];
     const done = this.#done[at] as number[];
     if (from === at || this.#splits.size > 0) return;
-    const until = this.world.scheduler.now - this.shape.lagMs;
+    const until = this.world.scheduler.now - this.stage.lagMs;
     for (let next = done[from] as number; (sent[next]?.at ?? Infinity) <= until; next++) {
       this.#do((sent[next] as Letter).write, from, at);
       done[from] = next + 1;
@@ -172,7 +176,7 @@ class Line implements MasterBook {
     this.#process = process;
     this.#clock = clock;
     this.#master = master;
-    const host = `store of ${masters.names[master]}`;
+    const host = masterHost(master);
     this.#out = masters.world.paths.from(process.host, host);
     this.#back = masters.world.paths.from(host, process.host);
   }
@@ -219,8 +223,7 @@ class Line implements MasterBook {
   #ask<T>(step: (book: Book) => T): Promise<T> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (!this.#process.isAlive) return new Promise(() => {});
-    const { timeoutMs } = this.#masters.shape;
-    const { scheduler, trace } = this.#masters.world;
+    const { scheduler, trace, shape: { store: { timeoutMs } } } = this.#masters.world;
     return new Promise((resolve, reject) => {
       const timer = this.#clock.after(timeoutMs, () => {
         this.#isUp = false;

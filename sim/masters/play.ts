@@ -1,9 +1,10 @@
 /**
  * One simulation with several masters, from beginning to end.
  *
- * Takes a plan of `plan.ts`; gives its result, the same each time. Journals are played on
+ * Takes a plan of `draw.ts`; gives its result, the same each time. Journals are played on
  * the cluster that `world.ts` makes, each node's store at a master of its own.
  */
+import type { AtlasNode } from "../../src/api.ts";
 import { bounded } from "../checkers/bounded.ts";
 import { healing } from "../checkers/healing.ts";
 import { once } from "../checkers/once.ts";
@@ -11,12 +12,22 @@ import { oneLife } from "../checkers/one_life.ts";
 import { returns } from "../checkers/returns.ts";
 import type { Entry } from "../history.ts";
 import { journalApp, JOURNALS, readJournal } from "../journal.ts";
-import { type Cast, type Clients, perform, type Reporter, type Result } from "../perform.ts";
+import {
+  type Cast,
+  type Clients,
+  perform,
+  type Reporter,
+  type Result,
+  type RunOptions,
+} from "../perform.ts";
 import { Workload } from "../workload.ts";
 import type { World } from "../world.ts";
-import { SimMasters } from "./masters.ts";
-import type { MastersPlan } from "./plan.ts";
+import type { MastersPlan } from "./draw.ts";
+import { LATE_MS, SimMasters } from "./masters.ts";
 import { Referees } from "./rules.ts";
+
+/** From when all is mended until there is one owner of each key, whatever comes late, ms. */
+const REST_MS = LATE_MS + 6_000;
 
 /** Rules that hold for these nodes as for any. */
 const CHECKERS = [healing, returns, bounded, oneLife];
@@ -29,14 +40,18 @@ export interface MastersResult extends Result {
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
-export async function playMasters(plan: MastersPlan, remarks: number = 0): Promise<MastersResult> {
+export async function playMasters(
+  plan: MastersPlan,
+  options: RunOptions = {},
+): Promise<MastersResult> {
   let clients: MastersClients | null = null;
   const cast: Cast = {
+    world: "masters",
     app: journalApp(plan.shape),
     checkers: CHECKERS,
     enter: (world, report) => clients = new MastersClients(plan, world, report),
   };
-  const result = await perform(plan, cast, { remarks });
+  const result = await perform(plan, cast, options);
   const { contests = 0, conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
   return { ...result, contests, conflictsLost };
 }
@@ -57,8 +72,7 @@ class MastersClients implements Clients {
     this.#referees = new Referees(plan, report);
     this.#masters = new SimMasters(plan.masters, world, this.#referees);
     this.#workload = new Workload(world);
-    world.openStore = (process, clock, { index }) =>
-      this.#masters.open(process, clock, index % plan.masters.count);
+    world.masters = this.#masters;
   }
 
   get contests(): number {
@@ -76,18 +90,15 @@ class MastersClients implements Clients {
   begin(): void {
     const { scheduler } = this.#world;
     for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
-    for (const { at, ms } of this.#plan.splits) {
-      const token = {};
-      scheduler.at(at, () => {
-        if (!this.#world.isHealed) this.#masters.split(token);
-      });
-      scheduler.at(at + ms, () => this.#masters.mend(token));
-    }
   }
 
   healed(): void {
-    this.#masters.clear();
     this.#workload.probe();
+    this.#world.scheduler.after(REST_MS, () => {
+      this.#judge(this.#world.shape.weather.duplicates > 0);
+      // So everybody is asked for every key once more, after the last late claim.
+      this.#workload.probe();
+    });
   }
 
   isDone(): boolean {
@@ -95,15 +106,23 @@ class MastersClients implements Clients {
   }
 
   finished(): void {
-    const nodes = [...this.#world.nodes()];
-    const inMemory = nodes.reduce((sum, { node }) => sum + (node?.stats().resources ?? 0), 0);
-    this.conflictsLost = nodes.reduce((n, { node }) => n + (node?.stats().conflictsLost ?? 0), 0);
-    this.#referees.finished(this.#masters, this.keys(), inMemory);
-    if (!this.#plan.isBounded) return;
+    this.#judge(false);
+    this.conflictsLost = this.#sum((node) => node.stats().conflictsLost ?? 0);
+    if (!this.#plan.masters.isBounded) return;
     // Of two owners at once each may have filled a place that the other's call was told.
     const journals = new Map<string, Entry[]>();
     const book = this.#masters.book(0);
     for (const key of this.keys()) journals.set(key, readJournal(book, key));
     once.check({ calls: this.#workload.calls, journals }, this.#report(once.name));
+  }
+
+  #judge(mayStray: boolean): void {
+    const inMemory = this.#sum((node) => node.stats().resources);
+    this.#referees.rested(this.#masters, this.keys(), inMemory, mayStray);
+  }
+
+  /** A figure of all nodes together. */
+  #sum(of: (node: AtlasNode) => number): number {
+    return [...this.#world.nodes()].reduce((sum, { node }) => sum + (node ? of(node) : 0), 0);
   }
 }

@@ -21,13 +21,13 @@ import {
 import { isDead } from "../../src/model/member.ts";
 import type { Reporter } from "../perform.ts";
 import type { MastersObserver, SimMasters } from "./masters.ts";
-import type { MastersPlan } from "./plan.ts";
+import type { MastersPlan } from "./draw.ts";
 
 export class Referees implements MastersObserver {
   /** Stakes of a key whose copies met at a master, neither made in view of the other. */
   contests = 0;
   readonly #names: readonly string[];
-  readonly #plan: Pick<MastersPlan, "isBounded" | "shape">;
+  readonly #plan: MastersPlan;
   readonly #report: Reporter;
   /** When each stake came to each master, by key, master and epoch. */
   readonly #arrivals = new Map<string, Map<number, number>>();
@@ -80,7 +80,7 @@ export class Referees implements MastersObserver {
     this.#reigns.set(key, reigns);
     const other = reigns.at(-1) ?? 0;
     if (epoch > other) reigns.push(epoch);
-    else if (this.#plan.isBounded && other !== epoch) {
+    else if (this.#plan.masters.isBounded && other !== epoch) {
       this.#report("one owner")(
         `${key}: epoch ${epoch} committed at ${at.toFixed(3)}, after ${other} had`,
       );
@@ -92,8 +92,13 @@ export class Referees implements MastersObserver {
     this.#report("withdrawn")(`${key}: the claim ${opId} lost, and its stake stands`);
   }
 
-  /** All is mended, and the time is over. */
-  finished(masters: SimMasters, keys: readonly string[], inMemory: number): void {
+  /**
+   * All is mended, and what was under way has come.
+   *
+   * @param mayStray whether the network may have repeated a claim since its key was last asked
+   * for: nobody knows of that claim, and whoever is asked for the key next ends it.
+   */
+  rested(masters: SimMasters, keys: readonly string[], inMemory: number, mayStray: boolean): void {
     const report = this.#report("one in the end");
     const books = this.#names.map((_, i) => masters.book(i));
     const live = new Set(
@@ -108,7 +113,7 @@ export class Referees implements MastersObserver {
       const isOwned = live.has(greatest(books[0]?.stakes(key) ?? [])?.incarnation ?? "");
       if (isOwned) owned++;
       const rivals = owners[0]?.contested?.filter(({ incarnation }) => live.has(incarnation)) ?? [];
-      if (isOwned && rivals.length > 0) {
+      if (isOwned && rivals.length > 0 && !mayStray) {
         report(`${key}: ${told[0]} is contested by ${rivals.map(({ rrp }) => rrp)}`);
       }
     }

@@ -13,6 +13,7 @@ export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {
   resources: 500,
   regions: 200,
   market: 200,
+  masters: 200,
 };
 
 /** One place in the source, and what stands there in the mutant. */

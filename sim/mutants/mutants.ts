@@ -5,6 +5,7 @@
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { MARKET_MUTANTS } from "./market_mutants.ts";
+import { MASTERS_MUTANTS } from "./masters_mutants.ts";
 import type { Mutant } from "./mutant.ts";
 import { NODE_MUTANTS } from "./node_mutants.ts";
 import { REGIONAL_MUTANTS } from "./regional_mutants.ts";
@@ -17,6 +18,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...MARKET_MUTANTS,
   ...FAILOVER_MUTANTS,
   ...REGIONAL_MUTANTS,
+  ...MASTERS_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

@@ -8,6 +8,7 @@ import type { Plan } from "../plan.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
+import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { revival } from "./scenarios/revival.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
@@ -19,6 +20,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   late_claim: lateClaim,
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
+  late_second_look: lateSecondLook,
 };
 
 /** The scenario of this name. @throws Error where there is none */

@@ -5,6 +5,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const STATE = "sim/store_state.ts";
+const STORE = "sim/store.ts";
 
 export const STORE_MUTANTS: readonly Mutant[] = [
   {
@@ -60,6 +61,28 @@ export const STORE_MUTANTS: readonly Mutant[] = [
       file: STATE,
       find: `if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";`,
       replace: "",
+    }],
+  },
+  {
+    name: "retried_commit_done_anew",
+    about: "A commit that its client or the network repeats is taken for a new one: it has no " +
+      "operation id, which is its turn's number.",
+    // A claim's id alone may go, which is no mistake: a repeat finds the key not as it
+    // expected, and is told of itself as the owner.
+    edits: [{
+      file: STATE,
+      find: `if (last.epoch === epoch && turn <= last.turn) return "committed";`,
+      replace: "",
+    }],
+  },
+  {
+    name: "plain_get_to_confirm",
+    about: "A lookup that confirms is a plain GET, which the nearest replica answers, and not a " +
+      "script on the way that writes take.",
+    edits: [{
+      file: STORE,
+      find: "const { lagMs, readsFromReplica = false, isConfirmed = false } = parts.shape;",
+      replace: "const { lagMs, readsFromReplica = true, isConfirmed = false } = parts.shape;",
     }],
   },
 ];

@@ -1,7 +1,8 @@
-/** A seed leaves the same trace on Bun, Deno and Node, each in a process of its own. */
+/** A seed leaves the same traces, one a world, on Bun, Deno and Node, each in a process of its own. */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
+import { WORLDS } from "../../sim/plan.ts";
 
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: ["node_modules/.bin/bun"],
@@ -14,8 +15,8 @@ function trace(command: readonly string[], seed: number): Promise<string> {
   const [program = "", ...flags] = command;
   return new Promise((resolve, reject) =>
     execFile(program, [...flags, "sim/run.ts", "--seed", String(seed)], (error, out) => {
-      const hash = /^trace ([0-9a-f]{16})$/m.exec(out)?.[1];
-      if (hash) resolve(hash);
+      const hashes = [...out.matchAll(/^trace ([0-9a-f]{16})$/gm)].map(([, hash]) => hash);
+      if (hashes.length === WORLDS.length) resolve(hashes.join(" "));
       else reject(error ?? new Error(`no trace in ${out}`));
     })
   );
@@ -25,9 +26,9 @@ const present = Object.entries(RUNTIMES).filter(([, [program = ""]]) => existsSy
 const missing = Object.keys(RUNTIMES).filter((name) => !present.some(([other]) => other === name));
 const title = missing.length > 0 ? ` (skipped, not installed: ${missing.join(", ")})` : "";
 
-test(`the same trace on every runtime${title}`, async () => {
+test(`the same traces on every runtime${title}`, async () => {
   for (const seed of SEEDS) {
     const traces = await Promise.all(present.map(([, command]) => trace(command, seed)));
     expect(new Set(traces).size, `seed ${seed}: ${traces}`).toBe(1);
   }
-});
+}, 60_000);

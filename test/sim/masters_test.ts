@@ -1,38 +1,29 @@
-/** Several masters under simulation: the rules hold, and each mutant breaks one. */
-import { spawnSync } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
-import { afterAll, describe, expect, test } from "vitest";
-import { MASTERS_MUTANTS } from "../../sim/masters/mutants.ts";
-import { makeMastersPlan } from "../../sim/masters/plan.ts";
+/** Several masters under simulation: the rules hold, contests are met, and mistakes are caught. */
+import { describe, expect, test } from "vitest";
+import { parseArguments } from "../../sim/arguments.ts";
+import { cuts } from "../../sim/cuts.ts";
+import { makeMastersPlan } from "../../sim/masters/draw.ts";
 import { type MastersResult, playMasters } from "../../sim/masters/play.ts";
-import { mutantCopy, ROOT } from "../../sim/mutants/copy.ts";
-import { applyEdit, type Mutant } from "../../sim/mutants/mutant.ts";
+import { PLAIN_MASTERS } from "../../sim/masters/stage.ts";
+import { mutantOf } from "../../sim/mutants/mutants.ts";
+import { tryMutant } from "../../sim/mutants/trials.ts";
+import { replayOf } from "../../sim/one.ts";
+import { scheduleLines } from "../../sim/report.ts";
+import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
+import { runPlan } from "../../sim/simulation.ts";
+import { planOf } from "../../sim/worlds.ts";
 
 /** Trials start a process each, on whatever else the machine does. */
 const TRIAL_MS = 60_000;
-const folders: string[] = [];
-
-afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
-
-/** The first rule that a mutant breaks within some seeds; null where it breaks none. */
-async function verdictOf(mutant: Mutant, seeds: number): Promise<{ rule: string } | null> {
-  const folder = await mutantCopy(mutant);
-  folders.push(folder);
-  const head = "Deno" in globalThis ? ["run", "-A"] : [];
-  const script = join(folder, "sim/masters/trial.ts");
-  const { stdout, stderr } = spawnSync(process.execPath, [...head, script, String(seeds)]);
-  try {
-    return JSON.parse(String(stdout));
-  } catch {
-    throw new Error(`the trial says nothing: ${stderr}`);
-  }
-}
 
 test("seeds within the bound and beyond it break no rule, and contests are met", async () => {
   const results: MastersResult[] = [];
-  for (let seed = 1; seed <= 40; seed++) results.push(await playMasters(makeMastersPlan(seed)));
+  const kinds = new Set<string>();
+  for (let seed = 1; seed <= 40; seed++) {
+    const plan = makeMastersPlan(seed);
+    for (const { kind } of plan.faults) kinds.add(kind);
+    results.push(await playMasters(plan));
+  }
   expect(results.flatMap(({ seed, violations }) => violations.map((it) => ({ seed, ...it }))))
     .toEqual([]);
   const sum = (of: (result: MastersResult) => number) =>
@@ -40,26 +31,59 @@ test("seeds within the bound and beyond it break no rule, and contests are met",
   expect(sum(({ contests }) => contests)).toBeGreaterThan(50);
   expect(sum(({ conflictsLost }) => conflictsLost)).toBeGreaterThan(5);
   expect(sum(({ answered }) => answered)).toBeGreaterThan(1_000);
+  for (const kind of ["masters_split", "master_cut", "master_clog", "crash"]) {
+    expect(kinds).toContain(kind);
+  }
 }, TRIAL_MS);
 
-test("a seed plays the same each time", async () => {
-  const [one, two] = [await playMasters(makeMastersPlan(5)), await playMasters(makeMastersPlan(5))];
-  expect(one.hash).toBe(two.hash);
+test("copying stops only where it need not keep within the bound", () => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const { masters: { isBounded, lagMs, boundMs }, faults } = makeMastersPlan(seed);
+    const splits = faults.filter(({ kind }) => kind === "masters_split").length;
+    expect(splits > 0, `seed ${seed}`).toBe(!isBounded);
+    if (isBounded) expect(lagMs).toBeLessThan(boundMs);
+  }
 });
 
-test.for(MASTERS_MUTANTS.map((mutant) => [mutant.name, mutant] as const))(
-  "each edit of %s fits once",
-  ([, { edits }]) => {
-    for (const edit of edits) applyEdit(readFileSync(ROOT + edit.file, "utf8"), edit);
-  },
-);
+test("a plan plays the same each time, and from a file", async () => {
+  const plan = makeMastersPlan(5);
+  const { hash, world } = await runPlan(plan);
+  expect(world).toBe("masters");
+  const kept = { bug: "", rule: "", message: "", from: "", edits: [], plan };
+  const again = parseSchedule(printSchedule(kept)).plan;
+  expect(again).toEqual(plan);
+  expect((await runPlan(again)).hash).toBe(hash);
+});
+
+test("what a plan lacks about its masters is plain; what is wrong there is named", () => {
+  const bare = parseSchedule('{"shape":{},"masters":{"count":3}}').plan;
+  expect(bare.masters).toEqual({ ...PLAIN_MASTERS, count: 3 });
+  expect(() => parseSchedule('{"shape":{},"masters":{"count":"two"}}')).toThrow(
+    'plan.masters.count is "two", it must be a number',
+  );
+});
+
+test("a plan is told with its masters, and shrinks to fewer that keep within the bound", () => {
+  const plan = { ...makeMastersPlan(1), faults: [], work: [] };
+  const masters = { ...plan.masters, count: 3, lagMs: 9.9, boundMs: 10 };
+  expect(scheduleLines({ ...plan, masters })[0]).toContain("masters.count=3");
+  const plainer = [...cuts({ ...plan, masters })].map((it) => it.masters);
+  expect(plainer).toContainEqual({ ...masters, count: 2 });
+  expect(plainer).toContainEqual({ ...masters, lagMs: 9 });
+});
+
+test("is asked for by its name, also to be played again", () => {
+  expect(parseArguments(["--world", "masters", "--seed", "7"]).worlds).toEqual(["masters"]);
+  expect(replayOf(7, "masters")).toBe("npm run sim -- --world masters --seed 7");
+  expect(planOf("masters", 7).masters?.count).toBeGreaterThan(1);
+  expect(planOf("resources", 7).masters).toBeUndefined();
+});
 
 describe("trials", { timeout: TRIAL_MS }, () => {
   test.for([["no_bound", "one owner"], ["no_withdrawal", "withdrawn"], [
     "contest_hidden",
     "shown",
-  ]])("%s is caught by the rule: %s", async ([name, rule]) => {
-    const mutant = MASTERS_MUTANTS.find((it) => it.name === name) as Mutant;
-    expect(await verdictOf(mutant, 60)).toMatchObject({ rule });
+  ]])("%s is caught by the rule: %s", async ([name = "", rule]) => {
+    expect(await tryMutant(mutantOf(name), 60)).toMatchObject({ rule });
   });
 });

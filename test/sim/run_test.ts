@@ -69,6 +69,17 @@ test("a time that is up ends the run with its score", async () => {
   expect(code).toBe(0);
 });
 
+test.for(["--help", "--seeds 5 --help"])(
+  "%s prints the usage, plays nothing and ends with 0",
+  async (flags) => {
+    const { code, out, err } = await sim(flags.split(" "));
+    expect(out).toMatch(/^usage: npm run sim -- \[FLAGS\]\n/);
+    expect(out).toContain("resources, regions, market or masters");
+    expect(err).toBe("");
+    expect(code).toBe(0);
+  },
+);
+
 test.for(
   [
     [["--huh"], "--huh is not known"],

@@ -1,14 +1,16 @@
 /**
- * Known mistakes in the race resolution, each of which the simulation with several masters
- * must catch within some seeds.
+ * Mistakes in the race resolution of stores without one order of writes: notaries who
+ * don't wait for the post, or hide what it brought.
+ *
+ * Source: design §3, Race resolution as published.
  */
-import type { Mutant } from "../mutants/mutant.ts";
+import type { Mutant } from "./mutant.ts";
 
 const STORE = "adapters/store/optimistic.ts";
 const BOOK = "adapters/store/optimistic_book.ts";
 const PAGES = "sim/masters/pages.ts";
 
-export const MASTERS_MUTANTS: readonly Mutant[] = [
+const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   {
     name: "no_bound",
     about: "A claim is confirmed at once, without waiting for rivals' stakes to arrive.",
@@ -67,6 +69,7 @@ export const MASTERS_MUTANTS: readonly Mutant[] = [
       find: ".some((stake) => wasOwner || supersedes(mine, stake));",
       replace: ".some((stake) => supersedes(mine, stake));",
     }],
+    scenario: "late_second_look",
   },
   {
     name: "blind_settling",
@@ -79,3 +82,6 @@ export const MASTERS_MUTANTS: readonly Mutant[] = [
     }],
   },
 ];
+
+export const MASTERS_MUTANTS: readonly Mutant[] = RESOLUTION
+  .map((mutant) => ({ ...mutant, world: "masters" }));

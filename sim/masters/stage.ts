@@ -1,0 +1,25 @@
+/**
+ * How the masters of a plan are: how many there are, and how long their post takes.
+ *
+ * Plain data, drawn before a simulation begins (`draw.ts`), so that a file can keep it.
+ */
+export interface MastersStage {
+  readonly count: number;
+  /** How long a write takes to the other masters, ms. */
+  readonly lagMs: number;
+  /** What the nodes believe it takes at most, ms. */
+  readonly boundMs: number;
+  /** How often an owner looks whether a greater claim came, ms. */
+  readonly recheckMs: number;
+  /** Whether copying keeps within the bound: there must never be two owners then. */
+  readonly isBounded: boolean;
+}
+
+/** The plainest of all. */
+export const PLAIN_MASTERS: MastersStage = {
+  count: 2,
+  lagMs: 1,
+  boundMs: 10,
+  recheckMs: 500,
+  isBounded: true,
+};
