@@ -55,9 +55,9 @@ export interface WorkEvent {
 
 /**
  * What simulations are about: resources that are owned, by regions or under several masters
- * too, or modules that are traded.
+ * too, or going on without a store; or modules that are traded.
  */
-export const WORLDS = ["resources", "regions", "market", "masters"] as const;
+export const WORLDS = ["resources", "regions", "market", "masters", "adrift"] as const;
 export type WorldName = (typeof WORLDS)[number];
 
 /** Where a node stands and what it is called. */
@@ -80,6 +80,8 @@ export interface Shape {
   readonly mailbox?: number | undefined;
   /** Whether journals let call chains come back. Default false. */
   readonly isReentrant?: boolean;
+  /** Whether journals go on where the store can't be reached. Default false. */
+  readonly isAvailable?: boolean;
   readonly store: StoreShape;
   readonly weather: Weather;
   /** How far each node's clock may run fast or slow, as a ratio. */

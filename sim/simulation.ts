@@ -1,10 +1,11 @@
 /**
  * The plays that there are: journals, whose calls must be in their state once; journals
- * under several masters, who may differ for a while; and the market of modules, whose
+ * under several masters, who may differ for a while, or going on without any store; and the market of modules, whose
  * capacity must not be sold twice.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
+import { playAdrift } from "./adrift/play.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
 import type { Ground } from "./ground.ts";
 import type { CallRecord, Entry, History } from "./history.ts";
@@ -28,6 +29,7 @@ export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);
   if (masters) return playMasters({ ...plan, masters }, options);
+  if (plan.shape.isAvailable) return playAdrift(plan, options);
   const app = journalApp(plan.shape);
   const enter: Cast["enter"] = (world, report, ground) =>
     new JournalClients(plan, world, report, ground);

@@ -1,4 +1,5 @@
 /** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
+import { makeAdriftPlan } from "./adrift/draw.ts";
 import { makeMarketPlan } from "./market/draw.ts";
 import { makeMastersPlan } from "./masters/draw.ts";
 import { makePlan, type Plan, type WorldName } from "./plan.ts";
@@ -9,6 +10,7 @@ const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
   regions: makeRegionalPlan,
   market: makeMarketPlan,
   masters: makeMastersPlan,
+  adrift: makeAdriftPlan,
 };
 
 export function planOf(world: WorldName, seed: number): Plan {

@@ -51,6 +51,11 @@ export async function hasArrived(store: Store, key: string, at: number): Promise
 export async function bringState(removal: Removal): Promise<void> {
   const { to, key, at } = removal;
   let mark = await readMark(to, key);
+  // An arrival of an earlier move, repeated late by the network: what is here came after it.
+  if (mark !== null && mark.at > at) {
+    if (mark.phase === "done") return;
+    throw unavailable(`a later move of ${key} is on its way here`);
+  }
   if (mark === null || mark.at !== at) mark = { at, phase: "clear", after: "" };
   const crew = new Crew(removal);
   if (mark.phase === "clear") {

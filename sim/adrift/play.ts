@@ -1,7 +1,7 @@
 /**
  * One simulation of journals that go on without the store, from beginning to end.
  *
- * Takes a plan of `plan.ts`; gives its result, the same each time.
+ * Takes a plan of `draw.ts`; gives its result, the same each time.
  */
 import { type App, defineApp, type ResourceType } from "../../src/app.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -14,7 +14,7 @@ import { oneLife } from "../checkers/one_life.ts";
 import { returns } from "../checkers/returns.ts";
 import { Journal, JOURNALS } from "../journal.ts";
 import type { Plan } from "../plan.ts";
-import { type Cast, type Clients, perform, type Result } from "../perform.ts";
+import { type Cast, type Clients, perform, type Result, type RunOptions } from "../perform.ts";
 import { Workload } from "../workload.ts";
 import type { World } from "../world.ts";
 import { Referees } from "./rules.ts";
@@ -32,10 +32,11 @@ export interface AdriftResult extends Result {
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
-export async function playAdrift(plan: Plan, remarks: number = 0): Promise<AdriftResult> {
+export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<AdriftResult> {
   const referees = new Referees();
   let clients: AdriftClients | null = null;
   const cast: Cast = {
+    world: "adrift",
     app: adriftApp(plan.shape.idleAfterMs, referees),
     checkers: [...CHECKERS, referees.checker],
     enter: (world, report) => {
@@ -43,7 +44,7 @@ export async function playAdrift(plan: Plan, remarks: number = 0): Promise<Adrif
       return clients = new AdriftClients(plan, world);
     },
   };
-  const result = await perform(plan, cast, { remarks });
+  const result = await perform(plan, cast, options);
   const { landed = 0 } = clients ?? {} as Partial<AdriftClients>;
   const { marked, conflicts } = referees;
   return { ...result, marked, conflicts, landed };

@@ -14,6 +14,7 @@ export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {
   regions: 200,
   market: 200,
   masters: 200,
+  adrift: 200,
 };
 
 /** One place in the source, and what stands there in the mutant. */

@@ -2,6 +2,7 @@
  * All mutants: the rogues' gallery. A simulator that lets one of them pass is not to be
  * believed. A further one is a further entry in one of the files below.
  */
+import { ADRIFT_MUTANTS } from "./adrift_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { MARKET_MUTANTS } from "./market_mutants.ts";
@@ -19,6 +20,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...FAILOVER_MUTANTS,
   ...REGIONAL_MUTANTS,
   ...MASTERS_MUTANTS,
+  ...ADRIFT_MUTANTS,
 ];
 
 /** The mutant of this name. @throws Error where there is none */

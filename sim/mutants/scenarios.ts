@@ -7,6 +7,7 @@
 import type { Plan } from "../plan.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
+import { lateLanding } from "./scenarios/late_landing.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { revival } from "./scenarios/revival.ts";
@@ -18,6 +19,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   slow_reassertion: slowReassertion,
   revival,
   late_claim: lateClaim,
+  late_landing: lateLanding,
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,

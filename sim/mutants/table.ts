@@ -27,17 +27,18 @@ export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RUL
 
 /** The document: written by a command, and so is this said in it. */
 export function document(outcomes: readonly Outcome[]): string {
-  const { resources, regions, market, masters } = MOST_SEEDS;
+  const { resources, regions, market, masters, adrift } = MOST_SEEDS;
   return [
     "# Mutants",
     "",
     "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
     "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
     `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
-    `market of modules, ${masters} with several masters), or in a directed scenario`,
+    `market of modules, ${masters} with several masters, ${adrift} without the`,
+    "store), or in a directed scenario",
     "(`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
     '"Killed by" is the checker that saw it first (`sim/checkers/`, `sim/market/checkers/`,',
-    "`sim/masters/rules.ts`).",
+    "`sim/masters/rules.ts`, `sim/adrift/rules.ts`).",
     "",
     "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
     "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
@@ -54,6 +55,9 @@ export function document(outcomes: readonly Outcome[]): string {
     "## Of several masters",
     "",
     ...tableOf(outcomes, "masters"),
+    "## Of going on without the store",
+    "",
+    ...tableOf(outcomes, "adrift"),
     "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
     "",
   ].join("\n");

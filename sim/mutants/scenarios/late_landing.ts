@@ -1,0 +1,9 @@
+/**
+ * What was kept without the store is being committed when the lease runs out again: the
+ * last answer comes to a life that is over. Drawn, not written by hand: it takes two
+ * lapses of one node, the second between a commit and its answer.
+ */
+import { makeAdriftPlan } from "../../adrift/draw.ts";
+import type { Plan } from "../../plan.ts";
+
+export const lateLanding: Plan = makeAdriftPlan(2923);
