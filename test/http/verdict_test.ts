@@ -32,10 +32,9 @@ test("by a header, in lookups and in what the client gives, as long as the store
     result: { total: 4 },
     verdict: "suspect",
   });
-  expect((await ask(http, "GET", path)).body).toMatchObject({
-    rrp: "rrp:local/a/counters/x",
-    verdict: "suspect",
-  });
+  const found = await ask(http, "GET", path);
+  expect(found.body).toMatchObject({ rrp: "rrp:local/a/counters/x", verdict: "suspect" });
+  expect(found.headers.get("atlas-verdict")).toBe("suspect");
   expect((await http.fetch(new Request("http://atlas.test/metrics"))).status).toBe(200);
 
   road.isCut = false;
