@@ -1,7 +1,7 @@
 /**
  * The plays that there are: journals, whose calls must be in their state once; journals
- * under several masters, who may differ for a while, or going on without any store; and the market of modules, whose
- * capacity must not be sold twice.
+ * under several masters, who may differ for a while, or going on without any store; and the
+ * market of modules, whose capacity must not be sold twice.
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
@@ -9,19 +9,12 @@ import { playAdrift } from "./adrift/play.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "./checkers.ts";
 import type { Ground } from "./ground.ts";
 import type { CallRecord, Entry, History } from "./history.ts";
-import { journalApp, JOURNALS, readJournal } from "./journal.ts";
+import { journalApp, readJournal } from "./journal.ts";
+import { JournalClients } from "./journal_clients.ts";
 import { runMarket } from "./market/run.ts";
 import { playMasters } from "./masters/play.ts";
-import {
-  type Cast,
-  type Clients,
-  perform,
-  type Reporter,
-  type Result,
-  type RunOptions,
-} from "./perform.ts";
+import { type Cast, perform, type Reporter, type Result, type RunOptions } from "./perform.ts";
 import type { Plan } from "./plan.ts";
-import { Workload } from "./workload.ts";
 import type { World } from "./world.ts";
 
 /** Plays a plan of any sort. @throws only where the simulator itself fails */
@@ -32,59 +25,32 @@ export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   if (plan.shape.isAvailable) return playAdrift(plan, options);
   const app = journalApp(plan.shape);
   const enter: Cast["enter"] = (world, report, ground) =>
-    new JournalClients(plan, world, report, ground);
+    new PlainClients(plan, world, report, ground);
   const world = plan.shape.regions ? "regions" : "resources";
   return perform(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
-/** The clients that journals have, by a plan. */
-class JournalClients implements Clients {
-  readonly #plan: Plan;
-  readonly #world: World;
-  readonly #workload: Workload;
+class PlainClients extends JournalClients {
   readonly #report: Reporter;
   readonly #ground: Ground;
 
   constructor(plan: Plan, world: World, report: Reporter, ground: Ground) {
-    this.#plan = plan;
-    this.#world = world;
-    this.#workload = new Workload(world);
+    super(plan, world);
     this.#report = report;
     this.#ground = ground;
   }
 
-  get calls(): readonly CallRecord[] {
-    return this.#workload.calls;
-  }
-
-  keys(): readonly string[] {
-    return Array.from({ length: this.#plan.shape.keys }, (_, key) => `${JOURNALS}/k${key}`);
-  }
-
-  begin(): void {
-    const { scheduler } = this.#world;
-    for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
-  }
-
-  healed(): void {
-    this.#workload.probe();
-  }
-
-  isDone(): boolean {
-    return false;
-  }
-
-  finished(): void {
-    const history = { ...historyOf(this.#world, this.#workload), lost: this.#ground.lost };
+  override finished(): void {
+    const history = { ...historyOf(this.world, this.calls), lost: this.#ground.lost };
     for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
   }
 }
 
-function historyOf(world: World, workload: Workload): History {
+function historyOf(world: World, calls: readonly CallRecord[]): History {
   const journals = new Map<string, Entry[]>();
-  for (const { key } of workload.calls) {
+  for (const { key } of calls) {
     if (journals.has(key)) continue;
     journals.set(key, readJournal(world.regions?.bookOf(key) ?? world.store.state, key));
   }
-  return { calls: workload.calls, journals };
+  return { calls, journals };
 }

@@ -13,10 +13,9 @@ import { healing } from "../checkers/healing.ts";
 import { oneLife } from "../checkers/one_life.ts";
 import { returns } from "../checkers/returns.ts";
 import { Journal, JOURNALS } from "../journal.ts";
+import { JournalClients } from "../journal_clients.ts";
 import type { Plan } from "../plan.ts";
-import { type Cast, type Clients, perform, type Result, type RunOptions } from "../perform.ts";
-import { Workload } from "../workload.ts";
-import type { World } from "../world.ts";
+import { type Cast, perform, type Result, type RunOptions } from "../perform.ts";
 import { Referees } from "./rules.ts";
 
 /** Rules that hold whether the store is there or not. */
@@ -94,41 +93,11 @@ function adriftApp(
   });
 }
 
-class AdriftClients implements Clients {
+class AdriftClients extends JournalClients {
   /** Turns that were kept and committed later, of the processes that live in the end. */
   landed = 0;
-  readonly #plan: Plan;
-  readonly #world: World;
-  readonly #workload: Workload;
 
-  constructor(plan: Plan, world: World) {
-    this.#plan = plan;
-    this.#world = world;
-    this.#workload = new Workload(world);
-  }
-
-  get calls(): Clients["calls"] {
-    return this.#workload.calls;
-  }
-
-  keys(): readonly string[] {
-    return Array.from({ length: this.#plan.shape.keys }, (_, key) => `${JOURNALS}/k${key}`);
-  }
-
-  begin(): void {
-    const { scheduler } = this.#world;
-    for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
-  }
-
-  healed(): void {
-    this.#workload.probe();
-  }
-
-  isDone(): boolean {
-    return false;
-  }
-
-  finished(): void {
-    for (const { node } of this.#world.nodes()) this.landed += node?.stats().landedTurns ?? 0;
+  override finished(): void {
+    for (const { node } of this.world.nodes()) this.landed += node?.stats().landedTurns ?? 0;
   }
 }

@@ -11,19 +11,13 @@ import { once } from "../checkers/once.ts";
 import { oneLife } from "../checkers/one_life.ts";
 import { returns } from "../checkers/returns.ts";
 import type { Entry } from "../history.ts";
-import { journalApp, JOURNALS, readJournal } from "../journal.ts";
-import {
-  type Cast,
-  type Clients,
-  perform,
-  type Reporter,
-  type Result,
-  type RunOptions,
-} from "../perform.ts";
-import { Workload } from "../workload.ts";
+import { journalApp, readJournal } from "../journal.ts";
+import { JournalClients } from "../journal_clients.ts";
+import { type Cast, perform, type Reporter, type Result, type RunOptions } from "../perform.ts";
 import type { World } from "../world.ts";
 import type { MastersPlan } from "./draw.ts";
 import { LATE_MS, SimMasters } from "./masters.ts";
+import type { MastersStage } from "./stage.ts";
 import { Referees } from "./rules.ts";
 
 /** From when all is mended until there is one owner of each key, whatever comes late, ms. */
@@ -56,22 +50,19 @@ export async function playMasters(
   return { ...result, contests, conflictsLost };
 }
 
-class MastersClients implements Clients {
-  readonly #plan: MastersPlan;
-  readonly #world: World;
+class MastersClients extends JournalClients {
   readonly #report: Reporter;
   readonly #masters: SimMasters;
   readonly #referees: Referees;
-  readonly #workload: Workload;
+  readonly #stage: MastersStage;
   conflictsLost = 0;
 
   constructor(plan: MastersPlan, world: World, report: Reporter) {
-    this.#plan = plan;
-    this.#world = world;
+    super(plan, world);
+    this.#stage = plan.masters;
     this.#report = report;
     this.#referees = new Referees(plan, report);
     this.#masters = new SimMasters(plan.masters, world, this.#referees);
-    this.#workload = new Workload(world);
     world.masters = this.#masters;
   }
 
@@ -79,41 +70,24 @@ class MastersClients implements Clients {
     return this.#referees.contests;
   }
 
-  get calls(): Clients["calls"] {
-    return this.#workload.calls;
-  }
-
-  keys(): readonly string[] {
-    return Array.from({ length: this.#plan.shape.keys }, (_, key) => `${JOURNALS}/k${key}`);
-  }
-
-  begin(): void {
-    const { scheduler } = this.#world;
-    for (const work of this.#plan.work) scheduler.at(work.at, () => this.#workload.begin(work));
-  }
-
-  healed(): void {
-    this.#workload.probe();
-    this.#world.scheduler.after(REST_MS, () => {
-      this.#judge(this.#world.shape.weather.duplicates > 0);
+  override healed(): void {
+    super.healed();
+    this.world.scheduler.after(REST_MS, () => {
+      this.#judge(this.world.shape.weather.duplicates > 0);
       // So everybody is asked for every key once more, after the last late claim.
-      this.#workload.probe();
+      super.healed();
     });
   }
 
-  isDone(): boolean {
-    return false;
-  }
-
-  finished(): void {
+  override finished(): void {
     this.#judge(false);
     this.conflictsLost = this.#sum((node) => node.stats().conflictsLost ?? 0);
-    if (!this.#plan.masters.isBounded) return;
+    if (!this.#stage.isBounded) return;
     // Of two owners at once each may have filled a place that the other's call was told.
     const journals = new Map<string, Entry[]>();
     const book = this.#masters.book(0);
     for (const key of this.keys()) journals.set(key, readJournal(book, key));
-    once.check({ calls: this.#workload.calls, journals }, this.#report(once.name));
+    once.check({ calls: this.calls, journals }, this.#report(once.name));
   }
 
   #judge(mayStray: boolean): void {
@@ -123,6 +97,6 @@ class MastersClients implements Clients {
 
   /** A figure of all nodes together. */
   #sum(of: (node: AtlasNode) => number): number {
-    return [...this.#world.nodes()].reduce((sum, { node }) => sum + (node ? of(node) : 0), 0);
+    return [...this.world.nodes()].reduce((sum, { node }) => sum + (node ? of(node) : 0), 0);
   }
 }
