@@ -65,6 +65,8 @@ export class Bootstrap extends Part {
   #isBusy = false;
   /** Asked to look again while it was looking. */
   #again = false;
+  /** Whether any authority was told of since one was lost: those asked may know none yet. */
+  #isTold = false;
 
   /** @param meet finds out who answers at an address: an incarnation, null for this node. */
   constructor(resolve: Resolve, meet: (address: string) => Promise<string | null>) {
@@ -81,6 +83,7 @@ export class Bootstrap extends Part {
     if (letter.kind === "news") {
       this.#pass(letter);
     } else if (letter.kind === "search") {
+      if (!letter.now) this.#isTold = false;
       if (this.#isBusy) this.#again = true;
       else if (letter.now) this.#look();
       else if (this.#dueAt - this.desk.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
@@ -103,9 +106,9 @@ export class Bootstrap extends Part {
     }
     this.#isBusy = false;
     if (this.hasEnded) return;
-    const isSoon = !isWhole || this.#again;
-    this.#attempt = isWhole ? 0 : this.#attempt + 1;
-    this.#plan(isSoon ? this.#soonMs() : BOOTSTRAP_MS);
+    const isDone = isWhole && this.#isTold;
+    this.#attempt = isDone ? 0 : this.#attempt + 1;
+    this.#plan(isDone && !this.#again ? BOOTSTRAP_MS : this.#soonMs());
   }
 
   /** Whether the node could be asked; a peer of the registry is an authority by its own word. */
@@ -133,6 +136,7 @@ export class Bootstrap extends Part {
   }
 
   #pass(news: Letter & { kind: "news" }): void {
+    this.#isTold ||= news.authorities.length > 0;
     const parts: readonly Address[] = [addressOf("", BROKER), addressOf("", AUTHORITY)];
     for (const part of parts) this.desk.send(part, news);
   }

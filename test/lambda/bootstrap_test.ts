@@ -1,6 +1,9 @@
 /** How nodes that share no registry find each other's authorities. */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore } from "../../mod.ts";
+import { Bootstrap as BootstrapPart } from "../../src/lambda/bootstrap.ts";
+import { BOOTSTRAP_MS } from "../../src/limits.ts";
+import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";
 
 const address = (host: string, port: number): string => `${host}:${port}`;
@@ -58,6 +61,34 @@ test("a function that fails, or names who isn't there, is asked again", async ()
   await made.node("b", { role: "authority" });
   await until(async () => (await a.authorities()).length === 1, "the authority was found");
   expect(made.events.some(({ event }) => event === "bootstrap failed")).toBe(true);
+});
+
+test("who knew no authority is asked again soon, not only after the usual time", async () => {
+  const clock = fakeClock();
+  const contact = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };
+  const peer = { ...contact, node: "peer", incarnation: "peer-1", address: "x://peer" };
+  const sent: string[] = [];
+  const desk = {
+    address: "/bootstrap",
+    self: () => contact,
+    now: () => clock.now(),
+    chance: () => 0,
+    send: (to: string, { kind }: { kind: string }) => void sent.push(`${kind} ${to}`),
+    after: (ms: number, run: () => void) => clock.after(ms, run),
+  };
+  const seeks = (): number => sent.filter((line) => line.startsWith("seek")).length;
+  const part = new BootstrapPart(async () => [peer.address], async () => peer.incarnation);
+  part.begin(desk as never);
+  await clock.advance(1);
+  expect(seeks()).toBe(1);
+  part.receive({ kind: "news", contact: peer, authorities: [], exchanges: [] });
+  await clock.advance(3_000);
+  expect(seeks()).toBeGreaterThan(2);
+  part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+  await clock.advance(BOOTSTRAP_MS);
+  const before = seeks();
+  await clock.advance(BOOTSTRAP_MS);
+  expect(seeks() - before).toBe(1);
 });
 
 test("roles and bootstraps that aren't allowed are refused", async () => {
