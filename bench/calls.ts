@@ -9,8 +9,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../test/support/ports.ts";
 import { type Bench, type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";
-import { freePort, startBunWorker, type Worker } from "./worker.ts";
+import { startBunWorker, type Worker } from "./worker.ts";
 
 const IN_FLIGHT = 512;
 /** As many names as a caller might have in hand; calls go round them. */

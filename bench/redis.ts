@@ -9,8 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
+import { freePort } from "../test/support/ports.ts";
 import { PeerMissing } from "./kit.ts";
-import { freePort } from "./worker.ts";
 
 export interface OwnRedis {
   readonly port: number;

@@ -5,7 +5,6 @@
  * it is sent with one: `{"result": …}` or `{"error": …}`. It ends with its parent.
  */
 import { spawn } from "node:child_process";
-import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 
 /** A worker process, seen from the bench. */
@@ -73,16 +72,4 @@ export function serveQuestions(
   });
   lines.on("close", () => process.exit(0));
   say(ready);
-}
-
-/** A loopback TCP port that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }

@@ -12,9 +12,12 @@ export interface TestReport {
   failed: number;
   /** Each skipped test with its reason, where it gave one. */
   skipped: { name: string; reason: string }[];
-  /** Names of what failed, files that could not be loaded included. */
+  /** What failed, and why: tests, and files and describes that broke outside any test. */
   failures: string[];
 }
+
+/** Characters of a message that are told. */
+const MAX_WHY = 500;
 
 type RunEnd = Parameters<NonNullable<Reporter["onTestRunEnd"]>>;
 
@@ -22,12 +25,10 @@ export default class Tally implements Reporter {
   onTestRunEnd(...[modules, errors]: RunEnd): void {
     const report: TestReport = { passed: 0, failed: 0, skipped: [], failures: [] };
     for (const module of modules) {
-      // A file or a describe that broke outside any test.
-      const broken = [module, ...module.children.allSuites()].filter((it) =>
-        it.errors().length > 0
-      );
-      for (const it of broken) {
-        fail(report, "fullName" in it ? it.fullName : module.relativeModuleId);
+      if (module.errors().length > 0) fail(report, module.relativeModuleId, module.errors());
+      for (const suite of module.children.allSuites()) {
+        const name = `${module.relativeModuleId} > ${suite.fullName}`;
+        if (suite.errors().length > 0) fail(report, name, suite.errors());
       }
       for (const test of module.children.allTests()) {
         const name = `${module.relativeModuleId} > ${test.fullName}`;
@@ -35,16 +36,18 @@ export default class Tally implements Reporter {
         if (result.state === "passed") report.passed += 1;
         else if (result.state === "skipped") {
           report.skipped.push({ name, reason: result.note ?? "no reason given" });
-        } else fail(report, name);
+        } else fail(report, name, result.errors ?? []);
       }
     }
-    for (const error of errors) fail(report, `unhandled: ${error.message}`);
+    for (const error of errors) fail(report, "unhandled", [error]);
     const file = process.env["ATLAS_TEST_REPORT"];
     if (file) writeFileSync(file, JSON.stringify(report));
   }
 }
 
-function fail(report: TestReport, name: string): void {
+function fail(report: TestReport, name: string, errors: Iterable<{ message: string }>): void {
   report.failed += 1;
-  report.failures.push(name);
+  // In one line, so that whoever reads but the end of a log knows what to look for.
+  const why = Array.from(errors, ({ message }) => message.replace(/\s+/g, " ").slice(0, MAX_WHY));
+  report.failures.push([name, ...why].join(": "));
 }

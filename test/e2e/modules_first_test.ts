@@ -2,9 +2,8 @@
  * Who comes first: brokers before any authority, and orders that stand while the only
  * authority is shot and another takes its address.
  */
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { freePort } from "../support/ports.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, type RuntimeName, until } from "./process.ts";
@@ -20,15 +19,6 @@ afterAll(async () => {
   await endAll();
   await registry.close();
 });
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test("brokers started before any authority catch up; its successor gets all orders", async () => {
   const port = await freePort();

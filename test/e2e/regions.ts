@@ -6,7 +6,8 @@
  * leaves or enters a node or a registry. Each road takes its time, may be closed, and
  * counts who travels on it.
  */
-import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+import { freePort } from "../support/ports.ts";
+import { redisMissing, startRedis } from "../support/redis.ts";
 import { type DelayProxy, Road, startDelayProxy, type Tap } from "../support/delay_proxy.ts";
 import type { RoadState } from "../support/delay_proxy.ts";
 import { FrameReader } from "../support/frames.ts";

@@ -6,7 +6,8 @@ import { afterAll, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { parseRegistries } from "../../adapters/store/regional_url.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
-import { freePort, redisMissing, startRedis } from "../support/redis.ts";
+import { freePort } from "../support/ports.ts";
+import { redisMissing, startRedis } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "atlas-open-"));

@@ -14,7 +14,8 @@ import {
   own,
   refuses,
 } from "../conformance/store_kit.ts";
-import { freePort, redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { freePort } from "../support/ports.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedis, TestRedisOptions } from "../support/redis.ts";
 
 const cleanups: (() => unknown)[] = [];

@@ -11,7 +11,8 @@ import {
   own,
   refuses,
 } from "../conformance/store_kit.ts";
-import { freePort, redisMissing, warnIfRedisMissing } from "../support/redis.ts";
+import { freePort } from "../support/ports.ts";
+import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { RespConnection } from "../upstash/resp.ts";
 import { cleanups, scene } from "../upstash/scene.ts";
 

@@ -9,7 +9,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { freePort, startRedis, tell } from "./redis.ts";
+import { freePort } from "./ports.ts";
+import { startRedis, tell } from "./redis.ts";
 import type { TestRedis } from "./redis.ts";
 
 /** The name by which the sentinels know the master. */

@@ -8,7 +8,7 @@ import { getRequestListener } from "@hono/node-server";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { freePort } from "../support/redis.ts";
+import { freePort } from "../support/ports.ts";
 import type { Fault, Faults } from "./faults.ts";
 import { upstashProtocol } from "./protocol.ts";
 
