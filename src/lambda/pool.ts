@@ -5,7 +5,13 @@
  * Takes channels and what they allow; gives one for each request, at random, by weight
  * of its remaining credit.
  *
- * Source: design §5, PLB; max-au's lambda_plb.
+ * Only the first draw is left to chance; each later one is a golden section of the wheel
+ * further on. So every ticket is as likely as ever, but shares come out after hundreds of
+ * draws as those of independent ones do after ten thousands.
+ *
+ * Source: design §5, PLB; max-au's lambda_plb; draws: the additive recurrence (Weyl's
+ * equidistribution theorem, 1916; the golden ratio has the lowest discrepancy, Niederreiter
+ * 1978).
  */
 import type { Peer } from "../ports/transport.ts";
 import { type Address, partOf } from "./address.ts";
@@ -14,6 +20,9 @@ import { Fenwick } from "./fenwick.ts";
 import type { Label } from "./letters.ts";
 import { compareVersions } from "./module.ts";
 import type { ModuleCall } from "./module_call.ts";
+
+/** The golden ratio, less its whole part. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /** How many times as many tickets a favoured channel's credit counts, at most. */
 const MOST_BIAS = 16;
@@ -54,6 +63,8 @@ export class Pool {
   readonly #bias: Bias;
   readonly #region: () => string;
   readonly #chance: () => number;
+  /** Where the last draw fell, from 0 to 1; null before the first. */
+  #drawn: number | null = null;
   #tokens = 0;
   #granted = 0;
   /** Whether all open channels run the same code. */
@@ -157,7 +168,7 @@ export class Pool {
   pick(name: string): ChannelView | null {
     const { total } = this.#wheel;
     if (total === 0) return null;
-    const view = this.#bySlot.get(this.#wheel.find(Math.floor(this.#chance() * total)));
+    const view = this.#bySlot.get(this.#wheel.find(Math.floor(this.#draw() * total)));
     if (view?.exports.has(name)) return view;
     return this.#isUniform ? null : this.#pickAmong(name);
   }
@@ -183,12 +194,17 @@ export class Pool {
     const fit = [...this.views.values()].filter((view) =>
       !view.isDraining && view.allowed > view.used && view.exports.has(name)
     );
-    let left = this.#chance() * fit.reduce((sum, view) => sum + this.#weightOf(view), 0);
+    let left = this.#draw() * fit.reduce((sum, view) => sum + this.#weightOf(view), 0);
     for (const view of fit) {
       left -= this.#weightOf(view);
       if (left < 0) return view;
     }
     return fit.at(-1) ?? null;
+  }
+
+  #draw(): number {
+    this.#drawn = this.#drawn === null ? this.#chance() : (this.#drawn + GOLDEN) % 1;
+    return this.#drawn;
   }
 
   #weigh(view: ChannelView): void {

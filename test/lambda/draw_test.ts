@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Fenwick } from "../../src/lambda/fenwick.ts";
+import { type Opened, Pool } from "../../src/lambda/pool.ts";
 import { share } from "../../src/lambda/share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {
@@ -41,3 +42,33 @@ test("a need is shared evenly, as far as there is room", () => {
   expect(share(5, [9, 9])).toEqual([3, 2]);
   expect(share(8, [1, 9, 9])).toEqual([1, 4, 3]);
 });
+
+test("draws fall by weight: any first one is as likely, and a thousand split as they should", () => {
+  const sizes = [1, 2, 3, 4];
+  const firsts = sizes.map(() => 0);
+  for (let phase = 0; phase < 1; phase += 0.001) {
+    const pool = filled(sizes, phase);
+    const picked = sizes.map(() => 0);
+    for (let n = 0; n < 1_000; n++) {
+      const { slot } = pool.pick("mark") ?? { slot: -1 };
+      (picked[slot] as number)++;
+      if (n === 0) (firsts[slot] as number)++;
+    }
+    for (const [slot, size] of sizes.entries()) {
+      expect(Math.abs(picked[slot] as number - 100 * size)).toBeLessThan(0.05 * 100 * size);
+    }
+  }
+  expect(firsts).toEqual([100, 200, 300, 400]);
+});
+
+/** A pool of full channels of these sizes, whose first draw falls at `phase`. */
+function filled(sizes: readonly number[], phase: number): Pool {
+  const pool = new Pool("none", () => "here", () => phase);
+  for (const [n, grant] of sizes.entries()) {
+    const label = { version: "1.0.0", exports: ["mark"], hash: "" };
+    const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
+    const opened: Opened = { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
+    pool.credit(pool.add(opened), grant);
+  }
+  return pool;
+}
