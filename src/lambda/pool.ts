@@ -5,13 +5,14 @@
  * Takes channels and what they allow; gives one for each request, at random, by weight
  * of its remaining credit.
  *
- * Only the first draw is left to chance; each later one is a golden section of the wheel
- * further on. So every ticket is as likely as ever, but shares come out after hundreds of
- * draws as those of independent ones do after ten thousands.
+ * Draws come in rounds: in each, one falls on every 32nd part of the wheel, in an order left
+ * to chance. So every ticket is as likely as ever, but shares come out after hundreds of draws
+ * as those of independent ones do after thousands. (A fixed order, such as the additive
+ * recurrence's, would do better still, but swings along with credit that comes back as
+ * regularly.)
  *
- * Source: design §5, PLB; max-au's lambda_plb; draws: the additive recurrence (Weyl's
- * equidistribution theorem, 1916; the golden ratio has the lowest discrepancy, Niederreiter
- * 1978).
+ * Source: design §5, PLB; max-au's lambda_plb; draws: stratified sampling (Neyman 1934),
+ * each round shuffled (Fisher and Yates; Knuth, TAOCP 2, algorithm P).
  */
 import type { Peer } from "../ports/transport.ts";
 import { type Address, partOf } from "./address.ts";
@@ -21,8 +22,8 @@ import type { Label } from "./letters.ts";
 import { compareVersions } from "./module.ts";
 import type { ModuleCall } from "./module_call.ts";
 
-/** The golden ratio, less its whole part. */
-const GOLDEN = (Math.sqrt(5) - 1) / 2;
+/** Draws of a round. */
+const ROUND = 32;
 
 /** How many times as many tickets a favoured channel's credit counts, at most. */
 const MOST_BIAS = 16;
@@ -63,11 +64,11 @@ export class Pool {
   readonly #bias: Bias;
   readonly #region: () => string;
   readonly #chance: () => number;
-  /** Where the last draw fell, from 0 to 1; null before the first. */
-  #drawn: number | null = null;
+  /** Where the draws of this round that are left will fall, from 0 to 1. */
+  readonly #draws: number[] = [];
   #tokens = 0;
   #granted = 0;
-  /** Whether all open channels run the same code. */
+  /** Whether all open channels export the same functions. */
   #isUniform = true;
   #quickestMs = 1;
 
@@ -189,7 +190,7 @@ export class Pool {
     }));
   }
 
-  /** Two makes of code are in use, of which one lacks the function. */
+  /** Two makes of code are in use, of which one has functions that the other lacks. */
   #pickAmong(name: string): ChannelView | null {
     const fit = [...this.views.values()].filter((view) =>
       !view.isDraining && view.allowed > view.used && view.exports.has(name)
@@ -203,8 +204,16 @@ export class Pool {
   }
 
   #draw(): number {
-    this.#drawn = this.#drawn === null ? this.#chance() : (this.#drawn + GOLDEN) % 1;
-    return this.#drawn;
+    const draws = this.#draws;
+    if (draws.length === 0) {
+      for (let part = 0; part < ROUND; part++) {
+        // Shuffled as it grows: each one changes places with any before it, or stays.
+        const at = Math.floor(this.#chance() * (part + 1));
+        draws.push(draws[at] ?? 0);
+        draws[at] = (part + this.#chance()) / ROUND;
+      }
+    }
+    return draws.pop() as number;
   }
 
   #weigh(view: ChannelView): void {
@@ -225,15 +234,15 @@ export class Pool {
   /** The channels changed: what is known of all of them is found out again. */
   #compare(): void {
     this.#bySlot.clear();
-    const hashes = new Set<string>();
+    const exports = new Set<string>();
     let quickest = Infinity;
     for (const view of this.views.values()) {
       if (view.isDraining) continue;
       this.#bySlot.set(view.slot, view);
-      hashes.add(view.label.hash + view.label.exports.join());
+      exports.add(view.label.exports.join());
       quickest = Math.min(quickest, view.rttMs);
     }
-    this.#isUniform = hashes.size <= 1;
+    this.#isUniform = exports.size <= 1;
     const quickestMs = Math.max(1, Math.min(quickest, Number.MAX_SAFE_INTEGER));
     if (this.#bias !== "latency" || quickestMs === this.#quickestMs) return;
     this.#quickestMs = quickestMs;

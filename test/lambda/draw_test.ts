@@ -1,8 +1,10 @@
 /** The arithmetic under the market: drawing by weight, and sharing out. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { SeededRandom } from "../../sim/random.ts";
 import { Fenwick } from "../../src/lambda/fenwick.ts";
-import { type Opened, Pool } from "../../src/lambda/pool.ts";
+import type { ModuleCall } from "../../src/lambda/module_call.ts";
+import { type ChannelView, type Opened, Pool } from "../../src/lambda/pool.ts";
 import { share } from "../../src/lambda/share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {
@@ -43,32 +45,60 @@ test("a need is shared evenly, as far as there is room", () => {
   expect(share(8, [1, 9, 9])).toEqual([1, 4, 3]);
 });
 
-test("draws fall by weight: any first one is as likely, and a thousand split as they should", () => {
-  const sizes = [1, 2, 3, 4];
-  const firsts = sizes.map(() => 0);
-  for (let phase = 0; phase < 1; phase += 0.001) {
-    const pool = filled(sizes, phase);
-    const picked = sizes.map(() => 0);
+const SIZES = [[1, 2, 3, 4], [1, 1], [2, 2, 2], [1, 1, 1, 1], [4, 4], [2, 8]];
+
+const SPLITS = SIZES.map((sizes) => ({ sizes, named: sizes.join(", ") }));
+
+test.for(SPLITS)("a thousand calls split by capacity, $named, however many are in flight", ({ sizes }) => {
+  const total = sizes.reduce((sum, it) => sum + it, 0);
+  for (let inFlight = 1; inFlight < total; inFlight++) {
+    const random = new SeededRandom(inFlight, "draw");
+    const { pool, views } = filled(sizes, () => random.next());
+    const running: ChannelView[] = [];
+    const picked = new Map(views.map((view) => [view, 0]));
     for (let n = 0; n < 1_000; n++) {
-      const { slot } = pool.pick("mark") ?? { slot: -1 };
-      (picked[slot] as number)++;
-      if (n === 0) (firsts[slot] as number)++;
+      // The one that began first ends first, and its credit comes back.
+      const ended = running.length < inFlight ? undefined : running.shift();
+      if (ended) pool.credit(ended, ended.allowed + 1);
+      const view = pool.pick("mark") as ChannelView;
+      pool.spend(view, {} as ModuleCall);
+      running.push(view);
+      picked.set(view, (picked.get(view) as number) + 1);
     }
-    for (const [slot, size] of sizes.entries()) {
-      expect(Math.abs(picked[slot] as number - 100 * size)).toBeLessThan(0.05 * 100 * size);
+    for (const [{ grant }, calls] of picked) {
+      const share = 1_000 * grant / total;
+      expect(Math.abs(calls - share), `${inFlight} in flight, of ${grant}`).toBeLessThan(share / 4);
     }
   }
-  expect(firsts).toEqual([100, 200, 300, 400]);
 });
 
-/** A pool of full channels of these sizes, whose first draw falls at `phase`. */
-function filled(sizes: readonly number[], phase: number): Pool {
-  const pool = new Pool("none", () => "here", () => phase);
-  for (const [n, grant] of sizes.entries()) {
+test("each credit is as likely to be drawn as any other, at any draw", () => {
+  const drawn = [[0, 0, 0, 0], [0, 0, 0, 0]];
+  for (let seed = 0; seed < 4_000; seed++) {
+    const random = new SeededRandom(seed, "draw");
+    const { pool } = filled([1, 2, 3, 4], () => random.next());
+    for (const slots of drawn) (slots[(pool.pick("mark") as ChannelView).slot] as number)++;
+  }
+  for (const slots of drawn) {
+    for (const [slot, times] of slots.entries()) {
+      expect(Math.abs(times - 400 * (slot + 1))).toBeLessThan(100);
+    }
+  }
+});
+
+/** A pool of full channels of these sizes. */
+function filled(
+  sizes: readonly number[],
+  chance: () => number,
+): { readonly pool: Pool; readonly views: readonly ChannelView[] } {
+  const pool = new Pool("none", () => "here", chance);
+  const views = sizes.map((grant, n) => {
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
     const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
     const opened: Opened = { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
-    pool.credit(pool.add(opened), grant);
-  }
-  return pool;
+    const view = pool.add(opened);
+    pool.credit(view, grant);
+    return view;
+  });
+  return { pool, views };
 }
