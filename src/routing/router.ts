@@ -329,8 +329,9 @@ export class Router implements CallKeeper, Errands {
 
   /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
   async #search(key: string, type: string, lane: Outgoing[]): Promise<void> {
-    const { clock, random } = this.#parts;
-    const since = clock.now();
+    const { clock, random, membership } = this.#parts;
+    /** When the store was last found out of reach, as far as it has been so ever since. */
+    let outSince: number | null = null;
     // Calls that keep bouncing wait between attempts, those that bounced once don't.
     let attempt = (lane[0] as Outgoing).bounces - MAX_HOPS;
     for (;; attempt++) {
@@ -339,13 +340,15 @@ export class Router implements CallKeeper, Errands {
       }
       drop(lane, (call) => call.done);
       if (lane.length === 0) break;
+      const tried = clock.now();
       let target: Target;
       try {
         target = await this.#parts.places.find(key, type);
       } catch (thrown) {
         attempt = Math.max(attempt, 0);
         const error = toAtlasError(thrown);
-        if (!this.#isWorthWaiting(error, since)) {
+        outSince = membership.isReachable() ? null : outSince ?? tried;
+        if (!this.#isWorthWaiting(error, outSince)) {
           this.#lanes.delete(key);
           for (const call of lane) call.reject(error);
           return;
@@ -365,10 +368,9 @@ export class Router implements CallKeeper, Errands {
   }
 
   /** An owner may come back until the deadline; a store that is gone is not waited for long. */
-  #isWorthWaiting(error: AtlasError, since: number): boolean {
+  #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
     if (!error.retryable || error.code === "overloaded") return false;
-    const { membership, clock } = this.#parts;
-    return membership.isReachable() || clock.now() - since < STORE_PATIENCE_MS;
+    return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
   }
 }
 
