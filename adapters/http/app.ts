@@ -25,6 +25,7 @@ import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
 import {
   callOptions,
+  checkHost,
   countOf,
   drainOf,
   pageOf,
@@ -88,6 +89,10 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     const known = METHODS.has(method) ? method : "other";
     const route = routes.get(context.req.raw) ?? "none";
     metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
+  });
+  hono.use(async ({ req }, next) => {
+    checkHost(req.raw.headers);
+    await next();
   });
   if (options.token !== undefined) guard(hono, options.token);
   const add: Add = (method, pattern, handler) =>

@@ -35,6 +35,17 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
+/**
+ * Checks the header Host: some runtimes make URLs of whatever it says (RFC 9112 §3.2). None is
+ * no fault, as in HTTP/1.0.
+ */
+export function checkHost(headers: Headers): void {
+  const host = headers.get("host");
+  if (!host || (!/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`))) return;
+  const allowed = "it must be a host, and a port where that isn't the scheme's own";
+  throw new AtlasError("bad_request", `header Host is ${show(host)}: ${allowed}`);
+}
+
 /** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */
 export function resourceOf(path: string): { type: string; id: string; method: string } {
   const [, , , type, id, method] = path.split("/");

@@ -101,7 +101,7 @@ function answer(
   let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
-  const response = options.fetch(request, (handlers, { protocol } = {}) => {
+  const response = options.fetch(withHost(request), (handlers, { protocol } = {}) => {
     upgraded = server.upgrade(request, {
       data: { handlers, guard: null },
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
@@ -111,6 +111,12 @@ function answer(
   // Bun wants no response for a request that became a socket.
   if (response instanceof Promise) return response.then((r) => upgraded ? undefined : r);
   return upgraded ? undefined : response;
+}
+
+/** Bun gives a request without a host, as HTTP/1.0 may send it, a path for its URL. */
+function withHost(request: Request): Request {
+  const { url } = request;
+  return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
 }
 
 function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {

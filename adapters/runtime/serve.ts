@@ -165,7 +165,7 @@ async function bind(
   transport: WebSocketTransport,
 ): Promise<Server> {
   const fetch = (request: Request, upgrade: Upgrade) => {
-    const wantsLink = rawPath(request) === LINK_PATH &&
+    const wantsLink = request.method === "GET" && rawPath(request) === LINK_PATH &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
     return wantsLink ? upgrade(transport.accept()) : http.fetch(request);
   };

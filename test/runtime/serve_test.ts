@@ -7,6 +7,7 @@ import { afterAll, afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
 import app from "../../examples/channels/app.ts";
+import { sendRaw } from "../e2e/raw.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));
 const registry = `file:${join(folder, "registry.db")}`;
@@ -69,6 +70,41 @@ test("a plain request to the path of links is not found", async () => {
   const one = await open("plain");
   expect((await fetch(`${one.url}/atlas/link`)).status).toBe(404);
 });
+
+test("only GET becomes a link", async () => {
+  const one = await open("posted");
+  const { status } = await sendRaw(
+    one.url,
+    "POST /atlas/link HTTP/1.1\r\nhost: h\r\nconnection: Upgrade, close\r\n" +
+      "upgrade: websocket\r\nsec-websocket-version: 13\r\n" +
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncontent-length: 0\r\n\r\n",
+  );
+  // Deno's own answer is 400.
+  expect([400, 404]).toContain(status);
+});
+
+test("HTTP/1.0 without a host is served", async () => {
+  const one = await open("old");
+  const request = "POST /v1/resources/channels/old/send HTTP/1.0\r\ncontent-length: 12\r\n\r\n";
+  const sent = await sendRaw(one.url, `${request}["ann","hi"]`);
+  expect(sent).toMatchObject({ status: 200, text: expect.stringContaining('"seq":1') });
+  const listed = await sendRaw(one.url, "GET /v1/resources?limit=1 HTTP/1.0\r\n\r\n");
+  expect(listed).toMatchObject({ status: 200, text: expect.stringContaining("channels/old") });
+});
+
+test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
+  "a Host that is none is refused in Atlas's own words: %s",
+  async (host) => {
+    const one = await open("named");
+    for (const path of ["/v1/resources", "/v1/nodes", "/healthz", "/nothing"]) {
+      const head = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`;
+      const { status, text } = await sendRaw(one.url, head);
+      expect(status).toBe(400);
+      expect(text).toContain('"code":"bad_request"');
+      expect(text).toMatch(/Host/);
+    }
+  },
+);
 
 test("a start that fails lets go of what it opened", async () => {
   const first = serve(app, { registry: "redis://127.0.0.1:1", port: 0, onEvent: () => {} });
