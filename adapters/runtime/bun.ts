@@ -25,6 +25,7 @@ const IDLE_SECONDS = 255;
 interface BunSocket {
   data: SocketData;
   binaryType: "uint8array";
+  readonly remoteAddress: string;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
   getBufferedAmount(): number;
@@ -126,7 +127,12 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
     idleTimeout: 0,
     perMessageDeflate: false,
     open(ws: BunSocket) {
-      const guard = new GuardedSocket(rawOf(ws), ws.data.handlers, maxFrameBytes);
+      const guard = new GuardedSocket(
+        rawOf(ws),
+        ws.data.handlers,
+        maxFrameBytes,
+        ws.remoteAddress,
+      );
       ws.data.guard = guard;
       live.add(guard);
       // Not a Buffer: its own methods answer slower, and slice() shares its bytes.

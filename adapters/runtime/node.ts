@@ -131,9 +131,11 @@ class Door {
     this.#pending.delete(socket);
     if (!handlers) return await refuse(socket, response);
     const owner = handlers;
+    const remote = incoming.socket.remoteAddress;
     this.#server.handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);
-      const guard = guardWs(ws as WsLike, false, owner, this.#options.maxFrameBytes);
+      const { maxFrameBytes } = this.#options;
+      const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote);
       this.#live.add(guard);
       ws.on("close", () => this.#live.delete(guard));
       guard.opened();

@@ -20,7 +20,9 @@ import {
 import { WebSocketLink } from "./websocket_link.ts";
 
 /** Sockets that may be in the middle of a handshake at once; a further one is turned away. */
-export const MAX_HANDSHAKES = 256;
+const MAX_HANDSHAKES = 256;
+/** How many of them from one address, behind which there may be a proxy with many nodes. */
+const MAX_HANDSHAKES_EACH = 64;
 /** Links that peers may hold open to this node at once. */
 const MAX_ACCEPTED_LINKS = 4_096;
 /** RFC 6455 §7.4.1 and IANA's registry: going away; try again later. */
@@ -38,7 +40,8 @@ export interface LinkLifeOptions {
 
 export class LinkLife {
   readonly #options: LinkLifeOptions;
-  readonly #accepting: Set<Session> = new Set();
+  /** From which address, where that is known. */
+  readonly #accepting: Map<Session, string | undefined> = new Map();
   readonly #dialling: Set<Session> = new Set();
   readonly #accepted: Set<WebSocketLink> = new Set();
   readonly #dialled: Set<WebSocketLink> = new Set();
@@ -52,10 +55,13 @@ export class LinkLife {
     return this.#ended;
   }
 
-  /** Handlers for a socket that was let in. */
-  accept(): SocketHandlers {
+  /** Handlers for a socket that was let in, and stands. */
+  accept({ remote }: Socket): SocketHandlers {
     if (this.#accepting.size >= MAX_HANDSHAKES) {
       return turnAway("too many handshakes are under way");
+    }
+    if (remote !== undefined && this.#acceptingFrom(remote) >= MAX_HANDSHAKES_EACH) {
+      return turnAway("too many handshakes are under way from this address");
     }
     if (this.#accepted.size >= MAX_ACCEPTED_LINKS) return turnAway("too many links are open");
     const session: Session = new AcceptingSession({
@@ -71,7 +77,7 @@ export class LinkLife {
         if (!this.#ended) this.#report(failure);
       },
     });
-    this.#accepting.add(session);
+    this.#accepting.set(session, remote);
     return session;
   }
 
@@ -102,10 +108,16 @@ export class LinkLife {
   /** Closes all of it; nothing comes of what is under way. */
   end(reason: string): void {
     this.#ended = true;
-    for (const session of [...this.#accepting, ...this.#dialling]) {
+    for (const session of [...this.#accepting.keys(), ...this.#dialling]) {
       session.abort(GOING_AWAY, reason);
     }
     for (const link of [...this.#accepted, ...this.#dialled]) link.close(reason);
+  }
+
+  #acceptingFrom(remote: string): number {
+    let count = 0;
+    for (const from of this.#accepting.values()) if (from === remote) count++;
+    return count;
   }
 
   #link(socket: Socket, peer: LinkIdentity, links: Set<WebSocketLink>): WebSocketLink {

@@ -220,6 +220,12 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(near.messages.map(plain)).toEqual(sent.map(plain));
     });
 
+    it("tell where they were opened from, at the served end", async () => {
+      const { far, socket } = await pair();
+      expect(far.socket?.remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
+      expect(socket.remote).toBeUndefined();
+    });
+
     it("have taken the bytes when send is back", async () => {
       const { near, far, socket } = await pair();
       const bytes = new Uint8Array(MAX_FRAME);
