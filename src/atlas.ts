@@ -212,7 +212,6 @@ class NodeProcess implements Exchange {
     const { lease } = this.#life;
     return {
       resources: this.#host.size,
-      queued: this.#host.queued(),
       inFlight: this.#router.inFlight,
       links: this.#links.size,
       cachedLocations: this.#registry.size,

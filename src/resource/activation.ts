@@ -112,10 +112,6 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     return this.#state === "closed" || this.#isLettingGo;
   }
 
-  get queued(): number {
-    return this.#mailbox?.length ?? 0;
-  }
-
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
     return this.#state === "open" && !this.#busy && !this.adrift;
@@ -147,7 +143,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#work(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
-    (this.#mailbox ??= new Mailbox(this.#type.mailbox)).offer(call);
+    (this.#mailbox ??= new Mailbox(this.#type.mailbox, this.#host.stats)).offer(call);
   }
 
   /**

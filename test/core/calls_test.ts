@@ -284,6 +284,25 @@ describe("time", () => {
     expect(await a.resource("narrow", "x").total()).toBe(2);
   });
 
+  it("counts calls that wait, until they run or are sent away", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const name = crypto.randomUUID();
+    const running = a.resource("counters", name).wait(name);
+    await until(() => log.includes(`waiting ${name}`), "the turn runs");
+    const waiting = [a, a, b].map((node) => node.resource("counters", name).echo(1));
+    await until(() => a.stats().queued === 3, "three wait");
+    expect(b.stats().queued).toBe(0);
+    Gate.of(name).open();
+    await Promise.all([running, ...waiting]);
+    expect(a.stats().queued).toBe(0);
+    const hung = a.resource("impatient", name);
+    const given = [hung.hang(), hung.echo(1), hung.echo(2)];
+    await until(() => a.stats().queued === 2, "two wait");
+    await Promise.allSettled(given);
+    expect(a.stats().queued).toBe(0);
+  });
+
   it("a turn that hangs is given up; the name goes on under a higher epoch", async () => {
     const a = await cluster().node("a");
     const stub = a.resource("impatient", "x");

@@ -264,6 +264,18 @@ test("metrics: figures of the node, requests by route and never by path", async 
   expect(text).not.toContain("metered");
 });
 
+test("metrics: one look at the node, however many figures", async () => {
+  let looks = 0;
+  const watched = Object.create(served.node, {
+    stats: { value: () => (looks++, served.node.stats()) },
+  });
+  const http = createHttpApp({ node: () => watched });
+  expect((await ask(http, "GET", "/metrics")).text).toMatch(/^atlas_turns_total [1-9]/m);
+  expect(looks).toBe(1);
+  await ask(http, "GET", "/metrics");
+  expect(looks).toBe(2);
+});
+
 describe("a token", () => {
   let guarded: Serving;
   beforeAll(async () => {
