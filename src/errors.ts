@@ -71,10 +71,19 @@ export class AtlasError extends Error {
   }
 }
 
-/** Whether `value` is an AtlasError of any copy of this package. */
+/** Whether `value` is an AtlasError of any copy of this package. Never throws itself. */
 export function isAtlasError(value: unknown): value is AtlasError {
-  return value instanceof Error && value.name === "AtlasError" &&
-    typeof (value as AtlasError).code === "string";
+  try {
+    return value instanceof Error && value.name === "AtlasError" &&
+      typeof (value as AtlasError).code === "string";
+  } catch {
+    return false;
+  }
+}
+
+/** Whether this version knows the code: users' errors have codes of their own. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
 }
 
 /** An error on the wire: `[code, message, retryable, maybeExecuted]`. */
@@ -83,24 +92,26 @@ export type WireError = readonly [string, string, boolean, boolean];
 /** The longest message that travels, in UTF-16 code units. */
 const MAX_MESSAGE = 2_000;
 
-/** `error` as it goes on the wire: by code, without stack or cause. */
+/** `error` as it goes on the wire: by code, without stack or cause; `app` by a code not known. */
 export function toWireError(error: AtlasError): WireError {
-  return [error.code, error.message.slice(0, MAX_MESSAGE), error.retryable, error.maybeExecuted];
+  const { code, retryable, maybeExecuted } = error;
+  const message = messageOf(error).slice(0, MAX_MESSAGE);
+  return [isErrorCode(code) ? code : "app", message, retryable === true, maybeExecuted === true];
 }
 
 /** The error a peer sent. A code this version doesn't know reads as `unavailable`. */
 export function fromWireError(wire: WireError): AtlasError {
   const [code, message, retryable, maybeExecuted] = wire;
   return new AtlasError(
-    Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : "unavailable",
+    isErrorCode(code) ? code : "unavailable",
     String(message),
     { retryable: retryable === true, maybeExecuted: maybeExecuted === true },
   );
 }
 
-/** Any thrown value as an AtlasError: what user code threw becomes `app`. */
+/** Any thrown value as an AtlasError of a known code: what user code threw becomes `app`. */
 export function toAtlasError(thrown: unknown, options: AtlasErrorOptions = {}): AtlasError {
-  if (isAtlasError(thrown)) return thrown;
+  if (isAtlasError(thrown) && isErrorCode(thrown.code)) return thrown;
   return new AtlasError("app", messageOf(thrown), { ...options, cause: thrown });
 }
 
@@ -111,4 +122,15 @@ export function messageOf(thrown: unknown): string {
   } catch {
     return "a value that can't be printed was thrown";
   }
+}
+
+/** The stack of anything thrown, for logs; its message where it has none. Never throws itself. */
+export function stackOf(thrown: unknown): string {
+  try {
+    const { stack } = thrown as { stack?: unknown };
+    if (typeof stack === "string" && stack !== "") return stack;
+  } catch {
+    // It has none that can be read.
+  }
+  return messageOf(thrown);
 }

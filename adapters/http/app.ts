@@ -18,7 +18,7 @@
  */
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
 import { errorBody, errorResponse } from "./errors.ts";
@@ -210,8 +210,7 @@ function ready(node: () => AtlasNode | null): AtlasNode {
 /** A fault of Atlas itself is logged whole and answered in general words. */
 function asError(thrown: unknown, onEvent: (event: NodeEvent) => void): AtlasError {
   if (isAtlasError(thrown)) return thrown;
-  const detail = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
-  onEvent({ level: "error", event: "http request failed", fields: { error: detail } });
+  onEvent({ level: "error", event: "http request failed", fields: { error: stackOf(thrown) } });
   return new AtlasError("unavailable", "the request failed inside the node", {
     retryable: false,
     maybeExecuted: true,

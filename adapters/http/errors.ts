@@ -36,7 +36,7 @@ export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
  */
 export function statusOf({ code, maybeExecuted }: AtlasError): number {
   if (code === "not_owner" && maybeExecuted) return STATUS_OF.unavailable;
-  return STATUS_OF[code] ?? 500;
+  return Object.hasOwn(STATUS_OF, code) ? STATUS_OF[code] : STATUS_OF.app;
 }
 
 /** The body of every answer that is an error. */

@@ -7,7 +7,7 @@
  */
 import process from "node:process";
 import type { NodeEvent } from "../../src/api.ts";
-import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { type AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { readAppPath, readLogLevel, readSettings } from "./environment.ts";
 import { appUrl, loadApp } from "./load_app.ts";
 import { configureLogging, logEvent } from "./logging.ts";
@@ -69,8 +69,7 @@ function handleSignals(started: Promise<ServedNode>): void {
 function handleStrays(): void {
   for (const kind of ["unhandledRejection", "uncaughtException"]) {
     process.on(kind, (thrown: unknown) => {
-      const error = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
-      log("error", "an error was caught by nobody", { kind, error });
+      log("error", "an error was caught by nobody", { kind, error: stackOf(thrown) });
     });
   }
 }

@@ -1,5 +1,5 @@
 /** What a method answered or threw, in the form in which its caller gets it. */
-import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import { AtlasError, isAtlasError, messageOf, stackOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Stage } from "./stage.ts";
 
@@ -19,9 +19,8 @@ export function encodeResult(call: Call, result: unknown): unknown {
  * asked of others is not.
  */
 export function executed(error: unknown): AtlasError {
-  if (!isAtlasError(error)) return toAtlasError(error, { maybeExecuted: true });
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+  const { code, retryable } = toAtlasError(error);
+  return new AtlasError(code, messageOf(error), { retryable, maybeExecuted: true, cause: error });
 }
 
 /** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
@@ -32,7 +31,7 @@ export function failureOf(
   isAtUser: boolean,
 ): AtlasError {
   if (isAtUser && !isAtlasError(error)) {
-    const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
+    const stack = stackOf(error);
     host.tell("error", "method threw", { key, method, stack, traceparent: trace });
   }
   return started ? executed(error) : toAtlasError(error);

@@ -215,6 +215,24 @@ describe("what user code does", () => {
     expect(text).not.toMatch(/at .*\d+:\d+|stack/);
   });
 
+  test.each([
+    ["name"],
+    ["stack"],
+    ["message"],
+    ["name", "Error"],
+    ["code", "toString"],
+    ["code", "E_MINE"],
+    ["code", 5],
+  ])("throws an odd error: its %s is %j", async (...args) => {
+    const { status, body } = await call("odd", "failOddly", args, { "atlas-timeout-ms": "2000" });
+    // One that reads as Atlas's own `timeout` keeps its code.
+    const code = args[0] === "message" ? "timeout" : "app";
+    expect(status).toBe(STATUS_OF[code]);
+    expect(body.error).toMatchObject({ code, maybeExecuted: true });
+    const read = args[0] === "message" ? expect.stringContaining("can't be printed") : "odd";
+    expect(body.error.message).toEqual(read);
+  });
+
   test("answers what can't be encoded", async () => {
     const { status, body } = await call("a", "unencodable", []);
     expect(status).toBeGreaterThanOrEqual(400);
