@@ -5,7 +5,7 @@
  * goes down and buys: one call.
  */
 import type { Atlas } from "../../src/api.ts";
-import { answerText, type Output } from "./output.ts";
+import { answered, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";
 
@@ -40,7 +40,7 @@ export async function request(line: CommandLine, atlas: Atlas): Promise<Output> 
     ...timeoutMs !== undefined && { timeoutMs },
     ...version !== undefined && { version },
   });
-  return { document: answer, text: answerText(answer.result) };
+  return answered(answer);
 }
 
 /** The order books of a module, a line for each order on each exchange. */

@@ -12,7 +12,12 @@ export interface Output {
   readonly text: string;
 }
 
-/** A call's result, for people: JSON on lines of its own. */
-export function answerText(result: unknown): string {
-  return `${JSON.stringify(JSON.parse(toJson(result)), null, 2)}\n`;
+/**
+ * A call's answer: all of it for machines, as over HTTP; its result for people, as JSON on
+ * lines of its own.
+ */
+export function answered(answer: { readonly result: unknown }): Output {
+  const result = answer.result ?? null;
+  const text = `${JSON.stringify(JSON.parse(toJson(result)), null, 2)}\n`;
+  return { document: { ...answer, result }, text };
 }

@@ -14,7 +14,7 @@ import { toJson } from "../http/json.ts";
 import { createRequester } from "../http/requester.ts";
 import { urlOfLink } from "../runtime/hosts.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
-import { answerText, type Command, type Output } from "./output.ts";
+import { answered, type Command, type Output } from "./output.ts";
 import { raceCommand } from "./race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, HELP, parseArguments, parseCommandLine, UsageError } from "./usage.ts";
@@ -106,8 +106,7 @@ async function call({ operands, key }: CommandLine, atlas: Atlas): Promise<Outpu
   const [type = "", id = "", method = "", ...texts] = operands;
   const args = parseArguments(texts);
   const options = key === undefined ? {} : { idempotencyKey: key };
-  const answer = await atlas.call(type, id, method, args, options);
-  return { document: answer, text: answerText(answer.result) };
+  return answered(await atlas.call(type, id, method, args, options));
 }
 
 async function resources(line: CommandLine, atlas: Atlas): Promise<Output> {

@@ -38,7 +38,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
 import { pathHeaders, VERDICT_HEADER } from "./path.ts";
 import { Purchases } from "./purchases.ts";
-import { type Add, json } from "./route.ts";
+import { type Add, json, resultJson } from "./route.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -197,7 +197,7 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const { result, rrp, epoch, path: nodes, verdict } = answer;
     const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
     const said = { result, rrp, epoch };
-    return inMsgpack ? msgpackAnswer(said, told) : json(said, 200, told);
+    return inMsgpack ? msgpackAnswer(said, told) : resultJson(said, told);
   });
 }
 

@@ -10,7 +10,7 @@ import type { DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts"
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
 import { moduleOf, noWaitOption, PURCHASE_HEADER, timeoutOption } from "./inputs.ts";
 import type { Purchases } from "./purchases.ts";
-import { type Add, json } from "./route.ts";
+import { type Add, json, resultJson } from "./route.ts";
 
 /** What the body of a purchase may say; as `discover` takes it. */
 const OPTIONS = [
@@ -79,7 +79,8 @@ function idOf(path: string): string {
 
 function answered(answer: ModuleCallResult, inMsgpack: boolean): Response {
   const { result, node, version } = answer;
-  return inMsgpack ? msgpackAnswer({ result, node, version }) : json({ result, node, version });
+  const said = { result, node, version };
+  return inMsgpack ? msgpackAnswer(said) : resultJson(said);
 }
 
 function pointless(what: string, why: string): AtlasError {

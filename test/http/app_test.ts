@@ -58,6 +58,12 @@ describe("what a node answers", () => {
     const answer = await served.ask("POST", "/v1/resources/probes/a/echo");
     expect(answer.body.result).toEqual([]);
     expect((await call("a", "echo", [null])).body.result).toBe(null);
+    expect((await call("a", "answerNothing", [])).body).toEqual({
+      result: null,
+      rrp: "rrp:test/one/probes/a",
+      epoch: expect.any(Number),
+    });
+    expect((await served.client().call("probes", "a", "answerNothing", [])).result).toBeUndefined();
   });
 
   test("an id is decoded exactly once", async () => {
@@ -264,34 +270,6 @@ describe("what user code does", () => {
     );
     expect(all.map(({ status }) => status)).toContain(429);
   });
-});
-
-test("metrics: figures of the node, requests by route and never by path", async () => {
-  await call("metered", "add", [1]);
-  await served.ask("GET", "/v1/unknown/metered-path");
-  const { status, text, headers } = await served.ask("GET", "/metrics");
-  expect(status).toBe(200);
-  expect(headers.get("content-type")).toMatch(/^text\/plain/);
-  expect(text).toMatch(/^atlas_node_state\{state="serving"\} 1$/m);
-  expect(text).toMatch(/^atlas_turns_total [1-9]/m);
-  expect(text).toMatch(/^atlas_lease_left_seconds \d/m);
-  expect(text).toMatch(/^process_resident_memory_bytes [1-9]/m);
-  expect(text).toMatch(
-    /_count\{method="POST",route="\/v1\/resources\/:type\/:id\/:method",status="200"\} [1-9]/,
-  );
-  expect(text).not.toContain("metered");
-});
-
-test("metrics: one look at the node, however many figures", async () => {
-  let looks = 0;
-  const watched = Object.create(served.node, {
-    stats: { value: () => (looks++, served.node.stats()) },
-  });
-  const http = createHttpApp({ node: () => watched });
-  expect((await ask(http, "GET", "/metrics")).text).toMatch(/^atlas_turns_total [1-9]/m);
-  expect(looks).toBe(1);
-  await ask(http, "GET", "/metrics");
-  expect(looks).toBe(2);
 });
 
 describe("a token", () => {

@@ -15,6 +15,8 @@ export class Probe extends Resource {
     return args.length === 1 ? args[0] : args;
   }
 
+  answerNothing(): void {}
+
   async add(n: number): Promise<number> {
     const total = ((await this.storage.get<number>("total")) ?? 0) + n;
     await this.storage.put("total", total);

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { defineApp, defineModule, Resource } from "../../mod.ts";
 import { start } from "./spawn.ts";
 
 let node: ServedNode;
@@ -82,6 +83,24 @@ describe("what it shows", () => {
     );
     const mesh = JSON.parse((await atlas("authorities", "--json")).out);
     expect(mesh).toMatchObject({ authorities: [{ region: "r", node: "n", modules: ["calc"] }] });
+  });
+
+  test("a call without a result answers null", async () => {
+    class Quiet extends Resource {
+      nothing(): void {}
+    }
+    const module = defineModule({ version: "1.0.0", capacity: 1, functions: { nothing() {} } });
+    const app = defineApp({ resources: { quiet: Quiet }, modules: { still: module } });
+    const other = await serve(app, { registry: "memory:", port: 0, onEvent: () => {} });
+    try {
+      for (const words of [["call", "quiet", "q", "nothing"], ["request", "still", "nothing"]]) {
+        const called = await atlas(...words, "--json", "--url", other.url);
+        expect(JSON.parse(called.out)).toHaveProperty("result", null);
+        expect((await atlas(...words, "--url", other.url)).out).toBe("null\n");
+      }
+    } finally {
+      await other.close();
+    }
   });
 
   test("help", async () => {

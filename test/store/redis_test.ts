@@ -248,7 +248,10 @@ describe("paging over SCAN", () => {
 
   test("refuses a cursor that no page gave", async () => {
     const space = keyspace(5, 1);
-    for (const cursor of ["", "x", "-1", "1 atlas:{s1}:state:t/1", "1\n"]) {
+    const over = "18446744073709551616";
+    for (
+      const cursor of ["", "x", "-1", "1 atlas:{s1}:state:t/1", "1\n", over, `${over}@0.a`]
+    ) {
       await refuses(pageOf({ ...space, cursor, limit: 1 }), "bad_request", "cursor");
     }
   });
