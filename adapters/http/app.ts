@@ -192,8 +192,8 @@ function addResources(add: Add, node: () => AtlasNode): void {
     // Read first: once its caller has gone, a request can't be asked on every runtime.
     const { signal } = request;
     const inMsgpack = isMsgpack(request.headers.get("accept"));
-    const args = await readArguments(request);
-    const answer = await node().call(type, id, method, args, { ...asked, signal });
+    const { value: args, left } = await readArguments(request, asked.timeoutMs);
+    const answer = await node().call(type, id, method, args, { ...asked, ...left, signal });
     const { result, rrp, epoch, path: nodes, verdict } = answer;
     const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
     const said = { result, rrp, epoch };

@@ -32,11 +32,12 @@ export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases
     const { module, name } = moduleOf(path);
     const { headers, signal } = request;
     const version = new URL(request.url).searchParams.get("version") ?? undefined;
-    const options = { ...timeoutOption(headers), signal };
+    const { timeoutMs } = timeoutOption(headers);
     const noWait = noWaitOption(headers);
     const id = headers.get(PURCHASE_HEADER);
     const inMsgpack = isMsgpack(headers.get("accept"));
-    const args = await readArguments(request);
+    const { value: args, left } = await readArguments(request, timeoutMs);
+    const options = { ...left, signal };
     if (id === null) {
       if (noWait.noWait) throw pointless("header Atlas-No-Wait", "needs an Atlas-Purchase");
       const ranged = version === undefined ? options : { ...options, version };
@@ -61,9 +62,9 @@ function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): vo
   add("POST", "/v1/modules/:module", async (request, path) => {
     const { module } = moduleOf(path);
     const { headers, signal } = request;
-    const timeout = timeoutOption(headers);
-    const options = await readOptions(request, OPTIONS) as DiscoverOptions;
-    return json(await purchases.open(node(), module, { ...timeout, ...options, signal }), 201);
+    const { timeoutMs } = timeoutOption(headers);
+    const { value: options, left } = await readOptions(request, OPTIONS, timeoutMs);
+    return json(await purchases.open(node(), module, { ...left, ...options, signal }), 201);
   });
   add("GET", "/v1/purchases/:id", (_request, path) => json(purchases.view(idOf(path))));
   add("DELETE", "/v1/purchases/:id", async (_request, path) => {
