@@ -6,7 +6,7 @@
  */
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
+import type { ModuleCallResult } from "../../src/lambda/api.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
 import { moduleOf, noWaitOption, PURCHASE_HEADER, timeoutOption } from "./inputs.ts";
 import type { Purchases } from "./purchases.ts";

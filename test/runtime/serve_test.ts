@@ -1,5 +1,6 @@
 /** serve() as a library: two nodes on one registry, linked over their own HTTP ports. */
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -90,6 +91,23 @@ test("HTTP/1.0 without a host is served", async () => {
   expect(sent).toMatchObject({ status: 200, text: expect.stringContaining('"seq":1') });
   const listed = await sendRaw(one.url, "GET /v1/resources?limit=1 HTTP/1.0\r\n\r\n");
   expect(listed).toMatchObject({ status: 200, text: expect.stringContaining("channels/old") });
+});
+
+test("a body that never comes whole is answered at the call's deadline", async () => {
+  const one = await open("patient");
+  const socket = connectTcp(Number(new URL(one.url).port), "127.0.0.1");
+  try {
+    let answer = "";
+    socket.on("data", (data) => answer += data);
+    socket.write(
+      "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: h\r\natlas-timeout-ms: 100\r\n" +
+        'content-length: 50\r\n\r\n["a"',
+    );
+    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 504[^]*"code":"timeout"/);
+    expect(one.stats().turns).toBe(0);
+  } finally {
+    socket.destroy();
+  }
 });
 
 test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
