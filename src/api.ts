@@ -186,7 +186,10 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
    * calls such a resource next finds it on another node that runs its type, if there is one.
    */
   drain(options?: DrainOptions): Promise<void>;
-  /** Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. */
+  /**
+   * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
+   * that are still under way fail as `unavailable`, those that had begun as maybe executed.
+   */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */
   readonly closed: Promise<AtlasError | null>;

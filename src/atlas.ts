@@ -237,7 +237,7 @@ class NodeProcess implements Exchange {
     if (this.#state === "closed") return;
     this.#state = "draining";
     this.#tell("info", "draining", { resources: this.#host.size });
-    await Promise.all([this.#host.drain(), this.#market.drain()]);
+    await this.#market.drain(this.#host.drain());
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
@@ -361,12 +361,12 @@ class NodeProcess implements Exchange {
     this.#state = "closed";
     this.#membership.stop();
     this.#life.lease.lapse();
-    this.#host.abandon(false);
-    this.#host.stop();
     this.#router.close();
     this.#routing.gateways.close();
     this.#market.stop();
     this.#deadlines.close();
+    this.#host.abandon(false);
+    this.#host.stop();
     await this.#options.transport.close();
     this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });
     this.#resolveClosed(error);

@@ -54,7 +54,7 @@ export interface HttpApp {
   fetch(request: Request): Promise<Response>;
   /**
    * Refuses further requests as `unavailable`, and resolves when those at work are
-   * answered, or after `ms`.
+   * answered, or after `ms`. May be called again, to wait on.
    */
   stop(ms: number): Promise<void>;
 }

@@ -284,10 +284,17 @@ export class Market implements ModuleNode {
     return calls;
   }
 
-  /** Offers nothing any more, and waits for what runs. */
-  async drain(): Promise<void> {
+  /**
+   * Offers nothing any more, and waits for what runs. Whoever waits for credit is refused,
+   * surely not executed, once `turns` have ended: a turn may need it for its end.
+   */
+  async drain(turns: Promise<void>): Promise<void> {
     this.#isDraining = true;
-    await Promise.all(this.listeners().map((listener) => listener.close()));
+    const sold = Promise.all(this.listeners().map((listener) => listener.close()));
+    await turns;
+    this.#refuseWaiting();
+    await sold;
+    this.#refuseWaiting();
   }
 
   /** Ends everything. */
@@ -295,6 +302,13 @@ export class Market implements ModuleNode {
     this.#isClosed = true;
     this.#requests.stop();
     this.#post.stop();
+  }
+
+  #refuseWaiting(): void {
+    for (const plb of this.#buyers) {
+      const why = `no credit for ${plb.name} came before its caller's node was drained`;
+      plb.refuseWaiting(new AtlasError("unavailable", why));
+    }
   }
 
   /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */

@@ -200,7 +200,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#buyer.close();
-    this.#rejectAll();
+    this.refuseWaiting(this.#wasClosed());
     for (const view of [...this.#pool.views.values()]) this.#drain(view);
     this.#leaveIfDone();
   }
@@ -211,7 +211,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   protected override stopped(): void {
     this.#isClosing = true;
-    this.#rejectAll();
+    this.refuseWaiting(this.#wasClosed());
     for (const view of [...this.#pool.views.values()]) this.#lose(view, "the node was closed");
     this.#parts.onClosed();
   }
@@ -324,10 +324,11 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     });
   }
 
-  #rejectAll(): void {
+  /** Fails all calls that wait for credit: none of them has run. */
+  refuseWaiting(error: AtlasError): void {
     for (const call of [...this.#waiting]) {
       this.#waiting.remove(call);
-      call.reject(this.#wasClosed());
+      call.reject(error);
     }
   }
 
@@ -373,9 +374,8 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   /** A channel is gone: what it had not answered may or may not have run. */
   #lose(view: ChannelView, reason: string): void {
     this.#pool.remove(view);
-    const { name } = this.#parts;
     for (const call of view.calls.values()) {
-      const message = `${name}.${call.name} on ${view.contact.node}: ${reason}`;
+      const message = `${this.name}.${call.name} on ${view.contact.node}: ${reason}`;
       call.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
     view.calls.clear();

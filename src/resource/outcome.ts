@@ -1,5 +1,12 @@
 /** What a method answered or threw, in the form in which its caller gets it. */
-import { AtlasError, isAtlasError, messageOf, stackOf, toAtlasError } from "../errors.ts";
+import {
+  AtlasError,
+  type ErrorCode,
+  isAtlasError,
+  messageOf,
+  stackOf,
+  toAtlasError,
+} from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Stage } from "./stage.ts";
 
@@ -35,6 +42,16 @@ export function failureOf(
     host.tell("error", "method threw", { key, method, stack, traceparent: trace });
   }
   return started ? executed(error) : toAtlasError(error);
+}
+
+/** Fails the calls of a turn that is over before its end. */
+export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
+  for (const call of calls) {
+    // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
+    const error = new AtlasError(code, why, { maybeExecuted: call.started });
+    call.fail(error);
+    call.interrupt(error);
+  }
 }
 
 /** The error of a call that came back to `key`, busy with the turn that `links` ends with. */

@@ -17,8 +17,6 @@ export interface CallKeeper {
   readonly place: Caller;
   /** The path of a call that ends at this node. */
   readonly ownPath: readonly string[];
-  /** Whether the node has been closed: nothing is answered any more. */
-  readonly isClosed: boolean;
   /** The other region that is a key's home; null where it is this one, or it has none. */
   homeAbroad(key: string): string | null;
   /** It failed; the keeper sends it out again or settles it. */
@@ -104,7 +102,10 @@ export abstract class Outgoing extends Call {
   }
 
   override expire(): void {
-    if (!this.keeper.isClosed) return this.leave("the deadline passed", undefined);
+    this.leave("the deadline passed", undefined);
+  }
+
+  override cut(): void {
     const maybeExecuted = this.#mayHaveRun;
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }

@@ -87,15 +87,11 @@ export class Router implements CallKeeper, Errands {
     return this.#inFlight;
   }
 
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
   homeAbroad(key: string): string | null {
     return this.#parts.places.homeAbroad(key);
   }
 
-  /** Takes no more calls. Those under way end with the deadlines that carry them. */
+  /** Takes no more calls. Those under way are cut off with the wheel of their deadlines. */
   close(): void {
     this.#closed = true;
   }

@@ -8,6 +8,13 @@ import { afterAll, afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
 import app from "../../examples/channels/app.ts";
+import {
+  defineApp,
+  defineModule,
+  type FunctionContext,
+  type NodeEvent,
+  Resource,
+} from "../../mod.ts";
 import { sendRaw } from "../e2e/raw.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));
@@ -51,6 +58,55 @@ test("a link without the secret is refused, and the call says so", async () => {
   const call = two.resource("channels", "mine", { timeoutMs: 500 }).send("bob", "2");
   await expect(call).rejects.toMatchObject({ name: "AtlasError" });
   expect(await one.resource("channels", "mine").history()).toHaveLength(1);
+});
+
+/** Turns that last until a test has ended. */
+const begun: string[] = [];
+class Slow extends Resource {
+  async go(name: string): Promise<void> {
+    begun.push(name);
+    await new Promise((resolve) => this.signal.addEventListener("abort", resolve));
+  }
+}
+
+test("requests that outlast the close are answered, and the log says what cut them off", async () => {
+  const events: string[] = [];
+  const slow = defineApp({
+    resources: { slow: Slow },
+    modules: {
+      calc: defineModule({
+        version: "1.0.0",
+        capacity: 1,
+        functions: {
+          hold(this: FunctionContext, name: string): Promise<void> {
+            begun.push(name);
+            return new Promise((resolve) => this.signal.addEventListener("abort", () => resolve()));
+          },
+        },
+      }),
+    },
+  });
+  const onEvent = ({ event }: NodeEvent) => void events.push(event);
+  const node = await serve(slow, { registry: "memory:", node: "slow", port: 0, onEvent });
+  const ask = async (path: string, name: string) => {
+    const body = JSON.stringify([name]);
+    const response = await fetch(`${node.url}/v1/${path}`, { method: "POST", body });
+    return { status: response.status, ...await response.json() };
+  };
+  const running = [ask("resources/slow/x/go", "turn"), ask("modules/calc/hold", "run")];
+  await expect.poll(() => begun.toSorted()).toEqual(["run", "turn"]);
+  const waiting = [ask("resources/slow/x/go", "late turn"), ask("modules/calc/hold", "late run")];
+  await expect.poll(() => node.stats()).toMatchObject({ queued: 1, moduleWaiting: 1 });
+  await node.close({ drainMs: 0 });
+  const refused = (maybeExecuted: boolean) => ({
+    status: 503,
+    error: expect.objectContaining({ code: "unavailable", retryable: true, maybeExecuted }),
+  });
+  expect(await Promise.all(running)).toEqual([refused(true), refused(true)]);
+  expect(await Promise.all(waiting)).toEqual([refused(false), refused(false)]);
+  expect(begun.toSorted()).toEqual(["run", "turn"]);
+  expect(events).toContain("closed in mid-turn");
+  expect(events).not.toContain("turn ran too long");
 });
 
 test("close frees the port and leaves no process handler behind", async () => {

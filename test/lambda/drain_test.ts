@@ -1,0 +1,67 @@
+/** What a drain means for calls that wait for credit: callers are sent away, turns are not. */
+import { expect, test } from "vitest";
+import { type App, type AtlasError, defineApp, Resource } from "../../mod.ts";
+import { calc, type CalcApp, LASTING, market, Shop, until } from "./market.ts";
+
+const notRun = expect.objectContaining({
+  code: "unavailable",
+  retryable: true,
+  maybeExecuted: false,
+});
+
+test("a drain refuses whoever waits for credit, and lets run what runs", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING);
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 1 });
+  const running = a.request("calc", "hold", [1]);
+  await until(() => shop.running === 1, "one runs");
+  const waiting = a.request("calc", "hold", [2]).catch((error: AtlasError) => error);
+  await until(() => a.stats().moduleWaiting === 1, "another waits");
+  const drained = a.drain();
+  expect(await waiting).toEqual(notRun);
+  expect(shop.running).toBe(1);
+  shop.open();
+  expect(await running).toMatchObject({ result: 1 });
+  await drained;
+});
+
+test("those that came while what runs was waited for are refused in the end", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING);
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 1 });
+  const running = a.request("calc", "hold", [1]);
+  await until(() => shop.running === 1, "one runs");
+  const early = a.request("calc", "hold", [2]).catch((error: AtlasError) => error);
+  await until(() => a.stats().moduleWaiting === 1, "another waits");
+  const drained = a.drain();
+  expect(await early).toEqual(notRun);
+  const late = a.request("calc", "hold", [3]).catch((error: AtlasError) => error);
+  await until(() => a.stats().moduleWaiting === 1, "a late one waits");
+  shop.open();
+  await running;
+  await drained;
+  expect(await late).toEqual(notRun);
+});
+
+class Buyer extends Resource {
+  async buy(): Promise<unknown> {
+    return (await this.node.request("calc", "hold", [7])).result;
+  }
+}
+
+test("a turn that waits for credit goes on waiting: its drain lets it end", async () => {
+  const made = market();
+  const app = defineApp({ resources: { buyers: Buyer }, modules: {} }) as App as CalcApp;
+  const a = await made.node("a", LASTING, app);
+  const b = await made.node("b", LASTING);
+  const turn = a.call("buyers", "x", "buy", []);
+  await until(() => a.stats().moduleWaiting === 1, "the turn waits");
+  const drained = a.drain();
+  const shop = new Shop();
+  shop.open();
+  b.publish(calc(shop), { capacity: 1 });
+  expect(await turn).toMatchObject({ result: 7 });
+  await drained;
+});
