@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
-import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../../src/race/race.ts";
+import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../../src/limits.ts";
 
 /** The command line isn't one of these; nothing was sent. */
 export class UsageError extends Error {
@@ -39,8 +39,9 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --count           resources: only how many there are
   --registry URL    race: redis://, rediss:// or https://; also ATLAS_REGISTRY_URL, with
                     ATLAS_REGISTRY_TOKEN for https. Its keys are new ones, and are removed.
+                    Several masters: once for each, and contenders have them in turn.
   --trials N        race: races for a name by each rule, 1 to 10000. Default 200.
-  --contenders N    race: how many contend, 2 to 16. Default 2.
+  --contenders N    race: how many contend, 2 to 16. Default 2, or as many as registries.
   --stall MS        race: hold each up before it writes, by 0 to this. Default 0.
   --seconds N       race: how long at most, 1 to 600. Default 60.
   --help            this text
@@ -69,13 +70,18 @@ export interface CommandLine {
 
 /** What `atlas race` takes. */
 export interface RaceLine {
-  readonly registry: string | undefined;
-  /** Of an https registry. */
+  /** One for each master; none where none is named. */
+  readonly registries: readonly string[];
+  /** Of https registries. */
   readonly token: string | undefined;
   readonly trials: number;
   readonly contenders: number;
   readonly stallMs: number;
   readonly seconds: number;
+}
+
+interface Environment {
+  readonly [name: string]: string | undefined;
 }
 
 /** How many operands each command takes, at least and at most. */
@@ -95,7 +101,7 @@ const COMMANDS: { readonly [command: string]: readonly [least: number, most: num
 /** A command line, checked; null asks for help. */
 export function parseCommandLine(
   words: readonly string[],
-  env: { readonly [name: string]: string | undefined },
+  env: Environment,
 ): CommandLine | null {
   const { values, positionals } = parse(words);
   const [command, ...operands] = positionals;
@@ -118,21 +124,31 @@ export function parseCommandLine(
     confirmed: values.confirmed ?? false,
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
     count: values.count ?? false,
-    race: {
-      registry: values.registry || env["ATLAS_REGISTRY_URL"] || undefined,
-      token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
-      trials: count("--trials", values.trials, MAX_TRIALS) ?? 200,
-      contenders: count("--contenders", values.contenders, MAX_CONTENDERS, 2) ?? 2,
-      stallMs: count("--stall", values.stall, MAX_STALL_MS, 0) ?? 0,
-      seconds: count("--seconds", values.seconds, MAX_RACE_MS / 1_000) ?? 60,
-    },
+    race: raceLine(values, env),
+  };
+}
+
+function raceLine(values: ReturnType<typeof parse>["values"], env: Environment): RaceLine {
+  const given = values.registry?.filter((url) => url !== "") ?? [];
+  const registries = given.length > 0 ? given : [env["ATLAS_REGISTRY_URL"] ?? ""].filter(Boolean);
+  const least = Math.max(2, registries.length);
+  if (least > MAX_CONTENDERS) {
+    throw new UsageError(`--registry is given ${least} times: at most ${MAX_CONTENDERS}`);
+  }
+  return {
+    registries,
+    token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
+    trials: count("--trials", values.trials, MAX_TRIALS) ?? 200,
+    contenders: count("--contenders", values.contenders, MAX_CONTENDERS, least) ?? least,
+    stallMs: count("--stall", values.stall, MAX_STALL_MS, 0) ?? 0,
+    seconds: count("--seconds", values.seconds, MAX_RACE_MS / 1_000) ?? 60,
   };
 }
 
 function parse(words: readonly string[]) {
   try {
-    return parseArgs({
-      args: protectNegatives(words),
+    const { values, positionals } = parseArgs({
+      args: words.map(hideNegative),
       allowPositionals: true,
       options: {
         url: { type: "string" },
@@ -144,7 +160,7 @@ function parse(words: readonly string[]) {
         confirmed: { type: "boolean" },
         limit: { type: "string" },
         count: { type: "boolean" },
-        registry: { type: "string" },
+        registry: { type: "string", multiple: true },
         trials: { type: "string" },
         contenders: { type: "string" },
         stall: { type: "string" },
@@ -152,14 +168,27 @@ function parse(words: readonly string[]) {
         help: { type: "boolean", short: "h" },
       },
     });
+    const shown = Object.entries(values).map(([name, value]) => [name, showNegative(value)]);
+    return {
+      values: Object.fromEntries(shown) as typeof values,
+      positionals: positionals.map(showNegative),
+    };
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
 }
 
-/** A negative number is an argument, not an option; a space in front is JSON all the same. */
-function protectNegatives(words: readonly string[]): string[] {
-  return words.map((word) => /^-\d/.test(word) ? ` ${word}` : word);
+/** Stands before a negative number while options are read; no word of a command line has it. */
+const HIDDEN = "\0";
+
+/** A negative number is an argument or a value, never an option. */
+function hideNegative(word: string): string {
+  return /^-\d/.test(word) ? HIDDEN + word : word;
+}
+
+function showNegative<T>(value: T): T {
+  const isHidden = typeof value === "string" && value.startsWith(HIDDEN);
+  return isHidden ? value.slice(HIDDEN.length) as T : value;
 }
 
 function count(

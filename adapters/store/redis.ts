@@ -62,6 +62,9 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   }
   const replicas = options.replicas ?? target.replicas;
   checkWhole("replicas", replicas, 0);
+  if (masters && replicas > 0) {
+    throw refused("replicas", String(replicas), "0 or absent with strategy optimistic");
+  }
   const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
   const line = lineTo(target, { timeoutMs, dial: options.dial, scripts });
   try {

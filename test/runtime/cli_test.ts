@@ -108,7 +108,10 @@ describe("what it shows", () => {
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
   });
 
-  test("a negative number is an argument", async () => {
+  test("a negative number is an argument, an operand or a value, as it was written", async () => {
+    const looked = await atlas("lookup", "channels", "-5", "--json");
+    expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/-5" });
+    expect((await atlas("resources", "--limit", "-5")).err).toMatch(/^atlas: --limit is "-5": /);
     expect(await atlas("call", "channels", "c:1", "history", "-1")).toMatchObject({ status: 0 });
   });
 });
