@@ -211,7 +211,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   protected override stopped(): void {
     this.#isClosing = true;
-    this.refuseWaiting(this.#wasClosed());
+    this.refuseWaiting(new AtlasError("unavailable", "the node was closed"));
     for (const view of [...this.#pool.views.values()]) this.#lose(view, "the node was closed");
     this.#parts.onClosed();
   }

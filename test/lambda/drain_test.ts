@@ -45,16 +45,25 @@ test("those that came while what runs was waited for are refused in the end", as
   expect(await late).toEqual(notRun);
 });
 
+/** What turns' own calls failed with. */
+const troubles: unknown[] = [];
+
 class Buyer extends Resource {
   async buy(): Promise<unknown> {
-    return (await this.node.request("calc", "hold", [7])).result;
+    try {
+      return (await this.node.request("calc", "hold", [7])).result;
+    } catch (error) {
+      troubles.push(error);
+      throw error;
+    }
   }
 }
 
+const buyers = defineApp({ resources: { buyers: Buyer }, modules: {} }) as App as CalcApp;
+
 test("a turn that waits for credit goes on waiting: its drain lets it end", async () => {
   const made = market();
-  const app = defineApp({ resources: { buyers: Buyer }, modules: {} }) as App as CalcApp;
-  const a = await made.node("a", LASTING, app);
+  const a = await made.node("a", LASTING, buyers);
   const b = await made.node("b", LASTING);
   const turn = a.call("buyers", "x", "buy", []);
   await until(() => a.stats().moduleWaiting === 1, "the turn waits");
@@ -64,4 +73,15 @@ test("a turn that waits for credit goes on waiting: its drain lets it end", asyn
   b.publish(calc(shop), { capacity: 1 });
   expect(await turn).toMatchObject({ result: 7 });
   await drained;
+});
+
+test("a turn that waits for credit when its node is closed is told so, and so is its caller", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING, buyers);
+  const turn = a.call("buyers", "x", "buy", []).catch((error: AtlasError) => error);
+  await until(() => a.stats().moduleWaiting === 1, "the turn waits");
+  await a.close({ drainMs: 1 });
+  expect(await turn).toMatchObject({ code: "unavailable", maybeExecuted: true });
+  expect(troubles).toEqual([notRun]);
+  expect(troubles[0]).toMatchObject({ message: "the node was closed" });
 });
