@@ -8,9 +8,10 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
-import { refused, unavailable } from "./check.ts";
+import { checkMs, refused, unavailable } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 import { splitStrategy } from "./optimistic_strategy.ts";
-import { hidePassword, parseRedisUrl } from "./redis_client.ts";
+import { parseRedisUrl } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 
 /** How long what a race wrote may stay, in ms: longer than any race. */
@@ -52,6 +53,7 @@ interface Line {
  */
 export async function openRaceStores(url: string, options: RaceStoresOptions): Promise<RaceStores> {
   const { count, token, timeoutMs = 5_000 } = options;
+  checkMs("timeoutMs", timeoutMs);
   const dial = dialerOf(splitStrategy(url).url, token, timeoutMs);
   const lines: Line[] = [];
   const close = (): void => lines.forEach((line) => line.close());
@@ -87,7 +89,7 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
   }
   throw refused(
     "the registry",
-    hidePassword(url),
+    shownUrl(url),
     "one redis://, rediss:// or https:// URL: no other store is raced for by several machines",
   );
 }
@@ -103,7 +105,7 @@ class RestLine implements Line {
     if (url.protocol === "http:" && !isLoopback) {
       throw refused("the registry", `at ${url.host} by http:`, "https: beyond loopback");
     }
-    if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    if (/[@?#]/.test(url.href)) {
       throw refused("the registry's URL", "more than an address", "scheme, host and path alone");
     }
     if (token === undefined) {
