@@ -51,7 +51,9 @@ export interface ConnectOptions {
 
 /**
  * A client of the node at `url`; of several, the next one is asked where one can't be
- * reached. Nothing is sent before the first call.
+ * reached or stays silent: at once, beside it, where that can't run anything twice (lookups,
+ * listings, calls with an idempotency key), else by the next call. Nothing is sent before the
+ * first call.
  *
  * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with
  * pauses and within its deadline, only where it carries an idempotency key or can't
