@@ -17,6 +17,9 @@ const HEAD = /^(?:static:)?,?\s*(?:[^\s,=/?#@]+=)?(?:[a-z][a-z0-9+.-]*:\/\/|memo
 /** A query's parameter whose value is secret. */
 const SECRET = /([?&][^=&#]*(?:password|token|secret)[^=&#]*=)([^&]+)/gi;
 
+/** What stands in a port's place and is no number: a password whose `@host` was forgotten. */
+const NO_PORT = /(?<=(?:^|,)[^\s,:/?#[\]]+:)(?!\d*(?:[,/?#]|$)).*$/s;
+
 /** Shorter passwords are struck out of messages as words only: a "p" is in many others. */
 const LEAST_SECRET = 6;
 
@@ -48,7 +51,10 @@ function maskOne(url: string): string {
   if (isFile(head)) return url;
   const rest = url.slice(head.length);
   const at = rest.lastIndexOf("@");
-  if (at < 0) return head + rest.replace(SECRET, "$1***");
+  if (at < 0) {
+    const place = head.endsWith("//") ? rest.replace(NO_PORT, "***") : rest;
+    return head + place.replace(SECRET, "$1***");
+  }
   // A secret in the query may hold the last "@": what is behind that is the secret's end.
   if ([...rest.matchAll(SECRET)].some(([, , value = ""]) => value.includes("@"))) {
     return `${head}***`;

@@ -5,6 +5,7 @@ import { join, relative } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { parseRegistries } from "../../adapters/store/regional_url.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis } from "../support/redis.ts";
@@ -53,6 +54,33 @@ test.skipIf(redisMissing !== null)(
     await refuses(openStore(url, { token: "wrong" }), "unauthorized", "ATLAS_REGISTRY_TOKEN");
     await refuses(openStore(url), "bad_request", "not set");
     await close();
+    await redis.close();
+  },
+);
+
+test.skipIf(redisMissing !== null)(
+  "HTTP Redises by region have a token each; a wrong one elsewhere is told, not answered",
+  async () => {
+    const redis = await startRedis();
+    const [us, eu] = await Promise.all([startUpstash(redis.port), startUpstash(redis.port)]);
+    const events: NodeEvent[] = [];
+    const open = (token: Record<string, string>) =>
+      openStore(`us=${us.url},eu=${eu.url}`, {
+        region: "us",
+        token,
+        onEvent: (event) => void events.push(event),
+      });
+    const store = await open({ us: us.token, eu: eu.token });
+    expect(await store.lookup("channels/eu~a")).toBeNull();
+    await store.close();
+    const astray = await open({ us: us.token, eu: us.token });
+    expect(await astray.lookup("channels/us~a")).toBeNull();
+    await refuses(astray.lookup("channels/eu~a"), "unavailable", "region eu");
+    expect(events).toMatchObject([{ fields: { region: "eu", code: "unauthorized" } }]);
+    expect(JSON.stringify(events)).not.toContain(us.token);
+    await astray.close();
+    await refuses(open({ us: eu.token, eu: eu.token }), "unauthorized", "region us");
+    await Promise.all([us.close(), eu.close()]);
     await redis.close();
   },
 );
