@@ -166,8 +166,8 @@ export function drainOf(query: URLSearchParams): DrainOptions | undefined {
 export function moveOf(query: URLSearchParams): string {
   const region = query.get("move");
   if (region !== null) return checkToken("query move", region);
-  const message = "a POST to a resource names a method behind it, /<method>, or ?move=<region>";
-  throw new AtlasError("bad_request", message);
+  const message = "there is no POST to a resource without a method, /<method>, or ?move=<region>";
+  throw new AtlasError("not_found", message);
 }
 
 /** Whether a lookup asks to read through the store. */

@@ -70,7 +70,7 @@ test("so do connect().move and atlas move", async () => {
 
 test.each([
   [401, "unauthorized", "lobby?move=eu", { authorization: "Bearer wrong" }],
-  [400, "bad_request", "lobby", {}],
+  [404, "not_found", "lobby", {}],
   [400, "invalid_rrp", "lobby?move=", {}],
   [400, "invalid_rrp", "lobby?move=e/u", {}],
   [400, "bad_request", "lobby?move=eu", { "atlas-timeout-ms": "soon" }],
