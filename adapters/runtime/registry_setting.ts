@@ -113,7 +113,9 @@ function listOf(
     const at = part.indexOf("=");
     return at < 0 ? ["", part] : [part.slice(0, at).trim(), part.slice(at + 1).trim()];
   });
-  const isList = parts.some(([region, token]) => urls.has(region) || /^[^=]/.test(token) && region);
+  const isList = parts.some(([region, token]) =>
+    urls.has(region) || region !== "" && /^[^=]/.test(token)
+  );
   return isList ? parts : null;
 }
 
