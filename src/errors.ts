@@ -134,11 +134,3 @@ export function stackOf(thrown: unknown): string {
   }
   return messageOf(thrown);
 }
-
-/** A value as it may stand in a message: text in quotes, and of things only what they are. */
-export function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "function") return "a function";
-  return typeof value === "object" && value !== null ? "an object" : String(value);
-}

@@ -6,7 +6,15 @@
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
-import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../../src/limits.ts";
+import { checkRange } from "../../src/lambda/module.ts";
+import {
+  MAX_CONTENDERS,
+  MAX_DECLINE_MS,
+  MAX_RACE_MS,
+  MAX_STALL_MS,
+  MAX_TRIALS,
+} from "../../src/limits.ts";
+import { checkPrefix, checkToken } from "../../src/model/rrp.ts";
 
 /** The command line isn't one of these; nothing was sent. */
 export class UsageError extends Error {
@@ -23,6 +31,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas request MODULE FUNCTION [JSON...]  calls a module's function
   atlas exchange MODULE                  the order books of a module
   atlas authorities                      the authorities, and what each knows
+  atlas move TYPE/ID REGION              moves a resource's home, with its state
   atlas drain NODE                       drains a node: its name, or region/name
   atlas drain PREFIX                     has nodes hand over what falls under it, and stay
   atlas race                             how often two nodes would own one name, on a registry
@@ -35,6 +44,8 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --key KEY         call: idempotency key, so that repeats run once
   --version RANGE   request: a version or a range, such as ^1.2. Default: the newest stable.
   --confirmed       lookup: read through the registry's store
+  --for TIME        drain PREFIX: how long nodes take none of it again, such as 90s, 10m or
+                    1500 (ms), up to 1d. Default 60s.
   --limit N         resources: how many at most. Default 1000.
   --count           resources: only how many there are
   --registry URL    race: redis://, rediss:// or https://; also ATLAS_REGISTRY_URL, with
@@ -63,6 +74,7 @@ export interface CommandLine {
   readonly key: string | undefined;
   readonly version: string | undefined;
   readonly confirmed: boolean;
+  readonly forMs: number | undefined;
   readonly limit: number;
   readonly count: boolean;
   readonly race: RaceLine;
@@ -84,18 +96,34 @@ interface Environment {
   readonly [name: string]: string | undefined;
 }
 
-/** How many operands each command takes, at least and at most. */
-const COMMANDS: { readonly [command: string]: readonly [least: number, most: number] } = {
+/** How many operands each command takes, at least and at most, and which options of its own. */
+const COMMANDS: {
+  readonly [command: string]: readonly [least: number, most: number, ...options: string[]];
+} = {
   nodes: [0, 0],
-  lookup: [2, 2],
-  call: [3, Infinity],
-  resources: [0, 1],
+  lookup: [2, 2, "confirmed"],
+  call: [3, Infinity, "key"],
+  resources: [0, 1, "limit", "count"],
   modules: [0, 0],
-  request: [2, Infinity],
+  request: [2, Infinity, "version"],
   exchange: [1, 1],
   authorities: [0, 0],
-  drain: [1, 1],
-  race: [0, 0],
+  move: [2, 2],
+  drain: [1, 1, "for"],
+  race: [0, 0, "registry", "trials", "contenders", "stall", "seconds"],
+};
+
+/** Options of every command. */
+const COMMON = ["url", "token", "json", "timeout", "help"];
+
+/** Milliseconds of the units in which `--for` may be given. */
+const UNITS: { readonly [unit: string]: number } = {
+  "": 1,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
 };
 
 /** A command line, checked; null asks for help. */
@@ -109,9 +137,12 @@ export function parseCommandLine(
   if (command === undefined) throw new UsageError("a command is needed");
   const bounds = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
   if (!bounds) throw new UsageError(`there is no command ${JSON.stringify(command)}`);
-  if (operands.length < bounds[0] || operands.length > bounds[1]) {
+  const [least, most, ...options] = bounds;
+  if (operands.length < least || operands.length > most) {
     throw new UsageError(`${command} does not take ${operands.length} operands`);
   }
+  const foreign = Object.keys(values).find((name) => ![...COMMON, ...options].includes(name));
+  if (foreign !== undefined) throw new UsageError(`${command} does not take --${foreign}`);
   return {
     command,
     operands,
@@ -120,8 +151,9 @@ export function parseCommandLine(
     json: values.json ?? false,
     timeoutMs: count("--timeout", values.timeout, 300_000),
     key: values.key,
-    version: values.version,
+    version: range(values.version),
     confirmed: values.confirmed ?? false,
+    forMs: span(values.for),
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
     count: values.count ?? false,
     race: raceLine(values, env),
@@ -158,6 +190,7 @@ function parse(words: readonly string[]) {
         key: { type: "string" },
         version: { type: "string" },
         confirmed: { type: "boolean" },
+        for: { type: "string" },
         limit: { type: "string" },
         count: { type: "boolean" },
         registry: { type: "string", multiple: true },
@@ -201,6 +234,48 @@ function count(
   const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
   if (value >= least && value <= most) return value;
   throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be ${least} to ${most}`);
+}
+
+/** A time in ms from its text, such as `90s`; undefined where there is none. */
+function span(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, digits = "", unit = ""] = /^(\d{1,9})(ms|s|m|h|d|)$/.exec(text) ?? [];
+  const ms = digits === "" ? 0 : Number(digits) * (UNITS[unit] as number);
+  if (ms >= 1 && ms <= MAX_DECLINE_MS) return ms;
+  throw new UsageError(
+    `--for is ${JSON.stringify(text)}: it must be a time such as 90s, 10m or 1500 (ms), up to 1d`,
+  );
+}
+
+function range(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : usage(() => checkRange(text));
+}
+
+/** An operand that must be a prefix of RRPs. */
+export function prefixOf(text: string): string {
+  return usage(() => checkPrefix(text));
+}
+
+/** The operands of a move: a resource, as TYPE/ID, and a region. */
+export function moveOf([name = "", region = ""]: readonly string[]): {
+  type: string;
+  id: string;
+  region: string;
+} {
+  const [, type, id] = /^([^/]+)\/(.+)$/s.exec(name) ?? [];
+  if (type === undefined || id === undefined) {
+    throw new UsageError(`${JSON.stringify(name)} is no resource: write TYPE/ID`);
+  }
+  return { type, id, region: usage(() => checkToken("region", region)) };
+}
+
+/** What `check` gives; what it refuses is bad usage. */
+function usage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
 }
 
 /** A call's arguments from their JSON texts. */

@@ -11,6 +11,7 @@
  * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time; `&count=1`: how many |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
+ * | `POST /v1/resources/{type}/{id}?move=<region>` | moves its home there |
  * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
@@ -28,6 +29,7 @@ import {
   checkHost,
   countOf,
   drainOf,
+  moveOf,
   pageOf,
   rawPath,
   requireOf,
@@ -185,6 +187,12 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const timeout = timeoutOption(request.headers);
     const found = await node().lookup(type, id, { ...required, ...timeout });
     return json(found, 200, { [VERDICT_HEADER]: found.verdict });
+  });
+  add("POST", "/v1/resources/:type/:id", async (request, path) => {
+    const { type, id } = resourceOf(path);
+    const region = moveOf(new URL(request.url).searchParams);
+    const { rrp, epoch } = await node().move(type, id, region, timeoutOption(request.headers));
+    return json({ rrp, epoch });
   });
   add("POST", "/v1/resources/:type/:id/:method", async (request, path) => {
     const { type, id, method } = resourceOf(path);

@@ -162,6 +162,14 @@ export function drainOf(query: URLSearchParams): DrainOptions | undefined {
   return { prefix: checkPrefix(prefix), ...span };
 }
 
+/** The region to which a POST to a resource itself moves it. */
+export function moveOf(query: URLSearchParams): string {
+  const region = query.get("move");
+  if (region !== null) return checkToken("query move", region);
+  const message = "there is no POST to a resource without a method, /<method>, or ?move=<region>";
+  throw new AtlasError("not_found", message);
+}
+
 /** Whether a lookup asks to read through the store. */
 export function requireOf(query: URLSearchParams): { require?: "confirmed" } {
   const text = query.get("require");

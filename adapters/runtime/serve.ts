@@ -17,7 +17,7 @@ import { fileURLToPath } from "node:url";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
@@ -27,17 +27,11 @@ import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
-import {
-  type CheckedSettings,
-  maskIn,
-  maskUrl,
-  readAppPath,
-  readSettings,
-  type Settings,
-} from "./environment.ts";
+import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
 import { appUrl, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
+import { homesOf, namingRegistry } from "./registry_setting.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { watchApp } from "./watch_app.ts";
@@ -66,7 +60,8 @@ export async function serve<A extends App = App>(
   app?: A,
   options: ServeOptions = {},
 ): Promise<ServedNode<A>> {
-  const settings = { ...readSettings(process.env, options), homes: options.homes };
+  const checked = readSettings(process.env, options);
+  const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
   const onEvent = options.onEvent ?? logEvent;
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
@@ -101,28 +96,34 @@ async function open<A extends App>(
   transport.address = url;
   const store = await registry(
     settings,
+    [],
     () =>
       openStore(settings.registry, {
         token: settings.registryToken,
         region: settings.region,
         ...settings.homes && { homes: settings.homes },
+        onEvent,
       }),
   );
   opened.push(() => store.close());
-  node = await registry(settings, () =>
-    createNode(app, {
-      region: settings.region,
-      node: settings.node ?? defaultNodeName(server.port),
-      store,
-      transport,
-      clock: systemClock,
-      random: systemRandom,
-      lease: settings.lease,
-      role: settings.role,
-      bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
-      gateways: settings.gateways,
-      onEvent,
-    }) as Promise<AtlasNode<A>>);
+  node = await registry(
+    settings,
+    ["node_name_taken", "bad_request", "invalid_rrp"],
+    () =>
+      createNode(app, {
+        region: settings.region,
+        node: settings.node ?? defaultNodeName(server.port),
+        store,
+        transport,
+        clock: systemClock,
+        random: systemRandom,
+        lease: settings.lease,
+        role: settings.role,
+        bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
+        gateways: settings.gateways,
+        onEvent,
+      }) as Promise<AtlasNode<A>>,
+  );
   const { close, closed } = node;
   opened.push(() => close({ drainMs: 0 }));
   if (watched !== null) {
@@ -177,14 +178,16 @@ async function bind(
   }
 }
 
-/** Names the registry in what goes wrong with it, without its password. */
-async function registry<T>({ registry: url }: CheckedSettings, run: () => Promise<T>): Promise<T> {
+/** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
+async function registry<T>(
+  { registry: url, region }: CheckedSettings,
+  others: readonly ErrorCode[],
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     return await run();
   } catch (cause) {
-    const code = isAtlasError(cause) ? cause.code : "unavailable";
-    if (code === "node_name_taken") throw cause;
-    const message = `ATLAS_REGISTRY_URL is ${maskUrl(url)}: ${maskIn(messageOf(cause), url)}`;
-    throw new AtlasError(code, message, { cause });
+    if (isAtlasError(cause) && others.includes(cause.code)) throw cause;
+    throw namingRegistry(url, region, cause);
   }
 }

@@ -7,19 +7,18 @@
  * A claim is one script, as the registry's own is. Keys expire by themselves, should
  * whoever races be killed.
  */
-import { AtlasError, messageOf, shown } from "../../src/errors.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CONTENDERS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
-import { refused, unavailable } from "./check.ts";
+import { checkMs, refused, unavailable } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 import { splitStrategy } from "./optimistic_strategy.ts";
-import { hidePassword, parseRedisUrl } from "./redis_client.ts";
+import { parseRedisUrl } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 
 /** How long what a race wrote may stay, in ms: longer than any race. */
 const EXPIRES_MS = "900000";
-
-/** Longest time that one step may be given, in ms. */
-const MAX_STEP_MS = 300_000;
 
 /** Compare-and-set against absence; answers what stands. */
 const CLAIM = `
@@ -87,12 +86,12 @@ function registriesOf(urls: string | readonly string[]): ReturnType<typeof split
   if (!isFine || list.length > MAX_CONTENDERS) {
     const wrong = list.find((url) => typeof url !== "string");
     const value = list.length > 0 && list.length <= MAX_CONTENDERS ? wrong : list;
-    throw refused("the registry", shown(value), `a URL, or a list of 1 to ${MAX_CONTENDERS}`);
+    throw refused("the registry", quoted(value), `a URL, or a list of 1 to ${MAX_CONTENDERS}`);
   }
   const registries = (list as readonly string[]).map(splitStrategy);
   const seen = new Set<string>();
   for (const { url } of registries) {
-    if (seen.has(url)) throw refused("the registry", `${hidePassword(url)} twice`, "given once");
+    if (seen.has(url)) throw refused("the registry", `${shownUrl(url)} twice`, "given once");
     seen.add(url);
   }
   return registries;
@@ -104,14 +103,12 @@ function checkOptions(
 ): RaceStoresOptions & { timeoutMs: number } {
   if (!Number.isInteger(count) || count < least || count > MAX_CONTENDERS) {
     const why = least > 1 ? ", one line for each registry at least" : "";
-    throw refused("count", shown(count), `${least} to ${MAX_CONTENDERS}${why}`);
+    throw refused("count", quoted(count), `${least} to ${MAX_CONTENDERS}${why}`);
   }
   if (token !== undefined && typeof token !== "string") {
-    throw refused("token", shown(token), "text, or absent");
+    throw refused("token", quoted(token), "text, or absent");
   }
-  if (typeof timeoutMs !== "number" || !(timeoutMs >= 1 && timeoutMs <= MAX_STEP_MS)) {
-    throw refused("timeoutMs", shown(timeoutMs), `1 to ${MAX_STEP_MS}`);
-  }
+  checkMs("timeoutMs", timeoutMs);
   return { count, token, timeoutMs };
 }
 
@@ -138,7 +135,7 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
   }
   throw refused(
     "the registry",
-    hidePassword(url),
+    shownUrl(url),
     "one redis://, rediss:// or https:// URL: no other store is raced for by several machines",
   );
 }
@@ -154,7 +151,7 @@ class RestLine implements Line {
     if (url.protocol === "http:" && !isLoopback) {
       throw refused("the registry", `at ${url.host} by http:`, "https: beyond loopback");
     }
-    if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    if (/[@?#]/.test(url.href)) {
       throw refused("the registry's URL", "more than an address", "scheme, host and path alone");
     }
     if (token === undefined) {

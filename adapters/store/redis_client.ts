@@ -9,6 +9,7 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 
 /** Where a Redis is and how to get in. */
 export interface RedisAddress {
@@ -45,13 +46,14 @@ export type RedisDialer = (
  * @throws AtlasError `bad_request`, naming the part. Never shows the password.
  */
 export function parseRedisUrl(text: string): RedisAddress {
+  checkLogin(text);
   let url: URL;
   try {
     url = new URL(text);
   } catch {
     throw refused(
       "Redis URL",
-      hidePassword(text),
+      shownUrl(text),
       "redis://[user:password@]host[:port][/database]",
     );
   }
@@ -77,10 +79,18 @@ export function parseRedisUrl(text: string): RedisAddress {
   };
 }
 
-/** A URL as it may stand in a message. */
-export function hidePassword(url: string): string {
-  const shown = url.replace(/\/\/[^@/]*@/, "//…@").replace(/(password=)[^&,]*/gi, "$1…");
-  return JSON.stringify(shown.slice(0, 200));
+/**
+ * Refuses a URL whose password ends it early, as `/`, `?` and `#` do: what is behind them would
+ * be taken for a database or a query, and be told as such. Sentinels' own may stand in a query.
+ */
+export function checkLogin(text: string): void {
+  const [, rest = ""] = /^[^/]*\/\/[^/?#]*(.*)$/s.exec(String(text)) ?? [];
+  if (!rest.replace(/([?&]sentinel(?:Username|Password)=)[^&#]*/g, "$1").includes("@")) return;
+  throw refused(
+    "Redis URL",
+    shownUrl(text),
+    "percent-encoded in its user and password: %2F for /, %3F for ?, %23 for #, %40 for @",
+  );
 }
 
 /** A part of a URL without its percent signs; `name` says which part, for the error. */

@@ -6,9 +6,11 @@
  * moved elsewhere without this process's knowledge is found by looking its key up.
  */
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { hashText, parseKey } from "../../src/model/rrp.ts";
 import { refused } from "./check.ts";
 import type { Pointer } from "./regional_entries.ts";
+import { checkHomeRules } from "./regional_input.ts";
 
 /**
  * Which region is a key's home before it was ever moved. The first that says one holds:
@@ -36,7 +38,9 @@ export interface HomeRules {
  * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
  */
 export function spreadOver(regions: readonly string[]): (type: string, id: string) => string {
-  if (regions.length === 0) throw refused("regions", "[]", "at least one region");
+  if (!Array.isArray(regions) || regions.length === 0) {
+    throw refused("regions", quoted(regions), "a list of at least one region");
+  }
   return (type, id) => {
     let best = regions[0] as string;
     let most = -1;
@@ -63,6 +67,7 @@ export class Homes {
 
   /** @throws AtlasError `bad_request` where a rule names none of the regions. */
   constructor(regions: readonly string[], rules: HomeRules = {}) {
+    checkHomeRules(rules);
     this.#regions = new Set(regions);
     this.#rules = rules;
     const [only] = regions;
@@ -119,6 +124,6 @@ export class Homes {
 
   #checked(name: string, region: string): string {
     if (this.#regions.has(region)) return region;
-    throw refused(name, JSON.stringify(region), `one of ${[...this.#regions].join(", ")}`);
+    throw refused(name, quoted(region), `one of ${[...this.#regions].join(", ")}`);
   }
 }

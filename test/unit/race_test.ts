@@ -202,10 +202,10 @@ describe("what no compiler saw is refused by name", () => {
     ["no options", undefined, "stores is undefined: it must be 2 to 16 lines to a store"],
     ["nothing", {}, "stores is undefined: it must be 2 to 16 lines to a store"],
     ["numbers", { stores: [1, 2] }, "stores[0] is 1: it must have get, set, claim and remove"],
-    ["half a line", { stores: [line, { get: idle }] }, "stores[1] is an object: it must have get"],
+    ["half a line", { stores: [line, { get: idle }] }, "stores[1] is {}: it must have get"],
     ["trials in text", { stores, trials: "5" }, `trials is "5": it must be 1 to 10000`],
     ["a stall in text", { stores, stallMs: "5" }, `stallMs is "5": it must be 0 to 10000`],
-    ["a big limit", { stores, limitMs: 5n }, "limitMs is 5: it must be 1 to 600000"],
+    ["a big limit", { stores, limitMs: 5n }, "limitMs is 5n: it must be 1 to 600000"],
     ["no clock", { stores, clock: null }, "clock is null: it must have now and after"],
     ["no chance", { stores, random: 4 }, "random is 4: it must have next and uuid"],
   ])("%s", async (_, options, message) => {
