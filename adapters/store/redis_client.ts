@@ -7,6 +7,7 @@
  * claims, 256 in flight: Bun's own client is the fastest on Bun; ioredis is steady on
  * Node and Deno.
  */
+import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
 
@@ -141,7 +142,8 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
     port,
     username: username === "" ? undefined : username,
     password: password === "" ? undefined : password,
-    tls: tls ? { servername: host } : undefined,
+    // A server name is a DNS name (RFC 6066 §3); a certificate's addresses are checked without.
+    tls: tls ? (isIP(host) === 0 ? { servername: host } : {}) : undefined,
     connectTimeout: Math.ceil(timeoutMs),
     lazyConnect: true,
     enableOfflineQueue: false,
