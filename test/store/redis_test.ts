@@ -1,6 +1,6 @@
 /** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
 import { afterEach, describe, expect, test } from "vitest";
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import { dialIoredis, parseRedisUrl, within } from "../../adapters/store/redis_client.ts";
 import type { RedisClient } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import { pageOf } from "../../adapters/store/redis_keys.ts";
@@ -206,6 +206,11 @@ test("a port where nobody listens is unavailable", async () => {
   const port = await freePort();
   const url = `redis://127.0.0.1:${port}`;
   await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);
+});
+
+test("how long was waited is told in whole milliseconds", async () => {
+  const never = new Promise<never>(() => {});
+  await expect(within(4.7, never)).rejects.toThrow("no answer within 5 ms");
 });
 
 describe("paging over SCAN", () => {
