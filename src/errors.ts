@@ -48,6 +48,8 @@ export interface AtlasErrorOptions {
   /** Whether the called code may have run. Default false. */
   maybeExecuted?: boolean;
   cause?: unknown;
+  /** The way of the call that failed. */
+  path?: readonly string[] | undefined;
 }
 
 /**
@@ -62,16 +64,27 @@ export class AtlasError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   readonly maybeExecuted: boolean;
+  /** Of a call: the nodes that it came to, as `<region>/<node>`, the asked one first. */
+  readonly path?: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? ERROR_CODES[code]?.retryable ?? false;
     this.maybeExecuted = options.maybeExecuted ?? false;
+    if (options.path) this.path = options.path;
   }
 }
 
-/** Whether `value` is an AtlasError of any copy of this package. Never throws itself. */
+/** The same error of a call that took this way: another one, as calls may share an error. */
+export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
+  const { code, message, retryable, maybeExecuted, cause, stack } = error;
+  const told = new AtlasError(code, message, { retryable, maybeExecuted, cause, path });
+  if (stack !== undefined) told.stack = stack;
+  return told;
+}
+
+/** Whether `value` is an AtlasError of any copy of this package. */
 export function isAtlasError(value: unknown): value is AtlasError {
   try {
     return value instanceof Error && value.name === "AtlasError" &&
@@ -141,4 +154,13 @@ export function shown(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (typeof value === "function") return "a function";
   return typeof value === "object" && value !== null ? "an object" : String(value);
+}
+
+/** The same error of a call that took this way: another one, as calls may share an error. */
+export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
+  const { code, retryable, maybeExecuted } = error;
+  const cause = error instanceof AtlasError ? error.cause : error;
+  const told = new AtlasError(code, messageOf(error), { retryable, maybeExecuted, cause, path });
+  told.stack = stackOf(error);
+  return told;
 }

@@ -16,6 +16,7 @@ import {
   TIMEOUT_HEADER,
   TRACE_HEADER,
 } from "./inputs.ts";
+import { readPath } from "./path.ts";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -96,8 +97,8 @@ function mayRepeat(request: Outgoing, error: AtlasError): boolean {
 /** The same error, of a request that an earlier attempt may have executed. */
 function asMaybeExecuted(error: AtlasError): AtlasError {
   if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+  const { code, message, retryable, path } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error, path });
 }
 
 /** Doubling from 20 ms to 1 s, the upper half of it drawn. */
@@ -165,7 +166,9 @@ async function read(response: Response): Promise<unknown> {
   } catch {
     body = undefined;
   }
-  if (!response.ok || body === undefined) throw errorOf(response.status, body);
+  if (!response.ok || body === undefined) {
+    throw errorOf(response.status, body, readPath(response.headers));
+  }
   return body;
 }
 
