@@ -76,14 +76,6 @@ export class AtlasError extends Error {
   }
 }
 
-/** The same error of a call that took this way: another one, as calls may share an error. */
-export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
-  const { code, message, retryable, maybeExecuted, cause, stack } = error;
-  const told = new AtlasError(code, message, { retryable, maybeExecuted, cause, path });
-  if (stack !== undefined) told.stack = stack;
-  return told;
-}
-
 /** Whether `value` is an AtlasError of any copy of this package. */
 export function isAtlasError(value: unknown): value is AtlasError {
   try {
