@@ -116,11 +116,10 @@ export class Paths {
       if (session) return session;
       if (++tries >= MAX_HOPS) break;
     }
-    const reasons = this.#reasons(region);
-    const nodes = reasons.length > 0 ? reasons.join("; ") : "none of its nodes is known here";
+    const why = this.#reasons(region).join("; ") || "none that takes calls is known here";
     const message = trouble === null
-      ? `no node of region ${region} can be reached, and it has no gateways here (${nodes})`
-      : `${messageOf(trouble)}; nor any of its nodes (${nodes})`;
+      ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
+      : `${messageOf(trouble)}; nor any of its nodes (${why})`;
     throw new AtlasError("unavailable", message, { cause: trouble ?? undefined });
   }
 
