@@ -30,8 +30,9 @@ export interface CallOptions {
   /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
   signal?: AbortSignal;
   /**
-   * The caller's W3C `traceparent`: passed on untouched to the owner, and named in log
-   * events of failures. Default: that of the call whose turn makes this one.
+   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
+   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
+   * one.
    */
   traceparent?: string;
   /** The region that the call is made for, where it isn't this node's: a client's own. */

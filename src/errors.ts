@@ -48,6 +48,8 @@ export interface AtlasErrorOptions {
   /** Whether the called code may have run. Default false. */
   maybeExecuted?: boolean;
   cause?: unknown;
+  /** The way of the call that failed. */
+  path?: readonly string[] | undefined;
 }
 
 /**
@@ -62,16 +64,19 @@ export class AtlasError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   readonly maybeExecuted: boolean;
+  /** Of a call: the nodes that it came to, as `<region>/<node>`, the asked one first. */
+  readonly path?: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? ERROR_CODES[code]?.retryable ?? false;
     this.maybeExecuted = options.maybeExecuted ?? false;
+    if (options.path) this.path = options.path;
   }
 }
 
-/** Whether `value` is an AtlasError of any copy of this package. Never throws itself. */
+/** Whether `value` is an AtlasError of any copy of this package. */
 export function isAtlasError(value: unknown): value is AtlasError {
   try {
     return value instanceof Error && value.name === "AtlasError" &&
@@ -133,4 +138,20 @@ export function stackOf(thrown: unknown): string {
     // It has none that can be read.
   }
   return messageOf(thrown);
+}
+
+/** The same error of a call that took this way: another one, as calls may share an error. */
+export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
+  const { code, retryable, maybeExecuted } = error;
+  const cause = error instanceof AtlasError ? error.cause : error;
+  const told = new AtlasError(code, messageOf(error), { retryable, maybeExecuted, cause, path });
+  told.stack = stackOf(error);
+  return told;
+}
+
+/** The same error of a call that may have run before it failed so. */
+export function asMaybeExecuted(error: AtlasError): AtlasError {
+  if (error.maybeExecuted) return error;
+  const { code, message, retryable, path } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error, path });
 }

@@ -16,6 +16,8 @@ import {
   TIMEOUT_HEADER,
   TRACE_HEADER,
 } from "./inputs.ts";
+import { neverSent } from "./never_sent.ts";
+import { readPath } from "./path.ts";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
@@ -118,7 +120,9 @@ async function read(response: Response): Promise<unknown> {
   } catch {
     body = undefined;
   }
-  if (!response.ok || body === undefined) throw errorOf(response.status, body);
+  if (!response.ok || body === undefined) {
+    throw errorOf(response.status, body, readPath(response.headers));
+  }
   return body;
 }
 
@@ -145,23 +149,6 @@ function givenUp(signal: AbortSignal, maybeExecuted: boolean): AtlasError {
     retryable: false,
     cause: signal.reason,
   });
-}
-
-/**
- * Whether the connection was never made, so that nothing was sent. Runtimes say it in
- * different words (Node: a cause's code; Bun: a code; Deno: the message); a browser
- * doesn't say, and counts as unknown.
- */
-function neverSent(thrown: unknown): boolean {
-  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
-    const code = String((error as { code?: unknown }).code ?? "");
-    const text = `${code} ${error.message}`;
-    if (/ECONNREFUSED|ConnectionRefused|connection refused|ENOTFOUND|EAI_AGAIN/i.test(text)) {
-      return true;
-    }
-    error = error.cause;
-  }
-  return false;
 }
 
 function reasonOf(thrown: unknown): string {

@@ -20,7 +20,7 @@ export const PURCHASE_HEADER = "atlas-purchase";
 export const NO_WAIT_HEADER = "atlas-no-wait";
 /** The header that names the region a call is made for, where that isn't the asked node's. */
 export const CALLER_REGION_HEADER = "atlas-caller-region";
-/** The header of W3C Trace Context, passed on as it is. */
+/** The header of W3C Trace Context: its trace goes on to the owner. */
 export const TRACE_HEADER = "traceparent";
 
 /**

@@ -7,7 +7,7 @@
  * harmless the next one is asked beside it, and whoever answers first counts. Either way the
  * next request begins elsewhere. Browser-safe: only fetch, AbortSignal and timers.
  */
-import { AtlasError } from "../../src/errors.ts";
+import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
 import { deliver, type Delivered, type Fetch, type Outgoing } from "./delivery.ts";
 
 export type { Fetch, Outgoing } from "./delivery.ts";
@@ -170,13 +170,6 @@ function mayRepeat(request: Outgoing, error: AtlasError): boolean {
   if (request.signal?.aborted || !error.retryable) return false;
   if (request.isImpatient && error.code === "overloaded") return false;
   return !error.maybeExecuted || isHarmless(request);
-}
-
-/** The same error, of a request that an earlier attempt may have executed. */
-function asMaybeExecuted(error: AtlasError): AtlasError {
-  if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }
 
 /** Doubling from 20 ms to 1 s, the upper half of it drawn. */

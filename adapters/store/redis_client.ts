@@ -7,6 +7,7 @@
  * claims, 256 in flight: Bun's own client is the fastest on Bun; ioredis is steady on
  * Node and Deno.
  */
+import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
 import { shownUrl } from "./mask.ts";
@@ -151,7 +152,8 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
     port,
     username: username === "" ? undefined : username,
     password: password === "" ? undefined : password,
-    tls: tls ? { servername: host } : undefined,
+    // A server name is a DNS name (RFC 6066 §3); a certificate's addresses are checked without.
+    tls: tls ? (isIP(host) === 0 ? { servername: host } : {}) : undefined,
     connectTimeout: Math.ceil(timeoutMs),
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -187,7 +189,7 @@ export function defaultDialer(): RedisDialer {
 /** `promise`, given up after `ms`. */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    const timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(ms)} ms`)), ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

@@ -9,7 +9,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
-import type { Link, LinkIdentity } from "../../src/ports/transport.ts";
+import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
 import {
   AcceptingSession,
   DiallingSession,
@@ -94,13 +94,15 @@ export class LinkLife {
         },
         failed: ({ code, why }) => {
           this.#dialling.delete(session);
-          reject(new AtlasError(code, `${node} at ${url} gave no link: ${why}`));
+          // Who dials anyone at an address names that himself.
+          const whose = node === ANYONE ? "" : `${node} at ${url} gave no link: `;
+          reject(new AtlasError(code, whose + why));
         },
       }, { region, node, incarnation });
       this.#dialling.add(session);
       const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
       this.#options.runtime.dial(url, session, limits).catch((error) => {
-        session.abort(GOING_AWAY, messageOf(error));
+        session.abort(GOING_AWAY, messageOf(error).replace(`can't dial ${url}: `, ""));
       });
     });
   }

@@ -106,11 +106,9 @@ class Sockets implements WebSocketTransport {
     const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
     // A restarted node answers at its old address: its new life has failed nobody yet.
     const key = `${peer.incarnation} ${url}`;
+    // Who is left alone for a moment is out of reach for the reason that he was before.
     const pending = this.#backoff.pending(key);
-    if (pending) {
-      const ms = Math.ceil(pending.leftMs);
-      throw new AtlasError("unavailable", `not dialled for another ${ms} ms: ${pending.why}`);
-    }
+    if (pending !== null) throw new AtlasError("unavailable", pending);
     try {
       const link = await life.dial(url, peer);
       this.#backoff.succeeded(key);

@@ -3,7 +3,7 @@
  * carries its own arguments, deadline and promise.
  */
 import type { CallOptions, CallResult } from "../api.ts";
-import { AtlasError } from "../errors.ts";
+import { AtlasError, withPath } from "../errors.ts";
 import {
   DEFAULT_TIMEOUT_MS,
   MAX_BODY_BYTES,
@@ -132,8 +132,12 @@ export class OutCall extends Outgoing {
     this.#resolve({ result, rrp, epoch, path, ...mark && { verdict: mark } });
   }
 
-  protected override refuse(error: AtlasError): void {
-    this.#reject(error);
+  protected override refuse(
+    error: AtlasError,
+    _owner: Ownership | null,
+    path: readonly string[],
+  ): void {
+    this.#reject(withPath(error, path));
   }
 
   readonly #onAbort = (): void => {

@@ -5,10 +5,11 @@
  * Callers here write some (`out_call.ts`); others come over a link, to be passed on
  * (`relayed_call.ts`). Lanes, the router and links treat both alike.
  */
-import { AtlasError } from "../errors.ts";
+import { asMaybeExecuted, AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
+import type { Hop } from "./hops.ts";
 import type { Session } from "./links.ts";
 
 /** What happens to a call that failed, or found nobody. */
@@ -21,8 +22,8 @@ export interface CallKeeper {
   homeAbroad(key: string): string | null;
   /** It failed; the keeper sends it out again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
-  /** It was settled, with an error where one is given. */
-  settled(call: Outgoing, error: AtlasError | null): void;
+  /** It was settled, with an error where one is given; `outcome` is what is told of its way. */
+  settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
 /** Who carries a call at present. */
@@ -32,7 +33,11 @@ export interface Carrier {
   readonly id: number;
   /** Whether it is to be passed on at the other end. */
   readonly relay: boolean;
+  /** What is noted of this part of its way; null where nobody follows it. */
+  readonly hop: Hop | null;
 }
+
+const NOWHERE: readonly string[] = [];
 
 export abstract class Outgoing extends Call {
   abstract override readonly key: string;
@@ -51,6 +56,8 @@ export abstract class Outgoing extends Call {
   bounces = 0;
   /** Who carries it; null while it is here. */
   carrier: Carrier | null = null;
+  /** The nodes that it last came to beyond this one, as far as they told. */
+  came: readonly string[] = NOWHERE;
   protected readonly keeper: CallKeeper;
   #trouble: AtlasError | null = null;
   #mayHaveRunBefore = false;
@@ -71,11 +78,27 @@ export abstract class Outgoing extends Call {
     mark: Mark | null,
   ): void;
 
-  /** Tells its caller that it failed, for good. */
-  protected abstract refuse(error: AtlasError, owner: Ownership | null): void;
+  /** Tells its caller that it failed, for good; `path` is how far it came, from this node on. */
+  protected abstract refuse(
+    error: AtlasError,
+    owner: Ownership | null,
+    path: readonly string[],
+  ): void;
 
   /** Stops listening for its caller. */
   protected unlisten(): void {}
+
+  /** The nodes that it is at or last came to, this one first. */
+  get way(): readonly string[] {
+    const beyond = this.carrier ? [this.carrier.session.name] : this.came;
+    const { ownPath } = this.keeper;
+    return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
+  }
+
+  /** It is at its resource here. */
+  arrived(): void {
+    this.came = NOWHERE;
+  }
 
   /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
   get trouble(): AtlasError | null {
@@ -96,9 +119,10 @@ export abstract class Outgoing extends Call {
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
     const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
+    const { way } = this;
     this.settle(told);
     super.giveUp(told);
-    this.refuse(told, owner);
+    this.refuse(told, owner, way);
   }
 
   override expire(): void {
@@ -120,10 +144,10 @@ export abstract class Outgoing extends Call {
     this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
   }
 
-  protected settle(error: AtlasError | null): void {
+  protected settle(error: AtlasError | null, outcome: string = error?.code ?? "ok"): void {
     this.done = true;
     this.unlisten();
-    this.keeper.settled(this, error);
+    this.keeper.settled(this, error, outcome);
     this.carrier = null;
   }
 
@@ -137,11 +161,4 @@ export abstract class Outgoing extends Call {
   get #mayHaveRun(): boolean {
     return this.started || this.carrier !== null || this.#mayHaveRunBefore;
   }
-}
-
-/** The same error, of a call that an earlier attempt may have executed. */
-function asMaybeExecuted(error: AtlasError): AtlasError {
-  if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
 }

@@ -103,12 +103,17 @@ export class RelayedCall extends Outgoing {
     this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
   }
 
-  protected override refuse(error: AtlasError, owner: Ownership | null): void {
+  protected override refuse(
+    error: AtlasError,
+    owner: Ownership | null,
+    path: readonly string[],
+  ): void {
     this.#session.send({
       kind: "failure",
       id: this.#id,
       error: toWireError(error),
       owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
+      ...path.length > 1 && { path },
     });
   }
 
@@ -116,7 +121,7 @@ export class RelayedCall extends Outgoing {
   override giveUp(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);
-    this.settle(null);
+    this.settle(null, "given up");
     super.giveUp();
   }
 

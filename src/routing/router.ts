@@ -25,6 +25,7 @@ import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Errand, type Errands } from "./errand.ts";
+import { Hops } from "./hops.ts";
 import type { Links, Session } from "./links.ts";
 import { type CallContext, OutCall } from "./out_call.ts";
 import type { CallKeeper, Outgoing } from "./outgoing.ts";
@@ -70,6 +71,7 @@ export class Router implements CallKeeper, Errands {
   readonly #pacer: Pacer<Outgoing>;
   readonly #lanes = new Map<string, Outgoing[]>();
   readonly #passing = new Passing();
+  readonly #hops: Hops;
   #numbers = 0;
   #inFlight = 0;
   #closed = false;
@@ -79,6 +81,7 @@ export class Router implements CallKeeper, Errands {
     this.place = parts.place;
     this.#name = nodeName(parts.place);
     this.ownPath = Object.freeze([this.#name]);
+    this.#hops = new Hops(parts);
     this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
@@ -168,21 +171,12 @@ export class Router implements CallKeeper, Errands {
   }
 
   /** A call was answered, or given up. */
-  settled(call: Outgoing, error: AtlasError | null): void {
+  settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
+    this.#hops.ended(call, outcome);
     this.#landed(call);
     this.#inFlight--;
     this.#parts.deadlines.remove(call);
-    if (error !== null && (call.trace !== null || call.via.length > 0)) this.#tell(call, error);
-  }
-
-  /** A failure that somebody follows, or that happened between two other nodes. */
-  #tell({ key, method, via, trace }: Outgoing, { code, message }: AtlasError): void {
-    const path = [...via, this.#name].join(", ");
-    this.#parts.onEvent({
-      level: "warning",
-      event: via.length > 0 ? "passing a call on failed" : "call failed",
-      fields: { key, method, code, reason: message, path, traceparent: trace },
-    });
+    if (error !== null) this.#hops.failed(call, error);
   }
 
   /** Nobody carries the call any more: those that waited for it to arrive can go. */
@@ -194,9 +188,18 @@ export class Router implements CallKeeper, Errands {
   /**
    * A call failed. Sent out again where it surely was not executed, or carries an
    * idempotency key, and another owner may do better.
+   *
+   * @param path how far it came beyond this node, where its carrier told.
    */
-  failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void {
+  failed(
+    call: Outgoing,
+    error: AtlasError,
+    owner: Ownership | null,
+    path?: readonly string[],
+  ): void {
+    this.#hops.ended(call, error.code);
     this.#landed(call);
+    if (call.carrier) call.came = path ?? [call.carrier.session.name];
     call.carrier = null;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = !error.maybeExecuted || call.idempotencyKey !== null;
@@ -233,6 +236,7 @@ export class Router implements CallKeeper, Errands {
 
   /** Gives a call to the resource here, unless its caller has seen a later owner. */
   #hand(call: Outgoing, activation: Activation): void {
+    call.arrived();
     if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
     call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
   }
@@ -245,6 +249,7 @@ export class Router implements CallKeeper, Errands {
       this.#parts.registry.forget(call.key);
       return call.reject(trouble, owner);
     }
+    const hop = this.#hops.begin(call.trace);
     try {
       const seen = owner?.epoch ?? 0;
       const id = session.request({
@@ -255,10 +260,10 @@ export class Router implements CallKeeper, Errands {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        trail: trailOf(call, this.#name, relay),
+        trail: trailOf(call, this.#name, relay, hop?.trace ?? null),
         relay,
       }, new Errand(this, call, owner, relay));
-      call.carrier = { session, id, relay };
+      call.carrier = { session, id, relay, hop };
       if (relay) this.#passing.departed(call.key, session);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -296,7 +301,7 @@ export class Router implements CallKeeper, Errands {
     if (wasAsked && error.code === "unavailable") this.#parts.places.shun(session);
     const [rrp, incarnation, epoch] = failure.owner ?? [];
     const owner = rrp === undefined ? null : { rrp, incarnation, epoch } as Ownership;
-    call.fail(error, owner);
+    if (!call.done) this.failed(call, error, owner, failure.path);
   }
 
   /** The link that carried a call broke. */

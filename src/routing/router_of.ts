@@ -61,7 +61,7 @@ export function routerOf(premises: RouterPremises): Routing {
     meet: (address) => links.meet(address, life()),
     onEvent,
   });
-  const paths = new Paths({ links, gateways, membership, clock, random, life });
+  const paths = new Paths({ links, gateways, membership, clock, random, life, onEvent });
   const places = new Places({ ...premises, store, clock, place, paths, gateways });
   const mover = new Mover({
     ...premises,

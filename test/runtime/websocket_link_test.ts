@@ -17,9 +17,11 @@ import type { NodeEvent } from "../../src/api.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
+import { ANYONE } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
 import { sendRaw } from "../e2e/raw.ts";
 import { Ear, identity, Party } from "../conformance/transport.ts";
+import { freePort } from "../support/ports.ts";
 
 const A = "a".repeat(32);
 const B = "b".repeat(32);
@@ -318,6 +320,22 @@ describe("addresses", () => {
     expect(() => linkAddress("redis://a")).toThrow("not an http");
     expect(isLoopback("0.0.0.0")).toBe(false);
     expect(isLoopback("::1")).toBe(true);
+  });
+
+  it("where nobody answers are named once, with why; also while they are left alone", async () => {
+    const ann = await party(await network(), "ann");
+    const address = `ws://127.0.0.1:${await freePort()}${LINK_PATH}`;
+    const messageOf = (who: string) => {
+      const peer = { region: who, node: who, incarnation: who, address };
+      return ann.transport.dial(peer).then(() => "", ({ message }: Error) => message);
+    };
+    const named = await messageOf("bob");
+    expect(named).toContain(`bob at ${address} gave no link: `);
+    expect(named.split(address)).toHaveLength(2);
+    expect(await messageOf("bob")).toBe(named);
+    // Who is dialled as anyone is named by whoever wants him.
+    const anyone = await messageOf(ANYONE);
+    expect(anyone).not.toMatch(/\*|ws:|^$/);
   });
 
   it("that fail are left alone for a moment, a new incarnation there is not", async () => {
