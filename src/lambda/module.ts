@@ -3,7 +3,9 @@
  * which make.
  *
  * Takes functions, a version and attributes; gives them checked, with the names they are
- * called by and a hash of the content, by which two makes of one version are told apart.
+ * called by and a hash of the content, by which two makes of one version are told apart. (What
+ * functions close over doesn't show in their source: of two makes that differ in that only, a
+ * listener gives one a hash of its own.)
  *
  * Source: design §5, Module; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
  */
@@ -50,7 +52,11 @@ export interface Module<F extends ModuleFunctions = ModuleFunctions> {
   readonly functions: F;
   /** The names of its functions, sorted. */
   readonly exports: readonly string[];
-  /** Of version, names, attributes and the functions' source: 16 hexadecimal digits. */
+  /**
+   * Of version, names, attributes and the functions' source, as the runtime prints it: 16
+   * hexadecimal digits. Modules with equal hashes have equal code, save for what it closes over;
+   * of different ones the code may be the same, printed by another runtime.
+   */
   readonly hash: string;
 }
 
@@ -91,6 +97,17 @@ export function defineModule<F extends ModuleFunctions>(options: ModuleOptions<F
 export function isModule(value: unknown): value is Module {
   const { functions, exports, hash } = (value ?? {}) as Partial<Module>;
   return typeof functions === "object" && Array.isArray(exports) && typeof hash === "string";
+}
+
+/** Whether both have the same make of label, and the very same functions. */
+export function isSameCode(one: Module, other: Module): boolean {
+  return one.hash === other.hash &&
+    one.exports.every((name) => one.functions[name] === other.functions[name]);
+}
+
+/** The same module under a hash that only it has, as far as `salt` is drawn only once. */
+export function rehashed(module: Module, salt: string): Module {
+  return Object.freeze({ ...module, hash: hashOf(`${module.hash} ${salt}`) });
 }
 
 /** A version in its normal form. @throws AtlasError `bad_request` */

@@ -104,3 +104,61 @@ test("without a range it is the newest stable version, also where an older has m
   const beta = await a.discover("calc", { version: "2.0.0-beta.1" });
   expect(beta.$plb.stats().version).toBe("2.0.0-beta.1");
 });
+
+test("code that differs only in what its functions close over is new code", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  class Greeter {
+    readonly word: string;
+    constructor(word: string) {
+      this.word = word;
+    }
+    say(): string {
+      return this.word;
+    }
+  }
+  const make = (word: string) => {
+    const greeter = new Greeter(word);
+    // The source of a bound method is `[native code]`.
+    return defineModule({ functions: { f: () => word, g: greeter.say.bind(greeter) } });
+  };
+  const modules = ["one", "two", "three"].map(make);
+  expect(new Set(modules.map(({ hash }) => hash)).size).toBe(1);
+  const [one, two, three] = modules as [typeof modules[0], typeof modules[0], typeof modules[0]];
+  const listener = a.publish(one as never, { name: "m", capacity: 1 });
+  // deno-lint-ignore no-explicit-any
+  const proxy: any = await b.discover("m" as "calc");
+  const hashes = new Set<string>();
+  const says = async (word: string): Promise<void> => {
+    await until(async () => await proxy.f() === word, `new calls say ${word}`);
+    expect(await proxy.g()).toBe(word);
+    await until(() => listener.stats().codes.length === 1, "the old code was dropped");
+    hashes.add(listener.stats().hash);
+  };
+  await says("one");
+  listener.update(two as never);
+  await says("two");
+  // Both at once: the third is not taken for the first, on which a channel may still run.
+  listener.update(one as never);
+  listener.update(three as never);
+  await says("three");
+  expect(hashes.size).toBe(3);
+});
+
+test("an update to the code that is offered already changes nothing", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  const functions = { f: () => 1 };
+  const make = () => defineModule({ name: "m", functions });
+  const listener = a.publish(make() as never, { capacity: 1 });
+  const proxy = await b.discover("m" as "calc");
+  const before = listener.stats();
+  listener.update(make() as never);
+  await (proxy as unknown as { f(): Promise<number> }).f();
+  const { hash, channels } = listener.stats();
+  expect(hash).toBe(before.hash);
+  expect(channels.map(({ channel }) => channel)).toEqual(
+    before.channels.map(({ channel }) => channel),
+  );
+  expect(made.events.filter(({ event }) => event === "old code dropped")).toEqual([]);
+});
