@@ -143,9 +143,17 @@ export interface PlbStats {
 /** A module that this node offers. */
 export interface Listener {
   readonly name: string;
-  /** Offers `next` from now on: running calls finish on the code they began on. */
+  /**
+   * Offers `next` from now on: running calls finish on the code they began on. Nothing changes
+   * where it is the same as before, down to the very functions.
+   */
   update(next: Module): void;
-  /** Offers nothing more; resolves when what runs is done, or was given up after `drainMs`. */
+  /**
+   * Offers nothing more; resolves when what runs is done, or was given up after `drainMs`, which
+   * is 0 to 300,000; default 10,000.
+   *
+   * @throws AtlasError `bad_request` where that isn't allowed.
+   */
   close(options?: { drainMs?: number }): Promise<void>;
   stats(): ListenerStats;
 }

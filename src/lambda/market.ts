@@ -9,7 +9,7 @@
  * Source: design §5.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
 import type { Post as PostMessage } from "../model/envelope.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Deadlines } from "../time/deadlines.ts";
@@ -31,17 +31,13 @@ import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
 import { ListenerPart } from "./listener.ts";
 import { Meters } from "./meter.ts";
-import { checkCapacity, checkRange, checkVersion, defineModule, isModule } from "./module.ts";
-import type { Module, ModuleMap } from "./module.ts";
-import { checkMs } from "./module_call.ts";
+import { checkRequest, demandOf, drainMsOf, offerOf } from "./market_options.ts";
+import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
 import { Observatory } from "./observatory.ts";
 import { PlbPart, type PlbParts } from "./plb.ts";
 import { type Line, Post, type PostParts } from "./post.ts";
 import { makeProxy } from "./proxy.ts";
 import { Requests } from "./requests.ts";
-
-/** How long what runs may take after its listener was closed, where nobody says, ms. */
-const DEFAULT_DRAIN_MS = 10_000;
 
 /** What a market is made of. */
 export interface MarketParts extends PostParts {
@@ -138,20 +134,18 @@ export class Market implements ModuleNode {
 
   publish(module: Module, options: PublishOptions = {}): Listener {
     this.#checkOpen(this.#isDraining ? "the node drains" : null);
-    const name = this.#nameOf(module, options.name);
-    const { version, capacity = module.capacity ?? undefined, lowWatermark = 1 } = options;
-    if (!(lowWatermark >= 0 && lowWatermark <= 1)) {
-      throw new AtlasError("bad_request", `lowWatermark is ${lowWatermark}, it must be 0 to 1`);
+    if (!isModule(module)) {
+      throw new AtlasError("bad_request", "publish takes what defineModule makes");
     }
+    const offer = offerOf(module, options);
+    const name = this.#nameOf(module, options.name);
     if (this.#listeners.size >= MAX_TRADERS) throw tooMany("listeners");
     this.open();
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
     const listener: ListenerPart = new ListenerPart({
+      ...offer,
       name,
-      module: version === undefined ? module : asVersion(module, version),
-      capacity: checkCapacity("capacity", capacity as number),
-      lowWatermark,
       deadlines,
       meter: this.#meters.of(name),
       onClosed: () => {
@@ -171,26 +165,12 @@ export class Market implements ModuleNode {
   ): Promise<ModuleProxy<Module, Plb>> {
     this.#checkOpen(null);
     checkToken("module", name);
-    const { capacity = 1, version, prefer = "near", bias = "none", waitFor = "some" } = options;
-    const {
-      timeoutMs = DEFAULT_DISCOVER_MS,
-      callTimeoutMs = DEFAULT_TIMEOUT_MS,
-      noWait = false,
-      signal,
-    } = options;
-    checkMs("timeoutMs", timeoutMs);
-    checkWord("waitFor", waitFor, ["some", "all"]);
-    checkWord("noWait", noWait, [true, false]);
+    const { parts, timeoutMs, waitFor, signal } = demandOf(options);
     const closed = Promise.withResolvers<void>();
     const bought: Capacity = new Capacity(this.#parts.clock, () => plb, waitFor);
     const plb: PlbPart = this.#buyer({
+      ...parts,
       name,
-      wanted: checkCapacity("capacity", capacity),
-      range: version === undefined ? null : checkRange(version),
-      prefer: checkWord("prefer", prefer, ["near", "spread"]),
-      bias: checkWord("bias", bias, ["none", "region", "latency"]),
-      noWait,
-      callTimeoutMs: checkMs("callTimeoutMs", callTimeoutMs),
       onChange: () => bought.changed(),
       onClosed: () => {
         bought.closed();
@@ -218,7 +198,7 @@ export class Market implements ModuleNode {
 
   readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {
     this.#checkOpen(null);
-    return await this.#requests.request(module, name, args, options);
+    return await this.#requests.request(module, name, args, checkRequest(options));
   };
 
   listeners(): readonly Listener[] {
@@ -341,7 +321,8 @@ export class Market implements ModuleNode {
         }
         listener.update(next);
       },
-      close: async ({ drainMs = DEFAULT_DRAIN_MS } = {}) => {
+      close: async (options = {}) => {
+        const drainMs = drainMsOf(options);
         listener.close();
         const late = this.#parts.clock.after(drainMs, () => listener.halt());
         await closed;
@@ -352,9 +333,6 @@ export class Market implements ModuleNode {
   }
 
   #nameOf(module: Module, given: string | undefined): string {
-    if (!isModule(module)) {
-      throw new AtlasError("bad_request", "publish takes what defineModule makes");
-    }
     const [key] = Object.entries(this.#parts.modules).find(([, it]) => it === module) ?? [];
     const name = given ?? module.name ?? key;
     if (name !== undefined) return checkToken("module", name);
@@ -368,22 +346,6 @@ export class Market implements ModuleNode {
     const why = this.#isClosed ? "the node was closed" : trouble;
     if (why !== null) throw new AtlasError("unavailable", why);
   }
-}
-
-/** The same module under another version. */
-function asVersion(module: Module, version: string): Module {
-  const { name, attributes, functions } = module;
-  return defineModule({
-    name: name ?? undefined,
-    attributes,
-    functions,
-    version: checkVersion(version),
-  });
-}
-
-function checkWord<T extends string | boolean>(field: string, word: T, words: readonly T[]): T {
-  if (words.includes(word)) return word;
-  throw new AtlasError("bad_request", `${field} is ${word}, it must be ${words.join(" or ")}`);
 }
 
 function tooMany(what: string): AtlasError {

@@ -13,6 +13,7 @@ import semver from "semver";
 import { AtlasError } from "../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_VERSION } from "../limits.ts";
 import { isCallable } from "../model/method.ts";
+import { checkOptions, type OptionNames, shown } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 
 /** What a function sees as `this`, unless it is an arrow function. */
@@ -60,6 +61,14 @@ export interface Module<F extends ModuleFunctions = ModuleFunctions> {
   readonly hash: string;
 }
 
+const OPTIONS: OptionNames<ModuleOptions> = {
+  name: true,
+  version: true,
+  capacity: true,
+  attributes: true,
+  functions: true,
+};
+
 export type ModuleMap = { readonly [name: string]: Module };
 
 /**
@@ -72,7 +81,8 @@ export type ModuleMap = { readonly [name: string]: Module };
  * @throws AtlasError `bad_request` or `invalid_rrp`, naming the field and what is allowed.
  */
 export function defineModule<F extends ModuleFunctions>(options: ModuleOptions<F>): Module<F> {
-  const { name, functions, attributes = {} } = options ?? {};
+  checkOptions(options, OPTIONS);
+  const { name, functions, attributes = {} } = options;
   if (name !== undefined) checkToken("module", name);
   const exports = checkFunctions(functions);
   const version = checkVersion(options.version ?? "1.0.0");
@@ -118,7 +128,7 @@ export function checkVersion(version: string): string {
   if (parsed) return parsed.version;
   throw new AtlasError(
     "bad_request",
-    `version is ${show(version)}, it must be a semantic version such as 1.2.0`,
+    `version is ${shown(version)}, it must be a semantic version such as 1.2.0`,
   );
 }
 
@@ -130,7 +140,7 @@ export function checkRange(range: string): string {
   if (valid !== null) return valid;
   throw new AtlasError(
     "bad_request",
-    `version is ${show(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
+    `version is ${shown(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
   );
 }
 
@@ -139,7 +149,7 @@ export function checkCapacity(field: string, value: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= MAX_CAPACITY) return value;
   throw new AtlasError(
     "bad_request",
-    `${field} is ${show(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
+    `${field} is ${shown(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
   );
 }
 
@@ -181,7 +191,7 @@ function checkFunctions(functions: unknown): string[] {
     if (!isCallable(name) || name.startsWith("$")) {
       throw new AtlasError(
         "bad_request",
-        `functions has the name ${show(name)}; names of hooks (onStart), of Object's own and ` +
+        `functions has the name ${shown(name)}; names of hooks (onStart), of Object's own and ` +
           "names that begin with _ or $ are not allowed",
       );
     }
@@ -197,7 +207,7 @@ function checkAttributes(attributes: unknown): void {
     }
     throw new AtlasError(
       "bad_request",
-      `attributes${name && `.${name}`} is ${show(value)}, it must be ${
+      `attributes${name && `.${name}`} is ${shown(value)}, it must be ${
         plain ? "text, a number, a boolean or null" : "an object"
       }`,
     );
@@ -216,12 +226,4 @@ function hashOf(text: string): string {
     digits += (hash >>> 0).toString(16).padStart(8, "0");
   }
   return digits;
-}
-
-function show(value: unknown): string {
-  try {
-    return (JSON.stringify(value) ?? String(value)).slice(0, 80);
-  } catch {
-    return `a ${typeof value}`;
-  }
 }

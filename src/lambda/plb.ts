@@ -127,9 +127,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     let call: ModuleCall;
     try {
       this.#check(name);
-      const { timeoutMs = this.#parts.callTimeoutMs, noWait = this.#parts.noWait } = options;
-      const { signal } = options;
-      call = new ModuleCall(this, name, args, { timeoutMs, noWait, signal }, this.desk.now());
+      call = new ModuleCall(this, name, args, options, this.#parts, this.desk.now());
     } catch (error) {
       return Promise.reject(error);
     }

@@ -41,11 +41,76 @@ test("what isn't allowed is named, with what is", async () => {
     const [options, message] of [
       [{ capacity: -1 }, /capacity is -1/],
       [{ version: "^^1" }, /version is "\^\^1", it must be a version or a range/],
-      [{ prefer: "far" }, /prefer is far, it must be near or spread/],
+      [{ prefer: "far" }, /prefer is "far", it must be near or spread/],
       [{ timeoutMs: 0 }, /timeoutMs is 0/],
-      [{ waitFor: "none" }, /waitFor is none/],
+      [{ waitFor: "none" }, /waitFor is "none"/],
     ] as [object, RegExp][]
   ) await expect(a.discover("calc", options)).rejects.toEqual(refused("bad_request", message));
+});
+
+test("options that are none, misspelt or of the wrong kind are refused before anything is done", async () => {
+  const a = await market().node("a");
+  const module = calc(new Shop());
+  // deno-lint-ignore no-explicit-any
+  const any = (value: unknown): any => value;
+  const none: [unknown, RegExp][] = [
+    [null, /^options is null, it must be an object$/],
+    ["x", /^options is "x", it must be an object$/],
+    [{ timoutMs: 5 }, /^there is no option "timoutMs"; there are: .*timeoutMs/],
+    [{ signal: 1 }, /^signal is 1, it must be an AbortSignal$/],
+    [{ signal: {} }, /^signal is \{\}, it must be an AbortSignal$/],
+    [{ timeoutMs: "5" }, /^timeoutMs is "5", it must be 1 to 300000$/],
+    [{ timeoutMs: NaN }, /^timeoutMs is NaN, it must be 1 to 300000$/],
+  ];
+  const listener = a.publish(module, { capacity: 1 });
+  const proxy = await a.discover("calc");
+  const calls = proxy.$plb.stats().calls;
+  for (const [options, message] of none) {
+    const why = refused("bad_request", message);
+    await expect(a.discover("calc", any(options))).rejects.toEqual(why);
+    await expect(a.request("calc", "pi", [1], any(options))).rejects.toEqual(why);
+    await expect(proxy.$plb.call("pi", [1], any(options))).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", "say", [], any(options))).rejects.toEqual(why);
+    if (String(message).includes("timeoutMs is")) continue;
+    expect(() => a.resource(any("rooms"), "r", any(options))).toThrow(why);
+    if (String(message).includes("signal is")) continue;
+    const form = refused("bad_request", /^options is |^there is no option "timoutMs"/);
+    expect(() => a.publish(module, any(options))).toThrow(form);
+    expect(() => defineModule(any(options))).toThrow(form);
+    await expect(listener.close(any(options))).rejects.toEqual(form);
+    await expect(a.lookup("rooms", "r", any(options))).rejects.toEqual(form);
+    await expect(a.count("rrp:", any(options))).rejects.toEqual(form);
+    await expect(a.resources("rrp:", any(options))).rejects.toEqual(form);
+  }
+  for (const noWait of ["x", 1, null]) {
+    const why = refused("bad_request", /^noWait is .*, it must be true or false$/);
+    await expect(a.discover("calc", any({ noWait }))).rejects.toEqual(why);
+    await expect(proxy.$plb.call("pi", [1], any({ noWait }))).rejects.toEqual(why);
+  }
+  for (const drainMs of [NaN, "5", -1, Infinity]) {
+    const why = refused(
+      "bad_request",
+      /^drainMs is ("5"|NaN|-1|Infinity), it must be 0 to 300000$/,
+    );
+    await expect(listener.close(any({ drainMs }))).rejects.toEqual(why);
+  }
+  for (const args of [null, "ab", undefined]) {
+    const why = refused("bad_request", /^args is .*, it must be an array of arguments$/);
+    await expect(proxy.$plb.call("pi", any(args))).rejects.toEqual(why);
+    await expect(a.request("calc", "pi", any(args))).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", "say", any(args))).rejects.toEqual(why);
+  }
+  for (const name of [null, 5, {}]) {
+    const why = refused("not_found", /^calc( 1\.0\.0)? has no function (null|5|\{\})/);
+    await expect(proxy.$plb.call(any(name), [1])).rejects.toEqual(why);
+    await expect(a.request("calc", any(name), [1])).rejects.toEqual(why);
+  }
+  await expect(a.lookup("rooms", "r", any({ require: "sure" }))).rejects.toEqual(
+    refused("bad_request", /^require is "sure", it must be confirmed$/),
+  );
+  expect(proxy.$plb.stats().calls).toBe(calls);
+  expect(listener.stats()).toMatchObject({ capacity: 1 });
+  expect(await proxy.pi(1)).toBe("3.1");
 });
 
 test("nobody sells what was asked for", async () => {
