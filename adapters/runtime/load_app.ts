@@ -19,9 +19,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 export async function loadApp(path: string | undefined): Promise<App> {
   const url = appUrl(path);
   const shown = path ?? fileURLToPath(url);
-  if (!existsSync(url) || !statSync(url).isFile()) {
-    throw refused(shown, "there is no such file", undefined);
-  }
+  checkFile("ATLAS_APP", shown, url);
   let app: unknown;
   try {
     ({ default: app } = await import(url.href));
@@ -38,6 +36,17 @@ export async function loadApp(path: string | undefined): Promise<App> {
 /** The file of the app at `path`, as {@link loadApp} finds it. */
 export function appUrl(path: string | undefined): URL {
   return path === undefined ? exampleUrl() : urlOfPath(path);
+}
+
+/**
+ * The path of the app's file at `path`, which is given by `name`: it must be there.
+ *
+ * @throws AtlasError `bad_request`, naming what it was given by.
+ */
+export function appFile(name: string, path: string | undefined): string {
+  const url = appUrl(path);
+  checkFile(name, path ?? url.href, url);
+  return fileURLToPath(url);
 }
 
 /**
@@ -65,6 +74,12 @@ function urlOfPath(path: string): URL {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
+}
+
+function checkFile(name: string, shown: string, url: URL): void {
+  if (existsSync(url) && statSync(url).isFile()) return;
+  const message = `${name} is ${JSON.stringify(shown)}: there is no such file`;
+  throw new AtlasError("bad_request", message);
 }
 
 function refused(path: string, why: string, cause: unknown): AtlasError {

@@ -147,6 +147,17 @@ test("modules come, change version and capacity, and go; what didn't change is l
   expect(await post("resources/sayers/s/say")).toMatchObject({ result: "as at the start" });
 });
 
+test("what is watched must be a file", async () => {
+  const app = { resources: {} };
+  const gone = join(folder, "nope.ts");
+  for (const watch of [gone, new URL(`file://${gone}`), folder, "file://elsewhere/app.ts"]) {
+    await expect(serve(app, { registry: "memory:", port: 0, watch })).rejects.toMatchObject({
+      code: "bad_request",
+      message: `watch is ${JSON.stringify(String(watch))}: there is no such file`,
+    });
+  }
+});
+
 test("a program that gives its app itself must say which file that is in", async () => {
   const app = { resources: {} };
   await expect(serve(app, { registry: "memory:", port: 0, watch: true })).rejects.toMatchObject({
