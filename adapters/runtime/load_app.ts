@@ -24,7 +24,7 @@ export async function loadApp(path: string | undefined): Promise<App> {
   try {
     ({ default: app } = await import(url.href));
   } catch (cause) {
-    throw refused(shown, `it can't be loaded: ${messageOf(cause)}`, cause);
+    throw refused(shown, `it can't be loaded: ${messageOf(firstOf(cause))}`, cause);
   }
   try {
     return appOf(app);
@@ -47,6 +47,12 @@ export function appFile(name: string, path: string | undefined): string {
   const url = appUrl(path);
   checkFile(name, path ?? url.href, url);
   return fileURLToPath(url);
+}
+
+/** Bun collects a file's errors of syntax: the first of them, or the error as it is. */
+export function firstOf(error: unknown): unknown {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : undefined;
+  return isObject(first) && "position" in first ? first : error;
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Module } from "../../src/lambda/module.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
 import { type FreshImport, freshImport, type Printing } from "./fresh_import.ts";
-import { appOf } from "./load_app.ts";
+import { appOf, firstOf } from "./load_app.ts";
 
 /** How often files are looked at, and how long they stand still before they are read, in ms. */
 const LOOK_MS = 250;
@@ -112,7 +112,8 @@ class Watch implements AppWatch {
       if (this.#isStopped) return;
       this.#files = files;
       await this.#apply(app, printing, changed);
-    } catch (error) {
+    } catch (thrown) {
+      const error = firstOf(thrown);
       this.#tell("warning", "the app was not reloaded, its former code goes on", {
         file,
         error: messageOf(error).replace(COLOURS, "").replace(/\s+/g, " ").trim(),

@@ -120,9 +120,12 @@ test("a file behind an imported one: new calls run the new code, running ones en
 });
 
 test("what doesn't load or is no app changes nothing, and is told in one line", async () => {
-  for (const bad of ['"thr', "(() => { throw new Error('on load'); })()"]) {
-    const { error } = await after(REFUSED, () => writeDeep(bad));
+  // Of several errors of syntax it is the first.
+  for (const bad of ['"thr', "oh no;\n\nconst = 5", "(() => { throw new Error('on load'); })()"]) {
+    const { error, at } = await after(REFUSED, () => writeDeep(bad));
     expect(error).toMatch(/./);
+    expect(error).not.toContain("errors building");
+    expect(at).toMatch(/^lib\/deep\.ts:[1-3]$/);
     expect(await post("modules/a/say")).toMatchObject({ result: "a two" });
   }
   await after(RELOADED, () => writeDeep('"three"'));
