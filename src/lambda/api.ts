@@ -189,7 +189,11 @@ export interface ListenerStats {
 
 /** Figures of one module on one node, since the node was made; times in ms. */
 export interface ModuleFigures {
-  /** `other` stands for all modules together that came after the first 256. */
+  /**
+   * `other` stands for all together that have no figures of their own: names that nobody was
+   * found to sell, what was longest unused here once there were more than 256, and what more than
+   * 256 in use leave no room for.
+   */
   readonly module: string;
   /** As a seller: requests that run now, capacity in buyers' hands now, credits. */
   readonly running: number;

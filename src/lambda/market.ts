@@ -30,7 +30,7 @@ import type { Role } from "./bootstrap_options.ts";
 import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
 import { ListenerPart } from "./listener.ts";
-import { Meters } from "./meter.ts";
+import { CallTally, Meters } from "./meter.ts";
 import { checkRequest, demandOf, drainMsOf, offerOf } from "./market_options.ts";
 import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
 import { Observatory } from "./observatory.ts";
@@ -53,7 +53,7 @@ export class Market implements ModuleNode {
   readonly #post: Post;
   readonly #meters = new Meters();
   readonly #listeners = new Map<ListenerPart, Listener>();
-  readonly #buyers = new Set<PlbPart>();
+  readonly #buyers = new Map<PlbPart, CallTally>();
   readonly #observatory: Observatory;
   readonly #requests: Requests;
   #isOpen = false;
@@ -125,7 +125,7 @@ export class Market implements ModuleNode {
 
   /** The node has another incarnation. */
   moved(): void {
-    const traders = [...this.#listeners.keys(), ...this.#buyers];
+    const traders = [...this.#listeners.keys(), ...this.#buyers.keys()];
     for (const { address } of traders) {
       this.#post.drop(address, { kind: "moved", reason: "another incarnation" });
     }
@@ -143,12 +143,14 @@ export class Market implements ModuleNode {
     this.open();
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
+    const { meter, release } = this.#meters.take(name);
     const listener: ListenerPart = new ListenerPart({
       ...offer,
       name,
       deadlines,
-      meter: this.#meters.of(name),
+      meter,
       onClosed: () => {
+        release();
         this.#listeners.delete(listener);
         closed.resolve();
       },
@@ -225,7 +227,7 @@ export class Market implements ModuleNode {
   };
 
   stats(): MarketStats {
-    const total = this.#meters.total();
+    const total = this.#meters.total(this.#buyers.values());
     const { issued, used, revoked, granted, running, calls, waits, waitedMs } = total;
     const modules = this.#figures();
     return {
@@ -245,7 +247,7 @@ export class Market implements ModuleNode {
 
   #figures(): ModuleFigures[] {
     const waiting = new Map<string, number>();
-    for (const plb of this.#buyers) {
+    for (const plb of this.#buyers.keys()) {
       const name = this.#meters.nameOf(plb.name);
       waiting.set(name, (waiting.get(name) ?? 0) + plb.waiting);
     }
@@ -260,7 +262,7 @@ export class Market implements ModuleNode {
   /** Calls made here that are not settled. */
   get inFlight(): number {
     let calls = 0;
-    for (const plb of this.#buyers) calls += plb.inFlight;
+    for (const plb of this.#buyers.keys()) calls += plb.inFlight;
     return calls;
   }
 
@@ -285,26 +287,28 @@ export class Market implements ModuleNode {
   }
 
   #refuseWaiting(): void {
-    for (const plb of this.#buyers) {
+    for (const plb of this.#buyers.keys()) {
       const why = `no credit for ${plb.name} came before its caller's node was drained`;
       plb.refuseWaiting(new AtlasError("unavailable", why));
     }
   }
 
   /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
-  #buyer(parts: Omit<PlbParts, "deadlines" | "meter">): PlbPart {
+  #buyer(parts: Omit<PlbParts, "deadlines" | "tally">): PlbPart {
     if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
+    const tally = new CallTally(this.#meters, parts.name);
     const plb: PlbPart = new PlbPart({
       ...parts,
       deadlines: this.#parts.deadlines,
-      meter: this.#meters.of(parts.name),
+      tally,
       onClosed: () => {
+        tally.end();
         this.#buyers.delete(plb);
         parts.onClosed();
       },
     });
     this.open();
-    this.#buyers.add(plb);
+    this.#buyers.set(plb, tally);
     this.#post.hire(`plb.${++this.#names}`, plb);
     return plb;
   }
