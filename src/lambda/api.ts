@@ -316,7 +316,8 @@ export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends Modu
    *
    * @throws AtlasError `unavailable` where nobody sold it in time, saying what was asked;
    * `timeout` where credit or answer didn't come in time, `not_found` where the version in use
-   * has no such function, `overloaded` where too many wait, `bad_request`; and what it threw.
+   * has no such function, `overloaded` where too many wait, `bad_request`; what it threw, and
+   * `app` where what it answers can't be encoded or takes more than 1 MiB.
    */
   request(
     module: string,

@@ -1,6 +1,7 @@
 /** What goes wrong, and how it is told. */
 import { expect, test } from "vitest";
 import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { calc, market, Shop, until } from "./market.ts";
 
 const refused = (code: string, message: RegExp) =>
@@ -126,18 +127,41 @@ test("nobody sells what was asked for", async () => {
 });
 
 test("arguments and results that can't be encoded", async () => {
-  const a = await market().node("a");
+  const made = market();
+  const [a, b] = [await made.node("a"), await made.node("b")];
   const module = defineModule({
     name: "odd",
-    functions: { echo: (value: unknown) => value, give: () => () => 1 },
+    functions: {
+      echo: (value: unknown) => value,
+      give: () => () => 1,
+      flood: async () => new Uint8Array(MAX_BODY_BYTES),
+    },
   });
-  a.publish(module, { capacity: 1 });
+  a.publish(module, { capacity: 3 });
   // deno-lint-ignore no-explicit-any
   const proxy: any = await a.discover("odd" as "calc");
   await expect(proxy.echo(() => 1)).rejects.toEqual(
     refused("bad_request", /argument\[0\] can't be encoded: it is a function/),
   );
-  await expect(proxy.give()).rejects.toMatchObject({ code: "bad_request", maybeExecuted: true });
+  // What it answers is the fault of the module's own code, as is what it throws.
+  for (const node of [a, b]) {
+    const failed = (name: string) =>
+      node.request("odd", name, []).catch(({ code, message, maybeExecuted }) => ({
+        code,
+        message,
+        maybeExecuted,
+      }));
+    expect(await failed("give")).toEqual({
+      code: "app",
+      message: "give: the result can't be encoded: it is a function",
+      maybeExecuted: true,
+    });
+    expect(await failed("flood")).toEqual({
+      code: "app",
+      message: expect.stringMatching(/^flood: the result takes 10\d{5} bytes, more than 1048576$/),
+      maybeExecuted: true,
+    });
+  }
   const value = { list: [1, new Map([["a", new Date(5)]])], bytes: new Uint8Array([1]) };
   expect(await proxy.echo(value)).toEqual(value);
   expect(proxy.$plb.capacity()).toBe(1);
