@@ -21,7 +21,7 @@ interface Abortable {
 
 /** @throws AtlasError `bad_request`, naming what isn't allowed and what is. */
 export function checkOptions<T extends object>(options: T, names: OptionNames<T>): T {
-  if (typeof options !== "object" || options === null) {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new AtlasError("bad_request", `options is ${shown(options)}, it must be an object`);
   }
   for (const name in options) {

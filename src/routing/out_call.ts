@@ -9,10 +9,11 @@ import {
   MAX_BODY_BYTES,
   MAX_CHAIN,
   MAX_IDEMPOTENCY_KEY_BYTES,
+  MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { shown } from "../model/options.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
-import { checkMs } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
@@ -69,8 +70,8 @@ export class OutCall extends Outgoing {
     if (this.chain.length > MAX_CHAIN) {
       throw new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
     }
-    const { callerRegion, timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-    this.deadline = Math.min(now + checkMs("timeoutMs", timeoutMs), context?.deadline ?? Infinity);
+    this.deadline = Math.min(now + checkTimeout(options.timeoutMs), context?.deadline ?? Infinity);
+    const { callerRegion } = options;
     this.region = callerRegion === undefined ? null : checkToken("callerRegion", callerRegion);
     this.trace = checkTraceparent(options.traceparent) ?? context?.trace ?? null;
     this.#signal = options.signal ?? null;
@@ -148,6 +149,16 @@ export class OutCall extends Outgoing {
 /** Whether a value can go to a resource here as it is. */
 function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
+}
+
+function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
+  if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
+    return timeoutMs;
+  }
+  throw new AtlasError(
+    "bad_request",
+    `timeoutMs is ${shown(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+  );
 }
 
 function checkIdempotencyKey(key: string | undefined): string | null {

@@ -10,6 +10,7 @@ import type {
   PageOptions,
   ResourcePage,
 } from "../api.ts";
+import { AtlasError } from "../errors.ts";
 import type { ModuleAtlas } from "../lambda/api.ts";
 import type { Member } from "../model/member.ts";
 import type { Lookup } from "../model/ownership.ts";
@@ -19,6 +20,7 @@ import {
   checkOptions,
   checkWord,
   type OptionNames,
+  shown,
 } from "../model/options.ts";
 import { resourceKey } from "../model/rrp.ts";
 import type { CallContext } from "./out_call.ts";
@@ -63,6 +65,7 @@ export function makeOutlet(
     async call(type, id, method, args, options = {}) {
       const target = { type, key: resourceKey(type, id) };
       checkOptions(options, CALL);
+      checkMethod(type, method);
       return await exchange.call(target, method, checkArguments(args), options, context());
     },
     resource(type, id, options = {}) {
@@ -94,6 +97,12 @@ export function makeOutlet(
       return await exchange.count(prefix, options);
     },
   };
+}
+
+/** Which methods there are is known where the resource is; no node has one of no name. */
+function checkMethod(type: string, method: string): void {
+  if (typeof method === "string") return;
+  throw new AtlasError("not_found", `${type} has no method ${shown(method)}`);
 }
 
 function resultOf(answer: CallResult): unknown {

@@ -57,6 +57,7 @@ test("options that are none, misspelt or of the wrong kind are refused before an
   const none: [unknown, RegExp][] = [
     [null, /^options is null, it must be an object$/],
     ["x", /^options is "x", it must be an object$/],
+    [[], /^options is \[\], it must be an object$/],
     [{ timoutMs: 5 }, /^there is no option "timoutMs"; there are: .*timeoutMs/],
     [{ signal: 1 }, /^signal is 1, it must be an AbortSignal$/],
     [{ signal: {} }, /^signal is \{\}, it must be an AbortSignal$/],
@@ -105,6 +106,9 @@ test("options that are none, misspelt or of the wrong kind are refused before an
     const why = refused("not_found", /^calc( 1\.0\.0)? has no function (null|5|\{\})/);
     await expect(proxy.$plb.call(any(name), [1])).rejects.toEqual(why);
     await expect(a.request("calc", any(name), [1])).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", any(name), [])).rejects.toEqual(
+      refused("not_found", /^rooms has no method (null|5|\{\})$/),
+    );
   }
   await expect(a.lookup("rooms", "r", any({ require: "sure" }))).rejects.toEqual(
     refused("bad_request", /^require is "sure", it must be confirmed$/),
