@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 const refused = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted: false });
@@ -26,7 +26,7 @@ test("what isn't allowed is named, with what is", async () => {
   expect(() => defineApp({ modules: { calc: {} as never } })).toThrow(
     refused("bad_request", /module calc must be made by defineModule/),
   );
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   const module = defineModule({ functions });
   expect(() => a.publish(module, { capacity: 1 })).toThrow(refused("bad_request", /has no name/));
   const named: [PublishOptions, RegExp][] = [
@@ -50,7 +50,7 @@ test("what isn't allowed is named, with what is", async () => {
 });
 
 test("options that are none, misspelt or of the wrong kind are refused before anything is done", async () => {
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   const module = calc(new Shop());
   // deno-lint-ignore no-explicit-any
   const any = (value: unknown): any => value;
@@ -119,7 +119,7 @@ test("options that are none, misspelt or of the wrong kind are refused before an
 });
 
 test("nobody sells what was asked for", async () => {
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   a.publish(calc(new Shop(), "2.0.0"), { capacity: 1 });
   await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
     refused("unavailable", /within 60 ms: capacity 3 of calc, >=1\.2\.0 <2\.0\.0-0/),
@@ -132,7 +132,7 @@ test("nobody sells what was asked for", async () => {
 
 test("arguments and results that can't be encoded", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const module = defineModule({
     name: "odd",
     functions: {
@@ -174,7 +174,7 @@ test("arguments and results that can't be encoded", async () => {
 
 test("a listener closed in mid-call lets it finish; what waits goes elsewhere", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const [one, two] = [new Shop(), new Shop()];
   const listener = a.publish(calc(one), { capacity: 1 });
   const proxy = await b.discover("calc", { capacity: 1 });
@@ -193,7 +193,7 @@ test("a listener closed in mid-call lets it finish; what waits goes elsewhere", 
 
 test("what doesn't end before its listener's patience fails as maybe executed", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop), { capacity: 1 });
   const proxy = await b.discover("calc");
@@ -205,7 +205,7 @@ test("what doesn't end before its listener's patience fails as maybe executed", 
 
 test("a closed proxy and a closed node refuse calls", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const proxy = await b.discover("calc");
@@ -231,8 +231,8 @@ test("an app's modules are offered by its nodes, under their keys", async () => 
     },
   });
   const made = market();
-  const a = await made.node("a", {}, app as never);
-  const b = await made.node("b", {}, app as never);
+  const a = await made.node("a", LASTING, app as never);
+  const b = await made.node("b", LASTING, app as never);
   const sums = await (b as unknown as Node).discover("sums", { capacity: 4, waitFor: "all" });
   expect(await sums.add(1, 2)).toBe(3);
   expect(a.listeners().map(({ name }) => name)).toEqual(["sums"]);

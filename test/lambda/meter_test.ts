@@ -3,13 +3,13 @@ import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
 import { CallTally, Meters } from "../../src/lambda/meter.ts";
 import { MAX_METERS } from "../../src/limits.ts";
-import { calc, market, Shop } from "./market.ts";
+import { calc, LASTING, market, Shop } from "./market.ts";
 
 const gone = { signal: AbortSignal.abort() };
 
 test("names that nobody sells have no figures of their own, and take none away", async () => {
   const made = market();
-  const a = await made.node("a");
+  const a = await made.node("a", LASTING);
   for (let n = 0; n < MAX_METERS + 4; n++) {
     await a.request(`junk${n}`, "f", [], gone).catch(() => {});
     await a.discover(`junk${n}` as "calc", gone).catch(() => {});
@@ -27,7 +27,7 @@ test("names that nobody sells have no figures of their own, and take none away",
 
 test("what waits for a seller is counted at once, and under its name once there is one", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const call = b.request("calc", "pi", [1]);
   expect(b.stats()).toMatchObject({
     moduleCalls: 1,
@@ -47,7 +47,7 @@ test("what waits for a seller is counted at once, and under its name once there 
 
 test("modules that come always have figures; of those that went, the longest unused lose theirs", async () => {
   const made = market();
-  const a = await made.node("a");
+  const a = await made.node("a", LASTING);
   const count = MAX_METERS + 3;
   for (let n = 0; n < count; n++) {
     const functions = { f: () => n };
