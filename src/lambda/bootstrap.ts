@@ -9,7 +9,7 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS } from "../limits.ts";
-import { shown } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER } from "./address.ts";
@@ -59,7 +59,7 @@ export function checkNodes(answer: readonly BootstrapNode[]): readonly Bootstrap
   const isList = Array.isArray(answer);
   const at = isList ? answer.findIndex((node) => !isNode(node)) : 0;
   if (isList && at < 0) return answer;
-  const what = isList ? `a list with ${shown(answer[at])} in it` : shown(answer);
+  const what = isList ? `a list with ${quoted(answer[at])} in it` : quoted(answer);
   throw new AtlasError(
     "bad_request",
     `bootstrap answered ${what}, it must be a list of addresses, or of ` +
@@ -69,7 +69,7 @@ export function checkNodes(answer: readonly BootstrapNode[]): readonly Bootstrap
 
 function checkHosts(dns: string, hosts: readonly string[]): readonly string[] {
   if (Array.isArray(hosts) && hosts.every(isText)) return hosts;
-  const message = `${dns} resolves to ${shown(hosts)}, it must be a list of hosts`;
+  const message = `${dns} resolves to ${quoted(hosts)}, it must be a list of hosts`;
   throw new AtlasError("bad_request", message);
 }
 

@@ -6,7 +6,8 @@
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
-import { checkMs, checkOptions, checkWord, type OptionNames, shown } from "../model/options.ts";
+import { checkMs, checkOptions, checkWord, type OptionNames } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import type {
   DiscoverOptions,
   ModuleCallOptions,
@@ -56,7 +57,7 @@ export function offerOf(module: Module, options: PublishOptions): Offer {
   if (!(typeof lowWatermark === "number" && lowWatermark >= 0 && lowWatermark <= 1)) {
     throw new AtlasError(
       "bad_request",
-      `lowWatermark is ${shown(lowWatermark)}, it must be 0 to 1`,
+      `lowWatermark is ${quoted(lowWatermark)}, it must be 0 to 1`,
     );
   }
   return {
@@ -120,7 +121,7 @@ export function drainMsOf(options: { drainMs?: number }): number {
   if (typeof drainMs === "number" && drainMs >= 0 && drainMs <= MAX_TIMEOUT_MS) return drainMs;
   throw new AtlasError(
     "bad_request",
-    `drainMs is ${shown(drainMs)}, it must be 0 to ${MAX_TIMEOUT_MS}`,
+    `drainMs is ${quoted(drainMs)}, it must be 0 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

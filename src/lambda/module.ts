@@ -13,7 +13,8 @@ import semver from "semver";
 import { AtlasError } from "../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_VERSION } from "../limits.ts";
 import { isCallable } from "../model/method.ts";
-import { checkOptions, type OptionNames, shown } from "../model/options.ts";
+import { checkOptions, type OptionNames } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { checkToken } from "../model/rrp.ts";
 
 /** What a function sees as `this`, unless it is an arrow function. */
@@ -128,7 +129,7 @@ export function checkVersion(version: string): string {
   if (parsed) return parsed.version;
   throw new AtlasError(
     "bad_request",
-    `version is ${shown(version)}, it must be a semantic version such as 1.2.0`,
+    `version is ${quoted(version)}, it must be a semantic version such as 1.2.0`,
   );
 }
 
@@ -140,7 +141,7 @@ export function checkRange(range: string): string {
   if (valid !== null) return valid;
   throw new AtlasError(
     "bad_request",
-    `version is ${shown(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
+    `version is ${quoted(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
   );
 }
 
@@ -149,7 +150,7 @@ export function checkCapacity(field: string, value: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= MAX_CAPACITY) return value;
   throw new AtlasError(
     "bad_request",
-    `${field} is ${shown(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
+    `${field} is ${quoted(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
   );
 }
 
@@ -191,7 +192,7 @@ function checkFunctions(functions: unknown): string[] {
     if (!isCallable(name) || name.startsWith("$")) {
       throw new AtlasError(
         "bad_request",
-        `functions has the name ${shown(name)}; names of hooks (onStart), of Object's own and ` +
+        `functions has the name ${quoted(name)}; names of hooks (onStart), of Object's own and ` +
           "names that begin with _ or $ are not allowed",
       );
     }
@@ -207,7 +208,7 @@ function checkAttributes(attributes: unknown): void {
     }
     throw new AtlasError(
       "bad_request",
-      `attributes${name && `.${name}`} is ${shown(value)}, it must be ${
+      `attributes${name && `.${name}`} is ${quoted(value)}, it must be ${
         plain ? "text, a number, a boolean or null" : "an object"
       }`,
     );

@@ -4,7 +4,8 @@
  */
 import { AtlasError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
-import { checkArguments, checkMs, shown } from "../model/options.ts";
+import { checkArguments, checkMs } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
 import { type Body, open } from "./body.ts";
@@ -123,7 +124,7 @@ export function noFunction(
 ): AtlasError {
   const code = label?.version ? `${module} ${label.version}` : module;
   const known = label ? `it has: ${label.exports.slice(0, 20).join(", ")}` : NO_NAMES;
-  return new AtlasError("not_found", `${code} has no function ${shown(name)}; ${known}`);
+  return new AtlasError("not_found", `${code} has no function ${quoted(name)}; ${known}`);
 }
 
 /** The error of a call that nobody waits for any more; what was sent out may have run. */

@@ -7,9 +7,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_TIMEOUT_MS } from "../limits.ts";
-
-/** Characters of a value that an error quotes. */
-const MAX_SHOWN = 64;
+import { quoted } from "./quoted.ts";
 
 /** All names of an options type: the compiler knows when one is missing. */
 export type OptionNames<T> = { readonly [K in keyof T]-?: true };
@@ -22,12 +20,12 @@ interface Abortable {
 /** @throws AtlasError `bad_request`, naming what isn't allowed and what is. */
 export function checkOptions<T extends object>(options: T, names: OptionNames<T>): T {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new AtlasError("bad_request", `options is ${shown(options)}, it must be an object`);
+    throw new AtlasError("bad_request", `options is ${quoted(options)}, it must be an object`);
   }
   for (const name in options) {
     if (Object.hasOwn(names, name)) continue;
     const known = Object.keys(names).sort().join(", ");
-    throw new AtlasError("bad_request", `there is no option ${shown(name)}; there are: ${known}`);
+    throw new AtlasError("bad_request", `there is no option ${quoted(name)}; there are: ${known}`);
   }
   const { signal } = options as Abortable;
   if (signal !== undefined && signal !== null) checkSignal(signal);
@@ -41,7 +39,7 @@ function checkSignal(signal: AbortSignal): void {
     typeof signal.addEventListener === "function" &&
     typeof signal.removeEventListener === "function"
   ) return;
-  throw new AtlasError("bad_request", `signal is ${shown(signal)}, it must be an AbortSignal`);
+  throw new AtlasError("bad_request", `signal is ${quoted(signal)}, it must be an AbortSignal`);
 }
 
 /** One of `words`. @throws AtlasError `bad_request` */
@@ -52,7 +50,7 @@ export function checkWord<T extends string | boolean>(
 ): T {
   if (words.includes(word)) return word;
   const allowed = words.join(" or ");
-  throw new AtlasError("bad_request", `${field} is ${shown(word)}, it must be ${allowed}`);
+  throw new AtlasError("bad_request", `${field} is ${quoted(word)}, it must be ${allowed}`);
 }
 
 /** A deadline that a caller gave, in ms from now. @throws AtlasError `bad_request` */
@@ -60,29 +58,12 @@ export function checkMs(field: string, ms: number): number {
   if (typeof ms === "number" && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
   throw new AtlasError(
     "bad_request",
-    `${field} is ${shown(ms)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+    `${field} is ${quoted(ms)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 
 /** Arguments of a call. @throws AtlasError `bad_request` */
 export function checkArguments(args: readonly unknown[]): readonly unknown[] {
   if (Array.isArray(args)) return args;
-  throw new AtlasError("bad_request", `args is ${shown(args)}, it must be an array of arguments`);
-}
-
-/** Any value as an error quotes it; never throws. */
-export function shown(value: unknown): string {
-  try {
-    if (typeof value === "string") return JSON.stringify(short(value));
-    // JSON has no NaN, and no undefined.
-    return short(
-      typeof value === "number" ? String(value) : JSON.stringify(value) ?? String(value),
-    );
-  } catch {
-    return `a ${typeof value}`;
-  }
-}
-
-function short(text: string): string {
-  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  throw new AtlasError("bad_request", `args is ${quoted(args)}, it must be an array of arguments`);
 }

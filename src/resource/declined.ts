@@ -7,7 +7,8 @@
 import type { DrainOptions } from "../api.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED } from "../limits.ts";
-import { checkOptions, type OptionNames, shown } from "../model/options.ts";
+import { checkOptions, type OptionNames } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { checkPrefix, isUnder } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 
@@ -20,7 +21,7 @@ export function checkDrain(options: DrainOptions): Required<DrainOptions> {
   if (typeof forMs === "number" && forMs >= 1 && forMs <= MAX_DECLINE_MS) return { prefix, forMs };
   throw new AtlasError(
     "bad_request",
-    `forMs is ${shown(forMs)}, it must be 1 to ${MAX_DECLINE_MS}`,
+    `forMs is ${quoted(forMs)}, it must be 1 to ${MAX_DECLINE_MS}`,
   );
 }
 

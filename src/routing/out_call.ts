@@ -12,7 +12,7 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
-import { shown } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
@@ -157,7 +157,7 @@ function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
   }
   throw new AtlasError(
     "bad_request",
-    `timeoutMs is ${shown(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+    `timeoutMs is ${quoted(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

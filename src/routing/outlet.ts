@@ -20,8 +20,8 @@ import {
   checkOptions,
   checkWord,
   type OptionNames,
-  shown,
 } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { resourceKey } from "../model/rrp.ts";
 import type { CallContext } from "./out_call.ts";
 import { makeStub } from "./stub.ts";
@@ -102,7 +102,7 @@ export function makeOutlet(
 /** Which methods there are is known where the resource is; no node has one of no name. */
 function checkMethod(type: string, method: string): void {
   if (typeof method === "string") return;
-  throw new AtlasError("not_found", `${type} has no method ${shown(method)}`);
+  throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
 }
 
 function resultOf(answer: CallResult): unknown {
