@@ -89,7 +89,8 @@ export interface Atlas<A extends App = App<ResourceMap>>
   /**
    * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
    *
-   * @throws AtlasError `invalid_rrp` where type or id isn't allowed.
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
+   * has no such name or kind.
    */
   resource<T extends keyof A["resources"] & string>(
     type: T,

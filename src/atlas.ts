@@ -163,7 +163,7 @@ class NodeProcess implements Exchange {
       move: this.#routing.move,
       stats: () => this.stats(),
       drain: async (options) =>
-        await (options ? this.#host.decline(checkDrain(options)) : this.drain()),
+        await (options !== undefined ? this.#host.decline(checkDrain(options)) : this.drain()),
       close: (options?: { drainMs?: number }) => this.close(options),
     };
     return Object.defineProperties(facade, {

@@ -75,7 +75,7 @@ export interface Settings {
    * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports
    * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
    */
-  watch?: boolean | string;
+  watch?: boolean | string | URL;
   /**
    * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
    * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
@@ -139,9 +139,7 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
     role: roleOf(pick("role", "ATLAS_ROLE")),
     bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
-    watch: typeof given.watch === "string" && given.watch !== ""
-      ? given.watch
-      : watchOf(pick("watch", "ATLAS_WATCH")),
+    watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
   };
 }
@@ -173,8 +171,9 @@ function line(env: Environment, name: string): Line | undefined {
   return text ? { name, text } : undefined;
 }
 
-function textOf(value: string | number | boolean | LeaseTimes): string {
-  return typeof value === "object" ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
+function textOf(value: string | number | boolean | LeaseTimes | URL): string {
+  const isLease = typeof value === "object" && value !== null && "heartbeatMs" in value;
+  return isLease ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
 }
 
 function token(part: string, given: Line | undefined): string | undefined {
@@ -280,8 +279,16 @@ function bootstrapOf(
   throw refused({ name, text }, BOOTSTRAP_ALLOWED);
 }
 
-function watchOf(given: Line | undefined): boolean {
-  if (!given || given.text === "0" || given.text === "false") return false;
-  if (given.text === "1" || given.text === "true") return true;
-  throw refused(given, "use 1 or 0");
+function watchOf(given: Settings["watch"], variable: Line | undefined): boolean | string {
+  if (typeof given === "boolean") return given;
+  if (given instanceof URL ? given.protocol === "file:" : typeof given === "string" && given) {
+    return String(given);
+  }
+  if (given !== undefined) {
+    const allowed = "use true, false, or the path or file URL of the app's file";
+    throw refused({ name: "watch", text: textOf(given) }, allowed);
+  }
+  if (!variable || variable.text === "0" || variable.text === "false") return false;
+  if (variable.text === "1" || variable.text === "true") return true;
+  throw refused(variable, "use 1 or 0");
 }

@@ -13,7 +13,6 @@
  * ```
  */
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
@@ -29,7 +28,7 @@ import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
-import { appUrl, loadApp } from "./load_app.ts";
+import { appFile, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
 import { homesOf, namingRegistry } from "./registry_setting.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
@@ -149,7 +148,7 @@ function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | nul
         "serve(app, { watch: <path> })",
     );
   }
-  return fileURLToPath(appUrl(path));
+  return appFile(typeof watch === "string" ? "watch" : "ATLAS_APP", path);
 }
 
 /** The secret as the transport takes it: none, one, or the present and the former one. */

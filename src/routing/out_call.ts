@@ -12,6 +12,7 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
@@ -160,7 +161,7 @@ function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
   }
   throw new AtlasError(
     "bad_request",
-    `timeoutMs is ${timeoutMs}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+    `timeoutMs is ${quoted(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { type AtlasNode, defineModule } from "../../mod.ts";
 import { Purchases } from "../../adapters/http/purchases.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
@@ -93,6 +94,15 @@ test("what goes wrong has its code, and says whether it ran", async () => {
     message: "failed on purpose",
     maybeExecuted: true,
   });
+  const functions = { give: () => () => 1, flood: () => "x".repeat(MAX_BODY_BYTES) };
+  seller.publish(defineModule({ functions }), { name: "odd", capacity: 1 });
+  for (const name of ["give", "flood"]) {
+    await fails(`/v1/modules/odd/${name}`, json([]), 500, {
+      code: "app",
+      message: expect.stringMatching(`^${name}: the result `),
+      maybeExecuted: true,
+    });
+  }
   for (
     const [path, options, status, code] of [
       ["/v1/modules/calc/constructor", json([]), 404, "not_found"],

@@ -215,6 +215,21 @@ test("a log level that doesn't exist is refused", () => {
   expect(() => readLogLevel({ ATLAS_LOG: "loud" })).toThrow(/ATLAS_LOG is "loud": use debug/);
 });
 
+test("what is watched is a path, a file URL, or a flag", () => {
+  const watch = (given: unknown, env: object = {}) =>
+    readSettings({ ...env }, { watch: given as string }).watch;
+  expect(watch("app.ts")).toBe("app.ts");
+  expect(watch(new URL("file:///srv/app.ts"))).toBe("file:///srv/app.ts");
+  expect(watch(undefined, { ATLAS_WATCH: "1" })).toBe(true);
+  expect(watch(false, { ATLAS_WATCH: "1" })).toBe(false);
+  for (const bad of [new URL("https://a.example/app.ts"), "", 2, {}, null, ["app.ts"]]) {
+    expect(refusal({}, { watch: bad as string })).toMatch(
+      /^watch is ".*": use true, false, or the path or file URL of the app's file$/,
+    );
+  }
+  expect(refusal({ ATLAS_WATCH: "app.ts" })).toBe('ATLAS_WATCH is "app.ts": use 1 or 0');
+});
+
 test("an option is refused under its own name", () => {
   expect(refusal({}, { port: 70_000 })).toMatch(/^port is "70000"/);
   expect(refusal({}, { bootstrap: { static: [] } })).toMatch(/^bootstrap is .*: use registry/);
