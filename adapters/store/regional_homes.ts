@@ -7,7 +7,7 @@
  */
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
-import { hashText, parseKey } from "../../src/model/rrp.ts";
+import { parseKey, weigh } from "../../src/model/rrp.ts";
 import { refused } from "./check.ts";
 import type { Pointer } from "./regional_entries.ts";
 import { checkHomeRules } from "./regional_input.ts";
@@ -45,7 +45,7 @@ export function spreadOver(regions: readonly string[]): (type: string, id: strin
     let best = regions[0] as string;
     let most = -1;
     for (const region of regions) {
-      const weight = hashText(`${region}/${type}/${id}`);
+      const weight = weigh(`${type}/${id} ${region}`);
       if (weight > most) [best, most] = [region, weight];
     }
     return best;

@@ -51,15 +51,38 @@ describe("a key's home", () => {
     await store.close();
   });
 
-  test("spreads evenly by weight, the same everywhere", () => {
-    const counts = new Map<string, number>();
-    const [one, other] = [spreadOver(REGIONS), spreadOver([...REGIONS])];
-    for (let i = 0; i < 3_000; i++) {
-      const region = one("channels", `room ${i}`);
-      expect(other("channels", `room ${i}`)).toBe(region);
-      counts.set(region, (counts.get(region) ?? 0) + 1);
-    }
-    for (const region of REGIONS) expect(counts.get(region)).toBeGreaterThan(800);
+  describe("spreads evenly by weight, the same everywhere,", () => {
+    const count = 100_000;
+    const patterns: Record<string, (i: number) => string> = {
+      "id0": (i) => `id${i}`,
+      "id-0": (i) => `id-${i}`,
+      "room-0": (i) => `room-${i}`,
+      "user_0": (i) => `user_${i}`,
+      "user:0:profile": (i) => `user:${i}:profile`,
+      "00000000": (i) => String(i).padStart(8, "0"),
+      "a UUID": () => crypto.randomUUID(),
+    };
+    const lists = [
+      ["us-east-1", "us-east-2"],
+      ["us-east-1", "eu-west-1", "ap-southeast-1"],
+      ["ams", "fra", "cdg", "lhr"],
+    ];
+    test.each(Object.entries(patterns))("names such as %s", (_, name) => {
+      for (const regions of lists) {
+        const [one, other] = [spreadOver(regions), spreadOver([...regions].reverse())];
+        const counts = new Map<string, number>();
+        for (let i = 0; i < count; i++) {
+          const id = name(i);
+          const region = one("channels", id);
+          counts.set(region, (counts.get(region) ?? 0) + 1);
+          if (i % 100 === 0) expect(other("channels", id)).toBe(region);
+        }
+        for (const region of regions) {
+          const share = (counts.get(region) ?? 0) * regions.length / count;
+          expect(Math.abs(share - 1), `${region} of ${regions}: ${share}`).toBeLessThan(0.05);
+        }
+      }
+    });
   });
 
   test("needs rules that name regions, and a region that there is", async () => {
