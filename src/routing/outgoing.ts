@@ -162,3 +162,10 @@ export abstract class Outgoing extends Call {
     return this.started || this.carrier !== null || this.#mayHaveRunBefore;
   }
 }
+
+/** Lets go of calls that nobody waits for, in place. */
+export function sweep(calls: Outgoing[]): void {
+  let kept = 0;
+  for (const call of calls) if (!call.done) calls[kept++] = call;
+  calls.length = kept;
+}

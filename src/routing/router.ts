@@ -28,7 +28,7 @@ import { Errand, type Errands } from "./errand.ts";
 import { Hops } from "./hops.ts";
 import type { Links, Session } from "./links.ts";
 import { type CallContext, OutCall } from "./out_call.ts";
-import type { CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallKeeper, type Outgoing, sweep } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
@@ -313,6 +313,7 @@ export class Router implements CallKeeper, Errands {
   /** Puts a call into its key's lane, in order, and has a search go on for it. */
   #enlane(call: Outgoing): void {
     let lane = this.#lanes.get(call.key);
+    if (lane && lane.length >= MAX_MAILBOX) sweep(lane);
     if (lane && lane.length >= MAX_MAILBOX) {
       const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
       return call.reject(new AtlasError("overloaded", message));
@@ -339,7 +340,7 @@ export class Router implements CallKeeper, Errands {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
-      drop(lane, (call) => call.done);
+      sweep(lane);
       if (lane.length === 0) break;
       const tried = clock.now();
       let target: Target;
@@ -373,11 +374,4 @@ export class Router implements CallKeeper, Errands {
     if (!error.retryable || error.code === "overloaded") return false;
     return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
   }
-}
-
-/** Removes from `list`, in place, what `gone` says. */
-function drop<T>(list: T[], gone: (item: T) => boolean): void {
-  let kept = 0;
-  for (const item of list) if (!gone(item)) list[kept++] = item;
-  list.length = kept;
 }
