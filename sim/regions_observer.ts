@@ -12,6 +12,7 @@ import type { Claim, ClaimReply } from "../src/ports/store.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 
 type ClaimStep = Extract<Step, { name: "claim" }>;
+type LookupStep = Extract<Step, { name: "lookup" }>;
 
 /** A step, as referees understand it; null where it is no matter of theirs. */
 interface Meaning {
@@ -32,6 +33,7 @@ export function atHome(observer: Required<Observer>): Required<Observer> {
       if (told) observer.asked(told);
     },
     applied(step, reply, at) {
+      interpreter.hears(step, reply);
       const meaning = interpreter.meaning(step);
       const answer = meaning?.answer(reply);
       if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
@@ -58,15 +60,25 @@ class Interpreter {
   readonly #meanings = new WeakMap<Step, Meaning | null>();
   /** Departures that were done: a repeat is none. */
   readonly #departed = new Set<string>();
+  /** Keys of which a departure was struck out. */
+  readonly #struck = new Set<string>();
   /** By its name and what it won: the claim whose compare-and-set was done. */
   readonly #winners = new Map<string, Claim>();
 
   meaning(step: Step): Meaning | null {
     let meaning = this.#meanings.get(step);
     if (meaning !== undefined) return meaning;
-    meaning = step.name === "claim" ? this.#claim(step) : plainMeaning(step);
+    if (step.name === "claim") meaning = this.#claim(step);
+    else meaning = step.name === "lookup" ? this.#lookup(step) : plainMeaning(step);
     this.#meanings.set(step, meaning);
     return meaning;
+  }
+
+  /** Takes note of departures that are struck out. */
+  hears(step: Step, reply: StepReply): void {
+    if (step.name !== "release" || reply !== true) return;
+    const [key, incarnation] = step.args;
+    if (incarnation === DEPARTED) this.#struck.add(key);
   }
 
   isRepeat(step: Step, reply: StepReply): boolean {
@@ -91,6 +103,22 @@ class Interpreter {
     return !winner || winner.opId === told.args[0].opId ? told : { ...told, args: [winner] };
   }
 
+  /**
+   * That nobody is in a book says that nobody owns the key, unless the address that led
+   * there has been struck out since: then it was so when that was read.
+   */
+  #lookup(step: LookupStep): Meaning {
+    const [key] = step.args;
+    return {
+      step,
+      answer: (reply) => {
+        const stored = reply as Stored;
+        const isHearsay = stored === null && this.#struck.has(key);
+        return isHearsay || isAddress(stored) ? undefined : ownerOf(stored);
+      },
+    };
+  }
+
   #claim(step: ClaimStep): Meaning | null {
     const [claim] = step.args;
     const { expected, opId, incarnation } = claim;
@@ -107,11 +135,13 @@ class Interpreter {
 function plainMeaning(step: Step): Meaning | null {
   // Steps that bring state from one book to another are nobody's turn.
   if (step.name === "commit" && step.args[0].incarnation.startsWith(ARRIVING)) return null;
-  if (step.name !== "lookup") return { step, answer: (reply) => reply };
-  return {
-    step,
-    answer: (reply) => isAddress(reply as Stored) ? undefined : ownerOf(reply as Stored),
-  };
+  if (step.name === "release" && isOfNobody(step.args)) return null;
+  return { step, answer: (reply) => reply };
+}
+
+/** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
+function isOfNobody([, incarnation, epoch]: readonly [string, string, number]): boolean {
+  return incarnation === DEPARTED || epoch === 0;
 }
 
 /** A departure is a release; what only makes ways shorter is nothing. */

@@ -169,9 +169,11 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   /**
    * Moves a resource to a node of another region, wherever it is now: its running turn
    * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
-   * already, nothing changes. Where the store gives keys homes, that becomes its home.
+   * already, nothing changes. Where the store gives keys homes, that becomes its home; one
+   * that is on its way to a region that can't take it is redirected.
    *
-   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it.
+   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it,
+   * `bad_request` where the store gives keys homes, and none in that region.
    */
   move(
     type: string,

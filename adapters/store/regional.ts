@@ -107,6 +107,10 @@ class RegionalStore implements Store {
     return this.#stores.isClosed ? "down" : this.#own.status();
   }
 
+  get regions(): readonly string[] {
+    return this.#stores.regions;
+  }
+
   homeOf(key: string): string {
     return this.#homes.of(key);
   }
@@ -185,6 +189,11 @@ class RegionalStore implements Store {
 
   async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
     return await this.#keys.depart(key, { incarnation, epoch }, region);
+  }
+
+  async recall(key: string, but: string | null): Promise<boolean> {
+    this.#checkOpen();
+    return await this.#keys.recall(key, but);
   }
 
   /**

@@ -104,22 +104,25 @@ export class Homes {
     return this.#moved.get(key);
   }
 
-  /** Remembers where a key went, unless a later move of it is known. */
+  /**
+   * Remembers where a key went, unless this move or a later one of it is known to be over: one
+   * that was taken back is, too, and a lookup that was under way meanwhile knows less.
+   */
   learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
     const known = this.#moved.get(key);
-    if (known && known.at > at) return;
+    if (known?.isSettled && known.at >= at) return;
     this.#moved.delete(key);
     // Back at its first home, and settled: as if it had never moved.
     if (isSettled && to === this.first(key)) return;
     if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
       this.#moved.delete(this.#moved.keys().next().value as string);
     }
-    this.#moved.set(key, {
-      to,
-      from,
-      at,
-      isSettled: isSettled || known?.at === at && known.isSettled,
-    });
+    this.#moved.set(key, { to, from, at, isSettled });
+  }
+
+  /** Forgets a move that was taken back. */
+  forget(key: string): void {
+    if (this.#moved.get(key)?.isSettled === false) this.#moved.delete(key);
   }
 
   #checked(name: string, region: string): string {

@@ -7,10 +7,10 @@
  * the moves, so a departure that is older than the one that led to it is of an earlier
  * stay, and the key is at home there again.
  *
- * A moved key is claimed in three steps, each a compare-and-set on the one before: the
- * claimer's life arrives (nobody else acts upon that ownership), it brings the state, and
- * takes the key under one more epoch. Whoever takes over after a crash in between goes on
- * with what is there.
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the
+ * claimer signs for it at the old home, its life arrives (nobody else acts upon that
+ * ownership), it brings the state, and takes the key under one more epoch. Whoever takes
+ * over after a crash in between goes on with what is there.
  *
  * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
  * complexity of using forwarding addresses for decentralized object finding" (1986).
@@ -29,6 +29,7 @@ import {
 import type { Stored } from "./regional_entries.ts";
 import type { Homes } from "./regional_homes.ts";
 import { bringState, hasArrived } from "./regional_import.ts";
+import { sign, takeBack } from "./regional_receipts.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
@@ -57,15 +58,17 @@ export class RegionalKeys {
 
   /** A key's owner, read where it is at home. @throws AtlasError that names a region away */
   async locate(key: string): Promise<Found> {
-    let region = this.#homes.of(key);
-    let pointer: Pointer | null = this.#homes.moved(key) ?? null;
+    const known = this.#homes.moved(key);
+    // A move that nobody is known to have completed may have been taken back.
+    let pointer: Pointer | null = known?.isSettled ? known : null;
+    let region = pointer?.to ?? this.#homes.first(key);
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
-        if (first && hops > 1) this.#shorten(key, first, found);
+        if (first && hops > 1 && found.entry.kind === "owner") this.#shorten(key, first, found);
         return found;
       }
       if (region === this.#homes.first(key)) first = entry.stored;
@@ -96,6 +99,15 @@ export class RegionalKeys {
     if (!won || !stored) return false;
     this.#homes.learn(key, { to: region, from: this.#self, at: stored.epoch }, false);
     return true;
+  }
+
+  /** As {@link Store.recall}. */
+  async recall(key: string, but: string | null): Promise<boolean> {
+    const known = this.#homes.moved(key);
+    const start = known?.isSettled === false ? known.from : this.#homes.of(key);
+    const back = await takeBack(this.#stores, key, start, but);
+    if (back) this.#homes.learn(key, back, true);
+    return back !== null;
   }
 
   /** What the answer to a plain claim means. */
@@ -132,7 +144,11 @@ export class RegionalKeys {
       return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
     }
     if (expected !== null) return { won: false, owner: null };
-    return await this.#bring(claim, old, found.pointer ?? pointer, round);
+    const way = found.pointer ?? pointer;
+    if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
+      return await this.#bring(claim, old, way, round);
+    }
+    throw unavailable(`${key} was called back to ${way.from}, or has moved on`);
   }
 
   /** Arrives in place of what stands, brings the state, and takes the key. */
@@ -165,6 +181,7 @@ export class RegionalKeys {
 
   #learn(key: string, { entry, pointer }: Found): void {
     if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
+    else this.#homes.forget(key);
   }
 
   /** Has the first home point straight to where a key lives, for the next who asks. */

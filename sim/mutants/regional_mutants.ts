@@ -8,6 +8,7 @@ const KEYS = "adapters/store/regional_keys.ts";
 const ENTRIES = "adapters/store/regional_entries.ts";
 const MOVER = "src/routing/mover.ts";
 const IMPORT = "adapters/store/regional_import.ts";
+const RECEIPTS = "adapters/store/regional_receipts.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {
@@ -22,6 +23,27 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     if (!await this.#own((store) => store.release(key, incarnation, epoch))) return false;
     const expected = await this.#own((store) => store.lookup(key));
     const claim = { ...departure(key, owner, this.#self, region), expected };`,
+    }],
+  },
+  {
+    name: "carried_unsigned",
+    about: "Who takes a key that moved brings its state without a receipt, so the old home may " +
+      "take it back meanwhile.",
+    world: "regions",
+    edits: [{
+      file: KEYS,
+      find: "if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {",
+      replace: "if (sign.length > 0) {",
+    }],
+  },
+  {
+    name: "taken_back_after_receipt",
+    about: "A departure is taken back, whether or not somebody has signed for the key.",
+    world: "regions",
+    edits: [{
+      file: RECEIPTS,
+      find: "if (entry.isSigned) {",
+      replace: "if (pointer.to === key) {",
     }],
   },
   {

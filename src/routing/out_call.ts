@@ -155,7 +155,8 @@ function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
 }
 
-function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
+/** How long a caller waits, in ms. @throws AtlasError `bad_request` */
+export function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
   if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
     return timeoutMs;
   }

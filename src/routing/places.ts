@@ -99,6 +99,23 @@ export class Places {
     }
   }
 
+  /**
+   * Proves that a key at home elsewhere could be taken in this region now: somebody runs its
+   * type, and the registry takes a write where the claim would go.
+   *
+   * @throws AtlasError `unavailable`, saying what is missing
+   */
+  async prove(key: string, type: string): Promise<void> {
+    const { host, store, membership, life, place: { region } } = this.#parts;
+    const { incarnation } = life();
+    if (!host.canHost(type, key) && !this.#candidates.pick(type, key, incarnation, region)) {
+      throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
+    }
+    membership.lineages.toClaim(key);
+    // Of an ownership that never was: nothing changes.
+    await store.release(key, incarnation, 0);
+  }
+
   /** The way to a remembered owner that can be taken at once. */
   ready(owner: Ownership): Way | null {
     const region = regionOf(owner.rrp);

@@ -32,6 +32,7 @@ import { type CallKeeper, type Outgoing, sweep } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
+import { PROVE, prove } from "./proof.ts";
 import { TAKE } from "./reception.ts";
 import { RelayedCall } from "./relayed_call.ts";
 import { trailOf, wayTrouble } from "./trails.ts";
@@ -135,6 +136,11 @@ export class Router implements CallKeeper, Errands {
     await answer;
   }
 
+  /** Has the node at a route's end prove that its region could take a key now. */
+  prove(key: string, { session }: Route): Promise<void> {
+    return prove(key, session, this.#name, this.#parts.clock);
+  }
+
   #begin(call: Outgoing): void {
     this.#inFlight++;
     this.#parts.deadlines.add(call, call.deadline);
@@ -158,10 +164,25 @@ export class Router implements CallKeeper, Errands {
     }
     const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
-    // Asked to take a name: who is remembered as its owner has just given it up.
+    if (call.method === PROVE && !call.done) {
+      this.#prove(call);
+      return call;
+    }
+    // Asked to take a name: who is remembered as its owner has just given it up, and is who
+    // asks. So it isn't sent after those that are on their way there.
     if (call.method === TAKE) this.#parts.registry.forget(call.key);
-    if (!call.done) this.#dispatch(call);
+    if (call.method === TAKE && !call.done) this.#enlane(call);
+    else if (!call.done) this.#dispatch(call);
     return call;
+  }
+
+  async #prove(call: RelayedCall): Promise<void> {
+    try {
+      await this.#parts.places.prove(call.key, call.type);
+      call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
+    } catch (error) {
+      call.reject(toAtlasError(error));
+    }
   }
 
   #checkRoom(): void {

@@ -18,7 +18,8 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
-import { Mover } from "./mover.ts";
+import { callBack, checkRegion, Mover } from "./mover.ts";
+import { checkTimeout } from "./out_call.ts";
 import { Paths } from "./paths.ts";
 import { Places } from "./places.ts";
 import { MOVE, Reception, TAKE } from "./reception.ts";
@@ -68,6 +69,7 @@ export function routerOf(premises: RouterPremises): Routing {
     store,
     places,
     place,
+    prove: (key, route) => router.prove(key, route),
     ask: (key, route) => router.ask(key, TAKE, route),
     onEvent,
   });
@@ -84,8 +86,12 @@ export function routerOf(premises: RouterPremises): Routing {
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
     const target = { type, key: resourceKey(type, id) };
-    const args = [checkToken("region", to)];
-    const { rrp, epoch } = await router.call(target, MOVE, args, options, null);
+    checkRegion(store, to);
+    const timeoutMs = checkTimeout(options.timeoutMs);
+    const since = clock.now();
+    await callBack(store, clock, target.key, to, timeoutMs / 2);
+    const left = { ...options, timeoutMs: Math.max(1, timeoutMs - (clock.now() - since)) };
+    const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
     return { rrp, epoch };
   };
   return { router, places, gateways, deliver, move };
