@@ -12,7 +12,6 @@ import type { Claim, ClaimReply } from "../src/ports/store.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 
 type ClaimStep = Extract<Step, { name: "claim" }>;
-type LookupStep = Extract<Step, { name: "lookup" }>;
 
 /** A step, as referees understand it; null where it is no matter of theirs. */
 interface Meaning {
@@ -23,9 +22,23 @@ interface Meaning {
 
 type Stored = Ownership | null;
 
-/** An observer of all regions' stores that tells `observer` of one. */
-export function atHome(observer: Required<Observer>): Required<Observer> {
+/**
+ * Gives each region's store an observer; together they tell `observer` of one store.
+ *
+ * @param isHome whether a key is at home in that region now, by the truth.
+ */
+export function atHome(
+  observer: Required<Observer>,
+): (isHome: (key: string) => boolean) => Required<Observer> {
   const interpreter = new Interpreter();
+  return (isHome) => inRegion(observer, interpreter, isHome);
+}
+
+function inRegion(
+  observer: Required<Observer>,
+  interpreter: Interpreter,
+  isHome: (key: string) => boolean,
+): Required<Observer> {
   return {
     ...observer,
     asked(step) {
@@ -33,7 +46,9 @@ export function atHome(observer: Required<Observer>): Required<Observer> {
       if (told) observer.asked(told);
     },
     applied(step, reply, at) {
-      interpreter.hears(step, reply);
+      if (step.name === "lookup" && reply === null && !isHome(step.args[0])) {
+        interpreter.tellsNothing(step);
+      }
       const meaning = interpreter.meaning(step);
       const answer = meaning?.answer(reply);
       if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
@@ -60,25 +75,20 @@ class Interpreter {
   readonly #meanings = new WeakMap<Step, Meaning | null>();
   /** Departures that were done: a repeat is none. */
   readonly #departed = new Set<string>();
-  /** Keys of which a departure was struck out. */
-  readonly #struck = new Set<string>();
   /** By its name and what it won: the claim whose compare-and-set was done. */
   readonly #winners = new Map<string, Claim>();
 
   meaning(step: Step): Meaning | null {
     let meaning = this.#meanings.get(step);
     if (meaning !== undefined) return meaning;
-    if (step.name === "claim") meaning = this.#claim(step);
-    else meaning = step.name === "lookup" ? this.#lookup(step) : plainMeaning(step);
+    meaning = step.name === "claim" ? this.#claim(step) : plainMeaning(step);
     this.#meanings.set(step, meaning);
     return meaning;
   }
 
-  /** Takes note of departures that are struck out. */
-  hears(step: Step, reply: StepReply): void {
-    if (step.name !== "release" || reply !== true) return;
-    const [key, incarnation] = step.args;
-    if (incarnation === DEPARTED) this.#struck.add(key);
+  /** That there is no owner where a key isn't at home is no answer to who owns it. */
+  tellsNothing(step: Step): void {
+    this.#meanings.set(step, { step, answer: () => undefined });
   }
 
   isRepeat(step: Step, reply: StepReply): boolean {
@@ -103,22 +113,6 @@ class Interpreter {
     return !winner || winner.opId === told.args[0].opId ? told : { ...told, args: [winner] };
   }
 
-  /**
-   * That nobody is in a book says that nobody owns the key, unless the address that led
-   * there has been struck out since: then it was so when that was read.
-   */
-  #lookup(step: LookupStep): Meaning {
-    const [key] = step.args;
-    return {
-      step,
-      answer: (reply) => {
-        const stored = reply as Stored;
-        const isHearsay = stored === null && this.#struck.has(key);
-        return isHearsay || isAddress(stored) ? undefined : ownerOf(stored);
-      },
-    };
-  }
-
   #claim(step: ClaimStep): Meaning | null {
     const [claim] = step.args;
     const { expected, opId, incarnation } = claim;
@@ -136,7 +130,11 @@ function plainMeaning(step: Step): Meaning | null {
   // Steps that bring state from one book to another are nobody's turn.
   if (step.name === "commit" && step.args[0].incarnation.startsWith(ARRIVING)) return null;
   if (step.name === "release" && isOfNobody(step.args)) return null;
-  return { step, answer: (reply) => reply };
+  if (step.name !== "lookup") return { step, answer: (reply) => reply };
+  return {
+    step,
+    answer: (reply) => isAddress(reply as Stored) ? undefined : ownerOf(reply as Stored),
+  };
 }
 
 /** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
