@@ -22,7 +22,8 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *
- * Where the store gives keys a home region, only its nodes take them, whatever is said here.
+ * Where the store gives keys a home region, only its nodes take them, whatever is said here;
+ * `serve` has `{ region }` be the home of a type that nothing else gives one.
  */
 export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
 

@@ -30,6 +30,7 @@ import { type CheckedSettings, readAppPath, readSettings, type Settings } from "
 import { defaultNodeName, urlOf } from "./hosts.ts";
 import { appFile, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
+import { placedHomes } from "./placed_homes.ts";
 import { homesOf, namingRegistry } from "./registry_setting.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
@@ -42,7 +43,10 @@ export type { Settings } from "./environment.ts";
 export interface ServeOptions extends Settings {
   /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
-  /** Of a registry by region: where keys are at home; the same on every node, for ever. */
+  /**
+   * Of a registry by region: where keys are at home; the same on every node, for ever. Types
+   * that are placed in a region are at home there, unless `types` or `rule` say otherwise.
+   */
   homes?: HomeRules;
 }
 
@@ -64,10 +68,11 @@ export async function serve<A extends App = App>(
   const onEvent = options.onEvent ?? logEvent;
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
+  const homes = placedHomes(running, settings.registry, settings.homes);
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, settings, watched, runtime, onEvent, opened);
+    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;

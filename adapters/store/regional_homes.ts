@@ -5,6 +5,7 @@
  * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
  * moved elsewhere without this process's knowledge is found by looking its key up.
  */
+import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { parseKey, weigh } from "../../src/model/rrp.ts";
@@ -96,7 +97,7 @@ export class Homes {
     }
     const type = key.slice(0, slash);
     if (Object.hasOwn(types, type)) return types[type] as string;
-    const ruled = rule && slash > 0 ? rule(type, parseKey(key).id) : null;
+    const ruled = rule && slash > 0 ? ruleOn(rule, key) : null;
     return this.#checked(`homes.rule for ${key}`, ruled ?? this.#default);
   }
 
@@ -128,5 +129,16 @@ export class Homes {
   #checked(name: string, region: string): string {
     if (this.#regions.has(region)) return region;
     throw refused(name, quoted(region), `one of ${[...this.#regions].join(", ")}`);
+  }
+}
+
+/** What a rule says of a key. @throws AtlasError `bad_request` where it throws, naming it */
+function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
+  const { type, id } = parseKey(key);
+  try {
+    return rule(type, id);
+  } catch (cause) {
+    const message = `homes.rule threw for ${key}: ${messageOf(cause)}`;
+    throw new AtlasError("bad_request", message, { cause });
   }
 }

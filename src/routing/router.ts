@@ -92,7 +92,12 @@ export class Router implements CallKeeper, Errands {
   }
 
   homeAbroad(key: string): string | null {
-    return this.#parts.places.homeAbroad(key);
+    try {
+      return this.#parts.places.homeAbroad(key);
+    } catch {
+      // A rule of the user's that fails: the call's own search says so.
+      return null;
+    }
   }
 
   /** Takes no more calls. Those under way are cut off with the wheel of their deadlines. */

@@ -95,6 +95,13 @@ describe("a key's home", () => {
     await refuses(world.handle("us", { homes }), "bad_request", "homes.types.a");
     const astray = await world.handle("us", { homes: { default: "us", rule: () => "mars" } });
     await refuses(astray.lookup(freshKey()), "bad_request", "homes.rule");
+    const rule = () => {
+      throw new TypeError("no such table");
+    };
+    const broken = await world.handle("us", { homes: { default: "us", rule } });
+    const key = freshKey();
+    await refuses(broken.lookup(key), "bad_request", `homes.rule threw for ${key}: no such table`);
+    await refuses(broken.claim(claimOf(key)), "bad_request", "homes.rule threw");
     await refuses(regionalStore({ self: "a/b", stores: { "a/b": memoryStore() } }), "invalid_rrp");
   });
 
