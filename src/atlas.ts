@@ -28,8 +28,7 @@ import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
-import type { CallContext } from "./routing/out_call.ts";
-import { type Exchange, makeOutlet } from "./routing/outlet.ts";
+import { contextOf, type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
 import { isForNodes, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
@@ -112,6 +111,7 @@ class NodeProcess implements Exchange {
     this.#forwarder = new Forwarder({
       host: this.#host,
       clock,
+      deadlines: this.#deadlines,
       homeAbroad: (key) => this.#routing.places.homeAbroad(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
       deliver: (call, activation) => this.#routing.deliver(call, activation),
@@ -386,14 +386,4 @@ class NodeProcess implements Exchange {
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#options.onEvent?.({ level, event, fields });
   }
-}
-
-/** What a resource's calls inherit from the turn in which they are made. */
-function contextOf(from: Activation): CallContext {
-  const { current, link } = from;
-  return {
-    chain: [...current?.chain ?? [], link],
-    deadline: current?.deadline ?? Infinity,
-    trace: current?.trace ?? null,
-  };
 }

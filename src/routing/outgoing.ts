@@ -22,6 +22,8 @@ export interface CallKeeper {
   homeAbroad(key: string): string | null;
   /** It failed; the keeper sends it out again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
+  /** It expired, but goes on until {@link Outgoing.expiresAt}. */
+  extended(call: Outgoing): void;
   /** It was settled, with an error where one is given; `outcome` is what is told of its way. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
@@ -54,6 +56,8 @@ export abstract class Outgoing extends Call {
   abstract readonly patience: number;
   /** Times it was sent to somebody who wasn't the owner, or got lost. */
   bounces = 0;
+  /** Whether the resource here has it. */
+  isHanded = false;
   /** Who carries it; null while it is here. */
   carrier: Carrier | null = null;
   /** The nodes that it last came to beyond this one, as far as they told. */
@@ -85,6 +89,11 @@ export abstract class Outgoing extends Call {
     path: readonly string[],
   ): void;
 
+  /** When it expires, monotonic ms. */
+  get expiresAt(): number {
+    return this.deadline;
+  }
+
   /** Stops listening for its caller. */
   protected unlisten(): void {}
 
@@ -98,6 +107,7 @@ export abstract class Outgoing extends Call {
   /** It is at its resource here. */
   arrived(): void {
     this.came = NOWHERE;
+    this.isHanded = true;
   }
 
   /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */

@@ -23,6 +23,7 @@ import {
 } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
 import { resourceKey } from "../model/rrp.ts";
+import type { Activation } from "../resource/activation.ts";
 import type { CallContext } from "./out_call.ts";
 import { makeStub } from "./stub.ts";
 
@@ -107,4 +108,14 @@ function checkMethod(type: string, method: string): void {
 
 function resultOf(answer: CallResult): unknown {
   return answer.result;
+}
+
+/** What a resource's calls inherit from the turn in which they are made. */
+export function contextOf(from: Activation): CallContext {
+  const { current, link } = from;
+  return {
+    chain: [...current?.chain ?? [], link],
+    deadline: current?.deadline ?? Infinity,
+    trace: current?.trace ?? null,
+  };
 }

@@ -2,13 +2,15 @@
  * A proof that another region can take a key: the landlord there turns the key in the lock
  * before the old flat is given up.
  *
- * Sends one question over a link; gives nothing where the answer is yes. What the node asked
- * does is {@link Places.prove}.
+ * Sends one question over a link, and gives nothing where the answer is yes; answers such
+ * questions of others.
  */
-import { AtlasError, fromWireError } from "../errors.ts";
+import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Session } from "./links.ts";
+import type { Places } from "./places.ts";
+import type { RelayedCall } from "./relayed_call.ts";
 
 /** Asks a node whether its region can take a key now. For nodes only. */
 export const PROVE = "$prove";
@@ -50,4 +52,14 @@ export async function prove(
     });
   });
   await Promise.race([answer, silence]).finally(() => timer?.cancel());
+}
+
+/** Answers such a question of another node. */
+export async function answerProof(call: RelayedCall, places: Places): Promise<void> {
+  try {
+    await places.prove(call.key, call.type);
+    call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
+  } catch (error) {
+    call.reject(toAtlasError(error));
+  }
 }

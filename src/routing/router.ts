@@ -32,7 +32,7 @@ import { type CallKeeper, type Outgoing, sweep } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
-import { PROVE, prove } from "./proof.ts";
+import { answerProof, PROVE } from "./proof.ts";
 import { TAKE } from "./reception.ts";
 import { RelayedCall } from "./relayed_call.ts";
 import { trailOf, wayTrouble } from "./trails.ts";
@@ -141,14 +141,9 @@ export class Router implements CallKeeper, Errands {
     await answer;
   }
 
-  /** Has the node at a route's end prove that its region could take a key now. */
-  prove(key: string, { session }: Route): Promise<void> {
-    return prove(key, session, this.#name, this.#parts.clock);
-  }
-
   #begin(call: Outgoing): void {
     this.#inFlight++;
-    this.#parts.deadlines.add(call, call.deadline);
+    this.extended(call);
   }
 
   /**
@@ -170,7 +165,7 @@ export class Router implements CallKeeper, Errands {
     const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
     if (call.method === PROVE && !call.done) {
-      this.#prove(call);
+      answerProof(call, this.#parts.places);
       return call;
     }
     // Asked to take a name: who is remembered as its owner has just given it up, and is who
@@ -181,19 +176,14 @@ export class Router implements CallKeeper, Errands {
     return call;
   }
 
-  async #prove(call: RelayedCall): Promise<void> {
-    try {
-      await this.#parts.places.prove(call.key, call.type);
-      call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
-    } catch (error) {
-      call.reject(toAtlasError(error));
-    }
-  }
-
   #checkRoom(): void {
     if (this.#closed) throw new AtlasError("unavailable", "the node was closed");
     if (this.#inFlight < MAX_CALLS) return;
     throw new AtlasError("overloaded", `${MAX_CALLS} calls are under way from this node already`);
+  }
+
+  extended(call: Outgoing): void {
+    this.#parts.deadlines.add(call, call.expiresAt);
   }
 
   /** A call was answered, or given up. */
@@ -227,6 +217,7 @@ export class Router implements CallKeeper, Errands {
     this.#landed(call);
     if (call.carrier) call.came = path ?? [call.carrier.session.name];
     call.carrier = null;
+    call.isHanded = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = !error.maybeExecuted || call.idempotencyKey !== null;
     // What is missing here comes back with the store, which is not waited for.

@@ -8,6 +8,7 @@ import { MAX_GATEWAYS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
+import { nodeName } from "../model/trail.ts";
 import type { NodeOptions } from "../options.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
@@ -22,6 +23,7 @@ import { callBack, checkRegion, Mover } from "./mover.ts";
 import { checkTimeout } from "./out_call.ts";
 import { Paths } from "./paths.ts";
 import { Places } from "./places.ts";
+import { prove } from "./proof.ts";
 import { MOVE, Reception, TAKE } from "./reception.ts";
 import { Router } from "./router.ts";
 
@@ -69,7 +71,7 @@ export function routerOf(premises: RouterPremises): Routing {
     store,
     places,
     place,
-    prove: (key, route) => router.prove(key, route),
+    prove: (key, { session }) => prove(key, session, nodeName(place), clock),
     ask: (key, route) => router.ask(key, TAKE, route),
     onEvent,
   });
