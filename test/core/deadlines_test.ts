@@ -46,7 +46,10 @@ it("a call that nobody took is told as one that didn't run, wherever it waited",
   await eu.drain({ prefix: "rrp:eu/", forMs: 60_000 });
   for (const timeoutMs of [100, 2_000, 20_000]) {
     for (const node of [us, eu]) {
+      const { relays } = eu.stats();
       const call = node.call("counters", "eu~x", "add", [1], { timeoutMs });
+      call.catch(() => {});
+      await until(() => node === eu || eu.stats().relays > relays, "it waits there");
       await expect(clock.run(call)).rejects.toMatchObject({
         code: "timeout",
         message: expect.stringMatching(/no node can take counters\/eu~x now/),
