@@ -43,12 +43,12 @@ export class SimRegions {
 
   constructor({ names }: RegionsShape, parts: Parts) {
     this.names = names;
-    const observer = atHome(parts.observer);
+    const observerOf = atHome(parts.observer);
     this.#stores = new Map(
-      names.map((region) => [
-        region,
-        new SimStore({ ...parts, observer, host: storeHost(region) }),
-      ]),
+      names.map((region) => {
+        const observer = observerOf((key) => this.#homeOf(key).region === region);
+        return [region, new SimStore({ ...parts, observer, host: storeHost(region) })];
+      }),
     );
   }
 
@@ -76,18 +76,24 @@ export class SimRegions {
 
   /** The book that has a key's state now, by the truth: where its latest address points. */
   bookOf(key: string): StoreState {
+    const { region, pointer } = this.#homeOf(key);
+    const book = this.#book(region);
+    const isHere = !pointer || entryOf(book.lookup(key)).kind === "owner" ||
+      hasArrived(book, key, pointer.at);
+    return isHere ? book : this.#book(pointer.from);
+  }
+
+  /** Where a key's latest address points. */
+  #homeOf(key: string): { region: string; pointer: Pointer | null } {
     const [type = "", id = ""] = key.split("/");
     let region = spreadOver(this.names)(type, id);
     let pointer: Pointer | null = null;
     for (;;) {
-      const book = this.#book(region);
-      const entry = entryOf(book.lookup(key));
-      if (entry.kind === "departed" && entry.pointer.at > (pointer?.at ?? 0)) {
-        ({ pointer, pointer: { to: region } } = entry);
-        continue;
+      const entry = entryOf(this.#book(region).lookup(key));
+      if (entry.kind !== "departed" || entry.pointer.at <= (pointer?.at ?? 0)) {
+        return { region, pointer };
       }
-      const isHere = !pointer || entry.kind === "owner" || hasArrived(book, key, pointer.at);
-      return isHere ? book : this.#book((pointer as Pointer).from);
+      ({ pointer, pointer: { to: region } } = entry);
     }
   }
 

@@ -22,9 +22,23 @@ interface Meaning {
 
 type Stored = Ownership | null;
 
-/** An observer of all regions' stores that tells `observer` of one. */
-export function atHome(observer: Required<Observer>): Required<Observer> {
+/**
+ * Gives each region's store an observer; together they tell `observer` of one store.
+ *
+ * @param isHome whether a key is at home in that region now, by the truth.
+ */
+export function atHome(
+  observer: Required<Observer>,
+): (isHome: (key: string) => boolean) => Required<Observer> {
   const interpreter = new Interpreter();
+  return (isHome) => inRegion(observer, interpreter, isHome);
+}
+
+function inRegion(
+  observer: Required<Observer>,
+  interpreter: Interpreter,
+  isHome: (key: string) => boolean,
+): Required<Observer> {
   return {
     ...observer,
     asked(step) {
@@ -32,6 +46,9 @@ export function atHome(observer: Required<Observer>): Required<Observer> {
       if (told) observer.asked(told);
     },
     applied(step, reply, at) {
+      if (step.name === "lookup" && reply === null && !isHome(step.args[0])) {
+        interpreter.tellsNothing(step);
+      }
       const meaning = interpreter.meaning(step);
       const answer = meaning?.answer(reply);
       if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
@@ -67,6 +84,11 @@ class Interpreter {
     meaning = step.name === "claim" ? this.#claim(step) : plainMeaning(step);
     this.#meanings.set(step, meaning);
     return meaning;
+  }
+
+  /** That there is no owner where a key isn't at home is no answer to who owns it. */
+  tellsNothing(step: Step): void {
+    this.#meanings.set(step, { step, answer: () => undefined });
   }
 
   isRepeat(step: Step, reply: StepReply): boolean {

@@ -47,6 +47,12 @@ export async function hasArrived(store: Store, key: string, at: number): Promise
   return mark !== null && mark.at >= at && mark.phase === "done";
 }
 
+/** The last move here whose state is all there, by the epoch that it ended; null: none. */
+export async function arrivalOf(store: Store, key: string): Promise<{ at: number } | null> {
+  const mark = await readMark(store, key);
+  return mark?.phase === "done" ? { at: mark.at } : null;
+}
+
 /** Brings the state, or what of it is not there yet. @throws AtlasError `unavailable` */
 export async function bringState(removal: Removal): Promise<void> {
   const { to, key, at } = removal;

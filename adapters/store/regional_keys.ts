@@ -28,7 +28,7 @@ import {
 } from "./regional_entries.ts";
 import type { Stored } from "./regional_entries.ts";
 import type { Homes } from "./regional_homes.ts";
-import { bringState, hasArrived } from "./regional_import.ts";
+import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
@@ -55,10 +55,49 @@ export class RegionalKeys {
     this.#self = self;
   }
 
-  /** A key's owner, read where it is at home. @throws AtlasError that names a region away */
+  /**
+   * A key's owner, read where it is at home.
+   *
+   * This region's store is asked beside the one that is believed to be its home: where it
+   * says that the key lives here, no other has to be heard, or reached.
+   *
+   * @throws AtlasError that names a region away
+   */
   async locate(key: string): Promise<Found> {
-    let region = this.#homes.of(key);
-    let pointer: Pointer | null = this.#homes.moved(key) ?? null;
+    const home = this.#homes.of(key);
+    const pointer = this.#homes.moved(key) ?? null;
+    if (home === this.#self) return await this.#follow(key, home, pointer);
+    const abroad = this.#follow(key, home, pointer);
+    const here = this.#here(key, abroad).catch(() => abroad);
+    return await Promise.race([here, abroad.catch(() => here)]);
+  }
+
+  /** What this region's store alone knows of a key; what is found `abroad` where it knows nothing. */
+  async #here(key: string, abroad: Promise<Found>): Promise<Found> {
+    const [stored, arrived] = await this.#own((store) =>
+      Promise.all([store.lookup(key), arrivalOf(store, key)])
+    );
+    const entry = entryOf(stored);
+    // It may still be there, or have gone further: its first home knows the shortest way.
+    if (entry.kind === "departed") {
+      const { pointer } = entry;
+      return await abroad.catch(() => this.#follow(key, pointer.to, pointer));
+    }
+    // Whoever leaves a region writes that there first. So what has come and not left is here.
+    const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
+      to: this.#self,
+      from: this.#homes.first(key),
+      at: arrived.at,
+    };
+    if (!pointer) return await abroad;
+    this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
+    return { home: this.#self, entry, old: null, pointer };
+  }
+
+  /** Goes from address to address, beginning where `pointer` leads. */
+  async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
+    let region = home;
+    let pointer = known;
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));

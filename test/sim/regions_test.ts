@@ -57,12 +57,13 @@ describe("a world with regions", { timeout: 60_000 }, () => {
 describe("what referees are told", () => {
   const key = "journals/k0";
   const told: string[] = [];
-  const observer = atHome(fanOut([{
+  const inRegion = atHome(fanOut([{
     asked: ({ name, args }) => told.push(`asked ${name} ${JSON.stringify(args)}`),
     applied: ({ name }, reply) => told.push(`applied ${name} ${JSON.stringify(reply)}`),
     heard: ({ name }, reply) => told.push(`heard ${name} ${JSON.stringify(reply)}`),
     missed: ({ name }) => told.push(`missed ${name}`),
   }]));
+  const observer = inRegion(() => true);
   const claim = (rrp: string, incarnation: string, expected: object | null): Step => {
     const args = [{ key, rrp, incarnation, opId: "op", expected }];
     return { name: "claim", args, process: "p", at: 0 } as unknown as Step;
@@ -98,6 +99,18 @@ describe("what referees are told", () => {
     observer.applied(shorter, { won: true, owner }, 2);
     expect(told).toHaveLength(2);
     expect(told[1]).toBe("missed claim");
+  });
+
+  test("of a lookup that finds nobody: what it says where the key is at home", () => {
+    for (const [region, heard] of [[observer, "heard lookup null"], [inRegion(() => false), ""]]) {
+      told.length = 0;
+      const { asked, applied, heard: hear } = region as typeof observer;
+      const step = { name: "lookup", args: [key], process: "p", at: 0 } as unknown as Step;
+      asked(step);
+      applied(step, null, 1);
+      hear(step, null, 2);
+      expect(told.at(-1)).toBe(heard || "missed lookup");
+    }
   });
 
   test("of an arrival: a claim of nobody by who arrives", () => {
