@@ -8,7 +8,7 @@
  * touches nobody else's leases, claims and commits, and regions add up their capacity.
  */
 import { AtlasError } from "../../src/errors.ts";
-import type { MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type {
@@ -122,13 +122,14 @@ class RegionalStore implements Store {
     watch: readonly string[],
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
+    // Also where this region's own registry is away: others' nodes can be reached all the same.
+    this.#rolls.read(false);
     const [own, abroad] = this.#parted(watch);
     const isInquiry = own.length === 0 && abroad.length > 0;
     const [reply, seen] = await Promise.all([
       this.#here((store) => store.renew(incarnation, seq, own, known)),
       isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
     ]);
-    this.#rolls.read(false);
     return {
       ...reply,
       version: reply.version + this.#rolls.changes,
@@ -142,6 +143,10 @@ class RegionalStore implements Store {
 
   leave(member: MemberInfo): Promise<void> {
     return this.#here((store) => store.leave(member));
+  }
+
+  membersIn(region: string): Promise<readonly Member[]> {
+    return this.#rolls.news(region);
   }
 
   /** This region's now, the others' as last heard. */

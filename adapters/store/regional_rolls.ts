@@ -18,7 +18,8 @@ const ASKED_MS = 500;
 
 interface Roll {
   readAt: number;
-  isReading: boolean;
+  /** The read that is under way. */
+  reading: Promise<void> | null;
   known: Membership | null;
 }
 
@@ -36,17 +37,23 @@ export class Rolls {
     this.#now = now;
     for (const region of stores.regions) {
       if (region !== self) {
-        this.#rolls.set(region, { readAt: -Infinity, isReading: false, known: null });
+        this.#rolls.set(region, { readAt: -Infinity, reading: null, known: null });
       }
     }
   }
 
   /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
   read(isAsked: boolean): void {
-    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
-    for (const [region, roll] of this.#rolls) {
-      if (!roll.isReading && roll.readAt <= due) this.#read(region, roll);
-    }
+    for (const [region, roll] of this.#rolls) this.#readIfDue(region, roll, isAsked);
+  }
+
+  /** A region's members, once what is due has been read. Never rejects. */
+  async news(region: string): Promise<readonly Member[]> {
+    const roll = this.#rolls.get(region);
+    if (!roll) return [];
+    this.#readIfDue(region, roll, true);
+    await roll.reading;
+    return roll.known?.members ?? [];
   }
 
   members(): Member[] {
@@ -85,8 +92,12 @@ export class Rolls {
       .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
   }
 
+  #readIfDue(region: string, roll: Roll, isAsked: boolean): void {
+    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
+    if (roll.reading === null && roll.readAt <= due) roll.reading = this.#read(region, roll);
+  }
+
   async #read(region: string, roll: Roll): Promise<void> {
-    roll.isReading = true;
     try {
       const known = await this.#stores.at(region, (store) => store.members());
       const isNews = roll.known ? known.version !== roll.known.version : known.members.length > 0;
@@ -97,7 +108,7 @@ export class Rolls {
       // What was known before is the best there is; the next read is due as usual.
     } finally {
       roll.readAt = this.#now();
-      roll.isReading = false;
+      roll.reading = null;
     }
   }
 }

@@ -84,6 +84,13 @@ export interface Store {
   /** All members, the dead that are still kept included, and the version they are of. */
   members(): Promise<Membership>;
 
+  /**
+   * Of stores whose keys have homes ({@link Store.homeOf}): another region's members as last
+   * heard, which is not long ago where it can be reached. Asks nothing of this region's own
+   * registry, and never rejects.
+   */
+  membersIn?(region: string): Promise<readonly Member[]>;
+
   // Ownership.
 
   /** The key's owner, read through the write path; null where nobody owns it. */
