@@ -11,6 +11,7 @@ import { AtlasError } from "../../src/errors.ts";
 import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { checkToken } from "../../src/model/rrp.ts";
+import { regionOf } from "../../src/model/trail.ts";
 import type {
   Claim,
   ClaimReply,
@@ -28,6 +29,7 @@ import type {
   Store,
 } from "../../src/ports/store.ts";
 import { checkClaim, checkWhole, refused } from "./check.ts";
+import { Addresses } from "./regional_addresses.ts";
 import { isTold } from "./regional_entries.ts";
 import { type HomeRules, Homes } from "./regional_homes.ts";
 import { RegionalKeys } from "./regional_keys.ts";
@@ -88,14 +90,21 @@ class RegionalStore implements Store {
   readonly #homes: Homes;
   readonly #keys: RegionalKeys;
   readonly #rolls: Rolls;
+  readonly #addresses: Addresses;
 
   constructor(self: string, own: Store, stores: RegionalStores, homes: Homes, now: () => number) {
     this.#self = self;
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
-    this.#keys = new RegionalKeys(stores, homes, self);
-    this.#rolls = new Rolls(stores, self, now);
+    this.#addresses = new Addresses(stores, homes, self);
+    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses);
+    this.#rolls = new Rolls(
+      stores,
+      self,
+      now,
+      (region, copy) => this.#addresses.heard(region, copy),
+    );
   }
 
   /** This region's: what others can't do is told where they are asked. */
@@ -112,6 +121,7 @@ class RegionalStore implements Store {
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): Promise<RegisterReply> {
     const reply = await this.#here((store) => store.register(member, options));
+    this.#addresses.clear();
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
@@ -123,17 +133,19 @@ class RegionalStore implements Store {
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
     // Also where this region's own registry is away: others' nodes can be reached all the same.
-    this.#rolls.read(false);
+    this.#rolls.read(this.#addresses.isNeeded);
     const [own, abroad] = this.#parted(watch);
     const isInquiry = own.length === 0 && abroad.length > 0;
     const [reply, seen] = await Promise.all([
       this.#here((store) => store.renew(incarnation, seq, own, known)),
       isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
     ]);
+    const overtaken = this.#addresses.overtaken(incarnation);
     return {
       ...reply,
       version: reply.version + this.#rolls.changes,
       watched: [...reply.watched, ...seen],
+      ...overtaken.length > 0 && { overtaken },
     };
   }
 
@@ -161,16 +173,26 @@ class RegionalStore implements Store {
     const { home, entry } = await this.#keys.locate(key);
     if (entry.kind === "nobody") return null;
     this.#rolls.met(home, entry.owner.incarnation);
-    return entry.owner;
+    const rival = this.#addresses.holds(key, entry.owner) ? this.#addresses.rivalOf(key) : null;
+    return rival ? { ...entry.owner, contested: [rival] } : entry.owner;
   }
 
   async claim(claim: Claim): Promise<ClaimReply> {
     this.#checkOpen();
     checkClaim(claim);
-    const reply = await this.#keys.claim(claim);
+    const rival = await this.#rivalOf(claim.key);
+    const reply = rival ? { won: false, owner: rival } : await this.#keys.claim(claim);
     // One that moved away meanwhile may have an owner elsewhere.
-    if (reply.owner) this.#rolls.met(this.#homes.of(claim.key), reply.owner.incarnation);
+    if (reply.owner) this.#rolls.met(regionOf(reply.owner.rrp), reply.owner.incarnation);
     return reply;
+  }
+
+  /** What is on its way out is not taken up again: its rival is who owns the key. */
+  async #rivalOf(key: string): Promise<Ownership | null> {
+    const rival = this.#addresses.rivalOf(key);
+    if (!rival) return null;
+    const stored = await this.#here((store) => store.lookup(key));
+    return this.#addresses.holds(key, stored) ? rival : null;
   }
 
   reassert(
@@ -180,8 +202,10 @@ class RegionalStore implements Store {
     return this.#here((store) => store.reassert(tenures, lineage));
   }
 
-  release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    return this.#here((store) => store.release(key, incarnation, epoch));
+  async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
+    const wasDone = await this.#here((store) => store.release(key, incarnation, epoch));
+    this.#addresses.left(key, epoch);
+    return wasDone;
   }
 
   async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
@@ -215,8 +239,10 @@ class RegionalStore implements Store {
   }
 
   /** Here, where the owner is: what has left is fenced. */
-  commit(commit: Commit): Promise<CommitReply> {
-    return this.#here((store) => store.commit(commit));
+  async commit(commit: Commit): Promise<CommitReply> {
+    const reply = await this.#here((store) => store.commit(commit));
+    if (reply === "fenced") this.#addresses.left(commit.key, commit.epoch);
+    return reply;
   }
 
   close(): Promise<void> {

@@ -65,24 +65,33 @@ export function isTold({ rrp }: Ownership): boolean {
   return !MARKED.test(rrp);
 }
 
-/** The claim that makes an ownership a departure; a repeat is the same one. */
-export function departure(key: string, owner: Stored, from: string, to: string): Claim {
+/**
+ * The claim that makes an ownership a departure; a repeat is the same one.
+ *
+ * @param pointer its `at` is null where that is the epoch which this claim wins.
+ */
+export function departure(
+  key: string,
+  owner: Stored,
+  pointer: Omit<Pointer, "at"> & { readonly at: number | null },
+): Claim {
+  const { to, from, at } = pointer;
   return {
     key,
-    rrp: locator(to, `|${from}||`, key),
+    rrp: locator(to, `|${from}|${at ?? ""}|`, key),
     incarnation: DEPARTED,
     opId: `${owner.incarnation}.${owner.epoch}.${to}`,
     expected: owner,
   };
 }
 
-/** The claim that has a departure point on to where the key went from there. */
-export function shortcut(key: string, old: Stored, { to, from, at }: Pointer): Claim {
+/** The claim that has what stands, be it nothing, point on to where the key went from there. */
+export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
     key,
     rrp: locator(to, `|${from}|${at}|`, key),
     incarnation: DEPARTED,
-    opId: `${old.epoch}.${at}.${to}`,
+    opId: `${old?.epoch ?? 0}.${at}.${to}`,
     expected: old,
   };
 }

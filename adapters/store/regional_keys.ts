@@ -27,6 +27,7 @@ import {
   shortcut,
 } from "./regional_entries.ts";
 import type { Stored } from "./regional_entries.ts";
+import type { Addresses } from "./regional_addresses.ts";
 import type { Homes } from "./regional_homes.ts";
 import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
 import type { RegionalStores } from "./regional_stores.ts";
@@ -47,12 +48,14 @@ export class RegionalKeys {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #self: string;
+  readonly #addresses: Addresses;
   #attempts = 0;
 
-  constructor(stores: RegionalStores, homes: Homes, self: string) {
+  constructor(stores: RegionalStores, homes: Homes, self: string, addresses: Addresses) {
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
+    this.#addresses = addresses;
   }
 
   /**
@@ -86,8 +89,7 @@ export class RegionalKeys {
     // Whoever leaves a region writes that there first. So what has come and not left is here.
     const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
       to: this.#self,
-      from: this.#homes.first(key),
-      at: arrived.at,
+      ...arrived,
     };
     if (!pointer) return await abroad;
     this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
@@ -121,7 +123,22 @@ export class RegionalKeys {
     if (round >= MAX_ROUNDS) throw unavailable(`${key} changes all the time`);
     const moved = this.#homes.moved(key);
     if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
-    return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+    return await this.#take(claim, round);
+  }
+
+  /** A plain claim. What is won of what once moved here needs its address kept up elsewhere. */
+  async #take(claim: Claim, round: number): Promise<ClaimReply> {
+    const { key } = claim;
+    // Asked for at once: a store that takes several steps in one journey has one of them.
+    const claimed = this.#own((store) => store.claim(claim));
+    const coming = this.#own((store) => arrivalOf(store, key));
+    coming.catch(() => {});
+    const reply = await claimed;
+    const arrived = reply.won ? await coming : null;
+    if (arrived && reply.owner) {
+      this.#addresses.hold(key, reply.owner, { to: this.#self, ...arrived });
+    }
+    return await this.#judge(claim, reply, round);
   }
 
   /** As {@link Store.depart}, from this region's store. */
@@ -130,10 +147,14 @@ export class RegionalKeys {
       const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
-    const claim = departure(key, owner, this.#self, region);
+    const rival = this.#addresses.rivalOf(key);
+    // Who gives way to an owner there has left before that one came.
+    const at = rival && rival.epoch - 1;
+    const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
+    this.#addresses.left(key, owner.epoch);
     if (!won || !stored) return false;
-    this.#homes.learn(key, { to: region, from: this.#self, at: stored.epoch }, false);
+    this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
     return true;
   }
 
@@ -168,7 +189,7 @@ export class RegionalKeys {
       old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
     if (isHere) {
       this.#homes.learn(key, found.pointer ?? pointer, true);
-      return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+      return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
     return await this.#bring(claim, old, found.pointer ?? pointer, round);
@@ -193,12 +214,16 @@ export class RegionalKeys {
     const { at, from } = pointer;
     await this.#stores.at(
       from,
-      (source) => this.#own((to) => bringState({ key, from: source, to, at, incarnation, epoch })),
+      (source) =>
+        this.#own((to) =>
+          bringState({ key, from: source, region: from, to, at, incarnation, epoch })
+        ),
     );
     const own = { ...claim, expected: { incarnation, epoch } };
     const reply = await this.#own((store) => store.claim(own));
-    if (!reply.won) return await this.#judge(claim, reply, round + 1);
+    if (!reply.won || !reply.owner) return await this.#judge(claim, reply, round + 1);
     this.#homes.learn(key, pointer, true);
+    this.#addresses.hold(key, reply.owner, pointer);
     return reply;
   }
 

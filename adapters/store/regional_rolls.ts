@@ -11,6 +11,8 @@ import type { Member } from "../../src/model/member.ts";
 import type { Membership, Observation } from "../../src/ports/store.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
+/** Who only looks: no life is called so, and nothing is renewed. */
+export const OBSERVER = "observer";
 /** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
 export const ROLL_MS = 2_000;
 /** The same while somebody does. */
@@ -28,11 +30,19 @@ export class Rolls {
   changes = 0;
   readonly #stores: RegionalStores;
   readonly #now: () => number;
+  readonly #onRead: (region: string, copy: string) => void;
   readonly #rolls = new Map<string, Roll>();
   /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
   readonly #regions = new Map<string, string>();
 
-  constructor(stores: RegionalStores, self: string, now: () => number) {
+  /** @param onRead hears of each roll that was read: whose, and from which copy of its store. */
+  constructor(
+    stores: RegionalStores,
+    self: string,
+    now: () => number,
+    onRead: (region: string, copy: string) => void,
+  ) {
+    this.#onRead = onRead;
     this.#stores = stores;
     this.#now = now;
     for (const region of stores.regions) {
@@ -79,8 +89,7 @@ export class Rolls {
     const byRegion = Map.groupBy(incarnations, (it) => this.#regions.get(it) as string);
     const replies = await Promise.all(
       [...byRegion].map(([region, some]) =>
-        // No life is called so: nothing is renewed.
-        this.#stores.at(region, (store) => store.renew("observer", 0, some))
+        this.#stores.at(region, (store) => store.renew(OBSERVER, 0, some))
       ),
     );
     return replies.flatMap(({ watched }) => [...watched]);
@@ -104,6 +113,7 @@ export class Rolls {
       if (isNews) this.changes++;
       roll.known = known;
       for (const { incarnation } of known.members) this.met(region, incarnation);
+      this.#onRead(region, known.lineage);
     } catch {
       // What was known before is the best there is; the next read is due as usual.
     } finally {

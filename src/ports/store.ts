@@ -224,7 +224,19 @@ export interface RenewReply {
   readonly version: number;
   /** Of the watched incarnations that are known. */
   readonly watched: readonly Observation[];
+  /**
+   * Of stores whose keys have homes: ownerships of this life that have to give way, told until
+   * they have ({@link Store.depart} to where the winner lives).
+   */
+  readonly overtaken?: readonly Overtaken[];
   readonly lineage: Lineage;
+}
+
+/** An ownership beside which another stands that counts more, in another region's registry. */
+export interface Overtaken {
+  readonly key: string;
+  readonly epoch: number;
+  readonly winner: Ownership;
 }
 
 /** A member's heartbeat as the store had it. */

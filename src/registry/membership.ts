@@ -14,7 +14,7 @@ import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Lineage, LineageName, Observation, Store } from "../ports/store.ts";
+import type { Lineage, LineageName, Observation, Overtaken, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
@@ -29,14 +29,22 @@ const SUSPICION_SPEEDUP = 4;
 /** Between two attempts to say again what this node holds, in ms. */
 const REASSERT_PAUSE_MS = 50;
 
-export interface MembershipListener {
-  /** The roll changed. */
-  onChange(): void;
+/** Who holds what a life owns. */
+export interface Holder {
   /**
    * Says to the store again what this life holds. Answers whether the store took it in
    * this lineage; rejects where it can't say.
    */
   reassert(life: Life, lineage: LineageName): Promise<boolean>;
+  /** Ownerships have to give way to others. Told until they have. */
+  overtaken(overtaken: readonly Overtaken[]): void;
+}
+
+export interface MembershipListener {
+  /** The roll changed. */
+  onChange(): void;
+  /** Who holds what the present life owns. */
+  holder(): Holder;
   onEvent(event: NodeEvent): void;
 }
 
@@ -272,6 +280,7 @@ export class Membership {
       // What an old copy says is of no use; a new one has to be told first who owns what.
       if (!this.lineages.stands(reply.lineage)) return;
       if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
+      if (reply.overtaken) this.#listener.holder().overtaken(reply.overtaken);
       this.#watches.note(reply.watched);
       this.#scheduleKill();
       if (reply.version !== this.#version) await this.refresh();
@@ -317,7 +326,7 @@ export class Membership {
       life === this.#life && life.lease.holds() && this.lineages.stands(lineage);
     while (isDue()) {
       try {
-        if (await this.#listener.reassert(life, lineage)) {
+        if (await this.#listener.holder().reassert(life, lineage)) {
           if (isDue()) this.lineages.asserted(life);
           break;
         }
