@@ -87,7 +87,7 @@ class NodeProcess implements Exchange {
     this.#deadlines = new Deadlines(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
-      reassert: (life, lineage) => this.#host.reassert(life, lineage),
+      holder: () => this.#host,
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
       onChange: () => {
         this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead");

@@ -9,9 +9,10 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
-import type { MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { quoted } from "../../src/model/quoted.ts";
+import { regionOf } from "../../src/model/trail.ts";
 import type {
   Claim,
   ClaimReply,
@@ -29,6 +30,7 @@ import type {
   Store,
 } from "../../src/ports/store.ts";
 import { checkClaim, checkWhole, refused } from "./check.ts";
+import { Addresses } from "./regional_addresses.ts";
 import { isTold } from "./regional_entries.ts";
 import { type HomeRules, Homes } from "./regional_homes.ts";
 import { checkRegional } from "./regional_input.ts";
@@ -92,14 +94,21 @@ class RegionalStore implements Store {
   readonly #homes: Homes;
   readonly #keys: RegionalKeys;
   readonly #rolls: Rolls;
+  readonly #addresses: Addresses;
 
   constructor(self: string, own: Store, stores: RegionalStores, homes: Homes, now: () => number) {
     this.#self = self;
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
-    this.#keys = new RegionalKeys(stores, homes, self);
-    this.#rolls = new Rolls(stores, self, now);
+    this.#addresses = new Addresses(stores, homes, self);
+    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses);
+    this.#rolls = new Rolls(
+      stores,
+      self,
+      now,
+      (region, copy) => this.#addresses.heard(region, copy),
+    );
   }
 
   /** This region's: what others can't do is told where they are asked. */
@@ -120,6 +129,7 @@ class RegionalStore implements Store {
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): Promise<RegisterReply> {
     const reply = await this.#here((store) => store.register(member, options));
+    this.#addresses.clear();
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
@@ -130,17 +140,20 @@ class RegionalStore implements Store {
     watch: readonly string[],
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
+    // Also where this region's own registry is away: others' nodes can be reached all the same.
+    this.#rolls.read(this.#addresses.isNeeded);
     const [own, abroad] = this.#parted(watch);
     const isInquiry = own.length === 0 && abroad.length > 0;
     const [reply, seen] = await Promise.all([
       this.#here((store) => store.renew(incarnation, seq, own, known)),
       isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
     ]);
-    this.#rolls.read(false);
+    const overtaken = this.#addresses.overtaken(incarnation);
     return {
       ...reply,
       version: reply.version + this.#rolls.changes,
       watched: [...reply.watched, ...seen],
+      ...overtaken.length > 0 && { overtaken },
     };
   }
 
@@ -150,6 +163,10 @@ class RegionalStore implements Store {
 
   leave(member: MemberInfo): Promise<void> {
     return this.#here((store) => store.leave(member));
+  }
+
+  membersIn(region: string): Promise<readonly Member[]> {
+    return this.#rolls.news(region);
   }
 
   /** This region's now, the others' as last heard. */
@@ -164,16 +181,26 @@ class RegionalStore implements Store {
     const { home, entry } = await this.#keys.locate(key);
     if (entry.kind === "nobody") return null;
     this.#rolls.met(home, entry.owner.incarnation);
-    return entry.owner;
+    const rival = this.#addresses.holds(key, entry.owner) ? this.#addresses.rivalOf(key) : null;
+    return rival ? { ...entry.owner, contested: [rival] } : entry.owner;
   }
 
   async claim(claim: Claim): Promise<ClaimReply> {
     this.#checkOpen();
     checkClaim(claim);
-    const reply = await this.#keys.claim(claim);
+    const rival = await this.#rivalOf(claim.key);
+    const reply = rival ? { won: false, owner: rival } : await this.#keys.claim(claim);
     // One that moved away meanwhile may have an owner elsewhere.
-    if (reply.owner) this.#rolls.met(this.#homes.of(claim.key), reply.owner.incarnation);
+    if (reply.owner) this.#rolls.met(regionOf(reply.owner.rrp), reply.owner.incarnation);
     return reply;
+  }
+
+  /** What is on its way out is not taken up again: its rival is who owns the key. */
+  async #rivalOf(key: string): Promise<Ownership | null> {
+    const rival = this.#addresses.rivalOf(key);
+    if (!rival) return null;
+    const stored = await this.#here((store) => store.lookup(key));
+    return this.#addresses.holds(key, stored) ? rival : null;
   }
 
   reassert(
@@ -183,8 +210,10 @@ class RegionalStore implements Store {
     return this.#here((store) => store.reassert(tenures, lineage));
   }
 
-  release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    return this.#here((store) => store.release(key, incarnation, epoch));
+  async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
+    const wasDone = await this.#here((store) => store.release(key, incarnation, epoch));
+    this.#addresses.left(key, epoch);
+    return wasDone;
   }
 
   async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
@@ -223,8 +252,10 @@ class RegionalStore implements Store {
   }
 
   /** Here, where the owner is: what has left is fenced. */
-  commit(commit: Commit): Promise<CommitReply> {
-    return this.#here((store) => store.commit(commit));
+  async commit(commit: Commit): Promise<CommitReply> {
+    const reply = await this.#here((store) => store.commit(commit));
+    if (reply === "fenced") this.#addresses.left(commit.key, commit.epoch);
+    return reply;
   }
 
   close(): Promise<void> {

@@ -73,11 +73,20 @@ export function isTold({ rrp }: Ownership): boolean {
   return !MARKED.test(rrp);
 }
 
-/** The claim that makes an ownership a departure; a repeat is the same one. */
-export function departure(key: string, owner: Stored, from: string, to: string): Claim {
+/**
+ * The claim that makes an ownership a departure; a repeat is the same one.
+ *
+ * @param pointer its `at` is null where that is the epoch which this claim wins.
+ */
+export function departure(
+  key: string,
+  owner: Stored,
+  pointer: Omit<Pointer, "at"> & { readonly at: number | null },
+): Claim {
+  const { to, from, at } = pointer;
   return {
     key,
-    rrp: locator(to, `|${from}||`, key),
+    rrp: locator(to, `|${from}|${at ?? ""}|`, key),
     incarnation: DEPARTED,
     opId: `${owner.incarnation}.${owner.epoch}.${to}`,
     expected: owner,
@@ -85,15 +94,15 @@ export function departure(key: string, owner: Stored, from: string, to: string):
 }
 
 /**
- * The claim that makes a departure a signed one, or has it point on to where the key went
- * from there.
+ * The claim that has what stands, be it nothing, point on to where the key went from there; over
+ * the departure itself: the one that signs for it.
  */
-export function shortcut(key: string, old: Stored, { to, from, at }: Pointer): Claim {
+export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
     key,
     rrp: locator(to, `|${from}|${at}|`, key),
     incarnation: DEPARTED,
-    opId: `${old.epoch}.${at}.${to}`,
+    opId: `${old?.epoch ?? 0}.${at}.${to}`,
     expected: old,
   };
 }

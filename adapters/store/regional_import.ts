@@ -23,6 +23,8 @@ const MOST_TEXT = 262_144;
 /** How far a move got: of the one that ended epoch `at`. */
 interface Mark {
   readonly at: number;
+  /** The region that it came from. */
+  readonly from: string;
   /** First what an earlier stay left is cleared, then fields are copied in order. */
   readonly phase: "clear" | "copy" | "done";
   /** The last field that was copied. */
@@ -34,6 +36,8 @@ export interface Removal {
   readonly key: string;
   readonly from: Store;
   readonly to: Store;
+  /** The region of `from`. */
+  readonly region: string;
   /** The epoch that ended the key's time at `from`. */
   readonly at: number;
   /** The ownership at `to` to write under: fresh, no turn of it is used. */
@@ -47,20 +51,29 @@ export async function hasArrived(store: Store, key: string, at: number): Promise
   return mark !== null && mark.at >= at && mark.phase === "done";
 }
 
+/** Where the last move here whose state is all there came from, and the epoch that it ended. */
+export async function arrivalOf(
+  store: Store,
+  key: string,
+): Promise<{ readonly from: string; readonly at: number } | null> {
+  const mark = await readMark(store, key);
+  return mark?.phase === "done" ? mark : null;
+}
+
 /** Brings the state, or what of it is not there yet. @throws AtlasError `unavailable` */
 export async function bringState(removal: Removal): Promise<void> {
-  const { to, key, at } = removal;
+  const { to, key, at, region: from } = removal;
   let mark = await readMark(to, key);
   // An arrival of an earlier move, repeated late by the network: what is here came after it.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
     throw unavailable(`a later move of ${key} is on its way here`);
   }
-  if (mark === null || mark.at !== at) mark = { at, phase: "clear", after: "" };
+  if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   const crew = new Crew(removal);
   if (mark.phase === "clear") {
     await crew.clear(mark);
-    mark = { at, phase: "copy", after: "" };
+    mark = { at, from, phase: "copy", after: "" };
   }
   if (mark.phase === "copy") await crew.copy(mark);
 }
@@ -80,15 +93,16 @@ class Crew {
     }
   }
 
-  async copy({ at, after }: Mark): Promise<void> {
+  async copy(mark: Mark): Promise<void> {
+    const { after } = mark;
     let last = after;
     for await (const page of pages(this.#removal.from, this.#removal.key, after)) {
       for (const slice of slices(page)) {
         last = slice.at(-1)?.[0] ?? last;
-        await this.#commit({ at, phase: "copy", after: last }, slice, []);
+        await this.#commit({ ...mark, after: last }, slice, []);
       }
     }
-    await this.#commit({ at, phase: "done", after: "" }, [], []);
+    await this.#commit({ ...mark, phase: "done", after: "" }, [], []);
   }
 
   async #commit(mark: Mark, fields: readonly [string, string][], deletes: string[]): Promise<void> {
@@ -139,9 +153,9 @@ async function readMark(store: Store, key: string): Promise<Mark | null> {
   const [text = null] = await store.read(key, [MARK]);
   if (text === null) return null;
   try {
-    const { at, phase, after } = JSON.parse(text) as Mark;
+    const { at, from, phase, after } = JSON.parse(text) as Mark;
     if (Number.isSafeInteger(at) && ["clear", "copy", "done"].includes(phase)) {
-      return { at, phase, after: String(after) };
+      return { at, from: String(from), phase, after: String(after) };
     }
   } catch {
     // Told below, as any other unreadable entry.

@@ -27,8 +27,9 @@ import {
   shortcut,
 } from "./regional_entries.ts";
 import type { Stored } from "./regional_entries.ts";
+import type { Addresses } from "./regional_addresses.ts";
 import type { Homes } from "./regional_homes.ts";
-import { bringState, hasArrived } from "./regional_import.ts";
+import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
 import { sign, takeBack } from "./regional_receipts.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
@@ -48,20 +49,60 @@ export class RegionalKeys {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #self: string;
+  readonly #addresses: Addresses;
   #attempts = 0;
 
-  constructor(stores: RegionalStores, homes: Homes, self: string) {
+  constructor(stores: RegionalStores, homes: Homes, self: string, addresses: Addresses) {
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
+    this.#addresses = addresses;
   }
 
-  /** A key's owner, read where it is at home. @throws AtlasError that names a region away */
+  /**
+   * A key's owner, read where it is at home.
+   *
+   * This region's store is asked beside the one that is believed to be its home: where it
+   * says that the key lives here, no other has to be heard, or reached.
+   *
+   * @throws AtlasError that names a region away
+   */
   async locate(key: string): Promise<Found> {
     const known = this.#homes.moved(key);
     // A move that nobody is known to have completed may have been taken back.
-    let pointer: Pointer | null = known?.isSettled ? known : null;
-    let region = pointer?.to ?? this.#homes.first(key);
+    const pointer = known?.isSettled ? known : null;
+    const home = pointer?.to ?? this.#homes.first(key);
+    if (home === this.#self) return await this.#follow(key, home, pointer);
+    const abroad = this.#follow(key, home, pointer);
+    const here = this.#here(key, abroad).catch(() => abroad);
+    return await Promise.race([here, abroad.catch(() => here)]);
+  }
+
+  /** What this region's store alone knows of a key; what is found `abroad` where it knows nothing. */
+  async #here(key: string, abroad: Promise<Found>): Promise<Found> {
+    const [stored, arrived] = await this.#own((store) =>
+      Promise.all([store.lookup(key), arrivalOf(store, key)])
+    );
+    const entry = entryOf(stored);
+    // It may still be there, or have gone further: its first home knows the shortest way.
+    if (entry.kind === "departed") {
+      const { pointer } = entry;
+      return await abroad.catch(() => this.#follow(key, pointer.to, pointer));
+    }
+    // Whoever leaves a region writes that there first. So what has come and not left is here.
+    const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
+      to: this.#self,
+      ...arrived,
+    };
+    if (!pointer) return await abroad;
+    this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
+    return { home: this.#self, entry, old: null, pointer };
+  }
+
+  /** Goes from address to address, beginning where `pointer` leads. */
+  async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
+    let region = home;
+    let pointer = known;
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
@@ -85,7 +126,22 @@ export class RegionalKeys {
     if (round >= MAX_ROUNDS) throw unavailable(`${key} changes all the time`);
     const moved = this.#homes.moved(key);
     if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
-    return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+    return await this.#take(claim, round);
+  }
+
+  /** A plain claim. What is won of what once moved here needs its address kept up elsewhere. */
+  async #take(claim: Claim, round: number): Promise<ClaimReply> {
+    const { key } = claim;
+    // Asked for at once: a store that takes several steps in one journey has one of them.
+    const claimed = this.#own((store) => store.claim(claim));
+    const coming = this.#own((store) => arrivalOf(store, key));
+    coming.catch(() => {});
+    const reply = await claimed;
+    const arrived = reply.won ? await coming : null;
+    if (arrived && reply.owner) {
+      this.#addresses.hold(key, reply.owner, { to: this.#self, ...arrived });
+    }
+    return await this.#judge(claim, reply, round);
   }
 
   /** As {@link Store.depart}, from this region's store. */
@@ -94,10 +150,14 @@ export class RegionalKeys {
       const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
-    const claim = departure(key, owner, this.#self, region);
+    const rival = this.#addresses.rivalOf(key);
+    // Who gives way to an owner there has left before that one came.
+    const at = rival && rival.epoch - 1;
+    const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
+    this.#addresses.left(key, owner.epoch);
     if (!won || !stored) return false;
-    this.#homes.learn(key, { to: region, from: this.#self, at: stored.epoch }, false);
+    this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
     return true;
   }
 
@@ -141,7 +201,7 @@ export class RegionalKeys {
       old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
     if (isHere) {
       this.#homes.learn(key, found.pointer ?? pointer, true);
-      return await this.#judge(claim, await this.#own((store) => store.claim(claim)), round);
+      return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
     const way = found.pointer ?? pointer;
@@ -170,12 +230,16 @@ export class RegionalKeys {
     const { at, from } = pointer;
     await this.#stores.at(
       from,
-      (source) => this.#own((to) => bringState({ key, from: source, to, at, incarnation, epoch })),
+      (source) =>
+        this.#own((to) =>
+          bringState({ key, from: source, region: from, to, at, incarnation, epoch })
+        ),
     );
     const own = { ...claim, expected: { incarnation, epoch } };
     const reply = await this.#own((store) => store.claim(own));
-    if (!reply.won) return await this.#judge(claim, reply, round + 1);
+    if (!reply.won || !reply.owner) return await this.#judge(claim, reply, round + 1);
     this.#homes.learn(key, pointer, true);
+    this.#addresses.hold(key, reply.owner, pointer);
     return reply;
   }
 

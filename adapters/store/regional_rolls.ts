@@ -11,6 +11,8 @@ import type { Member } from "../../src/model/member.ts";
 import type { Membership, Observation } from "../../src/ports/store.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
+/** Who only looks: no life is called so, and nothing is renewed. */
+export const OBSERVER = "observer";
 /** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
 export const ROLL_MS = 2_000;
 /** The same while somebody does. */
@@ -18,7 +20,8 @@ const ASKED_MS = 500;
 
 interface Roll {
   readAt: number;
-  isReading: boolean;
+  /** The read that is under way. */
+  reading: Promise<void> | null;
   known: Membership | null;
 }
 
@@ -27,26 +30,40 @@ export class Rolls {
   changes = 0;
   readonly #stores: RegionalStores;
   readonly #now: () => number;
+  readonly #onRead: (region: string, copy: string) => void;
   readonly #rolls = new Map<string, Roll>();
   /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
   readonly #regions = new Map<string, string>();
 
-  constructor(stores: RegionalStores, self: string, now: () => number) {
+  /** @param onRead hears of each roll that was read: whose, and from which copy of its store. */
+  constructor(
+    stores: RegionalStores,
+    self: string,
+    now: () => number,
+    onRead: (region: string, copy: string) => void,
+  ) {
+    this.#onRead = onRead;
     this.#stores = stores;
     this.#now = now;
     for (const region of stores.regions) {
       if (region !== self) {
-        this.#rolls.set(region, { readAt: -Infinity, isReading: false, known: null });
+        this.#rolls.set(region, { readAt: -Infinity, reading: null, known: null });
       }
     }
   }
 
   /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
   read(isAsked: boolean): void {
-    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
-    for (const [region, roll] of this.#rolls) {
-      if (!roll.isReading && roll.readAt <= due) this.#read(region, roll);
-    }
+    for (const [region, roll] of this.#rolls) this.#readIfDue(region, roll, isAsked);
+  }
+
+  /** A region's members, once what is due has been read. Never rejects. */
+  async news(region: string): Promise<readonly Member[]> {
+    const roll = this.#rolls.get(region);
+    if (!roll) return [];
+    this.#readIfDue(region, roll, true);
+    await roll.reading;
+    return roll.known?.members ?? [];
   }
 
   members(): Member[] {
@@ -72,8 +89,7 @@ export class Rolls {
     const byRegion = Map.groupBy(incarnations, (it) => this.#regions.get(it) as string);
     const replies = await Promise.all(
       [...byRegion].map(([region, some]) =>
-        // No life is called so: nothing is renewed.
-        this.#stores.at(region, (store) => store.renew("observer", 0, some))
+        this.#stores.at(region, (store) => store.renew(OBSERVER, 0, some))
       ),
     );
     return replies.flatMap(({ watched }) => [...watched]);
@@ -85,19 +101,24 @@ export class Rolls {
       .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
   }
 
+  #readIfDue(region: string, roll: Roll, isAsked: boolean): void {
+    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
+    if (roll.reading === null && roll.readAt <= due) roll.reading = this.#read(region, roll);
+  }
+
   async #read(region: string, roll: Roll): Promise<void> {
-    roll.isReading = true;
     try {
       const known = await this.#stores.at(region, (store) => store.members());
       const isNews = roll.known ? known.version !== roll.known.version : known.members.length > 0;
       if (isNews) this.changes++;
       roll.known = known;
       for (const { incarnation } of known.members) this.met(region, incarnation);
+      this.#onRead(region, known.lineage);
     } catch {
       // What was known before is the best there is; the next read is due as usual.
     } finally {
       roll.readAt = this.#now();
-      roll.isReading = false;
+      roll.reading = null;
     }
   }
 }

@@ -24,8 +24,8 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
     about: "Owners don't tell a promoted replica what they hold, and go on all the same.",
     edits: [{
       file: "src/atlas.ts",
-      find: "reassert: (life, lineage) => this.#host.reassert(life, lineage),",
-      replace: "reassert: () => Promise.resolve(true),",
+      find: "holder: () => this.#host,",
+      replace: "holder: () => ({ reassert: () => Promise.resolve(true), overtaken: () => {} }),",
     }],
   },
   {

@@ -87,6 +87,13 @@ export interface Store {
   /** All members, the dead that are still kept included, and the version they are of. */
   members(): Promise<Membership>;
 
+  /**
+   * Of stores whose keys have homes ({@link Store.homeOf}): another region's members as last
+   * heard, which is not long ago where it can be reached. Asks nothing of this region's own
+   * registry, and never rejects.
+   */
+  membersIn?(region: string): Promise<readonly Member[]>;
+
   // Ownership.
 
   /** The key's owner, read through the write path; null where nobody owns it. */
@@ -228,7 +235,19 @@ export interface RenewReply {
   readonly version: number;
   /** Of the watched incarnations that are known. */
   readonly watched: readonly Observation[];
+  /**
+   * Of stores whose keys have homes: ownerships of this life that have to give way, told until
+   * they have ({@link Store.depart} to where the winner lives).
+   */
+  readonly overtaken?: readonly Overtaken[];
   readonly lineage: Lineage;
+}
+
+/** An ownership beside which another stands that counts more, in another region's registry. */
+export interface Overtaken {
+  readonly key: string;
+  readonly epoch: number;
+  readonly winner: Ownership;
 }
 
 /** A member's heartbeat as the store had it. */

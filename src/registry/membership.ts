@@ -12,13 +12,13 @@
  */
 import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { WATCHED_MEMBERS } from "../limits.ts";
-import { isDead, type Member, type MemberInfo, type MemberState } from "../model/member.ts";
+import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Lineage, LineageName, Observation, Store } from "../ports/store.ts";
+import type { Lineage, LineageName, Observation, Overtaken, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
+import { Watches } from "./watches.ts";
 
 /** Renewals that may be unanswered at once: a hung one must not stop the next. */
 const MAX_RENEWALS = 3;
@@ -29,22 +29,23 @@ const SUSPICION_SPEEDUP = 4;
 /** Between two attempts to say again what this node holds, in ms. */
 const REASSERT_PAUSE_MS = 50;
 
-export interface MembershipListener {
-  /** The roll changed. */
-  onChange(): void;
+/** Who holds what a life owns. */
+export interface Holder {
   /**
    * Says to the store again what this life holds. Answers whether the store took it in
    * this lineage; rejects where it can't say.
    */
   reassert(life: Life, lineage: LineageName): Promise<boolean>;
-  onEvent(event: NodeEvent): void;
+  /** Ownerships have to give way to others. Told until they have. */
+  overtaken(overtaken: readonly Overtaken[]): void;
 }
 
-interface Watch {
-  seq: number;
-  state: MemberState;
-  /** When this seq was first seen, on the monotonic clock. */
-  since: number;
+export interface MembershipListener {
+  /** The roll changed. */
+  onChange(): void;
+  /** Who holds what the present life owns. */
+  holder(): Holder;
+  onEvent(event: NodeEvent): void;
 }
 
 export class Membership {
@@ -65,8 +66,7 @@ export class Membership {
   #lastContact = -Infinity;
   #version = -1;
   #view = new Map<string, Member>();
-  #watches = new Map<string, Watch>();
-  #suspects = new Set<string>();
+  readonly #watches: Watches;
   #refreshing: Promise<void> | null = null;
   #refreshNext: Promise<void> | null = null;
 
@@ -76,6 +76,7 @@ export class Membership {
     this.#timing = timing;
     this.#listener = listener;
     this.lineages = new Lineages(clock, timing.takeoverMs);
+    this.#watches = new Watches(clock);
   }
 
   /**
@@ -157,10 +158,9 @@ export class Membership {
   /** Whether a member's heartbeat stands still, as far as this node watches it. */
   isStalled(incarnation: string): boolean {
     if (this.#view.get(incarnation)?.state === "superseded") return true;
-    if (this.#suspects.has(incarnation)) return true;
-    const watch = this.#watches.get(incarnation);
-    return watch !== undefined &&
-      this.#clock.now() - watch.since > STALLED_BEATS * this.#timing.heartbeatMs;
+    if (this.#watches.isSuspect(incarnation)) return true;
+    const since = this.#watches.since(incarnation) ?? Infinity;
+    return this.#clock.now() - since > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
   /** Whether the store answered lately. */
@@ -173,15 +173,15 @@ export class Membership {
   suspect(incarnation: string): void {
     const member = this.#view.get(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
-    if (this.#suspects.has(incarnation) || !this.#isOurs(member)) return;
-    this.#suspects.add(incarnation);
+    if (this.#watches.isSuspect(incarnation) || !this.#isOurs(member)) return;
+    this.#watches.suspect(incarnation);
     this.#renew();
     this.#schedule();
   }
 
   /** A link to this member was opened: it lives, whatever was suspected. */
   trust(incarnation: string): void {
-    this.#suspects.delete(incarnation);
+    this.#watches.trust(incarnation);
   }
 
   /** A member's heartbeat and state, read from the store now; null where it is unknown. */
@@ -201,6 +201,20 @@ export class Membership {
       return (this.#refreshing = this.#read());
     });
     return this.#refreshNext;
+  }
+
+  /**
+   * Learns who another region's members are. Where keys have homes that needs nothing of this
+   * region's own registry; else the roll is read. Never rejects.
+   */
+  async refreshAbroad(region: string): Promise<void> {
+    if (!this.#store.membersIn) return await this.refresh().catch(() => {});
+    let isNews = false;
+    for (const member of await this.#store.membersIn(region)) {
+      isNews ||= this.#view.get(member.incarnation)?.state !== member.state;
+      this.#view.set(member.incarnation, member);
+    }
+    if (isNews) this.#listener.onChange();
   }
 
   async #read(): Promise<void> {
@@ -230,30 +244,12 @@ export class Membership {
     return !this.#store.homeOf || region === this.#region;
   }
 
-  /** Watches the next members after this one in the ring of incarnations, and the suspects. */
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
-    const others = [...this.#view.values()]
-      .filter((member) =>
-        !isDead(member.state) && member.incarnation !== self && this.#isOurs(member)
-      )
-      .map((member) => member.incarnation).sort();
-    const after = others.filter((incarnation) => incarnation > self);
-    const ring = [...after, ...others.slice(0, others.length - after.length)];
-    const wanted = new Set(ring.slice(0, WATCHED_MEMBERS));
-    for (const suspect of this.#suspects) {
-      if (others.includes(suspect)) wanted.add(suspect);
-      else this.#suspects.delete(suspect);
-    }
-    const former = this.#watches;
-    this.#watches = new Map();
-    const now = this.#clock.now();
-    for (const incarnation of wanted) {
-      const { seq, state } = this.#view.get(incarnation) as Member;
-      const watch = former.get(incarnation);
-      const since = watch !== undefined && watch.seq >= seq ? watch.since : now;
-      this.#watches.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });
-    }
+    const others = [...this.#view.values()].filter((member) =>
+      !isDead(member.state) && member.incarnation !== self && this.#isOurs(member)
+    );
+    this.#watches.assign(self, others);
     this.#scheduleKill();
   }
 
@@ -261,7 +257,7 @@ export class Membership {
     this.#beat?.cancel();
     if (!this.#life) return;
     const { heartbeatMs } = this.#timing;
-    const pause = this.#suspects.size > 0 ? heartbeatMs / SUSPICION_SPEEDUP : heartbeatMs;
+    const pause = this.#watches.hasSuspects ? heartbeatMs / SUSPICION_SPEEDUP : heartbeatMs;
     this.#beat = this.#clock.after(pause, () => {
       this.#renew();
       this.#schedule();
@@ -274,7 +270,7 @@ export class Membership {
     this.#renewals++;
     const sent = life.lease.sendTime();
     try {
-      const watched = [...new Set([...this.#watches.keys(), ...this.#suspects])];
+      const watched = this.#watches.all();
       const { known } = this.lineages;
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
@@ -284,7 +280,9 @@ export class Membership {
       // What an old copy says is of no use; a new one has to be told first who owns what.
       if (!this.lineages.stands(reply.lineage)) return;
       if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
-      this.#note(reply.watched);
+      if (reply.overtaken) this.#listener.holder().overtaken(reply.overtaken);
+      this.#watches.note(reply.watched);
+      this.#scheduleKill();
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
       this.#tell("warning", "renewal failed", { reason: messageOf(error) });
@@ -316,7 +314,7 @@ export class Membership {
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;
     this.#view = new Map();
-    this.#watches = new Map();
+    this.#watches.clear();
     this.refresh().catch((error) =>
       this.#tell("warning", "reading the roll failed", { reason: messageOf(error) })
     );
@@ -328,7 +326,7 @@ export class Membership {
       life === this.#life && life.lease.holds() && this.lineages.stands(lineage);
     while (isDue()) {
       try {
-        if (await this.#listener.reassert(life, lineage)) {
+        if (await this.#listener.holder().reassert(life, lineage)) {
           if (isDue()) this.lineages.asserted(life);
           break;
         }
@@ -341,46 +339,32 @@ export class Membership {
     this.look();
   }
 
-  #note(seen: readonly Observation[]): void {
-    const now = this.#clock.now();
-    for (const { incarnation, seq, state } of seen) {
-      const watch = this.#watches.get(incarnation);
-      if (!watch) this.#watches.set(incarnation, { seq, state, since: now });
-      else if (seq > watch.seq) {
-        watch.seq = seq;
-        watch.since = now;
-        this.#suspects.delete(incarnation);
-      }
-    }
-    this.#scheduleKill();
-  }
-
   #scheduleKill(): void {
     this.#killTimer?.cancel();
     this.#killTimer = null;
-    if (!this.#life || this.#watches.size === 0) return;
-    let first = Infinity;
-    for (const watch of this.#watches.values()) first = Math.min(first, watch.since);
-    const wait = first + this.#timing.takeoverMs - this.#clock.now();
+    const oldest = this.#watches.oldest();
+    if (!this.#life || oldest === Infinity) return;
+    const wait = oldest + this.#timing.takeoverMs - this.#clock.now();
     this.#killTimer = this.#clock.after(Math.max(1, wait), () => this.#killStalled());
   }
 
   async #killStalled(): Promise<void> {
     const life = this.#life;
     const due = this.#clock.now() - this.#timing.takeoverMs;
-    for (const [incarnation, watch] of [...this.#watches]) {
-      if (watch.since > due || life === null || !life.lease.holds()) continue;
+    for (const [incarnation, seq] of this.#watches.stalledSince(due)) {
+      if (life === null || !life.lease.holds()) continue;
       try {
-        const state = await this.#store.kill(incarnation, watch.seq);
+        const state = await this.#store.kill(incarnation, seq);
         if (state === "dead") {
           this.stats.kills++;
-          this.#tell("info", "member is dead", { incarnation, seq: watch.seq });
+          this.#tell("info", "member is dead", { incarnation, seq });
         }
         // Not dead: its seq moved, and the next renewal will tell.
-        this.#watches.delete(incarnation);
+        this.#watches.drop(incarnation);
         await this.refresh();
       } catch (error) {
-        watch.since = this.#clock.now() - this.#timing.takeoverMs + this.#timing.heartbeatMs;
+        const since = this.#clock.now() - this.#timing.takeoverMs + this.#timing.heartbeatMs;
+        this.#watches.putOff(incarnation, seq, since);
         this.#tell("warning", "kill failed", { incarnation, reason: messageOf(error) });
       }
     }

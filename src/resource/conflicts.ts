@@ -11,6 +11,7 @@
  */
 import { isAtlasError, messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { regionOf } from "../model/trail.ts";
 import type { Timer } from "../ports/clock.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
 import type { Activation } from "./activation.ts";
@@ -49,7 +50,7 @@ export class Conflicts {
   /** An activation's ownership has ended: it stops, and hears of the winner if there is one. */
   async lost(activation: Activation, found?: Ownership | null): Promise<void> {
     const { store, stats } = this.#stage;
-    if (store.recheckMs === undefined) return void activation.abandon();
+    if (store.recheckMs === undefined && !found) return void activation.abandon();
     const winner = found === undefined ? this.#winner(activation) : Promise.resolve(found);
     const told = winner.then((owner) => {
       if (owner === null) return null;
@@ -60,9 +61,15 @@ export class Conflicts {
     // Its claim stands until it has said good-bye: by it the store knows what it wrote.
     await this.#within(MAX_TURN_MS, activation.abandon(told));
     const { key, owner: { incarnation, epoch } } = activation;
-    await store.release(key, incarnation, epoch).catch((error) =>
-      this.#tell("release failed", activation, messageOf(error))
-    );
+    const givenUp = found && store.depart && store.homeOf?.(key)
+      ? store.depart(key, incarnation, epoch, regionOf(found.rrp))
+      : store.release(key, incarnation, epoch);
+    await givenUp.catch((error) => this.#tell("release failed", activation, messageOf(error)));
+  }
+
+  /** The store says that an ownership has to give way, which may have ended meanwhile. */
+  overtaken(activation: Activation | undefined, epoch: number, winner: Ownership): void {
+    if (activation?.epoch === epoch && !activation.adrift) this.lost(activation, winner);
   }
 
   /** Looks at all that is held, some at a time. What can't be asked now is asked next time. */

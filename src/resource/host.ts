@@ -16,7 +16,7 @@ import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { LineageName, Standing, Store } from "../ports/store.ts";
+import type { LineageName, Overtaken, Standing, Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
@@ -245,6 +245,13 @@ export class Host implements Stage<Activation> {
 
   fenced(activation: Activation): void {
     this.#conflicts.lost(activation);
+  }
+
+  /** Ends what has to give way to owners in other regions. */
+  overtaken(overtaken: readonly Overtaken[]): void {
+    for (const { key, epoch, winner } of overtaken) {
+      this.#conflicts.overtaken(this.#activations.get(key), epoch, winner);
+    }
   }
 
   /**

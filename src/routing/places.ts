@@ -202,11 +202,14 @@ export class Places {
   /** A member of another region that isn't known here: waited for where only it can help. */
   async #learn(incarnation: string, region: string): Promise<Member | undefined> {
     const { membership, gateways, clock } = this.#parts;
-    if (!gateways.has(region)) return await this.#meet(incarnation);
+    if (!gateways.has(region)) {
+      await membership.refreshAbroad(region);
+      return membership.peek(incarnation);
+    }
     if (clock.now() - this.#learntAt >= LEARN_MS) {
       this.#learntAt = clock.now();
       // For the calls to come: this one goes through a gateway.
-      membership.refresh().catch(() => {});
+      membership.refreshAbroad(region);
     }
     return undefined;
   }
@@ -237,7 +240,7 @@ export class Places {
         : this.#candidates.pick(type, key, life().incarnation, home);
     let member = pick();
     if (!member && !gateways.has(home)) {
-      await membership.refresh();
+      await membership.refreshAbroad(home);
       member = pick();
       if (!member && !host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
     }

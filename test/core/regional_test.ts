@@ -10,6 +10,7 @@ import {
   type Store,
 } from "../../mod.ts";
 import { Gate, log, type TestApp, until } from "./cluster.ts";
+import { lost } from "../store/regions.ts";
 import { app } from "./regions.ts";
 
 type Node = AtlasNode<TestApp>;
@@ -20,23 +21,50 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((node) => node.close({ drainMs: 200 })));
 });
 
-/** A node in each region, on a registry in each region. */
-async function nodesIn(regions: readonly string[], homes: HomeRules): Promise<Node[]> {
-  const stores: Record<string, Store> = {};
-  for (const region of regions) stores[region] = memoryStore();
-  const network = inProcessNetwork();
-  const nodes: Node[] = [];
-  for (const region of regions) {
+/** Regions with a registry each, any of which may be away. */
+class Coast {
+  readonly away = new Set<string>();
+  readonly #stores: Record<string, Store> = {};
+  readonly #homes: HomeRules;
+  readonly #network = inProcessNetwork();
+
+  constructor(regions: readonly string[], homes: HomeRules) {
+    this.#homes = homes;
+    for (const region of regions) this.#stores[region] = this.#registry(region);
+  }
+
+  async node(region: string, name: string): Promise<Node> {
     const node = await createNode(app, {
       region,
-      node: "only",
-      store: await regionalStore({ self: region, stores, homes }),
-      transport: inProcessTransport(network),
+      node: name,
+      store: await regionalStore({ self: region, stores: this.#stores, homes: this.#homes }),
+      transport: inProcessTransport(this.#network),
       lease: { heartbeatMs: 50, leaseMs: 5_000 },
     });
-    nodes.push(node);
     opened.push(node);
+    return node;
   }
+
+  #registry(region: string): Store {
+    return new Proxy(memoryStore(), {
+      get: (store, name) => {
+        const value = Reflect.get(store, name);
+        if (typeof value !== "function") return value;
+        if (name === "status" || name === "close") return value.bind(store);
+        return async (...args: unknown[]) => {
+          if (this.away.has(region)) throw lost("the registry is away");
+          return await value.apply(store, args);
+        };
+      },
+    });
+  }
+}
+
+/** A node in each region, on a registry in each region. */
+async function nodesIn(regions: readonly string[], homes: HomeRules): Promise<Node[]> {
+  const coast = new Coast(regions, homes);
+  const nodes: Node[] = [];
+  for (const region of regions) nodes.push(await coast.node(region, "only"));
   return nodes;
 }
 
@@ -100,4 +128,17 @@ it("moves to and fro keep the state and raise the epoch", async () => {
     expect(totals).toEqual(upTo(added + 15).slice(added));
     added += 15;
   }
+});
+
+it("a region whose registry is away reaches nodes elsewhere that have started since", async () => {
+  const coast = new Coast(["us", "eu"], { default: "us" });
+  const eu = await coast.node("eu", "only");
+  coast.away.add("eu");
+  const late = await coast.node("us", "late");
+  const { rrp } = await late.call("counters", "x", "add", [1]);
+  expect(rrp).toBe("rrp:us/late/counters/x");
+  expect((await eu.call("counters", "x", "total", [])).rrp).toBe(rrp);
+  expect((await eu.call("counters", "unowned", "total", [])).rrp).toContain("rrp:us/late/");
+  // That it can't read its own roll is no word on who lives there.
+  await expect(eu.members()).rejects.toThrow("region eu: the registry is away");
 });

@@ -121,7 +121,7 @@ describe("a move", () => {
     const third = await take(await world.handle("ap"), key);
     const asked: string[] = [];
     const before = (region: string, step: string) => void (step === "lookup" && asked.push(region));
-    const cold = async () => await (await world.handle("eu", { before })).lookup(key);
+    const cold = async () => await (await world.handle("us", { before })).lookup(key);
     expect(await cold()).toEqual(third);
     asked.length = 0;
     await expect.poll(async () => {
@@ -160,6 +160,46 @@ describe("a move", () => {
     const owner = await handles[0]?.lookup(key);
     if (won.length === 0) expect(owner).not.toBeNull();
     expect(await contents(handles[0] as Store, key)).toEqual(fields);
+  });
+
+  test("needs its old home no more: its new one finds, takes and reads it alone", async () => {
+    const world = regions();
+    const { key, fields } = await gone(world);
+    const eu = await world.handle("eu");
+    const first = await take(eu, key);
+    world.away.add("us");
+    const cold = await world.handle("eu");
+    expect(await cold.lookup(key)).toEqual(first);
+    expect(cold.homeOf?.(key)).toBe("eu");
+    expect(await write(cold, key, first, 1, { "s:c": "3" })).toBe("committed");
+    expect(await cold.release(key, first.incarnation, first.epoch)).toBe(true);
+    // Nobody owns it now: that its state came says where it lives.
+    const colder = await world.handle("eu");
+    expect(await colder.lookup(key)).toBeNull();
+    const second = await own(colder, key);
+    expect(second.epoch).toBeGreaterThan(first.epoch);
+    expect(await contents(await world.handle("eu"), key)).toEqual({ ...fields, "s:c": "3" });
+    // Where it left again, the address there is as good as the first one.
+    expect(await eu.depart?.(key, second.incarnation, second.epoch, "ap")).toBe(true);
+    world.away.delete("us");
+    const third = await take(await coldIn(world, "ap", key), key);
+    world.away.add("us");
+    expect(await (await world.handle("eu")).lookup(key)).toEqual(third);
+    await refuses((await world.handle("eu")).lookup(freshKey()), "unavailable", "region us");
+  });
+
+  test("is under way until its state is there: only its old home can tell", async () => {
+    const world = regions();
+    const { key } = await gone(world);
+    world.away.add("us");
+    await refuses((await world.handle("eu")).lookup(key), "unavailable", "region us");
+    const silent = await world.handle("eu", {
+      before: (region, step) =>
+        region === "eu" && step === "lookup" ? new Promise(() => {}) : undefined,
+    });
+    world.away.delete("us");
+    // Nor does a region that doesn't answer keep its nodes from what others say.
+    expect(await silent.lookup("channels/ap~room")).toBeNull();
   });
 
   test("lists only the ownership, at its new home", async () => {

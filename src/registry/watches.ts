@@ -1,0 +1,124 @@
+/**
+ * Whose heartbeats this node looks at: a night watch with a few doors to pass by, and
+ * those that it was told to look at twice.
+ *
+ * It takes members to choose from and heartbeats as the store had them; gives since when
+ * each stands still, on this node's own clock. Whom to kill, and when, is membership's.
+ *
+ * Source: design §3, Membership and Timing.
+ */
+import { WATCHED_MEMBERS } from "../limits.ts";
+import type { Member, MemberState } from "../model/member.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Observation } from "../ports/store.ts";
+
+interface Watch {
+  seq: number;
+  state: MemberState;
+  /** When this seq was first seen, on the monotonic clock. */
+  since: number;
+}
+
+export class Watches {
+  readonly #clock: Clock;
+  #watches = new Map<string, Watch>();
+  readonly #suspects = new Set<string>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether anybody is to be looked at more often. */
+  get hasSuspects(): boolean {
+    return this.#suspects.size > 0;
+  }
+
+  isSuspect(incarnation: string): boolean {
+    return this.#suspects.has(incarnation);
+  }
+
+  suspect(incarnation: string): void {
+    this.#suspects.add(incarnation);
+  }
+
+  trust(incarnation: string): void {
+    this.#suspects.delete(incarnation);
+  }
+
+  /** All that are looked at. */
+  all(): string[] {
+    return [...new Set([...this.#watches.keys(), ...this.#suspects])];
+  }
+
+  /** When the heartbeat that stands still the longest was first seen; Infinity: none is watched. */
+  oldest(): number {
+    let oldest = Infinity;
+    for (const { since } of this.#watches.values()) oldest = Math.min(oldest, since);
+    return oldest;
+  }
+
+  /** When a member's heartbeat was first seen as it is; undefined where it isn't watched. */
+  since(incarnation: string): number | undefined {
+    return this.#watches.get(incarnation)?.since;
+  }
+
+  /** Those whose heartbeat was the same at `due` already, with its number. */
+  stalledSince(due: number): [incarnation: string, seq: number][] {
+    return [...this.#watches].filter(([, { since }]) => since <= due).map(([it, { seq }]) => [
+      it,
+      seq,
+    ]);
+  }
+
+  /** Watches the next `others` after `self` in the ring of incarnations, and the suspects. */
+  assign(self: string, others: readonly Member[]): void {
+    const members = new Map(others.map((member) => [member.incarnation, member]));
+    const names = [...members.keys()].sort();
+    const after = names.filter((incarnation) => incarnation > self);
+    const ring = [...after, ...names.slice(0, names.length - after.length)];
+    const wanted = new Set(ring.slice(0, WATCHED_MEMBERS));
+    for (const suspect of this.#suspects) {
+      if (members.has(suspect)) wanted.add(suspect);
+      else this.#suspects.delete(suspect);
+    }
+    const former = this.#watches;
+    this.#watches = new Map();
+    const now = this.#clock.now();
+    for (const incarnation of wanted) {
+      const { seq, state } = members.get(incarnation) as Member;
+      const watch = former.get(incarnation);
+      const since = watch !== undefined && watch.seq >= seq ? watch.since : now;
+      this.#watches.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });
+    }
+  }
+
+  /** Heartbeats as the store had them. */
+  note(seen: readonly Observation[]): void {
+    const now = this.#clock.now();
+    for (const { incarnation, seq, state } of seen) {
+      const watch = this.#watches.get(incarnation);
+      if (!watch) this.#watches.set(incarnation, { seq, state, since: now });
+      else if (seq > watch.seq) {
+        watch.seq = seq;
+        watch.since = now;
+        this.#suspects.delete(incarnation);
+      }
+    }
+  }
+
+  /** Has a heartbeat count as first seen at `since`, unless another was seen meanwhile. */
+  putOff(incarnation: string, seq: number, since: number): void {
+    const watch = this.#watches.get(incarnation);
+    if (watch?.seq === seq) watch.since = since;
+  }
+
+  /** Looks at a member no more, unless it is chosen anew. */
+  drop(incarnation: string): void {
+    this.#watches.delete(incarnation);
+  }
+
+  /** Forgets all heartbeats; suspects stay. */
+  clear(): void {
+    this.#watches.clear();
+  }
+}
