@@ -18,11 +18,12 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     edits: [{
       file: KEYS,
-      find: "    const claim = departure(key, owner, this.#self, region);",
+      find: "    const claim = departure(key, owner, { to: region, from: this.#self, at });",
       replace: `    const { incarnation, epoch } = owner;
     if (!await this.#own((store) => store.release(key, incarnation, epoch))) return false;
     const expected = await this.#own((store) => store.lookup(key));
-    const claim = { ...departure(key, owner, this.#self, region), expected };`,
+    const address = { to: region, from: this.#self, at };
+    const claim = { ...departure(key, owner, address), expected };`,
     }],
   },
   {
