@@ -150,16 +150,19 @@ export function headerText(name: string, token: string): string {
 }
 
 /**
- * What goes wrong with the registry, under the name of its variable. Of several, the node's own
- * is named: the others are opened when they are first needed.
+ * What goes wrong with the registry, under the name of its variable. Of several, the one that the
+ * error names, else the node's own.
  */
 export function namingRegistry(registry: string, region: string, cause: unknown): AtlasError {
   const registries = parseRegistries(registry);
-  const own = registries?.get(region);
+  const told = messageOf(cause);
+  const [prefix = "", named = region] = /^region ([^:]+): /.exec(told) ?? [];
+  const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];
-  const named = own === undefined
+  const setting = url === undefined
     ? `ATLAS_REGISTRY_URL is ${maskUrl(registry)}`
-    : `ATLAS_REGISTRY_URL's region ${region} is ${maskUrl(own)}`;
+    : `ATLAS_REGISTRY_URL's region ${named} is ${maskUrl(url)}`;
+  const why = url === undefined ? told : told.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
-  return new AtlasError(code, `${named}: ${maskIn(messageOf(cause), urls)}`, { cause });
+  return new AtlasError(code, `${setting}: ${maskIn(why, urls)}`, { cause });
 }

@@ -4,7 +4,7 @@
  * It takes what `ATLAS_REGISTRY_URL` may hold and gives an open store, or one clear
  * error. Adapters are loaded only when asked for.
  */
-import { AtlasError } from "../../src/errors.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -45,8 +45,8 @@ export interface OpenStoreOptions {
  *   the master that these sentinels name, wherever it moves;
  * - `redis+cluster://[user:password@]host[:port],…`, or `rediss+cluster:`;
  * - `REGION=URL,REGION=URL`: a registry for each region. The first region is the home of
- *   all keys for which `options.homes` has none, so it MUST stay the first. Of the others,
- *   what is wrong with them shows when they are first needed.
+ *   all keys for which `options.homes` has none, so it MUST stay the first. All URLs are
+ *   checked at once; whether the others can be reached shows when they are first needed.
  *
  * @throws AtlasError `bad_request` that says what is wrong with the URL, `unauthorized`
  * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
@@ -103,6 +103,7 @@ async function openRegions(
   options: OpenStoreOptions,
 ): Promise<Store> {
   const { region: self = "", homes, onEvent, token, ...others } = options;
+  for (const [region, url] of registries) await checkEntry(region, url);
   const [first] = registries.keys();
   const stores = [...registries].map(([region, url]) =>
     [region, () => openStore(url, { ...others, token: tokenOf(token, region) })] as const
@@ -114,6 +115,21 @@ async function openRegions(
     homes: { ...first !== undefined && { default: first }, ...homes },
     ...onEvent && { onEvent },
   });
+}
+
+/** Refuses a URL that could never be opened, though nobody needs it yet. */
+async function checkEntry(region: string, url: string): Promise<void> {
+  try {
+    if (/^redis/.test(url)) {
+      const { parseRedisTarget } = await import("./redis_url.ts");
+      parseRedisTarget(splitStrategy(url).url);
+    } else if (/^http/.test(url)) {
+      const { checkUrl } = await import("./upstash.ts");
+      checkUrl(splitStrategy(url).url);
+    } else if (/^file:/.test(url)) parseFileUrl(url);
+  } catch (cause) {
+    throw new AtlasError("bad_request", `region ${region}: ${messageOf(cause)}`, { cause });
+  }
 }
 
 function tokenOf(token: RegistryTokens | undefined, region: string = ""): string | undefined {

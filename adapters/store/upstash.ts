@@ -89,7 +89,7 @@ function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashCl
 
 const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-function checkUrl(text: string): URL {
+export function checkUrl(text: string): URL {
   const allowed = "https://host, or http://host[:port] on loopback";
   if (!URL.canParse(text)) throw refused("Upstash URL", shownUrl(text), allowed);
   const url = new URL(text);

@@ -9,10 +9,9 @@ import {
   MAX_BODY_BYTES,
   MAX_CHAIN,
   MAX_IDEMPOTENCY_KEY_BYTES,
-  MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
-import { quoted } from "../model/quoted.ts";
+import { checkMs } from "../model/options.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
@@ -70,7 +69,8 @@ export class OutCall extends Outgoing {
     if (this.chain.length > MAX_CHAIN) {
       throw new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
     }
-    this.deadline = Math.min(now + checkTimeout(options.timeoutMs), context?.deadline ?? Infinity);
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+    this.deadline = Math.min(now + checkMs("timeoutMs", timeoutMs), context?.deadline ?? Infinity);
     const { callerRegion } = options;
     this.region = callerRegion === undefined ? null : checkToken("callerRegion", callerRegion);
     this.trace = checkTraceparent(options.traceparent) ?? context?.trace ?? null;
@@ -153,17 +153,6 @@ export class OutCall extends Outgoing {
 /** Whether a value can go to a resource here as it is. */
 function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
-}
-
-/** How long a caller waits, in ms. @throws AtlasError `bad_request` */
-export function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
-  if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
-    return timeoutMs;
-  }
-  throw new AtlasError(
-    "bad_request",
-    `timeoutMs is ${quoted(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
-  );
 }
 
 function checkIdempotencyKey(key: string | undefined): string | null {

@@ -4,9 +4,10 @@
  */
 import type { AtlasNode } from "../api.ts";
 import { AtlasError } from "../errors.ts";
-import { MAX_GATEWAYS } from "../limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
+import { checkMs, checkOptions } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import { nodeName } from "../model/trail.ts";
 import type { NodeOptions } from "../options.ts";
@@ -20,7 +21,6 @@ import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
 import { callBack, checkRegion, Mover } from "./mover.ts";
-import { checkTimeout } from "./out_call.ts";
 import { Paths } from "./paths.ts";
 import { Places } from "./places.ts";
 import { prove } from "./proof.ts";
@@ -87,9 +87,10 @@ export function routerOf(premises: RouterPremises): Routing {
     onEvent,
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
+    const { timeoutMs: given = DEFAULT_TIMEOUT_MS } = checkOptions(options, { timeoutMs: true });
+    const timeoutMs = checkMs("timeoutMs", given);
     const target = { type, key: resourceKey(type, id) };
     checkRegion(store, to);
-    const timeoutMs = checkTimeout(options.timeoutMs);
     const since = clock.now();
     await callBack(store, clock, target.key, to, timeoutMs / 2);
     const left = { ...options, timeoutMs: Math.max(1, timeoutMs - (clock.now() - since)) };

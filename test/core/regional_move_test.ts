@@ -116,6 +116,10 @@ it("a move to a region that there isn't is a bad request that names those that a
       maybeExecuted: false,
     });
   }
+  await expect(us.move("counters", "x", "ap", null as unknown as object)).rejects.toMatchObject({
+    code: "bad_request",
+    message: "options is null, it must be an object",
+  });
   await expect(us.move("counters", "x", "")).rejects.toMatchObject({ code: "invalid_rrp" });
   expect((await us.lookup("counters", "x", { require: "confirmed" })).verdict).toBe("unowned");
 });

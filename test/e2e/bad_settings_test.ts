@@ -37,6 +37,7 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_REGISTRY_URL", "rediss://default:hunter2/x@127.0.0.1:1"],
   ["ATLAS_REGISTRY_URL", "local=redis://:x/hunter2@127.0.0.1:1,eu=memory:"],
   ["ATLAS_REGISTRY_URL", "local=memory:,local=memory:"],
+  ["ATLAS_REGISTRY_URL", "local=memory:,eu=redis://:hunter2@h?foo=1"],
   [
     "ATLAS_REGISTRY_TOKEN",
     "local=hunter2,mars=hunter3",

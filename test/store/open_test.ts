@@ -131,6 +131,25 @@ test("a registry by region is read as such, and nothing else is", () => {
   expect(() => read("u|s=memory:")).toThrow(/"u\|s"/);
 });
 
+test.for([
+  ["redis://h?foo=1", "?foo=1"],
+  ["redis://h/name", "database"],
+  ["redis+sentinel://h:1", "master"],
+  ["https://u@h", "Upstash URL"],
+  ["file:x.db?mode=ro", "?mode=ro"],
+])(
+  "of a registry by region, one that can't be opened is refused at once: %s",
+  async ([url, part]) => {
+    const opening = openStore(`us=memory:,eu=${url}`, { region: "us" });
+    await refuses(opening, "bad_request", part as string);
+    await refuses(
+      openStore(`us=memory:,eu=${url}`, { region: "us" }),
+      "bad_request",
+      "region eu: ",
+    );
+  },
+);
+
 test("a registry by region opens the node's own at once, the others when needed", async () => {
   const files = ["us", "eu"].map((name) => `${name}=file:${join(directory, `${name}.db`)}`);
   const url = `${files},ap=redis://127.0.0.1:${await freePort()}`;
