@@ -12,6 +12,8 @@ import { parseJson, toJson } from "./json.ts";
 
 /** The subprotocol that asks for MessagePack. */
 export const MSGPACK_PROTOCOL = "atlas.msgpack";
+/** The subprotocol of JSON, which is also spoken where none is asked for. */
+export const JSON_PROTOCOL = "atlas.json";
 
 const utf8 = new TextEncoder();
 
