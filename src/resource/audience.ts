@@ -159,6 +159,7 @@ export class Audience implements Speaker, Attended {
     let admitted: Seated | null = null;
     const visit = new Visit(this.#of.key, "onConnect", call.deadline, call.caller, async (it) => {
       const replay = await this.#open();
+      if (!this.#doors.has(door)) throw unknownDoor(this.#of.key);
       this.#admissions.set(visit, [replay.last, after !== null && !replay.covers(after)]);
       const known = this.#seats.get(id);
       if (known) return void (known.door = door);
@@ -198,12 +199,14 @@ export class Audience implements Speaker, Attended {
       const seated = this.#seats.get(id);
       if (seated?.door === door) this.#part(seated);
     }
+    for (const seated of this.#seats.values()) if (seated.door === door) return;
+    this.#forgetDoor(door);
   }
 
-  /** A door, if it is known; where it is `founded` by this, it is from now on. */
+  /** A door, if it is known; where it is `founded` by this, and not dead, it is from now on. */
   async door(name: string, life: string, founded: boolean): Promise<DoorSide | undefined> {
     const known = this.#doors.get(name);
-    if (known || !founded) return known;
+    if (known || !founded || this.#parts.usher.isDead(life)) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
@@ -243,8 +246,7 @@ export class Audience implements Speaker, Attended {
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean {
     for (const [name, door] of this.#doors) {
       if (now - door.heardAt <= DOOR_SILENCE_MS && !isDead(door.life)) continue;
-      this.#doors.delete(name);
-      door.end(unknownDoor(this.#of.key), null);
+      this.#forgetDoor(name);
       for (const seated of this.#seats.values()) if (seated.door === name) this.#part(seated);
     }
     return !this.#over && this.#doors.size > 0;
@@ -273,6 +275,11 @@ export class Audience implements Speaker, Attended {
     this.#of.deliver(visit);
   }
 
+  #forgetDoor(name: string): void {
+    this.#doors.get(name)?.dismiss();
+    this.#doors.delete(name);
+  }
+
   #forget(seated: Seated): void {
     seated.isGone = true;
     if (this.#seats.get(seated.id) === seated) this.#seats.delete(seated.id);
@@ -293,7 +300,7 @@ export class Audience implements Speaker, Attended {
 }
 
 function unknownDoor(key: string): AtlasError {
-  return new AtlasError("unavailable", `${key} has not heard of this door for too long`);
+  return new AtlasError("unavailable", `${key} doesn't know this door any more`);
 }
 
 function tooMuch(what: string, most: number | string): AtlasError {

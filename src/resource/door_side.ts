@@ -103,6 +103,11 @@ export class DoorSide extends Expiring {
     this.#answer([this.#at, false, [], [], this.#closed]);
   }
 
+  /** It isn't known here any more. */
+  dismiss(): void {
+    this.#answer(null);
+  }
+
   /** There is nobody here any more who could answer. */
   end(error: AtlasError, next: Ownership | null): void {
     this.#parts.deadlines.remove(this);

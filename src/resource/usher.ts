@@ -16,13 +16,14 @@ export interface Attended {
 
 export class Usher {
   readonly #clock: Clock;
-  readonly #isDead: (incarnation: string) => boolean;
+  /** Whether an incarnation is known to be dead. */
+  readonly isDead: (incarnation: string) => boolean;
   readonly #attended = new Set<Attended>();
   #timer: Timer | null = null;
 
   constructor(clock: Clock, isDead: (incarnation: string) => boolean) {
     this.#clock = clock;
-    this.#isDead = isDead;
+    this.isDead = isDead;
   }
 
   /** From now on there are connections; forgotten when a sweep finds none. */
@@ -41,7 +42,7 @@ export class Usher {
     this.#timer = null;
     const now = this.#clock.now();
     for (const audience of this.#attended) {
-      if (!audience.sweep(now, this.#isDead)) this.#attended.delete(audience);
+      if (!audience.sweep(now, this.isDead)) this.#attended.delete(audience);
     }
     if (this.#attended.size === 0) return;
     this.#timer = this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());

@@ -1,6 +1,13 @@
 /** Client sockets of resources in other regions: passed on, and on the move. */
 import { expect, it } from "vitest";
-import type { AtlasNode } from "../../mod.ts";
+import { regionalStore } from "../../adapters/store/regional.ts";
+import {
+  type AtlasNode,
+  createNode,
+  inProcessNetwork,
+  inProcessTransport,
+  memoryStore,
+} from "../../mod.ts";
 import { until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 import { type Client, client, roomApp } from "./sockets.ts";
@@ -63,5 +70,35 @@ it("stays connected over moves under load, without a gap", async () => {
     expect(hellos).toHaveLength(4);
     expect(hellos.some(({ gap }) => gap)).toBe(false);
     expect(events.map(({ data }) => data.n)).toEqual(Array.from({ length: said }, (_, i) => i + 1));
+  }
+});
+
+it("counts on without a gap in another registry, where it has moved its home", async () => {
+  const stores = { us: memoryStore(), eu: memoryStore() };
+  const network = inProcessNetwork();
+  const open = async (self: "us" | "eu"): Promise<AtlasNode> =>
+    await createNode(roomApp, {
+      region: self,
+      node: "only",
+      store: await regionalStore({ self, stores, homes: { default: "us" } }),
+      transport: inProcessTransport(network),
+      lease: { heartbeatMs: 50, leaseMs: 5_000 },
+    }) as unknown as AtlasNode;
+  const [us, eu] = [await open("us"), await open("eu")];
+  try {
+    const all = [client(us, "x"), client(eu, "x")] as const;
+    await joined(...all);
+    await us.call("rooms", "x", "say", [3]);
+    await had(3, ...all);
+    await eu.move("rooms", "x", "eu");
+    await us.call("rooms", "x", "say", [2]);
+    await had(5, ...all);
+    for (const { troubles, hellos } of all) {
+      expect(troubles).toEqual([]);
+      expect(hellos.map(({ gap }) => gap)).toEqual([false, false]);
+      expect(hellos[1].seq).toBeGreaterThanOrEqual(3);
+    }
+  } finally {
+    await Promise.all([us, eu].map((node) => node.close({ drainMs: 200 })));
   }
 });
