@@ -188,7 +188,8 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
    * the resource moves. Gives what the socket is to be handed to once it is open.
    *
    * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
-   * allowed, `overloaded`, `unavailable` where the node is draining.
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is draining.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers;
   /** Figures of this node now. */

@@ -140,7 +140,7 @@ class NodeProcess implements Exchange {
       life: () => this.#life,
     });
     this.#router = this.#routing.router;
-    this.#door = new Door({ clock, random, router: this.#router, life: () => this.#life });
+    this.#door = new Door({ clock, random, ...this.#routing, life: () => this.#life });
     this.#market = marketOf({
       options,
       app,

@@ -43,7 +43,7 @@ import { pathHeaders, VERDICT_HEADER } from "./path.ts";
 import type { Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
-import { noUpgrade, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
+import { refuse, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -111,7 +111,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   addNodes(add, () => ready(options.node), onEvent);
   addResources(add, () => ready(options.node));
   addModules(add, () => ready(options.node), purchases);
-  add("GET", SOCKET_ROUTE, () => Promise.reject(noUpgrade()));
+  add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
   const enter = socketEntrance(() => ready(options.node), options.token);
 
   return {

@@ -48,6 +48,9 @@ export type {
   SocketOptions,
 } from "./client_socket.ts";
 
+/** How long a node may take to say why a socket can't be had, in ms. */
+const PROBE_MS = 2_000;
+
 /** How a client listens. */
 export interface ClientSockets<A extends App = App> {
   /**
@@ -120,7 +123,8 @@ export function connect<A extends App = App>(
       if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
         throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
       }
-      const probe = () => client.lookup(type, id);
+      const path = `/v1/connect/${key}`;
+      const probe = () => request({ method: "GET", path, timeoutMs: PROBE_MS });
       return openSocket<T>({ urls, token: options.token, key, probe }, given);
     },
   };

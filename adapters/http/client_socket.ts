@@ -8,6 +8,7 @@
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { ServerFrame } from "../../src/door/frames.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
+import { isNoUpgrade, statusOf } from "./errors.ts";
 import { MSGPACK_PROTOCOL } from "./socket_codec.ts";
 
 /** An event as a client hears it. */
@@ -80,14 +81,14 @@ export interface SocketParts {
   readonly token: string | undefined;
   /** `<type>/<id>`, percent-encoded. */
   readonly key: string;
-  /** Why a node can't be connected to, where it says so over HTTP; rejects with that. */
+  /** Asks for the same without a socket; rejects with why it can't be had. */
   readonly probe: () => Promise<unknown>;
 }
 
 type Frame = ServerFrame | { t: "event"; seq: number; epoch: number; data: unknown };
 
 const MAX_KEPT = 1_024;
-const FIRST_PAUSE_MS = 50;
+const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** Going on makes no sense after these; own codes are of errors that no retry mends. */
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
@@ -267,7 +268,8 @@ class Radio<T> implements ClientSocket<T> {
     const round = Math.floor(this.#attempt++ / this.#parts.urls.length);
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
     if (!this.#isOver) {
-      this.#timer = setTimeout(() => this.#open(), pause * (0.5 + Math.random() / 2));
+      // Spread wide: all clients of a node that stops come at once.
+      this.#timer = setTimeout(() => this.#open(), pause * 2 * Math.random());
     }
   }
 
@@ -275,9 +277,8 @@ class Radio<T> implements ClientSocket<T> {
     try {
       await this.#parts.probe();
     } catch (error) {
-      if (!isAtlasError(error) || error.retryable) return null;
-      const status = error.code === "unauthorized" ? 4401 : 4400;
-      return { code: status, reason: `${error.code}: ${messageOf(error)}` };
+      if (!isAtlasError(error) || error.retryable || isNoUpgrade(error)) return null;
+      return { code: 4_000 + statusOf(error), reason: `${error.code}: ${messageOf(error)}` };
     }
     return null;
   }

@@ -10,8 +10,9 @@
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
-import type { Upgrade } from "../../src/ports/runtime.ts";
+import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
+import { noUpgrade } from "./errors.ts";
 import { CALLER_REGION_HEADER, rawPath, resourceOf } from "./inputs.ts";
 import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
 
@@ -31,7 +32,7 @@ export function socketEntrance(
   const allowed = token === undefined ? () => true : bearerCheck(token);
   return (request, upgrade) => {
     const offered = protocolsOf(request.headers);
-    const withToken = offered.find((protocol) => protocol.startsWith(TOKEN_PROTOCOL));
+    const withToken = tokenOf(offered);
     const given = request.headers.get("authorization") ?? bearerOf(withToken);
     if (!allowed(given)) {
       throw new AtlasError(
@@ -42,14 +43,7 @@ export function socketEntrance(
           : "the bearer token is wrong",
       );
     }
-    const { type, id } = resourceOf(withoutEnd(rawPath(request)));
-    const inMsgpack = offered.includes(MSGPACK_PROTOCOL);
-    const handlers = node().accept(type, id, {
-      codec: inMsgpack ? msgpackCodec : jsonCodec,
-      ...optionsOf(new URL(request.url).searchParams),
-      callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
-    });
-    return upgrade(handlers, {
+    return upgrade(accept(node(), request, offered), {
       // Who offers any wants one of them back.
       protocol: [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ?? withToken,
       maxFrameBytes: MAX_BODY_BYTES,
@@ -58,9 +52,27 @@ export function socketEntrance(
   };
 }
 
-/** The error of who asks for a socket's path without wanting a socket. */
-export function noUpgrade(): AtlasError {
-  return new AtlasError("bad_request", "this is a WebSocket: connect to it with one");
+/**
+ * What who asks for a socket's path without wanting a socket is answered: why it couldn't be
+ * one, or else that it has to be one. Sockets are not told, so that clients ask like this.
+ */
+export function refuse(node: AtlasNode, request: Request): never {
+  accept(node, request, []);
+  throw noUpgrade();
+}
+
+/** What the socket that a request asks for is handed to. */
+function accept(node: AtlasNode, request: Request, offered: readonly string[]): SocketHandlers {
+  const { type, id } = resourceOf(withoutEnd(rawPath(request)));
+  return node.accept(type, id, {
+    codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
+    ...optionsOf(new URL(request.url).searchParams),
+    callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
+  });
+}
+
+function tokenOf(offered: readonly string[]): string | undefined {
+  return offered.find((protocol) => protocol.startsWith(TOKEN_PROTOCOL));
 }
 
 function protocolsOf(headers: Headers): string[] {

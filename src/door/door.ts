@@ -13,6 +13,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
 import type { Life } from "../registry/lease.ts";
+import type { Places } from "../routing/places.ts";
 import { isForNodes, notForClients } from "../routing/reception.ts";
 import type { Router } from "../routing/router.ts";
 import { pause } from "../time/pause.ts";
@@ -54,6 +55,7 @@ export interface DoorParts {
   /** The node's present life. */
   readonly life: () => Life;
   readonly router: Pick<Router, "call">;
+  readonly places: Pick<Places, "checkType">;
 }
 
 export class Door {
@@ -72,7 +74,8 @@ export class Door {
    * What a client's socket is to be handed to.
    *
    * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
-   * allowed, `overloaded`, `unavailable` where the node is on its way out.
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is on its way out.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
     checkToken("type", type);
@@ -85,6 +88,7 @@ export class Door {
     if (former !== undefined && !/^[0-9a-f-]{36}$/.test(former)) {
       throw new AtlasError("bad_request", "connection must be the id that a hello named");
     }
+    this.#parts.places.checkType(type);
     this.#checkRoom();
     let seat: Seat | null = null;
     return {

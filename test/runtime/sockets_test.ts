@@ -138,11 +138,14 @@ test("what isn't allowed is an HTTP error before the upgrade", async () => {
       ["/v1/connect/rooms/x?after=-1", 400],
       ["/v1/connect/rooms/x?connection=me", 400],
       ["/v1/connect/rooms/x/y", 404],
+      ["/v1/connect/attics/x", 404],
     ] as const
   ) {
     const answer = await upgrade(node.url, path);
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
   }
+  const why = await fetch(`${node.url}/v1/connect/attics/x`);
+  expect(await why.json()).toMatchObject({ error: { code: "not_found" } });
   const plain = await fetch(`${node.url}/v1/connect/rooms/x`);
   expect(plain.status).toBe(400);
   expect(await plain.json()).toMatchObject({ error: { message: /WebSocket/ } });
