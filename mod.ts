@@ -75,6 +75,8 @@ export type {
   ModuleMap,
   ModuleOptions,
 } from "./src/lambda/module.ts";
+export type { ConnectionOptions, DoorStats } from "./src/door/door.ts";
+export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/door/frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
@@ -91,6 +93,7 @@ export type * from "./src/ports/store.ts";
 export type * from "./src/ports/transport.ts";
 export type { RaceReport, RuleReport } from "./src/race/race.ts";
 export type { RoundTrips } from "./src/race/stopwatch.ts";
+export type { Connection } from "./src/resource/connection.ts";
 export { Resource } from "./src/resource/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/resource/resource.ts";
 

@@ -3,6 +3,7 @@
  * a node can do.
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
+import type { ConnectionOptions, DoorStats } from "./door/door.ts";
 import type { AtlasError } from "./errors.ts";
 import type {
   DiscoverOptions,
@@ -15,6 +16,7 @@ import type {
 export type { NodeEvent } from "./model/event.ts";
 import type { Member } from "./model/member.ts";
 import type { Lookup, Mark, Ownership } from "./model/ownership.ts";
+import type { SocketHandlers } from "./ports/runtime.ts";
 import type { Resource } from "./resource/resource.ts";
 
 /** How one call is made. */
@@ -181,6 +183,15 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     region: string,
     options?: Pick<CallOptions, "timeoutMs">,
   ): Promise<Pick<Ownership, "rrp" | "epoch">>;
+  /**
+   * Connects a client's socket to a resource, wherever it lives, and keeps it connected when
+   * the resource moves. Gives what the socket is to be handed to once it is open.
+   *
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is draining.
+   */
+  accept(type: string, id: string, options: ConnectionOptions): SocketHandlers;
   /** Figures of this node now. */
   stats(): NodeStats;
   /**
@@ -199,7 +210,7 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   readonly closed: Promise<AtlasError | null>;
 }
 
-export interface NodeStats extends MarketStats {
+export interface NodeStats extends MarketStats, DoorStats {
   /** Resources in memory. */
   resources: number;
   /** Calls waiting in mailboxes. */
@@ -218,6 +229,8 @@ export interface NodeStats extends MarketStats {
   claims: number;
   claimsLost: number;
   commits: number;
+  /** Events that resources here sent to their connections. */
+  events: number;
   /** Lookups that found more than one claim standing. */
   contested: number;
   /** Ownerships lost to a greater claim, or to another owner while the store was out of reach. */

@@ -9,6 +9,7 @@
  */
 import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
+import { Door } from "./door/door.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
 import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { ModuleAtlas } from "./lambda/api.ts";
@@ -30,7 +31,7 @@ import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import { contextOf, type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
-import { isForNodes, tellWinner } from "./routing/reception.ts";
+import { isForNodes, notForClients, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
@@ -66,6 +67,7 @@ class NodeProcess implements Exchange {
   readonly #routing: Routing;
   readonly #router: Router;
   readonly #market: Market;
+  readonly #door: Door;
   readonly #deadlines: Deadlines;
   #life: Life;
   #state: NodeState = "fenced";
@@ -105,6 +107,7 @@ class NodeProcess implements Exchange {
       claims: this.#claims,
       deadlines: this.#deadlines,
       outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
+      isDead: (incarnation) => this.#membership.peek(incarnation)?.state === "dead",
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
@@ -137,6 +140,7 @@ class NodeProcess implements Exchange {
       life: () => this.#life,
     });
     this.#router = this.#routing.router;
+    this.#door = new Door({ clock, random, ...this.#routing, life: () => this.#life });
     this.#market = marketOf({
       options,
       app,
@@ -161,6 +165,7 @@ class NodeProcess implements Exchange {
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
       move: this.#routing.move,
+      accept: (type, id, options) => this.#door.accept(type, id, options),
       stats: () => this.stats(),
       drain: async (options) =>
         await (options !== undefined ? this.#host.decline(checkDrain(options)) : this.drain()),
@@ -187,7 +192,7 @@ class NodeProcess implements Exchange {
 
   readonly call: Exchange["call"] = (target, method, args, options, context) =>
     isForNodes(method)
-      ? Promise.reject(new AtlasError("not_found", `${target.type} has no method ${method}`))
+      ? Promise.reject(notForClients(target.type, method))
       : this.#router.call(target, method, args, options, context);
 
   readonly lookup: Exchange["lookup"] = async (type, id, options) => {
@@ -225,6 +230,7 @@ class NodeProcess implements Exchange {
       lapses: this.#lapses,
       ...this.#membership.stats,
       ...this.#market.stats(),
+      ...this.#door.stats,
     };
   }
 
@@ -237,6 +243,7 @@ class NodeProcess implements Exchange {
     if (this.#state === "closed") return;
     this.#state = "draining";
     this.#tell("info", "draining", { resources: this.#host.size });
+    await this.#door.drain();
     await this.#market.drain(this.#host.drain());
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
@@ -359,6 +366,7 @@ class NodeProcess implements Exchange {
   async #end(error: AtlasError | null): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
+    void this.#door.drain();
     this.#membership.stop();
     this.#life.lease.lapse();
     this.#router.close();

@@ -162,3 +162,34 @@ export const MAX_TRIALS = 10_000;
 export const MAX_RACE_MS = 600_000;
 /** Longest stall that contenders may be given, in ms. */
 export const MAX_STALL_MS = 10_000;
+
+/** Largest event that a resource sends to its connections, in bytes: an answer holds it. */
+export const MAX_EVENT_BYTES: number = MAX_BODY_BYTES - 8_192;
+/** Events that one turn may send, and that one resource keeps for who comes back. */
+export const MAX_REPLAY_EVENTS = 1_024;
+/** Bytes of such events, of one turn and of one resource. */
+export const MAX_REPLAY_BYTES = 4_194_304;
+/** Numbers of events that an owner reserves at once in its resource's state. */
+export const EVENT_BLOCK = 1_000;
+/** Connections that one resource may have. */
+export const MAX_CONNECTIONS = 65_536;
+/** How long an owner holds a door's question for events while there are none, in ms. */
+export const POLL_MS = 20_000;
+/** After so long without a question of its door a connection counts as gone, in ms. */
+export const DOOR_SILENCE_MS: number = 3 * POLL_MS;
+/** How often owners look for doors that have gone, in ms. */
+export const DOOR_SWEEP_MS = 2_000;
+/** How long a resource on its way out waits for doors to have its last events, in ms. */
+export const DOOR_PATIENCE_MS = 1_000;
+
+/** Client sockets that one node may have open. */
+export const MAX_SOCKETS = 32_768;
+/** Sockets that one step joins to their resource. */
+export const MAX_JOINS = 64;
+/** Bytes that may wait to be sent on one client socket before it is cut as too slow. */
+export const MAX_SOCKET_BUFFER_BYTES = 4_194_304;
+/** Calls that one client socket may have under way, and messages that may wait of it. */
+export const MAX_SOCKET_CALLS = 64;
+export const MAX_SOCKET_MESSAGES = 256;
+/** After so long without a sign of life a client socket is cut, in ms; it is pinged before. */
+export const SOCKET_IDLE_MS = 60_000;

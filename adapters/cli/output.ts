@@ -4,6 +4,12 @@ import type { AtlasClient } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import type { CommandLine } from "./usage.ts";
 
+/** Where a command writes. */
+export interface CliStreams {
+  out(text: string): void;
+  err(text: string): void;
+}
+
 /** Takes a checked command line and a cluster; gives what is to be shown of it. */
 export type Command = (line: CommandLine, atlas: AtlasClient) => Promise<Output>;
 

@@ -8,8 +8,9 @@ import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { type AtlasClient, connect } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import { drain } from "./drain.ts";
+import { listen } from "./listen.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
-import { answered, type Command, type Output } from "./output.ts";
+import { answered, type CliStreams, type Command, type Output } from "./output.ts";
 import { raceCommand } from "./race.ts";
 import { table } from "./table.ts";
 import {
@@ -22,10 +23,7 @@ import {
   UsageError,
 } from "./usage.ts";
 
-export interface CliStreams {
-  out(text: string): void;
-  err(text: string): void;
-}
+export type { CliStreams } from "./output.ts";
 
 const COMMANDS: { readonly [command: string]: Command } = {
   nodes,
@@ -52,6 +50,7 @@ export async function runCli(
       streams.out(HELP);
       return 0;
     }
+    if (line.command === "listen") return await listen(line, open(line), streams);
     const { document, text, failures = [] } = await outputOf(line);
     streams.out(line.json ? `${toJson(document)}\n` : text);
     for (const failure of failures) streams.err(errorLine(failure));

@@ -26,6 +26,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas nodes                            all nodes that the registry knows
   atlas lookup TYPE ID                   where a resource lives
   atlas call TYPE ID METHOD [JSON...]    calls a method; each argument is JSON
+  atlas listen TYPE ID                   prints each event of a resource as a line of JSON
   atlas resources [PREFIX]               resources, such as of rrp:us-east-1/
   atlas modules                          what is offered, by whom, and what runs
   atlas request MODULE FUNCTION [JSON...]  calls a module's function
@@ -43,6 +44,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --timeout MS      deadline of each request, 1 to 300000. Default 10000.
   --key KEY         call: idempotency key, so that repeats run once
   --version RANGE   request: a version or a range, such as ^1.2. Default: the newest stable.
+  --after SEQ       listen: begin after this event
   --confirmed       lookup: read through the registry's store
   --for TIME        drain PREFIX: how long nodes take none of it again, such as 90s, 10m or
                     1500 (ms), up to 1d. Default 60s.
@@ -73,6 +75,7 @@ export interface CommandLine {
   readonly timeoutMs: number | undefined;
   readonly key: string | undefined;
   readonly version: string | undefined;
+  readonly after: number | undefined;
   readonly confirmed: boolean;
   readonly forMs: number | undefined;
   readonly limit: number;
@@ -103,6 +106,7 @@ const COMMANDS: {
   nodes: [0, 0],
   lookup: [2, 2, "confirmed"],
   call: [3, Infinity, "key"],
+  listen: [2, 2, "after"],
   resources: [0, 1, "limit", "count"],
   modules: [0, 0],
   request: [2, Infinity, "version"],
@@ -152,6 +156,7 @@ export function parseCommandLine(
     timeoutMs: count("--timeout", values.timeout, 300_000),
     key: values.key,
     version: range(values.version),
+    after: count("--after", values.after, 999_999_999, 0),
     confirmed: values.confirmed ?? false,
     forMs: span(values.for),
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
@@ -189,6 +194,7 @@ function parse(words: readonly string[]) {
         timeout: { type: "string" },
         key: { type: "string" },
         version: { type: "string" },
+        after: { type: "string" },
         confirmed: { type: "boolean" },
         for: { type: "string" },
         limit: { type: "string" },

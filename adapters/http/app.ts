@@ -12,6 +12,7 @@
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
  * | `POST /v1/resources/{type}/{id}?move=<region>` | moves its home there |
+ * | `GET /v1/connect/{type}/{id}` | a client socket; `?after=<seq>` to resume |
  * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
@@ -39,8 +40,10 @@ import {
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
 import { pathHeaders, VERDICT_HEADER } from "./path.ts";
+import type { Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
+import { refuse, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -54,6 +57,8 @@ export interface HttpAppOptions {
 export interface HttpApp {
   /** Answers one request; never rejects. */
   fetch(request: Request): Promise<Response>;
+  /** Turns a request that wants a client socket into one, or answers why not; never throws. */
+  connect(request: Request, upgrade: Upgrade): Response;
   /**
    * Refuses further requests as `unavailable`, and resolves when those at work are
    * answered, or after `ms`. May be called again, to wait on.
@@ -106,9 +111,18 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   addNodes(add, () => ready(options.node), onEvent);
   addResources(add, () => ready(options.node));
   addModules(add, () => ready(options.node), purchases);
+  add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
+  const enter = socketEntrance(() => ready(options.node), options.token);
 
   return {
     fetch: (request) => gate.pass(async () => await hono.fetch(request)),
+    connect(request, upgrade) {
+      try {
+        return enter(request, upgrade);
+      } catch (error) {
+        return errorResponse(asError(error, onEvent), HEADERS);
+      }
+    },
     stop: async (ms) => {
       await gate.close(ms);
       purchases.stop();

@@ -134,7 +134,7 @@ async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Arra
   return chunks.length === 1 ? chunks[0] as Uint8Array : concat(chunks, length);
 }
 
-function concat(chunks: Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+export function concat(chunks: Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(length);
   let at = 0;
   for (const chunk of chunks) {

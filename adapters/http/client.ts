@@ -37,7 +37,42 @@ import { clientModules } from "./client_modules.ts";
 import { isHeaderText } from "./inputs.ts";
 import { checkTimeout, encodeArguments } from "./outgoing.ts";
 import { readMark, readPath } from "./path.ts";
+import { type ClientSocket, openSocket, type SocketOptions } from "./client_socket.ts";
 import { createRequester, type Fetch, type Requester } from "./requester.ts";
+
+export type {
+  ClientSocket,
+  SocketClose,
+  SocketEvent,
+  SocketHello,
+  SocketOptions,
+} from "./client_socket.ts";
+
+/** How long a node may take to say why a socket can't be had, in ms. */
+const PROBE_MS = 2_000;
+
+/** How a client listens. */
+export interface ClientSockets<A extends App = App> {
+  /**
+   * Connects a WebSocket to a resource, wherever it lives: its events come in order, each
+   * once, also after it had to connect anew, to the next URL where there are several. Where
+   * some are lost the next one says so (`gap`).
+   *
+   * @example
+   * ```ts
+   * const room = atlas.connect("channels", "project_0:channel_0", {
+   *   onEvent: ({ seq, data }) => console.log(seq, data),
+   * });
+   * room.send("hi");
+   * ```
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` an option.
+   */
+  connect<T = unknown>(
+    type: keyof A["resources"] & string,
+    id: string,
+    options?: SocketOptions<T>,
+  ): ClientSocket<T>;
+}
 
 export interface ConnectOptions {
   /** The nodes' `ATLAS_TOKEN`. */
@@ -50,8 +85,11 @@ export interface ConnectOptions {
   region?: string;
 }
 
-/** What a client can do: what a node can for others, and move resources. */
-export type AtlasClient<A extends App = App> = Atlas<A> & Pick<AtlasNode<A>, "move">;
+/** What a client can do: what a node can for others, move resources, and listen to them. */
+export type AtlasClient<A extends App = App> =
+  & Atlas<A>
+  & Pick<AtlasNode<A>, "move">
+  & ClientSockets<A>;
 
 /**
  * A client of the node at `url`; of several, the next one is asked where one can't be
@@ -70,17 +108,31 @@ export function connect<A extends App = App>(
   options: ConnectOptions = {},
 ): AtlasClient<A> {
   const timeoutMs = checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const urls = baseUrls(url);
   const request = createRequester({
-    urls: baseUrls(url),
+    urls,
     token: options.token,
     fetch: options.fetch ?? ((input, init) => fetch(input, init)),
   });
   const region = options.region === undefined ? undefined : checkToken("region", options.region);
   const client = new HttpClient(request, timeoutMs, region);
-  return Object.assign(client, clientModules(request, timeoutMs)) as unknown as AtlasClient<A>;
+  const sockets: ClientSockets = {
+    connect<T>(type: string, id: string, given: SocketOptions<T> = {}) {
+      const key = resourceKey(type, id);
+      const { after } = given;
+      if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+        throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
+      }
+      const path = `/v1/connect/${key}`;
+      const probe = () => request({ method: "GET", path, timeoutMs: PROBE_MS });
+      return openSocket<T>({ urls, token: options.token, key, probe }, given);
+    },
+  };
+  const whole: unknown = Object.assign(client, clientModules(request, timeoutMs), sockets);
+  return whole as AtlasClient<A>;
 }
 
-class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas> {
+class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   readonly #request: Requester;
   readonly #timeoutMs: number;
   readonly #region: string | undefined;

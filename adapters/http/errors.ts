@@ -128,3 +128,15 @@ export function isNoPurchase(error: AtlasError): boolean {
   return error.code === "not_found" && !error.maybeExecuted &&
     error.message.startsWith(NO_PURCHASE);
 }
+
+const NO_UPGRADE = "this is a WebSocket: connect to it with one";
+
+/** The error of who asks for a client socket's path, and could have one, without a WebSocket. */
+export function noUpgrade(): AtlasError {
+  return new AtlasError("bad_request", NO_UPGRADE);
+}
+
+/** Whether an error says that a client socket could be had. */
+export function isNoUpgrade(error: AtlasError): boolean {
+  return error.code === "bad_request" && error.message === NO_UPGRADE;
+}

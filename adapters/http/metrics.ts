@@ -35,6 +35,9 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["claims", "claims", "Claims it tried"],
   ["claimsLost", "claims_lost", "Claims that another node won"],
   ["commits", "commits", "Turns whose writes were committed"],
+  ["events", "events", "Events that its resources sent to their connections"],
+  ["socketEvents", "socket_events", "Events that it passed on to client sockets"],
+  ["cutSockets", "sockets_cut", "Client sockets cut because they were too slow, or too fast"],
   ["contested", "contested_lookups", "Lookups that found more than one claim standing"],
   ["conflictsLost", "conflicts_lost", "Ownerships lost to a greater claim or while out of reach"],
   ["conflictsWon", "conflicts_won", "Times that one here won over one that was out of reach"],
@@ -57,6 +60,7 @@ const LEVELS: readonly [Figure, name: string, help: string][] = [
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
   ["inFlight", "calls_in_flight", "Calls whose answer is outstanding"],
   ["links", "links", "Open links to other nodes"],
+  ["sockets", "sockets", "Open client sockets"],
   ["cachedLocations", "cached_locations", "Remembered locations of resources elsewhere"],
 ];
 

@@ -10,8 +10,10 @@ import type {
   Server,
   Socket,
   SocketHandlers,
+  UpgradeOptions,
 } from "../../src/ports/runtime.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
+import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
 
 /** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
@@ -29,13 +31,16 @@ interface BunSocket {
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
   getBufferedAmount(): number;
+  ping(): number;
   close(code: number, reason: string): void;
   terminate(): void;
 }
 
 interface SocketData {
   readonly handlers: SocketHandlers;
+  readonly how: UpgradeOptions;
   guard: GuardedSocket | null;
+  heartbeat: Heartbeat | null;
 }
 
 interface BunServer {
@@ -102,9 +107,10 @@ function answer(
   let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
-  const response = options.fetch(withHost(request), (handlers, { protocol } = {}) => {
+  const response = options.fetch(withHost(request), (handlers, how = {}) => {
+    const { protocol } = how;
     upgraded = server.upgrade(request, {
-      data: { handlers, guard: null },
+      data: { handlers, how, guard: null, heartbeat: null },
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
@@ -127,23 +133,31 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
     idleTimeout: 0,
     perMessageDeflate: false,
     open(ws: BunSocket) {
+      const { handlers, how } = ws.data;
       const guard = new GuardedSocket(
         rawOf(ws),
-        ws.data.handlers,
-        maxFrameBytes,
+        handlers,
+        how.maxFrameBytes ?? maxFrameBytes,
         ws.remoteAddress,
       );
       ws.data.guard = guard;
+      if (how.idleMs !== undefined) {
+        ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
+      }
       live.add(guard);
       // Not a Buffer: its own methods answer slower, and slice() shares its bytes.
       ws.binaryType = "uint8array";
       guard.opened();
     },
     message(ws: BunSocket, data: string | Uint8Array) {
+      ws.data.heartbeat?.heard();
       ws.data.guard?.received(data);
     },
+    ping: (ws: BunSocket) => ws.data.heartbeat?.heard(),
+    pong: (ws: BunSocket) => ws.data.heartbeat?.heard(),
     close(ws: BunSocket, code: number, reason: string) {
-      const { guard } = ws.data;
+      const { guard, heartbeat } = ws.data;
+      heartbeat?.stop();
       if (!guard) return;
       live.delete(guard);
       guard.ended(code, reason);

@@ -86,15 +86,20 @@ function answer(
   live: Set<GuardedSocket>,
 ): Response | Promise<Response> {
   let upgraded: Response | undefined;
-  const response = options.fetch(request, (handlers, { protocol } = {}) => {
+  const response = options.fetch(request, (handlers, { protocol, ...how } = {}) => {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return refusal();
     try {
       // Deno can't say it any more once the request is a socket.
       const { hostname } = from.remoteAddr;
-      const found = deno().upgradeWebSocket(request, { idleTimeout: 0, protocol });
+      const found = deno().upgradeWebSocket(request, {
+        // In s; Deno pings by itself.
+        idleTimeout: Math.ceil((how.idleMs ?? 0) / 1_000),
+        ...protocol !== undefined && { protocol },
+      });
+      const { maxFrameBytes = options.maxFrameBytes } = how;
       guard(
         found.socket,
-        (raw) => new GuardedSocket(raw, handlers, options.maxFrameBytes, hostname),
+        (raw) => new GuardedSocket(raw, handlers, maxFrameBytes, hostname),
         live,
       );
       return upgraded = found.response;

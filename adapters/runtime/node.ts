@@ -14,9 +14,16 @@ import type { Duplex } from "node:stream";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { WebSocketServer } from "ws";
 import { AtlasError } from "../../src/errors.ts";
-import type { Runtime, ServeOptions, Server, SocketHandlers } from "../../src/ports/runtime.ts";
+import type {
+  Runtime,
+  ServeOptions,
+  Server,
+  SocketHandlers,
+  UpgradeOptions,
+} from "../../src/ports/runtime.ts";
 import { errorResponse } from "../http/errors.ts";
 import type { GuardedSocket } from "./guarded_socket.ts";
+import { startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { dialWs, guardWs, type WsLike } from "./ws_socket.ts";
 
@@ -118,11 +125,12 @@ class Door {
     if (!asksForSocket(incoming)) return await refuse(socket, badRequest(NO_UPGRADE));
     this.#pending.add(socket);
     let handlers: SocketHandlers | undefined;
+    let how: UpgradeOptions = {};
     let response: Response;
     try {
-      response = await this.#options.fetch(requestOf(incoming), (given, { protocol } = {}) => {
-        handlers = given;
-        if (protocol !== undefined) this.#protocols.set(incoming, protocol);
+      response = await this.#options.fetch(requestOf(incoming), (given, options = {}) => {
+        [handlers, how] = [given, options];
+        if (how.protocol !== undefined) this.#protocols.set(incoming, how.protocol);
         return new Response(null);
       });
     } catch {
@@ -134,10 +142,15 @@ class Door {
     const remote = incoming.socket.remoteAddress;
     this.#server.handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);
-      const { maxFrameBytes } = this.#options;
+      const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;
       const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote);
       this.#live.add(guard);
       ws.on("close", () => this.#live.delete(guard));
+      if (idleMs !== undefined) {
+        const heartbeat = startHeartbeat(idleMs, () => ws.ping(), () => guard.cut());
+        for (const sign of ["message", "ping", "pong"]) ws.on(sign, heartbeat.heard);
+        ws.on("close", heartbeat.stop);
+      }
       guard.opened();
     });
   }

@@ -21,6 +21,7 @@ import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
+import { SOCKET_PATH } from "../http/sockets.ts";
 import { openStore } from "../store/open.ts";
 import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
@@ -170,9 +171,12 @@ async function bind(
   transport: WebSocketTransport,
 ): Promise<Server> {
   const fetch = (request: Request, upgrade: Upgrade) => {
-    const wantsLink = request.method === "GET" && rawPath(request) === LINK_PATH &&
+    const path = rawPath(request);
+    const wantsSocket = request.method === "GET" &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    return wantsLink ? upgrade(transport.accept()) : http.fetch(request);
+    if (wantsSocket && path === LINK_PATH) return upgrade(transport.accept());
+    if (wantsSocket && path.startsWith(SOCKET_PATH)) return http.connect(request, upgrade);
+    return http.fetch(request);
   };
   try {
     return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });

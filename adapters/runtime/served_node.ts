@@ -136,6 +136,9 @@ class Served<A extends App> implements ServedNode<A> {
   ): ReturnType<AtlasNode["move"]> {
     return this.#node.move(type, id, region, options);
   }
+  accept(...given: Parameters<AtlasNode["accept"]>): ReturnType<AtlasNode["accept"]> {
+    return this.#node.accept(...given);
+  }
   publish(module: Module, options?: PublishOptions): Listener {
     return this.#node.publish(module, options);
   }

@@ -3,10 +3,11 @@
  *
  * A channel keeps its messages in order; a session remembers which channel its user is
  * in. Each has one owner in the whole cluster at any time, so `seq` never repeats or
- * skips, whichever node is asked and whichever node dies. Beside them each node offers the
+ * skips, whichever node is asked and whichever node dies. Clients may call a channel, or connect
+ * to it and hear each message as it is sent. Beside them each node offers the
  * module calc.
  */
-import { type App, defineApp, Resource } from "../../mod.ts";
+import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { calc } from "../calc/calc.ts";
 
 /** A message as it is kept and told. */
@@ -23,7 +24,15 @@ export class Channel extends Resource {
     const seq = ((await this.storage.get<number>("seq")) ?? 0) + 1;
     await this.storage.put("seq", seq);
     await this.storage.put(messageKey(seq), { from, text });
+    // Everyone who listens hears of it, once it is kept.
+    this.broadcast({ seq, from, text } satisfies ChannelMessage);
     return { seq, epoch: this.epoch };
+  }
+
+  /** A listener's message is sent to all: `{ from, text }`. */
+  override async onMessage(_connection: Connection, data: unknown): Promise<void> {
+    const { from, text } = Object(data) as Record<string, unknown>;
+    if (typeof from === "string" && typeof text === "string") await this.send(from, text);
   }
 
   /** The messages after `sinceSeq`, oldest first; at most 10,000. */

@@ -30,6 +30,11 @@ export abstract class Call extends Expiring {
   next: Call | null = null;
   #abort: AbortController | null = null;
 
+  /** Whether it waits even in a full mailbox: who sent it can't send it again. */
+  get isOwed(): boolean {
+    return false;
+  }
+
   /** The arguments, shared with nobody. @throws AtlasError `bad_request` */
   abstract arguments(): unknown[];
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */

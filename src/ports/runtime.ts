@@ -25,11 +25,17 @@ export interface SocketHandlers {
   close(socket: Socket, code: number, reason: string): void;
 }
 
+export interface UpgradeOptions {
+  /** The subprotocol that is chosen, of those that the client offered. */
+  protocol?: string | undefined;
+  /** Largest frame taken, in bytes, where it isn't the server's. */
+  maxFrameBytes?: number;
+  /** The peer is pinged, and cut off once nothing was heard of it for about so long, in ms. */
+  idleMs?: number;
+}
+
 /** Turns the request being served into a socket; the answer MUST be returned from `fetch`. */
-export type Upgrade = (
-  handlers: SocketHandlers,
-  options?: { protocol?: string },
-) => Response;
+export type Upgrade = (handlers: SocketHandlers, options?: UpgradeOptions) => Response;
 
 export interface ServeOptions {
   host: string;

@@ -8,12 +8,14 @@
  * Source: design §3, State and Timing; §4.
  */
 import type { Atlas } from "../api.ts";
-import type { Placement, ResolvedType } from "../app.ts";
+import type { ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Stamp } from "../ports/store.ts";
+import { Audience } from "./audience.ts";
+import { Bell } from "../time/bell.ts";
 import { bidFarewell } from "./conflicts.ts";
 import { Holding } from "./holding.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
@@ -26,8 +28,9 @@ import { letGo, tellLoss } from "./tenure.ts";
 export class Activation extends Holding implements ResourceContext, LedgerTenure {
   /** The host's sweep in which it was last used. */
   usedAt = 0;
+  /** Its audience, where anybody ever listened or was spoken to. */
+  hall: Audience | null = null;
   readonly #host: Stage<Activation>;
-  readonly #type: ResolvedType;
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
@@ -46,10 +49,8 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   #ledger: Ledger | null = null;
   #node: Atlas | null = null;
   #lifetime: AbortController | null = null;
-  /** Runs once the turn in progress has ended. */
-  #onRest: (() => void) | null = null;
-  /** Runs once this activation is over. */
-  #onEnd: (() => void) | null = null;
+  /** Rings when the turn in progress has ended. */
+  #rest: Bell | null = null;
 
   constructor(
     host: Stage<Activation>,
@@ -59,9 +60,8 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     life: Life,
     last: Stamp,
   ) {
-    super(key, owner, life, last, host.clock.now());
+    super(key, type, owner, life, last, host.clock.now());
     this.#host = host;
-    this.#type = type;
   }
 
   get signal(): AbortSignal {
@@ -76,7 +76,11 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   }
 
   get storage(): Storage {
-    return this.#book().storage;
+    return this.book.storage;
+  }
+
+  get audience(): Audience {
+    return (this.hall ??= new Audience(this.#host, this));
   }
 
   get node(): Atlas {
@@ -93,14 +97,9 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     return this.#current;
   }
 
-  /** Which node its type wants it on. */
-  get placement(): Placement {
-    return this.#type.placement;
-  }
-
   /** Whether it may go on where its node can't reach the store. */
   get isFloating(): boolean {
-    return this.#state === "open" && this.#type.partition === "available";
+    return this.#state === "open" && this.type.partition === "available";
   }
 
   get isOpen(): boolean {
@@ -114,17 +113,17 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
-    return this.#state === "open" && !this.#busy && !this.adrift;
+    return this.#state === "open" && !this.#busy && !this.adrift && !this.hall?.size;
   }
 
   /** Makes the instance and runs `onStart` as a turn. @throws what the user's code threw. */
   async start(): Promise<void> {
     const started = this.#hook(() => {
-      this.#instance = new this.#type.class(this);
+      this.#instance = new this.type.class(this);
       return this.#instance?.onStart();
     });
     try {
-      await Promise.race([started, this.#ended()]);
+      await Promise.race([started, this.ended()]);
     } catch (error) {
       if (this.#state === "closed") throw error;
       await this.#release();
@@ -135,7 +134,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       throw new AtlasError("unavailable", `${this.key} was stopped while it started`);
     }
     this.#state = "open";
-    this.#onEnd = null;
+    this.end = null;
   }
 
   /** Takes a call: at once, or after those that wait. */
@@ -143,7 +142,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#work(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
-    (this.#mailbox ??= new Mailbox(this.#type.mailbox, this.#host.stats)).offer(call);
+    (this.#mailbox ??= new Mailbox(this.type.mailbox, this.#host.stats)).offer(call);
   }
 
   /**
@@ -155,25 +154,26 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#state !== "open") return;
     this.#state = "closing";
     if (!handOver) this.#mailbox?.refuse(this.lost(false));
-    const ended = this.#ended();
-    await Promise.race([this.#rest(), ended]);
+    await this.#rested();
     if (this.isOver) return;
+    const stopped = this.#hook(() => (this.hall?.rest(), this.#instance?.onStop(reason)));
     try {
-      await Promise.race([this.#hook(() => this.#instance?.onStop(reason)), ended]);
+      await Promise.race([stopped, this.ended()]);
     } catch (error) {
       this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
     }
     if (this.isOver) return;
     this.#isLettingGo = true;
     const next = handOver ? await handOver() : await this.#release();
+    this.hall?.end(this.lost(false), next);
     this.#finish();
     this.#mailbox?.refuse(this.lost(false), next);
   }
 
   /** Has calls wait. Resolves once no turn runs, or this activation is over. */
-  async hold(): Promise<void> {
+  hold(): Promise<void> {
     this.#isHeld = true;
-    if (this.#busy && this.#state !== "closed") await Promise.race([this.#rest(), this.#ended()]);
+    return this.#rested();
   }
 
   /** Serves calls again, those that waited first. */
@@ -200,7 +200,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   /** A turn ran past its limit: the instance is given up, the name given back. */
   override expire(): void {
     const method = this.#current?.method ?? null;
-    const { maxTurnMs } = this.#type;
+    const { maxTurnMs } = this.type;
     this.#host.tell("error", "turn ran too long", { key: this.key, method, maxTurnMs });
     this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
@@ -227,20 +227,15 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#state = "closed";
     this.#host.deadlines.remove(this);
     this.#lifetime?.abort();
-    this.#onEnd?.();
+    this.hall?.end(this.lost(false));
+    this.end?.ring();
     this.#host.closed(this);
   }
 
-  #ended(): Promise<void> {
-    const others = this.#onEnd;
-    return new Promise((resolve) => (this.#onEnd = () => (others?.(), resolve())));
-  }
-
-  /** Resolves when no turn runs. */
-  #rest(): Promise<void> {
-    if (!this.#busy) return Promise.resolve();
-    const others = this.#onRest;
-    return new Promise((resolve) => (this.#onRest = () => (others?.(), resolve())));
+  /** Resolves when no turn runs, or this activation is over. */
+  async #rested(): Promise<void> {
+    if (!this.#busy || this.#state === "closed") return;
+    await Promise.race([(this.#rest ??= new Bell()).heard(), this.ended()]);
   }
 
   #release(): Promise<null> {
@@ -266,16 +261,18 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         const { idempotencyKey } = call;
         if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
         if (call.done) continue;
-        const method = this.#host.method(this.#type, call);
+        const method = this.#host.method(this.type, call);
         const args = call.arguments();
         call.started = isAtUser = true;
         const result = await method.apply(this.#instance, args);
         const encoded = encodeResult(call, result);
+        if (this.hall?.hasNews) await this.hall.seal();
         isAtUser = false;
         if (idempotencyKey !== null) {
-          await this.#book().commitAnswer(call, idempotencyKey, result);
+          await this.book.commitAnswer(call, idempotencyKey, result);
         } else if (this.#ledger?.isDirty) await this.#ledger.commit();
         if (!this.holds()) throw this.lost(true);
+        if (this.hall?.hasNews) this.hall.publish();
         this.#answer(call, encoded);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
@@ -299,18 +296,17 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.usedAt = this.#host.sweeps;
     this.#host.stats.turns++;
     this.#ledger?.begin();
-    this.#host.deadlines.add(this, now + this.#type.maxTurnMs);
+    this.#host.deadlines.add(this, now + this.type.maxTurnMs);
     return now;
   }
 
   #leave(): void {
     this.#ledger?.drop();
+    this.hall?.drop();
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
-    const onRest = this.#onRest;
-    this.#onRest = null;
-    onRest?.();
+    this.#rest?.ring();
   }
 
   /** Tells the caller; with a mark where the store is out of reach. */
@@ -320,14 +316,14 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** Answers a call whose idempotency key was answered before. */
   async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
-    const answered = await this.#book().find(call, idempotencyKey);
+    const answered = await this.book.find(call, idempotencyKey);
     // Read as the owner, or not worth an answer.
     if (!this.holds()) throw this.lost(false);
     if (answered) this.#answer(call, call.encode(answered.result));
     return answered !== undefined;
   }
 
-  #book(): Ledger {
+  get book(): Ledger {
     if (!this.#ledger) {
       this.#ledger = new Ledger(this.#host, this);
       if (this.#busy) this.#ledger.begin();
@@ -356,8 +352,10 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#enter(null);
     try {
       await run();
+      if (this.hall?.hasNews) await this.hall.seal();
       if (this.#ledger?.isDirty) await this.#ledger.commit();
       if (!this.life.lease.holds() && !this.adrift) throw this.lost(false);
+      if (this.hall?.hasNews) this.hall.publish();
     } finally {
       this.#leave();
     }
@@ -365,7 +363,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** A call of a chain that waits for this very turn: joins it, or fails at once. */
   #reenter(call: Call): void {
-    if (this.#type.reentrant) this.#join(call);
+    if (this.type.reentrant) this.#join(call);
     else call.fail(reentered(this.key, [...call.chain, this.link]));
   }
 
@@ -378,7 +376,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       if (call.idempotencyKey !== null) {
         throw new AtlasError("bad_request", "a reentrant call can't have an idempotency key");
       }
-      const method = this.#host.method(this.#type, call);
+      const method = this.#host.method(this.type, call);
       const args = call.arguments();
       call.started = true;
       const encoded = encodeResult(call, await method.apply(this.#instance, args));

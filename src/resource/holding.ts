@@ -4,6 +4,7 @@
  * Gives the key, the ownership and the node's life that it is served under, and how far
  * its state in the store is known.
  */
+import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
@@ -11,9 +12,11 @@ import type { Stamp } from "../ports/store.ts";
 import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { Adrift } from "./adrift.ts";
+import { Bell } from "../time/bell.ts";
 
 export abstract class Holding extends Expiring {
   readonly key: string;
+  readonly type: ResolvedType;
   owner: Ownership;
   life: Life;
   /** The last turn that is known to be in the state. */
@@ -23,9 +26,20 @@ export abstract class Holding extends Expiring {
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
-  constructor(key: string, owner: Ownership, life: Life, last: Stamp, openedAt: number) {
+  /** Rings when it is over. */
+  protected end: Bell | null = null;
+
+  constructor(
+    key: string,
+    type: ResolvedType,
+    owner: Ownership,
+    life: Life,
+    last: Stamp,
+    openedAt: number,
+  ) {
     super();
     this.key = key;
+    this.type = type;
     this.owner = owner;
     this.life = life;
     this.last = last;
@@ -42,6 +56,16 @@ export abstract class Holding extends Expiring {
 
   get epoch(): number {
     return this.owner.epoch;
+  }
+
+  /** Which node its type wants it on. */
+  get placement(): Placement {
+    return this.type.placement;
+  }
+
+  /** Resolves when it is over. */
+  protected ended(): Promise<void> {
+    return (this.end ??= new Bell()).heard();
   }
 
   /** The error of what can't be done any more. */

@@ -16,7 +16,7 @@ import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { LineageName, Overtaken, Standing, Store } from "../ports/store.ts";
+import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
@@ -28,13 +28,16 @@ import { Harbour, type HarbourParts } from "./harbour.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import { noTurns, type Stage, type TurnStats } from "./stage.ts";
-import { reassertionOf, settle } from "./tenure.ts";
+import { reassertAll } from "./tenure.ts";
+import { Usher } from "./usher.ts";
+import { Visit } from "./visit.ts";
 
 /** How often idle resources are looked for, in ms, and how many are looked at each time. */
 const SWEEP_MS = 1_000;
 const SWEEP_SHARE = 20_000;
-/** Ownerships that one step to the store says again. */
-const REASSERT_SHARE = 256;
+
+/** Gives a name up, and answers its next owner. MUST NOT reject. */
+type HandOver = () => Promise<Ownership | null>;
 
 /** What a host is made of. */
 export interface HostParts {
@@ -48,6 +51,8 @@ export interface HostParts {
   /** The door through which a resource calls others, carrying its running call's chain. */
   readonly outlet: (from: Activation) => Atlas;
   readonly onEvent: (event: NodeEvent) => void;
+  /** Whether an incarnation is known to be dead. */
+  readonly isDead: (incarnation: string) => boolean;
   /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
   readonly tellWinner: HarbourParts["tellWinner"];
 }
@@ -74,6 +79,7 @@ export class Host implements Stage<Activation> {
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
+  readonly usher: Usher;
   /** Those that go on without the store. */
   readonly harbour: Harbour;
   #life: Life | null = null;
@@ -99,6 +105,7 @@ export class Host implements Stage<Activation> {
     }
     this.#sweepMs = shortest / 4;
     this.#declined = new Declined(parts.clock);
+    this.usher = new Usher(parts.clock, parts.isDead);
     this.harbour = new Harbour({ ...parts, stage: this });
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
@@ -229,6 +236,7 @@ export class Host implements Stage<Activation> {
 
   /** The method a call asks for. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method {
+    if (call instanceof Visit) return call.hook;
     const name = call.key.slice(0, call.key.indexOf("/"));
     const methods = this.#methods.get(name) ?? methodsOf(type.class);
     const method = methods.get(call.method);
@@ -261,15 +269,9 @@ export class Host implements Stage<Activation> {
    * @throws AtlasError `unavailable` where the store can't say.
    */
   async reassert(life: Life, lineage: LineageName): Promise<boolean> {
-    const all = [...this.#activations.values(), ...this.#starting, ...this.#ending];
-    const held = all.filter((activation) => activation.life === life && !activation.isOver);
-    for (let at = 0; at < held.length; at += REASSERT_SHARE) {
-      const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
-      const tenures = share.map(reassertionOf);
-      const standings = await this.store.reassert(tenures, lineage);
-      if (standings === null) return false;
-      share.forEach((activation, i) => settle(activation, standings[i] as Standing));
-    }
+    const all = new Set([...this.#activations.values(), ...this.#starting, ...this.#ending]);
+    const held = [...all].filter((activation) => activation.life === life && !activation.isOver);
+    if (!await reassertAll(this.store, held, lineage)) return false;
     this.tell("info", "reasserted", { resources: held.length, lineage: lineage.id });
     return true;
   }
@@ -324,6 +326,7 @@ export class Host implements Stage<Activation> {
   stop(): void {
     this.#sweeper?.cancel();
     this.#sweeper = null;
+    this.usher.stop();
     this.#conflicts.stop();
     this.harbour.close();
   }
@@ -338,20 +341,17 @@ export class Host implements Stage<Activation> {
    *
    * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
    */
-  handOver(activation: Activation, handOver: () => Promise<Ownership | null>): Promise<void> {
+  handOver(activation: Activation, handOver: HandOver): Promise<void> {
     const isHere = this.#activations.get(activation.key) === activation && !activation.adrift;
     return isHere ? this.#close(activation, "move", handOver) : Promise.resolve();
   }
 
-  #close(
-    activation: Activation,
-    reason: StopReason,
-    handOver?: () => Promise<Ownership | null>,
-  ): Promise<void> {
+  #close(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
     const { key } = activation;
-    this.#activations.delete(key);
+    const closing = this.#ending.has(activation) && this.#closing.get(key);
+    if (closing) return closing;
     this.#ending.add(activation);
-    const closed = activation.close(reason, handOver).catch((error) =>
+    const closed = this.#end(activation, reason, handOver).catch((error) =>
       this.tell("error", "closing failed", { key, reason: messageOf(error) })
     ).finally(() => {
       this.#closing.delete(key);
@@ -359,6 +359,16 @@ export class Host implements Stage<Activation> {
     });
     this.#closing.set(key, closed);
     return closed;
+  }
+
+  async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
+    // While it can still be asked: who listens is to have all that was said so far.
+    if (activation.hall?.size) {
+      await activation.hold();
+      await activation.hall.settle();
+    }
+    this.#activations.delete(activation.key);
+    await activation.close(reason, handOver);
   }
 
   /** Looks at a share of all resources each time, so that no look takes long. */

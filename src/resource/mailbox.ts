@@ -22,7 +22,7 @@ export class Mailbox {
   /** Puts a call in last. @throws AtlasError `overloaded` where it is full. */
   push(call: Call): void {
     if (this.length >= this.#bound) this.#sweep();
-    if (this.length >= this.#bound) {
+    if (this.length >= this.#bound && !call.isOwed) {
       throw new AtlasError("overloaded", `${call.key} has ${this.#bound} calls waiting already`);
     }
     if (this.#last) this.#last.next = call;

@@ -2,9 +2,13 @@
 import type { ResourceClass } from "../app.ts";
 import { AtlasError } from "../errors.ts";
 import { isCallable } from "../model/method.ts";
+import { Resource } from "./resource.ts";
 
 // deno-lint-ignore no-explicit-any
 export type Method = (this: any, ...args: unknown[]) => unknown;
+
+/** What resources themselves call, whatever overrides it. */
+const OWN = new Set(Object.getOwnPropertyNames(Resource.prototype));
 
 /**
  * The callable methods of `type` and what it extends, up to the base class.
@@ -17,7 +21,8 @@ export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
   let prototype = type.prototype;
   while (prototype && prototype !== Object.prototype) {
     for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
-      if (typeof property.value !== "function" || !isCallable(name) || methods.has(name)) continue;
+      if (typeof property.value !== "function" || !isCallable(name) || OWN.has(name)) continue;
+      if (methods.has(name)) continue;
       methods.set(name, property.value);
     }
     prototype = Object.getPrototypeOf(prototype);

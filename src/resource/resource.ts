@@ -9,6 +9,7 @@
 import type { Atlas } from "../api.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
+import type { Connection } from "./connection.ts";
 
 /**
  * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
@@ -56,6 +57,10 @@ export interface ResourceContext {
   readonly signal: AbortSignal;
   readonly storage: Storage;
   readonly node: Atlas;
+  readonly audience: {
+    readonly connections: Iterable<Connection>;
+    say(data: unknown, to: null): void;
+  };
   /** The call whose turn is running; null in hooks. */
   readonly current: { readonly caller: Caller; readonly trace: string | null } | null;
 }
@@ -131,6 +136,37 @@ export class Resource {
   get traceparent(): string | null {
     return this.#context.current?.trace ?? null;
   }
+
+  /** The client sockets that are connected to this resource now, in the order they came. */
+  get connections(): Iterable<Connection> {
+    return this.#context.audience.connections;
+  }
+
+  /**
+   * Sends an event to every connection, and to those that come back soon, once the running
+   * turn is committed; never where the turn fails.
+   *
+   * @throws AtlasError `bad_request` where no turn is running or `data` can't be encoded,
+   * `payload_too_large` where the event or the turn's events are over their limit.
+   */
+  broadcast(data: unknown): void {
+    this.#context.audience.say(data, null);
+  }
+
+  /**
+   * Runs as a turn when a client socket connects, and again at each new owner for those that
+   * stayed connected (`connection.resumed`). Where it throws, the socket is closed.
+   */
+  onConnect(_connection: Connection): void | Promise<void> {}
+
+  /** Runs as a turn for each message of a client socket, one at a time, in their order. */
+  onMessage(_connection: Connection, _data: unknown): void | Promise<void> {}
+
+  /**
+   * Runs as a turn after a client socket has ended, or its node has. Not where the resource
+   * itself stops or moves: its connections are joined to the next owner.
+   */
+  onDisconnect(_connection: Connection): void | Promise<void> {}
 
   /** Runs once before the first call, as a turn of its own. */
   onStart(): void | Promise<void> {}

@@ -8,6 +8,7 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import type { Method } from "./methods.ts";
+import type { Usher } from "./usher.ts";
 
 /** What is counted of all activations of one host. */
 export interface TurnStats {
@@ -15,6 +16,8 @@ export interface TurnStats {
   queued: number;
   turns: number;
   commits: number;
+  /** Events that were sent to connections. */
+  events: number;
   /** Ownerships lost to a greater claim. */
   conflictsLost: number;
   /** Times that another node had gone on with what is owned here. */
@@ -31,6 +34,7 @@ export function noTurns(): TurnStats {
     queued: 0,
     turns: 0,
     commits: 0,
+    events: 0,
     conflictsLost: 0,
     conflictsWon: 0,
     landedTurns: 0,
@@ -46,6 +50,7 @@ export interface Stage<Self> {
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly stats: TurnStats;
+  readonly usher: Usher;
   /** The id of the store's lineage, as far as this node knows. */
   readonly lineage: string | undefined;
   /** Sweeps for idle activations made so far. */

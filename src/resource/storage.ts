@@ -57,6 +57,11 @@ export class TurnStorage implements Storage {
     return this.#writes !== null;
   }
 
+  /** Whether a turn is running. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
   /** Opens a turn. */
   begin(): void {
     this.#open = true;
@@ -99,7 +104,17 @@ export class TurnStorage implements Storage {
   }
 
   async get<T = unknown>(key: string): Promise<T | undefined> {
-    const field = fieldOf(key);
+    const text = await this.field(fieldOf(key));
+    return text === null ? undefined : textToValue(text) as T;
+  }
+
+  /** Has the running turn write a field that users' keys can't reach. */
+  reserve(field: string, text: string): void {
+    (this.#writes ??= new Map()).set(field, text);
+  }
+
+  /** The text of a field, the running turn's writes included; null where there is none. */
+  async field(field: string): Promise<string | null> {
     let text = this.#writes?.get(field);
     if (text === undefined) text = this.peek(field);
     if (text === undefined) text = this.#cache?.get(field);
@@ -113,7 +128,7 @@ export class TurnStorage implements Storage {
       if (written !== undefined) text = written;
       else this.#keep(field, text);
     }
-    return text === null ? undefined : textToValue(text) as T;
+    return text;
   }
 
   put(key: string, value: unknown): Promise<void> {

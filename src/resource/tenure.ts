@@ -8,9 +8,12 @@
  */
 import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
-import type { Reassertion, Stamp, Standing } from "../ports/store.ts";
+import type { LineageName, Reassertion, Stamp, Standing, Store } from "../ports/store.ts";
 import type { Adrift } from "./adrift.ts";
 import type { Stage } from "./stage.ts";
+
+/** Ownerships that one step to the store says again. */
+const REASSERT_SHARE = 256;
 
 /** An ownership that is acted upon. */
 export interface Tenure {
@@ -31,15 +34,30 @@ export interface Tenure {
 }
 
 /** What the store is told of a tenure. */
-export function reassertionOf({ key, owner, last }: Tenure): Reassertion {
+function reassertionOf({ key, owner, last }: Tenure): Reassertion {
   return { ...owner, key, after: last };
 }
 
 /** What became of a tenure that was asserted again. */
-export function settle(tenure: Tenure, { standing, last }: Standing): void {
+function settle(tenure: Tenure, { standing, last }: Standing): void {
   if (tenure.isOver) return;
   if (standing === "behind") tenure.behind(last);
   else if (standing === "lost") tenure.fenced();
+}
+
+/** Says to the store again what is held. Answers false where the lineage is another by now. */
+export async function reassertAll(
+  store: Store,
+  held: readonly Tenure[],
+  lineage: LineageName,
+): Promise<boolean> {
+  for (let at = 0; at < held.length; at += REASSERT_SHARE) {
+    const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
+    const standings = await store.reassert(share.map(reassertionOf), lineage);
+    if (standings === null) return false;
+    share.forEach((tenure, i) => settle(tenure, standings[i] as Standing));
+  }
+  return true;
 }
 
 /** Counts and tells the turns that the store had acknowledged, and lacks. */

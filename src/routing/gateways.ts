@@ -63,6 +63,11 @@ export class Gateways {
     }
   }
 
+  /** Whether no region has any. */
+  get isEmpty(): boolean {
+    return this.#borders.size === 0;
+  }
+
   /** Whether a region has any. */
   has(region: string): boolean {
     return this.#borders.has(region);

@@ -67,6 +67,19 @@ export class Places {
     this.#candidates = new Candidates(parts.membership, parts.clock, parts.place.region);
   }
 
+  /**
+   * Refuses a type that surely nobody runs; behind gateways there may be nodes that nobody
+   * here has heard of.
+   *
+   * @throws AtlasError `not_found`
+   */
+  checkType(type: string): void {
+    const { host, gateways } = this.#parts;
+    if (!host.knows(type) && !this.#candidates.areKnown(type) && gateways.isEmpty) {
+      throw unknown(type);
+    }
+  }
+
   /** The other region that is a key's home; null where it is this one, or it has none. */
   homeAbroad(key: string): string | null {
     const home = this.#homeOf(key);

@@ -5,11 +5,13 @@
  * Those of nodes only: `$move` moves the resource to another region, `$take` merely
  * brings it here. Resources that follow their callers are counted here, too.
  */
-import { messageOf, toAtlasError } from "../errors.ts";
+import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
+import { isOfDoors } from "../model/door_post.ts";
 import type { NodeEvent } from "../model/event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
+import { serveDoor } from "./box_office.ts";
 import type { Drift } from "./drift.ts";
 import type { Mover } from "./mover.ts";
 import { PROVE } from "./proof.ts";
@@ -25,7 +27,13 @@ const DOLLAR = 36;
 
 /** Whether only nodes may ask for a method. */
 export function isForNodes(method: string): boolean {
-  return method === MOVE || method === TAKE || method === WON || method === PROVE;
+  return method === MOVE || method === TAKE || method === WON || method === PROVE ||
+    isOfDoors(method);
+}
+
+/** The error of who asks for one of those, and is no node. */
+export function notForClients(type: string, method: string): AtlasError {
+  return new AtlasError("not_found", `${type} has no method ${method}`);
 }
 
 /** Tells a key's owner that it won over the one that `loser` names. Best effort. */
@@ -58,6 +66,7 @@ export class Reception {
       if (method === MOVE) return void this.#move(call, activation);
       if (method === TAKE) return this.#taken(call, activation);
       if (method === WON) return this.#won(call, activation);
+      if (isOfDoors(method)) return void serveDoor(call, activation);
     }
     if (activation.placement === "caller") this.#count(call, activation);
     activation.deliver(call);

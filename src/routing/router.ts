@@ -11,6 +11,7 @@ import type { CallOptions, CallResult } from "../api.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
+import { EVENTS } from "../model/door_post.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -86,7 +87,7 @@ export class Router implements CallKeeper, Errands {
     this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
-  /** Calls made or passed on here that are not settled. */
+  /** Calls made or passed on here that are not settled; who merely listens isn't counted. */
   get inFlight(): number {
     return this.#inFlight;
   }
@@ -142,7 +143,7 @@ export class Router implements CallKeeper, Errands {
   }
 
   #begin(call: Outgoing): void {
-    this.#inFlight++;
+    if (call.method !== EVENTS) this.#inFlight++;
     this.extended(call);
   }
 
@@ -190,7 +191,7 @@ export class Router implements CallKeeper, Errands {
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
     this.#hops.ended(call, outcome);
     this.#landed(call);
-    this.#inFlight--;
+    if (call.method !== EVENTS) this.#inFlight--;
     this.#parts.deadlines.remove(call);
     if (error !== null) this.#hops.failed(call, error);
   }

@@ -1,0 +1,109 @@
+/**
+ * The entrance for client sockets: looks at the ticket before the door opens.
+ *
+ * Takes requests for `GET /v1/connect/{type}/{id}` that want a WebSocket; gives each to the
+ * node with the codec that it asks for, or an error as any other route does.
+ *
+ * Browsers can't send headers with a WebSocket, so that the token may also come as the
+ * subprotocol `atlas.token.<token, percent-encoded>`: never in the query, which is logged.
+ */
+import type { AtlasNode } from "../../src/api.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
+import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
+import { bearerCheck } from "./auth.ts";
+import { noUpgrade } from "./errors.ts";
+import { CALLER_REGION_HEADER, rawPath, resourceOf } from "./inputs.ts";
+import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
+
+/** Where paths of client sockets start. */
+export const SOCKET_PATH = "/v1/connect/";
+/** The subprotocol that carries the token starts so. */
+export const TOKEN_PROTOCOL = "atlas.token.";
+
+/** The pattern of the route, as others name theirs. */
+export const SOCKET_ROUTE = "/v1/connect/:type/:id";
+
+/** Turns requests into client sockets of a node. */
+export function socketEntrance(
+  node: () => AtlasNode,
+  token: string | undefined,
+): (request: Request, upgrade: Upgrade) => Response {
+  const allowed = token === undefined ? () => true : bearerCheck(token);
+  return (request, upgrade) => {
+    const offered = protocolsOf(request.headers);
+    const withToken = tokenOf(offered);
+    const given = request.headers.get("authorization") ?? bearerOf(withToken);
+    if (!allowed(given)) {
+      throw new AtlasError(
+        "unauthorized",
+        given === null
+          ? "this needs the header Authorization: Bearer <token>, or the subprotocol " +
+            `${TOKEN_PROTOCOL}<token>`
+          : "the bearer token is wrong",
+      );
+    }
+    return upgrade(accept(node(), request, offered), {
+      // Who offers any wants one of them back.
+      protocol: [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ?? withToken,
+      maxFrameBytes: MAX_BODY_BYTES,
+      idleMs: SOCKET_IDLE_MS,
+    });
+  };
+}
+
+/**
+ * What who asks for a socket's path without wanting a socket is answered: why it couldn't be
+ * one, or else that it has to be one. Sockets are not told, so that clients ask like this.
+ */
+export function refuse(node: AtlasNode, request: Request): never {
+  accept(node, request, []);
+  throw noUpgrade();
+}
+
+/** What the socket that a request asks for is handed to. */
+function accept(node: AtlasNode, request: Request, offered: readonly string[]): SocketHandlers {
+  const { type, id } = resourceOf(withoutEnd(rawPath(request)));
+  return node.accept(type, id, {
+    codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
+    ...optionsOf(new URL(request.url).searchParams),
+    callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
+  });
+}
+
+function tokenOf(offered: readonly string[]): string | undefined {
+  return offered.find((protocol) => protocol.startsWith(TOKEN_PROTOCOL));
+}
+
+function protocolsOf(headers: Headers): string[] {
+  const text = headers.get("sec-websocket-protocol") ?? "";
+  return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
+}
+
+function bearerOf(protocol: string | undefined): string | null {
+  if (protocol === undefined) return null;
+  try {
+    return `Bearer ${decodeURIComponent(protocol.slice(TOKEN_PROTOCOL.length))}`;
+  } catch {
+    throw new AtlasError("unauthorized", "the token in the subprotocol is not percent-encoded");
+  }
+}
+
+/** The path, where nothing follows the id. */
+function withoutEnd(path: string): string {
+  if (path.split("/").length === 5) return path;
+  throw new AtlasError("not_found", "the path of a socket is /v1/connect/{type}/{id}");
+}
+
+function optionsOf(query: URLSearchParams): { after?: number; former?: string } {
+  const after = query.get("after");
+  const former = query.get("connection");
+  if (after !== null && !/^\d{1,16}$/.test(after)) {
+    const shown = JSON.stringify(after.slice(0, 40));
+    throw new AtlasError("bad_request", `query after is ${shown}: it must be an event's number`);
+  }
+  return {
+    ...after !== null && { after: Number(after) },
+    ...former !== null && { former },
+  };
+}

@@ -1,0 +1,183 @@
+/**
+ * A node's entrance for client sockets: shows each to the box of its resource, wherever
+ * that one plays.
+ *
+ * Takes sockets of any kind, opened by an adapter; gives them the frames of `frames.ts`.
+ * Asks owners by calls of the node's own, so that their way, their deadlines and what
+ * becomes of them is the router's business.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_SOCKETS } from "../limits.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Socket, SocketHandlers } from "../ports/runtime.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Places } from "../routing/places.ts";
+import { isForNodes, notForClients } from "../routing/reception.ts";
+import type { Router } from "../routing/router.ts";
+import { pause } from "../time/pause.ts";
+import { RESTART } from "./closing.ts";
+import type { Codec } from "./frames.ts";
+import { Party } from "./party.ts";
+import { Seat } from "./seat.ts";
+
+/** How long a node that drains waits until owners know that its sockets are gone, in ms. */
+const FAREWELL_MS = 1_000;
+
+/** How a client's socket is to be connected. */
+export interface ConnectionOptions {
+  /** How its frames are written. */
+  readonly codec: Codec;
+  /** The number of the last event that its client has had. */
+  readonly after?: number | undefined;
+  /** The id that its connection had before. */
+  readonly former?: string | undefined;
+  /** The region that its calls are made for, where that isn't this node's. */
+  readonly callerRegion?: string | undefined;
+}
+
+export interface DoorStats {
+  /** Client sockets that are open here. */
+  sockets: number;
+  /** Events that were sent to them. */
+  socketEvents: number;
+  /** Those that were cut because they read too slowly, or wrote too fast. */
+  cutSockets: number;
+}
+
+/** A resource. */
+type Target = { readonly type: string; readonly key: string };
+
+export interface DoorParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The node's present life. */
+  readonly life: () => Life;
+  readonly router: Pick<Router, "call">;
+  readonly places: Pick<Places, "checkType">;
+}
+
+export class Door {
+  readonly stats: DoorStats = { sockets: 0, socketEvents: 0, cutSockets: 0 };
+  readonly #parts: DoorParts;
+  readonly #parties = new Map<string, Party>();
+  readonly #seats = new Set<Seat>();
+  readonly #leaving = new Set<Promise<void>>();
+  #isClosed = false;
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * What a client's socket is to be handed to.
+   *
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is on its way out.
+   */
+  accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
+    checkToken("type", type);
+    const target = { type, key: resourceKey(type, id) };
+    const { after, former, callerRegion } = options;
+    if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+      throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
+    }
+    if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
+    if (former !== undefined && !/^[0-9a-f-]{36}$/.test(former)) {
+      throw new AtlasError("bad_request", "connection must be the id that a hello named");
+    }
+    this.#parts.places.checkType(type);
+    this.#checkRoom();
+    let seat: Seat | null = null;
+    return {
+      open: (socket) => {
+        try {
+          this.#checkRoom();
+          seat = this.#sit(target, options, socket);
+        } catch {
+          socket.close(RESTART, "the node has no room for it any more");
+        }
+      },
+      message: (_socket, data) => seat?.received(data),
+      close: () => seat?.over(),
+    };
+  }
+
+  /** Lets nobody in any more, and asks all to go: there are other doors. */
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    for (const seat of [...this.#seats]) {
+      seat.end(RESTART, "the node is draining: connect to another");
+    }
+    if (this.#leaving.size === 0) return;
+    const left = Promise.allSettled(this.#leaving);
+    await Promise.race([left, pause(this.#parts.clock, FAREWELL_MS)]);
+  }
+
+  #checkRoom(): void {
+    if (this.#isClosed) {
+      throw new AtlasError("unavailable", "the node is draining: connect to another");
+    }
+    if (this.#seats.size < MAX_SOCKETS) return;
+    throw new AtlasError("overloaded", `${MAX_SOCKETS} sockets are open at this node already`);
+  }
+
+  #sit(target: Target, options: ConnectionOptions, socket: Socket): Seat {
+    const party = this.#partyOf(target);
+    const { router, random } = this.#parts;
+    const { callerRegion } = options;
+    const seat = new Seat({
+      id: random.uuid(),
+      codec: options.codec,
+      after: options.after ?? null,
+      former: options.former ?? null,
+      stats: this.stats,
+      hear: (seat, messages) => party.hear(seat, messages),
+      gone: (seat) => this.#gone(seat, party),
+      call: async ({ method, args, timeoutMs, idempotencyKey }, signal) => {
+        if (isForNodes(method)) throw notForClients(target.type, method);
+        const given = {
+          signal,
+          ...timeoutMs !== undefined && { timeoutMs },
+          ...idempotencyKey !== undefined && { idempotencyKey },
+          ...callerRegion !== undefined && { callerRegion },
+        };
+        return (await router.call(target, method, args, given, null)).result;
+      },
+    }, socket);
+    this.#seats.add(seat);
+    this.stats.sockets++;
+    party.add(seat);
+    return seat;
+  }
+
+  #gone(seat: Seat, party: Party): void {
+    if (!this.#seats.delete(seat)) return;
+    this.stats.sockets--;
+    const left = party.remove(seat).finally(() => this.#leaving.delete(left));
+    this.#leaving.add(left);
+  }
+
+  #partyOf(target: Target): Party {
+    const { key } = target;
+    let party = this.#parties.get(key);
+    if (!party) {
+      const { clock, random, life, router } = this.#parts;
+      const empty = (): void => {
+        if (this.#parties.get(key) === party) this.#parties.delete(key);
+      };
+      party = new Party({
+        clock,
+        random,
+        life: () => life().incarnation,
+        stats: this.stats,
+        ask: (method, args, options) => router.call(target, method, args, options, null),
+        empty,
+      });
+      this.#parties.set(key, party);
+    }
+    return party;
+  }
+}

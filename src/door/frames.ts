@@ -1,0 +1,110 @@
+/**
+ * What a client socket and its door say to each other, one frame each: the phrases of the
+ * entrance, in no particular tongue.
+ *
+ * Takes and gives plain values; which bytes they become is a codec's business, and the
+ * adapter brings that along.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
+
+/** What the door says. */
+export type ServerFrame =
+  /** Joined, or joined anew: `seq` is the last event's number, `gap` says some are lost. */
+  | {
+    readonly t: "hello";
+    readonly connection: string;
+    readonly epoch: number;
+    readonly seq: number;
+    readonly gap: boolean;
+  }
+  /** Events up to `seq` that this client hasn't had were meant for others. */
+  | { readonly t: "skip"; readonly seq: number }
+  | { readonly t: "reply"; readonly id: number | string; readonly result: unknown }
+  | { readonly t: "reply"; readonly id: number | string; readonly error: FrameError };
+
+/** An error as frames tell it: as in an HTTP answer. */
+export interface FrameError {
+  readonly code: string;
+  readonly message: string;
+  readonly retryable: boolean;
+  readonly maybeExecuted: boolean;
+}
+
+/** What a client says. */
+export type ClientFrame =
+  | { readonly t: "message"; readonly data: unknown }
+  | {
+    readonly t: "call";
+    readonly id: number | string;
+    readonly method: string;
+    readonly args: readonly unknown[];
+    readonly timeoutMs?: number;
+    readonly idempotencyKey?: string;
+  };
+
+/** Frames as bytes or text. */
+export interface Codec {
+  readonly name: string;
+  /** @throws AtlasError `bad_request` where a part can't be encoded */
+  encode(frame: ServerFrame): string | Uint8Array;
+  /** An event frame; `data` is encoded as MessagePack already. */
+  event(seq: number, epoch: number, data: Uint8Array): string | Uint8Array;
+  /** The value in a client's frame, not looked at. @throws AtlasError `bad_request` */
+  decode(data: string | Uint8Array): unknown;
+}
+
+/** Longest number or text by which a client knows a call. */
+const MAX_CALL_ID = 256;
+
+/** The id of a call that isn't one otherwise; null where it has none. */
+export function idOf(value: unknown): number | string | null {
+  const id = (value as { id?: unknown } | null)?.id;
+  if (typeof id === "string" && id.length <= MAX_CALL_ID) return id;
+  return typeof id === "number" && Number.isFinite(id) ? id : null;
+}
+
+/** A client's frame. @throws AtlasError `bad_request`, naming the field, its value, what is allowed */
+export function clientFrame(value: unknown): ClientFrame {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw bad('a frame must be an object such as {"t":"message","data":…}');
+  }
+  const frame = value as { [name: string]: unknown };
+  if (frame["t"] === "message") return { t: "message", data: frame["data"] };
+  if (frame["t"] !== "call") throw bad(`t is ${show(frame["t"])}: it must be message or call`);
+  const { method, args = [], timeoutMs, idempotencyKey } = frame;
+  const id = idOf(frame);
+  if (id === null) {
+    throw bad(`id is ${show(frame["id"])}: it must be a number, or text up to ${MAX_CALL_ID}`);
+  }
+  if (typeof method !== "string") throw bad(`method is ${show(method)}: it must be text`);
+  if (!Array.isArray(args)) throw bad(`args is ${show(args)}: it must be an array`);
+  return {
+    t: "call",
+    id,
+    method,
+    args,
+    ...timeoutMs !== undefined && { timeoutMs: timeoutMs as number },
+    ...idempotencyKey !== undefined && { idempotencyKey: idempotencyKey as string },
+  };
+}
+
+/** An error as a frame tells it. */
+export function frameError(thrown: unknown): FrameError {
+  if (!isAtlasError(thrown)) {
+    return { code: "app", message: messageOf(thrown), retryable: false, maybeExecuted: true };
+  }
+  const { code, message, retryable, maybeExecuted } = thrown;
+  return { code, message, retryable, maybeExecuted };
+}
+
+function show(value: unknown): string {
+  try {
+    return (JSON.stringify(value) ?? String(value)).slice(0, 80);
+  } catch {
+    return typeof value;
+  }
+}
+
+function bad(message: string): AtlasError {
+  return new AtlasError("bad_request", message);
+}

@@ -1,0 +1,66 @@
+/**
+ * What a door and a resource's owner tell each other: the slips that ushers carry between
+ * the entrance and the stage.
+ *
+ * A *door* is a node that holds client sockets of a resource. It asks by calls of its own
+ * (`$…`, which only nodes may make), so that all that holds for calls holds for them:
+ * deadlines, gateways, hops, sending on to the next owner.
+ */
+
+/** Joins connections to a resource; answers an {@link Admission} for each. */
+export const CONNECT = "$connect";
+/** Gives events that were sent before a connection came back. */
+export const REPLAY = "$replay";
+/** Waits for events; holds no turn up, and is no turn. */
+export const EVENTS = "$events";
+/** Has a connection's messages heard, a turn each; answers how many were. */
+export const MESSAGE = "$message";
+/** Ends connections. */
+export const LEAVE = "$leave";
+
+/** Whether a method is one of a door's. */
+export function isOfDoors(method: string): boolean {
+  return method === EVENTS || method === CONNECT || method === REPLAY || method === MESSAGE ||
+    method === LEAVE;
+}
+
+/** Who asks to be joined: its id, the number of the last event it has had, its former id. */
+export type Applicant = readonly [
+  id: string,
+  after: number | null,
+  former: string | null,
+  resumed: boolean,
+];
+
+/**
+ * Joined: the number of the last event before it was, and whether some after the one it has
+ * had are lost. Or refused.
+ */
+export type Admission =
+  | readonly [seq: number, gap: boolean]
+  | readonly [code: string, message: string, retryable: boolean];
+
+/** An event on its way to a door. */
+export type PostedEvent = readonly [
+  seq: number,
+  epoch: number,
+  to: string | null,
+  data: Uint8Array,
+];
+
+/** What a door missed: null where some of it is lost. */
+export type ReplayAnswer = readonly [upto: number, events: readonly PostedEvent[]] | null;
+
+/**
+ * News for a door; null: the owner doesn't know it, or not any more. `gap`: it was so slow
+ * that some are lost. `closed` counts all closings that it has been told of.
+ */
+export type EventsAnswer =
+  | readonly [
+    upto: number,
+    gap: boolean,
+    events: readonly PostedEvent[],
+    closings: readonly (readonly [id: string, reason: string])[],
+    closed: number,
+  ]
+  | null;

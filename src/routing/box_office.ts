@@ -1,0 +1,110 @@
+/**
+ * The box office: where doors ask for seats at a resource, for what was said there, and
+ * bring what their clients say.
+ *
+ * Takes calls that only nodes may make; has turns of the resource's hooks run where they
+ * ask for it. Questions for events are no turns: they wait beside the mailbox.
+ */
+import { AtlasError, toAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import {
+  type Admission,
+  type Applicant,
+  CONNECT,
+  EVENTS,
+  LEAVE,
+  MESSAGE,
+  REPLAY,
+} from "../model/door_post.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { Audience } from "../resource/audience.ts";
+import { posted } from "../resource/door_side.ts";
+
+/** Answers a door's call, whatever happens. */
+export async function serveDoor(call: Call, activation: Activation): Promise<void> {
+  try {
+    if (!activation.isOpen) throw activation.lost(false);
+    const answer = await answerTo(call, activation.audience);
+    if (answer === undefined || call.done) return;
+    // Joined where it can't serve any more, they are to be joined to who can.
+    if (!activation.isOpen && call.method === CONNECT) throw activation.lost(false);
+    call.succeed(call.encode(answer), activation.owner, null);
+  } catch (error) {
+    call.fail(toAtlasError(error));
+  }
+}
+
+/** The answer to a door's call; undefined: it comes later. */
+async function answerTo(call: Call, audience: Audience): Promise<unknown> {
+  const args = call.arguments();
+  switch (call.method) {
+    case CONNECT: {
+      const [door, life, founded, applicants] = args as [string, string, boolean, Applicant[]];
+      if (!await audience.door(door, life, founded)) return null;
+      return await admit(call, audience, door, applicants);
+    }
+    case EVENTS: {
+      const [door, life, at, closed] = args as [string, string, number, number];
+      const side = audience.doorOf(door);
+      if (!side) return null;
+      return side.ask(call, life, at, closed);
+    }
+    case REPLAY: {
+      const [after, until, ids] = args as [number, number, string[]];
+      const share = audience.past(after, until, ids);
+      return share && [share.upto, share.events.map(posted)];
+    }
+    case MESSAGE: {
+      const [door, id, messages] = args as [string, string, unknown[]];
+      return audience.doorOf(door) ? await hear(call, audience, id, messages) : null;
+    }
+    case LEAVE: {
+      const [door, ids] = args as [string, string[]];
+      audience.leave(door, ids);
+      return true;
+    }
+    default:
+      throw new AtlasError("not_found", `doors can't ask for ${call.method}`);
+  }
+}
+
+/** Joins all of them, a turn each; what only one of them meets is that one's. */
+async function admit(
+  call: Call,
+  audience: Audience,
+  door: string,
+  applicants: readonly Applicant[],
+): Promise<Admission[]> {
+  const visits = applicants.map((applicant) => audience.join(door, applicant, call));
+  const admissions: Admission[] = [];
+  for (const visit of visits) {
+    const error = await visit.ended;
+    if (error?.code === "not_owner") throw new AtlasError("not_owner", error.message);
+    admissions.push(
+      error ? [error.code, error.message, error.retryable] : audience.admission(visit),
+    );
+  }
+  return admissions;
+}
+
+/** How many of a connection's messages were heard; 0: there is no such connection. */
+async function hear(
+  call: Call,
+  audience: Audience,
+  id: string,
+  messages: readonly unknown[],
+): Promise<number> {
+  let heard = 0;
+  for (const message of messages) {
+    const visit = audience.hear(id, message, call);
+    if (!visit) return heard;
+    const error = await visit.ended;
+    // Not begun: it is sent again, here or to the next owner.
+    if (error && !error.maybeExecuted && error.retryable) {
+      if (heard === 0) throw error;
+      return heard;
+    }
+    heard++;
+  }
+  return heard;
+}

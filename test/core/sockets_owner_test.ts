@@ -1,0 +1,163 @@
+/** Client sockets while their resource's owner changes: moves, drains, takeovers, fences. */
+import { expect, it } from "vitest";
+import { type AtlasNode, memoryStore } from "../../mod.ts";
+import { inProcessNetwork, inProcessTransport } from "../../mod.ts";
+import { EVENT_BLOCK } from "../../src/limits.ts";
+import { BRISK, cluster, Gate, log, until } from "./cluster.ts";
+import { type Client, client, roomApp } from "./sockets.ts";
+
+const say = (node: AtlasNode, ...args: unknown[]) => node.call("rooms", "x", "say", args);
+const joined = (...all: Client[]) =>
+  until(() => all.every(({ hellos }) => hellos.length > 0), "all are joined");
+const had = (seq: number, ...all: Client[]) =>
+  until(() => all.every(({ last }) => last === seq), `all have ${seq}`);
+const again = (times: number, ...all: Client[]) =>
+  until(() => all.every(({ hellos }) => hellos.length === times), `all are joined ${times} times`);
+
+async function nodes(...names: string[]): Promise<AtlasNode[]> {
+  const made = cluster();
+  const all: AtlasNode[] = [];
+  for (const name of names) {
+    all.push(await made.node(name, { lease: BRISK }, roomApp) as unknown as AtlasNode);
+  }
+  return all;
+}
+
+it("goes on with the next number and no gap when the owner drains", async () => {
+  const [owner, one, two] = await nodes("a", "b", "c") as [AtlasNode, AtlasNode, AtlasNode];
+  await say(owner);
+  const all = [client(one, "x"), client(two, "x"), client(two, "x", { after: 0 })];
+  await joined(...all);
+  await say(owner);
+  await owner.drain();
+  await again(2, ...all);
+  await say(one);
+  await had(3, ...all);
+  for (const { troubles, hellos } of all) {
+    expect(troubles).toEqual([]);
+    expect(hellos[1]).toMatchObject({ connection: hellos[0].connection, seq: 2, gap: false });
+    expect(hellos[1].epoch).toBeGreaterThan(hellos[0].epoch);
+  }
+  expect(log.filter((line) => line.startsWith("back"))).toHaveLength(3);
+  expect(log).not.toContain("out");
+});
+
+it("asks a draining door's clients to go, and tells the owner", async () => {
+  const [owner, other] = await nodes("a", "b") as [AtlasNode, AtlasNode];
+  await say(owner);
+  const one = client(other, "x");
+  await joined(one);
+  await other.drain();
+  expect(one.closed?.code).toBe(1012);
+  expect(log).toContain("out");
+  expect(() => client(other, "x")).toThrow(/draining/);
+});
+
+it("says so where numbers were lost with the owner, and never repeats one", async () => {
+  const store = memoryStore();
+  const made = cluster(store);
+  const network = inProcessNetwork();
+  const node = async (name: string, closed: { now: boolean } = { now: false }) => {
+    const transport = inProcessTransport(network);
+    return await made.node(name, {
+      lease: BRISK,
+      transport,
+      // Stands for a process that was killed: it renews nothing any more.
+      store: {
+        ...bound(store),
+        renew: (...args) => closed.now ? new Promise(() => {}) : store.renew(...args),
+      },
+    }, roomApp) as unknown as AtlasNode;
+  };
+  const dead = { now: false };
+  const owner = await node("a", dead);
+  await say(owner);
+  const other = await node("b");
+  const all = [client(other, "x"), client(other, "x")] as const;
+  await joined(...all);
+  await say(owner, 3);
+  await had(4, ...all);
+  dead.now = true;
+  await until(async () => {
+    const { rrp } = await other.lookup("rooms", "x");
+    return rrp?.startsWith("rrp:local/b/") ?? false;
+  }, "another has taken over");
+  await again(2, ...all);
+  await say(other);
+  await until(() => all.every(({ events }) => events.length === 4), "all have the next");
+  for (const { hellos, events, troubles } of all) {
+    expect(hellos[1]).toMatchObject({ gap: true });
+    expect(hellos[1].seq).toBeGreaterThanOrEqual(4);
+    expect(hellos[1].seq).toBeLessThanOrEqual(1 + EVENT_BLOCK);
+    expect(events[3].seq).toBe(hellos[1].seq + 1);
+    expect(troubles).toEqual([]);
+  }
+});
+
+it("sends nothing that a fenced owner's turn said", async () => {
+  const store = memoryStore();
+  const made = cluster(store);
+  const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
+  await say(owner);
+  const one = client(owner, "x");
+  await joined(one);
+  const waiting = owner.call("rooms", "x", "sayThenWait", ["g"]).catch((error: unknown) => error);
+  await until(() => log.includes("waiting g"), "it waits");
+  const { incarnation } = owner;
+  await store.leave((await owner.members()).find((it) => it.incarnation === incarnation) as never);
+  await until(() => owner.incarnation !== incarnation, "it has lapsed");
+  Gate.of("g").open();
+  expect(await waiting).toMatchObject({
+    code: expect.stringMatching(/not_owner|unavailable|timeout/),
+  });
+  await again(2, one);
+  await say(owner);
+  await until(() => one.events.length === 1, "it hears again");
+  expect(one.events[0].data).toEqual({ n: 2 });
+  expect(one.troubles).toEqual([]);
+});
+
+it("forgets connections whose door's node is dead", async () => {
+  const store = memoryStore();
+  const made = cluster(store);
+  const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
+  await say(owner);
+  const dead = { now: false };
+  const door = await made.node("b", {
+    lease: BRISK,
+    store: {
+      ...bound(store),
+      renew: (...args) => dead.now ? new Promise(() => {}) : store.renew(...args),
+      leave: (...args) => dead.now ? new Promise(() => {}) : store.leave(...args),
+      register: (...args) => dead.now ? new Promise(() => {}) : store.register(...args),
+    },
+  }, roomApp) as unknown as AtlasNode;
+  const [near, far] = [client(owner, "x"), client(door, "x")] as const;
+  await joined(near, far);
+  dead.now = true;
+  await until(() => log.includes("out"), "the owner has noticed");
+  await had(1 + 1, near);
+  expect((await owner.call("rooms", "x", "present", [])).result).toBe(1);
+});
+
+/** A store's steps as own properties, so that some can be replaced. */
+function bound<T extends object>(store: T): T {
+  return new Proxy({} as T, {
+    get: (_target, name) => {
+      const value = (store as Record<string | symbol, unknown>)[name];
+      return typeof value === "function" ? value.bind(store) : value;
+    },
+    ownKeys: () => {
+      const names = new Set<string | symbol>();
+      for (
+        let at: object | null = store;
+        at && at !== Object.prototype;
+        at = Object.getPrototypeOf(at)
+      ) {
+        for (const name of Reflect.ownKeys(at)) if (name !== "constructor") names.add(name);
+      }
+      return [...names];
+    },
+    getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }),
+  });
+}

@@ -1,0 +1,104 @@
+/** Client sockets of resources in other regions: passed on, and on the move. */
+import { expect, it } from "vitest";
+import { regionalStore } from "../../adapters/store/regional.ts";
+import {
+  type AtlasNode,
+  createNode,
+  inProcessNetwork,
+  inProcessTransport,
+  memoryStore,
+} from "../../mod.ts";
+import { until } from "./cluster.ts";
+import { Regions } from "./regions.ts";
+import { type Client, client, roomApp } from "./sockets.ts";
+
+async function nodes(made: Regions, ...paths: string[]): Promise<AtlasNode[]> {
+  const all: AtlasNode[] = [];
+  for (const path of paths) all.push(await made.node(path, {}, roomApp) as unknown as AtlasNode);
+  return all;
+}
+
+const joined = (...all: Client[]) =>
+  until(() => all.every(({ hellos }) => hellos.length > 0), "all are joined");
+const had = (seq: number, ...all: Client[]) =>
+  until(() => all.every(({ last }) => last === seq), `all have ${seq}`);
+
+it("reaches a resource of another region, straight and through another node there", async () => {
+  const made = new Regions();
+  const [us, owner, other] = await nodes(made, "us/a", "eu/a", "eu/b") as [
+    AtlasNode,
+    AtlasNode,
+    AtlasNode,
+  ];
+  await owner.call("rooms", "eu~x", "quick", []);
+  const straight = client(us, "eu~x");
+  await joined(straight);
+  made.road("us/a", "eu/a", false);
+  made.road("eu/a", "us/a", false);
+  await other.call("rooms", "eu~x", "say", [3]);
+  straight.say({ t: "message", data: "hi" });
+  const around = client(us, "eu~x", { after: 0 });
+  await had(4, straight, around);
+  expect([...straight.troubles, ...around.troubles]).toEqual([]);
+  expect(around.hellos[0].gap).toBe(false);
+});
+
+it("stays connected over moves under load, without a gap", async () => {
+  const made = new Regions({ shared: true });
+  const [us, eu] = await nodes(made, "us/a", "eu/a") as [AtlasNode, AtlasNode];
+  await us.call("rooms", "x", "quick", []);
+  const all = [client(us, "x"), client(eu, "x")] as const;
+  await joined(...all);
+  let said = 0;
+  let over = false;
+  const load = (async () => {
+    while (!over) {
+      await (said % 2 ? us : eu).call("rooms", "x", "say", []);
+      said++;
+    }
+  })();
+  for (const region of ["eu", "us", "eu"]) {
+    const before = said;
+    await us.move("rooms", "x", region);
+    await until(() => said > before + 5, "it goes on");
+  }
+  over = true;
+  await load;
+  await had(said, ...all);
+  for (const { troubles, events, hellos } of all) {
+    expect(troubles).toEqual([]);
+    expect(hellos).toHaveLength(4);
+    expect(hellos.some(({ gap }) => gap)).toBe(false);
+    expect(events.map(({ data }) => data.n)).toEqual(Array.from({ length: said }, (_, i) => i + 1));
+  }
+});
+
+it("counts on without a gap in another registry, where it has moved its home", async () => {
+  const stores = { us: memoryStore(), eu: memoryStore() };
+  const network = inProcessNetwork();
+  const open = async (self: "us" | "eu"): Promise<AtlasNode> =>
+    await createNode(roomApp, {
+      region: self,
+      node: "only",
+      store: await regionalStore({ self, stores, homes: { default: "us" } }),
+      transport: inProcessTransport(network),
+      lease: { heartbeatMs: 50, leaseMs: 5_000 },
+    }) as unknown as AtlasNode;
+  const [us, eu] = [await open("us"), await open("eu")];
+  try {
+    const all = [client(us, "x"), client(eu, "x")] as const;
+    await joined(...all);
+    await us.call("rooms", "x", "say", [3]);
+    await had(3, ...all);
+    await eu.move("rooms", "x", "eu");
+    await us.call("rooms", "x", "say", [2]);
+    await had(5, ...all);
+    for (const { troubles, hellos } of all) {
+      expect(troubles).toEqual([]);
+      expect(hellos.map(({ gap }) => gap)).toEqual([false, false]);
+      expect(hellos[1].seq).toBeGreaterThanOrEqual(3);
+    }
+  } finally {
+    await Promise.all([us, eu].map((node) => node.close({ drainMs: 200 })));
+  }
+});

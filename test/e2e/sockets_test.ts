@@ -1,0 +1,107 @@
+/**
+ * Client sockets over regions: listeners at doors near and far, one of them behind a gateway,
+ * hear every message once and in order, also when the owner's node is shot in the middle.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect, type SocketEvent } from "../../adapters/http/client.ts";
+import type { ChannelMessage } from "../../examples/channels/app.ts";
+import { history, result } from "./calls.ts";
+import { endAll, until } from "./process.ts";
+import { AP, EU, regionsMissing, US, World } from "./regions.ts";
+
+const ID = `${EU}~listened`;
+const CHANNEL = `channels/${ID}`;
+
+const world = new World();
+
+/** Somebody who listens, and writes everything down. */
+class Listener {
+  readonly events: SocketEvent<ChannelMessage>[] = [];
+  hellos = 0;
+  readonly name: string;
+  readonly #socket: { close(): void };
+
+  constructor(name: string, urls: readonly string[]) {
+    this.name = name;
+    this.#socket = connect(urls).connect<ChannelMessage>("channels", ID, {
+      onEvent: (event) => this.events.push(event),
+      onHello: () => this.hellos++,
+    });
+  }
+
+  /** What is wrong with what it heard; empty where nothing is. */
+  get troubles(): string[] {
+    const troubles: string[] = [];
+    for (let i = 1; i < this.events.length; i++) {
+      const [before, event] = this.events.slice(i - 1) as [
+        SocketEvent<ChannelMessage>,
+        SocketEvent<ChannelMessage>,
+      ];
+      const steps = [event.seq - before.seq, event.data.seq - before.data.seq] as const;
+      if (steps.some((step) => step < 1)) troubles.push(`${event.seq} after ${before.seq}`);
+      if (!event.gap && steps.some((step) => step > 1)) {
+        troubles.push(`${event.seq} after ${before.seq} without a gap`);
+      }
+      if (event.epoch < before.epoch) troubles.push(`epoch ${event.epoch} after ${before.epoch}`);
+    }
+    return troubles.map((trouble) => `${this.name}: ${trouble}`);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+describe.skipIf(regionsMissing !== null)("client sockets over regions", () => {
+  beforeAll(() => world.open(), 120_000);
+  afterAll(async () => {
+    await endAll();
+    await world.close();
+  }, 60_000);
+
+  test("listeners behind a gateway, and the owner's node is shot", async () => {
+    const [far, owner, heir] = [world.node(US, 0), world.node(EU, 0), world.node(EU, 1)];
+    await result(owner.url, CHANNEL, "send", ["ann", "first"]);
+    // From us to the owner there is no straight road any more.
+    for (const [from, to] of [[US, EU], [EU, US]] as const) {
+      world.set(from, to, "n0", "shut");
+      world.set(from, to, "gateway n0", "shut");
+    }
+    const listeners = [
+      new Listener("behind a gateway", [far.url]),
+      new Listener("over a straight road", [world.node(AP, 0).url]),
+      new Listener("at another node of the region", [heir.url]),
+      new Listener("at the owner", [owner.url, heir.url]),
+    ];
+    await until(() => listeners.every(({ hellos }) => hellos > 0), "all are joined");
+
+    let sent = 1;
+    const send = async (url: string): Promise<void> => {
+      const key = crypto.randomUUID();
+      await result(url, CHANNEL, "send", ["ann", `${++sent}`], {
+        key,
+        timeoutMs: 30_000,
+        patienceMs: 40_000,
+      });
+    };
+    for (let i = 0; i < 20; i++) await send(i % 2 ? heir.url : far.url);
+    await until(() => listeners.every(({ events }) => events.length === 20), "all have all");
+    for (const { events } of listeners) expect(events.every(({ gap }) => !gap)).toBe(true);
+
+    owner.program.signal("SIGKILL");
+    await owner.program.ended;
+    for (let i = 0; i < 20; i++) await send(i % 2 ? heir.url : far.url);
+    const last = (await history(heir.url, ID)).length;
+    await until(
+      () => listeners.every(({ events }) => events.at(-1)?.data.seq === last),
+      "all hear the last",
+      60_000,
+    );
+    expect(listeners.flatMap(({ troubles }) => troubles)).toEqual([]);
+    for (const { events, hellos } of listeners) {
+      expect(hellos).toBeGreaterThan(1);
+      expect(events.filter(({ gap }) => gap).length).toBeLessThanOrEqual(hellos);
+    }
+    for (const listener of listeners) listener.close();
+  }, 180_000);
+});

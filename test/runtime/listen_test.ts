@@ -1,0 +1,44 @@
+/** `atlas listen` against a real node. */
+import { afterEach, expect, test } from "vitest";
+import { runCli } from "../../adapters/cli/run.ts";
+import { serve } from "../../adapters/runtime/serve.ts";
+import { endAll, start } from "./spawn.ts";
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await endAll();
+  for (const close of closers.splice(0)) await close();
+});
+
+async function until(condition: () => unknown): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+test("prints each event as a line, from the one that is asked for", async () => {
+  const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
+  closers.push(() => node.close());
+  await node.call("channels", "lobby", "send", ["ann", "before"]);
+  const env = { ATLAS_URL: node.url };
+  const all = start("cli.ts", ["listen", "channels", "lobby", "--after", "0"], env);
+  const later = start("cli.ts", ["listen", "channels", "lobby", "--after", "1"], env);
+  await until(() => node.stats().sockets === 2);
+  await until(() => all.output.stdout.includes("\n"));
+  await node.call("channels", "lobby", "send", ["bob", "after"]);
+  await until(() => all.output.stdout.split("\n").length === 3 && later.output.stdout !== "");
+  const { epoch } = await node.lookup("channels", "lobby");
+  const line = (seq: number, from: string, text: string) =>
+    JSON.stringify({ seq, epoch, data: { seq, from, text } });
+  const [before, after] = [line(1, "ann", "before"), line(2, "bob", "after")];
+  expect(all.output).toEqual({ stdout: `${before}\n${after}\n`, stderr: "" });
+  expect(later.output).toEqual({ stdout: `${after}\n`, stderr: "" });
+});
+
+test("says why it can't listen", async () => {
+  const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
+  closers.push(() => node.close());
+  let err = "";
+  const streams = { out: () => {}, err: (text: string) => err += text };
+  expect(await runCli(["listen", "attics", "x"], { ATLAS_URL: node.url }, streams)).toBe(1);
+  expect(err).toMatch(/^not_found: /);
+  expect(await runCli(["listen", "channels"], { ATLAS_URL: node.url }, streams)).toBe(2);
+});

@@ -1,0 +1,284 @@
+/** Client sockets over real WebSockets of the running runtime, raw ones and the client's. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect as dial } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { connect, type SocketClose, type SocketEvent } from "../../adapters/http/client.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { unpack } from "../../src/model/value.ts";
+
+class Room extends Resource {
+  override onMessage(connection: Connection, data: unknown): void {
+    if (data === "bye") connection.close("as you wish");
+    else this.broadcast({ heard: data });
+  }
+
+  say(data: unknown): void {
+    this.broadcast(data);
+  }
+
+  flood(count: number, size: number): void {
+    for (let i = 0; i < count; i++) this.broadcast("x".repeat(size));
+  }
+
+  present(): number {
+    return [...this.connections].length;
+  }
+}
+
+const app: App<{ rooms: typeof Room }> = defineApp({ resources: { rooms: Room } });
+const TOKEN = "a-token(of,100%)";
+
+const nodes: ServedNode<typeof app>[] = [];
+const sockets: { close(): void }[] = [];
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.close();
+  await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 500 })));
+});
+
+async function open(options: ServeOptions = {}): Promise<ServedNode<typeof app>> {
+  const node = await serve(app, { registry: "memory:", port: 0, onEvent: () => {}, ...options });
+  nodes.push(node);
+  return node;
+}
+
+async function until(condition: () => unknown): Promise<void> {
+  while (!await condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** A plain WebSocket, and what it heard. */
+function raw(url: string, path: string, protocols: string[] = []) {
+  const socket = new WebSocket(url.replace(/^http/, "ws") + path, protocols);
+  socket.binaryType = "arraybuffer";
+  sockets.push(socket);
+  // deno-lint-ignore no-explicit-any
+  const frames: any[] = [];
+  const ended: { value: SocketClose | null } = { value: null };
+  socket.onmessage = ({ data }) =>
+    frames.push(typeof data === "string" ? JSON.parse(data) : unpack(new Uint8Array(data)));
+  socket.onclose = ({ code, reason }) => (ended.value = { code, reason });
+  return { socket, frames, ended };
+}
+
+/** The status line and the rest of what is answered to an upgrade. */
+function upgrade(url: string, path: string, headers: string[] = []): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = "";
+    const lines = [
+      `GET ${path} HTTP/1.1`,
+      "host: x",
+      "connection: Upgrade",
+      "upgrade: websocket",
+      "sec-websocket-version: 13",
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+      ...headers,
+    ];
+    const socket = dial(
+      Number(new URL(url).port),
+      "127.0.0.1",
+      () => socket.write(`${lines.join("\r\n")}\r\n\r\n`),
+    );
+    socket.on("data", (data) => {
+      answer += data;
+      if (answer.includes("\r\n\r\n")) setTimeout(() => socket.destroy(), 50);
+    });
+    socket.on("close", () => resolve(answer));
+    socket.on("error", reject);
+  });
+}
+
+test("JSON text: a hello, events, replies, as documented", async () => {
+  const node = await open();
+  const { socket, frames } = raw(node.url, "/v1/connect/rooms/a%2Fb");
+  await until(() => frames.length === 1);
+  const { epoch } = await node.lookup("rooms", "a/b");
+  expect(frames[0]).toEqual({
+    t: "hello",
+    connection: expect.any(String),
+    epoch,
+    seq: 0,
+    gap: false,
+  });
+  expect(socket.protocol).toBe("");
+  socket.send(JSON.stringify({ t: "message", data: { text: "hi é" } }));
+  socket.send(JSON.stringify({ t: "call", id: 7, method: "present", args: [] }));
+  socket.send(JSON.stringify({ t: "call", id: "8", method: "absent", args: [] }));
+  await until(() => frames.length === 4);
+  expect(frames.filter(({ t }) => t === "event")).toEqual([
+    { t: "event", seq: 1, epoch, data: { heard: { text: "hi é" } } },
+  ]);
+  expect(frames.find(({ id }) => id === 7)).toEqual({ t: "reply", id: 7, result: 1 });
+  expect(frames.find(({ id }) => id === "8")).toMatchObject({
+    t: "reply",
+    error: { code: "not_found", retryable: false, maybeExecuted: false },
+  });
+});
+
+test("MessagePack where the subprotocol asks for it, and `after` to go on", async () => {
+  const node = await open();
+  const room = node.resource("rooms", "m");
+  const data = { bytes: new Uint8Array([1, 2]), at: new Date(5), set: new Set([1]) };
+  await room.say(data);
+  const { socket, frames } = raw(node.url, "/v1/connect/rooms/m?after=0", ["atlas.msgpack"]);
+  await until(() => frames.length === 2);
+  expect(socket.protocol).toBe("atlas.msgpack");
+  expect(frames[0]).toMatchObject({ t: "hello", seq: 1, gap: false });
+  expect(frames[1]).toMatchObject({ t: "event", seq: 1, data });
+});
+
+test("what isn't allowed is an HTTP error before the upgrade", async () => {
+  const node = await open();
+  for (
+    const [path, status] of [
+      ["/v1/connect/ro%20oms/x", 400],
+      ["/v1/connect/rooms/", 400],
+      ["/v1/connect/rooms/x?after=-1", 400],
+      ["/v1/connect/rooms/x?connection=me", 400],
+      ["/v1/connect/rooms/x/y", 404],
+      ["/v1/connect/attics/x", 404],
+    ] as const
+  ) {
+    const answer = await upgrade(node.url, path);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  }
+  const why = await fetch(`${node.url}/v1/connect/attics/x`);
+  expect(await why.json()).toMatchObject({ error: { code: "not_found" } });
+  const plain = await fetch(`${node.url}/v1/connect/rooms/x`);
+  expect(plain.status).toBe(400);
+  expect(await plain.json()).toMatchObject({ error: { message: /WebSocket/ } });
+});
+
+test("the token comes as a header or as a subprotocol", async () => {
+  const node = await open({ token: TOKEN });
+  const path = "/v1/connect/rooms/x";
+  expect(await upgrade(node.url, path)).toMatch(/^HTTP\/1.1 401 /);
+  const bearer = (token: string) => [`authorization: Bearer ${token}`];
+  expect(await upgrade(node.url, path, bearer("wrong"))).toMatch(/^HTTP\/1.1 401 /);
+  expect(await upgrade(node.url, path, bearer(TOKEN))).toMatch(/^HTTP\/1.1 101 /);
+  const encoded = encodeURIComponent(TOKEN).replaceAll("(", "%28").replaceAll(")", "%29");
+  const { frames, socket } = raw(node.url, path, ["atlas.json", `atlas.token.${encoded}`]);
+  await until(() => frames.length === 1);
+  expect(socket.protocol).toBe("atlas.json");
+  const atlas = connect<typeof app>(node.url, { token: TOKEN });
+  const room = atlas.connect("rooms", "x");
+  sockets.push(room);
+  expect(await room.call("present")).toBe(2);
+  const refused = connect<typeof app>(node.url, { token: "wrong" }).connect("rooms", "x");
+  expect(await refused.closed).toMatchObject({ code: 4401 });
+});
+
+test("a frame that is too large, or none, closes its socket only", async () => {
+  const node = await open();
+  const [large, none, other] = [1, 2, 3].map(() => raw(node.url, "/v1/connect/rooms/x")) as [
+    ReturnType<typeof raw>,
+    ReturnType<typeof raw>,
+    ReturnType<typeof raw>,
+  ];
+  await until(() => [large, none, other].every(({ frames }) => frames.length === 1));
+  large.socket.send("x".repeat(MAX_BODY_BYTES + 1));
+  none.socket.send("{");
+  await until(() => large.ended.value && none.ended.value);
+  expect(large.ended.value?.code).toBe(1009);
+  expect(none.ended.value?.code).toBe(4400);
+  await node.resource("rooms", "x").say("still here");
+  await until(() => other.frames.length === 2);
+  await until(() => node.stats().sockets === 1);
+});
+
+test("a reader who doesn't read is cut, and others have everything", async () => {
+  const node = await open();
+  const quick = raw(node.url, "/v1/connect/rooms/x");
+  // Speaks HTTP itself, and then reads no more.
+  const slow = dial(Number(new URL(node.url).port), "127.0.0.1");
+  sockets.push({ close: () => slow.destroy() });
+  slow.on("error", () => {});
+  slow.pause();
+  slow.write(
+    "GET /v1/connect/rooms/x HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n" +
+      "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
+  await until(() => node.stats().sockets === 2 && quick.frames.length === 1);
+  await until(async () => await node.resource("rooms", "x").present() === 2);
+  let said = 0;
+  while (node.stats().cutSockets === 0) {
+    await node.resource("rooms", "x").flood(4, 500_000);
+    said += 4;
+    // As fast as the quick one reads.
+    await until(() => quick.frames.length === said + 1);
+  }
+  expect(quick.frames.slice(1).map(({ seq }) => seq)).toEqual(
+    Array.from({ length: said }, (_, i) => i + 1),
+  );
+  expect(quick.ended.value).toBeNull();
+  expect(await (await fetch(`${node.url}/metrics`)).text()).toMatch(/atlas_sockets_cut_total 1/);
+});
+
+test("the client: events, messages, calls, and an end", async () => {
+  const one = await open();
+  const atlas = connect<typeof app>(one.url);
+  const heard: SocketEvent[] = [];
+  const hellos: boolean[] = [];
+  const room = atlas.connect("rooms", "x", {
+    onEvent: (event) => heard.push(event),
+    onHello: ({ gap }) => hellos.push(gap),
+  });
+  sockets.push(room);
+  room.send("kept until it is connected");
+  await until(() => heard.length === 1);
+  expect(heard[0]).toEqual({
+    seq: 1,
+    epoch: expect.any(Number),
+    data: { heard: "kept until it is connected" },
+    gap: false,
+  });
+  const events = room[Symbol.asyncIterator]();
+  const next = events.next();
+  await one.resource("rooms", "x").say("again");
+  expect((await next).value).toMatchObject({ seq: 2, data: "again" });
+  expect(room.seq).toBe(2);
+  room.send("bye");
+  expect(await room.closed).toEqual({ code: 1000, reason: "as you wish" });
+  expect((await events.next()).done).toBe(true);
+  await expect(room.call("present")).rejects.toMatchObject({ code: "bad_request" });
+  expect(hellos).toEqual([false]);
+});
+
+test("the client goes on at another node when its own drains, without a gap", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "atlas-sockets-"));
+  const registry = `file:${join(folder, "registry.db")}`;
+  const [one, two] = [await open({ registry, node: "one" }), await open({ registry, node: "two" })];
+  await one.resource("rooms", "x").say("first");
+  const heard: SocketEvent[] = [];
+  const room = connect<typeof app>([one.url, two.url]).connect("rooms", "x", {
+    after: 0,
+    onEvent: (event) => heard.push(event),
+  });
+  sockets.push(room);
+  await until(() => heard.length === 1);
+  const former = room.connection;
+  await one.drain();
+  await two.resource("rooms", "x").say("second");
+  await until(() => heard.length === 2);
+  room.send("third");
+  await until(() => heard.length === 3);
+  expect(heard.map(({ seq, data, gap }) => [seq, data, gap])).toEqual([
+    [1, "first", false],
+    [2, "second", false],
+    [3, { heard: "third" }, false],
+  ]);
+  expect(room.connection).not.toBe(former);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("a node that drains asks its sockets to go elsewhere", async () => {
+  const node = await open();
+  const { frames, ended } = raw(node.url, "/v1/connect/rooms/x");
+  await until(() => frames.length === 1);
+  await node.drain();
+  await until(() => ended.value);
+  expect(ended.value).toEqual({ code: 1012, reason: "the node is draining: connect to another" });
+  expect(await upgrade(node.url, "/v1/connect/rooms/x")).toMatch(/^HTTP\/1.1 503 /);
+});
