@@ -71,27 +71,29 @@ export class RegionalKeys {
     const pointer = this.#homes.moved(key) ?? null;
     if (home === this.#self) return await this.#follow(key, home, pointer);
     const abroad = this.#follow(key, home, pointer);
-    const here = this.#here(key, abroad).catch(() => abroad);
-    return await Promise.race([here, abroad.catch(() => here)]);
+    const here = this.#here(key).catch(() => null);
+    const first = await Promise.race([here, abroad.then(() => null, () => here)]);
+    if (!first) return await abroad;
+    if ("home" in first) return first;
+    // It left for there, and may have gone further. Who knows only of earlier moves is passed over.
+    const found = await abroad.catch(() => null);
+    if (found && (found.pointer?.at ?? 0) >= first.at) return found;
+    return await this.#follow(key, first.to, first);
   }
 
-  /** What this region's store alone knows of a key; what is found `abroad` where it knows nothing. */
-  async #here(key: string, abroad: Promise<Found>): Promise<Found> {
+  /** What this region's store alone knows: that a key lives here, where it went; null: nothing. */
+  async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
       Promise.all([store.lookup(key), arrivalOf(store, key)])
     );
     const entry = entryOf(stored);
-    // It may still be there, or have gone further: its first home knows the shortest way.
-    if (entry.kind === "departed") {
-      const { pointer } = entry;
-      return await abroad.catch(() => this.#follow(key, pointer.to, pointer));
-    }
+    if (entry.kind === "departed") return entry.pointer;
     // Whoever leaves a region writes that there first. So what has come and not left is here.
     const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
       to: this.#self,
       ...arrived,
     };
-    if (!pointer) return await abroad;
+    if (!pointer) return null;
     this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
     return { home: this.#self, entry, old: null, pointer };
   }
@@ -152,9 +154,13 @@ export class RegionalKeys {
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
-    this.#addresses.left(key, owner.epoch);
-    if (!won || !stored) return false;
-    this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
+    if (!won || !stored) {
+      this.#addresses.left(key, owner.epoch);
+      return false;
+    }
+    const pointer = { to: region, from: this.#self, at: at ?? stored.epoch };
+    this.#addresses.sent(key, pointer);
+    this.#homes.learn(key, pointer, false);
     return true;
   }
 

@@ -8,6 +8,7 @@ const KEYS = "adapters/store/regional_keys.ts";
 const ENTRIES = "adapters/store/regional_entries.ts";
 const MOVER = "src/routing/mover.ts";
 const IMPORT = "adapters/store/regional_import.ts";
+const ADDRESSES = "adapters/store/regional_addresses.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {
@@ -17,11 +18,12 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     edits: [{
       file: KEYS,
-      find: "    const claim = departure(key, owner, this.#self, region);",
+      find: "    const claim = departure(key, owner, { to: region, from: this.#self, at });",
       replace: `    const { incarnation, epoch } = owner;
     if (!await this.#own((store) => store.release(key, incarnation, epoch))) return false;
     const expected = await this.#own((store) => store.lookup(key));
-    const claim = { ...departure(key, owner, this.#self, region), expected };`,
+    const address = { to: region, from: this.#self, at };
+    const claim = { ...departure(key, owner, address), expected };`,
     }],
   },
   {
@@ -61,6 +63,16 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     about: "The new home counts epochs by itself, and not from where the old one stopped.",
     world: "regions",
     edits: [{ file: ENTRIES, find: "    above: at,\n", replace: "" }],
+  },
+  {
+    name: "address_not_restored",
+    about: "Who lives elsewhere doesn't write its address anew where a failover has lost it.",
+    world: "regions",
+    edits: [{
+      file: ADDRESSES,
+      find: "const missed = missing(entry, tenant);",
+      replace: "const missed = entry.kind === 'departed' && missing(entry, tenant);",
+    }],
   },
   {
     name: "import_repeated",
