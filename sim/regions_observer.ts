@@ -129,11 +129,17 @@ class Interpreter {
 function plainMeaning(step: Step): Meaning | null {
   // Steps that bring state from one book to another are nobody's turn.
   if (step.name === "commit" && step.args[0].incarnation.startsWith(ARRIVING)) return null;
+  if (step.name === "release" && isOfNobody(step.args)) return null;
   if (step.name !== "lookup") return { step, answer: (reply) => reply };
   return {
     step,
     answer: (reply) => isAddress(reply as Stored) ? undefined : ownerOf(reply as Stored),
   };
+}
+
+/** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
+function isOfNobody([, incarnation, epoch]: readonly [string, string, number]): boolean {
+  return incarnation === DEPARTED || epoch === 0;
 }
 
 /** A departure is a release; what only makes ways shorter is nothing. */

@@ -30,8 +30,9 @@ export interface CallOptions {
   /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
   signal?: AbortSignal;
   /**
-   * The caller's W3C `traceparent`: passed on untouched to the owner, and named in log
-   * events of failures. Default: that of the call whose turn makes this one.
+   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
+   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
+   * one.
    */
   traceparent?: string;
   /** The region that the call is made for, where it isn't this node's: a client's own. */
@@ -88,7 +89,8 @@ export interface Atlas<A extends App = App<ResourceMap>>
   /**
    * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
    *
-   * @throws AtlasError `invalid_rrp` where type or id isn't allowed.
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
+   * has no such name or kind.
    */
   resource<T extends keyof A["resources"] & string>(
     type: T,
@@ -167,9 +169,11 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   /**
    * Moves a resource to a node of another region, wherever it is now: its running turn
    * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
-   * already, nothing changes. Where the store gives keys homes, that becomes its home.
+   * already, nothing changes. Where the store gives keys homes, that becomes its home; one
+   * that is on its way to a region that can't take it is redirected.
    *
-   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it.
+   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it,
+   * `bad_request` where the store gives keys homes, and none in that region.
    */
   move(
     type: string,
@@ -186,7 +190,10 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
    * calls such a resource next finds it on another node that runs its type, if there is one.
    */
   drain(options?: DrainOptions): Promise<void>;
-  /** Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. */
+  /**
+   * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
+   * that are still under way fail as `unavailable`, those that had begun as maybe executed.
+   */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */
   readonly closed: Promise<AtlasError | null>;

@@ -4,6 +4,7 @@
 import { AtlasError } from "./errors.ts";
 import { DEFAULT_IDLE_MS, MAX_MAILBOX, MAX_TURN_MS } from "./limits.ts";
 import { isModule, type ModuleMap } from "./lambda/module.ts";
+import { quoted } from "./model/quoted.ts";
 import { checkPrefix, checkToken, locator } from "./model/rrp.ts";
 import type { Resource, ResourceContext } from "./resource/resource.ts";
 
@@ -21,7 +22,8 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *
- * Where the store gives keys a home region, only its nodes take them, whatever is said here.
+ * Where the store gives keys a home region, only its nodes take them, whatever is said here;
+ * `serve` has `{ region }` be the home of a type that nothing else gives one.
  */
 export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
 
@@ -81,6 +83,16 @@ export interface App<
 
 const PLACEMENTS = ["local", "region", "spread", "caller"] as const;
 
+/** What a resource type may say beside its class; and a policy. */
+const SETTINGS: readonly (keyof Policy)[] = [
+  "idleAfterMs",
+  "mailbox",
+  "maxTurnMs",
+  "reentrant",
+  "placement",
+  "partition",
+];
+
 // deno-lint-ignore ban-types
 type None = {};
 
@@ -96,9 +108,9 @@ type None = {};
 export function defineApp<Types extends ResourceMap = None, Modules extends ModuleMap = None>(
   app: { resources?: Types; modules?: Modules; policies?: Policies },
 ): App<Types, Modules> {
-  const { resources = app?.modules && {} as Types, modules } = app ?? {};
-  if (typeof resources !== "object" || resources === null) {
-    throw new AtlasError("bad_request", "an app needs resources: { <type>: <class> }");
+  const { resources = app?.modules === undefined ? undefined : {} as Types, modules } = app ?? {};
+  if (typeof resources !== "object" || resources === null || Array.isArray(resources)) {
+    throw new AtlasError("bad_request", "an app needs resources: { <type>: <class> }, or modules");
   }
   const whole = { ...app, resources };
   resolveTypes(whole);
@@ -137,20 +149,35 @@ export function resolveTypes(
     if (typeof plain?.class !== "function") {
       throw new AtlasError("bad_request", `resource type ${name} needs a class`);
     }
-    const type = place
-      ? { ...plain, ...policyAt(app, locator(place.region, place.node, `${name}/`)) }
-      : plain;
+    const { class: code, ...own } = plain;
+    const policy = place ? policyAt(app, locator(place.region, place.node, `${name}/`)) : {};
     types.set(name, {
-      class: type.class,
-      idleAfterMs: atLeast(name, "idleAfterMs", type.idleAfterMs ?? DEFAULT_IDLE_MS, 10),
-      mailbox: atLeast(name, "mailbox", type.mailbox ?? MAX_MAILBOX, 1),
-      maxTurnMs: atLeast(name, "maxTurnMs", type.maxTurnMs ?? MAX_TURN_MS, 10),
-      reentrant: type.reentrant ?? false,
-      placement: checkPlacement(name, type.placement),
-      partition: checkPartition(name, type.partition),
+      class: code,
+      ...resolve(`resource type ${name}`, { ...own, ...policy }),
     });
   }
   return types;
+}
+
+/** Settings filled in; `owner` says whose they are, where one isn't allowed. */
+function resolve(owner: string, settings: Policy): Required<Policy> {
+  const unknown = Object.keys(settings).find((name) => !SETTINGS.some((known) => known === name));
+  if (unknown !== undefined) {
+    throw new AtlasError(
+      "bad_request",
+      `${owner}: there is no setting ${quoted(unknown)}; there are: ${SETTINGS.join(", ")}`,
+    );
+  }
+  const { reentrant = false } = settings;
+  if (typeof reentrant !== "boolean") throw wrong(owner, "reentrant", reentrant, "true or false");
+  return {
+    idleAfterMs: atLeast(owner, "idleAfterMs", settings.idleAfterMs ?? DEFAULT_IDLE_MS, 10),
+    mailbox: atLeast(owner, "mailbox", settings.mailbox ?? MAX_MAILBOX, 1),
+    maxTurnMs: atLeast(owner, "maxTurnMs", settings.maxTurnMs ?? MAX_TURN_MS, 10),
+    reentrant,
+    placement: checkPlacement(owner, settings.placement),
+    partition: checkPartition(owner, settings.partition),
+  };
 }
 
 /** What policies say of the resources whose RRPs start so: the longest prefix last. */
@@ -161,9 +188,9 @@ function policyAt({ policies = {} }: App, start: string): Policy {
 }
 
 /** Refuses prefixes of single resources, and settings that no type could have. */
-function checkPolicies({ policies, resources }: App): void {
+function checkPolicies({ policies }: App): void {
   if (policies === undefined) return;
-  if (typeof policies !== "object" || policies === null) {
+  if (typeof policies !== "object" || policies === null || Array.isArray(policies)) {
     throw new AtlasError("bad_request", "an app's policies must be { <prefix>: { … } }");
   }
   for (const [prefix, policy] of Object.entries(policies)) {
@@ -176,40 +203,35 @@ function checkPolicies({ policies, resources }: App): void {
       const message = `policy ${prefix} must be a resource type's settings without its class`;
       throw new AtlasError("bad_request", message);
     }
-    for (const [name, value] of Object.entries(resources)) {
-      const type = typeof value === "function" ? { class: value } : value;
-      resolveTypes({ resources: { [name]: { ...type, ...policy } } });
-    }
+    resolve(`policy ${prefix}`, policy);
   }
 }
 
-function atLeast(type: string, setting: string, value: number, least: number): number {
+function atLeast(owner: string, setting: string, value: number, least: number): number {
   if (typeof value === "number" && value >= least) return value;
-  throw new AtlasError(
-    "bad_request",
-    `resource type ${type}: ${setting} is ${value}, it must be a number of at least ${least}`,
-  );
+  throw wrong(owner, setting, value, `a number of at least ${least}`);
 }
 
-function checkPartition(type: string, partition: Partition = "fence"): Partition {
+function checkPartition(owner: string, partition: Partition = "fence"): Partition {
   if (partition === "fence" || partition === "available") return partition;
-  throw new AtlasError(
-    "bad_request",
-    `resource type ${type}: partition is ${
-      JSON.stringify(partition)
-    }, it must be fence or available`,
-  );
+  throw wrong(owner, "partition", partition, "fence or available");
 }
 
-function checkPlacement(type: string, placement: Placement = "local"): Placement {
+function checkPlacement(owner: string, placement: Placement = "local"): Placement {
   if (PLACEMENTS.some((known) => known === placement)) return placement;
   if (typeof placement === "object" && placement !== null) {
-    checkToken(`resource type ${type}: placement.region`, placement.region);
+    checkToken(`${owner}: placement.region`, placement.region);
     return { region: placement.region };
   }
-  throw new AtlasError(
-    "bad_request",
-    `resource type ${type}: placement is ${JSON.stringify(placement)}, it must be ` +
-      `${PLACEMENTS.join(", ")} or { region: <name> }`,
+  throw wrong(
+    owner,
+    "placement",
+    placement,
+    `${PLACEMENTS.join(", ")} or { region: <name> }`,
   );
+}
+
+function wrong(owner: string, setting: string, value: unknown, allowed: string): AtlasError {
+  const message = `${owner}: ${setting} is ${quoted(value)}, it must be ${allowed}`;
+  return new AtlasError("bad_request", message);
 }

@@ -28,8 +28,7 @@ import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
-import type { CallContext } from "./routing/out_call.ts";
-import { type Exchange, makeOutlet } from "./routing/outlet.ts";
+import { contextOf, type Exchange, makeOutlet } from "./routing/outlet.ts";
 import type { Router } from "./routing/router.ts";
 import { isForNodes, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
@@ -112,6 +111,7 @@ class NodeProcess implements Exchange {
     this.#forwarder = new Forwarder({
       host: this.#host,
       clock,
+      deadlines: this.#deadlines,
       homeAbroad: (key) => this.#routing.places.homeAbroad(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
       deliver: (call, activation) => this.#routing.deliver(call, activation),
@@ -163,7 +163,7 @@ class NodeProcess implements Exchange {
       move: this.#routing.move,
       stats: () => this.stats(),
       drain: async (options) =>
-        await (options ? this.#host.decline(checkDrain(options)) : this.drain()),
+        await (options !== undefined ? this.#host.decline(checkDrain(options)) : this.drain()),
       close: (options?: { drainMs?: number }) => this.close(options),
     };
     return Object.defineProperties(facade, {
@@ -212,7 +212,6 @@ class NodeProcess implements Exchange {
     const { lease } = this.#life;
     return {
       resources: this.#host.size,
-      queued: this.#host.queued(),
       inFlight: this.#router.inFlight,
       links: this.#links.size,
       cachedLocations: this.#registry.size,
@@ -238,7 +237,7 @@ class NodeProcess implements Exchange {
     if (this.#state === "closed") return;
     this.#state = "draining";
     this.#tell("info", "draining", { resources: this.#host.size });
-    await Promise.all([this.#host.drain(), this.#market.drain()]);
+    await this.#market.drain(this.#host.drain());
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
@@ -362,12 +361,12 @@ class NodeProcess implements Exchange {
     this.#state = "closed";
     this.#membership.stop();
     this.#life.lease.lapse();
-    this.#host.abandon(false);
-    this.#host.stop();
     this.#router.close();
     this.#routing.gateways.close();
     this.#market.stop();
     this.#deadlines.close();
+    this.#host.abandon(false);
+    this.#host.stop();
     await this.#options.transport.close();
     this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });
     this.#resolveClosed(error);
@@ -387,14 +386,4 @@ class NodeProcess implements Exchange {
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#options.onEvent?.({ level, event, fields });
   }
-}
-
-/** What a resource's calls inherit from the turn in which they are made. */
-function contextOf(from: Activation): CallContext {
-  const { current, link } = from;
-  return {
-    chain: [...current?.chain ?? [], link],
-    deadline: current?.deadline ?? Infinity,
-    trace: current?.trace ?? null,
-  };
 }

@@ -48,6 +48,8 @@ export interface AtlasErrorOptions {
   /** Whether the called code may have run. Default false. */
   maybeExecuted?: boolean;
   cause?: unknown;
+  /** The way of the call that failed. */
+  path?: readonly string[] | undefined;
 }
 
 /**
@@ -62,19 +64,31 @@ export class AtlasError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   readonly maybeExecuted: boolean;
+  /** Of a call: the nodes that it came to, as `<region>/<node>`, the asked one first. */
+  readonly path?: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? ERROR_CODES[code]?.retryable ?? false;
     this.maybeExecuted = options.maybeExecuted ?? false;
+    if (options.path) this.path = options.path;
   }
 }
 
 /** Whether `value` is an AtlasError of any copy of this package. */
 export function isAtlasError(value: unknown): value is AtlasError {
-  return value instanceof Error && value.name === "AtlasError" &&
-    typeof (value as AtlasError).code === "string";
+  try {
+    return value instanceof Error && value.name === "AtlasError" &&
+      typeof (value as AtlasError).code === "string";
+  } catch {
+    return false;
+  }
+}
+
+/** Whether this version knows the code: users' errors have codes of their own. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
 }
 
 /** An error on the wire: `[code, message, retryable, maybeExecuted]`. */
@@ -83,24 +97,26 @@ export type WireError = readonly [string, string, boolean, boolean];
 /** The longest message that travels, in UTF-16 code units. */
 const MAX_MESSAGE = 2_000;
 
-/** `error` as it goes on the wire: by code, without stack or cause. */
+/** `error` as it goes on the wire: by code, without stack or cause; `app` by a code not known. */
 export function toWireError(error: AtlasError): WireError {
-  return [error.code, error.message.slice(0, MAX_MESSAGE), error.retryable, error.maybeExecuted];
+  const { code, retryable, maybeExecuted } = error;
+  const message = messageOf(error).slice(0, MAX_MESSAGE);
+  return [isErrorCode(code) ? code : "app", message, retryable === true, maybeExecuted === true];
 }
 
 /** The error a peer sent. A code this version doesn't know reads as `unavailable`. */
 export function fromWireError(wire: WireError): AtlasError {
   const [code, message, retryable, maybeExecuted] = wire;
   return new AtlasError(
-    Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : "unavailable",
+    isErrorCode(code) ? code : "unavailable",
     String(message),
     { retryable: retryable === true, maybeExecuted: maybeExecuted === true },
   );
 }
 
-/** Any thrown value as an AtlasError: what user code threw becomes `app`. */
+/** Any thrown value as an AtlasError of a known code: what user code threw becomes `app`. */
 export function toAtlasError(thrown: unknown, options: AtlasErrorOptions = {}): AtlasError {
-  if (isAtlasError(thrown)) return thrown;
+  if (isAtlasError(thrown) && isErrorCode(thrown.code)) return thrown;
   return new AtlasError("app", messageOf(thrown), { ...options, cause: thrown });
 }
 
@@ -111,4 +127,31 @@ export function messageOf(thrown: unknown): string {
   } catch {
     return "a value that can't be printed was thrown";
   }
+}
+
+/** The stack of anything thrown, for logs; its message where it has none. Never throws itself. */
+export function stackOf(thrown: unknown): string {
+  try {
+    const { stack } = thrown as { stack?: unknown };
+    if (typeof stack === "string" && stack !== "") return stack;
+  } catch {
+    // It has none that can be read.
+  }
+  return messageOf(thrown);
+}
+
+/** The same error of a call that took this way: another one, as calls may share an error. */
+export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
+  const { code, retryable, maybeExecuted } = error;
+  const cause = error instanceof AtlasError ? error.cause : error;
+  const told = new AtlasError(code, messageOf(error), { retryable, maybeExecuted, cause, path });
+  told.stack = stackOf(error);
+  return told;
+}
+
+/** The same error of a call that may have run before it failed so. */
+export function asMaybeExecuted(error: AtlasError): AtlasError {
+  if (error.maybeExecuted) return error;
+  const { code, message, retryable, path } = error;
+  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error, path });
 }

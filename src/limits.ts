@@ -154,3 +154,11 @@ export const DEFAULT_DISCOVER_MS = 10_000;
 export const BOOTSTRAP_MS = 10_000;
 /** The least pause between two attempts while no authority is known, in ms. */
 export const BOOTSTRAP_SOON_MS = 1_000;
+/** Contenders that one race may have. */
+export const MAX_CONTENDERS = 16;
+/** Trials of each rule that one race may have. */
+export const MAX_TRIALS = 10_000;
+/** Longest time that one race may be given, in ms. */
+export const MAX_RACE_MS = 600_000;
+/** Longest stall that contenders may be given, in ms. */
+export const MAX_STALL_MS = 10_000;

@@ -4,13 +4,13 @@
  * Takes what a cluster says of modules, order books and authorities; gives tables. `request`
  * goes down and buys: one call.
  */
-import type { Atlas } from "../../src/api.ts";
-import { answerText, type Output } from "./output.ts";
+import type { AtlasClient } from "../http/client.ts";
+import { answered, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";
 
 /** All that is offered, a line for each seller. */
-export async function modules(_line: CommandLine, atlas: Atlas): Promise<Output> {
+export async function modules(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
   const found = await atlas.modules();
   const rows = found.flatMap(({ name, sellers }) =>
     sellers.map((seller) => [
@@ -33,18 +33,18 @@ export async function modules(_line: CommandLine, atlas: Atlas): Promise<Output>
 }
 
 /** One call of a module's function. */
-export async function request(line: CommandLine, atlas: Atlas): Promise<Output> {
+export async function request(line: CommandLine, atlas: AtlasClient): Promise<Output> {
   const [module = "", name = "", ...texts] = line.operands;
   const { timeoutMs, version } = line;
   const answer = await atlas.request(module, name, parseArguments(texts), {
     ...timeoutMs !== undefined && { timeoutMs },
     ...version !== undefined && { version },
   });
-  return { document: answer, text: answerText(answer.result) };
+  return answered(answer);
 }
 
 /** The order books of a module, a line for each order on each exchange. */
-export async function exchange({ operands }: CommandLine, atlas: Atlas): Promise<Output> {
+export async function exchange({ operands }: CommandLine, atlas: AtlasClient): Promise<Output> {
   const [module = ""] = operands;
   const exchanges = await atlas.exchange(module);
   const rows = exchanges.flatMap(({ region, node, orders }) => {
@@ -66,7 +66,7 @@ export async function exchange({ operands }: CommandLine, atlas: Atlas): Promise
 }
 
 /** The mesh of authorities. */
-export async function authorities(_line: CommandLine, atlas: Atlas): Promise<Output> {
+export async function authorities(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
   const found = await atlas.authorities();
   const rows = found.map((it) => [
     it.region,

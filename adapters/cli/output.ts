@@ -1,18 +1,26 @@
 /** What a command of the `atlas` command line is, and what it gives. */
-import type { Atlas } from "../../src/api.ts";
+import type { AtlasError } from "../../src/errors.ts";
+import type { AtlasClient } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import type { CommandLine } from "./usage.ts";
 
 /** Takes a checked command line and a cluster; gives what is to be shown of it. */
-export type Command = (line: CommandLine, atlas: Atlas) => Promise<Output>;
+export type Command = (line: CommandLine, atlas: AtlasClient) => Promise<Output>;
 
 /** What a command answers: the document for machines, the text for people. */
 export interface Output {
   readonly document: unknown;
   readonly text: string;
+  /** What the cluster refused of it, for people's eyes too: the exit status is then 1. */
+  readonly failures?: readonly AtlasError[];
 }
 
-/** A call's result, for people: JSON on lines of its own. */
-export function answerText(result: unknown): string {
-  return `${JSON.stringify(JSON.parse(toJson(result)), null, 2)}\n`;
+/**
+ * A call's answer: all of it for machines, as over HTTP; its result for people, as JSON on
+ * lines of its own.
+ */
+export function answered(answer: { readonly result: unknown }): Output {
+  const result = answer.result ?? null;
+  const text = `${JSON.stringify(JSON.parse(toJson(result)), null, 2)}\n`;
+  return { document: { ...answer, result }, text };
 }

@@ -11,20 +11,25 @@ import { openRaceStores, type RaceStores } from "../store/race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
 
+/** What machines are given: the report, and the masters that no contender used. */
+export interface RaceDocument extends RaceReport {
+  readonly unraced: readonly string[];
+}
+
 /** What a race gives: the report, and it as text. */
 export interface RaceOutput {
-  readonly document: RaceReport;
+  readonly document: RaceDocument;
   readonly text: string;
 }
 
 /**
- * Races at the registry that the command line names.
+ * Races at the registry that the command line names, or at all masters of it.
  *
  * @throws UsageError where the registry isn't one that can be raced; AtlasError where it
  * can't be reached.
  */
 export async function raceCommand({ race: asked, timeoutMs }: CommandLine): Promise<RaceOutput> {
-  const { stores, close } = await openAll(asked, timeoutMs);
+  const { stores, unraced, close } = await openAll(asked, timeoutMs);
   try {
     const { trials, stallMs, seconds } = asked;
     const report = await race({
@@ -35,20 +40,23 @@ export async function raceCommand({ race: asked, timeoutMs }: CommandLine): Prom
       stallMs,
       limitMs: seconds * 1_000,
     });
-    return { document: report, text: textOf(report, asked) };
+    const document = { ...report, unraced };
+    return { document, text: textOf(document, asked) };
   } finally {
     close();
   }
 }
 
 async function openAll(asked: RaceLine, timeoutMs: number | undefined): Promise<RaceStores> {
-  const { registry, token, contenders } = asked;
-  if (registry === undefined) throw new UsageError("race needs --registry or ATLAS_REGISTRY_URL");
-  if (/^[^:/?#]+=/.test(registry)) {
+  const { registries, token, contenders } = asked;
+  if (registries.length === 0) {
+    throw new UsageError("race needs --registry or ATLAS_REGISTRY_URL");
+  }
+  if (registries.some((url) => /^[^:/?#]+=/.test(url))) {
     throw new UsageError("--registry names a registry for each region: race at one of them");
   }
   try {
-    return await openRaceStores(registry, {
+    return await openRaceStores(registries, {
       count: contenders,
       token,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
@@ -59,7 +67,7 @@ async function openAll(asked: RaceLine, timeoutMs: number | undefined): Promise<
   }
 }
 
-function textOf(report: RaceReport, asked: RaceLine): string {
+function textOf(report: RaceDocument, asked: RaceLine): string {
   const { rtt, published, compareAndSet } = report;
   const row = (name: string, rule: RuleReport) => [name, rule.trials, rule.doubles, percent(rule)];
   return table(["STEPS", "P50 MS", "P99 MS", "MAX MS"], [
@@ -67,14 +75,22 @@ function textOf(report: RaceReport, asked: RaceLine): string {
   ]) + "\n" + table(["RULE", "TRIALS", "TWO OWNERS", "RATE"], [
     row("SET, wait one round trip, GET", published),
     row("compare-and-set", compareAndSet),
-  ]) + `\n${verdictOf(report, asked)}\n${report.complete ? "" : cutShort(report, asked)}`;
+  ]) + `\n${verdictOf(report, asked)}\n${mastersOf(report)}` +
+    (report.complete ? "" : cutShort(report, asked));
 }
 
-function verdictOf({ published, compareAndSet, rtt }: RaceReport, { stallMs }: RaceLine): string {
-  const where = `on this store${stallMs > 0 ? `, with nodes held up for up to ${stallMs} ms` : ""}`;
+function verdictOf(report: RaceDocument, { stallMs }: RaceLine): string {
+  const { published, compareAndSet, rtt, masters, unraced } = report;
+  const single = unraced.length > 0 ? "this one master" : "this store";
+  const place = masters > 1 ? `these ${masters} masters` : single;
+  const where = `on ${place}${stallMs > 0 ? `, with nodes held up for up to ${stallMs} ms` : ""}`;
   if (compareAndSet.doubles > 0) {
+    const they = masters > 1
+      ? "they have no single order of writes, and can't be a registry without the strategy " +
+        "optimistic, with a bound that copying between them keeps."
+      : "it has no single order of writes, and can't be a registry by itself.";
     return `Even compare-and-set let two nodes own one name in ${percent(compareAndSet)} of the ` +
-      `races ${where}: it has no single order of writes, and can't be a registry by itself.`;
+      `races ${where}: ${they}`;
   }
   if (published.doubles > 0) {
     return `The published rule let two nodes own one name in ${percent(published)} of the races ` +
@@ -83,6 +99,18 @@ function verdictOf({ published, compareAndSet, rtt }: RaceReport, { stallMs }: R
   return `No name had two owners ${where}. The published rule holds only while no rival takes ` +
     `longer than the wait (${fixed(rtt.p50)} ms here, but one step took ${fixed(rtt.max)}); ` +
     `compare-and-set, the default, needs no such luck${stallMs > 0 ? "" : ": try --stall 50"}.`;
+}
+
+/** What the counts don't say of a store with several masters. */
+function mastersOf({ masters, unraced, compareAndSet }: RaceDocument): string {
+  if (unraced.length > 0) {
+    const used = masters > 1 ? `${masters} masters` : "one master";
+    return `But all contenders used ${used}, and none used ${unraced.join(", ")}: across several ` +
+      "masters compare-and-set does not hold. Give --registry once for each.\n";
+  }
+  if (masters === 1 || compareAndSet.doubles > 0) return "";
+  return "But across several masters compare-and-set does not hold, unless these addresses lead " +
+    "to one and the same.\n";
 }
 
 function cutShort({ published, compareAndSet }: RaceReport, { trials, seconds }: RaceLine): string {

@@ -6,7 +6,15 @@
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
-import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../../src/race/race.ts";
+import { checkRange } from "../../src/lambda/module.ts";
+import {
+  MAX_CONTENDERS,
+  MAX_DECLINE_MS,
+  MAX_RACE_MS,
+  MAX_STALL_MS,
+  MAX_TRIALS,
+} from "../../src/limits.ts";
+import { checkPrefix, checkToken } from "../../src/model/rrp.ts";
 
 /** The command line isn't one of these; nothing was sent. */
 export class UsageError extends Error {
@@ -23,6 +31,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas request MODULE FUNCTION [JSON...]  calls a module's function
   atlas exchange MODULE                  the order books of a module
   atlas authorities                      the authorities, and what each knows
+  atlas move TYPE/ID REGION              moves a resource's home, with its state
   atlas drain NODE                       drains a node: its name, or region/name
   atlas drain PREFIX                     has nodes hand over what falls under it, and stay
   atlas race                             how often two nodes would own one name, on a registry
@@ -35,12 +44,15 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --key KEY         call: idempotency key, so that repeats run once
   --version RANGE   request: a version or a range, such as ^1.2. Default: the newest stable.
   --confirmed       lookup: read through the registry's store
+  --for TIME        drain PREFIX: how long nodes take none of it again, such as 90s, 10m or
+                    1500 (ms), up to 1d. Default 60s.
   --limit N         resources: how many at most. Default 1000.
   --count           resources: only how many there are
   --registry URL    race: redis://, rediss:// or https://; also ATLAS_REGISTRY_URL, with
                     ATLAS_REGISTRY_TOKEN for https. Its keys are new ones, and are removed.
+                    Several masters: once for each, and contenders have them in turn.
   --trials N        race: races for a name by each rule, 1 to 10000. Default 200.
-  --contenders N    race: how many contend, 2 to 16. Default 2.
+  --contenders N    race: how many contend, 2 to 16. Default 2, or as many as registries.
   --stall MS        race: hold each up before it writes, by 0 to this. Default 0.
   --seconds N       race: how long at most, 1 to 600. Default 60.
   --help            this text
@@ -62,6 +74,7 @@ export interface CommandLine {
   readonly key: string | undefined;
   readonly version: string | undefined;
   readonly confirmed: boolean;
+  readonly forMs: number | undefined;
   readonly limit: number;
   readonly count: boolean;
   readonly race: RaceLine;
@@ -69,8 +82,9 @@ export interface CommandLine {
 
 /** What `atlas race` takes. */
 export interface RaceLine {
-  readonly registry: string | undefined;
-  /** Of an https registry. */
+  /** One for each master; none where none is named. */
+  readonly registries: readonly string[];
+  /** Of https registries. */
   readonly token: string | undefined;
   readonly trials: number;
   readonly contenders: number;
@@ -78,24 +92,44 @@ export interface RaceLine {
   readonly seconds: number;
 }
 
-/** How many operands each command takes, at least and at most. */
-const COMMANDS: { readonly [command: string]: readonly [least: number, most: number] } = {
+interface Environment {
+  readonly [name: string]: string | undefined;
+}
+
+/** How many operands each command takes, at least and at most, and which options of its own. */
+const COMMANDS: {
+  readonly [command: string]: readonly [least: number, most: number, ...options: string[]];
+} = {
   nodes: [0, 0],
-  lookup: [2, 2],
-  call: [3, Infinity],
-  resources: [0, 1],
+  lookup: [2, 2, "confirmed"],
+  call: [3, Infinity, "key"],
+  resources: [0, 1, "limit", "count"],
   modules: [0, 0],
-  request: [2, Infinity],
+  request: [2, Infinity, "version"],
   exchange: [1, 1],
   authorities: [0, 0],
-  drain: [1, 1],
-  race: [0, 0],
+  move: [2, 2],
+  drain: [1, 1, "for"],
+  race: [0, 0, "registry", "trials", "contenders", "stall", "seconds"],
+};
+
+/** Options of every command. */
+const COMMON = ["url", "token", "json", "timeout", "help"];
+
+/** Milliseconds of the units in which `--for` may be given. */
+const UNITS: { readonly [unit: string]: number } = {
+  "": 1,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
 };
 
 /** A command line, checked; null asks for help. */
 export function parseCommandLine(
   words: readonly string[],
-  env: { readonly [name: string]: string | undefined },
+  env: Environment,
 ): CommandLine | null {
   const { values, positionals } = parse(words);
   const [command, ...operands] = positionals;
@@ -103,9 +137,12 @@ export function parseCommandLine(
   if (command === undefined) throw new UsageError("a command is needed");
   const bounds = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined;
   if (!bounds) throw new UsageError(`there is no command ${JSON.stringify(command)}`);
-  if (operands.length < bounds[0] || operands.length > bounds[1]) {
+  const [least, most, ...options] = bounds;
+  if (operands.length < least || operands.length > most) {
     throw new UsageError(`${command} does not take ${operands.length} operands`);
   }
+  const foreign = Object.keys(values).find((name) => ![...COMMON, ...options].includes(name));
+  if (foreign !== undefined) throw new UsageError(`${command} does not take --${foreign}`);
   return {
     command,
     operands,
@@ -114,25 +151,36 @@ export function parseCommandLine(
     json: values.json ?? false,
     timeoutMs: count("--timeout", values.timeout, 300_000),
     key: values.key,
-    version: values.version,
+    version: range(values.version),
     confirmed: values.confirmed ?? false,
+    forMs: span(values.for),
     limit: count("--limit", values.limit, 1_000_000) ?? 1_000,
     count: values.count ?? false,
-    race: {
-      registry: values.registry || env["ATLAS_REGISTRY_URL"] || undefined,
-      token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
-      trials: count("--trials", values.trials, MAX_TRIALS) ?? 200,
-      contenders: count("--contenders", values.contenders, MAX_CONTENDERS, 2) ?? 2,
-      stallMs: count("--stall", values.stall, MAX_STALL_MS, 0) ?? 0,
-      seconds: count("--seconds", values.seconds, MAX_RACE_MS / 1_000) ?? 60,
-    },
+    race: raceLine(values, env),
+  };
+}
+
+function raceLine(values: ReturnType<typeof parse>["values"], env: Environment): RaceLine {
+  const given = values.registry?.filter((url) => url !== "") ?? [];
+  const registries = given.length > 0 ? given : [env["ATLAS_REGISTRY_URL"] ?? ""].filter(Boolean);
+  const least = Math.max(2, registries.length);
+  if (least > MAX_CONTENDERS) {
+    throw new UsageError(`--registry is given ${least} times: at most ${MAX_CONTENDERS}`);
+  }
+  return {
+    registries,
+    token: env["ATLAS_REGISTRY_TOKEN"] || undefined,
+    trials: count("--trials", values.trials, MAX_TRIALS) ?? 200,
+    contenders: count("--contenders", values.contenders, MAX_CONTENDERS, least) ?? least,
+    stallMs: count("--stall", values.stall, MAX_STALL_MS, 0) ?? 0,
+    seconds: count("--seconds", values.seconds, MAX_RACE_MS / 1_000) ?? 60,
   };
 }
 
 function parse(words: readonly string[]) {
   try {
-    return parseArgs({
-      args: protectNegatives(words),
+    const { values, positionals } = parseArgs({
+      args: words.map(hideNegative),
       allowPositionals: true,
       options: {
         url: { type: "string" },
@@ -142,9 +190,10 @@ function parse(words: readonly string[]) {
         key: { type: "string" },
         version: { type: "string" },
         confirmed: { type: "boolean" },
+        for: { type: "string" },
         limit: { type: "string" },
         count: { type: "boolean" },
-        registry: { type: "string" },
+        registry: { type: "string", multiple: true },
         trials: { type: "string" },
         contenders: { type: "string" },
         stall: { type: "string" },
@@ -152,14 +201,27 @@ function parse(words: readonly string[]) {
         help: { type: "boolean", short: "h" },
       },
     });
+    const shown = Object.entries(values).map(([name, value]) => [name, showNegative(value)]);
+    return {
+      values: Object.fromEntries(shown) as typeof values,
+      positionals: positionals.map(showNegative),
+    };
   } catch (error) {
     throw new UsageError(messageOf(error));
   }
 }
 
-/** A negative number is an argument, not an option; a space in front is JSON all the same. */
-function protectNegatives(words: readonly string[]): string[] {
-  return words.map((word) => /^-\d/.test(word) ? ` ${word}` : word);
+/** Stands before a negative number while options are read; no word of a command line has it. */
+const HIDDEN = "\0";
+
+/** A negative number is an argument or a value, never an option. */
+function hideNegative(word: string): string {
+  return /^-\d/.test(word) ? HIDDEN + word : word;
+}
+
+function showNegative<T>(value: T): T {
+  const isHidden = typeof value === "string" && value.startsWith(HIDDEN);
+  return isHidden ? value.slice(HIDDEN.length) as T : value;
 }
 
 function count(
@@ -172,6 +234,48 @@ function count(
   const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
   if (value >= least && value <= most) return value;
   throw new UsageError(`${option} is ${JSON.stringify(text)}: it must be ${least} to ${most}`);
+}
+
+/** A time in ms from its text, such as `90s`; undefined where there is none. */
+function span(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, digits = "", unit = ""] = /^(\d{1,9})(ms|s|m|h|d|)$/.exec(text) ?? [];
+  const ms = digits === "" ? 0 : Number(digits) * (UNITS[unit] as number);
+  if (ms >= 1 && ms <= MAX_DECLINE_MS) return ms;
+  throw new UsageError(
+    `--for is ${JSON.stringify(text)}: it must be a time such as 90s, 10m or 1500 (ms), up to 1d`,
+  );
+}
+
+function range(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : usage(() => checkRange(text));
+}
+
+/** An operand that must be a prefix of RRPs. */
+export function prefixOf(text: string): string {
+  return usage(() => checkPrefix(text));
+}
+
+/** The operands of a move: a resource, as TYPE/ID, and a region. */
+export function moveOf([name = "", region = ""]: readonly string[]): {
+  type: string;
+  id: string;
+  region: string;
+} {
+  const [, type, id] = /^([^/]+)\/(.+)$/s.exec(name) ?? [];
+  if (type === undefined || id === undefined) {
+    throw new UsageError(`${JSON.stringify(name)} is no resource: write TYPE/ID`);
+  }
+  return { type, id, region: usage(() => checkToken("region", region)) };
+}
+
+/** What `check` gives; what it refuses is bad usage. */
+function usage<T>(check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
 }
 
 /** A call's arguments from their JSON texts. */

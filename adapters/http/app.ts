@@ -11,6 +11,7 @@
  * | `GET /v1/resources?prefix=&cursor=&limit=` | resources, a page at a time; `&count=1`: how many |
  * | `GET /v1/resources/{type}/{id}` | a lookup; `?require=confirmed` |
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
+ * | `POST /v1/resources/{type}/{id}?move=<region>` | moves its home there |
  * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
@@ -18,15 +19,17 @@
  */
 import { Hono } from "hono";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
 import {
   callOptions,
+  checkHost,
   countOf,
   drainOf,
+  moveOf,
   pageOf,
   rawPath,
   requireOf,
@@ -37,7 +40,7 @@ import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
 import { pathHeaders, VERDICT_HEADER } from "./path.ts";
 import { Purchases } from "./purchases.ts";
-import { type Add, json } from "./route.ts";
+import { type Add, json, resultJson } from "./route.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -53,7 +56,7 @@ export interface HttpApp {
   fetch(request: Request): Promise<Response>;
   /**
    * Refuses further requests as `unavailable`, and resolves when those at work are
-   * answered, or after `ms`.
+   * answered, or after `ms`. May be called again, to wait on.
    */
   stop(ms: number): Promise<void>;
 }
@@ -88,6 +91,10 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     const known = METHODS.has(method) ? method : "other";
     const route = routes.get(context.req.raw) ?? "none";
     metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
+  });
+  hono.use(async ({ req }, next) => {
+    checkHost(req.raw.headers);
+    await next();
   });
   if (options.token !== undefined) guard(hono, options.token);
   const add: Add = (method, pattern, handler) =>
@@ -181,18 +188,24 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const found = await node().lookup(type, id, { ...required, ...timeout });
     return json(found, 200, { [VERDICT_HEADER]: found.verdict });
   });
+  add("POST", "/v1/resources/:type/:id", async (request, path) => {
+    const { type, id } = resourceOf(path);
+    const region = moveOf(new URL(request.url).searchParams);
+    const { rrp, epoch } = await node().move(type, id, region, timeoutOption(request.headers));
+    return json({ rrp, epoch });
+  });
   add("POST", "/v1/resources/:type/:id/:method", async (request, path) => {
     const { type, id, method } = resourceOf(path);
     const asked = callOptions(request.headers);
     // Read first: once its caller has gone, a request can't be asked on every runtime.
     const { signal } = request;
     const inMsgpack = isMsgpack(request.headers.get("accept"));
-    const args = await readArguments(request);
-    const answer = await node().call(type, id, method, args, { ...asked, signal });
+    const { value: args, left } = await readArguments(request, asked.timeoutMs);
+    const answer = await node().call(type, id, method, args, { ...asked, ...left, signal });
     const { result, rrp, epoch, path: nodes, verdict } = answer;
     const told = { ...pathHeaders(nodes, rrp), ...verdict && { [VERDICT_HEADER]: verdict } };
     const said = { result, rrp, epoch };
-    return inMsgpack ? msgpackAnswer(said, told) : json(said, 200, told);
+    return inMsgpack ? msgpackAnswer(said, told) : resultJson(said, told);
   });
 }
 
@@ -205,8 +218,7 @@ function ready(node: () => AtlasNode | null): AtlasNode {
 /** A fault of Atlas itself is logged whole and answered in general words. */
 function asError(thrown: unknown, onEvent: (event: NodeEvent) => void): AtlasError {
   if (isAtlasError(thrown)) return thrown;
-  const detail = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
-  onEvent({ level: "error", event: "http request failed", fields: { error: detail } });
+  onEvent({ level: "error", event: "http request failed", fields: { error: stackOf(thrown) } });
   return new AtlasError("unavailable", "the request failed inside the node", {
     retryable: false,
     maybeExecuted: true,

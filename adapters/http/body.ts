@@ -2,11 +2,11 @@
  * Bodies: a gatekeeper with a scale.
  *
  * Takes a request; gives the array of a call's arguments or an object of options, whether it
- * came as JSON or as MessagePack, and never holds more of it than the limit. Takes an answer,
- * gives its MessagePack form.
+ * came as JSON or as MessagePack; never holds more of it than the limit, nor waits for it
+ * longer than the call may take. Takes an answer, gives its MessagePack form.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES } from "../../src/limits.ts";
 import { encodeValue, pack, unpack } from "../../src/model/value.ts";
 import { parseJson } from "./json.ts";
 
@@ -18,17 +18,25 @@ export function isMsgpack(header: string | null): boolean {
   return header !== null && /\bapplication\/(?:x-|vnd\.)?msgpack\b/i.test(header);
 }
 
+/** What was in a body, and what is left of the time that its sender gave the whole call. */
+export interface Reading<T> {
+  readonly value: T;
+  readonly left: { readonly timeoutMs?: number };
+}
+
 /**
  * The arguments in a request's body: a JSON array whatever the `Content-Type`, unless
  * that says MessagePack. No body means no arguments.
  *
  * @throws AtlasError `payload_too_large` over 1 MiB, `bad_request` where the body
- * isn't an array or can't be read.
+ * isn't an array or can't be read, `timeout` where it isn't there in time.
  */
-export async function readArguments(request: Request): Promise<unknown[]> {
-  const value = await readValue(request);
-  if (value === undefined) return [];
-  if (Array.isArray(value)) return value;
+export async function readArguments(
+  request: Request,
+  timeoutMs: number | undefined,
+): Promise<Reading<unknown[]>> {
+  const { value = [], left } = await readValue(request, timeoutMs);
+  if (Array.isArray(value)) return { value, left };
   throw new AtlasError(
     "bad_request",
     `the body is ${kindOf(value)}; it must be an array of arguments, such as ["ann","hi"]`,
@@ -43,14 +51,16 @@ export async function readArguments(request: Request): Promise<unknown[]> {
 export async function readOptions(
   request: Request,
   known: readonly string[],
-): Promise<{ [name: string]: unknown }> {
-  const value = await readValue(request) ?? {};
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  timeoutMs: number | undefined,
+): Promise<Reading<{ [name: string]: unknown }>> {
+  const { value: found, left } = await readValue(request, timeoutMs);
+  const value = found ?? {};
+  const isObject = typeof value === "object" && !Array.isArray(value);
   if (!isObject) {
     throw new AtlasError("bad_request", `the body is ${kindOf(value)}; it must be an object`);
   }
   const unknown = Object.keys(value).find((name) => !known.includes(name));
-  if (unknown === undefined) return value as { [name: string]: unknown };
+  if (unknown === undefined) return { value: value as { [name: string]: unknown }, left };
   const named = JSON.stringify(unknown.slice(0, 64));
   throw new AtlasError(
     "bad_request",
@@ -59,10 +69,19 @@ export async function readOptions(
 }
 
 /** The value in a body; undefined where there is none. */
-async function readValue(request: Request): Promise<unknown> {
-  const bytes = await readBytes(request);
-  if (bytes.length === 0) return undefined;
-  return isMsgpack(request.headers.get("content-type")) ? unpack(bytes) : parseJson(bytes);
+async function readValue(
+  request: Request,
+  timeoutMs: number | undefined,
+): Promise<Reading<unknown>> {
+  const began = performance.now();
+  const bytes = await readBytes(request, timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const left = timeoutMs === undefined ? {} : { timeoutMs };
+  if (bytes.length === 0) return { value: undefined, left };
+  if (timeoutMs !== undefined) {
+    left.timeoutMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - began)));
+  }
+  const inMsgpack = isMsgpack(request.headers.get("content-type"));
+  return { value: inMsgpack ? unpack(bytes) : parseJson(bytes), left };
 }
 
 /**
@@ -86,16 +105,20 @@ export function msgpackAnswer(
 }
 
 /** The length is checked as announced, and again as it comes: an announcement may lie. */
-async function readBytes(request: Request): Promise<Uint8Array> {
+async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
   if (announced !== null && Number(announced) > MAX_BODY_BYTES) throw tooLarge();
   if (request.body === null) return new Uint8Array(0);
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = request.body.getReader();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
+  });
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await Promise.race([reader.read(), late]);
       if (done) break;
       length += value.length;
       if (length > MAX_BODY_BYTES) throw tooLarge();
@@ -105,6 +128,8 @@ async function readBytes(request: Request): Promise<Uint8Array> {
     reader.cancel().catch(() => {});
     if (error instanceof AtlasError) throw error;
     throw new AtlasError("bad_request", "the body broke off", { cause: error });
+  } finally {
+    clearTimeout(timer);
   }
   return chunks.length === 1 ? chunks[0] as Uint8Array : concat(chunks, length);
 }
@@ -117,6 +142,10 @@ function concat(chunks: Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
     at += chunk.length;
   }
   return whole;
+}
+
+function tooLate(timeoutMs: number): AtlasError {
+  return new AtlasError("timeout", `the body did not come whole within ${timeoutMs} ms`);
 }
 
 function tooLarge(): AtlasError {

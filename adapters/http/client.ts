@@ -15,6 +15,7 @@
  */
 import type {
   Atlas,
+  AtlasNode,
   CallOptions,
   CallResult,
   LookupOptions,
@@ -28,7 +29,7 @@ import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.
 import type { ModuleAtlas } from "../../src/lambda/api.ts";
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
-import type { Lookup, Mark } from "../../src/model/ownership.ts";
+import type { Lookup, Mark, Ownership } from "../../src/model/ownership.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { checkTraceparent } from "../../src/model/trail.ts";
 import { makeStub } from "../../src/routing/stub.ts";
@@ -49,9 +50,14 @@ export interface ConnectOptions {
   region?: string;
 }
 
+/** What a client can do: what a node can for others, and move resources. */
+export type AtlasClient<A extends App = App> = Atlas<A> & Pick<AtlasNode<A>, "move">;
+
 /**
  * A client of the node at `url`; of several, the next one is asked where one can't be
- * reached. Nothing is sent before the first call.
+ * reached or stays silent: at once, beside it, where that can't run anything twice (lookups,
+ * listings, calls with an idempotency key), else by the next call. Nothing is sent before the
+ * first call.
  *
  * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with
  * pauses and within its deadline, only where it carries an idempotency key or can't
@@ -62,7 +68,7 @@ export interface ConnectOptions {
 export function connect<A extends App = App>(
   url: string | readonly string[],
   options: ConnectOptions = {},
-): Atlas<A> {
+): AtlasClient<A> {
   const timeoutMs = checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   const request = createRequester({
     urls: baseUrls(url),
@@ -71,10 +77,10 @@ export function connect<A extends App = App>(
   });
   const region = options.region === undefined ? undefined : checkToken("region", options.region);
   const client = new HttpClient(request, timeoutMs, region);
-  return Object.assign(client, clientModules(request, timeoutMs)) as unknown as Atlas<A>;
+  return Object.assign(client, clientModules(request, timeoutMs)) as unknown as AtlasClient<A>;
 }
 
-class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
+class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas> {
   readonly #request: Requester;
   readonly #timeoutMs: number;
   readonly #region: string | undefined;
@@ -146,6 +152,21 @@ class HttpClient implements Omit<Atlas, keyof ModuleAtlas> {
     const query = new URLSearchParams({ prefix: checkPrefix(prefix), count: "1" });
     const { count } = await this.#get(`/v1/resources?${query}`, timeoutMs) as { count: number };
     return count;
+  }
+
+  async move(
+    type: string,
+    id: string,
+    region: string,
+    { timeoutMs = this.#timeoutMs }: Pick<CallOptions, "timeoutMs"> = {},
+  ): Promise<Pick<Ownership, "rrp" | "epoch">> {
+    const query = new URLSearchParams({ move: checkToken("region", region) });
+    const answer = await this.#request({
+      method: "POST",
+      path: `/v1/resources/${resourceKey(type, id)}?${query}`,
+      timeoutMs: checkTimeout(timeoutMs),
+    });
+    return answer as Pick<Ownership, "rrp" | "epoch">;
   }
 
   async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {

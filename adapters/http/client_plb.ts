@@ -108,7 +108,7 @@ export class ClientPlb implements Balancer {
     await this.#look();
     if (this.exports.includes(name)) return;
     const { version, functions } = this.#view as PurchaseView;
-    throw noFunction(this.#module, { version: version ?? "", exports: functions }, name);
+    throw noFunction(this.#module, { version, exports: functions }, name);
   }
 
   async #send(

@@ -10,7 +10,9 @@ import {
   type ErrorCode,
   fromWireError,
   toWireError,
+  withPath,
 } from "../../src/errors.ts";
+import { pathHeaders } from "./path.ts";
 
 /** The HTTP status of each code. */
 export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
@@ -36,7 +38,7 @@ export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
  */
 export function statusOf({ code, maybeExecuted }: AtlasError): number {
   if (code === "not_owner" && maybeExecuted) return STATUS_OF.unavailable;
-  return STATUS_OF[code] ?? 500;
+  return Object.hasOwn(STATUS_OF, code) ? STATUS_OF[code] : STATUS_OF.app;
 }
 
 /** The body of every answer that is an error. */
@@ -57,7 +59,8 @@ export function errorBody(error: AtlasError): ErrorBody {
 
 /** The answer to a request that failed with `error`. */
 export function errorResponse(error: AtlasError, headers: Record<string, string> = {}): Response {
-  const all: Record<string, string> = { "content-type": "application/json", ...headers };
+  const told = isPath(error.path) ? pathHeaders(error.path) : {};
+  const all: Record<string, string> = { "content-type": "application/json", ...told, ...headers };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
   return new Response(JSON.stringify(errorBody(error)), {
     status: statusOf(error),
@@ -65,14 +68,29 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   });
 }
 
+/** Whether an error tells a way: what the user's code throws may have anything of that name. */
+function isPath(path: unknown): path is readonly string[] {
+  return Array.isArray(path) && path.length > 0 &&
+    path.every((node) => typeof node === "string" && /^[!-~]+$/.test(node));
+}
+
 /**
- * The error that an answer carries.
+ * The error that an answer carries; `path` is the way that its headers tell.
  *
  * An answer that isn't Atlas's own (a proxy's error page, another server) is judged by
  * its status alone; whether the call ran is then unknown, so `maybeExecuted` is true
  * unless the status says that the request was refused.
  */
-export function errorOf(status: number, body: unknown): AtlasError {
+export function errorOf(
+  status: number,
+  body: unknown,
+  path: readonly string[] = [],
+): AtlasError {
+  const error = ownErrorOf(status, body);
+  return path.length > 0 ? withPath(error, path) : error;
+}
+
+function ownErrorOf(status: number, body: unknown): AtlasError {
   const error = (body as Partial<ErrorBody> | null | undefined)?.error;
   if (typeof error?.code === "string" && typeof error.message === "string") {
     return fromWireError([

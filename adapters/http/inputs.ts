@@ -20,7 +20,7 @@ export const PURCHASE_HEADER = "atlas-purchase";
 export const NO_WAIT_HEADER = "atlas-no-wait";
 /** The header that names the region a call is made for, where that isn't the asked node's. */
 export const CALLER_REGION_HEADER = "atlas-caller-region";
-/** The header of W3C Trace Context, passed on as it is. */
+/** The header of W3C Trace Context: its trace goes on to the owner. */
 export const TRACE_HEADER = "traceparent";
 
 /**
@@ -33,6 +33,17 @@ export function rawPath(request: Request): string {
   if (start < 0) return "/";
   const end = url.slice(start).search(/[?#]/);
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/**
+ * Checks the header Host: some runtimes make URLs of whatever it says (RFC 9112 §3.2). None is
+ * no fault, as in HTTP/1.0.
+ */
+export function checkHost(headers: Headers): void {
+  const host = headers.get("host");
+  if (!host || (!/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`))) return;
+  const allowed = "it must be a host, and a port where that isn't the scheme's own";
+  throw new AtlasError("bad_request", `header Host is ${show(host)}: ${allowed}`);
 }
 
 /** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */
@@ -149,6 +160,14 @@ export function drainOf(query: URLSearchParams): DrainOptions | undefined {
   }
   const span = forMs === null ? {} : { forMs: count("query forMs", forMs, MAX_DECLINE_MS) };
   return { prefix: checkPrefix(prefix), ...span };
+}
+
+/** The region to which a POST to a resource itself moves it. */
+export function moveOf(query: URLSearchParams): string {
+  const region = query.get("move");
+  if (region !== null) return checkToken("query move", region);
+  const message = "there is no POST to a resource without a method, /<method>, or ?move=<region>";
+  throw new AtlasError("not_found", message);
 }
 
 /** Whether a lookup asks to read through the store. */

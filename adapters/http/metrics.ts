@@ -84,9 +84,11 @@ const MODULE_LEVELS: readonly [ModuleFigure, name: string, help: string][] = [
 export function createMetrics(node: () => AtlasNode | null): Metrics {
   const registry = new Registry();
   const registers = [registry];
+  /** What the node said when it was last asked: all figures of one answer are of one moment. */
+  let stats: NodeStats | undefined;
   addProcess(registers);
-  addNode(registers, node);
-  addModules(registers, node);
+  addNode(registers, node, () => stats);
+  addModules(registers, () => stats?.modules ?? []);
   const requests = new Histogram({
     name: "atlas_http_request_duration_seconds",
     help: "HTTP requests by method, route and status",
@@ -97,11 +99,18 @@ export function createMetrics(node: () => AtlasNode | null): Metrics {
   return {
     observe: (method, route, status, seconds) =>
       requests.observe({ method, route, status: String(status) }, seconds),
-    render: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    render: async () => {
+      stats = node()?.stats();
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
   };
 }
 
-function addNode(registers: Registry[], node: () => AtlasNode | null): void {
+function addNode(
+  registers: Registry[],
+  node: () => AtlasNode | null,
+  stats: () => NodeStats | undefined,
+): void {
   for (const [key, name, help] of TOTALS) {
     new Counter({
       name: `atlas_${name}_total`,
@@ -109,18 +118,18 @@ function addNode(registers: Registry[], node: () => AtlasNode | null): void {
       registers,
       collect() {
         this.reset();
-        this.inc(node()?.stats()[key] ?? 0);
+        this.inc(stats()?.[key] ?? 0);
       },
     });
   }
   for (const [key, name, help] of LEVELS) {
-    gauge(registers, `atlas_${name}`, help, () => node()?.stats()[key] ?? 0);
+    gauge(registers, `atlas_${name}`, help, () => stats()?.[key] ?? 0);
   }
   gauge(
     registers,
     "atlas_lease_left_seconds",
     "What is left of the lease; 0 when fenced",
-    () => (node()?.stats().leaseLeftMs ?? 0) / 1_000,
+    () => (stats()?.leaseLeftMs ?? 0) / 1_000,
   );
   new Gauge({
     name: "atlas_node_state",
@@ -134,9 +143,8 @@ function addNode(registers: Registry[], node: () => AtlasNode | null): void {
   });
 }
 
-function addModules(registers: Registry[], node: () => AtlasNode | null): void {
+function addModules(registers: Registry[], figures: () => readonly ModuleFigures[]): void {
   const labelNames = ["module"];
-  const figures = (): readonly ModuleFigures[] => node()?.stats().modules ?? [];
   for (const [key, name, help, scale] of MODULE_TOTALS) {
     new Counter({
       name: `atlas_module_${name}_total`,

@@ -6,11 +6,11 @@
  */
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
+import type { ModuleCallResult } from "../../src/lambda/api.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
 import { moduleOf, noWaitOption, PURCHASE_HEADER, timeoutOption } from "./inputs.ts";
 import type { Purchases } from "./purchases.ts";
-import { type Add, json } from "./route.ts";
+import { type Add, json, resultJson } from "./route.ts";
 
 /** What the body of a purchase may say; as `discover` takes it. */
 const OPTIONS = [
@@ -32,11 +32,12 @@ export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases
     const { module, name } = moduleOf(path);
     const { headers, signal } = request;
     const version = new URL(request.url).searchParams.get("version") ?? undefined;
-    const options = { ...timeoutOption(headers), signal };
+    const { timeoutMs } = timeoutOption(headers);
     const noWait = noWaitOption(headers);
     const id = headers.get(PURCHASE_HEADER);
     const inMsgpack = isMsgpack(headers.get("accept"));
-    const args = await readArguments(request);
+    const { value: args, left } = await readArguments(request, timeoutMs);
+    const options = { ...left, signal };
     if (id === null) {
       if (noWait.noWait) throw pointless("header Atlas-No-Wait", "needs an Atlas-Purchase");
       const ranged = version === undefined ? options : { ...options, version };
@@ -61,9 +62,9 @@ function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): vo
   add("POST", "/v1/modules/:module", async (request, path) => {
     const { module } = moduleOf(path);
     const { headers, signal } = request;
-    const timeout = timeoutOption(headers);
-    const options = await readOptions(request, OPTIONS) as DiscoverOptions;
-    return json(await purchases.open(node(), module, { ...timeout, ...options, signal }), 201);
+    const { timeoutMs } = timeoutOption(headers);
+    const { value: options, left } = await readOptions(request, OPTIONS, timeoutMs);
+    return json(await purchases.open(node(), module, { ...left, ...options, signal }), 201);
   });
   add("GET", "/v1/purchases/:id", (_request, path) => json(purchases.view(idOf(path))));
   add("DELETE", "/v1/purchases/:id", async (_request, path) => {
@@ -79,7 +80,8 @@ function idOf(path: string): string {
 
 function answered(answer: ModuleCallResult, inMsgpack: boolean): Response {
   const { result, node, version } = answer;
-  return inMsgpack ? msgpackAnswer({ result, node, version }) : json({ result, node, version });
+  const said = { result, node, version };
+  return inMsgpack ? msgpackAnswer(said) : resultJson(said);
 }
 
 function pointless(what: string, why: string): AtlasError {

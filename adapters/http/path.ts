@@ -3,7 +3,8 @@
  * put there.
  *
  * `Atlas-Path` lists nodes as `<region>/<node>`, the asked one first and the owner's
- * last; a comma in a name is percent-encoded. `Atlas-Region` is the owner's region.
+ * last; a comma in a name is percent-encoded. `Atlas-Region` is the owner's region. A call
+ * that failed has both, too, as far as it came.
  * `Atlas-Verdict` is there only where the owner couldn't reach the store: `suspect`, or
  * `contested`.
  */
@@ -17,8 +18,11 @@ export const REGION_HEADER = "atlas-region";
 /** The header that marks an answer which its owner gave without the store. */
 export const VERDICT_HEADER = "atlas-verdict";
 
-/** The headers of an answer that took this path. */
-export function pathHeaders(path: readonly string[], rrp: string): Record<string, string> {
+/** The headers of an answer that took this path; without a pointer, to its last node. */
+export function pathHeaders(
+  path: readonly string[],
+  rrp: string = path.at(-1) ?? "",
+): Record<string, string> {
   const nodes = path.map((node) => node.replaceAll(",", "%2C"));
   return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
 }

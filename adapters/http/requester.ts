@@ -3,22 +3,14 @@
  * delivery can do no harm.
  *
  * Takes one request; gives the answer of the first node that gives a final one, within
- * the deadline. Browser-safe: only fetch, AbortSignal and timers.
+ * the deadline. A door that stays silent isn't waited for alone: where a second delivery is
+ * harmless the next one is asked beside it, and whoever answers first counts. Either way the
+ * next request begins elsewhere. Browser-safe: only fetch, AbortSignal and timers.
  */
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
-import { unpack } from "../../src/model/value.ts";
-import { isMsgpack, MSGPACK } from "./body.ts";
-import { errorOf } from "./errors.ts";
-import {
-  CALLER_REGION_HEADER,
-  IDEMPOTENCY_HEADER,
-  TIMEOUT_HEADER,
-  TRACE_HEADER,
-} from "./inputs.ts";
+import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
+import { deliver, type Delivered, type Fetch, type Outgoing } from "./delivery.ts";
 
-/** The part of `fetch` that is used. */
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+export type { Fetch, Outgoing } from "./delivery.ts";
 
 export interface RequesterOptions {
   /** Base URLs of nodes, without a slash at the end. */
@@ -27,194 +19,163 @@ export interface RequesterOptions {
   fetch: Fetch;
 }
 
-export interface Outgoing {
-  method: "GET" | "POST" | "DELETE";
-  /** From the base URL on, such as `/v1/nodes`. */
-  path: string;
-  body?: Uint8Array | undefined;
-  timeoutMs: number;
-  idempotencyKey?: string | undefined;
-  signal?: AbortSignal | undefined;
-  /** Sent besides those that every request has. */
-  headers?: { readonly [name: string]: string };
-  /** It is not repeated where nobody has room for it. */
-  isImpatient?: boolean;
-  callerRegion?: string | undefined;
-  traceparent?: string | undefined;
-  /** Gets the headers of the final answer. */
-  heard?: ((headers: Headers) => void) | undefined;
-}
-
 /** Attempts at one request at most, the first one included. */
 const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
-/** How much longer than the node this end waits: the node's own `timeout` knows more. */
-const GRACE_MS = 250;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
 export type Requester = (request: Outgoing) => Promise<unknown>;
 
 /** Sends requests to any of the nodes; the one that answered last is asked first. */
 export function createRequester(options: RequesterOptions): Requester {
-  let current = 0;
+  const doors = new Doors(options.urls);
   return async (request) => {
-    const deadline = performance.now() + request.timeoutMs;
-    let mayHaveRun = false;
-    for (let attempt = 1;; attempt++) {
-      const asked = current;
-      try {
-        return await sendOnce(options, options.urls[asked] as string, request, deadline);
-      } catch (thrown) {
-        if (!isAtlasError(thrown)) throw thrown;
-        // What one attempt may have done stays done, whatever becomes of the next.
-        mayHaveRun ||= thrown.maybeExecuted;
-        if (thrown.code === "unavailable" && asked === current) {
-          current = (asked + 1) % options.urls.length;
-        }
-        // Each door is tried once without waiting; then they may all need time.
-        const round = Math.floor((attempt - 1) / options.urls.length);
-        const freshDoor = attempt % options.urls.length !== 0 && thrown.code === "unavailable";
-        const pause = freshDoor && round === 0 ? 0 : pauseMs(round);
-        const left = deadline - performance.now();
-        if (attempt >= MAX_ATTEMPTS || pause >= left || !mayRepeat(request, thrown)) {
-          throw mayHaveRun ? asMaybeExecuted(thrown) : thrown;
-        }
-        await sleep(pause, request.signal);
-      }
+    const over = new AbortController();
+    try {
+      return await new Errand(options, doors, request, over.signal).run();
+    } finally {
+      over.abort();
     }
   };
+}
+
+/** The nodes, and which of them is asked first. */
+class Doors {
+  readonly urls: readonly string[];
+  current = 0;
+
+  constructor(urls: readonly string[]) {
+    this.urls = urls;
+  }
+
+  /** This one gave no answer: the next one's turn, unless somebody went on already. */
+  pass(door: number): void {
+    if (door === this.current) this.current = (door + 1) % this.urls.length;
+  }
+}
+
+/** What came of an attempt, and at which door. */
+type Visit = Delivered & { readonly door: number };
+
+/** One request on its way from door to door. */
+class Errand {
+  readonly #options: RequesterOptions;
+  readonly #doors: Doors;
+  readonly #request: Outgoing;
+  readonly #over: AbortSignal;
+  readonly #deadline: number;
+  /** Attempts that were not answered yet, by door. */
+  readonly #open = new Map<number, Promise<Visit>>();
+  /** The door that was asked last. */
+  #asked = 0;
+  #attempts = 0;
+  #mayHaveRun = false;
+
+  constructor(options: RequesterOptions, doors: Doors, request: Outgoing, over: AbortSignal) {
+    this.#options = options;
+    this.#doors = doors;
+    this.#request = request;
+    this.#over = over;
+    this.#deadline = performance.now() + request.timeoutMs;
+  }
+
+  async run(): Promise<unknown> {
+    for (let again = true;;) {
+      if (again) this.#knock();
+      const visit = await this.#soonest(again ? this.#patienceMs() : Infinity);
+      if (visit === null) continue;
+      if (visit.error === undefined) {
+        this.#doors.current = visit.door;
+        this.#request.heard?.(visit.headers);
+        return visit.answer;
+      }
+      const { error } = visit;
+      // What one attempt may have done stays done, whatever becomes of the next.
+      this.#mayHaveRun ||= error.maybeExecuted;
+      if (!mayRepeat(this.#request, error)) throw this.#final(error);
+      const pause = this.#pauseMs(error);
+      again = this.#attempts < MAX_ATTEMPTS && pause < this.#leftMs();
+      if (again) await sleep(pause, this.#request.signal);
+      else if (this.#open.size === 0) throw this.#final(error);
+    }
+  }
+
+  #knock(): void {
+    const { urls, current } = this.#doors;
+    const { token, fetch } = this.#options;
+    let door = current;
+    while (this.#open.has(door)) door = (door + 1) % urls.length;
+    this.#asked = door;
+    this.#attempts++;
+    const sending = { token, fetch, deadline: this.#deadline, over: this.#over };
+    const visit = deliver(urls[door] as string, this.#request, sending).then((delivered) => {
+      if (delivered.error?.code === "unavailable" || isSilent(delivered)) this.#doors.pass(door);
+      return { ...delivered, door };
+    });
+    this.#open.set(door, visit);
+  }
+
+  /** The attempt that is answered next; null where none is within `ms`. */
+  async #soonest(ms: number): Promise<Visit | null> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<null>((resolve) => {
+      if (ms < Infinity) timer = setTimeout(() => resolve(null), ms);
+    });
+    const visit = await Promise.race([...this.#open.values(), late]);
+    clearTimeout(timer);
+    if (visit === null) this.#doors.pass(this.#asked);
+    else this.#open.delete(visit.door);
+    return visit;
+  }
+
+  /**
+   * How long the door that was just asked is waited for alone: its share of what is left,
+   * where others can be asked as well.
+   */
+  #patienceMs(): number {
+    const others = this.#doors.urls.length - this.#attempts;
+    return others > 0 && isHarmless(this.#request) ? this.#leftMs() / (others + 1) : Infinity;
+  }
+
+  /** Each door is tried once without waiting; then they may all need time. */
+  #pauseMs({ code }: AtlasError): number {
+    const doors = this.#doors.urls.length;
+    const isFresh = this.#attempts < doors && code === "unavailable";
+    return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / doors));
+  }
+
+  #leftMs(): number {
+    return this.#deadline - performance.now();
+  }
+
+  /** The error that the caller gets: attempts that nobody answered may still run. */
+  #final(error: AtlasError): AtlasError {
+    const isOut = this.#open.size > 0 && this.#request.method === "POST";
+    return this.#mayHaveRun || isOut ? asMaybeExecuted(error) : error;
+  }
+}
+
+function isSilent(delivered: Delivered): boolean {
+  return delivered.error !== undefined && delivered.silent;
+}
+
+/** Whether a second delivery changes nothing. */
+function isHarmless({ method, idempotencyKey }: Outgoing): boolean {
+  return method !== "POST" || idempotencyKey !== undefined;
 }
 
 /** Whether repeating a request that failed so can't run anything twice. */
 function mayRepeat(request: Outgoing, error: AtlasError): boolean {
   if (request.signal?.aborted || !error.retryable) return false;
   if (request.isImpatient && error.code === "overloaded") return false;
-  return !error.maybeExecuted || request.idempotencyKey !== undefined || request.method !== "POST";
-}
-
-/** The same error, of a request that an earlier attempt may have executed. */
-function asMaybeExecuted(error: AtlasError): AtlasError {
-  if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+  return !error.maybeExecuted || isHarmless(request);
 }
 
 /** Doubling from 20 ms to 1 s, the upper half of it drawn. */
 function pauseMs(round: number): number {
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
   return full * (0.5 + Math.random() / 2);
-}
-
-async function sendOnce(
-  options: RequesterOptions,
-  base: string,
-  request: Outgoing,
-  deadline: number,
-): Promise<unknown> {
-  const left = Math.max(1, Math.ceil(deadline - performance.now()));
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), left + GRACE_MS);
-  const giveUp = () => abort.abort();
-  request.signal?.addEventListener("abort", giveUp, { once: true });
-  if (request.signal?.aborted) giveUp();
-  try {
-    const response = await options.fetch(base + request.path, {
-      method: request.method,
-      headers: headersOf(options.token, request, left),
-      signal: abort.signal,
-      redirect: "error",
-      ...(request.body ? { body: request.body as Uint8Array<ArrayBuffer> } : {}),
-    });
-    const answer = await read(response);
-    request.heard?.(response.headers);
-    return answer;
-  } catch (thrown) {
-    if (isAtlasError(thrown)) throw thrown;
-    throw lost(thrown, base, request, abort.signal.aborted);
-  } finally {
-    clearTimeout(timer);
-    request.signal?.removeEventListener("abort", giveUp);
-  }
-}
-
-function headersOf(
-  token: string | undefined,
-  request: Outgoing,
-  left: number,
-): Record<string, string> {
-  const headers: Record<string, string> = {
-    accept: request.method === "POST" ? MSGPACK : "application/json",
-    [TIMEOUT_HEADER]: String(Math.min(left, MAX_TIMEOUT_MS)),
-    ...request.headers,
-  };
-  if (request.body) headers["content-type"] = MSGPACK;
-  if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
-  if (request.idempotencyKey !== undefined) headers[IDEMPOTENCY_HEADER] = request.idempotencyKey;
-  if (request.callerRegion !== undefined) headers[CALLER_REGION_HEADER] = request.callerRegion;
-  if (request.traceparent !== undefined) headers[TRACE_HEADER] = request.traceparent;
-  return headers;
-}
-
-async function read(response: Response): Promise<unknown> {
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  if (response.ok && isMsgpack(response.headers.get("content-type"))) return unpack(bytes);
-  let body: unknown;
-  try {
-    body = JSON.parse(new TextDecoder().decode(bytes));
-  } catch {
-    body = undefined;
-  }
-  if (!response.ok || body === undefined) throw errorOf(response.status, body);
-  return body;
-}
-
-/** No answer came: what that says of the call depends on how far the request got. */
-function lost(
-  thrown: unknown,
-  base: string,
-  request: Outgoing,
-  aborted: boolean,
-): AtlasError {
-  const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
-  if (request.signal?.aborted) {
-    return new AtlasError("timeout", "the caller gave the call up", {
-      maybeExecuted,
-      retryable: false,
-      cause: request.signal.reason,
-    });
-  }
-  if (aborted) {
-    return new AtlasError("timeout", `no answer from ${base} within ${request.timeoutMs} ms`, {
-      maybeExecuted,
-    });
-  }
-  return new AtlasError("unavailable", `${base} can't be reached: ${reasonOf(thrown)}`, {
-    maybeExecuted,
-    cause: thrown,
-  });
-}
-
-/**
- * Whether the connection was never made, so that nothing was sent. Runtimes say it in
- * different words (Node: a cause's code; Bun: a code; Deno: the message); a browser
- * doesn't say, and counts as unknown.
- */
-function neverSent(thrown: unknown): boolean {
-  for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
-    const code = String((error as { code?: unknown }).code ?? "");
-    const text = `${code} ${error.message}`;
-    if (/ECONNREFUSED|ConnectionRefused|connection refused|ENOTFOUND|EAI_AGAIN/i.test(text)) {
-      return true;
-    }
-    error = error.cause;
-  }
-  return false;
-}
-
-function reasonOf(thrown: unknown): string {
-  const cause = thrown instanceof Error ? thrown.cause : undefined;
-  return cause instanceof Error && cause.message !== "" ? cause.message : messageOf(thrown);
 }
 
 /** Ends early where the caller gives up; the next attempt then says so. */

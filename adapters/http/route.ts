@@ -17,3 +17,14 @@ export function json(
     headers: { "content-type": "application/json", ...headers },
   });
 }
+
+/**
+ * A call's result and where it comes from, as the JSON answer: JSON has no undefined, and
+ * callers look for a result, so one that is undefined is null.
+ */
+export function resultJson(
+  answer: { readonly result: unknown; readonly [origin: string]: unknown },
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  return json({ ...answer, result: answer.result ?? null }, 200, headers);
+}

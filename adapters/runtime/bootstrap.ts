@@ -7,6 +7,7 @@
  */
 import { lookup } from "node:dns/promises";
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { checkNodes } from "../../src/lambda/bootstrap.ts";
 import type { Bootstrap, BootstrapNode } from "../../src/lambda/bootstrap_options.ts";
 import { linkAddress } from "../transport/link_address.ts";
 
@@ -68,7 +69,9 @@ export function bootstrapOf(checked: CheckedBootstrap, publicUrl: string): Boots
   if (checked === "registry") return checked;
   if (typeof checked === "function") {
     return async () =>
-      (await checked()).map((node) => typeof node === "string" ? linkAddress(node) : node);
+      checkNodes(await checked()).map((node) =>
+        typeof node === "string" ? linkAddress(node) : node
+      );
   }
   if ("static" in checked) return { static: checked.static.map(linkAddress) };
   const scheme = new URL(publicUrl).protocol;

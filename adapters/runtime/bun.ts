@@ -25,6 +25,7 @@ const IDLE_SECONDS = 255;
 interface BunSocket {
   data: SocketData;
   binaryType: "uint8array";
+  readonly remoteAddress: string;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
   getBufferedAmount(): number;
@@ -101,7 +102,7 @@ function answer(
   let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
-  const response = options.fetch(request, (handlers, { protocol } = {}) => {
+  const response = options.fetch(withHost(request), (handlers, { protocol } = {}) => {
     upgraded = server.upgrade(request, {
       data: { handlers, guard: null },
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
@@ -113,6 +114,12 @@ function answer(
   return upgraded ? undefined : response;
 }
 
+/** Bun gives a request without a host, as HTTP/1.0 may send it, a path for its URL. */
+function withHost(request: Request): Request {
+  const { url } = request;
+  return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
+}
+
 function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {
   return {
     maxPayloadLength: maxFrameBytes,
@@ -120,7 +127,12 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
     idleTimeout: 0,
     perMessageDeflate: false,
     open(ws: BunSocket) {
-      const guard = new GuardedSocket(rawOf(ws), ws.data.handlers, maxFrameBytes);
+      const guard = new GuardedSocket(
+        rawOf(ws),
+        ws.data.handlers,
+        maxFrameBytes,
+        ws.remoteAddress,
+      );
       ws.data.guard = guard;
       live.add(guard);
       // Not a Buffer: its own methods answer slower, and slice() shares its bytes.

@@ -3,7 +3,7 @@
  * gives what the `Runtime` port says; nothing of Deno leaves this file.
  */
 import { AtlasError } from "../../src/errors.ts";
-import type { Runtime, ServeOptions, Server, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { Runtime, ServeOptions, Server } from "../../src/ports/runtime.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { dialWs } from "./ws_socket.ts";
@@ -12,6 +12,10 @@ import { dialWs } from "./ws_socket.ts";
 interface DenoServer {
   readonly addr: { readonly port: number };
   readonly finished: Promise<void>;
+}
+
+interface DenoPeer {
+  readonly remoteAddr: { readonly hostname?: string };
 }
 
 interface Deno {
@@ -24,7 +28,7 @@ interface Deno {
       onListen(): void;
       onError(): Response;
     },
-    handler: (request: Request) => Response | Promise<Response>,
+    handler: (request: Request, from: DenoPeer) => Response | Promise<Response>,
   ): DenoServer;
   upgradeWebSocket(
     request: Request,
@@ -59,7 +63,7 @@ async function serve(options: ServeOptions): Promise<Server> {
       signal: stop.signal,
       onListen: () => {},
       onError: () => new Response("internal error", { status: 500 }),
-    }, (request) => answer(options, request, live));
+    }, (request, from) => answer(options, request, from, live));
   } catch (cause) {
     throw serveFailure(options.host, options.port, cause);
   }
@@ -78,14 +82,21 @@ async function serve(options: ServeOptions): Promise<Server> {
 function answer(
   options: ServeOptions,
   request: Request,
+  from: DenoPeer,
   live: Set<GuardedSocket>,
 ): Response | Promise<Response> {
   let upgraded: Response | undefined;
   const response = options.fetch(request, (handlers, { protocol } = {}) => {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return refusal();
     try {
+      // Deno can't say it any more once the request is a socket.
+      const { hostname } = from.remoteAddr;
       const found = deno().upgradeWebSocket(request, { idleTimeout: 0, protocol });
-      guard(found.socket, handlers, options.maxFrameBytes, live);
+      guard(
+        found.socket,
+        (raw) => new GuardedSocket(raw, handlers, options.maxFrameBytes, hostname),
+        live,
+      );
       return upgraded = found.response;
     } catch {
       return refusal();
@@ -102,8 +113,7 @@ function refusal(): Response {
 
 function guard(
   ws: WebSocket,
-  handlers: SocketHandlers,
-  maxFrameBytes: number,
+  guarded: (raw: RawSocket) => GuardedSocket,
   live: Set<GuardedSocket>,
 ): void {
   const raw: RawSocket = {
@@ -116,7 +126,7 @@ function guard(
     // The standard has no harder end; after a first close this does nothing.
     terminate: () => ws.close(),
   };
-  const socket = new GuardedSocket(raw, handlers, maxFrameBytes);
+  const socket = guarded(raw);
   const gone = (code: number, reason: string) => {
     live.delete(socket);
     socket.ended(code, reason);

@@ -10,7 +10,8 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import type { Role } from "../../src/lambda/bootstrap_options.ts";
-import { parseRegistries } from "../store/regional_url.ts";
+import { maskUrl } from "../store/mask.ts";
+import type { RegistryTokens } from "../store/open.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import {
   BOOTSTRAP_ALLOWED,
@@ -21,6 +22,14 @@ import {
 import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
 import { defaultNodeName } from "./hosts.ts";
+import {
+  checkRegionListed,
+  headerText,
+  type Line,
+  refused,
+  registryOf,
+  registryTokensOf,
+} from "./registry_setting.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
@@ -38,8 +47,11 @@ export interface Settings {
    * keeps what has no other home. Default `file:.atlas/registry.db`.
    */
   registry?: string;
-  /** `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. */
-  registryToken?: string;
+  /**
+   * `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. Where
+   * there are several by region: one for all, or `us-east-1=<token>,eu-west-1=<token>`.
+   */
+  registryToken?: RegistryTokens;
   /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
   host?: string;
   /** `PORT`; 0: any free one. Default 8080. */
@@ -63,7 +75,7 @@ export interface Settings {
    * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports
    * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
    */
-  watch?: boolean | string;
+  watch?: boolean | string | URL;
   /**
    * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
    * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
@@ -76,7 +88,7 @@ export interface CheckedSettings {
   readonly region: string;
   readonly node: string | undefined;
   readonly registry: string;
-  readonly registryToken: string | undefined;
+  readonly registryToken: RegistryTokens | undefined;
   readonly host: string;
   readonly port: number;
   readonly publicUrl: string | undefined;
@@ -115,21 +127,19 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
   const port = portOf(pick("port", "PORT"));
   const registry = registryOf(pick("registry", "ATLAS_REGISTRY_URL"));
   return {
-    region: token("region", pick("region", "ATLAS_REGION") ?? hostRegion(env)) ?? "local",
+    region: regionOf(pick("region", "ATLAS_REGION") ?? hostRegion(env), registry),
     node: token("node", pick("node", "ATLAS_NODE")) ?? nodeOnHost(env, port),
     registry,
-    registryToken: registryTokenOf(pick("registryToken", "ATLAS_REGISTRY_TOKEN"), registry),
+    registryToken: registryTokens(env, given.registryToken, registry),
     host,
     port,
     publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
     secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
-    token: tokenOf(pick("token", "ATLAS_TOKEN")),
+    token: bearerOf(pick("token", "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
     role: roleOf(pick("role", "ATLAS_ROLE")),
     bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
-    watch: typeof given.watch === "string" && given.watch !== ""
-      ? given.watch
-      : watchOf(pick("watch", "ATLAS_WATCH")),
+    watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
   };
 }
@@ -154,40 +164,16 @@ export function readAppPath(env: Environment): string | undefined {
   return line(env, "ATLAS_APP")?.text;
 }
 
-/** A URL with its password, if it has one, struck out. */
-export function maskUrl(text: string): string {
-  return text.replace(/(\/\/[^/?#]*):[^/?#]*@/g, "$1:***@").replace(
-    /([?&][^=&#]*(?:password|token|secret)[^=&#]*=)[^&#]*/gi,
-    "$1***",
-  );
-}
-
-/** `message` without the password that `url` carries, in whatever form it is quoted. */
-export function maskIn(message: string, url: string): string {
-  let masked = maskUrl(message.replaceAll(url, maskUrl(url)));
-  for (const one of parseRegistries(url)?.values() ?? [url]) {
-    const password = URL.canParse(one) ? new URL(one).password : "";
-    if (password === "") continue;
-    masked = masked.replaceAll(password, "***").replaceAll(decodeURIComponent(password), "***");
-  }
-  return masked;
-}
-
-type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways">;
-
-/** One line of the form: what its filler calls it, and what stands there. */
-interface Line {
-  readonly name: string;
-  readonly text: string;
-}
+type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways" | "registryToken">;
 
 function line(env: Environment, name: string): Line | undefined {
   const text = env[name]?.trim();
   return text ? { name, text } : undefined;
 }
 
-function textOf(value: string | number | boolean | LeaseTimes): string {
-  return typeof value === "object" ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
+function textOf(value: string | number | boolean | LeaseTimes | URL): string {
+  const isLease = typeof value === "object" && value !== null && "heartbeatMs" in value;
+  return isLease ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
 }
 
 function token(part: string, given: Line | undefined): string | undefined {
@@ -197,6 +183,22 @@ function token(part: string, given: Line | undefined): string | undefined {
   } catch (cause) {
     throw refused(given, messageOf(cause));
   }
+}
+
+function regionOf(given: Line | undefined, registry: string): string {
+  const region = token("region", given) ?? "local";
+  checkRegionListed(given ?? { name: "ATLAS_REGION", text: region }, registry);
+  return region;
+}
+
+function registryTokens(
+  env: Environment,
+  given: RegistryTokens | undefined,
+  registry: string,
+): RegistryTokens | undefined {
+  if (given !== undefined) return registryTokensOf("registryToken", given, registry);
+  const variable = "ATLAS_REGISTRY_TOKEN";
+  return registryTokensOf(variable, line(env, variable)?.text, registry);
 }
 
 function hostOf(given: Line | undefined): string {
@@ -213,37 +215,8 @@ function portOf(given: Line | undefined): number {
   throw refused(given, "use 0 (any free port) to 65535");
 }
 
-function registryOf(given: Line | undefined): string {
-  if (!given) return "file:.atlas/registry.db";
-  const urls = [...parseRegistries(given.text)?.values() ?? [given.text]];
-  if (urls.every(isRegistry)) return given.text;
-  const name = maskUrl(given.text);
-  throw refused(
-    { name: given.name, text: name },
-    "use file:<path>, memory:, redis://, redis+sentinel://, redis+cluster:// (or rediss…), " +
-      "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>",
-  );
-}
-
-function isRegistry(url: string): boolean {
-  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?(?:\+(?:sentinel|cluster))?|https):\/\/.+)$/s.test(
-    url,
-  ) ||
-    /^http:/.test(url) && isLoopbackUrl(url);
-}
-
-function isLoopbackUrl(text: string): boolean {
-  return URL.canParse(text) && isLoopback(new URL(text).hostname);
-}
-
-/** One token for all registries that are reached by HTTP. */
-function registryTokenOf(given: Line | undefined, registry: string): string | undefined {
-  const urls = [...parseRegistries(registry)?.values() ?? [registry]];
-  if (given || !urls.some((url) => /^https?:/.test(url))) return tokenOf(given);
-  throw new AtlasError(
-    "bad_request",
-    "ATLAS_REGISTRY_TOKEN is not set: a registry at https:// needs the database's REST token",
-  );
+function bearerOf(given: Line | undefined): string | undefined {
+  return given && headerText(given.name, given.text);
 }
 
 function publicUrlOf(given: Line | undefined): string | undefined {
@@ -270,15 +243,6 @@ function secretsOf(given: Line | undefined, host: string): string[] {
     "bad_request",
     `${name} ${given ? `has a secret of ${shortest} bytes` : "is not set"}: to listen beyond ` +
       `loopback (on ${host}) a node needs one of at least ${MIN_SECRET_BYTES} bytes`,
-  );
-}
-
-/** A token must fit into a header as it is (RFC 6750 §2.1 allows fewer characters still). */
-function tokenOf(given: Line | undefined): string | undefined {
-  if (!given || /^[!-~]+$/.test(given.text)) return given?.text;
-  throw new AtlasError(
-    "bad_request",
-    `${given.name} holds white space or characters beyond ASCII: use printable ASCII only`,
   );
 }
 
@@ -315,13 +279,16 @@ function bootstrapOf(
   throw refused({ name, text }, BOOTSTRAP_ALLOWED);
 }
 
-function watchOf(given: Line | undefined): boolean {
-  if (!given || given.text === "0" || given.text === "false") return false;
-  if (given.text === "1" || given.text === "true") return true;
-  throw refused(given, "use 1 or 0");
-}
-
-function refused({ name, text }: Line, allowed: string): AtlasError {
-  const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
-  return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
+function watchOf(given: Settings["watch"], variable: Line | undefined): boolean | string {
+  if (typeof given === "boolean") return given;
+  if (given instanceof URL ? given.protocol === "file:" : typeof given === "string" && given) {
+    return String(given);
+  }
+  if (given !== undefined) {
+    const allowed = "use true, false, or the path or file URL of the app's file";
+    throw refused({ name: "watch", text: textOf(given) }, allowed);
+  }
+  if (!variable || variable.text === "0" || variable.text === "false") return false;
+  if (variable.text === "1" || variable.text === "true") return true;
+  throw refused(variable, "use 1 or 0");
 }

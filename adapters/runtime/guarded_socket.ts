@@ -29,6 +29,7 @@ const ABNORMAL = 1006;
 
 /** A runtime's socket as the port wants it. Adapters call `opened`, `received` and `ended`. */
 export class GuardedSocket implements Socket {
+  readonly remote: string | undefined;
   readonly #raw: RawSocket;
   readonly #handlers: SocketHandlers;
   readonly #maxFrameBytes: number;
@@ -37,7 +38,8 @@ export class GuardedSocket implements Socket {
   #code: number = ABNORMAL;
   #reason = "";
 
-  constructor(raw: RawSocket, handlers: SocketHandlers, maxFrameBytes: number) {
+  constructor(raw: RawSocket, handlers: SocketHandlers, maxFrameBytes: number, remote?: string) {
+    this.remote = remote;
     this.#raw = raw;
     this.#handlers = handlers;
     this.#maxFrameBytes = maxFrameBytes;

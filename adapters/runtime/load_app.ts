@@ -19,14 +19,12 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 export async function loadApp(path: string | undefined): Promise<App> {
   const url = appUrl(path);
   const shown = path ?? fileURLToPath(url);
-  if (!existsSync(url) || !statSync(url).isFile()) {
-    throw refused(shown, "there is no such file", undefined);
-  }
+  checkFile("ATLAS_APP", shown, url);
   let app: unknown;
   try {
     ({ default: app } = await import(url.href));
   } catch (cause) {
-    throw refused(shown, `it can't be loaded: ${messageOf(cause)}`, cause);
+    throw refused(shown, `it can't be loaded: ${messageOf(firstOf(cause))}`, cause);
   }
   try {
     return appOf(app);
@@ -38,6 +36,23 @@ export async function loadApp(path: string | undefined): Promise<App> {
 /** The file of the app at `path`, as {@link loadApp} finds it. */
 export function appUrl(path: string | undefined): URL {
   return path === undefined ? exampleUrl() : urlOfPath(path);
+}
+
+/**
+ * The path of the app's file at `path`, which is given by `name`: it must be there.
+ *
+ * @throws AtlasError `bad_request`, naming what it was given by.
+ */
+export function appFile(name: string, path: string | undefined): string {
+  const url = appUrl(path);
+  checkFile(name, path ?? url.href, url);
+  return fileURLToPath(url);
+}
+
+/** Bun collects a file's errors of syntax: the first of them, or the error as it is. */
+export function firstOf(error: unknown): unknown {
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : undefined;
+  return isObject(first) && "position" in first ? first : error;
 }
 
 /**
@@ -65,6 +80,12 @@ function urlOfPath(path: string): URL {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null;
+}
+
+function checkFile(name: string, shown: string, url: URL): void {
+  if (existsSync(url) && statSync(url).isFile()) return;
+  const message = `${name} is ${JSON.stringify(shown)}: there is no such file`;
+  throw new AtlasError("bad_request", message);
 }
 
 function refused(path: string, why: string, cause: unknown): AtlasError {

@@ -13,7 +13,9 @@ import process from "node:process";
 import type { Duplex } from "node:stream";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import { WebSocketServer } from "ws";
+import { AtlasError } from "../../src/errors.ts";
 import type { Runtime, ServeOptions, Server, SocketHandlers } from "../../src/ports/runtime.ts";
+import { errorResponse } from "../http/errors.ts";
 import type { GuardedSocket } from "./guarded_socket.ts";
 import { serveFailure } from "./serve_failure.ts";
 import { dialWs, guardWs, type WsLike } from "./ws_socket.ts";
@@ -33,14 +35,19 @@ async function serve(options: ServeOptions): Promise<Server> {
     (request) => options.fetch(request, () => refusal()),
     {
       overrideGlobalObjects: false,
-      // A target or host that makes no URL is the caller's fault.
+      // HTTP/1.0 has none.
+      hostname: NO_HOST,
       errorHandler: (error) =>
         error instanceof RequestError
-          ? new Response("bad request", { status: 400 })
+          ? badRequest(NO_URL)
           : new Response("internal error", { status: 500 }),
     },
   );
-  const server = createServer((incoming, outgoing) => void listener(incoming, outgoing));
+  const server = createServer({ shouldUpgradeCallback: asksForSocket }, (incoming, outgoing) => {
+    // What follows an ignored upgrade in the same packet is lost on Node.
+    if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
+    void listener(incoming, outgoing);
+  });
   server.on("upgrade", (incoming, socket, head) => void door.upgrade(incoming, socket, head));
   await listening(server, options);
   return {
@@ -52,6 +59,24 @@ async function serve(options: ServeOptions): Promise<Server> {
         server.closeAllConnections();
       }),
   };
+}
+
+/** What a request without a host is taken to be for. */
+const NO_HOST = "localhost";
+/** Why a request is the caller's fault before anybody has read it. */
+const NO_UPGRADE = "header Upgrade: only websocket is allowed, and only with GET";
+const NO_URL = "the request's target and its header Host make no URL";
+
+/**
+ * Whether a request is to become a socket. Other upgrades are ignored (RFC 9110 §7.8): their
+ * requests are served as they are.
+ */
+function asksForSocket({ method, headers }: IncomingMessage): boolean {
+  return method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
+}
+
+function badRequest(why: string): Response {
+  return errorResponse(new AtlasError("bad_request", why));
 }
 
 function refusal(): Response {
@@ -89,6 +114,8 @@ class Door {
     // Without a listener an abrupt end would stop the process.
     const noted = () => {};
     socket.on("error", noted);
+    // Node before 24.9 asks nobody what to upgrade, and has put the body out of reach.
+    if (!asksForSocket(incoming)) return await refuse(socket, badRequest(NO_UPGRADE));
     this.#pending.add(socket);
     let handlers: SocketHandlers | undefined;
     let response: Response;
@@ -99,14 +126,16 @@ class Door {
         return new Response(null);
       });
     } catch {
-      response = new Response("bad request", { status: 400 });
+      response = badRequest(NO_URL);
     }
     this.#pending.delete(socket);
     if (!handlers) return await refuse(socket, response);
     const owner = handlers;
+    const remote = incoming.socket.remoteAddress;
     this.#server.handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);
-      const guard = guardWs(ws as WsLike, false, owner, this.#options.maxFrameBytes);
+      const { maxFrameBytes } = this.#options;
+      const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote);
       this.#live.add(guard);
       ws.on("close", () => this.#live.delete(guard));
       guard.opened();
@@ -128,10 +157,13 @@ function requestOf(incoming: IncomingMessage): Request {
     headers.append(incoming.rawHeaders[i] as string, incoming.rawHeaders[i + 1] as string);
   }
   const target = incoming.url ?? "/";
-  const host = incoming.headers.host ?? "localhost";
+  const host = incoming.headers.host || NO_HOST;
   const url = target.startsWith("/") ? `http://${host}${target}` : target;
   return new Request(url, { method: incoming.method, headers });
 }
+
+/** How long a client that was refused may take to hang up itself, in ms. */
+const REFUSED_MS = 1_000;
 
 /** Answers an upgrade request with an ordinary response, and hangs up. */
 async function refuse(socket: Duplex, response: Response): Promise<void> {
@@ -143,4 +175,7 @@ async function refuse(socket: Duplex, response: Response): Promise<void> {
   lines.push(`content-length: ${body.length}`, "connection: close", "", "");
   socket.write(lines.join("\r\n"));
   socket.end(body);
+  const timer = setTimeout(() => socket.destroy(), REFUSED_MS);
+  // Unread bytes would reset the connection, and take the answer with them.
+  socket.resume().on("close", () => clearTimeout(timer));
 }

@@ -3,11 +3,12 @@
  *
  * Takes the environment, signals and stray errors; writes one ready line on standard
  * output and logs on standard error; gives the process its exit status: 0 after a
- * drain, 1 where the node's name was taken, 2 where it can't start.
+ * drain, also where it was told to stop before it served; 1 where the node's name was taken, 2
+ * where it can't start.
  */
 import process from "node:process";
 import type { NodeEvent } from "../../src/api.ts";
-import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { type AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { readAppPath, readLogLevel, readSettings } from "./environment.ts";
 import { appUrl, loadApp } from "./load_app.ts";
 import { configureLogging, logEvent } from "./logging.ts";
@@ -20,11 +21,12 @@ const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
 /** Runs one node for as long as the process lives; installs its process handlers. */
 export async function runNode(): Promise<void> {
   const started = start();
-  handleSignals(started);
+  const isStopping = handleSignals(started);
   let node: ServedNode;
   try {
     node = await started;
   } catch (error) {
+    if (isStopping()) return;
     return exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`);
   }
   const { url, region, node: name, incarnation } = node;
@@ -49,28 +51,40 @@ async function start(): Promise<ServedNode> {
   return await serve(app, watch === false ? {} : { watch: appUrl(path).href });
 }
 
-/** The first signal drains, a second one ends the process at once. */
-function handleSignals(started: Promise<ServedNode>): void {
+/**
+ * The first signal drains, a second one ends the process at once. Gives whether the first one
+ * came: the process then ends by it.
+ */
+function handleSignals(started: Promise<ServedNode>): () => boolean {
   let stopping = false;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.on(signal, () => {
       if (stopping) process.exit(SIGNAL_STATUS[signal]);
       stopping = true;
       log("info", "draining", { signal });
-      started.then((node) => node.close()).then(
+      stop(started).then(
         () => exitWith(0, ""),
         (error: unknown) => exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`),
       );
     });
   }
+  return () => stopping;
+}
+
+/** Drains a node; one that can't start has nothing to hand over, and is wanted no more. */
+async function stop(started: Promise<ServedNode>): Promise<void> {
+  const node = await started.catch((error: unknown) => {
+    log("warning", "the start was given up", { error: messageOf(error) });
+    return null;
+  });
+  await node?.close();
 }
 
 /** User code that forgets a promise must not take a node's other resources with it. */
 function handleStrays(): void {
   for (const kind of ["unhandledRejection", "uncaughtException"]) {
     process.on(kind, (thrown: unknown) => {
-      const error = thrown instanceof Error ? thrown.stack ?? thrown.message : messageOf(thrown);
-      log("error", "an error was caught by nobody", { kind, error });
+      log("error", "an error was caught by nobody", { kind, error: stackOf(thrown) });
     });
   }
 }

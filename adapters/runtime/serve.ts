@@ -13,11 +13,10 @@
  * ```
  */
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
@@ -27,17 +26,12 @@ import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
-import {
-  type CheckedSettings,
-  maskIn,
-  maskUrl,
-  readAppPath,
-  readSettings,
-  type Settings,
-} from "./environment.ts";
+import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
-import { appUrl, loadApp } from "./load_app.ts";
+import { appFile, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
+import { placedHomes } from "./placed_homes.ts";
+import { homesOf, namingRegistry } from "./registry_setting.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { watchApp } from "./watch_app.ts";
@@ -49,7 +43,10 @@ export type { Settings } from "./environment.ts";
 export interface ServeOptions extends Settings {
   /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
-  /** Of a registry by region: where keys are at home; the same on every node, for ever. */
+  /**
+   * Of a registry by region: where keys are at home; the same on every node, for ever. Types
+   * that are placed in a region are at home there, unless `types` or `rule` say otherwise.
+   */
   homes?: HomeRules;
 }
 
@@ -66,14 +63,16 @@ export async function serve<A extends App = App>(
   app?: A,
   options: ServeOptions = {},
 ): Promise<ServedNode<A>> {
-  const settings = { ...readSettings(process.env, options), homes: options.homes };
+  const checked = readSettings(process.env, options);
+  const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
   const onEvent = options.onEvent ?? logEvent;
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
+  const homes = placedHomes(running, settings.registry, settings.homes);
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, settings, watched, runtime, onEvent, opened);
+    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened);
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
@@ -101,28 +100,34 @@ async function open<A extends App>(
   transport.address = url;
   const store = await registry(
     settings,
+    [],
     () =>
       openStore(settings.registry, {
         token: settings.registryToken,
         region: settings.region,
         ...settings.homes && { homes: settings.homes },
+        onEvent,
       }),
   );
   opened.push(() => store.close());
-  node = await registry(settings, () =>
-    createNode(app, {
-      region: settings.region,
-      node: settings.node ?? defaultNodeName(server.port),
-      store,
-      transport,
-      clock: systemClock,
-      random: systemRandom,
-      lease: settings.lease,
-      role: settings.role,
-      bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
-      gateways: settings.gateways,
-      onEvent,
-    }) as Promise<AtlasNode<A>>);
+  node = await registry(
+    settings,
+    ["node_name_taken", "bad_request", "invalid_rrp"],
+    () =>
+      createNode(app, {
+        region: settings.region,
+        node: settings.node ?? defaultNodeName(server.port),
+        store,
+        transport,
+        clock: systemClock,
+        random: systemRandom,
+        lease: settings.lease,
+        role: settings.role,
+        bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
+        gateways: settings.gateways,
+        onEvent,
+      }) as Promise<AtlasNode<A>>,
+  );
   const { close, closed } = node;
   opened.push(() => close({ drainMs: 0 }));
   if (watched !== null) {
@@ -148,7 +153,7 @@ function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | nul
         "serve(app, { watch: <path> })",
     );
   }
-  return fileURLToPath(appUrl(path));
+  return appFile(typeof watch === "string" ? "watch" : "ATLAS_APP", path);
 }
 
 /** The secret as the transport takes it: none, one, or the present and the former one. */
@@ -165,7 +170,7 @@ async function bind(
   transport: WebSocketTransport,
 ): Promise<Server> {
   const fetch = (request: Request, upgrade: Upgrade) => {
-    const wantsLink = rawPath(request) === LINK_PATH &&
+    const wantsLink = request.method === "GET" && rawPath(request) === LINK_PATH &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
     return wantsLink ? upgrade(transport.accept()) : http.fetch(request);
   };
@@ -177,14 +182,16 @@ async function bind(
   }
 }
 
-/** Names the registry in what goes wrong with it, without its password. */
-async function registry<T>({ registry: url }: CheckedSettings, run: () => Promise<T>): Promise<T> {
+/** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
+async function registry<T>(
+  { registry: url, region }: CheckedSettings,
+  others: readonly ErrorCode[],
+  run: () => Promise<T>,
+): Promise<T> {
   try {
     return await run();
   } catch (cause) {
-    const code = isAtlasError(cause) ? cause.code : "unavailable";
-    if (code === "node_name_taken") throw cause;
-    const message = `ATLAS_REGISTRY_URL is ${maskUrl(url)}: ${maskIn(messageOf(cause), url)}`;
-    throw new AtlasError(code, message, { cause });
+    if (isAtlasError(cause) && others.includes(cause.code)) throw cause;
+    throw namingRegistry(url, region, cause);
   }
 }

@@ -3,7 +3,7 @@
  *
  * Takes a node and what was opened for it; gives the same node, plus its URL, whose
  * `close` shuts everything in the order that loses nothing: drain while the door is
- * still open, answer who is inside, leave, lock up.
+ * still open, answer who is inside, leave, tell those whom that cut off, lock up.
  */
 import type {
   AtlasNode,
@@ -54,6 +54,8 @@ export interface Premises {
 const DEFAULT_DRAIN_MS = 10_000;
 /** How long requests that are being answered may take once the node has drained, in ms. */
 const ANSWER_MS = 5_000;
+/** How long it may take to tell requests that the node's end cut them off, in ms. */
+const CUT_OFF_MS = 1_000;
 /** Answers that were given may still be on their way into a socket, for so long, in ms. */
 const FLUSH_MS = 25;
 
@@ -178,6 +180,9 @@ class Served<A extends App> implements ServedNode<A> {
     await http.stop(drainMs > 0 ? ANSWER_MS : 0);
     await sleep(FLUSH_MS);
     await this.#node.close({ drainMs: 0 });
+    // What was still at work is failed by now, and says whether it may have been executed.
+    await http.stop(CUT_OFF_MS);
+    await sleep(FLUSH_MS);
     await closeServer();
     await closeStore();
   }

@@ -8,7 +8,6 @@
  * one that is gone is closed. Resources keep the code that the node started with. Where the
  * app doesn't load, that is one line in the log, and everything stays as it was.
  */
-import { createHash } from "node:crypto";
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
@@ -19,7 +18,7 @@ import type { Module } from "../../src/lambda/module.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
 import { type FreshImport, freshImport, type Printing } from "./fresh_import.ts";
-import { appOf } from "./load_app.ts";
+import { appOf, firstOf } from "./load_app.ts";
 
 /** How often files are looked at, and how long they stand still before they are read, in ms. */
 const LOOK_MS = 250;
@@ -113,7 +112,8 @@ class Watch implements AppWatch {
       if (this.#isStopped) return;
       this.#files = files;
       await this.#apply(app, printing, changed);
-    } catch (error) {
+    } catch (thrown) {
+      const error = firstOf(thrown);
       this.#tell("warning", "the app was not reloaded, its former code goes on", {
         file,
         error: messageOf(error).replace(COLOURS, "").replace(/\s+/g, " ").trim(),
@@ -142,7 +142,7 @@ class Watch implements AppWatch {
       const isNew = module.hash !== former?.module.hash ||
         module.capacity !== former.module.capacity;
       if (former && !isNew && ![...behind].some((path) => changed.has(path))) continue;
-      await this.#offer(name, module, this.#asPrinted(module, behind), former);
+      await this.#offer(name, module, former);
       done[former ? "updated" : "published"].push(name);
     }
     this.#tell("info", "the app was reloaded", {
@@ -154,21 +154,17 @@ class Watch implements AppWatch {
   }
 
   /** Of another capacity, a module is closed and published again: never both at once. */
-  async #offer(
-    name: string,
-    module: Module,
-    next: Module,
-    former: Offer | undefined,
-  ): Promise<void> {
+  async #offer(name: string, module: Module, former: Offer | undefined): Promise<void> {
     if (former && former.module.capacity === module.capacity) {
-      former.listener.update(next);
+      // It was loaded anew, so it is new code, also where only what its functions call changed.
+      former.listener.update(module);
       this.#offers.set(name, { listener: former.listener, module });
       return;
     }
     if (former) this.#close(name, former.listener);
     this.#offers.delete(name);
     await this.#closing.get(name);
-    this.#offers.set(name, { listener: this.#options.node.publish(next, { name }), module });
+    this.#offers.set(name, { listener: this.#options.node.publish(module, { name }), module });
   }
 
   /** Calls that run may take as long as any call may. */
@@ -191,16 +187,6 @@ class Watch implements AppWatch {
       if (behind.size < found.size) found = behind;
     }
     return found;
-  }
-
-  /**
-   * The module under a hash of its files as well: its own tells only of its functions' source,
-   * not of what they call.
-   */
-  #asPrinted(module: Module, behind: ReadonlySet<string>): Module {
-    const hash = createHash("sha256").update(module.hash);
-    for (const path of [...behind].sort()) hash.update(this.#files.get(path)?.text ?? "");
-    return Object.freeze({ ...module, hash: hash.digest("hex").slice(0, module.hash.length) });
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

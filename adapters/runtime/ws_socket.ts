@@ -32,6 +32,7 @@ export function guardWs(
   masks: boolean,
   handlers: SocketHandlers,
   maxFrameBytes: number,
+  remote?: string,
 ): GuardedSocket {
   const raw: RawSocket = {
     send(data) {
@@ -42,7 +43,7 @@ export function guardWs(
     close: (code, reason) => ws.close(code, reason),
     terminate: () => ws.terminate(),
   };
-  const socket = new GuardedSocket(raw, handlers, maxFrameBytes);
+  const socket = new GuardedSocket(raw, handlers, maxFrameBytes, remote);
   ws.on("message", (data, isBinary) => {
     // A plain view: a Buffer's own methods answer slower, and slice() shares its bytes.
     socket.received(

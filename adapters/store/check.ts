@@ -7,6 +7,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 
 /** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
@@ -14,6 +15,9 @@ export const MAX_COMMIT_TEXT = 134_217_728;
 
 /** Terms whose epochs are safe integers. */
 const MAX_TERM = 2 ** 53 / EPOCHS_PER_TERM;
+
+/** What a timer can wait, in ms: with more, it rings at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const SPACE = /\s/;
 
@@ -94,6 +98,12 @@ export function checkRange(range: Range): void {
 export function checkWhole(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
   throw refused(name, String(value), `a whole number from ${least} to 2^53 - 1`);
+}
+
+/** Refuses a time that is no whole number of ms, or longer than timers can wait. */
+export function checkMs(name: string, ms: number): void {
+  if (Number.isInteger(ms) && ms >= 1 && ms <= MAX_TIMER_MS) return;
+  throw refused(name, quoted(ms), `a whole number of ms from 1 to ${MAX_TIMER_MS}`);
 }
 
 /** Refuses text that is empty or holds white space. */

@@ -5,23 +5,30 @@
  * error. Adapters are loaded only when asked for.
  */
 import { AtlasError } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 import { memoryStore } from "./memory.ts";
 import { splitStrategy } from "./optimistic_strategy.ts";
-import { hidePassword } from "./redis_client.ts";
 import type { HomeRules } from "./regional.ts";
 import { parseRegistries } from "./regional_url.ts";
+
+/** The token of all HTTP Redises, or of each region's. */
+export type RegistryTokens = string | Readonly<Record<string, string>>;
 
 export interface OpenStoreOptions {
   /** How long one step on a Redis, and its first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
-  /** The token of an HTTP Redis, or of all of them (`ATLAS_REGISTRY_TOKEN`). */
-  token?: string;
+  /** The token of an HTTP Redis; of a registry by region, of all or of each (`ATLAS_REGISTRY_TOKEN`). */
+  token?: RegistryTokens;
   /** The region of the node, of a registry by region. */
   region?: string;
   /** Where keys are at home, of a registry by region. `default`: the first one. */
   homes?: HomeRules;
+  /** Hears of other regions' registries that can't be opened. MUST NOT throw. */
+  onEvent?: (event: NodeEvent) => void;
 }
 
 /**
@@ -45,6 +52,7 @@ export interface OpenStoreOptions {
  * where an HTTP Redis refuses the token, or `unavailable` where the store can't be reached within about 5 seconds.
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<Store> {
+  if (typeof url !== "string") throw refused("registry URL", quoted(url), "text");
   const registries = parseRegistries(url);
   if (registries) return await openRegions(registries, options);
   const scheme = /^([a-z]+(?:\+[a-z]+)?):/.exec(url)?.[1];
@@ -75,14 +83,15 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     case "https":
     case "http": {
       const { upstashStore } = await import("./upstash.ts");
-      const { token = "", timeoutMs } = options;
+      const { timeoutMs } = options;
+      const token = tokenOf(options.token) ?? "";
       const asked = splitStrategy(url);
       return await upstashStore({ url: asked.url, token, timeoutMs, ...asked.options });
     }
     default:
       throw refused(
         "registry URL",
-        hidePassword(url),
+        shownUrl(url),
         "memory:, file:PATH, redis://, redis+sentinel://, redis+cluster:// (or rediss…) or " +
           "https://, or REGION=URL,REGION=URL",
       );
@@ -93,17 +102,23 @@ async function openRegions(
   registries: ReadonlyMap<string, string>,
   options: OpenStoreOptions,
 ): Promise<Store> {
-  const { region: self = "", homes, ...others } = options;
+  const { region: self = "", homes, onEvent, token, ...others } = options;
   const [first] = registries.keys();
   const stores = [...registries].map(([region, url]) =>
-    [region, () => openStore(url, others)] as const
+    [region, () => openStore(url, { ...others, token: tokenOf(token, region) })] as const
   );
   const { regionalStore } = await import("./regional.ts");
   return await regionalStore({
     self,
     stores: Object.fromEntries(stores),
     homes: { ...first !== undefined && { default: first }, ...homes },
+    ...onEvent && { onEvent },
   });
+}
+
+function tokenOf(token: RegistryTokens | undefined, region: string = ""): string | undefined {
+  if (typeof token !== "object" || token === null) return token;
+  return Object.hasOwn(token, region) ? token[region] : undefined;
 }
 
 /** The path and settings in `file:PATH[?synchronous=normal|full]`; the path is taken as it is. */

@@ -42,27 +42,40 @@ const LEAST_RECHECK_MS = 1_000;
 /** Round trips that are measured when a store opens. */
 const PROBES = 5;
 
-/** Refuses options of the strategy that can't work; null where it isn't asked for. */
-export function checkStrategy(options: StrategyOptions): Masters | null {
-  const { strategy, master, masters, boundMs, recheckMs } = options;
+/** How a setting is called where it was given, and how it is written there. */
+type Naming = (option: keyof StrategyOptions) => readonly [name: string, value: unknown];
+
+/**
+ * Refuses options of the strategy that can't work; null where it isn't asked for.
+ *
+ * @param naming names them in what is refused. Default: by the options' own names.
+ */
+export function checkStrategy(
+  options: StrategyOptions,
+  naming: Naming = (option) => [option, options[option]],
+): Masters | null {
+  const { strategy, master, masters } = options;
   if (strategy === undefined) {
-    const others = { master, masters, boundMs, recheckMs };
-    for (const [name, value] of Object.entries(others)) {
-      if (value !== undefined) throw wrong(name, value, "absent without strategy optimistic");
+    for (const option of ["master", "masters", "boundMs", "recheckMs"] as const) {
+      if (options[option] === undefined) continue;
+      throw wrong(naming(option), "absent without strategy optimistic");
     }
     return null;
   }
-  if (strategy !== "optimistic") throw wrong("strategy", strategy, "optimistic, or absent");
+  if (strategy !== "optimistic") throw wrong(naming("strategy"), "optimistic, or absent");
   const names = [...new Set(Array.isArray(masters) ? masters : [])].sort();
   const isFine = names.length > 0 && names.length <= MAX_MASTERS &&
     names.every((name) => typeof name === "string" && /^[\w.-]{1,64}$/.test(name));
   if (!isFine) {
-    throw wrong("masters", masters, `1 to ${MAX_MASTERS} names of letters, digits, _, . and -`);
+    throw wrong(naming("masters"), `1 to ${MAX_MASTERS} names of letters, digits, _, . and -`);
   }
   const own = names.indexOf(master as string);
-  if (own < 0) throw wrong("master", master, `one of masters: ${names.join(", ")}`);
-  checkTime("boundMs", boundMs ?? DEFAULT_BOUND_MS);
-  checkTime("recheckMs", recheckMs ?? LEAST_RECHECK_MS);
+  if (own < 0) throw wrong(naming("master"), `one of masters: ${names.join(", ")}`);
+  for (const option of ["boundMs", "recheckMs"] as const) {
+    const ms = options[option];
+    if (ms === undefined || (typeof ms === "number" && ms >= 1 && ms <= MAX_BOUND_MS)) continue;
+    throw wrong(naming(option), `1 to ${MAX_BOUND_MS} ms`);
+  }
   return { names, own };
 }
 
@@ -100,8 +113,7 @@ async function checkBound(book: MasterBook, boundMs: number): Promise<void> {
   const rtt = await roundTrip(book);
   if (boundMs >= rtt) return;
   throw wrong(
-    "boundMs",
-    boundMs,
+    ["boundMs", boundMs],
     `at least the store's own round trip, ${rtt.toFixed(1)} ms now, and more than copying takes`,
   );
 }
@@ -117,49 +129,64 @@ async function roundTrip(book: MasterBook): Promise<number> {
   return times.sort((a, b) => a - b)[PROBES >> 1] as number;
 }
 
-/** Where a registry's URL asks for the strategy. */
-const QUERY = /^([^?#]*)\?(strategy=[^#]*)$/;
+/** A URL with a query and no fragment. */
+const QUERY = /^([^?#]*)\?([^#]*)$/;
+/** What the options are called in a registry's URL. */
+const PARAMETERS: { readonly [option in keyof Required<StrategyOptions>]: string } = {
+  strategy: "strategy",
+  master: "master",
+  masters: "masters",
+  boundMs: "bound",
+  recheckMs: "recheck",
+};
 
 /**
- * Splits `?strategy=optimistic&master=a&masters=a,b&bound=500` off a registry's URL; any
- * other URL is answered as it is.
+ * Splits `?strategy=optimistic&master=a&masters=a,b&bound=500`, in any order, off a registry's
+ * URL; one without any of these is answered as it is.
  *
- * @throws AtlasError `bad_request` for a part of it that isn't known, or comes twice.
+ * @throws AtlasError `bad_request` for a part of it that can't work, isn't known, or comes twice.
  */
 export function splitStrategy(url: string): { url: string; options: StrategyOptions } {
   const [, address, query] = QUERY.exec(url) ?? [];
-  if (address === undefined) return { url, options: {} };
   const params = new URLSearchParams(query);
-  for (const name of new Set(params.keys())) {
-    const isKnown = ["strategy", "master", "masters", "bound", "recheck"].includes(name);
-    if (isKnown && params.getAll(name).length === 1) continue;
-    throw wrong(
-      "the registry URL's query",
-      `${name}=…`,
-      "strategy, master, masters, bound and recheck, each once",
-    );
+  const known = Object.values(PARAMETERS);
+  if (address === undefined || !known.some((name) => params.has(name))) {
+    return { url, options: {} };
   }
-  const text = (name: string): string | undefined => params.get(name) ?? undefined;
-  const ms = (name: string): number | undefined =>
-    params.has(name) ? Number(params.get(name) || NaN) : undefined;
+  for (const name of new Set(params.keys())) {
+    const isKnown = known.includes(name) || name === "replicas";
+    if (isKnown && params.getAll(name).length === 1) continue;
+    throw wrong(["the registry URL's query", `${name}=…`], `${known.join(", ")}, each once`);
+  }
+  const options = optionsOf((name) => params.get(name) ?? undefined);
+  checkStrategy(options, (option) => {
+    const name = PARAMETERS[option];
+    return [`the registry URL's ${name}`, params.get(name) ?? undefined];
+  });
+  if (params.has("replicas")) {
+    const replicas = ["the registry URL's replicas", params.get("replicas")] as const;
+    throw wrong(replicas, "absent: replicas and strategy don't go together");
+  }
+  return { url: address, options };
+}
+
+function optionsOf(text: (name: string) => string | undefined): StrategyOptions {
+  const ms = (name: string): number | undefined => {
+    const written = text(name);
+    if (written === undefined) return undefined;
+    return /^\d{1,9}(?:\.\d{1,9})?$/.test(written) ? Number(written) : NaN;
+  };
   return {
-    url: address,
-    options: {
-      strategy: text("strategy") as "optimistic",
-      master: text("master"),
-      masters: text("masters")?.split(","),
-      boundMs: ms("bound"),
-      recheckMs: ms("recheck"),
-    },
+    strategy: text("strategy") as "optimistic",
+    master: text("master"),
+    masters: text("masters")?.split(","),
+    boundMs: ms("bound"),
+    recheckMs: ms("recheck"),
   };
 }
 
-function checkTime(name: string, ms: number): void {
-  if (typeof ms === "number" && ms >= 1 && ms <= MAX_BOUND_MS) return;
-  throw wrong(name, ms, `1 to ${MAX_BOUND_MS} ms`);
-}
-
-function wrong(name: string, value: unknown, allowed: string): AtlasError {
-  const shown = JSON.stringify(value) ?? "not set";
+function wrong([name, value]: readonly [name: string, value: unknown], allowed: string) {
+  const text = typeof value === "number" ? String(value) : JSON.stringify(value);
+  const shown = text?.slice(0, 200) ?? "not set";
   return new AtlasError("bad_request", `${name} is ${shown}, it must be ${allowed}`);
 }

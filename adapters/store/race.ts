@@ -1,16 +1,20 @@
 /**
- * Opens a Redis for a race: a starting block for each contender.
+ * Opens a Redis for a race, or several: a starting block for each contender.
  *
- * Takes a registry's URL and how many contend; gives each a line of its own, a connection
- * to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API).
+ * Takes URLs of registries and how many contend; gives each a line of its own, a connection
+ * to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API). Where
+ * there are several masters, contenders have them in turn.
  * A claim is one script, as the registry's own is. Keys expire by themselves, should
  * whoever races be killed.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_CONTENDERS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
-import { refused, unavailable } from "./check.ts";
+import { checkMs, refused, unavailable } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 import { splitStrategy } from "./optimistic_strategy.ts";
-import { hidePassword, parseRedisUrl } from "./redis_client.ts";
+import { parseRedisUrl } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 
 /** How long what a race wrote may stay, in ms: longer than any race. */
@@ -24,17 +28,19 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]`;
 
 export interface RaceStoresOptions {
-  /** Lines to open. */
+  /** Lines to open, 1 to 16, and one for each URL at least. */
   count: number;
-  /** Token of an `https://` registry. */
+  /** Token of `https://` registries. */
   token?: string | undefined;
-  /** How long one step may take, in ms. Default 5,000. */
+  /** How long one step may take, in ms, 1 to 300,000. Default 5,000. */
   timeoutMs?: number;
 }
 
 /** Open lines, and how to close them all. */
 export interface RaceStores {
   readonly stores: readonly RaceStore[];
+  /** Masters that the URLs name in `masters=…` and that none of them leads to. */
+  readonly unraced: readonly string[];
   close(): void;
 }
 
@@ -45,23 +51,65 @@ interface Line {
 }
 
 /**
- * Opens `count` lines to the registry at `url`.
+ * Opens `count` lines to the registry at `urls`, or in turn to each where it is a list: of
+ * several masters, one URL each.
  *
- * @throws AtlasError `bad_request` where the URL isn't of a kind that can be raced, or the
- * registry refuses its credentials; `unavailable` where it can't be reached.
+ * @throws AtlasError `bad_request` where an option isn't allowed, a URL isn't of a kind that
+ * can be raced or comes twice, or a registry refuses its credentials; `unavailable` where one
+ * can't be reached.
  */
-export async function openRaceStores(url: string, options: RaceStoresOptions): Promise<RaceStores> {
-  const { count, token, timeoutMs = 5_000 } = options;
-  const dial = dialerOf(splitStrategy(url).url, token, timeoutMs);
+export async function openRaceStores(
+  urls: string | readonly string[],
+  options: RaceStoresOptions,
+): Promise<RaceStores> {
+  const registries = registriesOf(urls);
+  const { count, token, timeoutMs } = checkOptions(options ?? {}, registries.length);
+  const dialers = registries.map(({ url }) => dialerOf(url, token, timeoutMs));
   const lines: Line[] = [];
   const close = (): void => lines.forEach((line) => line.close());
+  const place = (line: number): number => line % dialers.length;
   try {
-    for (let i = 0; i < count; i++) lines.push(await dial());
+    for (let i = 0; i < count; i++) lines.push(await (dialers[place(i)] as () => Promise<Line>)());
   } catch (error) {
     close();
     throw error;
   }
-  return { stores: lines.map(raceStore), close };
+  const stores = lines.map((line, i) => raceStore(line, `${place(i)}`));
+  const unraced = new Set(registries.flatMap(({ options }) => options.masters ?? []));
+  for (const { options } of registries) unraced.delete(options.master ?? "");
+  return { stores, unraced: [...unraced].sort(), close };
+}
+
+function registriesOf(urls: string | readonly string[]): ReturnType<typeof splitStrategy>[] {
+  const list: readonly unknown[] = Array.isArray(urls) ? urls : [urls];
+  const isFine = list.length > 0 && list.every((url) => typeof url === "string");
+  if (!isFine || list.length > MAX_CONTENDERS) {
+    const wrong = list.find((url) => typeof url !== "string");
+    const value = list.length > 0 && list.length <= MAX_CONTENDERS ? wrong : list;
+    throw refused("the registry", quoted(value), `a URL, or a list of 1 to ${MAX_CONTENDERS}`);
+  }
+  const registries = (list as readonly string[]).map(splitStrategy);
+  const seen = new Set<string>();
+  for (const { url } of registries) {
+    if (seen.has(url)) throw refused("the registry", `${shownUrl(url)} twice`, "given once");
+    seen.add(url);
+  }
+  return registries;
+}
+
+function checkOptions(
+  { count, token, timeoutMs = 5_000 }: RaceStoresOptions,
+  least: number,
+): RaceStoresOptions & { timeoutMs: number } {
+  if (!Number.isInteger(count) || count < least || count > MAX_CONTENDERS) {
+    const why = least > 1 ? ", one line for each registry at least" : "";
+    throw refused("count", quoted(count), `${least} to ${MAX_CONTENDERS}${why}`);
+  }
+  if (token !== undefined && typeof token !== "string") {
+    throw refused("token", quoted(token), "text, or absent");
+  }
+  checkMs("timeoutMs", timeoutMs);
+  return { count, token, timeoutMs };
 }
 
 function dialerOf(url: string, token: string | undefined, timeoutMs: number): () => Promise<Line> {
@@ -87,7 +135,7 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
   }
   throw refused(
     "the registry",
-    hidePassword(url),
+    shownUrl(url),
     "one redis://, rediss:// or https:// URL: no other store is raced for by several machines",
   );
 }
@@ -103,7 +151,7 @@ class RestLine implements Line {
     if (url.protocol === "http:" && !isLoopback) {
       throw refused("the registry", `at ${url.host} by http:`, "https: beyond loopback");
     }
-    if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    if (/[@?#]/.test(url.href)) {
       throw refused("the registry's URL", "more than an address", "scheme, host and path alone");
     }
     if (token === undefined) {
@@ -149,8 +197,9 @@ class RestLine implements Line {
   }
 }
 
-function raceStore(line: Line): RaceStore {
+function raceStore(line: Line, master: string): RaceStore {
   return {
+    master,
     async get(key) {
       const standing = await line.send("GET", [key]);
       return standing === null ? null : String(standing);

@@ -6,7 +6,7 @@
  * is named, or to the master that sentinels name; or over one to each master of a cluster.
  */
 import type { Store } from "../../src/ports/store.ts";
-import { checkWhole, refused } from "./check.ts";
+import { checkMs, checkWhole, refused } from "./check.ts";
 import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
 import type { RedisDialer } from "./redis_client.ts";
@@ -50,7 +50,7 @@ const MAX_BATCH_TEXT = 1_048_576;
  */
 export async function redisStore(url: string, options: RedisStoreOptions = {}): Promise<Store> {
   const timeoutMs = options.timeoutMs ?? 5_000;
-  checkWhole("timeoutMs", timeoutMs, 1);
+  checkMs("timeoutMs", timeoutMs);
   const masters = checkStrategy(options);
   const target = parseRedisTarget(url);
   if (masters && target.kind !== "single") {
@@ -62,6 +62,9 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   }
   const replicas = options.replicas ?? target.replicas;
   checkWhole("replicas", replicas, 0);
+  if (masters && replicas > 0) {
+    throw refused("replicas", String(replicas), "0 or absent with strategy optimistic");
+  }
   const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
   const line = lineTo(target, { timeoutMs, dial: options.dial, scripts });
   try {

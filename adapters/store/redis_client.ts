@@ -7,8 +7,10 @@
  * claims, 256 in flight: Bun's own client is the fastest on Bun; ioredis is steady on
  * Node and Deno.
  */
+import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 
 /** Where a Redis is and how to get in. */
 export interface RedisAddress {
@@ -45,13 +47,14 @@ export type RedisDialer = (
  * @throws AtlasError `bad_request`, naming the part. Never shows the password.
  */
 export function parseRedisUrl(text: string): RedisAddress {
+  checkLogin(text);
   let url: URL;
   try {
     url = new URL(text);
   } catch {
     throw refused(
       "Redis URL",
-      hidePassword(text),
+      shownUrl(text),
       "redis://[user:password@]host[:port][/database]",
     );
   }
@@ -77,10 +80,18 @@ export function parseRedisUrl(text: string): RedisAddress {
   };
 }
 
-/** A URL as it may stand in a message. */
-export function hidePassword(url: string): string {
-  const shown = url.replace(/\/\/[^@/]*@/, "//…@").replace(/(password=)[^&,]*/gi, "$1…");
-  return JSON.stringify(shown.slice(0, 200));
+/**
+ * Refuses a URL whose password ends it early, as `/`, `?` and `#` do: what is behind them would
+ * be taken for a database or a query, and be told as such. Sentinels' own may stand in a query.
+ */
+export function checkLogin(text: string): void {
+  const [, rest = ""] = /^[^/]*\/\/[^/?#]*(.*)$/s.exec(String(text)) ?? [];
+  if (!rest.replace(/([?&]sentinel(?:Username|Password)=)[^&#]*/g, "$1").includes("@")) return;
+  throw refused(
+    "Redis URL",
+    shownUrl(text),
+    "percent-encoded in its user and password: %2F for /, %3F for ?, %23 for #, %40 for @",
+  );
 }
 
 /** A part of a URL without its percent signs; `name` says which part, for the error. */
@@ -141,7 +152,8 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
     port,
     username: username === "" ? undefined : username,
     password: password === "" ? undefined : password,
-    tls: tls ? { servername: host } : undefined,
+    // A server name is a DNS name (RFC 6066 §3); a certificate's addresses are checked without.
+    tls: tls ? (isIP(host) === 0 ? { servername: host } : {}) : undefined,
     connectTimeout: Math.ceil(timeoutMs),
     lazyConnect: true,
     enableOfflineQueue: false,
@@ -177,7 +189,7 @@ export function defaultDialer(): RedisDialer {
 /** `promise`, given up after `ms`. */
 export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    const timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(ms)} ms`)), ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
 }

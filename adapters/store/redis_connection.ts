@@ -101,12 +101,14 @@ export class RedisConnection implements RedisLine {
    */
   async open(): Promise<void> {
     const giveUp = performance.now() + this.#options.timeoutMs;
+    let before: string | null = null;
     for (;;) {
       const left = giveUp - performance.now();
       try {
         return await this.#connect(Math.max(1, left));
       } catch (error) {
         if (this.#closed || isRefusal(error)) throw error;
+        const hadTime = performance.now() < giveUp - 1;
         // What the guide says, it has judged already.
         const isJudged = isAtlasError(error);
         const why = isJudged ? error.message : await this.#explain(error);
@@ -115,8 +117,11 @@ export class RedisConnection implements RedisLine {
         }
         const wait = this.#nextBackoff();
         if (performance.now() + wait >= giveUp) {
-          throw unavailable(`${this.#name()} can't be reached: ${why}`, error);
+          // That there was no time left for the last attempt is no reason.
+          const told = hadTime ? why : before ?? why;
+          throw unavailable(`${this.#name()} can't be reached: ${told}`, error);
         }
+        before = why;
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }

@@ -31,7 +31,9 @@ export function keyOf(redisKey: string): string | null {
 }
 
 /** What `redis_scan.ts` gives to go on with. */
-const CURSOR = /^\d{1,20}(?:@\d{1,5}\.[0-9a-z]{1,8})?$/;
+const CURSOR = /^(\d{1,20})(?:@\d{1,5}\.[0-9a-z]{1,8})?$/;
+/** SCAN's own cursors have 64 bits; Redis calls a greater one an error of no kind. */
+const MAX_CURSOR = 2n ** 64n - 1n;
 
 const ENTRY = /^(\d{1,16}) (\S+) \S+ (rrp:\S+)$/;
 
@@ -104,9 +106,11 @@ function owners(found: readonly (readonly [string, Ownership])[]): Ownership[] {
 
 function parseCursor(cursor: string | null): [at: string, left: string[]] {
   if (cursor === null) return ["0", []];
-  const [at, ...left] = cursor.split(" ");
-  if (!CURSOR.test(at as string) || left.some((key) => keyOf(key) === null)) {
+  const [at = "", ...left] = cursor.split(" ");
+  const [, inner] = CURSOR.exec(at) ?? [];
+  const isGiven = inner !== undefined && BigInt(inner) <= MAX_CURSOR;
+  if (!isGiven || left.some((key) => keyOf(key) === null)) {
     throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
   }
-  return [at as string, left];
+  return [at, left];
 }

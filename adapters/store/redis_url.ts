@@ -6,7 +6,8 @@
  * TLS) and gives a target to connect to, or one clear error that never shows a password.
  */
 import { refused } from "./check.ts";
-import { decodePart, hidePassword, parseRedisUrl } from "./redis_client.ts";
+import { shownUrl } from "./mask.ts";
+import { checkLogin, decodePart, parseRedisUrl } from "./redis_client.ts";
 import type { RedisAddress } from "./redis_client.ts";
 
 /** How to get in, wherever the server turns out to be. */
@@ -64,11 +65,12 @@ export function parseRedisTarget(text: string): RedisTarget {
     const address = parseRedisUrl(text);
     return { kind: "single", replicas: address.replicas ?? 0, address };
   }
+  checkLogin(text);
   const parts = URL_PARTS.exec(text);
   if (!parts) {
     throw refused(
       "Redis URL",
-      hidePassword(text),
+      shownUrl(text),
       "redis+sentinel://[user:password@]host[:port],host[:port]/master[/database] or " +
         "redis+cluster://[user:password@]host[:port],host[:port]",
     );

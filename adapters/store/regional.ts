@@ -8,9 +8,10 @@
  * touches nobody else's leases, claims and commits, and regions add up their capacity.
  */
 import { AtlasError } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
-import { checkToken } from "../../src/model/rrp.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { regionOf } from "../../src/model/trail.ts";
 import type {
   Claim,
@@ -32,6 +33,7 @@ import { checkClaim, checkWhole, refused } from "./check.ts";
 import { Addresses } from "./regional_addresses.ts";
 import { isTold } from "./regional_entries.ts";
 import { type HomeRules, Homes } from "./regional_homes.ts";
+import { checkRegional } from "./regional_input.ts";
 import { RegionalKeys } from "./regional_keys.ts";
 import { Rolls } from "./regional_rolls.ts";
 import { RegionalStores, type StoreOrOpener } from "./regional_stores.ts";
@@ -51,6 +53,8 @@ export interface RegionalStoreOptions {
   readonly homes?: HomeRules;
   /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
   readonly now?: () => number;
+  /** Hears of other regions' stores that can't be opened. MUST NOT throw. */
+  readonly onEvent?: (event: NodeEvent) => void;
 }
 
 /**
@@ -71,14 +75,14 @@ export interface RegionalStoreOptions {
  * opening this region's own store throws.
  */
 export async function regionalStore(options: RegionalStoreOptions): Promise<Store> {
-  const { self, stores, homes, now = () => performance.now() } = options;
+  checkRegional(options);
+  const { self, stores, homes, now = () => performance.now(), onEvent } = options;
   const regions = Object.keys(stores);
-  for (const region of regions) checkToken("region", region);
   if (!regions.includes(self)) {
-    throw refused("region", JSON.stringify(self), `one of ${regions.join(", ") || "none"}`);
+    throw refused("region", quoted(self), `one of ${regions.join(", ") || "none"}`);
   }
   const rules = new Homes(regions, homes);
-  const all = new RegionalStores(stores);
+  const all = new RegionalStores(stores, self, onEvent);
   const own = await all.at(self, (store) => Promise.resolve(store));
   return new RegionalStore(self, own, all, rules, now);
 }
@@ -110,6 +114,10 @@ class RegionalStore implements Store {
   /** This region's: what others can't do is told where they are asked. */
   status(): "up" | "down" {
     return this.#stores.isClosed ? "down" : this.#own.status();
+  }
+
+  get regions(): readonly string[] {
+    return this.#stores.regions;
   }
 
   homeOf(key: string): string {
@@ -210,6 +218,11 @@ class RegionalStore implements Store {
 
   async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
     return await this.#keys.depart(key, { incarnation, epoch }, region);
+  }
+
+  async recall(key: string, but: string | null): Promise<boolean> {
+    this.#checkOpen();
+    return await this.#keys.recall(key, but);
   }
 
   /**

@@ -66,7 +66,7 @@ export class Addresses {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #tenants = new Map<string, Tenant>();
-  /** Those without an owner here. What their pointers say stays true: more moves came after. */
+  /** Those without an owner here. Their way still leads here: it is here that it goes on. */
   readonly #former = new Map<string, Tenant>();
   readonly #offices = new Map<string, Office>();
 
@@ -108,12 +108,10 @@ export class Addresses {
   left(key: string, epoch: number): void {
     const tenant = this.#tenants.get(key);
     if (tenant?.owner?.epoch !== epoch) return;
-    this.#tenants.delete(key);
-    this.sent(key, tenant.pointer);
+    this.#remember(tenant);
   }
 
-  /** A key went where `pointer` says, and whoever is to take it there may not know yet. */
-  sent(key: string, pointer: Pointer): void {
+  #remember({ key, pointer }: Tenant): void {
     this.#tenants.delete(key);
     this.#former.delete(key);
     this.#former.set(key, { key, owner: null, pointer, rival: null });
@@ -123,7 +121,7 @@ export class Addresses {
 
   /** A new life begins: it owns nothing. */
   clear(): void {
-    for (const { key, pointer } of [...this.#tenants.values()]) this.sent(key, pointer);
+    for (const tenant of [...this.#tenants.values()]) this.#remember(tenant);
   }
 
   /** A region's roll was read, from this copy of its data. Returns at once. */
@@ -222,7 +220,9 @@ function missing(entry: Entry, { pointer: { at } }: Tenant): Stored | null | fal
     const { incarnation, epoch } = entry.owner;
     return { incarnation, epoch };
   }
-  return entry.pointer.at < at ? entry.stored : false;
+  // Of this very move, the signature may be missing: without it the key could be taken back.
+  const isOpen = entry.kind === "departed" && !entry.isSigned && entry.pointer.at === at;
+  return isOpen || entry.pointer.at < at ? entry.stored : false;
 }
 
 /** Has those who live say again what they hold, by a term above theirs. */

@@ -33,7 +33,13 @@ export type Entry =
     readonly stored: Stored;
     readonly pointer: Pointer;
   }
-  | { readonly kind: "departed"; readonly stored: Stored; readonly pointer: Pointer };
+  /** `isSigned`: whoever is to take it has signed for it, so that it can't be taken back. */
+  | {
+    readonly kind: "departed";
+    readonly stored: Stored;
+    readonly pointer: Pointer;
+    readonly isSigned: boolean;
+  };
 
 /** Who owns what has departed. No incarnation is called so: they are UUIDs. */
 export const DEPARTED = "departed";
@@ -51,7 +57,9 @@ export function entryOf(stored: Ownership | null): Entry {
   const [, to = "", from = "", at = "", node = "", key = ""] = marks;
   const pointer = { to, from, at: at === "" ? epoch : Number(at) };
   const named = { incarnation, epoch };
-  if (incarnation === DEPARTED) return { kind: "departed", stored: named, pointer };
+  if (incarnation === DEPARTED) {
+    return { kind: "departed", stored: named, pointer, isSigned: at !== "" };
+  }
   const owner = {
     rrp: locator(to, node, key),
     incarnation: incarnation.slice(ARRIVING.length),
@@ -85,7 +93,10 @@ export function departure(
   };
 }
 
-/** The claim that has what stands, be it nothing, point on to where the key went from there. */
+/**
+ * The claim that has what stands, be it nothing, point on to where the key went from there; over
+ * the departure itself: the one that signs for it.
+ */
 export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
     key,

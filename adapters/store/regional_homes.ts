@@ -5,10 +5,13 @@
  * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
  * moved elsewhere without this process's knowledge is found by looking its key up.
  */
+import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
-import { hashText, parseKey } from "../../src/model/rrp.ts";
+import { quoted } from "../../src/model/quoted.ts";
+import { parseKey, weigh } from "../../src/model/rrp.ts";
 import { refused } from "./check.ts";
 import type { Pointer } from "./regional_entries.ts";
+import { checkHomeRules } from "./regional_input.ts";
 
 /**
  * Which region is a key's home before it was ever moved. The first that says one holds:
@@ -36,12 +39,14 @@ export interface HomeRules {
  * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
  */
 export function spreadOver(regions: readonly string[]): (type: string, id: string) => string {
-  if (regions.length === 0) throw refused("regions", "[]", "at least one region");
+  if (!Array.isArray(regions) || regions.length === 0) {
+    throw refused("regions", quoted(regions), "a list of at least one region");
+  }
   return (type, id) => {
     let best = regions[0] as string;
     let most = -1;
     for (const region of regions) {
-      const weight = hashText(`${region}/${type}/${id}`);
+      const weight = weigh(`${type}/${id} ${region}`);
       if (weight > most) [best, most] = [region, weight];
     }
     return best;
@@ -63,6 +68,7 @@ export class Homes {
 
   /** @throws AtlasError `bad_request` where a rule names none of the regions. */
   constructor(regions: readonly string[], rules: HomeRules = {}) {
+    checkHomeRules(rules);
     this.#regions = new Set(regions);
     this.#rules = rules;
     const [only] = regions;
@@ -91,7 +97,7 @@ export class Homes {
     }
     const type = key.slice(0, slash);
     if (Object.hasOwn(types, type)) return types[type] as string;
-    const ruled = rule && slash > 0 ? rule(type, parseKey(key).id) : null;
+    const ruled = rule && slash > 0 ? ruleOn(rule, key) : null;
     return this.#checked(`homes.rule for ${key}`, ruled ?? this.#default);
   }
 
@@ -99,26 +105,40 @@ export class Homes {
     return this.#moved.get(key);
   }
 
-  /** Remembers where a key went, unless a later move of it is known. */
+  /**
+   * Remembers where a key went, unless this move or a later one of it is known to be over: one
+   * that was taken back is, too, and a lookup that was under way meanwhile knows less.
+   */
   learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
     const known = this.#moved.get(key);
-    if (known && known.at > at) return;
+    if (known?.isSettled && known.at >= at) return;
     this.#moved.delete(key);
     // Back at its first home, and settled: as if it had never moved.
     if (isSettled && to === this.first(key)) return;
     if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
       this.#moved.delete(this.#moved.keys().next().value as string);
     }
-    this.#moved.set(key, {
-      to,
-      from,
-      at,
-      isSettled: isSettled || known?.at === at && known.isSettled,
-    });
+    this.#moved.set(key, { to, from, at, isSettled });
+  }
+
+  /** Forgets a move that was taken back. */
+  forget(key: string): void {
+    if (this.#moved.get(key)?.isSettled === false) this.#moved.delete(key);
   }
 
   #checked(name: string, region: string): string {
     if (this.#regions.has(region)) return region;
-    throw refused(name, JSON.stringify(region), `one of ${[...this.#regions].join(", ")}`);
+    throw refused(name, quoted(region), `one of ${[...this.#regions].join(", ")}`);
+  }
+}
+
+/** What a rule says of a key. @throws AtlasError `bad_request` where it throws, naming it */
+function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
+  const { type, id } = parseKey(key);
+  try {
+    return rule(type, id);
+  } catch (cause) {
+    const message = `homes.rule threw for ${key}: ${messageOf(cause)}`;
+    throw new AtlasError("bad_request", message, { cause });
   }
 }

@@ -7,10 +7,10 @@
  * the moves, so a departure that is older than the one that led to it is of an earlier
  * stay, and the key is at home there again.
  *
- * A moved key is claimed in three steps, each a compare-and-set on the one before: the
- * claimer's life arrives (nobody else acts upon that ownership), it brings the state, and
- * takes the key under one more epoch. Whoever takes over after a crash in between goes on
- * with what is there.
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the
+ * claimer signs for it at the old home, its life arrives (nobody else acts upon that
+ * ownership), it brings the state, and takes the key under one more epoch. Whoever takes
+ * over after a crash in between goes on with what is there.
  *
  * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
  * complexity of using forwarding addresses for decentralized object finding" (1986).
@@ -30,6 +30,7 @@ import type { Stored } from "./regional_entries.ts";
 import type { Addresses } from "./regional_addresses.ts";
 import type { Homes } from "./regional_homes.ts";
 import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
+import { sign, takeBack } from "./regional_receipts.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
@@ -67,8 +68,10 @@ export class RegionalKeys {
    * @throws AtlasError that names a region away
    */
   async locate(key: string): Promise<Found> {
-    const home = this.#homes.of(key);
-    const pointer = this.#homes.moved(key) ?? null;
+    const known = this.#homes.moved(key);
+    // A move that nobody is known to have completed may have been taken back.
+    const pointer = known?.isSettled ? known : null;
+    const home = pointer?.to ?? this.#homes.first(key);
     if (home === this.#self) return await this.#follow(key, home, pointer);
     const abroad = this.#follow(key, home, pointer);
     const here = this.#here(key).catch(() => null);
@@ -108,7 +111,7 @@ export class RegionalKeys {
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
-        if (first && hops > 1) this.#shorten(key, first, found);
+        if (first && hops > 1 && found.entry.kind === "owner") this.#shorten(key, first, found);
         return found;
       }
       if (region === this.#homes.first(key)) first = entry.stored;
@@ -154,14 +157,19 @@ export class RegionalKeys {
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
-    if (!won || !stored) {
-      this.#addresses.left(key, owner.epoch);
-      return false;
-    }
-    const pointer = { to: region, from: this.#self, at: at ?? stored.epoch };
-    this.#addresses.sent(key, pointer);
-    this.#homes.learn(key, pointer, false);
+    this.#addresses.left(key, owner.epoch);
+    if (!won || !stored) return false;
+    this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
     return true;
+  }
+
+  /** As {@link Store.recall}. */
+  async recall(key: string, but: string | null): Promise<boolean> {
+    const known = this.#homes.moved(key);
+    const start = known?.isSettled === false ? known.from : this.#homes.of(key);
+    const back = await takeBack(this.#stores, key, start, but);
+    if (back) this.#homes.learn(key, back, true);
+    return back !== null;
   }
 
   /** What the answer to a plain claim means. */
@@ -173,6 +181,14 @@ export class RegionalKeys {
       const { owner, stored, pointer } = entry;
       if (!isMine(owner, claim)) return { won: false, owner };
       return await this.#bring(claim, stored, pointer, round);
+    }
+    const moved = this.#homes.moved(claim.key);
+    const isOld = moved?.to === this.#self && entry.pointer.at <= moved.at;
+    if (isOld && moved.isSettled && claim.expected === null) {
+      // Of an earlier stay, and restored since: what came here later is here with its state.
+      const over = { ...claim, expected: entry.stored, above: moved.at };
+      const taken = await this.#own((store) => store.claim(over));
+      return taken.won ? taken : await this.#judge(claim, taken, round + 1);
     }
     this.#homes.learn(claim.key, entry.pointer, false);
     const found = await this.locate(claim.key);
@@ -198,7 +214,11 @@ export class RegionalKeys {
       return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
-    return await this.#bring(claim, old, found.pointer ?? pointer, round);
+    const way = found.pointer ?? pointer;
+    if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
+      return await this.#bring(claim, old, way, round);
+    }
+    throw unavailable(`${key} was called back to ${way.from}, or has moved on`);
   }
 
   /** Arrives in place of what stands, brings the state, and takes the key. */
@@ -235,6 +255,7 @@ export class RegionalKeys {
 
   #learn(key: string, { entry, pointer }: Found): void {
     if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
+    else this.#homes.forget(key);
   }
 
   /** Has the first home point straight to where a key lives, for the next who asks. */

@@ -5,7 +5,8 @@
  * It takes a region and a step, and gives the step's answer; where the region can't be
  * reached, `unavailable` with its name, and nothing of the others.
  */
-import { AtlasError, isAtlasError } from "../../src/errors.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { closedError, unavailable } from "./check.ts";
 
@@ -15,11 +16,21 @@ export type StoreOrOpener = Store | (() => Promise<Store>);
 export class RegionalStores {
   readonly regions: readonly string[];
   readonly #sources: ReadonlyMap<string, StoreOrOpener>;
+  readonly #self: string;
+  readonly #onEvent: (event: NodeEvent) => void;
+  /** Regions whose stores refuse to be opened, and of which that was told. */
+  readonly #refusing = new Set<string>();
   readonly #opening = new Map<string, Promise<Store>>();
   #isClosed = false;
 
-  constructor(sources: Readonly<Record<string, StoreOrOpener>>) {
+  constructor(
+    sources: Readonly<Record<string, StoreOrOpener>>,
+    self: string,
+    onEvent: (event: NodeEvent) => void = () => {},
+  ) {
     this.#sources = new Map(Object.entries(sources));
+    this.#self = self;
+    this.#onEvent = onEvent;
     this.regions = [...this.#sources.keys()];
   }
 
@@ -34,13 +45,14 @@ export class RegionalStores {
   /** Has a region's store do a step. @throws AtlasError that names the region */
   async at<T>(region: string, step: (store: Store) => Promise<T>): Promise<T> {
     if (this.#isClosed) throw closedError();
+    const store = await this.#open(region).catch((error) => {
+      throw this.#unopened(region, error);
+    });
     try {
-      return await step(await this.#open(region));
+      return await step(store);
     } catch (error) {
       if (!isAtlasError(error) || error.code === "bad_request") throw error;
-      const { code, message, retryable, maybeExecuted } = error;
-      const named = `region ${region}: ${message}`;
-      throw new AtlasError(code, named, { cause: error, retryable, maybeExecuted });
+      throw named(region, error);
     }
   }
 
@@ -67,6 +79,27 @@ export class RegionalStores {
     return opening;
   }
 
+  /**
+   * Why a region's store can't be opened. Another region's wrong address or credentials are
+   * this node's settings, not its callers' fault: those hear that it is away, the log why.
+   */
+  #unopened(region: string, error: unknown): unknown {
+    const code = isAtlasError(error) ? error.code : null;
+    if (isAtlasError(error) && (region === this.#self || code === "unavailable")) {
+      return named(region, error);
+    }
+    if (region === this.#self) return error;
+    if (!this.#refusing.has(region)) {
+      this.#refusing.add(region);
+      const fields = { region, code, reason: messageOf(error) };
+      this.#onEvent({ level: "error", event: "registry can't be opened", fields });
+    }
+    return unavailable(
+      `region ${region}: its registry can't be opened, see this node's log`,
+      error,
+    );
+  }
+
   /** A store that opens only after the close is closed at once. */
   async #opened(source: () => Promise<Store>): Promise<Store> {
     const store = await source();
@@ -74,4 +107,14 @@ export class RegionalStores {
     await store.close();
     throw closedError();
   }
+}
+
+/** The same error, of a region. */
+function named(region: string, error: AtlasError): AtlasError {
+  const { code, message, retryable, maybeExecuted } = error;
+  return new AtlasError(code, `region ${region}: ${message}`, {
+    cause: error,
+    retryable,
+    maybeExecuted,
+  });
 }

@@ -5,7 +5,7 @@
  * It takes `us-east-1=redis://…,eu-west-1=https://…` and gives regions and URLs.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
-import { checkToken } from "../../src/model/rrp.ts";
+import { checkRegion } from "./regional_input.ts";
 
 /** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
 const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
@@ -30,7 +30,8 @@ export function parseRegistries(text: string): ReadonlyMap<string, string> | nul
 
 function checked(region: string): string {
   try {
-    return checkToken("region", region);
+    checkRegion(region);
+    return region;
   } catch (cause) {
     throw refused(region, messageOf(cause));
   }

@@ -7,8 +7,10 @@
  */
 import { Redis } from "@upstash/redis";
 import { AtlasError } from "../../src/errors.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { checkWhole, refused } from "./check.ts";
+import { checkMs, refused } from "./check.ts";
+import { shownUrl } from "./mask.ts";
 import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
 import { RedisStore } from "./redis_store.ts";
@@ -42,8 +44,11 @@ export interface UpstashStoreOptions extends StrategyOptions {
  * ```
  */
 export async function upstashStore(options: UpstashStoreOptions): Promise<Store> {
+  if (typeof options !== "object" || options === null) {
+    throw refused("options", quoted(options), "{ url, token }");
+  }
   const timeoutMs = options.timeoutMs ?? 5_000;
-  checkWhole("timeoutMs", timeoutMs, 1);
+  checkMs("timeoutMs", timeoutMs);
   const masters = checkStrategy(options);
   const url = checkUrl(options.url);
   const token = checkToken(options.token);
@@ -91,17 +96,10 @@ function checkUrl(text: string): URL {
   const safe = url.protocol === "https:" ||
     (url.protocol === "http:" && LOOPBACK.test(url.hostname));
   if (!safe) throw refused("Upstash URL", shownUrl(text), allowed);
-  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+  if (/[@?#]/.test(url.href)) {
     throw refused("Upstash URL", shownUrl(text), `${allowed}, without user, query or fragment`);
   }
   return url;
-}
-
-/** A URL as it may stand in a message: without what may be secret. */
-function shownUrl(text: string): string {
-  return JSON.stringify(
-    String(text).replace(/\/\/[^@/]*@/, "//…@").replace(/[?#].*$/s, "…").slice(0, 200),
-  );
 }
 
 function checkToken(token: string): string {

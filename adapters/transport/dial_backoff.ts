@@ -1,6 +1,6 @@
 /**
  * Patience with peers that don't answer: who found a door shut waits a moment before
- * knocking again. Takes the outcomes of dials; gives how long the next has to wait.
+ * knocking again. Takes the outcomes of dials; says whether the next has to wait.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
@@ -27,11 +27,10 @@ export class DialBackoff {
     this.#random = random;
   }
 
-  /** Why and how long a dial has to wait, in ms; null where it may go. */
-  pending(key: string): { leftMs: number; why: string } | null {
+  /** Why a dial has to wait; null where it may go. */
+  pending(key: string): string | null {
     const failure = this.#failures.get(key);
-    const leftMs = (failure?.until ?? 0) - this.#clock.now();
-    return failure && leftMs > 0 ? { leftMs, why: failure.why } : null;
+    return failure && failure.until > this.#clock.now() ? failure.why : null;
   }
 
   failed(key: string, why: string): void {

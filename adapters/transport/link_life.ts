@@ -9,7 +9,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
-import type { Link, LinkIdentity } from "../../src/ports/transport.ts";
+import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
 import {
   AcceptingSession,
   DiallingSession,
@@ -20,7 +20,9 @@ import {
 import { WebSocketLink } from "./websocket_link.ts";
 
 /** Sockets that may be in the middle of a handshake at once; a further one is turned away. */
-export const MAX_HANDSHAKES = 256;
+const MAX_HANDSHAKES = 256;
+/** How many of them from one address, behind which there may be a proxy with many nodes. */
+const MAX_HANDSHAKES_EACH = 64;
 /** Links that peers may hold open to this node at once. */
 const MAX_ACCEPTED_LINKS = 4_096;
 /** RFC 6455 §7.4.1 and IANA's registry: going away; try again later. */
@@ -38,7 +40,8 @@ export interface LinkLifeOptions {
 
 export class LinkLife {
   readonly #options: LinkLifeOptions;
-  readonly #accepting: Set<Session> = new Set();
+  /** From which address, where that is known. */
+  readonly #accepting: Map<Session, string | undefined> = new Map();
   readonly #dialling: Set<Session> = new Set();
   readonly #accepted: Set<WebSocketLink> = new Set();
   readonly #dialled: Set<WebSocketLink> = new Set();
@@ -52,10 +55,13 @@ export class LinkLife {
     return this.#ended;
   }
 
-  /** Handlers for a socket that was let in. */
-  accept(): SocketHandlers {
+  /** Handlers for a socket that was let in, and stands. */
+  accept({ remote }: Socket): SocketHandlers {
     if (this.#accepting.size >= MAX_HANDSHAKES) {
       return turnAway("too many handshakes are under way");
+    }
+    if (remote !== undefined && this.#acceptingFrom(remote) >= MAX_HANDSHAKES_EACH) {
+      return turnAway("too many handshakes are under way from this address");
     }
     if (this.#accepted.size >= MAX_ACCEPTED_LINKS) return turnAway("too many links are open");
     const session: Session = new AcceptingSession({
@@ -71,7 +77,7 @@ export class LinkLife {
         if (!this.#ended) this.#report(failure);
       },
     });
-    this.#accepting.add(session);
+    this.#accepting.set(session, remote);
     return session;
   }
 
@@ -88,13 +94,15 @@ export class LinkLife {
         },
         failed: ({ code, why }) => {
           this.#dialling.delete(session);
-          reject(new AtlasError(code, `${node} at ${url} gave no link: ${why}`));
+          // Who dials anyone at an address names that himself.
+          const whose = node === ANYONE ? "" : `${node} at ${url} gave no link: `;
+          reject(new AtlasError(code, whose + why));
         },
       }, { region, node, incarnation });
       this.#dialling.add(session);
       const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
       this.#options.runtime.dial(url, session, limits).catch((error) => {
-        session.abort(GOING_AWAY, messageOf(error));
+        session.abort(GOING_AWAY, messageOf(error).replace(`can't dial ${url}: `, ""));
       });
     });
   }
@@ -102,10 +110,16 @@ export class LinkLife {
   /** Closes all of it; nothing comes of what is under way. */
   end(reason: string): void {
     this.#ended = true;
-    for (const session of [...this.#accepting, ...this.#dialling]) {
+    for (const session of [...this.#accepting.keys(), ...this.#dialling]) {
       session.abort(GOING_AWAY, reason);
     }
     for (const link of [...this.#accepted, ...this.#dialled]) link.close(reason);
+  }
+
+  #acceptingFrom(remote: string): number {
+    let count = 0;
+    for (const from of this.#accepting.values()) if (from === remote) count++;
+    return count;
   }
 
   #link(socket: Socket, peer: LinkIdentity, links: Set<WebSocketLink>): WebSocketLink {

@@ -11,7 +11,7 @@ import type { NodeEvent } from "../../src/model/event.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
-import type { Runtime, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
 import { systemClock, systemRandom } from "../runtime/system.ts";
 import { DialBackoff } from "./dial_backoff.ts";
@@ -97,7 +97,7 @@ class Sockets implements WebSocketTransport {
   }
 
   accept(): SocketHandlers {
-    return this.#life?.accept() ?? turnAway("the node is not open");
+    return onceOpen((socket) => this.#life?.accept(socket) ?? turnAway("the node is not open"));
   }
 
   async dial(peer: Peer): Promise<Link> {
@@ -106,11 +106,9 @@ class Sockets implements WebSocketTransport {
     const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
     // A restarted node answers at its old address: its new life has failed nobody yet.
     const key = `${peer.incarnation} ${url}`;
+    // Who is left alone for a moment is out of reach for the reason that he was before.
     const pending = this.#backoff.pending(key);
-    if (pending) {
-      const ms = Math.ceil(pending.leftMs);
-      throw new AtlasError("unavailable", `not dialled for another ${ms} ms: ${pending.why}`);
-    }
+    if (pending !== null) throw new AtlasError("unavailable", pending);
     try {
       const link = await life.dial(url, peer);
       this.#backoff.succeeded(key);
@@ -126,6 +124,16 @@ class Sockets implements WebSocketTransport {
     this.#life?.end("the node closed");
     this.#life = null;
   }
+}
+
+/** Handlers made when the socket stands: a request that never becomes one takes no place. */
+function onceOpen(make: (socket: Socket) => SocketHandlers): SocketHandlers {
+  let handlers: SocketHandlers | undefined;
+  return {
+    open: (socket) => (handlers = make(socket)).open(socket),
+    message: (socket, data) => handlers?.message(socket, data),
+    close: (socket, code, reason) => handlers?.close(socket, code, reason),
+  };
 }
 
 const utf8: TextEncoder = new TextEncoder();

@@ -81,7 +81,9 @@ export const losses: LiveChecker = {
           if (!heard.has(tenure(key, owner))) continue;
           const missing = [...values].filter((value) => acknowledged.has(value));
           if (missing.length === 0) continue;
-          report(`${key} lost ${missing} at ${at.toFixed(3)}, and ${owner.incarnation} never said so`);
+          report(
+            `${key} lost ${missing} at ${at.toFixed(3)}, and ${owner.incarnation} never said so`,
+          );
         }
       },
     };

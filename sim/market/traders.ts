@@ -135,10 +135,12 @@ export class Traders {
   #update(stall: Stall | undefined, { version }: Trade): void {
     if (!stall) return;
     stall.version = version;
-    stall.build = this.#goods.build();
+    // A process that stands still now takes it later, perhaps after the next one was drawn: rules
+    // know each make by its hash.
+    const build = stall.build = this.#goods.build();
     for (const [sim, publication] of stall.publications) {
       sim.process.enter(() => {
-        const goods = this.#goods.make(sim, publication, stall.version, stall.build);
+        const goods = this.#goods.make(sim, publication, version, build);
         try {
           publication.listener().update(goods);
         } catch (error) {

@@ -9,6 +9,7 @@ const ENTRIES = "adapters/store/regional_entries.ts";
 const MOVER = "src/routing/mover.ts";
 const IMPORT = "adapters/store/regional_import.ts";
 const ADDRESSES = "adapters/store/regional_addresses.ts";
+const RECEIPTS = "adapters/store/regional_receipts.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {
@@ -24,6 +25,27 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     const expected = await this.#own((store) => store.lookup(key));
     const address = { to: region, from: this.#self, at };
     const claim = { ...departure(key, owner, address), expected };`,
+    }],
+  },
+  {
+    name: "carried_unsigned",
+    about: "Who takes a key that moved brings its state without a receipt, so the old home may " +
+      "take it back meanwhile.",
+    world: "regions",
+    edits: [{
+      file: KEYS,
+      find: "if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {",
+      replace: "if (sign.length > 0) {",
+    }],
+  },
+  {
+    name: "taken_back_after_receipt",
+    about: "A departure is taken back, whether or not somebody has signed for the key.",
+    world: "regions",
+    edits: [{
+      file: RECEIPTS,
+      find: "if (entry.isSigned) {",
+      replace: "if (pointer.to === key) {",
     }],
   },
   {

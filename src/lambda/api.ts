@@ -143,9 +143,17 @@ export interface PlbStats {
 /** A module that this node offers. */
 export interface Listener {
   readonly name: string;
-  /** Offers `next` from now on: running calls finish on the code they began on. */
+  /**
+   * Offers `next` from now on: running calls finish on the code they began on. Nothing changes
+   * where it is the same as before, down to the very functions.
+   */
   update(next: Module): void;
-  /** Offers nothing more; resolves when what runs is done, or was given up after `drainMs`. */
+  /**
+   * Offers nothing more; resolves when what runs is done, or was given up after `drainMs`, which
+   * is 0 to 300,000; default 10,000.
+   *
+   * @throws AtlasError `bad_request` where that isn't allowed.
+   */
   close(options?: { drainMs?: number }): Promise<void>;
   stats(): ListenerStats;
 }
@@ -181,7 +189,11 @@ export interface ListenerStats {
 
 /** Figures of one module on one node, since the node was made; times in ms. */
 export interface ModuleFigures {
-  /** `other` stands for all modules together that came after the first 256. */
+  /**
+   * `other` stands for all together that have no figures of their own: names that nobody was
+   * found to sell, what was longest unused here once there were more than 256, and what more than
+   * 256 in use leave no room for.
+   */
   readonly module: string;
   /** As a seller: requests that run now, capacity in buyers' hands now, credits. */
   readonly running: number;
@@ -304,7 +316,8 @@ export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends Modu
    *
    * @throws AtlasError `unavailable` where nobody sold it in time, saying what was asked;
    * `timeout` where credit or answer didn't come in time, `not_found` where the version in use
-   * has no such function, `overloaded` where too many wait, `bad_request`; and what it threw.
+   * has no such function, `overloaded` where too many wait, `bad_request`; what it threw, and
+   * `app` where what it answers can't be encoded or takes more than 1 MiB.
    */
   request(
     module: string,

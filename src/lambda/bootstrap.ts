@@ -9,6 +9,7 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS } from "../limits.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER } from "./address.ts";
@@ -31,7 +32,7 @@ export type Resolve = () => Promise<readonly BootstrapNode[]>;
  */
 export function resolverOf(source: Source, members: () => readonly Peer[]): Resolve {
   if (source === "registry") return () => Promise.resolve(members());
-  if (typeof source === "function") return source;
+  if (typeof source === "function") return async () => checkNodes(await source());
   if (typeof source === "object" && source !== null) {
     if ("static" in source && isTexts(source.static)) {
       const addresses = [...source.static];
@@ -41,7 +42,9 @@ export function resolverOf(source: Source, members: () => readonly Peer[]): Reso
       const { dns, port, resolve, address } = source;
       const fits = typeof dns === "string" && dns !== "" && Number.isInteger(port) && port >= 1 &&
         port <= MAX_PORT && typeof resolve === "function" && typeof address === "function";
-      if (fits) return async () => (await resolve(dns)).map((host) => address(host, port));
+      if (fits) {
+        return async () => checkHosts(dns, await resolve(dns)).map((host) => address(host, port));
+      }
     }
   }
   throw new AtlasError(
@@ -51,9 +54,37 @@ export function resolverOf(source: Source, members: () => readonly Peer[]): Reso
   );
 }
 
+/** What a function of users answered. @throws AtlasError `bad_request` */
+export function checkNodes(answer: readonly BootstrapNode[]): readonly BootstrapNode[] {
+  const isList = Array.isArray(answer);
+  const at = isList ? answer.findIndex((node) => !isNode(node)) : 0;
+  if (isList && at < 0) return answer;
+  const what = isList ? `a list with ${quoted(answer[at])} in it` : quoted(answer);
+  throw new AtlasError(
+    "bad_request",
+    `bootstrap answered ${what}, it must be a list of addresses, or of ` +
+      "{ region, node, incarnation, address }",
+  );
+}
+
+function checkHosts(dns: string, hosts: readonly string[]): readonly string[] {
+  if (Array.isArray(hosts) && hosts.every(isText)) return hosts;
+  const message = `${dns} resolves to ${quoted(hosts)}, it must be a list of hosts`;
+  throw new AtlasError("bad_request", message);
+}
+
+function isNode(node: unknown): boolean {
+  if (typeof node !== "object" || node === null) return isText(node);
+  const { region, node: name, incarnation, address } = node as Partial<Peer>;
+  return isText(region) && isText(name) && isText(incarnation) && typeof address === "string";
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
+}
+
 function isTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.length > 0 &&
-    value.every((item) => typeof item === "string" && item !== "");
+  return Array.isArray(value) && value.length > 0 && value.every(isText);
 }
 
 export class Bootstrap extends Part {

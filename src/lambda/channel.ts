@@ -29,12 +29,15 @@ const ABANDON_MS = 100;
 /** A request that runs. */
 class Run extends Expiring {
   readonly id: number;
+  /** The function's. */
+  readonly name: string;
   #controller: AbortController | null = null;
   #reason: AtlasError | null = null;
 
-  constructor(id: number) {
+  constructor(id: number, name: string) {
     super();
     this.id = id;
+    this.name = name;
   }
 
   /** Made for those functions that ask for it: few do, and it costs as much as a call. */
@@ -218,7 +221,7 @@ export class Channel extends Part {
 
   #run({ id, name, body, timeoutMs }: LetterOf<"request">): void {
     const { module, deadlines, meter } = this.#parts;
-    const run = new Run(id);
+    const run = new Run(id, name);
     this.#running.set(id, run);
     meter.running++;
     deadlines.add(run, this.desk.now() + timeoutMs + ABANDON_MS);
@@ -264,14 +267,14 @@ export class Channel extends Part {
     meter.running--;
     this.#issue(false);
     if ("refusal" in outcome) this.#fail(run.id, outcome.refusal);
-    else this.#answer(run.id, outcome);
+    else this.#answer(run, outcome);
     if (this.#isDraining) this.#shrink();
   }
 
-  #answer(id: number, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
+  #answer({ id, name }: Run, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
     try {
       if ("error" in outcome) throw outcome.error;
-      const body = encodeBody(outcome.value, "the result");
+      const body = encodeResult(name, outcome.value);
       this.#say({ kind: "reply", id, allowed: this.#allowed, body });
     } catch (thrown) {
       // Whatever it threw, it has run: an app's own `unavailable` must not look like Atlas's.
@@ -341,6 +344,15 @@ export class Channel extends Part {
 function isThenable(value: unknown): boolean {
   return (typeof value === "object" || typeof value === "function") && value !== null &&
     "then" in value && typeof value.then === "function";
+}
+
+/** What a function answered, as it travels; what can't travel is its code's error. */
+function encodeResult(name: string, value: unknown): Uint8Array {
+  try {
+    return encodeBody(value, "the result");
+  } catch (error) {
+    throw new AtlasError("app", `${name}: ${messageOf(error)}`);
+  }
 }
 
 /** What buyers are told of a module. */

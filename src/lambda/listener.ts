@@ -15,7 +15,7 @@ import type { ListenerStats } from "./api.ts";
 import { Channel, labelOf } from "./channel.ts";
 import type { Letter, LetterOf } from "./letters.ts";
 import type { Meter } from "./meter.ts";
-import { accepts, type Module } from "./module.ts";
+import { accepts, isSameCode, type Module, rehashed } from "./module.ts";
 import type { Order } from "./order.ts";
 import { Part } from "./part.ts";
 
@@ -46,6 +46,8 @@ export class ListenerPart extends Part {
   readonly #parts: ListenerParts;
   readonly #seats = new Map<Address, Seat>();
   #module: Module;
+  /** The same as it was given, before it had to have a hash of its own. */
+  #given: Module;
   #granted = 0;
   #order: Order | null = null;
   #isPlanned = false;
@@ -54,7 +56,7 @@ export class ListenerPart extends Part {
   constructor(parts: ListenerParts) {
     super();
     this.#parts = parts;
-    this.#module = parts.module;
+    this.#module = this.#given = parts.module;
   }
 
   get isClosing(): boolean {
@@ -82,14 +84,25 @@ export class ListenerPart extends Part {
 
   /** New channels run `next`; old ones are told of it, and run what they ran. */
   update(next: Module): void {
-    if (this.#isClosing || next.hash === this.#module.hash) return;
+    if (this.#isClosing || isSameCode(next, this.#given)) return;
     const former = this.#module;
-    this.#module = next;
+    this.#module = this.#toldApart(next);
+    this.#given = next;
     for (const channel of this.#seats.keys()) {
-      this.desk.send(channel, { kind: "upgrade", label: labelOf(next) });
+      this.desk.send(channel, { kind: "upgrade", label: labelOf(this.#module) });
     }
     this.#changed();
     this.#drop(former);
+  }
+
+  /**
+   * The module under a hash that no other code in use has: buyers go by it, and hashes don't see
+   * what functions close over.
+   */
+  #toldApart(next: Module): Module {
+    const inUse = [this.#module, ...Array.from(this.#seats.values(), ({ module }) => module)];
+    const isTaken = inUse.some((it) => it.hash === next.hash && !isSameCode(it, next));
+    return isTaken ? rehashed(next, `${this.desk.self().incarnation} ${this.desk.draw()}`) : next;
   }
 
   /** Sells no more, and ends once all channels have drained. */

@@ -9,7 +9,7 @@
  * Source: design §5.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
 import type { Post as PostMessage } from "../model/envelope.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Deadlines } from "../time/deadlines.ts";
@@ -30,18 +30,14 @@ import type { Role } from "./bootstrap_options.ts";
 import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
 import { ListenerPart } from "./listener.ts";
-import { Meters } from "./meter.ts";
-import { checkCapacity, checkRange, checkVersion, defineModule, isModule } from "./module.ts";
-import type { Module, ModuleMap } from "./module.ts";
-import { checkMs } from "./module_call.ts";
+import { CallTally, Meters } from "./meter.ts";
+import { checkRequest, demandOf, drainMsOf, offerOf } from "./market_options.ts";
+import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
 import { Observatory } from "./observatory.ts";
 import { PlbPart, type PlbParts } from "./plb.ts";
 import { type Line, Post, type PostParts } from "./post.ts";
 import { makeProxy } from "./proxy.ts";
 import { Requests } from "./requests.ts";
-
-/** How long what runs may take after its listener was closed, where nobody says, ms. */
-const DEFAULT_DRAIN_MS = 10_000;
 
 /** What a market is made of. */
 export interface MarketParts extends PostParts {
@@ -57,7 +53,7 @@ export class Market implements ModuleNode {
   readonly #post: Post;
   readonly #meters = new Meters();
   readonly #listeners = new Map<ListenerPart, Listener>();
-  readonly #buyers = new Set<PlbPart>();
+  readonly #buyers = new Map<PlbPart, CallTally>();
   readonly #observatory: Observatory;
   readonly #requests: Requests;
   #isOpen = false;
@@ -129,7 +125,7 @@ export class Market implements ModuleNode {
 
   /** The node has another incarnation. */
   moved(): void {
-    const traders = [...this.#listeners.keys(), ...this.#buyers];
+    const traders = [...this.#listeners.keys(), ...this.#buyers.keys()];
     for (const { address } of traders) {
       this.#post.drop(address, { kind: "moved", reason: "another incarnation" });
     }
@@ -138,23 +134,23 @@ export class Market implements ModuleNode {
 
   publish(module: Module, options: PublishOptions = {}): Listener {
     this.#checkOpen(this.#isDraining ? "the node drains" : null);
-    const name = this.#nameOf(module, options.name);
-    const { version, capacity = module.capacity ?? undefined, lowWatermark = 1 } = options;
-    if (!(lowWatermark >= 0 && lowWatermark <= 1)) {
-      throw new AtlasError("bad_request", `lowWatermark is ${lowWatermark}, it must be 0 to 1`);
+    if (!isModule(module)) {
+      throw new AtlasError("bad_request", "publish takes what defineModule makes");
     }
+    const offer = offerOf(module, options);
+    const name = this.#nameOf(module, options.name);
     if (this.#listeners.size >= MAX_TRADERS) throw tooMany("listeners");
     this.open();
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
+    const { meter, release } = this.#meters.take(name);
     const listener: ListenerPart = new ListenerPart({
+      ...offer,
       name,
-      module: version === undefined ? module : asVersion(module, version),
-      capacity: checkCapacity("capacity", capacity as number),
-      lowWatermark,
       deadlines,
-      meter: this.#meters.of(name),
+      meter,
       onClosed: () => {
+        release();
         this.#listeners.delete(listener);
         closed.resolve();
       },
@@ -171,26 +167,12 @@ export class Market implements ModuleNode {
   ): Promise<ModuleProxy<Module, Plb>> {
     this.#checkOpen(null);
     checkToken("module", name);
-    const { capacity = 1, version, prefer = "near", bias = "none", waitFor = "some" } = options;
-    const {
-      timeoutMs = DEFAULT_DISCOVER_MS,
-      callTimeoutMs = DEFAULT_TIMEOUT_MS,
-      noWait = false,
-      signal,
-    } = options;
-    checkMs("timeoutMs", timeoutMs);
-    checkWord("waitFor", waitFor, ["some", "all"]);
-    checkWord("noWait", noWait, [true, false]);
+    const { parts, timeoutMs, waitFor, signal } = demandOf(options);
     const closed = Promise.withResolvers<void>();
     const bought: Capacity = new Capacity(this.#parts.clock, () => plb, waitFor);
     const plb: PlbPart = this.#buyer({
+      ...parts,
       name,
-      wanted: checkCapacity("capacity", capacity),
-      range: version === undefined ? null : checkRange(version),
-      prefer: checkWord("prefer", prefer, ["near", "spread"]),
-      bias: checkWord("bias", bias, ["none", "region", "latency"]),
-      noWait,
-      callTimeoutMs: checkMs("callTimeoutMs", callTimeoutMs),
       onChange: () => bought.changed(),
       onClosed: () => {
         bought.closed();
@@ -218,7 +200,7 @@ export class Market implements ModuleNode {
 
   readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {
     this.#checkOpen(null);
-    return await this.#requests.request(module, name, args, options);
+    return await this.#requests.request(module, name, args, checkRequest(options));
   };
 
   listeners(): readonly Listener[] {
@@ -245,7 +227,7 @@ export class Market implements ModuleNode {
   };
 
   stats(): MarketStats {
-    const total = this.#meters.total();
+    const total = this.#meters.total(this.#buyers.values());
     const { issued, used, revoked, granted, running, calls, waits, waitedMs } = total;
     const modules = this.#figures();
     return {
@@ -265,7 +247,7 @@ export class Market implements ModuleNode {
 
   #figures(): ModuleFigures[] {
     const waiting = new Map<string, number>();
-    for (const plb of this.#buyers) {
+    for (const plb of this.#buyers.keys()) {
       const name = this.#meters.nameOf(plb.name);
       waiting.set(name, (waiting.get(name) ?? 0) + plb.waiting);
     }
@@ -280,14 +262,21 @@ export class Market implements ModuleNode {
   /** Calls made here that are not settled. */
   get inFlight(): number {
     let calls = 0;
-    for (const plb of this.#buyers) calls += plb.inFlight;
+    for (const plb of this.#buyers.keys()) calls += plb.inFlight;
     return calls;
   }
 
-  /** Offers nothing any more, and waits for what runs. */
-  async drain(): Promise<void> {
+  /**
+   * Offers nothing any more, and waits for what runs. Whoever waits for credit is refused,
+   * surely not executed, once `turns` have ended: a turn may need it for its end.
+   */
+  async drain(turns: Promise<void>): Promise<void> {
     this.#isDraining = true;
-    await Promise.all(this.listeners().map((listener) => listener.close()));
+    const sold = Promise.all(this.listeners().map((listener) => listener.close()));
+    await turns;
+    this.#refuseWaiting();
+    await sold;
+    this.#refuseWaiting();
   }
 
   /** Ends everything. */
@@ -297,20 +286,29 @@ export class Market implements ModuleNode {
     this.#post.stop();
   }
 
+  #refuseWaiting(): void {
+    for (const plb of this.#buyers.keys()) {
+      const why = `no credit for ${plb.name} came before its caller's node was drained`;
+      plb.refuseWaiting(new AtlasError("unavailable", why));
+    }
+  }
+
   /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
-  #buyer(parts: Omit<PlbParts, "deadlines" | "meter">): PlbPart {
+  #buyer(parts: Omit<PlbParts, "deadlines" | "tally">): PlbPart {
     if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
+    const tally = new CallTally(this.#meters, parts.name);
     const plb: PlbPart = new PlbPart({
       ...parts,
       deadlines: this.#parts.deadlines,
-      meter: this.#meters.of(parts.name),
+      tally,
       onClosed: () => {
+        tally.end();
         this.#buyers.delete(plb);
         parts.onClosed();
       },
     });
     this.open();
-    this.#buyers.add(plb);
+    this.#buyers.set(plb, tally);
     this.#post.hire(`plb.${++this.#names}`, plb);
     return plb;
   }
@@ -327,7 +325,8 @@ export class Market implements ModuleNode {
         }
         listener.update(next);
       },
-      close: async ({ drainMs = DEFAULT_DRAIN_MS } = {}) => {
+      close: async (options = {}) => {
+        const drainMs = drainMsOf(options);
         listener.close();
         const late = this.#parts.clock.after(drainMs, () => listener.halt());
         await closed;
@@ -338,9 +337,6 @@ export class Market implements ModuleNode {
   }
 
   #nameOf(module: Module, given: string | undefined): string {
-    if (!isModule(module)) {
-      throw new AtlasError("bad_request", "publish takes what defineModule makes");
-    }
     const [key] = Object.entries(this.#parts.modules).find(([, it]) => it === module) ?? [];
     const name = given ?? module.name ?? key;
     if (name !== undefined) return checkToken("module", name);
@@ -354,22 +350,6 @@ export class Market implements ModuleNode {
     const why = this.#isClosed ? "the node was closed" : trouble;
     if (why !== null) throw new AtlasError("unavailable", why);
   }
-}
-
-/** The same module under another version. */
-function asVersion(module: Module, version: string): Module {
-  const { name, attributes, functions } = module;
-  return defineModule({
-    name: name ?? undefined,
-    attributes,
-    functions,
-    version: checkVersion(version),
-  });
-}
-
-function checkWord<T extends string | boolean>(field: string, word: T, words: readonly T[]): T {
-  if (words.includes(word)) return word;
-  throw new AtlasError("bad_request", `${field} is ${word}, it must be ${words.join(" or ")}`);
 }
 
 function tooMany(what: string): AtlasError {

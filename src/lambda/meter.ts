@@ -32,49 +32,141 @@ export function newMeter(): Meter {
   };
 }
 
-/** What one balancer counts of its calls, for itself and on its module's meter. */
-export class CallTally {
-  readonly own: Pick<Meter, "calls" | "waits" | "waitedMs"> = { calls: 0, waits: 0, waitedMs: 0 };
-  readonly #meter: Meter;
+/** What a buyer counts. */
+type Count = "calls" | "waits" | "waitedMs";
+const COUNTS: readonly Count[] = ["calls", "waits", "waitedMs"];
 
-  constructor(meter: Meter) {
-    this.#meter = meter;
+/** A module's meter in a trader's hands, who lets go of it at its end. */
+export interface Hold {
+  readonly meter: Meter;
+  release(): void;
+}
+
+/**
+ * What one balancer counts of its calls, for itself and on its module's meter: kept back until
+ * somebody sells to it, as anybody may ask for any name.
+ */
+export class CallTally {
+  readonly own: Pick<Meter, Count> = { calls: 0, waits: 0, waitedMs: 0 };
+  readonly #meters: Meters;
+  readonly #module: string;
+  #hold: Hold | null = null;
+
+  constructor(meters: Meters, module: string) {
+    this.#meters = meters;
+    this.#module = module;
+    if (meters.has(module)) this.sold();
   }
 
-  add(what: "calls" | "waits" | "waitedMs", more: number): void {
+  /** Whether what it counts is on no meter yet. */
+  get isKeptBack(): boolean {
+    return this.#hold === null;
+  }
+
+  add(what: Count, more: number): void {
     this.own[what] += more;
-    this.#meter[what] += more;
+    if (this.#hold) this.#hold.meter[what] += more;
+  }
+
+  /** Somebody sells the module. */
+  sold(): void {
+    if (this.#hold) return;
+    this.#hold = this.#meters.take(this.#module);
+    this.addTo(this.#hold.meter);
+  }
+
+  /** Its balancer is gone. */
+  end(): void {
+    if (this.#hold) this.#hold.release();
+    else this.addTo(this.#meters.other);
+  }
+
+  addTo(meter: Meter): void {
+    for (const what of COUNTS) meter[what] += this.own[what];
   }
 }
 
-/** Stands for all modules for which there is no meter left. */
+/** Stands for all modules that have no meter of their own. */
 const OTHER = "other";
 
+interface Entry {
+  readonly meter: Meter;
+  /** Who holds it. */
+  holds: number;
+}
+
 export class Meters {
-  readonly #meters = new Map<string, Meter>();
+  /** By module; of those that nobody holds the longest unused ones first. */
+  readonly #entries = new Map<string, Entry>();
+  #other: Meter | null = null;
+
+  /** The meter that counts what no other does. */
+  get other(): Meter {
+    return this.#other ??= newMeter();
+  }
+
+  has(module: string): boolean {
+    return this.#entries.has(module);
+  }
 
   /** The name under which a module is counted. */
   nameOf(module: string): string {
-    return this.#meters.has(module) || this.#meters.size < MAX_METERS ? module : OTHER;
+    if (this.has(module)) return module;
+    this.#other ??= newMeter();
+    return OTHER;
   }
 
-  of(module: string): Meter {
-    const name = this.nameOf(module);
-    const meter = this.#meters.get(name) ?? newMeter();
-    this.#meters.set(name, meter);
-    return meter;
+  /** The meter of a module that is traded here; there is always one, unless too many are held. */
+  take(module: string): Hold {
+    const entry = module === OTHER ? undefined : this.#entries.get(module) ?? this.#enter(module);
+    if (!entry) return { meter: this.other, release: () => {} };
+    entry.holds++;
+    return { meter: entry.meter, release: () => this.#release(module, entry) };
   }
 
-  [Symbol.iterator](): Iterator<[string, Meter]> {
-    return this.#meters[Symbol.iterator]();
+  *[Symbol.iterator](): Iterator<[string, Meter]> {
+    for (const [module, { meter }] of this.#entries) yield [module, meter];
+    if (this.#other) yield [OTHER, this.#other];
   }
 
-  /** All modules together. */
-  total(): Meter {
+  /** All modules together, with what tallies keep back. */
+  total(tallies: Iterable<CallTally>): Meter {
     const total = newMeter();
-    for (const meter of this.#meters.values()) {
-      for (const name of Object.keys(total) as (keyof Meter)[]) total[name] += meter[name];
-    }
+    for (const [, meter] of this) addAll(total, meter);
+    for (const tally of tallies) if (tally.isKeptBack) tally.addTo(total);
     return total;
   }
+
+  #enter(module: string): Entry | undefined {
+    if (this.#entries.size >= MAX_METERS && !this.#forgetOne()) return undefined;
+    const entry: Entry = { meter: newMeter(), holds: 0 };
+    this.#entries.set(module, entry);
+    return entry;
+  }
+
+  #release(module: string, entry: Entry): void {
+    if (--entry.holds > 0) return;
+    this.#entries.delete(module);
+    this.#entries.set(module, entry);
+  }
+
+  /** Adds what was counted of a module that nobody trades in to the others'. */
+  #forgetOne(): boolean {
+    for (const [module, { meter, holds }] of this.#entries) {
+      if (holds > 0 || !isSettled(meter)) continue;
+      this.#entries.delete(module);
+      addAll(this.other, meter);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** Whether nothing can be counted on it any more: no channel is left. */
+function isSettled({ issued, used, revoked, granted, running }: Meter): boolean {
+  return running === 0 && granted === 0 && issued === used + revoked;
+}
+
+function addAll(sum: Meter, meter: Meter): void {
+  for (const name of Object.keys(sum) as (keyof Meter)[]) sum[name] += meter[name];
 }

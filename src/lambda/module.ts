@@ -3,7 +3,9 @@
  * which make.
  *
  * Takes functions, a version and attributes; gives them checked, with the names they are
- * called by and a hash of the content, by which two makes of one version are told apart.
+ * called by and a hash of the content, by which two makes of one version are told apart. (What
+ * functions close over doesn't show in their source: of two makes that differ in that only, a
+ * listener gives one a hash of its own.)
  *
  * Source: design §5, Module; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
  */
@@ -11,6 +13,8 @@ import semver from "semver";
 import { AtlasError } from "../errors.ts";
 import { MAX_CAPACITY, MAX_EXPORTS, MAX_VERSION } from "../limits.ts";
 import { isCallable } from "../model/method.ts";
+import { checkOptions, type OptionNames } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { checkToken } from "../model/rrp.ts";
 
 /** What a function sees as `this`, unless it is an arrow function. */
@@ -50,9 +54,21 @@ export interface Module<F extends ModuleFunctions = ModuleFunctions> {
   readonly functions: F;
   /** The names of its functions, sorted. */
   readonly exports: readonly string[];
-  /** Of version, names, attributes and the functions' source: 16 hexadecimal digits. */
+  /**
+   * Of version, names, attributes and the functions' source, as the runtime prints it: 16
+   * hexadecimal digits. Modules with equal hashes have equal code, save for what it closes over;
+   * of different ones the code may be the same, printed by another runtime.
+   */
   readonly hash: string;
 }
+
+const OPTIONS: OptionNames<ModuleOptions> = {
+  name: true,
+  version: true,
+  capacity: true,
+  attributes: true,
+  functions: true,
+};
 
 export type ModuleMap = { readonly [name: string]: Module };
 
@@ -66,7 +82,8 @@ export type ModuleMap = { readonly [name: string]: Module };
  * @throws AtlasError `bad_request` or `invalid_rrp`, naming the field and what is allowed.
  */
 export function defineModule<F extends ModuleFunctions>(options: ModuleOptions<F>): Module<F> {
-  const { name, functions, attributes = {} } = options ?? {};
+  checkOptions(options, OPTIONS);
+  const { name, functions, attributes = {} } = options;
   if (name !== undefined) checkToken("module", name);
   const exports = checkFunctions(functions);
   const version = checkVersion(options.version ?? "1.0.0");
@@ -93,6 +110,17 @@ export function isModule(value: unknown): value is Module {
   return typeof functions === "object" && Array.isArray(exports) && typeof hash === "string";
 }
 
+/** Whether both have the same make of label, and the very same functions. */
+export function isSameCode(one: Module, other: Module): boolean {
+  return one.hash === other.hash &&
+    one.exports.every((name) => one.functions[name] === other.functions[name]);
+}
+
+/** The same module under a hash that only it has, as far as `salt` is drawn only once. */
+export function rehashed(module: Module, salt: string): Module {
+  return Object.freeze({ ...module, hash: hashOf(`${module.hash} ${salt}`) });
+}
+
 /** A version in its normal form. @throws AtlasError `bad_request` */
 export function checkVersion(version: string): string {
   const parsed = typeof version === "string" && version.length <= MAX_VERSION
@@ -101,7 +129,7 @@ export function checkVersion(version: string): string {
   if (parsed) return parsed.version;
   throw new AtlasError(
     "bad_request",
-    `version is ${show(version)}, it must be a semantic version such as 1.2.0`,
+    `version is ${quoted(version)}, it must be a semantic version such as 1.2.0`,
   );
 }
 
@@ -113,7 +141,7 @@ export function checkRange(range: string): string {
   if (valid !== null) return valid;
   throw new AtlasError(
     "bad_request",
-    `version is ${show(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
+    `version is ${quoted(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,
   );
 }
 
@@ -122,7 +150,7 @@ export function checkCapacity(field: string, value: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= MAX_CAPACITY) return value;
   throw new AtlasError(
     "bad_request",
-    `${field} is ${show(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
+    `${field} is ${quoted(value)}, it must be a whole number from 1 to ${MAX_CAPACITY}`,
   );
 }
 
@@ -164,7 +192,7 @@ function checkFunctions(functions: unknown): string[] {
     if (!isCallable(name) || name.startsWith("$")) {
       throw new AtlasError(
         "bad_request",
-        `functions has the name ${show(name)}; names of hooks (onStart), of Object's own and ` +
+        `functions has the name ${quoted(name)}; names of hooks (onStart), of Object's own and ` +
           "names that begin with _ or $ are not allowed",
       );
     }
@@ -180,7 +208,7 @@ function checkAttributes(attributes: unknown): void {
     }
     throw new AtlasError(
       "bad_request",
-      `attributes${name && `.${name}`} is ${show(value)}, it must be ${
+      `attributes${name && `.${name}`} is ${quoted(value)}, it must be ${
         plain ? "text, a number, a boolean or null" : "an object"
       }`,
     );
@@ -199,12 +227,4 @@ function hashOf(text: string): string {
     digits += (hash >>> 0).toString(16).padStart(8, "0");
   }
   return digits;
-}
-
-function show(value: unknown): string {
-  try {
-    return (JSON.stringify(value) ?? String(value)).slice(0, 80);
-  } catch {
-    return `a ${typeof value}`;
-  }
 }

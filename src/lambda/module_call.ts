@@ -3,12 +3,13 @@
  * wait for credit, each with its number drawn.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { checkArguments, checkMs } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
 import { type Body, open } from "./body.ts";
-import type { Label } from "./letters.ts";
+import { checkCall } from "./market_options.ts";
 import type { ChannelView } from "./pool.ts";
 
 /** Who is told when nobody waits for a call's answer any more. */
@@ -16,6 +17,16 @@ export interface ModuleCallKeeper {
   /** The call was given up: at its deadline, or by its caller before. */
   gaveUp(call: ModuleCall, what: string, cause: unknown): void;
   settled(call: ModuleCall): void;
+}
+
+/** Said where no code can have a function of the name. */
+const NO_NAMES = "names of hooks (onStart), of Object's own and names that begin with _ or $ are " +
+  "not allowed";
+
+/** What holds for calls that don't say. */
+export interface ModuleCallDefaults {
+  readonly callTimeoutMs: number;
+  readonly noWait: boolean;
 }
 
 export class ModuleCall extends Expiring {
@@ -41,15 +52,18 @@ export class ModuleCall extends Expiring {
     name: string,
     args: readonly unknown[],
     options: ModuleCallOptions,
+    defaults: ModuleCallDefaults,
     now: number,
   ) {
     super();
     this.#keeper = keeper;
     this.name = name;
-    this.body = encodeBody(args, "argument");
-    this.deadline = now + checkMs("timeoutMs", options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    this.noWait = options.noWait ?? false;
-    this.#signal = options.signal ?? null;
+    checkCall(options);
+    this.body = encodeBody(checkArguments(args), "argument");
+    const { timeoutMs = defaults.callTimeoutMs, noWait = defaults.noWait, signal } = options;
+    this.deadline = now + checkMs("timeoutMs", timeoutMs);
+    this.noWait = noWait;
+    this.#signal = signal ?? null;
   }
 
   get wasAborted(): boolean {
@@ -102,18 +116,15 @@ export class ModuleCall extends Expiring {
   }
 }
 
-/** The error of a call to a function that isn't in the code that is in use. */
+/** The error of a call to a function that isn't in the code that is in use, where any is. */
 export function noFunction(
   module: string,
-  label: Pick<Label, "version" | "exports"> | null,
-  name: string,
+  label: { readonly version: string | null; readonly exports: readonly string[] } | null,
+  name: unknown,
 ): AtlasError {
-  const known = label?.exports.slice(0, 20).join(", ") ?? "";
-  const wanted = JSON.stringify(name.slice(0, 64));
-  return new AtlasError(
-    "not_found",
-    `${module} ${label?.version ?? ""} has no function ${wanted}; it has: ${known}`,
-  );
+  const code = label?.version ? `${module} ${label.version}` : module;
+  const known = label ? `it has: ${label.exports.slice(0, 20).join(", ")}` : NO_NAMES;
+  return new AtlasError("not_found", `${code} has no function ${quoted(name)}; ${known}`);
 }
 
 /** The error of a call that nobody waits for any more; what was sent out may have run. */
@@ -128,12 +139,6 @@ export function givenUp(
   const state = maybeExecuted ? "" : `; ${granted} of ${wanted} capacity is bought`;
   const message = `${module}.${call.name}: ${what}${state}`;
   return new AtlasError("timeout", message, { maybeExecuted, cause });
-}
-
-/** A time that a caller gave. @throws AtlasError `bad_request` */
-export function checkMs(field: string, ms: number): number {
-  if (typeof ms === "number" && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
-  throw new AtlasError("bad_request", `${field} is ${ms}, it must be 1 to ${MAX_TIMEOUT_MS}`);
 }
 
 /** Calls in the order in which they came; those that were sent back keep their place at the head. */

@@ -18,7 +18,7 @@ import type { Address } from "./address.ts";
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "./api.ts";
 import { Buyer, type BuyerParts } from "./buyer.ts";
 import type { Label, Letter, LetterOf } from "./letters.ts";
-import { CallTally, type Meter } from "./meter.ts";
+import type { CallTally } from "./meter.ts";
 import { accepts } from "./module.ts";
 import { givenUp, ModuleCall, type ModuleCallKeeper } from "./module_call.ts";
 import { noFunction, WaitingRoom } from "./module_call.ts";
@@ -33,7 +33,7 @@ export interface PlbParts extends BuyerParts {
   readonly noWait: boolean;
   readonly callTimeoutMs: number;
   readonly deadlines: Deadlines;
-  readonly meter: Meter;
+  readonly tally: CallTally;
   /** Something about its capacity changed. */
   readonly onChange: () => void;
   /** It was closed, and has given all capacity back. */
@@ -47,14 +47,12 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   readonly #waiting = new WaitingRoom();
   #label: Label | null = null;
   #probe: Timer | null = null;
-  readonly #tally: CallTally;
   #isClosing = false;
   #inFlight = 0;
 
   constructor(parts: PlbParts) {
     super();
     this.#parts = parts;
-    this.#tally = new CallTally(parts.meter);
     const region = (): string => this.desk.self().region;
     this.#pool = new Pool(parts.bias, region, () => this.desk.chance());
     this.#buyer = new Buyer(parts, this.#pool, {
@@ -113,7 +111,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       tokens: this.#pool.tokens,
       waiting: this.#waiting.size,
       running: channels.reduce((sum, channel) => sum + channel.running, 0),
-      ...this.#tally.own,
+      ...this.#parts.tally.own,
       channels,
     };
   }
@@ -127,14 +125,12 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     let call: ModuleCall;
     try {
       this.#check(name);
-      const { timeoutMs = this.#parts.callTimeoutMs, noWait = this.#parts.noWait } = options;
-      const { signal } = options;
-      call = new ModuleCall(this, name, args, { timeoutMs, noWait, signal }, this.desk.now());
+      call = new ModuleCall(this, name, args, options, this.#parts, this.desk.now());
     } catch (error) {
       return Promise.reject(error);
     }
     const answer = call.answer();
-    this.#tally.add("calls", 1);
+    this.#parts.tally.add("calls", 1);
     this.#inFlight++;
     if (call.wasAborted) {
       this.gaveUp(call, "the caller gave the call up", options.signal?.reason);
@@ -164,7 +160,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       return call.reject(new AtlasError("overloaded", `no credit for ${this.#parts.name} now`));
     }
     call.waitsSince = this.desk.now();
-    this.#tally.add("waits", 1);
+    this.#parts.tally.add("waits", 1);
     this.#waiting.add(call);
     this.#pump();
     this.#probeLater();
@@ -200,7 +196,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#buyer.close();
-    this.#rejectAll();
+    this.refuseWaiting(this.#wasClosed());
     for (const view of [...this.#pool.views.values()]) this.#drain(view);
     this.#leaveIfDone();
   }
@@ -211,7 +207,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   protected override stopped(): void {
     this.#isClosing = true;
-    this.#rejectAll();
+    this.refuseWaiting(new AtlasError("unavailable", "the node was closed"));
     for (const view of [...this.#pool.views.values()]) this.#lose(view, "the node was closed");
     this.#parts.onClosed();
   }
@@ -222,6 +218,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
         return this.#buyer.matched(letter);
       case "accept":
         if (!this.#buyer.accepted(letter, from)) return;
+        this.#parts.tally.sold();
         this.#relabel();
         return this.#probeLater();
       case "refuse":
@@ -280,7 +277,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   #endWait(call: ModuleCall): void {
     if (call.waitsSince === 0) return;
-    this.#tally.add("waitedMs", this.desk.now() - call.waitsSince);
+    this.#parts.tally.add("waitedMs", this.desk.now() - call.waitsSince);
     call.waitsSince = 0;
   }
 
@@ -324,10 +321,11 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     });
   }
 
-  #rejectAll(): void {
+  /** Fails all calls that wait for credit: none of them has run. */
+  refuseWaiting(error: AtlasError): void {
     for (const call of [...this.#waiting]) {
       this.#waiting.remove(call);
-      call.reject(this.#wasClosed());
+      call.reject(error);
     }
   }
 
@@ -373,9 +371,8 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   /** A channel is gone: what it had not answered may or may not have run. */
   #lose(view: ChannelView, reason: string): void {
     this.#pool.remove(view);
-    const { name } = this.#parts;
     for (const call of view.calls.values()) {
-      const message = `${name}.${call.name} on ${view.contact.node}: ${reason}`;
+      const message = `${this.name}.${call.name} on ${view.contact.node}: ${reason}`;
       call.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
     view.calls.clear();

@@ -8,8 +8,9 @@
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
+import { checkMs } from "../model/options.ts";
 import type { Balancer, DiscoverOptions, ModuleAtlas, ModuleCallOptions } from "./api.ts";
-import { checkMs } from "./module_call.ts";
+import { checkCall, checkDiscover, checkRequest } from "./market_options.ts";
 import { makeProxy } from "./proxy.ts";
 
 /** A resource, as far as its purchases go. */
@@ -24,11 +25,11 @@ export interface Holder {
 export function within(atlas: ModuleAtlas, holder: Holder): ModuleAtlas {
   return {
     async request(module, name, args, options = {}) {
-      const timeoutMs = bound(holder, options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+      const timeoutMs = bound(holder, checkRequest(options).timeoutMs ?? DEFAULT_TIMEOUT_MS);
       return await atlas.request(module, name, args, { ...options, timeoutMs });
     },
     async discover(name, options = {}) {
-      const timeoutMs = bound(holder, options.timeoutMs ?? DEFAULT_DISCOVER_MS);
+      const timeoutMs = bound(holder, checkDiscover(options).timeoutMs ?? DEFAULT_DISCOVER_MS);
       const lifetime = holder.lifetime();
       const signal = options.signal ? AbortSignal.any([options.signal, lifetime]) : lifetime;
       const proxy = await atlas.discover(name, { ...options, timeoutMs, signal });
@@ -59,7 +60,7 @@ async function callWithin(
   args: readonly unknown[],
   options: ModuleCallOptions,
 ): ReturnType<Balancer["call"]> {
-  const timeoutMs = bound(holder, options.timeoutMs ?? callTimeoutMs);
+  const timeoutMs = bound(holder, checkCall(options).timeoutMs ?? callTimeoutMs);
   return await plb.call(name, args, { ...options, timeoutMs });
 }
 

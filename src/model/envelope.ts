@@ -83,6 +83,8 @@ export interface Failure {
   readonly error: WireError;
   /** With `not_owner`: who owns the key, where the answering node knows. */
   readonly owner: readonly [rrp: string, incarnation: string, epoch: number] | null;
+  /** Of a call that was passed on: from the node that answers here to where it failed. */
+  readonly path?: readonly string[];
 }
 
 /** The caller of a request has gone or has no time left. */
@@ -136,7 +138,7 @@ export function encodeHead(message: Message): Uint8Array {
     case "reply":
       return encodeReplyHead(message);
     case "failure":
-      return pack([FAILURE, id, message.error, message.owner]);
+      return encodeFailureHead(message);
     case "cancel":
       return pack([CANCEL, id]);
     case "farewell":
@@ -168,6 +170,10 @@ function encodeReplyHead({ id, epoch, rrp, passed, mark }: Reply): Uint8Array {
   return pack([RELAYED_REPLY, id, epoch, rrp, incarnation, path, ...mark ? [mark] : []]);
 }
 
+function encodeFailureHead({ id, error, owner, path }: Failure): Uint8Array {
+  return pack(path ? [FAILURE, id, error, owner, path] : [FAILURE, id, error, owner]);
+}
+
 /** A message's body; empty where its kind has none. */
 export function bodyOf(message: Message): Uint8Array {
   return "body" in message ? message.body : NO_BODY;
@@ -191,13 +197,8 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case REPLY:
     case RELAYED_REPLY:
       return reply(id, tuple, body);
-    case FAILURE: {
-      const [, , error, owner] = tuple;
-      if (!isWireError(error) || !(owner === null || isOwner(owner)) || body !== NO_BODY) {
-        throw malformed("a failure needs an error and an owner or null");
-      }
-      return { kind: "failure", id, error, owner };
-    }
+    case FAILURE:
+      return failure(id, tuple, body);
     case PING:
       if (body !== NO_BODY) throw malformed("a ping has no body");
       return { kind: "ping", id };
@@ -265,6 +266,16 @@ function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
     throw malformed("a reply that was passed on needs an incarnation and a path");
   }
   return { kind: "reply", id, epoch, rrp, passed: { incarnation, path }, ...marked, body };
+}
+
+function failure(id: number, tuple: unknown[], body: Uint8Array): Failure {
+  const [, , error, owner, path] = tuple;
+  if (!isWireError(error) || !(owner === null || isOwner(owner)) || body !== NO_BODY) {
+    throw malformed("a failure needs an error and an owner or null");
+  }
+  if (path === undefined) return { kind: "failure", id, error, owner };
+  if (!isTexts(path)) throw malformed("a failure's path is not nodes");
+  return { kind: "failure", id, error, owner, path };
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -8,6 +8,7 @@ const REFUSED = new Set([...Object.getOwnPropertyNames(Object.prototype), "then"
  * anything of Object's, no hook (`onStart`), nothing private by custom (`_cache`).
  */
 export function isCallable(name: string): boolean {
-  return name.length > 0 && name.length <= 128 && name[0] !== "_" && !/^on[A-Z]/.test(name) &&
+  return typeof name === "string" && name.length > 0 && name.length <= 128 && name[0] !== "_" &&
+    !/^on[A-Z]/.test(name) &&
     !REFUSED.has(name);
 }

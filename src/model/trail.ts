@@ -14,7 +14,7 @@ export interface Trail {
   readonly via: readonly string[];
   /** The region it is made for, where that isn't its first node's; null: it is. */
   readonly region: string | null;
-  /** The caller's W3C `traceparent`, as it was; null where there is none. */
+  /** A W3C `traceparent`: the caller's trace, the last hop as parent; null where there is none. */
   readonly trace: string | null;
 }
 

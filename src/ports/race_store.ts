@@ -5,6 +5,11 @@
  * nobody else's; values are short ASCII text.
  */
 export interface RaceStore {
+  /**
+   * Which of several servers it leads to: the same text for the same one. Left out: all lead
+   * to one. Names are removed from each.
+   */
+  readonly master?: string;
   /** What stands at `key`; null where nothing does. MUST be read as a node would read it. */
   get(key: string): Promise<string | null>;
   /** Writes `value` at `key`, whatever stood there. SHOULD let it expire by itself later. */

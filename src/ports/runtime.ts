@@ -7,6 +7,8 @@
 
 /** A WebSocket of any runtime, either end of it. */
 export interface Socket {
+  /** The address that it was opened from, where this end was dialled and the runtime tells. */
+  readonly remote?: string | undefined;
   /** Sends one frame: text as text, bytes as binary. Does nothing on a closed socket. */
   send(data: string | Uint8Array): void;
   /** Bytes taken by {@link send} that have not left yet. */

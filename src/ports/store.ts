@@ -33,6 +33,9 @@ export interface Store {
    */
   homeOf?(key: string): string | null;
 
+  /** Of stores whose keys have homes: the regions that can be one. */
+  readonly regions?: readonly string[];
+
   /**
    * Of stores that have no single write order, where two claims of one key may both stand
    * for a while, the greater one being the owner. How often an owner MUST look whether a
@@ -128,6 +131,14 @@ export interface Store {
    * answers the same until it has come back.
    */
   depart?(key: string, incarnation: string, epoch: number, region: string): Promise<boolean>;
+
+  /**
+   * Of the same stores. Takes back a key that departed and that nobody at its new home has
+   * begun to claim: its home is again where it left from, nobody owns it there, and whoever
+   * still has its new home in mind is fenced. One on its way to `but` is let be. Answers
+   * whether it was taken back.
+   */
+  recall?(key: string, but: string | null): Promise<boolean>;
 
   /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start

@@ -13,43 +13,35 @@
  * with one's own round trip as the wait: safe only where no rival takes longer from its
  * look to its write. This measures how often one does.
  *
- * Takes lines to a store, a clock and chance; gives round trips and counts.
+ * Takes lines to a store, or to each of its masters, a clock and chance; gives round trips and counts.
  *
  * Source: design §3, "Race resolution as published".
  */
-import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { RaceStore } from "../ports/race_store.ts";
 import type { Random } from "../ports/random.ts";
 import { pause } from "../time/pause.ts";
+import { checkRace } from "./checks.ts";
 import { type RoundTrips, Stopwatch } from "./stopwatch.ts";
 
-/** Contenders that one race may have. */
-export const MAX_CONTENDERS = 16;
-/** Trials of each rule that one race may have. */
-export const MAX_TRIALS = 10_000;
-/** Longest time that one race may be given, in ms. */
-export const MAX_RACE_MS = 600_000;
-/** Longest stall that contenders may be given, in ms. */
-export const MAX_STALL_MS = 10_000;
 /** Names between two clean-ups, and so the most that one race leaves in the store at once. */
 const NAMES_AT_ONCE = 100;
 /** Attempts at one trial, on average, before a rule is given up as one that nobody contends. */
 const ATTEMPTS = 10;
 
 export interface RaceOptions {
-  /** A line of its own for each contender, 2 to {@link MAX_CONTENDERS}. */
+  /** A line of its own for each contender, 2 to 16. */
   stores: readonly RaceStore[];
   clock: Clock;
   random: Random;
-  /** Contended trials of each rule, 1 to {@link MAX_TRIALS}. Default 200. */
+  /** Contended trials of each rule, 1 to 10,000. Default 200. */
   trials?: number;
   /**
    * Each contender is held up between its look and its write, by 0 to this many ms: as a
-   * garbage collection or a busy machine does. Default 0.
+   * garbage collection or a busy machine does. 0 to 10,000, default 0.
    */
   stallMs?: number;
-  /** No trial begins after this many ms, up to {@link MAX_RACE_MS}. Default 60,000. */
+  /** No trial begins after this many ms, up to 600,000. Default 60,000. */
   limitMs?: number;
 }
 
@@ -65,6 +57,8 @@ export interface RuleReport {
 
 export interface RaceReport {
   readonly contenders: number;
+  /** Servers that the contenders were spread over, as far as their lines say. */
+  readonly masters: number;
   /** Of all steps of all contenders, in ms. */
   readonly rtt: RoundTrips;
   readonly published: RuleReport;
@@ -90,10 +84,7 @@ type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Pro
  */
 export async function race(options: RaceOptions): Promise<RaceReport> {
   const { stores, clock, random, trials = 200, stallMs = 0, limitMs = 60_000 } = options;
-  checkRange("stores", stores.length, 2, MAX_CONTENDERS);
-  checkRange("trials", trials, 1, MAX_TRIALS);
-  checkRange("stallMs", stallMs, 0, MAX_STALL_MS);
-  checkRange("limitMs", limitMs, 1, MAX_RACE_MS);
+  checkRace({ stores, clock, random, trials, stallMs, limitMs });
   const course = new Course(stores, clock, random, stallMs);
   const published = new Tally(trials);
   const compareAndSet = new Tally(trials);
@@ -108,6 +99,7 @@ export async function race(options: RaceOptions): Promise<RaceReport> {
   }
   return {
     contenders: stores.length,
+    masters: course.masters,
     rtt: course.lap.report(),
     published: published.report(),
     compareAndSet: compareAndSet.report(),
@@ -119,6 +111,8 @@ export async function race(options: RaceOptions): Promise<RaceReport> {
 class Course {
   readonly lap: Stopwatch;
   readonly #stores: readonly RaceStore[];
+  /** One line to each master. */
+  readonly #lines: readonly RaceStore[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #stallMs: number;
@@ -129,10 +123,15 @@ class Course {
   constructor(stores: readonly RaceStore[], clock: Clock, random: Random, stallMs: number) {
     this.lap = new Stopwatch(clock);
     this.#stores = stores;
+    this.#lines = [...new Map(stores.map((store) => [store.master, store])).values()];
     this.#clock = clock;
     this.#random = random;
     this.#stallMs = stallMs;
     this.#prefix = `atlas:race:${random.uuid()}:`;
+  }
+
+  get masters(): number {
+    return this.#lines.length;
   }
 
   /** One trial on a fresh name: all contenders start at once, and all come home. */
@@ -178,7 +177,7 @@ class Course {
   async #remove(): Promise<void> {
     const names = this.#names;
     if (names.length === 0) return;
-    await (this.#stores[0] as RaceStore).remove(names);
+    await Promise.all(this.#lines.map((line) => line.remove(names)));
     this.#names = [];
   }
 }
@@ -213,11 +212,4 @@ class Tally {
     const [trials, doubles] = [this.#trials, this.#doubles];
     return { trials, doubles, rate: trials === 0 ? 0 : doubles / trials };
   }
-}
-
-function checkRange(name: string, value: number, least: number, most: number): void {
-  const isFine = name === "stallMs" ? Number.isFinite(value) : Number.isInteger(value);
-  if (isFine && value >= least && value <= most) return;
-  const what = name === "stores" ? `${value} contenders` : String(value);
-  throw new AtlasError("bad_request", `${name} is ${what}: it must be ${least} to ${most}`);
 }

@@ -18,7 +18,7 @@ import { bidFarewell } from "./conflicts.ts";
 import { Holding } from "./holding.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, failureOf, reentered } from "./outcome.ts";
+import { encodeResult, failureOf, interrupt, reentered } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
 import { letGo, tellLoss } from "./tenure.ts";
@@ -112,10 +112,6 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     return this.#state === "closed" || this.#isLettingGo;
   }
 
-  get queued(): number {
-    return this.#mailbox?.length ?? 0;
-  }
-
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
     return this.#state === "open" && !this.#busy && !this.adrift;
@@ -147,7 +143,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#work(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
-    (this.#mailbox ??= new Mailbox(this.#type.mailbox)).offer(call);
+    (this.#mailbox ??= new Mailbox(this.#type.mailbox, this.#host.stats)).offer(call);
   }
 
   /**
@@ -198,9 +194,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     // What an instance kept that was given up before still wants to be told of its winner.
     if (this.#state === "closed" && !(winner && this.adrift)) return;
     this.#stop("not_owner", `${this.key} was fenced`);
-    const failed = (event: string, reason: string): void =>
-      this.#host.tell("error", event, { key: this.key, reason });
-    await bidFarewell(this.#instance, winner, failed);
+    await bidFarewell(this.#instance, winner, this.#host, this.key);
   }
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
@@ -212,15 +206,18 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#release();
   }
 
-  #stop(code: "not_owner" | "timeout", why: string): void {
+  /** The node is closed while a turn runs: nobody hears how that ends. */
+  override cut(): void {
+    const method = this.#current?.method ?? null;
+    this.#host.tell("warning", "closed in mid-turn", { key: this.key, method });
+    this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
+    this.#release();
+  }
+
+  #stop(code: "not_owner" | "timeout" | "unavailable", why: string): void {
     this.#finish();
     if (this.#current) this.#dropped = [this.#current, ...this.#outer];
-    for (const call of this.#dropped) {
-      // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
-      const error = new AtlasError(code, why, { maybeExecuted: call.started });
-      call.fail(error);
-      call.interrupt(error);
-    }
+    interrupt(this.#dropped, code, why);
     this.#mailbox?.refuse(this.lost(false));
     this.#ledger?.drop();
   }

@@ -133,18 +133,19 @@ function isOwner({ owner: mine }: Activation, owner: Ownership | null): boolean 
 export async function bidFarewell(
   instance: Resource | null,
   winner: Promise<Ownership | null> | null,
-  failed: (event: string, reason: string) => void,
+  host: Pick<Stage<unknown>, "tell">,
+  key: string,
 ): Promise<void> {
   await null;
   try {
     const owner = await winner;
     if (owner) await instance?.onConflict(owner);
   } catch (error) {
-    failed("onConflict failed", messageOf(error));
+    host.tell("error", "onConflict failed", { key, reason: messageOf(error) });
   }
   try {
     await instance?.onStop("fenced");
   } catch (error) {
-    failed("onStop failed", messageOf(error));
+    host.tell("error", "onStop failed", { key, reason: messageOf(error) });
   }
 }

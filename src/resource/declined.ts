@@ -7,16 +7,22 @@
 import type { DrainOptions } from "../api.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED } from "../limits.ts";
+import { checkOptions, type OptionNames } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { checkPrefix, isUnder } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 
+const OPTIONS: OptionNames<DrainOptions> = { prefix: true, forMs: true };
+
 /** Drain options, checked and filled in. @throws AtlasError `bad_request` or `invalid_rrp` */
-export function checkDrain(
-  { prefix, forMs = DEFAULT_DECLINE_MS }: DrainOptions,
-): Required<DrainOptions> {
+export function checkDrain(options: DrainOptions): Required<DrainOptions> {
+  const { prefix, forMs = DEFAULT_DECLINE_MS } = checkOptions(options, OPTIONS);
   checkPrefix(prefix);
-  if (forMs >= 1 && forMs <= MAX_DECLINE_MS) return { prefix, forMs };
-  throw new AtlasError("bad_request", `forMs is ${forMs}, it must be 1 to ${MAX_DECLINE_MS}`);
+  if (typeof forMs === "number" && forMs >= 1 && forMs <= MAX_DECLINE_MS) return { prefix, forMs };
+  throw new AtlasError(
+    "bad_request",
+    `forMs is ${quoted(forMs)}, it must be 1 to ${MAX_DECLINE_MS}`,
+  );
 }
 
 export class Declined {

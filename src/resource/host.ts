@@ -111,13 +111,6 @@ export class Host implements Stage<Activation> {
     return this.#parts.claims.lineage;
   }
 
-  /** Calls waiting in mailboxes. Looks at every resource: for metrics, not for each call. */
-  queued(): number {
-    let queued = 0;
-    for (const activation of this.#activations.values()) queued += activation.queued;
-    return queued;
-  }
-
   /** Starts to serve as `life`. */
   open(life: Life): void {
     this.#life = life;

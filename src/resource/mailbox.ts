@@ -9,11 +9,14 @@ import type { Ownership } from "../model/ownership.ts";
 export class Mailbox {
   length = 0;
   readonly #bound: number;
+  readonly #all: { queued: number };
   #first: Call | null = null;
   #last: Call | null = null;
 
-  constructor(bound: number) {
+  /** @param all where the calls in all mailboxes are counted. */
+  constructor(bound: number, all: { queued: number }) {
     this.#bound = bound;
+    this.#all = all;
   }
 
   /** Puts a call in last. @throws AtlasError `overloaded` where it is full. */
@@ -26,6 +29,7 @@ export class Mailbox {
     else this.#first = call;
     this.#last = call;
     this.length++;
+    this.#all.queued++;
   }
 
   /** Puts a call in last, or fails it. */
@@ -46,6 +50,7 @@ export class Mailbox {
       call.next = null;
       if (!this.#first) this.#last = null;
       this.length--;
+      this.#all.queued--;
       if (!call.done) return call;
     }
   }

@@ -1,5 +1,12 @@
 /** What a method answered or threw, in the form in which its caller gets it. */
-import { AtlasError, isAtlasError, messageOf, toAtlasError } from "../errors.ts";
+import {
+  AtlasError,
+  type ErrorCode,
+  isAtlasError,
+  messageOf,
+  stackOf,
+  toAtlasError,
+} from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { Stage } from "./stage.ts";
 
@@ -19,9 +26,8 @@ export function encodeResult(call: Call, result: unknown): unknown {
  * asked of others is not.
  */
 export function executed(error: unknown): AtlasError {
-  if (!isAtlasError(error)) return toAtlasError(error, { maybeExecuted: true });
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+  const { code, retryable } = toAtlasError(error);
+  return new AtlasError(code, messageOf(error), { retryable, maybeExecuted: true, cause: error });
 }
 
 /** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
@@ -32,10 +38,20 @@ export function failureOf(
   isAtUser: boolean,
 ): AtlasError {
   if (isAtUser && !isAtlasError(error)) {
-    const stack = error instanceof Error ? error.stack ?? error.message : messageOf(error);
+    const stack = stackOf(error);
     host.tell("error", "method threw", { key, method, stack, traceparent: trace });
   }
   return started ? executed(error) : toAtlasError(error);
+}
+
+/** Fails the calls of a turn that is over before its end. */
+export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
+  for (const call of calls) {
+    // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
+    const error = new AtlasError(code, why, { maybeExecuted: call.started });
+    call.fail(error);
+    call.interrupt(error);
+  }
 }
 
 /** The error of a call that came back to `key`, busy with the turn that `links` ends with. */

@@ -127,7 +127,7 @@ export class Resource {
     return this.#context.current?.caller ?? null;
   }
 
-  /** The running call's W3C `traceparent`; null where its caller gave none. */
+  /** The running call's W3C `traceparent`, the last hop as parent; null where there is none. */
   get traceparent(): string | null {
     return this.#context.current?.trace ?? null;
   }

@@ -11,6 +11,8 @@ import type { Method } from "./methods.ts";
 
 /** What is counted of all activations of one host. */
 export interface TurnStats {
+  /** Calls that wait in mailboxes now. */
+  queued: number;
   turns: number;
   commits: number;
   /** Ownerships lost to a greater claim. */
@@ -26,6 +28,7 @@ export interface TurnStats {
 
 export function noTurns(): TurnStats {
   return {
+    queued: 0,
     turns: 0,
     commits: 0,
     conflictsLost: 0,

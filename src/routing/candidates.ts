@@ -6,7 +6,7 @@
  * node first.
  */
 import type { Member } from "../model/member.ts";
-import { hashText } from "../model/rrp.ts";
+import { weigh } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Membership } from "../registry/membership.ts";
 
@@ -54,7 +54,7 @@ export class Candidates {
       if (region !== null && member.region !== region) continue;
       if (member.incarnation === self || !this.#canTake(member, type, region)) continue;
       const near = member.region === this.#region ? 2 ** 32 : 0;
-      const score = near + hashText(`${member.incarnation}/${key}`);
+      const score = near + weigh(`${key} ${member.incarnation}`);
       if (score > bestScore) [best, bestScore] = [member, score];
     }
     return best;
@@ -74,7 +74,7 @@ export class Candidates {
       if (member.region !== region) continue;
       if (member.incarnation !== self && !this.#canTake(member, type, region)) continue;
       // By name, so that a node that comes back gets its names back.
-      const score = mix(hashText(`${key} ${member.node}`));
+      const score = weigh(`${key} ${member.node}`);
       if (score > bestScore) [best, bestScore] = [member, score];
     }
     return best;
@@ -87,11 +87,4 @@ export class Candidates {
       (isAbroad || !this.#membership.isStalled(incarnation)) &&
       (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
   }
-}
-
-/** Has every bit of a hash depend on all of its bits (MurmurHash3's last step). */
-function mix(hash: number): number {
-  let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

@@ -21,6 +21,7 @@ import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
+import type { Deadlines } from "../time/deadlines.ts";
 import type { Session } from "./links.ts";
 
 /** A call that came over a link. */
@@ -36,12 +37,13 @@ class InboundCall extends Call {
   readonly #trail: Trail | null;
   readonly #session: Session;
   readonly #peers: Map<number, Call>;
+  readonly #deadlines: Deadlines;
 
   /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
   constructor(
     request: Request,
     session: Session,
-    now: number,
+    { clock, deadlines }: Pick<ForwarderParts, "clock" | "deadlines">,
     peers: Map<number, Call>,
   ) {
     super();
@@ -49,7 +51,7 @@ class InboundCall extends Call {
     this.method = request.method;
     this.idempotencyKey = request.idempotencyKey;
     this.chain = request.chain;
-    this.deadline = now + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
     // At once: the bytes are only lent, and a copy of them would cost as much.
@@ -57,6 +59,16 @@ class InboundCall extends Call {
     this.#trail = request.trail;
     this.#session = session;
     this.#peers = peers;
+    this.#deadlines = deadlines;
+  }
+
+  /**
+   * Its caller's node says when nobody waits any more, unless it stands still: so time is kept
+   * here, too, from the moment when somebody listens.
+   */
+  override get signal(): AbortSignal {
+    if (!this.done && !this.slot) this.#deadlines.add(this, this.deadline);
+    return super.signal;
   }
 
   override get caller(): Caller {
@@ -78,7 +90,7 @@ class InboundCall extends Call {
 
   override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
     if (this.done) return;
-    this.done = true;
+    this.#settle();
     const { incarnation } = owner;
     this.#session.send({
       kind: "reply",
@@ -90,23 +102,33 @@ class InboundCall extends Call {
       ...mark !== null && { mark },
       body: encoded as Uint8Array,
     });
-    this.#peers.delete(this.#id);
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    this.done = true;
+    this.#settle();
     this.#session.send({
       kind: "failure",
       id: this.#id,
       error: toWireError(error),
       owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
     });
-    this.#peers.delete(this.#id);
+  }
+
+  override giveUp(reason?: AtlasError): void {
+    this.#settle();
+    super.giveUp(reason);
   }
 
   override expire(): void {
-    this.giveUp();
+    const message = `${this.key} ${this.method}: the deadline passed`;
+    this.giveUp(new AtlasError("timeout", message, { maybeExecuted: true }));
+  }
+
+  #settle(): void {
+    this.done = true;
+    this.#peers.delete(this.#id);
+    this.#deadlines.remove(this);
   }
 }
 
@@ -114,6 +136,7 @@ class InboundCall extends Call {
 export interface ForwarderParts {
   readonly host: Host;
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
   /** The other region that is a key's home; null where this node may take it. */
   readonly homeAbroad: (key: string) => string | null;
   /** Passes a call on; `onEnd` runs once it was answered or given up. */
@@ -140,12 +163,12 @@ export class Forwarder {
   request(request: Request, session: Session): void {
     let calls = this.#calls.get(session);
     if (!calls) this.#calls.set(session, calls = new Map());
-    const { host, clock } = this.#parts;
+    const { host } = this.#parts;
     const trouble = calls.size >= MAX_LINK_CALLS
       ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
       : check(request);
     if (request.relay && !trouble) return this.#relay(request, session, calls);
-    const call = new InboundCall(request, session, clock.now(), calls);
+    const call = new InboundCall(request, session, this.#parts, calls);
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
     const present = host.find(request.key);

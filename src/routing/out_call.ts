@@ -3,7 +3,7 @@
  * carries its own arguments, deadline and promise.
  */
 import type { CallOptions, CallResult } from "../api.ts";
-import { AtlasError } from "../errors.ts";
+import { AtlasError, withPath } from "../errors.ts";
 import {
   DEFAULT_TIMEOUT_MS,
   MAX_BODY_BYTES,
@@ -12,6 +12,7 @@ import {
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
@@ -132,8 +133,12 @@ export class OutCall extends Outgoing {
     this.#resolve({ result, rrp, epoch, path, ...mark && { verdict: mark } });
   }
 
-  protected override refuse(error: AtlasError): void {
-    this.#reject(error);
+  protected override refuse(
+    error: AtlasError,
+    _owner: Ownership | null,
+    path: readonly string[],
+  ): void {
+    this.#reject(withPath(error, path));
   }
 
   readonly #onAbort = (): void => {
@@ -150,13 +155,14 @@ function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
 }
 
-function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
+/** How long a caller waits, in ms. @throws AtlasError `bad_request` */
+export function checkTimeout(timeoutMs: number = DEFAULT_TIMEOUT_MS): number {
   if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
     return timeoutMs;
   }
   throw new AtlasError(
     "bad_request",
-    `timeoutMs is ${timeoutMs}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+    `timeoutMs is ${quoted(timeoutMs)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

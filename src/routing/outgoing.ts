@@ -5,10 +5,11 @@
  * Callers here write some (`out_call.ts`); others come over a link, to be passed on
  * (`relayed_call.ts`). Lanes, the router and links treat both alike.
  */
-import { AtlasError } from "../errors.ts";
+import { asMaybeExecuted, AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
+import type { Hop } from "./hops.ts";
 import type { Session } from "./links.ts";
 
 /** What happens to a call that failed, or found nobody. */
@@ -17,14 +18,14 @@ export interface CallKeeper {
   readonly place: Caller;
   /** The path of a call that ends at this node. */
   readonly ownPath: readonly string[];
-  /** Whether the node has been closed: nothing is answered any more. */
-  readonly isClosed: boolean;
   /** The other region that is a key's home; null where it is this one, or it has none. */
   homeAbroad(key: string): string | null;
   /** It failed; the keeper sends it out again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
-  /** It was settled, with an error where one is given. */
-  settled(call: Outgoing, error: AtlasError | null): void;
+  /** It expired, but goes on until {@link Outgoing.expiresAt}. */
+  extended(call: Outgoing): void;
+  /** It was settled, with an error where one is given; `outcome` is what is told of its way. */
+  settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
 /** Who carries a call at present. */
@@ -34,7 +35,11 @@ export interface Carrier {
   readonly id: number;
   /** Whether it is to be passed on at the other end. */
   readonly relay: boolean;
+  /** What is noted of this part of its way; null where nobody follows it. */
+  readonly hop: Hop | null;
 }
+
+const NOWHERE: readonly string[] = [];
 
 export abstract class Outgoing extends Call {
   abstract override readonly key: string;
@@ -51,8 +56,12 @@ export abstract class Outgoing extends Call {
   abstract readonly patience: number;
   /** Times it was sent to somebody who wasn't the owner, or got lost. */
   bounces = 0;
+  /** Whether the resource here has it. */
+  isHanded = false;
   /** Who carries it; null while it is here. */
   carrier: Carrier | null = null;
+  /** The nodes that it last came to beyond this one, as far as they told. */
+  came: readonly string[] = NOWHERE;
   protected readonly keeper: CallKeeper;
   #trouble: AtlasError | null = null;
   #mayHaveRunBefore = false;
@@ -73,11 +82,33 @@ export abstract class Outgoing extends Call {
     mark: Mark | null,
   ): void;
 
-  /** Tells its caller that it failed, for good. */
-  protected abstract refuse(error: AtlasError, owner: Ownership | null): void;
+  /** Tells its caller that it failed, for good; `path` is how far it came, from this node on. */
+  protected abstract refuse(
+    error: AtlasError,
+    owner: Ownership | null,
+    path: readonly string[],
+  ): void;
+
+  /** When it expires, monotonic ms. */
+  get expiresAt(): number {
+    return this.deadline;
+  }
 
   /** Stops listening for its caller. */
   protected unlisten(): void {}
+
+  /** The nodes that it is at or last came to, this one first. */
+  get way(): readonly string[] {
+    const beyond = this.carrier ? [this.carrier.session.name] : this.came;
+    const { ownPath } = this.keeper;
+    return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
+  }
+
+  /** It is at its resource here. */
+  arrived(): void {
+    this.came = NOWHERE;
+    this.isHanded = true;
+  }
 
   /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
   get trouble(): AtlasError | null {
@@ -98,13 +129,17 @@ export abstract class Outgoing extends Call {
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
     const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
+    const { way } = this;
     this.settle(told);
     super.giveUp(told);
-    this.refuse(told, owner);
+    this.refuse(told, owner, way);
   }
 
   override expire(): void {
-    if (!this.keeper.isClosed) return this.leave("the deadline passed", undefined);
+    this.leave("the deadline passed", undefined);
+  }
+
+  override cut(): void {
     const maybeExecuted = this.#mayHaveRun;
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }
@@ -119,10 +154,10 @@ export abstract class Outgoing extends Call {
     this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
   }
 
-  protected settle(error: AtlasError | null): void {
+  protected settle(error: AtlasError | null, outcome: string = error?.code ?? "ok"): void {
     this.done = true;
     this.unlisten();
-    this.keeper.settled(this, error);
+    this.keeper.settled(this, error, outcome);
     this.carrier = null;
   }
 
@@ -138,9 +173,9 @@ export abstract class Outgoing extends Call {
   }
 }
 
-/** The same error, of a call that an earlier attempt may have executed. */
-function asMaybeExecuted(error: AtlasError): AtlasError {
-  if (error.maybeExecuted) return error;
-  const { code, message, retryable } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error });
+/** Lets go of calls that nobody waits for, in place. */
+export function sweep(calls: Outgoing[]): void {
+  let kept = 0;
+  for (const call of calls) if (!call.done) calls[kept++] = call;
+  calls.length = kept;
 }

@@ -10,10 +10,20 @@ import type {
   PageOptions,
   ResourcePage,
 } from "../api.ts";
+import { AtlasError } from "../errors.ts";
 import type { ModuleAtlas } from "../lambda/api.ts";
 import type { Member } from "../model/member.ts";
 import type { Lookup } from "../model/ownership.ts";
+import {
+  checkArguments,
+  checkMs,
+  checkOptions,
+  checkWord,
+  type OptionNames,
+} from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { resourceKey } from "../model/rrp.ts";
+import type { Activation } from "../resource/activation.ts";
 import type { CallContext } from "./out_call.ts";
 import { makeStub } from "./stub.ts";
 
@@ -32,6 +42,17 @@ export interface Exchange {
   count(prefix: string, options: Pick<CallOptions, "timeoutMs">): Promise<number>;
 }
 
+const CALL: OptionNames<CallOptions> = {
+  timeoutMs: true,
+  idempotencyKey: true,
+  signal: true,
+  traceparent: true,
+  callerRegion: true,
+};
+const LOOKUP: OptionNames<LookupOptions> = { require: true, timeoutMs: true };
+const PAGE: OptionNames<PageOptions> = { cursor: true, limit: true };
+const COUNT: OptionNames<Pick<CallOptions, "timeoutMs">> = { timeoutMs: true };
+
 /**
  * An outlet whose calls carry what `context` answers at the moment they are made; what has to
  * do with modules goes to `modules`.
@@ -44,28 +65,57 @@ export function makeOutlet(
   return {
     async call(type, id, method, args, options = {}) {
       const target = { type, key: resourceKey(type, id) };
-      return await exchange.call(target, method, args, options, context());
+      checkOptions(options, CALL);
+      checkMethod(type, method);
+      return await exchange.call(target, method, checkArguments(args), options, context());
     },
     resource(type, id, options = {}) {
       const target = { type, key: resourceKey(type, id) };
+      checkOptions(options, CALL);
       const stub = makeStub((method, args) =>
         exchange.call(target, method, args, options, context()).then(resultOf)
       );
       // deno-lint-ignore no-explicit-any
       return stub as any;
     },
-    lookup: (type, id, options = {}) => exchange.lookup(type, id, options),
+    async lookup(type, id, options = {}) {
+      const { require, timeoutMs } = checkOptions(options, LOOKUP);
+      if (require !== undefined) checkWord("require", require, ["confirmed"]);
+      if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
+      return await exchange.lookup(type, id, options);
+    },
     members: () => exchange.members(),
-    resources: (prefix, page = {}) => exchange.resources(prefix, page),
+    resources: async (prefix, page = {}) =>
+      await exchange.resources(prefix, checkOptions(page, PAGE)),
     discover: (name, options) => modules.discover(name, options),
     request: (module, name, args, options) => modules.request(module, name, args, options),
     modules: () => modules.modules(),
     exchange: (name) => modules.exchange(name),
     authorities: () => modules.authorities(),
-    count: (prefix, options = {}) => exchange.count(prefix, options),
+    async count(prefix, options = {}) {
+      const { timeoutMs } = checkOptions(options, COUNT);
+      if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
+      return await exchange.count(prefix, options);
+    },
   };
+}
+
+/** Which methods there are is known where the resource is; no node has one of no name. */
+function checkMethod(type: string, method: string): void {
+  if (typeof method === "string") return;
+  throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
 }
 
 function resultOf(answer: CallResult): unknown {
   return answer.result;
+}
+
+/** What a resource's calls inherit from the turn in which they are made. */
+export function contextOf(from: Activation): CallContext {
+  const { current, link } = from;
+  return {
+    chain: [...current?.chain ?? [], link],
+    deadline: current?.deadline ?? Infinity,
+    trace: current?.trace ?? null,
+  };
 }

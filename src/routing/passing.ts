@@ -11,7 +11,7 @@
 import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";
 import type { Session } from "./links.ts";
-import type { Outgoing } from "./outgoing.ts";
+import { type Outgoing, sweep } from "./outgoing.ts";
 
 interface Column {
   readonly session: Session;
@@ -32,6 +32,7 @@ export class Passing {
     const column = this.#columns.get(call.key);
     // One that a call on its way waits for would wait for itself.
     if (!column || call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
+    if (column.held.length >= MAX_MAILBOX) sweep(column.held);
     if (column.held.length < MAX_MAILBOX) column.held.push(call);
     else {
       const message = `${MAX_MAILBOX} calls wait for others to ${call.key} to arrive already`;

@@ -8,7 +8,7 @@
  *
  * Source: design §4.
  */
-import { AtlasError } from "../errors.ts";
+import { AtlasError, messageOf } from "../errors.ts";
 import {
   DETOUR_MS,
   DIRECT_PATIENCE_MS,
@@ -17,7 +17,9 @@ import {
   MAX_LONE_DETOUR_MS,
   MAX_UNREACHABLE,
 } from "../limits.ts";
+import type { NodeEvent } from "../model/event.ts";
 import type { Member } from "../model/member.ts";
+import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Life } from "../registry/lease.ts";
@@ -39,13 +41,16 @@ export interface PathParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly life: () => Life;
+  readonly onEvent: (event: NodeEvent) => void;
 }
 
 /** A straight road that was shut when it was last tried. */
 interface Detour {
-  failures: number;
+  readonly member: Member;
+  readonly failures: number;
   /** When it is tried again, on the monotonic clock. */
-  retryAt: number;
+  readonly retryAt: number;
+  readonly reason: string;
 }
 
 export class Paths {
@@ -61,7 +66,10 @@ export class Paths {
   ready(incarnation: string, region: string): Way | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
-    if (straight?.takes) return { session: straight, relay: false };
+    if (straight?.takes) {
+      this.#opened(incarnation);
+      return { session: straight, relay: false };
+    }
     const detour = this.#detours.get(incarnation);
     const member = membership.peek(incarnation);
     // One that was never tried is worth the wait; one that is due is tried meanwhile.
@@ -108,11 +116,21 @@ export class Paths {
       if (session) return session;
       if (++tries >= MAX_HOPS) break;
     }
-    if (trouble) throw trouble;
-    throw new AtlasError(
-      "unavailable",
-      `no node of region ${region} can be reached, and it has no gateways here`,
-    );
+    const why = this.#reasons(region).join("; ") || "none that takes calls is known here";
+    const message = trouble === null
+      ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
+      : `${messageOf(trouble)}; nor any of its nodes (${why})`;
+    throw new AtlasError("unavailable", message, { cause: trouble ?? undefined });
+  }
+
+  /** Why living nodes of a region are out of reach, of the latest few. */
+  #reasons(region: string): string[] {
+    const reasons = new Set<string>();
+    for (const [incarnation, { member, reason }] of [...this.#detours].reverse()) {
+      const isLive = this.#parts.membership.peek(incarnation)?.state === "live";
+      if (isLive && member.region === region && reasons.size < MAX_HOPS) reasons.add(reason);
+    }
+    return [...reasons];
   }
 
   /** Whether a member was out of reach lately. */
@@ -141,17 +159,17 @@ export class Paths {
     if (this.isShut(incarnation)) return null;
     return await new Promise((resolve) => {
       let isOver = false;
-      const fail = (): void => {
-        if (!isOver) this.#shut(member);
+      const fail = (reason: string | null): void => {
+        if (!isOver) this.#shut(member, reason);
         isOver = true;
         resolve(null);
       };
-      const timer = clock.after(DIRECT_PATIENCE_MS, fail);
+      const timer = clock.after(DIRECT_PATIENCE_MS, () => fail(null));
       links.to(member, life()).then((session) => {
         // Also where it came too late for this call: the next ones take it.
-        this.#detours.delete(incarnation);
+        this.#opened(incarnation);
         resolve(session.takes ? session : null);
-      }, fail).finally(() => timer.cancel());
+      }, (error: unknown) => fail(messageOf(error))).finally(() => timer.cancel());
     });
   }
 
@@ -159,9 +177,14 @@ export class Paths {
     return retryAt <= this.#parts.clock.now();
   }
 
-  #shut({ incarnation, region }: Member): void {
+  /** @param why null where it was only waited for in vain: what is known of it says more. */
+  #shut(member: Member, why: string | null): void {
     const { clock, random, gateways } = this.#parts;
-    const failures = (this.#detours.get(incarnation)?.failures ?? -1) + 1;
+    const { incarnation, region } = member;
+    const before = this.#detours.get(incarnation);
+    const reason = why ?? before?.reason ??
+      `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
+    const failures = (before?.failures ?? -1) + 1;
     // Where there may be no way around, calls fail until the straight road is tried again.
     const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
     const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
@@ -170,6 +193,27 @@ export class Paths {
       const [oldest] = this.#detours.keys();
       this.#detours.delete(oldest as string);
     }
-    this.#detours.set(incarnation, { failures, retryAt });
+    this.#detours.set(incarnation, { member, failures, retryAt, reason });
+    if (reason !== before?.reason) this.#tell("warning", "road shut", member, { reason });
+  }
+
+  #opened(incarnation: string): void {
+    const detour = this.#detours.get(incarnation);
+    if (!detour) return;
+    this.#detours.delete(incarnation);
+    this.#tell("info", "road open", detour.member, {});
+  }
+
+  #tell(
+    level: NodeEvent["level"],
+    event: string,
+    member: Member,
+    also: NodeEvent["fields"],
+  ): void {
+    const { life, onEvent } = this.#parts;
+    // A node that ends shuts its own roads.
+    if (!life().lease.holds()) return;
+    const fields = { node: nodeName(member), address: member.address, ...also };
+    onEvent({ level, event, fields });
   }
 }

@@ -99,6 +99,23 @@ export class Places {
     }
   }
 
+  /**
+   * Proves that a key at home elsewhere could be taken in this region now: somebody runs its
+   * type, and the registry takes a write where the claim would go.
+   *
+   * @throws AtlasError `unavailable`, saying what is missing
+   */
+  async prove(key: string, type: string): Promise<void> {
+    const { host, store, membership, life, place: { region } } = this.#parts;
+    const { incarnation } = life();
+    if (!host.canHost(type, key) && !this.#candidates.pick(type, key, incarnation, region)) {
+      throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
+    }
+    membership.lineages.toClaim(key);
+    // Of an ownership that never was: nothing changes.
+    await store.release(key, incarnation, 0);
+  }
+
   /** The way to a remembered owner that can be taken at once. */
   ready(owner: Ownership): Way | null {
     const region = regionOf(owner.rrp);
@@ -163,7 +180,8 @@ export class Places {
   /** To a key at home elsewhere: to its owner if one is known, else to a node there. */
   async #abroad(key: string, type: string): Promise<Target> {
     const { registry, membership, paths, life, place, store } = this.#parts;
-    const owner = registry.cached(key) ?? await this.#lookUp(key);
+    let unread: AtlasError | null = null;
+    const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
     // The lookup may have found it moved.
     const home = this.homeAbroad(key);
     if (home === null) return await this.find(key, type);
@@ -173,7 +191,9 @@ export class Places {
       (region === place.region && store.homeOf?.(key) === home);
     if (!owner || isHere || membership.isKnownDead(incarnation)) {
       if (owner) registry.forget(key);
-      return await this.#askAbroad(key, type, home);
+      return await this.#askAbroad(key, type, home).catch((error) => {
+        throw unread ? alsoUnread(error, unread) : error;
+      });
     }
     const member = membership.peek(incarnation) ?? await this.#learn(incarnation, region);
     return { ...await paths.find(member, incarnation, region), owner };
@@ -194,16 +214,20 @@ export class Places {
     return undefined;
   }
 
-  /** The owner as the home's store has it; null also where it can't say, but a node there may. */
-  async #lookUp(key: string): Promise<Ownership | null> {
+  /**
+   * The owner as the home's store has it; null also where it can't say, but a node there may:
+   * then `unread` is told why.
+   */
+  async #lookUp(key: string, unread: (why: AtlasError) => void): Promise<Ownership | null> {
     const { store, registry } = this.#parts;
     try {
       const owner = await store.lookup(key);
       if (owner) registry.note(key, owner);
       return owner;
     } catch (error) {
-      if (isAtlasError(error) && error.retryable) return null;
-      throw error;
+      if (!isAtlasError(error) || !error.retryable) throw error;
+      unread(error);
+      return null;
     }
   }
 
@@ -294,6 +318,14 @@ export class Places {
 
 function typeOf(key: string): string {
   return key.slice(0, Math.max(0, key.indexOf("/")));
+}
+
+/** `error` of a region's nodes, of whose registry `unread` is known. */
+function alsoUnread(error: unknown, unread: AtlasError): unknown {
+  if (!isAtlasError(error) || error.code !== "unavailable") return error;
+  const { code, message, retryable, maybeExecuted } = error;
+  const both = `${message}; and its registry can't be read: ${unread.message}`;
+  return new AtlasError(code, both, { retryable, maybeExecuted, cause: error });
 }
 
 function unknown(type: string): AtlasError {

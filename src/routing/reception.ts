@@ -8,10 +8,11 @@
 import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
-import { checkToken, parseKey } from "../model/rrp.ts";
+import { parseKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Drift } from "./drift.ts";
 import type { Mover } from "./mover.ts";
+import { PROVE } from "./proof.ts";
 import type { Router } from "./router.ts";
 
 /** Moves a resource to the region that is its only argument. */
@@ -24,7 +25,7 @@ const DOLLAR = 36;
 
 /** Whether only nodes may ask for a method. */
 export function isForNodes(method: string): boolean {
-  return method === MOVE || method === TAKE || method === WON;
+  return method === MOVE || method === TAKE || method === WON || method === PROVE;
 }
 
 /** Tells a key's owner that it won over the one that `loser` names. Best effort. */
@@ -65,7 +66,7 @@ export class Reception {
   async #move(call: Call, activation: Activation): Promise<void> {
     try {
       const [region] = call.arguments();
-      const owner = await this.#mover.move(activation, checkToken("region", region as string));
+      const owner = await this.#mover.move(activation, region as string);
       this.#drift.forget(activation.key);
       call.succeed(call.encode(null), owner, null);
     } catch (error) {

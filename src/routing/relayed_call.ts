@@ -16,6 +16,13 @@ import { type Caller, callerOf, type Trail } from "../model/trail.ts";
 import type { Session } from "./links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
+/**
+ * How much earlier than its caller's time is over a call that nobody has taken is answered, in
+ * ms and as a share of its time: the answer has to be back by then.
+ */
+const ANSWER_MS = 250;
+const ANSWER_SHARE = 1 / 4;
+
 export class RelayedCall extends Outgoing {
   readonly key: string;
   readonly type: string;
@@ -31,6 +38,7 @@ export class RelayedCall extends Outgoing {
   readonly #trail: Trail;
   readonly #session: Session;
   readonly #onEnd: () => void;
+  #expiresAt: number;
 
   /**
    * @param number where it stands among all calls sent from here.
@@ -51,7 +59,9 @@ export class RelayedCall extends Outgoing {
     this.method = request.method;
     this.idempotencyKey = request.idempotencyKey;
     this.chain = request.chain;
-    this.deadline = now + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    const timeMs = Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.deadline = now + timeMs;
+    this.#expiresAt = this.deadline - Math.min(ANSWER_MS, timeMs * ANSWER_SHARE);
     this.epoch = request.epoch;
     // Copied: the bytes are only lent, and it may have to wait here.
     this.body = request.body.slice();
@@ -59,6 +69,18 @@ export class RelayedCall extends Outgoing {
     this.#trail = request.trail as Trail;
     this.#session = session;
     this.#onEnd = onEnd;
+  }
+
+  override get expiresAt(): number {
+    return this.#expiresAt;
+  }
+
+  /** Whoever has it may still answer in time; else its caller hears that it didn't run. */
+  override expire(): void {
+    const isTaken = this.isHanded || this.carrier !== null;
+    if (!isTaken || this.#expiresAt === this.deadline) return super.expire();
+    this.#expiresAt = this.deadline;
+    this.keeper.extended(this);
   }
 
   override get via(): readonly string[] {
@@ -103,12 +125,17 @@ export class RelayedCall extends Outgoing {
     this.#session.send({ kind: "reply", id: this.#id, epoch, rrp, passed, ...marked, body });
   }
 
-  protected override refuse(error: AtlasError, owner: Ownership | null): void {
+  protected override refuse(
+    error: AtlasError,
+    owner: Ownership | null,
+    path: readonly string[],
+  ): void {
     this.#session.send({
       kind: "failure",
       id: this.#id,
       error: toWireError(error),
       owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
+      ...path.length > 1 && { path },
     });
   }
 
@@ -116,7 +143,7 @@ export class RelayedCall extends Outgoing {
   override giveUp(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);
-    this.settle(null);
+    this.settle(null, "given up");
     super.giveUp();
   }
 

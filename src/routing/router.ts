@@ -25,12 +25,14 @@ import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Errand, type Errands } from "./errand.ts";
+import { Hops } from "./hops.ts";
 import type { Links, Session } from "./links.ts";
 import { type CallContext, OutCall } from "./out_call.ts";
-import type { CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallKeeper, type Outgoing, sweep } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
+import { answerProof, PROVE } from "./proof.ts";
 import { TAKE } from "./reception.ts";
 import { RelayedCall } from "./relayed_call.ts";
 import { trailOf, wayTrouble } from "./trails.ts";
@@ -70,6 +72,7 @@ export class Router implements CallKeeper, Errands {
   readonly #pacer: Pacer<Outgoing>;
   readonly #lanes = new Map<string, Outgoing[]>();
   readonly #passing = new Passing();
+  readonly #hops: Hops;
   #numbers = 0;
   #inFlight = 0;
   #closed = false;
@@ -79,6 +82,7 @@ export class Router implements CallKeeper, Errands {
     this.place = parts.place;
     this.#name = nodeName(parts.place);
     this.ownPath = Object.freeze([this.#name]);
+    this.#hops = new Hops(parts);
     this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
   }
 
@@ -87,15 +91,16 @@ export class Router implements CallKeeper, Errands {
     return this.#inFlight;
   }
 
-  get isClosed(): boolean {
-    return this.#closed;
-  }
-
   homeAbroad(key: string): string | null {
-    return this.#parts.places.homeAbroad(key);
+    try {
+      return this.#parts.places.homeAbroad(key);
+    } catch {
+      // A rule of the user's that fails: the call's own search says so.
+      return null;
+    }
   }
 
-  /** Takes no more calls. Those under way end with the deadlines that carry them. */
+  /** Takes no more calls. Those under way are cut off with the wheel of their deadlines. */
   close(): void {
     this.#closed = true;
   }
@@ -138,7 +143,7 @@ export class Router implements CallKeeper, Errands {
 
   #begin(call: Outgoing): void {
     this.#inFlight++;
-    this.#parts.deadlines.add(call, call.deadline);
+    this.extended(call);
   }
 
   /**
@@ -159,9 +164,15 @@ export class Router implements CallKeeper, Errands {
     }
     const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
-    // Asked to take a name: who is remembered as its owner has just given it up.
+    if (call.method === PROVE && !call.done) {
+      answerProof(call, this.#parts.places);
+      return call;
+    }
+    // Asked to take a name: who is remembered as its owner has just given it up, and is who
+    // asks. So it isn't sent after those that are on their way there.
     if (call.method === TAKE) this.#parts.registry.forget(call.key);
-    if (!call.done) this.#dispatch(call);
+    if (call.method === TAKE && !call.done) this.#enlane(call);
+    else if (!call.done) this.#dispatch(call);
     return call;
   }
 
@@ -171,22 +182,17 @@ export class Router implements CallKeeper, Errands {
     throw new AtlasError("overloaded", `${MAX_CALLS} calls are under way from this node already`);
   }
 
+  extended(call: Outgoing): void {
+    this.#parts.deadlines.add(call, call.expiresAt);
+  }
+
   /** A call was answered, or given up. */
-  settled(call: Outgoing, error: AtlasError | null): void {
+  settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
+    this.#hops.ended(call, outcome);
     this.#landed(call);
     this.#inFlight--;
     this.#parts.deadlines.remove(call);
-    if (error !== null && (call.trace !== null || call.via.length > 0)) this.#tell(call, error);
-  }
-
-  /** A failure that somebody follows, or that happened between two other nodes. */
-  #tell({ key, method, via, trace }: Outgoing, { code, message }: AtlasError): void {
-    const path = [...via, this.#name].join(", ");
-    this.#parts.onEvent({
-      level: "warning",
-      event: via.length > 0 ? "passing a call on failed" : "call failed",
-      fields: { key, method, code, reason: message, path, traceparent: trace },
-    });
+    if (error !== null) this.#hops.failed(call, error);
   }
 
   /** Nobody carries the call any more: those that waited for it to arrive can go. */
@@ -198,10 +204,20 @@ export class Router implements CallKeeper, Errands {
   /**
    * A call failed. Sent out again where it surely was not executed, or carries an
    * idempotency key, and another owner may do better.
+   *
+   * @param path how far it came beyond this node, where its carrier told.
    */
-  failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void {
+  failed(
+    call: Outgoing,
+    error: AtlasError,
+    owner: Ownership | null,
+    path?: readonly string[],
+  ): void {
+    this.#hops.ended(call, error.code);
     this.#landed(call);
+    if (call.carrier) call.came = path ?? [call.carrier.session.name];
     call.carrier = null;
+    call.isHanded = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = !error.maybeExecuted || call.idempotencyKey !== null;
     // What is missing here comes back with the store, which is not waited for.
@@ -237,6 +253,7 @@ export class Router implements CallKeeper, Errands {
 
   /** Gives a call to the resource here, unless its caller has seen a later owner. */
   #hand(call: Outgoing, activation: Activation): void {
+    call.arrived();
     if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
     call.fail(new AtlasError("not_owner", `this node's ownership of ${call.key} has ended`));
   }
@@ -249,6 +266,7 @@ export class Router implements CallKeeper, Errands {
       this.#parts.registry.forget(call.key);
       return call.reject(trouble, owner);
     }
+    const hop = this.#hops.begin(call.trace);
     try {
       const seen = owner?.epoch ?? 0;
       const id = session.request({
@@ -259,10 +277,10 @@ export class Router implements CallKeeper, Errands {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        trail: trailOf(call, this.#name, relay),
+        trail: trailOf(call, this.#name, relay, hop?.trace ?? null),
         relay,
       }, new Errand(this, call, owner, relay));
-      call.carrier = { session, id, relay };
+      call.carrier = { session, id, relay, hop };
       if (relay) this.#passing.departed(call.key, session);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -300,7 +318,7 @@ export class Router implements CallKeeper, Errands {
     if (wasAsked && error.code === "unavailable") this.#parts.places.shun(session);
     const [rrp, incarnation, epoch] = failure.owner ?? [];
     const owner = rrp === undefined ? null : { rrp, incarnation, epoch } as Ownership;
-    call.fail(error, owner);
+    if (!call.done) this.failed(call, error, owner, failure.path);
   }
 
   /** The link that carried a call broke. */
@@ -312,6 +330,7 @@ export class Router implements CallKeeper, Errands {
   /** Puts a call into its key's lane, in order, and has a search go on for it. */
   #enlane(call: Outgoing): void {
     let lane = this.#lanes.get(call.key);
+    if (lane && lane.length >= MAX_MAILBOX) sweep(lane);
     if (lane && lane.length >= MAX_MAILBOX) {
       const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
       return call.reject(new AtlasError("overloaded", message));
@@ -329,23 +348,26 @@ export class Router implements CallKeeper, Errands {
 
   /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
   async #search(key: string, type: string, lane: Outgoing[]): Promise<void> {
-    const { clock, random } = this.#parts;
-    const since = clock.now();
+    const { clock, random, membership } = this.#parts;
+    /** When the store was last found out of reach, as far as it has been so ever since. */
+    let outSince: number | null = null;
     // Calls that keep bouncing wait between attempts, those that bounced once don't.
     let attempt = (lane[0] as Outgoing).bounces - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
-      drop(lane, (call) => call.done);
+      sweep(lane);
       if (lane.length === 0) break;
+      const tried = clock.now();
       let target: Target;
       try {
         target = await this.#parts.places.find(key, type);
       } catch (thrown) {
         attempt = Math.max(attempt, 0);
         const error = toAtlasError(thrown);
-        if (!this.#isWorthWaiting(error, since)) {
+        outSince = membership.isReachable() ? null : outSince ?? tried;
+        if (!this.#isWorthWaiting(error, outSince)) {
           this.#lanes.delete(key);
           for (const call of lane) call.reject(error);
           return;
@@ -365,16 +387,8 @@ export class Router implements CallKeeper, Errands {
   }
 
   /** An owner may come back until the deadline; a store that is gone is not waited for long. */
-  #isWorthWaiting(error: AtlasError, since: number): boolean {
+  #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
     if (!error.retryable || error.code === "overloaded") return false;
-    const { membership, clock } = this.#parts;
-    return membership.isReachable() || clock.now() - since < STORE_PATIENCE_MS;
+    return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
   }
-}
-
-/** Removes from `list`, in place, what `gone` says. */
-function drop<T>(list: T[], gone: (item: T) => boolean): void {
-  let kept = 0;
-  for (const item of list) if (!gone(item)) list[kept++] = item;
-  list.length = kept;
 }

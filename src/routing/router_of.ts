@@ -8,6 +8,7 @@ import { MAX_GATEWAYS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
+import { nodeName } from "../model/trail.ts";
 import type { NodeOptions } from "../options.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
@@ -18,9 +19,11 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
-import { Mover } from "./mover.ts";
+import { callBack, checkRegion, Mover } from "./mover.ts";
+import { checkTimeout } from "./out_call.ts";
 import { Paths } from "./paths.ts";
 import { Places } from "./places.ts";
+import { prove } from "./proof.ts";
 import { MOVE, Reception, TAKE } from "./reception.ts";
 import { Router } from "./router.ts";
 
@@ -61,13 +64,14 @@ export function routerOf(premises: RouterPremises): Routing {
     meet: (address) => links.meet(address, life()),
     onEvent,
   });
-  const paths = new Paths({ links, gateways, membership, clock, random, life });
+  const paths = new Paths({ links, gateways, membership, clock, random, life, onEvent });
   const places = new Places({ ...premises, store, clock, place, paths, gateways });
   const mover = new Mover({
     ...premises,
     store,
     places,
     place,
+    prove: (key, { session }) => prove(key, session, nodeName(place), clock),
     ask: (key, route) => router.ask(key, TAKE, route),
     onEvent,
   });
@@ -84,8 +88,12 @@ export function routerOf(premises: RouterPremises): Routing {
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
     const target = { type, key: resourceKey(type, id) };
-    const args = [checkToken("region", to)];
-    const { rrp, epoch } = await router.call(target, MOVE, args, options, null);
+    checkRegion(store, to);
+    const timeoutMs = checkTimeout(options.timeoutMs);
+    const since = clock.now();
+    await callBack(store, clock, target.key, to, timeoutMs / 2);
+    const left = { ...options, timeoutMs: Math.max(1, timeoutMs - (clock.now() - since)) };
+    const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
     return { rrp, epoch };
   };
   return { router, places, gateways, deliver, move };

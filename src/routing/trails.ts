@@ -10,8 +10,12 @@ import type { Trail } from "../model/trail.ts";
 import type { Outgoing } from "./outgoing.ts";
 
 /** The trail of a call that goes from the node `self` over a link; null: nothing to say. */
-export function trailOf(call: Outgoing, self: string, relay: boolean): Trail | null {
-  const { via, region, trace } = call;
+export function trailOf(
+  { via, region }: Outgoing,
+  self: string,
+  relay: boolean,
+  trace: string | null,
+): Trail | null {
   if (via.length > 0 || relay) return { via: [...via, self], region, trace };
   return region === null && trace === null ? null : { via, region, trace };
 }

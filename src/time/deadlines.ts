@@ -23,6 +23,10 @@ export abstract class Expiring {
   after: Expiring | null = null;
   /** Runs once its time has passed, unless it was removed before. */
   abstract expire(): void;
+  /** Runs instead where the wheel is closed before that: its node is. */
+  cut(): void {
+    this.expire();
+  }
 }
 
 export class Deadlines {
@@ -58,11 +62,11 @@ export class Deadlines {
     card.slot = card.before = card.after = null;
   }
 
-  /** Has everything expire now, and lets go of the timer for good. */
+  /** Cuts everything off now, and lets go of the timer for good. */
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;
-    for (const slot of this.#slots.values()) this.#expire(slot);
+    for (const slot of this.#slots.values()) this.#clear(slot, (card) => card.cut());
   }
 
   #open(number: number): Slot {
@@ -94,7 +98,7 @@ export class Deadlines {
         next = number;
         break;
       }
-      this.#expire(slot);
+      this.#clear(slot, (card) => card.expire());
       pop(this.#heap);
       this.#slots.delete(number);
     }
@@ -103,11 +107,11 @@ export class Deadlines {
     if (next < Infinity) this.#schedule(next);
   }
 
-  #expire(slot: Slot): void {
+  #clear(slot: Slot, end: (card: Expiring) => void): void {
     while (slot.first) {
       const card = slot.first;
       this.remove(card);
-      card.expire();
+      end(card);
     }
   }
 }

@@ -12,8 +12,12 @@ import type {
   Socket,
   SocketHandlers,
 } from "../../src/ports/runtime.ts";
+import { sendRaw } from "../e2e/raw.ts";
 
 const MAX_FRAME = 65_536;
+/** What a WebSocket handshake has beside `Upgrade` (RFC 6455 §1.3). */
+const WS_HEADERS = "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
 /** Everything that happened to one end of a socket. */
 class Recorder implements SocketHandlers {
@@ -119,6 +123,42 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       await response.body?.cancel();
       expect(far.opens).toBe(0);
     });
+
+    it("serves HTTP/1.0 without a host, body and query too", async () => {
+      const { port } = await start(async (request) => {
+        const { pathname, search } = new URL(request.url);
+        return new Response([request.method, pathname + search, await request.text()].join(" "));
+      });
+      const base = `http://127.0.0.1:${port}`;
+      const got = await sendRaw(base, "GET /a/b%20c?d=1 HTTP/1.0\r\n\r\n");
+      expect(got).toMatchObject({
+        status: 200,
+        text: expect.stringContaining("GET /a/b%20c?d=1 "),
+      });
+      const sent = await sendRaw(base, "POST /e HTTP/1.0\r\ncontent-length: 5\r\n\r\nhello");
+      expect(sent).toMatchObject({ status: 200, text: expect.stringContaining("POST /e hello") });
+    });
+
+    // An upgrade that isn't supported is ignored (RFC 9110 §7.8); Deno refuses it.
+    it.each([
+      ["POST", "h2c", "connection: Upgrade, HTTP2-Settings, close\r\nhttp2-settings: AAMAAABkAAQ"],
+      ["POST", "websocket", "connection: Upgrade, close"],
+      ["PUT", "WebSocket", `${WS_HEADERS}\r\nconnection: close`],
+    ])("serves a %s that asks for %s with its body, or not at all", async (method, other, more) => {
+      const served: string[] = [];
+      const { port } = await start(async (request) => {
+        served.push(`${request.method} ${await request.text()}`);
+        return new Response(served.at(-1));
+      });
+      const head = `${method} /x HTTP/1.1\r\nhost: h\r\nupgrade: ${other}\r\n${more}`;
+      const { status, text } = await sendRaw(
+        `http://127.0.0.1:${port}`,
+        `${head}\r\ncontent-length: 5\r\n\r\nhello`,
+      );
+      if (status === 200) expect(text).toContain(`${method} hello`);
+      else expect(status).toBe(400);
+      expect(served).toEqual(status === 200 ? [`${method} hello`] : []);
+    });
   });
 
   describe("listening", () => {
@@ -178,6 +218,12 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       for (const data of sent) far.socket?.send(data);
       await expect.poll(() => near.messages.length).toBe(3);
       expect(near.messages.map(plain)).toEqual(sent.map(plain));
+    });
+
+    it("tell where they were opened from, at the served end", async () => {
+      const { far, socket } = await pair();
+      expect(far.socket?.remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
+      expect(socket.remote).toBeUndefined();
     });
 
     it("have taken the bytes when send is back", async () => {
@@ -333,6 +379,5 @@ function plain(data: string | Uint8Array): string | number[] {
 /** A WebSocket handshake by hand (RFC 6455 §1.3). */
 function rawUpgrade(port: number, extra = ""): string {
   return `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\n` +
-    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
-    `Sec-WebSocket-Version: 13\r\n${extra}\r\n`;
+    `${WS_HEADERS}\r\n${extra}\r\n`;
 }

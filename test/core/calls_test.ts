@@ -1,6 +1,10 @@
 /** Calls through one node and several: answers, turns, errors, deadlines, chains. */
 import { describe, expect, it } from "vitest";
+import { systemRandom } from "../../adapters/runtime/system.ts";
+import { inProcessTransport } from "../../mod.ts";
+import { fakeClock } from "../../testing.ts";
 import { cluster, Counter, Gate, log, until } from "./cluster.ts";
+import { roadTo } from "./road.ts";
 
 const fails = (code: string, maybeExecuted?: boolean) =>
   expect.objectContaining(
@@ -45,6 +49,28 @@ describe("a call", () => {
       b.call("counters", "at-a", "echo", [2], options),
     ]);
     expect([there.result, back.result]).toEqual([1, 2]);
+  });
+
+  it("that waits for a silent owner is not given up for a store that was gone for a moment", async () => {
+    const made = cluster();
+    const clock = fakeClock();
+    const random = { ...systemRandom, next: () => 0 };
+    const b = await clock.run(made.node("b", { clock }));
+    await clock.run(b.call("counters", "x", "add", [1]));
+    const road = roadTo(made.store);
+    const transport = inProcessTransport(made.network);
+    const gate = Gate.of("b is dialled");
+    const dial = transport.dial.bind(transport);
+    transport.dial = (peer) => gate.passed.then(() => dial(peer));
+    const a = await clock.run(made.node("a", { clock, random, store: road.store, transport }));
+    const call = a.call("counters", "x", "add", [1]);
+    // It looks for the owner in vain at 500, 1,010, 1,530 and 2,070 ms.
+    await clock.advance(1_500);
+    road.isCut = true;
+    await clock.advance(100);
+    road.isCut = false;
+    gate.open();
+    expect((await clock.run(call)).result).toMatchObject({ total: 2 });
   });
 
   it("keeps the order of one caller's calls, also before the owner is known", async () => {
@@ -256,6 +282,25 @@ describe("time", () => {
     Gate.of("full").open();
     await Promise.all([running, ...queued]);
     expect(await a.resource("narrow", "x").total()).toBe(2);
+  });
+
+  it("counts calls that wait, until they run or are sent away", async () => {
+    const made = cluster();
+    const [a, b] = [await made.node("a"), await made.node("b")];
+    const name = crypto.randomUUID();
+    const running = a.resource("counters", name).wait(name);
+    await until(() => log.includes(`waiting ${name}`), "the turn runs");
+    const waiting = [a, a, b].map((node) => node.resource("counters", name).echo(1));
+    await until(() => a.stats().queued === 3, "three wait");
+    expect(b.stats().queued).toBe(0);
+    Gate.of(name).open();
+    await Promise.all([running, ...waiting]);
+    expect(a.stats().queued).toBe(0);
+    const hung = a.resource("impatient", name);
+    const given = [hung.hang(), hung.echo(1), hung.echo(2)];
+    await until(() => a.stats().queued === 2, "two wait");
+    await Promise.allSettled(given);
+    expect(a.stats().queued).toBe(0);
   });
 
   it("a turn that hangs is given up; the name goes on under a higher epoch", async () => {

@@ -92,7 +92,14 @@ describe("a drain by prefix", () => {
     const all = cluster();
     const a = await all.node("a");
     await expect(a.drain({ prefix: "channels/" })).rejects.toMatchObject({ code: "invalid_rrp" });
-    for (const forMs of [0, NaN, 1e9]) {
+    // Everything was not meant.
+    for (const options of [null, "rrp:", { prefix: "rrp:", for: 5 }]) {
+      await expect(a.drain(options as never)).rejects.toThrow(
+        /^options is|^there is no option "for"/,
+      );
+    }
+    expect(a.state).toBe("serving");
+    for (const forMs of [0, NaN, 1e9, "50" as never]) {
       await expect(a.drain({ prefix: "rrp:", forMs })).rejects.toThrow(/forMs is/);
     }
   });

@@ -92,7 +92,7 @@ class Archive {
   }
 
   #registry(self: string, region: string): Store {
-    return new Proxy({} as Store, {
+    return new Proxy({ claim: null } as unknown as Store, {
       get: (_, name) => {
         if (name === "status") return () => "up";
         if (name === "close") return () => Promise.resolve();

@@ -46,8 +46,8 @@ export class Regions {
   readonly trips: Trip[] = [];
   /** What was sent over links: `a>b request`. */
   readonly sent: string[] = [];
-  /** Roads that are shut: `a>b`, by nodes' names. */
-  readonly shut: Set<string> = new Set();
+  /** Why roads are shut, by `a>b` of nodes' names. */
+  readonly shut: Map<string, string> = new Map();
   /** Whether regions see each other's rolls. */
   seen = true;
   /** Whether all regions have one store, and keys no homes. */
@@ -84,9 +84,9 @@ export class Regions {
   }
 
   /** Shuts or opens the roads between nodes, one way. */
-  road(from: string, to: string, isOpen: boolean): void {
+  road(from: string, to: string, isOpen: boolean, why: string = "the road is shut"): void {
     if (isOpen) this.shut.delete(`${from}>${to}`);
-    else this.shut.add(`${from}>${to}`);
+    else this.shut.set(`${from}>${to}`, why);
   }
 
   /** Forgets what was counted. */
@@ -180,9 +180,8 @@ export class Regions {
       open: (self: LinkIdentity, accept: (link: Link) => void) =>
         inner.open(self, (link) => accept(wrap(link))),
       dial: async (peer: Peer) => {
-        if (this.shut.has(`${path}>${this.#names.get(peer.address)}`)) {
-          throw new AtlasError("unavailable", "the road is shut");
-        }
+        const why = this.shut.get(`${path}>${this.#names.get(peer.address)}`);
+        if (why !== undefined) throw new AtlasError("unavailable", why);
         return wrap(await inner.dial(peer));
       },
       close: () => inner.close(),

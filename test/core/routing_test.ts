@@ -307,12 +307,17 @@ describe("a call that is passed on", () => {
     expect((await us.call("counters", "eu~x", "echo", [value])).result).toEqual(value);
   });
 
-  it("tells the owner who called, and carries a traceparent untouched", async () => {
+  it("tells the owner who called, and carries its trace with the last hop as parent", async () => {
     const { us, owner } = await chained();
     const traceparent = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
+    const hop = expect.stringMatching(/^00-(?:a1){16}-(?!(?:b2){8})[0-9a-f]{16}-01$/);
     const options = { traceparent, callerRegion: "sa" };
     expect((await us.call("counters", "eu~x", "who", [], options)).result).toEqual({
       caller: { region: "sa", node: "a" },
+      traceparent: hop,
+    });
+    expect((await owner.call("counters", "eu~x", "who", [], options)).result).toEqual({
+      caller: { region: "sa", node: "owner" },
       traceparent,
     });
     expect((await us.call("counters", "eu~x", "who", [])).result).toEqual({
@@ -324,7 +329,7 @@ describe("a call that is passed on", () => {
       traceparent: null,
     });
     const nested = await us.call("counters", "eu~y", "ask", ["counters", "us~z"], { traceparent });
-    expect(nested.result).toMatchObject({ traceparent, caller: { region: "eu" } });
+    expect(nested.result).toMatchObject({ traceparent: hop, caller: { region: "eu" } });
     await expect(us.call("counters", "eu~x", "who", [], { traceparent: "00-zz" })).rejects
       .toMatchObject({ code: "bad_request" });
   });

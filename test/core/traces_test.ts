@@ -1,6 +1,8 @@
-/** What log events of failures say of a call's way and its trace. */
+/** What log events say of a call's way and its trace. */
 import { expect, it } from "vitest";
 import type { NodeEvent } from "../../mod.ts";
+import { nextSpan } from "../../src/routing/hops.ts";
+import { until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 
 const TRACE = `00-${"a1".repeat(16)}-${"b2".repeat(8)}-01`;
@@ -18,13 +20,82 @@ it("a failed call is told where it was made, passed on and run, under its trace"
   const call = us.call("counters", "eu~x", "addThenThrow", [1], { traceparent: TRACE });
   await expect(call).rejects.toMatchObject({ code: "app" });
   const told = (who: string, event: string) => events[who]?.find((it) => it.event === event);
-  const fields = { key: "counters/eu~x", method: "addThenThrow", traceparent: TRACE };
-  expect(told("us", "call failed")?.fields).toMatchObject({ ...fields, code: "app", path: "us/a" });
+  const fields = { key: "counters/eu~x", method: "addThenThrow" };
+  const way = { code: "app", callerRegion: "us", path: "us/a, eu/gw, eu/owner" };
+  const traceparent = expect.stringContaining(TRACE.slice(0, 36));
+  expect(told("us", "call failed")?.fields).toEqual({
+    ...fields,
+    ...way,
+    reason: "thrown on purpose",
+    traceparent: TRACE,
+  });
   expect(told("gw", "passing a call on failed")?.fields).toMatchObject({
     ...fields,
-    path: "us/a, eu/gw",
+    ...way,
+    traceparent,
   });
-  expect(told("owner", "method threw")?.fields).toMatchObject(fields);
+  expect(told("owner", "method threw")?.fields).toMatchObject({ ...fields, traceparent });
+});
+
+/** A node in us, and an owner in eu that only a gateway reaches; what both tell of hops. */
+async function followed() {
+  const made = new Regions();
+  const hops: (NodeEvent["fields"] & { from: string })[] = [];
+  const of = (from: string) => ({
+    onEvent: ({ level, event, fields }: NodeEvent) => {
+      if (level === "debug" && event === "call passed on") hops.push({ from, ...fields });
+    },
+  });
+  const owner = await made.node("eu/owner", of("eu/owner"));
+  await made.node("eu/gw", of("eu/gw"));
+  const gateways = { eu: [made.address("eu/gw")] };
+  const us = await made.node("us/a", { gateways, ...of("us/a") });
+  made.road("us/a", "eu/owner", false);
+  await owner.call("counters", "eu~x", "echo", [0]);
+  return { us, owner, hops };
+}
+
+it("each hop of a call that is followed is told, as a span with the hop before as parent", async () => {
+  const { us, hops } = await followed();
+  const options = { traceparent: TRACE, callerRegion: "sa" };
+  const { result } = await us.call("counters", "eu~x", "who", [], options);
+  await until(() => hops.length === 2, "both hops are told");
+  const common = { key: "counters/eu~x", method: "who", callerRegion: "sa", outcome: "ok" };
+  const [inner, outer] = hops as [typeof hops[number], typeof hops[number]];
+  expect(outer).toMatchObject({ ...common, from: "us/a", path: "us/a, eu/gw", parent: TRACE });
+  expect(inner).toMatchObject({ ...common, from: "eu/gw", path: "us/a, eu/gw, eu/owner" });
+  expect(inner["parent"]).toBe(outer["traceparent"]);
+  expect((result as { traceparent: string }).traceparent).toBe(inner["traceparent"]);
+  const spans = [TRACE, outer["traceparent"], inner["traceparent"]].map(String);
+  for (const span of spans) expect(span).toMatch(/^00-(?:a1){16}-[0-9a-f]{16}-01$/);
+  expect(new Set(spans).size).toBe(3);
+  for (const { ms } of hops) expect(ms).toBeGreaterThanOrEqual(0);
+});
+
+it("a hop tells how it ended, and a call that nobody follows has none", async () => {
+  const { us, hops } = await followed();
+  const traced = { traceparent: TRACE };
+  await expect(us.call("counters", "eu~x", "addThenThrow", [1], traced)).rejects.toThrow();
+  await until(() => hops.length === 2, "both hops are told");
+  expect(hops.map(({ outcome }) => outcome)).toEqual(["app", "app"]);
+  await expect(us.call("counters", "eu~x", "wait", ["diary"], { ...traced, timeoutMs: 50 })).rejects
+    .toMatchObject({ code: "timeout" });
+  await until(() => hops.length === 4, "both hops are told");
+  const outcomes = hops.slice(2).map(({ from, outcome }) => `${from} ${outcome}`);
+  expect(outcomes[0] === "us/a timeout" || outcomes[1] === "us/a timeout").toBe(true);
+  expect(outcomes.join()).toMatch(/eu\/gw (?:timeout|given up)/);
+  await us.call("counters", "eu~x", "echo", [1]);
+  expect(hops).toHaveLength(4);
+});
+
+it("a span that was drawn is never of zeros only", () => {
+  const drawn = (next: number) => nextSpan(TRACE, { next: () => next, uuid: () => "" });
+  expect(drawn(0)).toBe(`00-${"a1".repeat(16)}-${"0".repeat(15)}1-01`);
+  expect(drawn(1 - 2 ** -53)).toBe(`00-${"a1".repeat(16)}-${"f".repeat(16)}-01`);
+  const later = `01-${"a1".repeat(16)}-${"b2".repeat(8)}-07-more`;
+  expect(nextSpan(later, { next: () => 0.5, uuid: () => "" })).toBe(
+    `00-${"a1".repeat(16)}-${"80000000".repeat(2)}-01`,
+  );
 });
 
 it("a call without a trace that fails at its caller is no event", async () => {

@@ -205,8 +205,8 @@ describe("requests over HTTP", () => {
     expect(missing.status).toBe(404);
     expect(missing.body).toEqual(failed("not_found", false, /calc.*has no function "tau"/));
     const symbol = await request("calc/unencodable", []);
-    expect(symbol.status).toBe(400);
-    expect(symbol.body.error).toMatchObject({ maybeExecuted: true });
+    expect(symbol.status).toBe(500);
+    expect(symbol.body).toEqual(failed("app", true, /^unencodable: the result can't be encoded/));
   });
 
   test.for(

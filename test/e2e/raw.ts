@@ -23,7 +23,7 @@ export function sendRaw(url: string, bytes: string | Uint8Array): Promise<RawAns
     socket.on("data", (data) => chunks.push(data));
     socket.on("close", () => {
       const text = Buffer.concat(chunks).toString();
-      resolve({ status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), text });
+      resolve({ status: Number(/^HTTP\/1\.[01] (\d{3})/.exec(text)?.[1] ?? 0), text });
     });
   });
 }

@@ -58,6 +58,12 @@ describe("what a node answers", () => {
     const answer = await served.ask("POST", "/v1/resources/probes/a/echo");
     expect(answer.body.result).toEqual([]);
     expect((await call("a", "echo", [null])).body.result).toBe(null);
+    expect((await call("a", "answerNothing", [])).body).toEqual({
+      result: null,
+      rrp: "rrp:test/one/probes/a",
+      epoch: expect.any(Number),
+    });
+    expect((await served.client().call("probes", "a", "answerNothing", [])).result).toBeUndefined();
   });
 
   test("an id is decoded exactly once", async () => {
@@ -215,6 +221,24 @@ describe("what user code does", () => {
     expect(text).not.toMatch(/at .*\d+:\d+|stack/);
   });
 
+  test.each([
+    ["name"],
+    ["stack"],
+    ["message"],
+    ["name", "Error"],
+    ["code", "toString"],
+    ["code", "E_MINE"],
+    ["code", 5],
+  ])("throws an odd error: its %s is %j", async (...args) => {
+    const { status, body } = await call("odd", "failOddly", args, { "atlas-timeout-ms": "2000" });
+    // One that reads as Atlas's own `timeout` keeps its code.
+    const code = args[0] === "message" ? "timeout" : "app";
+    expect(status).toBe(STATUS_OF[code]);
+    expect(body.error).toMatchObject({ code, maybeExecuted: true });
+    const read = args[0] === "message" ? expect.stringContaining("can't be printed") : "odd";
+    expect(body.error.message).toEqual(read);
+  });
+
   test("answers what can't be encoded", async () => {
     const { status, body } = await call("a", "unencodable", []);
     expect(status).toBeGreaterThanOrEqual(400);
@@ -246,22 +270,6 @@ describe("what user code does", () => {
     );
     expect(all.map(({ status }) => status)).toContain(429);
   });
-});
-
-test("metrics: figures of the node, requests by route and never by path", async () => {
-  await call("metered", "add", [1]);
-  await served.ask("GET", "/v1/unknown/metered-path");
-  const { status, text, headers } = await served.ask("GET", "/metrics");
-  expect(status).toBe(200);
-  expect(headers.get("content-type")).toMatch(/^text\/plain/);
-  expect(text).toMatch(/^atlas_node_state\{state="serving"\} 1$/m);
-  expect(text).toMatch(/^atlas_turns_total [1-9]/m);
-  expect(text).toMatch(/^atlas_lease_left_seconds \d/m);
-  expect(text).toMatch(/^process_resident_memory_bytes [1-9]/m);
-  expect(text).toMatch(
-    /_count\{method="POST",route="\/v1\/resources\/:type\/:id\/:method",status="200"\} [1-9]/,
-  );
-  expect(text).not.toContain("metered");
 });
 
 describe("a token", () => {

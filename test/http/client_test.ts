@@ -113,6 +113,82 @@ describe("a call is not repeated", () => {
   });
 });
 
+describe("of several nodes, one that takes requests and stays silent", () => {
+  /** A fetch that asks doors by their host's name, and notes whom. */
+  function house(doors: Record<string, () => Promise<Response>>) {
+    const asked: string[] = [];
+    const fetch = (url: string, { signal }: RequestInit): Promise<Response> =>
+      new Promise((resolve, reject) => {
+        const { host } = new URL(url);
+        asked.push(host);
+        signal?.addEventListener("abort", () => reject(signal.reason));
+        (doors[host] as () => Promise<Response>)().then(resolve);
+      });
+    const urls = Object.keys(doors).map((host) => `http://${host}`);
+    return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
+  }
+  const never = () => new Promise<Response>(() => {});
+  const members = () => Promise.resolve(Response.json({ nodes: [] }));
+  const answer = () => Promise.resolve(success());
+
+  test("leaves reads time to ask the next, which is asked first from then on", async () => {
+    const { asked, atlas } = house({ deaf: never, mute: never, fine: members });
+    for (let i = 0; i < 3; i++) expect(await atlas.members()).toEqual([]);
+    expect(asked).toEqual(["deaf", "mute", "fine", "fine", "fine"]);
+  });
+
+  test("leaves calls with an idempotency key time, too", async () => {
+    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const { epoch } = await atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    expect([epoch, ...asked]).toEqual([7, "deaf", "fine"]);
+  });
+
+  test("is passed over by the call after one that can't be repeated", async () => {
+    const { asked, atlas } = house({ deaf: never, fine: answer });
+    const call = () => atlas.call("t", "a", "m", [], { timeoutMs: 10 });
+    await expect(call()).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+    expect(asked).toEqual(["deaf"]);
+    expect((await call()).epoch).toBe(7);
+    expect(asked).toEqual(["deaf", "fine"]);
+  });
+
+  test("is heard all the same where it was only slow", async () => {
+    const slow = Promise.withResolvers<Response>();
+    const { asked, atlas } = house({
+      slow: () => slow.promise,
+      deaf: () => {
+        slow.resolve(success());
+        return never();
+      },
+    });
+    const call = () => atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    expect((await call()).epoch).toBe(7);
+    expect(asked).toEqual(["slow", "deaf"]);
+  });
+
+  test("may have run what the next one refuses", async () => {
+    const { atlas } = house({
+      deaf: never,
+      strict: () => Promise.resolve(failure("not_found")),
+    });
+    const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    await expect(call).rejects.toMatchObject({ code: "not_found", maybeExecuted: true });
+  });
+
+  test("is waited for where the others can't be reached", async () => {
+    const slow = Promise.withResolvers<Response>();
+    const { asked, atlas } = house({
+      slow: () => slow.promise,
+      shut: () => {
+        setTimeout(() => slow.resolve(Response.json({ nodes: [] })));
+        return Promise.resolve(failure("unavailable"));
+      },
+    });
+    expect(await atlas.members()).toEqual([]);
+    expect(new Set(asked.slice(1))).toEqual(new Set(["shut"]));
+  });
+});
+
 describe("what a failure says", () => {
   test("a node that refuses the connection ran nothing", async () => {
     const call = connect(await nowhere(), { timeoutMs: 50 }).call("t", "a", "m", []);
@@ -145,6 +221,16 @@ describe("what a failure says", () => {
     const call = connect(url).call("t", "a", "m", [], { signal: abort.signal });
     await expect(call).rejects.toMatchObject({ code: "timeout", retryable: false });
     held.resolve(success());
+  });
+
+  test("the caller had given up before: nothing was sent", async () => {
+    const { url, requests } = await scripted(success);
+    const signal = AbortSignal.abort();
+    const call = connect(url).call("t", "a", "m", [], { signal });
+    await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: false });
+    const request = connect(url).request("calc", "pi", [5], { signal });
+    await expect(request).rejects.toMatchObject({ code: "timeout", maybeExecuted: false });
+    expect(requests).toHaveLength(0);
   });
 
   test("a proxy's error page may hide a call that ran", async () => {

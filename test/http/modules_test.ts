@@ -1,7 +1,8 @@
 /** Modules over HTTP: calls, purchases, and a look at the market. */
 import { expect, test } from "vitest";
-import type { AtlasNode } from "../../mod.ts";
+import { type AtlasNode, defineModule } from "../../mod.ts";
 import { Purchases } from "../../adapters/http/purchases.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
@@ -19,6 +20,18 @@ test("a call over HTTP: result, node and version; a range picks the version", as
   });
   const pinned = await ask("POST", "/v1/modules/calc/pi?version=%5E1", json([3]));
   expect(pinned.body).toEqual({ result: "3.141", node: "seller", version: "1.0.0" });
+});
+
+test("a function without a result answers null, in MessagePack what it is", async () => {
+  const { ask, client, seller } = await counter();
+  const quiet = defineModule({ version: "1.0.0", functions: { nothing() {} } });
+  seller.publish(quiet, { name: "quiet", capacity: 1 });
+  expect((await ask("POST", "/v1/modules/quiet/nothing")).body).toEqual({
+    result: null,
+    node: "seller",
+    version: "1.0.0",
+  });
+  expect((await client().request("quiet", "nothing", [])).result).toBeUndefined();
 });
 
 test("MessagePack both ways", async () => {
@@ -81,6 +94,15 @@ test("what goes wrong has its code, and says whether it ran", async () => {
     message: "failed on purpose",
     maybeExecuted: true,
   });
+  const functions = { give: () => () => 1, flood: () => "x".repeat(MAX_BODY_BYTES) };
+  seller.publish(defineModule({ functions }), { name: "odd", capacity: 1 });
+  for (const name of ["give", "flood"]) {
+    await fails(`/v1/modules/odd/${name}`, json([]), 500, {
+      code: "app",
+      message: expect.stringMatching(`^${name}: the result `),
+      maybeExecuted: true,
+    });
+  }
   for (
     const [path, options, status, code] of [
       ["/v1/modules/calc/constructor", json([]), 404, "not_found"],

@@ -2,7 +2,9 @@
 import { expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { createHttpApp } from "../../adapters/http/app.ts";
+import { errorResponse } from "../../adapters/http/errors.ts";
 import { pathHeaders, readPath } from "../../adapters/http/path.ts";
+import { AtlasError } from "../../mod.ts";
 import { Regions } from "../core/regions.ts";
 import { ask } from "./serving.ts";
 
@@ -50,10 +52,47 @@ test("the client tells the path; its region and trace reach the owner", async ()
   expect(answer.path).toEqual(["us-east-1/a", "eu-west-1/gw", "eu-west-1/owner"]);
   expect(answer.result).toEqual({
     caller: { region: "sa-east-1", node: "a" },
-    traceparent: TRACE,
+    traceparent: expect.stringContaining(TRACE.slice(0, 36)),
   });
   const plain = await client().call("counters", "eu-west-1~x", "who", []);
   expect(plain.result).toMatchObject({ caller: { region: "us-east-1" }, traceparent: null });
+});
+
+test.each([
+  ["nope", [], "not_found", "us-east-1/a, eu-west-1/gw, eu-west-1/owner"],
+  ["addThenThrow", [1], "app", "us-east-1/a, eu-west-1/gw, eu-west-1/owner"],
+])("%s: an error names its path and where it failed, as an answer does", async (...given) => {
+  const [method, args, code, path] = given;
+  const { http, client } = await divided();
+  const answer = await ask(http, "POST", `/v1/resources/counters/eu-west-1~x/${method}`, {
+    body: JSON.stringify(args),
+  });
+  expect(answer.body.error.code).toBe(code);
+  expect(Object.keys(answer.body.error)).toHaveLength(4);
+  expect(answer.headers.get("atlas-path")).toBe(path);
+  expect(answer.headers.get("atlas-region")).toBe("eu-west-1");
+  const call = client().call("counters", "eu-west-1~x", method, args);
+  await expect(call).rejects.toMatchObject({ code, path: path.split(", ") });
+});
+
+test("a timeout names whom it waited for; what failed here or went nowhere, no more", async () => {
+  const { http, client } = await divided();
+  const late = client().call("counters", "eu-west-1~x", "hang", [], { timeoutMs: 100 });
+  const [self, gateway] = ["us-east-1/a", "eu-west-1/gw"];
+  await expect(late).rejects.toMatchObject({ code: "timeout", path: [self, gateway] });
+  const here = client().call("counters", "us-east-1~x", "addThenThrow", [1]);
+  await expect(here).rejects.toMatchObject({ code: "app", path: [self] });
+  const unknown = await ask(http, "POST", "/v1/resources/nothings/us-east-1~x/m");
+  expect(unknown.headers.get("atlas-path")).toBe(self);
+  const bad = await ask(http, "POST", "/v1/resources/counters/x/echo", { body: "{}" });
+  expect([bad.status, bad.headers.get("atlas-path")]).toEqual([400, null]);
+});
+
+test("what the user's code throws can't forge a path", () => {
+  const error = new AtlasError("app", "no", { path: ["us/a\r\nset-cookie: x"] });
+  expect(errorResponse(error).headers.get("atlas-path")).toBe(null);
+  const odd = Object.assign(new AtlasError("app", "no"), { path: "us/a" as never });
+  expect(errorResponse(odd).headers.get("atlas-path")).toBe(null);
 });
 
 test("a traceparent that is none counts as not sent, a region that is none is refused", async () => {

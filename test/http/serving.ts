@@ -15,6 +15,8 @@ export class Probe extends Resource {
     return args.length === 1 ? args[0] : args;
   }
 
+  answerNothing(): void {}
+
   async add(n: number): Promise<number> {
     const total = ((await this.storage.get<number>("total")) ?? 0) + n;
     await this.storage.put("total", total);
@@ -23,6 +25,17 @@ export class Probe extends Resource {
 
   fail(): never {
     throw new TypeError("it broke at secret_file.ts");
+  }
+
+  /** Throws an error one of whose properties is `value`, or throws where that is undefined. */
+  failOddly(property: string, value?: unknown): never {
+    const get = () => {
+      if (value === undefined) throw new Error("it can't be read");
+      return value;
+    };
+    const name = property === "stack" ? "Error" : "AtlasError";
+    const error = Object.assign(new Error("odd"), { name, code: "timeout" });
+    throw Object.defineProperty(error, property, { get });
   }
 
   unencodable(): unknown {

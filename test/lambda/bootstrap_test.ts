@@ -1,7 +1,7 @@
 /** How nodes that share no registry find each other's authorities. */
 import { expect, test } from "vitest";
-import { type Bootstrap, memoryStore } from "../../mod.ts";
-import { Bootstrap as BootstrapPart } from "../../src/lambda/bootstrap.ts";
+import { type Bootstrap, memoryStore, type NodeEvent } from "../../mod.ts";
+import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/bootstrap.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";
@@ -61,6 +61,36 @@ test("a function that fails, or names who isn't there, is asked again", async ()
   await made.node("b", { role: "authority" });
   await until(async () => (await a.authorities()).length === 1, "the authority was found");
   expect(made.events.some(({ event }) => event === "bootstrap failed")).toBe(true);
+});
+
+test("what a function or a resolver answers instead of a list is told in one clear line", async () => {
+  const list = "it must be a list of addresses, or of { region, node, incarnation, address }";
+  const peer = { region: "r", node: "n", incarnation: "i", address: "" };
+  for (
+    const [answer, message] of [
+      [null, `bootstrap answered null, ${list}`],
+      ["x", `bootstrap answered "x", ${list}`],
+      [["in-process:1", 1], `bootstrap answered a list with 1 in it, ${list}`],
+      [[{ ...peer, address: 5 }], `bootstrap answered a list with {"region":"r"`],
+      [[""], `bootstrap answered a list with "" in it, ${list}`],
+    ] as const
+  ) {
+    const resolve = async () => answer as never;
+    const told = expect.objectContaining({
+      code: "bad_request",
+      message: expect.stringContaining(message),
+    });
+    await expect(resolverOf(resolve, () => [])()).rejects.toEqual(told);
+    const named = resolverOf({ dns: "x.test", port: 1, resolve, address }, () => []);
+    // Hosts are only texts.
+    await expect(named()).rejects.toMatchObject({ code: "bad_request" });
+    const made = market();
+    await made.node("a", { bootstrap: resolve, role: "authority" });
+    await until(() => made.events.some(({ event }) => event === "bootstrap failed"), "it is told");
+    const { fields } = made.events.find(({ event }) => event === "bootstrap failed") as NodeEvent;
+    expect(fields["why"]).toContain(message);
+  }
+  expect(await resolverOf(async () => ["x", peer], () => [])()).toEqual(["x", peer]);
 });
 
 test("who knew no authority is asked again soon, not only after the usual time", async () => {

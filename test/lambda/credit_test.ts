@@ -1,7 +1,7 @@
 /** Credit: conserved, not drained by failures, not wasted on those who left. */
 import { expect, test } from "vitest";
 import type { Listener } from "../../mod.ts";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 function expectConserved(listener: Listener): void {
   const { capacity, granted, channels } = listener.stats();
@@ -14,7 +14,7 @@ function expectConserved(listener: Listener): void {
 
 async function shopOf2(options: { lowWatermark?: number } = {}) {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop), { capacity: 2, ...options });
   const proxy = await b.discover("calc", { capacity: 2 });

@@ -49,28 +49,33 @@ const SIZES = [[1, 2, 3, 4], [1, 1], [2, 2, 2], [1, 1, 1, 1], [4, 4], [2, 8]];
 
 const SPLITS = SIZES.map((sizes) => ({ sizes, named: sizes.join(", ") }));
 
-test.for(SPLITS)("a thousand calls split by capacity, $named, however many are in flight", ({ sizes }) => {
-  const total = sizes.reduce((sum, it) => sum + it, 0);
-  for (let inFlight = 1; inFlight < total; inFlight++) {
-    const random = new SeededRandom(inFlight, "draw");
-    const { pool, views } = filled(sizes, () => random.next());
-    const running: ChannelView[] = [];
-    const picked = new Map(views.map((view) => [view, 0]));
-    for (let n = 0; n < 1_000; n++) {
-      // The one that began first ends first, and its credit comes back.
-      const ended = running.length < inFlight ? undefined : running.shift();
-      if (ended) pool.credit(ended, ended.allowed + 1);
-      const view = pool.pick("mark") as ChannelView;
-      pool.spend(view, {} as ModuleCall);
-      running.push(view);
-      picked.set(view, (picked.get(view) as number) + 1);
+test.for(SPLITS)(
+  "a thousand calls split by capacity, $named, however many are in flight",
+  ({ sizes }) => {
+    const total = sizes.reduce((sum, it) => sum + it, 0);
+    for (let inFlight = 1; inFlight < total; inFlight++) {
+      const random = new SeededRandom(inFlight, "draw");
+      const { pool, views } = filled(sizes, () => random.next());
+      const running: ChannelView[] = [];
+      const picked = new Map(views.map((view) => [view, 0]));
+      for (let n = 0; n < 1_000; n++) {
+        // The one that began first ends first, and its credit comes back.
+        const ended = running.length < inFlight ? undefined : running.shift();
+        if (ended) pool.credit(ended, ended.allowed + 1);
+        const view = pool.pick("mark") as ChannelView;
+        pool.spend(view, {} as ModuleCall);
+        running.push(view);
+        picked.set(view, (picked.get(view) as number) + 1);
+      }
+      for (const [{ grant }, calls] of picked) {
+        const share = 1_000 * grant / total;
+        expect(Math.abs(calls - share), `${inFlight} in flight, of ${grant}`).toBeLessThan(
+          share / 4,
+        );
+      }
     }
-    for (const [{ grant }, calls] of picked) {
-      const share = 1_000 * grant / total;
-      expect(Math.abs(calls - share), `${inFlight} in flight, of ${grant}`).toBeLessThan(share / 4);
-    }
-  }
-});
+  },
+);
 
 test("each credit is as likely to be drawn as any other, at any draw", () => {
   const drawn = [[0, 0, 0, 0], [0, 0, 0, 0]];

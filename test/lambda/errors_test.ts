@@ -1,7 +1,8 @@
 /** What goes wrong, and how it is told. */
 import { expect, test } from "vitest";
 import { defineApp, defineModule, type PublishOptions } from "../../mod.ts";
-import { calc, market, Shop, until } from "./market.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 const refused = (code: string, message: RegExp) =>
   expect.objectContaining({ code, message: expect.stringMatching(message), maybeExecuted: false });
@@ -25,7 +26,7 @@ test("what isn't allowed is named, with what is", async () => {
   expect(() => defineApp({ modules: { calc: {} as never } })).toThrow(
     refused("bad_request", /module calc must be made by defineModule/),
   );
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   const module = defineModule({ functions });
   expect(() => a.publish(module, { capacity: 1 })).toThrow(refused("bad_request", /has no name/));
   const named: [PublishOptions, RegExp][] = [
@@ -41,15 +42,84 @@ test("what isn't allowed is named, with what is", async () => {
     const [options, message] of [
       [{ capacity: -1 }, /capacity is -1/],
       [{ version: "^^1" }, /version is "\^\^1", it must be a version or a range/],
-      [{ prefer: "far" }, /prefer is far, it must be near or spread/],
+      [{ prefer: "far" }, /prefer is "far", it must be near or spread/],
       [{ timeoutMs: 0 }, /timeoutMs is 0/],
-      [{ waitFor: "none" }, /waitFor is none/],
+      [{ waitFor: "none" }, /waitFor is "none"/],
     ] as [object, RegExp][]
   ) await expect(a.discover("calc", options)).rejects.toEqual(refused("bad_request", message));
 });
 
+test("options that are none, misspelt or of the wrong kind are refused before anything is done", async () => {
+  const a = await market().node("a", LASTING);
+  const module = calc(new Shop());
+  // deno-lint-ignore no-explicit-any
+  const any = (value: unknown): any => value;
+  const none: [unknown, RegExp][] = [
+    [null, /^options is null, it must be an object$/],
+    ["x", /^options is "x", it must be an object$/],
+    [[], /^options is \[\], it must be an object$/],
+    [{ timoutMs: 5 }, /^there is no option "timoutMs"; there are: .*timeoutMs/],
+    [{ signal: 1 }, /^signal is 1, it must be an AbortSignal$/],
+    [{ signal: {} }, /^signal is \{\}, it must be an AbortSignal$/],
+    [{ timeoutMs: "5" }, /^timeoutMs is "5", it must be 1 to 300000$/],
+    [{ timeoutMs: NaN }, /^timeoutMs is NaN, it must be 1 to 300000$/],
+  ];
+  const listener = a.publish(module, { capacity: 1 });
+  const proxy = await a.discover("calc");
+  const calls = proxy.$plb.stats().calls;
+  for (const [options, message] of none) {
+    const why = refused("bad_request", message);
+    await expect(a.discover("calc", any(options))).rejects.toEqual(why);
+    await expect(a.request("calc", "pi", [1], any(options))).rejects.toEqual(why);
+    await expect(proxy.$plb.call("pi", [1], any(options))).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", "say", [], any(options))).rejects.toEqual(why);
+    if (String(message).includes("timeoutMs is")) continue;
+    expect(() => a.resource(any("rooms"), "r", any(options))).toThrow(why);
+    if (String(message).includes("signal is")) continue;
+    const form = refused("bad_request", /^options is |^there is no option "timoutMs"/);
+    expect(() => a.publish(module, any(options))).toThrow(form);
+    expect(() => defineModule(any(options))).toThrow(form);
+    await expect(listener.close(any(options))).rejects.toEqual(form);
+    await expect(a.lookup("rooms", "r", any(options))).rejects.toEqual(form);
+    await expect(a.count("rrp:", any(options))).rejects.toEqual(form);
+    await expect(a.resources("rrp:", any(options))).rejects.toEqual(form);
+  }
+  for (const noWait of ["x", 1, null]) {
+    const why = refused("bad_request", /^noWait is .*, it must be true or false$/);
+    await expect(a.discover("calc", any({ noWait }))).rejects.toEqual(why);
+    await expect(proxy.$plb.call("pi", [1], any({ noWait }))).rejects.toEqual(why);
+  }
+  for (const drainMs of [NaN, "5", -1, Infinity]) {
+    const why = refused(
+      "bad_request",
+      /^drainMs is ("5"|NaN|-1|Infinity), it must be 0 to 300000$/,
+    );
+    await expect(listener.close(any({ drainMs }))).rejects.toEqual(why);
+  }
+  for (const args of [null, "ab", undefined]) {
+    const why = refused("bad_request", /^args is .*, it must be an array of arguments$/);
+    await expect(proxy.$plb.call("pi", any(args))).rejects.toEqual(why);
+    await expect(a.request("calc", "pi", any(args))).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", "say", any(args))).rejects.toEqual(why);
+  }
+  for (const name of [null, 5, {}]) {
+    const why = refused("not_found", /^calc( 1\.0\.0)? has no function (null|5|\{\})/);
+    await expect(proxy.$plb.call(any(name), [1])).rejects.toEqual(why);
+    await expect(a.request("calc", any(name), [1])).rejects.toEqual(why);
+    await expect(a.call("rooms", "r", any(name), [])).rejects.toEqual(
+      refused("not_found", /^rooms has no method (null|5|\{\})$/),
+    );
+  }
+  await expect(a.lookup("rooms", "r", any({ require: "sure" }))).rejects.toEqual(
+    refused("bad_request", /^require is "sure", it must be confirmed$/),
+  );
+  expect(proxy.$plb.stats().calls).toBe(calls);
+  expect(listener.stats()).toMatchObject({ capacity: 1 });
+  expect(await proxy.pi(1)).toBe("3.1");
+});
+
 test("nobody sells what was asked for", async () => {
-  const a = await market().node("a");
+  const a = await market().node("a", LASTING);
   a.publish(calc(new Shop(), "2.0.0"), { capacity: 1 });
   await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
     refused("unavailable", /within 60 ms: capacity 3 of calc, >=1\.2\.0 <2\.0\.0-0/),
@@ -61,18 +131,41 @@ test("nobody sells what was asked for", async () => {
 });
 
 test("arguments and results that can't be encoded", async () => {
-  const a = await market().node("a");
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const module = defineModule({
     name: "odd",
-    functions: { echo: (value: unknown) => value, give: () => () => 1 },
+    functions: {
+      echo: (value: unknown) => value,
+      give: () => () => 1,
+      flood: async () => new Uint8Array(MAX_BODY_BYTES),
+    },
   });
-  a.publish(module, { capacity: 1 });
+  a.publish(module, { capacity: 3 });
   // deno-lint-ignore no-explicit-any
   const proxy: any = await a.discover("odd" as "calc");
   await expect(proxy.echo(() => 1)).rejects.toEqual(
     refused("bad_request", /argument\[0\] can't be encoded: it is a function/),
   );
-  await expect(proxy.give()).rejects.toMatchObject({ code: "bad_request", maybeExecuted: true });
+  // What it answers is the fault of the module's own code, as is what it throws.
+  for (const node of [a, b]) {
+    const failed = (name: string) =>
+      node.request("odd", name, []).catch(({ code, message, maybeExecuted }) => ({
+        code,
+        message,
+        maybeExecuted,
+      }));
+    expect(await failed("give")).toEqual({
+      code: "app",
+      message: "give: the result can't be encoded: it is a function",
+      maybeExecuted: true,
+    });
+    expect(await failed("flood")).toEqual({
+      code: "app",
+      message: expect.stringMatching(/^flood: the result takes 10\d{5} bytes, more than 1048576$/),
+      maybeExecuted: true,
+    });
+  }
   const value = { list: [1, new Map([["a", new Date(5)]])], bytes: new Uint8Array([1]) };
   expect(await proxy.echo(value)).toEqual(value);
   expect(proxy.$plb.capacity()).toBe(1);
@@ -81,7 +174,7 @@ test("arguments and results that can't be encoded", async () => {
 
 test("a listener closed in mid-call lets it finish; what waits goes elsewhere", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const [one, two] = [new Shop(), new Shop()];
   const listener = a.publish(calc(one), { capacity: 1 });
   const proxy = await b.discover("calc", { capacity: 1 });
@@ -100,7 +193,7 @@ test("a listener closed in mid-call lets it finish; what waits goes elsewhere", 
 
 test("what doesn't end before its listener's patience fails as maybe executed", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop), { capacity: 1 });
   const proxy = await b.discover("calc");
@@ -112,7 +205,7 @@ test("what doesn't end before its listener's patience fails as maybe executed", 
 
 test("a closed proxy and a closed node refuse calls", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const proxy = await b.discover("calc");
@@ -138,8 +231,8 @@ test("an app's modules are offered by its nodes, under their keys", async () => 
     },
   });
   const made = market();
-  const a = await made.node("a", {}, app as never);
-  const b = await made.node("b", {}, app as never);
+  const a = await made.node("a", LASTING, app as never);
+  const b = await made.node("b", LASTING, app as never);
   const sums = await (b as unknown as Node).discover("sums", { capacity: 4, waitFor: "all" });
   expect(await sums.add(1, 2)).toBe(3);
   expect(a.listeners().map(({ name }) => name)).toEqual(["sums"]);

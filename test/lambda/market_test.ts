@@ -1,6 +1,6 @@
 /** How orders are matched and calls are spread. */
 import { expect, test } from "vitest";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("an order is filled in parts, by several sellers, as they come", async () => {
   const made = market();
@@ -38,9 +38,9 @@ test("a thousand calls split over capacities 1 to 4 by their shares", async () =
   const made = market();
   const shops = [1, 2, 3, 4].map(() => new Shop());
   for (const [at, shop] of shops.entries()) {
-    (await made.node(`n${at}`)).publish(calc(shop), { capacity: at + 1 });
+    (await made.node(`n${at}`, LASTING)).publish(calc(shop), { capacity: at + 1 });
   }
-  const buyer = await made.node("buyer");
+  const buyer = await made.node("buyer", LASTING);
   const proxy = await buyer.discover("calc", { capacity: 10, waitFor: "all" });
   expect(proxy.$plb.capacity()).toBe(10);
   const workers = Array.from({ length: 10 }, async () => {

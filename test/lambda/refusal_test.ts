@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/runtime/system.ts";
 import { BROKER } from "../../src/lambda/address.ts";
 import type { Letter } from "../../src/lambda/letters.ts";
-import { newMeter } from "../../src/lambda/meter.ts";
+import { CallTally, Meters } from "../../src/lambda/meter.ts";
 import type { Order } from "../../src/lambda/order.ts";
 import { Part } from "../../src/lambda/part.ts";
 import { PlbPart } from "../../src/lambda/plb.ts";
@@ -94,7 +94,7 @@ test("what was refused is not ordered again before a pause", async () => {
     noWait: false,
     callTimeoutMs: 1_000,
     deadlines: new Deadlines(clock),
-    meter: newMeter(),
+    tally: new CallTally(new Meters(), "m"),
     onChange: () => {},
     onClosed: () => {},
   });

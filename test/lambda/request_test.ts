@@ -80,7 +80,11 @@ test("what goes wrong is told as it is", async () => {
     message: 'calc 1.0.0 has no function "nothing"; it has: fail, hold, pi',
     maybeExecuted: false,
   });
-  await rejects(["calc", "constructor", []], { code: "not_found" });
+  await rejects(["calc", "constructor", []], {
+    code: "not_found",
+    message: 'calc has no function "constructor"; names of hooks (onStart), of Object\'s own and ' +
+      "names that begin with _ or $ are not allowed",
+  });
   await rejects(["a/b", "pi", []], { code: "invalid_rrp" });
   await rejects(["calc", "pi", [], { version: "one" }], { code: "bad_request" });
   await rejects(["calc", "pi", [], { timeoutMs: 0 }], { code: "bad_request" });

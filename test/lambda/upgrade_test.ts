@@ -1,11 +1,11 @@
 /** Versions, and new code under load. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
-import { calc, market, Shop, until } from "./market.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("under the load of 64 callers no call fails while the code is replaced", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop, "1.0.0"), { capacity: 4 });
   const proxy = await b.discover("calc", { version: "^1", capacity: 4 });
@@ -35,7 +35,7 @@ test("under the load of 64 callers no call fails while the code is replaced", as
 
 test("running calls end on the old code, and count for capacity till then", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const [old, next] = [new Shop(), new Shop()];
   const listener = a.publish(calc(old, "1.0.0"), { capacity: 2 });
   const proxy = await b.discover("calc", { version: "^1", capacity: 2 });
@@ -57,7 +57,7 @@ test("running calls end on the old code, and count for capacity till then", asyn
 
 test("who doesn't accept the new version stays on the old, as long as it is there", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const shop = new Shop();
   const listener = a.publish(calc(shop, "1.0.0"), { capacity: 2 });
   const proxy = await b.discover("calc", { version: "~1.0", capacity: 1 });
@@ -74,7 +74,7 @@ test("who doesn't accept the new version stays on the old, as long as it is ther
 
 test("functions that come and go with versions", async () => {
   const made = market();
-  const [a, b] = [await made.node("a"), await made.node("b")];
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
   const one = defineModule({ name: "calc", version: "1.0.0", functions: { old: () => 1 } });
   const two = defineModule({ name: "calc", version: "1.1.0", functions: { fresh: () => 2 } });
   const listener = a.publish(one, { capacity: 1 });
@@ -94,7 +94,7 @@ test("functions that come and go with versions", async () => {
 
 test("without a range it is the newest stable version, also where an older has more to give", async () => {
   const made = market();
-  const a = await made.node("a");
+  const a = await made.node("a", LASTING);
   const shop = new Shop();
   a.publish(calc(shop, "1.9.0"), { capacity: 9 });
   a.publish(calc(shop, "1.10.0"), { capacity: 1 });
@@ -103,4 +103,62 @@ test("without a range it is the newest stable version, also where an older has m
   expect(newest.$plb.stats()).toMatchObject({ version: "1.10.0", granted: 1 });
   const beta = await a.discover("calc", { version: "2.0.0-beta.1" });
   expect(beta.$plb.stats().version).toBe("2.0.0-beta.1");
+});
+
+test("code that differs only in what its functions close over is new code", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  class Greeter {
+    readonly word: string;
+    constructor(word: string) {
+      this.word = word;
+    }
+    say(): string {
+      return this.word;
+    }
+  }
+  const make = (word: string) => {
+    const greeter = new Greeter(word);
+    // The source of a bound method is `[native code]`.
+    return defineModule({ functions: { f: () => word, g: greeter.say.bind(greeter) } });
+  };
+  const modules = ["one", "two", "three"].map(make);
+  expect(new Set(modules.map(({ hash }) => hash)).size).toBe(1);
+  const [one, two, three] = modules as [typeof modules[0], typeof modules[0], typeof modules[0]];
+  const listener = a.publish(one as never, { name: "m", capacity: 1 });
+  // deno-lint-ignore no-explicit-any
+  const proxy: any = await b.discover("m" as "calc");
+  const hashes = new Set<string>();
+  const says = async (word: string): Promise<void> => {
+    await until(async () => await proxy.f() === word, `new calls say ${word}`);
+    expect(await proxy.g()).toBe(word);
+    await until(() => listener.stats().codes.length === 1, "the old code was dropped");
+    hashes.add(listener.stats().hash);
+  };
+  await says("one");
+  listener.update(two as never);
+  await says("two");
+  // Both at once: the third is not taken for the first, on which a channel may still run.
+  listener.update(one as never);
+  listener.update(three as never);
+  await says("three");
+  expect(hashes.size).toBe(3);
+});
+
+test("an update to the code that is offered already changes nothing", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const functions = { f: () => 1 };
+  const make = () => defineModule({ name: "m", functions });
+  const listener = a.publish(make() as never, { capacity: 1 });
+  const proxy = await b.discover("m" as "calc");
+  const before = listener.stats();
+  listener.update(make() as never);
+  await (proxy as unknown as { f(): Promise<number> }).f();
+  const { hash, channels } = listener.stats();
+  expect(hash).toBe(before.hash);
+  expect(channels.map(({ channel }) => channel)).toEqual(
+    before.channels.map(({ channel }) => channel),
+  );
+  expect(made.events.filter(({ event }) => event === "old code dropped")).toEqual([]);
 });

@@ -23,6 +23,21 @@ class Desk extends Resource {
     });
   }
 
+  /** What each way to ask says of options that aren't. */
+  async refused(options: never): Promise<unknown> {
+    const proxy = await this.node.discover("calc");
+    const asked = [
+      this.node.discover("calc", options),
+      this.node.request("calc", "pi", [1], options),
+      proxy.$plb.call("pi", [1], options),
+      this.node.call("desks", "other", "seen", [], options),
+    ];
+    const settled = await Promise.allSettled(asked);
+    return settled.map((it) =>
+      it.status === "rejected" && `${it.reason.code}: ${it.reason.message}`
+    );
+  }
+
   async seen(): Promise<unknown> {
     const [modules, books, authorities] = await Promise.all([
       this.node.modules(),
@@ -50,6 +65,20 @@ test("a resource discovers, requests and looks; what it bought goes back when it
   expect(await desk.seen()).toEqual([1, true, 2]);
   await until(() => b.stats().resources === 0, "it is let go");
   await until(() => listener.stats().granted === 0, "the capacity is back");
+});
+
+test("options that are none are refused as anywhere", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING, app);
+  a.publish(calc(new Shop()), { capacity: 4 });
+  const desk = a.resource("desks", "one") as unknown as Desk;
+  for (
+    const [options, message] of [
+      [null, "bad_request: options is null, it must be an object"],
+      [{ signal: 1 }, "bad_request: signal is 1, it must be an AbortSignal"],
+      [{ timeoutMs: "5" }, 'bad_request: timeoutMs is "5", it must be 1 to 300000'],
+    ] as const
+  ) expect(await desk.refused(options as never)).toEqual(Array(4).fill(message));
 });
 
 test("its calls end with its caller's deadline", async () => {

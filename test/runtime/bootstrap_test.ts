@@ -66,6 +66,17 @@ describe("what the core is given", () => {
     expect(urls).toEqual(["ws://10.0.0.1:8080/atlas/link", "wss://a.example/x/atlas/link"]);
   });
 
+  test("what a function answers instead of a list is refused in words", async () => {
+    for (const answer of [null, "x", [1]]) {
+      const asked = bootstrapOf(async () => answer as never, "http://127.0.0.1:1");
+      if (typeof asked !== "function") throw new Error("not a function");
+      await expect(asked()).rejects.toMatchObject({
+        code: "bad_request",
+        message: expect.stringMatching(/^bootstrap answered .*, it must be a list of addresses/),
+      });
+    }
+  });
+
   test("a name's addresses in the scheme that this node publishes; with TLS the name itself", async () => {
     const plain = bootstrapOf(checked("dns:localhost:8080"), "http://10.0.0.1:8080");
     if (typeof plain !== "object" || !("dns" in plain)) throw new Error("not a name");

@@ -1,7 +1,11 @@
 /** The command line against a real node. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
 import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { defineApp, defineModule, Resource } from "../../mod.ts";
+import type { Server } from "../../src/ports/runtime.ts";
+import { freePort } from "../support/ports.ts";
 import { start } from "./spawn.ts";
 
 let node: ServedNode;
@@ -84,12 +88,33 @@ describe("what it shows", () => {
     expect(mesh).toMatchObject({ authorities: [{ region: "r", node: "n", modules: ["calc"] }] });
   });
 
+  test("a call without a result answers null", async () => {
+    class Quiet extends Resource {
+      nothing(): void {}
+    }
+    const module = defineModule({ version: "1.0.0", capacity: 1, functions: { nothing() {} } });
+    const app = defineApp({ resources: { quiet: Quiet }, modules: { still: module } });
+    const other = await serve(app, { registry: "memory:", port: 0, onEvent: () => {} });
+    try {
+      for (const words of [["call", "quiet", "q", "nothing"], ["request", "still", "nothing"]]) {
+        const called = await atlas(...words, "--json", "--url", other.url);
+        expect(JSON.parse(called.out)).toHaveProperty("result", null);
+        expect((await atlas(...words, "--url", other.url)).out).toBe("null\n");
+      }
+    } finally {
+      await other.close();
+    }
+  });
+
   test("help", async () => {
     expect(await atlas("--help")).toMatchObject({ status: 0, err: "" });
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
   });
 
-  test("a negative number is an argument", async () => {
+  test("a negative number is an argument, an operand or a value, as it was written", async () => {
+    const looked = await atlas("lookup", "channels", "-5", "--json");
+    expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/-5" });
+    expect((await atlas("resources", "--limit", "-5")).err).toMatch(/^atlas: --limit is "-5": /);
     expect(await atlas("call", "channels", "c:1", "history", "-1")).toMatchObject({ status: 0 });
   });
 });
@@ -111,6 +136,22 @@ describe("what it refuses", () => {
     [["exchange"]],
     [["authorities", "all"]],
     [["resources", "--limit", "0"]],
+    [["resources", "eu"]],
+    [["resources", "rrp:us-east-1/u0"]],
+    [["resources", "eu", "--count"]],
+    [["drain", "rrp:us-east-1/u0"]],
+    [["drain", "rrp:r/", "--for", "soon"]],
+    [["drain", "rrp:r/", "--for", "0s"]],
+    [["drain", "rrp:r/", "--for", "2d"]],
+    [["drain", "n", "--for", "1m"]],
+    [["request", "calc", "pi", "5", "--version", "newest"]],
+    [["modules", "--version", "1"]],
+    [["exchange", "calc", "--version", "1"]],
+    [["nodes", "--key", "k"]],
+    [["race", "--limit", "5"]],
+    [["move", "channels/a"]],
+    [["move", "channels", "eu"]],
+    [["move", "channels/a", "e/u"]],
   ])("bad usage, exit 2: %j", async (words) => {
     const { status, out, err } = await atlas(...words);
     expect([status, out]).toEqual([2, ""]);
@@ -123,7 +164,6 @@ describe("what it refuses", () => {
     ["not_found", ["drain", "elsewhere"]],
     ["not_found", ["request", "calc", "tau", "5"]],
     ["bad_request", ["request", "calc", "pi", "-1"]],
-    ["bad_request", ["request", "calc", "pi", "5", "--version", "newest"]],
     ["unavailable", ["request", "nothing", "run", "--timeout", "200"]],
     ["invalid_rrp", ["lookup", "channels", ""]],
     ["unauthorized", ["nodes", "--token", "wrong"]],
@@ -160,6 +200,63 @@ test("prefixes: how many there are, and handing them over", async () => {
   expect((await fetch(`${node.url}/readyz`)).status).toBe(200);
   expect(await atlas("drain", "rrp:elsewhere/")).toMatchObject({ status: 1, out: "" });
   expect(await atlas("drain", "rrp:r")).toMatchObject({ status: 2, out: "" });
+  const brief = await atlas("drain", "rrp:r/n/sessions/", "--for", "2s", "--json");
+  expect(JSON.parse(brief.out)).toMatchObject({
+    nodes: [{ prefix: "rrp:r/n/sessions/", forMs: 2_000, region: "r", node: "n" }],
+  });
+});
+
+describe("a drain by prefix that one of two nodes doesn't hear", () => {
+  let door: Server;
+  let url: string;
+  const asked: string[] = [];
+  beforeAll(async () => {
+    const member = (name: string, port: number) => ({
+      region: "us",
+      node: name,
+      incarnation: name,
+      address: `ws://127.0.0.1:${port}/atlas/link`,
+      state: "live",
+      hosts: [],
+    });
+    const dead = member("dead", await freePort());
+    const runtime = await detectRuntime();
+    door = await runtime.serve({
+      host: "127.0.0.1",
+      port: 0,
+      maxFrameBytes: 1_024,
+      fetch: (request) => {
+        if (request.method === "GET") {
+          return Response.json({ nodes: [dead, member("fine", door.port)] });
+        }
+        asked.push(new URL(request.url).search);
+        return Response.json({ prefix: "rrp:us/", region: "us", node: "fine" }, { status: 202 });
+      },
+    });
+    url = `http://127.0.0.1:${door.port}`;
+  });
+  afterAll(() => door.close());
+
+  test("says of each what it does, and exits with 1", async () => {
+    const words = ["drain", "rrp:us/", "--for", "90s", "--timeout", "300", "--url", url];
+    const { status, out, err } = await atlas(...words);
+    expect(status).toBe(1);
+    expect(out).toBe("us/dead does not: unavailable\nus/fine hands over rrp:us/\n");
+    expect(err).toMatch(/^unavailable: us\/dead: .*can't be reached/);
+    expect(asked).toEqual(["?prefix=rrp%3Aus%2F&forMs=90000"]);
+  });
+
+  test("says so to machines", async () => {
+    const words = ["drain", "rrp:us/", "--json", "--timeout", "300", "--url", url];
+    const { status, out } = await atlas(...words);
+    expect(status).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      nodes: [
+        { region: "us", node: "dead", error: { code: "unavailable", maybeExecuted: false } },
+        { region: "us", node: "fine", prefix: "rrp:us/" },
+      ],
+    });
+  });
 });
 
 test("drain: the named node drains, and goes on answering", async () => {

@@ -1,13 +1,9 @@
 /** A node's settings: what is allowed, what is refused, and how each refusal reads. */
-import { expect, test } from "vitest";
-import {
-  maskIn,
-  maskUrl,
-  readLogLevel,
-  readSettings,
-  type Settings,
-} from "../../adapters/runtime/environment.ts";
+import { describe, expect, test } from "vitest";
+import { readLogLevel, readSettings, type Settings } from "../../adapters/runtime/environment.ts";
 import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/runtime/hosts.ts";
+import { homesOf, namingRegistry } from "../../adapters/runtime/registry_setting.ts";
+import type { HomeRules } from "../../adapters/store/regional_homes.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 
@@ -52,17 +48,92 @@ test("what a program gives comes before the environment", () => {
   expect(settings).toMatchObject({ port: 0, region: "b", lease });
 });
 
-test("a registry by region is checked URL by URL", () => {
+test("a registry by region is checked URL by URL, and the wrong region named", () => {
+  const env = { ATLAS_REGION: "us" };
   const registry = "us=redis://u:hunter2@h,eu=https://h2";
-  const message = refusal({ ATLAS_REGISTRY_URL: registry });
+  const message = refusal({ ...env, ATLAS_REGISTRY_URL: registry });
   expect(message).toContain("ATLAS_REGISTRY_TOKEN is not set");
-  const settings = readSettings({ ATLAS_REGISTRY_URL: registry, ATLAS_REGISTRY_TOKEN: "r3st" });
+  const settings = readSettings({
+    ...env,
+    ATLAS_REGISTRY_URL: registry,
+    ATLAS_REGISTRY_TOKEN: "r3st",
+  });
   expect(settings.registry).toBe(registry);
-  const bad = refusal({ ATLAS_REGISTRY_URL: "us=redis://u:hunter2@h,eu=ftp://h2" });
-  expect(bad).toContain("<region>=<URL>");
-  expect(bad).not.toContain("hunter2");
-  expect(refusal({ ATLAS_REGISTRY_URL: "us=memory:,us=memory:" })).toContain("twice");
-  expect(maskIn("can't log in with hunter2", registry)).not.toContain("hunter2");
+  const bad = refusal({ ...env, ATLAS_REGISTRY_URL: "us=redis://u:hunter2@h,eu=ftp://h2" });
+  expect(bad).toMatch(/^ATLAS_REGISTRY_URL's region eu is "ftp:\/\/h2": use .*<region>=<URL>/);
+  expect(bad).not.toMatch(/hunter2|us=/);
+  expect(refusal({ ...env, ATLAS_REGISTRY_URL: "us=memory:,us=memory:" }))
+    .toMatch(/^ATLAS_REGISTRY_URL: .*"us" \(it stands there twice\)/);
+  expect(refusal({ ATLAS_REGISTRY_URL: "u~s=memory:", ATLAS_REGION: "u~s" }))
+    .toMatch(/^ATLAS_REGISTRY_URL: .*"u~s"/);
+});
+
+test("a node's region must be one of the registry's", () => {
+  const ATLAS_REGISTRY_URL = "us=memory:,eu=memory:";
+  expect(refusal({ ATLAS_REGISTRY_URL, ATLAS_REGION: "mars" }))
+    .toBe('ATLAS_REGION is "mars": use one of us, eu, the regions of ATLAS_REGISTRY_URL');
+  expect(refusal({ ATLAS_REGISTRY_URL })).toMatch(/^ATLAS_REGION is "local"/);
+  expect(refusal({ ATLAS_REGISTRY_URL, FLY_REGION: "fra" })).toMatch(/^FLY_REGION is "fra"/);
+  expect(refusal({ ATLAS_REGISTRY_URL }, { region: "mars" })).toMatch(/^region is "mars"/);
+});
+
+describe("tokens of registries by HTTP", () => {
+  const ATLAS_REGISTRY_URL = "us=https://a,eu=https://b,ap=redis://c";
+  const env = { ATLAS_REGISTRY_URL, ATLAS_REGION: "us" };
+  const tokens = (ATLAS_REGISTRY_TOKEN: string) =>
+    readSettings({ ...env, ATLAS_REGISTRY_TOKEN }).registryToken;
+
+  test("are one for all, or one for each region", () => {
+    for (const token of ["t0k", "AYx+/=", "AYx==", "a,b"]) expect(tokens(token)).toBe(token);
+    const each = { us: "t1==", eu: "t2" };
+    expect(tokens("us=t1==, eu=t2")).toEqual(each);
+    expect(tokens("us=t1,eu=t2,ap=t3")).toEqual({ us: "t1", eu: "t2", ap: "t3" });
+    expect(readSettings(env, { registryToken: each }).registryToken).toEqual(each);
+    // One registry has one token, whatever is in it.
+    const single = { ATLAS_REGISTRY_URL: "https://a", ATLAS_REGISTRY_TOKEN: "us=hunter2" };
+    expect(readSettings(single).registryToken).toBe("us=hunter2");
+  });
+
+  test.each([
+    ["us=hunter2", "ATLAS_REGISTRY_TOKEN has no token for the region eu"],
+    ["us=hunter2,us=hunter3", "ATLAS_REGISTRY_TOKEN has the region us twice"],
+    ["us=hunter2,hunter3", "entry without one of the registry's regions: use"],
+    ["us=hunter2,mars=hunter3", "with us, eu, ap, or one token"],
+    ["uss=hunter2,eus=hunter3", "with us, eu, ap, or one token"],
+    ["us=hunter2,eu=", "ATLAS_REGISTRY_TOKEN's region eu is empty"],
+    ["us=,eu=hunter2", "ATLAS_REGISTRY_TOKEN's region us is empty"],
+    ["us=hunter2 3,eu=hunter2", "ATLAS_REGISTRY_TOKEN's region us holds white space"],
+  ])("that are wrong are refused, and not told: %s", (text, part) => {
+    const message = refusal({ ...env, ATLAS_REGISTRY_TOKEN: text });
+    expect(message).toContain(part);
+    expect(message).not.toContain("hunter");
+  });
+
+  test("by region need a registry by region", () => {
+    const given = { registry: "https://a", registryToken: { us: "hunter2" } };
+    expect(refusal({}, given)).toContain("with a registry by region");
+  });
+});
+
+test("what goes wrong with a registry is told under its variable, and region", () => {
+  const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
+  const told = (registry: string) => namingRegistry(registry, "us", cause).message;
+  expect(told("redis://u:hunter2@h")).toBe(
+    "ATLAS_REGISTRY_URL is redis://***@h: can't log in to redis://***@h with ***",
+  );
+  expect(told("eu=redis://e,us=redis://u:hunter2@h")).toBe(
+    "ATLAS_REGISTRY_URL's region us is redis://***@h: can't log in to redis://***@h with ***",
+  );
+});
+
+test("homes must name the registry's regions", () => {
+  const registry = "us=memory:,eu=memory:";
+  const check = (homes: unknown) => () => homesOf(registry, homes as HomeRules);
+  expect(check({ types: { rooms: "eu" } })()).toEqual({ types: { rooms: "eu" } });
+  expect(check(undefined)()).toBeUndefined();
+  expect(homesOf("memory:", { default: "us" })).toEqual({ default: "us" });
+  expect(check({ default: "zz" })).toThrow('homes.default is "zz", it must be one of us, eu');
+  expect(check({ types: { rooms: "zz" } })).toThrow("homes.types.rooms");
 });
 
 test("all variables together", () => {
@@ -105,7 +176,6 @@ test.each([
   ["ATLAS_NODE", "x".repeat(65)],
   ["ATLAS_REGISTRY_URL", "http://eu1-x.upstash.io"],
   ["ATLAS_REGISTRY_URL", "http://127.0.0.1.example.com"],
-  ["ATLAS_REGISTRY_URL", "us-east-1=redis://a,eu-west-1=ftp://b"],
   ["ATLAS_REGISTRY_URL", "postgres://x"],
   ["ATLAS_REGISTRY_URL", "file:"],
   ["ATLAS_HOST", "http://x"],
@@ -143,6 +213,21 @@ test.each([
 
 test("a log level that doesn't exist is refused", () => {
   expect(() => readLogLevel({ ATLAS_LOG: "loud" })).toThrow(/ATLAS_LOG is "loud": use debug/);
+});
+
+test("what is watched is a path, a file URL, or a flag", () => {
+  const watch = (given: unknown, env: object = {}) =>
+    readSettings({ ...env }, { watch: given as string }).watch;
+  expect(watch("app.ts")).toBe("app.ts");
+  expect(watch(new URL("file:///srv/app.ts"))).toBe("file:///srv/app.ts");
+  expect(watch(undefined, { ATLAS_WATCH: "1" })).toBe(true);
+  expect(watch(false, { ATLAS_WATCH: "1" })).toBe(false);
+  for (const bad of [new URL("https://a.example/app.ts"), "", 2, {}, null, ["app.ts"]]) {
+    expect(refusal({}, { watch: bad as string })).toMatch(
+      /^watch is ".*": use true, false, or the path or file URL of the app's file$/,
+    );
+  }
+  expect(refusal({ ATLAS_WATCH: "app.ts" })).toBe('ATLAS_WATCH is "app.ts": use 1 or 0');
 });
 
 test("an option is refused under its own name", () => {
@@ -186,14 +271,14 @@ test("a registry by HTTP needs its token, in clear text on loopback only", () =>
   }
 });
 
-test("passwords in URLs are struck out", () => {
-  expect(maskUrl("redis://:s3cret@host:1/0")).toBe("redis://:***@host:1/0");
-  expect(maskUrl("redis://me:s3cret@host")).toBe("redis://me:***@host");
-  expect(maskUrl("redis://host?password=s3cret&a=1")).toBe("redis://host?password=***&a=1");
-  expect(maskUrl("file:.atlas/registry.db")).toBe("file:.atlas/registry.db");
-  const url = "redis://:s3%21cret@host:1/0";
-  expect(maskIn(`can't reach ${url}: s3!cret is wrong`, url)).not.toMatch(/s3(?:%21|!)cret/);
-  expect(refusal({ ATLAS_REGISTRY_URL: "mysql://me:hunter2@host" })).not.toContain("hunter2");
+test("a setting that is refused is told without its password", () => {
+  for (const url of ["mysql://me:hunter2@host", "us=mysql://me:hun/ter2@host"]) {
+    expect(refusal({ ATLAS_REGISTRY_URL: url, ATLAS_REGION: "us" })).not.toMatch(/hun|ter2/);
+  }
+  expect(refusal({ ATLAS_PUBLIC_URL: "https://me:hunter2@host" })).not.toContain("hunter2");
+  expect(refusal({}, { bootstrap: { static: ["https://me:hunter2@host"] } })).not.toContain(
+    "hunter2",
+  );
 });
 
 test("a node's name comes from its machine, cleaned and cut", () => {

@@ -1,6 +1,6 @@
 /** node.ts as a process: it starts, says so, survives careless code, drains, and refuses clearly. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -69,6 +69,28 @@ test("the example runs on a SQLite file, keeps its state over restarts, and drai
     expect(program.output.stdout.trim().split("\n")).toHaveLength(1);
   }
   expect(epochs[1]).toBeGreaterThan(epochs[0] as number);
+});
+
+test("a SIGTERM while the registry doesn't answer ends the start, and nothing has failed", async () => {
+  let dials = 0;
+  const mute = createServer((socket) => {
+    dials++;
+    socket.on("error", () => {});
+  });
+  await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = mute.address() as AddressInfo;
+    const program = node({ ATLAS_REGISTRY_URL: `redis://127.0.0.1:${port}` });
+    await expect.poll(() => dials, { timeout: 20_000 }).toBeGreaterThan(0);
+    program.signal("SIGTERM");
+    expect(await program.ended).toBe(0);
+    expect(program.output.stdout).toBe("");
+    const lines = program.output.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+    expect(lines.map(({ message }) => message)).toEqual(["draining", "the start was given up"]);
+    expect(lines[1]).toMatchObject({ level: "WARN", error: expect.stringContaining(`:${port}`) });
+  } finally {
+    mute.close();
+  }
 });
 
 test("sessions remember their channel", async () => {

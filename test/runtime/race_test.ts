@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import { openRaceStores, type RaceStoresOptions } from "../../adapters/store/race.ts";
 import { RedisConnection } from "../../adapters/store/redis_connection.ts";
 import { messageOf } from "../../src/errors.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
@@ -81,6 +82,51 @@ describe.skipIf(redisMissing !== null)("at a Redis", () => {
     expect(JSON.parse(out)).toMatchObject({ compareAndSet: { trials: 10, doubles: 0 } });
   });
 
+  const query = (master: string, bound = "500") =>
+    `?master=${master}&strategy=optimistic&masters=a,b&bound=${bound}`;
+
+  test("masters that don't know each other have two owners by both rules, and are cleared", async () => {
+    const other = await startRedis();
+    const line = new RedisConnection(parseRedisUrl(other.url), { timeoutMs: 5_000, scripts: [] });
+    try {
+      await line.open();
+      const urls = [redis.url + query("a"), other.url + query("b")];
+      const words = urls.flatMap((url) => ["--registry", url]);
+      const { status, out, err } = await atlas(["race", ...words, "--trials", "10"]);
+      expect([status, err]).toEqual([0, ""]);
+      expect(out).toMatch(/\nSET, wait one round trip, GET +10 +10 +100\.0 %\n/);
+      expect(out).toMatch(/\ncompare-and-set +10 +10 +100\.0 %\n/);
+      expect(out).toMatch(
+        /Even compare-and-set let two nodes own one name in 100\.0 % of the races/,
+      );
+      expect(out).toMatch(/on these 2 masters: .+ without the strategy optimistic/);
+      const json = await atlas(["race", ...words, "--trials", "5", "--contenders", "3", "--json"]);
+      expect(JSON.parse(json.out)).toMatchObject({
+        contenders: 3,
+        masters: 2,
+        unraced: [],
+        compareAndSet: { trials: 5, doubles: 5 },
+      });
+      expect(await line.send("DBSIZE", [])).toBe(0);
+    } finally {
+      line.close();
+      await other.close();
+    }
+  });
+
+  test("one master of two is said to be one", async () => {
+    const words = ["race", "--registry", redis.url + query("a"), "--trials", "5"];
+    const { status, out, err } = await atlas(words);
+    expect([status, err]).toEqual([0, ""]);
+    expect(out).toContain(
+      "But all contenders used one master, and none used b: across several masters " +
+        "compare-and-set does not hold. Give --registry once for each.\n",
+    );
+    expect(out).not.toContain("on this store");
+    const json = await atlas([...words, "--json"]);
+    expect(JSON.parse(json.out)).toMatchObject({ masters: 1, unraced: ["b"] });
+  });
+
   test("a token that is refused ends it with exit 1, and is not told", async () => {
     const words = ["race", "--registry", restUrl];
     const { status, err } = await atlas(words, { ATLAS_REGISTRY_TOKEN: "hunter2" });
@@ -111,6 +157,30 @@ test.each<[RegExp, string[]]>([
   [/https: beyond loopback/, ["--registry", "http://a.example"]],
   [/scheme, host and path alone/, ["--registry", "https://me:hunter2@a.example"]],
   [/Redis URL database/, ["--registry", "redis://a/x"]],
+  [/the registry URL's strategy is "bogus", it must be optimistic/, [
+    "--registry",
+    "redis://a?strategy=bogus",
+  ]],
+  [/the registry URL's bound is "abc", it must be 1 to 60000 ms/, [
+    "--registry",
+    "redis://a?bound=abc&strategy=optimistic&master=a&masters=a,b",
+  ]],
+  [/the registry is "redis:\/\/\*\*\*@a" twice/, [
+    "--registry",
+    "redis://:hunter2@a",
+    "--registry",
+    "redis://:hunter2@a",
+  ]],
+  [/--contenders is "2": it must be 3 to 16/, [
+    ...["a", "b", "c"].flatMap((host) => ["--registry", `redis://${host}`]),
+    "--contenders",
+    "2",
+  ]],
+  [
+    /--registry is given 17 times: at most 16/,
+    Array.from({ length: 17 }, (_, i) => ["--registry", `redis://h${i}`]).flat(),
+  ],
+  [/--trials is "-3": it must be 1 to 10000/, ["--trials", "-3"]],
   [/--trials is "0": it must be 1 to 10000/, ["--trials", "0"]],
   [/--contenders is "1": it must be 2 to 16/, ["--contenders", "1"]],
   [/--stall is "10001": it must be 0 to 10000/, ["--stall", "10001"]],
@@ -121,6 +191,31 @@ test.each<[RegExp, string[]]>([
   expect([status, out]).toEqual([2, ""]);
   expect(err).toMatch(message);
   expect(err).not.toContain("hunter2");
+});
+
+test.each<[string, unknown, unknown, string]>([
+  ["no URL", undefined, { count: 2 }, "the registry is undefined, it must be a URL, or a list of"],
+  ["no URLs", [], { count: 2 }, "the registry is [], it must be a URL, or a list of 1"],
+  ["numbers", ["redis://a", 5], { count: 2 }, "the registry is 5, it must be a URL"],
+  ["no options", "redis://a", undefined, "count is undefined, it must be 1 to 16"],
+  ["nobody", "redis://a", { count: 0 }, "count is 0, it must be 1 to 16"],
+  ["fewer than nobody", "redis://a", { count: -1 }, "count is -1, it must be 1 to 16"],
+  ["half of one", "redis://a", { count: 1.5 }, "count is 1.5, it must be 1 to 16"],
+  ["a count in text", "redis://a", { count: "2" }, `count is "2", it must be 1 to 16`],
+  ["too few", ["redis://a", "redis://b"], { count: 1 }, "count is 1, it must be 2 to 16, one line"],
+  ["a number as token", "https://a", { count: 2, token: 5 }, "token is 5, it must be text"],
+  [
+    "no time",
+    "redis://a",
+    { count: 2, timeoutMs: NaN },
+    "timeoutMs is NaN, it must be a whole number of ms from 1 to",
+  ],
+])("openRaceStores refuses %s by name", async (_, urls, options, message) => {
+  await expect(openRaceStores(urls as string, options as RaceStoresOptions)).rejects.toMatchObject({
+    name: "AtlasError",
+    code: "bad_request",
+    message: expect.stringContaining(message),
+  });
 });
 
 /** Redis by HTTP, as Upstash's REST API takes single commands, before a real one. */

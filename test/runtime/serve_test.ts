@@ -1,5 +1,6 @@
 /** serve() as a library: two nodes on one registry, linked over their own HTTP ports. */
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -7,6 +8,14 @@ import { afterAll, afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
 import app from "../../examples/channels/app.ts";
+import {
+  defineApp,
+  defineModule,
+  type FunctionContext,
+  type NodeEvent,
+  Resource,
+} from "../../mod.ts";
+import { sendRaw } from "../e2e/raw.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));
 const registry = `file:${join(folder, "registry.db")}`;
@@ -51,6 +60,55 @@ test("a link without the secret is refused, and the call says so", async () => {
   expect(await one.resource("channels", "mine").history()).toHaveLength(1);
 });
 
+/** Turns that last until a test has ended. */
+const begun: string[] = [];
+class Slow extends Resource {
+  async go(name: string): Promise<void> {
+    begun.push(name);
+    await new Promise((resolve) => this.signal.addEventListener("abort", resolve));
+  }
+}
+
+test("requests that outlast the close are answered, and the log says what cut them off", async () => {
+  const events: string[] = [];
+  const slow = defineApp({
+    resources: { slow: Slow },
+    modules: {
+      calc: defineModule({
+        version: "1.0.0",
+        capacity: 1,
+        functions: {
+          hold(this: FunctionContext, name: string): Promise<void> {
+            begun.push(name);
+            return new Promise((resolve) => this.signal.addEventListener("abort", () => resolve()));
+          },
+        },
+      }),
+    },
+  });
+  const onEvent = ({ event }: NodeEvent) => void events.push(event);
+  const node = await serve(slow, { registry: "memory:", node: "slow", port: 0, onEvent });
+  const ask = async (path: string, name: string) => {
+    const body = JSON.stringify([name]);
+    const response = await fetch(`${node.url}/v1/${path}`, { method: "POST", body });
+    return { status: response.status, ...await response.json() };
+  };
+  const running = [ask("resources/slow/x/go", "turn"), ask("modules/calc/hold", "run")];
+  await expect.poll(() => begun.toSorted()).toEqual(["run", "turn"]);
+  const waiting = [ask("resources/slow/x/go", "late turn"), ask("modules/calc/hold", "late run")];
+  await expect.poll(() => node.stats()).toMatchObject({ queued: 1, moduleWaiting: 1 });
+  await node.close({ drainMs: 0 });
+  const refused = (maybeExecuted: boolean) => ({
+    status: 503,
+    error: expect.objectContaining({ code: "unavailable", retryable: true, maybeExecuted }),
+  });
+  expect(await Promise.all(running)).toEqual([refused(true), refused(true)]);
+  expect(await Promise.all(waiting)).toEqual([refused(false), refused(false)]);
+  expect(begun.toSorted()).toEqual(["run", "turn"]);
+  expect(events).toContain("closed in mid-turn");
+  expect(events).not.toContain("turn ran too long");
+});
+
 test("close frees the port and leaves no process handler behind", async () => {
   const before = process.listenerCount("SIGTERM") + process.listenerCount("unhandledRejection");
   const one = await open("closing");
@@ -69,6 +127,58 @@ test("a plain request to the path of links is not found", async () => {
   const one = await open("plain");
   expect((await fetch(`${one.url}/atlas/link`)).status).toBe(404);
 });
+
+test("only GET becomes a link", async () => {
+  const one = await open("posted");
+  const { status } = await sendRaw(
+    one.url,
+    "POST /atlas/link HTTP/1.1\r\nhost: h\r\nconnection: Upgrade, close\r\n" +
+      "upgrade: websocket\r\nsec-websocket-version: 13\r\n" +
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncontent-length: 0\r\n\r\n",
+  );
+  // Deno's own answer is 400.
+  expect([400, 404]).toContain(status);
+});
+
+test("HTTP/1.0 without a host is served", async () => {
+  const one = await open("old");
+  const request = "POST /v1/resources/channels/old/send HTTP/1.0\r\ncontent-length: 12\r\n\r\n";
+  const sent = await sendRaw(one.url, `${request}["ann","hi"]`);
+  expect(sent).toMatchObject({ status: 200, text: expect.stringContaining('"seq":1') });
+  const listed = await sendRaw(one.url, "GET /v1/resources?limit=1 HTTP/1.0\r\n\r\n");
+  expect(listed).toMatchObject({ status: 200, text: expect.stringContaining("channels/old") });
+});
+
+test("a body that never comes whole is answered at the call's deadline", async () => {
+  const one = await open("patient");
+  const socket = connectTcp(Number(new URL(one.url).port), "127.0.0.1");
+  try {
+    let answer = "";
+    socket.on("data", (data) => answer += data);
+    socket.write(
+      "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: h\r\natlas-timeout-ms: 100\r\n" +
+        'content-length: 50\r\n\r\n["a"',
+    );
+    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 504[^]*"code":"timeout"/);
+    expect(one.stats().turns).toBe(0);
+  } finally {
+    socket.destroy();
+  }
+});
+
+test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
+  "a Host that is none is refused in Atlas's own words: %s",
+  async (host) => {
+    const one = await open("named");
+    for (const path of ["/v1/resources", "/v1/nodes", "/healthz", "/nothing"]) {
+      const head = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`;
+      const { status, text } = await sendRaw(one.url, head);
+      expect(status).toBe(400);
+      expect(text).toContain('"code":"bad_request"');
+      expect(text).toMatch(/Host/);
+    }
+  },
+);
 
 test("a start that fails lets go of what it opened", async () => {
   const first = serve(app, { registry: "redis://127.0.0.1:1", port: 0, onEvent: () => {} });

@@ -120,9 +120,12 @@ test("a file behind an imported one: new calls run the new code, running ones en
 });
 
 test("what doesn't load or is no app changes nothing, and is told in one line", async () => {
-  for (const bad of ['"thr', "(() => { throw new Error('on load'); })()"]) {
-    const { error } = await after(REFUSED, () => writeDeep(bad));
+  // Of several errors of syntax it is the first.
+  for (const bad of ['"thr', "oh no;\n\nconst = 5", "(() => { throw new Error('on load'); })()"]) {
+    const { error, at } = await after(REFUSED, () => writeDeep(bad));
     expect(error).toMatch(/./);
+    expect(error).not.toContain("errors building");
+    expect(at).toMatch(/^lib\/deep\.ts:[1-3]$/);
     expect(await post("modules/a/say")).toMatchObject({ result: "a two" });
   }
   await after(RELOADED, () => writeDeep('"three"'));
@@ -145,6 +148,17 @@ test("modules come, change version and capacity, and go; what didn't change is l
   await until(async () => JSON.stringify(await offered()) === '{"alone":1,"b":1}', "a is gone");
   expect(await post("modules/alone/say")).toMatchObject({ result: "alone" });
   expect(await post("resources/sayers/s/say")).toMatchObject({ result: "as at the start" });
+});
+
+test("what is watched must be a file", async () => {
+  const app = { resources: {} };
+  const gone = join(folder, "nope.ts");
+  for (const watch of [gone, new URL(`file://${gone}`), folder, "file://elsewhere/app.ts"]) {
+    await expect(serve(app, { registry: "memory:", port: 0, watch })).rejects.toMatchObject({
+      code: "bad_request",
+      message: `watch is ${JSON.stringify(String(watch))}: there is no such file`,
+    });
+  }
 });
 
 test("a program that gives its app itself must say which file that is in", async () => {

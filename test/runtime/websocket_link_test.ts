@@ -17,8 +17,11 @@ import type { NodeEvent } from "../../src/api.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
+import { ANYONE } from "../../src/ports/transport.ts";
 import { type LinkNetwork, linkNetwork } from "../conformance/link_network.ts";
+import { sendRaw } from "../e2e/raw.ts";
 import { Ear, identity, Party } from "../conformance/transport.ts";
+import { freePort } from "../support/ports.ts";
 
 const A = "a".repeat(32);
 const B = "b".repeat(32);
@@ -176,6 +179,40 @@ describe("hostile peers", () => {
     const carl = await party(on, "carl");
     expect((await carl.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
+
+  it("can't hold more than 64 handshakes open from one address; other addresses get in", async () => {
+    const on = await network();
+    const bob = await party(on, "bob");
+    const codes: number[] = [];
+    const knockFrom = (remote: string): void =>
+      bob.transport.accept().open({
+        remote,
+        send: () => {},
+        buffered: () => 0,
+        close: (code) => void codes.push(code),
+      });
+    for (let i = 0; i < 70; i++) knockFrom("10.0.0.1");
+    expect(codes).toEqual(Array(6).fill(1_013));
+    for (let i = 0; i < 64; i++) knockFrom("10.0.0.2");
+    expect(codes.length).toBe(6);
+    const ann = await party(on, "ann");
+    expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
+  });
+
+  it("take no place with requests that never become sockets", async () => {
+    const on = await network();
+    const bob = await party(on, "bob");
+    const { origin } = new URL(bob.transport.address.replace("ws:", "http:"));
+    // Without a key it is no handshake (RFC 6455 §4.2.1).
+    const head = `GET ${LINK_PATH} HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\n` +
+      "connection: Upgrade, close\r\n\r\n";
+    const statuses = await Promise.all(
+      Array.from({ length: 256 }, async () => (await sendRaw(origin, head)).status),
+    );
+    expect(new Set(statuses)).toEqual(new Set([statuses[0] === 426 ? 426 : 400]));
+    const ann = await party(on, "ann");
+    expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
+  });
 });
 
 describe("frames on a link", () => {
@@ -283,6 +320,22 @@ describe("addresses", () => {
     expect(() => linkAddress("redis://a")).toThrow("not an http");
     expect(isLoopback("0.0.0.0")).toBe(false);
     expect(isLoopback("::1")).toBe(true);
+  });
+
+  it("where nobody answers are named once, with why; also while they are left alone", async () => {
+    const ann = await party(await network(), "ann");
+    const address = `ws://127.0.0.1:${await freePort()}${LINK_PATH}`;
+    const messageOf = (who: string) => {
+      const peer = { region: who, node: who, incarnation: who, address };
+      return ann.transport.dial(peer).then(() => "", ({ message }: Error) => message);
+    };
+    const named = await messageOf("bob");
+    expect(named).toContain(`bob at ${address} gave no link: `);
+    expect(named.split(address)).toHaveLength(2);
+    expect(await messageOf("bob")).toBe(named);
+    // Who is dialled as anyone is named by whoever wants him.
+    const anyone = await messageOf(ANYONE);
+    expect(anyone).not.toMatch(/\*|ws:|^$/);
   });
 
   it("that fail are left alone for a moment, a new incarnation there is not", async () => {

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import type { MasterBook } from "../../adapters/store/optimistic_book.ts";
-import { openOptimistic } from "../../adapters/store/optimistic_strategy.ts";
+import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic_strategy.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/redis.ts";
 import { upstashStore } from "../../adapters/store/upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -58,6 +58,9 @@ storeConformance("optimistic, one of two masters", redis(widowed), redisMissing)
 storeConformance("optimistic, one node of a cluster", redis(alone, true), redisMissing);
 storeConformance("optimistic, upstash", upstash, redisMissing);
 
+/** What a URL says of the first of two masters. */
+const pairQuery = "?master=a&strategy=optimistic&masters=a,b";
+
 const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {
@@ -73,20 +76,53 @@ describe("options", () => {
     [{ strategy: "optimistic", master: "c", masters: ["a", "b"] }, "one of masters: a, b"],
     [{ ...widowed, boundMs: 0 }, "boundMs is 0"],
     [{ ...widowed, boundMs: 60_001 }, "1 to 60000 ms"],
-    [{ ...widowed, recheckMs: NaN }, "recheckMs is"],
+    [{ ...widowed, recheckMs: NaN }, "recheckMs is NaN, it must be"],
     [{ boundMs: 5 }, "absent without strategy optimistic"],
+    [{ ...alone, replicas: 1 }, "replicas is 1, it must be 0 or absent with strategy optimistic"],
   ])("refuses %j", async ([options, part]) => {
     const url = "redis://127.0.0.1:1";
     await refuses(redisStore(url, options as RedisStoreOptions), "bad_request", part);
   });
 
   test.for([
-    ["?strategy=optimistic&master=a&masters=a,b&bound=x", "boundMs is"],
     ["?strategy=optimistic&master=a&masters=a,b&bounds=5", "bounds=…"],
     ["?strategy=optimistic&master=a&master=b&masters=a,b", "master=…"],
+    ["?strategy=hopeful", `the registry URL's strategy is "hopeful", it must be optimistic`],
+    ["?strategy=", `the registry URL's strategy is "", it must be optimistic`],
+    ["?masters=a,b&strategy=optimistic", "the registry URL's master is not set, it must be one of"],
+    ["?strategy=optimistic&master=a", "the registry URL's masters is not set, it must be 1 to 16"],
+    ["?strategy=optimistic&master=a&masters=a,b%20c", `the registry URL's masters is "a,b c"`],
+    [`${pairQuery}&bound=abc`, `the registry URL's bound is "abc", it must be 1 to 60000 ms`],
+    [`${pairQuery}&bound=`, `the registry URL's bound is "", it must be 1 to 60000 ms`],
+    [`${pairQuery}&bound=60001`, `the registry URL's bound is "60001"`],
+    [`${pairQuery}&recheck=1e3`, `the registry URL's recheck is "1e3", it must be 1 to 60000 ms`],
+    ["?bound=5", `the registry URL's bound is "5", it must be absent without strategy`],
+    [`${pairQuery}&replicas=1`, "replicas and strategy don't go together"],
+    [`?replicas=1&${pairQuery.slice(1)}`, "replicas and strategy don't go together"],
   ])("refuses the URL's %s", async ([query, part]) => {
-    await refuses(openStore(`redis://127.0.0.1:1${query}`), "bad_request", part);
+    for (const url of ["redis://127.0.0.1:1", "https://127.0.0.1:1"]) {
+      await refuses(openStore(url + query, { token: "t" }), "bad_request", part);
+    }
   });
+
+  test.for([
+    "?strategy=optimistic&masters=a,b&master=a&bound=20&recheck=30.5",
+    "?recheck=30.5&master=a&bound=20&strategy=optimistic&masters=a,b",
+  ])("takes the URL's %s, in any order", (query) => {
+    const options = {
+      strategy: "optimistic",
+      master: "a",
+      masters: ["a", "b"],
+      boundMs: 20,
+      recheckMs: 30.5,
+    };
+    expect(splitStrategy(`redis://h:1/2${query}`)).toEqual({ url: "redis://h:1/2", options });
+  });
+
+  test.for(["redis://h", "redis://h?replicas=2", "https://h?q=1"])(
+    "leaves %s to others",
+    (url) => expect(splitStrategy(url)).toEqual({ url, options: {} }),
+  );
 });
 
 test("a bound below the round trip is refused, and the line closed", async () => {

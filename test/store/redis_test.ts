@@ -1,6 +1,7 @@
 /** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
+import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
+import { dialIoredis, parseRedisUrl, within } from "../../adapters/store/redis_client.ts";
 import type { RedisClient } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import { pageOf } from "../../adapters/store/redis_keys.ts";
@@ -208,6 +209,27 @@ test("a port where nobody listens is unavailable", async () => {
   await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);
 });
 
+test("what is told is why it failed, not that the last attempt had no time left", async () => {
+  let dials = 0;
+  const mute = createServer((socket) => {
+    socket.on("error", () => {});
+    if (++dials <= 2) socket.destroy();
+  });
+  await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+  cleanups.push(() => mute.close());
+  const { port } = mute.address() as AddressInfo;
+  const error = await redisStore(`redis://127.0.0.1:${port}`, { timeoutMs: 400 })
+    .catch((reason) => reason);
+  expect(error.message).toContain("can't be reached: ");
+  expect(error.message).not.toContain("no answer within");
+  expect(dials).toBeGreaterThan(2);
+});
+
+test("how long was waited is told in whole milliseconds", async () => {
+  const never = new Promise<never>(() => {});
+  await expect(within(4.7, never)).rejects.toThrow("no answer within 5 ms");
+});
+
 describe("paging over SCAN", () => {
   /** A keyspace whose SCAN brings `chunk` keys at least, however few are asked for. */
   function keyspace(size: number, chunk: number) {
@@ -248,7 +270,10 @@ describe("paging over SCAN", () => {
 
   test("refuses a cursor that no page gave", async () => {
     const space = keyspace(5, 1);
-    for (const cursor of ["", "x", "-1", "1 atlas:{s1}:state:t/1", "1\n"]) {
+    const over = "18446744073709551616";
+    for (
+      const cursor of ["", "x", "-1", "1 atlas:{s1}:state:t/1", "1\n", over, `${over}@0.a`]
+    ) {
       await refuses(pageOf({ ...space, cursor, limit: 1 }), "bad_request", "cursor");
     }
   });

@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional.ts";
+import { AtlasError } from "../../src/errors.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { claimOf, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
 import { contents, lost, REGIONS, Regions, write } from "./regions.ts";
@@ -49,15 +51,38 @@ describe("a key's home", () => {
     await store.close();
   });
 
-  test("spreads evenly by weight, the same everywhere", () => {
-    const counts = new Map<string, number>();
-    const [one, other] = [spreadOver(REGIONS), spreadOver([...REGIONS])];
-    for (let i = 0; i < 3_000; i++) {
-      const region = one("channels", `room ${i}`);
-      expect(other("channels", `room ${i}`)).toBe(region);
-      counts.set(region, (counts.get(region) ?? 0) + 1);
-    }
-    for (const region of REGIONS) expect(counts.get(region)).toBeGreaterThan(800);
+  describe("spreads evenly by weight, the same everywhere,", () => {
+    const count = 100_000;
+    const patterns: Record<string, (i: number) => string> = {
+      "id0": (i) => `id${i}`,
+      "id-0": (i) => `id-${i}`,
+      "room-0": (i) => `room-${i}`,
+      "user_0": (i) => `user_${i}`,
+      "user:0:profile": (i) => `user:${i}:profile`,
+      "00000000": (i) => String(i).padStart(8, "0"),
+      "a UUID": () => crypto.randomUUID(),
+    };
+    const lists = [
+      ["us-east-1", "us-east-2"],
+      ["us-east-1", "eu-west-1", "ap-southeast-1"],
+      ["ams", "fra", "cdg", "lhr"],
+    ];
+    test.each(Object.entries(patterns))("names such as %s", (_, name) => {
+      for (const regions of lists) {
+        const [one, other] = [spreadOver(regions), spreadOver([...regions].reverse())];
+        const counts = new Map<string, number>();
+        for (let i = 0; i < count; i++) {
+          const id = name(i);
+          const region = one("channels", id);
+          counts.set(region, (counts.get(region) ?? 0) + 1);
+          if (i % 100 === 0) expect(other("channels", id)).toBe(region);
+        }
+        for (const region of regions) {
+          const share = (counts.get(region) ?? 0) * regions.length / count;
+          expect(Math.abs(share - 1), `${region} of ${regions}: ${share}`).toBeLessThan(0.05);
+        }
+      }
+    });
   });
 
   test("needs rules that name regions, and a region that there is", async () => {
@@ -70,7 +95,38 @@ describe("a key's home", () => {
     await refuses(world.handle("us", { homes }), "bad_request", "homes.types.a");
     const astray = await world.handle("us", { homes: { default: "us", rule: () => "mars" } });
     await refuses(astray.lookup(freshKey()), "bad_request", "homes.rule");
+    const rule = () => {
+      throw new TypeError("no such table");
+    };
+    const broken = await world.handle("us", { homes: { default: "us", rule } });
+    const key = freshKey();
+    await refuses(broken.lookup(key), "bad_request", `homes.rule threw for ${key}: no such table`);
+    await refuses(broken.claim(claimOf(key)), "bad_request", "homes.rule threw");
     await refuses(regionalStore({ self: "a/b", stores: { "a/b": memoryStore() } }), "invalid_rrp");
+  });
+
+  test("is refused where options, stores or rules are none", async () => {
+    const stores = { us: memoryStore(), eu: memoryStore() };
+    const homes = { default: "us" };
+    const bad: [options: unknown, part: string][] = [
+      [undefined, "options is undefined"],
+      [{}, "stores is undefined"],
+      [{ self: "us", stores: [], homes }, "stores is []"],
+      [{ self: "us", stores: { ...stores, a: 5 }, homes }, "stores.a is 5"],
+      [{ self: 5n, stores, homes }, "region is 5n"],
+      [{ self: "us", stores: { ...stores, "a~b": memoryStore() }, homes }, 'region is "a~b"'],
+      [{ self: "us", stores, homes: "us" }, 'homes is "us"'],
+      [{ self: "us", stores, homes: { ...homes, rule: "eu" } }, 'homes.rule is "eu"'],
+      [{ self: "us", stores, homes: { ...homes, type: {} } }, "homes.type is set"],
+      [{ self: "us", stores, homes: { ...homes, types: "eu" } }, 'homes.types is "eu"'],
+    ];
+    for (const [options, part] of bad) {
+      const given = options as Parameters<typeof regionalStore>[0];
+      await refuses(regionalStore(given), "bad_request", part);
+    }
+    for (const regions of [undefined, [], "us"]) {
+      expect(() => spreadOver(regions as string[])).toThrow(/^regions is .* list of at least one/);
+    }
   });
 
   test("takes claims of its own nodes only, and is read by all", async () => {
@@ -260,5 +316,46 @@ describe("list", () => {
     await refuses(us.list("rrp:eu/", "us ", 1), "bad_request", "cursor");
     world.away.add("ap");
     await refuses(us.list("rrp:", "ap ", 1), "unavailable", "region ap");
+  });
+});
+
+describe("another region's registry that can't be opened", () => {
+  const openers = (error: Error) => ({
+    us: memoryStore(),
+    eu: () => Promise.reject(error),
+  });
+
+  test("is away for callers, and its reason told once", async () => {
+    const events: NodeEvent[] = [];
+    for (const code of ["unauthorized", "bad_request"] as const) {
+      const stores = openers(new AtlasError(code, "the token is wrong"));
+      const onEvent = (event: NodeEvent) => void events.push(event);
+      const store = await regionalStore({ self: "us", stores, homes: { default: "us" }, onEvent });
+      for (let i = 0; i < 2; i++) {
+        await refuses(store.lookup("channels/eu~room"), "unavailable", "region eu");
+      }
+      expect(events.splice(0)).toEqual([{
+        level: "error",
+        event: "registry can't be opened",
+        fields: { region: "eu", code, reason: "the token is wrong" },
+      }]);
+      await store.close();
+    }
+  });
+
+  test("that is merely out of reach is no event", async () => {
+    const events: NodeEvent[] = [];
+    const stores = openers(lost("nobody answers"));
+    const onEvent = (event: NodeEvent) => void events.push(event);
+    const store = await regionalStore({ self: "us", stores, homes: { default: "us" }, onEvent });
+    await refuses(store.lookup("channels/eu~room"), "unavailable", "region eu: nobody answers");
+    expect(events).toEqual([]);
+    await store.close();
+  });
+
+  test("keeps its own error for its own nodes, which don't start", async () => {
+    const stores = openers(new AtlasError("unauthorized", "the token is wrong"));
+    const opening = regionalStore({ self: "eu", stores, homes: { default: "us" } });
+    await refuses(opening, "unauthorized", "region eu: the token is wrong");
   });
 });

@@ -179,6 +179,10 @@ describe("getting in", () => {
       [{ url: "https://h", token: "hunter2 " }, "ATLAS_REGISTRY_TOKEN"],
       [{ url: "https://h", token: "hunter2\n" }, "ATLAS_REGISTRY_TOKEN"],
       [{ url: "https://h", token, timeoutMs: 0 }, "timeoutMs"],
+      [{ url: "https://h", token, timeoutMs: 3e9 }, "timeoutMs is 3000000000"],
+      [{ url: "https://h", token, timeoutMs: 2 ** 31 }, "from 1 to 2147483647"],
+      [undefined as unknown as object, "options is undefined"],
+      [{ token }, "Upstash URL"],
     ];
     for (const [options, part] of bad) {
       const opened = upstashStore(options as Parameters<typeof upstashStore>[0]);

@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { freePort } from "./ports.ts";
 import { startRedis, tell } from "./redis.ts";
 import type { TestRedis } from "./redis.ts";
+import { type Certificate, tlsArguments } from "./tls.ts";
 
 /** The name by which the sentinels know the master. */
 export const MASTER = "mymaster";
@@ -36,17 +37,27 @@ export interface TestSentinelsOptions {
   sentinels?: number;
   /** How long a server must be silent before it is taken for dead, in ms. Default 500. */
   downAfterMs?: number;
+  /** All listen by TLS, too, with this certificate; the URL is `rediss+sentinel://…` then. */
+  tls?: Certificate;
 }
 
 /** Starts a master with replicas and sentinels, and waits until all know of each other. */
 export async function startSentinels(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
-  const { replicas = 1, sentinels: count = 3, downAfterMs = 500 } = options;
-  const master = await startRedis({ args: SYNC_AT_ONCE });
+  const { replicas = 1, sentinels: count = 3, downAfterMs = 500, tls } = options;
+  /** Arguments of one that listens by TLS, and its port there; none where it doesn't. */
+  const secured = async (): Promise<{ port: number | null; args: readonly string[] }> => {
+    const port = tls ? await freePort() : null;
+    return { port, args: tls && port !== null ? tlsArguments(port, tls) : [] };
+  };
+  const { port: securePort, args } = await secured();
+  const master = await startRedis({ args: [...SYNC_AT_ONCE, ...args] });
+  const masterPort = String(securePort ?? master.port);
   const servers = [master];
   for (let i = 0; i < replicas; i++) {
+    const { args } = await secured();
     servers.push(
       await startRedis({
-        args: ["--replicaof", "127.0.0.1", String(master.port), ...SYNC_AT_ONCE],
+        args: ["--replicaof", "127.0.0.1", masterPort, ...SYNC_AT_ONCE, ...args],
       }),
     );
   }
@@ -56,7 +67,10 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   }
   const quorum = Math.floor(count / 2) + 1;
   const sentinels = await Promise.all(
-    Array.from({ length: count }, () => startSentinel(master.port, quorum, downAfterMs)),
+    Array.from({ length: count }, async () => {
+      const { port, args } = await secured();
+      return { ...await startSentinel(masterPort, quorum, downAfterMs, args), securePort: port };
+    }),
   );
   for (const { port } of sentinels) {
     const others = `num-slaves\\r\\n\\$\\d+\\r\\n${replicas}\\r\\n[^]*num-other-sentinels` +
@@ -64,8 +78,10 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
     await tell(port, `SENTINEL MASTER ${MASTER}`, new RegExp(others));
   }
   const ports = sentinels.map(({ port }) => port);
+  const scheme = tls ? "rediss+sentinel" : "redis+sentinel";
+  const hosts = sentinels.map(({ port, securePort }) => `127.0.0.1:${securePort ?? port}`);
   return {
-    url: `redis+sentinel://${ports.map((port) => `127.0.0.1:${port}`).join(",")}/${MASTER}`,
+    url: `${scheme}://${hosts.join(",")}/${MASTER}`,
     servers,
     ports,
     async masterPort() {
@@ -81,9 +97,10 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
 }
 
 async function startSentinel(
-  master: number,
+  master: string,
   quorum: number,
   downAfterMs: number,
+  args: readonly string[],
 ): Promise<{ port: number; close(): Promise<void> }> {
   const directory = mkdtempSync(join(tmpdir(), "atlas-sentinel-"));
   const port = await freePort();
@@ -99,7 +116,7 @@ async function startSentinel(
       `sentinel failover-timeout ${MASTER} 3000`,
     ].join("\n"),
   );
-  const child = spawn("redis-server", [file, "--sentinel"], { stdio: "ignore" });
+  const child = spawn("redis-server", [file, "--sentinel", ...args], { stdio: "ignore" });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const kill = (): void => {
     if (child.exitCode === null && child.signalCode === null) {

@@ -8,6 +8,7 @@ import {
   fromWireError,
   isAtlasError,
   messageOf,
+  stackOf,
   toAtlasError,
   toWireError,
 } from "../../src/errors.ts";
@@ -61,6 +62,14 @@ describe("on the wire", () => {
     expect(toWireError(new AtlasError("app", "x".repeat(9_999)))[1]).toHaveLength(2_000);
   });
 
+  test("a code that is none of Atlas's leaves as app", () => {
+    for (const code of ["E_MINE", "constructor", "__proto__", "toString"]) {
+      const thrown = Object.assign(new Error("m"), { name: "AtlasError", code });
+      expect(toWireError(thrown as AtlasError)).toEqual(["app", "m", false, false]);
+      expect(toAtlasError(thrown)).toMatchObject({ code: "app", cause: thrown });
+    }
+  });
+
   test("a code of another version, or one that every object has, reads as unavailable", () => {
     for (const code of ["from_the_future", "constructor", "__proto__", "toString"]) {
       expect(fromWireError([code, "m", true, true])).toMatchObject({
@@ -104,6 +113,29 @@ describe("what user code throws", () => {
       },
     });
     expect(messageOf(trap)).toMatch(/can't be printed/);
+  });
+
+  test.each(["name", "stack", "message", "code"])("may have a %s that throws", (property) => {
+    const trap = Object.defineProperty(
+      Object.assign(new Error("m"), { name: "AtlasError", code: "timeout" }),
+      property,
+      {
+        get() {
+          throw new Error("no");
+        },
+      },
+    );
+    expect(typeof isAtlasError(trap)).toBe("boolean");
+    expect(typeof stackOf(trap)).toBe("string");
+    expect(typeof toWireError(toAtlasError(trap))[1]).toBe("string");
+  });
+
+  test("has a stack, for logs; else its message", () => {
+    expect(stackOf(new Error("m"))).toMatch(/Error: m\n/);
+    for (const stack of [undefined, "", 5]) {
+      expect(stackOf(Object.assign(new Error("m"), { stack }))).toBe("m");
+    }
+    expect(stackOf("text")).toBe("text");
   });
 
   test("has a message that is text even where the thrown error's isn't", () => {

@@ -8,6 +8,7 @@ import type { RaceStore } from "../../src/ports/race_store.ts";
 import { race, type RaceOptions, type RaceReport } from "../../src/race/race.ts";
 import { pause } from "../../src/time/pause.ts";
 import { SeededRandom } from "../../sim/random.ts";
+import { race as raceOf } from "../../mod.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 
 /** One way of a message, in ms. */
@@ -67,20 +68,23 @@ interface Scene extends Partial<RaceOptions> {
   /** Draws one way's delay. */
   delay: (random: SeededRandom, contender: number) => number;
   torn?: boolean;
+  /** Servers that know nothing of each other; contenders have them in turn. */
+  masters?: number;
 }
 
 async function play(scene: Scene): Promise<{ report: RaceReport; left: number; ms: number }> {
-  const { seed = 1, contenders = 2, delay, torn, ...options } = scene;
+  const { seed = 1, contenders = 2, delay, torn, masters = 1, ...options } = scene;
   const clock = fakeClock();
   const random = new SeededRandom(seed, "road");
-  const entries = new Map<string, string>();
-  const stores = Array.from(
-    { length: contenders },
-    (_, i) => new SlowStore(entries, clock, () => delay(random, i), torn),
-  );
+  const entries = Array.from({ length: masters }, () => new Map<string, string>());
+  const stores = Array.from({ length: contenders }, (_, i) => {
+    const at = entries[i % masters] as Map<string, string>;
+    const store = new SlowStore(at, clock, () => delay(random, i), torn);
+    return masters > 1 ? Object.assign(store, { master: `${i % masters}` }) : store;
+  });
   const work = race({ stores, clock, random: new SeededRandom(seed, "race"), ...options });
   const report = await clock.run(work);
-  return { report, left: entries.size, ms: clock.now() };
+  return { report, left: entries.reduce((sum, { size }) => sum + size, 0), ms: clock.now() };
 }
 
 /** Mostly 10 ms, now and then up to ten times as much: a road over the open internet. */
@@ -90,7 +94,7 @@ const jittered = (random: SeededRandom) =>
 describe("on a road with jitter", () => {
   test("the published rule makes two owners now and then, compare-and-set never", async () => {
     const { report, left } = await play({ delay: jittered, trials: 200, limitMs: 600_000 });
-    expect(report).toMatchObject({ contenders: 2, complete: true });
+    expect(report).toMatchObject({ contenders: 2, masters: 1, complete: true });
     expect(report.published.trials).toBe(200);
     expect(report.published.doubles).toBeGreaterThan(5);
     expect(report.published.doubles).toBeLessThan(150);
@@ -129,6 +133,14 @@ test("on a steady road neither rule makes doubles, until a contender stalls", as
 test("a store whose claim is no single step is found out", async () => {
   const { report } = await play({ delay: jittered, trials: 100, torn: true });
   expect(report.compareAndSet.doubles).toBeGreaterThan(0);
+});
+
+test("masters that know nothing of each other have two owners by either rule, and are cleared", async () => {
+  const { report, left } = await play({ delay: () => 1, trials: 150, contenders: 3, masters: 2 });
+  expect(report).toMatchObject({ contenders: 3, masters: 2, complete: true });
+  expect(report.published).toEqual({ trials: 150, doubles: 150, rate: 1 });
+  expect(report.compareAndSet).toEqual({ trials: 150, doubles: 150, rate: 1 });
+  expect(left).toBe(0);
 });
 
 test("percentiles are of all round trips", async () => {
@@ -180,4 +192,27 @@ test.each<[string, Partial<RaceOptions> & { contenders?: number }, RegExp]>([
 ])("%s is refused by name", async (_, options, message) => {
   await expect(play({ delay: () => 1, ...options })).rejects
     .toMatchObject({ code: "bad_request", message: expect.stringMatching(message) });
+});
+
+describe("what no compiler saw is refused by name", () => {
+  const idle = () => Promise.resolve(null);
+  const line = { get: idle, set: idle, claim: idle, remove: idle };
+  const stores = [line, line];
+  test.each<[string, unknown, string]>([
+    ["no options", undefined, "stores is undefined: it must be 2 to 16 lines to a store"],
+    ["nothing", {}, "stores is undefined: it must be 2 to 16 lines to a store"],
+    ["numbers", { stores: [1, 2] }, "stores[0] is 1: it must have get, set, claim and remove"],
+    ["half a line", { stores: [line, { get: idle }] }, "stores[1] is {}: it must have get"],
+    ["trials in text", { stores, trials: "5" }, `trials is "5": it must be 1 to 10000`],
+    ["a stall in text", { stores, stallMs: "5" }, `stallMs is "5": it must be 0 to 10000`],
+    ["a big limit", { stores, limitMs: 5n }, "limitMs is 5n: it must be 1 to 600000"],
+    ["no clock", { stores, clock: null }, "clock is null: it must have now and after"],
+    ["no chance", { stores, random: 4 }, "random is 4: it must have next and uuid"],
+  ])("%s", async (_, options, message) => {
+    await expect(raceOf(options as { stores: [] })).rejects.toMatchObject({
+      name: "AtlasError",
+      code: "bad_request",
+      message: expect.stringContaining(message),
+    });
+  });
 });

@@ -1,0 +1,157 @@
+/**
+ * One knock at one door: a request sent to a node once, and what came of it.
+ *
+ * Takes a request and a base URL; gives the answer, or an error that says how far the request
+ * got and whether the door stayed shut. Never rejects. Browser-safe: only fetch, AbortSignal
+ * and timers.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { unpack } from "../../src/model/value.ts";
+import { isMsgpack, MSGPACK } from "./body.ts";
+import { errorOf } from "./errors.ts";
+import {
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+} from "./inputs.ts";
+import { neverSent } from "./never_sent.ts";
+import { readPath } from "./path.ts";
+
+/** The part of `fetch` that is used. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+export interface Outgoing {
+  method: "GET" | "POST" | "DELETE";
+  /** From the base URL on, such as `/v1/nodes`. */
+  path: string;
+  body?: Uint8Array | undefined;
+  timeoutMs: number;
+  idempotencyKey?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** Sent besides those that every request has. */
+  headers?: { readonly [name: string]: string };
+  /** It is not repeated where nobody has room for it. */
+  isImpatient?: boolean;
+  callerRegion?: string | undefined;
+  traceparent?: string | undefined;
+  /** Gets the headers of the final answer. */
+  heard?: ((headers: Headers) => void) | undefined;
+}
+
+/** How a request is sent. */
+export interface Sending {
+  readonly token: string | undefined;
+  readonly fetch: Fetch;
+  /** When its answer is of no more use, by `performance.now()`. */
+  readonly deadline: number;
+  /** Ends it early, as another door has answered. */
+  readonly over: AbortSignal;
+}
+
+/** What came of one knock. */
+export type Delivered =
+  | { readonly answer: unknown; readonly headers: Headers; readonly error?: undefined }
+  | {
+    readonly error: AtlasError;
+    /** Nobody answered, though its sender had not given it up. */
+    readonly silent: boolean;
+  };
+
+/** How much longer than the node this end waits: the node's own `timeout` knows more. */
+const GRACE_MS = 250;
+
+/** Sends `request` to the node at `base`. */
+export async function deliver(
+  base: string,
+  request: Outgoing,
+  { token, fetch, deadline, over }: Sending,
+): Promise<Delivered> {
+  const { signal } = request;
+  if (signal?.aborted) return { error: givenUp(signal, false), silent: false };
+  const left = Math.max(1, Math.ceil(deadline - performance.now()));
+  const abort = new AbortController();
+  const giveUp = () => abort.abort();
+  const timer = setTimeout(giveUp, left + GRACE_MS);
+  for (const end of [signal, over]) end?.addEventListener("abort", giveUp, { once: true });
+  try {
+    const response = await fetch(base + request.path, {
+      method: request.method,
+      headers: headersOf(token, request, left),
+      signal: abort.signal,
+      redirect: "error",
+      ...(request.body ? { body: request.body as Uint8Array<ArrayBuffer> } : {}),
+    });
+    return { answer: await read(response), headers: response.headers };
+  } catch (thrown) {
+    if (isAtlasError(thrown)) return { error: thrown, silent: false };
+    return lost(thrown, base, request, abort.signal.aborted);
+  } finally {
+    clearTimeout(timer);
+    for (const end of [signal, over]) end?.removeEventListener("abort", giveUp);
+  }
+}
+
+function headersOf(
+  token: string | undefined,
+  request: Outgoing,
+  left: number,
+): Record<string, string> {
+  const headers: Record<string, string> = {
+    accept: request.method === "POST" ? MSGPACK : "application/json",
+    [TIMEOUT_HEADER]: String(Math.min(left, MAX_TIMEOUT_MS)),
+    ...request.headers,
+  };
+  if (request.body) headers["content-type"] = MSGPACK;
+  if (token !== undefined) headers["authorization"] = `Bearer ${token}`;
+  if (request.idempotencyKey !== undefined) headers[IDEMPOTENCY_HEADER] = request.idempotencyKey;
+  if (request.callerRegion !== undefined) headers[CALLER_REGION_HEADER] = request.callerRegion;
+  if (request.traceparent !== undefined) headers[TRACE_HEADER] = request.traceparent;
+  return headers;
+}
+
+async function read(response: Response): Promise<unknown> {
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (response.ok && isMsgpack(response.headers.get("content-type"))) return unpack(bytes);
+  let body: unknown;
+  try {
+    body = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    body = undefined;
+  }
+  if (!response.ok || body === undefined) {
+    throw errorOf(response.status, body, readPath(response.headers));
+  }
+  return body;
+}
+
+/** No answer came: what that says of the call depends on how far the request got. */
+function lost(thrown: unknown, base: string, request: Outgoing, aborted: boolean): Delivered {
+  const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
+  if (request.signal?.aborted) {
+    return { error: givenUp(request.signal, maybeExecuted), silent: false };
+  }
+  const error = aborted
+    ? new AtlasError("timeout", `no answer from ${base} within ${request.timeoutMs} ms`, {
+      maybeExecuted,
+    })
+    : new AtlasError("unavailable", `${base} can't be reached: ${reasonOf(thrown)}`, {
+      maybeExecuted,
+      cause: thrown,
+    });
+  return { error, silent: true };
+}
+
+function givenUp(signal: AbortSignal, maybeExecuted: boolean): AtlasError {
+  return new AtlasError("timeout", "the caller gave the call up", {
+    maybeExecuted,
+    retryable: false,
+    cause: signal.reason,
+  });
+}
+
+function reasonOf(thrown: unknown): string {
+  const cause = thrown instanceof Error ? thrown.cause : undefined;
+  return cause instanceof Error && cause.message !== "" ? cause.message : messageOf(thrown);
+}

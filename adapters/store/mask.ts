@@ -1,0 +1,91 @@
+/**
+ * URLs as they may stand in a message: a censor with a black pen, who strikes out too much
+ * rather than too little.
+ *
+ * Takes a registry's URL, or several with commas between, or a message that may quote them;
+ * gives the same without passwords. Passwords show where a URL can't be read as it was meant
+ * (`/`, `?`, `#` and `@` in them end its parts early), so nothing is parsed here: all between
+ * `//` and the last `@` is struck out, and the query behind it.
+ */
+
+/** Where another URL of a list begins. */
+const NEXT = /(?=,\s*(?:[^\s,=/?#@]+=)?(?:[a-z][a-z0-9+.-]*:\/\/|memory:|file:))/i;
+
+/** What stands before a URL's secrets: a comma, a region, the scheme. */
+const HEAD = /^(?:static:)?,?\s*(?:[^\s,=/?#@]+=)?(?:[a-z][a-z0-9+.-]*:\/\/|memory:|file:)/i;
+
+/** A query's parameter whose value is secret. */
+const SECRET = /([?&][^=&#]*(?:password|token|secret)[^=&#]*=)([^&]+)/gi;
+
+/** What stands in a port's place and is no number: a password whose `@host` was forgotten. */
+const NO_PORT = /(?<=(?:^|,)[^\s,:/?#[\]]+:)(?!\d*(?:[,/?#]|$)).*$/s;
+
+/** Shorter passwords are struck out of messages as words only: a "p" is in many others. */
+const LEAST_SECRET = 6;
+
+/** `text`, a URL or a list of some, with all that may be secret struck out. */
+export function maskUrl(text: string): string {
+  return text.split(NEXT).map(maskOne).join("");
+}
+
+/** `url` as a message quotes it: masked, in quotation marks, not too long. */
+export function shownUrl(url: unknown): string {
+  return JSON.stringify(maskUrl(String(url)).slice(0, 200));
+}
+
+/** `message` without what is secret in `urls`, in whatever form it quotes that. */
+export function maskIn(message: string, urls: readonly string[]): string {
+  let text = message;
+  for (const url of urls) text = text.replaceAll(url, maskUrl(url));
+  for (const secret of urls.flatMap(secretsOf)) {
+    const literal = secret.replace(/[^\w\s]/g, "\\$&");
+    const isWord = secret.length < LEAST_SECRET;
+    const pattern = isWord ? `(?<!\\w)${literal}(?!\\w)` : literal;
+    text = text.replace(new RegExp(pattern, "g"), "***");
+  }
+  return text;
+}
+
+function maskOne(url: string): string {
+  const head = HEAD.exec(url)?.[0] ?? "";
+  if (isFile(head)) return url;
+  const rest = url.slice(head.length);
+  const at = rest.lastIndexOf("@");
+  if (at < 0) {
+    const place = head.endsWith("//") ? rest.replace(NO_PORT, "***") : rest;
+    return head + place.replace(SECRET, "$1***");
+  }
+  // A secret in the query may hold the last "@": what is behind that is the secret's end.
+  if ([...rest.matchAll(SECRET)].some(([, , value = ""]) => value.includes("@"))) {
+    return `${head}***`;
+  }
+  return `${head}***@${rest.slice(at + 1).replace(/[?#].*$/s, "?…")}`;
+}
+
+/** What `url` holds that no message may, as written, decoded, and encoded anew. */
+function secretsOf(url: string): string[] {
+  const head = HEAD.exec(url)?.[0] ?? "";
+  const rest = isFile(head) ? "" : url.slice(head.length);
+  const login = rest.slice(0, Math.max(0, rest.lastIndexOf("@")));
+  const written = [
+    login.slice(login.indexOf(":") + 1),
+    ...[...rest.matchAll(SECRET)].map(([, , value = ""]) => value),
+  ];
+  const decoded = written.map((text) => attempt(decodeURIComponent, text));
+  const encoded = decoded.map((text) => attempt(encodeURIComponent, text));
+  return [...new Set([...written, ...decoded, ...encoded])].filter((secret) => secret !== "");
+}
+
+/** A path may hold what it likes. */
+function isFile(head: string): boolean {
+  return /file:(?:\/\/)?$/i.test(head);
+}
+
+/** `text` as it is where it can't be coded. */
+function attempt(code: (text: string) => string, text: string): string {
+  try {
+    return code(text);
+  } catch {
+    return text;
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * Options that callers give: a form at the counter, looked over before it goes further in.
+ *
+ * Takes what callers pass as options, and the names that there are; refuses what is no form, a
+ * line that isn't on it, and a signal that isn't one. A misspelt name would otherwise be
+ * ignored in silence.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_TIMEOUT_MS } from "../limits.ts";
+import { quoted } from "./quoted.ts";
+
+/** All names of an options type: the compiler knows when one is missing. */
+export type OptionNames<T> = { readonly [K in keyof T]-?: true };
+
+/** What abortable options have. */
+interface Abortable {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws AtlasError `bad_request`, naming what isn't allowed and what is. */
+export function checkOptions<T extends object>(options: T, names: OptionNames<T>): T {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new AtlasError("bad_request", `options is ${quoted(options)}, it must be an object`);
+  }
+  for (const name in options) {
+    if (Object.hasOwn(names, name)) continue;
+    const known = Object.keys(names).sort().join(", ");
+    throw new AtlasError("bad_request", `there is no option ${quoted(name)}; there are: ${known}`);
+  }
+  const { signal } = options as Abortable;
+  if (signal !== undefined && signal !== null) checkSignal(signal);
+  return options;
+}
+
+/** A signal of any realm or package is one. */
+function checkSignal(signal: AbortSignal): void {
+  if (
+    typeof signal === "object" && typeof signal.aborted === "boolean" &&
+    typeof signal.addEventListener === "function" &&
+    typeof signal.removeEventListener === "function"
+  ) return;
+  throw new AtlasError("bad_request", `signal is ${quoted(signal)}, it must be an AbortSignal`);
+}
+
+/** One of `words`. @throws AtlasError `bad_request` */
+export function checkWord<T extends string | boolean>(
+  field: string,
+  word: T,
+  words: readonly T[],
+): T {
+  if (words.includes(word)) return word;
+  const allowed = words.join(" or ");
+  throw new AtlasError("bad_request", `${field} is ${quoted(word)}, it must be ${allowed}`);
+}
+
+/** A deadline that a caller gave, in ms from now. @throws AtlasError `bad_request` */
+export function checkMs(field: string, ms: number): number {
+  if (typeof ms === "number" && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
+  throw new AtlasError(
+    "bad_request",
+    `${field} is ${quoted(ms)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+  );
+}
+
+/** Arguments of a call. @throws AtlasError `bad_request` */
+export function checkArguments(args: readonly unknown[]): readonly unknown[] {
+  if (Array.isArray(args)) return args;
+  throw new AtlasError("bad_request", `args is ${quoted(args)}, it must be an array of arguments`);
+}

@@ -1,0 +1,63 @@
+/** A node that is closed in the middle of calls: who is told what, and what the log says of it. */
+import { expect, test } from "vitest";
+import { type AtlasError, type AtlasNode, defineApp, Resource } from "../../mod.ts";
+import { cluster, log, type TestApp, until } from "./cluster.ts";
+
+/** A call of `x` at `node`; gives its answer, or what it failed with. */
+function send(node: AtlasNode<TestApp>, method: string, args: unknown[] = []): Promise<unknown> {
+  return node.call("counters", "x", method, args).catch((error: AtlasError) => error);
+}
+
+class Stuck extends Resource {
+  override onStart(): Promise<void> {
+    log.push(`starting ${this.id}`);
+    return new Promise(() => {});
+  }
+  echo(value: unknown): unknown {
+    return value;
+  }
+}
+
+const unavailable = (maybeExecuted: boolean) =>
+  expect.objectContaining({ code: "unavailable", retryable: true, maybeExecuted });
+
+test("what runs may have been executed, what waits has not, and no turn is said to run too long", async () => {
+  const made = cluster();
+  const a = await made.node("a");
+  const running = send(a, "wait", ["never"]);
+  await until(() => log.includes("waiting never"), "it runs");
+  const waiting = send(a, "add", [1]);
+  await until(() => a.stats().queued === 1, "another one waits");
+  await a.close({ drainMs: 1 });
+  expect(await running).toEqual(unavailable(true));
+  expect(await waiting).toEqual(unavailable(false));
+  const told = made.events.filter(({ fields }) => fields["key"] === "counters/x");
+  expect(told).toEqual([{
+    level: "warning",
+    event: "closed in mid-turn",
+    fields: { key: "counters/x", method: "wait" },
+  }]);
+  await until(() => log.includes("aborted never"), "the turn's signal is aborted");
+});
+
+test("a caller on another node is told the same, and may go on elsewhere at once", async () => {
+  const made = cluster();
+  const [a, b] = [await made.node("a"), await made.node("b")];
+  await send(a, "echo");
+  const running = send(b, "wait", ["never"]);
+  await until(() => log.includes("waiting never"), "it runs");
+  await a.close({ drainMs: 1 });
+  expect(await running).toEqual(unavailable(true));
+  expect(await send(b, "add", [1])).toMatchObject({ rrp: "rrp:local/b/counters/x" });
+});
+
+test("a resource that is still starting is cut off, too, and its callers are told", async () => {
+  const made = cluster();
+  const a = await made.node("a", {}, defineApp({ resources: { stuck: Stuck } }));
+  const calling = a.call("stuck", "x", "echo", [1]).catch((error: AtlasError) => error);
+  await until(() => log.includes("starting x"), "it starts");
+  await a.close({ drainMs: 1 });
+  expect(await calling).toEqual(unavailable(false));
+  const fields = { key: "stuck/x", method: null };
+  expect(made.events).toContainEqual({ level: "warning", event: "closed in mid-turn", fields });
+});

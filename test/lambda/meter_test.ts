@@ -1,0 +1,96 @@
+/** Figures by module: of those that are traded, whatever names are asked for. */
+import { expect, test } from "vitest";
+import { defineModule } from "../../mod.ts";
+import { CallTally, Meters } from "../../src/lambda/meter.ts";
+import { MAX_METERS } from "../../src/limits.ts";
+import { calc, LASTING, market, Shop } from "./market.ts";
+
+const gone = { signal: AbortSignal.abort() };
+
+test("names that nobody sells have no figures of their own, and take none away", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING);
+  for (let n = 0; n < MAX_METERS + 4; n++) {
+    await a.request(`junk${n}`, "f", [], gone).catch(() => {});
+    await a.discover(`junk${n}` as "calc", gone).catch(() => {});
+  }
+  expect(a.stats().modules).toMatchObject([{ module: "other", calls: MAX_METERS + 4 }]);
+  a.publish(calc(new Shop()), { capacity: 1 });
+  expect(await a.request("calc", "pi", [1])).toMatchObject({ result: "3.1" });
+  const { modules, moduleCalls } = a.stats();
+  const [named, other] = modules;
+  expect(modules).toHaveLength(2);
+  expect(named).toMatchObject({ module: "calc", calls: 1, used: 1 });
+  expect(other).toMatchObject({ module: "other", calls: MAX_METERS + 4 });
+  expect(moduleCalls).toBe(MAX_METERS + 5);
+});
+
+test("what waits for a seller is counted at once, and under its name once there is one", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const call = b.request("calc", "pi", [1]);
+  expect(b.stats()).toMatchObject({
+    moduleCalls: 1,
+    moduleWaits: 1,
+    moduleWaiting: 1,
+    modules: [{ module: "other", calls: 0, waiting: 1 }],
+  });
+  a.publish(calc(new Shop()), { capacity: 1 });
+  await call;
+  const { moduleCalls, moduleWaits, moduleWaitedMs, modules } = b.stats();
+  expect({ moduleCalls, moduleWaits }).toEqual({ moduleCalls: 1, moduleWaits: 1 });
+  expect(modules).toMatchObject([
+    { module: "calc", calls: 1, waits: 1, waitedMs: moduleWaitedMs },
+    { module: "other", calls: 0, waiting: 0 },
+  ]);
+});
+
+test("modules that come always have figures; of those that went, the longest unused lose theirs", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING);
+  const count = MAX_METERS + 3;
+  for (let n = 0; n < count; n++) {
+    const functions = { f: () => n };
+    const listener = a.publish(defineModule({ functions }), { name: `m${n}`, capacity: 1 });
+    const proxy = await a.discover(`m${n}` as "calc");
+    expect(await proxy.$plb.call("f", [])).toMatchObject({ result: n });
+    await proxy.$plb.close();
+    await listener.close();
+    expect(a.stats().modules.some(({ module }) => module === `m${n}`)).toBe(true);
+  }
+  const { modules, moduleCalls, creditsUsed } = a.stats();
+  const of = (name: string) => modules.find(({ module }) => module === name);
+  expect(modules).toHaveLength(MAX_METERS + 1);
+  expect(of("m0")).toBeUndefined();
+  expect(of(`m${count - 1}`)).toMatchObject({ calls: 1, used: 1 });
+  expect(of("other")).toMatchObject({ calls: 3, used: 3 });
+  expect({ moduleCalls, creditsUsed }).toEqual({ moduleCalls: count, creditsUsed: count });
+});
+
+test("a meter that is in use, or has not settled, is kept; more than there is room for share one", () => {
+  const meters = new Meters();
+  const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.take(`m${n}`));
+  const late = meters.take("late");
+  expect(meters.nameOf("late")).toBe("other");
+  holds[3]?.release();
+  holds[5]?.release();
+  (holds[3] as typeof late).meter.running = 1;
+  const next = meters.take("next");
+  expect(["m3", "m5", "next"].map((name) => meters.nameOf(name))).toEqual(["m3", "other", "next"]);
+  // Who shares one lets nobody else's go.
+  late.release();
+  next.meter.calls++;
+  const tally = new CallTally(meters, "next");
+  next.release();
+  tally.add("calls", 1);
+  meters.take("more");
+  expect(meters.nameOf("more")).toBe("other");
+  expect(meters.total([]).calls).toBe(2);
+});
+
+test("a module may be called other", () => {
+  const meters = new Meters();
+  meters.take("other").meter.calls++;
+  new CallTally(meters, "nobody's").end();
+  expect([...meters]).toMatchObject([["other", { calls: 1 }]]);
+});

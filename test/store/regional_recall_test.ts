@@ -1,0 +1,127 @@
+/** Moves that are called back: by whoever may, as long as nobody has signed for the key. */
+import { afterEach, describe, expect, test } from "vitest";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { claimOf, freshKey, own } from "../conformance/store_kit.ts";
+import { contents, lost, REGIONS, Regions, write } from "./regions.ts";
+
+const worlds: Regions[] = [];
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.close();
+});
+
+/** Fields enough for several pages. */
+const many: Record<string, string> = Object.fromEntries(
+  Array.from({ length: 90 }, (_, i) => [`s:${String(i).padStart(3, "0")}`, `value ${i}`]),
+);
+
+/** A key of `us` with something in it, gone to `eu`. */
+async function gone(fields: Record<string, string> = { "s:a": "1", "s:b": "2" }) {
+  const world = new Regions();
+  worlds.push(world);
+  const key = freshKey();
+  const us = await world.handle("us");
+  const owner = await own(us, key);
+  expect(await write(us, key, owner, 1, fields)).toBe("committed");
+  expect(await us.depart?.(key, owner.incarnation, owner.epoch, "eu")).toBe(true);
+  return { world, key, us, owner, fields };
+}
+
+/** Learns where a key is, then claims it; as the core does. */
+async function take(store: Store, key: string): Promise<Ownership> {
+  const present = await store.lookup(key);
+  const expected = present && { incarnation: present.incarnation, epoch: present.epoch };
+  return await own(store, key, { expected });
+}
+
+describe("a departure", () => {
+  test("is taken back with the state, and under a higher epoch; the goal is fenced", async () => {
+    const { world, key, us, owner, fields } = await gone();
+    const eu = await world.handle("eu");
+    expect(await eu.lookup(key)).toBeNull();
+    expect(eu.homeOf?.(key)).toBe("eu");
+    world.away.add("eu");
+    expect(await us.recall?.(key, "eu")).toBe(false);
+    expect(await us.recall?.(key, "ap")).toBe(true);
+    expect(await us.recall?.(key, "ap")).toBe(false);
+    const again = await take(us, key);
+    expect(again.epoch).toBeGreaterThan(owner.epoch);
+    expect(await contents(us, key)).toEqual(fields);
+    expect(await write(us, key, owner, 2, { "s:a": "late" })).toBe("fenced");
+    world.away.delete("eu");
+    expect(await eu.claim(claimOf(key))).toEqual({ won: false, owner: again });
+    expect(eu.homeOf?.(key)).toBe("us");
+  });
+
+  test("to a third region is taken back from anywhere, whatever else is away", async () => {
+    const { world, key, fields } = await gone();
+    const eu = await world.handle("eu");
+    const second = await take(eu, key);
+    await eu.depart?.(key, second.incarnation, second.epoch, "ap");
+    world.away.add("ap");
+    expect(await (await world.handle("us")).recall?.(key, null)).toBe(true);
+    const third = await take(eu, key);
+    expect(third.epoch).toBeGreaterThan(second.epoch);
+    expect(await contents(eu, key)).toEqual(fields);
+    await eu.depart?.(key, third.incarnation, third.epoch, "ap");
+    world.away.add("us");
+    expect(await eu.recall?.(key, null)).toBe(true);
+    world.away.clear();
+    const ap = await world.handle("ap");
+    expect(await ap.lookup(key)).toBeNull();
+    expect(ap.homeOf?.(key)).toBe("eu");
+  });
+
+  test("of what was never moved, or has an owner at its new home, stays as it is", async () => {
+    const { world, key, us } = await gone();
+    const plain = freshKey();
+    expect(await us.recall?.(plain, null)).toBe(false);
+    await own(us, plain);
+    expect(await us.recall?.(plain, null)).toBe(false);
+    const moved = await take(await world.handle("eu"), key);
+    for (const region of REGIONS) {
+      expect(await (await world.handle(region)).recall?.(key, null)).toBe(false);
+    }
+    expect(await us.lookup(key)).toEqual(moved);
+  });
+
+  test("can be undone until somebody has signed for the key, whatever was done by then", async () => {
+    const outcomes = new Set<boolean>();
+    for (const when of ["before", "after"] as const) {
+      let steps = 1;
+      for (let stopAt = 1; stopAt <= steps; stopAt++) {
+        const { world, key, us, owner } = await gone(many);
+        let count = 0;
+        let isDead = false;
+        const guard = () => {
+          if (isDead || ++count === stopAt) {
+            isDead = true;
+            throw lost("the taker has ended");
+          }
+        };
+        const taker = await world.handle("eu", { [when]: guard });
+        await taker.lookup(key).catch(() => {});
+        await taker.claim(claimOf(key)).catch(() => {});
+        if (isDead) steps = stopAt + 1;
+        const isBack = await us.recall?.(key, null) as boolean;
+        outcomes.add(isBack);
+        const home = isBack ? us : await world.handle("eu");
+        const other = isBack ? await world.handle("eu") : us;
+        isDead = false;
+        count = -Infinity;
+        const next = await take(home, key);
+        expect(next.epoch).toBeGreaterThan(owner.epoch);
+        expect(await contents(home, key), `stopped ${when} step ${stopAt}`).toEqual(many);
+        // Who was about to take it, and who knows nothing of all that, find the one owner.
+        for (const handle of [taker, other, await world.handle("ap")]) {
+          expect(await handle.lookup(key)).toEqual(next);
+          const claim = handle.claim(claimOf(key));
+          const reply = await claim.catch((error) => error.message);
+          if (typeof reply === "string") expect(reply).toMatch("at home in");
+          else expect(reply).toEqual({ won: false, owner: next });
+        }
+      }
+    }
+    expect(outcomes).toEqual(new Set([true, false]));
+  });
+});

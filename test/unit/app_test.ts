@@ -1,0 +1,61 @@
+/** What an app may not be, and how each refusal reads. */
+import { expect, test } from "vitest";
+import { defineApp } from "../../src/app.ts";
+import { Resource } from "../../src/resource/resource.ts";
+import { quoted } from "../../src/model/quoted.ts";
+
+class Room extends Resource {}
+const resources = { rooms: Room };
+const type = (settings: object) => ({ resources: { rooms: { class: Room, ...settings } } });
+
+test.each<[app: unknown, part: string]>([
+  [undefined, "an app needs resources: { <type>: <class> }, or modules"],
+  [{}, "an app needs resources"],
+  [{ resources: null }, "an app needs resources"],
+  [{ resources: [Room] }, "an app needs resources"],
+  [{ modules: null }, "an app's modules must be"],
+  [{ modules: 5 }, "an app's modules must be"],
+  [{ resources, policies: [] }, "an app's policies must be"],
+  [{ resources, policies: { "rrp:eu/": 5 } }, "policy rrp:eu/ must be a resource type's settings"],
+  [
+    { resources, policies: { "rrp:eu/": { idleAfter: 5 } } },
+    'policy rrp:eu/: there is no setting "idleAfter"; there are: idleAfterMs, mailbox',
+  ],
+  [
+    { resources, policies: { "rrp:eu/": { mailbox: 0 } } },
+    "policy rrp:eu/: mailbox is 0, it must be a number of at least 1",
+  ],
+  [type({ idleAfter: 5 }), 'resource type rooms: there is no setting "idleAfter"'],
+  [type({ constructor: 5 }), 'resource type rooms: there is no setting "constructor"'],
+  [type({ mailbox: "9" }), 'resource type rooms: mailbox is "9", it must be a number'],
+  [type({ mailbox: 9n }), "resource type rooms: mailbox is 9n"],
+  [type({ placement: 5n }), "resource type rooms: placement is 5n, it must be local, region"],
+  [type({ placement: "here" }), 'resource type rooms: placement is "here"'],
+  [type({ partition: 5n }), "resource type rooms: partition is 5n, it must be fence or available"],
+  [type({ reentrant: "no" }), 'resource type rooms: reentrant is "no", it must be true or false'],
+])("%# is refused by name: %s", (app, part) => {
+  expect(() => defineApp(app as Parameters<typeof defineApp>[0])).toThrow(
+    expect.objectContaining({ code: "bad_request", message: expect.stringContaining(part) }),
+  );
+});
+
+test("a policy's wrong setting is found although there are no types", () => {
+  const app = { modules: {}, policies: { "rrp:": { placement: "x" } } };
+  expect(() => defineApp(app as never)).toThrow(/^policy rrp:: placement is "x"/);
+});
+
+test("any value can be quoted", () => {
+  const round: { self?: unknown } = {};
+  round.self = round;
+  const values = [5n, undefined, null, Symbol("s"), () => 1, round, "x".repeat(100), [5n]];
+  expect(values.map(quoted)).toEqual([
+    "5n",
+    "undefined",
+    "null",
+    "Symbol(s)",
+    "a function",
+    "an object",
+    `"${"x".repeat(78)}…`,
+    "an object",
+  ]);
+});
