@@ -8,7 +8,7 @@ import { addErrands, drawManners } from "./errands.ts";
 import { CLOCK_FAULTS } from "./faults/clock_faults.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
-import { MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
+import { LOSSES, MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
 import { drawFaults, drawShape, drawWork, HEAL_AT, type Plan, type Shape } from "./plan.ts";
 import { SeededRandom } from "./random.ts";
 
@@ -18,6 +18,9 @@ const NEAR_MS = 40;
 const FAR_MS = 75;
 /** Long roads take what was left undone a while longer to find its owner. */
 const END_AT = 34_000;
+/** How many seeds have registries that forget where keys went, and until when. */
+const FORGETFUL = 0.2;
+const LAST_LOSS_AT = HEAL_AT - 5_000;
 const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION_FAULTS];
 
 /** The plan of a seed: a whole number from 0. */
@@ -28,13 +31,33 @@ export function makeRegionalPlan(seed: number): Plan {
   const shape = { ...stage, mailbox, isReentrant };
   const accidents = drawFaults(draw("faults"), shape, HEAL_AT, CATALOGUE);
   const moves = drawFaults(draw("moves"), shape, HEAL_AT, MOVES);
-  return {
+  const plan = {
     seed,
     shape,
     faults: [...accidents, ...moves].sort((one, other) => one.at - other.at),
     work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
     healAt: HEAL_AT,
     endAt: END_AT,
+  };
+  return withLosses(draw("losses"), plan);
+}
+
+/**
+ * The plan, perhaps one in which registries forget where keys went. Then all machines live and
+ * reach each other, and nobody lets go of a key: what no living owner knows of may be lost.
+ */
+function withLosses(random: SeededRandom, plan: Plan): Plan {
+  if (!random.chance(FORGETFUL)) return plan;
+  const { shape, work } = plan;
+  const weather = { ...shape.weather, tail: 0, loss: 0 };
+  const losses = drawFaults(random, shape, LAST_LOSS_AT, LOSSES);
+  const moves = drawFaults(random, shape, HEAL_AT, MOVES.filter(({ name }) => name === "move"));
+  return {
+    ...plan,
+    shape: { ...shape, idleAfterMs: 60_000, weather },
+    faults: [...losses, ...moves].sort((one, other) => one.at - other.at),
+    // A lookup from abroad can't tell that a key's home is in quarantine.
+    work: work.map((event) => event.what === "lookup" ? { ...event, what: "read" } : event),
   };
 }
 

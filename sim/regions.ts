@@ -6,7 +6,7 @@
  * region, over a store in each, and the distance between machines. A key's first home is
  * drawn by its name, so that keys lie in all of them.
  */
-import { entryOf, type Pointer } from "../adapters/store/regional_entries.ts";
+import { type Entry, entryOf, type Pointer } from "../adapters/store/regional_entries.ts";
 import { regionalStore, spreadOver } from "../adapters/store/regional.ts";
 import type { Clock } from "../src/ports/clock.ts";
 import type { Store } from "../src/ports/store.ts";
@@ -40,6 +40,8 @@ export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b:
 export class SimRegions {
   readonly names: readonly string[];
   readonly #stores: ReadonlyMap<string, SimStore>;
+  /** Addresses that stores have lost, by region and key. */
+  readonly #forgotten = new Map<string, Entry>();
 
   constructor({ names }: RegionsShape, parts: Parts) {
     this.names = names;
@@ -69,6 +71,23 @@ export class SimRegions {
     return regionalStore({ self, stores, homes, now: () => clock.now() });
   }
 
+  /**
+   * A region's store is replaced by a copy of itself that has forgotten where keys went, as
+   * far as these live elsewhere.
+   */
+  forget(index: number, keys: readonly string[]): void {
+    const region = this.name(index);
+    const gone = keys.filter((key) => {
+      const entry = entryOf(this.#book(region).lookup(key));
+      const { region: home } = this.#homeOf(key);
+      if (entry.kind !== "departed" || home === region) return false;
+      if (entryOf(this.#book(home).lookup(key)).kind !== "owner") return false;
+      this.#forgotten.set(`${region} ${key}`, entry);
+      return true;
+    });
+    this.store(index).lose(gone);
+  }
+
   /** Opens all offices and mends all that is wrong with them. */
   clear(): void {
     for (const store of this.#stores.values()) store.clear();
@@ -89,12 +108,19 @@ export class SimRegions {
     let region = spreadOver(this.names)(type, id);
     let pointer: Pointer | null = null;
     for (;;) {
-      const entry = entryOf(this.#book(region).lookup(key));
+      const entry = this.#entry(region, key);
       if (entry.kind !== "departed" || entry.pointer.at <= (pointer?.at ?? 0)) {
         return { region, pointer };
       }
       ({ pointer, pointer: { to: region } } = entry);
     }
+  }
+
+  /** What stands in a region for a key, or should: an address that is forgotten is true. */
+  #entry(region: string, key: string): Entry {
+    const entry = entryOf(this.#book(region).lookup(key));
+    const forgotten = this.#forgotten.get(`${region} ${key}`);
+    return entry.kind === "nobody" && forgotten ? forgotten : entry;
   }
 
   #book(region: string): StoreState {

@@ -156,7 +156,8 @@ function claiming(step: ClaimStep, claim: Claim, told: Claim): Meaning {
   return {
     step: { ...step, args: [told] },
     answer(reply) {
-      const { won, owner } = reply as ClaimReply;
+      const { won, owner, quarantined } = reply as ClaimReply;
+      if (quarantined) return { won, owner, quarantined };
       // An address is no answer to who owns the key: that is elsewhere, or nobody yet.
       if (!won && (isAddress(owner) || isOther(claim, owner))) return undefined;
       return { won, owner: ownerOf(owner) };

@@ -68,6 +68,7 @@ export class SimStore {
   readonly #replicas: Replicas | null;
   #queue: (() => void)[] = [];
   #isHealed = false;
+  #copies = 0;
 
   constructor(
     parts:
@@ -157,6 +158,13 @@ export class SimStore {
     for (const connection of this.#connections) {
       if (!behind.includes(connection.process.host)) connection.tear();
     }
+  }
+
+  /** A copy of itself takes its place that lacks these ownerships, and nothing else. */
+  lose(keys: readonly string[]): void {
+    this.state.lose(keys, `copy-${++this.#copies}`);
+    this.trace.note("copy", ...keys);
+    for (const connection of this.#connections) connection.tear();
   }
 
   /** Machines that were left behind hear of the new primary. */

@@ -224,6 +224,12 @@ export class StoreState {
     return "committed";
   }
 
+  /** Becomes another copy, which lacks these ownerships. */
+  lose(keys: readonly string[], id: string): void {
+    this.id = id;
+    for (const key of keys) this.#owners.delete(key);
+  }
+
   #set(member: Member): void {
     this.#members.set(member.incarnation, member);
   }

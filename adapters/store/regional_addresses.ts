@@ -34,10 +34,14 @@ const AT_ONCE = 256;
 /** Compare-and-sets that one address may lose to what changes meanwhile, before the next try. */
 const MAX_ROUNDS = 4;
 
-/** An ownership of a key that moved here. */
+/** Keys that it let go of, or sent on, whose addresses it looks after all the same; oldest go. */
+const MAX_FORMER = 10_000;
+
+/** A key that moved, and is owned here or was. */
 interface Tenant {
   readonly key: string;
-  readonly owner: Ownership;
+  /** Null where it isn't owned here any more. */
+  readonly owner: Ownership | null;
   readonly pointer: Pointer;
   /** An owner of a higher epoch, found where the key's address was missing. */
   rival: Ownership | null;
@@ -47,6 +51,8 @@ interface Tenant {
 interface Office {
   /** The copy of its data that its roll was read from last. */
   copy: string | null;
+  /** Whether that was another one before, and may have lacked what was moving at the time. */
+  hasChanged: boolean;
   /** Its lineage, as it told last; null: not yet. */
   known: LineageName | null;
   /** Keys whose address is to be looked after there. */
@@ -60,6 +66,8 @@ export class Addresses {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #tenants = new Map<string, Tenant>();
+  /** Those without an owner here. Their way still leads here: it is here that it goes on. */
+  readonly #former = new Map<string, Tenant>();
   readonly #offices = new Map<string, Office>();
 
   constructor(stores: RegionalStores, homes: Homes, self: string) {
@@ -68,35 +76,52 @@ export class Addresses {
     for (const region of stores.regions) {
       if (region === self) continue;
       const [due, ousted] = [new Set<string>(), new Set<string>()];
-      this.#offices.set(region, { copy: null, known: null, due, ousted, isBusy: false });
+      this.#offices.set(region, {
+        copy: null,
+        hasChanged: false,
+        known: null,
+        due,
+        ousted,
+        isBusy: false,
+      });
     }
   }
 
   /** Whether anything here needs an address elsewhere. */
   get isNeeded(): boolean {
-    return this.#tenants.size > 0;
+    return this.#tenants.size + this.#former.size > 0;
   }
 
   /** This node owns a key that moved here, as `pointer` says. Returns at once. */
   hold(key: string, owner: Ownership, pointer: Pointer): void {
     this.#tenants.set(key, { key, owner, pointer, rival: null });
+    this.#former.delete(key);
     const first = this.#homes.first(key);
-    const office = this.#offices.get(first);
-    if (!office) return;
-    office.due.add(key);
-    this.#work(first, office);
+    for (const [region, office] of this.#offices) {
+      if (region !== first && !office.hasChanged) continue;
+      office.due.add(key);
+      this.#work(region, office);
+    }
   }
 
   /** An ownership has ended, or may have been given up. */
   left(key: string, epoch: number): void {
     const tenant = this.#tenants.get(key);
-    if (tenant?.owner.epoch === epoch) this.#tenants.delete(key);
+    if (tenant?.owner?.epoch !== epoch) return;
+    this.#remember(tenant);
   }
 
-  /** A new life begins: it holds nothing. */
+  #remember({ key, pointer }: Tenant): void {
+    this.#tenants.delete(key);
+    this.#former.delete(key);
+    this.#former.set(key, { key, owner: null, pointer, rival: null });
+    if (this.#former.size <= MAX_FORMER) return;
+    this.#former.delete(this.#former.keys().next().value as string);
+  }
+
+  /** A new life begins: it owns nothing. */
   clear(): void {
-    this.#tenants.clear();
-    for (const { due } of this.#offices.values()) due.clear();
+    for (const tenant of [...this.#tenants.values()]) this.#remember(tenant);
   }
 
   /** A region's roll was read, from this copy of its data. Returns at once. */
@@ -104,8 +129,9 @@ export class Addresses {
     const office = this.#offices.get(region);
     if (!office) return;
     if (office.copy !== copy) {
+      office.hasChanged ||= office.copy !== null;
       office.copy = copy;
-      for (const key of this.#tenants.keys()) office.due.add(key);
+      for (const key of [...this.#tenants.keys(), ...this.#former.keys()]) office.due.add(key);
     }
     this.#work(region, office);
   }
@@ -114,7 +140,7 @@ export class Addresses {
   overtaken(incarnation: string): Overtaken[] {
     const overtaken: Overtaken[] = [];
     for (const { key, owner, rival } of this.#tenants.values()) {
-      if (rival && owner.incarnation === incarnation) {
+      if (rival && owner?.incarnation === incarnation) {
         overtaken.push({ key, epoch: owner.epoch, winner: rival });
       }
     }
@@ -155,20 +181,25 @@ export class Addresses {
     }
   }
 
+  #tenantOf(key: string): Tenant | undefined {
+    return this.#tenants.get(key) ?? this.#former.get(key);
+  }
+
   /** Sees to it that whoever looks for a key in a region is sent here, or that it has a rival. */
   async #tend(store: Store, key: string, { due, known, ousted }: Office): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const tenant = this.#tenants.get(key);
+      const tenant = this.#tenantOf(key);
       if (!tenant) break;
+      const { owner, pointer } = tenant;
       const entry = entryOf(await store.lookup(key));
-      if (this.#tenants.get(key) !== tenant) continue;
-      if (entry.kind === "owner" && entry.owner.epoch > tenant.owner.epoch) {
-        tenant.rival = entry.owner;
+      if (this.#tenantOf(key) !== tenant) continue;
+      if (entry.kind === "owner" && entry.owner.epoch > (owner?.epoch ?? pointer.at)) {
+        if (owner) tenant.rival = entry.owner;
         break;
       }
       const missed = missing(entry, tenant);
       if (missed === false) break;
-      const claim = shortcut(key, missed, tenant.pointer);
+      const claim = shortcut(key, missed, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
       if (quarantined) throw unavailable(`another copy of its data answers by now`);
       if (won) {

@@ -74,27 +74,29 @@ export class RegionalKeys {
     const home = pointer?.to ?? this.#homes.first(key);
     if (home === this.#self) return await this.#follow(key, home, pointer);
     const abroad = this.#follow(key, home, pointer);
-    const here = this.#here(key, abroad).catch(() => abroad);
-    return await Promise.race([here, abroad.catch(() => here)]);
+    const here = this.#here(key).catch(() => null);
+    const first = await Promise.race([here, abroad.then(() => null, () => here)]);
+    if (!first) return await abroad;
+    if ("home" in first) return first;
+    // It left for there, and may have gone further. Who knows only of earlier moves is passed over.
+    const found = await abroad.catch(() => null);
+    if (found && (found.pointer?.at ?? 0) >= first.at) return found;
+    return await this.#follow(key, first.to, first);
   }
 
-  /** What this region's store alone knows of a key; what is found `abroad` where it knows nothing. */
-  async #here(key: string, abroad: Promise<Found>): Promise<Found> {
+  /** What this region's store alone knows: that a key lives here, where it went; null: nothing. */
+  async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
       Promise.all([store.lookup(key), arrivalOf(store, key)])
     );
     const entry = entryOf(stored);
-    // It may still be there, or have gone further: its first home knows the shortest way.
-    if (entry.kind === "departed") {
-      const { pointer } = entry;
-      return await abroad.catch(() => this.#follow(key, pointer.to, pointer));
-    }
+    if (entry.kind === "departed") return entry.pointer;
     // Whoever leaves a region writes that there first. So what has come and not left is here.
     const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
       to: this.#self,
       ...arrived,
     };
-    if (!pointer) return await abroad;
+    if (!pointer) return null;
     this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
     return { home: this.#self, entry, old: null, pointer };
   }
@@ -179,6 +181,14 @@ export class RegionalKeys {
       const { owner, stored, pointer } = entry;
       if (!isMine(owner, claim)) return { won: false, owner };
       return await this.#bring(claim, stored, pointer, round);
+    }
+    const moved = this.#homes.moved(claim.key);
+    const isOld = moved?.to === this.#self && entry.pointer.at <= moved.at;
+    if (isOld && moved.isSettled && claim.expected === null) {
+      // Of an earlier stay, and restored since: what came here later is here with its state.
+      const over = { ...claim, expected: entry.stored, above: moved.at };
+      const taken = await this.#own((store) => store.claim(over));
+      return taken.won ? taken : await this.#judge(claim, taken, round + 1);
     }
     this.#homes.learn(claim.key, entry.pointer, false);
     const found = await this.locate(claim.key);

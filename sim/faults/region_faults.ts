@@ -107,6 +107,17 @@ export const MOVES: readonly FaultKind[] = [
   },
 ];
 
+/** Only where owners can say what was forgotten: they live, and reach all regions. */
+export const LOSSES: readonly FaultKind[] = [
+  {
+    name: "addresses_lost",
+    begin(world, { a }) {
+      const keys = Array.from({ length: world.shape.keys }, (_, i) => `${JOURNALS}/k${i}`);
+      regionsOf(world).forget(a, keys);
+    },
+  },
+];
+
 /** Has a node move one of the keys to one of the regions. */
 function move(world: World, { a, b, x }: FaultEvent): void {
   const { process, node } = world.slot(a).current ?? {};

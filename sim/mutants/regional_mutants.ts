@@ -8,6 +8,7 @@ const KEYS = "adapters/store/regional_keys.ts";
 const ENTRIES = "adapters/store/regional_entries.ts";
 const MOVER = "src/routing/mover.ts";
 const IMPORT = "adapters/store/regional_import.ts";
+const ADDRESSES = "adapters/store/regional_addresses.ts";
 const RECEIPTS = "adapters/store/regional_receipts.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
@@ -84,6 +85,16 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     about: "The new home counts epochs by itself, and not from where the old one stopped.",
     world: "regions",
     edits: [{ file: ENTRIES, find: "    above: at,\n", replace: "" }],
+  },
+  {
+    name: "address_not_restored",
+    about: "Who lives elsewhere doesn't write its address anew where a failover has lost it.",
+    world: "regions",
+    edits: [{
+      file: ADDRESSES,
+      find: "const missed = missing(entry, tenant);",
+      replace: "const missed = entry.kind === 'departed' && missing(entry, tenant);",
+    }],
   },
   {
     name: "import_repeated",

@@ -24,7 +24,9 @@ describe("a world with regions", { timeout: 60_000 }, () => {
       moved += remarks.filter((remark) => / moved journals/.test(remark)).length;
     }
     expect(moved).toBeGreaterThan(20);
-    for (const kind of ["move", "move_crash", "region_outage", "region_partition"]) {
+    for (
+      const kind of ["move", "move_crash", "region_outage", "region_partition", "addresses_lost"]
+    ) {
       expect(kinds).toContain(kind);
     }
   });
