@@ -24,6 +24,7 @@ import type { LineageName, Overtaken, Store } from "../../src/ports/store.ts";
 import { unavailable } from "./check.ts";
 import { type Entry, entryOf, type Pointer, shortcut, type Stored } from "./regional_entries.ts";
 import type { Homes } from "./regional_homes.ts";
+import { arrivalOf } from "./regional_import.ts";
 import { OBSERVER } from "./regional_rolls.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
@@ -199,6 +200,8 @@ export class Addresses {
       }
       const missed = missing(entry, tenant);
       if (missed === false) break;
+      // Where it has come back since it is at home there, if unowned: nothing is missing.
+      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) > pointer.at) break;
       const claim = shortcut(key, missed, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
       if (quarantined) throw unavailable(`another copy of its data answers by now`);

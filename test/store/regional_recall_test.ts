@@ -72,6 +72,45 @@ describe("a departure", () => {
     expect(ap.homeOf?.(key)).toBe("eu");
   });
 
+  test("is written nowhere else while it can be taken back, where an address was lost", async () => {
+    const { world, key, fields } = await gone();
+    const registry = world.backends.us as Store;
+    const eu = await world.handle("eu");
+    const second = await take(eu, key);
+    await eu.depart?.(key, second.incarnation, second.epoch, "ap");
+    const { incarnation, epoch } = await registry.lookup(key) as Ownership;
+    expect(await registry.release(key, incarnation, epoch)).toBe(true);
+    // It reads the other regions' rolls, and writes there what is missing.
+    await eu.renew(second.incarnation, 1, []);
+    await expect.poll(() => registry.lookup(key), { timeout: 5_000 }).not.toBeNull();
+    expect(await (await world.handle("us")).recall?.(key, null)).toBe(true);
+    for (const region of REGIONS) {
+      const handle = await world.handle(region);
+      expect(await handle.lookup(key)).toBeNull();
+      expect(handle.homeOf?.(key)).toBe("eu");
+    }
+    const third = await take(await world.handle("eu"), key);
+    expect(third.epoch).toBeGreaterThan(second.epoch);
+    expect(await contents(eu, key)).toEqual(fields);
+  });
+
+  test("is not written anew where its key has come back since, owned or not", async () => {
+    const { world, key, us } = await gone();
+    const steps: string[] = [];
+    const after = (region: string, step: string) => void steps.push(`${region} ${step}`);
+    const eu = await world.handle("eu", { after });
+    const second = await take(eu, key);
+    await eu.depart?.(key, second.incarnation, second.epoch, "us");
+    const third = await take(us, key);
+    await us.depart?.(key, third.incarnation, third.epoch, "ap");
+    expect(await us.recall?.(key, null)).toBe(true);
+    steps.length = 0;
+    await eu.renew(second.incarnation, 1, []);
+    await expect.poll(() => steps, { timeout: 5_000 })
+      .toContainEqual(expect.stringMatching(/^us (read|claim)$/));
+    expect(await world.backends.us?.lookup(key)).toBeNull();
+  });
+
   test("of what was never moved, or has an owner at its new home, stays as it is", async () => {
     const { world, key, us } = await gone();
     const plain = freshKey();
