@@ -17,6 +17,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     about: "A departure is a release and then an address, written over whoever owns the key " +
       "by then.",
     world: "regions",
+    scenario: "late_departure",
     edits: [{
       file: KEYS,
       find: "    const claim = departure(key, owner, { to: region, from: this.#self, at });",

@@ -9,6 +9,7 @@ import { blindKill } from "./scenarios/blind_kill.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateLanding } from "./scenarios/late_landing.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
+import { lateDeparture } from "./scenarios/late_departure.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { revival } from "./scenarios/revival.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
@@ -20,6 +21,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   revival,
   late_claim: lateClaim,
   late_landing: lateLanding,
+  late_departure: lateDeparture,
   blind_kill: blindKill,
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
