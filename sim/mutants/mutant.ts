@@ -11,7 +11,7 @@ import type { WorldName } from "../plan.ts";
 /** Seeds of its world within which random faults must catch a mutant that has no scenario. */
 export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {
   resources: 500,
-  regions: 500,
+  regions: 200,
   market: 200,
   masters: 200,
   adrift: 200,
