@@ -67,6 +67,7 @@ test.for(Object.keys(SCENARIOS))("the protocol as it is passes %s", async (name)
 /** What the mistakes that have a scenario break. */
 const RULES: Partial<Record<WorldName, string>> = {
   resources: "single owner",
+  regions: "single owner",
   masters: "one owner",
   adrift: "healing",
 };
