@@ -7,7 +7,7 @@
  * Every page is committed together with the mark of how far it got, under that ownership:
  * a crew that was overtaken is fenced. What has been brought once is not brought again.
  */
-import type { Store } from "../../src/ports/store.ts";
+import type { Stamp, Store } from "../../src/ports/store.ts";
 import { brokenEntry, unavailable } from "./check.ts";
 
 /** The field of the mark: no field of the core begins so. */
@@ -43,6 +43,8 @@ export interface Removal {
   /** The ownership at `to` to write under: fresh, no turn of it is used. */
   readonly incarnation: string;
   readonly epoch: number;
+  /** The last turn that was committed at `to`. */
+  readonly last: Stamp;
 }
 
 /** Whether the state of the move that ended epoch `at` is all there. */
@@ -69,8 +71,10 @@ export async function bringState(removal: Removal): Promise<void> {
     if (mark.phase === "done") return;
     throw unavailable(`a later move of ${key} is on its way here`);
   }
-  if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   const crew = new Crew(removal);
+  // Committed here since the key left there: by the owner that the one there gave way to.
+  if (mark?.at !== at && removal.last.epoch > at) return await crew.keep({ at, from });
+  if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   if (mark.phase === "clear") {
     await crew.clear(mark);
     mark = { at, from, phase: "copy", after: "" };
@@ -84,6 +88,11 @@ class Crew {
 
   constructor(removal: Removal) {
     this.#removal = removal;
+  }
+
+  /** Leaves all as it is. */
+  async keep(move: Pick<Mark, "at" | "from">): Promise<void> {
+    await this.#commit({ ...move, phase: "done", after: "" }, [], []);
   }
 
   /** Deletes what an earlier stay of the key left. */

@@ -18,6 +18,7 @@
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../src/ports/store.ts";
 import { refused, unavailable } from "./check.ts";
+import { NO_STAMP } from "./lineage.ts";
 import {
   arrival,
   departure,
@@ -238,11 +239,12 @@ export class RegionalKeys {
     }
     const { incarnation, epoch } = stored;
     const { at, from } = pointer;
+    const { last = NO_STAMP } = arrived;
     await this.#stores.at(
       from,
       (source) =>
         this.#own((to) =>
-          bringState({ key, from: source, region: from, to, at, incarnation, epoch })
+          bringState({ key, from: source, region: from, to, at, incarnation, epoch, last })
         ),
     );
     const own = { ...claim, expected: { incarnation, epoch } };

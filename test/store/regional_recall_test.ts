@@ -164,3 +164,29 @@ describe("a departure", () => {
     expect(outcomes).toEqual(new Set([true, false]));
   });
 });
+
+test("of two owners the one who stays keeps its own state, once it has let go of it, too", async () => {
+  const { world, key } = await gone();
+  const registry = world.backends.us as Store;
+  const eu = await world.handle("eu");
+  const second = await take(eu, key);
+  expect(await write(eu, key, second, 1, { "s:c": "lost" })).toBe("committed");
+  const survivor = await world.handle("us");
+  expect(await survivor.lookup(key)).toEqual(second);
+  const { incarnation, epoch } = await registry.lookup(key) as Ownership;
+  expect(await registry.release(key, incarnation, epoch)).toBe(true);
+  const late = await world.handle("us");
+  const { lineage } = await registry.renew("observer", 0, []);
+  const rival = await own(late, key, { lineage: { id: lineage.id, term: 1 } });
+  expect(rival.epoch).toBeGreaterThan(second.epoch);
+  expect(await write(late, key, rival, 1, { "s:d": "kept" })).toBe("committed");
+  await eu.renew(second.incarnation, 1, []);
+  await expect.poll(async () => (await eu.renew(second.incarnation, 2, [])).overtaken)
+    .toHaveLength(1);
+  expect(await eu.depart?.(key, second.incarnation, second.epoch, "us")).toBe(true);
+  expect(await late.release(key, rival.incarnation, rival.epoch)).toBe(true);
+  // It knows that the key was in `eu`, and finds it come back from there.
+  await take(survivor, key);
+  expect(await contents(survivor, key)).toMatchObject({ "s:d": "kept" });
+  expect(await contents(survivor, key)).not.toHaveProperty("s:c");
+});
