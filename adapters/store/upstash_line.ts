@@ -121,7 +121,7 @@ export class UpstashLine implements RedisLine {
         return await this.#greet(giveUp);
       } catch (error) {
         // What was answered before tells more than that the last attempt found no time.
-        if (why === undefined || performance.now() < giveUp) why = error;
+        if (why === undefined || !(error instanceof Late)) why = error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
         const wait = pauseOf(attempt);
         if (this.#closed || performance.now() + wait >= giveUp) throw this.#failure(why);
@@ -246,7 +246,7 @@ export class UpstashLine implements RedisLine {
     const controller = new AbortController();
     const { signal } = controller;
     this.#open.add(controller);
-    const late = new Error(`no answer within ${this.#options.timeoutMs} ms`);
+    const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
     const timer = setTimeout(() => controller.abort(late), Math.max(0, giveUp - performance.now()));
     return new Promise<T>((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
@@ -297,6 +297,9 @@ function areAnswers(answers: unknown, count: number): answers is Answer[] {
       (answer?.error === undefined && answer?.result !== undefined && answer.result !== null)
     );
 }
+
+/** The time was up before an answer came. */
+class Late extends Error {}
 
 function shown(value: unknown): string {
   return JSON.stringify(value)?.slice(0, 80) ?? String(value);
