@@ -352,7 +352,7 @@ describe("loops and hops", () => {
     made.homeOf = (_key, asking) => next[asking] ?? null;
     const first = await made.node("r1/n");
     for (const region of ["r2", "r3", "r4", "r5"]) await made.node(`${region}/n`);
-    const call = first.call("counters", "x", "echo", [1], { timeoutMs: 400 });
+    const call = first.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
     await expect(call).rejects.toEqual(fails("timeout", /over 3 links at most/));
     delete next["r4"];
     const answer = await first.call("counters", "x", "echo", [1]);
