@@ -342,7 +342,7 @@ describe("loops and hops", () => {
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "us";
     const us = await made.node("us/a");
     await made.node("eu/b");
-    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 400 });
+    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
     await expect(call).rejects.toEqual(fails("timeout", /the call goes round: us\/a → eu\/b/));
   });
 
