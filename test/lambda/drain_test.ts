@@ -9,13 +9,18 @@ const notRun = expect.objectContaining({
   maybeExecuted: false,
 });
 
-test("a drain refuses whoever waits for credit, and lets run what runs", async () => {
-  const made = market();
-  const a = await made.node("a", LASTING);
+/** A node whose only capacity of a module is in use. */
+async function busy() {
+  const a = await market().node("a", LASTING);
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const running = a.request("calc", "hold", [1]);
   await until(() => shop.running === 1, "one runs");
+  return { a, shop, running };
+}
+
+test("a drain refuses whoever waits for credit, and lets run what runs", async () => {
+  const { a, shop, running } = await busy();
   const waiting = a.request("calc", "hold", [2]).catch((error: AtlasError) => error);
   await until(() => a.stats().moduleWaiting === 1, "another waits");
   const drained = a.drain();
@@ -27,12 +32,7 @@ test("a drain refuses whoever waits for credit, and lets run what runs", async (
 });
 
 test("those that came while what runs was waited for are refused in the end", async () => {
-  const made = market();
-  const a = await made.node("a", LASTING);
-  const shop = new Shop();
-  a.publish(calc(shop), { capacity: 1 });
-  const running = a.request("calc", "hold", [1]);
-  await until(() => shop.running === 1, "one runs");
+  const { a, shop, running } = await busy();
   const early = a.request("calc", "hold", [2]).catch((error: AtlasError) => error);
   await until(() => a.stats().moduleWaiting === 1, "another waits");
   const drained = a.drain();
