@@ -149,6 +149,13 @@ export function withPath(error: AtlasError, path: readonly string[]): AtlasError
   return told;
 }
 
+/** The same error of a call that had failed otherwise before, and was tried again. */
+export function withTrouble(error: AtlasError, before: AtlasError): AtlasError {
+  const { code, retryable, maybeExecuted, cause = error, path } = error;
+  const message = `${error.message}; before that: ${before.message}`;
+  return new AtlasError(code, message, { retryable, maybeExecuted, cause, path });
+}
+
 /** The same error of a call that may have run before it failed so. */
 export function asMaybeExecuted(error: AtlasError): AtlasError {
   if (error.maybeExecuted) return error;

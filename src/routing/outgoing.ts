@@ -5,7 +5,7 @@
  * Callers here write some (`out_call.ts`); others come over a link, to be passed on
  * (`relayed_call.ts`). Lanes, the router and links treat both alike.
  */
-import { asMaybeExecuted, AtlasError } from "../errors.ts";
+import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
 import { Call } from "../model/call.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
@@ -110,7 +110,7 @@ export abstract class Outgoing extends Call {
     this.isHanded = true;
   }
 
-  /** Why it had to wait, as far as it is known: told if time runs out meanwhile. */
+  /** Why it had to wait, as far as it is known: told if time runs out, here or elsewhere. */
   get trouble(): AtlasError | null {
     return this.#trouble;
   }
@@ -128,8 +128,9 @@ export abstract class Outgoing extends Call {
   /** Ends it with an error, for good. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    const told = this.#mayHaveRunBefore ? asMaybeExecuted(error) : error;
-    const { way } = this;
+    const { way, trouble } = this;
+    const whole = error.code === "timeout" && trouble ? withTrouble(error, trouble) : error;
+    const told = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
     this.settle(told);
     super.giveUp(told);
     this.refuse(told, owner, way);
@@ -146,11 +147,10 @@ export abstract class Outgoing extends Call {
 
   /** Nobody waits for it any more: whoever carries it is told, and it ends. */
   protected leave(what: string, cause: unknown): void {
-    const { carrier, trouble } = this;
+    const { carrier } = this;
     const maybeExecuted = this.#mayHaveRun;
     carrier?.session.cancel(carrier.id);
-    const why = trouble ? `; before that: ${trouble.message}` : "";
-    const message = `${this.key} ${this.method}: ${what}${this.#whereabouts}${why}`;
+    const message = `${this.key} ${this.method}: ${what}${this.#whereabouts}`;
     this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
   }
 

@@ -71,6 +71,22 @@ describe("a key whose home is another region", () => {
     await expect(sent).rejects.toEqual(fails("timeout", /passed, and eu\/b did not answer/, true));
   });
 
+  it("says why it had to wait where it is another node that runs out of time", async () => {
+    const made = new Regions();
+    // There they believe that its home is a third one, of which no node is left.
+    made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
+    const us = await made.node("us/a");
+    await made.node("eu/b");
+    made.road("us/a", "eu/b", false);
+    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 1_000 });
+    const refused = expect(call).rejects.toEqual(
+      fails("timeout", /no node of region ap .*; before that: no node of region eu can be reached/),
+    );
+    await until(() => made.keyTrips("us/a").length > 1, "the call was tried in vain");
+    made.road("us/a", "eu/b", true);
+    await refused;
+  });
+
   it("says that no such type is run where nobody there knows it", async () => {
     const made = new Regions();
     const us = await made.node("us/a");
