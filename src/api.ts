@@ -204,6 +204,7 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   /**
    * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
    * that are still under way fail as `unavailable`, those that had begun as maybe executed.
+   * @throws AtlasError `bad_request` where `drainMs` is not 0 to 300,000; the node goes on.
    */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */

@@ -11,6 +11,7 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { Door } from "./door/door.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
+import { drainMsOf } from "./model/options.ts";
 import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { ModuleAtlas } from "./lambda/api.ts";
 import type { Market } from "./lambda/market.ts";
@@ -36,7 +37,6 @@ import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
 
-const DEFAULT_DRAIN_MS = 10_000;
 const DEFAULT_LOOKUP_MS = 10_000;
 
 /**
@@ -266,7 +266,8 @@ class NodeProcess implements Exchange {
     });
   }
 
-  async close({ drainMs = DEFAULT_DRAIN_MS }: { drainMs?: number } = {}): Promise<void> {
+  async close(options: { drainMs?: number } = {}): Promise<void> {
+    const drainMs = drainMsOf(options);
     if (this.#state !== "closed") {
       const { clock } = this.#options;
       const until = clock.now() + drainMs;

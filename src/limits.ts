@@ -49,6 +49,8 @@ export const MAX_DECLINE_MS = 86_400_000;
 
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
+/** How long what is under way may take after a close, where nobody says, ms. */
+export const DEFAULT_DRAIN_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */
 export const MAX_TIMEOUT_MS = 300_000;
 /** How long a call waits for a store that can't be reached before it is refused, in ms. */

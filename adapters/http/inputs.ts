@@ -7,6 +7,7 @@
 import type { CallOptions, DrainOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { isTraceparent } from "../../src/model/trail.ts";
 
@@ -43,7 +44,7 @@ export function checkHost(headers: Headers): void {
   const host = headers.get("host");
   if (!host || (!/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`))) return;
   const allowed = "it must be a host, and a port where that isn't the scheme's own";
-  throw new AtlasError("bad_request", `header Host is ${show(host)}: ${allowed}`);
+  throw new AtlasError("bad_request", `header Host is ${quoted(host)}: ${allowed}`);
 }
 
 /** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */
@@ -72,14 +73,14 @@ export function noWaitOption(headers: Headers): { noWait?: true } {
   const text = headers.get(NO_WAIT_HEADER);
   if (text === null) return {};
   if (text === "1") return { noWait: true };
-  throw new AtlasError("bad_request", `header Atlas-No-Wait is ${show(text)}: only 1 is allowed`);
+  throw new AtlasError("bad_request", `header Atlas-No-Wait is ${quoted(text)}: only 1 is allowed`);
 }
 
 function decode(part: string, text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    throw new AtlasError("invalid_rrp", `${part} ${show(text)} is not percent-encoded UTF-8`);
+    throw new AtlasError("invalid_rrp", `${part} ${quoted(text)} is not percent-encoded UTF-8`);
   }
 }
 
@@ -118,7 +119,7 @@ function idempotencyOption(headers: Headers): { idempotencyKey?: string } {
   if (isHeaderText(key)) return { idempotencyKey: key };
   throw new AtlasError(
     "bad_request",
-    `header Idempotency-Key is ${show(key)}: it must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} ` +
+    `header Idempotency-Key is ${quoted(key)}: it must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} ` +
       "printable ASCII characters",
   );
 }
@@ -147,7 +148,7 @@ export function pageOf(
 export function countOf(query: URLSearchParams): boolean {
   const text = query.get("count");
   if (text === null || text === "1") return text === "1";
-  throw new AtlasError("bad_request", `query count is ${show(text)}: only "1" is allowed`);
+  throw new AtlasError("bad_request", `query count is ${quoted(text)}: only "1" is allowed`);
 }
 
 /** What a drain is asked of; undefined: of all, and of the node itself. */
@@ -177,18 +178,12 @@ export function requireOf(query: URLSearchParams): { require?: "confirmed" } {
   if (text === "confirmed") return { require: text };
   throw new AtlasError(
     "bad_request",
-    `query require is ${show(text)}: only "confirmed" is allowed`,
+    `query require is ${quoted(text)}: only "confirmed" is allowed`,
   );
 }
 
 function count(what: string, text: string, most: number): number {
   const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (value >= 1 && value <= most) return value;
-  throw new AtlasError("bad_request", `${what} is ${show(text)}: it must be 1 to ${most}`);
-}
-
-/** A value as it may stand in a message: short, quoted, printable. */
-function show(value: string): string {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
+  throw new AtlasError("bad_request", `${what} is ${quoted(text)}: it must be 1 to ${most}`);
 }

@@ -32,6 +32,7 @@ import type {
   PublishOptions,
 } from "../../src/lambda/api.ts";
 import type { Module } from "../../src/lambda/module.ts";
+import { drainMsOf } from "../../src/model/options.ts";
 import type { Member } from "../../src/model/member.ts";
 import type { Lookup } from "../../src/model/ownership.ts";
 import type { HttpApp } from "../http/app.ts";
@@ -51,7 +52,6 @@ export interface Premises {
   closeStore(): Promise<void>;
 }
 
-const DEFAULT_DRAIN_MS = 10_000;
 /** How long requests that are being answered may take once the node has drained, in ms. */
 const ANSWER_MS = 5_000;
 /** How long it may take to tell requests that the node's end cut them off, in ms. */
@@ -172,8 +172,9 @@ class Served<A extends App> implements ServedNode<A> {
     return this.#node.drain(options);
   }
 
-  close(options: { drainMs?: number } = {}): Promise<void> {
-    return this.#closing ??= this.#shut(options.drainMs ?? DEFAULT_DRAIN_MS);
+  async close(options: { drainMs?: number } = {}): Promise<void> {
+    const drainMs = drainMsOf(options);
+    await (this.#closing ??= this.#shut(drainMs));
   }
 
   async #shut(drainMs: number): Promise<void> {

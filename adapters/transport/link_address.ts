@@ -9,6 +9,7 @@
  * Source: design §6; RFC 3927 and RFC 4291 §2.5.6 (link-local).
  */
 import { AtlasError } from "../../src/errors.ts";
+import { quoted } from "../../src/model/quoted.ts";
 
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";
@@ -42,7 +43,7 @@ export function linkAddress(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
   const scheme = parsed?.protocol.replace(/^http/, "ws");
   if (!parsed || (scheme !== "ws:" && scheme !== "wss:")) {
-    throw new AtlasError("bad_request", `${show(url)} is not an http, https, ws or wss URL`);
+    throw new AtlasError("bad_request", `${quoted(url)} is not an http, https, ws or wss URL`);
   }
   const path = parsed.pathname.replace(/\/+$/, "");
   return `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
@@ -57,7 +58,7 @@ export function checkAddress(address: string, rules: AddressRules): string {
   const url = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
   const why = url ? trouble(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;
-  throw new AtlasError("unavailable", `${show(address)} may not be dialled: ${why}`, {
+  throw new AtlasError("unavailable", `${quoted(address)} may not be dialled: ${why}`, {
     retryable: false,
   });
 }
@@ -114,9 +115,4 @@ function normalHost(host: string): string {
   const embeds = prefix === "0:0:0:0:0:ffff" || prefix === "64:ff9b:0:0:0:0" ||
     (prefix === "0:0:0:0:0:0" && high > 0);
   return embeds ? `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}` : groups.join(":");
-}
-
-function show(value: string): string {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }

@@ -6,6 +6,7 @@
  * adapter brings that along.
  */
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
+import { quoted } from "../model/quoted.ts";
 
 /** What the door says. */
 export type ServerFrame =
@@ -70,14 +71,14 @@ export function clientFrame(value: unknown): ClientFrame {
   }
   const frame = value as { [name: string]: unknown };
   if (frame["t"] === "message") return { t: "message", data: frame["data"] };
-  if (frame["t"] !== "call") throw bad(`t is ${show(frame["t"])}: it must be message or call`);
+  if (frame["t"] !== "call") throw bad(`t is ${quoted(frame["t"])}: it must be message or call`);
   const { method, args = [], timeoutMs, idempotencyKey } = frame;
   const id = idOf(frame);
   if (id === null) {
-    throw bad(`id is ${show(frame["id"])}: it must be a number, or text up to ${MAX_CALL_ID}`);
+    throw bad(`id is ${quoted(frame["id"])}: it must be a number, or text up to ${MAX_CALL_ID}`);
   }
-  if (typeof method !== "string") throw bad(`method is ${show(method)}: it must be text`);
-  if (!Array.isArray(args)) throw bad(`args is ${show(args)}: it must be an array`);
+  if (typeof method !== "string") throw bad(`method is ${quoted(method)}: it must be text`);
+  if (!Array.isArray(args)) throw bad(`args is ${quoted(args)}: it must be an array`);
   return {
     t: "call",
     id,
@@ -95,14 +96,6 @@ export function frameError(thrown: unknown): FrameError {
   }
   const { code, message, retryable, maybeExecuted } = thrown;
   return { code, message, retryable, maybeExecuted };
-}
-
-function show(value: unknown): string {
-  try {
-    return (JSON.stringify(value) ?? String(value)).slice(0, 80);
-  } catch {
-    return typeof value;
-  }
 }
 
 function bad(message: string): AtlasError {

@@ -11,6 +11,7 @@
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
 import type { Post as PostMessage } from "../model/envelope.ts";
+import { drainMsOf } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./address.ts";
@@ -31,7 +32,7 @@ import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
 import { ListenerPart } from "./listener.ts";
 import { CallTally, Meters } from "./meter.ts";
-import { checkRequest, demandOf, drainMsOf, offerOf } from "./market_options.ts";
+import { checkRequest, demandOf, offerOf } from "./market_options.ts";
 import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
 import { Observatory } from "./observatory.ts";
 import { PlbPart, type PlbParts } from "./plb.ts";

@@ -5,7 +5,7 @@
  * names the field, its value and what is allowed.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS } from "../limits.ts";
+import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import { checkMs, checkOptions, checkWord, type OptionNames } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
 import type {
@@ -16,9 +16,6 @@ import type {
 } from "./api.ts";
 import { checkCapacity, checkRange, checkVersion, defineModule, type Module } from "./module.ts";
 import type { PlbParts } from "./plb.ts";
-
-/** How long what runs may take after its listener was closed, where nobody says, ms. */
-const DEFAULT_DRAIN_MS = 10_000;
 
 const PUBLISH: OptionNames<PublishOptions> = {
   capacity: true,
@@ -39,7 +36,6 @@ const DISCOVER: OptionNames<DiscoverOptions> = {
 };
 const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
 const REQUEST: OptionNames<ModuleRequestOptions> = { version: true, timeoutMs: true, signal: true };
-const CLOSE: OptionNames<{ drainMs?: number }> = { drainMs: true };
 
 /** An offer, and the module under the version that it is offered as. */
 export interface Offer {
@@ -113,16 +109,6 @@ export function checkCall(options: ModuleCallOptions): ModuleCallOptions {
 /** Names and signal only. @throws AtlasError `bad_request` */
 export function checkRequest(options: ModuleRequestOptions): ModuleRequestOptions {
   return checkOptions(options, REQUEST);
-}
-
-/** How long what runs may take, ms. @throws AtlasError `bad_request` */
-export function drainMsOf(options: { drainMs?: number }): number {
-  const { drainMs = DEFAULT_DRAIN_MS } = checkOptions(options, CLOSE);
-  if (typeof drainMs === "number" && drainMs >= 0 && drainMs <= MAX_TIMEOUT_MS) return drainMs;
-  throw new AtlasError(
-    "bad_request",
-    `drainMs is ${quoted(drainMs)}, it must be 0 to ${MAX_TIMEOUT_MS}`,
-  );
 }
 
 /** The same module under another version. */

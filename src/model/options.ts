@@ -6,7 +6,7 @@
  * ignored in silence.
  */
 import { AtlasError } from "../errors.ts";
-import { MAX_TIMEOUT_MS } from "../limits.ts";
+import { DEFAULT_DRAIN_MS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { quoted } from "./quoted.ts";
 
 /** All names of an options type: the compiler knows when one is missing. */
@@ -16,6 +16,8 @@ export type OptionNames<T> = { readonly [K in keyof T]-?: true };
 interface Abortable {
   readonly signal?: AbortSignal | undefined;
 }
+
+const CLOSE: OptionNames<{ drainMs?: number }> = { drainMs: true };
 
 /** @throws AtlasError `bad_request`, naming what isn't allowed and what is. */
 export function checkOptions<T extends object>(options: T, names: OptionNames<T>): T {
@@ -59,6 +61,16 @@ export function checkMs(field: string, ms: number): number {
   throw new AtlasError(
     "bad_request",
     `${field} is ${quoted(ms)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
+  );
+}
+
+/** How long what is under way may take after a close, ms. @throws AtlasError `bad_request` */
+export function drainMsOf(options: { drainMs?: number }): number {
+  const { drainMs = DEFAULT_DRAIN_MS } = checkOptions(options, CLOSE);
+  if (typeof drainMs === "number" && drainMs >= 0 && drainMs <= MAX_TIMEOUT_MS) return drainMs;
+  throw new AtlasError(
+    "bad_request",
+    `drainMs is ${quoted(drainMs)}, it must be 0 to ${MAX_TIMEOUT_MS}`,
   );
 }
 

@@ -13,6 +13,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ID_BYTES, MAX_TOKEN_BYTES, SLOTS } from "../limits.ts";
+import { quoted } from "./quoted.ts";
 
 /** A parsed pointer. `id` is decoded. */
 export interface Rrp {
@@ -36,10 +37,10 @@ const NEEDLESS = /%(?:21|24|26|27|28|29|2B|2C|3A|3B|3D|40)/g;
  */
 export function parseRrp(text: string): Rrp {
   if (typeof text !== "string") throw invalid("rrp", `is ${typeof text}, not text`);
-  if (!text.startsWith("rrp:")) throw invalid("rrp", `${show(text)} does not start with "rrp:"`);
+  if (!text.startsWith("rrp:")) throw invalid("rrp", `${quoted(text)} does not start with "rrp:"`);
   const parts = text.slice(4).split("/");
   if (parts.length !== 4) {
-    throw invalid("rrp", `${show(text)} has ${parts.length} parts, not region/node/type/id`);
+    throw invalid("rrp", `${quoted(text)} has ${parts.length} parts, not region/node/type/id`);
   }
   const [region, node, type, encoded] = parts as [string, string, string, string];
   const rrp = {
@@ -49,7 +50,7 @@ export function parseRrp(text: string): Rrp {
     id: decodeId(encoded),
   };
   if (encodeId(rrp.id) !== encoded) {
-    throw invalid("id", `${show(encoded)} is not in canonical percent-encoding`);
+    throw invalid("id", `${quoted(encoded)} is not in canonical percent-encoding`);
   }
   return rrp;
 }
@@ -93,7 +94,7 @@ export function isUnder(prefix: string, rrp: string): boolean {
 /** `prefix`, if it is a whole RRP or ends after a part's slash. */
 export function checkPrefix(prefix: string): string {
   if (typeof prefix !== "string" || !prefix.startsWith("rrp:")) {
-    throw invalid("prefix", `${show(prefix)} does not start with "rrp:"`);
+    throw invalid("prefix", `${quoted(prefix)} does not start with "rrp:"`);
   }
   const parts = prefix.slice(4).split("/");
   if (parts.length === 4 && parts[3] !== "") {
@@ -102,7 +103,7 @@ export function checkPrefix(prefix: string): string {
   }
   const last = parts.pop();
   if (last !== "" || parts.length > 3) {
-    throw invalid("prefix", `${show(prefix)} must end with "/" after region, node or type`);
+    throw invalid("prefix", `${quoted(prefix)} must end with "/" after region, node or type`);
   }
   ["region", "node", "type"].slice(0, parts.length).forEach((part, i) =>
     checkToken(part, parts[i] as string)
@@ -122,11 +123,11 @@ export function resourceKey(type: string, id: string): string {
 /** The type and the decoded id of a key made by {@link resourceKey}; refuses any other text. */
 export function parseKey(key: string): { type: string; id: string } {
   const slash = key.indexOf("/");
-  if (slash < 0) throw invalid("key", `${show(key)} is not type/id`);
+  if (slash < 0) throw invalid("key", `${quoted(key)} is not type/id`);
   const type = checkToken("type", key.slice(0, slash));
   const encoded = key.slice(slash + 1);
   const id = decodeId(encoded);
-  if (encodeId(id) !== encoded) throw invalid("id", `${show(encoded)} is not canonical`);
+  if (encodeId(id) !== encoded) throw invalid("id", `${quoted(encoded)} is not canonical`);
   return { type, id };
 }
 
@@ -166,7 +167,7 @@ export function checkToken(part: string, value: string): string {
   if (value === "." || value === ".." || !TOKEN.test(value)) {
     throw invalid(
       part,
-      `${show(value)} is not allowed: use letters, digits and - . _ ~ ! $ & ' ( ) + , ; = : @`,
+      `${quoted(value)} is not allowed: use letters, digits and - . _ ~ ! $ & ' ( ) + , ; = : @`,
     );
   }
   return value;
@@ -180,10 +181,10 @@ function encodeId(id: string): string {
   if (id.length === 0) throw invalid("id", "is empty");
   if (id.length > MAX_ID_BYTES) throw tooLong(id.length, "characters");
   if (PLAIN_ID.test(id)) return id;
-  if (CONTROL.test(id)) throw invalid("id", `${show(id)} holds a control character`);
-  if (!id.isWellFormed()) throw invalid("id", `${show(id)} is not well-formed Unicode`);
+  if (CONTROL.test(id)) throw invalid("id", `${quoted(id)} holds a control character`);
+  if (!id.isWellFormed()) throw invalid("id", `${quoted(id)} is not well-formed Unicode`);
   if (/(?:^|\/)\.{1,2}(?:\/|$)/.test(id)) {
-    throw invalid("id", `${show(id)} holds a "." or ".." path segment`);
+    throw invalid("id", `${quoted(id)} holds a "." or ".." path segment`);
   }
   const encoded = encodeURIComponent(id).replaceAll("*", "%2A").replace(
     NEEDLESS,
@@ -198,7 +199,7 @@ function decodeId(encoded: string): string {
   try {
     return decodeURIComponent(encoded);
   } catch {
-    throw invalid("id", `${show(encoded)} is not percent-encoded UTF-8`);
+    throw invalid("id", `${quoted(encoded)} is not percent-encoded UTF-8`);
   }
 }
 
@@ -208,10 +209,4 @@ function tooLong(length: number, unit: string): AtlasError {
 
 function invalid(part: string, why: string): AtlasError {
   return new AtlasError("invalid_rrp", `${part} ${why}`);
-}
-
-/** A value as it may stand in a message: short, quoted, printable. */
-function show(value: unknown): string {
-  const text = JSON.stringify(String(value));
-  return text.length > 80 ? `${text.slice(0, 77)}…"` : text;
 }

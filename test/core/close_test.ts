@@ -61,3 +61,18 @@ test("a resource that is still starting is cut off, too, and its callers are tol
   const fields = { key: "stuck/x", method: null };
   expect(made.events).toContainEqual({ level: "warning", event: "closed in mid-turn", fields });
 });
+
+test("a close that asks for no time that there is is refused, and the node goes on", async () => {
+  const made = cluster();
+  const a = await made.node("a");
+  for (const drainMs of [NaN, "5", -1, Infinity, null]) {
+    await expect(a.close({ drainMs: drainMs as number })).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringMatching(/^drainMs is .*, it must be 0 to 300000$/),
+    });
+  }
+  await expect(a.close({ drain: 5 } as object)).rejects.toThrow(
+    'there is no option "drain"; there are: drainMs',
+  );
+  expect(await send(a, "add", [1])).toMatchObject({ rrp: "rrp:local/a/counters/x" });
+});

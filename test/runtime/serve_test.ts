@@ -97,6 +97,7 @@ test("requests that outlast the close are answered, and the log says what cut th
   await expect.poll(() => begun.toSorted()).toEqual(["run", "turn"]);
   const waiting = [ask("resources/slow/x/go", "late turn"), ask("modules/calc/hold", "late run")];
   await expect.poll(() => node.stats()).toMatchObject({ queued: 1, moduleWaiting: 1 });
+  await expect(node.close({ drainMs: NaN })).rejects.toThrow("drainMs is NaN, it must be 0 to 300");
   await node.close({ drainMs: 0 });
   const refused = (maybeExecuted: boolean) => ({
     status: 503,
