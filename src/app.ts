@@ -18,14 +18,20 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
  * - `local`: the node that is asked, if it runs the type.
  * - `region`: the same, and never a node of another region than the asked one's.
  * - `spread`: one of the region's nodes by the name's hash, so that names spread evenly.
- * - `caller`: as `local`; later it moves toward the region that most of its calls come
+ * - `caller`, or `prefer caller`: as `local`; later it moves toward the region that most of its calls come
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *
  * Where the store gives keys a home region, only its nodes take them, whatever is said here;
  * `serve` has `{ region }` be the home of a type that nothing else gives one.
  */
-export type Placement = "local" | "region" | "spread" | "caller" | { readonly region: string };
+export type Placement =
+  | "local"
+  | "region"
+  | "spread"
+  | "caller"
+  | "prefer caller"
+  | { readonly region: string };
 
 /**
  * What becomes of a resource while its node can't reach the store.
@@ -107,12 +113,15 @@ type None = {};
  */
 export function defineApp<Types extends ResourceMap = None, Modules extends ModuleMap = None>(
   app: { resources?: Types; modules?: Modules; policies?: Policies },
-): App<Types, Modules> {
-  const { resources = app?.modules === undefined ? undefined : {} as Types, modules } = app ?? {};
+): App<Types, Modules> & { readonly modules: Modules } {
+  const {
+    resources = app?.modules === undefined ? undefined : {} as Types,
+    modules = {} as Modules,
+  } = app ?? {};
   if (typeof resources !== "object" || resources === null || Array.isArray(resources)) {
     throw new AtlasError("bad_request", "an app needs resources: { <type>: <class> }, or modules");
   }
-  const whole = { ...app, resources };
+  const whole = { ...app, resources, modules };
   resolveTypes(whole);
   checkPolicies(whole);
   resolveModules(modules);
@@ -121,7 +130,6 @@ export function defineApp<Types extends ResourceMap = None, Modules extends Modu
 
 /** Refuses modules that {@link defineApp} didn't get from `defineModule`, or that have a bad name. */
 function resolveModules(modules: unknown): void {
-  if (modules === undefined) return;
   if (typeof modules !== "object" || modules === null) {
     throw new AtlasError("bad_request", "an app's modules must be { <name>: defineModule(…) }");
   }
@@ -137,11 +145,15 @@ function resolveModules(modules: unknown): void {
  * The app's types with their settings filled in.
  *
  * @param place where the node stands, whose policies then count.
+ * @throws AtlasError `bad_request` where it is no app, or a type's setting isn't allowed.
  */
 export function resolveTypes(
   app: App,
   place?: { readonly region: string; readonly node: string },
 ): Map<string, ResolvedType> {
+  if (typeof app?.resources !== "object" || app.resources === null) {
+    throw new AtlasError("bad_request", `app is ${quoted(app)}, it must be what defineApp() gives`);
+  }
   const types = new Map<string, ResolvedType>();
   for (const [name, value] of Object.entries(app.resources)) {
     checkToken("type", name);
@@ -218,8 +230,9 @@ function checkPartition(owner: string, partition: Partition = "fence"): Partitio
 }
 
 function checkPlacement(owner: string, placement: Placement = "local"): Placement {
+  if (placement === "prefer caller") return "caller";
   if (PLACEMENTS.some((known) => known === placement)) return placement;
-  if (typeof placement === "object" && placement !== null) {
+  if (typeof placement === "object" && placement !== null && "region" in placement) {
     checkToken(`${owner}: placement.region`, placement.region);
     return { region: placement.region };
   }

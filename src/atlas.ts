@@ -18,7 +18,7 @@ import type { Market } from "./lambda/market.ts";
 import { marketOf } from "./lambda/market_of.ts";
 import { within } from "./lambda/within.ts";
 import type { MemberInfo } from "./model/member.ts";
-import type { NodeOptions } from "./options.ts";
+import { checkNodeOptions, type NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
 import { Lease, type Life, type Timing, timing } from "./registry/lease.ts";
 import { countOwned, listOwned } from "./registry/listing.ts";
@@ -49,7 +49,7 @@ export async function createNode<A extends App>(
   app: A,
   options: NodeOptions,
 ): Promise<AtlasNode<A>> {
-  const node = new NodeProcess(app, options);
+  const node = new NodeProcess(app, checkNodeOptions(options));
   await node.start();
   return node.facade() as AtlasNode<A>;
 }

@@ -1,8 +1,11 @@
 /**
  * What a node is made of: its place, its ports, its lease.
  */
+import { AtlasError } from "./errors.ts";
 import type { Bootstrap, Role } from "./lambda/bootstrap_options.ts";
 import type { NodeEvent } from "./model/event.ts";
+import { checkOptions, type OptionNames } from "./model/options.ts";
+import { quoted } from "./model/quoted.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
@@ -40,4 +43,50 @@ export interface NodeOptions {
   gateways?: Readonly<Record<string, readonly string[]>>;
   /** Hears what is worth logging. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
+}
+
+const NAMES: OptionNames<NodeOptions> = {
+  region: true,
+  node: true,
+  store: true,
+  transport: true,
+  clock: true,
+  random: true,
+  lease: true,
+  role: true,
+  bootstrap: true,
+  gateways: true,
+  onEvent: true,
+};
+
+/** What tells each port from something else: a method that it can't do without. */
+const PORTS = { store: "claim", transport: "dial", clock: "now", random: "uuid" } as const;
+
+/**
+ * Options with names that there are, and with every port. What the ports do is theirs to show.
+ *
+ * @throws AtlasError `bad_request`, naming the option, its value and what is allowed.
+ */
+export function checkNodeOptions(options: NodeOptions): NodeOptions {
+  checkOptions(options, NAMES);
+  for (const [name, method] of Object.entries(PORTS)) {
+    const port = options[name as keyof typeof PORTS] as unknown as Record<string, unknown> | null;
+    if (typeof port?.[method] === "function") continue;
+    throw wrong(name, port, `a ${name}, with ${method}() and all else that its port has`);
+  }
+  const { onEvent, gateways = {} } = options;
+  if (onEvent !== undefined && typeof onEvent !== "function") {
+    throw wrong("onEvent", onEvent, "a function");
+  }
+  const lists = typeof gateways === "object" && gateways !== null
+    ? Object.values(gateways)
+    : [null];
+  if (lists.every((list) => Array.isArray(list) && list.every((it) => typeof it === "string"))) {
+    return options;
+  }
+  throw wrong("gateways", gateways, "{ <region>: [<address>, …] }");
+}
+
+function wrong(name: string, value: unknown, allowed: string): AtlasError {
+  return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
 }

@@ -53,7 +53,9 @@ async function openAll(asked: RaceLine, timeoutMs: number | undefined): Promise<
     throw new UsageError("race needs --registry or ATLAS_REGISTRY_URL");
   }
   if (registries.some((url) => /^[^:/?#]+=/.test(url))) {
-    throw new UsageError("--registry names a registry for each region: race at one of them");
+    throw new UsageError(
+      "--registry (or ATLAS_REGISTRY_URL) names a registry for each region: race at one of them",
+    );
   }
   try {
     return await openRaceStores(registries, {

@@ -7,6 +7,7 @@
  * what is allowed. Secrets and passwords are never quoted.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import type { Role } from "../../src/lambda/bootstrap_options.ts";
@@ -21,7 +22,6 @@ import {
 } from "./bootstrap.ts";
 import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
-import { defaultNodeName } from "./hosts.ts";
 import {
   checkRegionListed,
   headerText,
@@ -33,6 +33,9 @@ import {
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
+
+/** Settings whose values may hold secrets. */
+const HUSHED: readonly PlainSetting[] = ["registry", "publicUrl", "secret", "token"];
 
 /** What a program may set itself; each line is left to the environment where absent. */
 export interface Settings {
@@ -87,6 +90,8 @@ export interface Settings {
 export interface CheckedSettings {
   readonly region: string;
   readonly node: string | undefined;
+  /** The machine's name at its host; undefined where that gives none. */
+  readonly machine: string | undefined;
   readonly registry: string;
   readonly registryToken: RegistryTokens | undefined;
   readonly host: string;
@@ -109,6 +114,7 @@ export type Environment = { readonly [name: string]: string | undefined };
 const MIN_SECRET_BYTES = 32;
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
 const ROLES: readonly Role[] = ["authority", "worker"];
+const LEASE = "standard, fast, frugal or heartbeatMs/leaseMs";
 const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
 
 /**
@@ -120,7 +126,7 @@ const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
 export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
   const pick = (option: PlainSetting, variable: string): Line | undefined => {
     const value = given[option];
-    if (value !== undefined) return { name: option, text: textOf(value) };
+    if (value !== undefined) return { name: option, text: textOf(option, value) };
     return line(env, variable);
   };
   const host = hostOf(pick("host", "ATLAS_HOST"));
@@ -128,26 +134,21 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
   const registry = registryOf(pick("registry", "ATLAS_REGISTRY_URL"));
   return {
     region: regionOf(pick("region", "ATLAS_REGION") ?? hostRegion(env), registry),
-    node: token("node", pick("node", "ATLAS_NODE")) ?? nodeOnHost(env, port),
+    node: token("node", pick("node", "ATLAS_NODE")),
+    machine: hostMachine(env),
     registry,
     registryToken: registryTokens(env, given.registryToken, registry),
     host,
     port,
     publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
-    secrets: secretsOf(pick("secret", "ATLAS_SECRET"), host),
-    token: bearerOf(pick("token", "ATLAS_TOKEN")),
+    secrets: secretsOf(pick("secret", "ATLAS_SECRET") ?? blank(env, "ATLAS_SECRET"), host),
+    token: bearerOf(pick("token", "ATLAS_TOKEN") ?? blank(env, "ATLAS_TOKEN")),
     lease: leaseOf(pick("lease", "ATLAS_LEASE")),
     role: roleOf(pick("role", "ATLAS_ROLE")),
     bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
     watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
   };
-}
-
-/** The node's name where its host names the machine; which port is any free one is known later. */
-function nodeOnHost(env: Environment, port: number): string | undefined {
-  const machine = hostMachine(env);
-  return machine === undefined || port === 0 ? undefined : defaultNodeName(port, machine);
 }
 
 /** `ATLAS_LOG`; default `info`. */
@@ -164,16 +165,29 @@ export function readAppPath(env: Environment): string | undefined {
   return line(env, "ATLAS_APP")?.text;
 }
 
-type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways" | "registryToken">;
+type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways" | "registryToken" | "watch">;
 
 function line(env: Environment, name: string): Line | undefined {
   const text = env[name]?.trim();
   return text ? { name, text } : undefined;
 }
 
-function textOf(value: string | number | boolean | LeaseTimes | URL): string {
-  const isLease = typeof value === "object" && value !== null && "heartbeatMs" in value;
-  return isLease ? `${value.heartbeatMs}/${value.leaseMs}` : String(value);
+/** A guard's variable that holds white space only: nobody meant to have no guard by that. */
+function blank(env: Environment, name: string): Line | undefined {
+  return env[name] ? { name, text: "" } : undefined;
+}
+
+function textOf(option: PlainSetting, value: unknown): string {
+  if (typeof value === "string") return value;
+  if (option === "port" && typeof value === "number") return String(value);
+  if (option === "lease" && typeof value === "object" && value !== null && "heartbeatMs" in value) {
+    const { heartbeatMs, leaseMs } = value as LeaseTimes;
+    return `${heartbeatMs}/${leaseMs}`;
+  }
+  const allowed = option === "port" ? "a number" : option === "lease" ? LEASE : "text";
+  // Beside what may hold secrets, the value itself is told.
+  const shown = HUSHED.includes(option) ? `of type ${typeof value}` : quoted(value);
+  throw new AtlasError("bad_request", `${option} is ${shown}, it must be ${allowed}`);
 }
 
 function token(part: string, given: Line | undefined): string | undefined {
@@ -231,7 +245,7 @@ function publicUrlOf(given: Line | undefined): string | undefined {
 }
 
 function secretsOf(given: Line | undefined, host: string): string[] {
-  const secrets = given ? given.text.split(",").map((part) => part.trim()) : [];
+  const secrets = given?.text.split(",").map((part) => part.trim()) ?? [];
   const name = given?.name ?? "ATLAS_SECRET";
   if (secrets.length > 2 || secrets.includes("")) {
     throw new AtlasError("bad_request", `${name} must be one secret, or two as "current,previous"`);
@@ -255,8 +269,7 @@ function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
   if (times.heartbeatMs >= 50 && times.leaseMs >= 2 * times.heartbeatMs) return times;
   throw refused(
     given,
-    "use standard, fast, frugal or heartbeatMs/leaseMs, with a heartbeat of at least 50 and a " +
-      "lease of at least twice that",
+    `use ${LEASE}, with a heartbeat of at least 50 and a lease of at least twice that`,
   );
 }
 
@@ -286,7 +299,7 @@ function watchOf(given: Settings["watch"], variable: Line | undefined): boolean 
   }
   if (given !== undefined) {
     const allowed = "use true, false, or the path or file URL of the app's file";
-    throw refused({ name: "watch", text: textOf(given) }, allowed);
+    throw new AtlasError("bad_request", `watch is ${quoted(given)}: ${allowed}`);
   }
   if (!variable || variable.text === "0" || variable.text === "false") return false;
   if (variable.text === "1" || variable.text === "true") return true;

@@ -6,8 +6,11 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_GATEWAYS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { linkAddress } from "../transport/link_address.ts";
+
+const ALLOWED = '{ <region>: [<URL>, …] } or "<region>=<URL>,…"';
 
 /** URLs of gateways by region. */
 export type GatewayList = Readonly<Record<string, readonly string[]>>;
@@ -40,14 +43,28 @@ export function readGateways(
 }
 
 function entriesOf(name: string, given: string | GatewayList): [region: string, url: string][] {
-  if (typeof given === "object") {
-    return Object.entries(given).flatMap(([region, urls]) =>
-      urls.map((url): [string, string] => [region, url])
-    );
+  if (typeof given === "string") return listed(name, given);
+  if (typeof given !== "object" || given === null || Array.isArray(given)) {
+    throw new AtlasError("bad_request", `${name} is ${quoted(given)}, it must be ${ALLOWED}`);
   }
+  return Object.entries(given).flatMap(([region, urls]) => {
+    if (Array.isArray(urls) && urls.every((url) => typeof url === "string")) {
+      return urls.map((url): [string, string] => [region, url]);
+    }
+    throw new AtlasError(
+      "bad_request",
+      `${name}.${region} is ${quoted(urls)}, it must be a list of URLs`,
+    );
+  });
+}
+
+/** What `<region>=<URL>,<URL>,…` names: a URL without a region is one more of that before it. */
+function listed(name: string, given: string): [region: string, url: string][] {
+  let region = "";
   return given.split(",").map((part) => part.trim()).filter(Boolean).map((part) => {
-    const at = part.indexOf("=");
-    if (at > 0) return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
+    const [, named, url] = /^([^=/:]+)=(.*)$/s.exec(part) ?? [];
+    region = named?.trim() ?? region;
+    if (region !== "") return [region, url?.trim() ?? part];
     throw refused(name, part, "it needs a region and a URL");
   });
 }

@@ -14,10 +14,12 @@
  */
 import process from "node:process";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
-import type { App } from "../../src/app.ts";
+import { type App, resolveTypes } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
 import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import { checkOptions, type OptionNames } from "../../src/model/options.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
@@ -51,6 +53,25 @@ export interface ServeOptions extends Settings {
   homes?: HomeRules;
 }
 
+const NAMES: OptionNames<ServeOptions> = {
+  region: true,
+  node: true,
+  registry: true,
+  registryToken: true,
+  host: true,
+  port: true,
+  publicUrl: true,
+  secret: true,
+  token: true,
+  lease: true,
+  role: true,
+  bootstrap: true,
+  watch: true,
+  gateways: true,
+  onEvent: true,
+  homes: true,
+};
+
 /**
  * A node with an HTTP API. What `options` leave out comes from the environment, and
  * what that leaves out has the documented default; without `app`, the example of
@@ -64,11 +85,12 @@ export async function serve<A extends App = App>(
   app?: A,
   options: ServeOptions = {},
 ): Promise<ServedNode<A>> {
-  const checked = readSettings(process.env, options);
+  const checked = readSettings(process.env, checkServeOptions(options));
   const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
   const onEvent = options.onEvent ?? logEvent;
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
+  resolveTypes(running);
   const homes = placedHomes(running, settings.registry, settings.homes);
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
@@ -78,6 +100,13 @@ export async function serve<A extends App = App>(
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
   }
+}
+
+/** @throws AtlasError `bad_request` */
+function checkServeOptions(options: ServeOptions): ServeOptions {
+  const { onEvent } = checkOptions(options, NAMES);
+  if (onEvent === undefined || typeof onEvent === "function") return options;
+  throw new AtlasError("bad_request", `onEvent is ${quoted(onEvent)}, it must be a function`);
 }
 
 async function open<A extends App>(
@@ -117,7 +146,7 @@ async function open<A extends App>(
     () =>
       createNode(app, {
         region: settings.region,
-        node: settings.node ?? defaultNodeName(server.port),
+        node: settings.node ?? defaultNodeName(server.port, settings.machine),
         store,
         transport,
         clock: systemClock,

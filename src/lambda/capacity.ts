@@ -65,7 +65,7 @@ export class Capacity {
 
   #reject(code: "unavailable", timeoutMs: number): void {
     const all = this.#waitFor === "all" ? "all of it " : "";
-    const message = `nobody sold ${all}within ${timeoutMs} ms: ${this.#bought().asked}`;
+    const message = `nobody sold ${all}within ${Math.round(timeoutMs)} ms: ${this.#bought().asked}`;
     this.#done.reject(new AtlasError(code, message));
   }
 }

@@ -133,12 +133,11 @@ export function checkVersion(version: string): string {
   );
 }
 
-/** A range of versions in its normal form. @throws AtlasError `bad_request` */
+/** A range of versions, as it was given. @throws AtlasError `bad_request` */
 export function checkRange(range: string): string {
-  const valid = typeof range === "string" && range.length <= MAX_VERSION
-    ? semver.validRange(range)
-    : null;
-  if (valid !== null) return valid;
+  const isRange = typeof range === "string" && range.length <= MAX_VERSION &&
+    semver.validRange(range) !== null;
+  if (isRange) return range.trim() || "*";
   throw new AtlasError(
     "bad_request",
     `version is ${quoted(range)}, it must be a version or a range such as ^1.2 or >=1 <3`,

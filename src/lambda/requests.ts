@@ -120,6 +120,6 @@ function want(window: Window, calls: number): void {
 /** A call that waited in vain, where nothing at all is bought, found nobody who sells. */
 function noSeller(error: AtlasError, plb: PlbPart, timeoutMs: number): AtlasError {
   if (error.code !== "timeout" || error.maybeExecuted) return error;
-  const message = `nobody sold any within ${timeoutMs} ms: ${plb.asked}`;
+  const message = `nobody sold any within ${Math.round(timeoutMs)} ms: ${plb.asked}`;
   return new AtlasError("unavailable", message, { cause: error });
 }

@@ -64,7 +64,7 @@ test("errors are those of the market", async () => {
   await expect(atlas.discover("calc", { capacity: 3, version: "^1", timeoutMs: 100 })).rejects
     .toMatchObject({
       code: "unavailable",
-      message: expect.stringMatching(/: capacity 3 of calc, >=1\.0\.0 <2\.0\.0-0$/),
+      message: expect.stringMatching(/: capacity 3 of calc, \^1$/),
       maybeExecuted: false,
     });
   await expect(atlas.discover("calc", { capacity: 0 })).rejects.toMatchObject({

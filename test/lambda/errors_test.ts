@@ -122,7 +122,7 @@ test("nobody sells what was asked for", async () => {
   const a = await market().node("a", LASTING);
   a.publish(calc(new Shop(), "2.0.0"), { capacity: 1 });
   await expect(a.discover("calc", { capacity: 3, version: "^1.2", timeoutMs: 60 })).rejects.toEqual(
-    refused("unavailable", /within 60 ms: capacity 3 of calc, >=1\.2\.0 <2\.0\.0-0/),
+    refused("unavailable", /within 60 ms: capacity 3 of calc, \^1\.2$/),
   );
   await until(async () => {
     const books = await a.exchange("calc");

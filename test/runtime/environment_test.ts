@@ -22,6 +22,7 @@ test("without variables every setting has its documented default", () => {
   expect(readSettings({})).toEqual({
     region: "local",
     node: undefined,
+    machine: undefined,
     registry: "file:.atlas/registry.db",
     host: "127.0.0.1",
     port: 8080,
@@ -39,6 +40,12 @@ test("without variables every setting has its documented default", () => {
 
 test("a variable that is set to nothing counts as not set", () => {
   expect(readSettings({ PORT: "", ATLAS_REGION: " ", ATLAS_LEASE: "" })).toEqual(readSettings({}));
+});
+
+test("a guard that is white space only is refused, one that is empty is none", () => {
+  expect(refusal({ ATLAS_TOKEN: " " })).toMatch(/^ATLAS_TOKEN is empty: use printable ASCII/);
+  expect(refusal({ ATLAS_SECRET: "\t" })).toMatch(/^ATLAS_SECRET must be one secret, or two/);
+  expect(readSettings({ ATLAS_TOKEN: "", ATLAS_SECRET: "" })).toEqual(readSettings({}));
 });
 
 test("what a program gives comes before the environment", () => {
@@ -157,6 +164,7 @@ test("all variables together", () => {
     gateways: {},
     region: "us-east-1",
     node: "hop@node-1",
+    machine: undefined,
     registry: "rediss://user:pass@redis.example:6380/2",
     host: "0.0.0.0",
     port: 0,
@@ -224,7 +232,7 @@ test("what is watched is a path, a file URL, or a flag", () => {
   expect(watch(false, { ATLAS_WATCH: "1" })).toBe(false);
   for (const bad of [new URL("https://a.example/app.ts"), "", 2, {}, null, ["app.ts"]]) {
     expect(refusal({}, { watch: bad as string })).toMatch(
-      /^watch is ".*": use true, false, or the path or file URL of the app's file$/,
+      /^watch is .*: use true, false, or the path or file URL of the app's file$/,
     );
   }
   expect(refusal({ ATLAS_WATCH: "app.ts" })).toBe('ATLAS_WATCH is "app.ts": use 1 or 0');
@@ -299,13 +307,16 @@ test("addresses are derived from where a node listens, and back", () => {
 });
 
 test("gateways are listed by region, and dialled as links", () => {
-  const list = "eu-west-1=https://a, eu-west-1=https://b:8443/x,us-east-1=http://127.0.0.1:1,";
+  const list = "eu-west-1=https://a, https://b:8443/x,us-east-1=http://127.0.0.1:1,";
   const gateways = {
     "eu-west-1": ["wss://a/atlas/link", "wss://b:8443/x/atlas/link"],
     "us-east-1": ["ws://127.0.0.1:1/atlas/link"],
   };
   expect(readSettings({ ATLAS_GATEWAYS: list }).gateways).toEqual(gateways);
   expect(readSettings({}, { gateways: list }).gateways).toEqual(gateways);
+  const spelt = list.replace(" https", "eu-west-1=https");
+  expect(readSettings({ ATLAS_GATEWAYS: spelt }).gateways).toEqual(gateways);
+  expect(refusal({ ATLAS_GATEWAYS: "https://a,eu=https://b" })).toMatch(/a region and a URL/);
   expect(readSettings({}, { gateways: { eu: ["https://a", "https://a"] } }).gateways)
     .toEqual({ eu: ["wss://a/atlas/link"] });
   const many = Array.from({ length: 17 }, (_, i) => `eu=https://${i}`).join(",");

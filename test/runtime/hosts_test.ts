@@ -109,7 +109,9 @@ function refusal(env: Record<string, string>): string {
 
 describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
   test("tells a node its region, name and address", () => {
-    expect(readSettings({ ...COMMON, ...env })).toMatchObject({ region, node, publicUrl });
+    const { machine, port, ...settings } = readSettings({ ...COMMON, ...env });
+    expect(settings).toMatchObject({ region, node: undefined, publicUrl });
+    expect(machine && defaultNodeName(port, machine)).toBe(node);
   });
 
   test("gives way to Atlas's own variables", () => {
@@ -134,7 +136,7 @@ test("an address of the host's is not told of a node that listens on loopback, o
   const fly = HOSTS[0]?.env ?? {};
   expect(readSettings(fly)).toMatchObject({ region: "ams", publicUrl: undefined });
   expect(readSettings({ ...COMMON, ...fly, PORT: "0" }))
-    .toMatchObject({ node: undefined, publicUrl: undefined });
+    .toMatchObject({ machine: fly["FLY_MACHINE_ID"], publicUrl: undefined });
 });
 
 test("an empty variable counts as not set", () => {

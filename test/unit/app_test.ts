@@ -1,6 +1,7 @@
 /** What an app may not be, and how each refusal reads. */
 import { expect, test } from "vitest";
-import { defineApp } from "../../src/app.ts";
+import { defineApp, resolveTypes } from "../../src/app.ts";
+import { defineModule } from "../../src/lambda/module.ts";
 import { Resource } from "../../src/resource/resource.ts";
 import { quoted } from "../../src/model/quoted.ts";
 
@@ -31,12 +32,24 @@ test.each<[app: unknown, part: string]>([
   [type({ mailbox: 9n }), "resource type rooms: mailbox is 9n"],
   [type({ placement: 5n }), "resource type rooms: placement is 5n, it must be local, region"],
   [type({ placement: "here" }), 'resource type rooms: placement is "here"'],
+  [type({ placement: { prefer: "x" } }), 'resource type rooms: placement is {"prefer":"x"}'],
   [type({ partition: 5n }), "resource type rooms: partition is 5n, it must be fence or available"],
   [type({ reentrant: "no" }), 'resource type rooms: reentrant is "no", it must be true or false'],
 ])("%# is refused by name: %s", (app, part) => {
   expect(() => defineApp(app as Parameters<typeof defineApp>[0])).toThrow(
     expect.objectContaining({ code: "bad_request", message: expect.stringContaining(part) }),
   );
+});
+
+test("a placement may be called as the design calls it", () => {
+  const rooms = { class: Room, placement: "prefer caller" } as const;
+  expect(resolveTypes(defineApp({ resources: { rooms } })).get("rooms")?.placement).toBe("caller");
+});
+
+test("an app's modules can be published as they stand there", () => {
+  const calc = defineModule({ functions: { pi: () => "3.14" } });
+  expect(defineApp({ modules: { calc } }).modules.calc).toBe(calc);
+  expect(defineApp({ resources }).modules).toEqual({});
 });
 
 test("a policy's wrong setting is found although there are no types", () => {

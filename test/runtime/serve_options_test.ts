@@ -1,0 +1,83 @@
+/** What `serve` and `createNode` are given wrongly is refused by name, before anything is opened. */
+import { expect, test } from "vitest";
+import { serve } from "../../adapters/runtime/serve.ts";
+import { createNode, type CreateNodeOptions, inProcessTransport, memoryStore } from "../../mod.ts";
+import { defineApp } from "../../src/app.ts";
+import { Resource } from "../../src/resource/resource.ts";
+
+class Room extends Resource {}
+const app = defineApp({ resources: { rooms: Room } });
+
+const bad = (message: string) =>
+  expect.objectContaining({ code: "bad_request", message: expect.stringContaining(message) });
+
+test.each<[options: unknown, message: string]>([
+  [null, "options is null, it must be an object"],
+  ["x", 'options is "x", it must be an object'],
+  [{ regon: "x" }, 'there is no option "regon"; there are: bootstrap, gateways, homes, host'],
+  [{ log: "x" }, 'there is no option "log"'],
+  [{ token: 5 }, "token is of type number, it must be text"],
+  [{ token: null }, "token is of type object, it must be text"],
+  [{ token: " " }, "token holds white space"],
+  [{ secret: ["hush", "hush"] }, "secret is of type object, it must be text"],
+  [{ port: true }, "port is true, it must be a number"],
+  [{ lease: 5 }, "lease is 5, it must be standard, fast, frugal or heartbeatMs/leaseMs"],
+  [{ onEvent: 5 }, "onEvent is 5, it must be a function"],
+  [{ gateways: 5 }, "gateways is 5, it must be { <region>: [<URL>, …] }"],
+  [{ gateways: ["eu=http://a"] }, 'gateways is ["eu=http://a"], it must be'],
+  [{ gateways: { eu: "http://a" } }, 'gateways.eu is "http://a", it must be a list of URLs'],
+  [{ gateways: { eu: [null] } }, "gateways.eu is [null], it must be a list of URLs"],
+])("serve(app, %j)", async (options, message) => {
+  const given = typeof options === "object" && options ? { registry: "memory:", port: 0 } : null;
+  const served = serve(app, (given ? { ...given, ...options as object } : options) as object);
+  await expect(served).rejects.toEqual(bad(message));
+});
+
+test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
+  const served = serve(given as never, { registry: "memory:", port: 0 });
+  await expect(served).rejects.toEqual(bad("it must be what defineApp() gives"));
+});
+
+test.each<[change: object, message: string]>([
+  [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, gateways'],
+  [{ store: undefined }, "store is undefined, it must be a store"],
+  [{ store: {} }, "store is {}, it must be a store, with claim() and all else that its port has"],
+  [{ transport: null }, "transport is null, it must be a transport"],
+  [{ clock: 5 }, "clock is 5, it must be a clock"],
+  [{ onEvent: "x" }, 'onEvent is "x", it must be a function'],
+  [{ gateways: { eu: "ws://a" } }, 'gateways is {"eu":"ws://a"}, it must be { <region>: ['],
+])("createNode(app, %o)", async (change, message) => {
+  const whole = {
+    region: "local",
+    node: "n",
+    store: memoryStore(),
+    transport: inProcessTransport(),
+  };
+  const options = { ...whole, ...change } as CreateNodeOptions;
+  await expect(createNode(app, options)).rejects.toEqual(bad(message));
+});
+
+test("createNode without options, or of no app", async () => {
+  await expect(createNode(app, null as never)).rejects.toEqual(bad("store is undefined"));
+  const whole = {
+    region: "local",
+    node: "n",
+    store: memoryStore(),
+    transport: inProcessTransport(),
+  };
+  await expect(createNode(5 as never, whole)).rejects.toEqual(bad("app is 5, it must be what"));
+});
+
+test("a node's name is its host's name of the machine, on any free port as on a given one", async () => {
+  const machine = process.env["FLY_MACHINE_ID"];
+  process.env["FLY_MACHINE_ID"] = "d890";
+  try {
+    const node = await serve(app, { registry: "memory:", port: 0, onEvent: () => {} });
+    const [member] = await node.members();
+    expect(member?.node).toBe(`atlas@d890-${new URL(node.url).port}`);
+    await node.close();
+  } finally {
+    if (machine === undefined) delete process.env["FLY_MACHINE_ID"];
+    else process.env["FLY_MACHINE_ID"] = machine;
+  }
+});
