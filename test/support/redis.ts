@@ -105,9 +105,13 @@ async function answers(port: number): Promise<void> {
   await tell(port, "PING", /PONG/);
 }
 
-/** Sends an inline command until the answer is as wanted, for at most 10 s; gives its beginning. */
+/** How long servers are waited for in all, and for one answer, in ms. */
+const PATIENCE_MS = 60_000;
+const ANSWER_MS = 5_000;
+
+/** Sends an inline command until the answer is as wanted, for a minute at most; gives its beginning. */
 export async function tell(port: number, command: string, wanted: RegExp): Promise<string> {
-  const giveUp = performance.now() + 10_000;
+  const giveUp = performance.now() + PATIENCE_MS;
   for (;;) {
     const answer = await ask(port, command);
     if (wanted.test(answer)) return answer;
@@ -126,6 +130,7 @@ function ask(port: number, command: string): Promise<string> {
       socket.destroy();
       resolve(answer);
     };
+    socket.setTimeout(ANSWER_MS, () => done(`nothing within ${ANSWER_MS} ms`));
     socket.once("error", (error) => done(error.message));
     socket.once("end", () => done("nothing"));
     socket.once("data", (data) => done(String(data)));
