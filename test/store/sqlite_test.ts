@@ -127,6 +127,19 @@ describe("a file that another holds", () => {
   });
 });
 
+test("steps that come late, for their process stood still, are tried all the same", async () => {
+  const store = await sqliteStore(path, { patienceMs: 50 });
+  const key = freshKey();
+  const owner = own(store, key);
+  const lookup = store.lookup(freshKey());
+  // Nothing of this process runs meanwhile.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+  expect((await owner).epoch).toBeGreaterThan(0);
+  expect(await lookup).toBeNull();
+  expect(store.status()).toBe("up");
+  await store.close();
+});
+
 describe("a step that fails", () => {
   test("spoils no other of its transaction, and leaves nothing of itself", async () => {
     const store = await sqliteStore(path);
