@@ -140,6 +140,16 @@ test("a bound below the round trip is refused, and the line closed", async () =>
   expect(closed).toBe(1);
 });
 
+test("a bound is held against the quickest round trip: slow ones may be the machine's", async () => {
+  const slow = [25, 25, 0, 25, 25];
+  const book = {
+    stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), slow.shift() ?? 25)),
+    close: () => Promise.resolve(),
+  } as unknown as MasterBook;
+  const store = await openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
+  await store.close();
+});
+
 describe.skipIf(redisMissing !== null)("two masters", () => {
   interface Pair {
     readonly a: Store;
