@@ -20,7 +20,15 @@ import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.t
 import { startUpstash } from "../upstash/server.ts";
 import { replicate, type Replication } from "../support/replication.ts";
 
-const alone: RedisStoreOptions = { strategy: "optimistic", master: "a", masters: ["a"] };
+/** How long a step may take: the machine may be busy. */
+const timeoutMs = 60_000;
+
+const alone: RedisStoreOptions = {
+  strategy: "optimistic",
+  master: "a",
+  masters: ["a"],
+  timeoutMs,
+};
 /** One of two masters, whose other one is never heard of. */
 const widowed: RedisStoreOptions = { ...alone, masters: ["b", "a"], boundMs: 20 };
 
@@ -43,7 +51,8 @@ async function upstash(): Promise<StoreBackend> {
   const process = await startRedis();
   const { url, token, close } = await startUpstash(process.port);
   return {
-    open: () => upstashStore({ url, token, strategy: "optimistic", master: "a", masters: ["a"] }),
+    open: () =>
+      upstashStore({ url, token, timeoutMs, strategy: "optimistic", master: "a", masters: ["a"] }),
     isParted: true,
     dispose: async () => {
       await close();

@@ -114,11 +114,11 @@ describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () =
   test("a step that hangs is unavailable in time, and may have been done", async () => {
     const { server } = await scene();
     const { url, token } = server;
-    const store = await upstashStore({ url, token, timeoutMs: 400 });
+    const store = await upstashStore({ url, token, timeoutMs: 3_000 });
     cleanups.push(() => store.close());
     const claim = claimOf(freshKey());
     onlyFor(server, claim.opId, "hung");
-    await refuses(store.claim(claim), "unavailable", "no answer within 400 ms");
+    await refuses(store.claim(claim), "unavailable", "no answer within 3000 ms");
     expect(store.status()).toBe("down");
     server.release();
     server.faults = () => null;
