@@ -21,6 +21,8 @@ export interface TestUpstash {
   readonly played: Map<Fault | "none", number>;
   /** The requests received: path and headers, the latest 1,000. */
   readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
+  /** How many answers hang. */
+  readonly hanging: number;
   /** Lets all answers go that hang. */
   release(): void;
   /** Cuts every connection and stops listening. */
@@ -82,6 +84,9 @@ export async function startUpstash(
     },
     played: booth.played,
     requests: booth.requests,
+    get hanging() {
+      return booth.hanging;
+    },
     release: () => booth.release(),
     start,
     stop,
@@ -125,6 +130,10 @@ class Booth {
     await this.#runLate();
     if (fault === null) return await run();
     return await this.#play(fault, run, { incoming, outgoing });
+  }
+
+  get hanging(): number {
+    return this.#hung.length;
   }
 
   release(): void {
