@@ -92,6 +92,19 @@ describe.skipIf(redisMissing !== null)("an outage of Redis", () => {
     expect(await store.claim(claim)).toEqual(reply);
   });
 
+  test("an answer that is there when time is up counts: this process may have stood still", async () => {
+    const redis = await started();
+    const store = await opened(redis, 2_000);
+    const key = freshKey();
+    const owner = await own(store, key);
+    const lookup = store.lookup(key);
+    // It leaves with the tick's end; then nothing of this process runs for longer than it may take.
+    for (let hop = 0; hop < 20; hop++) await Promise.resolve();
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+    expect(await lookup).toEqual(owner);
+    expect(store.status()).toBe("up");
+  });
+
   test("closed while it is down: stays closed when it is back", async () => {
     const redis = await started();
     const store = await opened(redis);
