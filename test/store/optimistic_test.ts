@@ -180,8 +180,8 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
     const replication = await replicate(one, two, "atlas:");
     cleanups.push(() => replication.close());
     const query = `?strategy=optimistic&masters=a,b&bound=${boundMs}&recheck=${recheckMs}`;
-    const a = await openStore(`${one}${query}&master=a`);
-    const b = await openStore(`${two}${query}&master=b`);
+    const a = await openStore(`${one}${query}&master=a`, { timeoutMs });
+    const b = await openStore(`${two}${query}&master=b`, { timeoutMs });
     cleanups.push(() => Promise.all([a.close(), b.close()]));
     return { a, b, replication };
   }

@@ -58,7 +58,8 @@ export async function startUpstash(
   const sockets = new Set<Socket>();
   let server: Server;
   const start = (): Promise<void> => {
-    server = createServer(listener);
+    // A connection that is about to be used again must not be cut for having been idle.
+    server = createServer({ keepAliveTimeout: 600_000 }, listener);
     server.on("connection", (socket) => {
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
