@@ -1,7 +1,8 @@
 /** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { dialIoredis, parseRedisUrl, within } from "../../adapters/store/redis_client.ts";
+import { within } from "../../adapters/store/patience.ts";
+import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
 import type { RedisClient } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import { pageOf } from "../../adapters/store/redis_keys.ts";

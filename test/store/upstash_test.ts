@@ -126,6 +126,25 @@ describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () =
     expect(await store.claim(claim)).toMatchObject({ won: true, owner });
   });
 
+  test("an answer that is there when time is up counts: this process may have stood still", async () => {
+    const { server } = await scene();
+    const { url, token } = server;
+    const store = await upstashStore({ url, token, timeoutMs: 2_000 });
+    cleanups.push(() => store.close());
+    const key = freshKey();
+    const owner = await own(store, key);
+    const original = globalThis.fetch;
+    cleanups.push(() => (globalThis.fetch = original));
+    // It is answered, and read in some turns, but not before its time is up.
+    globalThis.fetch = (async (...args: Parameters<typeof fetch>) => {
+      const answer = await original(...args);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      return answer;
+    }) as typeof fetch;
+    expect(await store.lookup(key)).toEqual(owner);
+  });
+
   test("a release whose answer is lost is not sent again", async () => {
     const { server, store } = await scene();
     const key = freshKey();
