@@ -54,8 +54,10 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   const directory = mkdtempSync(join(tmpdir(), "atlas-redis-"));
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
   if (options.durable) args.push("--appendonly", "yes", "--appendfsync", "always");
-  // The bus port is the port + 10,000 by default, which may be past the last one.
-  if (options.cluster) args.push("--cluster-enabled", "yes", "--cluster-port", "0");
+  // The bus port is the port + 10,000 by default, which the system may have given to others.
+  if (options.cluster) {
+    args.push("--cluster-enabled", "yes", "--cluster-port", String(await freePort()));
+  }
   args.push(...options.args ?? []);
   let child: ChildProcess;
   let ended: Promise<void> = Promise.resolve();
