@@ -11,9 +11,11 @@ const config: ViteUserConfig = defineConfig({
     pool: "forks",
     // Two at a time: the tests start real processes, which want processors of their own.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
-    teardownTimeout: 10_000,
+    // Far more than anything takes: on a busy machine, a process may need seconds to start.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 30_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });
 

@@ -11,6 +11,7 @@ import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
 import { shownUrl } from "./mask.ts";
+import { within } from "./patience.ts";
 
 /** Where a Redis is and how to get in. */
 export interface RedisAddress {
@@ -184,14 +185,6 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
 /** The quickest client of the running runtime. */
 export function defaultDialer(): RedisDialer {
   return bunClient() ? dialBun : dialIoredis;
-}
-
-/** `promise`, given up after `ms`. */
-export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(ms)} ms`)), ms);
-    promise.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
 }
 
 function urlOf({ host, port, username, password, tls }: RedisAddress): string {

@@ -13,7 +13,8 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { closedError, unavailable } from "./check.ts";
-import { dialIoredis, within } from "./redis_client.ts";
+import { within } from "./patience.ts";
+import { dialIoredis } from "./redis_client.ts";
 import type { RedisAddress } from "./redis_client.ts";
 import { RedisConnection } from "./redis_connection.ts";
 import type { Asking, RedisConnectionOptions } from "./redis_connection.ts";

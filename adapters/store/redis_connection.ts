@@ -14,7 +14,8 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { closedError, unavailable } from "./check.ts";
-import { defaultDialer, dialIoredis, within } from "./redis_client.ts";
+import { patience, within } from "./patience.ts";
+import { defaultDialer, dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient, RedisDialer } from "./redis_client.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./redis_info.ts";
 import { scanShards } from "./redis_scan.ts";
@@ -196,16 +197,16 @@ export class RedisConnection implements RedisLine {
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options;
       const settle = (): void => {
-        clearTimeout(timer);
+        answered();
         this.#pending.delete(fail);
       };
       const fail = (error: Error): void => {
         settle();
         reject(error);
       };
-      const timer = setTimeout(
-        () => this.#drop(client, `no answer within ${timeoutMs} ms`),
+      const answered = patience(
         timeoutMs,
+        () => this.#drop(client, `no answer within ${timeoutMs} ms`),
       );
       this.#pending.add(fail);
       const refuse = (error: unknown): void => {

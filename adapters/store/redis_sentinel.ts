@@ -9,7 +9,8 @@
  * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
  */
 import { closedError } from "./check.ts";
-import { dialIoredis, within } from "./redis_client.ts";
+import { within } from "./patience.ts";
+import { dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient } from "./redis_client.ts";
 import type { RedisGuide } from "./redis_connection.ts";
 import { askInTurn } from "./redis_inquiry.ts";

@@ -97,7 +97,6 @@ export class Lane {
 
   readonly #pump = (): void => {
     this.#coming = false;
-    this.#dropOverdue();
     if (this.#waiting.length === 0) return;
     const batch = this.#waiting.slice(0, MAX_STEPS);
     const settled = this.#transact(batch);
@@ -107,7 +106,10 @@ export class Lane {
       this.#coming = this.#waiting.length > 0;
       if (this.#coming) setImmediate(this.#pump);
     } else {
-      this.#coming = true;
+      // Not before a try: it may have been this process that stood still, not the file.
+      this.#dropOverdue();
+      this.#coming = this.#waiting.length > 0;
+      if (!this.#coming) return;
       setTimeout(this.#pump, this.#backoff * (0.5 + Math.random() / 2));
       this.#backoff = Math.min(LAST_BACKOFF, this.#backoff * 2);
     }

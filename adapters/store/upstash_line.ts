@@ -17,6 +17,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
 import { closedError, unavailable } from "./check.ts";
+import { patience } from "./patience.ts";
 import type { RedisLine } from "./redis_store.ts";
 
 /** The part of `@upstash/redis`'s `Redis` that is used. */
@@ -247,14 +248,15 @@ export class UpstashLine implements RedisLine {
     const { signal } = controller;
     this.#open.add(controller);
     const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
-    const timer = setTimeout(() => controller.abort(late), Math.max(0, giveUp - performance.now()));
+    const left = Math.max(0, giveUp - performance.now());
+    const answered = patience(left, () => controller.abort(late));
     return new Promise<T>((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       // The client asks for its signal before it first waits.
       this.#signal = signal;
       run().then(resolve, reject);
     }).finally(() => {
-      clearTimeout(timer);
+      answered();
       this.#open.delete(controller);
     });
   }

@@ -13,8 +13,11 @@ import type {
   SocketHandlers,
 } from "../../src/ports/runtime.ts";
 import { sendRaw } from "../e2e/raw.ts";
+import { freePort } from "../support/ports.ts";
 
 const MAX_FRAME = 65_536;
+/** How long a dial that succeeds may take, on a busy machine, in ms. */
+const DIAL_MS = 30_000;
 /** What a WebSocket handshake has beside `Upgrade` (RFC 6455 §1.3). */
 const WS_HEADERS = "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -47,11 +50,14 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
     await Promise.all(servers.splice(0).map((server) => server.close()));
   });
 
-  async function start(fetch: ServeOptions["fetch"]): Promise<{ runtime: Runtime; port: number }> {
+  async function start(
+    fetch: ServeOptions["fetch"],
+    at = 0,
+  ): Promise<{ runtime: Runtime; port: number }> {
     const runtime = await detect();
     const server = await runtime.serve({
       host: "127.0.0.1",
-      port: 0,
+      port: at,
       maxFrameBytes: MAX_FRAME,
       fetch,
     });
@@ -66,7 +72,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
     const near = new Recorder();
     const socket = await runtime.dial(`ws://127.0.0.1:${port}/x`, near, {
       maxFrameBytes: MAX_FRAME,
-      timeoutMs: 5_000,
+      timeoutMs: DIAL_MS,
     });
     await expect.poll(() => far.opens).toBe(1);
     return { near, far, socket, port };
@@ -180,7 +186,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       const runtime = await detect();
       const server = await runtime.serve({
         host: "127.0.0.1",
-        port: 0,
+        port: await freePort(),
         maxFrameBytes: MAX_FRAME,
         fetch(request, upgrade) {
           asked++;
@@ -190,7 +196,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       const near = new Recorder();
       await runtime.dial(`ws://127.0.0.1:${server.port}/ws`, near, {
         maxFrameBytes: MAX_FRAME,
-        timeoutMs: 5_000,
+        timeoutMs: DIAL_MS,
       });
       const hanging = fetch(`http://127.0.0.1:${server.port}/hang`).catch(() => "gone");
       await expect.poll(() => asked).toBe(2);
@@ -321,7 +327,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       };
       const { runtime, port } = await start((_request, upgrade) => upgrade(far));
       const near = new Recorder();
-      const options = { maxFrameBytes: MAX_FRAME, timeoutMs: 5_000 };
+      const options = { maxFrameBytes: MAX_FRAME, timeoutMs: DIAL_MS };
       const socket = await runtime.dial(`ws://127.0.0.1:${port}/`, near, options);
       socket.send("x");
       await expect.poll(() => near.closes.map(({ code }) => code)).toEqual([1_011]);
@@ -332,10 +338,10 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
   });
 
   describe("dialling", () => {
-    const options = { maxFrameBytes: MAX_FRAME, timeoutMs: 5_000 };
+    const options = { maxFrameBytes: MAX_FRAME, timeoutMs: DIAL_MS };
 
     it("rejects where nobody listens", async () => {
-      const { runtime, port } = await start(() => new Response());
+      const { runtime, port } = await start(() => new Response(), await freePort());
       await servers.splice(0)[0]?.close();
       const near = new Recorder();
       await expect(runtime.dial(`ws://127.0.0.1:${port}/`, near, options)).rejects.toThrow(

@@ -62,9 +62,9 @@ export async function refuses(step: Promise<unknown>, code: string, part = ""): 
   expect(error.message).toContain(part);
 }
 
-/** What `ask` gives once it gives anything but undefined or an error; polls for at most 20 s. */
+/** What `ask` gives once it gives anything but undefined or an error; polls for a minute at most. */
 export async function eventually<T>(ask: () => Promise<T | undefined>): Promise<T> {
-  const giveUp = performance.now() + 20_000;
+  const giveUp = performance.now() + 60_000;
   for (;;) {
     try {
       const answer = await ask();

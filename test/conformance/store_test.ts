@@ -24,7 +24,8 @@ async function memory(): Promise<StoreBackend> {
 
 async function sqlite(): Promise<StoreBackend> {
   const directory = mkdtempSync(join(tmpdir(), "atlas-sqlite-"));
-  const open = () => sqliteStore(join(directory, "deeper", "registry.db"));
+  const file = join(directory, "deeper", "registry.db");
+  const open = () => sqliteStore(file, { patienceMs: timeoutMs });
   return {
     open,
     // The file is the backend: what a crash leaves is what a new handle finds in it.
@@ -33,11 +34,14 @@ async function sqlite(): Promise<StoreBackend> {
   };
 }
 
+/** How long a step may take: the machine may be busy. */
+const timeoutMs = 60_000;
+
 function redis(server: TestRedisOptions, client: RedisStoreOptions = {}) {
   return async (): Promise<StoreBackend> => {
     const process = await startRedis(server);
     return {
-      open: () => redisStore(process.url, client),
+      open: () => redisStore(process.url, { timeoutMs, ...client }),
       crash: server.durable
         ? async () => {
           await process.kill();
@@ -53,7 +57,7 @@ async function upstash(): Promise<StoreBackend> {
   const process = await startRedis({ durable: true });
   const { url, token, close } = await startUpstash(process.port);
   return {
-    open: () => upstashStore({ url, token }),
+    open: () => upstashStore({ url, token, timeoutMs }),
     crash: async () => {
       await process.kill();
       await process.restart();

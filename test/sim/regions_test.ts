@@ -11,7 +11,7 @@ import { planOf } from "../../sim/worlds.ts";
 import { runPlan } from "../../sim/simulation.ts";
 import type { ClaimReply } from "../../src/ports/store.ts";
 
-describe("a world with regions", { timeout: 60_000 }, () => {
+describe("a world with regions", { timeout: 300_000 }, () => {
   test("keeps every rule while keys move and regions fail", async () => {
     const kinds = new Set<string>();
     let moved = 0;

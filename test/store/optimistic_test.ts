@@ -1,5 +1,5 @@
 /** The strategy `optimistic`: the store suite on one master, options, and two masters' books. */
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import type { MasterBook } from "../../adapters/store/optimistic_book.ts";
 import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic_strategy.ts";
@@ -20,7 +20,15 @@ import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.t
 import { startUpstash } from "../upstash/server.ts";
 import { replicate, type Replication } from "../support/replication.ts";
 
-const alone: RedisStoreOptions = { strategy: "optimistic", master: "a", masters: ["a"] };
+/** How long a step may take: the machine may be busy. */
+const timeoutMs = 60_000;
+
+const alone: RedisStoreOptions = {
+  strategy: "optimistic",
+  master: "a",
+  masters: ["a"],
+  timeoutMs,
+};
 /** One of two masters, whose other one is never heard of. */
 const widowed: RedisStoreOptions = { ...alone, masters: ["b", "a"], boundMs: 20 };
 
@@ -43,7 +51,8 @@ async function upstash(): Promise<StoreBackend> {
   const process = await startRedis();
   const { url, token, close } = await startUpstash(process.port);
   return {
-    open: () => upstashStore({ url, token, strategy: "optimistic", master: "a", masters: ["a"] }),
+    open: () =>
+      upstashStore({ url, token, timeoutMs, strategy: "optimistic", master: "a", masters: ["a"] }),
     isParted: true,
     dispose: async () => {
       await close();
@@ -140,6 +149,23 @@ test("a bound below the round trip is refused, and the line closed", async () =>
   expect(closed).toBe(1);
 });
 
+test("a bound is held against the quickest round trip: slow ones may be the machine's", async () => {
+  let now = 0;
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
+  cleanups.push(() => clock.mockRestore());
+  const trips = [25, 25, 20, 25];
+  const book = {
+    stakes: async () => {
+      now += trips.shift() ?? 25;
+      return [];
+    },
+    close: () => Promise.resolve(),
+  } as unknown as MasterBook;
+  await openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
+  // Nothing more was to be learnt.
+  expect(trips).toEqual([25]);
+});
+
 describe.skipIf(redisMissing !== null)("two masters", () => {
   interface Pair {
     readonly a: Store;
@@ -154,8 +180,8 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
     const replication = await replicate(one, two, "atlas:");
     cleanups.push(() => replication.close());
     const query = `?strategy=optimistic&masters=a,b&bound=${boundMs}&recheck=${recheckMs}`;
-    const a = await openStore(`${one}${query}&master=a`);
-    const b = await openStore(`${two}${query}&master=b`);
+    const a = await openStore(`${one}${query}&master=a`, { timeoutMs });
+    const b = await openStore(`${two}${query}&master=b`, { timeoutMs });
     cleanups.push(() => Promise.all([a.close(), b.close()]));
     return { a, b, replication };
   }

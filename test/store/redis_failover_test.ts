@@ -5,7 +5,6 @@
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import {
   type AtlasNode,
@@ -29,8 +28,10 @@ import {
 } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedis } from "../support/redis.ts";
+import { command, copied } from "../support/redis_command.ts";
 
-const LEASE = { heartbeatMs: 200, leaseMs: 1_200 };
+/** Long enough for a busy machine to renew in time, while the primary is replaced, too. */
+const LEASE = { heartbeatMs: 200, leaseMs: 3_000 };
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -44,19 +45,8 @@ async function team(count: number): Promise<{ primary: TestRedis; replicas: Test
   const args = ["--replicaof", "127.0.0.1", String(primary.port)];
   const replicas = await Promise.all(Array.from({ length: count }, () => startRedis({ args })));
   for (const replica of replicas) cleanups.push(() => replica.close());
-  await eventually(async () => await copies(primary) === count || undefined);
+  await copied(primary, count);
   return { primary, replicas };
-}
-
-/** How many replicas have what is written now. */
-async function copies(redis: TestRedis): Promise<unknown> {
-  const client = await dialIoredis(parseRedisUrl(redis.url), 5_000, () => {});
-  try {
-    await client.send("SET", ["warm", "up"]);
-    return await client.send("WAIT", ["9", "100"]);
-  } finally {
-    client.close();
-  }
 }
 
 /** Makes the replica that has most the primary of the others, and gives it. */
@@ -73,16 +63,7 @@ async function promote(replicas: readonly TestRedis[]): Promise<TestRedis> {
   return first;
 }
 
-async function command(redis: TestRedis, name: string, ...args: string[]): Promise<unknown> {
-  const client = await dialIoredis(parseRedisUrl(redis.url), 5_000, () => {});
-  try {
-    return await client.send(name, args);
-  } finally {
-    client.close();
-  }
-}
-
-async function opened(url: string, timeoutMs = 5_000): Promise<Store> {
+async function opened(url: string, timeoutMs = 30_000): Promise<Store> {
   const store = await redisStore(url, { timeoutMs });
   cleanups.push(() => store.close());
   return store;
@@ -96,7 +77,7 @@ describe.skipIf(redisMissing !== null)("steps that wait for replicas", () => {
       primary: TestRedis;
       replicas: [TestRedis];
     };
-    const store = await opened(`${primary.url}?replicas=1`, 1_000);
+    const store = await opened(`${primary.url}?replicas=1`, 3_000);
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
     const member = freshMember();
@@ -133,7 +114,7 @@ describe.skipIf(redisMissing !== null)("a promoted replica", () => {
     const { incarnation, epoch } = owner;
     const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [], lineage: lineage.id };
     await before.commit(turn);
-    await command(primary, "WAIT", "1", "5000");
+    await copied(primary, 1);
     await primary.kill();
     const replica = await promote(replicas);
 
@@ -217,8 +198,11 @@ class Road {
 }
 
 class Tally extends Resource {
+  /** Adds it once, however often it is asked to. Answers how many there are. */
   async add(entry: string): Promise<number> {
-    const count = ((await this.storage.get<number>("n")) ?? 0) + 1;
+    const before = (await this.storage.get<number>("n")) ?? 0;
+    if (await this.storage.get(`e:${entry}`) !== undefined) return before;
+    const count = before + 1;
     await this.storage.put(`e:${entry}`, this.epoch);
     await this.storage.put("n", count);
     return count;
@@ -232,9 +216,12 @@ class Tally extends Resource {
 const app = defineApp({ resources: { tallies: Tally } });
 const NAMES = ["a", "b", "c", "d"];
 
+/** What a node told, and which. */
+type Told = NodeEvent & { readonly node: string };
+
 interface Stage {
   readonly nodes: AtlasNode<typeof app>[];
-  readonly events: NodeEvent[];
+  readonly events: Told[];
   readonly road: Road;
   readonly primary: TestRedis;
   readonly replicas: readonly TestRedis[];
@@ -245,12 +232,12 @@ async function stage(query: string): Promise<Stage> {
   const road = new Road(primary);
   const url = await road.open();
   const network = inProcessNetwork();
-  const events: NodeEvent[] = [];
+  const events: Told[] = [];
   const nodes: AtlasNode<typeof app>[] = [];
   for (const node of ["one", "two"]) {
-    const store = await opened(`${url}${query}`, 1_000);
+    const store = await opened(`${url}${query}`, 5_000);
     const transport = inProcessTransport(network);
-    const onEvent = (event: NodeEvent): void => void events.push(event);
+    const onEvent = (event: NodeEvent): void => void events.push({ ...event, node });
     const options = { region: "test", node, store, transport, lease: LEASE, onEvent };
     nodes.push(await createNode(app, options));
   }
@@ -262,8 +249,15 @@ async function stage(query: string): Promise<Stage> {
   return { nodes, events, road, primary, replicas };
 }
 
-/** Adds entries through all nodes until it is stopped; gives those that were acknowledged. */
-function load(nodes: readonly AtlasNode<typeof app>[]): { stop(): Promise<Map<string, string[]>> } {
+interface Load {
+  /** Resolves when as many entries more as make it a load are acknowledged. */
+  isUnderWay(): Promise<void>;
+  /** Ends it; gives the entries that were acknowledged, by name. */
+  stop(): Promise<Map<string, string[]>>;
+}
+
+/** Adds entries through all nodes until it is stopped. */
+function load(nodes: readonly AtlasNode<typeof app>[]): Load {
   let isOver = false;
   const added = new Map<string, string[]>(NAMES.map((name) => [name, ["0"]]));
   const workers = nodes.flatMap((node, n) =>
@@ -279,7 +273,12 @@ function load(nodes: readonly AtlasNode<typeof app>[]): { stop(): Promise<Map<st
       }
     })
   );
+  const count = (): number => [...added.values()].reduce((sum, { length }) => sum + length, 0);
   return {
+    async isUnderWay() {
+      const wanted = count() + 100;
+      await eventually(async () => count() >= wanted || undefined);
+    },
     async stop() {
       isOver = true;
       await Promise.all(workers);
@@ -291,7 +290,7 @@ function load(nodes: readonly AtlasNode<typeof app>[]): { stop(): Promise<Map<st
 /** Kills the primary under load, and has its replica take its place. */
 async function failOver({ nodes, road, primary, replicas }: Stage): Promise<Map<string, string[]>> {
   const under = load(nodes);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await under.isUnderWay();
   await primary.kill();
   road.lead(await promote(replicas));
   // Every name is served again, and new ones can be claimed.
@@ -339,12 +338,14 @@ describe.skipIf(redisMissing !== null)("nodes on a Redis that fails over under l
     // Nothing more comes to the replica: what is acknowledged from here on will be lost.
     for (const replica of scene.replicas) replica.freeze();
     const under = load(scene.nodes);
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await under.isUnderWay();
     await scene.primary.kill();
     for (const replica of scene.replicas) replica.thaw();
     scene.road.lead(await promote(scene.replicas));
+    // Each says again what it holds, unless its time was over before.
+    const isDone = ({ event }: Told) => event === "reasserted" || event === "lease lapsed";
     await eventually(async () =>
-      scene.events.filter(({ event }) => event === "reasserted").length >= 2 || undefined
+      new Set(scene.events.filter(isDone).map(({ node }) => node)).size === 2 || undefined
     );
     const added = await under.stop();
     const lost = await missing(scene, added);

@@ -324,7 +324,9 @@ describe("a large state", () => {
   test.skipIf(redisMissing !== null)("moves between Redises", async () => {
     const servers = await Promise.all([startRedis(), startRedis()]);
     opened.push(...servers);
-    const [us, eu] = await Promise.all(servers.map(({ url }) => redisStore(url)));
+    const [us, eu] = await Promise.all(
+      servers.map(({ url }) => redisStore(url, { timeoutMs: 60_000 })),
+    );
     await moves({ us: us as Store, eu: eu as Store });
   });
 });

@@ -82,7 +82,7 @@ describe("a departure", () => {
     expect(await registry.release(key, incarnation, epoch)).toBe(true);
     // It reads the other regions' rolls, and writes there what is missing.
     await eu.renew(second.incarnation, 1, []);
-    await expect.poll(() => registry.lookup(key), { timeout: 5_000 }).not.toBeNull();
+    await expect.poll(() => registry.lookup(key)).not.toBeNull();
     expect(await (await world.handle("us")).recall?.(key, null)).toBe(true);
     for (const region of REGIONS) {
       const handle = await world.handle(region);
@@ -106,7 +106,7 @@ describe("a departure", () => {
     expect(await us.recall?.(key, null)).toBe(true);
     steps.length = 0;
     await eu.renew(second.incarnation, 1, []);
-    await expect.poll(() => steps, { timeout: 5_000 })
+    await expect.poll(() => steps)
       .toContainEqual(expect.stringMatching(/^us (read|claim)$/));
     expect(await world.backends.us?.lookup(key)).toBeNull();
   });

@@ -1,6 +1,5 @@
 /** A Redis behind sentinels: the store suite, masters that die or are demoted, and URLs. */
 import { afterEach, describe, expect, test } from "vitest";
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import { parseRedisTarget } from "../../adapters/store/redis_url.ts";
 import { openStore } from "../../adapters/store/open.ts";
@@ -12,6 +11,7 @@ import { claimOf, eventually, freshKey, own, refuses } from "../conformance/stor
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedis } from "../support/redis.ts";
+import { command, copied } from "../support/redis_command.ts";
 import { MASTER, startSentinels } from "../support/redis_groups.ts";
 import type { TestSentinels, TestSentinelsOptions } from "../support/redis_groups.ts";
 
@@ -19,7 +19,7 @@ const cleanups: (() => unknown)[] = [];
 
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-}, 30_000);
+});
 
 async function started(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
   const group = await startSentinels(options);
@@ -27,23 +27,10 @@ async function started(options: TestSentinelsOptions = {}): Promise<TestSentinel
   return group;
 }
 
-async function opened(url: string, timeoutMs = 5_000): Promise<Store> {
+async function opened(url: string, timeoutMs = 30_000): Promise<Store> {
   const store = await redisStore(url, { timeoutMs });
   cleanups.push(() => store.close());
   return store;
-}
-
-async function tellServer(
-  { url }: TestRedis,
-  command: string,
-  ...args: string[]
-): Promise<unknown> {
-  const client = await dialIoredis(parseRedisUrl(url), 5_000, () => {});
-  try {
-    return await client.send(command, args);
-  } finally {
-    client.close();
-  }
 }
 
 warnIfRedisMissing("the store on a Redis behind sentinels");
@@ -52,12 +39,8 @@ storeConformance("redis, behind a sentinel", async () => {
   const group = await startSentinels({ sentinels: 1, replicas: 2 });
   return {
     // What one replica has is kept: the one that has most is promoted.
-    open: () => redisStore(`${group.url}?replicas=1`, { timeoutMs: 2_000 }),
-    async crash() {
-      const [master] = group.servers as [TestRedis];
-      await master.kill();
-      await eventually(async () => await group.masterPort() !== master.port || undefined);
-    },
+    open: () => redisStore(`${group.url}?replicas=1`, { timeoutMs: 30_000 }),
+    crash: () => group.failOver(),
     dispose: () => group.close(),
   };
 }, redisMissing);
@@ -65,8 +48,8 @@ storeConformance("redis, behind a sentinel", async () => {
 describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
   test("dies under load: steps fail, and go on at the promoted replica", async () => {
     const group = await started();
-    const store = await opened(group.url, 1_000);
-    const [master, replica] = group.servers as [TestRedis, TestRedis];
+    const store = await opened(group.url);
+    const [, replica] = group.servers as [TestRedis, TestRedis];
     const claims = new Map<string, ClaimReply | string>();
     let isEnding = false;
     const load = Array.from({ length: 8 }, async () => {
@@ -79,28 +62,29 @@ describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
     });
     const answered = () => [...claims.values()].filter((reply) => typeof reply !== "string");
     await eventually(async () => answered().length > 100 || undefined);
-    await master.kill();
+    const over = group.failOver();
     await eventually(async () => store.status() === "down" || undefined);
     const before = answered().length;
-    await eventually(async () => await group.masterPort() === replica.port || undefined);
+    await over;
+    expect(await group.masterPort()).toBe(replica.port);
     await eventually(async () => answered().length > before + 100 || undefined);
     isEnding = true;
     await Promise.all(load);
     expect(store.status()).toBe("up");
     expect(new Set([...claims.values()].map((reply) => typeof reply === "string" ? reply : "")))
       .toEqual(new Set(["", "unavailable"]));
-    expect(String(await tellServer(replica, "INFO", "replication"))).toContain("role:master");
+    expect(String(await command(replica, "INFO", "replication"))).toContain("role:master");
     // Every claim that was answered was won, with the turn committed after it.
     for (const reply of answered()) expect((reply as ClaimReply).won).toBe(true);
   });
 
   test("that comes back is not used any more, by old stores nor new ones", async () => {
     const group = await started({ sentinels: 1 });
-    const store = await opened(group.url, 1_000);
+    const store = await opened(group.url);
     const [master, replica] = group.servers as [TestRedis, TestRedis];
     const owner = await own(store, freshKey());
-    expect(await tellServer(master, "WAIT", "1", "5000")).toBe(1);
-    await master.kill();
+    await copied(master, 1);
+    await group.failOver();
     await eventually(() => own(store, freshKey()));
     // For some seconds it still says that it is a master, until a sentinel tells it otherwise.
     await master.restart();
@@ -108,15 +92,15 @@ describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
     await own(store, key);
     expect(await store.lookup(owner.rrp.slice("rrp:test/node/".length))).toEqual(owner);
     expect((await (await opened(group.url)).lookup(key))?.rrp).toContain(key);
-    expect(await tellServer(replica, "EXISTS", await ownKey(replica, key))).toBe(1);
+    expect(await command(replica, "EXISTS", await ownKey(replica, key))).toBe(1);
   });
 
   test("is left when it is demoted, though the connection lasts", async () => {
-    const group = await started({ sentinels: 1, downAfterMs: 60_000 });
-    const store = await opened(group.url, 1_000);
+    const group = await started({ sentinels: 1 });
+    const store = await opened(group.url);
     const [master, replica] = group.servers as [TestRedis, TestRedis];
     await own(store, freshKey());
-    await tellServer(master, "REPLICAOF", "127.0.0.1", String(replica.port));
+    await command(master, "REPLICAOF", "127.0.0.1", String(replica.port));
     const step = store.claim(claimOf(freshKey()));
     await refuses(step, "unavailable");
     expect(store.status()).toBe("down");
@@ -124,18 +108,18 @@ describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
   });
 
   test("is left when its sentinels name another, though it goes on", async () => {
-    const group = await started({ sentinels: 1, replicas: 0, downAfterMs: 60_000 });
+    const group = await started({ sentinels: 1, replicas: 0 });
     const store = await opened(group.url);
     const key = freshKey();
     const owner = await own(store, key);
     const other = await startRedis();
     cleanups.push(() => other.close());
     const sentinel = { ...other, url: `redis://127.0.0.1:${group.ports[0]}` };
-    await tellServer(sentinel, "SENTINEL", "REMOVE", MASTER);
-    await tellServer(sentinel, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", `${other.port}`, "1");
+    await command(sentinel, "SENTINEL", "REMOVE", MASTER);
+    await command(sentinel, "SENTINEL", "MONITOR", MASTER, "127.0.0.1", `${other.port}`, "1");
     await eventually(async () => await store.lookup(key) === null || undefined);
     expect((await own(store, key)).incarnation).not.toBe(owner.incarnation);
-    expect(await tellServer(other, "EXISTS", await ownKey(other, key))).toBe(1);
+    expect(await command(other, "EXISTS", await ownKey(other, key))).toBe(1);
   });
 
   test("is looked for at each sentinel, and what is wrong is said", async () => {
@@ -145,7 +129,7 @@ describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
     const store = await opened(`redis+sentinel://127.0.0.1:${gone},127.0.0.1:${port}/${MASTER}`);
     await own(store, freshKey());
     const at = `127.0.0.1:${port}`;
-    const other = redisStore(`redis+sentinel://${at}/other`, { timeoutMs: 2_000 });
+    const other = redisStore(`redis+sentinel://${at}/other`, { timeoutMs: 30_000 });
     await refuses(other, "bad_request", "No such master");
     const nobody = redisStore(`redis+sentinel://127.0.0.1:${gone}/${MASTER}`, { timeoutMs: 300 });
     await refuses(nobody, "unavailable", `127.0.0.1:${gone}`);
@@ -155,13 +139,13 @@ describe.skipIf(redisMissing !== null)("a master that sentinels watch", () => {
   });
 
   test("needs its own password, and the sentinels theirs", async () => {
-    const group = await started({ sentinels: 1, replicas: 0, downAfterMs: 60_000 });
+    const group = await started({ sentinels: 1, replicas: 0 });
     const [master] = group.servers as [TestRedis];
     const [port] = group.ports as [number];
     const sentinel = { ...master, url: `redis://127.0.0.1:${port}` };
-    await tellServer(sentinel, "SENTINEL", "SET", MASTER, "auth-pass", "s3cret");
-    await tellServer(master, "CONFIG", "SET", "requirepass", "s3cret");
-    await tellServer(sentinel, "ACL", "SETUSER", "default", "resetpass", ">w4tch");
+    await command(sentinel, "SENTINEL", "SET", MASTER, "auth-pass", "s3cret");
+    await command(master, "CONFIG", "SET", "requirepass", "s3cret");
+    await command(sentinel, "ACL", "SETUSER", "default", "resetpass", ">w4tch");
     const at = `127.0.0.1:${port}/${MASTER}`;
     const store = await opened(`redis+sentinel://:s3cret@${at}/2?sentinelPassword=w4tch`);
     await own(store, freshKey());
@@ -178,7 +162,7 @@ test.skipIf(redisMissing !== null)("a replica named by redis:// is refused", asy
   cleanups.push(() => master.close());
   const replica = await startRedis({ args: ["--replicaof", "127.0.0.1", String(master.port)] });
   cleanups.push(() => replica.close());
-  const store = redisStore(replica.url, { timeoutMs: 200 });
+  const store = redisStore(replica.url, { timeoutMs: 2_000 });
   await refuses(store, "unavailable", `replica of 127.0.0.1:${master.port}`);
 });
 
@@ -200,7 +184,7 @@ function codeOf(error: unknown): string {
 }
 
 async function ownKey(server: TestRedis, key: string): Promise<string> {
-  const keys = await tellServer(server, "KEYS", `*:own:${key}`) as string[];
+  const keys = await command(server, "KEYS", `*:own:${key}`) as string[];
   return keys[0] ?? "";
 }
 

@@ -15,8 +15,10 @@ import type { TestUpstash } from "../upstash/server.ts";
 import { nameOf, storm, traceOf } from "../upstash/storm.ts";
 import type { Diary } from "../upstash/storm.ts";
 
-const SEEDS = [1, 2, 3, 4];
+/** Seeds that draw each fault among the first requests: half of what the steps take at least. */
+const SEEDS = [15, 86, 48, 5];
 const NODES = 4;
+const STEPS = 30;
 
 const cleanups: (() => unknown)[] = [];
 
@@ -74,9 +76,9 @@ describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () 
     cleanups.push(() => Promise.all(stores.map((store) => store.close())));
     const kept = Array.from({ length: 3 }, () => freshKey());
     const released = Array.from({ length: 3 }, () => freshKey());
-    server.faults = atRandom(seed, 0.2 + seed / 40);
+    server.faults = atRandom(seed, 0.25);
     const random = randomOf(seed + 1_000);
-    const diary = await storm({ stores, kept, released, steps: 30, random });
+    const diary = await storm({ stores, kept, released, steps: STEPS, random });
     server.faults = () => null;
     server.release();
 
@@ -94,7 +96,7 @@ describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () 
       checkOwner(diary, truth, kept.includes(truth.key));
       checkState(diary, truth);
     }
-  }, 60_000);
+  });
 
   test("members: each answer is true of the roll", async () => {
     const { server, direct } = await scene();
@@ -120,7 +122,7 @@ describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () 
       return { info, state: ["live", "dead", "left"][i % 3] as string };
     }));
     server.faults = () => null;
-    const { members } = await store.members();
+    const { members } = await eventually(() => store.members());
     const told = new Map(members.map((member) => [member.incarnation, member]));
     expect(told.size).toBe(lives.length);
     for (const { info, state } of lives) {
@@ -128,7 +130,7 @@ describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () 
     }
     const names = plain(await direct.call("HLEN", "atlas:{members}:name"));
     expect(names).toBe(lives.filter(({ state }) => state === "live").length);
-  }, 60_000);
+  });
 });
 
 /** No epoch of a key has two winners, no claim won twice, and nobody was followed by two. */

@@ -156,7 +156,7 @@ describe("getting in", () => {
     ];
     await Promise.all(says.map(async ([answer, part]) => {
       const url = await liar(answer);
-      await refuses(upstashStore({ url, token: "t", timeoutMs: 1_500 }), "unavailable", part);
+      await refuses(upstashStore({ url, token: "t", timeoutMs: 5_000 }), "unavailable", part);
     }));
     const plainly = await liar(() => Response.json({ error: "Unauthorized" }, { status: 401 }));
     await refuses(upstashStore({ url: plainly, token: "t" }), "unauthorized", "Unauthorized");

@@ -1,36 +1,67 @@
 /**
  * Free ports of loopback: a letting agent who hands out only flats that nobody moves into
- * by chance.
+ * by chance, in houses of which no other agent has the keys.
  *
  * Gives a port for a server that is started a moment later, or again after a crash. What
  * binds port 0, and every outgoing connection, gets one of the system's ephemeral ports
- * (from 32,768 on Linux, from 49,152 elsewhere), so these are below them: between being
- * given and being used they can't be taken, except by a program that was told to.
+ * (from 32,768 on Linux, from 49,152 elsewhere), so these are below them. Processes share
+ * them out in blocks: who listens on a block's first port has the rest of it, for as long
+ * as it lives. So a port can't be taken between being given and being used, nor while its
+ * server is down, except by a program that was told to.
  */
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 import process from "node:process";
 
 const FIRST = 10_240;
-const COUNT = 22_000;
-/** How far processes begin from each other: most of them ask for fewer. */
-const EACH = 64;
+/** Ports of a block: most processes ask for fewer. */
+const BLOCK = 64;
+const BLOCKS = 343;
 
-let next = (process.pid * EACH) % COUNT;
+/** The block that comes next, and what is left of the present one. */
+let next = process.pid % BLOCKS;
+let left: number[] = [];
+/** Whoever asks is served after those who asked before. */
+let served: Promise<unknown> = Promise.resolve();
 
-/** A port of loopback that nobody listens on now; never the same twice in a process. */
-export async function freePort(): Promise<number> {
-  for (let tried = 0; tried < COUNT; tried++) {
-    const port = FIRST + next;
-    next = (next + 1) % COUNT;
-    if (await isFree(port)) return port;
-  }
-  throw new Error(`no port from ${FIRST} to ${FIRST + COUNT - 1} of 127.0.0.1 is free`);
+/** A port of loopback that nobody listens on now; never the same twice, in any process. */
+export function freePort(): Promise<number> {
+  const port = served.then(take);
+  served = port.catch(() => {});
+  return port;
 }
 
-function isFree(port: number): Promise<boolean> {
+async function take(): Promise<number> {
+  for (let blocks = 0; blocks <= BLOCKS;) {
+    const port = left.shift();
+    if (port === undefined) {
+      blocks++;
+      await takeBlock();
+    } else if (await isFree(port)) return port;
+  }
+  throw new Error(`no port from ${FIRST} to ${FIRST + BLOCKS * BLOCK - 1} of 127.0.0.1 is free`);
+}
+
+/** Takes the next block, unless another process has it. */
+async function takeBlock(): Promise<void> {
+  const first = FIRST + next * BLOCK;
+  next = (next + 1) % BLOCKS;
+  const guard = await listen(first);
+  // It is kept until the process ends, and keeps no process from ending.
+  guard?.unref();
+  if (guard) left = Array.from({ length: BLOCK - 1 }, (_, i) => first + 1 + i);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = await listen(port);
+  if (server) await new Promise((resolve) => server.close(resolve));
+  return server !== null;
+}
+
+/** A server on a port; null where somebody else has it. */
+function listen(port: number): Promise<Server | null> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+    server.once("error", () => resolve(null));
+    server.listen(port, "127.0.0.1", () => resolve(server));
   });
 }

@@ -54,8 +54,10 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   const directory = mkdtempSync(join(tmpdir(), "atlas-redis-"));
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", directory, "--save", ""];
   if (options.durable) args.push("--appendonly", "yes", "--appendfsync", "always");
-  // The bus port is the port + 10,000 by default, which may be past the last one.
-  if (options.cluster) args.push("--cluster-enabled", "yes", "--cluster-port", "0");
+  // The bus port is the port + 10,000 by default, which the system may have given to others.
+  if (options.cluster) {
+    args.push("--cluster-enabled", "yes", "--cluster-port", String(await freePort()));
+  }
   args.push(...options.args ?? []);
   let child: ChildProcess;
   let ended: Promise<void> = Promise.resolve();
@@ -105,9 +107,13 @@ async function answers(port: number): Promise<void> {
   await tell(port, "PING", /PONG/);
 }
 
-/** Sends an inline command until the answer is as wanted, for at most 10 s; gives its beginning. */
+/** How long servers are waited for in all, and for one answer, in ms. */
+const PATIENCE_MS = 60_000;
+const ANSWER_MS = 5_000;
+
+/** Sends an inline command until the answer is as wanted, for a minute at most; gives its beginning. */
 export async function tell(port: number, command: string, wanted: RegExp): Promise<string> {
-  const giveUp = performance.now() + 10_000;
+  const giveUp = performance.now() + PATIENCE_MS;
   for (;;) {
     const answer = await ask(port, command);
     if (wanted.test(answer)) return answer;
@@ -126,6 +132,7 @@ function ask(port: number, command: string): Promise<string> {
       socket.destroy();
       resolve(answer);
     };
+    socket.setTimeout(ANSWER_MS, () => done(`nothing within ${ANSWER_MS} ms`));
     socket.once("error", (error) => done(error.message));
     socket.once("end", () => done("nothing"));
     socket.once("data", (data) => done(String(data)));

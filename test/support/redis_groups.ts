@@ -29,21 +29,28 @@ export interface TestSentinels {
   readonly ports: readonly number[];
   /** The port of the master by what the first sentinel that is left says. */
   masterPort(): Promise<number>;
+  /** Kills the master; resolves when the sentinels have put a replica in its place. */
+  failOver(): Promise<void>;
   close(): Promise<void>;
 }
 
 export interface TestSentinelsOptions {
   replicas?: number;
   sentinels?: number;
-  /** How long a server must be silent before it is taken for dead, in ms. Default 500. */
+  /** How long a server must be silent before it is taken for dead, in ms. Default a minute. */
   downAfterMs?: number;
   /** All listen by TLS, too, with this certificate; the URL is `rediss+sentinel://…` then. */
   tls?: Certificate;
 }
 
+/** How long sentinels wait for a silent server: no busy one is taken for dead, in ms. */
+const PATIENT_MS = 60_000;
+/** The same once the master was killed, in ms. */
+const QUICK_MS = 1_000;
+
 /** Starts a master with replicas and sentinels, and waits until all know of each other. */
 export async function startSentinels(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
-  const { replicas = 1, sentinels: count = 3, downAfterMs = 500, tls } = options;
+  const { replicas = 1, sentinels: count = 3, downAfterMs = PATIENT_MS, tls } = options;
   /** Arguments of one that listens by TLS, and its port there; none where it doesn't. */
   const secured = async (): Promise<{ port: number | null; args: readonly string[] }> => {
     const port = tls ? await freePort() : null;
@@ -80,14 +87,24 @@ export async function startSentinels(options: TestSentinelsOptions = {}): Promis
   const ports = sentinels.map(({ port }) => port);
   const scheme = tls ? "rediss+sentinel" : "redis+sentinel";
   const hosts = sentinels.map(({ port, securePort }) => `127.0.0.1:${securePort ?? port}`);
+  const setPatience = async (ms: number): Promise<void> => {
+    const command = `SENTINEL SET ${MASTER} down-after-milliseconds ${ms}`;
+    for (const port of ports) await tell(port, command, /OK/);
+  };
+  const named = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
   return {
     url: `${scheme}://${hosts.join(",")}/${MASTER}`,
     servers,
     ports,
     async masterPort() {
-      const command = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
-      const answer = await tell(ports[0] as number, command, /127\.0\.0\.1/);
+      const answer = await tell(ports[0] as number, named, /127\.0\.0\.1/);
       return Number(/\r\n(\d+)\r\n$/.exec(answer)?.[1]);
+    },
+    async failOver() {
+      await master.kill();
+      await setPatience(QUICK_MS);
+      await tell(ports[0] as number, named, new RegExp(`\r\n(?!${masterPort}\r)\\d+\r\n$`));
+      await setPatience(downAfterMs);
     },
     async close() {
       for (const sentinel of sentinels) await sentinel.close();

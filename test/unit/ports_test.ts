@@ -25,3 +25,20 @@ test("a port that somebody listens on is passed over", async () => {
     await new Promise((resolve) => holder.close(resolve));
   }
 });
+
+test("two processes never have a port in common, not even of servers that are down", async () => {
+  const file = "../support/ports.ts";
+  // Another instance of the module stands for another process that begins at the same block.
+  const other: { freePort: typeof freePort } = await import(`${file}?other`);
+  const given = new Set<number>();
+  for (let n = 0; n < 100; n++) {
+    given.add(await freePort());
+    given.add(await other.freePort());
+  }
+  expect(given.size).toBe(200);
+});
+
+test("who asks at the same time gets another one each", async () => {
+  const ports = await Promise.all(Array.from({ length: 80 }, () => freePort()));
+  expect(new Set(ports).size).toBe(80);
+});

@@ -28,7 +28,7 @@ export interface Scene {
 }
 
 /** Sets the scene for one test; its store waits `timeoutMs` for each answer. */
-export async function scene(timeoutMs = 20_000): Promise<Scene> {
+export async function scene(timeoutMs = 60_000): Promise<Scene> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const server = await startUpstash(redis.port);
@@ -47,7 +47,10 @@ export async function scene(timeoutMs = 20_000): Promise<Scene> {
 
 /** Further stores: each sends requests of its own. */
 export async function several({ url, token }: TestUpstash, count: number): Promise<Store[]> {
-  const opening = Array.from({ length: count }, () => upstashStore({ url, token }));
+  const opening = Array.from(
+    { length: count },
+    () => upstashStore({ url, token, timeoutMs: 60_000 }),
+  );
   const stores = await Promise.all(opening);
   cleanups.push(() => Promise.all(stores.map((store) => store.close())));
   return stores;

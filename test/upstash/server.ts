@@ -21,6 +21,8 @@ export interface TestUpstash {
   readonly played: Map<Fault | "none", number>;
   /** The requests received: path and headers, the latest 1,000. */
   readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
+  /** How many answers hang. */
+  readonly hanging: number;
   /** Lets all answers go that hang. */
   release(): void;
   /** Cuts every connection and stops listening. */
@@ -56,7 +58,8 @@ export async function startUpstash(
   const sockets = new Set<Socket>();
   let server: Server;
   const start = (): Promise<void> => {
-    server = createServer(listener);
+    // A connection that is about to be used again must not be cut for having been idle.
+    server = createServer({ keepAliveTimeout: 600_000 }, listener);
     server.on("connection", (socket) => {
       sockets.add(socket);
       socket.once("close", () => sockets.delete(socket));
@@ -82,6 +85,9 @@ export async function startUpstash(
     },
     played: booth.played,
     requests: booth.requests,
+    get hanging() {
+      return booth.hanging;
+    },
     release: () => booth.release(),
     start,
     stop,
@@ -125,6 +131,10 @@ class Booth {
     await this.#runLate();
     if (fault === null) return await run();
     return await this.#play(fault, run, { incoming, outgoing });
+  }
+
+  get hanging(): number {
+    return this.#hung.length;
   }
 
   release(): void {

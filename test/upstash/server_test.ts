@@ -208,7 +208,8 @@ describe.skipIf(redisMissing !== null)("the HTTP Redis", () => {
       const key = fresh("n");
       server.faults = inOrder("hung");
       const answer = post("/", ["INCR", key]);
-      await eventually(async () => Number(await client().get(key)) === 1 || undefined);
+      await eventually(async () => server.hanging === 1 || undefined);
+      expect(Number(await client().get(key))).toBe(1);
       server.release();
       expect((await answer).body).toEqual({ result: 1 });
     });
