@@ -40,7 +40,7 @@ describe("pi", () => {
 });
 
 test("the story: two at a time on one node, four on two, exit 0", async () => {
-  const story = start("examples/calc/story.ts", []);
+  const story = start("examples/calc/story.ts", [], {}, { leads: true });
   expect(await story.ended).toBe(0);
   expect(story.output.stderr).toBe("");
   const { stdout } = story.output;
