@@ -61,6 +61,8 @@ export type Delivered =
 
 /** How much longer than the node this end waits: the node's own `timeout` knows more. */
 const GRACE_MS = 250;
+/** A timer that is later than this was held up with its whole process, ms. */
+const HELD_UP_MS = 50;
 
 /** Sends `request` to the node at `base`. */
 export async function deliver(
@@ -73,7 +75,7 @@ export async function deliver(
   const left = Math.max(1, Math.ceil(deadline - performance.now()));
   const abort = new AbortController();
   const giveUp = () => abort.abort();
-  const timer = setTimeout(giveUp, left + GRACE_MS);
+  const patience = after(left + GRACE_MS, giveUp);
   for (const end of [signal, over]) end?.addEventListener("abort", giveUp, { once: true });
   try {
     const response = await fetch(base + request.path, {
@@ -88,9 +90,22 @@ export async function deliver(
     if (isAtlasError(thrown)) return { error: thrown, silent: false };
     return lost(thrown, base, request, abort.signal.aborted);
   } finally {
-    clearTimeout(timer);
+    patience.end();
     for (const end of [signal, over]) end?.removeEventListener("abort", giveUp);
   }
+}
+
+/**
+ * Runs `run` after `ms`. Where the process was held up until then, what came meanwhile is
+ * heard first, for as long as the node gets: its silence was this end's own.
+ */
+function after(ms: number, run: () => void): { end(): void } {
+  const due = performance.now() + ms;
+  let timer = setTimeout(() => {
+    if (performance.now() - due > HELD_UP_MS) timer = setTimeout(run, GRACE_MS);
+    else run();
+  }, ms);
+  return { end: () => clearTimeout(timer) };
 }
 
 function headersOf(

@@ -23,6 +23,8 @@ export interface RequesterOptions {
 const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
+/** An attempt that has less time than this proves nothing by a door's silence, ms. */
+const FAIR_MS = 1_000;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
 export type Requester = (request: Outgoing) => Promise<unknown>;
@@ -55,8 +57,8 @@ class Doors {
   }
 }
 
-/** What came of an attempt, and at which door. */
-type Visit = Delivered & { readonly door: number };
+/** What came of an attempt, at which door, and how much time it had, ms. */
+type Visit = Delivered & { readonly door: number; readonly hadMs: number };
 
 /** One request on its way from door to door. */
 class Errand {
@@ -67,6 +69,8 @@ class Errand {
   readonly #deadline: number;
   /** Attempts that were not answered yet, by door. */
   readonly #open = new Map<number, Promise<Visit>>();
+  /** What failed last, by door. */
+  readonly #reasons = new Map<number, AtlasError>();
   /** The door that was asked last. */
   #asked = 0;
   #attempts = 0;
@@ -93,11 +97,12 @@ class Errand {
       const { error } = visit;
       // What one attempt may have done stays done, whatever becomes of the next.
       this.#mayHaveRun ||= error.maybeExecuted;
-      if (!mayRepeat(this.#request, error)) throw this.#final(error);
+      const reason = this.#reasonOf(visit);
+      if (!mayRepeat(this.#request, error)) throw this.#final(reason);
       const pause = this.#pauseMs(error);
       again = this.#attempts < MAX_ATTEMPTS && pause < this.#leftMs();
       if (again) await sleep(pause, this.#request.signal);
-      else if (this.#open.size === 0) throw this.#final(error);
+      else if (this.#open.size === 0) throw this.#final(reason);
     }
   }
 
@@ -109,9 +114,10 @@ class Errand {
     this.#asked = door;
     this.#attempts++;
     const sending = { token, fetch, deadline: this.#deadline, over: this.#over };
+    const hadMs = this.#leftMs();
     const visit = deliver(urls[door] as string, this.#request, sending).then((delivered) => {
       if (delivered.error?.code === "unavailable" || isSilent(delivered)) this.#doors.pass(door);
-      return { ...delivered, door };
+      return { ...delivered, door, hadMs };
     });
     this.#open.set(door, visit);
   }
@@ -143,6 +149,16 @@ class Errand {
     const doors = this.#doors.urls.length;
     const isFresh = this.#attempts < doors && code === "unavailable";
     return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / doors));
+  }
+
+  /** Why a door gave nothing: what it said before, where it had hardly any time to say it again. */
+  #reasonOf(visit: Visit & { readonly error: AtlasError }): AtlasError {
+    const { door, error, hadMs } = visit;
+    const before = this.#reasons.get(door);
+    const isLate = isSilent(visit) && error.code === "timeout";
+    if (before && isLate && hadMs < FAIR_MS) return before;
+    this.#reasons.set(door, error);
+    return error;
   }
 
   #leftMs(): number {

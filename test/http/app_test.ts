@@ -4,6 +4,7 @@ import { createHttpApp } from "../../adapters/http/app.ts";
 import { errorResponse, STATUS_OF } from "../../adapters/http/errors.ts";
 import { AtlasError, ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { fakeClock } from "../../testing.ts";
 import { ask, hanging, type Serving, serving, until } from "./serving.ts";
 
 let served: Serving;
@@ -230,7 +231,7 @@ describe("what user code does", () => {
     ["code", "E_MINE"],
     ["code", 5],
   ])("throws an odd error: its %s is %j", async (...args) => {
-    const { status, body } = await call("odd", "failOddly", args, { "atlas-timeout-ms": "2000" });
+    const { status, body } = await call("odd", "failOddly", args, { "atlas-timeout-ms": "20000" });
     // One that reads as Atlas's own `timeout` keeps its code.
     const code = args[0] === "message" ? "timeout" : "app";
     expect(status).toBe(STATUS_OF[code]);
@@ -246,10 +247,17 @@ describe("what user code does", () => {
   });
 
   test("hangs: the deadline ends the wait, and its signal aborts", async () => {
+    const clock = fakeClock();
+    const still = await serving({ clock });
     const before = hanging();
-    const { status, body } = await call("slow", "hang", [], { "atlas-timeout-ms": "50" });
+    const headers = { "atlas-timeout-ms": "5000" };
+    const asked = still.ask("POST", "/v1/resources/probes/slow/hang", { headers });
+    await until(() => hanging().running > before.running);
+    await clock.advance(5_100);
+    const { status, body } = await asked;
     expect([status, body.error.code, body.error.maybeExecuted]).toEqual([504, "timeout", true]);
     await until(() => hanging().aborted > before.aborted);
+    await still.close();
   });
 
   test("hangs: a caller who hangs up aborts it", async () => {
@@ -263,12 +271,18 @@ describe("what user code does", () => {
   });
 
   test("a full mailbox is overloaded", async () => {
-    const headers = { "atlas-timeout-ms": "200" };
-    const path = "/v1/resources/small/full/hang";
-    const all = await Promise.all(
-      Array.from({ length: 4 }, () => served.ask("POST", path, { headers })),
-    );
-    expect(all.map(({ status }) => status)).toContain(429);
+    const gone = new AbortController();
+    const statuses: number[] = [];
+    const all = Array.from({ length: 4 }, async () => {
+      const { status } = await served.ask("POST", "/v1/resources/small/full/hang", {
+        signal: gone.signal,
+      });
+      statuses.push(status);
+    });
+    await until(() => statuses.length > 0);
+    expect(new Set(statuses)).toEqual(new Set([429]));
+    gone.abort();
+    await Promise.allSettled(all);
   });
 });
 
@@ -364,14 +378,16 @@ describe("a node that comes and goes", () => {
   });
 
   test("stopped: what is inside is answered, what comes later refused", async () => {
-    const leaving = await serving();
+    const clock = fakeClock();
+    const leaving = await serving({ clock });
     const before = hanging();
     const inside = leaving.ask("POST", "/v1/resources/probes/last/hang", {
-      headers: { "atlas-timeout-ms": "100" },
+      headers: { "atlas-timeout-ms": "5000" },
     });
     await until(() => hanging().running > before.running);
-    const stopped = leaving.http.stop(10_000);
+    const stopped = leaving.http.stop(60_000);
     expect((await leaving.ask("GET", "/healthz")).status).toBe(503);
+    await clock.advance(5_100);
     expect((await inside).status).toBe(504);
     await stopped;
     await leaving.close();

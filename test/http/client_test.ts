@@ -1,13 +1,15 @@
 /** The client's retries: what is repeated, what never is, and what each failure says. */
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { errorBody } from "../../adapters/http/errors.ts";
 import { detectRuntime } from "../../adapters/runtime/detect.ts";
 import { AtlasError, type AtlasErrorOptions, type ErrorCode } from "../../src/errors.ts";
 import type { Server } from "../../src/ports/runtime.ts";
+import { freePort } from "../support/ports.ts";
 
 const servers: Server[] = [];
 afterEach(async () => {
+  vi.useRealTimers();
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
@@ -42,14 +44,41 @@ function failure(code: ErrorCode, options: AtlasErrorOptions = {}): Response {
   return Response.json(body, { status: 500 });
 }
 
+/** How Node says that nobody listens. */
+const REFUSED = "ECONNREFUSED";
+
 const success = () => Response.json({ result: "done", rrp: "rrp:r/n/t/a", epoch: 7 });
 
 /** A URL where nothing listens. */
 async function nowhere(): Promise<string> {
-  const { url } = await scripted(success);
-  await (servers.pop() as Server).close();
-  return url;
+  return `http://127.0.0.1:${await freePort()}`;
 }
+
+/** A fetch that asks doors by their host's name, and notes whom; a client of all of them. */
+function house(doors: Record<string, () => Promise<Response>>) {
+  const asked: string[] = [];
+  const fetch = (url: string, { signal }: RequestInit): Promise<Response> =>
+    new Promise((resolve, reject) => {
+      const { host } = new URL(url);
+      asked.push(host);
+      signal?.addEventListener("abort", () => reject(signal.reason));
+      (doors[host] as () => Promise<Response>)().then(resolve, reject);
+    });
+  const urls = Object.keys(doors).map((host) => `http://${host}`);
+  return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
+}
+
+/** What comes of a call, with faked time going on only where it waits for that. */
+async function inTime<T>(call: Promise<T>): Promise<T> {
+  let isOver = false;
+  const over = () => void (isOver = true);
+  call.then(over, over);
+  while (!isOver) await vi.advanceTimersToNextTimerAsync();
+  return await call;
+}
+
+const never = () => new Promise<Response>(() => {});
+const answer = () => Promise.resolve(success());
 
 describe("a call is repeated", () => {
   test("where the error says that it did not run", async () => {
@@ -107,45 +136,32 @@ describe("a call is not repeated", () => {
 
   test("past its deadline", async () => {
     const { url } = await scripted(() => failure("unavailable"));
-    await expect(connect(url).call("t", "a", "m", [], { timeoutMs: 100 })).rejects.toMatchObject({
-      code: "unavailable",
-    });
+    await expect(connect(url).call("t", "a", "m", [], { timeoutMs: 1_000 })).rejects
+      .toMatchObject({ code: "unavailable" });
   });
 });
 
 describe("of several nodes, one that takes requests and stays silent", () => {
-  /** A fetch that asks doors by their host's name, and notes whom. */
-  function house(doors: Record<string, () => Promise<Response>>) {
-    const asked: string[] = [];
-    const fetch = (url: string, { signal }: RequestInit): Promise<Response> =>
-      new Promise((resolve, reject) => {
-        const { host } = new URL(url);
-        asked.push(host);
-        signal?.addEventListener("abort", () => reject(signal.reason));
-        (doors[host] as () => Promise<Response>)().then(resolve);
-      });
-    const urls = Object.keys(doors).map((host) => `http://${host}`);
-    return { asked, atlas: connect(urls, { fetch, timeoutMs: 100 }) };
-  }
-  const never = () => new Promise<Response>(() => {});
+  beforeEach(() => void vi.useFakeTimers());
+
   const members = () => Promise.resolve(Response.json({ nodes: [] }));
-  const answer = () => Promise.resolve(success());
 
   test("leaves reads time to ask the next, which is asked first from then on", async () => {
     const { asked, atlas } = house({ deaf: never, mute: never, fine: members });
-    for (let i = 0; i < 3; i++) expect(await atlas.members()).toEqual([]);
+    for (let i = 0; i < 3; i++) expect(await inTime(atlas.members())).toEqual([]);
     expect(asked).toEqual(["deaf", "mute", "fine", "fine", "fine"]);
   });
 
   test("leaves calls with an idempotency key time, too", async () => {
     const { asked, atlas } = house({ deaf: never, fine: answer });
-    const { epoch } = await atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    const { epoch } = await inTime(call);
     expect([epoch, ...asked]).toEqual([7, "deaf", "fine"]);
   });
 
   test("is passed over by the call after one that can't be repeated", async () => {
     const { asked, atlas } = house({ deaf: never, fine: answer });
-    const call = () => atlas.call("t", "a", "m", [], { timeoutMs: 10 });
+    const call = () => inTime(atlas.call("t", "a", "m", [], { timeoutMs: 10 }));
     await expect(call()).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
     expect(asked).toEqual(["deaf"]);
     expect((await call()).epoch).toBe(7);
@@ -161,8 +177,8 @@ describe("of several nodes, one that takes requests and stays silent", () => {
         return never();
       },
     });
-    const call = () => atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
-    expect((await call()).epoch).toBe(7);
+    const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    expect((await inTime(call)).epoch).toBe(7);
     expect(asked).toEqual(["slow", "deaf"]);
   });
 
@@ -171,7 +187,7 @@ describe("of several nodes, one that takes requests and stays silent", () => {
       deaf: never,
       strict: () => Promise.resolve(failure("not_found")),
     });
-    const call = atlas.call("t", "a", "m", [], { idempotencyKey: "k" });
+    const call = inTime(atlas.call("t", "a", "m", [], { idempotencyKey: "k" }));
     await expect(call).rejects.toMatchObject({ code: "not_found", maybeExecuted: true });
   });
 
@@ -184,7 +200,7 @@ describe("of several nodes, one that takes requests and stays silent", () => {
         return Promise.resolve(failure("unavailable"));
       },
     });
-    expect(await atlas.members()).toEqual([]);
+    expect(await inTime(atlas.members())).toEqual([]);
     expect(new Set(asked.slice(1))).toEqual(new Set(["shut"]));
   });
 });
@@ -193,6 +209,35 @@ describe("what a failure says", () => {
   test("a node that refuses the connection ran nothing", async () => {
     const call = connect(await nowhere(), { timeoutMs: 50 }).call("t", "a", "m", []);
     await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
+  });
+
+  test("an attempt that had hardly any time hides nothing of what was told before", async () => {
+    vi.useFakeTimers();
+    let count = 0;
+    const refusing = () => Promise.reject(Object.assign(new TypeError("no"), { code: REFUSED }));
+    const { atlas } = house({ shut: () => count++ === 0 ? refusing() : never() });
+    const call = inTime(atlas.call("t", "a", "m", []));
+    await expect(call).rejects.toMatchObject({
+      code: "unavailable",
+      message: "http://shut can't be reached: no",
+      // The second one may have got through.
+      maybeExecuted: true,
+    });
+    expect(count).toBe(2);
+    await expect(inTime(atlas.members())).rejects.toMatchObject({ code: "timeout" });
+  });
+
+  test("an answer that came while this process stood still is heard", async () => {
+    const { atlas } = house({
+      fine: () => new Promise((resolve) => setTimeout(() => resolve(stall(500)))),
+    });
+    /** Stands still past the deadline, and has the answer a turn of the event loop later. */
+    const stall = (ms: number) => {
+      const until = performance.now() + ms;
+      while (performance.now() < until);
+      return new Promise<Response>((resolve) => setTimeout(() => resolve(success())));
+    };
+    expect((await atlas.call("t", "a", "m", [])).epoch).toBe(7);
   });
 
   test("what an earlier attempt may have done, the last one's refusal does not undo", async () => {
@@ -243,7 +288,7 @@ describe("what a failure says", () => {
 
   test("a page that isn't Atlas's at all", async () => {
     const { url } = await scripted(() => new Response("<h1>hello</h1>"));
-    await expect(connect(url).lookup("t", "a", { timeoutMs: 50 })).rejects.toMatchObject({
+    await expect(connect(url).lookup("t", "a", { timeoutMs: 1_000 })).rejects.toMatchObject({
       code: "unavailable",
     });
   });

@@ -1,9 +1,17 @@
 /** A market of nodes, each behind its HTTP app, without a socket: what module tests ask. */
+import { afterEach } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
 import type { Atlas, AtlasNode } from "../../mod.ts";
+import type { FakeClock } from "../../testing.ts";
 import { type CalcApp, LASTING, type Market, market } from "../lambda/market.ts";
-import { type Answer, ask, type AskOptions } from "./serving.ts";
+import { type Answer, ask, type AskOptions, ENDLESS } from "./serving.ts";
+
+/** Nodes that close by a fake clock. */
+const still: [FakeClock, AtlasNode<CalcApp>][] = [];
+afterEach(async () => {
+  for (const [clock, node] of still.splice(0)) await clock.run(node.close({ drainMs: 0 }));
+});
 
 export interface Counter {
   readonly market: Market;
@@ -15,11 +23,13 @@ export interface Counter {
   client(options?: ConnectOptions): Atlas<CalcApp>;
 }
 
-/** Two nodes, of which the second is asked. */
-export async function counter(): Promise<Counter> {
+/** Two nodes, of which the second is asked; on a fake clock, no deadline passes by itself. */
+export async function counter(clock?: FakeClock): Promise<Counter> {
   const made = market();
-  const seller = await made.node("seller", LASTING);
-  const node = await made.node("asked", LASTING);
+  const times = clock ? { clock, lease: ENDLESS } : LASTING;
+  const seller = await made.node("seller", times);
+  const node = await made.node("asked", times);
+  if (clock) still.push([clock, seller], [clock, node]);
   const http = createHttpApp({ node: () => node as unknown as AtlasNode });
   return {
     market: made,

@@ -1,22 +1,35 @@
 /** What callers over HTTP see of a call's way, and what the resource sees of its caller. */
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/http/client.ts";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { errorResponse } from "../../adapters/http/errors.ts";
 import { pathHeaders, readPath } from "../../adapters/http/path.ts";
-import { AtlasError } from "../../mod.ts";
+import { AtlasError, type AtlasNode } from "../../mod.ts";
+import { type FakeClock, fakeClock } from "../../testing.ts";
+import { log, until } from "../core/cluster.ts";
 import { Regions } from "../core/regions.ts";
-import { ask } from "./serving.ts";
+import { ask, ENDLESS } from "./serving.ts";
 
 const TRACE = `00-${"0af7651916cd43dd8448eb211c80319c"}-${"b7ad6b7169203331"}-01`;
 
-/** A node of one region, and an owner in another that only a gateway reaches. */
-async function divided() {
+/** Nodes that close by a fake clock. */
+const still: [FakeClock, Pick<AtlasNode, "close">][] = [];
+afterEach(async () => {
+  for (const [clock, node] of still.splice(0)) await clock.run(node.close({ drainMs: 0 }));
+});
+
+/**
+ * A node of one region, and an owner in another that only a gateway reaches; on a fake clock,
+ * where deadlines are not to pass by themselves.
+ */
+async function divided(clock?: FakeClock) {
   const made = new Regions();
-  const owner = await made.node("eu-west-1/owner");
-  await made.node("eu-west-1/gw");
+  const times = clock && { clock, lease: ENDLESS };
+  const owner = await made.node("eu-west-1/owner", times);
+  const gateway = await made.node("eu-west-1/gw", times);
   const gateways = { "eu-west-1": [made.address("eu-west-1/gw")] };
-  const node = await made.node("us-east-1/a", { gateways });
+  const node = await made.node("us-east-1/a", { gateways, ...times });
+  if (clock) { for (const each of [owner, gateway, node]) still.push([clock, each]); }
   made.road("us-east-1/a", "eu-west-1/owner", false);
   await owner.call("counters", "eu-west-1~x", "echo", [1]);
   const http = createHttpApp({ node: () => node as never });
@@ -76,8 +89,12 @@ test.each([
 });
 
 test("a timeout names whom it waited for; what failed here or went nowhere, no more", async () => {
-  const { http, client } = await divided();
-  const late = client().call("counters", "eu-west-1~x", "hang", [], { timeoutMs: 100 });
+  const clock = fakeClock();
+  const { http, client } = await divided(clock);
+  const late = client().call("counters", "eu-west-1~x", "wait", ["long"], { timeoutMs: 60_000 });
+  late.catch(() => {});
+  await until(() => log.includes("waiting long"), "it runs");
+  await clock.advance(60_100);
   const [self, gateway] = ["us-east-1/a", "eu-west-1/gw"];
   const timeout = await late.catch((reason) => reason);
   expect(timeout).toMatchObject({ code: "timeout" });

@@ -7,7 +7,9 @@ import { inProcessTransport } from "../../adapters/transport/in_process.ts";
 import type { Atlas, AtlasNode, NodeEvent } from "../../src/api.ts";
 import { type App, defineApp } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
+import type { LeaseTimes } from "../../src/options.ts";
 import { Resource } from "../../src/resource/resource.ts";
+import type { FakeClock } from "../../testing.ts";
 
 /** Does whatever a test needs of user code. */
 export class Probe extends Resource {
@@ -86,8 +88,14 @@ export interface Answer {
   body: any;
 }
 
-/** A node and its HTTP app. */
-export async function serving(options: { token?: string } = {}): Promise<Serving> {
+/** Leases that no fake clock reaches the end of. */
+export const ENDLESS: LeaseTimes = { heartbeatMs: 1e6, leaseMs: 3e6 };
+
+/** A node and its HTTP app; on a fake clock, where deadlines are not to pass by themselves. */
+export async function serving(
+  options: { token?: string; clock?: FakeClock } = {},
+): Promise<Serving> {
+  const { clock } = options;
   const events: NodeEvent[] = [];
   const onEvent = (event: NodeEvent) => void events.push(event);
   const node = await createNode(app, {
@@ -95,7 +103,8 @@ export async function serving(options: { token?: string } = {}): Promise<Serving
     node: "one",
     store: memoryStore(),
     transport: inProcessTransport(),
-    clock: systemClock,
+    clock: clock ?? systemClock,
+    ...clock && { lease: ENDLESS },
     random: systemRandom,
     onEvent,
   }) as AtlasNode;
@@ -110,7 +119,10 @@ export async function serving(options: { token?: string } = {}): Promise<Serving
         ...given,
         fetch: (url, init) => http.fetch(new Request(url, { ...init, redirect: "follow" })),
       }),
-    close: () => node.close({ drainMs: 0 }),
+    close: () => {
+      const closed = node.close({ drainMs: 0 });
+      return clock ? clock.run(closed) : closed;
+    },
   };
 }
 

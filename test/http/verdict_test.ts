@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { connect } from "../../adapters/http/client.ts";
 import { defineApp, memoryStore } from "../../mod.ts";
+import { fakeClock } from "../../testing.ts";
 import { BRISK, cluster, Counter, until } from "../core/cluster.ts";
 import { roadTo } from "../core/road.ts";
 import { ask } from "./serving.ts";
@@ -12,7 +13,8 @@ test("by a header, in lookups and in what the client gives, as long as the store
   const app = defineApp({
     resources: { counters: { class: Counter, partition: "available" as const } },
   });
-  const node = await cluster(road.store).node("a", { lease: BRISK }, app);
+  const clock = fakeClock();
+  const node = await cluster(road.store).node("a", { lease: BRISK, clock }, app);
   const http = createHttpApp({ node: () => node as never });
   const client = connect("http://atlas.test", {
     fetch: (url, init) => http.fetch(new Request(url, { ...init, redirect: "follow" })),
@@ -24,7 +26,8 @@ test("by a header, in lookups and in what the client gives, as long as the store
   expect(await client.call("counters", "x", "add", [1])).not.toHaveProperty("verdict");
 
   road.isCut = true;
-  await until(() => node.state === "fenced", "the lease has lapsed");
+  await clock.advance(2 * BRISK.leaseMs);
+  expect(node.state).toBe("fenced");
   const marked = await add();
   expect(marked.headers.get("atlas-verdict")).toBe("suspect");
   expect(Object.keys(marked.body)).toEqual(["result", "rrp", "epoch"]);
@@ -38,11 +41,15 @@ test("by a header, in lookups and in what the client gives, as long as the store
   expect((await http.fetch(new Request("http://atlas.test/metrics"))).status).toBe(200);
 
   road.isCut = false;
-  await until(() => node.stats().adrift === 0, "it is brought in");
+  await until(async () => {
+    await clock.advance(BRISK.heartbeatMs);
+    return node.stats().adrift === 0;
+  }, "it is brought in");
   const after = await add();
   expect(after.headers.get("atlas-verdict")).toBeNull();
   expect(after.body.result.total).toBe(5);
   const metrics = await (await http.fetch(new Request("http://atlas.test/metrics"))).text();
   expect(metrics).toMatch(/^atlas_landed_turns_total 2$/m);
   expect(metrics).toMatch(/^atlas_resources_adrift 0$/m);
+  await clock.run(node.close({ drainMs: 0 }));
 });

@@ -39,8 +39,11 @@ describe("pi", () => {
   });
 });
 
+/** Two hundred times thousands of digits, by two processes: quiet, it takes seconds. */
+const STORY_MS = 180_000;
+
 test("the story: two at a time on one node, four on two, exit 0", async () => {
-  const story = start("examples/calc/story.ts", []);
+  const story = start("examples/calc/story.ts", [], {}, { leads: true });
   expect(await story.ended).toBe(0);
   expect(story.output.stderr).toBe("");
   const { stdout } = story.output;
@@ -48,4 +51,4 @@ test("the story: two at a time on one node, four on two, exit 0", async () => {
   expect([...stdout.matchAll(/at most +(\d+) at a time/g)].map(([, most]) => most))
     .toEqual(["2", "4"]);
   expect(stdout).toMatch(/finished +100, [\d.]+ a second/);
-});
+}, STORY_MS);

@@ -16,16 +16,17 @@ test("a peer that is silent, and answers no ping, is cut; others stay", async ()
         open: () => void events.push(`open ${name}`),
         message: () => {},
         close: () => void events.push(`close ${name}`),
-      }, { idleMs: 1_000 });
+      }, { idleMs: 3_000 });
     },
   });
+  const alive = new WebSocket(`ws://127.0.0.1:${server.port}/alive`);
+  await expect.poll(() => alive.readyState).toBe(WebSocket.OPEN);
   const dead = dial(server.port, "127.0.0.1");
   dead.on("error", () => {});
   dead.write(
     "GET /dead HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n" +
       "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
-  const alive = new WebSocket(`ws://127.0.0.1:${server.port}/alive`);
   while (!events.includes("close dead")) await new Promise((resolve) => setTimeout(resolve, 10));
   expect(events.toSorted()).toEqual(["close dead", "open alive", "open dead"]);
   expect(alive.readyState).toBe(WebSocket.OPEN);

@@ -50,7 +50,7 @@ test("POST …?move= moves a resource with its state, and says where it is", asy
 test("so do connect().move and atlas move", async () => {
   const client = connect<typeof app>(eu.url, { token });
   await client.resource("channels", "a/b").send("ann", "1");
-  const moved = await client.move("channels", "a/b", "eu", { timeoutMs: 5_000 });
+  const moved = await client.move("channels", "a/b", "eu", { timeoutMs: 20_000 });
   expect(moved).toMatchObject({ rrp: "rrp:eu/n/channels/a%2Fb" });
 
   const atlas = async (...words: string[]) => {

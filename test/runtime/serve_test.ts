@@ -16,6 +16,7 @@ import {
   Resource,
 } from "../../mod.ts";
 import { sendRaw } from "../e2e/raw.ts";
+import { freePort } from "../support/ports.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-serve-"));
 const registry = `file:${join(folder, "registry.db")}`;
@@ -112,11 +113,11 @@ test("requests that outlast the close are answered, and the log says what cut th
 
 test("close frees the port and leaves no process handler behind", async () => {
   const before = process.listenerCount("SIGTERM") + process.listenerCount("unhandledRejection");
-  const one = await open("closing");
+  const port = await freePort();
+  const one = await open("closing", { port });
   expect(process.listenerCount("SIGTERM") + process.listenerCount("unhandledRejection")).toBe(
     before,
   );
-  const port = Number(new URL(one.url).port);
   await one.close();
   expect(await one.closed).toBeNull();
   expect(one.state).toBe("closed");

@@ -19,21 +19,30 @@ export interface ReadyLine {
   incarnation: string;
 }
 
-const running: Set<ChildProcess> = new Set();
+/** What runs, and how to end it without warning. */
+const running: Map<ChildProcess, () => void> = new Map();
 
-/** Starts `file` of the package's root with nothing of this environment but the path. */
+/**
+ * Starts `file` of the package's root with nothing of this environment but the path. One that
+ * `leads` others has a group of its own, so that what it started ends with it.
+ */
 export function start(
   file: string,
   words: readonly string[],
   env: Record<string, string> = {},
+  { leads = false }: { leads?: boolean } = {},
 ): Program {
   const program = fileURLToPath(new URL(`../../${file}`, import.meta.url));
   const first = "Deno" in globalThis ? ["run", "-A", program] : [program];
   const child = spawn(process.execPath, [...first, ...words], {
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "/", ...env },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: leads,
   });
-  running.add(child);
+  const pid = child.pid as number;
+  // Not child.kill: on Deno it reports the signal as the end, whatever the process does.
+  const signal = (name: NodeJS.Signals) => void process.kill(pid, name);
+  running.set(child, () => void process.kill(leads ? -pid : pid, "SIGKILL"));
   const output = { stdout: "", stderr: "" };
   child.stdout?.on("data", (data) => output.stdout += data);
   child.stderr?.on("data", (data) => output.stderr += data);
@@ -43,8 +52,6 @@ export function start(
       resolve(code ?? signal ?? "unknown");
     })
   );
-  // Not child.kill: on Deno it reports the signal as the end, whatever the process does.
-  const signal = (name: NodeJS.Signals) => void process.kill(child.pid as number, name);
   return { output, signal, ended };
 }
 
@@ -61,10 +68,14 @@ export async function ready(program: Program): Promise<ReadyLine> {
 
 /** Ends whatever a test left running. */
 export async function endAll(): Promise<void> {
-  await Promise.all([...running].map((child) =>
+  await Promise.all([...running].map(([child, kill]) =>
     new Promise<void>((resolve) => {
       child.on("close", () => resolve());
-      child.kill("SIGKILL");
+      try {
+        kill();
+      } catch {
+        // It has ended; that its output has is told next.
+      }
     })
   ));
 }
