@@ -27,6 +27,8 @@ import {
 } from "../../mod.ts";
 import type { FakeClock } from "../../testing.ts";
 
+export { until, untilBy } from "../support/until.ts";
+
 /** What happened to resources, for tests to look at. */
 export const log: string[] = [];
 
@@ -224,29 +226,3 @@ afterEach(async () => {
   await Promise.all(clusters.splice(0).map((made) => made.close()));
   log.length = 0;
 });
-
-/** Resolves once `condition` holds, by the real clock. @throws after 20 s */
-export async function until(condition: () => unknown, what: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited 20 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-/**
- * Lets time pass until `condition` holds, which runs the clock itself where it needs time.
- *
- * @throws after a minute of the clock's
- */
-export async function untilBy(
-  clock: FakeClock,
-  condition: () => unknown,
-  what: string,
-): Promise<void> {
-  const deadline = clock.now() + 60_000;
-  while (!(await condition())) {
-    if (clock.now() > deadline) throw new Error(`a minute passed in vain until ${what}`);
-    await clock.advance(5);
-  }
-}
