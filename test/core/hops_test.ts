@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { AtlasNode } from "../../mod.ts";
 import { MAX_HOPS } from "../../src/limits.ts";
-import { fakeClock } from "../../testing.ts";
+import { type FakeClock, fakeClock } from "../../testing.ts";
 import { type TestApp, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 
@@ -14,10 +14,14 @@ const endsWith = (message: RegExp) =>
   });
 
 describe("loops and hops", () => {
-  const clock = fakeClock();
-
-  /** A call that ran out of time once it had come back so often that it waits before it goes again. */
-  async function inVain(made: Regions, from: AtlasNode<TestApp>, back: string): Promise<unknown> {
+  /** A call that runs out of time once it has come back so often that it waits before it goes again. */
+  async function inVain(
+    clock: FakeClock,
+    made: Regions,
+    from: AtlasNode<TestApp>,
+    back: string,
+  ): Promise<unknown> {
+    // Less than it waits at least.
     const call = from.call("counters", "x", "echo", [1], { timeoutMs: 5 });
     const returns = () => made.sent.filter((line) => line === `${back} failure`).length;
     await until(() => returns() > MAX_HOPS, "it waits");
@@ -25,23 +29,25 @@ describe("loops and hops", () => {
   }
 
   it("a call that goes round is ended, and says so", async () => {
+    const clock = fakeClock();
     const made = new Regions({ clock });
     // Each believes that the other is the home.
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "us";
     const us = await made.node("us/a");
     await made.node("eu/b");
-    await expect(inVain(made, us, "eu/b>us/a")).rejects.toEqual(
+    await expect(inVain(clock, made, us, "eu/b>us/a")).rejects.toEqual(
       endsWith(/the call goes round: us\/a → eu\/b/),
     );
   });
 
   it("a call is passed on over three links at most", async () => {
+    const clock = fakeClock();
     const made = new Regions({ clock });
     const next: Record<string, string> = { r1: "r2", r2: "r3", r3: "r4", r4: "r5" };
     made.homeOf = (_key, asking) => next[asking] ?? null;
     const first = await made.node("r1/n");
     for (const region of ["r2", "r3", "r4", "r5"]) await made.node(`${region}/n`);
-    await expect(inVain(made, first, "r2/n>r1/n")).rejects.toEqual(
+    await expect(inVain(clock, made, first, "r2/n>r1/n")).rejects.toEqual(
       endsWith(/over 3 links at most/),
     );
     delete next["r4"];
