@@ -27,9 +27,10 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Errand, type Errands } from "./errand.ts";
 import { Hops } from "./hops.ts";
+import { Lane } from "./lane.ts";
 import type { Links, Session } from "./links.ts";
 import { type CallContext, OutCall } from "./out_call.ts";
-import { type CallKeeper, type Outgoing, sweep } from "./outgoing.ts";
+import type { CallKeeper, Outgoing } from "./outgoing.ts";
 import { Pacer } from "./pacer.ts";
 import { Passing } from "./passing.ts";
 import type { Places, Route, Target } from "./places.ts";
@@ -71,7 +72,7 @@ export class Router implements CallKeeper, Errands {
   readonly #parts: RouterParts;
   readonly #name: string;
   readonly #pacer: Pacer<Outgoing>;
-  readonly #lanes = new Map<string, Outgoing[]>();
+  readonly #lanes = new Map<string, Lane>();
   readonly #passing = new Passing();
   readonly #hops: Hops;
   #numbers = 0;
@@ -328,38 +329,31 @@ export class Router implements CallKeeper, Errands {
     call.fail(new AtlasError("unavailable", message, { maybeExecuted: true }));
   }
 
-  /** Puts a call into its key's lane, in order, and has a search go on for it. */
+  /** Puts a call into its key's lane, and has a search go on for it. */
   #enlane(call: Outgoing): void {
-    let lane = this.#lanes.get(call.key);
-    if (lane && lane.length >= MAX_MAILBOX) sweep(lane);
-    if (lane && lane.length >= MAX_MAILBOX) {
+    const present = this.#lanes.get(call.key);
+    const lane = present ?? new Lane();
+    if (!lane.takes(call)) {
       const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
       return call.reject(new AtlasError("overloaded", message));
     }
-    if (!lane) {
-      this.#lanes.set(call.key, lane = []);
-      lane.push(call);
-      this.#search(call.key, call.type, lane);
-      return;
-    }
-    let at = lane.length;
-    while (at > 0 && (lane[at - 1] as Outgoing).number > call.number) at--;
-    lane.splice(at, 0, call);
+    if (present) return;
+    this.#lanes.set(call.key, lane);
+    this.#search(call, lane);
   }
 
   /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
-  async #search(key: string, type: string, lane: Outgoing[]): Promise<void> {
+  async #search({ key, type, bounces }: Outgoing, lane: Lane): Promise<void> {
     const { clock, random, membership } = this.#parts;
     /** When the store was last found out of reach, as far as it has been so ever since. */
     let outSince: number | null = null;
     // Calls that keep bouncing wait between attempts, those that bounced once don't.
-    let attempt = (lane[0] as Outgoing).bounces - MAX_HOPS;
+    let attempt = bounces - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
-      sweep(lane);
-      if (lane.length === 0) break;
+      if (lane.waiting().length === 0) break;
       const tried = clock.now();
       let target: Target;
       try {
@@ -370,14 +364,14 @@ export class Router implements CallKeeper, Errands {
         outSince = membership.isReachable() ? null : outSince ?? tried;
         if (!this.#isWorthWaiting(error, outSince)) {
           this.#lanes.delete(key);
-          for (const call of lane) call.reject(error);
+          for (const call of lane.waiting()) call.reject(error);
           return;
         }
-        for (const call of lane) call.trouble ??= error;
+        lane.hinder(error);
         continue;
       }
       this.#lanes.delete(key);
-      for (const call of lane) {
+      for (const call of lane.waiting()) {
         if (call.done) continue;
         if (target instanceof Activation) this.#hand(call, target);
         else this.#send(call, target);

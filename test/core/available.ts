@@ -14,8 +14,15 @@ import {
   type ResourceType,
   type StopReason,
 } from "../../mod.ts";
-import { BRISK, type Cluster, cluster, until } from "./cluster.ts";
+import { type FakeClock, fakeClock } from "../../testing.ts";
+import { BRISK, type Cluster, cluster, untilBy } from "./cluster.ts";
 import { type Road, roadTo } from "./road.ts";
+
+/** The time of all nodes here. */
+export const clock: FakeClock = fakeClock();
+
+export const until = (condition: () => unknown, what: string): Promise<void> =>
+  untilBy(clock, condition, what);
 
 /** What hooks saw, oldest first. */
 export const seen: string[] = [];
@@ -101,7 +108,7 @@ export async function member(
 }
 
 export function add(node: Node, id: string, note: string, type = "notes"): Promise<CallResult> {
-  return node.call(type, id, "add", [note], { timeoutMs: 2_000 });
+  return clock.run(node.call(type, id, "add", [note], { timeoutMs: 2_000 }));
 }
 
 export async function cutOff({ node, road }: { node: Node; road: Road }): Promise<void> {
@@ -125,6 +132,6 @@ export async function buried({ store }: Cluster, name: string): Promise<void> {
 /** A cluster with one node. */
 export async function one(): Promise<{ made: Cluster; a: { node: Node; road: Road } }> {
   seen.length = 0;
-  const made = cluster(memoryStore());
+  const made = cluster(memoryStore(), clock);
   return { made, a: await member(made, "a") };
 }

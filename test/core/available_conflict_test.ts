@@ -4,9 +4,22 @@
  */
 import { describe, expect, test } from "vitest";
 import { defineApp } from "../../mod.ts";
-import { add, buried, cutOff, heal, member, type Node, Notes, one, seen } from "./available.ts";
-import { app as plainApp, type Cluster, until } from "./cluster.ts";
+import {
+  add,
+  buried,
+  clock,
+  cutOff,
+  heal,
+  member,
+  type Node,
+  Notes,
+  one,
+  seen,
+  until,
+} from "./available.ts";
+import { app as plainApp, type Cluster } from "./cluster.ts";
 import type { Road } from "./road.ts";
+
 describe("when another owner took over", () => {
   async function split(): Promise<{
     made: Cluster;
@@ -32,15 +45,15 @@ describe("when another owner took over", () => {
     await until(() => seen.includes("stop x fenced"), "it has stopped");
     expect(seen.filter((line) => line.startsWith("conflict"))).toHaveLength(1);
     expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,a,a2");
-    const all = (await b.node.call("notes", "x", "all", [])).result as string[];
+    const all = (await clock.run(b.node.call("notes", "x", "all", []))).result as string[];
     expect(all).toEqual(["1", "b", "a", "a2"]);
     expect(a.node.stats()).toMatchObject({ conflictsLost: 1, landedTurns: 0, strandedTurns: 2 });
     await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
-    expect(await a.node.lookup("notes", "x")).toMatchObject({
+    expect(await clock.run(a.node.lookup("notes", "x"))).toMatchObject({
       rrp: owner?.rrp,
       verdict: "contested",
     });
-    expect(await a.node.lookup("notes", "x", { require: "confirmed" })).toMatchObject({
+    expect(await clock.run(a.node.lookup("notes", "x", { require: "confirmed" }))).toMatchObject({
       verdict: "confirmed",
     });
     expect((await add(a.node, "x", "c")).rrp).toBe(owner?.rrp);
@@ -48,11 +61,11 @@ describe("when another owner took over", () => {
 
   test("and is gone again, what it wrote stays all the same", async () => {
     const { a, b } = await split();
-    await b.node.drain();
+    await clock.run(b.node.drain());
     await heal(a);
     await until(() => seen.some((line) => line === "stop x fenced"), "it has stopped");
     expect(seen.find((line) => line.startsWith("conflict"))).toContain("rrp:local/a/notes/x 1,a");
-    const all = (await a.node.call("notes", "x", "all", [])).result as string[];
+    const all = (await clock.run(a.node.call("notes", "x", "all", []))).result as string[];
     expect(all).toEqual(expect.arrayContaining(["1", "a", "b"]));
   });
 
@@ -62,12 +75,12 @@ describe("when another owner took over", () => {
     await add(a.node, "x", "1");
     await cutOff(a);
     await buried(made, "a");
-    await b.node.call("notes", "x", "all", []);
+    await clock.run(b.node.call("notes", "x", "all", []));
     await heal(a);
     await until(() => seen.length > 0, "it has stopped");
     expect(seen).toEqual(["stop x fenced"]);
     expect(a.node.stats()).toMatchObject({ conflictsLost: 0, strandedTurns: 0 });
-    expect((await a.node.call("notes", "x", "all", [])).result).toEqual(["1"]);
+    expect((await clock.run(a.node.call("notes", "x", "all", []))).result).toEqual(["1"]);
   });
 });
 

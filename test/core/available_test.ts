@@ -6,8 +6,8 @@ import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../../src/limits.ts";
 import { Adrift } from "../../src/resource/adrift.ts";
-import { add, cutOff, heal, member, type Node, one, seen } from "./available.ts";
-import { until } from "./cluster.ts";
+import { add, clock, cutOff, heal, member, type Node, one, seen, until } from "./available.ts";
+
 describe("while the store is out of reach", () => {
   test("an available resource goes on, marked; a fenced one is refused", async () => {
     const { a } = await one();
@@ -25,10 +25,15 @@ describe("while the store is out of reach", () => {
       maybeExecuted: false,
     });
     const { rrp, epoch } = before;
-    expect(await a.node.lookup("notes", "x")).toMatchObject({ rrp, epoch, verdict: "suspect" });
-    await expect(a.node.lookup("notes", "x", { require: "confirmed" })).rejects.toMatchObject({
-      code: "unavailable",
+    expect(await clock.run(a.node.lookup("notes", "x"))).toMatchObject({
+      rrp,
+      epoch,
+      verdict: "suspect",
     });
+    await expect(clock.run(a.node.lookup("notes", "x", { require: "confirmed" }))).rejects
+      .toMatchObject({
+        code: "unavailable",
+      });
     expect(a.node.stats().adrift).toBe(1);
     await heal(a);
     const after = await add(a.node, "x", "3");
@@ -53,10 +58,10 @@ describe("while the store is out of reach", () => {
     await Promise.all([heal(a), heal(b)]);
     await until(async () => {
       // The link to a's former life may break under a call.
-      const answer = await b.node.call("notes", "x", "all", []).catch(() => null);
+      const answer = await clock.run(b.node.call("notes", "x", "all", [])).catch(() => null);
       return answer && !answer.verdict;
     }, "answers have no mark any more");
-    expect((await b.node.call("notes", "x", "all", [])).result).toEqual(["1", "2", "3"]);
+    expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
   });
 
   test("what was never read can't be read, and nothing is written by a turn that failed", async () => {
@@ -64,7 +69,7 @@ describe("while the store is out of reach", () => {
     await add(a.node, "x", "1");
     await cutOff(a);
     for (const [method, args] of [["other", ["z"]], ["listed", []]] as const) {
-      await expect(a.node.call("notes", "x", method, args)).rejects.toMatchObject({
+      await expect(clock.run(a.node.call("notes", "x", method, args))).rejects.toMatchObject({
         code: "unavailable",
       });
     }
@@ -73,21 +78,21 @@ describe("while the store is out of reach", () => {
 
   test("the instance stays what it is, without storage too", async () => {
     const { a } = await one();
-    await a.node.call("notes", "x", "visit", []);
+    await clock.run(a.node.call("notes", "x", "visit", []));
     await cutOff(a);
-    expect(await a.node.call("notes", "x", "visit", [])).toMatchObject({
+    expect(await clock.run(a.node.call("notes", "x", "visit", []))).toMatchObject({
       result: 2,
       verdict: "suspect",
     });
     await heal(a);
-    expect((await a.node.call("notes", "x", "visit", [])).result).toBe(3);
+    expect((await clock.run(a.node.call("notes", "x", "visit", []))).result).toBe(3);
     expect(seen).toEqual([]);
   });
 
   test("answers for idempotency keys are kept with the turns", async () => {
     const { a } = await one();
     const keyed = (note: string, idempotencyKey: string): Promise<CallResult> =>
-      a.node.call("notes", "x", "add", [note], { idempotencyKey, timeoutMs: 2_000 });
+      clock.run(a.node.call("notes", "x", "add", [note], { idempotencyKey, timeoutMs: 2_000 }));
     await keyed("1", "k1");
     await cutOff(a);
     expect((await keyed("1", "k1")).result).toEqual(["1"]);
@@ -101,11 +106,11 @@ describe("while the store is out of reach", () => {
   test("an idempotency key that may have been answered before is refused", async () => {
     const { made, a } = await one();
     const call = (node: Node, idempotencyKey: string): Promise<CallResult> =>
-      node.call("notes", "x", "add", ["1"], { idempotencyKey, timeoutMs: 2_000 });
+      clock.run(node.call("notes", "x", "add", ["1"], { idempotencyKey, timeoutMs: 2_000 }));
     await call(a.node, "k1");
-    await a.node.drain();
+    await clock.run(a.node.drain());
     const b = await member(made, "b");
-    await b.node.call("notes", "x", "all", []);
+    await clock.run(b.node.call("notes", "x", "all", []));
     await cutOff(b);
     await expect(call(b.node, "k2")).rejects.toMatchObject({
       code: "unavailable",
@@ -120,7 +125,7 @@ describe("while the store is out of reach", () => {
     expect(await add(a.node, "x", "2")).toMatchObject({ result: ["1", "2"], verdict: "suspect" });
     expect((await add(a.node, "x", "3")).result).toEqual(["1", "2", "3"]);
     await heal(a);
-    expect((await a.node.call("notes", "x", "all", [])).result).toEqual(["1", "2", "3"]);
+    expect((await clock.run(a.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
     // Of two turns kept, one had been applied.
     expect(a.node.stats()).toMatchObject({ landedTurns: 1, conflictsLost: 0 });
   });
@@ -130,10 +135,12 @@ describe("while the store is out of reach", () => {
     await add(a.node, "x", "1", "brisk");
     await cutOff(a);
     await add(a.node, "x", "2", "brisk");
-    await expect(a.node.call("brisk", "x", "hang", [])).rejects.toMatchObject({ code: "timeout" });
+    await expect(clock.run(a.node.call("brisk", "x", "hang", []))).rejects.toMatchObject({
+      code: "timeout",
+    });
     await expect(add(a.node, "x", "3", "brisk")).rejects.toMatchObject({ code: "unavailable" });
     await heal(a);
-    expect((await a.node.call("brisk", "x", "all", [])).result).toEqual(["1", "2"]);
+    expect((await clock.run(a.node.call("brisk", "x", "all", []))).result).toEqual(["1", "2"]);
   });
 
   test("what it keeps is bounded", () => {
@@ -156,7 +163,7 @@ describe("while the store is out of reach", () => {
     await add(a.node, "x", "1");
     await cutOff(a);
     await add(a.node, "x", "2");
-    await a.node.close({ drainMs: 100 });
+    await clock.run(a.node.close({ drainMs: 100 }));
     expect(made.events).toContainEqual({
       level: "error",
       event: "kept turns are lost",
@@ -169,18 +176,18 @@ describe("a name that nobody here holds", () => {
   test("is taken where its type keeps no storage, and brought in", async () => {
     const { a } = await one();
     await cutOff(a);
-    expect(await a.node.call("notes", "new", "visit", [])).toMatchObject({
+    expect(await clock.run(a.node.call("notes", "new", "visit", []))).toMatchObject({
       result: 1,
       epoch: 0,
       rrp: "rrp:local/a/notes/new",
       verdict: "suspect",
     });
-    await a.node.call("notes", "new", "overwrite", ["1"]);
+    await clock.run(a.node.call("notes", "new", "overwrite", ["1"]));
     await heal(a);
-    const { result, epoch, verdict } = await a.node.call("notes", "new", "visit", []);
+    const { result, epoch, verdict } = await clock.run(a.node.call("notes", "new", "visit", []));
     expect({ result, verdict }).toEqual({ result: 2, verdict: undefined });
     expect(epoch).toBeGreaterThan(0);
-    expect((await a.node.call("notes", "new", "all", [])).result).toEqual(["1"]);
+    expect((await clock.run(a.node.call("notes", "new", "all", []))).result).toEqual(["1"]);
   });
 
   test("can't be served where its storage has to be read", async () => {
@@ -199,14 +206,15 @@ describe("a name that nobody here holds", () => {
     const b = await member(made, "b");
     await add(b.node, "x", "b");
     await cutOff(a);
-    await a.node.call("notes", "x", "overwrite", ["a"]);
+    await clock.run(a.node.call("notes", "x", "overwrite", ["a"]));
     await heal(a);
     await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
     expect(seen[0]).toBe("conflict x rrp:local/b/notes/x a");
     await until(
-      async () => ((await b.node.call("notes", "x", "all", [])).result as string[]).includes("a"),
+      async () =>
+        ((await clock.run(b.node.call("notes", "x", "all", []))).result as string[]).includes("a"),
       "it is merged",
     );
-    expect((await b.node.call("notes", "x", "all", [])).result).toEqual(["b", "a"]);
+    expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["b", "a"]);
   });
 });

@@ -36,7 +36,8 @@ describe("a call", () => {
   });
 
   it("gets through where both nodes dial each other at once", async () => {
-    const made = cluster();
+    const clock = fakeClock();
+    const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("counters", "at-a", "echo", [0]);
     await b.call("counters", "at-b", "echo", [0]);
@@ -44,25 +45,25 @@ describe("a call", () => {
     await (await made.node("c")).call("counters", "at-c", "echo", [0]);
     await a.call("counters", "at-c", "echo", [0]);
     const options = { timeoutMs: 2_000 };
-    const [there, back] = await Promise.all([
+    const [there, back] = await clock.run(Promise.all([
       a.call("counters", "at-b", "echo", [1], options),
       b.call("counters", "at-a", "echo", [2], options),
-    ]);
+    ]));
     expect([there.result, back.result]).toEqual([1, 2]);
   });
 
   it("that waits for a silent owner is not given up for a store that was gone for a moment", async () => {
-    const made = cluster();
     const clock = fakeClock();
+    const made = cluster(undefined, clock);
     const random = { ...systemRandom, next: () => 0 };
-    const b = await clock.run(made.node("b", { clock }));
+    const b = await clock.run(made.node("b"));
     await clock.run(b.call("counters", "x", "add", [1]));
     const road = roadTo(made.store);
     const transport = inProcessTransport(made.network);
     const gate = Gate.of("b is dialled");
     const dial = transport.dial.bind(transport);
     transport.dial = (peer) => gate.passed.then(() => dial(peer));
-    const a = await clock.run(made.node("a", { clock, random, store: road.store, transport }));
+    const a = await clock.run(made.node("a", { random, store: road.store, transport }));
     const call = a.call("counters", "x", "add", [1]);
     // It looks for the owner in vain at 500, 1,010, 1,530 and 2,070 ms.
     await clock.advance(1_500);
@@ -243,7 +244,8 @@ describe("a turn", () => {
 
 describe("time", () => {
   it("a call given up in the mailbox never starts; a running one sees its signal", async () => {
-    const made = cluster();
+    const clock = fakeClock();
+    const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
     await a.call("counters", "x", "echo", [0]);
     for (const node of [a, b]) {
@@ -251,8 +253,8 @@ describe("time", () => {
       const running = node.resource("counters", "x", { timeoutMs: 150 }).wait(name);
       await until(() => log.includes(`waiting ${name}`), "the first call waits");
       const queued = node.resource("counters", "x", { timeoutMs: 60 }).add(100);
-      await expect(queued).rejects.toEqual(fails("timeout"));
-      await expect(running).rejects.toEqual(fails("timeout", true));
+      await expect(clock.run(queued)).rejects.toEqual(fails("timeout"));
+      await expect(clock.run(running)).rejects.toEqual(fails("timeout", true));
       await until(() => log.includes(`aborted ${name}`), "the first call is aborted");
     }
     expect(await a.resource("counters", "x").total()).toBe(0);
@@ -285,7 +287,8 @@ describe("time", () => {
   });
 
   it("counts calls that wait, until they run or are sent away", async () => {
-    const made = cluster();
+    const clock = fakeClock();
+    const made = cluster(undefined, clock);
     const [a, b] = [await made.node("a"), await made.node("b")];
     const name = crypto.randomUUID();
     const running = a.resource("counters", name).wait(name);
@@ -299,18 +302,19 @@ describe("time", () => {
     const hung = a.resource("impatient", name);
     const given = [hung.hang(), hung.echo(1), hung.echo(2)];
     await until(() => a.stats().queued === 2, "two wait");
-    await Promise.allSettled(given);
+    await clock.run(Promise.allSettled(given));
     expect(a.stats().queued).toBe(0);
   });
 
   it("a turn that hangs is given up; the name goes on under a higher epoch", async () => {
-    const a = await cluster().node("a");
+    const clock = fakeClock();
+    const a = await cluster(undefined, clock).node("a");
     const stub = a.resource("impatient", "x");
     const first = await stub.add(1);
     const hung = stub.hang();
     const behind = stub.add(1);
-    await expect(hung).rejects.toEqual(fails("timeout", true));
-    expect((await behind).total).toBe(2);
+    await expect(clock.run(hung)).rejects.toEqual(fails("timeout", true));
+    expect((await clock.run(behind)).total).toBe(2);
     expect((await behind).epoch).toBeGreaterThan(first.epoch);
   });
 });
@@ -349,11 +353,13 @@ describe("chains", () => {
   });
 
   it("a call inside of a turn has no more time than the turn's caller", async () => {
-    const a = await cluster().node("a");
+    const clock = fakeClock();
+    const a = await cluster(undefined, clock).node("a");
     const started = a.resource("counters", "y").wait("inner");
     await until(() => log.includes("waiting inner"), "the inner one is busy");
     const call = a.resource("counters", "x", { timeoutMs: 80 }).via(["counters/y"], 1);
-    await expect(call).rejects.toEqual(fails("timeout"));
+    await until(() => a.stats().queued === 1, "its own call waits");
+    await expect(clock.run(call)).rejects.toEqual(fails("timeout"));
     Gate.of("inner").open();
     await started;
     await until(() => a.stats().inFlight === 0, "nothing is in flight");

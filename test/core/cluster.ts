@@ -1,6 +1,9 @@
 /**
  * A small cluster in this process for tests of the core: real nodes on one memory
  * store and one in-process network, and an app with one resource type of each kind.
+ *
+ * Whatever a test expects of deadlines, leases and pauses, it expects by a fake clock: by the
+ * real one a machine that stutters lets another of two events come first.
  */
 import { afterEach } from "vitest";
 import {
@@ -22,6 +25,9 @@ import {
   type StopReason,
   type Store,
 } from "../../mod.ts";
+import type { FakeClock } from "../../testing.ts";
+
+export { until, untilBy } from "../support/until.ts";
 
 /** What happened to resources, for tests to look at. */
 export const log: string[] = [];
@@ -155,19 +161,25 @@ export const app: TestApp = defineApp<Types>({
 });
 
 /**
- * For tests that live through a takeover: short enough to be waited for, and long enough
- * that a busy machine, which stops a process for half a second, doesn't bring one about.
+ * For tests that live through a takeover. By the real clock it is short enough to be waited
+ * for, and long enough that a stop of half a second doesn't bring one about.
  */
 export const BRISK: LeaseTimes = { heartbeatMs: 100, leaseMs: 1_000 };
+
+/** A lease that no machine is too busy for, of nodes that learn soon what the store knows. */
+export const LASTING: LeaseTimes = { heartbeatMs: 100, leaseMs: 60_000 };
 
 export class Cluster {
   readonly store: Store;
   readonly network: InProcessNetwork = inProcessNetwork();
-  readonly nodes: AtlasNode<TestApp>[] = [];
   readonly events: NodeEvent[] = [];
+  readonly #clock: FakeClock | undefined;
+  readonly #closers: (() => Promise<void>)[] = [];
 
-  constructor(store: Store = memoryStore()) {
+  /** @param clock which its nodes have where they are given none of their own. */
+  constructor(store: Store = memoryStore(), clock?: FakeClock) {
     this.store = store;
+    this.#clock = clock;
   }
 
   async node(
@@ -175,6 +187,7 @@ export class Cluster {
     options: Partial<CreateNodeOptions> = {},
     of: unknown = app,
   ): Promise<AtlasNode<TestApp>> {
+    const { clock = this.#clock } = options;
     const node = await createNode(of as TestApp, {
       region: "local",
       node: name,
@@ -183,13 +196,17 @@ export class Cluster {
       lease: "frugal",
       onEvent: (event) => this.events.push(event),
       ...options,
+      ...clock && { clock },
     });
-    this.nodes.push(node);
+    this.#closers.push(() => {
+      const closing = node.close({ drainMs: 200 });
+      return clock && "run" in clock ? (clock as FakeClock).run(closing) : closing;
+    });
     return node;
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.close({ drainMs: 200 })));
+    await Promise.all(this.#closers.map((close) => close()));
     await this.store.close();
   }
 }
@@ -197,8 +214,8 @@ export class Cluster {
 const clusters: Cluster[] = [];
 
 /** A cluster that is taken down after the test. */
-export function cluster(store?: Store): Cluster {
-  const made = new Cluster(store);
+export function cluster(store?: Store, clock?: FakeClock): Cluster {
+  const made = new Cluster(store, clock);
   clusters.push(made);
   return made;
 }
@@ -209,12 +226,3 @@ afterEach(async () => {
   await Promise.all(clusters.splice(0).map((made) => made.close()));
   log.length = 0;
 });
-
-/** Resolves once `condition` holds. @throws after 5 s */
-export async function until(condition: () => unknown, what: string): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

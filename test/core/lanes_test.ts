@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { memoryStore, type Store } from "../../mod.ts";
 import { MAX_MAILBOX } from "../../src/limits.ts";
+import { fakeClock } from "../../testing.ts";
 import { cluster, Gate, log, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 
@@ -29,6 +30,29 @@ async function giveUp(call: (signal: AbortSignal) => Promise<unknown>): Promise<
   const ended = await Promise.allSettled(given);
   expect(new Set(ended.map(({ status }) => status))).toEqual(new Set(["rejected"]));
 }
+
+it("calls that join others learn why those wait, though nobody looks again in their time", async () => {
+  const clock = fakeClock();
+  // Looks for the owner at 0, 20, 60, 140, 300 and 620 ms.
+  const random = { next: () => 1, uuid: () => crypto.randomUUID() };
+  const node = await cluster(undefined, clock).node("a", { random });
+  await node.drain({ prefix: "rrp:", forMs: 60_000 });
+  const call = (timeoutMs: number) => node.call("counters", "x", "add", [1], { timeoutMs });
+  const first = call(10_000).catch((error) => error);
+  await clock.advance(310);
+  for (const timeoutMs of [100, 150]) {
+    await expect(clock.run(call(timeoutMs))).rejects.toMatchObject({
+      code: "timeout",
+      message: expect.stringMatching(
+        /the deadline passed; before that: no node can take counters\/x/,
+      ),
+      maybeExecuted: false,
+    });
+  }
+  expect(clock.now()).toBeLessThan(620);
+  await clock.run(node.close({ drainMs: 0 }));
+  expect(await first).toMatchObject({ code: "unavailable", maybeExecuted: false });
+});
 
 describe("calls that were given up", () => {
   it("make room while their name is looked for", async () => {

@@ -1,7 +1,8 @@
 /** Ownership over time: idempotency, idleness, drain, takeover, fencing, names, lookups. */
 import { describe, expect, it } from "vitest";
 import { AtlasError, defineApp, memoryStore, type Store } from "../../mod.ts";
-import { app, BRISK, cluster, Counter, Gate, log, until } from "./cluster.ts";
+import { fakeClock } from "../../testing.ts";
+import { app, BRISK, cluster, Counter, Gate, LASTING, log, until, untilBy } from "./cluster.ts";
 
 const fails = (code: string) => expect.objectContaining({ code });
 
@@ -128,42 +129,46 @@ describe("letting go", () => {
 });
 
 describe("takeover", () => {
+  /** The time of all nodes here. */
+  const clock = fakeClock();
+
   it("the names of a killed node go on elsewhere, with their state, under a higher epoch", async () => {
-    const made = cluster();
+    const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });
     const b = await made.node("b", { lease: BRISK });
     const first = await a.resource("counters", "x").add(1);
     expect((await b.lookup("counters", "x")).verdict).toBe("confirmed");
     store.broken.add("all");
-    const second = await b.resource("counters", "x", { idempotencyKey: "k" }).add(1);
+    const second = await clock.run(
+      b.resource("counters", "x", { idempotencyKey: "k" }).add(1),
+    );
     expect(second.total).toBe(2);
     expect(second.epoch).toBeGreaterThan(first.epoch);
     expect(b.stats().kills).toBe(1);
-    await until(() => log.includes("stop x fenced"), "the old one stopped");
+    await untilBy(clock, () => log.includes("stop x fenced"), "the old one stopped");
     expect(a.state).toBe("fenced");
   });
 
   it("a lapsed owner refuses, and comes back under a new incarnation when it can", async () => {
-    const made = cluster();
+    const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });
     const former = a.incarnation;
     const first = await a.resource("counters", "x").add(1);
     store.broken.add("all").add("status");
-    await until(() => a.state === "fenced", "its lease lapsed");
+    await untilBy(clock, () => a.state === "fenced", "its lease lapsed");
     expect((await a.lookup("counters", "x")).verdict).toBe("suspect");
-    await expect(a.lookup("counters", "x", { require: "confirmed" })).rejects.toEqual(
-      fails("unavailable"),
-    );
-    await expect(a.resource("counters", "x").add(1)).rejects.toMatchObject({
+    const confirmed = a.lookup("counters", "x", { require: "confirmed" });
+    await expect(clock.run(confirmed)).rejects.toEqual(fails("unavailable"));
+    await expect(clock.run(a.resource("counters", "x").add(1))).rejects.toMatchObject({
       code: "unavailable",
       maybeExecuted: false,
     });
     store.broken.clear();
-    await until(() => a.state === "serving", "it serves again");
+    await untilBy(clock, () => a.state === "serving", "it serves again");
     expect(a.incarnation).not.toBe(former);
-    const again = await a.resource("counters", "x").add(1);
+    const again = await clock.run(a.resource("counters", "x").add(1));
     expect(again.total).toBe(2);
     expect(again.epoch).toBeGreaterThan(first.epoch);
     const members = await a.members();
@@ -171,22 +176,22 @@ describe("takeover", () => {
   });
 
   it("a turn whose lease lapsed meanwhile is neither committed nor answered", async () => {
-    const made = cluster();
+    const made = cluster(undefined, clock);
     const store = breakable(made.store);
     const a = await made.node("a", { store, lease: BRISK });
     await a.resource("counters", "x").add(1);
     store.broken.add("renew").add("leave");
     const held = a.resource("counters", "x", { timeoutMs: 4_000 }).wait("late");
     await until(() => log.includes("waiting late"), "a call runs");
-    await expect(held).rejects.toMatchObject({ code: "not_owner", maybeExecuted: true });
+    await expect(clock.run(held)).rejects.toMatchObject({ code: "not_owner", maybeExecuted: true });
     expect(log).toContain("aborted late");
     store.broken.clear();
-    await until(() => a.state === "serving", "it serves again");
-    expect(await a.resource("counters", "x").total()).toBe(1);
+    await untilBy(clock, () => a.state === "serving", "it serves again");
+    expect(await clock.run(a.resource("counters", "x").total())).toBe(1);
   });
 
   it("a commit whose answer is lost is asked for again, and applied once", async () => {
-    const made = cluster();
+    const made = cluster(undefined, clock);
     const inner = made.store;
     let lost = 0;
     const store: Store = new Proxy(inner, {
@@ -202,13 +207,13 @@ describe("takeover", () => {
       },
     });
     const a = await made.node("a", { store, lease: BRISK });
-    expect((await a.resource("counters", "x").add(1)).total).toBe(1);
-    expect((await a.resource("counters", "x").add(1)).total).toBe(2);
+    expect((await clock.run(a.resource("counters", "x").add(1))).total).toBe(1);
+    expect((await clock.run(a.resource("counters", "x").add(1))).total).toBe(2);
     expect(lost).toBe(4);
   });
 
   it("a claim whose answer is lost leaves a name that can still be called", async () => {
-    const made = cluster();
+    const made = cluster(undefined, clock);
     const inner = made.store;
     let lose = true;
     const store: Store = new Proxy(inner, {
@@ -226,20 +231,20 @@ describe("takeover", () => {
     const a = await made.node("a", { store, lease: BRISK });
     const b = await made.node("b", { lease: BRISK });
     const failed = a.resource("counters", "x", { timeoutMs: 150 }).add(1);
-    await expect(failed).rejects.toEqual(fails("timeout"));
+    await expect(clock.run(failed)).rejects.toEqual(fails("timeout"));
     const fromB = b.resource("counters", "x").add(1);
     lose = false;
-    expect((await fromB).total).toBe(1);
-    expect((await a.resource("counters", "x").add(1)).total).toBe(2);
+    expect((await clock.run(fromB)).total).toBe(1);
+    expect((await clock.run(a.resource("counters", "x").add(1))).total).toBe(2);
   });
 });
 
 describe("names of nodes", () => {
   it("a newer process takes the name over; the older one stops", async () => {
     const made = cluster();
-    const old = await made.node("same", { lease: BRISK });
+    const old = await made.node("same", { lease: LASTING });
     await old.resource("counters", "x").add(1);
-    const young = await made.node("same", { lease: BRISK });
+    const young = await made.node("same", { lease: LASTING });
     expect(await old.closed).toMatchObject({ code: "node_name_taken" });
     expect(old.state).toBe("closed");
     expect(young.state).toBe("serving");

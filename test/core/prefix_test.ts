@@ -12,10 +12,10 @@ describe("count", () => {
     const all = cluster();
     const [a, b] = [await all.node("a"), await all.node("b", { region: "west" })];
     await Promise.all(Array.from({ length: 5 }, (_, i) => a.resource("counters", `a${i}`).add(1)));
-    await Promise.all(Array.from({ length: 3 }, (_, i) => b.resource("brief", `b${i}`).echo(1)));
+    await Promise.all(Array.from({ length: 3 }, (_, i) => b.resource("open", `b${i}`).echo(1)));
     expect(await a.count("rrp:")).toBe(8);
     expect(await b.count("rrp:local/")).toBe(5);
-    expect(await a.count("rrp:west/b/brief/")).toBe(3);
+    expect(await a.count("rrp:west/b/open/")).toBe(3);
     expect(await a.count("rrp:west/b/counters/")).toBe(0);
     await expect(a.count("west")).rejects.toMatchObject({ code: "invalid_rrp" });
   });

@@ -13,10 +13,15 @@ import {
   type Store,
 } from "../../mod.ts";
 import { StoreState } from "../../sim/store_state.ts";
+import { fakeClock } from "../../testing.ts";
 import { lost } from "../store/regions.ts";
-import { Counter, until } from "./cluster.ts";
+import { Counter, untilBy } from "./cluster.ts";
 
-/** Clocks of rolls run so much faster: a lease that lasts for seconds is too long to wait for. */
+/** The time of all nodes and stores here. */
+const clock = fakeClock();
+const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
+
+/** Clocks of rolls run so much faster: they are read every few seconds. */
 const HASTE = 50;
 
 /** Says good-bye to its winner. */
@@ -61,9 +66,10 @@ class Archive {
         self: region,
         stores,
         homes,
-        now: () => performance.now() * HASTE,
+        now: () => clock.now() * HASTE,
       }),
       transport: inProcessTransport(this.#network),
+      clock,
       lease: { heartbeatMs: 25, leaseMs: 500 },
       onEvent: (event) => this.events.push(event),
     });
@@ -115,18 +121,18 @@ function step(state: StoreState, name: string, args: unknown[]): unknown {
 const opened: Node[] = [];
 afterEach(async () => {
   Loser.farewells.length = 0;
-  await Promise.all(opened.splice(0).map((node) => node.close({ drainMs: 200 })));
+  await Promise.all(opened.splice(0).map((node) => clock.run(node.close({ drainMs: 200 }))));
 });
 
 const KEY = "counters/x";
-const add = (node: Node) => node.call("counters", "x", "add", [1], { timeoutMs: 5_000 });
+const add = (node: Node) => clock.run(node.call("counters", "x", "add", [1], { timeoutMs: 5_000 }));
 const isNoDeparture = (incarnation: string) => incarnation !== "departed";
 
 /** A key of `us` that has moved to `ap`. */
 async function moved(archive: Archive): Promise<{ us: Node; ap: Node }> {
   const [us, ap] = [await archive.node("us", "n"), await archive.node("ap", "n")];
   await add(us);
-  expect((await us.move("counters", "x", "ap")).rrp).toBe("rrp:ap/n/counters/x");
+  expect((await clock.run(us.move("counters", "x", "ap"))).rrp).toBe("rrp:ap/n/counters/x");
   await add(ap);
   return { us, ap };
 }
@@ -152,7 +158,7 @@ it("an owner that came because nobody could restore the address stays, and the o
   const archive = new Archive(["us", "ap"]);
   const { us, ap } = await moved(archive);
   // Else it would remember, and take nothing.
-  await us.close();
+  await clock.run(us.close());
   archive.shut.add("ap>us");
   archive.failOver("us", isNoDeparture);
   const late = await archive.node("us", "late");
@@ -167,18 +173,18 @@ it("an owner that came because nobody could restore the address stays, and the o
   await until(() => archive.entry("ap", KEY)?.incarnation === "departed", "it has left");
   for (const node of [late, ap, await archive.node("ap", "late")]) {
     expect((await add(node)).rrp).toBe("rrp:us/late/counters/x");
-    const looked = await node.lookup("counters", "x", { require: "confirmed" });
+    const looked = await clock.run(node.lookup("counters", "x", { require: "confirmed" }));
     expect(looked).toMatchObject({ rrp: "rrp:us/late/counters/x", verdict: "confirmed" });
   }
   // It moves on as any other.
-  expect((await late.move("counters", "x", "ap")).rrp).toMatch("rrp:ap/");
+  expect((await clock.run(late.move("counters", "x", "ap"))).rrp).toMatch("rrp:ap/");
   for (const node of [late, ap]) expect((await add(node)).rrp).toMatch("rrp:ap/");
 });
 
 it("an owner that came under a lower epoch is told by its own registry, and stops", async () => {
   const archive = new Archive(["us", "ap"]);
   const { us, ap } = await moved(archive);
-  await us.close();
+  await clock.run(us.close());
   archive.shut.add("ap>us");
   // Nobody there knows that it ever held anything: epochs begin anew.
   archive.failOver("us");
@@ -195,8 +201,8 @@ it("whoever takes a moved key finds out that another has claimed it where its ad
   const archive = new Archive(["us", "ap"]);
   const { us, ap } = await moved(archive);
   // Nobody is left who could say where it lives.
-  await us.close();
-  await ap.close();
+  await clock.run(us.close());
+  await clock.run(ap.close());
   archive.failOver("us", isNoDeparture);
   const [owner, newcomer] = [await archive.node("us", "late"), await archive.node("ap", "late")];
   expect((await add(owner)).rrp).toBe("rrp:us/late/counters/x");

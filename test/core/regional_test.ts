@@ -9,7 +9,7 @@ import {
   memoryStore,
   type Store,
 } from "../../mod.ts";
-import { Gate, log, type TestApp, until } from "./cluster.ts";
+import { Gate, LASTING, log, type TestApp, until } from "./cluster.ts";
 import { lost } from "../store/regions.ts";
 import { app } from "./regions.ts";
 
@@ -39,7 +39,7 @@ class Coast {
       node: name,
       store: await regionalStore({ self: region, stores: this.#stores, homes: this.#homes }),
       transport: inProcessTransport(this.#network),
-      lease: { heartbeatMs: 50, leaseMs: 5_000 },
+      lease: LASTING,
     });
     opened.push(node);
     return node;

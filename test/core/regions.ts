@@ -17,7 +17,8 @@ import {
   type Transport,
 } from "../../mod.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
-import { cluster, Counter, type TestApp } from "./cluster.ts";
+import type { FakeClock } from "../../testing.ts";
+import { type Cluster, cluster, Counter, type TestApp } from "./cluster.ts";
 
 /** Tells who called it, and how. */
 export class Witness extends Counter {
@@ -55,13 +56,15 @@ export class Regions {
   /** A key's home as a node of a region believes; by default what is before its `~`. */
   homeOf: (key: string, asking: string) => string | null = (key) =>
     /\/([^~]+)~/.exec(key)?.[1] ?? null;
-  readonly #cluster = cluster();
+  readonly #cluster: Cluster;
   readonly #network = inProcessNetwork();
   readonly #stores = new Map<string, Store>();
   readonly #names = new Map<string, string>();
 
-  constructor({ shared = false }: { shared?: boolean } = {}) {
+  /** @param options.clock which nodes have that are given none of their own. */
+  constructor({ shared = false, clock }: { shared?: boolean; clock?: FakeClock } = {}) {
     this.shared = shared;
+    this.#cluster = cluster(undefined, clock);
   }
 
   /** A node called `<region>/<name>`. */

@@ -1,7 +1,8 @@
-/** Calls between regions: homes, gateways, paths, loops, deadlines. */
+/** Calls between regions: homes, gateways, deadlines. */
 import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../mod.ts";
-import { Gate, log, until } from "./cluster.ts";
+import { fakeClock } from "../../testing.ts";
+import { Gate, log, until, untilBy } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 
 const fails = (code: string, message: RegExp, maybeExecuted = false) =>
@@ -40,51 +41,54 @@ describe("a key whose home is another region", () => {
   });
 
   it("stays out of reach, and is taken nowhere, while its region is away", async () => {
-    const made = new Regions();
+    const clock = fakeClock();
+    const made = new Regions({ clock });
     const us = await made.node("us/a");
     await made.node("eu/b");
     made.road("us/a", "eu/b", false);
-    const call = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 });
-    await expect(call).rejects.toEqual(fails("timeout", /no node of region eu can be reached/));
+    const echo = () => clock.run(us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 }));
+    await expect(echo()).rejects.toEqual(fails("timeout", /no node of region eu can be reached/));
     expect(us.stats().claims).toBe(0);
     made.road("us/a", "eu/b", true);
-    await until(
-      () =>
-        us.call("counters", "eu~x", "echo", [1], { timeoutMs: 300 }).then(() => true, () => false),
-      "the region is back",
-    );
+    await untilBy(clock, () => echo().then(() => true, () => false), "the region is back");
   });
 
   it("says whom it waited for where nobody answers in time", async () => {
+    const clock = fakeClock();
     const made = new Regions();
     const mute = Object.assign(memoryStore(), {
       homeOf: () => "eu",
       lookup: () => new Promise<never>(() => {}),
     });
-    const us = await made.node("us/a");
-    const deaf = await made.node("us/deaf", { store: mute });
+    // Whose clock alone goes on: it is the one that notices.
+    const us = await made.node("us/a", { clock });
+    const deaf = await made.node("us/deaf", { clock, store: mute });
     await made.node("eu/b");
     const asked = deaf.call("counters", "eu~x", "echo", [1], { timeoutMs: 50 });
-    await expect(asked).rejects.toEqual(fails("timeout", /passed, and its home, region eu, did/));
+    await expect(clock.run(asked)).rejects.toEqual(
+      fails("timeout", /passed, and its home, region eu, did/),
+    );
     await us.call("counters", "eu~x", "echo", [1]);
     const sent = us.call("counters", "eu~x", "wait", ["long"], { timeoutMs: 200 });
-    await expect(sent).rejects.toEqual(fails("timeout", /passed, and eu\/b did not answer/, true));
+    await expect(clock.run(sent)).rejects.toEqual(
+      fails("timeout", /passed, and eu\/b did not answer/, true),
+    );
   });
 
   it("says why it had to wait where it is another node that runs out of time", async () => {
-    const made = new Regions();
+    const clock = fakeClock();
+    const made = new Regions({ clock });
     // There they believe that its home is a third one, of which no node is left.
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
     const us = await made.node("us/a");
     await made.node("eu/b");
     made.road("us/a", "eu/b", false);
-    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 1_000 });
-    const refused = expect(call).rejects.toEqual(
+    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
+    await untilBy(clock, () => made.keyTrips("us/a").length > 1, "the call was tried in vain");
+    made.road("us/a", "eu/b", true);
+    await expect(clock.run(call)).rejects.toEqual(
       fails("timeout", /no node of region ap .*; before that: no node of region eu can be reached/),
     );
-    await until(() => made.keyTrips("us/a").length > 1, "the call was tried in vain");
-    made.road("us/a", "eu/b", true);
-    await refused;
   });
 
   it("says that no such type is run where nobody there knows it", async () => {
@@ -97,25 +101,29 @@ describe("a key whose home is another region", () => {
   });
 
   it("is none of another region's watchmen's business, nor is its owner's life", async () => {
+    const clock = fakeClock();
     const made = new Regions();
     await made.node("eu/b");
-    const us = await made.node("us/a", { lease: { heartbeatMs: 20, leaseMs: 200 } });
+    const us = await made.node("us/a", { clock, lease: { heartbeatMs: 20, leaseMs: 200 } });
     await us.call("counters", "eu~x", "echo", [0]);
     made.forget();
     const count = (method: string) =>
       made.trips.filter((trip) => trip.node === "us/a" && trip.method === method).length;
-    await until(() => count("renew") > 30, "the other's heartbeat would have been missed");
+    // More than a takeover takes, in which no heartbeat of the other's is heard.
+    await clock.advance(700);
+    expect(count("renew")).toBeGreaterThan(30);
     expect(count("kill")).toBe(0);
     expect((await us.call("counters", "eu~x", "echo", [1])).rrp).toBe("rrp:eu/b/counters/eu~x");
   });
 
   it("is refused by a node elsewhere that is asked for it", async () => {
-    const made = new Regions();
+    const clock = fakeClock();
+    const made = new Regions({ clock });
     made.homeOf = (_key, asking) => asking === "us" ? "eu" : "ap";
     const us = await made.node("us/a");
     await made.node("eu/b");
     const call = us.call("counters", "x", "echo", [1], { timeoutMs: 300 });
-    await expect(call).rejects.toMatchObject({ code: "timeout" });
+    await expect(clock.run(call)).rejects.toMatchObject({ code: "timeout" });
   });
 });
 
@@ -210,21 +218,23 @@ describe("gateways", () => {
   });
 
   it("say which of them failed and why", async () => {
-    const { made, us } = await divided();
+    const clock = fakeClock();
+    const { made, us } = await divided({ clock });
     made.road("us/a", "eu/g", false);
     made.road("us/a", "eu/h", false);
     const call = us.call("counters", "eu~x", "echo", [1], { timeoutMs: 200 });
-    await expect(call).rejects.toEqual(
+    await expect(clock.run(call)).rejects.toEqual(
       fails("timeout", /no gateway of region eu can be reached \(in-process:.*the road is shut/),
     );
   });
 
   it("of the wrong region are not taken for one", async () => {
-    const made = new Regions();
+    const clock = fakeClock();
+    const made = new Regions({ clock });
     const us = await made.node("us/b");
     const a = await made.node("us/a", { gateways: { eu: [made.address("us/b")] } });
     const call = a.call("counters", "eu~x", "echo", [1], { timeoutMs: 200 });
-    await expect(call).rejects.toEqual(fails("timeout", /a node of region us answers/));
+    await expect(clock.run(call)).rejects.toEqual(fails("timeout", /a node of region us answers/));
     expect(us.stats().relays).toBe(0);
   });
 
@@ -241,23 +251,25 @@ describe("gateways", () => {
 });
 
 describe("a call that is passed on", () => {
-  async function chained() {
+  async function chained(options = {}) {
     const made = new Regions();
     const owner = await made.node("eu/owner");
     await owner.call("counters", "eu~x", "add", [1]);
     const g = await made.node("eu/g");
-    const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] } });
+    const us = await made.node("us/a", { gateways: { eu: [made.address("eu/g")] }, ...options });
     made.road("us/a", "eu/owner", false);
     return { made, us, g, owner };
   }
 
   it("keeps its deadline, and never starts where nobody waits", async () => {
-    const { made, us, g, owner } = await chained();
+    // The others would give them up, too, were it not that their clocks have hardly gone on.
+    const clock = fakeClock();
+    const { made, us, g, owner } = await chained({ clock });
     await owner.call("counters", "eu~behind", "echo", [1]);
     const blocking = us.call("counters", "eu~x", "wait", ["hall"]);
     await until(() => log.includes("waiting hall"), "the first runs");
-    const late = us.call("counters", "eu~x", "wait", ["late"], { timeoutMs: 50 });
-    await expect(late).rejects.toEqual(fails("timeout", /the deadline passed/, true));
+    const late = us.call("counters", "eu~x", "wait", ["late"], { timeoutMs: 5_000 });
+    await expect(clock.run(late)).rejects.toEqual(fails("timeout", /the deadline passed/, true));
     const abort = new AbortController();
     const given = us.call("counters", "eu~x", "wait", ["given"], { signal: abort.signal });
     abort.abort();
@@ -348,39 +360,5 @@ describe("a call that is passed on", () => {
     expect(nested.result).toMatchObject({ traceparent: hop, caller: { region: "eu" } });
     await expect(us.call("counters", "eu~x", "who", [], { traceparent: "00-zz" })).rejects
       .toMatchObject({ code: "bad_request" });
-  });
-});
-
-describe("loops and hops", () => {
-  it("a call that goes round is ended, and says so", async () => {
-    const made = new Regions();
-    // Each believes that the other is the home.
-    made.homeOf = (_key, asking) => asking === "us" ? "eu" : "us";
-    const us = await made.node("us/a");
-    await made.node("eu/b");
-    const call = us.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
-    await expect(call).rejects.toEqual(fails("timeout", /the call goes round: us\/a → eu\/b/));
-  });
-
-  it("a call is passed on over three links at most", async () => {
-    const made = new Regions();
-    const next: Record<string, string> = { r1: "r2", r2: "r3", r3: "r4", r4: "r5" };
-    made.homeOf = (_key, asking) => next[asking] ?? null;
-    const first = await made.node("r1/n");
-    for (const region of ["r2", "r3", "r4", "r5"]) await made.node(`${region}/n`);
-    const call = first.call("counters", "x", "echo", [1], { timeoutMs: 2_000 });
-    await expect(call).rejects.toEqual(fails("timeout", /over 3 links at most/));
-    delete next["r4"];
-    const answer = await first.call("counters", "x", "echo", [1]);
-    expect(answer.path).toEqual(["r1/n", "r2/n", "r3/n", "r4/n"]);
-  });
-});
-
-describe("the path of a call", () => {
-  it("is one node where the owner is here, two where it is another", async () => {
-    const made = new Regions();
-    const [a, b] = [await made.node("us/a"), await made.node("us/b")];
-    expect((await a.call("counters", "us~x", "echo", [1])).path).toEqual(["us/a"]);
-    expect((await b.call("counters", "us~x", "echo", [1])).path).toEqual(["us/b", "us/a"]);
   });
 });

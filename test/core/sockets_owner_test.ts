@@ -3,10 +3,16 @@ import { expect, it } from "vitest";
 import { type AtlasNode, memoryStore } from "../../mod.ts";
 import { inProcessNetwork, inProcessTransport } from "../../mod.ts";
 import { EVENT_BLOCK } from "../../src/limits.ts";
-import { BRISK, cluster, Gate, log, until } from "./cluster.ts";
+import { fakeClock } from "../../testing.ts";
+import { BRISK, cluster, Gate, log, untilBy } from "./cluster.ts";
 import { type Client, client, roomApp } from "./sockets.ts";
 
-const say = (node: AtlasNode, ...args: unknown[]) => node.call("rooms", "x", "say", args);
+/** The time of all nodes here. */
+const clock = fakeClock();
+
+const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
+const say = (node: AtlasNode, ...args: unknown[]) =>
+  clock.run(node.call("rooms", "x", "say", args));
 const joined = (...all: Client[]) =>
   until(() => all.every(({ hellos }) => hellos.length > 0), "all are joined");
 const had = (seq: number, ...all: Client[]) =>
@@ -15,7 +21,7 @@ const again = (times: number, ...all: Client[]) =>
   until(() => all.every(({ hellos }) => hellos.length === times), `all are joined ${times} times`);
 
 async function nodes(...names: string[]): Promise<AtlasNode[]> {
-  const made = cluster();
+  const made = cluster(undefined, clock);
   const all: AtlasNode[] = [];
   for (const name of names) {
     all.push(await made.node(name, { lease: BRISK }, roomApp) as unknown as AtlasNode);
@@ -29,7 +35,7 @@ it("goes on with the next number and no gap when the owner drains", async () => 
   const all = [client(one, "x"), client(two, "x"), client(two, "x", { after: 0 })];
   await joined(...all);
   await say(owner);
-  await owner.drain();
+  await clock.run(owner.drain());
   await again(2, ...all);
   await say(one);
   await had(3, ...all);
@@ -47,7 +53,7 @@ it("asks a draining door's clients to go, and tells the owner", async () => {
   await say(owner);
   const one = client(other, "x");
   await joined(one);
-  await other.drain();
+  await clock.run(other.drain());
   expect(one.closed?.code).toBe(1012);
   expect(log).toContain("out");
   expect(() => client(other, "x")).toThrow(/draining/);
@@ -55,7 +61,7 @@ it("asks a draining door's clients to go, and tells the owner", async () => {
 
 it("says so where numbers were lost with the owner, and never repeats one", async () => {
   const store = memoryStore();
-  const made = cluster(store);
+  const made = cluster(store, clock);
   const network = inProcessNetwork();
   const node = async (name: string, closed: { now: boolean } = { now: false }) => {
     const transport = inProcessTransport(network);
@@ -79,7 +85,7 @@ it("says so where numbers were lost with the owner, and never repeats one", asyn
   await had(4, ...all);
   dead.now = true;
   await until(async () => {
-    const { rrp } = await other.lookup("rooms", "x");
+    const { rrp } = await clock.run(other.lookup("rooms", "x"));
     return rrp?.startsWith("rrp:local/b/") ?? false;
   }, "another has taken over");
   await again(2, ...all);
@@ -96,7 +102,7 @@ it("says so where numbers were lost with the owner, and never repeats one", asyn
 
 it("sends nothing that a fenced owner's turn said", async () => {
   const store = memoryStore();
-  const made = cluster(store);
+  const made = cluster(store, clock);
   const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
   await say(owner);
   const one = client(owner, "x");
@@ -107,7 +113,7 @@ it("sends nothing that a fenced owner's turn said", async () => {
   await store.leave((await owner.members()).find((it) => it.incarnation === incarnation) as never);
   await until(() => owner.incarnation !== incarnation, "it has lapsed");
   Gate.of("g").open();
-  expect(await waiting).toMatchObject({
+  expect(await clock.run(waiting)).toMatchObject({
     code: expect.stringMatching(/not_owner|unavailable|timeout/),
   });
   await again(2, one);
@@ -119,7 +125,7 @@ it("sends nothing that a fenced owner's turn said", async () => {
 
 it("forgets connections whose door's node is dead", async () => {
   const store = memoryStore();
-  const made = cluster(store);
+  const made = cluster(store, clock);
   const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
   await say(owner);
   const dead = { now: false };
@@ -137,7 +143,7 @@ it("forgets connections whose door's node is dead", async () => {
   dead.now = true;
   await until(() => log.includes("out"), "the owner has noticed");
   await had(1 + 1, near);
-  expect((await owner.call("rooms", "x", "present", [])).result).toBe(1);
+  expect((await clock.run(owner.call("rooms", "x", "present", []))).result).toBe(1);
 });
 
 /** A store's steps as own properties, so that some can be replaced. */

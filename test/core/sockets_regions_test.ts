@@ -8,7 +8,7 @@ import {
   inProcessTransport,
   memoryStore,
 } from "../../mod.ts";
-import { until } from "./cluster.ts";
+import { LASTING, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 import { type Client, client, roomApp } from "./sockets.ts";
 
@@ -57,10 +57,11 @@ it("stays connected over moves under load, without a gap", async () => {
       said++;
     }
   })();
-  for (const region of ["eu", "us", "eu"]) {
+  for (const [round, region] of ["eu", "us", "eu"].entries()) {
     const before = said;
     await us.move("rooms", "x", region);
-    await until(() => said > before + 5, "it goes on");
+    const isBack = ({ hellos }: Client) => hellos.length === round + 2;
+    await until(() => said > before + 5 && all.every(isBack), "it goes on, for all");
   }
   over = true;
   await load;
@@ -82,7 +83,7 @@ it("counts on without a gap in another registry, where it has moved its home", a
       node: "only",
       store: await regionalStore({ self, stores, homes: { default: "us" } }),
       transport: inProcessTransport(network),
-      lease: { heartbeatMs: 50, leaseMs: 5_000 },
+      lease: LASTING,
     }) as unknown as AtlasNode;
   const [us, eu] = [await open("us"), await open("eu")];
   try {

@@ -36,7 +36,10 @@ test("two authorities keep two exchanges, a third adds none, and a lost one is r
     async () => (await a.authorities()).every(({ authorities }) => authorities === 2),
     "all authorities know each other",
   );
-  await until(async () => (await books()).length === 2, "the surplus exchange is closed");
+  await until(async () => {
+    const open = await w.exchange("calc");
+    return open.length === 2 && open.every(({ orders }) => orders.length > 0);
+  }, "the surplus exchange is closed, and both others have the order");
   for (const { orders } of await w.exchange("calc")) {
     expect(orders).toMatchObject([{ side: "sell", node: "w", quantity: 1, version: "1.0.0" }]);
   }

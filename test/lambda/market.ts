@@ -20,9 +20,15 @@ import {
   type ResourceMap,
   type Store,
 } from "../../mod.ts";
+import type { FakeClock } from "../../testing.ts";
 
-/** Times short enough for tests that live through a node's death. */
-export const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 200 };
+export { until, untilBy } from "../support/until.ts";
+
+/**
+ * For tests in which nodes come and go: what the store knows is heard of soon. Deaths are told
+ * by links that break, so that leases needn't end, and a busy machine keeps them.
+ */
+const BRISK: LeaseTimes = { heartbeatMs: 40, leaseMs: 60_000 };
 
 /** A lease that a busy machine keeps, for tests in which nobody dies. */
 export const LASTING = { lease: "standard" } as const;
@@ -120,9 +126,15 @@ const EMPTY = defineApp({ modules: {} }) as unknown as CalcApp;
 export class Market {
   readonly store: Store = memoryStore();
   readonly network: InProcessNetwork = inProcessNetwork();
-  readonly nodes: AtlasNode<CalcApp>[] = [];
   readonly events: NodeEvent[] = [];
   readonly transports: Map<string, ReturnType<typeof inProcessTransport>> = new Map();
+  readonly #clock: FakeClock | undefined;
+  readonly #nodes: AtlasNode<CalcApp>[] = [];
+
+  /** @param clock the time of all its nodes. */
+  constructor(clock?: FakeClock) {
+    this.#clock = clock;
+  }
 
   async node(
     name: string,
@@ -138,9 +150,10 @@ export class Market {
       transport,
       lease: BRISK,
       onEvent: (event) => this.events.push(event),
+      ...this.#clock && { clock: this.#clock },
       ...options,
     });
-    this.nodes.push(node);
+    this.#nodes.push(node);
     return node;
   }
 
@@ -150,7 +163,8 @@ export class Market {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.nodes.map((node) => node.close({ drainMs: 100 })));
+    const closed = Promise.all(this.#nodes.map((node) => node.close({ drainMs: 100 })));
+    await (this.#clock?.run(closed) ?? closed);
     await this.store.close();
   }
 }
@@ -158,8 +172,8 @@ export class Market {
 const markets: Market[] = [];
 
 /** A market that is taken down after the test. */
-export function market(): Market {
-  const made = new Market();
+export function market(clock?: FakeClock): Market {
+  const made = new Market(clock);
   markets.push(made);
   return made;
 }
@@ -167,12 +181,3 @@ export function market(): Market {
 afterEach(async () => {
   await Promise.all(markets.splice(0).map((made) => made.close()));
 });
-
-/** Resolves once `condition` holds. @throws after 5 s */
-export async function until(condition: () => unknown, what: string): Promise<void> {
-  const deadline = Date.now() + 5_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited 5 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

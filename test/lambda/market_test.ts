@@ -1,5 +1,6 @@
 /** How orders are matched and calls are spread. */
 import { expect, test } from "vitest";
+import type { ExchangeView } from "../../mod.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("an order is filled in parts, by several sellers, as they come", async () => {
@@ -106,9 +107,13 @@ test("what is on the market can be seen", async () => {
     inFlight: 1,
     sellers: [{ node: "a", capacity: 2, granted: 2 }, { node: "b", capacity: 3, granted: 3 }],
   });
+  const sells = ({ orders }: ExchangeView) => orders.filter(({ side }) => side === "sell");
+  await until(async () => {
+    const books = await a.exchange("calc");
+    return books.length === 2 && books.every((book) => sells(book).length === 2);
+  }, "both exchanges have both orders");
   const books = await a.exchange("calc");
   expect(books.map(({ node }) => node)).toEqual(["a", "b"]);
-  expect(books[0]?.orders.filter(({ side }) => side === "sell")).toHaveLength(2);
   expect(await a.authorities()).toMatchObject([
     { node: "a", authorities: 1, brokers: 2, modules: ["calc"] },
     { node: "b", authorities: 1, brokers: 2, modules: ["calc"] },

@@ -1,5 +1,6 @@
 /** Calls that buy nothing for themselves: they share what their node buys for all of them. */
 import { expect, test } from "vitest";
+import { fakeClock } from "../../testing.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 test("a hundred requests run two at a time, two more make it four, and then it is given back", async () => {
@@ -63,14 +64,15 @@ test("each range has its own; without one it is the newest stable", async () => 
 });
 
 test("what goes wrong is told as it is", async () => {
-  const made = market();
+  const clock = fakeClock();
+  const made = market(clock);
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
-  await expect(b.request("calc", "pi", [], { timeoutMs: 60, version: "^1" })).rejects
-    .toMatchObject({
-      code: "unavailable",
-      message: "nobody sold any within 60 ms: capacity 1 of calc, ^1",
-      maybeExecuted: false,
-    });
+  const early = b.request("calc", "pi", [], { timeoutMs: 60, version: "^1" });
+  await expect(clock.run(early)).rejects.toMatchObject({
+    code: "unavailable",
+    message: "nobody sold any within 60 ms: capacity 1 of calc, ^1",
+    maybeExecuted: false,
+  });
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const rejects = (args: Parameters<typeof b.request>, error: object) =>
@@ -92,8 +94,9 @@ test("what goes wrong is told as it is", async () => {
   await rejects(["calc", "fail", []], { code: "app", maybeExecuted: true });
   const held = b.request("calc", "hold", [1], { timeoutMs: 200 });
   await until(() => shop.running === 1, "it runs");
-  await rejects(["calc", "pi", [], { timeoutMs: 50 }], { code: "timeout", maybeExecuted: false });
-  await expect(held).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+  const late = b.request("calc", "pi", [], { timeoutMs: 50 });
+  await expect(clock.run(late)).rejects.toMatchObject({ code: "timeout", maybeExecuted: false });
+  await expect(clock.run(held)).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
 });
 
 test("a node that drains offers nothing more, and still buys until it is closed", async () => {

@@ -1,7 +1,8 @@
 /** Modules from inside a resource. */
 import { expect, test } from "vitest";
 import { defineApp, type ModuleProxy, Resource } from "../../mod.ts";
-import { calc, type CalcApp, LASTING, market, Shop, until } from "./market.ts";
+import { fakeClock } from "../../testing.ts";
+import { calc, type CalcApp, LASTING, market, Shop, until, untilBy } from "./market.ts";
 
 class Desk extends Resource {
   #proxy: ModuleProxy | null = null;
@@ -54,7 +55,8 @@ const app = defineApp({
 }) as unknown as CalcApp;
 
 test("a resource discovers, requests and looks; what it bought goes back when it is let go", async () => {
-  const made = market();
+  const clock = fakeClock();
+  const made = market(clock);
   const a = await made.node("a", LASTING);
   const b = await made.node("b", LASTING, app);
   const listener = a.publish(calc(new Shop()), { capacity: 4 });
@@ -63,8 +65,8 @@ test("a resource discovers, requests and looks; what it bought goes back when it
   expect(listener.stats().granted).toBe(2);
   expect(await desk.requested(3)).toEqual({ result: "3.141", node: "a", version: "1.0.0" });
   expect(await desk.seen()).toEqual([1, true, 2]);
-  await until(() => b.stats().resources === 0, "it is let go");
-  await until(() => listener.stats().granted === 0, "the capacity is back");
+  await untilBy(clock, () => b.stats().resources === 0, "it is let go");
+  await untilBy(clock, () => listener.stats().granted === 0, "the capacity is back");
 });
 
 test("options that are none are refused as anywhere", async () => {
@@ -82,12 +84,14 @@ test("options that are none are refused as anywhere", async () => {
 });
 
 test("its calls end with its caller's deadline", async () => {
-  const made = market();
+  const clock = fakeClock();
+  const made = market(clock);
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING, app)];
   const shop = new Shop();
   a.publish(calc(shop), { capacity: 1 });
   const call = b.call("desks", "late", "held", [], { timeoutMs: 150 });
-  await expect(call).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+  await until(() => shop.running === 1, "its function runs");
+  await expect(clock.run(call)).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
   await until(() => outcomes.length === 1, "the module call was given up, too");
   expect(outcomes[0]).toMatchObject({ code: "timeout", maybeExecuted: true });
   await until(() => shop.aborted === 1, "its function saw that");

@@ -1,0 +1,36 @@
+/**
+ * Waiting for a state by asking again: a guest at the window, who looks out now and then.
+ *
+ * Takes what is to be so; resolves once it is, and throws where that takes far too long, so that
+ * a test says what it waited for before its own time is over.
+ */
+import type { FakeClock } from "../../testing.ts";
+
+const PATIENCE_MS = 20_000;
+const PATIENCE_BY_CLOCK_MS = 60_000;
+
+/** Resolves once `condition` holds, by the real clock. @throws after 20 s */
+export async function until(condition: () => unknown, what: string): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`waited ${PATIENCE_MS} ms in vain until ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/**
+ * Lets a clock go on until `condition` holds, which runs the clock itself where it needs time.
+ *
+ * @throws after a minute of the clock's
+ */
+export async function untilBy(
+  clock: FakeClock,
+  condition: () => unknown,
+  what: string,
+): Promise<void> {
+  const deadline = clock.now() + PATIENCE_BY_CLOCK_MS;
+  while (!(await condition())) {
+    if (clock.now() > deadline) throw new Error(`a minute passed in vain until ${what}`);
+    await clock.advance(5);
+  }
+}
