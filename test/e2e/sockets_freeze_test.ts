@@ -40,6 +40,7 @@ afterAll(async () => {
 interface Frame {
   readonly t: "hello" | "event" | "skip" | "reply";
   readonly connection: string;
+  readonly id?: number;
   readonly epoch: number;
   readonly seq: number;
   readonly gap: boolean;
@@ -144,9 +145,11 @@ async function freezeAndThaw(place: number): Promise<void> {
   await until(() => owner.output.stderr.includes("begun late"), "the slow turn");
   await freeze(owner, registry.url);
   const asleep = near.frames.length;
-  // What waits in the frozen process's socket: a message, and a call.
+  // What waits at the frozen process: a message, calls, and somebody who wants to be let in.
   near.say({ t: "message", data: { from: "near", text: "noted" } });
   near.say({ t: "call", id: 1, method: "send", args: ["near", "called"], timeoutMs: PATIENCE_MS });
+  near.say({ t: "call", id: 2, method: "whereami", timeoutMs: PATIENCE_MS });
+  const newcomer = new Listener(owner.url, id);
 
   const first = await send("taken over");
   expect(first.epoch).toBeGreaterThan(old.epoch);
@@ -158,24 +161,27 @@ async function freezeAndThaw(place: number): Promise<void> {
   expect(near.frames.length, "the frozen one says nothing").toBe(asleep);
 
   owner.signal("SIGCONT");
-  await until(() => near.of("reply").length > 0, "its call is answered", PATIENCE_MS);
+  await until(() => near.of("reply").length === 2, "its calls are answered", PATIENCE_MS);
   await until(() => near.of("hello").length > 1, "it is joined to the next owner", PATIENCE_MS);
+  await until(() => newcomer.of("hello").length > 0, "the newcomer is joined, too", PATIENCE_MS);
   near.say({ t: "message", data: { from: "near", text: "awake" } });
   const after = await row("after");
-  for (const listener of all) await heardAll(listener, [...after, "awake"]);
+  for (const listener of [...all, newcomer]) await heardAll(listener, [...after, "awake"]);
 
   const { status, body } = await late;
   // Begun by an owner that could not vouch for its outcome.
   expect({ status, ...body.error }).toMatchObject({ status: 503, maybeExecuted: true });
-  for (const { isOpen, troubles } of all) expect({ isOpen, troubles }).toEqual(GOOD);
-  // Nothing that the woken process said to its socket was an owner's of before.
-  for (const { t, epoch, result } of near.frames.slice(asleep)) {
+  for (const { isOpen, troubles } of [...all, newcomer]) {
+    expect({ isOpen, troubles }).toEqual({ isOpen: true, troubles: [] });
+  }
+  // Nothing that the woken process said to its sockets was an owner's of before.
+  for (const { t, epoch, result } of [...near.frames.slice(asleep), ...newcomer.frames]) {
     if (t !== "skip" && (result || t !== "reply")) {
       expect(epoch ?? result?.epoch, t).toBeGreaterThan(old.epoch);
     }
   }
   const kept = (await history(door.url, id)).map(({ text }) => text);
-  const [reply] = near.of("reply");
+  const reply = near.of("reply").find((frame) => frame.id === 1);
   if (reply?.result) told.set(reply.result.seq, "called");
   else if (!reply?.error?.maybeExecuted) expect(kept).not.toContain("called");
   expect(kept).not.toContain("late");
@@ -190,7 +196,5 @@ async function freezeAndThaw(place: number): Promise<void> {
     expect(texts).toEqual(kept.filter((text) => texts.includes(text)));
     expect(texts.slice(0, MANY)).toEqual(before);
   }
-  for (const listener of all) listener.close();
+  for (const listener of [...all, newcomer]) listener.close();
 }
-
-const GOOD = { isOpen: true, troubles: [] };
