@@ -35,6 +35,9 @@ export interface InspectionOptions {
   thinksMs?: number;
 }
 
+/** How long a call may take, in ms: longer than any stall of a busy machine. */
+const PATIENCE_MS = 60_000;
+
 let inspections = 0;
 
 /** Sets the callers to work. */
@@ -45,7 +48,7 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
   let over = false;
 
   async function work(door: string, caller: number): Promise<void> {
-    const atlas = connect(door);
+    const atlas = connect(door, { timeoutMs: PATIENCE_MS });
     for (let n = 0; !over; n++) {
       const text = `${name}.${caller}.${n}`;
       try {
