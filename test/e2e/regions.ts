@@ -32,7 +32,7 @@ const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
   [AP]: ["node", "deno"],
 };
 /** A heartbeat and a lease that a busy machine can keep, in ms. */
-const LEASE = "1000/5000";
+const LEASE = "2000/10000";
 
 /** Round trips between regions, and inside of one, in ms. */
 export function roundTripMs(one: RegionName, other: RegionName): number {

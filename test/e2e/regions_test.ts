@@ -30,7 +30,7 @@ const NAMES = 60;
 /** Names in the air at once; each is called through all nodes. */
 const AT_ONCE = 12;
 /** How long a region is cut off: longer than a lease, and than a store is waited for. */
-const CUT_MS = 8_000;
+const CUT_MS = 12_000;
 /** How long one call may take, and one step of a test, in ms: longer than any stall. */
 const PATIENCE_MS = 60_000;
 
