@@ -201,8 +201,9 @@ export class World {
   /** Starts a node behind a public address, at which callers are told by their region. */
   async #settle(name: string, port: number): Promise<void> {
     const [region, node] = name.split("/") as [RegionName, "n0" | "n1"];
-    const proxy = await this.#lead(port, (caller) => {
-      const from = this.#regionOf.get(holderOf(caller, this.#regionOf.keys()) ?? -1);
+    const proxy: DelayProxy = await this.#lead(port, (caller) => {
+      const holder = holderOf(caller, proxy.port, this.#regionOf.keys());
+      const from = this.#regionOf.get(holder ?? -1);
       return from === undefined ? null : this.#road(from, region, node);
     });
     const place = Number(node.slice(1));
