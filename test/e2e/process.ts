@@ -109,7 +109,7 @@ export async function startNode(options: StartOptions): Promise<NodeProcess> {
 }
 
 /** The ready line of a node, within `ms`. Rejects with its log where it ends before. */
-export async function readyLine(program: Program, ms: number = 60_000): Promise<ReadyLine> {
+export async function readyLine(program: Program, ms?: number): Promise<ReadyLine> {
   let status: number | string | null = null;
   program.ended.then((ended) => status = ended);
   const found = () => /^\{"event":"ready".*\}$/m.exec(program.output.stdout)?.[0];

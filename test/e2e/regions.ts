@@ -116,7 +116,7 @@ export class World {
       Object.assign(this.#env.get(from) as object, { ATLAS_GATEWAYS: gateways.join(",") });
     }
     for (const [name, port] of ports) await this.#settle(name, port);
-    await Promise.all(this.nodes.map((node) => readyLine(node.program)));
+    await Promise.all(this.nodes.map((node) => readyLine(node.program, 60_000)));
     await Promise.all(this.nodes.map((node) => this.#knowsAll(node)));
   }
 
@@ -155,7 +155,7 @@ export class World {
   /** Starts a node again whose process has ended; all know it when this resolves. */
   async restart(node: RegionNode): Promise<void> {
     node.program = this.#start(node);
-    const { incarnation } = await readyLine(node.program);
+    const { incarnation } = await readyLine(node.program, 60_000);
     await Promise.all(this.nodes.map((other) => this.#knowsAll(other, incarnation)));
   }
 

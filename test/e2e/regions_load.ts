@@ -72,6 +72,20 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
   };
 }
 
+/** Messages that a channel tells at once. */
+const PAGE = 10_000;
+
+/** All messages of a resource that is a channel by whatever type. */
+async function history(url: string, resource: string): Promise<Message[]> {
+  const all: Message[] = [];
+  for (;;) {
+    const since = all.at(-1)?.seq ?? 0;
+    const page = await result<Message[]>(url, resource, "history", [since]);
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
+}
+
 /**
  * Holds a channel's history against what its only callers were told: no call failed, each
  * is there once, at the number that it was told, and epochs never fall.
@@ -82,7 +96,7 @@ export async function checkInspection(
   { notes, failures }: Inspection,
 ): Promise<void> {
   expect(failures).toEqual([]);
-  const messages = await result<Message[]>(url, resource, "history", [0]);
+  const messages = await history(url, resource);
   const told = [...notes].sort((one, other) => one.seq - other.seq);
   expect(told.map(({ seq }) => seq)).toEqual(told.map((_, i) => i + 1));
   expect(messages.map(({ text }) => text)).toEqual(told.map(({ text }) => text));
