@@ -133,9 +133,9 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
     const [outside, inside] = [world.doors(US, EU), world.doors(AP)];
     await home(`channels/${AP}~island`, AP);
     const untouched = [
-      inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 20 }),
-      inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 20 }),
-      inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 20 }),
+      inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 50 }),
+      inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 50 }),
+      inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 50 }),
     ];
     const alive = await livingAt(world.node(US, 0).url);
     expect(alive.length).toBe(world.nodes.length);
