@@ -66,7 +66,7 @@ export interface RegionNode {
 
 /** The incarnations that a node believes to be live, in one order. */
 export async function livingAt(url: string): Promise<string[]> {
-  const { body } = await ask(url, "/v1/nodes");
+  const { body } = await ask(url, "/v1/nodes", { patienceMs: 60_000 });
   const members: { incarnation: string; state: string }[] = body.nodes ?? [];
   return members.filter(({ state }) => state === "live").map((it) => it.incarnation).sort();
 }

@@ -80,7 +80,8 @@ async function history(url: string, resource: string): Promise<Message[]> {
   const all: Message[] = [];
   for (;;) {
     const since = all.at(-1)?.seq ?? 0;
-    const page = await result<Message[]>(url, resource, "history", [since]);
+    const settings = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
+    const page = await result<Message[]>(url, resource, "history", [since], settings);
     all.push(...page);
     if (page.length < PAGE) return all;
   }

@@ -314,7 +314,7 @@ async function refusals(): Promise<void> {
 }
 
 async function refused({ url }: RegionNode, region: RegionName, id: string): Promise<void> {
-  const settings = { timeoutMs: 1_500 };
+  const settings = { timeoutMs: 1_500, patienceMs: PATIENCE_MS };
   const { status, body } = await call(url, `channels/${id}`, "whereami", [], settings);
   expect([503, 504]).toContain(status);
   expect(body.error.code).toBe(status === 503 ? "unavailable" : "timeout");
