@@ -111,7 +111,7 @@ export class LinkLife {
   end(reason: string): void {
     this.#ended = true;
     for (const session of [...this.#accepting.keys(), ...this.#dialling]) {
-      session.abort(GOING_AWAY, reason);
+      session.giveUp(GOING_AWAY, reason);
     }
     for (const link of [...this.#accepted, ...this.#dialled]) link.close(reason);
   }

@@ -22,7 +22,7 @@ import {
   sign,
   type Signatures,
 } from "./link_handshake.ts";
-import type { WebSocketLink } from "./websocket_link.ts";
+import { UNREAD, type WebSocketLink } from "./websocket_link.ts";
 
 /** How long a handshake may take, in ms. */
 export const HANDSHAKE_MS = 5_000;
@@ -65,7 +65,7 @@ export abstract class Session implements SocketHandlers {
   constructor(options: SessionOptions) {
     this.options = options;
     this.#timer = options.clock.after(HANDSHAKE_MS, () => {
-      this.abort(TIMED_OUT, `the handshake took over ${HANDSHAKE_MS} ms`);
+      this.giveUp(TIMED_OUT, `the handshake took over ${HANDSHAKE_MS} ms`);
     });
   }
 
@@ -92,6 +92,11 @@ export abstract class Session implements SocketHandlers {
       why: reason || `the connection was lost (${code}) during the handshake`,
       claimed: this.claimed,
     });
+  }
+
+  /** Ends a handshake that is under way, for want of time or of the life it was for. */
+  giveUp(closeCode: number, why: string): void {
+    this.abort(closeCode, why);
   }
 
   /** Ends a handshake that is under way. */
@@ -146,6 +151,11 @@ export class DiallingSession extends Session {
   constructor(options: SessionOptions, wanted: LinkIdentity) {
     super(options);
     this.#wanted = wanted;
+  }
+
+  /** The acceptor may have the link already: it is to know that nothing of it was read. */
+  override giveUp(_closeCode: number, why: string): void {
+    this.abort(UNREAD, why);
   }
 
   protected begin(socket: Socket): void {

@@ -17,6 +17,11 @@ export const KEEPALIVE_MS = 15_000;
 /** Signs of life that may be missing before the peer is taken for gone. */
 const MISSED = 3;
 
+/**
+ * Whoever dialled gave the handshake up: it never had the link, and read nothing of what this
+ * end, which had it already, sent over it.
+ */
+export const UNREAD = 4_410;
 /** Close codes of links (RFC 6455 §7.4.2, for private use). */
 const NORMAL = 1_000;
 const MALFORMED = 4_400;
@@ -43,6 +48,7 @@ export class WebSocketLink implements Link {
   /** Messages added since the bag left. */
   #queued = 0;
   #ended: string | null = null;
+  #isUnread = false;
   /** Set where this end closed: what comes after is dropped. */
   #deaf = false;
   #quiet = true;
@@ -118,6 +124,7 @@ export class WebSocketLink implements Link {
 
   /** The socket is closed. */
   lost(code: number, reason: string): void {
+    if (this.#ended === null) this.#isUnread = code === UNREAD;
     this.#end(reason || `the connection was lost (${code})`);
   }
 
@@ -210,6 +217,6 @@ export class WebSocketLink implements Link {
   /** Never within the call that closed it: its caller may be in the middle of something. */
   #tell(reason: string): void {
     const handlers = this.#handlers;
-    queueMicrotask(() => handlers?.close(reason));
+    queueMicrotask(() => handlers?.close(reason, this.#isUnread));
   }
 }

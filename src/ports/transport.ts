@@ -52,7 +52,8 @@ export interface Link {
   /**
    * Takes both handlers of this end; called exactly once, before anything is sent.
    * Messages that came earlier MUST be kept until then. `message` bytes are only
-   * valid during the call. `close` runs exactly once, also where this end closed.
+   * valid during the call. `close` runs exactly once, also where this end closed; with
+   * `isUnread` only where it is certain that the peer has read nothing of the link.
    */
   start(handlers: LinkHandlers): void;
 
@@ -70,5 +71,5 @@ export interface Link {
 
 export interface LinkHandlers {
   message(bytes: Uint8Array): void;
-  close(reason: string): void;
+  close(reason: string, isUnread?: boolean): void;
 }

@@ -10,8 +10,8 @@ export interface Errands {
   replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
   /** A link brought a call's failure. */
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void;
-  /** The link that carried a call broke. */
-  lost(call: Outgoing, reason: string): void;
+  /** The link that carried a call broke; `isUnread`: the peer has surely not read it. */
+  lost(call: Outgoing, reason: string, isUnread: boolean): void;
 }
 
 export class Errand implements Waiter {
@@ -36,7 +36,7 @@ export class Errand implements Waiter {
     this.#errands.refused(this.#call, failure, session, this.#asked);
   }
 
-  lost(reason: string): void {
-    this.#errands.lost(this.#call, reason);
+  lost(reason: string, isUnread: boolean): void {
+    this.#errands.lost(this.#call, reason, isUnread);
   }
 }

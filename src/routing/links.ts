@@ -39,8 +39,8 @@ export interface Waiter {
   readonly relay: boolean;
   replied(reply: Reply, session: Session): void;
   failed(failure: Failure, session: Session): void;
-  /** The link broke: the request may or may not have been executed. */
-  lost(reason: string): void;
+  /** The link broke: the request may have been executed, unless it was surely not read. */
+  lost(reason: string, isUnread: boolean): void;
 }
 
 /** What the rest of the node hears from links. */
@@ -153,11 +153,11 @@ export class Session {
   }
 
   /** The link is gone: nothing more will be answered. */
-  closed(reason: string): void {
+  closed(reason: string, isUnread: boolean): void {
     this.#open = false;
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();
-    for (const waiter of waiters) waiter.lost(reason);
+    for (const waiter of waiters) waiter.lost(reason, isUnread);
   }
 }
 
@@ -253,7 +253,7 @@ export class Links {
     this.#listener.reachable(peer);
     link.start({
       message: (bytes) => this.#message(session, bytes),
-      close: (reason) => this.#closed(session, reason),
+      close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
     });
     if (this.#farewell) session.send(FAREWELL);
     return session;
@@ -284,11 +284,11 @@ export class Links {
     }
   }
 
-  #closed(session: Session, reason: string): void {
+  #closed(session: Session, reason: string, isUnread: boolean): void {
     const { incarnation } = session.peer;
     this.#sessions.delete(session);
     if (this.#byPeer.get(incarnation) === session) this.#replace(incarnation);
-    session.closed(reason);
+    session.closed(reason, isUnread);
     this.#listener.closed(session);
     this.#listener.unreachable(incarnation);
   }

@@ -324,9 +324,9 @@ export class Router implements CallKeeper, Errands {
   }
 
   /** The link that carried a call broke. */
-  lost(call: Outgoing, reason: string): void {
+  lost(call: Outgoing, reason: string, isUnread: boolean): void {
     const message = `the link to ${call.carrier?.session.name ?? "its owner"} broke: ${reason}`;
-    call.fail(new AtlasError("unavailable", message, { maybeExecuted: true }));
+    call.fail(new AtlasError("unavailable", message, { maybeExecuted: !isUnread }));
   }
 
   /** Puts a call into its key's lane, and has a search go on for it. */

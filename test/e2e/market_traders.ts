@@ -59,12 +59,20 @@ export interface CallWords {
   options?: Omit<ModuleCallOptions, "signal">;
 }
 
+/** How often callers call who go on until they are told to finish. */
+export const ON_AND_ON = 1_000_000;
+
+/** How long is waited here, by calls and purchases that name no time too, in ms: none ends by chance. */
+export const PATIENCE_MS = 60_000;
+
 /** Calls that were begun. */
 export interface Batch {
   /** How those ended that have ended. */
   outcomes(): Promise<Outcome[]>;
   /** The outcomes of all, once all have ended. */
   all(): Promise<Outcome[]>;
+  /** Callers begin no further call; the outcomes of all that were made, once they have ended. */
+  finish(): Promise<Outcome[]>;
   giveUp(): Promise<void>;
 }
 
@@ -145,7 +153,7 @@ export async function startTrader(options: TraderOptions): Promise<Trader> {
     async discover(options = {}) {
       const { proxy, exports } = await say<{ proxy: number; exports: string[] }>(
         "discover",
-        options,
+        { timeoutMs: PATIENCE_MS, ...options },
       );
       return buyerOf(say, proxy, exports);
     },
@@ -165,27 +173,34 @@ type Say = <T>(op: string, args?: object) => Promise<T>;
 function buyerOf(say: Say, proxy: number, exports: readonly string[]): Buyer {
   const plb: Buyer["plb"] = () => say("plb", { proxy });
   const begin: Buyer["begin"] = async (name, words = {}) => {
-    const batch = await say<number>("begin", { proxy, name, ...words });
+    const options = { timeoutMs: PATIENCE_MS, ...words.options };
+    const batch = await say<number>("begin", { proxy, name, ...words, options });
     const outcomes: Batch["outcomes"] = () => say("outcomes", { batch });
     const all: Batch["all"] = async () => {
       const isOver = async () => (await outcomes()).length >= (words.times ?? 1);
-      await until(isOver, `all calls of ${name} end`, 30_000);
+      await until(isOver, `all calls of ${name} end`, PATIENCE_MS);
       return await outcomes();
     };
-    return { outcomes, all, giveUp: () => say("giveUp", { batch }) };
+    const finish: Batch["finish"] = () => say("finish", { batch });
+    return { outcomes, all, finish, giveUp: () => say("giveUp", { batch }) };
   };
   return {
     exports,
     plb,
     begin,
-    call: (name, args = [], options = {}) => say("call", { proxy, name, args, options }),
+    call: (name, args = [], options = {}) =>
+      say("call", { proxy, name, args, options: { timeoutMs: PATIENCE_MS, ...options } }),
     callWithFunction: (name) => say("callWithFunction", { proxy, name }),
     many: async (name, words) => await (await begin(name, words)).all(),
     granted: (capacity) =>
-      until(async () => {
-        const { granted, capacity: tokens, running } = await plb();
-        return granted === capacity && tokens + running >= capacity;
-      }, `capacity ${capacity} is bought`),
+      until(
+        async () => {
+          const { granted, capacity: tokens, running } = await plb();
+          return granted === capacity && tokens + running >= capacity;
+        },
+        `capacity ${capacity} is bought`,
+        PATIENCE_MS,
+      ),
     close: () => say("close", { proxy }),
   };
 }

@@ -35,6 +35,9 @@ beforeEach(() => letGo(ann, bob));
 
 const urls = (): string[] => doors.map(({ url }) => url);
 
+/** Never hangs up: what a node says at a deadline is heard, however late it comes. */
+const patient: typeof fetch = (url, init) => fetch(url, { ...init, signal: null });
+
 async function running(...traders: Trader[]): Promise<string> {
   const tills = await Promise.all(traders.map((trader) => trader.count()));
   return tills.map(({ running }) => running).join();
@@ -49,13 +52,13 @@ async function letGo(...traders: Trader[]): Promise<void> {
 }
 
 test("no seller: unavailable, with what was asked", async () => {
-  const atlas = connect(urls());
-  await expect(atlas.discover("unheard", { timeoutMs: 300 })).rejects.toMatchObject({
+  const atlas = connect(urls(), { fetch: patient });
+  await expect(atlas.discover("unheard", { timeoutMs: 1_000 })).rejects.toMatchObject({
     code: "unavailable",
     maybeExecuted: false,
     message: expect.stringContaining("unheard"),
   });
-  const never = { version: "^9", capacity: 3, timeoutMs: 300 };
+  const never = { version: "^9", capacity: 3, timeoutMs: 1_000 };
   await expect(atlas.discover("calc", never)).rejects.toMatchObject({
     code: "unavailable",
     message: expect.stringMatching(/capacity 3 of calc, >=9/),
@@ -66,7 +69,8 @@ test("no seller: unavailable, with what was asked", async () => {
 });
 
 test("errors of calls are those of a node's proxy", async () => {
-  const { $plb } = await connect(urls()).discover("calc", { capacity: 2, waitFor: "all" });
+  const atlas = connect(urls(), { fetch: patient, timeoutMs: 60_000 });
+  const { $plb } = await atlas.discover("calc", { capacity: 2, waitFor: "all" });
   await expect($plb.call("tau", [])).rejects.toMatchObject({
     code: "not_found",
     maybeExecuted: false,

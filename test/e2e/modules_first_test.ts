@@ -33,12 +33,14 @@ test("brokers started before any authority catch up; its successor gets all orde
   ]) as [Trader, Trader];
   await seller.publish({ capacity: 2 });
   expect(await seller.authorities()).toEqual([]);
-  const asked = buyer.discover({ capacity: 4, timeoutMs: 30_000 });
+  const asked = buyer.discover({ capacity: 4 });
 
   const first = await start("first", "node", authority);
   const proxy = await asked;
   await proxy.granted(2);
-  expect(await buyer.authorities()).toMatchObject([{ node: "first", brokers: 3 }]);
+  const seen = () => buyer.authorities();
+  const patience = { timeout: 20_000 };
+  await expect.poll(seen, patience).toMatchObject([{ node: "first", brokers: 3 }]);
 
   await first.kill();
   await until(async () => (await buyer.stats()).links === 1, "only the channel's link is left");
@@ -49,5 +51,5 @@ test("brokers started before any authority catch up; its successor gets all orde
   await seller.publish({ capacity: 2 });
   await start("second", "bun", authority);
   await proxy.granted(4);
-  expect(await buyer.authorities()).toMatchObject([{ node: "second", brokers: 3 }]);
+  await expect.poll(seen, patience).toMatchObject([{ node: "second", brokers: 3 }]);
 });

@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { REDIS, type Registry, SQLITE } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
-import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { PATIENCE_MS, startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -32,16 +32,17 @@ afterAll(async () => {
 
 test("SIGSTOP of a seller, then SIGCONT", async () => {
   const proxy = await buyer.discover({ capacity: 4, waitFor: "all" });
-  const held = await proxy.begin("hold", { times: 4, options: { timeoutMs: 60_000 } });
+  const held = await proxy.begin("hold", { times: 4 });
   await until(
     async () => (await ann.count()).running + (await bob.count()).running === 4,
     "four run",
   );
-  const waiting = await proxy.begin("pi", { args: [3], times: 50, options: { timeoutMs: 60_000 } });
+  const waiting = await proxy.begin("pi", { args: [3], times: 50 });
   await until(async () => (await proxy.plb()).waiting === 50, "fifty wait");
   await freeze(ann, registry.url);
 
-  await until(async () => (await proxy.plb()).granted === 2, "the frozen one's capacity is gone");
+  const isGone = async () => (await proxy.plb()).granted === 2;
+  await until(isGone, "the frozen one's capacity is gone", PATIENCE_MS);
   expect(tally(await held.outcomes())).toEqual({ "unavailable, maybe executed": 2 });
   await bob.release();
   expect(tally(await waiting.all(), ({ node }) => node)).toEqual({ bob: 50 });

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
-import { startTrader, tally, type Trader } from "./market_traders.ts";
+import { ON_AND_ON, PATIENCE_MS, startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, type RuntimeName, until } from "./process.ts";
 
 // Many processes, on a machine that may have other work to do.
@@ -65,11 +65,15 @@ afterAll(async () => {
 async function meshed(all: readonly Trader[], mesh: readonly Trader[], brokers: number) {
   const expected = mesh.map(({ line }) => `${line.node}: ${mesh.length - 1}, ${brokers}`).sort();
   for (const trader of all) {
-    await until(async () => {
-      const views = await trader.authorities();
-      const seen = views.map((view) => `${view.node}: ${view.authorities}, ${view.brokers}`);
-      return String(seen.sort()) === String(expected);
-    }, `${trader.line.node} sees ${expected.join("; ")}`);
+    await until(
+      async () => {
+        const views = await trader.authorities();
+        const seen = views.map((view) => `${view.node}: ${view.authorities}, ${view.brokers}`);
+        return String(seen.sort()) === String(expected);
+      },
+      `${trader.line.node} sees ${expected.join("; ")}`,
+      PATIENCE_MS,
+    );
   }
 }
 
@@ -109,7 +113,7 @@ test("workers have links to authorities alone, until a channel joins two of them
   expect(tally(await proxy.many("pi", { args: [4], times: 50 }), ({ node }) => node)).toEqual({
     w1: 50,
   });
-  expect(await links()).toEqual([4, 4, 3]);
+  await until(async () => String(await links()) === "4,4,3", "one link more, of those two");
   await proxy.close();
 });
 
@@ -127,7 +131,7 @@ test("orders stand until filled or cancelled, in parts, several of one trader", 
   await big.granted(5);
   await bothSay(buyer, "buy", "w2: 1", "parts");
   // A second order of the same trader stands beside the first.
-  const small = buyer.discover({ name: "parts", capacity: 2, waitFor: "all", timeoutMs: 20_000 });
+  const small = buyer.discover({ name: "parts", capacity: 2, waitFor: "all" });
   await bothSay(buyer, "buy", "w2: 1, w2: 2", "parts");
   await sold.close();
   await big.granted(3);
@@ -147,7 +151,7 @@ test("orders of a lost broker vanish from all books", async () => {
   const lost = await start("lost", "bun", "worker", { ATLAS_BOOTSTRAP: "registry" });
   await lost.publish({ name: "vanish", capacity: 5 });
   await seller.publish({ name: "vanish", capacity: 1 });
-  const wants = lost.discover({ name: "vanish", version: "^9", timeoutMs: 60_000 });
+  const wants = lost.discover({ name: "vanish", version: "^9" });
   wants.catch(() => {});
   await bothSay(buyer, "sell", "lost: 5, w1: 1", "vanish");
   await bothSay(buyer, "buy", "lost: 1", "vanish");
@@ -163,7 +167,7 @@ test("an authority is shot and another started: no order is lost", async () => {
   const proxy = await buyer.discover({ name: "kept", capacity: 5 });
   await proxy.granted(2);
   await bothSay(other, "buy", "w2: 3", "kept");
-  const load = await proxy.begin("pi", { args: [3], times: 1_000, callers: 4 });
+  const load = await proxy.begin("slow", { args: [5], times: ON_AND_ON, callers: 4 });
   // The one that dies is one of the two that keep the order's books.
   const [book] = await other.exchange("kept");
   const victim = authorities.find(({ line }) => line.node === book?.node) as Trader;
@@ -175,7 +179,8 @@ test("an authority is shot and another started: no order is lost", async () => {
   });
   authorities = [...rest, next];
   await meshed([...authorities, ...workers], authorities, 6);
-  expect(tally(await load.all()), "calls go on without authorities").toEqual({ ok: 1_000 });
+  const outcomes = await load.finish();
+  expect(tally(outcomes), "calls go on meanwhile").toEqual({ ok: outcomes.length });
   await bothSay(next, "buy", "w2: 3", "kept");
   await other.publish({ name: "kept", capacity: 3 });
   await proxy.granted(5);

@@ -32,7 +32,7 @@ const RUNTIMES: Readonly<Record<RegionName, readonly RuntimeName[]>> = {
   [AP]: ["node", "deno"],
 };
 /** A heartbeat and a lease that a busy machine can keep, in ms. */
-const LEASE = "1000/5000";
+const LEASE = "2000/10000";
 
 /** Round trips between regions, and inside of one, in ms. */
 export function roundTripMs(one: RegionName, other: RegionName): number {
@@ -66,7 +66,7 @@ export interface RegionNode {
 
 /** The incarnations that a node believes to be live, in one order. */
 export async function livingAt(url: string): Promise<string[]> {
-  const { body } = await ask(url, "/v1/nodes");
+  const { body } = await ask(url, "/v1/nodes", { patienceMs: 60_000 });
   const members: { incarnation: string; state: string }[] = body.nodes ?? [];
   return members.filter(({ state }) => state === "live").map((it) => it.incarnation).sort();
 }
@@ -201,8 +201,9 @@ export class World {
   /** Starts a node behind a public address, at which callers are told by their region. */
   async #settle(name: string, port: number): Promise<void> {
     const [region, node] = name.split("/") as [RegionName, "n0" | "n1"];
-    const proxy = await this.#lead(port, (caller) => {
-      const from = this.#regionOf.get(holderOf(caller, this.#regionOf.keys()) ?? -1);
+    const proxy: DelayProxy = await this.#lead(port, (caller) => {
+      const holder = holderOf(caller, proxy.port, this.#regionOf.keys());
+      const from = this.#regionOf.get(holder ?? -1);
       return from === undefined ? null : this.#road(from, region, node);
     });
     const place = Number(node.slice(1));

@@ -35,6 +35,9 @@ export interface InspectionOptions {
   thinksMs?: number;
 }
 
+/** How long a call may take, in ms: longer than any stall of a busy machine. */
+const PATIENCE_MS = 60_000;
+
 let inspections = 0;
 
 /** Sets the callers to work. */
@@ -45,7 +48,7 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
   let over = false;
 
   async function work(door: string, caller: number): Promise<void> {
-    const atlas = connect(door);
+    const atlas = connect(door, { timeoutMs: PATIENCE_MS });
     for (let n = 0; !over; n++) {
       const text = `${name}.${caller}.${n}`;
       try {
@@ -69,6 +72,21 @@ export function inspect({ type, id, doors, thinksMs = 0 }: InspectionOptions): I
   };
 }
 
+/** Messages that a channel tells at once. */
+const PAGE = 10_000;
+
+/** All messages of a resource that is a channel by whatever type. */
+async function history(url: string, resource: string): Promise<Message[]> {
+  const all: Message[] = [];
+  for (;;) {
+    const since = all.at(-1)?.seq ?? 0;
+    const settings = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
+    const page = await result<Message[]>(url, resource, "history", [since], settings);
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
+}
+
 /**
  * Holds a channel's history against what its only callers were told: no call failed, each
  * is there once, at the number that it was told, and epochs never fall.
@@ -79,7 +97,7 @@ export async function checkInspection(
   { notes, failures }: Inspection,
 ): Promise<void> {
   expect(failures).toEqual([]);
-  const messages = await result<Message[]>(url, resource, "history", [0]);
+  const messages = await history(url, resource);
   const told = [...notes].sort((one, other) => one.seq - other.seq);
   expect(told.map(({ seq }) => seq)).toEqual(told.map((_, i) => i + 1));
   expect(messages.map(({ text }) => text)).toEqual(told.map(({ text }) => text));

@@ -30,7 +30,9 @@ const NAMES = 60;
 /** Names in the air at once; each is called through all nodes. */
 const AT_ONCE = 12;
 /** How long a region is cut off: longer than a lease, and than a store is waited for. */
-const CUT_MS = 8_000;
+const CUT_MS = 12_000;
+/** How long one call may take, and one step of a test, in ms: longer than any stall. */
+const PATIENCE_MS = 60_000;
 
 const world = new World();
 let followed: Inspection;
@@ -60,16 +62,22 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
         judge(id, await callAll(world.nodes, id));
       }
     }));
-  }, 60_000);
+  }, 180_000);
 
   test.for([[US, AP], [AP, EU], [EU, US]] as const)(
     "journeys from %s to %s: one to the registry and one to the owner, then only the latter",
     async ([from, to]) => {
       const [door, another] = [world.node(from, 0), world.node(from, 1)];
+      // Where a machine was too busy for a link in time, a way around is taken for a while.
+      for (const asked of [door, another]) await straight(asked, to);
       for (const [title, asked] of [["unowned", door], ["owned", another]] as const) {
         const id = `${to}~journeys-from-${from}`;
         const trips = world.watch(`channels/${id}`);
-        const send = () => connect(asked.url).call("channels", id, "send", ["ann", title]);
+        const send = () =>
+          connect(asked.url, { timeoutMs: PATIENCE_MS }).call("channels", id, "send", [
+            "ann",
+            title,
+          ]);
         const cold = await send();
         expect(requests(trips, from, to), `cold, ${title}`).toEqual(["registry", "link"]);
         expect(trips.every((trip) => isBetween(trip, from, to)), "no third region").toBe(true);
@@ -86,12 +94,13 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
     const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
     const id = `${AP}~behind`;
     await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
-    const client = connect(door.url);
+    const client = connect(door.url, { timeoutMs: PATIENCE_MS });
     // With a key, so that one which a closing road cuts short is made again.
     const path = async () => {
       const idempotencyKey = crypto.randomUUID();
       return (await client.call("channels", id, "whereami", [], { idempotencyKey })).path;
     };
+    await straight(door, AP);
     expect(await path()).toEqual([door.name, owner.name]);
 
     for (const goal of ["n0", "gateway n0"] as const) {
@@ -101,12 +110,13 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
     expect(await path()).toEqual([door.name, gateway.name, owner.name]);
 
     const load = startLoad({ channel: id, callers: 4, doors: () => [door.url] });
-    await until(() => load.receipts.length >= 20, "calls through the gateway");
+    await until(() => load.receipts.length >= 20, "calls through the gateway", PATIENCE_MS);
     gateway.program.signal("SIGKILL");
     await gateway.program.ended;
     world.set(US, AP, "gateway n0", "open");
     const before = load.receipts.length;
-    await until(() => load.receipts.length >= before + 20, "calls through the other gateway");
+    const isOn = () => load.receipts.length >= before + 20;
+    await until(isOn, "calls through the other gateway", PATIENCE_MS);
     expect(await path()).toEqual([door.name, owner.name]);
     await load.finish();
     const receipts = [{ text: "first", seq: 1, epoch: 0, began: 0, ended: 0 }, ...load.receipts];
@@ -117,15 +127,15 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
       world.set(AP, US, goal, "open");
     }
     await world.restart(gateway);
-  }, 60_000);
+  }, 180_000);
 
   test("a region cut off: others never notice, it serves itself, and nothing is lost", async () => {
     const [outside, inside] = [world.doors(US, EU), world.doors(AP)];
     await home(`channels/${AP}~island`, AP);
     const untouched = [
-      inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 20 }),
-      inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 20 }),
-      inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 20 }),
+      inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 50 }),
+      inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 50 }),
+      inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 50 }),
     ];
     const alive = await livingAt(world.node(US, 0).url);
     expect(alive.length).toBe(world.nodes.length);
@@ -133,29 +143,34 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
       startLoad({ channel: `${AP}~crossing`, callers: 4, doors: () => outside }),
       startLoad({ channel: `${US}~crossing`, callers: 2, doors: () => inside }),
     ];
-    await until(() => crossing.every(({ receipts }) => receipts.length >= 8), "calls across");
+    const areAcross = () => crossing.every(({ receipts }) => receipts.length >= 8);
+    await until(areAcross, "calls across", PATIENCE_MS);
 
     world.cutOff(AP, "silent");
     const since = performance.now();
     const during = untouched.map(({ notes }) => notes.length);
     await refusals();
-    const stuck = crossing.map(({ receipts }) => receipts.length);
     // Of the regions that are left, new names too.
     const left = world.nodes.filter(({ region }) => region !== AP);
     judge(`${EU}~meanwhile`, await callAll(left, `${EU}~meanwhile`));
     await until(() => performance.now() - since > CUT_MS, "the region was cut off long enough");
     world.cutOff(AP, "shut");
     await refusals();
-    expect(crossing.map(({ receipts }) => receipts.length)).toEqual(stuck);
-    for (const [i, { notes }] of untouched.entries()) {
-      expect(notes.length).toBeGreaterThan((during[i] as number) + 50);
-    }
+    const areBusy = () =>
+      untouched.every(({ notes }, i) => notes.length > (during[i] as number) + 50);
+    await until(areBusy, "calls inside of what is left, and of what is cut off", PATIENCE_MS);
+    // An answer may have been past the sea before; what was begun since then is stuck.
+    const begunSince = crossing.flatMap(({ receipts }) =>
+      receipts.filter((it) => it.began > since)
+    );
+    expect(begunSince).toEqual([]);
     const promised = crossing.map(({ receipts }) => receipts.length);
     world.cutOff(AP, "open");
 
     await until(
       () => crossing.every(({ receipts }, i) => receipts.length >= (promised[i] as number) + 8),
       "calls across again",
+      PATIENCE_MS,
     );
     await Promise.all([...untouched, ...crossing].map((load) => load.finish()));
     const homes = [[US, AP], [EU, AP], [AP, US]] as const;
@@ -169,11 +184,11 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
       await checkLedger(world.node(EU, 0).url, `${region}~crossing`, receipts);
     }
     for (const { url } of world.nodes) expect(await livingAt(url), "nobody lapsed").toEqual(alive);
-  }, 60_000);
+  }, 180_000);
 
   test("a resource moves from region to region while all call it, and no call fails", async () => {
     const load = inspect({ type: "channels", id: "traveller", doors: world.doors(...REGIONS) });
-    await until(() => load.notes.length >= 20, "calls at home");
+    await until(() => load.notes.length >= 20, "calls at home", PATIENCE_MS);
     let epoch = 0;
     for (const [to, guide] of [[AP, EU], [EU, US], [US, AP]] as const) {
       const moved = await result<{ rrp: string; epoch: number }>(
@@ -181,27 +196,28 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
         `guides/${guide}~guide`,
         "move",
         ["channels", "traveller", to],
+        { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS },
       );
       expect(moved.rrp).toMatch(new RegExp(`^rrp:${to}/n\\d/channels/traveller$`));
       expect(moved.epoch).toBeGreaterThan(epoch);
       ({ epoch } = moved);
       const doors = () => new Set(load.notes.filter((note) => note.epoch === epoch).map(callerOf));
-      await until(() => doors().size === world.nodes.length, `all call it in ${to}`);
+      await until(() => doors().size === world.nodes.length, `all call it in ${to}`, PATIENCE_MS);
     }
     await load.finish();
     await checkInspection(world.node(EU, 1).url, "channels/traveller", load);
-  }, 60_000);
+  }, 180_000);
 
   test("a resource follows its callers to their region, and no call fails", async () => {
     const isThere = () => followed.notes.at(-1)?.rrp.startsWith(`rrp:${EU}/`) === true;
-    await until(isThere, "it has followed", 60_000);
+    await until(isThere, "it has followed", 2 * PATIENCE_MS);
     const there = followed.notes.length;
-    await until(() => followed.notes.length >= there + 8, "calls where it is now");
+    await until(() => followed.notes.length >= there + 8, "calls where it is now", PATIENCE_MS);
     await followed.finish();
     const first = { text: "at home", seq: 1, epoch: 0, rrp: "" };
     const all = { ...followed, notes: [first, ...followed.notes] };
     await checkInspection(world.node(AP, 0).url, "followers/pet", all);
-  }, 90_000);
+  }, 240_000);
 });
 
 if (regionsMissing !== null) {
@@ -225,13 +241,32 @@ function callAll(nodes: readonly RegionNode[], id: string): Promise<Answer[]> {
  * reach its store in time says so, and whoever asked comes back.
  */
 async function send(node: RegionNode, resource: string, args: string[]): Promise<Answer> {
-  let answer = await call(node.url, resource, "send", args);
-  await until(async () => {
-    if (answer.status !== 503 || answer.body.error.maybeExecuted) return true;
-    answer = await call(node.url, resource, "send", args);
-    return false;
-  }, `an answer of ${node.name} about ${resource}`);
+  const settings = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
+  let answer = await call(node.url, resource, "send", args, settings);
+  await until(
+    async () => {
+      if (answer.status !== 503 || answer.body.error.maybeExecuted) return true;
+      answer = await call(node.url, resource, "send", args, settings);
+      return false;
+    },
+    `an answer of ${node.name} about ${resource}`,
+    PATIENCE_MS,
+  );
   return answer;
+}
+
+/** Waits until calls go straight from a node to both of another region. */
+async function straight(from: RegionNode, to: RegionName): Promise<void> {
+  for (const owner of world.nodes.filter(({ region }) => region === to)) {
+    const id = `${to}~at-${owner.name.replace("/", "-")}`;
+    await send(owner, `channels/${id}`, ["ann", "here"]);
+    const client = connect(from.url, { timeoutMs: PATIENCE_MS });
+    await until(
+      async () => (await client.call("channels", id, "whereami", [])).path.length === 2,
+      `a straight road from ${from.name} to ${owner.name}`,
+      PATIENCE_MS,
+    );
+  }
 }
 
 /** What the answers about one name have in common, and in which order they came. */
@@ -279,7 +314,7 @@ async function refusals(): Promise<void> {
 }
 
 async function refused({ url }: RegionNode, region: RegionName, id: string): Promise<void> {
-  const settings = { timeoutMs: 1_500 };
+  const settings = { timeoutMs: 1_500, patienceMs: PATIENCE_MS };
   const { status, body } = await call(url, `channels/${id}`, "whereami", [], settings);
   expect([503, 504]).toContain(status);
   expect(body.error.code).toBe(status === 503 ? "unavailable" : "timeout");

@@ -11,6 +11,8 @@ import { AP, EU, regionsMissing, US, World } from "./regions.ts";
 
 const ID = `${EU}~listened`;
 const CHANNEL = `channels/${ID}`;
+/** How long one step may take, in ms: longer than a takeover, and than any stall. */
+const PATIENCE_MS = 60_000;
 
 const world = new World();
 
@@ -73,19 +75,21 @@ describe.skipIf(regionsMissing !== null)("client sockets over regions", () => {
       new Listener("at another node of the region", [heir.url]),
       new Listener("at the owner", [owner.url, heir.url]),
     ];
-    await until(() => listeners.every(({ hellos }) => hellos > 0), "all are joined");
+    const areJoined = () => listeners.every(({ hellos }) => hellos > 0);
+    await until(areJoined, "all are joined", PATIENCE_MS);
 
     let sent = 1;
     const send = async (url: string): Promise<void> => {
       const key = crypto.randomUUID();
       await result(url, CHANNEL, "send", ["ann", `${++sent}`], {
         key,
-        timeoutMs: 30_000,
-        patienceMs: 40_000,
+        timeoutMs: PATIENCE_MS,
+        patienceMs: 2 * PATIENCE_MS,
       });
     };
     for (let i = 0; i < 20; i++) await send(i % 2 ? heir.url : far.url);
-    await until(() => listeners.every(({ events }) => events.length === 20), "all have all");
+    const haveAll = () => listeners.every(({ events }) => events.length === 20);
+    await until(haveAll, "all have all", PATIENCE_MS);
     for (const { events } of listeners) expect(events.every(({ gap }) => !gap)).toBe(true);
 
     owner.program.signal("SIGKILL");
@@ -95,7 +99,7 @@ describe.skipIf(regionsMissing !== null)("client sockets over regions", () => {
     await until(
       () => listeners.every(({ events }) => events.at(-1)?.data.seq === last),
       "all hear the last",
-      60_000,
+      PATIENCE_MS,
     );
     expect(listeners.flatMap(({ troubles }) => troubles)).toEqual([]);
     for (const { events, hellos } of listeners) {
@@ -103,5 +107,5 @@ describe.skipIf(regionsMissing !== null)("client sockets over regions", () => {
       expect(events.filter(({ gap }) => gap).length).toBeLessThanOrEqual(hellos);
     }
     for (const listener of listeners) listener.close();
-  }, 180_000);
+  }, 300_000);
 });

@@ -2,8 +2,8 @@
  * Who is calling? Caller display for loopback: finds the process at the other end of a
  * connection.
  *
- * It takes a connection's port at the other end and some processes; gives the one that
- * holds it. Linux tells, under /proc.
+ * It takes a connection's ports, at the other end and at this one, and some processes; gives
+ * the one that holds the other end. Linux tells, under /proc.
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 
@@ -14,22 +14,28 @@ export const callersHidden: string | null = existsSync(TABLES[0] as string)
   ? null
   : "there is no /proc/net/tcp on this machine";
 
-/** Of `processes`, by their ids, the one whose socket has this local port; null: none. */
-export function holderOf(port: number, processes: Iterable<number>): number | null {
-  const inode = inodeOf(port);
+/**
+ * Of `processes`, by their ids, the one whose socket leads from `port` to the port `to`; null:
+ * none. Both tell: several processes may have connections from one port, to different ones.
+ */
+export function holderOf(port: number, to: number, processes: Iterable<number>): number | null {
+  const inode = inodeOf(port, to);
   if (inode === null) return null;
   for (const pid of processes) if (holds(pid, `socket:[${inode}]`)) return pid;
   return null;
 }
 
-/** The inode of the connected socket that has this local port. */
-function inodeOf(port: number): string | null {
-  const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+/** The inode of the connected socket that has these ports. */
+function inodeOf(port: number, to: number): string | null {
+  const [local, remote] = [port, to].map((it) =>
+    `:${it.toString(16).toUpperCase().padStart(4, "0")}`
+  ) as [string, string];
   for (const table of TABLES.filter((path) => existsSync(path))) {
     for (const line of readFileSync(table, "utf8").split("\n")) {
-      const [, address, , state, , , , , , inode] = line.trim().split(/\s+/);
+      const [, address, peer, state, , , , , , inode] = line.trim().split(/\s+/);
+      if (!address?.endsWith(local) || !peer?.endsWith(remote)) continue;
       // 01: established.
-      if (address?.endsWith(local) && state === "01" && inode !== undefined) return inode;
+      if (state === "01" && inode !== undefined) return inode;
     }
   }
   return null;

@@ -1,0 +1,19 @@
+/**
+ * The example's channels with a speaker who clears his throat first: an app for tests that
+ * stop a process between a turn's begin and what it says to its listeners.
+ */
+import { Channel } from "../../../examples/channels/app.ts";
+import { type App, defineApp } from "../../../mod.ts";
+
+/** A channel whose sender can be made to think before the message is kept and told. */
+export class Room extends Channel {
+  /** Says on standard error that it began, thinks for `ms`, then sends. */
+  async sendLater(from: string, text: string, ms: number): Promise<{ seq: number }> {
+    console.error(`begun ${text}`);
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return await this.send(from, text);
+  }
+}
+
+const app: App<{ channels: typeof Room }> = defineApp({ resources: { channels: Room } });
+export default app;

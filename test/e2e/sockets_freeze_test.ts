@@ -1,0 +1,210 @@
+/**
+ * The owner of client sockets is frozen past its lease, and taken over: who listens elsewhere
+ * goes on, hears nothing twice, and is told where something may be missing; who is connected to
+ * the frozen node itself hears nothing of its former owner when that wakes, and goes on with
+ * the next.
+ */
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect } from "../../adapters/http/client.ts";
+import type { ChannelMessage } from "../../examples/channels/app.ts";
+import { call, history, result } from "./calls.ts";
+import { type Cluster, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
+import { freeze } from "./freeze.ts";
+import { endAll, type NodeProcess, type RuntimeName, until } from "./process.ts";
+
+const APP = fileURLToPath(new URL("./apps/rooms.ts", import.meta.url));
+const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];
+/** Longer than a lease and a takeover, on a machine that is busy. */
+const PATIENCE_MS = 60_000;
+const PATIENT = { timeoutMs: PATIENCE_MS, patienceMs: 2 * PATIENCE_MS };
+/** How many messages are sent in a row. */
+const MANY = 10;
+
+let registry: Registry;
+let cluster: Cluster;
+beforeAll(async () => {
+  registry = await (REDIS.missing ? SQLITE : REDIS).open();
+  cluster = await startCluster({
+    registry: registry.url,
+    runtimes: RUNTIMES,
+    // A heartbeat and a lease that a busy machine can keep.
+    lease: "1000/5000",
+    env: { ATLAS_APP: APP },
+  });
+}, 120_000);
+afterAll(async () => {
+  await endAll();
+  await registry?.close();
+}, 60_000);
+
+/** What the door says, as docs/sockets.md has it. */
+interface Frame {
+  readonly t: "hello" | "event" | "skip" | "reply";
+  readonly connection: string;
+  readonly id?: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly gap: boolean;
+  readonly data: { readonly seq: number; readonly text: string };
+  readonly result?: { readonly seq: number; readonly epoch: number };
+  readonly error?: { readonly retryable: boolean; readonly maybeExecuted: boolean };
+}
+
+/** Somebody at a socket without a client in between, who writes every frame down. */
+class Listener {
+  readonly frames: Frame[] = [];
+  readonly #socket: WebSocket;
+
+  constructor(url: string, id: string) {
+    this.#socket = new WebSocket(`${url.replace(/^http/, "ws")}/v1/connect/channels/${id}`);
+    this.#socket.onmessage = ({ data }) => this.frames.push(JSON.parse(data as string));
+  }
+
+  of(t: Frame["t"]): Frame[] {
+    return this.frames.filter((frame) => frame.t === t);
+  }
+
+  /** The texts that it heard. */
+  get texts(): string[] {
+    return this.of("event").map(({ data }) => data.text);
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  say(frame: object): void {
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  /** What is wrong with the order of what it heard; empty where nothing is. */
+  get troubles(): string[] {
+    const troubles: string[] = [];
+    let [last, epoch] = [-1, 0];
+    for (const { t, seq, gap, epoch: told } of this.frames) {
+      if (t === "reply") continue;
+      const isFollowing = t === "hello" ? gap || last < 0 || seq >= last : seq > last;
+      if (!isFollowing) troubles.push(`${t} ${seq} after ${last}`);
+      if (t === "event" && seq !== last + 1) troubles.push(`event ${seq} after ${last}, no gap`);
+      if (t !== "skip" && told < epoch) troubles.push(`${t} of epoch ${told} after ${epoch}`);
+      if (t !== "hello" || gap || last < 0) last = seq;
+      epoch = Math.max(epoch, told ?? 0);
+    }
+    return troubles;
+  }
+}
+
+describe("SIGSTOP of an owner of client sockets past its lease, then SIGCONT", () => {
+  test.for(RUNTIMES.map((runtime, place) => ({ runtime, place })))(
+    "$runtime",
+    { timeout: 180_000 },
+    async ({ place }) => await freezeAndThaw(place),
+  );
+});
+
+async function freezeAndThaw(place: number): Promise<void> {
+  const id = `stage-${place}`;
+  const owner = cluster.nodes[place] as NodeProcess;
+  const [door, other] = cluster.nodes.filter((node) => node !== owner) as [
+    NodeProcess,
+    NodeProcess,
+  ];
+  const old = await result<{ epoch: number }>(owner.url, `channels/${id}`, "whereami");
+  const [near, far] = [new Listener(owner.url, id), new Listener(door.url, id)];
+  const all = [near, far];
+  await until(() => all.every((it) => it.of("hello").length > 0), "both are joined");
+
+  /** What was acknowledged: its text, by its number in the channel. */
+  const told = new Map<number, string>();
+  const send = async (text: string): Promise<{ seq: number; epoch: number }> => {
+    const settings = { ...PATIENT, key: text };
+    const args = ["ann", text];
+    const sent = await result<{ seq: number; epoch: number }>(
+      other.url,
+      `channels/${id}`,
+      "send",
+      args,
+      settings,
+    );
+    told.set(sent.seq, text);
+    return sent;
+  };
+  const row = async (title: string): Promise<string[]> => {
+    const texts = Array.from({ length: MANY }, (_, i) => `${title} ${i}`);
+    for (const text of texts) await send(text);
+    return texts;
+  };
+  const before = await row("before");
+  await until(() => all.every(({ texts }) => texts.length === MANY), "both heard all");
+
+  // A turn that would speak when it wakes: it thinks for less than a takeover takes.
+  const late = call(other.url, `channels/${id}`, "sendLater", ["ann", "late", 4_000], PATIENT);
+  await until(() => owner.output.stderr.includes("begun late"), "the slow turn");
+  await freeze(owner, registry.url);
+  const asleep = near.frames.length;
+  // What waits at the frozen process: a message, calls, and somebody who wants to be let in.
+  near.say({ t: "message", data: { from: "near", text: "noted" } });
+  near.say({ t: "call", id: 1, method: "send", args: ["near", "called"], timeoutMs: PATIENCE_MS });
+  near.say({ t: "call", id: 2, method: "whereami", timeoutMs: PATIENCE_MS });
+  // Between its two lives a node refuses sockets: a client comes again.
+  const newcomer: { epoch: number; text?: string }[] = [];
+  const client = connect(owner.url).connect<ChannelMessage>("channels", id, {
+    onHello: ({ epoch }) => newcomer.push({ epoch }),
+    onEvent: ({ epoch, data }) => newcomer.push({ epoch, text: data.text }),
+  });
+
+  const first = await send("taken over");
+  expect(first.epoch).toBeGreaterThan(old.epoch);
+  await until(() => far.of("hello").length > 1, "it is joined to the next owner", PATIENCE_MS);
+  const during = await row("during");
+  const heardAll = (listener: Listener, texts: readonly string[]) =>
+    until(() => texts.every((text) => listener.texts.includes(text)), "it heard all", PATIENCE_MS);
+  await heardAll(far, during);
+  expect(near.frames.length, "the frozen one says nothing").toBe(asleep);
+
+  owner.signal("SIGCONT");
+  await until(() => near.of("reply").length === 2, "its calls are answered", PATIENCE_MS);
+  await until(() => near.of("hello").length > 1, "it is joined to the next owner", PATIENCE_MS);
+  await until(() => newcomer.length > 0, "the newcomer is joined, too", PATIENCE_MS);
+  near.say({ t: "message", data: { from: "near", text: "awake" } });
+  const after = await row("after");
+  for (const listener of all) await heardAll(listener, [...after, "awake"]);
+  const newest = after.at(-1);
+  await until(() => newcomer.some(({ text }) => text === newest), "the newcomer hears, too");
+
+  const { status, body } = await late;
+  // Begun by an owner that could not vouch for its outcome.
+  expect({ status, ...body.error }).toMatchObject({ status: 503, maybeExecuted: true });
+  for (const { isOpen, troubles } of all) {
+    expect({ isOpen, troubles }).toEqual({ isOpen: true, troubles: [] });
+  }
+  // Nothing that the woken process said to its sockets was an owner's of before.
+  for (const { epoch } of newcomer) expect(epoch, "newcomer").toBeGreaterThan(old.epoch);
+  for (const { t, epoch, result } of near.frames.slice(asleep)) {
+    if (t !== "skip" && (result || t !== "reply")) {
+      expect(epoch ?? result?.epoch, t).toBeGreaterThan(old.epoch);
+    }
+  }
+  const kept = (await history(door.url, id)).map(({ text }) => text);
+  const reply = near.of("reply").find((frame) => frame.id === 1);
+  if (reply?.result) told.set(reply.result.seq, "called");
+  else if (!reply?.error?.maybeExecuted) expect(kept).not.toContain("called");
+  expect(kept).not.toContain("late");
+  expect(new Set(kept).size, "nothing was kept twice").toBe(kept.length);
+  for (const [seq, text] of told) expect(kept[seq - 1]).toBe(text);
+  // None is missing but what a gap tells of, which is what was said before it was joined anew.
+  for (const { texts, frames } of all) {
+    expect(new Set(texts).size, "nothing was heard twice").toBe(texts.length);
+    const [, again] = frames.filter(({ t }) => t === "hello");
+    expect(again?.gap).toBe(true);
+    expect(again?.connection).toBe(frames[0]?.connection);
+    expect(texts).toEqual(kept.filter((text) => texts.includes(text)));
+    expect(texts.slice(0, MANY)).toEqual(before);
+  }
+  for (const listener of [...all, client]) listener.close();
+}

@@ -1,0 +1,80 @@
+/**
+ * A handshake that its dialler gives up while the acceptor has the link already: what the
+ * acceptor asked over it was read by nobody, and it is told so.
+ */
+import { expect, it } from "vitest";
+import { importKeys } from "../../adapters/transport/link_handshake.ts";
+import { LinkLife } from "../../adapters/transport/link_life.ts";
+import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
+import type { Link } from "../../src/ports/transport.ts";
+import { fakeClock } from "../../testing.ts";
+import { identity } from "../conformance/transport.ts";
+
+const HANDSHAKE_MS = 5_000;
+
+/** Two ends of a socket; what goes to the dialler waits where `holds` says so. */
+function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
+  const it = { holds: false };
+  const ends: { near: Socket; far: Socket; acceptor?: SocketHandlers } = {
+    near: {
+      send: (data) => void ends.acceptor?.message(ends.far, data),
+      buffered: () => 0,
+      close: (code, reason) => void ends.acceptor?.close(ends.far, code, reason),
+    },
+    far: {
+      send: (data) => void (it.holds || near.message(ends.near, data)),
+      buffered: () => 0,
+      close: (code, reason) => near.close(ends.near, code, reason),
+    },
+  };
+  ends.acceptor = far(ends.far);
+  ends.acceptor.open(ends.far);
+  near.open(ends.near);
+  return it;
+}
+
+it.each([
+  ["it takes too long", "the handshake took over 5000 ms"],
+  ["its node takes another life", "another life"],
+])("tells the acceptor that nothing was read, where %s", async (_title, why) => {
+  const clock = fakeClock();
+  const keys = await importKeys(["a".repeat(32)]);
+  const accepted: Link[] = [];
+  const lifeOf = (name: string, far: LinkLife | null): LinkLife =>
+    new LinkLife({
+      self: identity(name),
+      keys,
+      clock,
+      accept: (link) => {
+        accepted.push(link);
+      },
+      runtime: {
+        dial: (_url, handlers) => {
+          const line = wire(handlers, (socket) => (far as LinkLife).accept(socket));
+          // The challenge arrives, the welcome does not.
+          const challenged = handlers.message.bind(handlers);
+          handlers.message = (socket, data) => {
+            challenged(socket, data);
+            line.holds = true;
+          };
+          return Promise.resolve() as never;
+        },
+      },
+    });
+  const acceptor = lifeOf("bob", null);
+  const dialler = lifeOf("ann", acceptor);
+  const anyone = { region: "*", node: "*", incarnation: "*" };
+  const dialled = dialler.dial("ws://127.0.0.1:1/atlas/link", anyone).catch((error) => error);
+  await expect.poll(() => accepted.length).toBe(1);
+  const closes: unknown[] = [];
+  accepted[0]?.start({
+    message: () => {},
+    close: (reason, isUnread) => void closes.push([reason, isUnread]),
+  });
+  expect(accepted[0]?.send(Uint8Array.of(1)), "it may ask at once").toBe(true);
+
+  if (why === "another life") dialler.end(why);
+  else await clock.advance(HANDSHAKE_MS);
+  expect(await dialled).toMatchObject({ code: "unavailable" });
+  await expect.poll(() => closes).toEqual([[why, true]]);
+});
