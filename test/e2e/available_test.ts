@@ -117,11 +117,11 @@ describe("partition: available, on Redis", () => {
       const all = await result<string[]>(b.url, "baskets/x", "all");
       return wanted.every((item) => all.includes(item));
     }, "both are merged");
-    expect(a.output.stderr.match(/^conflict .*$/gm)).toEqual([
-      "conflict baskets/x with rrp:local/b/baskets/x",
-    ]);
+    const conflicts = () => a.output.stderr.match(/^conflict .*$/gm) ?? [];
+    await until(() => conflicts().length > 0, "the loser's log");
+    expect(conflicts()).toEqual(["conflict baskets/x with rrp:local/b/baskets/x"]);
     expect(b.output.stderr).not.toContain("conflict baskets/x");
-    expect(b.output.stderr).toContain("won over one out of reach");
+    await until(() => b.output.stderr.includes("won over one out of reach"), "the winner's log");
     const answers = await Promise.all([a, b].map(({ url }) => add(url, "x", "last")));
     for (const answer of answers) {
       expect(answer).toMatchObject({ verdict: null, rrp: "rrp:local/b/baskets/x" });
