@@ -105,9 +105,9 @@ async function answers(port: number): Promise<void> {
   await tell(port, "PING", /PONG/);
 }
 
-/** Sends an inline command until the answer is as wanted, for at most 10 s; gives its beginning. */
+/** Sends an inline command until the answer is as wanted, for at most 20 s; gives its beginning. */
 export async function tell(port: number, command: string, wanted: RegExp): Promise<string> {
-  const giveUp = performance.now() + 10_000;
+  const giveUp = performance.now() + 20_000;
   for (;;) {
     const answer = await ask(port, command);
     if (wanted.test(answer)) return answer;
