@@ -9,6 +9,8 @@ import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { result } from "./calls.ts";
 import { endAll, type NodeProcess, type RuntimeName, startNode, until } from "./process.ts";
 
+/** How long a lease's end, a claim and a merge may take on a busy machine, in ms. */
+const PATIENCE_MS = 40_000;
 const APP = fileURLToPath(new URL("apps/baskets.ts", import.meta.url));
 
 let redis: TestRedis | null = null;
@@ -60,12 +62,16 @@ async function addUntil(
 ): Promise<string[]> {
   const acknowledged: string[] = [];
   let n = 0;
-  await until(async () => {
-    const item = `${prefix}${n++}`;
-    const added = await add(url, basket, item);
-    if (added.status === 200) acknowledged.push(item);
-    return added.status === 200 && isEnough(added);
-  }, `an answer of ${basket} as wanted`);
+  await until(
+    async () => {
+      const item = `${prefix}${n++}`;
+      const added = await add(url, basket, item);
+      if (added.status === 200) acknowledged.push(item);
+      return added.status === 200 && isEnough(added);
+    },
+    `an answer of ${basket} as wanted`,
+    PATIENCE_MS,
+  );
   return acknowledged;
 }
 
@@ -75,7 +81,7 @@ const isPlain = ({ verdict }: Added): boolean => verdict === null;
 describe("partition: available, on Redis", () => {
   test.for<RuntimeName>(["bun", "node"])(
     "%s: killed and restarted: nothing acknowledged is lost, all that was kept is committed",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async (runtime, { skip }) => {
       if (redisMissing) skip(redisMissing);
       redis = await startRedis({ durable: true });
@@ -94,7 +100,7 @@ describe("partition: available, on Redis", () => {
   );
 
   test("one node cut off, another takes over: both go on, and end as one", {
-    timeout: 60_000,
+    timeout: 120_000,
   }, async ({ skip }) => {
     if (redisMissing) skip(redisMissing);
     redis = await startRedis({ durable: true });
@@ -113,10 +119,14 @@ describe("partition: available, on Redis", () => {
     expect(split).toMatchObject({ status: 200, verdict: "suspect", rrp: first.rrp });
     road.state = "open";
     const wanted = ["first", ...mine, ...theirs, "split"];
-    await until(async () => {
-      const all = await result<string[]>(b.url, "baskets/x", "all");
-      return wanted.every((item) => all.includes(item));
-    }, "both are merged");
+    await until(
+      async () => {
+        const all = await result<string[]>(b.url, "baskets/x", "all");
+        return wanted.every((item) => all.includes(item));
+      },
+      "both are merged",
+      PATIENCE_MS,
+    );
     const conflicts = () => a.output.stderr.match(/^conflict .*$/gm) ?? [];
     await until(() => conflicts().length > 0, "the loser's log");
     expect(conflicts()).toEqual(["conflict baskets/x with rrp:local/b/baskets/x"]);
