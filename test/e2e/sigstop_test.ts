@@ -4,6 +4,7 @@
  * and comes back as a new incarnation.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,6 +46,21 @@ function receiptsOf(answers: readonly Answer[]): Receipt[] {
   );
 }
 
+/** Sends a message over a connection of its own: who wakes up closes those that rested for long. */
+function sendApart(url: string, message: string): Promise<Answer> {
+  const headers = { "atlas-timeout-ms": String(PATIENT.timeoutMs) };
+  const how = { method: "POST", agent: false, headers };
+  return new Promise((resolve, reject) => {
+    const sent = request(`${url}/v1/resources/channels/room/send`, how, async (response) => {
+      let text = "";
+      for await (const chunk of response) text += chunk;
+      resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+    });
+    sent.on("error", reject);
+    sent.end(JSON.stringify(["w", message]));
+  });
+}
+
 async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: string): Promise<void> {
   const victim = cluster.nodes[place] as NodeProcess;
   const others = cluster.nodes.filter((node) => node !== victim);
@@ -66,7 +82,7 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
   writeFileSync(gate, "");
   const waiting = Array.from(
     { length: WAITING },
-    (_, i) => call(victim.url, "channels/room", "send", ["w", `waiting ${i}`], PATIENT),
+    (_, i) => sendApart(victim.url, `waiting ${i}`),
   );
 
   const taken = () => load.receipts.filter(({ epoch }) => epoch > old.epoch).length;
