@@ -77,6 +77,8 @@ export const GATEWAY_PROBE_MS = 5_000;
 export const GATEWAY_PATIENCE_MS = 2_000;
 /** How long after its last use a region's gateways are still probed, in ms. */
 export const GATEWAY_IDLE_MS = 60_000;
+/** How long a node that has drained waits for its peers to have heard so, in ms. */
+export const FAREWELL_MS = 2_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
 
