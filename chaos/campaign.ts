@@ -87,8 +87,9 @@ export class Campaign {
 
   /** Plays rounds until `ms` are over or a rule is broken. */
   async run(ms: number): Promise<Summary> {
-    const began = performance.now();
     await this.#stage.open();
+    // However long the nodes took to start: the schedule is as long as was asked for.
+    const began = performance.now();
     const left = (): number => ms - (performance.now() - began);
     do {
       await this.#round(++this.#summary.rounds, Math.max(5_000, Math.min(STORM_MS, left())));

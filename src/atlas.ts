@@ -11,6 +11,7 @@ import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { Door } from "./door/door.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
+import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "./limits.ts";
 import { drainMsOf } from "./model/options.ts";
 import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { ModuleAtlas } from "./lambda/api.ts";
@@ -36,8 +37,6 @@ import { isForNodes, notForClients, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
 import { backoffMs, pause } from "./time/pause.ts";
-
-const DEFAULT_LOOKUP_MS = 10_000;
 
 /**
  * Starts a node of `app`: registered, linked and serving when it resolves.
@@ -248,13 +247,15 @@ class NodeProcess implements Exchange {
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
-    this.#links.farewell();
+    const heard = this.#links.farewell();
     try {
       await this.#membership.leave(this.#member(this.#life));
       this.#tell("info", "left", { incarnation: this.#life.incarnation });
     } catch (error) {
       this.#tell("warning", "leaving failed", { reason: messageOf(error) });
     }
+    // An end that overtakes its last answers leaves callers in doubt of what became of theirs.
+    await this.#within(heard, FAREWELL_MS, "the farewell").catch(() => {});
   }
 
   /** Modules for a resource: what it buys is bounded by its turns, and by its life. */

@@ -49,6 +49,8 @@ export const MAX_DECLINE_MS = 86_400_000;
 
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
+/** A lookup's deadline where nobody gives one, ms. */
+export const DEFAULT_LOOKUP_MS = 10_000;
 /** How long what is under way may take after a close, where nobody says, ms. */
 export const DEFAULT_DRAIN_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */
@@ -79,6 +81,8 @@ export const GATEWAY_PROBE_MS = 5_000;
 export const GATEWAY_PATIENCE_MS = 2_000;
 /** How long after its last use a region's gateways are still probed, in ms. */
 export const GATEWAY_IDLE_MS = 60_000;
+/** How long a node that has drained waits for its peers to have heard so, in ms. */
+export const FAREWELL_MS = 2_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
 

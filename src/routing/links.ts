@@ -88,10 +88,25 @@ export class Session {
 
   /** Asks the peer for a sign of life. False, and nothing is sent, where the link can't. */
   ping(waiter: Waiter): boolean {
+    return this.takes && this.#ping(waiter);
+  }
+
+  #ping(waiter: Waiter): boolean {
     const id = this.#nextId++;
-    if (!this.takes || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
+    if (!this.#open || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
     this.#waiters.set(id, waiter);
     return true;
+  }
+
+  /** Says that this node owns nothing any more. Resolves once the peer has read it, or is gone. */
+  farewell(): Promise<void> {
+    this.send(FAREWELL);
+    return new Promise((resolve) => {
+      const heard = (): void => resolve();
+      // Marked as what is passed on: that the peer owns nothing either doesn't settle it.
+      const waiter: Waiter = { relay: true, replied: heard, failed: heard, lost: heard };
+      if (!this.#ping(waiter)) resolve();
+    });
   }
 
   /**
@@ -203,10 +218,13 @@ export class Links {
     return dialling;
   }
 
-  /** Tells all peers, also those to come, that this node owns nothing any more. */
-  farewell(): void {
+  /**
+   * Tells all peers, also those to come, that this node owns nothing any more. Resolves once
+   * those that are there have read it, and with it all that was said to them before.
+   */
+  async farewell(): Promise<void> {
     this.#farewell = true;
-    for (const session of this.#sessions) session.send(FAREWELL);
+    await Promise.all([...this.#sessions].map((session) => session.farewell()));
   }
 
   /** Closes the links to peers of which `gone` says so. */

@@ -1,6 +1,16 @@
 /** A node that is closed in the middle of calls: who is told what, and what the log says of it. */
 import { expect, test } from "vitest";
-import { type AtlasError, type AtlasNode, defineApp, Resource } from "../../mod.ts";
+import {
+  type AtlasError,
+  type AtlasNode,
+  defineApp,
+  type InProcessNetwork,
+  inProcessTransport,
+  Resource,
+} from "../../mod.ts";
+import { FAREWELL_MS } from "../../src/limits.ts";
+import type { Transport } from "../../src/ports/transport.ts";
+import { fakeClock } from "../../testing.ts";
 import { cluster, log, type TestApp, until } from "./cluster.ts";
 
 /** A call of `x` at `node`; gives its answer, or what it failed with. */
@@ -75,4 +85,59 @@ test("a close that asks for no time that there is is refused, and the node goes 
     'there is no option "drain"; there are: drainMs',
   );
   expect(await send(a, "add", [1])).toMatchObject({ rrp: "rrp:local/a/counters/x" });
+});
+
+/** A transport that may keep what comes over its links, and loses that where they end meanwhile. */
+function slowReader(network: InProcessNetwork): Transport & { hold(): void; read(): void } {
+  const transport = inProcessTransport(network);
+  let held: (() => void)[] | null = null;
+  const dial = transport.dial.bind(transport);
+  return Object.assign(transport, {
+    async dial(peer: Parameters<Transport["dial"]>[0]) {
+      const link = await dial(peer);
+      const start = link.start.bind(link);
+      link.start = ({ message, close }) =>
+        start({
+          message(bytes) {
+            const copy = bytes.slice();
+            if (held) held.push(() => message(copy));
+            else message(bytes);
+          },
+          close(reason) {
+            held = [];
+            close(reason);
+          },
+        });
+      return link;
+    },
+    hold: () => void (held = []),
+    read() {
+      const waiting = held ?? [];
+      held = null;
+      for (const deliver of waiting) deliver();
+    },
+  });
+}
+
+test("a node that drains ends once its peers have read what it said to them, or too slowly", async () => {
+  for (const isInTime of [true, false]) {
+    const [made, clock] = [cluster(), fakeClock()];
+    const transport = slowReader(made.network);
+    const a = await clock.run(made.node("a", { clock }));
+    const b = await clock.run(made.node("b", { clock, transport }));
+    await clock.run(send(a, "echo"));
+    await clock.run(send(b, "echo"));
+    transport.hold();
+    const calling = send(b, "add", [1]);
+    await clock.advance(1);
+    const closing = a.close();
+    await clock.advance(FAREWELL_MS - 500);
+    expect(a.state).toBe("draining");
+    if (isInTime) transport.read();
+    else await clock.advance(500);
+    const total = { result: { total: 1 }, rrp: "rrp:local/a/counters/x" };
+    expect(await clock.run(calling)).toMatchObject(isInTime ? total : unavailable(true));
+    await clock.run(closing);
+    expect(a.state).toBe("closed");
+  }
 });

@@ -71,7 +71,10 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_APP", "%FOLDER%/empty.ts"],
 ];
 
-describe.each<RuntimeName>(["bun", "deno", "node"])("a node on %s", (runtime) => {
+/** For each: five start at once, on a machine that may be busy. */
+const each = { timeout: 90_000 };
+
+describe.each<RuntimeName>(["bun", "deno", "node"])("a node on %s", each, (runtime) => {
   // Most of the time goes by waiting for a registry that never answers.
   test.concurrent.for(SETTINGS)("%s=%s", async ([variable, template, also = {}], { expect }) => {
     const { port } = mute.address() as AddressInfo;

@@ -81,9 +81,18 @@ export interface Message {
   readonly text: string;
 }
 
+/** Messages that a channel tells at once. */
+const PAGE = 10_000;
+
 /** All messages of a channel. */
-export function history(url: string, channel: string): Promise<Message[]> {
-  return result(url, `channels/${channel}`, "history", [0]);
+export async function history(url: string, channel: string): Promise<Message[]> {
+  const all: Message[] = [];
+  for (;;) {
+    const since = all.at(-1)?.seq ?? 0;
+    const page = await result<Message[]>(url, `channels/${channel}`, "history", [since]);
+    all.push(...page);
+    if (page.length < PAGE) return all;
+  }
 }
 
 function parsed(text: string): unknown {

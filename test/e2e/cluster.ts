@@ -75,7 +75,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const nodes = await Promise.all(runtimes.map((_, place) => start(place)));
   await until(async () => {
     const { body } = await ask((nodes[0] as NodeProcess).url, "/v1/nodes");
-    return liveOf(body.nodes).length === nodes.length;
+    return liveOf(body.nodes ?? []).length === nodes.length;
   }, "all nodes are live");
   return {
     nodes,

@@ -101,7 +101,10 @@ function health(image: Image, env: Record<string, string>): Promise<number | str
   return runImage(image, { binaries, env, words: image.healthcheck }).ended;
 }
 
-describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", (runtime) => {
+/** For each test of an image, which starts several processes, one after the other. */
+const each = { timeout: 60_000 };
+
+describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtime) => {
   test("holds what production needs and nothing that only development does", ({ skip }) => {
     if (missing) skip(missing);
     const app = `${images.get(runtime)?.root}/app`;

@@ -52,6 +52,7 @@ async function loadOf({ nodes }: Cluster, victim: NodeProcess): Promise<[Load, L
   await until(
     () => loads.every(({ receipts }) => receipts.length >= 100),
     "calls before the drain",
+    40_000,
   );
   return loads;
 }
@@ -83,7 +84,7 @@ describe("drain under load", () => {
   );
   test.for(signalled)(
     "SIGTERM of $runtime on $kind.name: handed over at once, exit 0",
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async ({ kind, place }, { skip }) => {
       if (kind.missing) skip(kind.missing);
       const cluster = await open(kind);
@@ -118,7 +119,8 @@ describe("drain under load", () => {
       },
     },
   ];
-  test.for(asked)("$how: the node hands over, and goes on forwarding", async ({ drain }) => {
+  const title = "$how: the node hands over, and goes on forwarding";
+  test.for(asked)(title, { timeout: 120_000 }, async ({ drain }) => {
     const cluster = await open(SQLITE);
     const [victim, survivor] = cluster.nodes as [NodeProcess, NodeProcess];
     const loads = await loadOf(cluster, victim);

@@ -4,8 +4,9 @@
  * owner and nothing else is missing, and names can be claimed again once no lease of
  * before can hold any more.
  *
- * The bounds are the protocol's: claims wait W ≈ 3.3 s of a `fast` lease from when a node
- * first heard of the copy, and a claim that waited is tried again within half a second.
+ * The bounds are the protocol's: claims wait W (≈ 3.3 s of a `fast` lease, 6.5 s of a
+ * `standard` one) from when a node first heard of the copy, and a claim that waited is tried
+ * again within half a second, or as soon as a busy machine comes to it.
  */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -32,7 +33,6 @@ import { eventsOf, eventsOfAll } from "./node_log.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
 
 const APP = fileURLToPath(new URL("./apps/watched.ts", import.meta.url));
-const { takeoverMs, stallMs } = timing("fast");
 /** Names of each kind, two for each node. */
 const NAMES = 6;
 /** Messages of each busy name, and new names, before the primary dies and after claims reopen. */
@@ -44,9 +44,11 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-function cluster(registry: string): Promise<Cluster> {
+type Profile = "fast" | "standard";
+
+function cluster(registry: string, lease: Profile): Promise<Cluster> {
   const runtimes = ["bun", "deno", "node"] as const;
-  return startCluster({ registry, runtimes, env: { ATLAS_APP: APP } });
+  return startCluster({ registry, runtimes, lease, env: { ATLAS_APP: APP } });
 }
 
 function doorsOf({ nodes }: Cluster): string[] {
@@ -113,7 +115,7 @@ async function worksSince({ busy, claims }: Load, at: number, what: string): Pro
       return taken.size === NAMES && isTaken && claimed >= 3 * ENOUGH;
     },
     what,
-    30_000,
+    60_000,
   );
 }
 
@@ -122,32 +124,39 @@ async function finish({ busy, claims }: Load): Promise<Promised[]> {
   return promisedBy([...busy, ...claims]);
 }
 
-/** When each node saw the copy, and when it first owned a name that it claimed there. */
 interface Reopening {
+  /** When each node saw the copy, ms since 1970. */
   readonly sighted: readonly number[];
-  readonly reopened: readonly number[];
+  /** Until when no claim can have been open: of a name that was claimed then or later. */
+  readonly shutUntil: number;
 }
 
 /** Waits until every node claims again, and checks how long that took by the nodes' own logs. */
-async function reopens({ nodes }: Cluster, killedAt: number): Promise<Reopening> {
+async function reopens(
+  { nodes }: Cluster,
+  killedAt: number,
+  lease: Profile,
+): Promise<Reopening> {
+  const { takeoverMs, stallMs } = timing(lease);
   const isNew = ({ fields }: { fields: { epoch: number } }) => fields.epoch > EPOCHS_PER_TERM;
   const claims = (node: NodeProcess) => eventsOf(node, "began").filter(isNew);
   await until(
     () => nodes.every((node) => claims(node).length > 0),
     "every node claims again",
-    30_000,
+    60_000,
   );
   const sighted = nodes.map((node) => firstSince(node, "store failed over", killedAt).at);
   const reopened = nodes.map((node) => claims(node)[0]?.at as number);
-  const waitedMs = Math.min(...reopened) - Math.min(...sighted);
+  const first = Math.min(...sighted);
+  const waitedMs = Math.min(...reopened) - first;
   console.log(
     `seen ${sighted.map((at) => at - killedAt).join(", ")} ms after the kill; ` +
       `claims reopened ${waitedMs} ms later, W = ${Math.round(takeoverMs)}`,
   );
-  expect(waitedMs).toBeLessThanOrEqual(takeoverMs + 1_000);
+  expect(waitedMs).toBeLessThan(2 * takeoverMs);
   // A line of the log may be written as much later as a node may stall.
   expect(waitedMs).toBeGreaterThanOrEqual(takeoverMs - stallMs);
-  return { sighted, reopened };
+  return { sighted, shutUntil: Math.min(...reopened, first + takeoverMs - stallMs) };
 }
 
 /** What is missing of each channel that was promised anything. */
@@ -186,10 +195,10 @@ function sum(numbers: readonly number[]): number {
 async function checkShown(
   cluster: Cluster,
   { looks }: Diary,
-  { sighted, reopened }: Reopening,
+  { sighted, shutUntil }: Reopening,
   lostTurns: number,
 ): Promise<void> {
-  checkDiary(looks, sighted, Math.min(...reopened, Math.min(...sighted) + takeoverMs - stallMs));
+  checkDiary(looks, sighted, shutUntil);
   expect(sum(await figures(cluster, "lost_turns"))).toBe(lostTurns);
   expect(await figures(cluster, "store_failovers")).toEqual([1, 1, 1]);
   const seen = cluster.nodes.map((_, place) =>
@@ -214,7 +223,8 @@ async function failOver(group: TestSentinels): Promise<void> {
   const [master] = group.servers as [TestRedis];
   await setPatience(group, QUICK_MS);
   await master.kill();
-  await until(async () => await group.masterPort() !== master.port, "a replica is promoted");
+  // An election without a winner is held again after twice the failover timeout.
+  await until(async () => await group.masterPort() !== master.port, "a promotion", 60_000);
   await setPatience(group, PATIENT_MS);
 }
 
@@ -223,18 +233,18 @@ warnIfRedisMissing("nodes whose store fails over");
 describe.skipIf(redisMissing !== null)("the store's primary is killed under load", () => {
   test(
     "sentinels promote a replica: nothing acknowledged is missing",
-    { timeout: 90_000 },
+    { timeout: 180_000 },
     async () => {
       const group = await startSentinels({ replicas: 2, downAfterMs: PATIENT_MS });
       cleanups.push(() => group.close());
-      const nodes = await cluster(`${group.url}?replicas=1`);
+      const nodes = await cluster(`${group.url}?replicas=1`, "fast");
       const before = await callEach(nodes, "quiet", "send");
       const load = startLoad(nodes);
       await worksSince(load, 0, "calls before the kill");
       const diary = keepDiary(nodes.nodes);
       const killedAt = Date.now();
       await failOver(group);
-      const reopening = await reopens(nodes, killedAt);
+      const reopening = await reopens(nodes, killedAt, "fast");
       await worksSince(load, performance.now(), "calls after claims reopened");
       const after = await callEach(nodes, "quiet", "send");
       const promised = await finish(load);
@@ -255,7 +265,7 @@ describe.skipIf(redisMissing !== null)("the store's primary is killed under load
 
   test(
     "a copy that was left behind takes its address: what it lacks is told",
-    { timeout: 90_000 },
+    { timeout: 180_000 },
     async () => {
       const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });
       cleanups.push(() => primary.close());
@@ -269,7 +279,8 @@ describe.skipIf(redisMissing !== null)("the store's primary is killed under load
       await tell(replica.port, "INFO replication", /master_link_status:up/);
       const address = await startForwarder(primary.port);
       cleanups.push(() => address.close());
-      const nodes = await cluster(`redis://127.0.0.1:${address.port}`);
+      // Who is to say what the copy lacks must come through with its lease.
+      const nodes = await cluster(`redis://127.0.0.1:${address.port}`, "standard");
 
       const before = await callEach(nodes, "quiet", "send");
       const early = await callEach(nodes, "busy", "send");
@@ -290,7 +301,7 @@ describe.skipIf(redisMissing !== null)("the store's primary is killed under load
       road.state = "shut";
       await tell(replica.port, "REPLICAOF NO ONE", /OK/);
       address.lead(replica.port);
-      const reopening = await reopens(nodes, killedAt);
+      const reopening = await reopens(nodes, killedAt, "standard");
       await worksSince(load, performance.now(), "calls after claims reopened");
       const after = await callEach(nodes, "quiet", "send");
       const heldAfter = await callEach(nodes, "held", "whereami");

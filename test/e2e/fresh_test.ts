@@ -64,6 +64,7 @@ describe("a fresh machine", () => {
 
   test.for<RuntimeName>(["bun", "deno", "node"])(
     "the defaults alone, on %s: a SQLite file in the working directory, kept over a restart",
+    { timeout: 60_000 },
     async (runtime) => {
       for (const seq of [1, 2]) {
         const node = await startNode({ runtime, env: {}, cwd: folder, script: `${ROOT}node.ts` });
@@ -78,13 +79,15 @@ describe("a fresh machine", () => {
     },
   );
 
-  test("npm start prints the ready line, and a signal to it drains the node", async () => {
+  test("npm start prints the ready line, and a signal to it drains the node", {
+    timeout: 60_000,
+  }, async () => {
     const port = await freePort();
     const program = run(["npm", "start"], {
       PORT: String(port),
       ATLAS_REGISTRY_URL: `file:${join(folder, "registry.db")}`,
     });
-    const line = await readyLine(program);
+    const line = await readyLine(program, 40_000);
     expect(line.url).toBe(`http://127.0.0.1:${port}`);
     expect(await result(line.url, "channels/first", "whereami")).toMatchObject({ node: line.node });
     program.signal("SIGTERM");

@@ -19,8 +19,9 @@ export interface LogEvent {
 export function eventsOf({ output }: NodeProcess, event: string): LogEvent[] {
   const found: LogEvent[] = [];
   const mark = `"message":${JSON.stringify(event)}`;
-  for (const line of output.stderr.split("\n")) {
-    if (!line.includes(mark) || !line.endsWith("}")) continue;
+  // What comes after the last newline may be the beginning of a line.
+  for (const line of output.stderr.split("\n").slice(0, -1)) {
+    if (!line.includes(mark)) continue;
     const fields = JSON.parse(line);
     found.push({ at: Date.parse(fields["@timestamp"]), event, fields });
   }

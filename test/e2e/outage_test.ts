@@ -117,7 +117,7 @@ const OUTAGES: Outage[] = [
 ];
 
 describe("the store is gone", () => {
-  test.for(OUTAGES)("Redis $how", { timeout: 120_000 }, async (outage, { skip }) => {
+  test.for(OUTAGES)("Redis $how", { timeout: 180_000 }, async (outage, { skip }) => {
     if (redisMissing) skip(redisMissing);
     redis = await startRedis({ durable: true });
     const cluster = await startCluster({ registry: redis.url, runtimes: ["bun", "deno", "node"] });
@@ -130,7 +130,7 @@ describe("the store is gone", () => {
       callers: 10,
       doors: () => cluster.nodes.map(({ url }) => url),
     });
-    await until(() => load.receipts.length >= 200, "calls before the outage");
+    await until(() => load.receipts.length >= 200, "calls before the outage", 40_000);
 
     await outage.begin(redis);
     const since = performance.now();
@@ -139,7 +139,7 @@ describe("the store is gone", () => {
     const promised = load.receipts.length;
     await outage.end(redis);
 
-    await until(() => load.receipts.length >= promised + 200, "calls after the outage");
+    await until(() => load.receipts.length >= promised + 200, "calls after the outage", 40_000);
     await load.finish();
     await servesAgain(cluster);
     await checkLedger((cluster.nodes[0] as NodeProcess).url, "busy", load.receipts);

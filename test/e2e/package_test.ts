@@ -41,7 +41,7 @@ beforeAll(() => {
 
 describe("by its own name from within the checkout", () => {
   for (const { name, run: command } of RUNTIMES) {
-    test(name, () => {
+    test(name, { timeout: 60_000 }, () => {
       expect(run(command, FIXTURE, ROOT)).toEqual(EXPECTED);
     });
   }
@@ -72,7 +72,7 @@ describe("installed from its tarball", () => {
   }, 120_000);
 
   for (const { name, run: command } of RUNTIMES) {
-    test(name, () => {
+    test(name, { timeout: 60_000 }, () => {
       expect(run(command, "main.mjs", folder)).toEqual(EXPECTED);
     });
   }

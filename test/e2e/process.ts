@@ -46,6 +46,9 @@ export interface StartOptions {
   script?: string;
 }
 
+/** How long a node may take to serve, in ms: of several on a busy machine. */
+const START_MS = 40_000;
+
 const running: Set<ChildProcess> = new Set();
 
 /** Starts `command` with nothing of this environment but PATH and HOME. */
@@ -95,7 +98,7 @@ export function runScript(
 export async function startNode(options: StartOptions): Promise<NodeProcess> {
   const { runtime, env, cwd, script = `${ROOT}node.ts` } = options;
   const program = run([...commandOf(runtime), script], { PORT: "0", ...env }, cwd);
-  const line = await readyLine(program);
+  const line = await readyLine(program, START_MS);
   return {
     ...program,
     runtime,
@@ -124,7 +127,9 @@ export async function endAll(): Promise<void> {
   await Promise.all([...running].map((child) =>
     new Promise<void>((resolve) => {
       child.on("close", () => resolve());
-      process.kill(child.pid as number, "SIGKILL");
+      // One that has ended may not have closed its output yet.
+      const isOver = child.exitCode !== null || child.signalCode !== null;
+      if (!isOver) process.kill(child.pid as number, "SIGKILL");
     })
   ));
 }

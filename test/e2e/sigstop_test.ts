@@ -3,8 +3,12 @@
  * another node has taken over meanwhile. The ghost commits nothing, says `not_owner`,
  * and comes back as a new incarnation.
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { type Answer, ask, call, result } from "./calls.ts";
 import { type Cluster, placeOf, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";
 import { freeze } from "./freeze.ts";
@@ -15,6 +19,11 @@ const APP = fileURLToPath(new URL("./apps/notes.ts", import.meta.url));
 const CALLERS = 20;
 /** Requests that wait in the frozen process's socket. */
 const WAITING = 5;
+/** For calls that go on while their owner is frozen, longer than that can last, in ms. */
+const PATIENT = { timeoutMs: 60_000, patienceMs: 90_000 };
+
+const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 let registry: Registry | null = null;
 afterEach(async () => {
@@ -37,12 +46,27 @@ function receiptsOf(answers: readonly Answer[]): Receipt[] {
   );
 }
 
+/** Sends a message over a connection of its own: who wakes up closes those that rested for long. */
+function sendApart(url: string, message: string): Promise<Answer> {
+  const headers = { "atlas-timeout-ms": String(PATIENT.timeoutMs) };
+  const how = { method: "POST", agent: false, headers };
+  return new Promise((resolve, reject) => {
+    const sent = request(`${url}/v1/resources/channels/room/send`, how, async (response) => {
+      let text = "";
+      for await (const chunk of response) text += chunk;
+      resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+    });
+    sent.on("error", reject);
+    sent.end(JSON.stringify(["w", message]));
+  });
+}
+
 async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: string): Promise<void> {
   const victim = cluster.nodes[place] as NodeProcess;
   const others = cluster.nodes.filter((node) => node !== victim);
   const survivor = others[0] as NodeProcess;
   const old = await result<{ epoch: number }>(victim.url, "channels/room", "whereami");
-  await result(victim.url, "notes/pad", "write", ["early", 0]);
+  await result(victim.url, "notes/pad", "write", ["early", folder]);
 
   const load = startLoad({
     channel: "room",
@@ -50,17 +74,19 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
     doors: () => others.map(({ url }) => url),
   });
   await until(() => load.receipts.length >= 100, "calls before the freeze");
-  const late = call(victim.url, "notes/pad", "write", ["late", 1_500]);
+  // It thinks until it is frozen, and would write as soon as it is awake.
+  const gate = join(folder, crypto.randomUUID());
+  const late = call(victim.url, "notes/pad", "write", ["late", gate], PATIENT);
   await until(() => victim.output.stderr.includes("begun late"), "the slow call");
   await freeze(victim, registryUrl);
+  writeFileSync(gate, "");
   const waiting = Array.from(
     { length: WAITING },
-    (_, i) =>
-      call(victim.url, "channels/room", "send", ["w", `waiting ${i}`], { timeoutMs: 20_000 }),
+    (_, i) => sendApart(victim.url, `waiting ${i}`),
   );
 
   const taken = () => load.receipts.filter(({ epoch }) => epoch > old.epoch).length;
-  await until(() => taken() >= 100, "the takeover");
+  await until(() => taken() >= 100, "the takeover", 40_000);
   // With a key, as it may be on its way to the frozen owner when that is declared dead.
   expect(await result(survivor.url, "notes/pad", "read", [], { key: "r" })).toEqual(["early"]);
   victim.signal("SIGCONT");
@@ -96,7 +122,7 @@ describe("SIGSTOP of the owner past its lease, then SIGCONT", () => {
   const kinds = [REDIS, SQLITE].flatMap((kind) =>
     ["bun", "deno", "node"].map((runtime, place) => ({ kind, runtime, place }))
   );
-  test.for(kinds)("$runtime on $kind.name", { timeout: 60_000 }, async (it, { skip }) => {
+  test.for(kinds)("$runtime on $kind.name", { timeout: 120_000 }, async (it, { skip }) => {
     if (it.kind.missing) skip(it.kind.missing);
     registry = await it.kind.open();
     const cluster = await startCluster({

@@ -34,7 +34,7 @@ beforeAll(async () => {
   const group = await startSentinels({ sentinels: 1, replicas: 0, tls });
   cleanups.push(() => group.close());
   urls["a sentinel's master"] = group.url;
-});
+}, 60_000);
 
 afterAll(async () => {
   await endAll();
@@ -43,6 +43,7 @@ afterAll(async () => {
 
 describe.skipIf(tlsMissing !== null).each<RuntimeName>(["bun", "deno", "node"])(
   "on %s",
+  { timeout: 60_000 },
   (runtime) => {
     const start = (url: string | undefined, env: Record<string, string> = {}) =>
       runScript(runtime, "node.ts", { PORT: "0", ATLAS_REGISTRY_URL: url as string, ...env });

@@ -14,8 +14,8 @@ export interface Replication {
   delay(ms: number): void;
   /** Stops both roads; what comes meanwhile waits. */
   hold(): void;
-  /** Opens them again. */
-  release(): void;
+  /** Lets those through that wait, once; or opens the roads again for all. */
+  release(which?: (letter: Letter) => boolean): void;
   /** Every change that set out, the oldest first. */
   readonly letters: readonly Letter[];
   close(): Promise<void>;
@@ -88,21 +88,21 @@ export async function replicate(one: string, two: string, prefix: string): Promi
   const sides = [new Side(one), new Side(two)] as const;
   const timers = new Set<ReturnType<typeof setTimeout>>();
   let delayMs = 0;
-  let held: (() => void)[] | null = null;
+  let held: { readonly letter: Letter; readonly carry: () => void }[] | null = null;
   let closed = false;
   const letters: Letter[] = [];
   const sendTo = (side: Side) => (letter: Letter): void => {
     const carry = (): void => {
       if (closed) return;
-      if (held) return void held.push(carry);
       side.copy(letter).then(() => void (letter.arrivedAt = performance.now()), () => {});
     };
     letters.push(letter);
-    if (held) return void held.push(carry);
+    if (held) return void held.push({ letter, carry });
     const left = letter.writtenAt + delayMs - performance.now();
     const timer = setTimeout(() => {
       timers.delete(timer);
-      carry();
+      if (held) held.push({ letter, carry });
+      else carry();
     }, Math.max(0, left));
     timers.add(timer);
   };
@@ -111,10 +111,10 @@ export async function replicate(one: string, two: string, prefix: string): Promi
   return {
     delay: (ms) => void (delayMs = ms),
     hold: () => void (held ??= []),
-    release() {
+    release(which) {
       const waiting = held ?? [];
-      held = null;
-      for (const carry of waiting) carry();
+      held = which ? waiting.filter(({ letter }) => !which(letter)) : null;
+      for (const { letter, carry } of waiting) if (which?.(letter) ?? true) carry();
     },
     letters,
     async close() {

@@ -2,15 +2,16 @@
  * The example's channels, and notes that take their time: an app for tests that stop a
  * process in the middle of a turn.
  */
+import { existsSync } from "node:fs";
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp, Resource } from "../../../mod.ts";
 
 /** A pad whose writer can be made to think before the pen touches the paper. */
 export class Notes extends Resource {
-  /** Says on standard error that it began, thinks for `ms`, then writes. */
-  async write(text: string, ms: number): Promise<number> {
+  /** Says on standard error that it began, thinks until the file `gate` exists, then writes. */
+  async write(text: string, gate: string): Promise<number> {
     console.error(`begun ${text}`);
-    await new Promise((resolve) => setTimeout(resolve, ms));
+    while (!existsSync(gate)) await new Promise((resolve) => setTimeout(resolve, 10));
     const notes = await this.read();
     await this.storage.put("notes", [...notes, text]);
     return notes.length + 1;

@@ -60,7 +60,7 @@ const app: App<{
 }> = defineApp({
   resources: {
     channels: Channel,
-    unruly: { class: Unruly, maxTurnMs: 1_500 },
+    unruly: { class: Unruly, maxTurnMs: 3_000 },
     crowded: { class: Unruly, mailbox: 4 },
   },
 });
