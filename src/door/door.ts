@@ -7,7 +7,8 @@
  * becomes of them is the router's business.
  */
 import { AtlasError } from "../errors.ts";
-import { MAX_SOCKETS } from "../limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_SOCKETS } from "../limits.ts";
+import { checkMs } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -126,7 +127,7 @@ export class Door {
 
   #sit(target: Target, options: ConnectionOptions, socket: Socket): Seat {
     const party = this.#partyOf(target);
-    const { router, random } = this.#parts;
+    const { clock, router, random } = this.#parts;
     const { callerRegion } = options;
     const seat = new Seat({
       id: random.uuid(),
@@ -136,11 +137,12 @@ export class Door {
       stats: this.stats,
       hear: (seat, messages) => party.hear(seat, messages),
       gone: (seat) => this.#gone(seat, party),
-      call: async ({ method, args, timeoutMs, idempotencyKey }, signal) => {
+      now: () => clock.now(),
+      call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
         if (isForNodes(method)) throw notForClients(target.type, method);
         const given = {
           signal,
-          ...timeoutMs !== undefined && { timeoutMs },
+          timeoutMs: leftOf(timeoutMs, waitedMs, `${target.key} ${method}`),
           ...idempotencyKey !== undefined && { idempotencyKey },
           ...callerRegion !== undefined && { callerRegion },
         };
@@ -180,4 +182,14 @@ export class Door {
     }
     return party;
   }
+}
+
+/** What is left of a call's time. @throws AtlasError `bad_request`; `timeout` where nothing is */
+function leftOf(timeoutMs: number = DEFAULT_TIMEOUT_MS, waitedMs: number, what: string): number {
+  const leftMs = checkMs("timeoutMs", timeoutMs) - waitedMs;
+  if (leftMs > 0) return Math.max(1, leftMs);
+  throw new AtlasError(
+    "timeout",
+    `${what}: the deadline passed before its socket could send it on`,
+  );
 }

@@ -3,7 +3,7 @@
  * from the moment of it, and passes notes to the stage.
  *
  * Takes a socket's frames, and events of its resource; sends messages and calls on, one
- * after the other as they came, and answers what is asked. Whoever reads too slowly, or
+ * after the other as they came, and answers what is asked: nothing before hello. Whoever reads too slowly, or
  * writes too fast, is shown out: others never wait for one.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
@@ -19,12 +19,15 @@ import {
   type ClientFrame,
   clientFrame,
   type Codec,
+  type FrameError,
   frameError,
   idOf,
   type ServerFrame,
 } from "./frames.ts";
 
 type CallFrame = Extract<ClientFrame, { t: "call" }>;
+type Reply = Extract<ServerFrame, { t: "reply" }>;
+type Outcome = { readonly result: unknown } | { readonly error: FrameError };
 
 /** Bytes of messages that are sent on at once, where there are several. */
 const HEARD_AT_ONCE = 262_144;
@@ -62,8 +65,10 @@ export interface SeatParts {
   readonly after: number | null;
   /** The id that its client's connection had before; null: none. */
   readonly former: string | null;
-  /** Makes a call for the client. Rejects with an AtlasError. */
-  readonly call: (frame: CallFrame, signal: AbortSignal) => Promise<unknown>;
+  /** Monotonic ms. */
+  readonly now: () => number;
+  /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
+  readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<unknown>;
   /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
   readonly hear: (seat: Seat, messages: readonly unknown[]) => Promise<number>;
   /** It is over. */
@@ -85,8 +90,15 @@ export class Seat {
   #passing: Announcement[] | null = [];
   /** And the number up to which some that passed by are lost. */
   #lost = 0;
-  /** Frames that wait for messages before them to be heard, with what they took. */
-  readonly #waiting: { readonly frame: ClientFrame; readonly size: number }[] = [];
+  /**
+   * What waits for the first hello, or for messages before it to be heard: frames, and answers
+   * to those that were refused before hello; with what they took, and when they came.
+   */
+  readonly #waiting: {
+    readonly frame: ClientFrame | Reply;
+    readonly size: number;
+    readonly since: number;
+  }[] = [];
   #waitingSize = 0;
   #isHearing = false;
   #calls = 0;
@@ -122,6 +134,7 @@ export class Seat {
     for (const event of past) this.tell(event);
     if (this.position < seq) this.#skip(seq);
     for (const event of passed) this.tell(event);
+    this.#pump();
   }
 
   /** Some of what was said up to `seq` is lost: this seat's door was too slow. */
@@ -157,7 +170,7 @@ export class Seat {
     } catch (error) {
       const id = idOf(value);
       if (id === null) this.refuse(error);
-      else this.#reply(id, { error: frameError(error) });
+      else this.#turnDown(id, error, data.length);
     }
   }
 
@@ -187,28 +200,42 @@ export class Seat {
     if (frame.t === "call") {
       if (this.#calls >= MAX_SOCKET_CALLS) {
         const message = `${MAX_SOCKET_CALLS} calls of this socket are under way already`;
-        const error = frameError(new AtlasError("overloaded", message));
-        return this.#reply(frame.id, { error });
+        return this.#turnDown(frame.id, new AtlasError("overloaded", message), size);
       }
       this.#calls++;
     }
+    this.#await(frame, size);
+  }
+
+  /** Answers a call that isn't made, once hello was said. */
+  #turnDown(id: number | string, error: unknown, size: number): void {
+    const reply: Reply = { t: "reply", id, error: frameError(error) };
+    if (this.resumed) this.#send(reply);
+    else this.#await(reply, size);
+  }
+
+  #await(frame: ClientFrame | Reply, size: number): void {
     this.#waitingSize += size;
     const isTooMuch = this.#waitingSize > MAX_SOCKET_BUFFER_BYTES ||
       this.#waiting.length >= MAX_SOCKET_MESSAGES + MAX_SOCKET_CALLS;
     if (isTooMuch) return this.#cut("too many of its messages wait already");
-    this.#waiting.push({ frame, size });
+    this.#waiting.push({ frame, size, since: this.#parts.now() });
     this.#pump();
   }
 
   /** Sends on what waits: calls at once, messages once those before them were heard. */
   #pump(): void {
-    while (!this.#isHearing && !this.#isOver) {
-      const frame = this.#waiting[0]?.frame;
-      if (frame?.t === "call") {
-        this.#drop(1);
-        void this.#call(frame);
-      } else if (frame) void this.#hear();
-      else return;
+    while (this.resumed && !this.#isHearing && !this.#isOver) {
+      const first = this.#waiting[0];
+      if (!first) return;
+      const { frame, since } = first;
+      if (frame.t === "message") {
+        void this.#hear();
+        return;
+      }
+      this.#drop(1);
+      if (frame.t === "call") void this.#call(frame, this.#parts.now() - since);
+      else this.#send(frame);
     }
   }
 
@@ -230,22 +257,15 @@ export class Seat {
     this.#pump();
   }
 
-  async #call(frame: CallFrame): Promise<void> {
-    let outcome: { result: unknown } | { error: ReturnType<typeof frameError> };
+  async #call(frame: CallFrame, waitedMs: number): Promise<void> {
+    let outcome: Outcome;
     try {
-      outcome = { result: (await this.#parts.call(frame, this.#abort.signal)) ?? null };
+      outcome = { result: (await this.#parts.call(frame, waitedMs, this.#abort.signal)) ?? null };
     } catch (error) {
       outcome = { error: frameError(error) };
     }
     this.#calls--;
-    this.#reply(frame.id, outcome);
-  }
-
-  #reply(
-    id: number | string,
-    outcome: { result: unknown } | { error: ReturnType<typeof frameError> },
-  ): void {
-    this.#send({ t: "reply", id, ...outcome });
+    this.#send({ t: "reply", id: frame.id, ...outcome });
   }
 
   #skip(seq: number): void {
@@ -258,7 +278,7 @@ export class Seat {
       this.#write(this.#parts.codec.encode(frame));
     } catch (error) {
       if (!isAtlasError(error) || frame.t !== "reply") return this.refuse(error);
-      this.#reply(frame.id, { error: frameError(error) });
+      this.#send({ t: "reply", id: frame.id, error: frameError(error) });
     }
   }
 

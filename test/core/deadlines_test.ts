@@ -1,8 +1,10 @@
 /** Deadlines of calls between nodes: who notices them, and what is said of them. */
 import { expect, it } from "vitest";
+import type { AtlasNode } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, Gate, log, until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
+import { client, roomApp } from "./sockets.ts";
 
 /** Leases that no clock here reaches the end of. */
 const lease = { heartbeatMs: 1e6, leaseMs: 3e6 };
@@ -58,4 +60,26 @@ it("a call that was taken has all of its time, and may have run", async () => {
   expect((await blocked).result).toBe(1);
   const lost = us.call("counters", "eu~x", "hang", [], { timeoutMs: 2_000 });
   await expect(clock.run(lost)).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
+});
+
+it("a call over a socket waits for hello, and isn't made where its time is over by then", async () => {
+  const clock = fakeClock();
+  const node = await cluster().node("a", { clock, lease }, roomApp);
+  const busy = node.call("rooms", "x", "sayThenWait", ["g"]);
+  await until(() => log.includes("waiting g"), "the room is busy");
+  const one = client(node as unknown as AtlasNode, "x");
+  const call = { t: "call", method: "say", args: [] };
+  one.say({ ...call, id: "short", timeoutMs: 50 });
+  one.say({ ...call, id: "long", timeoutMs: 5_000 });
+  one.say({ ...call, id: "none", args: "x" });
+  await clock.advance(100);
+  expect(one.frames).toEqual([]);
+  Gate.of("g").open();
+  await busy;
+  await until(() => one.frames.filter(({ t }) => t === "reply").length === 3, "all are answered");
+  expect(one.frames[0]).toMatchObject({ t: "hello", seq: 1 });
+  const byId = new Map(one.frames.map((frame) => [frame.id, frame]));
+  expect(byId.get("short").error).toMatchObject({ code: "timeout", maybeExecuted: false });
+  expect(byId.get("long").result).toBe(1);
+  expect(byId.get("none").error).toMatchObject({ code: "bad_request", maybeExecuted: false });
 });
