@@ -9,6 +9,7 @@ import {
   ERROR_CODES,
   type ErrorCode,
   fromWireError,
+  messageOf,
   toWireError,
   withPath,
 } from "../../src/errors.ts";
@@ -31,14 +32,20 @@ export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
   timeout: 504,
 };
 
-/**
- * The status of an error's answer: its code's, with one exception. A 421 tells clients
- * to send the request again by themselves, whatever its method (RFC 9110 §15.5.20; the
- * `fetch` of Node does so): not to those whose call may have run already, who get 503.
- */
-export function statusOf({ code, maybeExecuted }: AtlasError): number {
-  if (code === "not_owner" && maybeExecuted) return STATUS_OF.unavailable;
+/** The status of an error's answer: its code's. */
+export function statusOf({ code }: AtlasError): number {
   return Object.hasOwn(STATUS_OF, code) ? STATUS_OF[code] : STATUS_OF.app;
+}
+
+/**
+ * An error as answers tell it: itself, with one exception. A 421 tells clients to send the
+ * request again by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node
+ * does so): not to those whose call may have run already, who are told `unavailable`.
+ */
+function toldAs(error: AtlasError): AtlasError {
+  const { code, retryable, maybeExecuted } = error;
+  if (code !== "not_owner" || !maybeExecuted) return error;
+  return new AtlasError("unavailable", messageOf(error), { retryable, maybeExecuted });
 }
 
 /** The body of every answer that is an error. */
@@ -62,8 +69,9 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   const told = isPath(error.path) ? pathHeaders(error.path) : {};
   const all: Record<string, string> = { "content-type": "application/json", ...told, ...headers };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
-  return new Response(JSON.stringify(errorBody(error)), {
-    status: statusOf(error),
+  const answered = toldAs(error);
+  return new Response(JSON.stringify(errorBody(answered)), {
+    status: statusOf(answered),
     headers: all,
   });
 }

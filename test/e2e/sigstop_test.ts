@@ -1,7 +1,7 @@
 /**
  * The owner is frozen past its lease with calls in flight, and wakes up as a ghost:
- * another node has taken over meanwhile. The ghost commits nothing, says `not_owner`,
- * and comes back as a new incarnation.
+ * another node has taken over meanwhile. The ghost commits nothing, answers for
+ * none of what it ran, and comes back as a new incarnation.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -94,7 +94,7 @@ async function freezeAndThaw(cluster: Cluster, place: number, registryUrl: strin
   // Begun by the old owner, of an outcome that it can't vouch for: told as such, and not kept.
   expect(await late).toMatchObject({
     status: 503,
-    body: { error: { code: "not_owner", maybeExecuted: true } },
+    body: { error: { code: "unavailable", maybeExecuted: true } },
   });
   // What waited unread is passed on to the new owner, or refused; the ghost answers none itself.
   const answers = await Promise.all(waiting);

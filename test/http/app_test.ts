@@ -23,10 +23,22 @@ test("every code has a status", () => {
   expect(Object.keys(STATUS_OF).sort()).toEqual(Object.keys(ERROR_CODES).sort());
 });
 
-test("a call that may have run is not answered 421, which fetch would repeat by itself", () => {
-  const answered = (maybeExecuted: boolean) =>
-    errorResponse(new AtlasError("not_owner", "moved", { maybeExecuted })).status;
-  expect([answered(false), answered(true)]).toEqual([421, 503]);
+test("a call that may have run is not answered 421, which fetch would repeat by itself", async () => {
+  const answered = async (maybeExecuted: boolean) => {
+    const path = ["test/one"];
+    const answer = errorResponse(new AtlasError("not_owner", "moved", { maybeExecuted, path }));
+    expect(answer.headers.get("atlas-path")).toBe("test/one");
+    return [answer.status, (await answer.json()).error];
+  };
+  const error = { message: "moved", retryable: true };
+  expect(await answered(false)).toEqual([
+    421,
+    { code: "not_owner", ...error, maybeExecuted: false },
+  ]);
+  expect(await answered(true)).toEqual([
+    503,
+    { code: "unavailable", ...error, maybeExecuted: true },
+  ]);
 });
 
 describe("what a node answers", () => {
@@ -238,6 +250,15 @@ describe("what user code does", () => {
     expect(body.error).toMatchObject({ code, maybeExecuted: true });
     const read = args[0] === "message" ? expect.stringContaining("can't be printed") : "odd";
     expect(body.error.message).toEqual(read);
+  });
+
+  test.each(Object.keys(ERROR_CODES))("throws %s: the status is the told code's", async (code) => {
+    const { status, body } = await call("a", "refuse", [code]);
+    expect(body.error.code).toBe(code === "not_owner" ? "unavailable" : code);
+    expect(status).toBe(STATUS_OF[body.error.code as ErrorCode]);
+    expect(body.error).toMatchObject({ message: "refused by the app", maybeExecuted: true });
+    const thrown = served.client().call("probes", "a", "refuse", [code]);
+    await expect(thrown).rejects.toMatchObject(body.error);
   });
 
   test("answers what can't be encoded", async () => {

@@ -8,6 +8,7 @@ import type { Atlas, AtlasNode, NodeEvent } from "../../src/api.ts";
 import { type App, defineApp } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
 import type { LeaseTimes } from "../../src/options.ts";
+import { AtlasError, type ErrorCode } from "../../src/errors.ts";
 import { Resource } from "../../src/resource/resource.ts";
 import type { FakeClock } from "../../testing.ts";
 
@@ -27,6 +28,10 @@ export class Probe extends Resource {
 
   fail(): never {
     throw new TypeError("it broke at secret_file.ts");
+  }
+
+  refuse(code: ErrorCode): never {
+    throw new AtlasError(code, "refused by the app");
   }
 
   /** Throws an error one of whose properties is `value`, or throws where that is undefined. */
