@@ -26,6 +26,8 @@ import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
 import {
+  CALLER_REGION_HEADER,
+  callerRegionOption,
   callOptions,
   checkHost,
   countOf,
@@ -73,6 +75,9 @@ const HEADERS = {
   "x-frame-options": "DENY",
 };
 
+/** The route of calls; their answers and errors name the region that they are made for. */
+const CALL_ROUTE = "/v1/resources/:type/:id/:method";
+
 /** Methods that are counted by name. */
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
@@ -102,6 +107,11 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     await next();
   });
   if (options.token !== undefined) guard(hono, options.token);
+  hono.on("POST", CALL_ROUTE, async (context, next) => {
+    const { callerRegion = options.node()?.region } = callerRegionOption(context.req.raw.headers);
+    await next();
+    if (callerRegion !== undefined) context.header(CALLER_REGION_HEADER, callerRegion);
+  });
   const add: Add = (method, pattern, handler) =>
     void hono.on(method, pattern, (context) => {
       routes.set(context.req.raw, pattern);
@@ -208,7 +218,7 @@ function addResources(add: Add, node: () => AtlasNode): void {
     const { rrp, epoch } = await node().move(type, id, region, timeoutOption(request.headers));
     return json({ rrp, epoch });
   });
-  add("POST", "/v1/resources/:type/:id/:method", async (request, path) => {
+  add("POST", CALL_ROUTE, async (request, path) => {
     const { type, id, method } = resourceOf(path);
     const asked = callOptions(request.headers);
     // Read first: once its caller has gone, a request can't be asked on every runtime.

@@ -19,7 +19,10 @@ export const TIMEOUT_HEADER = "atlas-timeout-ms";
 export const PURCHASE_HEADER = "atlas-purchase";
 /** The header that has a module call fail where there is no credit for it now. */
 export const NO_WAIT_HEADER = "atlas-no-wait";
-/** The header that names the region a call is made for, where that isn't the asked node's. */
+/**
+ * The header that names the region a call is made for: asked for where that isn't the asked
+ * node's, and told with each answer.
+ */
 export const CALLER_REGION_HEADER = "atlas-caller-region";
 /** The header of W3C Trace Context: its trace goes on to the owner. */
 export const TRACE_HEADER = "traceparent";
@@ -89,12 +92,13 @@ export function callOptions(headers: Headers): CallOptions {
   return {
     ...timeoutOption(headers),
     ...idempotencyOption(headers),
-    ...regionOption(headers),
+    ...callerRegionOption(headers),
     ...traceOption(headers),
   };
 }
 
-function regionOption(headers: Headers): { callerRegion?: string } {
+/** The region that `Atlas-Caller-Region` names. */
+export function callerRegionOption(headers: Headers): { callerRegion?: string } {
   const region = headers.get(CALLER_REGION_HEADER);
   if (region === null) return {};
   return { callerRegion: checkToken("header Atlas-Caller-Region", region) };

@@ -52,6 +52,29 @@ test("an answer names the path and the owner's region; the body stays as it was"
   expect(Object.keys(answer.body)).toEqual(["result", "rrp", "epoch"]);
 });
 
+test("an answer, and an error, tells the region that the call is made for", async () => {
+  const { http } = await divided();
+  const told = async (method: string, region?: string, path = "counters/eu-west-1~x") => {
+    const headers = { ...region !== undefined && { "atlas-caller-region": region } };
+    const { headers: heard } = await ask(http, "POST", `/v1/resources/${path}/${method}`, {
+      headers,
+      body: "[1]",
+    });
+    return heard.get("atlas-caller-region");
+  };
+  expect(await told("echo", "ap-southeast-1")).toBe("ap-southeast-1");
+  expect(await told("echo")).toBe("us-east-1");
+  expect(await told("addThenThrow", "ap-southeast-1")).toBe("ap-southeast-1");
+  expect(await told("nope")).toBe("us-east-1");
+  expect(await told("echo", undefined, "nothings/x")).toBe("us-east-1");
+  // Made for none that there could be, or not a call.
+  expect(await told("echo", "a b")).toBe(null);
+  const lookup = await ask(http, "GET", "/v1/resources/counters/eu-west-1~x");
+  expect(lookup.headers.get("atlas-caller-region")).toBe(null);
+  const early = await ask(createHttpApp({ node: () => null }), "POST", "/v1/resources/a/b/c");
+  expect([early.status, early.headers.get("atlas-caller-region")]).toEqual([503, null]);
+});
+
 test("the client tells the path; its region and trace reach the owner", async () => {
   const { client } = await divided();
   const options = { traceparent: TRACE };
