@@ -226,7 +226,8 @@ class RegionalStore implements Store {
   }
 
   /**
-   * Of `rrp:<region>/…` that region's only; else of all, one after the other.
+   * Of `rrp:<region>/…` that region's only; else of all, one after the other, on to the first
+   * that has any.
    *
    * @throws AtlasError `unavailable`, naming the region, where one that was asked for is away.
    */
@@ -234,13 +235,15 @@ class RegionalStore implements Store {
     checkWhole("limit", limit, 1);
     const named = /^rrp:([^/]+)\//.exec(prefix)?.[1];
     const regions = named !== undefined && this.#stores.has(named) ? [named] : this.#stores.regions;
-    const [at, inner] = cursorOf(cursor, regions);
-    const region = regions[at] as string;
-    const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
-    const entries = page.entries.filter(isTold);
-    if (page.next !== null) return { entries, next: `${region} ${page.next}` };
-    const next = regions[at + 1];
-    return { entries, next: next === undefined ? null : `${next} ` };
+    for (let [at, inner] = cursorOf(cursor, regions);; [at, inner] = [at + 1, null]) {
+      const region = regions[at] as string;
+      const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
+      const entries = page.entries.filter(isTold);
+      if (page.next !== null) return { entries, next: `${region} ${page.next}` };
+      const next = regions[at + 1];
+      if (next === undefined) return { entries, next: null };
+      if (entries.length > 0) return { entries, next: `${next} ` };
+    }
   }
 
   async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {

@@ -312,6 +312,8 @@ describe("list", () => {
     expect(one.entries).toHaveLength(5);
     expect(one.next).toBeNull();
     expect(told).toEqual(["eu"]);
+    // Of a region that there isn't, in one page.
+    expect(await us.list("rrp:mars-1/", null, 100)).toEqual({ entries: [], next: null });
     await refuses(us.list("rrp:", "mars 7", 1), "bad_request", "cursor");
     await refuses(us.list("rrp:eu/", "us ", 1), "bad_request", "cursor");
     world.away.add("ap");
