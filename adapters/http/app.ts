@@ -23,6 +23,7 @@ import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
+import { cursorText } from "./cursor.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
 import {
@@ -32,8 +33,10 @@ import {
   checkHost,
   countOf,
   drainOf,
+  LISTING,
   moveOf,
   pageOf,
+  queryOf,
   rawPath,
   requireOf,
   resourceOf,
@@ -186,7 +189,7 @@ function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) =
   add("POST", "/v1/drain", (request) => {
     const draining = node();
     const { region, node: name, incarnation } = draining;
-    const part = drainOf(new URL(request.url).searchParams);
+    const part = drainOf(queryOf(request, ["prefix", "forMs"]));
     draining.drain(part).catch((error: unknown) =>
       onEvent({ level: "error", event: "drain failed", fields: { error: messageOf(error) } })
     );
@@ -197,24 +200,25 @@ function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) =
 
 function addResources(add: Add, node: () => AtlasNode): void {
   add("GET", "/v1/resources", async (request) => {
-    const query = new URL(request.url).searchParams;
+    const query = queryOf(request, LISTING);
     const { prefix, page } = pageOf(query);
     if (countOf(query)) {
       return json({ prefix, count: await node().count(prefix, timeoutOption(request.headers)) });
     }
     const { resources, next } = await node().resources(prefix, page);
-    return json({ resources: resources.map(({ rrp, epoch }) => ({ rrp, epoch })), next });
+    const told = resources.map(({ rrp, epoch }) => ({ rrp, epoch }));
+    return json({ resources: told, next: cursorText(next) });
   });
   add("GET", "/v1/resources/:type/:id", async (request, path) => {
     const { type, id } = resourceOf(path);
-    const required = requireOf(new URL(request.url).searchParams);
+    const required = requireOf(queryOf(request, ["require"]));
     const timeout = timeoutOption(request.headers);
     const found = await node().lookup(type, id, { ...required, ...timeout });
     return json(found, 200, { [VERDICT_HEADER]: found.verdict });
   });
   add("POST", "/v1/resources/:type/:id", async (request, path) => {
     const { type, id } = resourceOf(path);
-    const region = moveOf(new URL(request.url).searchParams);
+    const region = moveOf(queryOf(request, ["move"]));
     const { rrp, epoch } = await node().move(type, id, region, timeoutOption(request.headers));
     return json({ rrp, epoch });
   });

@@ -10,6 +10,7 @@ import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../..
 import { quoted } from "../../src/model/quoted.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { isTraceparent } from "../../src/model/trail.ts";
+import { readCursor } from "./cursor.ts";
 
 /** The header that makes repeats of a call answer what the first did. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
@@ -133,6 +134,22 @@ export function isHeaderText(key: string): boolean {
   return key.length <= MAX_IDEMPOTENCY_KEY_BYTES && /^[!-~](?:[ -~]*[!-~])?$/.test(key);
 }
 
+/**
+ * The query of a request to a route that takes `known` parameters.
+ *
+ * @throws AtlasError `bad_request`, naming one that isn't among them.
+ */
+export function queryOf(request: Request, known: readonly string[]): URLSearchParams {
+  const query = new URL(request.url).searchParams;
+  const unknown = [...query.keys()].find((name) => !known.includes(name));
+  if (unknown === undefined) return query;
+  const message = `there is no query parameter ${quoted(unknown)} here`;
+  throw new AtlasError("bad_request", `${message}; there are: ${known.join(", ")}`);
+}
+
+/** The parameters of a listing. */
+export const LISTING: readonly string[] = ["prefix", "cursor", "limit", "count"];
+
 /** Which page of which resources a query asks for. */
 export function pageOf(
   query: URLSearchParams,
@@ -143,7 +160,7 @@ export function pageOf(
     prefix: checkPrefix(query.get("prefix") ?? "rrp:"),
     page: {
       ...(limit === null ? {} : { limit: count("query limit", limit, 1_000) }),
-      ...(cursor === null || cursor === "" ? {} : { cursor }),
+      ...(cursor === null || cursor === "" ? {} : { cursor: readCursor(cursor) }),
     },
   };
 }

@@ -82,7 +82,8 @@ function keyText(key: unknown): string {
   return typeof text === "string" ? text : toJson(key);
 }
 
-function base64(bytes: Uint8Array): string {
+/** Bytes as base64 text. */
+export function base64(bytes: Uint8Array): string {
   let binary = "";
   for (let at = 0; at < bytes.length; at += 8_192) {
     binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));

@@ -8,7 +8,7 @@ import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import type { ModuleCallResult } from "../../src/lambda/api.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
-import { moduleOf, noWaitOption, PURCHASE_HEADER, timeoutOption } from "./inputs.ts";
+import { moduleOf, noWaitOption, PURCHASE_HEADER, queryOf, timeoutOption } from "./inputs.ts";
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 
@@ -31,7 +31,7 @@ export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases
   add("POST", "/v1/modules/:module/:function", async (request, path) => {
     const { module, name } = moduleOf(path);
     const { headers, signal } = request;
-    const version = new URL(request.url).searchParams.get("version") ?? undefined;
+    const version = queryOf(request, ["version"]).get("version") ?? undefined;
     const { timeoutMs } = timeoutOption(headers);
     const noWait = noWaitOption(headers);
     const id = headers.get(PURCHASE_HEADER);

@@ -13,7 +13,7 @@ import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
 import { noUpgrade } from "./errors.ts";
-import { CALLER_REGION_HEADER, rawPath, resourceOf } from "./inputs.ts";
+import { CALLER_REGION_HEADER, queryOf, rawPath, resourceOf } from "./inputs.ts";
 import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
 
 /** Where paths of client sockets start. */
@@ -66,7 +66,7 @@ function accept(node: AtlasNode, request: Request, offered: readonly string[]): 
   const { type, id } = resourceOf(withoutEnd(rawPath(request)));
   return node.accept(type, id, {
     codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
-    ...optionsOf(new URL(request.url).searchParams),
+    ...optionsOf(queryOf(request, ["after", "connection"])),
     callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
   });
 }

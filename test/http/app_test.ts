@@ -99,30 +99,6 @@ describe("what a node answers", () => {
     expect(nobody.body).toMatchObject({ rrp: null, epoch: 0, verdict: "unowned" });
   });
 
-  test("resources, a page at a time", async () => {
-    for (const id of ["p1", "p2", "p3"]) await call(id, "add", [1]);
-    const found: string[] = [];
-    let cursor = "";
-    do {
-      const query = new URLSearchParams({ prefix: "rrp:test/one/probes/", limit: "2", cursor });
-      const { status, body } = await served.ask("GET", `/v1/resources?${query}`);
-      expect(status).toBe(200);
-      expect(body.resources.length).toBeLessThanOrEqual(2);
-      for (const { rrp, epoch } of body.resources) {
-        expect(epoch).toBeGreaterThan(0);
-        found.push(rrp);
-      }
-      cursor = body.next;
-    } while (cursor !== null);
-    expect(found).toEqual(expect.arrayContaining([
-      "rrp:test/one/probes/p1",
-      "rrp:test/one/probes/p2",
-      "rrp:test/one/probes/p3",
-    ]));
-    const elsewhere = await served.ask("GET", "/v1/resources?prefix=rrp:elsewhere/");
-    expect(elsewhere.body).toEqual({ resources: [], next: null });
-  });
-
   test("an idempotency key makes repeats answer what the first did", async () => {
     const headers = { "idempotency-key": "order 1/é".replace("é", "e") };
     expect((await call("idem", "add", [5], headers)).body.result).toBe(5);
@@ -208,16 +184,6 @@ describe("what a node refuses", () => {
     expect(status).toBe(400);
     expect(body.error.code).toBe("bad_request");
     expect(body.error.message.toLowerCase()).toContain(`header ${name}`);
-  });
-
-  test.each([
-    ["limit=0", "bad_request"],
-    ["limit=1001", "bad_request"],
-    ["prefix=us-east-1", "invalid_rrp"],
-    ["prefix=rrp:a", "invalid_rrp"],
-  ])("query %s", async (query, code) => {
-    const { status, body } = await served.ask("GET", `/v1/resources?${query}`);
-    expect([status, body.error.code]).toEqual([400, code]);
   });
 
   test("require other than confirmed", async () => {
