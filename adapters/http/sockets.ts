@@ -10,6 +10,7 @@
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
 import { noUpgrade } from "./errors.ts";
@@ -43,9 +44,12 @@ export function socketEntrance(
           : "the bearer token is wrong",
       );
     }
+    const protocol = [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ??
+      withToken;
+    // Who offers any wants one of them back.
+    if (protocol === undefined && offered.length > 0) throw noProtocol(offered);
     return upgrade(accept(node(), request, offered), {
-      // Who offers any wants one of them back.
-      protocol: [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ?? withToken,
+      protocol,
       maxFrameBytes: MAX_BODY_BYTES,
       idleMs: SOCKET_IDLE_MS,
     });
@@ -69,6 +73,13 @@ function accept(node: AtlasNode, request: Request, offered: readonly string[]): 
     ...optionsOf(queryOf(request, ["after", "connection"])),
     callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
   });
+}
+
+function noProtocol(offered: readonly string[]): AtlasError {
+  const allowed =
+    `${JSON_PROTOCOL}, ${MSGPACK_PROTOCOL} or ${TOKEN_PROTOCOL}<token>, or none for JSON`;
+  const message = `header Sec-WebSocket-Protocol is ${quoted(offered.join(", "))}`;
+  return new AtlasError("bad_request", `${message}: it must offer ${allowed}`);
 }
 
 function tokenOf(offered: readonly string[]): string | undefined {

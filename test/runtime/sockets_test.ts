@@ -63,7 +63,7 @@ function raw(url: string, path: string, protocols: string[] = []) {
   return { socket, frames, ended };
 }
 
-/** The status line and the rest of what is answered to an upgrade. */
+/** What is answered to an upgrade: its head, and its body in JSON where it is refused. */
 function upgrade(url: string, path: string, headers: string[] = []): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = "";
@@ -83,7 +83,7 @@ function upgrade(url: string, path: string, headers: string[] = []): Promise<str
     );
     socket.on("data", (data) => {
       answer += data;
-      if (answer.includes("\r\n\r\n")) setTimeout(() => socket.destroy(), 50);
+      if (/^HTTP\/1.1 101 [^]*\r\n\r\n|\r\n\r\n[^]*\}/.test(answer)) socket.destroy();
     });
     socket.on("close", () => resolve(answer));
     socket.on("error", reject);
@@ -149,6 +149,26 @@ test("what isn't allowed is an HTTP error before the upgrade", async () => {
   const plain = await fetch(`${node.url}/v1/connect/rooms/x`);
   expect(plain.status).toBe(400);
   expect(await plain.json()).toMatchObject({ error: { message: /WebSocket/ } });
+});
+
+test("a subprotocol that there isn't is refused, unless one that there is stands beside it", async () => {
+  const node = await open();
+  const offer = (...protocols: string[]) =>
+    upgrade(node.url, "/v1/connect/rooms/x", [`sec-websocket-protocol: ${protocols.join(", ")}`]);
+  for (const protocols of [["bogus"], ["bogus", "graphql-ws"], ["atlas.msgpackk"]]) {
+    const refused = await offer(...protocols);
+    expect(refused).toMatch(/^HTTP\/1.1 400 /);
+    expect(refused).toContain(protocols[0]);
+    expect(refused).toContain("atlas.json, atlas.msgpack or atlas.token.<token>, or none for JSON");
+    expect(refused.toLowerCase()).not.toContain("sec-websocket-protocol:");
+  }
+  for (const known of ["atlas.json", "atlas.msgpack", "atlas.token.any"]) {
+    const accepted = (await offer("bogus", known)).toLowerCase();
+    expect(accepted).toMatch(/^http\/1.1 101 /);
+    expect(accepted).toContain(`sec-websocket-protocol: ${known}\r\n`);
+  }
+  expect((await upgrade(node.url, "/v1/connect/rooms/x")).toLowerCase())
+    .not.toContain("sec-websocket-protocol:");
 });
 
 test("the token comes as a header or as a subprotocol", async () => {
