@@ -23,6 +23,7 @@ import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
+import { crossOrigin } from "./cross_origin.ts";
 import { cursorText } from "./cursor.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
@@ -55,6 +56,8 @@ export interface HttpAppOptions {
   node: () => AtlasNode | null;
   /** Guards `/v1` and `/` where given. */
   token?: string | undefined;
+  /** Origins whose pages may call: `*` alone is all. Default none but the node's own. */
+  origins?: readonly string[] | undefined;
   /** Hears of faults that callers are told nothing about. MUST NOT throw. */
   onEvent?: ((event: NodeEvent) => void) | undefined;
 }
@@ -127,8 +130,11 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
   const enter = socketEntrance(() => ready(options.node), options.token);
 
+  const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
+  const { origins = [] } = options;
+
   return {
-    fetch: (request) => gate.pass(async () => await hono.fetch(request)),
+    fetch: origins.length > 0 ? crossOrigin(origins, answer) : answer,
     connect(request, upgrade) {
       try {
         return enter(request, upgrade);

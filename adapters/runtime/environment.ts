@@ -21,6 +21,7 @@ import {
   type CheckedBootstrap,
 } from "./bootstrap.ts";
 import { readGateways } from "./gateways.ts";
+import { readOrigins } from "./origins.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
 import {
   checkRegionListed,
@@ -84,6 +85,11 @@ export interface Settings {
    * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
    */
   gateways?: string | Readonly<Record<string, readonly string[]>>;
+  /**
+   * `ATLAS_ORIGINS`; origins whose pages may call this node from a browser:
+   * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own.
+   */
+  origins?: string | readonly string[];
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -106,6 +112,8 @@ export interface CheckedSettings {
   readonly watch: boolean | string;
   /** Link addresses by region. */
   readonly gateways: Readonly<Record<string, readonly string[]>>;
+  /** Origins of pages that may call; `*` alone: all. */
+  readonly origins: readonly string[];
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
@@ -148,6 +156,7 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
     watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
+    origins: readOrigins(env, given.origins),
   };
 }
 
@@ -165,7 +174,10 @@ export function readAppPath(env: Environment): string | undefined {
   return line(env, "ATLAS_APP")?.text;
 }
 
-type PlainSetting = Exclude<keyof Settings, "bootstrap" | "gateways" | "registryToken" | "watch">;
+type PlainSetting = Exclude<
+  keyof Settings,
+  "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
+>;
 
 function line(env: Environment, name: string): Line | undefined {
   const text = env[name]?.trim();

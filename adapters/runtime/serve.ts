@@ -68,6 +68,7 @@ const NAMES: OptionNames<ServeOptions> = {
   bootstrap: true,
   watch: true,
   gateways: true,
+  origins: true,
   onEvent: true,
   homes: true,
 };
@@ -121,6 +122,7 @@ async function open<A extends App>(
   const http = createHttpApp({
     node: () => node as AtlasNode | null,
     token: settings.token,
+    origins: settings.origins,
     onEvent,
   });
   const transport = websocketTransport({ runtime, secret: secretOf(settings), onEvent });

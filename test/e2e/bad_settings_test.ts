@@ -51,6 +51,7 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_SECRET", "hunter2", { ATLAS_HOST: "0.0.0.0" }],
   ["ATLAS_SECRET", "hunter2,hunter3,hunter4"],
   ["ATLAS_TOKEN", "hunter2 and more"],
+  ["ATLAS_ORIGINS", "https://me:hunter2@app.example"],
   ["ATLAS_PUBLIC_URL", "ftp://node.example"],
   ["ATLAS_PUBLIC_URL", "https://me:hunter2@node.example"],
   ["ATLAS_LEASE", "quick"],

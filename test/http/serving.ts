@@ -7,8 +7,8 @@ import { inProcessTransport } from "../../adapters/transport/in_process.ts";
 import type { Atlas, AtlasNode, NodeEvent } from "../../src/api.ts";
 import { type App, defineApp } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
-import type { LeaseTimes } from "../../src/options.ts";
 import { AtlasError, type ErrorCode } from "../../src/errors.ts";
+import type { LeaseTimes } from "../../src/options.ts";
 import { Resource } from "../../src/resource/resource.ts";
 import type { FakeClock } from "../../testing.ts";
 
@@ -98,9 +98,9 @@ export const ENDLESS: LeaseTimes = { heartbeatMs: 1e6, leaseMs: 3e6 };
 
 /** A node and its HTTP app; on a fake clock, where deadlines are not to pass by themselves. */
 export async function serving(
-  options: { token?: string; clock?: FakeClock } = {},
+  options: { token?: string; origins?: readonly string[]; clock?: FakeClock } = {},
 ): Promise<Serving> {
-  const { clock } = options;
+  const { clock, ...guards } = options;
   const events: NodeEvent[] = [];
   const onEvent = (event: NodeEvent) => void events.push(event);
   const node = await createNode(app, {
@@ -113,7 +113,7 @@ export async function serving(
     random: systemRandom,
     onEvent,
   }) as AtlasNode;
-  const http = createHttpApp({ node: () => node, token: options.token, onEvent });
+  const http = createHttpApp({ node: () => node, ...guards, onEvent });
   return {
     node,
     http,

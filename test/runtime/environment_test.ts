@@ -34,6 +34,7 @@ test("without variables every setting has its documented default", () => {
     bootstrap: undefined,
     watch: false,
     gateways: {},
+    origins: [],
   });
   expect(readLogLevel({})).toBe("info");
 });
@@ -162,6 +163,7 @@ test("all variables together", () => {
   expect(settings).toEqual({
     registryToken: "r3st",
     gateways: {},
+    origins: [],
     region: "us-east-1",
     node: "hop@node-1",
     machine: undefined,
@@ -207,6 +209,10 @@ test.each([
   ["ATLAS_BOOTSTRAP", "dns:atlas.internal:65536"],
   ["ATLAS_BOOTSTRAP", "dns:http://atlas.internal:80"],
   ["ATLAS_WATCH", "yes"],
+  ["ATLAS_ORIGINS", "app.example"],
+  ["ATLAS_ORIGINS", "https://app.example/"],
+  ["ATLAS_ORIGINS", "ftp://app.example"],
+  ["ATLAS_ORIGINS", "null"],
   ["ATLAS_GATEWAYS", "https://a"],
   ["ATLAS_GATEWAYS", "eu-west-1=ftp://a"],
   ["ATLAS_GATEWAYS", "eu west=https://a"],
@@ -322,4 +328,24 @@ test("gateways are listed by region, and dialled as links", () => {
   const many = Array.from({ length: 17 }, (_, i) => `eu=https://${i}`).join(",");
   expect(refusal({ ATLAS_GATEWAYS: many })).toContain("more than 16 gateways of region eu");
   expect(refusal({ ATLAS_GATEWAYS: "eu=https://me:hush@a" })).not.toContain("hush");
+});
+
+test("origins are a list, or all", () => {
+  const origins = ["https://app.example", "http://localhost:5173"];
+  expect(readSettings({ ATLAS_ORIGINS: `${origins.join(", ")},` }).origins).toEqual(origins);
+  expect(readSettings({ ATLAS_ORIGINS: "*" }, { origins }).origins).toEqual(origins);
+  expect(readSettings({}, { origins: origins.join() }).origins).toEqual(origins);
+  expect(readSettings({ ATLAS_ORIGINS: "*" }).origins).toEqual(["*"]);
+  expect(readSettings({ ATLAS_ORIGINS: "*" }, { origins: [] }).origins).toEqual([]);
+  expect(refusal({ ATLAS_ORIGINS: "https://me:hush@a" })).not.toContain("hush");
+  expect(refusal({ ATLAS_ORIGINS: "*,https://a" })).toContain('ATLAS_ORIGINS has the entry "*"');
+  expect(refusal({}, { origins: ["https://a", 5] as never })).toBe(
+    "origins has the entry 5: use origins as browsers write them, such as https://app.example, " +
+      "or * alone for all",
+  );
+  for (const given of [true, null, { a: 1 }] as never[]) {
+    expect(refusal({}, { origins: given })).toMatch(
+      /^origins is (true|null|\{"a":1\}): use origins/,
+    );
+  }
 });

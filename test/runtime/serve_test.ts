@@ -52,6 +52,22 @@ test("two nodes: one owner, whichever door is used, and a drain hands over at on
   expect(throughOne).toEqual([{ seq: 3, from: "bob", text: "3" }]);
 });
 
+test("pages of the origins that it names may call, before they show a token", async () => {
+  const origin = "https://app.example";
+  const one = await open("one", { origins: [origin], token: "t0ken" });
+  const url = `${one.url}/v1/resources/channels/lobby/history`;
+  const headers = { origin, "access-control-request-method": "POST" };
+  const asked = await fetch(url, { method: "OPTIONS", headers });
+  expect([asked.status, await asked.text()]).toEqual([204, ""]);
+  expect(asked.headers.get("access-control-allow-origin")).toBe(origin);
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { origin, authorization: "Bearer t0ken" },
+  });
+  expect(answer.headers.get("access-control-allow-origin")).toBe(origin);
+  expect(await answer.json()).toMatchObject({ result: [] });
+});
+
 test("a link without the secret is refused, and the call says so", async () => {
   const one = await open("one", { secret: "0123456789abcdef0123456789abcdef" });
   const two = await open("two", { secret: "fedcba9876543210fedcba9876543210" });

@@ -1,0 +1,53 @@
+/**
+ * Pages of other origins: a note at the door for browsers, who ask it before they let a page
+ * in, and again before they let it read what it was told.
+ *
+ * Takes requests on their way to the HTTP API; answers those that only ask (preflights,
+ * which bring no token), and puts on all other answers who may read them. No cookies are
+ * allowed: the token is in a header. Source: Fetch standard, "CORS protocol".
+ */
+import { Hono } from "hono";
+import { cors } from "hono/cors";
+import {
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  NO_WAIT_HEADER,
+  PURCHASE_HEADER,
+  rawPath,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+} from "./inputs.ts";
+import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "./path.ts";
+
+/** What pages may send. */
+const SENT = [
+  "accept",
+  "authorization",
+  "content-type",
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  NO_WAIT_HEADER,
+  PURCHASE_HEADER,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+];
+/** What pages may read. */
+const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
+/** How long a browser need not ask again, in s: as long as any takes. */
+const MAX_AGE_S = 7_200;
+
+type Answer = (request: Request) => Promise<Response>;
+
+/** `answer`, for pages of these origins too; `["*"]`: of all. */
+export function crossOrigin(origins: readonly string[], answer: Answer): Answer {
+  const hono = new Hono({ getPath: rawPath });
+  hono.use(cors({
+    origin: origins.includes("*") ? "*" : [...origins],
+    allowMethods: ["GET", "POST", "DELETE"],
+    allowHeaders: SENT,
+    exposeHeaders: TOLD,
+    maxAge: MAX_AGE_S,
+  }));
+  hono.all("*", ({ req }) => answer(req.raw));
+  return async (request) => await hono.fetch(request);
+}
