@@ -210,7 +210,7 @@ describe("fly.toml", () => {
     expect(settings).toMatchObject({
       host: "::",
       region: "syd",
-      node: "atlas@3d8d9079b22989-8080",
+      machine: "3d8d9079b22989",
       publicUrl: "http://[fdaa:0:22b7::2]:8080",
     });
     expect(fly.http_service.internal_port).toBe(settings.port);

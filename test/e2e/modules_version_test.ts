@@ -86,7 +86,7 @@ test("nobody sells what was asked: unavailable, with what was asked", async () =
   await expect(buyer.discover(asked)).rejects.toMatchObject({
     code: "unavailable",
     maybeExecuted: false,
-    message: expect.stringMatching(/capacity 3 of lib, >=4\.0\.0/),
+    message: expect.stringMatching(/capacity 3 of lib, \^4$/),
   });
   await expect(buyer.discover({ name: "unheard", timeoutMs: 200 })).rejects.toMatchObject({
     code: "unavailable",
