@@ -49,7 +49,7 @@ export interface RegionalStoreOptions {
    * they are first needed. All are closed with this store.
    */
   readonly stores: Readonly<Record<string, StoreOrOpener>>;
-  /** Where keys are at home; where there are several regions, `default` at least. */
+  /** Where keys are at home; by default in the first region of `stores`. */
   readonly homes?: HomeRules;
   /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
   readonly now?: () => number;

@@ -45,7 +45,13 @@ describe("a key's home", () => {
     }
   });
 
-  test("is the only region where there is one", async () => {
+  test("is the first region where no rule names one", async () => {
+    for (const homes of [undefined, {}, { types: { sessions: "eu" } }]) {
+      const stores = { us: memoryStore(), eu: memoryStore(), ap: memoryStore() };
+      const store = await regionalStore({ self: "ap", stores, ...homes && { homes } });
+      expect(store.homeOf?.("channels/a")).toBe("us");
+      await store.close();
+    }
     const store = await regionalStore({ self: "here", stores: { here: memoryStore() } });
     expect(store.homeOf?.("channels/a")).toBe("here");
     await store.close();
@@ -88,7 +94,6 @@ describe("a key's home", () => {
   test("needs rules that name regions, and a region that there is", async () => {
     const world = regions();
     const stores = { us: memoryStore(), eu: memoryStore() };
-    await refuses(regionalStore({ self: "us", stores }), "bad_request", "homes.default");
     await refuses(regionalStore({ self: "ap", stores }), "bad_request", "region");
     await refuses(world.handle("us", { homes: { default: "mars" } }), "bad_request", "mars");
     const homes = { default: "us", types: { a: "mars" } };
