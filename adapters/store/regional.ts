@@ -21,6 +21,7 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
+  Observation,
   OwnershipPage,
   Range,
   Reassertion,
@@ -133,7 +134,7 @@ class RegionalStore implements Store {
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
-  /** Asked about other regions' members only, it asks there; among own ones it tells what it knows. */
+  /** Of other regions' members it tells what was heard last. */
   async renew(
     incarnation: string,
     seq: number,
@@ -143,16 +144,12 @@ class RegionalStore implements Store {
     // Also where this region's own registry is away: others' nodes can be reached all the same.
     this.#rolls.read(this.#addresses.isNeeded);
     const [own, abroad] = this.#parted(watch);
-    const isInquiry = own.length === 0 && abroad.length > 0;
-    const [reply, seen] = await Promise.all([
-      this.#here((store) => store.renew(incarnation, seq, own, known)),
-      isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
-    ]);
+    const reply = await this.#here((store) => store.renew(incarnation, seq, own, known));
     const overtaken = this.#addresses.overtaken(incarnation);
     return {
       ...reply,
       version: reply.version + this.#rolls.changes,
-      watched: [...reply.watched, ...seen],
+      watched: [...reply.watched, ...this.#rolls.recall(abroad)],
       ...overtaken.length > 0 && { overtaken },
     };
   }
@@ -167,6 +164,11 @@ class RegionalStore implements Store {
 
   membersIn(region: string): Promise<readonly Member[]> {
     return this.#rolls.news(region);
+  }
+
+  observeAbroad(incarnation: string): Promise<Observation | null> | null {
+    const region = this.#rolls.regionOf(incarnation);
+    return region === undefined ? null : this.#rolls.observe(region, incarnation);
   }
 
   /** This region's now, the others' as last heard. */

@@ -84,15 +84,13 @@ export class Rolls {
     this.#regions.set(incarnation, region);
   }
 
-  /** Heartbeats as their own registries have them now. @throws AtlasError that names the region */
-  async observe(incarnations: readonly string[]): Promise<Observation[]> {
-    const byRegion = Map.groupBy(incarnations, (it) => this.#regions.get(it) as string);
-    const replies = await Promise.all(
-      [...byRegion].map(([region, some]) =>
-        this.#stores.at(region, (store) => store.renew(OBSERVER, 0, some))
-      ),
+  /** A heartbeat as a region's registry has it now. @throws AtlasError that names the region */
+  async observe(region: string, incarnation: string): Promise<Observation | null> {
+    const { watched: [seen = null] } = await this.#stores.at(
+      region,
+      (store) => store.renew(OBSERVER, 0, [incarnation]),
     );
-    return replies.flatMap(({ watched }) => [...watched]);
+    return seen;
   }
 
   /** Heartbeats as last heard. */

@@ -276,10 +276,13 @@ describe("members", () => {
     await us.lookup(key);
     await eu.renew(there.incarnation, 7, []);
     const { incarnation } = there;
-    const inquire = () => us.renew(here.incarnation, 1, [incarnation]);
-    expect((await inquire()).watched).toEqual([{ incarnation, seq: 7, state: "live" }]);
+    expect(us.observeAbroad?.(here.incarnation)).toBeNull();
+    const observe = () => us.observeAbroad?.(incarnation) as Promise<unknown>;
+    world.away.add("us");
+    expect(await observe()).toEqual({ incarnation, seq: 7, state: "live" });
+    world.away.delete("us");
     world.away.add("eu");
-    await refuses(inquire(), "unavailable", "region eu");
+    await refuses(observe(), "unavailable", "region eu");
     const mixed = await us.renew(here.incarnation, 2, [incarnation, here.incarnation]);
     expect(mixed.outcome).toBe("renewed");
     expect(mixed.watched.map((it) => it.incarnation)).toContain(here.incarnation);
