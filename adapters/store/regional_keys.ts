@@ -32,6 +32,7 @@ import type { Addresses } from "./regional_addresses.ts";
 import type { Homes } from "./regional_homes.ts";
 import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
 import { sign, takeBack } from "./regional_receipts.ts";
+import type { Neighbours } from "./regional_neighbours.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
@@ -51,9 +52,17 @@ export class RegionalKeys {
   readonly #homes: Homes;
   readonly #self: string;
   readonly #addresses: Addresses;
+  readonly #neighbours: Neighbours;
   #attempts = 0;
 
-  constructor(stores: RegionalStores, homes: Homes, self: string, addresses: Addresses) {
+  constructor(
+    stores: RegionalStores,
+    homes: Homes,
+    self: string,
+    addresses: Addresses,
+    neighbours: Neighbours,
+  ) {
+    this.#neighbours = neighbours;
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
@@ -109,6 +118,10 @@ export class RegionalKeys {
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
+      // Every address leads out of the region in whose book it stands.
+      if (entry.kind === "departed" && entry.pointer.to === region) {
+        throw this.#neighbours.oneBook(region, entry.pointer.from);
+      }
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -154,6 +167,7 @@ export class RegionalKeys {
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
     const rival = this.#addresses.rivalOf(key);
+    if (!rival) this.#neighbours.check(region);
     // Who gives way to an owner there has left before that one came.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
@@ -215,6 +229,7 @@ export class RegionalKeys {
       return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
+    this.#neighbours.check(this.#self);
     const way = found.pointer ?? pointer;
     if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
       return await this.#bring(claim, old, way, round);

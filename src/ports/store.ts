@@ -148,6 +148,12 @@ export interface Store {
   recall?(key: string, but: string | null): Promise<boolean>;
 
   /**
+   * Of the same stores: why no key may move to a region, as far as is known here; null:
+   * nothing speaks against it. Answers at once.
+   */
+  obstacleTo?(region: string): string | null;
+
+  /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start
    * with a null cursor; a null `next` ends it. Every ownership that stands from the
    * first page to the last is told at least once; a page may hold fewer than `limit`.
