@@ -21,6 +21,7 @@ import { refused, unavailable } from "./check.ts";
 import { NO_STAMP } from "./lineage.ts";
 import {
   arrival,
+  ARRIVING,
   departure,
   type Entry,
   entryOf,
@@ -118,10 +119,8 @@ export class RegionalKeys {
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
-      // Every address leads out of the region in whose book it stands.
-      if (entry.kind === "departed" && entry.pointer.to === region) {
-        throw this.#neighbours.oneBook(region, entry.pointer.from);
-      }
+      const astray = misplaced(entry, region);
+      if (astray) throw this.#neighbours.oneBook(region, astray);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -245,6 +244,7 @@ export class RegionalKeys {
     round: number,
   ): Promise<ClaimReply> {
     const { key } = claim;
+    if (expected?.incarnation.startsWith(ARRIVING)) await this.#checkSource(key, pointer.from);
     const arriving = arrival(claim, ++this.#attempts, expected, pointer);
     const arrived = await this.#own((store) => store.claim(arriving));
     const stored = arrived.owner;
@@ -270,6 +270,13 @@ export class RegionalKeys {
     return reply;
   }
 
+  /** Before a removal that others began: it must not be from this very book under another name. */
+  async #checkSource(key: string, from: string): Promise<void> {
+    const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
+    const astray = misplaced(entry, from);
+    if (astray) throw this.#neighbours.oneBook(from, astray);
+  }
+
   #learn(key: string, { entry, pointer }: Found): void {
     if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
     else this.#homes.forget(key);
@@ -286,6 +293,13 @@ export class RegionalKeys {
   #own<T>(step: (store: Store) => Promise<T>): Promise<T> {
     return this.#stores.at(this.#self, step);
   }
+}
+
+/** The move that an entry tells of, where no region's own book can: keys leave it, and come to it. */
+function misplaced(entry: Entry, region: string): Pointer | null {
+  const isSo = entry.kind === "departed" && entry.pointer.to === region ||
+    entry.kind === "arriving" && entry.pointer.to !== region;
+  return isSo ? entry.pointer : null;
 }
 
 /** Whether a claimer may go on with an arrival: its own, or that of the owner it expects. */

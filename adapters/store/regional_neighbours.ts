@@ -14,6 +14,7 @@ import type { NodeEvent } from "../../src/model/event.ts";
 import { isDead, type Member } from "../../src/model/member.ts";
 import type { Observation } from "../../src/ports/store.ts";
 import { unavailable } from "./check.ts";
+import type { Pointer } from "./regional_entries.ts";
 
 /** How long ago a stranger's heartbeat may have moved for it to be alive, in ms. */
 const ALIVE_MS = 60_000;
@@ -102,9 +103,9 @@ export class Neighbours {
     if (obstacle !== null) throw unavailable(obstacle);
   }
 
-  /** The error of a region whose registry says that a key left `from` for that very region. */
-  oneBook(region: string, from: string): AtlasError {
-    const why = `it says that a key left ${from} for ${region}, as only another region's can`;
+  /** The error of a region in whose registry an entry stands that another region's only can have. */
+  oneBook(region: string, { from, to }: Pointer): AtlasError {
+    const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
     this.#tell(region, why);
     return unavailable(`the registry of region ${region} is not its own: ${why}`);
   }

@@ -3,9 +3,10 @@ import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { claimOf, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
-import { contents, Regions, write } from "./regions.ts";
+import { contents, lost, Regions, write } from "./regions.ts";
 
 const opened: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -70,7 +71,7 @@ test("a key that departed is not taken over itself, and its old home has it back
   const { key, owner } = await filled(us);
   // Nobody has read a roll so far.
   expect(await us.depart?.(key, owner.incarnation, owner.epoch, "eu")).toBe(true);
-  const why = "it says that a key left us for eu, as only another region's can";
+  const why = "it says that a key went from us to eu, as only another region's can";
   const told = `the registry of region eu is not its own: ${why}`;
   for (let i = 0; i < 2; i++) {
     await refuses(eu.lookup(key), "unavailable", told);
@@ -107,6 +108,32 @@ test("what has been signed for when both became one is not taken over itself, ei
   await refuses(astray.claim(claimOf(key)), "unavailable");
   expect(await contents(book, key)).toEqual({ "s:seq": "2" });
   expect(await contents(eu, key)).toEqual({ "s:seq": "3" });
+});
+
+test("a removal that was broken off is not gone on with from the book that it goes to", async () => {
+  const [book, other] = [memoryStore(), memoryStore()];
+  const apart = new Regions({ us: book, eu: other, ap: memoryStore() });
+  opened.push(apart);
+  const us = await apart.handle("us");
+  const { key, owner } = await filled(us);
+  await us.depart?.(key, owner.incarnation, owner.epoch, "eu");
+  const before = (region: string, step: string) => {
+    if (region === "us" && step === "range") throw lost("the crew has ended");
+  };
+  const crew = await apart.handle("eu", { before });
+  await crew.lookup(key);
+  await refuses(crew.claim(claimOf(key)), "unavailable", "the crew has ended");
+
+  const joined = new Regions({ us: other, eu: other, ap: memoryStore() });
+  const astray = await joined.handle("eu");
+  const { incarnation, epoch } = await astray.lookup(key) as Ownership;
+  const claim = claimOf(key, { expected: { incarnation, epoch } });
+  const told = "the registry of region us is not its own";
+  for (let i = 0; i < 2; i++) await refuses(astray.claim(claim), "unavailable", told);
+  const eu = await apart.handle("eu");
+  await eu.lookup(key);
+  await own(eu, key, { expected: { incarnation, epoch } });
+  expect(await contents(eu, key)).toEqual({ "s:seq": "2" });
 });
 
 test("a node that finds itself in another region's roll begins no move, and says why", async () => {
