@@ -66,10 +66,10 @@ export function checkRegionListed(region: Line, registry: string): void {
 
 /** The homes that a program gives. @throws AtlasError where they name none of the regions */
 export function homesOf(registry: string, given: HomeRules | undefined): HomeRules | undefined {
-  const [first, ...others] = parseRegistries(registry)?.keys() ?? [];
+  const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (given === undefined) return undefined;
   checkHomeRules(given);
-  if (first !== undefined) new Homes([first, ...others], { default: first, ...given });
+  if (regions.length > 0) new Homes(regions, given);
   return given;
 }
 

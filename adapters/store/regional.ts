@@ -21,6 +21,7 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
+  Observation,
   OwnershipPage,
   Range,
   Reassertion,
@@ -35,6 +36,7 @@ import { isTold } from "./regional_entries.ts";
 import { type HomeRules, Homes } from "./regional_homes.ts";
 import { checkRegional } from "./regional_input.ts";
 import { RegionalKeys } from "./regional_keys.ts";
+import { Neighbours } from "./regional_neighbours.ts";
 import { Rolls } from "./regional_rolls.ts";
 import { RegionalStores, type StoreOrOpener } from "./regional_stores.ts";
 
@@ -49,11 +51,14 @@ export interface RegionalStoreOptions {
    * they are first needed. All are closed with this store.
    */
   readonly stores: Readonly<Record<string, StoreOrOpener>>;
-  /** Where keys are at home; where there are several regions, `default` at least. */
+  /** Where keys are at home; by default in the first region of `stores`. */
   readonly homes?: HomeRules;
   /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
   readonly now?: () => number;
-  /** Hears of other regions' stores that can't be opened. MUST NOT throw. */
+  /**
+   * Hears of other regions' stores that can't be opened, and of those that are not their region's
+   * own. MUST NOT throw.
+   */
   readonly onEvent?: (event: NodeEvent) => void;
 }
 
@@ -76,7 +81,7 @@ export interface RegionalStoreOptions {
  */
 export async function regionalStore(options: RegionalStoreOptions): Promise<Store> {
   checkRegional(options);
-  const { self, stores, homes, now = () => performance.now(), onEvent } = options;
+  const { self, stores, homes, now = () => performance.now(), onEvent = () => {} } = options;
   const regions = Object.keys(stores);
   if (!regions.includes(self)) {
     throw refused("region", quoted(self), `one of ${regions.join(", ") || "none"}`);
@@ -84,7 +89,7 @@ export async function regionalStore(options: RegionalStoreOptions): Promise<Stor
   const rules = new Homes(regions, homes);
   const all = new RegionalStores(stores, self, onEvent);
   const own = await all.at(self, (store) => Promise.resolve(store));
-  return new RegionalStore(self, own, all, rules, now);
+  return new RegionalStore(self, own, all, rules, now, new Neighbours(self, now, onEvent));
 }
 
 class RegionalStore implements Store {
@@ -95,20 +100,27 @@ class RegionalStore implements Store {
   readonly #keys: RegionalKeys;
   readonly #rolls: Rolls;
   readonly #addresses: Addresses;
+  readonly #neighbours: Neighbours;
 
-  constructor(self: string, own: Store, stores: RegionalStores, homes: Homes, now: () => number) {
+  constructor(
+    self: string,
+    own: Store,
+    stores: RegionalStores,
+    homes: Homes,
+    now: () => number,
+    neighbours: Neighbours,
+  ) {
+    this.#neighbours = neighbours;
     this.#self = self;
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
     this.#addresses = new Addresses(stores, homes, self);
-    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses);
-    this.#rolls = new Rolls(
-      stores,
-      self,
-      now,
-      (region, copy) => this.#addresses.heard(region, copy),
-    );
+    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses, neighbours);
+    this.#rolls = new Rolls(stores, self, now, (region, { members, lineage }) => {
+      neighbours.read(region, members);
+      this.#addresses.heard(region, lineage);
+    });
   }
 
   /** This region's: what others can't do is told where they are asked. */
@@ -128,12 +140,13 @@ class RegionalStore implements Store {
     member: MemberInfo,
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): Promise<RegisterReply> {
+    this.#neighbours.begins(member.incarnation);
     const reply = await this.#here((store) => store.register(member, options));
     this.#addresses.clear();
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
-  /** Asked about other regions' members only, it asks there; among own ones it tells what it knows. */
+  /** Of other regions' members it tells what was heard last. */
   async renew(
     incarnation: string,
     seq: number,
@@ -143,16 +156,17 @@ class RegionalStore implements Store {
     // Also where this region's own registry is away: others' nodes can be reached all the same.
     this.#rolls.read(this.#addresses.isNeeded);
     const [own, abroad] = this.#parted(watch);
-    const isInquiry = own.length === 0 && abroad.length > 0;
-    const [reply, seen] = await Promise.all([
-      this.#here((store) => store.renew(incarnation, seq, own, known)),
-      isInquiry ? this.#rolls.observe(abroad) : this.#rolls.recall(abroad),
-    ]);
+    const all = [...own, ...this.#neighbours.strangers];
+    const reply = await this.#here((store) => store.renew(incarnation, seq, all, known));
+    this.#neighbours.heard(reply.watched);
     const overtaken = this.#addresses.overtaken(incarnation);
     return {
       ...reply,
       version: reply.version + this.#rolls.changes,
-      watched: [...reply.watched, ...seen],
+      watched: [
+        ...reply.watched.filter((it) => own.includes(it.incarnation)),
+        ...this.#rolls.recall(abroad),
+      ],
       ...overtaken.length > 0 && { overtaken },
     };
   }
@@ -162,6 +176,7 @@ class RegionalStore implements Store {
   }
 
   leave(member: MemberInfo): Promise<void> {
+    this.#neighbours.ended(member.incarnation);
     return this.#here((store) => store.leave(member));
   }
 
@@ -169,10 +184,16 @@ class RegionalStore implements Store {
     return this.#rolls.news(region);
   }
 
+  observeAbroad(incarnation: string): Promise<Observation | null> | null {
+    const region = this.#rolls.regionOf(incarnation);
+    return region === undefined ? null : this.#rolls.observe(region, incarnation);
+  }
+
   /** This region's now, the others' as last heard. */
   async members(): Promise<Membership> {
     this.#rolls.read(true);
     const { version, members, lineage } = await this.#here((store) => store.members());
+    this.#neighbours.read(this.#self, members);
     const all = [...members, ...this.#rolls.members()];
     return { version: version + this.#rolls.changes, members: all, lineage };
   }
@@ -223,6 +244,10 @@ class RegionalStore implements Store {
   async recall(key: string, but: string | null): Promise<boolean> {
     this.#checkOpen();
     return await this.#keys.recall(key, but);
+  }
+
+  obstacleTo(region: string): string | null {
+    return this.#neighbours.obstacleTo(region);
   }
 
   /**

@@ -198,10 +198,12 @@ export class Addresses {
         if (owner) tenant.rival = entry.owner;
         break;
       }
+      // It is this region's own book, under another name: what stands there is what is kept up.
+      if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
       const missed = missing(entry, tenant);
       if (missed === false) break;
       // Where it has come back since it is at home there, if unowned: nothing is missing.
-      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) > pointer.at) break;
+      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
       const claim = shortcut(key, missed, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
       if (quarantined) throw unavailable(`another copy of its data answers by now`);

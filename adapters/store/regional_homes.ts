@@ -27,7 +27,7 @@ export interface HomeRules {
   readonly types?: Readonly<Record<string, string>>;
   /** A region by type and decoded id; null or undefined: none of its own. */
   readonly rule?: (type: string, id: string) => string | null | undefined;
-  /** The home of all else. Where there are several regions it must be said. */
+  /** The home of all else. Default: the first region, as JavaScript orders the names. */
   readonly default?: string;
 }
 
@@ -71,11 +71,7 @@ export class Homes {
     checkHomeRules(rules);
     this.#regions = new Set(regions);
     this.#rules = rules;
-    const [only] = regions;
-    if (rules.default === undefined && regions.length > 1) {
-      throw refused("homes.default", "not set", `one of ${regions.join(", ")}`);
-    }
-    this.#default = this.#checked("homes.default", rules.default ?? only as string);
+    this.#default = this.#checked("homes.default", rules.default ?? regions[0] as string);
     for (const [type, region] of Object.entries(rules.types ?? {})) {
       this.#checked(`homes.types.${type}`, region);
     }

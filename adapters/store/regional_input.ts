@@ -5,6 +5,7 @@
  * It takes what a program gives as regions, stores and rules; throws an AtlasError that names
  * the field, or lets it pass.
  */
+import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { refused } from "./check.ts";
@@ -25,9 +26,19 @@ export function checkRegional(options: unknown): void {
   for (const [region, source] of Object.entries(all)) {
     checkRegion(region);
     const isStore = typeof source === "object" && source !== null && "claim" in source;
-    if (isStore || typeof source === "function") continue;
-    throw refused(`stores.${region}`, quoted(source), "a store, or a function that opens one");
+    if (!isStore && typeof source !== "function") {
+      throw refused(`stores.${region}`, quoted(source), "a store, or a function that opens one");
+    }
+    const [other] = Object.entries(all).find(([, it]) => isStore && it === source) ?? [region];
+    if (other !== region) throw sameStore(region, other);
   }
+}
+
+/** The error of a store that is given for two regions. */
+export function sameStore(region: string, other: string): AtlasError {
+  const message =
+    `stores.${region} is the store of ${other}, too: it must be a registry of its own`;
+  return new AtlasError("bad_request", message);
 }
 
 /** Refuses rules of a shape that would never be asked; which regions there are is known later. */

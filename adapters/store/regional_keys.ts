@@ -21,6 +21,7 @@ import { refused, unavailable } from "./check.ts";
 import { NO_STAMP } from "./lineage.ts";
 import {
   arrival,
+  ARRIVING,
   departure,
   type Entry,
   entryOf,
@@ -32,6 +33,7 @@ import type { Addresses } from "./regional_addresses.ts";
 import type { Homes } from "./regional_homes.ts";
 import { arrivalOf, bringState, hasArrived } from "./regional_import.ts";
 import { sign, takeBack } from "./regional_receipts.ts";
+import type { Neighbours } from "./regional_neighbours.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
@@ -51,9 +53,17 @@ export class RegionalKeys {
   readonly #homes: Homes;
   readonly #self: string;
   readonly #addresses: Addresses;
+  readonly #neighbours: Neighbours;
   #attempts = 0;
 
-  constructor(stores: RegionalStores, homes: Homes, self: string, addresses: Addresses) {
+  constructor(
+    stores: RegionalStores,
+    homes: Homes,
+    self: string,
+    addresses: Addresses,
+    neighbours: Neighbours,
+  ) {
+    this.#neighbours = neighbours;
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
@@ -109,6 +119,8 @@ export class RegionalKeys {
     let first: Stored | null = null;
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
+      const astray = misplaced(entry, region);
+      if (astray) throw this.#neighbours.oneBook(region, astray);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -154,6 +166,7 @@ export class RegionalKeys {
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
     const rival = this.#addresses.rivalOf(key);
+    if (!rival) this.#neighbours.check(region);
     // Who gives way to an owner there has left before that one came.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
@@ -215,6 +228,7 @@ export class RegionalKeys {
       return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
+    this.#neighbours.check(this.#self);
     const way = found.pointer ?? pointer;
     if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
       return await this.#bring(claim, old, way, round);
@@ -230,6 +244,7 @@ export class RegionalKeys {
     round: number,
   ): Promise<ClaimReply> {
     const { key } = claim;
+    if (expected?.incarnation.startsWith(ARRIVING)) await this.#checkSource(key, pointer.from);
     const arriving = arrival(claim, ++this.#attempts, expected, pointer);
     const arrived = await this.#own((store) => store.claim(arriving));
     const stored = arrived.owner;
@@ -255,6 +270,13 @@ export class RegionalKeys {
     return reply;
   }
 
+  /** Before a removal that others began: it must not be from this very book under another name. */
+  async #checkSource(key: string, from: string): Promise<void> {
+    const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
+    const astray = misplaced(entry, from);
+    if (astray) throw this.#neighbours.oneBook(from, astray);
+  }
+
   #learn(key: string, { entry, pointer }: Found): void {
     if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
     else this.#homes.forget(key);
@@ -271,6 +293,13 @@ export class RegionalKeys {
   #own<T>(step: (store: Store) => Promise<T>): Promise<T> {
     return this.#stores.at(this.#self, step);
   }
+}
+
+/** The move that an entry tells of, where no region's own book can: keys leave it, and come to it. */
+function misplaced(entry: Entry, region: string): Pointer | null {
+  const isSo = entry.kind === "departed" && entry.pointer.to === region ||
+    entry.kind === "arriving" && entry.pointer.to !== region;
+  return isSo ? entry.pointer : null;
 }
 
 /** Whether a claimer may go on with an arrival: its own, or that of the owner it expects. */

@@ -30,17 +30,17 @@ export class Rolls {
   changes = 0;
   readonly #stores: RegionalStores;
   readonly #now: () => number;
-  readonly #onRead: (region: string, copy: string) => void;
+  readonly #onRead: (region: string, roll: Membership) => void;
   readonly #rolls = new Map<string, Roll>();
   /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
   readonly #regions = new Map<string, string>();
 
-  /** @param onRead hears of each roll that was read: whose, and from which copy of its store. */
+  /** @param onRead hears of each roll that was read, and whose it is. */
   constructor(
     stores: RegionalStores,
     self: string,
     now: () => number,
-    onRead: (region: string, copy: string) => void,
+    onRead: (region: string, roll: Membership) => void,
   ) {
     this.#onRead = onRead;
     this.#stores = stores;
@@ -84,15 +84,13 @@ export class Rolls {
     this.#regions.set(incarnation, region);
   }
 
-  /** Heartbeats as their own registries have them now. @throws AtlasError that names the region */
-  async observe(incarnations: readonly string[]): Promise<Observation[]> {
-    const byRegion = Map.groupBy(incarnations, (it) => this.#regions.get(it) as string);
-    const replies = await Promise.all(
-      [...byRegion].map(([region, some]) =>
-        this.#stores.at(region, (store) => store.renew(OBSERVER, 0, some))
-      ),
+  /** A heartbeat as a region's registry has it now. @throws AtlasError that names the region */
+  async observe(region: string, incarnation: string): Promise<Observation | null> {
+    const { watched: [seen = null] } = await this.#stores.at(
+      region,
+      (store) => store.renew(OBSERVER, 0, [incarnation]),
     );
-    return replies.flatMap(({ watched }) => [...watched]);
+    return seen;
   }
 
   /** Heartbeats as last heard. */
@@ -108,12 +106,14 @@ export class Rolls {
 
   async #read(region: string, roll: Roll): Promise<void> {
     try {
-      const known = await this.#stores.at(region, (store) => store.members());
-      const isNews = roll.known ? known.version !== roll.known.version : known.members.length > 0;
+      const told = await this.#stores.at(region, (store) => store.members());
+      // Others are in it where two regions have one registry: they are in their own roll, too.
+      const members = told.members.filter((member) => member.region === region);
+      const isNews = roll.known ? told.version !== roll.known.version : members.length > 0;
       if (isNews) this.changes++;
-      roll.known = known;
-      for (const { incarnation } of known.members) this.met(region, incarnation);
-      this.#onRead(region, known.lineage);
+      roll.known = { ...told, members };
+      for (const { incarnation } of members) this.met(region, incarnation);
+      this.#onRead(region, told);
     } catch {
       // What was known before is the best there is; the next read is due as usual.
     } finally {

@@ -9,6 +9,7 @@ import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { closedError, unavailable } from "./check.ts";
+import { sameStore } from "./regional_input.ts";
 
 /** A store, or how to open it. */
 export type StoreOrOpener = Store | (() => Promise<Store>);
@@ -21,6 +22,8 @@ export class RegionalStores {
   /** Regions whose stores refuse to be opened, and of which that was told. */
   readonly #refusing = new Set<string>();
   readonly #opening = new Map<string, Promise<Store>>();
+  /** Whose each open store is. */
+  readonly #owners = new Map<Store, string>();
   #isClosed = false;
 
   constructor(
@@ -32,6 +35,9 @@ export class RegionalStores {
     this.#self = self;
     this.#onEvent = onEvent;
     this.regions = [...this.#sources.keys()];
+    for (const [region, source] of this.#sources) {
+      if (typeof source !== "function") this.#owners.set(source, region);
+    }
   }
 
   get isClosed(): boolean {
@@ -72,7 +78,7 @@ export class RegionalStores {
     if (typeof source !== "function") return Promise.resolve(source);
     let opening = this.#opening.get(region);
     if (!opening) {
-      this.#opening.set(region, opening = this.#opened(source));
+      this.#opening.set(region, opening = this.#opened(region, source));
       // The next step tries again.
       opening.catch(() => this.#opening.delete(region));
     }
@@ -100,12 +106,17 @@ export class RegionalStores {
     );
   }
 
-  /** A store that opens only after the close is closed at once. */
-  async #opened(source: () => Promise<Store>): Promise<Store> {
+  /** A store that opens only after the close is closed at once; another region's is refused. */
+  async #opened(region: string, source: () => Promise<Store>): Promise<Store> {
     const store = await source();
-    if (!this.#isClosed) return store;
-    await store.close();
-    throw closedError();
+    if (this.#isClosed) {
+      await store.close();
+      throw closedError();
+    }
+    const other = this.#owners.get(store) ?? region;
+    if (other !== region) throw sameStore(region, other);
+    this.#owners.set(store, region);
+    return store;
   }
 }
 

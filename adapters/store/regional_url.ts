@@ -5,7 +5,9 @@
  * It takes `us-east-1=redis://…,eu-west-1=https://…` and gives regions and URLs.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { maskUrl } from "./mask.ts";
 import { checkRegion } from "./regional_input.ts";
+import { placesOf } from "./registry_place.ts";
 
 /** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
 const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
@@ -13,7 +15,8 @@ const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
 /**
  * A registry's URLs by region, in their order; null where `text` is a single URL.
  *
- * @throws AtlasError `bad_request` that names the region which isn't allowed or stands twice.
+ * @throws AtlasError `bad_request` that names the region which isn't allowed or stands twice, or
+ * both regions that have one registry.
  */
 export function parseRegistries(text: string): ReadonlyMap<string, string> | null {
   const found = [...text.matchAll(ENTRY)];
@@ -25,7 +28,31 @@ export function parseRegistries(text: string): ReadonlyMap<string, string> | nul
     const end = found[i + 1]?.index ?? text.length;
     registries.set(region, text.slice(entry.index + entry[0].length, end).trim());
   });
+  checkApart(registries);
   return registries;
+}
+
+/**
+ * Refuses one registry for two regions: what moves from the one to the other would be brought
+ * over itself.
+ */
+function checkApart(registries: ReadonlyMap<string, string>): void {
+  const owners = new Map<string, string>();
+  for (const [region, url] of registries) {
+    const places = placesOf(url);
+    const other = places.map((place) => owners.get(place)).find((it) => it !== undefined);
+    if (other !== undefined) {
+      const both = `${other}=${maskUrl(registries.get(other) as string)}, ${region}=${
+        maskUrl(url)
+      }`;
+      throw new AtlasError(
+        "bad_request",
+        `registry URL has one registry for the regions ${other} and ${region} (${both}): each ` +
+          "region needs a registry of its own",
+      );
+    }
+    for (const place of places) owners.set(place, region);
+  }
 }
 
 function checked(region: string): string {

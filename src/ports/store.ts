@@ -94,6 +94,13 @@ export interface Store {
    */
   membersIn?(region: string): Promise<readonly Member[]>;
 
+  /**
+   * Of the same stores: the heartbeat of a member that a lookup or a roll has named in another
+   * region's registry, as that registry has it now; null where it knows of none. Asks nothing of
+   * this region's own. Null at once, without a promise: no such member is known of here.
+   */
+  observeAbroad?(incarnation: string): Promise<Observation | null> | null;
+
   // Ownership.
 
   /** The key's owner, read through the write path; null where nobody owns it. */
@@ -139,6 +146,12 @@ export interface Store {
    * whether it was taken back.
    */
   recall?(key: string, but: string | null): Promise<boolean>;
+
+  /**
+   * Of the same stores: why no key may move to a region, as far as is known here; null:
+   * nothing speaks against it. Answers at once.
+   */
+  obstacleTo?(region: string): string | null;
 
   /**
    * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start

@@ -13,6 +13,7 @@
 import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
+import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Lineage, LineageName, Observation, Overtaken, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
@@ -191,6 +192,16 @@ export class Membership {
     const reply = await this.#store.renew(self, this.#seq, [incarnation], known);
     this.#meet(reply.lineage);
     return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
+  }
+
+  /**
+   * The same of the owner of a key that lives elsewhere, by the registry there alone; null at
+   * once: the key is this region's business.
+   */
+  observeAbroad(key: string, owner: Ownership | null): Promise<Observation | null> | null {
+    if (owner) return this.#store.observeAbroad?.(owner.incarnation) ?? null;
+    const home = this.#store.homeOf?.(key) ?? this.#region;
+    return home === this.#region ? null : Promise.resolve(null);
   }
 
   /** Reads the roll, with a read that starts no sooner than this call. */

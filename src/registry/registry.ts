@@ -109,15 +109,17 @@ export class Registry {
   /**
    * Reads the owner, then whether it is alive. In this order: dead is permanent, so an
    * owner alive at the second reading was alive, and the owner, at the first. The second
-   * tells the lineage too: nothing that was read in an unsettled one is certain.
+   * tells the lineage too: nothing that was read in an unsettled one is certain. Of what
+   * lives elsewhere all is read there: how this region's own registry fares says nothing.
    */
   async #confirm(key: string, mine: Ownership | undefined): Promise<Lookup> {
     const lineage = this.#membership.lineages.present;
     const owner = await this.#store.lookup(key);
     const at = this.#clock.now();
-    const member = await this.#membership.observe(owner?.incarnation ?? "");
+    const abroad = this.#membership.observeAbroad(key, owner);
+    const member = await (abroad ?? this.#membership.observe(owner?.incarnation ?? ""));
     const isSame = lineage !== null && this.#membership.lineages.stands(lineage);
-    if (!isSame || !this.#isTrusted(mine, owner)) {
+    if (!abroad && !(isSame && this.#isTrusted(mine, owner))) {
       this.stats.quarantined++;
       return this.#answer(key, owner, "quarantine", at);
     }

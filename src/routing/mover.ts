@@ -80,6 +80,8 @@ export class Mover {
   /** A way to a node that is to take a key, and has just shown that it can. */
   async #book(key: string, region: string): Promise<Route> {
     const { places, store } = this.#parts;
+    const obstacle = store.obstacleTo?.(region) ?? null;
+    if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
     const route = await places.inRegion(key, region);
     if (store.recall && store.homeOf?.(key)) await this.#parts.prove(key, route);
     return route;

@@ -121,6 +121,8 @@ export class Places {
   async prove(key: string, type: string): Promise<void> {
     const { host, store, membership, life, place: { region } } = this.#parts;
     const { incarnation } = life();
+    const obstacle = store.obstacleTo?.(region) ?? null;
+    if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
     if (!host.canHost(type, key) && !this.#candidates.pick(type, key, incarnation, region)) {
       throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
     }

@@ -142,3 +142,25 @@ it("a region whose registry is away reaches nodes elsewhere that have started si
   // That it can't read its own roll is no word on who lives there.
   await expect(eu.members()).rejects.toThrow("region eu: the registry is away");
 });
+
+it("a region whose registry is away confirms who owns what is at home elsewhere", async () => {
+  const coast = new Coast(["us", "eu"], { default: "us" });
+  const us = await coast.node("us", "only");
+  const eu = await coast.node("eu", "only");
+  const { rrp } = await us.call("counters", "x", "add", [1]);
+  const { rrp: own } = await eu.call("counters", "eu~x", "add", [1]);
+  const confirmed = (id: string) => eu.lookup("counters", id, { require: "confirmed" });
+
+  coast.away.add("eu");
+  expect(await confirmed("x")).toMatchObject({ rrp, verdict: "confirmed" });
+  expect(await confirmed("unowned")).toMatchObject({ rrp: null, verdict: "unowned" });
+  await expect(confirmed("eu~x")).rejects.toThrow("region eu: the registry is away");
+  await us.close();
+  expect(await confirmed("x")).toMatchObject({ rrp: null, verdict: "unowned" });
+
+  // Of the home's registry it needs an answer, whatever it remembers.
+  coast.away.delete("eu");
+  coast.away.add("us");
+  expect(await confirmed("eu~x")).toMatchObject({ rrp: own, verdict: "confirmed" });
+  await expect(confirmed("x")).rejects.toThrow("region us: the registry is away");
+});

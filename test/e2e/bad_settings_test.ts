@@ -38,6 +38,8 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_REGISTRY_URL", "local=redis://:x/hunter2@127.0.0.1:1,eu=memory:"],
   ["ATLAS_REGISTRY_URL", "local=memory:,local=memory:"],
   ["ATLAS_REGISTRY_URL", "local=memory:,eu=redis://:hunter2@h?foo=1"],
+  ["ATLAS_REGISTRY_URL", "local=redis://:hunter2@127.0.0.1:1,eu=redis://localhost:1/0"],
+  ["ATLAS_REGISTRY_URL", "local=file:a.db,eu=file:./a.db"],
   [
     "ATLAS_REGISTRY_TOKEN",
     "local=hunter2,mars=hunter3",

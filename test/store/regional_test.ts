@@ -45,7 +45,13 @@ describe("a key's home", () => {
     }
   });
 
-  test("is the only region where there is one", async () => {
+  test("is the first region where no rule names one", async () => {
+    for (const homes of [undefined, {}, { types: { sessions: "eu" } }]) {
+      const stores = { us: memoryStore(), eu: memoryStore(), ap: memoryStore() };
+      const store = await regionalStore({ self: "ap", stores, ...homes && { homes } });
+      expect(store.homeOf?.("channels/a")).toBe("us");
+      await store.close();
+    }
     const store = await regionalStore({ self: "here", stores: { here: memoryStore() } });
     expect(store.homeOf?.("channels/a")).toBe("here");
     await store.close();
@@ -88,7 +94,6 @@ describe("a key's home", () => {
   test("needs rules that name regions, and a region that there is", async () => {
     const world = regions();
     const stores = { us: memoryStore(), eu: memoryStore() };
-    await refuses(regionalStore({ self: "us", stores }), "bad_request", "homes.default");
     await refuses(regionalStore({ self: "ap", stores }), "bad_request", "region");
     await refuses(world.handle("us", { homes: { default: "mars" } }), "bad_request", "mars");
     const homes = { default: "us", types: { a: "mars" } };
@@ -271,10 +276,13 @@ describe("members", () => {
     await us.lookup(key);
     await eu.renew(there.incarnation, 7, []);
     const { incarnation } = there;
-    const inquire = () => us.renew(here.incarnation, 1, [incarnation]);
-    expect((await inquire()).watched).toEqual([{ incarnation, seq: 7, state: "live" }]);
+    expect(us.observeAbroad?.(here.incarnation)).toBeNull();
+    const observe = () => us.observeAbroad?.(incarnation) as Promise<unknown>;
+    world.away.add("us");
+    expect(await observe()).toEqual({ incarnation, seq: 7, state: "live" });
+    world.away.delete("us");
     world.away.add("eu");
-    await refuses(inquire(), "unavailable", "region eu");
+    await refuses(observe(), "unavailable", "region eu");
     const mixed = await us.renew(here.incarnation, 2, [incarnation, here.incarnation]);
     expect(mixed.outcome).toBe("renewed");
     expect(mixed.watched.map((it) => it.incarnation)).toContain(here.incarnation);

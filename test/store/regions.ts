@@ -6,7 +6,7 @@
  * be cut off, or made to fail at the very step that a test has in mind.
  */
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { type HomeRules, regionalStore } from "../../adapters/store/regional.ts";
+import { regionalStore, type RegionalStoreOptions } from "../../adapters/store/regional.ts";
 import { AtlasError } from "../../src/errors.ts";
 import type { Commit, CommitReply, Store } from "../../src/ports/store.ts";
 
@@ -30,9 +30,12 @@ export class Regions {
   /** A node's handle in a region; it knows nothing yet of what has moved. */
   async handle(
     self: string,
-    options: { homes?: HomeRules; before?: Guard; after?: Guard; now?: () => number } = {},
+    options: Partial<Pick<RegionalStoreOptions, "homes" | "now" | "onEvent">> & {
+      before?: Guard;
+      after?: Guard;
+    } = {},
   ): Promise<Store> {
-    const { homes = { default: "us" }, before, after, now } = options;
+    const { homes = { default: "us" }, before, after, ...others } = options;
     const guard: Guard = (region, step) => {
       if (this.away.has(region)) throw lost("the network is gone");
       return before?.(region, step);
@@ -43,7 +46,7 @@ export class Regions {
         guarded(region, store, guard, after ?? (() => {})),
       ]),
     );
-    const handle = await regionalStore({ self, stores, homes, ...now && { now } });
+    const handle = await regionalStore({ self, stores, homes, ...others });
     this.#handles.push(handle);
     return handle;
   }
