@@ -70,6 +70,11 @@ export const MAX_GATEWAYS = 16;
 export const MAX_UNREACHABLE = 4_096;
 /** How long a node of another region is waited for before a way around it is taken, in ms. */
 export const DIRECT_PATIENCE_MS = 1_000;
+/**
+ * How long nothing comes from a node of another region that owes an answer, a sign of life
+ * included, before calls take a way around it, in ms.
+ */
+export const SILENCE_MS = 2_000;
 /** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
 export const DETOUR_MS = 500;
 export const MAX_DETOUR_MS = 30_000;

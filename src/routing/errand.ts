@@ -16,27 +16,27 @@ export interface Errands {
 
 export class Errand implements Waiter {
   readonly relay: boolean;
+  readonly call: Outgoing;
   readonly #errands: Errands;
-  readonly #call: Outgoing;
   readonly #asked: Ownership | null;
 
   /** @param asked who was believed to own the key; null where whoever is asked may take it. */
   constructor(errands: Errands, call: Outgoing, asked: Ownership | null, relay: boolean) {
     this.#errands = errands;
-    this.#call = call;
+    this.call = call;
     this.#asked = asked;
     this.relay = relay;
   }
 
   replied(reply: Reply, session: Session): void {
-    this.#errands.replied(this.#call, reply, session, this.#asked);
+    this.#errands.replied(this.call, reply, session, this.#asked);
   }
 
   failed(failure: Failure, session: Session): void {
-    this.#errands.refused(this.#call, failure, session, this.#asked);
+    this.#errands.refused(this.call, failure, session, this.#asked);
   }
 
   lost(reason: string, isUnread: boolean): void {
-    this.#errands.lost(this.#call, reason, isUnread);
+    this.#errands.lost(this.call, reason, isUnread);
   }
 }

@@ -35,7 +35,12 @@ export class Gateway {
 
   /** Whether calls may be sent through it now. */
   isFit(now: number): boolean {
-    return this.session?.takes === true && (this.failures === 0 || this.#retryAt <= now);
+    return this.session?.takes === true && !this.session.isSilent && this.failures === 0;
+  }
+
+  /** Why no calls are sent through it. */
+  get why(): string {
+    return this.session?.takes && this.session.isSilent ? "nothing comes from it" : this.trouble;
   }
 
   /** Whether it may be dialled now. */

@@ -110,7 +110,7 @@ export class Gateways {
     }
     const session = this.ready(region);
     if (session) return session;
-    const why = border.gateways.map(({ address, trouble }) => `${address}: ${trouble}`).join("; ");
+    const why = border.gateways.map(({ address, why }) => `${address}: ${why}`).join("; ");
     throw new AtlasError("unavailable", `no gateway of region ${region} can be reached (${why})`);
   }
 
@@ -119,6 +119,15 @@ export class Gateways {
     const until = this.#parts.clock.now() + SHUN_MS;
     for (const { gateways } of this.#borders.values()) {
       for (const gateway of gateways) if (gateway.session === session) gateway.shunnedUntil = until;
+    }
+  }
+
+  /** A silent link speaks again: gateways that failed by their silence are asked at once. */
+  heard(session: Session): void {
+    for (const border of this.#borders.values()) {
+      for (const gateway of border.gateways) {
+        if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
+      }
     }
   }
 

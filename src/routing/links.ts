@@ -55,11 +55,29 @@ export interface LinkListener {
   unreachable(incarnation: string): void;
 }
 
+/** Who looks after links that owe answers; see {@link Watch}. */
+export interface LinkWatch {
+  /** Something is awaited over a session that isn't watched. */
+  owes(session: Session): void;
+  /** The peer spoke, for the first time since the watch came by. */
+  heard(session: Session): void;
+  closed(session: Session): void;
+}
+
+const NOBODY: LinkWatch = { owes() {}, heard() {}, closed() {} };
+
 /** One link and the answers it owes. */
 export class Session {
   /** This node's life when the link was made: what its peer believes it talks to. */
   readonly life: Life;
+  /** Whether calls had better take another way: the peer owes answers, and says nothing. */
+  isSilent = false;
+  /** Whether its watch comes by. */
+  isWatched = false;
+  /** Times that its watch came by since the peer last spoke. */
+  rounds = 0;
   readonly #link: Link;
+  readonly #watch: LinkWatch;
   readonly #waiters = new Map<number, Waiter>();
   #nextId = 1;
   #open = true;
@@ -67,9 +85,10 @@ export class Session {
   #left = false;
   #name: string | null = null;
 
-  constructor(link: Link, life: Life) {
+  constructor(link: Link, life: Life, watch: LinkWatch) {
     this.#link = link;
     this.life = life;
+    this.#watch = watch;
   }
 
   get peer(): LinkIdentity {
@@ -86,6 +105,16 @@ export class Session {
     return this.#open && !this.#left;
   }
 
+  /** Whether something is awaited over it, or was given up before the peer spoke again. */
+  get isOwing(): boolean {
+    return this.#waiters.size > 0 || this.rounds > 0;
+  }
+
+  /** Who waits for answers over it. */
+  get waiters(): Iterable<Waiter> {
+    return this.#waiters.values();
+  }
+
   /** Asks the peer for a sign of life. False, and nothing is sent, where the link can't. */
   ping(waiter: Waiter): boolean {
     return this.takes && this.#ping(waiter);
@@ -94,7 +123,7 @@ export class Session {
   #ping(waiter: Waiter): boolean {
     const id = this.#nextId++;
     if (!this.#open || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
-    this.#waiters.set(id, waiter);
+    this.#await(id, waiter);
     return true;
   }
 
@@ -125,13 +154,21 @@ export class Session {
     if (!this.#link.send(encodeRequestHead(id, request), request.body)) {
       throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
     }
-    this.#waiters.set(id, waiter);
+    this.#await(id, waiter);
     return id;
+  }
+
+  #await(id: number, waiter: Waiter): void {
+    this.#waiters.set(id, waiter);
+    if (!this.isWatched) this.#watch.owes(this);
   }
 
   /** Nobody waits for this answer any more: tells the peer, so that it may not even start. */
   cancel(id: number): void {
-    if (this.#waiters.delete(id)) this.send({ kind: "cancel", id });
+    if (!this.#waiters.delete(id)) return;
+    // What ran out of time is a reason to ask whether anybody is there.
+    this.rounds ||= 1;
+    this.send({ kind: "cancel", id });
   }
 
   /** Sends an answer; one that can't be sent is the caller's timeout. */
@@ -177,6 +214,8 @@ export class Session {
 }
 
 export class Links {
+  /** Set once, before links are opened. */
+  watch: LinkWatch = NOBODY;
   readonly #transport: Transport;
   readonly #listener: LinkListener;
   /** All open sessions; two to a peer where both dialled at once. */
@@ -264,10 +303,11 @@ export class Links {
   }
 
   #start(link: Link, life: Life): Session {
-    const session = new Session(link, life);
+    const session = new Session(link, life, this.watch);
     this.#sessions.add(session);
     const peer = link.peer.incarnation;
-    if (!this.#byPeer.has(peer)) this.#byPeer.set(peer, session);
+    // A new link proves that the peer is there; one that is silent proves nothing.
+    if (this.#byPeer.get(peer)?.isSilent !== false) this.#byPeer.set(peer, session);
     this.#listener.reachable(peer);
     link.start({
       message: (bytes) => this.#message(session, bytes),
@@ -278,6 +318,7 @@ export class Links {
   }
 
   #message(session: Session, bytes: Uint8Array): void {
+    if (session.rounds > 0) this.watch.heard(session);
     let message: Message;
     try {
       message = decodeMessage(bytes);
@@ -307,6 +348,7 @@ export class Links {
     this.#sessions.delete(session);
     if (this.#byPeer.get(incarnation) === session) this.#replace(incarnation);
     session.closed(reason, isUnread);
+    this.watch.closed(session);
     this.#listener.closed(session);
     this.#listener.unreachable(incarnation);
   }

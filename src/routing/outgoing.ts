@@ -60,6 +60,8 @@ export abstract class Outgoing extends Call {
   isHanded = false;
   /** Who carries it; null while it is here. */
   carrier: Carrier | null = null;
+  /** Whether it is one of those that the next calls of its key must not overtake. */
+  isInColumn = false;
   /** The nodes that it last came to beyond this one, as far as they told. */
   came: readonly string[] = NOWHERE;
   protected readonly keeper: CallKeeper;

@@ -1,64 +1,121 @@
 /**
- * Calls of a key that are being passed on: a column on a side road, which those behind
- * don't overtake on the main road.
+ * Calls of a key that others may overtake: a column on a side road, or one that is stuck on
+ * a road where nothing moves, which those behind don't pass on the main road.
  *
- * Takes which calls leave over which link and which have landed; says over which link the
- * next one goes. Once a straight link is known, the next ones are held till the column
- * has arrived.
+ * Takes which calls leave over which link and which have landed, and which links have
+ * fallen silent; says over which link the next one goes. Where that is another one, the
+ * next ones are held till the column has arrived, or was given up.
  *
  * Source: design §4 (FIFO per caller).
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";
+import { EVENTS } from "../model/door_post.ts";
+import { Errand } from "./errand.ts";
+import { Lane } from "./lane.ts";
 import type { Session } from "./links.ts";
-import { type Outgoing, sweep } from "./outgoing.ts";
+import type { Outgoing } from "./outgoing.ts";
 
 interface Column {
-  readonly session: Session;
+  /** Over which link its last call left, and whether that is to pass it on. */
+  session: Session;
+  relay: boolean;
+  /** Its calls that have not landed, over whichever link they left. */
   count: number;
-  readonly held: Outgoing[];
+  held: Lane;
 }
+
+const NOBODY: readonly Outgoing[] = [];
 
 export class Passing {
   readonly #columns = new Map<string, Column>();
 
-  /** Whether no call at all is being passed on. */
-  get isEmpty(): boolean {
-    return this.#columns.size === 0;
+  /** Whether a call can be overtaken by none, and overtakes none. */
+  leaves(call: Outgoing): boolean {
+    // Questions for events wait beside the mailbox, for long.
+    return this.#columns.size === 0 || call.method === EVENTS;
   }
 
-  /** Whether a straight link has to wait for calls of its key; `call` is held then. */
-  holds(call: Outgoing): boolean {
+  /**
+   * Whether a call has to wait for others of its key, and is held now.
+   *
+   * @param isStraight whether there is a straight link that it could take.
+   */
+  holds(call: Outgoing, isStraight: boolean): boolean {
     const column = this.#columns.get(call.key);
+    if (!column || !(isStraight || column.session.isSilent)) return false;
     // One that a call on its way waits for would wait for itself.
-    if (!column || call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
-    if (column.held.length >= MAX_MAILBOX) sweep(column.held);
-    if (column.held.length < MAX_MAILBOX) column.held.push(call);
-    else {
+    if (call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
+    if (!column.held.takes(call)) {
       const message = `${MAX_MAILBOX} calls wait for others to ${call.key} to arrive already`;
       call.reject(new AtlasError("overloaded", message));
+    } else if (column.session.isSilent) {
+      const message = `nothing comes from ${column.session.name}, which has calls to ${call.key}`;
+      call.trouble ??= new AtlasError("unavailable", message);
     }
     return true;
   }
 
   /** The link over which calls of a key are being passed on, where it takes more. */
   over(key: string): Session | null {
-    const session = this.#columns.get(key)?.session;
-    return session?.takes ? session : null;
+    const column = this.#columns.get(key);
+    const isOpen = column?.relay && column.session.takes && !column.session.isSilent;
+    return isOpen ? column.session : null;
   }
 
-  /** A call of a key left over a link. */
-  departed(key: string, session: Session): void {
-    const column = this.#columns.get(key);
-    if (column?.session === session) column.count++;
-    else this.#columns.set(key, { session, count: 1, held: column?.held ?? [] });
+  /** A call left over a link, to be passed on, or over a silent one. */
+  departed(call: Outgoing, session: Session, relay: boolean): void {
+    if (call.method === EVENTS) return;
+    const column = this.#columns.get(call.key);
+    if (!column) this.#columns.set(call.key, { session, relay, count: 1, held: new Lane() });
+    else {
+      column.session = session;
+      column.relay = relay;
+      if (!call.isInColumn) column.count++;
+    }
+    call.isInColumn = true;
   }
 
-  /** It was answered, or given up. Gives the calls that may go now, in their order. */
-  landed(key: string, session: Session): readonly Outgoing[] {
-    const column = this.#columns.get(key);
-    if (column?.session !== session || --column.count > 0) return [];
-    this.#columns.delete(key);
-    return column.held;
+  /** A call was answered, or given up. Gives those that may go now, in their order. */
+  landed(call: Outgoing): readonly Outgoing[] {
+    if (!call.isInColumn) return NOBODY;
+    call.isInColumn = false;
+    const column = this.#columns.get(call.key);
+    if (!column || --column.count > 0) return NOBODY;
+    this.#columns.delete(call.key);
+    return column.held.waiting();
   }
+
+  /** Nothing comes over a link any more: what comes after the calls on it is not to pass them. */
+  stuck(session: Session): void {
+    for (const call of callsOn(session)) {
+      this.departed(call, session, call.carrier?.relay === true);
+    }
+  }
+
+  /**
+   * Something comes over it again. Gives those that may go now.
+   *
+   * @param isStraight whether it is the straight link to its peer, as it was.
+   */
+  loose(session: Session, isStraight: boolean): readonly Outgoing[] {
+    const freed: Outgoing[] = [];
+    for (const call of callsOn(session)) {
+      // What comes next follows it on the same link.
+      if (isStraight && !call.carrier?.relay) freed.push(...this.landed(call));
+    }
+    for (const column of this.#columns.values()) {
+      if (column.session !== session) continue;
+      freed.push(...column.held.waiting());
+      column.held = new Lane();
+    }
+    return freed;
+  }
+}
+
+/** The calls that a link carries. */
+function callsOn(session: Session): Outgoing[] {
+  return [...session.waiters].flatMap((waiter) =>
+    waiter instanceof Errand && !waiter.call.done ? waiter.call : []
+  );
 }

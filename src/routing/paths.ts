@@ -16,12 +16,14 @@ import {
   MAX_HOPS,
   MAX_LONE_DETOUR_MS,
   MAX_UNREACHABLE,
+  SILENCE_MS,
 } from "../limits.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Member } from "../model/member.ts";
 import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
+import type { LinkIdentity } from "../ports/transport.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { backoffMs } from "../time/pause.ts";
@@ -41,6 +43,8 @@ export interface PathParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly life: () => Life;
+  /** Whether keys have homes: then any node there passes calls on. */
+  readonly hasHomes: boolean;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
@@ -66,7 +70,7 @@ export class Paths {
   ready(incarnation: string, region: string): Way | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
-    if (straight?.takes) {
+    if (straight && isGood(straight)) {
       this.#opened(incarnation);
       return { session: straight, relay: false };
     }
@@ -91,7 +95,14 @@ export class Paths {
     if (ready) return ready;
     const straight = wanted && await this.#dial(wanted);
     if (straight) return { session: straight, relay: false };
-    return { session: await this.around(region, incarnation), relay: true };
+    try {
+      return { session: await this.around(region, incarnation), relay: true };
+    } catch (error) {
+      // Its silence may end; there is no other way.
+      const silent = this.#parts.links.present(incarnation);
+      if (silent?.takes) return { session: silent, relay: false };
+      throw error;
+    }
   }
 
   /**
@@ -123,6 +134,29 @@ export class Paths {
     throw new AtlasError("unavailable", message, { cause: trouble ?? undefined });
   }
 
+  /** Whether calls to a node of another region could take another way than its own link. */
+  hasDetour({ region, incarnation }: LinkIdentity): boolean {
+    const { gateways, membership, hasHomes } = this.#parts;
+    if (gateways.has(region)) return true;
+    if (!hasHomes) return false;
+    for (const member of membership.members()) {
+      const isOther = member.incarnation !== incarnation && member.region === region;
+      if (isOther && member.state === "live") return true;
+    }
+    return false;
+  }
+
+  /** Nothing comes over a node's link any more. */
+  silent({ peer }: Session): void {
+    const member = this.#parts.membership.peek(peer.incarnation);
+    if (member) this.#shut(member, `nothing came over its link for ${SILENCE_MS} ms`);
+  }
+
+  /** Something comes over it again. */
+  heard({ peer }: Session): void {
+    this.#opened(peer.incarnation);
+  }
+
   /** Why living nodes of a region are out of reach, of the latest few. */
   #reasons(region: string): string[] {
     const reasons = new Set<string>();
@@ -144,18 +178,18 @@ export class Paths {
     const { membership, links } = this.#parts;
     const others = [...membership.members()].filter((member) =>
       member.region === region && member.state === "live" && member.incarnation !== except &&
-      !this.isShut(member.incarnation)
+      !this.isShut(member.incarnation) && !links.present(member.incarnation)?.isSilent
     );
     const isOpen = ({ incarnation }: Member): number => links.present(incarnation)?.takes ? 0 : 1;
     return others.sort((a, b) => isOpen(a) - isOpen(b));
   }
 
-  /** The straight link to a member; null where it is shut, or not open in time. */
+  /** The straight link to a member; null where it is shut, silent, or not open in time. */
   async #dial(member: Member): Promise<Session | null> {
     const { incarnation } = member;
     const { links, clock, life } = this.#parts;
     const present = links.present(incarnation);
-    if (present) return present.takes ? present : null;
+    if (present) return isGood(present) ? present : null;
     if (this.isShut(incarnation)) return null;
     return await new Promise((resolve) => {
       let isOver = false;
@@ -216,4 +250,9 @@ export class Paths {
     const fields = { node: nodeName(member), address: member.address, ...also };
     onEvent({ level, event, fields });
   }
+}
+
+/** Whether calls can be sent over a link, and somebody seems to be at its end. */
+function isGood(session: Session): boolean {
+  return session.takes && !session.isSilent;
 }

@@ -69,11 +69,12 @@ export class Router implements CallKeeper, Errands {
   readonly place: { readonly region: string; readonly node: string };
   /** Shared by all answers, so that it is not theirs to change. */
   readonly ownPath: readonly string[];
+  /** Calls that others must not overtake. */
+  readonly passing: Passing = new Passing();
   readonly #parts: RouterParts;
   readonly #name: string;
   readonly #pacer: Pacer<Outgoing>;
   readonly #lanes = new Map<string, Lane>();
-  readonly #passing = new Passing();
   readonly #hops: Hops;
   #numbers = 0;
   #inFlight = 0;
@@ -191,16 +192,15 @@ export class Router implements CallKeeper, Errands {
   /** A call was answered, or given up. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
     this.#hops.ended(call, outcome);
-    this.#landed(call);
+    this.resume(this.passing.landed(call));
     if (call.method !== EVENTS) this.#inFlight--;
     this.#parts.deadlines.remove(call);
     if (error !== null) this.#hops.failed(call, error);
   }
 
-  /** Nobody carries the call any more: those that waited for it to arrive can go. */
-  #landed({ key, carrier }: Outgoing): void {
-    if (!carrier?.relay) return;
-    for (const held of this.#passing.landed(key, carrier.session)) this.#dispatch(held);
+  /** Sends out calls that were held up, in their order. */
+  resume(calls: readonly Outgoing[]): void {
+    for (const call of calls) this.#dispatch(call);
   }
 
   /**
@@ -216,7 +216,7 @@ export class Router implements CallKeeper, Errands {
     path?: readonly string[],
   ): void {
     this.#hops.ended(call, error.code);
-    this.#landed(call);
+    this.resume(this.passing.landed(call));
     if (call.carrier) call.came = path ?? [call.carrier.session.name];
     call.carrier = null;
     call.isHanded = false;
@@ -241,10 +241,11 @@ export class Router implements CallKeeper, Errands {
     const here = host.find(call.key);
     if (here) return this.#hand(call, here);
     const owner = registry.cached(call.key);
-    const straight = owner && links.present(owner.incarnation);
-    if (!this.#passing.isEmpty) {
-      if (straight && this.#passing.holds(call)) return;
-      const session = this.#passing.over(call.key);
+    const present = owner && links.present(owner.incarnation);
+    const straight = present?.isSilent === false ? present : null;
+    if (!this.passing.leaves(call)) {
+      if (this.passing.holds(call, straight !== null)) return;
+      const session = this.passing.over(call.key);
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
@@ -283,7 +284,7 @@ export class Router implements CallKeeper, Errands {
         relay,
       }, new Errand(this, call, owner, relay));
       call.carrier = { session, id, relay, hop };
-      if (relay) this.#passing.departed(call.key, session);
+      if (relay || session.isSilent) this.passing.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
     }
@@ -374,7 +375,9 @@ export class Router implements CallKeeper, Errands {
       for (const call of lane.waiting()) {
         if (call.done) continue;
         if (target instanceof Activation) this.#hand(call, target);
-        else this.#send(call, target);
+        else if (this.passing.leaves(call) || !this.passing.holds(call, false)) {
+          this.#send(call, target);
+        }
       }
       return;
     }

@@ -26,6 +26,7 @@ import { Places } from "./places.ts";
 import { prove } from "./proof.ts";
 import { MOVE, Reception, TAKE } from "./reception.ts";
 import { Router } from "./router.ts";
+import { Watch } from "./watch.ts";
 
 /** What a node gives its router. */
 export interface RouterPremises {
@@ -64,7 +65,17 @@ export function routerOf(premises: RouterPremises): Routing {
     meet: (address) => links.meet(address, life()),
     onEvent,
   });
-  const paths = new Paths({ links, gateways, membership, clock, random, life, onEvent });
+  const hasHomes = store.homeOf !== undefined;
+  const paths = new Paths({
+    links,
+    gateways,
+    membership,
+    clock,
+    random,
+    life,
+    hasHomes,
+    onEvent,
+  });
   const places = new Places({ ...premises, store, clock, place, paths, gateways });
   const mover = new Mover({
     ...premises,
@@ -85,6 +96,21 @@ export function routerOf(premises: RouterPremises): Routing {
     places,
     deliver,
     onEvent,
+  });
+  links.watch = new Watch({
+    clock,
+    region,
+    hasDetour: (peer) => paths.hasDetour(peer),
+    onSilent: (session) => {
+      paths.silent(session);
+      router.passing.stuck(session);
+    },
+    onHeard: (session) => {
+      paths.heard(session);
+      gateways.heard(session);
+      const isStraight = links.present(session.peer.incarnation) === session;
+      router.resume(router.passing.loose(session, isStraight));
+    },
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
     const { timeoutMs: given = DEFAULT_TIMEOUT_MS } = checkOptions(options, { timeoutMs: true });

@@ -1,7 +1,7 @@
 /**
  * Several regions in this process for tests of routing: each with a memory store of its
- * own, nodes that know keys' homes, and roads between nodes that can be shut and on which
- * messages are counted.
+ * own, nodes that know keys' homes, and roads between nodes that can be shut, or swallow what
+ * is sent, and on which messages are counted.
  */
 import {
   AtlasError,
@@ -60,6 +60,8 @@ export class Regions {
   readonly #network = inProcessNetwork();
   readonly #stores = new Map<string, Store>();
   readonly #names = new Map<string, string>();
+  /** What is held up on roads that swallow, by `a>b`. */
+  readonly #swallowed = new Map<string, (() => void)[]>();
 
   /** @param options.clock which nodes have that are given none of their own. */
   constructor({ shared = false, clock }: { shared?: boolean; clock?: FakeClock } = {}) {
@@ -90,6 +92,19 @@ export class Regions {
   road(from: string, to: string, isOpen: boolean, why: string = "the road is shut"): void {
     if (isOpen) this.shut.delete(`${from}>${to}`);
     else this.shut.set(`${from}>${to}`, why);
+  }
+
+  /**
+   * Has the road between two nodes swallow all that is sent, either way, and nobody is told; once
+   * it doesn't any more, that arrives, as TCP repeats it.
+   */
+  swallow(a: string, b: string, isSwallowed: boolean): void {
+    for (const way of [`${a}>${b}`, `${b}>${a}`]) {
+      const held = this.#swallowed.get(way) ?? [];
+      if (isSwallowed) this.#swallowed.set(way, held);
+      else this.#swallowed.delete(way);
+      if (!isSwallowed) { for (const send of held) send(); }
+    }
   }
 
   /** Forgets what was counted. */
@@ -174,7 +189,9 @@ export class Regions {
         send: (head, body) => {
           const whole = new Uint8Array([...head, ...body ?? []]);
           this.sent.push(`${way} ${decodeMessage(whole).kind}`);
-          return link.send(head, body);
+          const held = this.#swallowed.get(way);
+          held?.push(() => void link.send(whole));
+          return held !== undefined || link.send(head, body);
         },
       };
     };
@@ -183,7 +200,8 @@ export class Regions {
       open: (self: LinkIdentity, accept: (link: Link) => void) =>
         inner.open(self, (link) => accept(wrap(link))),
       dial: async (peer: Peer) => {
-        const why = this.shut.get(`${path}>${this.#names.get(peer.address)}`);
+        const way = `${path}>${this.#names.get(peer.address)}`;
+        const why = this.#swallowed.has(way) ? "nobody answered in time" : this.shut.get(way);
         if (why !== undefined) throw new AtlasError("unavailable", why);
         return wrap(await inner.dial(peer));
       },

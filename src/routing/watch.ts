@@ -1,0 +1,89 @@
+/**
+ * The watch over links to other regions: a night watchman who knocks where an answer is
+ * overdue, and notes behind which doors not a sound is heard.
+ *
+ * Takes which sessions owe answers, and which speak; asks those that don't for a sign of
+ * life, and tells which stay silent, and which of them speak again. That a link is open
+ * proves little: a network that swallows packets closes none, and TCP tries for minutes.
+ * Such a link is left open, for its peer may only be busy: calls that can go another way do.
+ *
+ * Source: RFC 9293 §3.8.3, for how long TCP tries; design §4.
+ */
+import { SILENCE_MS } from "../limits.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { LinkIdentity } from "../ports/transport.ts";
+import type { LinkWatch, Session, Waiter } from "./links.ts";
+
+/** Rounds that the watchman makes until a link counts as silent; the first comes early. */
+const ROUNDS = 5;
+/** In which round he knocks, and after how many more he knocks again. */
+const KNOCK = 3;
+const KNOCK_AGAIN = 20;
+
+/** Whoever knocks only wants to hear something. */
+const KNOCKER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
+
+export interface WatchParts {
+  readonly clock: Clock;
+  /** The own region: within it there is no other way, and nobody is watched. */
+  readonly region: string;
+  /** Whether calls to a peer could take another way. */
+  readonly hasDetour: (peer: LinkIdentity) => boolean;
+  readonly onSilent: (session: Session) => void;
+  /** A silent one speaks again. */
+  readonly onHeard: (session: Session) => void;
+}
+
+export class Watch implements LinkWatch {
+  readonly #parts: WatchParts;
+  readonly #sessions = new Set<Session>();
+  #timer: Timer | null = null;
+
+  constructor(parts: WatchParts) {
+    this.#parts = parts;
+  }
+
+  owes(session: Session): void {
+    session.isWatched = true;
+    if (session.peer.region === this.#parts.region) return;
+    this.#sessions.add(session);
+    if (!this.#timer) this.#schedule();
+  }
+
+  heard(session: Session): void {
+    session.rounds = 0;
+    if (!session.isSilent) return;
+    session.isSilent = false;
+    this.#parts.onHeard(session);
+  }
+
+  closed(session: Session): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size > 0) return;
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #schedule(): void {
+    this.#timer = this.#parts.clock.after(SILENCE_MS / ROUNDS, () => {
+      this.#timer = null;
+      for (const session of this.#sessions) this.#comeBy(session);
+      if (this.#sessions.size > 0) this.#schedule();
+    });
+  }
+
+  /** Rounds are counted, not time: where this node stood still, its peers may have spoken. */
+  #comeBy(session: Session): void {
+    const { hasDetour, onSilent } = this.#parts;
+    if (!session.isOwing || !session.takes) {
+      session.isWatched = false;
+      this.#sessions.delete(session);
+    } else if (session.rounds + 1 < KNOCK || hasDetour(session.peer)) {
+      session.rounds++;
+      if (session.rounds % KNOCK_AGAIN === KNOCK) session.ping(KNOCKER);
+      if (session.rounds !== ROUNDS + 1) return;
+      session.isSilent = true;
+      onSilent(session);
+    }
+  }
+}
