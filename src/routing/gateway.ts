@@ -33,9 +33,14 @@ export class Gateway {
     this.address = address;
   }
 
+  /** Whether there is a link to it over which somebody speaks. */
+  get isThere(): boolean {
+    return this.session?.takes === true && !this.session.isSilent;
+  }
+
   /** Whether calls may be sent through it now. */
-  isFit(now: number): boolean {
-    return this.session?.takes === true && !this.session.isSilent && this.failures === 0;
+  get isFit(): boolean {
+    return this.isThere && this.failures === 0;
   }
 
   /** Why no calls are sent through it. */
@@ -45,7 +50,7 @@ export class Gateway {
 
   /** Whether it may be dialled now. */
   isDue(now: number): boolean {
-    return this.session?.takes !== true && (this.failures === 0 || this.#retryAt <= now);
+    return !this.isThere && (this.failures === 0 || this.#retryAt <= now);
   }
 
   /** A link to it was opened, after so many ms. */

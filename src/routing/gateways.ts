@@ -80,9 +80,9 @@ export class Gateways {
     const now = this.#parts.clock.now();
     this.#used(border, now);
     const { present } = border;
-    let best = present?.isFit(now) ? present : null;
+    let best = present?.isFit ? present : null;
     for (const gateway of border.gateways) {
-      if (gateway === best || !gateway.isFit(now)) continue;
+      if (gateway === best || !gateway.isFit) continue;
       if (!best || rank(gateway, now) < rank(best, now) * QUICKER - QUICKER_MS) best = gateway;
     }
     if (best && best !== present) this.#changed(border, best);
@@ -165,7 +165,8 @@ export class Gateways {
       gateway.opened(session, clock.now() - began);
       this.#schedule(border, gateway, 0);
     } catch (error) {
-      this.#failed(border, gateway, messageOf(error));
+      // The link that was silent may have spoken meanwhile.
+      if (!gateway.isThere) this.#failed(border, gateway, messageOf(error));
       throw error;
     }
   }
@@ -187,12 +188,13 @@ export class Gateways {
     gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
   }
 
-  /** Asks a gateway whether it is there; one without a link is dialled. */
+  /** Asks a gateway whether it is there; one without a link, or with a silent one, is dialled. */
   #probe(border: Border, gateway: Gateway): void {
     const { clock } = this.#parts;
     const now = clock.now();
     if (now - border.usedAt > GATEWAY_IDLE_MS) return;
-    if (!gateway.session?.takes) {
+    const { session } = gateway;
+    if (!session || !gateway.isThere) {
       this.#dial(border, gateway).catch(() => {});
       return;
     }
@@ -208,7 +210,7 @@ export class Gateways {
       isOver = true;
       ended(trouble);
     };
-    const sent = gateway.session.ping({
+    const sent = session.ping({
       relay: true,
       replied: () => once(null),
       failed: () => once("it refused to answer"),

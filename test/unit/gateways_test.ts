@@ -13,7 +13,7 @@ class Far {
   isDown = false;
   isSilent = false;
   latencyMs = 10;
-  session: { takes: boolean } | null = null;
+  session: { takes: boolean; isSilent: boolean } | null = null;
 }
 
 function world(addresses: readonly string[], region = "eu") {
@@ -30,6 +30,7 @@ function world(addresses: readonly string[], region = "eu") {
       peer: { region, node: address, incarnation: address },
       name: `${region}/${address}`,
       takes: true,
+      isSilent: false,
       ping(waiter: Waiter): boolean {
         end.pings++;
         const answer = () => waiter.replied({} as never, session as never);
@@ -101,6 +102,42 @@ describe("gateways", () => {
       await clock.advance(GATEWAY_PROBE_MS);
     }
     expect(nameOf(gateways.ready("eu"))).toBe("only");
+  });
+
+  it("one over whose link nothing comes is dialled anew; it needn't be where that speaks again", async () => {
+    const { clock, far, gateways, events } = world(["a"]);
+    const first = await clock.run(gateways.open("eu"));
+    const old = first as unknown as { isSilent: boolean };
+    old.isSilent = true;
+    expect(gateways.ready("eu")).toBe(null);
+    const fresh = await clock.run(gateways.open("eu"));
+    expect(fresh).not.toBe(first);
+    expect(far("a").dials).toBe(2);
+
+    const present = fresh as unknown as { isSilent: boolean };
+    present.isSilent = true;
+    Object.assign(far("a"), { isDown: true, latencyMs: 1_000 });
+    const opening = gateways.open("eu");
+    await clock.advance(500);
+    present.isSilent = false;
+    expect(await clock.run(opening)).toBe(fresh);
+    expect(events.map(({ event }) => event)).not.toContain("gateway failed");
+  });
+
+  it("one that failed by its silence is asked at once when its link speaks again", async () => {
+    const { clock, far, gateways } = world(["a"]);
+    const session = await clock.run(gateways.open("eu"));
+    await clock.advance(100);
+    far("a").isSilent = true;
+    for (let i = 0; i < 8; i++) {
+      gateways.ready("eu");
+      await clock.advance(GATEWAY_PROBE_MS);
+    }
+    expect(gateways.ready("eu")).toBe(null);
+    far("a").isSilent = false;
+    gateways.heard(session);
+    await clock.advance(100);
+    expect(gateways.ready("eu")).toBe(session);
   });
 
   it("one whose link is gone is dialled again; while none works, each failure is told", async () => {
