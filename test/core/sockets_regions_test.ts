@@ -43,6 +43,27 @@ it("reaches a resource of another region, straight and through another node ther
   expect(around.hellos[0].gap).toBe(false);
 });
 
+it("has no call wait until the owner has something to say", async () => {
+  const made = new Regions();
+  const [us, owner, other] = await nodes(made, "us/a", "eu/a", "eu/b") as [
+    AtlasNode,
+    AtlasNode,
+    AtlasNode,
+  ];
+  await owner.call("rooms", "eu~x", "quick", []);
+  await other.call("rooms", "eu~x", "quick", []);
+  await us.call("rooms", "us~y", "quick", []);
+  made.road("us/a", "eu/a", false);
+  const listener = client(us, "eu~x");
+  await joined(listener);
+  await us.call("rooms", "eu~x", "say", []);
+  await had(1, listener);
+  // It asks for more now, through the other node. The owner dials, and its link leads both ways.
+  await owner.call("rooms", "us~y", "quick", []);
+  const call = us.call("rooms", "eu~x", "quick", [], { timeoutMs: 10_000 });
+  expect((await call).path).toEqual(["us/a", "eu/a"]);
+});
+
 it("stays connected over moves under load, without a gap", async () => {
   const made = new Regions({ shared: true });
   const [us, eu] = await nodes(made, "us/a", "eu/a") as [AtlasNode, AtlasNode];
