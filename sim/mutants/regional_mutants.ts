@@ -138,4 +138,15 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
       return taken;`,
     }],
   },
+  {
+    name: "silence_overtaken",
+    about: "What comes after a link fell silent takes another way, past what is on that link.",
+    world: "regions",
+    scenario: "silent_road",
+    edits: [{
+      file: "src/routing/router_of.ts",
+      find: "      router.passing.stuck(session);\n",
+      replace: "",
+    }],
+  },
 ];
