@@ -90,6 +90,30 @@ describe.skipIf(regionsMissing !== null)("three regions", () => {
     },
   );
 
+  test("around a road that swallows what is sent, though links over it stay open", async () => {
+    const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
+    const id = `${AP}~swallowed`;
+    await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
+    const client = connect(door.url);
+    const isPath = async (...names: string[]) => {
+      const call = client.call("channels", id, "whereami", [], { timeoutMs: 2_000 });
+      return String(await call.then(({ path }) => path, () => [])) === String(names);
+    };
+    await until(() => isPath(door.name, owner.name), "the straight road is taken");
+
+    const set = (state: "open" | "silent") => {
+      for (const goal of ["n0", "gateway n0"] as const) {
+        world.set(US, AP, goal, state);
+        world.set(AP, US, goal, state);
+      }
+    };
+    set("silent");
+    // Well before links are closed that have nothing to say: those are given 45 s.
+    await until(() => isPath(door.name, gateway.name, owner.name), "a gateway is taken", 30_000);
+    set("open");
+    await until(() => isPath(door.name, owner.name), "the straight road is taken again");
+  }, 90_000);
+
   test("around closed roads: through a gateway, and where that dies through the next", async () => {
     const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
     const id = `${AP}~behind`;
