@@ -7,7 +7,7 @@
  */
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
-import { noFunction } from "../../src/lambda/module_call.ts";
+import { noFunction, wasClosed } from "../../src/lambda/module_call.ts";
 import { encodeValue } from "../../src/model/value.ts";
 import { before } from "./before.ts";
 import { isNoPurchase } from "./errors.ts";
@@ -102,7 +102,7 @@ export class ClientPlb implements Balancer {
 
   /** @throws AtlasError `unavailable`, `not_found` */
   async #check(name: string): Promise<void> {
-    if (this.#closing) throw this.#wasClosed();
+    if (this.#closing) throw wasClosed(this.#module);
     if (this.exports.includes(name)) return;
     // The node may have newer code by now.
     await this.#look();
@@ -128,7 +128,7 @@ export class ClientPlb implements Balancer {
       } catch (error) {
         if (!isAtlasError(error) || !isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasTicket = false;
-        if (this.#closing) throw this.#wasClosed();
+        if (this.#closing) throw wasClosed(this.#module);
         if (isSecond) throw unsteady(error);
       }
     }
@@ -180,12 +180,6 @@ export class ClientPlb implements Balancer {
     const path = `/v1/purchases/${(this.#view as PurchaseView).id}`;
     const { callTimeoutMs: timeoutMs } = this.#options;
     await this.#request({ method: "DELETE", path, timeoutMs }).catch(() => {});
-  }
-
-  #wasClosed(): AtlasError {
-    return new AtlasError("unavailable", `the proxy of ${this.#module} was closed`, {
-      retryable: false,
-    });
   }
 }
 

@@ -6,7 +6,7 @@
  * what is known of each. Bounded in number.
  */
 import type { AtlasNode } from "../../src/api.ts";
-import { AtlasError } from "../../src/errors.ts";
+import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type {
   Balancer,
   DiscoverOptions,
@@ -105,6 +105,8 @@ export class Purchases {
     purchase.inFlight++;
     try {
       return await purchase.proxy.$plb.call(name, args, options);
+    } catch (error) {
+      throw this.#purchases.has(id) ? error : refusedAsEnded(id, error);
     } finally {
       purchase.inFlight--;
       this.#rest(purchase);
@@ -145,6 +147,12 @@ export class Purchases {
     this.#purchases.delete(purchase.id);
     return purchase.proxy.$plb.close();
   }
+}
+
+/** A call that waited as its purchase ended didn't run: it may be made over another one. */
+function refusedAsEnded(id: string, error: unknown): unknown {
+  const isRefusal = isAtlasError(error) && error.code === "unavailable" && !error.maybeExecuted;
+  return isRefusal ? noPurchase(id) : error;
 }
 
 function viewOf({ id, proxy }: Purchase): PurchaseView {

@@ -38,6 +38,7 @@ test("a proxy is typed, and has exactly the module's functions", async () => {
   await expect(proxy.pi(1)).rejects.toMatchObject({
     code: "unavailable",
     message: "the proxy of calc was closed",
+    retryable: false,
     maybeExecuted: false,
   });
 });

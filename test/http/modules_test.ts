@@ -209,6 +209,26 @@ test("purchases are bounded, end when they are idle, and with their room", async
   await expect(brief.call(id, "calc", "pi", [1], {})).rejects.toMatchObject({ code: "not_found" });
 });
 
+test("a call that waits as its purchase ends is told that, and may be made over another", async () => {
+  const made = market();
+  const node = await made.node("a", LASTING) as unknown as AtlasNode;
+  const shop = new Shop();
+  node.publish(calc(shop), { capacity: 1 });
+  const room = new Purchases();
+  const { id } = await room.open(node, "calc", {});
+  const running = room.call(id, "calc", "hold", [1], {});
+  await until(() => shop.running === 1, "one runs");
+  const waiting = room.call(id, "calc", "pi", [1], {});
+  room.stop();
+  await expect(waiting).rejects.toMatchObject({
+    code: "not_found",
+    message: expect.stringMatching(/^there is no purchase/),
+    maybeExecuted: false,
+  });
+  shop.open();
+  expect(await running).toMatchObject({ result: 1 });
+});
+
 test("a client that hangs up while it waits for capacity leaves no order", async () => {
   const { ask, node } = await counter();
   const abort = new AbortController();
