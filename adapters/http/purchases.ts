@@ -38,7 +38,7 @@ interface Purchase {
 
 /** The bounds of a room of purchases. */
 export interface PurchasesOptions {
-  /** How long one may be unused, ms. Default 60,000. */
+  /** How long nobody may call over one or look at it, ms. Default 60,000. */
   idleMs?: number;
   /** How many there may be at once. Default 4,096. */
   most?: number;
@@ -113,9 +113,11 @@ export class Purchases {
     }
   }
 
-  /** @throws AtlasError `not_found` */
+  /** What is known of it; who looks uses it, too. @throws AtlasError `not_found` */
   view(id: string): PurchaseView {
-    return viewOf(this.#find(id));
+    const purchase = this.#find(id);
+    this.#rest(purchase);
+    return viewOf(purchase);
   }
 
   /** Ends a purchase; resolves when what runs is done. @throws AtlasError `not_found` */
