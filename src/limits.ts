@@ -147,7 +147,7 @@ export const REQUEST_REVIEW_MS = 250;
 export const MAX_METERS = 256;
 /** Purchases that one node keeps for clients at once. */
 export const MAX_PURCHASES = 4_096;
-/** How long a client's purchase may be unused before it ends, in ms. */
+/** How long nobody may call over a client's purchase, or look at it, before it ends, in ms. */
 export const PURCHASE_IDLE_MS = 60_000;
 /** Orders that one broker passes on, and that one exchange keeps. */
 export const MAX_ORDERS = 65_536;

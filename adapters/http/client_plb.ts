@@ -147,11 +147,10 @@ export class ClientPlb implements Balancer {
         if (answer.version !== version) this.#look();
         return answer;
       } catch (error) {
-        if (!isAtlasError(error) || !isNoPurchase(error)) {
-          // Perhaps its seller is gone.
-          this.#look();
-          throw error;
-        }
+        if (!isAtlasError(error)) throw error;
+        // Perhaps its seller is gone, with all capacity there.
+        if (error.code === "unavailable") this.#look();
+        if (!isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasTicket = false;
         if (this.#closing) throw wasClosed(this.#module);
         if (isSecond) throw unsteady(error);
