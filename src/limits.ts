@@ -47,6 +47,9 @@ export const MAX_DECLINED = 64;
 export const DEFAULT_DECLINE_MS = 60_000;
 export const MAX_DECLINE_MS = 86_400_000;
 
+/** Resources that a page of a listing holds, at most. */
+export const MAX_PAGE = 1_000;
+
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** A lookup's deadline where nobody gives one, ms. */

@@ -9,12 +9,14 @@
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
 import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
+import { checkCall } from "../../src/lambda/market_options.ts";
 import { noFunction, wasClosed } from "../../src/lambda/module_call.ts";
+import { checkMs } from "../../src/model/options.ts";
 import { encodeValue } from "../../src/model/value.ts";
 import { before } from "./before.ts";
 import { isNoPurchase } from "./errors.ts";
 import { NO_WAIT_HEADER, PURCHASE_HEADER } from "./inputs.ts";
-import { checkTimeout, encodeArguments, functionPath } from "./outgoing.ts";
+import { encodeArguments, functionPath } from "./outgoing.ts";
 import type { PurchaseView } from "./purchases.ts";
 import type { Outgoing, Requester } from "./requester.ts";
 
@@ -95,8 +97,9 @@ export class ClientPlb implements Balancer {
   };
 
   readonly call: Balancer["call"] = async (name, args, options = {}) => {
-    const { timeoutMs = this.#options.callTimeoutMs, noWait = false, signal } = options;
-    const deadline = performance.now() + checkTimeout(timeoutMs);
+    const { callTimeoutMs } = this.#options;
+    const { timeoutMs = callTimeoutMs, noWait = false, signal } = checkCall(options);
+    const deadline = performance.now() + checkMs("timeoutMs", timeoutMs);
     const outgoing: Omit<Outgoing, "timeoutMs"> = {
       method: "POST",
       path: functionPath(this.#module, name),
