@@ -98,7 +98,7 @@ function baseUrl(given: unknown): string {
   throw new AtlasError(
     "bad_request",
     `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
-      "password or query, or an array of such URLs",
+      "password or query, or several of these",
   );
 }
 

@@ -152,7 +152,7 @@ test.each([5, "", "bad\ntoken", "bad token", "tokén", {}, null])(
 );
 
 const URLS = "it must be an http:// or https:// URL of a node, without user name, password or " +
-  "query, or an array of such URLs";
+  "query, or several of these";
 
 test.each([
   [5, "5"],
