@@ -39,7 +39,8 @@ export class ClientPlb implements Balancer {
   #hasTicket = false;
   /** Whether the node could be asked when it was last. */
   #isHeard = false;
-  #boughtAt = 0;
+  /** When it may buy again without being called, by `performance.now()`. */
+  #buysFrom = 0;
   #buying: Promise<void> | null = null;
   #looking: Promise<void> | null = null;
   #calls = 0;
@@ -188,17 +189,15 @@ export class ClientPlb implements Balancer {
     this.#view = view as PurchaseView;
     this.#hasTicket = true;
     this.#isHeard = true;
-    this.#boughtAt = performance.now();
+    // Where several nodes stand behind one address, each knows its own purchases only: what was
+    // bought there in vain is given back before more is bought.
+    this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 
   /** Sees to the purchase once; says whether it is to be seen to again. */
   async #isKept(): Promise<boolean> {
     if (this.#hasTicket) await this.#look();
-    // Where several nodes stand behind one address, each knows its own purchases only: what is
-    // bought there in vain is given back before more is.
-    else if (performance.now() - this.#boughtAt > PURCHASE_IDLE_MS) {
-      await this.#buyAgain().catch(() => {});
-    }
+    else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
     return !this.#closing;
   }
 
@@ -220,6 +219,8 @@ export class ClientPlb implements Balancer {
       if (this.#view?.id !== id) return;
       this.#isHeard = false;
       if (isAtlasError(error) && isNoPurchase(error)) this.#hasTicket = false;
+      // The node is gone, or is going.
+      else this.#buysFrom = 0;
     }
   }
 

@@ -25,6 +25,7 @@ class Desk {
   /** What its next calls fail with. */
   failure: AtlasError | null = null;
   #bought = 0;
+  #forgotten = 0;
 
   /** Buys through it. */
   async discover(): Promise<Balancer> {
@@ -45,9 +46,14 @@ class Desk {
     return this.asked.filter((it) => it.startsWith(what)).length;
   }
 
+  /** Knows none of the purchases that it made. */
+  forget(): void {
+    this.#forgotten = this.#bought;
+  }
+
   #answer(method: string, path: string): Response {
     if (path === "/v1/modules/calc") return this.#view(`p${++this.#bought}`);
-    if (!this.knows) return errorResponse(noPurchase("p"));
+    if (!this.knows || this.#bought === this.#forgotten) return errorResponse(noPurchase("p"));
     if (path.startsWith("/v1/purchases/")) {
       return method === "DELETE" ? Response.json({}) : this.#view(path.slice(14));
     }
@@ -113,6 +119,18 @@ test("a purchase that its node lost is made again by itself, at most once a minu
   expect(desk.count(BUY)).toBe(1);
   desk.knows = true;
   await vi.advanceTimersByTimeAsync(31_000);
+  expect(plb.capacity()).toBe(2);
+  expect(desk.count(BUY)).toBe(2);
+});
+
+test("a node that comes back without it, or another in its stead, is bought from soon", async () => {
+  const desk = new Desk();
+  const plb = await desk.discover();
+  desk.isUp = false;
+  await vi.advanceTimersByTimeAsync(1_000);
+  desk.forget();
+  desk.isUp = true;
+  await vi.advanceTimersByTimeAsync(2_000);
   expect(plb.capacity()).toBe(2);
   expect(desk.count(BUY)).toBe(2);
 });
