@@ -1,11 +1,12 @@
 /**
  * Compares the two signboards of the package: what `package.json` and `deno.json` say
- * it is called, which version it has, and what can be imported from it.
+ * it is called, which version it has (`atlas --version`, too), and what can be imported from it.
  *
  * Prints what differs or leads nowhere; exits with 1 where anything does. Run after a
  * build.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { VERSION } from "../adapters/cli/version.ts";
 import { ROOT } from "./runtimes.ts";
 
 const read = (file: string) => JSON.parse(readFileSync(ROOT + file, "utf8"));
@@ -22,6 +23,9 @@ for (const field of ["name", "version", "license"] as const) {
   if (npm[field] !== deno[field]) {
     troubles.push(`${field} is ${npm[field]} in package.json, ${deno[field]} in deno.json`);
   }
+}
+if (npm.version !== VERSION) {
+  troubles.push(`version is ${npm.version} in package.json, ${VERSION} in adapters/cli/version.ts`);
 }
 const entries = Object.entries(npm.exports).filter(([, target]) => typeof target !== "string");
 for (const [entry, target] of entries) {

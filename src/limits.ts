@@ -47,6 +47,9 @@ export const MAX_DECLINED = 64;
 export const DEFAULT_DECLINE_MS = 60_000;
 export const MAX_DECLINE_MS = 86_400_000;
 
+/** Resources that a page of a listing holds, at most. */
+export const MAX_PAGE = 1_000;
+
 /** A call's deadline where the caller names none, in ms. */
 export const DEFAULT_TIMEOUT_MS = 10_000;
 /** A lookup's deadline where nobody gives one, ms. */
@@ -147,7 +150,7 @@ export const REQUEST_REVIEW_MS = 250;
 export const MAX_METERS = 256;
 /** Purchases that one node keeps for clients at once. */
 export const MAX_PURCHASES = 4_096;
-/** How long a client's purchase may be unused before it ends, in ms. */
+/** How long nobody may call over a client's purchase, or look at it, before it ends, in ms. */
 export const PURCHASE_IDLE_MS = 60_000;
 /** Orders that one broker passes on, and that one exchange keeps. */
 export const MAX_ORDERS = 65_536;

@@ -22,6 +22,7 @@ import {
   prefixOf,
   UsageError,
 } from "./usage.ts";
+import { VERSION } from "./version.ts";
 
 export type { CliStreams } from "./output.ts";
 
@@ -38,12 +39,23 @@ const COMMANDS: { readonly [command: string]: Command } = {
   drain,
 };
 
+/** What a client's options are called here. */
+const NAMES: { readonly [option: string]: string } = {
+  url: "--url or ATLAS_URL",
+  token: "--token or ATLAS_TOKEN",
+};
+
 /** Runs one command; gives the exit status. */
 export async function runCli(
   words: readonly string[],
   env: { readonly [name: string]: string | undefined },
   streams: CliStreams,
 ): Promise<number> {
+  // Of a command it is an option of another meaning.
+  if (words.length === 1 && words[0] === "--version") {
+    streams.out(`${VERSION}\n`);
+    return 0;
+  }
   try {
     const line = parseCommandLine(words, env);
     if (line === null) {
@@ -83,7 +95,8 @@ function open({ urls, token, timeoutMs }: CommandLine): AtlasClient {
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
   } catch (error) {
-    throw new UsageError(`--url or ATLAS_URL: ${messageOf(error)}`);
+    const named = messageOf(error).replace(/^(?:url|token)(?= )/, (name) => NAMES[name] ?? name);
+    throw new UsageError(named);
   }
 }
 

@@ -57,6 +57,7 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   --contenders N    race: how many contend, 2 to 16. Default 2, or as many as registries.
   --stall MS        race: hold each up before it writes, by 0 to this. Default 0.
   --seconds N       race: how long at most, 1 to 600. Default 60.
+  --version         alone: the version of this package
   --help            this text
 
 Exit status: 0 done, 1 the cluster said no (its error code is on standard error),

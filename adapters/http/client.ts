@@ -25,20 +25,35 @@ import type {
 } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
 import type { ModuleAtlas } from "../../src/lambda/api.ts";
 import type { Member } from "../../src/model/member.ts";
 import { isCallable } from "../../src/model/method.ts";
 import type { Lookup, Mark, Ownership } from "../../src/model/ownership.ts";
+import { checkMs } from "../../src/model/options.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { checkTraceparent } from "../../src/model/trail.ts";
+import {
+  checkCall,
+  checkLookup,
+  checkPage,
+  checkTimeout,
+  type TimeoutOptions,
+} from "../../src/routing/call_options.ts";
 import { makeStub } from "../../src/routing/stub.ts";
 import { clientModules } from "./client_modules.ts";
-import { isHeaderText } from "./inputs.ts";
-import { checkTimeout, encodeArguments } from "./outgoing.ts";
+import {
+  baseUrls,
+  checkConnect,
+  checkIdempotencyKey,
+  checkSocket,
+  type ConnectOptions,
+  type NodeUrl,
+} from "./client_options.ts";
+import { encodeArguments } from "./outgoing.ts";
 import { readMark, readPath } from "./path.ts";
 import { type ClientSocket, openSocket, type SocketOptions } from "./client_socket.ts";
-import { createRequester, type Fetch, type Requester } from "./requester.ts";
+import { createRequester, type Requester } from "./requester.ts";
 
 export type {
   ClientSocket,
@@ -47,6 +62,8 @@ export type {
   SocketHello,
   SocketOptions,
 } from "./client_socket.ts";
+
+export type { ConnectOptions, NodeUrl } from "./client_options.ts";
 
 /** How long a node may take to say why a socket can't be had, in ms. */
 const PROBE_MS = 2_000;
@@ -65,24 +82,14 @@ export interface ClientSockets<A extends App = App> {
    * });
    * room.send("hi");
    * ```
-   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` an option.
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
+   * has no such name or kind.
    */
   connect<T = unknown>(
     type: keyof A["resources"] & string,
     id: string,
     options?: SocketOptions<T>,
   ): ClientSocket<T>;
-}
-
-export interface ConnectOptions {
-  /** The nodes' `ATLAS_TOKEN`. */
-  token?: string;
-  /** Default: the global one. */
-  fetch?: Fetch;
-  /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
-  timeoutMs?: number;
-  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
-  region?: string;
 }
 
 /** What a client can do: what a node can for others, move resources, and listen to them. */
@@ -101,31 +108,24 @@ export type AtlasClient<A extends App = App> =
  * pauses and within its deadline, only where it carries an idempotency key or can't
  * have run. An idempotency key must be printable ASCII here: it travels as a header.
  *
- * @throws AtlasError `bad_request` where a URL or an option isn't allowed.
+ * @param url http:// or https://, without user name, password or query.
+ * @throws AtlasError `bad_request` where a URL or an option isn't allowed; `invalid_rrp`: the region.
  */
 export function connect<A extends App = App>(
-  url: string | readonly string[],
+  url: NodeUrl | readonly NodeUrl[],
   options: ConnectOptions = {},
 ): AtlasClient<A> {
-  const timeoutMs = checkTimeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+  const { token, fetch, timeoutMs, region } = checkConnect(options);
   const urls = baseUrls(url);
-  const request = createRequester({
-    urls,
-    token: options.token,
-    fetch: options.fetch ?? ((input, init) => fetch(input, init)),
-  });
-  const region = options.region === undefined ? undefined : checkToken("region", options.region);
+  const request = createRequester({ urls, token, fetch });
   const client = new HttpClient(request, timeoutMs, region);
   const sockets: ClientSockets = {
     connect<T>(type: string, id: string, given: SocketOptions<T> = {}) {
       const key = resourceKey(type, id);
-      const { after } = given;
-      if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
-        throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
-      }
+      checkSocket(given);
       const path = `/v1/connect/${key}`;
       const probe = () => request({ method: "GET", path, timeoutMs: PROBE_MS });
-      return openSocket<T>({ urls, token: options.token, key, probe }, given);
+      return openSocket<T>({ urls, token, key, probe }, given);
     },
   };
   const whole: unknown = Object.assign(client, clientModules(request, timeoutMs), sockets);
@@ -145,6 +145,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
 
   resource<T extends string>(type: T, id: string, options: CallOptions = {}): StubOf<App, T> {
     resourceKey(type, id);
+    checkCall(options);
     return makeStub(async (method, args) =>
       (await this.call(type, id, method, args, options)).result
     ) as StubOf<App, T>;
@@ -158,20 +159,22 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
     options: CallOptions = {},
   ): Promise<CallResult> {
     const key = resourceKey(type, id);
+    checkCall(options);
     // A dot would be taken out of the path before it is sent.
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
-      throw new AtlasError("not_found", `${type} has no method ${JSON.stringify(method)}`);
+      throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
     }
     const told = { path: [] as readonly string[], mark: null as Mark | null };
-    const { callerRegion = this.#region, traceparent } = options;
+    const { callerRegion = this.#region, timeoutMs = this.#timeoutMs, traceparent } = options;
+    if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
     const answer = await this.#request({
       method: "POST",
       path: `/v1/resources/${key}/${encodeURIComponent(method)}`,
       body: encodeArguments(args),
-      timeoutMs: checkTimeout(options.timeoutMs ?? this.#timeoutMs),
+      timeoutMs: checkMs("timeoutMs", timeoutMs),
       idempotencyKey: checkIdempotencyKey(options.idempotencyKey),
       signal: options.signal,
-      callerRegion: callerRegion && checkToken("callerRegion", callerRegion),
+      callerRegion,
       traceparent: checkTraceparent(traceparent) ?? undefined,
       heard: (headers) => Object.assign(told, { path: readPath(headers), mark: readMark(headers) }),
     });
@@ -180,9 +183,10 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   }
 
   async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {
-    const query = options.require === undefined ? "" : `?require=${options.require}`;
+    const { require, timeoutMs } = checkLookup(options);
+    const query = require === undefined ? "" : `?require=${require}`;
     const path = `/v1/resources/${resourceKey(type, id)}${query}`;
-    return await this.#get(path, options.timeoutMs) as Lookup;
+    return await this.#get(path, timeoutMs) as Lookup;
   }
 
   async members(): Promise<readonly Member[]> {
@@ -191,16 +195,15 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   }
 
   async resources(prefix: string, page: PageOptions = {}): Promise<ResourcePage> {
+    const { cursor, limit } = checkPage(page);
     const query = new URLSearchParams({ prefix: checkPrefix(prefix) });
-    if (page.cursor !== undefined) query.set("cursor", page.cursor);
-    if (page.limit !== undefined) query.set("limit", String(page.limit));
+    if (typeof cursor === "string") query.set("cursor", cursor);
+    if (limit !== undefined) query.set("limit", String(limit));
     return await this.#get(`/v1/resources?${query}`) as ResourcePage;
   }
 
-  async count(
-    prefix: string,
-    { timeoutMs }: Pick<CallOptions, "timeoutMs"> = {},
-  ): Promise<number> {
+  async count(prefix: string, options: TimeoutOptions = {}): Promise<number> {
+    const { timeoutMs } = checkTimeout(options);
     const query = new URLSearchParams({ prefix: checkPrefix(prefix), count: "1" });
     const { count } = await this.#get(`/v1/resources?${query}`, timeoutMs) as { count: number };
     return count;
@@ -210,43 +213,19 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
     type: string,
     id: string,
     region: string,
-    { timeoutMs = this.#timeoutMs }: Pick<CallOptions, "timeoutMs"> = {},
+    options: TimeoutOptions = {},
   ): Promise<Pick<Ownership, "rrp" | "epoch">> {
+    const { timeoutMs = this.#timeoutMs } = checkTimeout(options);
     const query = new URLSearchParams({ move: checkToken("region", region) });
     const answer = await this.#request({
       method: "POST",
       path: `/v1/resources/${resourceKey(type, id)}?${query}`,
-      timeoutMs: checkTimeout(timeoutMs),
+      timeoutMs,
     });
     return answer as Pick<Ownership, "rrp" | "epoch">;
   }
 
   async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {
-    return await this.#request({ method: "GET", path, timeoutMs: checkTimeout(timeoutMs) });
+    return await this.#request({ method: "GET", path, timeoutMs });
   }
-}
-
-function baseUrls(given: string | readonly string[]): string[] {
-  const urls = (typeof given === "string" ? [given] : given).map(baseUrl);
-  if (urls.length > 0) return urls;
-  throw new AtlasError("bad_request", "connect needs the URL of at least one node");
-}
-
-function baseUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (url && /^https?:$/.test(url.protocol) && url.username === "" && url.search === "") {
-    return url.origin + url.pathname.replace(/\/+$/, "");
-  }
-  throw new AtlasError(
-    "bad_request",
-    "the URL of a node must be http:// or https://, without user name, password or query",
-  );
-}
-
-function checkIdempotencyKey(key: string | undefined): string | undefined {
-  if (key === undefined || (typeof key === "string" && isHeaderText(key))) return key;
-  throw new AtlasError(
-    "bad_request",
-    `idempotencyKey must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters`,
-  );
 }

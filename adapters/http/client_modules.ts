@@ -12,11 +12,14 @@ import type {
   ModuleProxy,
   ModuleView,
 } from "../../src/lambda/api.ts";
+import { checkRequest, demandOf } from "../../src/lambda/market_options.ts";
+import { checkRange } from "../../src/lambda/module.ts";
 import { makeProxy } from "../../src/lambda/proxy.ts";
 import { DEFAULT_DISCOVER_MS } from "../../src/limits.ts";
+import { checkMs } from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { ClientPlb } from "./client_plb.ts";
-import { checkTimeout, encodeArguments, functionPath } from "./outgoing.ts";
+import { encodeArguments, functionPath } from "./outgoing.ts";
 import type { Requester } from "./requester.ts";
 
 /** What a client can do with modules. */
@@ -26,21 +29,21 @@ export function clientModules(request: Requester, defaultMs: number): ModuleAtla
   return {
     async discover(name, options = {}) {
       checkToken("module", name);
+      demandOf(options);
       const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = defaultMs } = options;
-      checkTimeout(timeoutMs);
-      checkTimeout(callTimeoutMs, "callTimeoutMs");
       const plb = new ClientPlb(request, name, { ...options, timeoutMs, callTimeoutMs });
       await plb.open();
       return makeProxy(plb, () => plb.exports) as ModuleProxy;
     },
     async request(module, name, args, options = {}) {
-      const { version, timeoutMs = defaultMs, signal } = options;
+      const { version, timeoutMs = defaultMs, signal } = checkRequest(options);
+      if (version !== undefined) checkRange(version);
       const query = version === undefined ? "" : `?${new URLSearchParams({ version })}`;
       const answer = await request({
         method: "POST",
         path: functionPath(module, name) + query,
         body: encodeArguments(args),
-        timeoutMs: checkTimeout(timeoutMs),
+        timeoutMs: checkMs("timeoutMs", timeoutMs),
         signal,
       });
       return answer as ModuleCallResult;

@@ -2,22 +2,26 @@
  * What stands behind a client's proxy: a cloakroom ticket. The balancer itself is at the node
  * that sold the ticket; where that lost it, the client buys another and asks again.
  *
- * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, as
- * it told them last, with this client's own calls. Browser-safe.
+ * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, with
+ * this client's own calls. As long as the proxy is open and somebody has it, the node is asked for
+ * them again and again, which keeps the purchase; no process stays for that. Browser-safe.
  */
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
-import { noFunction } from "../../src/lambda/module_call.ts";
+import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
+import { checkCall } from "../../src/lambda/market_options.ts";
+import { noFunction, wasClosed } from "../../src/lambda/module_call.ts";
+import { checkMs } from "../../src/model/options.ts";
 import { encodeValue } from "../../src/model/value.ts";
 import { before } from "./before.ts";
 import { isNoPurchase } from "./errors.ts";
 import { NO_WAIT_HEADER, PURCHASE_HEADER } from "./inputs.ts";
-import { checkTimeout, encodeArguments, functionPath } from "./outgoing.ts";
+import { encodeArguments, functionPath } from "./outgoing.ts";
 import type { PurchaseView } from "./purchases.ts";
 import type { Outgoing, Requester } from "./requester.ts";
 
-/** How old figures may be before the node is asked again, ms. */
-const FRESH_MS = 250;
+/** How long after its last word the node is asked again, ms. */
+const LOOK_MS = 500;
 
 /** What is bought; both times are checked. */
 export interface ClientPlbOptions extends DiscoverOptions {
@@ -29,13 +33,19 @@ export class ClientPlb implements Balancer {
   readonly #request: Requester;
   readonly #module: string;
   readonly #options: ClientPlbOptions;
+  /** What the node told last of the purchase that was made last. */
   #view: PurchaseView | null = null;
+  /** Whether the node has it, as far as is known. */
   #hasTicket = false;
+  /** Whether the node could be asked when it was last. */
+  #isHeard = false;
+  /** When it may buy again without being called, by `performance.now()`. */
+  #buysFrom = 0;
   #buying: Promise<void> | null = null;
   #looking: Promise<void> | null = null;
-  #lookedAt = 0;
   #calls = 0;
   #running = 0;
+  readonly #over = new AbortController();
   #closing: Promise<void> | null = null;
 
   constructor(request: Requester, module: string, options: ClientPlbOptions) {
@@ -52,25 +62,34 @@ export class ClientPlb implements Balancer {
   /** Buys for the first time. @throws AtlasError as `discover` */
   async open(): Promise<void> {
     await this.#buy(this.#options.signal);
+    ClientPlb.#watch(new WeakRef(this));
   }
 
-  readonly capacity: Balancer["capacity"] = () => {
-    this.#lookAgain();
-    return Math.max(0, (this.#view?.granted ?? 0) - this.#running);
-  };
+  /** Keeps figures and purchase fresh: for nobody who has forgotten it, and holding up no end. */
+  static #watch(known: WeakRef<ClientPlb>): void {
+    const timer: number | { unref?(): void } = setTimeout(async () => {
+      const plb = known.deref();
+      if (plb && await plb.#isKept()) ClientPlb.#watch(known);
+    }, LOOK_MS);
+    if (typeof timer === "object") timer.unref?.();
+  }
+
+  readonly capacity: Balancer["capacity"] = () =>
+    Math.max(0, (this.#inHand?.granted ?? 0) - this.#running);
 
   readonly stats: Balancer["stats"] = () => {
-    this.#lookAgain();
-    const { version = null, granted = 0, waits = 0, waitedMs = 0, channels = [] } = this.#view ??
-      {};
+    const { version = null, granted = 0, channels = [] } = this.#inHand ?? {};
+    const { waits = 0, waitedMs = 0 } = this.#view ?? {};
+    // Who closes it refuses calls that wait.
+    const running = this.#closing ? this.#running : Math.min(this.#running, granted);
     return {
       module: this.#module,
       version,
       wanted: this.#options.capacity ?? 1,
       granted,
       tokens: Math.max(0, granted - this.#running),
-      waiting: Math.max(0, this.#running - granted),
-      running: Math.min(this.#running, granted),
+      waiting: this.#running - running,
+      running,
       calls: this.#calls,
       waits,
       waitedMs,
@@ -79,8 +98,9 @@ export class ClientPlb implements Balancer {
   };
 
   readonly call: Balancer["call"] = async (name, args, options = {}) => {
-    const { timeoutMs = this.#options.callTimeoutMs, noWait = false, signal } = options;
-    const deadline = performance.now() + checkTimeout(timeoutMs);
+    const { callTimeoutMs } = this.#options;
+    const { timeoutMs = callTimeoutMs, noWait = false, signal } = checkCall(options);
+    const deadline = performance.now() + checkMs("timeoutMs", timeoutMs);
     const outgoing: Omit<Outgoing, "timeoutMs"> = {
       method: "POST",
       path: functionPath(this.#module, name),
@@ -100,9 +120,14 @@ export class ClientPlb implements Balancer {
 
   readonly close: Balancer["close"] = () => this.#closing ??= this.#end();
 
+  /** The purchase, where there is one that can be called over. */
+  get #inHand(): PurchaseView | null {
+    return this.#hasTicket && this.#isHeard && !this.#closing ? this.#view : null;
+  }
+
   /** @throws AtlasError `unavailable`, `not_found` */
   async #check(name: string): Promise<void> {
-    if (this.#closing) throw this.#wasClosed();
+    if (this.#closing) throw wasClosed(this.#module);
     if (this.exports.includes(name)) return;
     // The node may have newer code by now.
     await this.#look();
@@ -126,9 +151,12 @@ export class ClientPlb implements Balancer {
         if (answer.version !== version) this.#look();
         return answer;
       } catch (error) {
-        if (!isAtlasError(error) || !isNoPurchase(error)) throw error;
+        if (!isAtlasError(error)) throw error;
+        // Perhaps its seller is gone, with all capacity there.
+        if (error.code === "unavailable") this.#look();
+        if (!isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasTicket = false;
-        if (this.#closing) throw this.#wasClosed();
+        if (this.#closing) throw wasClosed(this.#module);
         if (isSecond) throw unsteady(error);
       }
     }
@@ -137,8 +165,16 @@ export class ClientPlb implements Balancer {
   /** Sees to it that there is a purchase: all calls that find none wait for one. */
   async #ticket(deadline: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#hasTicket) return;
-    this.#buying ??= this.#buy(undefined).finally(() => this.#buying = null);
-    await before(deadline, signal, this.#buying, `${this.#module}: capacity was not bought again`);
+    const what = `${this.#module}: capacity was not bought again`;
+    await before(deadline, signal, this.#buyAgain(), what);
+  }
+
+  #buyAgain(): Promise<void> {
+    return this.#buying ??= this.#buy(this.#over.signal)
+      .catch((error) => {
+        throw this.#closing ? wasClosed(this.#module) : error;
+      })
+      .finally(() => this.#buying = null);
   }
 
   async #buy(signal: AbortSignal | undefined): Promise<void> {
@@ -152,40 +188,51 @@ export class ClientPlb implements Balancer {
     });
     this.#view = view as PurchaseView;
     this.#hasTicket = true;
-    this.#lookedAt = performance.now();
+    this.#isHeard = true;
+    // Where several nodes stand behind one address, each knows its own purchases only: what was
+    // bought there in vain is given back before more is bought.
+    this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 
-  #lookAgain(): void {
-    if (this.#hasTicket && performance.now() - this.#lookedAt > FRESH_MS) this.#look();
+  /** Sees to the purchase once; says whether it is to be seen to again. */
+  async #isKept(): Promise<boolean> {
+    if (this.#hasTicket) await this.#look();
+    else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
+    return !this.#closing;
   }
 
   /** Asks for the node's figures. Never rejects. */
   #look(): Promise<void> {
-    return this.#looking ??= this.#ask().catch(() => {}).finally(() => this.#looking = null);
+    return this.#looking ??= this.#ask().finally(() => this.#looking = null);
   }
 
   async #ask(): Promise<void> {
     const { id } = this.#view as PurchaseView;
     const { callTimeoutMs: timeoutMs } = this.#options;
-    this.#lookedAt = performance.now();
-    const view = await this.#request({ method: "GET", path: `/v1/purchases/${id}`, timeoutMs });
-    if (this.#view?.id === id) this.#view = view as PurchaseView;
+    const path = `/v1/purchases/${id}`;
+    try {
+      const view = await this.#request({ method: "GET", path, timeoutMs, isSingle: true });
+      if (this.#view?.id !== id) return;
+      this.#view = view as PurchaseView;
+      this.#isHeard = true;
+    } catch (error) {
+      if (this.#view?.id !== id) return;
+      this.#isHeard = false;
+      if (isAtlasError(error) && isNoPurchase(error)) this.#hasTicket = false;
+      // The node is gone, or is going.
+      else this.#buysFrom = 0;
+    }
   }
 
   /** Gives the capacity back. A node that can't be told does so by itself after a while. */
   async #end(): Promise<void> {
+    this.#over.abort();
     await this.#buying?.catch(() => {});
     if (!this.#hasTicket) return;
     this.#hasTicket = false;
     const path = `/v1/purchases/${(this.#view as PurchaseView).id}`;
     const { callTimeoutMs: timeoutMs } = this.#options;
     await this.#request({ method: "DELETE", path, timeoutMs }).catch(() => {});
-  }
-
-  #wasClosed(): AtlasError {
-    return new AtlasError("unavailable", `the proxy of ${this.#module} was closed`, {
-      retryable: false,
-    });
   }
 }
 

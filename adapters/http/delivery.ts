@@ -34,6 +34,8 @@ export interface Outgoing {
   headers?: { readonly [name: string]: string };
   /** It is not repeated where nobody has room for it. */
   isImpatient?: boolean;
+  /** One node is asked, once: no other one could answer it. */
+  isSingle?: boolean;
   callerRegion?: string | undefined;
   traceparent?: string | undefined;
   /** Gets the headers of the final answer. */

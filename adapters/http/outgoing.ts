@@ -1,28 +1,19 @@
 /** What a client checks and encodes before anything is sent. Browser-safe. */
 import { AtlasError } from "../../src/errors.ts";
-import { MAX_BODY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { isCallable } from "../../src/model/method.ts";
+import { checkArguments } from "../../src/model/options.ts";
+import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { encodeValue } from "../../src/model/value.ts";
 
 /** Arguments as a body. @throws AtlasError `bad_request`, `payload_too_large` */
 export function encodeArguments(args: readonly unknown[]): Uint8Array {
-  const body = encodeValue(args, "arguments");
+  const body = encodeValue(checkArguments(args), "arguments");
   if (body.length <= MAX_BODY_BYTES) return body;
   throw new AtlasError(
     "payload_too_large",
     `the arguments are ${body.length} bytes encoded, more than ${MAX_BODY_BYTES}`,
-  );
-}
-
-/** A deadline, in ms. @throws AtlasError `bad_request` */
-export function checkTimeout(timeoutMs: number, field: string = "timeoutMs"): number {
-  if (typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMEOUT_MS) {
-    return timeoutMs;
-  }
-  throw new AtlasError(
-    "bad_request",
-    `${field} is ${timeoutMs}: it must be 1 to ${MAX_TIMEOUT_MS}`,
   );
 }
 
@@ -33,5 +24,5 @@ export function functionPath(module: string, name: string): string {
   if (isCallable(name) && !/^\.{1,2}$/.test(name)) {
     return `/v1/modules/${module}/${encodeURIComponent(name)}`;
   }
-  throw new AtlasError("not_found", `${module} has no function ${JSON.stringify(name)}`);
+  throw new AtlasError("not_found", `${module} has no function ${quoted(name)}`);
 }

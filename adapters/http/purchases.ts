@@ -6,7 +6,7 @@
  * what is known of each. Bounded in number.
  */
 import type { AtlasNode } from "../../src/api.ts";
-import { AtlasError } from "../../src/errors.ts";
+import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type {
   Balancer,
   DiscoverOptions,
@@ -38,7 +38,7 @@ interface Purchase {
 
 /** The bounds of a room of purchases. */
 export interface PurchasesOptions {
-  /** How long one may be unused, ms. Default 60,000. */
+  /** How long nobody may call over one or look at it, ms. Default 60,000. */
   idleMs?: number;
   /** How many there may be at once. Default 4,096. */
   most?: number;
@@ -105,15 +105,19 @@ export class Purchases {
     purchase.inFlight++;
     try {
       return await purchase.proxy.$plb.call(name, args, options);
+    } catch (error) {
+      throw this.#purchases.has(id) ? error : refusedAsEnded(id, error);
     } finally {
       purchase.inFlight--;
       this.#rest(purchase);
     }
   }
 
-  /** @throws AtlasError `not_found` */
+  /** What is known of it; who looks uses it, too. @throws AtlasError `not_found` */
   view(id: string): PurchaseView {
-    return viewOf(this.#find(id));
+    const purchase = this.#find(id);
+    this.#rest(purchase);
+    return viewOf(purchase);
   }
 
   /** Ends a purchase; resolves when what runs is done. @throws AtlasError `not_found` */
@@ -145,6 +149,12 @@ export class Purchases {
     this.#purchases.delete(purchase.id);
     return purchase.proxy.$plb.close();
   }
+}
+
+/** A call that waited as its purchase ended didn't run: it may be made over another one. */
+function refusedAsEnded(id: string, error: unknown): unknown {
+  const isRefusal = isAtlasError(error) && error.code === "unavailable" && !error.maybeExecuted;
+  return isRefusal ? noPurchase(id) : error;
 }
 
 function viewOf({ id, proxy }: Purchase): PurchaseView {

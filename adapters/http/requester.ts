@@ -141,7 +141,10 @@ class Errand {
    */
   #patienceMs(): number {
     const others = this.#doors.urls.length - this.#attempts;
-    return others > 0 && isHarmless(this.#request) ? this.#leftMs() / (others + 1) : Infinity;
+    const { isSingle } = this.#request;
+    return others > 0 && !isSingle && isHarmless(this.#request)
+      ? this.#leftMs() / (others + 1)
+      : Infinity;
   }
 
   /** Each door is tried once without waiting; then they may all need time. */
@@ -183,7 +186,7 @@ function isHarmless({ method, idempotencyKey }: Outgoing): boolean {
 
 /** Whether repeating a request that failed so can't run anything twice. */
 function mayRepeat(request: Outgoing, error: AtlasError): boolean {
-  if (request.signal?.aborted || !error.retryable) return false;
+  if (request.signal?.aborted || request.isSingle || !error.retryable) return false;
   if (request.isImpatient && error.code === "overloaded") return false;
   return !error.maybeExecuted || isHarmless(request);
 }

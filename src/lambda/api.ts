@@ -79,7 +79,10 @@ export interface ModuleCallResult {
 
 /** What stands behind a proxy: its load balancer. */
 export interface Balancer {
-  /** Calls that could start at this moment: credit in hand. */
+  /**
+   * Calls that could start at this moment: credit in hand; 0 once it was closed. On a client: as
+   * its node told last, half a second ago or a trip more; 0 where that can't be reached.
+   */
   capacity(): number;
   stats(): PlbStats;
   /** Calls a function by name, with the answer's origin. */

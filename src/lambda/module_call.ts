@@ -127,6 +127,11 @@ export function noFunction(
   return new AtlasError("not_found", `${code} has no function ${quoted(name)}; ${known}`);
 }
 
+/** The error of a call over a proxy that was closed: for good, so asking it again is of no use. */
+export function wasClosed(module: string): AtlasError {
+  return new AtlasError("unavailable", `the proxy of ${module} was closed`, { retryable: false });
+}
+
 /** The error of a call that nobody waits for any more; what was sent out may have run. */
 export function givenUp(
   module: string,

@@ -21,7 +21,7 @@ import type { Label, Letter, LetterOf } from "./letters.ts";
 import type { CallTally } from "./meter.ts";
 import { accepts } from "./module.ts";
 import { givenUp, ModuleCall, type ModuleCallKeeper } from "./module_call.ts";
-import { noFunction, WaitingRoom } from "./module_call.ts";
+import { noFunction, WaitingRoom, wasClosed } from "./module_call.ts";
 import { Part } from "./part.ts";
 import { type Bias, type ChannelView, Pool } from "./pool.ts";
 
@@ -147,7 +147,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   /** @throws AtlasError */
   #check(name: string): void {
     const { name: module } = this.#parts;
-    if (this.#isClosing) throw this.#wasClosed();
+    if (this.#isClosing) throw wasClosed(module);
     // What there will be, nobody knows before the first is bought.
     if (this.#label && !this.exports.includes(name)) throw noFunction(module, this.#label, name);
     if (this.#waiting.size >= MAX_WAITING) {
@@ -187,7 +187,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** Wants so much from now on. @throws AtlasError `unavailable` where it was closed. */
   resize(wanted: number): void {
-    if (this.#isClosing) throw this.#wasClosed();
+    if (this.#isClosing) throw wasClosed(this.name);
     this.#buyer.resize(wanted);
   }
 
@@ -196,7 +196,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (this.#isClosing) return;
     this.#isClosing = true;
     this.#buyer.close();
-    this.refuseWaiting(this.#wasClosed());
+    this.refuseWaiting(wasClosed(this.name));
     for (const view of [...this.#pool.views.values()]) this.#drain(view);
     this.#leaveIfDone();
   }
@@ -327,10 +327,6 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       this.#waiting.remove(call);
       call.reject(error);
     }
-  }
-
-  #wasClosed(): AtlasError {
-    return new AtlasError("unavailable", `the proxy of ${this.#parts.name} was closed`);
   }
 
   // Capacity.

@@ -6,23 +6,20 @@
  */
 import type { PageOptions, ResourcePage } from "../api.ts";
 import { AtlasError } from "../errors.ts";
+import { MAX_PAGE } from "../limits.ts";
 import { checkPrefix } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 
 const DEFAULT_PAGE = 100;
-const MAX_PAGE = 1_000;
 
-/** @throws AtlasError `bad_request` or `invalid_rrp` where the question isn't allowed. */
+/** A page; options are checked. @throws AtlasError `invalid_rrp` where the prefix isn't allowed. */
 export async function listOwned(
   store: Store,
   prefix: string,
   { cursor, limit = DEFAULT_PAGE }: PageOptions,
 ): Promise<ResourcePage> {
   checkPrefix(prefix);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
-    throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_PAGE}`);
-  }
   const { entries, next } = await store.list(prefix, cursor ?? null, limit);
   return { resources: entries.map(({ rrp, epoch }) => ({ rrp, epoch })), next };
 }

@@ -14,16 +14,17 @@ import { AtlasError } from "../errors.ts";
 import type { ModuleAtlas } from "../lambda/api.ts";
 import type { Member } from "../model/member.ts";
 import type { Lookup } from "../model/ownership.ts";
-import {
-  checkArguments,
-  checkMs,
-  checkOptions,
-  checkWord,
-  type OptionNames,
-} from "../model/options.ts";
+import { checkArguments } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
 import { resourceKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
+import {
+  checkCall,
+  checkLookup,
+  checkPage,
+  checkTimeout,
+  type TimeoutOptions,
+} from "./call_options.ts";
 import type { CallContext } from "./out_call.ts";
 import { makeStub } from "./stub.ts";
 
@@ -39,19 +40,8 @@ export interface Exchange {
   lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
   members(): Promise<readonly Member[]>;
   resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
-  count(prefix: string, options: Pick<CallOptions, "timeoutMs">): Promise<number>;
+  count(prefix: string, options: TimeoutOptions): Promise<number>;
 }
-
-const CALL: OptionNames<CallOptions> = {
-  timeoutMs: true,
-  idempotencyKey: true,
-  signal: true,
-  traceparent: true,
-  callerRegion: true,
-};
-const LOOKUP: OptionNames<LookupOptions> = { require: true, timeoutMs: true };
-const PAGE: OptionNames<PageOptions> = { cursor: true, limit: true };
-const COUNT: OptionNames<Pick<CallOptions, "timeoutMs">> = { timeoutMs: true };
 
 /**
  * An outlet whose calls carry what `context` answers at the moment they are made; what has to
@@ -65,13 +55,13 @@ export function makeOutlet(
   return {
     async call(type, id, method, args, options = {}) {
       const target = { type, key: resourceKey(type, id) };
-      checkOptions(options, CALL);
+      checkCall(options);
       checkMethod(type, method);
       return await exchange.call(target, method, checkArguments(args), options, context());
     },
     resource(type, id, options = {}) {
       const target = { type, key: resourceKey(type, id) };
-      checkOptions(options, CALL);
+      checkCall(options);
       const stub = makeStub((method, args) =>
         exchange.call(target, method, args, options, context()).then(resultOf)
       );
@@ -79,23 +69,17 @@ export function makeOutlet(
       return stub as any;
     },
     async lookup(type, id, options = {}) {
-      const { require, timeoutMs } = checkOptions(options, LOOKUP);
-      if (require !== undefined) checkWord("require", require, ["confirmed"]);
-      if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
-      return await exchange.lookup(type, id, options);
+      return await exchange.lookup(type, id, checkLookup(options));
     },
     members: () => exchange.members(),
-    resources: async (prefix, page = {}) =>
-      await exchange.resources(prefix, checkOptions(page, PAGE)),
+    resources: async (prefix, page = {}) => await exchange.resources(prefix, checkPage(page)),
     discover: (name, options) => modules.discover(name, options),
     request: (module, name, args, options) => modules.request(module, name, args, options),
     modules: () => modules.modules(),
     exchange: (name) => modules.exchange(name),
     authorities: () => modules.authorities(),
     async count(prefix, options = {}) {
-      const { timeoutMs } = checkOptions(options, COUNT);
-      if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
-      return await exchange.count(prefix, options);
+      return await exchange.count(prefix, checkTimeout(options));
     },
   };
 }

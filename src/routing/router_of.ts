@@ -7,7 +7,6 @@ import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
-import { checkMs, checkOptions } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import { nodeName } from "../model/trail.ts";
 import type { NodeOptions } from "../options.ts";
@@ -17,6 +16,7 @@ import type { Registry } from "../registry/registry.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
+import { checkTimeout } from "./call_options.ts";
 import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
@@ -113,8 +113,7 @@ export function routerOf(premises: RouterPremises): Routing {
     },
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
-    const { timeoutMs: given = DEFAULT_TIMEOUT_MS } = checkOptions(options, { timeoutMs: true });
-    const timeoutMs = checkMs("timeoutMs", given);
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = checkTimeout(options);
     const target = { type, key: resourceKey(type, id) };
     checkRegion(store, to);
     const since = clock.now();

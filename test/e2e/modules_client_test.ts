@@ -134,8 +134,11 @@ test("a hundred calls two at a time; another node opens, and it is four", async 
   expect(results).toEqual(results.map((_, n) => n));
   expect((await ann.count()).most).toBe(2);
   expect((await bob.count()).most).toBe(2);
-  await $plb.close();
+  await until(() => $plb.capacity() === 4, "the client sees both");
   await shop.close();
+  await until(() => $plb.capacity() === 2, "the client sees one of them go");
+  await $plb.close();
+  expect($plb.capacity()).toBe(0);
 });
 
 test("the node that keeps the purchase is shot: the client buys again at another", async () => {

@@ -1,8 +1,8 @@
 /** Modules over HTTP: calls, purchases, and a look at the market. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { type AtlasNode, defineModule } from "../../mod.ts";
 import { Purchases } from "../../adapters/http/purchases.ts";
-import { MAX_BODY_BYTES } from "../../src/limits.ts";
+import { MAX_BODY_BYTES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
@@ -207,6 +207,46 @@ test("purchases are bounded, end when they are idle, and with their room", async
   expect(listener.stats().granted).toBe(3);
   await until(() => listener.stats().granted === 0, "it was not used");
   await expect(brief.call(id, "calc", "pi", [1], {})).rejects.toMatchObject({ code: "not_found" });
+});
+
+test("a purchase lives as long as somebody looks at it", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    let closed = 0;
+    const $plb = { stats: () => ({ granted: 1 }), close: async () => void closed++ };
+    const node = { discover: async () => ({ $plb }), closed: new Promise(() => {}) };
+    const room = new Purchases();
+    const { id } = await room.open(node as unknown as AtlasNode, "calc", {});
+    for (let looks = 0; looks < 5; looks++) {
+      vi.advanceTimersByTime(PURCHASE_IDLE_MS - 1);
+      expect(room.view(id)).toMatchObject({ id, capacity: 1 });
+    }
+    vi.advanceTimersByTime(PURCHASE_IDLE_MS);
+    expect(closed).toBe(1);
+    expect(() => room.view(id)).toThrow(/^there is no purchase/);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a call that waits as its purchase ends is told that, and may be made over another", async () => {
+  const made = market();
+  const node = await made.node("a", LASTING) as unknown as AtlasNode;
+  const shop = new Shop();
+  node.publish(calc(shop), { capacity: 1 });
+  const room = new Purchases();
+  const { id } = await room.open(node, "calc", {});
+  const running = room.call(id, "calc", "hold", [1], {});
+  await until(() => shop.running === 1, "one runs");
+  const waiting = room.call(id, "calc", "pi", [1], {});
+  room.stop();
+  await expect(waiting).rejects.toMatchObject({
+    code: "not_found",
+    message: expect.stringMatching(/^there is no purchase/),
+    maybeExecuted: false,
+  });
+  shop.open();
+  expect(await running).toMatchObject({ result: 1 });
 });
 
 test("a client that hangs up while it waits for capacity leaves no order", async () => {

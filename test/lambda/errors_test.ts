@@ -212,11 +212,17 @@ test("a closed proxy and a closed node refuse calls", async () => {
   const [running, waiting] = [proxy.hold(1), proxy.hold(2).catch((error) => error)];
   await until(() => shop.running === 1, "it runs");
   const closed = proxy.$plb.close();
-  expect(await waiting).toEqual(refused("unavailable", /proxy of calc was closed/));
+  expect(await waiting).toMatchObject({
+    code: "unavailable",
+    message: "the proxy of calc was closed",
+    retryable: false,
+    maybeExecuted: false,
+  });
   shop.open();
   expect(await running).toBe(1);
   await closed;
-  await expect(proxy.pi(1)).rejects.toEqual(refused("unavailable", /was closed/));
+  await expect(proxy.pi(1)).rejects.toMatchObject({ code: "unavailable", retryable: false });
+  expect(() => proxy.$plb.resize(2)).toThrow(expect.objectContaining({ retryable: false }));
   const soon = b.discover("nothing" as "calc").catch((error) => error);
   await b.close();
   expect(await soon).toEqual(refused("unavailable", /the node was closed/));

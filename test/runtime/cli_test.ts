@@ -1,4 +1,5 @@
 /** The command line against a real node. */
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
 import { detectRuntime } from "../../adapters/runtime/detect.ts";
@@ -7,6 +8,8 @@ import { defineApp, defineModule, Resource } from "../../mod.ts";
 import type { Server } from "../../src/ports/runtime.ts";
 import { freePort } from "../support/ports.ts";
 import { start } from "./spawn.ts";
+
+const ROOT = new URL("../../", import.meta.url);
 
 let node: ServedNode;
 beforeAll(async () => {
@@ -111,6 +114,14 @@ describe("what it shows", () => {
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
   });
 
+  test("the package's version, where that is all that is asked", async () => {
+    const read = (file: string) => JSON.parse(readFileSync(new URL(file, ROOT), "utf8"));
+    const { version } = read("package.json");
+    expect(read("deno.json")).toMatchObject({ version });
+    expect(await atlas("--version")).toEqual({ status: 0, out: `${version}\n`, err: "" });
+    expect(await atlas("nodes", "--version")).toMatchObject({ status: 2, out: "" });
+  });
+
   test("a negative number is an argument, an operand or a value, as it was written", async () => {
     const looked = await atlas("lookup", "channels", "-5", "--json");
     expect(JSON.parse(looked.out)).toMatchObject({ key: "channels/-5" });
@@ -156,6 +167,20 @@ describe("what it refuses", () => {
     const { status, out, err } = await atlas(...words);
     expect([status, out]).toEqual([2, ""]);
     expect(err).toMatch(/^atlas: .+\n/);
+  });
+
+  test.each([
+    [
+      ["--url", "nonsense"],
+      '--url or ATLAS_URL is "nonsense", it must be an http:// or https:// URL',
+    ],
+    [["--url", "http://a,ftp://b"], '--url or ATLAS_URL is "ftp://b", it must be'],
+    [["--url", "http://me:secret@a"], '--url or ATLAS_URL is "http://***@a", it must be'],
+    [["--token", "a b"], "--token or ATLAS_TOKEN must be text of printable ASCII characters"],
+  ])("what is wrong is named and shown, unless it is secret: %j", async (options, message) => {
+    const { status, out, err } = await atlas("nodes", ...options);
+    expect([status, out]).toEqual([2, ""]);
+    expect(err).toMatch(new RegExp(`^atlas: ${message.replace(/[.*?]/g, "\\$&")}`));
   });
 
   test.each([
