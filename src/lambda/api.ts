@@ -248,6 +248,8 @@ export interface SellerView {
 export interface ModuleView {
   readonly name: string;
   readonly versions: readonly string[];
+  /** Who offers it, as `<region>/<node>`. */
+  readonly nodes: readonly string[];
   readonly capacity: number;
   readonly inFlight: number;
   readonly sellers: readonly SellerView[];

@@ -5,6 +5,7 @@
  * exchanges and the listeners, and gives one picture of their answers. What doesn't answer
  * within a while is not in it.
  */
+import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { pause } from "../time/pause.ts";
@@ -66,12 +67,14 @@ export class Observatory {
       granted,
       inFlight: running,
     }));
+    views.sort(byPlace);
     return {
       name,
       versions: [...new Set(views.map(({ version }) => version))].sort(compareVersions),
+      nodes: [...new Set(views.map(nodeName))],
       capacity: views.reduce((sum, { capacity }) => sum + capacity, 0),
       inFlight: views.reduce((sum, { inFlight }) => sum + inFlight, 0),
-      sellers: views.sort(byPlace),
+      sellers: views,
     };
   }
 
@@ -115,6 +118,6 @@ function placeOf({ region, node, incarnation }: Peer): Place {
 }
 
 function byPlace(a: Place, b: Place): number {
-  const [one, other] = [`${a.region}/${a.node}`, `${b.region}/${b.node}`];
+  const [one, other] = [nodeName(a), nodeName(b)];
   return one < other ? -1 : one > other ? 1 : 0;
 }

@@ -63,6 +63,7 @@ test("modules, exchanges and authorities are shown as they are", async () => {
       modules: [{
         name: "calc",
         versions: ["1.0.0"],
+        nodes: ["local/ann"],
         capacity: 2,
         inFlight: 2,
         sellers: [{

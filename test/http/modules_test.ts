@@ -270,6 +270,7 @@ test("modules, exchanges, authorities", async () => {
     modules: [{
       name: "calc",
       versions: ["1.0.0"],
+      nodes: ["local/seller"],
       capacity: 2,
       inFlight: 1,
       sellers: [{ node: "seller", version: "1.0.0", capacity: 2, granted: 1, inFlight: 1 }],

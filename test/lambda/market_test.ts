@@ -103,6 +103,7 @@ test("what is on the market can be seen", async () => {
   expect(module).toMatchObject({
     name: "calc",
     versions: ["1.0.0", "1.1.0"],
+    nodes: ["local/a", "local/b"],
     capacity: 5,
     inFlight: 1,
     sellers: [{ node: "a", capacity: 2, granted: 2 }, { node: "b", capacity: 3, granted: 3 }],
