@@ -1,11 +1,9 @@
 /**
  * What a node is made of: its place, its ports, its lease.
  */
-import { AtlasError } from "./errors.ts";
 import type { Bootstrap, Role } from "./lambda/bootstrap_options.ts";
 import type { NodeEvent } from "./model/event.ts";
-import { checkOptions, type OptionNames } from "./model/options.ts";
-import { quoted } from "./model/quoted.ts";
+import { checkOptions, type OptionNames, wrong } from "./model/options.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
@@ -85,8 +83,4 @@ export function checkNodeOptions(options: NodeOptions): NodeOptions {
     return options;
   }
   throw wrong("gateways", gateways, "{ <region>: [<address>, …] }");
-}
-
-function wrong(name: string, value: unknown, allowed: string): AtlasError {
-  return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
 }

@@ -6,7 +6,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
-import { checkMs, checkOptions, type OptionNames } from "../../src/model/options.ts";
+import { checkMs, checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { maskUrl } from "../store/mask.ts";
@@ -116,8 +116,4 @@ export function checkIdempotencyKey(key: string | undefined): string | undefined
 
 function checkFunction(name: string, given: unknown): void {
   if (given !== undefined && typeof given !== "function") throw wrong(name, given, "a function");
-}
-
-function wrong(name: string, value: unknown, allowed: string): AtlasError {
-  return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
 }

@@ -82,7 +82,7 @@ export interface Settings {
   watch?: boolean | string | URL;
   /**
    * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
-   * be dialled from here: `eu-west-1=https://a,eu-west-1=https://b,…`. Default none.
+   * be dialled from here: `eu-west-1=https://a,https://b,us-east-1=…`. Default none.
    */
   gateways?: string | Readonly<Record<string, readonly string[]>>;
   /**

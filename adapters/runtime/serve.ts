@@ -18,8 +18,7 @@ import { type App, resolveTypes } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
 import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
-import { checkOptions, type OptionNames } from "../../src/model/options.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
 import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
@@ -107,7 +106,7 @@ export async function serve<A extends App = App>(
 function checkServeOptions(options: ServeOptions): ServeOptions {
   const { onEvent } = checkOptions(options, NAMES);
   if (onEvent === undefined || typeof onEvent === "function") return options;
-  throw new AtlasError("bad_request", `onEvent is ${quoted(onEvent)}, it must be a function`);
+  throw wrong("onEvent", onEvent, "a function");
 }
 
 async function open<A extends App>(

@@ -19,10 +19,15 @@ interface Abortable {
 
 const CLOSE: OptionNames<{ drainMs?: number }> = { drainMs: true };
 
+/** The error of an option that has a value which isn't allowed. */
+export function wrong(name: string, value: unknown, allowed: string): AtlasError {
+  return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
+}
+
 /** @throws AtlasError `bad_request`, naming what isn't allowed and what is. */
 export function checkOptions<T extends object>(options: T, names: OptionNames<T>): T {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw new AtlasError("bad_request", `options is ${quoted(options)}, it must be an object`);
+    throw wrong("options", options, "an object");
   }
   for (const name in options) {
     if (Object.hasOwn(names, name)) continue;
@@ -41,7 +46,7 @@ function checkSignal(signal: AbortSignal): void {
     typeof signal.addEventListener === "function" &&
     typeof signal.removeEventListener === "function"
   ) return;
-  throw new AtlasError("bad_request", `signal is ${quoted(signal)}, it must be an AbortSignal`);
+  throw wrong("signal", signal, "an AbortSignal");
 }
 
 /** One of `words`. @throws AtlasError `bad_request` */
@@ -51,31 +56,24 @@ export function checkWord<T extends string | boolean>(
   words: readonly T[],
 ): T {
   if (words.includes(word)) return word;
-  const allowed = words.join(" or ");
-  throw new AtlasError("bad_request", `${field} is ${quoted(word)}, it must be ${allowed}`);
+  throw wrong(field, word, words.join(" or "));
 }
 
 /** A deadline that a caller gave, in ms from now. @throws AtlasError `bad_request` */
 export function checkMs(field: string, ms: number): number {
   if (typeof ms === "number" && ms >= 1 && ms <= MAX_TIMEOUT_MS) return ms;
-  throw new AtlasError(
-    "bad_request",
-    `${field} is ${quoted(ms)}, it must be 1 to ${MAX_TIMEOUT_MS}`,
-  );
+  throw wrong(field, ms, `1 to ${MAX_TIMEOUT_MS}`);
 }
 
 /** How long what is under way may take after a close, ms. @throws AtlasError `bad_request` */
 export function drainMsOf(options: { drainMs?: number }): number {
   const { drainMs = DEFAULT_DRAIN_MS } = checkOptions(options, CLOSE);
   if (typeof drainMs === "number" && drainMs >= 0 && drainMs <= MAX_TIMEOUT_MS) return drainMs;
-  throw new AtlasError(
-    "bad_request",
-    `drainMs is ${quoted(drainMs)}, it must be 0 to ${MAX_TIMEOUT_MS}`,
-  );
+  throw wrong("drainMs", drainMs, `0 to ${MAX_TIMEOUT_MS}`);
 }
 
 /** Arguments of a call. @throws AtlasError `bad_request` */
 export function checkArguments(args: readonly unknown[]): readonly unknown[] {
   if (Array.isArray(args)) return args;
-  throw new AtlasError("bad_request", `args is ${quoted(args)}, it must be an array of arguments`);
+  throw wrong("args", args, "an array of arguments");
 }

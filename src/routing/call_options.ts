@@ -6,10 +6,8 @@
  * value and what is allowed.
  */
 import type { CallOptions, LookupOptions, PageOptions } from "../api.ts";
-import { AtlasError } from "../errors.ts";
 import { MAX_PAGE } from "../limits.ts";
-import { checkMs, checkOptions, checkWord, type OptionNames } from "../model/options.ts";
-import { quoted } from "../model/quoted.ts";
+import { checkMs, checkOptions, checkWord, type OptionNames, wrong } from "../model/options.ts";
 
 /** Options of what only has a deadline. */
 export type TimeoutOptions = Pick<CallOptions, "timeoutMs">;
@@ -54,8 +52,4 @@ export function checkTimeout(options: TimeoutOptions): TimeoutOptions {
   const { timeoutMs } = checkOptions(options, TIMEOUT);
   if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
   return options;
-}
-
-function wrong(name: string, value: unknown, allowed: string): AtlasError {
-  return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
 }
