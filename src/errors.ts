@@ -14,6 +14,10 @@ export const ERROR_CODES: {
   bad_request: { retryable: false, meaning: "an argument, option or message is not allowed" },
   invalid_rrp: { retryable: false, meaning: "a region, node, type or id is not allowed" },
   unauthorized: { retryable: false, meaning: "no token or secret, or a wrong one" },
+  forbidden: {
+    retryable: false,
+    meaning: "the caller is known, or needs no token, but may not do this",
+  },
   not_found: { retryable: false, meaning: "no such type, method or module" },
   reentrant_call: { retryable: false, meaning: "a call chain came back to a busy resource" },
   contested: { retryable: true, meaning: "more than one unsuperseded claim" },
@@ -31,6 +35,7 @@ export type ErrorCode =
   | "bad_request"
   | "invalid_rrp"
   | "unauthorized"
+  | "forbidden"
   | "not_found"
   | "reentrant_call"
   | "contested"

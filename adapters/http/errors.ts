@@ -20,6 +20,7 @@ export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
   bad_request: 400,
   invalid_rrp: 400,
   unauthorized: 401,
+  forbidden: 403,
   not_found: 404,
   reentrant_call: 409,
   contested: 409,

@@ -13,6 +13,7 @@ const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   bad_request: 4400,
   invalid_rrp: 4400,
   unauthorized: 4401,
+  forbidden: 4403,
   not_found: 4404,
   payload_too_large: 4413,
   app: 4500,
