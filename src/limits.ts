@@ -207,3 +207,30 @@ export const MAX_SOCKET_CALLS = 64;
 export const MAX_SOCKET_MESSAGES = 256;
 /** After so long without a sign of life a client socket is cut, in ms; it is pinged before. */
 export const SOCKET_IDLE_MS = 60_000;
+
+/** Bytes of one request's line and headers. */
+export const MAX_HEAD_BYTES = 16_384;
+/** How long a new connection may take until its first request's head is whole, in ms. */
+export const HEAD_MS = 60_000;
+/**
+ * How long a connection may be idle after a served request, in ms: longer than the usual load
+ * balancers keep theirs. Bun's server allows no more than 255 s.
+ */
+export const KEEP_ALIVE_MS = 620_000;
+/** How long a client may take nothing of an answer before its connection is cut, in ms. */
+export const ANSWER_IDLE_MS = 60_000;
+/** Requests that may wait on one connection behind the one that is served. */
+export const MAX_PIPELINED = 16;
+/** How long a request may take to arrive whole, whatever deadline it names, in ms. */
+export const MAX_REQUEST_MS: number = MAX_TIMEOUT_MS + 10_000;
+/** Descriptors that a node keeps for its links, its store and files: no client gets them. */
+export const RESERVED_DESCRIPTORS = 64;
+/** How often a node dials its own listener, in ms. */
+export const LISTENER_PROBE_MS = 5_000;
+/** How long the listener may take to answer, in ms; where it doesn't, it is dialled again soon. */
+export const LISTENER_PATIENCE_MS = 2_000;
+export const LISTENER_SOON_MS = 1_000;
+/** Probes in a row that fail before the node listens anew, and again after as many more. */
+export const LISTENER_FAILURES = 3;
+/** Probes in a row that fail, some 2 minutes, before the node hands over and stops. */
+export const LISTENER_LOST = 42;

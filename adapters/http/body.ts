@@ -104,6 +104,16 @@ export function msgpackAnswer(
   return new Response(bytes, { headers: { "content-type": MSGPACK, ...headers } });
 }
 
+/** Requests of whose body the rest is not wanted any more. */
+const broken: WeakSet<Request> = new WeakSet();
+
+/** Whether some of a request's body was not read: what comes next on its connection is unclear. */
+export function isUnread(request: Request): boolean {
+  if (request.bodyUsed) return broken.has(request);
+  const { headers } = request;
+  return headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) > 0;
+}
+
 /** The length is checked as announced, and again as it comes: an announcement may lie. */
 async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Array> {
   const announced = request.headers.get("content-length");
@@ -125,6 +135,7 @@ async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Arra
       chunks.push(value);
     }
   } catch (error) {
+    broken.add(request);
     reader.cancel().catch(() => {});
     if (error instanceof AtlasError) throw error;
     throw new AtlasError("bad_request", "the body broke off", { cause: error });

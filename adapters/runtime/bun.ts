@@ -3,6 +3,7 @@
  * dial. Takes and gives what the `Runtime` port says; nothing of Bun leaves this file.
  */
 import { AtlasError } from "../../src/errors.ts";
+import { HEAD_MS, KEEP_ALIVE_MS } from "../../src/limits.ts";
 import type {
   DialOptions,
   Runtime,
@@ -12,6 +13,7 @@ import type {
   SocketHandlers,
   UpgradeOptions,
 } from "../../src/ports/runtime.ts";
+import { isUnread } from "../http/body.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
@@ -20,8 +22,8 @@ import { serveFailure } from "./serve_failure.ts";
 const MAX_REQUEST_BYTES = 67_108_864;
 /** Bytes that may wait on one socket before Bun drops frames; then the socket is closed. */
 const MAX_BACKPRESSURE_BYTES = 67_108_864;
-/** Bun's longest idle time, in s; it applies between requests, not while one is served. */
-const IDLE_SECONDS = 255;
+/** The longest time that Bun takes for any of its own, in s. */
+const MAX_SECONDS = 255;
 
 /** What is used of Bun's own types. */
 interface BunSocket {
@@ -73,36 +75,55 @@ export const runtime: Runtime = {
 
 async function serve(options: ServeOptions): Promise<Server> {
   const live = new Set<GuardedSocket>();
-  let server: BunServer;
+  let server = listen(options, options.port, live);
+  const { port } = server;
+  const former: BunServer[] = [];
+  return {
+    port,
+    async listenAnew() {
+      // It stops to listen at once; what it has open goes on.
+      void server.stop(false);
+      former.push(server);
+      server = listen(options, port, live);
+    },
+    async close() {
+      await Promise.all([server, ...former].map((it) => it.stop(true)));
+      for (const socket of [...live]) socket.cut();
+    },
+  };
+}
+
+function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): BunServer {
+  const keepAliveSeconds = secondsOf(options.times?.keepAliveMs ?? KEEP_ALIVE_MS);
   try {
-    server = bun().serve({
+    return bun().serve({
       hostname: options.host,
-      port: options.port,
+      port,
       development: false,
       // Else Bun lets a second process bind the same port outside of development.
       reusePort: false,
-      idleTimeout: IDLE_SECONDS,
+      // Bytes that come don't lengthen it: a head that comes a byte at a time is late, too.
+      idleTimeout: secondsOf(options.times?.headMs ?? HEAD_MS),
       maxRequestBodySize: MAX_REQUEST_BYTES,
-      fetch: (request: Request, server: BunServer) => answer(options, request, server),
+      fetch: (request: Request, server: BunServer) =>
+        answer(options, request, server, keepAliveSeconds),
       error: () => new Response("internal error", { status: 500 }),
       websocket: socketHandlers(options.maxFrameBytes, live),
     });
   } catch (cause) {
-    throw serveFailure(options.host, options.port, cause);
+    throw serveFailure(options.host, port, cause);
   }
-  return {
-    port: server.port,
-    async close() {
-      await server.stop(true);
-      for (const socket of [...live]) socket.cut();
-    },
-  };
+}
+
+function secondsOf(ms: number): number {
+  return Math.min(MAX_SECONDS, Math.ceil(ms / 1_000));
 }
 
 function answer(
   options: ServeOptions,
   request: Request,
   server: BunServer,
+  keepAliveSeconds: number,
 ): Response | undefined | Promise<Response | undefined> {
   let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
@@ -116,8 +137,14 @@ function answer(
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
   });
   // Bun wants no response for a request that became a socket.
-  if (response instanceof Promise) return response.then((r) => upgraded ? undefined : r);
-  return upgraded ? undefined : response;
+  const finish = (response: Response) => {
+    if (upgraded) return undefined;
+    // It holds for the connection from now on: while the answer is taken, and after it.
+    server.timeout(request, keepAliveSeconds);
+    if (isUnread(request)) response.headers.set("connection", "close");
+    return response;
+  };
+  return response instanceof Promise ? response.then(finish) : finish(response);
 }
 
 /** Bun gives a request without a host, as HTTP/1.0 may send it, a path for its URL. */

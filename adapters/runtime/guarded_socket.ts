@@ -74,6 +74,11 @@ export class GuardedSocket implements Socket {
     }
   }
 
+  /** The peer broke the protocol: the runtime's socket is closing it, and is not to take long. */
+  failed(): void {
+    this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
+  }
+
   /** The connection is gone; later calls do nothing. */
   ended(code: number, reason: string): void {
     if (this.#state === "closed") return;
@@ -111,7 +116,7 @@ export class GuardedSocket implements Socket {
     this.#state = "closing";
     this.#code = code;
     this.#reason = fit(reason);
-    this.#grace = setTimeout(() => this.cut(), CLOSE_GRACE_MS);
+    this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
     try {
       this.#raw.close(code, this.#reason);
     } catch {

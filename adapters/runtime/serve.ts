@@ -30,6 +30,7 @@ import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
+import { probeListener } from "./listener_probe.ts";
 import { appFile, loadApp } from "./load_app.ts";
 import { logEvent } from "./logging.ts";
 import { placedHomes } from "./placed_homes.ts";
@@ -165,12 +166,33 @@ async function open<A extends App>(
     const watch = watchApp({ node: node as AtlasNode, app, file: watched, onEvent });
     void closed.then(() => watch.stop());
   }
+  const { lost, stop } = watchListener(server, settings.host, onEvent);
   return servedNode(node, {
     url,
     http,
-    closeServer: () => server.close(),
+    closeServer: async () => {
+      stop();
+      await server.close();
+    },
     closeStore: () => store.close(),
+    lost,
   });
+}
+
+/** Until it is stopped; `lost` resolves where the listener accepts no more, whatever is tried. */
+function watchListener(
+  server: Server,
+  host: string,
+  onEvent: (event: NodeEvent) => void,
+): { readonly lost: Promise<AtlasError>; stop(): void } {
+  let stop = () => {};
+  const lost = new Promise<AtlasError>((resolve) => {
+    const onLost = (why: string) =>
+      resolve(new AtlasError("unavailable", `the node stops: ${why}`, { retryable: false }));
+    const probe = probeListener({ server, host, onEvent, onLost });
+    stop = () => probe.stop();
+  });
+  return { lost, stop };
 }
 
 /** The file whose changes are followed; null: none. */

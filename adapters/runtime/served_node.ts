@@ -19,6 +19,7 @@ import type {
 } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import type { AtlasError } from "../../src/errors.ts";
+import { DEFAULT_DRAIN_MS } from "../../src/limits.ts";
 import type {
   AuthorityView,
   DiscoverOptions,
@@ -50,6 +51,8 @@ export interface Premises {
   /** Stops listening; the port is free afterwards. */
   closeServer(): Promise<void>;
   closeStore(): Promise<void>;
+  /** Resolves where nobody can reach the node any more: it then hands over and stops. */
+  readonly lost: Promise<AtlasError>;
 }
 
 /** How long requests that are being answered may take once the node has drained, in ms. */
@@ -74,8 +77,10 @@ class Served<A extends App> implements ServedNode<A> {
     this.#node = node;
     this.#premises = premises;
     // A node may stop by itself, too: then nobody else would lock up.
-    this.closed = node.closed.then(async (error) => {
-      await this.close({ drainMs: 0 });
+    const stopped = node.closed.then((error) => ({ error, drainMs: 0 }));
+    const lost = premises.lost.then((error) => ({ error, drainMs: DEFAULT_DRAIN_MS }));
+    this.closed = Promise.race([stopped, lost]).then(async ({ error, drainMs }) => {
+      await this.close({ drainMs });
       return error;
     });
   }

@@ -53,8 +53,8 @@ export function guardWs(
     );
   });
   ws.on("close", (code, reason) => socket.ended(code, decoder.decode(reason)));
-  // Always followed by a close; without a listener it would end the process.
-  ws.on("error", () => {});
+  // `ws` waits 30 s for the peer's close frame, and throws away what comes until then.
+  ws.on("error", () => socket.failed());
   return socket;
 }
 

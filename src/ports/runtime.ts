@@ -37,18 +37,42 @@ export interface UpgradeOptions {
 /** Turns the request being served into a socket; the answer MUST be returned from `fetch`. */
 export type Upgrade = (handlers: SocketHandlers, options?: UpgradeOptions) => Response;
 
+/** How long a server waits for its clients, in ms. Bun rounds up to its own steps of 4 s. */
+export interface ServerTimes {
+  /** From a connection's start until the head of its first request is whole. */
+  headMs: number;
+  /** Between requests of one connection. */
+  keepAliveMs: number;
+  /** While a client takes nothing of its answer. */
+  answerMs: number;
+}
+
 export interface ServeOptions {
   host: string;
   /** 0: any free one. */
   port: number;
-  /** Largest WebSocket frame taken, in bytes; a larger one closes its socket with 1009. */
+  /**
+   * Largest WebSocket message taken, in bytes, all its fragments together; a larger one closes
+   * its socket with 1009 before it is held whole.
+   */
   maxFrameBytes: number;
+  /** Default: `HEAD_MS`, `KEEP_ALIVE_MS` and `ANSWER_IDLE_MS` of `src/limits.ts`. */
+  times?: ServerTimes;
+  /**
+   * MUST NOT be called for a request of a connection before the one before it was answered and
+   * its answer taken.
+   */
   fetch(request: Request, upgrade: Upgrade): Response | Promise<Response>;
 }
 
 export interface Server {
   /** The port bound. */
   readonly port: number;
+  /**
+   * Gives the listening socket up and opens another one on the same port. Sockets and requests
+   * that are open MUST go on; idle connections may end. Rejects where the port can't be had.
+   */
+  listenAnew(): Promise<void>;
   /** Stops listening, ends what is open, and resolves when the port is free. */
   close(): Promise<void>;
 }

@@ -24,17 +24,21 @@ const running: Map<ChildProcess, () => void> = new Map();
 
 /**
  * Starts `file` of the package's root with nothing of this environment but the path. One that
- * `leads` others has a group of its own, so that what it started ends with it.
+ * `leads` others has a group of its own, so that what it started ends with it. `descriptors`:
+ * how many it may have open.
  */
 export function start(
   file: string,
   words: readonly string[],
   env: Record<string, string> = {},
-  { leads = false }: { leads?: boolean } = {},
+  { leads = false, descriptors }: { leads?: boolean; descriptors?: number } = {},
 ): Program {
   const program = fileURLToPath(new URL(`../../${file}`, import.meta.url));
   const first = "Deno" in globalThis ? ["run", "-A", program] : [program];
-  const child = spawn(process.execPath, [...first, ...words], {
+  const command = [process.execPath, ...first, ...words];
+  const limited = ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...command];
+  const [binary, ...rest] = (descriptors === undefined ? command : limited) as [string];
+  const child = spawn(binary, rest, {
     env: { PATH: process.env["PATH"] ?? "", HOME: process.env["HOME"] ?? "/", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: leads,

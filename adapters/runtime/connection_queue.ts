@@ -1,0 +1,67 @@
+/**
+ * Serves the requests of one connection one after the other, so that at most one answer waits
+ * for a client that sends requests without reading their answers (HTTP/1.1 pipelining).
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket as TcpSocket } from "node:net";
+import { MAX_PIPELINED } from "../../src/limits.ts";
+
+/** How long a client may take to end a request that was answered before it was whole, in ms. */
+const UNREAD_MS = 1_000;
+
+export type RequestListener = (incoming: IncomingMessage, outgoing: ServerResponse) => unknown;
+
+export class ConnectionQueue {
+  readonly #socket: TcpSocket;
+  readonly #serve: RequestListener;
+  readonly #waiting: [IncomingMessage, ServerResponse][] = [];
+  #current: readonly [IncomingMessage, ServerResponse] | null = null;
+  #paused = false;
+
+  constructor(socket: TcpSocket, serve: RequestListener) {
+    this.#socket = socket;
+    this.#serve = serve;
+  }
+
+  /** A request's head is whole: serves it once those before it are answered. */
+  add(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    if (this.#current === null) return this.#start(incoming, outgoing);
+    this.#waiting.push([incoming, outgoing]);
+    // What was read of the connection already is at most one chunk of 64 KiB.
+    if (this.#waiting.length < MAX_PIPELINED || this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  /** Whether the connection waits for the app, not the app for the connection. */
+  isServing(): boolean {
+    return this.#current !== null && !this.#current[1].headersSent;
+  }
+
+  #start(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    this.#current = [incoming, outgoing];
+    outgoing.on("close", this.#next);
+    this.#serve(incoming, outgoing);
+  }
+
+  /** Runs when an answer has left for the client, or its connection is gone. */
+  readonly #next = (): void => {
+    const answered = this.#current?.[0];
+    this.#current = null;
+    if (this.#socket.destroyed) return void this.#waiting.splice(0);
+    if (answered?.complete === false) this.#awaitRest(answered);
+    const next = this.#waiting.shift();
+    if (this.#paused && this.#waiting.length < MAX_PIPELINED) {
+      this.#paused = false;
+      this.#socket.resume();
+    }
+    if (next) this.#start(...next);
+  };
+
+  /** The rest of a body that nobody wants, for as long as a client needs to see its answer. */
+  #awaitRest(incoming: IncomingMessage): void {
+    const timer = setTimeout(() => this.#socket.destroySoon(), UNREAD_MS);
+    incoming.once("close", () => clearTimeout(timer));
+    incoming.resume();
+  }
+}

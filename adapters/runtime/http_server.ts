@@ -1,0 +1,112 @@
+/**
+ * Serves HTTP and WebSockets by `node:http` and `ws`, on Node and on Deno.
+ *
+ * Deno's own server bounds neither a WebSocket message's fragments nor the time that a head, a
+ * body or an idle connection takes; its `node:http` has all of Node's bounds. docs/limits.md
+ * lists them.
+ */
+import { createServer, type Server as HttpServer } from "node:http";
+import { type AddressInfo, Server as TcpServer, type Socket as TcpSocket } from "node:net";
+import { getRequestListener, RequestError } from "@hono/node-server";
+import {
+  ANSWER_IDLE_MS,
+  HEAD_MS,
+  KEEP_ALIVE_MS,
+  MAX_HEAD_BYTES,
+  MAX_REQUEST_MS,
+} from "../../src/limits.ts";
+import type { ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
+import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
+import { maxConnections } from "./descriptors.ts";
+import { serveFailure } from "./serve_failure.ts";
+import { asksForSocket, badRequest, NO_HOST, NO_URL, SocketUpgrades } from "./socket_upgrades.ts";
+
+const TIMES: ServerTimes = {
+  headMs: HEAD_MS,
+  keepAliveMs: KEEP_ALIVE_MS,
+  answerMs: ANSWER_IDLE_MS,
+};
+/** How often heads and bodies that are late are looked for, in ms. */
+const SWEEP_MS = 5_000;
+
+/** Serves as the `Runtime` port says. */
+export async function serveHttp(options: ServeOptions): Promise<Server> {
+  const times = options.times ?? TIMES;
+  const upgrades = new SocketUpgrades(options);
+  const queues: WeakMap<TcpSocket, ConnectionQueue> = new WeakMap();
+  const listener = requestListener(options);
+  const server = createServer({
+    shouldUpgradeCallback: asksForSocket,
+    maxHeaderSize: MAX_HEAD_BYTES,
+    headersTimeout: times.headMs,
+    requestTimeout: MAX_REQUEST_MS,
+    keepAliveTimeout: times.keepAliveMs,
+    connectionsCheckingInterval: Math.min(SWEEP_MS, times.headMs / 2),
+  }, (incoming, outgoing) => {
+    const { socket } = incoming;
+    let queue = queues.get(socket);
+    if (!queue) queues.set(socket, queue = new ConnectionQueue(socket, listener));
+    queue.add(incoming, outgoing);
+  });
+  server.maxConnections = maxConnections();
+  // Also while a client takes nothing of its answer; an app that takes long isn't its fault.
+  server.setTimeout(times.answerMs, (socket: TcpSocket) => {
+    if (!queues.get(socket)?.isServing()) socket.destroy();
+  });
+  server.on("upgrade", (incoming, socket, head) => void upgrades.take(incoming, socket, head));
+  await listening(server, options.host, options.port);
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    async listenAnew() {
+      // Not the HTTP server's own close, which ends idle connections as well.
+      TcpServer.prototype.close.call(server);
+      server.maxConnections = maxConnections();
+      await listening(server, options.host, port);
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        upgrades.close();
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function requestListener(options: ServeOptions): RequestListener {
+  const listener = getRequestListener(
+    // A plain request can't become a socket here: Node reports those apart.
+    (request) => options.fetch(request, () => refusal()),
+    {
+      overrideGlobalObjects: false,
+      // HTTP/1.0 has none.
+      hostname: NO_HOST,
+      errorHandler: (error) =>
+        error instanceof RequestError
+          ? badRequest(NO_URL)
+          : new Response("internal error", { status: 500 }),
+    },
+  );
+  return (incoming, outgoing) => {
+    // What follows an ignored upgrade in the same packet is lost on Node.
+    if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
+    void listener(incoming, outgoing);
+  };
+}
+
+function refusal(): Response {
+  return new Response("expected a WebSocket", { status: 426 });
+}
+
+function listening(server: HttpServer, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const failed = (cause: Error) => reject(serveFailure(host, port, cause));
+    server.once("error", failed);
+    server.listen(port, host, () => {
+      server.off("error", failed);
+      // Later faults of accepting show themselves to the probe of the listener.
+      server.on("error", () => {});
+      resolve();
+    });
+  });
+}

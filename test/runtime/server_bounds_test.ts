@@ -1,0 +1,313 @@
+/**
+ * What a node's server bounds, on the runtime that runs this test: docs/limits.md lists it, and
+ * each row of its table about the server names a title here.
+ */
+import { connect, type Socket as TcpSocket } from "node:net";
+import { readFileSync } from "node:fs";
+import { afterEach, describe, expect, it } from "vitest";
+import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connectionsOf } from "../../adapters/runtime/descriptors.ts";
+import { probeListener } from "../../adapters/runtime/listener_probe.ts";
+import {
+  ANSWER_IDLE_MS,
+  HEAD_MS,
+  KEEP_ALIVE_MS,
+  LISTENER_FAILURES,
+  LISTENER_LOST,
+  MAX_HEAD_BYTES,
+  MAX_PIPELINED,
+} from "../../src/limits.ts";
+import type { ServeOptions, Server, ServerTimes, SocketHandlers } from "../../src/ports/runtime.ts";
+import { freePort } from "../support/ports.ts";
+import { until } from "../support/until.ts";
+import { frame, UPGRADE_HEADERS } from "../support/websocket_frames.ts";
+
+const runtime = await detectRuntime();
+const MAX_FRAME = 65_536;
+/** Short, so that a test needn't wait for long; Bun counts in steps of 4 s. */
+const TIMES: ServerTimes = { headMs: 2_000, keepAliveMs: 4_000, answerMs: 2_000 };
+/** More than anything here takes, in ms. */
+const PATIENCE_MS = 40_000;
+
+const servers: Server[] = [];
+const clients: TcpSocket[] = [];
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.destroy();
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+async function serve(
+  fetch: ServeOptions["fetch"],
+  times: ServerTimes | undefined = TIMES,
+): Promise<Server> {
+  const options = { host: "127.0.0.1", port: 0, maxFrameBytes: MAX_FRAME, fetch, times };
+  const server = await runtime.serve(options);
+  servers.push(server);
+  return server;
+}
+
+/** A connection that keeps what came and whether it was closed. */
+class Client {
+  readonly tcp: TcpSocket;
+  text = "";
+  isClosed = false;
+
+  constructor(port: number, first: string | Uint8Array = "") {
+    this.tcp = connect(port, "127.0.0.1", () => this.tcp.write(first));
+    this.tcp.on("data", (data) => this.text += data.toString("latin1"));
+    this.tcp.on("error", () => {});
+    this.tcp.on("close", () => this.isClosed = true);
+    clients.push(this.tcp);
+  }
+
+  /** How many answers came. */
+  get answers(): number {
+    return this.text.split("HTTP/1.1 200").length - 1;
+  }
+}
+
+function closed(client: Client): Promise<void> {
+  return expect.poll(() => client.isClosed, { timeout: PATIENCE_MS }).toBe(true);
+}
+
+const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const ok = () => new Response("fine");
+
+describe(`the server's times on ${runtime.name}`, () => {
+  it("a connection that sends nothing is closed", async () => {
+    const { port } = await serve(ok);
+    await closed(new Client(port));
+  });
+
+  it("a head that comes a byte at a time is late", async () => {
+    const { port } = await serve(ok);
+    const client = new Client(port, "GET / HTTP/1.1\r\nX: ");
+    const drip = setInterval(() => client.tcp.write("a"), 250);
+    await closed(client).finally(() => clearInterval(drip));
+    expect(client.answers).toBe(0);
+  });
+
+  it("a connection that is idle after an answer is closed, and serves until then", async () => {
+    const { port } = await serve(ok);
+    const client = new Client(port, GET);
+    await until(() => client.answers === 1, "the first answer came");
+    client.tcp.write(GET);
+    await until(() => client.answers === 2, "the second answer came");
+    await closed(client);
+  });
+
+  it("a client that takes nothing of its answer is cut off", async () => {
+    let isCut = false;
+    const { port } = await serve(() =>
+      new Response(
+        new ReadableStream({
+          pull: (answer) => answer.enqueue(new Uint8Array(65_536)),
+          cancel: () => void (isCut = true),
+        }),
+      )
+    );
+    const client = new Client(port);
+    client.tcp.pause();
+    client.tcp.write(GET);
+    await expect.poll(() => isCut, { timeout: PATIENCE_MS }).toBe(true);
+  });
+
+  it("a request whose body stays away ends with its answer", async () => {
+    const { port } = await serve(() => new Response("no", { status: 401 }));
+    for (const head of ["POST / HTTP/1.1", "GET / HTTP/1.1"]) {
+      const client = new Client(port, `${head}\r\nHost: a\r\nContent-Length: 100\r\n\r\n[`);
+      await closed(client);
+      expect(client.text).toContain("401");
+    }
+  });
+
+  it("an app that takes long keeps its connection", async () => {
+    let answer = (_response: Response) => {};
+    const { port } = await serve(() => new Promise((resolve) => answer = resolve));
+    const client = new Client(port, GET);
+    await new Promise((resolve) => setTimeout(resolve, 3 * TIMES.answerMs));
+    expect(client.isClosed).toBe(false);
+    answer(ok());
+    await until(() => client.answers === 1, "the answer came");
+  });
+
+  it("the times are those of the documentation", () => {
+    const table = readFileSync(new URL("../../docs/limits.md", import.meta.url), "utf8");
+    for (const ms of [HEAD_MS, KEEP_ALIVE_MS, ANSWER_IDLE_MS]) {
+      expect(table).toContain(`${ms / 1_000} s`);
+    }
+    expect(table).toContain(`${MAX_HEAD_BYTES / 1_024} KiB`);
+  });
+});
+
+describe(`what one connection may have on ${runtime.name}`, () => {
+  it("a head over 16 KiB is refused", async () => {
+    const { port } = await serve(ok);
+    const client = new Client(
+      port,
+      `GET / HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(32_768)}\r\n\r\n`,
+    );
+    await closed(client);
+    expect(client.text).toMatch(/^HTTP\/1\.1 431 /);
+    const fits = new Client(port, `GET / HTTP/1.1\r\nHost: a\r\nX: ${"a".repeat(15_000)}\r\n\r\n`);
+    await until(() => fits.answers === 1, "a head that fits is answered");
+  });
+
+  it("of requests sent ahead one is served at a time, and its answer taken first", async () => {
+    const big = "x".repeat(4_194_304);
+    let begun = 0;
+    const { port } = await serve(() => {
+      begun++;
+      return new Response(big);
+    }, undefined);
+    const client = new Client(port);
+    client.tcp.pause();
+    const ahead = 40 * MAX_PIPELINED;
+    client.tcp.write(GET.repeat(ahead));
+    await until(() => begun > 0, "the first is served");
+    // Whatever the sockets' buffers hold is far less than three of these answers.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(begun).toBeLessThanOrEqual(4);
+  });
+
+  it("requests sent ahead are all answered, in their order", async () => {
+    const { port } = await serve((request) => new Response(new URL(request.url).pathname));
+    const ahead = 40 * MAX_PIPELINED;
+    const paths = Array.from({ length: ahead }, (_, i) => `/number-${i}-`);
+    const client = new Client(
+      port,
+      paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(""),
+    );
+    await until(() => client.answers === ahead, "all are answered");
+    expect(client.text.match(/\/number-\d+-/g)).toEqual(paths);
+  });
+});
+
+describe(`what one socket may send on ${runtime.name}`, () => {
+  async function opened(handlers: Partial<SocketHandlers> = {}) {
+    const messages: number[] = [];
+    let closes = 0;
+    const { port } = await serve((_request, upgrade) =>
+      upgrade({
+        open() {},
+        message: (_socket, data) => void messages.push(data.length),
+        close: () => void closes++,
+        ...handlers,
+      })
+    );
+    const client = new Client(port, `GET / HTTP/1.1\r\nHost: a\r\n${UPGRADE_HEADERS}\r\n\r\n`);
+    await until(() => client.text.includes("\r\n\r\n"), "the socket stands");
+    return { client, messages, closes: () => closes };
+  }
+
+  it("fragments together over the limit of a message end it, and nothing is delivered", async () => {
+    const { client, messages, closes } = await opened();
+    client.tcp.write(frame(2, new Uint8Array(40_000), { fin: false }));
+    client.tcp.write(frame(0, new Uint8Array(40_000), { fin: false }));
+    await closed(client);
+    await until(() => closes() === 1, "the owner is told");
+    expect(messages).toEqual([]);
+  });
+
+  it("fragments that fit are one message", async () => {
+    const { client, messages } = await opened();
+    client.tcp.write(frame(2, new Uint8Array(30_000), { fin: false }));
+    client.tcp.write(frame(0, new Uint8Array(30_000)));
+    await until(() => messages.length === 1, "it is delivered");
+    expect(messages).toEqual([60_000]);
+  });
+
+  it("a peer that ignores the close is cut off", async () => {
+    const { client } = await opened({ open: (socket) => socket.close(4000, "go") });
+    await closed(client);
+  });
+
+  it("a peer that goes on after a frame that is none is cut off", async () => {
+    const { client } = await opened();
+    client.tcp.write(frame(7, new Uint8Array(1)));
+    const drip = setInterval(() => client.tcp.write(frame(2, new Uint8Array(1_000))), 100);
+    await closed(client).finally(() => clearInterval(drip));
+  });
+});
+
+describe(`the listener on ${runtime.name}`, () => {
+  it("listens anew on its port, and sockets and requests that are open go on", async () => {
+    let answer = (_response: Response) => {};
+    const messages: number[] = [];
+    const server = await serve((request, upgrade) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/slow") return new Promise((resolve) => answer = resolve);
+      if (pathname !== "/socket") return ok();
+      return upgrade({
+        open() {},
+        message: (_socket, data) => void messages.push(data.length),
+        close() {},
+      });
+    }, undefined);
+    const { port } = server;
+    const slow = new Client(port, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    const socket = new Client(
+      port,
+      `GET /socket HTTP/1.1\r\nHost: a\r\n${UPGRADE_HEADERS}\r\n\r\n`,
+    );
+    await until(() => socket.text.includes("\r\n\r\n"), "the socket stands");
+    for (let times = 1; times <= 2; times++) {
+      await server.listenAnew();
+      socket.tcp.write(frame(2, new Uint8Array(10)));
+      await until(() => messages.length === times, "the open socket is heard");
+      const after = new Client(port, GET);
+      await until(() => after.answers === 1, "a further connection is served");
+    }
+    answer(ok());
+    await until(() => slow.answers === 1, "the open request is answered");
+  });
+
+  it("a listener that answers is left alone", async () => {
+    const server = await serve(ok, undefined);
+    let probes = 0;
+    let renewals = 0;
+    const counted = await serve(() => (probes++, ok()), undefined);
+    const told: string[] = [];
+    const probe = probeListener({
+      server: { port: counted.port, listenAnew: async () => void renewals++ },
+      host: "127.0.0.1",
+      onEvent: ({ event }) => void told.push(event),
+      onLost: (why) => void told.push(why),
+      times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+    });
+    await until(() => probes > 2 * LISTENER_FAILURES, "it was probed some times");
+    probe.stop();
+    expect([renewals, told, server.port > 0]).toEqual([0, [], true]);
+  });
+
+  it("one that nobody answers for is opened anew, and given up after a while", async () => {
+    let renewals = 0;
+    const told: string[] = [];
+    const port = await freePort();
+    const lost = new Promise<string>((resolve) =>
+      probeListener({
+        server: { port, listenAnew: async () => void renewals++ },
+        host: "127.0.0.1",
+        onEvent: ({ event }) => void told.push(event),
+        onLost: resolve,
+        times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
+      })
+    );
+    expect(await lost).toContain("accepts no connections");
+    expect(renewals).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
+    expect(new Set(told)).toEqual(new Set(["listening anew"]));
+  });
+});
+
+describe("descriptors", () => {
+  it.each([
+    ["1048576", 943_718],
+    ["1024", 921],
+    ["256", 192],
+    ["64", 32],
+    ["unlimited", Infinity],
+  ])("of %s, clients get %s", (limit, clients) => {
+    expect(connectionsOf(`Max open files            ${limit}          4096       files`))
+      .toBe(clients);
+  });
+});
