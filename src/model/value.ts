@@ -4,18 +4,19 @@
  *
  * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date,
  * Uint8Array, arrays, Map, Set and plain objects of these, at most
- * `MAX_VALUE_DEPTH` deep. Anything else is refused by name, never turned into
- * something else without a word; but a bigint within ±2^53 comes back as a number,
- * and -0 as 0.
+ * `MAX_VALUE_DEPTH` deep. Anything else, an object's key `__proto__` included, is
+ * refused by name, never turned into something else without a word; but a bigint within
+ * ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as U+FFFD.
  *
  * On the wire a value is MessagePack; in the store it is text: JSON where JSON can
  * say it, else `~` and base64 of the MessagePack.
  */
 // Without its native part, which costs more than it saves on values of this size.
 import { addExtension, Packr } from "msgpackr/pack";
-import { AtlasError } from "../errors.ts";
-import { MAX_VALUE_DEPTH } from "../limits.ts";
+import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_TURN_CHARACTERS, MAX_VALUE_DEPTH } from "../limits.ts";
 import { endOfMessagePack, MAP } from "./message_pack.ts";
+import { quoted, shown } from "./quoted.ts";
 
 /** The one configured MessagePack instance (design §6). */
 const packr: Packr = new Packr({
@@ -104,16 +105,66 @@ export function valueToText(value: unknown, what: string): string {
 /**
  * The value of a text made by {@link valueToText}.
  *
+ * @param what names the value in the error.
+ * @param most the characters that it may have.
  * @throws AtlasError `unavailable`, not retryable: the store holds something else.
  */
-export function textToValue(text: string): unknown {
+export function textToValue(
+  text: string,
+  what = "a stored value",
+  most: number = MAX_TURN_CHARACTERS,
+): unknown {
   try {
-    return text.startsWith("~") ? packr.unpack(fromBase64(text.slice(1))) : JSON.parse(text);
+    if (text.length > most) throw new Error(`it has ${text.length} characters, more than ${most}`);
+    return text.startsWith("~") ? unpack(fromBase64(text.slice(1))) : jsonToValue(text);
   } catch (cause) {
-    throw new AtlasError("unavailable", "a stored value can't be read: it is not one of Atlas", {
-      retryable: false,
-      cause,
-    });
+    throw unreadable(what, messageOf(cause), cause);
+  }
+}
+
+/** A whole number as the store keeps it; 0 where there is none. @throws AtlasError `unavailable` */
+export function textToCount(text: string | null | undefined, what: string): number {
+  if (text === null || text === undefined) return 0;
+  const count = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(count)) return count;
+  throw unreadable(what, quoted(text));
+}
+
+/** The error of something in the store that Atlas did not write. */
+export function unreadable(what: string, why: string, cause?: unknown): AtlasError {
+  const message = `${what} can't be read, it is not one of Atlas: ${shown(why, MAX_WHY)}`;
+  return new AtlasError("unavailable", message, { retryable: false, cause });
+}
+
+/** How much of a parser's own words, which quote its input, an error has. */
+const MAX_WHY = 120;
+/** Shorter JSON can't be nested too deep. */
+const SHALLOW = 2 * MAX_VALUE_DEPTH;
+
+/**
+ * The value of JSON text.
+ *
+ * @throws Error where it is no JSON, nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
+ */
+export function jsonToValue(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  // A key may have its letters escaped.
+  if (text.length > SHALLOW || text.includes("__proto__") || text.includes("\\u")) {
+    checkJson(value, 0);
+  }
+  return value;
+}
+
+function checkJson(value: unknown, depth: number): void {
+  if (typeof value !== "object" || value === null) return;
+  if (depth >= MAX_VALUE_DEPTH) throw new Error(`it is nested more than ${MAX_VALUE_DEPTH} deep`);
+  if (Array.isArray(value)) {
+    for (const item of value) checkJson(item, depth + 1);
+    return;
+  }
+  for (const key of Object.keys(value)) {
+    if (key === "__proto__") throw new Error("it has a key named __proto__");
+    checkJson((value as Record<string, unknown>)[key], depth + 1);
   }
 }
 
@@ -127,7 +178,8 @@ function look(value: unknown, what: string): Seen {
   if (isPrimitive(value)) return seen;
   const trouble = findTrouble(value, 0, seen);
   if (trouble) {
-    throw new AtlasError("bad_request", `${what}${trouble.path} can't be encoded: ${trouble.why}`);
+    const path = shown(trouble.path, MAX_PATH);
+    throw new AtlasError("bad_request", `${what}${path} can't be encoded: ${trouble.why}`);
   }
   return seen;
 }
@@ -186,7 +238,7 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
       const inKey = findTrouble(key, depth + 1, seen);
       if (inKey) return { path: `.keys()${inKey.path}`, why: inKey.why };
       const found = findTrouble(item, depth + 1, seen);
-      if (found) return { path: `.get(${show(key)})${found.path}`, why: found.why };
+      if (found) return { path: `.get(${keyShown(key)})${found.path}`, why: found.why };
     }
     return null;
   }
@@ -205,14 +257,20 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
   for (const key of Object.keys(value)) {
     if (key === "__proto__") return { path: "", why: "it has a key named __proto__" };
     const found = findTrouble((value as Record<string, unknown>)[key], depth + 1, seen);
-    if (found) return { path: `.${key}${found.path}`, why: found.why };
+    if (found) return { path: `.${shown(key, MAX_KEY)}${found.path}`, why: found.why };
   }
   return null;
 }
 
-/** A key as it may stand in a path. */
-function show(key: unknown): string {
-  return typeof key === "object" && key !== null ? "…" : String(key);
+/** How long a path may be in an error. */
+const MAX_PATH = 240;
+/** How much of a key stands in it. */
+const MAX_KEY = 40;
+
+/** A Map's key as it may stand in a path. */
+function keyShown(key: unknown): string {
+  if (typeof key === "object" && key !== null) return "…";
+  return typeof key === "string" ? shown(key, MAX_KEY) : quoted(key);
 }
 
 /** Whether JSON brings exactly this value back. */
