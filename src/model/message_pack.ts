@@ -19,7 +19,7 @@ export const MAX_NESTING: number = 2 * MAX_VALUE_DEPTH + 8;
 const UNDEFINED = 0x00;
 const DATE = 0xff;
 /** Of Set and Map the payload is a filler; what they hold is the array that follows. */
-const SET = 0x73;
+export const SET = 0x73;
 /** The extension type of a Map: keys and values in turn. Atlas's own. */
 export const MAP = 0x4d;
 /** A typed array; only Uint8Array, whose payload starts with {@link UINT8}, is let through. */

@@ -15,7 +15,8 @@
 import { addExtension, Packr } from "msgpackr/pack";
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_CHARACTERS, MAX_VALUE_DEPTH } from "../limits.ts";
-import { endOfMessagePack, MAP } from "./message_pack.ts";
+import { collide } from "./collisions.ts";
+import { endOfMessagePack, MAP, SET } from "./message_pack.ts";
 import { quoted, shown } from "./quoted.ts";
 
 /** The one configured MessagePack instance (design §6). */
@@ -44,11 +45,28 @@ addExtension({
   type: MAP,
   write: (map: MapItems) => map.items,
   read: (items: unknown[]) => {
+    checkSpread(items, 2);
     const map = new Map<unknown, unknown>();
     for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
     return map;
   },
 });
+
+addExtension({
+  Class: Set,
+  type: SET,
+  write: (set: Set<unknown>) => Array.from(set),
+  read: (items: unknown[]) => {
+    checkSpread(items, 1);
+    return new Set(items);
+  },
+});
+
+function checkSpread(items: readonly unknown[], step: 1 | 2): void {
+  if (!collide(items, step)) return;
+  const what = step === 2 ? "Map's keys" : "Set's members";
+  throw new AtlasError("bad_request", `a ${what} are numbers that share one hash`);
+}
 
 /** Encodes a trusted value, such as an envelope, without looking through it. */
 export function pack(value: unknown): Uint8Array {
@@ -68,6 +86,7 @@ export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } 
   try {
     return { value: packr.unpack(bytes, end), end };
   } catch (cause) {
+    if (cause instanceof AtlasError) throw cause;
     throw new AtlasError("bad_request", "the bytes are not valid MessagePack", { cause });
   }
 }

@@ -77,6 +77,81 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
   });
 });
 
+describe("Maps and Sets of numbers that were chosen to share a hash of V8's", () => {
+  /** \`count\` numbers whose hashes end in the same bits. */
+  function chosen(count: number, hash: (i: number) => [number | bigint, number]): unknown[] {
+    const found: unknown[] = [];
+    for (let i = 1; found.length < count; i++) {
+      const [item, bits] = hash(i);
+      if ((bits & 0x3ff) === 5) found.push(item);
+    }
+    return found;
+  }
+  const bits = new DataView(new ArrayBuffer(8));
+  const ofLong = (long: bigint): number => {
+    let hash = BigInt.asUintN(64, ~long + (long << 18n));
+    hash ^= hash >> 31n;
+    hash = BigInt.asUintN(64, hash * 21n);
+    hash ^= hash >> 11n;
+    hash = BigInt.asUintN(64, hash + (hash << 6n));
+    return Number((hash ^ (hash >> 22n)) & 0x3fffffffn);
+  };
+  const ofInt = (item: number): number => {
+    let hash = (~item + (item << 15)) | 0;
+    hash ^= hash >>> 12;
+    hash = (hash + (hash << 2)) | 0;
+    hash ^= hash >>> 4;
+    hash = Math.imul(hash, 2_057);
+    return hash ^ (hash >>> 16);
+  };
+  const KINDS: Record<string, unknown[]> = {
+    integers: chosen(600, (i) => [i, ofInt(i)]),
+    fractions: chosen(600, (i) => {
+      bits.setFloat64(0, i * 1.1);
+      return [i * 1.1, ofLong(bits.getBigUint64(0))];
+    }),
+    bigints: chosen(600, (i) => {
+      const item = 2n ** 60n + BigInt(i);
+      return [item, ofLong(item)];
+    }),
+  };
+
+  for (const [name, items] of Object.entries(KINDS)) {
+    test(`are refused: ${name}`, () => {
+      const map = new Map(items.map((item) => [item, 1]));
+      for (const value of [new Set(items), [map], { a: new Set([new Map([[1, map]])]) }]) {
+        expect(() => unpack(encodeValue(value, "value"))).toThrow(/numbers that share one hash$/);
+        expect(() => textToValue(valueToText(value, "value"))).toThrow(/share one hash$/);
+      }
+    });
+
+    test(`are read as what else there is, or where they are few: ${name}`, () => {
+      for (const value of [items, new Set(items.slice(0, 511)), new Map([[1, items]])]) {
+        expect(unpack(encodeValue(value, "value"))).toEqual(value);
+      }
+    });
+  }
+
+  test("while numbers that nobody chose are read, however regular and many they are", () => {
+    const SERIES: ((i: number) => unknown)[] = [
+      (i) => i,
+      (i) => -i * 1_024,
+      (i) => i / 8,
+      (i) => i * 1e-9,
+      (i) => i * 2 ** 33,
+      (i) => 1_700_000_000_000 + i * 1_000,
+      (i) => 2n ** 60n + BigInt(i),
+      (i) => `${i}`,
+    ];
+    for (const item of SERIES) {
+      for (const count of [600, 1_000, 5_000, 30_000]) {
+        const value = new Set(Array.from({ length: count }, (_, i) => item(i)));
+        expect((unpack(encodeValue(value, "value")) as typeof value).size).toBe(value.size);
+      }
+    }
+  });
+});
+
 describe("a key named __proto__", () => {
   const name = utf8("__proto__");
   const FORMS = [[0xa9], [0xd9, 9], [0xda, 0, 9], [0xdb, 0, 0, 0, 9]].map((
