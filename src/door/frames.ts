@@ -7,6 +7,7 @@
  */
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
+import { noMethod } from "../model/method.ts";
 import { quoted } from "../model/quoted.ts";
 
 /** What the door says. */
@@ -78,9 +79,8 @@ export function clientFrame(value: unknown): ClientFrame {
   if (id === null) {
     throw bad(`id is ${quoted(frame["id"])}: it must be a number, or text up to ${MAX_CALL_ID}`);
   }
-  if (typeof method !== "string" || method.length > MAX_METHOD) {
-    throw bad(`method is ${quoted(method)}: it must be text of at most ${MAX_METHOD} characters`);
-  }
+  if (typeof method !== "string") throw bad(`method is ${quoted(method)}: it must be text`);
+  if (method.length > MAX_METHOD) throw new AtlasError("not_found", noMethod(method));
   if (!Array.isArray(args)) throw bad(`args is ${quoted(args)}: it must be an array`);
   return {
     t: "call",

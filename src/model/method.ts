@@ -1,5 +1,6 @@
 /** Which method names a caller may use. Source: design §4, last point. */
 import { MAX_METHOD } from "../limits.ts";
+import { quoted } from "./quoted.ts";
 
 /** Names that every object has, and what a promise or a serializer would ask for. */
 const REFUSED = new Set([...Object.getOwnPropertyNames(Object.prototype), "then", "toJSON"]);
@@ -13,4 +14,9 @@ export function isCallable(name: string): boolean {
     name[0] !== "_" &&
     !/^on[A-Z]/.test(name) &&
     !REFUSED.has(name);
+}
+
+/** Why there can be no method of a name that is over {@link MAX_METHOD}. */
+export function noMethod(name: string): string {
+  return `there is no method ${quoted(name)}: names have at most ${MAX_METHOD} characters`;
 }

@@ -15,6 +15,7 @@ import {
 } from "../limits.ts";
 import { argumentsOf, Call, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
+import { noMethod } from "../model/method.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { shown } from "../model/quoted.ts";
 import { parseKey } from "../model/rrp.ts";
@@ -245,7 +246,7 @@ function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
 function check(request: Request): AtlasError | null {
   const { method, chain, idempotencyKey, trail } = request;
   if (method.length > MAX_METHOD) {
-    return new AtlasError("bad_request", `a method's name is longer than ${MAX_METHOD}`);
+    return new AtlasError("not_found", noMethod(method));
   }
   if (chain.length > MAX_CHAIN) {
     return new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);

@@ -173,7 +173,7 @@ test("a method's name over the limit is no method's", () => {
   expect(isCallable("m".repeat(MAX_METHOD))).toBe(true);
   expect(isCallable("m".repeat(MAX_METHOD + 1))).toBe(false);
   const frame = { t: "call", id: 1, method: "m".repeat(MAX_METHOD + 1), args: [] };
-  expect(() => clientFrame(frame)).toThrow(/method is "mm.*text of at most 128 characters/);
+  expect(() => clientFrame(frame)).toThrow(/no method "mm.*at most 128 characters/);
 });
 
 test("what messages quote is short, and has no sign that isn't seen", () => {
