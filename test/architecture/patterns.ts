@@ -5,7 +5,7 @@
  * stricter than the truth: after each unbounded repetition the next character must decide that
  * it is over, else no second repetition may follow; and repetitions don't nest.
  *
- * Source: docs/security.md, Hostile input; "Regular expression Denial of Service", OWASP.
+ * Source: "Regular expression Denial of Service", OWASP.
  */
 import { codeOf } from "./code.ts";
 
