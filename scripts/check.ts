@@ -24,7 +24,7 @@ const CHECKS: readonly Check[] = [
   { name: "types", command: [bin("tsc"), "-p", "."], advice: "see above" },
   {
     name: "architecture",
-    command: [node, vitest, "run", "test/architecture_test.ts"],
+    command: [node, vitest, "run", "test/architecture"],
     advice: "each line above names the file and what to use instead",
   },
   { name: "build", command: [node, "scripts/build.ts"], advice: "see above" },

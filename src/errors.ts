@@ -100,7 +100,7 @@ export function isErrorCode(code: string): code is ErrorCode {
 export type WireError = readonly [string, string, boolean, boolean];
 
 /** The longest message that travels, in UTF-16 code units. */
-const MAX_MESSAGE = 2_000;
+export const MAX_MESSAGE = 2_000;
 
 /** `error` as it goes on the wire: by code, without stack or cause; `app` by a code not known. */
 export function toWireError(error: AtlasError): WireError {
@@ -114,7 +114,7 @@ export function fromWireError(wire: WireError): AtlasError {
   const [code, message, retryable, maybeExecuted] = wire;
   return new AtlasError(
     isErrorCode(code) ? code : "unavailable",
-    String(message),
+    String(message).slice(0, MAX_MESSAGE),
     { retryable: retryable === true, maybeExecuted: maybeExecuted === true },
   );
 }

@@ -9,8 +9,14 @@ export const SLOTS = 1_024;
 /** Epochs of one term of the store's lineage: the step from a term's first to the next's. */
 export const EPOCHS_PER_TERM: number = 2 ** 36;
 
+/** Longest name of a method or function that is called, in UTF-16 code units. */
+export const MAX_METHOD = 128;
+/** Arguments that one call of a method or function may have. */
+export const MAX_ARGUMENTS = 1_024;
 /** Largest encoded arguments or result of one call, in bytes. */
 export const MAX_BODY_BYTES = 1_048_576;
+/** Largest answer that a client reads, in bytes: of a call, or a page of a listing. */
+export const MAX_ANSWER_BYTES = 16_777_216;
 /** Deepest nesting of arrays, maps and sets in a value that travels or is stored. */
 export const MAX_VALUE_DEPTH = 64;
 /** Largest frame on a node link, in bytes. */

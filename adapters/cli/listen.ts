@@ -6,6 +6,7 @@
 import type { ClientSockets } from "../http/client.ts";
 import { toJson } from "../http/json.ts";
 import type { CliStreams } from "./output.ts";
+import { printable } from "./table.ts";
 import type { CommandLine } from "./usage.ts";
 
 /** Writes events until the socket is closed: 0 where the resource closed it, else 1. */
@@ -24,6 +25,6 @@ export async function listen(
   });
   const { code, reason } = await socket.closed;
   if (code === 1000) return 0;
-  streams.err(`${reason || `the socket was closed with ${code}`}\n`);
+  streams.err(`${printable(reason) || `the socket was closed with ${code}`}\n`);
   return 1;
 }

@@ -12,7 +12,7 @@ import { listen } from "./listen.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
 import { answered, type CliStreams, type Command, type Output } from "./output.ts";
 import { raceCommand } from "./race.ts";
-import { table } from "./table.ts";
+import { printable, table } from "./table.ts";
 import {
   type CommandLine,
   HELP,
@@ -79,7 +79,8 @@ export async function runCli(
 
 function errorLine(error: unknown): string {
   const code: AtlasError["code"] = isAtlasError(error) ? error.code : "unavailable";
-  return `${code}: ${messageOf(error)}\n`;
+  // A node's words must not write to the terminal.
+  return `${printable(code)}: ${printable(messageOf(error))}\n`;
 }
 
 /** A race goes straight to a registry; all else asks a node. */
@@ -144,7 +145,7 @@ async function resources(line: CommandLine, atlas: AtlasClient): Promise<Output>
       limit: Math.min(1_000, limit - found.length),
       ...(next === null ? {} : { cursor: next }),
     });
-    found.push(...page.resources);
+    for (const resource of page.resources) found.push(resource);
     next = page.next;
   } while (next !== null && found.length < limit);
   const rows = found.map(({ rrp, epoch }) => [rrp, epoch]);

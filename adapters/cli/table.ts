@@ -8,7 +8,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;
 export function table(head: readonly string[], rows: readonly (string | number)[][]): string {
   const lines = [[...head], ...rows.map((row) => row.map(cell))];
   const widths = head.map((_, column) =>
-    Math.max(...lines.map((line) => (line[column] ?? "").length))
+    lines.reduce((most, line) => Math.max(most, (line[column] ?? "").length), 0)
   );
   return lines.map((line) =>
     line.map((text, column) => text.padEnd(widths[column] ?? 0)).join("  ").trimEnd() + "\n"
@@ -16,5 +16,10 @@ export function table(head: readonly string[], rows: readonly (string | number)[
 }
 
 function cell(value: string | number): string {
-  return String(value).replace(CONTROL, "?");
+  return printable(String(value));
+}
+
+/** `text` from elsewhere as a line of a terminal may have it. */
+export function printable(text: string): string {
+  return text.replace(CONTROL, "?");
 }

@@ -5,6 +5,8 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
+const SCHEME = "bearer ";
+
 /**
  * A check for `token`.
  *
@@ -14,9 +16,17 @@ import { createHash, timingSafeEqual } from "node:crypto";
 export function bearerCheck(token: string): (authorization: string | null) => boolean {
   const wanted = digest(token);
   return (authorization) => {
-    const given = /^bearer +(.+)$/i.exec(authorization ?? "")?.[1] ?? "";
+    const given = tokenOf(authorization ?? "");
     return timingSafeEqual(digest(given), wanted) && given !== "";
   };
+}
+
+/** What stands behind `Bearer` and its spaces; empty where the header is of another form. */
+function tokenOf(authorization: string): string {
+  if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return "";
+  let start = SCHEME.length;
+  while (authorization[start] === " ") start++;
+  return authorization.slice(start);
 }
 
 function digest(text: string): Uint8Array {

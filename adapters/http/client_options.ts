@@ -9,6 +9,7 @@ import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.
 import { checkMs, checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
+import { withoutTrailing } from "../../src/model/text.ts";
 import { maskUrl } from "../store/mask.ts";
 import type { SocketOptions } from "./client_socket.ts";
 import type { Fetch } from "./delivery.ts";
@@ -93,7 +94,7 @@ function baseUrl(given: unknown): string {
   if (
     url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
     url.search === ""
-  ) return url.origin + url.pathname.replace(/\/+$/, "");
+  ) return url.origin + withoutTrailing(url.pathname, "/");
   const shown = quoted(given instanceof URL ? maskUrl(text) : masked(given));
   throw new AtlasError(
     "bad_request",

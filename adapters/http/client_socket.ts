@@ -5,7 +5,13 @@
  * lost connections and at whichever node, and says where some are missing. Browser-safe: only
  * WebSocket, timers and what the requester uses.
  */
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import {
+  AtlasError,
+  isAtlasError,
+  MAX_MESSAGE,
+  messageOf,
+  toAtlasError,
+} from "../../src/errors.ts";
 import type { ServerFrame } from "../../src/door/frames.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { isNoUpgrade, statusOf } from "./errors.ts";
@@ -90,6 +96,8 @@ type Frame = ServerFrame | { t: "event"; seq: number; epoch: number; data: unkno
 const MAX_KEPT = 1_024;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
+/** RFC 6455, §7.4.1: what came is not of the form that was agreed on. */
+const INVALID = 1007;
 /** Going on makes no sense after these; own codes are of errors that no retry mends. */
 const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 
@@ -204,8 +212,12 @@ class Radio<T> implements ClientSocket<T> {
     this.#socket = socket;
     let wasOpen = false;
     socket.onopen = () => (wasOpen = true);
-    socket.onmessage = ({ data }: MessageEvent<ArrayBuffer>) => {
-      if (this.#socket === socket) this.#hear(unpack(new Uint8Array(data)) as Frame);
+    socket.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (this.#socket !== socket) return;
+      const frame = readFrame(data);
+      if (frame instanceof AtlasError) {
+        this.#end({ code: INVALID, reason: `the node sent no frame: ${frame.message}` });
+      } else this.#hear(frame);
     };
     socket.onerror = () => {};
     socket.onclose = ({ code, reason }) => {
@@ -245,9 +257,9 @@ class Radio<T> implements ClientSocket<T> {
         this.#calls.delete(frame.id as number);
         if (!("error" in frame)) return settle?.({ result: frame.result });
         const { code, message, retryable, maybeExecuted } = frame.error;
-        const error = new AtlasError(code as AtlasError["code"], message, {
-          retryable,
-          maybeExecuted,
+        const error = new AtlasError(code as AtlasError["code"], message.slice(0, MAX_MESSAGE), {
+          retryable: retryable === true,
+          maybeExecuted: maybeExecuted === true,
         });
         settle?.({ error });
       }
@@ -303,6 +315,43 @@ class Radio<T> implements ClientSocket<T> {
     this.#options.onClose?.(close);
     for (const listener of this.#listeners) listener(null);
   }
+}
+
+/** What a node says; an error where it is no frame. A kind of frame not known here is one. */
+function readFrame(data: unknown): Frame | AtlasError {
+  try {
+    if (!(data instanceof ArrayBuffer)) throw new AtlasError("bad_request", "it is no bytes");
+    const value = unpack(new Uint8Array(data));
+    if (isFrame(value)) return value;
+    throw new AtlasError("bad_request", "a field is missing, or of the wrong type");
+  } catch (error) {
+    return toAtlasError(error);
+  }
+}
+
+function isFrame(value: unknown): value is Frame {
+  if (typeof value !== "object" || value === null) return false;
+  const frame = value as { readonly [name: string]: unknown };
+  switch (frame["t"]) {
+    case "hello":
+      return typeof frame["connection"] === "string" && isCount(frame["epoch"]) &&
+        isCount(frame["seq"]) && typeof frame["gap"] === "boolean";
+    case "skip":
+      return isCount(frame["seq"]);
+    case "event":
+      return isCount(frame["seq"]) && isCount(frame["epoch"]);
+    case "reply": {
+      if (!("error" in frame)) return true;
+      const error = frame["error"] as { code?: unknown; message?: unknown } | null | undefined;
+      return typeof error?.code === "string" && typeof error.message === "string";
+    }
+    default:
+      return typeof frame["t"] === "string";
+  }
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 function encodeFrame(frame: object): Uint8Array<ArrayBuffer> {

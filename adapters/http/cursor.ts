@@ -12,7 +12,7 @@ import { base64 } from "./json.ts";
 export function cursorText(cursor: string | null): string | null {
   if (cursor === null) return null;
   const text = base64(new TextEncoder().encode(cursor));
-  return text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return text.replaceAll("+", "-").replaceAll("/", "_").replace(/={1,2}$/, "");
 }
 
 /** The store's cursor that a `next` was made of. @throws AtlasError `bad_request` */

@@ -6,9 +6,9 @@
  * and timers.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { MAX_ANSWER_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { unpack } from "../../src/model/value.ts";
-import { isMsgpack, MSGPACK } from "./body.ts";
+import { concat, isMsgpack, MSGPACK } from "./body.ts";
 import { errorOf } from "./errors.ts";
 import {
   CALLER_REGION_HEADER,
@@ -16,6 +16,7 @@ import {
   TIMEOUT_HEADER,
   TRACE_HEADER,
 } from "./inputs.ts";
+import { parseJson } from "./json.ts";
 import { neverSent } from "./never_sent.ts";
 import { readPath } from "./path.ts";
 
@@ -129,11 +130,11 @@ function headersOf(
 }
 
 async function read(response: Response): Promise<unknown> {
-  const bytes = new Uint8Array(await response.arrayBuffer());
-  if (response.ok && isMsgpack(response.headers.get("content-type"))) return unpack(bytes);
+  const bytes = await answerOf(response);
+  if (response.ok && isMsgpack(response.headers.get("content-type"))) return unpacked(bytes);
   let body: unknown;
   try {
-    body = JSON.parse(new TextDecoder().decode(bytes));
+    body = parseJson(bytes);
   } catch {
     body = undefined;
   }
@@ -141,6 +142,40 @@ async function read(response: Response): Promise<unknown> {
     throw errorOf(response.status, body, readPath(response.headers));
   }
   return body;
+}
+
+/** @throws AtlasError `unavailable`: what was asked for may be done. */
+function unpacked(bytes: Uint8Array): unknown {
+  try {
+    return unpack(bytes);
+  } catch (cause) {
+    const message = `the answer can't be read: ${messageOf(cause)}`;
+    throw new AtlasError("unavailable", message, { retryable: false, maybeExecuted: true, cause });
+  }
+}
+
+/** An answer's bytes. @throws AtlasError `payload_too_large`: it was executed, if it was a call. */
+async function answerOf(response: Response): Promise<Uint8Array> {
+  const { headers, body } = response;
+  const length = headers.get("content-length");
+  const isKnown = length !== null && headers.get("content-encoding") === null;
+  if (!body || (isKnown && Number(length) <= MAX_ANSWER_BYTES)) {
+    return new Uint8Array(await response.arrayBuffer());
+  }
+  // What is compressed, or comes in pieces, may be of any length.
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return chunks.length === 1 ? chunks[0] as Uint8Array : concat(chunks, size);
+    size += value.length;
+    if (size > MAX_ANSWER_BYTES) break;
+    chunks.push(value);
+  }
+  reader.cancel().catch(() => {});
+  const message = `the answer is over ${MAX_ANSWER_BYTES} bytes`;
+  throw new AtlasError("payload_too_large", message, { maybeExecuted: true });
 }
 
 /** No answer came: what that says of the call depends on how far the request got. */

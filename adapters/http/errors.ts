@@ -13,6 +13,7 @@ import {
   toWireError,
   withPath,
 } from "../../src/errors.ts";
+import { shown } from "../../src/model/quoted.ts";
 import { pathHeaders } from "./path.ts";
 
 /** The HTTP status of each code. */
@@ -125,10 +126,9 @@ const NO_PURCHASE = "there is no purchase ";
 
 /** The error of who names a purchase that this node doesn't have: what it asked for didn't run. */
 export function noPurchase(id: string): AtlasError {
-  const shown = id.slice(0, 64);
   return new AtlasError(
     "not_found",
-    `${NO_PURCHASE}${shown} here: it ended, or was made at another node`,
+    `${NO_PURCHASE}${shown(id, 64)} here: it ended, or was made at another node`,
   );
 }
 

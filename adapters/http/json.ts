@@ -8,8 +8,10 @@
  * array, undefined as null (as an object's property: left out), NaN and infinities as
  * null. Callers who want them unchanged ask for MessagePack.
  */
-import { AtlasError } from "../../src/errors.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_VALUE_DEPTH } from "../../src/limits.ts";
+import { shown } from "../../src/model/quoted.ts";
+import { jsonToValue } from "../../src/model/value.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -18,8 +20,8 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
 /**
  * The value of a JSON body; undefined where there is none.
  *
- * @throws AtlasError `bad_request` where the bytes aren't UTF-8, not JSON, or nested
- * deeper than `MAX_VALUE_DEPTH`.
+ * @throws AtlasError `bad_request` where the bytes aren't UTF-8, not JSON, nested deeper
+ * than `MAX_VALUE_DEPTH`, or have a key `__proto__`.
  */
 export function parseJson(bytes: Uint8Array): unknown {
   let text: string;
@@ -31,9 +33,12 @@ export function parseJson(bytes: Uint8Array): unknown {
   if (text.trim() === "") return undefined;
   checkDepth(bytes);
   try {
-    return JSON.parse(text);
+    return jsonToValue(text);
   } catch (cause) {
-    throw new AtlasError("bad_request", `the body is not JSON: ${shorten(cause)}`, { cause });
+    const why = shown(messageOf(cause), 120);
+    throw new AtlasError("bad_request", `the body can't be read as JSON: ${why}`, {
+      cause,
+    });
   }
 }
 
@@ -89,10 +94,4 @@ export function base64(bytes: Uint8Array): string {
     binary += String.fromCharCode(...bytes.subarray(at, at + 8_192));
   }
   return btoa(binary);
-}
-
-/** Parsers quote their input: as much of it as a message may hold. */
-function shorten(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return message.length > 120 ? `${message.slice(0, 119)}…` : message;
 }

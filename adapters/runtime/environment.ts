@@ -9,6 +9,7 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
+import { withoutTrailing } from "../../src/model/text.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import type { Role } from "../../src/lambda/bootstrap_options.ts";
 import { maskUrl } from "../store/mask.ts";
@@ -251,7 +252,7 @@ function publicUrlOf(given: Line | undefined): string | undefined {
   if (
     url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
     url.username === "" && url.password === ""
-  ) return url.origin + url.pathname.replace(/\/+$/, "");
+  ) return url.origin + withoutTrailing(url.pathname, "/");
   const shown = { name: given.name, text: maskUrl(given.text) };
   throw refused(shown, "use http:// or https:// with a host, without user name, query or fragment");
 }

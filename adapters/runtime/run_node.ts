@@ -103,5 +103,5 @@ function exitWith(status: number, text: string): void {
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\s*[\r\n]+\s*/g, " ");
+  return text.split(/[\r\n]+/).map((line) => line.trim()).filter(Boolean).join(" ");
 }

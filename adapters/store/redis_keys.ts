@@ -83,7 +83,7 @@ export async function pageOf(scanner: Scanner): Promise<OwnershipPage> {
     const [next, redisKeys] = await scanner.scan(at, count);
     const found = await scanner.fetch([...new Set(redisKeys)]);
     if (entries.length + found.length <= limit) {
-      entries.push(...owners(found));
+      for (const entry of owners(found)) entries.push(entry);
       at = next;
       begun = true;
       count = Math.min(MAX_COUNT, found.length === 0 ? count * 2 : limit);

@@ -8,6 +8,7 @@
  * (`regional_neighbours.ts`).
  */
 import { resolve } from "node:path";
+import { withoutTrailing } from "../../src/model/text.ts";
 
 const REDIS = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:[^/?#]*@)?([^/?#@]*)(?:\/([^?#]*))?/;
 const HOST = /^(\[[^\]]*\]|[^:]+)(?::(\d+))?$/;
@@ -37,7 +38,7 @@ function httpPlace(text: string): string[] {
   if (!URL.canParse(text)) return [];
   const { protocol, hostname, port, pathname } = new URL(text);
   const at = port === "" ? protocol === "https:" ? "443" : "80" : port;
-  return [`http ${hostOf(hostname)}:${at}${pathname.replace(/\/+$/, "")}`];
+  return [`http ${hostOf(hostname)}:${at}${withoutTrailing(pathname, "/")}`];
 }
 
 /** A host as URLs have it: lower case, addresses in their shortest form. */

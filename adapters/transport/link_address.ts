@@ -10,6 +10,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/quoted.ts";
+import { withoutTrailing } from "../../src/model/text.ts";
 
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";
@@ -45,7 +46,7 @@ export function linkAddress(url: string): string {
   if (!parsed || (scheme !== "ws:" && scheme !== "wss:")) {
     throw new AtlasError("bad_request", `${quoted(url)} is not an http, https, ws or wss URL`);
   }
-  const path = parsed.pathname.replace(/\/+$/, "");
+  const path = withoutTrailing(parsed.pathname, "/");
   return `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
 }
 

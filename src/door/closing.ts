@@ -21,5 +21,5 @@ const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
 
 /** The code of a socket that is closed because of an error. */
 export function closeCodeOf(code: string): number {
-  return OF_ERROR[code as ErrorCode] ?? LATER;
+  return Object.hasOwn(OF_ERROR, code) ? OF_ERROR[code as ErrorCode] ?? LATER : LATER;
 }

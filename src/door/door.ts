@@ -7,8 +7,9 @@
  * becomes of them is the router's business.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_TIMEOUT_MS, MAX_SOCKETS } from "../limits.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_METHOD, MAX_SOCKETS } from "../limits.ts";
 import { checkMs } from "../model/options.ts";
+import { shown } from "../model/quoted.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -142,7 +143,7 @@ export class Door {
         if (isForNodes(method)) throw notForClients(target.type, method);
         const given = {
           signal,
-          timeoutMs: leftOf(timeoutMs, waitedMs, `${target.key} ${method}`),
+          timeoutMs: leftOf(timeoutMs, waitedMs, `${target.key} ${shown(method, MAX_METHOD)}`),
           ...idempotencyKey !== undefined && { idempotencyKey },
           ...callerRegion !== undefined && { callerRegion },
         };

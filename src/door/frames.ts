@@ -5,7 +5,9 @@
  * Takes and gives plain values; which bytes they become is a codec's business, and the
  * adapter brings that along.
  */
-import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
+import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
+import { MAX_METHOD } from "../limits.ts";
+import { noMethod } from "../model/method.ts";
 import { quoted } from "../model/quoted.ts";
 
 /** What the door says. */
@@ -78,6 +80,7 @@ export function clientFrame(value: unknown): ClientFrame {
     throw bad(`id is ${quoted(frame["id"])}: it must be a number, or text up to ${MAX_CALL_ID}`);
   }
   if (typeof method !== "string") throw bad(`method is ${quoted(method)}: it must be text`);
+  if (method.length > MAX_METHOD) throw new AtlasError("not_found", noMethod(method));
   if (!Array.isArray(args)) throw bad(`args is ${quoted(args)}: it must be an array`);
   return {
     t: "call",
@@ -91,10 +94,11 @@ export function clientFrame(value: unknown): ClientFrame {
 
 /** An error as a frame tells it. */
 export function frameError(thrown: unknown): FrameError {
+  const message = messageOf(thrown).slice(0, MAX_MESSAGE);
   if (!isAtlasError(thrown)) {
-    return { code: "app", message: messageOf(thrown), retryable: false, maybeExecuted: true };
+    return { code: "app", message, retryable: false, maybeExecuted: true };
   }
-  const { code, message, retryable, maybeExecuted } = thrown;
+  const { code, retryable, maybeExecuted } = thrown;
   return { code, message, retryable, maybeExecuted };
 }
 

@@ -212,7 +212,7 @@ export class Party {
         const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
         const answer = result as ReplayAnswer;
         if (answer === null || answer[0] <= after) return null;
-        past.push(...answer[1].map(announce));
+        for (const event of answer[1]) past.push(announce(event));
         after = answer[0];
       }
     } catch {

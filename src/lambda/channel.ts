@@ -12,8 +12,10 @@
  *
  * Source: design §5, Channel; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
-import { AtlasError, isAtlasError, messageOf, toWireError } from "../errors.ts";
+import { AtlasError, isAtlasError, messageOf, toAtlasError, toWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
+import { checkArguments } from "../model/options.ts";
+import { quoted } from "../model/quoted.ts";
 import { type Deadlines, Expiring } from "../time/deadlines.ts";
 import { type Address, nodeOf, partOf } from "./address.ts";
 import type { ListenerChannelStats } from "./api.ts";
@@ -244,20 +246,15 @@ export class Channel extends Part {
   }
 
   /** The arguments, or why the function isn't called. */
-  #check(name: string, body: Body): { args: unknown[]; refusal: AtlasError | null } {
+  #check(name: string, body: Body): { args: readonly unknown[]; refusal: AtlasError | null } {
     const { module } = this.#parts;
-    let args: unknown = null;
     try {
-      args = open(body);
-    } catch {
-      // Told below, as what is no array.
+      if (module.exports.includes(name)) return { args: checkArguments(open(body)), refusal: null };
+      const message = `${this.#parts.name} has no function ${quoted(name)}`;
+      return { args: [], refusal: new AtlasError("not_found", message) };
+    } catch (error) {
+      return { args: [], refusal: toAtlasError(error) };
     }
-    const refusal = !module.exports.includes(name)
-      ? new AtlasError("not_found", `${this.#parts.name} has no function ${name}`)
-      : !Array.isArray(args)
-      ? new AtlasError("bad_request", "arguments must be an array")
-      : null;
-    return { args: args as unknown[], refusal };
   }
 
   #finish(run: Run, outcome: Outcome): void {

@@ -313,7 +313,8 @@ export function writeLetter(
 
 /** A letter that came to the node `self`. @throws AtlasError `bad_request` */
 export function readLetter(tuple: readonly unknown[], body: Body, self: string): Letter {
-  const found = FORMS[tuple[0] as number];
+  const [number] = tuple;
+  const found = typeof number === "number" ? FORMS[number] : undefined;
   if (!found) throw new AtlasError("bad_request", "a letter is of no known kind");
   const letter: { kind: Kind; body?: Body } = { kind: found.kind };
   found.row.read(tuple, 1, self, letter);

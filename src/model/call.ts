@@ -3,9 +3,10 @@
  * answer goes. The router makes them for callers here, the forwarder for callers
  * elsewhere.
  */
-import { AtlasError } from "../errors.ts";
+import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { Expiring } from "../time/deadlines.ts";
+import { checkArgumentCount } from "./options.ts";
 import type { Mark, Ownership } from "./ownership.ts";
 import type { Caller } from "./trail.ts";
 import { encodeValue, unpack } from "./value.ts";
@@ -84,17 +85,19 @@ export function encodeBody(value: unknown, what: string): Uint8Array {
 /**
  * The arguments in a body that a peer sent.
  *
- * @throws AtlasError `bad_request` where it is no array of values.
+ * @throws AtlasError `bad_request` where it is no array of values, or one of over
+ * `MAX_ARGUMENTS`.
  */
 export function argumentsOf(body: Uint8Array): unknown[] {
+  const what = "the arguments are not a MessagePack array of values";
   let args: unknown;
   try {
     args = unpack(body);
-  } catch {
-    args = null;
+  } catch (cause) {
+    throw new AtlasError("bad_request", `${what}: ${messageOf(cause)}`, { cause });
   }
-  if (Array.isArray(args)) return args;
-  throw new AtlasError("bad_request", "the arguments are not a MessagePack array of values");
+  if (Array.isArray(args)) return checkArgumentCount(args);
+  throw new AtlasError("bad_request", what);
 }
 
 /** Shared by all that have none, and never written to. */

@@ -19,20 +19,28 @@ export const MAX_NESTING: number = 2 * MAX_VALUE_DEPTH + 8;
 const UNDEFINED = 0x00;
 const DATE = 0xff;
 /** Of Set and Map the payload is a filler; what they hold is the array that follows. */
-const SET = 0x73;
+export const SET = 0x73;
 /** The extension type of a Map: keys and values in turn. Atlas's own. */
 export const MAP = 0x4d;
 /** A typed array; only Uint8Array, whose payload starts with {@link UINT8}, is let through. */
 const TYPED_ARRAY = 0x74;
 const UINT8 = 1;
 
-/** Of each open container, how many items are still to come. Its content means nothing between calls. */
+/** The bytes of `__proto__`, a key that the decoder would give another name. */
+const PROTO: readonly number[] = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
+/** That key as a string of the shortest form. */
+const PROTO_TAG = 0xa0 | PROTO.length;
+
+/**
+ * Of each open container, twice how many items are still to come, and 1 more where it is a map:
+ * its keys and values in turn. Its content means nothing between calls.
+ */
 const open = new Uint32Array(MAX_NESTING);
 
 /**
  * Where the MessagePack value ends that the bytes begin with. Refuses bytes that don't
- * begin with one, nest it over {@link MAX_NESTING}, or hold an extension other than
- * undefined, Date, Set, Map and Uint8Array. Reads labels only: time is linear in their
+ * begin with one, nest it over {@link MAX_NESTING}, have a map with the key `__proto__`, or
+ * hold an extension other than undefined, Date, Set, Map and Uint8Array. Reads labels only: time is linear in their
  * number.
  *
  * @throws AtlasError `bad_request`, saying which.
@@ -45,29 +53,50 @@ export function endOfMessagePack(bytes: Uint8Array): number {
     if (at >= end) throw refused("they end too early");
     const tag = bytes[at] as number;
     let items = 0;
+    let isMap = 0;
     if (tag <= 0x7f || tag >= 0xe0) at += 1;
-    else if (tag <= 0x8f) at += 1, items = (tag & 15) * 2;
+    else if (tag <= 0x8f) at += 1, items = (tag & 15) * 2, isMap = 1;
     else if (tag <= 0x9f) at += 1, items = tag & 15;
-    else if (tag <= 0xbf) at += 1 + (tag & 31);
-    else if (tag >= 0xdc) {
+    else if (tag <= 0xbf) {
+      at += 1 + (tag & 31);
+      if (tag === PROTO_TAG && endsInProto(bytes, at) && isKey(depth)) throw refusedKey();
+    } else if (tag >= 0xdc) {
       const size = tag & 1 ? 4 : 2;
-      items = uint(bytes, at + 1, size) * (tag >= 0xde ? 2 : 1);
+      if (tag >= 0xde) isMap = 1;
+      items = uint(bytes, at + 1, size) * (1 + isMap);
       at += 1 + size;
     } else {
       items = contentOf(bytes, at, tag);
-      at += lengthOf(bytes, at, tag);
+      const length = lengthOf(bytes, at, tag);
+      at += length;
+      const isLong = tag >= 0xd9 && length === 1 + (1 << (tag - 0xd9)) + PROTO.length;
+      if (isLong && endsInProto(bytes, at) && isKey(depth)) throw refusedKey();
     }
     // Every item is a byte at least: a count beyond that is a lie, and would be allocated.
     if (items > end - at) throw refused("they end too early");
     if (items > 0) {
       if (depth === MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);
-      open[depth++] = items;
+      open[depth++] = items * 2 + isMap;
       continue;
     }
-    while (depth > 0 && ((open[depth - 1] as number) -= 1) === 0) depth--;
+    while (depth > 0 && ((open[depth - 1] as number) -= 2) < 2) depth--;
   } while (depth > 0);
   if (at > end) throw refused("they end too early");
   return at;
+}
+
+/** Whether what comes next within `depth` containers is a key of a map. */
+function isKey(depth: number): boolean {
+  // Keys and values are counted together: an even number of them is left before a key.
+  return depth > 0 && ((open[depth - 1] as number) & 3) === 1;
+}
+
+function endsInProto(bytes: Uint8Array, end: number): boolean {
+  return PROTO.every((byte, i) => bytes[end - PROTO.length + i] === byte);
+}
+
+function refusedKey(): AtlasError {
+  return refused("a map has a key named __proto__");
 }
 
 /** How many items follow the scalar, string, binary or extension at `at` as its content. */

@@ -6,7 +6,7 @@
  * ignored in silence.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_DRAIN_MS, MAX_TIMEOUT_MS } from "../limits.ts";
+import { DEFAULT_DRAIN_MS, MAX_ARGUMENTS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { quoted } from "./quoted.ts";
 
 /** All names of an options type: the compiler knows when one is missing. */
@@ -72,8 +72,17 @@ export function drainMsOf(options: { drainMs?: number }): number {
   throw wrong("drainMs", drainMs, `0 to ${MAX_TIMEOUT_MS}`);
 }
 
+/** `args`, if they aren't too many. @throws AtlasError `bad_request` */
+export function checkArgumentCount<T extends readonly unknown[]>(args: T): T {
+  if (args.length <= MAX_ARGUMENTS) return args;
+  throw new AtlasError(
+    "bad_request",
+    `args has ${args.length} arguments: a call may have at most ${MAX_ARGUMENTS}`,
+  );
+}
+
 /** Arguments of a call. @throws AtlasError `bad_request` */
-export function checkArguments(args: readonly unknown[]): readonly unknown[] {
-  if (Array.isArray(args)) return args;
-  throw wrong("args", args, "an array of arguments");
+export function checkArguments(args: unknown): readonly unknown[] {
+  if (!Array.isArray(args)) throw wrong("args", args, "an array of arguments");
+  return checkArgumentCount(args);
 }

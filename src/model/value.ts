@@ -4,18 +4,20 @@
  *
  * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date,
  * Uint8Array, arrays, Map, Set and plain objects of these, at most
- * `MAX_VALUE_DEPTH` deep. Anything else is refused by name, never turned into
- * something else without a word; but a bigint within ±2^53 comes back as a number,
- * and -0 as 0.
+ * `MAX_VALUE_DEPTH` deep. Anything else, an object's key `__proto__` included, is
+ * refused by name, never turned into something else without a word; but a bigint within
+ * ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as U+FFFD.
  *
  * On the wire a value is MessagePack; in the store it is text: JSON where JSON can
  * say it, else `~` and base64 of the MessagePack.
  */
 // Without its native part, which costs more than it saves on values of this size.
 import { addExtension, Packr } from "msgpackr/pack";
-import { AtlasError } from "../errors.ts";
-import { MAX_VALUE_DEPTH } from "../limits.ts";
-import { endOfMessagePack, MAP } from "./message_pack.ts";
+import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_TURN_CHARACTERS, MAX_VALUE_DEPTH } from "../limits.ts";
+import { collide } from "./collisions.ts";
+import { endOfMessagePack, MAP, SET } from "./message_pack.ts";
+import { quoted, shown } from "./quoted.ts";
 
 /** The one configured MessagePack instance (design §6). */
 const packr: Packr = new Packr({
@@ -43,11 +45,28 @@ addExtension({
   type: MAP,
   write: (map: MapItems) => map.items,
   read: (items: unknown[]) => {
+    checkSpread(items, 2);
     const map = new Map<unknown, unknown>();
     for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
     return map;
   },
 });
+
+addExtension({
+  Class: Set,
+  type: SET,
+  write: (set: Set<unknown>) => Array.from(set),
+  read: (items: unknown[]) => {
+    checkSpread(items, 1);
+    return new Set(items);
+  },
+});
+
+function checkSpread(items: readonly unknown[], step: 1 | 2): void {
+  if (!collide(items, step)) return;
+  const what = step === 2 ? "Map's keys" : "Set's members";
+  throw new AtlasError("bad_request", `a ${what} are numbers that share one hash`);
+}
 
 /** Encodes a trusted value, such as an envelope, without looking through it. */
 export function pack(value: unknown): Uint8Array {
@@ -67,6 +86,7 @@ export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } 
   try {
     return { value: packr.unpack(bytes, end), end };
   } catch (cause) {
+    if (cause instanceof AtlasError) throw cause;
     throw new AtlasError("bad_request", "the bytes are not valid MessagePack", { cause });
   }
 }
@@ -104,16 +124,77 @@ export function valueToText(value: unknown, what: string): string {
 /**
  * The value of a text made by {@link valueToText}.
  *
+ * @param what names the value in the error.
+ * @param most the characters that it may have.
  * @throws AtlasError `unavailable`, not retryable: the store holds something else.
  */
-export function textToValue(text: string): unknown {
+export function textToValue(
+  text: string,
+  what = "a stored value",
+  most: number = MAX_TURN_CHARACTERS,
+): unknown {
   try {
-    return text.startsWith("~") ? packr.unpack(fromBase64(text.slice(1))) : JSON.parse(text);
+    if (text.length > most) throw new Error(`it has ${text.length} characters, more than ${most}`);
+    return text.startsWith("~") ? unpack(fromBase64(text.slice(1))) : jsonToValue(text);
   } catch (cause) {
-    throw new AtlasError("unavailable", "a stored value can't be read: it is not one of Atlas", {
-      retryable: false,
-      cause,
-    });
+    throw unreadable(what, messageOf(cause), cause);
+  }
+}
+
+/** A whole number as the store keeps it; 0 where there is none. @throws AtlasError `unavailable` */
+export function textToCount(text: string | null | undefined, what: string): number {
+  if (text === null || text === undefined) return 0;
+  const count = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(count)) return count;
+  throw unreadable(what, quoted(text));
+}
+
+/** The error of something in the store that Atlas did not write. */
+export function unreadable(what: string, why: string, cause?: unknown): AtlasError {
+  const message = `${what} can't be read, it is not one of Atlas: ${shown(why, MAX_WHY)}`;
+  return new AtlasError("unavailable", message, { retryable: false, cause });
+}
+
+/** How much of a parser's own words, which quote its input, an error has. */
+const MAX_WHY = 120;
+/** Shorter JSON can't be nested too deep. */
+const SHALLOW = 2 * MAX_VALUE_DEPTH;
+
+/**
+ * The value of JSON text.
+ *
+ * @throws Error where it is no JSON, nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
+ */
+export function jsonToValue(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  if (typeof value !== "object" || value === null) return value;
+  if (text.length > SHALLOW) checkNesting(value, 1);
+  // A key may have its letters escaped.
+  if (text.includes("__proto__") || text.includes("\\u")) checkKeys(value);
+  return value;
+}
+
+function checkNesting(value: object, depth: number): void {
+  if (depth > MAX_VALUE_DEPTH) throw new Error(`it is nested more than ${MAX_VALUE_DEPTH} deep`);
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const item = value[i];
+      if (typeof item === "object" && item !== null) checkNesting(item, depth + 1);
+    }
+    return;
+  }
+  // Faster than its keys as an array; JSON has no other properties.
+  for (const key in value) {
+    const item = (value as { [key: string]: unknown })[key];
+    if (typeof item === "object" && item !== null) checkNesting(item, depth + 1);
+  }
+}
+
+/** Of a value that isn't nested too deep. */
+function checkKeys(value: object): void {
+  if (Object.hasOwn(value, "__proto__")) throw new Error("it has a key named __proto__");
+  for (const item of Object.values(value)) {
+    if (typeof item === "object" && item !== null) checkKeys(item);
   }
 }
 
@@ -127,7 +208,8 @@ function look(value: unknown, what: string): Seen {
   if (isPrimitive(value)) return seen;
   const trouble = findTrouble(value, 0, seen);
   if (trouble) {
-    throw new AtlasError("bad_request", `${what}${trouble.path} can't be encoded: ${trouble.why}`);
+    const path = shown(trouble.path, MAX_PATH);
+    throw new AtlasError("bad_request", `${what}${path} can't be encoded: ${trouble.why}`);
   }
   return seen;
 }
@@ -186,7 +268,7 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
       const inKey = findTrouble(key, depth + 1, seen);
       if (inKey) return { path: `.keys()${inKey.path}`, why: inKey.why };
       const found = findTrouble(item, depth + 1, seen);
-      if (found) return { path: `.get(${show(key)})${found.path}`, why: found.why };
+      if (found) return { path: `.get(${keyShown(key)})${found.path}`, why: found.why };
     }
     return null;
   }
@@ -205,14 +287,20 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
   for (const key of Object.keys(value)) {
     if (key === "__proto__") return { path: "", why: "it has a key named __proto__" };
     const found = findTrouble((value as Record<string, unknown>)[key], depth + 1, seen);
-    if (found) return { path: `.${key}${found.path}`, why: found.why };
+    if (found) return { path: `.${shown(key, MAX_KEY)}${found.path}`, why: found.why };
   }
   return null;
 }
 
-/** A key as it may stand in a path. */
-function show(key: unknown): string {
-  return typeof key === "object" && key !== null ? "…" : String(key);
+/** How long a path may be in an error. */
+const MAX_PATH = 240;
+/** How much of a key stands in it. */
+const MAX_KEY = 40;
+
+/** A Map's key as it may stand in a path. */
+function keyShown(key: unknown): string {
+  if (typeof key === "object" && key !== null) return "…";
+  return typeof key === "string" ? shown(key, MAX_KEY) : quoted(key);
 }
 
 /** Whether JSON brings exactly this value back. */
@@ -252,5 +340,8 @@ function toBase64(bytes: Uint8Array): string {
 }
 
 function fromBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
 }

@@ -12,7 +12,8 @@
  */
 import { AtlasError } from "../errors.ts";
 import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS } from "../limits.ts";
-import { textToValue, valueToText } from "../model/value.ts";
+import { quoted } from "../model/quoted.ts";
+import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { outOfReach } from "./adrift.ts";
@@ -64,12 +65,15 @@ export class Answers {
   async find(idempotencyKey: string, method: string): Promise<{ result: unknown } | undefined> {
     const text = this.#recent.get(idempotencyKey) ?? await this.#read(idempotencyKey);
     if (text === null) return undefined;
-    const [answered, result] = textToValue(text) as [string, unknown];
+    const what = `the answer kept for idempotency key ${quoted(idempotencyKey)}`;
+    const answer = textToValue(text, what);
+    if (!Array.isArray(answer) || answer.length !== 2) throw unreadable(what, "it is no pair");
+    const [answered, result] = answer;
     if (answered === method) return { result };
     throw new AtlasError(
       "bad_request",
-      `the idempotency key ${JSON.stringify(idempotencyKey)} was used for ${answered} before, ` +
-        `it can't be used for ${method}`,
+      `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)} before, ` +
+        `it can't be used for ${quoted(method)}`,
     );
   }
 
@@ -79,7 +83,7 @@ export class Answers {
     const [text = null, count] = await this.#store.read(this.#tenure.key, fields);
     // Meanwhile the store may have gone out of reach, and somebody else become the owner.
     if (this.#tenure.adrift) return this.#recall(idempotencyKey);
-    if (this.#count === null) this.#count = Number(count ?? 0);
+    if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
     return text;
   }
 

@@ -22,7 +22,7 @@ import type { Call } from "../model/call.ts";
 import type { Applicant } from "../model/door_post.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
-import { encodeValue } from "../model/value.ts";
+import { encodeValue, textToCount } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { pause } from "../time/pause.ts";
@@ -288,7 +288,7 @@ export class Audience implements Speaker, Attended {
   async #open(): Promise<Replay> {
     if (this.#replay) return this.#replay;
     const text = await this.#of.book.storage.field(BOUND);
-    this.#bound = Math.max(this.#bound, Number(text ?? 0));
+    this.#bound = Math.max(this.#bound, textToCount(text, "the number of its last event"));
     return (this.#replay ??= new Replay(this.#bound));
   }
 

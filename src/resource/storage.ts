@@ -15,6 +15,7 @@ import {
   MAX_TURN_CHARACTERS,
   MAX_TURN_WRITES,
 } from "../limits.ts";
+import { quoted } from "../model/quoted.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Store } from "../ports/store.ts";
 import { outOfReach } from "./adrift.ts";
@@ -105,7 +106,7 @@ export class TurnStorage implements Storage {
 
   async get<T = unknown>(key: string): Promise<T | undefined> {
     const text = await this.field(fieldOf(key));
-    return text === null ? undefined : textToValue(text) as T;
+    return text === null ? undefined : valueOf(key, text) as T;
   }
 
   /** Has the running turn write a field that users' keys can't reach. */
@@ -170,7 +171,7 @@ export class TurnStorage implements Storage {
     return new Map(
       fields.slice(0, limit).map((field) => [
         field.slice(SPACE.length),
-        textToValue(rows.get(field) as string) as T,
+        valueOf(field.slice(SPACE.length), rows.get(field) as string) as T,
       ]),
     );
   }
@@ -237,6 +238,10 @@ function fieldOf(key: string): string {
     );
   }
   return SPACE + key;
+}
+
+function valueOf(key: string, text: string): unknown {
+  return textToValue(text, `the value of storage key ${quoted(key)}`, MAX_STORAGE_VALUE);
 }
 
 function checkLimit(limit: number = MAX_LIST): number {

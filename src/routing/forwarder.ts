@@ -10,11 +10,14 @@ import {
   MAX_HOPS,
   MAX_IDEMPOTENCY_KEY_BYTES,
   MAX_LINK_CALLS,
+  MAX_METHOD,
   MAX_TIMEOUT_MS,
 } from "../limits.ts";
 import { argumentsOf, Call, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
+import { noMethod } from "../model/method.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
+import { shown } from "../model/quoted.ts";
 import { parseKey } from "../model/rrp.ts";
 import { type Caller, callerOf, isTraceparent, type Trail } from "../model/trail.ts";
 import { fitsBytes } from "../model/value.ts";
@@ -121,7 +124,7 @@ class InboundCall extends Call {
   }
 
   override expire(): void {
-    const message = `${this.key} ${this.method}: the deadline passed`;
+    const message = `${this.key} ${shown(this.method, MAX_METHOD)}: the deadline passed`;
     this.giveUp(new AtlasError("timeout", message, { maybeExecuted: true }));
   }
 
@@ -241,7 +244,10 @@ function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
 
 /** What is wrong with a request, as far as its fields' sizes tell. */
 function check(request: Request): AtlasError | null {
-  const { chain, idempotencyKey, trail } = request;
+  const { method, chain, idempotencyKey, trail } = request;
+  if (method.length > MAX_METHOD) {
+    return new AtlasError("not_found", noMethod(method));
+  }
   if (chain.length > MAX_CHAIN) {
     return new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
   }

@@ -11,7 +11,7 @@ import {
   MAX_IDEMPOTENCY_KEY_BYTES,
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
-import { checkMs } from "../model/options.ts";
+import { checkArgumentCount, checkMs } from "../model/options.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/trail.ts";
@@ -63,7 +63,7 @@ export class OutCall extends Outgoing {
     this.key = target.key;
     this.type = target.type;
     this.method = method;
-    this.#args = args;
+    this.#args = checkArgumentCount(args);
     this.idempotencyKey = checkIdempotencyKey(options.idempotencyKey);
     this.chain = context?.chain ?? NONE;
     if (this.chain.length > MAX_CHAIN) {

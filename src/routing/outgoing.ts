@@ -6,8 +6,10 @@
  * (`relayed_call.ts`). Lanes, the router and links treat both alike.
  */
 import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
+import { MAX_METHOD } from "../limits.ts";
 import { Call } from "../model/call.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
+import { shown } from "../model/quoted.ts";
 import type { Caller } from "../model/trail.ts";
 import type { Hop } from "./hops.ts";
 import type { Session } from "./links.ts";
@@ -152,7 +154,7 @@ export abstract class Outgoing extends Call {
     const { carrier } = this;
     const maybeExecuted = this.#mayHaveRun;
     carrier?.session.cancel(carrier.id);
-    const message = `${this.key} ${this.method}: ${what}${this.#whereabouts}`;
+    const message = `${this.key} ${shown(this.method, MAX_METHOD)}: ${what}${this.#whereabouts}`;
     this.reject(new AtlasError("timeout", message, { maybeExecuted, cause }));
   }
 

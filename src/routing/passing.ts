@@ -102,11 +102,13 @@ export class Passing {
     const freed: Outgoing[] = [];
     for (const call of callsOn(session)) {
       // What comes next follows it on the same link.
-      if (isStraight && !call.carrier?.relay) freed.push(...this.landed(call));
+      if (isStraight && !call.carrier?.relay) {
+        for (const next of this.landed(call)) freed.push(next);
+      }
     }
     for (const column of this.#columns.values()) {
       if (column.session !== session) continue;
-      freed.push(...column.held.waiting());
+      for (const call of column.held.waiting()) freed.push(call);
       column.held = new Lane();
     }
     return freed;

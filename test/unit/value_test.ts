@@ -155,10 +155,16 @@ describe("refuses with the path", () => {
     expect(unpack(encodeValue(maps, "value"))).toEqual(maps);
   });
 
-  test("stored text that is not Atlas's, as unavailable", () => {
-    for (const text of ["", "{", "~!!", "~", "~kQ=="]) {
-      expect(codeOf(() => textToValue(text))).toBe("unavailable");
+  test("a long key, and control characters in one, cut and escaped", () => {
+    const key = "\u0007" + "k".repeat(100_000);
+    for (const value of [{ [key]: { a: () => 1 } }, new Map([[key, () => 1]])]) {
+      expect(() => encodeValue(value, "result")).toThrow(
+        /^result\.(?:get\()?\\u0007k{20,40}….{0,99}$/,
+      );
     }
+    let deep: unknown = () => 1;
+    for (let i = 0; i < 60; i++) deep = { [key]: deep };
+    expect(() => encodeValue(deep, "result")).toThrow(/^result.{200,300} can't be encoded/);
   });
 });
 
