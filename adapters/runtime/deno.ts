@@ -86,11 +86,11 @@ function answer(
   live: Set<GuardedSocket>,
 ): Response | Promise<Response> {
   let upgraded: Response | undefined;
+  // Deno can't say it any more once the request is a socket.
+  const remote = from.remoteAddr.hostname;
   const response = options.fetch(request, (handlers, { protocol, ...how } = {}) => {
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") return refusal();
     try {
-      // Deno can't say it any more once the request is a socket.
-      const { hostname } = from.remoteAddr;
       const found = deno().upgradeWebSocket(request, {
         // In s; Deno pings by itself.
         idleTimeout: Math.ceil((how.idleMs ?? 0) / 1_000),
@@ -99,14 +99,14 @@ function answer(
       const { maxFrameBytes = options.maxFrameBytes } = how;
       guard(
         found.socket,
-        (raw) => new GuardedSocket(raw, handlers, maxFrameBytes, hostname),
+        (raw) => new GuardedSocket(raw, handlers, maxFrameBytes, remote),
         live,
       );
       return upgraded = found.response;
     } catch {
       return refusal();
     }
-  });
+  }, { remote });
   // Deno wants its own response back, whatever the app made of it.
   if (response instanceof Promise) return response.then((r) => upgraded ?? r);
   return upgraded ?? response;

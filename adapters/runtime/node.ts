@@ -39,7 +39,8 @@ async function serve(options: ServeOptions): Promise<Server> {
   const door = new Door(options);
   const listener = getRequestListener(
     // A plain request can't become a socket here: Node reports those apart.
-    (request) => options.fetch(request, () => refusal()),
+    (request, { incoming }) =>
+      options.fetch(request, () => refusal(), { remote: incoming.socket.remoteAddress }),
     {
       overrideGlobalObjects: false,
       // HTTP/1.0 has none.
@@ -127,19 +128,19 @@ class Door {
     let handlers: SocketHandlers | undefined;
     let how: UpgradeOptions = {};
     let response: Response;
+    const remote = incoming.socket.remoteAddress;
     try {
       response = await this.#options.fetch(requestOf(incoming), (given, options = {}) => {
         [handlers, how] = [given, options];
         if (how.protocol !== undefined) this.#protocols.set(incoming, how.protocol);
         return new Response(null);
-      });
+      }, { remote });
     } catch {
       response = badRequest(NO_URL);
     }
     this.#pending.delete(socket);
     if (!handlers) return await refuse(socket, response);
     const owner = handlers;
-    const remote = incoming.socket.remoteAddress;
     this.#server.handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);
       const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;

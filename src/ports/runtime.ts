@@ -37,13 +37,19 @@ export interface UpgradeOptions {
 /** Turns the request being served into a socket; the answer MUST be returned from `fetch`. */
 export type Upgrade = (handlers: SocketHandlers, options?: UpgradeOptions) => Response;
 
+/** Where a request came from. */
+export interface RequestOrigin {
+  /** The address of the connection's other end, where the runtime tells. */
+  readonly remote?: string | undefined;
+}
+
 export interface ServeOptions {
   host: string;
   /** 0: any free one. */
   port: number;
   /** Largest WebSocket frame taken, in bytes; a larger one closes its socket with 1009. */
   maxFrameBytes: number;
-  fetch(request: Request, upgrade: Upgrade): Response | Promise<Response>;
+  fetch(request: Request, upgrade: Upgrade, from?: RequestOrigin): Response | Promise<Response>;
 }
 
 export interface Server {
