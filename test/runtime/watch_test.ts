@@ -91,6 +91,8 @@ beforeAll(async () => {
     export const alone = defineModule({ capacity: 1, functions: { say: () => "alone" } });`,
   );
   writeApp('a: module("1.0.0", 2, "a"), alone');
+  // What stands above it may say otherwise.
+  write("package.json", '{"type":"module"}');
   program = start("node.ts", [], {
     PORT: "0",
     ATLAS_REGISTRY_URL: "memory:",
