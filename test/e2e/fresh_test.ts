@@ -16,7 +16,7 @@ import { endAll, readyLine, run, type RuntimeName, startNode } from "./process.t
 const BUN = `${ROOT}node_modules/.bin/bun`;
 /** What Bun says where it can't get at the packages. */
 const NO_NETWORK =
-  /ConnectionRefused|FailedToOpenSocket|ENOTFOUND|Unable\s*[Tt]o\s*[Cc]onnect|Timeout/;
+  /ConnectionRefused|FailedToOpenSocket|DNSResolveFailed|ENOTFOUND|Unable\s*[Tt]o\s*[Cc]onnect|Timeout/;
 
 let folder: string;
 beforeEach(() => {
