@@ -14,7 +14,7 @@ const MOD = new URL("../../mod.ts", import.meta.url).href;
 const RELOADED = "the app was reloaded";
 const REFUSED = "the app was not reloaded, its former code goes on";
 
-const folder = mkdtempSync(join(tmpdir(), "atlas-watch-"));
+const folder = mkdtempSync(join(tmpdir(), "atlas wätch-"));
 let program: Program;
 let url: string;
 
