@@ -8,6 +8,7 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/**/*_test.ts"],
+    setupFiles: ["test/support/clean_environment.ts"],
     pool: "forks",
     // Two at a time: the tests start real processes, which want processors of their own.
     maxWorkers: 2,

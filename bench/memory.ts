@@ -5,6 +5,7 @@
  * process is weighed, and an empty node's weight taken off. The peer is the user's own
  * part of it: the same number of bare objects in a Map by name.
  */
+import { fileURLToPath } from "node:url";
 import { type BenchOptions, byTurns, type Figure, figure } from "./kit.ts";
 import { type RuntimeCommand, RUNTIMES, versionOf } from "../scripts/runtimes.ts";
 import { startWorker } from "./worker.ts";
@@ -48,7 +49,7 @@ export async function runMemory({ quick, log }: BenchOptions): Promise<Figure[]>
 
 async function weigh(runtime: RuntimeCommand, what: "atlas" | "bare"): Promise<number> {
   const [binary, ...args] = runtime.run as [string, ...string[]];
-  const probe = new URL("memory_probe.ts", import.meta.url).pathname;
+  const probe = fileURLToPath(new URL("memory_probe.ts", import.meta.url));
   const expose = { bun: [], node: ["--expose-gc"], deno: ["--v8-flags=--expose-gc"] }[runtime.name];
   const worker = await startWorker([binary, ...args, ...expose, probe, what, String(COUNT)]);
   try {

@@ -6,6 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 
 /** A worker process, seen from the bench. */
 export interface Worker {
@@ -53,7 +54,12 @@ export async function startWorker(command: readonly string[]): Promise<Worker> {
 
 /** A Bun worker of this folder. */
 export function startBunWorker(script: string, ...args: string[]): Promise<Worker> {
-  return startWorker([process.execPath, "run", new URL(script, import.meta.url).pathname, ...args]);
+  return startWorker([
+    process.execPath,
+    "run",
+    fileURLToPath(new URL(script, import.meta.url)),
+    ...args,
+  ]);
 }
 
 /** The worker's side: says it is ready and answers questions until its parent is gone. */

@@ -24,6 +24,10 @@ interface Actor {
 const [story, ...more] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "atlas-demo-"));
 const actors: Actor[] = [];
+// The user's own settings are meant for other nodes than these.
+for (const name of Object.keys(process.env)) {
+  if (name.startsWith("ATLAS_")) delete process.env[name];
+}
 const say = (line: string): void => console.log(line);
 
 try {

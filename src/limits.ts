@@ -158,6 +158,14 @@ export const MAX_METERS = 256;
 export const MAX_PURCHASES = 4_096;
 /** How long nobody may call over a client's purchase, or look at it, before it ends, in ms. */
 export const PURCHASE_IDLE_MS = 60_000;
+/** How long a client waits for capacity before callers that hold more give some back, in ms. */
+export const PURCHASE_PATIENCE_MS = 1_000;
+/** How long a client's purchase stands at least before it ends for another caller, in ms. */
+export const PURCHASE_STAND_MS = 5_000;
+/** How often a node asks whether others want what its clients don't use, in ms. */
+export const PURCHASE_ASK_MS = 10_000;
+/** Modules that it asks about each time. */
+export const MAX_PURCHASE_ASKS = 16;
 /** Orders that one broker passes on, and that one exchange keeps. */
 export const MAX_ORDERS = 65_536;
 /** Names of modules that one authority keeps exchanges of. */

@@ -23,6 +23,7 @@ import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
 import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
+import { noteCaller } from "./caller.ts";
 import { crossOrigin } from "./cross_origin.ts";
 import { cursorText } from "./cursor.ts";
 import { errorBody, errorResponse } from "./errors.ts";
@@ -46,7 +47,7 @@ import {
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
 import { pathHeaders, VERDICT_HEADER } from "./path.ts";
-import type { Upgrade } from "../../src/ports/runtime.ts";
+import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 import { refuse, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
@@ -64,7 +65,7 @@ export interface HttpAppOptions {
 
 export interface HttpApp {
   /** Answers one request; never rejects. */
-  fetch(request: Request): Promise<Response>;
+  fetch(request: Request, from?: RequestOrigin): Promise<Response>;
   /** Turns a request that wants a client socket into one, or answers why not; never throws. */
   connect(request: Request, upgrade: Upgrade): Response;
   /**
@@ -132,9 +133,13 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
 
   const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;
+  const fetch = origins.length > 0 ? crossOrigin(origins, answer) : answer;
 
   return {
-    fetch: origins.length > 0 ? crossOrigin(origins, answer) : answer,
+    fetch(request, from) {
+      noteCaller(request, from);
+      return fetch(request);
+    },
     connect(request, upgrade) {
       try {
         return enter(request, upgrade);

@@ -8,6 +8,7 @@ import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import type { ModuleCallResult } from "../../src/lambda/api.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
+import { callerOfRequest } from "./caller.ts";
 import { moduleOf, noWaitOption, PURCHASE_HEADER, queryOf, timeoutOption } from "./inputs.ts";
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
@@ -64,7 +65,9 @@ function addPurchases(add: Add, node: () => AtlasNode, purchases: Purchases): vo
     const { headers, signal } = request;
     const { timeoutMs } = timeoutOption(headers);
     const { value: options, left } = await readOptions(request, OPTIONS, timeoutMs);
-    return json(await purchases.open(node(), module, { ...left, ...options, signal }), 201);
+    const caller = callerOfRequest(request);
+    const all = { ...left, ...options, signal };
+    return json(await purchases.open(node(), module, all, caller), 201);
   });
   add("GET", "/v1/purchases/:id", (_request, path) => json(purchases.view(idOf(path))));
   add("DELETE", "/v1/purchases/:id", async (_request, path) => {

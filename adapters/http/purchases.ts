@@ -1,23 +1,23 @@
 /**
- * Purchases: a cloakroom for clients that have no node of their own. What they buy hangs here
- * under a number, and is given back once nobody has asked for it for a while.
- *
- * Takes what is to be bought, calls under a number, and its end; gives numbers, answers, and
- * what is known of each. Bounded in number.
+ * Purchases of clients that have no node of their own: each is a proxy of this node under an id.
+ * Takes what is to be bought and by whom, calls under an id, and its end; gives ids, answers, and
+ * what is known of each purchase. A purchase that nobody uses ends; the number of purchases and
+ * the capacity of each module are shared between callers.
  */
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type {
   Balancer,
   DiscoverOptions,
-  ModuleBuyer,
   ModuleCallOptions,
   ModuleCallResult,
   ModuleProxy,
+  Plb,
   PlbStats,
 } from "../../src/lambda/api.ts";
-import { MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
+import { DEFAULT_DISCOVER_MS, MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { noPurchase } from "./errors.ts";
+import { heaviestOf, type ShareTimes, Sharing } from "./purchase_sharing.ts";
 
 /** What is known of a purchase. */
 export interface PurchaseView extends PlbStats {
@@ -28,16 +28,36 @@ export interface PurchaseView extends PlbStats {
   readonly capacity: number;
 }
 
-interface Purchase {
+/** A purchase, as it is kept. */
+export interface Purchase {
   readonly id: string;
+  readonly caller: string;
   readonly module: string;
-  readonly proxy: ModuleProxy;
+  readonly proxy: ModuleProxy & { readonly $plb: Plb };
+  /** How much its caller asked for. */
+  readonly asked: number;
+  readonly boughtAt: number;
+  /** When a call over it began or ended last. */
+  calledAt: number;
   inFlight: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** The bounds of a room of purchases. */
-export interface PurchasesOptions {
+/** A purchase that waits for capacity. */
+export interface Opening {
+  readonly caller: string;
+  readonly module: string;
+  readonly options: DiscoverOptions;
+  readonly since: number;
+  /** Ends the wait with an error. */
+  refuse(error: AtlasError): void;
+}
+
+/** Who can buy for clients, and tell what others want. */
+export type PurchaseNode = Pick<AtlasNode, "closed" | "discover" | "exchange" | "incarnation">;
+
+/** The bounds of a table of purchases. */
+export interface PurchasesOptions extends Partial<ShareTimes> {
   /** How long nobody may call over one or look at it, ms. Default 60,000. */
   idleMs?: number;
   /** How many there may be at once. Default 4,096. */
@@ -48,43 +68,66 @@ export class Purchases {
   readonly #idleMs: number;
   readonly #most: number;
   readonly #purchases = new Map<string, Purchase>();
-  #opening = 0;
+  readonly #openings = new Set<Opening>();
+  readonly #sharing: Sharing;
   /** The one whose end is awaited. */
-  #node: object | null = null;
+  #node: PurchaseNode | null = null;
   #isStopped = false;
 
-  constructor({ idleMs = PURCHASE_IDLE_MS, most = MAX_PURCHASES }: PurchasesOptions = {}) {
+  constructor(options: PurchasesOptions = {}) {
+    const { idleMs = PURCHASE_IDLE_MS, most = MAX_PURCHASES, ...times } = options;
     this.#idleMs = idleMs;
     this.#most = most;
+    this.#sharing = new Sharing({
+      purchases: () => [...this.#purchases.values()],
+      openings: () => [...this.#openings],
+      end: (purchase) => this.#end(purchase),
+    }, times);
   }
 
-  /** Buys. @throws AtlasError as `discover`; `overloaded` where there are too many */
+  /**
+   * Buys for `caller`; all without a name are one caller.
+   *
+   * @throws AtlasError as `discover`; `overloaded` where there are too many, or where the caller
+   * holds more of the module than another one that waits for it
+   */
   async open(
-    node: ModuleBuyer & Pick<AtlasNode, "closed">,
+    node: PurchaseNode,
     module: string,
     options: DiscoverOptions,
+    caller: string = "",
   ): Promise<PurchaseView> {
-    if (this.#purchases.size + this.#opening >= this.#most) {
-      throw new AtlasError("overloaded", `this node keeps ${this.#most} purchases already`);
-    }
-    this.#opening++;
+    this.#sharing.check(caller, module);
+    this.#makeRoom(caller);
     if (this.#node !== node) {
       this.#node = node;
       node.closed.then(() => this.stop());
     }
+    const refused = new AbortController();
+    const { signal } = options;
+    const opening: Opening = {
+      caller,
+      module,
+      options: { timeoutMs: DEFAULT_DISCOVER_MS, ...options },
+      since: performance.now(),
+      refuse: (error) => refused.abort(error),
+    };
+    this.#openings.add(opening);
+    this.#sharing.watch(node);
     try {
-      const proxy = await node.discover(module, options);
-      if (this.#isStopped || options.signal?.aborted) {
+      const proxy = await node.discover(module, {
+        ...options,
+        signal: signal ? AbortSignal.any([signal, refused.signal]) : refused.signal,
+      });
+      if (this.#isStopped || signal?.aborted || refused.signal.aborted) {
         proxy.$plb.close();
         throw new AtlasError("unavailable", "the node is stopping, or its client has gone");
       }
-      const id = crypto.randomUUID();
-      const purchase: Purchase = { id, module, proxy, inFlight: 0, timer: undefined };
-      this.#purchases.set(id, purchase);
-      this.#rest(purchase);
-      return viewOf(purchase);
+      return viewOf(this.#add(opening, proxy as Purchase["proxy"]));
+    } catch (error) {
+      throw refused.signal.aborted ? refused.signal.reason : error;
     } finally {
-      this.#opening--;
+      this.#openings.delete(opening);
     }
   }
 
@@ -103,12 +146,14 @@ export class Purchases {
     }
     clearTimeout(purchase.timer);
     purchase.inFlight++;
+    purchase.calledAt = performance.now();
     try {
       return await purchase.proxy.$plb.call(name, args, options);
     } catch (error) {
       throw this.#purchases.has(id) ? error : refusedAsEnded(id, error);
     } finally {
       purchase.inFlight--;
+      purchase.calledAt = performance.now();
       this.#rest(purchase);
     }
   }
@@ -128,7 +173,51 @@ export class Purchases {
   /** Ends all of them. */
   stop(): void {
     this.#isStopped = true;
+    this.#sharing.stop();
     for (const purchase of this.#purchases.values()) this.#end(purchase);
+  }
+
+  #add({ caller, module, options }: Opening, proxy: Purchase["proxy"]): Purchase {
+    const now = performance.now();
+    const purchase: Purchase = {
+      id: crypto.randomUUID(),
+      caller,
+      module,
+      proxy,
+      asked: options.capacity ?? 1,
+      boughtAt: now,
+      calledAt: now,
+      inFlight: 0,
+      timer: undefined,
+    };
+    this.#purchases.set(purchase.id, purchase);
+    this.#rest(purchase);
+    return purchase;
+  }
+
+  /**
+   * A full table has room for who has fewer purchases than another: of the one that has most, the
+   * purchase ends that was called longest ago, or one that waits is refused.
+   *
+   * @throws AtlasError `overloaded` where nobody has more
+   */
+  #makeRoom(caller: string): void {
+    if (this.#purchases.size + this.#openings.size < this.#most) return;
+    const found = heaviestOf(caller, [...this.#purchases.values(), ...this.#openings]);
+    if (found === null) throw this.#full();
+    const [first] = [...this.#purchases.values()].filter((it) => it.caller === found)
+      .sort((a, b) => Math.sign(a.inFlight) - Math.sign(b.inFlight) || a.calledAt - b.calledAt);
+    if (first) return void this.#end(first);
+    const last = [...this.#openings].findLast((it) => it.caller === found);
+    if (!last) throw this.#full();
+    this.#openings.delete(last);
+    last.refuse(this.#full());
+  }
+
+  #full(): AtlasError {
+    const what = `this node keeps ${this.#most} purchases already, ` +
+      "and no other caller has more of them than this one";
+    return new AtlasError("overloaded", what);
   }
 
   #find(id: string): Purchase {

@@ -49,6 +49,7 @@ interface BunServer {
   readonly port: number;
   upgrade(request: Request, options: { data: SocketData; headers?: HeadersInit }): boolean;
   timeout(request: Request, seconds: number): void;
+  requestIP(request: Request): { readonly address: string } | null;
   stop(closeActive: boolean): Promise<void>;
 }
 
@@ -128,6 +129,11 @@ function answer(
   let upgraded = false;
   // A served call may take longer than the idle time: its own deadline bounds it.
   server.timeout(request, 0);
+  const from = {
+    get remote() {
+      return server.requestIP(request)?.address;
+    },
+  };
   const response = options.fetch(withHost(request), (handlers, how = {}) => {
     const { protocol } = how;
     upgraded = server.upgrade(request, {
@@ -135,7 +141,7 @@ function answer(
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
-  });
+  }, from);
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;

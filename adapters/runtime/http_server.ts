@@ -15,7 +15,7 @@ import {
   MAX_HEAD_BYTES,
   MAX_REQUEST_MS,
 } from "../../src/limits.ts";
-import type { ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
+import type { RequestOrigin, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
 import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
 import { maxConnections } from "./descriptors.ts";
 import { serveFailure } from "./serve_failure.ts";
@@ -76,7 +76,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
 function requestListener(options: ServeOptions): RequestListener {
   const listener = getRequestListener(
     // A plain request can't become a socket here: Node reports those apart.
-    (request) => options.fetch(request, () => refusal()),
+    (request, { incoming }) => options.fetch(request, refusal, new Origin(incoming.socket)),
     {
       overrideGlobalObjects: false,
       // HTTP/1.0 has none.
@@ -92,6 +92,18 @@ function requestListener(options: ServeOptions): RequestListener {
     if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
     void listener(incoming, outgoing);
   };
+}
+
+class Origin implements RequestOrigin {
+  readonly #socket: Pick<TcpSocket, "remoteAddress">;
+
+  constructor(socket: Pick<TcpSocket, "remoteAddress">) {
+    this.#socket = socket;
+  }
+
+  get remote(): string | undefined {
+    return this.#socket.remoteAddress;
+  }
 }
 
 function refusal(): Response {

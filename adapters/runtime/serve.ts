@@ -19,7 +19,7 @@ import { createNode } from "../../src/atlas.ts";
 import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import { checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
-import type { Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
+import type { RequestOrigin, Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
 import { rawPath } from "../http/inputs.ts";
 import { SOCKET_PATH } from "../http/sockets.ts";
@@ -222,13 +222,13 @@ async function bind(
   http: HttpApp,
   transport: WebSocketTransport,
 ): Promise<Server> {
-  const fetch = (request: Request, upgrade: Upgrade) => {
+  const fetch = (request: Request, upgrade: Upgrade, from?: RequestOrigin) => {
     const path = rawPath(request);
     const wantsSocket = request.method === "GET" &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
     if (wantsSocket && path === LINK_PATH) return upgrade(transport.accept());
     if (wantsSocket && path.startsWith(SOCKET_PATH)) return http.connect(request, upgrade);
-    return http.fetch(request);
+    return http.fetch(request, from);
   };
   try {
     return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });

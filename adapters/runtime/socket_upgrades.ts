@@ -55,19 +55,19 @@ export class SocketUpgrades {
     let handlers: SocketHandlers | undefined;
     let how: UpgradeOptions = {};
     let response: Response;
+    const remote = incoming.socket.remoteAddress;
     try {
       response = await this.#options.fetch(requestOf(incoming), (given, options = {}) => {
         [handlers, how] = [given, options];
         if (how.protocol !== undefined) this.#protocols.set(incoming, how.protocol);
         return new Response(null);
-      });
+      }, { remote });
     } catch {
       response = badRequest(NO_URL);
     }
     this.#pending.delete(socket);
     if (!handlers) return await refuse(socket, response);
     const owner = handlers;
-    const remote = incoming.socket.remoteAddress;
     const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;
     this.#serverFor(maxFrameBytes).handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);

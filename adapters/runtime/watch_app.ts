@@ -10,6 +10,7 @@
  */
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
 import { messageOf } from "../../src/errors.ts";
@@ -202,8 +203,23 @@ function placeOf(error: unknown, folder: string): string {
     position?: { file?: string; line?: number } | null;
   };
   const text = position?.file ? `${position.file}:${position.line ?? 1}` : stack;
-  const start = text.indexOf(`${folder}/`) + folder.length + 1;
-  if (start <= folder.length) return "";
-  const [, path, line = ""] = /^([^\s:?]+)(?:\?[^\s:]*)?(:\d+)?/.exec(text.slice(start)) ?? [];
-  return path === undefined ? "" : path + line;
+  // Runtimes tell of files by their paths or by their URLs, in which a space is `%20`.
+  const url = `${pathToFileURL(folder).href}/`;
+  const [start] = [url, `${folder}/`].map((head) => ({ head, at: text.indexOf(head) }))
+    .filter(({ at }) => at >= 0)
+    .sort((a, b) => a.at - b.at);
+  if (!start) return "";
+  const rest = text.slice(start.at + start.head.length);
+  const [, path, line = ""] = /^([^\n:?]+)(?:\?[^\s:]*)?(:\d+)?/.exec(rest) ?? [];
+  if (path === undefined) return "";
+  return (start.head === url ? decoded(path) : path) + line;
+}
+
+/** A path out of a URL; as it is where that isn't encoded. */
+function decoded(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }

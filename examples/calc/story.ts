@@ -36,6 +36,11 @@ const app: App<Record<never, never>, { calc: Calc }> = defineApp({
   modules: { calc: defineModule({ functions: calc.functions }) },
 });
 
+// The user's own settings are meant for other nodes than these.
+for (const name of Object.keys(process.env)) {
+  if (name.startsWith("ATLAS_")) delete process.env[name];
+}
+
 try {
   await play();
 } catch (error) {

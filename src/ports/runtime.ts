@@ -47,6 +47,12 @@ export interface ServerTimes {
   answerMs: number;
 }
 
+/** Where a request came from; asked only while the request is served. */
+export interface RequestOrigin {
+  /** The address of the connection's other end, where the runtime tells. */
+  readonly remote?: string | undefined;
+}
+
 export interface ServeOptions {
   host: string;
   /** 0: any free one. */
@@ -62,7 +68,7 @@ export interface ServeOptions {
    * MUST NOT be called for a request of a connection before the one before it was answered and
    * its answer taken.
    */
-  fetch(request: Request, upgrade: Upgrade): Response | Promise<Response>;
+  fetch(request: Request, upgrade: Upgrade, from?: RequestOrigin): Response | Promise<Response>;
 }
 
 export interface Server {

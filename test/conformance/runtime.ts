@@ -99,6 +99,13 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(await response.json()).toEqual(["POST", "/a/b%20c?d=1", "1", body]);
     });
 
+    it("come with the address of their connection's other end", async () => {
+      const { port } = await start((_request, _upgrade, from) => Response.json(from));
+      const response = await fetch(`http://127.0.0.1:${port}/`);
+      const { remote } = await response.json();
+      expect(remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
+    });
+
     it("takes a body of 8 MiB", async () => {
       const { port } = await start(async (request) =>
         new Response(String((await request.arrayBuffer()).byteLength))

@@ -15,8 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), "atlas-e2e-"));
 const mute = createServer((socket) => void socket.on("error", () => {}));
 beforeAll(async () => {
   await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
-  writeFileSync(join(folder, "broken.ts"), "export default {");
-  writeFileSync(join(folder, "empty.ts"), "export const nothing = 1;");
+  writeFileSync(join(folder, "broken.mts"), "export default {");
+  writeFileSync(join(folder, "empty.mts"), "export const nothing = 1;");
   writeFileSync(join(folder, "text.db"), "this is no database, ".repeat(100));
 });
 afterAll(async () => {
@@ -70,8 +70,8 @@ const SETTINGS: [variable: string, value: string, also?: Record<string, string>]
   ["ATLAS_NODE", "a b"],
   ["ATLAS_NODE", "x".repeat(65)],
   ["ATLAS_APP", "%FOLDER%/nowhere.ts"],
-  ["ATLAS_APP", "%FOLDER%/broken.ts"],
-  ["ATLAS_APP", "%FOLDER%/empty.ts"],
+  ["ATLAS_APP", "%FOLDER%/broken.mts"],
+  ["ATLAS_APP", "%FOLDER%/empty.mts"],
 ];
 
 /** For each: five start at once, on a machine that may be busy. */

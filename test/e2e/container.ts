@@ -6,13 +6,25 @@
  * exec form, in its folder, as its user (where the test runs as root), with the image's
  * variables and those given, and a PATH that leads to those binaries alone.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import type { Image } from "./image.ts";
 import type { Program } from "./process.ts";
 
-/** Whether processes can be started as another user here; where not, they run as this one. */
-export const canChangeUser: boolean = process.getuid?.() === 0;
+/**
+ * Whether processes can be started as that user here; where not, they run as this one. Who isn't
+ * root can't, nor can root where the binaries are in a folder that no other user gets into.
+ */
+export function canBe(uid: number, binaries: string): boolean {
+  const known = usable.get(uid);
+  if (known !== undefined) return known;
+  const found = process.getuid?.() === 0 &&
+    spawnSync(`${binaries}/node`, ["--version"], { uid, gid: uid, cwd: binaries }).status === 0;
+  usable.set(uid, found);
+  return found;
+}
+
+const usable = new Map<number, boolean>();
 
 export interface ContainerOptions {
   /** Holds the runtimes' binaries. */
@@ -28,12 +40,12 @@ const running: Set<ChildProcess> = new Set();
 /** Starts what the image starts, or `words` in its place. */
 export function runImage(image: Image, { binaries, env, words }: ContainerOptions): Program {
   const command = words ?? [...image.entrypoint, ...image.command];
-  const [uid, gid] = image.user.split(":").map(Number);
+  const [uid, gid] = image.user === "" ? [] : image.user.split(":").map(Number);
   const child = spawn(`${binaries}/${command[0]}`, command.slice(1), {
     cwd: image.root + image.workdir,
     env: { HOME: "/nonexistent", ...image.env, PATH: binaries, ...env },
     stdio: ["ignore", "pipe", "pipe"],
-    ...(canChangeUser && image.user !== "" ? { uid, gid } : {}),
+    ...(uid !== undefined && canBe(uid, binaries) ? { uid, gid } : {}),
   });
   running.add(child);
   const output = { stdout: "", stderr: "" };

@@ -23,9 +23,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { readSettings } from "../../adapters/runtime/environment.ts";
 import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
 import { freePort } from "../support/ports.ts";
+import { npmSettings } from "../support/npm_settings.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
 import { ask, result } from "./calls.ts";
-import { canChangeUser, endContainers, runImage } from "./container.ts";
+import { canBe, endContainers, runImage } from "./container.ts";
 import { baseImages, buildImage, type Image, parseDockerfile } from "./image.ts";
 import { type Program, readyLine, until } from "./process.ts";
 
@@ -45,10 +46,12 @@ const folder = mkdtempSync(join(tmpdir(), "atlas-image-"));
 const binaries = join(folder, "bin");
 const images = new Map<string, Image>();
 let missing: string | null = null;
+let umask: number;
 
 /** Builds the image for each runtime, of one set of packages. */
 beforeAll(() => {
   // Another user must get through to what is in there.
+  umask = process.umask(0o022);
   chmodSync(folder, 0o755);
   mkdirSync(binaries);
   mkdirSync(join(folder, "tmp"));
@@ -59,6 +62,7 @@ beforeAll(() => {
   const env = {
     PATH: process.env["PATH"] ?? "",
     HOME: process.env["HOME"] ?? "/",
+    ...npmSettings(),
     npm_config_prefer_offline: "true",
     npm_config_fetch_retries: "0",
     npm_config_fetch_timeout: "60000",
@@ -75,7 +79,10 @@ beforeAll(() => {
 }, 180_000);
 
 afterEach(endContainers);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => {
+  process.umask(umask);
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** A link where the file system allows it: the binaries are large. */
 function place(binary: string, target: string): void {
@@ -133,7 +140,7 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
     const { url } = await readyLine(node);
     expect(await result(url, "channels/lobby", "send", ["ann", "hi"])).toMatchObject({ seq: 1 });
     expect(await health(image, env)).toBe(0);
-    if (canChangeUser && existsSync(`/proc/${node.pid}/status`)) {
+    if (canBe(1000, binaries) && existsSync(`/proc/${node.pid}/status`)) {
       const status = readFileSync(`/proc/${node.pid}/status`, "utf8");
       expect(status).toMatch(/^Uid:\s+1000\s+1000\s+1000\s+1000$/m);
       expect(status).toMatch(/^Gid:\s+1000\s+1000\s+1000\s+1000$/m);
@@ -153,7 +160,7 @@ describe.each(RUNTIMES.map(({ name }) => name))("the image on %s", each, (runtim
     expect(await open.ended).toBe(2);
     expect(open.output.stderr).toMatch(/^atlas: ATLAS_SECRET is not set: .*\n$/);
     // Who may write anywhere finds a place for the default registry.
-    if (!canChangeUser) return;
+    if (!canBe(1000, binaries)) return;
     const lost = start(image, { ATLAS_HOST: "127.0.0.1", PORT: "0", ATLAS_SECRET: SECRET });
     expect(await lost.ended).toBe(2);
     expect(lost.output.stderr).toMatch(/^atlas: ATLAS_REGISTRY_URL is .*\n$/);

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ROOT } from "../../scripts/runtimes.ts";
+import { npmSettings } from "../support/npm_settings.ts";
 import { freePort } from "../support/ports.ts";
 import { history, result } from "./calls.ts";
 import { endAll, readyLine, run, type RuntimeName, startNode } from "./process.ts";
@@ -15,7 +16,7 @@ import { endAll, readyLine, run, type RuntimeName, startNode } from "./process.t
 const BUN = `${ROOT}node_modules/.bin/bun`;
 /** What Bun says where it can't get at the packages. */
 const NO_NETWORK =
-  /ConnectionRefused|FailedToOpenSocket|ENOTFOUND|Unable\s*[Tt]o\s*[Cc]onnect|Timeout/;
+  /ConnectionRefused|FailedToOpenSocket|DNSResolveFailed|ENOTFOUND|Unable\s*[Tt]o\s*[Cc]onnect|Timeout/;
 
 let folder: string;
 beforeEach(() => {
@@ -48,7 +49,7 @@ describe("a fresh machine", () => {
     { timeout: 120_000 },
     async ({ skip }) => {
       if (!copyTracked()) skip("this is no git checkout");
-      const program = run([BUN, "run", "node.ts"], { PORT: "0" }, folder);
+      const program = run([BUN, "run", "node.ts"], { ...npmSettings(), PORT: "0" }, folder);
       const line = await readyLine(program, 100_000).catch((error) => {
         if (NO_NETWORK.test(program.output.stderr)) skip("the package registry can't be reached");
         throw error;

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { ROOT } from "../../scripts/runtimes.ts";
 import { type Answer, ask } from "./calls.ts";
@@ -20,10 +21,15 @@ beforeAll(() => {
 afterEach(endAll);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** A file as an import names it: its path may hold what a specifier can't. */
+function urlOf(path: string): string {
+  return JSON.stringify(pathToFileURL(path).href);
+}
+
 /** An app whose module answers with `word`. */
 function source(version: string, word: string): string {
   return `
-    import { defineApp, defineModule } from "${ROOT}mod.ts";
+    import { defineApp, defineModule } from ${urlOf(`${ROOT}mod.ts`)};
     const greet = defineModule({
       version: "${version}",
       capacity: 4,
@@ -93,15 +99,17 @@ test.for<RuntimeName>(["bun", "deno", "node"])(
       script,
       `
       import { writeFileSync } from "node:fs";
-      import { serve } from "${ROOT}adapters/runtime/serve.ts";
-      import app from "${path}";
+      import { serve } from ${urlOf(`${ROOT}adapters/runtime/serve.ts`)};
+      import app from ${urlOf(path)};
       const onEvent = ({ event }) => {
         if (event === "watching the app") {
-          writeFileSync("${path}", ${JSON.stringify(source("1.1.0", "Welcome"))});
+          writeFileSync(${JSON.stringify(path)}, ${JSON.stringify(source("1.1.0", "Welcome"))});
         }
         if (event === "the app was reloaded") console.log(event);
       };
-      await serve(app, { watch: "${path}", registry: "memory:", node: "early", port: 0, onEvent });
+      await serve(app, { watch: ${
+        JSON.stringify(path)
+      }, registry: "memory:", node: "early", port: 0, onEvent });
       `,
     );
     const { output } = runScript(runtime, script);

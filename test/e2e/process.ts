@@ -6,6 +6,7 @@
  * its id; whatever is left running ends with the test.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { resolve } from "node:path";
 import process from "node:process";
 import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
 
@@ -84,20 +85,20 @@ export function run(
   };
 }
 
-/** Starts `script` of the checkout on a runtime. */
+/** Starts `script` on a runtime: one of the checkout, or one elsewhere that imports its files. */
 export function runScript(
   runtime: RuntimeName,
   script: string,
   env: Record<string, string> = {},
   words: readonly string[] = [],
 ): Program {
-  return run([...commandOf(runtime), script, ...words], env);
+  return run([...commandOf(runtime, script), script, ...words], env);
 }
 
 /** Starts a node on any free port and waits until it serves. */
 export async function startNode(options: StartOptions): Promise<NodeProcess> {
   const { runtime, env, cwd, script = `${ROOT}node.ts` } = options;
-  const program = run([...commandOf(runtime), script], { PORT: "0", ...env }, cwd);
+  const program = run([...commandOf(runtime, script), script], { PORT: "0", ...env }, cwd);
   const line = await readyLine(program, START_MS);
   return {
     ...program,
@@ -147,6 +148,9 @@ export async function until(
   }
 }
 
-function commandOf(runtime: RuntimeName): readonly string[] {
-  return RUNTIMES.find(({ name }) => name === runtime)?.run as readonly string[];
+/** Deno looks for its configuration from the script's folder on, not from those that it imports. */
+function commandOf(runtime: RuntimeName, script: string): readonly string[] {
+  const command = RUNTIMES.find(({ name }) => name === runtime)?.run as readonly string[];
+  const isElsewhere = !resolve(ROOT, script).startsWith(ROOT);
+  return runtime === "deno" && isElsewhere ? [...command, "--config", `${ROOT}deno.json`] : command;
 }

@@ -106,7 +106,7 @@ test("sessions remember their channel", async () => {
 });
 
 test("a promise that user code forgot is logged, and the node serves on", async () => {
-  const app = join(folder, "careless.ts");
+  const app = join(folder, "careless.mts");
   writeFileSync(
     app,
     `import { defineApp, Resource } from ${JSON.stringify(MOD)};
@@ -127,7 +127,7 @@ test("a promise that user code forgot is logged, and the node serves on", async 
 });
 
 test("a second signal ends a drain at once", async () => {
-  const app = join(folder, "slow.ts");
+  const app = join(folder, "slow.mts");
   writeFileSync(
     app,
     `import { defineApp, Resource } from ${JSON.stringify(MOD)};

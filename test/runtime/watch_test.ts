@@ -14,7 +14,7 @@ const MOD = new URL("../../mod.ts", import.meta.url).href;
 const RELOADED = "the app was reloaded";
 const REFUSED = "the app was not reloaded, its former code goes on";
 
-const folder = mkdtempSync(join(tmpdir(), "atlas-watch-"));
+const folder = mkdtempSync(join(tmpdir(), "atlas wätch-"));
 let program: Program;
 let url: string;
 
@@ -91,6 +91,8 @@ beforeAll(async () => {
     export const alone = defineModule({ capacity: 1, functions: { say: () => "alone" } });`,
   );
   writeApp('a: module("1.0.0", 2, "a"), alone');
+  // What stands above it may say otherwise.
+  write("package.json", '{"type":"module"}');
   program = start("node.ts", [], {
     PORT: "0",
     ATLAS_REGISTRY_URL: "memory:",

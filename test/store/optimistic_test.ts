@@ -305,12 +305,20 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
   });
 
   test("a member is killed by a mark, and dead everywhere; names are one namespace", async () => {
-    const { a, b } = await pair();
+    const { a, b, replication } = await pair();
+    // Of what a master writes at once, each key travels by itself, and the name last.
+    const nameArrives = (master: string) =>
+      eventually(async () =>
+        replication.letters.some(({ key, arrivedAt }) =>
+          key === `atlas:{members}:name/${master}` && arrivedAt !== null
+        ) || undefined
+      );
     const member = freshMember();
     await a.register(member, { ifFree: true });
     await a.renew(member.incarnation, 4, []);
     const watch = async (store: Store) => (await store.renew("", 0, [member.incarnation])).watched;
     await eventually(async () => (await watch(b))[0]?.seq === 4 || undefined);
+    await nameArrives("a");
     const rival = freshMember({ node: member.node });
     expect((await b.register(rival, { ifFree: true })).outcome).toBe("name_taken");
     expect(await b.kill(member.incarnation, 3)).toBe("live");
@@ -320,6 +328,7 @@ describe.skipIf(redisMissing !== null)("two masters", () => {
     expect((await b.register(rival, { ifFree: true })).outcome).toBe("registered");
     const young = freshMember({ node: member.node });
     await eventually(async () => (await a.members()).members.length === 2 || undefined);
+    await nameArrives("b");
     expect((await a.register(young, { ifFree: false })).outcome).toBe("registered");
     await eventually(async () =>
       (await b.renew(rival.incarnation, 1, [])).state === "superseded" || undefined

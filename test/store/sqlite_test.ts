@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { sqliteStore } from "../../adapters/store/sqlite.ts";
 import { fromStored, toStored } from "../../adapters/store/sqlite_schema.ts";
@@ -18,7 +19,7 @@ beforeEach(() => {
   path = join(directory, `registry-${++files}.db`);
 });
 
-const root = new URL("../../", import.meta.url).pathname;
+const root = fileURLToPath(new URL("../../", import.meta.url));
 const worker = join(root, "test/store/sqlite_worker.ts");
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: [join(root, "node_modules/.bin/bun")],

@@ -19,6 +19,11 @@ export const redisMissing: string | null =
     ? null
     : "redis-server is not installed on this machine";
 
+/** A Redis refuses to start where the user's locale isn't installed. */
+export function redisEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: "C" };
+}
+
 /** Prints why what needs a Redis is skipped, where it is. */
 export function warnIfRedisMissing(what: string): void {
   if (redisMissing !== null) console.warn(`skipped: ${what}: ${redisMissing}`);
@@ -63,7 +68,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
   let ended: Promise<void> = Promise.resolve();
   let running = false;
   const start = async (): Promise<void> => {
-    child = spawn("redis-server", args, { stdio: "ignore" });
+    child = spawn("redis-server", args, { stdio: "ignore", env: redisEnvironment() });
     running = true;
     ended = new Promise((resolve) =>
       child.once("exit", () => {

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./ports.ts";
-import { startRedis, tell } from "./redis.ts";
+import { redisEnvironment, startRedis, tell } from "./redis.ts";
 import type { TestRedis } from "./redis.ts";
 import { type Certificate, tlsArguments } from "./tls.ts";
 
@@ -127,13 +127,16 @@ async function startSentinel(
     [
       `port ${port}`,
       "bind 127.0.0.1",
-      `dir ${directory}`,
+      `dir "${directory}"`,
       `sentinel monitor ${MASTER} 127.0.0.1 ${master} ${quorum}`,
       `sentinel down-after-milliseconds ${MASTER} ${downAfterMs}`,
       `sentinel failover-timeout ${MASTER} 3000`,
     ].join("\n"),
   );
-  const child = spawn("redis-server", [file, "--sentinel", ...args], { stdio: "ignore" });
+  const child = spawn("redis-server", [file, "--sentinel", ...args], {
+    stdio: "ignore",
+    env: redisEnvironment(),
+  });
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const kill = (): void => {
     if (child.exitCode === null && child.signalCode === null) {

@@ -1,0 +1,110 @@
+/**
+ * The rule by which callers of one node share a module's capacity: which purchases give capacity
+ * back for a caller that waits for it. Takes who waits and what is held; gives what each purchase
+ * concerned may keep. Decides only; whoever asks carries it out.
+ *
+ * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
+ * that holds least and the one that holds most.
+ */
+import { accepts, compareVersions } from "../../src/lambda/module.ts";
+
+/** A caller that waits for capacity of a module. */
+export interface Waiting {
+  readonly caller: string;
+  /** Null: the newest stable version. */
+  readonly range: string | null;
+  /** How much it asked for, and how much others gave back for it by now. */
+  readonly asked: number;
+  readonly relieved: number;
+}
+
+/** A purchase of the same module. */
+export interface Held {
+  readonly caller: string;
+  /** The version in use; null where nothing is bought. */
+  readonly version: string | null;
+  readonly granted: number;
+  readonly wanted: number;
+  readonly inFlight: number;
+  /** When it was bought, and when a call over it began or ended last, by `performance.now()`. */
+  readonly boughtAt: number;
+  readonly calledAt: number;
+}
+
+export interface Relief<H extends Held> {
+  /** Callers that hold more than the one that waits: they buy no more before it was served. */
+  readonly heavier: ReadonlySet<string>;
+  /** What purchases may keep; 0: the purchase ends. */
+  readonly keeps: ReadonlyMap<H, number>;
+  /** How much of that is given back by it. */
+  readonly given: number;
+}
+
+/** How much each caller holds of what suits a range. */
+export function holdings(range: string | null, all: readonly Held[]): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const { caller, granted } of fitting(range, all)) {
+    sums.set(caller, (sums.get(caller) ?? 0) + granted);
+  }
+  return sums;
+}
+
+/**
+ * What purchases give back so that `waiting` gets its share; null where no caller holds more.
+ * A purchase made after `endsFrom` may have to give some back, but doesn't end.
+ */
+export function relief<H extends Held>(
+  waiting: Waiting,
+  all: readonly H[],
+  endsFrom: number,
+): Relief<H> | null {
+  const sums = holdings(waiting.range, all);
+  const mine = (sums.get(waiting.caller) ?? 0) + waiting.relieved;
+  sums.delete(waiting.caller);
+  // Between callers that have some, a difference of one can't be evened out.
+  const heavier = new Map([...sums].filter(([, sum]) => sum > mine + Math.min(mine, 1)));
+  const [heaviest] = [...heavier].sort(([, a], [, b]) => b - a);
+  if (heaviest === undefined) return null;
+  const [caller, sum] = heaviest;
+  const keeps = new Map<H, number>();
+  // What comes free is not for orders that they have standing.
+  for (const held of all) if (heavier.has(held.caller)) hold(held, keeps);
+  let left = Math.min(Math.max(0, waiting.asked - waiting.relieved), Math.ceil((sum - mine) / 2));
+  let given = 0;
+  for (const held of leastUsedFirst(fitting(waiting.range, all))) {
+    if (held.caller !== caller || held.granted === 0) continue;
+    if (left === 0) break;
+    const part = Math.min(left, held.granted);
+    if (part === held.granted && held.boughtAt > endsFrom) continue;
+    keeps.set(held, held.granted - part);
+    left -= part;
+    given += part;
+  }
+  return { heavier: new Set(heavier.keys()), keeps, given };
+}
+
+/** A purchase keeps what it has and wants no more; one without anything ends unless it is called. */
+function hold<H extends Held>(held: H, keeps: Map<H, number>): void {
+  const { granted, wanted, inFlight } = held;
+  if (granted > 0 && wanted > granted) keeps.set(held, granted);
+  if (granted === 0 && inFlight === 0) keeps.set(held, 0);
+}
+
+/** Purchases whose capacity would do for a range. */
+function fitting<H extends Held>(range: string | null, all: readonly H[]): H[] {
+  const fit = all.filter(({ version }) => version !== null && accepts(range, version));
+  if (range !== null) return fit;
+  const newest = fit.reduce(
+    (best, { version }) =>
+      best === "" || compareVersions(version ?? "", best) > 0 ? version ?? "" : best,
+    "",
+  );
+  return fit.filter(({ version }) => version === newest);
+}
+
+/** Those without a call first, then those that were called longest ago. */
+function leastUsedFirst<H extends Held>(all: readonly H[]): H[] {
+  return [...all].sort((a, b) =>
+    Math.sign(a.inFlight) - Math.sign(b.inFlight) || a.calledAt - b.calledAt
+  );
+}

@@ -1,0 +1,255 @@
+/**
+ * Carries out the shares of callers: looks every quarter of a second at who waits for capacity,
+ * and has purchases of callers that hold more give it back; asks now and then whether buyers of
+ * other nodes wait for what is unused here. Takes the table's purchases and openings; resizes or
+ * ends purchases, and refuses openings.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import type { OrderView } from "../../src/lambda/api.ts";
+import { accepts } from "../../src/lambda/module.ts";
+import {
+  MAX_PURCHASE_ASKS,
+  PURCHASE_ASK_MS,
+  PURCHASE_IDLE_MS,
+  PURCHASE_PATIENCE_MS,
+  PURCHASE_STAND_MS,
+} from "../../src/limits.ts";
+import { type Held, holdings, relief } from "./purchase_shares.ts";
+import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
+
+export interface ShareTimes {
+  /** How long a caller waits before others give capacity back for it, ms. Default 1,000. */
+  patienceMs: number;
+  /** How long a purchase stands at least before it ends for another caller, ms. Default 5,000. */
+  standMs: number;
+  /** How often other nodes' buyers are asked about, ms. Default 10,000. */
+  askMs: number;
+  /** How long nobody calls over a purchase before it ends for other nodes', ms. Default 60,000. */
+  unusedMs: number;
+}
+
+/** The table of purchases. */
+export interface Table {
+  purchases(): Purchase[];
+  openings(): Opening[];
+  end(purchase: Purchase): void;
+}
+
+/** A purchase as the rule of shares sees it. */
+type HeldPurchase = Held & { readonly purchase: Purchase };
+
+/** An opening that waits, and the callers that hold more than its caller. */
+interface Served {
+  readonly opening: Opening;
+  readonly heavier: ReadonlySet<string>;
+}
+
+/** How much others gave back for an opening. */
+interface Relieved {
+  at: number;
+  sum: number;
+}
+
+export class Sharing {
+  readonly #table: Table;
+  readonly #times: ShareTimes;
+  readonly #relieved = new WeakMap<Opening, Relieved>();
+  /** By module, as of the last look: who is to be served first. */
+  #served: ReadonlyMap<string, Served> = new Map();
+  /** Purchases that want less than their caller asked for. */
+  readonly #held = new Set<Purchase>();
+  #node: PurchaseNode | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #askedAt = 0;
+  #turn = 0;
+  #isStopped = false;
+
+  constructor(table: Table, times: Partial<ShareTimes>) {
+    this.#table = table;
+    this.#times = {
+      patienceMs: PURCHASE_PATIENCE_MS,
+      standMs: PURCHASE_STAND_MS,
+      askMs: PURCHASE_ASK_MS,
+      unusedMs: PURCHASE_IDLE_MS,
+      ...times,
+    };
+  }
+
+  /** @throws AtlasError `overloaded` where another caller has to be served first */
+  check(caller: string, module: string): void {
+    const served = this.#served.get(module);
+    if (!served?.heavier.has(caller)) return;
+    if (this.#table.openings().includes(served.opening)) throw othersFirst(module);
+  }
+
+  /** Something is bought: from now on there is something to look at. */
+  watch(node: PurchaseNode): void {
+    this.#node = node;
+    if (this.#timer !== undefined || this.#isStopped) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#look();
+    }, this.#times.patienceMs / 4);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #look(): void {
+    const now = performance.now();
+    const purchases = this.#table.purchases();
+    const openings = this.#table.openings();
+    const waiting = Map.groupBy(
+      openings.filter((it) => now - it.since >= this.#patienceOf(it)),
+      ({ module }) => module,
+    );
+    const served = new Map<string, Served>();
+    for (const [module, group] of waiting) {
+      const found = this.#relieve(group, purchases.filter((it) => it.module === module), now);
+      if (found) served.set(module, found);
+    }
+    this.#served = served;
+    this.#letGo();
+    this.#refuse(openings);
+    if (now - this.#askedAt >= this.#times.askMs) void this.#ask(purchases, now);
+    if (purchases.length + openings.length > 0) this.watch(this.#node as PurchaseNode);
+  }
+
+  /** A quarter of the time that a caller gives, where that is short. */
+  #patienceOf({ options: { timeoutMs = Infinity } }: Opening): number {
+    return Math.min(this.#times.patienceMs, timeoutMs / 4);
+  }
+
+  /** Serves the caller that holds least; null where nobody holds more. */
+  #relieve(
+    openings: readonly Opening[],
+    purchases: readonly Purchase[],
+    now: number,
+  ): Served | null {
+    const all = purchases.map(heldOf);
+    const sums = new Map<string | undefined, Map<string, number>>();
+    const mine = ({ caller, options: { version } }: Opening): number => {
+      const known = sums.get(version) ?? holdings(version ?? null, all);
+      sums.set(version, known);
+      return known.get(caller) ?? 0;
+    };
+    const [first] = [...openings].sort((a, b) => mine(a) - mine(b) || a.since - b.since);
+    if (first === undefined) return null;
+    const { caller, options } = first;
+    const relieved = this.#relievedOf(first, now);
+    const { version: range = null, capacity: asked = 1 } = options;
+    const waiting = { caller, range, asked, relieved: relieved.sum };
+    const found = relief(waiting, all, now - this.#times.standMs);
+    if (found === null) return null;
+    // What was given back last may be on its way still.
+    const isDue = now - relieved.at >= this.#times.patienceMs;
+    for (const [{ purchase, granted }, keep] of found.keeps) {
+      if (keep >= granted || isDue) this.#keep(purchase, keep);
+    }
+    if (isDue && found.given > 0) {
+      relieved.at = now;
+      relieved.sum += found.given;
+    }
+    return { opening: first, heavier: found.heavier };
+  }
+
+  #relievedOf(opening: Opening, now: number): Relieved {
+    let relieved = this.#relieved.get(opening);
+    if (!relieved) this.#relieved.set(opening, relieved = { at: -Infinity, sum: 0 });
+    // It went elsewhere: who waits for the first of its order would have it.
+    const isLost = now - relieved.at >= this.#times.standMs + this.#times.patienceMs;
+    if (isLost && opening.options.waitFor !== "all") relieved.sum = 0;
+    return relieved;
+  }
+
+  #keep(purchase: Purchase, keep: number): void {
+    if (keep === 0) {
+      this.#held.delete(purchase);
+      return this.#table.end(purchase);
+    }
+    this.#held.add(purchase);
+    purchase.proxy.$plb.resize(keep);
+  }
+
+  /** Nobody waits any more: purchases want again what their callers asked for. */
+  #letGo(): void {
+    const known = new Set(this.#table.purchases());
+    for (const purchase of this.#held) {
+      if (!known.has(purchase)) this.#held.delete(purchase);
+      else if (!this.#served.has(purchase.module)) {
+        this.#held.delete(purchase);
+        purchase.proxy.$plb.resize(purchase.asked);
+      }
+    }
+  }
+
+  /** What comes free now is for who waits with less. */
+  #refuse(openings: readonly Opening[]): void {
+    for (const opening of openings) {
+      if (!this.#served.get(opening.module)?.heavier.has(opening.caller)) continue;
+      opening.refuse(othersFirst(opening.module));
+    }
+  }
+
+  /** So many as may be asked about at once, in turn. */
+  #someOf<T>(groups: readonly T[]): T[] {
+    const from = groups.length > MAX_PURCHASE_ASKS ? this.#turn++ * MAX_PURCHASE_ASKS : 0;
+    const first = from % Math.max(1, groups.length);
+    return [...groups.slice(first), ...groups.slice(0, first)].slice(0, MAX_PURCHASE_ASKS);
+  }
+
+  /** Ends a purchase that nobody calls over for each module that a buyer of another node wants. */
+  async #ask(purchases: readonly Purchase[], now: number): Promise<void> {
+    this.#askedAt = now;
+    const unused = purchases
+      .filter(({ inFlight, calledAt }) => inFlight === 0 && now - calledAt >= this.#times.unusedMs)
+      .sort((a, b) => a.calledAt - b.calledAt);
+    const groups = this.#someOf([...Map.groupBy(unused, ({ module }) => module)]);
+    await Promise.all(groups.map(async ([module, group]) => {
+      const node = this.#node as PurchaseNode;
+      const books = await node.exchange(module).catch(() => []);
+      const orders = books.flatMap((book) => book.orders);
+      const isWanted = (version: string | null) =>
+        version !== null && isShort(orders, version, node.incarnation);
+      const first = group.find(({ inFlight, calledAt, proxy }) =>
+        inFlight === 0 && calledAt <= now && isWanted(proxy.$plb.stats().version)
+      );
+      if (first && !this.#isStopped) this.#table.end(first);
+    }));
+  }
+}
+
+/** Whether a buyer of another node finds no seller of a version. */
+function isShort(orders: readonly OrderView[], version: string, own: string): boolean {
+  const isOpen = ({ quantity, held }: OrderView): boolean => quantity > held;
+  const isFree = orders.some((it) => it.side === "sell" && isOpen(it) && it.version === version);
+  return !isFree &&
+    orders.some((it) =>
+      it.side === "buy" && it.incarnation !== own && isOpen(it) && accepts(it.version, version)
+    );
+}
+
+/** Who has most of what callers have, where that is more than `caller` has, by two at least. */
+export function heaviestOf(
+  caller: string,
+  all: readonly { readonly caller: string }[],
+): string | null {
+  const counts = new Map<string, number>();
+  for (const it of all) counts.set(it.caller, (counts.get(it.caller) ?? 0) + 1);
+  const own = counts.get(caller) ?? 0;
+  const [heaviest] = [...counts].sort(([, a], [, b]) => b - a);
+  return heaviest && heaviest[1] > own + 1 ? heaviest[0] : null;
+}
+
+function heldOf(purchase: Purchase): HeldPurchase {
+  const { caller, proxy, inFlight, boughtAt, calledAt } = purchase;
+  const { version, granted, wanted } = proxy.$plb.stats();
+  return { purchase, caller, version, granted, wanted, inFlight, boughtAt, calledAt };
+}
+
+function othersFirst(module: string): AtlasError {
+  const what = `another caller waits for capacity of ${module}, of which this one holds more`;
+  return new AtlasError("overloaded", what);
+}

@@ -1,0 +1,13 @@
+/**
+ * Runs before each test file: takes away variables of the user's environment that a node reads,
+ * so that tests give nodes what they need themselves.
+ */
+import process from "node:process";
+
+const READ = /^(?:ATLAS|FLY|RAILWAY|RENDER|HEROKU|K)_|^(?:PORT|DYNO|HOSTNAME)$/;
+/** What `npm test` itself tells. */
+const OWN = /^ATLAS_TEST_/;
+
+for (const name of Object.keys(process.env)) {
+  if (READ.test(name) && !OWN.test(name)) delete process.env[name];
+}

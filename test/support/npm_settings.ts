@@ -1,0 +1,13 @@
+/**
+ * The variables by which npm, Bun and Deno reach a package registry, of this environment: what a
+ * process needs that is to install packages and gets nothing else from here.
+ */
+import process from "node:process";
+
+const NAMES =
+  /^(?:npm_config_(?:registry|cafile|(?:https?_)?proxy|noproxy|strict_ssl)|NODE_EXTRA_CA_CERTS|SSL_CERT_(?:FILE|DIR)|(?:https?|no)_proxy)$/i;
+
+export function npmSettings(): Record<string, string> {
+  const all = Object.entries(process.env) as [string, string][];
+  return Object.fromEntries(all.filter(([name]) => NAMES.test(name)));
+}
