@@ -56,7 +56,7 @@ export interface HttpAppOptions {
   node: () => AtlasNode | null;
   /** Guards `/v1` and `/` where given. */
   token?: string | undefined;
-  /** Origins whose pages may call: `*` alone is all. Default none but the node's own. */
+  /** Origins whose pages may read answers: `*` alone is all. Default none but the node's own. */
   origins?: readonly string[] | undefined;
   /** Hears of faults that callers are told nothing about. MUST NOT throw. */
   onEvent?: ((event: NodeEvent) => void) | undefined;

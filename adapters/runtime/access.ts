@@ -53,7 +53,7 @@ export function accessWarnings(
     warnings.push({
       level: "warning",
       event: NO_LINKS,
-      fields: { set: SET_SECRET, until: "this node serves alone: calls to other nodes fail" },
+      fields: { set: SET_SECRET, effect: "this node serves alone: calls to other nodes fail" },
     });
   }
   const isOpen = settings.token === undefined &&
