@@ -75,7 +75,7 @@ export type {
   ModuleMap,
   ModuleOptions,
 } from "./src/lambda/module.ts";
-export type { ConnectionOptions, DoorStats } from "./src/door/door.ts";
+export type { ConnectionIdentity, ConnectionOptions, DoorStats } from "./src/door/door.ts";
 export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/door/frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";

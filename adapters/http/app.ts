@@ -32,9 +32,9 @@ import {
   CALLER_REGION_HEADER,
   callerRegionOption,
   callOptions,
-  checkHost,
   countOf,
   drainOf,
+  faultOfHost,
   LISTING,
   moveOf,
   pageOf,
@@ -57,7 +57,7 @@ export interface HttpAppOptions {
   node: () => AtlasNode | null;
   /** Guards `/v1` and `/` where given. */
   token?: string | undefined;
-  /** Origins whose pages may call: `*` alone is all. Default none but the node's own. */
+  /** Origins whose pages may read answers: `*` alone is all. Default none but the node's own. */
   origins?: readonly string[] | undefined;
   /** Hears of faults that callers are told nothing about. MUST NOT throw. */
   onEvent?: ((event: NodeEvent) => void) | undefined;
@@ -68,6 +68,8 @@ export interface HttpApp {
   fetch(request: Request, from?: RequestOrigin): Promise<Response>;
   /** Turns a request that wants a client socket into one, or answers why not; never throws. */
   connect(request: Request, upgrade: Upgrade): Response;
+  /** Answers a request that is refused before it came to a route. */
+  refuse(request: Request, error: AtlasError): Response;
   /**
    * Refuses further requests as `unavailable`, and resolves when those at work are
    * answered, or after `ms`. May be called again, to wait on.
@@ -110,7 +112,8 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
   });
   hono.use(async ({ req }, next) => {
-    checkHost(req.raw.headers);
+    const fault = faultOfHost(req.raw.headers);
+    if (fault) throw fault;
     await next();
   });
   if (options.token !== undefined) guard(hono, options.token);
@@ -146,6 +149,11 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
       } catch (error) {
         return errorResponse(asError(error, onEvent), HEADERS);
       }
+    },
+    refuse({ method }, error) {
+      const refused = errorResponse(error, HEADERS);
+      metrics.observe(METHODS.has(method) ? method : "other", "none", refused.status, 0);
+      return refused;
     },
     stop: async (ms) => {
       await gate.close(ms);

@@ -15,6 +15,7 @@ import {
 import type { ServerFrame } from "../../src/door/frames.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 import { isNoUpgrade, statusOf } from "./errors.ts";
+import { RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
 import { MSGPACK_PROTOCOL } from "./socket_codec.ts";
 
 /** An event as a client hears it. */
@@ -120,6 +121,8 @@ class Radio<T> implements ClientSocket<T> {
   #attempt = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #connection: string | null = null;
+  /** Proves that the connection is this client's; undefined where its node told none. */
+  #resume: string | undefined;
   #seq: number | null;
   #gap = false;
   #ids = 0;
@@ -204,9 +207,12 @@ class Radio<T> implements ClientSocket<T> {
     const { urls, key, token } = this.#parts;
     const url = new URL(`${urls[this.#door]}/v1/connect/${key}`.replace(/^http/, "ws"));
     if (this.#seq !== null) url.searchParams.set("after", String(this.#seq));
-    if (this.#connection !== null) url.searchParams.set("connection", this.#connection);
     const protocols = [MSGPACK_PROTOCOL];
-    if (token !== undefined) protocols.push(`atlas.token.${encodeToken(token)}`);
+    if (this.#connection !== null && this.#resume !== undefined) {
+      url.searchParams.set("connection", this.#connection);
+      protocols.push(RESUME_PROTOCOL + this.#resume);
+    }
+    if (token !== undefined) protocols.push(TOKEN_PROTOCOL + encodeToken(token));
     const socket = new WebSocket(url, protocols);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
@@ -230,6 +236,7 @@ class Radio<T> implements ClientSocket<T> {
       case "hello": {
         this.#attempt = 0;
         this.#connection = frame.connection;
+        this.#resume = frame.resume;
         if (this.#seq === null || frame.gap) this.#seq = frame.seq;
         this.#gap ||= frame.gap;
         this.#isJoined = true;

@@ -40,15 +40,27 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
+/** The host that was parsed last: most requests name the same, and each is asked for it thrice. */
+let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
+
+/** A host, with or without a port, as a URL of `http:` or `https:`; null where it is none. */
+export function hostUrl(scheme: string, host: string): URL | null {
+  const text = `${scheme}//${host}`;
+  if (parsed.text === text) return parsed.url;
+  const isHost = !/[\s/?#@\\]/.test(host) && URL.canParse(text);
+  parsed = { text, url: isHost ? new URL(text) : null };
+  return parsed.url;
+}
+
 /**
- * Checks the header Host: some runtimes make URLs of whatever it says (RFC 9112 §3.2). None is
- * no fault, as in HTTP/1.0.
+ * What is wrong with the header Host: some runtimes make URLs of whatever it says (RFC 9112
+ * §3.2). None is no fault, as in HTTP/1.0.
  */
-export function checkHost(headers: Headers): void {
+export function faultOfHost(headers: Headers): AtlasError | null {
   const host = headers.get("host");
-  if (!host || (!/[\s/?#@\\]/.test(host) && URL.canParse(`http://${host}`))) return;
+  if (!host || hostUrl("http:", host)) return null;
   const allowed = "it must be a host, and a port where that isn't the scheme's own";
-  throw new AtlasError("bad_request", `header Host is ${quoted(host)}: ${allowed}`);
+  return new AtlasError("bad_request", `header Host is ${quoted(host)}: ${allowed}`);
 }
 
 /** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */

@@ -5,7 +5,8 @@
  * node with the codec that it asks for, or an error as any other route does.
  *
  * Browsers can't send headers with a WebSocket, so that the token may also come as the
- * subprotocol `atlas.token.<token, percent-encoded>`: never in the query, which is logged.
+ * subprotocol `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
+ * `atlas.resume.<secret>`: never in the query, which is logged.
  */
 import type { AtlasNode } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
@@ -15,13 +16,12 @@ import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
 import { noUpgrade } from "./errors.ts";
 import { CALLER_REGION_HEADER, queryOf, rawPath, resourceOf } from "./inputs.ts";
+import { offeredWith, protocolsOf, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
+import { newIdentity, provenFormer } from "./resume.ts";
 import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
 
 /** Where paths of client sockets start. */
 export const SOCKET_PATH = "/v1/connect/";
-/** The subprotocol that carries the token starts so. */
-export const TOKEN_PROTOCOL = "atlas.token.";
-
 /** The pattern of the route, as others name theirs. */
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
 
@@ -33,7 +33,7 @@ export function socketEntrance(
   const allowed = token === undefined ? () => true : bearerCheck(token);
   return (request, upgrade) => {
     const offered = protocolsOf(request.headers);
-    const withToken = tokenOf(offered);
+    const withToken = offeredWith(TOKEN_PROTOCOL, offered);
     const given = request.headers.get("authorization") ?? bearerOf(withToken);
     if (!allowed(given)) {
       throw new AtlasError(
@@ -45,7 +45,7 @@ export function socketEntrance(
       );
     }
     const protocol = [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ??
-      withToken;
+      withToken ?? offeredWith(RESUME_PROTOCOL, offered);
     // Who offers any wants one of them back.
     if (protocol === undefined && offered.length > 0) throw noProtocol(offered);
     return upgrade(accept(node(), request, offered), {
@@ -61,7 +61,7 @@ export function socketEntrance(
  * one, or else that it has to be one. Sockets are not told, so that clients ask like this.
  */
 export function refuse(node: AtlasNode, request: Request): never {
-  accept(node, request, []);
+  accept(node, request, protocolsOf(request.headers));
   throw noUpgrade();
 }
 
@@ -70,25 +70,18 @@ function accept(node: AtlasNode, request: Request, offered: readonly string[]): 
   const { type, id } = resourceOf(withoutEnd(rawPath(request)));
   return node.accept(type, id, {
     codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
-    ...optionsOf(queryOf(request, ["after", "connection"])),
+    identity: newIdentity(),
+    ...optionsOf(queryOf(request, ["after", "connection"]), offered),
     callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
   });
 }
 
 function noProtocol(offered: readonly string[]): AtlasError {
   const allowed =
-    `${JSON_PROTOCOL}, ${MSGPACK_PROTOCOL} or ${TOKEN_PROTOCOL}<token>, or none for JSON`;
+    `${JSON_PROTOCOL}, ${MSGPACK_PROTOCOL}, ${TOKEN_PROTOCOL}<token> or ${RESUME_PROTOCOL}<secret>, ` +
+    "or none for JSON";
   const message = `header Sec-WebSocket-Protocol is ${quoted(offered.join(", "))}`;
   return new AtlasError("bad_request", `${message}: it must offer ${allowed}`);
-}
-
-function tokenOf(offered: readonly string[]): string | undefined {
-  return offered.find((protocol) => protocol.startsWith(TOKEN_PROTOCOL));
-}
-
-function protocolsOf(headers: Headers): string[] {
-  const text = headers.get("sec-websocket-protocol") ?? "";
-  return text.split(",").map((protocol) => protocol.trim()).filter((protocol) => protocol !== "");
 }
 
 function bearerOf(protocol: string | undefined): string | null {
@@ -106,7 +99,10 @@ function withoutEnd(path: string): string {
   throw new AtlasError("not_found", "the path of a socket is /v1/connect/{type}/{id}");
 }
 
-function optionsOf(query: URLSearchParams): { after?: number; former?: string } {
+function optionsOf(
+  query: URLSearchParams,
+  offered: readonly string[],
+): { after?: number; former?: string } {
   const after = query.get("after");
   const former = query.get("connection");
   if (after !== null && !/^\d{1,16}$/.test(after)) {
@@ -115,6 +111,6 @@ function optionsOf(query: URLSearchParams): { after?: number; former?: string } 
   }
   return {
     ...after !== null && { after: Number(after) },
-    ...former !== null && { former },
+    ...former !== null && { former: provenFormer(former, offered) },
   };
 }

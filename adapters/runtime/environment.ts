@@ -66,9 +66,15 @@ export interface Settings {
    * says, else derived from host and port.
    */
   publicUrl?: string;
-  /** `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. */
+  /**
+   * `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. Beyond loopback
+   * at least 32 bytes. With a token and no secret node links are refused.
+   */
   secret?: string;
-  /** `ATLAS_TOKEN`; callers of the HTTP API need it. */
+  /**
+   * `ATLAS_TOKEN`; callers of the HTTP API need it. Without one, requests whose `Host` is neither
+   * loopback, the public URL's nor in `origins` are refused.
+   */
   token?: string;
   /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
   lease?: LeaseProfile | LeaseTimes;
@@ -87,8 +93,9 @@ export interface Settings {
    */
   gateways?: string | Readonly<Record<string, readonly string[]>>;
   /**
-   * `ATLAS_ORIGINS`; origins whose pages may call this node from a browser:
-   * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own.
+   * `ATLAS_ORIGINS`; origins whose pages may call this node and connect to it from a browser:
+   * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own; those
+   * of others are refused, unless they carry the token.
    */
   origins?: string | readonly string[];
 }
@@ -113,7 +120,7 @@ export interface CheckedSettings {
   readonly watch: boolean | string;
   /** Link addresses by region. */
   readonly gateways: Readonly<Record<string, readonly string[]>>;
-  /** Origins of pages that may call; `*` alone: all. */
+  /** Origins of pages that may call and connect; `*` alone: all. */
   readonly origins: readonly string[];
 }
 

@@ -21,11 +21,13 @@ import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import { checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
 import type { RequestOrigin, Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
 import { createHttpApp, type HttpApp } from "../http/app.ts";
-import { rawPath } from "../http/inputs.ts";
+import { faultOfHost, rawPath } from "../http/inputs.ts";
+import { refusalOf } from "../http/origin_rules.ts";
 import { SOCKET_PATH } from "../http/sockets.ts";
 import { openStore } from "../store/open.ts";
 import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
+import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "./access.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
@@ -126,10 +128,12 @@ async function open<A extends App>(
     onEvent,
   });
   const transport = websocketTransport({ runtime, secret: secretOf(settings), onEvent });
-  const server = await bind(settings, runtime, http, transport);
+  let known = settings.publicUrl;
+  const server = await bind(settings, runtime, http, transport, () => known);
   opened.push(() => server.close());
-  const url = settings.publicUrl ?? urlOf(settings.host, server.port);
+  const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
+  accessWarnings(settings, url).forEach(onEvent);
   const store = await registry(
     settings,
     [],
@@ -150,7 +154,7 @@ async function open<A extends App>(
         region: settings.region,
         node: settings.node ?? defaultNodeName(server.port, settings.machine),
         store,
-        transport,
+        transport: refusesLinks(settings) ? withoutLinks(transport) : transport,
         clock: systemClock,
         random: systemRandom,
         lease: settings.lease,
@@ -217,16 +221,26 @@ function secretOf({ secrets: [current, previous] }: CheckedSettings) {
 
 /** Listens before anything else: the port may be any free one, and its number is needed. */
 async function bind(
-  { host, port }: CheckedSettings,
+  settings: CheckedSettings,
   runtime: Runtime,
   http: HttpApp,
   transport: WebSocketTransport,
+  url: () => string | undefined,
 ): Promise<Server> {
+  const { host, port, origins } = settings;
+  const hasToken = settings.token !== undefined;
+  const hasSecret = settings.secrets.length > 0;
   const fetch = (request: Request, upgrade: Upgrade, from?: RequestOrigin) => {
     const path = rawPath(request);
+    const rules = { origins, url: url(), hasToken, hasSecret };
+    const refused = faultOfHost(request.headers) ?? refusalOf(path, request.headers, rules);
+    if (refused) return http.refuse(request, refused);
     const wantsSocket = request.method === "GET" &&
       request.headers.get("upgrade")?.toLowerCase() === "websocket";
-    if (wantsSocket && path === LINK_PATH) return upgrade(transport.accept());
+    if (wantsSocket && path === LINK_PATH) {
+      if (refusesLinks(settings)) return http.refuse(request, linkRefusal());
+      return upgrade(transport.accept());
+    }
     if (wantsSocket && path.startsWith(SOCKET_PATH)) return http.connect(request, upgrade);
     return http.fetch(request, from);
   };

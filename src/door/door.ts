@@ -27,13 +27,23 @@ import { Seat } from "./seat.ts";
 /** How long a node that drains waits until owners know that its sockets are gone, in ms. */
 const FAREWELL_MS = 1_000;
 
+/** Who a connection is, and what proves that it is one's own. */
+export interface ConnectionIdentity {
+  /** A UUID; MUST never repeat among all nodes that share a store. */
+  readonly id: string;
+  /** Told to its client alone; whoever gives `former` for it MUST have been given this. */
+  readonly resume: string;
+}
+
 /** How a client's socket is to be connected. */
 export interface ConnectionOptions {
   /** How its frames are written. */
   readonly codec: Codec;
   /** The number of the last event that its client has had. */
   readonly after?: number | undefined;
-  /** The id that its connection had before. */
+  /** Default: a random id, and no secret to resume it by. */
+  readonly identity?: ConnectionIdentity | undefined;
+  /** The id that its connection had before: events for that one come, too. Proven by the caller. */
   readonly former?: string | undefined;
   /** The region that its calls are made for, where that isn't this node's. */
   readonly callerRegion?: string | undefined;
@@ -82,12 +92,13 @@ export class Door {
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
     checkToken("type", type);
     const target = { type, key: resourceKey(type, id) };
-    const { after, former, callerRegion } = options;
+    const { after, former, identity, callerRegion } = options;
     if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
       throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
     }
     if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
-    if (former !== undefined && !/^[0-9a-f-]{36}$/.test(former)) {
+    for (const id of [former, identity?.id]) {
+      if (id === undefined || /^[0-9a-f-]{36}$/.test(id)) continue;
       throw new AtlasError("bad_request", "connection must be the id that a hello named");
     }
     this.#parts.places.checkType(type);
@@ -129,9 +140,10 @@ export class Door {
   #sit(target: Target, options: ConnectionOptions, socket: Socket): Seat {
     const party = this.#partyOf(target);
     const { clock, router, random } = this.#parts;
-    const { callerRegion } = options;
+    const { callerRegion, identity } = options;
     const seat = new Seat({
-      id: random.uuid(),
+      id: identity?.id ?? random.uuid(),
+      resume: identity?.resume,
       codec: options.codec,
       after: options.after ?? null,
       former: options.former ?? null,

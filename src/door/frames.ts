@@ -19,6 +19,8 @@ export type ServerFrame =
     readonly epoch: number;
     readonly seq: number;
     readonly gap: boolean;
+    /** The secret that proves the connection to be the client's own, where it can be resumed. */
+    readonly resume?: string;
   }
   /** Events up to `seq` that this client hasn't had were meant for others. */
   | { readonly t: "skip"; readonly seq: number }

@@ -60,6 +60,8 @@ export class Announcement {
 /** What a seat needs of those around it. */
 export interface SeatParts {
   readonly id: string;
+  /** What its client resumes the connection by; undefined: it can't. */
+  readonly resume?: string | undefined;
   readonly codec: Codec;
   /** The number of the last event that its client has had; null: it asks for none before. */
   readonly after: number | null;
@@ -129,7 +131,7 @@ export class Seat {
     const passed = this.#passing ?? [];
     this.#passing = null;
     this.resumed = true;
-    this.#send({ t: "hello", connection: this.id, epoch, seq, gap });
+    this.#hello(epoch, seq, gap);
     if (gap || this.position === null) this.position = seq;
     for (const event of past) this.tell(event);
     if (this.position < seq) this.#skip(seq);
@@ -142,7 +144,7 @@ export class Seat {
     if (this.#passing) this.#lost = seq;
     if (this.#passing || (this.position ?? 0) >= seq) return;
     this.position = seq;
-    this.#send({ t: "hello", connection: this.id, epoch, seq, gap: true });
+    this.#hello(epoch, seq, true);
   }
 
   /** Something was said. */
@@ -266,6 +268,12 @@ export class Seat {
     }
     this.#calls--;
     this.#send({ t: "reply", id: frame.id, ...outcome });
+  }
+
+  #hello(epoch: number, seq: number, gap: boolean): void {
+    const { resume } = this.#parts;
+    const secret = resume !== undefined && { resume };
+    this.#send({ t: "hello", connection: this.id, epoch, seq, gap, ...secret });
   }
 
   #skip(seq: number): void {

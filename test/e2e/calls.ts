@@ -40,6 +40,8 @@ export interface CallSettings {
   timeoutMs?: number;
   /** How long the caller waits, in ms. */
   patienceMs?: number;
+  /** Further headers. */
+  headers?: Record<string, string>;
 }
 
 /** Calls a method of a resource. */
@@ -48,12 +50,13 @@ export function call(
   resource: string,
   method: string,
   args: readonly unknown[] = [],
-  { key, timeoutMs, patienceMs }: CallSettings = {},
+  { key, timeoutMs, patienceMs, headers = {} }: CallSettings = {},
 ): Promise<Answer> {
   return ask(url, `/v1/resources/${resource}/${method}`, {
     method: "POST",
     body: JSON.stringify(args),
     headers: {
+      ...headers,
       ...(key === undefined ? {} : { "idempotency-key": key }),
       ...(timeoutMs === undefined ? {} : { "atlas-timeout-ms": String(timeoutMs) }),
     },

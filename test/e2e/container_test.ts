@@ -25,12 +25,14 @@ import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
 import { freePort } from "../support/ports.ts";
 import { npmSettings } from "../support/npm_settings.ts";
 import { redisMissing, startRedis, type TestRedis } from "../support/redis.ts";
-import { ask, result } from "./calls.ts";
+import { ask, call, result } from "./calls.ts";
 import { canBe, endContainers, runImage } from "./container.ts";
 import { baseImages, buildImage, type Image, parseDockerfile } from "./image.ts";
 import { type Program, readyLine, until } from "./process.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
+const TOKEN = "a-token-for-callers";
+const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
 const OWN_APP = `
 import { defineApp, Resource } from "@atlas-edge/atlas";
 class Counter extends Resource {
@@ -240,6 +242,20 @@ describe("fly.toml", () => {
   });
 });
 
+test("no document starts a node beyond loopback without a token and a secret", () => {
+  const deploy = readFileSync(`${ROOT}docs/deploy.md`, "utf8");
+  const compose = readFileSync(`${ROOT}compose.yaml`, "utf8");
+  const commands = [...deploy.matchAll(/```sh\n([^]*?)```/g)].map(([, text = ""]) => text);
+  const starting = [...commands, compose].filter((text) =>
+    /docker run|docker compose up|fly deploy/.test(text)
+  );
+  expect(starting).toHaveLength(4);
+  for (const text of starting) {
+    expect(text).toMatch(/ATLAS_TOKEN="?\$\(openssl rand/);
+    expect(text).toMatch(/ATLAS_SECRET="?\$\(openssl rand/);
+  }
+});
+
 describe("compose.yaml", () => {
   const { services, volumes } = read("YAML", "compose.yaml");
   const REGIONS = ["us-east-1", "eu-west-1", "ap-southeast-1"];
@@ -251,8 +267,9 @@ describe("compose.yaml", () => {
       const [node, redis] = [services[`atlas-${region}`], services[`redis-${region}`]];
       expect(node.environment.ATLAS_REGION).toBe(region);
       expect(node.environment.ATLAS_REGISTRY_URL).toContain(`${region}=redis://redis-${region}:`);
-      // Compose refuses to start where it isn't set.
+      // Compose refuses to start where they aren't set.
       expect(node.environment.ATLAS_SECRET).toMatch(/^\$\{ATLAS_SECRET:\?.+\}$/);
+      expect(node.environment.ATLAS_TOKEN).toMatch(/^\$\{ATLAS_TOKEN:\?.+\}$/);
       expect(node.depends_on).toEqual({ [`redis-${region}`]: { condition: "service_healthy" } });
       expect(node.build).toBe(".");
       expect(redis.healthcheck.test[0]).toBe("CMD");
@@ -283,7 +300,8 @@ describe("compose.yaml", () => {
       }
       const here = (text: string) =>
         text.replace(/redis-[\w-]+:6379/g, (name) => `127.0.0.1:${redises.get(name)?.port}`)
-          .replace(/^\$\{ATLAS_SECRET:.*\}$/, SECRET).replace(/^\$\{\w+:-\}$/, "");
+          .replace(/^\$\{ATLAS_SECRET:.*\}$/, SECRET).replace(/^\$\{ATLAS_TOKEN:.*\}$/, TOKEN)
+          .replace(/^\$\{\w+:-\}$/, "");
       const nodes = await Promise.all(REGIONS.map(async (region) => {
         const entries: [string, string][] = Object.entries(services[`atlas-${region}`].environment);
         const env = Object.fromEntries(entries.map(([name, value]) => [name, here(value)]));
@@ -293,13 +311,18 @@ describe("compose.yaml", () => {
       const lines = await Promise.all(nodes.map((node) => readyLine(node)));
       expect(lines.map(({ region }) => region)).toEqual(REGIONS);
       await until(async () => {
-        const known = await Promise.all(lines.map(({ url }) => ask(url, "/v1/nodes")));
+        const known = await Promise.all(
+          lines.map(({ url }) => ask(url, "/v1/nodes", { headers: AUTHORIZED })),
+        );
         return known.every(({ body }) => body.nodes?.length === REGIONS.length);
       }, "each region knows the others");
       const seqs = [];
       for (const { url } of lines) {
+        expect((await call(url, "channels/lobby", "send", ["eve", "hi"])).status).toBe(401);
+        const settings = { headers: AUTHORIZED };
+        const args = ["ann", "hi"];
         seqs.push(
-          (await result<{ seq: number }>(url, "channels/lobby", "send", ["ann", "hi"])).seq,
+          (await result<{ seq: number }>(url, "channels/lobby", "send", args, settings)).seq,
         );
       }
       expect(seqs).toEqual([1, 2, 3]);

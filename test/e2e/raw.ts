@@ -38,7 +38,7 @@ export function requestRaw(
 ): Promise<RawAnswer> {
   const head = [
     `${method} ${target} HTTP/1.1`,
-    "host: atlas",
+    "host: localhost",
     "connection: close",
     ...(headers.some((line) => /^(?:content-length|transfer-encoding)/.test(line))
       ? []

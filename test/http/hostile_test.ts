@@ -9,7 +9,7 @@ import { connect } from "../../adapters/http/client.ts";
 import { readCursor } from "../../adapters/http/cursor.ts";
 import {
   callOptions,
-  checkHost,
+  faultOfHost,
   isHeaderText,
   moduleOf,
   pageOf,
@@ -75,7 +75,7 @@ describe("long text in a request's head is read in linear time", () => {
     "a query": (text) => queryOf(at(`?${text}`), ["limit"]),
     "a page": (text) => pageOf(new URLSearchParams({ prefix: text, limit: text })),
     "a cursor": readCursor,
-    "a host": (text) => checkHost(header("host")(text)),
+    "a host": (text) => faultOfHost(header("host")(text)),
     "an idempotency key": (text) => callOptions(header("idempotency-key")(text)),
     "a header's text": isHeaderText,
     "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text)),

@@ -11,12 +11,13 @@ import { until } from "../http/serving.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-move-"));
 const token = "t0ken";
+const secret = "a secret of two nodes on loopback";
 let us: ServedNode<typeof app>;
 let eu: ServedNode<typeof app>;
 beforeAll(async () => {
   const registry = ["us", "eu"].map((region) => `${region}=file:${join(folder, region)}.db`).join();
   const open = (region: string) =>
-    serve(app, { registry, region, node: "n", port: 0, token, onEvent: () => {} });
+    serve(app, { registry, region, node: "n", port: 0, token, secret, onEvent: () => {} });
   [us, eu] = await Promise.all([open("us"), open("eu")]);
   // Each region hears of the other's nodes by its roll.
   const knows = (node: ServedNode<typeof app>, other: string) => async () =>

@@ -150,7 +150,7 @@ test("only GET becomes a link", async () => {
   const one = await open("posted");
   const { status } = await sendRaw(
     one.url,
-    "POST /atlas/link HTTP/1.1\r\nhost: h\r\nconnection: Upgrade, close\r\n" +
+    "POST /atlas/link HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade, close\r\n" +
       "upgrade: websocket\r\nsec-websocket-version: 13\r\n" +
       "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\ncontent-length: 0\r\n\r\n",
   );
@@ -174,7 +174,7 @@ test("a body that never comes whole is answered at the call's deadline", async (
     let answer = "";
     socket.on("data", (data) => answer += data);
     socket.write(
-      "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: h\r\natlas-timeout-ms: 100\r\n" +
+      "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: localhost\r\natlas-timeout-ms: 100\r\n" +
         'content-length: 50\r\n\r\n["a"',
     );
     await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 504[^]*"code":"timeout"/);

@@ -69,7 +69,7 @@ function upgrade(url: string, path: string, headers: string[] = []): Promise<str
     let answer = "";
     const lines = [
       `GET ${path} HTTP/1.1`,
-      "host: x",
+      "host: localhost",
       "connection: Upgrade",
       "upgrade: websocket",
       "sec-websocket-version: 13",
@@ -101,6 +101,7 @@ test("JSON text: a hello, events, replies, as documented", async () => {
     epoch,
     seq: 0,
     gap: false,
+    resume: expect.any(String),
   });
   expect(socket.protocol).toBe("");
   socket.send(JSON.stringify({ t: "message", data: { text: "hi é" } }));
@@ -159,7 +160,9 @@ test("a subprotocol that there isn't is refused, unless one that there is stands
     const refused = await offer(...protocols);
     expect(refused).toMatch(/^HTTP\/1.1 400 /);
     expect(refused).toContain(protocols[0]);
-    expect(refused).toContain("atlas.json, atlas.msgpack or atlas.token.<token>, or none for JSON");
+    expect(refused).toContain(
+      "atlas.json, atlas.msgpack, atlas.token.<token> or atlas.resume.<secret>, or none for JSON",
+    );
     expect(refused.toLowerCase()).not.toContain("sec-websocket-protocol:");
   }
   for (const known of ["atlas.json", "atlas.msgpack", "atlas.token.any"]) {
@@ -218,7 +221,7 @@ test("a reader who doesn't read is cut, and others have everything", async () =>
   slow.on("error", () => {});
   slow.pause();
   slow.write(
-    "GET /v1/connect/rooms/x HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n" +
+    "GET /v1/connect/rooms/x HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n" +
       "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   await until(() => node.stats().sockets === 2 && quick.frames.length === 1);

@@ -1,0 +1,100 @@
+/**
+ * Which pages and host names may reach a node: the rules for the headers Origin and Host.
+ *
+ * Takes a request's path and headers and what the node is set to; gives the error that refuses
+ * the request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { quoted } from "../../src/model/quoted.ts";
+import { isLoopback, LINK_PATH } from "../transport/link_address.ts";
+import { hostUrl } from "./inputs.ts";
+import { protocolsOf, TOKEN_PROTOCOL } from "./protocols.ts";
+
+/** What a node is set to. */
+export interface OriginRules {
+  /** `ATLAS_ORIGINS`; `*` alone: all. */
+  readonly origins: readonly string[];
+  /** `ATLAS_PUBLIC_URL`, or the URL derived in its place; undefined where it isn't known yet. */
+  readonly url: string | undefined;
+  /** Whether callers need a token. */
+  readonly hasToken: boolean;
+  /** Whether node links need a secret. */
+  readonly hasSecret: boolean;
+}
+
+/** Routes for probes, which come by whatever name or address. */
+const PROBES = new Set(["/healthz", "/readyz"]);
+/** The header Host that was last found to be loopback's: most requests have the same. */
+let lastLoopback: string | null = null;
+/** Schemes of `Authorization` that browsers send by themselves once a user has logged in. */
+const SENT_BY_BROWSERS = /^\s*(?:basic|digest|ntlm|negotiate)\b/i;
+
+/**
+ * Why a request is refused as `forbidden`, before it has any effect; null where it isn't.
+ *
+ * - An `Origin` MUST be the node's own or a listed one, unless the request carries what no
+ *   browser sends for a foreign page: `Authorization`, or, where a token is checked, the
+ *   subprotocol `atlas.token.…`.
+ * - Without a token, `Host` MUST be a name that nobody else can point at this node (DNS
+ *   rebinding). HTTP/1.0 sends none, and no browser speaks that.
+ */
+export function refusalOf(path: string, headers: Headers, rules: OriginRules): AtlasError | null {
+  const host = headers.get("host") || null;
+  const origin = headers.get("origin");
+  if (origin !== null && !mayCall(origin, host, headers, rules)) {
+    const allowed = "pages of that origin may call this node only if ATLAS_ORIGINS lists it";
+    const own = "; the node's own origin is that of its header Host or of ATLAS_PUBLIC_URL";
+    return forbidden(`header Origin is ${quoted(origin)}: ${allowed}${own}`);
+  }
+  if (host === null || isAnswered(path, host, rules)) return null;
+  const allowed = "a node without ATLAS_TOKEN answers under loopback names, the host of " +
+    "ATLAS_PUBLIC_URL and hosts in ATLAS_ORIGINS only: set one of these three";
+  return forbidden(`header Host is ${quoted(host)}: ${allowed}`);
+}
+
+function mayCall(
+  text: string,
+  host: string | null,
+  headers: Headers,
+  { origins, url, hasToken }: OriginRules,
+): boolean {
+  if (origins.includes("*") || origins.includes(text)) return true;
+  const origin = originOf(text);
+  if (origin !== null && host !== null) {
+    // The header Host names no scheme: its port is compared as one of the origin's scheme.
+    if (hostUrl(origin.protocol, host)?.host === origin.host) return true;
+  }
+  if (origin !== null && url !== undefined && origin.origin === new URL(url).origin) return true;
+  const authorization = headers.get("authorization");
+  if (authorization && !SENT_BY_BROWSERS.test(authorization)) return true;
+  // Without a token nobody checks it, and any page may offer any subprotocol.
+  return hasToken && protocolsOf(headers).some((it) => it.startsWith(TOKEN_PROTOCOL));
+}
+
+function isAnswered(path: string, host: string, rules: OriginRules): boolean {
+  const { origins, url, hasToken, hasSecret } = rules;
+  if (hasToken || origins.includes("*") || PROBES.has(path)) return true;
+  // Peers dial by names of their own, and prove the secret.
+  if (hasSecret && path === LINK_PATH) return true;
+  if (host === lastLoopback) return true;
+  const name = hostUrl("http:", host)?.hostname;
+  if (name === undefined) return false;
+  if (isLoopback(name)) {
+    lastLoopback = host;
+    return true;
+  }
+  const known = url === undefined ? origins : [url, ...origins];
+  return known.some((it) => new URL(it).hostname === name);
+}
+
+/** An origin of a page; null where it is none of HTTP (`null`, an extension's, a file's). */
+function originOf(text: string): URL | null {
+  for (const scheme of ["http:", "https:"]) {
+    if (text.startsWith(`${scheme}//`)) return hostUrl(scheme, text.slice(scheme.length + 2));
+  }
+  return null;
+}
+
+function forbidden(message: string): AtlasError {
+  return new AtlasError("forbidden", message);
+}
