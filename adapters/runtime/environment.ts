@@ -20,6 +20,7 @@ import {
   checkBootstrap,
   type CheckedBootstrap,
 } from "./bootstrap.ts";
+import { readAddresses } from "./addresses.ts";
 import { readGateways } from "./gateways.ts";
 import { readOrigins } from "./origins.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
@@ -90,6 +91,12 @@ export interface Settings {
    * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own.
    */
   origins?: string | readonly string[];
+  /**
+   * `ATLAS_ADDRESSES`; further URLs by which peers dial this node, besides its public one and
+   * what it listens on: those that its peers' gateways, bootstrap or DNS name. A link that was
+   * dialled by any other is refused. At most 64. Default none.
+   */
+  addresses?: string | readonly string[];
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -114,6 +121,8 @@ export interface CheckedSettings {
   readonly gateways: Readonly<Record<string, readonly string[]>>;
   /** Origins of pages that may call; `*` alone: all. */
   readonly origins: readonly string[];
+  /** Further link addresses by which peers dial this node. */
+  readonly addresses: readonly string[];
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
@@ -157,6 +166,7 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
     origins: readOrigins(env, given.origins),
+    addresses: readAddresses(env, given.addresses),
   };
 }
 
@@ -176,7 +186,7 @@ export function readAppPath(env: Environment): string | undefined {
 
 type PlainSetting = Exclude<
   keyof Settings,
-  "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
+  "addresses" | "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
 >;
 
 function line(env: Environment, name: string): Line | undefined {

@@ -14,8 +14,8 @@ import { quoted } from "../../src/model/quoted.ts";
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";
 
-/** Longest address, in UTF-16 code units. */
-const MAX_ADDRESS = 2_048;
+/** Longest address, in characters: a handshake's frame holds it. */
+export const MAX_ADDRESS = 1_024;
 
 /** Metadata services that are not link-local: Google's names, Alibaba, Oracle, AWS over IPv6. */
 const METADATA_HOSTS: ReadonlySet<string> = new Set([
@@ -35,9 +35,11 @@ export interface AddressRules {
 
 /**
  * The address under which a server reached at `url` takes links: `http` becomes `ws`,
- * `https` `wss`, and the path gets {@link LINK_PATH} behind it.
+ * `https` `wss`, and the path gets {@link LINK_PATH} behind it. Two spellings of one URL give
+ * one address, the same that {@link checkAddress} gives.
  *
- * @throws AtlasError `bad_request` where `url` isn't an http, https, ws or wss URL.
+ * @throws AtlasError `bad_request` where `url` isn't an http, https, ws or wss URL, or is longer
+ * than 1,024 characters as an address.
  */
 export function linkAddress(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
@@ -45,8 +47,20 @@ export function linkAddress(url: string): string {
   if (!parsed || (scheme !== "ws:" && scheme !== "wss:")) {
     throw new AtlasError("bad_request", `${quoted(url)} is not an http, https, ws or wss URL`);
   }
-  const path = parsed.pathname.replace(/\/+$/, "");
-  return `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
+  const path = trimSlashes(parsed.pathname);
+  const address = `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
+  if (address.length <= MAX_ADDRESS) return address;
+  throw new AtlasError(
+    "bad_request",
+    `${quoted(url)} is longer than ${MAX_ADDRESS} characters as an address of links`,
+  );
+}
+
+/** A path without slashes at its end. Not by a pattern: that takes quadratic time. */
+function trimSlashes(path: string): string {
+  let end = path.length;
+  while (end > 0 && path[end - 1] === "/") end--;
+  return path.slice(0, end);
 }
 
 /**
@@ -55,7 +69,9 @@ export function linkAddress(url: string): string {
  * @throws AtlasError `unavailable`, not retryable, saying what is wrong with it.
  */
 export function checkAddress(address: string, rules: AddressRules): string {
-  const url = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
+  const parsed = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
+  // Its normal form may be longer: not-ASCII characters are encoded.
+  const url = parsed && parsed.href.length <= MAX_ADDRESS ? parsed : null;
   const why = url ? trouble(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;
   throw new AtlasError("unavailable", `${quoted(address)} may not be dialled: ${why}`, {
@@ -101,7 +117,7 @@ function isForbidden(host: string): boolean {
  * A host in one spelling: lower case, IPv6 in eight groups without brackets, and an
  * IPv4 address that travels inside of IPv6 (mapped, compatible, NAT64) as IPv4.
  */
-function normalHost(host: string): string {
+export function normalHost(host: string): string {
   const plain = host.toLowerCase().replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (!plain.includes(":") || !URL.canParse(`ws://[${plain}]/`)) return plain;
   const canonical = new URL(`ws://[${plain}]/`).hostname.slice(1, -1);

@@ -15,7 +15,7 @@ import {
   sign,
 } from "../../adapters/transport/link_handshake.ts";
 import { frameOf, readFrame } from "../../adapters/transport/link_frames.ts";
-import { websocketTransport } from "../../adapters/transport/websocket.ts";
+import { linkAddress, websocketTransport } from "../../adapters/transport/websocket.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import { decodeMessage, encodeHead } from "../../src/model/envelope.ts";
 import { pack } from "../../src/model/value.ts";
@@ -76,7 +76,7 @@ async function open(node: NodeProcess): Promise<Line> {
 /** Goes through the handshake as a peer who knows the secret would. */
 async function proven(node: NodeProcess): Promise<Line> {
   const line = await open(node);
-  const hello = encodeHello(SELF, node.line);
+  const hello = encodeHello(SELF, node.line, linkAddress(node.url));
   line.socket.send(hello);
   const challenge = await line.next() as Uint8Array;
   const signatures = await sign(await importKeys([SECRET]), hello, challenge);
@@ -172,7 +172,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
 
   test("a proof that proves nothing is hung up on", async () => {
     const line = await open(node);
-    const hello = encodeHello(SELF, node.line);
+    const hello = encodeHello(SELF, node.line, linkAddress(node.url));
     line.socket.send(hello);
     const challenge = await line.next() as Uint8Array;
     line.socket.send(encodeProof(await sign(await importKeys([WRONG]), hello, challenge)));
