@@ -11,6 +11,7 @@ import { baseUrls } from "../http/client_options.ts";
 import { errorOf } from "../http/errors.ts";
 import { createRequester } from "../http/requester.ts";
 import type { Output } from "./output.ts";
+import { printable } from "./table.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";
 
 /** What one node said, as the route answers it. */
@@ -58,7 +59,7 @@ async function ask(
 function outputOf(nodes: readonly Note[], document: unknown, done: string): Output {
   const failures: AtlasError[] = [];
   const lines = nodes.map((note) => {
-    const name = nodeName(note);
+    const name = printable(nodeName(note));
     if (note.error === undefined) return `${name} ${done}\n`;
     const { code, message, maybeExecuted } = errorOf(0, note);
     failures.push(new AtlasError(code, `${name}: ${message}`, { maybeExecuted }));

@@ -12,7 +12,7 @@ import { listen } from "./listen.ts";
 import { authorities, exchange, modules, request } from "./market.ts";
 import { answered, type CliStreams, type Command, type Output } from "./output.ts";
 import { raceCommand } from "./race.ts";
-import { table } from "./table.ts";
+import { printable, table } from "./table.ts";
 import {
   type CommandLine,
   HELP,
@@ -79,7 +79,7 @@ export async function runCli(
 
 function errorLine(error: unknown): string {
   const code: AtlasError["code"] = isAtlasError(error) ? error.code : "unavailable";
-  return `${code}: ${messageOf(error)}\n`;
+  return `${printable(`${code}: ${messageOf(error)}`)}\n`;
 }
 
 /** A race goes straight to a registry; all else asks a node. */

@@ -1,4 +1,4 @@
-/** Tables for people: takes a head and rows, gives aligned columns, a line each. */
+/** Tables for people: takes a head and rows, gives aligned columns, a line each; and safe lines. */
 
 /** Control characters would let a name in the registry write to the terminal. */
 // deno-lint-ignore no-control-regex
@@ -16,5 +16,10 @@ export function table(head: readonly string[], rows: readonly (string | number)[
 }
 
 function cell(value: string | number): string {
-  return String(value).replace(CONTROL, "?");
+  return printable(String(value));
+}
+
+/** A text that a cluster gave, as one line on a terminal: control characters are `?`. */
+export function printable(text: string): string {
+  return text.replace(CONTROL, "?");
 }

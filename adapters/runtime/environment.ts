@@ -129,6 +129,8 @@ export type Environment = { readonly [name: string]: string | undefined };
 
 /** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
 const MIN_SECRET_BYTES = 32;
+/** Longest public URL, in characters: links are dialled at it, with a path behind it. */
+const MAX_URL = 1_000;
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
 const ROLES: readonly Role[] = ["authority", "worker"];
 const LEASE = "standard, fast, frugal or heartbeatMs/leaseMs";
@@ -260,10 +262,11 @@ function publicUrlOf(given: Line | undefined): string | undefined {
   const url = URL.canParse(given.text) ? new URL(given.text) : null;
   if (
     url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
-    url.username === "" && url.password === ""
+    url.username === "" && url.password === "" && url.href.length <= MAX_URL
   ) return url.origin + url.pathname.replace(/\/+$/, "");
   const shown = { name: given.name, text: maskUrl(given.text) };
-  throw refused(shown, "use http:// or https:// with a host, without user name, query or fragment");
+  const allowed = "use http:// or https:// with a host, without user name, query or fragment";
+  throw refused(shown, `${allowed}, of ${MAX_URL} characters at most`);
 }
 
 function secretsOf(given: Line | undefined, host: string): string[] {

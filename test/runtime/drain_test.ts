@@ -182,6 +182,22 @@ describe("a drain that one of the nodes doesn't hear", () => {
   });
 });
 
+test("what a cluster says of its nodes can't write to the terminal", async () => {
+  const port = await listen((socket) =>
+    socket.once("data", () => {
+      const error = { code: "unavailable", message: "a\u001b]0;x\u0007b" };
+      const body = JSON.stringify({ nodes: [{ region: "r", node: "\u001b[2Jn", error }] });
+      const head = `content-type: application/json\r\ncontent-length: ${body.length}`;
+      socket.end(`HTTP/1.1 202 Accepted\r\n${head}\r\nconnection: close\r\n\r\n${body}`);
+    })
+  );
+  expect(await atlas(`http://127.0.0.1:${port}`, "drain", "n")).toEqual({
+    status: 1,
+    out: "r/?[2Jn does not: unavailable\n",
+    err: "unavailable: r/?[2Jn: a?]0;x?b\n",
+  });
+});
+
 describe("POST /v1/drain", () => {
   const post = async (node: Node, query: string) => {
     const headers = { authorization: `Bearer ${TOKEN}` };

@@ -197,6 +197,7 @@ test.each([
   ["PORT", "-1"],
   ["ATLAS_PUBLIC_URL", "ftp://x"],
   ["ATLAS_PUBLIC_URL", "https://x/?a=b"],
+  ["ATLAS_PUBLIC_URL", `https://x/${"y".repeat(1_000)}`],
   ["ATLAS_LEASE", "quick"],
   ["ATLAS_LEASE", "49/200"],
   ["ATLAS_LEASE", "100/199"],

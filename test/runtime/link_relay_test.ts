@@ -220,6 +220,30 @@ describe("a hostile peer", () => {
     expect(bob.events.map(({ fields }) => fields["code"])).toEqual(["unavailable", "unauthorized"]);
   });
 
+  it("at four addresses can't keep out nodes at a fifth", async () => {
+    const [ann, bob] = await nodes({}, {}) as [Node, Node];
+    let cut = 0;
+    for (let i = 0; i < 256; i++) {
+      const handlers = bob.transport.accept();
+      const socket: Socket = {
+        remote: `10.0.0.${i % 4}`,
+        send: () => {},
+        buffered: () => 0,
+        close: () => {},
+        cut() {
+          cut++;
+          handlers.close(socket, 1_006, "");
+        },
+      };
+      handlers.open(socket);
+    }
+    for (let i = 0; i < 5; i++) {
+      expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
+    }
+    // The first one's place is ann's, time and again.
+    expect(cut).toBe(1);
+  });
+
   it("that says a node dials itself, or is another, needs the secret all the same", async () => {
     const [bob] = await nodes({}) as [Node];
     const { socket, closes, frames } = await knock(bob);
