@@ -42,6 +42,8 @@ export type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainedNode,
+  DrainNodesOptions,
   DrainOptions,
   LookupOptions,
   NodeEvent,

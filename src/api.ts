@@ -135,6 +135,27 @@ export interface DrainOptions {
   forMs?: number;
 }
 
+/** Which nodes are to drain: `node`, `prefix` or both. */
+export interface DrainNodesOptions {
+  /** The one of this name, or `<region>/<node>` where several have it; default: all of `prefix`. */
+  node?: string;
+  /** What they hand over, and take none of for a while; default: all, and they leave. */
+  prefix?: string;
+  /** With `prefix`: for how long, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
+  /** How long all of them may take to say that they do, in ms; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+}
+
+/** What one node said to a drain. */
+export interface DrainedNode {
+  readonly region: string;
+  readonly node: string;
+  readonly incarnation: string;
+  /** Why it doesn't drain, or isn't known to; null: it has begun. */
+  readonly error: AtlasError | null;
+}
+
 export interface PageOptions {
   /** The `next` of the page before. */
   cursor?: string;
@@ -201,6 +222,15 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
    * calls such a resource next finds it on another node that runs its type, if there is one.
    */
   drain(options?: DrainOptions): Promise<void>;
+  /**
+   * Has other nodes drain, or this one: each is asked over a link that has proven which node it
+   * leads to, also by way of gateways. Resolves when all have begun, or could not be asked, in no
+   * more than `timeoutMs`; what one of them can't do is told in its place.
+   *
+   * @throws AtlasError `bad_request` where an option isn't allowed or several nodes have the name,
+   * `not_found` where no live node is concerned, `unavailable` where the registry can't be read.
+   */
+  drainNodes(options: DrainNodesOptions): Promise<readonly DrainedNode[]>;
   /**
    * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
    * that are still under way fail as `unavailable`, those that had begun as maybe executed.

@@ -7,7 +7,7 @@
  *
  * Source: design §1 and §3.
  */
-import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "./api.ts";
+import type { AtlasNode, DrainOptions, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { Door } from "./door/door.ts";
 import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
@@ -17,7 +17,7 @@ import { checkToken, resourceKey } from "./model/rrp.ts";
 import type { ModuleAtlas } from "./lambda/api.ts";
 import type { Market } from "./lambda/market.ts";
 import { marketOf } from "./lambda/market_of.ts";
-import { within } from "./lambda/within.ts";
+import { within as withinTurns } from "./lambda/within.ts";
 import type { MemberInfo } from "./model/member.ts";
 import { checkNodeOptions, type NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
@@ -36,7 +36,7 @@ import type { Router } from "./routing/router.ts";
 import { isForNodes, notForClients, tellWinner } from "./routing/reception.ts";
 import { routerOf, type Routing } from "./routing/router_of.ts";
 import { Deadlines } from "./time/deadlines.ts";
-import { backoffMs, pause } from "./time/pause.ts";
+import { backoffMs, pause, within } from "./time/pause.ts";
 
 /**
  * Starts a node of `app`: registered, linked and serving when it resolves.
@@ -137,6 +137,7 @@ class NodeProcess implements Exchange {
       links: this.#links,
       deadlines: this.#deadlines,
       life: () => this.#life,
+      drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
     this.#door = new Door({ clock, random, ...this.#routing, life: () => this.#life });
@@ -166,8 +167,8 @@ class NodeProcess implements Exchange {
       move: this.#routing.move,
       accept: (type, id, options) => this.#door.accept(type, id, options),
       stats: () => this.stats(),
-      drain: async (options) =>
-        await (options !== undefined ? this.#host.decline(checkDrain(options)) : this.drain()),
+      drain: (options) => this.drain(options),
+      drainNodes: this.#routing.drainNodes,
       close: (options?: { drainMs?: number }) => this.close(options),
     };
     return Object.defineProperties(facade, {
@@ -198,7 +199,7 @@ class NodeProcess implements Exchange {
     const key = resourceKey(type, id);
     const looked = lookupFrom(this.#host, this.#registry, key, options.require === "confirmed");
     const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
-    return await this.#within(looked, timeoutMs, `the lookup of ${key}`);
+    return await within(this.#options.clock, timeoutMs, looked, `the lookup of ${key}`);
   };
 
   readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
@@ -209,7 +210,7 @@ class NodeProcess implements Exchange {
   readonly count: Exchange["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
     const { store, clock } = this.#options;
     const counted = countOwned(store, clock, prefix, timeoutMs);
-    return this.#within(counted, timeoutMs, `the count of ${prefix}`);
+    return within(clock, timeoutMs, counted, `the count of ${prefix}`);
   };
 
   stats(): NodeStats {
@@ -233,9 +234,10 @@ class NodeProcess implements Exchange {
     };
   }
 
-  /** Hands everything over and leaves; then only forwards. */
-  drain(): Promise<void> {
-    return (this.#drained ??= this.#drain());
+  /** Hands everything over and leaves, and then only forwards; or what falls under a prefix. */
+  async drain(options?: DrainOptions): Promise<void> {
+    if (options !== undefined) await this.#host.decline(checkDrain(options));
+    else await (this.#drained ??= this.#drain());
   }
 
   async #drain(): Promise<void> {
@@ -255,13 +257,13 @@ class NodeProcess implements Exchange {
       this.#tell("warning", "leaving failed", { reason: messageOf(error) });
     }
     // An end that overtakes its last answers leaves callers in doubt of what became of theirs.
-    await this.#within(heard, FAREWELL_MS, "the farewell").catch(() => {});
+    await within(this.#options.clock, FAREWELL_MS, heard, "the farewell").catch(() => {});
   }
 
   /** Modules for a resource: what it buys is bounded by its turns, and by its life. */
   #modulesFor(from: Activation): ModuleAtlas {
     const { clock } = this.#options;
-    return within(this.#market, {
+    return withinTurns(this.#market, {
       leftMs: () => (from.current?.deadline ?? Infinity) - clock.now(),
       lifetime: () => from.lifetime,
     });
@@ -273,7 +275,7 @@ class NodeProcess implements Exchange {
       const { clock } = this.#options;
       const until = clock.now() + drainMs;
       // What can't be drained in time is given up; the lease's end will free it.
-      await this.#within(this.drain(), drainMs, "the drain").catch(() => {});
+      await within(clock, drainMs, this.drain(), "the drain").catch(() => {});
       const isBusy = (): boolean => this.#router.inFlight + this.#market.inFlight > 0;
       while (isBusy() && clock.now() < until) await pause(clock, 5);
       await this.#end(null);
@@ -380,17 +382,6 @@ class NodeProcess implements Exchange {
     await this.#options.transport.close();
     this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });
     this.#resolveClosed(error);
-  }
-
-  /** `work`, or `timeout` after `ms`. */
-  #within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#options.clock.after(
-        ms,
-        () => reject(new AtlasError("timeout", `${what} took longer than ${ms} ms`)),
-      );
-      work.then(resolve, reject).finally(() => timer.cancel());
-    });
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

@@ -80,7 +80,7 @@ export async function runCli(
 function errorLine(error: unknown): string {
   const code: AtlasError["code"] = isAtlasError(error) ? error.code : "unavailable";
   // A node's words must not write to the terminal.
-  return `${printable(code)}: ${printable(messageOf(error))}\n`;
+  return `${printable(`${code}: ${messageOf(error)}`)}\n`;
 }
 
 /** A race goes straight to a registry; all else asks a node. */

@@ -1,4 +1,4 @@
-/** Tables for people: takes a head and rows, gives aligned columns, a line each. */
+/** Tables for people: takes a head and rows, gives aligned columns, a line each; and safe lines. */
 
 /** Control characters would let a name in the registry write to the terminal. */
 // deno-lint-ignore no-control-regex
@@ -19,7 +19,7 @@ function cell(value: string | number): string {
   return printable(String(value));
 }
 
-/** `text` from elsewhere as a line of a terminal may have it. */
+/** A text that a cluster gave, as one line on a terminal: control characters are `?`. */
 export function printable(text: string): string {
   return text.replace(CONTROL, "?");
 }

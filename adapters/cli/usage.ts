@@ -34,12 +34,13 @@ export const HELP = `atlas: look at an Atlas cluster, call its resources and mod
   atlas authorities                      the authorities, and what each knows
   atlas move TYPE/ID REGION              moves a resource's home, with its state
   atlas drain NODE                       drains a node: its name, or region/name
-  atlas drain PREFIX                     has nodes hand over what falls under it, and stay
+  atlas drain PREFIX                     has nodes hand over what falls under it, and stay;
+                                         the node at --url tells the others, over its links
   atlas race                             how often two nodes would own one name, on a registry
 
   --url URL         a node's URL; also ATLAS_URL. Default http://127.0.0.1:8080.
                     Several, with commas between: the next one is asked where one is down.
-  --token TOKEN     the cluster's ATLAS_TOKEN; also ATLAS_TOKEN
+  --token TOKEN     the cluster's ATLAS_TOKEN; also ATLAS_TOKEN. Sent to --url alone.
   --json            JSON for machines instead of tables for people
   --timeout MS      deadline of each request, 1 to 300000. Default 10000.
   --key KEY         call: idempotency key, so that repeats run once

@@ -13,7 +13,7 @@
  * | `POST /v1/resources/{type}/{id}/{method}` | a call; JSON or MessagePack; its path and verdict in headers |
  * | `POST /v1/resources/{type}/{id}?move=<region>` | moves its home there |
  * | `GET /v1/connect/{type}/{id}` | a client socket; `?after=<seq>` to resume |
- * | `POST /v1/drain` | starts draining this node; `?prefix=` of what falls under it only |
+ * | `POST /v1/drain` | starts draining this node; `?node=` another one; `?prefix=&forMs=` what falls under it, wherever |
  * | `GET /v1/modules`, `/v1/exchanges/{module}`, `/v1/authorities` | what is on the market |
  * | `POST /v1/modules/{module}/{function}` | a module call; `?version=^1`, or over a purchase |
  * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
@@ -33,6 +33,7 @@ import {
   callerRegionOption,
   callOptions,
   countOf,
+  DRAINING,
   drainOf,
   faultOfHost,
   LISTING,
@@ -205,15 +206,26 @@ function addNodes(add: Add, node: () => AtlasNode, onEvent: (event: NodeEvent) =
     const { incarnation } = node();
     return json({ nodes: await node().members(), self: incarnation });
   });
-  add("POST", "/v1/drain", (request) => {
-    const draining = node();
-    const { region, node: name, incarnation } = draining;
-    const part = drainOf(queryOf(request, ["prefix", "forMs"]));
-    draining.drain(part).catch((error: unknown) =>
-      onEvent({ level: "error", event: "drain failed", fields: { error: messageOf(error) } })
-    );
-    const told = part ?? { state: "draining" };
-    return json({ ...told, region, node: name, incarnation }, 202);
+  add("POST", "/v1/drain", async (request) => {
+    const asked = node();
+    const { region, node: name, incarnation } = asked;
+    const self = { region, node: name, incarnation };
+    const wanted = drainOf(queryOf(request, DRAINING));
+    if (wanted === undefined) {
+      asked.drain().catch((error: unknown) =>
+        onEvent({ level: "error", event: "drain failed", fields: { error: messageOf(error) } })
+      );
+      return json({ state: "draining", ...self }, 202);
+    }
+    const { prefix, forMs } = wanted;
+    const part = { ...prefix !== undefined && { prefix }, ...forMs !== undefined && { forMs } };
+    const told = prefix === undefined ? { state: "draining" } : part;
+    const drained = await asked.drainNodes({ ...wanted, ...timeoutOption(request.headers) });
+    const nodes = drained.map(({ error, ...place }) => ({
+      ...place,
+      ...error ? errorBody(error) : told,
+    }));
+    return json({ ...part, ...self, nodes }, 202);
   });
 }
 

@@ -4,7 +4,7 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
-import type { CallOptions, DrainOptions } from "../../src/api.ts";
+import type { CallOptions, DrainNodesOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
@@ -184,16 +184,32 @@ export function countOf(query: URLSearchParams): boolean {
   throw new AtlasError("bad_request", `query count is ${quoted(text)}: only "1" is allowed`);
 }
 
-/** What a drain is asked of; undefined: of all, and of the node itself. */
-export function drainOf(query: URLSearchParams): DrainOptions | undefined {
+/** The parameters of a drain. */
+export const DRAINING: readonly string[] = ["node", "prefix", "forMs"];
+
+/** Which nodes a drain is asked of; undefined: of the asked one, as a whole. */
+export function drainOf(query: URLSearchParams): DrainNodesOptions | undefined {
+  const node = query.get("node");
   const prefix = query.get("prefix");
   const forMs = query.get("forMs");
+  const named = node === null ? {} : { node: nodeNameOf(node) };
   if (prefix === null) {
-    if (forMs === null) return undefined;
-    throw new AtlasError("bad_request", "query forMs goes with a prefix only");
+    if (forMs !== null) throw new AtlasError("bad_request", "query forMs goes with a prefix only");
+    return node === null ? undefined : named;
   }
   const span = forMs === null ? {} : { forMs: count("query forMs", forMs, MAX_DECLINE_MS) };
-  return { prefix: checkPrefix(prefix), ...span };
+  return { ...named, prefix: checkPrefix(prefix), ...span };
+}
+
+/** `<node>` or `<region>/<node>`. */
+function nodeNameOf(text: string): string {
+  const parts = text.split("/");
+  if (parts.length > 2) {
+    const message = `query node is ${quoted(text)}: it must be <node> or <region>/<node>`;
+    throw new AtlasError("bad_request", message);
+  }
+  for (const part of parts) checkToken("query node", part);
+  return text;
 }
 
 /** The region to which a POST to a resource itself moves it. */

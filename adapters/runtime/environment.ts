@@ -21,6 +21,7 @@ import {
   checkBootstrap,
   type CheckedBootstrap,
 } from "./bootstrap.ts";
+import { readAddresses } from "./addresses.ts";
 import { readGateways } from "./gateways.ts";
 import { readOrigins } from "./origins.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
@@ -98,6 +99,12 @@ export interface Settings {
    * of others are refused, unless they carry the token.
    */
   origins?: string | readonly string[];
+  /**
+   * `ATLAS_ADDRESSES`; further URLs by which peers dial this node, besides its public one and
+   * what it listens on: those that its peers' gateways, bootstrap or DNS name. A link that was
+   * dialled by any other is refused. At most 64. Default none.
+   */
+  addresses?: string | readonly string[];
 }
 
 /** Settings, all checked. What is undefined is derived once the port is bound. */
@@ -122,12 +129,16 @@ export interface CheckedSettings {
   readonly gateways: Readonly<Record<string, readonly string[]>>;
   /** Origins of pages that may call and connect; `*` alone: all. */
   readonly origins: readonly string[];
+  /** Further link addresses by which peers dial this node. */
+  readonly addresses: readonly string[];
 }
 
 export type Environment = { readonly [name: string]: string | undefined };
 
 /** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
 const MIN_SECRET_BYTES = 32;
+/** Longest public URL, in characters: links are dialled at it, with a path behind it. */
+const MAX_URL = 1_000;
 const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
 const ROLES: readonly Role[] = ["authority", "worker"];
 const LEASE = "standard, fast, frugal or heartbeatMs/leaseMs";
@@ -165,6 +176,7 @@ export function readSettings(env: Environment, given: Settings = {}): CheckedSet
     watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
     gateways: readGateways(env, given.gateways),
     origins: readOrigins(env, given.origins),
+    addresses: readAddresses(env, given.addresses),
   };
 }
 
@@ -184,7 +196,7 @@ export function readAppPath(env: Environment): string | undefined {
 
 type PlainSetting = Exclude<
   keyof Settings,
-  "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
+  "addresses" | "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
 >;
 
 function line(env: Environment, name: string): Line | undefined {
@@ -258,10 +270,11 @@ function publicUrlOf(given: Line | undefined): string | undefined {
   const url = URL.canParse(given.text) ? new URL(given.text) : null;
   if (
     url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
-    url.username === "" && url.password === ""
+    url.username === "" && url.password === "" && url.href.length <= MAX_URL
   ) return url.origin + withoutTrailing(url.pathname, "/");
   const shown = { name: given.name, text: maskUrl(given.text) };
-  throw refused(shown, "use http:// or https:// with a host, without user name, query or fragment");
+  const allowed = "use http:// or https:// with a host, without user name, query or fragment";
+  throw refused(shown, `${allowed}, of ${MAX_URL} characters at most`);
 }
 
 function secretsOf(given: Line | undefined, host: string): string[] {

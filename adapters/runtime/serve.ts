@@ -71,6 +71,7 @@ const NAMES: OptionNames<ServeOptions> = {
   watch: true,
   gateways: true,
   origins: true,
+  addresses: true,
   onEvent: true,
   homes: true,
 };
@@ -127,12 +128,15 @@ async function open<A extends App>(
     origins: settings.origins,
     onEvent,
   });
-  const transport = websocketTransport({ runtime, secret: secretOf(settings), onEvent });
+  const { addresses } = settings;
+  const transport = websocketTransport({ runtime, secret: secretOf(settings), addresses, onEvent });
   let known = settings.publicUrl;
   const server = await bind(settings, runtime, http, transport, () => known);
   opened.push(() => server.close());
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
+  // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
+  if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
   const store = await registry(
     settings,

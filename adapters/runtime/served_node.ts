@@ -9,6 +9,8 @@ import type {
   AtlasNode,
   CallOptions,
   CallResult,
+  DrainedNode,
+  DrainNodesOptions,
   DrainOptions,
   LookupOptions,
   NodeState,
@@ -175,6 +177,9 @@ class Served<A extends App> implements ServedNode<A> {
   }
   drain(options?: DrainOptions): Promise<void> {
     return this.#node.drain(options);
+  }
+  drainNodes(options: DrainNodesOptions): Promise<readonly DrainedNode[]> {
+    return this.#node.drainNodes(options);
   }
 
   async close(options: { drainMs?: number } = {}): Promise<void> {

@@ -15,8 +15,8 @@ import { withoutTrailing } from "../../src/model/text.ts";
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";
 
-/** Longest address, in UTF-16 code units. */
-const MAX_ADDRESS = 2_048;
+/** Longest address, in characters: a handshake's frame holds it. */
+export const MAX_ADDRESS = 1_024;
 
 /** Metadata services that are not link-local: Google's names, Alibaba, Oracle, AWS over IPv6. */
 const METADATA_HOSTS: ReadonlySet<string> = new Set([
@@ -36,9 +36,11 @@ export interface AddressRules {
 
 /**
  * The address under which a server reached at `url` takes links: `http` becomes `ws`,
- * `https` `wss`, and the path gets {@link LINK_PATH} behind it.
+ * `https` `wss`, and the path gets {@link LINK_PATH} behind it. Two spellings of one URL give
+ * one address, the same that {@link checkAddress} gives.
  *
- * @throws AtlasError `bad_request` where `url` isn't an http, https, ws or wss URL.
+ * @throws AtlasError `bad_request` where `url` isn't an http, https, ws or wss URL, or is longer
+ * than 1,024 characters as an address.
  */
 export function linkAddress(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : null;
@@ -47,7 +49,12 @@ export function linkAddress(url: string): string {
     throw new AtlasError("bad_request", `${quoted(url)} is not an http, https, ws or wss URL`);
   }
   const path = withoutTrailing(parsed.pathname, "/");
-  return `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
+  const address = `${scheme}//${parsed.host}${path.endsWith(LINK_PATH) ? path : path + LINK_PATH}`;
+  if (address.length <= MAX_ADDRESS) return address;
+  throw new AtlasError(
+    "bad_request",
+    `${quoted(url)} is longer than ${MAX_ADDRESS} characters as an address of links`,
+  );
 }
 
 /**
@@ -56,7 +63,9 @@ export function linkAddress(url: string): string {
  * @throws AtlasError `unavailable`, not retryable, saying what is wrong with it.
  */
 export function checkAddress(address: string, rules: AddressRules): string {
-  const url = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
+  const parsed = address.length <= MAX_ADDRESS && URL.canParse(address) ? new URL(address) : null;
+  // Its normal form may be longer: not-ASCII characters are encoded.
+  const url = parsed && parsed.href.length <= MAX_ADDRESS ? parsed : null;
   const why = url ? trouble(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;
   throw new AtlasError("unavailable", `${quoted(address)} may not be dialled: ${why}`, {
@@ -102,7 +111,7 @@ function isForbidden(host: string): boolean {
  * A host in one spelling: lower case, IPv6 in eight groups without brackets, and an
  * IPv4 address that travels inside of IPv6 (mapped, compatible, NAT64) as IPv4.
  */
-function normalHost(host: string): string {
+export function normalHost(host: string): string {
   const plain = host.toLowerCase().replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (!plain.includes(":") || !URL.canParse(`ws://[${plain}]/`)) return plain;
   const canonical = new URL(`ws://[${plain}]/`).hostname.slice(1, -1);

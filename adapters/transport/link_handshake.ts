@@ -1,7 +1,7 @@
 /**
  * How two nodes prove who they are: each signs the same short conversation.
  *
- *     dialler → HELLO      nonce, who I am, whom I want
+ *     dialler → HELLO      nonce, who I am, whom I want, the address that I dial
  *     acceptor → CHALLENGE nonce, who I am
  *     dialler → PROOF      a signature for each of my secrets
  *     acceptor → WELCOME   a signature with the secret that we share
@@ -9,25 +9,31 @@
  * A signature is HMAC-SHA-256 (RFC 2104) over the signer's role and both opening
  * frames, each with its length before it: the nonces make it fresh, the identities
  * bind it to both ends, the role keeps one end's from passing as the other's. An
- * acceptor signs nothing for a dialler that has not proven itself. Two secrets may
- * live at once, for rotation; any that both ends hold will do.
+ * acceptor signs nothing for a dialler that has not proven itself. The signed address keeps
+ * a third from passing the conversation on between two nodes: whoever dialled the third named
+ * the third's address, which is none of the acceptor's. Two secrets may live at once, for
+ * rotation; any that both ends hold will do.
  *
  * The links that follow are as private as the wire below: `wss:` where others can
  * reach it. Source: design §6.
  */
 import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
+import { MAX_ADDRESS } from "./link_address.ts";
 
-/** Largest frame of a handshake, in bytes. */
-export const MAX_HANDSHAKE_BYTES = 1_024;
+/** Largest frame of a handshake, in bytes: two identities, an address, a nonce and lengths. */
+export const MAX_HANDSHAKE_BYTES = 2_048;
 /** A secret's least length where a link leaves loopback, in bytes. */
 export const MIN_SECRET_BYTES = 32;
 
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
-const VERSION = "atlas-link/1";
+const VERSION = "atlas-link/2";
 /** The key of nodes without a secret: they are on loopback, and it protects nothing. */
 const OPEN_KEY = `${VERSION} without a secret`;
 const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;
+const ADDRESS = /^[\x21-\x7e]+$/;
+/** Most that is read of the version that another Atlas speaks. */
+const MAX_TAG_BYTES = 32;
 
 const encoder: TextEncoder = new TextEncoder();
 const decoder: TextDecoder = new TextDecoder("utf-8", { fatal: true });
@@ -43,17 +49,52 @@ export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
   );
 }
 
-export function encodeHello(self: LinkIdentity, wanted: LinkIdentity): Uint8Array {
-  return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted)]);
+/** What a dialler says of itself. */
+export interface Hello {
+  /** Who dials. */
+  readonly self: LinkIdentity;
+  /** Whom it wants. */
+  readonly wanted: LinkIdentity;
+  /** The address that it dials, in normal form. */
+  readonly address: string;
 }
 
-/** Who dials and whom it wants; null where the frame is malformed. */
-export function decodeHello(frame: Uint8Array): [self: LinkIdentity, wanted: LinkIdentity] | null {
-  const fields = split(frame, "hello", 7);
+/** @param address what is dialled, in normal form: at most `MAX_ADDRESS` characters */
+export function encodeHello(
+  self: LinkIdentity,
+  wanted: LinkIdentity,
+  address: string,
+): Uint8Array {
+  return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted), encoder.encode(address)]);
+}
+
+/** What a dialler says of itself; null where the frame is malformed. */
+export function decodeHello(frame: Uint8Array): Hello | null {
+  const fields = split(frame, "hello", 8);
   if (!fields || fields[0]?.length !== NONCE_BYTES) return null;
   const self = identity(fields.slice(1, 4));
   const wanted = identity(fields.slice(4, 7));
-  return self && wanted ? [self, wanted] : null;
+  const address = text(fields[7] as Uint8Array);
+  if (!self || !wanted || address === null || address.length > MAX_ADDRESS) return null;
+  if (!ADDRESS.test(address)) return null;
+  return { self, wanted, address };
+}
+
+/**
+ * The version of the other end's handshake, where a frame that can't be read is of another one
+ * than this node's; null where it isn't a frame of any.
+ */
+export function otherVersion(frame: Uint8Array): string | null {
+  const length = frame.length < 2 ? 0 : ((frame[0] as number) << 8) | (frame[1] as number);
+  if (length > MAX_TAG_BYTES || 2 + length > frame.length) return null;
+  const first = text(frame.subarray(2, 2 + length)) ?? "";
+  const [, version] = /^(atlas-link\/[0-9]{1,4}) [a-z]{1,16}$/.exec(first) ?? [];
+  return version === undefined || version === VERSION ? null : version;
+}
+
+/** Why a link of another version is refused. Short: a close frame holds it. */
+export function versionTrouble(other: string): string {
+  return `this node speaks ${VERSION}, not ${other}: run one version of Atlas on all nodes`;
 }
 
 export function encodeChallenge(self: LinkIdentity): Uint8Array {
@@ -134,17 +175,19 @@ function parts({ region, node, incarnation }: LinkIdentity): Uint8Array[] {
 }
 
 function identity(fields: readonly Uint8Array[]): LinkIdentity | null {
-  const texts: string[] = [];
-  for (const field of fields) {
-    try {
-      texts.push(decoder.decode(field));
-    } catch {
-      return null;
-    }
-  }
-  if (!texts.every((text) => IDENTITY_PART.test(text))) return null;
+  const texts = fields.map(text);
+  if (!texts.every((part) => part !== null && IDENTITY_PART.test(part))) return null;
   const [region, node, incarnation] = texts as [string, string, string];
   return { region, node, incarnation };
+}
+
+/** A field as text; null where it isn't UTF-8. */
+function text(field: Uint8Array): string | null {
+  try {
+    return decoder.decode(field);
+  } catch {
+    return null;
+  }
 }
 
 /** Whether `self` is who is wanted, by name or as anyone. */

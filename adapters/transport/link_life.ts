@@ -4,27 +4,16 @@
  *
  * Takes sockets that were let in and addresses to dial; gives proven links.
  */
-import type { NodeEvent } from "../../src/model/event.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
-import {
-  AcceptingSession,
-  DiallingSession,
-  HANDSHAKE_MS,
-  type HandshakeFailure,
-  type Session,
-} from "./link_sessions.ts";
+import { AcceptingSession, DiallingSession, HANDSHAKE_MS, type Session } from "./link_sessions.ts";
+import type { LinkRefusals } from "./link_refusals.ts";
+import type { LinkSlots } from "./link_slots.ts";
 import { WebSocketLink } from "./websocket_link.ts";
 
-/** Sockets that may be in the middle of a handshake at once; a further one is turned away. */
-const MAX_HANDSHAKES = 256;
-/** How many of them from one address, behind which there may be a proxy with many nodes. */
-const MAX_HANDSHAKES_EACH = 64;
-/** Links that peers may hold open to this node at once. */
-const MAX_ACCEPTED_LINKS = 4_096;
 /** RFC 6455 §7.4.1 and IANA's registry: going away; try again later. */
 const GOING_AWAY = 1_001;
 const TRY_LATER = 1_013;
@@ -35,13 +24,16 @@ export interface LinkLifeOptions {
   readonly accept: (link: Link) => void;
   readonly runtime: Pick<Runtime, "dial">;
   readonly clock: Clock;
-  readonly onEvent?: (event: NodeEvent) => void;
+  /** Counts sockets of all lives of the node: those of a former one may still be open. */
+  readonly slots: LinkSlots;
+  readonly refusals: LinkRefusals;
+  /** Whether peers may dial this node at an address, given in normal form. */
+  readonly isOwn: (address: string) => boolean;
 }
 
 export class LinkLife {
   readonly #options: LinkLifeOptions;
-  /** From which address, where that is known. */
-  readonly #accepting: Map<Session, string | undefined> = new Map();
+  readonly #accepting: Set<Session> = new Set();
   readonly #dialling: Set<Session> = new Set();
   readonly #accepted: Set<WebSocketLink> = new Set();
   readonly #dialled: Set<WebSocketLink> = new Set();
@@ -57,48 +49,51 @@ export class LinkLife {
 
   /** Handlers for a socket that was let in, and stands. */
   accept({ remote }: Socket): SocketHandlers {
-    if (this.#accepting.size >= MAX_HANDSHAKES) {
-      return turnAway("too many handshakes are under way");
-    }
-    if (remote !== undefined && this.#acceptingFrom(remote) >= MAX_HANDSHAKES_EACH) {
-      return turnAway("too many handshakes are under way from this address");
-    }
-    if (this.#accepted.size >= MAX_ACCEPTED_LINKS) return turnAway("too many links are open");
+    const { slots, refusals } = this.#options;
+    const slot = slots.take(remote, (why) => session.drop(why));
+    if (typeof slot === "string") return turnAway(slot);
     const session: Session = new AcceptingSession({
       ...this.#options,
+      trouble: ({ incarnation }) => slots.linkTrouble(incarnation),
+      closed: () => slots.closed(slot),
       proven: (socket, peer) => {
         this.#accepting.delete(session);
+        slots.linked(slot, peer.incarnation);
         const link = this.#link(socket, peer, this.#accepted);
         this.#handOver(link);
         return link;
       },
       failed: (failure) => {
         this.#accepting.delete(session);
-        if (!this.#ended) this.#report(failure);
+        if (!this.#ended) refusals.tell(failure);
       },
     });
-    this.#accepting.set(session, remote);
+    this.#accepting.add(session);
     return session;
   }
 
   /** Dials a checked address and proves both ends. */
   dial(url: string, { region, node, incarnation }: LinkIdentity): Promise<Link> {
     return new Promise((resolve, reject) => {
-      const session: Session = new DiallingSession({
-        ...this.#options,
-        proven: (socket, peer) => {
-          this.#dialling.delete(session);
-          const link = this.#link(socket, peer, this.#dialled);
-          resolve(link);
-          return link;
+      const session: Session = new DiallingSession(
+        {
+          ...this.#options,
+          proven: (socket, peer) => {
+            this.#dialling.delete(session);
+            const link = this.#link(socket, peer, this.#dialled);
+            resolve(link);
+            return link;
+          },
+          failed: ({ code, why }) => {
+            this.#dialling.delete(session);
+            // Who dials anyone at an address names that himself.
+            const whose = node === ANYONE ? "" : `${node} at ${url} gave no link: `;
+            reject(new AtlasError(code, whose + why));
+          },
         },
-        failed: ({ code, why }) => {
-          this.#dialling.delete(session);
-          // Who dials anyone at an address names that himself.
-          const whose = node === ANYONE ? "" : `${node} at ${url} gave no link: `;
-          reject(new AtlasError(code, whose + why));
-        },
-      }, { region, node, incarnation });
+        { region, node, incarnation },
+        url,
+      );
       this.#dialling.add(session);
       const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
       this.#options.runtime.dial(url, session, limits).catch((error) => {
@@ -110,16 +105,10 @@ export class LinkLife {
   /** Closes all of it; nothing comes of what is under way. */
   end(reason: string): void {
     this.#ended = true;
-    for (const session of [...this.#accepting.keys(), ...this.#dialling]) {
+    for (const session of [...this.#accepting, ...this.#dialling]) {
       session.giveUp(GOING_AWAY, reason);
     }
     for (const link of [...this.#accepted, ...this.#dialled]) link.close(reason);
-  }
-
-  #acceptingFrom(remote: string): number {
-    let count = 0;
-    for (const from of this.#accepting.values()) if (from === remote) count++;
-    return count;
   }
 
   #link(socket: Socket, peer: LinkIdentity, links: Set<WebSocketLink>): WebSocketLink {
@@ -134,14 +123,6 @@ export class LinkLife {
     } catch (error) {
       link.close(`the link was not taken: ${messageOf(error)}`);
     }
-  }
-
-  #report({ code, why, claimed }: HandshakeFailure): void {
-    this.#options.onEvent?.({
-      level: "warning",
-      event: "link refused",
-      fields: { code, why, claims: claimed && `${claimed.region}/${claimed.node}` },
-    });
   }
 }
 

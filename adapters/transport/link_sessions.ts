@@ -1,7 +1,7 @@
 /**
- * From a fresh socket to a link: the two clerks of the handshake, one at each end.
+ * From a fresh socket to a link: what either end of a handshake does.
  *
- * Each takes the frames of one socket. Until the other end has proven itself, any
+ * Each session takes the frames of one socket. Until the other end has proven itself, any
  * frame out of turn, of the wrong size or too late ends it; afterwards frames are the
  * link's. Gives the proven peer, or why there is none; each exactly once.
  */
@@ -19,8 +19,10 @@ import {
   encodeProof,
   isWanted,
   MAX_HANDSHAKE_BYTES,
+  otherVersion,
   sign,
   type Signatures,
+  versionTrouble,
 } from "./link_handshake.ts";
 import { UNREAD, type WebSocketLink } from "./websocket_link.ts";
 
@@ -32,7 +34,12 @@ export const UNAUTHORIZED = 4_401;
 const MALFORMED = 4_400;
 const TIMED_OUT = 4_408;
 const OTHER_IDENTITY = 4_409;
+/** After HTTP's 421 and 426: dialled by an address of somebody else; speaks another version. */
+export const OTHER_ADDRESS = 4_421;
+const OTHER_VERSION = 4_426;
 const FAILED = 4_500;
+/** IANA's registry: try again later. */
+const TRY_LATER = 1_013;
 
 /** Why a handshake failed. */
 export interface HandshakeFailure {
@@ -40,6 +47,8 @@ export interface HandshakeFailure {
   readonly why: string;
   /** Who the other end says to be; unproven. */
   readonly claimed: LinkIdentity | null;
+  /** The address that the other end says to have dialled, where that is why. */
+  readonly address?: string | undefined;
 }
 
 export interface SessionOptions {
@@ -50,6 +59,15 @@ export interface SessionOptions {
   proven(socket: Socket, peer: LinkIdentity): WebSocketLink;
   /** Runs once, where there will be no link. */
   failed(failure: HandshakeFailure): void;
+}
+
+export interface AcceptingOptions extends SessionOptions {
+  /** Whether peers may dial this node at an address, given in normal form. */
+  isOwn(address: string): boolean;
+  /** Why a peer that has proven itself gets no link; null where it does. */
+  trouble(peer: LinkIdentity): string | null;
+  /** The socket is closed, whatever was on it. Runs once. */
+  closed(): void;
 }
 
 /** What both ends have in common. */
@@ -94,19 +112,35 @@ export abstract class Session implements SocketHandlers {
     });
   }
 
+  /** Ends a handshake that is under way, and its socket without waiting for the other end. */
+  drop(why: string): void {
+    this.#settle({ code: "unavailable", why, claimed: this.claimed });
+    if (this.#link || !this.#socket) return;
+    if (this.#socket.cut) this.#socket.cut();
+    else this.#socket.close(TRY_LATER, why);
+  }
+
   /** Ends a handshake that is under way, for want of time or of the life it was for. */
   giveUp(closeCode: number, why: string): void {
     this.abort(closeCode, why);
   }
 
-  /** Ends a handshake that is under way. */
-  abort(closeCode: number, why: string): void {
+  /** Ends a handshake that is under way; `address` is told where it is why. */
+  abort(closeCode: number, why: string, address?: string): void {
     this.#settle({
       code: closeCode === UNAUTHORIZED ? "unauthorized" : "unavailable",
       why,
       claimed: this.claimed,
+      address,
     });
     if (!this.#link) this.#socket?.close(closeCode, why);
+  }
+
+  /** Ends a handshake for a frame that can't be read or comes out of turn. */
+  protected refuse(frame: Uint8Array, what: string): void {
+    const other = otherVersion(frame);
+    if (other === null) this.abort(MALFORMED, `${what} is malformed or out of turn`);
+    else this.abort(OTHER_VERSION, versionTrouble(other));
   }
 
   /** The socket stands. */
@@ -146,11 +180,14 @@ export abstract class Session implements SocketHandlers {
 /** The end that dialled. */
 export class DiallingSession extends Session {
   readonly #wanted: LinkIdentity;
+  readonly #address: string;
   #hello: Uint8Array | null = null;
 
-  constructor(options: SessionOptions, wanted: LinkIdentity) {
+  /** @param address what is dialled, in normal form */
+  constructor(options: SessionOptions, wanted: LinkIdentity, address: string) {
     super(options);
     this.#wanted = wanted;
+    this.#address = address;
   }
 
   /** The acceptor may have the link already: it is to know that nothing of it was read. */
@@ -158,8 +195,14 @@ export class DiallingSession extends Session {
     this.abort(UNREAD, why);
   }
 
+  override close(socket: Socket, code: number, reason: string): void {
+    // An Atlas before atlas-link/2 can't say what is wrong with a hello.
+    const isOld = code === MALFORMED && this.claimed === null;
+    super.close(socket, code, isOld ? `${reason} (does it run an older Atlas?)` : reason);
+  }
+
   protected begin(socket: Socket): void {
-    this.#hello = encodeHello(this.options.self, this.#wanted);
+    this.#hello = encodeHello(this.options.self, this.#wanted, this.#address);
     socket.send(this.#hello);
   }
 
@@ -172,7 +215,7 @@ export class DiallingSession extends Session {
     }
     const peer = decodeChallenge(frame);
     if (this.claimed || !this.#hello || !peer) {
-      return this.abort(MALFORMED, "the acceptor's challenge is malformed or out of turn");
+      return this.refuse(frame, "the acceptor's challenge");
     }
     this.claimed = peer;
     if (!isWanted(this.#wanted, peer)) {
@@ -182,27 +225,55 @@ export class DiallingSession extends Session {
   }
 }
 
+/** Why a peer gets no link that has dialled an address of somebody else: short, for a close frame. */
+const NOT_OWN =
+  "the address dialled is not this node's own; if it leads here, name it in its ATLAS_ADDRESSES";
+
 /** The end that was dialled. */
 export class AcceptingSession extends Session {
+  readonly #rules: AcceptingOptions;
+  /** What the dialler says to have dialled. */
+  #address = "";
+
+  constructor(options: AcceptingOptions) {
+    super(options);
+    this.#rules = options;
+  }
+
+  override close(socket: Socket, code: number, reason: string): void {
+    try {
+      super.close(socket, code, reason);
+    } finally {
+      this.#rules.closed();
+    }
+  }
+
   protected begin(): void {}
 
   protected take(socket: Socket, frame: Uint8Array): void {
-    if (this.signatures && this.claimed) {
-      const welcome = answerProof(frame, this.signatures);
-      if (!welcome) return this.abort(UNAUTHORIZED, "the dialler did not prove the secret");
-      socket.send(welcome);
-      return this.prove(socket, this.claimed);
-    }
-    const hello = decodeHello(frame);
-    if (this.claimed || !hello) {
-      return this.abort(MALFORMED, "the dialler's hello is malformed or out of turn");
-    }
-    const [peer, wanted] = hello;
-    this.claimed = peer;
+    if (this.signatures && this.claimed) return this.#prove(socket, frame, this.claimed);
+    const hello = this.claimed ? null : decodeHello(frame);
+    if (!hello) return this.refuse(frame, "the dialler's hello");
+    const { self, wanted, address } = hello;
+    this.claimed = self;
+    this.#address = address;
     if (!isWanted(wanted, this.options.self)) {
       return this.abort(OTHER_IDENTITY, "another node or incarnation is wanted");
     }
     const challenge = encodeChallenge(this.options.self);
     this.signThen(socket, frame, challenge, () => challenge);
+  }
+
+  #prove(socket: Socket, frame: Uint8Array, peer: LinkIdentity): void {
+    const welcome = this.signatures && answerProof(frame, this.signatures);
+    if (!welcome) return this.abort(UNAUTHORIZED, "the dialler did not prove the secret");
+    // Only now: nobody else is to have a log say that an address should be named.
+    if (!this.#rules.isOwn(this.#address)) {
+      return this.abort(OTHER_ADDRESS, NOT_OWN, this.#address);
+    }
+    const trouble = this.#rules.trouble(peer);
+    if (trouble !== null) return this.abort(TRY_LATER, trouble);
+    socket.send(welcome);
+    this.prove(socket, peer);
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Links between nodes over WebSockets: a telephone exchange that asks every caller
- * for proof of who they are.
+ * Links between nodes over WebSockets.
  *
  * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the
  * sockets that ask for {@link LINK_PATH}; gives the core proven links. Each socket
@@ -18,6 +17,8 @@ import { DialBackoff } from "./dial_backoff.ts";
 import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
 import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";
 import { LinkLife, turnAway } from "./link_life.ts";
+import { LinkRefusals } from "./link_refusals.ts";
+import { LinkSlots } from "./link_slots.ts";
 
 export { LINK_PATH, linkAddress };
 
@@ -31,6 +32,8 @@ export interface WebSocketTransportOptions {
   secret?: string | readonly [current: string, previous: string];
   /** Where peers dial this node, where that is known already. See {@link linkAddress}. */
   address?: string;
+  /** Further addresses by which peers may dial it, as {@link linkAddress} takes them. */
+  addresses?: readonly string[];
   /** Narrows which peers' addresses are dialled. */
   allow?: (url: URL) => boolean;
   /** Hears of sockets that were turned away. */
@@ -43,6 +46,13 @@ export interface WebSocketTransportOptions {
 export interface WebSocketTransport extends Transport {
   /** Where peers dial this node. To be set before `open`, once the port is known. */
   address: string;
+  /**
+   * All addresses by which peers may dial this node, {@link address} first. A link that was
+   * dialled by another one is refused: whoever answers there would be passing it on.
+   */
+  readonly addresses: readonly string[];
+  /** Adds to {@link addresses}. */
+  reachedAt(url: string): void;
   /** Whether a secret of at least 32 bytes is set: without one, serve on loopback only. */
   readonly secured: boolean;
   /** Handlers for one socket that asked for {@link LINK_PATH}; give them to `upgrade`. */
@@ -64,6 +74,9 @@ class Sockets implements WebSocketTransport {
   readonly #clock: Clock;
   readonly #backoff: DialBackoff;
   readonly #secrets: readonly string[];
+  readonly #slots: LinkSlots;
+  readonly #refusals: LinkRefusals;
+  readonly #also = new Set<string>();
   #address = "";
   #life: LinkLife | null = null;
   #closed = false;
@@ -75,7 +88,10 @@ class Sockets implements WebSocketTransport {
     this.#secrets = secretsOf(options.secret);
     this.secured = this.#secrets.length > 0 &&
       this.#secrets.every((secret) => utf8.encode(secret).length >= MIN_SECRET_BYTES);
+    this.#slots = new LinkSlots(this.#clock);
+    this.#refusals = new LinkRefusals(this.#clock, (event) => options.onEvent?.(event));
     if (options.address !== undefined) this.address = options.address;
+    for (const url of options.addresses ?? []) this.reachedAt(url);
   }
 
   get address(): string {
@@ -86,14 +102,30 @@ class Sockets implements WebSocketTransport {
     this.#address = linkAddress(address);
   }
 
+  get addresses(): readonly string[] {
+    return [...new Set([this.#address, ...this.#also])];
+  }
+
+  reachedAt(url: string): void {
+    this.#also.add(linkAddress(url));
+  }
+
   async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
     if (this.#closed) throw notOpen();
     this.#life?.end("the node took a new incarnation");
     this.#life = null;
     const keys = await importKeys(this.#secrets);
     if (this.#closed) throw notOpen();
-    const { runtime, onEvent } = this.#options;
-    this.#life = new LinkLife({ self, keys, accept, runtime, onEvent, clock: this.#clock });
+    this.#life = new LinkLife({
+      self,
+      keys,
+      accept,
+      runtime: this.#options.runtime,
+      clock: this.#clock,
+      slots: this.#slots,
+      refusals: this.#refusals,
+      isOwn: (address) => address === this.#address || this.#also.has(address),
+    });
   }
 
   accept(): SocketHandlers {

@@ -15,6 +15,8 @@ export interface Socket {
   buffered(): number;
   /** Ends it with a WebSocket close code (RFC 6455 §7.4). */
   close(code: number, reason: string): void;
+  /** Ends it at once, without a close frame; its owner's `close` runs before this comes back. */
+  cut?(): void;
 }
 
 /** What a socket's owner listens to. `message` bytes are only valid during the call. */

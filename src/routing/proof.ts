@@ -1,14 +1,11 @@
 /**
- * A proof that another region can take a key: the landlord there turns the key in the lock
- * before the old flat is given up.
- *
- * Sends one question over a link, and gives nothing where the answer is yes; answers such
- * questions of others.
+ * Before a migration, asks a node of the target region whether it could claim the key now
+ * (`$prove`), so that the key isn't given up for nothing; answers such requests of others.
  */
-import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
-import { encodeBody } from "../model/call.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import { toAtlasError } from "../errors.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Session } from "./links.ts";
+import { askNode } from "./node_request.ts";
 import type { Places } from "./places.ts";
 import type { RelayedCall } from "./relayed_call.ts";
 
@@ -24,34 +21,8 @@ export async function prove(
   self: string,
   clock: Clock,
 ): Promise<void> {
-  let id = 0;
-  const answer = new Promise<void>((resolve, reject) => {
-    id = session.request({
-      key,
-      method: PROVE,
-      body: encodeBody([], "argument"),
-      timeoutMs: PROOF_MS,
-      epoch: 0,
-      idempotencyKey: null,
-      chain: [],
-      trail: { via: [self], region: null, trace: null },
-      relay: true,
-    }, {
-      relay: true,
-      replied: () => resolve(),
-      failed: ({ error }) => reject(fromWireError(error)),
-      lost: (reason) =>
-        reject(new AtlasError("unavailable", `the link to ${session.name} broke: ${reason}`)),
-    });
-  });
-  let timer: Timer | null = null;
-  const silence = new Promise<never>((_, reject) => {
-    timer = clock.after(PROOF_MS, () => {
-      session.cancel(id);
-      reject(new AtlasError("unavailable", `${session.name} did not answer in ${PROOF_MS} ms`));
-    });
-  });
-  await Promise.race([answer, silence]).finally(() => timer?.cancel());
+  const request = { key, method: PROVE, args: [], via: [self], timeoutMs: PROOF_MS, acts: false };
+  await askNode(session, request, clock);
 }
 
 /** Answers such a question of another node. */

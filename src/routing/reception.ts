@@ -12,6 +12,7 @@ import type { NodeEvent } from "../model/event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
 import { serveDoor } from "./box_office.ts";
+import { DRAIN } from "./drains.ts";
 import type { Drift } from "./drift.ts";
 import type { Mover } from "./mover.ts";
 import { PROVE } from "./proof.ts";
@@ -28,7 +29,7 @@ const DOLLAR = 36;
 /** Whether only nodes may ask for a method. */
 export function isForNodes(method: string): boolean {
   return method === MOVE || method === TAKE || method === WON || method === PROVE ||
-    isOfDoors(method);
+    method === DRAIN || isOfDoors(method);
 }
 
 /** The error of who asks for one of those, and is no node. */

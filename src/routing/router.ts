@@ -25,6 +25,7 @@ import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { backoffMs, pause } from "../time/pause.ts";
+import { DRAIN, type Drains } from "./drains.ts";
 import { Errand, type Errands } from "./errand.ts";
 import { Hops } from "./hops.ts";
 import { Lane } from "./lane.ts";
@@ -55,6 +56,7 @@ export interface RouterParts {
   readonly place: { readonly region: string; readonly node: string };
   /** Takes a call to its resource here. */
   readonly deliver: (call: Call, activation: Activation) => void;
+  readonly drains: Pick<Drains, "answer">;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
@@ -171,6 +173,7 @@ export class Router implements CallKeeper, Errands {
       answerProof(call, this.#parts.places);
       return call;
     }
+    if (call.method === DRAIN && !call.done) return (void this.#parts.drains.answer(call), call);
     // Asked to take a name: who is remembered as its owner has just given it up, and is who
     // asks. So it isn't sent after those that are on their way there.
     if (call.method === TAKE) this.#parts.registry.forget(call.key);

@@ -2,7 +2,7 @@
  * A node's router with the desks behind it, put together from the node's parts and
  * options.
  */
-import type { AtlasNode } from "../api.ts";
+import type { AtlasNode, DrainOptions } from "../api.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
@@ -17,6 +17,7 @@ import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { checkTimeout } from "./call_options.ts";
+import { Drains } from "./drains.ts";
 import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
 import type { Links } from "./links.ts";
@@ -38,6 +39,8 @@ export interface RouterPremises {
   readonly deadlines: Deadlines;
   /** The node's present life. */
   readonly life: () => Life;
+  /** Drains this node. */
+  readonly drain: (options?: DrainOptions) => Promise<void>;
 }
 
 /** The parts of routing that a node holds. */
@@ -49,6 +52,8 @@ export interface Routing {
   readonly deliver: (call: Call, activation: Activation) => void;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
+  /** Has nodes drain. */
+  readonly drainNodes: AtlasNode["drainNodes"];
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
@@ -76,6 +81,7 @@ export function routerOf(premises: RouterPremises): Routing {
     hasHomes,
     onEvent,
   });
+  const drains = new Drains({ ...premises, store, clock, place, paths, onEvent });
   const places = new Places({ ...premises, store, clock, place, paths, gateways });
   const mover = new Mover({
     ...premises,
@@ -95,6 +101,7 @@ export function routerOf(premises: RouterPremises): Routing {
     place,
     places,
     deliver,
+    drains,
     onEvent,
   });
   links.watch = new Watch({
@@ -122,7 +129,8 @@ export function routerOf(premises: RouterPremises): Routing {
     const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
     return { rrp, epoch };
   };
-  return { router, places, gateways, deliver, move };
+  const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
+  return { router, places, gateways, deliver, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {

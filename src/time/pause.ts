@@ -1,10 +1,21 @@
 /** Waiting, on the injected clock. */
+import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 
 /** Resolves after `ms` milliseconds. */
 export function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.after(ms, resolve));
+}
+
+/** `work`, or `timeout` after `ms`; the work goes on. */
+export function within<T>(clock: Clock, ms: number, work: Promise<T>, what: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(ms, () => {
+      reject(new AtlasError("timeout", `${what} took longer than ${Math.round(ms)} ms`));
+    });
+    work.then(resolve, reject).finally(() => timer.cancel());
+  });
 }
 
 /**

@@ -15,7 +15,7 @@ import {
   sign,
 } from "../../adapters/transport/link_handshake.ts";
 import { frameOf, readFrame } from "../../adapters/transport/link_frames.ts";
-import { websocketTransport } from "../../adapters/transport/websocket.ts";
+import { linkAddress, websocketTransport } from "../../adapters/transport/websocket.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import { decodeMessage, encodeHead } from "../../src/model/envelope.ts";
 import { pack } from "../../src/model/value.ts";
@@ -76,7 +76,7 @@ async function open(node: NodeProcess): Promise<Line> {
 /** Goes through the handshake as a peer who knows the secret would. */
 async function proven(node: NodeProcess): Promise<Line> {
   const line = await open(node);
-  const hello = encodeHello(SELF, node.line);
+  const hello = encodeHello(SELF, node.line, linkAddress(node.url));
   line.socket.send(hello);
   const challenge = await line.next() as Uint8Array;
   const signatures = await sign(await importKeys([SECRET]), hello, challenge);
@@ -93,7 +93,7 @@ function abyss(): Uint8Array {
 }
 
 /** A frame that asks for a method of a resource. */
-function request(key: string, method: string, body: Uint8Array): Uint8Array {
+function request(key: string, method: string, body: Uint8Array, via?: string): Uint8Array {
   const head = encodeHead({
     kind: "request",
     id: 1,
@@ -103,11 +103,21 @@ function request(key: string, method: string, body: Uint8Array): Uint8Array {
     epoch: 0,
     idempotencyKey: null,
     chain: [],
-    trail: null,
-    relay: false,
+    trail: via === undefined ? null : { via: [via], region: null, trace: null },
+    relay: via !== undefined,
     body,
   });
   return frameOf(head, body);
+}
+
+/** The codes of failures, or kinds of other messages, in a frame. */
+function answersOf(frame: Uint8Array | null): string[] {
+  const answers: string[] = [];
+  readFrame(frame as Uint8Array, (bytes) => {
+    const message = decodeMessage(bytes);
+    return answers.push(message.kind === "failure" ? message.error[0] : message.kind) > 0;
+  });
+  return answers;
 }
 
 describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (runtime) => {
@@ -172,7 +182,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
 
   test("a proof that proves nothing is hung up on", async () => {
     const line = await open(node);
-    const hello = encodeHello(SELF, node.line);
+    const hello = encodeHello(SELF, node.line, linkAddress(node.url));
     line.socket.send(hello);
     const challenge = await line.next() as Uint8Array;
     line.socket.send(encodeProof(await sign(await importKeys([WRONG]), hello, challenge)));
@@ -200,18 +210,29 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["a type of Object's", "__proto__/x", "send", pack([]), "not_found"],
     ["a method of Object's", "channels/x", "constructor", pack([]), "not_found"],
     ["a hook", "channels/x", "onStart", pack([]), "not_found"],
+    ["a drain of a resource", "channels/x", "$drain", pack([]), "not_found"],
     ["arguments that are no array", "channels/x", "send", pack("x"), "bad_request"],
     ["arguments nested without end", "channels/x", "send", abyss(), "bad_request"],
     ["arguments that are noise", "channels/x", "send", new Uint8Array([0xc1]), "bad_request"],
   ])("a proven peer who asks with %s is refused", async (_what, key, method, body, code) => {
     const line = await proven(node);
     line.socket.send(request(key, method, body));
-    const answers: string[] = [];
-    readFrame(await line.next() as Uint8Array, (bytes) => {
-      const message = decodeMessage(bytes);
-      return answers.push(message.kind === "failure" ? message.error[0] : message.kind) > 0;
-    });
-    expect(answers).toEqual([code]);
+    expect(answersOf(await line.next())).toEqual([code]);
+    line.socket.close();
+    await line.closed;
+  });
+
+  test.each([
+    ["no arguments", [], "invalid_rrp"],
+    ["another life", ["6f8c2d1e-0b7a-4c3f-9d2e-5a1b4c7d8e9f", null, null], "unavailable"],
+    ["no life at all", [{ a: 1 }, null, null], "unavailable"],
+    ["a prefix that is none", [null, "local/", 5], "invalid_rrp"],
+    ["a time that is none", [null, "rrp:local/", -5], "bad_request"],
+    ["a time without end", [null, "rrp:local/", 1e12], "bad_request"],
+  ])("a proven peer who has it drain with %s is refused", async (_what, args, code) => {
+    const line = await proven(node);
+    line.socket.send(request("nodes/x", "$drain", pack(args), "local/stranger"));
+    expect(answersOf(await line.next())).toEqual([code]);
     line.socket.close();
     await line.closed;
   });

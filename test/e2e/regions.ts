@@ -86,6 +86,8 @@ export class World {
   /** The variables of each region's nodes. */
   readonly #env = new Map<RegionName, Record<string, string>>();
   readonly #envOf = new Map<string, Record<string, string>>();
+  /** Under which URLs each node is dialled as a gateway. */
+  readonly #addresses = new Map<string, string[]>();
 
   constructor() {
     for (const from of REGIONS) {
@@ -111,7 +113,9 @@ export class World {
         const [to, node] = name.split("/") as [RegionName, "n0" | "n1"];
         if (to === from) continue;
         const proxy = await this.#lead(port, () => this.#road(from, to, `gateway ${node}`));
-        gateways.push(`${to}=http://127.0.0.1:${proxy.port}`);
+        const address = `http://127.0.0.1:${proxy.port}`;
+        gateways.push(`${to}=${address}`);
+        this.#addresses.set(name, [...this.#addresses.get(name) ?? [], address]);
       }
       Object.assign(this.#env.get(from) as object, { ATLAS_GATEWAYS: gateways.join(",") });
     }
@@ -212,6 +216,7 @@ export class World {
       ATLAS_NODE: node,
       PORT: String(port),
       ATLAS_PUBLIC_URL: `http://127.0.0.1:${proxy.port}`,
+      ATLAS_ADDRESSES: (this.#addresses.get(name) ?? []).join(","),
     });
     const runtime = RUNTIMES[region][place] as RuntimeName;
     const base = { region, place, name, runtime, url: `http://127.0.0.1:${port}` };

@@ -70,7 +70,7 @@ test.each([
   ["GET", "/v1/resources?prefix=rrp:&after=x", "after", "prefix, cursor, limit, count"],
   ["GET", "/v1/resources/probes/a?required=confirmed", "required", "require"],
   ["POST", "/v1/resources/probes/a?move=test&now=1", "now", "move"],
-  ["POST", "/v1/drain?prefx=rrp:test/", "prefx", "prefix, forMs"],
+  ["POST", "/v1/drain?prefx=rrp:test/", "prefx", "node, prefix, forMs"],
   ["GET", "/v1/connect/probes/a?since=5", "since", "after, connection"],
   ["POST", "/v1/modules/calc/pi?range=^1", "range", "version"],
 ])("%s %s: a query parameter that there isn't", async (method, path, name, allowed) => {

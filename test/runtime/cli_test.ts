@@ -5,8 +5,6 @@ import { runCli } from "../../adapters/cli/run.ts";
 import { detectRuntime } from "../../adapters/runtime/detect.ts";
 import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
 import { defineApp, defineModule, Resource } from "../../mod.ts";
-import type { Server } from "../../src/ports/runtime.ts";
-import { freePort } from "../support/ports.ts";
 import { start } from "./spawn.ts";
 
 const ROOT = new URL("../../", import.meta.url);
@@ -256,59 +254,6 @@ test("prefixes: how many there are, and handing them over", async () => {
   const brief = await atlas("drain", "rrp:r/n/sessions/", "--for", "2s", "--json");
   expect(JSON.parse(brief.out)).toMatchObject({
     nodes: [{ prefix: "rrp:r/n/sessions/", forMs: 2_000, region: "r", node: "n" }],
-  });
-});
-
-describe("a drain by prefix that one of two nodes doesn't hear", () => {
-  let door: Server;
-  let url: string;
-  const asked: string[] = [];
-  beforeAll(async () => {
-    const member = (name: string, port: number) => ({
-      region: "us",
-      node: name,
-      incarnation: name,
-      address: `ws://127.0.0.1:${port}/atlas/link`,
-      state: "live",
-      hosts: [],
-    });
-    const dead = member("dead", await freePort());
-    const runtime = await detectRuntime();
-    door = await runtime.serve({
-      host: "127.0.0.1",
-      port: 0,
-      maxFrameBytes: 1_024,
-      fetch: (request) => {
-        if (request.method === "GET") {
-          return Response.json({ nodes: [dead, member("fine", door.port)] });
-        }
-        asked.push(new URL(request.url).search);
-        return Response.json({ prefix: "rrp:us/", region: "us", node: "fine" }, { status: 202 });
-      },
-    });
-    url = `http://127.0.0.1:${door.port}`;
-  });
-  afterAll(() => door.close());
-
-  test("says of each what it does, and exits with 1", async () => {
-    const words = ["drain", "rrp:us/", "--for", "90s", "--timeout", "1000", "--url", url];
-    const { status, out, err } = await atlas(...words);
-    expect(status).toBe(1);
-    expect(out).toBe("us/dead does not: unavailable\nus/fine hands over rrp:us/\n");
-    expect(err).toMatch(/^unavailable: us\/dead: .*can't be reached/);
-    expect(asked).toEqual(["?prefix=rrp%3Aus%2F&forMs=90000"]);
-  });
-
-  test("says so to machines", async () => {
-    const words = ["drain", "rrp:us/", "--json", "--timeout", "1000", "--url", url];
-    const { status, out } = await atlas(...words);
-    expect(status).toBe(1);
-    expect(JSON.parse(out)).toMatchObject({
-      nodes: [
-        { region: "us", node: "dead", error: { code: "unavailable", maybeExecuted: false } },
-        { region: "us", node: "fine", prefix: "rrp:us/" },
-      ],
-    });
   });
 });
 

@@ -34,6 +34,7 @@ test("without variables every setting has its documented default", () => {
     bootstrap: undefined,
     watch: false,
     gateways: {},
+    addresses: [],
     origins: [],
   });
   expect(readLogLevel({})).toBe("info");
@@ -159,8 +160,10 @@ test("all variables together", () => {
     ATLAS_ROLE: "worker",
     ATLAS_BOOTSTRAP: "static:http://10.0.0.1:8080, https://b.example/atlas",
     ATLAS_WATCH: "1",
+    ATLAS_ADDRESSES: "http://10.0.0.1:8080, wss://lb.example/x/atlas/link",
   });
   expect(settings).toEqual({
+    addresses: ["ws://10.0.0.1:8080/atlas/link", "wss://lb.example/x/atlas/link"],
     registryToken: "r3st",
     gateways: {},
     origins: [],
@@ -194,6 +197,7 @@ test.each([
   ["PORT", "-1"],
   ["ATLAS_PUBLIC_URL", "ftp://x"],
   ["ATLAS_PUBLIC_URL", "https://x/?a=b"],
+  ["ATLAS_PUBLIC_URL", `https://x/${"y".repeat(1_000)}`],
   ["ATLAS_LEASE", "quick"],
   ["ATLAS_LEASE", "49/200"],
   ["ATLAS_LEASE", "100/199"],

@@ -5,12 +5,15 @@
 import { expect, it } from "vitest";
 import { importKeys } from "../../adapters/transport/link_handshake.ts";
 import { LinkLife } from "../../adapters/transport/link_life.ts";
+import { LinkRefusals } from "../../adapters/transport/link_refusals.ts";
+import { LinkSlots } from "../../adapters/transport/link_slots.ts";
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import type { Link } from "../../src/ports/transport.ts";
 import { fakeClock } from "../../testing.ts";
 import { identity } from "../conformance/transport.ts";
 
 const HANDSHAKE_MS = 5_000;
+const ADDRESS = "ws://127.0.0.1:1/atlas/link";
 
 /** Two ends of a socket; what goes to the dialler waits where `holds` says so. */
 function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
@@ -45,6 +48,9 @@ it.each([
       self: identity(name),
       keys,
       clock,
+      slots: new LinkSlots(clock),
+      refusals: new LinkRefusals(clock, () => {}),
+      isOwn: (address) => address === ADDRESS,
       accept: (link) => {
         accepted.push(link);
       },
@@ -64,7 +70,7 @@ it.each([
   const acceptor = lifeOf("bob", null);
   const dialler = lifeOf("ann", acceptor);
   const anyone = { region: "*", node: "*", incarnation: "*" };
-  const dialled = dialler.dial("ws://127.0.0.1:1/atlas/link", anyone).catch((error) => error);
+  const dialled = dialler.dial(ADDRESS, anyone).catch((error) => error);
   await expect.poll(() => accepted.length).toBe(1);
   const closes: unknown[] = [];
   accepted[0]?.start({

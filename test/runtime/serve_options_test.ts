@@ -14,7 +14,10 @@ const bad = (message: string) =>
 test.each<[options: unknown, message: string]>([
   [null, "options is null, it must be an object"],
   ["x", 'options is "x", it must be an object'],
-  [{ regon: "x" }, 'there is no option "regon"; there are: bootstrap, gateways, homes, host'],
+  [
+    { regon: "x" },
+    'there is no option "regon"; there are: addresses, bootstrap, gateways, homes, host',
+  ],
   [{ log: "x" }, 'there is no option "log"'],
   [{ token: 5 }, "token is of type number, it must be text"],
   [{ token: null }, "token is of type object, it must be text"],
@@ -27,6 +30,8 @@ test.each<[options: unknown, message: string]>([
   [{ gateways: ["eu=http://a"] }, 'gateways is ["eu=http://a"], it must be'],
   [{ gateways: { eu: "http://a" } }, 'gateways.eu is "http://a", it must be a list of URLs'],
   [{ gateways: { eu: [null] } }, "gateways.eu is [null], it must be a list of URLs"],
+  [{ addresses: 5 }, "addresses is 5: use <URL>,<URL>"],
+  [{ addresses: ["http://a", null] }, "addresses has the entry null (it is not text)"],
 ])("serve(app, %j)", async (options, message) => {
   const given = typeof options === "object" && options ? { registry: "memory:", port: 0 } : null;
   const served = serve(app, (given ? { ...given, ...options as object } : options) as object);

@@ -1,0 +1,51 @@
+/**
+ * Tells of links that were refused, as log events, at a bounded rate: anyone who reaches the
+ * port can cause them.
+ */
+import type { NodeEvent } from "../../src/model/event.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { HandshakeFailure } from "./link_sessions.ts";
+
+/** Refusals that are told one by one within {@link WINDOW_MS}; later ones are only counted. */
+export const MAX_TOLD = 20;
+const WINDOW_MS = 10_000;
+
+export class LinkRefusals {
+  readonly #clock: Clock;
+  readonly #onEvent: (event: NodeEvent) => void;
+  #since = -Infinity;
+  #told = 0;
+  /** Those that were not told. */
+  #untold = 0;
+
+  constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+  }
+
+  tell({ code, why, claimed, address }: HandshakeFailure): void {
+    const now = this.#clock.now();
+    if (now - this.#since >= WINDOW_MS) {
+      this.#since = now;
+      this.#told = 0;
+    }
+    if (this.#told >= MAX_TOLD) {
+      this.#untold++;
+      return;
+    }
+    this.#told++;
+    const untold = this.#untold;
+    this.#untold = 0;
+    this.#onEvent({
+      level: "warning",
+      event: "link refused",
+      fields: {
+        code,
+        why,
+        claims: claimed && `${claimed.region}/${claimed.node}`,
+        ...address !== undefined && { dialled: address },
+        ...untold > 0 && { untold },
+      },
+    });
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * A request to a node itself, over a link that has proven which one it is: `$prove`, `$drain`.
+ *
+ * Takes a session, a method and its arguments; gives nothing where the answer is yes, else
+ * the other node's error, or why there was no answer in time.
+ */
+import { AtlasError, fromWireError } from "../errors.ts";
+import { encodeBody } from "../model/call.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Session } from "./links.ts";
+
+export interface NodeRequest {
+  /** What it is about: the key of a resource, or one made for the purpose. */
+  readonly key: string;
+  readonly method: string;
+  readonly args: readonly unknown[];
+  /** The nodes that it came through, this one last. */
+  readonly via: readonly string[];
+  readonly timeoutMs: number;
+  /** Whether it changes something there: then that may have happened where no answer comes. */
+  readonly acts: boolean;
+}
+
+/** @throws AtlasError what the other node says, or `unavailable` where it says nothing */
+export async function askNode(
+  session: Session,
+  { key, method, args, via, timeoutMs, acts }: NodeRequest,
+  clock: Clock,
+): Promise<void> {
+  const lost = (why: string): AtlasError =>
+    new AtlasError("unavailable", why, { maybeExecuted: acts });
+  let id = 0;
+  const answer = new Promise<void>((resolve, reject) => {
+    id = session.request({
+      key,
+      method,
+      body: encodeBody(args, "argument"),
+      timeoutMs,
+      epoch: 0,
+      idempotencyKey: null,
+      chain: [],
+      trail: { via, region: null, trace: null },
+      relay: true,
+    }, {
+      relay: true,
+      replied: () => resolve(),
+      failed: ({ error }) => reject(fromWireError(error)),
+      lost: (reason) => reject(lost(`the link to ${session.name} broke: ${reason}`)),
+    });
+  });
+  let timer: Timer | null = null;
+  const silence = new Promise<never>((_, reject) => {
+    timer = clock.after(timeoutMs, () => {
+      session.cancel(id);
+      reject(lost(`${session.name} did not answer in ${Math.round(timeoutMs)} ms`));
+    });
+  });
+  await Promise.race([answer, silence]).finally(() => timer?.cancel());
+}

@@ -1,0 +1,143 @@
+/** The addresses by which a served node may be dialled, on the runtime that runs this. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readAddresses } from "../../adapters/runtime/addresses.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { Channel } from "../../examples/channels/app.ts";
+import { defineApp, type NodeEvent } from "../../mod.ts";
+import { connect } from "../../adapters/http/client.ts";
+import { freePort } from "../support/ports.ts";
+
+describe("ATLAS_ADDRESSES", () => {
+  const read = (text: string) => readAddresses({ ATLAS_ADDRESSES: text }, undefined);
+
+  test("names URLs, in whichever form, once each", () => {
+    expect(read("")).toEqual([]);
+    expect(read(" http://A.example , https://b.example:443/x/,,ws://[::1]:80/atlas/link ")).toEqual(
+      [
+        "ws://a.example/atlas/link",
+        "wss://b.example/x/atlas/link",
+        "ws://[::1]/atlas/link",
+      ],
+    );
+    expect(read("http://a,ws://a/atlas/link,http://a:80/")).toEqual(["ws://a/atlas/link"]);
+    expect(readAddresses({ ATLAS_ADDRESSES: "nonsense" }, ["http://a"])).toEqual([
+      "ws://a/atlas/link",
+    ]);
+  });
+
+  test.each([
+    ["a.example:80", '"a.example:80" (it is not an http, https, ws or wss URL of at most 1024'],
+    ["10.0.0.1", '"10.0.0.1" (it is not a URL)'],
+    ["redis://a", '"redis://a" (it is not an http'],
+    ["http://ok,https://me:hunter2@a", '"https://***@a" (it has a user name, password'],
+    ["http://a/?x=1", '"http://a/?x=1" (it has a user name, password, query'],
+    ["http://a#x", "(it has a user name, password, query or fragment)"],
+    ["http://a:0", "(its port is not 1 to 65535)"],
+    [`http://${"a".repeat(2_000)}`, "(it is not an http"],
+  ])("%s is one error that names the entry", (text, part) => {
+    const told = (() => {
+      try {
+        return read(text);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })();
+    expect(told).toContain(`ATLAS_ADDRESSES has the entry `);
+    expect(told).toContain(part);
+    expect(told).toContain("use <URL>,<URL>…");
+    expect(told).not.toContain("hunter2");
+  });
+
+  test("names 64 at most", () => {
+    const list = (count: number) => Array.from({ length: count }, (_, i) => `http://h${i}`);
+    expect(readAddresses({}, list(64))).toHaveLength(64);
+    expect(() => readAddresses({}, list(65))).toThrow("addresses names more than 64");
+  });
+});
+
+describe("a served node", () => {
+  // Without modules: authorities of a market would open links of their own.
+  const app = defineApp({ resources: { channels: Channel } });
+  const folder = mkdtempSync(join(tmpdir(), "atlas-addresses-"));
+  const nodes: ServedNode<typeof app>[] = [];
+  const events: NodeEvent[] = [];
+  afterEach(async () => {
+    await Promise.all(nodes.splice(0).map((node) => node.close()));
+    events.length = 0;
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  async function open(region: string, node: string, options: ServeOptions = {}) {
+    const registry = `file:${join(folder, "registry.db")}`;
+    const onEvent = (event: NodeEvent) => void events.push(event);
+    const served = await serve(app, { registry, region, node, port: 0, onEvent, ...options });
+    nodes.push(served);
+    return served;
+  }
+
+  let count = 0;
+  /** A node of another region, with a link to an owner that can't be dialled itself. */
+  async function gateway(options: ServeOptions): Promise<void> {
+    const id = `near-${count++}`;
+    const opened = await open("eu", `gw-${id}`, options);
+    await opened.resource("channels", id).send("ann", "1");
+    const [owner] = nodes as [ServedNode<typeof app>];
+    await owner.resource("channels", id).history();
+  }
+
+  /** Calls what the owner has, by way of the gateway at `url`; gives the path, or why there is none. */
+  async function callBy(url: string): Promise<string> {
+    const node = await open("us", `asked-${count++}`, { gateways: { eu: [url] } });
+    const client = connect<typeof app>(node.url, { timeoutMs: 3_000 });
+    return await client.call("channels", "far", "history", []).then(
+      ({ path }) => path.join(" "),
+      ({ message }: Error) => message,
+    );
+  }
+
+  beforeEach(async () => {
+    const owner = await open("eu", "owner", { publicUrl: "http://127.0.0.1:9" });
+    await owner.resource("channels", "far").send("ann", "1");
+  });
+
+  const PATH = /^us\/\S+ eu\/gw\S+ eu\/owner$/;
+  const REFUSED = "name it in its ATLAS_ADDRESSES";
+
+  test("is dialled by its public URL and by what it listens on", async () => {
+    const port = await freePort();
+    await gateway({ port, publicUrl: `http://localhost:${port}` });
+    expect(await callBy(`http://localhost:${port}`)).toMatch(PATH);
+    expect(await callBy(`http://127.0.0.1:${port}`)).toMatch(PATH);
+    expect(events.filter(({ event }) => event === "link refused")).toEqual([]);
+  });
+
+  test("is dialled by another one only where it names that", async () => {
+    const [port, named] = [await freePort(), await freePort()];
+    await gateway({ port });
+    // The call takes the address that the gateway has published, once this one is refused.
+    expect(await callBy(`http://localhost:${port}`)).toMatch(PATH);
+    const refusals = () => events.filter(({ event }) => event === "link refused");
+    await expect.poll(refusals).toMatchObject([{
+      level: "warning",
+      fields: {
+        dialled: `ws://localhost:${port}/atlas/link`,
+        why: expect.stringContaining(REFUSED),
+      },
+    }]);
+    expect(events.find(({ event }) => event === "gateway failed")?.fields).toMatchObject({
+      reason: expect.stringContaining(REFUSED),
+    });
+    await gateway({ port: named, addresses: `http://localhost:${named}` });
+    expect(await callBy(`http://localhost:${named}`)).toMatch(PATH);
+    expect(refusals()).toHaveLength(1);
+  });
+
+  test("that publishes https is not dialled without TLS, unless it names that", async () => {
+    const port = await freePort();
+    await open("eu", "gw", { port, publicUrl: "https://127.0.0.1:9" });
+    expect(await callBy(`http://127.0.0.1:${port}`)).toContain(REFUSED);
+  });
+});
