@@ -17,7 +17,9 @@ import {
   rawPath,
   resourceOf,
 } from "../../adapters/http/inputs.ts";
+import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { readPath } from "../../adapters/http/path.ts";
+import { provenFormer } from "../../adapters/http/resume.ts";
 import { socketEntrance } from "../../adapters/http/sockets.ts";
 import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
@@ -55,6 +57,8 @@ describe("long text in a request's head is read in linear time", () => {
   const node = {} as AtlasNode;
   const entrance = socketEntrance(() => node, "token");
   const upgrade = () => new Response();
+  const TOKENLESS = { origins: [], url: "http://x.test", hasToken: false, hasSecret: false };
+  const NOBODY = "00000000-0000-8000-8000-000000000000";
   const READERS: Record<string, (text: string) => unknown> = {
     "a token": (text) => bearerCheck("token")(text),
     "a token with its scheme": (text) => bearerCheck("token")(`Bearer ${text}\n`),
@@ -76,6 +80,15 @@ describe("long text in a request's head is read in linear time", () => {
     "a page": (text) => pageOf(new URLSearchParams({ prefix: text, limit: text })),
     "a cursor": readCursor,
     "a host": (text) => faultOfHost(header("host")(text)),
+    "a host's name": (text) => refusalOf("/", header("host")(text), TOKENLESS),
+    "an origin": (text) => refusalOf("/", header("origin")(`http://${text}`), TOKENLESS),
+    "a foreign page's authorization": (text) => {
+      const headers = header("authorization")(text);
+      headers.set("origin", "https://evil.example");
+      return refusalOf("/", headers, TOKENLESS);
+    },
+    "a connection's id": (text) => provenFormer(text, []),
+    "a connection's secret": (text) => provenFormer(NOBODY, [`atlas.resume.${text}`]),
     "an idempotency key": (text) => callOptions(header("idempotency-key")(text)),
     "a header's text": isHeaderText,
     "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text)),
