@@ -20,7 +20,7 @@ export const MAX_ANSWER_BYTES = 16_777_216;
 /** Deepest nesting of arrays, maps and sets in a value that travels or is stored. */
 export const MAX_VALUE_DEPTH = 64;
 /** Largest frame on a node link, in bytes. */
-export const MAX_FRAME_BYTES = 4_194_304;
+export const MAX_FRAME_BYTES = 2_097_152;
 /** Bytes that may wait to be sent on one link before calls over it are refused. */
 export const MAX_LINK_BUFFER_BYTES = 16_777_216;
 /** Calls in flight on one link before further ones are refused. */

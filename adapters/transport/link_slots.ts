@@ -10,7 +10,7 @@ import type { Clock } from "../../src/ports/clock.ts";
 import { normalHost } from "./link_address.ts";
 
 /** Sockets that may be in the middle of a handshake at once. */
-export const MAX_HANDSHAKES = 256;
+export const MAX_HANDSHAKES = 128;
 /** How many of them from one address, behind which there may be a proxy with many nodes. */
 export const MAX_HANDSHAKES_EACH = 64;
 /** Links that peers may hold open to this node at once. */

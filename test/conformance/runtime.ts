@@ -100,7 +100,9 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
     });
 
     it("come with the address of their connection's other end", async () => {
-      const { port } = await start((_request, _upgrade, from) => Response.json(from));
+      const { port } = await start((_request, _upgrade, from) =>
+        Response.json({ remote: from?.remote })
+      );
       const response = await fetch(`http://127.0.0.1:${port}/`);
       const { remote } = await response.json();
       expect(remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);

@@ -3,6 +3,7 @@
  * passes each frame on to the node itself. Real sockets, on whichever runtime runs this file.
  */
 import { afterEach, describe, expect, it } from "vitest";
+import { MAX_HANDSHAKES } from "../../adapters/transport/link_slots.ts";
 import { detectRuntime } from "../../adapters/runtime/detect.ts";
 import { encodeHello, MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
@@ -223,7 +224,7 @@ describe("a hostile peer", () => {
   it("at four addresses can't keep out nodes at a fifth", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     let cut = 0;
-    for (let i = 0; i < 256; i++) {
+    for (let i = 0; i < MAX_HANDSHAKES; i++) {
       const handlers = bob.transport.accept();
       const socket: Socket = {
         remote: `10.0.0.${i % 4}`,

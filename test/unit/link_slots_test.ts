@@ -96,7 +96,7 @@ it("counts stay right through any order of coming and going", () => {
     }
   }
   for (const slot of open) slots.closed(slot);
-  for (const from of ["a", "b", "c", "d"]) {
+  for (const from of ["a", "b", "c", "d"].slice(0, MAX_HANDSHAKES / MAX_HANDSHAKES_EACH)) {
     expect(fill(take, from, MAX_HANDSHAKES_EACH).every((it) => typeof it !== "string")).toBe(true);
     expect(take(from)).toBeTypeOf("string");
   }
