@@ -10,7 +10,7 @@
 import type { AtlasNode, DrainOptions, NodeEvent, NodeState, NodeStats } from "./api.ts";
 import { type App, resolveTypes } from "./app.ts";
 import { Door } from "./door/door.ts";
-import { AtlasError, isAtlasError, messageOf } from "./errors.ts";
+import { AtlasError, detailOf, isAtlasError } from "./errors.ts";
 import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "./limits.ts";
 import { drainMsOf } from "./model/options.ts";
 import { checkToken, resourceKey } from "./model/rrp.ts";
@@ -21,6 +21,7 @@ import { within as withinTurns } from "./lambda/within.ts";
 import type { MemberInfo } from "./model/member.ts";
 import { checkNodeOptions, type NodeOptions } from "./options.ts";
 import { Claims } from "./registry/claim.ts";
+import { withGuardedStore } from "./registry/guarded_store.ts";
 import { Lease, type Life, type Timing, timing } from "./registry/lease.ts";
 import { countOwned, listOwned } from "./registry/listing.ts";
 import { Membership } from "./registry/membership.ts";
@@ -48,7 +49,7 @@ export async function createNode<A extends App>(
   app: A,
   options: NodeOptions,
 ): Promise<AtlasNode<A>> {
-  const node = new NodeProcess(app, checkNodeOptions(options));
+  const node = new NodeProcess(app, withGuardedStore(checkNodeOptions(options)));
   await node.start();
   return node.facade() as AtlasNode<A>;
 }
@@ -254,7 +255,7 @@ class NodeProcess implements Exchange {
       await this.#membership.leave(this.#member(this.#life));
       this.#tell("info", "left", { incarnation: this.#life.incarnation });
     } catch (error) {
-      this.#tell("warning", "leaving failed", { reason: messageOf(error) });
+      this.#tell("warning", "leaving failed", { reason: detailOf(error) });
     }
     // An end that overtakes its last answers leaves callers in doubt of what became of theirs.
     await within(this.#options.clock, FAREWELL_MS, heard, "the farewell").catch(() => {});
@@ -343,7 +344,7 @@ class NodeProcess implements Exchange {
         past.set(this.#life.incarnation, this.#member(this.#life));
         return await this.#begin(true);
       } catch (error) {
-        this.#tell("warning", "coming back failed", { reason: messageOf(error) });
+        this.#tell("warning", "coming back failed", { reason: detailOf(error) });
         if (isAtlasError(error) && error.code === "node_name_taken") {
           if (await this.#isNameLost(past)) return await this.#end(error);
         }

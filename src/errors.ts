@@ -55,6 +55,8 @@ export interface AtlasErrorOptions {
   cause?: unknown;
   /** The way of the call that failed. */
   path?: readonly string[] | undefined;
+  /** The same as `message` with what callers must not learn: hosts, addresses, files. */
+  detail?: string | undefined;
 }
 
 /**
@@ -71,6 +73,8 @@ export class AtlasError extends Error {
   readonly maybeExecuted: boolean;
   /** Of a call: the nodes that it came to, as `<region>/<node>`, the asked one first. */
   readonly path?: readonly string[];
+  /** What this node's log is told instead of `message`; it travels to nobody. */
+  readonly detail?: string;
 
   constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -78,6 +82,7 @@ export class AtlasError extends Error {
     this.retryable = options.retryable ?? ERROR_CODES[code]?.retryable ?? false;
     this.maybeExecuted = options.maybeExecuted ?? false;
     if (options.path) this.path = options.path;
+    if (options.detail !== undefined) this.detail = options.detail;
   }
 }
 
@@ -134,6 +139,12 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
+/** What a log is told of anything thrown: its detail where it has one, else its message. */
+export function detailOf(thrown: unknown): string {
+  const detail = isAtlasError(thrown) ? (thrown as AtlasError).detail : undefined;
+  return typeof detail === "string" ? detail : messageOf(thrown);
+}
+
 /** The stack of anything thrown, for logs; its message where it has none. Never throws itself. */
 export function stackOf(thrown: unknown): string {
   try {
@@ -147,9 +158,10 @@ export function stackOf(thrown: unknown): string {
 
 /** The same error of a call that took this way: another one, as calls may share an error. */
 export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
-  const { code, retryable, maybeExecuted } = error;
+  const { code, retryable, maybeExecuted, detail } = error;
   const cause = error instanceof AtlasError ? error.cause : error;
-  const told = new AtlasError(code, messageOf(error), { retryable, maybeExecuted, cause, path });
+  const options = { retryable, maybeExecuted, cause, path, detail };
+  const told = new AtlasError(code, messageOf(error), options);
   told.stack = stackOf(error);
   return told;
 }
@@ -158,12 +170,14 @@ export function withPath(error: AtlasError, path: readonly string[]): AtlasError
 export function withTrouble(error: AtlasError, before: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted, cause = error, path } = error;
   const message = `${error.message}; before that: ${before.message}`;
-  return new AtlasError(code, message, { retryable, maybeExecuted, cause, path });
+  const detail = `${detailOf(error)}; before that: ${detailOf(before)}`;
+  return new AtlasError(code, message, { retryable, maybeExecuted, cause, path, detail });
 }
 
 /** The same error of a call that may have run before it failed so. */
 export function asMaybeExecuted(error: AtlasError): AtlasError {
   if (error.maybeExecuted) return error;
-  const { code, message, retryable, path } = error;
-  return new AtlasError(code, message, { retryable, maybeExecuted: true, cause: error, path });
+  const { code, message, retryable, path, detail } = error;
+  const options = { retryable, maybeExecuted: true, cause: error, path, detail };
+  return new AtlasError(code, message, options);
 }

@@ -135,6 +135,18 @@ export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 
 /** Dead members kept in the store's membership, so that late messages of theirs are recognised. */
 export const MAX_DEAD_MEMBERS = 64;
+/** Longest incarnation and address of a member's row, in UTF-16 code units. */
+export const MAX_INCARNATION = 128;
+export const MAX_ADDRESS = 1_024;
+/** Types that a member's row may name, and what it may serve as. */
+export const MAX_MEMBER_TYPES = 4_096;
+export const MAX_MEMBER_ROLES = 64;
+/** Longest text of a member's row, in bytes of UTF-8; a longer one is not fetched. */
+export const MAX_MEMBER_BYTES = 524_288;
+/** Longest text of an ownership's entry, in UTF-16 code units. */
+export const MAX_ENTRY = 4_096;
+/** Unreadable entries and rows of the store that one process logs, each once. */
+export const MAX_TOLD_ROWS = 1_000;
 /** Members that one node watches for a stalled heartbeat. */
 export const WATCHED_MEMBERS = 10;
 

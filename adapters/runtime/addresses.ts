@@ -5,9 +5,10 @@
  * error that names the entry.
  */
 import { AtlasError } from "../../src/errors.ts";
+import { MAX_ADDRESS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { maskUrl } from "../store/mask.ts";
-import { linkAddress, MAX_ADDRESS } from "../transport/link_address.ts";
+import { linkAddress } from "../transport/link_address.ts";
 
 /** Addresses that one node may have besides its public URL. */
 export const MAX_ADDRESSES = 64;

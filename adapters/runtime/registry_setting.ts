@@ -5,7 +5,7 @@
  * at home; gives it checked, or one error that names the variable, and the region where one of
  * several is wrong. Passwords and tokens are never quoted.
  */
-import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
 import { maskIn, maskUrl } from "../store/mask.ts";
 import type { RegistryTokens } from "../store/open.ts";
 import { type HomeRules, Homes } from "../store/regional_homes.ts";
@@ -155,7 +155,7 @@ export function headerText(name: string, token: string): string {
  */
 export function namingRegistry(registry: string, region: string, cause: unknown): AtlasError {
   const registries = parseRegistries(registry);
-  const told = messageOf(cause);
+  const told = detailOf(cause);
   const [prefix = "", named = region] = /^region ([^:]+): /.exec(told) ?? [];
   const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];

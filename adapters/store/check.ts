@@ -26,15 +26,32 @@ export function unavailable(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause });
 }
 
+/** The same where the message is fit for callers: it names no host, user or file. */
+export function tellable(message: string, cause?: unknown): AtlasError {
+  return new AtlasError("unavailable", message, { cause, detail: message });
+}
+
 /** The error of every method of a store that was closed. */
 export function closedError(): AtlasError {
-  return unavailable("the store is closed");
+  return tellable("the store is closed");
+}
+
+/** The error of an entry that can't be read. Its message names key and why, not what stands there. */
+export class BrokenEntry extends AtlasError {
+  constructor(message: string, detail: string) {
+    super("unavailable", message, { retryable: false, detail });
+  }
 }
 
 /** The error of an entry that this version can't read: never taken for an absent one. */
-export function brokenEntry(key: string, what: string, value: unknown): AtlasError {
-  const shown = JSON.stringify(String(value).slice(0, 60));
-  return unavailable(`the store's ${what} of ${JSON.stringify(key)} can't be read: ${shown}`);
+export function brokenEntry(
+  key: string,
+  what: string,
+  value: unknown,
+  why = "it has not the form that it must have",
+): BrokenEntry {
+  const message = `the registry's ${what} of ${quoted(key)} can't be read: ${why}`;
+  return new BrokenEntry(message, `${message}: ${JSON.stringify(String(value).slice(0, 60))}`);
 }
 
 /** Refuses a claim whose parts are empty or hold white space (an entry is split by spaces). */

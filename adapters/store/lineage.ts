@@ -11,6 +11,7 @@
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { KnownLineage, Lineage, Reassertion, Stamp, Standing } from "../../src/ports/store.ts";
+import { BrokenEntry } from "./check.ts";
 
 /** The lineage of a store that is never replaced by a copy of itself. */
 export const SINGLE_LINEAGE: Lineage = { id: "", term: 0, settled: true };
@@ -68,4 +69,13 @@ export function standingOf(
   }
   const whole = isKept ? "kept" : "restored";
   return { standing: hasTurn(last, after) ? whole : "behind", last, isWritten: !isKept };
+}
+
+/**
+ * How a tenure stands of which the store can't read what stands there: its owner gives it up,
+ * and all others are asserted. @throws `error` where it says something else
+ */
+export function lostWhereBroken(error: unknown): Standing {
+  if (error instanceof BrokenEntry) return { standing: "lost", last: NO_STAMP };
+  throw error;
 }

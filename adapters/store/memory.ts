@@ -32,6 +32,7 @@ import type {
 import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
 import { closedError, refused } from "./check.ts";
 import { hasTurn, nextEpoch, NO_STAMP, SINGLE_LINEAGE, standingOf } from "./lineage.ts";
+import { checkMember } from "./member_rows.ts";
 import { OrderedText } from "./ordered_text.ts";
 
 /**
@@ -93,6 +94,7 @@ class MemoryStore implements Store {
 
   async register(info: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
     await this.#arrive();
+    checkMember(info);
     const known = this.#members.get(info.incarnation);
     if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
     const rivals = [...this.#members.values()].filter((member) =>
@@ -141,6 +143,7 @@ class MemoryStore implements Store {
 
   async leave(info: MemberInfo): Promise<void> {
     await this.#arrive();
+    checkMember(info);
     const member = this.#members.get(info.incarnation) ?? newMember(info);
     if (!isDead(member.state)) this.#end(member, "left");
   }

@@ -39,7 +39,7 @@ import type {
   Store,
 } from "../../src/ports/store.ts";
 import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
-import { SINGLE_LINEAGE } from "./lineage.ts";
+import { lostWhereBroken, SINGLE_LINEAGE } from "./lineage.ts";
 import { greatest, type MasterBook, ownerOf, ownershipOf, type Stake } from "./optimistic_book.ts";
 
 export interface OptimisticParts {
@@ -140,9 +140,13 @@ export class OptimisticStore implements Store {
     checkTenures(tenures, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
     return await Promise.all(tenures.map(async ({ key, incarnation, epoch, after }) => {
-      const owner = ownerOf(await this.#book.stakes(key));
-      const stands = owner?.incarnation === incarnation && owner.epoch === epoch;
-      return { standing: stands ? "kept" : "lost", last: after } as const;
+      try {
+        const owner = ownerOf(await this.#book.stakes(key));
+        const stands = owner?.incarnation === incarnation && owner.epoch === epoch;
+        return { standing: stands ? "kept" : "lost", last: after } as const;
+      } catch (error) {
+        return lostWhereBroken(error);
+      }
     }));
   }
 

@@ -8,6 +8,7 @@
  *
  * Keys of the n-th master, each written by it alone: `atlas:{members}:<kind>/<master>`.
  */
+import { MAX_PRUNED, READING } from "./scripts_members.ts";
 
 /** Kinds of keys that every master's roll has, in the order in which scripts take them. */
 const KINDS = ["info", "seq", "state", "name", "version", "mark"] as const;
@@ -21,35 +22,43 @@ export function memberKeys(names: readonly string[], own: number): string[] {
 
 /** ARGV: own master's place from 1, how many masters. */
 const ROLLS = `
-local call = redis.call
-local own, count = tonumber(ARGV[1]), tonumber(ARGV[2])
+${READING}
+local own, masters = tonumber(ARGV[1]), tonumber(ARGV[2])
 local INFO, SEQ, STATE, NAME, VERSION, MARK = 1, 2, 3, 4, 5, 6
 local function at(m, kind) return KEYS[(m - 1) * 6 + kind] end
-local ended, pruned = KEYS[count * 6 + 1], KEYS[count * 6 + 2]
+local ended, pruned = KEYS[masters * 6 + 1], KEYS[masters * 6 + 2]
 local rank = { live = 0, superseded = 1, dead = 2, left = 2 }
+local function counter(key)
+  local text = redis.pcall('GET', key)
+  return not text and 0 or count(text)
+end
 local function version()
   local sum = 0
-  for m = 1, count do sum = sum + tonumber(call('GET', at(m, VERSION)) or 0) end
+  for m = 1, masters do
+    sum = sum + (counter(at(m, VERSION)) or m == own and counter(pruned) or 0)
+  end
   return sum
 end
-local function changed() call('INCR', at(own, VERSION)) end
+local function changed()
+  call('SET', at(own, VERSION), whole((counter(at(own, VERSION)) or counter(pruned) or 0) + 1))
+end
 local function home(inc)
-  for m = 1, count do
-    if call('HEXISTS', at(m, INFO), inc) == 1 then return m end
+  for m = 1, masters do
+    if call('HEXISTS', at(m, INFO), inc) == 1 or call('HEXISTS', at(m, STATE), inc) == 1 then
+      return m
+    end
   end
 end
 local function state(inc, m)
-  local worst = call('HGET', at(m, STATE), inc) or 'live'
-  for i = 1, count do
+  local worst = stateIn(at(m, STATE), inc) or 'live'
+  for i = 1, masters do
     local mark = call('HGET', at(i, MARK), inc)
-    if mark and rank[mark] > rank[worst] then worst = mark end
+    if mark and rank[mark] and rank[mark] > rank[worst] then worst = mark end
   end
   return worst
 end
 local function finish(inc, how)
-  local told = cjson.decode(call('HGET', at(own, INFO), inc))
-  local name = told.region .. '/' .. told.node
-  if call('HGET', at(own, NAME), name) == inc then call('HDEL', at(own, NAME), name) end
+  unname(at(own, NAME), at(own, INFO), inc)
   call('HSET', at(own, STATE), inc, how)
   call('RPUSH', ended, inc)
   changed()
@@ -59,7 +68,7 @@ local function worsen(inc, m, how)
     call('HSET', at(own, MARK), inc, how)
     changed()
   elseif rank[how] == 2 then
-    if rank[call('HGET', at(own, STATE), inc)] < 2 then finish(inc, how) end
+    if rank[stateIn(at(own, STATE), inc) or 'live'] < 2 then finish(inc, how) end
   else
     call('HSET', at(own, STATE), inc, how)
   end
@@ -74,10 +83,19 @@ end`;
 export const REGISTER_AT: string = `${ROLLS}
 local inc, name = ARGV[3], ARGV[4]
 local m = home(inc)
-if m then return { state(inc, m) == 'live' and 'registered' or 'fenced', version() } end
-if tonumber(ARGV[8]) < tonumber(call('GET', pruned) or 0) then return { 'stale', version() } end
+if m then
+  if state(inc, m) ~= 'live' then return { 'fenced', version() } end
+  if m == own and call('HGET', at(own, INFO), inc) ~= ARGV[5] then
+    call('HSET', at(own, INFO), inc, ARGV[5])
+    changed()
+  end
+  return { 'registered', version() }
+end
+if tonumber(ARGV[8]) < math.min(counter(pruned) or version(), version()) then
+  return { 'stale', version() }
+end
 local rivals = {}
-for i = 1, count do
+for i = 1, masters do
   local rival = call('HGET', at(i, NAME), name)
   if rival and state(rival, i) == 'live' then
     if ARGV[6] == '1' then return { 'name_taken', version() } end
@@ -90,7 +108,7 @@ call('HSET', at(own, SEQ), inc, 0)
 call('HSET', at(own, STATE), inc, 'live')
 call('HSET', at(own, NAME), name, inc)
 changed()
-for i = 1, count do
+for i = 1, masters do
   local marks = call('HGETALL', at(i, MARK))
   for j = 1, #marks, 2 do
     local on = home(marks[j])
@@ -98,12 +116,15 @@ for i = 1, count do
     if not on and i == own then call('HDEL', at(own, MARK), marks[j]) end
   end
 end
-while call('LLEN', ended) > tonumber(ARGV[7]) do
+for i = 1, ${MAX_PRUNED} do
+  if call('LLEN', ended) <= tonumber(ARGV[7]) then break end
   local old = call('LPOP', ended)
-  call('HDEL', at(own, INFO), old)
-  call('HDEL', at(own, SEQ), old)
-  call('HDEL', at(own, STATE), old)
-  call('SET', pruned, version())
+  if rank[stateIn(at(own, STATE), old) or 'live'] == 2 then
+    call('HDEL', at(own, INFO), old)
+    call('HDEL', at(own, SEQ), old)
+    call('HDEL', at(own, STATE), old)
+    call('SET', pruned, version())
+  end
 end
 return { 'registered', version() }`;
 
@@ -112,7 +133,7 @@ export const RENEW_AT: string = `${ROLLS}
 local inc = ARGV[3]
 local m = home(inc)
 local now = m and state(inc, m)
-if m == own and now == 'live' and tonumber(ARGV[4]) > tonumber(call('HGET', at(own, SEQ), inc)) then
+if m == own and now == 'live' and tonumber(ARGV[4]) > tonumber(seqIn(at(own, SEQ), inc)) then
   call('HSET', at(own, SEQ), inc, ARGV[4])
 end
 local reply = { now or false, version() }
@@ -120,7 +141,7 @@ for i = 5, #ARGV do
   local on = home(ARGV[i])
   if on then
     reply[#reply + 1] = ARGV[i]
-    reply[#reply + 1] = call('HGET', at(on, SEQ), ARGV[i]) or '0'
+    reply[#reply + 1] = seqIn(at(on, SEQ), ARGV[i])
     reply[#reply + 1] = state(ARGV[i], on)
   end
 end
@@ -132,7 +153,7 @@ local inc = ARGV[3]
 local m = home(inc)
 if not m then return { false } end
 local now = state(inc, m)
-if rank[now] < 2 and (call('HGET', at(m, SEQ), inc) or '0') == ARGV[4] then
+if rank[now] < 2 and seqIn(at(m, SEQ), inc) == ARGV[4] then
   worsen(inc, m, 'dead')
   return { 'dead' }
 end
@@ -151,16 +172,27 @@ end
 if rank[state(inc, m)] < 2 or m == own then worsen(inc, m, 'left') end
 return { 'left' }`;
 
-/** ARGV: own, masters. Gives version, then three flat lists: members as JSON, seqs, states. */
+/**
+ * ARGV: own, masters, the bytes that a member's row may have; a longer one is given as "".
+ * Gives version, then three flat lists: members as JSON, seqs, states.
+ */
 export const MEMBERS_AT: string = `${ROLLS}
 local infos, seqs, states = {}, {}, {}
-for m = 1, count do
-  local found = call('HGETALL', at(m, INFO))
-  for i = 1, #found, 2 do
-    local inc, n = found[i], #infos
-    infos[n + 1], infos[n + 2] = inc, found[i + 1]
-    seqs[n + 1], seqs[n + 2] = inc, call('HGET', at(m, SEQ), inc) or '0'
-    states[n + 1], states[n + 2] = inc, state(inc, m)
+local function tell(m, inc, info)
+  if info then
+    infos[#infos + 1] = inc
+    infos[#infos + 1] = info
+  end
+  local n = #seqs
+  seqs[n + 1], seqs[n + 2] = inc, call('HGET', at(m, SEQ), inc) or '0'
+  local kept = call('HGET', at(m, STATE), inc)
+  states[n + 1], states[n + 2] = inc, kept and not STATES[kept] and kept or state(inc, m)
+end
+for m = 1, masters do
+  local found = fetched(call('HGETALL', at(m, INFO)), tonumber(ARGV[3]))
+  for i = 1, #found, 2 do tell(m, found[i], found[i + 1]) end
+  for _, inc in ipairs(call('HKEYS', at(m, STATE))) do
+    if call('HEXISTS', at(m, INFO), inc) == 0 then tell(m, inc, nil) end
   end
 end
 return { version(), infos, seqs, states }`;

@@ -4,7 +4,8 @@
  *
  * It takes a line to the master's Redis and gives a `MasterBook`; each step is one script.
  */
-import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { messageOf } from "../../src/errors.ts";
+import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
@@ -18,8 +19,9 @@ import type {
   RegisterReply,
   RenewReply,
 } from "../../src/ports/store.ts";
-import { brokenEntry, unavailable } from "./check.ts";
+import { brokenEntry, tellable } from "./check.ts";
 import { SINGLE_LINEAGE } from "./lineage.ts";
+import { checkMember } from "./member_rows.ts";
 import { greatest, type MasterBook, ownershipOf, type Stake } from "./optimistic_book.ts";
 import { mergedRange, mergedRead } from "./optimistic_fields.ts";
 import {
@@ -32,8 +34,9 @@ import {
 } from "./optimistic_members.ts";
 import { COMMIT, DROP, RANGE, READ, SETTLE, STAKE, STAKES } from "./optimistic_scripts.ts";
 import type { Masters } from "./optimistic_strategy.ts";
-import { keyOf, pageOf } from "./redis_keys.ts";
+import { keyOf, pageOf, Unlisted } from "./redis_keys.ts";
 import {
+  brokenBy,
   infoText,
   listOf,
   malformed,
@@ -92,6 +95,7 @@ export class RedisBook implements MasterBook {
   }
 
   async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+    checkMember(member);
     const { incarnation, region, node } = member;
     for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
       const { outcome, version, lineage } = registrationOf([
@@ -112,7 +116,7 @@ export class RedisBook implements MasterBook {
       this.#saw(version);
       if (outcome !== "stale") return { outcome, version, lineage };
     }
-    throw unavailable(`${node} can't register: members end faster than it can ask`);
+    throw tellable(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
@@ -128,18 +132,23 @@ export class RedisBook implements MasterBook {
   }
 
   async leave(member: MemberInfo): Promise<void> {
+    checkMember(member);
     stateReply(await this.#members(LEAVE_AT, [member.incarnation, infoText(member)]));
   }
 
   async members(): Promise<Membership> {
-    const rolls = listOf("membership", await this.#members(MEMBERS_AT, []), 4);
+    const rolls = listOf(
+      "membership",
+      await this.#members(MEMBERS_AT, [String(MAX_MEMBER_BYTES)]),
+      4,
+    );
     const membership = membershipOf([...rolls, SINGLE_LINEAGE.id]);
     this.#saw(membership.version);
     return membership;
   }
 
   async stakes(key: string): Promise<readonly Stake[]> {
-    return this.#stakesOf(key, await this.#line.script(STAKES, this.#keys("claim", key), []));
+    return this.#stakesOf(key, await this.#step(key, STAKES, this.#keys("claim", key), []));
   }
 
   async stake(claim: Claim): Promise<readonly Stake[]> {
@@ -147,41 +156,43 @@ export class RedisBook implements MasterBook {
     const guard = expected ? `${expected.epoch} ${expected.incarnation}` : "";
     const keys = [...this.#keys("claim", key), ...this.#keys("epoch", key)];
     const args = this.#args([incarnation, opId, rrp, guard, String(above)]);
-    return this.#stakesOf(key, await this.#line.script(STAKE, keys, args));
+    return this.#stakesOf(key, await this.#step(key, STAKE, keys, args));
   }
 
   async drop(key: string, incarnation: string, epoch: number): Promise<boolean> {
     const args = this.#args([incarnation, String(epoch)]);
-    const reply = await this.#line.script(DROP, this.#keys("claim", key), args, true);
+    const reply = await this.#step(key, DROP, this.#keys("claim", key), args, true);
     return isDone(`release of ${JSON.stringify(key)}`, reply);
   }
 
   async settle(key: string, incarnation: string, epoch: number): Promise<void> {
     const args = this.#args([incarnation, String(epoch)]);
-    const reply = await this.#line.script(SETTLE, this.#keys("claim", key), args);
+    const reply = await this.#step(key, SETTLE, this.#keys("claim", key), args);
     isDone(`settling of ${JSON.stringify(key)}`, reply);
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
-    return await pageOf({
+    const unlisted = new Unlisted();
+    const page = await pageOf({
       cursor,
       limit,
       scan: (from, count) => this.#scan(from, count),
       fetch: async (redisKeys) => {
-        const found = await Promise.all(redisKeys.map((redisKey) => this.#listed(redisKey)));
+        const found = await unlisted.among(redisKeys, (redisKey) => this.#listed(redisKey));
         return found.filter((pair) => pair !== null && pair[1].rrp.startsWith(prefix)) as [
           string,
           Ownership,
         ][];
       },
     });
+    return unlisted.in(page);
   }
 
   async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
     if (fields.length === 0) return [];
     const { names, own } = this.#masters;
     const keys = [this.#ownKey("claim", key), ...this.#keys("state", key)];
-    const reply = await this.#line.script(READ, keys, fields.map((field) => `:${field}`));
+    const reply = await this.#step(key, READ, keys, fields.map((field) => `:${field}`));
     const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 1 + names.length);
     return mergedRead(key, fields, { own, standing: this.#epochOf(key, parts[0]) }, parts.slice(1));
   }
@@ -196,7 +207,7 @@ export class RedisBook implements MasterBook {
     ];
     return await mergedRange(key, range, own, async (command, bounds, limit) => {
       const args = [String(count), command, ...bounds, String(limit)];
-      const reply = await this.#line.script(RANGE, keys, args);
+      const reply = await this.#step(key, RANGE, keys, args);
       const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 2 + 2 * count);
       return {
         standing: this.#epochOf(key, parts[0]),
@@ -217,12 +228,31 @@ export class RedisBook implements MasterBook {
       ...this.#keys("state", key),
       this.#ownKey("index", key),
     ];
-    const reply = await this.#line.script(COMMIT, keys, this.#args(args));
+    const reply = await this.#step(key, COMMIT, keys, this.#args(args));
     return isDone(`commit of ${JSON.stringify(key)}`, reply) ? "committed" : "fenced";
   }
 
   async close(): Promise<void> {
     this.#line.close();
+  }
+
+  /** Runs a script on a key; what stands there and can't be read is told as such. */
+  async #step(
+    key: string,
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    once?: boolean,
+  ): Promise<unknown> {
+    let reply: unknown;
+    try {
+      reply = await this.#line.script(script, keys, args, once);
+    } catch (error) {
+      throw brokenBy(key, messageOf(error)) ?? error;
+    }
+    const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
+    if (refusal === null) return reply;
+    throw brokenBy(key, refusal) ?? malformed(`step on ${JSON.stringify(key)}`, refusal);
   }
 
   #members(script: string, args: readonly string[]): Promise<unknown> {
@@ -266,7 +296,7 @@ export class RedisBook implements MasterBook {
     const [next, found] = listOf("scan", reply, 2);
     if (typeof next !== "string") throw malformed("scan's cursor", next);
     const keys = listOf("scan", found).flatMap((item) => {
-      const parts = /^(atlas:\{s\d+\}):claim\/([^:]+):(.+)$/s.exec(String(item));
+      const parts = /^(atlas:\{s\d+\}):claim\/([^:\s]+):(\S+)$/.exec(String(item));
       return parts ? [`${parts[1]}:own:${parts[2]}:${parts[3]}`] : [];
     });
     return [next, keys];
@@ -293,7 +323,9 @@ function redisKey(kind: Kind, master: string, key: string): string {
 const STAKE_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
 
 function parseStake(key: string, master: string, text: string): Stake {
-  const [, digits, incarnation, opId, overText, rrp] = STAKE_TEXT.exec(text) ?? [];
+  const [, digits, incarnation, opId, overText, rrp] = text.length <= MAX_ENTRY
+    ? STAKE_TEXT.exec(text) ?? []
+    : [];
   const epoch = Number(digits);
   if (!incarnation || !opId || !overText || !rrp || !Number.isSafeInteger(epoch)) {
     throw brokenEntry(key, "claim", text);

@@ -10,6 +10,8 @@
  * A field's text is `<epoch> <turn>:<value>`, or `<epoch> <turn>-` where it was deleted
  * and another master may still have it: of several masters' the greatest counts.
  *
+ * What can't be read at a key is answered as `!~<what>: <text>`, and nothing is written.
+ *
  * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
  */
 
@@ -18,12 +20,13 @@ const CLAIMS = `
 local call, match, gmatch, byte = redis.call, string.match, string.gmatch, string.byte
 local own, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rest = 2 + count
+local function broken(what, text) return '!~' .. what .. ': ' .. string.sub(text, 1, 60) end
 local texts, stakes = {}, {}
 for i = 1, count do
   texts[i] = call('GET', KEYS[i])
   if texts[i] then
     local epoch, inc, op, over = match(texts[i], '^(%d+) (%S+) (%S+) (%S+) %S+$')
-    if not epoch then return redis.error_reply('ERR the claim at ' .. KEYS[i] .. " can't be read") end
+    if not epoch or tonumber(epoch) >= 2 ^ 53 - 64 then return broken('claim', texts[i]) end
     local stake = { i = i, epoch = tonumber(epoch), inc = inc, op = op, over = {} }
     for name, e in gmatch(over, '([^,:]+):(%d+)') do stake.over[name] = tonumber(e) end
     stakes[#stakes + 1] = stake
@@ -85,7 +88,12 @@ local best = greatest()
 local stands = best and whole(best.epoch) .. ' ' .. best.inc or ''
 if stands ~= guard then return texts end
 local epoch = tonumber(least)
-for i = 1, count do epoch = math.max(epoch, tonumber(call('GET', KEYS[count + i]) or 0)) end
+for i = 1, count do
+  local text = call('GET', KEYS[count + i]) or '0'
+  local drawn = match(text, '^%d+$') and #text <= 16 and tonumber(text)
+  if not drawn or drawn >= 2 ^ 53 - 2 * count then return broken("epoch counter", text) end
+  epoch = math.max(epoch, drawn)
+end
 for _, stake in ipairs(stakes) do epoch = math.max(epoch, stake.epoch) end
 epoch = epoch + 1
 epoch = epoch + (own - 1 - epoch) % count
@@ -141,7 +149,7 @@ local state, index = KEYS[count + own], KEYS[2 * count + 1]
 local last = call('HGET', state, 'turn')
 if last then
   local e, t = match(last, '^(%d+) (%d+)$')
-  if not e then return redis.error_reply('ERR the last turn at ' .. state .. " can't be read") end
+  if not e then return broken('last turn', last) end
   if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
 end
 call('ZCARD', index)

@@ -24,7 +24,8 @@ import { scanShards } from "./redis_scan.ts";
 import { CLUSTER_SLOTS, clusterSlot, redirectionOf, slotRangesOf } from "./redis_slots.ts";
 import type { NodeAddress, SlotRange } from "./redis_slots.ts";
 import type { RedisLine } from "./redis_store.ts";
-import { MEMBER_KEYS, SCAN } from "./scripts.ts";
+import { SCAN } from "./scripts.ts";
+import { MEMBER_KEYS } from "./scripts_members.ts";
 
 /** The slot of all keys of membership. */
 const MEMBERS_SLOT = clusterSlot(MEMBER_KEYS[0] as string);

@@ -9,9 +9,10 @@
  * To MGET a key that holds no text at all (a list, say) is an absent one: a lookup then
  * tells "nobody", but no claim, commit or release is answered by anything but an error.
  */
+import { MAX_ENTRY } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { OwnershipPage } from "../../src/ports/store.ts";
-import { brokenEntry, refused } from "./check.ts";
+import { BrokenEntry, brokenEntry, refused } from "./check.ts";
 
 export type KeyKind = "own" | "state" | "index";
 
@@ -25,9 +26,12 @@ export function ownPattern(): string {
   return "atlas:{s*}:own:*";
 }
 
-/** The resource's key in the Redis key of its ownership; null for any other. */
+/**
+ * The resource's key in the Redis key of its ownership; null for any other. No key holds white
+ * space: one that does is another's, and would break a cursor.
+ */
 export function keyOf(redisKey: string): string | null {
-  return /^atlas:\{s\d+\}:own:(.+)$/s.exec(redisKey)?.[1] ?? null;
+  return /^atlas:\{s\d+\}:own:(\S+)$/.exec(redisKey)?.[1] ?? null;
 }
 
 /** What `redis_scan.ts` gives to go on with. */
@@ -44,7 +48,7 @@ const ENTRY = /^(\d{1,16}) (\S+) \S+ (rrp:\S+)$/;
  * an absent one.
  */
 export function parseEntry(key: string, text: string): Ownership {
-  const parts = ENTRY.exec(text);
+  const parts = text.length <= MAX_ENTRY ? ENTRY.exec(text) : null;
   const epoch = Number(parts?.[1]);
   if (!parts || !Number.isSafeInteger(epoch)) throw brokenEntry(key, "owner", text);
   return { rrp: parts[3] as string, incarnation: parts[2] as string, epoch };
@@ -57,6 +61,31 @@ export interface Scanner {
   scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]>;
   /** The ownerships wanted among these Redis keys, each with its resource's key. */
   fetch(redisKeys: string[]): Promise<[key: string, owner: Ownership][]>;
+}
+
+/** Entries of a listing that can't be read, by their key. */
+export class Unlisted {
+  readonly #errors = new Map<string, BrokenEntry>();
+
+  /** What `read` gives of each key; one that can't be read is left out, and kept here. */
+  async among<T>(keys: readonly string[], read: (key: string) => Promise<T>): Promise<T[]> {
+    const found = await Promise.all(keys.map(async (key) => {
+      try {
+        return [await read(key)];
+      } catch (error) {
+        if (!(error instanceof BrokenEntry)) throw error;
+        this.#errors.set(key, error);
+        return [];
+      }
+    }));
+    return found.flat(1) as T[];
+  }
+
+  /** The page, and what it lacks. */
+  in(page: OwnershipPage): OwnershipPage {
+    if (this.#errors.size === 0) return page;
+    return { ...page, unreadable: [...this.#errors.values()] };
+  }
 }
 
 /** SCANs that one page may cost, and the most keys that one may look at. */

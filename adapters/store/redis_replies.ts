@@ -8,7 +8,7 @@
  *
  * Source: the port `Store`: nothing is absent because it couldn't be read.
  */
-import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type {
   Lineage,
   Membership,
@@ -18,10 +18,10 @@ import type {
   Stamp,
   Standing,
 } from "../../src/ports/store.ts";
-import { brokenEntry, unavailable } from "./check.ts";
+import { type BrokenEntry, brokenEntry, unavailable } from "./check.ts";
 import { NO_STAMP } from "./lineage.ts";
+import { isState, parsedRow, readRows, tooLong } from "./member_rows.ts";
 
-const STATES: readonly unknown[] = ["live", "superseded", "dead", "left"];
 const OUTCOMES: readonly unknown[] = ["registered", "name_taken", "fenced", "stale"];
 const STANDINGS: readonly unknown[] = ["kept", "restored", "behind", "lost"];
 
@@ -82,9 +82,10 @@ export function stampOf(key: string, reply: unknown): Stamp {
   // Where a list ends with nil, some clients leave that away.
   const text = textOrNull(`last turn of ${JSON.stringify(key)}`, reply ?? null);
   if (text === null) return NO_STAMP;
-  const [, epoch, turn] = /^(\d{1,16}) (\d{1,16})$/.exec(text) ?? [];
-  if (turn === undefined) throw brokenEntry(key, "last turn", text);
-  return { epoch: Number(epoch), turn: Number(turn) };
+  const [epoch = NaN, turn = NaN] = /^(\d{1,16}) (\d{1,16})$/.exec(text)?.slice(1).map(Number) ??
+    [];
+  if (Number.isSafeInteger(epoch) && Number.isSafeInteger(turn)) return { epoch, turn };
+  throw brokenEntry(key, "last turn", text);
 }
 
 export function standingReply(key: string, reply: unknown): Standing {
@@ -119,19 +120,22 @@ export function stateReply(reply: unknown): MemberState | null {
   return state === null ? null : stateOf(state);
 }
 
+/** Members by the union of all three lists: a row that lacks a part is skipped, not dead. */
 export function membershipOf(reply: unknown): Membership {
   const [version, infos, seqs, states, lineage] = listOf("membership", reply, 5);
-  const seqOf = pairsOf("membership", seqs);
+  const infoBy = pairsOf("membership", infos);
+  const seqBy = pairsOf("membership", seqs);
   const stateBy = pairsOf("membership", states);
-  const members = [...pairsOf("membership", infos)].map(([incarnation, text]): Member => {
-    const info = parseInfo(incarnation, text);
-    const seq = Number(seqOf.get(incarnation));
-    const state = stateBy.get(incarnation);
-    if (!Number.isSafeInteger(seq)) throw brokenEntry(incarnation, "seq", seq);
-    if (!STATES.includes(state)) throw brokenEntry(incarnation, "state", state);
-    return { ...info, seq, state: state as MemberState };
+  const rows = [...new Set([...infoBy.keys(), ...stateBy.keys()])].map((incarnation) => {
+    const text = infoBy.get(incarnation);
+    const info = text === undefined ? "it is missing" : text === "" ? tooLong() : parsedRow(text);
+    return { incarnation, info, seq: seqBy.get(incarnation), state: stateBy.get(incarnation) };
   });
-  return { version: wholeOf("version", version), members, lineage: textOf("lineage", lineage) };
+  return {
+    version: wholeOf("version", version),
+    ...readRows(rows),
+    lineage: textOf("lineage", lineage),
+  };
 }
 
 /** A member as it is kept: without seq and state. */
@@ -140,27 +144,19 @@ export function infoText(member: MemberInfo): string {
   return JSON.stringify({ incarnation, region, node, address, hosts, serves });
 }
 
-function parseInfo(incarnation: string, text: string): MemberInfo {
-  let info: MemberInfo | null = null;
-  try {
-    info = JSON.parse(text);
-  } catch {
-    // Told below, as any other unreadable entry.
-  }
-  const { region, node, address, hosts, serves } = info ?? {};
-  if (
-    typeof region !== "string" || typeof node !== "string" || typeof address !== "string" ||
-    !areTexts(hosts) || !(serves === undefined || areTexts(serves))
-  ) throw brokenEntry(incarnation, "member", text);
-  return { incarnation, region, node, address, hosts, ...serves && { serves } };
-}
-
-function areTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
+/**
+ * The error of a step that a script refused because of what stands at its key; null: it was
+ * refused for another reason. `~` begins what a script itself says can't be read.
+ */
+export function brokenBy(key: string, refusal: string): BrokenEntry | null {
+  const [, what, text = ""] = /^~([^:]*): (.*)$/s.exec(refusal) ?? [];
+  if (what !== undefined) return brokenEntry(key, what, text);
+  if (!/\bWRONGTYPE\b/.test(refusal)) return null;
+  return brokenEntry(key, "entry", refusal, "its type is another one (WRONGTYPE)");
 }
 
 function stateOf(reply: unknown): MemberState {
-  if (STATES.includes(reply)) return reply as MemberState;
+  if (isState(reply)) return reply;
   throw malformed("member's state", reply);
 }
 

@@ -10,7 +10,7 @@
  * answers, which its replication id tells (design §2 and §3, Store failover). Where the
  * line waits for replicas, it does so for every script that writes.
  */
-import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
@@ -38,10 +38,14 @@ import {
   checkRange,
   checkTenures,
   checkWhole,
+  tellable,
   unavailable,
 } from "./check.ts";
-import { keyOf, ownPattern, pageOf, parseEntry, slotKey } from "./redis_keys.ts";
+import { lostWhereBroken } from "./lineage.ts";
+import { checkMember } from "./member_rows.ts";
+import { keyOf, ownPattern, pageOf, parseEntry, slotKey, Unlisted } from "./redis_keys.ts";
 import {
+  brokenBy,
   infoText,
   listOf,
   malformed,
@@ -67,7 +71,8 @@ import {
   writes,
 } from "./redis_steps.ts";
 import type { Step } from "./redis_steps.ts";
-import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW, SCAN, STEPS } from "./scripts.ts";
+import { SCAN, STEPS } from "./scripts.ts";
+import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
 /** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
 export interface RedisLine {
@@ -144,6 +149,7 @@ export class RedisStore implements Store {
     member: MemberInfo,
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): Promise<RegisterReply> {
+    checkMember(member);
     const { incarnation, region, node } = member;
     for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
       const { outcome, version, lineage } = registrationOf(
@@ -160,7 +166,7 @@ export class RedisStore implements Store {
       this.#saw(version);
       if (outcome !== "stale") return { outcome, version, lineage };
     }
-    throw unavailable(`${node} can't register: members end faster than it can ask`);
+    throw tellable(`${node} can't register: members end faster than it can ask`);
   }
 
   async renew(
@@ -181,13 +187,17 @@ export class RedisStore implements Store {
   }
 
   async leave(member: MemberInfo): Promise<void> {
+    checkMember(member);
     const args = [member.incarnation, infoText(member)];
     stateReply(await this.#write(LEAVE, MEMBER_KEYS, args));
   }
 
   async members(): Promise<Membership> {
     const membership = membershipOf(
-      await this.#line.script(MEMBERS, MEMBER_KEYS, [await this.#copies()]),
+      await this.#line.script(MEMBERS, MEMBER_KEYS, [
+        await this.#copies(),
+        String(MAX_MEMBER_BYTES),
+      ]),
     );
     this.#saw(membership.version);
     return membership;
@@ -212,8 +222,12 @@ export class RedisStore implements Store {
   ): Promise<readonly Standing[] | null> {
     checkTenures(tenures, lineage);
     const standings = await Promise.all(tenures.map(async (tenure) => {
-      const reply = await this.#step(reassertStep(tenure, lineage));
-      return reply === 0 ? null : standingReply(tenure.key, reply);
+      try {
+        const reply = await this.#step(reassertStep(tenure, lineage));
+        return reply === 0 ? null : standingReply(tenure.key, reply);
+      } catch (error) {
+        return lostWhereBroken(error);
+      }
     }));
     return standings.includes(null) ? null : standings as Standing[];
   }
@@ -224,18 +238,23 @@ export class RedisStore implements Store {
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
-    return await pageOf({
+    const unlisted = new Unlisted();
+    const page = await pageOf({
       cursor,
       limit,
       scan: (from, count) => this.#scan(from, count),
       fetch: async (redisKeys) => {
         const keys = redisKeys.map(keyOf).filter((key) => key !== null);
-        const found = await Promise.all(keys.map(async (key) => [key, await this.lookup(key)]));
-        return (found as [string, Ownership | null][]).filter((pair): pair is [string, Ownership] =>
+        const found = await unlisted.among(
+          keys,
+          async (key) => [key, await this.lookup(key)] as const,
+        );
+        return found.filter((pair): pair is [string, Ownership] =>
           pair[1] !== null && pair[1].rrp.startsWith(prefix)
         );
       },
     });
+    return unlisted.in(page);
   }
 
   async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
@@ -261,10 +280,10 @@ export class RedisStore implements Store {
 
   async #step(step: Step): Promise<unknown> {
     const reply = await this.#steps.push<unknown>(step);
-    if (typeof reply === "string" && reply.startsWith("!")) {
-      throw unavailable(`the store can't use ${JSON.stringify(step.key)}: ${reply.slice(1)}`);
-    }
-    return reply;
+    const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
+    if (refusal === null) return reply;
+    throw brokenBy(step.key, refusal) ??
+      unavailable(`the store can't use ${JSON.stringify(step.key)}: ${refusal}`);
   }
 
   /** A cluster takes only keys of one slot in one command. */

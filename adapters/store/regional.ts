@@ -101,6 +101,8 @@ class RegionalStore implements Store {
   readonly #rolls: Rolls;
   readonly #addresses: Addresses;
   readonly #neighbours: Neighbours;
+  /** The life that registered last. */
+  #life: string | null = null;
 
   constructor(
     self: string,
@@ -142,7 +144,9 @@ class RegionalStore implements Store {
   ): Promise<RegisterReply> {
     this.#neighbours.begins(member.incarnation);
     const reply = await this.#here((store) => store.register(member, options));
-    this.#addresses.clear();
+    // A life that registers again, to repair its row, keeps what it owns.
+    if (this.#life !== member.incarnation) this.#addresses.clear();
+    this.#life = member.incarnation;
     return { ...reply, version: reply.version + this.#rolls.changes };
   }
 
@@ -192,10 +196,18 @@ class RegionalStore implements Store {
   /** This region's now, the others' as last heard. */
   async members(): Promise<Membership> {
     this.#rolls.read(true);
-    const { version, members, lineage } = await this.#here((store) => store.members());
+    const { version, members, unreadable = [], lineage } = await this.#here((store) =>
+      store.members()
+    );
     this.#neighbours.read(this.#self, members);
     const all = [...members, ...this.#rolls.members()];
-    return { version: version + this.#rolls.changes, members: all, lineage };
+    const left = [...unreadable, ...this.#rolls.unreadable()];
+    return {
+      version: version + this.#rolls.changes,
+      members: all,
+      ...left.length > 0 && { unreadable: left },
+      lineage,
+    };
   }
 
   async lookup(key: string): Promise<Ownership | null> {
@@ -260,14 +272,17 @@ class RegionalStore implements Store {
     checkWhole("limit", limit, 1);
     const named = /^rrp:([^/]+)\//.exec(prefix)?.[1];
     const regions = named !== undefined && this.#stores.has(named) ? [named] : this.#stores.regions;
+    const unreadable: AtlasError[] = [];
     for (let [at, inner] = cursorOf(cursor, regions);; [at, inner] = [at + 1, null]) {
       const region = regions[at] as string;
       const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
       const entries = page.entries.filter(isTold);
-      if (page.next !== null) return { entries, next: `${region} ${page.next}` };
+      for (const one of page.unreadable ?? []) unreadable.push(one);
+      const told = { entries, ...unreadable.length > 0 && { unreadable } };
+      if (page.next !== null) return { ...told, next: `${region} ${page.next}` };
       const next = regions[at + 1];
-      if (next === undefined) return { entries, next: null };
-      if (entries.length > 0) return { entries, next: `${next} ` };
+      if (next === undefined) return { ...told, next: null };
+      if (entries.length > 0) return { ...told, next: `${next} ` };
     }
   }
 

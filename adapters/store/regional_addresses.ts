@@ -21,7 +21,7 @@
 import { isDead } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { LineageName, Overtaken, Store } from "../../src/ports/store.ts";
-import { unavailable } from "./check.ts";
+import { BrokenEntry, tellable } from "./check.ts";
 import { type Entry, entryOf, type Pointer, shortcut, type Stored } from "./regional_entries.ts";
 import type { Homes } from "./regional_homes.ts";
 import { arrivalOf } from "./regional_import.ts";
@@ -171,7 +171,13 @@ export class Addresses {
         const keys = [...office.due];
         for (let at = 0; at < keys.length; at += AT_ONCE) {
           const share = keys.slice(at, at + AT_ONCE);
-          await Promise.all(share.map((key) => this.#tend(store, key, office)));
+          await Promise.all(share.map((key) =>
+            this.#tend(store, key, office).catch((error) => {
+              // Nothing can be written there: whoever looks for the key is told the same.
+              if (error instanceof BrokenEntry) office.due.delete(key);
+              else throw error;
+            })
+          ));
         }
         if (office.ousted.size > 0) await tellOusted(store, office);
       });
@@ -206,7 +212,7 @@ export class Addresses {
       if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
       const claim = shortcut(key, missed, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
-      if (quarantined) throw unavailable(`another copy of its data answers by now`);
+      if (quarantined) throw tellable(`another copy of its data answers by now`);
       if (won) {
         if (entry.kind === "owner") ousted.add(entry.owner.incarnation);
         break;

@@ -7,6 +7,7 @@
  * is by a life under another name, so that every claim, commit and release that expects
  * the plain owner misses it.
  */
+import { brokenEntry } from "./check.ts";
 import { locator } from "../../src/model/rrp.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim } from "../../src/ports/store.ts";
@@ -48,7 +49,7 @@ export const ARRIVING = "arriving:";
 /** `|` is in no token, so no node is called so. */
 const MARKED = /^rrp:([^/]+)\/\|([^|/]+)\|(\d*)\|([^/]*)\/(.+)$/;
 
-/** Reads an entry. */
+/** Reads an entry. @throws AtlasError `unavailable` where its address can't be read */
 export function entryOf(stored: Ownership | null): Entry {
   if (stored === null) return { kind: "nobody" };
   const { rrp, incarnation, epoch } = stored;
@@ -56,6 +57,7 @@ export function entryOf(stored: Ownership | null): Entry {
   if (!marks) return { kind: "owner", owner: stored };
   const [, to = "", from = "", at = "", node = "", key = ""] = marks;
   const pointer = { to, from, at: at === "" ? epoch : Number(at) };
+  if (!Number.isSafeInteger(pointer.at)) throw brokenEntry(key, "address", rrp);
   const named = { incarnation, epoch };
   if (incarnation === DEPARTED) {
     return { kind: "departed", stored: named, pointer, isSigned: at !== "" };

@@ -8,7 +8,7 @@
  * a crew that was overtaken is fenced. What has been brought once is not brought again.
  */
 import type { Stamp, Store } from "../../src/ports/store.ts";
-import { brokenEntry, unavailable } from "./check.ts";
+import { brokenEntry, tellable } from "./check.ts";
 
 /** The field of the mark: no field of the core begins so. */
 const MARK = "~home";
@@ -69,7 +69,7 @@ export async function bringState(removal: Removal): Promise<void> {
   // An arrival of an earlier move, repeated late by the network: what is here came after it.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
-    throw unavailable(`a later move of ${key} is on its way here`);
+    throw tellable(`a later move of ${key} is on its way here`);
   }
   const crew = new Crew(removal);
   // Committed here since the key left there: by the owner that the one there gave way to.
@@ -119,7 +119,7 @@ class Crew {
     const puts = [...fields, [MARK, JSON.stringify(mark)]] as const;
     const commit = { key, incarnation, epoch, turn: ++this.#turn, puts, deletes };
     if (await to.commit(commit) === "committed") return;
-    throw unavailable(`another node brings the state of ${key} here`);
+    throw tellable(`another node brings the state of ${key} here`);
   }
 }
 

@@ -17,7 +17,7 @@
  */
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../src/ports/store.ts";
-import { refused, unavailable } from "./check.ts";
+import { refused, tellable } from "./check.ts";
 import { NO_STAMP } from "./lineage.ts";
 import {
   arrival,
@@ -130,7 +130,7 @@ export class RegionalKeys {
       if (region === this.#homes.first(key)) first = entry.stored;
       ({ pointer, pointer: { to: region } } = entry);
     }
-    throw unavailable(`${key} moves faster than it can be followed`);
+    throw tellable(`${key} moves faster than it can be followed`);
   }
 
   /** As {@link Store.claim}, in this region's store. */
@@ -138,7 +138,7 @@ export class RegionalKeys {
     const { key } = claim;
     const home = this.#homes.of(key);
     if (home !== this.#self) throw elsewhere(key, home);
-    if (round >= MAX_ROUNDS) throw unavailable(`${key} changes all the time`);
+    if (round >= MAX_ROUNDS) throw tellable(`${key} changes all the time`);
     const moved = this.#homes.moved(key);
     if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
     return await this.#take(claim, round);
@@ -233,7 +233,7 @@ export class RegionalKeys {
     if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
       return await this.#bring(claim, old, way, round);
     }
-    throw unavailable(`${key} was called back to ${way.from}, or has moved on`);
+    throw tellable(`${key} was called back to ${way.from}, or has moved on`);
   }
 
   /** Arrives in place of what stands, brings the state, and takes the key. */
@@ -321,5 +321,5 @@ function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
 
 /** The error of a claim by a node of another region than the key's home. */
 function elsewhere(key: string, home: string): Error {
-  return unavailable(`${key} is at home in ${home}: a node there has to claim it`);
+  return tellable(`${key} is at home in ${home}: a node there has to claim it`);
 }

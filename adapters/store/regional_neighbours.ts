@@ -13,7 +13,7 @@ import type { AtlasError } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
 import { isDead, type Member } from "../../src/model/member.ts";
 import type { Observation } from "../../src/ports/store.ts";
-import { unavailable } from "./check.ts";
+import { tellable } from "./check.ts";
 import type { Pointer } from "./regional_entries.ts";
 
 /** How long ago a stranger's heartbeat may have moved for it to be alive, in ms. */
@@ -100,14 +100,14 @@ export class Neighbours {
   /** @throws AtlasError `unavailable` where a region's registry is not its own */
   check(region: string): void {
     const obstacle = this.obstacleTo(region);
-    if (obstacle !== null) throw unavailable(obstacle);
+    if (obstacle !== null) throw tellable(obstacle);
   }
 
   /** The error of a region in whose registry an entry stands that another region's only can have. */
   oneBook(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
     this.#tell(region, why);
-    return unavailable(`the registry of region ${region} is not its own: ${why}`);
+    return tellable(`the registry of region ${region} is not its own: ${why}`);
   }
 
   #seen(known: Stranger | undefined, seq: number, name: string): Stranger {

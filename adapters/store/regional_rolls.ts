@@ -8,7 +8,7 @@
  */
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
 import type { Member } from "../../src/model/member.ts";
-import type { Membership, Observation } from "../../src/ports/store.ts";
+import type { Membership, Observation, Unreadable } from "../../src/ports/store.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
 /** Who only looks: no life is called so, and nothing is renewed. */
@@ -70,6 +70,13 @@ export class Rolls {
     return [...this.#rolls.values()].flatMap(({ known }) => [...known?.members ?? []]);
   }
 
+  /** Rows of other regions' rolls that can't be read. */
+  unreadable(): Unreadable[] {
+    return [...this.#rolls].flatMap(([region, { known }]) =>
+      (known?.unreadable ?? []).map((row) => ({ ...row, region }))
+    );
+  }
+
   /** The other region in whose registry an incarnation is, if it is known. */
   regionOf(incarnation: string): string | undefined {
     return this.#regions.get(incarnation);
@@ -95,7 +102,8 @@ export class Rolls {
 
   /** Heartbeats as last heard. */
   recall(incarnations: readonly string[]): Observation[] {
-    return this.members().filter(({ incarnation }) => incarnations.includes(incarnation))
+    return [...this.members(), ...this.unreadable()]
+      .filter(({ incarnation }) => incarnations.includes(incarnation))
       .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
   }
 
@@ -112,7 +120,9 @@ export class Rolls {
       const isNews = roll.known ? told.version !== roll.known.version : members.length > 0;
       if (isNews) this.changes++;
       roll.known = { ...told, members };
-      for (const { incarnation } of members) this.met(region, incarnation);
+      for (const { incarnation } of [...members, ...told.unreadable ?? []]) {
+        this.met(region, incarnation);
+      }
       this.#onRead(region, told);
     } catch {
       // What was known before is the best there is; the next read is due as usual.

@@ -7,8 +7,9 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/event.ts";
+import { toldOfRegistry } from "../../src/model/out_of_reach.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { closedError, unavailable } from "./check.ts";
+import { closedError, tellable } from "./check.ts";
 import { sameStore } from "./regional_input.ts";
 
 /** A store, or how to open it. */
@@ -57,8 +58,7 @@ export class RegionalStores {
     try {
       return await step(store);
     } catch (error) {
-      if (!isAtlasError(error) || error.code === "bad_request") throw error;
-      throw named(region, error);
+      throw toldOfRegistry(error, region);
     }
   }
 
@@ -74,7 +74,7 @@ export class RegionalStores {
 
   #open(region: string): Promise<Store> {
     const source = this.#sources.get(region);
-    if (!source) return Promise.reject(unavailable("no store of that region is configured"));
+    if (!source) return Promise.reject(tellable("no store of that region is configured"));
     if (typeof source !== "function") return Promise.resolve(source);
     let opening = this.#opening.get(region);
     if (!opening) {
@@ -91,16 +91,14 @@ export class RegionalStores {
    */
   #unopened(region: string, error: unknown): unknown {
     const code = isAtlasError(error) ? error.code : null;
-    if (isAtlasError(error) && (region === this.#self || code === "unavailable")) {
-      return named(region, error);
-    }
-    if (region === this.#self) return error;
+    if (code === "unavailable") return toldOfRegistry(error, region);
+    if (region === this.#self) return code ? ofSetting(region, error as AtlasError) : error;
     if (!this.#refusing.has(region)) {
       this.#refusing.add(region);
       const fields = { region, code, reason: messageOf(error) };
       this.#onEvent({ level: "error", event: "registry can't be opened", fields });
     }
-    return unavailable(
+    return tellable(
       `region ${region}: its registry can't be opened, see this node's log`,
       error,
     );
@@ -120,12 +118,9 @@ export class RegionalStores {
   }
 }
 
-/** The same error, of a region. */
-function named(region: string, error: AtlasError): AtlasError {
+/** The same error of a setting of this node's own, with its region. */
+function ofSetting(region: string, error: AtlasError): AtlasError {
   const { code, message, retryable, maybeExecuted } = error;
-  return new AtlasError(code, `region ${region}: ${message}`, {
-    cause: error,
-    retryable,
-    maybeExecuted,
-  });
+  const options = { cause: error, retryable, maybeExecuted };
+  return new AtlasError(code, `region ${region}: ${message}`, options);
 }

@@ -9,16 +9,7 @@
  * Baseline Redis 6.2. No script reads the server's clock, and no key expires: safety
  * rests on compare-and-set alone (design §3).
  */
-
-/**
- * `copy()`: which copy of the data answers, by its replication id; it changes where a
- * replica is promoted, and where a server starts. Empty where a Redis doesn't tell.
- */
-const COPY = `
-local function copy()
-  local told = redis.pcall('INFO', 'replication')
-  return type(told) == 'string' and string.match(told, 'master_replid:(%w+)') or ''
-end`;
+import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
 /**
  * Steps on resources, as many as one tick asked for, each with its own reply.
@@ -46,7 +37,8 @@ end`;
  * a release has ended, a late copy of its claim may win anew, under a higher epoch: an
  * entry whose claimer never heard of it, as any whose answer got lost.
  *
- * A step that fails answers text that starts with `!`, and spoils no other. Before a
+ * A step that fails answers text that starts with `!`, and spoils no other; `!~<what>: <text>`
+ * where what stands at its key can't be read. Before a
  * commit writes anything it has touched every key that it will write, so that a key
  * of a wrong type fails it whole. `unpack` is limited to about 8,000 values.
  */
@@ -62,16 +54,29 @@ local function present(lineage)
   return string.find(lineage, mine, 2, true) ~= nil
 end
 
+local function broken(what, text)
+  error({ err = '~' .. what .. ': ' .. sub(text, 1, 60) })
+end
+
+local function stampOf(stamp)
+  local e, t = match(stamp, '^(%d+) (%d+)$')
+  if not e or #e > 16 or #t > 16 then broken('last turn', stamp) end
+  return e, t
+end
+
 local function has(stamp, epoch, turn)
   if epoch == 0 then return true end
   if not stamp then return false end
-  local e, t = match(stamp, '^(%d+) (%d+)$')
-  if not e then error('the last turn reads ' .. sub(stamp, 1, 60)) end
+  local e, t = stampOf(stamp)
   return tonumber(e) > epoch or tonumber(e) == epoch and tonumber(t) >= turn
 end
 
 local function drawn(counter)
-  return tonumber(call('GET', counter) or 0)
+  local text = call('GET', counter)
+  if not text then return 0 end
+  local epoch = match(text, '^%d+$') and #text <= 16 and tonumber(text)
+  if not epoch or epoch >= 2 ^ 53 - 1 then broken("epoch counter", text) end
+  return epoch
 end
 
 local function lookup(k)
@@ -92,6 +97,7 @@ local function claim(k, a)
     return false
   end
   local stamp = call('HGET', KEYS[k + 2], 'turn')
+  if stamp then stampOf(stamp) end
   local epoch = math.max(drawn(KEYS[k + 1]), tonumber(ARGV[a + 4])) + 1
   local text = string.format('%.0f', epoch)
   call('SET', KEYS[k + 1], text)
@@ -109,8 +115,9 @@ local function reassert(k, a)
   local whole = has(stamp, tonumber(ARGV[a + 3]), tonumber(ARGV[a + 4]))
   if not kept then
     local theirs = now and match(now, '^%d+')
-    if now and not theirs then error('the owner reads ' .. sub(now, 1, 60)) end
+    if now and not theirs then broken('owner', now) end
     if now and tonumber(theirs) >= epoch then return { 'lost', stamp } end
+    if stamp then stampOf(stamp) end
     if drawn(KEYS[k + 1]) < epoch then call('SET', KEYS[k + 1], text) end
     call('SET', own, text .. ' ' .. rest)
   end
@@ -158,8 +165,7 @@ local function commit(k, a)
   local epoch = match(guard, '^%d+')
   local stamp = call('HGET', state, 'turn')
   if stamp then
-    local e, t = match(stamp, '^(%d+) (%d+)$')
-    if not e then return '!the last turn reads ' .. sub(stamp, 1, 60) end
+    local e, t = stampOf(stamp)
     if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
   end
   if not has(stamp, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])) then
@@ -211,142 +217,6 @@ while a <= total do
 end
 return replies`;
 
-/** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
-const MEMBERSHIP = `
-local info, seqs, states, names, ended, versions, pruned, lineage = unpack(KEYS)
-local call = redis.call
-${COPY}
-local function present(copies)
-  local id = copy()
-  if copies == '' then return id end
-  if not string.find(copies, id, 1, true) then
-    error('the copy ' .. id .. ' answers, which has not been told of yet')
-  end
-  return copies
-end
-local function version() return tonumber(call('GET', versions) or 0) end
-local function finish(inc, state)
-  local told = cjson.decode(call('HGET', info, inc))
-  local name = told.region .. '/' .. told.node
-  if call('HGET', names, name) == inc then call('HDEL', names, name) end
-  call('HSET', states, inc, state)
-  call('RPUSH', ended, inc)
-  call('INCR', versions)
-end`;
-
-/**
- * Compares the lineage's record with the copy that answers and with what the caller knows
- * (`lineage.ts` says the same): the id and term that it knows, both "" where it knows
- * none, "1" if it has waited, "1" if there are replicas, and the ids of all copies where
- * the data are spread over several servers ("" where they aren't): this one's own MUST be
- * one of them, and they are the id then. Gives id, term and "1" if settled.
- */
-const MEET = `
-local function meet(theirs, since, waited, replicas, copies)
-  local id, known = present(copies), tonumber(since)
-  local record = call('HMGET', lineage, 'id', 'term', 'settled')
-  local term, settled = tonumber(record[2] or 0), record[3]
-  if not record[1] then
-    term = known and known + 1 or 0
-    settled = (known or replicas == '1') and '0' or '1'
-  elseif record[1] ~= id then
-    term, settled = math.max(term, known or 0) + 1, '0'
-  elseif known and theirs ~= id and known >= term then
-    term, settled = known + 1, '0'
-  elseif theirs == id and known == term and waited == '1' then
-    settled = '1'
-  end
-  if record[1] ~= id or record[3] ~= settled or tonumber(record[2]) ~= term then
-    call('HSET', lineage, 'id', id, 'term', string.format('%.0f', term), 'settled', settled)
-  end
-  return id, term, settled
-end`;
-
-/**
- * ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to
- * keep, a version of membership seen before this registration was first sent, and five of
- * the lineage. Gives the outcome, the version, and three of the lineage.
- *
- * A registration may be repeated by the network long after its member is dead and even
- * pruned, and must not bring it back to life: `stale` where members were pruned since the
- * version seen, so that this may be one of them.
- */
-export const REGISTER: string = `${MEMBERSHIP}${MEET}
-local inc, name = ARGV[1], ARGV[2]
-local state = call('HGET', states, inc)
-local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
-local function told(outcome) return { outcome, version(), id, term, settled } end
-if state then return told(state == 'live' and 'registered' or 'fenced') end
-if tonumber(ARGV[6]) < tonumber(call('GET', pruned) or 0) then return told('stale') end
-local rival = call('HGET', names, name)
-if rival then
-  if ARGV[4] == '1' then return told('name_taken') end
-  call('HSET', states, rival, 'superseded')
-end
-call('HSET', info, inc, ARGV[3])
-call('HSET', seqs, inc, 0)
-call('HSET', states, inc, 'live')
-call('HSET', names, name, inc)
-local now = call('INCR', versions)
-while call('LLEN', ended) > tonumber(ARGV[5]) do
-  local old = call('LPOP', ended)
-  call('HDEL', info, old)
-  call('HDEL', seqs, old)
-  call('HDEL', states, old)
-  call('SET', pruned, now)
-end
-return told('registered')`;
-
-/**
- * ARGV: incarnation, seq, five of the lineage, watched incarnations. Gives state, version,
- * three of the lineage, then incarnation, seq and state of each that is known.
- */
-export const RENEW: string = `${MEMBERSHIP}${MEET}
-local inc = ARGV[1]
-local state = call('HGET', states, inc)
-if state == 'live' and tonumber(ARGV[2]) > tonumber(call('HGET', seqs, inc)) then
-  call('HSET', seqs, inc, ARGV[2])
-end
-local reply = { state, version(), meet(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]) }
-for i = 8, #ARGV do
-  local seen = call('HGET', states, ARGV[i])
-  if seen then
-    reply[#reply + 1] = ARGV[i]
-    reply[#reply + 1] = call('HGET', seqs, ARGV[i])
-    reply[#reply + 1] = seen
-  end
-end
-return reply`;
-
-/** ARGV: incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
-export const KILL: string = `${MEMBERSHIP}
-local inc = ARGV[1]
-local state = call('HGET', states, inc)
-if (state == 'live' or state == 'superseded') and call('HGET', seqs, inc) == ARGV[2] then
-  finish(inc, 'dead')
-  return { 'dead' }
-end
-return { state }`;
-
-/** ARGV: incarnation, the member as JSON. Gives a list of `left`. */
-export const LEAVE: string = `${MEMBERSHIP}
-local inc = ARGV[1]
-local state = call('HGET', states, inc)
-if not state then
-  call('HSET', info, inc, ARGV[2])
-  call('HSET', seqs, inc, 0)
-end
-if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
-return { 'left' }`;
-
-/**
- * ARGV: the ids of all copies, as for `MEET`. Gives version, then three flat lists: members
- * as JSON, seqs, states; and the lineage's id.
- */
-export const MEMBERS: string = `${MEMBERSHIP}
-local function all(key) return call('HGETALL', key) end
-return { version(), all(info), all(seqs), all(states), present(ARGV[1]) }`;
-
 /**
  * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. Where a
  * plain SCAN might be answered by a replica, a script is not.
@@ -356,15 +226,3 @@ export const SCAN: string =
 
 /** Every script, to be loaded when a connection opens. Each answers with a list. */
 export const SCRIPTS: readonly string[] = [STEPS, REGISTER, RENEW, KILL, LEAVE, MEMBERS, SCAN];
-
-/** The keys of the membership scripts: one hash tag, so one slot of a cluster. */
-export const MEMBER_KEYS: readonly string[] = [
-  "atlas:{members}:info",
-  "atlas:{members}:seq",
-  "atlas:{members}:state",
-  "atlas:{members}:name",
-  "atlas:{members}:ended",
-  "atlas:{members}:version",
-  "atlas:{members}:pruned",
-  "atlas:{members}:lineage",
-];

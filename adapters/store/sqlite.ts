@@ -29,6 +29,7 @@ import type {
 } from "../../src/ports/store.ts";
 import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
 import { refused, unavailable } from "./check.ts";
+import { checkMember } from "./member_rows.ts";
 import { Lane } from "./sqlite_lane.ts";
 import { SqliteMembers } from "./sqlite_members.ts";
 import { isBusy, prepareSchema } from "./sqlite_schema.ts";
@@ -101,8 +102,9 @@ class SqliteStore implements Store {
     return this.#reads.up && this.#writes.up ? "up" : "down";
   }
 
-  register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
-    return this.#writes.do(() => this.#members.register(member, options.ifFree));
+  async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+    checkMember(member);
+    return await this.#writes.do(() => this.#members.register(member, options.ifFree));
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
@@ -114,8 +116,9 @@ class SqliteStore implements Store {
     return this.#writes.do(() => this.#members.kill(incarnation, seq));
   }
 
-  leave(member: MemberInfo): Promise<void> {
-    return this.#writes.do(() => this.#members.leave(member));
+  async leave(member: MemberInfo): Promise<void> {
+    checkMember(member);
+    return await this.#writes.do(() => this.#members.leave(member));
   }
 
   members(): Promise<Membership> {

@@ -4,13 +4,16 @@
  * It takes steps inside a transaction that the lane opened, and gives their answers; the
  * lane rolls back what a step that fails has done.
  */
-import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import { isDead } from "../../src/model/member.ts";
-import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
+import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Membership, Observation, RegisterReply, RenewReply } from "../../src/ports/store.ts";
-import { brokenEntry } from "./check.ts";
 import { SINGLE_LINEAGE } from "./lineage.ts";
+import { countIn, parsedRow, readRows, stateIn, tooLong } from "./member_rows.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
+
+/** A seq as text: another than a count may be beyond what a driver can read. */
+const SEQ = "CAST(seq AS TEXT) AS seq";
 
 export class SqliteMembers {
   readonly #seen: Statement;
@@ -22,36 +25,52 @@ export class SqliteMembers {
   readonly #end: Statement;
   readonly #all: Statement;
   readonly #version: Statement;
-  readonly #raiseVersion: Statement;
+  readonly #setVersion: Statement;
+  readonly #rewrite: Statement;
 
   constructor(database: Database) {
     const prepare = (sql: string): Statement => database.prepare(sql);
     const named = "region = ? AND node = ? AND state = 'live'";
-    this.#seen = prepare("SELECT seq, state FROM atlas_member WHERE incarnation = ?");
+    this.#seen = prepare(`SELECT ${SEQ}, state FROM atlas_member WHERE incarnation = ?`);
     this.#rivals = prepare(`SELECT count(*) AS count FROM atlas_member WHERE ${named}`);
     this.#supersede = prepare(`UPDATE atlas_member SET state = 'superseded' WHERE ${named}`);
     this.#add = prepare("INSERT INTO atlas_member VALUES (?, ?, ?, ?, ?, 0, 'live', NULL)");
     // `ended` is the version that the end made, so it tells the order of ends.
     this.#prune = prepare(
       "DELETE FROM atlas_member WHERE incarnation IN (SELECT incarnation FROM atlas_member " +
-        `WHERE ended IS NOT NULL ORDER BY ended DESC LIMIT -1 OFFSET ${MAX_DEAD_MEMBERS})`,
+        `WHERE state IN ('dead', 'left') ORDER BY ended DESC LIMIT -1 OFFSET ${MAX_DEAD_MEMBERS})`,
     );
     this.#renew = prepare("UPDATE atlas_member SET seq = ? WHERE incarnation = ?");
     this.#end = prepare("UPDATE atlas_member SET state = ?, ended = ? WHERE incarnation = ?");
-    this.#all = prepare("SELECT * FROM atlas_member");
-    this.#version = prepare("SELECT version FROM atlas_version");
-    this.#raiseVersion = prepare("UPDATE atlas_version SET version = version + 1");
+    this.#all = prepare(
+      `SELECT incarnation, region, node, address, ${SEQ}, state, ` +
+        `CASE WHEN length(CAST(hosts AS BLOB)) <= ${MAX_MEMBER_BYTES} THEN hosts END AS hosts, ` +
+        `length(address) <= ${MAX_ADDRESS} AND length(region || node) <= ${MAX_ADDRESS} AS short ` +
+        "FROM atlas_member",
+    );
+    this.#version = prepare("SELECT CAST(version AS TEXT) AS version FROM atlas_version");
+    this.#setVersion = prepare("INSERT OR REPLACE INTO atlas_version VALUES (1, ?)");
+    this.#rewrite = prepare(
+      "UPDATE atlas_member SET region = ?, node = ?, address = ?, hosts = ? " +
+        "WHERE incarnation = ? AND (region, node, address, hosts) IS NOT (?, ?, ?, ?)",
+    );
   }
 
   register(info: MemberInfo, ifFree: boolean): RegisterReply {
     const { incarnation, region, node } = info;
     const known = this.#observe(incarnation);
-    if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
+    if (known && known.state !== "live") return this.#registered("fenced");
+    if (known) {
+      const parts = [region, node, info.address, rolesText(info)];
+      const { changes } = this.#rewrite.run(...parts, incarnation, ...parts);
+      if (Number(changes) > 0) this.#raiseVersion();
+      return this.#registered("registered");
+    }
     const taken = Number(this.#rivals.get(region, node)?.["count"]) > 0;
     if (taken && ifFree) return this.#registered("name_taken");
     if (taken) this.#supersede.run(region, node);
     this.#insert(info);
-    this.#raiseVersion.run();
+    this.#raiseVersion();
     this.#prune.run();
     return this.#registered("registered");
   }
@@ -83,8 +102,13 @@ export class SqliteMembers {
   }
 
   all(): Membership {
-    const members = this.#all.all().map(member);
-    return { version: this.#now(), members, lineage: SINGLE_LINEAGE.id };
+    const rows = this.#all.all().map((row) => ({
+      incarnation: String(row["incarnation"]),
+      info: infoOf(row),
+      seq: row["seq"],
+      state: row["state"],
+    }));
+    return { version: this.#now(), ...readRows(rows), lineage: SINGLE_LINEAGE.id };
   }
 
   #insert(info: MemberInfo): void {
@@ -95,11 +119,11 @@ export class SqliteMembers {
   #observe(incarnation: string): Observation | null {
     const row = this.#seen.get(incarnation);
     if (!row) return null;
-    return { incarnation, seq: Number(row["seq"]), state: row["state"] as MemberState };
+    return { incarnation, seq: countIn(row["seq"]), state: stateIn(row["state"]) };
   }
 
   #finish(incarnation: string, state: MemberState): void {
-    this.#raiseVersion.run();
+    this.#raiseVersion();
     this.#end.run(state, this.#now(), incarnation);
   }
 
@@ -108,20 +132,12 @@ export class SqliteMembers {
   }
 
   #now(): number {
-    return Number(this.#version.get()?.["version"]);
+    return countIn(this.#version.get()?.["version"]);
   }
-}
 
-function member(row: Row): Member {
-  return {
-    incarnation: String(row["incarnation"]),
-    region: String(row["region"]),
-    node: String(row["node"]),
-    address: String(row["address"]),
-    ...rolesOf(row),
-    seq: Number(row["seq"]),
-    state: row["state"] as MemberState,
-  };
+  #raiseVersion(): void {
+    this.#setVersion.run(this.#now() + 1);
+  }
 }
 
 /**
@@ -132,18 +148,19 @@ function rolesText({ hosts, serves }: MemberInfo): string {
   return JSON.stringify(serves ? [...hosts, { serves }] : hosts);
 }
 
-function rolesOf(row: Row): Pick<MemberInfo, "hosts" | "serves"> {
-  try {
-    const roles: unknown = JSON.parse(String(row["hosts"]));
-    if (Array.isArray(roles)) {
-      const serves: unknown = roles.find((role) => typeof role === "object")?.serves;
-      return {
-        hosts: roles.filter((role) => typeof role !== "object").map(String),
-        ...Array.isArray(serves) && { serves: serves.map(String) },
-      };
-    }
-  } catch {
-    // Told below, as any other unreadable entry.
-  }
-  throw brokenEntry(String(row["incarnation"]), "member", row["hosts"]);
+/** What a row says of its node; a text where it can't be read. */
+function infoOf(row: Row): unknown {
+  if (row["hosts"] === null) return tooLong();
+  if (row["short"] !== 1) return `its address is longer than ${MAX_ADDRESS} characters`;
+  const roles = parsedRow(String(row["hosts"]));
+  if (!Array.isArray(roles)) return typeof roles === "string" ? roles : "its hosts is not a list";
+  const besides = roles.find((role) => typeof role === "object" && role !== null);
+  const serves: unknown = besides?.serves;
+  return {
+    region: row["region"],
+    node: row["node"],
+    address: row["address"],
+    hosts: roles.filter((role) => role !== besides),
+    ...serves !== undefined && { serves },
+  };
 }

@@ -5,6 +5,7 @@
  * It takes steps inside a transaction that the lane opened, and gives their answers; the
  * lane rolls back what a step that fails has done.
  */
+import { MAX_ENTRY } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
@@ -19,9 +20,21 @@ import type {
   Stamp,
   Standing,
 } from "../../src/ports/store.ts";
-import { hasTurn, nextEpoch, NO_STAMP, SINGLE_LINEAGE, standingOf } from "./lineage.ts";
+import { BrokenEntry, brokenEntry } from "./check.ts";
+import {
+  hasTurn,
+  lostWhereBroken,
+  nextEpoch,
+  NO_STAMP,
+  SINGLE_LINEAGE,
+  standingOf,
+} from "./lineage.ts";
 import { fromStored, toStored } from "./sqlite_schema.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
+
+/** An owner's columns: text of a bounded length, and an epoch that any driver can read. */
+const OWNER = `substr(rrp, 1, ${MAX_ENTRY + 1}) AS rrp, ` +
+  `substr(incarnation, 1, ${MAX_ENTRY + 1}) AS incarnation, CAST(epoch AS TEXT) AS epoch`;
 
 /** Rows that one page of a listing may look at: a sparse prefix must not block the process. */
 const MAX_LOOKED_AT = 2_000;
@@ -43,17 +56,21 @@ export class SqliteTables {
 
   constructor(database: Database) {
     const prepare = (sql: string): Statement => database.prepare(sql);
-    this.#owner = prepare("SELECT rrp, incarnation, epoch, op FROM atlas_owner WHERE key = ?");
-    this.#counter = prepare("SELECT counter FROM atlas_epoch WHERE slot = ?");
+    this.#owner = prepare(`SELECT ${OWNER}, op FROM atlas_owner WHERE key = ?`);
+    this.#counter = prepare(
+      "SELECT CAST(counter AS TEXT) AS counter FROM atlas_epoch WHERE slot = ?",
+    );
     this.#setCounter = prepare("INSERT OR REPLACE INTO atlas_epoch VALUES (?, ?)");
     this.#own = prepare("INSERT OR REPLACE INTO atlas_owner VALUES (?, ?, ?, ?, ?)");
     this.#disown = prepare(
       "DELETE FROM atlas_owner WHERE key = ? AND incarnation = ? AND epoch = ?",
     );
     this.#owners = prepare(
-      "SELECT key, rrp, incarnation, epoch FROM atlas_owner WHERE key > ? ORDER BY key LIMIT ?",
+      `SELECT key, ${OWNER} FROM atlas_owner WHERE key > ? ORDER BY key LIMIT ?`,
     );
-    this.#turn = prepare("SELECT epoch, turn FROM atlas_turn WHERE key = ?");
+    this.#turn = prepare(
+      "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn FROM atlas_turn WHERE key = ?",
+    );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)");
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
@@ -65,14 +82,14 @@ export class SqliteTables {
   }
 
   lookup(key: string): Ownership | null {
-    return ownership(this.#owner.get(key));
+    return ownership(key, this.#owner.get(key));
   }
 
   claim(claim: Claim): ClaimReply {
     const { key, rrp, incarnation, opId, expected, lineage = SINGLE_LINEAGE, above } = claim;
     if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
     const row = this.#owner.get(key);
-    const present = ownership(row);
+    const present = ownership(key, row);
     if (row?.["op"] === opId && present?.incarnation === incarnation) {
       return { won: true, owner: present, last: this.#last(key) };
     }
@@ -81,25 +98,33 @@ export class SqliteTables {
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: present };
     const slot = slotOf(key);
-    const epoch = nextEpoch(this.#drawn(slot), lineage.term, above);
+    const last = this.#last(key);
+    const epoch = nextEpoch(this.#drawn(key, slot), lineage.term, above);
     this.#setCounter.run(slot, epoch);
     this.#own.run(key, rrp, incarnation, epoch, opId);
-    return { won: true, owner: { rrp, incarnation, epoch }, last: this.#last(key) };
+    return { won: true, owner: { rrp, incarnation, epoch }, last };
   }
 
   reassert(tenures: readonly Reassertion[], { id }: LineageName): readonly Standing[] | null {
     if (id !== SINGLE_LINEAGE.id) return null;
     return tenures.map((tenure) => {
-      const { key, rrp, incarnation, epoch } = tenure;
-      const present = this.lookup(key);
-      const { isWritten, ...told } = standingOf(tenure, present, this.#last(key));
-      if (isWritten) {
-        const slot = slotOf(key);
-        this.#setCounter.run(slot, Math.max(this.#drawn(slot), epoch));
-        this.#own.run(key, rrp, incarnation, epoch, "reasserted");
+      try {
+        return this.#reassert(tenure);
+      } catch (error) {
+        return lostWhereBroken(error);
       }
-      return told;
     });
+  }
+
+  #reassert(tenure: Reassertion): Standing {
+    const { key, rrp, incarnation, epoch } = tenure;
+    const { isWritten, ...told } = standingOf(tenure, this.lookup(key), this.#last(key));
+    if (isWritten) {
+      const slot = slotOf(key);
+      this.#setCounter.run(slot, Math.max(this.#drawn(key, slot), epoch));
+      this.#own.run(key, rrp, incarnation, epoch, "reasserted");
+    }
+    return told;
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
@@ -110,12 +135,21 @@ export class SqliteTables {
     const most = Math.max(limit, MAX_LOOKED_AT);
     const rows = this.#owners.all(cursor, most);
     const entries: Ownership[] = [];
+    const broken: BrokenEntry[] = [];
+    let next = rows.length < most ? null : String(rows.at(-1)?.["key"]);
     for (const row of rows) {
-      if (!String(row["rrp"]).startsWith(prefix)) continue;
-      entries.push(ownership(row) as Ownership);
-      if (entries.length === limit) return { entries, next: String(row["key"]) };
+      try {
+        const owner = ownership(String(row["key"]), row) as Ownership;
+        if (owner.rrp.startsWith(prefix)) entries.push(owner);
+      } catch (error) {
+        if (!(error instanceof BrokenEntry)) throw error;
+        broken.push(error);
+      }
+      if (entries.length < limit) continue;
+      next = String(row["key"]);
+      break;
     }
-    return { entries, next: rows.length < most ? null : String(rows.at(-1)?.["key"]) };
+    return { entries, next, ...broken.length > 0 && { unreadable: broken } };
   }
 
   read(key: string, fields: readonly string[]): (string | null)[] {
@@ -150,22 +184,36 @@ export class SqliteTables {
     return "committed";
   }
 
-  /** The last epoch of a slot. */
-  #drawn(slot: number): number {
-    return Number(this.#counter.get(slot)?.["counter"] ?? 0);
+  /** The last epoch of a slot. @throws AtlasError where it can't be read: epochs must not fall */
+  #drawn(key: string, slot: number): number {
+    const counter = this.#counter.get(slot)?.["counter"] ?? "0";
+    const epoch = epochIn(counter);
+    if (epoch === null) throw brokenEntry(key, "epoch counter", counter);
+    return epoch;
   }
 
   #last(key: string): Stamp {
     const row = this.#turn.get(key);
-    return row ? { epoch: Number(row["epoch"]), turn: Number(row["turn"]) } : NO_STAMP;
+    if (!row) return NO_STAMP;
+    const [epoch, turn] = [epochIn(row["epoch"]), epochIn(row["turn"])];
+    if (epoch !== null && turn !== null) return { epoch, turn };
+    throw brokenEntry(key, "last turn", `${row["epoch"]} ${row["turn"]}`);
   }
 }
 
-function ownership(row: Row | undefined): Ownership | null {
+/** An epoch after which there is another one; null for any other value. */
+function epochIn(value: unknown): number | null {
+  const epoch = /^\d{1,16}$/.test(String(value)) ? Number(value) : NaN;
+  return epoch < Number.MAX_SAFE_INTEGER ? epoch : null;
+}
+
+function ownership(key: string, row: Row | undefined): Ownership | null {
   if (!row) return null;
-  return {
-    rrp: String(row["rrp"]),
-    incarnation: String(row["incarnation"]),
-    epoch: Number(row["epoch"]),
-  };
+  const [rrp, incarnation] = [String(row["rrp"]), String(row["incarnation"])];
+  const epoch = epochIn(row["epoch"]);
+  const isShort = rrp.length + incarnation.length <= MAX_ENTRY;
+  if (epoch !== null && isShort && /^rrp:\S+$/.test(rrp) && /^\S+$/.test(incarnation)) {
+    return { rrp, incarnation, epoch };
+  }
+  throw brokenEntry(key, "owner", `${row["epoch"]} ${incarnation.slice(0, 60)} ${rrp}`);
 }

@@ -17,6 +17,7 @@ import { RedisStore } from "./redis_store.ts";
 import { SCRIPTS } from "./scripts.ts";
 import { MAX_REQUEST_TEXT, UpstashLine } from "./upstash_line.ts";
 import type { UpstashClient } from "./upstash_line.ts";
+import { UpstashRequester } from "./upstash_requester.ts";
 
 export interface UpstashStoreOptions extends StrategyOptions {
   /** The REST URL: `https://…`; `http://` on loopback only. */
@@ -69,22 +70,18 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
 }
 
 /**
- * The client, as a registry needs it: no repeats of its own (the default sends anything
- * up to six times), no guessing at what text means, no telemetry. A signal must be a
- * function: given a plain one, it *answers* once that is aborted. Plain JSON instead of
- * base64, whose decoder drops a byte order mark; all text here is well-formed Unicode.
+ * The client, as a registry needs it: requests of our own, with bounds and without repeats
+ * (its default sends anything up to six times), no guessing at what text means, no telemetry.
+ * Plain JSON instead of base64, whose decoder drops a byte order mark; all text here is
+ * well-formed Unicode.
  */
 function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashClient {
-  return new Redis({
-    url: url.href,
-    token,
-    signal,
-    retry: { retries: 0 },
-    enableAutoPipelining: false,
-    automaticDeserialization: false,
-    enableTelemetry: false,
-    responseEncoding: false,
-  });
+  return new PlainRedis(new UpstashRequester({ url, token, signal }));
+}
+
+/** The client's class takes no options beside a requester; its commands take them from here. */
+class PlainRedis extends Redis {
+  protected override opts = { automaticDeserialization: false };
 }
 
 const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;

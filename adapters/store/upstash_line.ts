@@ -9,7 +9,8 @@
  * within the step's time, but never for a script that is to be sent `once`; then it is
  * `unavailable`. What Redis itself refuses is not repeated.
  *
- * It needs nothing but `fetch`, `AbortController` and timers.
+ * It needs nothing but `fetch`, `AbortController` and timers. What an endpoint may answer is
+ * bounded in `upstash_requester.ts`.
  *
  * Source: design §3, Claim (an HTTP retry gets the same answer).
  */
@@ -19,6 +20,7 @@ import type { Entry } from "./batch.ts";
 import { closedError, unavailable } from "./check.ts";
 import { patience } from "./patience.ts";
 import type { RedisLine } from "./redis_store.ts";
+import { AnswerTooLong } from "./upstash_requester.ts";
 
 /** The part of `@upstash/redis`'s `Redis` that is used. */
 export interface UpstashClient {
@@ -173,9 +175,20 @@ export class UpstashLine implements RedisLine {
       try {
         left = await this.#attempt(left, giveUp);
       } catch (error) {
+        if (error instanceof AnswerTooLong && left.length > 1) {
+          return this.#deliverEach(left, error);
+        }
         left = this.#repeatable(left, error, attempt, giveUp);
         if (left.length > 0) await sleep(pauseOf(attempt));
       }
+    }
+  }
+
+  /** Sends each by itself: one of them alone may have made the answer too long. */
+  #deliverEach(batch: Entry<Job>[], error: AnswerTooLong): void {
+    for (const entry of batch) {
+      if (entry.op.once) entry.reject(this.#failure(error));
+      else void this.#deliver([entry]);
     }
   }
 
@@ -207,7 +220,7 @@ export class UpstashLine implements RedisLine {
     const reason = reasonOf(error);
     const again = !this.#closed && attempt < MAX_ATTEMPTS &&
       performance.now() + REPEAT_PAUSE_MS * attempt < giveUp &&
-      !REFUSED.test(reason) && !TOO_LARGE.test(reason);
+      !REFUSED.test(reason) && !TOO_LARGE.test(reason) && !(error instanceof AnswerTooLong);
     if (!again) this.#answered = false;
     return batch.filter((entry) => {
       if (again && !entry.op.once) return true;

@@ -14,7 +14,7 @@ const MAX_PEERS = 1_024;
 interface Failure {
   readonly until: number;
   readonly nextMs: number;
-  readonly why: string;
+  readonly why: unknown;
 }
 
 export class DialBackoff {
@@ -27,13 +27,13 @@ export class DialBackoff {
     this.#random = random;
   }
 
-  /** Why a dial has to wait; null where it may go. */
-  pending(key: string): string | null {
+  /** Why a dial has to wait: what the last one failed with; null where it may go. */
+  pending(key: string): unknown {
     const failure = this.#failures.get(key);
     return failure && failure.until > this.#clock.now() ? failure.why : null;
   }
 
-  failed(key: string, why: string): void {
+  failed(key: string, why: unknown): void {
     const ms = this.#failures.get(key)?.nextMs ?? FIRST_MS;
     this.#failures.delete(key);
     this.#failures.set(key, {

@@ -9,14 +9,12 @@
  * Source: design §6; RFC 3927 and RFC 4291 §2.5.6 (link-local).
  */
 import { AtlasError } from "../../src/errors.ts";
+import { MAX_ADDRESS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 
 /** The path that a node's server lets links in at. */
 export const LINK_PATH = "/atlas/link";
-
-/** Longest address, in characters: a handshake's frame holds it. */
-export const MAX_ADDRESS = 1_024;
 
 /** Metadata services that are not link-local: Google's names, Alibaba, Oracle, AWS over IPv6. */
 const METADATA_HOSTS: ReadonlySet<string> = new Set([
@@ -68,8 +66,9 @@ export function checkAddress(address: string, rules: AddressRules): string {
   const url = parsed && parsed.href.length <= MAX_ADDRESS ? parsed : null;
   const why = url ? trouble(url, rules) : "it is not a URL";
   if (url && why === null) return url.href;
-  throw new AtlasError("unavailable", `${quoted(address)} may not be dialled: ${why}`, {
+  throw new AtlasError("unavailable", `the node's address may not be dialled: ${why}`, {
     retryable: false,
+    detail: `${quoted(address)} may not be dialled: ${why}`,
   });
 }
 

@@ -18,7 +18,7 @@
  * reach it. Source: design §6.
  */
 import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
-import { MAX_ADDRESS } from "./link_address.ts";
+import { MAX_ADDRESS } from "../../src/limits.ts";
 
 /** Largest frame of a handshake, in bytes: two identities, an address, a nonce and lengths. */
 export const MAX_HANDSHAKE_BYTES = 2_048;

@@ -6,6 +6,7 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import { meaningOf } from "../../src/model/out_of_reach.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { ANYONE, type Link, type LinkIdentity } from "../../src/ports/transport.ts";
@@ -75,6 +76,8 @@ export class LinkLife {
   /** Dials a checked address and proves both ends. */
   dial(url: string, { region, node, incarnation }: LinkIdentity): Promise<Link> {
     return new Promise((resolve, reject) => {
+      /** What the runtime said of a connection that it couldn't make: it names hosts. */
+      let unmade: string | null = null;
       const session: Session = new DiallingSession(
         {
           ...this.#options,
@@ -87,8 +90,11 @@ export class LinkLife {
           failed: ({ code, why }) => {
             this.#dialling.delete(session);
             // Who dials anyone at an address names that himself.
-            const whose = node === ANYONE ? "" : `${node} at ${url} gave no link: `;
-            reject(new AtlasError(code, whose + why));
+            const isNamed = node !== ANYONE;
+            const message = isNamed ? `${node} gave no link: ${why}` : why;
+            const reason = unmade ?? why;
+            const detail = isNamed ? `${node} at ${url} gave no link: ${reason}` : reason;
+            reject(new AtlasError(code, message, { detail }));
           },
         },
         { region, node, incarnation },
@@ -97,7 +103,8 @@ export class LinkLife {
       this.#dialling.add(session);
       const limits = { maxFrameBytes: MAX_FRAME_BYTES, timeoutMs: HANDSHAKE_MS };
       this.#options.runtime.dial(url, session, limits).catch((error) => {
-        session.abort(GOING_AWAY, messageOf(error).replace(`can't dial ${url}: `, ""));
+        unmade = messageOf(error).replace(`can't dial ${url}: `, "");
+        session.abort(GOING_AWAY, meaningOf(unmade) ?? "it can't be reached");
       });
     });
   }

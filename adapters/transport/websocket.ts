@@ -7,7 +7,7 @@
  * (`link_frames.ts`).
  */
 import type { NodeEvent } from "../../src/model/event.ts";
-import { AtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
@@ -140,13 +140,13 @@ class Sockets implements WebSocketTransport {
     const key = `${peer.incarnation} ${url}`;
     // Who is left alone for a moment is out of reach for the reason that he was before.
     const pending = this.#backoff.pending(key);
-    if (pending !== null) throw new AtlasError("unavailable", pending);
+    if (pending !== null) throw unavailableAs(pending);
     try {
       const link = await life.dial(url, peer);
       this.#backoff.succeeded(key);
       return link;
     } catch (error) {
-      if (!life.ended) this.#backoff.failed(key, messageOf(error));
+      if (!life.ended) this.#backoff.failed(key, error);
       throw error;
     }
   }
@@ -177,6 +177,11 @@ function secretsOf(secret: WebSocketTransportOptions["secret"]): readonly string
     throw new AtlasError("bad_request", "secret must be one text or two, none of them empty");
   }
   return secrets;
+}
+
+/** The same error as of the dial before, whatever its code was. */
+function unavailableAs(error: unknown): AtlasError {
+  return new AtlasError("unavailable", messageOf(error), { detail: detailOf(error) });
 }
 
 function notOpen(): AtlasError {

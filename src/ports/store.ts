@@ -17,8 +17,15 @@
  * step here is safe to repeat), or `bad_request` where it can never work. A method
  * MUST NOT answer as if something didn't exist because it couldn't be read.
  *
+ * Others may write to the backend. What they wrote and can't be read MUST touch nothing
+ * else: a step on exactly that key rejects with `unavailable`, not retryable, naming the
+ * key and why; a listing and the roll leave it out and name it. Membership's counters
+ * are repaired by the next step that needs them; an epoch counter never is, for epochs
+ * must not fall.
+ *
  * Source: design §2–3.
  */
+import type { AtlasError } from "../errors.ts";
 import type { Member, MemberInfo, MemberState } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
 
@@ -263,6 +270,17 @@ export interface Overtaken {
   readonly winner: Ownership;
 }
 
+/**
+ * A member whose row can't be read as a whole. Where its state isn't `dead` or `left` it may
+ * hold a lease, and MUST be waited for and killed as any other before its names are taken.
+ */
+export interface Unreadable extends Observation {
+  /** What is wrong with the row, without what it holds. */
+  readonly reason: string;
+  /** The region in whose registry it is; absent: this store's own. */
+  readonly region?: string;
+}
+
 /** A member's heartbeat as the store had it. */
 export interface Observation {
   readonly incarnation: string;
@@ -273,6 +291,8 @@ export interface Observation {
 export interface Membership {
   readonly version: number;
   readonly members: readonly Member[];
+  /** Rows that were left out, because they can't be read. Absent: none. */
+  readonly unreadable?: readonly Unreadable[];
   /** The id of the lineage that it was read in. */
   readonly lineage: string;
 }
@@ -306,6 +326,8 @@ export interface ClaimReply {
 
 export interface OwnershipPage {
   readonly entries: readonly Ownership[];
+  /** Errors of entries that were left out, because they can't be read. Absent: none. */
+  readonly unreadable?: readonly AtlasError[];
   readonly next: string | null;
 }
 

@@ -11,7 +11,7 @@
  * Source: design §3, Membership and Timing.
  */
 import type { NodeEvent } from "../model/event.ts";
-import { AtlasError, messageOf } from "../errors.ts";
+import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -19,6 +19,7 @@ import type { Lineage, LineageName, Observation, Overtaken, Store } from "../por
 import { pause } from "../time/pause.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
+import { Roll } from "./roll.ts";
 import { Watches } from "./watches.ts";
 
 /** Renewals that may be unanswered at once: a hung one must not stop the next. */
@@ -60,13 +61,15 @@ export class Membership {
   readonly #listener: MembershipListener;
   #life: Life | null = null;
   #region = "";
+  /** What this life said of itself. */
+  #self: MemberInfo | null = null;
   #seq = 0;
   #renewals = 0;
   #beat: Timer | null = null;
   #killTimer: Timer | null = null;
   #lastContact = -Infinity;
   #version = -1;
-  #view = new Map<string, Member>();
+  readonly #roll = new Roll();
   readonly #watches: Watches;
   #refreshing: Promise<void> | null = null;
   #refreshNext: Promise<void> | null = null;
@@ -106,6 +109,7 @@ export class Membership {
     }
     this.#life = life;
     this.#region = self.region;
+    this.#self = self;
     this.#seq = 0;
     this.#renewals = 0;
     this.#lastContact = this.#clock.now();
@@ -132,33 +136,29 @@ export class Membership {
   }
 
   /** A member as this node last saw it. */
-  peek(incarnation: string): Member | undefined {
-    return this.#view.get(incarnation);
-  }
+  readonly peek = (incarnation: string): Member | undefined => this.#roll.peek(incarnation);
 
   /** All members as this node last saw them. */
-  members(): Iterable<Member> {
-    return this.#view.values();
-  }
+  readonly members = (): Iterable<Member> => this.#roll.members();
 
   /** Whether an incarnation is dead for certain, without asking the store. */
-  isKnownDead(incarnation: string): boolean {
-    const member = this.#view.get(incarnation);
-    return member !== undefined && isDead(member.state);
-  }
+  readonly isKnownDead = (incarnation: string): boolean => this.#roll.isKnownDead(incarnation);
+
+  /** Whether a member may be alive of which nothing else can be read. */
+  readonly isUnreadable = (incarnation: string): boolean => this.#roll.isUnreadable(incarnation);
 
   /**
    * Whether an incarnation that an ownership names is dead. Unknown means dead, but
    * only to a roll that was read after the name was: it may have joined since.
    */
   async isDead(incarnation: string): Promise<boolean> {
-    if (!this.#view.has(incarnation)) await this.refresh();
-    return isDead(this.#view.get(incarnation)?.state);
+    if (this.#roll.stateOf(incarnation) === undefined) await this.refresh();
+    return isDead(this.#roll.stateOf(incarnation));
   }
 
   /** Whether a member's heartbeat stands still, as far as this node watches it. */
   isStalled(incarnation: string): boolean {
-    if (this.#view.get(incarnation)?.state === "superseded") return true;
+    if (this.#roll.stateOf(incarnation) === "superseded") return true;
     if (this.#watches.isSuspect(incarnation)) return true;
     const since = this.#watches.since(incarnation) ?? Infinity;
     return this.#clock.now() - since > STALLED_BEATS * this.#timing.heartbeatMs;
@@ -172,7 +172,7 @@ export class Membership {
 
   /** A link to this member failed: watch it closely, from now on. */
   suspect(incarnation: string): void {
-    const member = this.#view.get(incarnation);
+    const member = this.#roll.peek(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
     if (this.#watches.isSuspect(incarnation) || !this.#isOurs(member)) return;
     this.#watches.suspect(incarnation);
@@ -222,25 +222,26 @@ export class Membership {
     if (!this.#store.membersIn) return await this.refresh().catch(() => {});
     let isNews = false;
     for (const member of await this.#store.membersIn(region)) {
-      isNews ||= this.#view.get(member.incarnation)?.state !== member.state;
-      this.#view.set(member.incarnation, member);
+      if (this.#roll.put(member)) isNews = true;
     }
     if (isNews) this.#listener.onChange();
   }
 
   async #read(): Promise<void> {
     try {
-      const { version, members, lineage } = await this.#store.members();
+      const told = await this.#store.members();
+      const { version, lineage } = told;
       this.#lastContact = this.#clock.now();
       if (!this.lineages.isPresent(lineage)) {
         this.look();
         throw new AtlasError("unavailable", "another copy of the store told the roll");
       }
-      if (version < this.#version) return;
+      // A lower one is no older answer: reads are one after the other. The counter was repaired.
       const changed = version !== this.#version;
       this.#version = version;
-      this.#view = new Map(members.map((member) => [member.incarnation, member]));
+      this.#roll.read(told);
       this.#assignWatches();
+      this.#repairOwn();
       if (changed) this.#listener.onChange();
     } finally {
       this.#refreshing = null;
@@ -251,14 +252,23 @@ export class Membership {
    * Whether a member's life is this registry's business. Where keys have homes, each
    * region's nodes watch each other: of the rest no heartbeat is heard here in time.
    */
-  #isOurs({ region }: Member): boolean {
+  #isOurs({ region = this.#region }: { readonly region?: string }): boolean {
     return !this.#store.homeOf || region === this.#region;
+  }
+
+  /** Writes this node's own row anew where others made it unreadable: nobody could dial it. */
+  #repairOwn(): void {
+    if (!this.#self || !this.isUnreadable(this.#life?.incarnation ?? "")) return;
+    const options = { ifFree: true, known: this.lineages.known };
+    this.#store.register(this.#self, options).catch((error) =>
+      this.#tell("warning", "own row not repaired", { reason: detailOf(error) })
+    );
   }
 
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
-    const others = [...this.#view.values()].filter((member) =>
-      !isDead(member.state) && member.incarnation !== self && this.#isOurs(member)
+    const others = this.#roll.living().filter((member) =>
+      member.incarnation !== self && this.#isOurs(member)
     );
     this.#watches.assign(self, others);
     this.#scheduleKill();
@@ -296,7 +306,7 @@ export class Membership {
       this.#scheduleKill();
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
-      this.#tell("warning", "renewal failed", { reason: messageOf(error) });
+      this.#tell("warning", "renewal failed", { reason: detailOf(error) });
     } finally {
       // What a former life left unanswered does not count against this one.
       if (life === this.#life) this.#renewals--;
@@ -324,10 +334,10 @@ export class Membership {
     this.stats.failovers++;
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;
-    this.#view = new Map();
+    this.#roll.read({ members: [] });
     this.#watches.clear();
     this.refresh().catch((error) =>
-      this.#tell("warning", "reading the roll failed", { reason: messageOf(error) })
+      this.#tell("warning", "reading the roll failed", { reason: detailOf(error) })
     );
   }
 
@@ -343,7 +353,7 @@ export class Membership {
         }
         this.look();
       } catch (error) {
-        this.#tell("warning", "reassertion failed", { reason: messageOf(error) });
+        this.#tell("warning", "reassertion failed", { reason: detailOf(error) });
       }
       await pause(this.#clock, REASSERT_PAUSE_MS);
     }
@@ -376,7 +386,7 @@ export class Membership {
       } catch (error) {
         const since = this.#clock.now() - this.#timing.takeoverMs + this.#timing.heartbeatMs;
         this.#watches.putOff(incarnation, seq, since);
-        this.#tell("warning", "kill failed", { incarnation, reason: messageOf(error) });
+        this.#tell("warning", "kill failed", { incarnation, reason: detailOf(error) });
       }
     }
     this.#scheduleKill();

@@ -8,7 +8,7 @@
  * Source: design §3, Membership and Timing.
  */
 import { WATCHED_MEMBERS } from "../limits.ts";
-import type { Member, MemberState } from "../model/member.ts";
+import type { MemberState } from "../model/member.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
 
@@ -71,7 +71,7 @@ export class Watches {
   }
 
   /** Watches the next `others` after `self` in the ring of incarnations, and the suspects. */
-  assign(self: string, others: readonly Member[]): void {
+  assign(self: string, others: readonly Observation[]): void {
     const members = new Map(others.map((member) => [member.incarnation, member]));
     const names = [...members.keys()].sort();
     const after = names.filter((incarnation) => incarnation > self);
@@ -85,7 +85,7 @@ export class Watches {
     this.#watches = new Map();
     const now = this.#clock.now();
     for (const incarnation of wanted) {
-      const { seq, state } = members.get(incarnation) as Member;
+      const { seq, state } = members.get(incarnation) as Observation;
       const watch = former.get(incarnation);
       const since = watch !== undefined && watch.seq >= seq ? watch.since : now;
       this.#watches.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });

@@ -24,7 +24,7 @@ export class Gateway {
   /** Until when it is asked after the others, on the monotonic clock. */
   shunnedUntil = 0;
   /** What was wrong with it last. */
-  trouble = "it is being dialled";
+  trouble: unknown = "it is being dialled";
   #retryAt = 0;
   #isMeasured = false;
 
@@ -43,8 +43,8 @@ export class Gateway {
     return this.isThere && this.failures === 0;
   }
 
-  /** Why no calls are sent through it. */
-  get why(): string {
+  /** Why no calls are sent through it: a text, or an error with a detail for logs. */
+  get why(): unknown {
     return this.session?.takes && this.session.isSilent ? "nothing comes from it" : this.trouble;
   }
 
@@ -69,7 +69,7 @@ export class Gateway {
   }
 
   /** It could not be reached, or did not answer; it is tried again at `retryAt`. */
-  failed(trouble: string, retryAt: number): void {
+  failed(trouble: unknown, retryAt: number): void {
     this.failures++;
     this.trouble = trouble;
     this.#retryAt = retryAt;

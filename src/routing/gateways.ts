@@ -8,7 +8,7 @@
  *
  * Source: design §4 (another region goes through that region's gateway).
  */
-import { AtlasError, messageOf } from "../errors.ts";
+import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
   DETOUR_MS,
   GATEWAY_IDLE_MS,
@@ -110,8 +110,11 @@ export class Gateways {
     }
     const session = this.ready(region);
     if (session) return session;
-    const why = border.gateways.map(({ address, why }) => `${address}: ${why}`).join("; ");
-    throw new AtlasError("unavailable", `no gateway of region ${region} can be reached (${why})`);
+    const { gateways } = border;
+    const told = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
+    const each = gateways.map(({ address, why }) => `${address}: ${detailOf(why)}`).join("; ");
+    const message = `no gateway of region ${region} can be reached`;
+    throw new AtlasError("unavailable", `${message} (${told})`, { detail: `${message} (${each})` });
   }
 
   /** A gateway could not pass a call on: others are asked first for a while. */
@@ -166,18 +169,18 @@ export class Gateways {
       this.#schedule(border, gateway, 0);
     } catch (error) {
       // The link that was silent may have spoken meanwhile.
-      if (!gateway.isThere) this.#failed(border, gateway, messageOf(error));
+      if (!gateway.isThere) this.#failed(border, gateway, error);
       throw error;
     }
   }
 
-  #failed(border: Border, gateway: Gateway, trouble: string): void {
+  #failed(border: Border, gateway: Gateway, trouble: unknown): void {
     const { clock, random, onEvent } = this.#parts;
     if (this.#closed) return;
     const pause = backoffMs(random, gateway.failures, DETOUR_MS, MAX_DETOUR_MS);
     gateway.failed(trouble, clock.now() + pause);
     const { region } = border;
-    const fields = { region, address: gateway.address, reason: trouble };
+    const fields = { region, address: gateway.address, reason: detailOf(trouble) };
     onEvent({ level: "warning", event: "gateway failed", fields });
     this.#schedule(border, gateway, pause);
   }

@@ -8,7 +8,7 @@
  *
  * Source: design §4.
  */
-import { AtlasError, messageOf } from "../errors.ts";
+import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
   DETOUR_MS,
   DIRECT_PATIENCE_MS,
@@ -55,6 +55,8 @@ interface Detour {
   /** When it is tried again, on the monotonic clock. */
   readonly retryAt: number;
   readonly reason: string;
+  /** The same as callers are told it. */
+  readonly told: string;
 }
 
 export class Paths {
@@ -127,11 +129,16 @@ export class Paths {
       if (session) return session;
       if (++tries >= MAX_HOPS) break;
     }
-    const why = this.#reasons(region).join("; ") || "none that takes calls is known here";
-    const message = trouble === null
-      ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
-      : `${messageOf(trouble)}; nor any of its nodes (${why})`;
-    throw new AtlasError("unavailable", message, { cause: trouble ?? undefined });
+    const because = (of: "told" | "reason", gateways: string): string => {
+      const why = this.#reasons(region, of).join("; ") || "none that takes calls is known here";
+      return trouble === null
+        ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
+        : `${gateways}; nor any of its nodes (${why})`;
+    };
+    throw new AtlasError("unavailable", because("told", messageOf(trouble)), {
+      cause: trouble ?? undefined,
+      detail: because("reason", detailOf(trouble)),
+    });
   }
 
   /** Whether calls to a node of another region could take another way than its own link. */
@@ -158,9 +165,9 @@ export class Paths {
   }
 
   /** Why living nodes of a region are out of reach, of the latest few. */
-  #reasons(region: string): string[] {
+  #reasons(region: string, of: "told" | "reason"): string[] {
     const reasons = new Set<string>();
-    for (const [incarnation, { member, reason }] of [...this.#detours].reverse()) {
+    for (const [incarnation, { member, [of]: reason }] of [...this.#detours].reverse()) {
       const isLive = this.#parts.membership.peek(incarnation)?.state === "live";
       if (isLive && member.region === region && reasons.size < MAX_HOPS) reasons.add(reason);
     }
@@ -193,8 +200,8 @@ export class Paths {
     if (this.isShut(incarnation)) return null;
     return await new Promise((resolve) => {
       let isOver = false;
-      const fail = (reason: string | null): void => {
-        if (!isOver) this.#shut(member, reason);
+      const fail = (error: unknown): void => {
+        if (!isOver) this.#shut(member, error);
         isOver = true;
         resolve(null);
       };
@@ -203,7 +210,7 @@ export class Paths {
         // Also where it came too late for this call: the next ones take it.
         this.#opened(incarnation);
         resolve(session.takes ? session : null);
-      }, (error: unknown) => fail(messageOf(error))).finally(() => timer.cancel());
+      }, fail).finally(() => timer.cancel());
     });
   }
 
@@ -212,12 +219,13 @@ export class Paths {
   }
 
   /** @param why null where it was only waited for in vain: what is known of it says more. */
-  #shut(member: Member, why: string | null): void {
+  #shut(member: Member, why: unknown): void {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
     const before = this.#detours.get(incarnation);
-    const reason = why ?? before?.reason ??
-      `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
+    const late = `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
+    const reason = why === null ? before?.reason ?? late : detailOf(why);
+    const told = why === null ? before?.told ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
     // Where there may be no way around, calls fail until the straight road is tried again.
     const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
@@ -227,7 +235,7 @@ export class Paths {
       const [oldest] = this.#detours.keys();
       this.#detours.delete(oldest as string);
     }
-    this.#detours.set(incarnation, { member, failures, retryAt, reason });
+    this.#detours.set(incarnation, { member, failures, retryAt, reason, told });
     if (reason !== before?.reason) this.#tell("warning", "road shut", member, { reason });
   }
 

@@ -9,7 +9,7 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import { AtlasError, isAtlasError } from "../errors.ts";
+import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";
 import type { Member } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -172,7 +172,7 @@ export class Places {
 
   /** To an owner whose life is this registry's business. */
   async #follow(key: string, owner: Ownership): Promise<Route> {
-    const { registry, membership, gateways, paths, life, place } = this.#parts;
+    const { registry, membership, links, gateways, paths, life, place } = this.#parts;
     const { incarnation } = owner;
     const member = membership.peek(incarnation) ?? await this.#meet(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
@@ -180,6 +180,14 @@ export class Places {
       // next search takes it up anew.
       registry.forget(key);
       throw new AtlasError("unavailable", `${key} is between two owners`);
+    }
+    if (!member && membership.isUnreadable(incarnation)) {
+      const session = links.present(incarnation);
+      if (session?.takes) return { session, relay: false, owner };
+      throw new AtlasError(
+        "unavailable",
+        `the owner of ${key} can't be dialled: its row in the registry can't be read`,
+      );
     }
     if (!member || membership.isKnownDead(incarnation)) {
       registry.forget(key);
@@ -339,8 +347,9 @@ function typeOf(key: string): string {
 function alsoUnread(error: unknown, unread: AtlasError): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;
   const { code, message, retryable, maybeExecuted } = error;
-  const both = `${message}; and its registry can't be read: ${unread.message}`;
-  return new AtlasError(code, both, { retryable, maybeExecuted, cause: error });
+  const both = `${message}; and ${unread.message}`;
+  const detail = `${detailOf(error)}; and ${detailOf(unread)}`;
+  return new AtlasError(code, both, { retryable, maybeExecuted, cause: error, detail });
 }
 
 function unknown(type: string): AtlasError {

@@ -7,6 +7,7 @@
 import { afterAll, beforeAll, describe } from "vitest";
 import type { Store } from "../../src/ports/store.ts";
 import { endsTests } from "./store_ends.ts";
+import { hostileTests } from "./store_hostile.ts";
 import { lineageTests } from "./store_lineage.ts";
 import { membershipTests } from "./store_membership.ts";
 import { ownershipTests } from "./store_ownership.ts";
@@ -21,10 +22,43 @@ export interface StoreBackend {
    * need a while, or to be opened anew. Absent where nothing outlives the process.
    */
   crash?(): Promise<void>;
+  /** Writes past the store, as others may; absent where nobody else can. */
+  readonly vandal?: Vandal;
   /** Whether its keys lie in several stores or masters, which no one lineage tells of. */
   readonly isParted?: boolean;
   /** Ends it for good, after all handles are closed. */
   dispose(): Promise<void>;
+}
+
+/** What somebody else writes into a member's row: each part as text, exactly as it is stored. */
+export interface RawMember {
+  readonly incarnation: string;
+  readonly region: string;
+  readonly node: string;
+  readonly address: string;
+  /** JSON, or what passes for it. */
+  readonly hosts: string;
+  readonly seq: string;
+  readonly state: string;
+  /** The whole of what the node says of itself, where a store has it in one text. */
+  readonly info?: string;
+}
+
+/** Writes rows that no store of this package would write. */
+export interface Vandal {
+  member(row: RawMember): Promise<void>;
+  /** Replaces the seq of a member that is there. */
+  seq(incarnation: string, seq: string): Promise<void>;
+  /** Takes what a member said of itself away, and leaves the rest. */
+  deface(incarnation: string): Promise<void>;
+  /** An ownership of `key` with this epoch and pointer. */
+  owner(key: string, epoch: string, rrp: string): Promise<void>;
+  /** The last turn of a key. */
+  turn(key: string, epoch: string, turn: string): Promise<void>;
+  /** The epoch counter of the key's slot. */
+  counter(key: string, text: string): Promise<void>;
+  /** The counter of membership's versions. */
+  version(text: string): Promise<void>;
 }
 
 /** What the tests work with. */
@@ -62,6 +96,7 @@ export function storeConformance(
     ownershipTests(stores);
     stateTests(stores);
     lineageTests(stores);
+    hostileTests(stores);
     endsTests(stores);
   });
 }

@@ -54,12 +54,12 @@ export async function own(
   return reply.owner as Ownership;
 }
 
-/** That `step` rejects with an AtlasError of this code, whose message holds `part`. */
+/** That `step` rejects with an AtlasError of this code, whose message or detail holds `part`. */
 export async function refuses(step: Promise<unknown>, code: string, part = ""): Promise<void> {
   const error = await step.then(() => null, (reason) => reason);
   expect(isAtlasError(error), String(error)).toBe(true);
   expect(error.code).toBe(code);
-  expect(error.message).toContain(part);
+  expect([error.message, error.detail].join("\n")).toContain(part);
 }
 
 /** What `ask` gives once it gives anything but undefined or an error; polls for a minute at most. */

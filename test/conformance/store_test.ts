@@ -16,6 +16,7 @@ import { regionalBackend } from "./regional_backend.ts";
 import { storeConformance } from "./store.ts";
 import type { StoreBackend } from "./store.ts";
 import { everythingRejects } from "./store_ends.ts";
+import { redisVandal, sqliteVandal } from "./vandals.ts";
 
 async function memory(): Promise<StoreBackend> {
   const store = memoryStore();
@@ -30,6 +31,7 @@ async function sqlite(): Promise<StoreBackend> {
     open,
     // The file is the backend: what a crash leaves is what a new handle finds in it.
     crash: async () => {},
+    vandal: sqliteVandal(file),
     dispose: async () => rmSync(directory, { recursive: true, force: true }),
   };
 }
@@ -48,6 +50,7 @@ function redis(server: TestRedisOptions, client: RedisStoreOptions = {}) {
           await process.restart();
         }
         : undefined,
+      vandal: redisVandal(process),
       dispose: () => process.close(),
     };
   };
@@ -62,6 +65,7 @@ async function upstash(): Promise<StoreBackend> {
       await process.kill();
       await process.restart();
     },
+    vandal: redisVandal(process),
     dispose: async () => {
       await close();
       await process.close();

@@ -140,7 +140,7 @@ it("a region whose registry is away reaches nodes elsewhere that have started si
   expect((await eu.call("counters", "x", "total", [])).rrp).toBe(rrp);
   expect((await eu.call("counters", "unowned", "total", [])).rrp).toContain("rrp:us/late/");
   // That it can't read its own roll is no word on who lives there.
-  await expect(eu.members()).rejects.toThrow("region eu: the registry is away");
+  await expect(eu.members()).rejects.toThrow("region eu: the registry can't be reached");
 });
 
 it("a region whose registry is away confirms who owns what is at home elsewhere", async () => {
@@ -154,7 +154,7 @@ it("a region whose registry is away confirms who owns what is at home elsewhere"
   coast.away.add("eu");
   expect(await confirmed("x")).toMatchObject({ rrp, verdict: "confirmed" });
   expect(await confirmed("unowned")).toMatchObject({ rrp: null, verdict: "unowned" });
-  await expect(confirmed("eu~x")).rejects.toThrow("region eu: the registry is away");
+  await expect(confirmed("eu~x")).rejects.toThrow("region eu: the registry can't be reached");
   await us.close();
   expect(await confirmed("x")).toMatchObject({ rrp: null, verdict: "unowned" });
 
@@ -162,5 +162,5 @@ it("a region whose registry is away confirms who owns what is at home elsewhere"
   coast.away.delete("eu");
   coast.away.add("us");
   expect(await confirmed("eu~x")).toMatchObject({ rrp: own, verdict: "confirmed" });
-  await expect(confirmed("x")).rejects.toThrow("region us: the registry is away");
+  await expect(confirmed("x")).rejects.toThrow("region us: the registry can't be reached");
 });

@@ -54,7 +54,7 @@ it("a call says that its region's registry can't be read, either", async () => {
   });
   const us = await made.node("us/c", { store });
   expect(await answerOf(clock, us, 200)).toMatch(
-    /no node of region eu .*none that takes calls is known.*registry can't be read: the registry of eu/,
+    /no node of region eu .*none that takes calls is known.*; and the registry can't be reached: see this node's log/,
   );
 });
 

@@ -8,6 +8,7 @@ import { upstashStore } from "../../adapters/store/upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { storeConformance } from "../conformance/store.ts";
 import type { StoreBackend } from "../conformance/store.ts";
+import { redisVandal } from "../conformance/vandals.ts";
 import {
   claimOf,
   eventually,
@@ -42,6 +43,7 @@ function redis(client: RedisStoreOptions, cluster = false) {
         await process.restart();
       },
       isParted: true,
+      vandal: redisVandal(process, "a"),
       dispose: () => process.close(),
     };
   };
@@ -54,6 +56,7 @@ async function upstash(): Promise<StoreBackend> {
     open: () =>
       upstashStore({ url, token, timeoutMs, strategy: "optimistic", master: "a", masters: ["a"] }),
     isParted: true,
+    vandal: redisVandal(process, "a"),
     dispose: async () => {
       await close();
       await process.close();

@@ -151,7 +151,7 @@ describe("getting in", () => {
   test("what is no Redis is unavailable, and what it says is told", async () => {
     const says: [() => Response, string][] = [
       [() => new Response("<html>It works!</html>"), "It works"],
-      [() => Response.json({ result: "PONG" }), "map"],
+      [() => Response.json({ result: "PONG" }), "PONG"],
       [() => Response.json({ error: "boom" }, { status: 500 }), "boom"],
     ];
     await Promise.all(says.map(async ([answer, part]) => {

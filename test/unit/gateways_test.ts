@@ -146,7 +146,7 @@ describe("gateways", () => {
     (first as unknown as { takes: boolean }).takes = false;
     far("a").isDown = true;
     expect(gateways.ready("eu")).toBe(null);
-    await expect(clock.run(gateways.open("eu"))).rejects.toThrow(/a: a is down/);
+    await expect(clock.run(gateways.open("eu"))).rejects.toThrow(/a is down/);
     const dials = far("a").dials;
     await expect(gateways.open("eu")).rejects.toThrow(/no gateway of region eu/);
     expect(far("a").dials).toBe(dials);

@@ -27,7 +27,52 @@ export type Fault =
   | "twice"
   | "late"
   | "slow"
-  | "hung";
+  | "hung"
+  | Lie;
+
+/**
+ * What an endpoint answers that means harm; nothing is done before.
+ *
+ * - `bomb`: 4 GiB of JSON white space, in 4 MB of gzip that nobody asked for;
+ * - `flood`: JSON white space without an end, as fast as it is taken;
+ * - `drip`: a byte of it now and then, without an end;
+ * - `moved`: a redirect (HTTP 307) to `TestUpstashOptions.elsewhere`;
+ * - `found`: the same with HTTP 302;
+ * - `page`: HTTP 200 with HTML that never ends;
+ * - `events`: HTTP 200 with server-sent events, a line of which never ends;
+ * - `scolding`: HTTP 400 with JSON that never ends;
+ * - `shape`, `nulls`, `scalar`: JSON that is no answer to a pipeline.
+ */
+export type Lie =
+  | "bomb"
+  | "flood"
+  | "drip"
+  | "moved"
+  | "found"
+  | "page"
+  | "events"
+  | "scolding"
+  | "shape"
+  | "nulls"
+  | "scalar";
+
+export const LIES: readonly Lie[] = [
+  "bomb",
+  "flood",
+  "drip",
+  "moved",
+  "found",
+  "page",
+  "events",
+  "scolding",
+  "shape",
+  "nulls",
+  "scalar",
+];
+
+export function isLie(fault: Fault): fault is Lie {
+  return (LIES as readonly Fault[]).includes(fault);
+}
 
 /** Decides about one request; null: nothing goes wrong. */
 export type Faults = () => Fault | null;

@@ -9,7 +9,8 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { freePort } from "../support/ports.ts";
-import type { Fault, Faults } from "./faults.ts";
+import { type Fault, type Faults, isLie } from "./faults.ts";
+import { Liar } from "./liar.ts";
 import { upstashProtocol } from "./protocol.ts";
 
 export interface TestUpstash {
@@ -23,6 +24,8 @@ export interface TestUpstash {
   readonly requests: { readonly path: string; readonly headers: Headers; readonly body: string }[];
   /** How many answers hang. */
   readonly hanging: number;
+  /** Bytes that lies have sent. */
+  readonly lied: number;
   /** Lets all answers go that hang. */
   release(): void;
   /** Cuts every connection and stops listening. */
@@ -38,6 +41,8 @@ export interface TestUpstashOptions {
   slowMs?: number;
   /** After how many further requests a late copy is done. Default 3. */
   lateBy?: number;
+  /** Where the lies `moved` and `found` lead. */
+  elsewhere?: string;
 }
 
 const MAX_REQUESTS = 1_000;
@@ -88,6 +93,9 @@ export async function startUpstash(
     get hanging() {
       return booth.hanging;
     },
+    get lied() {
+      return booth.liar.sent;
+    },
     release: () => booth.release(),
     start,
     stop,
@@ -108,12 +116,14 @@ class Booth {
   readonly #app: Serve;
   readonly #slowMs: number;
   readonly #lateBy: number;
+  readonly liar: Liar;
   #hung: (() => void)[] = [];
   #late: { due: number; run: () => unknown }[] = [];
   #count = 0;
 
-  constructor(app: Serve, { slowMs = 20, lateBy = 3 }: TestUpstashOptions) {
+  constructor(app: Serve, { slowMs = 20, lateBy = 3, elsewhere = "" }: TestUpstashOptions) {
     this.#app = app;
+    this.liar = new Liar(elsewhere);
     this.#slowMs = slowMs;
     this.#lateBy = lateBy;
   }
@@ -130,6 +140,7 @@ class Booth {
     const run = () => this.#app(new Request(request.url, copyOf(request, body)));
     await this.#runLate();
     if (fault === null) return await run();
+    if (isLie(fault)) return await this.liar.tell(fault, outgoing);
     return await this.#play(fault, run, { incoming, outgoing });
   }
 

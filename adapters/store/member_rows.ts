@@ -1,0 +1,130 @@
+/**
+ * Reads members' rows, which others than this package may have written. It takes the parts
+ * of a row as text and gives a member, or what is known of one whose row can't be read.
+ *
+ * A row that can't be read is skipped, but never taken for a dead member's: its node may
+ * hold a lease. A state that isn't known counts as `superseded` (it can't renew, and may
+ * serve on); a seq that isn't known as 0. The stores' own steps compare by the same rules.
+ */
+import { messageOf } from "../../src/errors.ts";
+import {
+  MAX_ADDRESS,
+  MAX_INCARNATION,
+  MAX_MEMBER_BYTES,
+  MAX_MEMBER_ROLES,
+  MAX_MEMBER_TYPES,
+} from "../../src/limits.ts";
+import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
+import { quoted } from "../../src/model/quoted.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import type { Membership, Unreadable } from "../../src/ports/store.ts";
+import { refused } from "./check.ts";
+
+const STATES: readonly unknown[] = ["live", "superseded", "dead", "left"];
+
+/** A count as the stores keep it: 15 digits are surely a safe integer. */
+const COUNT = /^\d{1,15}$/;
+
+/** A member's row, in parts. */
+export interface MemberRow {
+  readonly incarnation: string;
+  /** What the node said of itself; a text where that alone says what is wrong. */
+  readonly info: unknown;
+  readonly seq: unknown;
+  readonly state: unknown;
+}
+
+/** Whether a value is a member's state. */
+export function isState(value: unknown): value is MemberState {
+  return STATES.includes(value);
+}
+
+/** A state as it counts; absent: a member that is unknown, so dead. */
+export function stateIn(value: unknown): MemberState {
+  if (value === null || value === undefined) return "dead";
+  return isState(value) ? value : "superseded";
+}
+
+/** A whole number as it counts; whatever else stands there is 0. */
+export function countIn(value: unknown): number {
+  return COUNT.test(String(value)) ? Number(value) : 0;
+}
+
+/** Rows as members, and those that can't be read. */
+export function readRows(rows: Iterable<MemberRow>): Pick<Membership, "members" | "unreadable"> {
+  const members: Member[] = [];
+  const unreadable: Unreadable[] = [];
+  for (const row of rows) {
+    const [seq, state] = [countIn(row.seq), stateIn(row.state)];
+    const reason = troubleOf(row);
+    if (reason === null) members.push({ ...infoOf(row.incarnation, row.info), seq, state });
+    else {unreadable.push({
+        incarnation: row.incarnation.slice(0, MAX_INCARNATION),
+        seq,
+        state,
+        reason,
+      });}
+  }
+  return { members, ...unreadable.length > 0 && { unreadable } };
+}
+
+/** Refuses a member whose row nobody could read. */
+export function checkMember(info: MemberInfo): void {
+  const why = troubleIn(info);
+  if (why !== null) throw refused(`member ${quoted(info.node)}`, "not allowed", `readable: ${why}`);
+}
+
+/** The parts of a row's JSON; where it can't be parsed, a text that says so. */
+export function parsedRow(text: string): unknown {
+  if (text.length > MAX_MEMBER_BYTES) return tooLong();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return "it is not JSON";
+  }
+}
+
+/** What a row counts as that was too long to be fetched. */
+export function tooLong(): string {
+  return `it is longer than ${MAX_MEMBER_BYTES} bytes`;
+}
+
+function troubleOf({ incarnation, info, seq, state }: MemberRow): string | null {
+  if (!/^\S+$/.test(incarnation) || incarnation.length > MAX_INCARNATION) {
+    return `its incarnation is not 1 to ${MAX_INCARNATION} characters without white space`;
+  }
+  if (typeof info === "string") return info;
+  if (typeof info !== "object" || info === null || Array.isArray(info)) return "it is no object";
+  if (!COUNT.test(String(seq))) return "its seq is not a whole number";
+  if (!isState(state)) return "its state is not known";
+  return troubleIn(info as MemberInfo);
+}
+
+function troubleIn({ region, node, address, hosts, serves }: MemberInfo): string | null {
+  if (typeof address !== "string" || address.length > MAX_ADDRESS) {
+    return `its address is not text of at most ${MAX_ADDRESS} characters`;
+  }
+  return troubleOfTokens("region", [region]) ?? troubleOfTokens("node", [node]) ??
+    troubleOfList("hosts", hosts, MAX_MEMBER_TYPES) ??
+    (serves === undefined ? null : troubleOfList("serves", serves, MAX_MEMBER_ROLES));
+}
+
+function troubleOfList(part: string, list: unknown, most: number): string | null {
+  if (!Array.isArray(list)) return `its ${part} is not a list`;
+  if (list.length > most) return `its ${part} has more than ${most} names`;
+  return troubleOfTokens(part, list);
+}
+
+function troubleOfTokens(part: string, texts: readonly unknown[]): string | null {
+  try {
+    for (const text of texts) checkToken(part, text as string);
+    return null;
+  } catch (error) {
+    return `its ${messageOf(error)}`;
+  }
+}
+
+function infoOf(incarnation: string, info: unknown): MemberInfo {
+  const { region, node, address, hosts, serves } = info as MemberInfo;
+  return { incarnation, region, node, address, hosts, ...serves && { serves } };
+}

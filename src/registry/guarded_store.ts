@@ -1,0 +1,136 @@
+/**
+ * A node's store as all of its parts see it: what callers are told where it fails, and what
+ * the log is.
+ *
+ * It takes a store and gives the same, whose `unavailable` errors name no host, user or file
+ * (`out_of_reach.ts`). The whole reason is logged once when it changes, not for each
+ * request; rows and entries that can't be read once each, up to `MAX_TOLD_ROWS`.
+ */
+import { detailOf, isAtlasError, messageOf } from "../errors.ts";
+import { MAX_TOLD_ROWS } from "../limits.ts";
+import type { NodeEvent } from "../model/event.ts";
+import { toldOfRegistry } from "../model/out_of_reach.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Membership, OwnershipPage, Store } from "../ports/store.ts";
+
+/** The least time between two lines on one failure, whatever their reasons, in ms. */
+const LEAST_GAP_MS = 1_000;
+/** After so long without it a failure is a new one, in ms; one that stays is told so often. */
+const NEW_AFTER_MS = 10_000;
+const AGAIN_AFTER_MS = 60_000;
+/** Failures that are told apart. */
+const MAX_FAILURES = 64;
+
+/** A failure as it was told last. */
+interface Told {
+  reason: string;
+  toldAt: number;
+  seenAt: number;
+}
+
+class Teller {
+  readonly #clock: Clock;
+  readonly #onEvent: (event: NodeEvent) => void;
+  readonly #failures = new Map<string, Told>();
+  readonly #rows = new Set<string>();
+
+  constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+  }
+
+  /** A step failed; gives the error that callers are told. */
+  failed(error: unknown): unknown {
+    const told = toldOfRegistry(error);
+    if (!isAtlasError(told) || told.code !== "unavailable") return told;
+    if (told.retryable) this.#failure(messageOf(told), detailOf(told));
+    else this.row(messageOf(told), detailOf(told));
+    return told;
+  }
+
+  /** A row or an entry can't be read. `name` tells it from others. */
+  row(name: string, reason: string): void {
+    if (this.#rows.size >= MAX_TOLD_ROWS || this.#rows.has(name)) return;
+    this.#rows.add(name);
+    const isLast = this.#rows.size === MAX_TOLD_ROWS;
+    const fields = { reason, ...isLast && { further: "are not told by this process" } };
+    this.#onEvent({ level: "error", event: "registry holds what can't be read", fields });
+  }
+
+  #failure(name: string, reason: string): void {
+    const now = this.#clock.now();
+    const known = this.#failures.get(name);
+    if (known) {
+      const isDue = now - known.toldAt >= AGAIN_AFTER_MS || now - known.seenAt >= NEW_AFTER_MS ||
+        reason !== known.reason && now - known.toldAt >= LEAST_GAP_MS;
+      known.seenAt = now;
+      if (!isDue) return;
+    }
+    const oldest = this.#failures.keys().next().value;
+    if (!known && this.#failures.size >= MAX_FAILURES) this.#failures.delete(oldest as string);
+    this.#failures.set(name, { reason, toldAt: now, seenAt: now });
+    this.#onEvent({ level: "warning", event: "registry can't be reached", fields: { reason } });
+  }
+}
+
+/** A node's options, with its store guarded. */
+export function withGuardedStore<O extends Guardable>(options: O): O {
+  const { store, clock, onEvent } = options;
+  return { ...options, store: guardedStore(store, clock, (event) => onEvent?.(event)) };
+}
+
+interface Guardable {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly onEvent?: ((event: NodeEvent) => void) | undefined;
+}
+
+/** The store, guarded. It has the methods that `store` has, and no others. */
+export function guardedStore(
+  store: Store,
+  clock: Clock,
+  onEvent: (event: NodeEvent) => void,
+): Store {
+  const teller = new Teller(clock, onEvent);
+  const methods = new Map<string | symbol, (...args: unknown[]) => unknown>();
+  const method = (name: keyof Store): (...args: unknown[]) => unknown => (...args) => {
+    try {
+      const reply = (store[name] as (...args: unknown[]) => unknown)(...args);
+      return reply instanceof Promise ? settled(reply, name, teller) : reply;
+    } catch (error) {
+      throw teller.failed(error);
+    }
+  };
+  return new Proxy(store, {
+    get(it, name) {
+      const value = Reflect.get(it, name, it);
+      if (typeof value !== "function") return value;
+      let known = methods.get(name);
+      if (!known) methods.set(name, known = method(name as keyof Store));
+      return known;
+    },
+  });
+}
+
+async function settled(reply: Promise<unknown>, name: string, teller: Teller): Promise<unknown> {
+  try {
+    const answer = await reply;
+    if (name === "members") tellRows(answer as Membership, teller);
+    if (name === "list") tellEntries(answer as OwnershipPage, teller);
+    return answer;
+  } catch (error) {
+    throw teller.failed(error);
+  }
+}
+
+function tellRows({ unreadable = [] }: Membership, teller: Teller): void {
+  for (const { incarnation, region, reason } of unreadable) {
+    const whose = region === undefined ? "" : ` of region ${region}`;
+    const name = `member ${JSON.stringify(incarnation)}${whose}`;
+    teller.row(name, `the row of ${name} is left out: ${reason}`);
+  }
+}
+
+function tellEntries({ unreadable = [] }: OwnershipPage, teller: Teller): void {
+  for (const error of unreadable) teller.row(messageOf(error), detailOf(error));
+}
