@@ -1,6 +1,7 @@
 /** What a handshake's first frame says, and what is refused of it. */
 import { describe, expect, it } from "vitest";
-import { linkAddress, MAX_ADDRESS } from "../../adapters/transport/link_address.ts";
+import { linkAddress } from "../../adapters/transport/link_address.ts";
+import { MAX_ADDRESS } from "../../src/limits.ts";
 import {
   answerProof,
   checkWelcome,
