@@ -5,7 +5,7 @@
  */
 import { MAX_LINES } from "./bounds.ts";
 import type { Draw } from "./draw.ts";
-import { faultsOf } from "./answers.ts";
+import { answersIn, faultsOf } from "./answers.ts";
 import type { Line, Lines } from "./lines.ts";
 import type { Target } from "./target.ts";
 
@@ -21,6 +21,8 @@ export interface Part {
   readonly liesOfRegistry?: boolean;
   /** Connections that the node itself may keep open to its registry. Default 0: its base has them. */
   readonly ownConnections?: number;
+  /** Statuses that some of its input must be answered with, or it reaches nothing. */
+  readonly reaches: readonly number[];
   /** Made once, when the node serves; gives what sends one input. */
   begin(target: Target, report: Report): Promise<Sender>;
 }
@@ -79,11 +81,16 @@ export class Attack {
     await new Promise((resolve) => setTimeout(resolve, ms));
   }
 
-  /** Ends its connections, in one way or another, and says what is wrong with the answers. */
-  finish(): string[] {
+  /**
+   * Ends its connections, in one way or another; says what is wrong with the answers, and
+   * tells their statuses.
+   */
+  finish(tell: (status: number) => void): string[] {
     const faults: string[] = [];
-    for (const line of this.#own) {
-      faults.push(...faultsOf(line.bytes));
+    for (const line of this.#own.splice(0)) {
+      const { bytes } = line;
+      faults.push(...faultsOf(bytes));
+      for (const { status } of answersIn(bytes)) tell(status);
       if (this.draw.chance(0.3)) line.reset();
       else line.close();
     }

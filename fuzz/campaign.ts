@@ -48,6 +48,8 @@ export interface PartResult {
   readonly minutes: number;
   readonly inputs: number;
   readonly connections: number;
+  /** Answers by their status. */
+  readonly statuses: ReadonlyMap<number, number>;
   readonly watch: Watch;
   readonly violations: readonly Violation[];
   /** Where the log and the last inputs are kept, if a rule was broken. */
@@ -89,6 +91,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
     minutes: (performance.now() - began) / 60_000,
     inputs: assault.sent,
     connections: lines.opened,
+    statuses: assault.statuses,
     watch,
     violations: found,
     evidence: found.length > 0 ? keep(found, assault, watch) : null,
@@ -98,6 +101,8 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
 /** The lanes, and what they send. */
 class Assault {
   sent = 0;
+  /** Answers by their status. */
+  readonly statuses: Map<number, number> = new Map();
   /** The last inputs, the oldest first. */
   readonly recent: Attack[] = [];
   readonly #options: PartOptions;
@@ -131,6 +136,11 @@ class Assault {
     clearTimeout(timer);
     this.#isOver = true;
     if (!this.isNodeOver) await this.#sender.end?.();
+    const { part, from } = this.#options;
+    for (const status of from > 0 ? [] : part.reaches) {
+      if (this.statuses.has(status)) continue;
+      this.#report("reach", `no input of ${this.sent} was answered with ${status}`);
+    }
     this.#lines.closeAll();
   }
 
@@ -172,7 +182,9 @@ class Assault {
     }
     clearTimeout(timer);
     attack.isLate = true;
-    for (const fault of attack.finish()) {
+    const { statuses } = this;
+    const tell = (status: number) => statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    for (const fault of attack.finish(tell)) {
       this.#report("answers", `input ${attack.number}, ${attack.what}: ${fault}`);
     }
   }

@@ -14,6 +14,7 @@ const ENDLESS = 2_000_000;
 export const chunks: Part = {
   name: "chunks",
   registry: "file",
+  reaches: [200, 400],
   begin: async () => ({ send }),
 };
 

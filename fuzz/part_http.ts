@@ -12,6 +12,7 @@ const ANSWER_MS = 1_500;
 export const http: Part = {
   name: "http",
   registry: "file",
+  reaches: [200, 400, 404],
   begin: async () => ({ send }),
 };
 

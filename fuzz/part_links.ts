@@ -21,16 +21,33 @@ interface Recorded {
   readonly proof: Uint8Array;
 }
 
+/** What came of inputs so far. */
+interface Seen {
+  readonly recorded: Recorded[];
+  /** Links with the secret that were given, and that weren't. */
+  proven: number;
+  refused: number;
+}
+
 export const links: Part = {
   name: "links",
   registry: "file",
-  begin: async () => {
-    const recorded: Recorded[] = [];
-    return { send: (attack) => send(attack, recorded) };
+  reaches: [101],
+  begin: async (_target, report) => {
+    const seen: Seen = { recorded: [], proven: 0, refused: 0 };
+    return {
+      send: (attack) => send(attack, seen),
+      async end() {
+        const { proven, refused } = seen;
+        if (proven === 0 && refused > 0) {
+          report("reach", `${refused} links were asked for, none given`);
+        }
+      },
+    };
   },
 };
 
-async function send(attack: Attack, recorded: Recorded[]): Promise<void> {
+async function send(attack: Attack, seen: Seen): Promise<void> {
   const { draw, target } = attack;
   const knows = draw.chance(0.6);
   const peer = await Peer.ask(attack, knows ? target.secret : "not the secret of this cluster");
@@ -41,8 +58,8 @@ async function send(attack: Attack, recorded: Recorded[]): Promise<void> {
       if (!await peer.line.write(frame("", { opcode: CONTINUATION, fin: false }))) break;
       await peer.line.over(500);
     }
-  } else if (knows && draw.chance(0.7)) await linked(attack, peer);
-  else await handshake(attack, peer, recorded);
+  } else if (knows && draw.chance(0.7)) await linked(attack, peer, seen);
+  else await handshake(attack, peer, seen.recorded);
 }
 
 async function handshake(attack: Attack, peer: Peer, recorded: Recorded[]): Promise<void> {
@@ -113,9 +130,13 @@ async function handshake(attack: Attack, peer: Peer, recorded: Recorded[]): Prom
 }
 
 /** A proven link, and what no node would send over one. */
-async function linked(attack: Attack, peer: Peer): Promise<void> {
+async function linked(attack: Attack, peer: Peer, seen: Seen): Promise<void> {
   const { draw } = attack;
-  if (!await peer.join()) return void (attack.what = "a link that was not given");
+  if (!await peer.join()) {
+    seen.refused++;
+    return void (attack.what = "a link that was not given");
+  }
+  seen.proven++;
   attack.what = "a link: ";
   for (let left = draw.whole(1, 4); left > 0 && !peer.line.isOver; left--) {
     await draw.weighted<() => Promise<unknown>>([

@@ -27,6 +27,7 @@ const ANSWER_MS = 1_500;
 export const sockets: Part = {
   name: "sockets",
   registry: "file",
+  reaches: [101],
   begin: async () => ({ send }),
 };
 

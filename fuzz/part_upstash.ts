@@ -18,6 +18,7 @@ const ANSWER_MS = 3_000;
 export const upstash: Part = {
   name: "upstash",
   registry: "upstash",
+  reaches: [200],
   liesOfRegistry: true,
   ownConnections: 64,
   begin,

@@ -37,18 +37,7 @@ type Value = string | number | bigint | null;
 function rowOf(draw: Draw, key: string): [what: string, sql: string, ...values: Value[]] {
   const slot = slotOf(key);
   return draw.weighted<() => [string, string, ...Value[]]>([
-    [4, () => [
-      "a member",
-      "INSERT OR REPLACE INTO atlas_member VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-      draw.chance(0.5) ? `ghost-${draw.below(40)}` : oddText(draw).slice(0, 200) + "ghost",
-      draw.pick(["local", oddText(draw)]),
-      draw.pick([`ghost-${draw.below(40)}`, oddText(draw)]),
-      oddAddress(draw),
-      oddHosts(draw),
-      draw.pick([0n, -1n, 1n << 62n, 5n]),
-      draw.pick(["live", "dead", "left", "superseded", "", "undead", oddText(draw)]),
-      draw.pick([null, 0, -1, 5]),
-    ]],
+    [4, () => memberOf(draw)],
     [
       2,
       () => [
@@ -104,4 +93,19 @@ function rowOf(draw: Draw, key: string): [what: string, sql: string, ...values: 
     ],
     [2, () => ["no state", "DELETE FROM atlas_state WHERE key = ?", key]],
   ])();
+}
+
+function memberOf(draw: Draw): [what: string, sql: string, ...values: Value[]] {
+  return [
+    "a member",
+    "INSERT OR REPLACE INTO atlas_member VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    draw.chance(0.5) ? `ghost-${draw.below(40)}` : oddText(draw).slice(0, 200) + "ghost",
+    draw.pick(["local", oddText(draw)]),
+    draw.pick([`ghost-${draw.below(40)}`, oddText(draw)]),
+    oddAddress(draw),
+    oddHosts(draw),
+    draw.pick([0n, -1n, 1n << 62n, 5n]),
+    draw.pick(["live", "dead", "left", "superseded", "", "undead", oddText(draw)]),
+    draw.pick([null, 0, -1, 5]),
+  ];
 }

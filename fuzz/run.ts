@@ -94,10 +94,14 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
 
 /** Says what was broken, and how to show it again. */
 function tell(
-  { runtime, part, violations, evidence }: PartResult,
+  { runtime, part, statuses, violations, evidence }: PartResult,
   name: string,
   settings: Settings,
 ): void {
+  const told = [...statuses].sort(([a], [b]) => a - b).map(([status, count]) =>
+    `${status}: ${count}`
+  );
+  console.error(`  answers by status: ${told.join(", ") || "none"}`);
   for (const { rule, message, count } of violations) {
     console.error(`  ${part} broke ${rule}, ${count} times; first: ${message}`);
   }
@@ -120,6 +124,7 @@ const HEAD = [
   "peak MiB (base)",
   "peak fds (base)",
   "worst healthz ms",
+  "no CPU s",
   "healthy calls ok/failed",
   "worst gap ms",
   "events",
@@ -129,7 +134,7 @@ const HEAD = [
 
 function textOf(results: readonly PartResult[]): string {
   const rows = results.map(({ runtime, part, minutes, inputs, connections, watch, violations }) => {
-    const { peak, base, figures: { health, calls, socket }, lapses } = watch;
+    const { peak, base, figures: { health, calls, socket }, lapses, starvedMs } = watch;
     return [
       runtime,
       part,
@@ -139,6 +144,7 @@ function textOf(results: readonly PartResult[]): string {
       `${mib(peak.resident)} (${mib(base.resident)})`,
       `${peak.descriptors} (${base.descriptors})`,
       health.worstMs.toFixed(0),
+      (starvedMs / 1_000).toFixed(1),
       `${calls.ok}/${calls.failed}`,
       calls.gapMs.toFixed(0),
       socket.events,

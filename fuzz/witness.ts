@@ -5,7 +5,7 @@
  *
  * Takes a port, an authorization and the node's process id; answers each message with its
  * {@link Figures}. Of a wait for `/healthz`, the time counts as the node's delay in which neither
- * the node's main thread nor this one stood in line for a processor (Linux, `schedstat`).
+ * the node's main thread nor this one waited for a processor (Linux, `schedstat`).
  */
 import { readFileSync } from "node:fs";
 import { Agent, request } from "node:http";
@@ -67,7 +67,7 @@ function ask(agent: Agent, method: string, path: string, body: string): Promise<
   });
 }
 
-/** How long a thread has stood in line for a processor so far, in ms; 0 where nobody tells. */
+/** How long a thread has waited for a processor so far, in ms; 0 where nobody tells. */
 function waited(path: string): number {
   try {
     return Number(readFileSync(path, "utf8").split(" ")[1]) / 1e6;
@@ -80,20 +80,30 @@ function starved(): number {
   return waited(`/proc/${pid}/schedstat`) + waited("/proc/thread-self/schedstat");
 }
 
+/** When the question under way was asked, and how long both threads had waited by then. */
+let asked: { began: number; before: number } | null = null;
+
+/** Counts the time since, also where the answer is yet to come. */
+function measure(): void {
+  if (!asked) return;
+  const { health } = figures;
+  const ms = performance.now() - asked.began - (starved() - asked.before);
+  health.worstMs = Math.max(health.worstMs, ms);
+}
+
 async function watchHealth(): Promise<void> {
   const { health } = figures;
   for (;;) {
-    const before = starved();
-    const began = performance.now();
+    asked = { began: performance.now(), before: starved() };
     try {
       const [status] = await ask(agents[0] as Agent, "GET", "/healthz", "");
       if (status !== 200) health.failed++;
     } catch {
       health.failed++;
     }
-    const ms = performance.now() - began - (starved() - before);
+    measure();
+    asked = null;
     health.asked++;
-    health.worstMs = Math.max(health.worstMs, ms);
     await rest(HEALTH_REST_MS);
   }
 }
@@ -159,7 +169,10 @@ function rest(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-parentPort?.on("message", () => parentPort?.postMessage(figures));
+parentPort?.on("message", () => {
+  measure();
+  parentPort?.postMessage(figures);
+});
 void watchHealth();
 void keepCalling();
 listen(null);
