@@ -4,7 +4,6 @@
  */
 import { dialIoredis, parseRedisUrl } from "../adapters/store/redis_client.ts";
 import { type KeyKind, slotKey } from "../adapters/store/redis_keys.ts";
-import { MEMBER_KEYS } from "../adapters/store/scripts.ts";
 import { slotOf } from "../src/model/rrp.ts";
 import type { Draw } from "./draw.ts";
 import type { RowWriter } from "./part_rows.ts";
@@ -30,14 +29,15 @@ export async function redisWriter(url: string): Promise<RowWriter> {
   };
 }
 
-const [INFO, SEQ, STATE, NAME, ENDED, VERSION] = MEMBER_KEYS as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
+/** The keys of membership. */
+const [INFO, SEQ, STATE, NAME, ENDED, VERSION] = [
+  "atlas:{members}:info",
+  "atlas:{members}:seq",
+  "atlas:{members}:state",
+  "atlas:{members}:name",
+  "atlas:{members}:ended",
+  "atlas:{members}:version",
+] as const;
 
 type Rows = [what: string, ...commands: (readonly string[])[]];
 
