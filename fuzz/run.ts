@@ -121,8 +121,8 @@ const HEAD = [
   "minutes",
   "inputs",
   "connections",
-  "peak MiB (base)",
-  "peak fds (base)",
+  "peak MiB (base, left)",
+  "peak fds (base, left)",
   "worst healthz ms",
   "no CPU s",
   "healthy calls ok/failed",
@@ -134,15 +134,15 @@ const HEAD = [
 
 function textOf(results: readonly PartResult[]): string {
   const rows = results.map(({ runtime, part, minutes, inputs, connections, watch, violations }) => {
-    const { peak, base, figures: { health, calls, socket }, lapses, starvedMs } = watch;
+    const { peak, base, left, figures: { health, calls, socket }, lapses, starvedMs } = watch;
     return [
       runtime,
       part,
       minutes.toFixed(1),
       inputs,
       connections,
-      `${mib(peak.resident)} (${mib(base.resident)})`,
-      `${peak.descriptors} (${base.descriptors})`,
+      `${mib(peak.resident)} (${mib(base.resident)}, ${mib(left.resident)})`,
+      `${peak.descriptors} (${base.descriptors}, ${left.descriptors})`,
       health.worstMs.toFixed(0),
       (starvedMs / 1_000).toFixed(1),
       `${calls.ok}/${calls.failed}`,

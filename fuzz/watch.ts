@@ -51,6 +51,8 @@ const LAPSE = '"message":"lease lapsed"';
 export class Watch {
   readonly base: Sample;
   peak: Sample;
+  /** What it takes once all connections are closed. */
+  left: Sample;
   log = "";
   figures: Figures;
   lapses = 0;
@@ -83,7 +85,7 @@ export class Watch {
     this.#report = report;
     this.#witness = witness;
     this.figures = figures;
-    this.base = this.peak = sampleOf(target.node.pid);
+    this.base = this.peak = this.left = sampleOf(target.node.pid);
     this.#starvedBefore = starvedOf(target.node.pid);
     this.#recent = [this.#starvedBefore];
   }
@@ -125,6 +127,7 @@ export class Watch {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await this.#look();
+    this.left = sampleOf(this.#target.node.pid);
     this.#judgeClients();
     this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
   }
