@@ -95,11 +95,14 @@ export function oddUpgrade(draw: Draw, path: string, lines: readonly string[]): 
         "atlas.json,atlas.msgpack",
         "atlas.msgpack , atlas.msgpack",
         "atlas.token.%",
+        "atlas.resume.",
+        `atlas.json, atlas.resume.${"A".repeat(draw.whole(1, 9_000))}`,
         `atlas.token.${"%41".repeat(draw.whole(1, 3_000))}`,
         "a b",
         "x, ".repeat(draw.whole(1, 2_000)) + "y",
       ])
     }`,
+    draw.pick(["Origin: http://evil.example", "Origin: null", "Origin: \0", "X-None: 2"]),
     draw.pick(["Content-Length: 5", "Transfer-Encoding: chunked", "Content-Length: 0", "X-No: 1"]),
     ...lines,
   ];

@@ -2,6 +2,7 @@
  * A node's link from the other side: real hellos, proofs and messages over a raw connection, each
  * of which an input may change before it is sent. Takes a connection and the cluster's secret.
  */
+import { linkAddress } from "../adapters/transport/link_address.ts";
 import { frameOf } from "../adapters/transport/link_frames.ts";
 import {
   checkWelcome,
@@ -28,14 +29,17 @@ const WANTED: LinkIdentity = { region: ANYONE, node: ANYONE, incarnation: ANYONE
 export class Peer {
   readonly line: Line;
   readonly self: LinkIdentity;
+  /** What it says that it has dialled. */
+  readonly #address: string;
   readonly #keys: Promise<CryptoKey[]>;
   /** What it said and heard first, once it has. */
   hello: Uint8Array = new Uint8Array(0);
   challenge: Uint8Array = new Uint8Array(0);
 
-  constructor(line: Line, self: LinkIdentity, secret: string) {
+  constructor(line: Line, self: LinkIdentity, address: string, secret: string) {
     this.line = line;
     this.self = self;
+    this.#address = address;
     this.#keys = importKeys([secret]);
   }
 
@@ -45,12 +49,14 @@ export class Peer {
     if (!await line.until((bytes) => bytes.includes("\r\n\r\n"), STEP_MS)) return null;
     const { draw } = attack;
     const self = { region: "local", node: `peer-${draw.below(8)}`, incarnation: draw.uuid() };
-    return / 101 /.test(line.bytes.toString("latin1", 0, 20)) ? new Peer(line, self, secret) : null;
+    return / 101 /.test(line.bytes.toString("latin1", 0, 20))
+      ? new Peer(line, self, linkAddress(attack.target.node.url), secret)
+      : null;
   }
 
   /** A hello, not sent. */
   makeHello(): Uint8Array {
-    return this.hello = encodeHello(this.self, WANTED);
+    return this.hello = encodeHello(this.self, WANTED, this.#address);
   }
 
   /** The proof that answers the challenge, not sent. */
