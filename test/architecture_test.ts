@@ -9,7 +9,7 @@ import { codeOf } from "./architecture/code.ts";
 import { BANS, importsOf, resolve, type SourceFile, violations } from "./architecture/rules.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const FOLDERS = ["src", "adapters", "test", "bench", "examples", "scripts", "sim", "chaos"];
+const FOLDERS = ["src", "adapters", "test", "bench", "examples", "scripts", "sim", "chaos", "fuzz"];
 const isSource = (path: string) => /\.(?:ts|mjs)$/.test(path);
 
 function sources(): SourceFile[] {
@@ -67,7 +67,9 @@ test("mod.ts pulls in no runtime, and no simulator", () => {
 test("testing.ts pulls in the simulator, and nothing that only tests need", () => {
   const { files, packages } = walkFrom("testing.ts");
   expect(files).toContain("sim/world.ts");
-  expect([...files].filter((path) => /^(?:test|bench|scripts|chaos)\//.test(path))).toEqual([]);
+  expect([...files].filter((path) => /^(?:test|bench|scripts|chaos|fuzz)\//.test(path))).toEqual(
+    [],
+  );
   expect(packages).toEqual(["msgpackr", "node:process", "semver"]);
 });
 

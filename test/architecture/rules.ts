@@ -86,7 +86,7 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
 ];
 
 /** Folders that stay in the repository. */
-const OURS = /^(?:test|bench|scripts|chaos)\//;
+const OURS = /^(?:test|bench|scripts|chaos|fuzz)\//;
 
 /** Parts of the core that do not know each other. */
 const STRANGERS = [["src/lambda/", "src/resource/"], ["src/resource/", "src/lambda/"]] as const;

@@ -1,0 +1,99 @@
+/**
+ * One hostile input on its way: its number, the chance that belongs to that number, and the
+ * connections that it opens, which all end with it. What a part sends is a function of seed, part
+ * and number; so a fault can be shown again.
+ */
+import { MAX_LINES } from "./bounds.ts";
+import type { Draw } from "./draw.ts";
+import { answersIn, faultsOf } from "./answers.ts";
+import type { Line, Lines } from "./lines.ts";
+import type { Target } from "./target.ts";
+
+/** Reports that a rule was broken, and how. */
+export type Report = (rule: string, message: string) => void;
+
+/** A kind of input. */
+export interface Part {
+  readonly name: string;
+  /** The kind of registry that the node under attack has. */
+  readonly registry: "file" | "redis" | "upstash";
+  /** What lets lease and healthy calls fail while it goes on: the registry itself lies. */
+  readonly liesOfRegistry?: boolean;
+  /** Connections that the node itself may keep open to its registry. Default 0: its base has them. */
+  readonly ownConnections?: number;
+  /** Statuses that some of its input must be answered with, or it reaches nothing. */
+  readonly reaches: readonly number[];
+  /** Made once, when the node serves; gives what sends one input. */
+  begin(target: Target, report: Report): Promise<Sender>;
+}
+
+export interface Sender {
+  /** Sends one input, and resolves when that is over. */
+  send(attack: Attack): Promise<void>;
+  /** Runs when no more are sent, before what is left is looked at. */
+  end?(): Promise<void>;
+  /** What it says for itself when all is over. */
+  close?(): Promise<void>;
+}
+
+export class Attack {
+  readonly number: number;
+  readonly draw: Draw;
+  readonly target: Target;
+  /** Whether it may take long: few do. */
+  readonly isSlow: boolean;
+  /** What it does, for who reads of it. */
+  what = "nothing yet";
+  /** A beginning of what it wrote, for the same. */
+  written: Buffer = Buffer.alloc(0);
+  /** Set where its time is over. */
+  isLate = false;
+  readonly #lines: Lines;
+  readonly #own: Line[] = [];
+
+  constructor(number: number, draw: Draw, target: Target, lines: Lines, isSlow: boolean) {
+    this.number = number;
+    this.draw = draw;
+    this.target = target;
+    this.isSlow = isSlow;
+    this.#lines = lines;
+  }
+
+  /** A connection of its own, at most {@link MAX_LINES}. */
+  open(): Line {
+    if (this.#own.length >= MAX_LINES) throw new Error("an input opened too many connections");
+    const line = this.#lines.open();
+    this.#own.push(line);
+    return line;
+  }
+
+  /** Opens a connection and writes. */
+  async say(bytes: Uint8Array | string): Promise<Line> {
+    const line = this.open();
+    const buffer = typeof bytes === "string" ? Buffer.from(bytes, "latin1") : Buffer.from(bytes);
+    if (this.written.length === 0) this.written = buffer.subarray(0, 2_000);
+    await line.write(buffer);
+    return line;
+  }
+
+  /** Waits. */
+  async rest(ms: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+  }
+
+  /**
+   * Ends its connections, in one way or another; says what is wrong with the answers, and
+   * tells their statuses.
+   */
+  finish(tell: (status: number) => void): string[] {
+    const faults: string[] = [];
+    for (const line of this.#own.splice(0)) {
+      const { bytes } = line;
+      faults.push(...faultsOf(bytes));
+      for (const { status } of answersIn(bytes)) tell(status);
+      if (this.draw.chance(0.3)) line.reset();
+      else line.close();
+    }
+    return faults;
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * A node's link from the other side: real hellos, proofs and messages over a raw connection, each
+ * of which an input may change before it is sent. Takes a connection and the cluster's secret.
+ */
+import { linkAddress } from "../adapters/transport/link_address.ts";
+import { frameOf } from "../adapters/transport/link_frames.ts";
+import {
+  checkWelcome,
+  decodeChallenge,
+  encodeHello,
+  encodeProof,
+  importKeys,
+  sign,
+} from "../adapters/transport/link_handshake.ts";
+import { bodyOf, encodeHead, type Message } from "../src/model/envelope.ts";
+import { ANYONE, type LinkIdentity } from "../src/ports/transport.ts";
+import { FrameReader } from "../test/support/frames.ts";
+import type { Attack } from "./attack.ts";
+import { BINARY, frame, upgrade } from "./frames.ts";
+import type { Line } from "./lines.ts";
+
+/** The path of links. */
+export const LINK = "/atlas/link";
+/** How long a step of a handshake is waited for, in ms. */
+const STEP_MS = 3_000;
+const WANTED: LinkIdentity = { region: ANYONE, node: ANYONE, incarnation: ANYONE };
+
+/** A socket that asked for a link. */
+export class Peer {
+  readonly line: Line;
+  readonly self: LinkIdentity;
+  /** What it says that it has dialled. */
+  readonly #address: string;
+  readonly #keys: Promise<CryptoKey[]>;
+  /** What it said and heard first, once it has. */
+  hello: Uint8Array = new Uint8Array(0);
+  challenge: Uint8Array = new Uint8Array(0);
+
+  constructor(line: Line, self: LinkIdentity, address: string, secret: string) {
+    this.line = line;
+    this.self = self;
+    this.#address = address;
+    this.#keys = importKeys([secret]);
+  }
+
+  /** Asks for a link; null where the node takes no further ones now. */
+  static async ask(attack: Attack, secret: string): Promise<Peer | null> {
+    const line = await attack.say(upgrade(LINK));
+    if (!await line.until((bytes) => bytes.includes("\r\n\r\n"), STEP_MS)) return null;
+    const { draw } = attack;
+    const self = { region: "local", node: `peer-${draw.below(8)}`, incarnation: draw.uuid() };
+    return / 101 /.test(line.bytes.toString("latin1", 0, 20))
+      ? new Peer(line, self, linkAddress(attack.target.node.url), secret)
+      : null;
+  }
+
+  /** A hello, not sent. */
+  makeHello(): Uint8Array {
+    return this.hello = encodeHello(this.self, WANTED, this.#address);
+  }
+
+  /** The proof that answers the challenge, not sent. */
+  async makeProof(): Promise<Uint8Array> {
+    return encodeProof(await sign(await this.#keys, this.hello, this.challenge));
+  }
+
+  /** Sends one frame of bytes. */
+  send(bytes: Uint8Array): Promise<boolean> {
+    return this.line.write(frame(bytes, { opcode: BINARY }));
+  }
+
+  /** Sends one message of a link. */
+  tell(message: Message): Promise<boolean> {
+    return this.send(frameOf(encodeHead(message), bodyOf(message)));
+  }
+
+  /** Says hello and waits for the challenge; false where none comes. */
+  async greet(): Promise<boolean> {
+    await this.send(this.makeHello());
+    const [challenge] = await this.frames(1);
+    if (!challenge || !decodeChallenge(challenge)) return false;
+    this.challenge = challenge;
+    return true;
+  }
+
+  /** The whole handshake; false where the node doesn't agree. */
+  async join(): Promise<boolean> {
+    if (!await this.greet()) return false;
+    const signatures = await sign(await this.#keys, this.hello, this.challenge);
+    await this.send(encodeProof(signatures));
+    const welcome = (await this.frames(2))[1];
+    return welcome !== undefined && checkWelcome(welcome, signatures);
+  }
+
+  /** The payloads of the first frames that came; fewer where no more come. */
+  async frames(count: number): Promise<Buffer[]> {
+    const read = (): Buffer[] => new FrameReader().read(this.line.bytes);
+    await this.line.until(() => read().length >= count, STEP_MS);
+    return read();
+  }
+}

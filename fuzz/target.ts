@@ -1,0 +1,84 @@
+/**
+ * A node under attack, a real process, and its registry: a SQLite file, a Redis, or an HTTP Redis
+ * that may lie. Takes a runtime and the kind of registry; gives the node, how to reach it, and
+ * the secrets that some of the input knows.
+ *
+ * The cluster's secret is short on purpose: a node with such a one dials loopback only, whatever
+ * addresses hostile rows and peers tell it.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type NodeProcess, type RuntimeName, startNode } from "../test/e2e/process.ts";
+import { startRedis, type TestRedis } from "../test/support/redis.ts";
+import type { Part } from "./attack.ts";
+import { LyingUpstash } from "./lying_upstash.ts";
+
+const TOKEN = "a-token-that-most-input-knows";
+const SECRET = "shorter-than-32-bytes";
+const APP = fileURLToPath(new URL("./app.ts", import.meta.url));
+
+export interface Target {
+  readonly node: NodeProcess;
+  readonly port: number;
+  /** What `Authorization` must be. */
+  readonly authorization: string;
+  readonly secret: string;
+  /** The SQLite file; null where the registry is another one. */
+  readonly file: string | null;
+  readonly redis: TestRedis | null;
+  readonly upstash: LyingUpstash | null;
+  /** Starts another node on the same registry. */
+  join(name: string): Promise<NodeProcess>;
+  /** Ends the registry and removes what is left; the node has ended before. */
+  close(): Promise<void>;
+}
+
+/** Starts a registry and a node on it. */
+export async function openTarget(
+  runtime: RuntimeName,
+  kind: Part["registry"],
+  seed: number,
+): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), "atlas-fuzz-"));
+  const redis = kind === "file" ? null : await startRedis();
+  const upstash = kind === "upstash"
+    ? await LyingUpstash.start((redis as TestRedis).port, seed)
+    : null;
+  const file = kind === "file" ? join(folder, "registry.db") : null;
+  const close = async (): Promise<void> => {
+    await upstash?.close();
+    await redis?.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const start = (name: string): Promise<NodeProcess> =>
+    startNode({
+      runtime,
+      env: {
+        ATLAS_APP: APP,
+        ATLAS_NODE: name,
+        ATLAS_TOKEN: TOKEN,
+        ATLAS_SECRET: SECRET,
+        ATLAS_REGISTRY_URL: upstash?.url ?? redis?.url ?? `file:${file}`,
+        ...upstash && { ATLAS_REGISTRY_TOKEN: upstash.token },
+      },
+    });
+  try {
+    const node = await start("target");
+    return {
+      node,
+      port: Number(new URL(node.url).port),
+      authorization: `Bearer ${TOKEN}`,
+      secret: SECRET,
+      file,
+      redis,
+      upstash,
+      join: start,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * Looks at a node under attack from outside, again and again: its memory and descriptors, its log,
+ * what the well-behaved clients have seen. Takes the node and the connections that are held at
+ * it; reports what is beyond its bound, and keeps the worst of each. Linux tells, under /proc.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import type { Part, Report } from "./attack.ts";
+import {
+  END_GROWTH_BYTES,
+  LEFT_DESCRIPTORS,
+  MAX_DELAY_MS,
+  MAX_GROWTH_BYTES,
+  SETTLE_MS,
+  SPARE_DESCRIPTORS,
+} from "./bounds.ts";
+import type { Lines } from "./lines.ts";
+import type { Target } from "./target.ts";
+import type { Figures, Instructions } from "./witness.ts";
+
+/** Why nothing can be measured on this machine; null where it can. */
+export const unmeasurable: string | null = existsSync("/proc/self/fd")
+  ? null
+  : "there is no /proc on this machine, which tells a node's memory and descriptors";
+
+/** What a node takes at a moment. */
+interface Sample {
+  readonly resident: number;
+  readonly descriptors: number;
+}
+
+/** Well-behaved calls before the base is measured. */
+const WARM_CALLS = 20;
+const EVERY_MS = 250;
+/** Looks that reach back for longer than a lease of 6 s does. */
+const RECENT = 28;
+/**
+ * Where the machine gave a node's main thread no processor for so long in that time, in ms, a
+ * lease that lapses is the machine's doing.
+ */
+const EXCUSING_MS = 2_000;
+/** The end of the log that is kept, in UTF-16 code units. */
+const KEPT_LOG = 2_000_000;
+
+/** Lines of a node's log that tell of faults inside. */
+const FAULT = /caught by nobody|http request failed|uncaught|unhandled|panicked|out of memory/i;
+
+/** What a node logs when its lease has lapsed. */
+const LAPSE = '"message":"lease lapsed"';
+
+export class Watch {
+  readonly base: Sample;
+  peak: Sample;
+  /** What it takes once all connections are closed. */
+  left: Sample;
+  log = "";
+  figures: Figures;
+  lapses = 0;
+  /** How long the node's main thread waited for a processor meanwhile. */
+  starvedMs = 0;
+  readonly #starvedBefore: number;
+  /** The same since it began, at the last looks. */
+  readonly #recent: number[];
+  /** Whether the lease lapsed for want of a processor, so that calls may have failed. */
+  isExcused = false;
+  readonly #target: Target;
+  readonly #part: Part;
+  readonly #lines: Lines;
+  readonly #report: Report;
+  readonly #witness: Worker;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #isLooking = false;
+
+  private constructor(
+    target: Target,
+    part: Part,
+    lines: Lines,
+    report: Report,
+    witness: Worker,
+    figures: Figures,
+  ) {
+    this.#target = target;
+    this.#part = part;
+    this.#lines = lines;
+    this.#report = report;
+    this.#witness = witness;
+    this.figures = figures;
+    this.base = this.peak = this.left = sampleOf(target.node.pid);
+    this.#starvedBefore = starvedOf(target.node.pid);
+    this.#recent = [this.#starvedBefore];
+  }
+
+  /** Sets the well-behaved clients to work, and measures the base once they are. */
+  static async start(target: Target, part: Part, lines: Lines, report: Report): Promise<Watch> {
+    const { port, authorization, node: { pid } } = target;
+    const workerData: Instructions = { port, authorization, pid };
+    const witness = new Worker(new URL("./witness.ts", import.meta.url), { workerData });
+    witness.on("error", (error) => report("witness", String(error)));
+    let figures = await figuresOf(witness);
+    for (let left = 200; left > 0 && figures.calls.ok < WARM_CALLS; left--) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      figures = await figuresOf(witness);
+    }
+    const watch = new Watch(target, part, lines, report, witness, figures);
+    watch.#timer = setInterval(() => void watch.#look(), EVERY_MS);
+    return watch;
+  }
+
+  /** Looks once more, and waits until what the connections took is given back. */
+  async settle(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#look();
+    const { ownConnections = 0 } = this.#part;
+    const most = this.base.descriptors + ownConnections + LEFT_DESCRIPTORS;
+    const giveUp = performance.now() + SETTLE_MS;
+    for (;;) {
+      const { descriptors } = sampleOf(this.#target.node.pid);
+      if (descriptors <= most) break;
+      if (performance.now() > giveUp) {
+        this.#report(
+          "descriptors given back",
+          `${descriptors} are open ${SETTLE_MS} ms after all connections were closed, at most ` +
+            `${most} may be (${this.base.descriptors} at first)`,
+        );
+        break;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await this.#look();
+    this.left = sampleOf(this.#target.node.pid);
+    this.#judgeClients();
+    this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
+  }
+
+  /** Ends the well-behaved clients, and reads the end of the log. */
+  async close(): Promise<void> {
+    await this.#witness.terminate();
+    this.readLog();
+  }
+
+  /** Reads what the node has logged since. */
+  readLog(): void {
+    const { output } = this.#target.node;
+    const text = output.stderr;
+    output.stderr = "";
+    this.log = (this.log + text).slice(-KEPT_LOG);
+    for (const line of text.split("\n")) {
+      if (FAULT.test(line)) this.#report("log", line.slice(0, 600));
+      if (!line.includes(LAPSE)) continue;
+      this.lapses++;
+      if (this.#part.liesOfRegistry) continue;
+      const starvedMs = this.#recent.at(-1) as number - (this.#recent[0] as number);
+      if (starvedMs > EXCUSING_MS) {
+        this.isExcused = true;
+        const said = `its main thread had no processor for ${starvedMs.toFixed(0)} ms before`;
+        console.error(`  a lapse of the lease isn't counted: ${said}`);
+      } else this.#report("lease", line.slice(0, 600));
+    }
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isLooking) return;
+    this.#isLooking = true;
+    this.#lines.tick();
+    const sample = sampleOf(this.#target.node.pid);
+    this.peak = {
+      resident: Math.max(this.peak.resident, sample.resident),
+      descriptors: Math.max(this.peak.descriptors, sample.descriptors),
+    };
+    this.#judge(sample);
+    this.#recent.push(starvedOf(this.#target.node.pid));
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    this.readLog();
+    this.figures = await figuresOf(this.#witness);
+    const { worstMs } = this.figures.health;
+    if (worstMs > MAX_DELAY_MS) {
+      this.#report(
+        "delay",
+        `/healthz took ${worstMs.toFixed(0)} ms, at most ${MAX_DELAY_MS} may pass`,
+      );
+    }
+    this.#isLooking = false;
+  }
+
+  #judge({ resident, descriptors }: Sample): void {
+    const most = this.base.resident + MAX_GROWTH_BYTES;
+    if (resident > most) {
+      this.#report("memory", `${mib(resident)} MiB are resident, at most ${mib(most)} may be`);
+    }
+    if (resident > this.base.resident + END_GROWTH_BYTES) {
+      this.#report("alive", `it was ended at ${mib(resident)} MiB, to spare the machine`);
+      this.#target.node.signal("SIGKILL");
+    }
+    const held = this.#lines.recentlyHeld;
+    const spare = SPARE_DESCRIPTORS + (this.#part.ownConnections ?? 0);
+    const allowed = this.base.descriptors + held + spare;
+    if (descriptors > allowed) {
+      this.#report(
+        "descriptors",
+        `${descriptors} are open, at most ${allowed} may be: ${this.base.descriptors} at first, ` +
+          `${held} connections held, ${spare} to spare`,
+      );
+    }
+  }
+
+  #judgeClients(): void {
+    const { health, calls, socket } = this.figures;
+    if (health.failed > 0) this.#report("health", `/healthz failed ${health.failed} times`);
+    if (this.#part.liesOfRegistry || this.isExcused) return;
+    if (calls.failed > 0) {
+      this.#report(
+        "calls",
+        `${calls.failed} healthy calls failed, first: ${calls.failures.join(" | ")}`,
+      );
+    }
+    if (socket.lost + socket.closed > 0) {
+      this.#report(
+        "socket",
+        `the healthy socket lost ${socket.lost} events, closed ${socket.closed} times`,
+      );
+    }
+  }
+}
+
+function figuresOf(witness: Worker): Promise<Figures> {
+  return new Promise((resolve) => {
+    witness.once("message", resolve);
+    witness.postMessage(null);
+  });
+}
+
+/** Of a process that has ended: nothing. */
+function sampleOf(pid: number): Sample {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    const resident = Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1_024;
+    return { resident, descriptors: readdirSync(`/proc/${pid}/fd`).length };
+  } catch {
+    return { resident: 0, descriptors: 0 };
+  }
+}
+
+/** How long the main thread of a process has waited for a processor so far, in ms. */
+function starvedOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, "utf8").split(" ")[1]) / 1e6;
+  } catch {
+    return 0;
+  }
+}
+
+/** Bytes in whole MiB. */
+export function mib(bytes: number): number {
+  return Math.round(bytes / 1_048_576);
+}
