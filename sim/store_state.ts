@@ -22,6 +22,7 @@ import {
   NO_STAMP,
   standingOf,
 } from "../adapters/store/lineage.ts";
+import { checkMember } from "../adapters/store/member_rows.ts";
 import { OrderedText } from "../adapters/store/ordered_text.ts";
 import { MAX_DEAD_MEMBERS } from "../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../src/model/member.ts";
@@ -83,6 +84,7 @@ export class StoreState {
     info: MemberInfo,
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): RegisterReply {
+    checkMember(info);
     this.#meet(options.known);
     const known = this.#members.get(info.incarnation);
     if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
@@ -128,6 +130,7 @@ export class StoreState {
   }
 
   leave(info: MemberInfo): void {
+    checkMember(info);
     const member = this.#members.get(info.incarnation) ?? newMember(info);
     if (!isDead(member.state)) this.#end(member, "left");
   }

@@ -8,7 +8,7 @@
  */
 import process from "node:process";
 import type { NodeEvent } from "../../src/api.ts";
-import { type AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
+import { type AtlasError, detailOf, isAtlasError, stackOf } from "../../src/errors.ts";
 import { readAppPath, readLogLevel, readSettings } from "./environment.ts";
 import { appUrl, loadApp } from "./load_app.ts";
 import { configureLogging, logEvent } from "./logging.ts";
@@ -27,14 +27,14 @@ export async function runNode(): Promise<void> {
     node = await started;
   } catch (error) {
     if (isStopping()) return;
-    return exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`);
+    return exitWith(statusOf(error), `atlas: ${oneLine(detailOf(error))}\n`);
   }
   const { url, region, node: name, incarnation } = node;
   const ready = { event: "ready", url, region, node: name, incarnation };
   process.stdout.write(JSON.stringify(ready) + "\n");
   const error = await node.closed;
   if (error) {
-    log("error", "the node stopped", { code: error.code, error: error.message });
+    log("error", "the node stopped", { code: error.code, error: detailOf(error) });
     exitWith(1, "");
   }
 }
@@ -64,7 +64,7 @@ function handleSignals(started: Promise<ServedNode>): () => boolean {
       log("info", "draining", { signal });
       stop(started).then(
         () => exitWith(0, ""),
-        (error: unknown) => exitWith(statusOf(error), `atlas: ${oneLine(messageOf(error))}\n`),
+        (error: unknown) => exitWith(statusOf(error), `atlas: ${oneLine(detailOf(error))}\n`),
       );
     });
   }
@@ -74,7 +74,7 @@ function handleSignals(started: Promise<ServedNode>): () => boolean {
 /** Drains a node; one that can't start has nothing to hand over, and is wanted no more. */
 async function stop(started: Promise<ServedNode>): Promise<void> {
   const node = await started.catch((error: unknown) => {
-    log("warning", "the start was given up", { error: messageOf(error) });
+    log("warning", "the start was given up", { error: detailOf(error) });
     return null;
   });
   await node?.close();

@@ -277,7 +277,7 @@ class RegionalStore implements Store {
       const region = regions[at] as string;
       const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
       const entries = page.entries.filter(isTold);
-      for (const one of page.unreadable ?? []) unreadable.push(one);
+      for (const error of page.unreadable ?? []) unreadable.push(error);
       const told = { entries, ...unreadable.length > 0 && { unreadable } };
       if (page.next !== null) return { ...told, next: `${region} ${page.next}` };
       const next = regions[at + 1];

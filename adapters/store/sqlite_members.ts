@@ -61,8 +61,19 @@ export class SqliteMembers {
     const known = this.#observe(incarnation);
     if (known && known.state !== "live") return this.#registered("fenced");
     if (known) {
-      const parts = [region, node, info.address, rolesText(info)];
-      const { changes } = this.#rewrite.run(...parts, incarnation, ...parts);
+      const { address } = info;
+      const roles = rolesText(info);
+      const { changes } = this.#rewrite.run(
+        region,
+        node,
+        address,
+        roles,
+        incarnation,
+        region,
+        node,
+        address,
+        roles,
+      );
       if (Number(changes) > 0) this.#raiseVersion();
       return this.#registered("registered");
     }

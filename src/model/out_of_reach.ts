@@ -23,7 +23,10 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   [/no answer within|timed? ?out|ETIMEDOUT|time was up/i, "it doesn't answer in time"],
   [/longer than \d+ bytes/, "its answer is longer than it may be"],
   [/\banswers\b|can't be read|redirect/i, "it doesn't answer as it must"],
-  [/closed|ended|reset|ECONNRESET|EPIPE|hang up|terminated/i, "the connection to it was lost"],
+  [
+    /closed|ended|reset|ECONNRESET|EPIPE|hang up|terminated|writeable|socket/i,
+    "the connection to it was lost",
+  ],
 ];
 
 /**

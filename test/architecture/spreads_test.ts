@@ -15,7 +15,6 @@ const KNOWN: readonly [call: string, why: string][] = [
   ["adapters/runtime/app_files.ts: push(", "what one file of the app imports"],
   ["adapters/runtime/environment.ts: min(", "lines of a setting"],
   ["adapters/runtime/served_node.ts: accept(", "the parameters of a method"],
-  ["adapters/store/sqlite_members.ts: run(...parts, incarnation, ", "the four parts of a row"],
   ["src/app.ts: assign({}, ", "the prefixes that the app's author wrote"],
   ["src/door/party.ts: max(", "at most MAX_JOINS sockets"],
   ["src/door/party.ts: min(", "at most MAX_JOINS sockets"],
