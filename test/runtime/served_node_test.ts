@@ -1,0 +1,47 @@
+/** A served node that nobody can reach any more hands its resources over and stops. */
+import { expect, test } from "vitest";
+import { servedNode } from "../../adapters/runtime/served_node.ts";
+import { memoryStore } from "../../adapters/store/memory.ts";
+import { inProcessTransport } from "../../adapters/transport/in_process.ts";
+import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { createNode, defineApp, Resource } from "../../mod.ts";
+import { AtlasError } from "../../src/errors.ts";
+
+class Counter extends Resource {
+  add(): number {
+    return this.epoch;
+  }
+}
+
+test("a node whose listener is lost drains, stops, and says why", async () => {
+  const app = defineApp({ resources: { counters: Counter } });
+  const events: string[] = [];
+  const node = await createNode(app, {
+    region: "local",
+    node: "alone",
+    store: memoryStore(),
+    transport: inProcessTransport(),
+    clock: systemClock,
+    random: systemRandom,
+    onEvent: ({ event }) => void events.push(event),
+  });
+  await node.resource("counters", "a").add();
+  const done: string[] = [];
+  let lose = (_error: AtlasError) => {};
+  const served = servedNode(node, {
+    url: "http://127.0.0.1:1",
+    http: {
+      fetch: async () => new Response(),
+      refuse: () => new Response(),
+      connect: () => new Response(),
+      stop: async () => void done.push("answered"),
+    },
+    closeServer: async () => void done.push("server"),
+    closeStore: async () => void done.push("store"),
+    lost: new Promise((resolve) => lose = resolve),
+  });
+  lose(new AtlasError("unavailable", "nobody is let in"));
+  expect((await served.closed)?.message).toBe("nobody is let in");
+  expect(served.state).toBe("closed");
+  expect(done).toEqual(["answered", "answered", "server", "store"]);
+});
