@@ -107,7 +107,9 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     const began = performance.now();
     const { method } = context.req;
     await next();
-    for (const [name, value] of Object.entries(HEADERS)) context.header(name, value);
+    // Not by context.header: that makes a new Response of a finished one each time.
+    const { headers } = context.res;
+    for (const name in HEADERS) headers.set(name, HEADERS[name as keyof typeof HEADERS]);
     const known = METHODS.has(method) ? method : "other";
     const route = routes.get(context.req.raw) ?? "none";
     metrics.observe(known, route, context.res.status, (performance.now() - began) / 1_000);
@@ -121,7 +123,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   hono.on("POST", CALL_ROUTE, async (context, next) => {
     const { callerRegion = options.node()?.region } = callerRegionOption(context.req.raw.headers);
     await next();
-    if (callerRegion !== undefined) context.header(CALLER_REGION_HEADER, callerRegion);
+    if (callerRegion !== undefined) context.res.headers.set(CALLER_REGION_HEADER, callerRegion);
   });
   const add: Add = (method, pattern, handler) =>
     void hono.on(method, pattern, (context) => {

@@ -15,6 +15,7 @@ import {
 } from "../../src/errors.ts";
 import { shown } from "../../src/model/quoted.ts";
 import { pathHeaders } from "./path.ts";
+import { plainResponse } from "./plain_response.ts";
 
 /** The HTTP status of each code. */
 export const STATUS_OF: { readonly [code in ErrorCode]: number } = {
@@ -72,7 +73,7 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   const all: Record<string, string> = { "content-type": "application/json", ...told, ...headers };
   if (error.code === "unauthorized") all["www-authenticate"] = "Bearer";
   const answered = toldAs(error);
-  return new Response(JSON.stringify(errorBody(answered)), {
+  return plainResponse(JSON.stringify(errorBody(answered)), {
     status: statusOf(answered),
     headers: all,
   });

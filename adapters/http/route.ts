@@ -1,5 +1,6 @@
 /** How rooms of the HTTP API hang their doors: a method, a pattern, and who answers. */
 import { toJson } from "./json.ts";
+import { plainResponse } from "./plain_response.ts";
 
 /** Answers a request; `path` is its path as it came, still percent-encoded. */
 export type Handler = (request: Request, path: string) => Response | Promise<Response>;
@@ -12,7 +13,7 @@ export function json(
   status: number = 200,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
-  return new Response(toJson(value), {
+  return plainResponse(toJson(value), {
     status,
     headers: { "content-type": "application/json", ...headers },
   });

@@ -5,9 +5,10 @@
  * body or an idle connection takes; its `node:http` has all of Node's bounds. docs/limits.md
  * lists them.
  */
-import { createServer, type Server as HttpServer } from "node:http";
+import { createServer, type Server as HttpServer, type ServerResponse } from "node:http";
 import { type AddressInfo, Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { getRequestListener, RequestError } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import {
   ANSWER_IDLE_MS,
   HEAD_MS,
@@ -16,6 +17,7 @@ import {
   MAX_REQUEST_MS,
 } from "../../src/limits.ts";
 import type { RequestOrigin, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
+import { bodyOf } from "../http/plain_response.ts";
 import { ConnectionQueue, type RequestListener } from "./connection_queue.ts";
 import { maxConnections } from "./descriptors.ts";
 import { serveFailure } from "./serve_failure.ts";
@@ -76,7 +78,11 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
 function requestListener(options: ServeOptions): RequestListener {
   const listener = getRequestListener(
     // A plain request can't become a socket here: Node reports those apart.
-    (request, { incoming }) => options.fetch(request, refusal, new Origin(incoming.socket)),
+    (request, { incoming, outgoing }) => {
+      const response = options.fetch(request, refusal, new Origin(incoming.socket));
+      const written = (it: Response) => writePlain(it, outgoing as ServerResponse);
+      return response instanceof Promise ? response.then(written) : written(response);
+    },
     {
       overrideGlobalObjects: false,
       // HTTP/1.0 has none.
@@ -92,6 +98,17 @@ function requestListener(options: ServeOptions): RequestListener {
     if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
     void listener(incoming, outgoing);
   };
+}
+
+/** Writes a response at once where its whole body is at hand; others are the library's. */
+function writePlain(response: Response, outgoing: ServerResponse): Response {
+  const body = bodyOf(response);
+  if (body === undefined || outgoing.headersSent) return response;
+  const headers: Record<string, string> = {};
+  response.headers.forEach((value, name) => headers[name] = value);
+  headers["content-length"] = String(Buffer.byteLength(body));
+  outgoing.writeHead(response.status, headers).end(body);
+  return RESPONSE_ALREADY_SENT;
 }
 
 class Origin implements RequestOrigin {

@@ -167,22 +167,34 @@ test("HTTP/1.0 without a host is served", async () => {
   expect(listed).toMatchObject({ status: 200, text: expect.stringContaining("channels/old") });
 });
 
-test("a body that never comes whole is answered at the call's deadline", async () => {
-  const one = await open("patient");
-  const socket = connectTcp(Number(new URL(one.url).port), "127.0.0.1");
-  try {
-    let answer = "";
-    socket.on("data", (data) => answer += data);
-    socket.write(
-      "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: localhost\r\natlas-timeout-ms: 100\r\n" +
-        'content-length: 50\r\n\r\n["a"',
-    );
-    await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 504[^]*"code":"timeout"/);
-    expect(one.stats().turns).toBe(0);
-  } finally {
-    socket.destroy();
-  }
-});
+test.each([
+  ["content-length: 50", '["a"'],
+  ["transfer-encoding: chunked", '4\r\n["a"\r\n'],
+])(
+  "a body that never comes whole is answered at the call's deadline, and its connection ends: %s",
+  async (
+    header,
+    start,
+  ) => {
+    const one = await open("patient");
+    const socket = connectTcp(Number(new URL(one.url).port), "127.0.0.1");
+    try {
+      let answer = "";
+      let isClosed = false;
+      socket.on("close", () => isClosed = true);
+      socket.on("data", (data) => answer += data);
+      socket.write(
+        "POST /v1/resources/channels/late/send HTTP/1.1\r\nhost: localhost\r\natlas-timeout-ms: 100\r\n" +
+          `${header}\r\n\r\n${start}`,
+      );
+      await expect.poll(() => answer).toMatch(/^HTTP\/1\.1 504[^]*"code":"timeout"/);
+      expect(one.stats().turns).toBe(0);
+      await expect.poll(() => isClosed).toBe(true);
+    } finally {
+      socket.destroy();
+    }
+  },
+);
 
 test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
   "a Host that is none is refused in Atlas's own words: %s",
