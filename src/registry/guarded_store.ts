@@ -18,7 +18,7 @@ const LEAST_GAP_MS = 1_000;
 /** After so long without it a failure is a new one, in ms; one that stays is told so often. */
 const NEW_AFTER_MS = 10_000;
 const AGAIN_AFTER_MS = 60_000;
-/** Failures that are told apart. */
+/** Kinds of failures that are remembered. */
 const MAX_FAILURES = 64;
 
 /** A failure as it was told last. */
