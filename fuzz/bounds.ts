@@ -5,8 +5,13 @@
 
 const MIB = 1_048_576;
 
-/** Resident memory that a node may take beyond what it had before the input, in bytes. */
-export const MAX_GROWTH_BYTES: number = 300 * MIB;
+/**
+ * Resident memory that a node may take beyond what it had before the input, in bytes: dozens of
+ * bodies of 1 MiB at once, each as bytes, text and values, and what is yet to be collected.
+ */
+export const MAX_GROWTH_BYTES: number = 512 * MIB;
+/** The same, once all connections are closed: what its resources keep, and free memory. */
+export const LEFT_GROWTH_BYTES: number = 320 * MIB;
 /** A node that has taken so much more is ended: the machine is not to suffer for it. In bytes. */
 export const END_GROWTH_BYTES: number = 1_500 * MIB;
 /** Descriptors that a node may hold beyond its base and the connections held at it. */

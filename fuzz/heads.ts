@@ -9,10 +9,13 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-
 /** Characters that a head should not hold, beside some that it may. */
 const ODD = "\0\x01\t\x0b\x0c\x1f \"(),/:;<=>?@[\\]{}\x7f\x80\xa0\xff%&#'*+.^`|~";
 
+/** How many there are of each type: what each keeps is bounded, 4 MiB of events for one. */
+const KEYS = 16;
+
 /** A resource that only hostile input uses. */
 export function attackedKey(draw: Draw): string {
   const type = draw.weighted([[4, "channels"], [4, "unruly"], [1, "crowded"]]);
-  return `${type}/a${draw.below(64)}`;
+  return `${type}/a${draw.below(KEYS)}`;
 }
 
 export function method(draw: Draw): string {

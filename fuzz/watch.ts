@@ -9,6 +9,7 @@ import type { Part, Report } from "./attack.ts";
 import {
   END_GROWTH_BYTES,
   LEFT_DESCRIPTORS,
+  LEFT_GROWTH_BYTES,
   MAX_DELAY_MS,
   MAX_GROWTH_BYTES,
   SETTLE_MS,
@@ -128,6 +129,11 @@ export class Watch {
     }
     await this.#look();
     this.left = sampleOf(this.#target.node.pid);
+    const mostLeft = this.base.resident + LEFT_GROWTH_BYTES;
+    if (this.left.resident > mostLeft) {
+      const told = `${mib(this.left.resident)} MiB are resident after all connections were closed`;
+      this.#report("memory given back", `${told}, at most ${mib(mostLeft)} may be`);
+    }
     this.#judgeClients();
     this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
   }

@@ -50,9 +50,9 @@ export class Replay {
     return after >= this.#before && after <= this.#last;
   }
 
-  /** Gives an event the next number, and keeps it. */
+  /** Gives an event the next number, and keeps it: a copy, for it may be part of far more. */
   add(epoch: number, to: string | null, data: Uint8Array): void {
-    this.#events.push({ seq: ++this.#last, epoch, to, data });
+    this.#events.push({ seq: ++this.#last, epoch, to, data: new Uint8Array(data) });
     this.#bytes += data.length;
     while (
       this.#bytes > MAX_REPLAY_BYTES || this.#events.length - this.#head > MAX_REPLAY_EVENTS
