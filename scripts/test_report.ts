@@ -5,7 +5,7 @@
  * vitest's own JSON report leaves out why a test was skipped.
  */
 import { writeFileSync } from "node:fs";
-import type { Reporter } from "vitest/node";
+import type { Reporter, TestCase } from "vitest/node";
 
 export interface TestReport {
   passed: number;
@@ -35,7 +35,7 @@ export default class Tally implements Reporter {
         const result = test.result();
         if (result.state === "passed") report.passed += 1;
         else if (result.state === "skipped") {
-          report.skipped.push({ name, reason: result.note ?? "no reason given" });
+          report.skipped.push({ name, reason: result.note ?? reasonOf(test) });
         } else fail(report, name, result.errors ?? []);
       }
     }
@@ -43,6 +43,12 @@ export default class Tally implements Reporter {
     const file = process.env["ATLAS_TEST_REPORT"];
     if (file) writeFileSync(file, JSON.stringify(report));
   }
+}
+
+/** What the options of a test or of its suite say (test/support/unless.ts). */
+function reasonOf(test: TestCase): string {
+  const { reason } = test.meta() as { reason?: string };
+  return reason ?? "no reason given";
 }
 
 function fail(report: TestReport, name: string, errors: Iterable<{ message: string }>): void {

@@ -31,6 +31,7 @@ import {
 import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_diary.ts";
 import { eventsOf, eventsOfAll } from "./node_log.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";
+import { unless } from "../support/unless.ts";
 
 const APP = fileURLToPath(new URL("./apps/watched.ts", import.meta.url));
 /** Names of each kind, two for each node. */
@@ -230,7 +231,7 @@ async function failOver(group: TestSentinels): Promise<void> {
 
 warnIfRedisMissing("nodes whose store fails over");
 
-describe.skipIf(redisMissing !== null)("the store's primary is killed under load", () => {
+describe("the store's primary is killed under load", unless(redisMissing), () => {
   test(
     "sentinels promote a replica: nothing acknowledged is missing",
     { timeout: 180_000 },

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { unmeasurable } from "../../fuzz/watch.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { endAll, type Program, runScript, type RuntimeName } from "./process.ts";
+import { unless } from "../support/unless.ts";
 
 warnIfRedisMissing("hostile rows in Redis, and a registry by HTTP that lies");
 if (unmeasurable !== null) console.warn(`skipped: hostile input: ${unmeasurable}`);
@@ -17,8 +18,9 @@ function fuzz(...words: string[]): Program {
   return runScript("node", "fuzz/run.ts", {}, words);
 }
 
-describe.skipIf(unmeasurable !== null).each<RuntimeName>(["bun", "deno", "node"])(
+describe.each<RuntimeName>(["bun", "deno", "node"])(
   "a node on %s stays within its bounds",
+  unless(unmeasurable),
   (runtime) => {
     const parts = PARTS.filter((part) => part !== "upstash" || !redisMissing);
     test.each(parts)("under hostile input of the part %s", async (part) => {

@@ -21,6 +21,7 @@ import { pause } from "../../src/time/pause.ts";
 import { claimOf, eventually, freshKey } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { type Letter, replicate, type Replication } from "../support/replication.ts";
+import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
 
@@ -107,7 +108,7 @@ async function contendWith(
 
 warnIfRedisMissing("two owners of one name on two Redis servers");
 
-describe.skipIf(redisMissing !== null)("claims at two masters", () => {
+describe("claims at two masters", unless(redisMissing), () => {
   test("where copying outlasts the bound, doubles are as frequent as the race says", async () => {
     const place = await villages();
     // Nothing is copied before all is decided.
@@ -187,7 +188,7 @@ class Notes extends Resource {
 
 const app = defineApp({ resources: { notes: Notes } });
 
-describe.skipIf(redisMissing !== null)("nodes at two masters", () => {
+describe("nodes at two masters", unless(redisMissing), () => {
   async function nodes(
     place: Villages,
     recheckMs: number,

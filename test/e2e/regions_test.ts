@@ -25,6 +25,7 @@ import {
   World,
 } from "./regions.ts";
 import { checkInspection, inspect, type Inspection } from "./regions_load.ts";
+import { unless } from "../support/unless.ts";
 
 const NAMES = 60;
 /** Names in the air at once; each is called through all nodes. */
@@ -37,7 +38,7 @@ const PATIENCE_MS = 60_000;
 const world = new World();
 let followed: Inspection;
 
-describe.skipIf(regionsMissing !== null)("three regions", () => {
+describe("three regions", unless(regionsMissing), () => {
   beforeAll(async () => {
     await world.open();
     // Half a minute from now it is to have followed its callers.

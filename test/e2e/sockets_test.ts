@@ -8,6 +8,7 @@ import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { history, result } from "./calls.ts";
 import { endAll, until } from "./process.ts";
 import { AP, EU, regionsMissing, US, World } from "./regions.ts";
+import { unless } from "../support/unless.ts";
 
 const ID = `${EU}~listened`;
 const CHANNEL = `channels/${ID}`;
@@ -54,7 +55,7 @@ class Listener {
   }
 }
 
-describe.skipIf(regionsMissing !== null)("client sockets over regions", () => {
+describe("client sockets over regions", unless(regionsMissing), () => {
   beforeAll(() => world.open(), 120_000);
   afterAll(async () => {
     await endAll();

@@ -9,6 +9,7 @@ import { startSentinels } from "../support/redis_groups.ts";
 import { makeAuthority, type TestAuthority, tlsArguments, tlsMissing } from "../support/tls.ts";
 import { result } from "./calls.ts";
 import { endAll, runScript, type RuntimeName, startNode } from "./process.ts";
+import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
 let authority: TestAuthority;
@@ -41,9 +42,9 @@ afterAll(async () => {
   for (const cleanup of cleanups.reverse()) await cleanup();
 });
 
-describe.skipIf(tlsMissing !== null).each<RuntimeName>(["bun", "deno", "node"])(
+describe.each<RuntimeName>(["bun", "deno", "node"])(
   "on %s",
-  { timeout: 60_000 },
+  { timeout: 60_000, ...unless(tlsMissing) },
   (runtime) => {
     const start = (url: string | undefined, env: Record<string, string> = {}) =>
       runScript(runtime, "node.ts", { PORT: "0", ATLAS_REGISTRY_URL: url as string, ...env });

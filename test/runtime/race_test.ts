@@ -11,6 +11,7 @@ import { openRaceStores, type RaceStoresOptions } from "../../adapters/store/rac
 import { RedisConnection } from "../../adapters/store/redis_connection.ts";
 import { messageOf } from "../../src/errors.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
 
 /** Runs a command; gives its status and what it wrote. */
 async function atlas(
@@ -28,7 +29,7 @@ async function atlas(
 
 warnIfRedisMissing("atlas race against a real Redis");
 
-describe.skipIf(redisMissing !== null)("at a Redis", () => {
+describe("at a Redis", unless(redisMissing), () => {
   let redis: TestRedis;
   let line: RedisConnection;
   let rest: Server;

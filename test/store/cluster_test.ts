@@ -24,6 +24,7 @@ import type { TestRedis } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
 import { startCluster } from "../support/redis_groups.ts";
 import type { TestCluster, TestClusterOptions } from "../support/redis_groups.ts";
+import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
 
@@ -71,7 +72,7 @@ storeConformance("redis, a cluster of three masters", async () => {
   };
 }, redisMissing);
 
-describe.skipIf(redisMissing !== null)("a cluster", () => {
+describe("a cluster", unless(redisMissing), () => {
   test("a slot that moves is followed, while it moves and after", async () => {
     const cluster = await started();
     const store = await opened(cluster.url);

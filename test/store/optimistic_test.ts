@@ -20,6 +20,7 @@ import {
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
 import { replicate, type Replication } from "../support/replication.ts";
+import { unless } from "../support/unless.ts";
 
 /** How long a step may take: the machine may be busy. */
 const timeoutMs = 60_000;
@@ -169,7 +170,7 @@ test("a bound is held against the quickest round trip: slow ones may be the mach
   expect(trips).toEqual([25]);
 });
 
-describe.skipIf(redisMissing !== null)("two masters", () => {
+describe("two masters", unless(redisMissing), () => {
   interface Pair {
     readonly a: Store;
     readonly b: Store;

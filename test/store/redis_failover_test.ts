@@ -29,6 +29,7 @@ import {
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedis } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
+import { unless } from "../support/unless.ts";
 
 /** Long enough for a busy machine to renew in time, while the primary is replaced, too. */
 const LEASE = { heartbeatMs: 200, leaseMs: 3_000 };
@@ -71,7 +72,7 @@ async function opened(url: string, timeoutMs = 30_000): Promise<Store> {
 
 warnIfRedisMissing("failovers of the Redis store");
 
-describe.skipIf(redisMissing !== null)("steps that wait for replicas", () => {
+describe("steps that wait for replicas", unless(redisMissing), () => {
   test("are answered once a replica has them, and unavailable while none has", async () => {
     const { primary, replicas: [replica] } = await team(1) as {
       primary: TestRedis;
@@ -101,7 +102,7 @@ describe.skipIf(redisMissing !== null)("steps that wait for replicas", () => {
   });
 });
 
-describe.skipIf(redisMissing !== null)("a promoted replica", () => {
+describe("a promoted replica", unless(redisMissing), () => {
   test("is another lineage, whose claims wait until somebody has waited", async () => {
     const { primary, replicas } = await team(1);
     const before = await opened(primary.url);
@@ -324,7 +325,7 @@ async function missing(
   return lost;
 }
 
-describe.skipIf(redisMissing !== null)("nodes on a Redis that fails over under load", () => {
+describe("nodes on a Redis that fails over under load", unless(redisMissing), () => {
   test("lose nothing that was acknowledged where replicas confirm", async () => {
     const scene = await stage("?replicas=1");
     const added = await failOver(scene);

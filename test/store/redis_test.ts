@@ -19,6 +19,7 @@ import {
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import type { TestRedis, TestRedisOptions } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
 
@@ -50,7 +51,7 @@ const SHORT_MS = 3_000;
 
 warnIfRedisMissing("outages and broken entries of the Redis store");
 
-describe.skipIf(redisMissing !== null)("an outage of Redis", () => {
+describe("an outage of Redis", unless(redisMissing), () => {
   test("what is in flight when it dies rejects, then all does at once, then it is back", async () => {
     const redis = await started({ durable: true });
     const store = await opened(redis, 60_000);
@@ -127,7 +128,7 @@ describe.skipIf(redisMissing !== null)("an outage of Redis", () => {
   });
 });
 
-describe.skipIf(redisMissing !== null)("entries that can't be read", () => {
+describe("entries that can't be read", unless(redisMissing), () => {
   const kinds: Record<string, [command: string, args: string[]]> = {
     "no entry": ["SET", ["garbage"]],
     "an empty entry": ["SET", [""]],
@@ -188,7 +189,7 @@ describe.skipIf(redisMissing !== null)("entries that can't be read", () => {
   });
 });
 
-describe.skipIf(redisMissing !== null)("getting in", () => {
+describe("getting in", unless(redisMissing), () => {
   test("with a password and a database; refused ones are told, the password never", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());

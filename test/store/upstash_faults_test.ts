@@ -14,6 +14,7 @@ import { startUpstash } from "../upstash/server.ts";
 import type { TestUpstash } from "../upstash/server.ts";
 import { nameOf, storm, traceOf } from "../upstash/storm.ts";
 import type { Diary } from "../upstash/storm.ts";
+import { unless } from "../support/unless.ts";
 
 /** Seeds that draw each fault among the first requests: half of what the steps take at least. */
 const SEEDS = [15, 86, 48, 5];
@@ -66,7 +67,7 @@ async function truthOf(direct: RespConnection, key: string): Promise<Truth> {
 
 warnIfRedisMissing("claims and commits through a faulty HTTP Redis");
 
-describe.skipIf(redisMissing !== null)("a quarter of all requests go wrong", () => {
+describe("a quarter of all requests go wrong", unless(redisMissing), () => {
   test.each(SEEDS)("claims and commits, seed %i: what was told is true", async (seed) => {
     const { server, direct } = await scene();
     const { url, token } = server;

@@ -15,6 +15,7 @@ import { freePort } from "../support/ports.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { RespConnection } from "../upstash/resp.ts";
 import { cleanups, scene } from "../upstash/scene.ts";
+import { unless } from "../support/unless.ts";
 
 /** A server that answers every request with what `answer` gives. */
 async function liar(answer: () => Response): Promise<string> {
@@ -29,7 +30,7 @@ async function liar(answer: () => Response): Promise<string> {
 
 warnIfRedisMissing("what the HTTP store sends");
 
-describe.skipIf(redisMissing !== null)("requests", () => {
+describe("requests", unless(redisMissing), () => {
   test("what a tick asks for is one", async () => {
     const { server, store } = await scene();
     const before = server.requests.length;
@@ -105,7 +106,7 @@ describe.skipIf(redisMissing !== null)("requests", () => {
   });
 });
 
-describe.skipIf(redisMissing !== null)("endings", () => {
+describe("endings", unless(redisMissing), () => {
   test("an endpoint that is away is unavailable at once, and used again when it is back", async () => {
     const { server, store } = await scene();
     const key = freshKey();
@@ -132,21 +133,18 @@ describe.skipIf(redisMissing !== null)("endings", () => {
 });
 
 describe("getting in", () => {
-  test.skipIf(redisMissing !== null)(
-    "a refused token says what to set, and is not shown",
-    async () => {
-      const { server, redis } = await scene();
-      const wrong = upstashStore({ url: server.url, token: "hunter2" });
-      await refuses(wrong, "unauthorized", "ATLAS_REGISTRY_TOKEN");
-      const error = await wrong.catch((reason) => reason);
-      expect(error.message).not.toContain("hunter2");
-      const direct = new RespConnection(redis.port);
-      cleanups.push(() => direct.close());
-      await direct.call("ACL", "SETUSER", "default", "-eval", "-evalsha");
-      const readOnly = upstashStore({ url: server.url, token: server.token });
-      await refuses(readOnly, "unauthorized", "read-only");
-    },
-  );
+  test("a refused token says what to set, and is not shown", unless(redisMissing), async () => {
+    const { server, redis } = await scene();
+    const wrong = upstashStore({ url: server.url, token: "hunter2" });
+    await refuses(wrong, "unauthorized", "ATLAS_REGISTRY_TOKEN");
+    const error = await wrong.catch((reason) => reason);
+    expect(error.message).not.toContain("hunter2");
+    const direct = new RespConnection(redis.port);
+    cleanups.push(() => direct.close());
+    await direct.call("ACL", "SETUSER", "default", "-eval", "-evalsha");
+    const readOnly = upstashStore({ url: server.url, token: server.token });
+    await refuses(readOnly, "unauthorized", "read-only");
+  });
 
   test("what is no Redis is unavailable, and what it says is told", async () => {
     const says: [() => Response, string][] = [

@@ -18,6 +18,7 @@ import { inOrder } from "../upstash/faults.ts";
 import type { Fault } from "../upstash/faults.ts";
 import { cleanups, scene, several } from "../upstash/scene.ts";
 import type { TestUpstash } from "../upstash/server.ts";
+import { unless } from "../support/unless.ts";
 
 /** Plays `fault` whenever a request holds `mark`, as often as it comes. */
 function onlyFor(server: TestUpstash, mark: string, fault: Fault): void {
@@ -26,7 +27,7 @@ function onlyFor(server: TestUpstash, mark: string, fault: Fault): void {
 
 warnIfRedisMissing("the HTTP store's lost and mangled answers");
 
-describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () => {
+describe("an answer that is lost or mangled", unless(redisMissing), () => {
   const LOSSES: readonly Fault[] = [
     "reset",
     "lost",
@@ -207,7 +208,7 @@ describe.skipIf(redisMissing !== null)("an answer that is lost or mangled", () =
   });
 });
 
-describe.skipIf(redisMissing !== null)("late copies", () => {
+describe("late copies", unless(redisMissing), () => {
   test("a registration that comes again after its member was pruned changes nothing", async () => {
     const { server, store, tell } = await scene();
     const old = freshMember();

@@ -8,10 +8,11 @@ import { atRandom, inOrder } from "./faults.ts";
 import type { Fault } from "./faults.ts";
 import { startUpstash } from "./server.ts";
 import type { TestUpstash } from "./server.ts";
+import { unless } from "../support/unless.ts";
 
 warnIfRedisMissing("the HTTP Redis of the tests");
 
-describe.skipIf(redisMissing !== null)("the HTTP Redis", () => {
+describe("the HTTP Redis", unless(redisMissing), () => {
   let redis: TestRedis;
   let server: TestUpstash;
 
