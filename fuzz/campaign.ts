@@ -31,6 +31,8 @@ export interface PartOptions {
   readonly from: number;
   /** How many inputs there are, at most. */
   readonly inputs: number;
+  /** How long `/healthz` may take at most, in ms. */
+  readonly maxDelayMs: number;
 }
 
 /** A rule that was broken. */
@@ -72,7 +74,7 @@ export async function runPart(options: PartOptions): Promise<PartResult> {
   };
   const target = await openTarget(runtime, part.registry, seed);
   const lines = new Lines(target.port);
-  const watch = await Watch.start(target, part, lines, report);
+  const watch = await Watch.start(target, part, lines, report, options.maxDelayMs);
   const assault = new Assault(options, target, lines, await part.begin(target, report), report);
   const began = performance.now();
   try {

@@ -12,6 +12,7 @@ import { table } from "../adapters/cli/table.ts";
 import { endAll, type RuntimeName } from "../test/e2e/process.ts";
 import { redisMissing, warnIfRedisMissing } from "../test/support/redis.ts";
 import type { Part } from "./attack.ts";
+import { MAX_DELAY_MS } from "./bounds.ts";
 import { type PartResult, runPart } from "./campaign.ts";
 import { chunks } from "./part_chunks.ts";
 import { http } from "./part_http.ts";
@@ -28,6 +29,7 @@ const USAGE = `npm run fuzz -- --runtime bun|deno|node… [--part NAME…] [--mi
   --minutes N     how long on each runtime; default 10
   --seed S        a whole number that draws the input; default: another each time
   --from N        the number of the first input; default 0
+  --delay MS      how long /healthz may take at most; default ${MAX_DELAY_MS}
   --inputs N      how many inputs of each part, at most; default: as many as there is time for`;
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node"];
@@ -48,6 +50,7 @@ interface Settings {
   readonly seed: number;
   readonly from: number;
   readonly inputs: number;
+  readonly maxDelayMs: number;
 }
 
 async function main(args: string[]): Promise<number> {
@@ -75,7 +78,7 @@ async function main(args: string[]): Promise<number> {
 
 /** All parts on one runtime, one after the other. */
 async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResult[]> {
-  const { parts, minutes, seed, from, inputs } = settings;
+  const { parts, minutes, seed, from, inputs, maxDelayMs } = settings;
   const results: PartResult[] = [];
   for (const name of parts) {
     const kinds = (PARTS[name] as readonly Part[]).filter(({ registry }) =>
@@ -84,7 +87,7 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
     for (const part of kinds) {
       const ms = minutes * 60_000 / parts.length / kinds.length;
       console.error(`${runtime}: ${part.name} for ${(ms / 1_000).toFixed(1)} s, seed ${seed}`);
-      const result = await runPart({ runtime, part, seed, ms, from, inputs });
+      const result = await runPart({ runtime, part, seed, ms, from, inputs, maxDelayMs });
       results.push(result);
       tell(result, name, settings);
     }
@@ -167,6 +170,7 @@ function read(args: string[]): Settings | string {
         seed: { type: "string" },
         from: { type: "string", default: "0" },
         inputs: { type: "string" },
+        delay: { type: "string", default: String(MAX_DELAY_MS) },
         help: { type: "boolean", default: false },
       },
     });
@@ -187,6 +191,7 @@ function read(args: string[]): Settings | string {
       minutes,
       seed: whole("seed", values.seed ?? String(Date.now() % 1_000_000_000)),
       from: whole("from", values.from),
+      maxDelayMs: whole("delay", values.delay),
       inputs: values.inputs === undefined ? Infinity : whole("inputs", values.inputs),
     };
   } catch (error) {

@@ -10,7 +10,6 @@ import {
   END_GROWTH_BYTES,
   LEFT_DESCRIPTORS,
   LEFT_GROWTH_BYTES,
-  MAX_DELAY_MS,
   MAX_GROWTH_BYTES,
   SETTLE_MS,
   SPARE_DESCRIPTORS,
@@ -69,6 +68,7 @@ export class Watch {
   readonly #lines: Lines;
   readonly #report: Report;
   readonly #witness: Worker;
+  readonly #maxDelayMs: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #isLooking = false;
 
@@ -79,12 +79,14 @@ export class Watch {
     report: Report,
     witness: Worker,
     figures: Figures,
+    maxDelayMs: number,
   ) {
     this.#target = target;
     this.#part = part;
     this.#lines = lines;
     this.#report = report;
     this.#witness = witness;
+    this.#maxDelayMs = maxDelayMs;
     this.figures = figures;
     this.base = this.peak = this.left = sampleOf(target.node.pid);
     this.#starvedBefore = starvedOf(target.node.pid);
@@ -92,7 +94,13 @@ export class Watch {
   }
 
   /** Sets the well-behaved clients to work, and measures the base once they are. */
-  static async start(target: Target, part: Part, lines: Lines, report: Report): Promise<Watch> {
+  static async start(
+    target: Target,
+    part: Part,
+    lines: Lines,
+    report: Report,
+    maxDelayMs: number,
+  ): Promise<Watch> {
     const { port, authorization, node: { pid } } = target;
     const workerData: Instructions = { port, authorization, pid };
     const witness = new Worker(new URL("./witness.ts", import.meta.url), { workerData });
@@ -102,7 +110,7 @@ export class Watch {
       await new Promise((resolve) => setTimeout(resolve, 100));
       figures = await figuresOf(witness);
     }
-    const watch = new Watch(target, part, lines, report, witness, figures);
+    const watch = new Watch(target, part, lines, report, witness, figures, maxDelayMs);
     watch.#timer = setInterval(() => void watch.#look(), EVERY_MS);
     return watch;
   }
@@ -179,10 +187,10 @@ export class Watch {
     this.readLog();
     this.figures = await figuresOf(this.#witness);
     const { worstMs } = this.figures.health;
-    if (worstMs > MAX_DELAY_MS) {
+    if (worstMs > this.#maxDelayMs) {
       this.#report(
         "delay",
-        `/healthz took ${worstMs.toFixed(0)} ms, at most ${MAX_DELAY_MS} may pass`,
+        `/healthz took ${worstMs.toFixed(0)} ms, at most ${this.#maxDelayMs} may pass`,
       );
     }
     this.#isLooking = false;

@@ -33,6 +33,9 @@ describe.each<RuntimeName>(["bun", "deno", "node"])(
         "0.03",
         "--seed",
         "1",
+        // How quick a node is, isn't tested: this machine may have other work.
+        "--delay",
+        "60000",
       );
       const status = await program.ended;
       expect(status, program.output.stderr).toBe(0);
