@@ -119,31 +119,49 @@ export class Watch {
   async settle(): Promise<void> {
     clearInterval(this.#timer);
     await this.#look();
-    const { ownConnections = 0 } = this.#part;
-    const most = this.base.descriptors + ownConnections + LEFT_DESCRIPTORS;
-    const giveUp = performance.now() + SETTLE_MS;
-    for (;;) {
-      const { descriptors } = sampleOf(this.#target.node.pid);
-      if (descriptors <= most) break;
-      if (performance.now() > giveUp) {
-        this.#report(
-          "descriptors given back",
-          `${descriptors} are open ${SETTLE_MS} ms after all connections were closed, at most ` +
-            `${most} may be (${this.base.descriptors} at first)`,
-        );
-        break;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
+    await this.#waitUntilGivenBack();
     await this.#look();
-    this.left = sampleOf(this.#target.node.pid);
-    const mostLeft = this.base.resident + LEFT_GROWTH_BYTES;
-    if (this.left.resident > mostLeft) {
-      const told = `${mib(this.left.resident)} MiB are resident after all connections were closed`;
-      this.#report("memory given back", `${told}, at most ${mib(mostLeft)} may be`);
-    }
+    this.#judgeLeft();
     this.#judgeClients();
     this.starvedMs = starvedOf(this.#target.node.pid) - this.#starvedBefore;
+  }
+
+  /** Most that may be left once all connections are closed. */
+  get #mostLeft(): Sample {
+    const { resident, descriptors } = this.base;
+    const { ownConnections = 0 } = this.#part;
+    return {
+      resident: resident + LEFT_GROWTH_BYTES,
+      descriptors: descriptors + ownConnections + LEFT_DESCRIPTORS,
+    };
+  }
+
+  async #waitUntilGivenBack(): Promise<void> {
+    const most = this.#mostLeft;
+    const giveUp = performance.now() + SETTLE_MS;
+    do {
+      this.left = sampleOf(this.#target.node.pid);
+      const { resident, descriptors } = this.left;
+      if (resident <= most.resident && descriptors <= most.descriptors) return;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    } while (performance.now() < giveUp);
+  }
+
+  #judgeLeft(): void {
+    const { left, base } = this;
+    const most = this.#mostLeft;
+    const since = `${SETTLE_MS} ms after all connections were closed`;
+    if (left.resident > most.resident) {
+      const told = `${mib(left.resident)} MiB are resident ${since}`;
+      this.#report("memory given back", `${told}, at most ${mib(most.resident)} may be`);
+    }
+    if (left.descriptors > most.descriptors) {
+      this.#report(
+        "descriptors given back",
+        `${left.descriptors} are open ${since}, at most ${most.descriptors} may be ` +
+          `(${base.descriptors} at first)`,
+      );
+    }
   }
 
   /** Ends the well-behaved clients, and reads the end of the log. */

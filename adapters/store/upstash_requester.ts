@@ -9,9 +9,9 @@
  */
 
 /** Bytes of one answer. */
-export const MAX_ANSWER_BYTES = 67_108_864;
+export const MAX_ANSWER_BYTES = 33_554_432;
 /** Bytes of all answers that one store is reading at once. */
-export const MAX_ANSWERS_BYTES = 268_435_456;
+export const MAX_ANSWERS_BYTES = 67_108_864;
 /** Bytes of an answer that says only what went wrong. */
 const MAX_REFUSAL_BYTES = 65_536;
 /** Longest token that an answer may have sent along with the next request, in characters. */
