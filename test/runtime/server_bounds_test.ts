@@ -18,9 +18,9 @@ import {
   MAX_PIPELINED,
 } from "../../src/limits.ts";
 import type { ServeOptions, Server, ServerTimes, SocketHandlers } from "../../src/ports/runtime.ts";
+import { BINARY, CONTINUATION, frame, upgrade } from "../../fuzz/frames.ts";
 import { freePort } from "../support/ports.ts";
 import { until } from "../support/until.ts";
-import { frame, UPGRADE_HEADERS } from "../support/websocket_frames.ts";
 
 const runtime = await detectRuntime();
 const MAX_FRAME = 65_536;
@@ -187,23 +187,23 @@ describe(`what one socket may send on ${runtime.name}`, () => {
   async function opened(handlers: Partial<SocketHandlers> = {}) {
     const messages: number[] = [];
     let closes = 0;
-    const { port } = await serve((_request, upgrade) =>
-      upgrade({
+    const { port } = await serve((_request, accept) =>
+      accept({
         open() {},
         message: (_socket, data) => void messages.push(data.length),
         close: () => void closes++,
         ...handlers,
       })
     );
-    const client = new Client(port, `GET / HTTP/1.1\r\nHost: a\r\n${UPGRADE_HEADERS}\r\n\r\n`);
+    const client = new Client(port, upgrade("/"));
     await until(() => client.text.includes("\r\n\r\n"), "the socket stands");
     return { client, messages, closes: () => closes };
   }
 
   it("fragments together over the limit of a message end it, and nothing is delivered", async () => {
     const { client, messages, closes } = await opened();
-    client.tcp.write(frame(2, new Uint8Array(40_000), { fin: false }));
-    client.tcp.write(frame(0, new Uint8Array(40_000), { fin: false }));
+    client.tcp.write(frame(new Uint8Array(40_000), { opcode: BINARY, fin: false }));
+    client.tcp.write(frame(new Uint8Array(40_000), { opcode: CONTINUATION, fin: false }));
     await closed(client);
     await until(() => closes() === 1, "the owner is told");
     expect(messages).toEqual([]);
@@ -211,8 +211,8 @@ describe(`what one socket may send on ${runtime.name}`, () => {
 
   it("fragments that fit are one message", async () => {
     const { client, messages } = await opened();
-    client.tcp.write(frame(2, new Uint8Array(30_000), { fin: false }));
-    client.tcp.write(frame(0, new Uint8Array(30_000)));
+    client.tcp.write(frame(new Uint8Array(30_000), { opcode: BINARY, fin: false }));
+    client.tcp.write(frame(new Uint8Array(30_000), { opcode: CONTINUATION }));
     await until(() => messages.length === 1, "it is delivered");
     expect(messages).toEqual([60_000]);
   });
@@ -224,8 +224,11 @@ describe(`what one socket may send on ${runtime.name}`, () => {
 
   it("a peer that goes on after a frame that is none is cut off", async () => {
     const { client } = await opened();
-    client.tcp.write(frame(7, new Uint8Array(1)));
-    const drip = setInterval(() => client.tcp.write(frame(2, new Uint8Array(1_000))), 100);
+    client.tcp.write(frame(new Uint8Array(1), { opcode: 7 }));
+    const drip = setInterval(
+      () => client.tcp.write(frame(new Uint8Array(1_000), { opcode: BINARY })),
+      100,
+    );
     await closed(client).finally(() => clearInterval(drip));
   });
 });
@@ -234,11 +237,11 @@ describe(`the listener on ${runtime.name}`, () => {
   it("listens anew on its port, and sockets and requests that are open go on", async () => {
     let answer = (_response: Response) => {};
     const messages: number[] = [];
-    const server = await serve((request, upgrade) => {
+    const server = await serve((request, accept) => {
       const { pathname } = new URL(request.url);
       if (pathname === "/slow") return new Promise((resolve) => answer = resolve);
       if (pathname !== "/socket") return ok();
-      return upgrade({
+      return accept({
         open() {},
         message: (_socket, data) => void messages.push(data.length),
         close() {},
@@ -246,14 +249,11 @@ describe(`the listener on ${runtime.name}`, () => {
     }, undefined);
     const { port } = server;
     const slow = new Client(port, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    const socket = new Client(
-      port,
-      `GET /socket HTTP/1.1\r\nHost: a\r\n${UPGRADE_HEADERS}\r\n\r\n`,
-    );
+    const socket = new Client(port, upgrade("/socket"));
     await until(() => socket.text.includes("\r\n\r\n"), "the socket stands");
     for (let times = 1; times <= 2; times++) {
       await server.listenAnew();
-      socket.tcp.write(frame(2, new Uint8Array(10)));
+      socket.tcp.write(frame(new Uint8Array(10), { opcode: BINARY }));
       await until(() => messages.length === times, "the open socket is heard");
       const after = new Client(port, GET);
       await until(() => after.answers === 1, "a further connection is served");
