@@ -317,10 +317,10 @@ describe(`the listener on ${runtime.name}`, () => {
     expect([renewals, told, server.port > 0]).toEqual([0, [], true]);
   });
 
-  it("one that nobody answers for is opened anew, and given up after a while", async () => {
-    let renewals = 0;
+  /** Watches a port; `lost` resolves where it is given up. */
+  function watch(port: number) {
     const told: string[] = [];
-    const port = await freePort();
+    let renewals = 0;
     const lost = new Promise<string>((resolve) =>
       probeListener({
         server: { port, listenAnew: async () => void renewals++ },
@@ -330,9 +330,36 @@ describe(`the listener on ${runtime.name}`, () => {
         times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
       })
     );
+    return { told, lost, renewals: () => renewals };
+  }
+
+  it("one that nobody answers for is opened anew, and given up after a while", async () => {
+    let probes = 0;
+    const server = await serve(() => (probes++, ok()), undefined);
+    const { told, lost, renewals } = watch(server.port);
+    await until(() => probes > 0, "it was reached");
+    await server.close();
     expect(await lost).toContain("accepts no connections");
-    expect(renewals).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
+    expect(renewals()).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
     expect(new Set(told)).toEqual(new Set(["listening anew"]));
+  });
+
+  it("one that was never reached, as behind a firewall, isn't given up", async () => {
+    const { told, lost } = watch(await freePort());
+    const given = { up: false };
+    void lost.then(() => given.up = true);
+    const unwatched = "the node can't reach its own listener, so it doesn't watch it";
+    await until(() => told.includes(unwatched) || given.up, "it comes to an end");
+    expect(given.up).toBe(false);
+  });
+
+  it("a server that is closed while it listens anew is closed", async () => {
+    const server = await serve(ok, undefined);
+    const anew = server.listenAnew().catch(() => {});
+    await Promise.all([anew, server.close()]);
+    const client = new Client(server.port, GET);
+    await closed(client);
+    expect(client.answers).toBe(0);
   });
 });
 
