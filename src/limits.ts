@@ -247,6 +247,10 @@ export const KEEP_ALIVE_MS = 620_000;
 export const ANSWER_IDLE_MS = 60_000;
 /** Requests that may wait on one connection behind the one that is served. */
 export const MAX_PIPELINED = 16;
+/** Requests read ahead of one connection beyond which it is closed. */
+export const MAX_SENT_AHEAD = 256;
+/** Requests that begin on Bun before the event loop goes on; where it wasn't asked, twice as many. */
+export const MAX_BEGUN_AT_ONCE = 64;
 /** How long a request may take to arrive whole, whatever deadline it names, in ms. */
 export const MAX_REQUEST_MS: number = MAX_TIMEOUT_MS + 10_000;
 /** Descriptors that a node keeps for its links, its store and files: no client gets them. */

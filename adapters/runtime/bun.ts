@@ -17,6 +17,7 @@ import { isUnread } from "../http/body.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
+import { TurnShare } from "./turn_share.ts";
 
 /** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
 const MAX_REQUEST_BYTES = 67_108_864;
@@ -96,6 +97,7 @@ async function serve(options: ServeOptions): Promise<Server> {
 
 function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): BunServer {
   const keepAliveSeconds = secondsOf(options.times?.keepAliveMs ?? KEEP_ALIVE_MS);
+  const turns = new TurnShare();
   try {
     return bun().serve({
       hostname: options.host,
@@ -106,8 +108,13 @@ function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): 
       // Bytes that come don't lengthen it: a head that comes a byte at a time is late, too.
       idleTimeout: secondsOf(options.times?.headMs ?? HEAD_MS),
       maxRequestBodySize: MAX_REQUEST_BYTES,
-      fetch: (request: Request, server: BunServer) =>
-        answer(options, request, server, keepAliveSeconds),
+      // Bun goes on with what a connection sent ahead as soon as an answer is written, within
+      // the same turn; where an answer isn't there by then, it closes the connection.
+      fetch: (request: Request, server: BunServer) => {
+        const run = () => answer(options, request, server, keepAliveSeconds);
+        const turn = turns.take();
+        return turn === null ? run() : turn.then(run);
+      },
       error: () => new Response("internal error", { status: 500 }),
       websocket: socketHandlers(options.maxFrameBytes, live),
     });

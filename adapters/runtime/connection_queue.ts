@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as TcpSocket } from "node:net";
-import { MAX_PIPELINED } from "../../src/limits.ts";
+import { MAX_PIPELINED, MAX_SENT_AHEAD } from "../../src/limits.ts";
 
 /** How long a client may take to end a request that was answered before it was whole, in ms. */
 const UNREAD_MS = 1_000;
@@ -17,6 +17,8 @@ export class ConnectionQueue {
   readonly #waiting: [IncomingMessage, ServerResponse][] = [];
   #current: readonly [IncomingMessage, ServerResponse] | null = null;
   #paused = false;
+  /** Whether the next one begins once the event loop has gone on. */
+  #isDue = false;
 
   constructor(socket: TcpSocket, serve: RequestListener) {
     this.#socket = socket;
@@ -25,9 +27,12 @@ export class ConnectionQueue {
 
   /** A request's head is whole: serves it once those before it are answered. */
   add(incoming: IncomingMessage, outgoing: ServerResponse): void {
-    if (this.#current === null) return this.#start(incoming, outgoing);
+    if (this.#socket.destroyed) return;
+    if (this.#current === null && !this.#isDue) return this.#start(incoming, outgoing);
     this.#waiting.push([incoming, outgoing]);
-    // What was read of the connection already is at most one chunk of 64 KiB.
+    // The parser goes on to the end of what was read already: a chunk of 64 KiB may hold
+    // thousands, each of which takes far more memory than its bytes.
+    if (this.#waiting.length > MAX_SENT_AHEAD) return this.#cut();
     if (this.#waiting.length < MAX_PIPELINED || this.#paused) return;
     this.#paused = true;
     this.#socket.pause();
@@ -35,7 +40,7 @@ export class ConnectionQueue {
 
   /** Whether the connection waits for the app, not the app for the connection. */
   isServing(): boolean {
-    return this.#current !== null && !this.#current[1].headersSent;
+    return this.#isDue || this.#current !== null && !this.#current[1].headersSent;
   }
 
   #start(incoming: IncomingMessage, outgoing: ServerResponse): void {
@@ -50,6 +55,15 @@ export class ConnectionQueue {
     this.#current = null;
     if (this.#socket.destroyed) return void this.#waiting.splice(0);
     if (answered?.complete === false) this.#awaitRest(answered);
+    if (this.#waiting.length === 0) return;
+    // Answers to what waits here may take no I/O at all: other connections come in between.
+    this.#isDue = true;
+    setImmediate(this.#startNext);
+  };
+
+  readonly #startNext = (): void => {
+    this.#isDue = false;
+    if (this.#socket.destroyed) return void this.#waiting.splice(0);
     const next = this.#waiting.shift();
     if (this.#paused && this.#waiting.length < MAX_PIPELINED) {
       this.#paused = false;
@@ -57,6 +71,11 @@ export class ConnectionQueue {
     }
     if (next) this.#start(...next);
   };
+
+  #cut(): void {
+    this.#waiting.splice(0);
+    this.#socket.destroy();
+  }
 
   /** The rest of a body that nobody wants, for as long as a client needs to see its answer. */
   #awaitRest(incoming: IncomingMessage): void {

@@ -58,20 +58,27 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   server.on("upgrade", (incoming, socket, head) => void upgrades.take(incoming, socket, head));
   await listening(server, options.host, options.port);
   const { port } = server.address() as AddressInfo;
+  let renewal: Promise<void> | null = null;
+  let isClosed = false;
   return {
     port,
     async listenAnew() {
+      if (isClosed) return;
       // Not the HTTP server's own close, which ends idle connections as well.
       TcpServer.prototype.close.call(server);
       server.maxConnections = maxConnections();
-      await listening(server, options.host, port);
+      await (renewal = listening(server, options.host, port));
     },
-    close: () =>
-      new Promise((resolve) => {
+    async close() {
+      isClosed = true;
+      // A close while the host is being looked up would be undone by the listening after it.
+      await renewal?.catch(() => {});
+      await new Promise<void>((resolve) => {
         server.close(() => resolve());
         upgrades.close();
         server.closeAllConnections();
-      }),
+      });
+    },
   };
 }
 

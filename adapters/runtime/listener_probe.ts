@@ -4,6 +4,7 @@
  *
  * Dials the listener now and then, over loopback where it listens on all addresses. After some
  * failures in a row it has the server listen anew; where that doesn't help either, it says so.
+ * A listener that was never reached from here is left alone in the end.
  */
 import { connect } from "node:net";
 import type { NodeEvent } from "../../src/api.ts";
@@ -22,7 +23,10 @@ export interface ListenerProbeOptions {
   /** Where it listens. */
   readonly host: string;
   readonly onEvent: (event: NodeEvent) => void;
-  /** Runs once, where listening anew didn't help: nothing is probed any more. */
+  /**
+   * Runs once, where a listener that was reached before isn't any more, and listening anew didn't
+   * help: nothing is probed any more.
+   */
   readonly onLost: (why: string) => void;
   /** Default: those of `src/limits.ts`, in ms. */
   readonly times?: ListenerTimes;
@@ -44,6 +48,8 @@ export interface ListenerProbe {
   stop(): void;
 }
 
+const UNWATCHED = "the node can't reach its own listener, so it doesn't watch it";
+
 /** Starts to watch. */
 export function probeListener(options: ListenerProbeOptions): ListenerProbe {
   return new Probe(options);
@@ -55,6 +61,8 @@ class Probe implements ListenerProbe {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #isStopped = false;
+  /** Whether it was ever reached: what never was may be shut off by a firewall, for this dial only. */
+  #wasReached = false;
 
   constructor(options: ListenerProbeOptions) {
     this.#options = options;
@@ -70,7 +78,8 @@ class Probe implements ListenerProbe {
   #later(): void {
     if (this.#isStopped) return;
     const { everyMs, soonMs } = this.#times;
-    this.#timer = setTimeout(() => void this.#probe(), this.#failures > 0 ? soonMs : everyMs);
+    const isSoon = this.#failures > 0 || !this.#wasReached;
+    this.#timer = setTimeout(() => void this.#probe(), isSoon ? soonMs : everyMs);
   }
 
   async #probe(): Promise<void> {
@@ -78,9 +87,11 @@ class Probe implements ListenerProbe {
     const why = await accepts(dialled(host), server.port, this.#times.patienceMs);
     if (this.#isStopped) return;
     this.#failures = why === null ? 0 : this.#failures + 1;
+    this.#wasReached ||= why === null;
     if (this.#failures === LISTENER_LOST) {
       this.stop();
-      return onLost(`its listener accepts no connections: ${why}`);
+      if (this.#wasReached) return onLost(`its listener accepts no connections: ${why}`);
+      return onEvent({ level: "warning", event: UNWATCHED, fields: { host, why } });
     }
     if (this.#failures > 0 && this.#failures % LISTENER_FAILURES === 0) {
       onEvent({ level: "error", event: "listening anew", fields: { why } });

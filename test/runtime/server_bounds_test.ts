@@ -14,8 +14,9 @@ import {
   KEEP_ALIVE_MS,
   LISTENER_FAILURES,
   LISTENER_LOST,
+  MAX_BEGUN_AT_ONCE,
   MAX_HEAD_BYTES,
-  MAX_PIPELINED,
+  MAX_SENT_AHEAD,
 } from "../../src/limits.ts";
 import type { ServeOptions, Server, ServerTimes, SocketHandlers } from "../../src/ports/runtime.ts";
 import { BINARY, CONTINUATION, frame, upgrade } from "../../fuzz/frames.ts";
@@ -162,8 +163,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     }, undefined);
     const client = new Client(port);
     client.tcp.pause();
-    const ahead = 40 * MAX_PIPELINED;
-    client.tcp.write(GET.repeat(ahead));
+    client.tcp.write(GET.repeat(MAX_SENT_AHEAD));
     await until(() => begun > 0, "the first is served");
     // Whatever the sockets' buffers hold is far less than three of these answers.
     await new Promise((resolve) => setTimeout(resolve, 500));
@@ -172,7 +172,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
 
   it("requests sent ahead are all answered, in their order", async () => {
     const { port } = await serve((request) => new Response(new URL(request.url).pathname));
-    const ahead = 40 * MAX_PIPELINED;
+    const ahead = runtime.name === "bun" ? MAX_BEGUN_AT_ONCE : MAX_SENT_AHEAD;
     const paths = Array.from({ length: ahead }, (_, i) => `/number-${i}-`);
     const client = new Client(
       port,
@@ -180,6 +180,43 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     );
     await until(() => client.answers === ahead, "all are answered");
     expect(client.text.match(/\/number-\d+-/g)).toEqual(paths);
+  });
+
+  it("requests sent ahead on some connections leave the event loop to others", async () => {
+    const begun = new Map<number, number>();
+    let turn = 0;
+    let clock = setImmediate(function tick() {
+      turn++;
+      clock = setImmediate(tick);
+    });
+    const { port } = await serve(() => {
+      begun.set(turn, (begun.get(turn) ?? 0) + 1);
+      return Promise.resolve(ok());
+    });
+    const busy = [1, 2, 3].map(() => new Client(port, GET.repeat(MAX_SENT_AHEAD)));
+    const isOver = (it: Client) => it.isClosed || it.answers === MAX_SENT_AHEAD;
+    await until(() => busy.every(isOver), "all are answered, or on Bun closed");
+    clearImmediate(clock);
+    expect(runtime.name === "bun" || busy.every(({ isClosed }) => !isClosed)).toBe(true);
+    expect(Math.max(...begun.values())).toBeLessThanOrEqual(2 * MAX_BEGUN_AT_ONCE);
+  });
+
+  it("thousands of requests sent ahead of an answer close the connection", async () => {
+    let begun = 0;
+    const { port } = await serve(() => {
+      begun++;
+      return new Promise(() => {});
+    }, undefined);
+    await closed(new Client(port, GET.repeat(2_000)));
+    expect(begun).toBe(1);
+  });
+
+  it("many requests at once on connections of their own are all answered", async () => {
+    const { port } = await serve(ok, undefined);
+    const all = Array.from({ length: 4 * MAX_BEGUN_AT_ONCE }, () => new Client(port));
+    await until(() => all.every(({ tcp }) => !tcp.connecting), "all are connected");
+    for (const { tcp } of all) tcp.write(GET);
+    await until(() => all.every(({ answers }) => answers === 1), "all are answered");
   });
 });
 
@@ -280,10 +317,10 @@ describe(`the listener on ${runtime.name}`, () => {
     expect([renewals, told, server.port > 0]).toEqual([0, [], true]);
   });
 
-  it("one that nobody answers for is opened anew, and given up after a while", async () => {
-    let renewals = 0;
+  /** Watches a port; `lost` resolves where it is given up. */
+  function watch(port: number) {
     const told: string[] = [];
-    const port = await freePort();
+    let renewals = 0;
     const lost = new Promise<string>((resolve) =>
       probeListener({
         server: { port, listenAnew: async () => void renewals++ },
@@ -293,9 +330,36 @@ describe(`the listener on ${runtime.name}`, () => {
         times: { everyMs: 50, soonMs: 10, patienceMs: 5_000 },
       })
     );
+    return { told, lost, renewals: () => renewals };
+  }
+
+  it("one that nobody answers for is opened anew, and given up after a while", async () => {
+    let probes = 0;
+    const server = await serve(() => (probes++, ok()), undefined);
+    const { told, lost, renewals } = watch(server.port);
+    await until(() => probes > 0, "it was reached");
+    await server.close();
     expect(await lost).toContain("accepts no connections");
-    expect(renewals).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
+    expect(renewals()).toBe(LISTENER_LOST / LISTENER_FAILURES - 1);
     expect(new Set(told)).toEqual(new Set(["listening anew"]));
+  });
+
+  it("one that was never reached, as behind a firewall, isn't given up", async () => {
+    const { told, lost } = watch(await freePort());
+    const given = { up: false };
+    void lost.then(() => given.up = true);
+    const unwatched = "the node can't reach its own listener, so it doesn't watch it";
+    await until(() => told.includes(unwatched) || given.up, "it comes to an end");
+    expect(given.up).toBe(false);
+  });
+
+  it("a server that is closed while it listens anew is closed", async () => {
+    const server = await serve(ok, undefined);
+    const anew = server.listenAnew().catch(() => {});
+    await Promise.all([anew, server.close()]);
+    const client = new Client(server.port, GET);
+    await closed(client);
+    expect(client.answers).toBe(0);
   });
 });
 
