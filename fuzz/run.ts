@@ -89,6 +89,7 @@ async function runOn(runtime: RuntimeName, settings: Settings): Promise<PartResu
       console.error(`${runtime}: ${part.name} for ${(ms / 1_000).toFixed(1)} s, seed ${seed}`);
       const result = await runPart({ runtime, part, seed, ms, from, inputs, maxDelayMs });
       results.push(result);
+      console.error(textOf([result]));
       tell(result, name, settings);
     }
   }
