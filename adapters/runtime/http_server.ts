@@ -37,13 +37,15 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
   const upgrades = new SocketUpgrades(options);
   const queues: WeakMap<TcpSocket, ConnectionQueue> = new WeakMap();
   const listener = requestListener(options);
+  const sweepMs = Math.min(SWEEP_MS, times.headMs / 2);
   const server = createServer({
     shouldUpgradeCallback: asksForSocket,
     maxHeaderSize: MAX_HEAD_BYTES,
-    headersTimeout: times.headMs,
+    // What is late shows at the next sweep.
+    headersTimeout: times.headMs - sweepMs,
     requestTimeout: MAX_REQUEST_MS,
     keepAliveTimeout: times.keepAliveMs,
-    connectionsCheckingInterval: Math.min(SWEEP_MS, times.headMs / 2),
+    connectionsCheckingInterval: sweepMs,
   }, (incoming, outgoing) => {
     const { socket } = incoming;
     let queue = queues.get(socket);
