@@ -9,12 +9,7 @@ import { encodeValue } from "../../src/model/value.ts";
 
 /** Arguments as a body. @throws AtlasError `bad_request`, `payload_too_large` */
 export function encodeArguments(args: readonly unknown[]): Uint8Array {
-  const body = encodeValue(checkArguments(args), "arguments");
-  if (body.length <= MAX_BODY_BYTES) return body;
-  throw new AtlasError(
-    "payload_too_large",
-    `the arguments are ${body.length} bytes encoded, more than ${MAX_BODY_BYTES}`,
-  );
+  return encodeValue(checkArguments(args), "arguments", MAX_BODY_BYTES);
 }
 
 /** The path of a module's function. @throws AtlasError `invalid_rrp`, `not_found` */

@@ -74,12 +74,7 @@ export abstract class Call extends Expiring {
  * where it is over `MAX_BODY_BYTES`.
  */
 export function encodeBody(value: unknown, what: string): Uint8Array {
-  const body = encodeValue(value, what);
-  if (body.length <= MAX_BODY_BYTES) return body;
-  throw new AtlasError(
-    "payload_too_large",
-    `${what} takes ${body.length} bytes, more than ${MAX_BODY_BYTES}`,
-  );
+  return encodeValue(value, what, MAX_BODY_BYTES);
 }
 
 /**

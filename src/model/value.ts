@@ -95,10 +95,20 @@ export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } 
  * Encodes a user's value.
  *
  * @param what names the value in the error, such as `argument` or `result`.
- * @throws AtlasError `bad_request`, with the path of the part that can't be encoded.
+ * @param most bytes that it may take; one that takes far more is refused before it is encoded.
+ * @throws AtlasError `bad_request`, with the path of the part that can't be encoded;
+ * `payload_too_large` where it takes more than `most` bytes.
  */
-export function encodeValue(value: unknown, what: string): Uint8Array {
-  return packChecked(value, look(value, what));
+export function encodeValue(value: unknown, what: string, most: number = Infinity): Uint8Array {
+  const seen = look(value, what);
+  if (seen.least > most) throw tooLarge(what, `at least ${seen.least}`, most);
+  const bytes = packChecked(value, seen);
+  if (bytes.length > most) throw tooLarge(what, String(bytes.length), most);
+  return bytes;
+}
+
+function tooLarge(what: string, bytes: string, most: number): AtlasError {
+  return new AtlasError("payload_too_large", `${what} takes ${bytes} bytes, more than ${most}`);
 }
 
 /** Whether a value can be shared because nobody can change it. */
@@ -201,10 +211,12 @@ function checkKeys(value: object): void {
 /** What was met on the way through a value. */
 interface Seen {
   map: boolean;
+  /** Bytes that it takes at least: one a value, and those of texts and byte arrays. */
+  least: number;
 }
 
 function look(value: unknown, what: string): Seen {
-  const seen = { map: false };
+  const seen = { map: false, least: typeof value === "string" ? value.length : 0 };
   if (isPrimitive(value)) return seen;
   const trouble = findTrouble(value, 0, seen);
   if (trouble) {
@@ -237,6 +249,7 @@ const INT64_MAX = 2n ** 63n - 1n;
 const INT64_MIN = -(2n ** 63n);
 
 function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null {
+  seen.least++;
   switch (typeof value) {
     case "object":
       if (value === null) return null;
@@ -248,6 +261,9 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
       return value > INT64_MAX || value < INT64_MIN
         ? { path: "", why: "it is a bigint over 64 bits" }
         : null;
+    case "string":
+      seen.least += value.length;
+      return null;
     default:
       return null;
   }
@@ -261,7 +277,11 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
     }
     return null;
   }
-  if (value instanceof Uint8Array || value instanceof Date) return null;
+  if (value instanceof Uint8Array) {
+    seen.least += value.length;
+    return null;
+  }
+  if (value instanceof Date) return null;
   if (value instanceof Map) {
     seen.map = true;
     for (const [key, item] of value) {

@@ -101,11 +101,10 @@ export class Audience implements Speaker, Attended {
   /** Says something to one connection, or to all, once the running turn is committed. */
   say(data: unknown, to: Seated | null): void {
     this.#checkTurn();
-    const bytes = encodeValue(data, "the event");
-    if (bytes.length > MAX_EVENT_BYTES) throw tooMuch(`${bytes.length} bytes`, MAX_EVENT_BYTES);
+    const bytes = encodeValue(data, "the event", MAX_EVENT_BYTES);
     this.#bytes += bytes.length;
     if (this.#bytes > MAX_REPLAY_BYTES || this.#said.length >= MAX_REPLAY_EVENTS) {
-      throw tooMuch("more", `${MAX_REPLAY_EVENTS} events or ${MAX_REPLAY_BYTES}`);
+      throw tooMuch();
     }
     if (!to?.isGone) this.#said.push({ to, data: bytes });
   }
@@ -303,7 +302,8 @@ function unknownDoor(key: string): AtlasError {
   return new AtlasError("unavailable", `${key} doesn't know this door any more`);
 }
 
-function tooMuch(what: string, most: number | string): AtlasError {
-  const message = `a call may send at most ${most} bytes of events, and not ${what}`;
+function tooMuch(): AtlasError {
+  const most = `${MAX_REPLAY_EVENTS} events or ${MAX_REPLAY_BYTES} bytes of them`;
+  const message = `a call may send at most ${most}`;
   return new AtlasError("payload_too_large", message);
 }

@@ -137,6 +137,31 @@ const REFUSED: Record<string, [value: unknown, message: RegExp]> = {
   "a key named __proto__": [JSON.parse('{"a":{"__proto__":1}}'), /^result\.a .*__proto__/],
 };
 
+describe("a value's size", () => {
+  for (const [name, value] of Object.entries(KINDS)) {
+    test(`is counted in bytes: ${name}`, () => {
+      const { length } = encodeValue(value, "result");
+      expect(encodeValue(value, "result", length).length).toBe(length);
+      expect(() => encodeValue(value, "result", length - 1)).toThrow(
+        expect.objectContaining({ code: "payload_too_large" }),
+      );
+    });
+  }
+
+  test("that is far over the limit is refused before anything is encoded", () => {
+    const large = [
+      "x".repeat(2_000),
+      new Uint8Array(2_000),
+      Array.from({ length: 2_000 }, () => null),
+      new Map([["a", { b: new Set(["x".repeat(2_000)]) }]]),
+    ];
+    for (const value of large) {
+      expect(() => encodeValue(value, "result", 1_000))
+        .toThrow(/^result takes at least 20\d\d bytes, more than 1000$/);
+    }
+  });
+});
+
 describe("refuses with the path", () => {
   for (const [name, [value, message]] of Object.entries(REFUSED)) {
     test(name, () => {
