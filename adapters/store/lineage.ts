@@ -43,6 +43,8 @@ export function meetLineage(
     // A lineage between was lost whole, or this is an older copy that took the chair again.
     return known.term < record.term ? record : { id, term: known.term + 1, settled: false };
   }
+  // It wrote such a term and lost it again, or an answer named it that was not its own.
+  if (known.term > record.term) return { id, term: known.term + 1, settled: false };
   const isSettled = known.waited && known.term === record.term;
   return isSettled && !record.settled ? { ...record, settled: true } : record;
 }

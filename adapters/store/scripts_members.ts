@@ -107,7 +107,7 @@ local function meet(theirs, since, waited, replicas, copies)
     settled = (known or replicas == '1') and '0' or '1'
   elseif record[1] ~= id then
     term, settled = math.max(term, known or 0) + 1, '0'
-  elseif known and theirs ~= id and known >= term then
+  elseif known and (known > term or theirs ~= id and known == term) then
     term, settled = known + 1, '0'
   elseif theirs == id and known == term and waited == '1' then
     settled = '1'

@@ -195,7 +195,8 @@ export interface Store {
  * The store keeps a record of it and compares it with the actual id at each register
  * and renew. Where it finds another id it writes that, unsettled, with a term above the
  * record's and the caller's; where the caller knows another id under a term that is not
- * below the record's, a lineage between was lost whole, and the term rises above it.
+ * below the record's, a lineage between was lost whole, and the term rises above it; likewise
+ * where it knows this id under a higher term.
  *
  * Source: design §3, Store failover.
  */

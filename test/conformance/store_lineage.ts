@@ -38,6 +38,19 @@ export function lineageTests(stores: Stores): void {
         }
       });
 
+      test("a caller that knows it under a higher term is told one above, and goes on", async ({ skip }) => {
+        const { id, term } = await lineageOf(stores.store);
+        skip(id === "", "it is never replaced by a copy");
+        const known = { id, term: term + 3, waited: true };
+        const risen = { id, term: term + 4, settled: false };
+        expect((await stores.store.renew("nobody", 0, [], known)).lineage).toEqual(risen);
+        const { outcome, lineage } = await stores.store.register(freshMember(), {
+          ifFree: false,
+          known: { ...risen, waited: true },
+        });
+        expect([outcome, lineage]).toEqual(["registered", { ...risen, settled: true }]);
+      });
+
       test("a claim of the present one is won, with an epoch of its term", async () => {
         const { id, term } = await lineageOf(stores.store);
         const key = freshKey();
