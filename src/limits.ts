@@ -231,6 +231,12 @@ export const MAX_SOCKET_BUFFER_BYTES = 4_194_304;
 /** Calls that one client socket may have under way, and messages that may wait of it. */
 export const MAX_SOCKET_CALLS = 64;
 export const MAX_SOCKET_MESSAGES = 256;
+/**
+ * How long frames of client sockets are handled on Bun before its event loop goes on, in ms. Those
+ * that come after it are held, at most MAX_SOCKET_BUFFER_BYTES of one socket and so many of all.
+ */
+export const FRAMES_TURN_MS = 20;
+export const MAX_HELD_BYTES = 67_108_864;
 /** After so long without a sign of life a client socket is cut, in ms; it is pinged before. */
 export const SOCKET_IDLE_MS = 60_000;
 

@@ -14,6 +14,7 @@ import type {
   UpgradeOptions,
 } from "../../src/ports/runtime.ts";
 import { isUnread } from "../http/body.ts";
+import { type FrameQueue, FrameTurns } from "./frame_turns.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { serveFailure } from "./serve_failure.ts";
@@ -44,6 +45,8 @@ interface SocketData {
   readonly how: UpgradeOptions;
   guard: GuardedSocket | null;
   heartbeat: Heartbeat | null;
+  /** Null: its frames are handled as they come. */
+  frames: FrameQueue | null;
 }
 
 interface BunServer {
@@ -144,7 +147,7 @@ function answer(
   const response = options.fetch(withHost(request), (handlers, how = {}) => {
     const { protocol } = how;
     upgraded = server.upgrade(request, {
-      data: { handlers, how, guard: null, heartbeat: null },
+      data: { handlers, how, guard: null, heartbeat: null, frames: null },
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
@@ -166,7 +169,14 @@ function withHost(request: Request): Request {
   return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
 }
 
+/** RFC 6455's registry: try again later. */
+const TRY_LATER = 1013;
+
 function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {
+  const turns = new FrameTurns({
+    now: () => performance.now(),
+    later: (run) => void setImmediate(run),
+  });
   return {
     maxPayloadLength: maxFrameBytes,
     backpressureLimit: MAX_BACKPRESSURE_BYTES,
@@ -182,7 +192,12 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
       );
       ws.data.guard = guard;
       if (how.idleMs !== undefined) {
+        // A client's.
         ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
+        ws.data.frames = turns.queue({
+          message: (data) => guard.received(data),
+          full: () => guard.close(TRY_LATER, "too many of its messages wait already"),
+        });
       }
       live.add(guard);
       // Not a Buffer: its own methods answer slower, and slice() shares its bytes.
@@ -190,17 +205,21 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
       guard.opened();
     },
     message(ws: BunSocket, data: string | Uint8Array) {
-      ws.data.heartbeat?.heard();
-      ws.data.guard?.received(data);
+      const { guard, heartbeat, frames } = ws.data;
+      heartbeat?.heard();
+      if (frames && guard?.isOpen) frames.push(data);
+      else guard?.received(data);
     },
     ping: (ws: BunSocket) => ws.data.heartbeat?.heard(),
     pong: (ws: BunSocket) => ws.data.heartbeat?.heard(),
     close(ws: BunSocket, code: number, reason: string) {
-      const { guard, heartbeat } = ws.data;
+      const { guard, heartbeat, frames } = ws.data;
       heartbeat?.stop();
       if (!guard) return;
       live.delete(guard);
-      guard.ended(code, reason);
+      if (!guard.isOpen) frames?.drop();
+      if (frames) frames.end(() => guard.ended(code, reason));
+      else guard.ended(code, reason);
     },
   };
 }

@@ -45,6 +45,11 @@ export class GuardedSocket implements Socket {
     this.#maxFrameBytes = maxFrameBytes;
   }
 
+  /** Whether what comes is passed on. */
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
   /** The connection stands. */
   opened(): void {
     if (this.#state !== "new") return;
