@@ -3,17 +3,20 @@ import { afterEach, expect, test } from "vitest";
 import { jsonCodec } from "../../adapters/http/socket_codec.ts";
 import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { inProcessTransport } from "../../adapters/transport/in_process.ts";
+import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
 import type { AtlasNode } from "../../src/api.ts";
 import { defineApp } from "../../src/app.ts";
 import { createNode } from "../../src/atlas.ts";
-import { MAX_MAILBOX, MAX_SOCKETS } from "../../src/limits.ts";
+import { MAX_CALLS, MAX_LINK_CALLS, MAX_MAILBOX, MAX_SOCKETS } from "../../src/limits.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
+import type { Store } from "../../src/ports/store.ts";
 import { Resource } from "../../src/resource/resource.ts";
 
 let running = 0;
 
 class Busy extends Resource {
+  here(): void {}
+
   /** Until the node closes. */
   async hang(): Promise<void> {
     running++;
@@ -21,22 +24,28 @@ class Busy extends Resource {
   }
 }
 
-let node: AtlasNode | null = null;
+/** Between the nodes of one test. */
+let network = inProcessNetwork();
+const { stackTraceLimit } = Error;
+const nodes: AtlasNode[] = [];
 afterEach(async () => {
-  await node?.close({ drainMs: 0 });
-  node = null;
+  await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 0 })));
+  Error.stackTraceLimit = stackTraceLimit;
+  network = inProcessNetwork();
 });
 
-async function start(): Promise<AtlasNode> {
+async function start(store: Store = memoryStore(), name = "bounded"): Promise<AtlasNode> {
   const options = {
     region: "local",
-    node: "bounded",
-    store: memoryStore(),
-    transport: inProcessTransport(),
+    node: name,
+    store,
+    transport: inProcessTransport(network),
     clock: systemClock,
     random: systemRandom,
   };
-  return node = await createNode(defineApp({ resources: { busy: Busy } }), options) as AtlasNode;
+  const node = await createNode(defineApp({ resources: { busy: Busy } }), options) as AtlasNode;
+  nodes.push(node);
+  return node;
 }
 
 /** Calls that hang; how they end is nobody's business here. */
@@ -65,3 +74,28 @@ test("a node has 32,768 client sockets, and refuses the next as overloaded", asy
     expect.objectContaining({ code: "overloaded" }),
   );
 });
+
+test("a node has 262,144 calls under way, and refuses the next as overloaded", async () => {
+  // Each of them fails in the end; the stacks of so many errors take most of the time.
+  Error.stackTraceLimit = 0;
+  // They wait for it to say who owns what they call.
+  const store = Object.assign(memoryStore(), { claim: () => new Promise(() => {}) });
+  const one = await start(store);
+  for (let i = 0; i < MAX_CALLS / MAX_MAILBOX; i++) hang(one, `a-${i}`, MAX_MAILBOX);
+  const next = one.call("busy", "more", "hang", [], { timeoutMs: 300_000 });
+  await expect(next).rejects.toMatchObject({ code: "overloaded", maybeExecuted: false });
+}, 60_000);
+
+test("a link has 65,536 calls under way, and refuses the next as overloaded", async () => {
+  Error.stackTraceLimit = 0;
+  const store = memoryStore();
+  const owner = await start(store, "owner");
+  const caller = await start(store, "caller");
+  for (let i = 0; i <= MAX_LINK_CALLS / MAX_MAILBOX; i++) {
+    await owner.call("busy", `a-${i}`, "here", []);
+  }
+  await caller.call("busy", "a-0", "here", []);
+  for (let i = 0; i < MAX_LINK_CALLS / MAX_MAILBOX; i++) hang(caller, `a-${i}`, MAX_MAILBOX);
+  const next = caller.call("busy", `a-${MAX_LINK_CALLS / MAX_MAILBOX}`, "here", []);
+  await expect(next).rejects.toMatchObject({ code: "overloaded", maybeExecuted: false });
+}, 60_000);

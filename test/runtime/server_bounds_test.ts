@@ -254,6 +254,26 @@ describe(`what one socket may send on ${runtime.name}`, () => {
     expect(messages).toEqual([60_000]);
   });
 
+  it("more than 16,384 fragments of one message end it on Node and Deno; Bun keeps none of them", async () => {
+    const { client, messages, closes } = await opened();
+    const fragments = 20_000;
+    const one = (opcode: number, fin: boolean) =>
+      Buffer.from(frame(new Uint8Array(1), { opcode, fin }));
+    client.tcp.write(Buffer.concat([
+      one(BINARY, false),
+      ...Array.from({ length: fragments - 2 }, () => one(CONTINUATION, false)),
+      one(CONTINUATION, true),
+    ]));
+    if (runtime.name === "bun") {
+      await until(() => messages.length === 1, "it is delivered");
+      expect(messages).toEqual([fragments]);
+      return;
+    }
+    await closed(client);
+    await until(() => closes() === 1, "the owner is told");
+    expect(messages).toEqual([]);
+  });
+
   it("a peer that ignores the close is cut off", async () => {
     const { client } = await opened({ open: (socket) => socket.close(4000, "go") });
     await closed(client);

@@ -1,0 +1,107 @@
+/** docs/limits.md says the values that the code has. */
+import { existsSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { MAX_ADDRESSES } from "../../adapters/runtime/addresses.ts";
+import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/upstash_requester.ts";
+import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
+import { MAX_TOLD } from "../../adapters/transport/link_refusals.ts";
+import { HANDSHAKE_MS } from "../../adapters/transport/link_sessions.ts";
+import {
+  MAX_ACCEPTED_LINKS,
+  MAX_HANDSHAKES,
+  MAX_HANDSHAKES_EACH,
+  MAX_LINKS_EACH,
+} from "../../adapters/transport/link_slots.ts";
+import * as limits from "../../src/limits.ts";
+
+const text: string = readFileSync(new URL("../../docs/limits.md", import.meta.url), "utf8");
+const rows: string[][] = text.split("\n")
+  .filter((line) => line.startsWith("| ") && !line.startsWith("| what"))
+  .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
+
+const bytes = (count: number): string =>
+  count % 1_048_576 === 0
+    ? `${count / 1_048_576} MiB`
+    : count % 1_024 === 0 && count > 4_096
+    ? `${count / 1_024} KiB`
+    : `${count.toLocaleString("en")} bytes`;
+const seconds = (ms: number): string => `${ms / 1_000} s`;
+const count = (value: number): string => value.toLocaleString("en");
+
+/** What a row's first cell is or begins with, and what its others must have. */
+const SAID: readonly (readonly [row: string, ...values: string[]])[] = [
+  ["head of a request", bytes(limits.MAX_HEAD_BYTES)],
+  ["time for the first whole head", seconds(limits.HEAD_MS)],
+  ["time between requests", seconds(limits.KEEP_ALIVE_MS)],
+  ["time for a body", seconds(limits.DEFAULT_TIMEOUT_MS), seconds(limits.MAX_TIMEOUT_MS)],
+  ["body", bytes(limits.MAX_BODY_BYTES)],
+  [
+    "requests sent ahead on one connection",
+    count(limits.MAX_PIPELINED),
+    count(limits.MAX_SENT_AHEAD),
+    `${limits.MAX_BEGUN_AT_ONCE} in one turn`,
+  ],
+  ["time in which a client takes nothing", seconds(limits.ANSWER_IDLE_MS)],
+  ["a listener that accepts no more", seconds(limits.LISTENER_PROBE_MS), `${limits.LISTENER_LOST}`],
+  ["calls that start at one node", count(limits.MAX_CALLS)],
+  ["messages that wait at one resource", count(limits.MAX_MAILBOX)],
+  ["arguments of a call", count(limits.MAX_ARGUMENTS)],
+  ["a method's or function's name", count(limits.MAX_METHOD)],
+  ["depth of a value", count(limits.MAX_VALUE_DEPTH)],
+  ["an answer that our client reads", bytes(limits.MAX_ANSWER_BYTES)],
+  ["a deadline", seconds(limits.MAX_TIMEOUT_MS)],
+  ["an idempotency key", bytes(limits.MAX_IDEMPOTENCY_KEY_BYTES)],
+  ["a page of a listing", count(limits.MAX_PAGE)],
+  ["sockets of one node", count(limits.MAX_SOCKETS)],
+  ["one message, all its fragments", bytes(limits.MAX_BODY_BYTES)],
+  ["calls under way", count(limits.MAX_SOCKET_CALLS)],
+  ["messages that wait", count(limits.MAX_SOCKET_MESSAGES)],
+  [
+    "time for frames before the event loop goes on",
+    `${limits.FRAMES_TURN_MS} ms`,
+    `${bytes(limits.MAX_SOCKET_BUFFER_BYTES)} of one socket`,
+    `${bytes(limits.MAX_HELD_BYTES)} of a node`,
+  ],
+  ["bytes that wait to be read", bytes(limits.MAX_SOCKET_BUFFER_BYTES)],
+  ["silence", seconds(limits.SOCKET_IDLE_MS)],
+  ["a handshake", seconds(HANDSHAKE_MS)],
+  ["a frame of a handshake", bytes(MAX_HANDSHAKE_BYTES)],
+  ["the address that is dialled", count(limits.MAX_ADDRESS)],
+  ["sockets in a handshake", count(MAX_HANDSHAKES)],
+  ["of them from one IPv4 address", count(MAX_HANDSHAKES_EACH)],
+  ["log lines of refused links", count(MAX_TOLD)],
+  ["links that one life of a peer", count(MAX_LINKS_EACH)],
+  ["links that peers hold open", count(MAX_ACCEPTED_LINKS)],
+  ["one frame", bytes(limits.MAX_FRAME_BYTES)],
+  ["calls in flight on one link", count(limits.MAX_LINK_CALLS)],
+  ["bytes that wait on one link", bytes(limits.MAX_LINK_BUFFER_BYTES)],
+  ["`ATLAS_ADDRESSES`", count(MAX_ADDRESSES)],
+  ["a member's row", bytes(limits.MAX_MEMBER_BYTES)],
+  [
+    "its types, roles, address, incarnation",
+    [limits.MAX_MEMBER_TYPES, limits.MAX_MEMBER_ROLES, limits.MAX_ADDRESS].map(count).join(", "),
+    `${limits.MAX_INCARNATION} characters`,
+  ],
+  ["an ownership's entry", count(limits.MAX_ENTRY)],
+  ["rows and entries that one process logs", count(limits.MAX_TOLD_ROWS)],
+  ["one answer of an HTTP registry", bytes(MAX_ANSWER_BYTES)],
+  ["all answers that are being read", bytes(MAX_ANSWERS_BYTES)],
+];
+
+describe("docs/limits.md", () => {
+  it.each(SAID)("%s: says the code's values", (row, ...values) => {
+    const found = rows.find(([what]) => what === row) ??
+      rows.find(([what]) => what?.startsWith(row));
+    const cells = found?.slice(1, 3).join(" ") ?? "no such row";
+    for (const value of values) expect(cells).toContain(value);
+  });
+
+  it("names a test for each row, in a file that there is", () => {
+    expect(rows.filter(([, , , test]) => !test).map(([what]) => what)).toEqual([]);
+    const files = rows.flatMap((row) => [...(row[3] ?? "").matchAll(/`([a-z_]+\/[a-z_]+\.ts)`/g)]);
+    expect(files.length).toBeGreaterThan(30);
+    for (const [, file] of files) {
+      expect(existsSync(new URL(`../${file}`, import.meta.url)), file).toBe(true);
+    }
+  });
+});
