@@ -32,6 +32,7 @@ interface BunSocket {
   data: SocketData;
   binaryType: "uint8array";
   readonly remoteAddress: string;
+  readonly readyState: number;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
   getBufferedAmount(): number;
@@ -228,6 +229,8 @@ function rawOf(ws: BunSocket): RawSocket {
   return {
     // Bun answers 0 for a dropped frame, -1 for one that waits.
     send(data) {
+      // Its last frames are still handled; who sent them reads no answers.
+      if (ws.readyState !== WebSocket.OPEN) return true;
       const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
       return sent !== 0 || data.length === 0;
     },

@@ -162,7 +162,9 @@ test("arguments and results that can't be encoded", async () => {
     });
     expect(await failed("flood")).toEqual({
       code: "app",
-      message: expect.stringMatching(/^flood: the result takes at least 10\d{5} bytes, more than 1048576$/),
+      message: expect.stringMatching(
+        /^flood: the result takes at least 10\d{5} bytes, more than 1048576$/,
+      ),
       maybeExecuted: true,
     });
   }

@@ -19,7 +19,7 @@ import {
   MAX_SENT_AHEAD,
 } from "../../src/limits.ts";
 import type { ServeOptions, Server, ServerTimes, SocketHandlers } from "../../src/ports/runtime.ts";
-import { BINARY, CONTINUATION, frame, upgrade } from "../../fuzz/frames.ts";
+import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";
 import { freePort } from "../support/ports.ts";
 import { until } from "../support/until.ts";
 
@@ -272,6 +272,30 @@ describe(`what one socket may send on ${runtime.name}`, () => {
     await closed(client);
     await until(() => closes() === 1, "the owner is told");
     expect(messages).toEqual([]);
+  });
+
+  it("what a client's socket sends before it closes is delivered before the close, answered or not", async () => {
+    const told: string[] = [];
+    const { port } = await serve((_request, accept) =>
+      accept({
+        open() {},
+        message(socket, data) {
+          told.push(String(data));
+          const end = performance.now() + 1;
+          while (performance.now() < end);
+          socket.send("an answer that nobody reads");
+        },
+        close: (_socket, code) => void told.push(`closed ${code}`),
+      }, { idleMs: 60_000 })
+    );
+    const client = new Client(port, upgrade("/"));
+    await until(() => client.text.includes("\r\n\r\n"), "the socket stands");
+    const sent = Array.from({ length: 100 }, (_, i) => String(i));
+    const frames = sent.map((it) => Buffer.from(frame(Buffer.from(it), { opcode: TEXT })));
+    const goodbye = Buffer.from(frame(new Uint8Array([3, 232]), { opcode: CLOSE }));
+    client.tcp.write(Buffer.concat([...frames, goodbye]));
+    await until(() => told.at(-1)?.startsWith("closed"), "the owner is told");
+    expect(told).toEqual([...sent, "closed 1000"]);
   });
 
   it("a peer that ignores the close is cut off", async () => {
