@@ -6,15 +6,14 @@
  * clerk for all stores, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 
 /** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
 export const MAX_COMMIT_TEXT = 134_217_728;
 
-/** Terms whose epochs are safe integers. */
-const MAX_TERM = 2 ** 53 / EPOCHS_PER_TERM;
+/** The last term of a lineage, of five digits: epochs of 2^53 / EPOCHS_PER_TERM terms are safe. */
+export const MAX_TERM = 99_999;
 
 /** What a timer can wait, in ms: with more, it rings at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
@@ -82,8 +81,8 @@ export function checkTenures(tenures: readonly Reassertion[], lineage: { term: n
 
 /** Refuses a term whose epochs could not be told from their neighbours. */
 function checkTerm(term: number): void {
-  if (Number.isInteger(term) && term >= 0 && term < MAX_TERM) return;
-  throw refused("lineage.term", String(term), `a whole number from 0 to ${MAX_TERM - 1}`);
+  if (Number.isInteger(term) && term >= 0 && term <= MAX_TERM) return;
+  throw refused("lineage.term", String(term), `a whole number from 0 to ${MAX_TERM}`);
 }
 
 /** Refuses a commit that no store could keep whole. */

@@ -18,7 +18,7 @@ import type {
   Stamp,
   Standing,
 } from "../../src/ports/store.ts";
-import { type BrokenEntry, brokenEntry, unavailable } from "./check.ts";
+import { type BrokenEntry, brokenEntry, MAX_TERM, unavailable } from "./check.ts";
 import { NO_STAMP } from "./lineage.ts";
 import { isState, parsedRow, readRows, tooLong } from "./member_rows.ts";
 
@@ -70,9 +70,12 @@ export function registrationOf(
 }
 
 function lineageOf([id, term, settled]: readonly unknown[]): Lineage {
+  const number = wholeOf("lineage's term", term);
+  // Whoever believed a term that there can't be would never find its store again.
+  if (number < 0 || number > MAX_TERM) throw malformed("lineage's term", term);
   return {
     id: textOf("lineage", id),
-    term: wholeOf("lineage's term", term),
+    term: number,
     settled: textOf("lineage", settled) === "1",
   };
 }

@@ -1,0 +1,18 @@
+/** What a Redis answers, as the store reads it: what can't be is refused, not believed. */
+import { expect, test } from "vitest";
+import { MAX_TERM } from "../../adapters/store/check.ts";
+import { registrationOf, renewalOf } from "../../adapters/store/redis_replies.ts";
+
+test.each([0, 7, "7", MAX_TERM])("a lineage's term %j is read", (term) => {
+  expect(renewalOf(["live", 1, "id", term, "1"]).lineage)
+    .toEqual({ id: "id", term: Number(term), settled: true });
+});
+
+test.each([-1, 0.5, MAX_TERM + 1, "100000", 2_147_483_648, "", null, "x"])(
+  "a lineage's term %j, which there can't be, is an error",
+  (term) => {
+    const refusal = expect.objectContaining({ code: "unavailable" });
+    expect(() => renewalOf(["live", 1, "id", term, "1"])).toThrow(refusal);
+    expect(() => registrationOf(["registered", 1, "id", term, "1"])).toThrow(refusal);
+  },
+);
