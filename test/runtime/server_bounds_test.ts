@@ -2,10 +2,8 @@
  * What a node's server bounds, on the runtime that runs this test: docs/limits.md lists it, and
  * each row of its table about the server names a title here.
  */
-import { connect, type Socket as TcpSocket } from "node:net";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
 import { connectionsOf } from "../../adapters/runtime/descriptors.ts";
 import { probeListener } from "../../adapters/runtime/listener_probe.ts";
 import {
@@ -18,58 +16,20 @@ import {
   MAX_HEAD_BYTES,
   MAX_SENT_AHEAD,
 } from "../../src/limits.ts";
-import type { ServeOptions, Server, ServerTimes, SocketHandlers } from "../../src/ports/runtime.ts";
-import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";
+import { BINARY, frame, upgrade } from "../../fuzz/frames.ts";
 import { freePort } from "../support/ports.ts";
+import {
+  Client,
+  closeAll,
+  closed,
+  PATIENCE_MS,
+  runtime,
+  serve,
+  TIMES,
+} from "../support/raw_server.ts";
 import { until } from "../support/until.ts";
 
-const runtime = await detectRuntime();
-const MAX_FRAME = 65_536;
-/** Short, so that a test needn't wait for long; Bun counts in steps of 4 s. */
-const TIMES: ServerTimes = { headMs: 2_000, keepAliveMs: 4_000, answerMs: 2_000 };
-/** More than anything here takes, in ms. */
-const PATIENCE_MS = 40_000;
-
-const servers: Server[] = [];
-const clients: TcpSocket[] = [];
-afterEach(async () => {
-  for (const client of clients.splice(0)) client.destroy();
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-});
-
-async function serve(
-  fetch: ServeOptions["fetch"],
-  times: ServerTimes | undefined = TIMES,
-): Promise<Server> {
-  const options = { host: "127.0.0.1", port: 0, maxFrameBytes: MAX_FRAME, fetch, times };
-  const server = await runtime.serve(options);
-  servers.push(server);
-  return server;
-}
-
-/** A connection that keeps what came and whether it was closed. */
-class Client {
-  readonly tcp: TcpSocket;
-  text = "";
-  isClosed = false;
-
-  constructor(port: number, first: string | Uint8Array = "") {
-    this.tcp = connect(port, "127.0.0.1", () => this.tcp.write(first));
-    this.tcp.on("data", (data) => this.text += data.toString("latin1"));
-    this.tcp.on("error", () => {});
-    this.tcp.on("close", () => this.isClosed = true);
-    clients.push(this.tcp);
-  }
-
-  /** How many answers came. */
-  get answers(): number {
-    return this.text.split("HTTP/1.1 200").length - 1;
-  }
-}
-
-function closed(client: Client): Promise<void> {
-  return expect.poll(() => client.isClosed, { timeout: PATIENCE_MS }).toBe(true);
-}
+afterEach(closeAll);
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const ok = () => new Response("fine");
@@ -217,100 +177,6 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     await until(() => all.every(({ tcp }) => !tcp.connecting), "all are connected");
     for (const { tcp } of all) tcp.write(GET);
     await until(() => all.every(({ answers }) => answers === 1), "all are answered");
-  });
-});
-
-describe(`what one socket may send on ${runtime.name}`, () => {
-  async function opened(handlers: Partial<SocketHandlers> = {}) {
-    const messages: number[] = [];
-    let closes = 0;
-    const { port } = await serve((_request, accept) =>
-      accept({
-        open() {},
-        message: (_socket, data) => void messages.push(data.length),
-        close: () => void closes++,
-        ...handlers,
-      })
-    );
-    const client = new Client(port, upgrade("/"));
-    await until(() => client.text.includes("\r\n\r\n"), "the socket stands");
-    return { client, messages, closes: () => closes };
-  }
-
-  it("fragments together over the limit of a message end it, and nothing is delivered", async () => {
-    const { client, messages, closes } = await opened();
-    client.tcp.write(frame(new Uint8Array(40_000), { opcode: BINARY, fin: false }));
-    client.tcp.write(frame(new Uint8Array(40_000), { opcode: CONTINUATION, fin: false }));
-    await closed(client);
-    await until(() => closes() === 1, "the owner is told");
-    expect(messages).toEqual([]);
-  });
-
-  it("fragments that fit are one message", async () => {
-    const { client, messages } = await opened();
-    client.tcp.write(frame(new Uint8Array(30_000), { opcode: BINARY, fin: false }));
-    client.tcp.write(frame(new Uint8Array(30_000), { opcode: CONTINUATION }));
-    await until(() => messages.length === 1, "it is delivered");
-    expect(messages).toEqual([60_000]);
-  });
-
-  it("more than 16,384 fragments of one message end it on Node and Deno; Bun keeps none of them", async () => {
-    const { client, messages, closes } = await opened();
-    const fragments = 20_000;
-    const one = (opcode: number, fin: boolean) =>
-      Buffer.from(frame(new Uint8Array(1), { opcode, fin }));
-    client.tcp.write(Buffer.concat([
-      one(BINARY, false),
-      ...Array.from({ length: fragments - 2 }, () => one(CONTINUATION, false)),
-      one(CONTINUATION, true),
-    ]));
-    if (runtime.name === "bun") {
-      await until(() => messages.length === 1, "it is delivered");
-      expect(messages).toEqual([fragments]);
-      return;
-    }
-    await closed(client);
-    await until(() => closes() === 1, "the owner is told");
-    expect(messages).toEqual([]);
-  });
-
-  it("what a client's socket sends before it closes is delivered before the close, answered or not", async () => {
-    const told: string[] = [];
-    const { port } = await serve((_request, accept) =>
-      accept({
-        open() {},
-        message(socket, data) {
-          told.push(String(data));
-          const end = performance.now() + 1;
-          while (performance.now() < end);
-          socket.send("an answer that nobody reads");
-        },
-        close: (_socket, code) => void told.push(`closed ${code}`),
-      }, { idleMs: 60_000 })
-    );
-    const client = new Client(port, upgrade("/"));
-    await until(() => client.text.includes("\r\n\r\n"), "the socket stands");
-    const sent = Array.from({ length: 100 }, (_, i) => String(i));
-    const frames = sent.map((it) => Buffer.from(frame(Buffer.from(it), { opcode: TEXT })));
-    const goodbye = Buffer.from(frame(new Uint8Array([3, 232]), { opcode: CLOSE }));
-    client.tcp.write(Buffer.concat([...frames, goodbye]));
-    await until(() => told.at(-1)?.startsWith("closed"), "the owner is told");
-    expect(told).toEqual([...sent, "closed 1000"]);
-  });
-
-  it("a peer that ignores the close is cut off", async () => {
-    const { client } = await opened({ open: (socket) => socket.close(4000, "go") });
-    await closed(client);
-  });
-
-  it("a peer that goes on after a frame that is none is cut off", async () => {
-    const { client } = await opened();
-    client.tcp.write(frame(new Uint8Array(1), { opcode: 7 }));
-    const drip = setInterval(
-      () => client.tcp.write(frame(new Uint8Array(1_000), { opcode: BINARY })),
-      100,
-    );
-    await closed(client).finally(() => clearInterval(drip));
   });
 });
 
