@@ -71,7 +71,7 @@ export class SocketUpgrades {
     const { maxFrameBytes = this.#options.maxFrameBytes, idleMs } = how;
     this.#serverFor(maxFrameBytes).handleUpgrade(incoming, socket, head as Buffer, (ws) => {
       socket.off("error", noted);
-      const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote);
+      const guard = guardWs(ws as WsLike, false, owner, maxFrameBytes, remote, socket);
       this.#live.add(guard);
       ws.on("close", () => this.#live.delete(guard));
       if (idleMs !== undefined) {

@@ -5,6 +5,7 @@
  *
  * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
  */
+import process from "node:process";
 import { WebSocket } from "ws";
 import { AtlasError } from "../../src/errors.ts";
 import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
@@ -21,11 +22,19 @@ export interface WsLike {
   on(event: "error", listener: (error: Error) => void): unknown;
 }
 
+/** What is used of the connection below one. */
+export interface Corkable {
+  cork(): void;
+  uncork(): void;
+}
+
 const decoder: TextDecoder = new TextDecoder();
 
 /**
  * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; the
  * other end may still read the bytes after `send` came back, so they are copied here.
+ *
+ * @param connection where given, the frames of one tick are written to it at once.
  */
 export function guardWs(
   ws: WsLike,
@@ -33,9 +42,20 @@ export function guardWs(
   handlers: SocketHandlers,
   maxFrameBytes: number,
   remote?: string,
+  connection?: Corkable,
 ): GuardedSocket {
+  let isCorked = false;
+  const uncork = (): void => {
+    isCorked = false;
+    connection?.uncork();
+  };
   const raw: RawSocket = {
     send(data) {
+      if (connection && !isCorked) {
+        isCorked = true;
+        connection.cork();
+        process.nextTick(uncork);
+      }
       ws.send(masks || typeof data === "string" ? data : new Uint8Array(data));
       return true;
     },
