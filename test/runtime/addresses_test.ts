@@ -89,9 +89,9 @@ describe("a served node", () => {
   }
 
   /** Calls what the owner has, by way of the gateway at `url`; gives the path, or why there is none. */
-  async function callBy(url: string): Promise<string> {
+  async function callBy(url: string, timeoutMs = 20_000): Promise<string> {
     const node = await open("us", `asked-${count++}`, { gateways: { eu: [url] } });
-    const client = connect<typeof app>(node.url, { timeoutMs: 3_000 });
+    const client = connect<typeof app>(node.url, { timeoutMs });
     return await client.call("channels", "far", "history", []).then(
       ({ path }) => path.join(" "),
       ({ message }: Error) => message,
@@ -120,24 +120,25 @@ describe("a served node", () => {
     // The call takes the address that the gateway has published, once this one is refused.
     expect(await callBy(`http://localhost:${port}`)).toMatch(PATH);
     const refusals = () => events.filter(({ event }) => event === "link refused");
-    await expect.poll(refusals).toMatchObject([{
+    await expect.poll(() => refusals()[0]).toMatchObject({
       level: "warning",
       fields: {
         dialled: `ws://localhost:${port}/atlas/link`,
         why: expect.stringContaining(REFUSED),
       },
-    }]);
+    });
     expect(events.find(({ event }) => event === "gateway failed")?.fields).toMatchObject({
       reason: expect.stringContaining(REFUSED),
     });
     await gateway({ port: named, addresses: `http://localhost:${named}` });
     expect(await callBy(`http://localhost:${named}`)).toMatch(PATH);
-    expect(refusals()).toHaveLength(1);
+    expect(refusals().filter(({ fields }) => String(fields["dialled"]).includes(`:${named}/`)))
+      .toEqual([]);
   });
 
   test("that publishes https is not dialled without TLS, unless it names that", async () => {
     const port = await freePort();
     await open("eu", "gw", { port, publicUrl: "https://127.0.0.1:9" });
-    expect(await callBy(`http://127.0.0.1:${port}`)).toContain(REFUSED);
+    expect(await callBy(`http://127.0.0.1:${port}`, 3_000)).toContain(REFUSED);
   });
 });
