@@ -141,7 +141,13 @@ class NodeProcess implements Exchange {
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
-    this.#door = new Door({ clock, random, ...this.#routing, life: () => this.#life });
+    this.#door = new Door({
+      clock,
+      random,
+      deadlines: this.#deadlines,
+      ...this.#routing,
+      life: () => this.#life,
+    });
     this.#market = marketOf({
       options,
       app,
@@ -371,7 +377,7 @@ class NodeProcess implements Exchange {
   async #end(error: AtlasError | null): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    void this.#door.drain();
+    this.#door.close();
     this.#membership.stop();
     this.#life.lease.lapse();
     this.#router.close();

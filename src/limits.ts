@@ -209,6 +209,8 @@ export const MAX_EVENT_BYTES: number = MAX_BODY_BYTES - 8_192;
 export const MAX_REPLAY_EVENTS = 1_024;
 /** Bytes of such events, of one turn and of one resource. */
 export const MAX_REPLAY_BYTES = 4_194_304;
+/** Bytes of the last events that a resource keeps in its state when it stops in good order. */
+export const MAX_TAIL_BYTES = 65_536;
 /** Numbers of events that an owner reserves at once in its resource's state. */
 export const EVENT_BLOCK = 1_000;
 /** Connections that one resource may have. */
@@ -239,6 +241,15 @@ export const FRAMES_TURN_MS = 20;
 export const MAX_HELD_BYTES = 67_108_864;
 /** After so long without a sign of life a client socket is cut, in ms; it is pinged before. */
 export const SOCKET_IDLE_MS = 60_000;
+/** After so long without any other frame a node says `ping` to a client socket, in ms. */
+export const SOCKET_PING_MS = 15_000;
+/** After so long without any frame our client leaves a connection for the next URL, in ms. */
+export const SOCKET_SILENCE_MS = 30_000;
+/** How long a draining node reads from sockets that it told to leave, before it closes them, in ms. */
+export const SOCKET_LEAVE_MS = 2_000;
+/** How long messages of a closed socket may wait to be heard, in ms; and bytes of all such of a node. */
+export const CLOSED_SOCKET_MS = 60_000;
+export const MAX_CLOSED_SOCKET_BYTES = 67_108_864;
 
 /** Bytes of one request's line and headers. */
 export const MAX_HEAD_BYTES = 16_384;

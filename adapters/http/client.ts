@@ -52,16 +52,18 @@ import {
 } from "./client_options.ts";
 import { encodeArguments } from "./outgoing.ts";
 import { readMark, readPath } from "./path.ts";
-import { type ClientSocket, openSocket, type SocketOptions } from "./client_socket.ts";
+import { openSocket } from "./client_socket.ts";
+import type { ClientSocket, SocketOptions } from "./client_socket_api.ts";
 import { createRequester, type Requester } from "./requester.ts";
 
 export type {
   ClientSocket,
+  SocketCallOptions,
   SocketClose,
   SocketEvent,
   SocketHello,
   SocketOptions,
-} from "./client_socket.ts";
+} from "./client_socket_api.ts";
 
 export type { ConnectOptions, NodeUrl } from "./client_options.ts";
 
@@ -125,7 +127,7 @@ export function connect<A extends App = App>(
       checkSocket(given);
       const path = `/v1/connect/${key}`;
       const probe = () => request({ method: "GET", path, timeoutMs: PROBE_MS });
-      return openSocket<T>({ urls, token, key, probe }, given);
+      return openSocket<T>({ urls, token, key, timeoutMs, probe }, given);
     },
   };
   const whole: unknown = Object.assign(client, clientModules(request, timeoutMs), sockets);

@@ -11,7 +11,7 @@ import { quoted } from "../../src/model/quoted.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 import { maskUrl } from "../store/mask.ts";
-import type { SocketOptions } from "./client_socket.ts";
+import type { SocketOptions } from "./client_socket_api.ts";
 import type { Fetch } from "./delivery.ts";
 import { isHeaderText } from "./inputs.ts";
 

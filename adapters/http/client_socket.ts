@@ -1,85 +1,24 @@
 /**
- * The client's end of a socket: a radio that finds its station again by itself.
+ * The client's end of a socket, which connects again by itself.
  *
  * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over
- * lost connections and at whichever node, and says where some are missing. Browser-safe: only
- * WebSocket, timers and what the requester uses.
+ * lost connections and at whichever node, and says where some are missing. Leaves connections
+ * on which nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
  */
-import {
-  AtlasError,
-  isAtlasError,
-  MAX_MESSAGE,
-  messageOf,
-  toAtlasError,
-} from "../../src/errors.ts";
-import type { ServerFrame } from "../../src/door/frames.ts";
-import { encodeValue, unpack } from "../../src/model/value.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
+import { type PendingCall, SocketCalls } from "./client_calls.ts";
+import { encodeFrame, type Frame, readFrame } from "./client_frames.ts";
+import type {
+  ClientSocket,
+  SocketCallOptions,
+  SocketClose,
+  SocketEvent,
+  SocketOptions,
+} from "./client_socket_api.ts";
 import { isNoUpgrade, statusOf } from "./errors.ts";
 import { RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
 import { MSGPACK_PROTOCOL } from "./socket_codec.ts";
-
-/** An event as a client hears it. */
-export interface SocketEvent<T = unknown> {
-  /** Its number: one more than that of the event before, unless that was for somebody else. */
-  readonly seq: number;
-  /** Of the resource's owner that sent it. */
-  readonly epoch: number;
-  readonly data: T;
-  /** Whether events before it, that this client hasn't had, are lost. */
-  readonly gap: boolean;
-}
-
-/** Said when the socket is joined, and again each time it is joined anew. */
-export interface SocketHello {
-  /** The connection's id, as the resource knows it. */
-  readonly connection: string;
-  readonly epoch: number;
-  /** The number of the last event. */
-  readonly seq: number;
-  /** Whether events that this client hasn't had are lost. */
-  readonly gap: boolean;
-}
-
-/** Why a socket is over: a code of RFC 6455, or 4000 and an HTTP status. */
-export interface SocketClose {
-  readonly code: number;
-  readonly reason: string;
-}
-
-export interface SocketOptions<T = unknown> {
-  /** Begins after this event; those since then come first, as far as they are kept. */
-  after?: number;
-  onEvent?: (event: SocketEvent<T>) => void;
-  onHello?: (hello: SocketHello) => void;
-  /** Runs once, when it is over for good. */
-  onClose?: (close: SocketClose) => void;
-  /** Closes it. */
-  signal?: AbortSignal;
-}
-
-/**
- * A socket that stays connected to one resource, and connects anew where it must. Iterating
- * over it gives the events that come from then on, until it is closed.
- */
-export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>> {
-  /** The id of the connection; null before the first hello. */
-  readonly connection: string | null;
-  /** The number of the last event it has had; null before the first hello. */
-  readonly seq: number | null;
-  /**
-   * Has the resource's `onMessage` run with `data`. Kept until it is connected; what was sent
-   * as a connection broke may be lost.
-   *
-   * @throws AtlasError `bad_request` where `data` can't be encoded or it is closed,
-   * `overloaded` where 1,024 wait.
-   */
-  send(data: unknown): void;
-  /** Calls a method over the socket, after what was sent before. Rejects with an AtlasError. */
-  call(method: string, ...args: unknown[]): Promise<unknown>;
-  close(): void;
-  /** Resolves when it is over for good. */
-  readonly closed: Promise<SocketClose>;
-}
 
 /** What a socket is made of. */
 export interface SocketParts {
@@ -88,50 +27,77 @@ export interface SocketParts {
   readonly token: string | undefined;
   /** `<type>/<id>`, percent-encoded. */
   readonly key: string;
+  /** The time limit of calls that name none, in ms. */
+  readonly timeoutMs: number;
   /** Asks for the same without a socket; rejects with why it can't be had. */
   readonly probe: () => Promise<unknown>;
+  /** After so long without a frame a connection is left, in ms. Default 30,000. */
+  readonly silenceMs?: number;
 }
-
-type Frame = ServerFrame | { t: "event"; seq: number; epoch: number; data: unknown };
 
 const MAX_KEPT = 1_024;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
-/** RFC 6455, §7.4.1: what came is not of the form that was agreed on. */
+/** How long a socket that was closed goes on in order to send what was sent before, in ms. */
+const LINGER_MS = 2_000;
+/** How long answers are waited for at a node that asked to leave, in ms: it waits 2 s. */
+const LEAVE_MS = 1_500;
+/** A timer that fires so much later than it should was held up, and what came meanwhile is not read, in ms. */
+const STALL_MS = 1_000;
+/** Times in a row, at each URL, that requests arrive but upgrades don't, before that is told. */
+const MAX_SWALLOWED = 4;
+/** RFC 6455, §7.4.1: it is over as agreed; what came is not of the form that was agreed on. */
+const NORMAL = 1000;
 const INVALID = 1007;
+/** 4000 and the status of RFC 9110, §15.5.22. */
+const UPGRADE_REQUIRED = 4426;
+const SWALLOWED = "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
+  "proxy on the way must pass on the headers Upgrade and Connection";
 /** Going on makes no sense after these; own codes are of errors that no retry mends. */
-const FINAL = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
+const FINAL = new Set([NORMAL, 1002, 1003, INVALID, 1008, 1009, 1010]);
 
 /** Opens a socket, and goes on opening it. */
 export function openSocket<T>(parts: SocketParts, options: SocketOptions<T>): ClientSocket<T> {
-  return new Radio(parts, options);
+  return new LastingSocket(parts, options);
 }
 
-class Radio<T> implements ClientSocket<T> {
+class LastingSocket<T> implements ClientSocket<T> {
   readonly closed: Promise<SocketClose>;
   readonly #parts: SocketParts;
   readonly #options: SocketOptions<T>;
-  readonly #calls = new Map<number, (frame: { result?: unknown; error?: AtlasError }) => void>();
-  /** Frames that wait for a connection. */
-  #kept: Uint8Array<ArrayBuffer>[] = [];
+  readonly #calls: SocketCalls;
+  /** Messages and calls that wait for a connection. */
+  #kept: (Uint8Array<ArrayBuffer> | PendingCall)[] = [];
   readonly #listeners = new Set<(event: SocketEvent<T> | null) => void>();
   #socket: WebSocket | null = null;
   #isJoined = false;
-  #door = 0;
+  /** Whether the node of the present connection asked to leave. */
+  #isLeaving = false;
+  /** Whether it was closed, and is only to send what was sent before. */
+  #isClosing = false;
+  #url = 0;
   #attempt = 0;
+  /** Attempts in a row whose upgrade didn't arrive though a request did. */
+  #swallowed = 0;
+  /** Why it isn't connected, as far as it is known. */
+  #trouble: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Ends what is waited for before the present connection is left. */
+  #patience: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  #heardAt = 0;
   #connection: string | null = null;
   /** Proves that the connection is this client's; undefined where its node told none. */
   #resume: string | undefined;
   #seq: number | null;
   #gap = false;
-  #ids = 0;
   #isOver = false;
   #over!: (close: SocketClose) => void;
 
   constructor(parts: SocketParts, options: SocketOptions<T>) {
     this.#parts = parts;
     this.#options = options;
+    this.#calls = new SocketCalls(parts.timeoutMs);
     this.#seq = options.after ?? null;
     this.closed = new Promise((resolve) => (this.#over = resolve));
     options.signal?.addEventListener("abort", () => this.close(), { once: true });
@@ -149,26 +115,38 @@ class Radio<T> implements ClientSocket<T> {
   }
 
   send(data: unknown): void {
-    this.#write(encodeFrame({ t: "message", data }));
+    this.#checkOpen();
+    const frame = encodeFrame({ t: "message", data });
+    if (this.#canSend) this.#socket?.send(frame);
+    else this.#keep(frame);
   }
 
-  async call(method: string, ...args: unknown[]): Promise<unknown> {
-    const id = ++this.#ids;
-    const frame = encodeFrame({ t: "call", id, method, args });
-    const answer = new Promise((resolve, reject) =>
-      this.#calls.set(id, ({ result, error }) => error ? reject(error) : resolve(result))
-    );
-    try {
-      this.#write(frame);
-    } catch (error) {
-      this.#calls.delete(id);
-      throw error;
-    }
-    return await answer;
+  async call(
+    method: string,
+    args: readonly unknown[] = [],
+    options: SocketCallOptions = {},
+  ): Promise<unknown> {
+    this.#checkOpen();
+    const send = (call: PendingCall): void => {
+      const frame = call.frame();
+      if (this.#canSend) this.#sendCall(call, frame);
+      else this.#keep(call);
+    };
+    return await this.#calls.call(method, args, options, send, (call) => {
+      this.#kept = this.#kept.filter((kept) => kept !== call);
+      return this.#trouble;
+    });
   }
 
   close(): void {
-    this.#end({ code: 1000, reason: "" });
+    if (this.#isOver || this.#isClosing) return;
+    this.#isClosing = true;
+    this.#calls.close("the socket was closed");
+    this.#kept = this.#kept.filter((kept) => kept instanceof Uint8Array);
+    const close = { code: NORMAL, reason: "" };
+    if (this.#kept.length === 0) return this.#end(close);
+    this.#patience = setTimeout(() => this.#end(close), LINGER_MS);
+    this.#finish();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<SocketEvent<T>> {
@@ -191,21 +169,45 @@ class Radio<T> implements ClientSocket<T> {
     }
   }
 
-  #write(frame: Uint8Array<ArrayBuffer>): void {
-    if (this.#isOver) throw new AtlasError("bad_request", "the socket is closed");
-    if (this.#isJoined && this.#socket?.readyState === WebSocket.OPEN) {
-      return this.#socket.send(frame);
-    }
+  #checkOpen(): void {
+    if (!this.#isOver && !this.#isClosing) return;
+    throw new AtlasError("bad_request", "the socket is closed");
+  }
+
+  get #canSend(): boolean {
+    return this.#isJoined && !this.#isLeaving && this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  #keep(what: Uint8Array<ArrayBuffer> | PendingCall): void {
     if (this.#kept.length >= MAX_KEPT) {
       throw new AtlasError("overloaded", `${MAX_KEPT} frames wait for a connection already`);
     }
-    this.#kept.push(frame);
+    this.#kept.push(what);
+  }
+
+  #sendCall(call: PendingCall, frame: Uint8Array<ArrayBuffer>): void {
+    call.isSent = call.mayHaveRun = true;
+    this.#socket?.send(frame);
+  }
+
+  #sendKept(): void {
+    for (const kept of this.#kept.splice(0)) {
+      if (kept instanceof Uint8Array) this.#socket?.send(kept);
+      else this.#sendCall(kept, kept.frame());
+    }
+  }
+
+  /** Closed by its user: sends what waits as soon as it can be, before hello too, and ends. */
+  #finish(): void {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#sendKept();
+    this.#end({ code: NORMAL, reason: "" });
   }
 
   #open(): void {
     if (this.#isOver) return;
     const { urls, key, token } = this.#parts;
-    const url = new URL(`${urls[this.#door]}/v1/connect/${key}`.replace(/^http/, "ws"));
+    const url = new URL(`${urls[this.#url]}/v1/connect/${key}`.replace(/^http/, "ws"));
     if (this.#seq !== null) url.searchParams.set("after", String(this.#seq));
     const protocols = [MSGPACK_PROTOCOL];
     if (this.#connection !== null && this.#resume !== undefined) {
@@ -216,10 +218,18 @@ class Radio<T> implements ClientSocket<T> {
     const socket = new WebSocket(url, protocols);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
+    this.#isLeaving = false;
     let wasOpen = false;
-    socket.onopen = () => (wasOpen = true);
+    this.#heardAt = performance.now();
+    this.#watch(this.#silenceMs, socket, () => wasOpen);
+    socket.onopen = () => {
+      wasOpen = true;
+      this.#swallowed = 0;
+      if (this.#socket === socket && this.#isClosing) this.#finish();
+    };
     socket.onmessage = ({ data }: MessageEvent<unknown>) => {
       if (this.#socket !== socket) return;
+      this.#heardAt = performance.now();
       const frame = readFrame(data);
       if (frame instanceof AtlasError) {
         this.#end({ code: INVALID, reason: `the node sent no frame: ${frame.message}` });
@@ -231,19 +241,49 @@ class Radio<T> implements ClientSocket<T> {
     };
   }
 
+  get #silenceMs(): number {
+    return this.#parts.silenceMs ?? SOCKET_SILENCE_MS;
+  }
+
+  /** Leaves a connection once nothing was heard on it for long, its upgrade included. */
+  #watch(ms: number, socket: WebSocket, wasOpen: () => boolean): void {
+    clearTimeout(this.#watchdog);
+    const dueAt = performance.now() + ms;
+    this.#watchdog = setTimeout(() => {
+      if (this.#socket !== socket) return;
+      const now = performance.now();
+      const leftMs = this.#heardAt + this.#silenceMs - now;
+      if (leftMs > 0) return this.#watch(leftMs, socket, wasOpen);
+      if (now - dueAt > STALL_MS) return this.#watch(STALL_MS, socket, wasOpen);
+      const reason = `nothing was heard for ${this.#silenceMs / 1_000} s`;
+      void this.#leave({ code: 1006, reason }, wasOpen());
+    }, ms);
+  }
+
+  /** Goes on elsewhere, whether or not the present connection can still be closed in good order. */
+  async #leave(close: SocketClose, wasOpen: boolean): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(NORMAL);
+    await this.#lost(close, wasOpen);
+  }
+
   #hear(frame: Frame): void {
+    // Nobody listens any more.
+    if (this.#isClosing) return;
     switch (frame.t) {
       case "hello": {
         this.#attempt = 0;
+        this.#trouble = null;
         this.#connection = frame.connection;
         this.#resume = frame.resume;
         if (this.#seq === null || frame.gap) this.#seq = frame.seq;
         this.#gap ||= frame.gap;
         this.#isJoined = true;
+        // Before anything that is sent on hearing of it.
+        if (!this.#isLeaving) this.#sendKept();
         const { connection, epoch, seq, gap } = frame;
-        this.#options.onHello?.({ connection, epoch, seq, gap });
-        for (const kept of this.#kept.splice(0)) this.#socket?.send(kept);
-        return;
+        return this.#options.onHello?.({ connection, epoch, seq, gap });
       }
       case "skip":
         this.#seq = Math.max(this.#seq ?? 0, frame.seq);
@@ -259,31 +299,39 @@ class Radio<T> implements ClientSocket<T> {
         for (const listener of this.#listeners) listener(event);
         return;
       }
-      case "reply": {
-        const settle = this.#calls.get(frame.id as number);
-        this.#calls.delete(frame.id as number);
-        if (!("error" in frame)) return settle?.({ result: frame.result });
-        const { code, message, retryable, maybeExecuted } = frame.error;
-        const error = new AtlasError(code as AtlasError["code"], message.slice(0, MAX_MESSAGE), {
-          retryable: retryable === true,
-          maybeExecuted: maybeExecuted === true,
-        });
-        settle?.({ error });
-      }
+      case "reply":
+        this.#calls.replied(frame);
+        if (this.#isLeaving && !this.#calls.areSent) this.#goElsewhere();
+        return;
+      case "leave":
+        this.#isLeaving = true;
+        if (!this.#calls.areSent) return this.#goElsewhere();
+        clearTimeout(this.#patience);
+        this.#patience = setTimeout(() => this.#goElsewhere(), LEAVE_MS);
     }
   }
 
-  /** The connection broke, or was never made: another door is tried, unless that is of no use. */
+  /** The node is draining, and all answers that were waited for are here, or late. */
+  #goElsewhere(): void {
+    clearTimeout(this.#patience);
+    if (!this.#isLeaving || !this.#socket) return;
+    void this.#leave({ code: 1012, reason: "the node is draining" }, true);
+  }
+
+  /** The connection broke, or was never made: another node is tried, unless that is of no use. */
   async #lost(close: SocketClose, wasOpen: boolean): Promise<void> {
     this.#socket = null;
-    if (this.#isJoined) this.#failCalls("the connection broke");
+    clearTimeout(this.#watchdog);
+    if (!this.#isClosing) clearTimeout(this.#patience);
     this.#isJoined = false;
+    this.#trouble = close.reason || `the connection was closed with ${close.code}`;
+    this.#kept = [...this.#calls.lost(`the connection broke: ${this.#trouble}`), ...this.#kept];
     const { code } = close;
     if (FINAL.has(code) || (code >= 4_000 && code < 5_000)) return this.#end(close);
     // A socket isn't told why it was refused; other requests are.
     const why = wasOpen ? null : await this.#reason();
     if (why) return this.#end(why);
-    this.#door = (this.#door + 1) % this.#parts.urls.length;
+    this.#url = (this.#url + 1) % this.#parts.urls.length;
     const round = Math.floor(this.#attempt++ / this.#parts.urls.length);
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
     if (!this.#isOver) {
@@ -295,74 +343,33 @@ class Radio<T> implements ClientSocket<T> {
   async #reason(): Promise<SocketClose | null> {
     try {
       await this.#parts.probe();
-    } catch (error) {
-      if (!isAtlasError(error) || error.retryable || isNoUpgrade(error)) return null;
-      return { code: 4_000 + statusOf(error), reason: `${error.code}: ${messageOf(error)}` };
+    } catch (thrown) {
+      if (isAtlasError(thrown) && isNoUpgrade(thrown)) {
+        this.#trouble = SWALLOWED;
+        const isTold = ++this.#swallowed >= MAX_SWALLOWED * this.#parts.urls.length;
+        return isTold ? { code: UPGRADE_REQUIRED, reason: SWALLOWED } : null;
+      }
+      this.#swallowed = 0;
+      this.#trouble = messageOf(thrown);
+      if (!isAtlasError(thrown) || thrown.retryable) return null;
+      return { code: 4_000 + statusOf(thrown), reason: `${thrown.code}: ${this.#trouble}` };
     }
     return null;
-  }
-
-  #failCalls(why: string): void {
-    const error = new AtlasError("unavailable", why, { maybeExecuted: true });
-    for (const settle of this.#calls.values()) settle({ error });
-    this.#calls.clear();
-    // Whoever waits for their answers has just been told that there is none.
-    this.#kept = [];
   }
 
   #end(close: SocketClose): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    for (const timer of [this.#timer, this.#patience, this.#watchdog]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
-    socket?.close(1000);
-    this.#failCalls(close.reason || "the socket was closed");
+    socket?.close(NORMAL);
+    this.#kept = [];
+    this.#calls.close(close.reason || "the socket was closed");
     this.#over(close);
     this.#options.onClose?.(close);
     for (const listener of this.#listeners) listener(null);
   }
-}
-
-/** What a node says; an error where it is no frame. A kind of frame not known here is one. */
-function readFrame(data: unknown): Frame | AtlasError {
-  try {
-    if (!(data instanceof ArrayBuffer)) throw new AtlasError("bad_request", "it is no bytes");
-    const value = unpack(new Uint8Array(data));
-    if (isFrame(value)) return value;
-    throw new AtlasError("bad_request", "a field is missing, or of the wrong type");
-  } catch (error) {
-    return toAtlasError(error);
-  }
-}
-
-function isFrame(value: unknown): value is Frame {
-  if (typeof value !== "object" || value === null) return false;
-  const frame = value as { readonly [name: string]: unknown };
-  switch (frame["t"]) {
-    case "hello":
-      return typeof frame["connection"] === "string" && isCount(frame["epoch"]) &&
-        isCount(frame["seq"]) && typeof frame["gap"] === "boolean";
-    case "skip":
-      return isCount(frame["seq"]);
-    case "event":
-      return isCount(frame["seq"]) && isCount(frame["epoch"]);
-    case "reply": {
-      if (!("error" in frame)) return true;
-      const error = frame["error"] as { code?: unknown; message?: unknown } | null | undefined;
-      return typeof error?.code === "string" && typeof error.message === "string";
-    }
-    default:
-      return typeof frame["t"] === "string";
-  }
-}
-
-function isCount(value: unknown): boolean {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function encodeFrame(frame: object): Uint8Array<ArrayBuffer> {
-  return encodeValue(frame, "the frame") as Uint8Array<ArrayBuffer>;
 }
 
 /** Percent-encoded, so that only characters of a subprotocol are left (RFC 9110 §5.6.2). */

@@ -38,6 +38,11 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["events", "events", "Events that its resources sent to their connections"],
   ["socketEvents", "socket_events", "Events that it passed on to client sockets"],
   ["cutSockets", "sockets_cut", "Client sockets cut because they were too slow, or too fast"],
+  [
+    "unheardSockets",
+    "sockets_unheard",
+    "Closed client sockets of which messages were given up",
+  ],
   ["contested", "contested_lookups", "Lookups that found more than one claim standing"],
   ["conflictsLost", "conflicts_lost", "Ownerships lost to a greater claim or while out of reach"],
   ["conflictsWon", "conflicts_won", "Times that one here won over one that was out of reach"],

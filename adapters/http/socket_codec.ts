@@ -43,7 +43,8 @@ export const msgpackCodec: Codec = {
   encode: (frame) => {
     // By itself: a result may use all of the depth that a value is allowed.
     if (frame.t !== "reply" || !("result" in frame)) return encodeValue(frame, "the frame");
-    const head = pack({ t: frame.t, id: frame.id, result: null });
+    const { t, id, verdict } = frame;
+    const head = pack({ t, id, ...verdict !== undefined && { verdict }, result: null });
     const result = encodeValue(frame.result, "result");
     return concat([head.subarray(0, -1), result], head.length - 1 + result.length);
   },

@@ -7,25 +7,38 @@
  * becomes of them is the router's business.
  */
 import { AtlasError } from "../errors.ts";
-import { DEFAULT_TIMEOUT_MS, MAX_METHOD, MAX_SOCKETS } from "../limits.ts";
+import {
+  CLOSED_SOCKET_MS,
+  DEFAULT_TIMEOUT_MS,
+  MAX_CLOSED_SOCKET_BYTES,
+  MAX_METHOD,
+  MAX_SOCKETS,
+  SOCKET_LEAVE_MS,
+} from "../limits.ts";
 import { checkMs } from "../model/options.ts";
 import { shown } from "../model/quoted.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
-import type { Clock } from "../ports/clock.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Places } from "../routing/places.ts";
 import { isForNodes, notForClients } from "../routing/reception.ts";
 import type { Router } from "../routing/router.ts";
-import { pause } from "../time/pause.ts";
+import { Bell } from "../time/bell.ts";
+import type { Deadlines } from "../time/deadlines.ts";
 import { RESTART } from "./closing.ts";
 import type { Codec } from "./frames.ts";
 import { Party } from "./party.ts";
+import { Ping } from "./pings.ts";
 import { Seat } from "./seat.ts";
 
-/** How long a node that drains waits until owners know that its sockets are gone, in ms. */
-const FAREWELL_MS = 1_000;
+/**
+ * How long a node that drains waits until all messages of its sockets are heard, and owners know
+ * that they are gone, in ms.
+ */
+const FAREWELL_MS = 2_000;
+const DRAINING = "the node is draining: connect to another";
 
 /** Who a connection is, and what proves that it is one's own. */
 export interface ConnectionIdentity {
@@ -56,6 +69,8 @@ export interface DoorStats {
   socketEvents: number;
   /** Those that were cut because they read too slowly, or wrote too fast. */
   cutSockets: number;
+  /** Closed ones of which messages were given up: too many waited, or nobody could hear them. */
+  unheardSockets: number;
 }
 
 /** A resource. */
@@ -63,6 +78,7 @@ type Target = { readonly type: string; readonly key: string };
 
 export interface DoorParts {
   readonly clock: Clock;
+  readonly deadlines: Deadlines;
   readonly random: Random;
   /** The node's present life. */
   readonly life: () => Life;
@@ -71,11 +87,16 @@ export interface DoorParts {
 }
 
 export class Door {
-  readonly stats: DoorStats = { sockets: 0, socketEvents: 0, cutSockets: 0 };
+  readonly stats: DoorStats = { sockets: 0, socketEvents: 0, cutSockets: 0, unheardSockets: 0 };
   readonly #parts: DoorParts;
   readonly #parties = new Map<string, Party>();
   readonly #seats = new Set<Seat>();
   readonly #leaving = new Set<Promise<void>>();
+  /** Rings when a socket has closed, or is over. */
+  readonly #fewer = new Bell();
+  /** Closed sockets of which messages wait to be heard, and the bytes of these. */
+  readonly #farewells = new Map<Seat, number>();
+  #closedBytes = 0;
   #isClosed = false;
 
   constructor(parts: DoorParts) {
@@ -118,21 +139,38 @@ export class Door {
     };
   }
 
-  /** Lets nobody in any more, and asks all to go: there are other doors. */
+  /**
+   * Takes no more sockets, and asks all clients to go to another node; reads on until they have
+   * closed, then closes the others. Resolves once all that they sent is heard and their owners
+   * know that they are gone, or after a while.
+   */
   async drain(): Promise<void> {
     this.#isClosed = true;
-    for (const seat of [...this.#seats]) {
-      seat.end(RESTART, "the node is draining: connect to another");
-    }
-    if (this.#leaving.size === 0) return;
-    const left = Promise.allSettled(this.#leaving);
-    await Promise.race([left, pause(this.#parts.clock, FAREWELL_MS)]);
+    for (const seat of [...this.#seats]) seat.leave();
+    await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
+    for (const seat of [...this.#seats]) seat.hearOut(RESTART, DRAINING);
+    await this.#until(FAREWELL_MS, () => this.#seats.size + this.#leaving.size === 0);
+  }
+
+  /** Closes all sockets at once; what waits of them is given up. */
+  close(): void {
+    this.#isClosed = true;
+    for (const seat of [...this.#seats]) seat.end(RESTART, DRAINING);
+  }
+
+  /** Resolves once something is so, asked whenever a socket has gone, or after `ms`. */
+  async #until(ms: number, isSo: () => boolean): Promise<void> {
+    let isLate = false;
+    const timer = this.#parts.clock.after(ms, () => {
+      isLate = true;
+      this.#fewer.ring();
+    });
+    while (!isSo() && !isLate) await this.#fewer.heard();
+    timer.cancel();
   }
 
   #checkRoom(): void {
-    if (this.#isClosed) {
-      throw new AtlasError("unavailable", "the node is draining: connect to another");
-    }
+    if (this.#isClosed) throw new AtlasError("unavailable", DRAINING);
     if (this.#seats.size < MAX_SOCKETS) return;
     throw new AtlasError("overloaded", `${MAX_SOCKETS} sockets are open at this node already`);
   }
@@ -141,6 +179,7 @@ export class Door {
     const party = this.#partyOf(target);
     const { clock, router, random } = this.#parts;
     const { callerRegion, identity } = options;
+    let patience: Timer | null = null;
     const seat = new Seat({
       id: identity?.id ?? random.uuid(),
       resume: identity?.resume,
@@ -148,8 +187,15 @@ export class Door {
       after: options.after ?? null,
       former: options.former ?? null,
       stats: this.stats,
-      hear: (seat, messages) => party.hear(seat, messages),
-      gone: (seat) => this.#gone(seat, party),
+      hear: (seat, messages, from) => party.hear(seat, messages, from),
+      closed: (seat) => {
+        ping.stop();
+        patience = this.#closed(seat);
+      },
+      gone: (seat) => {
+        patience?.cancel();
+        this.#gone(seat, party);
+      },
       now: () => clock.now(),
       call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
         if (isForNodes(method)) throw notForClients(target.type, method);
@@ -159,19 +205,40 @@ export class Door {
           ...idempotencyKey !== undefined && { idempotencyKey },
           ...callerRegion !== undefined && { callerRegion },
         };
-        return (await router.call(target, method, args, given, null)).result;
+        return await router.call(target, method, args, given, null);
       },
     }, socket);
+    const ping = new Ping(this.#parts, seat);
     this.#seats.add(seat);
     this.stats.sockets++;
     party.add(seat);
     return seat;
   }
 
+  /** A socket has closed: its messages are heard as long as there is room for them, and a while. */
+  #closed(seat: Seat): Timer | null {
+    this.stats.sockets--;
+    this.#fewer.ring();
+    const bytes = seat.waitingBytes;
+    if (bytes === 0) return null;
+    this.#closedBytes += bytes;
+    this.#farewells.set(seat, bytes);
+    const giveUp = (): void => {
+      this.stats.unheardSockets++;
+      seat.giveUp();
+    };
+    const hasRoom = this.#closedBytes <= MAX_CLOSED_SOCKET_BYTES;
+    return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
+  }
+
   #gone(seat: Seat, party: Party): void {
     if (!this.#seats.delete(seat)) return;
-    this.stats.sockets--;
-    const left = party.remove(seat).finally(() => this.#leaving.delete(left));
+    this.#closedBytes -= this.#farewells.get(seat) ?? 0;
+    this.#farewells.delete(seat);
+    const left = party.remove(seat).finally(() => {
+      this.#leaving.delete(left);
+      this.#fewer.ring();
+    });
     this.#leaving.add(left);
   }
 

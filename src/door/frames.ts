@@ -8,6 +8,7 @@
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import { noMethod } from "../model/method.ts";
+import type { Mark } from "../model/ownership.ts";
 import { quoted } from "../model/quoted.ts";
 
 /** What the door says. */
@@ -24,7 +25,17 @@ export type ServerFrame =
   }
   /** Events up to `seq` that this client hasn't had were meant for others. */
   | { readonly t: "skip"; readonly seq: number }
-  | { readonly t: "reply"; readonly id: number | string; readonly result: unknown }
+  /** The connection stands; said where nothing else was for a while, after hello. */
+  | { readonly t: "ping" }
+  /** The node is draining: the client is to close, and to connect to another. */
+  | { readonly t: "leave" }
+  /** `verdict` where the resource's node can't reach the store: the answer may get lost. */
+  | {
+    readonly t: "reply";
+    readonly id: number | string;
+    readonly result: unknown;
+    readonly verdict?: Mark;
+  }
   | { readonly t: "reply"; readonly id: number | string; readonly error: FrameError };
 
 /** An error as frames tell it: as in an HTTP answer. */

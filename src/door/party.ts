@@ -33,8 +33,10 @@ const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
 /** How much longer a question may take than an owner holds it, in ms. */
 const GRACE_MS = 5_000;
-/** Times that it is said that somebody left; after that the owner finds out by itself. */
+/** Times that it is said that the last one left; after that the owner finds out by itself. */
 const LEAVE_ATTEMPTS = 3;
+/** Stands for a party's name at an owner that doesn't know it. */
+const NO_NAME = "";
 
 /** A resource, and how it is asked. */
 export interface PartyParts {
@@ -51,6 +53,13 @@ export interface PartyParts {
   readonly stats: { socketEvents: number };
   /** Nobody is left. */
   readonly empty: () => void;
+}
+
+/** One that was joined: the last event's number, and that up to which some are lost to it. */
+interface Joined {
+  readonly seat: Seat;
+  readonly seq: number;
+  readonly lost: number | null;
 }
 
 export class Party {
@@ -84,15 +93,17 @@ export class Party {
   /** A socket is over: the owner is told. Resolves when it has been, or can't be. */
   async remove(seat: Seat): Promise<void> {
     this.#seats.delete(seat.id);
-    const isJoined = !this.#pending.delete(seat);
-    const name = this.#name;
+    this.#pending.delete(seat);
+    // Between two owners, too: the next one may have been told of it by the former one's state.
+    const name = this.#name ?? NO_NAME;
     if (this.#seats.size === 0) this.#end();
-    // One that is being joined is told of when it has been.
-    if (name !== null && isJoined) await this.#sayLeft(name, seat);
+    // One that is being joined for the first time is told of when it has been.
+    if (seat.isKnown) await this.#sayLeft(name, seat);
   }
 
   async #sayLeft(name: string, seat: Seat): Promise<void> {
-    for (let attempt = 0; attempt < LEAVE_ATTEMPTS; attempt++) {
+    // As long as others are here, the owner can't find out by itself.
+    for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#seats.size > 0; attempt++) {
       try {
         await this.#parts.ask(LEAVE, [name, [seat.id]], {});
         return;
@@ -102,25 +113,32 @@ export class Party {
     }
   }
 
-  /** Has messages heard; answers how many were, or are given up. */
-  async hear(seat: Seat, messages: readonly unknown[]): Promise<number> {
+  /**
+   * Has messages heard; answers how many were, or are given up: those that a former owner may
+   * have heard, and the present one can't know of.
+   *
+   * @param from the number of the first of them among all of the socket.
+   */
+  async hear(seat: Seat, messages: readonly unknown[], from: number): Promise<number> {
+    let asked: string | null = null;
     for (let attempt = 0; !seat.isOver;) {
       const name = this.#name;
       if (name === null || this.#pending.has(seat)) {
         await this.#admitted.heard();
         continue;
       }
+      if (asked !== null && asked !== name) return messages.length;
       try {
-        const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages], {});
+        const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages, from], {});
         // Of no connection that is there any more: it is about to hear of its end.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
         this.#leaveOwner(name);
       } catch (thrown) {
         const error = toAtlasError(thrown);
-        // What may have been heard isn't said twice.
-        if (error.maybeExecuted) return messages.length;
-        if (!error.retryable) {
+        // Whom it is said to again knows what of it was heard.
+        if (error.maybeExecuted) asked = name;
+        else if (!error.retryable) {
           seat.refuse(error);
           return messages.length;
         }
@@ -138,13 +156,20 @@ export class Party {
       const seats = [...this.#pending].slice(0, MAX_JOINS);
       const founds = this.#name === null;
       const name = this.#name ?? this.#parts.random.uuid();
+      // The owner may know them from now on: also those that have ended meanwhile.
+      const known = (): void => {
+        for (const seat of seats) {
+          seat.isKnown = true;
+          if (seat.isOver) void this.#sayLeft(name, seat);
+        }
+      };
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
           [name, this.#parts.life(), founds, seats.map(applicantOf)],
           {},
         );
-        for (const seat of seats) if (seat.isOver) void this.#sayLeft(name, seat);
+        known();
         if (!founds && this.#name !== name) continue;
         if (result === null) this.#leaveOwner(name);
         else if (await this.#admit(name, seats, result as Admission[], epoch)) {
@@ -153,6 +178,7 @@ export class Party {
         }
         await this.#rest(attempt);
       } catch (error) {
+        if (toAtlasError(error).maybeExecuted) known();
         this.#refuse(error, seats);
         await this.#rest(attempt);
       }
@@ -167,11 +193,12 @@ export class Party {
     admissions: readonly Admission[],
     epoch: number,
   ): Promise<boolean> {
-    const joined: { seat: Seat; seq: number; gap: boolean }[] = [];
+    const joined: Joined[] = [];
     seats.forEach((seat, i) => {
       const admission = admissions[i] as Admission;
       if (typeof admission[0] === "number") {
-        joined.push({ seat, seq: admission[0], gap: admission[1] as boolean });
+        const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
+        joined.push({ seat, seq, lost: gap ? lost : null });
         return;
       }
       const [code, message, retryable] = admission as readonly [string, string, boolean];
@@ -187,24 +214,23 @@ export class Party {
     const past = await this.#past(joined);
     // Another owner may have taken over meanwhile: all are joined to that one.
     if (this.#name !== name) return true;
-    for (const { seat, seq, gap } of joined) {
+    for (const one of joined) {
+      const { seat, seq, lost } = one;
       if (!this.#pending.delete(seat)) continue;
-      const isLost = gap || (past === null && needsPast(seat, seq));
-      seat.joined(epoch, seq, isLost, isLost ? [] : past ?? []);
+      const isLost = past === null && lacks(one);
+      seat.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
     }
     this.#admitted.ring();
     return true;
   }
 
   /** What those who come back have missed; null where some of it is lost. */
-  async #past(
-    joined: readonly { seat: Seat; seq: number; gap: boolean }[],
-  ): Promise<Announcement[] | null> {
-    const back = joined.filter(({ seat, seq, gap }) => !gap && needsPast(seat, seq));
+  async #past(joined: readonly Joined[]): Promise<Announcement[] | null> {
+    const back = joined.filter(lacks);
     if (back.length === 0) return [];
     const ids = back.flatMap(({ seat }) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
     const until = Math.max(...back.map(({ seq }) => seq));
-    let after = Math.min(...back.map(({ seat }) => seat.position as number));
+    let after = Math.min(...back.map(startOf));
     const past: Announcement[] = [];
     try {
       while (after < until) {
@@ -295,8 +321,13 @@ function applicantOf({ id, position, former, resumed }: Seat): Applicant {
   return [id, position, former, resumed];
 }
 
-function needsPast({ position }: Seat, seq: number): boolean {
-  return position !== null && position < seq;
+/** The number after which events are missing that can still be had; `seq` where none is. */
+function startOf({ seat: { position }, seq, lost }: Joined): number {
+  return lost ?? position ?? seq;
+}
+
+function lacks(joined: Joined): boolean {
+  return startOf(joined) < joined.seq;
 }
 
 function announce([seq, epoch, to, data]: PostedEvent): Announcement {

@@ -1,10 +1,9 @@
 /**
- * One client socket at its door: a theatre-goer with a ticket, who is told what was said
- * from the moment of it, and passes notes to the stage.
+ * One client socket at the node that holds it.
  *
- * Takes a socket's frames, and events of its resource; sends messages and calls on, one
- * after the other as they came, and answers what is asked: nothing before hello. Whoever reads too slowly, or
- * writes too fast, is shown out: others never wait for one.
+ * Takes the socket's frames, and events of its resource; sends messages and calls on in their
+ * order, and answers calls; nothing is sent before hello. A client that reads too slowly, or
+ * writes too fast, is closed. Messages that came before the socket closed are still heard.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import {
@@ -13,6 +12,7 @@ import {
   MAX_SOCKET_CALLS,
   MAX_SOCKET_MESSAGES,
 } from "../limits.ts";
+import type { Mark } from "../model/ownership.ts";
 import type { Socket } from "../ports/runtime.ts";
 import { closeCodeOf, LATER } from "./closing.ts";
 import {
@@ -27,7 +27,7 @@ import {
 
 type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
-type Outcome = { readonly result: unknown } | { readonly error: FrameError };
+type Outcome = CallAnswer | { readonly error: FrameError };
 
 /** Bytes of messages that are sent on at once, where there are several. */
 const HEARD_AT_ONCE = 262_144;
@@ -57,6 +57,12 @@ export class Announcement {
   }
 }
 
+/** A call's result; `verdict` where its resource's node can't reach the store. */
+export interface CallAnswer {
+  readonly result: unknown;
+  readonly verdict?: Mark | undefined;
+}
+
 /** What a seat needs of those around it. */
 export interface SeatParts {
   readonly id: string;
@@ -70,10 +76,12 @@ export interface SeatParts {
   /** Monotonic ms. */
   readonly now: () => number;
   /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
-  readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<unknown>;
+  readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
   /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
-  readonly hear: (seat: Seat, messages: readonly unknown[]) => Promise<number>;
-  /** It is over. */
+  readonly hear: (seat: Seat, messages: readonly unknown[], from: number) => Promise<number>;
+  /** Its socket is closed; bytes of messages may still wait to be heard. */
+  readonly closed?: (seat: Seat) => void;
+  /** It is over: its socket is closed, and nothing of it waits any more. */
   readonly gone: (seat: Seat) => void;
   readonly stats: { cutSockets: number };
 }
@@ -83,8 +91,14 @@ export class Seat {
   readonly former: string | null;
   /** Whether it was joined to an owner before. */
   resumed = false;
+  /** Whether an owner may know of it. */
+  isKnown = false;
   /** The number of the last event that it has had, or that wasn't for it. */
   position: number | null;
+  /** When something was said to its client last, monotonic ms. */
+  toldAt: number;
+  /** Whether the socket is closed. */
+  isClosed = false;
   readonly #parts: SeatParts;
   readonly #socket: Socket;
   readonly #abort = new AbortController();
@@ -96,13 +110,16 @@ export class Seat {
    * What waits for the first hello, or for messages before it to be heard: frames, and answers
    * to those that were refused before hello; with what they took, and when they came.
    */
-  readonly #waiting: {
+  #waiting: {
     readonly frame: ClientFrame | Reply;
     readonly size: number;
     readonly since: number;
   }[] = [];
   #waitingSize = 0;
   #isHearing = false;
+  /** Messages that were heard, or given up. */
+  #heard = 0;
+  #isLeaving = false;
   #calls = 0;
   #isOver = false;
 
@@ -112,10 +129,17 @@ export class Seat {
     this.id = parts.id;
     this.former = parts.former;
     this.position = parts.after;
+    this.toldAt = parts.now();
   }
 
+  /** Whether nothing of it is to be done any more. */
   get isOver(): boolean {
     return this.#isOver;
+  }
+
+  /** Bytes of frames that wait. */
+  get waitingBytes(): number {
+    return this.#waitingSize;
   }
 
   /** Is to be joined again: events that come meanwhile are kept aside. */
@@ -124,18 +148,22 @@ export class Seat {
     this.#lost = 0;
   }
 
-  /** Was joined: says so, then what was said since. */
-  joined(epoch: number, last: number, missed: boolean, past: readonly Announcement[]): void {
-    const seq = Math.max(last, this.#lost);
-    const gap = missed || this.#lost > last;
+  /**
+   * Was joined: says so, then what was said since. `lost`: the number up to which events are
+   * lost to it, null where none is.
+   */
+  joined(epoch: number, last: number, lost: number | null, past: readonly Announcement[]): void {
     const passed = this.#passing ?? [];
+    const gap = lost !== null || this.#lost > last;
+    const from = gap ? Math.max(lost ?? 0, this.#lost) : last;
     this.#passing = null;
     this.resumed = true;
-    this.#hello(epoch, seq, gap);
-    if (gap || this.position === null) this.position = seq;
+    this.#hello(epoch, from, gap);
+    if (gap || this.position === null) this.position = from;
     for (const event of past) this.tell(event);
-    if (this.position < seq) this.#skip(seq);
+    if (this.position < last) this.#skip(last);
     for (const event of passed) this.tell(event);
+    if (this.#isLeaving) this.#send({ t: "leave" });
     this.#pump();
   }
 
@@ -149,6 +177,7 @@ export class Seat {
 
   /** Something was said. */
   tell(event: Announcement): void {
+    if (this.isClosed) return;
     if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
     if (this.#passing) {
       this.#passing.push(event);
@@ -164,7 +193,7 @@ export class Seat {
 
   /** A frame of the client. */
   received(data: string | Uint8Array): void {
-    if (this.#isOver) return;
+    if (this.isClosed) return;
     let value: unknown;
     try {
       value = this.#parts.codec.decode(data);
@@ -182,20 +211,54 @@ export class Seat {
     this.end(closeCodeOf(code), `${code}: ${message}`);
   }
 
-  /** Ends it. */
+  /** Ends it, and what waits of it. */
   end(code: number, reason: string): void {
-    if (this.#isOver) return;
+    this.#drop(this.#waiting.length);
+    this.hearOut(code, reason);
+    this.giveUp();
+  }
+
+  /** Closes its socket; messages that came before that are still heard. */
+  hearOut(code: number, reason: string): void {
+    if (this.isClosed) return;
+    // Some sockets say at once that they are closed.
     this.#socket.close(code, reason);
     this.over();
   }
 
-  /** The socket is closed. */
+  /** The socket is closed. Messages that it sent before that are heard, then it is over. */
   over(): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#waiting.length = 0;
+    if (this.isClosed) return;
+    this.isClosed = true;
     this.#abort.abort();
+    // Nobody waits for answers any more.
+    this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");
+    this.#waitingSize = this.#waiting.reduce((sum, { size }) => sum + size, 0);
+    this.#parts.closed?.(this);
+    this.#finish();
+  }
+
+  /** What waits of a closed socket is not done any more. */
+  giveUp(): void {
+    if (!this.isClosed || this.#isOver) return;
+    this.#isOver = true;
+    this.#drop(this.#waiting.length);
     this.#parts.gone(this);
+  }
+
+  /** Says `ping`, once hello was said. */
+  ping(): void {
+    if (this.resumed) this.#send({ t: "ping" });
+  }
+
+  /** Asks the client to close and to connect to another node; after hello, as nothing comes before. */
+  leave(): void {
+    this.#isLeaving = true;
+    if (this.resumed && !this.#passing) this.#send({ t: "leave" });
+  }
+
+  #finish(): void {
+    if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();
   }
 
   #take(frame: ClientFrame, size: number): void {
@@ -254,15 +317,19 @@ export class Seat {
       if (frame.t !== "message" || (messages.length > 0 && bytes > HEARD_AT_ONCE)) break;
       messages.push(frame.data);
     }
-    this.#drop(await this.#parts.hear(this, messages));
+    const heard = await this.#parts.hear(this, messages, this.#heard + 1);
+    this.#heard += heard;
+    this.#drop(heard);
     this.#isHearing = false;
     this.#pump();
+    this.#finish();
   }
 
   async #call(frame: CallFrame, waitedMs: number): Promise<void> {
     let outcome: Outcome;
     try {
-      outcome = { result: (await this.#parts.call(frame, waitedMs, this.#abort.signal)) ?? null };
+      const { result, verdict } = await this.#parts.call(frame, waitedMs, this.#abort.signal);
+      outcome = { result: result ?? null, ...verdict !== undefined && { verdict } };
     } catch (error) {
       outcome = { error: frameError(error) };
     }
@@ -291,13 +358,14 @@ export class Seat {
   }
 
   #write(data: string | Uint8Array): void {
-    if (this.#isOver) return;
+    if (this.isClosed) return;
+    this.toldAt = this.#parts.now();
     this.#socket.send(data);
     if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
   }
 
   #cut(why: string): void {
-    if (this.#isOver) return;
+    if (this.isClosed) return;
     this.#parts.stats.cutSockets++;
     this.end(LATER, why);
   }

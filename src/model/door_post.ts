@@ -13,7 +13,10 @@ export const CONNECT = "$connect";
 export const REPLAY = "$replay";
 /** Waits for events; holds no turn up, and is no turn. */
 export const EVENTS = "$events";
-/** Has a connection's messages heard, a turn each; answers how many were. */
+/**
+ * Has a connection's messages heard, a turn each; answers how many were. They are numbered, from
+ * 1 on, so that none is heard twice where it is said again to the same owner.
+ */
 export const MESSAGE = "$message";
 /** Ends connections. */
 export const LEAVE = "$leave";
@@ -34,10 +37,11 @@ export type Applicant = readonly [
 
 /**
  * Joined: the number of the last event before it was, and whether some after the one it has
- * had are lost. Or refused.
+ * had are lost; up to `lost`, where that isn't the last one: the later ones can be had. Or
+ * refused.
  */
 export type Admission =
-  | readonly [seq: number, gap: boolean]
+  | readonly [seq: number, gap: boolean, lost?: number]
   | readonly [code: string, message: string, retryable: boolean];
 
 /** An event on its way to a door. */

@@ -122,6 +122,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       this.#instance = new this.type.class(this);
       return this.#instance?.onStart();
     });
+    const recalled = this.hearsEnds && !this.adrift ? this.audience.recall() : null;
     try {
       await Promise.race([started, this.ended()]);
     } catch (error) {
@@ -135,6 +136,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     }
     this.#state = "open";
     this.end = null;
+    await recalled?.();
   }
 
   /** Takes a call: at once, or after those that wait. */

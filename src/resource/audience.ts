@@ -1,12 +1,10 @@
 /**
- * The audience of a resource: who listens to it, and what it said to them lately.
+ * The connections of a resource at its owner, and its last events.
  *
  * What a turn says is kept aside until the turn is committed; only then it gets its numbers
  * and goes out. Numbers never repeat: an upper bound of them is in the resource's state, and
- * whoever owns it next counts on from there.
- *
- * Takes connections from doors, and events from the resource's turns; brings about turns of
- * its hooks. Source: design §2 (epochs in every event), §3 (State).
+ * whoever owns it next counts on from there. Takes connections from the nodes that hold their
+ * sockets, and brings about turns of the resource's hooks. Source: design §2, §3 (State).
  */
 import { AtlasError } from "../errors.ts";
 import {
@@ -19,29 +17,41 @@ import {
   MAX_REPLAY_EVENTS,
 } from "../limits.ts";
 import type { Call } from "../model/call.ts";
-import type { Applicant } from "../model/door_post.ts";
+import type { Admission, Applicant } from "../model/door_post.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/trail.ts";
 import { encodeValue, textToCount } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { pause } from "../time/pause.ts";
+import type { Store } from "../ports/store.ts";
 import { type Connection, Seated, type Speaker } from "./connection.ts";
+import { ConnectionRecords } from "./connection_records.ts";
 import { DoorSide } from "./door_side.ts";
 import { Replay, type Share } from "./replay.ts";
+import { eventsOf, type Said, tooMuch } from "./said.ts";
 import type { TurnStorage } from "./storage.ts";
 import type { Attended, Usher } from "./usher.ts";
-import { Visit } from "./visit.ts";
+import { type Errand, Visit } from "./visit.ts";
 
 /** The field of a resource's state that holds the bound; users' keys are in another space. */
 const BOUND = "q:bound";
+/** The field of the last events, written where a resource with connections stops in good order. */
+const TAIL = "q:tail";
 const NOWHERE: Caller = { region: "", node: "" };
+
+/** What a connection that is joined is told: the last event's number, and up to which some are lost. */
+interface Joined {
+  readonly seq: number;
+  readonly lost: number | null;
+}
 
 /** What an audience needs of the house. */
 export interface AudienceParts {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
   readonly usher: Usher;
+  readonly store: Store;
   readonly stats: { events: number };
 }
 
@@ -49,14 +59,11 @@ export interface AudienceParts {
 export interface Performance {
   readonly key: string;
   readonly owner: Ownership;
+  /** Whether it has an `onDisconnect`. */
+  readonly hearsEnds: boolean;
   readonly book: { readonly storage: TurnStorage };
   deliver(call: Call): void;
 }
-
-/** Something that the running turn said: an event, or a farewell. */
-type Said =
-  | { readonly to: Seated | null; readonly data: Uint8Array }
-  | { readonly to: Seated; readonly reason: string };
 
 export class Audience implements Speaker, Attended {
   readonly #parts: AudienceParts;
@@ -66,22 +73,42 @@ export class Audience implements Speaker, Attended {
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
   #bound = 0;
   #promised = 0;
+  /** Whether the state has events of a former owner; whether this one sent any; to anybody. */
+  #hasTail = false;
+  #hasSpoken = false;
+  #wasHeard = false;
   #said: Said[] = [];
   #bytes = 0;
   readonly #seats = new Map<string, Seated>();
   readonly #doors = new Map<string, DoorSide>();
-  readonly #admissions = new WeakMap<Visit, readonly [number, boolean]>();
+  /** Null where none are kept. */
+  readonly #records: ConnectionRecords | null = null;
+  readonly #admissions = new WeakMap<Visit, Joined>();
   #isLast = false;
   #over = false;
 
   constructor(parts: AudienceParts, of: Performance) {
     this.#parts = parts;
     this.#of = of;
+    if (!of.hearsEnds) return;
+    this.#records = new ConnectionRecords({
+      ...parts,
+      key: of.key,
+      storage: () => of.book.storage,
+      turn: (hook, errand) => this.#turn(hook, errand),
+      attend: () => parts.usher.attend(this),
+      isHere: (id) => this.#seats.has(id),
+      end: (id) => {
+        const seated = new Seated(this, id, "", true);
+        seated.isGone = true;
+        return (it) => it.onDisconnect(seated);
+      },
+    });
   }
 
-  /** Connections now. */
+  /** Connections now, and those of former owners of which it isn't known whether they come back. */
   get size(): number {
-    return this.#seats.size;
+    return this.#seats.size + (this.#records?.absent ?? 0);
   }
 
   get connections(): Iterable<Connection> {
@@ -95,7 +122,8 @@ export class Audience implements Speaker, Attended {
 
   /** Whether the running turn has anything to send, or to keep for the next owner. */
   get hasNews(): boolean {
-    return this.#said.length > 0 || (this.#isLast && this.seq !== this.#bound);
+    return this.#said.length > 0 ||
+      (this.#isLast && (this.#hasSpoken || this.seq !== this.#bound));
   }
 
   /** Says something to one connection, or to all, once the running turn is committed. */
@@ -120,7 +148,11 @@ export class Audience implements Speaker, Attended {
     const count = this.#said.filter((said) => "data" in said).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
     this.#promised = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
-    this.#of.book.storage.reserve(BOUND, String(this.#promised));
+    const { storage } = this.#of.book;
+    storage.reserve(BOUND, String(this.#promised));
+    if (this.#isLast && this.#wasHeard) {
+      storage.reserve(TAIL, replay.tail(eventsOf(this.#said, this.#of.owner.epoch)));
+    } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
   /** The running turn is committed, and its owner still is one: what it said goes out. */
@@ -135,8 +167,10 @@ export class Audience implements Speaker, Attended {
       } else if (!said.to?.isGone) {
         this.#replay?.add(epoch, said.to?.id ?? null, said.data);
         this.#parts.stats.events++;
+        this.#hasSpoken = true;
       }
     }
+    if (this.#promised > 0) this.#hasTail = false;
     this.drop();
     for (const door of this.#doors.values()) door.tell();
     for (const seated of farewells) this.#part(seated);
@@ -156,10 +190,17 @@ export class Audience implements Speaker, Attended {
   /** Joins a connection in a turn of its own, in which `onConnect` runs. */
   join(door: string, [id, after, , resumed]: Applicant, call: Call): Visit {
     let admitted: Seated | null = null;
+    let undo: (() => void) | undefined;
     const visit = new Visit(this.#of.key, "onConnect", call.deadline, call.caller, async (it) => {
       const replay = await this.#open();
-      if (!this.#doors.has(door)) throw unknownDoor(this.#of.key);
-      this.#admissions.set(visit, [replay.last, after !== null && !replay.covers(after)]);
+      const side = this.#doors.get(door);
+      if (!side) {
+        throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
+      }
+      const lost = after === null ? null : replay.lostTo(after);
+      const { life } = side;
+      this.#admissions.set(visit, { seq: replay.last, lost });
+      undo = this.#records?.write(id, life);
       const known = this.#seats.get(id);
       if (known) return void (known.door = door);
       if (this.#seats.size >= MAX_CONNECTIONS) {
@@ -168,22 +209,50 @@ export class Audience implements Speaker, Attended {
       }
       admitted = new Seated(this, id, door, resumed);
       this.#seats.set(id, admitted);
-      await it.onConnect(admitted);
+      this.#records?.returned(id);
+      this.#wasHeard = true;
+      try {
+        await it.onConnect(admitted);
+      } catch (error) {
+        // Before any turn that tells of its end.
+        this.#forget(admitted);
+        throw error;
+      }
     });
-    visit.ended.then((error) => error && admitted && this.#forget(admitted));
+    visit.ended.then((error) => {
+      if (error === null) return;
+      undo?.();
+      if (admitted === null) return;
+      this.#forget(admitted);
+      // One that an earlier owner had is told of its end, too.
+      if (this.#records?.has(id)) void this.#say(admitted);
+    });
     this.#of.deliver(visit);
     return visit;
   }
 
   /** What a visit that ended well is answered. */
-  admission(visit: Visit): readonly [seq: number, gap: boolean] {
-    return this.#admissions.get(visit) as readonly [number, boolean];
+  admission(visit: Visit): Admission {
+    const { seq, lost } = this.#admissions.get(visit) as Joined;
+    if (lost === null) return [seq, false];
+    return lost === seq ? [seq, true] : [seq, true, lost];
   }
 
-  /** Has a connection's message heard, in a turn of its own; null where there is none such. */
-  hear(id: string, data: unknown, call: Call): Visit | null {
-    const seated = this.#seats.get(id);
-    if (!seated) return null;
+  /** Begins to read who was connected to former owners; gives what to run once turns can be had. */
+  recall(): (() => Promise<void>) | undefined {
+    const recalled = this.#records?.recall(this.#parts.usher.isDead);
+    return recalled && (async () => {
+      if (await recalled() > 0) this.#wasHeard = true;
+    });
+  }
+
+  /** A connection that is here. */
+  seatedAt(id: string): Seated | undefined {
+    return this.#seats.get(id);
+  }
+
+  /** Has a connection's message heard, in a turn of its own. */
+  hear(seated: Seated, data: unknown, call: Call): Visit {
     const { deadline, caller } = call;
     const visit = new Visit(this.#of.key, "onMessage", deadline, caller, (it) => {
       if (!seated.isGone) return it.onMessage(seated, data);
@@ -192,14 +261,36 @@ export class Audience implements Speaker, Attended {
     return visit;
   }
 
-  /** Connections have ended at their door. */
-  leave(door: string, ids: readonly string[]): void {
+  /** Connections have ended at their door. Resolves once `onDisconnect` has run for them. */
+  async leave(door: string, ids: readonly string[]): Promise<void> {
+    const told: Promise<unknown>[] = [];
     for (const id of ids) {
       const seated = this.#seats.get(id);
-      if (seated?.door === door) this.#part(seated);
+      if (seated?.door === door) told.push(this.#part(seated));
+      else if (!seated && this.#records) told.push(this.#records.miss(id));
     }
-    for (const seated of this.#seats.values()) if (seated.door === door) return;
-    this.#forgetDoor(door);
+    if (!this.#isUsed(door)) this.#forgetDoor(door);
+    await Promise.all(told);
+  }
+
+  /** A door asks for events. Null: it isn't known; else it is answered later. */
+  ask(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
+    const door = this.#doors.get(name);
+    if (!door) return null;
+    const isReborn = door.life !== life;
+    door.ask(call, life, at, closed);
+    if (isReborn) this.#records?.rewrite(() => this.#at(name), life);
+    return undefined;
+  }
+
+  #isUsed(door: string): boolean {
+    for (const seated of this.#seats.values()) if (seated.door === door) return true;
+    return false;
+  }
+
+  /** The connections at a door. */
+  #at(door: string): string[] {
+    return [...this.#seats.values()].filter((it) => it.door === door).map(({ id }) => id);
   }
 
   /** A door, if it is known; where it is `founded` by this, and not dead, it is from now on. */
@@ -243,12 +334,13 @@ export class Audience implements Speaker, Attended {
   }
 
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean {
+    this.#records?.sweep(now, isDead);
     for (const [name, door] of this.#doors) {
       if (now - door.heardAt <= DOOR_SILENCE_MS && !isDead(door.life)) continue;
       this.#forgetDoor(name);
       for (const seated of this.#seats.values()) if (seated.door === name) this.#part(seated);
     }
-    return !this.#over && this.#doors.size > 0;
+    return !this.#over && this.#doors.size + (this.#records?.absent ?? 0) > 0;
   }
 
   /** Nobody here can say anything any more. */
@@ -256,22 +348,28 @@ export class Audience implements Speaker, Attended {
     this.#over = true;
     for (const seated of this.#seats.values()) seated.isGone = true;
     this.#seats.clear();
+    this.#records?.stop();
     for (const door of this.#doors.values()) door.end(error, next);
     this.#doors.clear();
   }
 
-  /** It has gone: `onDisconnect` runs when its turn comes. */
-  #part(seated: Seated): void {
+  /** It has gone: `onDisconnect` runs when its turn comes. Resolves when it has. */
+  async #part(seated: Seated): Promise<void> {
     if (seated.isGone) return;
     this.#forget(seated);
-    const visit = new Visit(
-      this.#of.key,
-      "onDisconnect",
-      Infinity,
-      NOWHERE,
-      (it) => it.onDisconnect(seated),
-    );
+    await this.#say(seated);
+  }
+
+  /** Has `onDisconnect` run. Without one there is nothing to run. */
+  async #say(seated: Seated): Promise<void> {
+    await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
+  }
+
+  /** Runs a turn that no caller waits for; answers how it failed, null where it was committed. */
+  #turn(hook: string, errand: Errand): Promise<AtlasError | null> {
+    const visit = new Visit(this.#of.key, hook, Infinity, NOWHERE, errand);
     this.#of.deliver(visit);
+    return visit.ended;
   }
 
   #forgetDoor(name: string): void {
@@ -286,9 +384,11 @@ export class Audience implements Speaker, Attended {
 
   async #open(): Promise<Replay> {
     if (this.#replay) return this.#replay;
-    const text = await this.#of.book.storage.field(BOUND);
+    const { storage } = this.#of.book;
+    const [text, tail] = await Promise.all([storage.field(BOUND), storage.field(TAIL)]);
     this.#bound = Math.max(this.#bound, textToCount(text, "the number of its last event"));
-    return (this.#replay ??= new Replay(this.#bound));
+    this.#hasTail ||= tail !== null;
+    return (this.#replay ??= new Replay(this.#bound, tail));
   }
 
   #checkTurn(): void {
@@ -296,14 +396,4 @@ export class Audience implements Speaker, Attended {
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);
   }
-}
-
-function unknownDoor(key: string): AtlasError {
-  return new AtlasError("unavailable", `${key} doesn't know this door any more`);
-}
-
-function tooMuch(): AtlasError {
-  const most = `${MAX_REPLAY_EVENTS} events or ${MAX_REPLAY_BYTES} bytes of them`;
-  const message = `a call may send at most ${most}`;
-  return new AtlasError("payload_too_large", message);
 }

@@ -40,6 +40,9 @@ export class Seated implements Connection {
   /** The door's own name. */
   door: string;
   isGone = false;
+  /** The number of the last message of its client that was heard; what hears more of them. */
+  heard = 0;
+  hearing: Promise<unknown> = Promise.resolve();
   readonly #speaker: Speaker;
 
   constructor(speaker: Speaker, id: string, door: string, resumed: boolean) {

@@ -13,6 +13,7 @@ import type { Life } from "../registry/lease.ts";
 import { Expiring } from "../time/deadlines.ts";
 import type { Adrift } from "./adrift.ts";
 import { Bell } from "../time/bell.ts";
+import { Resource } from "./resource.ts";
 
 export abstract class Holding extends Expiring {
   readonly key: string;
@@ -61,6 +62,11 @@ export abstract class Holding extends Expiring {
   /** Which node its type wants it on. */
   get placement(): Placement {
     return this.type.placement;
+  }
+
+  /** Whether its class has an `onDisconnect`: then its state says who is connected. */
+  get hearsEnds(): boolean {
+    return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
   }
 
   /** Resolves when it is over. */

@@ -1,10 +1,11 @@
 /**
- * The last events of a resource: a tape that is wiped from its beginning.
+ * The last events of a resource, bounded in count and in bytes: the oldest go first.
  *
  * Takes events in the order of their numbers, none left out; gives those after a number, as
- * long as it still has them. Bounded in count and in bytes.
+ * long as it still has them, and the last ones as a text for the next owner.
  */
-import { MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS } from "../limits.ts";
+import { MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../limits.ts";
+import { textToValue, valueToText } from "../model/value.ts";
 
 /** What a resource has said to its connections, or to one of them. */
 export interface SentEvent {
@@ -17,8 +18,13 @@ export interface SentEvent {
   readonly data: Uint8Array;
 }
 
+/** An event without its number. */
+export type Unsent = Omit<SentEvent, "seq">;
+
 /** What an event takes in an answer besides its data, in bytes; rather too much. */
 const EXTRA_BYTES = 128;
+
+const TAIL = "the last events";
 
 /** Events for one door, and the number up to which it then has all that is for it. */
 export interface Share {
@@ -28,16 +34,24 @@ export interface Share {
 
 export class Replay {
   /** Those before `#head` are wiped. */
-  readonly #events: SentEvent[] = [];
+  readonly #events: SentEvent[];
   #head = 0;
   #bytes = 0;
   /** The number of the last event that isn't on the tape any more. */
   #before: number;
   #last: number;
+  /** The number of the last event that this owner has never had. */
+  readonly #start: number;
 
-  /** @param start the number of the last event that was ever sent, or might have been. */
-  constructor(start: number) {
-    this.#before = this.#last = start;
+  /**
+   * @param start the number of the last event that was ever sent, or might have been.
+   * @param tail the events up to it, as a former owner's {@link tail} gave them; null: none.
+   */
+  constructor(start: number, tail: string | null = null) {
+    this.#events = eventsIn(tail, start);
+    this.#bytes = this.#events.reduce((sum, { data }) => sum + data.length, 0);
+    this.#last = start;
+    this.#start = this.#before = start - this.#events.length;
   }
 
   /** The number of the last event. */
@@ -48,6 +62,25 @@ export class Replay {
   /** Whether it has all events after `after`, and there was an event of that number. */
   covers(after: number): boolean {
     return after >= this.#before && after <= this.#last;
+  }
+
+  /** The number up to which events are lost to who has had `after`; null: none are. */
+  lostTo(after: number): number | null {
+    if (this.covers(after)) return null;
+    // Lost with a former owner: what this one has said since can still be had.
+    return after < this.#start && this.covers(this.#start) ? this.#start : this.#last;
+  }
+
+  /** The last events and those that are about to be added, as text; the last `MAX_TAIL_BYTES`. */
+  tail(pending: readonly Unsent[]): string {
+    const all: readonly Unsent[] = [...this.#events.slice(this.#head), ...pending];
+    let at = all.length;
+    for (let bytes = 0; at > 0; at--) {
+      bytes += (all[at - 1] as Unsent).data.length + EXTRA_BYTES;
+      if (bytes > MAX_TAIL_BYTES) break;
+    }
+    const events = all.slice(at).map(({ epoch, to, data }) => [epoch, to, data]);
+    return valueToText([this.#last + pending.length, events], TAIL);
   }
 
   /** Gives an event the next number, and keeps it: a copy, for it may be part of far more. */
@@ -81,9 +114,29 @@ export class Replay {
     return { events, upto };
   }
 
+  /** Drops the oldest one. */
   #wipe(): void {
     const event = this.#events[this.#head++] as SentEvent;
     this.#bytes -= event.data.length;
     this.#before = event.seq;
+  }
+}
+
+/** The events in a text that {@link Replay.tail} made, where the last of them has number `last`. */
+function eventsIn(text: string | null, last: number): SentEvent[] {
+  if (text === null) return [];
+  try {
+    const value = textToValue(text, TAIL, 4 * MAX_TAIL_BYTES);
+    const [upto, rows] = value as [number, [number, string | null, Uint8Array][]];
+    // A later owner has said more.
+    if (upto !== last || rows.length > last) return [];
+    const before = last - rows.length;
+    return rows.map(([epoch, to, data], i) => {
+      if (!Number.isSafeInteger(epoch) || !(data instanceof Uint8Array)) throw new TypeError(TAIL);
+      return { seq: before + i + 1, epoch, to: to === null ? null : String(to), data };
+    });
+  } catch {
+    // Whoever comes back is told of a gap.
+    return [];
   }
 }

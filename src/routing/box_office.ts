@@ -18,6 +18,7 @@ import {
 } from "../model/door_post.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Audience } from "../resource/audience.ts";
+import type { Seated } from "../resource/connection.ts";
 import { posted } from "../resource/door_side.ts";
 
 /** Answers a door's call, whatever happens. */
@@ -45,9 +46,7 @@ async function answerTo(call: Call, audience: Audience): Promise<unknown> {
     }
     case EVENTS: {
       const [door, life, at, closed] = args as [string, string, number, number];
-      const side = audience.doorOf(door);
-      if (!side) return null;
-      return side.ask(call, life, at, closed);
+      return audience.ask(call, door, life, at, closed);
     }
     case REPLAY: {
       const [after, until, ids] = args as [number, number, string[]];
@@ -55,12 +54,14 @@ async function answerTo(call: Call, audience: Audience): Promise<unknown> {
       return share && [share.upto, share.events.map(posted)];
     }
     case MESSAGE: {
-      const [door, id, messages] = args as [string, string, unknown[]];
-      return audience.doorOf(door) ? await hear(call, audience, id, messages) : null;
+      const [door, id, messages, from] = args as [string, string, unknown[], number];
+      const seated = audience.seatedAt(id);
+      if (!audience.doorOf(door)) return null;
+      return seated ? await inTurn(seated, () => hear(call, audience, seated, messages, from)) : 0;
     }
     case LEAVE: {
       const [door, ids] = args as [string, string[]];
-      audience.leave(door, ids);
+      await audience.leave(door, ids);
       return true;
     }
     default:
@@ -87,24 +88,37 @@ async function admit(
   return admissions;
 }
 
-/** How many of a connection's messages were heard; 0: there is no such connection. */
+/** Runs it once what was begun before for this connection is over. */
+function inTurn(seated: Seated, run: () => Promise<number>): Promise<number> {
+  const heard = seated.hearing.then(run);
+  seated.hearing = heard.catch(() => {});
+  return heard;
+}
+
+/** How many of a connection's messages were heard; 0: the connection has gone. */
 async function hear(
   call: Call,
   audience: Audience,
-  id: string,
+  seated: Seated,
   messages: readonly unknown[],
+  from: number,
 ): Promise<number> {
   let heard = 0;
   for (const message of messages) {
-    const visit = audience.hear(id, message, call);
-    if (!visit) return heard;
-    const error = await visit.ended;
+    if (from + heard <= seated.heard) {
+      // Whose answer got lost.
+      heard++;
+      continue;
+    }
+    // Nobody waits for this any more: it is said again.
+    if (call.done || seated.isGone) return heard;
+    const error = await audience.hear(seated, message, call).ended;
     // Not begun: it is sent again, here or to the next owner.
     if (error && !error.maybeExecuted && error.retryable) {
       if (heard === 0) throw error;
       return heard;
     }
-    heard++;
+    seated.heard = from + heard++;
   }
   return heard;
 }

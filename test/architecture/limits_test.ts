@@ -64,6 +64,13 @@ const SAID: readonly (readonly [row: string, ...values: string[]])[] = [
   ],
   ["bytes that wait to be read", bytes(limits.MAX_SOCKET_BUFFER_BYTES)],
   ["silence", seconds(limits.SOCKET_IDLE_MS)],
+  [
+    "messages of closed sockets that wait",
+    seconds(limits.CLOSED_SOCKET_MS),
+    bytes(limits.MAX_CLOSED_SOCKET_BYTES),
+  ],
+  ["sockets of a node that drains", seconds(limits.SOCKET_LEAVE_MS)],
+  ["last events that a resource keeps", bytes(limits.MAX_TAIL_BYTES)],
   ["a handshake", seconds(HANDSHAKE_MS)],
   ["a frame of a handshake", bytes(MAX_HANDSHAKE_BYTES)],
   ["the address that is dialled", count(limits.MAX_ADDRESS)],

@@ -1,26 +1,24 @@
 /**
- * Rooms and listeners under simulation: a radio play in a thunderstorm, and a stenographer
- * beside each loudspeaker.
+ * Rooms and client sockets under simulation.
  *
- * Takes a seed; plays a cluster with faults in which sockets at every node listen to rooms
- * that talk; gives what broke of: each event once and in order, none left out without a gap;
- * one number, one event; nothing said that isn't kept; all hear the last word.
+ * Takes a seed; plays a cluster with faults in which sockets at every node listen to rooms that
+ * talk, say something back, and leave; some go silent. Gives what broke of: each event once and
+ * in order, none left out without a gap; one number, one event; nothing said that isn't kept;
+ * all hear the last word; messages heard in order, at most once, and never after their
+ * connection's end; those before a close all heard; each end told once, and none forgotten; no
+ * socket that stands is silent for long.
  */
-import { jsonCodec } from "../../adapters/http/socket_codec.ts";
 import { APP_CHECKERS } from "../../sim/checkers.ts";
 import { type Clients, perform, type Reporter, type Result } from "../../sim/perform.ts";
 import { type Course, drawFaults, drawShape } from "../../sim/plan.ts";
 import { SeededRandom } from "../../sim/random.ts";
 import { settleMs } from "../../sim/testing/course.ts";
-import type { SimNode, World } from "../../sim/world.ts";
-import type { Socket } from "../../src/ports/runtime.ts";
-import { type App, defineApp, Resource } from "../../mod.ts";
+import type { World } from "../../sim/world.ts";
+import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
+import { Listener, type Message, type Word } from "./socket_listener.ts";
 
-/** A word that was said: its place in the room's journal, and what it was. */
-interface Word {
-  readonly n: number;
-  readonly value: string;
-}
+/** Where rooms of the present play tell what must not be. */
+let trouble: (message: string) => void = () => {};
 
 class Room extends Resource {
   async say(value: string): Promise<void> {
@@ -35,8 +33,28 @@ class Room extends Resource {
     return [...(await this.storage.list<string>({ prefix: "w:" })).values()];
   }
 
-  override async onConnect(): Promise<void> {
-    await this.storage.get("n");
+  override async onConnect({ id }: Connection): Promise<void> {
+    await this.storage.put(`here:${id}`, true);
+  }
+
+  override async onMessage({ id }: Connection, { who, n }: Message): Promise<void> {
+    const heard = (await this.storage.get<number[]>(`heard:${who}`)) ?? [];
+    if (n <= (heard.at(-1) ?? 0)) trouble(`message ${n} of ${who} was heard after ${heard.at(-1)}`);
+    if (!await this.storage.get(`here:${id}`)) trouble(`${who} was heard after its end`);
+    await this.storage.put(`heard:${who}`, [...heard, n]);
+  }
+
+  override async onDisconnect({ id }: Connection): Promise<void> {
+    if (!await this.storage.get(`here:${id}`)) trouble(`the end of ${id} was told twice`);
+    await this.storage.delete(`here:${id}`);
+  }
+
+  async here(): Promise<string[]> {
+    return [...(await this.storage.list({ prefix: "here:" })).keys()].map((key) => key.slice(5));
+  }
+
+  async heard(who: string): Promise<number[]> {
+    return (await this.storage.get<number[]>(`heard:${who}`)) ?? [];
   }
 }
 
@@ -45,98 +63,20 @@ const app: App<{ rooms: typeof Room }> = defineApp({ resources: { rooms: Room } 
 const ROOMS = 3;
 const FAULTS_MS = 20_000;
 const SAY_MS = 60;
-const END_MS = 120_000;
-
-/** Somebody who listens to one room at one node's door, and goes on at the next process. */
-class Listener {
-  readonly room: string;
-  readonly words: Word[] = [];
-  readonly #report: (message: string) => void;
-  readonly #numbers: Map<string, string>;
-  #node: SimNode | null = null;
-  #seq: number | null = null;
-  #isJoined = false;
-  #gap = false;
-
-  constructor(room: string, numbers: Map<string, string>, report: (message: string) => void) {
-    this.room = room;
-    this.#numbers = numbers;
-    this.#report = report;
-  }
-
-  get isConnected(): boolean {
-    return this.#node !== null;
-  }
-
-  get isJoined(): boolean {
-    return this.#isJoined;
-  }
-
-  /** Listens through this process as long as it lives. */
-  connect(sim: SimNode): void {
-    const { node, process } = sim;
-    if (!node) return;
-    const socket: Socket = {
-      send: (data) => void (this.#node === sim && this.#hear(JSON.parse(data as string))),
-      buffered: () => 0,
-      close: () => {
-        if (this.#node === sim) this.#lost();
-        queueMicrotask(() => handlers?.close(socket, 1000, ""));
-      },
-    };
-    let handlers: ReturnType<typeof node.accept> | null = null;
-    try {
-      const after = this.#seq === null ? {} : { after: this.#seq };
-      handlers = node.accept("rooms", this.room, { codec: jsonCodec, ...after });
-    } catch {
-      return;
-    }
-    this.#node = sim;
-    process.onEnd(() => void (this.#node === sim && this.#lost()));
-    handlers.open(socket);
-  }
-
-  #lost(): void {
-    this.#node = null;
-    this.#isJoined = false;
-  }
-
-  // deno-lint-ignore no-explicit-any
-  #hear(frame: any): void {
-    if (frame.t === "hello") {
-      this.#isJoined = true;
-      if (this.#seq === null || frame.gap) this.#seq = frame.seq;
-      this.#gap ||= frame.gap;
-      return;
-    }
-    if (frame.t !== "event") return this.#report(`a frame ${frame.t} came`);
-    const { seq, data } = frame;
-    if (seq !== (this.#seq as number) + 1) {
-      this.#report(`${this.room}: event ${seq} came after ${this.#seq}`);
-    }
-    this.#seq = seq;
-    const text = JSON.stringify(data);
-    const known = this.#numbers.get(`${this.room} ${seq}`);
-    if (known !== undefined && known !== text) {
-      this.#report(`${this.room}: event ${seq} is ${text} here and ${known} elsewhere`);
-    }
-    this.#numbers.set(`${this.room} ${seq}`, text);
-    const before = this.words.at(-1)?.n ?? 0;
-    if (data.n <= before || (!this.#gap && before > 0 && data.n !== before + 1)) {
-      this.#report(`${this.room}: word ${data.n} came after ${before}, gap ${this.#gap}`);
-    }
-    this.#gap = false;
-    this.words.push(data);
-  }
-}
+const END_MS = 240_000;
+/** How long all ends are waited for: silent connections count as gone after a minute, twice that
+ * where their owner changed meanwhile. */
+const ENDS_MS = 150_000;
 
 class Listeners implements Clients {
   readonly calls: never[] = [];
   readonly #world: World;
   readonly #report: (message: string) => void;
+  readonly #reportEnds: (message: string) => void;
   readonly #random: SeededRandom;
   readonly #listeners: Listener[] = [];
   readonly #kept = new Map<string, readonly string[]>();
+  readonly #done = new Set<string>();
   #words = 0;
   #isHealed = false;
   #isDone = false;
@@ -144,6 +84,8 @@ class Listeners implements Clients {
   constructor(world: World, seed: number, report: Reporter) {
     this.#world = world;
     this.#report = report("events");
+    this.#reportEnds = report("ends");
+    trouble = (message) => this.#reportEnds(message);
     this.#random = new SeededRandom(seed, "listeners");
   }
 
@@ -156,7 +98,8 @@ class Listeners implements Clients {
     const { scheduler, slots } = this.#world;
     for (const { index } of slots) {
       for (let room = 0; room < ROOMS; room++) {
-        const listener = new Listener(`r${room}`, numbers, this.#report);
+        const name = `${index}-${room}`;
+        const listener = new Listener(name, `r${room}`, numbers, scheduler, this.#report);
         this.#listeners.push(listener);
         this.#tend(listener, index);
       }
@@ -168,10 +111,18 @@ class Listeners implements Clients {
   #tend(listener: Listener, index: number): void {
     if (this.#isDone) return;
     const { current } = this.#world.slot(index);
+    listener.look(this.#isHealed, (message) => this.#reportEnds(message));
     if (!listener.isConnected && current?.node && current.process.isRunning) {
       current.process.enter(() => listener.connect(current));
-    }
+    } else if (!this.#isHealed) this.#disturb(listener);
     this.#world.scheduler.after(100 + this.#random.below(200), () => this.#tend(listener, index));
+  }
+
+  /** Now and then a socket says something, leaves, or goes silent. */
+  #disturb(listener: Listener): void {
+    if (this.#random.chance(0.3)) listener.say(1 + this.#random.below(5));
+    if (this.#random.chance(0.05)) listener.leave();
+    else if (this.#random.chance(0.02)) listener.silence();
   }
 
   #talk(): void {
@@ -209,6 +160,72 @@ class Listeners implements Clients {
     });
   }
 
+  /** All leave once more, some before hello, each with some messages: every one is to be heard. */
+  #leaveAll(room: string, all: readonly Listener[]): void {
+    const left: { readonly who: string; readonly upto: number; readonly from: number }[] = [];
+    const count = 5;
+    for (const listener of all) {
+      const from = listener.said;
+      listener.say(count);
+      left.push({ who: listener.who, from, upto: from + count });
+      listener.leave();
+    }
+    const until = this.#world.scheduler.now + ENDS_MS;
+    const look = (): void => {
+      const { scheduler } = this.#world;
+      this.#ends(room, all, left).then((missing) => {
+        if (missing === null) return this.#ended(room);
+        if (scheduler.now < until) return void scheduler.after(1_000, look);
+        this.#reportEnds(missing);
+        this.#ended(room);
+      });
+    };
+    look();
+  }
+
+  #ended(room: string): void {
+    this.#done.add(room);
+    this.#isDone = this.#done.size === ROOMS;
+  }
+
+  /** What isn't as it is to be at last; null where all is. */
+  async #ends(
+    room: string,
+    all: readonly Listener[],
+    left: readonly { readonly who: string; readonly upto: number; readonly from: number }[],
+  ): Promise<string | null> {
+    try {
+      for (const { who, from, upto } of left) {
+        const heard = new Set(await this.#ask<number[]>(room, "heard", [who]));
+        for (let n = from + 1; n <= upto; n++) {
+          if (!heard.has(n)) {
+            return `${room}: message ${n} of ${who} before its close was not heard`;
+          }
+        }
+      }
+      const here = await this.#ask<string[]>(room, "here", []);
+      const connected = all.map(({ connection }) => connection);
+      const ghosts = here.filter((id) => !connected.includes(id));
+      if (ghosts.length > 0) return `${room}: the ends of ${ghosts.length} were never told`;
+      const missing = connected.filter((id) => id === null || !here.includes(id));
+      return missing.length > 0 ? `${room}: ${missing.length} are connected and not here` : null;
+    } catch {
+      return `${room} can't be asked`;
+    }
+  }
+
+  #ask<T>(room: string, method: string, args: readonly unknown[]): Promise<T> {
+    const { node, process } = this.#world.slot(0).current ?? {};
+    return new Promise((resolve, reject) => {
+      if (!node || !process?.isRunning) return reject(new Error("nobody is there"));
+      process.enter(() => {
+        const options = { timeoutMs: 5_000 };
+        node.call("rooms", room, method, args, options)
+          .then(({ result }) => resolve(result as T), reject);
+      });
+    });
+  }
+
   #await(room: string, all: readonly Listener[]): void {
     const { scheduler } = this.#world;
     const heard = all.every(({ words }) => words.at(-1)?.value === "last");
@@ -219,7 +236,7 @@ class Listeners implements Clients {
     process.enter(() =>
       void node.call("rooms", room, "kept", [], { timeoutMs: 5_000 }).then(({ result }) => {
         this.#kept.set(room, result as string[]);
-        this.#isDone = this.#kept.size === ROOMS;
+        this.#leaveAll(room, all);
       }, again)
     );
   }

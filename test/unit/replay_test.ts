@@ -1,6 +1,7 @@
 /** The replay buffer of a resource's events: what it keeps of the memory that they came in. */
 import { expect, test } from "vitest";
-import { MAX_REPLAY_EVENTS } from "../../src/limits.ts";
+import { MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../../src/limits.ts";
+import { valueToText } from "../../src/model/value.ts";
 import { Replay } from "../../src/resource/replay.ts";
 
 test("an event keeps its own bytes, not the buffer that they came in", () => {
@@ -15,4 +16,57 @@ test("an event keeps its own bytes, not the buffer that they came in", () => {
   const bytes = [...held].reduce((sum, buffer) => sum + buffer.byteLength, 0);
   expect(bytes).toBe(MAX_REPLAY_EVENTS * 20);
   expect(events[7]?.data).toEqual(new Uint8Array(20).fill(7));
+});
+
+test("the last events go on at the next owner, and those that are about to be added", () => {
+  const replay = new Replay(10);
+  const data = new Uint8Array([1, 2, 3]);
+  for (let i = 0; i < 3; i++) replay.add(7, i === 1 ? "one" : null, data);
+  const next = new Replay(14, replay.tail([{ epoch: 7, to: null, data }]));
+  const { events, upto } = next.since(10, () => true);
+  expect(upto).toBe(14);
+  expect(events).toEqual(
+    [11, 12, 13, 14].map((seq) => ({ seq, epoch: 7, to: seq === 12 ? "one" : null, data })),
+  );
+  expect([next.last, next.covers(10), next.covers(9)]).toEqual([14, true, false]);
+  next.add(8, null, data);
+  expect(next.since(13, () => true).events.map(({ seq }) => seq)).toEqual([14, 15]);
+});
+
+test("only the last 64 KiB of events are kept for the next owner", () => {
+  const replay = new Replay(0);
+  for (let i = 0; i < 100; i++) replay.add(1, null, new Uint8Array(2_000));
+  const text = replay.tail([]);
+  expect(text.length).toBeLessThan(1.5 * MAX_TAIL_BYTES);
+  const next = new Replay(100, text);
+  const kept = next.since(next.lostTo(0) as number, () => true).events.length;
+  expect(kept).toBe(Math.floor(MAX_TAIL_BYTES / 2_128));
+});
+
+test.each([
+  ["of which others were said since", 12, new Replay(11).tail([])],
+  ["that can't be read", 5, "{"],
+  ["that are none", 5, valueToText([5, [[1, null, "x"]]], "x")],
+  [
+    "of which there are more than there can be",
+    1,
+    valueToText([1, [[1, null, 1], [1, null, 2]]], "x"),
+  ],
+])("events %s are not taken over", (_, last, text) => {
+  const replay = new Replay(last, text);
+  expect([replay.covers(last), replay.covers(last - 1)]).toEqual([true, false]);
+});
+
+test("to whom events were lost with a former owner, those since can still be had", () => {
+  const replay = new Replay(1_000);
+  replay.add(2, null, new Uint8Array(1));
+  expect([replay.lostTo(1_001), replay.lostTo(1_000), replay.lostTo(10)]).toEqual([
+    null,
+    null,
+    1_000,
+  ]);
+  // Of a number that never was, nothing can be said.
+  expect(replay.lostTo(2_000)).toBe(1_001);
+  for (let i = 0; i < MAX_REPLAY_EVENTS; i++) replay.add(2, null, new Uint8Array(1));
+  expect(replay.lostTo(10)).toBe(replay.last);
 });

@@ -24,7 +24,7 @@ function seated(parts: Partial<SeatParts> = {}) {
     stats: { cutSockets: 0 },
     call: (frame) => {
       done.push(frame.id);
-      return Promise.resolve(frame.args[0]);
+      return Promise.resolve({ result: frame.args[0] });
     },
     hear: (_seat, messages) => {
       done.push(...messages);
@@ -38,7 +38,7 @@ function seated(parts: Partial<SeatParts> = {}) {
     close: (code, reason) => void closed.push([code, reason]),
   });
   const say = (frame: unknown) => seat.received(JSON.stringify(frame));
-  const join = () => seat.joined(7, 3, false, []);
+  const join = () => seat.joined(7, 3, null, []);
   return { seat, heard, done, closed, say, join };
 }
 
@@ -131,7 +131,7 @@ it("tells with a call how long it has waited", async () => {
     now: () => now,
     call: (_frame, waitedMs) => {
       waits.push(waitedMs);
-      return Promise.resolve();
+      return Promise.resolve({ result: null });
     },
   });
   say(call(1));

@@ -1,0 +1,95 @@
+/** What users of a client hold of a socket, and give it. */
+
+/** An event as a client hears it. */
+export interface SocketEvent<T = unknown> {
+  /** Its number: one more than that of the event before, unless that was for somebody else. */
+  readonly seq: number;
+  /** Of the resource's owner that sent it. */
+  readonly epoch: number;
+  readonly data: T;
+  /** Whether events before it, that this client hasn't had, are lost. */
+  readonly gap: boolean;
+}
+
+/** Said when the socket is joined, and again each time it is joined anew. */
+export interface SocketHello {
+  /** The connection's id, as the resource knows it. */
+  readonly connection: string;
+  readonly epoch: number;
+  /** The number of the last event. */
+  readonly seq: number;
+  /** Whether events that this client hasn't had are lost. */
+  readonly gap: boolean;
+}
+
+/** Why a socket is over: a code of RFC 6455, or 4000 and an HTTP status. */
+export interface SocketClose {
+  readonly code: number;
+  readonly reason: string;
+}
+
+export interface SocketOptions<T = unknown> {
+  /** Begins after this event; those since then come first, as far as they are kept. */
+  after?: number;
+  onEvent?: (event: SocketEvent<T>) => void;
+  onHello?: (hello: SocketHello) => void;
+  /** Runs once, when it is over for good. */
+  onClose?: (close: SocketClose) => void;
+  /** Closes it. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A socket that stays connected to one resource, and connects anew where it must. Iterating
+ * over it gives the events that come from then on, until it is closed.
+ */
+export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>> {
+  /** The id of the connection; null before the first hello. */
+  readonly connection: string | null;
+  /** The number of the last event it has had; null before the first hello. */
+  readonly seq: number | null;
+  /**
+   * Has the resource's `onMessage` run with `data`, also where `close` comes right after it. Kept
+   * until it is connected; what was sent as a connection broke may be lost.
+   *
+   * @throws AtlasError `bad_request` where `data` can't be encoded or it is closed,
+   * `overloaded` where 1,024 wait.
+   */
+  send(data: unknown): void;
+  /**
+   * Calls a method over the socket, after what was sent before. Ends within its time limit, 10 s
+   * by default, connected or not.
+   *
+   * @throws AtlasError `bad_request` where an argument or option isn't allowed or it is closed;
+   * `timeout`; `unavailable` with `maybeExecuted` where the connection broke before the answer;
+   * what the call itself fails with.
+   */
+  call(
+    method: string,
+    args?: readonly unknown[],
+    options?: SocketCallOptions,
+  ): Promise<unknown>;
+  /** Ends it; what was sent before is still sent, for 2 s at most. Calls under way end. */
+  close(): void;
+  /** Resolves when it is over for good. */
+  readonly closed: Promise<SocketClose>;
+}
+
+/** How a method is called over a socket. */
+export interface SocketCallOptions {
+  /**
+   * How long the call may take, connected or not, in ms; 1 to 300,000. Default: that of
+   * `connect`, 10,000.
+   */
+  timeoutMs?: number;
+  /**
+   * The answer is kept for at least 10 minutes, so that the call has its effect once; where the
+   * connection breaks the call is sent again. 1 to 256 printable ASCII characters.
+   */
+  idempotencyKey?: string;
+  /**
+   * Runs before the call resolves where the answer is marked: its resource's node can't reach the
+   * store, so that what it did may get lost (`partition: "available"`).
+   */
+  onVerdict?: (verdict: "suspect" | "contested") => void;
+}

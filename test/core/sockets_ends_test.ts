@@ -1,0 +1,327 @@
+/** How connections end: what was sent before is heard, and each end is told, whoever dies. */
+import { expect, it } from "vitest";
+import {
+  type App,
+  type AtlasNode,
+  type Connection,
+  defineApp,
+  memoryStore,
+  Resource,
+  type Store,
+} from "../../mod.ts";
+import { DOOR_SILENCE_MS, SOCKET_LEAVE_MS, SOCKET_PING_MS } from "../../src/limits.ts";
+import { fakeClock } from "../../testing.ts";
+import { BRISK, type Cluster, cluster, Gate, log, untilBy } from "./cluster.ts";
+import { type Client, client } from "./sockets.ts";
+
+const clock = fakeClock();
+const until = (condition: () => unknown, what: string) => untilBy(clock, condition, what);
+
+/** Keeps who is here, and what was heard, in its state. */
+class Lobby extends Resource {
+  override async onConnect({ id }: Connection): Promise<void> {
+    await this.storage.put(`here:${id}`, true);
+    this.broadcast({ came: id });
+  }
+
+  override async onMessage({ id }: Connection, data: unknown): Promise<void> {
+    if (data === "wait") await Gate.of("lobby").passed;
+    log.push(`heard ${data}`);
+    const heard = (await this.storage.get<unknown[]>(`heard:${id}`)) ?? [];
+    await this.storage.put(`heard:${id}`, [...heard, data]);
+  }
+
+  override async onDisconnect({ id }: Connection): Promise<void> {
+    log.push("out");
+    await this.storage.delete(`here:${id}`);
+    this.broadcast({ left: id });
+    if (this.id.startsWith("failing")) throw new Error("thrown on purpose");
+  }
+
+  async say(text: string): Promise<void> {
+    await this.storage.put("last", text);
+    this.broadcast(text);
+  }
+
+  async here(): Promise<string[]> {
+    return [...(await this.storage.list({ prefix: "here:" })).keys()].map((key) => key.slice(5));
+  }
+
+  connected(): string[] {
+    return [...this.connections].map(({ id }) => id);
+  }
+}
+
+/** Without an onDisconnect. */
+class Plain extends Resource {
+  override onMessage(): void {}
+  quick(): string {
+    return "quick";
+  }
+}
+
+const app: App = defineApp({
+  resources: { lobbies: Lobby, plain: Plain, naps: { class: Lobby, idleAfterMs: 1_000 } },
+});
+
+const node = async (made: Cluster, name: string, store?: Store): Promise<AtlasNode> =>
+  await made.node(name, { lease: BRISK, ...store && { store } }, app) as unknown as AtlasNode;
+const call = async (at: AtlasNode, method: string, ...args: unknown[]): Promise<unknown> =>
+  (await clock.run(at.call("lobbies", "x", method, args))).result;
+const joined = (...all: Client[]) =>
+  until(() => all.every(({ hellos }) => hellos.length > 0), "all are joined");
+const enter = (at: Pick<AtlasNode, "accept">, options = {}) =>
+  client(at, "x", { type: "lobbies", ...options });
+/** What the state keeps beside the app's own keys. */
+const kept = async (store: Store, key = "lobbies/x"): Promise<string[]> =>
+  (await store.range(key, { start: "c:", end: "c;", limit: 100, reverse: false })).map(([it]) =>
+    it
+  );
+
+/** A store whose node can be killed: it renews nothing any more, and leaves nothing. */
+function mortal(store: Store): Store & { die(): void } {
+  let isDead = false;
+  const never = () => new Promise<never>(() => {});
+  const steps = new Set(["renew", "leave", "register", "release", "commit", "claim", "read"]);
+  return new Proxy(store, {
+    get: (_target, name) => {
+      if (name === "die") return () => (isDead = true);
+      const value = (store as unknown as Record<string | symbol, unknown>)[name];
+      if (typeof value !== "function") return value;
+      if (isDead && steps.has(String(name))) return never;
+      return value.bind(store);
+    },
+  }) as Store & { die(): void };
+}
+
+it.each(["after hello", "before hello"])(
+  "hears all messages that came before a close, %s, and then runs onDisconnect",
+  async (when) => {
+    const made = cluster(undefined, clock);
+    const [owner, door] = [await node(made, "a"), await node(made, "b")];
+    await call(owner, "say", "x");
+    const one = enter(door);
+    if (when === "after hello") await joined(one);
+    for (let n = 0; n < 20; n++) one.say({ t: "message", data: n });
+    one.say({ t: "call", id: 1, method: "say", args: ["never begun"] });
+    one.end();
+    await until(() => log.includes("out"), "its end is told");
+    expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `heard ${n}`), "out"]);
+    expect(await call(owner, "here")).toEqual([]);
+    expect(door.stats()).toMatchObject({ sockets: 0, unheardSockets: 0 });
+  },
+);
+
+it("hears messages of a closed socket while its resource changes its owner", async () => {
+  const made = cluster(undefined, clock);
+  const [owner, door] = [await node(made, "a"), await node(made, "b")];
+  await call(owner, "say", "x");
+  const one = enter(door);
+  await joined(one);
+  const draining = owner.drain();
+  for (let n = 0; n < 20; n++) one.say({ t: "message", data: n });
+  one.end();
+  await clock.run(draining);
+  await until(() => log.includes("out"), "its end is told");
+  expect(log).toEqual([...Array.from({ length: 20 }, (_, n) => `heard ${n}`), "out"]);
+});
+
+it("gives messages of a closed socket up after a minute, and counts that", async () => {
+  const made = cluster(undefined, clock);
+  const owner = await node(made, "a");
+  const one = enter(owner);
+  await joined(one);
+  one.say({ t: "message", data: "wait" });
+  one.say({ t: "message", data: "never" });
+  one.end();
+  await clock.advance(61_000);
+  expect(owner.stats()).toMatchObject({ sockets: 0, unheardSockets: 1 });
+});
+
+it("asks clients to leave as it drains, reads until they close, and runs onDisconnect", async () => {
+  const made = cluster(undefined, clock);
+  const only = await node(made, "a");
+  const [leaves, stays] = [enter(only), enter(only)];
+  await joined(leaves, stays);
+  const began = clock.now();
+  const drained = only.drain();
+  await until(() => leaves.frames.at(-1)?.t === "leave", "it is asked to leave");
+  leaves.say({ t: "message", data: "last" });
+  leaves.end();
+  await until(() => log.includes("heard last"), "that is heard");
+  expect(stays.closed).toBeNull();
+  stays.say({ t: "message", data: "late" });
+  await clock.run(drained);
+  expect(clock.now() - began).toBeGreaterThanOrEqual(SOCKET_LEAVE_MS);
+  expect(stays.frames.filter(({ t }) => t === "leave")).toHaveLength(1);
+  expect(stays.closed).toEqual({ code: 1012, reason: "the node is draining: connect to another" });
+  expect(log.filter((line) => line === "out")).toHaveLength(2);
+  expect(log.indexOf("heard late")).toBeLessThan(log.lastIndexOf("out"));
+  expect(await kept(made.store)).toEqual([]);
+});
+
+it("keeps a record of each connection as long as it lasts, where there is an onDisconnect", async () => {
+  const made = cluster(undefined, clock);
+  const owner = await node(made, "a");
+  const [one, other, plain] = [enter(owner), enter(owner), client(owner, "x", { type: "plain" })];
+  await joined(one, other, plain);
+  const ids = [one, other].map(({ hellos }) => `c:${hellos[0].connection}`).sort();
+  expect(await kept(made.store)).toEqual(ids);
+  expect(await kept(made.store, "plain/x")).toEqual([]);
+  const [text] = await made.store.read("lobbies/x", [ids[0] as string]);
+  expect(JSON.parse(text as string)).toEqual({ life: owner.incarnation });
+  one.end();
+  await until(async () => (await kept(made.store)).length === 1, "its end is told");
+  expect(log).toContain("out");
+  expect(await kept(made.store)).toEqual([`c:${other.hellos[0].connection}`]);
+});
+
+it("tells the next owner of connections whose node died with their owner, before its first call", async () => {
+  const store = memoryStore();
+  const made = cluster(store, clock);
+  const dying = mortal(store);
+  const [both, heir] = [await node(made, "a", dying), await node(made, "b")];
+  await call(both, "say", "x");
+  const [stays, ...gone] = [enter(heir), enter(both), enter(both), enter(both)];
+  await joined(stays as Client, ...gone);
+  expect(await call(heir, "here")).toHaveLength(4);
+  dying.die();
+  await until(async () => {
+    const { rrp } = await clock.run(heir.lookup("lobbies", "x"));
+    return rrp?.startsWith("rrp:local/b/") ?? false;
+  }, "another has taken over");
+  const [own] = (stays as Client).hellos;
+  expect(await call(heir, "here")).toEqual([own.connection]);
+  expect(log.filter((line) => line === "out")).toHaveLength(3);
+  await until(async () => (await call(heir, "connected") as string[]).length === 1, "it is back");
+  expect(await kept(store)).toEqual([`c:${own.connection}`]);
+});
+
+it("tells of a connection that doesn't come back to the next owner once it was silent for a minute", async () => {
+  const made = cluster(undefined, clock);
+  const [owner, heir] = [await node(made, "a"), await node(made, "b")];
+  await call(owner, "say", "x");
+  const { store } = made;
+  // Of a node that lives, and knows nothing of it.
+  const { epoch } = await clock.run(owner.lookup("lobbies", "x"));
+  const { incarnation } = owner;
+  await clock.run(owner.drain({ prefix: "rrp:local/a/lobbies/" }));
+  await call(heir, "say", "y");
+  const now = await clock.run(heir.lookup("lobbies", "x"));
+  expect(now.epoch).toBeGreaterThan(epoch);
+  const put = await store.commit({
+    key: "lobbies/x",
+    incarnation: heir.incarnation,
+    epoch: now.epoch,
+    turn: 50,
+    after: { epoch: now.epoch, turn: 1 },
+    puts: [["c:ghost", JSON.stringify({ life: incarnation, later: "names" })], ["c:odd", "{"]],
+    deletes: [],
+  });
+  expect(put).toBe("committed");
+  await clock.run(heir.drain({ prefix: "rrp:local/b/lobbies/" }));
+  await clock.advance(61_000);
+  await until(async () => {
+    try {
+      return await call(heir, "here");
+    } catch {
+      return false;
+    }
+  }, "somebody serves it");
+  const began = clock.now();
+  expect(log).not.toContain("out");
+  await clock.advance(DOOR_SILENCE_MS - 5_000 - (clock.now() - began));
+  expect(log).not.toContain("out");
+  await clock.advance(10_000);
+  await until(() => log.filter((line) => line === "out").length === 2, "both are told of");
+  expect(await kept(store)).toEqual([]);
+});
+
+it("forgets a connection whose onDisconnect throws, once it was told", async () => {
+  const made = cluster(undefined, clock);
+  const owner = await node(made, "a");
+  const one = client(owner, "failing", { type: "lobbies" });
+  await joined(one);
+  expect(await kept(made.store, "lobbies/failing")).toHaveLength(1);
+  one.end();
+  await until(
+    async () => (await kept(made.store, "lobbies/failing")).length === 0,
+    "it is forgotten",
+  );
+  expect(log.filter((line) => line === "out")).toHaveLength(1);
+});
+
+it("sends what the next owner says first as an event, after a gap up to what is lost", async () => {
+  const store = memoryStore();
+  const made = cluster(store, clock);
+  const dying = mortal(store);
+  const [owner, heir] = [await node(made, "a", dying), await node(made, "b")];
+  await call(owner, "say", "x");
+  const all = [enter(heir), enter(heir), enter(heir)];
+  await joined(...all);
+  await until(() => all.every(({ events }) => events.length > 0), "all have heard something");
+  dying.die();
+  await until(() => all.every(({ hellos }) => hellos.length === 2), "all are joined again");
+  await call(heir, "say", "after");
+  await until(() => all.every(({ events }) => events.at(-1)?.data === "after"), "all hear on");
+  // Each of them came back with an event, which each of them is sent.
+  const start = Math.min(...all.map(({ hellos }) => hellos[1].seq));
+  for (const { hellos, events, troubles } of all) {
+    expect(hellos[1]).toMatchObject({ gap: true, seq: start });
+    expect(events.filter(({ seq }) => seq > start).map(({ seq }) => seq)).toEqual(
+      [1, 2, 3, 4].map((n) => start + n),
+    );
+    expect(troubles).toEqual([]);
+  }
+});
+
+it.each([["drains", "drain"], ["sleeps", "nap"]])(
+  "keeps the last events where a resource %s in good order: who comes back has no gap",
+  async (_, how) => {
+    const made = cluster(undefined, clock);
+    const [owner, heir] = [await node(made, "a"), await node(made, "b")];
+    const type = how === "nap" ? "naps" : "lobbies";
+    const say = (at: AtlasNode, text: string) => clock.run(at.call(type, "x", "say", [text]));
+    await say(owner, "first");
+    const one = client(owner, "x", { type });
+    await joined(one);
+    await say(owner, "second");
+    await until(() => one.events.at(-1)?.data === "second", "it has heard that");
+    const after = one.last;
+    one.end();
+    await until(() => log.includes("out"), "its end is told");
+    await say(owner, "third");
+    if (how === "nap") await clock.advance(5_000);
+    else await clock.run(owner.drain());
+    await say(heir, "fourth");
+    const back = client(heir, "x", { type, after });
+    await until(() => back.events.some(({ data }) => data === "fourth"), "it hears on");
+    expect(back.hellos[0].gap).toBe(false);
+    expect(back.events.map(({ data }) => data).filter((data) => typeof data === "string"))
+      .toEqual(["third", "fourth"]);
+    expect(back.troubles).toEqual([]);
+  },
+);
+
+it("says ping where nothing else was said for 15 s, after hello", async () => {
+  const made = cluster(undefined, clock);
+  const owner = await node(made, "a");
+  const one = enter(owner);
+  await joined(one);
+  const pings = () => one.frames.filter(({ t }) => t === "ping").length;
+  await clock.advance(SOCKET_PING_MS - 1_000);
+  expect(pings()).toBe(0);
+  await clock.advance(1_500);
+  expect(pings()).toBe(1);
+  for (let i = 0; i < 5; i++) {
+    await clock.advance(SOCKET_PING_MS - 1_000);
+    await call(owner, "say", `${i}`);
+  }
+  expect(pings()).toBe(1);
+  await clock.advance(3 * SOCKET_PING_MS);
+  expect(pings()).toBeGreaterThanOrEqual(3);
+  one.end();
+  const heard = one.frames.length;
+  await clock.advance(2 * SOCKET_PING_MS);
+  expect(one.frames).toHaveLength(heard);
+});
