@@ -67,6 +67,7 @@ const END_MS = 240_000;
 /** How long all ends are waited for: silent connections count as gone after a minute, twice that
  * where their owner changed meanwhile. */
 const ENDS_MS = 150_000;
+const LOOK_MS = 5_000;
 
 class Listeners implements Clients {
   readonly calls: never[] = [];
@@ -175,7 +176,7 @@ class Listeners implements Clients {
       const { scheduler } = this.#world;
       this.#ends(room, all, left).then((missing) => {
         if (missing === null) return this.#ended(room);
-        if (scheduler.now < until) return void scheduler.after(1_000, look);
+        if (scheduler.now < until) return void scheduler.after(LOOK_MS, look);
         this.#reportEnds(missing);
         this.#ended(room);
       });

@@ -1,4 +1,4 @@
-/** Known mistakes with events, planted in a copy: simulated listeners hear each of them. */
+/** Known mistakes with events and connections, planted in a copy: simulated clients notice each. */
 import { spawnSync } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
@@ -10,10 +10,14 @@ import { applyEdit, ROOT, withCopy } from "./copy.ts";
 const AUDIENCE = "src/resource/audience.ts";
 const ACTIVATION = "src/resource/activation.ts";
 
-const MUTANTS: Readonly<Record<string, Edit>> = {
+const RECORDS = "src/resource/connection_records.ts";
+const SEAT = "src/door/seat.ts";
+const PARTY = "src/door/party.ts";
+
+const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
   "numbers are not reserved: the next owner gives them again": {
     file: AUDIENCE,
-    find: "this.#of.book.storage.reserve(BOUND, String(this.#promised));",
+    find: "storage.reserve(BOUND, String(this.#promised));",
     replace: "",
   },
   "events go out before the commit": {
@@ -28,24 +32,83 @@ const MUTANTS: Readonly<Record<string, Edit>> = {
     replace: "",
   },
   "what was said before a socket came back is not sent": {
-    file: "src/door/party.ts",
+    file: PARTY,
     find: "if (back.length === 0) return [];",
     replace: "if (back.length >= 0) return [];",
   },
   "what passes by while a socket is being joined is forgotten": {
-    file: "src/door/seat.ts",
+    file: SEAT,
     find: "for (const event of passed) this.tell(event);",
     replace: "",
   },
 };
 
+const END_MUTANTS: Readonly<Record<string, Edit>> = {
+  "messages that wait as their socket closes are dropped": {
+    file: SEAT,
+    find: 'this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");',
+    replace: "this.#waiting = [];",
+  },
+  "a socket is over once it closes, whatever of it waits": {
+    file: SEAT,
+    find: "if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();",
+    replace: "if (this.isClosed) this.giveUp();",
+  },
+  "messages have no numbers: those said again are heard again": {
+    file: "src/routing/box_office.ts",
+    find: "if (from + heard <= seated.heard) {",
+    replace: "if (false) {",
+  },
+  "messages of a socket are heard beside those that were said before": {
+    file: "src/routing/box_office.ts",
+    find: "const heard = seated.hearing.then(run);",
+    replace: "const heard = run();",
+  },
+  "no record is kept of a connection": {
+    file: RECORDS,
+    find: "this.#parts.storage().reserve(SPACE + id, JSON.stringify({ life }));",
+    replace: "",
+  },
+  "an owner doesn't read who was connected to the one before": {
+    file: RECORDS,
+    find: "        this.#absent.set(id, { life, since });\n",
+    replace: "",
+  },
+  "a record stays after its connection's end": {
+    file: RECORDS,
+    find: "if (this.#lives.has(id)) this.#parts.storage().reserve(SPACE + id, null);",
+    replace: "",
+  },
+  "connections of a node that lives are waited for without end": {
+    file: RECORDS,
+    find: "if (now - since > DOOR_SILENCE_MS || isDead(life)) void this.miss(id);",
+    replace: "if (isDead(life)) void this.miss(id);",
+  },
+  "a socket that closes while it is being joined is not told of": {
+    file: PARTY,
+    find: "          seat.isKnown = true;\n",
+    replace: "",
+  },
+};
+
+const SILENCE_MUTANTS: Readonly<Record<string, Edit>> = {
+  "a node says no ping": {
+    file: SEAT,
+    find: 'if (this.resumed) this.#send({ t: "ping" });',
+    replace: "",
+  },
+};
+
 const SEEDS = 60;
+const FILES = ["sockets.ts", "socket_listener.ts", "fixtures/socket_seeds.ts"].map((name) =>
+  `test/sim/${name}`
+);
 
 /** What broke first in a copy of the sources, with an edit or without. */
 function brokenBy(edit: Edit | null, seeds: number): Promise<string> {
   return withCopy((folder) => {
     if (edit) applyEdit(edit, folder);
-    for (const file of ["test/sim/sockets.ts", "test/sim/fixtures/socket_seeds.ts"]) {
+    for (const file of FILES) {
       cpSync(join(ROOT, file), join(folder, file));
     }
     const head = "Deno" in globalThis ? ["run", "-A"] : [];
@@ -55,10 +118,17 @@ function brokenBy(edit: Edit | null, seeds: number): Promise<string> {
   });
 }
 
-for (const [about, edit] of Object.entries(MUTANTS)) {
-  test(about, async () => {
-    expect(await brokenBy(edit, SEEDS)).toMatch(/^events: /);
-  }, 300_000);
+const ALL: readonly (readonly [Readonly<Record<string, Edit>>, RegExp])[] = [
+  [EVENT_MUTANTS, /^events: /],
+  [END_MUTANTS, /^ends: /],
+  [SILENCE_MUTANTS, /^ends: .* heard nothing for/],
+];
+for (const [mutants, broken] of ALL) {
+  for (const [about, edit] of Object.entries(mutants)) {
+    test(about, async () => {
+      expect(await brokenBy(edit, SEEDS)).toMatch(broken);
+    }, 300_000);
+  }
 }
 
 test("nothing breaks in a copy as it is", async () => {
