@@ -317,8 +317,8 @@ export class Party {
   }
 }
 
-function applicantOf({ id, position, former, resumed }: Seat): Applicant {
-  return [id, position, former, resumed];
+function applicantOf({ id, position, former, resumed, epoch }: Seat): Applicant {
+  return [id, position, former, resumed, epoch];
 }
 
 /** The number after which events are missing that can still be had; `seq` where none is. */

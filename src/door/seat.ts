@@ -36,21 +36,21 @@ const HEARD_AT_ONCE = 262_144;
 export class Announcement {
   readonly seq: number;
   readonly to: string | null;
-  readonly #epoch: number;
+  readonly epoch: number;
   readonly #data: Uint8Array;
   readonly #encoded = new Map<string, string | Uint8Array>();
 
   constructor(seq: number, epoch: number, to: string | null, data: Uint8Array) {
     this.seq = seq;
     this.to = to;
-    this.#epoch = epoch;
+    this.epoch = epoch;
     this.#data = data;
   }
 
   as(codec: Codec): string | Uint8Array {
     let encoded = this.#encoded.get(codec.name);
     if (encoded === undefined) {
-      encoded = codec.event(this.seq, this.#epoch, this.#data);
+      encoded = codec.event(this.seq, this.epoch, this.#data);
       this.#encoded.set(codec.name, encoded);
     }
     return encoded;
@@ -95,6 +95,8 @@ export class Seat {
   isKnown = false;
   /** The number of the last event that it has had, or that wasn't for it. */
   position: number | null;
+  /** The epoch of the owner that gave it its position; null: none did. */
+  epoch: number | null = null;
   /** When something was said to its client last, monotonic ms. */
   toldAt: number;
   /** Whether the socket is closed. */
@@ -160,6 +162,7 @@ export class Seat {
     this.resumed = true;
     this.#hello(epoch, from, gap);
     if (gap || this.position === null) this.position = from;
+    this.epoch = epoch;
     for (const event of past) this.tell(event);
     if (this.position < last) this.#skip(last);
     for (const event of passed) this.tell(event);
@@ -172,6 +175,7 @@ export class Seat {
     if (this.#passing) this.#lost = seq;
     if (this.#passing || (this.position ?? 0) >= seq) return;
     this.position = seq;
+    this.epoch = epoch;
     this.#hello(epoch, seq, true);
   }
 
@@ -188,6 +192,7 @@ export class Seat {
     if (event.seq <= position) return;
     if (event.seq > position + 1) this.#skip(event.seq - 1);
     this.position = event.seq;
+    this.epoch = Math.max(this.epoch ?? 0, event.epoch);
     this.#write(event.as(this.#parts.codec));
   }
 

@@ -27,12 +27,16 @@ export function isOfDoors(method: string): boolean {
     method === LEAVE;
 }
 
-/** Who asks to be joined: its id, the number of the last event it has had, its former id. */
+/**
+ * Who asks to be joined: its id, the number of the last event it has had, its former id; and the
+ * epoch of the owner that gave it that number, as far as it is known.
+ */
 export type Applicant = readonly [
   id: string,
   after: number | null,
   former: string | null,
   resumed: boolean,
+  epoch?: number | null,
 ];
 
 /**

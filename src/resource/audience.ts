@@ -188,7 +188,7 @@ export class Audience implements Speaker, Attended {
   }
 
   /** Joins a connection in a turn of its own, in which `onConnect` runs. */
-  join(door: string, [id, after, , resumed]: Applicant, call: Call): Visit {
+  join(door: string, [id, after, , resumed, epoch = null]: Applicant, call: Call): Visit {
     let admitted: Seated | null = null;
     let undo: (() => void) | undefined;
     const visit = new Visit(this.#of.key, "onConnect", call.deadline, call.caller, async (it) => {
@@ -197,7 +197,7 @@ export class Audience implements Speaker, Attended {
       if (!side) {
         throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
       }
-      const lost = after === null ? null : replay.lostTo(after);
+      const lost = after === null ? null : replay.lostTo(after, epoch);
       const { life } = side;
       this.#admissions.set(visit, { seq: replay.last, lost });
       undo = this.#records?.write(id, life);

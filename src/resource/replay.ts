@@ -64,11 +64,23 @@ export class Replay {
     return after >= this.#before && after <= this.#last;
   }
 
-  /** The number up to which events are lost to who has had `after`; null: none are. */
-  lostTo(after: number): number | null {
-    if (this.covers(after)) return null;
-    // Lost with a former owner: what this one has said since can still be had.
-    return after < this.#start && this.covers(this.#start) ? this.#start : this.#last;
+  /**
+   * The number up to which events are lost to who has had `after`; null: none are.
+   *
+   * @param epoch of the owner that gave it that number; null: that isn't known.
+   */
+  lostTo(after: number, epoch: number | null): number | null {
+    if (this.covers(after) && !this.#isOther(after, epoch)) return null;
+    // Lost with another owner: what this one has said since can still be had.
+    const isOthers = after < this.#start || (after > this.#start && epoch !== null);
+    return isOthers && this.covers(this.#start) ? this.#start : this.#last;
+  }
+
+  /** Whether the event of this number is another one than an owner of that epoch sent. */
+  #isOther(seq: number, epoch: number | null): boolean {
+    if (epoch === null || seq <= this.#start) return false;
+    // One that went on without the store may have used numbers that nobody knew of.
+    return (this.#events[this.#head + seq - this.#before - 1]?.epoch ?? 0) > epoch;
   }
 
   /** The last events and those that are about to be added, as text; the last `MAX_TAIL_BYTES`. */

@@ -39,7 +39,7 @@ test("only the last 64 KiB of events are kept for the next owner", () => {
   const text = replay.tail([]);
   expect(text.length).toBeLessThan(1.5 * MAX_TAIL_BYTES);
   const next = new Replay(100, text);
-  const kept = next.since(next.lostTo(0) as number, () => true).events.length;
+  const kept = next.since(next.lostTo(0, null) as number, () => true).events.length;
   expect(kept).toBe(Math.floor(MAX_TAIL_BYTES / 2_128));
 });
 
@@ -60,13 +60,25 @@ test.each([
 test("to whom events were lost with a former owner, those since can still be had", () => {
   const replay = new Replay(1_000);
   replay.add(2, null, new Uint8Array(1));
-  expect([replay.lostTo(1_001), replay.lostTo(1_000), replay.lostTo(10)]).toEqual([
+  expect([replay.lostTo(1_001, 2), replay.lostTo(1_000, 1), replay.lostTo(10, null)]).toEqual([
     null,
     null,
     1_000,
   ]);
   // Of a number that never was, nothing can be said.
-  expect(replay.lostTo(2_000)).toBe(1_001);
+  expect(replay.lostTo(2_000, null)).toBe(1_001);
   for (let i = 0; i < MAX_REPLAY_EVENTS; i++) replay.add(2, null, new Uint8Array(1));
-  expect(replay.lostTo(10)).toBe(replay.last);
+  expect(replay.lostTo(10, null)).toBe(replay.last);
+});
+
+test("numbers that another owner gave to other events are no position here", () => {
+  const replay = new Replay(1_000);
+  for (let i = 0; i < 5; i++) replay.add(3, null, new Uint8Array(1));
+  // Of one that went on without the store, under epoch 1.
+  expect([1_002, 1_005, 1_009].map((after) => replay.lostTo(after, 1))).toEqual([
+    1_000,
+    1_000,
+    1_000,
+  ]);
+  expect([replay.lostTo(1_002, 3), replay.lostTo(1_000, 1)]).toEqual([null, null]);
 });
