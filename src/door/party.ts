@@ -35,7 +35,7 @@ const RETRY_MOST_MS = 2_000;
 const GRACE_MS = 5_000;
 /** Times that it is said that the last one left; after that the owner finds out by itself. */
 const LEAVE_ATTEMPTS = 3;
-/** Stands for a party's name at an owner that doesn't know it. */
+/** The name given to an owner that knows none of this node. */
 const NO_NAME = "";
 
 /** A resource, and how it is asked. */
