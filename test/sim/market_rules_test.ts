@@ -101,6 +101,7 @@ const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   free: 0,
   running: 1,
   codes: [{ version: "1.0.0", hash: "aa" }],
+  orders: [],
   channels: [seat],
   ...more,
 });

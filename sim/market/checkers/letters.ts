@@ -15,6 +15,7 @@ import type { MarketChecker } from "./checker.ts";
 /** One channel, as its letters show it. */
 interface Counter {
   allowed: number;
+  returned: number;
   sent: number;
   readonly answered: Set<number>;
 }
@@ -69,6 +70,8 @@ class Judge {
         return this.#accepted(letter, to);
       case "request":
         return this.#requested(letter, to);
+      case "lower":
+        return this.#lowered(to, letter.returned);
       case "reply":
       case "failure":
         this.#answered(from, letter.id);
@@ -107,9 +110,10 @@ class Judge {
     known.matched += quantity;
     const { order } = known;
     // What it promised and heard no more of, it may promise again after a while: not at once.
-    if (quantity > order.quantity + order.nearby) {
+    const better = Math.max(order.nearby, order.newer);
+    if (quantity > order.quantity + better) {
       this.#report(
-        `${exchange} found ${quantity} for an order of ${order.quantity} and ${order.nearby} nearby`,
+        `${exchange} found ${quantity} for an order of ${order.quantity} and ${better} better`,
       );
     }
     if (!accepts(order.range, version)) {
@@ -122,10 +126,10 @@ class Judge {
   }
 
   #opened(letter: LetterOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
-    const { nonce, want, replaces } = letter;
+    const { nonce, want } = letter;
     this.#openings.set(`${buyer} ${nonce}`, want);
     const shopping = this.#shopping.get(buyer);
-    if (replaces !== null || !shopping || !isAllHeard) return;
+    if (!shopping || !isAllHeard) return;
     const opened = (shopping.opened.get(seller) ?? 0) + want;
     shopping.opened.set(seller, opened);
     const found = foundOf(shopping, seller);
@@ -144,13 +148,23 @@ class Judge {
 
   #requested({ id }: LetterOf<"request">, channel: string): void {
     const counter = this.#counter(channel);
-    if (id > counter.allowed) {
-      this.#report(`request ${id} goes to ${channel}, which allows ${counter.allowed}`);
+    const allowed = counter.allowed - counter.returned;
+    if (id > allowed) {
+      this.#report(`request ${id} goes to ${channel}, which allows ${allowed}`);
     }
     if (id !== counter.sent + 1) {
       this.#report(`request ${id} goes to ${channel} after request ${counter.sent}`);
     }
     counter.sent = id;
+  }
+
+  /** A buyer gave credit back: it has that no more. */
+  #lowered(channel: string, returned: number): void {
+    const counter = this.#counter(channel);
+    counter.returned = Math.max(counter.returned, returned);
+    if (counter.sent + counter.returned > counter.allowed) {
+      this.#report(`${counter.returned} credits of ${channel} are given back that aren't there`);
+    }
   }
 
   #allowed(channel: string, allowed: number): void {
@@ -168,7 +182,7 @@ class Judge {
   #counter(channel: string): Counter {
     let counter = this.#channels.get(channel);
     if (!counter) {
-      counter = { allowed: 0, sent: 0, answered: new Set() };
+      counter = { allowed: 0, returned: 0, sent: 0, answered: new Set() };
       this.#channels.set(channel, counter);
     }
     return counter;
