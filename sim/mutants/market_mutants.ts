@@ -271,5 +271,108 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-export const MARKET_MUTANTS: readonly Mutant[] = [...TRADERS, ...AGENTS]
+/** Mistakes about versions, orders, credit and authorities that are out of reach. */
+const RULES: readonly Omit<Mutant, "world">[] = [
+  {
+    name: "canary_shuts_out",
+    about: "Who names no version is told of the newest stable code only, sold out or not.",
+    edits: [
+      {
+        file: "src/lambda/matching.ts",
+        find: "const open = [...sells.values()].filter((sell) => room(sell) > 0);",
+        replace: "const open = [...sells.values()];",
+      },
+      {
+        file: "src/lambda/matching.ts",
+        find: "return range === null ? groups : [groups.flat()];",
+        replace: "return range === null ? groups.slice(0, 1) : [groups.flat()];",
+      },
+    ],
+  },
+  {
+    name: "stuck_on_old",
+    about: "Who names no version keeps the code that it bought first, though newer is free.",
+    edits: [{
+      file: "src/lambda/purchase.ts",
+      find: "newer: Math.max(0, grantOf(old) - surplus),",
+      replace: "newer: 0,",
+    }],
+  },
+  {
+    name: "seed_forgotten",
+    about: "Authorities once met are forgotten when they can't be reached.",
+    edits: [{
+      file: "src/lambda/remembered.ts",
+      find: "return due.map(([address]) => address);",
+      replace: "return [];",
+    }],
+  },
+  {
+    name: "list_awaited_for_ever",
+    about: "A list of authorities that never comes is not asked for again.",
+    edits: [{
+      file: "src/lambda/bootstrap.ts",
+      find: "const late = this.desk.after(BOOTSTRAP_MS, () => {",
+      replace: "const late = this.desk.after(1e9, () => {",
+    }],
+  },
+  {
+    name: "watermark_withholds",
+    about: "Credit above the low watermark is kept back until more is spent.",
+    edits: [{
+      file: CHANNEL,
+      find: "outstanding > lowWatermark * this.#target) return this.#keepBack();",
+      replace: "outstanding > lowWatermark * this.#target) return;",
+    }],
+  },
+  {
+    name: "second_order_forgotten",
+    about: "Of several orders of a buyer only the first is kept in step with what it holds.",
+    edits: [{
+      file: "src/lambda/buyers.ts",
+      find: "for (const order of this.#orders) order.trade(anew);",
+      replace: "this.#orders[0]?.trade(anew);",
+    }],
+  },
+  {
+    name: "offers_counted_once",
+    about: "A broker takes matches with several orders of one seller for the same capacity.",
+    edits: [{
+      file: BROKER,
+      find: "const offer = `${match.seller} ${match.offer}`;",
+      replace: "const offer = match.seller;",
+    }],
+  },
+  {
+    name: "lowered_credit_spent",
+    about: "A buyer that gives capacity back goes on spending the credit for it.",
+    edits: [{
+      file: "src/lambda/pool.ts",
+      find: `    view.returned += back;
+    this.#tokens -= back;`,
+      replace: "    view.returned += 0 * back;",
+    }],
+  },
+  {
+    name: "part_gone_for_good",
+    about: "A part that threw is not started again. (Each broker throws at its 25th message.)",
+    edits: [
+      {
+        file: BROKER,
+        find: "  receive(letter: Letter, from: Address): void {",
+        replace: `  #read = 0;
+
+  receive(letter: Letter, from: Address): void {
+    if (++this.#read === 25) throw new Error("thrown on purpose");`,
+      },
+      {
+        file: "src/lambda/post.ts",
+        find: "this.#restarts.failed(address, this.#parts.clock, start);",
+        replace: "void start;",
+      },
+    ],
+  },
+];
+
+export const MARKET_MUTANTS: readonly Mutant[] = [...TRADERS, ...AGENTS, ...RULES]
   .map((mutant) => ({ ...mutant, world: "market" }));

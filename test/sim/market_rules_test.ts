@@ -294,6 +294,7 @@ const order = {
   module: "goods-0",
   quantity: 2,
   nearby: 0,
+  newer: 0,
   range: null,
   trader: "a/plb.1",
 };
@@ -344,6 +345,10 @@ test("letters: no request beyond its credit, no answer twice", () => {
   expect(read(credit, request(1), request(2))).toContain("which allows 1");
   expect(read(credit, request(1), reply, reply)).toContain("answers request 1 twice");
   expect(read(credit, reply)).toContain("answers request 1 of 0");
+  const lower = heard("a/plb.1", "c/channel.1", { kind: "lower", grant: 1, returned: 1 });
+  expect(read(credit, lower)).toBe("");
+  expect(read(credit, lower, request(1))).toContain("which allows 0");
+  expect(read(credit, request(1), lower)).toContain("are given back that aren't there");
 });
 
 test("mesh: workers don't order of each other, and ask each other the way", () => {

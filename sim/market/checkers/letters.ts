@@ -20,14 +20,13 @@ interface Counter {
   readonly answered: Set<number>;
 }
 
-/** What a buyer was told of sellers, and asked them for. */
+/** What a buyer was told of sellers for one of its orders. */
 interface Shopping {
-  /** Of its order, and of each seller what each exchange found for that. */
+  /** Of the order, and of each seller what each exchange found for that. */
   revision: number;
   found: Map<string, Map<string, number>>;
-  /** Of each seller, what it may have been asked for at earlier revisions, and was asked for. */
+  /** Of each seller, what it may have been asked for at earlier revisions. */
   readonly earlier: Map<string, number>;
-  readonly opened: Map<string, number>;
 }
 
 export const letters: MarketChecker = {
@@ -48,8 +47,10 @@ class Judge {
   readonly #channels = new Map<string, Counter>();
   /** By exchange, broker, id and revision. */
   readonly #orders = new Map<string, { readonly order: Order; matched: number }>();
-  /** By buyer. */
-  readonly #shopping = new Map<string, Shopping>();
+  /** By buyer, and by id of its order. */
+  readonly #shopping = new Map<string, Map<number, Shopping>>();
+  /** What each buyer asked each seller for. */
+  readonly #asked = new Map<string, number>();
   /** What was asked for, by buyer and nonce. */
   readonly #openings = new Map<string, number>();
 
@@ -85,11 +86,10 @@ class Judge {
     const { id, revision, trader, side } = order;
     this.#orders.set(`${exchange} ${broker} ${id} ${revision}`, { order, matched: 0 });
     if (side === "sell") return;
-    let shopping = this.#shopping.get(trader);
-    if (!shopping) {
-      shopping = { revision, found: new Map(), earlier: new Map(), opened: new Map() };
-      this.#shopping.set(trader, shopping);
-    }
+    const orders = this.#shopping.get(trader) ?? new Map<number, Shopping>();
+    this.#shopping.set(trader, orders);
+    const shopping = orders.get(id) ?? { revision, found: new Map(), earlier: new Map() };
+    orders.set(id, shopping);
     if (shopping.revision >= revision) return;
     // What was asked for then may still wait for a line.
     for (const seller of shopping.found.keys()) {
@@ -119,7 +119,7 @@ class Judge {
     if (!accepts(order.range, version)) {
       this.#report(`${exchange} found ${version} for an order of ${order.range ?? "the newest"}`);
     }
-    const shopping = this.#shopping.get(order.trader);
+    const shopping = this.#shopping.get(order.trader)?.get(id);
     if (shopping?.revision !== revision) return;
     const found = shopping.found.get(seller) ?? new Map<string, number>();
     shopping.found.set(seller, found.set(exchange, (found.get(exchange) ?? 0) + quantity));
@@ -128,11 +128,11 @@ class Judge {
   #opened(letter: LetterOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
     const { nonce, want } = letter;
     this.#openings.set(`${buyer} ${nonce}`, want);
-    const shopping = this.#shopping.get(buyer);
-    if (!shopping || !isAllHeard) return;
-    const opened = (shopping.opened.get(seller) ?? 0) + want;
-    shopping.opened.set(seller, opened);
-    const found = foundOf(shopping, seller);
+    const orders = this.#shopping.get(buyer);
+    if (!orders || !isAllHeard) return;
+    const opened = (this.#asked.get(`${buyer} ${seller}`) ?? 0) + want;
+    this.#asked.set(`${buyer} ${seller}`, opened);
+    const found = [...orders.values()].reduce((sum, it) => sum + foundOf(it, seller), 0);
     if (opened > found) {
       this.#report(
         `${buyer} asks ${seller} for ${opened}, where no exchange found more than ${found}`,
