@@ -248,7 +248,7 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
     edits: [{
       file: EXCHANGE,
       find: "for (const key of [...this.#byBroker.get(address) ?? []]) this.#drop(key);",
-      replace: "this.#byBroker.delete(letter.address);",
+      replace: "this.#byBroker.delete(address);",
     }],
   },
   {
@@ -332,15 +332,6 @@ const RULES: readonly Omit<Mutant, "world">[] = [
       file: "src/lambda/buyers.ts",
       find: "for (const order of this.#orders) order.trade(anew);",
       replace: "this.#orders[0]?.trade(anew);",
-    }],
-  },
-  {
-    name: "offers_counted_once",
-    about: "A broker takes matches with several orders of one seller for the same capacity.",
-    edits: [{
-      file: BROKER,
-      find: "const offer = `${match.seller} ${match.offer}`;",
-      replace: "const offer = match.seller;",
     }],
   },
   {

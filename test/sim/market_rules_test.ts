@@ -366,6 +366,18 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
   expect(of("seek", ["authority", "worker"])).toEqual([]);
 });
 
+test("parts: none throws, unless a mutant has it do so", () => {
+  const failed = (reason: string) =>
+    judge("parts", (it) =>
+      it.told("node-1#2", {
+        level: "warning",
+        event: "part failed",
+        fields: { part: "broker", reason },
+      }, 0));
+  expect(failed("x is undefined")).toEqual(["broker at node-1#2 failed: x is undefined"]);
+  expect(failed("thrown on purpose")).toEqual([]);
+});
+
 test("every rule is tried here", () => {
   expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
     [
@@ -378,6 +390,7 @@ test("every rule is tried here", () => {
       "hot code",
       "letters",
       "mesh",
+      "parts",
       "rest",
     ],
   );
