@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
 import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/bootstrap.ts";
 import { Remembered } from "../../src/lambda/remembered.ts";
-import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED } from "../../src/limits.ts";
+import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";
 
@@ -187,7 +187,7 @@ test("authorities once met are sought again when they are lost, with growing pau
   expect(met).toEqual(["x://a1"]);
   await clock.advance(600_000);
   expect(met.length).toBeGreaterThan(8);
-  expect(met.length).toBeLessThan(25);
+  expect(met.length).toBeLessThan(600_000 / SEEK_MS[1] + 10);
   expect(new Set(met)).toEqual(new Set(["x://a1"]));
   part.receive({ kind: "met", peer: { ...authority(1), incarnation: "a1-2" } });
   met.length = 0;
