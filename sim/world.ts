@@ -48,6 +48,8 @@ export interface Slot {
   current: SimNode | null;
   /** Earlier ones that may still run. */
   former: SimNode[];
+  /** Its machine is gone for good: no process is started there any more. */
+  isGone: boolean;
 }
 
 /** What a node is given besides its ports: a role, and where it looks for others. */
@@ -116,6 +118,7 @@ export class World {
       host: hostOf(index),
       current: null,
       former: [],
+      isGone: false,
     }));
   }
 
@@ -138,7 +141,7 @@ export class World {
   /** Starts a process under a name, unless one was started since the last ended. */
   start(index: number): void {
     const slot = this.slot(index);
-    if (slot.current) return;
+    if (slot.current || slot.isGone) return;
     const { scheduler, trace, observer, shape } = this;
     const id = `${slot.name}#${++this.#processes}`;
     const process = new SimProcess(id, slot.host, scheduler, this.#scheduling);
@@ -185,6 +188,15 @@ export class World {
     const slot = this.slot(index);
     if (slot.current) this.#kill(slot.current);
     slot.current = null;
+  }
+
+  /** Takes a machine away for good. */
+  retire(index: number): void {
+    const slot = this.slot(index);
+    slot.isGone = true;
+    this.crash(index);
+    for (const node of slot.former) this.#kill(node);
+    slot.former = [];
   }
 
   /** Starts another process under a name while the present one goes on. */

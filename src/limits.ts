@@ -194,6 +194,14 @@ export const DEFAULT_DISCOVER_MS = 10_000;
 export const BOOTSTRAP_MS = 10_000;
 /** The least pause between two attempts while no authority is known, in ms. */
 export const BOOTSTRAP_SOON_MS = 1_000;
+/** Authorities once met whose addresses one node remembers. */
+export const MAX_REMEMBERED = 64;
+/** The pause between two attempts to reach one of them that was lost, in ms: from, to. */
+export const SEEK_MS = [1_000, 15_000] as const;
+/** The pause before a part of the module market that failed again is started again, in ms: from, to. */
+export const RESTART_MS = [100, 10_000] as const;
+/** How long a part must go well before its failures are forgotten, in ms. */
+export const RESTART_CALM_MS = 60_000;
 /** Contenders that one race may have. */
 export const MAX_CONTENDERS = 16;
 /** Trials of each rule that one race may have. */

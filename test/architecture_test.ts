@@ -117,6 +117,15 @@ describe("each ban bites on a planted fault", () => {
   });
 });
 
+test("a part of the market that could call another one is found", () => {
+  const inPart = (code: string): string =>
+    trouble("src/lambda/listener.ts", `class ListenerPart extends Part {\n${code}\n}`);
+  expect(inPart("  open() { this.desk.hire('c', new Channel(x)); }")).toBe("");
+  expect(inPart("  readonly channel: Channel;")).toContain("knows a Channel: parts exchange");
+  expect(inPart("  readonly seats = new Map<string, Channel>();")).toContain("knows a Channel");
+  expect(trouble("src/lambda/market.ts", "const plb: PlbPart = x;")).toBe("");
+});
+
 describe("each arrow bites on a planted fault", () => {
   const PLANTED: [path: string, code: string, message: RegExp][] = [
     ["src/a.ts", 'import { x } from "../adapters/store/memory.ts";', /src\/ may only import src\//],

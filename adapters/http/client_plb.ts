@@ -9,7 +9,7 @@
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/lambda/api.ts";
 import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
-import { checkCall } from "../../src/lambda/market_options.ts";
+import { checkCall, wantedOf } from "../../src/lambda/market_options.ts";
 import { noFunction, wasClosed } from "../../src/lambda/module_call.ts";
 import { checkMs } from "../../src/model/options.ts";
 import { encodeValue } from "../../src/model/value.ts";
@@ -78,14 +78,14 @@ export class ClientPlb implements Balancer {
     Math.max(0, (this.#inHand?.granted ?? 0) - this.#running);
 
   readonly stats: Balancer["stats"] = () => {
-    const { version = null, granted = 0, channels = [] } = this.#inHand ?? {};
+    const { version = null, granted = 0, orders = [], channels = [] } = this.#inHand ?? {};
     const { waits = 0, waitedMs = 0 } = this.#view ?? {};
     // Who closes it refuses calls that wait.
     const running = this.#closing ? this.#running : Math.min(this.#running, granted);
     return {
       module: this.#module,
       version,
-      wanted: this.#options.capacity ?? 1,
+      wanted: wantedOf(this.#options),
       granted,
       tokens: Math.max(0, granted - this.#running),
       waiting: this.#running - running,
@@ -93,6 +93,7 @@ export class ClientPlb implements Balancer {
       calls: this.#calls,
       waits,
       waitedMs,
+      orders,
       channels,
     };
   };

@@ -19,6 +19,7 @@ const OPTIONS = [
   "callTimeoutMs",
   "capacity",
   "noWait",
+  "orders",
   "prefer",
   "timeoutMs",
   "version",

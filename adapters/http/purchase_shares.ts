@@ -6,13 +6,15 @@
  * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
  * that holds least and the one that holds most.
  */
-import { accepts, compareVersions } from "../../src/lambda/module.ts";
+import { accepts } from "../../src/lambda/module.ts";
+
+/** Ranges of versions that a buyer takes; null: any stable version. */
+export type Ranges = readonly (string | null)[];
 
 /** A caller that waits for capacity of a module. */
 export interface Waiting {
   readonly caller: string;
-  /** Null: the newest stable version. */
-  readonly range: string | null;
+  readonly ranges: Ranges;
   /** How much it asked for, and how much others gave back for it by now. */
   readonly asked: number;
   readonly relieved: number;
@@ -21,8 +23,8 @@ export interface Waiting {
 /** A purchase of the same module. */
 export interface Held {
   readonly caller: string;
-  /** The version in use; null where nothing is bought. */
-  readonly version: string | null;
+  /** The versions in use; none where nothing is bought. */
+  readonly versions: readonly string[];
   readonly granted: number;
   readonly wanted: number;
   readonly inFlight: number;
@@ -40,10 +42,10 @@ export interface Relief<H extends Held> {
   readonly given: number;
 }
 
-/** How much each caller holds of what suits a range. */
-export function holdings(range: string | null, all: readonly Held[]): Map<string, number> {
+/** How much each caller holds of what suits some ranges. */
+export function holdings(ranges: Ranges, all: readonly Held[]): Map<string, number> {
   const sums = new Map<string, number>();
-  for (const { caller, granted } of fitting(range, all)) {
+  for (const { caller, granted } of fitting(ranges, all)) {
     sums.set(caller, (sums.get(caller) ?? 0) + granted);
   }
   return sums;
@@ -58,7 +60,7 @@ export function relief<H extends Held>(
   all: readonly H[],
   endsFrom: number,
 ): Relief<H> | null {
-  const sums = holdings(waiting.range, all);
+  const sums = holdings(waiting.ranges, all);
   const mine = (sums.get(waiting.caller) ?? 0) + waiting.relieved;
   sums.delete(waiting.caller);
   // Between callers that have some, a difference of one can't be evened out.
@@ -71,7 +73,7 @@ export function relief<H extends Held>(
   for (const held of all) if (heavier.has(held.caller)) hold(held, keeps);
   let left = Math.min(Math.max(0, waiting.asked - waiting.relieved), Math.ceil((sum - mine) / 2));
   let given = 0;
-  for (const held of leastUsedFirst(fitting(waiting.range, all))) {
+  for (const held of leastUsedFirst(fitting(waiting.ranges, all))) {
     if (held.caller !== caller || held.granted === 0) continue;
     if (left === 0) break;
     const part = Math.min(left, held.granted);
@@ -90,16 +92,11 @@ function hold<H extends Held>(held: H, keeps: Map<H, number>): void {
   if (granted === 0 && inFlight === 0) keeps.set(held, 0);
 }
 
-/** Purchases whose capacity would do for a range. */
-function fitting<H extends Held>(range: string | null, all: readonly H[]): H[] {
-  const fit = all.filter(({ version }) => version !== null && accepts(range, version));
-  if (range !== null) return fit;
-  const newest = fit.reduce(
-    (best, { version }) =>
-      best === "" || compareVersions(version ?? "", best) > 0 ? version ?? "" : best,
-    "",
+/** Purchases whose capacity, or some of it, would do for a range. */
+function fitting<H extends Held>(ranges: Ranges, all: readonly H[]): H[] {
+  return all.filter(({ versions }) =>
+    versions.some((version) => ranges.some((range) => accepts(range, version)))
   );
-  return fit.filter(({ version }) => version === newest);
 }
 
 /** Those without a call first, then those that were called longest ago. */

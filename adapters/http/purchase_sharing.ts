@@ -5,7 +5,8 @@
  * ends purchases, and refuses openings.
  */
 import { AtlasError } from "../../src/errors.ts";
-import type { OrderView } from "../../src/lambda/api.ts";
+import type { DiscoverOptions, OrderView } from "../../src/lambda/api.ts";
+import { wantedOf } from "../../src/lambda/market_options.ts";
 import { accepts } from "../../src/lambda/module.ts";
 import {
   MAX_PURCHASE_ASKS,
@@ -14,7 +15,7 @@ import {
   PURCHASE_PATIENCE_MS,
   PURCHASE_STAND_MS,
 } from "../../src/limits.ts";
-import { type Held, holdings, relief } from "./purchase_shares.ts";
+import { type Held, holdings, type Ranges, relief } from "./purchase_shares.ts";
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
@@ -129,18 +130,20 @@ export class Sharing {
     now: number,
   ): Served | null {
     const all = purchases.map(heldOf);
-    const sums = new Map<string | undefined, Map<string, number>>();
-    const mine = ({ caller, options: { version } }: Opening): number => {
-      const known = sums.get(version) ?? holdings(version ?? null, all);
-      sums.set(version, known);
+    const sums = new Map<string, Map<string, number>>();
+    const mine = ({ caller, options }: Opening): number => {
+      const ranges = rangesOf(options);
+      const key = JSON.stringify(ranges);
+      const known = sums.get(key) ?? holdings(ranges, all);
+      sums.set(key, known);
       return known.get(caller) ?? 0;
     };
     const [first] = [...openings].sort((a, b) => mine(a) - mine(b) || a.since - b.since);
     if (first === undefined) return null;
     const { caller, options } = first;
     const relieved = this.#relievedOf(first, now);
-    const { version: range = null, capacity: asked = 1 } = options;
-    const waiting = { caller, range, asked, relieved: relieved.sum };
+    const asked = wantedOf(options);
+    const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
     const found = relief(waiting, all, now - this.#times.standMs);
     if (found === null) return null;
     // What was given back last may be on its way still.
@@ -211,10 +214,9 @@ export class Sharing {
       const node = this.#node as PurchaseNode;
       const books = await node.exchange(module).catch(() => []);
       const orders = books.flatMap((book) => book.orders);
-      const isWanted = (version: string | null) =>
-        version !== null && isShort(orders, version, node.incarnation);
-      const first = group.find(({ inFlight, calledAt, proxy }) =>
-        inFlight === 0 && calledAt <= now && isWanted(proxy.$plb.stats().version)
+      const first = group.find((it) =>
+        it.inFlight === 0 && it.calledAt <= now &&
+        heldOf(it).versions.some((version) => isShort(orders, version, node.incarnation))
       );
       if (first && !this.#isStopped) this.#table.end(first);
     }));
@@ -243,10 +245,17 @@ export function heaviestOf(
   return heaviest && heaviest[1] > own + 1 ? heaviest[0] : null;
 }
 
+/** The ranges of a buyer's orders. */
+function rangesOf({ version, orders = [{ version }] }: DiscoverOptions): Ranges {
+  return orders.map(({ version }) => version ?? null);
+}
+
 function heldOf(purchase: Purchase): HeldPurchase {
   const { caller, proxy, inFlight, boughtAt, calledAt } = purchase;
-  const { version, granted, wanted } = proxy.$plb.stats();
-  return { purchase, caller, version, granted, wanted, inFlight, boughtAt, calledAt };
+  const { granted, wanted, channels } = proxy.$plb.stats();
+  const open = channels.filter(({ draining }) => !draining);
+  const versions = [...new Set(open.map(({ version }) => version))];
+  return { purchase, caller, versions, granted, wanted, inFlight, boughtAt, calledAt };
 }
 
 function othersFirst(module: string): AtlasError {

@@ -15,6 +15,7 @@ import type {
   Plb,
   PlbStats,
 } from "../../src/lambda/api.ts";
+import { wantedOf } from "../../src/lambda/market_options.ts";
 import { DEFAULT_DISCOVER_MS, MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
 import { noPurchase } from "./errors.ts";
 import { heaviestOf, type ShareTimes, Sharing } from "./purchase_sharing.ts";
@@ -184,7 +185,7 @@ export class Purchases {
       caller,
       module,
       proxy,
-      asked: options.capacity ?? 1,
+      asked: wantedOf(options),
       boughtAt: now,
       calledAt: now,
       inFlight: 0,

@@ -18,8 +18,11 @@ export type BootstrapSetting =
   | { readonly static: readonly string[] }
   /** A name whose every address is asked at this port, 1 to 65535. */
   | { readonly dns: string; readonly port: number }
-  /** Answers URLs, or members of the registry; asked again every 10 s. */
-  | (() => Promise<readonly BootstrapNode[]>);
+  /**
+   * Answers URLs, or members of the registry; asked again every 10 s, also where it hasn't
+   * answered by then: its signal is aborted.
+   */
+  | ((signal: AbortSignal) => Promise<readonly BootstrapNode[]>);
 
 /** A setting that was checked. */
 export type CheckedBootstrap = Exclude<BootstrapSetting, string> | "registry";
@@ -68,8 +71,8 @@ function isNodeUrl(text: unknown): boolean {
 export function bootstrapOf(checked: CheckedBootstrap, publicUrl: string): Bootstrap {
   if (checked === "registry") return checked;
   if (typeof checked === "function") {
-    return async () =>
-      checkNodes(await checked()).map((node) =>
+    return async (signal) =>
+      checkNodes(await checked(signal)).map((node) =>
         typeof node === "string" ? linkAddress(node) : node
       );
   }

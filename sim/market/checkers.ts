@@ -9,6 +9,7 @@ import { grants } from "./checkers/grants.ts";
 import { hotCode } from "./checkers/hot_code.ts";
 import { letters } from "./checkers/letters.ts";
 import { mesh } from "./checkers/mesh.ts";
+import { parts } from "./checkers/parts.ts";
 import { rest } from "./checkers/rest.ts";
 
 export const MARKET_CHECKERS: readonly MarketChecker[] = [
@@ -20,6 +21,7 @@ export const MARKET_CHECKERS: readonly MarketChecker[] = [
   books,
   letters,
   mesh,
+  parts,
   rest,
   calm,
 ];

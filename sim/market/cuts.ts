@@ -20,6 +20,8 @@ const FIELDS = [
   "name",
   "module",
   "range",
+  "also",
+  "isKept",
   "version",
   "capacity",
   "pick",
@@ -38,7 +40,7 @@ export function* marketCuts(plan: Plan): Generator<Plan> {
   if (market.modules > 1) {
     yield { ...plainer({ modules: 1 }), trades: trades.map((it) => ({ ...it, module: 0 })) };
   }
-  for (const name of ["lost", "doubled", "late"] as const) {
+  for (const name of ["lost", "doubled", "late", "seedLostAt"] as const) {
     if (market[name] > 0) yield plainer({ [name]: 0 });
   }
   for (const [at, signpost] of market.signposts.entries()) {

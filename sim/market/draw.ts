@@ -37,7 +37,7 @@ export function makeMarketPlan(seed: number): Plan {
   const nodes = random.pick([1, 2, 2, 3, 3, 3, 4, 5]);
   const shape = { ...drawMarketShape(draw("shape"), isCalm), nodes, keys: 1 };
   const market = drawStage(random, nodes, isCalm);
-  return {
+  const plan = {
     seed,
     shape: { ...shape, places: drawPlaces(random, nodes) },
     faults: isCalm || random.chance(0.1) ? [] : drawFaults(draw("faults"), shape, HEAL_AT),
@@ -48,6 +48,76 @@ export function makeMarketPlan(seed: number): Plan {
       : drawTrades(draw("trades"), shape, market),
     healAt: HEAL_AT,
     endAt: END_AT,
+  };
+  if (isCalm) return plan;
+  return withLostSeed(
+    draw("seed"),
+    withSeveralOrders(draw("orders"), withCanary(draw("canary"), plan)),
+  );
+}
+
+/** A plan whose stage has a market. */
+type Drawn = Plan & { readonly market: MarketStage; readonly trades: readonly Trade[] };
+
+/** One node tries newer code with little capacity, while others want any version. */
+function withCanary(random: SeededRandom, plan: Drawn): Drawn {
+  if (!random.chance(0.3)) return plan;
+  const { trades, market } = plan;
+  const some = (): Pick<Trade, "node" | "module"> => ({
+    node: random.below(plan.shape.nodes),
+    module: random.below(market.modules),
+  });
+  const at = random.between(1_000, HEAL_AT - 4_000);
+  const canary = { ...some(), at, what: "publish", version: "3.0.0", capacity: 1 } as const;
+  const callers = [1, 2].map((n) => ({
+    ...some(),
+    module: canary.module,
+    at: at + 200 * n,
+    what: "discover",
+    capacity: n,
+  } as const));
+  const more = [canary, ...callers].map((it) => plainly({ ...PLAIN_TRADE, ...it }));
+  return { ...plan, trades: [...trades, ...more].sort((a, b) => a.at - b.at) };
+}
+
+/** Traders with two orders at once. */
+function withSeveralOrders(random: SeededRandom, plan: Drawn): Drawn {
+  if (!random.chance(0.3)) return plan;
+  const trades = plan.trades.map((trade) => {
+    if (trade.what === "publish") return { ...trade, isKept: random.chance(0.3) };
+    if (trade.what !== "discover") return trade;
+    if (!random.chance(0.4)) return trade;
+    // One order that nobody can serve would keep the other's capacity from view.
+    return { ...trade, also: random.pick(RANGES), isWhole: false };
+  });
+  return { ...plan, trades };
+}
+
+/** Faults that leave a process its memory: who is started anew knows nobody but the lost seed. */
+const LEAVE_MEMORY = ["one_way_partition", "partition", "isolation", "clog", "link_break", "pause"];
+
+/** The only node that signposts name is gone for good, and later links of the others break. */
+function withLostSeed(random: SeededRandom, plan: Drawn): Drawn {
+  const { nodes } = plan.shape;
+  if (nodes < 3 || !random.chance(0.25)) return plan;
+  const seedLostAt = 5_000;
+  const signposts = plan.market.signposts.map(() => "static" as const);
+  const roles = plan.market.roles.map((role, index) => index < 2 ? "authority" as const : role);
+  const isolation = {
+    at: seedLostAt + random.between(1_000, 4_000),
+    kind: "isolation",
+    a: 1 + random.below(nodes - 1),
+    b: 0,
+    ms: random.between(500, 4_000),
+    x: random.next(),
+  };
+  const faults = plan.faults.filter(({ at, kind }) =>
+    at > seedLostAt && LEAVE_MEMORY.includes(kind)
+  );
+  return {
+    ...plan,
+    faults: [...faults, isolation].sort((a, b) => a.at - b.at),
+    market: { ...plan.market, seedLostAt, signposts, roles },
   };
 }
 
@@ -81,6 +151,7 @@ function drawStage(random: SeededRandom, nodes: number, isCalm: boolean): Market
     lost: disturbed ? random.pick([0, 0.05, 0.3]) : 0,
     doubled: disturbed ? random.pick([0, 0.1, 0.5]) : 0,
     late: disturbed ? random.pick([0, 0.1, 0.5]) : 0,
+    seedLostAt: 0,
     isCalm,
   };
 }
@@ -161,7 +232,9 @@ function drawTrade(
     capacity: random.pick([1, 1, 2, 3, 5]),
     version: random.pick(versions),
     low: random.pick([1, 1, 0.5, 0]),
+    isKept: false,
     range: random.pick(ranges),
+    also: "none",
     prefer: random.pick(["near", "near", "spread"] as const),
     bias: random.pick(["none", "none", "region", "latency"] as const),
     isWhole: random.chance(0.2),

@@ -15,7 +15,7 @@ import type {
   PlbStats,
 } from "../../src/lambda/api.ts";
 import { accepts, compareVersions } from "../../src/lambda/module.ts";
-import type { SimNode, World } from "../world.ts";
+import type { SimNode, Slot, World } from "../world.ts";
 import type { Holder, Purse } from "./purse.ts";
 import type { MarketStage } from "./stage.ts";
 import type { Traders } from "./traders.ts";
@@ -71,8 +71,7 @@ export class Inspector {
 
   /** Nodes that aren't there, and traders that have not begun or not ended. */
   #missing(): string[] {
-    const { slots } = this.#world;
-    const wrong = slots.filter(({ current }) => current?.node?.state !== "serving")
+    const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
       .map(({ name }) => `${name} is not serving`);
     for (const { slot, trade, publications } of this.#traders.stalls) {
       const sim = this.#world.slot(slot).current;
@@ -86,6 +85,11 @@ export class Inspector {
       }
     }
     return wrong;
+  }
+
+  /** The names whose machines are there. */
+  get #slots(): Slot[] {
+    return this.#world.slots.filter(({ isGone }) => !isGone);
   }
 
   /** Links that nobody has use for. */
@@ -160,7 +164,7 @@ export class Inspector {
 
   async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
     const answers = await Promise.all(
-      this.#world.slots.map(({ current, name }) => {
+      this.#slots.map(({ current, name }) => {
         const node = current?.node;
         if (!node) return [`${name} is gone`];
         // Nobody answers for a process that ends meanwhile.
@@ -180,7 +184,7 @@ export class Inspector {
     shops: readonly Shop[],
     buyers: readonly Buyer[],
   ): Promise<string[]> {
-    const { slots } = this.#world;
+    const slots = this.#slots;
     const { roles, modules } = this.#stage;
     const expected = slots.filter(({ index }) => roles[index] === "authority")
       .map(({ current }) => current?.node?.incarnation);
@@ -209,34 +213,67 @@ export class Inspector {
   }
 }
 
-/** What a buyer lacks, or has too much of, while there is something to be done about it. */
-function hungry({ purse, holder, region, stats }: Buyer, shops: readonly Shop[]): string[] {
-  const { capacity, range, prefer } = purse.trade;
-  const granted = stats?.granted ?? 0;
-  const fit = suitable(shops, purse.module, range === "" ? null : range);
-  const who = `a buyer of ${purse.module} ${range} at ${holder.sim.process.id}`;
-  const free = fit.filter((shop) => shop.free > 0);
-  if (granted > capacity) return [`${who} has ${granted}, and wanted ${capacity}`];
-  if (granted < capacity && free.length > 0) {
-    return [
-      `${who} has ${granted} of ${capacity}, while ${free[0]?.free} are free at ${
-        free[0]?.sim.process.id
-      }`,
-    ];
-  }
-  if (!stats) return [];
+/** What a buyer's orders lack, or have too much of, while there is something to be done about it. */
+function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
+  const { purse, holder, stats } = buyer;
+  const { capacity } = purse.trade;
+  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  const wrong = purse.ranges.flatMap((range, at) => {
+    const wanted = at === 0 ? capacity : 1;
+    const granted = stats?.orders[at]?.granted ?? 0;
+    return hungryFor(buyer, shops, range === "" ? null : range, wanted, granted)
+      .map((what) => `${who}, ${range || "any version"}, ${what}`);
+  });
+  if (wrong.length > 0 || !stats) return wrong;
   if (stats.channels.some(({ draining }) => draining)) return [`${who} has a channel that drains`];
-  const far = stats.channels.some((channel) => channel.region !== region);
-  const near = free.some((shop) => shop.region === region);
-  return prefer === "near" && far && near ? [`${who} has some far away, while near is free`] : [];
+  return purse.ranges.length > 1 ? [] : better(buyer, shops).map((what) => `${who} ${what}`);
 }
 
-/** Listeners from whom a buyer would take; without a range those of the newest stable code. */
+function hungryFor(
+  { purse, region }: Buyer,
+  shops: readonly Shop[],
+  range: string | null,
+  wanted: number,
+  granted: number,
+): string[] {
+  if (granted > wanted) return [`has ${granted}, and wanted ${wanted}`];
+  const [free] = suitable(shops, purse.module, range).filter((shop) => freeFor(shop, region) > 0);
+  if (granted === wanted || !free) return [];
+  return [
+    `has ${granted} of ${wanted}, while ${
+      freeFor(free, region)
+    } are free at ${free.sim.process.id}`,
+  ];
+}
+
+/** What a buyer with one order would rather have than something that it has. */
+function better({ purse, region, stats }: Buyer, shops: readonly Shop[]): string[] {
+  const { range, prefer } = purse.trade;
+  const free = suitable(shops, purse.module, range === "" ? null : range)
+    .filter((shop) => freeFor(shop, region) > 0);
+  const channels = stats?.channels ?? [];
+  const isNewer = (shop: Shop, version: string): boolean =>
+    range === "" && compareVersions(shop.version, version) > 0;
+  const old = channels.find(({ version }) => free.some((shop) => isNewer(shop, version)));
+  if (old) return [`has ${old.version}, while newer is free`];
+  const far = channels.find((channel) =>
+    channel.region !== region &&
+    free.some((shop) =>
+      shop.region === region && (range !== "" || shop.version === channel.version)
+    )
+  );
+  return prefer === "near" && far ? ["has some far away, while near is free"] : [];
+}
+
+/** What a listener has free for buyers of a region. */
+function freeFor({ orders }: Shop, region: string): number {
+  return orders.filter(({ regions }) => regions.length === 0 || regions.includes(region))
+    .reduce((sum, { capacity, granted }) => sum + capacity - granted, 0);
+}
+
+/** Listeners from whom a buyer would take. */
 function suitable(shops: readonly Shop[], module: string, range: string | null): Shop[] {
-  const fit = shops.filter((shop) => shop.module === module && accepts(range, shop.version));
-  if (range !== null) return fit;
-  const newest = fit.map(({ version }) => version).sort(compareVersions).at(-1);
-  return fit.filter(({ version }) => version === newest);
+  return shops.filter((shop) => shop.module === module && accepts(range, shop.version));
 }
 
 /** Capacity that a buyer has bought and can't use. */
@@ -245,11 +282,7 @@ function restless({ purse, holder, stats }: Buyer): string[] {
   const { tokens, granted, waiting, running } = stats;
   const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
   if (waiting + running > 0) return [`${who} has ${waiting} calls waiting and ${running} running`];
-  // With a low watermark some credit comes only once more is spent.
-  const most = stats.channels.every(({ allowed, used }) => allowed > used);
-  return granted > 0 && (tokens > granted || !most)
-    ? [`${who} has ${tokens} tokens of ${granted}`]
-    : [];
+  return tokens === granted ? [] : [`${who} has ${tokens} tokens of ${granted}`];
 }
 
 function wrongBook(
@@ -270,8 +303,10 @@ function wrongBook(
   return books.flatMap(({ node, orders }) => {
     const wrong: string[] = [];
     const sells = orders.filter(({ side }) => side === "sell");
-    const offered = selling.map(({ sim, free, version }) =>
-      `${sim.node?.incarnation} ${free} of ${version}`
+    const offered = selling.flatMap(({ sim, orders, version }) =>
+      orders.map(({ capacity, granted }) =>
+        `${sim.node?.incarnation} ${capacity - granted} of ${version}`
+      )
     );
     const told = sells.map(({ incarnation, quantity, version }) =>
       `${incarnation} ${quantity} of ${version}`
@@ -299,11 +334,14 @@ function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly 
   ]);
   for (const incarnation of nodes) {
     const here = buying.filter(({ holder }) => holder.sim.node?.incarnation === incarnation);
-    const sure = here.filter(({ stats }) => stats !== null).length;
+    const sum = (some: readonly Buyer[]): number =>
+      some.reduce((orders, { purse }) => orders + purse.ranges.length, 0);
+    const sure = sum(here.filter(({ stats }) => stats !== null));
+    const most = sum(here);
     const count = orders.filter((order) => order.incarnation === incarnation).length;
-    if (count >= sure && count <= here.length) continue;
+    if (count >= sure && count <= most) continue;
     wrong.push(
-      `the exchange on ${node} has ${count} buy orders of ${incarnation}, not ${sure} to ${here.length}`,
+      `the exchange on ${node} has ${count} buy orders of ${incarnation}, not ${sure} to ${most}`,
     );
   }
   return wrong;

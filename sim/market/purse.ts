@@ -46,6 +46,12 @@ export class Purse {
     return undefined;
   }
 
+  /** The orders that it places, as their ranges. */
+  get ranges(): string[] {
+    const { range, also } = this.trade;
+    return also === "none" ? [range] : [range, also];
+  }
+
   proxyOf(sim: SimNode): ModuleProxy | null {
     return this.holders.get(sim)?.proxy ?? null;
   }
@@ -72,17 +78,18 @@ export class Purse {
 
   #ask(holder: Holder): void {
     const { sim } = holder;
-    const { capacity, range, prefer, bias, isWhole, noWait } = this.trade;
+    const { capacity, range, also, prefer, bias, isWhole, noWait } = this.trade;
+    const first = { capacity, ...range !== "" && { version: range } };
+    const second = { capacity: 1, ...also !== "" && { version: also } };
     const giver = holder.giver = new AbortController();
     const options: DiscoverOptions = {
-      capacity,
       prefer,
       bias,
       noWait,
       waitFor: isWhole ? "all" : "some",
       timeoutMs: DISCOVER_MS,
       signal: giver.signal,
-      ...range !== "" && { version: range },
+      ...also === "none" ? first : { orders: [first, second] },
     };
     const { trace, scheduler } = this.#world;
     trace.note("discover", sim.process.id, this.module, capacity, range);

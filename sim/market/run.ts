@@ -103,6 +103,8 @@ class MarketClients implements Clients {
     for (const trade of this.#plan.trades ?? []) {
       scheduler.at(trade.at, () => this.#traders.trade(trade));
     }
+    const { seedLostAt } = this.#plan.market;
+    if (seedLostAt > 0) scheduler.at(seedLostAt, () => this.#world.retire(0));
   }
 
   healed(): void {

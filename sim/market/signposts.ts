@@ -17,13 +17,23 @@ const PORT = 4_000;
 /** How long a name or a function takes to answer, ms; and how often it fails. */
 const ANSWER_MS = [1, 60] as const;
 const FAILS = 0.1;
+/** Of those that fail, how many never answer. */
+const HANGS = 0.3;
 
 export function outfitOf({ market, seed }: MarketPlan): Outfit {
   const random = new SeededRandom(seed, "signposts");
   const { roles, signposts } = market;
+  const isSeedOnly = market.seedLostAt > 0;
   return ({ index }, process, world) => ({
     role: roles[index] ?? "worker",
-    bootstrap: signpost(signposts[index] ?? "registry", { index, roles, process, world, random }),
+    bootstrap: signpost(signposts[index] ?? "registry", {
+      index,
+      roles,
+      process,
+      world,
+      random,
+      isSeedOnly,
+    }),
   });
 }
 
@@ -33,13 +43,15 @@ interface Reader {
   readonly process: SimProcess;
   readonly world: World;
   readonly random: SeededRandom;
+  readonly isSeedOnly: boolean;
 }
 
 function signpost(kind: string, reader: Reader): Bootstrap {
   const { index, world, random } = reader;
   switch (kind) {
     case "static": {
-      const other = world.slot(index === 0 ? 0 : random.below(index));
+      // Where the seed is to be lost, it is all that anybody was told of.
+      const other = world.slot(index === 0 || reader.isSeedOnly ? 0 : random.below(index));
       return { static: [addressOf(other.host)] };
     }
     case "dns":
@@ -66,10 +78,11 @@ function authorities({ slots }: World, roles: readonly Role[]): Peer[] {
   });
 }
 
-/** An answer from outside: late, and now and then none at all. */
+/** An answer from outside: late, and now and then a failure, or none at all. */
 function answered<T>({ world, process, random }: Reader, answer: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     const isLost = !world.isHealed && random.chance(FAILS);
+    if (isLost && random.chance(HANGS)) return;
     world.scheduler.after(random.between(...ANSWER_MS), () =>
       process.enter(() => {
         if (isLost) reject(new Error("nobody answered"));

@@ -21,6 +21,8 @@ export interface MarketStage {
   readonly lost: number;
   readonly doubled: number;
   readonly late: number;
+  /** When the first node, the only one that signposts name, is gone for good; 0: never. */
+  readonly seedLostAt: number;
   /** Nothing is closed and nothing goes wrong: every call must be answered. */
   readonly isCalm: boolean;
 }
@@ -58,8 +60,12 @@ export interface Trade {
   /** What is published. */
   readonly version: string;
   readonly low: number;
-  /** What is wanted; empty: the newest. */
+  /** Whether some of what is published is kept for buyers of the node's own region. */
+  readonly isKept: boolean;
+  /** What is wanted; empty: any stable version. */
   readonly range: string;
+  /** What a second order at the same time wants; `none`: there is no second one. */
+  readonly also: string;
   readonly prefer: "near" | "spread";
   readonly bias: "none" | "region" | "latency";
   readonly isWhole: boolean;
@@ -83,6 +89,7 @@ export const PLAIN_STAGE: MarketStage = {
   lost: 0,
   doubled: 0,
   late: 0,
+  seedLostAt: 0,
   isCalm: false,
 };
 
@@ -95,7 +102,9 @@ export const PLAIN_TRADE: Trade = {
   capacity: 1,
   version: "1.0.0",
   low: 1,
+  isKept: false,
   range: "",
+  also: "none",
   prefer: "near",
   bias: "none",
   isWhole: false,
@@ -110,10 +119,10 @@ export const PLAIN_TRADE: Trade = {
 
 /** What each deed goes by, besides when, what and where; it has the plainest of all else. */
 const MATTERS: Readonly<Record<Deed, readonly (keyof Trade)[]>> = {
-  publish: ["module", "capacity", "version", "low"],
+  publish: ["module", "capacity", "version", "low", "isKept"],
   update: ["pick", "version"],
   close: ["pick"],
-  discover: ["module", "capacity", "range", "prefer", "bias", "isWhole", "noWait"],
+  discover: ["module", "capacity", "range", "also", "prefer", "bias", "isWhole", "noWait"],
   leave: ["pick"],
   call: ["pick", "noWait", "count", "name", "manner", "ms", "timeoutMs", "giveUpMs"],
   look: ["module"],

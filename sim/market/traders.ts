@@ -18,6 +18,8 @@ const DRAIN_MS = 2_000;
 /** Of the calls that are made when all is mended, ms. */
 const PROBE_TIMEOUT_MS = 10_000;
 const PROBE_MS = 5;
+/** What is kept for buyers nearby, where some is. */
+const KEPT = 1;
 
 /** What a node offers, each time it is started. */
 export interface Stall {
@@ -108,21 +110,26 @@ export class Traders {
   }
 
   #publish(stall: Stall, sim: SimNode): void {
-    const { trade: { module, capacity, low }, version, build, publications } = stall;
+    const { trade: { module, capacity, low, isKept }, version, build, publications } = stall;
     if (!sim.node || !stall.isOpen || publications.has(sim)) return;
     let listener: Listener | null = null;
     const publication: Publication = {
       id: this.#ledger.publications.length,
       process: sim.process.id,
       module: nameOf(module),
-      capacity,
+      capacity: capacity + (isKept ? KEPT : 0),
       listener: () => listener as Listener,
       running: 0,
       isClosed: false,
     };
     const goods = this.#goods.make(sim, publication, version, build);
     try {
-      listener = sim.node.publish(goods, { capacity, lowWatermark: low });
+      const { region } = this.#world.slot(stall.slot);
+      const orders = [{ capacity }, { capacity: KEPT, regions: [region] }];
+      listener = sim.node.publish(goods, {
+        lowWatermark: low,
+        ...isKept ? { orders } : { capacity },
+      });
     } catch (error) {
       // It drains, or has come to its end.
       if (isAtlasError(error) && error.code === "unavailable") return;

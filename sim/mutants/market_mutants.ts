@@ -26,7 +26,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
         replace: `  #told = 0;
 
   #fresh(): number {
-    const more = Math.max(0, this.#allowed - this.#told);
+    const more = Math.max(0, this.#books.issued - this.#told);
     this.#told += more;
     return more;
   }
@@ -35,26 +35,37 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       },
       {
         file: CHANNEL,
-        find: `        this.#issue(true);
-        return this.#say({ kind: "credit", allowed: this.#allowed });`,
-        replace: `        this.#issue(true);
+        find: `        this.#catchUp(letter.used);
+        this.#issue(true);
+        return this.#say({ kind: "credit", allowed: this.#books.issued });`,
+        replace: `        this.#catchUp(letter.used);
+        this.#issue(true);
         return this.#say({ kind: "credit", allowed: this.#fresh() });`,
       },
       {
         file: CHANNEL,
-        find: `        this.#issue(false);
-        return this.#say({ kind: "credit", allowed: this.#allowed });`,
-        replace: `        this.#issue(false);
+        find: `letter.grant);
+        this.#issue(true);
+        return this.#say({ kind: "credit", allowed: this.#books.issued });`,
+        replace: `letter.grant);
+        this.#issue(true);
         return this.#say({ kind: "credit", allowed: this.#fresh() });`,
       },
       {
         file: CHANNEL,
-        find: `{ kind: "reply", id, allowed: this.#allowed, body }`,
+        find: `      this.#issue(true);
+      this.#say({ kind: "credit", allowed: this.#books.issued });`,
+        replace: `      this.#issue(true);
+      this.#say({ kind: "credit", allowed: this.#fresh() });`,
+      },
+      {
+        file: CHANNEL,
+        find: `{ kind: "reply", id, allowed: this.#books.issued, body }`,
         replace: `{ kind: "reply", id, allowed: this.#fresh(), body }`,
       },
       {
         file: CHANNEL,
-        find: `{ kind: "failure", id, allowed: this.#allowed, error`,
+        find: `{ kind: "failure", id, allowed: this.#books.issued, error`,
         replace: `{ kind: "failure", id, allowed: this.#fresh(), error`,
       },
       {
@@ -80,13 +91,19 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: LISTENER,
-        find: "const grant = Math.min(want, free + (former ? former.grant + former.owed : 0));",
-        replace: "const grant = free + (former?.grant ?? 0) < 1 ? 0 : want;",
+        find: "const grant = Math.min(want, free);",
+        replace: "const grant = free < 1 ? 0 : want;",
       },
       {
-        file: LISTENER,
-        find: "this.#seat(from, module, Math.min(grant, free), grant);",
-        replace: "this.#seat(from, module, former ? Math.min(grant, free) : grant, grant);",
+        file: "src/lambda/offers.ts",
+        find: `    const held: Held = new Map();
+    let left = quantity;
+    for (const offer of this.#for(region)) {
+      const part = Math.min(left, offer.free);`,
+        replace: `    const held: Held = new Map();
+    let left = quantity;
+    for (const offer of this.#for(region)) {
+      const part = left;`,
       },
     ],
   },
@@ -95,21 +112,21 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A buyer that loses a seller makes do with what is left.",
     edits: [{
       file: PLB,
-      find: `    this.#buyer.down(address);
-    this.#relabel();
-    this.#buyer.trade();`,
-      replace: `    this.#buyer.down(address);
-    this.#relabel();`,
+      find: `    this.#relabel();
+    this.#buyers.trade();
+    this.#leaveIfDone();`,
+      replace: `    this.#relabel();
+    this.#leaveIfDone();`,
     }],
   },
   {
     name: "old_code_dropped_early",
-    about: "A channel whose buyer has one with newer code ends at once, whatever runs there.",
+    about: "A channel whose buyer takes newer code drops the old at once, whatever runs there.",
     edits: [{
-      file: LISTENER,
-      find: "    if (!seat || grant >= seat.grant) return;",
-      replace: `    if (seat?.heir && grant > 0) this.desk.dismiss(from, "it was replaced");
-    if (!seat || grant >= seat.grant) return;`,
+      file: CHANNEL,
+      find: "    if (!this.#books.codes.has(former)) this.#shed(former);",
+      replace: `    this.#books.codes.delete(former);
+    this.#shed(former);`,
     }],
   },
   {
@@ -138,17 +155,18 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: CHANNEL,
-        find: "    meter.running--;\n    this.#issue(false);",
-        replace: `    meter.running--;
+        find: `this.#shed(run.module);
+    this.#issue(false);`,
+        replace: `this.#shed(run.module);
     if ("error" in outcome) this.#failed++;
     this.#issue(false);`,
       },
       {
         file: CHANNEL,
-        find: "const allowed = this.#used - this.#running.size + this.#grant;",
-        replace: "const allowed = this.#used - this.#running.size - this.#failed + this.#grant;",
+        find: "const fresh = this.#target - this.#running.size - outstanding;",
+        replace: "const fresh = this.#target - this.#running.size - outstanding - this.#failed;",
       },
-      { file: CHANNEL, find: "  #revoked = 0;", replace: "  #revoked = 0;\n  #failed = 0;" },
+      { file: CHANNEL, find: "  #returned = 0;", replace: "  #returned = 0;\n  #failed = 0;" },
     ],
   },
   {
@@ -165,17 +183,17 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A listener offers all its capacity, whatever it has granted.",
     edits: [{
       file: LISTENER,
-      find: "const quantity = this.#parts.capacity - this.#granted;",
-      replace: "const quantity = this.#parts.capacity;",
+      find: "const quantity = offer.free;",
+      replace: "const quantity = offer.capacity;",
     }],
   },
   {
     name: "swap_before_buying",
-    about: "A buyer that hears of new code drains what it has, and then asks for the new.",
+    about: "A buyer that hears of new code drains what it has, and then buys anew.",
     edits: [{
       file: PLB,
-      find: "    this.#buyer.replace(view, view.grant);",
-      replace: `    this.#buyer.replace(view, view.grant);
+      find: "    this.#pool.relabel(view, label, after);",
+      replace: `    this.#pool.relabel(view, label, after);
     this.#drain(view);`,
     }],
   },
@@ -184,7 +202,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     about: "A request beyond its channel's credit is run.",
     edits: [{
       file: CHANNEL,
-      find: "    if (id > this.#allowed) {",
+      find: "    if (id > issued - revoked) {",
       replace: "    if (id < 1) {",
     }],
   },
@@ -209,7 +227,7 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: BROKER,
-        find: "const before = entry.passed.get(match.seller) ?? 0;",
+        find: "const before = entry.passed.get(offer) ?? 0;",
         replace: "const before = 0;",
       },
       {
@@ -219,8 +237,8 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
       },
       {
         file: "src/lambda/buyer.ts",
-        find: "id !== this.#order?.id || revision !== this.#order.revision) return;",
-        replace: "id !== this.#order?.id || revision > this.#order.revision) return;",
+        find: "if (this.#isClosed || revision !== this.#order?.revision) return;",
+        replace: "if (this.#isClosed || !this.#order || revision > this.#order.revision) return;",
       },
     ],
   },
@@ -229,8 +247,8 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
     about: "An exchange keeps the orders of a broker that is gone.",
     edits: [{
       file: EXCHANGE,
-      find: "for (const key of [...this.#byBroker.get(letter.address) ?? []]) this.#drop(key);",
-      replace: "this.#byBroker.delete(letter.address);",
+      find: "for (const key of [...this.#byBroker.get(address) ?? []]) this.#drop(key);",
+      replace: "this.#byBroker.delete(address);",
     }],
   },
   {
@@ -253,5 +271,99 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
   },
 ];
 
-export const MARKET_MUTANTS: readonly Mutant[] = [...TRADERS, ...AGENTS]
+/** Mistakes about versions, orders, credit and authorities that are out of reach. */
+const RULES: readonly Omit<Mutant, "world">[] = [
+  {
+    name: "canary_shuts_out",
+    about: "Who names no version is told of the newest stable code only, sold out or not.",
+    edits: [
+      {
+        file: "src/lambda/matching.ts",
+        find: "const open = [...sells.values()].filter((sell) => room(sell) > 0);",
+        replace: "const open = [...sells.values()];",
+      },
+      {
+        file: "src/lambda/matching.ts",
+        find: "return range === null ? groups : [groups.flat()];",
+        replace: "return range === null ? groups.slice(0, 1) : [groups.flat()];",
+      },
+    ],
+  },
+  {
+    name: "stuck_on_old",
+    about: "Who names no version keeps the code that it bought first, though newer is free.",
+    edits: [{
+      file: "src/lambda/purchase.ts",
+      find: "newer: Math.max(0, grantOf(old) - surplus),",
+      replace: "newer: 0,",
+    }],
+  },
+  {
+    name: "seed_forgotten",
+    about: "Authorities once met are forgotten when they can't be reached.",
+    edits: [{
+      file: "src/lambda/remembered.ts",
+      find: "return due.map(([address]) => address);",
+      replace: "return [];",
+    }],
+  },
+  {
+    name: "list_awaited_for_ever",
+    about: "A list of authorities that never comes is not asked for again.",
+    edits: [{
+      file: "src/lambda/bootstrap.ts",
+      find: "const late = this.desk.after(BOOTSTRAP_MS, () => {",
+      replace: "const late = this.desk.after(1e9, () => {",
+    }],
+  },
+  {
+    name: "watermark_withholds",
+    about: "Credit above the low watermark is kept back until more is spent.",
+    edits: [{
+      file: CHANNEL,
+      find: "outstanding > lowWatermark * this.#target) return this.#keepBack();",
+      replace: "outstanding > lowWatermark * this.#target) return;",
+    }],
+  },
+  {
+    name: "second_order_forgotten",
+    about: "Of several orders of a buyer only the first is kept in step with what it holds.",
+    edits: [{
+      file: "src/lambda/buyers.ts",
+      find: "for (const order of this.#orders) order.trade(anew);",
+      replace: "this.#orders[0]?.trade(anew);",
+    }],
+  },
+  {
+    name: "lowered_credit_spent",
+    about: "A buyer that gives capacity back goes on spending the credit for it.",
+    edits: [{
+      file: "src/lambda/pool.ts",
+      find: `    view.returned += back;
+    this.#tokens -= back;`,
+      replace: "    view.returned += 0 * back;",
+    }],
+  },
+  {
+    name: "part_gone_for_good",
+    about: "A part that threw is not started again. (Each broker throws at its 25th message.)",
+    edits: [
+      {
+        file: BROKER,
+        find: "  receive(letter: Letter, from: Address): void {",
+        replace: `  #read = 0;
+
+  receive(letter: Letter, from: Address): void {
+    if (++this.#read === 25) throw new Error("thrown on purpose");`,
+      },
+      {
+        file: "src/lambda/post.ts",
+        find: "this.#restarts.failed(address, this.#parts.clock, start);",
+        replace: "void start;",
+      },
+    ],
+  },
+];
+
+export const MARKET_MUTANTS: readonly Mutant[] = [...TRADERS, ...AGENTS, ...RULES]
   .map((mutant) => ({ ...mutant, world: "market" }));

@@ -3,19 +3,35 @@
  * can see of the market.
  */
 import type { FunctionContext, Module, ModuleFunctions, ModuleMap } from "./module.ts";
+import type { AuthorityView, ExchangeView, ListenerStats, ModuleView, PlbStats } from "./views.ts";
+
+export type * from "./views.ts";
+
+/** One sell order: some of a listener's capacity, and whom it is for. */
+export interface SellOrder {
+  /** Requests that run at once for who buys of this order, 1 to 65,536. */
+  capacity: number;
+  /** Regions whose buyers it serves, at most 64. Default: all. */
+  regions?: readonly string[];
+}
 
 /** How a module is offered. */
 export interface PublishOptions {
   /** Requests that this node runs at once, 1 to 65,536. Default: the module's own. */
   capacity?: number;
+  /**
+   * Several sell orders at once, 1 to 16, instead of `capacity`, which is the sum of theirs, at
+   * most 65,536. Such as a part that is kept for buyers of this region.
+   */
+  orders?: readonly SellOrder[];
   /** Default: the module's own name, or its key in the app's `modules`. */
   name?: string;
   /** Replaces the module's own version. */
   version?: string;
   /**
    * Credit of a channel that is left before more is sent, as a part of its grant, 0 to 1.
-   * 1 (the default) sends one for each finished request; 0 waits till all is spent,
-   * which saves nothing but messages.
+   * 1 (the default) sends one for each finished request. Below 1 what finishes while more is left
+   * is sent together, at most 10 ms later: no capacity stays unused for longer.
    */
   lowWatermark?: number;
 }
@@ -23,14 +39,33 @@ export interface PublishOptions {
 /** Where buyers would rather have their capacity. `near`: in the own region, else close by. */
 export type Preference = "near" | "spread";
 
+/** One buy order: how much is wanted of which versions. */
+export interface BuyOrder {
+  /** Requests that may run at once, over all sellers, 1 to 65,536. Default 1. */
+  capacity?: number;
+  /** As in {@link DiscoverOptions}. */
+  version?: string;
+  /** Default: that of the options it is in. */
+  prefer?: Preference;
+}
+
 /** How capacity is bought, and how calls of the proxy are made where they don't say. */
 export interface DiscoverOptions {
   /** Requests that may run at once, over all sellers, 1 to 65,536. Default 1. */
   capacity?: number;
-  /** A version or a range of versions. Default: the newest stable one. */
+  /**
+   * A version or a range of versions, each of which is as welcome as another. Default: any stable
+   * version of any major, the newest first: older ones serve what the newer have no room for, and
+   * are given back for newer ones as these come free. Who needs one major names it, as `^1`.
+   */
   version?: string;
   /** Default `near`: what was bought far away is given back when capacity is near. */
   prefer?: Preference;
+  /**
+   * Several buy orders at once, 1 to 16, instead of `capacity` and `version`: such as nine parts
+   * of `^1` and one of `^2`. Calls are drawn from all that they bought.
+   */
+  orders?: readonly BuyOrder[];
   /** How long to wait for capacity, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
   /**
@@ -61,7 +96,7 @@ export interface ModuleCallOptions {
 
 /** How one call is made that buys nothing for itself. */
 export interface ModuleRequestOptions {
-  /** A version or a range of versions. Default: the newest stable one when capacity is bought. */
+  /** As in {@link DiscoverOptions}. */
   version?: string;
   /** Deadline, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
@@ -99,56 +134,21 @@ export interface Balancer {
 export interface Plb extends Balancer {
   /**
    * Wants so much from now on, 1 to 65,536: more is bought as it is sold, a surplus is given
-   * back, and what runs on it still finishes.
+   * back, and what runs on it still finishes. Several orders share it in proportion to what each
+   * asked for at first.
    *
    * @throws AtlasError `bad_request` where it isn't allowed, `unavailable` where it was closed.
    */
   resize(capacity: number): void;
 }
 
-/** One channel, as its buyer sees it. */
-export interface PlbChannelStats {
-  /** Its name on the seller's node. */
-  readonly channel: string;
-  readonly region: string;
-  readonly node: string;
-  readonly incarnation: string;
-  readonly version: string;
-  readonly grant: number;
-  /** Credit received and requests sent since it was opened. */
-  readonly allowed: number;
-  readonly used: number;
-  readonly running: number;
-  /** How long its opening took, in ms. */
-  readonly rttMs: number;
-  /** It takes no more requests. */
-  readonly draining: boolean;
-}
-
-export interface PlbStats {
-  readonly module: string;
-  /** The newest version in use; null where nothing is bought. */
-  readonly version: string | null;
-  readonly wanted: number;
-  /** Capacity bought, over all channels. */
-  readonly granted: number;
-  /** Credit in hand. */
-  readonly tokens: number;
-  readonly waiting: number;
-  readonly running: number;
-  /** Calls since it was made, those that had to wait, and how long these waited together, ms. */
-  readonly calls: number;
-  readonly waits: number;
-  readonly waitedMs: number;
-  readonly channels: readonly PlbChannelStats[];
-}
-
 /** A module that this node offers. */
 export interface Listener {
   readonly name: string;
   /**
-   * Offers `next` from now on: running calls finish on the code they began on. Nothing changes
-   * where it is the same as before, down to the very functions.
+   * Offers `next` from now on: running calls finish on the code they began on, later ones of
+   * buyers that take its version run the new code. Nothing changes where it is the same as
+   * before, down to the very functions.
    */
   update(next: Module): void;
   /**
@@ -159,133 +159,6 @@ export interface Listener {
    */
   close(options?: { drainMs?: number }): Promise<void>;
   stats(): ListenerStats;
-}
-
-/** One channel, as its seller sees it; issued = used + outstanding + revoked. */
-export interface ListenerChannelStats {
-  /** Its name on this node, by which its buyer knows it, too. */
-  readonly channel: string;
-  /** The incarnation of the buyer's node; empty: this one. */
-  readonly buyer: string;
-  readonly version: string;
-  readonly hash: string;
-  readonly grant: number;
-  readonly issued: number;
-  readonly used: number;
-  readonly outstanding: number;
-  readonly revoked: number;
-  readonly running: number;
-}
-
-export interface ListenerStats {
-  readonly module: string;
-  readonly version: string;
-  readonly hash: string;
-  readonly capacity: number;
-  readonly granted: number;
-  readonly free: number;
-  readonly running: number;
-  /** All code that is still in use, the newest first. */
-  readonly codes: readonly { readonly version: string; readonly hash: string }[];
-  readonly channels: readonly ListenerChannelStats[];
-}
-
-/** Figures of one module on one node, since the node was made; times in ms. */
-export interface ModuleFigures {
-  /**
-   * `other` stands for all together that have no figures of their own: names that nobody was
-   * found to sell, what was longest unused here once there were more than 256, and what more than
-   * 256 in use leave no room for.
-   */
-  readonly module: string;
-  /** As a seller: requests that run now, capacity in buyers' hands now, credits. */
-  readonly running: number;
-  readonly granted: number;
-  readonly issued: number;
-  readonly used: number;
-  readonly outstanding: number;
-  readonly revoked: number;
-  /** As a buyer: calls that wait for credit now, calls, those that had to wait, and how long. */
-  readonly waiting: number;
-  readonly calls: number;
-  readonly waits: number;
-  readonly waitedMs: number;
-}
-
-/** Figures of a node's market. Credits are counted by the seller, since the node was made. */
-export interface MarketStats {
-  /** Requests that this node runs for others and itself. */
-  moduleRunning: number;
-  /** Calls from here that wait for credit. */
-  moduleWaiting: number;
-  /** Capacity that this node has granted to buyers. */
-  creditsGranted: number;
-  creditsOutstanding: number;
-  creditsIssued: number;
-  creditsUsed: number;
-  creditsRevoked: number;
-  /** Module calls made here, those that waited for credit, and for how long together, ms. */
-  moduleCalls: number;
-  moduleWaits: number;
-  moduleWaitedMs: number;
-  /** The same for each module that was traded here, at most 257. */
-  modules: readonly ModuleFigures[];
-}
-
-/** Who offers a module. */
-export interface SellerView {
-  readonly region: string;
-  readonly node: string;
-  readonly incarnation: string;
-  readonly version: string;
-  readonly hash: string;
-  readonly capacity: number;
-  readonly granted: number;
-  /** Requests that run there. */
-  readonly inFlight: number;
-}
-
-export interface ModuleView {
-  readonly name: string;
-  readonly versions: readonly string[];
-  /** Who offers it, as `<region>/<node>`. */
-  readonly nodes: readonly string[];
-  readonly capacity: number;
-  readonly inFlight: number;
-  readonly sellers: readonly SellerView[];
-}
-
-/** A standing order. */
-export interface OrderView {
-  readonly side: "buy" | "sell";
-  readonly region: string;
-  readonly node: string;
-  readonly incarnation: string;
-  readonly id: number;
-  readonly revision: number;
-  /** What is wanted or offered still, and how much of that is promised to somebody. */
-  readonly quantity: number;
-  readonly held: number;
-  /** The version sold, or the range wanted; null: the newest stable one. */
-  readonly version: string | null;
-}
-
-export interface ExchangeView {
-  readonly region: string;
-  readonly node: string;
-  readonly incarnation: string;
-  readonly orders: readonly OrderView[];
-}
-
-/** An authority and what it knows. */
-export interface AuthorityView {
-  readonly region: string;
-  readonly node: string;
-  readonly incarnation: string;
-  /** Other authorities, brokers, and modules with an exchange that it knows. */
-  readonly authorities: number;
-  readonly brokers: number;
-  readonly modules: readonly string[];
 }
 
 type FunctionsOf<M> = M extends Module<infer F> ? F : ModuleFunctions;

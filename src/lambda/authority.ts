@@ -1,11 +1,10 @@
 /**
- * Authority: a town hall that knows all other town halls, all brokers, and where each
- * module is traded.
+ * Authority: keeps the mesh of all authorities whole, and sees to it that every module somebody
+ * trades in has two exchanges.
  *
- * Takes `syn`/`ack` of other authorities and `news` of some, `join`, `interest` and `bored`
- * of brokers; keeps the mesh whole, tells brokers of authorities and exchanges, and sees
- * to it that every module somebody trades in has two exchanges: it opens one of its own
- * where that falls to it, and closes its own where there are more.
+ * Takes `syn`/`ack` of other authorities and `news` of some, `join`, `interest` and `bored` of
+ * brokers; tells brokers of authorities and exchanges. It opens an exchange of its own where that
+ * falls to it, and closes its own where there are more.
  *
  * To whom it falls is decided by each authority for itself, in the same way: by rank of
  * a hash over authority and module (rendezvous hashing; Thaler and Ravishankar, 1998), so
@@ -18,7 +17,7 @@ import { MAX_MODULES, MAX_PEERS } from "../limits.ts";
 import { hashText } from "../model/rrp.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
-import { type Address, addressOf, AUTHORITY, nodeOf } from "./address.ts";
+import { type Address, addressOf, AUTHORITY, BROKER, nodeOf } from "./address.ts";
 import { Exchange } from "./exchange.ts";
 import type { Knowledge, Letter, Listing } from "./letters.ts";
 import { Part } from "./part.ts";
@@ -27,6 +26,8 @@ import { Part } from "./part.ts";
 const WANTED = 2;
 /** How long the authorities of the best rank have to open theirs, ms. */
 const GRACE_MS = 1_000;
+/** Between two lines of the log that say that it is full, ms. */
+const TELL_MS = 60_000;
 
 export class Authority extends Part {
   /** Other authorities, by address. */
@@ -38,10 +39,16 @@ export class Authority extends Part {
   /** Who wants to hear when authorities are missing. */
   readonly #bootstrap: Address;
   #review: Timer | null = null;
+  #toldAt = -Infinity;
 
   constructor(bootstrap: Address) {
     super();
     this.#bootstrap = bootstrap;
+  }
+
+  protected override started(): void {
+    // Where another one failed before, the broker here knows the others.
+    this.desk.send(addressOf("", BROKER), { kind: "seek", contact: this.desk.self() });
   }
 
   receive(letter: Letter, from: Address): void {
@@ -72,6 +79,7 @@ export class Authority extends Part {
       if (this.#mesh.size >= MAX_PEERS) return false;
       this.#mesh.set(from, knowledge.contact);
       this.desk.watch(from);
+      this.desk.send(this.#bootstrap, { kind: "met", peer: knowledge.contact });
       const { contact } = knowledge;
       for (const broker of this.#brokers.keys()) this.#inform(broker, [contact], []);
     }
@@ -114,7 +122,7 @@ export class Authority extends Part {
 
   #joined(from: Address, modules: readonly string[]): void {
     if (!this.#brokers.has(from)) {
-      if (this.#brokers.size >= MAX_PEERS) return;
+      if (this.#brokers.size >= MAX_PEERS) return this.#full("brokers", MAX_PEERS);
       this.#brokers.set(from, new Set());
       this.desk.watch(from);
     }
@@ -143,7 +151,10 @@ export class Authority extends Part {
     const interests = this.#brokers.get(address);
     this.#brokers.delete(address);
     for (const module of interests ?? []) this.#settle(module);
-    if (this.#mesh.delete(address)) {
+    const lost = this.#mesh.get(address);
+    if (lost) {
+      this.#mesh.delete(address);
+      this.desk.send(this.#bootstrap, { kind: "lost", peer: lost });
       this.desk.send(this.#bootstrap, { kind: "search", now: false });
       this.#rank();
     }
@@ -190,7 +201,7 @@ export class Authority extends Part {
   }
 
   #open(module: string): void {
-    if (this.#exchanges.size >= MAX_MODULES) return;
+    if (this.#exchanges.size >= MAX_MODULES) return this.#full("modules", MAX_MODULES);
     const name = `exchange.${this.desk.draw()}`;
     const exchange = this.desk.hire(name, new Exchange(module));
     this.desk.watch(exchange);
@@ -246,6 +257,13 @@ export class Authority extends Part {
   #inform(to: Address, authorities: readonly Peer[], exchanges: readonly Listing[]): void {
     if (authorities.length + exchanges.length === 0) return;
     this.desk.send(to, { kind: "news", contact: this.desk.self(), authorities, exchanges });
+  }
+
+  /** There is no room for one more; said once in a while. */
+  #full(what: string, most: number): void {
+    if (this.desk.now() - this.#toldAt < TELL_MS) return;
+    this.#toldAt = this.desk.now();
+    this.desk.tell("warning", "authority full", { what, most });
   }
 
   #listings(module: string): Listing[] {

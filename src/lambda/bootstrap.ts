@@ -1,9 +1,10 @@
 /**
- * Bootstrap: the newcomer who asks at the doors it knows of where the authorities live.
+ * Bootstrap: finds authorities for this node.
  *
- * Takes `search` when they are wanted soon; resolves its list now and then, asks each
- * address that answers (`seek` to its broker), and passes the `news` on to the broker
- * and, where there is one, the authority of this node.
+ * Takes `search` when they are wanted soon, `met` and `lost` of those who talk to authorities.
+ * Resolves its list now and then, and asks each address on it, and each authority once met that
+ * was lost (`seek` to its broker); passes the `news` on to the broker and, where there is one, the
+ * authority of this node. A list that takes too long is asked for again; its answer still counts.
  *
  * Source: design §5, Bootstrap.
  */
@@ -16,13 +17,14 @@ import { type Address, addressOf, AUTHORITY, BROKER } from "./address.ts";
 import type { Bootstrap as Source, BootstrapNode } from "./bootstrap_options.ts";
 import type { Letter } from "./letters.ts";
 import { Part } from "./part.ts";
+import { Remembered } from "./remembered.ts";
 
 const MAX_PORT = 65_535;
 /** Nodes of one list that are asked. */
 const MAX_NODES = 1_024;
 
 /** A source that was checked: what it names now. */
-export type Resolve = () => Promise<readonly BootstrapNode[]>;
+export type Resolve = (signal: AbortSignal) => Promise<readonly BootstrapNode[]>;
 
 /**
  * What a bootstrap option names, each time it is asked.
@@ -32,7 +34,7 @@ export type Resolve = () => Promise<readonly BootstrapNode[]>;
  */
 export function resolverOf(source: Source, members: () => readonly Peer[]): Resolve {
   if (source === "registry") return () => Promise.resolve(members());
-  if (typeof source === "function") return async () => checkNodes(await source());
+  if (typeof source === "function") return async (signal) => checkNodes(await source(signal));
   if (typeof source === "object" && source !== null) {
     if ("static" in source && isTexts(source.static)) {
       const addresses = [...source.static];
@@ -43,7 +45,8 @@ export function resolverOf(source: Source, members: () => readonly Peer[]): Reso
       const fits = typeof dns === "string" && dns !== "" && Number.isInteger(port) && port >= 1 &&
         port <= MAX_PORT && typeof resolve === "function" && typeof address === "function";
       if (fits) {
-        return async () => checkHosts(dns, await resolve(dns)).map((host) => address(host, port));
+        return async (signal) =>
+          checkHosts(dns, await resolve(dns, signal)).map((host) => address(host, port));
       }
     }
   }
@@ -93,7 +96,9 @@ export class Bootstrap extends Part {
   #timer: Timer | null = null;
   #dueAt = Infinity;
   #attempt = 0;
-  #isBusy = false;
+  readonly #remembered = new Remembered();
+  /** The look that is awaited; null: none. */
+  #looking: AbortController | null = null;
   /** Asked to look again while it was looking. */
   #again = false;
   /** Whether any authority was told of since one was lost: those asked may know none yet. */
@@ -110,33 +115,62 @@ export class Bootstrap extends Part {
     this.#look();
   }
 
+  protected override stopped(): void {
+    this.#looking?.abort();
+  }
+
   receive(letter: Letter): void {
-    if (letter.kind === "news") {
-      this.#pass(letter);
-    } else if (letter.kind === "search") {
-      if (!letter.now) this.#isTold = false;
-      if (this.#isBusy) this.#again = true;
-      else if (letter.now) this.#look();
-      else if (this.#dueAt - this.desk.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
+    switch (letter.kind) {
+      case "news":
+        return this.#pass(letter);
+      case "met":
+        return this.#remembered.met(letter.peer);
+      case "lost":
+        return this.#remembered.lost(letter.peer, this.desk.now());
+      case "search":
+        return this.#search(letter.now);
     }
   }
 
-  /** Resolves and asks; never at the same time twice. */
-  async #look(): Promise<void> {
-    this.#isBusy = true;
+  #search(now: boolean): void {
+    if (!now) this.#isTold = false;
+    if (this.#looking) this.#again = true;
+    else if (now) this.#look();
+    else if (this.#dueAt - this.desk.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
+  }
+
+  /** Resolves and asks, and seeks those that were lost; at most one look is awaited. */
+  #look(): void {
+    const looking = this.#looking = new AbortController();
     this.#timer?.cancel();
     this.#again = false;
-    let isWhole = true;
-    try {
-      const nodes = await this.#resolve();
-      const found = await Promise.all(nodes.slice(0, MAX_NODES).map((node) => this.#ask(node)));
-      isWhole = found.every((ok) => ok);
-    } catch (error) {
-      isWhole = false;
-      if (!this.hasEnded) this.desk.tell("warning", "bootstrap failed", { why: messageOf(error) });
-    }
-    this.#isBusy = false;
-    if (this.hasEnded) return;
+    const late = this.desk.after(BOOTSTRAP_MS, () => {
+      looking.abort();
+      this.#looked(looking, `no answer within ${BOOTSTRAP_MS} ms`);
+    });
+    for (const address of this.#remembered.due(this.desk.now())) void this.#ask(address);
+    this.#resolveAll(looking.signal).then((isWhole) => {
+      late.cancel();
+      this.#looked(looking, null, isWhole);
+    }, (error) => {
+      late.cancel();
+      this.#looked(looking, messageOf(error));
+    });
+  }
+
+  /** Answers whether all of the list could be asked. */
+  async #resolveAll(signal: AbortSignal): Promise<boolean> {
+    const nodes = await this.#resolve(signal);
+    if (this.hasEnded) return false;
+    const found = await Promise.all(nodes.slice(0, MAX_NODES).map((node) => this.#ask(node)));
+    return found.every((ok) => ok);
+  }
+
+  /** A look is over, or is awaited no longer. */
+  #looked(looking: AbortController, trouble: string | null, isWhole: boolean = false): void {
+    if (this.#looking !== looking || this.hasEnded) return;
+    this.#looking = null;
+    if (trouble !== null) this.desk.tell("warning", "bootstrap failed", { why: trouble });
     const isDone = isWhole && this.#isTold;
     this.#attempt = isDone ? 0 : this.#attempt + 1;
     this.#plan(isDone && !this.#again ? BOOTSTRAP_MS : this.#soonMs());
@@ -180,6 +214,6 @@ export class Bootstrap extends Part {
   #plan(ms: number): void {
     this.#timer?.cancel();
     this.#dueAt = this.desk.now() + ms;
-    this.#timer = this.desk.after(ms, () => void this.#look());
+    this.#timer = this.desk.after(ms, () => this.#look());
   }
 }

@@ -1,41 +1,55 @@
 /**
- * Broker: the one agent of a node's traders, who knows every floor where their goods
- * are traded and hands in their slips at all of them.
+ * Broker: passes the orders of a node's traders on to all exchanges of their modules.
  *
- * Takes `order` and `cancel` of traders here, `news` of authorities and the bootstrap, and
- * `match` of exchanges. Gives orders to all exchanges of the module, old and new, and each
- * match to its trader: once, however many exchanges found it, and never more than the
- * order still asks for.
+ * Takes `order` and `cancel` of traders here, `news` of authorities and the bootstrap, `match` and
+ * `full` of exchanges. Gives orders to all exchanges of the module, old and new, and each match to
+ * its trader: once, however many exchanges found it, and never more than the order still asks for.
+ * An order for which an exchange had no room is sent there again later; one for which there is no
+ * room here is answered `full`.
  *
  * Source: design §5, Broker.
  */
 import { MAX_ORDERS, MAX_PEERS } from "../limits.ts";
+import type { Timer } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, nodeOf } from "./address.ts";
-import type { Knowledge, Letter } from "./letters.ts";
+import type { Knowledge, Letter, LetterOf } from "./letters.ts";
 import type { Order } from "./order.ts";
 import { Part } from "./part.ts";
 
+/** The pause before an order is sent again to an exchange that had no room for it, ms: from, to. */
+const AGAIN_MS = [1_000, 10_000] as const;
+
 interface Entry {
   order: Order;
-  /** What was passed on of each seller at this revision, over all exchanges. */
-  readonly passed: Map<Address, number>;
+  readonly trader: Address;
+  /** What was passed on of each sell order at this revision, over all exchanges. */
+  readonly passed: Map<string, number>;
   /** What is still asked for at this revision. */
   remaining: number;
 }
 
 export class Broker extends Part {
   readonly #authorities = new Map<Address, Peer>();
+  /** Those that have answered. */
+  readonly #met = new Set<Address>();
   readonly #exchanges = new Map<string, Set<Address>>();
   readonly #orders = new Map<number, Entry>();
   readonly #byTrader = new Map<Address, Set<number>>();
   /** How many orders there are of each module. */
   readonly #modules = new Map<string, number>();
   readonly #bootstrap: Address;
+  readonly #most: number;
+  /** Orders to be sent again, by exchange. */
+  readonly #again = new Map<Address, Set<number>>();
+  #timer: Timer | null = null;
+  #attempts = 0;
 
-  constructor(bootstrap: Address) {
+  /** @param most orders that it keeps. */
+  constructor(bootstrap: Address, most: number = MAX_ORDERS) {
     super();
     this.#bootstrap = bootstrap;
+    this.#most = most;
   }
 
   receive(letter: Letter, from: Address): void {
@@ -47,7 +61,10 @@ export class Broker extends Part {
         return this.#cancel(letter.id, from);
       case "match":
         return this.#matched(letter, from);
+      case "full":
+        return this.#crowded(letter, from);
       case "news":
+        this.#heard(from);
         return this.#learn(letter);
       case "seek":
         return this.#tellOf(from);
@@ -64,13 +81,14 @@ export class Broker extends Part {
       if (order.revision <= entry.order.revision) return;
       entry.order = order;
       entry.passed.clear();
-      entry.remaining = order.quantity + order.nearby;
+      entry.remaining = mostOf(order);
     } else {
-      if (this.#orders.size >= MAX_ORDERS) {
-        return this.desk.tell("warning", "order refused", { module: order.module });
+      if (this.#orders.size >= this.#most) {
+        this.desk.tell("warning", "order refused", { module: order.module, orders: this.#most });
+        return this.desk.send(trader, { kind: "full", id: order.id, revision: order.revision });
       }
-      const remaining = order.quantity + order.nearby;
-      this.#orders.set(order.id, { order, passed: new Map(), remaining });
+      const remaining = mostOf(order);
+      this.#orders.set(order.id, { order, trader, passed: new Map(), remaining });
       this.#enlist(trader, order);
     }
     const { module } = order;
@@ -127,12 +145,42 @@ export class Broker extends Part {
     if (!entry || match.revision !== entry.order.revision) return;
     if (!this.#exchanges.get(entry.order.module)?.has(exchange)) return;
     // Another exchange may have found the same seller: only what it found beyond counts.
-    const before = entry.passed.get(match.seller) ?? 0;
+    const offer = `${match.seller} ${match.offer}`;
+    const before = entry.passed.get(offer) ?? 0;
     const quantity = Math.min(match.quantity - before, entry.remaining);
     if (quantity <= 0) return;
-    entry.passed.set(match.seller, before + quantity);
+    entry.passed.set(offer, before + quantity);
     entry.remaining -= quantity;
     this.desk.send(entry.order.trader, { ...match, quantity });
+  }
+
+  /** An exchange had no room for an order. */
+  #crowded({ id, revision }: LetterOf<"full">, exchange: Address): void {
+    const entry = this.#orders.get(id);
+    if (!entry || revision !== entry.order.revision) return;
+    const { module } = entry.order;
+    if (!this.#exchanges.get(module)?.has(exchange)) return;
+    const ids = this.#again.get(exchange) ?? new Set();
+    this.#again.set(exchange, ids.add(id));
+    if (this.#timer) return;
+    this.desk.tell("warning", "order waits", { module, why: "its exchange is full" });
+    const [least, most] = AGAIN_MS;
+    const full = Math.min(most, least * 2 ** Math.min(this.#attempts++, 8));
+    this.#timer = this.desk.after(full * (0.5 + this.desk.chance() / 2), () => this.#sendAgain());
+  }
+
+  #sendAgain(): void {
+    this.#timer = null;
+    const again = [...this.#again];
+    this.#again.clear();
+    for (const [exchange, ids] of again) {
+      for (const id of ids) {
+        const order = this.#orders.get(id)?.order;
+        if (order && this.#exchanges.get(order.module)?.has(exchange)) {
+          this.desk.send(exchange, { kind: "order", order });
+        }
+      }
+    }
   }
 
   #learn({ authorities, exchanges }: Knowledge): void {
@@ -147,6 +195,14 @@ export class Broker extends Part {
         if (order.module === module) this.desk.send(exchange, { kind: "order", order });
       }
     }
+  }
+
+  /** An authority that was only told of before answers. */
+  #heard(from: Address): void {
+    const peer = this.#authorities.get(from);
+    if (!peer || nodeOf(from) === "" || this.#met.has(from)) return;
+    this.#met.add(from);
+    this.desk.send(this.#bootstrap, { kind: "met", peer });
   }
 
   #meet(peer: Peer): void {
@@ -183,10 +239,20 @@ export class Broker extends Part {
   }
 
   #down(address: Address): void {
-    if (this.#authorities.delete(address)) {
+    const authority = this.#authorities.get(address);
+    if (authority) {
+      this.#authorities.delete(address);
+      this.#met.delete(address);
+      this.desk.send(this.#bootstrap, { kind: "lost", peer: authority });
       this.desk.send(this.#bootstrap, { kind: "search", now: false });
     }
     for (const known of this.#exchanges.values()) known.delete(address);
+    this.#again.delete(address);
     for (const id of [...this.#byTrader.get(address) ?? []]) this.#cancel(id, address);
   }
+}
+
+/** What a trader may take of all matches at one revision. */
+function mostOf({ quantity, nearby, newer }: Order): number {
+  return quantity + Math.max(nearby, newer);
 }

@@ -1,46 +1,40 @@
 /**
- * The buying half of a load balancer: it keeps one order at the broker in step with what
- * is wanted, and shakes hands with the sellers it is introduced to.
+ * The buying half of a load balancer for one of its orders: keeps the order at the broker in
+ * step with what is wanted, and opens channels at the sellers that it is matched with.
  *
  * Takes the matches, acceptances and refusals that its balancer hands it; gives `order` and
  * `cancel` to the broker and `open` to listeners, and puts what was opened into the pool.
  */
 import type { Timer } from "../ports/clock.ts";
 import { type Address, addressOf, BROKER } from "./address.ts";
-import type { Preference } from "./api.ts";
 import type { LetterOf } from "./letters.ts";
 import { accepts } from "./module.ts";
 import type { Order } from "./order.ts";
 import type { Desk } from "./part.ts";
 import type { ChannelView, Pool } from "./pool.ts";
-import { Purchase } from "./purchase.ts";
+import { type BuyTerms, Purchase } from "./purchase.ts";
 
 /** How long a listener may take to answer an `open`, ms. */
 const OPEN_MS = 2_000;
 /** The pause before an order is placed again that a listener could not serve, ms: from, to. */
 const RETRY_MS = [20, 1_000] as const;
 
-/** What is bought. */
-export interface BuyerParts {
-  readonly name: string;
-  /** How much at first. */
-  readonly wanted: number;
-  /** Null: the newest stable version. */
-  readonly range: string | null;
-  readonly prefer: Preference;
-}
-
-/** What the balancer does for its buyer. */
+/** What the balancer does for its buyers. */
 export interface BuyerHooks {
   desk(): Desk;
   /** Sends no more over a channel, and gives its capacity back. */
   drain(view: ChannelView): void;
+  /** Gives a part of a channel's capacity back. */
+  lower(view: ChannelView, grant: number): void;
+  /** An opening at a listener came to its end. */
+  settled(listener: Address): void;
   /** What is held or wanted changed. */
   onChange(): void;
 }
 
 export class Buyer {
-  readonly #parts: BuyerParts;
+  readonly #name: string;
+  readonly #terms: BuyTerms;
   readonly #hooks: BuyerHooks;
   readonly #pool: Pool;
   readonly #purchase: Purchase;
@@ -52,16 +46,38 @@ export class Buyer {
   #retry: Timer | null = null;
   #isClosed = false;
 
-  constructor(parts: BuyerParts, pool: Pool, hooks: BuyerHooks) {
-    this.#parts = parts;
+  /** @param name the module's. */
+  constructor(name: string, terms: BuyTerms, pool: Pool, hooks: BuyerHooks) {
+    this.#name = name;
+    this.#terms = terms;
     this.#pool = pool;
     this.#hooks = hooks;
-    this.#purchase = new Purchase(parts, pool, () => this.#desk.self().region);
+    this.#purchase = new Purchase(terms, () => this.views, () => this.#desk.self().region);
   }
 
-  /** How much is wanted now. */
-  get wanted(): number {
-    return this.#purchase.wanted;
+  /** Its channels that aren't drained. */
+  get views(): ChannelView[] {
+    return this.#pool.viewsOf(this);
+  }
+
+  /** Capacity that is bought. */
+  get granted(): number {
+    return this.views.reduce((sum, { grant }) => sum + grant, 0);
+  }
+
+  /** Whether all capacity is bought, and the credit for it is here. */
+  get isSatisfied(): boolean {
+    const { views } = this;
+    return this.granted >= this.#terms.wanted && views.every(({ allowed }) => allowed > 0);
+  }
+
+  /** The order's id at the broker; 0: it was not placed yet. */
+  get id(): number {
+    return this.#order?.id ?? 0;
+  }
+
+  get terms(): Readonly<BuyTerms> {
+    return this.#terms;
   }
 
   get #desk(): Desk {
@@ -77,8 +93,8 @@ export class Buyer {
 
   /** Wants so much from now on. */
   resize(wanted: number): void {
-    if (wanted === this.wanted) return;
-    this.#purchase.wanted = wanted;
+    if (wanted === this.#terms.wanted) return;
+    this.#terms.wanted = wanted;
     this.trade();
   }
 
@@ -101,35 +117,28 @@ export class Buyer {
   }
 
   /** The broker knows a seller. */
-  matched({ id, revision, seller, contact, quantity, version }: LetterOf<"match">): void {
-    if (this.#isClosed || id !== this.#order?.id || revision !== this.#order.revision) return;
-    if (!accepts(this.#parts.range, version)) return;
-    const want = this.#purchase.take(quantity, contact.region);
-    if (want > 0) this.#open(seller, want, null, contact.region);
+  matched({ revision, seller, contact, quantity, version }: LetterOf<"match">): void {
+    if (this.#isClosed || revision !== this.#order?.revision) return;
+    if (!accepts(this.#terms.range, version)) return;
+    const want = this.#purchase.take(quantity, contact.region, version);
+    if (want > 0) this.#open(seller, want, contact.region);
   }
 
-  /** Opens a channel of `want` that takes the place of `view`, on the seller's present code. */
-  replace(view: ChannelView, want: number): void {
-    view.isReplaced = true;
-    this.#open(view.listener, want, view, view.contact.region);
+  /** There was no room for the order. */
+  crowded({ revision }: LetterOf<"full">): void {
+    if (revision === this.#order?.revision) this.#retryLater();
   }
 
-  /** A listener opened a channel. Answers whether it was still wanted. */
+  /** A listener opened a channel. Answers whether the opening is one of this order's. */
   accepted(accept: LetterOf<"accept">, from: Address): boolean {
     const { nonce, channel, grant, contact, label } = accept;
     const opening = this.#purchase.openings.get(nonce);
-    if (!opening || opening.listener !== from || this.#isClosed) {
-      // Too late: it is given back as it is.
-      this.#desk.send(channel, { kind: "drain", used: 0 });
-      return false;
-    }
+    if (!opening || opening.listener !== from || this.#isClosed) return false;
     this.#endOpening(nonce);
     this.#refusals = 0;
     const rttMs = this.#desk.now() - opening.sentAt;
-    this.#pool.add({ address: channel, listener: from, contact, label, grant, rttMs });
+    this.#pool.add({ address: channel, listener: from, contact, label, grant, rttMs }, this);
     this.#desk.watch(channel);
-    // The new code is bought; now the old one is drained.
-    if (opening.replaces) this.#hooks.drain(opening.replaces);
     this.trade();
     return true;
   }
@@ -145,20 +154,25 @@ export class Buyer {
     }
   }
 
+  /** Whether it waits for an answer of a listener. */
+  isOpening(listener: Address): boolean {
+    return [...this.#purchase.openings.values()].some((opening) => opening.listener === listener);
+  }
+
   #buy(): void {
-    const { quantity, nearby } = this.#purchase.need();
+    const need = this.#purchase.need();
     const former = this.#order;
-    const isSame = former?.quantity === quantity && former.nearby === nearby;
+    const isSame = former !== null &&
+      (Object.keys(need) as (keyof typeof need)[]).every((field) => former[field] === need[field]);
     if (isSame && !this.#isStale) return;
     this.#isStale = false;
-    const { name, range, prefer } = this.#parts;
+    const { range, prefer } = this.#terms;
     this.#order = {
+      ...need,
       id: former?.id ?? this.#desk.draw(),
       revision: (former?.revision ?? 0) + 1,
       side: "buy",
-      module: name,
-      quantity,
-      nearby,
+      module: this.#name,
       version: "",
       range,
       prefer,
@@ -170,32 +184,27 @@ export class Buyer {
   }
 
   #giveBack(): void {
+    // What is to take another's place can be used by then: callers never find less in between.
+    if (this.views.some(({ allowed }) => allowed === 0)) return;
     for (const { view, grant } of this.#purchase.returns()) {
       if (grant === 0) this.#hooks.drain(view);
-      else this.replace(view, grant);
+      else this.#hooks.lower(view, grant);
     }
   }
 
-  #open(listener: Address, want: number, replaces: ChannelView | null, region: string): void {
+  #open(listener: Address, want: number, region: string): void {
     const desk = this.#desk;
     const nonce = desk.draw();
     this.#purchase.openings.set(nonce, {
       listener,
       want,
       isNear: this.#purchase.isNear(region),
-      replaces,
       sentAt: desk.now(),
       timer: desk.after(OPEN_MS, () => this.#failed(nonce)),
     });
     desk.watch(listener);
-    desk.send(listener, {
-      kind: "open",
-      nonce,
-      want,
-      range: this.#parts.range,
-      replaces: replaces?.address ?? null,
-      contact: desk.self(),
-    });
+    const { range } = this.#terms;
+    desk.send(listener, { kind: "open", nonce, want, range, contact: desk.self() });
     this.trade();
   }
 
@@ -204,10 +213,8 @@ export class Buyer {
     const opening = this.#purchase.openings.get(nonce);
     if (!opening) return;
     this.#endOpening(nonce);
-    // What couldn't be replaced stays as it is; what is too much is to be given back still.
-    if (opening.replaces) opening.replaces.isReplaced = false;
-    else this.#purchase.refused.push(opening);
-    if (opening.want !== opening.replaces?.grant) this.#retryLater();
+    this.#purchase.refused.push(opening);
+    this.#retryLater();
   }
 
   #retryLater(): void {
@@ -227,7 +234,6 @@ export class Buyer {
     if (!opening) return;
     openings.delete(nonce);
     opening.timer.cancel();
-    const isLast = ![...openings.values()].some(({ listener }) => listener === opening.listener);
-    if (isLast) this.#desk.unwatch(opening.listener);
+    this.#hooks.settled(opening.listener);
   }
 }

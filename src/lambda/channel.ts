@@ -1,14 +1,14 @@
 /**
- * Channel: one buyer's counter in a shop. It serves what the buyer sends, and says each
- * time up to which number it may send more.
+ * Channel: runs the requests of one buyer, and says each time up to which number it may send more.
  *
- * Takes `request`, `abandon`, `probe` and `drain` of its buyer, `resize`, `upgrade`, `shut` and
- * `halt` of its listener; gives `reply`, `failure`, `credit`, `closing` and `upgraded` to the
- * buyer, and `shrunk` to the listener as it drains. It ends when it has drained.
+ * Takes `request`, `abandon`, `probe`, `lower` and `drain` of its buyer, `resize`, `upgrade`,
+ * `shut` and `halt` of its listener; gives `reply`, `failure`, `credit`, `closing` and `upgraded`
+ * to the buyer, and `shrunk` and `shed` to the listener. It ends when it has drained.
  *
- * Credit is a total since the channel was opened: a letter that is lost or comes twice
- * changes nothing. Credit that is out and requests that run are together never more than
- * the grant. A request beyond its credit is refused, without having run.
+ * Credit is a total since the channel was opened: a letter that is lost or comes twice changes
+ * nothing. Credit that is out and requests that run are together never more than the grant. A
+ * request beyond its credit is refused, without having run. New code that its buyer takes is used
+ * from the next request on; no credit moves for that.
  *
  * Source: design §5, Channel; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
@@ -16,68 +16,21 @@ import { AtlasError, isAtlasError, messageOf, toAtlasError, toWireError } from "
 import { encodeBody } from "../model/call.ts";
 import { checkArguments } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
-import { type Deadlines, Expiring } from "../time/deadlines.ts";
-import { type Address, nodeOf, partOf } from "./address.ts";
-import type { ListenerChannelStats } from "./api.ts";
+import type { Timer } from "../ports/clock.ts";
+import type { Deadlines } from "../time/deadlines.ts";
+import type { Address } from "./address.ts";
 import { type Body, open } from "./body.ts";
+import type { ChannelBooks } from "./books.ts";
 import type { Label, Letter, LetterOf } from "./letters.ts";
 import type { Meter } from "./meter.ts";
-import type { FunctionContext, Module } from "./module.ts";
+import { accepts, type Module } from "./module.ts";
 import { Part } from "./part.ts";
+import { Context, Run } from "./run.ts";
 
 /** How long after its deadline a request is stopped if its caller has not called it off, ms. */
 const ABANDON_MS = 100;
-
-/** A request that runs. */
-class Run extends Expiring {
-  readonly id: number;
-  /** The function's. */
-  readonly name: string;
-  #controller: AbortController | null = null;
-  #reason: AtlasError | null = null;
-
-  constructor(id: number, name: string) {
-    super();
-    this.id = id;
-    this.name = name;
-  }
-
-  /** Made for those functions that ask for it: few do, and it costs as much as a call. */
-  get signal(): AbortSignal {
-    if (!this.#controller) {
-      this.#controller = new AbortController();
-      if (this.#reason) this.#controller.abort(this.#reason);
-    }
-    return this.#controller.signal;
-  }
-
-  /** Nobody waits for it any more. */
-  abort(reason: AtlasError): void {
-    this.#reason ??= reason;
-    this.#controller?.abort(reason);
-  }
-
-  override expire(): void {
-    this.abort(new AtlasError("timeout", "the caller's deadline passed"));
-  }
-}
-
-/** What a function sees as `this`. */
-class Context implements FunctionContext {
-  readonly module: string;
-  readonly version: string;
-  readonly #run: Run;
-
-  constructor(run: Run, module: string, version: string) {
-    this.#run = run;
-    this.module = module;
-    this.version = version;
-  }
-
-  get signal(): AbortSignal {
-    return this.#run.signal;
-  }
-}
+/** How long credit above the watermark is kept back at most, ms. */
+const KEEP_MS = 10;
 
 /** How a request ended. */
 type Outcome = { value: unknown } | { error: unknown } | { refusal: AtlasError };
@@ -85,9 +38,11 @@ type Outcome = { value: unknown } | { error: unknown } | { refusal: AtlasError }
 export interface ChannelParts {
   /** The name under which the module is published. */
   readonly name: string;
-  readonly module: Module;
-  readonly buyer: Address;
+  /** Versions that the buyer takes. */
+  readonly range: string | null;
   readonly listener: Address;
+  /** Its figures, which it alone writes; they name its first code and its buyer. */
+  readonly books: ChannelBooks;
   /** See `PublishOptions.lowWatermark`. */
   readonly lowWatermark: number;
   readonly deadlines: Deadlines;
@@ -96,13 +51,14 @@ export interface ChannelParts {
 
 export class Channel extends Part {
   readonly #parts: ChannelParts;
+  readonly #books: ChannelBooks;
+  readonly #buyer: Address;
   readonly #running = new Map<number, Run>();
-  #grant = 0;
-  /** Credit given in all, less what was taken back. */
-  #allowed = 0;
-  /** The highest number of a request that came: those before it came too, or never will. */
-  #used = 0;
-  #revoked = 0;
+  /** What it may hold from now on; it holds more as long as what runs and is out needs that. */
+  #target = 0;
+  /** Credit that its buyer gave back, in all. */
+  #returned = 0;
+  #keeps: Timer | null = null;
   #isDraining = false;
   /** Nobody is there to hear answers. */
   #isOrphan = false;
@@ -110,30 +66,12 @@ export class Channel extends Part {
   constructor(parts: ChannelParts) {
     super();
     this.#parts = parts;
-  }
-
-  get running(): number {
-    return this.#running.size;
-  }
-
-  stats(): ListenerChannelStats {
-    const { buyer, module } = this.#parts;
-    return {
-      channel: partOf(this.address),
-      buyer: nodeOf(buyer),
-      version: module.version,
-      hash: module.hash,
-      grant: this.#grant,
-      issued: this.#allowed + this.#revoked,
-      used: this.#used,
-      outstanding: this.#allowed - this.#used,
-      revoked: this.#revoked,
-      running: this.#running.size,
-    };
+    this.#books = parts.books;
+    this.#buyer = parts.books.buyer;
   }
 
   protected override started(): void {
-    this.desk.watch(this.#parts.buyer);
+    this.desk.watch(this.#buyer);
     this.desk.watch(this.#parts.listener);
   }
 
@@ -141,16 +79,19 @@ export class Channel extends Part {
     this.#revoke();
     this.#giveUp(new AtlasError("unavailable", "the channel was closed"));
     this.#parts.meter.running -= this.#running.size;
+    this.#books.strays = this.#books.grant = this.#running.size;
+    this.#books.running = 0;
+    this.#books.codes.clear();
   }
 
   receive(letter: Letter, from: Address): void {
-    const { buyer, listener } = this.#parts;
+    const buyer = this.#buyer;
     if (letter.kind === "down") {
       if (letter.address === buyer) this.#orphaned();
       else this.#close();
     } else if (from === buyer) {
       this.#ofBuyer(letter);
-    } else if (from === listener) {
+    } else if (from === this.#parts.listener) {
       this.#ofListener(letter);
     }
   }
@@ -166,7 +107,10 @@ export class Channel extends Part {
       case "probe":
         this.#catchUp(letter.used);
         this.#issue(true);
-        return this.#say({ kind: "credit", allowed: this.#allowed });
+        return this.#say({ kind: "credit", allowed: this.#books.issued });
+      case "lower":
+        this.#catchUp(letter.used);
+        return this.#lower(letter);
       case "drain":
         this.#catchUp(letter.used);
         return this.#drain();
@@ -177,12 +121,11 @@ export class Channel extends Part {
     switch (letter.kind) {
       case "resize":
         if (this.#isDraining) return;
-        this.#grant = Math.max(this.#grant, letter.grant);
-        this.#issue(false);
-        return this.#say({ kind: "credit", allowed: this.#allowed });
+        this.#target = this.#books.grant = Math.max(this.#books.grant, letter.grant);
+        this.#issue(true);
+        return this.#say({ kind: "credit", allowed: this.#books.issued });
       case "upgrade":
-        if (!this.#isDraining) this.#say({ kind: "upgraded", label: letter.label });
-        return;
+        return this.#upgrade(letter.module);
       case "shut":
         return this.#close();
       case "halt":
@@ -190,23 +133,67 @@ export class Channel extends Part {
     }
   }
 
-  /** Allows as much as the grant has room for; not yet where enough is out. */
+  /** Has its buyer's next requests run on other code, if that is one it takes. */
+  #upgrade(module: Module): void {
+    const former = this.#books.module;
+    if (this.#isDraining || module === former || !accepts(this.#parts.range, module.version)) {
+      return;
+    }
+    this.#books.module = module;
+    this.#say({ kind: "upgraded", label: labelOf(module), after: this.#books.used });
+    if (!this.#books.codes.has(former)) this.#shed(former);
+  }
+
+  /** Nothing of it runs on that code any more. */
+  #shed(module: Module): void {
+    this.desk.send(this.#parts.listener, { kind: "shed", module });
+  }
+
+  /** Its buyer wants less: that is given back as far as it isn't in use, the rest as it ends. */
+  #lower({ grant, returned }: LetterOf<"lower">): void {
+    if (this.#isDraining || grant < 1) return;
+    this.#target = Math.min(this.#target, grant);
+    const { outstanding } = this.#books;
+    const more = Math.min(outstanding, returned - this.#returned);
+    if (more > 0) {
+      this.#returned += more;
+      this.#books.revoked += more;
+      this.#parts.meter.revoked += more;
+    }
+    this.#shrink();
+  }
+
+  /**
+   * Allows as much as there is room for. Where enough is out by the watermark, what is kept back
+   * goes with the next that falls below it, or after a moment: it is never kept from callers.
+   */
   #issue(always: boolean): void {
     if (this.#isDraining) return;
     const { lowWatermark, meter } = this.#parts;
-    const outstanding = this.#allowed - this.#used;
-    if (!always && outstanding > lowWatermark * this.#grant) return;
-    const allowed = this.#used - this.#running.size + this.#grant;
-    if (allowed <= this.#allowed) return;
-    meter.issued += allowed - this.#allowed;
-    this.#allowed = allowed;
+    const { issued, outstanding } = this.#books;
+    const fresh = this.#target - this.#running.size - outstanding;
+    if (fresh <= 0) return;
+    if (!always && outstanding > lowWatermark * this.#target) return this.#keepBack();
+    this.#keeps?.cancel();
+    this.#keeps = null;
+    meter.issued += fresh;
+    this.#books.issued = issued + fresh;
+  }
+
+  #keepBack(): void {
+    this.#keeps ??= this.desk.after(KEEP_MS, () => {
+      this.#keeps = null;
+      this.#issue(true);
+      this.#say({ kind: "credit", allowed: this.#books.issued });
+    });
   }
 
   #take(request: LetterOf<"request">): void {
     const { id } = request;
+    const { issued, used, revoked } = this.#books;
     // Came already, or was overtaken and counts as lost: it must not run twice.
-    if (id <= this.#used) return;
-    if (id > this.#allowed) {
+    if (id <= used) return;
+    if (id > issued - revoked) {
       const why = this.#isDraining ? "the channel is closing" : "the request is beyond its credit";
       return this.#fail(id, new AtlasError("overloaded", why));
     }
@@ -216,20 +203,23 @@ export class Channel extends Part {
 
   /** The buyer has sent so many: what of it didn't come by now was lost on the way. */
   #catchUp(used: number): void {
-    if (used <= this.#used || used > this.#allowed) return;
-    this.#parts.meter.used += used - this.#used;
-    this.#used = used;
+    const { issued, revoked } = this.#books;
+    if (used <= this.#books.used || used > issued - revoked) return;
+    this.#parts.meter.used += used - this.#books.used;
+    this.#books.used = used;
   }
 
   #run({ id, name, body, timeoutMs }: LetterOf<"request">): void {
-    const { module, deadlines, meter } = this.#parts;
-    const run = new Run(id, name);
+    const { deadlines, meter } = this.#parts;
+    const { module } = this.#books;
+    const run = new Run(id, name, module);
     this.#running.set(id, run);
+    this.#books.began(module);
     meter.running++;
     deadlines.add(run, this.desk.now() + timeoutMs + ABANDON_MS);
-    const { args, refusal } = this.#check(name, body);
+    const { args, refusal } = this.#check(run, body);
     if (refusal) return this.#finish(run, { refusal });
-    const context = new Context(run, this.#parts.name, module.version);
+    const context = new Context(run, this.#parts.name);
     let result: unknown;
     let isLater: boolean;
     try {
@@ -239,15 +229,25 @@ export class Channel extends Part {
       return this.#finish(run, { error });
     }
     if (!isLater) return this.#finish(run, { value: result });
-    Promise.resolve(result).then(
-      (value) => this.desk.act(() => this.#finish(run, { value })),
-      (error) => this.desk.act(() => this.#finish(run, { error })),
-    );
+    const ended = (outcome: Outcome): void => {
+      if (this.hasEnded) this.#strayed();
+      else this.desk.act(() => this.#finish(run, outcome));
+    };
+    Promise.resolve(result).then((value) => ended({ value }), (error) => ended({ error }));
+  }
+
+  /** A function ended after its channel had: where that failed, its capacity was still in use. */
+  #strayed(): void {
+    if (this.#books.strays === 0) return;
+    const grant = this.#books.grant = --this.#books.strays;
+    this.desk.send(this.#parts.listener, { kind: "shrunk", grant });
   }
 
   /** The arguments, or why the function isn't called. */
-  #check(name: string, body: Body): { args: readonly unknown[]; refusal: AtlasError | null } {
-    const { module } = this.#parts;
+  #check(
+    { name, module }: Run,
+    body: Body,
+  ): { args: readonly unknown[]; refusal: AtlasError | null } {
     try {
       if (module.exports.includes(name)) return { args: checkArguments(open(body)), refusal: null };
       const message = `${this.#parts.name} has no function ${quoted(name)}`;
@@ -262,17 +262,18 @@ export class Channel extends Part {
     if (!this.#running.delete(run.id)) return;
     deadlines.remove(run);
     meter.running--;
+    if (this.#books.ended(run.module)) this.#shed(run.module);
     this.#issue(false);
     if ("refusal" in outcome) this.#fail(run.id, outcome.refusal);
     else this.#answer(run, outcome);
-    if (this.#isDraining) this.#shrink();
+    this.#shrink();
   }
 
   #answer({ id, name }: Run, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
     try {
       if ("error" in outcome) throw outcome.error;
       const body = encodeResult(name, outcome.value);
-      this.#say({ kind: "reply", id, allowed: this.#allowed, body });
+      this.#say({ kind: "reply", id, allowed: this.#books.issued, body });
     } catch (thrown) {
       // Whatever it threw, it has run: an app's own `unavailable` must not look like Atlas's.
       const code = isAtlasError(thrown) ? thrown.code : "app";
@@ -282,7 +283,7 @@ export class Channel extends Part {
   }
 
   #fail(id: number, error: AtlasError): void {
-    this.#say({ kind: "failure", id, allowed: this.#allowed, error: toWireError(error) });
+    this.#say({ kind: "failure", id, allowed: this.#books.issued, error: toWireError(error) });
   }
 
   /** Takes no more requests, gives credit and what isn't in use back, ends with the last run. */
@@ -294,20 +295,23 @@ export class Channel extends Part {
   }
 
   #revoke(): void {
-    const outstanding = this.#allowed - this.#used;
-    this.#allowed = this.#used;
-    this.#revoked += outstanding;
+    const { outstanding } = this.#books;
+    this.#books.revoked += outstanding;
     this.#parts.meter.revoked += outstanding;
   }
 
+  /** Lets go of capacity that it holds beyond what it may. */
   #shrink(): void {
-    this.#grant = this.#running.size;
-    this.desk.send(this.#parts.listener, { kind: "shrunk", grant: this.#grant });
-    if (this.#grant === 0) this.desk.dismiss(this.address, "the channel has drained");
+    const target = this.#isDraining ? 0 : this.#target;
+    const grant = Math.max(target, this.#running.size + this.#books.outstanding);
+    const isLess = grant < this.#books.grant;
+    this.#books.grant = Math.min(grant, this.#books.grant);
+    if (isLess) this.desk.send(this.#parts.listener, { kind: "shrunk", grant });
+    if (this.#isDraining && grant === 0) this.desk.dismiss(this.address, "the channel has drained");
   }
 
   #close(): void {
-    if (!this.#isDraining) this.#say({ kind: "closing", used: this.#used });
+    if (!this.#isDraining) this.#say({ kind: "closing", used: this.#books.used });
     this.#drain();
   }
 
@@ -334,7 +338,7 @@ export class Channel extends Part {
   }
 
   #say(letter: Letter): void {
-    if (!this.#isOrphan) this.desk.send(this.#parts.buyer, letter);
+    if (!this.#isOrphan) this.desk.send(this.#buyer, letter);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * All letters that parts of the market send each other: one form each, with a number.
+ * All messages ("letters") that parts of the market send each other: one form each, with a number.
  *
  * A letter within a node is passed on as it is, and nobody may change it. Between nodes
  * it is a tuple of its form's number and its fields; its body, if it has one, travels
@@ -14,7 +14,7 @@ import type { Peer } from "../ports/transport.ts";
 import type { Address } from "./address.ts";
 import type { OrderView } from "./api.ts";
 import { type Body, bytesOf } from "./body.ts";
-import { isVersion } from "./module.ts";
+import { isRange, isVersion, type Module } from "./module.ts";
 import { type Order, orderShape } from "./order.ts";
 import {
   address,
@@ -90,19 +90,25 @@ export interface Letters {
     readonly id: number;
     readonly revision: number;
     readonly seller: Address;
+    /** The id of the seller's order. */
+    readonly offer: number;
     readonly contact: Peer;
     readonly quantity: number;
     readonly version: string;
   };
+  /**
+   * Exchange to broker, or broker to trader: there is no room for this order at this revision;
+   * it is to be sent again later.
+   */
+  full: { readonly id: number; readonly revision: number };
 
   // A channel's opening.
 
   open: {
     readonly nonce: number;
     readonly want: number;
+    /** Versions that the buyer takes; also of code that is loaded later. */
     readonly range: string | null;
-    /** The channel of the same buyer whose capacity this one takes over as it drains. */
-    readonly replaces: Address | null;
     readonly contact: Peer;
   };
   accept: {
@@ -134,21 +140,33 @@ export interface Letters {
   probe: { readonly used: number };
   /** I have sent so many requests, and send no more. */
   drain: { readonly used: number };
+  /**
+   * I want no more than `grant`, and give back `returned` of all credit since the channel was
+   * opened; so many requests I have sent.
+   */
+  lower: { readonly used: number; readonly grant: number; readonly returned: number };
   /** I took so many requests, and take no more. */
   closing: { readonly used: number };
-  upgraded: { readonly label: Label };
+  /** Requests after number `after` run on this code. */
+  upgraded: { readonly label: Label; readonly after: number };
 
   // Within one node. Never sent between nodes.
 
   /** To traders: this node has another incarnation, which their orders must name. */
   moved: { readonly reason: string };
 
+  /** Listener to channel: this is your capacity; this is the present code; end. */
   resize: { readonly grant: number };
-  upgrade: { readonly label: Label };
+  upgrade: { readonly module: Module };
   shut: { readonly reason: string };
   halt: { readonly reason: string };
-  /** A channel that drains needs no more than this. */
+  /** Channel to listener: it needs no more than this; nothing of it runs on this code any more. */
   shrunk: { readonly grant: number };
+  shed: { readonly module: Module };
+
+  /** To the bootstrap of this node: this authority answered, or can't be reached any more. */
+  met: { readonly peer: Peer };
+  lost: { readonly peer: Peer };
 
   // Questions of those who look on.
 
@@ -250,14 +268,16 @@ const FORMS: readonly Form[] = [
   form("news", knowledge),
   form("order", { order: orderShape }),
   form("cancel", { id: whole() }),
-  form("match", { id: whole(), revision: whole(), seller: address, contact, quantity, version }),
-  form("open", {
-    nonce,
-    want: quantity,
-    range: maybe(text()),
-    replaces: maybe(address),
+  form("match", {
+    id: whole(),
+    revision: whole(),
+    seller: address,
+    offer: whole(),
     contact,
+    quantity,
+    version,
   }),
+  form("open", { nonce, want: quantity, range: maybe(text(256, isRange)), contact }),
   form("accept", { nonce, channel: address, grant: quantity, contact, label }),
   form("refuse", { nonce, free: quantity, why: text(1_024) }),
   form("request", { id: whole(), name, timeoutMs: whole() }, true),
@@ -268,7 +288,7 @@ const FORMS: readonly Form[] = [
   form("probe", { used: whole() }),
   form("drain", { used: whole() }),
   form("closing", { used: whole() }),
-  form("upgraded", { label }),
+  form("upgraded", { label, after: whole() }),
   form("ask", { nonce, what: oneOf("mesh", "listings", "book", "shop"), module: name }),
   form("mesh", {
     nonce,
@@ -285,6 +305,8 @@ const FORMS: readonly Form[] = [
     sellers: list(seller, MAX_ORDERS),
   }),
   form("shop", { nonce, contact, label, capacity: quantity, granted: quantity, running: whole() }),
+  form("full", { id: whole(), revision: whole() }),
+  form("lower", { used: whole(), grant: quantity, returned: whole() }),
 ];
 
 const NUMBERS: ReadonlyMap<Kind, number> = new Map(FORMS.map(({ kind }, at) => [kind, at]));

@@ -1,6 +1,5 @@
 /**
- * The market of one node: the building that its parts of the module market are in, and
- * the door through which its users reach them.
+ * The market of one node: its parts, and how users of modules reach them.
  *
  * Takes what users publish, discover and want to see; opens the parts that it needs for
  * that, the first time it is needed (or a peer's letter comes): a node that trades in
@@ -30,13 +29,15 @@ import { Bootstrap, type Resolve } from "./bootstrap.ts";
 import type { Role } from "./bootstrap_options.ts";
 import { Broker } from "./broker.ts";
 import { Capacity } from "./capacity.ts";
-import { ListenerPart } from "./listener.ts";
+import { ListenerPart, stockOf } from "./listener.ts";
 import { CallTally, Meters } from "./meter.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
 import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
 import { Observatory } from "./observatory.ts";
+import type { Holder, Part } from "./part.ts";
 import { PlbPart, type PlbParts } from "./plb.ts";
-import { type Line, Post, type PostParts } from "./post.ts";
+import { Post } from "./post.ts";
+import type { Line, PostParts } from "./post_parts.ts";
 import { makeProxy } from "./proxy.ts";
 import { Requests } from "./requests.ts";
 
@@ -53,8 +54,8 @@ export class Market implements ModuleNode {
   readonly #parts: MarketParts;
   readonly #post: Post;
   readonly #meters = new Meters();
-  readonly #listeners = new Map<ListenerPart, Listener>();
-  readonly #buyers = new Map<PlbPart, CallTally>();
+  readonly #listeners = new Map<Holder<ListenerPart>, Listener>();
+  readonly #buyers = new Map<Holder<PlbPart>, CallTally>();
   readonly #observatory: Observatory;
   readonly #requests: Requests;
   #isOpen = false;
@@ -69,9 +70,7 @@ export class Market implements ModuleNode {
     this.#requests = new Requests(parts.clock, (name, range) =>
       this.#buyer({
         name,
-        range,
-        wanted: 1,
-        prefer: "near",
+        orders: [{ range, wanted: 1, asked: 1, prefer: "near" }],
         bias: "none",
         noWait: false,
         callTimeoutMs: DEFAULT_TIMEOUT_MS,
@@ -97,15 +96,24 @@ export class Market implements ModuleNode {
     if (this.#isOpen || this.#isClosed) return;
     this.#isOpen = true;
     const bootstrap = addressOf("", BOOTSTRAP);
-    this.#post.hire(BROKER, new Broker(bootstrap));
+    this.#post.keep(BROKER, () => new Broker(bootstrap), () => {
+      this.#announce();
+      this.moved();
+    });
     if (this.#parts.role === "authority") {
-      this.#post.hire(AUTHORITY, new Authority(bootstrap));
-      const contact = this.#parts.self();
-      const news = { kind: "news", contact, authorities: [contact], exchanges: [] } as const;
-      this.#post.drop(addressOf("", BROKER), news);
+      this.#post.keep(AUTHORITY, () => new Authority(bootstrap), () => this.#announce());
     }
+    this.#announce();
     const meet = (address: string): Promise<string | null> => this.#post.meet(address);
-    this.#post.hire(BOOTSTRAP, new Bootstrap(this.#parts.resolve, meet));
+    this.#post.keep(BOOTSTRAP, () => new Bootstrap(this.#parts.resolve, meet));
+  }
+
+  /** Tells the broker of the authority of this node. */
+  #announce(): void {
+    if (this.#parts.role !== "authority") return;
+    const contact = this.#parts.self();
+    const news = { kind: "news", contact, authorities: [contact], exchanges: [] } as const;
+    this.#post.drop(addressOf("", BROKER), news);
   }
 
   /** A peer's letter came. */
@@ -127,8 +135,8 @@ export class Market implements ModuleNode {
   /** The node has another incarnation. */
   moved(): void {
     const traders = [...this.#listeners.keys(), ...this.#buyers.keys()];
-    for (const { address } of traders) {
-      this.#post.drop(address, { kind: "moved", reason: "another incarnation" });
+    for (const { part } of traders) {
+      this.#post.drop(part.address, { kind: "moved", reason: "its orders are to be placed again" });
     }
     this.rollChanged();
   }
@@ -145,21 +153,30 @@ export class Market implements ModuleNode {
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
     const { meter, release } = this.#meters.take(name);
-    const listener: ListenerPart = new ListenerPart({
-      ...offer,
-      name,
-      deadlines,
-      meter,
-      onClosed: () => {
-        release();
-        this.#listeners.delete(listener);
-        closed.resolve();
-      },
-    });
-    const handle = this.#handleOf(name, listener, closed.promise);
-    this.#listeners.set(listener, handle);
-    this.#post.hire(`listener.${++this.#names}`, listener);
+    const { orders, lowWatermark } = offer;
+    const stock = stockOf(offer.module);
+    const onClosed = (): void => {
+      release();
+      this.#listeners.delete(holder);
+      closed.resolve();
+    };
+    const make = (): ListenerPart =>
+      new ListenerPart({ name, stock, orders, lowWatermark, deadlines, meter, onClosed });
+    const holder = { part: make() };
+    const handle = this.#handleOf(name, holder, closed.promise);
+    this.#listeners.set(holder, handle);
+    this.#keep("listener", holder, make);
     return handle;
+  }
+
+  /** Opens a trader, and another one in its place where it fails. */
+  #keep<P extends Part>(kind: string, holder: Holder<P>, make: () => P): void {
+    let isFirst = true;
+    this.#post.keep(`${kind}.${++this.#names}`, () => {
+      if (!isFirst) holder.part = make();
+      isFirst = false;
+      return holder.part;
+    });
   }
 
   async discover<M extends string>(
@@ -170,8 +187,8 @@ export class Market implements ModuleNode {
     checkToken("module", name);
     const { parts, timeoutMs, waitFor, signal } = demandOf(options);
     const closed = Promise.withResolvers<void>();
-    const bought: Capacity = new Capacity(this.#parts.clock, () => plb, waitFor);
-    const plb: PlbPart = this.#buyer({
+    const bought: Capacity = new Capacity(this.#parts.clock, () => holder.part, waitFor);
+    const holder: Holder<PlbPart> = this.#buyer({
       ...parts,
       name,
       onChange: () => bought.changed(),
@@ -183,20 +200,20 @@ export class Market implements ModuleNode {
     try {
       await bought.wait(timeoutMs, signal);
     } catch (error) {
-      plb.close();
+      holder.part.close();
       throw error;
     }
     const handle: Plb = {
-      capacity: () => plb.tokens,
-      stats: () => plb.stats(),
-      call: (name, args, options = {}) => plb.call(name, args, options),
-      resize: (capacity) => plb.resize(checkCapacity("capacity", capacity)),
+      capacity: () => holder.part.tokens,
+      stats: () => holder.part.stats(),
+      call: (name, args, options = {}) => holder.part.call(name, args, options),
+      resize: (capacity) => holder.part.resize(checkCapacity("capacity", capacity)),
       close: () => {
-        plb.close();
+        holder.part.close();
         return closed.promise;
       },
     };
-    return makeProxy(handle, () => plb.exports) as ModuleProxy<Module, Plb>;
+    return makeProxy(handle, () => holder.part.exports) as ModuleProxy<Module, Plb>;
   }
 
   readonly request: ModuleNode["request"] = async (module, name, args, options = {}) => {
@@ -248,9 +265,9 @@ export class Market implements ModuleNode {
 
   #figures(): ModuleFigures[] {
     const waiting = new Map<string, number>();
-    for (const plb of this.#buyers.keys()) {
-      const name = this.#meters.nameOf(plb.name);
-      waiting.set(name, (waiting.get(name) ?? 0) + plb.waiting);
+    for (const { part } of this.#buyers.keys()) {
+      const name = this.#meters.nameOf(part.name);
+      waiting.set(name, (waiting.get(name) ?? 0) + part.waiting);
     }
     return [...this.#meters].map(([module, meter]) => ({
       ...meter,
@@ -263,7 +280,7 @@ export class Market implements ModuleNode {
   /** Calls made here that are not settled. */
   get inFlight(): number {
     let calls = 0;
-    for (const plb of this.#buyers.keys()) calls += plb.inFlight;
+    for (const { part } of this.#buyers.keys()) calls += part.inFlight;
     return calls;
   }
 
@@ -288,52 +305,51 @@ export class Market implements ModuleNode {
   }
 
   #refuseWaiting(): void {
-    for (const plb of this.#buyers.keys()) {
-      const why = `no credit for ${plb.name} came before its caller's node was drained`;
-      plb.refuseWaiting(new AtlasError("unavailable", why));
+    for (const { part } of this.#buyers.keys()) {
+      const why = `no credit for ${part.name} came before its caller's node was drained`;
+      part.refuseWaiting(new AtlasError("unavailable", why));
     }
   }
 
   /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
-  #buyer(parts: Omit<PlbParts, "deadlines" | "tally">): PlbPart {
+  #buyer(parts: Omit<PlbParts, "deadlines" | "tally" | "state">): Holder<PlbPart> {
     if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
     const tally = new CallTally(this.#meters, parts.name);
-    const plb: PlbPart = new PlbPart({
-      ...parts,
-      deadlines: this.#parts.deadlines,
-      tally,
-      onClosed: () => {
-        tally.end();
-        this.#buyers.delete(plb);
-        parts.onClosed();
-      },
-    });
+    const { deadlines } = this.#parts;
+    const state = { isClosing: false };
+    const onClosed = (): void => {
+      tally.end();
+      this.#buyers.delete(holder);
+      parts.onClosed();
+    };
+    const make = (): PlbPart => new PlbPart({ ...parts, deadlines, tally, state, onClosed });
+    const holder = { part: make() };
     this.open();
-    this.#buyers.set(plb, tally);
-    this.#post.hire(`plb.${++this.#names}`, plb);
-    return plb;
+    this.#buyers.set(holder, tally);
+    this.#keep("plb", holder, make);
+    return holder;
   }
 
-  #handleOf(name: string, listener: ListenerPart, closed: Promise<void>): Listener {
+  #handleOf(name: string, holder: Holder<ListenerPart>, closed: Promise<void>): Listener {
     return {
       name,
       update(next) {
         if (!isModule(next)) {
           throw new AtlasError("bad_request", "update takes what defineModule makes");
         }
-        if (listener.isClosing) {
+        if (holder.part.isClosing) {
           throw new AtlasError("unavailable", `the listener of ${name} was closed`);
         }
-        listener.update(next);
+        holder.part.update(next);
       },
       close: async (options = {}) => {
         const drainMs = drainMsOf(options);
-        listener.close();
-        const late = this.#parts.clock.after(drainMs, () => listener.halt());
+        holder.part.close();
+        const late = this.#parts.clock.after(drainMs, () => holder.part.halt());
         await closed;
         late.cancel();
       },
-      stats: () => listener.stats(),
+      stats: () => holder.part.stats(),
     };
   }
 

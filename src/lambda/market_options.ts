@@ -1,24 +1,33 @@
 /**
- * What traders ask for: the forms of the market's counter, checked and filled in.
+ * Checks the options of buyers and sellers, and fills them in.
  *
  * Takes options as users give them; gives all of them with their defaults, or an error that
  * names the field, its value and what is allowed.
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
-import { checkMs, checkOptions, checkWord, type OptionNames } from "../model/options.ts";
+import { checkMs, checkOptions, checkWord, type OptionNames, wrong } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
+import { checkToken } from "../model/rrp.ts";
 import type {
+  BuyOrder,
   DiscoverOptions,
   ModuleCallOptions,
   ModuleRequestOptions,
   PublishOptions,
+  SellOrder,
 } from "./api.ts";
 import { checkCapacity, checkRange, checkVersion, defineModule, type Module } from "./module.ts";
+import { MAX_REGIONS } from "./order.ts";
 import type { PlbParts } from "./plb.ts";
+import type { BuyTerms } from "./purchase.ts";
+
+/** Orders that one listener or load balancer may have. */
+export const MAX_ORDERS_EACH = 16;
 
 const PUBLISH: OptionNames<PublishOptions> = {
   capacity: true,
+  orders: true,
   name: true,
   version: true,
   lowWatermark: true,
@@ -27,6 +36,7 @@ const DISCOVER: OptionNames<DiscoverOptions> = {
   capacity: true,
   version: true,
   prefer: true,
+  orders: true,
   timeoutMs: true,
   waitFor: true,
   noWait: true,
@@ -37,19 +47,19 @@ const DISCOVER: OptionNames<DiscoverOptions> = {
 const CALL: OptionNames<ModuleCallOptions> = { timeoutMs: true, noWait: true, signal: true };
 const REQUEST: OptionNames<ModuleRequestOptions> = { version: true, timeoutMs: true, signal: true };
 
+const SELL_ORDER: OptionNames<SellOrder> = { capacity: true, regions: true };
+const BUY_ORDER: OptionNames<BuyOrder> = { capacity: true, version: true, prefer: true };
+
 /** An offer, and the module under the version that it is offered as. */
 export interface Offer {
   readonly module: Module;
-  readonly capacity: number;
+  readonly orders: readonly SellOrder[];
   readonly lowWatermark: number;
 }
 
 /** @throws AtlasError `bad_request` */
 export function offerOf(module: Module, options: PublishOptions): Offer {
-  const { version, capacity = module.capacity ?? undefined, lowWatermark = 1 } = checkOptions(
-    options,
-    PUBLISH,
-  );
+  const { version, lowWatermark = 1 } = checkOptions(options, PUBLISH);
   if (!(typeof lowWatermark === "number" && lowWatermark >= 0 && lowWatermark <= 1)) {
     throw new AtlasError(
       "bad_request",
@@ -58,17 +68,35 @@ export function offerOf(module: Module, options: PublishOptions): Offer {
   }
   return {
     module: version === undefined ? module : asVersion(module, version),
-    capacity: checkCapacity("capacity", capacity as number),
+    orders: sellOrdersOf(module, options),
     lowWatermark,
   };
 }
 
+function sellOrdersOf(module: Module, { capacity, orders }: PublishOptions): SellOrder[] {
+  if (orders === undefined) {
+    const own = module.capacity ?? undefined;
+    return [{
+      capacity: checkCapacity("capacity", (capacity === undefined ? own : capacity) as number),
+    }];
+  }
+  onlyOne({ orders, capacity });
+  const checked = checkOrders(orders).map((order, at) => {
+    const { capacity, regions = [] } = checkOptions(order as SellOrder, SELL_ORDER);
+    const isList = Array.isArray(regions) && regions.length <= MAX_REGIONS;
+    if (!isList) {
+      throw wrong(`orders[${at}].regions`, regions, `a list of at most ${MAX_REGIONS} names`);
+    }
+    for (const region of regions) checkToken("region", region);
+    return { capacity: checkCapacity(`orders[${at}].capacity`, capacity), regions };
+  });
+  checkCapacity("the capacity of all orders", sumOf(checked));
+  return checked;
+}
+
 /** What a balancer is to buy; and how long, for how much, its buyer waits. */
 export interface Demand {
-  readonly parts: Pick<
-    PlbParts,
-    "wanted" | "range" | "prefer" | "bias" | "noWait" | "callTimeoutMs"
-  >;
+  readonly parts: Pick<PlbParts, "orders" | "bias" | "noWait" | "callTimeoutMs">;
   readonly timeoutMs: number;
   readonly waitFor: "some" | "all";
   readonly signal: AbortSignal | undefined;
@@ -76,14 +104,12 @@ export interface Demand {
 
 /** @throws AtlasError `bad_request` */
 export function demandOf(options: DiscoverOptions): Demand {
-  const { capacity = 1, version, prefer = "near", bias = "none", signal } = checkDiscover(options);
+  const { bias = "none", signal } = checkDiscover(options);
   const { noWait = false, waitFor = "some" } = options;
   const { timeoutMs = DEFAULT_DISCOVER_MS, callTimeoutMs = DEFAULT_TIMEOUT_MS } = options;
   return {
     parts: {
-      wanted: checkCapacity("capacity", capacity),
-      range: version === undefined ? null : checkRange(version),
-      prefer: checkWord("prefer", prefer, ["near", "spread"]),
+      orders: buyOrdersOf(options),
       bias: checkWord("bias", bias, ["none", "region", "latency"]),
       noWait: checkWord("noWait", noWait, [true, false]),
       callTimeoutMs: checkMs("callTimeoutMs", callTimeoutMs),
@@ -92,6 +118,54 @@ export function demandOf(options: DiscoverOptions): Demand {
     waitFor: checkWord("waitFor", waitFor, ["some", "all"]),
     signal,
   };
+}
+
+function buyOrdersOf({ capacity, version, prefer = "near", orders }: DiscoverOptions): BuyTerms[] {
+  checkWord("prefer", prefer, ["near", "spread"]);
+  if (orders === undefined) return [termsOf({ capacity, version, prefer }, "")];
+  onlyOne({ orders, capacity, version });
+  const checked = checkOrders(orders).map((order, at) => {
+    const all = { prefer, ...checkOptions(order as BuyOrder, BUY_ORDER) };
+    return termsOf(all, `orders[${at}].`);
+  });
+  checkCapacity("the capacity of all orders", checked.reduce((sum, { wanted }) => sum + wanted, 0));
+  return checked;
+}
+
+function termsOf({ capacity = 1, version, prefer = "near" }: BuyOrder, path: string): BuyTerms {
+  const wanted = checkCapacity(`${path}capacity`, capacity);
+  return {
+    wanted,
+    asked: wanted,
+    range: version === undefined ? null : checkRange(version),
+    prefer: checkWord(`${path}prefer`, prefer, ["near", "spread"]),
+  };
+}
+
+/** How much a buyer asks for, over all its orders; these may be checked or not. */
+export function wantedOf(
+  { capacity = 1, orders }: Pick<DiscoverOptions, "capacity" | "orders">,
+): number {
+  if (orders === undefined) return capacity;
+  return orders.reduce((sum, order) => sum + (order.capacity ?? 1), 0);
+}
+
+function sumOf(orders: readonly SellOrder[]): number {
+  return orders.reduce((sum, { capacity }) => sum + capacity, 0);
+}
+
+/** @throws AtlasError `bad_request` */
+function checkOrders(orders: unknown): readonly unknown[] {
+  const isList = Array.isArray(orders) && orders.length >= 1 && orders.length <= MAX_ORDERS_EACH;
+  if (isList) return orders;
+  throw wrong("orders", orders, `a list of 1 to ${MAX_ORDERS_EACH} orders`);
+}
+
+/** Where there are orders, these say what the other fields would. */
+function onlyOne({ orders: _orders, ...others }: Readonly<Record<string, unknown>>): void {
+  const [both] = Object.keys(others).filter((name) => others[name] !== undefined);
+  if (both === undefined) return;
+  throw new AtlasError("bad_request", `${both} and orders are both given: each order has its own`);
 }
 
 /** Names and signal only. @throws AtlasError `bad_request` */

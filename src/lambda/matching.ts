@@ -1,8 +1,10 @@
 /**
- * Matching: which sellers a buyer is introduced to, and for how much.
+ * Matching: which sellers a buyer is told of, and for how much.
  *
- * Takes a standing buy order and the board; gives allotments, and changes nothing. Order
- * of choice: version, then region, then spread over nodes, then capacity.
+ * Takes a standing buy order and what is on offer; gives allotments, and changes nothing. Who
+ * names a range takes every version in it alike. Who names none takes stable versions only, the
+ * newest first, and older ones for what the newer have no room for. Within that: region, then
+ * spread over nodes, then capacity.
  *
  * Source: design §5, Exchange.
  */
@@ -17,9 +19,9 @@ export interface Standing {
   readonly broker: Address;
   order: Order;
   readonly deals: Set<Deal>;
-  /** Promised of its quantity; and of what a buyer would take nearby. */
+  /** Promised of its quantity; and of what a buyer would take in place of what it has. */
   held: number;
-  heldNear: number;
+  heldBetter: number;
 }
 
 /** A promise: this seller was named to that buyer. */
@@ -27,7 +29,8 @@ export interface Deal {
   readonly buy: Standing;
   readonly sell: Standing;
   readonly quantity: number;
-  readonly isNear: boolean;
+  /** It is to take the place of something that the buyer has. */
+  readonly isBetter: boolean;
   /** Monotonic ms. */
   readonly at: number;
 }
@@ -37,39 +40,86 @@ export interface Board {
   readonly sells: Map<string, Standing>;
 }
 
-export type Allotment = Pick<Deal, "sell" | "quantity" | "isNear">;
+export type Allotment = Pick<Deal, "sell" | "quantity" | "isBetter">;
 
-/** What a buyer can be offered now. */
-export function allot(buy: Standing, { sells }: Board): Allotment[] {
+/** Sell orders of one version that had room when they were looked at. */
+export interface Shelf {
+  readonly version: string;
+  readonly sells: readonly Standing[];
+}
+
+/** What is on offer, the newest version first. */
+export function supplyOf({ sells }: Board): Shelf[] {
+  const open = [...sells.values()].filter((sell) => room(sell) > 0);
+  return [...grouped(open, ({ order }) => order.version)]
+    .map(([version, sells]) => ({ version, sells }))
+    .sort((a, b) => compareVersions(b.version, a.version));
+}
+
+/** Sellers for what a buyer lacks. */
+export function allot(buy: Standing, supply: readonly Shelf[]): Allotment[] {
   const { order } = buy;
-  const need = order.quantity - buy.held;
-  const nearby = order.nearby - buy.heldNear;
-  if (need <= 0 && nearby <= 0) return [];
-  const known = new Set([...buy.deals].map((deal) => deal.sell));
-  const fit = suitable(order, [...sells.values()]).filter((sell) => !known.has(sell));
-  const found = order.prefer === "spread" ? spread(fit, need) : near(fit, need, order.regions);
-  const allotments = [...found].map(([sell, quantity]) => ({ sell, quantity, isNear: false }));
-  // In the region where a buyer would rather be, it takes what it has elsewhere once more.
-  const here = fit.filter((sell) => regionOf(sell) === order.contact.region && !found.has(sell));
-  for (const [sell, quantity] of overNodes(here, nearby)) {
-    allotments.push({ sell, quantity, isNear: true });
+  let need = order.quantity - buy.held;
+  const allotments: Allotment[] = [];
+  for (const sells of need > 0 ? tiers(buy, supply) : []) {
+    for (const [sell, quantity] of fill(sells, need, order)) {
+      allotments.push({ sell, quantity, isBetter: false });
+      need -= quantity;
+    }
   }
   return allotments;
 }
 
-/** Sellers of a version that the buyer takes; of the newest stable one, where it names none. */
-function suitable({ range }: Order, sells: readonly Standing[]): Standing[] {
-  let fit = sells.filter(({ order }) => accepts(range, order.version));
-  if (range === null) {
-    // Also where the newest is sold out: a buyer does not get older code by chance.
-    const newest = fit.reduce(
-      (best, { order }) =>
-        best === null || compareVersions(order.version, best) > 0 ? order.version : best,
-      null as string | null,
-    );
-    fit = fit.filter(({ order }) => order.version === newest);
+/** Sellers for what a buyer has, and would rather have of others: newer code, or nearby. */
+export function improve(buy: Standing, supply: readonly Shelf[]): Allotment[] {
+  const { order } = buy;
+  const { range, than } = order;
+  const allotments: Allotment[] = [];
+  const take = (found: ReadonlyMap<Standing, number>): void => {
+    for (const [sell, quantity] of found) allotments.push({ sell, quantity, isBetter: true });
+  };
+  const left = (most: number): number =>
+    allotments.reduce((sum, { quantity }) => sum - quantity, most - buy.heldBetter);
+  if (range === null && than === "") return [];
+  for (const shelf of left(order.newer) > 0 && range === null ? supply : []) {
+    if (compareVersions(shelf.version, than) <= 0) break;
+    if (accepts(null, shelf.version)) take(fill(openTo(buy, shelf), left(order.newer), order));
   }
-  return fit.filter((sell) => room(sell) > 0);
+  if (left(order.nearby) <= 0) return allotments;
+  const shelves = range === null
+    ? supply.filter(({ version }) => version === than)
+    : supply.filter(({ version }) => accepts(range, version));
+  const here = shelves.flatMap((shelf) => openTo(buy, shelf))
+    .filter((sell) => regionOf(sell) === order.contact.region);
+  take(overNodes(here, left(order.nearby)));
+  return allotments;
+}
+
+/** Whom a buyer may be told of: one group after another, as far as each has room. */
+function tiers(buy: Standing, supply: readonly Shelf[]): Standing[][] {
+  const { range } = buy.order;
+  const fit = supply.filter(({ version }) => accepts(range, version));
+  const groups = fit.map((shelf) => openTo(buy, shelf));
+  return range === null ? groups : [groups.flat()];
+}
+
+/** The sellers of a version that serve the buyer's region and were not named to it before. */
+function openTo(buy: Standing, { sells }: Shelf): Standing[] {
+  const { region } = buy.order.contact;
+  const known = new Set([...buy.deals].map((deal) => deal.sell));
+  return sells.filter((sell) => {
+    const { regions } = sell.order;
+    const isOpen = regions.length === 0 || regions.includes(region);
+    return isOpen && room(sell) > 0 && !known.has(sell);
+  });
+}
+
+function fill(
+  sells: readonly Standing[],
+  need: number,
+  { prefer, regions }: Order,
+): Map<Standing, number> {
+  return prefer === "spread" ? spread(sells, need) : near(sells, need, regions);
 }
 
 /** One region after another, the best first. */

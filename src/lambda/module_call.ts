@@ -1,7 +1,4 @@
-/**
- * A call of a module's function, from the proxy to its answer; and the room where calls
- * wait for credit, each with its number drawn.
- */
+/** A call of a module's function, from the proxy to its answer; and the queue for credit. */
 import { AtlasError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
 import { checkArguments, checkMs } from "../model/options.ts";
@@ -10,6 +7,7 @@ import { Expiring } from "../time/deadlines.ts";
 import type { ModuleCallOptions, ModuleCallResult } from "./api.ts";
 import { type Body, open } from "./body.ts";
 import { checkCall } from "./market_options.ts";
+import type { Label } from "./letters.ts";
 import type { ChannelView } from "./pool.ts";
 
 /** Who is told when nobody waits for a call's answer any more. */
@@ -39,6 +37,8 @@ export class ModuleCall extends Expiring {
   /** The channel that carries it, and its number there; null while it waits. */
   view: ChannelView | null = null;
   id = 0;
+  /** The code that it runs on, where its channel has other code by now. */
+  label: Label | null = null;
   /** When it began to wait, monotonic ms; 0: it doesn't. */
   waitsSince = 0;
   readonly #keeper: ModuleCallKeeper;
@@ -84,7 +84,8 @@ export class ModuleCall extends Expiring {
   }
 
   /** The channel that carried it sent its result. */
-  answered(body: Body, { contact, label }: ChannelView): void {
+  answered(body: Body, { contact, label: present }: ChannelView): void {
+    const { version } = this.label ?? present;
     let result: unknown;
     try {
       result = open(body);
@@ -92,7 +93,7 @@ export class ModuleCall extends Expiring {
       const message = `${contact.node} sent a result that can't be read`;
       return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
     }
-    this.resolve({ result, node: contact.node, version: label.version });
+    this.resolve({ result, node: contact.node, version });
   }
 
   reject(error: AtlasError): void {

@@ -1,11 +1,11 @@
 /**
- * A part of the market: a clerk with a letter box, who does nothing but read letters,
- * write letters, and look at the clock.
+ * A part of the market: a state machine that receives messages and sends messages.
  *
- * Takes letters, one after another; gives letters. Nobody calls a part, and it calls
- * nobody. One that throws is gone, and whoever watched it gets a letter that says so.
+ * It takes one message after another. No part calls another one; a test of the architecture
+ * holds that. One that throws is gone, and whoever watched it gets a message that says so; one
+ * that has to be there is started anew (`restarts.ts`).
  *
- * Source: design §5.
+ * Source: design §5; the supervisors of Erlang/OTP, one for one.
  */
 import type { Peer } from "../ports/transport.ts";
 import type { Timer } from "../ports/clock.ts";
@@ -41,6 +41,11 @@ export interface Desk {
 
 type Fields = Readonly<Record<string, string | number | boolean | null>>;
 
+/** A part that users reach; another one takes its place where it fails. */
+export interface Holder<P> {
+  part: P;
+}
+
 export abstract class Part {
   #desk: Desk | null = null;
   #ended = false;
@@ -64,13 +69,17 @@ export abstract class Part {
     this.started();
   }
 
-  /** Called by the post office, once it is gone. */
-  end(): void {
+  /**
+   * Called by the post office, once it is gone.
+   *
+   * @param isOver false: it failed, and another will be started in its place
+   */
+  end(reason: string, isOver: boolean): void {
     this.#ended = true;
-    this.stopped();
+    this.stopped(reason, isOver);
   }
 
   abstract receive(letter: Letter, from: Address): void;
   protected started(): void {}
-  protected stopped(): void {}
+  protected stopped(_reason: string, _isOver: boolean): void {}
 }

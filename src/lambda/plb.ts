@@ -1,39 +1,41 @@
 /**
- * PLB, the probabilistic load balancer: a buyer with a purse full of tokens, each good
- * for one request at the shop that gave it.
+ * PLB, the probabilistic load balancer: buys credit of sellers, and spends one for each call.
  *
- * Takes calls of its proxy; `match` of the broker, `accept` and `refuse` of listeners,
- * `reply`, `failure`, `credit`, `closing` and `upgraded` of channels, and `down`. Gives
- * `order` to the broker, `open` to listeners, `request`, `abandon`, `probe` and `drain` to
- * channels. A call without a token waits, first come first served; one that is given up
- * by then spends none. Capacity that is lost is bought again.
+ * Takes calls of its proxy; `match` and `full` of the broker, `accept` and `refuse` of listeners,
+ * `reply`, `failure`, `credit`, `closing` and `upgraded` of channels, and `down`. Gives `order`
+ * to the broker, `open` to listeners, `request`, `abandon`, `probe`, `lower` and `drain` to
+ * channels. It has one or several buy orders, whose channels it all draws from. A call without
+ * credit waits, first come first served; one that is given up by then spends none. Capacity that
+ * is lost is bought again.
  *
  * Source: design §5, PLB and Hot code load.
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import { MAX_WAITING } from "../limits.ts";
-import type { Timer } from "../ports/clock.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import type { Address } from "./address.ts";
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "./api.ts";
-import { Buyer, type BuyerParts } from "./buyer.ts";
-import type { Label, Letter, LetterOf } from "./letters.ts";
+import { Buyers } from "./buyers.ts";
+import { CallQueue } from "./call_queue.ts";
+import type { Letter, LetterOf } from "./letters.ts";
 import type { CallTally } from "./meter.ts";
-import { accepts } from "./module.ts";
 import { givenUp, ModuleCall, type ModuleCallKeeper } from "./module_call.ts";
-import { noFunction, WaitingRoom, wasClosed } from "./module_call.ts";
+import { noFunction, wasClosed } from "./module_call.ts";
 import { Part } from "./part.ts";
-import { type Bias, type ChannelView, Pool } from "./pool.ts";
+import { type Bias, type ChannelView, type InUse, Pool } from "./pool.ts";
+import type { BuyTerms } from "./purchase.ts";
 
-/** How often sellers are asked how much they allow while calls wait or no word came, ms. */
-const PROBE_MS = 1_000;
-
-export interface PlbParts extends BuyerParts {
+export interface PlbParts {
+  readonly name: string;
+  /** Its orders; how much each wants changes with `resize`. */
+  readonly orders: readonly BuyTerms[];
   readonly bias: Bias;
   readonly noWait: boolean;
   readonly callTimeoutMs: number;
   readonly deadlines: Deadlines;
   readonly tally: CallTally;
+  /** Outlives a balancer that fails. */
+  readonly state: { isClosing: boolean };
   /** Something about its capacity changed. */
   readonly onChange: () => void;
   /** It was closed, and has given all capacity back. */
@@ -43,11 +45,9 @@ export interface PlbParts extends BuyerParts {
 export class PlbPart extends Part implements ModuleCallKeeper {
   readonly #parts: PlbParts;
   readonly #pool: Pool;
-  readonly #buyer: Buyer;
-  readonly #waiting = new WaitingRoom();
-  #label: Label | null = null;
-  #probe: Timer | null = null;
-  #isClosing = false;
+  readonly #buyers: Buyers;
+  readonly #waiting: CallQueue;
+  #label: InUse | null = null;
   #inFlight = 0;
 
   constructor(parts: PlbParts) {
@@ -55,11 +55,17 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     this.#parts = parts;
     const region = (): string => this.desk.self().region;
     this.#pool = new Pool(parts.bias, region, () => this.desk.chance());
-    this.#buyer = new Buyer(parts, this.#pool, {
+    this.#waiting = new CallQueue(parts.name, () => this.desk, this.#pool, parts.tally);
+    this.#buyers = new Buyers(parts.name, parts.orders, this.#pool, {
       desk: () => this.desk,
       drain: (view) => this.#drain(view),
+      lower: (view, grant) => this.#lower(view, grant),
       onChange: parts.onChange,
     });
+  }
+
+  get #isClosing(): boolean {
+    return this.#parts.state.isClosing;
   }
 
   get name(): string {
@@ -86,8 +92,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** Whether all capacity is bought, and the credit for it is here. */
   get isSatisfied(): boolean {
-    const { wanted } = this.#buyer;
-    return this.#pool.granted >= wanted && this.#pool.allowed >= wanted;
+    return this.#buyers.isSatisfied;
   }
 
   /** Calls that are not settled. */
@@ -97,21 +102,21 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   /** What is asked for, in words. */
   get asked(): string {
-    const { name, range } = this.#parts;
-    return `capacity ${this.#buyer.wanted} of ${name}, ${range ?? "newest version"}`;
+    return this.#buyers.asked;
   }
 
   stats(): PlbStats {
     const channels = this.#pool.stats();
     return {
       module: this.#parts.name,
-      version: this.#pool.newest()?.version ?? null,
-      wanted: this.#buyer.wanted,
+      version: this.#pool.inUse()?.version ?? null,
+      wanted: this.#buyers.wanted,
       granted: this.#pool.granted,
       tokens: this.#pool.tokens,
       waiting: this.#waiting.size,
       running: channels.reduce((sum, channel) => sum + channel.running, 0),
       ...this.#parts.tally.own,
+      orders: this.#buyers.stats(),
       channels,
     };
   }
@@ -137,10 +142,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       return answer;
     }
     this.#parts.deadlines.add(call, call.deadline);
-    // Those that came before go first.
-    const view = this.#waiting.size === 0 ? this.#pool.pick(name) : null;
-    if (view) this.#sendOut(call, view);
-    else this.#wait(call);
+    this.#waiting.add(call);
     return answer;
   }
 
@@ -148,6 +150,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   #check(name: string): void {
     const { name: module } = this.#parts;
     if (this.#isClosing) throw wasClosed(module);
+    if (this.hasEnded) throw new AtlasError("unavailable", `the balancer of ${module} failed`);
     // What there will be, nobody knows before the first is bought.
     if (this.#label && !this.exports.includes(name)) throw noFunction(module, this.#label, name);
     if (this.#waiting.size >= MAX_WAITING) {
@@ -155,22 +158,11 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     }
   }
 
-  #wait(call: ModuleCall): void {
-    if (call.noWait) {
-      return call.reject(new AtlasError("overloaded", `no credit for ${this.#parts.name} now`));
-    }
-    call.waitsSince = this.desk.now();
-    this.#parts.tally.add("waits", 1);
-    this.#waiting.add(call);
-    this.#pump();
-    this.#probeLater();
-  }
-
   /** A call was answered, or given up. */
   settled(call: ModuleCall): void {
     this.#inFlight--;
     this.#parts.deadlines.remove(call);
-    this.#endWait(call);
+    this.#waiting.endWait(call);
   }
 
   /** Nobody waits for the answer any more: unsent it spends nothing, sent it is called off. */
@@ -181,105 +173,96 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       this.desk.send(view.address, { kind: "abandon", id: call.id });
     }
     this.#waiting.remove(call);
-    const bought = { granted: this.granted, wanted: this.#buyer.wanted };
+    const bought = { granted: this.granted, wanted: this.#buyers.wanted };
     call.reject(givenUp(this.name, call, what, cause, bought));
   }
 
-  /** Wants so much from now on. @throws AtlasError `unavailable` where it was closed. */
+  /**
+   * Wants so much from now on, of each order in proportion to what it asked for.
+   *
+   * @throws AtlasError `unavailable` where it was closed
+   */
   resize(wanted: number): void {
     if (this.#isClosing) throw wasClosed(this.name);
-    this.#buyer.resize(wanted);
+    this.#buyers.resize(wanted);
   }
 
   /** Buys no more, lets what runs finish, and gives all capacity back. */
   close(): void {
     if (this.#isClosing) return;
-    this.#isClosing = true;
-    this.#buyer.close();
+    this.#parts.state.isClosing = true;
+    if (this.hasEnded) return;
+    this.#buyers.close();
     this.refuseWaiting(wasClosed(this.name));
     for (const view of [...this.#pool.views.values()]) this.#drain(view);
     this.#leaveIfDone();
   }
 
   protected override started(): void {
-    this.#buyer.trade();
+    if (this.#isClosing) this.desk.soon(() => this.#leaveIfDone());
+    else this.#buyers.trade();
   }
 
-  protected override stopped(): void {
-    this.#isClosing = true;
-    this.refuseWaiting(new AtlasError("unavailable", "the node was closed"));
-    for (const view of [...this.#pool.views.values()]) this.#lose(view, "the node was closed");
-    this.#parts.onClosed();
+  protected override stopped(reason: string, isOver: boolean): void {
+    if (isOver) this.#parts.state.isClosing = true;
+    this.refuseWaiting(new AtlasError("unavailable", reason));
+    for (const view of [...this.#pool.views.values()]) this.#lose(view, reason);
+    if (isOver) this.#parts.onClosed();
   }
 
   receive(letter: Letter, from: Address): void {
     switch (letter.kind) {
       case "match":
-        return this.#buyer.matched(letter);
-      case "accept":
-        if (!this.#buyer.accepted(letter, from)) return;
-        this.#parts.tally.sold();
-        this.#relabel();
-        return this.#probeLater();
+      case "full":
       case "refuse":
-        return this.#buyer.refused(letter.nonce, from);
+        return this.#buyers.receive(letter, from);
+      case "accept":
+        return this.#accepted(letter, from);
       case "moved":
-        return this.#buyer.trade(true);
+        return this.#buyers.trade(true);
       case "down":
-        return this.#down(letter.address, letter.reason);
+        return this.#down(letter, from);
     }
     const view = this.#pool.views.get(from);
     if (view) this.#ofChannel(letter, view);
   }
 
+  #accepted(letter: LetterOf<"accept">, from: Address): void {
+    if (!this.#buyers.accepted(letter, from)) return;
+    this.#parts.tally.sold();
+    this.#relabel();
+    this.#waiting.probeLater();
+  }
+
   #ofChannel(letter: Letter, view: ChannelView): void {
     switch (letter.kind) {
       case "reply":
-        this.#pool.credit(view, letter.allowed);
+        this.#credit(view, letter.allowed);
         this.#replied(letter, view);
-        return this.#pump();
+        return this.#waiting.pump();
       case "failure":
-        this.#pool.credit(view, letter.allowed);
+        this.#credit(view, letter.allowed);
         this.#failed(letter, view);
-        return this.#pump();
+        return this.#waiting.pump();
       case "credit":
-        this.#pool.credit(view, letter.allowed);
-        this.#pump();
+        this.#credit(view, letter.allowed);
+        this.#waiting.pump();
         return this.#parts.onChange();
       case "closing":
         return this.#closing(view, letter.used);
       case "upgraded":
-        return this.#upgraded(view, letter.label);
+        return this.#upgraded(view, letter);
     }
+  }
+
+  #credit(view: ChannelView, allowed: number): void {
+    const isFirst = view.allowed === 0;
+    this.#pool.credit(view, allowed);
+    // What it takes the place of can go now.
+    if (isFirst) this.#buyers.changed(view);
   }
 
   // Calls.
-
-  /** Gives waiting calls the credit in hand, first come first served. */
-  #pump(): void {
-    if (this.#waiting.size === 0) return;
-    for (const call of this.#waiting) {
-      if (this.#pool.tokens === 0) return;
-      const view = this.#pool.pick(call.name);
-      if (!view) continue;
-      this.#waiting.remove(call);
-      this.#endWait(call);
-      this.#sendOut(call, view);
-    }
-  }
-
-  #sendOut(call: ModuleCall, view: ChannelView): void {
-    this.#pool.spend(view, call);
-    const timeoutMs = Math.max(1, Math.ceil(call.deadline - this.desk.now()));
-    const { id, name, body } = call;
-    this.desk.send(view.address, { kind: "request", id, name, timeoutMs, body });
-  }
-
-  #endWait(call: ModuleCall): void {
-    if (call.waitsSince === 0) return;
-    this.#parts.tally.add("waitedMs", this.desk.now() - call.waitsSince);
-    call.waitsSince = 0;
-  }
 
   #replied({ id, body }: LetterOf<"reply">, view: ChannelView): void {
     const call = view.calls.get(id);
@@ -293,40 +276,17 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (!call) return;
     view.calls.delete(id);
     const error = fromWireError(wire);
-    const isSafe = error.retryable && !error.maybeExecuted;
-    if (isSafe && !this.#isClosing) this.#putBack([call]);
+    // It was on its way to code that has the function when other code took its place.
+    const isElsewhere = error.code === "not_found" && !view.exports.has(call.name) &&
+      this.exports.includes(call.name);
+    const isSafe = (error.retryable || isElsewhere) && !error.maybeExecuted;
+    if (isSafe && !this.#isClosing) this.#waiting.putBack([call]);
     else call.reject(error);
-  }
-
-  /** Calls that surely did not run go elsewhere, before those that came later. */
-  #putBack(calls: readonly ModuleCall[]): void {
-    for (const call of calls) {
-      call.view = null;
-      call.waitsSince = this.desk.now();
-    }
-    this.#waiting.putBack(calls);
-    this.#pump();
-    this.#probeLater();
-  }
-
-  /** Calls wait, and nobody lets them: perhaps a word got lost. */
-  #probeLater(): void {
-    if (this.#probe || (this.#waiting.size === 0 && !this.#pool.isStarved)) return;
-    this.#probe = this.desk.after(PROBE_MS, () => {
-      this.#probe = null;
-      for (const { address, used } of this.#pool.spent()) {
-        this.desk.send(address, { kind: "probe", used });
-      }
-      this.#probeLater();
-    });
   }
 
   /** Fails all calls that wait for credit: none of them has run. */
   refuseWaiting(error: AtlasError): void {
-    for (const call of [...this.#waiting]) {
-      this.#waiting.remove(call);
-      call.reject(error);
-    }
+    this.#waiting.refuse(() => error);
   }
 
   // Capacity.
@@ -338,29 +298,36 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     this.desk.send(view.address, { kind: "drain", used: view.used });
   }
 
+  /** Keeps only so much of a channel. */
+  #lower(view: ChannelView, grant: number): void {
+    this.#pool.lower(view, grant);
+    const { used, returned } = view;
+    this.desk.send(view.address, { kind: "lower", used, grant, returned });
+  }
+
   /** A channel takes no more requests than it took. */
   #closing(view: ChannelView, used: number): void {
     this.#pool.drain(view);
     const unread = [...view.calls].filter(([id]) => id > used);
     for (const [id] of unread) view.calls.delete(id);
-    this.#putBack(unread.map(([, call]) => call));
+    this.#waiting.putBack(unread.map(([, call]) => call));
     this.#relabel();
-    this.#buyer.trade();
+    this.#buyers.changed(view);
   }
 
-  /** A listener has new code. */
-  #upgraded(view: ChannelView, { version, hash }: Label): void {
-    if (view.isDraining || view.isReplaced || this.#isClosing) return;
-    if (hash === view.label.hash || !accepts(this.#parts.range, version)) return;
-    this.#buyer.replace(view, view.grant);
+  /** A channel has new code, which runs what was sent after some request. */
+  #upgraded(view: ChannelView, { label, after }: LetterOf<"upgraded">): void {
+    this.#pool.relabel(view, label, after);
+    this.#relabel();
+    this.#buyers.changed(view);
   }
 
-  #down(address: Address, reason: string): void {
-    const view = this.#pool.views.get(address);
-    if (view) this.#lose(view, reason);
-    this.#buyer.down(address);
+  #down(letter: LetterOf<"down">, from: Address): void {
+    const view = this.#pool.views.get(letter.address);
+    if (view) this.#lose(view, letter.reason);
+    this.#buyers.receive(letter, from);
     this.#relabel();
-    this.#buyer.trade();
+    this.#buyers.trade();
     this.#leaveIfDone();
   }
 
@@ -374,16 +341,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     view.calls.clear();
   }
 
-  /** The proxy is that of the newest code in use, or that was in use last. */
+  /** The proxy has the functions of all code in use, or that was in use last. */
   #relabel(): void {
-    const label = this.#pool.newest() ?? this.#label;
+    const label = this.#pool.inUse() ?? this.#label;
     if (label === this.#label) return;
     this.#label = label;
-    for (const call of [...this.#waiting]) {
-      if (this.exports.includes(call.name)) continue;
-      this.#waiting.remove(call);
-      call.reject(noFunction(this.#parts.name, label, call.name));
-    }
+    this.#waiting.refuse(({ name }) =>
+      this.exports.includes(name) ? null : noFunction(this.#parts.name, label, name)
+    );
   }
 
   #leaveIfDone(): void {

@@ -1,6 +1,5 @@
 /**
- * The pool of channels that a load balancer draws from: a lottery in which every credit
- * in hand is a ticket.
+ * The channels that a load balancer draws from.
  *
  * Takes channels and what they allow; gives one for each request, at random, by weight
  * of its remaining credit.
@@ -33,20 +32,22 @@ export interface ChannelView {
   readonly address: Address;
   readonly listener: Address;
   readonly contact: Peer;
-  readonly label: Label;
-  readonly exports: ReadonlySet<string>;
-  readonly grant: number;
+  /** The code that requests sent from now on run on, as far as is known. */
+  label: Label;
+  exports: ReadonlySet<string>;
+  grant: number;
+  /** The order that it was bought by. */
+  readonly owner: object;
   /** How long its opening took, ms. */
   readonly rttMs: number;
   readonly slot: number;
-  /** Totals since it was opened: credit received, requests sent. */
+  /** Totals since it was opened: credit received, requests sent, credit given back. */
   allowed: number;
   used: number;
+  returned: number;
   /** Requests whose answer is outstanding, by number. */
   readonly calls: Map<number, ModuleCall>;
   isDraining: boolean;
-  /** A channel that takes its place is being opened. */
-  isReplaced: boolean;
 }
 
 /** What is known of a channel when it opens. */
@@ -54,6 +55,12 @@ export type Opened = Pick<
   ChannelView,
   "address" | "listener" | "contact" | "label" | "grant" | "rttMs"
 >;
+
+/** What can be called: the newest version in use, and the functions of all code in use, sorted. */
+export interface InUse {
+  readonly version: string;
+  readonly exports: readonly string[];
+}
 
 export type Bias = "none" | "region" | "latency";
 
@@ -68,6 +75,7 @@ export class Pool {
   readonly #draws: number[] = [];
   #tokens = 0;
   #granted = 0;
+  #inUse: InUse | null = null;
   /** Whether all open channels export the same functions. */
   #isUniform = true;
   #quickestMs = 1;
@@ -88,16 +96,14 @@ export class Pool {
     return this.#granted;
   }
 
-  /** Credit ever received on the channels that aren't drained. */
-  get allowed(): number {
-    let allowed = 0;
-    for (const view of this.#bySlot.values()) allowed += view.allowed;
-    return allowed;
+  /** An order's channels that aren't drained. */
+  viewsOf(owner: object): ChannelView[] {
+    return [...this.#bySlot.values()].filter((view) => view.owner === owner);
   }
 
   /** Channels without credit in hand. */
   spent(): ChannelView[] {
-    return [...this.#bySlot.values()].filter(({ allowed, used }) => allowed <= used);
+    return [...this.#bySlot.values()].filter((view) => inHand(view) === 0);
   }
 
   /** Whether a channel has no credit, and no answer on its way that brings any. */
@@ -105,26 +111,22 @@ export class Pool {
     return this.spent().some(({ calls }) => calls.size === 0);
   }
 
-  /** The newest code in use; null where nothing is open. */
-  newest(): Label | null {
-    let best: Label | null = null;
-    for (const { isDraining, label } of this.views.values()) {
-      if (isDraining) continue;
-      if (best === null || compareVersions(label.version, best.version) > 0) best = label;
-    }
-    return best;
+  /** The newest version in use, and the functions of all code in use; null where nothing is open. */
+  inUse(): InUse | null {
+    return this.#inUse;
   }
 
-  add(opened: Opened): ChannelView {
+  add(opened: Opened, owner: object): ChannelView {
     const view: ChannelView = {
       ...opened,
+      owner,
       exports: new Set(opened.label.exports),
       slot: this.#wheel.take(),
       allowed: 0,
       used: 0,
+      returned: 0,
       calls: new Map(),
       isDraining: false,
-      isReplaced: false,
     };
     this.views.set(view.address, view);
     this.#granted += view.grant;
@@ -140,6 +142,24 @@ export class Pool {
     this.#weigh(view);
   }
 
+  /** Keeps only `grant` of a channel: what it has no use for now of its credit is given back. */
+  lower(view: ChannelView, grant: number): void {
+    const back = Math.min(inHand(view), view.grant - grant);
+    view.returned += back;
+    this.#tokens -= back;
+    this.#granted -= view.grant - grant;
+    view.grant = grant;
+    this.#weigh(view);
+  }
+
+  /** Requests after number `after` run on other code. */
+  relabel(view: ChannelView, label: Label, after: number): void {
+    for (const [id, call] of view.calls) if (id <= after) call.label ??= view.label;
+    view.label = label;
+    view.exports = new Set(label.exports);
+    if (!view.isDraining) this.#compare();
+  }
+
   /** Spends one credit on a call. */
   spend(view: ChannelView, call: ModuleCall): void {
     call.id = ++view.used;
@@ -153,7 +173,7 @@ export class Pool {
   drain(view: ChannelView): void {
     if (view.isDraining) return;
     view.isDraining = true;
-    this.#tokens -= view.allowed - view.used;
+    this.#tokens -= inHand(view);
     this.#granted -= view.grant;
     this.#wheel.release(view.slot);
     this.#compare();
@@ -182,7 +202,7 @@ export class Pool {
       incarnation: view.contact.incarnation,
       version: view.label.version,
       grant: view.grant,
-      allowed: view.allowed,
+      allowed: view.allowed - view.returned,
       used: view.used,
       running: view.calls.size,
       rttMs: view.rttMs,
@@ -193,7 +213,7 @@ export class Pool {
   /** Two makes of code are in use, of which one has functions that the other lacks. */
   #pickAmong(name: string): ChannelView | null {
     const fit = [...this.views.values()].filter((view) =>
-      !view.isDraining && view.allowed > view.used && view.exports.has(name)
+      !view.isDraining && inHand(view) > 0 && view.exports.has(name)
     );
     let left = this.#draw() * fit.reduce((sum, view) => sum + this.#weightOf(view), 0);
     for (const view of fit) {
@@ -221,7 +241,7 @@ export class Pool {
   }
 
   #weightOf(view: ChannelView): number {
-    return (view.allowed - view.used) * this.#favour(view);
+    return inHand(view) * this.#favour(view);
   }
 
   #favour({ contact, rttMs }: ChannelView): number {
@@ -234,18 +254,30 @@ export class Pool {
   /** The channels changed: what is known of all of them is found out again. */
   #compare(): void {
     this.#bySlot.clear();
+    const kinds = new Set<string>();
     const exports = new Set<string>();
+    let version: string | null = null;
     let quickest = Infinity;
     for (const view of this.views.values()) {
       if (view.isDraining) continue;
+      const { label } = view;
       this.#bySlot.set(view.slot, view);
-      exports.add(view.label.exports.join());
       quickest = Math.min(quickest, view.rttMs);
+      if (version === null || compareVersions(label.version, version) > 0) version = label.version;
+      const kind = label.exports.join();
+      if (!kinds.has(kind)) { for (const name of label.exports) exports.add(name); }
+      kinds.add(kind);
     }
-    this.#isUniform = exports.size <= 1;
+    this.#isUniform = kinds.size <= 1;
+    this.#inUse = version === null ? null : { version, exports: [...exports].sort() };
     const quickestMs = Math.max(1, Math.min(quickest, Number.MAX_SAFE_INTEGER));
     if (this.#bias !== "latency" || quickestMs === this.#quickestMs) return;
     this.#quickestMs = quickestMs;
     for (const view of this.#bySlot.values()) this.#weigh(view);
   }
+}
+
+/** Credit of a channel that can be spent. */
+function inHand({ allowed, used, returned }: ChannelView): number {
+  return allowed - used - returned;
 }

@@ -1,11 +1,12 @@
 /**
- * The post office of a node: carries letters between its parts, and to parts of other
+ * The post office of a node: carries messages ("letters") between its parts, and to parts of other
  * nodes over their links.
  *
  * Takes letters of parts and of links; gives each to its part, in the order in which its
  * sender wrote them, after the present one has been read, never within. A letter either
  * arrives, or everybody who watches its receiver gets a `down`: nothing is lost without a
- * word as long as the sender watches.
+ * word as long as the sender watches. A part that throws is ended, and started anew where it has
+ * to be there.
  *
  * Source: design §5; Erlang's monitors and signal order for `watch` and `down`.
  */
@@ -13,8 +14,7 @@ import { messageOf } from "../errors.ts";
 import { MAX_OUTBOX } from "../limits.ts";
 import type { Post as PostMessage } from "../model/envelope.ts";
 import type { NodeEvent } from "../model/event.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
-import type { Random } from "../ports/random.ts";
+import type { Timer } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { type Address, AddressBook, addressOf, nodeOf, partOf } from "./address.ts";
 import { bodyOf } from "./body.ts";
@@ -22,31 +22,9 @@ import { Breath } from "./breath.ts";
 import { Discovery } from "./discovery.ts";
 import { contactsIn, type Letter, readLetter, writeLetter } from "./letters.ts";
 import type { Desk, Part } from "./part.ts";
+import type { Line, PostParts } from "./post_parts.ts";
+import { Restarts } from "./restarts.ts";
 import { Watches } from "./watches.ts";
-
-/** A line to another node, as the post office needs it. */
-export interface Line {
-  readonly peer: { readonly incarnation: string };
-  post(message: PostMessage): boolean;
-  close(reason: string): void;
-}
-
-/** What a post office is made of. */
-export interface PostParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  /** This node, in its present life. */
-  readonly self: () => Peer;
-  /** What the registry says of an incarnation. */
-  readonly member: (incarnation: string) => Peer | undefined;
-  /** The open line to a node. */
-  readonly present: (incarnation: string) => Line | undefined;
-  /** Opens one. */
-  readonly dial: (peer: Peer) => Promise<Line>;
-  /** Opens one to whoever answers at an address; null: this node itself. */
-  readonly meet: (address: string) => Promise<Line | null>;
-  readonly onEvent: (event: NodeEvent) => void;
-}
 
 interface Envelope {
   readonly to: Address;
@@ -60,6 +38,7 @@ export class Post {
   readonly #desks = new Map<Address, Part>();
   readonly #timers = new Map<Address, Set<Timer>>();
   readonly #watches = new Watches();
+  readonly #restarts = new Restarts();
   readonly #book = new AddressBook();
   /** Letters for nodes that are being dialled. */
   readonly #outboxes = new Map<string, Envelope[]>();
@@ -83,23 +62,37 @@ export class Post {
     return address;
   }
 
+  /**
+   * Opens a part that has to be there: another is made in its place where it fails.
+   *
+   * @param restarted runs each time that was done
+   */
+  keep(name: string, make: () => Part, restarted: () => void = () => {}): Address {
+    this.#restarts.keep(addressOf("", name), make, restarted);
+    return this.hire(name, make());
+  }
+
   /** Ends a part: who watches it hears of it, what it asked for later is forgotten. */
   dismiss(address: Address, reason: string): void {
-    const part = this.#desks.get(address);
-    if (!part) return;
+    this.#restarts.forget(address);
+    this.#end(address, reason);
+  }
+
+  #end(address: Address, reason: string): void {
+    const ended = this.#desks.get(address);
+    if (!ended) return;
     this.#desks.delete(address);
     for (const timer of this.#timers.get(address) ?? []) timer.cancel();
     this.#timers.delete(address);
     for (const target of this.#watches.leave(address)) this.#unwatched(target);
-    part.end();
-    this.#gone(address, reason);
-    for (const incarnation of this.#watches.takeForeign(partOf(address))) {
-      this.#dispatch(incarnation, {
-        to: addressOf(incarnation, ""),
-        from: address,
-        letter: { kind: "gone", part: partOf(address) },
-      });
+    try {
+      ended.end(reason, !this.#restarts.has(address));
+    } catch (error) {
+      this.#tell("warning", "part failed", { part: partOf(address), reason: messageOf(error) });
     }
+    this.#gone(address, reason);
+    const part = partOf(address);
+    for (const node of this.#watches.takeForeign(part)) this.#notThere(node, part);
   }
 
   /** This node's present incarnation. */
@@ -163,6 +156,7 @@ export class Post {
   /** Ends all parts. */
   stop(): void {
     this.#stopped = true;
+    this.#restarts.stop();
     for (const address of [...this.#desks.keys()]) this.dismiss(address, "the node was closed");
     this.#breath.stop();
     this.#queue = [];
@@ -242,8 +236,10 @@ export class Post {
   #official(letter: Letter, incarnation: string): void {
     if (letter.kind === "gone") {
       const target = addressOf(incarnation, letter.part);
-      // After all that its part had sent before.
-      this.#enqueue(() => this.#gone(target, "it ended"));
+      // After all that its part had sent before; before what another of that name sends.
+      this.#enqueue(() => {
+        for (const down of this.#downs(target, "it ended")) this.#deliver(down);
+      });
     } else if (letter.kind === "unwatch") {
       this.#watches.removeForeign(incarnation, letter.part);
     } else if (letter.kind === "watch") {
@@ -262,13 +258,12 @@ export class Post {
 
   /** Tells all here who watch `target`. */
   #gone(target: Address, reason: string): void {
-    for (const watcher of this.#watches.take(target)) {
-      this.#enqueue({
-        to: watcher,
-        from: target,
-        letter: { kind: "down", address: target, reason },
-      });
-    }
+    for (const down of this.#downs(target, reason)) this.#enqueue(down);
+  }
+
+  #downs(target: Address, reason: string): Envelope[] {
+    const letter: Letter = { kind: "down", address: target, reason };
+    return this.#watches.take(target).map((to) => ({ to, from: target, letter }));
   }
 
   #lost(incarnation: string, reason: string): void {
@@ -368,7 +363,7 @@ export class Post {
     }
   }
 
-  /** A part that throws is gone: it may have stopped half way. */
+  /** A part that throws is ended: it may have stopped half way. */
   #guard(address: Address, run: () => void): void {
     try {
       run();
@@ -378,8 +373,23 @@ export class Post {
   }
 
   #failed(address: Address, error: unknown): void {
-    this.#tell("warning", "part failed", { part: partOf(address), reason: messageOf(error) });
-    this.dismiss(address, "it failed");
+    const fields = { part: partOf(address), reason: messageOf(error) };
+    this.#tell("warning", "part failed", fields);
+    this.#end(address, `${partOf(address)} failed`);
+    const start = (): void => this.#enqueue(() => this.#restart(address));
+    this.#restarts.failed(address, this.#parts.clock, start);
+  }
+
+  #restart(address: Address): void {
+    const kept = this.#restarts.get(address);
+    if (!kept || this.#stopped || this.#desks.has(address)) return;
+    this.#tell("warning", "part restarted", { part: partOf(address) });
+    try {
+      this.hire(partOf(address), kept.make());
+      kept.restarted();
+    } catch (error) {
+      this.#failed(address, error);
+    }
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

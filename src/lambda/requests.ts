@@ -1,6 +1,5 @@
 /**
- * The ticket office: whoever wants one ride needs no season ticket. All calls of one module
- * and range that buy nothing for themselves go over one balancer.
+ * Calls that buy nothing for themselves: all those of one module and range share one balancer.
  *
  * Takes calls; gives answers. Each balancer wants as much as calls are under way, is made
  * smaller when a review finds that a good part of it went unused since the last, and is closed
@@ -14,6 +13,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { ModuleCallResult, ModuleRequestOptions } from "./api.ts";
 import { checkRange } from "./module.ts";
 import { noFunction } from "./module_call.ts";
+import type { Holder } from "./part.ts";
 import type { PlbPart } from "./plb.ts";
 
 /** Part of what is wanted that must have been unused before it is given back. */
@@ -21,7 +21,7 @@ const SLACK = 0.25;
 
 /** A balancer that calls share. */
 interface Window {
-  readonly plb: PlbPart;
+  readonly holder: Holder<PlbPart>;
   inFlight: number;
   /** The most that were in flight at once since the last review. */
   peak: number;
@@ -30,13 +30,13 @@ interface Window {
 
 export class Requests {
   readonly #clock: Clock;
-  readonly #open: (module: string, range: string | null) => PlbPart;
+  readonly #open: (module: string, range: string | null) => Holder<PlbPart>;
   /** By module and range. */
   readonly #windows = new Map<string, Window>();
   #review: Timer | null = null;
 
   /** @param open opens a balancer that wants 1. */
-  constructor(clock: Clock, open: (module: string, range: string | null) => PlbPart) {
+  constructor(clock: Clock, open: (module: string, range: string | null) => Holder<PlbPart>) {
     this.#clock = clock;
     this.#open = open;
   }
@@ -53,19 +53,19 @@ export class Requests {
     if (!isCallable(name) || name.startsWith("$")) throw noFunction(module, null, name);
     const key = `${module} ${range ?? ""}`;
     const window = this.#window(key, module, range);
-    const { plb } = window;
     want(window, ++window.inFlight);
     window.peak = Math.max(window.peak, window.inFlight);
     try {
-      return await plb.call(name, args, { timeoutMs, ...signal && { signal } });
+      return await window.holder.part.call(name, args, { timeoutMs, ...signal && { signal } });
     } catch (error) {
+      const plb = window.holder.part;
       throw isAtlasError(error) && !signal?.aborted && plb.granted === 0
         ? noSeller(error, plb, timeoutMs)
         : error;
     } finally {
       window.inFlight--;
       // Nobody is to buy what nobody waits for.
-      if (window.inFlight === 0 && plb.granted === 0) this.#close(key, window);
+      if (window.inFlight === 0 && window.holder.part.granted === 0) this.#close(key, window);
     }
   }
 
@@ -77,8 +77,9 @@ export class Requests {
 
   #window(key: string, module: string, range: string | null): Window {
     const known = this.#windows.get(key);
-    if (known && !known.plb.hasEnded) return known;
-    const window: Window = { plb: this.#open(module, range), inFlight: 0, peak: 0, wanted: 1 };
+    if (known && !known.holder.part.hasEnded) return known;
+    known?.holder.part.close();
+    const window: Window = { holder: this.#open(module, range), inFlight: 0, peak: 0, wanted: 1 };
     this.#windows.set(key, window);
     this.#reviewLater();
     return window;
@@ -93,7 +94,7 @@ export class Requests {
   }
 
   #look(key: string, window: Window): void {
-    const { plb, peak, wanted } = window;
+    const { holder: { part: plb }, peak, wanted } = window;
     window.peak = window.inFlight;
     if (peak === 0 || plb.hasEnded) {
       this.#close(key, window);
@@ -105,7 +106,7 @@ export class Requests {
 
   #close(key: string, window: Window): void {
     if (this.#windows.get(key) === window) this.#windows.delete(key);
-    window.plb.close();
+    window.holder.part.close();
   }
 }
 
@@ -114,7 +115,7 @@ function want(window: Window, calls: number): void {
   const wanted = Math.min(calls, MAX_REQUEST_CAPACITY);
   if (wanted <= window.wanted) return;
   window.wanted = wanted;
-  window.plb.resize(wanted);
+  window.holder.part.resize(wanted);
 }
 
 /** A call that waited in vain, where nothing at all is bought, found nobody who sells. */

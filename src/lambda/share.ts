@@ -29,3 +29,14 @@ export function share(need: number, room: readonly number[]): number[] {
   }
   return taken;
 }
+
+/** Splits a whole number in proportion to weights; the first get what is left over. */
+export function inProportion(total: number, weights: readonly number[]): number[] {
+  const sum = weights.reduce((all, weight) => all + weight, 0);
+  const parts = weights.map((weight) => Math.floor(total * weight / Math.max(1, sum)));
+  let left = total - parts.reduce((all, part) => all + part, 0);
+  for (let at = 0; left > 0 && at < parts.length; at++, left--) {
+    parts[at] = (parts[at] as number) + 1;
+  }
+  return parts;
+}

@@ -223,6 +223,8 @@ export class Links {
   /** The session over which this node asks each peer. */
   readonly #byPeer = new Map<string, Session>();
   readonly #dialling = new Map<string, Promise<Session>>();
+  /** Addresses at which somebody is being met, by the life that dials them. */
+  readonly #meeting = new Map<string, Promise<Session | null>>();
   #farewell = false;
 
   constructor(transport: Transport, listener: LinkListener) {
@@ -278,7 +280,15 @@ export class Links {
    *
    * @throws AtlasError `unavailable` …
    */
-  async meet(address: string, life: Life): Promise<Session | null> {
+  meet(address: string, life: Life): Promise<Session | null> {
+    const key = `${life.incarnation} ${address}`;
+    const meeting = this.#meeting.get(key) ??
+      this.#meet(address, life).finally(() => this.#meeting.delete(key));
+    this.#meeting.set(key, meeting);
+    return meeting;
+  }
+
+  async #meet(address: string, life: Life): Promise<Session | null> {
     const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
     const link = await this.#transport.dial({ region, node, incarnation, address });
     if (link.peer.incarnation === life.incarnation) {

@@ -91,9 +91,27 @@ const OURS = /^(?:test|bench|scripts|chaos|fuzz)\//;
 /** Parts of the core that do not know each other. */
 const STRANGERS = [["src/lambda/", "src/resource/"], ["src/resource/", "src/lambda/"]] as const;
 
+/** The parts of the module market: state machines that only exchange messages. */
+const PARTS = [
+  "Authority",
+  "Bootstrap",
+  "Broker",
+  "Channel",
+  "Exchange",
+  "Inquiry",
+  "ListenerPart",
+  "PlbPart",
+];
+
 /** All that is wrong with a file. */
 export function violations(file: SourceFile): string[] {
-  return [...nameOf(file), ...shapeOf(file), ...arrowsOf(file), ...bansOf(file)]
+  return [
+    ...nameOf(file),
+    ...shapeOf(file),
+    ...arrowsOf(file),
+    ...bansOf(file),
+    ...callsOf(file),
+  ]
     .map((trouble) => `${file.path}: ${trouble}`);
 }
 
@@ -142,6 +160,17 @@ function arrowsOf(file: SourceFile): string[] {
     }
     return troubles;
   });
+}
+
+/** Parts that know another one as more than what they open: that could be called. */
+function callsOf({ path, source }: SourceFile): string[] {
+  if (!path.startsWith("src/lambda/") || !/\bclass \w+ extends Part\b/.test(source)) return [];
+  return codeOf(source).split("\n").flatMap((line, i) =>
+    /^\s*import\b/.test(line) ? [] : PARTS.filter((name) => {
+      const uses = [...line.matchAll(new RegExp(`(\\w+\\s+)?\\b${name}\\b`, "g"))];
+      return uses.some(([, before = ""]) => !["new", "class"].includes(before.trim()));
+    }).map((name) => `line ${i + 1} knows a ${name}: parts exchange messages, and call nobody`)
+  );
 }
 
 function packageTrouble(path: string, specifier: string): string[] {

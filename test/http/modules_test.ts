@@ -23,6 +23,26 @@ test("a call over HTTP: result, node and version; a range picks the version", as
   expect(pinned.body).toEqual({ result: "3.141", node: "seller", version: "1.0.0" });
 });
 
+test("a purchase by several orders, over HTTP and by a client", async () => {
+  const { ask, client, seller } = await counter();
+  const shop = new Shop();
+  seller.publish(calc(shop, "1.0.0"), { capacity: 8 });
+  seller.publish(calc(shop, "2.0.0"), { capacity: 8 });
+  const orders = [{ version: "^1", capacity: 2 }, { version: "^2" }];
+  const bought = await ask("POST", "/v1/modules/calc", json({ orders, waitFor: "all" }));
+  expect(bought.status).toBe(201);
+  const held = (stats: unknown) =>
+    (stats as { orders: { version: string; granted: number }[] }).orders
+      .map(({ version, granted }) => [version, granted]);
+  expect(held(bought.body)).toEqual([["^1", 2], ["^2", 1]]);
+  const proxy = await client().discover("calc", { orders, waitFor: "all" });
+  expect(proxy.$plb.stats()).toMatchObject({ wanted: 3, granted: 3 });
+  expect(held(proxy.$plb.stats())).toEqual([["^1", 2], ["^2", 1]]);
+  const refused = await ask("POST", "/v1/modules/calc", json({ orders: [], capacity: 1 }));
+  expect(refused).toMatchObject({ status: 400, body: { error: { code: "bad_request" } } });
+  await proxy.$plb.close();
+});
+
 test("a function without a result answers null, in MessagePack what it is", async () => {
   const { ask, client, seller } = await counter();
   const quiet = defineModule({ version: "1.0.0", functions: { nothing() {} } });

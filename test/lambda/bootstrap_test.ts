@@ -1,8 +1,9 @@
 /** How nodes that share no registry find each other's authorities. */
 import { expect, test } from "vitest";
-import { type Bootstrap, memoryStore, type NodeEvent } from "../../mod.ts";
+import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
 import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/bootstrap.ts";
-import { BOOTSTRAP_MS } from "../../src/limits.ts";
+import { Remembered } from "../../src/lambda/remembered.ts";
+import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";
 
@@ -64,6 +65,7 @@ test("a function that fails, or names who isn't there, is asked again", async ()
 });
 
 test("what a function or a resolver answers instead of a list is told in one clear line", async () => {
+  const { signal } = new AbortController();
   const list = "it must be a list of addresses, or of { region, node, incarnation, address }";
   const peer = { region: "r", node: "n", incarnation: "i", address: "" };
   for (
@@ -80,17 +82,17 @@ test("what a function or a resolver answers instead of a list is told in one cle
       code: "bad_request",
       message: expect.stringContaining(message),
     });
-    await expect(resolverOf(resolve, () => [])()).rejects.toEqual(told);
+    await expect(resolverOf(resolve, () => [])(signal)).rejects.toEqual(told);
     const named = resolverOf({ dns: "x.test", port: 1, resolve, address }, () => []);
     // Hosts are only texts.
-    await expect(named()).rejects.toMatchObject({ code: "bad_request" });
+    await expect(named(signal)).rejects.toMatchObject({ code: "bad_request" });
     const made = market();
     await made.node("a", { bootstrap: resolve, role: "authority" });
     await until(() => made.events.some(({ event }) => event === "bootstrap failed"), "it is told");
     const { fields } = made.events.find(({ event }) => event === "bootstrap failed") as NodeEvent;
     expect(fields["why"]).toContain(message);
   }
-  expect(await resolverOf(async () => ["x", peer], () => [])()).toEqual(["x", peer]);
+  expect(await resolverOf(async () => ["x", peer], () => [])(signal)).toEqual(["x", peer]);
 });
 
 test("who knew no authority is asked again soon, not only after the usual time", async () => {
@@ -119,6 +121,123 @@ test("who knew no authority is asked again soon, not only after the usual time",
   const before = seeks();
   await clock.advance(BOOTSTRAP_MS);
   expect(seeks() - before).toBe(1);
+});
+
+/** A bootstrap at a desk of its own, whose list never changes. */
+function bootstrapAlone(resolve: (signal: AbortSignal) => Promise<readonly string[]>) {
+  const clock = fakeClock();
+  const self = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };
+  const told: string[] = [];
+  const met: string[] = [];
+  const desk = {
+    address: "/bootstrap",
+    self: () => self,
+    now: () => clock.now(),
+    chance: () => 0.5,
+    send: () => {},
+    after: (ms: number, run: () => void) => clock.after(ms, run),
+    tell: (_level: string, event: string) => void told.push(event),
+  };
+  const part = new BootstrapPart(resolve, (address) => {
+    met.push(address);
+    return Promise.reject(new Error("nobody answers"));
+  });
+  part.begin(desk as never);
+  const authority = (n: number) => ({
+    ...self,
+    node: `a${n}`,
+    incarnation: `a${n}-1`,
+    address: `x://a${n}`,
+  });
+  return { clock, part, told, met, authority };
+}
+
+test("a list that never comes is asked for again, with its signal aborted, and told", async () => {
+  const asked: AbortSignal[] = [];
+  const late: ((list: readonly string[]) => void)[] = [];
+  const { clock, told, met } = bootstrapAlone((signal) => {
+    asked.push(signal);
+    return new Promise((resolve) => late.push(resolve));
+  });
+  await clock.advance(BOOTSTRAP_MS - 1);
+  expect([asked.length, told]).toEqual([1, []]);
+  await clock.advance(2 * BOOTSTRAP_SOON_MS);
+  expect(asked.map(({ aborted }) => aborted)).toEqual([true, false]);
+  expect(told).toEqual(["bootstrap failed"]);
+  // What comes late still counts.
+  late[0]?.(["x://late"]);
+  await clock.advance(1);
+  expect(met).toEqual(["x://late"]);
+  await clock.advance(10 * BOOTSTRAP_MS);
+  expect(asked.length).toBeGreaterThan(4);
+});
+
+test("authorities once met are sought again when they are lost, with growing pauses, and bounded", async () => {
+  const { clock, part, met, authority } = bootstrapAlone(() => Promise.resolve([]));
+  const news = (peer: Peer): void =>
+    part.receive({ kind: "news", contact: peer, authorities: [peer], exchanges: [] });
+  news(authority(1));
+  for (const n of [1, 2]) part.receive({ kind: "met", peer: authority(n) });
+  await clock.advance(5 * BOOTSTRAP_MS);
+  expect(met).toEqual([]);
+  part.receive({ kind: "lost", peer: { ...authority(2), incarnation: "a2-0" } });
+  part.receive({ kind: "lost", peer: authority(1) });
+  part.receive({ kind: "search", now: false });
+  await clock.advance(BOOTSTRAP_SOON_MS);
+  expect(met).toEqual(["x://a1"]);
+  await clock.advance(600_000);
+  expect(met.length).toBeGreaterThan(8);
+  expect(met.length).toBeLessThan(600_000 / SEEK_MS[1] + 10);
+  expect(new Set(met)).toEqual(new Set(["x://a1"]));
+  part.receive({ kind: "met", peer: { ...authority(1), incarnation: "a1-2" } });
+  met.length = 0;
+  await clock.advance(600_000);
+  expect(met).toEqual([]);
+});
+
+test("of authorities once met as many are remembered as there is room for", () => {
+  const remembered = new Remembered();
+  const peer = (n: number) => ({
+    region: "r",
+    node: "n",
+    incarnation: `${n}`,
+    address: `x://${n}`,
+  });
+  for (let n = 0; n < MAX_REMEMBERED; n++) remembered.met(peer(n));
+  remembered.lost(peer(5), 100);
+  remembered.lost(peer(6), 50);
+  remembered.met(peer(MAX_REMEMBERED));
+  expect(remembered.size).toBe(MAX_REMEMBERED);
+  // The one that was lost the longest had to go.
+  expect(remembered.due(100)).toEqual(["x://5"]);
+});
+
+test("a node whose seed died comes back by any authority that it had met", async () => {
+  const made = market();
+  const apart = () => ({ bootstrap: { static: ["in-process:1"] }, store: memoryStore() });
+  await made.node("seed", { role: "authority" });
+  const second = await made.node("second", { ...apart(), role: "authority" });
+  const seller = await made.node("seller", { ...apart(), role: "worker" });
+  const buyer = await made.node("buyer", { ...apart(), role: "worker" });
+  const names = async (node: typeof buyer) =>
+    (await node.authorities()).map((it) => it.node).join();
+  for (const node of [second, seller, buyer]) {
+    await until(
+      async () => await names(node) === "second,seed" || await names(node) === "seed,second",
+      "all know both",
+    );
+  }
+  const shop = new Shop();
+  shop.open();
+  seller.publish(calc(shop), { capacity: 2 });
+  await (await buyer.discover("calc")).$plb.close();
+  await made.kill("seed");
+  await until(async () => await names(seller) === "second", "the seed is gone");
+  // Every link of the seller breaks at once, as after a long pause of its process.
+  made.cut("seller");
+  await until(async () => await names(seller) === "second", "the seller found the other again");
+  const proxy = await buyer.discover("calc");
+  expect(await proxy.pi(1)).toBe("3.1");
 });
 
 test("roles and bootstraps that aren't allowed are refused", async () => {

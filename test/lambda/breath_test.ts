@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import type { Address } from "../../src/lambda/address.ts";
 import { Breath } from "../../src/lambda/breath.ts";
+import { ChannelBooks } from "../../src/lambda/books.ts";
 import { Channel } from "../../src/lambda/channel.ts";
 import type { Letter } from "../../src/lambda/letters.ts";
 import { newMeter } from "../../src/lambda/meter.ts";
@@ -121,8 +122,11 @@ for (const kind of ["at once", "in a promise"]) {
     const seller = new Seller();
     const channel = new Channel({
       name: "m",
-      module: defineModule({ functions: { burn } }),
-      buyer: post.hire("buyer", new Insatiable()),
+      range: null,
+      books: new ChannelBooks(
+        post.hire("buyer", new Insatiable()),
+        defineModule({ functions: { burn } }),
+      ),
       listener: post.hire("seller", seller),
       lowWatermark: 1,
       deadlines: new Deadlines(systemClock),

@@ -101,7 +101,7 @@ function filled(
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
     const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };
     const opened: Opened = { address: `${n}`, listener: "", contact, label, grant, rttMs: 1 };
-    const view = pool.add(opened);
+    const view = pool.add(opened, pool);
     pool.credit(view, grant);
     return view;
   });

@@ -14,11 +14,13 @@ import {
   inProcessNetwork,
   inProcessTransport,
   type LeaseTimes,
+  type Link,
   memoryStore,
   type Module,
   type NodeEvent,
   type ResourceMap,
   type Store,
+  type Transport,
 } from "../../mod.ts";
 import type { FakeClock } from "../../testing.ts";
 
@@ -128,6 +130,7 @@ export class Market {
   readonly network: InProcessNetwork = inProcessNetwork();
   readonly events: NodeEvent[] = [];
   readonly transports: Map<string, ReturnType<typeof inProcessTransport>> = new Map();
+  readonly #links = new Map<string, Set<Link>>();
   readonly #clock: FakeClock | undefined;
   readonly #nodes: AtlasNode<CalcApp>[] = [];
 
@@ -141,7 +144,7 @@ export class Market {
     options: Partial<CreateNodeOptions> = {},
     app: CalcApp = EMPTY,
   ): Promise<AtlasNode<CalcApp>> {
-    const transport = inProcessTransport(this.network);
+    const transport = this.#kept(name, inProcessTransport(this.network));
     this.transports.set(name, transport);
     const node = await createNode(app, {
       region: "local",
@@ -155,6 +158,29 @@ export class Market {
     });
     this.#nodes.push(node);
     return node;
+  }
+
+  /** A transport whose links can be cut. */
+  #kept(name: string, inner: Transport): Transport {
+    const links = new Set<Link>();
+    this.#links.set(name, links);
+    const keep = (link: Link): Link => {
+      links.add(link);
+      return link;
+    };
+    return {
+      address: inner.address,
+      open: (self, accept) => inner.open(self, (link) => accept(keep(link))),
+      dial: async (peer) => keep(await inner.dial(peer)),
+      close: () => inner.close(),
+    };
+  }
+
+  /** Breaks all links of a node at once, as a long pause of its process does. */
+  cut(name: string): void {
+    const links = this.#links.get(name) ?? new Set();
+    for (const link of links) link.close("cut");
+    links.clear();
   }
 
   /** Cuts a node off, as its process's death does. */

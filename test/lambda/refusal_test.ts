@@ -56,7 +56,7 @@ class Finder extends Part {
     const quantity = Math.min(order.quantity, FOUND);
     if (quantity === 0) return;
     const { address: seller } = this.#seller;
-    const found = { id, revision, seller, contact: SELF, quantity, version: "1.0.0" };
+    const found = { id, revision, seller, offer: 1, contact: SELF, quantity, version: "1.0.0" };
     this.desk.send(trader, { kind: "match", ...found });
   }
 }
@@ -87,9 +87,8 @@ test("what was refused is not ordered again before a pause", async () => {
   post.hire(BROKER, broker);
   const plb = new PlbPart({
     name: "m",
-    wanted: 4,
-    range: null,
-    prefer: "spread",
+    orders: [{ wanted: 4, asked: 4, range: null, prefer: "spread" }],
+    state: { isClosing: false },
     bias: "none",
     noWait: false,
     callTimeoutMs: 1_000,

@@ -25,6 +25,26 @@ test("more is bought as it is sold, less is given back, and what runs finishes",
   expect(shop.most).toBe(3);
 });
 
+test("calls that don't wait find credit while capacity is given back and bought", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const shop = new Shop();
+  a.publish(calc(shop), { capacity: 4 });
+  const proxy = await b.discover("calc", { capacity: 4, waitFor: "all" });
+  let isOver = false;
+  const caller = (async () => {
+    let calls = 0;
+    for (; !isOver; calls++) await proxy.$plb.call("pi", [1], { noWait: true });
+    return calls;
+  })();
+  for (const capacity of [2, 1, 3, 1, 4, 2]) {
+    proxy.$plb.resize(capacity);
+    await until(() => proxy.$plb.stats().granted === capacity, `${capacity} are held`);
+  }
+  isOver = true;
+  expect(await caller).toBeGreaterThan(0);
+});
+
 test("calls that wait are not lost when capacity is given back", async () => {
   const made = market();
   const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];

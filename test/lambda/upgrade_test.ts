@@ -1,7 +1,16 @@
 /** Versions, and new code under load. */
 import { expect, test } from "vitest";
-import { defineModule } from "../../mod.ts";
+import { defineModule, type ModuleProxy, type Plb } from "../../mod.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
+
+/** The capacity that a proxy holds of each version. */
+function held({ $plb }: { readonly $plb: Plb }): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const { version, grant, draining } of $plb.stats().channels) {
+    if (!draining) sums[version] = (sums[version] ?? 0) + grant;
+  }
+  return sums;
+}
 
 test("under the load of 64 callers no call fails while the code is replaced", async () => {
   const made = market();
@@ -92,15 +101,16 @@ test("functions that come and go with versions", async () => {
   });
 });
 
-test("without a range it is the newest stable version, also where an older has more to give", async () => {
+test("without a range it is the newest stable version there is room for, older ones for the rest", async () => {
   const made = market();
   const a = await made.node("a", LASTING);
   const shop = new Shop();
   a.publish(calc(shop, "1.9.0"), { capacity: 9 });
   a.publish(calc(shop, "1.10.0"), { capacity: 1 });
   a.publish(calc(shop, "2.0.0-beta.1"), { capacity: 9 });
-  const newest = await a.discover("calc", { capacity: 3 });
-  expect(newest.$plb.stats()).toMatchObject({ version: "1.10.0", granted: 1 });
+  const newest = await a.discover("calc", { capacity: 3, waitFor: "all" });
+  expect(newest.$plb.stats()).toMatchObject({ version: "1.10.0", granted: 3 });
+  expect(held(newest)).toEqual({ "1.10.0": 1, "1.9.0": 2 });
   const beta = await a.discover("calc", { version: "2.0.0-beta.1" });
   expect(beta.$plb.stats().version).toBe("2.0.0-beta.1");
 });
@@ -162,3 +172,84 @@ test("an update to the code that is offered already changes nothing", async () =
   );
   expect(made.events.filter(({ event }) => event === "old code dropped")).toEqual([]);
 });
+
+test("one node with newer code shuts nobody out who names no version", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const shop = new Shop();
+  shop.open();
+  a.publish(calc(shop, "1.0.0"), { capacity: 9 });
+  b.publish(calc(shop, "2.0.0"), { capacity: 1 });
+  const first = await b.discover("calc", { capacity: 1 });
+  expect(held(first)).toEqual({ "2.0.0": 1 });
+  const second = await a.discover("calc", { capacity: 1 });
+  expect(held(second)).toEqual({ "1.0.0": 1 });
+  const versions = new Set<string>();
+  const answers = Array.from({ length: 40 }, () => b.request("calc", "pi", [1]));
+  for (const { version } of await Promise.all(answers)) versions.add(version);
+  expect([...versions]).toEqual(["1.0.0"]);
+});
+
+test("a proxy without a version moves up to newer code as that comes free, over majors", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const shop = new Shop();
+  shop.open();
+  a.publish(calc(shop, "1.0.0"), { capacity: 4 });
+  const other = await b.discover("calc", { version: "^1", capacity: 1 });
+  const proxy = await b.discover("calc", { capacity: 3, waitFor: "all" });
+  const newer = b.publish(calc(shop, "2.0.0"), { capacity: 2 });
+  await until(() => JSON.stringify(held(proxy)) === '{"1.0.0":1,"2.0.0":2}', "two moved up");
+  expect(proxy.$plb.stats()).toMatchObject({ granted: 3, version: "2.0.0" });
+  await newer.close();
+  await until(() => JSON.stringify(held(proxy)) === '{"1.0.0":3}', "older code serves again");
+  b.publish(calc(shop, "1.4.0"), { capacity: 9 });
+  await until(() => JSON.stringify(held(proxy)) === '{"1.4.0":3}', "all moved up");
+  expect(held(other)).toEqual({ "1.0.0": 1 });
+});
+
+test("a proxy has the functions of all the code that it holds", async () => {
+  const made = market();
+  const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+  const one = defineModule({ version: "1.0.0", functions: { both: () => 1, old: () => 1 } });
+  const two = defineModule({ version: "2.0.0", functions: { both: () => 2, fresh: () => 2 } });
+  a.publish(one as never, { name: "m", capacity: 2 });
+  const canary = b.publish(two as never, { name: "m", capacity: 1 });
+  const options = { capacity: 2, waitFor: "all" } as const;
+  const proxy = await a.discover("m" as "calc", options) as unknown as
+    & ModuleProxy<typeof one & typeof two>
+    & { both(): Promise<number>; old(): Promise<number>; fresh(): Promise<number> };
+  await until(() => Object.keys(proxy).sort().join() === "both,fresh,old", "it has both");
+  expect(await Promise.all([proxy.old(), proxy.fresh()])).toEqual([1, 2]);
+  await canary.close();
+  await until(() => !("fresh" in proxy), "the newer code is gone");
+  expect(await proxy.old()).toBe(1);
+});
+
+for (const capacity of [1, 4]) {
+  test(`calls that don't wait find credit through 30 updates, capacity ${capacity}`, async () => {
+    const made = market();
+    const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+    const shop = new Shop();
+    shop.open();
+    const listener = a.publish(calc(shop, "1.0.0"), { capacity });
+    const proxy = await b.discover("calc", { version: "^1", capacity, waitFor: "all" });
+    let isOver = false;
+    const caller = (async () => {
+      const versions: string[] = [];
+      while (!isOver) {
+        versions.push((await proxy.$plb.call("pi", [1], { noWait: true })).version);
+      }
+      return versions;
+    })();
+    const served = (count: number) => until(() => shop.served > count, "calls go on");
+    for (let n = 1; n <= 30; n++) {
+      const before = shop.served;
+      listener.update(calc(shop, `1.${n}.0`));
+      await served(before + 2);
+    }
+    isOver = true;
+    expect(new Set(await caller).has("1.30.0")).toBe(true);
+    expect(proxy.$plb.stats().channels).toHaveLength(1);
+  });
+}

@@ -39,6 +39,8 @@ function checked(setting: BootstrapSetting): CheckedBootstrap {
   return checkBootstrap(setting) as CheckedBootstrap;
 }
 
+const { signal } = new AbortController();
+
 describe("nodes find each other", () => {
   test.each<[string, (url: string) => BootstrapSetting]>([
     ["static:<url>", (url) => `static:http://127.0.0.1:1,${url}`],
@@ -70,7 +72,7 @@ describe("what the core is given", () => {
     for (const answer of [null, "x", [1]]) {
       const asked = bootstrapOf(async () => answer as never, "http://127.0.0.1:1");
       if (typeof asked !== "function") throw new Error("not a function");
-      await expect(asked()).rejects.toMatchObject({
+      await expect(asked(signal)).rejects.toMatchObject({
         code: "bad_request",
         message: expect.stringMatching(/^bootstrap answered .*, it must be a list of addresses/),
       });
@@ -80,19 +82,19 @@ describe("what the core is given", () => {
   test("a name's addresses in the scheme that this node publishes; with TLS the name itself", async () => {
     const plain = bootstrapOf(checked("dns:localhost:8080"), "http://10.0.0.1:8080");
     if (typeof plain !== "object" || !("dns" in plain)) throw new Error("not a name");
-    const found = await plain.resolve("localhost");
+    const found = await plain.resolve("localhost", signal);
     expect(found.length).toBeGreaterThan(0);
     expect(found.every((host) => host === "127.0.0.1" || host === "::1")).toBe(true);
     expect(plain.address("127.0.0.1", 8080)).toBe("ws://127.0.0.1:8080/atlas/link");
     expect(plain.address("::1", 8080)).toBe("ws://[::1]:8080/atlas/link");
-    await expect(plain.resolve("no-such-name.invalid")).rejects.toMatchObject({
+    await expect(plain.resolve("no-such-name.invalid", signal)).rejects.toMatchObject({
       code: "unavailable",
       message: expect.stringContaining("no-such-name.invalid"),
     });
 
     const secure = bootstrapOf(checked("dns:atlas.example:443"), "https://a.example");
     if (typeof secure !== "object" || !("dns" in secure)) throw new Error("not a name");
-    expect(await secure.resolve("atlas.example")).toEqual(["atlas.example"]);
+    expect(await secure.resolve("atlas.example", signal)).toEqual(["atlas.example"]);
     expect(secure.address("atlas.example", 443)).toBe("wss://atlas.example/atlas/link");
   });
 });

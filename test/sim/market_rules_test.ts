@@ -101,6 +101,7 @@ const shop = (more: Partial<ListenerStats> = {}): ListenerStats => ({
   free: 0,
   running: 1,
   codes: [{ version: "1.0.0", hash: "aa" }],
+  orders: [],
   channels: [seat],
   ...more,
 });
@@ -293,6 +294,7 @@ const order = {
   module: "goods-0",
   quantity: 2,
   nearby: 0,
+  newer: 0,
   range: null,
   trader: "a/plb.1",
 };
@@ -343,6 +345,10 @@ test("letters: no request beyond its credit, no answer twice", () => {
   expect(read(credit, request(1), request(2))).toContain("which allows 1");
   expect(read(credit, request(1), reply, reply)).toContain("answers request 1 twice");
   expect(read(credit, reply)).toContain("answers request 1 of 0");
+  const lower = heard("a/plb.1", "c/channel.1", { kind: "lower", grant: 1, returned: 1 });
+  expect(read(credit, lower)).toBe("");
+  expect(read(credit, lower, request(1))).toContain("which allows 0");
+  expect(read(credit, request(1), lower)).toContain("are given back that aren't there");
 });
 
 test("mesh: workers don't order of each other, and ask each other the way", () => {
@@ -360,6 +366,18 @@ test("mesh: workers don't order of each other, and ask each other the way", () =
   expect(of("seek", ["authority", "worker"])).toEqual([]);
 });
 
+test("parts: none throws, unless a mutant has it do so", () => {
+  const failed = (reason: string) =>
+    judge("parts", (it) =>
+      it.told("node-1#2", {
+        level: "warning",
+        event: "part failed",
+        fields: { part: "broker", reason },
+      }, 0));
+  expect(failed("x is undefined")).toEqual(["broker at node-1#2 failed: x is undefined"]);
+  expect(failed("thrown on purpose")).toEqual([]);
+});
+
 test("every rule is tried here", () => {
   expect(MARKET_CHECKERS.map(({ name }) => name).sort()).toEqual(
     [
@@ -372,6 +390,7 @@ test("every rule is tried here", () => {
       "hot code",
       "letters",
       "mesh",
+      "parts",
       "rest",
     ],
   );

@@ -15,18 +15,18 @@ import type { MarketChecker } from "./checker.ts";
 /** One channel, as its letters show it. */
 interface Counter {
   allowed: number;
+  returned: number;
   sent: number;
   readonly answered: Set<number>;
 }
 
-/** What a buyer was told of sellers, and asked them for. */
+/** What a buyer was told of sellers for one of its orders. */
 interface Shopping {
-  /** Of its order, and of each seller what each exchange found for that. */
+  /** Of the order, and of each seller what each exchange found for that. */
   revision: number;
   found: Map<string, Map<string, number>>;
-  /** Of each seller, what it may have been asked for at earlier revisions, and was asked for. */
+  /** Of each seller, what it may have been asked for at earlier revisions. */
   readonly earlier: Map<string, number>;
-  readonly opened: Map<string, number>;
 }
 
 export const letters: MarketChecker = {
@@ -47,8 +47,10 @@ class Judge {
   readonly #channels = new Map<string, Counter>();
   /** By exchange, broker, id and revision. */
   readonly #orders = new Map<string, { readonly order: Order; matched: number }>();
-  /** By buyer. */
-  readonly #shopping = new Map<string, Shopping>();
+  /** By buyer, and by id of its order. */
+  readonly #shopping = new Map<string, Map<number, Shopping>>();
+  /** What each buyer asked each seller for. */
+  readonly #asked = new Map<string, number>();
   /** What was asked for, by buyer and nonce. */
   readonly #openings = new Map<string, number>();
 
@@ -69,6 +71,8 @@ class Judge {
         return this.#accepted(letter, to);
       case "request":
         return this.#requested(letter, to);
+      case "lower":
+        return this.#lowered(to, letter.returned);
       case "reply":
       case "failure":
         this.#answered(from, letter.id);
@@ -82,11 +86,10 @@ class Judge {
     const { id, revision, trader, side } = order;
     this.#orders.set(`${exchange} ${broker} ${id} ${revision}`, { order, matched: 0 });
     if (side === "sell") return;
-    let shopping = this.#shopping.get(trader);
-    if (!shopping) {
-      shopping = { revision, found: new Map(), earlier: new Map(), opened: new Map() };
-      this.#shopping.set(trader, shopping);
-    }
+    const orders = this.#shopping.get(trader) ?? new Map<number, Shopping>();
+    this.#shopping.set(trader, orders);
+    const shopping = orders.get(id) ?? { revision, found: new Map(), earlier: new Map() };
+    orders.set(id, shopping);
     if (shopping.revision >= revision) return;
     // What was asked for then may still wait for a line.
     for (const seller of shopping.found.keys()) {
@@ -107,28 +110,29 @@ class Judge {
     known.matched += quantity;
     const { order } = known;
     // What it promised and heard no more of, it may promise again after a while: not at once.
-    if (quantity > order.quantity + order.nearby) {
+    const better = Math.max(order.nearby, order.newer);
+    if (quantity > order.quantity + better) {
       this.#report(
-        `${exchange} found ${quantity} for an order of ${order.quantity} and ${order.nearby} nearby`,
+        `${exchange} found ${quantity} for an order of ${order.quantity} and ${better} better`,
       );
     }
     if (!accepts(order.range, version)) {
       this.#report(`${exchange} found ${version} for an order of ${order.range ?? "the newest"}`);
     }
-    const shopping = this.#shopping.get(order.trader);
+    const shopping = this.#shopping.get(order.trader)?.get(id);
     if (shopping?.revision !== revision) return;
     const found = shopping.found.get(seller) ?? new Map<string, number>();
     shopping.found.set(seller, found.set(exchange, (found.get(exchange) ?? 0) + quantity));
   }
 
   #opened(letter: LetterOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
-    const { nonce, want, replaces } = letter;
+    const { nonce, want } = letter;
     this.#openings.set(`${buyer} ${nonce}`, want);
-    const shopping = this.#shopping.get(buyer);
-    if (replaces !== null || !shopping || !isAllHeard) return;
-    const opened = (shopping.opened.get(seller) ?? 0) + want;
-    shopping.opened.set(seller, opened);
-    const found = foundOf(shopping, seller);
+    const orders = this.#shopping.get(buyer);
+    if (!orders || !isAllHeard) return;
+    const opened = (this.#asked.get(`${buyer} ${seller}`) ?? 0) + want;
+    this.#asked.set(`${buyer} ${seller}`, opened);
+    const found = [...orders.values()].reduce((sum, it) => sum + foundOf(it, seller), 0);
     if (opened > found) {
       this.#report(
         `${buyer} asks ${seller} for ${opened}, where no exchange found more than ${found}`,
@@ -144,13 +148,23 @@ class Judge {
 
   #requested({ id }: LetterOf<"request">, channel: string): void {
     const counter = this.#counter(channel);
-    if (id > counter.allowed) {
-      this.#report(`request ${id} goes to ${channel}, which allows ${counter.allowed}`);
+    const allowed = counter.allowed - counter.returned;
+    if (id > allowed) {
+      this.#report(`request ${id} goes to ${channel}, which allows ${allowed}`);
     }
     if (id !== counter.sent + 1) {
       this.#report(`request ${id} goes to ${channel} after request ${counter.sent}`);
     }
     counter.sent = id;
+  }
+
+  /** A buyer gave credit back: it has that no more. */
+  #lowered(channel: string, returned: number): void {
+    const counter = this.#counter(channel);
+    counter.returned = Math.max(counter.returned, returned);
+    if (counter.sent + counter.returned > counter.allowed) {
+      this.#report(`${counter.returned} credits of ${channel} are given back that aren't there`);
+    }
   }
 
   #allowed(channel: string, allowed: number): void {
@@ -168,7 +182,7 @@ class Judge {
   #counter(channel: string): Counter {
     let counter = this.#channels.get(channel);
     if (!counter) {
-      counter = { allowed: 0, sent: 0, answered: new Set() };
+      counter = { allowed: 0, returned: 0, sent: 0, answered: new Set() };
       this.#channels.set(channel, counter);
     }
     return counter;

@@ -1,0 +1,111 @@
+/** A broker by itself: orders that there is no room for, and sellers that have several. */
+import { expect, test } from "vitest";
+import { Broker } from "../../src/lambda/broker.ts";
+import type { Letter } from "../../src/lambda/letters.ts";
+import type { Order } from "../../src/lambda/order.ts";
+import { fakeClock } from "../../testing.ts";
+
+const contact = { region: "r", node: "n", incarnation: "b-1", address: "x" };
+const ORDER: Order = {
+  id: 1,
+  revision: 1,
+  side: "buy",
+  module: "calc",
+  quantity: 4,
+  nearby: 0,
+  newer: 0,
+  than: "",
+  version: "",
+  range: null,
+  prefer: "near",
+  regions: [],
+  trader: "/plb.1",
+  contact,
+};
+
+function agency(most?: number) {
+  const clock = fakeClock();
+  const sent: [string, Letter][] = [];
+  const told: string[] = [];
+  const desk = {
+    address: "/broker",
+    self: () => contact,
+    now: () => clock.now(),
+    chance: () => 0.5,
+    send: (to: string, letter: Letter) => void sent.push([to, letter]),
+    watch: () => {},
+    unwatch: () => {},
+    after: (ms: number, run: () => void) => clock.after(ms, run),
+    tell: (_level: string, event: string) => void told.push(event),
+  };
+  const broker = new Broker("/bootstrap", most);
+  broker.begin(desk as never);
+  const order = (more: Partial<Order>) =>
+    broker.receive({ kind: "order", order: { ...ORDER, ...more } }, more.trader ?? ORDER.trader);
+  order({});
+  broker.receive({
+    kind: "news",
+    contact,
+    authorities: [],
+    exchanges: [{ module: "calc", exchange: "e-1/exchange.1", contact }],
+  }, "e-1/authority");
+  sent.length = 0;
+  return { broker, clock, order, sent, told };
+}
+
+test("an order that an exchange has no room for is sent there again, as it is by then", async () => {
+  const { broker, clock, order, sent, told } = agency();
+  broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
+  // Not one of its exchanges, and not the present revision.
+  broker.receive({ kind: "full", id: 1, revision: 1 }, "e-2/exchange.9");
+  order({ revision: 2, quantity: 3 });
+  broker.receive({ kind: "full", id: 1, revision: 1 }, "e-1/exchange.1");
+  sent.length = 0;
+  await clock.advance(2_000);
+  expect(sent).toEqual([["e-1/exchange.1", {
+    kind: "order",
+    order: { ...ORDER, revision: 2, quantity: 3 },
+  }]]);
+  expect(told).toEqual(["order waits"]);
+  await clock.advance(60_000);
+  expect(sent).toHaveLength(1);
+});
+
+test("a trader whose order the broker has no room for is told, and others are served", () => {
+  const { broker, order, sent, told } = agency(1);
+  order({ id: 2, revision: 7, trader: "/plb.2" });
+  expect(sent).toEqual([["/plb.2", { kind: "full", id: 2, revision: 7 }]]);
+  expect(told).toEqual(["order refused"]);
+  broker.receive({ kind: "cancel", id: 1 }, "/plb.1");
+  sent.length = 0;
+  order({ id: 2, revision: 8, trader: "/plb.2" });
+  expect(sent.map(([, { kind }]) => kind)).not.toContain("full");
+});
+
+test("matches with two orders of one seller count both; of two exchanges the greater counts", () => {
+  const { broker, sent } = agency();
+  broker.receive({
+    kind: "news",
+    contact,
+    authorities: [],
+    exchanges: [{ module: "calc", exchange: "f-1/exchange.1", contact }],
+  }, "f-1/authority");
+  sent.length = 0;
+  const match = (exchange: string, offer: number, quantity: number) =>
+    broker.receive({
+      kind: "match",
+      id: 1,
+      revision: 1,
+      seller: "s-1/listener.1",
+      offer,
+      contact,
+      quantity,
+      version: "1.0.0",
+    }, exchange);
+  match("e-1/exchange.1", 1, 1);
+  match("e-1/exchange.1", 2, 1);
+  match("f-1/exchange.1", 1, 2);
+  match("f-1/exchange.1", 2, 1);
+  const passed = sent.map(([, letter]) => "quantity" in letter ? letter.quantity : 0);
+  expect(passed).toEqual([1, 1, 1]);
+});

@@ -1,0 +1,168 @@
+/** Parts that throw: another one takes the place of each that has to be there. */
+import { expect, test } from "vitest";
+import { Channel } from "../../src/lambda/channel.ts";
+import { Authority } from "../../src/lambda/authority.ts";
+import { Bootstrap } from "../../src/lambda/bootstrap.ts";
+import { Broker } from "../../src/lambda/broker.ts";
+import { Exchange } from "../../src/lambda/exchange.ts";
+import { ListenerPart } from "../../src/lambda/listener.ts";
+import type { Letter } from "../../src/lambda/letters.ts";
+import { Part } from "../../src/lambda/part.ts";
+import { PlbPart } from "../../src/lambda/plb.ts";
+import { Post } from "../../src/lambda/post.ts";
+import { SeededRandom } from "../../sim/random.ts";
+import { fakeClock } from "../../testing.ts";
+import { calc, LASTING, market, Shop, until } from "./market.ts";
+
+type Made = new (...args: never[]) => Part;
+
+/** Has the next message of a kind that a part of this class receives throw, once. */
+function trip(kind: Made): { readonly done: () => boolean } {
+  const prototype = kind.prototype as Part;
+  const receive = prototype.receive;
+  let isDone = false;
+  prototype.receive = function (letter: Letter, from: string): void {
+    prototype.receive = receive;
+    isDone = true;
+    // What it did is half done.
+    receive.call(this, letter, from);
+    throw new Error("tripped");
+  };
+  return { done: () => isDone };
+}
+
+const PARTS: [string, Made][] = [
+  ["authority", Authority as Made],
+  ["broker", Broker as Made],
+  ["bootstrap", Bootstrap as Made],
+  ["exchange", Exchange as Made],
+  ["listener", ListenerPart as Made],
+  ["channel", Channel as Made],
+  ["load balancer", PlbPart as Made],
+];
+
+for (const [name, kind] of PARTS) {
+  test(`the market goes on after its ${name} failed`, async () => {
+    const made = market();
+    const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+    const shop = new Shop();
+    shop.open();
+    const listener = a.publish(calc(shop), { capacity: 3 });
+    const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
+    await until(async () => (await b.exchange("calc")).length === 2, "the market is whole");
+    const trap = trip(kind);
+    await until(async () => {
+      // Something is to be written to every part.
+      await proxy.pi(1).catch(() => {});
+      const other = await a.discover("calc").catch(() => null);
+      await other?.$plb.close();
+      if (name === "bootstrap") a.members();
+      return trap.done();
+    }, "it failed");
+    await until(() => proxy.$plb.capacity() === 2, "all capacity is bought again");
+    expect(await Promise.all([proxy.pi(1), proxy.pi(2)])).toEqual(["3.1", "3.14"]);
+    const third = await a.discover("calc");
+    expect(await third.pi(1)).toBe("3.1");
+    await until(async () => (await b.exchange("calc")).length === 2, "it is whole again");
+    await until(async () => {
+      const mesh = await a.authorities();
+      return mesh.length === 2 && mesh.every((it) => it.authorities === 1 && it.brokers === 2);
+    }, "everybody knows everybody again");
+    expect(listener.stats()).toMatchObject({ granted: 3, free: 0 });
+    const told = made.events.map(({ event }) => event);
+    expect(told.filter((event) => event === "part failed")).toHaveLength(1);
+    // Exchanges and channels are opened anew by those who need them.
+    const isKept = !["exchange", "channel"].includes(name);
+    expect(told.filter((event) => event === "part restarted")).toHaveLength(isKept ? 1 : 0);
+  });
+}
+
+for (const [name, kind] of [["listener", ListenerPart], ["channel", Channel]] as const) {
+  test(`no more run than are offered while the calls of a failed ${name} go on`, async () => {
+    const made = market();
+    const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
+    const shop = new Shop();
+    const listener = a.publish(calc(shop), { capacity: 2 });
+    const proxy = await b.discover("calc", { capacity: 2, waitFor: "all" });
+    const running = [proxy.hold(1), proxy.hold(2)].map((call) => call.catch(() => 0));
+    await until(() => shop.running === 2, "two run");
+    const trap = trip(kind as unknown as Made);
+    const more = Array.from({ length: 6 }, (_, n) => proxy.hold(n).catch(() => 0));
+    const other = a.discover("calc", { timeoutMs: 500 }).catch(() => null);
+    await until(async () => {
+      await a.modules();
+      return trap.done();
+    }, "it failed");
+    expect(shop.running).toBe(2);
+    shop.release(1);
+    await until(() => shop.served >= 1, "one ends");
+    shop.open();
+    await (await other)?.$plb.close();
+    await Promise.all([...running, ...more]);
+    expect(shop.most).toBeLessThanOrEqual(2);
+    await until(() => proxy.$plb.capacity() === 2, "all capacity is there again");
+    expect(listener.stats()).toMatchObject({ granted: 2, running: 0 });
+    const { creditsGranted, creditsIssued, creditsUsed, creditsOutstanding, creditsRevoked } = a
+      .stats();
+    expect(creditsGranted).toBe(2);
+    expect(creditsIssued).toBe(creditsUsed + creditsOutstanding + creditsRevoked);
+  });
+}
+
+test("a proxy and a listener whose part failed can be closed", async () => {
+  const made = market();
+  const a = await made.node("a", LASTING);
+  const shop = new Shop();
+  shop.open();
+  const listener = a.publish(calc(shop), { capacity: 1 });
+  const proxy = await a.discover("calc");
+  const traps = [trip(PlbPart as unknown as Made), trip(ListenerPart as unknown as Made)];
+  await proxy.pi(1).catch(() => {});
+  await until(async () => {
+    const other = await a.discover("calc", { timeoutMs: 50 }).catch(() => null);
+    await other?.$plb.close();
+    return traps.every(({ done }) => done());
+  }, "both failed");
+  await proxy.$plb.close();
+  await listener.close();
+  expect(a.listeners()).toEqual([]);
+});
+
+test("one that fails again and again is started again after growing pauses, and each time told", async () => {
+  const clock = fakeClock();
+  const events: string[] = [];
+  const self = { region: "r", node: "n", incarnation: "i", address: "a" };
+  const post = new Post({
+    clock,
+    random: new SeededRandom(1, "post"),
+    self: () => self,
+    member: () => undefined,
+    present: () => undefined,
+    dial: () => Promise.reject(new Error("nobody")),
+    meet: () => Promise.resolve(null),
+    onEvent: ({ event }) => events.push(event),
+  });
+  const starts: number[] = [];
+  class Faulty extends Part {
+    protected override started(): void {
+      starts.push(clock.now());
+      this.desk.soon(() => {
+        throw new Error("again");
+      });
+    }
+    receive(): void {}
+  }
+  const restarts: number[] = [];
+  post.keep("faulty", () => new Faulty(), () => restarts.push(clock.now()));
+  await clock.advance(1_000);
+  const [first = 0] = starts;
+  expect(starts.map((at) => at - first)).toEqual([0, 0, 100, 300, 700]);
+  expect(restarts.length).toBe(4);
+  expect(events.filter((event) => event === "part restarted")).toHaveLength(4);
+  await clock.advance(100_000);
+  expect((starts.at(-1) as number) - (starts.at(-2) as number)).toBe(10_000);
+  post.stop();
+  const count = starts.length;
+  await clock.advance(100_000);
+  expect(starts.length).toBe(count);
+});
