@@ -7,6 +7,7 @@ import type { Mutant } from "./mutant.ts";
 const LINEAGE = "src/registry/lineage.ts";
 const MEMBERSHIP = "src/registry/membership.ts";
 const STATE = "sim/store_state.ts";
+const REPLICAS = "adapters/store/redis_replicas.ts";
 
 export const FAILOVER_MUTANTS: readonly Mutant[] = [
   {
@@ -71,5 +72,33 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
       find: `if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };`,
       replace: "void hasTurn, after;",
     }],
+  },
+  {
+    name: "any_replica_confirms",
+    about: "A step counts once as many replicas have it as were asked for, whichever they are.",
+    edits: [{
+      file: REPLICAS,
+      find: "return group.present >= least && step.copied >= group.present;",
+      replace: "return group.present >= least && step.copied >= least;",
+    }],
+  },
+  {
+    name: "replaced_primary_confirms",
+    about: "A step counts at a primary though another one has been named in its place.",
+    edits: [{
+      file: REPLICAS,
+      find: "if (group.primary !== step.primary) return false;",
+      replace: "",
+    }],
+  },
+  {
+    name: "absent_by_an_old_look",
+    about: "A replica is left out because it was down before the step, and may not be any more.",
+    edits: [{
+      file: REPLICAS,
+      find: "if (group.hasAbsent && group.askedAt < step.doneAt) return false;",
+      replace: "",
+    }],
+    scenario: "back_and_promoted",
   },
 ];

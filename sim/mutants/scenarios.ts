@@ -5,6 +5,7 @@
  * A further one is a further line.
  */
 import type { Plan } from "../plan.ts";
+import { backAndPromoted } from "./scenarios/back_and_promoted.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateLanding } from "./scenarios/late_landing.ts";
@@ -27,6 +28,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
   silent_road: silentRoad,
+  back_and_promoted: backAndPromoted,
 };
 
 /** The scenario of this name. @throws Error where there is none */
