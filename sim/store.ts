@@ -389,6 +389,7 @@ function handle(connection: Connection): Store {
     lookup: ask("lookup"),
     claim: ask("claim"),
     reassert: ask("reassert"),
+    kept: ask("kept"),
     release: ask("release"),
     list: ask("list"),
     read: ask("read"),

@@ -18,6 +18,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   KnownLineage,
   LineageName,
   Membership,
@@ -27,6 +28,7 @@ import type {
   Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
   Standing,
   Store,
 } from "../../src/ports/store.ts";
@@ -241,6 +243,20 @@ class RegionalStore implements Store {
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     return this.#here((store) => store.reassert(tenures, lineage));
+  }
+
+  /** Of keys that live elsewhere by now this region's registry can't say anything. */
+  async kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    return await this.#here(async (store) => {
+      const kept = await store.kept?.(turns, lineage);
+      if (kept === null) return null;
+      return turns.map(({ key, last }, i) =>
+        this.homeOf(key) === this.#self ? kept?.[i] ?? last : last
+      );
+    });
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {

@@ -26,7 +26,11 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: "src/atlas.ts",
       find: "holder: () => this.#host,",
-      replace: "holder: () => ({ reassert: () => Promise.resolve(true), overtaken: () => {} }),",
+      replace: "holder: () => ({\n" +
+        "        reassert: () => Promise.resolve(true),\n" +
+        "        failedOver: () => {},\n" +
+        "        overtaken: () => {},\n" +
+        "      }),",
     }],
   },
   {
@@ -100,5 +104,26 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
       replace: "",
     }],
     scenario: "back_and_promoted",
+  },
+  {
+    name: "released_is_forgotten",
+    about:
+      "What was committed under an ownership that has ended is not looked for after a failover.",
+    edits: [{
+      file: "src/resource/host.ts",
+      find: "this.#formers.add(activation);",
+      replace: "",
+    }],
+    scenario: "released_and_lost",
+  },
+  {
+    name: "later_turn_covers_all",
+    about: "A state that has a later turn, of a higher term, is taken to have all earlier ones.",
+    edits: [{
+      file: "adapters/store/lineage.ts",
+      find: "return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;",
+      replace: "return past.length === 0 || term >= 0 ? last : last;",
+    }],
+    scenario: "lost_and_written_over",
   },
 ];
