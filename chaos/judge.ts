@@ -51,7 +51,8 @@ function lostOf(
     const gone = calls.filter((call) =>
       call.key === key && call.what === "append" && call.outcome === "ok" && !there.has(call.value)
     );
-    if (gone.length > 0) lost.set(key, new Set(gone.map(({ value }) => value)));
+    // What a read saw may be gone too, though its append was never acknowledged.
+    lost.set(key, new Set(gone.map(({ value }) => value)));
   }
   return lost;
 }

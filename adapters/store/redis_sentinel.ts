@@ -34,6 +34,8 @@ export class SentinelGuide implements RedisGuide {
   #first = 0;
   /** Sentinels that didn't answer when they were asked last. */
   readonly #silent = new Set<RedisAddress>();
+  /** Sentinels that are being asked for replicas. */
+  readonly #asked = new Set<RedisAddress>();
   /** The latest configuration epoch heard of. */
   #epoch = -1;
   #closed = false;
@@ -83,33 +85,46 @@ export class SentinelGuide implements RedisGuide {
 
   /**
    * Who may be promoted, by all sentinels that answer. One that was silent the last time is
-   * waited for only as long as the others take.
+   * waited for only as long as the others take, and asked once at a time.
    */
   async replicas(timeoutMs: number): Promise<ReplicaGroup> {
     const { sentinels } = this.#target;
     const askedAt = performance.now();
     const answers: SentinelAnswer[] = [];
     let why: unknown = null;
-    const asked = sentinels.map((sentinel) =>
-      this.#ask(sentinel, timeoutMs, async (client) => {
-        const told = await Promise.all([
-          client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", this.#target.master]),
-          client.send("SENTINEL", ["MASTER", this.#target.master]),
-          client.send("SENTINEL", ["REPLICAS", this.#target.master]),
-        ]);
-        const { host, port, epoch } = newsOf(told[0], told[1]);
-        const replicas = Array.isArray(told[2]) ? told[2].map(fieldsOf) : [];
-        answers.push({ primary: `${host}:${port}`, epoch, replicas });
+    const awaited: Promise<void>[] = [];
+    const others: Promise<void>[] = [];
+    for (const sentinel of sentinels) {
+      const isSilent = this.#silent.has(sentinel);
+      if (isSilent && this.#asked.has(sentinel)) continue;
+      this.#asked.add(sentinel);
+      const asked = this.#replicasBy(sentinel, timeoutMs).then((answer) => {
+        answers.push(answer);
         this.#silent.delete(sentinel);
-      }).catch((error) => {
+      }, (error) => {
         why = error;
         this.#silent.add(sentinel);
-      })
-    );
-    const awaited = asked.filter((_, i) => !this.#silent.has(sentinels[i] as RedisAddress));
-    await Promise.all(awaited.length * 2 > sentinels.length ? awaited : asked);
-    if (answers.length === 0) throw unavailable(messageOf(why), why);
+      }).finally(() => this.#asked.delete(sentinel));
+      (isSilent ? others : awaited).push(asked);
+    }
+    await Promise.all(awaited);
+    if (answers.length * 2 <= sentinels.length) await Promise.all(others);
+    if (answers.length === 0) throw unavailable(`no sentinel answers: ${messageOf(why)}`, why);
     return replicasBySentinels([...answers], sentinels.length, askedAt);
+  }
+
+  #replicasBy(sentinel: RedisAddress, timeoutMs: number): Promise<SentinelAnswer> {
+    const { master } = this.#target;
+    return this.#ask(sentinel, timeoutMs, async (client) => {
+      const [address, about, replicas] = await Promise.all([
+        client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
+        client.send("SENTINEL", ["MASTER", master]),
+        client.send("SENTINEL", ["REPLICAS", master]),
+      ]);
+      const { host, port, epoch } = newsOf(address, about);
+      const listed = Array.isArray(replicas) ? replicas.map(fieldsOf) : [];
+      return { primary: `${host}:${port}`, epoch, replicas: listed };
+    });
   }
 
   close(): void {

@@ -3,6 +3,8 @@
  * planned failover or a short stall: at a master behind sentinels, in a cluster, and where an
  * operator repoints replicas by hand.
  */
+import { createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/redis.ts";
 import {
@@ -220,6 +222,31 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
     await (group.servers[1] as TestRedis).kill();
     await owner.has(200);
     expect(await owner.missing()).toBe(0);
+  });
+
+  test("a sentinel that never answers holds up no turn, and is not asked ever more often", async () => {
+    const group = await startSentinels({ replicas: 2, downAfterMs: 1_000 });
+    cleanups.push(() => group.close());
+    const sockets = new Set<Socket>();
+    let most = 0;
+    const mute = createServer((socket) => {
+      sockets.add(socket.on("error", () => {}).on("close", () => sockets.delete(socket)));
+      most = Math.max(most, sockets.size);
+    });
+    await new Promise<void>((resolve) => mute.listen(0, "127.0.0.1", resolve));
+    cleanups.push(() => {
+      for (const socket of sockets) socket.destroy();
+      mute.close();
+    });
+    const at = `127.0.0.1:${(mute.address() as AddressInfo).port}`;
+    const url = `${group.url.replace(`/${MASTER}`, `,${at}/${MASTER}`)}?replicas=1`;
+    const owner = new Owner(await opened(url), freshKey());
+    await owner.begin();
+    await (group.servers[1] as TestRedis).kill();
+    await owner.has(500);
+    expect(await owner.missing()).toBe(0);
+    // One for each kind of question, and those that are about to be closed.
+    expect(most).toBeLessThanOrEqual(8);
   });
 
   test.each(["", "FORCE", "TAKEOVER"])(
