@@ -103,6 +103,8 @@ class RegionalStore implements Store {
   readonly #rolls: Rolls;
   readonly #addresses: Addresses;
   readonly #neighbours: Neighbours;
+  /** Where this region's registry may be replaced by a copy of itself. */
+  readonly kept?: NonNullable<Store["kept"]>;
   /** The life that registered last. */
   #life: string | null = null;
 
@@ -119,6 +121,7 @@ class RegionalStore implements Store {
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
+    if (own.kept) this.kept = (turns, lineage) => this.#kept(turns, lineage);
     this.#addresses = new Addresses(stores, homes, self);
     this.#keys = new RegionalKeys(stores, homes, self, this.#addresses, neighbours);
     this.#rolls = new Rolls(stores, self, now, (region, { members, lineage }) => {
@@ -246,17 +249,14 @@ class RegionalStore implements Store {
   }
 
   /** Of keys that live elsewhere by now this region's registry can't say anything. */
-  async kept(
+  async #kept(
     turns: readonly CommittedTurn[],
     lineage: LineageName,
   ): Promise<readonly Stamp[] | null> {
-    return await this.#here(async (store) => {
-      const kept = await store.kept?.(turns, lineage);
-      if (kept === null) return null;
-      return turns.map(({ key, last }, i) =>
-        this.homeOf(key) === this.#self ? kept?.[i] ?? last : last
-      );
-    });
+    const here = await this.#here(async (store) => await store.kept?.(turns, lineage));
+    if (here === null) return null;
+    const isHere = ({ key }: CommittedTurn): boolean => this.homeOf(key) === this.#self;
+    return turns.map((turn, i) => isHere(turn) ? here?.[i] ?? turn.last : turn.last);
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {

@@ -7,7 +7,7 @@
  * outage there changes nothing here.
  */
 import { MAX_CACHED_LOCATIONS } from "../../src/limits.ts";
-import { isDead, type Member } from "../../src/model/member.ts";
+import type { Member } from "../../src/model/member.ts";
 import type { Membership, Observation, Unreadable } from "../../src/ports/store.ts";
 import type { RegionalStores } from "./regional_stores.ts";
 
@@ -32,8 +32,6 @@ export class Rolls {
   readonly #now: () => number;
   readonly #onRead: (region: string, roll: Membership) => void;
   readonly #rolls = new Map<string, Roll>();
-  /** When the present heartbeat of each living member of another region was first seen. */
-  readonly #beats = new Map<string, { seq: number; since: number }>();
   /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
   readonly #regions = new Map<string, string>();
 
@@ -99,17 +97,7 @@ export class Rolls {
       region,
       (store) => store.renew(OBSERVER, 0, [incarnation]),
     );
-    return seen && { ...seen, stillMs: this.#stillMs(seen) };
-  }
-
-  /** How long a heartbeat that was read now is known to stand still, in ms. */
-  #stillMs({ incarnation, seq, state }: Observation): number {
-    const now = this.#now();
-    if (isDead(state)) this.#beats.delete(incarnation);
-    else if ((this.#beats.get(incarnation)?.seq ?? -1) < seq) {
-      this.#beats.set(incarnation, { seq, since: now });
-    }
-    return now - (this.#beats.get(incarnation)?.since ?? now);
+    return seen;
   }
 
   /** Heartbeats as last heard. */
@@ -131,10 +119,6 @@ export class Rolls {
       const members = told.members.filter((member) => member.region === region);
       const isNews = roll.known ? told.version !== roll.known.version : members.length > 0;
       if (isNews) this.changes++;
-      for (const { incarnation } of roll.known?.members ?? []) {
-        if (!members.some((it) => it.incarnation === incarnation)) this.#beats.delete(incarnation);
-      }
-      for (const member of members) this.#stillMs(member);
       roll.known = { ...told, members };
       for (const { incarnation } of [...members, ...told.unreadable ?? []]) {
         this.met(region, incarnation);

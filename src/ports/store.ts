@@ -304,11 +304,6 @@ export interface Observation {
   readonly incarnation: string;
   readonly seq: number;
   readonly state: MemberState;
-  /**
-   * Of a member of another region: for how long this heartbeat is known to stand still, in ms.
-   * Absent: nobody has looked.
-   */
-  readonly stillMs?: number;
 }
 
 export interface Membership {

@@ -157,12 +157,12 @@ export class Membership {
     return isDead(this.#roll.stateOf(incarnation));
   }
 
-  /** Whether a member's heartbeat stands still, as this node or (`stillMs`) its region saw it. */
-  isStalled(incarnation: string, stillMs: number = 0): boolean {
+  /** Whether a heartbeat stands still, as far as this node watches it; or (`abroad`) looked at it. */
+  isStalled(incarnation: string, abroad: Observation | null = null): boolean {
     if (this.#roll.stateOf(incarnation) === "superseded") return true;
     if (this.#watches.isSuspect(incarnation)) return true;
-    const watchedMs = this.#clock.now() - (this.#watches.since(incarnation) ?? Infinity);
-    return Math.max(watchedMs, stillMs) > STALLED_BEATS * this.#timing.heartbeatMs;
+    const stillMs = abroad ? this.#watches.seen(abroad) : this.#watches.stillMs(incarnation);
+    return stillMs > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
   /** Whether the store answered lately. */

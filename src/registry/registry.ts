@@ -137,7 +137,7 @@ export class Registry {
       return this.#answer(key, owner, "contested", at);
     }
     const stalled = member?.state !== "live" ||
-      this.#membership.isStalled(owner.incarnation, member.stillMs);
+      this.#membership.isStalled(owner.incarnation, abroad && member);
     return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
   }
 

@@ -279,7 +279,7 @@ describe("members", () => {
     expect(us.observeAbroad?.(here.incarnation)).toBeNull();
     const observe = () => us.observeAbroad?.(incarnation) as Promise<unknown>;
     world.away.add("us");
-    expect(await observe()).toMatchObject({ incarnation, seq: 7, state: "live" });
+    expect(await observe()).toEqual({ incarnation, seq: 7, state: "live" });
     world.away.delete("us");
     world.away.add("eu");
     await refuses(observe(), "unavailable", "region eu");
