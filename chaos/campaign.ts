@@ -13,7 +13,7 @@ import { keepEvidence } from "./evidence.ts";
 import { checkHealing } from "./healing.ts";
 import { judge } from "./judge.ts";
 import { within } from "./place.ts";
-import { drawFaults } from "./plan.ts";
+import { drawFaults, FAULT_KINDS, type FaultKind } from "./plan.ts";
 import type { Registry } from "./registry.ts";
 import type { Violation } from "./report.ts";
 import { Stage } from "./stage.ts";
@@ -45,6 +45,8 @@ export interface Summary {
   ownerships: number;
   takeovers: number;
   namesTakenBack: number;
+  /** Appends that had been acknowledged, were gone, and that a node told of. */
+  lostAndTold: number;
   violations: number;
   slowestHealingMs: number;
   faults: Record<string, number>;
@@ -59,14 +61,15 @@ export interface CampaignOptions {
 export class Campaign {
   readonly #seed: number;
   readonly #stage: Stage;
-  readonly #hasRedis: boolean;
+  readonly #kinds: readonly FaultKind[];
   readonly #ids: { next: number } = { next: 1 };
   readonly #violations: Violation[] = [];
   readonly #summary: Summary;
 
   constructor(registry: Registry, { seed, env }: CampaignOptions) {
     this.#seed = seed;
-    this.#hasRedis = registry.redis !== null;
+    const has = (kind: FaultKind): boolean => registry.faults.some((fault) => fault === kind);
+    this.#kinds = FAULT_KINDS.filter((kind) => !kind.startsWith("redis") || has(kind));
     this.#stage = new Stage(registry, RUNTIMES, env, this.#report);
     this.#summary = {
       minutes: 0,
@@ -79,6 +82,7 @@ export class Campaign {
       ownerships: 0,
       takeovers: 0,
       namesTakenBack: 0,
+      lostAndTold: 0,
       violations: 0,
       slowestHealingMs: 0,
       faults: {},
@@ -107,7 +111,7 @@ export class Campaign {
     const witness = new Witness(this.#report);
     const recorder = new Recorder(witness, this.#ids);
     const keys = keysOf(round);
-    const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#hasRedis);
+    const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#kinds);
     const callers = new Callers(
       recorder,
       keys,
@@ -127,7 +131,10 @@ export class Campaign {
       await within(LAST_CALLS_MS, callers.finish(), "not all calls came back");
       const tenant = stage.tenants()[round % RUNTIMES.length];
       if (!tenant) throw new Error("no process is there after healing");
-      ({ journals } = await judge(recorder.calls, keys, tenant, this.#report));
+      const told = stage.toldLost();
+      const verdict = await judge(recorder.calls, keys, tenant, told, this.#report);
+      ({ journals } = verdict);
+      for (const { size } of verdict.lost?.values() ?? []) this.#summary.lostAndTold += size;
     } catch (error) {
       this.#report("round", error instanceof Error ? error.stack ?? error.message : String(error));
     }

@@ -17,20 +17,44 @@ import type { Report } from "./report.ts";
 const PAGE = 2_000;
 const TIMEOUT_MS = 10_000;
 
-/** Reads the journals of `keys` and judges the calls by them. */
+/**
+ * Reads the journals of `keys` and judges the calls by them.
+ *
+ * @param told keys of which a node told that acknowledged turns are lost: what is missing there
+ * breaks no rule, and is given as `lost`.
+ */
 export async function judge(
   calls: readonly CallRecord[],
   keys: readonly string[],
   tenant: Tenant,
+  told: ReadonlySet<string>,
   report: Report,
 ): Promise<History> {
   const journals = new Map<string, readonly Entry[]>();
   for (const key of keys) journals.set(key, await readJournal(tenant, key, report));
-  const history: History = { calls, journals };
+  const history: History = { calls, journals, lost: lostOf(calls, journals, told) };
   for (const { name, check } of [...HISTORY_CHECKERS, written]) {
     check(history, (message) => report(name, message));
   }
   return history;
+}
+
+/** Acknowledged appends that are missing though a node told of losses, by key. */
+function lostOf(
+  calls: readonly CallRecord[],
+  journals: ReadonlyMap<string, readonly Entry[]>,
+  told: ReadonlySet<string>,
+): Map<string, Set<string>> {
+  const lost = new Map<string, Set<string>>();
+  for (const key of told) {
+    const there = new Set(journals.get(key)?.map(({ value }) => value));
+    const gone = calls.filter((call) =>
+      call.key === key && call.what === "append" && call.outcome === "ok" && !there.has(call.value)
+    );
+    // What a read saw may be gone too, though its append was never acknowledged.
+    lost.set(key, new Set(gone.map(({ value }) => value)));
+  }
+  return lost;
 }
 
 async function readJournal(tenant: Tenant, key: string, report: Report): Promise<Entry[]> {

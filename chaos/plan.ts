@@ -6,7 +6,7 @@
  */
 import { SeededRandom } from "../sim/random.ts";
 
-/** All kinds of faults; those of the store need a Redis. */
+/** All kinds of faults; which of the store's there are is the registry's business. */
 export const FAULT_KINDS = [
   "kill",
   "freeze",
@@ -15,6 +15,7 @@ export const FAULT_KINDS = [
   "blackout",
   "redis_kill",
   "redis_freeze",
+  "redis_planned",
 ] as const;
 
 /**
@@ -24,7 +25,8 @@ export const FAULT_KINDS = [
  * - `replace`: a node is frozen, a successor starts under its name, the old one wakes
  *   `ms` later and has to go.
  * - `blackout`: SIGKILL of all nodes at once, started again after `ms`.
- * - `redis_kill`, `redis_freeze`: the same of the Redis.
+ * - `redis_kill`, `redis_freeze`: the same of the Redis; of its master, where there are sentinels.
+ * - `redis_planned`: the sentinels are told to promote a replica.
  */
 export type FaultKind = typeof FAULT_KINDS[number];
 
@@ -45,7 +47,10 @@ const WEIGHTS: Record<FaultKind, number> = {
   blackout: 1,
   redis_kill: 2,
   redis_freeze: 2,
+  redis_planned: 2,
 };
+/** How much oftener faults of the store are drawn where there are sentinels. */
+const OFTENER = 4;
 /** The longest pause between two faults is twice the mean, drawn for each round. */
 const MEAN_GAPS_MS = [1_200, 2_000, 3_500];
 /** Ends of a round without further faults: what began last has time to bite. */
@@ -57,10 +62,10 @@ export function drawFaults(
   round: number,
   lengthMs: number,
   places: number,
-  hasRedis: boolean,
+  there: readonly FaultKind[],
 ): Fault[] {
   const random = new SeededRandom(seed, `chaos ${round}`);
-  const kinds = drawKinds(random, hasRedis);
+  const kinds = drawKinds(random, there);
   const gapMs = random.pick(MEAN_GAPS_MS);
   const faults: Fault[] = [];
   let at = 500 + random.next() * gapMs;
@@ -74,11 +79,15 @@ export function drawFaults(
 }
 
 /** Each kind as often as it weighs; some are left out, because an even mix finds less. */
-function drawKinds(random: SeededRandom, hasRedis: boolean): FaultKind[] {
-  const there = FAULT_KINDS.filter((kind) => hasRedis || !kind.startsWith("redis"));
+function drawKinds(random: SeededRandom, there: readonly FaultKind[]): FaultKind[] {
   const drawn = there.filter(() => random.chance(0.7));
   const kinds = drawn.length > 0 ? drawn : there;
-  return kinds.flatMap((kind) => Array.from({ length: WEIGHTS[kind] }, () => kind));
+  // Where servers take each other's place, that is what a run is about.
+  const times = there.includes("redis_planned") ? OFTENER : 1;
+  return kinds.flatMap((kind) => {
+    const weight = WEIGHTS[kind] * (kind.startsWith("redis") ? times : 1);
+    return Array.from({ length: weight }, () => kind);
+  });
 }
 
 /** Longer than a `fast` lease where that matters: another node has to take over. */

@@ -1,5 +1,6 @@
 /**
- * The registry that a run's nodes share: a Redis of its own, or a SQLite file.
+ * The registry that a run's nodes share: a Redis of its own, a master with replicas and
+ * sentinels, or a SQLite file.
  *
  * Takes the kind; gives its URL, the switches that faults use, and how a node may be
  * frozen beside it.
@@ -7,15 +8,23 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startRedis, type TestRedis } from "../test/support/redis.ts";
+import { startRedis, tell, type TestRedis } from "../test/support/redis.ts";
+import { MASTER, startSentinels } from "../test/support/redis_groups.ts";
 import type { Place } from "./place.ts";
+import type { FaultKind } from "./plan.ts";
 
-export type StoreKind = "redis" | "file";
+export type StoreKind = "redis" | "sentinel" | "file";
+export const STORE_KINDS: readonly StoreKind[] = ["redis", "sentinel", "file"];
+
+/** What may happen to a registry. */
+export type StoreFault = Extract<FaultKind, `redis_${string}`>;
 
 export interface Registry {
   readonly url: string;
-  /** Null where the registry is a file, to which nothing happens. */
-  readonly redis: TestRedis | null;
+  /** What can happen to it; nothing to a file. */
+  readonly faults: readonly StoreFault[];
+  /** Has it happen until `pause` is over. Resolves once all is as before. */
+  suffer(fault: StoreFault, pause: () => Promise<void>): Promise<void>;
   /** Freezes a node's process. */
   freeze(place: Place): Promise<void>;
   close(): Promise<void>;
@@ -23,13 +32,72 @@ export interface Registry {
 
 export async function openRegistry(kind: StoreKind): Promise<Registry> {
   if (kind === "file") return openFile();
+  if (kind === "sentinel") return await openSentinels();
   const redis = await startRedis({ durable: true });
   return {
     url: redis.url,
-    redis,
+    faults: ["redis_kill", "redis_freeze"],
+    suffer: (fault, pause) => breakServer(redis, fault, pause),
     freeze: async (place) => place.freeze(),
     close: () => redis.close(),
   };
+}
+
+async function breakServer(
+  redis: TestRedis,
+  fault: StoreFault,
+  pause: () => Promise<void>,
+): Promise<void> {
+  if (fault === "redis_kill") await redis.kill();
+  else redis.freeze();
+  await pause();
+  if (fault === "redis_kill") await redis.restart();
+  else redis.thaw();
+}
+
+/** How long sentinels wait for a silent server, in ms: well below a lease. */
+const DOWN_AFTER_MS = 1_000;
+
+/** A master with two replicas, one more than steps wait for in any case, and three sentinels. */
+async function openSentinels(): Promise<Registry> {
+  const group = await startSentinels({ replicas: 2, downAfterMs: DOWN_AFTER_MS, durable: true });
+  const { servers, ports } = group;
+  const master = async (): Promise<TestRedis> => {
+    const port = await group.masterPort();
+    return servers.find((server) => server.port === port) as TestRedis;
+  };
+  return {
+    url: `${group.url}?replicas=1`,
+    faults: ["redis_kill", "redis_freeze", "redis_planned"],
+    async suffer(fault, pause) {
+      if (fault === "redis_planned") {
+        await tell(ports[0] as number, `SENTINEL FAILOVER ${MASTER}`, /OK|INPROG|NOGOODSLAVE/);
+        await pause();
+      } else await breakServer(await master(), fault, pause);
+      // One server at a time is away: the next fault finds all of them in step.
+      await isWhole(ports, master);
+    },
+    freeze: async (place) => place.freeze(),
+    close: () => group.close(),
+  };
+}
+
+/** Resolves once all sentinels name one master, and two replicas are up and copy it. */
+async function isWhole(ports: readonly number[], master: () => Promise<TestRedis>): Promise<void> {
+  for (;;) {
+    const { port } = await master();
+    const sure = new RegExp(`^\\*2\\r\\n.*\\r\\n${port}\\r\\n$`, "s");
+    const named = `SENTINEL GET-MASTER-ADDR-BY-NAME ${MASTER}`;
+    const answers = await Promise.all(ports.map((it) => tell(it, named, /\*2/)));
+    const about = await tell(port, "INFO replication", /role:/);
+    const online = about.match(/^slave\d+:.*state=online/gm)?.length ?? 0;
+    const listed = await Promise.all(
+      ports.map((it) => tell(it, `SENTINEL REPLICAS ${MASTER}`, /./)),
+    );
+    const isDown = listed.some((list) => /s_down|o_down|disconnected/.test(list));
+    if (answers.every((answer) => sure.test(answer)) && online === 2 && !isDown) return;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
 }
 
 function openFile(): Registry {
@@ -37,7 +105,8 @@ function openFile(): Registry {
   const path = join(folder, "registry.db");
   return {
     url: `file:${path}`,
-    redis: null,
+    faults: [],
+    suffer: (_fault, pause) => pause(),
     freeze: (place) => freezeBeside(path, place),
     close: async () => rmSync(folder, { recursive: true, force: true }),
   };

@@ -1,7 +1,7 @@
 /**
  * `npm run chaos`: real nodes on a real registry in a storm, and the simulator's referees.
  *
- * Takes `[--minutes N] [--seed S] [--store redis|file] [--json]`. Goes on in rounds: a
+ * Takes `[--minutes N] [--seed S] [--store KIND] [--json]`. Goes on in rounds: a
  * storm, healing, the verdict. Prints a line a round on standard error, and last, on
  * standard output, a summary. Exits with 0; 1 where a rule was broken, after the rule,
  * the records, the schedule and the folder with the evidence; 2 on bad usage.
@@ -12,13 +12,14 @@ import { parseArgs } from "node:util";
 import { endAll } from "../test/e2e/process.ts";
 import { redisMissing } from "../test/support/redis.ts";
 import { Campaign } from "./campaign.ts";
-import { openRegistry, type StoreKind } from "./registry.ts";
+import { openRegistry, STORE_KINDS, type StoreKind } from "./registry.ts";
 
-const USAGE = `npm run chaos -- [--minutes N] [--seed S] [--store redis|file] [--json]
+const USAGE = `npm run chaos -- [--minutes N] [--seed S] [--store KIND] [--json]
 
   --minutes N   how long, rounds begun included; default 10
   --seed S      a whole number that draws the schedule; default: another each time
-  --store KIND  redis (default) or file, a SQLite file
+  --store KIND  redis (default); sentinel, a master with two replicas and three sentinels,
+                ?replicas=1; or file, a SQLite file
   --json        the summary as one line of JSON`;
 
 interface Settings {
@@ -35,7 +36,7 @@ async function main(args: string[]): Promise<number> {
     return settings === "" ? 0 : 2;
   }
   const { minutes, seed, store, isJson } = settings;
-  if (store === "redis" && redisMissing) {
+  if (store !== "file" && redisMissing) {
     console.error(`${redisMissing}: use --store file`);
     return 2;
   }
@@ -86,8 +87,8 @@ function read(args: string[]): Settings | string {
     if (!Number.isSafeInteger(seed) || seed < 0) {
       return `--seed is ${values.seed}: it must be a whole number from 0`;
     }
-    const { store } = values;
-    if (store !== "redis" && store !== "file") return `--store is ${store}: use redis or file`;
+    const store = STORE_KINDS.find((kind) => kind === values.store);
+    if (!store) return `--store is ${values.store}: use ${STORE_KINDS.join(", ")}`;
     return { minutes, seed, store, isJson: values.json === true };
   } catch (error) {
     return (error as Error).message;

@@ -10,7 +10,7 @@ import type { RuntimeName } from "../test/e2e/process.ts";
 import { timing } from "../src/registry/lease.ts";
 import { Place, type Tenant, within } from "./place.ts";
 import type { Fault, FaultKind } from "./plan.ts";
-import type { Registry } from "./registry.ts";
+import type { Registry, StoreFault } from "./registry.ts";
 import type { Report } from "./report.ts";
 
 /** The takeover time of the `fast` lease that all nodes run with, in ms. */
@@ -67,6 +67,14 @@ export class Stage {
     });
   }
 
+  /** Keys of which some process told in this round that acknowledged turns are lost. */
+  toldLost(): ReadonlySet<string> {
+    const programs = this.places.flatMap((place) => place.programs);
+    const lines = programs.flatMap(({ program }) => program.output.stderr.split("\n"));
+    const told = lines.filter((line) => line.includes('"message":"state lost"'));
+    return new Set(told.map((line) => String(JSON.parse(line).key)));
+  }
+
   /** Carries out the faults of a round that lasts `lengthMs`. */
   async play(faults: readonly Fault[], lengthMs: number): Promise<void> {
     this.#healing = new AbortController();
@@ -112,6 +120,7 @@ export class Stage {
     switch (kind) {
       case "redis_kill":
       case "redis_freeze":
+      case "redis_planned":
         return this.#isRedisBusy ? null : this.#breakRedis(kind, ms);
       case "blackout":
         return this.#blackOut(ms);
@@ -182,16 +191,10 @@ export class Stage {
     await this.#start(place);
   }
 
-  async #breakRedis(kind: "redis_kill" | "redis_freeze", ms: number): Promise<void> {
-    const { redis } = this.#registry;
-    if (!redis) return;
+  async #breakRedis(kind: StoreFault, ms: number): Promise<void> {
     this.#isRedisBusy = true;
     this.#note(`${kind}, for ${ms} ms`);
-    if (kind === "redis_kill") await redis.kill();
-    else redis.freeze();
-    await this.#pause(ms);
-    if (kind === "redis_kill") await redis.restart();
-    else redis.thaw();
+    await this.#registry.suffer(kind, () => this.#pause(ms));
     this.#note("Redis is back");
     this.#isRedisBusy = false;
   }

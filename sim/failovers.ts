@@ -9,7 +9,7 @@
  * primary goes on as well nothing can be promised, so it doesn't there.
  */
 import { timing } from "../src/registry/lease.ts";
-import { FAILOVER_FAULTS } from "./faults/failover_faults.ts";
+import { FAILOVER_FAULTS, WITH_FORMER } from "./faults/failover_faults.ts";
 import type { FaultEvent, Plan } from "./plan.ts";
 import type { SeededRandom } from "./random.ts";
 
@@ -25,7 +25,7 @@ export function withFailovers(random: SeededRandom, plan: Plan): Plan {
   const { shape, healAt } = plan;
   const isConfirmed = random.chance(CONFIRMED);
   const lagMs = random.pick(isConfirmed ? [1, 5, 50] : [5, 50, 500]);
-  const kinds = FAILOVER_FAULTS.filter(({ name }) => isConfirmed || name !== "failover_split");
+  const kinds = FAILOVER_FAULTS.filter(({ name }) => isConfirmed || !WITH_FORMER.has(name));
   const count = 1 + random.below(MOST_FAILOVERS);
   const added = Array.from({ length: count }, (): FaultEvent => ({
     at: random.between(1_000, healAt),

@@ -56,9 +56,20 @@ export function journalApp(manners: JournalManners): App<{ journals: ResourceTyp
 
 /** A journal as the store has it. */
 export function readJournal(state: Pick<StoreState, "range">, key: string): Entry[] {
-  const rows = state.range(key, { start: "s:e", end: "s:f", limit: 1e6, reverse: false });
-  return rows.map(([, text]) => {
-    const [epoch = "", value = ""] = (JSON.parse(text) as string).split(" ");
-    return { value, epoch: Number(epoch) };
-  });
+  const rows = state.range(key, { start: FIRST, end: END, limit: 1e6, reverse: false });
+  return rows.map(([, text]) => entryOf(text));
+}
+
+/** The value of the entry that a commit puts into a journal; null: it puts something else. */
+export function valueIn([field, text]: readonly [field: string, text: string]): string | null {
+  return field >= FIRST && field < END ? entryOf(text).value : null;
+}
+
+/** Where entries stand among a journal's fields. */
+const FIRST = "s:e";
+const END = "s:f";
+
+function entryOf(text: string): Entry {
+  const [epoch = "", value = ""] = (JSON.parse(text) as string).split(" ");
+  return { value, epoch: Number(epoch) };
 }

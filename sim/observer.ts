@@ -17,6 +17,7 @@ export type StepName =
   | "lookup"
   | "claim"
   | "reassert"
+  | "kept"
   | "release"
   | "list"
   | "read"

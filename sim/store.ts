@@ -19,7 +19,7 @@ import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { applyStep, isWrite, Replicas } from "./store_replicas.ts";
+import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
 import { StoreState } from "./store_state.ts";
 import type { Trace } from "./trace.ts";
 
@@ -27,6 +27,8 @@ import type { Trace } from "./trace.ts";
 export const STORE_HOST = "store";
 /** How long a repeated request may be under way, ms. */
 const LATE_MS = 8_000;
+/** How often a step that waits for replicas is looked at, ms. */
+const POLL_MS = 2;
 
 export interface StoreShape {
   readonly isStream: boolean;
@@ -40,7 +42,7 @@ export interface StoreShape {
   readonly readsFromReplica?: boolean;
 }
 
-const UNCONFIRMED = unavailable("the store: no replica confirmed the step");
+const UNCONFIRMED = unavailable("the store: too few replicas confirmed the step");
 
 /** A step under way. */
 interface Request {
@@ -144,20 +146,32 @@ export class SimStore {
     this.#replicas?.hurry(token);
   }
 
-  /**
-   * A replica becomes the primary, without what it had not copied. The machines `behind`
-   * go on asking the old one until they are cut over. Does nothing where there are no replicas.
-   */
-  failover(behind: readonly string[]): void {
-    if (!this.#replicas) return;
+  /** A replica becomes the primary, without what it had not copied. False: none can. */
+  failover(promotion: Promotion): boolean {
     const former = this.state;
-    this.state = this.#replicas.promote(this.scheduler.now);
-    this.#replicas.split(former, behind);
+    const { now } = this.scheduler;
+    const promoted = this.#replicas?.promote(former, now, promotion);
+    if (!promoted) return false;
+    this.state = promoted;
+    const { behind } = promotion;
     this.trace.note("failover", ...behind);
-    this.observer.failedOver(former, this.state, this.scheduler.now);
+    this.observer.failedOver(former, promoted, now);
     for (const connection of this.#connections) {
       if (!behind.includes(connection.process.host)) connection.tear();
     }
+    return true;
+  }
+
+  /** A replica is down until the answer is called; null where that can't be. */
+  stopReplica(index: number): (() => void) | null {
+    const { scheduler } = this;
+    const stopped = this.#replicas?.stop(index, scheduler.now) ?? null;
+    return stopped && (() => stopped.revive(scheduler.now));
+  }
+
+  /** A former primary, and whoever stayed with it, copy the present one from now on. */
+  rejoin(): void {
+    this.#replicas?.rejoin(this.scheduler.now);
   }
 
   /** A copy of itself takes its place that lacks these ownerships, and nothing else. */
@@ -175,7 +189,7 @@ export class SimStore {
 
   clear(): void {
     this.#isHealed = true;
-    this.#replicas?.clear();
+    this.#replicas?.clear(this.scheduler.now);
     this.#outages.clear();
     this.#slowness.clear();
     for (const token of [...this.#pauses]) this.resume(token);
@@ -210,7 +224,6 @@ export class SimStore {
     const { now } = this.scheduler;
     const { host } = connection.process;
     const book = this.#replicas?.bookFor(step, host, this.state, now) ?? this.state;
-    const { isConfirmed = false, timeoutMs } = this.shape;
     try {
       const answer = applyStep(book, step);
       step.copy = book.id;
@@ -218,27 +231,27 @@ export class SimStore {
       const isFormer = book !== this.state && isWrite(step);
       // What a replaced primary does is no part of what is so.
       if (!isFormer) this.observer.applied(step, answer, now);
-      const place = isFormer ? null : this.#replicas?.did(step, book, now) ?? null;
-      if (isConfirmed && isFormer) this.scheduler.after(timeoutMs / 2, () => later(UNCONFIRMED));
-      else if (isConfirmed && place !== null) this.#confirm(place, book, answer, later);
-      else later(answer);
+      const place = this.#replicas?.did(step, book, now) ?? null;
+      if (!this.shape.isConfirmed || place === null) return later(answer);
+      this.#confirm(place, answer, now + this.shape.timeoutMs / 2, later);
     } catch (error) {
       if (!isAtlasError(error)) throw error;
       later(error);
     }
   }
 
-  /** Answers once a replica has copied a place of this book's log. */
+  /** Answers once a step counts, by what its replicas have, or that it doesn't. */
   #confirm(
-    place: number,
-    book: StoreState,
+    place: Place,
     answer: StepReply,
+    giveUp: number,
     reply: (answer: StepReply | Error) => void,
   ): void {
-    if (book !== this.state) return reply(UNCONFIRMED);
-    const ms = this.#replicas?.copiedIn(place, this.scheduler.now) ?? 0;
-    if (ms === 0) return reply(answer);
-    this.scheduler.after(ms, () => this.#confirm(place, book, answer, reply));
+    const { now } = this.scheduler;
+    const counts = this.#replicas?.counts(place, now);
+    if (counts) return reply(answer);
+    if (counts === null || now >= giveUp) return reply(UNCONFIRMED);
+    this.scheduler.after(POLL_MS, () => this.#confirm(place, answer, giveUp, reply));
   }
 }
 
@@ -376,6 +389,7 @@ function handle(connection: Connection): Store {
     lookup: ask("lookup"),
     claim: ask("claim"),
     reassert: ask("reassert"),
+    kept: ask("kept"),
     release: ask("release"),
     list: ask("list"),
     read: ask("read"),

@@ -17,9 +17,11 @@ import {
 } from "../adapters/store/check.ts";
 import {
   hasTurn,
+  keptOf,
   meetLineage,
   nextEpoch,
   NO_STAMP,
+  pastOf,
   standingOf,
 } from "../adapters/store/lineage.ts";
 import { checkMember } from "../adapters/store/member_rows.ts";
@@ -33,6 +35,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   KnownLineage,
   Lineage,
   LineageName,
@@ -54,6 +57,7 @@ interface Entry extends Ownership {
 interface State {
   epoch: number;
   turn: number;
+  past: readonly Stamp[];
   readonly fields: OrderedText;
 }
 
@@ -183,6 +187,13 @@ export class StoreState {
     });
   }
 
+  kept(turns: readonly CommittedTurn[], lineage: LineageName): readonly Stamp[] | null {
+    if (lineage.id !== this.id) return null;
+    return turns.map(({ key, last }) =>
+      keptOf(last, this.#last(key), this.#states.get(key)?.past ?? [])
+    );
+  }
+
   release(key: string, incarnation: string, epoch: number): boolean {
     return this.#owns(key, incarnation, epoch) && this.#owners.delete(key);
   }
@@ -222,6 +233,7 @@ export class StoreState {
     const state = this.#state(key);
     for (const field of deletes) state.fields.delete(field);
     for (const [field, value] of puts) state.fields.set(field, value);
+    state.past = pastOf(state.past, last, epoch);
     state.epoch = epoch;
     state.turn = turn;
     return "committed";
@@ -264,7 +276,10 @@ export class StoreState {
 
   #state(key: string): State {
     let state = this.#states.get(key);
-    if (!state) this.#states.set(key, state = { epoch: 0, turn: 0, fields: new OrderedText() });
+    if (!state) {
+      state = { epoch: 0, turn: 0, past: [], fields: new OrderedText() };
+      this.#states.set(key, state);
+    }
     return state;
   }
 }

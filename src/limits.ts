@@ -32,6 +32,8 @@ export const MAX_CALLS = 262_144;
 export const MAX_MAILBOX = 1_024;
 /** Resources that one node may hold at once. */
 export const MAX_RESOURCES = 4_000_000;
+/** Ownerships that ended here whose last turns a node remembers, for the next store failover. */
+export const MAX_FORMER_TENURES = 50_000;
 /** Locations of resources owned elsewhere that one node remembers. */
 export const MAX_CACHED_LOCATIONS = 100_000;
 

@@ -59,6 +59,27 @@ export function hasTurn(last: Stamp, after: Stamp): boolean {
   return last.epoch > after.epoch || last.epoch === after.epoch && last.turn >= after.turn;
 }
 
+/** Times that a state remembers at which epochs of a higher term first wrote to it. */
+export const MAX_PAST = 8;
+
+function termOf({ epoch }: Stamp): number {
+  return Math.floor(epoch / EPOCHS_PER_TERM);
+}
+
+/**
+ * What a state has had before each time that epochs of a higher term first wrote to it, once
+ * `epoch` writes; the first are forgotten.
+ */
+export function pastOf(past: readonly Stamp[], last: Stamp, epoch: number): readonly Stamp[] {
+  return termOf({ epoch, turn: 0 }) > termOf(last) ? [...past, last].slice(-MAX_PAST) : past;
+}
+
+/** What is left of a turn, in a state that has `last` and had `past` (see `Store.kept`). */
+export function keptOf(turn: Stamp, last: Stamp, past: readonly Stamp[]): Stamp {
+  const term = termOf(turn);
+  return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;
+}
+
 /** How a tenure stands against the entry that is there; `restored`: it is to be written. */
 export function standingOf(
   { incarnation, epoch, after }: Reassertion,

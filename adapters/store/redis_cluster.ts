@@ -16,10 +16,12 @@ import { closedError, unavailable } from "./check.ts";
 import { within } from "./patience.ts";
 import { dialIoredis } from "./redis_client.ts";
 import type { RedisAddress } from "./redis_client.ts";
+import type { RedisRunner } from "./redis_confirming.ts";
 import { RedisConnection } from "./redis_connection.ts";
 import type { Asking, RedisConnectionOptions } from "./redis_connection.ts";
 import { REFUSED } from "./redis_info.ts";
 import { askInTurn } from "./redis_inquiry.ts";
+import { clusterReplicas, type ReplicaGroup } from "./redis_replicas.ts";
 import { scanShards } from "./redis_scan.ts";
 import { CLUSTER_SLOTS, clusterSlot, redirectionOf, slotRangesOf } from "./redis_slots.ts";
 import type { NodeAddress, SlotRange } from "./redis_slots.ts";
@@ -47,6 +49,8 @@ interface Node {
   readonly connection: RedisConnection;
   /** Settles with the first attempt to connect; never rejects. */
   readonly tried: Promise<unknown>;
+  /** Stands for what is sent to it of slots that move there. */
+  readonly asked: object;
 }
 
 /** A master by the list, and the lowest of its slots. */
@@ -141,11 +145,20 @@ export class RedisCluster implements RedisLine {
   }
 
   /** Who answered the last script on the key's slot. */
-  runnerOf(key: string): { send(command: string, args: string[]): Promise<unknown> } {
+  runnerOf(key: string): RedisRunner {
     const slot = clusterSlot(key);
     const { node, asking } = this.#ran[slot] ?? {};
     if (!node) throw unavailable(`${this.#name()} ran nothing on slot ${slot}`);
-    return { send: (command, args) => node.connection.send(command, args, { asking }) };
+    return {
+      place: node.id,
+      lane: asking ? node.asked : node,
+      send: (command, args) => node.connection.send(command, args, { asking }),
+    };
+  }
+
+  /** The replicas of a master, as it tells of them itself. */
+  replicasOf(runner: RedisRunner): Promise<ReplicaGroup> {
+    return clusterReplicas(runner);
   }
 
   /** Ends all lines for good. */
@@ -309,7 +322,7 @@ export class RedisCluster implements RedisLine {
     const ended = (): void => void this.#heal();
     const connection = new RedisConnection(at, { ...this.#options, ended });
     const tried = connection.begin().catch(() => {});
-    const node = { id, at, connection, tried };
+    const node = { id, at, connection, tried, asked: {} };
     this.#nodes.set(id, node);
     return node;
   }

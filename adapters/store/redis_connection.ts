@@ -20,6 +20,8 @@ import type { RedisAddress, RedisClient, RedisDialer } from "./redis_client.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./redis_info.ts";
 import { scanShards } from "./redis_scan.ts";
 import type { Shard } from "./redis_scan.ts";
+import type { RedisRunner } from "./redis_confirming.ts";
+import type { ReplicaGroup } from "./redis_replicas.ts";
 import type { RedisLine } from "./redis_store.ts";
 import { SCAN } from "./scripts.ts";
 
@@ -33,6 +35,8 @@ export interface RedisGuide {
   mistaken(): void;
   /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
   elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
+  /** The replicas of the Redis that it leads to, as it is asked now. Absent: it knows of none. */
+  replicas?(timeoutMs: number): Promise<ReplicaGroup>;
   close(): void;
 }
 
@@ -182,8 +186,17 @@ export class RedisConnection implements RedisLine {
   }
 
   /** Who ran the last script: this connection. */
-  runnerOf(): RedisConnection {
-    return this;
+  runnerOf(): RedisRunner {
+    return { place: this.#place, lane: this, send: (command, args) => this.send(command, args) };
+  }
+
+  /** The server's replicas, by the guide; null without one, and where it knows of none. */
+  replicasOf(_runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null> {
+    return this.#guide?.replicas?.(timeoutMs) ?? Promise.resolve(null);
+  }
+
+  get #place(): string {
+    return this.#address ? `${this.#address.host}:${this.#address.port}` : "";
   }
 
   /**
@@ -360,9 +373,8 @@ export class RedisConnection implements RedisLine {
   }
 
   #name(): string {
-    const at = this.#address ? `${this.#address.host}:${this.#address.port}` : null;
-    if (!this.#guide) return `the Redis at ${at}`;
-    return at === null ? this.#guide.name : `${this.#guide.name} at ${at}`;
+    if (!this.#guide) return `the Redis at ${this.#place}`;
+    return this.#address ? `${this.#guide.name} at ${this.#place}` : this.#guide.name;
   }
 }
 

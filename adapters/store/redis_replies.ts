@@ -91,6 +91,12 @@ export function stampOf(key: string, reply: unknown): Stamp {
   throw brokenEntry(key, "last turn", text);
 }
 
+/** Last turns of former terms, as they are kept. */
+export function pastOf(key: string, reply: unknown): readonly Stamp[] {
+  const text = textOrNull(`former turns of ${JSON.stringify(key)}`, reply ?? null);
+  return text === null ? [] : text.split(",").map((stamp) => stampOf(key, stamp));
+}
+
 export function standingReply(key: string, reply: unknown): Standing {
   const [standing, stamp] = listOf(`reassertion of ${JSON.stringify(key)}`, reply);
   if (!STANDINGS.includes(standing)) throw malformed("reassertion", standing);

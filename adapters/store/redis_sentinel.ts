@@ -8,12 +8,14 @@
  *
  * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
  */
-import { closedError } from "./check.ts";
+import { messageOf } from "../../src/errors.ts";
+import { closedError, unavailable } from "./check.ts";
 import { within } from "./patience.ts";
 import { dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient } from "./redis_client.ts";
 import type { RedisGuide } from "./redis_connection.ts";
 import { askInTurn } from "./redis_inquiry.ts";
+import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./redis_replicas.ts";
 import type { SentinelTarget } from "./redis_url.ts";
 
 /** Where a sentinel says that the master is. */
@@ -30,6 +32,10 @@ export class SentinelGuide implements RedisGuide {
   readonly #clients = new Map<RedisAddress, RedisClient>();
   /** Which sentinel is asked first. */
   #first = 0;
+  /** Sentinels that didn't answer when they were asked last. */
+  readonly #silent = new Set<RedisAddress>();
+  /** Sentinels that are being asked for replicas. */
+  readonly #asked = new Set<RedisAddress>();
   /** The latest configuration epoch heard of. */
   #epoch = -1;
   #closed = false;
@@ -46,7 +52,7 @@ export class SentinelGuide implements RedisGuide {
       addresses: this.#inTurn(),
       timeoutMs,
       ask: async (sentinel, patience) => {
-        const told = await this.#ask(sentinel, patience);
+        const told = await this.#news(sentinel, patience);
         if (told.epoch >= this.#epoch) return told;
         if (!stale || told.epoch > stale.epoch) stale = told;
         throw new Error(`it is behind, at epoch ${told.epoch} of ${this.#epoch}`);
@@ -69,12 +75,56 @@ export class SentinelGuide implements RedisGuide {
     this.#first++;
     try {
       const [sentinel] = this.#inTurn();
-      const told = await this.#ask(sentinel as RedisAddress, timeoutMs);
+      const told = await this.#news(sentinel as RedisAddress, timeoutMs);
       if (told.epoch < this.#epoch || (told.host === host && told.port === port)) return null;
       return `its sentinels name ${told.host}:${told.port} as the master now`;
     } catch {
       return null;
     }
+  }
+
+  /**
+   * Who may be promoted, by all sentinels that answer. One that was silent the last time is
+   * waited for only as long as the others take, and asked once at a time.
+   */
+  async replicas(timeoutMs: number): Promise<ReplicaGroup> {
+    const { sentinels } = this.#target;
+    const askedAt = performance.now();
+    const answers: SentinelAnswer[] = [];
+    let why: unknown = null;
+    const awaited: Promise<void>[] = [];
+    const others: Promise<void>[] = [];
+    for (const sentinel of sentinels) {
+      const isSilent = this.#silent.has(sentinel);
+      if (isSilent && this.#asked.has(sentinel)) continue;
+      this.#asked.add(sentinel);
+      const asked = this.#replicasBy(sentinel, timeoutMs).then((answer) => {
+        answers.push(answer);
+        this.#silent.delete(sentinel);
+      }, (error) => {
+        why = error;
+        this.#silent.add(sentinel);
+      }).finally(() => this.#asked.delete(sentinel));
+      (isSilent ? others : awaited).push(asked);
+    }
+    await Promise.all(awaited);
+    if (answers.length * 2 <= sentinels.length) await Promise.all(others);
+    if (answers.length === 0) throw unavailable(`no sentinel answers: ${messageOf(why)}`, why);
+    return replicasBySentinels([...answers], sentinels.length, askedAt);
+  }
+
+  #replicasBy(sentinel: RedisAddress, timeoutMs: number): Promise<SentinelAnswer> {
+    const { master } = this.#target;
+    return this.#ask(sentinel, timeoutMs, async (client) => {
+      const [address, about, replicas] = await Promise.all([
+        client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
+        client.send("SENTINEL", ["MASTER", master]),
+        client.send("SENTINEL", ["REPLICAS", master]),
+      ]);
+      const { host, port, epoch } = newsOf(address, about);
+      const listed = Array.isArray(replicas) ? replicas.map(fieldsOf) : [];
+      return { primary: `${host}:${port}`, epoch, replicas: listed };
+    });
   }
 
   close(): void {
@@ -89,21 +139,28 @@ export class SentinelGuide implements RedisGuide {
     return [...sentinels.slice(first), ...sentinels.slice(0, first)];
   }
 
-  async #ask(sentinel: RedisAddress, timeoutMs: number): Promise<News> {
+  #news(sentinel: RedisAddress, timeoutMs: number): Promise<News> {
+    const { master } = this.#target;
+    return this.#ask(sentinel, timeoutMs, async (client) => {
+      // The address comes by a command of its own: it is right while a failover still ends.
+      const [address, about] = await Promise.all([
+        client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
+        client.send("SENTINEL", ["MASTER", master]),
+      ]);
+      return newsOf(address, about);
+    });
+  }
+
+  async #ask<Answer>(
+    sentinel: RedisAddress,
+    timeoutMs: number,
+    ask: (client: RedisClient) => Promise<Answer>,
+  ): Promise<Answer> {
     if (this.#closed) throw closedError();
     const giveUp = performance.now() + timeoutMs;
     const client = await this.#clientOf(sentinel, timeoutMs);
-    const { master } = this.#target;
     try {
-      // The address comes by a command of its own: it is right while a failover still ends.
-      const [address, about] = await within(
-        Math.max(1, giveUp - performance.now()),
-        Promise.all([
-          client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
-          client.send("SENTINEL", ["MASTER", master]),
-        ]),
-      );
-      return newsOf(address, about);
+      return await within(Math.max(1, giveUp - performance.now()), ask(client));
     } catch (error) {
       this.#forget(sentinel, client);
       throw error;
@@ -129,12 +186,18 @@ export class SentinelGuide implements RedisGuide {
   }
 }
 
-/** Reads both answers of a sentinel; the second is a flat list of names and values. */
+/** A flat list of names and values. */
+function fieldsOf(flat: unknown): ReadonlyMap<string, string> {
+  const list = Array.isArray(flat) ? flat.map(String) : [];
+  const fields = new Map<string, string>();
+  for (let i = 0; i + 1 < list.length; i += 2) fields.set(list[i] as string, list[i + 1] as string);
+  return fields;
+}
+
+/** Reads both answers of a sentinel about a master. */
 function newsOf(address: unknown, about: unknown): News {
   const [host, port] = Array.isArray(address) ? address : [];
-  const fields = Array.isArray(about) ? about : [];
-  const at = fields.findIndex((name, i) => i % 2 === 0 && name === "config-epoch");
-  const news = { host, port: Number(port), epoch: Number(at < 0 ? NaN : fields[at + 1]) };
+  const news = { host, port: Number(port), epoch: Number(fieldsOf(about).get("config-epoch")) };
   if (typeof host === "string" && host !== "" && news.port > 0 && news.epoch >= 0) return news;
   const shown = JSON.stringify([address, about])?.slice(0, 80);
   throw new Error(`it answers as no sentinel does: ${shown}`);

@@ -12,15 +12,17 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   LineageName,
   Range,
   Reassertion,
+  Stamp,
 } from "../../src/ports/store.ts";
 import { brokenEntry } from "./check.ts";
-import { NO_STAMP } from "./lineage.ts";
+import { keptOf, NO_STAMP } from "./lineage.ts";
 import { parseEntry, slotKey } from "./redis_keys.ts";
 import type { KeyKind } from "./redis_keys.ts";
-import { listOf, malformed, stampOf, textOrNull } from "./redis_replies.ts";
+import { listOf, malformed, pastOf, stampOf, textOrNull } from "./redis_replies.ts";
 
 /** One step for the script `STEPS`. */
 export interface Step {
@@ -82,6 +84,17 @@ export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
     String(after.turn),
     lineageText(lineage.id),
   ]);
+}
+
+export function keptStep(key: string, lineage: LineageName): Step {
+  return step(key, ["state"], ["K", lineageText(lineage.id)]);
+}
+
+/** What is left of a turn; null: another lineage answered. */
+export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): Stamp | null {
+  if (reply === 0) return null;
+  const [last, past] = listOf(`last turn of ${JSON.stringify(key)}`, reply);
+  return keptOf(turn, stampOf(key, last), pastOf(key, past));
 }
 
 export function releaseStep(key: string, incarnation: string, epoch: number): Step {

@@ -19,6 +19,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   KnownLineage,
   LineageName,
   Membership,
@@ -27,12 +28,14 @@ import type {
   Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
   Standing,
   Store,
 } from "../../src/ports/store.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
 import {
+  BrokenEntry,
   checkClaim,
   checkCommit,
   checkRange,
@@ -62,6 +65,8 @@ import {
   commitReply,
   commitStep,
   doneOf,
+  keptReply,
+  keptStep,
   lookupStep,
   rangeReply,
   rangeStep,
@@ -230,6 +235,22 @@ export class RedisStore implements Store {
       }
     }));
     return standings.includes(null) ? null : standings as Standing[];
+  }
+
+  async kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    const kept = await Promise.all(turns.map(async (turn) => {
+      try {
+        return keptReply(turn, await this.#step(keptStep(turn.key, lineage)));
+      } catch (error) {
+        // Nobody can say: it is told that it can't be read, wherever it is used.
+        if (error instanceof BrokenEntry) return turn.last;
+        throw error;
+      }
+    }));
+    return kept.includes(null) ? null : kept as Stamp[];
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {

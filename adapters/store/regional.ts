@@ -18,6 +18,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   KnownLineage,
   LineageName,
   Membership,
@@ -27,6 +28,7 @@ import type {
   Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
   Standing,
   Store,
 } from "../../src/ports/store.ts";
@@ -101,6 +103,8 @@ class RegionalStore implements Store {
   readonly #rolls: Rolls;
   readonly #addresses: Addresses;
   readonly #neighbours: Neighbours;
+  /** Where this region's registry may be replaced by a copy of itself. */
+  readonly kept?: NonNullable<Store["kept"]>;
   /** The life that registered last. */
   #life: string | null = null;
 
@@ -117,6 +121,7 @@ class RegionalStore implements Store {
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
+    if (own.kept) this.kept = (turns, lineage) => this.#kept(turns, lineage);
     this.#addresses = new Addresses(stores, homes, self);
     this.#keys = new RegionalKeys(stores, homes, self, this.#addresses, neighbours);
     this.#rolls = new Rolls(stores, self, now, (region, { members, lineage }) => {
@@ -241,6 +246,17 @@ class RegionalStore implements Store {
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     return this.#here((store) => store.reassert(tenures, lineage));
+  }
+
+  /** Of keys that live elsewhere by now this region's registry can't say anything. */
+  async #kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    const here = await this.#here(async (store) => await store.kept?.(turns, lineage));
+    if (here === null) return null;
+    const isHere = ({ key }: CommittedTurn): boolean => this.homeOf(key) === this.#self;
+    return turns.map((turn, i) => isHere(turn) ? here?.[i] ?? turn.last : turn.last);
   }
 
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {

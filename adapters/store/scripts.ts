@@ -9,13 +9,16 @@
  * Baseline Redis 6.2. No script reads the server's clock, and no key expires: safety
  * rests on compare-and-set alone (design §3).
  */
+import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import { MAX_PAST } from "./lineage.ts";
 import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
 /**
  * Steps on resources, as many as one tick asked for, each with its own reply.
  *
  * An ownership is the text `<epoch> <incarnation> <opId> <rrp>`. State is a hash of
- * `:<field>` → value with the last turn in the field `turn`, and a sorted set of the
+ * `:<field>` → value with the last turn in the field `turn` and, in `past`, the turns that were
+ * the last before epochs of a higher term first wrote, parted by commas; and a sorted set of the
  * same `:<field>` members, all at score 0, so in bytewise order. A guard is the
  * beginning of an ownership, `<epoch> <incarnation> `.
  *
@@ -26,6 +29,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
  * | R release | own | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
+ * | K kept | state | lineage | last turn and `past`; 0: another lineage |
  * | G read | state | count, field … | values |
  * | N range | state, index | command, bound, bound, limit | field, value … |
  *
@@ -44,6 +48,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  */
 export const STEPS: string = `
 local CHUNK = 4000
+local TERM = ${EPOCHS_PER_TERM}
 local call, sub, match = redis.call, string.sub, string.match
 ${COPY}
 local mine
@@ -155,6 +160,18 @@ local function put(state, index, stamp, fresh, first, last)
   end
 end
 
+local function cross(state, stamp, epoch)
+  local before = stamp or '0 0'
+  local from, to = tonumber(match(before, '^%d+')), tonumber(epoch)
+  if math.floor(from / TERM) >= math.floor(to / TERM) then return end
+  local past = call('HGET', state, 'past') or ''
+  if #past > 35 * ${MAX_PAST} then past = '' end
+  past = past == '' and before or past .. ',' .. before
+  local _, commas = string.gsub(past, ',', ',')
+  if commas >= ${MAX_PAST} then past = sub(past, string.find(past, ',', 1, true) + 1) end
+  call('HSET', state, 'past', past)
+end
+
 local function commit(k, a)
   local state, index, guard, turn = KEYS[k + 1], KEYS[k + 2], ARGV[a + 2], ARGV[a + 3]
   local now = call('GET', KEYS[k])
@@ -174,9 +191,15 @@ local function commit(k, a)
   call('ZCARD', index)
   local first = a + 8
   local deletes = first + 2 * ARGV[a + 7]
+  cross(state, stamp, epoch)
   remove(state, index, deletes, a + 1 + ARGV[a + 1])
   put(state, index, epoch .. ' ' .. turn, stamp and 0 or 1, first, deletes - 1)
   return 1
+end
+
+local function kept(k, a)
+  if not present(ARGV[a + 1]) then return 0 end
+  return { call('HGET', KEYS[k], 'turn'), call('HGET', KEYS[k], 'past') }
 end
 
 local function get(state, fields, first, last, into, named)
@@ -202,9 +225,9 @@ local function range(k, a)
 end
 
 local steps =
-  { L = lookup, C = claim, A = reassert, R = release, W = commit, G = read, N = range }
-local keys = { L = 1, C = 3, A = 3, R = 1, W = 3, G = 1, N = 2 }
-local arguments = { L = 1, C = 5, A = 6, R = 2, N = 5 }
+  { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
+local keys = { L = 1, C = 3, A = 3, R = 1, W = 3, K = 1, G = 1, N = 2 }
+local arguments = { L = 1, C = 5, A = 6, R = 2, K = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]

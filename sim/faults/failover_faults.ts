@@ -1,10 +1,40 @@
 /**
  * What happens to a store with replicas that copy it late: failovers that lose what was
- * not copied yet, known to all machines at once or to some of them later.
+ * not copied yet, known to all machines at once or to some of them later, and replicas that
+ * are down for a while.
  *
- * They are drawn for plans whose store has replicas, and do nothing in others.
+ * They are drawn for plans whose store has replicas, and do nothing in others. A former
+ * primary goes on only where steps wait for replicas: `WITH_FORMER`.
  */
+import { SeededRandom } from "../random.ts";
+import type { World } from "../world.ts";
 import type { FaultKind } from "./kind.ts";
+
+/** How long a server that was the primary takes to become a replica, ms, at most. */
+const REJOIN_MS = 2_000;
+
+/** Kinds in which a former primary goes on for a while. */
+export const WITH_FORMER: ReadonlySet<string> = new Set([
+  "failover_split",
+  "failover_planned",
+  "failover_stall",
+]);
+
+/** The former primary copies the present one `ms` later, unless all was mended meanwhile. */
+function rejoinAfter(world: World, ms: number): void {
+  world.scheduler.after(ms, () => {
+    if (!world.isHealed) world.store.rejoin();
+  });
+}
+
+/** The machines hear of the new primary `ms` later; a while after that the former is a replica. */
+function cutOverAfter(world: World, behind: readonly string[], ms: number): void {
+  world.scheduler.after(ms, () => {
+    if (world.isHealed) return;
+    world.store.cutOver(behind);
+    rejoinAfter(world, ms);
+  });
+}
 
 export const FAILOVER_FAULTS: readonly FaultKind[] = [
   {
@@ -16,13 +46,23 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     },
   },
   {
+    // A replica is down, and comes back.
+    name: "replica_down",
+    begin(world, { a, ms }) {
+      const revive = world.store.stopReplica(a);
+      if (revive) world.scheduler.after(ms, () => !world.isHealed && revive());
+    },
+  },
+  {
     // The primary is gone; after a while a replica takes its place.
     name: "failover",
     begin(world, { ms, x }) {
+      const promotion = { pick: null, behind: [], isBeside: false, toldAfterMs: 0 };
+      if (!world.store.failover(promotion)) return;
       const token = {};
       world.store.crash(token);
-      world.store.failover([]);
       world.scheduler.after(ms * x, () => world.store.restart(token));
+      rejoinAfter(world, ms * x + REJOIN_MS);
     },
   },
   {
@@ -30,9 +70,33 @@ export const FAILOVER_FAULTS: readonly FaultKind[] = [
     name: "failover_split",
     begin(world, { a, b, ms }) {
       const behind = world.hosts.filter((_, index) => index === a || index === b);
-      world.store.failover(behind);
-      world.scheduler.after(ms, () => {
-        if (!world.isHealed) world.store.cutOver(behind);
+      const promotion = { pick: null, behind, isBeside: false, toldAfterMs: 0 };
+      if (world.store.failover(promotion)) cutOverAfter(world, behind, ms);
+    },
+  },
+  {
+    // An operator has any of the replicas promoted; the former primary goes on for all machines,
+    // with the other replica beside it, until they are told.
+    name: "failover_planned",
+    begin(world, { at, ms, x }) {
+      const pick = new SeededRandom(Math.floor(at), "planned failover");
+      const behind = world.hosts;
+      const promotion = { pick, behind, isBeside: true, toldAfterMs: x * ms / 2 };
+      if (world.store.failover(promotion)) cutOverAfter(world, behind, ms);
+    },
+  },
+  {
+    // The primary stalls, is replaced, and goes on beside the other replica.
+    name: "failover_stall",
+    begin(world, { ms, x }) {
+      const token = {};
+      world.store.pause(token);
+      world.scheduler.after(x * 1_000, () => {
+        const behind = world.hosts;
+        const promotion = { pick: null, behind, isBeside: true, toldAfterMs: 0 };
+        const isOver = world.isHealed || !world.store.failover(promotion);
+        world.store.resume(token);
+        if (!isOver) cutOverAfter(world, behind, ms);
       });
     },
   },

@@ -7,6 +7,7 @@ import type { Mutant } from "./mutant.ts";
 const LINEAGE = "src/registry/lineage.ts";
 const MEMBERSHIP = "src/registry/membership.ts";
 const STATE = "sim/store_state.ts";
+const REPLICAS = "adapters/store/redis_replicas.ts";
 
 export const FAILOVER_MUTANTS: readonly Mutant[] = [
   {
@@ -25,7 +26,11 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: "src/atlas.ts",
       find: "holder: () => this.#host,",
-      replace: "holder: () => ({ reassert: () => Promise.resolve(true), overtaken: () => {} }),",
+      replace: "holder: () => ({\n" +
+        "        reassert: () => Promise.resolve(true),\n" +
+        "        failedOver: () => {},\n" +
+        "        overtaken: () => {},\n" +
+        "      }),",
     }],
   },
   {
@@ -71,5 +76,54 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
       find: `if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };`,
       replace: "void hasTurn, after;",
     }],
+  },
+  {
+    name: "any_replica_confirms",
+    about: "A step counts once as many replicas have it as were asked for, whichever they are.",
+    edits: [{
+      file: REPLICAS,
+      find: "return group.present >= least && step.copied >= group.present;",
+      replace: "return group.present >= least && step.copied >= least;",
+    }],
+  },
+  {
+    name: "replaced_primary_confirms",
+    about: "A step counts at a primary though another one has been named in its place.",
+    edits: [{
+      file: REPLICAS,
+      find: "if (group.primary !== step.primary) return false;",
+      replace: "",
+    }],
+  },
+  {
+    name: "absent_by_an_old_look",
+    about: "A replica is left out because it was down before the step, and may not be any more.",
+    edits: [{
+      file: REPLICAS,
+      find: "if (group.hasAbsent && group.askedAt < step.doneAt) return false;",
+      replace: "",
+    }],
+    scenario: "back_and_promoted",
+  },
+  {
+    name: "released_is_forgotten",
+    about:
+      "What was committed under an ownership that has ended is not looked for after a failover.",
+    edits: [{
+      file: "src/resource/host.ts",
+      find: "this.#formers.add(activation);",
+      replace: "",
+    }],
+    scenario: "released_and_lost",
+  },
+  {
+    name: "later_turn_covers_all",
+    about: "A state that has a later turn, of a higher term, is taken to have all earlier ones.",
+    edits: [{
+      file: "adapters/store/lineage.ts",
+      find: "return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;",
+      replace: "return past.length === 0 || term >= 0 ? last : last;",
+    }],
+    scenario: "lost_and_written_over",
   },
 ];

@@ -5,12 +5,15 @@
  * A further one is a further line.
  */
 import type { Plan } from "../plan.ts";
+import { backAndPromoted } from "./scenarios/back_and_promoted.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateLanding } from "./scenarios/late_landing.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
 import { lateDeparture } from "./scenarios/late_departure.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
+import { lostAndWrittenOver } from "./scenarios/lost_and_written_over.ts";
+import { releasedAndLost } from "./scenarios/released_and_lost.ts";
 import { revival } from "./scenarios/revival.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
@@ -27,6 +30,9 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
   silent_road: silentRoad,
+  back_and_promoted: backAndPromoted,
+  released_and_lost: releasedAndLost,
+  lost_and_written_over: lostAndWrittenOver,
 };
 
 /** The scenario of this name. @throws Error where there is none */

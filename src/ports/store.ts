@@ -135,6 +135,17 @@ export interface Store {
     lineage: LineageName,
   ): Promise<readonly Standing[] | null>;
 
+  /**
+   * Of stores that may be replaced by a copy of themselves: what is left of turns that were
+   * committed before. For each, the last turn that its key's state had when an epoch of a
+   * higher term than the turn's first wrote there, or has now where none did. Null where
+   * `lineage` is not the present one. MUST change nothing.
+   */
+  kept?(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null>;
+
   /** Ends an ownership if it is still this one; the state stays. Answers whether it was. */
   release(key: string, incarnation: string, epoch: number): Promise<boolean>;
 
@@ -227,6 +238,12 @@ export interface Reassertion extends Ownership {
   readonly key: string;
   /** The last turn that its owner knows to be in the state, its predecessors' included. */
   readonly after: Stamp;
+}
+
+/** A turn that was committed to a key's state. */
+export interface CommittedTurn {
+  readonly key: string;
+  readonly last: Stamp;
 }
 
 /** How an ownership that was asserted again stands. */

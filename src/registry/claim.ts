@@ -97,9 +97,14 @@ export class Claims {
     throw new AtlasError("unavailable", `${key} changed its owner ${MAX_ROUNDS} times meanwhile`);
   }
 
-  /** The id of the store's present lineage. */
-  get lineage(): string | undefined {
-    return this.#membership.lineages.present?.id;
+  /** The store's present lineage; null before it has answered once. */
+  get present(): LineageName | null {
+    return this.#membership.lineages.present;
+  }
+
+  /** Whether the store answered lately. */
+  get isReachable(): boolean {
+    return this.#membership.isReachable();
   }
 
   /** Whether what was claimed in this lineage counts now. */

@@ -38,6 +38,8 @@ export interface Holder {
    * this lineage; rejects where it can't say.
    */
   reassert(life: Life, lineage: LineageName): Promise<boolean>;
+  /** Another copy of the store answers than before. */
+  failedOver(): void;
   /** Ownerships have to give way to others. Told until they have. */
   overtaken(overtaken: readonly Overtaken[]): void;
 }
@@ -126,8 +128,7 @@ export class Membership {
   stop(): void {
     this.#beat?.cancel();
     this.#killTimer?.cancel();
-    this.#beat = this.#killTimer = null;
-    this.#life = null;
+    this.#life = this.#beat = this.#killTimer = null;
   }
 
   /** Ends an incarnation of this node in the store; it must have fenced itself before. */
@@ -156,12 +157,12 @@ export class Membership {
     return isDead(this.#roll.stateOf(incarnation));
   }
 
-  /** Whether a member's heartbeat stands still, as far as this node watches it. */
-  isStalled(incarnation: string): boolean {
+  /** Whether a heartbeat stands still, as far as this node watches it; or (`abroad`) looked at it. */
+  isStalled(incarnation: string, abroad: Observation | null = null): boolean {
     if (this.#roll.stateOf(incarnation) === "superseded") return true;
     if (this.#watches.isSuspect(incarnation)) return true;
-    const since = this.#watches.since(incarnation) ?? Infinity;
-    return this.#clock.now() - since > STALLED_BEATS * this.#timing.heartbeatMs;
+    const stillMs = abroad ? this.#watches.seen(abroad) : this.#watches.stillMs(incarnation);
+    return stillMs > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
   /** Whether the store answered lately. */
@@ -336,6 +337,7 @@ export class Membership {
     this.#version = -1;
     this.#roll.read({ members: [] });
     this.#watches.clear();
+    this.#listener.holder().failedOver();
     this.refresh().catch((error) =>
       this.#tell("warning", "reading the roll failed", { reason: detailOf(error) })
     );

@@ -136,7 +136,8 @@ export class Registry {
       this.stats.contested++;
       return this.#answer(key, owner, "contested", at);
     }
-    const stalled = member?.state !== "live" || this.#membership.isStalled(owner.incarnation);
+    const stalled = member?.state !== "live" ||
+      this.#membership.isStalled(owner.incarnation, abroad && member);
     return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
   }
 

@@ -12,6 +12,9 @@ import type { MemberState } from "../model/member.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
 
+/** Heartbeats of other regions' members that are remembered. */
+const MAX_BEATS_ABROAD = 10_000;
+
 interface Watch {
   seq: number;
   state: MemberState;
@@ -23,6 +26,8 @@ export class Watches {
   readonly #clock: Clock;
   #watches = new Map<string, Watch>();
   readonly #suspects = new Set<string>();
+  /** Heartbeats of other regions' members, as they were seen last, and since when. */
+  readonly #abroad = new Map<string, Pick<Watch, "seq" | "since">>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -57,9 +62,20 @@ export class Watches {
     return oldest;
   }
 
-  /** When a member's heartbeat was first seen as it is; undefined where it isn't watched. */
-  since(incarnation: string): number | undefined {
-    return this.#watches.get(incarnation)?.since;
+  /** For how long a member's heartbeat has stood still, in ms; below 0 where it isn't watched. */
+  stillMs(incarnation: string): number {
+    return this.#clock.now() - (this.#watches.get(incarnation)?.since ?? Infinity);
+  }
+
+  /** For how long a heartbeat of another region, read now, has been seen to stand still, in ms. */
+  seen({ incarnation, seq }: Observation): number {
+    const now = this.#clock.now();
+    const seen = this.#abroad.get(incarnation);
+    if (seen?.seq === seq) return now - seen.since;
+    const [oldest = ""] = this.#abroad.keys();
+    if (!seen && this.#abroad.size >= MAX_BEATS_ABROAD) this.#abroad.delete(oldest);
+    this.#abroad.set(incarnation, { seq, since: now });
+    return 0;
   }
 
   /** Those whose heartbeat was the same at `due` already, with its number. */

@@ -60,7 +60,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     life: Life,
     last: Stamp,
   ) {
-    super(key, type, owner, life, last, host.clock.now());
+    super(key, type, owner, life, last, host.lineage, host.clock.now());
     this.#host = host;
   }
 
@@ -345,6 +345,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   behind(last: Stamp): void {
     tellLoss(this.#host, this, last);
+    this.last = last;
     this.#stop("not_owner", `${this.key} was stopped: the store lost turns of it`);
     this.#release();
   }

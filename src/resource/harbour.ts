@@ -254,6 +254,7 @@ function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): Ledge
     key,
     owner,
     last,
+    lineage: undefined,
     adrift: null,
     get isOver() {
       return isOver;

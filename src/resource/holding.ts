@@ -22,6 +22,8 @@ export abstract class Holding extends Expiring {
   life: Life;
   /** The last turn that is known to be in the state. */
   last: Stamp;
+  /** The id of the lineage in which that is known. */
+  lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
   adrift: Adrift | null = null;
   /** When it was claimed, on the monotonic clock. */
@@ -36,6 +38,7 @@ export abstract class Holding extends Expiring {
     owner: Ownership,
     life: Life,
     last: Stamp,
+    lineage: string | undefined,
     openedAt: number,
   ) {
     super();
@@ -44,6 +47,7 @@ export abstract class Holding extends Expiring {
     this.owner = owner;
     this.life = life;
     this.last = last;
+    this.lineage = lineage;
     this.openedAt = openedAt;
   }
 

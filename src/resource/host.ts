@@ -10,7 +10,6 @@
 import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
@@ -24,10 +23,11 @@ import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
+import { FormerTenures } from "./former_tenures.ts";
 import { Harbour, type HarbourParts } from "./harbour.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
-import { noTurns, type Stage, type TurnStats } from "./stage.ts";
+import { checkRoom, noTurns, type Stage, type TurnStats } from "./stage.ts";
 import { reassertAll } from "./tenure.ts";
 import { Usher } from "./usher.ts";
 import { Visit } from "./visit.ts";
@@ -79,6 +79,7 @@ export class Host implements Stage<Activation> {
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
+  readonly #formers: FormerTenures;
   readonly usher: Usher;
   /** Those that go on without the store. */
   readonly harbour: Harbour;
@@ -105,6 +106,7 @@ export class Host implements Stage<Activation> {
     }
     this.#sweepMs = shortest / 4;
     this.#declined = new Declined(parts.clock);
+    this.#formers = new FormerTenures(this, parts.claims);
     this.usher = new Usher(parts.clock, parts.isDead);
     this.harbour = new Harbour({ ...parts, stage: this });
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
@@ -115,7 +117,7 @@ export class Host implements Stage<Activation> {
   }
 
   get lineage(): string | undefined {
-    return this.#parts.claims.lineage;
+    return this.#parts.claims.present?.id;
   }
 
   /** Starts to serve as `life`. */
@@ -175,9 +177,7 @@ export class Host implements Stage<Activation> {
     if (this.harbour.has(key)) {
       throw new AtlasError("unavailable", `turns of ${key} are still to be committed`);
     }
-    if (this.#activations.size + this.#opening.size > MAX_RESOURCES) {
-      throw tooMany();
-    }
+    checkRoom(this.#activations.size + this.#opening.size);
     const { claims, place } = this.#parts;
     const { owner, last, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation) return owner;
@@ -228,7 +228,7 @@ export class Host implements Stage<Activation> {
     if (!former || !resolved || this.harbour.has(key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
-    if (this.#activations.size + this.#opening.size > MAX_RESOURCES) throw tooMany();
+    checkRoom(this.#activations.size + this.#opening.size);
     const activation = await this.harbour.float(key, resolved, former, epoch);
     this.#activations.set(key, activation);
     return activation;
@@ -246,6 +246,7 @@ export class Host implements Stage<Activation> {
 
   /** An activation has ended. */
   closed(activation: Activation): void {
+    this.#formers.add(activation);
     if (this.#activations.get(activation.key) === activation) {
       this.#activations.delete(activation.key);
     }
@@ -274,6 +275,10 @@ export class Host implements Stage<Activation> {
     if (!await reassertAll(this.store, held, lineage)) return false;
     this.tell("info", "reasserted", { resources: held.length, lineage: lineage.id });
     return true;
+  }
+
+  failedOver(): void {
+    this.#formers.check();
   }
 
   /**
@@ -328,6 +333,7 @@ export class Host implements Stage<Activation> {
     this.#sweeper = null;
     this.usher.stop();
     this.#conflicts.stop();
+    this.#formers.stop();
     this.harbour.close();
   }
 
@@ -391,8 +397,4 @@ export class Host implements Stage<Activation> {
     const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
     return (this.sweeps - activation.usedAt) * this.#sweepMs > idleAfterMs;
   }
-}
-
-function tooMany(): AtlasError {
-  return new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
 }

@@ -1,6 +1,8 @@
 /** What an activation needs of the house it plays in; the host is one. */
 import type { Atlas } from "../api.ts";
 import type { ResolvedType } from "../app.ts";
+import { AtlasError } from "../errors.ts";
+import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -64,4 +66,10 @@ export interface Stage<Self> {
   /** The store says that an activation's ownership has ended. */
   fenced(activation: Self): void;
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
+}
+
+/** @throws AtlasError `overloaded` where a node that holds so many can't take another one. */
+export function checkRoom(held: number): void {
+  if (held <= MAX_RESOURCES) return;
+  throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
 }

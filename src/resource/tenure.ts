@@ -21,6 +21,8 @@ export interface Tenure {
   readonly owner: Ownership;
   /** The last turn that is known to be in the state. */
   last: Stamp;
+  /** The id of the lineage in which that is known. */
+  lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
   readonly adrift: Adrift | null;
   /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
@@ -39,8 +41,9 @@ function reassertionOf({ key, owner, last }: Tenure): Reassertion {
 }
 
 /** What became of a tenure that was asserted again. */
-function settle(tenure: Tenure, { standing, last }: Standing): void {
+function settle(tenure: Tenure, { standing, last }: Standing, { id }: LineageName): void {
   if (tenure.isOver) return;
+  if (standing === "kept" || standing === "restored") tenure.lineage = id;
   if (standing === "behind") tenure.behind(last);
   else if (standing === "lost") tenure.fenced();
 }
@@ -55,7 +58,7 @@ export async function reassertAll(
     const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
     const standings = await store.reassert(share.map(reassertionOf), lineage);
     if (standings === null) return false;
-    share.forEach((tenure, i) => settle(tenure, standings[i] as Standing));
+    share.forEach((tenure, i) => settle(tenure, standings[i] as Standing, lineage));
   }
   return true;
 }
@@ -63,7 +66,7 @@ export async function reassertAll(
 /** Counts and tells the turns that the store had acknowledged, and lacks. */
 export function tellLoss(
   host: Pick<Stage<unknown>, "stats" | "tell">,
-  { key, owner, last }: Tenure,
+  { key, owner, last }: Pick<Tenure, "key" | "owner" | "last">,
   kept: Stamp,
 ): void {
   // Of a former owner's turns only the last is known by number.

@@ -6,7 +6,7 @@
  * handle of the region that the key is at home in; a node asks for nothing else either.
  */
 import { regionalStore, spreadOver } from "../../adapters/store/regional.ts";
-import type { Store } from "../../src/ports/store.ts";
+import type { CommittedTurn, LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import type { StoreBackend, Vandal } from "./store.ts";
 
 /** One region's backend, or as many as there are names. */
@@ -92,6 +92,7 @@ function spread(handles: ReadonlyMap<string, Store>): Store {
       if (standings.includes(null)) return null;
       return standings.flatMap((standing) => standing ?? []);
     },
+    ...first.kept && { kept: (turns, lineage) => keptBy(of, turns, lineage) },
     release: (key, incarnation, epoch) => of(key).release(key, incarnation, epoch),
     list: (prefix, cursor, limit) => first.list(prefix, cursor, limit),
     read: (key, fields) => of(key).read(key, fields),
@@ -99,4 +100,15 @@ function spread(handles: ReadonlyMap<string, Store>): Store {
     commit: (commit) => of(commit.key).commit(commit),
     close: async () => void await Promise.all([...handles.values()].map((it) => it.close())),
   };
+}
+
+async function keptBy(
+  of: (key: string) => Store,
+  turns: readonly CommittedTurn[],
+  lineage: LineageName,
+): Promise<readonly Stamp[] | null> {
+  const kept = await Promise.all(
+    turns.map((turn) => of(turn.key).kept?.([turn], lineage) ?? [turn.last]),
+  );
+  return kept.includes(null) ? null : kept.flatMap((stamps) => stamps ?? []);
 }

@@ -2,7 +2,14 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
-import type { Lineage, Reassertion, Stamp, Store } from "../../src/ports/store.ts";
+import type {
+  CommittedTurn,
+  Lineage,
+  LineageName,
+  Reassertion,
+  Stamp,
+  Store,
+} from "../../src/ports/store.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey, freshMember, own, refuses } from "./store_kit.ts";
 
@@ -180,6 +187,58 @@ export function lineageTests(stores: Stores): void {
         const standings = await stores.store.reassert(said, lineage);
         expect(standings?.map(({ standing }) => standing))
           .toEqual(keys.map((_, i) => i % 2 === 0 ? "kept" : "behind"));
+      });
+    });
+
+    describe("kept", () => {
+      beforeEach(({ skip }) => skip(!stores.store.kept, "it is never replaced by a copy"));
+
+      const keptOf = async (turns: readonly CommittedTurn[], lineage: LineageName) =>
+        await stores.store.kept?.(turns, lineage);
+
+      test("tells the last turn of each state, and nothing in another lineage", async () => {
+        const lineage = await lineageOf(stores.store);
+        const [written, fresh] = [freshKey(), freshKey()];
+        const { incarnation, epoch } = await own(stores.store, written);
+        const turn = { key: written, incarnation, epoch, turn: 4, puts: [], deletes: [] };
+        await stores.store.commit(turn);
+        const turns = [{ key: written, last: { epoch, turn: 9 } }, {
+          key: fresh,
+          last: { epoch, turn: 1 },
+        }];
+        expect(await keptOf(turns, lineage)).toEqual([{ epoch, turn: 4 }, NO_TURNS]);
+        expect(await keptOf(turns, { ...lineage, id: "elsewhere" })).toBeNull();
+      });
+
+      test("tells what a state had before a higher term wrote to it, and for how many of them", async () => {
+        const lineage = await lineageOf(stores.store);
+        const { id, term } = lineage;
+        const key = freshKey();
+        const owners = [await own(stores.store, key)];
+        const write = ({ incarnation, epoch }: Ownership) =>
+          stores.store.commit({
+            key,
+            incarnation,
+            epoch,
+            turn: 2,
+            puts: [["a", "1"]],
+            deletes: [],
+          });
+        await write(owners[0] as Ownership);
+        for (let later = 1; later <= 9; later++) {
+          const { incarnation, epoch } = owners.at(-1) as Ownership;
+          const expected = { incarnation, epoch };
+          const risen = { id, term: term + later };
+          const { owner } = await stores.store.claim(claimOf(key, { expected, lineage: risen }));
+          await write(owner as Ownership);
+          owners.push(owner as Ownership);
+        }
+        const last = ({ epoch }: Ownership): Stamp => ({ epoch, turn: 2 });
+        const asked = [1, 5, 8, 9].map((i) => last(owners[i] as Ownership));
+        const turns = asked.map(({ epoch }) => ({ key, last: { epoch, turn: 7 } }));
+        expect(await keptOf(turns, lineage)).toEqual(asked);
+        expect(await stores.store.range(key, { start: "", end: "z", limit: 9, reverse: false }))
+          .toEqual([["a", "1"]]);
       });
     });
 

@@ -4,6 +4,7 @@
  */
 import { afterEach, expect, test } from "vitest";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
 import { endAll, runScript } from "./process.ts";
 
 /** How long the storm lasts. A seed of many kinds of faults. */
@@ -12,16 +13,28 @@ const WORDS = ["--minutes", "0.35", "--seed", "1", "--json"];
 warnIfRedisMissing("chaos on Redis, a SQLite file is used");
 afterEach(endAll);
 
-test("nothing acknowledged is lost in a storm", { timeout: 180_000 }, async () => {
-  const store = redisMissing ? "file" : "redis";
+test(
+  "nothing acknowledged is lost in a storm",
+  { timeout: 180_000 },
+  () => storm(redisMissing ? "file" : "redis"),
+);
+
+test(
+  "nothing acknowledged is lost where sentinels promote replicas",
+  { timeout: 240_000, ...unless(redisMissing) },
+  () => storm("sentinel"),
+);
+
+async function storm(store: string): Promise<void> {
   const program = runScript("bun", "chaos/run.ts", {}, [...WORDS, "--store", store]);
   const status = await program.ended;
   expect(status, program.output.stderr).toBe(0);
   const summary = JSON.parse(program.output.stdout.trimEnd().split("\n").at(-1) as string);
   expect(summary).toMatchObject({ store, seed: 1, violations: 0 });
   expect(summary.acknowledged).toBeGreaterThan(100);
+  expect(summary.lostAndTold).toBe(0);
   expect(Object.keys(summary.faults).length).toBeGreaterThan(2);
-});
+}
 
 test("bad usage is one clear line", async () => {
   const program = runScript("bun", "chaos/run.ts", {}, ["--minutes", "none"]);

@@ -71,7 +71,11 @@ const RULES: Partial<Record<WorldName, string>> = {
   masters: "one owner",
   adrift: "healing",
 };
-const OTHERS: Readonly<Record<string, string>> = { silence_overtaken: "fifo" };
+const OTHERS: Readonly<Record<string, string>> = {
+  silence_overtaken: "fifo",
+  released_is_forgotten: "losses",
+  later_turn_covers_all: "losses",
+};
 
 describe("trials", { timeout: TRIAL_MS }, () => {
   test("random faults catch a claim without compare-and-set", async () => {

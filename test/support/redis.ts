@@ -7,7 +7,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,8 @@ export interface TestRedisOptions {
   cluster?: boolean;
   /** Further arguments for redis-server. */
   args?: readonly string[];
+  /** Has its settings in a file that it may rewrite: its role outlives a restart. Default false. */
+  hasFile?: boolean;
 }
 
 export interface TestRedis {
@@ -64,11 +66,12 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
     args.push("--cluster-enabled", "yes", "--cluster-port", String(await freePort()));
   }
   args.push(...options.args ?? []);
+  const given = options.hasFile ? [settingsFile(directory, args)] : args;
   let child: ChildProcess;
   let ended: Promise<void> = Promise.resolve();
   let running = false;
   const start = async (): Promise<void> => {
-    child = spawn("redis-server", args, { stdio: "ignore", env: redisEnvironment() });
+    child = spawn("redis-server", given, { stdio: "ignore", env: redisEnvironment() });
     running = true;
     ended = new Promise((resolve) =>
       child.once("exit", () => {
@@ -106,6 +109,14 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** The arguments as a file of settings; gives its path. */
+function settingsFile(directory: string, args: readonly string[]): string {
+  const path = join(directory, "redis.conf");
+  const quoted = args.map((arg) => arg.startsWith("--") ? `\n${arg.slice(2)}` : ` "${arg}"`);
+  writeFileSync(path, `${quoted.join("").trimStart()}\n`);
+  return path;
 }
 
 async function answers(port: number): Promise<void> {

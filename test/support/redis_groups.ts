@@ -39,6 +39,8 @@ export interface TestSentinelsOptions {
   sentinels?: number;
   /** How long a server must be silent before it is taken for dead, in ms. Default a minute. */
   downAfterMs?: number;
+  /** Servers keep each acknowledged write on disk, and their role through a restart. */
+  durable?: boolean;
   /** All listen by TLS, too, with this certificate; the URL is `rediss+sentinel://…` then. */
   tls?: Certificate;
 }
@@ -51,19 +53,22 @@ const QUICK_MS = 1_000;
 /** Starts a master with replicas and sentinels, and waits until all know of each other. */
 export async function startSentinels(options: TestSentinelsOptions = {}): Promise<TestSentinels> {
   const { replicas = 1, sentinels: count = 3, downAfterMs = PATIENT_MS, tls } = options;
+  const { durable = false } = options;
+  const kind = { durable, hasFile: durable };
   /** Arguments of one that listens by TLS, and its port there; none where it doesn't. */
   const secured = async (): Promise<{ port: number | null; args: readonly string[] }> => {
     const port = tls ? await freePort() : null;
     return { port, args: tls && port !== null ? tlsArguments(port, tls) : [] };
   };
   const { port: securePort, args } = await secured();
-  const master = await startRedis({ args: [...SYNC_AT_ONCE, ...args] });
+  const master = await startRedis({ ...kind, args: [...SYNC_AT_ONCE, ...args] });
   const masterPort = String(securePort ?? master.port);
   const servers = [master];
   for (let i = 0; i < replicas; i++) {
     const { args } = await secured();
     servers.push(
       await startRedis({
+        ...kind,
         args: ["--replicaof", "127.0.0.1", masterPort, ...SYNC_AT_ONCE, ...args],
       }),
     );

@@ -1,0 +1,129 @@
+/** What a node remembers of ownerships that have ended, until the store has failed over. */
+import { expect, test } from "vitest";
+import { fakeClock } from "../../testing.ts";
+import { MAX_FORMER_TENURES } from "../../src/limits.ts";
+import type { LineageName, Stamp, Store } from "../../src/ports/store.ts";
+import { FormerTenures } from "../../src/resource/former_tenures.ts";
+import { noTurns } from "../../src/resource/stage.ts";
+
+const REMEMBERED_MS = 600_000;
+
+/** A store whose present lineage and last turns can be set. */
+function scene() {
+  const clock = fakeClock();
+  const told: Record<string, unknown>[] = [];
+  const stats = noTurns();
+  const state = {
+    present: { id: "first", term: 0 } as LineageName,
+    isReachable: true,
+    last: { epoch: 0, turn: 0 } as Stamp,
+    fails: 0,
+    asked: 0,
+  };
+  const kept: Store["kept"] = async (turns, { id }) => {
+    state.asked += turns.length;
+    if (state.fails-- > 0) throw new Error("away");
+    return id === state.present.id ? turns.map(() => state.last) : null;
+  };
+  const formers = new FormerTenures(
+    {
+      store: { kept } as Store,
+      clock,
+      random: { next: () => 0.5, uuid: () => "" },
+      stats,
+      tell: (_level, event, fields) => void told.push({ event, ...fields }),
+    },
+    {
+      get present() {
+        return state.present;
+      },
+      get isReachable() {
+        return state.isReachable;
+      },
+    },
+  );
+  const end = (key: string, epoch: number, turn: number, lineage = state.present.id): void => {
+    const owner = { rrp: `rrp:a/b/${key}`, incarnation: "i", epoch };
+    formers.add({ key, owner, last: { epoch, turn }, lineage });
+  };
+  const failOver = (last: Stamp): void => {
+    state.present = { id: `${state.present.id}+`, term: state.present.term + 1 };
+    state.last = last;
+    formers.check();
+  };
+  return { clock, told, stats, state, formers, end, failOver };
+}
+
+test("each turn that a copy lacks is told and counted once", async () => {
+  const { told, stats, end, failOver } = scene();
+  end("notes/a", 3, 7);
+  failOver({ epoch: 3, turn: 5 });
+  await expect.poll(() => told).toEqual([{
+    event: "state lost",
+    key: "notes/a",
+    epoch: 3,
+    turns: 2,
+    acknowledged: "3.7",
+    kept: "3.5",
+  }]);
+  failOver({ epoch: 3, turn: 5 });
+  end("notes/b", 9, 1);
+  failOver({ epoch: 9, turn: 0 });
+  await expect.poll(() => told.length).toBe(2);
+  expect(stats.lostTurns).toBe(3);
+});
+
+test("what a copy has, or later turns of its, is not told", async () => {
+  const { told, state, end, failOver } = scene();
+  end("notes/a", 3, 7);
+  failOver({ epoch: 3, turn: 7 });
+  failOver({ epoch: 4, turn: 1 });
+  await expect.poll(() => state.asked).toBe(2);
+  expect(told).toEqual([]);
+});
+
+test("an ownership that ends after the failover was seen is asked about at once", async () => {
+  const { told, end, failOver } = scene();
+  failOver({ epoch: 3, turn: 1 });
+  end("notes/a", 3, 2, "first");
+  await expect.poll(() => told.length).toBe(1);
+});
+
+test("the store is asked again until it can say", async () => {
+  const { clock, told, state, end, failOver } = scene();
+  end("notes/a", 3, 2);
+  state.fails = 2;
+  failOver({ epoch: 3, turn: 1 });
+  await expect.poll(async () => {
+    await clock.advance(500);
+    return told.length;
+  }).toBe(1);
+});
+
+test("one without turns is not remembered, and of one key's epoch the last turn only", () => {
+  const { formers, end } = scene();
+  end("notes/a", 0, 0);
+  expect(formers.size).toBe(0);
+  end("notes/a", 3, 2);
+  end("notes/a", 3, 4);
+  end("notes/a", 5, 1);
+  expect(formers.size).toBe(2);
+});
+
+test("an old one is forgotten, unless the store was away since", async () => {
+  const { clock, state, formers, end } = scene();
+  end("notes/a", 3, 2);
+  await clock.advance(REMEMBERED_MS + 1);
+  state.isReachable = false;
+  end("notes/b", 4, 1);
+  expect(formers.size).toBe(2);
+  state.isReachable = true;
+  end("notes/c", 5, 1);
+  expect(formers.size).toBe(2);
+});
+
+test("no more are remembered than the limit", () => {
+  const { formers, end } = scene();
+  for (let i = 0; i <= MAX_FORMER_TENURES; i++) end(`notes/${i}`, 1, 1);
+  expect(formers.size).toBe(MAX_FORMER_TENURES);
+});
