@@ -30,6 +30,16 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     scenario: "slow_renewal",
   },
   {
+    name: "failed_renewal_waits",
+    about: "A renewal that failed is sent again at the next heartbeat only.",
+    edits: [{
+      file: "src/registry/heartbeats.ts",
+      find: "if (this.#isOn && this.#retry === null) {",
+      replace: "if (!this.#isOn && this.#retry === null) {",
+    }],
+    scenario: "short_outage",
+  },
+  {
     name: "early_takeover",
     about: "A challenger kills after 0.7 W of silence.",
     edits: [{

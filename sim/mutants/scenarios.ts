@@ -12,6 +12,7 @@ import { lateClaim } from "./scenarios/late_claim.ts";
 import { lateDeparture } from "./scenarios/late_departure.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { revival } from "./scenarios/revival.ts";
+import { shortOutage } from "./scenarios/short_outage.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
@@ -27,6 +28,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
   silent_road: silentRoad,
+  short_outage: shortOutage,
 };
 
 /** The scenario of this name. @throws Error where there is none */

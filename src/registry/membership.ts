@@ -17,6 +17,7 @@ import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Lineage, LineageName, Observation, Overtaken, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
 import { Roll } from "./roll.ts";
@@ -26,8 +27,6 @@ import { Watches } from "./watches.ts";
 const MAX_RENEWALS = 3;
 /** A heartbeat unseen for so many of its periods is called stalled. */
 const STALLED_BEATS = 2.5;
-/** How much faster heartbeats come while a member is suspected. */
-const SUSPICION_SPEEDUP = 4;
 /** Between two attempts to say again what this node holds, in ms. */
 const REASSERT_PAUSE_MS = 50;
 
@@ -65,7 +64,7 @@ export class Membership {
   #self: MemberInfo | null = null;
   #seq = 0;
   #renewals = 0;
-  #beat: Timer | null = null;
+  readonly #heartbeats: Heartbeats;
   #killTimer: Timer | null = null;
   #lastContact = -Infinity;
   #version = -1;
@@ -81,6 +80,7 @@ export class Membership {
     this.#listener = listener;
     this.lineages = new Lineages(clock, timing.takeoverMs);
     this.#watches = new Watches(clock);
+    this.#heartbeats = new Heartbeats(clock, timing.heartbeatMs, () => this.#beat());
   }
 
   /**
@@ -124,9 +124,9 @@ export class Membership {
 
   /** Stops renewing and watching. The roll stays readable. */
   stop(): void {
-    this.#beat?.cancel();
+    this.#heartbeats.stop();
     this.#killTimer?.cancel();
-    this.#beat = this.#killTimer = null;
+    this.#killTimer = null;
     this.#life = null;
   }
 
@@ -274,15 +274,13 @@ export class Membership {
     this.#scheduleKill();
   }
 
+  #beat(): void {
+    this.#renew();
+    this.#schedule();
+  }
+
   #schedule(): void {
-    this.#beat?.cancel();
-    if (!this.#life) return;
-    const { heartbeatMs } = this.#timing;
-    const pause = this.#watches.hasSuspects ? heartbeatMs / SUSPICION_SPEEDUP : heartbeatMs;
-    this.#beat = this.#clock.after(pause, () => {
-      this.#renew();
-      this.#schedule();
-    });
+    if (this.#life) this.#heartbeats.schedule(this.#watches.hasSuspects);
   }
 
   async #renew(): Promise<void> {
@@ -295,6 +293,7 @@ export class Membership {
       const { known } = this.lineages;
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
+      this.#heartbeats.succeeded();
       this.#meet(reply.lineage);
       if (life !== this.#life) return;
       if (reply.outcome === "fenced") return life.lease.lapse();
@@ -306,7 +305,8 @@ export class Membership {
       this.#scheduleKill();
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
-      this.#tell("warning", "renewal failed", { reason: detailOf(error) });
+      const isNews = life === this.#life && this.#heartbeats.failed();
+      if (isNews) this.#tell("warning", "renewal failed", { reason: detailOf(error) });
     } finally {
       // What a former life left unanswered does not count against this one.
       if (life === this.#life) this.#renewals--;
