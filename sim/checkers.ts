@@ -12,6 +12,7 @@ import { gate } from "./checkers/gate.ts";
 import { healing } from "./checkers/healing.ts";
 import { linearizable } from "./checkers/linearizable.ts";
 import { losses } from "./checkers/losses.ts";
+import { nameKept } from "./checkers/name_kept.ts";
 import { needlessLapse } from "./checkers/needless_lapse.ts";
 import { once } from "./checkers/once.ts";
 import { oneLife } from "./checkers/one_life.ts";
@@ -38,6 +39,7 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   bounded,
   losses,
   needlessLapse,
+  nameKept,
 ];
 
 /** Rules that can be judged from what clients saw and what was left. */

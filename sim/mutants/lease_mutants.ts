@@ -40,6 +40,16 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     scenario: "short_outage",
   },
   {
+    name: "name_taken_from_the_living",
+    about: "A process takes its node's name at once, also from one that renews.",
+    edits: [{
+      file: MEMBERSHIP,
+      find: "await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);",
+      replace: "void observe;",
+    }],
+    scenario: "twins",
+  },
+  {
     name: "early_takeover",
     about: "A challenger kills after 0.7 W of silence.",
     edits: [{

@@ -16,6 +16,7 @@ import { shortOutage } from "./scenarios/short_outage.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
+import { twins } from "./scenarios/twins.ts";
 
 export const SCENARIOS: Readonly<Record<string, Plan>> = {
   slow_renewal: slowRenewal,
@@ -29,6 +30,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   late_second_look: lateSecondLook,
   silent_road: silentRoad,
   short_outage: shortOutage,
+  twins,
 };
 
 /** The scenario of this name. @throws Error where there is none */
