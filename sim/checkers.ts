@@ -12,6 +12,8 @@ import { gate } from "./checkers/gate.ts";
 import { healing } from "./checkers/healing.ts";
 import { linearizable } from "./checkers/linearizable.ts";
 import { losses } from "./checkers/losses.ts";
+import { nameKept } from "./checkers/name_kept.ts";
+import { needlessLapse } from "./checkers/needless_lapse.ts";
 import { once } from "./checkers/once.ts";
 import { oneLife } from "./checkers/one_life.ts";
 import { returns } from "./checkers/returns.ts";
@@ -31,7 +33,14 @@ export const APP_CHECKERS: readonly LiveChecker[] = [
 ];
 
 /** All that are watched while journals are played. */
-export const LIVE_CHECKERS: readonly LiveChecker[] = [...APP_CHECKERS, returns, bounded, losses];
+export const LIVE_CHECKERS: readonly LiveChecker[] = [
+  ...APP_CHECKERS,
+  returns,
+  bounded,
+  losses,
+  needlessLapse,
+  nameKept,
+];
 
 /** Rules that can be judged from what clients saw and what was left. */
 export const HISTORY_CHECKERS: readonly HistoryChecker[] = [once, linearizable, fifo, chains];

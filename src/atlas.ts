@@ -187,7 +187,7 @@ class NodeProcess implements Exchange {
   /** Begins the first life. */
   async start(): Promise<void> {
     try {
-      await this.#begin(false);
+      await this.#begin();
       this.#market.openFor(this.#options);
     } catch (error) {
       await this.#end(null);
@@ -300,12 +300,12 @@ class NodeProcess implements Exchange {
   }
 
   /** Opens links and registers, as the present life. */
-  async #begin(ifFree: boolean): Promise<void> {
+  async #begin(): Promise<void> {
     const { region, node } = this.#options;
     const life = this.#life;
     const { incarnation } = life;
     await this.#links.open({ region, node, incarnation }, life);
-    await this.#membership.join(life, this.#member(life), ifFree);
+    await this.#membership.join(life, this.#member(life));
     this.#host.open(life);
     this.#market.moved();
     this.#state = "serving";
@@ -348,30 +348,13 @@ class NodeProcess implements Exchange {
         if (this.#state !== "fenced") return;
         this.#life = this.#newLife();
         past.set(this.#life.incarnation, this.#member(this.#life));
-        return await this.#begin(true);
+        return await this.#begin();
       } catch (error) {
         this.#tell("warning", "coming back failed", { reason: detailOf(error) });
-        if (isAtlasError(error) && error.code === "node_name_taken") {
-          if (await this.#isNameLost(past)) return await this.#end(error);
-        }
+        if (isAtlasError(error) && error.code === "node_name_taken") return await this.#end(error);
         await pause(clock, backoffMs(random, attempt, 50, this.#timing.heartbeatMs / 2));
       }
     }
-  }
-
-  /** Whether the one who has this node's name is another process, not a life of this one. */
-  async #isNameLost(past: ReadonlyMap<string, MemberInfo>): Promise<boolean> {
-    const { region, node } = this.#options;
-    try {
-      await this.#membership.refresh();
-    } catch {
-      return false;
-    }
-    for (const member of this.#membership.members()) {
-      const isNamesake = member.region === region && member.node === node;
-      if (isNamesake && member.state === "live" && !past.has(member.incarnation)) return true;
-    }
-    return false;
   }
 
   async #end(error: AtlasError | null): Promise<void> {

@@ -17,6 +17,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  KnownLineage,
   LineageName,
   Membership,
   OwnershipPage,
@@ -31,6 +32,7 @@ import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from ".
 import { refused, unavailable } from "./check.ts";
 import { checkMember } from "./member_rows.ts";
 import { Lane } from "./sqlite_lane.ts";
+import { fileAt, SqliteLineage } from "./sqlite_lineage.ts";
 import { SqliteMembers } from "./sqlite_members.ts";
 import { isBusy, prepareSchema } from "./sqlite_schema.ts";
 import type { Database } from "./sqlite_schema.ts";
@@ -64,16 +66,13 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
     throw refused("SQLite path", JSON.stringify(path), "a file that processes can share");
   }
   const { DatabaseSync } = await import("node:sqlite");
+  const open = (): OpenFile =>
+    openFile(path, synchronous, patienceMs, DatabaseSync as unknown as Opener);
   const giveUp = performance.now() + patienceMs;
   for (;;) {
-    let database: Database | undefined;
     try {
-      mkdirSync(dirname(path), { recursive: true });
-      database = new DatabaseSync(path) as unknown as Database;
-      prepareSchema(database, path, synchronous);
-      return new SqliteStore(database, path, patienceMs);
+      return new SqliteStore(open(), open);
     } catch (error) {
-      database?.close();
       if (isAtlasError(error)) throw error;
       const why = `the SQLite file ${JSON.stringify(path)} can't be opened: ${messageOf(error)}`;
       if (!isBusy(error)) throw new AtlasError("bad_request", why, { cause: error });
@@ -83,55 +82,127 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
   }
 }
 
-class SqliteStore implements Store {
-  readonly #database: Database;
-  readonly #tables: SqliteTables;
-  readonly #members: SqliteMembers;
-  readonly #reads: Lane;
-  readonly #writes: Lane;
+type Opener = new (path: string) => Database;
 
-  constructor(database: Database, path: string, patienceMs: number) {
-    this.#database = database;
-    this.#tables = new SqliteTables(database);
-    this.#members = new SqliteMembers(database);
-    this.#reads = new Lane(database, { name: path, begin: "BEGIN", patienceMs });
-    this.#writes = new Lane(database, { name: path, begin: "BEGIN IMMEDIATE", patienceMs });
+/** A file that is open, and what works on it. */
+interface OpenFile {
+  readonly database: Database;
+  readonly tables: SqliteTables;
+  readonly members: SqliteMembers;
+  readonly reads: Lane;
+  readonly writes: Lane;
+  /** Whether a step found that it isn't the one at its path any more. */
+  readonly isGone: () => boolean;
+}
+
+/** Opens the file at `path`, or makes it. MAY throw a busy error; then it can be repeated. */
+function openFile(
+  path: string,
+  synchronous: "normal" | "full",
+  patienceMs: number,
+  Database: Opener,
+): OpenFile {
+  mkdirSync(dirname(path), { recursive: true });
+  const database = new Database(path);
+  try {
+    prepareSchema(database, path, synchronous);
+    const lineage = new SqliteLineage(database, path);
+    database.prepare("BEGIN IMMEDIATE").run();
+    lineage.meet(null);
+    database.prepare("COMMIT").run();
+    const file = fileAt(path);
+    let isGone = false;
+    const isPresent = (): boolean => !(isGone ||= fileAt(path) !== file);
+    const lane = (begin: "BEGIN" | "BEGIN IMMEDIATE"): Lane =>
+      new Lane(database, { name: path, begin, patienceMs, isPresent });
+    return {
+      database,
+      tables: new SqliteTables(database, lineage),
+      members: new SqliteMembers(database, lineage),
+      reads: lane("BEGIN"),
+      writes: lane("BEGIN IMMEDIATE"),
+      isGone: () => isGone,
+    };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+class SqliteStore implements Store {
+  readonly #open: () => OpenFile;
+  #file: OpenFile;
+  #isClosed = false;
+
+  /** @param open opens what is at the path by then. */
+  constructor(file: OpenFile, open: () => OpenFile) {
+    this.#file = file;
+    this.#open = open;
+  }
+
+  /** The file at the path: opened anew after a step that found another one there. */
+  get #present(): OpenFile {
+    if (this.#isClosed || !this.#file.isGone()) return this.#file;
+    // Closed first: where the log of writes alone is gone, what it held is written back now. SQLite
+    // leaves alone what lies at the path of a file that was moved away (sqlite3PagerClose).
+    close(this.#file);
+    try {
+      this.#file = this.#open();
+    } catch {
+      // Its steps say that it is gone; the next one tries again.
+    }
+    return this.#file;
   }
 
   status(): "up" | "down" {
-    return this.#reads.up && this.#writes.up ? "up" : "down";
+    return this.#file.reads.up && this.#file.writes.up ? "up" : "down";
   }
 
-  async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
+  async register(
+    member: MemberInfo,
+    { ifFree, known = null }: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
     checkMember(member);
-    return await this.#writes.do(() => this.#members.register(member, options.ifFree));
+    const { writes, members } = this.#present;
+    return await writes.do(() => members.register(member, ifFree, known));
   }
 
-  async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known: KnownLineage | null = null,
+  ): Promise<RenewReply> {
     checkWhole("seq", seq, 0);
-    return await this.#writes.do(() => this.#members.renew(incarnation, seq, watch));
+    const { writes, members } = this.#present;
+    return await writes.do(() => members.renew(incarnation, seq, watch, known));
   }
 
   kill(incarnation: string, seq: number): Promise<MemberState | null> {
-    return this.#writes.do(() => this.#members.kill(incarnation, seq));
+    const { writes, members } = this.#present;
+    return writes.do(() => members.kill(incarnation, seq));
   }
 
   async leave(member: MemberInfo): Promise<void> {
     checkMember(member);
-    return await this.#writes.do(() => this.#members.leave(member));
+    const { writes, members } = this.#present;
+    return await writes.do(() => members.leave(member));
   }
 
   members(): Promise<Membership> {
-    return this.#reads.do(() => this.#members.all());
+    const { reads, members } = this.#present;
+    return reads.do(() => members.all());
   }
 
   lookup(key: string): Promise<Ownership | null> {
-    return this.#reads.do(() => this.#tables.lookup(key));
+    const { reads, tables } = this.#present;
+    return reads.do(() => tables.lookup(key));
   }
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
-    return await this.#writes.do(() => this.#tables.claim(claim));
+    const { writes, tables } = this.#present;
+    return await writes.do(() => tables.claim(claim));
   }
 
   async reassert(
@@ -139,34 +210,45 @@ class SqliteStore implements Store {
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     checkTenures(tenures, lineage);
-    return await this.#writes.do(() => this.#tables.reassert(tenures, lineage));
+    const { writes, tables } = this.#present;
+    return await writes.do(() => tables.reassert(tenures, lineage));
   }
 
   release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    return this.#writes.do(() => this.#tables.release(key, incarnation, epoch));
+    const { writes, tables } = this.#present;
+    return writes.do(() => tables.release(key, incarnation, epoch));
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
-    return await this.#reads.do(() => this.#tables.list(prefix, cursor ?? "", limit));
+    const { reads, tables } = this.#present;
+    return await reads.do(() => tables.list(prefix, cursor ?? "", limit));
   }
 
   read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#reads.do(() => this.#tables.read(key, fields));
+    const { reads, tables } = this.#present;
+    return reads.do(() => tables.read(key, fields));
   }
 
   async range(key: string, range: Range): Promise<[string, string][]> {
     checkRange(range);
-    return await this.#reads.do(() => this.#tables.range(key, range));
+    const { reads, tables } = this.#present;
+    return await reads.do(() => tables.range(key, range));
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
     checkCommit(commit);
-    return await this.#writes.do(() => this.#tables.commit(commit));
+    const { writes, tables } = this.#present;
+    return await writes.do(() => tables.commit(commit));
   }
 
-  async close(): Promise<void> {
-    if (!this.#writes.close() || !this.#reads.close()) return;
-    this.#database.close();
+  close(): Promise<void> {
+    this.#isClosed = true;
+    close(this.#file);
+    return Promise.resolve();
   }
+}
+
+function close({ writes, reads, database }: OpenFile): void {
+  if (writes.close() && reads.close()) database.close();
 }

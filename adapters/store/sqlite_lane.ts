@@ -19,6 +19,8 @@ export interface LaneOptions {
   name: string;
   /** `BEGIN IMMEDIATE` takes the write lock; `BEGIN` is for steps that only read. */
   begin: "BEGIN" | "BEGIN IMMEDIATE";
+  /** Whether the open file is still the one of that name. */
+  isPresent: () => boolean;
   /** How long a step waits for the lock before it is `unavailable`, in ms. */
   patienceMs: number;
 }
@@ -34,6 +36,8 @@ const MAX_STEPS = 512;
 /** Retries of a busy file wait this long, doubling, each by a random half to whole; in ms. */
 const FIRST_BACKOFF = 2;
 const LAST_BACKOFF = 50;
+
+const GONE = "deleted or replaced while it was open: what it held is not what is there now";
 
 export class Lane {
   readonly #options: LaneOptions;
@@ -82,13 +86,21 @@ export class Lane {
   close(): boolean {
     if (this.#closed) return false;
     this.#closed = true;
-    for (const entry of this.#waiting.splice(0)) entry.reject(closedError());
+    for (const entry of this.#waiting.splice(0)) entry.reject(this.#closedError());
     return true;
+  }
+
+  #closedError(): Error {
+    return this.#options.isPresent() ? closedError() : this.#goneError();
+  }
+
+  #goneError(): Error {
+    return unavailable(`the SQLite file ${JSON.stringify(this.#options.name)} was ${GONE}`);
   }
 
   #take(batch: Entry<Step>[]): void {
     if (this.#closed) {
-      for (const entry of batch) entry.reject(closedError());
+      for (const entry of batch) entry.reject(this.#closedError());
       return;
     }
     for (const entry of batch) this.#waiting.push(entry);
@@ -135,6 +147,11 @@ export class Lane {
    */
   #transact(batch: Entry<Step>[]): number {
     let replies: unknown[];
+    if (!this.#options.isPresent()) {
+      this.#up = false;
+      for (const entry of batch) entry.reject(this.#goneError());
+      return batch.length;
+    }
     try {
       this.#begin.run();
       replies = batch.map((entry) => entry.op.run());

@@ -7,9 +7,15 @@
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import { isDead } from "../../src/model/member.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
-import type { Membership, Observation, RegisterReply, RenewReply } from "../../src/ports/store.ts";
-import { SINGLE_LINEAGE } from "./lineage.ts";
+import type {
+  KnownLineage,
+  Membership,
+  Observation,
+  RegisterReply,
+  RenewReply,
+} from "../../src/ports/store.ts";
 import { countIn, parsedRow, readRows, stateIn, tooLong } from "./member_rows.ts";
+import type { SqliteLineage } from "./sqlite_lineage.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
 
 /** A seq as text: another than a count may be beyond what a driver can read. */
@@ -28,7 +34,10 @@ export class SqliteMembers {
   readonly #setVersion: Statement;
   readonly #rewrite: Statement;
 
-  constructor(database: Database) {
+  readonly #lineage: SqliteLineage;
+
+  constructor(database: Database, lineage: SqliteLineage) {
+    this.#lineage = lineage;
     const prepare = (sql: string): Statement => database.prepare(sql);
     const named = "region = ? AND node = ? AND state = 'live'";
     this.#seen = prepare(`SELECT ${SEQ}, state FROM atlas_member WHERE incarnation = ?`);
@@ -56,10 +65,15 @@ export class SqliteMembers {
     );
   }
 
-  register(info: MemberInfo, ifFree: boolean): RegisterReply {
+  register(info: MemberInfo, ifFree: boolean, known: KnownLineage | null): RegisterReply {
+    const lineage = this.#lineage.meet(known);
+    return { outcome: this.#register(info, ifFree), version: this.#now(), lineage };
+  }
+
+  #register(info: MemberInfo, ifFree: boolean): RegisterReply["outcome"] {
     const { incarnation, region, node } = info;
     const known = this.#observe(incarnation);
-    if (known && known.state !== "live") return this.#registered("fenced");
+    if (known && known.state !== "live") return "fenced";
     if (known) {
       const { address } = info;
       const roles = rolesText(info);
@@ -75,18 +89,24 @@ export class SqliteMembers {
         roles,
       );
       if (Number(changes) > 0) this.#raiseVersion();
-      return this.#registered("registered");
+      return "registered";
     }
     const taken = Number(this.#rivals.get(region, node)?.["count"]) > 0;
-    if (taken && ifFree) return this.#registered("name_taken");
+    if (taken && ifFree) return "name_taken";
     if (taken) this.#supersede.run(region, node);
     this.#insert(info);
     this.#raiseVersion();
     this.#prune.run();
-    return this.#registered("registered");
+    return "registered";
   }
 
-  renew(incarnation: string, seq: number, watch: readonly string[]): RenewReply {
+  renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known: KnownLineage | null,
+  ): RenewReply {
+    const lineage = this.#lineage.meet(known);
     const own = this.#observe(incarnation);
     const live = own?.state === "live";
     if (live && seq > own.seq) this.#renew.run(seq, incarnation);
@@ -95,7 +115,7 @@ export class SqliteMembers {
       state: own?.state ?? "dead",
       version: this.#now(),
       watched: watch.map((other) => this.#observe(other)).filter((seen) => seen !== null),
-      lineage: SINGLE_LINEAGE,
+      lineage,
     };
   }
 
@@ -119,7 +139,7 @@ export class SqliteMembers {
       seq: row["seq"],
       state: row["state"],
     }));
-    return { version: this.#now(), ...readRows(rows), lineage: SINGLE_LINEAGE.id };
+    return { version: this.#now(), ...readRows(rows), lineage: this.#lineage.id };
   }
 
   #insert(info: MemberInfo): void {
@@ -136,10 +156,6 @@ export class SqliteMembers {
   #finish(incarnation: string, state: MemberState): void {
     this.#raiseVersion();
     this.#end.run(state, this.#now(), incarnation);
-  }
-
-  #registered(outcome: RegisterReply["outcome"]): RegisterReply {
-    return { outcome, version: this.#now(), lineage: SINGLE_LINEAGE };
   }
 
   #now(): number {

@@ -25,7 +25,8 @@ export interface Database {
   close(): void;
 }
 
-const VERSION = 1;
+/** 2: with the file's lineage. */
+const VERSION = 2;
 
 /**
  * How long SQLite itself sleeps on a lock, blocking the process, in ms. Short: whoever
@@ -58,6 +59,10 @@ CREATE TABLE IF NOT EXISTS atlas_version (
   id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL
 ) STRICT;
 INSERT OR IGNORE INTO atlas_version VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS atlas_lineage (
+  one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL, file TEXT NOT NULL,
+  term INTEGER NOT NULL, settled INTEGER NOT NULL
+) STRICT;
 PRAGMA user_version = ${VERSION};`;
 
 /**
@@ -79,7 +84,9 @@ export function prepareSchema(
   database.prepare(`PRAGMA synchronous = ${synchronous}`).run();
   const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
   if (version === VERSION) return;
-  if (version !== 0) throw unusable(path, `its format is ${version}, this Atlas reads ${VERSION}`);
+  if (version > VERSION) {
+    throw unusable(path, `its format is ${version}, this Atlas reads ${VERSION}`);
+  }
   database.prepare("BEGIN IMMEDIATE").run();
   database.exec(TABLES);
   database.prepare("COMMIT").run();

@@ -21,14 +21,8 @@ import type {
   Standing,
 } from "../../src/ports/store.ts";
 import { BrokenEntry, brokenEntry } from "./check.ts";
-import {
-  hasTurn,
-  lostWhereBroken,
-  nextEpoch,
-  NO_STAMP,
-  SINGLE_LINEAGE,
-  standingOf,
-} from "./lineage.ts";
+import { hasTurn, lostWhereBroken, nextEpoch, NO_STAMP, standingOf } from "./lineage.ts";
+import type { SqliteLineage } from "./sqlite_lineage.ts";
 import { fromStored, toStored } from "./sqlite_schema.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
 
@@ -54,7 +48,10 @@ export class SqliteTables {
   readonly #forward: Statement;
   readonly #backward: Statement;
 
-  constructor(database: Database) {
+  readonly #lineage: SqliteLineage;
+
+  constructor(database: Database, lineage: SqliteLineage) {
+    this.#lineage = lineage;
     const prepare = (sql: string): Statement => database.prepare(sql);
     this.#owner = prepare(`SELECT ${OWNER}, op FROM atlas_owner WHERE key = ?`);
     this.#counter = prepare(
@@ -86,8 +83,10 @@ export class SqliteTables {
   }
 
   claim(claim: Claim): ClaimReply {
-    const { key, rrp, incarnation, opId, expected, lineage = SINGLE_LINEAGE, above } = claim;
-    if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
+    const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
+    if (lineage && lineage.id !== this.#lineage.id) {
+      return { won: false, owner: null, quarantined: true };
+    }
     const row = this.#owner.get(key);
     const present = ownership(key, row);
     if (row?.["op"] === opId && present?.incarnation === incarnation) {
@@ -99,14 +98,14 @@ export class SqliteTables {
     if (!asExpected) return { won: false, owner: present };
     const slot = slotOf(key);
     const last = this.#last(key);
-    const epoch = nextEpoch(this.#drawn(key, slot), lineage.term, above);
+    const epoch = nextEpoch(this.#drawn(key, slot), lineage?.term ?? 0, above);
     this.#setCounter.run(slot, epoch);
     this.#own.run(key, rrp, incarnation, epoch, opId);
     return { won: true, owner: { rrp, incarnation, epoch }, last };
   }
 
   reassert(tenures: readonly Reassertion[], { id }: LineageName): readonly Standing[] | null {
-    if (id !== SINGLE_LINEAGE.id) return null;
+    if (id !== this.#lineage.id) return null;
     return tenures.map((tenure) => {
       try {
         return this.#reassert(tenure);
@@ -170,7 +169,7 @@ export class SqliteTables {
 
   commit(commit: Commit): CommitReply {
     const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
-    const isMoved = (commit.lineage ?? SINGLE_LINEAGE.id) !== SINGLE_LINEAGE.id;
+    const isMoved = commit.lineage !== undefined && commit.lineage !== this.#lineage.id;
     const owner = this.lookup(key);
     if (owner?.incarnation !== incarnation || owner.epoch !== epoch) {
       return isMoved ? "moved" : "fenced";

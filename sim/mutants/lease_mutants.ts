@@ -30,6 +30,26 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     scenario: "slow_renewal",
   },
   {
+    name: "failed_renewal_waits",
+    about: "A renewal that failed is sent again at the next heartbeat only.",
+    edits: [{
+      file: "src/registry/heartbeats.ts",
+      find: "if (this.#isOn && this.#retry === null) {",
+      replace: "if (!this.#isOn && this.#retry === null) {",
+    }],
+    scenario: "short_outage",
+  },
+  {
+    name: "name_taken_from_the_living",
+    about: "A process takes its node's name at once, also from one that renews.",
+    edits: [{
+      file: MEMBERSHIP,
+      find: "await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);",
+      replace: "void observe;",
+    }],
+    scenario: "twins",
+  },
+  {
     name: "early_takeover",
     about: "A challenger kills after 0.7 W of silence.",
     edits: [{

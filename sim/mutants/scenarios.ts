@@ -15,9 +15,11 @@ import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { lostAndWrittenOver } from "./scenarios/lost_and_written_over.ts";
 import { releasedAndLost } from "./scenarios/released_and_lost.ts";
 import { revival } from "./scenarios/revival.ts";
+import { shortOutage } from "./scenarios/short_outage.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
+import { twins } from "./scenarios/twins.ts";
 
 export const SCENARIOS: Readonly<Record<string, Plan>> = {
   slow_renewal: slowRenewal,
@@ -33,6 +35,8 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   back_and_promoted: backAndPromoted,
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,
+  short_outage: shortOutage,
+  twins,
 };
 
 /** The scenario of this name. @throws Error where there is none */

@@ -1,12 +1,7 @@
 /**
- * Who is here: a roll that each node signs again and again, and neighbours who
- * notice when a signature stays out.
- *
- * It registers this node, renews its lease, keeps a copy of the roll, watches some
- * members' heartbeats and kills those that stood still for the takeover time. It asks
- * the store only; it tells its listener of changes. When another copy of the store
- * answers it forgets what it saw in the one before, and has its listener say again what
- * this node holds: only then do renewals count again.
+ * The members of a region: registers this node, renews its lease, keeps a copy of the members'
+ * list and tells its listener of changes. When another copy of the store answers it forgets what
+ * it saw before, and has its listener say again what this node holds: then renewals count again.
  *
  * Source: design §3, Membership and Timing.
  */
@@ -14,11 +9,21 @@ import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
-import type { Lineage, LineageName, Observation, Overtaken, Store } from "../ports/store.ts";
+import type { Clock } from "../ports/clock.ts";
+import type {
+  Lineage,
+  LineageName,
+  Observation,
+  Overtaken,
+  RegisterReply,
+  Store,
+} from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
+import { FailureDetector } from "./failure_detector.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
+import { outwait } from "./namesake.ts";
 import { Roll } from "./roll.ts";
 import { Watches } from "./watches.ts";
 
@@ -26,8 +31,6 @@ import { Watches } from "./watches.ts";
 const MAX_RENEWALS = 3;
 /** A heartbeat unseen for so many of its periods is called stalled. */
 const STALLED_BEATS = 2.5;
-/** How much faster heartbeats come while a member is suspected. */
-const SUSPICION_SPEEDUP = 4;
 /** Between two attempts to say again what this node holds, in ms. */
 const REASSERT_PAUSE_MS = 50;
 
@@ -62,13 +65,15 @@ export class Membership {
   readonly #timing: Timing;
   readonly #listener: MembershipListener;
   #life: Life | null = null;
+  /** Attempts to join that were begun, or ended by a stop. */
+  #joins = 0;
   #region = "";
   /** What this life said of itself. */
   #self: MemberInfo | null = null;
   #seq = 0;
   #renewals = 0;
-  #beat: Timer | null = null;
-  #killTimer: Timer | null = null;
+  readonly #heartbeats: Heartbeats;
+  readonly #detector: FailureDetector;
   #lastContact = -Infinity;
   #version = -1;
   readonly #roll = new Roll();
@@ -83,31 +88,54 @@ export class Membership {
     this.#listener = listener;
     this.lineages = new Lineages(clock, timing.takeoverMs);
     this.#watches = new Watches(clock);
+    this.#detector = new FailureDetector({
+      clock,
+      timing,
+      store,
+      watches: this.#watches,
+      life: () => this.#life,
+      refresh: () => this.refresh(),
+      killed: (incarnation, seq) => {
+        this.stats.kills++;
+        this.#tell("info", "member is dead", { incarnation, seq });
+      },
+      failed: (incarnation, reason) =>
+        this.#tell("warning", "kill failed", { incarnation, reason }),
+    });
+    this.#heartbeats = new Heartbeats(clock, timing.heartbeatMs, () => {
+      this.#renew();
+      this.#schedule();
+    });
   }
 
   /**
-   * Registers `self` as `life`, and renews its lease from then on.
+   * Registers `self` as `life`, and renews its lease from then on. Where its name belongs to a
+   * process that may be alive it waits until that one renews, or has clearly ceased to.
    *
-   * @param ifFree refuses to take the name from another live incarnation.
-   * @throws AtlasError `node_name_taken`, or `unavailable` where the store can't say.
+   * @throws AtlasError `node_name_taken` where it renews, or `unavailable` where the store can't say.
    */
-  async join(life: Life, self: MemberInfo, ifFree: boolean): Promise<void> {
-    const sent = life.lease.sendTime();
-    const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
-    if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
-    if (!this.lineages.stands(reply.lineage)) {
-      throw new AtlasError("unavailable", "a former copy of the store took the registration");
-    }
-    // It holds nothing yet.
-    this.lineages.asserted(life);
+  async join(life: Life, self: MemberInfo): Promise<void> {
+    const round = ++this.#joins;
+    const isDue = (): boolean => round === this.#joins;
+    let sent = life.lease.sendTime();
+    let reply = await this.#register(life, self, true);
     if (reply.outcome === "name_taken") {
-      throw new AtlasError(
-        "node_name_taken",
-        `another live process is node ${self.node} in region ${self.region}`,
-      );
+      await this.refresh();
+      for (const { incarnation } of this.#roll.namesakes(self.region, self.node)) {
+        this.#tell("info", "waiting for the former process of this name", { incarnation });
+        const observe = () => this.observe(incarnation);
+        await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);
+      }
+      sent = life.lease.sendTime();
+      // From here on the former process can't renew, should it wake.
+      reply = await this.#register(life, self, false);
     }
     if (reply.outcome === "fenced" || !life.lease.confirm(sent)) {
       throw new AtlasError("unavailable", "the registration came too late to hold a lease");
+    }
+    if (!isDue()) {
+      await this.leave(self).catch(() => {});
+      throw new AtlasError("unavailable", "the node was closed before it had joined");
     }
     this.#life = life;
     this.#region = self.region;
@@ -124,11 +152,23 @@ export class Membership {
     this.#schedule();
   }
 
+  async #register(life: Life, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
+    const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
+    if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
+    if (!this.lineages.stands(reply.lineage)) {
+      throw new AtlasError("unavailable", "a former copy of the store took the registration");
+    }
+    // It holds nothing yet.
+    this.lineages.asserted(life);
+    return reply;
+  }
+
   /** Stops renewing and watching. The roll stays readable. */
   stop(): void {
-    this.#beat?.cancel();
-    this.#killTimer?.cancel();
-    this.#life = this.#beat = this.#killTimer = null;
+    this.#joins++;
+    this.#heartbeats.stop();
+    this.#detector.stop();
+    this.#life = null;
   }
 
   /** Ends an incarnation of this node in the store; it must have fenced itself before. */
@@ -272,18 +312,11 @@ export class Membership {
       member.incarnation !== self && this.#isOurs(member)
     );
     this.#watches.assign(self, others);
-    this.#scheduleKill();
+    this.#detector.schedule();
   }
 
   #schedule(): void {
-    this.#beat?.cancel();
-    if (!this.#life) return;
-    const { heartbeatMs } = this.#timing;
-    const pause = this.#watches.hasSuspects ? heartbeatMs / SUSPICION_SPEEDUP : heartbeatMs;
-    this.#beat = this.#clock.after(pause, () => {
-      this.#renew();
-      this.#schedule();
-    });
+    if (this.#life) this.#heartbeats.schedule(this.#watches.hasSuspects);
   }
 
   async #renew(): Promise<void> {
@@ -296,6 +329,7 @@ export class Membership {
       const { known } = this.lineages;
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
+      this.#heartbeats.succeeded();
       this.#meet(reply.lineage);
       if (life !== this.#life) return;
       if (reply.outcome === "fenced") return life.lease.lapse();
@@ -304,10 +338,11 @@ export class Membership {
       if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
       if (reply.overtaken) this.#listener.holder().overtaken(reply.overtaken);
       this.#watches.note(reply.watched);
-      this.#scheduleKill();
+      this.#detector.schedule();
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
-      this.#tell("warning", "renewal failed", { reason: detailOf(error) });
+      const isNews = life === this.#life && this.#heartbeats.failed();
+      if (isNews) this.#tell("warning", "renewal failed", { reason: detailOf(error) });
     } finally {
       // What a former life left unanswered does not count against this one.
       if (life === this.#life) this.#renewals--;
@@ -360,38 +395,6 @@ export class Membership {
       await pause(this.#clock, REASSERT_PAUSE_MS);
     }
     this.look();
-  }
-
-  #scheduleKill(): void {
-    this.#killTimer?.cancel();
-    this.#killTimer = null;
-    const oldest = this.#watches.oldest();
-    if (!this.#life || oldest === Infinity) return;
-    const wait = oldest + this.#timing.takeoverMs - this.#clock.now();
-    this.#killTimer = this.#clock.after(Math.max(1, wait), () => this.#killStalled());
-  }
-
-  async #killStalled(): Promise<void> {
-    const life = this.#life;
-    const due = this.#clock.now() - this.#timing.takeoverMs;
-    for (const [incarnation, seq] of this.#watches.stalledSince(due)) {
-      if (life === null || !life.lease.holds()) continue;
-      try {
-        const state = await this.#store.kill(incarnation, seq);
-        if (state === "dead") {
-          this.stats.kills++;
-          this.#tell("info", "member is dead", { incarnation, seq });
-        }
-        // Not dead: its seq moved, and the next renewal will tell.
-        this.#watches.drop(incarnation);
-        await this.refresh();
-      } catch (error) {
-        const since = this.#clock.now() - this.#timing.takeoverMs + this.#timing.heartbeatMs;
-        this.#watches.putOff(incarnation, seq, since);
-        this.#tell("warning", "kill failed", { incarnation, reason: detailOf(error) });
-      }
-    }
-    this.#scheduleKill();
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

@@ -32,6 +32,12 @@ export class Roll {
     return this.#members.values();
   }
 
+  /** Those that live under a node's name. */
+  namesakes(region: string, node: string): Member[] {
+    const isOne = (it: Member): boolean => it.region === region && it.node === node;
+    return [...this.#members.values()].filter((it) => isOne(it) && it.state === "live");
+  }
+
   /** Whoever may hold a lease. */
   living(): (Member | Unreadable)[] {
     const all = [...this.#members.values(), ...this.#unreadable.values()];

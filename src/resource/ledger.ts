@@ -121,7 +121,7 @@ export class Ledger {
           ...lineage !== undefined && { lineage },
         };
         const reply = await store.commit({ ...fence, puts, deletes });
-        if (reply === "committed") {
+        if (reply === "committed" && this.#parts.lineage === lineage) {
           this.#tenure.last = { epoch, turn };
           this.#parts.stats.commits++;
           return this.storage.committed(writes);
@@ -131,7 +131,8 @@ export class Ledger {
           this.#tenure.fenced();
           break;
         }
-        if (reply !== "moved") {
+        // Done by a copy of the store that another one has replaced since: asked again of that one.
+        if (reply !== "moved" && reply !== "committed") {
           if (!this.#tenure.isOver) this.#tenure.behind(reply.lost);
           break;
         }

@@ -239,19 +239,6 @@ describe("takeover", () => {
   });
 });
 
-describe("names of nodes", () => {
-  it("a newer process takes the name over; the older one stops", async () => {
-    const made = cluster();
-    const old = await made.node("same", { lease: LASTING });
-    await old.resource("counters", "x").add(1);
-    const young = await made.node("same", { lease: LASTING });
-    expect(await old.closed).toMatchObject({ code: "node_name_taken" });
-    expect(old.state).toBe("closed");
-    expect(young.state).toBe("serving");
-    expect((await young.resource("counters", "x").add(1)).total).toBe(2);
-  });
-});
-
 describe("types that a node doesn't run", () => {
   it("are asked of one that does", async () => {
     const made = cluster();

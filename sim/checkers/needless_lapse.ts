@@ -1,0 +1,28 @@
+/**
+ * A store that refuses connections for less than the lease, and nothing else that goes wrong, ends
+ * no lease: what is left of it after the outage is more than the pauses between two renewals.
+ */
+import type { LiveChecker } from "./checker.ts";
+
+/** What a renewal, its connection and the pause before it may take, in heartbeats. */
+const SPARE_BEATS = 1.5;
+
+export const needlessLapse: LiveChecker = {
+  name: "needless lapse",
+  watch({ plan }, report) {
+    const { heartbeatMs, leaseMs } = plan.shape.lease;
+    return {
+      told(process, { event }, at) {
+        if (event !== "lease lapsed") return;
+        const since = at - leaseMs - heartbeatMs;
+        const near = plan.faults.filter((fault) => fault.at <= at && fault.at + fault.ms >= since);
+        const [outage] = near;
+        if (near.length !== 1 || outage?.kind !== "store_outage") return;
+        if (outage.ms >= leaseMs - SPARE_BEATS * heartbeatMs) return;
+        report(
+          `${process}'s lease of ${leaseMs} ms lapsed: the store was away for ${outage.ms} ms`,
+        );
+      },
+    };
+  },
+};

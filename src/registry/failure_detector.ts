@@ -1,0 +1,70 @@
+/**
+ * Ends members whose heartbeat has stood still for the takeover time, as seen on this node's own
+ * clock, so that others may take over what they own. Only a node whose own lease holds does so.
+ *
+ * Source: design §3, Membership and Timing.
+ */
+import { detailOf } from "../errors.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { Life, Timing } from "./lease.ts";
+import type { Watches } from "./watches.ts";
+
+export interface FailureDetectorParts {
+  readonly clock: Clock;
+  readonly timing: Timing;
+  readonly store: Pick<Store, "kill">;
+  readonly watches: Watches;
+  /** The node's present life; null while it isn't a member. */
+  readonly life: () => Life | null;
+  /** Reads the members anew. */
+  readonly refresh: () => Promise<void>;
+  /** A member is dead. */
+  readonly killed: (incarnation: string, seq: number) => void;
+  /** The store could not be asked to end one. */
+  readonly failed: (incarnation: string, reason: string) => void;
+}
+
+export class FailureDetector {
+  readonly #parts: FailureDetectorParts;
+  #timer: Timer | null = null;
+
+  constructor(parts: FailureDetectorParts) {
+    this.#parts = parts;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  /** Looks again when the member that has stood still for longest is due. */
+  schedule(): void {
+    this.stop();
+    const { clock, timing, watches, life } = this.#parts;
+    const oldest = watches.oldest();
+    if (!life() || oldest === Infinity) return;
+    const wait = oldest + timing.takeoverMs - clock.now();
+    this.#timer = clock.after(Math.max(1, wait), () => this.#killStalled());
+  }
+
+  async #killStalled(): Promise<void> {
+    const { clock, timing, store, watches, refresh, killed, failed } = this.#parts;
+    const life = this.#parts.life();
+    const due = clock.now() - timing.takeoverMs;
+    for (const [incarnation, seq] of watches.stalledSince(due)) {
+      if (life === null || !life.lease.holds()) continue;
+      try {
+        const state = await store.kill(incarnation, seq);
+        if (state === "dead") killed(incarnation, seq);
+        // Not dead: its seq moved, and the next renewal will tell.
+        watches.drop(incarnation);
+        await refresh();
+      } catch (error) {
+        watches.putOff(incarnation, seq, clock.now() - timing.takeoverMs + timing.heartbeatMs);
+        failed(incarnation, detailOf(error));
+      }
+    }
+    this.schedule();
+  }
+}

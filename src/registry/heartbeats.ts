@@ -1,0 +1,71 @@
+/**
+ * When a node renews its lease: once a heartbeat, more often while it suspects a member, and soon
+ * again after a renewal that failed, so that a store which was away for less than the lease ends
+ * no lease. A renewal that is still unanswered is not repeated: the next heartbeat does that.
+ */
+import type { Clock, Timer } from "../ports/clock.ts";
+
+/** How much faster heartbeats come while a member is suspected. */
+const SUSPICION_SPEEDUP = 4;
+/** The first pause after a failure, in ms; each further one is twice as long. */
+const RETRY_MS = 50;
+/** The longest pause, in ms, and in parts of a heartbeat. */
+const MAX_RETRY_MS = 250;
+const RETRIES_PER_BEAT = 8;
+
+export class Heartbeats {
+  readonly #clock: Clock;
+  readonly #heartbeatMs: number;
+  readonly #renew: () => void;
+  #beat: Timer | null = null;
+  #retry: Timer | null = null;
+  #isOn = false;
+  #failures = 0;
+  #toldAt = -Infinity;
+
+  /** @param renew sends a renewal; what becomes of it is told by `succeeded` or `failed`. */
+  constructor(clock: Clock, heartbeatMs: number, renew: () => void) {
+    this.#clock = clock;
+    this.#heartbeatMs = heartbeatMs;
+    this.#renew = renew;
+  }
+
+  stop(): void {
+    this.#isOn = false;
+    this.#beat?.cancel();
+    this.#retry?.cancel();
+    this.#beat = this.#retry = null;
+    this.#failures = 0;
+  }
+
+  /** Sends the next renewal in one heartbeat from now, or sooner while a member is suspected. */
+  schedule(isSuspicious: boolean): void {
+    this.#isOn = true;
+    this.#beat?.cancel();
+    const pause = isSuspicious ? this.#heartbeatMs / SUSPICION_SPEEDUP : this.#heartbeatMs;
+    this.#beat = this.#clock.after(pause, this.#renew);
+  }
+
+  /** A renewal was answered. */
+  succeeded(): void {
+    this.#failures = 0;
+    this.#retry?.cancel();
+    this.#retry = null;
+  }
+
+  /** One failed: it is sent again soon. Answers whether that is worth telling: once a heartbeat. */
+  failed(): boolean {
+    const now = this.#clock.now();
+    const isNews = this.#failures === 0 || now - this.#toldAt >= this.#heartbeatMs;
+    if (isNews) this.#toldAt = now;
+    const most = Math.min(MAX_RETRY_MS, this.#heartbeatMs / RETRIES_PER_BEAT);
+    const pause = Math.min(most, RETRY_MS * 2 ** Math.min(this.#failures++, 8));
+    if (this.#isOn && this.#retry === null) {
+      this.#retry = this.#clock.after(pause, () => {
+        this.#retry = null;
+        this.#renew();
+      });
+    }
+    return isNews;
+  }
+}

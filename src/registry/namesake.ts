@@ -1,0 +1,42 @@
+/**
+ * Two processes with one node name: whoever has it keeps it while it renews its lease. The other
+ * one waits for some heartbeats, and is refused as soon as it sees a renewal; else the former one
+ * has ended, or stands still, and loses the name. So neither two machines that were given one name
+ * nor a store that went back to an older state make two processes end each other again and again.
+ */
+import { AtlasError } from "../errors.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Observation } from "../ports/store.ts";
+import { pause } from "../time/pause.ts";
+
+/** Heartbeats in which no renewal comes: then none is expected any more. */
+const SILENT_BEATS = 2.5;
+/** Looks a heartbeat. */
+const LOOKS_PER_BEAT = 4;
+
+/**
+ * Waits until a member has not renewed for {@link SILENT_BEATS}, or doesn't live any more.
+ *
+ * @param observe reads its heartbeat; null where it is unknown.
+ * @param isDue whether the wait still matters.
+ * @throws AtlasError `node_name_taken` where it renews; whatever `observe` throws.
+ */
+export async function outwait(
+  clock: Clock,
+  heartbeatMs: number,
+  observe: () => Promise<Observation | null>,
+  isDue: () => boolean,
+): Promise<void> {
+  const first = await observe();
+  const giveUp = clock.now() + SILENT_BEATS * heartbeatMs;
+  for (let seen = first; seen?.state === "live" && isDue(); seen = await observe()) {
+    if (first !== null && seen.seq > first.seq) {
+      throw new AtlasError(
+        "node_name_taken",
+        "another live process has this node's name, and keeps it: give each process its own",
+      );
+    }
+    if (clock.now() >= giveUp) return;
+    await pause(clock, heartbeatMs / LOOKS_PER_BEAT);
+  }
+}
