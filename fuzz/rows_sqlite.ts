@@ -85,7 +85,7 @@ function rowOf(draw: Draw, key: string): [what: string, sql: string, ...values: 
       1,
       () => [
         "another last turn",
-        "INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)",
+        "INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, '')",
         key,
         oddEpoch(draw),
         oddEpoch(draw),

@@ -17,6 +17,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   KnownLineage,
   LineageName,
   Membership,
@@ -25,6 +26,7 @@ import type {
   Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
   Standing,
   Store,
 } from "../../src/ports/store.ts";
@@ -212,6 +214,14 @@ class SqliteStore implements Store {
     checkTenures(tenures, lineage);
     const { writes, tables } = this.#present;
     return await writes.do(() => tables.reassert(tenures, lineage));
+  }
+
+  async kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    const { reads, tables } = this.#present;
+    return await reads.do(() => tables.kept(turns, lineage));
   }
 
   release(key: string, incarnation: string, epoch: number): Promise<boolean> {

@@ -25,7 +25,7 @@ export interface Database {
   close(): void;
 }
 
-/** 2: with the file's lineage. */
+/** 2: with the file's lineage, and what states had in former terms. */
 const VERSION = 2;
 
 /**
@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS atlas_epoch (
   slot INTEGER PRIMARY KEY, counter INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS atlas_turn (
-  key TEXT PRIMARY KEY, epoch INTEGER NOT NULL, turn INTEGER NOT NULL
+  key TEXT PRIMARY KEY, epoch INTEGER NOT NULL, turn INTEGER NOT NULL,
+  past TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS atlas_state (
   key TEXT NOT NULL, field TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (key, field)
@@ -88,6 +89,9 @@ export function prepareSchema(
     throw unusable(path, `its format is ${version}, this Atlas reads ${VERSION}`);
   }
   database.prepare("BEGIN IMMEDIATE").run();
+  if (version === 1) {
+    database.exec("ALTER TABLE atlas_turn ADD COLUMN past TEXT NOT NULL DEFAULT ''");
+  }
   database.exec(TABLES);
   database.prepare("COMMIT").run();
 }

@@ -13,6 +13,7 @@ import type {
   ClaimReply,
   Commit,
   CommitReply,
+  CommittedTurn,
   LineageName,
   OwnershipPage,
   Range,
@@ -21,7 +22,15 @@ import type {
   Standing,
 } from "../../src/ports/store.ts";
 import { BrokenEntry, brokenEntry } from "./check.ts";
-import { hasTurn, lostWhereBroken, nextEpoch, NO_STAMP, standingOf } from "./lineage.ts";
+import {
+  hasTurn,
+  keptOf,
+  lostWhereBroken,
+  nextEpoch,
+  NO_STAMP,
+  pastOf,
+  standingOf,
+} from "./lineage.ts";
 import type { SqliteLineage } from "./sqlite_lineage.ts";
 import { fromStored, toStored } from "./sqlite_schema.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
@@ -66,9 +75,9 @@ export class SqliteTables {
       `SELECT key, ${OWNER} FROM atlas_owner WHERE key > ? ORDER BY key LIMIT ?`,
     );
     this.#turn = prepare(
-      "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn FROM atlas_turn WHERE key = ?",
+      "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn, past FROM atlas_turn WHERE key = ?",
     );
-    this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)");
+    this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, ?)");
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
@@ -126,6 +135,20 @@ export class SqliteTables {
     return told;
   }
 
+  kept(turns: readonly CommittedTurn[], { id }: LineageName): readonly Stamp[] | null {
+    if (id !== this.#lineage.id) return null;
+    return turns.map(({ key, last }) => {
+      try {
+        const row = this.#turn.get(key);
+        return keptOf(last, this.#last(key, row), pastIn(key, row));
+      } catch (error) {
+        // Nobody can say: it is told that it can't be read, wherever it is used.
+        if (error instanceof BrokenEntry) return last;
+        throw error;
+      }
+    });
+  }
+
   release(key: string, incarnation: string, epoch: number): boolean {
     return Number(this.#disown.run(key, incarnation, epoch).changes) > 0;
   }
@@ -174,12 +197,14 @@ export class SqliteTables {
     if (owner?.incarnation !== incarnation || owner.epoch !== epoch) {
       return isMoved ? "moved" : "fenced";
     }
-    const last = this.#last(key);
+    const row = this.#turn.get(key);
+    const last = this.#last(key, row);
     if (last.epoch === epoch && turn <= last.turn) return "committed";
     if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
     for (const field of deletes) this.#delete.run(key, toStored(field));
     for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
-    this.#setTurn.run(key, epoch, turn);
+    const past = pastOf(pastIn(key, row), last, epoch);
+    this.#setTurn.run(key, epoch, turn, past.map((it) => `${it.epoch} ${it.turn}`).join(","));
     return "committed";
   }
 
@@ -191,13 +216,23 @@ export class SqliteTables {
     return epoch;
   }
 
-  #last(key: string): Stamp {
-    const row = this.#turn.get(key);
+  #last(key: string, row: Row | undefined = this.#turn.get(key)): Stamp {
     if (!row) return NO_STAMP;
     const [epoch, turn] = [epochIn(row["epoch"]), epochIn(row["turn"])];
     if (epoch !== null && turn !== null) return { epoch, turn };
     throw brokenEntry(key, "last turn", `${row["epoch"]} ${row["turn"]}`);
   }
+}
+
+/** What a state had in former terms. */
+function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
+  const text = String(row?.["past"] ?? "");
+  if (text === "") return [];
+  return text.split(",").map((stamp) => {
+    const [epoch, turn] = stamp.split(" ").map(epochIn);
+    if (typeof epoch === "number" && typeof turn === "number") return { epoch, turn };
+    throw brokenEntry(key, "former turns", text);
+  });
 }
 
 /** An epoch after which there is another one; null for any other value. */

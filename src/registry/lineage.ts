@@ -105,3 +105,8 @@ export function quarantined(key: string): AtlasError {
       "may still serve",
   );
 }
+
+/** A lineage of one term as a text: an id may come again under a higher one. */
+export function markOf({ id, term }: LineageName): string {
+  return `${term} ${id}`;
+}

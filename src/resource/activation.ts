@@ -60,7 +60,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     life: Life,
     last: Stamp,
   ) {
-    super(key, type, owner, life, last, host.lineage, host.clock.now());
+    super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
   }
 

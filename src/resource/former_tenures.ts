@@ -10,6 +10,7 @@
 import { MAX_FORMER_TENURES } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
+import { markOf } from "../registry/lineage.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import type { Stage } from "./stage.ts";
 import { tellLoss } from "./tenure.ts";
@@ -26,7 +27,7 @@ interface Former extends CommittedTurn {
   readonly key: string;
   readonly owner: Ownership;
   last: Stamp;
-  /** The id of the lineage whose state is known to have that turn, or lost it. */
+  /** The lineage, by `markOf`, whose state is known to have that turn, or lost it. */
   lineage: string | undefined;
   readonly endedAt: number;
 }
@@ -67,7 +68,8 @@ export class FormerTenures {
     if (known && known.last.turn >= last.turn) return;
     this.#all.delete(id);
     this.#all.set(id, { key, owner, last, lineage, endedAt: this.#parts.clock.now() });
-    if (lineage !== this.#registry.present?.id) this.check();
+    const { present } = this.#registry;
+    if (!present || lineage !== markOf(present)) this.check();
   }
 
   /** Asks the store about all that it was not asked about in the present lineage. */
@@ -113,17 +115,18 @@ export class FormerTenures {
     this.#isAsking = false;
   }
 
-  #due({ id }: LineageName): Former[] {
+  #due(lineage: LineageName): Former[] {
     const due: Former[] = [];
+    const mark = markOf(lineage);
     for (const former of this.#all.values()) {
-      if (former.lineage !== id) due.push(former);
+      if (former.lineage !== mark) due.push(former);
       if (due.length === SHARE) break;
     }
     return due;
   }
 
-  #settle(former: Former, kept: Stamp, { id }: LineageName): void {
-    former.lineage = id;
+  #settle(former: Former, kept: Stamp, lineage: LineageName): void {
+    former.lineage = markOf(lineage);
     const { last } = former;
     if (kept.epoch > last.epoch || kept.epoch === last.epoch && kept.turn >= last.turn) return;
     tellLoss(this.#parts, former, kept);

@@ -22,7 +22,7 @@ export abstract class Holding extends Expiring {
   life: Life;
   /** The last turn that is known to be in the state. */
   last: Stamp;
-  /** The id of the lineage in which that is known. */
+  /** The lineage in which that is known, by `markOf`. */
   lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
   adrift: Adrift | null = null;

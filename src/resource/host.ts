@@ -18,7 +18,7 @@ import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
-import { quarantined } from "../registry/lineage.ts";
+import { markOf, quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
@@ -118,6 +118,11 @@ export class Host implements Stage<Activation> {
 
   get lineage(): string | undefined {
     return this.#parts.claims.present?.id;
+  }
+
+  get lineageMark(): string | undefined {
+    const { present } = this.#parts.claims;
+    return present ? markOf(present) : undefined;
   }
 
   /** Starts to serve as `life`. */

@@ -55,6 +55,8 @@ export interface Stage<Self> {
   readonly usher: Usher;
   /** The id of the store's lineage, as far as this node knows. */
   readonly lineage: string | undefined;
+  /** The same with its term, by `markOf`. */
+  readonly lineageMark: string | undefined;
   /** Sweeps for idle activations made so far. */
   readonly sweeps: number;
   /** The door through which an activation calls others. */

@@ -9,6 +9,7 @@
 import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { LineageName, Reassertion, Stamp, Standing, Store } from "../ports/store.ts";
+import { markOf } from "../registry/lineage.ts";
 import type { Adrift } from "./adrift.ts";
 import type { Stage } from "./stage.ts";
 
@@ -21,7 +22,7 @@ export interface Tenure {
   readonly owner: Ownership;
   /** The last turn that is known to be in the state. */
   last: Stamp;
-  /** The id of the lineage in which that is known. */
+  /** The lineage in which that is known, by `markOf`. */
   lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
   readonly adrift: Adrift | null;
@@ -41,9 +42,9 @@ function reassertionOf({ key, owner, last }: Tenure): Reassertion {
 }
 
 /** What became of a tenure that was asserted again. */
-function settle(tenure: Tenure, { standing, last }: Standing, { id }: LineageName): void {
+function settle(tenure: Tenure, { standing, last }: Standing, lineage: LineageName): void {
   if (tenure.isOver) return;
-  if (standing === "kept" || standing === "restored") tenure.lineage = id;
+  if (standing === "kept" || standing === "restored") tenure.lineage = markOf(lineage);
   if (standing === "behind") tenure.behind(last);
   else if (standing === "lost") tenure.fenced();
 }

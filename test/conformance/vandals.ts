@@ -83,7 +83,7 @@ export function sqliteVandal(file: string): Vandal {
       ),
     turn: (key, epoch, turn) =>
       run(
-        "INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)",
+        "INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, '')",
         key,
         integer(epoch),
         integer(turn),

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { fakeClock } from "../../testing.ts";
 import { MAX_FORMER_TENURES } from "../../src/limits.ts";
 import type { LineageName, Stamp, Store } from "../../src/ports/store.ts";
+import { markOf } from "../../src/registry/lineage.ts";
 import { FormerTenures } from "../../src/resource/former_tenures.ts";
 import { noTurns } from "../../src/resource/stage.ts";
 
@@ -42,7 +43,7 @@ function scene() {
       },
     },
   );
-  const end = (key: string, epoch: number, turn: number, lineage = state.present.id): void => {
+  const end = (key: string, epoch: number, turn: number, lineage = markOf(state.present)): void => {
     const owner = { rrp: `rrp:a/b/${key}`, incarnation: "i", epoch };
     formers.add({ key, owner, last: { epoch, turn }, lineage });
   };
@@ -73,6 +74,14 @@ test("each turn that a copy lacks is told and counted once", async () => {
   expect(stats.lostTurns).toBe(3);
 });
 
+test("a store that lost all it had is another one, though its id is the same", async () => {
+  const { told, state, formers, end } = scene();
+  end("notes/a", 3, 7);
+  state.present = { ...state.present, term: 1 };
+  formers.check();
+  await expect.poll(() => told).toMatchObject([{ event: "state lost", turns: 7, kept: "0.0" }]);
+});
+
 test("what a copy has, or later turns of its, is not told", async () => {
   const { told, state, end, failOver } = scene();
   end("notes/a", 3, 7);
@@ -85,7 +94,7 @@ test("what a copy has, or later turns of its, is not told", async () => {
 test("an ownership that ends after the failover was seen is asked about at once", async () => {
   const { told, end, failOver } = scene();
   failOver({ epoch: 3, turn: 1 });
-  end("notes/a", 3, 2, "first");
+  end("notes/a", 3, 2, markOf({ id: "first", term: 0 }));
   await expect.poll(() => told.length).toBe(1);
 });
 
