@@ -102,8 +102,10 @@ local function claim(k, a)
     return false
   end
   local stamp = call('HGET', KEYS[k + 2], 'turn')
-  if stamp then stampOf(stamp) end
-  local epoch = math.max(drawn(KEYS[k + 1]), tonumber(ARGV[a + 4])) + 1
+  local wrote = stamp and tonumber((stampOf(stamp))) or 0
+  -- A counter that was lost must not repeat an epoch.
+  local stands = now and tonumber(match(now, '^%d+') or 0) or 0
+  local epoch = math.max(drawn(KEYS[k + 1]), tonumber(ARGV[a + 4]), wrote, stands) + 1
   local text = string.format('%.0f', epoch)
   call('SET', KEYS[k + 1], text)
   call('SET', own, text .. ' ' .. rest)

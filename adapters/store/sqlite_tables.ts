@@ -107,7 +107,8 @@ export class SqliteTables {
     if (!asExpected) return { won: false, owner: present };
     const slot = slotOf(key);
     const last = this.#last(key);
-    const epoch = nextEpoch(this.#drawn(key, slot), lineage?.term ?? 0, above);
+    const known = Math.max(this.#drawn(key, slot), present?.epoch ?? 0, last.epoch);
+    const epoch = nextEpoch(known, lineage?.term ?? 0, above);
     this.#setCounter.run(slot, epoch);
     this.#own.run(key, rrp, incarnation, epoch, opId);
     return { won: true, owner: { rrp, incarnation, epoch }, last };

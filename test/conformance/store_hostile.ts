@@ -4,6 +4,7 @@
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limits.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import type { RawMember, Stores, Vandal } from "./store.ts";
@@ -212,6 +213,21 @@ export function hostileTests(stores: Stores): void {
         expect((await store.claim(claimOf(key, { expected }))).owner?.epoch)
           .toBeGreaterThan(owner.epoch);
       }
+    });
+
+    test("a counter that was lost repeats no epoch of an entry or a state", async () => {
+      const key = loneKey();
+      const first = await own(store, key);
+      await vandal.counter(key, "0");
+      const expected = { incarnation: first.incarnation, epoch: first.epoch };
+      const { owner: second } = await store.claim(claimOf(key, { expected }));
+      expect(second?.epoch).toBeGreaterThan(first.epoch);
+      const { incarnation, epoch } = second as Ownership;
+      const turn = { key, incarnation, epoch, turn: 1, puts: [["a", "1"]] as const, deletes: [] };
+      expect(await store.commit(turn)).toBe("committed");
+      await store.release(key, incarnation, epoch);
+      await vandal.counter(key, "0");
+      expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
     });
 
     test("a last turn that can't be read fails that key's commits, whole", async () => {
