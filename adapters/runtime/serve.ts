@@ -28,6 +28,7 @@ import { openStore } from "../store/open.ts";
 import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "./access.ts";
+import { systemContext } from "./async_context.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
@@ -160,6 +161,7 @@ async function open<A extends App>(
         store,
         transport: refusesLinks(settings) ? withoutLinks(transport) : transport,
         clock: systemClock,
+        context: systemContext,
         random: systemRandom,
         lease: settings.lease,
         role: settings.role,

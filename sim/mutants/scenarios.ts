@@ -11,6 +11,7 @@ import { lateLanding } from "./scenarios/late_landing.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
 import { lateDeparture } from "./scenarios/late_departure.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
+import { outlivedWork } from "./scenarios/outlived_work.ts";
 import { revival } from "./scenarios/revival.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
@@ -27,6 +28,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   hasty_claim: hastyClaim,
   late_second_look: lateSecondLook,
   silent_road: silentRoad,
+  outlived_work: outlivedWork,
 };
 
 /** The scenario of this name. @throws Error where there is none */

@@ -51,6 +51,8 @@ export interface Performance {
   readonly owner: Ownership;
   readonly book: { readonly storage: TurnStorage };
   deliver(call: Call): void;
+  /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
+  turn(what: string): unknown;
 }
 
 /** Something that the running turn said: an event, or a farewell. */
@@ -292,6 +294,7 @@ export class Audience implements Speaker, Attended {
   }
 
   #checkTurn(): void {
+    this.#of.turn("broadcast");
     if (this.#of.book.storage.isOpen && !this.#over) return;
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);

@@ -258,6 +258,8 @@ function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): Ledge
     get isOver() {
       return isOver;
     },
+    // No code of users reaches it.
+    turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
     behind: end,

@@ -14,6 +14,11 @@ import { Expiring } from "../time/deadlines.ts";
 import type { Adrift } from "./adrift.ts";
 import { Bell } from "../time/bell.ts";
 
+type Lifetime = Pick<AbortController, "signal" | "abort">;
+
+/** Of what was over before anybody asked. */
+const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
+
 export abstract class Holding extends Expiring {
   readonly key: string;
   readonly type: ResolvedType;
@@ -28,6 +33,7 @@ export abstract class Holding extends Expiring {
 
   /** Rings when it is over. */
   protected end: Bell | null = null;
+  #lifetime: Lifetime | null = null;
 
   constructor(
     key: string,
@@ -61,6 +67,16 @@ export abstract class Holding extends Expiring {
   /** Which node its type wants it on. */
   get placement(): Placement {
     return this.type.placement;
+  }
+
+  /** Aborted once it is over. */
+  get lifetime(): AbortSignal {
+    return (this.#lifetime ??= new AbortController()).signal;
+  }
+
+  protected endLifetime(): void {
+    this.#lifetime?.abort();
+    this.#lifetime ??= OVER;
   }
 
   /** Resolves when it is over. */

@@ -14,20 +14,20 @@ import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
+import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
-import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
 import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
-import { Harbour, type HarbourParts } from "./harbour.ts";
+import { Harbour } from "./harbour.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
-import { noTurns, type Stage, type TurnStats } from "./stage.ts";
+import { type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
 import { reassertAll } from "./tenure.ts";
 import { Usher } from "./usher.ts";
 import { Visit } from "./visit.ts";
@@ -39,27 +39,10 @@ const SWEEP_SHARE = 20_000;
 /** Gives a name up, and answers its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
 
-/** What a host is made of. */
-export interface HostParts {
-  readonly types: ReadonlyMap<string, ResolvedType>;
-  readonly place: { readonly region: string; readonly node: string };
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly claims: Claims;
-  readonly deadlines: Deadlines;
-  /** The door through which a resource calls others, carrying its running call's chain. */
-  readonly outlet: (from: Activation) => Atlas;
-  readonly onEvent: (event: NodeEvent) => void;
-  /** Whether an incarnation is known to be dead. */
-  readonly isDead: (incarnation: string) => boolean;
-  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
-  readonly tellWinner: HarbourParts["tellWinner"];
-}
-
 export class Host implements Stage<Activation> {
   readonly store: Store;
   readonly clock: Clock;
+  readonly context: AsyncContext;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
@@ -94,6 +77,7 @@ export class Host implements Stage<Activation> {
     ({
       store: this.store,
       clock: this.clock,
+      context: this.context,
       random: this.random,
       deadlines: this.deadlines,
       outlet: this.outlet,

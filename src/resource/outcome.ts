@@ -44,6 +44,16 @@ export function failureOf(
   return started ? executed(error) : toAtlasError(error);
 }
 
+/** Says that a hook threw, with the stack of what it threw. */
+export function tellHook(
+  host: Pick<Stage<unknown>, "tell">,
+  key: string,
+  hook: string,
+  error: unknown,
+): void {
+  host.tell("error", `${hook} failed`, { key, method: hook, stack: stackOf(error) });
+}
+
 /** Fails the calls of a turn that is over before its end. */
 export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
   for (const call of calls) {

@@ -44,7 +44,7 @@ test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
 });
 
 test.each<[change: object, message: string]>([
-  [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, gateways'],
+  [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, context'],
   [{ store: undefined }, "store is undefined, it must be a store"],
   [{ store: {} }, "store is {}, it must be a store, with claim() and all else that its port has"],
   [{ transport: null }, "transport is null, it must be a transport"],
