@@ -85,7 +85,7 @@ export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
 }
 
 export function releaseStep(key: string, incarnation: string, epoch: number): Step {
-  return step(key, ["own"], ["R", guardOf(incarnation, epoch)]);
+  return step(key, ["own", "state"], ["R", guardOf(incarnation, epoch)]);
 }
 
 export function readStep(key: string, fields: readonly string[]): Step {

@@ -24,7 +24,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * | L look up | own | | the entry that stands, or nil |
  * | C claim | own, epoch, state | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
- * | R release | own | guard | 1, 0, or another's entry |
+ * | R release | own, state | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | G read | state | count, field … | values |
  * | N range | state, index | command, bound, bound, limit | field, value … |
@@ -129,6 +129,9 @@ local function release(k, a)
   if not now then return 0 end
   local guard = ARGV[a + 1]
   if sub(now, 1, #guard) ~= guard then return now end
+  if redis.pcall('HLEN', KEYS[k + 1]) == 1 and call('HEXISTS', KEYS[k + 1], 'turn') == 1 then
+    call('DEL', KEYS[k + 1])
+  end
   return call('DEL', KEYS[k])
 end
 
@@ -203,7 +206,7 @@ end
 
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, G = read, N = range }
-local keys = { L = 1, C = 3, A = 3, R = 1, W = 3, G = 1, N = 2 }
+local keys = { L = 1, C = 3, A = 3, R = 2, W = 3, G = 1, N = 2 }
 local arguments = { L = 1, C = 5, A = 6, R = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do

@@ -48,6 +48,7 @@ export class SqliteTables {
   readonly #owners: Statement;
   readonly #turn: Statement;
   readonly #setTurn: Statement;
+  readonly #dropTurn: Statement;
   readonly #value: Statement;
   readonly #put: Statement;
   readonly #delete: Statement;
@@ -72,6 +73,10 @@ export class SqliteTables {
       "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn FROM atlas_turn WHERE key = ?",
     );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)");
+    this.#dropTurn = prepare(
+      "DELETE FROM atlas_turn WHERE key = ?1 " +
+        "AND NOT EXISTS (SELECT 1 FROM atlas_state WHERE key = ?1)",
+    );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
@@ -128,7 +133,9 @@ export class SqliteTables {
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
-    return Number(this.#disown.run(key, incarnation, epoch).changes) > 0;
+    if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
+    this.#dropTurn.run(key);
+    return true;
   }
 
   list(prefix: string, cursor: string, limit: number): OwnershipPage {
