@@ -35,7 +35,7 @@ import { Visit } from "./visit.ts";
 
 /** The field of a resource's state that holds the bound; users' keys are in another space. */
 const BOUND = "q:bound";
-const NOWHERE: Caller = { region: "", node: "" };
+export const NOWHERE: Caller = { region: "", node: "" };
 
 /** What an audience needs of the house. */
 export interface AudienceParts {

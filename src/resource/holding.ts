@@ -6,6 +6,7 @@
  */
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError } from "../errors.ts";
+import { TIDY_MS } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
@@ -31,6 +32,8 @@ export abstract class Holding extends Expiring {
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
+  /** When there may be answers past their time, on the monotonic clock. */
+  tidyAt: number;
   /** Rings when it is over. */
   protected end: Bell | null = null;
   #lifetime: Lifetime | null = null;
@@ -50,6 +53,8 @@ export abstract class Holding extends Expiring {
     this.life = life;
     this.last = last;
     this.openedAt = openedAt;
+    // What earlier owners answered is not known yet; without a turn there is nothing.
+    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
   }
 
   get id(): string {

@@ -10,7 +10,7 @@
 import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { MAX_RESOURCES } from "../limits.ts";
+import { MAX_RESOURCES, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
@@ -25,6 +25,7 @@ import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
 import { Harbour } from "./harbour.ts";
+import { Leftovers, tidy } from "./leftovers.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import { type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
@@ -62,6 +63,7 @@ export class Host implements Stage<Activation> {
   readonly #sweepMs: number;
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
+  readonly #leftovers: Leftovers;
   readonly usher: Usher;
   /** Those that go on without the store. */
   readonly harbour: Harbour;
@@ -91,6 +93,12 @@ export class Host implements Stage<Activation> {
     this.#declined = new Declined(parts.clock);
     this.usher = new Usher(parts.clock, parts.isDead);
     this.harbour = new Harbour({ ...parts, stage: this });
+    this.#leftovers = new Leftovers({
+      ...parts,
+      stage: this,
+      lifeFor: (key) => this.#mayOwn(key) ? this.#life : null,
+      hold: (key, work) => this.#closing.set(key, work.finally(() => this.#closing.delete(key))),
+    });
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
@@ -308,6 +316,7 @@ export class Host implements Stage<Activation> {
 
   /** Stops sweeping. */
   stop(): void {
+    this.#leftovers.stop();
     this.#sweeper?.cancel();
     this.#sweeper = null;
     this.usher.stop();
@@ -346,6 +355,7 @@ export class Host implements Stage<Activation> {
   }
 
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
+    if (reason === "idle") await tidy(activation, this.clock.now() + TIDY_MS);
     // While it can still be asked: who listens is to have all that was said so far.
     if (activation.hall?.size) {
       await activation.hold();
@@ -353,6 +363,13 @@ export class Host implements Stage<Activation> {
     }
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
+    if (activation.tidyAt < Infinity) this.#leftovers.add(activation.key, activation.tidyAt);
+  }
+
+  /** Whether a key that isn't here may be owned without an instance for a moment. */
+  #mayOwn(key: string): boolean {
+    const isHere = this.#activations.has(key) || this.#opening.has(key) || this.#closing.has(key);
+    return !isHere && this.canHost(key.slice(0, key.indexOf("/")), key);
   }
 
   /** Looks at a share of all resources each time, so that no look takes long. */
@@ -366,6 +383,7 @@ export class Host implements Stage<Activation> {
         break;
       }
       if (activation.isIdle && this.#isOverdue(activation)) this.#close(activation, "idle");
+      else void tidy(activation, this.clock.now());
     }
     this.#sweeper = this.clock.after(this.#sweepMs, () => this.#sweep());
   }

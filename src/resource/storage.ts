@@ -113,8 +113,8 @@ export class TurnStorage implements Storage {
     return text === null ? undefined : valueOf(key, text) as T;
   }
 
-  /** Has the running turn write a field that users' keys can't reach. */
-  reserve(field: string, text: string): void {
+  /** Has the running turn write a field that users' keys can't reach; null deletes it. */
+  reserve(field: string, text: string | null): void {
     (this.#writes ??= new Map()).set(field, text);
   }
 
