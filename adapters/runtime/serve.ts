@@ -32,10 +32,11 @@ import { systemContext } from "./async_context.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
+import { readLogLevel } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
 import { probeListener } from "./listener_probe.ts";
 import { appFile, loadApp } from "./load_app.ts";
-import { logEvent } from "./logging.ts";
+import { eventLog } from "./logging.ts";
 import { placedHomes } from "./placed_homes.ts";
 import { homesOf, namingRegistry } from "./registry_setting.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
@@ -47,7 +48,10 @@ export type { BootstrapSetting } from "./bootstrap.ts";
 export type { Settings } from "./environment.ts";
 
 export interface ServeOptions extends Settings {
-  /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
+  /**
+   * Hears what is worth logging. Default: LogTape's logger `atlas`, or, where the program has not
+   * configured LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
+   */
   onEvent?: (event: NodeEvent) => void;
   /**
    * Of a registry by region: where keys are at home; the same on every node, for ever. Types
@@ -92,7 +96,8 @@ export async function serve<A extends App = App>(
 ): Promise<ServedNode<A>> {
   const checked = readSettings(process.env, checkServeOptions(options));
   const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
-  const onEvent = options.onEvent ?? logEvent;
+  const place: { region: string; node?: string } = { region: settings.region };
+  const onEvent = options.onEvent ?? eventLog(readLogLevel(process.env), () => place);
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
   resolveTypes(running);
@@ -100,7 +105,7 @@ export async function serve<A extends App = App>(
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened);
+    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened, place);
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
@@ -121,6 +126,7 @@ async function open<A extends App>(
   runtime: Runtime,
   onEvent: (event: NodeEvent) => void,
   opened: (() => Promise<void>)[],
+  place: { node?: string },
 ): Promise<ServedNode<A>> {
   let node: AtlasNode<A> | null = null;
   const http = createHttpApp({
@@ -134,6 +140,7 @@ async function open<A extends App>(
   let known = settings.publicUrl;
   const server = await bind(settings, runtime, http, transport, () => known);
   opened.push(() => server.close());
+  place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
   // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
@@ -157,7 +164,7 @@ async function open<A extends App>(
     () =>
       createNode(app, {
         region: settings.region,
-        node: settings.node ?? defaultNodeName(server.port, settings.machine),
+        node: place.node as string,
         store,
         transport: refusesLinks(settings) ? withoutLinks(transport) : transport,
         clock: systemClock,

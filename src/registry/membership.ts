@@ -378,7 +378,8 @@ export class Membership {
         const state = await this.#store.kill(incarnation, seq);
         if (state === "dead") {
           this.stats.kills++;
-          this.#tell("info", "member is dead", { incarnation, seq });
+          const member = this.#roll.nameOf(incarnation);
+          this.#tell("info", "member is dead", { member, incarnation, seq });
         }
         // Not dead: its seq moved, and the next renewal will tell.
         this.#watches.drop(incarnation);

@@ -20,7 +20,7 @@ import { bidFarewell } from "./conflicts.ts";
 import { Holding } from "./holding.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, failureOf, interrupt, reentered, tellHook } from "./outcome.ts";
+import { about, encodeResult, failureOf, interrupt, reentered, tellHook } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
 import { letGo, tellLoss } from "./tenure.ts";
@@ -192,17 +192,15 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
   override expire(): void {
-    const method = this.#current?.method ?? null;
     const { maxTurnMs } = this.type;
-    this.#host.tell("error", "turn ran too long", { key: this.key, method, maxTurnMs });
+    this.#host.tell("error", "turn ran too long", { ...about(this.key, this.#current), maxTurnMs });
     this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
   }
 
   /** The node is closed while a turn runs: nobody hears how that ends. */
   override cut(): void {
-    const method = this.#current?.method ?? null;
-    this.#host.tell("warning", "closed in mid-turn", { key: this.key, method });
+    this.#host.tell("warning", "closed in mid-turn", about(this.key, this.#current));
     this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
     this.#release();
   }

@@ -44,6 +44,14 @@ export function failureOf(
   return started ? executed(error) : toAtlasError(error);
 }
 
+/** The running turn, for logs: its method is null in hooks. */
+export function about(
+  key: string,
+  call: Call | null,
+): { key: string; method: string | null; traceparent: string | null } {
+  return { key, method: call?.method ?? null, traceparent: call?.trace ?? null };
+}
+
 /** Says that a hook threw, with the stack of what it threw. */
 export function tellHook(
   host: Pick<Stage<unknown>, "tell">,
