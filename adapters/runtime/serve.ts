@@ -39,6 +39,7 @@ import { appFile, loadApp } from "./load_app.ts";
 import { eventLog } from "./logging.ts";
 import { placedHomes } from "./placed_homes.ts";
 import { homesOf, namingRegistry } from "./registry_setting.ts";
+import { settingAtFault } from "./serve_failure.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { watchApp } from "./watch_app.ts";
@@ -105,7 +106,16 @@ export async function serve<A extends App = App>(
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened, place);
+    return await open(
+      running,
+      { ...settings, homes },
+      watched,
+      runtime,
+      onEvent,
+      opened,
+      place,
+      options,
+    );
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
@@ -127,6 +137,7 @@ async function open<A extends App>(
   onEvent: (event: NodeEvent) => void,
   opened: (() => Promise<void>)[],
   place: { node?: string },
+  given: ServeOptions,
 ): Promise<ServedNode<A>> {
   let node: AtlasNode<A> | null = null;
   const http = createHttpApp({
@@ -138,7 +149,7 @@ async function open<A extends App>(
   const { addresses } = settings;
   const transport = websocketTransport({ runtime, secret: secretOf(settings), addresses, onEvent });
   let known = settings.publicUrl;
-  const server = await bind(settings, runtime, http, transport, () => known);
+  const server = await bind(settings, runtime, http, transport, () => known, given);
   opened.push(() => server.close());
   place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
@@ -146,8 +157,10 @@ async function open<A extends App>(
   // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
+  const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
   const store = await registry(
     settings,
+    nameOfRegistry,
     [],
     () =>
       openStore(settings.registry, {
@@ -160,6 +173,7 @@ async function open<A extends App>(
   opened.push(() => store.close());
   node = await registry(
     settings,
+    nameOfRegistry,
     ["node_name_taken", "bad_request", "invalid_rrp"],
     () =>
       createNode(app, {
@@ -239,6 +253,7 @@ async function bind(
   http: HttpApp,
   transport: WebSocketTransport,
   url: () => string | undefined,
+  given: ServeOptions,
 ): Promise<Server> {
   const { host, port, origins } = settings;
   const hasToken = settings.token !== undefined;
@@ -260,14 +275,28 @@ async function bind(
   try {
     return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });
   } catch (cause) {
-    const message = `PORT is ${port} and ATLAS_HOST is ${host}: ${messageOf(cause)}`;
+    const message = `${bindSettings(cause, settings, given)}: ${messageOf(cause)}`;
     throw new AtlasError("unavailable", message, { retryable: false, cause });
   }
+}
+
+/** The setting that is at fault, by the name under which it was given, and its value. */
+function bindSettings(
+  failure: unknown,
+  { host, port }: CheckedSettings,
+  given: ServeOptions,
+): string {
+  const ofPort = `${given.port === undefined ? "PORT" : "port"} is ${port}`;
+  const ofHost = `${given.host === undefined ? "ATLAS_HOST" : "host"} is ${host}`;
+  const atFault = settingAtFault(failure);
+  if (atFault !== null) return atFault === "port" ? ofPort : ofHost;
+  return `${ofPort} and ${ofHost}`;
 }
 
 /** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
 async function registry<T>(
   { registry: url, region }: CheckedSettings,
+  name: string,
   others: readonly ErrorCode[],
   run: () => Promise<T>,
 ): Promise<T> {
@@ -275,6 +304,6 @@ async function registry<T>(
     return await run();
   } catch (cause) {
     if (isAtlasError(cause) && others.includes(cause.code)) throw cause;
-    throw namingRegistry(url, region, cause);
+    throw namingRegistry(name, url, region, cause);
   }
 }
