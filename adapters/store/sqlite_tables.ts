@@ -74,8 +74,8 @@ export class SqliteTables {
     );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?)");
     this.#dropTurn = prepare(
-      "DELETE FROM atlas_turn WHERE key = ?1 " +
-        "AND NOT EXISTS (SELECT 1 FROM atlas_state WHERE key = ?1)",
+      "DELETE FROM atlas_turn WHERE key = ? " +
+        "AND NOT EXISTS (SELECT 1 FROM atlas_state WHERE key = ?)",
     );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
@@ -134,7 +134,7 @@ export class SqliteTables {
 
   release(key: string, incarnation: string, epoch: number): boolean {
     if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
-    this.#dropTurn.run(key);
+    this.#dropTurn.run(key, key);
     return true;
   }
 

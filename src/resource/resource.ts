@@ -76,7 +76,9 @@ export interface ResourceContext {
  * Extend it, and every public method can be called by name from any node.
  *
  * Methods named `constructor`, `on…`, `_…` and those of Object are never callable
- * from outside.
+ * from outside, nor are `#private` ones, functions in fields, getters and statics. What
+ * TypeScript calls `private` or `protected` is callable, as these words are gone at run time:
+ * use `#name` for what nobody else may call.
  *
  * @example
  * ```ts
