@@ -71,7 +71,10 @@ const RULES: Partial<Record<WorldName, string>> = {
   masters: "one owner",
   adrift: "healing",
 };
-const OTHERS: Readonly<Record<string, string>> = { silence_overtaken: "fifo" };
+const OTHERS: Readonly<Record<string, string>> = {
+  silence_overtaken: "fifo",
+  work_joins_turns: "once",
+};
 
 describe("trials", { timeout: TRIAL_MS }, () => {
   test("random faults catch a claim without compare-and-set", async () => {
