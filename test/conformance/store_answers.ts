@@ -29,11 +29,11 @@ async function ledgerOf(store: Store, key: string, clock: Clock): Promise<{
   owner: Ownership;
   last: Stamp;
 }> {
-  const { owner, last } = await store.claim(claimOf(key));
+  const { owner, last = { epoch: 0, turn: 0 } } = await store.claim(claimOf(key));
   const life = { incarnation: owner?.incarnation ?? "", lease: { holds: () => true } };
-  const tenure = tenureOf(key, owner as Ownership, life as never, last as Stamp);
+  const tenure = tenureOf(key, owner as Ownership, life as never, last);
   const parts = { store, clock, random: systemRandom, stats: { commits: 0 }, lineage: undefined };
-  return { ledger: new Ledger(parts, tenure), owner: owner as Ownership, last: last as Stamp };
+  return { ledger: new Ledger(parts, tenure), owner: owner as Ownership, last };
 }
 
 const callOf = (method: string, ...args: unknown[]) =>
