@@ -27,6 +27,7 @@
  *
  * @module
  */
+import { systemContext } from "./adapters/runtime/async_context.ts";
 import { systemClock, systemRandom } from "./adapters/runtime/system.ts";
 import type { AtlasNode } from "./src/api.ts";
 import type { App } from "./src/app.ts";
@@ -87,6 +88,7 @@ export type { Caller } from "./src/model/trail.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";
 export type { LeaseProfile, LeaseTimes } from "./src/options.ts";
+export type { AsyncContext } from "./src/ports/async_context.ts";
 export type { Clock, Timer } from "./src/ports/clock.ts";
 export type { Random } from "./src/ports/random.ts";
 export type { RaceStore } from "./src/ports/race_store.ts";
@@ -99,8 +101,10 @@ export type { Connection } from "./src/resource/connection.ts";
 export { Resource } from "./src/resource/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/resource/resource.ts";
 
-/** Options of {@link createNode}: clock and chance are the system's where none are given. */
-export type CreateNodeOptions = Omit<NodeOptions, "clock" | "random"> & Partial<NodeOptions>;
+/** Options of {@link createNode}: clock, context and chance are the system's where none are given. */
+export type CreateNodeOptions =
+  & Omit<NodeOptions, "clock" | "context" | "random">
+  & Partial<NodeOptions>;
 
 /**
  * Starts a node of `app` out of ports: registered, linked and serving when it resolves.
@@ -112,7 +116,8 @@ export function createNode<A extends App>(
   app: A,
   options: CreateNodeOptions,
 ): Promise<AtlasNode<A>> {
-  return createNodeOf(app, { clock: systemClock, random: systemRandom, ...options });
+  const ports = { clock: systemClock, context: systemContext, random: systemRandom };
+  return createNodeOf(app, { ...ports, ...options });
 }
 
 /** Options of {@link race}: clock and chance are the system's where none are given. */

@@ -21,6 +21,14 @@ export class Journal extends Resource {
     return [seq, this.epoch];
   }
 
+  /** Appends, and leaves work behind that would append once more after its turn is over. */
+  async leave(value: string): Promise<[seq: number, epoch: number]> {
+    // Called in this turn; by its answer another one may be running.
+    const looked = this.node.lookup(JOURNALS, this.id, { require: "confirmed" });
+    void looked.then(() => this.append(`left-by-${value}`)).catch(() => {});
+    return await this.append(value);
+  }
+
   /** Has the last of `path` append a value, each journal on the way calling the next. */
   async relay(
     path: string[],

@@ -51,6 +51,8 @@ export interface WorkEvent {
   readonly isConfirmed?: boolean;
   /** As many calls through each node. */
   readonly isEverywhere?: boolean;
+  /** Of an append: its method leaves work behind that goes on after its turn. */
+  readonly leavesWork?: boolean;
 }
 
 /**

@@ -195,7 +195,9 @@ export class StoreState {
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
-    return this.#owns(key, incarnation, epoch) && this.#owners.delete(key);
+    if (!this.#owns(key, incarnation, epoch)) return false;
+    if (this.#states.get(key)?.fields.size === 0) this.#states.delete(key);
+    return this.#owners.delete(key);
   }
 
   list(prefix: string, cursor: string | null, limit: number): OwnershipPage {

@@ -33,6 +33,7 @@ interface Errand {
   readonly path: readonly number[];
   readonly isConfirmed: boolean;
   readonly giveUpMs: number;
+  readonly leavesWork: boolean;
 }
 
 export class Workload {
@@ -60,12 +61,12 @@ export class Workload {
     node.process.enter(() => {
       for (let i = 0; i < work.count; i++) {
         const value = `v${this.#values++}`;
-        const { what, key, path = [], timeoutMs, giveUpMs = Infinity } = work;
+        const { what, key, path = [], timeoutMs, giveUpMs = Infinity, leavesWork = false } = work;
         const idempotencyKey = work.isKeyed ? `i-${value}` : null;
         const client = `${node.process.id}/${work.client}`;
         const isConfirmed = work.isConfirmed ?? timeoutMs > 500;
         const errand = { what, key, value, idempotencyKey, client, timeoutMs };
-        this.#call(node, { ...errand, path, isConfirmed, giveUpMs }, 0);
+        this.#call(node, { ...errand, path, isConfirmed, giveUpMs, leavesWork }, 0);
       }
     });
   }
@@ -103,6 +104,7 @@ export class Workload {
         path: [],
         isConfirmed: false,
         giveUpMs: Infinity,
+        leavesWork: false,
       };
       // One at a time: several would queue behind each other.
       this.#call(node, errand, MAX_REPEATS, ({ outcome }) => {
@@ -182,7 +184,7 @@ export class Workload {
       return;
     }
     const isAppend = what === "append";
-    const method = isAppend ? "append" : "count";
+    const method = errand.leavesWork ? "leave" : isAppend ? "append" : "count";
     const { result, ...told } = await node.call(
       JOURNALS,
       id,

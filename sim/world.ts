@@ -7,6 +7,7 @@
  */
 import { type App, defineApp } from "../src/app.ts";
 import type { AtlasNode } from "../src/api.ts";
+import { systemContext } from "../adapters/runtime/async_context.ts";
 import { createNode } from "../src/atlas.ts";
 import { messageOf } from "../src/errors.ts";
 import type { NodeOptions } from "../src/options.ts";
@@ -162,6 +163,7 @@ export class World {
         store,
         transport: this.network.transport(process),
         clock,
+        context: systemContext,
         random: new SeededRandom(this.#seed, `ids of ${id}`),
         lease: shape.lease,
         onEvent: (event) => {

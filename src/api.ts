@@ -26,7 +26,8 @@ export interface CallOptions {
   /**
    * Makes repeats of this call answer what the first one did, for at least 10
    * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
-   * attempt is unknown.
+   * attempt is unknown. A key that is used again with another method or with arguments that are
+   * not equal by value is `bad_request`.
    */
   idempotencyKey?: string;
   /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */

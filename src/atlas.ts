@@ -30,6 +30,7 @@ import type { Activation } from "./resource/activation.ts";
 import { checkDrain } from "./resource/declined.ts";
 import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
+import { currentTurn } from "./resource/turn.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import { contextOf, type Exchange, makeOutlet } from "./routing/outlet.ts";
@@ -77,7 +78,7 @@ class NodeProcess implements Exchange {
   #resolveClosed!: (error: AtlasError | null) => void;
 
   constructor(app: App, options: NodeOptions) {
-    const { region, node, store, transport, clock, random, lease } = options;
+    const { region, node, store, transport, clock, context, random, lease } = options;
     checkToken("region", region);
     checkToken("node", node);
     this.#options = options;
@@ -103,6 +104,7 @@ class NodeProcess implements Exchange {
       place: { region, node },
       store,
       clock,
+      context,
       random,
       claims: this.#claims,
       deadlines: this.#deadlines,
@@ -269,9 +271,10 @@ class NodeProcess implements Exchange {
 
   /** Modules for a resource: what it buys is bounded by its turns, and by its life. */
   #modulesFor(from: Activation): ModuleAtlas {
-    const { clock } = this.#options;
+    const { clock, context } = this.#options;
     return withinTurns(this.#market, {
-      leftMs: () => (from.current?.deadline ?? Infinity) - clock.now(),
+      // Capacity that was bought in one turn is used in others, and between them.
+      leftMs: () => (currentTurn(context, from)?.call?.deadline ?? Infinity) - clock.now(),
       lifetime: () => from.lifetime,
     });
   }

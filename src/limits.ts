@@ -132,6 +132,8 @@ export const MAX_LIST = 10_000;
 export const MAX_IDEMPOTENCY_KEY_BYTES = 256;
 /** How long an idempotency key's answer is kept at least, in ms of the owner's wall clock. */
 export const IDEMPOTENCY_MS = 600_000;
+/** How long answers past their time may stay, in ms, so that some go at once. */
+export const TIDY_MS = 60_000;
 /** Answers kept for one resource's idempotency keys; a further one is refused as `overloaded`. */
 export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 

@@ -4,6 +4,7 @@
 import type { Bootstrap, Role } from "./lambda/bootstrap_options.ts";
 import type { NodeEvent } from "./model/event.ts";
 import { checkOptions, type OptionNames, wrong } from "./model/options.ts";
+import type { AsyncContext } from "./ports/async_context.ts";
 import type { Clock } from "./ports/clock.ts";
 import type { Random } from "./ports/random.ts";
 import type { Store } from "./ports/store.ts";
@@ -27,6 +28,8 @@ export interface NodeOptions {
   store: Store;
   transport: Transport;
   clock: Clock;
+  /** Tells which turn of a resource the running code belongs to. */
+  context: AsyncContext;
   random: Random;
   /** Default `standard`. */
   lease?: LeaseProfile | LeaseTimes;
@@ -49,6 +52,7 @@ const NAMES: OptionNames<NodeOptions> = {
   store: true,
   transport: true,
   clock: true,
+  context: true,
   random: true,
   lease: true,
   role: true,
@@ -58,7 +62,13 @@ const NAMES: OptionNames<NodeOptions> = {
 };
 
 /** What tells each port from something else: a method that it can't do without. */
-const PORTS = { store: "claim", transport: "dial", clock: "now", random: "uuid" } as const;
+const PORTS = {
+  store: "claim",
+  transport: "dial",
+  clock: "now",
+  context: "run",
+  random: "uuid",
+} as const;
 
 /**
  * Options with names that there are, and with every port. What the ports do is theirs to show.

@@ -4,6 +4,8 @@
  * Takes standard Requests, gives standard Responses; which server carries them is the
  * runtime's business. Every failure leaves as an Atlas error in JSON, never as a stack.
  *
+ * HEAD is answered like GET.
+ *
  * | route | does |
  * |---|---|
  * | `GET /healthz`, `/readyz`, `/metrics` | liveness, readiness, Prometheus text |
@@ -28,6 +30,7 @@ import { crossOrigin } from "./cross_origin.ts";
 import { cursorText } from "./cursor.ts";
 import { errorBody, errorResponse } from "./errors.ts";
 import { createGate } from "./gate.ts";
+import { withHead } from "./head.ts";
 import {
   CALLER_REGION_HEADER,
   callerRegionOption,
@@ -139,7 +142,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
 
   const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;
-  const fetch = origins.length > 0 ? crossOrigin(origins, answer) : answer;
+  const fetch = withHead(origins.length > 0 ? crossOrigin(origins, answer) : answer);
 
   return {
     fetch(request, from) {

@@ -7,6 +7,7 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { redirectOf } from "../../src/model/redirect.ts";
 import { unpack } from "../../src/model/value.ts";
 import { concat, isMsgpack, MSGPACK } from "./body.ts";
 import { errorOf } from "./errors.ts";
@@ -85,9 +86,11 @@ export async function deliver(
       method: request.method,
       headers: headersOf(token, request, left),
       signal: abort.signal,
-      redirect: "error",
+      redirect: "manual",
       ...(request.body ? { body: request.body as Uint8Array<ArrayBuffer> } : {}),
     });
+    const redirect = redirectOf(response, base + request.path);
+    if (redirect !== null) return redirected(base, request, redirect, response);
     return { answer: await read(response), headers: response.headers };
   } catch (thrown) {
     if (isAtlasError(thrown)) return { error: thrown, silent: false };
@@ -193,6 +196,19 @@ function lost(thrown: unknown, base: string, request: Outgoing, aborted: boolean
       cause: thrown,
     });
   return { error, silent: true };
+}
+
+/** Not the node itself, which redirects no call, but somebody before it, who may have passed it on. */
+function redirected(
+  base: string,
+  { method }: Outgoing,
+  what: string,
+  { body }: Response,
+): Delivered {
+  body?.cancel().catch(() => {});
+  const message = `${base} ${what}, which is not followed: use that URL instead`;
+  const options = { retryable: false, maybeExecuted: method === "POST" };
+  return { error: new AtlasError("unavailable", message, options), silent: true };
 }
 
 function givenUp(signal: AbortSignal, maybeExecuted: boolean): AtlasError {

@@ -233,7 +233,7 @@ function token(part: string, given: Line | undefined): string | undefined {
 
 function regionOf(given: Line | undefined, registry: string): string {
   const region = token("region", given) ?? "local";
-  checkRegionListed(given ?? { name: "ATLAS_REGION", text: region }, registry);
+  checkRegionListed(given ?? { name: "ATLAS_REGION", text: region }, registry, given !== undefined);
   return region;
 }
 

@@ -3,11 +3,13 @@
  *
  * Takes the events of nodes and of HTTP; gives LogTape records in the category
  * `atlas`. For people at a terminal the lines are readable, for machines JSON. A program
- * that embeds a node sets up LogTape itself, or hears events by `onEvent`.
+ * that embeds a node may set up LogTape itself, or hear events by `onEvent`; where it does
+ * neither, the lines are written all the same.
  */
 import process from "node:process";
 import {
   configureSync,
+  getConfig,
   getJsonLinesFormatter,
   getLogger,
   getTextFormatter,
@@ -25,10 +27,7 @@ export interface LogStream {
 
 /** Sets up LogTape for the whole process: everything from `level` on goes to `stream`. */
 export function configureLogging(level: LogLevel, stream: LogStream = process.stderr): void {
-  const format = stream.isTTY ? readable() : getJsonLinesFormatter({ properties: "flatten" });
-  const sink = (record: LogRecord) => {
-    stream.write(format(record));
-  };
+  const sink = writer(stream);
   const lowestLevel: TapeLevel | null = level === "silent" ? null : level;
   configureSync({
     reset: true,
@@ -40,9 +39,60 @@ export function configureLogging(level: LogLevel, stream: LogStream = process.st
   });
 }
 
-/** Writes events to the logger `atlas`. */
-export function logEvent({ level, event, fields }: NodeEvent): void {
-  getLogger(["atlas"])[level](event, { ...fields });
+function writer(stream: LogStream): (record: LogRecord) => void {
+  const format = stream.isTTY ? readable() : getJsonLinesFormatter({ properties: "flatten" });
+  return (record) => {
+    stream.write(format(record));
+  };
+}
+
+/** Which node tells something; what isn't known yet is left out. */
+export interface LogPlace {
+  readonly region?: string;
+  readonly node?: string;
+}
+
+/**
+ * Writes events to the logger `atlas` with the node that tells them. As long as the program has
+ * not configured LogTape, those from `level` on go to `stream` instead.
+ */
+export function eventLog(
+  level: LogLevel,
+  place: () => LogPlace,
+  stream: LogStream = process.stderr,
+): (event: NodeEvent) => void {
+  const write = writer(stream);
+  const lowest = LEVELS.indexOf(level);
+  return (event) => {
+    const properties = fieldsOf(event, place());
+    if (getConfig() !== null) return getLogger(CATEGORY)[event.level](event.event, properties);
+    if (level === "silent" || LEVELS.indexOf(event.level) < lowest) return;
+    write({
+      category: CATEGORY,
+      level: event.level,
+      message: [event.event],
+      rawMessage: event.event,
+      timestamp: Date.now(),
+      properties,
+    });
+  };
+}
+
+const CATEGORY = ["atlas"];
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+
+/** An event's particulars after the node that tells it; a region or node of its own is another's. */
+function fieldsOf({ fields }: NodeEvent, place: LogPlace): Record<string, unknown> {
+  const { region: peerRegion, node: peerNode, traceparent, ...others } = fields;
+  const traceId = typeof traceparent === "string" ? traceparent.split("-")[1] : undefined;
+  return {
+    ...place,
+    ...others,
+    ...peerRegion !== undefined && { peerRegion },
+    ...peerNode !== undefined && { peerNode },
+    ...traceparent !== undefined && { traceparent },
+    ...traceId !== undefined && { traceId },
+  };
 }
 
 /** A line for people: the time, the level, what happened, its particulars. */

@@ -58,10 +58,12 @@ function isRegistry(url: string): boolean {
 }
 
 /** Refuses the region of a node for which a registry by region has no entry. */
-export function checkRegionListed(region: Line, registry: string): void {
+export function checkRegionListed(region: Line, registry: string, isGiven: boolean): void {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (regions.length === 0 || regions.includes(region.text)) return;
-  throw refused(region, `use one of ${regions.join(", ")}, the regions of ATLAS_REGISTRY_URL`);
+  const allowed = `use one of ${regions.join(", ")}, the regions of the registry`;
+  if (isGiven) throw refused(region, allowed);
+  throw new AtlasError("bad_request", `${region.name} is not set: ${allowed}`);
 }
 
 /** The homes that a program gives. @throws AtlasError where they name none of the regions */
@@ -150,18 +152,23 @@ export function headerText(name: string, token: string): string {
 }
 
 /**
- * What goes wrong with the registry, under the name of its variable. Of several, the one that the
+ * What goes wrong with the registry, under the name of its variable or option. Of several, the one that the
  * error names, else the node's own.
  */
-export function namingRegistry(registry: string, region: string, cause: unknown): AtlasError {
+export function namingRegistry(
+  name: string,
+  registry: string,
+  region: string,
+  cause: unknown,
+): AtlasError {
   const registries = parseRegistries(registry);
   const told = detailOf(cause);
   const [prefix = "", named = region] = /^region ([^:]+): /.exec(told) ?? [];
   const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];
   const setting = url === undefined
-    ? `ATLAS_REGISTRY_URL is ${maskUrl(registry)}`
-    : `ATLAS_REGISTRY_URL's region ${named} is ${maskUrl(url)}`;
+    ? `${name} is ${maskUrl(registry)}`
+    : `${name}'s region ${named} is ${maskUrl(url)}`;
   const why = url === undefined ? told : told.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
   return new AtlasError(code, `${setting}: ${maskIn(why, urls)}`, { cause });

@@ -6,17 +6,21 @@
  * drain, also where it was told to stop before it served; 1 where the node's name was taken, 2
  * where it can't start.
  */
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { NodeEvent } from "../../src/api.ts";
 import { type AtlasError, detailOf, isAtlasError, stackOf } from "../../src/errors.ts";
 import { readAppPath, readLogLevel, readSettings } from "./environment.ts";
 import { appUrl, loadApp } from "./load_app.ts";
-import { configureLogging, logEvent } from "./logging.ts";
+import { configureLogging, eventLog, type LogPlace } from "./logging.ts";
 import { serve } from "./serve.ts";
 import type { ServedNode } from "./served_node.ts";
 
 /** What a shell adds to a signal's number for a process that it ended. */
-const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143 } as const;
+const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** The node of this process, once it is there. */
+let place: LogPlace = {};
 
 /** Runs one node for as long as the process lives; installs its process handlers. */
 export async function runNode(): Promise<void> {
@@ -30,6 +34,7 @@ export async function runNode(): Promise<void> {
     return exitWith(statusOf(error), `atlas: ${oneLine(detailOf(error))}\n`);
   }
   const { url, region, node: name, incarnation } = node;
+  place = { region, node: name };
   const ready = { event: "ready", url, region, node: name, incarnation };
   process.stdout.write(JSON.stringify(ready) + "\n");
   const error = await node.closed;
@@ -57,7 +62,7 @@ async function start(): Promise<ServedNode> {
  */
 function handleSignals(started: Promise<ServedNode>): () => boolean {
   let stopping = false;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+  for (const signal of drainSignals()) {
     process.on(signal, () => {
       if (stopping) process.exit(SIGNAL_STATUS[signal]);
       stopping = true;
@@ -93,8 +98,29 @@ function statusOf(error: unknown): number {
   return isAtlasError(error) && (error as AtlasError).code === "node_name_taken" ? 1 : 2;
 }
 
+/**
+ * What drains a node. Under `nohup` Bun ignores SIGHUP, as it was told to; Deno and Node undo that
+ * when they start, and would end by it.
+ */
+function drainSignals(): (keyof typeof SIGNAL_STATUS)[] {
+  const isIgnored = process.versions["bun"] !== undefined && isHangupIgnored();
+  return isIgnored ? ["SIGTERM", "SIGINT"] : ["SIGTERM", "SIGINT", "SIGHUP"];
+}
+
+function isHangupIgnored(): boolean {
+  try {
+    const status = readFileSync("/proc/self/status", "utf8");
+    const mask = /^SigIgn:\s*([\da-f]+)/m.exec(status)?.[1];
+    return mask !== undefined && (Number.parseInt(mask.slice(-1), 16) & 1) === 1;
+  } catch {
+    // No Linux, or not allowed to look.
+    return false;
+  }
+}
+
 function log(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
-  logEvent({ level, event, fields });
+  // LogTape is configured by then; or else it is what was wrong.
+  eventLog("info", () => place)({ level, event, fields });
 }
 
 /** What was written must be out before the process ends. */

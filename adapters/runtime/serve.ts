@@ -28,15 +28,18 @@ import { openStore } from "../store/open.ts";
 import type { HomeRules } from "../store/regional_homes.ts";
 import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
 import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "./access.ts";
+import { systemContext } from "./async_context.ts";
 import { bootstrapOf } from "./bootstrap.ts";
 import { detectRuntime } from "./detect.ts";
 import { type CheckedSettings, readAppPath, readSettings, type Settings } from "./environment.ts";
+import { readLogLevel } from "./environment.ts";
 import { defaultNodeName, urlOf } from "./hosts.ts";
 import { probeListener } from "./listener_probe.ts";
 import { appFile, loadApp } from "./load_app.ts";
-import { logEvent } from "./logging.ts";
+import { eventLog } from "./logging.ts";
 import { placedHomes } from "./placed_homes.ts";
 import { homesOf, namingRegistry } from "./registry_setting.ts";
+import { settingAtFault } from "./serve_failure.ts";
 import { type ServedNode, servedNode } from "./served_node.ts";
 import { systemClock, systemRandom } from "./system.ts";
 import { watchApp } from "./watch_app.ts";
@@ -46,7 +49,10 @@ export type { BootstrapSetting } from "./bootstrap.ts";
 export type { Settings } from "./environment.ts";
 
 export interface ServeOptions extends Settings {
-  /** Hears what is worth logging. Default: LogTape's logger `atlas`. MUST NOT throw. */
+  /**
+   * Hears what is worth logging. Default: LogTape's logger `atlas`, or, where the program has not
+   * configured LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
+   */
   onEvent?: (event: NodeEvent) => void;
   /**
    * Of a registry by region: where keys are at home; the same on every node, for ever. Types
@@ -91,7 +97,8 @@ export async function serve<A extends App = App>(
 ): Promise<ServedNode<A>> {
   const checked = readSettings(process.env, checkServeOptions(options));
   const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
-  const onEvent = options.onEvent ?? logEvent;
+  const place: { region: string; node?: string } = { region: settings.region };
+  const onEvent = options.onEvent ?? eventLog(readLogLevel(process.env), () => place);
   const watched = watchedFile(settings, app !== undefined);
   const running = (app ?? await loadApp(undefined)) as A;
   resolveTypes(running);
@@ -99,7 +106,16 @@ export async function serve<A extends App = App>(
   const runtime = await detectRuntime();
   const opened: (() => Promise<void>)[] = [];
   try {
-    return await open(running, { ...settings, homes }, watched, runtime, onEvent, opened);
+    return await open(
+      running,
+      { ...settings, homes },
+      watched,
+      runtime,
+      onEvent,
+      opened,
+      place,
+      options,
+    );
   } catch (error) {
     for (const close of opened.reverse()) await close().catch(() => {});
     throw error;
@@ -120,6 +136,8 @@ async function open<A extends App>(
   runtime: Runtime,
   onEvent: (event: NodeEvent) => void,
   opened: (() => Promise<void>)[],
+  place: { node?: string },
+  given: ServeOptions,
 ): Promise<ServedNode<A>> {
   let node: AtlasNode<A> | null = null;
   const http = createHttpApp({
@@ -131,15 +149,18 @@ async function open<A extends App>(
   const { addresses } = settings;
   const transport = websocketTransport({ runtime, secret: secretOf(settings), addresses, onEvent });
   let known = settings.publicUrl;
-  const server = await bind(settings, runtime, http, transport, () => known);
+  const server = await bind(settings, runtime, http, transport, () => known, given);
   opened.push(() => server.close());
+  place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
   // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
+  const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
   const store = await registry(
     settings,
+    nameOfRegistry,
     [],
     () =>
       openStore(settings.registry, {
@@ -152,14 +173,16 @@ async function open<A extends App>(
   opened.push(() => store.close());
   node = await registry(
     settings,
+    nameOfRegistry,
     ["node_name_taken", "bad_request", "invalid_rrp"],
     () =>
       createNode(app, {
         region: settings.region,
-        node: settings.node ?? defaultNodeName(server.port, settings.machine),
+        node: place.node as string,
         store,
         transport: refusesLinks(settings) ? withoutLinks(transport) : transport,
         clock: systemClock,
+        context: systemContext,
         random: systemRandom,
         lease: settings.lease,
         role: settings.role,
@@ -230,6 +253,7 @@ async function bind(
   http: HttpApp,
   transport: WebSocketTransport,
   url: () => string | undefined,
+  given: ServeOptions,
 ): Promise<Server> {
   const { host, port, origins } = settings;
   const hasToken = settings.token !== undefined;
@@ -251,14 +275,28 @@ async function bind(
   try {
     return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });
   } catch (cause) {
-    const message = `PORT is ${port} and ATLAS_HOST is ${host}: ${messageOf(cause)}`;
+    const message = `${bindSettings(cause, settings, given)}: ${messageOf(cause)}`;
     throw new AtlasError("unavailable", message, { retryable: false, cause });
   }
+}
+
+/** The setting that is at fault, by the name under which it was given, and its value. */
+function bindSettings(
+  failure: unknown,
+  { host, port }: CheckedSettings,
+  given: ServeOptions,
+): string {
+  const ofPort = `${given.port === undefined ? "PORT" : "port"} is ${port}`;
+  const ofHost = `${given.host === undefined ? "ATLAS_HOST" : "host"} is ${host}`;
+  const atFault = settingAtFault(failure);
+  if (atFault !== null) return atFault === "port" ? ofPort : ofHost;
+  return `${ofPort} and ${ofHost}`;
 }
 
 /** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
 async function registry<T>(
   { registry: url, region }: CheckedSettings,
+  name: string,
   others: readonly ErrorCode[],
   run: () => Promise<T>,
 ): Promise<T> {
@@ -266,6 +304,6 @@ async function registry<T>(
     return await run();
   } catch (cause) {
     if (isAtlasError(cause) && others.includes(cause.code)) throw cause;
-    throw namingRegistry(url, region, cause);
+    throw namingRegistry(name, url, region, cause);
   }
 }

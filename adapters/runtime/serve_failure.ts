@@ -12,6 +12,17 @@ const REASONS: Record<string, string> = {
   EAI_AGAIN: "the host can't be looked up",
 };
 
+/** Codes (`EINVAL` of Deno) of what is wrong with the host alone, and with the port alone. */
+const OF_HOST = ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"];
+const OF_PORT = ["EADDRINUSE", "EACCES"];
+
+/** Which setting a failure of `Runtime.serve` comes from; null: it may be either. */
+export function settingAtFault(failure: unknown): "host" | "port" | null {
+  const { cause } = (failure ?? {}) as { cause?: { code?: unknown } | null };
+  const code = String(cause?.code ?? "");
+  return OF_HOST.includes(code) ? "host" : OF_PORT.includes(code) ? "port" : null;
+}
+
 /** The error of `Runtime.serve` for whatever the runtime threw; names host, port and reason. */
 export function serveFailure(host: string, port: number, cause: unknown): AtlasError {
   const code = String((cause as { code?: unknown } | null)?.code ?? "");

@@ -8,6 +8,7 @@
 import process from "node:process";
 import { WebSocket } from "ws";
 import { AtlasError } from "../../src/errors.ts";
+import { redirectTo } from "../../src/model/redirect.ts";
 import type { DialOptions, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
 
@@ -95,6 +96,12 @@ export function dialWs(
     ws.on("open", () => {
       socket.opened();
       resolve(socket);
+    });
+    ws.on("unexpected-response", (request, { statusCode = 0, headers: { location = null } }) => {
+      const redirect = redirectTo(statusCode, location, url.replace(/^ws/, "http"));
+      const why = redirect === null ? `answers HTTP ${statusCode}` : `${redirect}, not followed`;
+      reject(new AtlasError("unavailable", `can't dial ${url}: it ${why}`));
+      request.destroy();
     });
     ws.on("error", (cause: Error) => {
       reject(new AtlasError("unavailable", `can't dial ${url}: ${cause.message}`, { cause }));

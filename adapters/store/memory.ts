@@ -204,6 +204,7 @@ class MemoryStore implements Store {
   async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
     await this.#arrive();
     if (!this.#owns(key, incarnation, epoch)) return false;
+    if (this.#states.get(key)?.fields.size === 0) this.#states.delete(key);
     return this.#slot(key).owners.delete(key);
   }
 

@@ -12,6 +12,11 @@ export class OrderedText {
   /** All fields in order; null until the first range. */
   #order: string[] | null = null;
 
+  /** How many there are. */
+  get size(): number {
+    return this.#values.size;
+  }
+
   get(field: string): string | undefined {
     return this.#values.get(field);
   }

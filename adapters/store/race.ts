@@ -10,6 +10,7 @@
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CONTENDERS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
+import { redirectOf } from "../../src/model/redirect.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
 import { checkMs, refused, unavailable } from "./check.ts";
 import { shownUrl } from "./mask.ts";
@@ -182,9 +183,11 @@ class RestLine implements Line {
         method: "POST",
         headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
         body: JSON.stringify(words),
-        redirect: "error",
+        redirect: "manual",
         signal: AbortSignal.timeout(this.#timeoutMs),
       });
+      const redirect = redirectOf(response, this.#url.href);
+      if (redirect !== null) throw new Error(`it ${redirect}, which is not followed`);
       const text = await response.text();
       return { status: response.status, body: text === "" ? null : JSON.parse(text) };
     } catch (error) {

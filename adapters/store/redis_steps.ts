@@ -98,7 +98,7 @@ export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): S
 }
 
 export function releaseStep(key: string, incarnation: string, epoch: number): Step {
-  return step(key, ["own"], ["R", guardOf(incarnation, epoch)]);
+  return step(key, ["own", "state"], ["R", guardOf(incarnation, epoch)]);
 }
 
 export function readStep(key: string, fields: readonly string[]): Step {

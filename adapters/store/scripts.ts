@@ -27,7 +27,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * | L look up | own | | the entry that stands, or nil |
  * | C claim | own, epoch, state | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
- * | R release | own | guard | 1, 0, or another's entry |
+ * | R release | own, state | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | K kept | state | lineage | last turn and `past`; 0: another lineage |
  * | G read | state | count, field … | values |
@@ -136,6 +136,9 @@ local function release(k, a)
   if not now then return 0 end
   local guard = ARGV[a + 1]
   if sub(now, 1, #guard) ~= guard then return now end
+  if redis.pcall('HLEN', KEYS[k + 1]) == 1 and call('HEXISTS', KEYS[k + 1], 'turn') == 1 then
+    call('DEL', KEYS[k + 1])
+  end
   return call('DEL', KEYS[k])
 end
 
@@ -228,7 +231,7 @@ end
 
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
-local keys = { L = 1, C = 3, A = 3, R = 1, W = 3, K = 1, G = 1, N = 2 }
+local keys = { L = 1, C = 3, A = 3, R = 2, W = 3, K = 1, G = 1, N = 2 }
 local arguments = { L = 1, C = 5, A = 6, R = 2, K = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do

@@ -51,6 +51,7 @@ export class SqliteTables {
   readonly #owners: Statement;
   readonly #turn: Statement;
   readonly #setTurn: Statement;
+  readonly #dropTurn: Statement;
   readonly #value: Statement;
   readonly #put: Statement;
   readonly #delete: Statement;
@@ -78,6 +79,10 @@ export class SqliteTables {
       "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn, past FROM atlas_turn WHERE key = ?",
     );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, ?)");
+    this.#dropTurn = prepare(
+      "DELETE FROM atlas_turn WHERE key = ? " +
+        "AND NOT EXISTS (SELECT 1 FROM atlas_state WHERE key = ?)",
+    );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
@@ -151,7 +156,9 @@ export class SqliteTables {
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
-    return Number(this.#disown.run(key, incarnation, epoch).changes) > 0;
+    if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
+    this.#dropTurn.run(key, key);
+    return true;
   }
 
   list(prefix: string, cursor: string, limit: number): OwnershipPage {

@@ -7,6 +7,7 @@
  * answer is JSON of at most `MAX_ANSWER_BYTES`, and all that are being read at once are at
  * most `MAX_ANSWERS_BYTES`, counted as they come, decompressed or not.
  */
+import { redirectOf } from "../../src/model/redirect.ts";
 
 /** Bytes of one answer. */
 export const MAX_ANSWER_BYTES = 33_554_432;
@@ -78,9 +79,8 @@ export class UpstashRequester {
 
   async #answerOf(response: Response, signal: AbortSignal, asked: unknown): Promise<unknown> {
     const { status, headers } = response;
-    if (response.type === "opaqueredirect" || status >= 300 && status < 400) {
-      throw new Error(`it redirects (HTTP ${status}), which is not followed`);
-    }
+    const redirect = redirectOf(response, this.#base);
+    if (redirect !== null) throw new Error(`it ${redirect}, which is not followed`);
     const encoding = headers.get("content-encoding") ?? "identity";
     if (encoding !== "identity") {
       throw new Error(`it answers with the encoding ${shown(encoding)}, which was not asked for`);

@@ -1,6 +1,7 @@
 /**
  * An acknowledged call is in the state exactly once, in the place that it was told; one
- * that was said not to have been executed is not; and any other is there at most once.
+ * that was said not to have been executed is not; any other is there at most once; and nothing
+ * is there that no call appended.
  * What a failover of the store took away is another rule's business.
  */
 import type { CallRecord } from "../history.ts";
@@ -9,6 +10,7 @@ import type { HistoryChecker } from "./checker.ts";
 export const once: HistoryChecker = {
   name: "once",
   check({ calls, journals, lost }, report) {
+    const appended = new Set(calls.filter(({ what }) => what === "append").map((it) => it.value));
     const places = new Map<string, Map<string, number[]>>();
     for (const [key, entries] of journals) {
       const ofKey = new Map<string, number[]>();
@@ -19,6 +21,7 @@ export const once: HistoryChecker = {
       });
       places.set(key, ofKey);
       for (const [value, seqs] of ofKey) {
+        if (!appended.has(value)) report(`${value} is in ${key} at ${seqs}: no call appended it`);
         if (seqs.length > 1) report(`${value} is in ${key} ${seqs.length} times: at ${seqs}`);
       }
     }

@@ -79,6 +79,16 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     }],
   },
   {
+    name: "work_joins_turns",
+    about: "Code that outlived its turn uses storage in whichever turn is running by then.",
+    edits: [{
+      file: "src/resource/turn.ts",
+      find: "if (turn) return turn;",
+      replace: "return turn ?? new Turn(at, null);",
+    }],
+    scenario: "outlived_work",
+  },
+  {
     name: "no_epoch_check",
     about: "A node serves a call that was meant for another ownership of the key, because its " +
       "caller went by what it remembered.",

@@ -14,6 +14,7 @@ import { lateDeparture } from "./scenarios/late_departure.ts";
 import { lateSecondLook } from "./scenarios/late_second_look.ts";
 import { lostAndWrittenOver } from "./scenarios/lost_and_written_over.ts";
 import { releasedAndLost } from "./scenarios/released_and_lost.ts";
+import { outlivedWork } from "./scenarios/outlived_work.ts";
 import { revival } from "./scenarios/revival.ts";
 import { shortOutage } from "./scenarios/short_outage.ts";
 import { silentRoad } from "./scenarios/silent_road.ts";
@@ -37,6 +38,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   lost_and_written_over: lostAndWrittenOver,
   short_outage: shortOutage,
   twins,
+  outlived_work: outlivedWork,
 };
 
 /** The scenario of this name. @throws Error where there is none */

@@ -11,6 +11,7 @@ import {
 } from "../../adapters/transport/in_process.ts";
 import type { AtlasNode, NodeEvent } from "../../src/api.ts";
 import type { App } from "../../src/app.ts";
+import { systemContext } from "../../adapters/runtime/async_context.ts";
 import { createNode } from "../../src/atlas.ts";
 import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -80,6 +81,7 @@ export async function testNode<A extends App>(
     store,
     transport: inProcessTransport(network),
     clock,
+    context: systemContext,
     random: new SeededRandom(number, `${region}/${name}`),
     ...(lease === undefined ? {} : { lease }),
     ...(onEvent === undefined ? {} : { onEvent }),

@@ -12,7 +12,14 @@
  *
  * Source: design §5, Channel; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
-import { AtlasError, isAtlasError, messageOf, toAtlasError, toWireError } from "../errors.ts";
+import {
+  AtlasError,
+  isAtlasError,
+  messageOf,
+  stackOf,
+  toAtlasError,
+  toWireError,
+} from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
 import { checkArguments } from "../model/options.ts";
 import { quoted } from "../model/quoted.ts";
@@ -269,9 +276,12 @@ export class Channel extends Part {
     this.#shrink();
   }
 
-  #answer({ id, name }: Run, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
+  #answer({ id, name, module }: Run, outcome: Exclude<Outcome, { refusal: AtlasError }>): void {
     try {
-      if ("error" in outcome) throw outcome.error;
+      if ("error" in outcome) {
+        this.#tellThrown(module.version, name, outcome.error);
+        throw outcome.error;
+      }
       const body = encodeResult(name, outcome.value);
       this.#say({ kind: "reply", id, allowed: this.#books.issued, body });
     } catch (thrown) {
@@ -280,6 +290,13 @@ export class Channel extends Part {
       const error = new AtlasError(code, messageOf(thrown), { maybeExecuted: true, cause: thrown });
       this.#fail(id, error);
     }
+  }
+
+  /** Callers get the message only. */
+  #tellThrown(version: string, method: string, error: unknown): void {
+    if (isAtlasError(error)) return;
+    const fields = { key: this.#parts.name, method, version, stack: stackOf(error) };
+    this.desk.tell("error", "function threw", fields);
   }
 
   #fail(id: number, error: AtlasError): void {

@@ -36,7 +36,7 @@ export interface Desk {
   /** Runs `run` at once, which is not in the middle of anything: a promise was settled. */
   act(run: () => void): void;
   after(ms: number, run: () => void): Timer;
-  tell(level: "debug" | "info" | "warning", event: string, fields: Fields): void;
+  tell(level: "debug" | "info" | "warning" | "error", event: string, fields: Fields): void;
 }
 
 type Fields = Readonly<Record<string, string | number | boolean | null>>;

@@ -146,7 +146,11 @@ export interface Store {
     lineage: LineageName,
   ): Promise<readonly Stamp[] | null>;
 
-  /** Ends an ownership if it is still this one; the state stays. Answers whether it was. */
+  /**
+   * Ends an ownership if it is still this one; the state stays. Where it has no field any more,
+   * nothing of it MUST be left, its last turn included, unless the store needs to tell others
+   * what was deleted ({@link Store.recheckMs}). Answers whether it was.
+   */
   release(key: string, incarnation: string, epoch: number): Promise<boolean>;
 
   /**

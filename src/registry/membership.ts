@@ -97,7 +97,8 @@ export class Membership {
       refresh: () => this.refresh(),
       killed: (incarnation, seq) => {
         this.stats.kills++;
-        this.#tell("info", "member is dead", { incarnation, seq });
+        const member = this.#roll.nameOf(incarnation);
+        this.#tell("info", "member is dead", { member, incarnation, seq });
       },
       failed: (incarnation, reason) =>
         this.#tell("warning", "kill failed", { incarnation, reason }),

@@ -5,6 +5,7 @@
  * Source: design §3, Membership.
  */
 import { isDead, type Member, type MemberState } from "../model/member.ts";
+import { nodeName } from "../model/trail.ts";
 import type { Membership, Unreadable } from "../ports/store.ts";
 
 export class Roll {
@@ -26,6 +27,12 @@ export class Roll {
 
   peek(incarnation: string): Member | undefined {
     return this.#members.get(incarnation);
+  }
+
+  /** `<region>/<node>`; the incarnation itself where it is unknown. */
+  nameOf(incarnation: string): string {
+    const member = this.#members.get(incarnation);
+    return member ? nodeName(member) : incarnation;
   }
 
   members(): Iterable<Member> {

@@ -9,7 +9,8 @@
  */
 import type { Atlas } from "../api.ts";
 import type { ResolvedType } from "../app.ts";
-import { AtlasError, messageOf } from "../errors.ts";
+import { AtlasError, isAtlasError } from "../errors.ts";
+import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Life } from "../registry/lease.ts";
@@ -20,10 +21,11 @@ import { bidFarewell } from "./conflicts.ts";
 import { Holding } from "./holding.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { encodeResult, failureOf, interrupt, reentered } from "./outcome.ts";
+import { about, encodeResult, failureOf, interrupt, reentered, tellHook } from "./outcome.ts";
 import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
 import type { Stage } from "./stage.ts";
 import { letGo, tellLoss } from "./tenure.ts";
+import { currentTurn, runTurn, Turn, turnOf } from "./turn.ts";
 
 export class Activation extends Holding implements ResourceContext, LedgerTenure {
   /** The host's sweep in which it was last used. */
@@ -48,7 +50,6 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   /** Made when storage or an idempotency key is first used. */
   #ledger: Ledger | null = null;
   #node: Atlas | null = null;
-  #lifetime: AbortController | null = null;
   /** Rings when the turn in progress has ended. */
   #rest: Bell | null = null;
 
@@ -62,17 +63,12 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   ) {
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
+    // Stores without one write order don't say what there is.
+    if (host.store.recheckMs !== undefined) this.tidyAt = this.openedAt + TIDY_MS;
   }
 
   get signal(): AbortSignal {
-    return this.#current?.signal ?? this.lifetime;
-  }
-
-  /** Aborted once this activation is over. */
-  get lifetime(): AbortSignal {
-    this.#lifetime ??= new AbortController();
-    if (this.#state === "closed") this.#lifetime.abort();
-    return this.#lifetime.signal;
+    return currentTurn(this.#host.context, this)?.call?.signal ?? this.lifetime;
   }
 
   get storage(): Storage {
@@ -92,9 +88,8 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     return `${this.key} ${this.epoch}.${this.#turn}`;
   }
 
-  /** The call whose turn is running. */
-  get current(): Call | null {
-    return this.#current;
+  turn(what: string): Turn {
+    return turnOf(this.#host.context, this, what);
   }
 
   /** Whether it may go on where its node can't reach the store. */
@@ -127,6 +122,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       await Promise.race([started, this.ended()]);
     } catch (error) {
       if (this.#state === "closed") throw error;
+      if (!isAtlasError(error)) tellHook(this.#host, this.key, "onStart", error);
       await this.#release();
       this.#finish();
       throw error;
@@ -162,7 +158,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     try {
       await Promise.race([stopped, this.ended()]);
     } catch (error) {
-      this.#host.tell("error", "onStop failed", { key: this.key, reason: messageOf(error) });
+      tellHook(this.#host, this.key, "onStop", error);
     }
     if (this.isOver) return;
     this.#isLettingGo = true;
@@ -196,22 +192,20 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     // What an instance kept that was given up before still wants to be told of its winner.
     if (this.#state === "closed" && !(winner && this.adrift)) return;
     this.#stop("not_owner", `${this.key} was fenced`);
-    await bidFarewell(this.#instance, winner, this.#host, this.key);
+    await bidFarewell(this, this.#instance, winner, this.#host);
   }
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
   override expire(): void {
-    const method = this.#current?.method ?? null;
     const { maxTurnMs } = this.type;
-    this.#host.tell("error", "turn ran too long", { key: this.key, method, maxTurnMs });
+    this.#host.tell("error", "turn ran too long", { ...about(this.key, this.#current), maxTurnMs });
     this.#stop("timeout", `${this.key} was stopped: a call ran too long`);
     this.#release();
   }
 
   /** The node is closed while a turn runs: nobody hears how that ends. */
   override cut(): void {
-    const method = this.#current?.method ?? null;
-    this.#host.tell("warning", "closed in mid-turn", { key: this.key, method });
+    this.#host.tell("warning", "closed in mid-turn", about(this.key, this.#current));
     this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
     this.#release();
   }
@@ -228,7 +222,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#host.deadlines.remove(this);
-    this.#lifetime?.abort();
+    this.endLifetime();
     this.hall?.end(this.lost(false));
     this.end?.ring();
     this.#host.closed(this);
@@ -253,6 +247,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   async #work(first: Call): Promise<void> {
     for (let call: Call | null = first; call; call = this.#next()) {
       const now = this.#enter(call);
+      const turn = new Turn(this, call);
       let isAtUser = false;
       try {
         if (now >= call.deadline) {
@@ -263,10 +258,9 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         const { idempotencyKey } = call;
         if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
         if (call.done) continue;
-        const method = this.#host.method(this.type, call);
-        const args = call.arguments();
-        call.started = isAtUser = true;
-        const result = await method.apply(this.#instance, args);
+        isAtUser = true;
+        const result = await this.#perform(turn, call);
+        turn.end();
         const encoded = encodeResult(call, result);
         if (this.hall?.hasNews) await this.hall.seal();
         isAtUser = false;
@@ -280,7 +274,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         // A call that was sent elsewhere is not this turn's any more.
         if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
       } finally {
-        this.#leave();
+        this.#leave(turn);
       }
     }
   }
@@ -302,7 +296,8 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     return now;
   }
 
-  #leave(): void {
+  #leave(turn: Turn): void {
+    turn.end();
     this.#ledger?.drop();
     this.hall?.drop();
     this.#host.deadlines.remove(this);
@@ -350,17 +345,27 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#release();
   }
 
+  /** Runs a call's method as `turn`. */
+  #perform(turn: Turn, call: Call): unknown {
+    const method = this.#host.method(this.type, call);
+    const args = call.arguments();
+    call.started = true;
+    return runTurn(this.#host.context, turn, () => method.apply(this.#instance, args));
+  }
+
   /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
   async #hook(run: () => void | Promise<void>): Promise<void> {
     this.#enter(null);
+    const turn = new Turn(this, null);
     try {
-      await run();
+      await runTurn(this.#host.context, turn, run);
+      turn.end();
       if (this.hall?.hasNews) await this.hall.seal();
       if (this.#ledger?.isDirty) await this.#ledger.commit();
       if (!this.life.lease.holds() && !this.adrift) throw this.lost(false);
       if (this.hall?.hasNews) this.hall.publish();
     } finally {
-      this.#leave();
+      this.#leave(turn);
     }
   }
 
@@ -373,16 +378,14 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   /** Runs a call within the turn that waits for it: its writes go with that turn's. */
   async #join(call: Call): Promise<void> {
     const outer = this.#current as Call;
+    const turn = new Turn(this, call);
     this.#outer = [...this.#outer, outer];
     this.#current = call;
     try {
       if (call.idempotencyKey !== null) {
         throw new AtlasError("bad_request", "a reentrant call can't have an idempotency key");
       }
-      const method = this.#host.method(this.type, call);
-      const args = call.arguments();
-      call.started = true;
-      const encoded = encodeResult(call, await method.apply(this.#instance, args));
+      const encoded = encodeResult(call, await this.#perform(turn, call));
       if (!this.holds()) throw this.lost(true);
       this.#answer(call, encoded);
     } catch (error) {
@@ -390,6 +393,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         call.fail(failureOf(this.#host, call, error, call.started));
       }
     } finally {
+      turn.end();
       if (this.#current === call) this.#current = outer;
       this.#outer = this.#outer.filter((other) => other !== outer);
     }

@@ -5,13 +5,14 @@
  * finds either both or neither. Only answers of calls that succeeded are kept: a
  * failed turn changed nothing, and may be tried again.
  *
- * Fields in the store: `i:<key>` the method and its answer, `t:<wall ms, 14 digits>:<key>` its date
+ * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms, 14 digits>:<key>` its date
  * (for pruning, oldest first), `n` how many there are.
  *
  * Source: design §3, State; the IETF draft "The Idempotency-Key HTTP Header Field".
  */
 import { AtlasError } from "../errors.ts";
-import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS } from "../limits.ts";
+import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, TIDY_MS } from "../limits.ts";
+import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/quoted.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -23,13 +24,16 @@ import type { Tenure } from "./tenure.ts";
 /** Expired answers fetched at once, and dropped with each new one. */
 const PRUNE_FETCH = 256;
 const PRUNE_EACH = 2;
-/** How often a resource looks for expired answers, in ms. */
-const PRUNE_EVERY_MS = 60_000;
 /** Answers of this epoch kept at hand, and the longest such, in characters. */
 const RECENT = 32;
 const RECENT_CHARACTERS = 1_024;
 
 const DATE_DIGITS = 14;
+
+/** The wall time, in ms, in a date field; 0 where it has none. */
+function dateOf(field: string): number {
+  return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
+}
 
 export class Answers {
   readonly #store: Store;
@@ -42,6 +46,8 @@ export class Answers {
   #expired: string[] = [];
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
+  /** The digest of the running call's arguments. */
+  #asked = "";
 
   constructor(
     store: Store,
@@ -60,20 +66,29 @@ export class Answers {
   /**
    * The result answered before under this key; undefined where there is none.
    *
-   * @throws AtlasError `bad_request` where the key was used for another method.
+   * @throws AtlasError `bad_request` where the key was used for another method, or with other
+   * arguments.
    */
-  async find(idempotencyKey: string, method: string): Promise<{ result: unknown } | undefined> {
+  async find(
+    idempotencyKey: string,
+    method: string,
+    args: readonly unknown[],
+  ): Promise<{ result: unknown } | undefined> {
+    // Taken now: the method may change its arguments.
+    this.#asked = fingerprint(args);
     const text = this.#recent.get(idempotencyKey) ?? await this.#read(idempotencyKey);
     if (text === null) return undefined;
     const what = `the answer kept for idempotency key ${quoted(idempotencyKey)}`;
     const answer = textToValue(text, what);
-    if (!Array.isArray(answer) || answer.length !== 2) throw unreadable(what, "it is no pair");
-    const [answered, result] = answer;
-    if (answered === method) return { result };
+    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is no answer");
+    const [answered, result, asked = this.#asked] = answer;
+    if (answered === method && asked === this.#asked) return { result };
+    const used = `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)}`;
     throw new AtlasError(
       "bad_request",
-      `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)} before, ` +
-        `it can't be used for ${quoted(method)}`,
+      answered === method
+        ? `${used} with other arguments before: a repeat must have the same, by value`
+        : `${used} before, it can't be used for ${quoted(method)}`,
     );
   }
 
@@ -119,7 +134,9 @@ export class Answers {
     let count = this.#count ?? 0;
     for (const field of this.#expired.splice(0, PRUNE_EACH)) {
       writes.set(field, null);
-      writes.set(`i:${field.slice(2 + DATE_DIGITS + 1)}`, null);
+      const expired = field.slice(2 + DATE_DIGITS + 1);
+      writes.set(`i:${expired}`, null);
+      this.#recent.delete(expired);
       count--;
     }
     if (++count > MAX_IDEMPOTENCY_RECORDS) {
@@ -129,14 +146,56 @@ export class Answers {
       );
     }
     const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
-    writes.set(`i:${idempotencyKey}`, valueToText([method, result], "the result"));
+    writes.set(`i:${idempotencyKey}`, valueToText([method, result, this.#asked], "the result"));
     writes.set(`t:${date}:${idempotencyKey}`, "");
     writes.set("n", String(count));
   }
 
+  /**
+   * Has the running turn drop answers past their time. Gives when there will be more to drop, on
+   * the monotonic clock; Infinity where none is kept.
+   */
+  async tidy(): Promise<number> {
+    const [now, wall] = [this.#clock.now(), this.#clock.wall()];
+    if (this.#tenure.adrift) return now + TIDY_MS;
+    const { key } = this.#tenure;
+    if (this.#count === null) {
+      const [text] = await this.#store.read(key, ["n"]);
+      this.#count = textToCount(text, "the number of its answers");
+    }
+    if (this.#count === 0) return Infinity;
+    const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
+    const rows = await this.#store.range(key, range);
+    const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
+    const expired = young === -1 ? rows : rows.slice(0, young);
+    let count = this.#count;
+    for (const [field] of expired) count = this.#drop(field, count);
+    this.#expired = [];
+    if (rows.length === 0) count = 0;
+    if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
+    if (count <= 0) return Infinity;
+    const oldest = rows[young]?.[0];
+    // Some at a time, rather than each in its moment.
+    return oldest === undefined ? now : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + TIDY_MS;
+  }
+
+  #drop(field: string, count: number): number {
+    const idempotencyKey = field.slice(2 + DATE_DIGITS + 1);
+    this.#storage.reserve(field, null);
+    this.#storage.reserve(`i:${idempotencyKey}`, null);
+    this.#recent.delete(idempotencyKey);
+    return count - 1;
+  }
+
+  /** These writes are in the store. */
+  counted(writes: Writes): void {
+    const text = writes.get("n");
+    if (text !== undefined) this.#count = Number(text ?? 0);
+  }
+
   /** The writes that {@link add} made are in the store. */
   committed(idempotencyKey: string, writes: Writes): void {
-    this.#count = Number(writes.get("n"));
+    this.counted(writes);
     const text = writes.get(`i:${idempotencyKey}`) as string;
     if (text.length <= RECENT_CHARACTERS) this.#recent.set(idempotencyKey, text);
     if (this.#recent.size <= RECENT) return;
@@ -146,7 +205,7 @@ export class Answers {
 
   async #findExpired(now: number): Promise<void> {
     if (this.#tenure.adrift) return;
-    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < PRUNE_EVERY_MS) return;
+    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
     const rows = await this.#store.range(this.#tenure.key, {
       start: "t:",

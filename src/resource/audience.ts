@@ -38,7 +38,7 @@ import { type Errand, Visit } from "./visit.ts";
 const BOUND = "q:bound";
 /** The field of the last events, written where a resource with connections stops in good order. */
 const TAIL = "q:tail";
-const NOWHERE: Caller = { region: "", node: "" };
+export const NOWHERE: Caller = { region: "", node: "" };
 
 /** What a connection that is joined is told: the last event's number, and up to which some are lost. */
 interface Joined {
@@ -63,6 +63,8 @@ export interface Performance {
   readonly hearsEnds: boolean;
   readonly book: { readonly storage: TurnStorage };
   deliver(call: Call): void;
+  /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
+  turn(what: string): unknown;
 }
 
 export class Audience implements Speaker, Attended {
@@ -392,6 +394,7 @@ export class Audience implements Speaker, Attended {
   }
 
   #checkTurn(): void {
+    this.#of.turn("broadcast");
     if (this.#of.book.storage.isOpen && !this.#over) return;
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);

@@ -15,8 +15,10 @@ import { regionOf } from "../model/trail.ts";
 import type { Timer } from "../ports/clock.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
 import type { Activation } from "./activation.ts";
+import { tellHook } from "./outcome.ts";
 import type { Resource } from "./resource.ts";
 import type { Stage } from "./stage.ts";
+import { runTurn, Turn } from "./turn.ts";
 
 export class Conflicts {
   readonly #stage: Stage<Activation>;
@@ -131,21 +133,25 @@ function isOwner({ owner: mine }: Activation, owner: Ownership | null): boolean 
  * winner, then `onStop`. Never rejects; what a hook throws is told.
  */
 export async function bidFarewell(
+  of: { readonly key: string },
   instance: Resource | null,
   winner: Promise<Ownership | null> | null,
-  host: Pick<Stage<unknown>, "tell">,
-  key: string,
+  host: Pick<Stage<unknown>, "context" | "tell">,
 ): Promise<void> {
   await null;
+  // Both may use what belongs to a turn, as far as it can still be had; neither has a call.
+  const turn = new Turn(of, null);
+  const run = (hook: () => unknown): unknown => runTurn(host.context, turn, hook);
   try {
     const owner = await winner;
-    if (owner) await instance?.onConflict(owner);
+    if (owner) await run(() => instance?.onConflict(owner));
   } catch (error) {
-    host.tell("error", "onConflict failed", { key, reason: messageOf(error) });
+    tellHook(host, of.key, "onConflict", error);
   }
   try {
-    await instance?.onStop("fenced");
+    await run(() => instance?.onStop("fenced"));
   } catch (error) {
-    host.tell("error", "onStop failed", { key, reason: messageOf(error) });
+    tellHook(host, of.key, "onStop", error);
   }
+  turn.end();
 }

@@ -244,8 +244,8 @@ export class Harbour {
   }
 }
 
-/** The new ownership, as the ledger that commits what was kept under it sees it. */
-function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): LedgerTenure {
+/** An ownership without an instance, as the ledger that commits under it sees it. */
+export function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): LedgerTenure {
   let isOver = false;
   const end = (): void => {
     isOver = true;
@@ -256,9 +256,12 @@ function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): Ledge
     last,
     lineage: undefined,
     adrift: null,
+    tidyAt: Infinity,
     get isOver() {
       return isOver;
     },
+    // No code of users reaches it.
+    turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
     behind: end,

@@ -6,6 +6,7 @@
  */
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError } from "../errors.ts";
+import { TIDY_MS } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
@@ -14,6 +15,11 @@ import { Expiring } from "../time/deadlines.ts";
 import type { Adrift } from "./adrift.ts";
 import { Bell } from "../time/bell.ts";
 import { Resource } from "./resource.ts";
+
+type Lifetime = Pick<AbortController, "signal" | "abort">;
+
+/** Of what was over before anybody asked. */
+const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 
 export abstract class Holding extends Expiring {
   readonly key: string;
@@ -29,8 +35,11 @@ export abstract class Holding extends Expiring {
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
+  /** When there may be answers past their time, on the monotonic clock. */
+  tidyAt: number;
   /** Rings when it is over. */
   protected end: Bell | null = null;
+  #lifetime: Lifetime | null = null;
 
   constructor(
     key: string,
@@ -49,6 +58,8 @@ export abstract class Holding extends Expiring {
     this.last = last;
     this.lineage = lineage;
     this.openedAt = openedAt;
+    // What earlier owners answered is not known yet; without a turn there is nothing.
+    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
   }
 
   get id(): string {
@@ -71,6 +82,16 @@ export abstract class Holding extends Expiring {
   /** Whether its class has an `onDisconnect`: then its state says who is connected. */
   get hearsEnds(): boolean {
     return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
+  }
+
+  /** Aborted once it is over. */
+  get lifetime(): AbortSignal {
+    return (this.#lifetime ??= new AbortController()).signal;
+  }
+
+  protected endLifetime(): void {
+    this.#lifetime?.abort();
+    this.#lifetime ??= OVER;
   }
 
   /** Resolves when it is over. */

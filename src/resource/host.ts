@@ -10,13 +10,14 @@
 import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_RESOURCES, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
+import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
-import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import { markOf, quarantined } from "../registry/lineage.ts";
 import type { Deadlines } from "../time/deadlines.ts";
@@ -24,10 +25,11 @@ import { Activation } from "./activation.ts";
 import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
 import { FormerTenures } from "./former_tenures.ts";
-import { Harbour, type HarbourParts } from "./harbour.ts";
+import { Harbour } from "./harbour.ts";
+import { Leftovers, tidy } from "./leftovers.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
-import { checkRoom, noTurns, type Stage, type TurnStats } from "./stage.ts";
+import { checkRoom, type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
 import { reassertAll } from "./tenure.ts";
 import { Usher } from "./usher.ts";
 import { Visit } from "./visit.ts";
@@ -39,27 +41,10 @@ const SWEEP_SHARE = 20_000;
 /** Gives a name up, and answers its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
 
-/** What a host is made of. */
-export interface HostParts {
-  readonly types: ReadonlyMap<string, ResolvedType>;
-  readonly place: { readonly region: string; readonly node: string };
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly claims: Claims;
-  readonly deadlines: Deadlines;
-  /** The door through which a resource calls others, carrying its running call's chain. */
-  readonly outlet: (from: Activation) => Atlas;
-  readonly onEvent: (event: NodeEvent) => void;
-  /** Whether an incarnation is known to be dead. */
-  readonly isDead: (incarnation: string) => boolean;
-  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
-  readonly tellWinner: HarbourParts["tellWinner"];
-}
-
 export class Host implements Stage<Activation> {
   readonly store: Store;
   readonly clock: Clock;
+  readonly context: AsyncContext;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
@@ -80,6 +65,7 @@ export class Host implements Stage<Activation> {
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
   readonly #formers: FormerTenures;
+  readonly #leftovers: Leftovers;
   readonly usher: Usher;
   /** Those that go on without the store. */
   readonly harbour: Harbour;
@@ -95,6 +81,7 @@ export class Host implements Stage<Activation> {
     ({
       store: this.store,
       clock: this.clock,
+      context: this.context,
       random: this.random,
       deadlines: this.deadlines,
       outlet: this.outlet,
@@ -109,6 +96,12 @@ export class Host implements Stage<Activation> {
     this.#formers = new FormerTenures(this, parts.claims);
     this.usher = new Usher(parts.clock, parts.isDead);
     this.harbour = new Harbour({ ...parts, stage: this });
+    this.#leftovers = new Leftovers({
+      ...parts,
+      stage: this,
+      lifeFor: (key) => this.#mayOwn(key) ? this.#life : null,
+      hold: (key, work) => this.#closing.set(key, work.finally(() => this.#closing.delete(key))),
+    });
     this.#conflicts = new Conflicts(this, () => this.#activations.values());
   }
 
@@ -334,6 +327,7 @@ export class Host implements Stage<Activation> {
 
   /** Stops sweeping. */
   stop(): void {
+    this.#leftovers.stop();
     this.#sweeper?.cancel();
     this.#sweeper = null;
     this.usher.stop();
@@ -373,6 +367,7 @@ export class Host implements Stage<Activation> {
   }
 
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
+    if (reason === "idle") await tidy(activation, this.clock.now() + TIDY_MS);
     // While it can still be asked: who listens is to have all that was said so far.
     if (activation.hall?.size) {
       await activation.hold();
@@ -380,6 +375,13 @@ export class Host implements Stage<Activation> {
     }
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
+    if (activation.tidyAt < Infinity) this.#leftovers.add(activation.key, activation.tidyAt);
+  }
+
+  /** Whether a key that isn't here may be owned without an instance for a moment. */
+  #mayOwn(key: string): boolean {
+    const isHere = this.#activations.has(key) || this.#opening.has(key) || this.#closing.has(key);
+    return !isHere && this.canHost(key.slice(0, key.indexOf("/")), key);
   }
 
   /** Looks at a share of all resources each time, so that no look takes long. */
@@ -393,6 +395,7 @@ export class Host implements Stage<Activation> {
         break;
       }
       if (activation.isIdle && this.#isOverdue(activation)) this.#close(activation, "idle");
+      else void tidy(activation, this.clock.now());
     }
     this.#sweeper = this.clock.after(this.#sweepMs, () => this.#sweep());
   }

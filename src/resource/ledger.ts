@@ -8,6 +8,7 @@
  * Source: design §3, State.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
+import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -33,6 +34,8 @@ export interface LedgerParts {
 
 /** The ownership that a ledger writes under. */
 export interface LedgerTenure extends Tenure {
+  /** When there may be answers past their time, on the monotonic clock. */
+  tidyAt: number;
   /** The error of what can't be done any more. */
   lost(maybeExecuted: boolean): AtlasError;
 }
@@ -62,10 +65,13 @@ export class Ledger {
   }
 
   /** The result answered before for this call's idempotency key; undefined where there is none. */
-  find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
+  async find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
+    return await this.#kept.find(idempotencyKey, call.method, call.arguments());
+  }
+
+  get #kept(): Answers {
     const { store, clock } = this.#parts;
-    this.#answers ??= new Answers(store, clock, this.#tenure, this.storage);
-    return this.#answers.find(idempotencyKey, call.method);
+    return (this.#answers ??= new Answers(store, clock, this.#tenure, this.storage));
   }
 
   /** Whether the running turn wrote anything. */
@@ -73,9 +79,16 @@ export class Ledger {
     return this.storage.isDirty;
   }
 
+  /** Has the turn drop answers past their time. */
+  async tidy(): Promise<void> {
+    this.#tenure.tidyAt = await this.#kept.tidy();
+  }
+
   /** Ends the turn by committing what it wrote. */
   async commit(): Promise<void> {
-    await this.write(this.storage.end() ?? new Map());
+    const writes: Writes = this.storage.end() ?? new Map();
+    await this.write(writes);
+    this.#answers?.counted(writes);
   }
 
   /** Ends the turn by committing what it wrote together with its answer, for repeats. */
@@ -84,6 +97,8 @@ export class Ledger {
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
     await this.write(writes);
     this.#answers?.committed(idempotencyKey, writes);
+    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
+    this.#tenure.tidyAt = Math.min(this.#tenure.tidyAt, at);
   }
 
   /**

@@ -44,6 +44,24 @@ export function failureOf(
   return started ? executed(error) : toAtlasError(error);
 }
 
+/** The running turn, for logs: its method is null in hooks. */
+export function about(
+  key: string,
+  call: Call | null,
+): { key: string; method: string | null; traceparent: string | null } {
+  return { key, method: call?.method ?? null, traceparent: call?.trace ?? null };
+}
+
+/** Says that a hook threw, with the stack of what it threw. */
+export function tellHook(
+  host: Pick<Stage<unknown>, "tell">,
+  key: string,
+  hook: string,
+  error: unknown,
+): void {
+  host.tell("error", `${hook} failed`, { key, method: hook, stack: stackOf(error) });
+}
+
 /** Fails the calls of a turn that is over before its end. */
 export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
   for (const call of calls) {

@@ -61,15 +61,24 @@ export interface ResourceContext {
     readonly connections: Iterable<Connection>;
     say(data: unknown, to: null): void;
   };
-  /** The call whose turn is running; null in hooks. */
-  readonly current: { readonly caller: Caller; readonly trace: string | null } | null;
+  /**
+   * The turn that the running code belongs to; its call is null in hooks.
+   *
+   * @param what the property that was used, for the error.
+   * @throws AtlasError `bad_request` where it belongs to none.
+   */
+  turn(what: string): {
+    readonly call: { readonly caller: Caller; readonly trace: string | null } | null;
+  };
 }
 
 /**
  * Extend it, and every public method can be called by name from any node.
  *
  * Methods named `constructor`, `on…`, `_…` and those of Object are never callable
- * from outside.
+ * from outside, nor are `#private` ones, functions in fields, getters and statics. What
+ * TypeScript calls `private` or `protected` is callable, as these words are gone at run time:
+ * use `#name` for what nobody else may call.
  *
  * @example
  * ```ts
@@ -109,32 +118,48 @@ export class Resource {
     return this.#context.epoch;
   }
 
-  /** Aborted when the running call's caller has gone or timed out, or ownership is lost. */
+  /**
+   * Aborted when the running call's caller has gone or timed out, or ownership is lost; in code
+   * that outlived its turn, when ownership is lost or given back.
+   */
   get signal(): AbortSignal {
     return this.#context.signal;
   }
 
-  /** This resource's durable state. */
+  /**
+   * This resource's durable state. Its methods reject with `bad_request` in code that outlived
+   * its turn: all of it must be awaited before the method that began it returns.
+   */
   get storage(): Storage {
     return this.#context.storage;
   }
 
   /**
-   * To call others. Such calls carry this turn's deadline and chain. Capacity of modules that
-   * it buys is given back when this instance is let go; `request` needs none of its own.
+   * To call others, within a turn. Such calls carry this turn's deadline and chain. Capacity of modules that
+   * it buys is given back when this instance is let go; `request` needs none of its own. In code
+   * that outlived its turn calls and all else reject with `bad_request`, except calls of a module's
+   * functions over a proxy that was bought before: these have no deadline but their own.
    */
   get node(): Atlas {
     return this.#context.node;
   }
 
-  /** Who made the running call: the region and the node where it started; null in hooks. */
+  /**
+   * Who made the running call: the region and the node where it started; null in hooks.
+   *
+   * @throws AtlasError `bad_request` in code that outlived its turn.
+   */
   get caller(): Caller | null {
-    return this.#context.current?.caller ?? null;
+    return this.#context.turn("caller").call?.caller ?? null;
   }
 
-  /** The running call's W3C `traceparent`, the last hop as parent; null where there is none. */
+  /**
+   * The running call's W3C `traceparent`, the last hop as parent; null where there is none.
+   *
+   * @throws AtlasError `bad_request` in code that outlived its turn.
+   */
   get traceparent(): string | null {
-    return this.#context.current?.trace ?? null;
+    return this.#context.turn("traceparent").call?.trace ?? null;
   }
 
   /** The client sockets that are connected to this resource now, in the order they came. */
@@ -146,8 +171,8 @@ export class Resource {
    * Sends an event to every connection, and to those that come back soon, once the running
    * turn is committed; never where the turn fails.
    *
-   * @throws AtlasError `bad_request` where no turn is running or `data` can't be encoded,
-   * `payload_too_large` where the event or the turn's events are over their limit.
+   * @throws AtlasError `bad_request` in code that belongs to no running turn or where `data` can't
+   * be encoded, `payload_too_large` where the event or the turn's events are over their limit.
    */
   broadcast(data: unknown): void {
     this.#context.audience.say(data, null);

@@ -5,10 +5,14 @@ import { AtlasError } from "../errors.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { NodeEvent } from "../model/event.ts";
+import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
+import type { Claims } from "../registry/claim.ts";
 import type { Deadlines } from "../time/deadlines.ts";
+import type { Activation } from "./activation.ts";
+import type { HarbourParts } from "./harbour.ts";
 import type { Method } from "./methods.ts";
 import type { Usher } from "./usher.ts";
 
@@ -49,6 +53,7 @@ export function noTurns(): TurnStats {
 export interface Stage<Self> {
   readonly store: Store;
   readonly clock: Clock;
+  readonly context: AsyncContext;
   readonly random: Random;
   readonly deadlines: Deadlines;
   readonly stats: TurnStats;
@@ -74,4 +79,23 @@ export interface Stage<Self> {
 export function checkRoom(held: number): void {
   if (held <= MAX_RESOURCES) return;
   throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
+}
+
+/** What a host is made of. */
+export interface HostParts {
+  readonly types: ReadonlyMap<string, ResolvedType>;
+  readonly place: { readonly region: string; readonly node: string };
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly context: AsyncContext;
+  readonly random: Random;
+  readonly claims: Claims;
+  readonly deadlines: Deadlines;
+  /** The door through which a resource calls others, carrying its running call's chain. */
+  readonly outlet: (from: Activation) => Atlas;
+  readonly onEvent: (event: NodeEvent) => void;
+  /** Whether an incarnation is known to be dead. */
+  readonly isDead: (incarnation: string) => boolean;
+  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
+  readonly tellWinner: HarbourParts["tellWinner"];
 }

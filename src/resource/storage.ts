@@ -33,9 +33,12 @@ const CACHE_CHARACTERS = 16_384;
 /** The writes of one turn: fields and their new texts; null deletes. */
 export type Writes = Map<string, string | null>;
 
+/** What storage needs of the ownership that it belongs to. */
+type StorageTenure = Pick<Tenure, "key" | "adrift" | "turn">;
+
 export class TurnStorage implements Storage {
   readonly #store: Store;
-  readonly #tenure: Pick<Tenure, "key" | "adrift">;
+  readonly #tenure: StorageTenure;
   /** Whether a turn is running. */
   #open = false;
   /** The running turn's writes, made with the first one. */
@@ -48,7 +51,7 @@ export class TurnStorage implements Storage {
   /** What turns wrote that are kept until the store is back. */
   #kept: Writes | null = null;
 
-  constructor(store: Store, tenure: Pick<Tenure, "key" | "adrift">) {
+  constructor(store: Store, tenure: StorageTenure) {
     this.#store = store;
     this.#tenure = tenure;
   }
@@ -105,6 +108,7 @@ export class TurnStorage implements Storage {
   }
 
   async get<T = unknown>(key: string): Promise<T | undefined> {
+    this.#tenure.turn("storage");
     const text = await this.field(fieldOf(key));
     return text === null ? undefined : valueOf(key, text) as T;
   }
@@ -149,6 +153,7 @@ export class TurnStorage implements Storage {
   }
 
   async list<T = unknown>(options: ListOptions = {}): Promise<Map<string, T>> {
+    this.#tenure.turn("storage");
     const { prefix = "", start, end, reverse = false } = options;
     const limit = checkLimit(options.limit);
     const range = {
@@ -184,6 +189,7 @@ export class TurnStorage implements Storage {
 
   /** Async so that every refusal is a rejection, as in the rest of the interface. */
   async #write(key: string, text: () => string | null): Promise<void> {
+    this.#tenure.turn("storage");
     const field = fieldOf(key);
     if (!this.#open) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");

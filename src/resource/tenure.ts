@@ -28,6 +28,12 @@ export interface Tenure {
   readonly adrift: Adrift | null;
   /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
   readonly isOver: boolean;
+  /**
+   * Refuses users' code that belongs to no turn of this ownership.
+   *
+   * @throws AtlasError `bad_request`
+   */
+  turn(what: string): unknown;
   /** Whether it may still act: asked right before each commit. */
   holds(): boolean;
   /** The store says that somebody else owns the key now. */

@@ -45,7 +45,7 @@ export interface Exchange {
 
 /**
  * An outlet whose calls carry what `context` answers at the moment they are made; what has to
- * do with modules goes to `modules`.
+ * do with modules goes to `modules`. Where `context` throws, nothing goes out.
  */
 export function makeOutlet(
   exchange: Exchange,
@@ -69,16 +69,39 @@ export function makeOutlet(
       return stub as any;
     },
     async lookup(type, id, options = {}) {
+      context();
       return await exchange.lookup(type, id, checkLookup(options));
     },
-    members: () => exchange.members(),
-    resources: async (prefix, page = {}) => await exchange.resources(prefix, checkPage(page)),
-    discover: (name, options) => modules.discover(name, options),
-    request: (module, name, args, options) => modules.request(module, name, args, options),
-    modules: () => modules.modules(),
-    exchange: (name) => modules.exchange(name),
-    authorities: () => modules.authorities(),
+    async members() {
+      context();
+      return await exchange.members();
+    },
+    async resources(prefix, page = {}) {
+      context();
+      return await exchange.resources(prefix, checkPage(page));
+    },
+    async discover(name, options) {
+      context();
+      return await modules.discover(name, options);
+    },
+    async request(module, name, args, options) {
+      context();
+      return await modules.request(module, name, args, options);
+    },
+    async modules() {
+      context();
+      return await modules.modules();
+    },
+    async exchange(name) {
+      context();
+      return await modules.exchange(name);
+    },
+    async authorities() {
+      context();
+      return await modules.authorities();
+    },
     async count(prefix, options = {}) {
+      context();
       return await exchange.count(prefix, checkTimeout(options));
     },
   };
@@ -94,12 +117,16 @@ function resultOf(answer: CallResult): unknown {
   return answer.result;
 }
 
-/** What a resource's calls inherit from the turn in which they are made. */
+/**
+ * What a resource's calls inherit from the turn in which they are made.
+ *
+ * @throws AtlasError `bad_request` where they are made outside of one
+ */
 export function contextOf(from: Activation): CallContext {
-  const { current, link } = from;
+  const { call } = from.turn("node");
   return {
-    chain: [...current?.chain ?? [], link],
-    deadline: current?.deadline ?? Infinity,
-    trace: current?.trace ?? null,
+    chain: [...call?.chain ?? [], from.link],
+    deadline: call?.deadline ?? Infinity,
+    trace: call?.trace ?? null,
   };
 }

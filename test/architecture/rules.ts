@@ -80,7 +80,13 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   },
   {
     from: "sim/",
-    to: ["sim/", "src/", "adapters/store/", "adapters/transport/in_process.ts"],
+    to: [
+      "sim/",
+      "src/",
+      "adapters/runtime/async_context.ts",
+      "adapters/store/",
+      "adapters/transport/in_process.ts",
+    ],
   },
   { from: "testing.ts", to: ["sim/"] },
 ];

@@ -22,7 +22,6 @@ const KNOWN: readonly [call: string, why: string][] = [
   ["src/lambda/channel.ts: apply(", "arguments, counted by checkArguments"],
   ["src/model/value.ts: fromCharCode(", "8,192 bytes at a time"],
   ["src/resource/activation.ts: apply(", "arguments, counted by Call.arguments"],
-  ["src/resource/activation.ts: apply(", "arguments, counted by Call.arguments"],
 ];
 
 /** Calls with `...` among their arguments, and `apply`, as `name(`. */

@@ -6,6 +6,7 @@
  */
 import { afterAll, beforeAll, describe } from "vitest";
 import type { Store } from "../../src/ports/store.ts";
+import { answersTests } from "./store_answers.ts";
 import { endsTests } from "./store_ends.ts";
 import { hostileTests } from "./store_hostile.ts";
 import { lineageTests } from "./store_lineage.ts";
@@ -95,6 +96,7 @@ export function storeConformance(
     });
     membershipTests(stores);
     ownershipTests(stores);
+    answersTests(stores);
     stateTests(stores);
     lineageTests(stores);
     hostileTests(stores);

@@ -94,6 +94,35 @@ export function stateTests(stores: Stores): void {
       expect(await stores.store.read(key, ["a"])).toEqual(["new"]);
     });
 
+    test("of deletes alone leaves nothing behind, once the ownership is released", async () => {
+      const { store } = stores;
+      for (const [key, puts] of [[freshKey(), [["a", "1"]]], [freshKey(), []]] as const) {
+        const owner = await own(store, key);
+        const { incarnation, epoch } = owner;
+        await commit(key, owner, 1, puts);
+        expect(await commit(key, owner, 2, [], ["a"])).toBe("committed");
+        // As long as it is owned, a late repeat of an earlier turn must be known as one.
+        expect(await commit(key, owner, 1, [["a", "late"]])).toBe("committed");
+        expect(await everything(key)).toEqual([]);
+        expect(await store.release(key, incarnation, epoch)).toBe(true);
+        const next = await store.claim(claimOf(key));
+        // With several masters others are still to hear of the deletes; a claim tells no turn there.
+        const isParted = store.recheckMs !== undefined;
+        expect(next.last).toEqual(isParted ? undefined : { epoch: 0, turn: 0 });
+        expect(next.owner?.epoch).toBeGreaterThan(epoch);
+      }
+    });
+
+    test("that leaves a field keeps the last turn, when the ownership is released", async () => {
+      const key = freshKey();
+      const { incarnation, epoch } = await own(stores.store, key);
+      await commit(key, { rrp: "", incarnation, epoch }, 3, [["a", "1"], ["b", "2"]], ["a"]);
+      await stores.store.release(key, incarnation, epoch);
+      const next = await stores.store.claim(claimOf(key));
+      const isParted = stores.store.recheckMs !== undefined;
+      expect(next.last).toEqual(isParted ? undefined : { epoch, turn: 3 });
+    });
+
     test("and a takeover at the same time: what is read after is what was told", async () => {
       const [one, other] = stores.handles as [Store, Store];
       for (let round = 0; round < 20; round++) {

@@ -45,7 +45,7 @@ test("what runs may have been executed, what waits has not, and no turn is said 
   expect(told).toEqual([{
     level: "warning",
     event: "closed in mid-turn",
-    fields: { key: "counters/x", method: "wait" },
+    fields: { key: "counters/x", method: "wait", traceparent: null },
   }]);
   await until(() => log.includes("aborted never"), "the turn's signal is aborted");
 });
@@ -68,7 +68,7 @@ test("a resource that is still starting is cut off, too, and its callers are tol
   await until(() => log.includes("starting x"), "it starts");
   await a.close({ drainMs: 1 });
   expect(await calling).toEqual(unavailable(false));
-  const fields = { key: "stuck/x", method: null };
+  const fields = { key: "stuck/x", method: null, traceparent: null };
   expect(made.events).toContainEqual({ level: "warning", event: "closed in mid-turn", fields });
 });
 

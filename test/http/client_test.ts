@@ -293,11 +293,14 @@ describe("what a failure says", () => {
     });
   });
 
-  test("a redirect is not followed", async () => {
+  test("a redirect is not followed, and names its target", async () => {
     const target = await scripted(success);
     const { url } = await scripted(() => Response.redirect(`${target.url}/`, 307));
     await expect(connect(url, { token: "t" }).call("t", "a", "m", [])).rejects.toMatchObject({
       code: "unavailable",
+      message: `${url} redirects to ${target.url}/ (HTTP 307), which is not followed: ` +
+        "use that URL instead",
+      retryable: false,
     });
     expect(target.requests).toHaveLength(0);
   });

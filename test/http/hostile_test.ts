@@ -21,6 +21,7 @@ import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { readPath } from "../../adapters/http/path.ts";
 import { provenFormer } from "../../adapters/http/resume.ts";
 import { socketEntrance } from "../../adapters/http/sockets.ts";
+import { systemContext } from "../../adapters/runtime/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { fieldOf } from "../../adapters/store/redis_info.ts";
@@ -281,6 +282,7 @@ test("state that others wrote is unavailable by name, and the rest of the node g
     transport: inProcessTransport(),
     clock: systemClock,
     random: systemRandom,
+    context: systemContext,
   });
   const unreadable = (what: string) => ({
     code: "unavailable",

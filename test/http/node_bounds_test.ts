@@ -1,6 +1,7 @@
 /** How much one node takes at once, on each runtime: the rows of docs/limits.md about calls and sockets. */
 import { afterEach, expect, test } from "vitest";
 import { jsonCodec } from "../../adapters/http/socket_codec.ts";
+import { systemContext } from "../../adapters/runtime/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
@@ -42,6 +43,7 @@ async function start(store: Store = memoryStore(), name = "bounded"): Promise<At
     transport: inProcessTransport(network),
     clock: systemClock,
     random: systemRandom,
+    context: systemContext,
   };
   const node = await createNode(defineApp({ resources: { busy: Busy } }), options) as AtlasNode;
   nodes.push(node);

@@ -1,6 +1,7 @@
 /** A real node on a memory store behind the HTTP app, without a socket: what these tests ask. */
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
+import { systemContext } from "../../adapters/runtime/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { inProcessTransport } from "../../adapters/transport/in_process.ts";
@@ -111,6 +112,7 @@ export async function serving(
     clock: clock ?? systemClock,
     ...clock && { lease: ENDLESS },
     random: systemRandom,
+    context: systemContext,
     onEvent,
   }) as AtlasNode;
   const http = createHttpApp({ node: () => node, ...guards, onEvent });

@@ -80,8 +80,8 @@ test("a registry by region is checked URL by URL, and the wrong region named", (
 test("a node's region must be one of the registry's", () => {
   const ATLAS_REGISTRY_URL = "us=memory:,eu=memory:";
   expect(refusal({ ATLAS_REGISTRY_URL, ATLAS_REGION: "mars" }))
-    .toBe('ATLAS_REGION is "mars": use one of us, eu, the regions of ATLAS_REGISTRY_URL');
-  expect(refusal({ ATLAS_REGISTRY_URL })).toMatch(/^ATLAS_REGION is "local"/);
+    .toBe('ATLAS_REGION is "mars": use one of us, eu, the regions of the registry');
+  expect(refusal({ ATLAS_REGISTRY_URL })).toMatch(/^ATLAS_REGION is not set/);
   expect(refusal({ ATLAS_REGISTRY_URL, FLY_REGION: "fra" })).toMatch(/^FLY_REGION is "fra"/);
   expect(refusal({ ATLAS_REGISTRY_URL }, { region: "mars" })).toMatch(/^region is "mars"/);
 });
@@ -126,7 +126,8 @@ describe("tokens of registries by HTTP", () => {
 
 test("what goes wrong with a registry is told under its variable, and region", () => {
   const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
-  const told = (registry: string) => namingRegistry(registry, "us", cause).message;
+  const told = (registry: string) =>
+    namingRegistry("ATLAS_REGISTRY_URL", registry, "us", cause).message;
   expect(told("redis://u:hunter2@h")).toBe(
     "ATLAS_REGISTRY_URL is redis://***@h: can't log in to redis://***@h with ***",
   );

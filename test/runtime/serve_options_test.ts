@@ -1,6 +1,8 @@
 /** What `serve` and `createNode` are given wrongly is refused by name, before anything is opened. */
+import { type AddressInfo, createServer } from "node:net";
+import process from "node:process";
 import { expect, test } from "vitest";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve, type ServeOptions } from "../../adapters/runtime/serve.ts";
 import { createNode, type CreateNodeOptions, inProcessTransport, memoryStore } from "../../mod.ts";
 import { defineApp } from "../../src/app.ts";
 import { Resource } from "../../src/resource/resource.ts";
@@ -44,7 +46,7 @@ test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
 });
 
 test.each<[change: object, message: string]>([
-  [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, gateways'],
+  [{ foo: 1 }, 'there is no option "foo"; there are: bootstrap, clock, context'],
   [{ store: undefined }, "store is undefined, it must be a store"],
   [{ store: {} }, "store is {}, it must be a store, with claim() and all else that its port has"],
   [{ transport: null }, "transport is null, it must be a transport"],
@@ -84,5 +86,35 @@ test("a node's name is its host's name of the machine, on any free port as on a 
   } finally {
     if (machine === undefined) delete process.env["FLY_MACHINE_ID"];
     else process.env["FLY_MACHINE_ID"] = machine;
+  }
+});
+
+test("what can't be had is named as it was given, and alone", async () => {
+  const taken = createServer();
+  await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+  const { port } = taken.address() as AddressInfo;
+  const told = (options: ServeOptions) =>
+    serve(app, { registry: "memory:", port: 0, ...options, onEvent: () => {} }).then(
+      () => "it serves",
+      (error: Error) => error.message,
+    );
+  const secret = "0123456789abcdef0123456789abcdef";
+  try {
+    expect(await told({ port })).toMatch(new RegExp(`^port is ${port}: can't listen on .*in use$`));
+    expect(await told({ host: "192.0.2.1", secret })).toMatch(
+      /^host is 192\.0\.2\.1: can't listen/,
+    );
+    process.env["PORT"] = String(port);
+    expect(await serve(app, { registry: "memory:" }).catch((error: Error) => error.message))
+      .toMatch(new RegExp(`^PORT is ${port}: can't listen`));
+    delete process.env["PORT"];
+    expect(await told({ registry: "redis://127.0.0.1:1" })).toMatch(/^registry is redis:/);
+    expect(await told({ registry: "us=memory:,eu=memory:" }))
+      .toBe("ATLAS_REGION is not set: use one of us, eu, the regions of the registry");
+    expect(await told({ registry: "us=memory:,eu=memory:", region: "mars" }))
+      .toBe('region is "mars": use one of us, eu, the regions of the registry');
+  } finally {
+    delete process.env["PORT"];
+    taken.close();
   }
 });

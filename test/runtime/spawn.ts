@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export interface Program {
   /** All that it wrote so far. */
   readonly output: { stdout: string; stderr: string };
-  signal(name: "SIGTERM" | "SIGINT" | "SIGKILL"): void;
+  signal(name: "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGKILL"): void;
   /** The exit status, or the name of the signal that ended it. */
   readonly ended: Promise<number | string>;
 }

@@ -75,6 +75,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   silence_overtaken: "fifo",
   released_is_forgotten: "losses",
   later_turn_covers_all: "losses",
+  work_joins_turns: "once",
 };
 
 describe("trials", { timeout: TRIAL_MS }, () => {

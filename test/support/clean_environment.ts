@@ -1,8 +1,10 @@
 /**
  * Runs before each test file: takes away variables of the user's environment that a node reads,
- * so that tests give nodes what they need themselves.
+ * so that tests give nodes what they need themselves; and has nodes that are served in the test's
+ * own process log nothing, as there are hundreds.
  */
 import process from "node:process";
+import { configureLogging } from "../../adapters/runtime/logging.ts";
 
 const READ = /^(?:ATLAS|FLY|RAILWAY|RENDER|HEROKU|K)_|^(?:PORT|DYNO|HOSTNAME)$/;
 /** What `npm test` itself tells. */
@@ -11,3 +13,5 @@ const OWN = /^ATLAS_TEST_/;
 for (const name of Object.keys(process.env)) {
   if (READ.test(name) && !OWN.test(name)) delete process.env[name];
 }
+
+configureLogging("silent");

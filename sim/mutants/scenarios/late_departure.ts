@@ -6,4 +6,4 @@
 import type { Plan } from "../../plan.ts";
 import { makeRegionalPlan } from "../../regional_plans.ts";
 
-export const lateDeparture: Plan = makeRegionalPlan(414);
+export const lateDeparture: Plan = makeRegionalPlan(642);

@@ -1,0 +1,72 @@
+/**
+ * A turn as users' code has it: code that runs in its async context may use the resource's
+ * storage, node and events until the method or hook that began it has ended. Afterwards such
+ * code belongs to no turn, and must not write into a later one.
+ */
+import { AtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import type { AsyncContext } from "../ports/async_context.ts";
+
+/**
+ * Sockets and timers that users' code opens keep the context that they were opened in, so an
+ * ended turn must hold on to nothing.
+ */
+export class Turn {
+  /** The activation; null once the turn has ended. */
+  at: object | null;
+  /** The call; null in hooks. */
+  call: Call | null;
+
+  constructor(at: object, call: Call | null) {
+    this.at = at;
+    this.call = call;
+  }
+
+  end(): void {
+    this.at = this.call = null;
+  }
+}
+
+/** The turn of `at` to which the running code belongs; null where it belongs to none. */
+export function currentTurn(context: AsyncContext, at: object): Turn | null {
+  const turn = context.current();
+  return turn instanceof Turn && turn.at === at ? turn : null;
+}
+
+/** Runs a method or a hook as `turn`, and gives what it gives, to be awaited outside of it. */
+export function runTurn<T>(
+  context: AsyncContext,
+  turn: Turn,
+  run: () => T,
+): T | Promise<Awaited<T>> {
+  return context.run(turn, () => settled(run()));
+}
+
+/**
+ * Thenables of users are awaited within the turn: their `then` may begin work of its own, as
+ * those of query builders do.
+ */
+function settled<T>(result: T): T | Promise<Awaited<T>> {
+  if (typeof result !== "object" || result === null || result instanceof Promise) return result;
+  return "then" in result ? Promise.resolve(result) : result;
+}
+
+/**
+ * The turn of `at` to which the running code belongs.
+ *
+ * @param what the property that it uses, such as `storage`.
+ * @throws AtlasError `bad_request` where it belongs to none
+ */
+export function turnOf(
+  context: AsyncContext,
+  at: { readonly key: string },
+  what: string,
+): Turn {
+  const turn = currentTurn(context, at);
+  if (turn) return turn;
+  throw new AtlasError(
+    "bad_request",
+    `this.${what} of ${at.key} was used by code that runs outside of a turn, or after its turn has ` +
+      "ended: await all work that uses it before the method returns",
+  );
+}
