@@ -32,7 +32,6 @@ interface BunSocket {
   data: SocketData;
   binaryType: "uint8array";
   readonly remoteAddress: string;
-  readonly readyState: number;
   sendBinary(data: Uint8Array): number;
   sendText(data: string): number;
   getBufferedAmount(): number;
@@ -48,6 +47,7 @@ interface SocketData {
   heartbeat: Heartbeat | null;
   /** Null: its frames are handled as they come. */
   frames: FrameQueue | null;
+  isClosed: boolean;
 }
 
 interface BunServer {
@@ -148,7 +148,7 @@ function answer(
   const response = options.fetch(withHost(request), (handlers, how = {}) => {
     const { protocol } = how;
     upgraded = server.upgrade(request, {
-      data: { handlers, how, guard: null, heartbeat: null, frames: null },
+      data: { handlers, how, guard: null, heartbeat: null, frames: null, isClosed: false },
       headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
     });
     return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
@@ -215,6 +215,7 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
     pong: (ws: BunSocket) => ws.data.heartbeat?.heard(),
     close(ws: BunSocket, code: number, reason: string) {
       const { guard, heartbeat, frames } = ws.data;
+      ws.data.isClosed = true;
       heartbeat?.stop();
       if (!guard) return;
       live.delete(guard);
@@ -230,7 +231,7 @@ function rawOf(ws: BunSocket): RawSocket {
     // Bun answers 0 for a dropped frame, -1 for one that waits.
     send(data) {
       // Its last frames are still handled; who sent them reads no answers.
-      if (ws.readyState !== WebSocket.OPEN) return true;
+      if (ws.data.isClosed) return true;
       const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
       return sent !== 0 || data.length === 0;
     },

@@ -7,6 +7,7 @@
  *
  * Source: design §3, Membership and Store failover.
  */
+import { MAX_TERM } from "./check.ts";
 
 /**
  * `copy()`: which copy of the data answers, by its replication id; it changes where a
@@ -101,7 +102,7 @@ local function meet(theirs, since, waited, replicas, copies)
   local id, known = present(copies), tonumber(since)
   local record = call('HMGET', lineage, 'id', 'term', 'settled')
   local term, settled = count(record[2] or '0'), record[3]
-  if not term or term > 99999 then record, term = {}, 0 end
+  if not term or term > ${MAX_TERM} then record, term = {}, 0 end
   if not record[1] then
     term = known and known + 1 or 0
     settled = (known or replicas == '1') and '0' or '1'

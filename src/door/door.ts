@@ -201,7 +201,7 @@ export class Door {
         if (isForNodes(method)) throw notForClients(target.type, method);
         const given = {
           signal,
-          timeoutMs: leftOf(timeoutMs, waitedMs, `${target.key} ${shown(method, MAX_METHOD)}`),
+          timeoutMs: leftOf(timeoutMs, waitedMs, target.key, method),
           ...idempotencyKey !== undefined && { idempotencyKey },
           ...callerRegion !== undefined && { callerRegion },
         };
@@ -265,11 +265,16 @@ export class Door {
 }
 
 /** What is left of a call's time. @throws AtlasError `bad_request`; `timeout` where nothing is */
-function leftOf(timeoutMs: number = DEFAULT_TIMEOUT_MS, waitedMs: number, what: string): number {
+function leftOf(
+  timeoutMs: number = DEFAULT_TIMEOUT_MS,
+  waitedMs: number,
+  key: string,
+  method: string,
+): number {
   const leftMs = checkMs("timeoutMs", timeoutMs) - waitedMs;
   if (leftMs > 0) return Math.max(1, leftMs);
   throw new AtlasError(
     "timeout",
-    `${what}: the deadline passed before its socket could send it on`,
+    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before its socket could send it on`,
   );
 }

@@ -44,7 +44,8 @@ addExtension({
   Class: MapItems,
   type: MAP,
   write: (map: MapItems) => map.items,
-  read: (items: unknown[]) => {
+  read: (items: unknown) => {
+    if (!Array.isArray(items) || items.length % 2 !== 0) throw notItems("Map");
     checkSpread(items, 2);
     const map = new Map<unknown, unknown>();
     for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
@@ -56,11 +57,16 @@ addExtension({
   Class: Set,
   type: SET,
   write: (set: Set<unknown>) => Array.from(set),
-  read: (items: unknown[]) => {
+  read: (items: unknown) => {
+    if (!Array.isArray(items)) throw notItems("Set");
     checkSpread(items, 1);
     return new Set(items);
   },
 });
+
+function notItems(what: string): AtlasError {
+  return new AtlasError("bad_request", `the bytes hold a ${what} without a list of its items`);
+}
 
 function checkSpread(items: readonly unknown[], step: 1 | 2): void {
   if (!collide(items, step)) return;

@@ -245,6 +245,18 @@ describe("foreign bytes", () => {
     }
   });
 
+  test("are refused where a Map or a Set is not made of a list", () => {
+    const map = [0xd4, 0x4d, 0];
+    const set = [0xd4, 0x73, 0];
+    for (
+      const bytes of [[...map, 0], [...map, 0xa1, 0x61], [...map, 0x91, 1], [...set, 0xa1, 0x61]]
+    ) {
+      expect(codeOf(() => unpack(new Uint8Array(bytes)))).toBe("bad_request");
+    }
+    expect(unpack(new Uint8Array([...map, 0x92, 1, 2]))).toEqual(new Map([[1, 2]]));
+    expect(unpack(new Uint8Array([...set, 0x91, 1]))).toEqual(new Set([1]));
+  });
+
   test("are refused where a count promises more than there is", () => {
     for (
       const bytes of [
