@@ -78,6 +78,8 @@ export class StoreState {
   readonly #epochs = new Map<number, number>();
   readonly #owners = new Map<string, Entry>();
   readonly #states = new Map<string, State>();
+  /** States without fields whose ownership was released: only their turns count. */
+  readonly #emptied = new Map<string, State>();
 
   constructor(id: string = "", hasReplicas: boolean = false) {
     this.id = id;
@@ -160,6 +162,9 @@ export class StoreState {
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!isExpected) return { won: false, owner: told(present) };
+    const emptied = this.#emptied.get(key);
+    if (emptied && !this.#states.has(key)) this.#states.set(key, emptied);
+    this.#emptied.delete(key);
     const slot = slotOf(key);
     const epoch = nextEpoch(this.#epochs.get(slot) ?? 0, lineage?.term ?? 0, above);
     this.#epochs.set(slot, epoch);
@@ -189,14 +194,19 @@ export class StoreState {
 
   kept(turns: readonly CommittedTurn[], lineage: LineageName): readonly Stamp[] | null {
     if (lineage.id !== this.id) return null;
-    return turns.map(({ key, last }) =>
-      keptOf(last, this.#last(key), this.#states.get(key)?.past ?? [])
-    );
+    return turns.map(({ key, last }) => {
+      const state = this.#states.get(key) ?? this.#emptied.get(key);
+      return keptOf(last, state ?? NO_STAMP, state?.past ?? []);
+    });
   }
 
   release(key: string, incarnation: string, epoch: number): boolean {
     if (!this.#owns(key, incarnation, epoch)) return false;
-    if (this.#states.get(key)?.fields.size === 0) this.#states.delete(key);
+    const state = this.#states.get(key);
+    if (state?.fields.size === 0) {
+      this.#states.delete(key);
+      this.#emptied.set(key, state);
+    }
     return this.#owners.delete(key);
   }
 

@@ -34,6 +34,10 @@ export const MAX_MAILBOX = 1_024;
 export const MAX_RESOURCES = 4_000_000;
 /** Ownerships that ended here whose last turns a node remembers, for the next store failover. */
 export const MAX_FORMER_TENURES = 50_000;
+/** How long it remembers them while the store can be reached, in ms. */
+export const FORMER_TENURES_MS = 600_000;
+/** How long a store keeps the last turn of a state without fields that nobody owns, in ms. */
+export const ENDED_TURNS_MS = 900_000;
 /** Locations of resources owned elsewhere that one node remembers. */
 export const MAX_CACHED_LOCATIONS = 100_000;
 

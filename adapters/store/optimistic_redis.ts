@@ -154,7 +154,8 @@ export class RedisBook implements MasterBook {
   async stake(claim: Claim): Promise<readonly Stake[]> {
     const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const guard = expected ? `${expected.epoch} ${expected.incarnation}` : "";
-    const keys = [...this.#keys("claim", key), ...this.#keys("epoch", key)];
+    const kinds = ["claim", "epoch", "state"] as const;
+    const keys = kinds.flatMap((kind) => this.#keys(kind, key));
     const args = this.#args([incarnation, opId, rrp, guard, String(above)]);
     return this.#stakesOf(key, await this.#step(key, STAKE, keys, args));
   }

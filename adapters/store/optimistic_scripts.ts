@@ -77,7 +77,7 @@ for i, key in ipairs(KEYS) do texts[i] = redis.call('GET', key) end
 return texts`;
 
 /**
- * KEYS: claims, then epochs. ARGV, after the masters: incarnation, opId, rrp, the owner
+ * KEYS: claims, then epochs, then states. ARGV, after the masters: incarnation, opId, rrp, the owner
  * expected as `<epoch> <incarnation>` or "", the epoch to be above. Gives the claims
  * afterwards.
  */
@@ -92,7 +92,11 @@ for i = 1, count do
   local text = call('GET', KEYS[count + i]) or '0'
   local drawn = match(text, '^%d+$') and #text <= 16 and tonumber(text)
   if not drawn or drawn >= 2 ^ 53 - 2 * count then return broken("epoch counter", text) end
-  epoch = math.max(epoch, drawn)
+  local stamp = call('HGET', KEYS[2 * count + i], 'turn')
+  local wrote = not stamp and '0' or match(stamp, '^(%d+) %d+$')
+  if not wrote or #wrote > 16 then return broken('last turn', stamp) end
+  -- A counter that was lost must not repeat an epoch.
+  epoch = math.max(epoch, drawn, tonumber(wrote))
 end
 for _, stake in ipairs(stakes) do epoch = math.max(epoch, stake.epoch) end
 epoch = epoch + 1

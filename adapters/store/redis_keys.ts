@@ -3,8 +3,8 @@
  *
  * It takes keys and entries, and gives Redis keys, ownerships and pages of them. All
  * keys of one resource share the hash tag of its slot, so that a cluster keeps them
- * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, and one
- * `atlas:{s<slot>}:epoch` for the slot.
+ * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, for a while
+ * `…:ended:<key>`, and one `atlas:{s<slot>}:epoch` for the slot.
  *
  * To MGET a key that holds no text at all (a list, say) is an absent one: a lookup then
  * tells "nobody", but no claim, commit or release is answered by anything but an error.
@@ -14,7 +14,7 @@ import type { Ownership } from "../../src/model/ownership.ts";
 import type { OwnershipPage } from "../../src/ports/store.ts";
 import { BrokenEntry, brokenEntry, refused } from "./check.ts";
 
-export type KeyKind = "own" | "state" | "index";
+export type KeyKind = "own" | "state" | "index" | "ended";
 
 /** The Redis key of one thing of a resource. */
 export function slotKey(slot: number, kind: KeyKind, key: string): string {

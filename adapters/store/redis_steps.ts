@@ -53,7 +53,7 @@ export function lookupStep(key: string): Step {
 
 export function claimStep(claim: Claim): Step {
   const { key, rrp, incarnation, opId, expected, lineage, above = 0 } = claim;
-  return step(key, ["own", "epoch", "state"], [
+  return step(key, ["own", "epoch", "state", "ended"], [
     "C",
     `${incarnation} ${opId} ${rrp}`,
     expected ? guardOf(expected.incarnation, expected.epoch) : "",
@@ -87,7 +87,7 @@ export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
 }
 
 export function keptStep(key: string, lineage: LineageName): Step {
-  return step(key, ["state"], ["K", lineageText(lineage.id)]);
+  return step(key, ["state", "ended"], ["K", lineageText(lineage.id)]);
 }
 
 /** What is left of a turn; null: another lineage answered. */
@@ -98,7 +98,7 @@ export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): S
 }
 
 export function releaseStep(key: string, incarnation: string, epoch: number): Step {
-  return step(key, ["own", "state"], ["R", guardOf(incarnation, epoch)]);
+  return step(key, ["own", "state", "ended"], ["R", guardOf(incarnation, epoch)]);
 }
 
 export function readStep(key: string, fields: readonly string[]): Step {

@@ -6,10 +6,10 @@
  * resource shares its slot's hash tag, and every script touches either one tag only
  * or, where Redis is no cluster, all that one tick asked for.
  *
- * Baseline Redis 6.2. No script reads the server's clock, and no key expires: safety
- * rests on compare-and-set alone (design §3).
+ * Baseline Redis 6.2. No script reads the server's clock, and no key expires but `ended`, which
+ * only helps to tell losses: safety rests on compare-and-set alone (design §3).
  */
-import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import { ENDED_TURNS_MS, EPOCHS_PER_TERM } from "../../src/limits.ts";
 import { MAX_PAST } from "./lineage.ts";
 import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
@@ -19,17 +19,19 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * An ownership is the text `<epoch> <incarnation> <opId> <rrp>`. State is a hash of
  * `:<field>` → value with the last turn in the field `turn` and, in `past`, the turns that were
  * the last before epochs of a higher term first wrote, parted by commas; and a sorted set of the
- * same `:<field>` members, all at score 0, so in bytewise order. A guard is the
- * beginning of an ownership, `<epoch> <incarnation> `.
+ * same `:<field>` members, all at score 0, so in bytewise order. A state that has no field when
+ * its ownership is released becomes `ended`, for a while, which the next claim makes the state
+ * again: else nobody could say whether its last turns were lost. A guard is the beginning of an
+ * ownership, `<epoch> <incarnation> `.
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
  * | L look up | own | | the entry that stands, or nil |
- * | C claim | own, epoch, state | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
+ * | C claim | own, epoch, state, ended | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
- * | R release | own, state | guard | 1, 0, or another's entry |
+ * | R release | own, state, ended | guard | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
- * | K kept | state | lineage | last turn and `past`; 0: another lineage |
+ * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
  * | G read | state | count, field … | values |
  * | N range | state, index | command, bound, bound, limit | field, value … |
  *
@@ -102,6 +104,10 @@ local function claim(k, a)
     return false
   end
   local stamp = call('HGET', KEYS[k + 2], 'turn')
+  if not stamp and call('EXISTS', KEYS[k + 3]) == 1 and call('RENAMENX', KEYS[k + 3], KEYS[k + 2]) == 1 then
+    call('PERSIST', KEYS[k + 2])
+    stamp = call('HGET', KEYS[k + 2], 'turn')
+  end
   local wrote = stamp and tonumber((stampOf(stamp))) or 0
   -- A counter that was lost must not repeat an epoch.
   local stands = now and tonumber(match(now, '^%d+') or 0) or 0
@@ -136,8 +142,11 @@ local function release(k, a)
   if not now then return 0 end
   local guard = ARGV[a + 1]
   if sub(now, 1, #guard) ~= guard then return now end
-  if redis.pcall('HLEN', KEYS[k + 1]) == 1 and call('HEXISTS', KEYS[k + 1], 'turn') == 1 then
-    call('DEL', KEYS[k + 1])
+  local length = redis.pcall('HLEN', KEYS[k + 1])
+  if type(length) == 'number' and length > 0 and length <= 2 and
+    length == call('HEXISTS', KEYS[k + 1], 'turn') + call('HEXISTS', KEYS[k + 1], 'past') then
+    call('RENAME', KEYS[k + 1], KEYS[k + 2])
+    call('PEXPIRE', KEYS[k + 2], ${ENDED_TURNS_MS})
   end
   return call('DEL', KEYS[k])
 end
@@ -204,7 +213,8 @@ end
 
 local function kept(k, a)
   if not present(ARGV[a + 1]) then return 0 end
-  return { call('HGET', KEYS[k], 'turn'), call('HGET', KEYS[k], 'past') }
+  local state = KEYS[call('EXISTS', KEYS[k]) == 1 and k or k + 1]
+  return call('HMGET', state, 'turn', 'past')
 end
 
 local function get(state, fields, first, last, into, named)
@@ -231,7 +241,7 @@ end
 
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
-local keys = { L = 1, C = 3, A = 3, R = 2, W = 3, K = 1, G = 1, N = 2 }
+local keys = { L = 1, C = 4, A = 3, R = 3, W = 3, K = 2, G = 1, N = 2 }
 local arguments = { L = 1, C = 5, A = 6, R = 2, K = 2, N = 5 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do

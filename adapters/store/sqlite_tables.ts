@@ -31,6 +31,7 @@ import {
   pastOf,
   standingOf,
 } from "./lineage.ts";
+import { SqliteEnded } from "./sqlite_ended.ts";
 import type { SqliteLineage } from "./sqlite_lineage.ts";
 import { fromStored, toStored } from "./sqlite_schema.ts";
 import type { Database, Row, Statement } from "./sqlite_schema.ts";
@@ -51,7 +52,6 @@ export class SqliteTables {
   readonly #owners: Statement;
   readonly #turn: Statement;
   readonly #setTurn: Statement;
-  readonly #dropTurn: Statement;
   readonly #value: Statement;
   readonly #put: Statement;
   readonly #delete: Statement;
@@ -59,9 +59,11 @@ export class SqliteTables {
   readonly #backward: Statement;
 
   readonly #lineage: SqliteLineage;
+  readonly #ended: SqliteEnded;
 
   constructor(database: Database, lineage: SqliteLineage) {
     this.#lineage = lineage;
+    this.#ended = new SqliteEnded(database);
     const prepare = (sql: string): Statement => database.prepare(sql);
     this.#owner = prepare(`SELECT ${OWNER}, op FROM atlas_owner WHERE key = ?`);
     this.#counter = prepare(
@@ -79,10 +81,6 @@ export class SqliteTables {
       "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn, past FROM atlas_turn WHERE key = ?",
     );
     this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, ?)");
-    this.#dropTurn = prepare(
-      "DELETE FROM atlas_turn WHERE key = ? " +
-        "AND NOT EXISTS (SELECT 1 FROM atlas_state WHERE key = ?)",
-    );
     this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
     this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
     this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
@@ -111,6 +109,7 @@ export class SqliteTables {
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!asExpected) return { won: false, owner: present };
     const slot = slotOf(key);
+    if (!this.#turn.get(key)) this.#ended.claimed(key);
     const last = this.#last(key);
     const known = Math.max(this.#drawn(key, slot), present?.epoch ?? 0, last.epoch);
     const epoch = nextEpoch(known, lineage?.term ?? 0, above);
@@ -145,7 +144,7 @@ export class SqliteTables {
     if (id !== this.#lineage.id) return null;
     return turns.map(({ key, last }) => {
       try {
-        const row = this.#turn.get(key);
+        const row = this.#turn.get(key) ?? this.#ended.row(key);
         return keptOf(last, this.#last(key, row), pastIn(key, row));
       } catch (error) {
         // Nobody can say: it is told that it can't be read, wherever it is used.
@@ -157,7 +156,7 @@ export class SqliteTables {
 
   release(key: string, incarnation: string, epoch: number): boolean {
     if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
-    this.#dropTurn.run(key, key);
+    this.#ended.released(key);
     return true;
   }
 

@@ -7,6 +7,7 @@
  */
 import type { CommitReply } from "../../src/ports/store.ts";
 import { JOURNALS, readJournal, valueIn } from "../journal.ts";
+import type { StoreState } from "../store_state.ts";
 import type { LiveChecker } from "./checker.ts";
 
 /** An entry that a failover lost. */
@@ -27,9 +28,20 @@ export const losses: LiveChecker = {
     const heardBy = new Map<string, Set<string>>();
     /** When a process last told of a loss, by process and key. */
     const toldAt = new Map<string, number>();
-    const lost: Loss[] = [];
+    let lost: Loss[] = [];
+    let present: StoreState | null = null;
+    // A commit whose answer got lost is asked for again, and done by the copy then.
+    const leaveOutRepeated = (): void => {
+      const copy = present;
+      if (!copy) return;
+      lost = lost.filter(({ key, value }) =>
+        readJournal(copy, key).every((entry) => entry.value !== value)
+      );
+    };
     return {
       failedOver(former, promoted, at) {
+        leaveOutRepeated();
+        present = promoted;
         for (const key of keys().filter((key) => key.startsWith(`${JOURNALS}/`))) {
           const kept = new Set(readJournal(promoted, key).map(({ value }) => value));
           for (const { value } of readJournal(former, key)) {
@@ -57,6 +69,7 @@ export const losses: LiveChecker = {
         if (what === "append" && outcome === "ok") acknowledged.add(value);
       },
       finished() {
+        leaveOutRepeated();
         for (const { key, value, at } of lost) {
           if (!acknowledged.has(value)) continue;
           for (const process of heardBy.get(value) ?? []) {

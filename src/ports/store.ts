@@ -148,8 +148,9 @@ export interface Store {
 
   /**
    * Ends an ownership if it is still this one; the state stays. Where it has no field any more,
-   * nothing of it MUST be left, its last turn included, unless the store needs to tell others
-   * what was deleted ({@link Store.recheckMs}). Answers whether it was.
+   * nothing of it MUST be left but for a while its last turn, in a store that has {@link Store.kept},
+   * unless the store needs to tell others what was deleted ({@link Store.recheckMs}). Answers
+   * whether it was.
    */
   release(key: string, incarnation: string, epoch: number): Promise<boolean>;
 

@@ -3,11 +3,11 @@
  * store is replaced by a copy that lacks such a turn, this is who says so.
  *
  * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
- * and tells what is missing. Remembered for `REMEMBERED_MS`, up to `MAX_FORMER_TENURES`.
+ * and tells what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
  *
  * Source: design §3, Store failover.
  */
-import { MAX_FORMER_TENURES } from "../limits.ts";
+import { FORMER_TENURES_MS, MAX_FORMER_TENURES } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
@@ -15,8 +15,6 @@ import { backoffMs, pause } from "../time/pause.ts";
 import type { Stage } from "./stage.ts";
 import { tellLoss } from "./tenure.ts";
 
-/** How long an ownership that has ended is remembered while the store can be reached, in ms. */
-const REMEMBERED_MS = 600_000;
 /** Ownerships that one step asks about. */
 const SHARE = 256;
 /** Pauses before the store is asked again, in ms. */
@@ -84,7 +82,7 @@ export class FormerTenures {
 
   /** What has ended long ago is in every copy by now, unless the store was away since. */
   #forget(): void {
-    const due = this.#parts.clock.now() - REMEMBERED_MS;
+    const due = this.#parts.clock.now() - FORMER_TENURES_MS;
     for (const [id, { endedAt }] of this.#all) {
       const isOld = endedAt < due && this.#registry.isReachable;
       if (!isOld && this.#all.size < MAX_FORMER_TENURES) break;

@@ -210,6 +210,27 @@ export function lineageTests(stores: Stores): void {
         expect(await keptOf(turns, { ...lineage, id: "elsewhere" })).toBeNull();
       });
 
+      test("tells the last turn of a state that was emptied and let go, and of who owns it next", async () => {
+        const lineage = await lineageOf(stores.store);
+        const key = freshKey();
+        const first = await own(stores.store, key);
+        const write = ({ incarnation, epoch }: Ownership, puts: [string, string][]) =>
+          stores.store.commit({ key, incarnation, epoch, turn: 4, puts, deletes: ["a"] });
+        const last = ({ epoch }: Ownership): Stamp => ({ epoch, turn: 4 });
+        await write(first, []);
+        await stores.store.release(key, first.incarnation, first.epoch);
+        expect(await keptOf([{ key, last: last(first) }], lineage)).toEqual([last(first)]);
+        const risen = { ...lineage, term: lineage.term + 1 };
+        const { owner } = await stores.store.claim(claimOf(key, { lineage: risen }));
+        const second = owner as Ownership;
+        expect(await keptOf([{ key, last: last(first) }], lineage)).toEqual([last(first)]);
+        await write(second, [["b", "1"]]);
+        const turns = [first, second].map((it) => ({ key, last: last(it) }));
+        expect(await keptOf(turns, lineage)).toEqual([last(first), last(second)]);
+        await stores.store.release(key, second.incarnation, second.epoch);
+        expect(await keptOf(turns, lineage)).toEqual([last(first), last(second)]);
+      });
+
       test("tells what a state had before a higher term wrote to it, and for how many of them", async () => {
         const lineage = await lineageOf(stores.store);
         const { id, term } = lineage;

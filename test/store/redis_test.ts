@@ -6,6 +6,7 @@ import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts
 import type { RedisClient } from "../../adapters/store/redis_client.ts";
 import { redisStore } from "../../adapters/store/redis.ts";
 import { pageOf } from "../../adapters/store/redis_keys.ts";
+import { ENDED_TURNS_MS } from "../../src/limits.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import {
@@ -50,6 +51,28 @@ async function vandal(redis: TestRedis): Promise<RedisClient> {
 const SHORT_MS = 3_000;
 
 warnIfRedisMissing("outages and broken entries of the Redis store");
+
+describe("a state without fields", unless(redisMissing), () => {
+  test("leaves its last turn behind, for 15 minutes after its ownership was released", async () => {
+    const redis = await started();
+    const store = await opened(redis);
+    const direct = await vandal(redis);
+    const key = freshKey();
+    const { incarnation, epoch } = await own(store, key);
+    const turn = { key, incarnation, epoch, deletes: ["a"] };
+    await store.commit({ ...turn, turn: 1, puts: [["a", "1"]], deletes: [] });
+    await store.commit({ ...turn, turn: 2, puts: [] });
+    await store.release(key, incarnation, epoch);
+    const keys = await direct.send("KEYS", [`*:${key}`]) as string[];
+    expect(keys).toEqual([`atlas:{s${slotOf(key)}}:ended:${key}`]);
+    expect(await direct.send("HGETALL", [keys[0] as string])).toEqual(["turn", `${epoch} 2`]);
+    const left = await direct.send("PTTL", [keys[0] as string]);
+    expect(left).toBeGreaterThan(ENDED_TURNS_MS / 2);
+    expect(left).toBeLessThanOrEqual(ENDED_TURNS_MS);
+    await own(store, key);
+    expect(await direct.send("PTTL", [`atlas:{s${slotOf(key)}}:state:${key}`])).toBe(-1);
+  });
+});
 
 describe("an outage of Redis", unless(redisMissing), () => {
   test("what is in flight when it dies rejects, then all does at once, then it is back", async () => {

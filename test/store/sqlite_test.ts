@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { sqliteStore } from "../../adapters/store/sqlite.ts";
@@ -125,6 +126,28 @@ describe("a file that another holds", () => {
     expect(store.status()).toBe("up");
     await store.close();
   });
+});
+
+test("of states without fields and owner the last turns of 10,000 are kept", async () => {
+  const store = await sqliteStore(path);
+  const database = new DatabaseSync(path);
+  const count = (table: string) =>
+    Number(database.prepare(`SELECT count(*) AS n FROM ${table}`).get()?.["n"]);
+  try {
+    const leave = async (key: string) => {
+      const { incarnation, epoch } = await own(store, key);
+      await store.commit({ key, incarnation, epoch, turn: 1, puts: [], deletes: [] });
+      await store.release(key, incarnation, epoch);
+    };
+    await Promise.all(Array.from({ length: 200 }, () => leave(freshKey())));
+    expect([count("atlas_turn"), count("atlas_ended")]).toEqual([0, 200]);
+    database.exec("UPDATE atlas_ended SET id = id + 9900 WHERE id > 100");
+    await leave(freshKey());
+    expect([count("atlas_turn"), count("atlas_ended")]).toEqual([0, 101]);
+  } finally {
+    database.close();
+    await store.close();
+  }
 });
 
 test("steps that come late, for their process stood still, are tried all the same", async () => {
