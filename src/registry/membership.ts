@@ -10,17 +10,11 @@ import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
-import type {
-  Lineage,
-  LineageName,
-  Observation,
-  Overtaken,
-  RegisterReply,
-  Store,
-} from "../ports/store.ts";
+import type { Lineage, LineageName, Observation, RegisterReply, Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
 import { FailureDetector } from "./failure_detector.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import type { MembershipListener } from "./holder.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
 import { outwait } from "./namesake.ts";
@@ -33,27 +27,6 @@ const MAX_RENEWALS = 3;
 const STALLED_BEATS = 2.5;
 /** Between two attempts to say again what this node holds, in ms. */
 const REASSERT_PAUSE_MS = 50;
-
-/** Who holds what a life owns. */
-export interface Holder {
-  /**
-   * Says to the store again what this life holds. Answers whether the store took it in
-   * this lineage; rejects where it can't say.
-   */
-  reassert(life: Life, lineage: LineageName): Promise<boolean>;
-  /** Another copy of the store answers than before. */
-  failedOver(): void;
-  /** Ownerships have to give way to others. Told until they have. */
-  overtaken(overtaken: readonly Overtaken[]): void;
-}
-
-export interface MembershipListener {
-  /** The roll changed. */
-  onChange(): void;
-  /** Who holds what the present life owns. */
-  holder(): Holder;
-  onEvent(event: NodeEvent): void;
-}
 
 export class Membership {
   /** Members killed by this node; times that another copy of the store answered than before. */
@@ -302,9 +275,8 @@ export class Membership {
   #repairOwn(): void {
     if (!this.#self || !this.isUnreadable(this.#life?.incarnation ?? "")) return;
     const options = { ifFree: true, known: this.lineages.known };
-    this.#store.register(this.#self, options).catch((error) =>
-      this.#tell("warning", "own row not repaired", { reason: detailOf(error) })
-    );
+    this.#store.register(this.#self, options)
+      .catch((error) => this.#failed("own row not repaired", error));
   }
 
   #assignWatches(): void {
@@ -343,7 +315,7 @@ export class Membership {
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
       const isNews = life === this.#life && this.#heartbeats.failed();
-      if (isNews) this.#tell("warning", "renewal failed", { reason: detailOf(error) });
+      if (isNews) this.#failed("renewal failed", error);
     } finally {
       // What a former life left unanswered does not count against this one.
       if (life === this.#life) this.#renewals--;
@@ -374,9 +346,7 @@ export class Membership {
     this.#roll.read({ members: [] });
     this.#watches.clear();
     this.#listener.holder().failedOver();
-    this.refresh().catch((error) =>
-      this.#tell("warning", "reading the roll failed", { reason: detailOf(error) })
-    );
+    this.refresh().catch((error) => this.#failed("reading the roll failed", error));
   }
 
   /** Says again what this life holds, until the store has taken it or the life is over. */
@@ -391,11 +361,15 @@ export class Membership {
         }
         this.look();
       } catch (error) {
-        this.#tell("warning", "reassertion failed", { reason: detailOf(error) });
+        this.#failed("reassertion failed", error);
       }
       await pause(this.#clock, REASSERT_PAUSE_MS);
     }
     this.look();
+  }
+
+  #failed(event: string, error: unknown): void {
+    this.#tell("warning", event, { reason: detailOf(error) });
   }
 
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {

@@ -139,7 +139,11 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   deliver(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
     if (!this.#busy && !this.#isHeld) return void this.#work(call);
-    if (call.chain.length > 0 && call.chain.includes(this.link)) return this.#reenter(call);
+    if (call.chain.length > 0 && call.chain.includes(this.link)) {
+      return this.type.reentrant
+        ? void this.#join(call)
+        : call.fail(reentered(this.key, [...call.chain, this.link]));
+    }
     (this.#mailbox ??= new Mailbox(this.type.mailbox, this.#host.stats)).offer(call);
   }
 
@@ -367,12 +371,6 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     } finally {
       this.#leave(turn);
     }
-  }
-
-  /** A call of a chain that waits for this very turn: joins it, or fails at once. */
-  #reenter(call: Call): void {
-    if (this.type.reentrant) this.#join(call);
-    else call.fail(reentered(this.key, [...call.chain, this.link]));
   }
 
   /** Runs a call within the turn that waits for it: its writes go with that turn's. */

@@ -19,7 +19,6 @@ import {
 import type { Call } from "../model/call.ts";
 import type { Admission, Applicant } from "../model/door_post.ts";
 import type { Ownership } from "../model/ownership.ts";
-import type { Caller } from "../model/trail.ts";
 import { encodeValue, textToCount } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Deadlines } from "../time/deadlines.ts";
@@ -32,13 +31,12 @@ import { Replay, type Share } from "./replay.ts";
 import { eventsOf, type Said, tooMuch } from "./said.ts";
 import type { TurnStorage } from "./storage.ts";
 import type { Attended, Usher } from "./usher.ts";
-import { type Errand, Visit } from "./visit.ts";
+import { type Errand, NOWHERE, Visit } from "./visit.ts";
 
 /** The field of a resource's state that holds the bound; users' keys are in another space. */
 const BOUND = "q:bound";
 /** The field of the last events, written where a resource with connections stops in good order. */
 const TAIL = "q:tail";
-export const NOWHERE: Caller = { region: "", node: "" };
 
 /** What a connection that is joined is told: the last event's number, and up to which some are lost. */
 interface Joined {
@@ -227,7 +225,8 @@ export class Audience implements Speaker, Attended {
       if (admitted === null) return;
       this.#forget(admitted);
       // One that an earlier owner had is told of its end, too.
-      if (this.#records?.has(id)) void this.#say(admitted);
+      const gone = admitted;
+      if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
     this.#of.deliver(visit);
     return visit;
@@ -359,11 +358,6 @@ export class Audience implements Speaker, Attended {
   async #part(seated: Seated): Promise<void> {
     if (seated.isGone) return;
     this.#forget(seated);
-    await this.#say(seated);
-  }
-
-  /** Has `onDisconnect` run. Without one there is nothing to run. */
-  async #say(seated: Seated): Promise<void> {
     await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
   }
 

@@ -10,12 +10,12 @@
 import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
 import type { Placement, ResolvedType } from "../app.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { MAX_RESOURCES, TIDY_MS } from "../limits.ts";
+import { TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isUnder, locator } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
-import type { Clock, Timer } from "../ports/clock.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { Life } from "../registry/lease.ts";
@@ -26,6 +26,7 @@ import { Conflicts } from "./conflicts.ts";
 import { Declined } from "./declined.ts";
 import { FormerTenures } from "./former_tenures.ts";
 import { Harbour } from "./harbour.ts";
+import { IdleSweep } from "./idle_sweep.ts";
 import { Leftovers, tidy } from "./leftovers.ts";
 import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
@@ -34,9 +35,8 @@ import { reassertAll } from "./tenure.ts";
 import { Usher } from "./usher.ts";
 import { Visit } from "./visit.ts";
 
-/** How often idle resources are looked for, in ms, and how many are looked at each time. */
+/** How often idle resources are looked for at least, in ms. */
 const SWEEP_MS = 1_000;
-const SWEEP_SHARE = 20_000;
 
 /** Gives a name up, and answers its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
@@ -49,8 +49,6 @@ export class Host implements Stage<Activation> {
   readonly deadlines: Deadlines;
   readonly outlet: (from: Activation) => Atlas;
   readonly stats: TurnStats = noTurns();
-  /** Sweeps made so far: the clock by which idleness is counted. */
-  sweeps = 0;
   readonly #parts: HostParts;
   readonly #methods = new Map<string, ReadonlyMap<string, Method>>();
   readonly #activations = new Map<string, Activation>();
@@ -61,7 +59,7 @@ export class Host implements Stage<Activation> {
   /** Those on their way out; the name is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #ending = new Set<Activation>();
-  readonly #sweepMs: number;
+  readonly #idle: IdleSweep<Activation>;
   readonly #conflicts: Conflicts;
   readonly #declined: Declined;
   readonly #formers: FormerTenures;
@@ -73,8 +71,6 @@ export class Host implements Stage<Activation> {
   /** The life whose lease lapsed while the store was out of reach; null once it is back. */
   #former: Life | null = null;
   #accepting = false;
-  #sweeper: Timer | null = null;
-  #sweepAt: IterableIterator<Activation> | null = null;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -91,7 +87,12 @@ export class Host implements Stage<Activation> {
       this.#methods.set(name, methodsOf(type.class));
       shortest = Math.min(shortest, type.idleAfterMs);
     }
-    this.#sweepMs = shortest / 4;
+    this.#idle = new IdleSweep({
+      clock: this.clock,
+      everyMs: shortest / 4,
+      all: () => this.#activations.values(),
+      look: (activation) => this.#look(activation),
+    });
     this.#declined = new Declined(parts.clock);
     this.#formers = new FormerTenures(this, parts.claims);
     this.usher = new Usher(parts.clock, parts.isDead);
@@ -109,6 +110,10 @@ export class Host implements Stage<Activation> {
     return this.#activations.size;
   }
 
+  get sweeps(): number {
+    return this.#idle.count;
+  }
+
   get lineage(): string | undefined {
     return this.#parts.claims.present?.id;
   }
@@ -124,8 +129,7 @@ export class Host implements Stage<Activation> {
     this.#former = null;
     this.#accepting = true;
     this.harbour.open(life);
-    this.#sweeper?.cancel();
-    this.#sweep();
+    this.#idle.start();
     this.#conflicts.watch();
   }
 
@@ -328,8 +332,7 @@ export class Host implements Stage<Activation> {
   /** Stops sweeping. */
   stop(): void {
     this.#leftovers.stop();
-    this.#sweeper?.cancel();
-    this.#sweeper = null;
+    this.#idle.stop();
     this.usher.stop();
     this.#conflicts.stop();
     this.#formers.stop();
@@ -384,25 +387,11 @@ export class Host implements Stage<Activation> {
     return !isHere && this.canHost(key.slice(0, key.indexOf("/")), key);
   }
 
-  /** Looks at a share of all resources each time, so that no look takes long. */
-  #sweep(): void {
-    this.sweeps++;
-    this.#sweepAt ??= this.#activations.values();
-    for (let looked = 0; looked < SWEEP_SHARE; looked++) {
-      const { value: activation, done } = this.#sweepAt.next();
-      if (done) {
-        this.#sweepAt = null;
-        break;
-      }
-      if (activation.isIdle && this.#isOverdue(activation)) this.#close(activation, "idle");
-      else void tidy(activation, this.clock.now());
-    }
-    this.#sweeper = this.clock.after(this.#sweepMs, () => this.#sweep());
-  }
-
-  #isOverdue(activation: Activation): boolean {
+  #look(activation: Activation): void {
     const type = activation.key.slice(0, activation.key.indexOf("/"));
     const idleAfterMs = this.#parts.types.get(type)?.idleAfterMs ?? Infinity;
-    return (this.sweeps - activation.usedAt) * this.#sweepMs > idleAfterMs;
+    const isOver = activation.isIdle && this.#idle.isOver(activation.usedAt, idleAfterMs);
+    if (isOver) this.#close(activation, "idle");
+    else void tidy(activation, this.clock.now());
   }
 }

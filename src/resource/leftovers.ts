@@ -11,12 +11,11 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { Claims } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Activation } from "./activation.ts";
-import { NOWHERE } from "./audience.ts";
 import { tenureOf } from "./harbour.ts";
 import { Ledger, type LedgerParts } from "./ledger.ts";
 import { letGo } from "./tenure.ts";
 import type { Stage } from "./stage.ts";
-import { Visit } from "./visit.ts";
+import { NOWHERE, Visit } from "./visit.ts";
 
 /** Keys kept in mind; the oldest give way. */
 const MOST = 100_000;

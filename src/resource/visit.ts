@@ -9,6 +9,8 @@ import type { Caller } from "../model/trail.ts";
 import type { Resource } from "./resource.ts";
 
 const NONE: readonly string[] = [];
+/** The caller of turns that no other node asked for. */
+export const NOWHERE: Caller = { region: "", node: "" };
 
 /** What a visit does; its writes and events are one turn's. */
 export type Errand = (resource: Resource) => unknown;

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { AtlasError, defineApp, memoryStore, type Store } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
-import { app, BRISK, cluster, Counter, Gate, LASTING, log, until, untilBy } from "./cluster.ts";
+import { app, BRISK, cluster, Counter, Gate, log, until, untilBy } from "./cluster.ts";
 
 const fails = (code: string) => expect.objectContaining({ code });
 

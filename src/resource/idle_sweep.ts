@@ -1,0 +1,59 @@
+/**
+ * Looks at all resources of a node again and again, a share each time, so that no look takes
+ * long. Takes who they are and what a look does; counts looks, by which idleness is told.
+ */
+import type { Clock, Timer } from "../ports/clock.ts";
+
+/** Resources that are looked at each time. */
+const SWEEP_SHARE = 20_000;
+
+interface IdleSweepParts<T> {
+  readonly clock: Clock;
+  /** Time between two looks, in ms. */
+  readonly everyMs: number;
+  readonly all: () => IterableIterator<T>;
+  readonly look: (one: T) => void;
+}
+
+export class IdleSweep<T> {
+  /** Looks made so far. */
+  count = 0;
+  readonly #parts: IdleSweepParts<T>;
+  #timer: Timer | null = null;
+  #at: IterableIterator<T> | null = null;
+
+  constructor(parts: IdleSweepParts<T>) {
+    this.#parts = parts;
+  }
+
+  /** Looks now, and from now on. */
+  start(): void {
+    this.stop();
+    this.#sweep();
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  /** Whether what was used at a look was not used for longer than `ms`. */
+  isOver(usedAt: number, ms: number): boolean {
+    return (this.count - usedAt) * this.#parts.everyMs > ms;
+  }
+
+  #sweep(): void {
+    const { clock, everyMs, all, look } = this.#parts;
+    this.count++;
+    this.#at ??= all();
+    for (let looked = 0; looked < SWEEP_SHARE; looked++) {
+      const { value, done } = this.#at.next();
+      if (done) {
+        this.#at = null;
+        break;
+      }
+      look(value);
+    }
+    this.#timer = clock.after(everyMs, () => this.#sweep());
+  }
+}
