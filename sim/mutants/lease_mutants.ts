@@ -52,11 +52,18 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   {
     name: "early_takeover",
     about: "A challenger kills after 0.7 W of silence.",
-    edits: [{
-      file: MEMBERSHIP,
-      find: "this.#timing = timing;",
-      replace: "this.#timing = { ...timing, takeoverMs: 0.7 * timing.takeoverMs };",
-    }],
+    edits: [
+      {
+        file: "src/registry/failure_detector.ts",
+        find: "const due = clock.now() - timing.takeoverMs;",
+        replace: "const due = clock.now() - 0.7 * timing.takeoverMs;",
+      },
+      {
+        file: "src/registry/failure_detector.ts",
+        find: "const wait = oldest + timing.takeoverMs - clock.now();",
+        replace: "const wait = oldest + 0.7 * timing.takeoverMs - clock.now();",
+      },
+    ],
   },
   {
     name: "late_renewal_revives",

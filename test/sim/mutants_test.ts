@@ -73,6 +73,8 @@ const RULES: Partial<Record<WorldName, string>> = {
 };
 const OTHERS: Readonly<Record<string, string>> = {
   silence_overtaken: "fifo",
+  failed_renewal_waits: "needless lapse",
+  name_taken_from_the_living: "name kept",
   released_is_forgotten: "losses",
   later_turn_covers_all: "losses",
   work_joins_turns: "once",
