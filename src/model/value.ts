@@ -307,7 +307,7 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
   }
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== null && prototype !== Object.prototype && Object.getPrototypeOf(prototype)) {
-    const name = prototype.constructor?.name ?? "class";
+    const name = prototype.constructor?.name || Object.prototype.toString.call(value).slice(8, -1);
     return { path: "", why: `it is a ${name}, not a plain value` };
   }
   for (const key of Object.keys(value)) {

@@ -117,6 +117,12 @@ const REFUSED: Record<string, [value: unknown, message: RegExp]> = {
   "an error": [new Error("e"), /a Error/],
   "a pattern": [/x/, /a RegExp/],
   "a promise": [Promise.resolve(), /a Promise/],
+  "a generator": [
+    (async function* () {
+      yield 1;
+    })(),
+    /a AsyncGenerator/,
+  ],
   "a typed array other than bytes": [new Float64Array(1), /a Float64Array/],
   "a bigint over 64 bits": [2n ** 63n, /over 64 bits/],
   "a circle": [circle(), /in a circle/],
