@@ -38,7 +38,8 @@ export type Placement =
  *
  * - `fence`: it serves until the node's lease ends, then its calls are refused.
  * - `available`: it goes on. Its answers are marked, its writes are kept in memory, and what
- *   it has not read yet can't be read. Once the store is back its turns are committed if
+ *   it has not read yet can't be read. What another node owns that can be reached is called
+ *   there. Once the store is back its turns are committed if
  *   its state is where it was left; if another node owned it meanwhile, that one stays, and
  *   this one's `onConflict` runs.
  */

@@ -31,6 +31,7 @@ import { checkDrain } from "./resource/declined.ts";
 import { lookupFrom } from "./resource/floating_lookup.ts";
 import { Host } from "./resource/host.ts";
 import { currentTurn } from "./resource/turn.ts";
+import { DeadPeers } from "./routing/dead_peers.ts";
 import { Forwarder } from "./routing/forwarder.ts";
 import { Links } from "./routing/links.ts";
 import { contextOf, type Exchange, makeOutlet } from "./routing/outlet.ts";
@@ -64,6 +65,7 @@ class NodeProcess implements Exchange {
   readonly #registry: Registry;
   readonly #host: Host;
   readonly #links: Links;
+  readonly #deadPeers: DeadPeers;
   readonly #forwarder: Forwarder;
   readonly #routing: Routing;
   readonly #router: Router;
@@ -87,13 +89,14 @@ class NodeProcess implements Exchange {
     const types = resolveTypes(app, { region, node });
     this.#types = [...types.keys()];
     const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+    const isDead = (peer: string): boolean => this.#membership.peek(peer)?.state === "dead";
     this.#deadlines = new Deadlines(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
       holder: () => this.#host,
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
       onChange: () => {
-        this.#links.prune((peer) => this.#membership.peek(peer)?.state === "dead");
+        this.#deadPeers.look();
         this.#market.rollChanged();
       },
     });
@@ -109,7 +112,7 @@ class NodeProcess implements Exchange {
       claims: this.#claims,
       deadlines: this.#deadlines,
       outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
-      isDead: (incarnation) => this.#membership.peek(incarnation)?.state === "dead",
+      isDead,
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
@@ -132,6 +135,7 @@ class NodeProcess implements Exchange {
       reachable: (incarnation) => this.#membership.trust(incarnation),
       unreachable: (incarnation) => this.#membership.suspect(incarnation),
     });
+    this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
     this.#routing = routerOf({
       options,
       host: this.#host,
@@ -310,6 +314,8 @@ class NodeProcess implements Exchange {
     await this.#links.open({ region, node, incarnation }, life);
     await this.#membership.join(life, this.#member(life));
     this.#host.open(life);
+    // One that drains is back for the turns that it had kept, and for nothing else.
+    if (this.#state !== "fenced") return;
     this.#market.moved();
     this.#state = "serving";
     this.#tell("info", "serving", { incarnation });
@@ -330,8 +336,8 @@ class NodeProcess implements Exchange {
 
   /** The lease is over: by time, by the store's word, or by this node's own hand. */
   #lapsed(life: Life): void {
-    if (life !== this.#life || this.#state !== "serving") return;
-    this.#state = "fenced";
+    if (life !== this.#life || !(this.#state === "serving" || this.#isBringingIn())) return;
+    if (this.#state === "serving") this.#state = "fenced";
     this.#lapses++;
     const { incarnation } = life;
     this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
@@ -340,15 +346,21 @@ class NodeProcess implements Exchange {
     this.#comeBack(life);
   }
 
+  /** Whether turns were answered here that aren't in the store yet, though the node drains. */
+  #isBringingIn(): boolean {
+    return this.#state === "draining" && this.#host.harbour.keepsTurns;
+  }
+
   /** Ends the former life in the store, so that its names are free at once; begins another. */
   async #comeBack(former: Life): Promise<void> {
     const { clock, random } = this.#options;
     /** This node's lives that the store may take for living. */
     const past = new Map([[former.incarnation, this.#member(former)]]);
-    for (let attempt = 0; this.#state === "fenced"; attempt++) {
+    const isDue = (): boolean => this.#state === "fenced" || this.#isBringingIn();
+    for (let attempt = 0; isDue(); attempt++) {
       try {
         for (const life of past.values()) await this.#membership.leave(life);
-        if (this.#state !== "fenced") return;
+        if (!isDue()) return;
         this.#life = this.#newLife();
         past.set(this.#life.incarnation, this.#member(this.#life));
         return await this.#begin();

@@ -141,6 +141,12 @@ export const TIDY_MS = 60_000;
 /** Answers kept for one resource's idempotency keys; a further one is refused as `overloaded`. */
 export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 
+/**
+ * Idempotency keys of one resource that a node remembers to have answers, where its type goes on
+ * without the store. With more of them keyed calls are refused while the store can't be reached.
+ */
+export const MAX_KNOWN_ANSWERS = 100_000;
+
 /** Dead members kept in the store's membership, so that late messages of theirs are recognised. */
 export const MAX_DEAD_MEMBERS = 64;
 /** Longest incarnation and address of a member's row, in UTF-16 code units. */

@@ -58,7 +58,7 @@ export function makeMastersPlan(seed: number): MastersPlan {
     shape,
     masters: { count, lagMs, boundMs, recheckMs: RECHECK_MS, isBounded },
     faults: [...accidents, ...splits].sort((one, other) => one.at - other.at),
-    work: drawWork(random, shape, boundMs),
+    work: withPlainLookups(new SeededRandom(seed, "lookups"), drawWork(random, shape, boundMs)),
     healAt: HEAL_AT,
     endAt: END_AT,
   };
@@ -73,6 +73,11 @@ function drawSplits(random: SeededRandom): FaultEvent[] {
     ms: random.next() * random.pick([500, 2_000, 6_000]),
     x: 0,
   }));
+}
+
+/** Half of the lookups may be answered from memory, where the protocol lets them. */
+function withPlainLookups(random: SeededRandom, work: readonly WorkEvent[]): WorkEvent[] {
+  return work.map((it) => it.what === "lookup" ? { ...it, isConfirmed: random.chance(0.5) } : it);
 }
 
 /** Calls in bursts, through several nodes within one bound: so names are contended for. */

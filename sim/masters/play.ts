@@ -29,6 +29,8 @@ const CHECKERS = [healing, returns, bounded, oneLife];
 export interface MastersResult extends Result {
   /** Times that somebody read a key where blind stakes stood side by side. */
   readonly contests: number;
+  /** Lookups by clients that were answered meanwhile. */
+  readonly lookups: number;
   /** Ownerships that were conceded. */
   readonly conflictsLost: number;
 }
@@ -39,15 +41,17 @@ export async function playMasters(
   options: RunOptions = {},
 ): Promise<MastersResult> {
   let clients: MastersClients | null = null;
+  const referees = new Referees(plan);
   const cast: Cast = {
     world: "masters",
     app: journalApp(plan.shape),
-    checkers: CHECKERS,
-    enter: (world, report) => clients = new MastersClients(plan, world, report),
+    checkers: [...CHECKERS, referees.checker],
+    enter: (world, report) => clients = new MastersClients(plan, world, report, referees),
   };
   const result = await perform(plan, cast, options);
-  const { contests = 0, conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
-  return { ...result, contests, conflictsLost };
+  const { conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
+  const { contests, lookups } = referees;
+  return { ...result, contests, lookups, conflictsLost };
 }
 
 class MastersClients extends JournalClients {
@@ -57,17 +61,14 @@ class MastersClients extends JournalClients {
   readonly #stage: MastersStage;
   conflictsLost = 0;
 
-  constructor(plan: MastersPlan, world: World, report: Reporter) {
+  constructor(plan: MastersPlan, world: World, report: Reporter, referees: Referees) {
     super(plan, world);
     this.#stage = plan.masters;
     this.#report = report;
-    this.#referees = new Referees(plan, report);
-    this.#masters = new SimMasters(plan.masters, world, this.#referees);
+    this.#referees = referees;
+    this.#masters = new SimMasters(plan.masters, world, referees);
+    referees.enter(this.#masters, report);
     world.masters = this.#masters;
-  }
-
-  get contests(): number {
-    return this.#referees.contests;
   }
 
   override healed(): void {

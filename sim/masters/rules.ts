@@ -4,7 +4,7 @@
  *
  * - *epochs*: no two stakes of one key have the same epoch.
  * - *shown*: whoever reads a key where two stakes stand that were made blindly is told of
- *   both.
+ *   both; so is a client whose lookup began and ended while they stood at its node's master.
  * - *one owner*: where copying keeps within the bound, commits never go back to an
  *   ownership of a lower epoch.
  * - *withdrawn*: a claim that lost leaves no stake, unless the network repeats it later.
@@ -19,26 +19,41 @@ import {
   standing,
 } from "../../adapters/store/optimistic_book.ts";
 import { isDead } from "../../src/model/member.ts";
+import type { LiveChecker } from "../checkers/checker.ts";
+import type { CallRecord } from "../history.ts";
+import type { Observer } from "../observer.ts";
 import type { Reporter } from "../perform.ts";
 import type { MastersObserver, SimMasters } from "./masters.ts";
 import type { MastersPlan } from "./draw.ts";
 
-export class Referees implements MastersObserver {
+/** Two stakes of a key that stood side by side when a client's lookup began. */
+interface Sighting {
+  readonly master: number;
+  readonly pairs: ReadonlySet<string>;
+}
+
+export class Referees implements MastersObserver, Observer {
   /** Stakes of a key whose copies met at a master, neither made in view of the other. */
   contests = 0;
   readonly #names: readonly string[];
   readonly #plan: MastersPlan;
-  readonly #report: Reporter;
+  /** Its place among the rules that are watched. */
+  readonly checker: LiveChecker = { name: "masters", watch: () => this };
+  #report!: Reporter;
   /** When each stake came to each master, by key, master and epoch. */
   readonly #arrivals = new Map<string, Map<number, number>>();
   readonly #ids = new Map<string, string>();
+  /** What stood at the masters when lookups began that aren't answered yet. */
+  readonly #lookups = new Map<CallRecord, Sighting>();
+  /** Lookups by clients that were answered while two stakes stood side by side. */
+  lookups = 0;
+  #masters: SimMasters | null = null;
   /** Epochs that committed to a key, in the order of their first commits. */
   readonly #reigns = new Map<string, number[]>();
 
-  constructor(plan: MastersPlan, report: Reporter) {
+  constructor(plan: MastersPlan) {
     this.#names = Array.from({ length: plan.masters.count }, (_, i) => `m${i}`);
     this.#plan = plan;
-    this.#report = report;
   }
 
   arrived(key: string, stake: Stake, master: number, at: number): void {
@@ -56,15 +71,8 @@ export class Referees implements MastersObserver {
   }
 
   looked(key: string, stakes: readonly Stake[], at: number): void {
-    const best = standing(stakes).reduce<Stake | null>(
-      (top, stake) => top === null || outranks(stake, top) ? stake : top,
-      null,
-    );
+    const { best, rivals } = this.#contest(key, stakes);
     if (!best) return;
-    const rivals = standing(stakes).filter((other) =>
-      other !== best && this.#isBlind(key, best, other) && this.#isBlind(key, other, best) &&
-      best.over.get(other.master) !== other.epoch
-    );
     const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));
     for (const rival of rivals) {
       this.contests++;
@@ -73,6 +81,57 @@ export class Referees implements MastersObserver {
       this.#report("shown")(`${key}: ${pair} was not told at ${at.toFixed(3)}`);
     }
     this.#checkOver(key, best);
+  }
+
+  /** The greatest stake, and those beside it that neither was made in view of. */
+  #contest(key: string, stakes: readonly Stake[]): { best: Stake | null; rivals: Stake[] } {
+    const best = standing(stakes).reduce<Stake | null>(
+      (top, stake) => top === null || outranks(stake, top) ? stake : top,
+      null,
+    );
+    const rivals = standing(stakes).filter((other) =>
+      best !== null && other !== best && this.#isBlind(key, best, other) &&
+      this.#isBlind(key, other, best) && best.over.get(other.master) !== other.epoch
+    );
+    return { best, rivals };
+  }
+
+  enter(masters: SimMasters, report: Reporter): void {
+    this.#masters = masters;
+    this.#report = report;
+  }
+
+  called(record: CallRecord): void {
+    if (record.what !== "lookup") return;
+    const node = Number(/^node-(\d+)/.exec(record.process)?.[1]);
+    const master = this.#masters?.masterOf(node) ?? 0;
+    this.#lookups.set(record, { master, pairs: this.#pairs(record.key, master) });
+  }
+
+  returned(record: CallRecord): void {
+    const began = this.#lookups.get(record);
+    this.#lookups.delete(record);
+    if (!began || record.outcome !== "ok" || began.pairs.size === 0) return;
+    const now = this.#pairs(record.key, began.master);
+    const stood = [...began.pairs].filter((pair) => now.has(pair));
+    if (stood.length === 0) return;
+    this.lookups++;
+    if (record.verdict === "contested" || record.verdict === "suspect") return;
+    const { key, process, verdict } = record;
+    this.#report("shown")(`${process} was told ${verdict} of ${key} while ${stood} stood`);
+  }
+
+  /** Stakes of members that live, side by side at a master, as text. */
+  #pairs(key: string, master: number): Set<string> {
+    const book = this.#masters?.book(master);
+    if (!book) return new Set();
+    const live = new Set(
+      book.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
+    );
+    const { best, rivals } = this.#contest(key, book.stakes(key));
+    const isLive = ({ incarnation }: Stake): boolean => live.has(incarnation);
+    if (!best || !isLive(best)) return new Set();
+    return new Set(rivals.filter(isLive).map(({ epoch }) => `${best.epoch} beside ${epoch}`));
   }
 
   committed({ key, epoch }: { key: string; epoch: number }, at: number): void {

@@ -44,6 +44,15 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
+    name: "looked_up_in_memory",
+    about: "A plain lookup is answered from the node's memory, as on stores that have one owner.",
+    edits: [{
+      file: "src/registry/registry.ts",
+      find: "const isOne = this.#store.recheckMs === undefined;",
+      replace: "const isOne = this.#store.recheckMs !== null;",
+    }],
+  },
+  {
     name: "no_recheck",
     about: "An owner never looks whether a greater claim came.",
     edits: [{

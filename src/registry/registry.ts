@@ -86,11 +86,11 @@ export class Registry {
   ): Promise<Lookup> {
     const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
     const isTrusted = this.#isTrusted(mine?.owner);
-    if (!confirmed && isTrusted && known && this.#membership.isReachable()) {
+    // Of two claims that may both stand what is remembered tells one.
+    const isOne = this.#store.recheckMs === undefined;
+    if (!confirmed && isOne && isTrusted && known && this.#membership.isReachable()) {
       const stalled = this.#membership.isStalled(known.owner.incarnation);
-      const { recheckMs = Infinity } = this.#store;
-      const isFresh = this.#clock.now() - known.at < recheckMs;
-      if (!stalled && isFresh) return this.#answer(key, known.owner, "cached", known.at);
+      if (!stalled) return this.#answer(key, known.owner, "cached", known.at);
     }
     try {
       const lookup = await this.#confirm(key, mine?.owner);

@@ -10,7 +10,6 @@
 import type { Atlas } from "../api.ts";
 import type { ResolvedType } from "../app.ts";
 import { AtlasError, isAtlasError } from "../errors.ts";
-import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Life } from "../registry/lease.ts";
@@ -64,7 +63,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
     // Stores without one write order don't say what there is.
-    if (host.store.recheckMs !== undefined) this.tidyAt = this.openedAt + TIDY_MS;
+    if (host.store.recheckMs !== undefined) this.tidyAt = this.firstTidyAt;
   }
 
   get signal(): AbortSignal {
@@ -94,7 +93,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** Whether it may go on where its node can't reach the store. */
   get isFloating(): boolean {
-    return this.#state === "open" && this.type.partition === "available";
+    return this.#state === "open" && this.goesOn;
   }
 
   get isOpen(): boolean {
@@ -258,9 +257,11 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
           throw new AtlasError("timeout", "the deadline passed in the mailbox");
         }
         if (!this.holds()) throw this.lost(false);
-        this.adrift?.checkRoom(this.key);
         const { idempotencyKey } = call;
-        if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
+        if (idempotencyKey !== null) {
+          if (await this.#repeat(call, idempotencyKey)) continue;
+          this.adrift?.checkRoom(this.key);
+        }
         if (call.done) continue;
         isAtUser = true;
         const result = await this.#perform(turn, call);

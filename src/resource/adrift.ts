@@ -10,6 +10,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";
+import { quoted } from "../model/quoted.ts";
 import type { Mark } from "../model/ownership.ts";
 import type { Stamp } from "../ports/store.ts";
 import type { Writes } from "./storage.ts";
@@ -29,6 +30,8 @@ export interface KeptTurn {
 export class Adrift {
   /** What its answers are marked with. */
   mark: Mark = "suspect";
+  /** Whether another owner's state stays: `onConflict` is shown what was written here. */
+  isLost = false;
   /** Whether it was taken without asking the store: nothing of its state is known. */
   readonly isProvisional: boolean;
   readonly #freight: Freight;
@@ -56,7 +59,7 @@ export class Adrift {
     return this.mark;
   }
 
-  /** @throws AtlasError `overloaded` where no further turn can be kept. */
+  /** For turns that write. @throws AtlasError `overloaded` where no further one can be kept. */
   checkRoom(key: string): void {
     if (this.#kept.length >= MAX_ADRIFT_TURNS) {
       const what = `${key} has kept ${MAX_ADRIFT_TURNS} turns`;
@@ -112,6 +115,19 @@ export class Adrift {
 /** The error of reading what can't be read now. */
 export function outOfReach(key: string): AtlasError {
   const message = `${key} goes on without the store: what it hasn't read yet can't be read now`;
+  return new AtlasError("unavailable", message);
+}
+
+/** The error of listing its storage, of which only a part is at hand now. */
+export function unlistable(key: string): AtlasError {
+  const message = `${key} goes on without the store: its storage can't be listed now`;
+  return new AtlasError("unavailable", message);
+}
+
+/** The error of a call whose idempotency key may have been answered before. */
+export function keyOutOfReach(key: string, idempotencyKey: string): AtlasError {
+  const what = `whether idempotency key ${quoted(idempotencyKey)} was answered before`;
+  const message = `${key} goes on without the store: ${what} can't be read now`;
   return new AtlasError("unavailable", message);
 }
 

@@ -17,7 +17,8 @@ import { quoted } from "../model/quoted.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import { outOfReach } from "./adrift.ts";
+import { keyOutOfReach } from "./adrift.ts";
+import { AnsweredKeys } from "./answered_keys.ts";
 import type { TurnStorage, Writes } from "./storage.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -30,6 +31,23 @@ const RECENT_CHARACTERS = 1_024;
 
 const DATE_DIGITS = 14;
 
+/** What answers need of the ownership that they belong to. */
+export type AnswersTenure = Pick<Tenure, "key" | "adrift" | "isOver" | "goesOn">;
+
+export interface AnswersParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly tenure: AnswersTenure;
+  readonly storage: TurnStorage;
+  /** Whether none were kept when its ownership began. */
+  readonly isFresh: boolean;
+}
+
+/** The idempotency key that a date field is of. */
+function keyOf(field: string): string {
+  return field.slice(2 + DATE_DIGITS + 1);
+}
+
 /** The wall time, in ms, in a date field; 0 where it has none. */
 function dateOf(field: string): number {
   return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
@@ -38,7 +56,7 @@ function dateOf(field: string): number {
 export class Answers {
   readonly #store: Store;
   readonly #clock: Clock;
-  readonly #tenure: Pick<Tenure, "key" | "adrift" | "last">;
+  readonly #tenure: AnswersTenure;
   readonly #storage: TurnStorage;
   /** Answers kept, as stored; null before it was read. */
   #count: number | null = null;
@@ -46,21 +64,20 @@ export class Answers {
   #expired: string[] = [];
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
+  /** Which keys have answers; null where the type doesn't go on without the store. */
+  readonly #keys: AnsweredKeys | null;
   /** The digest of the running call's arguments. */
   #asked = "";
 
-  constructor(
-    store: Store,
-    clock: Clock,
-    tenure: Pick<Tenure, "key" | "adrift" | "last">,
-    storage: TurnStorage,
-  ) {
+  constructor({ store, clock, tenure, storage, isFresh }: AnswersParts) {
     this.#store = store;
     this.#clock = clock;
     this.#tenure = tenure;
     this.#storage = storage;
-    // Where no turn was ever committed none was answered.
-    if (!tenure.adrift && tenure.last.epoch === 0 && store.recheckMs === undefined) this.#count = 0;
+    this.#keys = tenure.goesOn ? new AnsweredKeys({ store, clock, tenure, keyOf }) : null;
+    if (!isFresh) return;
+    this.#count = 0;
+    this.#keys?.none();
   }
 
   /**
@@ -110,12 +127,8 @@ export class Answers {
   #recall(idempotencyKey: string): string | null {
     const kept = this.#storage.peek(`i:${idempotencyKey}`);
     if (kept !== undefined) return kept;
-    let known = this.#recent.size;
-    for (const field of this.#storage.keptFields()) {
-      if (field.startsWith("i:") && !this.#recent.has(field.slice(2))) known++;
-    }
-    if (this.#count === known) return null;
-    throw outOfReach(this.#tenure.key);
+    if (this.#keys?.isNew(idempotencyKey)) return null;
+    throw keyOutOfReach(this.#tenure.key, idempotencyKey);
   }
 
   /**
@@ -134,7 +147,7 @@ export class Answers {
     let count = this.#count ?? 0;
     for (const field of this.#expired.splice(0, PRUNE_EACH)) {
       writes.set(field, null);
-      const expired = field.slice(2 + DATE_DIGITS + 1);
+      const expired = keyOf(field);
       writes.set(`i:${expired}`, null);
       this.#recent.delete(expired);
       count--;
@@ -163,7 +176,11 @@ export class Answers {
       const [text] = await this.#store.read(key, ["n"]);
       this.#count = textToCount(text, "the number of its answers");
     }
-    if (this.#count === 0) return Infinity;
+    if (this.#count === 0) {
+      this.#keys?.none();
+      return Infinity;
+    }
+    void this.#keys?.learn();
     const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
     const rows = await this.#store.range(key, range);
     const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
@@ -180,7 +197,7 @@ export class Answers {
   }
 
   #drop(field: string, count: number): number {
-    const idempotencyKey = field.slice(2 + DATE_DIGITS + 1);
+    const idempotencyKey = keyOf(field);
     this.#storage.reserve(field, null);
     this.#storage.reserve(`i:${idempotencyKey}`, null);
     this.#recent.delete(idempotencyKey);
@@ -191,6 +208,7 @@ export class Answers {
   counted(writes: Writes): void {
     const text = writes.get("n");
     if (text !== undefined) this.#count = Number(text ?? 0);
+    this.#keys?.wrote(writes);
   }
 
   /** The writes that {@link add} made are in the store. */

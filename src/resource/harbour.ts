@@ -17,6 +17,7 @@ import type { Stamp } from "../ports/store.ts";
 import { type Acquired, type Claims, NO_TURNS } from "../registry/claim.ts";
 import type { Life } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
+import { Bell } from "../time/bell.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Activation } from "./activation.ts";
 import { Adrift, type Freight } from "./adrift.ts";
@@ -40,6 +41,8 @@ export interface HarbourParts {
 export class Harbour {
   readonly #parts: HarbourParts;
   readonly #adrift = new Map<string, Activation>();
+  /** Rings when a turn is kept no more. */
+  readonly #fewer = new Bell();
   readonly #freight: Freight = { characters: 0 };
   /** Names that were lost here lately, and until when that is told; the oldest first. */
   readonly #contested = new Map<string, number>();
@@ -103,7 +106,7 @@ export class Harbour {
   drop(activation: Activation): void {
     const { key, adrift } = activation;
     if (this.#adrift.get(key) !== activation || !adrift) return;
-    this.#adrift.delete(key);
+    this.#remove(key);
     const turns = adrift.clear();
     if (turns === 0) return;
     this.#parts.stage.stats.strandedTurns += turns;
@@ -116,6 +119,17 @@ export class Harbour {
       this.drop(activation);
       activation.abandon();
     }
+  }
+
+  /** Whether turns were answered here that are neither in the store nor given up. */
+  get keepsTurns(): boolean {
+    for (const { adrift } of this.#adrift.values()) if (adrift?.turns) return true;
+    return false;
+  }
+
+  /** Resolves once no turn is kept any more. */
+  async settled(): Promise<void> {
+    while (this.keepsTurns) await this.#fewer.heard();
   }
 
   /** Brings all of them in under the node's new life, some at a time. */
@@ -132,7 +146,7 @@ export class Harbour {
     const { key, adrift } = activation;
     if (adrift?.isProvisional && !adrift.isTouched) {
       // It never got to answer: nobody has to know of it.
-      this.#adrift.delete(key);
+      this.#remove(key);
       return void activation.abandon();
     }
     for (let attempt = 0; this.#isDue(activation, life); attempt++) {
@@ -190,11 +204,12 @@ export class Harbour {
       await ledger.write(kept.writes);
       activation.last = tenure.last;
       adrift.landed();
+      this.#fewer.ring();
       stage.stats.landedTurns++;
     }
     // The last answer may be older than a lapse: then the next life goes on from here.
     if (!this.#isDue(activation, life)) return;
-    this.#adrift.delete(activation.key);
+    this.#remove(activation.key);
     activation.land(owner, life, tenure.last);
     this.#tell("info", "brought in", activation, { turns });
     // Its instance was given up meanwhile: nobody serves under the ownership.
@@ -210,7 +225,7 @@ export class Harbour {
     if (adrift) adrift.mark = "contested";
     if (isConflict) await activation.hold();
     if (this.#adrift.get(key) !== activation) return;
-    this.#adrift.delete(key);
+    this.#remove(key);
     if (!isConflict) return await activation.abandon();
     stage.stats.conflictsLost++;
     this.#note(key);
@@ -218,11 +233,17 @@ export class Harbour {
       winner: winner.rrp,
       turns: adrift.turns,
     });
+    adrift.isLost = true;
     const farewell = activation.abandon(Promise.resolve(winner));
     // The name leads to the winner from here on.
     tellWinner(key, rrp);
     await farewell;
     stage.stats.strandedTurns += adrift.clear();
+  }
+
+  #remove(key: string): void {
+    this.#adrift.delete(key);
+    this.#fewer.ring();
   }
 
   #note(key: string): void {
@@ -256,6 +277,7 @@ export function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp)
     last,
     lineage: undefined,
     adrift: null,
+    goesOn: false,
     tidyAt: Infinity,
     get isOver() {
       return isOver;

@@ -71,6 +71,7 @@ export class Host implements Stage<Activation> {
   /** The life whose lease lapsed while the store was out of reach; null once it is back. */
   #former: Life | null = null;
   #accepting = false;
+  #isDraining = false;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
@@ -127,7 +128,7 @@ export class Host implements Stage<Activation> {
   open(life: Life): void {
     this.#life = life;
     this.#former = null;
-    this.#accepting = true;
+    this.#accepting = !this.#isDraining;
     this.harbour.open(life);
     this.#idle.start();
     this.#conflicts.watch();
@@ -289,7 +290,7 @@ export class Host implements Stage<Activation> {
    */
   abandon(away: boolean): void {
     this.#accepting = false;
-    this.#former = away ? this.#life ?? this.#former : null;
+    this.#former = away && !this.#isDraining ? this.#life ?? this.#former : null;
     this.#life = null;
     for (const activation of [...this.#activations.values(), ...this.#starting]) {
       if (activation.adrift || (away && activation.isFloating)) {
@@ -299,13 +300,21 @@ export class Host implements Stage<Activation> {
     if (this.harbour.size > 0) this.tell("warning", "adrift", { resources: this.harbour.size });
   }
 
-  /** Takes nothing new, ends everything in good order, and resolves when all is released. */
+  /**
+   * Takes nothing new, ends everything in good order, and resolves when all is released. What has
+   * kept turns goes on until they are committed or lost to another owner, or {@link stop} ends it.
+   */
   async drain(): Promise<void> {
+    this.#isDraining = true;
     this.#accepting = false;
     this.#former = null;
     await Promise.allSettled(this.#opening.values());
-    for (const activation of this.#activations.values()) this.#close(activation, "drain");
-    await Promise.all(this.#closing.values());
+    do {
+      await this.harbour.settled();
+      for (const activation of this.#activations.values()) this.#close(activation, "drain");
+      await Promise.all(this.#closing.values());
+      // The turns that were running may have been kept, too.
+    } while (this.harbour.keepsTurns);
     this.harbour.close();
   }
 

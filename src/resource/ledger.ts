@@ -44,6 +44,8 @@ export class Ledger {
   readonly storage: TurnStorage;
   readonly #parts: LedgerParts;
   readonly #tenure: LedgerTenure;
+  /** Whether no turn had been committed to the state when this began. */
+  readonly #isFresh: boolean;
   #answers: Answers | null = null;
   /** Turns that it has put into the store, or tried to. */
   turns = 0;
@@ -52,6 +54,9 @@ export class Ledger {
     this.#parts = parts;
     this.#tenure = tenure;
     this.storage = new TurnStorage(parts.store, tenure);
+    // Stores without one write order don't say.
+    this.#isFresh = tenure.last.epoch === 0 && !tenure.adrift?.isProvisional &&
+      parts.store.recheckMs === undefined;
   }
 
   /** Opens a turn. */
@@ -71,7 +76,13 @@ export class Ledger {
 
   get #kept(): Answers {
     const { store, clock } = this.#parts;
-    return (this.#answers ??= new Answers(store, clock, this.#tenure, this.storage));
+    return (this.#answers ??= new Answers({
+      store,
+      clock,
+      tenure: this.#tenure,
+      storage: this.storage,
+      isFresh: this.#isFresh,
+    }));
   }
 
   /** Whether the running turn wrote anything. */
@@ -121,6 +132,8 @@ export class Ledger {
       if (!this.#tenure.holds()) throw this.#tenure.lost(true);
       const { adrift } = this.#tenure;
       if (adrift) {
+        // One that may be in the store has to be kept.
+        if (attempt === 0) adrift.checkRoom(key);
         // What became of a commit that went out before is told when the store is back.
         adrift.keep(writes, attempt > 0 ? { epoch, turn } : null);
         return this.storage.kept(writes);

@@ -204,8 +204,9 @@ export class Resource {
    * order, where its claim was the greater one; and where this one went on while its node
    * couldn't reach the store (`partition: "available"`), answered calls, and another took
    * over, or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and
-   * shows what this owner wrote; of what it had neither read nor written while the store was
-   * away it can say nothing (`unavailable`). The winner can be called, and told what to merge.
+   * shows what this owner wrote. Where the store was away, `list` gives what was written since,
+   * and `get` what else is at hand, or throws `unavailable`. The winner can be called, and told
+   * what to merge.
    * What takes longer than a turn may is not waited for.
    */
   onConflict(_winner: Ownership): void | Promise<void> {}

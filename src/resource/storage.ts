@@ -17,8 +17,8 @@ import {
 } from "../limits.ts";
 import { quoted } from "../model/quoted.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
-import type { Store } from "../ports/store.ts";
-import { outOfReach } from "./adrift.ts";
+import type { Range, Store } from "../ports/store.ts";
+import { outOfReach, unlistable } from "./adrift.ts";
 import type { ListOptions, Storage } from "./resource.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -102,11 +102,6 @@ export class TurnStorage implements Storage {
     return this.#kept?.get(field);
   }
 
-  /** The fields that kept turns wrote. */
-  keptFields(): Iterable<string> {
-    return this.#kept?.keys() ?? [];
-  }
-
   async get<T = unknown>(key: string): Promise<T | undefined> {
     this.#tenure.turn("storage");
     const text = await this.field(fieldOf(key));
@@ -161,11 +156,7 @@ export class TurnStorage implements Storage {
       end: earlier(prefix ? after(SPACE + prefix) : SPACE_END, end && SPACE + end),
       reverse,
     };
-    const { key } = this.#reachable();
-    const rows = new Map(
-      await this.#store.range(key, { ...range, limit: limit + (this.#writes?.size ?? 0) }),
-    );
-    this.#reachable();
+    const rows = await this.#rows({ ...range, limit: limit + (this.#writes?.size ?? 0) });
     for (const [field, text] of this.#writes ?? []) {
       if (field < range.start || field >= range.end) continue;
       if (text === null) rows.delete(field);
@@ -181,6 +172,26 @@ export class TurnStorage implements Storage {
     );
   }
 
+  /**
+   * A range of the state; of an owner that has lost while the store was out of reach, of what it
+   * wrote meanwhile.
+   *
+   * @throws AtlasError `unavailable`
+   */
+  async #rows(range: Range): Promise<Map<string, string>> {
+    const { key } = this.#tenure;
+    if (!this.#tenure.adrift) {
+      const rows = await this.#store.range(key, range);
+      if (!this.#tenure.adrift) return new Map(rows);
+    }
+    if (!this.#tenure.adrift.isLost) throw unlistable(key);
+    const kept = [...this.#kept ?? []].filter((row): row is [string, string] => {
+      const [field, text] = row;
+      return text !== null && field >= range.start && field < range.end;
+    });
+    return new Map(kept);
+  }
+
   /** @throws AtlasError `unavailable` where what the store has is not this owner's any more */
   #reachable(): Pick<Tenure, "key"> {
     if (this.#tenure.adrift) throw outOfReach(this.#tenure.key);
@@ -194,6 +205,7 @@ export class TurnStorage implements Storage {
     if (!this.#open) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");
     }
+    this.#tenure.adrift?.checkRoom(this.#tenure.key);
     const writes = (this.#writes ??= new Map());
     if (writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
       throw new AtlasError(

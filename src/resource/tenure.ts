@@ -26,6 +26,8 @@ export interface Tenure {
   lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
   readonly adrift: Adrift | null;
+  /** Whether its type goes on where the store can't be reached. */
+  readonly goesOn: boolean;
   /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
   readonly isOver: boolean;
   /**

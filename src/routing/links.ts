@@ -207,6 +207,11 @@ export class Session {
   /** The link is gone: nothing more will be answered. */
   closed(reason: string, isUnread: boolean): void {
     this.#open = false;
+    this.forsake(reason, isUnread);
+  }
+
+  /** No answer of the peer is waited for any more; what it asks is served all the same. */
+  forsake(reason: string, isUnread: boolean): void {
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();
     for (const waiter of waiters) waiter.lost(reason, isUnread);
@@ -234,6 +239,11 @@ export class Links {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** All that are open. */
+  get sessions(): Iterable<Session> {
+    return [...this.#sessions];
   }
 
   /** Speaks as `life` from now on; links of a former life are closed. */
@@ -266,13 +276,6 @@ export class Links {
   async farewell(): Promise<void> {
     this.#farewell = true;
     await Promise.all([...this.#sessions].map((session) => session.farewell()));
-  }
-
-  /** Closes the links to peers of which `gone` says so. */
-  prune(gone: (incarnation: string) => boolean): void {
-    for (const session of this.#sessions) {
-      if (gone(session.peer.incarnation)) session.close("the member is dead");
-    }
   }
 
   /**

@@ -151,7 +151,9 @@ export class Places {
     if (here) return here;
     if (this.homeAbroad(key) !== null) return await this.#abroad(key, type);
     let owner = registry.cached(key);
-    if (host.canFloat(type) && !(owner && this.#parts.links.present(owner.incarnation))) {
+    if (host.canFloat(type)) {
+      const route = owner && await this.#inReach(key, owner);
+      if (route) return route;
       const floating = await host.float(key, type, owner?.epoch ?? 0);
       if (floating instanceof Activation) return floating;
       registry.note(key, owner = floating);
@@ -168,6 +170,27 @@ export class Places {
     owner ??= await registry.locate(key);
     if (!owner) return await this.#ask(key, type);
     return await this.#follow(key, owner);
+  }
+
+  /**
+   * The way to a remembered owner while the store is out of reach: over the link that there is, or
+   * over a new one. Null where it can't be reached: only then may the key be taken here.
+   */
+  async #inReach(key: string, owner: Ownership): Promise<Route | null> {
+    const { membership, links, gateways, paths, life, place } = this.#parts;
+    const { incarnation } = owner;
+    const present = links.present(incarnation);
+    if (present?.takes && !present.isSilent) return { session: present, relay: false, owner };
+    const member = membership.peek(incarnation);
+    if (!member || incarnation === life().incarnation || this.#isNamesake(member)) return null;
+    try {
+      if (member.region !== place.region && gateways.has(member.region)) {
+        return { ...await paths.find(member, incarnation, member.region), owner };
+      }
+      return { session: await this.#dial(member, key), relay: false, owner };
+    } catch {
+      return null;
+    }
   }
 
   /** To an owner whose life is this registry's business. */
@@ -297,10 +320,16 @@ export class Places {
 
   /** The link to an owner, unless it is silent: callers then wait till it speaks or is dead. */
   async #reach(member: Member, key: string): Promise<Session> {
-    const { links, membership, clock, life } = this.#parts;
+    const { links, membership } = this.#parts;
     const present = links.present(member.incarnation);
     if (present && !membership.isStalled(member.incarnation)) return present;
     if (present) throw suspected(key);
+    return await this.#dial(member, key);
+  }
+
+  /** A link to a member, unless it takes too long. @throws AtlasError `unavailable` */
+  async #dial(member: Member, key: string): Promise<Session> {
+    const { links, clock, life } = this.#parts;
     const silence = pause(clock, SILENCE_MS).then(() => {
       throw suspected(key);
     });

@@ -6,6 +6,7 @@ import {
   type App,
   type AtlasNode,
   type CallResult,
+  type CreateNodeOptions,
   defineApp,
   memoryStore,
   type Ownership,
@@ -15,7 +16,7 @@ import {
   type StopReason,
 } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
-import { BRISK, type Cluster, cluster, untilBy } from "./cluster.ts";
+import { BRISK, type Cluster, cluster, Gate, untilBy } from "./cluster.ts";
 import { type Road, roadTo } from "./road.ts";
 
 /** The time of all nodes here. */
@@ -77,6 +78,13 @@ export class Notes extends Resource {
     await new Promise(() => {});
   }
 
+  /** Answers once the gate of this name is open. */
+  async stand(name: string): Promise<string> {
+    seen.push(`standing ${name}`);
+    await Gate.of(name).passed;
+    return name;
+  }
+
   visit(): number {
     return ++this.visits;
   }
@@ -101,9 +109,10 @@ export type Node = AtlasNode<App<Types>>;
 export async function member(
   made: Cluster,
   name: string,
+  options: Partial<CreateNodeOptions> = {},
 ): Promise<{ node: Node; road: Road }> {
   const road = roadTo(made.store);
-  const node = await made.node(name, { store: road.store, lease: BRISK }, app);
+  const node = await made.node(name, { store: road.store, lease: BRISK, ...options }, app);
   return { node: node as unknown as Node, road };
 }
 

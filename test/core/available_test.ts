@@ -103,21 +103,6 @@ describe("while the store is out of reach", () => {
     expect((await keyed("3", "k3")).result).toEqual(["1", "2", "3"]);
   });
 
-  test("an idempotency key that may have been answered before is refused", async () => {
-    const { made, a } = await one();
-    const call = (node: Node, idempotencyKey: string): Promise<CallResult> =>
-      clock.run(node.call("notes", "x", "add", ["1"], { idempotencyKey, timeoutMs: 2_000 }));
-    await call(a.node, "k1");
-    await clock.run(a.node.drain());
-    const b = await member(made, "b");
-    await clock.run(b.node.call("notes", "x", "all", []));
-    await cutOff(b);
-    await expect(call(b.node, "k2")).rejects.toMatchObject({
-      code: "unavailable",
-      maybeExecuted: false,
-    });
-  });
-
   test("a commit whose answer got lost counts once", async () => {
     const { a } = await one();
     await add(a.node, "x", "1");
@@ -156,6 +141,30 @@ describe("while the store is out of reach", () => {
     expect(freight.characters).toBe(0);
     freight.characters = MAX_ADRIFT_CHARACTERS;
     expect(() => adrift.checkRoom("notes/x")).toThrow(/kept 67108864 characters/);
+  });
+
+  test("where no further turn can be kept only turns that write are refused", async () => {
+    const { a } = await one();
+    const call = (method: string, args: unknown[], idempotencyKey?: string): Promise<CallResult> =>
+      clock.run(
+        a.node.call("notes", "x", method, args, { ...idempotencyKey && { idempotencyKey } }),
+      );
+    await add(a.node, "x", "1");
+    await cutOff(a);
+    await call("overwrite", ["first"], "old");
+    for (let n = 1; n < MAX_ADRIFT_TURNS; n++) await call("overwrite", [`${n}`]);
+    const full = { code: "overloaded", message: expect.stringMatching(/kept 1024 turns/) };
+    await expect(call("overwrite", ["more"])).rejects.toMatchObject(full);
+    expect(await call("all", [])).toMatchObject({ result: ["1023"], verdict: "suspect" });
+    expect((await call("visit", [])).result).toBe(1);
+    // Its answer would have to be kept, too.
+    await expect(call("visit", [], "new")).rejects.toMatchObject({ ...full, maybeExecuted: false });
+    // What it was answered is at hand, and it doesn't run again.
+    expect((await call("overwrite", ["first"], "old")).verdict).toBe("suspect");
+    expect((await call("all", [])).result).toEqual(["1023"]);
+    await heal(a);
+    expect((await add(a.node, "x", "2")).result).toEqual(["1023", "2"]);
+    expect(a.node.stats()).toMatchObject({ landedTurns: MAX_ADRIFT_TURNS, strandedTurns: 0 });
   });
 
   test("turns that a closed node kept are told", async () => {

@@ -5,12 +5,11 @@ import {
   type Connection,
   defineApp,
   inProcessTransport,
-  type Link,
   Resource,
-  type Transport,
 } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { add, cutOff, heal, member, one, until } from "./available.ts";
+import { breakable } from "./breakable.ts";
 import { cluster, Gate, log, untilBy } from "./cluster.ts";
 import { client } from "./sockets.ts";
 
@@ -26,31 +25,6 @@ class Listener extends Resource {
   }
 
   quick(): void {}
-}
-
-/** A transport whose links a test can break, as a network does. */
-function breakable(transport: Transport): Transport & { breakAll(): void } {
-  const links = new Set<Link>();
-  return {
-    get address() {
-      return transport.address;
-    },
-    open: (self, accept) =>
-      transport.open(self, (link) => {
-        links.add(link);
-        accept(link);
-      }),
-    dial: async (peer) => {
-      const link = await transport.dial(peer);
-      links.add(link);
-      return link;
-    },
-    close: () => transport.close(),
-    breakAll: () => {
-      for (const link of links) link.close("broken by the test");
-      links.clear();
-    },
-  };
 }
 
 it("hears each message once and in order where links break while it is being heard", async () => {

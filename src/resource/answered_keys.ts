@@ -1,0 +1,108 @@
+/**
+ * Which idempotency keys a resource's state has answers for, so that a new key can be known to be
+ * new while the store is out of reach. Kept of types with `partition: "available"` alone, as one
+ * number for each key: two keys of one number would only have a new one refused.
+ */
+import { isAtlasError } from "../errors.ts";
+import { MAX_KNOWN_ANSWERS } from "../limits.ts";
+import { fingerprint } from "../model/fingerprint.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { pause } from "../time/pause.ts";
+import type { Writes } from "./storage.ts";
+import type { Tenure } from "./tenure.ts";
+
+/** Date fields read at once. */
+const PAGE = 1_000;
+/** Between two attempts to read them, in ms. */
+const AGAIN_MS = 1_000;
+/** Hexadecimal digits of a digest that fit a number. */
+const DIGITS = 13;
+
+export interface AnsweredKeysParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly tenure: Pick<Tenure, "key" | "adrift" | "isOver">;
+  /** The idempotency key of a date field. */
+  readonly keyOf: (field: string) => string;
+}
+
+export class AnsweredKeys {
+  readonly #parts: AnsweredKeysParts;
+  #known = new Set<number>();
+  #isComplete = false;
+  #isLearning = false;
+
+  constructor(parts: AnsweredKeysParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether it is certain that this key has no answer in the state. */
+  isNew(idempotencyKey: string): boolean {
+    return this.#isComplete && !this.#known.has(numberOf(idempotencyKey));
+  }
+
+  /** The state has no answers. */
+  none(): void {
+    if (!this.#isComplete) this.#known.clear();
+    this.#isComplete = true;
+  }
+
+  /** These writes are in the state, or kept. */
+  wrote(writes: Writes): void {
+    for (const [field, text] of writes) {
+      if (!field.startsWith("i:")) continue;
+      const number = numberOf(field.slice(2));
+      if (text === null) this.#known.delete(number);
+      else this.#known.add(number);
+    }
+    if (this.#known.size > MAX_KNOWN_ANSWERS) this.#forget();
+  }
+
+  /** Reads them where they aren't known, beside turns. Never rejects. */
+  async learn(): Promise<void> {
+    const { clock, tenure } = this.#parts;
+    if (this.#isComplete || this.#isLearning) return;
+    this.#isLearning = true;
+    try {
+      while (!tenure.isOver && !tenure.adrift && !await this.#read()) await pause(clock, AGAIN_MS);
+    } finally {
+      this.#isLearning = false;
+    }
+  }
+
+  /** Answers whether it needn't be tried again soon. */
+  async #read(): Promise<boolean> {
+    const { store, tenure, keyOf } = this.#parts;
+    let start = "t:";
+    try {
+      for (;;) {
+        const range = { start, end: "t;", limit: PAGE, reverse: false };
+        const rows = await store.range(tenure.key, range);
+        // What was read since may be another owner's.
+        if (tenure.adrift || tenure.isOver) return true;
+        for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
+        const last = rows.at(-1)?.[0];
+        if (rows.length < PAGE || last === undefined) break;
+        if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
+        start = `${last}\0`;
+      }
+    } catch (error) {
+      if (!isAtlasError(error)) throw error;
+      return !error.retryable;
+    }
+    this.#isComplete = true;
+    return true;
+  }
+
+  /** There are too many; true, for it is no use to try that again soon. */
+  #forget(): true {
+    this.#known.clear();
+    this.#isComplete = false;
+    return true;
+  }
+}
+
+function numberOf(idempotencyKey: string): number {
+  return Number.parseInt(fingerprint(idempotencyKey).slice(0, DIGITS), 16);
+}
