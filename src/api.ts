@@ -206,6 +206,11 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     options?: Pick<CallOptions, "timeoutMs">,
   ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /**
+   * Whether this node knows of a region: it is its own, or one of the registry's, has gateways, or
+   * a member of it was heard of.
+   */
+  knowsRegion(region: string): boolean;
+  /**
    * Connects a client's socket to a resource, wherever it lives, and keeps it connected when
    * the resource moves. Gives what the socket is to be handed to once it is open.
    *

@@ -178,6 +178,7 @@ class NodeProcess implements Exchange {
       discover: (name, options) => this.#market.discover(name, options),
       listeners: () => this.#market.listeners(),
       move: this.#routing.move,
+      knowsRegion: (region) => this.#routing.regions.has(region),
       accept: (type, id, options) => this.#door.accept(type, id, options),
       stats: () => this.stats(),
       drain: (options) => this.drain(options),

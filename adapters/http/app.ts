@@ -124,7 +124,8 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   });
   if (options.token !== undefined) guard(hono, options.token);
   hono.on("POST", CALL_ROUTE, async (context, next) => {
-    const { callerRegion = options.node()?.region } = callerRegionOption(context.req.raw.headers);
+    const node = options.node();
+    const { callerRegion = node?.region } = callerRegionOption(context.req.raw.headers, node);
     await next();
     if (callerRegion !== undefined) context.res.headers.set(CALLER_REGION_HEADER, callerRegion);
   });
@@ -260,7 +261,7 @@ function addResources(add: Add, node: () => AtlasNode): void {
   });
   add("POST", CALL_ROUTE, async (request, path) => {
     const { type, id, method } = resourceOf(path);
-    const asked = callOptions(request.headers);
+    const asked = callOptions(request.headers, node());
     // Read first: once its caller has gone, a request can't be asked on every runtime.
     const { signal } = request;
     const inMsgpack = isMsgpack(request.headers.get("accept"));

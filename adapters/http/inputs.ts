@@ -4,7 +4,7 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
-import type { CallOptions, DrainNodesOptions } from "../../src/api.ts";
+import type { AtlasNode, CallOptions, DrainNodesOptions } from "../../src/api.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/quoted.ts";
@@ -101,20 +101,27 @@ function decode(part: string, text: string): string {
 }
 
 /** The options that a call's headers ask for. */
-export function callOptions(headers: Headers): CallOptions {
+export function callOptions(headers: Headers, node: Pick<AtlasNode, "knowsRegion">): CallOptions {
   return {
     ...timeoutOption(headers),
     ...idempotencyOption(headers),
-    ...callerRegionOption(headers),
+    ...callerRegionOption(headers, node),
     ...traceOption(headers),
   };
 }
 
-/** The region that `Atlas-Caller-Region` names. */
-export function callerRegionOption(headers: Headers): { callerRegion?: string } {
+/**
+ * The region that `Atlas-Caller-Region` names. One that the node doesn't know counts as not sent:
+ * a region that is away must not have its clients refused by all others.
+ */
+export function callerRegionOption(
+  headers: Headers,
+  node: Pick<AtlasNode, "knowsRegion"> | null,
+): { callerRegion?: string } {
   const region = headers.get(CALLER_REGION_HEADER);
   if (region === null) return {};
-  return { callerRegion: checkToken("header Atlas-Caller-Region", region) };
+  const callerRegion = checkToken("header Atlas-Caller-Region", region);
+  return node?.knowsRegion(callerRegion) ? { callerRegion } : {};
 }
 
 /** A `traceparent` that isn't one counts as not sent: W3C Trace Context, §3.2.1. */

@@ -15,7 +15,7 @@ import { quoted } from "../../src/model/quoted.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
 import { noUpgrade } from "./errors.ts";
-import { CALLER_REGION_HEADER, queryOf, rawPath, resourceOf } from "./inputs.ts";
+import { callerRegionOption, queryOf, rawPath, resourceOf } from "./inputs.ts";
 import { offeredWith, protocolsOf, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
 import { newIdentity, provenFormer } from "./resume.ts";
 import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
@@ -72,7 +72,7 @@ function accept(node: AtlasNode, request: Request, offered: readonly string[]): 
     codec: offered.includes(MSGPACK_PROTOCOL) ? msgpackCodec : jsonCodec,
     identity: newIdentity(),
     ...optionsOf(queryOf(request, ["after", "connection"]), offered),
-    callerRegion: request.headers.get(CALLER_REGION_HEADER) ?? undefined,
+    ...callerRegionOption(request.headers, node),
   });
 }
 

@@ -175,6 +175,9 @@ class Served<A extends App> implements ServedNode<A> {
   authorities(): Promise<readonly AuthorityView[]> {
     return this.#node.authorities();
   }
+  knowsRegion(region: string): boolean {
+    return this.#node.knowsRegion(region);
+  }
   drain(options?: DrainOptions): Promise<void> {
     return this.#node.drain(options);
   }

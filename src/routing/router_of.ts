@@ -20,6 +20,7 @@ import { checkTimeout } from "./call_options.ts";
 import { Drains } from "./drains.ts";
 import { Drift } from "./drift.ts";
 import { Gateways } from "./gateways.ts";
+import { KnownRegions } from "./known_regions.ts";
 import type { Links } from "./links.ts";
 import { callBack, checkRegion, Mover } from "./mover.ts";
 import { Paths } from "./paths.ts";
@@ -48,6 +49,7 @@ export interface Routing {
   readonly router: Router;
   readonly places: Places;
   readonly gateways: Gateways;
+  readonly regions: KnownRegions;
   /** Takes a call to its resource here. */
   readonly deliver: (call: Call, activation: Activation) => void;
   /** Moves a resource to another region. */
@@ -129,8 +131,9 @@ export function routerOf(premises: RouterPremises): Routing {
     const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
     return { rrp, epoch };
   };
+  const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, places, gateways, deliver, move, drainNodes };
+  return { router, places, gateways, regions, deliver, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {

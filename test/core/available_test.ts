@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../../src/limits.ts";
 import { Adrift } from "../../src/resource/adrift.ts";
-import { add, clock, cutOff, heal, member, type Node, one, seen, until } from "./available.ts";
+import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
 describe("while the store is out of reach", () => {
   test("an available resource goes on, marked; a fenced one is refused", async () => {

@@ -58,6 +58,7 @@ describe("long text in a request's head is read in linear time", () => {
   const node = {} as AtlasNode;
   const entrance = socketEntrance(() => node, "token");
   const upgrade = () => new Response();
+  const ANYWHERE = { knowsRegion: () => true };
   const TOKENLESS = { origins: [], url: "http://x.test", hasToken: false, hasSecret: false };
   const NOBODY = "00000000-0000-8000-8000-000000000000";
   const READERS: Record<string, (text: string) => unknown> = {
@@ -90,11 +91,11 @@ describe("long text in a request's head is read in linear time", () => {
     },
     "a connection's id": (text) => provenFormer(text, []),
     "a connection's secret": (text) => provenFormer(NOBODY, [`atlas.resume.${text}`]),
-    "an idempotency key": (text) => callOptions(header("idempotency-key")(text)),
+    "an idempotency key": (text) => callOptions(header("idempotency-key")(text), ANYWHERE),
     "a header's text": isHeaderText,
-    "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text)),
-    "a trace": (text) => callOptions(header("traceparent")(text)),
-    "a region": (text) => callOptions(header("atlas-caller-region")(text)),
+    "a deadline": (text) => callOptions(header("atlas-timeout-ms")(text), ANYWHERE),
+    "a trace": (text) => callOptions(header("traceparent")(text), ANYWHERE),
+    "a region": (text) => callOptions(header("atlas-caller-region")(text), ANYWHERE),
     "an answer's path": (text) => readPath(header("atlas-path")(text)),
     "a link's address": (text) => linkAddress(`http://x.test/${text}`),
     "a peer's address": (text) => checkAddress(`ws://x.test/${text}`, { secured: true }),

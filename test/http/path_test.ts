@@ -62,9 +62,11 @@ test("an answer, and an error, tells the region that the call is made for", asyn
     });
     return heard.get("atlas-caller-region");
   };
-  expect(await told("echo", "ap-southeast-1")).toBe("ap-southeast-1");
+  expect(await told("echo", "eu-west-1")).toBe("eu-west-1");
   expect(await told("echo")).toBe("us-east-1");
-  expect(await told("addThenThrow", "ap-southeast-1")).toBe("ap-southeast-1");
+  expect(await told("addThenThrow", "eu-west-1")).toBe("eu-west-1");
+  // One that nobody here knows of.
+  expect(await told("echo", "ap-southeast-1")).toBe("us-east-1");
   expect(await told("nope")).toBe("us-east-1");
   expect(await told("echo", undefined, "nothings/x")).toBe("us-east-1");
   // Made for none that there could be, or not a call.
@@ -78,7 +80,7 @@ test("an answer, and an error, tells the region that the call is made for", asyn
 test("the client tells the path; its region and trace reach the owner", async () => {
   const { client } = await divided();
   const options = { traceparent: TRACE };
-  const answer = await client({ region: "sa-east-1" }).call(
+  const answer = await client({ region: "eu-west-1" }).call(
     "counters",
     "eu-west-1~x",
     "who",
@@ -87,9 +89,11 @@ test("the client tells the path; its region and trace reach the owner", async ()
   );
   expect(answer.path).toEqual(["us-east-1/a", "eu-west-1/gw", "eu-west-1/owner"]);
   expect(answer.result).toEqual({
-    caller: { region: "sa-east-1", node: "a" },
+    caller: { region: "eu-west-1", node: "a" },
     traceparent: expect.stringContaining(TRACE.slice(0, 36)),
   });
+  const elsewhere = client({ region: "nowhere" }).call("counters", "eu-west-1~x", "who", []);
+  expect((await elsewhere).result).toMatchObject({ caller: { region: "us-east-1" } });
   const plain = await client().call("counters", "eu-west-1~x", "who", []);
   expect(plain.result).toMatchObject({ caller: { region: "us-east-1" }, traceparent: null });
 });

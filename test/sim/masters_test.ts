@@ -29,7 +29,7 @@ test("seeds within the bound and beyond it break no rule, and contests are met",
   const sum = (of: (result: MastersResult) => number) =>
     results.reduce((total, result) => total + of(result), 0);
   expect(sum(({ contests }) => contests)).toBeGreaterThan(50);
-  expect(sum(({ lookups }) => lookups)).toBeGreaterThan(10);
+  expect(sum(({ lookups }) => lookups)).toBeGreaterThan(3);
   expect(sum(({ conflictsLost }) => conflictsLost)).toBeGreaterThan(5);
   expect(sum(({ answered }) => answered)).toBeGreaterThan(1_000);
   for (const kind of ["masters_split", "master_cut", "master_clog", "crash"]) {

@@ -1,0 +1,102 @@
+/** Which regions `Atlas-Caller-Region` may name, on calls and on client sockets. */
+import { afterEach, expect, test } from "vitest";
+import { createHttpApp } from "../../adapters/http/app.ts";
+import {
+  type AtlasNode,
+  createNode,
+  defineApp,
+  inProcessNetwork,
+  inProcessTransport,
+  memoryStore,
+  Resource,
+} from "../../mod.ts";
+import type { Socket } from "../../src/ports/runtime.ts";
+import { type FakeClock, fakeClock } from "../../testing.ts";
+import { untilBy } from "../support/until.ts";
+import { ask } from "./serving.ts";
+
+class Witness extends Resource {
+  who(): string | undefined {
+    return this.caller?.region;
+  }
+}
+
+const app = defineApp({ resources: { witnesses: Witness } });
+const nodes: AtlasNode<typeof app>[] = [];
+let clock: FakeClock;
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await clock.run(node.close());
+});
+
+/** Nodes of one registry, by their regions; whoever joins later; the first one over HTTP. */
+async function regions(...names: string[]) {
+  clock = fakeClock();
+  const [store, network] = [memoryStore(), inProcessNetwork()];
+  const join = async (region: string): Promise<AtlasNode<typeof app>> => {
+    const transport = inProcessTransport(network);
+    const node = await createNode(app, { region, node: "n", store, transport, clock });
+    nodes.push(node);
+    return node;
+  };
+  for (const region of names) await join(region);
+  const first = nodes[0] as AtlasNode<typeof app>;
+  const http = createHttpApp({ node: () => first as unknown as AtlasNode });
+  const told = async (region: string) => {
+    const headers = { "atlas-caller-region": region };
+    const answer = await ask(http, "POST", "/v1/resources/witnesses/x/who", { headers });
+    return [answer.body.result, answer.headers.get("atlas-caller-region")];
+  };
+  return { first, http, join, told };
+}
+
+test("a region that the node knows is taken; one that it doesn't counts as not sent", async () => {
+  const { first, told } = await regions("us", "eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  expect(await told("us")).toEqual(["us", "us"]);
+  expect(await told("eu")).toEqual(["eu", "eu"]);
+  // Not refused: clients of a region that is away would be, by all others.
+  expect(await told("nowhere")).toEqual(["us", "us"]);
+  expect(first.knowsRegion("nowhere")).toBe(false);
+});
+
+test("a region stays known while its members are away", async () => {
+  const { first, told } = await regions("us", "eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  await clock.run((nodes.pop() as AtlasNode<typeof app>).close());
+  await clock.advance(60_000);
+  expect(await told("eu")).toEqual(["eu", "eu"]);
+});
+
+test("one whose first node joins later is known soon", async () => {
+  const { first, join, told } = await regions("us");
+  expect(await told("eu")).toEqual(["us", "us"]);
+  await join("eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  expect(await told("eu")).toEqual(["eu", "eu"]);
+});
+
+test("so it is on client sockets", async () => {
+  const { first, http } = await regions("us", "eu");
+  await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
+  const callers = async (region: string): Promise<unknown> => {
+    const frames: { t: string; result?: unknown }[] = [];
+    const socket: Socket = {
+      send: (frame) => void frames.push(JSON.parse(String(frame))),
+      buffered: () => 0,
+      close: () => {},
+    };
+    const request = new Request("http://atlas.test/v1/connect/witnesses/x", {
+      headers: { "atlas-caller-region": region },
+    });
+    http.connect(request, (handlers) => {
+      handlers.open(socket);
+      handlers.message(socket, JSON.stringify({ t: "call", id: 1, method: "who", args: [] }));
+      return new Response();
+    });
+    const reply = () => frames.find(({ t }) => t === "reply");
+    await untilBy(clock, () => reply() !== undefined, "it is answered");
+    return reply()?.result;
+  };
+  expect(await callers("eu")).toBe("eu");
+  expect(await callers("nowhere")).toBe("us");
+});
