@@ -8,6 +8,7 @@ import type { FaultKind } from "./faults/kind.ts";
 import { MASTERS_FAULTS, MASTERS_SPLIT } from "./faults/masters_faults.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
+import { STORE_AWAY } from "./faults/reach_faults.ts";
 import { LOSSES, MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
 import { ROLLING_FAULTS } from "./faults/rolling_faults.ts";
 import { STORE_FAULTS } from "./faults/store_faults.ts";
@@ -28,6 +29,7 @@ const SPECIAL: readonly FaultKind[] = [
   ...LOSSES,
   ...MASTERS_FAULTS,
   MASTERS_SPLIT,
+  STORE_AWAY,
 ];
 
 const byName = new Map([...FAULTS, ...SPECIAL].map((kind) => [kind.name, kind]));

@@ -26,13 +26,15 @@ export interface AdriftResult extends Result {
   readonly marked: number;
   /** Times that `onConflict` ran. */
   readonly conflicts: number;
+  /** Answers of owners elsewhere that came to nodes without the store. */
+  readonly reached: number;
   /** Turns that were kept and committed later. */
   readonly landed: number;
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
 export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<AdriftResult> {
-  const referees = new Referees();
+  const referees = new Referees(plan.faults);
   let clients: AdriftClients | null = null;
   const cast: Cast = {
     world: "adrift",
@@ -45,8 +47,8 @@ export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<
   };
   const result = await perform(plan, cast, options);
   const { landed = 0 } = clients ?? {} as Partial<AdriftClients>;
-  const { marked, conflicts } = referees;
-  return { ...result, marked, conflicts, landed };
+  const { marked, conflicts, reached } = referees;
+  return { ...result, marked, conflicts, reached, landed };
 }
 
 /**

@@ -9,13 +9,17 @@
  * - *told once*: `onConflict` runs once for each conflict that a node tells of, and else never.
  * - *one in the end*: once all is mended nobody goes on without the store, and nothing is in
  *   memory that isn't owned.
+ *
+ * `reach.ts` has those of nodes that lose the store alone.
  */
 import type { LiveChecker } from "../checkers/checker.ts";
 import type { CallRecord } from "../history.ts";
 import { readJournal } from "../journal.ts";
 import type { Observer } from "../observer.ts";
 import type { Reporter } from "../perform.ts";
+import type { FaultEvent } from "../plan.ts";
 import type { World } from "../world.ts";
+import { Reach } from "./reach.ts";
 
 /** What an `onConflict` saw. */
 export interface Sighting {
@@ -42,13 +46,30 @@ export class Referees implements Observer {
   readonly #open = new Map<string, number>();
   /** When processes ended, by node name. */
   readonly #ends = new Map<string, number[]>();
+  readonly #faults: readonly FaultEvent[];
+  #reach!: Reach;
+
+  constructor(faults: readonly FaultEvent[]) {
+    this.#faults = faults;
+  }
 
   enter(world: World, report: Reporter): void {
     this.#world = world;
     this.#report = report;
+    this.#reach = new Reach(this.#faults, world, report);
+  }
+
+  /** Answers of owners elsewhere that came to nodes without the store. */
+  get reached(): number {
+    return this.#reach.reached;
+  }
+
+  called(record: CallRecord): void {
+    this.#reach.called(record);
   }
 
   returned(record: CallRecord): void {
+    this.#reach.returned(record);
     if (record.outcome !== "ok" || record.what !== "append") return;
     this.#appends.push(record);
     if (record.verdict !== null) return void this.marked++;

@@ -65,15 +65,32 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
+    name: "forks_from_the_living",
+    about: "A node without the store takes a name whose owner it could dial.",
+    edits: [{
+      file: "src/routing/places.ts",
+      find: "return { session: await this.#dial(member, key), relay: false, owner };\n    } catch",
+      replace: "return null;\n    } catch",
+    }],
+  },
+  {
+    name: "hangs_up_on_the_dead",
+    about: "Links of a member that is dead by the registry's word are closed though it answers.",
+    edits: [{
+      file: "src/routing/dead_peers.ts",
+      find: "const PATIENCE_MS = 1_000;",
+      replace: "const PATIENCE_MS = 0;",
+    }],
+  },
+  {
     name: "late_landing",
     scenario: "late_landing",
     about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
       "life that is over.",
     edits: [{
       file: HARBOUR,
-      find:
-        "    if (!this.#isDue(activation, life)) return;\n    this.#adrift.delete(activation.key);",
-      replace: "    this.#adrift.delete(activation.key);",
+      find: "    if (!this.#isDue(activation, life)) return;\n    this.#remove(activation.key);",
+      replace: "    this.#remove(activation.key);",
     }],
   },
   {

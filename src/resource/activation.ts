@@ -10,6 +10,7 @@
 import type { Atlas } from "../api.ts";
 import type { ResolvedType } from "../app.ts";
 import { AtlasError, isAtlasError } from "../errors.ts";
+import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Life } from "../registry/lease.ts";
@@ -63,7 +64,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
     // Stores without one write order don't say what there is.
-    if (host.store.recheckMs !== undefined) this.tidyAt = this.firstTidyAt;
+    if (host.store.recheckMs !== undefined) this.tidyAt = this.openedAt + TIDY_MS;
   }
 
   get signal(): AbortSignal {

@@ -59,16 +59,20 @@ export class AnsweredKeys {
     if (this.#known.size > MAX_KNOWN_ANSWERS) this.#forget();
   }
 
-  /** Reads them where they aren't known, beside turns. Never rejects. */
-  async learn(): Promise<void> {
+  /**
+   * Reads them where they aren't known, beside turns. Gives how many there are; null where that
+   * isn't known. Never rejects.
+   */
+  async learn(): Promise<number | null> {
     const { clock, tenure } = this.#parts;
-    if (this.#isComplete || this.#isLearning) return;
+    if (this.#isComplete || this.#isLearning) return null;
     this.#isLearning = true;
     try {
       while (!tenure.isOver && !tenure.adrift && !await this.#read()) await pause(clock, AGAIN_MS);
     } finally {
       this.#isLearning = false;
     }
+    return this.#isComplete ? this.#known.size : null;
   }
 
   /** Answers whether it needn't be tried again soon. */
@@ -82,9 +86,9 @@ export class AnsweredKeys {
         // What was read since may be another owner's.
         if (tenure.adrift || tenure.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
+        if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
         const last = rows.at(-1)?.[0];
         if (rows.length < PAGE || last === undefined) break;
-        if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
         start = `${last}\0`;
       }
     } catch (error) {

@@ -109,6 +109,12 @@ export class Answers {
     );
   }
 
+  /** Learns which keys have answers, for when the store is out of reach. Never rejects. */
+  async learn(): Promise<void> {
+    const known = await this.#keys?.learn() ?? null;
+    if (known !== null) this.#count ??= known;
+  }
+
   async #read(idempotencyKey: string): Promise<string | null> {
     if (this.#tenure.adrift) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
@@ -180,7 +186,7 @@ export class Answers {
       this.#keys?.none();
       return Infinity;
     }
-    void this.#keys?.learn();
+    void this.learn();
     const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
     const rows = await this.#store.range(key, range);
     const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);

@@ -9,7 +9,6 @@
 import { AtlasError } from "../errors.ts";
 import {
   DOOR_PATIENCE_MS,
-  DOOR_SILENCE_MS,
   EVENT_BLOCK,
   MAX_CONNECTIONS,
   MAX_EVENT_BYTES,
@@ -294,10 +293,10 @@ export class Audience implements Speaker, Attended {
     return [...this.#seats.values()].filter((it) => it.door === door).map(({ id }) => id);
   }
 
-  /** A door, if it is known; where it is `founded` by this, and not dead, it is from now on. */
+  /** A door, if it is known; where it is `founded` by this it is from now on. */
   async door(name: string, life: string, founded: boolean): Promise<DoorSide | undefined> {
     const known = this.#doors.get(name);
-    if (known || !founded || this.#parts.usher.isDead(life)) return known;
+    if (known || !founded) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
@@ -337,7 +336,7 @@ export class Audience implements Speaker, Attended {
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean {
     this.#records?.sweep(now, isDead);
     for (const [name, door] of this.#doors) {
-      if (now - door.heardAt <= DOOR_SILENCE_MS && !isDead(door.life)) continue;
+      if (!door.isGone(now, isDead(door.life))) continue;
       this.#forgetDoor(name);
       for (const seated of this.#seats.values()) if (seated.door === name) this.#part(seated);
     }

@@ -6,7 +6,7 @@
  * when there is, or when the question has been held long enough.
  */
 import type { AtlasError } from "../errors.ts";
-import { POLL_MS } from "../limits.ts";
+import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { EventsAnswer, PostedEvent } from "../model/door_post.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -53,6 +53,15 @@ export class DoorSide extends Expiring {
   /** Whether it holds all that there is, and waits for more. */
   get isSettled(): boolean {
     return this.#asked !== null && !this.#asked.done;
+  }
+
+  /**
+   * Whether its node has gone: it was silent for too long, or it is dead by the registry's word and
+   * asks no more. One that still asks has lost the registry, and not its sockets.
+   */
+  isGone(now: number, isDead: boolean): boolean {
+    const silentMs = now - this.heardAt;
+    return silentMs > DOOR_SILENCE_MS || (isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS);
   }
 
   /** A question: what is there after event `at`, and after so many closings? */

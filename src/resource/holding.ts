@@ -59,17 +59,12 @@ export abstract class Holding extends Expiring {
     this.lineage = lineage;
     this.openedAt = openedAt;
     // What earlier owners answered is not known yet; without a turn there is nothing.
-    this.tidyAt = last.epoch > 0 ? this.firstTidyAt : Infinity;
+    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
   }
 
   /** Whether its type goes on where the store can't be reached. */
   get goesOn(): boolean {
     return this.type.partition === "available";
-  }
-
-  /** When its answers are first looked at: soon where their keys have to be known. */
-  protected get firstTidyAt(): number {
-    return this.openedAt + (this.goesOn ? 0 : TIDY_MS);
   }
 
   get id(): string {

@@ -197,6 +197,7 @@ export class Host implements Stage<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
+    if (activation.goesOn) activation.book.learn();
     if (!this.#accepting || this.#declines(key)) this.#close(activation, "drain");
     return activation;
   }

@@ -74,6 +74,11 @@ export class Ledger {
     return await this.#kept.find(idempotencyKey, call.method, call.arguments());
   }
 
+  /** Learns which idempotency keys have answers, beside turns. */
+  learn(): void {
+    if (!this.#isFresh) void this.#kept.learn();
+  }
+
   get #kept(): Answers {
     const { store, clock } = this.#parts;
     return (this.#answers ??= new Answers({

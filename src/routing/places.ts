@@ -175,20 +175,25 @@ export class Places {
   /**
    * The way to a remembered owner while the store is out of reach: over the link that there is, or
    * over a new one. Null where it can't be reached: only then may the key be taken here.
+   *
+   * @throws AtlasError `unavailable` where this node began another life meanwhile
    */
   async #inReach(key: string, owner: Ownership): Promise<Route | null> {
     const { membership, links, gateways, paths, life, place } = this.#parts;
     const { incarnation } = owner;
+    const self = life();
     const present = links.present(incarnation);
     if (present?.takes && !present.isSilent) return { session: present, relay: false, owner };
     const member = membership.peek(incarnation);
-    if (!member || incarnation === life().incarnation || this.#isNamesake(member)) return null;
+    if (!member || incarnation === self.incarnation || this.#isNamesake(member)) return null;
     try {
       if (member.region !== place.region && gateways.has(member.region)) {
         return { ...await paths.find(member, incarnation, member.region), owner };
       }
       return { session: await this.#dial(member, key), relay: false, owner };
-    } catch {
+    } catch (error) {
+      // Which ended what it dialled, and says nothing of the owner.
+      if (life() !== self) throw error;
       return null;
     }
   }

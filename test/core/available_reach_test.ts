@@ -3,7 +3,7 @@
  * long as it can reach them, and takes a name itself only where it can't.
  */
 import { expect, test } from "vitest";
-import { inProcessTransport } from "../../mod.ts";
+import { type AtlasNode, inProcessTransport } from "../../mod.ts";
 import {
   add,
   buried,
@@ -17,8 +17,9 @@ import {
   until,
 } from "./available.ts";
 import { type Breakable, breakable } from "./breakable.ts";
-import { type Cluster, Gate } from "./cluster.ts";
-import type { Road } from "./road.ts";
+import { BRISK, type Cluster, cluster, Gate, log } from "./cluster.ts";
+import { type Road, roadTo } from "./road.ts";
+import { client, roomApp } from "./sockets.ts";
 
 interface Pair {
   readonly made: Cluster;
@@ -88,4 +89,25 @@ test("a name whose owner is out of reach is taken", async () => {
   const { rrp, verdict } = await clock.run(a.node.call("notes", "x", "overwrite", ["fork"]));
   expect({ rrp, verdict }).toEqual({ rrp: "rrp:local/c/notes/x", verdict: "suspect" });
   expect(a.node.stats().adrift).toBe(1);
+});
+
+test("client sockets of a node that can't reach the store go on hearing a live owner", async () => {
+  const made = cluster(undefined, clock);
+  const [here, there] = [roadTo(made.store), roadTo(made.store)];
+  const owner = await made.node("a", { store: here.store, lease: BRISK }, roomApp);
+  const door = await made.node("b", { store: there.store, lease: BRISK }, roomApp);
+  const say = () => clock.run((owner as unknown as AtlasNode).call("rooms", "x", "say", []));
+  await say();
+  const socket = client(door as unknown as AtlasNode, "x");
+  await until(() => socket.hellos.length === 1, "it is joined");
+  there.isCut = true;
+  await until(() => door.state === "fenced", "the lease has lapsed");
+  await buried(made, "b");
+  await clock.advance(30_000);
+  await say();
+  await until(() => socket.frames.at(-1)?.data?.n === 2, "it has heard");
+  socket.say({ t: "message", data: "still here" });
+  await until(() => socket.frames.at(-1)?.data?.heard === "still here", "it is heard, too");
+  expect(socket.hellos).toHaveLength(1);
+  expect(log.filter((line) => line === "out")).toEqual([]);
 });

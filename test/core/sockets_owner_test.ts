@@ -4,6 +4,7 @@ import { type AtlasNode, memoryStore } from "../../mod.ts";
 import { inProcessNetwork, inProcessTransport } from "../../mod.ts";
 import { EVENT_BLOCK } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
+import { breakable } from "./breakable.ts";
 import { BRISK, cluster, Gate, log, untilBy } from "./cluster.ts";
 import { type Client, client, roomApp } from "./sockets.ts";
 
@@ -123,14 +124,16 @@ it("sends nothing that a fenced owner's turn said", async () => {
   expect(one.troubles).toEqual([]);
 });
 
-it("forgets connections whose door's node is dead", async () => {
+it("forgets connections whose door's node is dead, and asks no more", async () => {
   const store = memoryStore();
   const made = cluster(store, clock);
   const owner = await made.node("a", { lease: BRISK }, roomApp) as unknown as AtlasNode;
   await say(owner);
   const dead = { now: false };
+  const links = breakable(inProcessTransport(made.network));
   const door = await made.node("b", {
     lease: BRISK,
+    transport: links,
     store: {
       ...bound(store),
       renew: (...args) => dead.now ? new Promise(() => {}) : store.renew(...args),
@@ -140,7 +143,7 @@ it("forgets connections whose door's node is dead", async () => {
   }, roomApp) as unknown as AtlasNode;
   const [near, far] = [client(owner, "x"), client(door, "x")] as const;
   await joined(near, far);
-  dead.now = true;
+  dead.now = links.isDeaf = links.isShut = true;
   await until(() => log.includes("out"), "the owner has noticed");
   await had(1 + 1, near);
   expect((await clock.run(owner.call("rooms", "x", "present", []))).result).toBe(1);

@@ -18,6 +18,7 @@ test("no seed breaks a rule; marks, landings and conflicts are met", async () =>
   expect(sum(({ marked }) => marked)).toBeGreaterThan(500);
   expect(sum(({ landed }) => landed)).toBeGreaterThan(300);
   expect(sum(({ conflicts }) => conflicts)).toBeGreaterThan(20);
+  expect(sum(({ reached }) => reached)).toBeGreaterThan(100);
 }, LONG_MS);
 
 test("a plan plays the same each time, and from a file", async () => {

@@ -63,6 +63,11 @@ export class Listener {
     return this.#line !== null;
   }
 
+  /** Whether its connection is open at both ends. */
+  get stands(): boolean {
+    return this.#line?.isSilent === false;
+  }
+
   get isJoined(): boolean {
     return this.#isJoined;
   }

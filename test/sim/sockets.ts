@@ -6,9 +6,11 @@
  * in order, none left out without a gap; one number, one event; nothing said that isn't kept;
  * all hear the last word; messages heard in order, at most once, and never after their
  * connection's end; those before a close all heard; each end told once, and none forgotten; no
- * socket that stands is silent for long.
+ * socket that stands is silent for long. In some seeds nodes lose the store, and nothing else goes
+ * wrong: there no owner tells of the end of a connection that it has, and that stands.
  */
 import { APP_CHECKERS } from "../../sim/checkers.ts";
+import { STORE_AWAY } from "../../sim/faults/reach_faults.ts";
 import { type Clients, perform, type Reporter, type Result } from "../../sim/perform.ts";
 import { type Course, drawFaults, drawShape } from "../../sim/plan.ts";
 import { SeededRandom } from "../../sim/random.ts";
@@ -19,8 +21,12 @@ import { Listener, type Message, type Word } from "./socket_listener.ts";
 
 /** Where rooms of the present play tell what must not be. */
 let trouble: (message: string) => void = () => {};
+/** Told of ends of connections that their owner had. */
+let ended: (connection: string) => void = () => {};
 
 class Room extends Resource {
+  readonly #joined = new Set<string>();
+
   async say(value: string): Promise<void> {
     const n = ((await this.storage.get<number>("n")) ?? 0) + 1;
     await this.storage.put("n", n);
@@ -34,6 +40,7 @@ class Room extends Resource {
   }
 
   override async onConnect({ id }: Connection): Promise<void> {
+    this.#joined.add(id);
     await this.storage.put(`here:${id}`, true);
   }
 
@@ -45,6 +52,7 @@ class Room extends Resource {
   }
 
   override async onDisconnect({ id }: Connection): Promise<void> {
+    if (this.#joined.delete(id)) ended(id);
     if (!await this.storage.get(`here:${id}`)) trouble(`the end of ${id} was told twice`);
     await this.storage.delete(`here:${id}`);
   }
@@ -82,12 +90,18 @@ class Listeners implements Clients {
   #isHealed = false;
   #isDone = false;
 
-  constructor(world: World, seed: number, report: Reporter) {
+  constructor(world: World, course: Course, report: Reporter) {
     this.#world = world;
     this.#report = report("events");
     this.#reportEnds = report("ends");
     trouble = (message) => this.#reportEnds(message);
-    this.#random = new SeededRandom(seed, "listeners");
+    this.#random = new SeededRandom(course.seed, "listeners");
+    const isStoreAlone = course.faults.every(({ kind }) => kind === STORE_AWAY.name);
+    ended = (id) => {
+      const listener = this.#listeners.find(({ connection }) => connection === id);
+      if (!isStoreAlone || !listener?.stands) return;
+      this.#reportEnds(`the end of ${listener.who} was told, which stands`);
+    };
   }
 
   keys(): readonly string[] {
@@ -262,19 +276,35 @@ class Listeners implements Clients {
   }
 }
 
+/** Seeds in which nodes lose the store, and nothing else goes wrong. */
+const STORE_ALONE = 0.25;
+
+function courseOf(seed: number): Course {
+  const drawn = { ...drawShape(new SeededRandom(seed, "shape")), keys: 0 };
+  const times = { seed, healAt: FAULTS_MS, endAt: FAULTS_MS + END_MS };
+  const random = new SeededRandom(seed, "store away");
+  if (!random.chance(STORE_ALONE)) {
+    const faults = drawFaults(new SeededRandom(seed, "faults"), drawn, FAULTS_MS);
+    return { ...times, shape: drawn, faults };
+  }
+  const weather = { ...drawn.weather, tail: 0, loss: 0, duplicates: 0 };
+  const fault = {
+    at: random.between(1_500, 4_000),
+    kind: STORE_AWAY.name,
+    a: random.below(drawn.nodes),
+    b: 0,
+    ms: random.between(6_000, 12_000),
+    x: 0,
+  };
+  return { ...times, shape: { ...drawn, weather }, faults: [fault] };
+}
+
 /** Plays a seed. */
 export function playSockets(seed: number, remarks: number = 0): Promise<Result> {
-  const shape = { ...drawShape(new SeededRandom(seed, "shape")), keys: 0 };
-  const course: Course = {
-    seed,
-    shape,
-    faults: drawFaults(new SeededRandom(seed, "faults"), shape, FAULTS_MS),
-    healAt: FAULTS_MS,
-    endAt: FAULTS_MS + END_MS,
-  };
+  const course = courseOf(seed);
   return perform(course, {
     app,
     checkers: APP_CHECKERS,
-    enter: (world, report) => new Listeners(world, seed, report),
+    enter: (world, report) => new Listeners(world, course, report),
   }, { remarks });
 }

@@ -91,6 +91,14 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
   },
 };
 
+const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
+  "connections of a node that can't reach the store are forgotten, though it asks for events": {
+    file: "src/resource/door_side.ts",
+    find: "(isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS)",
+    replace: "isDead",
+  },
+};
+
 const SILENCE_MUTANTS: Readonly<Record<string, Edit>> = {
   "a node says no ping": {
     file: SEAT,
@@ -121,6 +129,7 @@ function brokenBy(edit: Edit | null, seeds: number): Promise<string> {
 const ALL: readonly (readonly [Readonly<Record<string, Edit>>, RegExp])[] = [
   [EVENT_MUTANTS, /^events: /],
   [END_MUTANTS, /^ends: /],
+  [STAY_MUTANTS, /^ends: the end of .* was told, which stands/],
   [SILENCE_MUTANTS, /^ends: .* heard nothing for/],
 ];
 for (const [mutants, broken] of ALL) {

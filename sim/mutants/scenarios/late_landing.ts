@@ -6,4 +6,4 @@
 import { makeAdriftPlan } from "../../adrift/draw.ts";
 import type { Plan } from "../../plan.ts";
 
-export const lateLanding: Plan = makeAdriftPlan(1342);
+export const lateLanding: Plan = makeAdriftPlan(1355);

@@ -1,0 +1,66 @@
+/** Which idempotency keys are known to have answers, and when a new one is known to be new. */
+import { expect, test } from "vitest";
+import { AtlasError, memoryStore, type Store } from "../../mod.ts";
+import { MAX_KNOWN_ANSWERS } from "../../src/limits.ts";
+import { AnsweredKeys } from "../../src/resource/answered_keys.ts";
+import type { Adrift } from "../../src/resource/adrift.ts";
+import { fakeClock } from "../../testing.ts";
+
+const clock = fakeClock();
+
+/** Keys of a state in which `count` have answers. */
+function keysOf(count: number, failures: AtlasError[] = []) {
+  const rows = Array.from({ length: count }, (_, i) => `t:${String(i).padStart(14, "0")}:k${i}`);
+  const tenure = { key: "notes/x", adrift: null as Adrift | null, isOver: false };
+  const range: Store["range"] = async (_key, { start, limit }) => {
+    const failure = failures.shift();
+    if (failure) throw failure;
+    const from = rows.findIndex((field) => field >= start);
+    return from === -1 ? [] : rows.slice(from, from + limit).map((field) => [field, ""]);
+  };
+  const store = { ...memoryStore(), range };
+  const keyOf = (field: string): string => field.slice("t:00000000000000:".length);
+  return { keys: new AnsweredKeys({ store, clock, tenure, keyOf }), tenure };
+}
+
+test("none is known to be new before all have been read, page by page", async () => {
+  const { keys } = keysOf(2_500);
+  expect(keys.isNew("k0")).toBe(false);
+  expect(keys.isNew("new")).toBe(false);
+  expect(await keys.learn()).toBe(2_500);
+  expect([keys.isNew("k0"), keys.isNew("k2499"), keys.isNew("new")]).toEqual([false, false, true]);
+  // A second reading is none.
+  expect(await keys.learn()).toBeNull();
+});
+
+test("what is written meanwhile, and what is dropped, counts", async () => {
+  const { keys } = keysOf(3);
+  const learnt = keys.learn();
+  keys.wrote(new Map([["i:mine", "[]"], ["t:1:mine", ""], ["s:i:other", "1"]]));
+  await learnt;
+  expect([keys.isNew("mine"), keys.isNew("other")]).toEqual([false, true]);
+  keys.wrote(new Map([["i:k1", null], ["i:mine", null]]));
+  expect([keys.isNew("k0"), keys.isNew("k1"), keys.isNew("mine")]).toEqual([false, true, true]);
+});
+
+test("they are read again where the store can't be reached, until it has gone for good", async () => {
+  const away = new AtlasError("unavailable", "away");
+  const { keys } = keysOf(2, [away, away]);
+  expect(await clock.run(keys.learn())).toBe(2);
+  const lost = keysOf(2, [away]);
+  const learnt = lost.keys.learn();
+  lost.tenure.adrift = {} as Adrift;
+  expect(await clock.run(learnt)).toBeNull();
+  expect(lost.keys.isNew("new")).toBe(false);
+});
+
+test("where there are too many none is known to be new", async () => {
+  const { keys } = keysOf(MAX_KNOWN_ANSWERS + 1);
+  expect(await keys.learn()).toBeNull();
+  expect(keys.isNew("new")).toBe(false);
+  const full = keysOf(MAX_KNOWN_ANSWERS).keys;
+  expect(await full.learn()).toBe(MAX_KNOWN_ANSWERS);
+  expect(full.isNew("new")).toBe(true);
+  full.wrote(new Map([["i:one more", "[]"]]));
+  expect(full.isNew("new")).toBe(false);
+});
