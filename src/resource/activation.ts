@@ -259,10 +259,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         }
         if (!this.holds()) throw this.lost(false);
         const { idempotencyKey } = call;
-        if (idempotencyKey !== null) {
-          if (await this.#repeat(call, idempotencyKey)) continue;
-          this.adrift?.checkRoom(this.key);
-        }
+        if (idempotencyKey !== null && await this.#repeat(call, idempotencyKey)) continue;
         if (call.done) continue;
         isAtUser = true;
         const result = await this.#perform(turn, call);
@@ -323,6 +320,8 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     // Read as the owner, or not worth an answer.
     if (!this.holds()) throw this.lost(false);
     if (answered) this.#answer(call, call.encode(answered.result));
+    // Its answer has to be kept, too.
+    else this.adrift?.checkRoom(this.key);
     return answered !== undefined;
   }
 

@@ -28,7 +28,7 @@ import { FormerTenures } from "./former_tenures.ts";
 import { Harbour } from "./harbour.ts";
 import { IdleSweep } from "./idle_sweep.ts";
 import { Leftovers, tidy } from "./leftovers.ts";
-import { type Method, methodsOf, noSuchMethod } from "./methods.ts";
+import { type Method, Methods } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import { checkRoom, type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
 import { reassertAll } from "./tenure.ts";
@@ -37,6 +37,9 @@ import { Visit } from "./visit.ts";
 
 /** How often idle resources are looked for at least, in ms. */
 const SWEEP_MS = 1_000;
+
+/** What a key was found to be: here, or somebody else's. */
+type Opened = Activation | Ownership;
 
 /** Gives a name up, and answers its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
@@ -50,10 +53,10 @@ export class Host implements Stage<Activation> {
   readonly outlet: (from: Activation) => Atlas;
   readonly stats: TurnStats = noTurns();
   readonly #parts: HostParts;
-  readonly #methods = new Map<string, ReadonlyMap<string, Method>>();
+  readonly #methods: Methods;
   readonly #activations = new Map<string, Activation>();
-  /** The gate: claims under way, one for each key. */
-  readonly #opening = new Map<string, Promise<Activation | Ownership>>();
+  /** Claims under way, one for each key. */
+  readonly #opening = new Map<string, Promise<Opened>>();
   /** Claimed, and running `onStart`. */
   readonly #starting = new Set<Activation>();
   /** Those on their way out; the name is free when they have ended. */
@@ -84,10 +87,8 @@ export class Host implements Stage<Activation> {
       outlet: this.outlet,
     } = parts);
     let shortest = SWEEP_MS * 4;
-    for (const [name, type] of parts.types) {
-      this.#methods.set(name, methodsOf(type.class));
-      shortest = Math.min(shortest, type.idleAfterMs);
-    }
+    for (const type of parts.types.values()) shortest = Math.min(shortest, type.idleAfterMs);
+    this.#methods = new Methods(parts.types);
     this.#idle = new IdleSweep({
       clock: this.clock,
       everyMs: shortest / 4,
@@ -160,17 +161,20 @@ export class Host implements Stage<Activation> {
    *
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
    */
-  acquire(key: string, type: string): Promise<Activation | Ownership> {
-    const present = this.#activations.get(key);
-    if (present) return Promise.resolve(present);
-    const opening = this.#opening.get(key);
-    if (opening) return opening;
-    const acquired = this.#acquire(key, type).finally(() => this.#opening.delete(key));
-    this.#opening.set(key, acquired);
-    return acquired;
+  acquire(key: string, type: string): Promise<Opened> {
+    return this.#once(key, () => this.#acquire(key, type));
   }
 
-  async #acquire(key: string, type: string): Promise<Activation | Ownership> {
+  /** The gate: one opening for each key that isn't here. */
+  #once(key: string, open: () => Promise<Opened>): Promise<Opened> {
+    const present = this.#activations.get(key) ?? this.#opening.get(key);
+    if (present) return Promise.resolve(present);
+    const opening = open().finally(() => this.#opening.delete(key));
+    this.#opening.set(key, opening);
+    return opening;
+  }
+
+  async #acquire(key: string, type: string): Promise<Opened> {
     await this.#closing.get(key);
     const life = this.#life;
     const resolved = this.#parts.types.get(type);
@@ -202,10 +206,7 @@ export class Host implements Stage<Activation> {
     return activation;
   }
 
-  /**
-   * Whether a resource of this type may be taken without asking the store, which is out of
-   * reach.
-   */
+  /** Whether one of this type may be taken without asking the store, which is out of reach. */
   canFloat(type: string): boolean {
     return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
   }
@@ -217,12 +218,8 @@ export class Host implements Stage<Activation> {
    * @param epoch the highest that is known of its owners; 0: none.
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
    */
-  float(key: string, type: string, epoch: number): Promise<Activation | Ownership> {
-    const present = this.#activations.get(key) ?? this.#opening.get(key);
-    if (present) return Promise.resolve(present);
-    const floated = this.#float(key, type, epoch).finally(() => this.#opening.delete(key));
-    this.#opening.set(key, floated);
-    return floated;
+  float(key: string, type: string, epoch: number): Promise<Opened> {
+    return this.#once(key, () => this.#float(key, type, epoch));
   }
 
   async #float(key: string, type: string, epoch: number): Promise<Activation> {
@@ -241,11 +238,7 @@ export class Host implements Stage<Activation> {
   /** The method a call asks for. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method {
     if (call instanceof Visit) return call.hook;
-    const name = call.key.slice(0, call.key.indexOf("/"));
-    const methods = this.#methods.get(name) ?? methodsOf(type.class);
-    const method = methods.get(call.method);
-    if (!method) throw noSuchMethod(name, call.method, methods);
-    return method;
+    return this.#methods.of(call.key.slice(0, call.key.indexOf("/")), type, call.method);
   }
 
   /** An activation has ended. */

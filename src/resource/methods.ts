@@ -1,5 +1,5 @@
 /** The methods of a resource class that callers may use, found once for each class. */
-import type { ResourceClass } from "../app.ts";
+import type { ResolvedType, ResourceClass } from "../app.ts";
 import { AtlasError } from "../errors.ts";
 import { isCallable } from "../model/method.ts";
 import { Resource } from "./resource.ts";
@@ -30,15 +30,23 @@ export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
   return methods;
 }
 
-/** The error of a call to a method that isn't there, or isn't for callers. */
-export function noSuchMethod(
-  type: string,
-  method: string,
-  methods: ReadonlyMap<string, Method>,
-): AtlasError {
-  const known = [...methods.keys()].sort().slice(0, 20).join(", ");
-  return new AtlasError(
-    "not_found",
-    `${type} has no method ${JSON.stringify(method.slice(0, 64))}; it has: ${known}`,
-  );
+/** The callable methods of all types of an app. */
+export class Methods {
+  readonly #byType = new Map<string, ReadonlyMap<string, Method>>();
+
+  constructor(types: Iterable<readonly [string, Pick<ResolvedType, "class">]>) {
+    for (const [name, type] of types) this.#byType.set(name, methodsOf(type.class));
+  }
+
+  /** A type's method. @throws AtlasError `not_found` where it isn't there, or isn't for callers */
+  of(name: string, type: Pick<ResolvedType, "class">, method: string): Method {
+    const methods = this.#byType.get(name) ?? methodsOf(type.class);
+    const found = methods.get(method);
+    if (found) return found;
+    const known = [...methods.keys()].sort().slice(0, 20).join(", ");
+    throw new AtlasError(
+      "not_found",
+      `${name} has no method ${JSON.stringify(method.slice(0, 64))}; it has: ${known}`,
+    );
+  }
 }
