@@ -74,7 +74,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     }],
   },
   {
-    name: "hangs_up_on_the_dead",
+    name: "closes_links_of_the_dead",
     about: "Links of a member that is dead by the registry's word are closed though it answers.",
     edits: [{
       file: "src/routing/dead_peers.ts",
