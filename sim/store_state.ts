@@ -196,7 +196,11 @@ export class StoreState {
     if (lineage.id !== this.id) return null;
     return turns.map(({ key, last }) => {
       const state = this.#states.get(key) ?? this.#emptied.get(key);
-      return keptOf(last, state ?? NO_STAMP, state?.past ?? []);
+      return keptOf(
+        last,
+        state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP,
+        state?.past ?? [],
+      );
     });
   }
 
