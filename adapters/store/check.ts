@@ -7,6 +7,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/quoted.ts";
+import { StepRefused, stepRefused } from "../../src/model/refusal.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 
 /** Most text that one commit may carry, in UTF-16 code units of its fields and values. */
@@ -23,6 +24,16 @@ const SPACE = /\s/;
 /** The error of a store that can't be reached, or answers what can't be read. */
 export function unavailable(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause });
+}
+
+/** The same where the step surely never reached the store. */
+export function unsent(message: string, cause?: unknown): AtlasError {
+  return new StepRefused(message, "unsent", undefined, cause);
+}
+
+/** The error of a step to which a server answered `said`; `message` is the whole of it. */
+export function failedStep(said: string, message: string, cause?: unknown): AtlasError {
+  return stepRefused(said, message, cause) ?? unavailable(message, cause);
 }
 
 /** The same where the message is fit for callers: it names no host, user or file. */

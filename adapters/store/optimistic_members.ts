@@ -8,6 +8,7 @@
  *
  * Keys of the n-th master, each written by it alone: `atlas:{members}:<kind>/<master>`.
  */
+import { READY } from "./scripts_full.ts";
 import { MAX_PRUNED, READING } from "./scripts_members.ts";
 
 /** Kinds of keys that every master's roll has, in the order in which scripts take them. */
@@ -23,6 +24,7 @@ export function memberKeys(names: readonly string[], own: number): string[] {
 /** ARGV: own master's place from 1, how many masters. */
 const ROLLS = `
 ${READING}
+${READY}
 local own, masters = tonumber(ARGV[1]), tonumber(ARGV[2])
 local INFO, SEQ, STATE, NAME, VERSION, MARK = 1, 2, 3, 4, 5, 6
 local function at(m, kind) return KEYS[(m - 1) * 6 + kind] end
@@ -81,6 +83,7 @@ end`;
  * and forgets marks of members that no roll has any more.
  */
 export const REGISTER_AT: string = `${ROLLS}
+ready(at(own, STATE))
 local inc, name = ARGV[3], ARGV[4]
 local m = home(inc)
 if m then
@@ -130,6 +133,7 @@ return { 'registered', version() }`;
 
 /** ARGV: own, masters, incarnation, seq, watched incarnations. Gives what RENEW does. */
 export const RENEW_AT: string = `${ROLLS}
+ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
 local now = m and state(inc, m)
@@ -149,6 +153,7 @@ return reply`;
 
 /** ARGV: own, masters, incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
 export const KILL_AT: string = `${ROLLS}
+ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
 if not m then return { false } end
@@ -161,6 +166,7 @@ return { now }`;
 
 /** ARGV: own, masters, incarnation, the member as JSON. Gives a list of `left`. */
 export const LEAVE_AT: string = `${ROLLS}
+ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
 if not m then

@@ -8,6 +8,7 @@ import { messageOf } from "../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import { stepRefused } from "../../src/model/refusal.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -253,7 +254,9 @@ export class RedisBook implements MasterBook {
     }
     const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
     if (refusal === null) return reply;
-    throw brokenBy(key, refusal) ?? malformed(`step on ${JSON.stringify(key)}`, refusal);
+    const what = `step on ${JSON.stringify(key)}`;
+    throw brokenBy(key, refusal) ?? stepRefused(refusal, `${what}: ${refusal}`) ??
+      malformed(what, refusal);
   }
 
   #members(script: string, args: readonly string[]): Promise<unknown> {

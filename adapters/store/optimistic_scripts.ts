@@ -12,8 +12,12 @@
  *
  * What can't be read at a key is answered as `!~<what>: <text>`, and nothing is written.
  *
+ * Where the memory is full (`scripts_full.ts`) all is taken but a commit that would leave more in
+ * its own state than was there.
+ *
  * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
  */
+import { FULL, OOM, READY, SIZE } from "./scripts_full.ts";
 
 /** ARGV: own master's place from 1, how many masters, their names. KEYS: their claims first. */
 const CLAIMS = `
@@ -82,6 +86,8 @@ return texts`;
  * afterwards.
  */
 export const STAKE: string = `${CLAIMS}
+${READY}
+ready(KEYS[own])
 local inc, op, rrp, guard, least = unpack(ARGV, rest + 1, rest + 5)
 if mine and mine.inc == inc and mine.op == op then return texts end
 local best = greatest()
@@ -115,6 +121,8 @@ return texts`;
  * something would, the stake stays, marked as given up.
  */
 export const DROP: string = `${CLAIMS}
+${READY}
+ready(KEYS[own])
 if not isMine(ARGV[rest + 1], ARGV[rest + 2]) then return 0 end
 local wasOwner = greatest() == mine
 local rises = false
@@ -136,6 +144,8 @@ return wasOwner and 1 or 0`;
  * and the owner's, puts it over all others. Gives 1 or 0.
  */
 export const SETTLE: string = `${CLAIMS}
+${READY}
+ready(KEYS[own])
 if not isMine(ARGV[rest + 1], ARGV[rest + 2]) or greatest() ~= mine then return 0 end
 local head, tail = match(texts[own], '^(%d+ %S+ %S+ )%S+( %S+)$')
 call('SET', KEYS[own], head .. others() .. tail)
@@ -147,6 +157,8 @@ return 1`;
  * key that it will write before it writes any.
  */
 export const COMMIT: string = `${CLAIMS}
+${FULL}
+${SIZE}
 local inc, epoch, turn, puts = unpack(ARGV, rest + 1, rest + 4)
 if not isMine(inc, epoch) or greatest() ~= mine then return 0 end
 local state, index = KEYS[count + own], KEYS[2 * count + 1]
@@ -158,15 +170,27 @@ if last then
 end
 call('ZCARD', index)
 local stamp = epoch .. ' ' .. turn
-call('HSET', state, 'turn', stamp)
 local first = rest + 5
 local deletes = first + 2 * puts
-for i = deletes, #ARGV do
-  local elsewhere = false
+local function isElsewhere(field)
   for m = 1, count do
-    if m ~= own and call('HEXISTS', KEYS[count + m], ARGV[i]) == 1 then elsewhere = true end
+    if m ~= own and call('HEXISTS', KEYS[count + m], field) == 1 then return true end
   end
-  if elsewhere then
+  return false
+end
+if full(KEYS[own]) then
+  local more = 0
+  for i = first, deletes - 1, 2 do
+    more = more + size(state, ARGV[i], stamp .. ':' .. ARGV[i + 1])
+  end
+  for i = deletes, #ARGV do
+    more = more + size(state, ARGV[i], isElsewhere(ARGV[i]) and stamp .. '-' or nil)
+  end
+  if more > 0 then return '!' .. ${OOM} end
+end
+call('HSET', state, 'turn', stamp)
+for i = deletes, #ARGV do
+  if isElsewhere(ARGV[i]) then
     call('HSET', state, ARGV[i], stamp .. '-')
     call('ZADD', index, 0, ARGV[i])
   elseif call('HDEL', state, ARGV[i]) == 1 then

@@ -13,7 +13,7 @@
  * connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { closedError, unavailable } from "./check.ts";
+import { closedError, failedStep, unavailable, unsent } from "./check.ts";
 import { patience, within } from "./patience.ts";
 import { defaultDialer, dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient, RedisDialer } from "./redis_client.ts";
@@ -56,9 +56,12 @@ export interface Asking {
   readonly asking: boolean | undefined;
 }
 
-/** Redials wait between these, doubling, each by a random half to whole; in ms. */
+/**
+ * Redials wait between these, doubling, each by a random half to whole; in ms. The longest is short
+ * beside any lease: a server that comes back before a lease is over is to find its renewal there.
+ */
 const FIRST_BACKOFF = 25;
-const LAST_BACKOFF = 1_000;
+const LAST_BACKOFF = 250;
 
 /** How often a guide is asked whether the connection leads to the right place, in ms. */
 const WATCH_MS = 1_000;
@@ -206,7 +209,7 @@ export class RedisConnection implements RedisLine {
   send(command: string, args: string[], how?: Asking): Promise<unknown> {
     const client = this.#client;
     if (this.#closed) return Promise.reject(closedError());
-    if (!client) return Promise.reject(this.#unreachable());
+    if (!client) return Promise.reject(unsent(this.trouble));
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options;
       const settle = (): void => {
@@ -224,8 +227,9 @@ export class RedisConnection implements RedisLine {
       this.#pending.add(fail);
       const refuse = (error: unknown): void => {
         const why = messageOf(error);
+        // Before all the others are failed: of this one it is known that it wasn't done.
+        fail(failedStep(why, `${this.#name()}: ${why}`, error));
         if (NOT_SERVING.test(why)) this.#drop(client, why);
-        fail(unavailable(`${this.#name()}: ${why}`, error));
       };
       // Both leave together, so nothing comes between them.
       if (how?.asking) client.send("ASKING", []).catch(() => {});

@@ -10,9 +10,11 @@
  * answers, which its replication id tells (design §2 and §3, Store failover). Where the
  * line waits for replicas, it does so for every script that writes.
  */
+import { detailOf } from "../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../src/limits.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import { refusalOf } from "../../src/model/refusal.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -41,6 +43,7 @@ import {
   checkRange,
   checkTenures,
   checkWhole,
+  failedStep,
   tellable,
   unavailable,
 } from "./check.ts";
@@ -304,7 +307,7 @@ export class RedisStore implements Store {
     const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
     if (refusal === null) return reply;
     throw brokenBy(step.key, refusal) ??
-      unavailable(`the store can't use ${JSON.stringify(step.key)}: ${refusal}`);
+      failedStep(refusal, `the store can't use ${JSON.stringify(step.key)}: ${refusal}`);
   }
 
   /** A cluster takes only keys of one slot in one command. */
@@ -337,7 +340,10 @@ export class RedisStore implements Store {
     once?: boolean,
   ): Promise<unknown> {
     const reply = await this.#line.script(script, keys, args, once);
-    await this.#line.confirm?.(keys[0] as string);
+    await this.#line.confirm?.(keys[0] as string).catch((error) => {
+      // The script ran, whatever is refused since.
+      throw refusalOf(error) === null ? error : unavailable(detailOf(error), error);
+    });
     return reply;
   }
 

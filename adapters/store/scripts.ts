@@ -11,6 +11,7 @@
  */
 import { ENDED_TURNS_MS, EPOCHS_PER_TERM } from "../../src/limits.ts";
 import { MAX_PAST } from "./lineage.ts";
+import { FULL, OOM, SIZE } from "./scripts_full.ts";
 import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
 /**
@@ -47,6 +48,10 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * where what stands at its key can't be read. Before a
  * commit writes anything it has touched every key that it will write, so that a key
  * of a wrong type fails it whole. `unpack` is limited to about 8,000 values.
+ *
+ * Where the memory is full (`scripts_full.ts`) these are taken all the same: claims of what has a
+ * state or an owner, reassertions, releases, and commits that leave no more in the state than was
+ * there. What would grow is refused (OOM) before it has written anything.
  */
 export const STEPS: string = `
 local CHUNK = 4000
@@ -54,6 +59,9 @@ local TERM = ${EPOCHS_PER_TERM}
 local call, sub, match = redis.call, string.sub, string.match
 ${COPY}
 local mine
+
+${FULL}
+local function refuse() error({ err = ${OOM} }) end
 
 local function present(lineage)
   if lineage == '*' then return true end
@@ -104,10 +112,12 @@ local function claim(k, a)
     return false
   end
   local stamp = call('HGET', KEYS[k + 2], 'turn')
+  local isFull = full(own)
   if not stamp and call('EXISTS', KEYS[k + 3]) == 1 and call('RENAMENX', KEYS[k + 3], KEYS[k + 2]) == 1 then
     call('PERSIST', KEYS[k + 2])
     stamp = call('HGET', KEYS[k + 2], 'turn')
   end
+  if isFull and not now and not stamp and call('HLEN', KEYS[k + 2]) == 0 then refuse() end
   local wrote = stamp and tonumber((stampOf(stamp))) or 0
   -- A counter that was lost must not repeat an epoch.
   local stands = now and tonumber(match(now, '^%d+') or 0) or 0
@@ -131,6 +141,7 @@ local function reassert(k, a)
     if now and not theirs then broken('owner', now) end
     if now and tonumber(theirs) >= epoch then return { 'lost', stamp } end
     if stamp then stampOf(stamp) end
+    full(own)
     if drawn(KEYS[k + 1]) < epoch then call('SET', KEYS[k + 1], text) end
     call('SET', own, text .. ' ' .. rest)
   end
@@ -142,6 +153,7 @@ local function release(k, a)
   if not now then return 0 end
   local guard = ARGV[a + 1]
   if sub(now, 1, #guard) ~= guard then return now end
+  full(KEYS[k])
   local length = redis.pcall('HLEN', KEYS[k + 1])
   if type(length) == 'number' and length > 0 and length <= 2 and
     length == call('HEXISTS', KEYS[k + 1], 'turn') + call('HEXISTS', KEYS[k + 1], 'past') then
@@ -156,6 +168,14 @@ local function remove(state, index, first, last)
     local j = math.min(i + CHUNK - 1, last)
     if call('HDEL', state, unpack(ARGV, i, j)) > 0 then call('ZREM', index, unpack(ARGV, i, j)) end
   end
+end
+
+${SIZE}
+local function grows(state, first, deletes, last)
+  local more = 0
+  for i = first, deletes - 1, 2 do more = more + size(state, ARGV[i], ARGV[i + 1]) end
+  for i = deletes, last do more = more + size(state, ARGV[i]) end
+  return more > 0
 end
 
 local function put(state, index, stamp, fresh, first, last)
@@ -205,9 +225,17 @@ local function commit(k, a)
   call('ZCARD', index)
   local first = a + 8
   local deletes = first + 2 * ARGV[a + 7]
+  local last = a + 1 + ARGV[a + 1]
+  local new, fresh = epoch .. ' ' .. turn, stamp and 0 or 1
+  if full(KEYS[k]) then
+    if grows(state, first, deletes, last) then refuse() end
+    -- A server that refuses this even now has written nothing yet.
+    call('HSET', state, 'turn', new)
+    fresh = 0
+  end
   cross(state, stamp, epoch)
-  remove(state, index, deletes, a + 1 + ARGV[a + 1])
-  put(state, index, epoch .. ' ' .. turn, stamp and 0 or 1, first, deletes - 1)
+  remove(state, index, deletes, last)
+  put(state, index, new, fresh, first, deletes - 1)
   return 1
 end
 

@@ -8,6 +8,7 @@
  * Source: design §3, Membership and Store failover.
  */
 import { MAX_TERM } from "./check.ts";
+import { READY } from "./scripts_full.ts";
 
 /**
  * `copy()`: which copy of the data answers, by its replication id; it changes where a
@@ -64,6 +65,7 @@ const MEMBERSHIP = `
 local info, seqs, states, names, ended, versions, pruned, lineage = unpack(KEYS)
 ${READING}
 ${COPY}
+${READY}
 local function present(copies)
   local id = copy()
   if copies == '' then return id end
@@ -132,6 +134,7 @@ end`;
  * own row reads otherwise writes it anew.
  */
 export const REGISTER: string = `${MEMBERSHIP}${MEET}
+ready(states)
 local inc, name = ARGV[1], ARGV[2]
 local state = stateIn(states, inc)
 local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
@@ -173,6 +176,7 @@ return told('registered')`;
  * three of the lineage, then incarnation, seq and state of each that is known.
  */
 export const RENEW: string = `${MEMBERSHIP}${MEET}
+ready(states)
 local inc = ARGV[1]
 local state = stateIn(states, inc)
 if state == 'live' and tonumber(ARGV[2]) > tonumber(seqIn(seqs, inc)) then
@@ -191,6 +195,7 @@ return reply`;
 
 /** ARGV: incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
 export const KILL: string = `${MEMBERSHIP}
+ready(states)
 local inc = ARGV[1]
 local state = stateIn(states, inc)
 if (state == 'live' or state == 'superseded') and seqIn(seqs, inc) == ARGV[2] then
@@ -201,6 +206,7 @@ return { state }`;
 
 /** ARGV: incarnation, the member as JSON. Gives a list of `left`. */
 export const LEAVE: string = `${MEMBERSHIP}
+ready(states)
 local inc = ARGV[1]
 local state = stateIn(states, inc)
 if not state then

@@ -12,6 +12,7 @@ import { dirname } from "node:path";
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import { fileRefused, isFull } from "../../src/model/refusal.ts";
 import type {
   Claim,
   ClaimReply,
@@ -48,14 +49,19 @@ export interface SqliteStoreOptions {
   synchronous?: "normal" | "full";
   /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
   patienceMs?: number;
+  /** What opens the file: a class like `DatabaseSync`. Default that of `node:sqlite`. */
+  driver?: SqliteDriver;
 }
+
+/** Opens a SQLite file, as `new DatabaseSync(path)` of `node:sqlite` does. */
+export type SqliteDriver = new (path: string) => Database;
 
 /**
  * Opens the store in the file at `path`, which is made where there is none, its
  * directory too.
  *
  * @throws AtlasError `bad_request` where the file or directory can't be used at all,
- * `unavailable` where other processes kept it locked for `patienceMs`.
+ * `unavailable` where other processes kept it locked for `patienceMs`, or the disk is full.
  */
 export async function sqliteStore(path: string, options: SqliteStoreOptions = {}): Promise<Store> {
   const synchronous = options.synchronous ?? "normal";
@@ -67,9 +73,9 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
   if (path === "" || path === ":memory:" || path.includes("\0")) {
     throw refused("SQLite path", JSON.stringify(path), "a file that processes can share");
   }
-  const { DatabaseSync } = await import("node:sqlite");
-  const open = (): OpenFile =>
-    openFile(path, synchronous, patienceMs, DatabaseSync as unknown as Opener);
+  const driver = options.driver ??
+    (await import("node:sqlite")).DatabaseSync as unknown as SqliteDriver;
+  const open = (): OpenFile => openFile(path, synchronous, patienceMs, driver);
   const giveUp = performance.now() + patienceMs;
   for (;;) {
     try {
@@ -77,14 +83,14 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
     } catch (error) {
       if (isAtlasError(error)) throw error;
       const why = `the SQLite file ${JSON.stringify(path)} can't be opened: ${messageOf(error)}`;
+      const full = isFull(error) ? fileRefused(error, why) : null;
+      if (full) throw full;
       if (!isBusy(error)) throw new AtlasError("bad_request", why, { cause: error });
       if (performance.now() >= giveUp) throw unavailable(why, error);
       await new Promise((resolve) => setTimeout(resolve, 5 + 20 * Math.random()));
     }
   }
 }
-
-type Opener = new (path: string) => Database;
 
 /** A file that is open, and what works on it. */
 interface OpenFile {
@@ -102,7 +108,7 @@ function openFile(
   path: string,
   synchronous: "normal" | "full",
   patienceMs: number,
-  Database: Opener,
+  Database: SqliteDriver,
 ): OpenFile {
   mkdirSync(dirname(path), { recursive: true });
   const database = new Database(path);

@@ -8,9 +8,10 @@
  */
 import { setImmediate } from "node:timers";
 import { isAtlasError, messageOf } from "../../src/errors.ts";
+import { fileRefused } from "../../src/model/refusal.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
-import { closedError, unavailable } from "./check.ts";
+import { closedError, unavailable, unsent } from "./check.ts";
 import { isBusy } from "./sqlite_schema.ts";
 import type { Database, Statement } from "./sqlite_schema.ts";
 
@@ -134,7 +135,7 @@ export class Lane {
     this.#waiting = this.#waiting.filter((entry) => now < entry.op.giveUp);
     this.#up = false;
     const { name, patienceMs } = this.#options;
-    const error = unavailable(
+    const error = unsent(
       `the SQLite file ${JSON.stringify(name)} was locked for ${patienceMs} ms`,
     );
     for (const entry of overdue) entry.reject(error);
@@ -183,6 +184,7 @@ export class Lane {
     if (isAtlasError(error)) return entry.reject(error);
     this.#up = false;
     const name = JSON.stringify(this.#options.name);
-    entry.reject(unavailable(`the SQLite file ${name} failed: ${messageOf(error)}`, error));
+    const why = `the SQLite file ${name} failed: ${messageOf(error)}`;
+    entry.reject(fileRefused(error, why) ?? unavailable(why, error));
   }
 }

@@ -15,12 +15,13 @@
  * Source: design §3, Claim (an HTTP retry gets the same answer).
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
+import { refusalOf, stepRefused } from "../../src/model/refusal.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
-import { closedError, unavailable } from "./check.ts";
+import { closedError, failedStep, unavailable } from "./check.ts";
 import { patience } from "./patience.ts";
 import type { RedisLine } from "./redis_store.ts";
-import { AnswerTooLong } from "./upstash_requester.ts";
+import { AnswerTooLong, Said } from "./upstash_requester.ts";
 
 /** The part of `@upstash/redis`'s `Redis` that is used. */
 export interface UpstashClient {
@@ -71,6 +72,8 @@ interface Job {
   readonly once: boolean;
   /** Whether its source must be sent, since Redis didn't know its digest. */
   whole: boolean;
+  /** Whether it was sent before without a readable answer: it may be done yet. */
+  isInDoubt: boolean;
 }
 
 /** One answer of a pipeline. */
@@ -140,7 +143,7 @@ export class UpstashLine implements RedisLine {
     once = false,
   ): Promise<unknown> {
     if (this.#closed) return Promise.reject(closedError());
-    return this.#jobs.push({ script, keys, args, once, whole: false });
+    return this.#jobs.push({ script, keys, args, once, whole: false, isInDoubt: false });
   }
 
   /** Ends it for good; what is under way rejects. */
@@ -203,9 +206,11 @@ export class UpstashLine implements RedisLine {
     const answers = await this.#send(pipeline, batch.length, giveUp);
     return batch.filter((entry, i) => {
       const { result, error } = answers[i] as Answer;
-      if (error === undefined) entry.resolve(result);
+      const refusal = error === undefined && entry.op.isInDoubt ? refusedIn(result) : null;
+      if (refusal !== null) entry.reject(this.#failure(new Error(refusal)));
+      else if (error === undefined) entry.resolve(result);
       else if (error.includes("NOSCRIPT") && !entry.op.whole) return entry.op.whole = true;
-      else entry.reject(this.#failure(new Error(error)));
+      else entry.reject(this.#failure(entry.op.isInDoubt ? new Error(error) : new Said(error)));
       return false;
     });
   }
@@ -220,11 +225,17 @@ export class UpstashLine implements RedisLine {
     const reason = reasonOf(error);
     const again = !this.#closed && attempt < MAX_ATTEMPTS &&
       performance.now() + REPEAT_PAUSE_MS * attempt < giveUp &&
-      !REFUSED.test(reason) && !TOO_LARGE.test(reason) && !(error instanceof AnswerTooLong);
+      !REFUSED.test(reason) && !TOO_LARGE.test(reason) && !(error instanceof AnswerTooLong) &&
+      refusalOf(this.#failure(error)) !== "lasting";
     if (!again) this.#answered = false;
     return batch.filter((entry) => {
-      if (again && !entry.op.once) return true;
-      entry.reject(this.#failure(error, batch.length === 1));
+      const isRefused = error instanceof Said;
+      if (again && !entry.op.once) {
+        entry.op.isInDoubt ||= !isRefused;
+        return true;
+      }
+      const told = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
+      entry.reject(this.#failure(told, batch.length === 1));
       return false;
     });
   }
@@ -283,7 +294,7 @@ export class UpstashLine implements RedisLine {
       return new AtlasError("bad_request", message, { cause: error });
     }
     // The client's own error holds the whole request in its message.
-    return unavailable(message);
+    return error instanceof Said ? failedStep(reason, message) : unavailable(message);
   }
 
   #unauthorized(error: unknown): AtlasError {
@@ -311,6 +322,14 @@ function areAnswers(answers: unknown, count: number): answers is Answer[] {
       typeof answer?.error === "string" ||
       (answer?.error === undefined && answer?.result !== undefined && answer.result !== null)
     );
+}
+
+/** What a step of a script says that it is refused for; null where none is. */
+function refusedIn(reply: unknown): string | null {
+  if (!Array.isArray(reply)) return null;
+  return reply.find((text) =>
+    typeof text === "string" && text.startsWith("!") && stepRefused(text, text) !== null
+  ) ?? null;
 }
 
 /** The time was up before an answer came. */

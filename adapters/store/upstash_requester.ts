@@ -36,6 +36,9 @@ export interface RequesterOptions {
 /** An answer has more bytes than it may: no repeat makes it shorter. */
 export class AnswerTooLong extends Error {}
 
+/** What the endpoint says that it refuses: by itself, or of one command. */
+export class Said extends Error {}
+
 /** What `new Redis(requester)` takes. */
 export class UpstashRequester {
   readonly readYourWrites = true;
@@ -89,7 +92,10 @@ export class UpstashRequester {
     const isJson = JSON_TYPE.test(type);
     if (!response.ok) {
       const text = isJson ? await this.#textOf(response, MAX_REFUSAL_BYTES, signal) : "";
-      throw new Error(refusalIn(text) ?? `it answers with HTTP ${status}`);
+      const said = refusalIn(text);
+      if (status < 400 || status >= 500) throw new Error(said ?? `it answers with HTTP ${status}`);
+      // Of a request that is refused as such no command was run.
+      throw new Said(said === null || status === 429 ? whole(status, said) : said);
     }
     if (!isJson) {
       const begins = await beginningOf(response);
@@ -154,6 +160,10 @@ function answersIn(text: string, count: number): unknown {
     answers.every((answer) => typeof answer === "object" && answer !== null);
   if (isList) return answers;
   throw new Error(refusalIn(text) ?? `it answers ${count} commands with ${shown(text)}`);
+}
+
+function whole(status: number, said: string | null): string {
+  return `it answers with HTTP ${status}${said === null ? "" : `: ${said}`}`;
 }
 
 /** What Redis, or who stands before it, says that it refuses; null where that says nothing. */

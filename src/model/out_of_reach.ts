@@ -5,6 +5,7 @@
  * It takes an error of a store and gives the one that may leave the node.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
+import { refusalOf, StepRefused } from "./refusal.ts";
 
 /** What errors of clients and servers say, and what that means; the first that fits counts. */
 const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
@@ -19,6 +20,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   [/EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable/i, "there is no way to it"],
   [/certificate|\bTLS\b|\bSSL\b|self.signed/i, "no secure connection to it could be made"],
   [/READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|replica of/, "it takes no writes now"],
+  [/disk I\/O error/i, "its disk fails (SQLITE_IOERR)"],
   [/was locked for/, "it is in use by other processes"],
   [/no answer within|timed? ?out|ETIMEDOUT|time was up/i, "it doesn't answer in time"],
   [/longer than \d+ bytes/, "its answer is longer than it may be"],
@@ -42,11 +44,14 @@ export function toldOfRegistry(error: unknown, region: string | null = null): un
   if (isNamed || error.detail !== undefined && region === null) return error;
   const { code, retryable, maybeExecuted } = error;
   const message = error.detail === undefined ? generally(error) : messageOf(error);
+  const refusal = refusalOf(error);
+  const detail = whose + detailOf(error);
+  if (refusal !== null) return new StepRefused(whose + message, refusal, detail, error);
   return new AtlasError(code, whose + message, {
     retryable,
     maybeExecuted,
     cause: error,
-    detail: whose + detailOf(error),
+    detail,
   });
 }
 

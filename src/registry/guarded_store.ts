@@ -6,10 +6,11 @@
  * (`out_of_reach.ts`). The whole reason is logged once when it changes, not for each
  * request; rows and entries that can't be read once each, up to `MAX_TOLD_ROWS`.
  */
-import { detailOf, isAtlasError, messageOf } from "../errors.ts";
+import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TOLD_ROWS } from "../limits.ts";
 import type { NodeEvent } from "../model/event.ts";
 import { toldOfRegistry } from "../model/out_of_reach.ts";
+import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Membership, OwnershipPage, Store } from "../ports/store.ts";
 
@@ -20,6 +21,9 @@ const NEW_AFTER_MS = 10_000;
 const AGAIN_AFTER_MS = 60_000;
 /** Kinds of failures that are remembered. */
 const MAX_FAILURES = 64;
+
+/** The steps by which a node keeps its lease, or gets one. */
+const LEASE_STEPS: readonly string[] = ["register", "renew", "leave"] satisfies (keyof Store)[];
 
 /** A failure as it was told last. */
 interface Told {
@@ -33,17 +37,28 @@ class Teller {
   readonly #onEvent: (event: NodeEvent) => void;
   readonly #failures = new Map<string, Told>();
   readonly #rows = new Set<string>();
+  /** Why the last step for the lease failed; null where it was answered. */
+  trouble: AtlasError | null = null;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
     this.#clock = clock;
     this.#onEvent = onEvent;
   }
 
-  /** A step failed; gives the error that callers are told. */
-  failed(error: unknown): unknown {
+  /** The step `name` was answered. */
+  answered(name: string): void {
+    if (this.trouble !== null && LEASE_STEPS.includes(name)) this.trouble = null;
+  }
+
+  /** The step `name` failed; gives the error that callers are told. */
+  failed(name: string, error: unknown): unknown {
     const told = toldOfRegistry(error);
+    if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.trouble = told;
     if (!isAtlasError(told) || told.code !== "unavailable") return told;
-    if (told.retryable) this.#failure(messageOf(told), detailOf(told));
+    const refusal = refusalOf(told);
+    const isRefusing = refusal === "passing" || refusal === "lasting";
+    const event = isRefusing ? "registry refuses steps" : "registry can't be reached";
+    if (told.retryable) this.#failure(event, messageOf(told), detailOf(told));
     else this.row(messageOf(told), detailOf(told));
     return told;
   }
@@ -57,7 +72,7 @@ class Teller {
     this.#onEvent({ level: "error", event: "registry holds what can't be read", fields });
   }
 
-  #failure(name: string, reason: string): void {
+  #failure(event: string, name: string, reason: string): void {
     const now = this.#clock.now();
     const known = this.#failures.get(name);
     if (known) {
@@ -69,7 +84,7 @@ class Teller {
     const oldest = this.#failures.keys().next().value;
     if (!known && this.#failures.size >= MAX_FAILURES) this.#failures.delete(oldest as string);
     this.#failures.set(name, { reason, toldAt: now, seenAt: now });
-    this.#onEvent({ level: "warning", event: "registry can't be reached", fields: { reason } });
+    this.#onEvent({ level: "warning", event, fields: { reason } });
   }
 }
 
@@ -85,6 +100,17 @@ interface Guardable {
   readonly onEvent?: ((event: NodeEvent) => void) | undefined;
 }
 
+const TELLERS = new WeakMap<Store, Teller>();
+
+/**
+ * Why a node can't keep its lease or get one, to be added to what callers are told; empty where the
+ * store takes its steps, or isn't guarded.
+ */
+export function leaseTrouble(store: Store): string {
+  const trouble = TELLERS.get(store)?.trouble;
+  return trouble ? `: its node's lease can't be renewed: ${messageOf(trouble)}` : "";
+}
+
 /** The store, guarded. It has the methods that `store` has, and no others. */
 export function guardedStore(
   store: Store,
@@ -98,10 +124,10 @@ export function guardedStore(
       const reply = (store[name] as (...args: unknown[]) => unknown)(...args);
       return reply instanceof Promise ? settled(reply, name, teller) : reply;
     } catch (error) {
-      throw teller.failed(error);
+      throw teller.failed(name, error);
     }
   };
-  return new Proxy(store, {
+  const guarded = new Proxy(store, {
     get(it, name) {
       const value = Reflect.get(it, name, it);
       if (typeof value !== "function") return value;
@@ -110,16 +136,19 @@ export function guardedStore(
       return known;
     },
   });
+  TELLERS.set(guarded, teller);
+  return guarded;
 }
 
 async function settled(reply: Promise<unknown>, name: string, teller: Teller): Promise<unknown> {
   try {
     const answer = await reply;
+    teller.answered(name);
     if (name === "members") tellRows(answer as Membership, teller);
     if (name === "list") tellEntries(answer as OwnershipPage, teller);
     return answer;
   } catch (error) {
-    throw teller.failed(error);
+    throw teller.failed(name, error);
   }
 }
 

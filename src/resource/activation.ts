@@ -13,6 +13,7 @@ import { AtlasError, isAtlasError } from "../errors.ts";
 import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Stamp } from "../ports/store.ts";
 import { Audience } from "./audience.ts";
@@ -195,7 +196,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
     // What an instance kept that was given up before still wants to be told of its winner.
     if (this.#state === "closed" && !(winner && this.adrift)) return;
-    this.#stop("not_owner", `${this.key} was fenced`);
+    this.#stop("not_owner", `${this.key} was fenced${leaseTrouble(this.#host.store)}`);
     await bidFarewell(this, this.#instance, winner, this.#host);
   }
 
@@ -269,7 +270,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         isAtUser = false;
         if (idempotencyKey !== null) {
           await this.book.commitAnswer(call, idempotencyKey, result);
-        } else if (this.#ledger?.isDirty) await this.#ledger.commit();
+        } else if (this.#ledger?.isDirty) await this.#ledger.commit(call);
         if (!this.holds()) throw this.lost(true);
         if (this.hall?.hasNews) this.hall.publish();
         this.#answer(call, encoded);

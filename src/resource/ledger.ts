@@ -10,6 +10,7 @@
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
+import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
@@ -21,6 +22,9 @@ import type { Tenure } from "./tenure.ts";
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */
 const COMMIT_PAUSE_MS = 20;
 const COMMIT_PAUSE_MOST_MS = 500;
+/** How long before its deadline a call is told why its turn can't be committed, in ms and share. */
+const TELL_MS = 250;
+const TELL_SHARE = 4;
 
 /** What a ledger needs of its host. */
 export interface LedgerParts {
@@ -100,10 +104,10 @@ export class Ledger {
     this.#tenure.tidyAt = await this.#kept.tidy();
   }
 
-  /** Ends the turn by committing what it wrote. */
-  async commit(): Promise<void> {
+  /** Ends the turn by committing what it wrote. `call`: who waits for that, if anybody does. */
+  async commit(call: Call | null = null): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
-    await this.write(writes);
+    await this.write(writes, call?.deadline);
     this.#answers?.counted(writes);
   }
 
@@ -111,7 +115,7 @@ export class Ledger {
   async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
-    await this.write(writes);
+    await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);
     const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
     this.#tenure.tidyAt = Math.min(this.#tenure.tidyAt, at);
@@ -120,10 +124,15 @@ export class Ledger {
   /**
    * Commits as a turn of this ownership. An outcome that got lost is asked for again, under
    * the same turn number, as long as the lease holds. While the owner goes on without the
-   * store the turn is kept instead.
+   * store the turn is kept instead. One that the store has refused for certain fails with the
+   * store's reason: at once, or shortly before `deadline` where the store may take it soon.
    */
-  async write(writes: Writes): Promise<void> {
-    const { store } = this.#parts;
+  async write(writes: Writes, deadline: number = Infinity): Promise<void> {
+    const { store, clock } = this.#parts;
+    const left = deadline - clock.now();
+    const giveUp = deadline - Math.min(TELL_MS, Math.max(0, left) / TELL_SHARE);
+    /** Whether an attempt may have been applied, or may still be. */
+    let isInDoubt = false;
     const { key, owner: { incarnation, epoch } } = this.#tenure;
     const puts: [string, string][] = [];
     const deletes: string[] = [];
@@ -170,9 +179,14 @@ export class Ledger {
           break;
         }
         // Another copy of the store: what this node holds is being said to it again.
+        isInDoubt = true;
         await this.#rest(attempt);
       } catch (error) {
         if (!isAtlasError(error) || !error.retryable) throw error;
+        const refusal = refusalOf(error);
+        if (refusal === null) isInDoubt = true;
+        const isOver = refusal === "lasting" || clock.now() >= giveUp;
+        if (!isInDoubt && isOver && !this.#tenure.adrift) throw error;
         await this.#rest(attempt);
       }
     }

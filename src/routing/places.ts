@@ -16,6 +16,7 @@ import type { Ownership } from "../model/ownership.ts";
 import { regionOf } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
+import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { type Registry, suspected } from "../registry/registry.ts";
@@ -207,7 +208,8 @@ export class Places {
       // Its entry names this node, in this life or a former one, but it isn't here: the
       // next search takes it up anew.
       registry.forget(key);
-      throw new AtlasError("unavailable", `${key} is between two owners`);
+      const why = leaseTrouble(this.#parts.store);
+      throw new AtlasError("unavailable", `${key} is between two owners${why}`);
     }
     if (!member && membership.isUnreadable(incarnation)) {
       const session = links.present(incarnation);

@@ -15,6 +15,7 @@ import { EVENTS } from "../model/door_post.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { refusalOf } from "../model/refusal.ts";
 import { parseKey } from "../model/rrp.ts";
 import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -389,7 +390,8 @@ export class Router implements CallKeeper, Errands {
 
   /** An owner may come back until the deadline; a store that is gone is not waited for long. */
   #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
-    if (!error.retryable || error.code === "overloaded") return false;
+    const isRefused = error.code === "overloaded" || refusalOf(error) === "lasting";
+    if (!error.retryable || isRefused) return false;
     return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
   }
 }

@@ -1,0 +1,43 @@
+/**
+ * What the scripts do where a Redis' memory is full (`maxmemory` with `noeviction`). Redis refuses a
+ * command that may need memory, but only as the first one of a script that writes: a later step of a
+ * batch would be taken or not by chance. So a script that writes asks first, by a command that changes
+ * nothing, and has all be taken from then on; what would grow it refuses itself, before it writes.
+ *
+ * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
+ */
+
+/** `ready(key)`: has all be taken that this script writes. No key expires, so nothing is changed. */
+export const READY: string = `
+local function ready(key) redis.pcall('PERSIST', key) end`;
+
+/**
+ * `full(key)`: whether the memory is full; if so, all that this script writes is taken from then on.
+ * MUST run before the script has written anything, with a key that holds text, or nothing.
+ */
+export const FULL: string = `${READY}
+local isFull
+local function full(key)
+  if isFull == nil then
+    local told = redis.pcall('SETRANGE', key, 0, '')
+    local err = type(told) == 'table' and told.err
+    isFull = err and string.find(err, 'OOM', 1, true) ~= nil or false
+    if isFull then ready(key) end
+  end
+  return isFull
+end`;
+
+/** What a step says that is refused by a script itself. */
+export const OOM: string = `'OOM the memory is full, and this would take more of it'`;
+
+/** What a field of a state takes beside its name, twice, and its value, in bytes, about. */
+const FIELD_BYTES = 128;
+
+/** `size(state, field, value)`: by how many bytes a write makes a state grow; nil deletes. */
+export const SIZE: string = `
+local function size(state, field, value)
+  local old = redis.call('HSTRLEN', state, field)
+  local isThere = old > 0 or redis.call('HEXISTS', state, field) == 1
+  local before = isThere and ${FIELD_BYTES} + 2 * #field + old or 0
+  return (value and ${FIELD_BYTES} + 2 * #field + #value or 0) - before
+end`;

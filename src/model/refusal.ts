@@ -1,0 +1,100 @@
+/**
+ * Why a registry refuses a step as a whole: it is full, takes no writes, or gets more requests
+ * than it takes. Takes what a server or a database said of one step, without the key that it was
+ * about, and gives the error of that step. A refused step has certainly not been applied.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
+
+/**
+ * `unsent`: the step never reached the registry. `passing`: the same step may be taken within
+ * seconds. `lasting`: somebody has to mend what is wrong.
+ */
+export type Refusal = "unsent" | "passing" | "lasting";
+
+const KINDS: readonly unknown[] = ["unsent", "passing", "lasting"] satisfies Refusal[];
+
+/** The error of a step that was refused, and has certainly not been applied. */
+export class StepRefused extends AtlasError {
+  readonly refusal: Refusal;
+
+  /** @param detail absent: the message isn't fit for callers yet. */
+  constructor(message: string, refusal: Refusal, detail?: string, cause?: unknown) {
+    super("unavailable", message, { detail, cause });
+    this.refusal = refusal;
+  }
+}
+
+/** Whether an error says that a step was refused, and for how long; null: it says nothing of that. */
+export function refusalOf(error: unknown): Refusal | null {
+  if (!isAtlasError(error)) return null;
+  const { refusal = null } = error as Partial<StepRefused>;
+  return KINDS.includes(refusal) ? refusal : null;
+}
+
+/** What servers say, and what that means; the first that fits counts. */
+const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: string])[] = [
+  [/\bOOM\b/, "lasting", "its memory is full (OOM), and this would take more of it"],
+  [
+    /DB capacity quota exceeded/i,
+    "lasting",
+    "it is full (capacity quota exceeded), and this would take more of it",
+  ],
+  [
+    /max (?:\w+ )?(?:requests?|bandwidth|commands?) (?:count )?(?:limit|quota) exceeded/i,
+    "lasting",
+    "its quota of requests is used up",
+  ],
+  [/\bMISCONF\b/, "lasting", "it can't save to its disk, and takes no writes (MISCONF)"],
+  [/\bREADONLY\b/, "passing", "it is a replica, and takes no writes (READONLY)"],
+  [/\bNOREPLICAS\b/, "passing", "too few replicas are connected to it (NOREPLICAS)"],
+  [/\bLOADING\b/, "passing", "it is still loading its data (LOADING)"],
+  [/\bMASTERDOWN\b/, "passing", "it has lost its master (MASTERDOWN)"],
+  [/\bCLUSTERDOWN\b/, "passing", "its cluster is down (CLUSTERDOWN)"],
+  [/\bTRYAGAIN\b/, "passing", "its slots are on the move (TRYAGAIN)"],
+  [/\bBUSY\b/, "passing", "it is busy with another script (BUSY)"],
+  [
+    /\b429\b|too many requests|rate.?limit|requests? per second/i,
+    "passing",
+    "it gets more requests than it takes (429)",
+  ],
+];
+
+/** What callers are told of a step that was refused. */
+const TOLD = "the registry refuses it: ";
+
+/**
+ * The error of a step that a server refused with `said`; null where that isn't known to mean that
+ * nothing of it was applied.
+ *
+ * @param detail the whole of it, for logs.
+ */
+export function stepRefused(said: string, detail: string, cause?: unknown): StepRefused | null {
+  for (const [pattern, refusal, meaning] of REFUSALS) {
+    if (pattern.test(said)) return new StepRefused(TOLD + meaning, refusal, detail, cause);
+  }
+  return null;
+}
+
+/** The same for an error of SQLite. */
+export function fileRefused(error: unknown, detail: string): StepRefused | null {
+  const why = isFull(error)
+    ? "its disk is full (SQLITE_FULL)"
+    : isOfSqlite(error, SQLITE_READONLY, /readonly database/)
+    ? "its file can't be written to (SQLITE_READONLY)"
+    : null;
+  return why === null ? null : new StepRefused(TOLD + why, "lasting", detail, error);
+}
+
+/** Whether SQLite says that there is no room for what it was to write. */
+export function isFull(error: unknown): boolean {
+  return isOfSqlite(error, SQLITE_FULL, /database or disk is full/);
+}
+
+const SQLITE_READONLY = 8;
+const SQLITE_FULL = 13;
+
+/** Some runtimes give the kind of an error by its number, some by SQLite's words alone. */
+function isOfSqlite(error: unknown, code: number, words: RegExp): boolean {
+  const { errcode } = error as { errcode?: unknown };
+  return typeof errcode === "number" ? (errcode & 0xff) === code : words.test(messageOf(error));
+}
