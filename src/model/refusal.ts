@@ -31,6 +31,11 @@ export function refusalOf(error: unknown): Refusal | null {
   return KINDS.includes(refusal) ? refusal : null;
 }
 
+/** Whether trying again is of no use for now, by an error or by what caused it. */
+export function isLasting(error: AtlasError): boolean {
+  return refusalOf(error) === "lasting" || refusalOf(error.cause) === "lasting";
+}
+
 /** What servers say, and what that means; the first that fits counts. */
 const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: string])[] = [
   [/\bOOM\b/, "lasting", "its memory is full (OOM), and this would take more of it"],

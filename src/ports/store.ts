@@ -14,7 +14,9 @@
  *
  * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be
  * reached or answers too late (the step may or may not have been applied; every
- * step here is safe to repeat), or `bad_request` where it can never work. A method
+ * step here is safe to repeat), or `bad_request` where it can never work. Where it is known that
+ * a step has not been applied, and won't be, because the backend refused it or never got it, the
+ * error SHOULD be a `StepRefused` (`src/model/refusal.ts`): a commit is given up then, not repeated. A method
  * MUST NOT answer as if something didn't exist because it couldn't be read.
  *
  * Others may write to the backend. What they wrote and can't be read MUST touch nothing

@@ -187,14 +187,15 @@ export class Ledger {
         if (refusal === null) isInDoubt = true;
         const isOver = refusal === "lasting" || clock.now() >= giveUp;
         if (!isInDoubt && isOver && !this.#tenure.adrift) throw error;
-        await this.#rest(attempt);
+        await this.#rest(attempt, isInDoubt ? Infinity : giveUp - clock.now());
       }
     }
     throw this.#tenure.lost(true);
   }
 
-  #rest(attempt: number): Promise<void> {
+  #rest(attempt: number, mostMs: number = Infinity): Promise<void> {
     const { clock, random } = this.#parts;
-    return pause(clock, backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS));
+    const ms = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
+    return pause(clock, Math.max(1, Math.min(ms, mostMs)));
   }
 }

@@ -15,7 +15,7 @@ import { EVENTS } from "../model/door_post.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
 import type { NodeEvent } from "../model/event.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { refusalOf } from "../model/refusal.ts";
+import { isLasting } from "../model/refusal.ts";
 import { parseKey } from "../model/rrp.ts";
 import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -225,7 +225,7 @@ export class Router implements CallKeeper, Errands {
     call.carrier = null;
     call.isHanded = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
-    const safe = !error.maybeExecuted || call.idempotencyKey !== null;
+    const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
     // What is missing here comes back with the store, which is not waited for.
     const { registry, host } = this.#parts;
     const isAdrift = error.code === "unavailable" && host.find(call.key)?.adrift;
@@ -390,8 +390,7 @@ export class Router implements CallKeeper, Errands {
 
   /** An owner may come back until the deadline; a store that is gone is not waited for long. */
   #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
-    const isRefused = error.code === "overloaded" || refusalOf(error) === "lasting";
-    if (!error.retryable || isRefused) return false;
+    if (!error.retryable || error.code === "overloaded" || isLasting(error)) return false;
     return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
   }
 }
