@@ -8,7 +8,9 @@
  */
 import { isIP } from "node:net";
 import { AtlasError } from "../../src/errors.ts";
+import type { Random } from "../../src/ports/random.ts";
 import { isLoopback } from "../transport/link_address.ts";
+import { systemRandom } from "./system.ts";
 
 /** A variable that is set. */
 export interface Told {
@@ -32,6 +34,14 @@ const MACHINE = [
   "HOSTNAME",
 ];
 
+/**
+ * Variables that several machines may have alike at one time: all instances of a Cloud Run revision,
+ * and a Heroku dyno beside the one that takes its place.
+ */
+const SHARED: readonly string[] = ["K_REVISION", "DYNO"];
+/** Characters at random behind the value of such a variable. */
+const RANDOM_CHARACTERS = 8;
+
 /** Where others reach the machine: on the node's own port, or behind the host's TLS. */
 const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
   { name: "FLY_PRIVATE_IP", tls: false },
@@ -47,12 +57,17 @@ export function hostRegion(env: Variables): Told | undefined {
 
 /**
  * The machine's name at its host; undefined where there is none. Some set `HOSTNAME` to
- * the address that servers are to listen on: that names no machine, and is passed over.
+ * the address that servers are to listen on: that names no machine, and is passed over. What other
+ * machines may be called as well gets a random end.
  */
-export function hostMachine(env: Variables): string | undefined {
+export function hostMachine(
+  env: Variables,
+  random: Pick<Random, "uuid"> = systemRandom,
+): string | undefined {
   const told = firstOf(env, MACHINE);
-  const isAddress = told?.name === "HOSTNAME" && isIP(told.text) !== 0;
-  return isAddress ? undefined : told?.text;
+  if (!told || told.name === "HOSTNAME" && isIP(told.text) !== 0) return undefined;
+  if (!SHARED.includes(told.name)) return told.text;
+  return `${told.text}-${random.uuid().slice(0, RANDOM_CHARACTERS)}`;
 }
 
 /**

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { readSettings } from "../../adapters/runtime/environment.ts";
+import { hostMachine } from "../../adapters/runtime/host_variables.ts";
 import { defaultNodeName } from "../../adapters/runtime/hosts.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
@@ -14,7 +15,7 @@ interface Row {
   host: string;
   env: Record<string, string>;
   region: string;
-  node: string | undefined;
+  node: string | RegExp | undefined;
   publicUrl: string | undefined;
 }
 
@@ -63,14 +64,14 @@ const HOSTS: readonly Row[] = [
     host: "Cloud Run",
     env: { K_SERVICE: "atlas", K_REVISION: "atlas-00007-abc", HOSTNAME: "localhost" },
     region: "local",
-    node: "atlas@atlas-00007-abc-8080",
+    node: /^atlas@atlas-00007-abc-[0-9a-f]{8}-8080$/,
     publicUrl: undefined,
   },
   {
     host: "Heroku, private space",
     env: { DYNO: "web.1", HEROKU_PRIVATE_IP: "10.1.2.3", PORT: "5123" },
     region: "local",
-    node: "atlas@web.1-5123",
+    node: /^atlas@web\.1-[0-9a-f]{8}-5123$/,
     publicUrl: "http://10.1.2.3:5123",
   },
   {
@@ -111,7 +112,9 @@ describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
   test("tells a node its region, name and address", () => {
     const { machine, port, ...settings } = readSettings({ ...COMMON, ...env });
     expect(settings).toMatchObject({ region, node: undefined, publicUrl });
-    expect(machine && defaultNodeName(port, machine)).toBe(node);
+    const name = machine && defaultNodeName(port, machine);
+    if (node instanceof RegExp) expect(name).toMatch(node);
+    else expect(name).toBe(node);
   });
 
   test("gives way to Atlas's own variables", () => {
@@ -131,6 +134,22 @@ describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
     expect(refusal({ ATLAS_HOST: "::", ...env })).toMatch(/^ATLAS_SECRET is not set.*32 bytes/);
   });
 });
+
+test.each([
+  ["K_REVISION", "atlas-00007-abc"],
+  ["DYNO", "web.1"],
+])(
+  "two machines with one %s have two names; Atlas's own variable is taken as it is",
+  (name, text) => {
+    const env = { ...COMMON, [name]: text };
+    const [one, other] = [readSettings(env).machine, readSettings(env).machine];
+    expect(one).toMatch(new RegExp(`^${text}-`));
+    expect(one).not.toBe(other);
+    expect(readSettings({ ...env, ATLAS_NODE: "web" }).node).toBe("web");
+    const uuid = () => "0a1b2c3d-0000-4000-8000-000000000000";
+    expect(hostMachine(env, { uuid })).toBe(`${text}-0a1b2c3d`);
+  },
+);
 
 test("an address of the host's is not told of a node that listens on loopback, or on any port", () => {
   const fly = HOSTS[0]?.env ?? {};
