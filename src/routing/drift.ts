@@ -55,11 +55,11 @@ export class Drift {
     return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
   }
 
-  /** It has just moved, or failed to: it stays where it is for a good while. */
-  rest(key: string): void {
+  /** It has just moved, or failed to: it stays where it is for `ms`. */
+  rest(key: string, ms: number = FOLLOW_REST_MS): void {
     const now = this.#clock.now();
     const gauge = this.#gauge(key, now);
-    gauge.restUntil = now + FOLLOW_REST_MS;
+    gauge.restUntil = now + ms;
   }
 
   /** It isn't here any more. */

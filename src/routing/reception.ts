@@ -10,7 +10,9 @@ import type { Call } from "../model/call.ts";
 import { isOfDoors } from "../model/door_post.ts";
 import type { NodeEvent } from "../model/event.ts";
 import { parseKey } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "../resource/activation.ts";
+import { beginRest, restLeft } from "../resource/rest.ts";
 import { serveDoor } from "./box_office.ts";
 import { DRAIN } from "./drains.ts";
 import type { Drift } from "./drift.ts";
@@ -45,18 +47,21 @@ export function tellWinner(router: Pick<Router, "call">, key: string, loser: str
 export class Reception {
   readonly #mover: Mover;
   readonly #drift: Drift;
+  readonly #clock: Clock;
   readonly #stats: { conflictsWon: number };
   readonly #onEvent: (event: NodeEvent) => void;
 
   constructor(
     mover: Mover,
     drift: Drift,
+    clock: Clock,
     stats: { conflictsWon: number },
     onEvent: (event: NodeEvent) => void,
   ) {
     this.#stats = stats;
     this.#mover = mover;
     this.#drift = drift;
+    this.#clock = clock;
     this.#onEvent = onEvent;
   }
 
@@ -85,7 +90,11 @@ export class Reception {
   }
 
   #taken(call: Call, activation: Activation): void {
-    if (activation.placement === "caller") this.#drift.rest(activation.key);
+    if (activation.placement === "caller") {
+      this.#drift.rest(activation.key);
+      // For whoever takes it over.
+      void beginRest(activation, this.#clock);
+    }
     call.succeed(call.encode(null), activation.owner, null);
   }
 
@@ -103,9 +112,18 @@ export class Reception {
     const region = this.#drift.note(key, caller.region);
     if (region === null) return;
     this.#drift.rest(key);
-    this.#mover.move(activation, region).then(() => this.#drift.forget(key), (error) => {
+    this.#follow(activation, region).catch((error) => {
       const fields = { key, region, reason: messageOf(error) };
       this.#onEvent({ level: "warning", event: "following callers failed", fields });
     });
+  }
+
+  /** Moves it to where its callers are, unless it has to rest since a move that others made. */
+  async #follow(activation: Activation, region: string): Promise<void> {
+    const { key } = activation;
+    const restMs = await restLeft(activation, this.#clock);
+    if (restMs > 0) return this.#drift.rest(key, restMs);
+    await this.#mover.move(activation, region);
+    this.#drift.forget(key);
   }
 }

@@ -94,7 +94,13 @@ export function routerOf(premises: RouterPremises): Routing {
     ask: (key, route) => router.ask(key, TAKE, route),
     onEvent,
   });
-  const reception = new Reception(mover, new Drift(clock, region), premises.host.stats, onEvent);
+  const reception = new Reception(
+    mover,
+    new Drift(clock, region),
+    clock,
+    premises.host.stats,
+    onEvent,
+  );
   const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
   const router: Router = new Router({
     ...premises,

@@ -192,6 +192,36 @@ describe("caller", () => {
     expect(after.rrp).toBe("rrp:eu/b/counters/x");
     expect((after.result as { total: number }).total).toBe(before.total + FOLLOW_CALLS * 3 + 1);
   });
+
+  it("keeps resting where another node of its region takes it over", async () => {
+    const clock = fakeClock();
+    const { first: us, second: eu, third: other } = await startedAt(
+      clock,
+      withPlacement("caller"),
+      "us/a",
+      "eu/b",
+      "eu/c",
+    );
+    const call = (node: Node) => clock.run(node.call("counters", "x", "add", [1]));
+    const calls = async (node: Node): Promise<string> => {
+      for (let i = 0; i < FOLLOW_CALLS * 2; i++) await call(node);
+      await clock.advance(FOLLOW_HOLD_MS);
+      for (let i = 0; i < FOLLOW_CALLS * 2; i++) await call(node);
+      await clock.advance(1_000);
+      return nodeOf((await call(node)).rrp);
+    };
+    await call(us);
+    const at = await calls(eu);
+    expect(at).toMatch(/^eu\//);
+    const [owner, next] = at === "eu/b" ? [eu, other] : [other, eu];
+    await clock.run(owner.close());
+    const taken = nodeOf((await call(next)).rrp);
+    expect(taken).toMatch(/^eu\//);
+    expect(taken).not.toBe(at);
+    expect(await calls(us)).toBe(taken);
+    await clock.advance(FOLLOW_REST_MS);
+    expect(await calls(us)).toBe("us/a");
+  });
 });
 
 describe("the gauge of callers' regions", () => {
