@@ -7,7 +7,7 @@
  * tick are one transaction. A hand that finds the book taken waits without blocking
  * its process for more than a moment.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
@@ -110,7 +110,7 @@ function openFile(
   patienceMs: number,
   Database: SqliteDriver,
 ): OpenFile {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const database = new Database(path);
   try {
     prepareSchema(database, path, synchronous);
@@ -134,6 +134,23 @@ function openFile(
   } catch (error) {
     database.close();
     throw error;
+  }
+}
+
+/**
+ * Makes a folder where there is none, its parents first. (Node's own way, `recursive`, never ends
+ * where a parent exists in which nothing can be made, as in `/proc`: seen with 24.21.)
+ */
+function makeFolder(path: string): void {
+  const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (isThere()) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolder(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have come first.
+    if (!isThere()) throw error;
   }
 }
 

@@ -3,7 +3,7 @@
  * thing where it can be brought about, is told to callers as what it is, and is no loss of ownership.
  */
 import { getRequestListener } from "@hono/node-server";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { DatabaseSync } from "node:sqlite";
@@ -313,5 +313,21 @@ describe("sqlite: a file that", () => {
       .then(() => null, (reason) => reason);
     expect(error).toMatchObject({ code: "unavailable", retryable: true });
     expect(error.message).toMatch(/its disk is full \(SQLITE_FULL\)/);
+  });
+
+  test("lies where no folder can be made is refused, with what is wrong", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
+    cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
+    writeFileSync(join(directory, "file"), "");
+    const paths = [join(directory, "file", "r.db"), join(directory, "file", "deeper", "r.db")];
+    if (existsSync("/proc/self")) paths.push("/proc/x/r.db", "/proc/x/y/r.db");
+    for (const path of paths) {
+      const error = await sqliteStore(path).then(() => null, (reason) => reason);
+      expect(error, path).toMatchObject({ code: "bad_request" });
+      expect(error.message).toContain(`the SQLite file ${JSON.stringify(path)} can't be opened: `);
+    }
+    const deep = join(directory, "a", "b", "c", "r.db");
+    await Promise.all([sqliteStore(deep), sqliteStore(deep)].map(async (it) => (await it).close()));
+    expect(existsSync(deep)).toBe(true);
   });
 });
