@@ -40,7 +40,7 @@ const MAX_NODES = 1_024;
 const MAX_ASKED = 8;
 /** The first and the longest pause before a list is asked for again, or a step sent again, in ms. */
 const FIRST_PAUSE = 25;
-const LAST_PAUSE = 1_000;
+const LAST_PAUSE = 250;
 
 /** A node that is connected to, or will be. */
 interface Node {
