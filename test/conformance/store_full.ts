@@ -114,7 +114,7 @@ export function fullConformance(
       expect(await store.kill(other.incarnation, 0)).toBe("dead");
       const expected = { incarnation: fence.incarnation, epoch: fence.epoch };
       const taken = await store.claim(claimOf(fence.key, { expected }));
-      expect(taken).toMatchObject({ won: true, last: { epoch: fence.epoch, turn: 1 } });
+      expect(taken.won).toBe(true);
       const { incarnation = "", epoch = 0 } = taken.owner ?? {};
       expect(await store.release(fence.key, incarnation, epoch)).toBe(true);
       const again = await store.claim(claimOf(fence.key));

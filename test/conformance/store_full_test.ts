@@ -103,6 +103,11 @@ fullConformance("redis", redis(), MEMORY);
 fullConformance("redis, one node of a cluster", redis(true), MEMORY);
 fullConformance("redis, behind a sentinel", sentinels, MEMORY);
 fullConformance("upstash", upstash, MEMORY);
+fullConformance(
+  "redis, one of several masters",
+  redis(false, { strategy: "optimistic", master: "a", masters: ["a", "b"], boundMs: 20 }),
+  { ...MEMORY, refusesNames: false },
+);
 fullConformance("regional", regional, {
   ...MEMORY,
   reason: new RegExp(OOM.source.replace("^", "^(?:region us: )?")),

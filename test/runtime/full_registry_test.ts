@@ -1,0 +1,106 @@
+/** A node whose Redis is full: it goes on, frees memory, and says over HTTP why it refuses the rest. */
+import { afterEach, describe, expect, test } from "vitest";
+import { serve } from "../../adapters/runtime/serve.ts";
+import { defineApp, type NodeEvent, Resource } from "../../mod.ts";
+import { command } from "../support/redis_command.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
+import { until } from "../support/until.ts";
+
+class Notes extends Resource {
+  async write(name: string, text: string): Promise<void> {
+    await this.storage.put(name, text);
+  }
+
+  async erase(name: string): Promise<void> {
+    await this.storage.delete(name);
+  }
+
+  async names(): Promise<{ names: string[]; epoch: number }> {
+    return { names: [...(await this.storage.list()).keys()], epoch: this.epoch };
+  }
+}
+
+const app = defineApp({
+  resources: { notes: Notes, brief: { class: Notes, idleAfterMs: 50 } },
+});
+
+const cleanups: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+warnIfRedisMissing("a node whose Redis is full");
+
+describe("a node whose Redis is full", unless(redisMissing), () => {
+  test("keeps its lease, reads, deletes, takes up what has state, and says why it refuses", async () => {
+    const redis = await startRedis();
+    cleanups.push(() => redis.close());
+    const events: NodeEvent[] = [];
+    const node = await serve(app, {
+      registry: redis.url,
+      node: "a",
+      port: 0,
+      lease: { heartbeatMs: 50, leaseMs: 2_000 },
+      onEvent: (event) => void events.push(event),
+    });
+    cleanups.push(() => node.close());
+    const ask = async (path: string, ...args: unknown[]) => {
+      const url = `${node.url}/v1/resources/${path}`;
+      const headers = { "content-type": "application/json" };
+      const reply = await fetch(url, { method: "POST", headers, body: JSON.stringify(args) });
+      return { status: reply.status, body: await reply.json() };
+    };
+    for (const id of ["notes/x", "brief/y"]) {
+      expect((await ask(`${id}/write`, "old", "o".repeat(50_000))).status).toBe(200);
+    }
+    const { body: { result: before } } = await ask("notes/x/names");
+    await until(
+      async () =>
+        await command(redis, "KEYS", "atlas:*:own:brief/y").then((keys) =>
+          (keys as string[]).length === 0
+        ),
+      "the idle one has been let go",
+    );
+    await command(redis, "CONFIG", "SET", "maxmemory", "1000000");
+
+    const refused = await ask("notes/x/write", "new", "n");
+    expect(refused).toEqual({
+      status: 503,
+      body: {
+        error: {
+          code: "unavailable",
+          message:
+            "the registry refuses it: its memory is full (OOM), and this would take more of it",
+          retryable: true,
+          maybeExecuted: true,
+        },
+      },
+    });
+    expect(await ask("notes/nobody/names")).toMatchObject({
+      status: 503,
+      body: { error: { maybeExecuted: false, message: refused.body.error.message } },
+    });
+    const seq = async (): Promise<number> =>
+      Number(await command(redis, "HGET", "atlas:{members}:seq", node.incarnation));
+    const renewed = await seq();
+    // More heartbeats than a lease has.
+    await until(async () => await seq() > renewed + 60, "its lease was renewed for longer");
+    expect(node).toMatchObject({ state: "serving" });
+    expect(node.stats().lapses).toBe(0);
+    // What isn't in memory anywhere is taken up, to be deleted.
+    expect((await ask("brief/y/erase", "old")).status).toBe(200);
+    expect((await ask("notes/x/erase", "old")).status).toBe(200);
+    expect((await ask("notes/x/names")).body.result).toEqual({ names: [], epoch: before.epoch });
+
+    await command(redis, "CONFIG", "SET", "maxmemory", "0");
+    expect((await ask("notes/x/write", "new", "n")).status).toBe(200);
+    expect((await ask("notes/x/names")).body.result).toEqual({
+      names: ["new"],
+      epoch: before.epoch,
+    });
+    const told = events.filter(({ level }) => level !== "info").map(({ event }) => event);
+    expect(new Set(told)).toEqual(new Set(["registry refuses steps"]));
+  });
+});
