@@ -22,6 +22,7 @@ import { parseKey } from "../model/rrp.ts";
 import { type Caller, callerOf, isTraceparent, type Trail } from "../model/trail.ts";
 import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
+import { leaseTrouble } from "../registry/guarded_store.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import type { Deadlines } from "../time/deadlines.ts";
@@ -229,7 +230,8 @@ export class Forwarder {
 
   #notOwner(call: InboundCall, owner: Ownership | null): void {
     this.stats.notOwner++;
-    call.fail(new AtlasError("not_owner", `this node does not own ${call.key}`), owner);
+    const why = leaseTrouble(this.#parts.host.store);
+    call.fail(new AtlasError("not_owner", `this node does not own ${call.key}${why}`), owner);
   }
 }
 
