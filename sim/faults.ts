@@ -11,7 +11,7 @@ import { NODE_FAULTS } from "./faults/node_faults.ts";
 import { STORE_AWAY } from "./faults/reach_faults.ts";
 import { LOSSES, MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
 import { ROLLING_FAULTS } from "./faults/rolling_faults.ts";
-import { STORE_FAULTS } from "./faults/store_faults.ts";
+import { STORE_FAULTS, STORE_FULL } from "./faults/store_faults.ts";
 
 export const FAULTS: readonly FaultKind[] = [
   ...NODE_FAULTS,
@@ -23,6 +23,7 @@ export const FAULTS: readonly FaultKind[] = [
 
 /** Those that only some worlds know. */
 const SPECIAL: readonly FaultKind[] = [
+  STORE_FULL,
   ...FAILOVER_FAULTS,
   ...REGION_FAULTS,
   ...MOVES,

@@ -7,6 +7,7 @@
 import type { LeaseTimes } from "../src/options.ts";
 import { addErrands, drawManners } from "./errands.ts";
 import { withFailovers } from "./failovers.ts";
+import { withRefusals } from "./refusals.ts";
 import { FAULTS } from "./faults.ts";
 import type { MarketStage, Trade } from "./market/stage.ts";
 import type { MastersStage } from "./masters/stage.ts";
@@ -131,7 +132,7 @@ export function makePlan(seed: number): Plan {
     healAt: HEAL_AT,
     endAt: END_AT,
   };
-  return withFailovers(draw("failovers"), plan);
+  return withRefusals(draw("refusals"), withFailovers(draw("failovers"), plan));
 }
 
 /** A stage on which much may be wrong. */

@@ -1,11 +1,7 @@
 /**
- * The simulated store: a notary's office at the end of a long road, which may be slow,
- * shut, deaf one way, or asked the same thing twice.
- *
- * Takes the steps of the port `Store` from each node's process; carries them over the
- * simulated network, does them one by one, and carries the answers back. A step whose
- * answer is lost was done all the same; one that is late may be done long after its
- * asker has given up, or died.
+ * The simulated store. Takes the steps of the port `Store` from each node's process; carries them
+ * over the simulated network, does them one by one, and carries the answers back, some of which
+ * get lost; some steps are done long after their asker has given up, or died.
  *
  * As a stream (a Redis connection) a process's steps keep their order and fail together;
  * as requests (a REST store) each travels alone, may be lost, or come twice.
@@ -18,6 +14,7 @@ import type { Observer, Step, StepName, StepReply } from "./observer.ts";
 import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
+import { Refusals } from "./refusals.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
 import { StoreState } from "./store_state.ts";
@@ -63,6 +60,7 @@ export class SimStore {
   readonly shape: StoreShape;
   readonly observer: Required<Observer>;
   readonly host: string;
+  readonly refusals: Refusals = new Refusals();
   readonly #connections = new Set<Connection>();
   readonly #outages = new Set<object>();
   readonly #pauses = new Set<object>();
@@ -192,6 +190,7 @@ export class SimStore {
     this.#replicas?.clear(this.scheduler.now);
     this.#outages.clear();
     this.#slowness.clear();
+    this.refusals.clear();
     for (const token of [...this.#pauses]) this.resume(token);
   }
 
@@ -221,9 +220,10 @@ export class SimStore {
       if (ms > 0) this.scheduler.after(ms, () => reply(answer));
       else reply(answer);
     };
-    const { now } = this.scheduler;
-    const { host } = connection.process;
+    const [{ now }, { host }] = [this.scheduler, connection.process];
     const book = this.#replicas?.bookFor(step, host, this.state, now) ?? this.state;
+    const refused = this.refusals.of(step, book);
+    if (refused) return later(refused);
     try {
       const answer = applyStep(book, step);
       step.copy = book.id;

@@ -1,6 +1,6 @@
 /**
  * A store that refuses connections for less than the lease, and nothing else that goes wrong, ends
- * no lease: what is left of it after the outage is more than the pauses between two renewals.
+ * no lease (one that is full ends none, however long): what is left of it after the outage is more than the pauses between two renewals.
  */
 import type { LiveChecker } from "./checker.ts";
 
@@ -17,8 +17,13 @@ export const needlessLapse: LiveChecker = {
         const since = at - leaseMs - heartbeatMs;
         const near = plan.faults.filter((fault) => fault.at <= at && fault.at + fault.ms >= since);
         const [outage] = near;
-        if (near.length !== 1 || outage?.kind !== "store_outage") return;
-        if (outage.ms >= leaseMs - SPARE_BEATS * heartbeatMs) return;
+        if (near.length !== 1) return;
+        if (outage?.kind === "store_full") {
+          return report(`${process}'s lease of ${leaseMs} ms lapsed: the store was full, no more`);
+        }
+        if (outage?.kind !== "store_outage" || outage.ms >= leaseMs - SPARE_BEATS * heartbeatMs) {
+          return;
+        }
         report(
           `${process}'s lease of ${leaseMs} ms lapsed: the store was away for ${outage.ms} ms`,
         );

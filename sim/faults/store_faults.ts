@@ -65,3 +65,13 @@ export const STORE_FAULTS: readonly FaultKind[] = [
     },
   },
 ];
+
+/** It has no room, or takes no writes, for a while; drawn apart from the others. */
+export const STORE_FULL: FaultKind = {
+  name: "store_full",
+  begin(world, { ms, x }) {
+    const token = {};
+    world.store.refusals.begin(token, x < 0.5 ? "passing" : "lasting");
+    world.scheduler.after(ms, () => world.store.refusals.end(token));
+  },
+};

@@ -69,7 +69,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: LEDGER,
       find: `    await this.#answers?.add(idempotencyKey, call.method, result, writes);
-    await this.write(writes);
+    await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);`,
       replace: `    await this.write(writes);
     const record: Writes = new Map();

@@ -7,6 +7,7 @@
 import type { Plan } from "../plan.ts";
 import { backAndPromoted } from "./scenarios/back_and_promoted.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
+import { fullForLong } from "./scenarios/full_for_long.ts";
 import { hastyClaim } from "./scenarios/hasty_claim.ts";
 import { lateLanding } from "./scenarios/late_landing.ts";
 import { lateClaim } from "./scenarios/late_claim.ts";
@@ -37,6 +38,7 @@ export const SCENARIOS: Readonly<Record<string, Plan>> = {
   released_and_lost: releasedAndLost,
   lost_and_written_over: lostAndWrittenOver,
   short_outage: shortOutage,
+  full_for_long: fullForLong,
   twins,
   outlived_work: outlivedWork,
 };

@@ -85,4 +85,24 @@ export const STORE_MUTANTS: readonly Mutant[] = [
       replace: "const { lagMs, readsFromReplica = true, isConfirmed = false } = parts.shape;",
     }],
   },
+  {
+    name: "refused_is_undone",
+    about:
+      "A turn that the store refuses is dropped, also where an earlier attempt may be done yet.",
+    edits: [{
+      file: "src/resource/ledger.ts",
+      find: "if (refusal === null) isInDoubt = true;",
+      replace: "void isInDoubt;",
+    }],
+  },
+  {
+    name: "full_renews_nothing",
+    about: "A store that is full refuses renewals, too.",
+    edits: [{
+      file: "sim/refusals.ts",
+      find: 'if (step.name !== "commit") return false;',
+      replace: 'if (step.name !== "commit") return step.name === "renew";',
+    }],
+    scenario: "full_for_long",
+  },
 ];

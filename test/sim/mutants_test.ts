@@ -78,6 +78,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   released_is_forgotten: "losses",
   later_turn_covers_all: "losses",
   work_joins_turns: "once",
+  full_renews_nothing: "needless lapse",
 };
 
 describe("trials", { timeout: TRIAL_MS }, () => {
