@@ -1,9 +1,8 @@
 /**
- * One resource in memory: an actor on its stage, one scene at a time.
- *
- * Takes calls; gives each an answer after its turn's writes are committed under this
- * ownership's epoch. Asks the lease before each commit and each answer, after the last
- * await. What is lost once never comes back: a new ownership is a new activation.
+ * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer after
+ * its turn's writes are committed under this ownership's epoch. Asks the lease before each commit
+ * and each answer, after the last await. What is lost once never comes back: a new ownership is a
+ * new activation.
  *
  * Source: design §3, State and Timing; §4.
  */
