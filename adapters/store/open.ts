@@ -27,7 +27,7 @@ export interface OpenStoreOptions {
   region?: string;
   /** Where keys are at home, of a registry by region. `default`: the first one. */
   homes?: HomeRules;
-  /** Hears of other regions' registries that can't be opened. MUST NOT throw. */
+  /** Hears of other regions' registries that can't be opened, and of what a store finds out by itself. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }
 
@@ -37,7 +37,8 @@ export interface OpenStoreOptions {
  * - `memory:` of this process only, empty;
  * - `file:PATH`, such as `file:.atlas/registry.db`: SQLite, its directory made if need
  *   be; `?synchronous=full` where epochs must survive the loss of power;
- * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS;
+ * - `redis://[user:password@]host[:port][/database]`, or `rediss:` for TLS. A Redis that may
+ *   evict keys without TTL is refused, unless the URL has `?eviction=allow`;
  * - `https://host`: Upstash's REST API, with `options.token`; `http://` on loopback only;
  * - one of the last two with `?strategy=optimistic&master=a&masters=a,b&bound=500`: the
  *   master `a` of several that copy each other without one write order;
@@ -83,10 +84,10 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     case "https":
     case "http": {
       const { upstashStore } = await import("./upstash.ts");
-      const { timeoutMs } = options;
+      const { timeoutMs, onEvent } = options;
       const token = tokenOf(options.token) ?? "";
       const asked = splitStrategy(url);
-      return await upstashStore({ url: asked.url, token, timeoutMs, ...asked.options });
+      return await upstashStore({ url: asked.url, token, timeoutMs, onEvent, ...asked.options });
     }
     default:
       throw refused(
@@ -102,7 +103,8 @@ async function openRegions(
   registries: ReadonlyMap<string, string>,
   options: OpenStoreOptions,
 ): Promise<Store> {
-  const { region: self = "", homes, onEvent, token, ...others } = options;
+  const { region: self = "", homes, token, ...others } = options;
+  const { onEvent } = others;
   for (const [region, url] of registries) await checkEntry(region, url);
   const [first] = registries.keys();
   const stores = [...registries].map(([region, url]) =>

@@ -152,7 +152,7 @@ export function splitStrategy(url: string): { url: string; options: StrategyOpti
     return { url, options: {} };
   }
   for (const name of new Set(params.keys())) {
-    const isKnown = known.includes(name) || name === "replicas";
+    const isKnown = known.includes(name) || name === "replicas" || name === "eviction";
     if (isKnown && params.getAll(name).length === 1) continue;
     throw wrong(["the registry URL's query", `${name}=…`], `${known.join(", ")}, each once`);
   }
@@ -165,7 +165,8 @@ export function splitStrategy(url: string): { url: string; options: StrategyOpti
     const replicas = ["the registry URL's replicas", params.get("replicas")] as const;
     throw wrong(replicas, "absent: replicas and strategy don't go together");
   }
-  return { url: address, options };
+  const eviction = params.get("eviction");
+  return { url: eviction === null ? address : `${address}?eviction=${eviction}`, options };
 }
 
 function optionsOf(text: (name: string) => string | undefined): StrategyOptions {

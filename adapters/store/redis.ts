@@ -15,12 +15,13 @@ import { confirming } from "./redis_confirming.ts";
 import { RedisConnection } from "./redis_connection.ts";
 import type { RedisConnectionOptions } from "./redis_connection.ts";
 import { SentinelGuide } from "./redis_sentinel.ts";
+import { type EvictionOptions, EvictionWatch } from "./redis_eviction.ts";
 import { RedisStore } from "./redis_store.ts";
 import { parseRedisTarget } from "./redis_url.ts";
 import type { RedisTarget } from "./redis_url.ts";
 import { SCRIPTS } from "./scripts.ts";
 
-export interface RedisStoreOptions extends StrategyOptions {
+export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
   /** How long one step, and the first connection, may take, in ms. Default 5,000. */
   timeoutMs?: number;
   /** Which client to use; default the quickest on this runtime. */
@@ -40,13 +41,14 @@ const MAX_BATCH_TEXT = 1_048_576;
  * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`, to the master
  * that is watched at `redis+sentinel://[user[:password]@]host[:port],…/master[/database]`, or
  * to the cluster at `redis+cluster://[user[:password]@]host[:port],…`; `rediss` for TLS.
- * Each may end with `?replicas=N`, the option `replicas`.
+ * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
+ * `eviction`.
  *
  * Afterwards the store redials for ever by itself; while Redis is away every step
  * rejects with `unavailable` at once.
  *
- * @throws AtlasError `bad_request` where the URL is wrong or its credentials are
- * refused, `unavailable` where nobody answers within `timeoutMs`.
+ * @throws AtlasError `bad_request` where the URL is wrong, its credentials are refused or the
+ * server may evict keys that have no TTL, `unavailable` where nobody answers within `timeoutMs`.
  */
 export async function redisStore(url: string, options: RedisStoreOptions = {}): Promise<Store> {
   const timeoutMs = options.timeoutMs ?? 5_000;
@@ -66,13 +68,16 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
     throw refused("replicas", String(replicas), "0 or absent with strategy optimistic");
   }
   const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
-  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts });
+  const { onEvent } = options;
+  const eviction = new EvictionWatch({ eviction: options.eviction ?? target.eviction, onEvent });
+  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
   try {
     await line.open();
   } catch (error) {
     line.close();
     throw error;
   }
+  eviction.opened();
   if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
   if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT);
   const waitMs = Math.max(1, Math.floor(timeoutMs / 2));

@@ -12,6 +12,7 @@ import { AtlasError, messageOf } from "../../src/errors.ts";
 import { refused } from "./check.ts";
 import { shownUrl } from "./mask.ts";
 import { within } from "./patience.ts";
+import { evictionOf } from "./redis_eviction.ts";
 
 /** Where a Redis is and how to get in. */
 export interface RedisAddress {
@@ -23,6 +24,8 @@ export interface RedisAddress {
   readonly tls: boolean;
   /** How many replicas must have what was written before it counts. Default 0. */
   readonly replicas?: number;
+  /** Whether it may be a server that evicts keys. Default: it may not. */
+  readonly eviction?: "allow" | undefined;
 }
 
 /** One open connection. A refusal by the server rejects with an Error that has its text. */
@@ -42,8 +45,43 @@ export type RedisDialer = (
   ended: (why: string) => void,
 ) => Promise<RedisClient>;
 
+/** The settings that a Redis URL may end with. */
+export interface RedisQuery {
+  /** How many replicas must have what was written before it counts. */
+  readonly replicas: number;
+  readonly eviction: "allow" | undefined;
+  /** The others that are allowed. */
+  readonly others: ReadonlyMap<string, string>;
+}
+
 /**
- * Reads `redis://[user[:password]@]host[:port][/database][?replicas=N]`, or `rediss:` for TLS.
+ * Reads `?name=value&…`, each at most once: `replicas`, `eviction` and `others`.
+ *
+ * @throws AtlasError `bad_request`, naming the one that is wrong.
+ */
+export function parseRedisQuery(query: string, others: readonly string[] = []): RedisQuery {
+  const allowed = ["replicas", "eviction", ...others];
+  const settings = new Map<string, string>();
+  for (const [name, value] of new URLSearchParams(query)) {
+    if (!allowed.includes(name) || settings.has(name)) {
+      const are = `one of ${allowed.join(", ")}, each at most once`;
+      // What may be a password under a name that is spelt wrong isn't shown.
+      const shown = /pass|user/i.test(name) ? name : `${name}=${value}`;
+      throw refused("Redis URL query", `?${shown}`, are);
+    }
+    settings.set(name, value);
+  }
+  const replicas = settings.get("replicas") ?? "0";
+  if (!/^\d{1,2}$/.test(replicas)) {
+    throw refused("Redis URL query", `replicas=${replicas}`, "?replicas=0 to 99");
+  }
+  const eviction = evictionOf(settings.get("eviction"));
+  return { replicas: Number(replicas), eviction, others: settings };
+}
+
+/**
+ * Reads `redis://[user[:password]@]host[:port][/database][?replicas=N&eviction=allow]`, or
+ * `rediss:` for TLS.
  *
  * @throws AtlasError `bad_request`, naming the part. Never shows the password.
  */
@@ -63,11 +101,10 @@ export function parseRedisUrl(text: string): RedisAddress {
     throw refused("Redis URL scheme", url.protocol, "redis: or rediss:");
   }
   if (url.hostname === "") throw refused("Redis URL host", "empty", "a name or address");
-  const query = /^(?:\?replicas=(\d{1,2}))?$/.exec(url.search);
-  if (!query || url.hash !== "") {
-    const allowed = "without query or fragment, or with ?replicas=0 to 99";
-    throw refused("Redis URL", `followed by ${url.search}${url.hash}`, allowed);
+  if (url.hash !== "") {
+    throw refused("Redis URL", `followed by ${url.hash}`, "without a fragment");
   }
+  const { replicas, eviction } = parseRedisQuery(url.search);
   const path = /^\/?(\d{0,5})$/.exec(url.pathname);
   if (!path) throw refused("Redis URL database", url.pathname, "a number, such as /0");
   return {
@@ -77,7 +114,8 @@ export function parseRedisUrl(text: string): RedisAddress {
     password: decodePart("password", url.password),
     database: Number(path[1]),
     tls: url.protocol === "rediss:",
-    replicas: Number(query[1] ?? 0),
+    replicas,
+    eviction,
   };
 }
 

@@ -100,6 +100,9 @@ export class RedisCluster implements RedisLine {
       if (why === null) return;
       if (this.#closed) throw closedError();
       if (isAtlasError(why) && why.code === "bad_request") throw why;
+      for (const { node } of this.#masters) {
+        if (node.connection.refusal) throw node.connection.refusal;
+      }
       const refusal = this.#masters.length === 0 ? null : this.#missing();
       if (refusal && REFUSED.test(refusal)) throw new AtlasError("bad_request", refusal);
       if (performance.now() + pause >= giveUp) throw unavailable(messageOf(why), why);

@@ -17,6 +17,8 @@ import { closedError, failedStep, unavailable, unsent } from "./check.ts";
 import { patience, within } from "./patience.ts";
 import { defaultDialer, dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient, RedisDialer } from "./redis_client.ts";
+import type { EvictionWatch } from "./redis_eviction.ts";
+import type { RedisGuide } from "./redis_guide.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./redis_info.ts";
 import { scanShards } from "./redis_scan.ts";
 import type { Shard } from "./redis_scan.ts";
@@ -24,21 +26,6 @@ import type { RedisRunner } from "./redis_confirming.ts";
 import type { ReplicaGroup } from "./redis_replicas.ts";
 import type { RedisLine } from "./redis_store.ts";
 import { SCAN } from "./scripts.ts";
-
-/** Who knows where a Redis is that moves. */
-export interface RedisGuide {
-  /** What it leads to, in messages. */
-  readonly name: string;
-  /** Where that is now. Rejects where nobody knows, with `bad_request` where it never will. */
-  find(timeoutMs: number): Promise<RedisAddress>;
-  /** The address that was found turned out to be wrong. */
-  mistaken(): void;
-  /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
-  elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
-  /** The replicas of the Redis that it leads to, as it is asked now. Absent: it knows of none. */
-  replicas?(timeoutMs: number): Promise<ReplicaGroup>;
-  close(): void;
-}
 
 export interface RedisConnectionOptions {
   /** How long one request, or one attempt to connect, may take, in ms. */
@@ -49,6 +36,8 @@ export interface RedisConnectionOptions {
   scripts: readonly string[];
   /** Runs whenever a connection has ended that this end didn't close. */
   ended?: () => void;
+  /** Judges whether the server may evict keys. Absent: nobody asks. */
+  eviction?: EvictionWatch;
 }
 
 /** What is put before a command that a node of a cluster is to run for keys it is given. */
@@ -66,6 +55,9 @@ const LAST_BACKOFF = 250;
 /** How often a guide is asked whether the connection leads to the right place, in ms. */
 const WATCH_MS = 1_000;
 
+/** How often a server is asked whether it may evict keys, in ms. */
+const EVICTION_MS = 5_000;
+
 export class RedisConnection implements RedisLine {
   readonly #guide: RedisGuide | null;
   readonly #options: RedisConnectionOptions;
@@ -80,9 +72,12 @@ export class RedisConnection implements RedisLine {
   #backoff = FIRST_BACKOFF;
   #redial: ReturnType<typeof setTimeout> | undefined;
   #watch: ReturnType<typeof setTimeout> | undefined;
+  #look: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   /** Whether this Redis is a node of a cluster; known once connected. */
   clustered = false;
+  /** Why the last attempt was given up, where the server is as it must not be. */
+  refusal: AtlasError | null = null;
 
   /** To a Redis whose address is known, or to where a guide leads. */
   constructor(target: RedisAddress | RedisGuide, options: RedisConnectionOptions) {
@@ -252,6 +247,7 @@ export class RedisConnection implements RedisLine {
     this.#closed = true;
     clearTimeout(this.#redial);
     clearTimeout(this.#watch);
+    clearTimeout(this.#look);
     this.#guide?.close();
     const client = this.#client;
     this.#client = null;
@@ -292,6 +288,7 @@ export class RedisConnection implements RedisLine {
     this.#client = client;
     this.#backoff = FIRST_BACKOFF;
     if (this.#guide) this.#watchLater(client, this.#guide, address);
+    this.#lookLater(client);
   }
 
   /** Selects the database, asks what kind of Redis it is, and proves that scripts run here. */
@@ -299,6 +296,7 @@ export class RedisConnection implements RedisLine {
     if (database !== 0) await client.send("SELECT", [String(database)]);
     const about = await client.send("INFO", []);
     if (isReplica(about)) throw new Error(replicaOf(about));
+    this.#options.eviction?.judge(this.#name(), about);
     const shas = await Promise.all(
       this.#options.scripts.map((script) => client.send("SCRIPT", ["LOAD", script])),
     );
@@ -323,11 +321,23 @@ export class RedisConnection implements RedisLine {
     }, WATCH_MS);
   }
 
+  /** Asks once in a while whether the server may evict keys by now. */
+  #lookLater(client: RedisClient): void {
+    const { eviction } = this.#options;
+    if (!eviction) return;
+    this.#look = setTimeout(() => {
+      this.send("INFO", ["memory"]).then((about) => eviction.judge(this.#name(), about))
+        .catch(() => {})
+        .then(() => this.#client === client && this.#lookLater(client));
+    }, EVICTION_MS);
+  }
+
   #drop(client: RedisClient, why: string): void {
     if (this.#client !== client) return;
     this.#client = null;
     this.#why = why;
     clearTimeout(this.#watch);
+    clearTimeout(this.#look);
     this.#rejectAll(this.#unreachable());
     client.close();
     this.#redialLater();
@@ -345,6 +355,7 @@ export class RedisConnection implements RedisLine {
       await this.#connect(this.#options.timeoutMs);
     } catch (error) {
       this.#why = messageOf(error);
+      this.refusal = isRefusal(error) ? error : null;
       this.#redialLater();
       throw error;
     }
@@ -382,6 +393,6 @@ export class RedisConnection implements RedisLine {
   }
 }
 
-function isRefusal(error: unknown): boolean {
+function isRefusal(error: unknown): error is AtlasError {
   return isAtlasError(error) && error.code === "bad_request";
 }

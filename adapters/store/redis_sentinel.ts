@@ -13,7 +13,7 @@ import { closedError, unavailable } from "./check.ts";
 import { within } from "./patience.ts";
 import { dialIoredis } from "./redis_client.ts";
 import type { RedisAddress, RedisClient } from "./redis_client.ts";
-import type { RedisGuide } from "./redis_connection.ts";
+import type { RedisGuide } from "./redis_guide.ts";
 import { askInTurn } from "./redis_inquiry.ts";
 import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./redis_replicas.ts";
 import type { SentinelTarget } from "./redis_url.ts";

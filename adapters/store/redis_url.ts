@@ -7,16 +7,23 @@
  */
 import { refused } from "./check.ts";
 import { shownUrl } from "./mask.ts";
-import { checkLogin, decodePart, parseRedisUrl } from "./redis_client.ts";
+import { checkLogin, decodePart, parseRedisQuery, parseRedisUrl } from "./redis_client.ts";
 import type { RedisAddress } from "./redis_client.ts";
 
 /** How to get in, wherever the server turns out to be. */
-export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas">;
+export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas" | "eviction">;
+
+/** What any target may be set to. */
+interface TargetSettings {
+  /** How many replicas must have what was written before it counts. */
+  readonly replicas: number;
+  /** Whether servers may evict keys that have no TTL. */
+  readonly eviction: "allow" | undefined;
+}
 
 /** A master that sentinels watch, and how to ask them. */
-export interface SentinelTarget {
+export interface SentinelTarget extends TargetSettings {
   readonly kind: "sentinel";
-  readonly replicas: number;
   readonly sentinels: readonly RedisAddress[];
   /** The name by which the sentinels know the master. */
   readonly master: string;
@@ -24,17 +31,14 @@ export interface SentinelTarget {
 }
 
 /** A cluster, and some of its nodes; they tell of the others. */
-export interface ClusterTarget {
+export interface ClusterTarget extends TargetSettings {
   readonly kind: "cluster";
-  readonly replicas: number;
   readonly seeds: readonly RedisAddress[];
 }
 
 /** One server. */
-export interface SingleTarget {
+export interface SingleTarget extends TargetSettings {
   readonly kind: "single";
-  /** How many replicas must have what was written before it counts. */
-  readonly replicas: number;
   readonly address: RedisAddress;
 }
 
@@ -56,14 +60,15 @@ const HOST = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/;
  *   sentinels are given by `?sentinelUsername=…&sentinelPassword=…`
  * - `redis+cluster://[user[:password]@]host[:port],…`
  *
- * each with `?replicas=N` if need be, or the same with `rediss` for TLS to all of them.
+ * each with `?replicas=N` and `eviction=allow` if need be, or the same with `rediss` for TLS to all of them.
  *
  * @throws AtlasError `bad_request`, naming the part that is wrong.
  */
 export function parseRedisTarget(text: string): RedisTarget {
   if (!/^rediss?\+/.test(text)) {
     const address = parseRedisUrl(text);
-    return { kind: "single", replicas: address.replicas ?? 0, address };
+    const { replicas = 0, eviction } = address;
+    return { kind: "single", replicas, eviction, address };
   }
   checkLogin(text);
   const parts = URL_PARTS.exec(text);
@@ -84,11 +89,12 @@ export function parseRedisTarget(text: string): RedisTarget {
   if (path !== "" && path !== "/" && path !== "/0") {
     throw refused("Redis URL database", path, "left out: a cluster has no database but 0");
   }
-  const replicas = replicasOf(parseQuery(query, ["replicas"]));
+  const { replicas, eviction } = parseRedisQuery(query);
   const address = { username, password, tls, database: 0 };
   return {
     kind: "cluster",
     replicas,
+    eviction,
     seeds: parseHosts(hosts, 6379).map((at) => ({ ...at, ...address })),
   };
 }
@@ -111,17 +117,20 @@ function parseSentinel(
   if (!/^\d{1,5}$/.test(database) || more.length > 0) {
     throw refused("Redis URL database", path, "a number after the master, such as /mymaster/0");
   }
-  const settings = parseQuery(query, ["replicas", "sentinelUsername", "sentinelPassword"]);
-  const replicas = replicasOf(settings);
+  const { replicas, eviction, others } = parseRedisQuery(query, [
+    "sentinelUsername",
+    "sentinelPassword",
+  ]);
   const ask = {
-    username: settings.get("sentinelUsername") ?? "",
-    password: settings.get("sentinelPassword") ?? "",
+    username: others.get("sentinelUsername") ?? "",
+    password: others.get("sentinelPassword") ?? "",
     database: 0,
     tls: login.tls,
   };
   return {
     kind: "sentinel",
     replicas,
+    eviction,
     sentinels: parseHosts(hosts, 26379).map((at) => ({ ...at, ...ask })),
     master,
     login: { ...login, database: Number(database) },
@@ -149,26 +158,4 @@ function parseHost(text: string, defaultPort: number): { host: string; port: num
     throw refused("Redis URL host", JSON.stringify(text), "host or host:port, parted by commas");
   }
   return { host: (parts[1] ?? parts[2]) as string, port };
-}
-
-/** The settings of `?name=value&…`, each at most once. */
-function parseQuery(query: string, allowed: readonly string[]): Map<string, string> {
-  const settings = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(query)) {
-    if (!allowed.includes(name) || settings.has(name)) {
-      throw refused(
-        "Redis URL query",
-        JSON.stringify(name),
-        allowed.length === 0 ? "left out" : `one of ${allowed.join(", ")}, each at most once`,
-      );
-    }
-    settings.set(name, value);
-  }
-  return settings;
-}
-
-function replicasOf(settings: ReadonlyMap<string, string>): number {
-  const text = settings.get("replicas") ?? "0";
-  if (/^\d{1,2}$/.test(text)) return Number(text);
-  throw refused("Redis URL query", `replicas=${text}`, "replicas=0 to 99");
 }

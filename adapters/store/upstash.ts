@@ -13,14 +13,15 @@ import { checkMs, refused } from "./check.ts";
 import { shownUrl } from "./mask.ts";
 import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic_redis.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic_strategy.ts";
+import { evictionOf, type EvictionOptions, EvictionWatch } from "./redis_eviction.ts";
 import { RedisStore } from "./redis_store.ts";
 import { SCRIPTS } from "./scripts.ts";
 import { MAX_REQUEST_TEXT, UpstashLine } from "./upstash_line.ts";
 import type { UpstashClient } from "./upstash_line.ts";
 import { UpstashRequester } from "./upstash_requester.ts";
 
-export interface UpstashStoreOptions extends StrategyOptions {
-  /** The REST URL: `https://…`; `http://` on loopback only. */
+export interface UpstashStoreOptions extends StrategyOptions, EvictionOptions {
+  /** The REST URL: `https://…`; `http://` on loopback only. May end with `?eviction=allow`. */
   url: string;
   /** The REST token, not the read-only one. */
   token: string;
@@ -36,7 +37,8 @@ export interface UpstashStoreOptions extends StrategyOptions {
  * not tell what the first attempt did; a network that repeats it may make it answer
  * false. `status()` tells whether the last request was answered.
  *
- * @throws AtlasError `bad_request` where an option isn't allowed, `unauthorized` where the
+ * @throws AtlasError `bad_request` where an option isn't allowed, or the server says that it may
+ * evict keys that have no TTL (Upstash itself doesn't say), `unauthorized` where the
  * token is refused, `unavailable` where nobody answers within `timeoutMs`.
  *
  * @example
@@ -51,13 +53,17 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
   const timeoutMs = options.timeoutMs ?? 5_000;
   checkMs("timeoutMs", timeoutMs);
   const masters = checkStrategy(options);
-  const url = checkUrl(options.url);
+  const { url, eviction } = checkUrl(options.url);
   const token = checkToken(options.token);
   const line = new UpstashLine({
     name: `the Redis at ${url.host}`,
     timeoutMs,
     scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
     client: (signal) => clientOf(url, token, signal),
+    eviction: new EvictionWatch({
+      eviction: options.eviction ?? eviction,
+      onEvent: options.onEvent,
+    }),
   });
   try {
     await line.open();
@@ -86,17 +92,21 @@ class PlainRedis extends Redis {
 
 const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-export function checkUrl(text: string): URL {
+/** The address in a URL, and what it allows. @throws AtlasError `bad_request` */
+export function checkUrl(text: string): { url: URL; eviction: "allow" | undefined } {
   const allowed = "https://host, or http://host[:port] on loopback";
   if (!URL.canParse(text)) throw refused("Upstash URL", shownUrl(text), allowed);
   const url = new URL(text);
   const safe = url.protocol === "https:" ||
     (url.protocol === "http:" && LOOPBACK.test(url.hostname));
   if (!safe) throw refused("Upstash URL", shownUrl(text), allowed);
+  const eviction = /^\?eviction=(\w{1,20})$/.exec(url.search)?.[1];
+  if (eviction !== undefined) url.search = "";
   if (/[@?#]/.test(url.href)) {
-    throw refused("Upstash URL", shownUrl(text), `${allowed}, without user, query or fragment`);
+    const rest = "without user or fragment, and without a query but eviction=allow";
+    throw refused("Upstash URL", shownUrl(text), `${allowed}, ${rest}`);
   }
-  return url;
+  return { url, eviction: evictionOf(eviction) };
 }
 
 function checkToken(token: string): string {

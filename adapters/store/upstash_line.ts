@@ -14,12 +14,13 @@
  *
  * Source: design §3, Claim (an HTTP retry gets the same answer).
  */
-import { AtlasError, messageOf } from "../../src/errors.ts";
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { refusalOf, stepRefused } from "../../src/model/refusal.ts";
 import { Batcher } from "./batch.ts";
 import type { Entry } from "./batch.ts";
 import { closedError, failedStep, unavailable } from "./check.ts";
 import { patience } from "./patience.ts";
+import type { EvictionWatch } from "./redis_eviction.ts";
 import type { RedisLine } from "./redis_store.ts";
 import { AnswerTooLong, Said } from "./upstash_requester.ts";
 
@@ -42,6 +43,8 @@ export interface UpstashLineOptions {
   /** How long one step may take, repeats included, in ms. */
   timeoutMs: number;
   scripts: readonly string[];
+  /** Judges, once, whether the server may evict keys. */
+  eviction: EvictionWatch;
   /** Makes the client; each request MUST take the signal that `signal` gives when it starts. */
   client(signal: () => AbortSignal): UpstashClient;
 }
@@ -58,6 +61,10 @@ const MAX_WAITING = 4_096;
 const MAX_ATTEMPTS = 3;
 /** Pauses before a repeat lie between half and whole of this times the attempt, in ms. */
 const REPEAT_PAUSE_MS = 40;
+
+/** Proves that scripts run, and gives what the server says of its memory, where it does. */
+const PROOF =
+  `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
 
 /** What Redis or its gateway says of credentials that no repeat will mend. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
@@ -128,6 +135,7 @@ export class UpstashLine implements RedisLine {
       } catch (error) {
         // What was answered before tells more than that the last attempt found no time.
         if (why === undefined || !(error instanceof Late)) why = error;
+        if (isAtlasError(error) && error.code === "bad_request") throw error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
         const wait = pauseOf(attempt);
         if (this.#closed || performance.now() + wait >= giveUp) throw this.#failure(why);
@@ -157,7 +165,7 @@ export class UpstashLine implements RedisLine {
     const pipeline = this.#client.pipeline();
     for (const script of this.#options.scripts) pipeline.scriptLoad(script);
     // A token that may only read can load scripts, perhaps, but not run them.
-    pipeline.eval("return { 1 }", [], []);
+    pipeline.eval(PROOF, [], []);
     const answers = await this.#send(pipeline, this.#options.scripts.length + 1, giveUp);
     const refusal = answers.find(({ error }) => error !== undefined);
     if (refusal) throw new Error(refusal.error);
@@ -168,6 +176,8 @@ export class UpstashLine implements RedisLine {
       }
       this.#digests.set(script, digest);
     });
+    const proof = answers.at(-1)?.result;
+    this.#options.eviction.judge(this.#options.name, Array.isArray(proof) ? proof[0] : "");
   }
 
   /** Settles each entry, in as many attempts as that takes and is allowed. */

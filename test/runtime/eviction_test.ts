@@ -1,0 +1,206 @@
+/** A Redis that may evict what Atlas keeps is refused, or told of, by every way that leads to it. */
+import { afterEach, describe, expect, test } from "vitest";
+import { openStore } from "../../adapters/store/open.ts";
+import { verdictOf } from "../../adapters/store/redis_eviction.ts";
+import { redisStore } from "../../adapters/store/redis.ts";
+import { upstashStore } from "../../adapters/store/upstash.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
+import type { Store } from "../../src/ports/store.ts";
+import { freshKey, own, refuses } from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { command } from "../support/redis_command.ts";
+import { startCluster, startSentinels } from "../support/redis_groups.ts";
+import { unless } from "../support/unless.ts";
+import { startUpstash } from "../upstash/server.ts";
+
+const LIMIT = "104857600";
+const ALLOWED = /maxmemory-policy allkeys-lru \(maxmemory 104857600\).*noeviction.*eviction=allow/;
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function started(policy: string, maxmemory: string = LIMIT): Promise<TestRedis> {
+  const redis = await startRedis({
+    args: ["--maxmemory", maxmemory, "--maxmemory-policy", policy],
+  });
+  cleanups.push(() => redis.close());
+  return redis;
+}
+
+const evicting = async (redis: TestRedis): Promise<void> => {
+  await command(redis, "CONFIG", "SET", "maxmemory", LIMIT);
+  await command(redis, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+};
+
+async function opened(url: string, token?: string): Promise<{ store: Store; told: NodeEvent[] }> {
+  const told: NodeEvent[] = [];
+  const store = await openStore(url, {
+    timeoutMs: 30_000,
+    onEvent: (event) => void told.push(event),
+    ...token !== undefined && { token },
+  });
+  cleanups.push(() => store.close());
+  return { store, told };
+}
+
+/** Who is connected: ids, and what each ran last. */
+async function connections(redis: TestRedis): Promise<Map<string, string>> {
+  const list = String(await command(redis, "CLIENT", "LIST"));
+  return new Map(
+    Array.from(
+      list.matchAll(/^id=(\d+) .* cmd=(\S+)/gm),
+      ([, id = "", ran = ""]) => [id, ran] as const,
+    ),
+  );
+}
+
+/** Of each event its level, name and policy. */
+const shown = (events: readonly NodeEvent[]) =>
+  events.map(({ level, event, fields }) => [level, event, fields["policy"]]);
+
+warnIfRedisMissing("runtime/eviction_test.ts");
+
+describe("what a server tells of its policy", () => {
+  test("is judged by whether it may take what has no TTL", () => {
+    const verdict = (policy: string, maxmemory: string) =>
+      verdictOf(`# Memory\r\nmaxmemory:${maxmemory}\r\nmaxmemory_policy:${policy}\r\n`);
+    for (const policy of ["noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl"]) {
+      expect(verdict(policy, LIMIT)).toBe("keeps");
+    }
+    for (const policy of ["allkeys-lru", "allkeys-random", "optimistic-volatile", "eviction"]) {
+      expect(verdict(policy, LIMIT)).toBe("evicts");
+    }
+    expect(verdict("allkeys-lfu", "0")).toBe("would evict");
+    expect(verdict("optimistic-volatile", "0")).toBe("evicts");
+    expect(verdictOf("# Server\r\nredis_version:7.0.15\r\n")).toBe("keeps");
+    expect(verdictOf(null)).toBe("keeps");
+  });
+});
+
+describe("a Redis that may evict", unless(redisMissing), () => {
+  test("is refused, naming the setting, its value and what is allowed", async () => {
+    const redis = await started("allkeys-lru");
+    await expect(openStore(redis.url)).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringMatching(ALLOWED),
+    });
+    const optimistic = `${redis.url}?strategy=optimistic&master=a&masters=a&bound=500`;
+    await expect(openStore(optimistic)).rejects.toMatchObject({ code: "bad_request" });
+    await refuses(openStore(`${redis.url}?eviction=yes`), "bad_request", "eviction=allow");
+    await refuses(
+      redisStore(redis.url, { eviction: "no" as "allow" }),
+      "bad_request",
+      `"allow", or absent`,
+    );
+  });
+
+  test("is used with eviction=allow, and warned of once", async () => {
+    const redis = await started("allkeys-random");
+    for (
+      const query of [
+        "?eviction=allow",
+        "?replicas=0&eviction=allow",
+        "?strategy=optimistic&master=a&masters=a&bound=500&eviction=allow",
+      ]
+    ) {
+      const { store, told } = await opened(`${redis.url}${query}`);
+      await own(store, freshKey());
+      expect(shown(told)).toEqual([["warning", "registry may evict", "allkeys-random"]]);
+    }
+  });
+
+  test("without a limit is warned of, for it evicts nothing yet", async () => {
+    const redis = await started("allkeys-lru", "0");
+    const { told } = await opened(redis.url);
+    expect(shown(told)).toEqual([["warning", "registry would evict at a limit", "allkeys-lru"]]);
+    await evicting(redis);
+    await expect.poll(() => shown(told).at(-1), { timeout: 30_000 })
+      .toEqual(["error", "registry may evict", "allkeys-lru"]);
+  });
+
+  test("of what has a TTL only is used like any other", async () => {
+    for (const policy of ["volatile-lru", "noeviction"]) {
+      const { told } = await opened((await started(policy)).url);
+      expect(told).toEqual([]);
+    }
+  });
+
+  test("only since it was opened is told as an error, and goes on", async () => {
+    const redis = await started("noeviction");
+    const { store, told } = await opened(redis.url);
+    await evicting(redis);
+    await expect.poll(() => shown(told), { timeout: 30_000 })
+      .toEqual([["error", "registry may evict", "allkeys-lru"]]);
+    await own(store, freshKey());
+    // Told again where it was set right meanwhile.
+    await command(redis, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+    const before = await connections(redis);
+    await command(redis, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    // A new one is open once it has loaded the scripts, and been looked at before.
+    await expect.poll(async () => {
+      const now = await connections(redis);
+      return [...now].filter(([id, ran]) => !before.has(id) && ran === "script|load").length;
+    }, { timeout: 30_000 }).toBe(1);
+    await evicting(redis);
+    await expect.poll(() => shown(told).length, { timeout: 30_000 }).toBe(2);
+  });
+
+  test("by HTTP is refused where it says so", async () => {
+    const redis = await started("allkeys-lru");
+    const server = await startUpstash(redis.port);
+    cleanups.push(() => server.close());
+    const { url, token } = server;
+    await expect(upstashStore({ url, token })).rejects.toMatchObject({
+      code: "bad_request",
+      message: expect.stringMatching(ALLOWED),
+    });
+    await refuses(openStore(`${url}?eviction=no`, { token }), "bad_request", "eviction=allow");
+    const { store, told } = await opened(`${url}?eviction=allow`, token);
+    await own(store, freshKey());
+    expect(shown(told)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
+  });
+
+  test("by HTTP that doesn't tell, as Upstash, is used", async () => {
+    const redis = await started("allkeys-lru");
+    await command(redis, "ACL", "SETUSER", "default", "-info");
+    const server = await startUpstash(redis.port);
+    cleanups.push(() => server.close());
+    const { store, told } = await opened(server.url, server.token);
+    await own(store, freshKey());
+    expect(told).toEqual([]);
+  });
+
+  test("that sentinels name is refused, and one that they promote is told of", async () => {
+    const sentinels = await startSentinels({ replicas: 1 });
+    cleanups.push(() => sentinels.close());
+    const [master, replica] = sentinels.servers as [TestRedis, TestRedis];
+    await evicting(master);
+    await refuses(openStore(sentinels.url), "bad_request", "allkeys-lru");
+    await command(master, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+    const { store, told } = await opened(sentinels.url);
+    await evicting(replica);
+    expect(told).toEqual([]);
+    await sentinels.failOver();
+    await expect.poll(() => shown(told), { timeout: 60_000 })
+      .toEqual([["error", "registry may evict", "allkeys-lru"]]);
+    expect(String(told[0]?.fields["server"])).toContain(String(replica.port));
+    await expect.poll(() => store.status(), { timeout: 30_000 }).toBe("up");
+  });
+
+  test("as one of a cluster's masters is refused, and told of later", async () => {
+    const cluster = await startCluster();
+    cleanups.push(() => cluster.close());
+    const [, last] = cluster.masters as [TestRedis, TestRedis];
+    await evicting(last);
+    await refuses(openStore(cluster.url), "bad_request", `:${last.port}`);
+    const allowed = await opened(`${cluster.url}?eviction=allow`);
+    expect(shown(allowed.told)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
+    await command(last, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+    const { told } = await opened(cluster.url);
+    await evicting(last);
+    await expect.poll(() => shown(told), { timeout: 30_000 })
+      .toEqual([["error", "registry may evict", "allkeys-lru"]]);
+  });
+});
