@@ -79,9 +79,9 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   }
   eviction.opened();
   if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
-  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT);
+  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT, onEvent);
   const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
-  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT);
+  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
 }
 
 /** A line, yet to be opened. */

@@ -6,6 +6,7 @@
  * arguments; it takes replies, and gives what the port answers.
  */
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
+import { LostTurns } from "../../src/model/lost_turns.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -14,6 +15,7 @@ import type {
   CommitReply,
   CommittedTurn,
   LineageName,
+  OwnerKnows,
   Range,
   Reassertion,
   Stamp,
@@ -22,7 +24,7 @@ import { brokenEntry } from "./check.ts";
 import { keptOf, NO_STAMP } from "./lineage.ts";
 import { parseEntry, slotKey } from "./redis_keys.ts";
 import type { KeyKind } from "./redis_keys.ts";
-import { listOf, malformed, pastOf, stampOf, textOrNull } from "./redis_replies.ts";
+import { listOf, malformed, pastOf, stampOf, textOrNull, wholeOf } from "./redis_replies.ts";
 
 /** One step for the script `STEPS`. */
 export interface Step {
@@ -53,7 +55,7 @@ export function lookupStep(key: string): Step {
 
 export function claimStep(claim: Claim): Step {
   const { key, rrp, incarnation, opId, expected, lineage, above = 0 } = claim;
-  return step(key, ["own", "epoch", "state", "ended"], [
+  return step(key, ["own", "epoch", "state", "ended", "index"], [
     "C",
     `${incarnation} ${opId} ${rrp}`,
     expected ? guardOf(expected.incarnation, expected.epoch) : "",
@@ -62,13 +64,23 @@ export function claimStep(claim: Claim): Step {
   ]);
 }
 
-export function claimReply({ key, rrp, incarnation }: Claim, reply: unknown): ClaimReply {
+/** @param find is given what else a claim that was won found out. */
+export function claimReply(
+  { key, rrp, incarnation }: Claim,
+  reply: unknown,
+  find: (found: Found) => void,
+): ClaimReply {
   if (reply === 0) return { won: false, owner: null, quarantined: true };
   const what = `claim of ${JSON.stringify(key)}`;
   if (Array.isArray(reply)) {
-    const [epoch, stamp] = reply;
+    const [epoch, stamp, parts, isCounterLost] = reply;
     if (!Number.isSafeInteger(epoch)) throw malformed(what, reply);
-    return { won: true, owner: { rrp, incarnation, epoch }, last: stampOf(key, stamp) };
+    const owner = { rrp, incarnation, epoch };
+    const mended = mendedOf(key, parts ?? null);
+    if (mended) find(mended);
+    if (isCounterLost === 1) find({ kind: "counter", slot: slotOf(key), epoch });
+    const isStateLost = mended?.fields === 0 && mended.members > 0;
+    return { won: true, owner, last: stampOf(key, stamp), ...isStateLost && { isStateLost } };
   }
   const text = textOrNull(what, reply);
   return { won: false, owner: text === null ? null : parseEntry(key, text) };
@@ -97,25 +109,88 @@ export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): S
   return keptOf(turn, stampOf(key, last), pastOf(key, past));
 }
 
-export function releaseStep(key: string, incarnation: string, epoch: number): Step {
-  return step(key, ["own", "state", "ended"], ["R", guardOf(incarnation, epoch)]);
+/** A turn that nobody knows to be in a state, and that no state has. */
+const UNKNOWN: Stamp = { epoch: Number.MAX_SAFE_INTEGER, turn: 0 };
+
+export function releaseStep(
+  key: string,
+  incarnation: string,
+  epoch: number,
+  after: Stamp = UNKNOWN,
+): Step {
+  const args = ["R", guardOf(incarnation, epoch), String(after.epoch), String(after.turn)];
+  return step(key, ["own", "state", "ended", "index"], args);
 }
 
-export function readStep(key: string, fields: readonly string[]): Step {
-  const args = ["G", String(fields.length), ...fields.map((field) => `:${field}`)];
-  return step(key, ["state"], args);
+/** What an owner knows of its state, as steps are told. */
+function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[] {
+  return [String(after.epoch), String(after.turn), lineageText(lineage)];
 }
 
-export function rangeStep(key: string, { start, end, limit, reverse }: Range): Step {
+export function readStep(key: string, fields: readonly string[], knows?: OwnerKnows): Step {
+  const told = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
+  return step(key, ["state"], ["G", String(told.length), ...told]);
+}
+
+/** The values of `fields`. @throws LostTurns */
+export function readReply(
+  key: string,
+  fields: readonly string[],
+  reply: unknown,
+): (string | null)[] {
+  const what = `state of ${JSON.stringify(key)}`;
+  const [lost] = listOf(what, reply);
+  if (Array.isArray(lost)) throw new LostTurns(key, stampOf(key, lost[0]));
+  return listOf(what, reply, fields.length).map((value) => textOrNull(what, value));
+}
+
+export function rangeStep(key: string, range: Range, knows?: OwnerKnows): Step {
+  const { start, end, limit, reverse } = range;
   const [from, to] = [`[:${start}`, `(:${end}`];
   const args = reverse
     ? ["N", "ZREVRANGEBYLEX", to, from, String(limit)]
     : ["N", "ZRANGEBYLEX", from, to, String(limit)];
-  return step(key, ["state", "index"], args);
+  return step(key, ["state", "index"], [...args, ...knownBy(knows)]);
 }
 
-export function rangeReply(key: string, reply: unknown): [string, string][] {
-  const flat = listOf(`state of ${JSON.stringify(key)}`, reply);
+/** What a step found of keys of Redis that are gone while others of their resource are there. */
+export type Found =
+  | Mended
+  /** The slot's epoch counter was below an epoch in use; it is set to `epoch` now. */
+  | { readonly kind: "counter"; readonly slot: number; readonly epoch: number };
+
+/** The fields that a state has, and the members that its index had. */
+export interface Mended {
+  readonly kind: "parts";
+  readonly key: string;
+  readonly fields: number;
+  readonly members: number;
+}
+
+function mendedOf(key: string, parts: unknown): Mended | null {
+  if (parts === null) return null;
+  const what = `parts of ${JSON.stringify(key)}`;
+  const [fields, members] = listOf(what, parts, 2).map((count) => wholeOf(what, count));
+  return { kind: "parts", key, fields: fields as number, members: members as number };
+}
+
+/**
+ * Fields and values.
+ *
+ * @param find is given what else was found out.
+ * @throws LostTurns
+ */
+export function rangeReply(
+  key: string,
+  reply: unknown,
+  find: (found: Found) => void,
+): [string, string][] {
+  const told = listOf(`state of ${JSON.stringify(key)}`, reply);
+  const [first] = told;
+  if (Array.isArray(first) && first.length < 2) throw new LostTurns(key, stampOf(key, first[0]));
+  const mended = Array.isArray(first) ? mendedOf(key, first) : null;
+  if (mended) find(mended);
+  const flat = mended ? told.slice(1) : told;
   const pairs: [string, string][] = [];
   for (let i = 0; i < flat.length; i += 2) {
     const [field, value] = [flat[i], flat[i + 1]];

@@ -12,6 +12,7 @@
  */
 import { detailOf } from "../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../src/limits.ts";
+import type { NodeEvent } from "../../src/model/event.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
@@ -25,6 +26,7 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
@@ -73,12 +75,14 @@ import {
   lookupStep,
   rangeReply,
   rangeStep,
+  readReply,
   readStep,
   reassertStep,
   releaseStep,
   writes,
 } from "./redis_steps.ts";
-import type { Step } from "./redis_steps.ts";
+import type { Found, Step } from "./redis_steps.ts";
+import { tellFound } from "./redis_parts.ts";
 import { SCAN, STEPS } from "./scripts.ts";
 import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW } from "./scripts_members.ts";
 
@@ -129,13 +133,16 @@ interface Get {
 /** A store over `line`; a batch ends at `maxText` code units of arguments. */
 export class RedisStore implements Store {
   readonly #line: RedisLine;
+  readonly #find: (found: Found) => void;
   readonly #steps: Batcher<Step>;
   readonly #gets: Batcher<Get>;
   /** The latest version of membership that any answer told. */
   #version = 0;
 
-  constructor(line: RedisLine, maxText: number) {
+  /** @param onEvent hears of what it finds out by itself. MUST NOT throw. */
+  constructor(line: RedisLine, maxText: number, onEvent: (event: NodeEvent) => void = () => {}) {
     this.#line = line;
+    this.#find = (found) => tellFound(found, onEvent);
     const limits = { maxOps: MAX_BATCH_STEPS, maxSize: maxText };
     this.#steps = new Batcher<Step>({
       ...limits,
@@ -221,7 +228,7 @@ export class RedisStore implements Store {
 
   async claim(claim: Claim): Promise<ClaimReply> {
     checkClaim(claim);
-    return claimReply(claim, await this.#step(claimStep(claim)));
+    return claimReply(claim, await this.#step(claimStep(claim)), this.#find);
   }
 
   async reassert(
@@ -256,8 +263,14 @@ export class RedisStore implements Store {
     return kept.includes(null) ? null : kept as Stamp[];
   }
 
-  async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    return doneOf(key, "release", await this.#step(releaseStep(key, incarnation, epoch)));
+  async release(
+    key: string,
+    incarnation: string,
+    epoch: number,
+    after?: Stamp,
+  ): Promise<boolean> {
+    const step = releaseStep(key, incarnation, epoch, after);
+    return doneOf(key, "release", await this.#step(step));
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
@@ -281,16 +294,18 @@ export class RedisStore implements Store {
     return unlisted.in(page);
   }
 
-  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+  async read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
     if (fields.length === 0) return [];
-    const reply = await this.#step(readStep(key, fields));
-    const what = `state of ${JSON.stringify(key)}`;
-    return listOf(what, reply, fields.length).map((value) => textOrNull(what, value));
+    return readReply(key, fields, await this.#step(readStep(key, fields, knows)));
   }
 
-  async range(key: string, range: Range): Promise<[string, string][]> {
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
-    return rangeReply(key, await this.#step(rangeStep(key, range)));
+    return rangeReply(key, await this.#step(rangeStep(key, range, knows)), this.#find);
   }
 
   async commit(commit: Commit): Promise<CommitReply> {

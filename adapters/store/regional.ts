@@ -23,6 +23,7 @@ import type {
   LineageName,
   Membership,
   Observation,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
@@ -259,8 +260,13 @@ class RegionalStore implements Store {
     return turns.map((turn, i) => isHere(turn) ? here?.[i] ?? turn.last : turn.last);
   }
 
-  async release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    const wasDone = await this.#here((store) => store.release(key, incarnation, epoch));
+  async release(
+    key: string,
+    incarnation: string,
+    epoch: number,
+    after?: Stamp,
+  ): Promise<boolean> {
+    const wasDone = await this.#here((store) => store.release(key, incarnation, epoch, after));
     this.#addresses.left(key, epoch);
     return wasDone;
   }
@@ -302,12 +308,25 @@ class RegionalStore implements Store {
     }
   }
 
-  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
-    return await this.#stores.at(await this.#homeNow(key), (store) => store.read(key, fields));
+  async read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
+    const home = await this.#homeNow(key);
+    const known = this.#knownAt(home, knows);
+    return await this.#stores.at(home, (store) => store.read(key, fields, known));
   }
 
-  async range(key: string, range: Range): Promise<[string, string][]> {
-    return await this.#stores.at(await this.#homeNow(key), (store) => store.range(key, range));
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
+    const home = await this.#homeNow(key);
+    const known = this.#knownAt(home, knows);
+    return await this.#stores.at(home, (store) => store.range(key, range, known));
+  }
+
+  /** An owner's turns are in its own region's store, and of that one's lineage. */
+  #knownAt(home: string, knows: OwnerKnows | undefined): OwnerKnows | undefined {
+    return home === this.#self ? knows : undefined;
   }
 
   /** Here, where the owner is: what has left is fenced. */

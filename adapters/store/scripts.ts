@@ -25,16 +25,22 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * again: else nobody could say whether its last turns were lost. A guard is the beginning of an
  * ownership, `<epoch> <incarnation> `.
  *
+ * A key that is gone while others of its resource are there (it was evicted, or deleted by hand)
+ * is noticed: an index that has not as many members as its state has fields is made anew from the
+ * state. Where the state is gone and its index is there, the index stays until the owner who
+ * was told of that has read, written or released it. A `MENDED` is the fields of a state and the
+ * members that its index had, as a list; where it comes in a list it is its first item.
+ *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
  * | L look up | own | | the entry that stands, or nil |
- * | C claim | own, epoch, state, ended | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won and last turn, else the entry that stands, or nil; 0: another lineage |
+ * | C claim | own, epoch, state, ended, index | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won, last turn, MENDED or nil, and 1 if the epoch counter was lost; else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
- * | R release | own, state, ended | guard | 1, 0, or another's entry |
+ * | R release | own, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
- * | G read | state | count, field … | values |
- * | N range | state, index | command, bound, bound, limit | field, value … |
+ * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values, or a list in a list: the last turn where `after` is missing |
+ * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if it was, field, value …; or as G |
  *
  * A lineage is `*`, any, or `=` and the ids of the copies it is made of; this server's own,
  * its replication id, must be one of them. A last turn is `<epoch> <turn>`, or nil.
@@ -98,34 +104,64 @@ local function lookup(k)
   return call('GET', KEYS[k])
 end
 
+local function reindex(state, index)
+  call('DEL', index)
+  local names, members = call('HKEYS', state), {}
+  for i = 1, #names do
+    if sub(names[i], 1, 1) == ':' then
+      members[#members + 1] = '0'
+      members[#members + 1] = names[i]
+    end
+    if #members > 0 and (i == #names or #members >= CHUNK) then
+      call('ZADD', index, unpack(members))
+      members = {}
+    end
+  end
+end
+
+local function mended(state, index, stamp, isOwners)
+  local fields = call('HLEN', state) - (stamp and 1 or 0) - call('HEXISTS', state, 'past')
+  local members = call('ZCARD', index)
+  if fields == members then return nil end
+  if isOwners or stamp or fields > 0 then reindex(state, index) end
+  return { fields, members }
+end
+
 local function claim(k, a)
   if not present(ARGV[a + 3]) then return 0 end
   local own, rest, guard = KEYS[k], ARGV[a + 1], ARGV[a + 2]
+  local state, index = KEYS[k + 2], KEYS[k + 4]
   local now = call('GET', own)
   if now then
     if sub(now, -#rest - 1) == ' ' .. rest then
       local epoch = tonumber(match(now, '^%d+'))
-      return epoch and { epoch, call('HGET', KEYS[k + 2], 'turn') } or now
+      if not epoch then return now end
+      local stamp = call('HGET', state, 'turn')
+      return { epoch, stamp, mended(state, index, stamp) or false }
     end
     if guard == '' or sub(now, 1, #guard) ~= guard then return now end
   elseif guard ~= '' then
     return false
   end
-  local stamp = call('HGET', KEYS[k + 2], 'turn')
+  local stamp = call('HGET', state, 'turn')
+  local ended = KEYS[k + 3]
   local isFull = full(own)
-  if not stamp and call('EXISTS', KEYS[k + 3]) == 1 and call('RENAMENX', KEYS[k + 3], KEYS[k + 2]) == 1 then
-    call('PERSIST', KEYS[k + 2])
-    stamp = call('HGET', KEYS[k + 2], 'turn')
+  if not stamp and call('EXISTS', ended) == 1 and call('RENAMENX', ended, state) == 1 then
+    call('PERSIST', state)
+    stamp = call('HGET', state, 'turn')
   end
-  if isFull and not now and not stamp and call('HLEN', KEYS[k + 2]) == 0 then refuse() end
+  if isFull and not now and not stamp and call('HLEN', state) == 0 then refuse() end
   local wrote = stamp and tonumber((stampOf(stamp))) or 0
   -- A counter that was lost must not repeat an epoch.
   local stands = now and tonumber(match(now, '^%d+') or 0) or 0
-  local epoch = math.max(drawn(KEYS[k + 1]), tonumber(ARGV[a + 4]), wrote, stands) + 1
+  local last, above = drawn(KEYS[k + 1]), tonumber(ARGV[a + 4])
+  local isLost = math.max(wrote, stands) > math.max(last, above)
+  local epoch = math.max(last, above, wrote, stands) + 1
   local text = string.format('%.0f', epoch)
+  local parts = mended(state, index, stamp) or false
   call('SET', KEYS[k + 1], text)
   call('SET', own, text .. ' ' .. rest)
-  return { epoch, stamp }
+  return { epoch, stamp, parts, isLost and 1 or 0 }
 end
 
 local function reassert(k, a)
@@ -159,6 +195,8 @@ local function release(k, a)
     length == call('HEXISTS', KEYS[k + 1], 'turn') + call('HEXISTS', KEYS[k + 1], 'past') then
     call('RENAME', KEYS[k + 1], KEYS[k + 2])
     call('PEXPIRE', KEYS[k + 2], ${ENDED_TURNS_MS})
+  elseif length == 0 and has(nil, tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])) then
+    call('DEL', KEYS[k + 3])
   end
   return call('DEL', KEYS[k])
 end
@@ -222,7 +260,7 @@ local function commit(k, a)
   if not has(stamp, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])) then
     return present(ARGV[a + 6]) and { stamp } or 2
   end
-  call('ZCARD', index)
+  if call('ZCARD', index) > 0 and not stamp then call('DEL', index) end
   local first = a + 8
   local deletes = first + 2 * ARGV[a + 7]
   local last = a + 1 + ARGV[a + 1]
@@ -257,20 +295,33 @@ local function get(state, fields, first, last, into, named)
   return into
 end
 
+local function lacks(stamp, a)
+  return not has(stamp, tonumber(ARGV[a]), tonumber(ARGV[a + 1])) and present(ARGV[a + 2])
+end
+
 local function read(k, a)
-  return get(KEYS[k], ARGV, a + 2, a + 1 + ARGV[a + 1], {}, false)
+  if ARGV[a + 2] ~= '0' then
+    local stamp = call('HGET', KEYS[k], 'turn')
+    if lacks(stamp, a + 2) then return { { stamp } } end
+  end
+  return get(KEYS[k], ARGV, a + 5, a + 1 + ARGV[a + 1], {}, false)
 end
 
 local function range(k, a)
-  local fields =
-    call(ARGV[a + 1], KEYS[k + 1], ARGV[a + 2], ARGV[a + 3], 'LIMIT', 0, ARGV[a + 4])
-  return get(KEYS[k], fields, 1, #fields, {}, true)
+  local state, index = KEYS[k], KEYS[k + 1]
+  local stamp = call('HGET', state, 'turn')
+  if lacks(stamp, a + 5) then return { { stamp } } end
+  -- Whoever names no lineage owns nothing, and was told of nothing.
+  local parts = mended(state, index, stamp, ARGV[a + 7] ~= '*')
+  if parts and parts[1] == 0 then return { parts } end
+  local fields = call(ARGV[a + 1], index, ARGV[a + 2], ARGV[a + 3], 'LIMIT', 0, ARGV[a + 4])
+  return get(state, fields, 1, #fields, { parts }, true)
 end
 
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
-local keys = { L = 1, C = 4, A = 3, R = 3, W = 3, K = 2, G = 1, N = 2 }
-local arguments = { L = 1, C = 5, A = 6, R = 2, K = 2, N = 5 }
+local keys = { L = 1, C = 5, A = 3, R = 4, W = 3, K = 2, G = 1, N = 2 }
+local arguments = { L = 1, C = 5, A = 6, R = 4, K = 2, N = 8 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]

@@ -22,6 +22,7 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
@@ -258,15 +259,19 @@ class SqliteStore implements Store {
     return await reads.do(() => tables.list(prefix, cursor ?? "", limit));
   }
 
-  read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+  read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
     const { reads, tables } = this.#present;
-    return reads.do(() => tables.read(key, fields));
+    return reads.do(() => tables.read(key, fields, knows));
   }
 
-  async range(key: string, range: Range): Promise<[string, string][]> {
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
     const { reads, tables } = this.#present;
-    return await reads.do(() => tables.range(key, range));
+    return await reads.do(() => tables.range(key, range, knows));
   }
 
   async commit(commit: Commit): Promise<CommitReply> {

@@ -6,6 +6,7 @@
  * lane rolls back what a step that fails has done.
  */
 import { MAX_ENTRY } from "../../src/limits.ts";
+import { LostTurns } from "../../src/model/lost_turns.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
@@ -15,6 +16,7 @@ import type {
   CommitReply,
   CommittedTurn,
   LineageName,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
@@ -181,14 +183,17 @@ export class SqliteTables {
     return { entries, next, ...broken.length > 0 && { unreadable: broken } };
   }
 
-  read(key: string, fields: readonly string[]): (string | null)[] {
+  read(key: string, fields: readonly string[], knows?: OwnerKnows): (string | null)[] {
+    this.#checkKnown(key, knows);
     return fields.map((field) => {
       const row = this.#value.get(key, toStored(field));
       return row ? fromStored(String(row["value"])) : null;
     });
   }
 
-  range(key: string, { start, end, limit, reverse }: Range): [string, string][] {
+  range(key: string, range: Range, knows?: OwnerKnows): [string, string][] {
+    this.#checkKnown(key, knows);
+    const { start, end, limit, reverse } = range;
     const rows = (reverse ? this.#backward : this.#forward)
       .all(key, toStored(start), toStored(end), limit);
     return rows.map((row) => [
@@ -213,6 +218,16 @@ export class SqliteTables {
     const past = pastOf(pastIn(key, row), last, epoch);
     this.#setTurn.run(key, epoch, turn, past.map((it) => `${it.epoch} ${it.turn}`).join(","));
     return "committed";
+  }
+
+  /** @throws LostTurns where the state lacks what its owner knows */
+  #checkKnown(key: string, knows: OwnerKnows | undefined): void {
+    if (!knows || knows.after.epoch === 0) return;
+    const last = this.#last(key);
+    if (hasTurn(last, knows.after)) return;
+    if (knows.lineage === undefined || knows.lineage === this.#lineage.id) {
+      throw new LostTurns(key, last);
+    }
   }
 
   /** The last epoch of a slot. @throws AtlasError where it can't be read: epochs must not fall */

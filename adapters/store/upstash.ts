@@ -72,7 +72,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     throw error;
   }
   if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
-  return new RedisStore(line, MAX_REQUEST_TEXT);
+  return new RedisStore(line, MAX_REQUEST_TEXT, options.onEvent);
 }
 
 /**

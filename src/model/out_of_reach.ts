@@ -5,6 +5,7 @@
  * It takes an error of a store and gives the one that may leave the node.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
+import { LostTurns } from "./lost_turns.ts";
 import { refusalOf, StepRefused } from "./refusal.ts";
 
 /** What errors of clients and servers say, and what that means; the first that fits counts. */
@@ -39,6 +40,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
  */
 export function toldOfRegistry(error: unknown, region: string | null = null): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;
+  if (error instanceof LostTurns) return error;
   const whose = region === null ? "" : `region ${region}: `;
   const isNamed = error.detail !== undefined && /^region \S+: /.test(error.message);
   if (isNamed || error.detail !== undefined && region === null) return error;

@@ -153,8 +153,11 @@ export interface Store {
    * nothing of it MUST be left but for a while its last turn, in a store that has {@link Store.kept},
    * unless the store needs to tell others what was deleted ({@link Store.recheckMs}). Answers
    * whether it was.
+   *
+   * @param after the last turn that the owner knows to be in the state. What shows that a state
+   * was lost which had that turn MUST be left: the next claim tells of it.
    */
-  release(key: string, incarnation: string, epoch: number): Promise<boolean>;
+  release(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
    * Of stores whose keys have homes ({@link Store.homeOf}). Ends an ownership if it is still
@@ -185,13 +188,20 @@ export interface Store {
    */
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 
-  // State: an ordered map of text to text for each key.
+  // State: an ordered map of text to text for each key. Where a store keeps it in parts, and one
+  // of them is lost, `read` and `range` MUST still agree.
 
-  /** The values of `fields`, in their order; null for each that isn't there. */
-  read(key: string, fields: readonly string[]): Promise<(string | null)[]>;
+  /**
+   * The values of `fields`, in their order; null for each that isn't there. Where the state
+   * lacks what its owner `knows`, rejects with `LostTurns`.
+   */
+  read(key: string, fields: readonly string[], knows?: OwnerKnows): Promise<(string | null)[]>;
 
-  /** Fields and values with `start ≤ field < end`, in code unit order of ASCII fields. */
-  range(key: string, range: Range): Promise<[string, string][]>;
+  /**
+   * Fields and values with `start ≤ field < end`, in code unit order of ASCII fields. Where the
+   * state lacks what its owner `knows`, rejects with `LostTurns`.
+   */
+  range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]>;
 
   /**
    * Applies all of a turn's writes, or none: only if the key's owner is still this
@@ -238,6 +248,17 @@ export interface KnownLineage extends LineageName {
 export interface Stamp {
   readonly epoch: number;
   readonly turn: number;
+}
+
+/** What the owner of a state knows that it reads. */
+export interface OwnerKnows {
+  /** The last turn that is in the state. */
+  readonly after: Stamp;
+  /**
+   * The id of the lineage that the owner has reasserted in; absent: it isn't known. A state in
+   * another lineage is read as it is: its owner will be told when it reasserts.
+   */
+  readonly lineage?: string;
 }
 
 /** What an owner holds. */
@@ -345,6 +366,8 @@ export interface ClaimReply {
   readonly owner: Ownership | null;
   /** What the key's state has; where it was won. */
   readonly last?: Stamp;
+  /** Whether it was won, and the key had a state that was lost: turns are missing. */
+  readonly isStateLost?: boolean;
   /** Whether nothing was compared, because the lineage is another. */
   readonly quarantined?: boolean;
 }

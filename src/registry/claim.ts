@@ -35,6 +35,8 @@ export interface Acquired {
   readonly owner: Ownership;
   /** What the key's state has, where this life won it. */
   readonly last: Stamp;
+  /** Whether this life won it, and its state was lost. */
+  readonly isStateLost: boolean;
   /** The lineage in which all this was so. */
   readonly lineage: LineageName;
 }
@@ -82,7 +84,8 @@ export class Claims {
       if (reply.quarantined || !this.stands(lineage)) throw quarantined(key);
       if (reply.won && reply.owner) {
         this.stats.claims++;
-        return { owner: reply.owner, last: reply.last ?? NO_TURNS, lineage };
+        const { owner, last = NO_TURNS, isStateLost = false } = reply;
+        return { owner, last, isStateLost, lineage };
       }
       const owner = reply.owner;
       if (owner === null) expected = null;
@@ -91,7 +94,7 @@ export class Claims {
       ) expected = { incarnation: owner.incarnation, epoch: owner.epoch };
       else {
         this.stats.claimsLost++;
-        return { owner, last: NO_TURNS, lineage };
+        return { owner, last: NO_TURNS, isStateLost: false, lineage };
       }
     }
     throw new AtlasError("unavailable", `${key} changed its owner ${MAX_ROUNDS} times meanwhile`);

@@ -9,6 +9,7 @@
 import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TOLD_ROWS } from "../limits.ts";
 import type { NodeEvent } from "../model/event.ts";
+import { LostTurns } from "../model/lost_turns.ts";
 import { toldOfRegistry } from "../model/out_of_reach.ts";
 import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -55,6 +56,8 @@ class Teller {
     const told = toldOfRegistry(error);
     if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.trouble = told;
     if (!isAtlasError(told) || told.code !== "unavailable") return told;
+    // Its owner tells that.
+    if (told instanceof LostTurns) return told;
     const refusal = refusalOf(told);
     const isRefusing = refusal === "passing" || refusal === "lasting";
     const event = isRefusing ? "registry refuses steps" : "registry can't be reached";

@@ -7,8 +7,8 @@ import { isAtlasError } from "../errors.ts";
 import { MAX_KNOWN_ANSWERS } from "../limits.ts";
 import { fingerprint } from "../model/fingerprint.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Store } from "../ports/store.ts";
 import { pause } from "../time/pause.ts";
+import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./storage.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -20,9 +20,9 @@ const AGAIN_MS = 1_000;
 const DIGITS = 13;
 
 export interface AnsweredKeysParts {
-  readonly store: Store;
+  readonly state: Pick<OwnState, "range">;
   readonly clock: Clock;
-  readonly tenure: Pick<Tenure, "key" | "adrift" | "isOver">;
+  readonly tenure: Pick<Tenure, "adrift" | "isOver">;
   /** The idempotency key of a date field. */
   readonly keyOf: (field: string) => string;
 }
@@ -77,12 +77,12 @@ export class AnsweredKeys {
 
   /** Answers whether it needn't be tried again soon. */
   async #read(): Promise<boolean> {
-    const { store, tenure, keyOf } = this.#parts;
+    const { state, tenure, keyOf } = this.#parts;
     let start = "t:";
     try {
       for (;;) {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
-        const rows = await store.range(tenure.key, range);
+        const rows = await state.range(range);
         // What was read since may be another owner's.
         if (tenure.adrift || tenure.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));

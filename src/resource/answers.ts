@@ -16,9 +16,9 @@ import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/quoted.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Store } from "../ports/store.ts";
 import { keyOutOfReach } from "./adrift.ts";
 import { AnsweredKeys } from "./answered_keys.ts";
+import type { OwnState } from "./own_state.ts";
 import type { TurnStorage, Writes } from "./storage.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -35,7 +35,7 @@ const DATE_DIGITS = 14;
 export type AnswersTenure = Pick<Tenure, "key" | "adrift" | "isOver" | "goesOn">;
 
 export interface AnswersParts {
-  readonly store: Store;
+  readonly state: OwnState;
   readonly clock: Clock;
   readonly tenure: AnswersTenure;
   readonly storage: TurnStorage;
@@ -54,7 +54,7 @@ function dateOf(field: string): number {
 }
 
 export class Answers {
-  readonly #store: Store;
+  readonly #state: OwnState;
   readonly #clock: Clock;
   readonly #tenure: AnswersTenure;
   readonly #storage: TurnStorage;
@@ -69,12 +69,12 @@ export class Answers {
   /** The digest of the running call's arguments. */
   #asked = "";
 
-  constructor({ store, clock, tenure, storage, isFresh }: AnswersParts) {
-    this.#store = store;
+  constructor({ state, clock, tenure, storage, isFresh }: AnswersParts) {
+    this.#state = state;
     this.#clock = clock;
     this.#tenure = tenure;
     this.#storage = storage;
-    this.#keys = tenure.goesOn ? new AnsweredKeys({ store, clock, tenure, keyOf }) : null;
+    this.#keys = tenure.goesOn ? new AnsweredKeys({ state, clock, tenure, keyOf }) : null;
     if (!isFresh) return;
     this.#count = 0;
     this.#keys?.none();
@@ -118,7 +118,7 @@ export class Answers {
   async #read(idempotencyKey: string): Promise<string | null> {
     if (this.#tenure.adrift) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
-    const [text = null, count] = await this.#store.read(this.#tenure.key, fields);
+    const [text = null, count] = await this.#state.read(fields);
     // Meanwhile the store may have gone out of reach, and somebody else become the owner.
     if (this.#tenure.adrift) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
@@ -177,9 +177,8 @@ export class Answers {
   async tidy(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
     if (this.#tenure.adrift) return now + TIDY_MS;
-    const { key } = this.#tenure;
     if (this.#count === null) {
-      const [text] = await this.#store.read(key, ["n"]);
+      const [text] = await this.#state.read(["n"]);
       this.#count = textToCount(text, "the number of its answers");
     }
     if (this.#count === 0) {
@@ -188,7 +187,7 @@ export class Answers {
     }
     void this.learn();
     const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
-    const rows = await this.#store.range(key, range);
+    const rows = await this.#state.range(range);
     const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
     const expired = young === -1 ? rows : rows.slice(0, young);
     let count = this.#count;
@@ -231,7 +230,7 @@ export class Answers {
     if (this.#tenure.adrift) return;
     if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
-    const rows = await this.#store.range(this.#tenure.key, {
+    const rows = await this.#state.range({
       start: "t:",
       end: `t:${before}`,
       limit: PRUNE_FETCH,

@@ -23,7 +23,7 @@ import { Activation } from "./activation.ts";
 import { Adrift, type Freight } from "./adrift.ts";
 import { Ledger, type LedgerTenure } from "./ledger.ts";
 import type { Stage } from "./stage.ts";
-import { letGo } from "./tenure.ts";
+import { letGo, tellLoss, tellLostState } from "./tenure.ts";
 
 /** Pauses between attempts to claim what is adrift, in ms. */
 const RETRY_MS = 50;
@@ -167,9 +167,10 @@ export class Harbour {
   /** The claim's answer is in. @throws AtlasError where it has to be claimed again. */
   async #moor(activation: Activation, life: Life, acquired: Acquired): Promise<void> {
     const { key } = activation;
-    const { owner, last, lineage } = acquired;
+    const { owner, last, isStateLost, lineage } = acquired;
     if (owner.incarnation !== life.incarnation) return await this.#concede(activation, owner);
     if (!this.#parts.claims.stands(lineage)) throw quarantined(key);
+    if (isStateLost) tellLostState(this.#parts.stage, key, owner);
     await activation.hold();
     try {
       if (!this.#isDue(activation, life)) return;
@@ -194,7 +195,7 @@ export class Harbour {
     last: Stamp,
   ): Promise<void> {
     const { stage } = this.#parts;
-    const tenure = tenureOf(activation.key, owner, life, last);
+    const tenure = tenureOf(stage, activation.key, owner, life, last);
     const ledger = new Ledger(stage, tenure);
     // From here on calls of it name the later epoch, whatever becomes of the commits.
     [activation.owner, activation.last] = [owner, last];
@@ -266,12 +267,18 @@ export class Harbour {
 }
 
 /** An ownership without an instance, as the ledger that commits under it sees it. */
-export function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp): LedgerTenure {
+export function tenureOf(
+  stage: Pick<Stage<Activation>, "stats" | "tell">,
+  key: string,
+  owner: Ownership,
+  life: Life,
+  last: Stamp,
+): LedgerTenure {
   let isOver = false;
   const end = (): void => {
     isOver = true;
   };
-  return {
+  const tenure: LedgerTenure = {
     key,
     owner,
     last,
@@ -286,7 +293,12 @@ export function tenureOf(key: string, owner: Ownership, life: Life, last: Stamp)
     turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
-    behind: end,
+    behind: (kept) => {
+      tellLoss(stage, tenure, kept);
+      tenure.last = kept;
+      end();
+    },
     lost: () => new AtlasError("unavailable", `${key} could not be brought in yet`),
   };
+  return tenure;
 }

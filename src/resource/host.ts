@@ -31,7 +31,7 @@ import { Leftovers, tidy } from "./leftovers.ts";
 import { type Method, Methods } from "./methods.ts";
 import type { StopReason } from "./resource.ts";
 import { checkRoom, type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
-import { reassertAll } from "./tenure.ts";
+import { reassertAll, tellLostState } from "./tenure.ts";
 import { Usher } from "./usher.ts";
 import { Visit } from "./visit.ts";
 
@@ -186,10 +186,11 @@ export class Host implements Stage<Activation> {
     }
     checkRoom(this.#activations.size + this.#opening.size);
     const { claims, place } = this.#parts;
-    const { owner, last, lineage } = await claims.acquire(key, life, place);
+    const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation) return owner;
     // What was won in a lineage that is over is neither in the store nor on these books.
     if (!claims.stands(lineage)) throw quarantined(key);
+    if (isStateLost) tellLostState(this, key, owner);
     const activation = new Activation(this, key, resolved, owner, life, last);
     this.#starting.add(activation);
     try {

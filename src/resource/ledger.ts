@@ -16,6 +16,7 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { Answers } from "./answers.ts";
+import { OwnState } from "./own_state.ts";
 import { TurnStorage, type Writes } from "./storage.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -50,6 +51,7 @@ export class Ledger {
   readonly #tenure: LedgerTenure;
   /** Whether no turn had been committed to the state when this began. */
   readonly #isFresh: boolean;
+  readonly #state: OwnState;
   #answers: Answers | null = null;
   /** Turns that it has put into the store, or tried to. */
   turns = 0;
@@ -57,7 +59,8 @@ export class Ledger {
   constructor(parts: LedgerParts, tenure: LedgerTenure) {
     this.#parts = parts;
     this.#tenure = tenure;
-    this.storage = new TurnStorage(parts.store, tenure);
+    this.#state = new OwnState(parts.store, parts, tenure);
+    this.storage = new TurnStorage(this.#state, tenure);
     // Stores without one write order don't say.
     this.#isFresh = tenure.last.epoch === 0 && !tenure.adrift?.isProvisional &&
       parts.store.recheckMs === undefined;
@@ -84,10 +87,9 @@ export class Ledger {
   }
 
   get #kept(): Answers {
-    const { store, clock } = this.#parts;
     return (this.#answers ??= new Answers({
-      store,
-      clock,
+      state: this.#state,
+      clock: this.#parts.clock,
       tenure: this.#tenure,
       storage: this.storage,
       isFresh: this.#isFresh,

@@ -13,7 +13,7 @@ import type { Life } from "../registry/lease.ts";
 import type { Activation } from "./activation.ts";
 import { tenureOf } from "./harbour.ts";
 import { Ledger, type LedgerParts } from "./ledger.ts";
-import { letGo } from "./tenure.ts";
+import { letGo, tellLostState } from "./tenure.ts";
 import type { Stage } from "./stage.ts";
 import { NOWHERE, Visit } from "./visit.ts";
 
@@ -30,7 +30,7 @@ interface Leftover {
 }
 
 export interface LeftoversParts {
-  readonly stage: LedgerParts & Pick<Stage<unknown>, "tell">;
+  readonly stage: LedgerParts & Pick<Stage<unknown>, "stats" | "tell">;
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
@@ -108,9 +108,10 @@ export class Leftovers {
   /** Gives when there is more to drop, on the monotonic clock. */
   async #drop(key: string, life: Life): Promise<number> {
     const { stage, claims, place } = this.#parts;
-    const { owner, last, lineage } = await claims.acquire(key, life, place);
+    const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
-    const tenure = tenureOf(key, owner, life, last);
+    if (isStateLost) tellLostState(stage, key, owner);
+    const tenure = tenureOf(stage, key, owner, life, last);
     const ledger = new Ledger(stage, tenure);
     try {
       ledger.begin();

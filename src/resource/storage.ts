@@ -17,8 +17,9 @@ import {
 } from "../limits.ts";
 import { quoted } from "../model/quoted.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
-import type { Range, Store } from "../ports/store.ts";
+import type { Range } from "../ports/store.ts";
 import { outOfReach, unlistable } from "./adrift.ts";
+import type { OwnState } from "./own_state.ts";
 import type { ListOptions, Storage } from "./resource.ts";
 import type { Tenure } from "./tenure.ts";
 
@@ -37,7 +38,7 @@ export type Writes = Map<string, string | null>;
 type StorageTenure = Pick<Tenure, "key" | "adrift" | "turn">;
 
 export class TurnStorage implements Storage {
-  readonly #store: Store;
+  readonly #state: OwnState;
   readonly #tenure: StorageTenure;
   /** Whether a turn is running. */
   #open = false;
@@ -51,8 +52,8 @@ export class TurnStorage implements Storage {
   /** What turns wrote that are kept until the store is back. */
   #kept: Writes | null = null;
 
-  constructor(store: Store, tenure: StorageTenure) {
-    this.#store = store;
+  constructor(state: OwnState, tenure: StorageTenure) {
+    this.#state = state;
     this.#tenure = tenure;
   }
 
@@ -119,8 +120,8 @@ export class TurnStorage implements Storage {
     if (text === undefined) text = this.peek(field);
     if (text === undefined) text = this.#cache?.get(field);
     if (text === undefined) {
-      const { key } = this.#reachable();
-      [text = null] = await this.#store.read(key, [field]);
+      this.#reachable();
+      [text = null] = await this.#state.read([field]);
       // Meanwhile somebody else may have become the owner.
       this.#reachable();
       // Another write of this turn may have come while the store was asked.
@@ -181,7 +182,7 @@ export class TurnStorage implements Storage {
   async #rows(range: Range): Promise<Map<string, string>> {
     const { key } = this.#tenure;
     if (!this.#tenure.adrift) {
-      const rows = await this.#store.range(key, range);
+      const rows = await this.#state.range(range);
       if (!this.#tenure.adrift) return new Map(rows);
     }
     if (!this.#tenure.adrift.isLost) throw unlistable(key);
@@ -193,9 +194,8 @@ export class TurnStorage implements Storage {
   }
 
   /** @throws AtlasError `unavailable` where what the store has is not this owner's any more */
-  #reachable(): Pick<Tenure, "key"> {
+  #reachable(): void {
     if (this.#tenure.adrift) throw outOfReach(this.#tenure.key);
-    return this.#tenure;
   }
 
   /** Async so that every refusal is a rejection, as in the rest of the interface. */

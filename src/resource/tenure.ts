@@ -90,13 +90,24 @@ export function tellLoss(
   });
 }
 
+/** Counts and tells that a state was lost of which nobody here knows how many turns it had. */
+export function tellLostState(
+  host: Pick<Stage<unknown>, "stats" | "tell">,
+  key: string,
+  { epoch }: Ownership,
+): void {
+  host.stats.lostTurns++;
+  const fields = { key, epoch, turns: 1, acknowledged: "unknown", kept: "0.0" };
+  host.tell("error", "state lost", fields);
+}
+
 /** Gives the name back. Never rejects: where the store can't take it, the entry stays. */
 export async function letGo(
   host: Pick<Stage<unknown>, "store" | "tell">,
-  { key, owner: { incarnation, epoch } }: Tenure,
+  { key, owner: { incarnation, epoch }, last }: Tenure,
 ): Promise<null> {
   try {
-    await host.store.release(key, incarnation, epoch);
+    await host.store.release(key, incarnation, epoch, last);
   } catch (error) {
     // The next call finds this node live, and it claims anew.
     host.tell("warning", "release failed", { key, reason: messageOf(error) });

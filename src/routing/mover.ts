@@ -115,13 +115,13 @@ export class Mover {
     return await this.#parts.store.recall?.(key, null).catch(() => false) ?? false;
   }
 
-  async #giveUp({ key, owner }: Activation, region: string): Promise<boolean> {
+  async #giveUp({ key, owner, last }: Activation, region: string): Promise<boolean> {
     const { store } = this.#parts;
     const { incarnation, epoch } = owner;
     if (store.depart && store.homeOf?.(key)) {
       return await store.depart(key, incarnation, epoch, region);
     }
-    return await store.release(key, incarnation, epoch);
+    return await store.release(key, incarnation, epoch, last);
   }
 }
 

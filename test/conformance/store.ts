@@ -12,6 +12,7 @@ import { hostileTests } from "./store_hostile.ts";
 import { lineageTests } from "./store_lineage.ts";
 import { membershipTests } from "./store_membership.ts";
 import { ownershipTests } from "./store_ownership.ts";
+import { partsTests } from "./store_parts.ts";
 import { stateTests } from "./store_state.ts";
 import { unless } from "../support/unless.ts";
 
@@ -61,6 +62,8 @@ export interface Vandal {
   counter(key: string, text: string): Promise<void>;
   /** The counter of membership's versions. */
   version(text: string): Promise<void>;
+  /** Removes what a key has of one part; absent where the parts can't be told from each other. */
+  remove?(key: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
 }
 
 /** What the tests work with. */
@@ -100,6 +103,7 @@ export function storeConformance(
     stateTests(stores);
     lineageTests(stores);
     hostileTests(stores);
+    partsTests(stores);
     endsTests(stores);
   });
 }

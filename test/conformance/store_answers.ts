@@ -7,6 +7,7 @@ import type { Ownership } from "../../src/model/ownership.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Stamp, Store } from "../../src/ports/store.ts";
 import { tenureOf } from "../../src/resource/harbour.ts";
+import { noTurns } from "../../src/resource/stage.ts";
 import { Ledger } from "../../src/resource/ledger.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey } from "./store_kit.ts";
@@ -31,7 +32,8 @@ async function ledgerOf(store: Store, key: string, clock: Clock): Promise<{
 }> {
   const { owner, last = { epoch: 0, turn: 0 } } = await store.claim(claimOf(key));
   const life = { incarnation: owner?.incarnation ?? "", lease: { holds: () => true } };
-  const tenure = tenureOf(key, owner as Ownership, life as never, last);
+  const stage = { stats: noTurns(), tell: () => {} };
+  const tenure = tenureOf(stage, key, owner as Ownership, life as never, last);
   const parts = { store, clock, random: systemRandom, stats: { commits: 0 }, lineage: undefined };
   return { ledger: new Ledger(parts, tenure), owner: owner as Ownership, last };
 }

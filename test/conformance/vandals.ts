@@ -39,6 +39,11 @@ export function redisVandal(server: { readonly url: string }, master?: string): 
       ),
     counter: (key, text) => tell("SET", `${slot(key)}:epoch${suffix}`, text),
     version: (text) => tell("SET", members("version"), text),
+    remove: (key, part) => {
+      const name = part === "own" && master !== undefined ? "claim" : part;
+      const of = part === "epoch" ? "" : `:${key}`;
+      return tell("DEL", `${slot(key)}:${name}${suffix}${of}`);
+    },
   };
 }
 

@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { RedisAddress, RedisClient } from "../../adapters/store/redis_client.ts";
 import { RedisConnection } from "../../adapters/store/redis_connection.ts";
-import type { RedisGuide } from "../../adapters/store/redis_connection.ts";
+import type { RedisGuide } from "../../adapters/store/redis_guide.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import { timing } from "../../src/registry/lease.ts";
 

@@ -1,8 +1,9 @@
 /** Which idempotency keys are known to have answers, and when a new one is known to be new. */
 import { expect, test } from "vitest";
-import { AtlasError, memoryStore, type Store } from "../../mod.ts";
+import { AtlasError } from "../../mod.ts";
 import { MAX_KNOWN_ANSWERS } from "../../src/limits.ts";
 import { AnsweredKeys } from "../../src/resource/answered_keys.ts";
+import type { OwnState } from "../../src/resource/own_state.ts";
 import type { Adrift } from "../../src/resource/adrift.ts";
 import { fakeClock } from "../../testing.ts";
 
@@ -11,16 +12,15 @@ const clock = fakeClock();
 /** Keys of a state in which `count` have answers. */
 function keysOf(count: number, failures: AtlasError[] = []) {
   const rows = Array.from({ length: count }, (_, i) => `t:${String(i).padStart(14, "0")}:k${i}`);
-  const tenure = { key: "notes/x", adrift: null as Adrift | null, isOver: false };
-  const range: Store["range"] = async (_key, { start, limit }) => {
+  const tenure = { adrift: null as Adrift | null, isOver: false };
+  const range: OwnState["range"] = async ({ start, limit }) => {
     const failure = failures.shift();
     if (failure) throw failure;
     const from = rows.findIndex((field) => field >= start);
     return from === -1 ? [] : rows.slice(from, from + limit).map((field) => [field, ""]);
   };
-  const store = { ...memoryStore(), range };
   const keyOf = (field: string): string => field.slice("t:00000000000000:".length);
-  return { keys: new AnsweredKeys({ store, clock, tenure, keyOf }), tenure };
+  return { keys: new AnsweredKeys({ state: { range }, clock, tenure, keyOf }), tenure };
 }
 
 test("none is known to be new before all have been read, page by page", async () => {

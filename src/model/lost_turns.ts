@@ -1,0 +1,15 @@
+/** The error of a store whose state lacks turns that it had acknowledged to the state's owner. */
+import { AtlasError } from "../errors.ts";
+import { quoted } from "./quoted.ts";
+
+/** The state of a key lacks turns that its owner knows of. */
+export class LostTurns extends AtlasError {
+  /** The last turn that the state has, and the epoch it is of; both 0: none. */
+  readonly kept: { readonly epoch: number; readonly turn: number };
+
+  constructor(key: string, kept: LostTurns["kept"]) {
+    const message = `the registry has lost turns of ${quoted(key)}`;
+    super("unavailable", message, { retryable: false, detail: message });
+    this.kept = kept;
+  }
+}

@@ -1,0 +1,156 @@
+/** Keys of Redis that vanish under running nodes: told, counted, and `list` agrees with `get`. */
+import { afterEach, describe, expect, test } from "vitest";
+import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import { redisVandal } from "../conformance/vandals.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
+
+class Notes extends Resource {
+  async write(name: string, text: string): Promise<void> {
+    await this.storage.put(name, text);
+  }
+  async one(name: string): Promise<string | null> {
+    return (await this.storage.get<string>(name)) ?? null;
+  }
+  async all(): Promise<[string, string][]> {
+    return [...await this.storage.list<string>()];
+  }
+}
+
+const app: App<{ notes: ResourceType<Notes> }> = defineApp({
+  resources: { notes: { class: Notes, idleAfterMs: 60_000 } },
+});
+type Node = ServedNode<typeof app>;
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+interface Scene {
+  readonly redis: TestRedis;
+  readonly node: Node;
+  remove(id: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
+  /** What was told, by event: its fields without the epoch. */
+  told(event: string): object[];
+}
+
+async function scene(): Promise<Scene> {
+  const redis = await startRedis();
+  cleanups.push(() => redis.close());
+  const events: NodeEvent[] = [];
+  const node = await serve(app, {
+    registry: redis.url,
+    node: "owner",
+    port: 0,
+    lease: "fast",
+    onEvent: (event) => void events.push(event),
+  });
+  cleanups.push(() => node.close({ drainMs: 100 }));
+  const vandal = redisVandal(redis);
+  return {
+    redis,
+    node,
+    remove: (id, part) => vandal.remove?.(`notes/${id}`, part) as Promise<void>,
+    told: (name) =>
+      events.filter(({ event }) => event === name).map(({ fields }) => {
+        const { epoch: _, ...others } = fields;
+        return others;
+      }),
+  };
+}
+
+/** Three turns. */
+async function written(node: Node, id: string) {
+  const notes = node.resource("notes", id, { timeoutMs: 20_000 });
+  for (const name of ["a", "b", "c"]) await notes.write(name, name);
+  return notes;
+}
+
+const ALL = [["a", "a"], ["b", "b"], ["c", "c"]];
+const LOSS = { turns: 3, kept: "0.0", acknowledged: expect.stringMatching(/^\d+\.3$/) };
+
+warnIfRedisMissing("runtime/lost_parts_test.ts");
+
+describe("under a live owner", unless(redisMissing), () => {
+  test("an index that is gone is made anew, told once, and nothing is lost", async () => {
+    const { node, remove, told } = await scene();
+    const notes = await written(node, "x");
+    await remove("x", "index");
+    expect(await notes.all()).toEqual(ALL);
+    expect(await notes.all()).toEqual(ALL);
+    expect(told("index made anew")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(told("state lost")).toEqual([]);
+    expect(node.stats().lostTurns).toBe(0);
+  });
+
+  for (const parts of [["state"], ["state", "index"]] as const) {
+    for (const step of ["all", "write", "one"] as const) {
+      test(`${parts.join(" and ")} that are gone are told and counted by ${step}`, async () => {
+        const { node, remove, told } = await scene();
+        const notes = await written(node, "x");
+        for (const part of parts) await remove("x", part);
+        // The call that meets it may fail; what comes after it begins from what there is.
+        const met = step === "all"
+          ? notes.all()
+          : step === "one"
+          ? notes.one("of which nothing is at hand")
+          : notes.write("a", "again");
+        await met.catch(() => {});
+        expect(told("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
+        expect(node.stats().lostTurns).toBe(3);
+        await expect.poll(() => notes.write("d", "d").then(() => true, () => false), {
+          timeout: 20_000,
+        }).toBe(true);
+        const all = new Map(await notes.all());
+        for (const name of ["a", "b", "c", "d"]) {
+          expect(await notes.one(name)).toBe(all.get(name) ?? null);
+        }
+        expect(all.has("b")).toBe(false);
+        expect(node.stats().lostTurns).toBe(3);
+      });
+    }
+  }
+});
+
+describe("with no owner", unless(redisMissing), () => {
+  test("a state that is gone is told by the next owner, as long as its index is there", async () => {
+    const { node, remove, told } = await scene();
+    const notes = await written(node, "x");
+    await node.drain({ prefix: "rrp:", forMs: 1 });
+    await remove("x", "state");
+    expect(await notes.all()).toEqual([]);
+    expect(await notes.one("a")).toBe(null);
+    expect(told("state lost")).toEqual([
+      { key: "notes/x", turns: 1, acknowledged: "unknown", kept: "0.0" },
+    ]);
+    expect(node.stats().lostTurns).toBe(1);
+    await notes.write("d", "d");
+    await node.drain({ prefix: "rrp:", forMs: 1 });
+    expect(await notes.all()).toEqual([["d", "d"]]);
+    expect(node.stats().lostTurns).toBe(1);
+  });
+
+  test("an index that is gone is made anew by the next owner", async () => {
+    const { node, remove, told } = await scene();
+    const notes = await written(node, "x");
+    await node.drain({ prefix: "rrp:", forMs: 1 });
+    await remove("x", "index");
+    expect(await notes.all()).toEqual(ALL);
+    expect(told("index made anew")).toEqual([{ key: "notes/x", fields: 3, indexed: 0 }]);
+    expect(node.stats().lostTurns).toBe(0);
+  });
+
+  test("an epoch counter that is gone is told, and no epoch comes again", async () => {
+    const { node, remove, told } = await scene();
+    const notes = await written(node, "x");
+    const before = (await node.lookup("notes", "x")).epoch as number;
+    await node.drain({ prefix: "rrp:", forMs: 1 });
+    await remove("x", "epoch");
+    expect(await notes.all()).toEqual(ALL);
+    expect((await node.lookup("notes", "x")).epoch).toBeGreaterThan(before);
+    expect(told("epoch counter lost")).toEqual([{ slot: slotOf("notes/x") }]);
+  });
+});
