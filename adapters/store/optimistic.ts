@@ -30,16 +30,18 @@ import type {
   CommitReply,
   LineageName,
   Membership,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
   RegisterReply,
   RenewReply,
+  Stamp,
   Standing,
   Store,
 } from "../../src/ports/store.ts";
 import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "./check.ts";
-import { lostWhereBroken, SINGLE_LINEAGE } from "./lineage.ts";
+import { lostWhereBroken, NO_STAMP, SINGLE_LINEAGE } from "./lineage.ts";
 import { greatest, type MasterBook, ownerOf, ownershipOf, type Stake } from "./optimistic_book.ts";
 
 export interface OptimisticParts {
@@ -126,7 +128,9 @@ export class OptimisticStore implements Store {
     const stakes = await this.#book.stakes(claim.key);
     const winner = greatest(stakes);
     if (winner?.incarnation === claim.incarnation && winner.epoch === mine.epoch) {
-      return { won: true, owner: ownershipOf(winner) };
+      const left = await this.#book.left?.(claim.key);
+      const isStateLost = left?.isLost ?? false;
+      return { won: true, owner: ownershipOf(winner), last: left?.last ?? NO_STAMP, isStateLost };
     }
     await this.#book.drop(claim.key, claim.incarnation, mine.epoch);
     return { won: false, owner: told(stakes) };
@@ -150,8 +154,13 @@ export class OptimisticStore implements Store {
     }));
   }
 
-  release(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    return this.#book.drop(key, incarnation, epoch);
+  release(
+    key: string,
+    incarnation: string,
+    epoch: number,
+    after?: Stamp,
+  ): Promise<boolean> {
+    return this.#book.drop(key, incarnation, epoch, after);
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
@@ -159,13 +168,17 @@ export class OptimisticStore implements Store {
     return await this.#book.list(prefix, cursor, limit);
   }
 
-  read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#book.read(key, fields);
+  read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
+    return this.#book.read(key, fields, knows);
   }
 
-  async range(key: string, range: Range): Promise<[string, string][]> {
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
-    return await this.#book.range(key, range);
+    return await this.#book.range(key, range, knows);
   }
 
   async commit(commit: Commit): Promise<CommitReply> {

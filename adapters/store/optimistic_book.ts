@@ -8,7 +8,7 @@
  * that copying by "last writer wins" loses nothing.
  */
 import type { Ownership } from "../../src/model/ownership.ts";
-import type { Claim, OwnershipPage, Store } from "../../src/ports/store.ts";
+import type { Claim, OwnershipPage, Stamp, Store } from "../../src/ports/store.ts";
 
 /** A claim of a key that was written down at one master. */
 export interface Stake {
@@ -56,14 +56,23 @@ export interface MasterBook extends Pick<Store, Plain> {
    */
   stake(claim: Claim): Promise<readonly Stake[]>;
 
-  /** Takes back this master's stake if it is this one. Answers whether it was the owner's. */
-  drop(key: string, incarnation: string, epoch: number): Promise<boolean>;
+  /**
+   * Takes back this master's stake if it is this one. Answers whether it was the owner's. Of
+   * `after` as the port's `release`.
+   */
+  drop(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
    * Puts this master's stake over all others that it knows, if it is this one and the
    * owner's: losers must have heard by now, and who claimed and died never will.
    */
   settle(key: string, incarnation: string, epoch: number): Promise<void>;
+
+  /**
+   * What is left of a key's state at this master: the last turn that was committed here, and
+   * whether the state is gone of which other parts are there. Absent: it can't tell.
+   */
+  left?(key: string): Promise<{ readonly last: Stamp; readonly isLost: boolean }>;
 
   /** As the port's `list`: owners as this master sees them. */
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;

@@ -6,6 +6,7 @@
  */
 import { messageOf } from "../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../src/limits.ts";
+import { LostTurns } from "../../src/model/lost_turns.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { stepRefused } from "../../src/model/refusal.ts";
@@ -15,13 +16,15 @@ import type {
   Commit,
   CommitReply,
   Membership,
+  OwnerKnows,
   OwnershipPage,
   Range,
   RegisterReply,
   RenewReply,
+  Stamp,
 } from "../../src/ports/store.ts";
 import { brokenEntry, tellable } from "./check.ts";
-import { SINGLE_LINEAGE } from "./lineage.ts";
+import { NO_STAMP, SINGLE_LINEAGE } from "./lineage.ts";
 import { checkMember } from "./member_rows.ts";
 import { greatest, type MasterBook, ownershipOf, type Stake } from "./optimistic_book.ts";
 import { mergedRange, mergedRead } from "./optimistic_fields.ts";
@@ -33,7 +36,7 @@ import {
   REGISTER_AT,
   RENEW_AT,
 } from "./optimistic_members.ts";
-import { COMMIT, DROP, RANGE, READ, SETTLE, STAKE, STAKES } from "./optimistic_scripts.ts";
+import { COMMIT, DROP, LEFT, RANGE, READ, SETTLE, STAKE, STAKES } from "./optimistic_scripts.ts";
 import type { Masters } from "./optimistic_strategy.ts";
 import { keyOf, pageOf, Unlisted } from "./redis_keys.ts";
 import {
@@ -44,6 +47,7 @@ import {
   membershipOf,
   registrationOf,
   renewalOf,
+  stampOf,
   stateReply,
   textOrNull,
 } from "./redis_replies.ts";
@@ -59,6 +63,7 @@ export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   COMMIT,
   READ,
   RANGE,
+  LEFT,
   REGISTER_AT,
   RENEW_AT,
   KILL_AT,
@@ -161,9 +166,11 @@ export class RedisBook implements MasterBook {
     return this.#stakesOf(key, await this.#step(key, STAKE, keys, args));
   }
 
-  async drop(key: string, incarnation: string, epoch: number): Promise<boolean> {
-    const args = this.#args([incarnation, String(epoch)]);
-    const reply = await this.#step(key, DROP, this.#keys("claim", key), args, true);
+  async drop(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean> {
+    const args = this.#args([incarnation, String(epoch), String(after?.epoch ?? "")]);
+    const own = [this.#ownKey("state", key), this.#ownKey("index", key)];
+    const keys = [...this.#keys("claim", key), ...own];
+    const reply = await this.#step(key, DROP, keys, args, true);
     return isDone(`release of ${JSON.stringify(key)}`, reply);
   }
 
@@ -190,16 +197,28 @@ export class RedisBook implements MasterBook {
     return unlisted.in(page);
   }
 
-  async read(key: string, fields: readonly string[]): Promise<(string | null)[]> {
+  async left(key: string): Promise<{ last: Stamp; isLost: boolean }> {
+    const keys = [this.#ownKey("state", key), this.#ownKey("index", key)];
+    const what = `state of ${JSON.stringify(key)}`;
+    const [isLost, last] = listOf(what, await this.#step(key, LEFT, keys, []));
+    return { isLost: isDone(what, isLost), last: stampOf(key, last) };
+  }
+
+  async read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
     if (fields.length === 0) return [];
     const { names, own } = this.#masters;
     const keys = [this.#ownKey("claim", key), ...this.#keys("state", key)];
-    const reply = await this.#step(key, READ, keys, fields.map((field) => `:${field}`));
+    const args = [...this.#known(knows), ...fields.map((field) => `:${field}`)];
+    const reply = this.#whole(key, await this.#step(key, READ, keys, args));
     const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 1 + names.length);
     return mergedRead(key, fields, { own, standing: this.#epochOf(key, parts[0]) }, parts.slice(1));
   }
 
-  async range(key: string, range: Range): Promise<[string, string][]> {
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     const { names, own } = this.#masters;
     const count = names.length;
     const keys = [
@@ -208,8 +227,8 @@ export class RedisBook implements MasterBook {
       ...this.#keys("index", key),
     ];
     return await mergedRange(key, range, own, async (command, bounds, limit) => {
-      const args = [String(count), command, ...bounds, String(limit)];
-      const reply = await this.#step(key, RANGE, keys, args);
+      const args = [String(count), command, ...bounds, String(limit), ...this.#known(knows)];
+      const reply = this.#whole(key, await this.#step(key, RANGE, keys, args));
       const parts = listOf(`state of ${JSON.stringify(key)}`, reply, 2 + 2 * count);
       return {
         standing: this.#epochOf(key, parts[0]),
@@ -221,8 +240,9 @@ export class RedisBook implements MasterBook {
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
-    const { key, incarnation, epoch, turn, puts, deletes } = commit;
-    const args = [incarnation, String(epoch), String(turn), String(puts.length)];
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const numbers = [epoch, turn, after.epoch, after.turn, puts.length];
+    const args = [incarnation, ...numbers.map(String)];
     for (const [field, value] of puts) args.push(`:${field}`, value);
     for (const field of deletes) args.push(`:${field}`);
     const keys = [
@@ -231,6 +251,7 @@ export class RedisBook implements MasterBook {
       this.#ownKey("index", key),
     ];
     const reply = await this.#step(key, COMMIT, keys, this.#args(args));
+    if (Array.isArray(reply)) return { lost: stampOf(key, reply[0]) };
     return isDone(`commit of ${JSON.stringify(key)}`, reply) ? "committed" : "fenced";
   }
 
@@ -261,6 +282,19 @@ export class RedisBook implements MasterBook {
 
   #members(script: string, args: readonly string[]): Promise<unknown> {
     return this.#line.script(script, this.#memberKeys, [...this.#place, ...args]);
+  }
+
+  /** What an owner knows to be in this master's part, as scripts are told. */
+  #known({ after, lineage = SINGLE_LINEAGE.id }: OwnerKnows = { after: NO_STAMP }): string[] {
+    if (lineage !== SINGLE_LINEAGE.id) return this.#known();
+    return [this.#place[0] as string, String(after.epoch), String(after.turn)];
+  }
+
+  /** @throws LostTurns */
+  #whole(key: string, reply: unknown): unknown {
+    const [first] = Array.isArray(reply) ? reply : [];
+    if (!Array.isArray(first)) return reply;
+    throw new LostTurns(key, stampOf(key, first[0]));
   }
 
   #args(rest: readonly string[]): string[] {

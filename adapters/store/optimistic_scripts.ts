@@ -113,8 +113,9 @@ call('SET', KEYS[own], texts[own])
 return texts`;
 
 /**
- * KEYS: claims. ARGV, after the masters: incarnation, epoch. Gives 1 where the stake was
- * this one and the owner's, else 0.
+ * KEYS: claims, the own state, its index. ARGV, after the masters: incarnation, epoch, the epoch
+ * of the last turn that the owner knows of. Gives 1 where the stake was this one and the owner's,
+ * else 0. What is left of a state that is gone is removed where its owner knows that.
  *
  * What this stake had ended must not rise again when it goes; nor, where it was the
  * owner's, any rival: that would be an owner with a lower epoch than the last. Where
@@ -125,6 +126,9 @@ ${READY}
 ready(KEYS[own])
 if not isMine(ARGV[rest + 1], ARGV[rest + 2]) then return 0 end
 local wasOwner = greatest() == mine
+if ARGV[rest + 3] == '0' and call('EXISTS', KEYS[count + 1]) == 0 then
+  call('DEL', KEYS[count + 2])
+end
 local rises = false
 for _, stake in ipairs(stakes) do
   local isBelow = wasOwner or supersedes(mine, stake)
@@ -151,15 +155,26 @@ local head, tail = match(texts[own], '^(%d+ %S+ %S+ )%S+( %S+)$')
 call('SET', KEYS[own], head .. others() .. tail)
 return 1`;
 
+/** Whether a state whose last turn is `last` lacks a turn of an epoch; 0: none is asked for. */
+const LACKS = `
+local function lacks(last, epoch, turn)
+  if epoch == '0' then return false end
+  local e, t = string.match(last or '', '^(%d+) (%d+)$')
+  e, t, epoch, turn = tonumber(e), tonumber(t), tonumber(epoch), tonumber(turn)
+  return not e or e < epoch or e == epoch and t < turn
+end`;
+
 /**
- * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn,
- * puts, field, value …, field to delete …. Gives 1, or 0 where it is fenced. Touches every
- * key that it will write before it writes any.
+ * KEYS: claims, states, the own index. ARGV, after the masters: incarnation, epoch, turn, the
+ * turn that the own state must have (its epoch, itself), puts, field, value …, field to delete ….
+ * Gives 1, 0 where it is fenced, or a list of the last turn where that turn is missing. Touches
+ * every key that it will write before it writes any.
  */
 export const COMMIT: string = `${CLAIMS}
 ${FULL}
 ${SIZE}
-local inc, epoch, turn, puts = unpack(ARGV, rest + 1, rest + 4)
+${LACKS}
+local inc, epoch, turn, sinceEpoch, sinceTurn, puts = unpack(ARGV, rest + 1, rest + 6)
 if not isMine(inc, epoch) or greatest() ~= mine then return 0 end
 local state, index = KEYS[count + own], KEYS[2 * count + 1]
 local last = call('HGET', state, 'turn')
@@ -168,9 +183,10 @@ if last then
   if not e then return broken('last turn', last) end
   if e == epoch and tonumber(t) >= tonumber(turn) then return 1 end
 end
-call('ZCARD', index)
+if lacks(last, sinceEpoch, sinceTurn) then return { last } end
+local isLeft = call('ZCARD', index) > 0 and not last
 local stamp = epoch .. ' ' .. turn
-local first = rest + 5
+local first = rest + 7
 local deletes = first + 2 * puts
 local function isElsewhere(field)
   for m = 1, count do
@@ -188,6 +204,7 @@ if full(KEYS[own]) then
   end
   if more > 0 then return '!' .. ${OOM} end
 end
+if isLeft then call('DEL', index) end
 call('HSET', state, 'turn', stamp)
 for i = deletes, #ARGV do
   if isElsewhere(ARGV[i]) then
@@ -218,23 +235,86 @@ local function values(state, fields, first, last)
   return found
 end`;
 
-/** KEYS: the own claim, states. ARGV: fields. Gives the own claim, then each master's values. */
+/**
+ * KEYS: the own claim, states. ARGV: the own master's place, epoch and turn that its state must
+ * have, fields. Gives the own claim, then each master's values; or a list with the own state's
+ * last turn alone, in a list, where that turn is missing.
+ */
 export const READ: string = `${VALUES}
+${LACKS}
+local last = redis.call('HGET', KEYS[1 + ARGV[1]], 'turn')
+if lacks(last, ARGV[2], ARGV[3]) then return { { last } } end
 local reply = { redis.call('GET', KEYS[1]) }
-for m = 2, #KEYS do reply[m] = values(KEYS[m], ARGV, 1, #ARGV) end
+for m = 2, #KEYS do reply[m] = values(KEYS[m], ARGV, 4, #ARGV) end
 return reply`;
 
 /**
+ * KEYS: a master's state and index. Gives 1 where the state is gone and its index is there,
+ * else 0; and the state's last turn.
+ */
+export const LEFT: string = `
+local call = redis.call
+local isLost = call('EXISTS', KEYS[1]) == 0 and call('EXISTS', KEYS[2]) or 0
+return { isLost, call('HGET', KEYS[1], 'turn') }`;
+
+/**
  * KEYS: the own claim, states, indexes. ARGV: how many masters, command, bound, bound,
- * limit. Gives the own claim, all masters' fields without repeats, each master's fields in
- * the order asked for, each master's values of all the fields.
+ * limit, and as for a read: place, epoch, turn. Gives the own claim, all masters' fields without
+ * repeats, each master's fields in the order asked for, each master's values of all the fields;
+ * or as a read does.
+ *
+ * An index that has not as many members as its state has fields is passed over: the fields are
+ * put in order here. The own one is made anew, others' are for their masters to write.
  */
 export const RANGE: string = `${VALUES}
+${LACKS}
+local call, sub, byte = redis.call, string.sub, string.byte
 local count = tonumber(ARGV[1])
+local last = call('HGET', KEYS[1 + ARGV[6]], 'turn')
+if lacks(last, ARGV[7], ARGV[8]) then return { { last } } end
+local function isBelow(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = byte(a, i), byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+local function sorted(state)
+  local names = {}
+  for _, name in ipairs(call('HKEYS', state)) do
+    if sub(name, 1, 1) == ':' then names[#names + 1] = name end
+  end
+  table.sort(names, isBelow)
+  return names
+end
+local function between(names)
+  local isBack = ARGV[2] == 'ZREVRANGEBYLEX'
+  local from, to = sub(isBack and ARGV[4] or ARGV[3], 2), sub(isBack and ARGV[3] or ARGV[4], 2)
+  local isAfter = sub(isBack and ARGV[4] or ARGV[3], 1, 1) == '('
+  local found = {}
+  for i = 1, #names do
+    local name = names[isBack and #names + 1 - i or i]
+    local isIn = isBelow(from, name) or not isAfter and name == from
+    if isIn and isBelow(name, to) and #found < tonumber(ARGV[5]) then found[#found + 1] = name end
+  end
+  return found
+end
+local function fieldsOf(m)
+  local state, index = KEYS[1 + m], KEYS[1 + count + m]
+  local members = call('ZCARD', index)
+  if call('HLEN', state) == members + call('HEXISTS', state, 'turn') then
+    return call(ARGV[2], index, ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+  end
+  local names = sorted(state)
+  if m == tonumber(ARGV[6]) and #names > 0 then
+    call('DEL', index)
+    for _, name in ipairs(names) do call('ZADD', index, 0, name) end
+  end
+  return between(names)
+end
 local reply, seen, all = { redis.call('GET', KEYS[1]), {} }, {}, {}
 for m = 1, count do
-  local fields =
-    redis.call(ARGV[2], KEYS[1 + count + m], ARGV[3], ARGV[4], 'LIMIT', 0, ARGV[5])
+  local fields = fieldsOf(m)
   reply[2 + m] = fields
   for _, field in ipairs(fields) do
     if not seen[field] then

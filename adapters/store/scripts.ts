@@ -260,7 +260,7 @@ local function commit(k, a)
   if not has(stamp, tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5])) then
     return present(ARGV[a + 6]) and { stamp } or 2
   end
-  if call('ZCARD', index) > 0 and not stamp then call('DEL', index) end
+  local isLeft = call('ZCARD', index) > 0 and not stamp
   local first = a + 8
   local deletes = first + 2 * ARGV[a + 7]
   local last = a + 1 + ARGV[a + 1]
@@ -271,6 +271,7 @@ local function commit(k, a)
     call('HSET', state, 'turn', new)
     fresh = 0
   end
+  if isLeft then call('DEL', index) end
   cross(state, stamp, epoch)
   remove(state, index, deletes, last)
   put(state, index, new, fresh, first, deletes - 1)
