@@ -45,6 +45,8 @@ export class FormerTenures {
   readonly #registry: Registry;
   /** By key and the epoch of the turn, in the order in which they ended. */
   readonly #all = new Map<string, Former>();
+  /** The last of each key. */
+  readonly #latest = new Map<string, Former>();
   #isAsking = false;
   #isClosed = false;
 
@@ -65,9 +67,17 @@ export class FormerTenures {
     const known = this.#all.get(id);
     if (known && known.last.turn >= last.turn) return;
     this.#all.delete(id);
-    this.#all.set(id, { key, owner, last, lineage, endedAt: this.#parts.clock.now() });
+    const former = { key, owner, last, lineage, endedAt: this.#parts.clock.now() };
+    this.#all.set(id, former);
+    this.#latest.set(key, former);
     const { present } = this.#registry;
     if (!present || lineage !== markOf(present)) this.check();
+  }
+
+  /** A key is owned here again, and its state has `last`: tells whether turns of before are missing. */
+  returned(key: string, last: Stamp): boolean {
+    const former = this.#latest.get(key);
+    return former !== undefined && this.#tell(former, last);
   }
 
   /** Asks the store about all that it was not asked about in the present lineage. */
@@ -83,10 +93,12 @@ export class FormerTenures {
   /** What has ended long ago is in every copy by now, unless the store was away since. */
   #forget(): void {
     const due = this.#parts.clock.now() - FORMER_TENURES_MS;
-    for (const [id, { endedAt }] of this.#all) {
+    for (const [id, former] of this.#all) {
+      const { key, endedAt } = former;
       const isOld = endedAt < due && this.#registry.isReachable;
       if (!isOld && this.#all.size < MAX_FORMER_TENURES) break;
       this.#all.delete(id);
+      if (this.#latest.get(key) === former) this.#latest.delete(key);
     }
   }
 
@@ -125,10 +137,17 @@ export class FormerTenures {
 
   #settle(former: Former, kept: Stamp, lineage: LineageName): void {
     former.lineage = markOf(lineage);
+    this.#tell(former, kept);
+  }
+
+  #tell(former: Former, kept: Stamp): boolean {
     const { last } = former;
-    if (kept.epoch > last.epoch || kept.epoch === last.epoch && kept.turn >= last.turn) return;
+    if (kept.epoch > last.epoch || kept.epoch === last.epoch && kept.turn >= last.turn) {
+      return false;
+    }
     tellLoss(this.#parts, former, kept);
     // Each loss is told once.
     former.last = kept;
+    return true;
   }
 }

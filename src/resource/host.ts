@@ -190,7 +190,7 @@ export class Host implements Stage<Activation> {
     if (owner.incarnation !== life.incarnation) return owner;
     // What was won in a lineage that is over is neither in the store nor on these books.
     if (!claims.stands(lineage)) throw quarantined(key);
-    if (isStateLost) tellLostState(this, key, owner);
+    if (!this.#formers.returned(key, last) && isStateLost) tellLostState(this, key, owner);
     const activation = new Activation(this, key, resolved, owner, life, last);
     this.#starting.add(activation);
     try {

@@ -4,7 +4,7 @@ import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import { redisVandal } from "../conformance/vandals.ts";
-import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 
 class Notes extends Resource {
@@ -30,8 +30,8 @@ afterEach(async () => {
 });
 
 interface Scene {
-  readonly redis: TestRedis;
   readonly node: Node;
+  open(name: string): Promise<Node>;
   remove(id: string, part: "own" | "state" | "index" | "epoch"): Promise<void>;
   /** What was told, by event: its fields without the epoch. */
   told(event: string): object[];
@@ -41,18 +41,21 @@ async function scene(): Promise<Scene> {
   const redis = await startRedis();
   cleanups.push(() => redis.close());
   const events: NodeEvent[] = [];
-  const node = await serve(app, {
-    registry: redis.url,
-    node: "owner",
-    port: 0,
-    lease: "fast",
-    onEvent: (event) => void events.push(event),
-  });
-  cleanups.push(() => node.close({ drainMs: 100 }));
+  const open = async (name: string): Promise<Node> => {
+    const node = await serve(app, {
+      registry: redis.url,
+      node: name,
+      port: 0,
+      lease: "fast",
+      onEvent: (event) => void events.push(event),
+    });
+    cleanups.push(() => node.close({ drainMs: 100 }));
+    return node;
+  };
   const vandal = redisVandal(redis);
   return {
-    redis,
-    node,
+    open,
+    node: await open("owner"),
     remove: (id, part) => vandal.remove?.(`notes/${id}`, part) as Promise<void>,
     told: (name) =>
       events.filter(({ event }) => event === name).map(({ fields }) => {
@@ -117,21 +120,37 @@ describe("under a live owner", unless(redisMissing), () => {
 
 describe("with no owner", unless(redisMissing), () => {
   test("a state that is gone is told by the next owner, as long as its index is there", async () => {
-    const { node, remove, told } = await scene();
-    const notes = await written(node, "x");
-    await node.drain({ prefix: "rrp:", forMs: 1 });
+    const { node, remove, told, open } = await scene();
+    await written(node, "x");
+    await node.close();
     await remove("x", "state");
+    const other = await open("other");
+    const notes = other.resource("notes", "x", { timeoutMs: 20_000 });
     expect(await notes.all()).toEqual([]);
     expect(await notes.one("a")).toBe(null);
     expect(told("state lost")).toEqual([
       { key: "notes/x", turns: 1, acknowledged: "unknown", kept: "0.0" },
     ]);
-    expect(node.stats().lostTurns).toBe(1);
+    expect(other.stats().lostTurns).toBe(1);
     await notes.write("d", "d");
-    await node.drain({ prefix: "rrp:", forMs: 1 });
+    await other.drain({ prefix: "rrp:", forMs: 1 });
     expect(await notes.all()).toEqual([["d", "d"]]);
-    expect(node.stats().lostTurns).toBe(1);
+    expect(other.stats().lostTurns).toBe(1);
   });
+
+  for (const parts of [["state"], ["state", "index"]] as const) {
+    test(`${parts.join(" and ")} that are gone are told by who owned them, and owns them again`, async () => {
+      const { node, remove, told } = await scene();
+      const notes = await written(node, "x");
+      await node.drain({ prefix: "rrp:", forMs: 1 });
+      for (const part of parts) await remove("x", part);
+      expect(await notes.all()).toEqual([]);
+      expect(told("state lost")).toEqual([{ key: "notes/x", ...LOSS }]);
+      await node.drain({ prefix: "rrp:", forMs: 1 });
+      expect(await notes.all()).toEqual([]);
+      expect(node.stats().lostTurns).toBe(3);
+    });
+  }
 
   test("an index that is gone is made anew by the next owner", async () => {
     const { node, remove, told } = await scene();

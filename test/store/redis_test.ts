@@ -205,6 +205,11 @@ describe("entries that can't be read", unless(redisMissing), () => {
     const { incarnation, epoch } = await own(store, key);
     const range = { start: "", end: "~", limit: 10, reverse: false };
     await client.send("ZADD", [`${slot}:index:${key}`, "0", ":lost"]);
+    // What `read` can't give isn't named.
+    expect(await store.range(key, range)).toEqual([]);
+    expect(await store.read(key, ["lost"])).toEqual([null]);
+    // As many as there are fields, but others: nobody lost a part of it.
+    await client.send("HSET", [`${slot}:state:${key}`, ":real", "value"]);
     await refuses(store.range(key, range), "unavailable", key);
     await client.send("HSET", [`${slot}:state:${key}`, "turn", "garbage"]);
     const turn = { key, incarnation, epoch, turn: 1, puts: [], deletes: [] };
