@@ -16,6 +16,7 @@ import { nameKept } from "./checkers/name_kept.ts";
 import { needlessLapse } from "./checkers/needless_lapse.ts";
 import { once } from "./checkers/once.ts";
 import { oneLife } from "./checkers/one_life.ts";
+import { parts } from "./checkers/parts.ts";
 import { returns } from "./checkers/returns.ts";
 import { singleOwner } from "./checkers/single_owner.ts";
 
@@ -38,6 +39,7 @@ export const LIVE_CHECKERS: readonly LiveChecker[] = [
   returns,
   bounded,
   losses,
+  parts,
   needlessLapse,
   nameKept,
 ];

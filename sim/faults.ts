@@ -9,6 +9,7 @@ import { MASTERS_FAULTS, MASTERS_SPLIT } from "./faults/masters_faults.ts";
 import { NETWORK_FAULTS } from "./faults/network_faults.ts";
 import { NODE_FAULTS } from "./faults/node_faults.ts";
 import { STORE_AWAY } from "./faults/reach_faults.ts";
+import { LOSS_FAULTS } from "./faults/loss_faults.ts";
 import { LOSSES, MOVES, REGION_FAULTS } from "./faults/region_faults.ts";
 import { ROLLING_FAULTS } from "./faults/rolling_faults.ts";
 import { STORE_FAULTS, STORE_FULL } from "./faults/store_faults.ts";
@@ -25,6 +26,7 @@ export const FAULTS: readonly FaultKind[] = [
 const SPECIAL: readonly FaultKind[] = [
   STORE_FULL,
   ...FAILOVER_FAULTS,
+  ...LOSS_FAULTS,
   ...REGION_FAULTS,
   ...MOVES,
   ...LOSSES,

@@ -20,7 +20,7 @@ import type {
   RenewReply,
   Standing,
 } from "../src/ports/store.ts";
-import { JOURNALS, readJournal } from "./journal.ts";
+import { JOURNALS, readJournal, valueIn } from "./journal.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 import type { StoreState } from "./store_state.ts";
 
@@ -63,6 +63,16 @@ export class Ground implements Observer {
     for (const { region, node, incarnation, state } of promoted.members().members) {
       if (state === "live") this.#names.set(`${region}/${node}`, incarnation);
     }
+  }
+
+  /** What a key's state had is gone. */
+  stateLost(key: string, fields: readonly (readonly [string, string])[]): void {
+    const lost = this.lost.get(key) ?? new Set();
+    for (const put of fields) {
+      const value = valueIn(put);
+      if (value !== null) lost.add(value);
+    }
+    if (lost.size > 0) this.lost.set(key, lost);
   }
 
   #noteLosses(key: string, former: StoreState, promoted: StoreState): void {

@@ -43,6 +43,13 @@ export class Journal extends Resource {
     return result as [number, number];
   }
 
+  /** How many entries there are; below 0 where as many aren't listed. */
+  async audit(): Promise<number> {
+    const listed = (await this.storage.list({ prefix: "e" })).size;
+    const count = await this.count();
+    return listed === count ? count : -1;
+  }
+
   /** How many entries there are. */
   async count(): Promise<number> {
     return (await this.storage.get<number>("n")) ?? 0;

@@ -52,6 +52,8 @@ export interface Observer {
   missed?(step: Step, at: number): void;
   /** A replica took the primary's place, at true time `at`; the two books as they are then. */
   failedOver?(former: StoreState, promoted: StoreState, at: number): void;
+  /** A key's state vanished from the store, at true time `at`; its fields as they were. */
+  stateLost?(key: string, fields: readonly (readonly [string, string])[], at: number): void;
   /** A node told of an event. */
   told?(process: string, event: NodeEvent, at: number): void;
   /** A client's call was made. */
@@ -78,6 +80,7 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     heard: those("heard"),
     missed: those("missed"),
     failedOver: those("failedOver"),
+    stateLost: those("stateLost"),
     told: those("told"),
     called: those("called"),
     returned: those("returned"),
@@ -93,6 +96,8 @@ export function fanOut(observers: readonly Observer[]): Required<Observer> {
     missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
     failedOver: (former, promoted, at) =>
       lists.failedOver.forEach((it) => it.failedOver?.(former, promoted, at)),
+    stateLost: (key, fields, at) =>
+      lists.stateLost.forEach((it) => it.stateLost?.(key, fields, at)),
     told: (process, event, at) => lists.told.forEach((it) => it.told?.(process, event, at)),
     called: (call) => lists.called.forEach((it) => it.called?.(call)),
     returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),

@@ -6,6 +6,7 @@
  */
 import type { LeaseTimes } from "../src/options.ts";
 import { addErrands, drawManners } from "./errands.ts";
+import { withLosses } from "./losses.ts";
 import { withFailovers } from "./failovers.ts";
 import { withRefusals } from "./refusals.ts";
 import { FAULTS } from "./faults.ts";
@@ -83,6 +84,8 @@ export interface Shape {
   readonly mailbox?: number | undefined;
   /** Whether journals let call chains come back. Default false. */
   readonly isReentrant?: boolean;
+  /** Whether whoever reads a journal compares what `list` and `get` give. Default false. */
+  readonly isAudited?: boolean;
   /** Whether journals go on where the store can't be reached. Default false. */
   readonly isAvailable?: boolean;
   readonly store: StoreShape;
@@ -132,7 +135,8 @@ export function makePlan(seed: number): Plan {
     healAt: HEAL_AT,
     endAt: END_AT,
   };
-  return withRefusals(draw("refusals"), withFailovers(draw("failovers"), plan));
+  const failing = withFailovers(draw("failovers"), plan);
+  return withLosses(draw("losses"), withRefusals(draw("refusals"), failing));
 }
 
 /** A stage on which much may be wrong. */

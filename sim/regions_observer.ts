@@ -9,6 +9,7 @@
 import { ARRIVING, DEPARTED, entryOf } from "../adapters/store/regional_entries.ts";
 import type { Ownership } from "../src/model/ownership.ts";
 import type { Claim, ClaimReply } from "../src/ports/store.ts";
+import type { StoreState } from "./store_state.ts";
 import type { Observer, Step, StepReply } from "./observer.ts";
 
 type ClaimStep = Extract<Step, { name: "claim" }>;
@@ -138,7 +139,7 @@ function plainMeaning(step: Step): Meaning | null {
 }
 
 /** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
-function isOfNobody([, incarnation, epoch]: readonly [string, string, number]): boolean {
+function isOfNobody([, incarnation, epoch]: Parameters<StoreState["release"]>): boolean {
   return incarnation === DEPARTED || epoch === 0;
 }
 

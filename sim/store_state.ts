@@ -25,7 +25,6 @@ import {
   standingOf,
 } from "../adapters/store/lineage.ts";
 import { checkMember } from "../adapters/store/member_rows.ts";
-import { OrderedText } from "../adapters/store/ordered_text.ts";
 import { MAX_DEAD_MEMBERS } from "../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../src/model/member.ts";
 import type { Ownership } from "../src/model/ownership.ts";
@@ -41,6 +40,7 @@ import type {
   LineageName,
   Membership,
   Observation,
+  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,
@@ -49,16 +49,10 @@ import type {
   Stamp,
   Standing,
 } from "../src/ports/store.ts";
+import { States } from "./store_parts.ts";
 
 interface Entry extends Ownership {
   readonly opId: string;
-}
-
-interface State {
-  epoch: number;
-  turn: number;
-  past: readonly Stamp[];
-  readonly fields: OrderedText;
 }
 
 /** A member that has just registered. */
@@ -77,9 +71,7 @@ export class StoreState {
   #version = 0;
   readonly #epochs = new Map<number, number>();
   readonly #owners = new Map<string, Entry>();
-  readonly #states = new Map<string, State>();
-  /** States without fields whose ownership was released: only their turns count. */
-  readonly #emptied = new Map<string, State>();
+  readonly #states = new States();
 
   constructor(id: string = "", hasReplicas: boolean = false) {
     this.id = id;
@@ -156,21 +148,20 @@ export class StoreState {
     if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
     const present = this.#owners.get(key);
     if (present?.opId === opId && present.incarnation === incarnation) {
-      return { won: true, owner: told(present), last: this.#last(key) };
+      return this.#won(key, present);
     }
     const isExpected = expected === null
       ? present === undefined
       : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
     if (!isExpected) return { won: false, owner: told(present) };
-    const emptied = this.#emptied.get(key);
-    if (emptied && !this.#states.has(key)) this.#states.set(key, emptied);
-    this.#emptied.delete(key);
     const slot = slotOf(key);
-    const epoch = nextEpoch(this.#epochs.get(slot) ?? 0, lineage?.term ?? 0, above);
+    const used = Math.max(present?.epoch ?? 0, this.#states.kept(key)?.epoch ?? 0);
+    const drawn = Math.max(this.#epochs.get(slot) ?? 0, used);
+    const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
     this.#epochs.set(slot, epoch);
     const entry = { rrp, incarnation, epoch, opId };
     this.#owners.set(key, entry);
-    return { won: true, owner: told(entry), last: this.#last(key) };
+    return this.#won(key, entry);
   }
 
   reassert(
@@ -182,7 +173,7 @@ export class StoreState {
     return tenures.map((tenure) => {
       const { key, rrp, incarnation, epoch } = tenure;
       const present = told(this.#owners.get(key));
-      const { isWritten, ...standing } = standingOf(tenure, present, this.#last(key));
+      const { isWritten, ...standing } = standingOf(tenure, present, this.#states.last(key));
       if (isWritten) {
         this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
         const slot = slotOf(key);
@@ -195,22 +186,17 @@ export class StoreState {
   kept(turns: readonly CommittedTurn[], lineage: LineageName): readonly Stamp[] | null {
     if (lineage.id !== this.id) return null;
     return turns.map(({ key, last }) => {
-      const state = this.#states.get(key) ?? this.#emptied.get(key);
-      return keptOf(
-        last,
-        state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP,
-        state?.past ?? [],
-      );
+      const { epoch, turn, past } = this.#states.kept(key) ?? { ...NO_STAMP, past: [] };
+      return keptOf(last, { epoch, turn }, past);
     });
   }
 
-  release(key: string, incarnation: string, epoch: number): boolean {
+  release(key: string, incarnation: string, epoch: number, after?: Stamp): boolean {
     if (!this.#owns(key, incarnation, epoch)) return false;
-    const state = this.#states.get(key);
-    if (state?.fields.size === 0) {
-      this.#states.delete(key);
-      this.#emptied.set(key, state);
-    }
+    this.#states.released(key, after);
+    // With the entry goes what else would tell of its epoch, should the counter have been lost.
+    const slot = slotOf(key);
+    this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
     return this.#owners.delete(key);
   }
 
@@ -228,14 +214,17 @@ export class StoreState {
     return { entries, next: keys.length > limit ? `after ${page[limit - 1]}` : null };
   }
 
-  read(key: string, fields: readonly string[]): (string | null)[] {
-    const state = this.#states.get(key);
-    return fields.map((field) => state?.fields.get(field) ?? null);
+  read(key: string, fields: readonly string[], knows?: OwnerKnows): (string | null)[] {
+    return this.#states.read(key, fields, this.#knownHere(knows));
   }
 
-  range(key: string, range: Range): [string, string][] {
+  range(key: string, range: Range, knows?: OwnerKnows): [string, string][] {
     checkRange(range);
-    return this.#states.get(key)?.fields.range(range) ?? [];
+    return this.#states.range(key, range, this.#knownHere(knows));
+  }
+
+  #knownHere(knows: OwnerKnows | undefined): OwnerKnows & { isMoved: boolean } | null {
+    return knows ? { ...knows, isMoved: (knows.lineage ?? this.id) !== this.id } : null;
   }
 
   commit(commit: Commit): CommitReply {
@@ -243,12 +232,12 @@ export class StoreState {
     const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
     const isMoved = (commit.lineage ?? this.id) !== this.id;
     if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";
-    const last = this.#last(key);
+    const last = this.#states.last(key);
     if (last.epoch === epoch && turn <= last.turn) return "committed";
     if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
-    const state = this.#state(key);
-    for (const field of deletes) state.fields.delete(field);
-    for (const [field, value] of puts) state.fields.set(field, value);
+    const state = this.#states.toWrite(key);
+    for (const field of deletes) this.#states.delete(key, state, field);
+    for (const [field, value] of puts) this.#states.put(key, state, field, value);
     state.past = pastOf(state.past, last, epoch);
     state.epoch = epoch;
     state.turn = turn;
@@ -259,6 +248,31 @@ export class StoreState {
   lose(keys: readonly string[], id: string): void {
     this.id = id;
     for (const key of keys) this.#owners.delete(key);
+  }
+
+  /** All fields of a key's state. */
+  copyOf(key: string): readonly (readonly [string, string])[] {
+    return [...this.#states.kept(key)?.fields ?? []];
+  }
+
+  /**
+   * Loses one part of a key: its state, the index of that, or its slot's epoch counter. Answers
+   * whether it was there, with the others; and what it said is said by these as well.
+   */
+  losePart(key: string, part: "state" | "index" | "epoch"): boolean {
+    const slot = slotOf(key);
+    if (part !== "epoch") {
+      const isKnown = this.#epochs.has(slot) || this.#owners.has(key);
+      return (part === "index" || isKnown) && this.#states.lose(key, part);
+    }
+    const known = Math.max(this.#owners.get(key)?.epoch ?? 0, this.#states.last(key).epoch);
+    return (this.#epochs.get(slot) ?? Infinity) <= known && this.#epochs.delete(slot);
+  }
+
+  #won(key: string, entry: Entry): ClaimReply {
+    const isStateLost = this.#states.claimed(key);
+    const last = this.#states.last(key);
+    return { won: true, owner: told(entry), last, ...isStateLost && { isStateLost } };
   }
 
   #set(member: Member): void {
@@ -274,11 +288,6 @@ export class StoreState {
     return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
   }
 
-  #last(key: string): Stamp {
-    const state = this.#states.get(key);
-    return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
-  }
-
   #end(member: Member, state: MemberState): void {
     this.#set({ ...member, state });
     this.#ended.push(member.incarnation);
@@ -288,15 +297,6 @@ export class StoreState {
   #owns(key: string, incarnation: string, epoch: number): boolean {
     const entry = this.#owners.get(key);
     return entry?.incarnation === incarnation && entry.epoch === epoch;
-  }
-
-  #state(key: string): State {
-    let state = this.#states.get(key);
-    if (!state) {
-      state = { epoch: 0, turn: 0, past: [], fields: new OrderedText() };
-      this.#states.set(key, state);
-    }
-    return state;
   }
 }
 

@@ -184,7 +184,8 @@ export class Workload {
       return;
     }
     const isAppend = what === "append";
-    const method = errand.leavesWork ? "leave" : isAppend ? "append" : "count";
+    const reading = this.#world.shape.isAudited ? "audit" : "count";
+    const method = errand.leavesWork ? "leave" : isAppend ? "append" : reading;
     const { result, ...told } = await node.call(
       JOURNALS,
       id,

@@ -168,7 +168,7 @@ export class RedisBook implements MasterBook {
 
   async drop(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean> {
     const args = this.#args([incarnation, String(epoch), String(after?.epoch ?? "")]);
-    const own = [this.#ownKey("state", key), this.#ownKey("index", key)];
+    const own = (["state", "index", "epoch"] as const).map((kind) => this.#ownKey(kind, key));
     const keys = [...this.#keys("claim", key), ...own];
     const reply = await this.#step(key, DROP, keys, args, true);
     return isDone(`release of ${JSON.stringify(key)}`, reply);
@@ -285,8 +285,7 @@ export class RedisBook implements MasterBook {
   }
 
   /** What an owner knows to be in this master's part, as scripts are told. */
-  #known({ after, lineage = SINGLE_LINEAGE.id }: OwnerKnows = { after: NO_STAMP }): string[] {
-    if (lineage !== SINGLE_LINEAGE.id) return this.#known();
+  #known({ after }: OwnerKnows = { after: NO_STAMP }): string[] {
     return [this.#place[0] as string, String(after.epoch), String(after.turn)];
   }
 
@@ -294,7 +293,7 @@ export class RedisBook implements MasterBook {
   #whole(key: string, reply: unknown): unknown {
     const [first] = Array.isArray(reply) ? reply : [];
     if (!Array.isArray(first)) return reply;
-    throw new LostTurns(key, stampOf(key, first[0]));
+    throw new LostTurns(key, stampOf(key, first[0]), false);
   }
 
   #args(rest: readonly string[]): string[] {

@@ -113,7 +113,7 @@ call('SET', KEYS[own], texts[own])
 return texts`;
 
 /**
- * KEYS: claims, the own state, its index. ARGV, after the masters: incarnation, epoch, the epoch
+ * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters: incarnation, epoch, the epoch
  * of the last turn that the owner knows of. Gives 1 where the stake was this one and the owner's,
  * else 0. What is left of a state that is gone is removed where its owner knows that.
  *
@@ -129,6 +129,7 @@ local wasOwner = greatest() == mine
 if ARGV[rest + 3] == '0' and call('EXISTS', KEYS[count + 1]) == 0 then
   call('DEL', KEYS[count + 2])
 end
+if call('EXISTS', KEYS[count + 3]) == 0 then call('SET', KEYS[count + 3], whole(mine.epoch)) end
 local rises = false
 for _, stake in ipairs(stakes) do
   local isBelow = wasOwner or supersedes(mine, stake)

@@ -119,7 +119,7 @@ export function releaseStep(
   after: Stamp = UNKNOWN,
 ): Step {
   const args = ["R", guardOf(incarnation, epoch), String(after.epoch), String(after.turn)];
-  return step(key, ["own", "state", "ended", "index"], args);
+  return step(key, ["own", "epoch", "state", "ended", "index"], args);
 }
 
 /** What an owner knows of its state, as steps are told. */
@@ -132,6 +132,10 @@ export function readStep(key: string, fields: readonly string[], knows?: OwnerKn
   return step(key, ["state"], ["G", String(told.length), ...told]);
 }
 
+function lostTurns(key: string, [last, how]: readonly unknown[]): LostTurns {
+  return new LostTurns(key, stampOf(key, last), how === "moved");
+}
+
 /** The values of `fields`. @throws LostTurns */
 export function readReply(
   key: string,
@@ -139,8 +143,8 @@ export function readReply(
   reply: unknown,
 ): (string | null)[] {
   const what = `state of ${JSON.stringify(key)}`;
-  const [lost] = listOf(what, reply);
-  if (Array.isArray(lost)) throw new LostTurns(key, stampOf(key, lost[0]));
+  const [first] = listOf(what, reply);
+  if (Array.isArray(first)) throw lostTurns(key, first);
   return listOf(what, reply, fields.length).map((value) => textOrNull(what, value));
 }
 
@@ -187,7 +191,7 @@ export function rangeReply(
 ): [string, string][] {
   const told = listOf(`state of ${JSON.stringify(key)}`, reply);
   const [first] = told;
-  if (Array.isArray(first) && first.length < 2) throw new LostTurns(key, stampOf(key, first[0]));
+  if (Array.isArray(first) && typeof first[1] === "string") throw lostTurns(key, first);
   const mended = Array.isArray(first) ? mendedOf(key, first) : null;
   if (mended) find(mended);
   const flat = mended ? told.slice(1) : told;

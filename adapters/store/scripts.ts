@@ -36,10 +36,10 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * | L look up | own | | the entry that stands, or nil |
  * | C claim | own, epoch, state, ended, index | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won, last turn, MENDED or nil, and 1 if the epoch counter was lost; else the entry that stands, or nil; 0: another lineage |
  * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
- * | R release | own, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
+ * | R release | own, epoch, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
- * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values, or a list in a list: the last turn where `after` is missing |
+ * | G read | state | count, turn `after` (its epoch, itself), lineage, field … | values; where `after` is missing a list in a list: the last turn, and `lost`, or `moved` in another lineage |
  * | N range | state, index | command, bound, bound, limit, turn `after` (its epoch, itself), lineage | MENDED if it was, field, value …; or as G |
  *
  * A lineage is `*`, any, or `=` and the ids of the copies it is made of; this server's own,
@@ -190,13 +190,18 @@ local function release(k, a)
   local guard = ARGV[a + 1]
   if sub(now, 1, #guard) ~= guard then return now end
   full(KEYS[k])
-  local length = redis.pcall('HLEN', KEYS[k + 1])
+  local state, ended, index = KEYS[k + 2], KEYS[k + 3], KEYS[k + 4]
+  local length = redis.pcall('HLEN', state)
   if type(length) == 'number' and length > 0 and length <= 2 and
-    length == call('HEXISTS', KEYS[k + 1], 'turn') + call('HEXISTS', KEYS[k + 1], 'past') then
-    call('RENAME', KEYS[k + 1], KEYS[k + 2])
-    call('PEXPIRE', KEYS[k + 2], ${ENDED_TURNS_MS})
+    length == call('HEXISTS', state, 'turn') + call('HEXISTS', state, 'past') then
+    call('RENAME', state, ended)
+    call('PEXPIRE', ended, ${ENDED_TURNS_MS})
   elseif length == 0 and has(nil, tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])) then
-    call('DEL', KEYS[k + 3])
+    call('DEL', index)
+  end
+  -- With the entry goes what else would tell of its epoch, should the counter have been lost.
+  if redis.pcall('EXISTS', KEYS[k + 1]) == 0 then
+    call('SET', KEYS[k + 1], match(guard, '^%d+'))
   end
   return call('DEL', KEYS[k])
 end
@@ -297,13 +302,14 @@ local function get(state, fields, first, last, into, named)
 end
 
 local function lacks(stamp, a)
-  return not has(stamp, tonumber(ARGV[a]), tonumber(ARGV[a + 1])) and present(ARGV[a + 2])
+  if has(stamp, tonumber(ARGV[a]), tonumber(ARGV[a + 1])) then return nil end
+  return { { stamp, present(ARGV[a + 2]) and 'lost' or 'moved' } }
 end
 
 local function read(k, a)
   if ARGV[a + 2] ~= '0' then
-    local stamp = call('HGET', KEYS[k], 'turn')
-    if lacks(stamp, a + 2) then return { { stamp } } end
+    local lost = lacks(call('HGET', KEYS[k], 'turn'), a + 2)
+    if lost then return lost end
   end
   return get(KEYS[k], ARGV, a + 5, a + 1 + ARGV[a + 1], {}, false)
 end
@@ -311,7 +317,8 @@ end
 local function range(k, a)
   local state, index = KEYS[k], KEYS[k + 1]
   local stamp = call('HGET', state, 'turn')
-  if lacks(stamp, a + 5) then return { { stamp } } end
+  local lost = lacks(stamp, a + 5)
+  if lost then return lost end
   -- Whoever names no lineage owns nothing, and was told of nothing.
   local parts = mended(state, index, stamp, ARGV[a + 7] ~= '*')
   if parts and parts[1] == 0 then return { parts } end
@@ -321,7 +328,7 @@ end
 
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
-local keys = { L = 1, C = 5, A = 3, R = 4, W = 3, K = 2, G = 1, N = 2 }
+local keys = { L = 1, C = 5, A = 3, R = 5, W = 3, K = 2, G = 1, N = 2 }
 local arguments = { L = 1, C = 5, A = 6, R = 4, K = 2, N = 8 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do

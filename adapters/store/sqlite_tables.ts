@@ -225,9 +225,7 @@ export class SqliteTables {
     if (!knows || knows.after.epoch === 0) return;
     const last = this.#last(key);
     if (hasTurn(last, knows.after)) return;
-    if (knows.lineage === undefined || knows.lineage === this.#lineage.id) {
-      throw new LostTurns(key, last);
-    }
+    throw new LostTurns(key, last, (knows.lineage ?? this.#lineage.id) !== this.#lineage.id);
   }
 
   /** The last epoch of a slot. @throws AtlasError where it can't be read: epochs must not fall */

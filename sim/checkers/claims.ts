@@ -20,9 +20,10 @@ import { fitReigns } from "./reigns.ts";
 
 export const claims: LiveChecker = {
   name: "claims",
-  watch({ plan: { shape: { store: { lagMs, isConfirmed } } } }, report) {
+  watch({ plan: { shape: { store: { lagMs, isConfirmed } }, faults } }, report) {
     // What was told of a copy that lost it is no testimony about the one that follows.
-    if (lagMs !== undefined && !isConfirmed) return {};
+    const isReplaced = faults.some(({ kind }) => kind === "registry_replaced");
+    if (isReplaced || lagMs !== undefined && !isConfirmed) return {};
     const keys = new Map<string, Testimony>();
     /** When an incarnation's death was first asked for. */
     const condemned = new Map<string, number>();

@@ -19,9 +19,9 @@ interface Loss {
 
 export const losses: LiveChecker = {
   name: "losses",
-  watch({ plan: { shape: { store: { lagMs, isConfirmed } } }, keys }, report) {
+  watch({ plan: { shape: { store: { isConfirmed } } }, keys }, report) {
     // With confirmation nothing that was acknowledged may be missing at all.
-    if (lagMs === undefined || isConfirmed) return {};
+    if (isConfirmed) return {};
     const living = new Set<string>();
     const acknowledged = new Set<string>();
     /** Processes that heard of an entry's commit, by its value. */

@@ -22,7 +22,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     about: "Epochs are counted in the key's own entry, and begin anew once it was released.",
     edits: [{
       file: STATE,
-      find: "const epoch = nextEpoch(this.#epochs.get(slot) ?? 0, lineage?.term ?? 0, above);",
+      find: "const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);",
       replace: "const epoch = (present?.epoch ?? 0) + 1;",
     }],
   },

@@ -6,10 +6,13 @@ import { quoted } from "./quoted.ts";
 export class LostTurns extends AtlasError {
   /** The last turn that the state has, and the epoch it is of; both 0: none. */
   readonly kept: { readonly epoch: number; readonly turn: number };
+  /** Whether another copy of the store said so than its owner has told what it holds. */
+  readonly isMoved: boolean;
 
-  constructor(key: string, kept: LostTurns["kept"]) {
+  constructor(key: string, kept: LostTurns["kept"], isMoved: boolean) {
     const message = `the registry has lost turns of ${quoted(key)}`;
     super("unavailable", message, { retryable: false, detail: message });
     this.kept = kept;
+    this.isMoved = isMoved;
   }
 }

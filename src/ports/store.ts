@@ -255,8 +255,8 @@ export interface OwnerKnows {
   /** The last turn that is in the state. */
   readonly after: Stamp;
   /**
-   * The id of the lineage that the owner has reasserted in; absent: it isn't known. A state in
-   * another lineage is read as it is: its owner will be told when it reasserts.
+   * The id of the lineage that the owner has reasserted in; absent: it isn't known. `LostTurns`
+   * says whether another one answered: the owner reasserts first.
    */
   readonly lineage?: string;
 }

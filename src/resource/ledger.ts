@@ -59,7 +59,7 @@ export class Ledger {
   constructor(parts: LedgerParts, tenure: LedgerTenure) {
     this.#parts = parts;
     this.#tenure = tenure;
-    this.#state = new OwnState(parts.store, parts, tenure);
+    this.#state = new OwnState(parts, tenure);
     this.storage = new TurnStorage(this.#state, tenure);
     // Stores without one write order don't say.
     this.#isFresh = tenure.last.epoch === 0 && !tenure.adrift?.isProvisional &&

@@ -9,53 +9,73 @@
  */
 import type { AtlasError } from "../errors.ts";
 import { LostTurns } from "../model/lost_turns.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
 import type { OwnerKnows, Range, Store } from "../ports/store.ts";
+import { backoffMs, pause } from "../time/pause.ts";
+import { outOfReach } from "./adrift.ts";
 import type { Tenure } from "./tenure.ts";
 
 /** The ownership under which a state is read. */
-export interface ReaderTenure extends Pick<Tenure, "key" | "last" | "isOver" | "behind"> {
+export interface ReaderTenure
+  extends Pick<Tenure, "key" | "last" | "adrift" | "isOver" | "holds" | "behind"> {
   /** The error of what can't be done any more. */
   lost(maybeExecuted: boolean): AtlasError;
 }
 
-/** The id of the store's lineage, as far as the node knows. */
-interface Registry {
+/** What reading needs of the node. */
+interface Parts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The id of the store's lineage, as far as the node knows. */
   readonly lineage: string | undefined;
 }
 
+/** Pauses before a copy of the store that has not been told of the ownership is asked again, in ms. */
+const AGAIN_MS = 20;
+const AGAIN_MOST_MS = 500;
+
 export class OwnState {
   readonly #store: Store;
-  readonly #registry: Registry;
+  readonly #parts: Parts;
   readonly #tenure: ReaderTenure;
 
-  constructor(store: Store, registry: Registry, tenure: ReaderTenure) {
-    this.#store = store;
-    this.#registry = registry;
+  constructor(parts: Parts, tenure: ReaderTenure) {
+    this.#store = parts.store;
+    this.#parts = parts;
     this.#tenure = tenure;
   }
 
   /** As the port's `read`. @throws AtlasError `not_owner` where turns are missing */
   read(fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#asking(this.#store.read(this.#tenure.key, fields, this.#knows));
+    return this.#asking(() => this.#store.read(this.#tenure.key, fields, this.#knows));
   }
 
   /** As the port's `range`. @throws AtlasError `not_owner` where turns are missing */
   range(range: Range): Promise<[string, string][]> {
-    return this.#asking(this.#store.range(this.#tenure.key, range, this.#knows));
+    return this.#asking(() => this.#store.range(this.#tenure.key, range, this.#knows));
   }
 
   get #knows(): OwnerKnows {
-    const { lineage } = this.#registry;
+    const { lineage } = this.#parts;
     return { after: this.#tenure.last, ...lineage !== undefined && { lineage } };
   }
 
-  async #asking<T>(reply: Promise<T>): Promise<T> {
-    try {
-      return await reply;
-    } catch (error) {
-      if (!(error instanceof LostTurns)) throw error;
-      if (!this.#tenure.isOver) this.#tenure.behind(error.kept);
-      throw this.#tenure.lost(true);
+  async #asking<T>(ask: () => Promise<T>): Promise<T> {
+    const { clock, random } = this.#parts;
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof LostTurns)) throw error;
+        const tenure = this.#tenure;
+        if (tenure.adrift) throw outOfReach(tenure.key);
+        if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
+        if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);
+        // Another copy of the store: what this node holds is being said to it.
+        await pause(clock, backoffMs(random, attempt, AGAIN_MS, AGAIN_MOST_MS));
+      }
     }
   }
 }

@@ -145,6 +145,14 @@ export function partsTests(stores: Stores): void {
       expect((await own(store, key)).epoch).toBeGreaterThan(owner.epoch);
     });
 
+    test("the epoch counter, then the state: no epoch comes again", async () => {
+      await remove(key, "epoch");
+      await remove(key, "state");
+      await remove(key, "index");
+      await release(last);
+      expect((await own(store, key)).epoch).toBeGreaterThan(owner.epoch);
+    });
+
     test("the ownership: its owner is fenced, and the next one's epoch is higher", async () => {
       await remove(key, "own");
       expect(await commit(4, "a", last)).toBe("fenced");
@@ -154,10 +162,14 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ a: "1", b: "2", c: "3" });
     });
 
-    test("an owner of another lineage reads what there is", async () => {
+    test("the state, and another copy of the store answers: its owner reasserts first", async () => {
       await remove(key, "state");
-      const knows = { after: last, lineage: "another" };
-      expect(await agree(knows)).toEqual({});
+      const { id } = (await store.renew("nobody", 0, [])).lineage;
+      for (const lineage of [id, "another"]) {
+        const error = await store.read(key, ["a"], { after: last, lineage }).catch((it) => it);
+        expect(error).toBeInstanceOf(LostTurns);
+        if (id !== "") expect(error.isMoved).toBe(lineage !== id);
+      }
     });
   });
 }

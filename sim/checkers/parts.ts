@@ -1,0 +1,44 @@
+/**
+ * Where a part of a resource is lost while its others are there, `list` names what `get` gives, and
+ * a state that is lost is said to be so: by its owner, or by whoever owns the key next.
+ *
+ * Source: the port `Store`; design §3, what can honestly be promised.
+ */
+import { valueIn } from "../journal.ts";
+import type { LiveChecker } from "./checker.ts";
+
+export const parts: LiveChecker = {
+  name: "parts",
+  watch(_scene, report) {
+    const acknowledged = new Set<string>();
+    const lost: {
+      readonly key: string;
+      readonly values: readonly string[];
+      readonly at: number;
+    }[] = [];
+    /** When it was last said of a key that its state was lost. */
+    const toldAt = new Map<string, number>();
+    return {
+      stateLost(key, fields, at) {
+        const values = fields.map(valueIn).filter((value) => value !== null);
+        lost.push({ key, values, at });
+      },
+      told(_process, { event, fields }, at) {
+        if (event === "state lost") toldAt.set(String(fields["key"]), at);
+      },
+      returned({ what, outcome, value, key, seq }) {
+        if (what === "append" && outcome === "ok") acknowledged.add(value);
+        if (what === "read" && outcome === "ok" && seq < 0) {
+          report(`${key} has another number of entries by list than by get`);
+        }
+      },
+      finished() {
+        for (const { key, values, at } of lost) {
+          const isMissed = values.some((value) => acknowledged.has(value));
+          if (!isMissed || (toldAt.get(key) ?? -Infinity) >= at) continue;
+          report(`${key} lost its state at ${at.toFixed(3)}, and nobody ever said so`);
+        }
+      },
+    };
+  },
+};
