@@ -19,6 +19,10 @@ export const parts: LiveChecker = {
     /** When it was last said of a key that its state was lost. */
     const toldAt = new Map<string, number>();
     return {
+      failedOver() {
+        // With the registry went what would have shown the loss.
+        lost.length = 0;
+      },
       stateLost(key, fields, at) {
         const values = fields.map(valueIn).filter((value) => value !== null);
         lost.push({ key, values, at });

@@ -5,6 +5,7 @@
 import { ADRIFT_MUTANTS } from "./adrift_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
+import { LOSS_MUTANTS } from "./loss_mutants.ts";
 import { MARKET_MUTANTS } from "./market_mutants.ts";
 import { MASTERS_MUTANTS } from "./masters_mutants.ts";
 import type { Mutant } from "./mutant.ts";
@@ -18,6 +19,7 @@ export const MUTANTS: readonly Mutant[] = [
   ...NODE_MUTANTS,
   ...MARKET_MUTANTS,
   ...FAILOVER_MUTANTS,
+  ...LOSS_MUTANTS,
   ...REGIONAL_MUTANTS,
   ...MASTERS_MUTANTS,
   ...ADRIFT_MUTANTS,
