@@ -7,8 +7,8 @@
  */
 import { hasTurn, NO_STAMP } from "../adapters/store/lineage.ts";
 import { OrderedText } from "../adapters/store/ordered_text.ts";
-import { LostTurns } from "../src/model/lost_turns.ts";
-import type { OwnerKnows, Range, Stamp } from "../src/ports/store.ts";
+import { LostTurns, type OwnerKnows } from "../src/model/lost_turns.ts";
+import type { Range, Stamp } from "../src/ports/store.ts";
 
 export interface State {
   epoch: number;

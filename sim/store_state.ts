@@ -29,6 +29,7 @@ import { MAX_DEAD_MEMBERS } from "../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../src/model/member.ts";
 import type { Ownership } from "../src/model/ownership.ts";
 import { slotOf } from "../src/model/rrp.ts";
+import type { OwnerKnows } from "../src/model/lost_turns.ts";
 import type {
   Claim,
   ClaimReply,
@@ -40,7 +41,6 @@ import type {
   LineageName,
   Membership,
   Observation,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

@@ -23,6 +23,7 @@
  */
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import type { OwnerKnows } from "../../src/model/lost_turns.ts";
 import type {
   Claim,
   ClaimReply,
@@ -30,7 +31,6 @@ import type {
   CommitReply,
   LineageName,
   Membership,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

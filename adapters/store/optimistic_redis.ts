@@ -6,7 +6,7 @@
  */
 import { messageOf } from "../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../src/limits.ts";
-import { LostTurns } from "../../src/model/lost_turns.ts";
+import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { stepRefused } from "../../src/model/refusal.ts";
@@ -16,7 +16,6 @@ import type {
   Commit,
   CommitReply,
   Membership,
-  OwnerKnows,
   OwnershipPage,
   Range,
   RegisterReply,

@@ -6,7 +6,7 @@
  * arguments; it takes replies, and gives what the port answers.
  */
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
-import { LostTurns } from "../../src/model/lost_turns.ts";
+import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
   Claim,
@@ -15,7 +15,6 @@ import type {
   CommitReply,
   CommittedTurn,
   LineageName,
-  OwnerKnows,
   Range,
   Reassertion,
   Stamp,

@@ -17,6 +17,7 @@ import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import { slotOf } from "../../src/model/rrp.ts";
+import type { OwnerKnows } from "../../src/model/lost_turns.ts";
 import type {
   Claim,
   ClaimReply,
@@ -26,7 +27,6 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

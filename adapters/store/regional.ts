@@ -13,6 +13,7 @@ import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts"
 import type { Ownership } from "../../src/model/ownership.ts";
 import { quoted } from "../../src/model/quoted.ts";
 import { regionOf } from "../../src/model/trail.ts";
+import type { OwnerKnows } from "../../src/model/lost_turns.ts";
 import type {
   Claim,
   ClaimReply,
@@ -23,7 +24,6 @@ import type {
   LineageName,
   Membership,
   Observation,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

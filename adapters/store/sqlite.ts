@@ -12,6 +12,7 @@ import { dirname } from "node:path";
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import type { MemberInfo, MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import type { OwnerKnows } from "../../src/model/lost_turns.ts";
 import { fileRefused, isFull } from "../../src/model/refusal.ts";
 import type {
   Claim,
@@ -22,7 +23,6 @@ import type {
   KnownLineage,
   LineageName,
   Membership,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

@@ -6,7 +6,7 @@
  * lane rolls back what a step that fails has done.
  */
 import { MAX_ENTRY } from "../../src/limits.ts";
-import { LostTurns } from "../../src/model/lost_turns.ts";
+import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type {
@@ -16,7 +16,6 @@ import type {
   CommitReply,
   CommittedTurn,
   LineageName,
-  OwnerKnows,
   OwnershipPage,
   Range,
   Reassertion,

@@ -1,6 +1,17 @@
-/** The error of a store whose state lacks turns that it had acknowledged to the state's owner. */
+/** What the owner of a state knows that it reads, and the error of a store whose state lacks that. */
 import { AtlasError } from "../errors.ts";
 import { quoted } from "./quoted.ts";
+
+/** What the owner of a state knows that it reads. */
+export interface OwnerKnows {
+  /** The last turn that is in the state, and the epoch it is of; both 0: none. */
+  readonly after: LostTurns["kept"];
+  /**
+   * The id of the lineage that the owner has reasserted in; absent: it isn't known.
+   * {@link LostTurns} says whether another one answered: the owner reasserts first.
+   */
+  readonly lineage?: string;
+}
 
 /** The state of a key lacks turns that its owner knows of. */
 export class LostTurns extends AtlasError {

@@ -28,6 +28,7 @@
  * Source: design §2–3.
  */
 import type { AtlasError } from "../errors.ts";
+import type { OwnerKnows } from "../model/lost_turns.ts";
 import type { Member, MemberInfo, MemberState } from "../model/member.ts";
 import type { Ownership } from "../model/ownership.ts";
 
@@ -248,17 +249,6 @@ export interface KnownLineage extends LineageName {
 export interface Stamp {
   readonly epoch: number;
   readonly turn: number;
-}
-
-/** What the owner of a state knows that it reads. */
-export interface OwnerKnows {
-  /** The last turn that is in the state. */
-  readonly after: Stamp;
-  /**
-   * The id of the lineage that the owner has reasserted in; absent: it isn't known. `LostTurns`
-   * says whether another one answered: the owner reasserts first.
-   */
-  readonly lineage?: string;
 }
 
 /** What an owner holds. */

@@ -245,9 +245,8 @@ export class Host implements Stage<Activation> {
   /** An activation has ended. */
   closed(activation: Activation): void {
     this.#formers.add(activation);
-    if (this.#activations.get(activation.key) === activation) {
-      this.#activations.delete(activation.key);
-    }
+    const { key } = activation;
+    if (this.#activations.get(key) === activation) this.#activations.delete(key);
   }
 
   fenced(activation: Activation): void {

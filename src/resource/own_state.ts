@@ -8,10 +8,10 @@
  * Source: design §3, Store failover; the port's `OwnerKnows`.
  */
 import type { AtlasError } from "../errors.ts";
-import { LostTurns } from "../model/lost_turns.ts";
+import { LostTurns, type OwnerKnows } from "../model/lost_turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { OwnerKnows, Range, Store } from "../ports/store.ts";
+import type { Range, Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/pause.ts";
 import { outOfReach } from "./adrift.ts";
 import type { Tenure } from "./tenure.ts";

@@ -3,10 +3,10 @@
  * `read` and `range` agree, and what was lost is told to whoever owns the key, or claims it next.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import { LostTurns } from "../../src/model/lost_turns.ts";
+import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
-import type { OwnerKnows, Stamp, Store } from "../../src/ports/store.ts";
+import type { Stamp, Store } from "../../src/ports/store.ts";
 import type { Stores, Vandal } from "./store.ts";
 import { claimOf, freshKey, own } from "./store_kit.ts";
 
