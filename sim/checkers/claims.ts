@@ -20,7 +20,7 @@ import { fitReigns } from "./reigns.ts";
 
 export const claims: LiveChecker = {
   name: "claims",
-  watch({ plan: { shape: { store: { lagMs, isConfirmed } }, faults } }, report) {
+  watch({ plan: { shape: { store: { lagMs, isConfirmed } }, faults = [] } }, report) {
     // What was told of a copy that lost it is no testimony about the one that follows.
     const isReplaced = faults.some(({ kind }) => kind === "registry_replaced");
     if (isReplaced || lagMs !== undefined && !isConfirmed) return {};
