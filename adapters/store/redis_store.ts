@@ -263,14 +263,8 @@ export class RedisStore implements Store {
     return kept.includes(null) ? null : kept as Stamp[];
   }
 
-  async release(
-    key: string,
-    incarnation: string,
-    epoch: number,
-    after?: Stamp,
-  ): Promise<boolean> {
-    const step = releaseStep(key, incarnation, epoch, after);
-    return doneOf(key, "release", await this.#step(step));
+  async release(...owned: Parameters<Store["release"]>): Promise<boolean> {
+    return doneOf(owned[0], "release", await this.#step(releaseStep(...owned)));
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
