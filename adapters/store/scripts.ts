@@ -137,7 +137,7 @@ local function claim(k, a)
       local epoch = tonumber(match(now, '^%d+'))
       if not epoch then return now end
       local stamp = call('HGET', state, 'turn')
-      return { epoch, stamp, mended(state, index, stamp) or false }
+      return { epoch, stamp, mended(state, index, stamp) }
     end
     if guard == '' or sub(now, 1, #guard) ~= guard then return now end
   elseif guard ~= '' then
