@@ -173,11 +173,13 @@ export class StoreState {
     return tenures.map((tenure) => {
       const { key, rrp, incarnation, epoch } = tenure;
       const present = told(this.#owners.get(key));
-      const { isWritten, ...standing } = standingOf(tenure, present, this.#states.last(key));
+      const slot = slotOf(key);
+      const drawn = this.#epochs.get(slot) ?? 0;
+      const last = this.#states.last(key);
+      const { isWritten, ...standing } = standingOf(tenure, present, last, drawn, lineage);
       if (isWritten) {
         this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
-        const slot = slotOf(key);
-        this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
+        this.#epochs.set(slot, Math.max(drawn, epoch));
       }
       return standing;
     });

@@ -10,7 +10,14 @@
  */
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
-import type { KnownLineage, Lineage, Reassertion, Stamp, Standing } from "../../src/ports/store.ts";
+import type {
+  KnownLineage,
+  Lineage,
+  LineageName,
+  Reassertion,
+  Stamp,
+  Standing,
+} from "../../src/ports/store.ts";
 import { BrokenEntry } from "./check.ts";
 
 /** The lineage of a store that is never replaced by a copy of itself. */
@@ -80,14 +87,30 @@ export function keptOf(turn: Stamp, last: Stamp, past: readonly Stamp[]): Stamp 
   return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;
 }
 
-/** How a tenure stands against the entry that is there; `restored`: it is to be written. */
+/** The epoch that all epochs of a lineage's term are above. */
+export function firstEpochOf({ term }: Pick<Lineage, "term">): number {
+  return term * EPOCHS_PER_TERM;
+}
+
+/**
+ * How a tenure stands against the entry that is there; `restored`: it is to be written. One that
+ * comes when its slot has given epochs in the lineage's term already is late, a copy of a request:
+ * claims wait until all leases of former lineages are over. It may have ended since, so where
+ * nobody owns its key it is lost.
+ *
+ * @param drawn the last epoch of the key's slot.
+ */
 export function standingOf(
   { incarnation, epoch, after }: Reassertion,
   present: Ownership | null,
   last: Stamp,
+  drawn: number,
+  lineage: LineageName,
 ): Standing & { readonly isWritten: boolean } {
   const isKept = present?.incarnation === incarnation && present.epoch === epoch;
-  if (!isKept && present !== null && present.epoch >= epoch) {
+  const first = firstEpochOf(lineage);
+  const isLate = last.epoch > epoch || epoch < first && drawn > first;
+  if (!isKept && (present === null ? isLate : present.epoch >= epoch)) {
     return { standing: "lost", last, isWritten: false };
   }
   const whole = isKept ? "kept" : "restored";

@@ -186,14 +186,20 @@ class MemoryStore implements Store {
     await this.#arrive();
     checkTenures(tenures, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
-    return tenures.map((tenure) => this.#reassert(tenure));
+    return tenures.map((tenure) => this.#reassert(tenure, lineage));
   }
 
-  #reassert(tenure: Reassertion): Standing {
+  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
     const { key, rrp, incarnation, epoch } = tenure;
     const slot = this.#slot(key);
     const present = slot.owners.get(key) ?? null;
-    const { isWritten, ...told } = standingOf(tenure, present, this.#last(key));
+    const { isWritten, ...told } = standingOf(
+      tenure,
+      present,
+      this.#last(key),
+      slot.epoch,
+      lineage,
+    );
     if (isWritten) {
       slot.owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
       slot.epoch = Math.max(slot.epoch, epoch);

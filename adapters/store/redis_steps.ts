@@ -20,7 +20,7 @@ import type {
   Stamp,
 } from "../../src/ports/store.ts";
 import { brokenEntry } from "./check.ts";
-import { keptOf, NO_STAMP } from "./lineage.ts";
+import { firstEpochOf, keptOf, NO_STAMP } from "./lineage.ts";
 import { parseEntry, slotKey } from "./redis_keys.ts";
 import type { KeyKind } from "./redis_keys.ts";
 import { listOf, malformed, pastOf, stampOf, textOrNull, wholeOf } from "./redis_replies.ts";
@@ -94,6 +94,7 @@ export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
     String(after.epoch),
     String(after.turn),
     lineageText(lineage.id),
+    String(firstEpochOf(lineage)),
   ]);
 }
 

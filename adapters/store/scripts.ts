@@ -35,7 +35,7 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./scripts_members.t
  * |---|---|---|---|
  * | L look up | own | | the entry that stands, or nil |
  * | C claim | own, epoch, state, ended, index | `<incarnation> <opId> <rrp>`, guard or "", lineage, epochs above | epoch won, last turn, MENDED or nil, and 1 if the epoch counter was lost; else the entry that stands, or nil; 0: another lineage |
- * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage | how it stands and last turn; 0: another lineage |
+ * | A reassert | own, epoch, state | `<incarnation> <opId> <rrp>`, epoch, turn `after` (its epoch, itself), lineage, its term's first epoch | how it stands and last turn; 0: another lineage |
  * | R release | own, epoch, state, ended, index | guard, turn `after` (its epoch, itself) | 1, 0, or another's entry |
  * | W commit | own, state, index | count, guard, turn, turn `after` (its epoch, itself), lineage, puts, field, value …, field to delete … | 1, 0, another's entry, 2: another lineage, or a list of the last turn where `after` is missing |
  * | K kept | state, ended | lineage | last turn and `past`; 0: another lineage |
@@ -176,7 +176,10 @@ local function reassert(k, a)
     local theirs = now and match(now, '^%d+')
     if now and not theirs then broken('owner', now) end
     if now and tonumber(theirs) >= epoch then return { 'lost', stamp } end
-    if stamp then stampOf(stamp) end
+    local wrote, first = stamp and tonumber((stampOf(stamp))) or 0, tonumber(ARGV[a + 6])
+    -- Late: others own what falls to this slot by now, and this ownership may have ended since.
+    local isLate = wrote > epoch or epoch < first and drawn(KEYS[k + 1]) > first
+    if not now and isLate then return { 'lost', stamp } end
     full(own)
     if drawn(KEYS[k + 1]) < epoch then call('SET', KEYS[k + 1], text) end
     call('SET', own, text .. ' ' .. rest)
@@ -329,7 +332,7 @@ end
 local steps =
   { L = lookup, C = claim, A = reassert, R = release, W = commit, K = kept, G = read, N = range }
 local keys = { L = 1, C = 5, A = 3, R = 5, W = 3, K = 2, G = 1, N = 2 }
-local arguments = { L = 1, C = 5, A = 6, R = 4, K = 2, N = 8 }
+local arguments = { L = 1, C = 5, A = 7, R = 4, K = 2, N = 8 }
 local replies, n, k, a, total = {}, 0, 1, 1, #ARGV
 while a <= total do
   local kind = ARGV[a]

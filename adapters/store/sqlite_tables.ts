@@ -119,23 +119,30 @@ export class SqliteTables {
     return { won: true, owner: { rrp, incarnation, epoch }, last };
   }
 
-  reassert(tenures: readonly Reassertion[], { id }: LineageName): readonly Standing[] | null {
-    if (id !== this.#lineage.id) return null;
+  reassert(tenures: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
+    if (lineage.id !== this.#lineage.id) return null;
     return tenures.map((tenure) => {
       try {
-        return this.#reassert(tenure);
+        return this.#reassert(tenure, lineage);
       } catch (error) {
         return lostWhereBroken(error);
       }
     });
   }
 
-  #reassert(tenure: Reassertion): Standing {
+  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
     const { key, rrp, incarnation, epoch } = tenure;
-    const { isWritten, ...told } = standingOf(tenure, this.lookup(key), this.#last(key));
+    const slot = slotOf(key);
+    const drawn = this.#drawn(key, slot);
+    const { isWritten, ...told } = standingOf(
+      tenure,
+      this.lookup(key),
+      this.#last(key),
+      drawn,
+      lineage,
+    );
     if (isWritten) {
-      const slot = slotOf(key);
-      this.#setCounter.run(slot, Math.max(this.#drawn(key, slot), epoch));
+      this.#setCounter.run(slot, Math.max(drawn, epoch));
       this.#own.run(key, rrp, incarnation, epoch, "reasserted");
     }
     return told;

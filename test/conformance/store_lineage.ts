@@ -136,6 +136,26 @@ export function lineageTests(stores: Stores): void {
         expect(owner?.epoch).toBeGreaterThan(higher.epoch);
       });
 
+      test("comes too late where its slot has given epochs of the lineage's term", async () => {
+        const lineage = await lineageOf(stores.store);
+        const risen = { ...lineage, term: lineage.term + 1 };
+        const key = freshKey();
+        const first = await own(stores.store, key);
+        await stores.store.release(key, first.incarnation, first.epoch);
+        expect(await stores.store.reassert([tenure(key, first)], risen))
+          .toEqual([{ standing: "restored", last: NO_TURNS }]);
+        await stores.store.release(key, first.incarnation, first.epoch);
+        const { owner } = await stores.store.claim(claimOf(key, { lineage: risen }));
+        const { incarnation, epoch } = owner as Ownership;
+        await stores.store.release(key, incarnation, epoch);
+        // A copy of the request, which was under way all that time.
+        expect(await stores.store.reassert([tenure(key, first)], risen))
+          .toEqual([{ standing: "lost", last: NO_TURNS }]);
+        expect(await stores.store.lookup(key)).toBeNull();
+        expect(await stores.store.reassert([tenure(key, owner as Ownership)], risen))
+          .toEqual([{ standing: "restored", last: NO_TURNS }]);
+      });
+
       test("an owner of an equal or a higher epoch stays", async () => {
         const lineage = await lineageOf(stores.store);
         const key = freshKey();
