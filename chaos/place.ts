@@ -23,6 +23,8 @@ export type PlaceState = "down" | "starting" | "up" | "frozen" | "draining";
 /** How long a process may take from its start to its ready line, in ms. */
 const START_MS = 15_000;
 const RETRY_MS = 250;
+/** How long a replaced process may take to say whether it serves, in ms. */
+const ASK_MS = 1_000;
 
 export class Place {
   readonly name: string;
@@ -32,10 +34,14 @@ export class Place {
   current: Tenant | null = null;
   /** Processes that lost the name while they were frozen, and have not ended. */
   readonly former: Set<Tenant> = new Set();
+  /** Those of them that got the name again. */
+  readonly returned: Set<Tenant> = new Set();
   /** Everything that ran here since {@link forget}, for its logs. */
   readonly programs: { id: string; program: Program }[] = [];
   /** Hears that the process that has the name ended by itself, with this status. */
   onDeath: (tenant: Tenant, status: number | string) => void = () => {};
+  /** Hears that a process that had lost the name has it again. */
+  onReturn: (tenant: Tenant) => void = () => {};
   readonly #env: Record<string, string>;
   #count = 0;
   #isClosed = false;
@@ -61,9 +67,28 @@ export class Place {
         // The store is away, or the machine slow: what a supervisor does, and the log tells.
         program.signal("SIGKILL");
         await program.ended;
+        const back = await this.#returned();
+        if (back) return this.#takeBack(back);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
       }
     }
+  }
+
+  /** A replaced process that serves again: it has the name, and keeps it as long as it renews. */
+  async #returned(): Promise<Tenant | null> {
+    for (const tenant of this.former) {
+      const signal = AbortSignal.timeout(ASK_MS);
+      const answer = await fetch(`${tenant.url}/readyz`, { signal }).catch(() => null);
+      if (answer?.ok) return tenant;
+    }
+    return null;
+  }
+
+  #takeBack(tenant: Tenant): void {
+    this.former.delete(tenant);
+    this.returned.add(tenant);
+    this.#settle(tenant);
+    this.onReturn(tenant);
   }
 
   #settle(tenant: Tenant): void {

@@ -52,6 +52,10 @@ export class Stage {
     this.places = runtimes.map((runtime, i) => new Place(`n${i}`, runtime, all));
     for (const place of this.places) {
       place.onDeath = ({ id }, status) => this.#track("death", this.#bury(place, id, status));
+      place.onReturn = ({ id }) => {
+        this.namesTakenBack++;
+        this.#note(`${id}, which was replaced, has its name again`);
+      };
     }
   }
 
@@ -170,7 +174,7 @@ export class Stage {
     this.#note(`SIGSTOP ${place.current?.id}, to be replaced`);
     const old = await place.replace();
     old.program.ended.then((status) => {
-      if (status === 1 || this.#isClosed) return;
+      if (status === 1 || this.#isClosed || place.returned.has(old)) return;
       this.#report("one name", `${old.id}, whose name was taken, ended with ${status}, not 1`);
     });
     this.#note(`${place.current?.id} took its name`);
@@ -186,8 +190,9 @@ export class Stage {
    */
   async #bury(place: Place, id: string, status: number | string): Promise<void> {
     this.#note(`${id} ended by itself: ${status}`);
-    if (status === 1 && place.former.size > 0) this.namesTakenBack++;
-    else this.#report("alive", `${id} ended by itself, with ${status}`);
+    if (status !== 1 || place.former.size === 0) {
+      this.#report("alive", `${id} ended by itself, with ${status}`);
+    }
     await this.#start(place);
   }
 
