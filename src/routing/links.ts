@@ -227,7 +227,8 @@ export class Links {
   readonly #sessions = new Set<Session>();
   /** The session over which this node asks each peer. */
   readonly #byPeer = new Map<string, Session>();
-  readonly #dialling = new Map<string, Promise<Session>>();
+  /** Dials to members, each with its address and the life that dials. */
+  readonly #dialling = new Map<string, readonly [place: string, session: Promise<Session>]>();
   /** Addresses at which somebody is being met, by the life that dials them. */
   readonly #meeting = new Map<string, Promise<Session | null>>();
   #farewell = false;
@@ -261,12 +262,11 @@ export class Links {
     const { incarnation } = member;
     const present = this.#byPeer.get(incarnation);
     if (present) return Promise.resolve(present);
-    let dialling = this.#dialling.get(incarnation);
-    if (!dialling) {
-      dialling = this.#dial(member, life).finally(() => this.#dialling.delete(incarnation));
-      this.#dialling.set(incarnation, dialling);
-    }
-    return dialling;
+    const dialling = this.#dialling.get(incarnation)?.[1];
+    if (dialling) return dialling;
+    const session = this.#dial(member, life).finally(() => this.#dialling.delete(incarnation));
+    this.#dialling.set(incarnation, [placeOf(member.address, life), session]);
+    return session;
   }
 
   /**
@@ -279,19 +279,27 @@ export class Links {
   }
 
   /**
-   * A session to whoever answers at `address`; null where that is this very node.
+   * A session to whoever answers at `address`; null where that is this very node. One dial serves
+   * all who want somebody there at the same time.
    *
    * @throws AtlasError `unavailable` …
    */
   meet(address: string, life: Life): Promise<Session | null> {
-    const key = `${life.incarnation} ${address}`;
-    const meeting = this.#meeting.get(key) ??
-      this.#meet(address, life).finally(() => this.#meeting.delete(key));
-    this.#meeting.set(key, meeting);
+    const place = placeOf(address, life);
+    const meeting = this.#meeting.get(place) ??
+      this.#meet(address, life).finally(() => this.#meeting.delete(place));
+    this.#meeting.set(place, meeting);
     return meeting;
   }
 
   async #meet(address: string, life: Life): Promise<Session | null> {
+    const place = placeOf(address, life);
+    const [, dialling] = [...this.#dialling.values()].find(([at]) => at === place) ?? [];
+    if (dialling) {
+      // Where that fails, another than the member may answer.
+      const dialled = await dialling.catch(() => null);
+      if (dialled?.takes) return dialled;
+    }
     const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
     const link = await this.#transport.dial({ region, node, incarnation, address });
     if (link.peer.incarnation === life.incarnation) {
@@ -305,6 +313,12 @@ export class Links {
   async #dial(member: Peer, life: Life): Promise<Session> {
     const { region, node, incarnation, address } = member;
     try {
+      const meeting = this.#meeting.get(placeOf(address, life));
+      if (meeting) {
+        await meeting;
+        const met = this.#byPeer.get(incarnation);
+        if (met) return met;
+      }
       const link = await this.#transport.dial({ region, node, incarnation, address });
       // Started even where the peer's own dial was quicker: the peer may be asking over it.
       const session = this.#start(link, life);
@@ -375,4 +389,9 @@ export class Links {
       return;
     }
   }
+}
+
+/** An address, as one life of this node dials it. */
+function placeOf(address: string, life: Life): string {
+  return `${life.incarnation} ${address}`;
 }

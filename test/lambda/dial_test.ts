@@ -1,0 +1,91 @@
+/** Dials of a node: one serves all who want somebody at one address at the same time. */
+import { expect, test } from "vitest";
+import { AtlasError, type Link, type Peer, type Transport } from "../../mod.ts";
+import { ANYONE } from "../../src/ports/transport.ts";
+import type { Life } from "../../src/registry/lease.ts";
+import { Links } from "../../src/routing/links.ts";
+
+const PEER: Peer = { region: "r", node: "peer", incarnation: "peer-1", address: "x://peer" };
+const FORMER: Peer = { ...PEER, incarnation: "peer-0" };
+const LIFE = { incarnation: "here-1" } as Life;
+
+/** Links whose dials a test answers. */
+function dialler() {
+  const dials: { wanted: string; answer: (peer: Peer) => void; fail: () => void }[] = [];
+  const transport = {
+    address: "x://here",
+    dial: ({ incarnation }) =>
+      new Promise<Link>((resolve, reject) => {
+        const link = { start() {}, send: () => true, close() {} };
+        dials.push({
+          wanted: incarnation,
+          answer: (peer) => resolve({ ...link, peer }),
+          fail: () => reject(new AtlasError("unavailable", "nobody answers")),
+        });
+      }),
+  } as Transport;
+  const nothing = () => {};
+  const links = new Links(transport, {
+    request: nothing,
+    cancel: nothing,
+    post: nothing,
+    closed: nothing,
+    reachable: nothing,
+    unreachable: nothing,
+  });
+  return { links, dials };
+}
+
+const settled = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+};
+
+test("who is met at an address while a member there is dialled is met over that link", async () => {
+  const { links, dials } = dialler();
+  const [dialled, met] = [links.to(PEER, LIFE), links.meet(PEER.address, LIFE)];
+  await settled();
+  expect(dials).toHaveLength(1);
+  dials[0]?.answer(PEER);
+  expect(await met).toBe(await dialled);
+  expect(links.size).toBe(1);
+});
+
+test("a member is reached over the link by which it is being met", async () => {
+  const { links, dials } = dialler();
+  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  await settled();
+  expect(dials.map(({ wanted }) => wanted)).toEqual([ANYONE]);
+  dials[0]?.answer(PEER);
+  expect(await dialled).toBe(await met);
+  expect(links.size).toBe(1);
+});
+
+test("where another answered, or the dial failed, it is dialled again for who is wanted", async () => {
+  const { links, dials } = dialler();
+  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  dials[0]?.answer(FORMER);
+  expect((await met)?.peer.incarnation).toBe(FORMER.incarnation);
+  await settled();
+  expect(dials[1]?.wanted).toBe(PEER.incarnation);
+  dials[1]?.answer(PEER);
+  expect((await dialled).peer.incarnation).toBe(PEER.incarnation);
+
+  const other = dialler();
+  const former = other.links.to(FORMER, LIFE);
+  const present = other.links.meet(PEER.address, LIFE);
+  other.dials[0]?.fail();
+  await expect(former).rejects.toMatchObject({ code: "unavailable" });
+  await settled();
+  expect(other.dials[1]?.wanted).toBe(ANYONE);
+  other.dials[1]?.answer(PEER);
+  expect((await present)?.peer.incarnation).toBe(PEER.incarnation);
+});
+
+test("a meeting that fails fails the dial to a member at the same address", async () => {
+  const { links, dials } = dialler();
+  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  dials[0]?.fail();
+  await expect(met).rejects.toMatchObject({ code: "unavailable" });
+  await expect(dialled).rejects.toMatchObject({ code: "unavailable" });
+  expect(dials).toHaveLength(1);
+});
