@@ -36,10 +36,10 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       {
         file: CHANNEL,
         find: `        this.#catchUp(letter.used);
-        this.#issue(true);
+        this.#issue(false);
         return this.#say({ kind: "credit", allowed: this.#books.issued });`,
         replace: `        this.#catchUp(letter.used);
-        this.#issue(true);
+        this.#issue(false);
         return this.#say({ kind: "credit", allowed: this.#fresh() });`,
       },
       {

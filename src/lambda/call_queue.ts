@@ -2,7 +2,8 @@
  * The calls of one load balancer that wait for credit, and how they are sent out.
  *
  * Takes calls; spends a credit of the pool for each, first come first served. While calls wait and
- * no credit comes, the sellers are asked how much they allow: perhaps a message got lost.
+ * no credit comes, or a channel has less than was bought, the sellers are asked how much they allow:
+ * perhaps a message got lost.
  */
 import { AtlasError } from "../errors.ts";
 import type { Timer } from "../ports/clock.ts";
@@ -95,12 +96,12 @@ export class CallQueue {
     call.waitsSince = 0;
   }
 
-  /** Calls wait, and nobody lets them: perhaps a word got lost. */
+  /** Calls wait, or credit is missing, and no word comes: perhaps one got lost. */
   probeLater(): void {
-    if (this.#probe || (this.#waiting.size === 0 && !this.#pool.isStarved)) return;
+    if (this.#probe || (this.#waiting.size === 0 && this.#pool.short().length === 0)) return;
     this.#probe = this.#desk().after(PROBE_MS, () => {
       this.#probe = null;
-      for (const { address, used } of this.#pool.spent()) {
+      for (const { address, used } of new Set([...this.#pool.spent(), ...this.#pool.short()])) {
         this.#desk().send(address, { kind: "probe", used });
       }
       this.probeLater();

@@ -113,7 +113,7 @@ export class Channel extends Part {
         );
       case "probe":
         this.#catchUp(letter.used);
-        this.#issue(true);
+        this.#issue(false);
         return this.#say({ kind: "credit", allowed: this.#books.issued });
       case "lower":
         this.#catchUp(letter.used);

@@ -22,7 +22,7 @@ import type { CallTally } from "./meter.ts";
 import { givenUp, ModuleCall, type ModuleCallKeeper } from "./module_call.ts";
 import { noFunction, wasClosed } from "./module_call.ts";
 import { Part } from "./part.ts";
-import { type Bias, type ChannelView, type InUse, Pool } from "./pool.ts";
+import { type Bias, type ChannelView, type InUse, isShort, Pool } from "./pool.ts";
 import type { BuyTerms } from "./purchase.ts";
 
 export interface PlbParts {
@@ -239,14 +239,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
       case "reply":
         this.#credit(view, letter.allowed);
         this.#replied(letter, view);
-        return this.#waiting.pump();
+        return this.#heard(view);
       case "failure":
         this.#credit(view, letter.allowed);
         this.#failed(letter, view);
-        return this.#waiting.pump();
+        return this.#heard(view);
       case "credit":
         this.#credit(view, letter.allowed);
-        this.#waiting.pump();
+        this.#heard(view);
         return this.#parts.onChange();
       case "closing":
         return this.#closing(view, letter.used);
@@ -260,6 +260,12 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     this.#pool.credit(view, allowed);
     // What it takes the place of can go now.
     if (isFirst) this.#buyers.changed(view);
+  }
+
+  /** A channel said something. What it still lacks may be on its way, or lost. */
+  #heard(view: ChannelView): void {
+    this.#waiting.pump();
+    if (isShort(view)) this.#waiting.probeLater();
   }
 
   // Calls.

@@ -106,9 +106,9 @@ export class Pool {
     return [...this.#bySlot.values()].filter((view) => inHand(view) === 0);
   }
 
-  /** Whether a channel has no credit, and no answer on its way that brings any. */
-  get isStarved(): boolean {
-    return this.spent().some(({ calls }) => calls.size === 0);
+  /** Channels that have less than was bought, beyond what their answers under way will bring. */
+  short(): ChannelView[] {
+    return [...this.#bySlot.values()].filter(isShort);
   }
 
   /** The newest version in use, and the functions of all code in use; null where nothing is open. */
@@ -275,6 +275,11 @@ export class Pool {
     this.#quickestMs = quickestMs;
     for (const view of this.#bySlot.values()) this.#weigh(view);
   }
+}
+
+/** Whether a channel's credit and the calls on their way to it are less than its grant. */
+export function isShort(view: ChannelView): boolean {
+  return !view.isDraining && inHand(view) + view.calls.size < view.grant;
 }
 
 /** Credit of a channel that can be spent. */

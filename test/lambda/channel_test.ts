@@ -171,6 +171,19 @@ test("above the watermark credit is sent together, and a moment later at most", 
   expect(allowed()).toBe(7);
 });
 
+test("a probe is told what was sent before; what the watermark keeps back comes in its time", async () => {
+  const { begin, clock, buyer, tell, held, request, quiet, allowed } = stage(4, 0.5);
+  await begin;
+  await request(1);
+  held.shift()?.(1);
+  await quiet();
+  await tell(buyer, { kind: "probe", used: 1 });
+  expect(buyer.heard.at(-1)).toEqual({ kind: "credit", allowed: 4 });
+  await clock.advance(10);
+  await quiet();
+  expect(allowed()).toBe(5);
+});
+
 for (const lowWatermark of [0, 0.25, 0.9, 1]) {
   test(`with a watermark of ${lowWatermark} an idle channel has given all its credit`, async () => {
     const { begin, clock, stats, held, request, quiet } = stage(10, lowWatermark);

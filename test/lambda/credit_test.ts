@@ -1,6 +1,8 @@
 /** Credit: conserved, not drained by failures, not wasted on those who left. */
 import { expect, test } from "vitest";
-import type { Listener } from "../../mod.ts";
+import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
+import { readLetter } from "../../src/lambda/letters.ts";
+import { decodeMessage } from "../../src/model/envelope.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 
 function expectConserved(listener: Listener): void {
@@ -104,4 +106,50 @@ test("capacity is never exceeded, and conserved, while buyers come and go", asyn
   const { creditsIssued, creditsUsed, creditsRevoked, creditsOutstanding } = a.stats();
   expect([creditsUsed, creditsOutstanding]).toEqual([120, 0]);
   expect(creditsIssued).toBe(creditsUsed + creditsRevoked);
+});
+
+/** A transport that loses the next `count` messages of sellers that only say what they allow. */
+function lossy(inner: Transport, loses: { count: number }): Transport {
+  const isLost = (bytes: Uint8Array): boolean => {
+    const message = decodeMessage(bytes);
+    if (loses.count === 0 || message.kind !== "post") return false;
+    const isCredit = readLetter(message.letter, message.body, "").kind === "credit";
+    if (isCredit) loses.count--;
+    return isCredit;
+  };
+  const over = (link: Link): Link => ({
+    peer: link.peer,
+    start: (handlers) => link.start(handlers),
+    send(head, body = new Uint8Array(0)) {
+      const bytes = new Uint8Array([...head, ...body]);
+      return isLost(bytes) || link.send(bytes);
+    },
+    close: (reason) => link.close(reason),
+  });
+  return {
+    get address() {
+      return inner.address;
+    },
+    open: (self, accept) => inner.open(self, (link) => accept(over(link))),
+    dial: async (peer) => over(await inner.dial(peer)),
+    close: () => inner.close(),
+  };
+}
+
+test("credit that was lost is asked for, also where some is left and nobody waits", async () => {
+  const made = market();
+  const loses = { count: 0 };
+  const transport = lossy(inProcessTransport(made.network), loses);
+  const a = await made.node("a", { ...LASTING, transport });
+  const b = await made.node("b", LASTING);
+  const listener = a.publish(calc(new Shop()), { capacity: 2, lowWatermark: 0 });
+  const proxy = await b.discover("calc", { capacity: 2 });
+  await until(() => proxy.$plb.capacity() === 2, "all credit is here");
+  // What its call leaves is above the watermark: it comes later, by a message of its own.
+  loses.count = 1;
+  await proxy.pi(1);
+  await until(() => loses.count === 0, "the message was lost");
+  expect(proxy.$plb.stats()).toMatchObject({ tokens: 1, granted: 2, waiting: 0 });
+  await until(() => proxy.$plb.stats().tokens === 2, "the credit is back");
+  expectConserved(listener);
 });
