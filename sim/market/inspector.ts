@@ -69,6 +69,17 @@ export class Inspector {
     return wrong.length > 0 ? wrong : await this.#wrongBooks(shops, buyers);
   }
 
+  /** Whether every node from number `from` on knows all authorities among these. */
+  async haveMet(from: number): Promise<boolean> {
+    const nodes = this.#slots.filter(({ index }) => index >= from);
+    const authorities = nodes.filter(({ index }) => this.#stage.roles[index] === "authority")
+      .map(({ current }) => current?.node?.incarnation);
+    const known = await Promise.all(nodes.map(({ current }) => knownTo(current)));
+    return known.every((known) =>
+      authorities.every((it) => it !== undefined && known.includes(it))
+    );
+  }
+
   /** Nodes that aren't there, and traders that have not begun or not ended. */
   #missing(): string[] {
     const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
@@ -211,6 +222,18 @@ export class Inspector {
     }
     return wrong;
   }
+}
+
+/** The authorities that answer a node; none where it is gone before. */
+function knownTo(sim: SimNode | null): Promise<readonly string[]> {
+  return new Promise((resolve) => {
+    if (!sim?.node) return resolve([]);
+    sim.process.onEnd(() => resolve([]));
+    sim.node.authorities().then(
+      (views) => resolve(views.map(({ incarnation }) => incarnation)),
+      () => resolve([]),
+    );
+  });
 }
 
 /** What a buyer's orders lack, or have too much of, while there is something to be done about it. */

@@ -12,7 +12,7 @@ import type { LiveChecker } from "../checkers/checker.ts";
 import { type Clients, perform, type Reporter, type Result, type RunOptions } from "../perform.ts";
 import type { Course } from "../plan.ts";
 import { SeededRandom } from "../random.ts";
-import { type SimNode, type Slot, SUPERVISOR_MS, type World } from "../world.ts";
+import { SUPERVISOR_MS, type World } from "../world.ts";
 import { auditor } from "./auditor.ts";
 import { MARKET_CHECKERS } from "./checkers.ts";
 import { Inspector } from "./inspector.ts";
@@ -30,8 +30,7 @@ export interface MarketPlan extends Course {
 
 /** Between two inspections, ms. */
 const INSPECT_MS = 250;
-/** How long processes have to meet before the seed is lost, and when that is tried again, in ms. */
-const MEETING_MS = 4_000;
+/** When it is looked again whether all have met, so that the seed may be lost, in ms. */
 const MEETING_AGAIN_MS = 500;
 /** Beyond all waits that are known: retries, and promises of exchanges that lapse. */
 const REST_MS = 12_000;
@@ -73,8 +72,6 @@ class MarketClients implements Clients {
   readonly #ledger: Ledger;
   readonly #report: (message: string) => void;
   readonly #inspector: Inspector;
-  /** When each process was ready. */
-  readonly #readyAt = new Map<SimNode, number>();
   #isDone = false;
 
   constructor(
@@ -90,10 +87,7 @@ class MarketClients implements Clients {
     this.#ledger = ledger;
     this.#report = report("healing");
     this.#inspector = new Inspector(world, traders, plan.market);
-    world.onReady = (slot, sim) => {
-      this.#readyAt.set(sim, world.scheduler.now);
-      traders.ready(slot, sim);
-    };
+    world.onReady = (slot, sim) => traders.ready(slot, sim);
     world.network.listenIn(censor((heard) => ledger.wrote(heard)));
     world.network.meddler = meddler(plan.market, new SeededRandom(plan.seed, "meddler"), world);
   }
@@ -115,12 +109,13 @@ class MarketClients implements Clients {
     if (seedLostAt > 0) scheduler.at(seedLostAt, () => this.#loseSeed());
   }
 
-  /** Ends the seed once all others have had time to meet: later nobody could tell them of others. */
-  #loseSeed(): void {
-    const { scheduler, slots } = this.#world;
-    const hasMet = ({ current }: Slot): boolean =>
-      current !== null && (this.#readyAt.get(current) ?? Infinity) + MEETING_MS <= scheduler.now;
-    if (slots.slice(1).every(hasMet)) this.#world.retire(0);
+  /**
+   * Ends the seed once all others have met, however long their messages took: later nobody could
+   * tell them of others.
+   */
+  async #loseSeed(): Promise<void> {
+    const { scheduler } = this.#world;
+    if (await this.#inspector.haveMet(1)) this.#world.retire(0);
     else scheduler.after(MEETING_AGAIN_MS, () => this.#loseSeed());
   }
 
