@@ -16,8 +16,10 @@ const DOCS = readFileSync(`${ROOT}docs/security.md`, "utf8");
 
 test("a node on Deno serves with the documented permissions, and asks for no others", async () => {
   const [, words = ""] = /^ *deno run (.*) node\.ts$/m.exec(DOCS) ?? [];
-  const flags = words.replace("--allow-read=.", `--allow-read=.,${folder}`)
-    .replace("--allow-write=.atlas", `--allow-write=${folder}`).split(" ");
+  const flags = words.split(" ").map((flag) =>
+    flag.replace("--allow-read=.", `--allow-read=.,${folder}`)
+      .replace("--allow-write=.atlas", `--allow-write=${folder}`)
+  );
   expect(flags.length).toBeGreaterThan(4);
   const env = { PORT: "0", ATLAS_REGISTRY_URL: `file:${join(folder, "registry.db")}` };
   const program = run([`${ROOT}node_modules/.bin/deno`, "run", ...flags, "node.ts"], env);
