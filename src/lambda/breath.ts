@@ -14,10 +14,10 @@ import type { Clock, Timer } from "../ports/clock.ts";
  * always: while one is pending, Bun's event loop takes 15 µs longer to turn.
  */
 const ASK_MS = 8;
-const ASK_AFTER = 8;
+const READS_PER_LOOK = 8;
 /** When it is waited for: so long after, in ms, or after so many letters, as clocks may stand. */
 const HOLD_MS = 5;
-const HOLD_AFTER = 4_096;
+const MAX_READS = 4_096;
 
 export class Breath {
   readonly #clock: Clock;
@@ -41,10 +41,10 @@ export class Breath {
 
   /** A letter is read. */
   spend(): void {
-    if (++this.#read < ASK_AFTER) return;
+    if (++this.#read < READS_PER_LOOK) return;
     const now = this.#clock.now();
     const most = this.#asked ? HOLD_MS : ASK_MS;
-    if (now - this.#since < most && this.#read < HOLD_AFTER) return;
+    if (now - this.#since < most && this.#read < MAX_READS) return;
     if (this.#asked) {
       this.#holds = true;
     } else {
