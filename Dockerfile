@@ -10,19 +10,19 @@ ARG RUNTIME=bun
 FROM node:24.21.0-slim AS node
 ENTRYPOINT ["node"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["node", "adapters/runtime/probe.ts"]
+  CMD ["node", "adapters/server/healthcheck.ts"]
 
 FROM oven/bun:1.4.4-slim AS bun
 ENTRYPOINT ["bun", "run"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["bun", "run", "adapters/runtime/probe.ts"]
+  CMD ["bun", "run", "adapters/server/healthcheck.ts"]
 
 FROM denoland/deno:debian-2.9.5 AS deno
 # Deno keeps what it compiled there; its own folder belongs to another user.
 ENV DENO_DIR=/tmp/deno
 ENTRYPOINT ["deno", "run", "-A"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-  CMD ["deno", "run", "-A", "adapters/runtime/probe.ts"]
+  CMD ["deno", "run", "-A", "adapters/server/healthcheck.ts"]
 
 # What the lock file says, without what only development needs; no package runs anything.
 FROM node AS dependencies

@@ -27,12 +27,12 @@
  *
  * @module
  */
-import { systemContext } from "./adapters/runtime/async_context.ts";
-import { systemClock, systemRandom } from "./adapters/runtime/system.ts";
-import type { AtlasNode } from "./src/api.ts";
-import type { App } from "./src/app.ts";
-import { createNode as createNodeOf } from "./src/atlas.ts";
-import type { NodeOptions } from "./src/options.ts";
+import { systemContext } from "./adapters/system/async_context.ts";
+import { systemClock, systemRandom } from "./adapters/system/clock.ts";
+import type { App } from "./src/api/app.ts";
+import type { AtlasNode } from "./src/api/node.ts";
+import type { NodeOptions } from "./src/api/options.ts";
+import { createNode as createNodeOf } from "./src/node/node.ts";
 import { race as raceOf, type RaceOptions as RaceParts, type RaceReport } from "./src/race/race.ts";
 
 export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
@@ -54,8 +54,8 @@ export type {
   ResourcePage,
   Stub,
   StubOf,
-} from "./src/api.ts";
-export { defineApp } from "./src/app.ts";
+} from "./src/api/node.ts";
+export { defineApp } from "./src/api/app.ts";
 export type {
   App,
   Partition,
@@ -65,10 +65,10 @@ export type {
   ResourceClass,
   ResourceMap,
   ResourceType,
-} from "./src/app.ts";
-export type * from "./src/lambda/api.ts";
-export type * from "./src/lambda/bootstrap_options.ts";
-export { defineModule } from "./src/lambda/module.ts";
+} from "./src/api/app.ts";
+export type * from "./src/api/modules.ts";
+export type * from "./src/api/options.ts";
+export { defineModule } from "./src/api/module.ts";
 export type {
   Attributes,
   FunctionContext,
@@ -77,17 +77,17 @@ export type {
   ModuleFunctions,
   ModuleMap,
   ModuleOptions,
-} from "./src/lambda/module.ts";
-export type { ConnectionIdentity, ConnectionOptions, DoorStats } from "./src/door/door.ts";
-export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/door/frames.ts";
+} from "./src/api/module.ts";
+export type { ConnectionIdentity, ConnectionOptions, DoorStats } from "./src/sockets/socket_server.ts";
+export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/model/socket_frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
 export type { Lookup, Mark, Ownership, Verdict } from "./src/model/ownership.ts";
-export type { Caller } from "./src/model/trail.ts";
+export type { Caller } from "./src/model/call_path.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";
-export type { LeaseProfile, LeaseTimes } from "./src/options.ts";
+export type { LeaseProfile, LeaseTimes } from "./src/api/options.ts";
 export type { AsyncContext } from "./src/ports/async_context.ts";
 export type { Clock, Timer } from "./src/ports/clock.ts";
 export type { Random } from "./src/ports/random.ts";
@@ -97,9 +97,9 @@ export type * from "./src/ports/store.ts";
 export type * from "./src/ports/transport.ts";
 export type { RaceReport, RuleReport } from "./src/race/race.ts";
 export type { RoundTrips } from "./src/race/stopwatch.ts";
-export type { Connection } from "./src/resource/connection.ts";
-export { Resource } from "./src/resource/resource.ts";
-export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/resource/resource.ts";
+export type { Connection } from "./src/events/broadcaster.ts";
+export { Resource } from "./src/api/resource.ts";
+export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/api/resource.ts";
 
 /** Options of {@link createNode}: clock, context and chance are the system's where none are given. */
 export type CreateNodeOptions =

@@ -5,6 +5,6 @@
  * ATLAS_PUBLIC_URL, ATLAS_SECRET, ATLAS_TOKEN, ATLAS_LEASE, ATLAS_ROLE, ATLAS_BOOTSTRAP,
  * ATLAS_WATCH, ATLAS_LOG; README.md tells what each allows.
  */
-import { runNode } from "./adapters/runtime/run_node.ts";
+import { runNode } from "./adapters/server/run_node.ts";
 
 await runNode();

@@ -36,9 +36,9 @@ export type {
   WorkloadContext,
 } from "./sim/testing/options.ts";
 export type { SimulatedCall } from "./sim/testing/history.ts";
-export type { Outcome } from "./sim/history.ts";
-export type { FaultEvent } from "./sim/plan.ts";
-export type { Violation } from "./sim/perform.ts";
+export type { Outcome } from "./sim/engine/history.ts";
+export type { FaultEvent } from "./sim/plan/plan.ts";
+export type { Violation } from "./sim/run/run_world.ts";
 export { fakeClock } from "./sim/testing/fake_clock.ts";
 export type { FakeClock } from "./sim/testing/fake_clock.ts";
 export { testNode } from "./sim/testing/test_node.ts";

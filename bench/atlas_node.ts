@@ -9,7 +9,7 @@
  * - `{"do":"publish","capacity"}`: offers the echo module; `{"do":"discover","capacity"}`:
  *   buys all of it, and calls go to the module from then on.
  */
-import { serve } from "../adapters/runtime/serve.ts";
+import { serve } from "../adapters/server/serve.ts";
 import type { ModuleProxy } from "../mod.ts";
 import app, { wall } from "./apps/echo.ts";
 import { Breather, latency, rateOf, throughput } from "./kit.ts";

@@ -6,8 +6,8 @@
  * which sends the same script with one claim in it and as many in flight.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { redisStore } from "../adapters/store/redis.ts";
-import { STEPS } from "../adapters/store/scripts.ts";
+import { redisStore } from "../adapters/store/open_redis.ts";
+import { STEPS } from "../adapters/store/redis/scripts.ts";
 import type { Store } from "../src/ports/store.ts";
 import { type BenchOptions, byTurns, type Figure, figure, rateOf } from "./kit.ts";
 import { benchmark, startRedis } from "./redis.ts";

@@ -8,8 +8,7 @@
  * on bad usage.
  */
 import { parseArgs } from "node:util";
-import type { Bench, Figure } from "./kit.ts";
-import { PeerMissing } from "./kit.ts";
+import { type Bench, type Figure, PeerMissing } from "./kit.ts";
 
 const BENCHES: Record<string, { about: string; load: () => Promise<Bench> }> = {
   calls: {

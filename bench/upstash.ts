@@ -6,8 +6,8 @@
  */
 import { Redis } from "@upstash/redis";
 import { randomUUID } from "node:crypto";
-import { SCRIPTS, STEPS } from "../adapters/store/scripts.ts";
-import { upstashStore } from "../adapters/store/upstash.ts";
+import { SCRIPTS, STEPS } from "../adapters/store/redis/scripts.ts";
+import { upstashStore } from "../adapters/store/open_upstash.ts";
 import type { Store } from "../src/ports/store.ts";
 import { type BenchOptions, byTurns, type Figure, figure, rateOf } from "./kit.ts";
 import { startRedis } from "./redis.ts";

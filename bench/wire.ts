@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { detectRuntime } from "../adapters/runtime/detect.ts";
+import { detectRuntime } from "../adapters/platform/detect.ts";
 import { websocketTransport } from "../adapters/transport/websocket.ts";
 import { MAX_FRAME_BYTES } from "../src/limits.ts";
 import type { Peer } from "../src/ports/transport.ts";

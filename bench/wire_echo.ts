@@ -2,7 +2,7 @@
  * The far end of the wire bench, in a process of its own: an echo over a link, and an
  * echo over a bare WebSocket that batches by hand. Prints both addresses as one line.
  */
-import { detectRuntime } from "../adapters/runtime/detect.ts";
+import { detectRuntime } from "../adapters/platform/detect.ts";
 import { LINK_PATH, websocketTransport } from "../adapters/transport/websocket.ts";
 import { MAX_FRAME_BYTES } from "../src/limits.ts";
 import { batchingEcho } from "./wire_raw.ts";

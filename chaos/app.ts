@@ -6,8 +6,8 @@
  * come in two types: `journals` stay in memory, `fleeting` ones are released as soon as
  * they rest, so that names change hands without a fault as well.
  */
-import { type App, defineApp, type ResourceType } from "../src/app.ts";
-import { Journal, JOURNALS } from "../sim/journal.ts";
+import { type App, defineApp, type ResourceType } from "../src/api/app.ts";
+import { Journal, JOURNALS } from "../sim/engine/journal_app.ts";
 
 /** The type whose owners stay until something happens to them. */
 export const LASTING: string = JOURNALS;

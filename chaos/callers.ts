@@ -5,13 +5,13 @@
  * Takes the processes that may be asked; gives records in the simulator's shape. Each
  * caller waits for its answer before it goes on: requests over HTTP keep no order.
  */
-import type { CallOptions } from "../src/api.ts";
+import type { CallOptions } from "../src/api/node.ts";
 import { isAtlasError } from "../src/errors.ts";
 import { parseKey } from "../src/model/rrp.ts";
-import type { CallRecord } from "../sim/history.ts";
-import { SeededRandom } from "../sim/random.ts";
-import type { Tenant } from "./place.ts";
-import type { Witness } from "./witness.ts";
+import type { CallRecord } from "../sim/engine/history.ts";
+import { SeededRandom } from "../sim/engine/random.ts";
+import type { Tenant } from "./managed_node.ts";
+import type { Witness } from "./history_recorder.ts";
 
 /** What a caller wants. */
 export interface Errand {

@@ -6,18 +6,18 @@
  * which a rule was broken, whose evidence it keeps.
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
-import type { Entry } from "../sim/history.ts";
+import type { Entry } from "../sim/engine/history.ts";
 import { FLEETING, LASTING } from "./app.ts";
 import { Callers, Recorder } from "./callers.ts";
-import { keepEvidence } from "./evidence.ts";
+import { keepEvidence } from "./artifacts.ts";
 import { checkHealing } from "./healing.ts";
-import { judge } from "./judge.ts";
-import { within } from "./place.ts";
+import { judge } from "./verify.ts";
+import { within } from "./managed_node.ts";
 import { drawFaults, FAULT_KINDS, type FaultKind } from "./plan.ts";
 import type { Registry } from "./registry.ts";
 import type { Violation } from "./report.ts";
-import { Stage } from "./stage.ts";
-import { Witness } from "./witness.ts";
+import { Stage } from "./fault_runner.ts";
+import { Witness } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
 /** How long the storm of a round lasts at most, in ms. */

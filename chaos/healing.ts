@@ -6,12 +6,12 @@
  * replaced process that did not go, nodes that differ about an owner.
  */
 import type { Member } from "../src/model/member.ts";
-import type { CallRecord } from "../sim/history.ts";
+import type { CallRecord } from "../sim/engine/history.ts";
 import { LASTING } from "./app.ts";
 import type { Errand, Recorder } from "./callers.ts";
-import type { Place, Tenant } from "./place.ts";
+import type { Place, Tenant } from "./managed_node.ts";
 import type { Report } from "./report.ts";
-import { type Stage, TAKEOVER_MS } from "./stage.ts";
+import { type Stage, TAKEOVER_MS } from "./fault_runner.ts";
 
 // One of them because a Redis that was started again is another lineage: claims wait.
 const WITHIN_MS = 3 * TAKEOVER_MS;

@@ -4,7 +4,7 @@
  * Takes a seed and the number of a round; gives plain data, the same each time. What the
  * processes make of it is theirs: a real schedule never repeats to the millisecond.
  */
-import { SeededRandom } from "../sim/random.ts";
+import { SeededRandom } from "../sim/engine/random.ts";
 
 /** All kinds of faults; which of the store's there are is the registry's business. */
 export const FAULT_KINDS = [

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startRedis, tell, type TestRedis } from "../test/support/redis.ts";
 import { MASTER, startSentinels } from "../test/support/redis_groups.ts";
-import type { Place } from "./place.ts";
+import type { Place } from "./managed_node.ts";
 import type { FaultKind } from "./plan.ts";
 
 export type StoreKind = "redis" | "sentinel" | "file";

@@ -2,7 +2,7 @@
  * What may come back from a node, whatever it was sent. Takes the bytes of a connection; gives
  * what is wrong with them: a stack, a path of the machine, a 5xx without Atlas's own error.
  */
-import { STATUS_OF } from "../adapters/http/errors.ts";
+import { STATUS_OF } from "../adapters/http_wire/errors.ts";
 
 /** One HTTP answer. */
 export interface Answer {

@@ -2,7 +2,7 @@
  * Chance for hostile input. Takes a seed and the number of an input; gives numbers, bytes, texts
  * and mutations that are the same each time, whatever other inputs drew.
  */
-import { SeededRandom } from "../sim/random.ts";
+import { SeededRandom } from "../sim/engine/random.ts";
 
 /** Lengths at which codecs, buffers and limits change. */
 const LENGTHS = [

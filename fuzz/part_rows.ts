@@ -7,8 +7,7 @@
  * Membership and lookups are read from the registry alone: no store here hears of changes by
  * published messages, so there are none to change.
  */
-import type { Answer } from "./answers.ts";
-import { answersIn } from "./answers.ts";
+import { type Answer, answersIn } from "./answers.ts";
 import type { Attack, Part, Report, Sender } from "./attack.ts";
 import { callHead } from "./heads.ts";
 import { redisWriter } from "./rows_redis.ts";

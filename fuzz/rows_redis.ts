@@ -1,9 +1,9 @@
 /**
  * Hostile rows in a Redis registry: hashes, texts, lists and sets of wrong kinds or with wrong
- * content. Takes its URL; gives a writer. Keys are those of `adapters/store/redis_keys.ts`.
+ * content. Takes its URL; gives a writer. Keys are those of `adapters/store/redis/keys.ts`.
  */
-import { dialIoredis, parseRedisUrl } from "../adapters/store/redis_client.ts";
-import { type KeyKind, slotKey } from "../adapters/store/redis_keys.ts";
+import { dialIoredis, parseRedisUrl } from "../adapters/store/redis/client.ts";
+import { type KeyKind, slotKey } from "../adapters/store/redis/keys.ts";
 import { slotOf } from "../src/model/rrp.ts";
 import type { Draw } from "./draw.ts";
 import type { RowWriter } from "./part_rows.ts";

@@ -16,7 +16,7 @@ import {
 } from "./bounds.ts";
 import type { Lines } from "./lines.ts";
 import type { Target } from "./target.ts";
-import type { Figures, Instructions } from "./witness.ts";
+import type { Figures, Instructions } from "./health_probe.ts";
 
 /** Why nothing can be measured on this machine; null where it can. */
 export const unmeasurable: string | null = existsSync("/proc/self/fd")
@@ -103,7 +103,7 @@ export class Watch {
   ): Promise<Watch> {
     const { port, authorization, node: { pid } } = target;
     const workerData: Instructions = { port, authorization, pid };
-    const witness = new Worker(new URL("./witness.ts", import.meta.url), { workerData });
+    const witness = new Worker(new URL("./health_probe.ts", import.meta.url), { workerData });
     witness.on("error", (error) => report("witness", String(error)));
     let figures = await figuresOf(witness);
     for (let left = 200; left > 0 && figures.calls.ok < WARM_CALLS; left--) {

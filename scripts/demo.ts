@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { connect } from "../adapters/http/client.ts";
+import { connect } from "../adapters/client/client.ts";
 import type app from "../examples/channels/app.ts";
 import { ROOT, type RuntimeCommand, RUNTIMES } from "./runtimes.ts";
 

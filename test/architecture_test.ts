@@ -66,7 +66,7 @@ test("mod.ts pulls in no runtime, and no simulator", () => {
 
 test("testing.ts pulls in the simulator, and nothing that only tests need", () => {
   const { files, packages } = walkFrom("testing.ts");
-  expect(files).toContain("sim/world.ts");
+  expect(files).toContain("sim/engine/world.ts");
   expect([...files].filter((path) => /^(?:test|bench|scripts|chaos|fuzz)\//.test(path))).toEqual(
     [],
   );
@@ -119,7 +119,7 @@ describe("each ban bites on a planted fault", () => {
 
 test("a part of the market that could call another one is found", () => {
   const inPart = (code: string): string =>
-    trouble("src/lambda/listener.ts", `class ListenerPart extends Part {\n${code}\n}`);
+    trouble("src/lambda/sell/listener.ts", `class ListenerPart extends Part {\n${code}\n}`);
   expect(inPart("  open() { this.desk.hire('c', new Channel(x)); }")).toBe("");
   expect(inPart("  readonly channel: Channel;")).toContain("knows a Channel: parts exchange");
   expect(inPart("  readonly seats = new Map<string, Channel>();")).toContain("knows a Channel");
@@ -146,7 +146,7 @@ describe("each arrow bites on a planted fault", () => {
     ["adapters/http/a.ts", 'import { x } from "../../test/x.ts";', /users don't get/],
     ["mod.ts", 'import { x } from "./test/x.ts";', /users don't get/],
     ["examples/a/app.ts", 'import { x } from "../../src/atlas.ts";', /examples\/ may only/],
-    ["src/a.ts", 'import { x } from "../sim/world.ts";', /src\/ may only import src\//],
+    ["src/a.ts", 'import { x } from "../sim/engine/world.ts";', /src\/ may only import src\//],
     ["sim/a.ts", 'import { x } from "../adapters/http/app.ts";', /sim\/ may only/],
     ["sim/a.ts", 'import { x } from "../test/x.ts";', /users don't get/],
     ["adapters/a.ts", 'import { Hono } from "npm:hono";', /bare name/],

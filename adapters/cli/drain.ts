@@ -6,10 +6,10 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
-import { nodeName } from "../../src/model/trail.ts";
-import { baseUrls } from "../http/client_options.ts";
-import { errorOf } from "../http/errors.ts";
-import { createRequester } from "../http/requester.ts";
+import { nodeName } from "../../src/model/call_path.ts";
+import { baseUrls } from "../client/options.ts";
+import { errorOf } from "../http_wire/errors.ts";
+import { createRequester } from "../client/retrying_requester.ts";
 import type { Output } from "./output.ts";
 import { printable } from "./table.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";

@@ -3,8 +3,8 @@
  *
  * Takes a client; writes each event as a line of JSON; gives the exit status.
  */
-import type { ClientSockets } from "../http/client.ts";
-import { toJson } from "../http/json.ts";
+import type { ClientSockets } from "../client/client.ts";
+import { toJson } from "../http_wire/json.ts";
 import type { CliStreams } from "./output.ts";
 import { printable } from "./table.ts";
 import type { CommandLine } from "./usage.ts";

@@ -4,7 +4,7 @@
  * Takes what a cluster says of modules, order books and authorities; gives tables. `request`
  * goes down and buys: one call.
  */
-import type { AtlasClient } from "../http/client.ts";
+import type { AtlasClient } from "../client/client.ts";
 import { answered, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";

@@ -1,7 +1,7 @@
 /** What a command of the `atlas` command line is, and what it gives. */
 import type { AtlasError } from "../../src/errors.ts";
-import type { AtlasClient } from "../http/client.ts";
-import { toJson } from "../http/json.ts";
+import type { AtlasClient } from "../client/client.ts";
+import { toJson } from "../http_wire/json.ts";
 import type { CommandLine } from "./usage.ts";
 
 /** Where a command writes. */

@@ -6,8 +6,8 @@
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import { race, type RaceReport, type RuleReport } from "../../src/race/race.ts";
-import { systemClock, systemRandom } from "../runtime/system.ts";
-import { openRaceStores, type RaceStores } from "../store/race.ts";
+import { systemClock, systemRandom } from "../system/clock.ts";
+import { openRaceStores, type RaceStores } from "../store/open_race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
 

@@ -5,8 +5,8 @@
  * on another; gives the exit status: 0 done, 1 the cluster said no, 2 bad usage.
  */
 import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
-import { type AtlasClient, connect } from "../http/client.ts";
-import { toJson } from "../http/json.ts";
+import { type AtlasClient, connect } from "../client/client.ts";
+import { toJson } from "../http_wire/json.ts";
 import { drain } from "./drain.ts";
 import { listen } from "./listen.ts";
 import { authorities, exchange, modules, request } from "./market.ts";

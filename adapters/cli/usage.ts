@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
-import { checkRange } from "../../src/lambda/module.ts";
+import { checkRange } from "../../src/api/module.ts";
 import {
   MAX_CONTENDERS,
   MAX_DECLINE_MS,

@@ -21,15 +21,15 @@
  * | `POST /v1/modules/{module}`, `GET`, `DELETE /v1/purchases/{id}` | buys; looks; gives back |
  */
 import { Hono } from "hono";
-import type { AtlasNode, NodeEvent } from "../../src/api.ts";
+import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError, messageOf, stackOf } from "../../src/errors.ts";
 import { bearerCheck } from "./auth.ts";
-import { isMsgpack, msgpackAnswer, readArguments } from "./body.ts";
+import { isMsgpack, msgpackAnswer, readArguments } from "../http_wire/body.ts";
 import { noteCaller } from "./caller.ts";
 import { crossOrigin } from "./cross_origin.ts";
-import { cursorText } from "./cursor.ts";
-import { errorBody, errorResponse } from "./errors.ts";
-import { createGate } from "./gate.ts";
+import { cursorText } from "../http_wire/cursor.ts";
+import { errorBody, errorResponse } from "../http_wire/errors.ts";
+import { createGate } from "./drain_gate.ts";
 import { withHead } from "./head.ts";
 import {
   CALLER_REGION_HEADER,
@@ -47,10 +47,10 @@ import {
   requireOf,
   resourceOf,
   timeoutOption,
-} from "./inputs.ts";
+} from "../http_wire/inputs.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { addModules } from "./modules.ts";
-import { pathHeaders, VERDICT_HEADER } from "./path.ts";
+import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
 import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";

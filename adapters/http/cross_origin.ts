@@ -16,8 +16,8 @@ import {
   rawPath,
   TIMEOUT_HEADER,
   TRACE_HEADER,
-} from "./inputs.ts";
-import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "./path.ts";
+} from "../http_wire/inputs.ts";
+import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "../http_wire/path.ts";
 
 /** What pages may send. */
 const SENT = [

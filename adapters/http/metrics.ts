@@ -11,8 +11,8 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AtlasNode, NodeState, NodeStats } from "../../src/api.ts";
-import type { ModuleFigures } from "../../src/lambda/api.ts";
+import type { AtlasNode, NodeState, NodeStats } from "../../src/api/node.ts";
+import type { ModuleFigures } from "../../src/api/modules.ts";
 
 /** What `/metrics` needs to know of a request. */
 export interface Metrics {

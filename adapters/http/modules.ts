@@ -4,12 +4,12 @@
  * Takes requests below `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`;
  * gives what the node makes of them.
  */
-import type { AtlasNode } from "../../src/api.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { ModuleCallResult } from "../../src/lambda/api.ts";
-import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "./body.ts";
+import type { ModuleCallResult } from "../../src/api/modules.ts";
+import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "../http_wire/body.ts";
 import { callerOfRequest } from "./caller.ts";
-import { moduleOf, noWaitOption, PURCHASE_HEADER, queryOf, timeoutOption } from "./inputs.ts";
+import { moduleOf, noWaitOption, PURCHASE_HEADER, queryOf, timeoutOption } from "../http_wire/inputs.ts";
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 

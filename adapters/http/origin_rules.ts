@@ -5,9 +5,9 @@
  * the request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import { isLoopback, LINK_PATH } from "../transport/link_address.ts";
-import { hostUrl } from "./inputs.ts";
+import { hostUrl } from "../http_wire/inputs.ts";
 import { protocolsOf, TOKEN_PROTOCOL } from "./protocols.ts";
 
 /** What a node is set to. */

@@ -6,7 +6,7 @@
  * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
  * that holds least and the one that holds most.
  */
-import { accepts } from "../../src/lambda/module.ts";
+import { accepts } from "../../src/api/module.ts";
 
 /** Ranges of versions that a buyer takes; null: any stable version. */
 export type Ranges = readonly (string | null)[];

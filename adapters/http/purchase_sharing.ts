@@ -5,9 +5,9 @@
  * ends purchases, and refuses openings.
  */
 import { AtlasError } from "../../src/errors.ts";
-import type { DiscoverOptions, OrderView } from "../../src/lambda/api.ts";
+import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
 import { wantedOf } from "../../src/lambda/market_options.ts";
-import { accepts } from "../../src/lambda/module.ts";
+import { accepts } from "../../src/api/module.ts";
 import {
   MAX_PURCHASE_ASKS,
   PURCHASE_ASK_MS,

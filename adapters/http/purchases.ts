@@ -4,7 +4,7 @@
  * what is known of each purchase. A purchase that nobody uses ends; the number of purchases and
  * the capacity of each module are shared between callers.
  */
-import type { AtlasNode } from "../../src/api.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
 import type {
   Balancer,
@@ -14,10 +14,10 @@ import type {
   ModuleProxy,
   Plb,
   PlbStats,
-} from "../../src/lambda/api.ts";
+} from "../../src/api/modules.ts";
 import { wantedOf } from "../../src/lambda/market_options.ts";
 import { DEFAULT_DISCOVER_MS, MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/limits.ts";
-import { noPurchase } from "./errors.ts";
+import { noPurchase } from "../http_wire/errors.ts";
 import { heaviestOf, type ShareTimes, Sharing } from "./purchase_sharing.ts";
 
 /** What is known of a purchase. */

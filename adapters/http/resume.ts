@@ -5,9 +5,9 @@
  * anything: the one that told it, or one that took over. Source: RFC 9562 §5.8 (UUIDv8).
  */
 import { createHash, randomBytes } from "node:crypto";
-import type { ConnectionIdentity } from "../../src/door/door.ts";
+import type { ConnectionIdentity } from "../../src/sockets/socket_server.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import { offeredWith, RESUME_PROTOCOL } from "./protocols.ts";
 
 const SECRET_BYTES = 32;

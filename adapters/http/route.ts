@@ -1,5 +1,5 @@
 /** How rooms of the HTTP API hang their doors: a method, a pattern, and who answers. */
-import { toJson } from "./json.ts";
+import { toJson } from "../http_wire/json.ts";
 import { plainResponse } from "./plain_response.ts";
 
 /** Answers a request; `path` is its path as it came, still percent-encoded. */

@@ -8,17 +8,17 @@
  * subprotocol `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
  * `atlas.resume.<secret>`: never in the query, which is logged.
  */
-import type { AtlasNode } from "../../src/api.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_BODY_BYTES, SOCKET_IDLE_MS } from "../../src/limits.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import type { SocketHandlers, Upgrade } from "../../src/ports/runtime.ts";
 import { bearerCheck } from "./auth.ts";
-import { noUpgrade } from "./errors.ts";
-import { callerRegionOption, queryOf, rawPath, resourceOf } from "./inputs.ts";
+import { noUpgrade } from "../http_wire/errors.ts";
+import { callerRegionOption, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
 import { offeredWith, protocolsOf, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
 import { newIdentity, provenFormer } from "./resume.ts";
-import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "./socket_codec.ts";
+import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "../http_wire/socket_codec.ts";
 
 /** Where paths of client sockets start. */
 export const SOCKET_PATH = "/v1/connect/";

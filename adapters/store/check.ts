@@ -6,7 +6,7 @@
  * clerk for all stores, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import { StepRefused, stepRefused } from "../../src/model/refusal.ts";
 import type { Claim, Commit, Range, Reassertion } from "../../src/ports/store.ts";
 

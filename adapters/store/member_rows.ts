@@ -15,7 +15,7 @@ import {
   MAX_MEMBER_TYPES,
 } from "../../src/limits.ts";
 import type { Member, MemberInfo, MemberState } from "../../src/model/member.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import type { Membership, Unreadable } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";

@@ -10,7 +10,7 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { quoted } from "../../src/model/options.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 
 /** The path that a node's server lets links in at. */

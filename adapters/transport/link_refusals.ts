@@ -2,7 +2,7 @@
  * Tells of links that were refused, as log events, at a bounded rate: anyone who reaches the
  * port can cause them.
  */
-import type { NodeEvent } from "../../src/model/event.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";
 

@@ -6,13 +6,13 @@
  * starts with a handshake (`link_handshake.ts`), then carries frames of many messages
  * (`link_frames.ts`).
  */
-import type { NodeEvent } from "../../src/model/event.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
 import type { Runtime, Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import type { Link, LinkIdentity, Peer, Transport } from "../../src/ports/transport.ts";
-import { systemClock, systemRandom } from "../runtime/system.ts";
+import { systemClock, systemRandom } from "../system/clock.ts";
 import { DialBackoff } from "./dial_backoff.ts";
 import { checkAddress, LINK_PATH, linkAddress } from "./link_address.ts";
 import { importKeys, MIN_SECRET_BYTES } from "./link_handshake.ts";

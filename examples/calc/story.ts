@@ -13,7 +13,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import { type App, defineApp, defineModule, type Module, type ModuleProxy } from "../../mod.ts";
 import { calc } from "./calc.ts";
 

@@ -3,7 +3,7 @@
  * some instant of its call. `confirmed` was true at such an instant, the owner alive, and
  * so was `unowned`.
  */
-import type { CallRecord } from "../history.ts";
+import type { CallRecord } from "../engine/history.ts";
 import type { LiveChecker, LiveScene, Report } from "./checker.ts";
 
 export const answers: LiveChecker = {

@@ -5,11 +5,11 @@
  * A live checker sees a simulation as it happens; a history checker needs only what
  * clients saw and what was left, and so judges real processes as well.
  */
-import type { Ground } from "../ground.ts";
-import type { History } from "../history.ts";
-import type { Observer } from "../observer.ts";
-import type { Course } from "../plan.ts";
-import type { World } from "../world.ts";
+import type { Ground } from "../engine/ground_truth.ts";
+import type { History } from "../engine/history.ts";
+import type { Observer } from "../engine/observer.ts";
+import type { Course } from "../plan/plan.ts";
+import type { World } from "../engine/world.ts";
 
 /** Reports that the rule was broken, and how. */
 export type Report = (message: string) => void;

@@ -13,10 +13,10 @@
  */
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, ClaimReply } from "../../src/ports/store.ts";
-import type { Step, StepReply } from "../observer.ts";
+import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker, Report } from "./checker.ts";
-import { Testimony } from "./testimony.ts";
-import { fitReigns } from "./reigns.ts";
+import { Testimony } from "./observations.ts";
+import { fitReigns } from "./ownership_intervals.ts";
 
 export const claims: LiveChecker = {
   name: "claims",

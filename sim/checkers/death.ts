@@ -5,7 +5,7 @@
  */
 import { isDead, type MemberState } from "../../src/model/member.ts";
 import type { Membership, RenewReply } from "../../src/ports/store.ts";
-import type { Step, StepReply } from "../observer.ts";
+import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const death: LiveChecker = {

@@ -6,7 +6,7 @@
  * again; what was asked later may have overtaken it. Calls with idempotency keys are left
  * out, because one whose answer was lost is sent again as well.
  */
-import type { CallRecord } from "../history.ts";
+import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, Report } from "./checker.ts";
 
 export const fifo: HistoryChecker = {

@@ -6,7 +6,7 @@
  * Source: design §3, Schrödinger's node; partykit #329: several doors want one gate.
  */
 import type { ClaimReply } from "../../src/ports/store.ts";
-import type { Step } from "../observer.ts";
+import type { Step } from "../engine/observer.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const gate: LiveChecker = {

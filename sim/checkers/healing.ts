@@ -4,9 +4,9 @@
  * that had to end was started again. A store that has failed over keeps claims waiting
  * for the takeover time once more.
  */
-import { ROLL_MS } from "../../adapters/store/regional_rolls.ts";
+import { ROLL_MS } from "../../adapters/store/regional/member_cache.ts";
 import { timing } from "../../src/registry/lease.ts";
-import { SUPERVISOR_MS } from "../world.ts";
+import { SUPERVISOR_MS } from "../engine/world.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const healing: LiveChecker = {

@@ -9,7 +9,7 @@
  * Source: Herlihy and Wing, "Linearizability" (1990); for why unique places make it
  * linear, Gibbons and Korach, "Testing Shared Memories" (1997).
  */
-import type { CallRecord } from "../history.ts";
+import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker, Report } from "./checker.ts";
 
 export const linearizable: HistoryChecker = {

@@ -6,8 +6,8 @@
  * Source: design §3, what can honestly be promised.
  */
 import type { CommitReply } from "../../src/ports/store.ts";
-import { JOURNALS, readJournal, valueIn } from "../journal.ts";
-import type { StoreState } from "../store_state.ts";
+import { JOURNALS, readJournal, valueIn } from "../engine/journal_app.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
 import type { LiveChecker } from "./checker.ts";
 
 /** An entry that a failover lost. */

@@ -4,7 +4,7 @@
  * is there that no call appended.
  * What a failover of the store took away is another rule's business.
  */
-import type { CallRecord } from "../history.ts";
+import type { CallRecord } from "../engine/history.ts";
 import type { HistoryChecker } from "./checker.ts";
 
 export const once: HistoryChecker = {

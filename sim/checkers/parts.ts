@@ -4,7 +4,7 @@
  *
  * Source: the port `Store`; design §3, what can honestly be promised.
  */
-import { valueIn } from "../journal.ts";
+import { valueIn } from "../engine/journal_app.ts";
 import type { LiveChecker } from "./checker.ts";
 
 export const parts: LiveChecker = {

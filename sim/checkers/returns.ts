@@ -2,7 +2,7 @@
  * Every call comes back by its deadline, or when its caller gives it up, as long as its
  * process lives; none is forgotten.
  */
-import type { CallRecord } from "../history.ts";
+import type { CallRecord } from "../engine/history.ts";
 import type { LiveChecker } from "./checker.ts";
 
 /** How much later than its deadline a call may come back: timers are not exact. In ms. */

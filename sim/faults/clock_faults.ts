@@ -3,7 +3,7 @@
  * off by at most ρ, wall clocks set at any time, and machines that sleep with their
  * monotonic clock standing still.
  */
-import type { FaultKind } from "./kind.ts";
+import type { FaultKind } from "./fault.ts";
 
 export const CLOCK_FAULTS: readonly FaultKind[] = [
   {

@@ -6,9 +6,9 @@
  * They are drawn for plans whose store has replicas, and do nothing in others. A former
  * primary goes on only where steps wait for replicas: `WITH_FORMER`.
  */
-import { SeededRandom } from "../random.ts";
-import type { World } from "../world.ts";
-import type { FaultKind } from "./kind.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { World } from "../engine/world.ts";
+import type { FaultKind } from "./fault.ts";
 
 /** How long a server that was the primary takes to become a replica, ms, at most. */
 const REJOIN_MS = 2_000;

@@ -4,10 +4,10 @@
  *
  * They are drawn for plans whose store has no replicas, and do nothing in others.
  */
-import { JOURNALS } from "../journal.ts";
-import { StoreState } from "../store_state.ts";
-import type { World } from "../world.ts";
-import type { FaultKind } from "./kind.ts";
+import { JOURNALS } from "../engine/journal_app.ts";
+import { StoreState } from "../../adapters/store/store_state.ts";
+import type { World } from "../engine/world.ts";
+import type { FaultKind } from "./fault.ts";
 
 const PARTS = ["index", "state", "epoch"] as const;
 

@@ -4,9 +4,9 @@
  *
  * They are drawn for plans with several masters.
  */
-import { masterHost, type SimMasters } from "../masters/masters.ts";
-import type { World } from "../world.ts";
-import type { FaultKind } from "./kind.ts";
+import { masterHost, type SimMasters } from "../engine/masters.ts";
+import type { World } from "../engine/world.ts";
+import type { FaultKind } from "./fault.ts";
 
 export const MASTERS_FAULTS: readonly FaultKind[] = [
   {

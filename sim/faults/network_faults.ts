@@ -1,5 +1,5 @@
 /** What happens on the roads between nodes. */
-import type { FaultKind } from "./kind.ts";
+import type { FaultKind } from "./fault.ts";
 
 export const NETWORK_FAULTS: readonly FaultKind[] = [
   {

@@ -1,5 +1,5 @@
 /** What happens to a node's process: paused, killed, replaced while it sleeps, sent home. */
-import type { FaultKind } from "./kind.ts";
+import type { FaultKind } from "./fault.ts";
 
 export const NODE_FAULTS: readonly FaultKind[] = [
   {

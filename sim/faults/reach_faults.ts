@@ -1,7 +1,7 @@
 /** Nodes that lose the store alone: links between nodes stay, or can be made anew. */
-import { STORE_HOST } from "../store.ts";
-import type { FaultEvent } from "../plan.ts";
-import type { FaultKind } from "./kind.ts";
+import { STORE_HOST } from "../engine/store.ts";
+import type { FaultEvent } from "../plan/plan.ts";
+import type { FaultKind } from "./fault.ts";
 
 /** From which `x` on the node's links break once while the store is away. */
 const BREAKS = 0.5;

@@ -2,11 +2,11 @@
  * What happens to regions: their stores fail one by one, they are cut off from each other,
  * and keys are moved between them all the while.
  */
-import { JOURNALS } from "../journal.ts";
-import type { FaultEvent } from "../plan.ts";
-import { type SimRegions, storeHost } from "../regions.ts";
-import type { World } from "../world.ts";
-import type { FaultKind } from "./kind.ts";
+import { JOURNALS } from "../engine/journal_app.ts";
+import type { FaultEvent } from "../plan/plan.ts";
+import { type SimRegions, storeHost } from "../engine/regional_stores.ts";
+import type { World } from "../engine/world.ts";
+import type { FaultKind } from "./fault.ts";
 
 /** The longest that a move may take, ms. */
 const MOVE_MS = 5_000;

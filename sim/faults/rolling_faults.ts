@@ -1,5 +1,5 @@
 /** What a deployment does to all nodes, one after another. */
-import type { FaultKind } from "./kind.ts";
+import type { FaultKind } from "./fault.ts";
 
 /** Shortest time between two nodes of a rolling restart, ms. */
 const STEP_MS = 300;

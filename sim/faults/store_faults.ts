@@ -1,6 +1,6 @@
 /** What happens to the store, and on the roads to it. */
-import { STORE_HOST } from "../store.ts";
-import type { FaultKind } from "./kind.ts";
+import { STORE_HOST } from "../engine/store.ts";
+import type { FaultKind } from "./fault.ts";
 
 export const STORE_FAULTS: readonly FaultKind[] = [
   {

@@ -5,22 +5,22 @@
  * as it would have been had nothing ever gone wrong, within a bound; then every buyer's
  * calls must be answered; and then nothing may be left of them.
  */
-import { defineApp } from "../../src/app.ts";
+import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
 import { timing } from "../../src/registry/lease.ts";
 import type { LiveChecker } from "../checkers/checker.ts";
-import { type Clients, perform, type Reporter, type Result, type RunOptions } from "../perform.ts";
-import type { Course } from "../plan.ts";
-import { SeededRandom } from "../random.ts";
-import { SUPERVISOR_MS, type World } from "../world.ts";
-import { auditor } from "./auditor.ts";
-import { MARKET_CHECKERS } from "./checkers.ts";
-import { Inspector } from "./inspector.ts";
-import { Ledger, type ModuleCallRecord } from "./ledger.ts";
-import { outfitOf } from "./signposts.ts";
-import type { MarketStage, Trade } from "./stage.ts";
+import { type Clients, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
+import type { Course } from "../plan/plan.ts";
+import { SeededRandom } from "../engine/random.ts";
+import { SUPERVISOR_MS, type World } from "../engine/world.ts";
+import { auditor } from "./check_after_event.ts";
+import { MARKET_CHECKERS } from "./checkers/all.ts";
+import { Inspector } from "./final_state_check.ts";
+import { Ledger, type ModuleCallRecord } from "./history.ts";
+import { outfitOf } from "./bootstraps.ts";
+import type { MarketStage, Trade } from "../plan/market_plan.ts";
 import { Traders } from "./traders.ts";
-import { censor, meddler } from "./wire.ts";
+import { censor, meddler } from "./message_faults.ts";
 
 /** A course, the market that it is about, and what traders do in it. */
 export interface MarketPlan extends Course {

@@ -6,12 +6,12 @@
  * doors, and writes down in the ledger what came of it.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
-import type { Listener } from "../../src/lambda/api.ts";
-import type { SimNode, Slot, World } from "../world.ts";
-import { Goods } from "./goods.ts";
-import type { Ledger, ModuleCallRecord, Publication } from "./ledger.ts";
-import { Purse } from "./purse.ts";
-import { PLAIN_TRADE, type Trade } from "./stage.ts";
+import type { Listener } from "../../src/api/modules.ts";
+import type { SimNode, Slot, World } from "../engine/world.ts";
+import { Goods } from "./modules.ts";
+import type { Ledger, ModuleCallRecord, Publication } from "./history.ts";
+import { Purse } from "./buyers.ts";
+import { PLAIN_TRADE, type Trade } from "../plan/market_plan.ts";
 
 /** How long what runs may take when its listener is closed, ms. */
 const DRAIN_MS = 2_000;

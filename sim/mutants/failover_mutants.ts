@@ -6,8 +6,8 @@ import type { Mutant } from "./mutant.ts";
 
 const LINEAGE = "src/registry/lineage.ts";
 const MEMBERSHIP = "src/registry/membership.ts";
-const STATE = "sim/store_state.ts";
-const REPLICAS = "adapters/store/redis_replicas.ts";
+const STATE = "adapters/store/store_state.ts";
+const REPLICAS = "adapters/store/redis/replicas.ts";
 
 export const FAILOVER_MUTANTS: readonly Mutant[] = [
   {
@@ -24,7 +24,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
     name: "no_reassertion",
     about: "Owners don't tell a promoted replica what they hold, and go on all the same.",
     edits: [{
-      file: "src/atlas.ts",
+      file: "src/node/node.ts",
       find: "holder: () => this.#host,",
       replace: "holder: () => ({\n" +
         "        reassert: () => Promise.resolve(true),\n" +
@@ -53,7 +53,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
         replace: "if (lineage && lineage.id === null)",
       },
       {
-        file: "src/registry/claim.ts",
+        file: "src/registry/claims.ts",
         find: "return this.#membership.lineages.stands(lineage);",
         replace: "return lineage !== null;",
       },

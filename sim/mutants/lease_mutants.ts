@@ -106,7 +106,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
           "        life.incarnation, ++this.#seq, watched, known, this.#timing.takeoverMs,\n      );",
       },
       {
-        file: "sim/scheduler.ts",
+        file: "sim/engine/scheduler.ts",
         find: "this.now = event.at;",
         replace: "(globalThis as any).trueMs = this.now = event.at;",
       },
@@ -117,7 +117,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
           "world.slot(a).current?.clock.jump(ms);\n      world.store.state.wallOffset += ms;",
       },
       {
-        file: "sim/store_state.ts",
+        file: "adapters/store/store_state.ts",
         find: "  readonly #members = new Map<string, Member>();",
         replace: `  readonly #members = new Map<string, Member>();
   readonly #expiry = new Map<string, number>();
@@ -137,7 +137,7 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
   }`,
       },
       {
-        file: "sim/store_state.ts",
+        file: "adapters/store/store_state.ts",
         find: `    known?: KnownLineage | null,
   ): RenewReply {`,
         replace: `    known?: KnownLineage | null, ttlMs?: number,
@@ -145,13 +145,13 @@ export const LEASE_MUTANTS: readonly Mutant[] = [
     this.#expire();`,
       },
       {
-        file: "sim/store_state.ts",
+        file: "adapters/store/store_state.ts",
         find: "if (isLive && seq > member.seq) this.#set({ ...member, seq });",
         replace: `if (isLive && seq > member.seq) this.#set({ ...member, seq });
     if (isLive && ttlMs) this.#expiry.set(incarnation, this.#wall() + ttlMs);`,
       },
       {
-        file: "sim/store_state.ts",
+        file: "adapters/store/store_state.ts",
         find: "members(): Membership {",
         replace: "members(): Membership {\n    this.#expire();",
       },

@@ -1,7 +1,7 @@
 /** Mistakes where a store has lost a part of a resource, or all it had. */
 import type { Mutant } from "./mutant.ts";
 
-const PARTS = "sim/store_parts.ts";
+const PARTS = "adapters/store/state_parts.ts";
 
 export const LOSS_MUTANTS: readonly Mutant[] = [
   {
@@ -50,7 +50,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
     name: "lost_counter_repeats",
     about: "An epoch is drawn from the counter alone, which may have been lost.",
     edits: [{
-      file: "sim/store_state.ts",
+      file: "adapters/store/store_state.ts",
       find: "const drawn = Math.max(this.#epochs.get(slot) ?? 0, used);",
       replace: "const drawn = this.#epochs.get(slot) ?? used * 0;",
     }],

@@ -6,12 +6,12 @@
  */
 import type { Mutant } from "./mutant.ts";
 
-const AUTHORITY = "src/lambda/authority.ts";
-const BROKER = "src/lambda/broker.ts";
-const CHANNEL = "src/lambda/channel.ts";
-const EXCHANGE = "src/lambda/exchange.ts";
-const LISTENER = "src/lambda/listener.ts";
-const PLB = "src/lambda/plb.ts";
+const AUTHORITY = "src/lambda/exchange/authority.ts";
+const BROKER = "src/lambda/exchange/broker.ts";
+const CHANNEL = "src/lambda/sell/channel.ts";
+const EXCHANGE = "src/lambda/exchange/exchange.ts";
+const LISTENER = "src/lambda/sell/listener.ts";
+const PLB = "src/lambda/buy/plb.ts";
 
 /** Mistakes of those who sell and buy. */
 const TRADERS: readonly Omit<Mutant, "world">[] = [
@@ -69,7 +69,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
         replace: `{ kind: "failure", id, allowed: this.#fresh(), error`,
       },
       {
-        file: "src/lambda/pool.ts",
+        file: "src/lambda/buy/channel_pool.ts",
         find: `    if (view.isDraining || allowed <= view.allowed) return;
     this.#tokens += allowed - view.allowed;
     view.allowed = allowed;`,
@@ -95,7 +95,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
         replace: "const grant = free < 1 ? 0 : want;",
       },
       {
-        file: "src/lambda/offers.ts",
+        file: "src/lambda/sell/offers.ts",
         find: `    const held: Held = new Map();
     let left = quantity;
     for (const offer of this.#for(region)) {
@@ -236,7 +236,7 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
         replace: "if (!entry) return;",
       },
       {
-        file: "src/lambda/buyer.ts",
+        file: "src/lambda/buy/order_keeper.ts",
         find: "if (this.#isClosed || revision !== this.#order?.revision) return;",
         replace: "if (this.#isClosed || !this.#order || revision > this.#order.revision) return;",
       },
@@ -278,12 +278,12 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     about: "Who names no version is told of the newest stable code only, sold out or not.",
     edits: [
       {
-        file: "src/lambda/matching.ts",
+        file: "src/lambda/exchange/matching.ts",
         find: "const open = [...sells.values()].filter((sell) => room(sell) > 0);",
         replace: "const open = [...sells.values()];",
       },
       {
-        file: "src/lambda/matching.ts",
+        file: "src/lambda/exchange/matching.ts",
         find: "return range === null ? groups : [groups.flat()];",
         replace: "return range === null ? groups.slice(0, 1) : [groups.flat()];",
       },
@@ -293,7 +293,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "stuck_on_old",
     about: "Who names no version keeps the code that it bought first, though newer is free.",
     edits: [{
-      file: "src/lambda/purchase.ts",
+      file: "src/lambda/buy/allocation.ts",
       find: "newer: Math.max(0, grantOf(old) - surplus),",
       replace: "newer: 0,",
     }],
@@ -302,7 +302,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "seed_forgotten",
     about: "Authorities once met are forgotten when they can't be reached.",
     edits: [{
-      file: "src/lambda/remembered.ts",
+      file: "src/lambda/exchange/known_authorities.ts",
       find: "return due.map(([address]) => address);",
       replace: "return [];",
     }],
@@ -311,7 +311,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "list_awaited_for_ever",
     about: "A list of authorities that never comes is not asked for again.",
     edits: [{
-      file: "src/lambda/bootstrap.ts",
+      file: "src/lambda/exchange/bootstrap.ts",
       find: "const late = this.desk.after(BOOTSTRAP_MS, () => {",
       replace: "const late = this.desk.after(1e9, () => {",
     }],
@@ -329,7 +329,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "second_order_forgotten",
     about: "Of several orders of a buyer only the first is kept in step with what it holds.",
     edits: [{
-      file: "src/lambda/buyers.ts",
+      file: "src/lambda/buy/order_keepers.ts",
       find: "for (const order of this.#orders) order.trade(anew);",
       replace: "this.#orders[0]?.trade(anew);",
     }],
@@ -338,7 +338,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     name: "lowered_credit_spent",
     about: "A buyer that gives capacity back goes on spending the credit for it.",
     edits: [{
-      file: "src/lambda/pool.ts",
+      file: "src/lambda/buy/channel_pool.ts",
       find: `    view.returned += back;
     this.#tokens -= back;`,
       replace: "    view.returned += 0 * back;",
@@ -357,7 +357,7 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     if (++this.#read === 25) throw new Error("thrown on purpose");`,
       },
       {
-        file: "src/lambda/post.ts",
+        file: "src/lambda/bus/message_bus.ts",
         find: "this.#restarts.failed(address, this.#parts.clock, start);",
         replace: "void start;",
       },

@@ -6,9 +6,9 @@
  */
 import type { Mutant } from "./mutant.ts";
 
-const STORE = "adapters/store/optimistic.ts";
-const BOOK = "adapters/store/optimistic_book.ts";
-const PAGES = "sim/masters/pages.ts";
+const STORE = "adapters/store/optimistic/store.ts";
+const BOOK = "adapters/store/optimistic/master.ts";
+const PAGES = "sim/engine/master_state.ts";
 
 const RESOLUTION: readonly Omit<Mutant, "world">[] = [
   {
@@ -47,7 +47,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     name: "looked_up_in_memory",
     about: "A plain lookup is answered from the node's memory, as on stores that have one owner.",
     edits: [{
-      file: "src/registry/registry.ts",
+      file: "src/registry/directory.ts",
       find: "const isOne = this.#store.recheckMs === undefined;",
       replace: "const isOne = this.#store.recheckMs !== null;",
     }],

@@ -6,7 +6,7 @@
  * switch for any of them.
  */
 
-import type { WorldName } from "../plan.ts";
+import type { WorldName } from "../plan/plan.ts";
 
 /** Seeds of its world within which random faults must catch a mutant that has no scenario. */
 export const MOST_SEEDS: Readonly<Record<WorldName, number>> = {

@@ -2,7 +2,7 @@
  * All mutants: the rogues' gallery. A simulator that lets one of them pass is not to be
  * believed. A further one is a further entry in one of the files below.
  */
-import { ADRIFT_MUTANTS } from "./adrift_mutants.ts";
+import { ADRIFT_MUTANTS } from "./partitioned_mutants.ts";
 import { FAILOVER_MUTANTS } from "./failover_mutants.ts";
 import { LEASE_MUTANTS } from "./lease_mutants.ts";
 import { LOSS_MUTANTS } from "./loss_mutants.ts";

@@ -5,7 +5,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const HOST = "src/resource/host.ts";
-const LEDGER = "src/resource/ledger.ts";
+const LEDGER = "src/resource/turn_commit.ts";
 
 export const NODE_MUTANTS: readonly Mutant[] = [
   {
@@ -13,12 +13,12 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     about: "A node has one incarnation for ever: its name. A restart registers it again.",
     edits: [
       {
-        file: "src/atlas.ts",
+        file: "src/node/node.ts",
         find: "incarnation: random.uuid(),",
         replace: "incarnation: `${this.#options.region}/${this.#options.node}`,",
       },
       {
-        file: "sim/store_state.ts",
+        file: "adapters/store/store_state.ts",
         find:
           `if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");`,
         replace: `if (known) this.#set({ ...known, state: "left" });`,
@@ -31,7 +31,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
       "present one.",
     edits: [
       {
-        file: "src/registry/claim.ts",
+        file: "src/registry/claims.ts",
         find:
           `      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
       if (reply.quarantined) `,
@@ -93,7 +93,7 @@ export const NODE_MUTANTS: readonly Mutant[] = [
     about: "A node serves a call that was meant for another ownership of the key, because its " +
       "caller went by what it remembered.",
     edits: [{
-      file: "src/routing/forwarder.ts",
+      file: "src/routing/inbound.ts",
       find: "const isMeant = call.epoch === activation.epoch || call.epoch === 0;",
       replace: "const isMeant = call.epoch >= 0;",
     }],

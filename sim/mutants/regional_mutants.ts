@@ -4,12 +4,12 @@
  */
 import type { Mutant } from "./mutant.ts";
 
-const KEYS = "adapters/store/regional_keys.ts";
-const ENTRIES = "adapters/store/regional_entries.ts";
-const MOVER = "src/routing/mover.ts";
-const IMPORT = "adapters/store/regional_import.ts";
-const ADDRESSES = "adapters/store/regional_addresses.ts";
-const RECEIPTS = "adapters/store/regional_receipts.ts";
+const KEYS = "adapters/store/regional/ownership.ts";
+const ENTRIES = "adapters/store/regional/entries.ts";
+const MOVER = "src/routing/migration.ts";
+const IMPORT = "adapters/store/regional/state_import.ts";
+const ADDRESSES = "adapters/store/regional/forwarding_repair.ts";
+const RECEIPTS = "adapters/store/regional/departures.ts";
 
 export const REGIONAL_MUTANTS: readonly Mutant[] = [
   {
@@ -75,7 +75,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     edits: [
       { file: KEYS, find: "if (home !== this.#self) throw elsewhere(key, home);", replace: "" },
       {
-        file: "src/routing/places.ts",
+        file: "src/routing/locator.ts",
         find: "const home = store.homeOf?.(key) ?? null;",
         replace: "const home = host.canHost(typeOf(key)) ? null : store.homeOf?.(key) ?? null;",
       },
@@ -144,7 +144,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     scenario: "silent_road",
     edits: [{
-      file: "src/routing/router_of.ts",
+      file: "src/node/routing.ts",
       find: "      router.passing.stuck(session);\n",
       replace: "",
     }],

@@ -4,7 +4,7 @@
  *
  * A further one is a further line.
  */
-import type { Plan } from "../plan.ts";
+import type { Plan } from "../plan/plan.ts";
 import { backAndPromoted } from "./scenarios/back_and_promoted.ts";
 import { blindKill } from "./scenarios/blind_kill.ts";
 import { fullForLong } from "./scenarios/full_for_long.ts";
@@ -18,7 +18,7 @@ import { releasedAndLost } from "./scenarios/released_and_lost.ts";
 import { outlivedWork } from "./scenarios/outlived_work.ts";
 import { revival } from "./scenarios/revival.ts";
 import { shortOutage } from "./scenarios/short_outage.ts";
-import { silentRoad } from "./scenarios/silent_road.ts";
+import { silentRoad } from "./scenarios/unresponsive_link.ts";
 import { slowReassertion } from "./scenarios/slow_reassertion.ts";
 import { slowRenewal } from "./scenarios/slow_renewal.ts";
 import { twins } from "./scenarios/twins.ts";

@@ -4,8 +4,8 @@
  */
 import type { Mutant } from "./mutant.ts";
 
-const STATE = "sim/store_state.ts";
-const STORE = "sim/store.ts";
+const STATE = "adapters/store/store_state.ts";
+const STORE = "sim/engine/store.ts";
 
 export const STORE_MUTANTS: readonly Mutant[] = [
   {
@@ -90,7 +90,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     about:
       "A turn that the store refuses is dropped, also where an earlier attempt may be done yet.",
     edits: [{
-      file: "src/resource/ledger.ts",
+      file: "src/resource/turn_commit.ts",
       find: "if (refusal === null) isInDoubt = true;",
       replace: "void isInDoubt;",
     }],
@@ -99,7 +99,7 @@ export const STORE_MUTANTS: readonly Mutant[] = [
     name: "full_renews_nothing",
     about: "A store that is full refuses renewals, too.",
     edits: [{
-      file: "sim/refusals.ts",
+      file: "sim/engine/store_refusals.ts",
       find: 'if (step.name !== "commit") return false;',
       replace: 'if (step.name !== "commit") return step.name === "renew";',
     }],

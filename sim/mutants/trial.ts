@@ -5,9 +5,9 @@
  * Takes `SEEDS WORLD[,WORLD…] [SCENARIO…]` on the command line; prints the verdict as one line of JSON.
  */
 import process from "node:process";
-import type { Plan, WorldName } from "../plan.ts";
-import { runPlan } from "../simulation.ts";
-import { planOf } from "../worlds.ts";
+import type { Plan, WorldName } from "../plan/plan.ts";
+import { runPlan } from "../worlds/simulation.ts";
+import { planOf } from "../draw/draw.ts";
 import { scenarioOf } from "./scenarios.ts";
 import type { Verdict } from "./trials.ts";
 

@@ -44,7 +44,7 @@ export function tryMutant(
 export function playMutant(mutant: Mutant, seed: number): Promise<number> {
   return inCopy(mutant, async (folder) => {
     const flags = ["--world", worldOf(mutant), "--seed", String(seed)];
-    const { code } = await run(join(folder, "sim/run.ts"), flags, "inherit");
+    const { code } = await run(join(folder, "sim/cli/run.ts"), flags, "inherit");
     return code ?? 1;
   });
 }

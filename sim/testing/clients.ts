@@ -6,15 +6,15 @@
  * reports what they find. Between them every key that was called is looked up through
  * every node: all must be found again.
  */
-import type { App } from "../../src/app.ts";
-import type { Atlas } from "../../src/api.ts";
+import type { App } from "../../src/api/app.ts";
+import type { Atlas } from "../../src/api/node.ts";
 import { isAtlasError, messageOf } from "../../src/errors.ts";
-import type { CallRecord } from "../history.ts";
-import { SeededRandom } from "../random.ts";
-import type { Clients, Reporter } from "../perform.ts";
-import type { World } from "../world.ts";
-import { settleMs } from "./course.ts";
-import { Door } from "./door.ts";
+import type { CallRecord } from "../engine/history.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { Clients, Reporter } from "../run/run_world.ts";
+import type { World } from "../engine/world.ts";
+import { settleMs } from "./simulation_plan.ts";
+import { Door } from "./simulated_client.ts";
 import type { Settings, WorkloadContext } from "./options.ts";
 
 /** Clients begin in the course of this time, while the first nodes start, ms. */

@@ -2,8 +2,8 @@
  * The error of a simulation in which something broke: an accident report, with all that
  * is needed to see it happen again.
  */
-import type { FaultEvent } from "../plan.ts";
-import type { Violation } from "../perform.ts";
+import type { FaultEvent } from "../plan/plan.ts";
+import type { Violation } from "../run/run_world.ts";
 
 /** What is known of a simulation that failed. */
 export interface SimulationFailure {

@@ -3,7 +3,7 @@
  * that a user's check compares with what the app says in the end.
  */
 import type { AtlasError } from "../../src/errors.ts";
-import type { Outcome } from "../history.ts";
+import type { Outcome } from "../engine/history.ts";
 
 /** One call of a simulation's client. */
 export interface SimulatedCall {

@@ -5,12 +5,12 @@
  * Takes what was written; gives it with all defaults filled in, or one error that names
  * the field, the value and what is allowed.
  */
-import type { Atlas } from "../../src/api.ts";
-import { type App, resolveTypes } from "../../src/app.ts";
+import type { Atlas } from "../../src/api/node.ts";
+import { type App, resolveTypes } from "../../src/api/app.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { checkToken } from "../../src/model/rrp.ts";
-import { FAULTS } from "../faults.ts";
-import type { Place } from "../plan.ts";
+import { FAULTS } from "../faults/catalogue.ts";
+import type { Place } from "../plan/plan.ts";
 import type { SimulatedCall } from "./history.ts";
 
 /** Chance of a simulation: all that a workload draws, it draws here. */

@@ -5,13 +5,13 @@
  * Takes an app, what its clients do and what must hold; gives a report of the seeds that
  * were played, or throws what broke, with all that is needed to see it again.
  */
-import type { App } from "../../src/app.ts";
-import { APP_CHECKERS } from "../checkers.ts";
-import { type Cast, perform, type Result } from "../perform.ts";
-import { addResults, newTally } from "../tally.ts";
-import { Trace } from "../trace.ts";
+import type { App } from "../../src/api/app.ts";
+import { APP_CHECKERS } from "../checkers/all.ts";
+import { type Cast, perform, type Result } from "../run/run_world.ts";
+import { addResults, newTally } from "../cli/tally.ts";
+import { Trace } from "../engine/trace.ts";
 import { UserClients } from "./clients.ts";
-import { courseOf } from "./course.ts";
+import { courseOf } from "./simulation_plan.ts";
 import { SimulationError } from "./failure.ts";
 import { type Settings, settingsOf, type SimulateOptions } from "./options.ts";
 

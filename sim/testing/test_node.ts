@@ -9,13 +9,13 @@ import {
   inProcessNetwork,
   inProcessTransport,
 } from "../../adapters/transport/in_process.ts";
-import type { AtlasNode, NodeEvent } from "../../src/api.ts";
-import type { App } from "../../src/app.ts";
-import { systemContext } from "../../adapters/runtime/async_context.ts";
-import { createNode } from "../../src/atlas.ts";
-import type { LeaseProfile, LeaseTimes } from "../../src/options.ts";
+import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
+import type { App } from "../../src/api/app.ts";
+import { systemContext } from "../../adapters/system/async_context.ts";
+import { createNode } from "../../src/node/node.ts";
+import type { LeaseProfile, LeaseTimes } from "../../src/api/options.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { SeededRandom } from "../random.ts";
+import { SeededRandom } from "../engine/random.ts";
 import { type FakeClock, fakeClock } from "./fake_clock.ts";
 
 export interface TestNodeOptions {

@@ -7,39 +7,29 @@
  *
  * Source: design §5.
  */
+import { checkCapacity, isModule, type Module, type ModuleMap } from "../api/module.ts";
+import type { DiscoverOptions, Listener, MarketStats, ModuleFigures, ModuleNode, ModuleProxy, Plb, PublishOptions } from "../api/modules.ts";
+import type { Role } from "../api/options.ts";
+import { makeProxy } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_TRADERS } from "../limits.ts";
 import type { Post as PostMessage } from "../model/envelope.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
-import type { Deadlines } from "../time/deadlines.ts";
-import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./address.ts";
-import type {
-  DiscoverOptions,
-  Listener,
-  MarketStats,
-  ModuleFigures,
-  ModuleNode,
-  ModuleProxy,
-  Plb,
-  PublishOptions,
-} from "./api.ts";
-import { Authority } from "./authority.ts";
-import { Bootstrap, type Resolve } from "./bootstrap.ts";
-import type { Role } from "./bootstrap_options.ts";
-import { Broker } from "./broker.ts";
-import { Capacity } from "./capacity.ts";
-import { ListenerPart, stockOf } from "./listener.ts";
-import { CallTally, Meters } from "./meter.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./bus/address.ts";
+import { type Line, Post, type PostParts } from "./bus/message_bus.ts";
+import type { Holder, Part } from "./bus/process.ts";
+import { PlbPart, type PlbParts } from "./buy/plb.ts";
+import { Requests } from "./buy/shared_requests.ts";
+import { Authority } from "./exchange/authority.ts";
+import { Bootstrap, type Resolve } from "./exchange/bootstrap.ts";
+import { Broker } from "./exchange/broker.ts";
+import { Observatory } from "./introspection.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
-import { checkCapacity, isModule, type Module, type ModuleMap } from "./module.ts";
-import { Observatory } from "./observatory.ts";
-import type { Holder, Part } from "./part.ts";
-import { PlbPart, type PlbParts } from "./plb.ts";
-import { Post } from "./post.ts";
-import type { Line, PostParts } from "./post_parts.ts";
-import { makeProxy } from "./proxy.ts";
-import { Requests } from "./requests.ts";
+import { CallTally, Meters } from "./metrics.ts";
+import { ListenerPart, stockOf } from "./sell/listener.ts";
 
 /** What a market is made of. */
 export interface MarketParts extends PostParts {
@@ -371,4 +361,67 @@ export class Market implements ModuleNode {
 
 function tooMany(what: string): AtlasError {
   return new AtlasError("overloaded", `${MAX_TRADERS} ${what} of modules are on this node already`);
+}
+
+/** How long the rest of an order may take before the first of it is made do with, ms. */
+const SETTLE_MS = 100;
+
+/** A balancer, as far as it is waited for. */
+export interface Bought {
+  readonly tokens: number;
+  readonly isSatisfied: boolean;
+  /** What was asked for, in words. */
+  readonly asked: string;
+}
+
+export class Capacity {
+  readonly #clock: Clock;
+  readonly #bought: () => Bought;
+  readonly #waitFor: "some" | "all";
+  readonly #done = Promise.withResolvers<void>();
+  #settle: Timer | null = null;
+
+  constructor(clock: Clock, bought: () => Bought, waitFor: "some" | "all") {
+    this.#clock = clock;
+    this.#bought = bought;
+    this.#waitFor = waitFor;
+    // It may fail before anybody waits.
+    this.#done.promise.catch(() => {});
+  }
+
+  changed(): void {
+    const { tokens, isSatisfied } = this.#bought();
+    if (isSatisfied) return this.#done.resolve();
+    if (this.#waitFor === "all" || tokens === 0) return;
+    this.#settle ??= this.#clock.after(SETTLE_MS, () => this.#done.resolve());
+  }
+
+  closed(): void {
+    this.#settle?.cancel();
+    this.#done.reject(new AtlasError("unavailable", "the node was closed"));
+  }
+
+  /** @throws AtlasError `unavailable` after `timeoutMs`, or `timeout` where `signal` aborts. */
+  async wait(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const late = this.#clock.after(timeoutMs, () => this.#reject("unavailable", timeoutMs));
+    const onAbort = (): void => {
+      const message = "the caller gave up waiting for capacity";
+      this.#done.reject(new AtlasError("timeout", message, { cause: signal?.reason }));
+    };
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await this.#done.promise;
+    } finally {
+      late.cancel();
+      this.#settle?.cancel();
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  #reject(code: "unavailable", timeoutMs: number): void {
+    const all = this.#waitFor === "all" ? "all of it " : "";
+    const message = `nobody sold ${all}within ${Math.round(timeoutMs)} ms: ${this.#bought().asked}`;
+    this.#done.reject(new AtlasError(code, message));
+  }
 }

@@ -1,5 +1,5 @@
 /** What users can see of the market: figures of buyers and sellers, order books, authorities. */
-import type { Preference } from "./api.ts";
+import type { Preference } from "../api/modules.ts";
 
 /** One channel, as its buyer sees it. */
 export interface PlbChannelStats {

@@ -5,10 +5,10 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
-import { Expiring } from "../time/deadlines.ts";
+import { Expiring } from "../time/timer_wheel.ts";
 import { checkArgumentCount } from "./options.ts";
 import type { Mark, Ownership } from "./ownership.ts";
-import type { Caller } from "./trail.ts";
+import type { Caller } from "./call_path.ts";
 import { encodeValue, unpack } from "./value.ts";
 
 export abstract class Call extends Expiring {

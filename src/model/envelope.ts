@@ -10,7 +10,7 @@
  */
 import { AtlasError, type WireError } from "../errors.ts";
 import type { Mark } from "./ownership.ts";
-import type { Trail } from "./trail.ts";
+import type { Trail } from "./call_path.ts";
 import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;

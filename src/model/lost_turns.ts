@@ -1,6 +1,6 @@
 /** What the owner of a state knows that it reads, and the error of a store whose state lacks that. */
 import { AtlasError } from "../errors.ts";
-import { quoted } from "./quoted.ts";
+import { quoted } from "./options.ts";
 
 /** What the owner of a state knows that it reads. */
 export interface OwnerKnows {

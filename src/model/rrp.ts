@@ -13,7 +13,7 @@
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ID_BYTES, MAX_TOKEN_BYTES, SLOTS } from "../limits.ts";
-import { quoted } from "./quoted.ts";
+import { quoted } from "./options.ts";
 
 /** A parsed pointer. `id` is decoded. */
 export interface Rrp {

@@ -17,7 +17,7 @@ import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_CHARACTERS, MAX_VALUE_DEPTH } from "../limits.ts";
 import { collide } from "./collisions.ts";
 import { endOfMessagePack, MAP, SET } from "./message_pack.ts";
-import { quoted, shown } from "./quoted.ts";
+import { quoted, shown } from "./options.ts";
 
 /** The one configured MessagePack instance (design §6). */
 const packr: Packr = new Packr({

@@ -8,7 +8,7 @@ import { detailOf } from "../errors.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Life, Timing } from "./lease.ts";
-import type { Watches } from "./watches.ts";
+import type { Watches } from "./heartbeat_monitor.ts";
 
 export interface FailureDetectorParts {
   readonly clock: Clock;

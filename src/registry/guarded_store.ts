@@ -8,7 +8,7 @@
  */
 import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TOLD_ROWS } from "../limits.ts";
-import type { NodeEvent } from "../model/event.ts";
+import type { NodeEvent } from "../model/node_event.ts";
 import { LostTurns } from "../model/lost_turns.ts";
 import { toldOfRegistry } from "../model/out_of_reach.ts";
 import { refusalOf } from "../model/refusal.ts";

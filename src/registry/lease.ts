@@ -10,7 +10,7 @@
  * Source: design §3, Timing; Gray and Cheriton, "Leases" (SOSP 1989).
  */
 import { AtlasError } from "../errors.ts";
-import type { LeaseProfile, LeaseTimes } from "../options.ts";
+import type { LeaseProfile, LeaseTimes } from "../api/options.ts";
 import type { Clock } from "../ports/clock.ts";
 
 /** The most by which a node's monotonic clock may run fast or slow, as a ratio. */

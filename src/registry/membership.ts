@@ -5,21 +5,20 @@
  *
  * Source: design §3, Membership and Timing.
  */
-import type { NodeEvent } from "../model/event.ts";
 import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
+import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Lineage, LineageName, Observation, RegisterReply, Store } from "../ports/store.ts";
-import { pause } from "../time/pause.ts";
+import type { Lineage, LineageName, Observation, Overtaken, RegisterReply, Store } from "../ports/store.ts";
+import { pause } from "../time/wait.ts";
 import { FailureDetector } from "./failure_detector.ts";
+import { Watches } from "./heartbeat_monitor.ts";
 import { Heartbeats } from "./heartbeats.ts";
-import type { MembershipListener } from "./holder.ts";
 import type { Life, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
+import { Roll } from "./membership_view.ts";
 import { outwait } from "./namesake.ts";
-import { Roll } from "./roll.ts";
-import { Watches } from "./watches.ts";
 
 /** Renewals that may be unanswered at once: a hung one must not stop the next. */
 const MAX_RENEWALS = 3;
@@ -375,4 +374,25 @@ export class Membership {
   #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
     this.#listener.onEvent({ level, event, fields });
   }
+}
+
+/** Who holds what a life owns. */
+export interface Holder {
+  /**
+   * Says to the store again what this life holds. Answers whether the store took it in
+   * this lineage; rejects where it can't say.
+   */
+  reassert(life: Life, lineage: LineageName): Promise<boolean>;
+  /** Another copy of the store answers than before. */
+  failedOver(): void;
+  /** Ownerships have to give way to others. Told until they have. */
+  overtaken(overtaken: readonly Overtaken[]): void;
+}
+
+export interface MembershipListener {
+  /** The roll changed. */
+  onChange(): void;
+  /** Who holds what the present life owns. */
+  holder(): Holder;
+  onEvent(event: NodeEvent): void;
 }

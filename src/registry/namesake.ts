@@ -7,7 +7,7 @@
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
-import { pause } from "../time/pause.ts";
+import { pause } from "../time/wait.ts";
 
 /** Heartbeats in which no renewal comes: then none is expected any more. */
 const SILENT_BEATS = 2.5;

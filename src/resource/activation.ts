@@ -6,26 +6,122 @@
  *
  * Source: design §3, State and Timing; §4.
  */
-import type { Atlas } from "../api.ts";
-import type { ResolvedType } from "../app.ts";
-import { AtlasError, isAtlasError } from "../errors.ts";
+import type { Placement, ResolvedType } from "../api/app.ts";
+import type { Atlas } from "../api/node.ts";
+import { Resource, type ResourceContext, type StopReason, type Storage } from "../api/resource.ts";
+import { AtlasError, type ErrorCode, isAtlasError, messageOf, stackOf, toAtlasError } from "../errors.ts";
+import { Audience } from "../events/broadcaster.ts";
 import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
+import { parseKey } from "../model/rrp.ts";
+import type { Stamp } from "../ports/store.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { Life } from "../registry/lease.ts";
-import type { Stamp } from "../ports/store.ts";
-import { Audience } from "./audience.ts";
-import { Bell } from "../time/bell.ts";
+import { Expiring } from "../time/timer_wheel.ts";
+import { Bell } from "../time/wait.ts";
+import type { Stage } from "./activation_host.ts";
 import { bidFarewell } from "./conflicts.ts";
-import { Holding } from "./holding.ts";
-import { Ledger, type LedgerTenure } from "./ledger.ts";
 import { Mailbox } from "./mailbox.ts";
-import { about, encodeResult, failureOf, interrupt, reentered, tellHook } from "./outcome.ts";
-import type { Resource, ResourceContext, StopReason, Storage } from "./resource.ts";
-import type { Stage } from "./stage.ts";
-import { letGo, tellLoss } from "./tenure.ts";
+import type { Adrift } from "./offline_log.ts";
+import { letGo, tellLoss } from "./reassertion.ts";
 import { currentTurn, runTurn, Turn, turnOf } from "./turn.ts";
+import { Ledger, type LedgerTenure } from "./turn_commit.ts";
+
+type Lifetime = Pick<AbortController, "signal" | "abort">;
+
+/** Of what was over before anybody asked. */
+const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
+
+export abstract class Holding extends Expiring {
+  readonly key: string;
+  readonly type: ResolvedType;
+  owner: Ownership;
+  life: Life;
+  /** The last turn that is known to be in the state. */
+  last: Stamp;
+  /** The lineage in which that is known, by `markOf`. */
+  lineage: string | undefined;
+  /** What it keeps while it goes on without the store; null where it doesn't. */
+  adrift: Adrift | null = null;
+  /** When it was claimed, on the monotonic clock. */
+  readonly openedAt: number;
+
+  /** When there may be answers past their time, on the monotonic clock. */
+  tidyAt: number;
+  /** Rings when it is over. */
+  protected end: Bell | null = null;
+  #lifetime: Lifetime | null = null;
+
+  constructor(
+    key: string,
+    type: ResolvedType,
+    owner: Ownership,
+    life: Life,
+    last: Stamp,
+    lineage: string | undefined,
+    openedAt: number,
+  ) {
+    super();
+    this.key = key;
+    this.type = type;
+    this.owner = owner;
+    this.life = life;
+    this.last = last;
+    this.lineage = lineage;
+    this.openedAt = openedAt;
+    // What earlier owners answered is not known yet; without a turn there is nothing.
+    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
+  }
+
+  /** Whether its type goes on where the store can't be reached. */
+  get goesOn(): boolean {
+    return this.type.partition === "available";
+  }
+
+  get id(): string {
+    return parseKey(this.key).id;
+  }
+
+  get rrp(): string {
+    return this.owner.rrp;
+  }
+
+  get epoch(): number {
+    return this.owner.epoch;
+  }
+
+  /** Which node its type wants it on. */
+  get placement(): Placement {
+    return this.type.placement;
+  }
+
+  /** Whether its class has an `onDisconnect`: then its state says who is connected. */
+  get hearsEnds(): boolean {
+    return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
+  }
+
+  /** Aborted once it is over. */
+  get lifetime(): AbortSignal {
+    return (this.#lifetime ??= new AbortController()).signal;
+  }
+
+  protected endLifetime(): void {
+    this.#lifetime?.abort();
+    this.#lifetime ??= OVER;
+  }
+
+  /** Resolves when it is over. */
+  protected ended(): Promise<void> {
+    return (this.end ??= new Bell()).heard();
+  }
+
+  /** The error of what can't be done any more. */
+  lost(maybeExecuted: boolean): AtlasError {
+    const why = `this node's ownership of ${this.key} has ended`;
+    return new AtlasError("not_owner", why, { maybeExecuted });
+  }
+}
 
 export class Activation extends Holding implements ResourceContext, LedgerTenure {
   /** The host's sweep in which it was last used. */
@@ -397,4 +493,73 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       this.#outer = this.#outer.filter((other) => other !== outer);
     }
   }
+}
+
+/** The result in its travelling form; a result that has none is the user's error. */
+export function encodeResult(call: Call, result: unknown): unknown {
+  try {
+    return call.encode(result);
+  } catch (error) {
+    const why = isAtlasError(error) ? error.message : messageOf(error);
+    throw new AtlasError("app", `${call.method}: ${why}`, { maybeExecuted: true });
+  }
+}
+
+/**
+ * What failed a call whose method had begun, as its caller gets it: the code stays, but
+ * it must not look as if nothing had been done. Its own writes are dropped; what it
+ * asked of others is not.
+ */
+export function executed(error: unknown): AtlasError {
+  const { code, retryable } = toAtlasError(error);
+  return new AtlasError(code, messageOf(error), { retryable, maybeExecuted: true, cause: error });
+}
+
+/** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
+export function failureOf(
+  host: Pick<Stage<unknown>, "tell">,
+  { key, method, started, trace }: Call,
+  error: unknown,
+  isAtUser: boolean,
+): AtlasError {
+  if (isAtUser && !isAtlasError(error)) {
+    const stack = stackOf(error);
+    host.tell("error", "method threw", { key, method, stack, traceparent: trace });
+  }
+  return started ? executed(error) : toAtlasError(error);
+}
+
+/** The running turn, for logs: its method is null in hooks. */
+export function about(
+  key: string,
+  call: Call | null,
+): { key: string; method: string | null; traceparent: string | null } {
+  return { key, method: call?.method ?? null, traceparent: call?.trace ?? null };
+}
+
+/** Says that a hook threw, with the stack of what it threw. */
+export function tellHook(
+  host: Pick<Stage<unknown>, "tell">,
+  key: string,
+  hook: string,
+  error: unknown,
+): void {
+  host.tell("error", `${hook} failed`, { key, method: hook, stack: stackOf(error) });
+}
+
+/** Fails the calls of a turn that is over before its end. */
+export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
+  for (const call of calls) {
+    // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
+    const error = new AtlasError(code, why, { maybeExecuted: call.started });
+    call.fail(error);
+    call.interrupt(error);
+  }
+}
+
+/** The error of a call that came back to `key`, busy with the turn that `links` ends with. */
+export function reentered(key: string, links: readonly string[]): AtlasError {
+  const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
+  const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
+  return new AtlasError("reentrant_call", message);
 }

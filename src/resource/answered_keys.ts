@@ -7,10 +7,10 @@ import { isAtlasError } from "../errors.ts";
 import { MAX_KNOWN_ANSWERS } from "../limits.ts";
 import { fingerprint } from "../model/fingerprint.ts";
 import type { Clock } from "../ports/clock.ts";
-import { pause } from "../time/pause.ts";
+import { pause } from "../time/wait.ts";
 import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./storage.ts";
-import type { Tenure } from "./tenure.ts";
+import type { Tenure } from "./reassertion.ts";
 
 /** Date fields read at once. */
 const PAGE = 1_000;

@@ -9,15 +9,14 @@
  *
  * Source: design §3, Race resolution as published.
  */
+import type { Resource } from "../api/resource.ts";
 import { isAtlasError, messageOf } from "../errors.ts";
-import type { Ownership } from "../model/ownership.ts";
-import { regionOf } from "../model/trail.ts";
-import type { Timer } from "../ports/clock.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
-import type { Activation } from "./activation.ts";
-import { tellHook } from "./outcome.ts";
-import type { Resource } from "./resource.ts";
-import type { Stage } from "./stage.ts";
+import { regionOf } from "../model/call_path.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Timer } from "../ports/clock.ts";
+import { type Activation, tellHook } from "./activation.ts";
+import type { Stage } from "./activation_host.ts";
 import { runTurn, Turn } from "./turn.ts";
 
 export class Conflicts {

@@ -7,33 +7,32 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import type { Atlas, DrainOptions, NodeEvent } from "../api.ts";
-import type { Placement, ResolvedType } from "../app.ts";
+import type { Placement, ResolvedType } from "../api/app.ts";
+import type { Atlas, DrainOptions, NodeEvent } from "../api/node.ts";
+import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { TIDY_MS } from "../limits.ts";
+import { Visit } from "../events/hook_call.ts";
+import { Usher } from "../events/subscriber.ts";
+import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
+import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
-import { isUnder, locator } from "../model/rrp.ts";
+import { checkPrefix, isUnder, locator } from "../model/rrp.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
 import type { Life } from "../registry/lease.ts";
 import { markOf, quarantined } from "../registry/lineage.ts";
-import type { Deadlines } from "../time/deadlines.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
 import { Activation } from "./activation.ts";
+import { checkRoom, type HostParts, type Method, Methods, noTurns, type Stage, type TurnStats } from "./activation_host.ts";
 import { Conflicts } from "./conflicts.ts";
-import { Declined } from "./declined.ts";
-import { FormerTenures } from "./former_tenures.ts";
-import { Harbour } from "./harbour.ts";
+import { Leftovers, tidy } from "./expired_answers.ts";
+import { FormerTenures } from "./former_ownerships.ts";
 import { IdleSweep } from "./idle_sweep.ts";
-import { Leftovers, tidy } from "./leftovers.ts";
-import { type Method, Methods } from "./methods.ts";
-import type { StopReason } from "./resource.ts";
-import { checkRoom, type HostParts, noTurns, type Stage, type TurnStats } from "./stage.ts";
-import { reassertAll, tellLostState } from "./tenure.ts";
-import { Usher } from "./usher.ts";
-import { Visit } from "./visit.ts";
+import { reassertAll, tellLostState } from "./reassertion.ts";
+import { Harbour } from "./reconciliation.ts";
 
 /** How often idle resources are looked for at least, in ms. */
 const SWEEP_MS = 1_000;
@@ -396,5 +395,47 @@ export class Host implements Stage<Activation> {
     const isOver = activation.isIdle && this.#idle.isOver(activation.usedAt, idleAfterMs);
     if (isOver) this.#close(activation, "idle");
     else void tidy(activation, this.clock.now());
+  }
+}
+
+const OPTIONS: OptionNames<DrainOptions> = { prefix: true, forMs: true };
+
+/** Drain options, checked and filled in. @throws AtlasError `bad_request` or `invalid_rrp` */
+export function checkDrain(options: DrainOptions): Required<DrainOptions> {
+  const { prefix, forMs = DEFAULT_DECLINE_MS } = checkOptions(options, OPTIONS);
+  checkPrefix(prefix);
+  if (typeof forMs === "number" && forMs >= 1 && forMs <= MAX_DECLINE_MS) return { prefix, forMs };
+  throw new AtlasError(
+    "bad_request",
+    `forMs is ${quoted(forMs)}, it must be 1 to ${MAX_DECLINE_MS}`,
+  );
+}
+
+export class Declined {
+  readonly #clock: Clock;
+  /** By prefix, until when, on the monotonic clock; the oldest first. */
+  readonly #prefixes = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Declines what starts with `prefix` for `ms` from now. */
+  add(prefix: string, ms: number): void {
+    this.#prefixes.delete(prefix);
+    if (this.#prefixes.size >= MAX_DECLINED) {
+      this.#prefixes.delete(this.#prefixes.keys().next().value as string);
+    }
+    this.#prefixes.set(prefix, this.#clock.now() + ms);
+  }
+
+  covers(rrp: string): boolean {
+    if (this.#prefixes.size === 0) return false;
+    const now = this.#clock.now();
+    for (const [prefix, until] of this.#prefixes) {
+      if (until <= now) this.#prefixes.delete(prefix);
+      else if (isUnder(prefix, rrp)) return true;
+    }
+    return false;
   }
 }

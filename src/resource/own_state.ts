@@ -12,9 +12,9 @@ import { LostTurns, type OwnerKnows } from "../model/lost_turns.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Range, Store } from "../ports/store.ts";
-import { backoffMs, pause } from "../time/pause.ts";
-import { outOfReach } from "./adrift.ts";
-import type { Tenure } from "./tenure.ts";
+import { backoffMs, pause } from "../time/wait.ts";
+import { outOfReach } from "./offline_log.ts";
+import type { Tenure } from "./reassertion.ts";
 
 /** The ownership under which a state is read. */
 export interface ReaderTenure

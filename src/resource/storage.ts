@@ -15,13 +15,13 @@ import {
   MAX_TURN_CHARACTERS,
   MAX_TURN_WRITES,
 } from "../limits.ts";
-import { quoted } from "../model/quoted.ts";
+import { quoted } from "../model/options.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Range } from "../ports/store.ts";
-import { outOfReach, unlistable } from "./adrift.ts";
+import { outOfReach, unlistable } from "./offline_log.ts";
 import type { OwnState } from "./own_state.ts";
-import type { ListOptions, Storage } from "./resource.ts";
-import type { Tenure } from "./tenure.ts";
+import type { ListOptions, Storage } from "../api/resource.ts";
+import type { Tenure } from "./reassertion.ts";
 
 /** User keys live in one namespace of the store's fields: from `s:` to before `s;`. */
 const SPACE = "s:";

@@ -5,24 +5,23 @@
  * Takes a node's name or a prefix; gives what each node concerned said. Answers such messages
  * of others, and passes on those that are for a node behind this one (a gateway does so).
  */
-import type { DrainedNode, DrainNodesOptions, DrainOptions } from "../api.ts";
+import { checkTimeout } from "../api/calls.ts";
+import type { DrainedNode, DrainNodesOptions, DrainOptions } from "../api/node.ts";
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../limits.ts";
-import type { NodeEvent } from "../model/event.ts";
+import type { Links, Session } from "../links/links.ts";
+import type { Paths } from "../links/region_routes.ts";
+import { nodeName } from "../model/call_path.ts";
 import type { Member } from "../model/member.ts";
-import { checkOptions, type OptionNames } from "../model/options.ts";
-import { quoted } from "../model/quoted.ts";
-import { nodeName } from "../model/trail.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Life } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import { checkDrain } from "../resource/declined.ts";
-import { within } from "../time/pause.ts";
-import { checkTimeout } from "./call_options.ts";
-import type { Links, Session } from "./links.ts";
+import { checkDrain } from "../resource/host.ts";
+import { within } from "../time/wait.ts";
 import { askNode } from "./node_request.ts";
-import type { Paths } from "./paths.ts";
 import type { RelayedCall } from "./relayed_call.ts";
 
 /** Has a node drain: itself, or what falls under a prefix. For nodes only. */

@@ -5,7 +5,7 @@
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Membership } from "../registry/membership.ts";
-import type { Gateways } from "./gateways.ts";
+import type { Gateways } from "../links/gateways.ts";
 
 /** How often members are looked through at most, in ms. */
 const LOOK_MS = 1_000;

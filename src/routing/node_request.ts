@@ -7,7 +7,7 @@
 import { AtlasError, fromWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Session } from "./links.ts";
+import type { Session } from "../links/links.ts";
 
 export interface NodeRequest {
   /** What it is about: the key of a resource, or one made for the purpose. */

@@ -7,12 +7,13 @@
  */
 import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
+import type { Session, Waiter } from "../links/links.ts";
 import { Call } from "../model/call.ts";
+import type { Caller } from "../model/call_path.ts";
+import type { Failure, Reply } from "../model/envelope.ts";
+import { shown } from "../model/options.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
-import { shown } from "../model/quoted.ts";
-import type { Caller } from "../model/trail.ts";
-import type { Hop } from "./hops.ts";
-import type { Session } from "./links.ts";
+import type { Hop } from "./tracing.ts";
 
 /** What happens to a call that failed, or found nobody. */
 export interface CallKeeper {
@@ -182,4 +183,41 @@ export function sweep(calls: Outgoing[]): void {
   let kept = 0;
   for (const call of calls) if (!call.done) calls[kept++] = call;
   calls.length = kept;
+}
+
+/** Who hears how errands end. */
+export interface Errands {
+  /** A link brought a call's answer. */
+  replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
+  /** A link brought a call's failure. */
+  refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void;
+  /** The link that carried a call broke; `isUnread`: the peer has surely not read it. */
+  lost(call: Outgoing, reason: string, isUnread: boolean): void;
+}
+
+export class Errand implements Waiter {
+  readonly relay: boolean;
+  readonly call: Outgoing;
+  readonly #errands: Errands;
+  readonly #asked: Ownership | null;
+
+  /** @param asked who was believed to own the key; null where whoever is asked may take it. */
+  constructor(errands: Errands, call: Outgoing, asked: Ownership | null, relay: boolean) {
+    this.#errands = errands;
+    this.call = call;
+    this.#asked = asked;
+    this.relay = relay;
+  }
+
+  replied(reply: Reply, session: Session): void {
+    this.#errands.replied(this.call, reply, session, this.#asked);
+  }
+
+  failed(failure: Failure, session: Session): void {
+    this.#errands.refused(this.call, failure, session, this.#asked);
+  }
+
+  lost(reason: string, isUnread: boolean): void {
+    this.#errands.lost(this.call, reason, isUnread);
+  }
 }

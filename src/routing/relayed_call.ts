@@ -12,8 +12,8 @@ import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { argumentsOf, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
-import { type Caller, callerOf, type Trail } from "../model/trail.ts";
-import type { Session } from "./links.ts";
+import { type Caller, callerOf, type Trail } from "../model/call_path.ts";
+import type { Session } from "../links/links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
 /**

@@ -7,39 +7,36 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import type { CallOptions, CallResult } from "../api.ts";
+import type { CallOptions, CallResult } from "../api/node.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
+import type { Links, Session } from "../links/links.ts";
 import type { Call } from "../model/call.ts";
-import { EVENTS } from "../model/door_post.ts";
+import { nodeName } from "../model/call_path.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
-import type { NodeEvent } from "../model/event.ts";
+import { EVENTS } from "../model/internal_methods.ts";
+import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isLasting } from "../model/refusal.ts";
 import { parseKey } from "../model/rrp.ts";
-import { nodeName } from "../model/trail.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
+import type { Registry } from "../registry/directory.ts";
 import type { Membership } from "../registry/membership.ts";
-import type { Registry } from "../registry/registry.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
-import type { Deadlines } from "../time/deadlines.ts";
-import { backoffMs, pause } from "../time/pause.ts";
+import { Pacer } from "../time/event_loop_yield.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import { backoffMs, pause } from "../time/wait.ts";
+import { Lane, Passing } from "./call_order.ts";
+import { TAKE } from "./dispatcher.ts";
 import { DRAIN, type Drains } from "./drains.ts";
-import { Errand, type Errands } from "./errand.ts";
-import { Hops } from "./hops.ts";
-import { Lane } from "./lane.ts";
-import type { Links, Session } from "./links.ts";
-import { type CallContext, OutCall } from "./out_call.ts";
-import type { CallKeeper, Outgoing } from "./outgoing.ts";
-import { Pacer } from "./pacer.ts";
-import { Passing } from "./passing.ts";
-import type { Places, Route, Target } from "./places.ts";
-import { answerProof, PROVE } from "./proof.ts";
-import { TAKE } from "./reception.ts";
+import { type CallContext, OutCall } from "./local_call.ts";
+import type { Places, Route, Target } from "./locator.ts";
+import { answerProof, PROVE } from "./migration.ts";
+import { type CallKeeper, Errand, type Errands, type Outgoing } from "./outgoing.ts";
 import { RelayedCall } from "./relayed_call.ts";
-import { trailOf, wayTrouble } from "./trails.ts";
+import { Hops, trailOf, wayTrouble } from "./tracing.ts";
 
 const RETRY_MS = 10;
 const RETRY_MOST_MS = 500;

@@ -1,8 +1,8 @@
 /** docs/limits.md says the values that the code has. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { MAX_ADDRESSES } from "../../adapters/runtime/addresses.ts";
-import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/upstash_requester.ts";
+import { MAX_ADDRESSES } from "../../adapters/config/addresses.ts";
+import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/redis/http_requester.ts";
 import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_TOLD } from "../../adapters/transport/link_refusals.ts";
 import { HANDSHAKE_MS } from "../../adapters/transport/link_sessions.ts";

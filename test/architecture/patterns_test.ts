@@ -11,19 +11,19 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Files whose patterns read what no outsider gives. */
 const TRUSTED = [
-  "adapters/runtime/app_files.ts: IMPORTS reads the app's own files",
-  "adapters/store/mask.ts: NEXT, HEAD, SECRET and NO_PORT read the registry's URL",
-  "adapters/store/regional_url.ts: ENTRY reads the registry's URL",
+  "adapters/app_loader/app_files.ts: IMPORTS reads the app's own files",
+  "adapters/store/redact_url.ts: NEXT, HEAD, SECRET and NO_PORT read the registry's URL",
+  "adapters/store/regional/url.ts: ENTRY reads the registry's URL",
 ].map((line) => line.slice(0, line.indexOf(":")));
 
 /** Patterns made at run time, and why they are linear. */
 const BUILT: Record<string, string> = {
   // Alternatives of fixed words between ^ and $; the code of an error of this machine.
-  "adapters/http/never_sent.ts": "RegExp(",
+  "adapters/client/request.ts": "RegExp(",
   // A secret of the registry's URL, every sign escaped: no repetition in it.
-  "adapters/store/mask.ts": 'RegExp(pattern, "g"), "***");',
+  "adapters/store/redact_url.ts": 'RegExp(pattern, "g"), "***");',
   // Begins at a line's start with a fixed name, and ends within that line.
-  "adapters/store/redis_info.ts":
+  "adapters/store/redis/info.ts":
     'RegExp(`^${name}:(.*?)\\\\r?$`, "m").exec(String(info))?.[1] ?? "";',
 };
 

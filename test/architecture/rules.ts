@@ -64,8 +64,8 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
     from: "adapters/transport/",
     to: [
       "adapters/transport/",
-      "adapters/runtime/system.ts",
-      "src/api.ts",
+      "adapters/system/clock.ts",
+      "src/api/node.ts",
       "src/ports/",
       "src/model/",
       "src/errors.ts",
@@ -76,14 +76,14 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   {
     from: "examples/",
     // What a user's program may import: the package's entries.
-    to: ["examples/", "mod.ts", "adapters/runtime/serve.ts", "adapters/http/client.ts"],
+    to: ["examples/", "mod.ts", "adapters/server/serve.ts", "adapters/client/client.ts"],
   },
   {
     from: "sim/",
     to: [
       "sim/",
       "src/",
-      "adapters/runtime/async_context.ts",
+      "adapters/system/async_context.ts",
       "adapters/store/",
       "adapters/transport/in_process.ts",
     ],

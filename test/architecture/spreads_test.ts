@@ -11,15 +11,15 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** Where it is done, and why there are few. */
 const KNOWN: readonly [call: string, why: string][] = [
-  ["adapters/http/json.ts: fromCharCode(", "8,192 bytes at a time"],
-  ["adapters/runtime/app_files.ts: push(", "what one file of the app imports"],
-  ["adapters/runtime/environment.ts: min(", "lines of a setting"],
-  ["adapters/runtime/served_node.ts: accept(", "the parameters of a method"],
-  ["src/app.ts: assign({}, ", "the prefixes that the app's author wrote"],
-  ["src/door/party.ts: max(", "at most MAX_JOINS sockets"],
-  ["src/door/party.ts: min(", "at most MAX_JOINS sockets"],
-  ["src/door/party.ts: min(", "at most MAX_JOINS sockets"],
-  ["src/lambda/channel.ts: apply(", "arguments, counted by checkArguments"],
+  ["adapters/http_wire/json.ts: fromCharCode(", "8,192 bytes at a time"],
+  ["adapters/app_loader/app_files.ts: push(", "what one file of the app imports"],
+  ["adapters/config/environment.ts: min(", "lines of a setting"],
+  ["adapters/server/served_node.ts: accept(", "the parameters of a method"],
+  ["src/api/app.ts: assign({}, ", "the prefixes that the app's author wrote"],
+  ["src/sockets/subscription.ts: max(", "at most MAX_JOINS sockets"],
+  ["src/sockets/subscription.ts: min(", "at most MAX_JOINS sockets"],
+  ["src/sockets/subscription.ts: min(", "at most MAX_JOINS sockets"],
+  ["src/lambda/sell/channel.ts: apply(", "arguments, counted by checkArguments"],
   ["src/model/value.ts: fromCharCode(", "8,192 bytes at a time"],
   ["src/resource/activation.ts: apply(", "arguments, counted by Call.arguments"],
 ];

@@ -1,7 +1,7 @@
 /** The system's async context on this runtime: what the port promises, over each way to go on. */
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
-import { systemContext } from "../../adapters/runtime/async_context.ts";
+import { systemContext } from "../../adapters/system/async_context.ts";
 import type { AsyncContext } from "../../src/ports/async_context.ts";
 
 const context: AsyncContext = systemContext;

@@ -2,7 +2,7 @@
  * WebSocket transports on loopback, each behind a server of its own that lets links
  * in: a switchboard for tests. Takes the transports' options; gives a harness.
  */
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import {
   LINK_PATH,
   type WebSocketTransport,

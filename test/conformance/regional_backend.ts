@@ -5,7 +5,7 @@
  * It takes the backends of the regions and gives a backend whose every step is done by the
  * handle of the region that the key is at home in; a node asks for nothing else either.
  */
-import { regionalStore, spreadOver } from "../../adapters/store/regional.ts";
+import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
 import type { CommittedTurn, LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import type { StoreBackend, Vandal } from "./store.ts";
 

@@ -1,14 +1,14 @@
 /** The store suite on answers for idempotency keys: kept, compared and dropped over each store. */
 import { describe, expect, test } from "vitest";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { IDEMPOTENCY_MS } from "../../src/limits.ts";
 import type { Call } from "../../src/model/call.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Stamp, Store } from "../../src/ports/store.ts";
-import { tenureOf } from "../../src/resource/harbour.ts";
-import { noTurns } from "../../src/resource/stage.ts";
-import { Ledger } from "../../src/resource/ledger.ts";
+import { tenureOf } from "../../src/resource/reconciliation.ts";
+import { noTurns } from "../../src/resource/activation_host.ts";
+import { Ledger } from "../../src/resource/turn_commit.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey } from "./store_kit.ts";
 

@@ -8,7 +8,7 @@ import { detailOf } from "../../src/errors.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import type { Commit, Store } from "../../src/ports/store.ts";
 import { guardedStore } from "../../src/registry/guarded_store.ts";
-import { systemClock } from "../../adapters/runtime/system.ts";
+import { systemClock } from "../../adapters/system/clock.ts";
 import { unless } from "../support/unless.ts";
 import { claimOf, freshKey, freshMember, own } from "./store_kit.ts";
 

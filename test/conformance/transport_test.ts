@@ -1,5 +1,5 @@
 /** Both transports, held to the transport suite on whichever runtime runs this file. */
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
 import { linkNetwork } from "./link_network.ts";
 import { transportSuite } from "./transport.ts";

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../../src/limits.ts";
-import { Adrift } from "../../src/resource/adrift.ts";
+import { Adrift } from "../../src/resource/offline_log.ts";
 import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
 describe("while the store is out of reach", () => {

@@ -1,6 +1,6 @@
 /** Calls through one node and several: answers, turns, errors, deadlines, chains. */
 import { describe, expect, it } from "vitest";
-import { systemRandom } from "../../adapters/runtime/system.ts";
+import { systemRandom } from "../../adapters/system/clock.ts";
 import { inProcessTransport } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, Counter, Gate, log, until } from "./cluster.ts";

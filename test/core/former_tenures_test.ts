@@ -4,8 +4,8 @@ import { fakeClock } from "../../testing.ts";
 import { MAX_FORMER_TENURES } from "../../src/limits.ts";
 import type { LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import { markOf } from "../../src/registry/lineage.ts";
-import { FormerTenures } from "../../src/resource/former_tenures.ts";
-import { noTurns } from "../../src/resource/stage.ts";
+import { FormerTenures } from "../../src/resource/former_ownerships.ts";
+import { noTurns } from "../../src/resource/activation_host.ts";
 
 const REMEMBERED_MS = 600_000;
 

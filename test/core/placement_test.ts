@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type AtlasNode, defineApp, type Placement } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
 import { FOLLOW_CALLS, FOLLOW_HOLD_MS, FOLLOW_REST_MS } from "../../src/limits.ts";
-import { Drift } from "../../src/routing/drift.ts";
+import { Drift } from "../../src/routing/caller_affinity.ts";
 import { Gate, LASTING, log, type TestApp, until } from "./cluster.ts";
 import { Regions, Witness } from "./regions.ts";
 

@@ -1,9 +1,9 @@
 /** Prefixes: counting, handing over and policies by where resources live. */
 import { describe, expect, test } from "vitest";
 import { AtlasError, defineApp, type Store } from "../../mod.ts";
-import { resolveTypes } from "../../src/app.ts";
+import { resolveTypes } from "../../src/api/app.ts";
 import { countOwned } from "../../src/registry/listing.ts";
-import { Declined } from "../../src/resource/declined.ts";
+import { Declined } from "../../src/resource/host.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 import { app, cluster, Counter } from "./cluster.ts";
 

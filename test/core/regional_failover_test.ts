@@ -1,6 +1,6 @@
 /** Regions whose registries fail over, and lose where keys have moved to. */
 import { afterEach, expect, it } from "vitest";
-import { regionalStore } from "../../adapters/store/regional.ts";
+import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
   type AtlasNode,
   createNode,
@@ -12,7 +12,7 @@ import {
   type Ownership,
   type Store,
 } from "../../mod.ts";
-import { StoreState } from "../../sim/store_state.ts";
+import { StoreState } from "../../adapters/store/store_state.ts";
 import { fakeClock } from "../../testing.ts";
 import { lost } from "../store/regions.ts";
 import { Counter, untilBy } from "./cluster.ts";

@@ -1,6 +1,6 @@
 /** Nodes of two regions whose registries are one under two names: nothing moves, calls go on. */
 import { afterEach, expect, it } from "vitest";
-import { regionalStore } from "../../adapters/store/regional.ts";
+import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
   type AtlasNode,
   createNode,

@@ -1,6 +1,6 @@
 /** Nodes on the regional store: homes, lookups and moves as their callers see them. */
 import { afterEach, expect, it } from "vitest";
-import { type HomeRules, regionalStore } from "../../adapters/store/regional.ts";
+import { type HomeRules, regionalStore } from "../../adapters/store/regional/store.ts";
 import {
   type AtlasNode,
   createNode,

@@ -2,7 +2,7 @@
  * Client sockets without a network, for tests of the core: a resource that talks, and
  * clients that write down what they hear.
  */
-import { jsonCodec } from "../../adapters/http/socket_codec.ts";
+import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 import {
   type App,

@@ -1,7 +1,6 @@
 /** Client sockets while their resource's owner changes: moves, drains, takeovers, fences. */
 import { expect, it } from "vitest";
-import { type AtlasNode, memoryStore } from "../../mod.ts";
-import { inProcessNetwork, inProcessTransport } from "../../mod.ts";
+import { type AtlasNode, inProcessNetwork, inProcessTransport, memoryStore } from "../../mod.ts";
 import { EVENT_BLOCK } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { breakable } from "./breakable.ts";

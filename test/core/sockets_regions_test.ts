@@ -1,6 +1,6 @@
 /** Client sockets of resources in other regions: passed on, and on the move. */
 import { expect, it } from "vitest";
-import { regionalStore } from "../../adapters/store/regional.ts";
+import { regionalStore } from "../../adapters/store/regional/store.ts";
 import {
   type AtlasNode,
   createNode,

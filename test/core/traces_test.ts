@@ -1,7 +1,7 @@
 /** What log events say of a call's way and its trace. */
 import { expect, it } from "vitest";
 import type { NodeEvent } from "../../mod.ts";
-import { nextSpan } from "../../src/routing/hops.ts";
+import { nextSpan } from "../../src/routing/tracing.ts";
 import { until } from "./cluster.ts";
 import { Regions } from "./regions.ts";
 

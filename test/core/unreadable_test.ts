@@ -16,8 +16,8 @@ import {
   type NodeEvent,
   type Store,
 } from "../../mod.ts";
-import { sqliteStore } from "../../adapters/store/sqlite.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import type { Unreadable } from "../../src/ports/store.ts";
 import { fakeClock } from "../../testing.ts";
 import { sqliteVandal } from "../conformance/vandals.ts";

@@ -20,7 +20,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { readSettings } from "../../adapters/runtime/environment.ts";
+import { readSettings } from "../../adapters/config/environment.ts";
 import { ROOT, RUNTIMES } from "../../scripts/runtimes.ts";
 import { freePort } from "../support/ports.ts";
 import { npmSettings } from "../support/npm_settings.ts";

@@ -5,7 +5,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import {
   checkWelcome,
   encodeHello,

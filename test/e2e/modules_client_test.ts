@@ -3,7 +3,7 @@
  * and the same patience as on a node, over a purchase that survives the node that keeps it.
  */
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
 import { startTrader, tally, type Trader } from "./market_traders.ts";
 import { endAll, until } from "./process.ts";

@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test, vi } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import type app from "./apps/market.ts";
 import { ask, result } from "./calls.ts";
 import { type Cluster, type Registry, SQLITE, startCluster } from "./cluster.ts";

@@ -99,7 +99,7 @@ test.for<RuntimeName>(["bun", "deno", "node"])(
       script,
       `
       import { writeFileSync } from "node:fs";
-      import { serve } from ${urlOf(`${ROOT}adapters/runtime/serve.ts`)};
+      import { serve } from ${urlOf(`${ROOT}adapters/server/serve.ts`)};
       import app from ${urlOf(path)};
       const onEvent = ({ event }) => {
         if (event === "watching the app") {

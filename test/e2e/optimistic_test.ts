@@ -3,8 +3,8 @@
  * often a name gets two owners, that it shows, and how it ends.
  */
 import { afterEach, describe, expect, test } from "vitest";
-import { openRaceStores } from "../../adapters/store/race.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { openRaceStores } from "../../adapters/store/open_race.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { openStore } from "../../adapters/store/open.ts";
 import {
   type AtlasNode,
@@ -17,7 +17,7 @@ import {
   type Store,
 } from "../../mod.ts";
 import { race } from "../../src/race/race.ts";
-import { pause } from "../../src/time/pause.ts";
+import { pause } from "../../src/time/wait.ts";
 import { claimOf, eventually, freshKey } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { type Letter, replicate, type Replication } from "../support/replication.ts";

@@ -6,12 +6,11 @@
  * leaves or enters a node or a registry. Each road takes its time, may be closed, and
  * counts who travels on it.
  */
-import { freePort } from "../support/ports.ts";
-import { redisMissing, startRedis } from "../support/redis.ts";
-import { type DelayProxy, Road, startDelayProxy, type Tap } from "../support/delay_proxy.ts";
-import type { RoadState } from "../support/delay_proxy.ts";
+import { type DelayProxy, Road, type RoadState, startDelayProxy, type Tap } from "../support/delay_proxy.ts";
 import { FrameReader } from "../support/frames.ts";
 import { callersHidden, holderOf } from "../support/peer_process.ts";
+import { freePort } from "../support/ports.ts";
+import { redisMissing, startRedis } from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
 import { ask } from "./calls.ts";
 import { type Program, readyLine, runScript, type RuntimeName, until } from "./process.ts";

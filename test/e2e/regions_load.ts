@@ -6,9 +6,8 @@
  * repeated by these callers, nor by the client for them: no call has an idempotency key.
  */
 import { expect } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { result } from "./calls.ts";
-import type { Message } from "./calls.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { type Message, result } from "./calls.ts";
 
 /** A message that was acknowledged. */
 export interface Note {

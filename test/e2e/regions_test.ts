@@ -8,7 +8,7 @@
  * journeys are counted.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import { type Answer, call, result } from "./calls.ts";
 import { checkLedger, startLoad } from "./load.ts";
 import { endAll, until } from "./process.ts";

@@ -6,7 +6,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { call, history, result } from "./calls.ts";
 import { type Cluster, REDIS, type Registry, SQLITE, startCluster } from "./cluster.ts";

@@ -3,7 +3,7 @@
  * hear every message once and in order, also when the owner's node is shot in the middle.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { connect, type SocketEvent } from "../../adapters/http/client.ts";
+import { connect, type SocketEvent } from "../../adapters/client/client.ts";
 import type { ChannelMessage } from "../../examples/channels/app.ts";
 import { history, result } from "./calls.ts";
 import { endAll, until } from "./process.ts";

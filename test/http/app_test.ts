@@ -1,7 +1,7 @@
 /** The HTTP API over a real node: every route, every refusal, nothing that gives insides away. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { errorResponse, STATUS_OF } from "../../adapters/http/errors.ts";
+import { errorResponse, STATUS_OF } from "../../adapters/http_wire/errors.ts";
 import { AtlasError, ERROR_CODES, type ErrorCode } from "../../src/errors.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";

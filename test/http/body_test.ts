@@ -1,8 +1,8 @@
 /** Bodies that come late or never, as `Atlas-Timeout-Ms` has it: nobody waits longer. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { isUnread } from "../../adapters/http/body.ts";
-import type { AtlasNode, CallOptions } from "../../src/api.ts";
+import { isUnread } from "../../adapters/http_wire/body.ts";
+import type { AtlasNode, CallOptions } from "../../src/api/node.ts";
 import { type Serving, serving } from "./serving.ts";
 
 let served: Serving;

@@ -1,9 +1,9 @@
 /** What a client's proxy says that it has in hand: its node's word, on a clock that tests turn. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { errorResponse, noPurchase } from "../../adapters/http/errors.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { errorResponse, noPurchase } from "../../adapters/http_wire/errors.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { Balancer } from "../../src/lambda/api.ts";
+import type { Balancer } from "../../src/api/modules.ts";
 import { encodeValue } from "../../src/model/value.ts";
 
 beforeEach(() => {

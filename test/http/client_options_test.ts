@@ -1,6 +1,6 @@
 /** What a client refuses of what it is given: what a node refuses, in the same words, unsent. */
 import { expect, test } from "vitest";
-import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
+import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import type { Atlas, Balancer } from "../../mod.ts";
 import { calc, Shop } from "../lambda/market.ts";
 import { counter } from "./counter.ts";

@@ -1,8 +1,8 @@
 /** The client's retries: what is repeated, what never is, and what each failure says. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { errorBody } from "../../adapters/http/errors.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { errorBody } from "../../adapters/http_wire/errors.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { AtlasError, type AtlasErrorOptions, type ErrorCode } from "../../src/errors.ts";
 import type { Server } from "../../src/ports/runtime.ts";
 import { freePort } from "../support/ports.ts";

@@ -1,7 +1,7 @@
 /** A market of nodes, each behind its HTTP app, without a socket: what module tests ask. */
 import { afterEach } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
-import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
+import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import type { Atlas, AtlasNode } from "../../mod.ts";
 import type { FakeClock } from "../../testing.ts";
 import { type CalcApp, LASTING, type Market, market } from "../lambda/market.ts";

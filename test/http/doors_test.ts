@@ -1,8 +1,8 @@
 /** A client of several URLs goes on to the next where one surely got nothing. */
 import { afterEach, describe, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import type { Fetch } from "../../adapters/http/requester.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connect } from "../../adapters/client/client.ts";
+import type { Fetch } from "../../adapters/client/retrying_requester.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import type { Server } from "../../src/ports/runtime.ts";
 
 const servers: Server[] = [];

@@ -1,7 +1,7 @@
 /** JSON at the door: what comes in is checked, what goes out is documented. */
 import { expect, test } from "vitest";
-import { readArguments } from "../../adapters/http/body.ts";
-import { parseJson, toJson } from "../../adapters/http/json.ts";
+import { readArguments } from "../../adapters/http_wire/body.ts";
+import { parseJson, toJson } from "../../adapters/http_wire/json.ts";
 import { MAX_BODY_BYTES, MAX_VALUE_DEPTH } from "../../src/limits.ts";
 import { encodeValue } from "../../src/model/value.ts";
 

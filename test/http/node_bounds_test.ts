@@ -1,17 +1,17 @@
 /** How much one node takes at once, on each runtime: the rows of docs/limits.md about calls and sockets. */
 import { afterEach, expect, test } from "vitest";
-import { jsonCodec } from "../../adapters/http/socket_codec.ts";
-import { systemContext } from "../../adapters/runtime/async_context.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
+import { systemContext } from "../../adapters/system/async_context.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { inProcessNetwork, inProcessTransport } from "../../adapters/transport/in_process.ts";
-import type { AtlasNode } from "../../src/api.ts";
-import { defineApp } from "../../src/app.ts";
-import { createNode } from "../../src/atlas.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
+import { defineApp } from "../../src/api/app.ts";
+import { createNode } from "../../src/node/node.ts";
 import { MAX_CALLS, MAX_LINK_CALLS, MAX_MAILBOX, MAX_SOCKETS } from "../../src/limits.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { Resource } from "../../src/resource/resource.ts";
+import { Resource } from "../../src/api/resource.ts";
 
 let running = 0;
 

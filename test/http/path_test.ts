@@ -1,9 +1,9 @@
 /** What callers over HTTP see of a call's way, and what the resource sees of its caller. */
 import { afterEach, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { errorResponse } from "../../adapters/http/errors.ts";
-import { pathHeaders, readPath } from "../../adapters/http/path.ts";
+import { errorResponse } from "../../adapters/http_wire/errors.ts";
+import { pathHeaders, readPath } from "../../adapters/http_wire/path.ts";
 import { AtlasError, type AtlasNode } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
 import { log, until } from "../core/cluster.ts";

@@ -1,16 +1,16 @@
 /** A real node on a memory store behind the HTTP app, without a socket: what these tests ask. */
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
-import { connect, type ConnectOptions } from "../../adapters/http/client.ts";
-import { systemContext } from "../../adapters/runtime/async_context.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
+import { systemContext } from "../../adapters/system/async_context.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { inProcessTransport } from "../../adapters/transport/in_process.ts";
-import type { Atlas, AtlasNode, NodeEvent } from "../../src/api.ts";
-import { type App, defineApp } from "../../src/app.ts";
-import { createNode } from "../../src/atlas.ts";
+import type { Atlas, AtlasNode, NodeEvent } from "../../src/api/node.ts";
+import { type App, defineApp } from "../../src/api/app.ts";
+import { createNode } from "../../src/node/node.ts";
 import { AtlasError, type ErrorCode } from "../../src/errors.ts";
-import type { LeaseTimes } from "../../src/options.ts";
-import { Resource } from "../../src/resource/resource.ts";
+import type { LeaseTimes } from "../../src/api/options.ts";
+import { Resource } from "../../src/api/resource.ts";
 import type { FakeClock } from "../../testing.ts";
 
 /** Does whatever a test needs of user code. */

@@ -1,7 +1,7 @@
 /** The HTTP API over real sockets of the running runtime: what only a network can do wrong. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { MAX_BODY_BYTES } from "../../src/limits.ts";
 import type { Server } from "../../src/ports/runtime.ts";
 import { sendRaw } from "../e2e/raw.ts";

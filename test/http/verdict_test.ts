@@ -1,7 +1,7 @@
 /** How answers that a resource gave without the store are marked for callers over HTTP. */
 import { expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import { defineApp, memoryStore } from "../../mod.ts";
 import { fakeClock } from "../../testing.ts";
 import { BRISK, cluster, Counter, until } from "../core/cluster.ts";

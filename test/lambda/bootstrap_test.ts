@@ -1,8 +1,8 @@
 /** How nodes that share no registry find each other's authorities. */
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
-import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/bootstrap.ts";
-import { Remembered } from "../../src/lambda/remembered.ts";
+import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
+import { Remembered } from "../../src/lambda/exchange/known_authorities.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";

@@ -1,17 +1,17 @@
 /** A market that never falls silent: timers get their turn all the same. */
 import { expect, test } from "vitest";
-import type { Address } from "../../src/lambda/address.ts";
-import { Breath } from "../../src/lambda/breath.ts";
-import { ChannelBooks } from "../../src/lambda/books.ts";
-import { Channel } from "../../src/lambda/channel.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
-import { newMeter } from "../../src/lambda/meter.ts";
-import { Part } from "../../src/lambda/part.ts";
-import { Post } from "../../src/lambda/post.ts";
+import type { Address } from "../../src/lambda/bus/address.ts";
+import { Breath } from "../../src/time/event_loop_yield.ts";
+import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { Channel } from "../../src/lambda/sell/channel.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
+import { newMeter } from "../../src/lambda/metrics.ts";
+import { Part } from "../../src/lambda/bus/process.ts";
+import { Post } from "../../src/lambda/bus/message_bus.ts";
 import { pack } from "../../src/model/value.ts";
 import type { Clock } from "../../src/ports/clock.ts";
-import { Deadlines } from "../../src/time/deadlines.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { Deadlines } from "../../src/time/timer_wheel.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { defineModule } from "../../mod.ts";
 
 /** A clock that stands unless it is wound, and whose timers run when the event loop turns. */

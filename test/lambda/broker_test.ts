@@ -1,8 +1,8 @@
 /** A broker by itself: orders that there is no room for, and sellers that have several. */
 import { expect, test } from "vitest";
-import { Broker } from "../../src/lambda/broker.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
-import type { Order } from "../../src/lambda/order.ts";
+import { Broker } from "../../src/lambda/exchange/broker.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
+import type { Order } from "../../src/lambda/bus/order.ts";
 import { fakeClock } from "../../testing.ts";
 
 const contact = { region: "r", node: "n", incarnation: "b-1", address: "x" };

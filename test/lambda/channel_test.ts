@@ -1,16 +1,16 @@
 /** A channel alone, with letters that are lost, come twice or in another order. */
 import { expect, test } from "vitest";
-import { ChannelBooks } from "../../src/lambda/books.ts";
-import { Channel } from "../../src/lambda/channel.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
-import { newMeter } from "../../src/lambda/meter.ts";
-import { Part } from "../../src/lambda/part.ts";
-import { Post } from "../../src/lambda/post.ts";
-import { Pool } from "../../src/lambda/pool.ts";
+import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
+import { Channel } from "../../src/lambda/sell/channel.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
+import { newMeter } from "../../src/lambda/metrics.ts";
+import { Part } from "../../src/lambda/bus/process.ts";
+import { Post } from "../../src/lambda/bus/message_bus.ts";
+import { Pool } from "../../src/lambda/buy/channel_pool.ts";
 import { pack } from "../../src/model/value.ts";
-import { Deadlines } from "../../src/time/deadlines.ts";
+import { Deadlines } from "../../src/time/timer_wheel.ts";
 import { defineModule } from "../../mod.ts";
-import { systemRandom } from "../../adapters/runtime/system.ts";
+import { systemRandom } from "../../adapters/system/clock.ts";
 import { fakeClock } from "../../testing.ts";
 
 /** Hears what it is sent. */

@@ -1,7 +1,7 @@
 /** Credit: conserved, not drained by failures, not wasted on those who left. */
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
-import { readLetter } from "../../src/lambda/letters.ts";
+import { readLetter } from "../../src/lambda/bus/messages.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { AtlasError, type Link, type Peer, type Transport } from "../../mod.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
 import type { Life } from "../../src/registry/lease.ts";
-import { Links } from "../../src/routing/links.ts";
+import { Links } from "../../src/links/links.ts";
 
 const PEER: Peer = { region: "r", node: "peer", incarnation: "peer-1", address: "x://peer" };
 const FORMER: Peer = { ...PEER, incarnation: "peer-0" };

@@ -1,11 +1,11 @@
 /** The arithmetic under the market: drawing by weight, and sharing out. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { SeededRandom } from "../../sim/random.ts";
-import { Fenwick } from "../../src/lambda/fenwick.ts";
-import type { ModuleCall } from "../../src/lambda/module_call.ts";
-import { type ChannelView, type Opened, Pool } from "../../src/lambda/pool.ts";
-import { share } from "../../src/lambda/share.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
+import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
+import type { ModuleCall } from "../../src/lambda/buy/module_call.ts";
+import { type ChannelView, type Opened, Pool } from "../../src/lambda/buy/channel_pool.ts";
+import { share } from "../../src/lambda/fair_share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {
   const step = fc.record({ slot: fc.nat(20), weight: fc.nat(9), leave: fc.boolean() });

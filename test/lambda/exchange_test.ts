@@ -1,9 +1,9 @@
 /** An exchange by itself: who is matched when, by the letters that it writes. */
 import { expect, test } from "vitest";
-import { Exchange } from "../../src/lambda/exchange.ts";
-import type { Letter, LetterOf } from "../../src/lambda/letters.ts";
-import type { Order } from "../../src/lambda/order.ts";
-import type { Desk } from "../../src/lambda/part.ts";
+import { Exchange } from "../../src/lambda/exchange/exchange.ts";
+import type { Letter, LetterOf } from "../../src/lambda/bus/messages.ts";
+import type { Order } from "../../src/lambda/bus/order.ts";
+import type { Desk } from "../../src/lambda/bus/process.ts";
 
 /** An exchange at a desk at which time stands still. */
 function floor(most?: number) {

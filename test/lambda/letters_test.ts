@@ -1,7 +1,7 @@
 /** Letters on the wire: they come back as they were sent, and anything else is refused. */
 import { expect, test } from "vitest";
-import { type Letter, readLetter, writeLetter } from "../../src/lambda/letters.ts";
-import type { Order } from "../../src/lambda/order.ts";
+import { type Letter, readLetter, writeLetter } from "../../src/lambda/bus/messages.ts";
+import type { Order } from "../../src/lambda/bus/order.ts";
 
 const [HERE, THERE, ELSEWHERE] = ["here-1", "there-2", "elsewhere-3"];
 const contact = { region: "r", node: "n", incarnation: HERE, address: "ws://x/atlas/link" };

@@ -1,7 +1,7 @@
 /** Figures by module: of those that are traded, whatever names are asked for. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
-import { CallTally, Meters } from "../../src/lambda/meter.ts";
+import { CallTally, Meters } from "../../src/lambda/metrics.ts";
 import { MAX_METERS } from "../../src/limits.ts";
 import { calc, LASTING, market, Shop } from "./market.ts";
 

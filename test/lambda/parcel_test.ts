@@ -1,7 +1,7 @@
 /** What letters are addressed with and what they carry, on the way in and on the way out. */
 import { expect, test } from "vitest";
-import { AddressBook, addressOf } from "../../src/lambda/address.ts";
-import { bodyOf, bytesOf, open } from "../../src/lambda/body.ts";
+import { AddressBook, addressOf } from "../../src/lambda/bus/address.ts";
+import { bodyOf, bytesOf, open } from "../../src/lambda/bus/payload.ts";
 import { pack } from "../../src/model/value.ts";
 
 test("an address book gives what was put together and taken apart, however much it was asked", () => {

@@ -1,13 +1,12 @@
 /** A post office by itself: what it sends where lines come, break and can't be had. */
 import { expect, test } from "vitest";
-import { Discovery } from "../../src/lambda/discovery.ts";
-import { type Letter, readLetter, writeLetter } from "../../src/lambda/letters.ts";
-import { Part } from "../../src/lambda/part.ts";
-import { Post } from "../../src/lambda/post.ts";
-import type { Line } from "../../src/lambda/post_parts.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
 import { AtlasError } from "../../src/errors.ts";
+import { Discovery } from "../../src/lambda/bus/discovery.ts";
+import { type Line, Post } from "../../src/lambda/bus/message_bus.ts";
+import { type Letter, readLetter, writeLetter } from "../../src/lambda/bus/messages.ts";
+import { Part } from "../../src/lambda/bus/process.ts";
 import { MAX_CONTACTS } from "../../src/limits.ts";
-import { SeededRandom } from "../../sim/random.ts";
 import { fakeClock } from "../../testing.ts";
 
 const HERE = { region: "r", node: "here", incarnation: "here-1", address: "x://here" };

@@ -1,15 +1,15 @@
 /** A buyer that is sent to sellers who have nothing, on a clock that a test winds. */
 import { expect, test } from "vitest";
-import { systemRandom } from "../../adapters/runtime/system.ts";
-import { BROKER } from "../../src/lambda/address.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
-import { CallTally, Meters } from "../../src/lambda/meter.ts";
-import type { Order } from "../../src/lambda/order.ts";
-import { Part } from "../../src/lambda/part.ts";
-import { PlbPart } from "../../src/lambda/plb.ts";
-import { Post } from "../../src/lambda/post.ts";
+import { systemRandom } from "../../adapters/system/clock.ts";
+import { BROKER } from "../../src/lambda/bus/address.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
+import { CallTally, Meters } from "../../src/lambda/metrics.ts";
+import type { Order } from "../../src/lambda/bus/order.ts";
+import { Part } from "../../src/lambda/bus/process.ts";
+import { PlbPart } from "../../src/lambda/buy/plb.ts";
+import { Post } from "../../src/lambda/bus/message_bus.ts";
 import type { Clock } from "../../src/ports/clock.ts";
-import { Deadlines } from "../../src/time/deadlines.ts";
+import { Deadlines } from "../../src/time/timer_wheel.ts";
 
 /** More than a buyer places before it pauses. */
 const MOST_ORDERS = 100;

@@ -1,16 +1,16 @@
 /** Parts that throw: another one takes the place of each that has to be there. */
 import { expect, test } from "vitest";
-import { Channel } from "../../src/lambda/channel.ts";
-import { Authority } from "../../src/lambda/authority.ts";
-import { Bootstrap } from "../../src/lambda/bootstrap.ts";
-import { Broker } from "../../src/lambda/broker.ts";
-import { Exchange } from "../../src/lambda/exchange.ts";
-import { ListenerPart } from "../../src/lambda/listener.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
-import { Part } from "../../src/lambda/part.ts";
-import { PlbPart } from "../../src/lambda/plb.ts";
-import { Post } from "../../src/lambda/post.ts";
-import { SeededRandom } from "../../sim/random.ts";
+import { Channel } from "../../src/lambda/sell/channel.ts";
+import { Authority } from "../../src/lambda/exchange/authority.ts";
+import { Bootstrap } from "../../src/lambda/exchange/bootstrap.ts";
+import { Broker } from "../../src/lambda/exchange/broker.ts";
+import { Exchange } from "../../src/lambda/exchange/exchange.ts";
+import { ListenerPart } from "../../src/lambda/sell/listener.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
+import { Part } from "../../src/lambda/bus/process.ts";
+import { PlbPart } from "../../src/lambda/buy/plb.ts";
+import { Post } from "../../src/lambda/bus/message_bus.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 

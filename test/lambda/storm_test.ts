@@ -1,8 +1,7 @@
 /** A market in which nodes, listeners and buyers come and go at random, and code changes. */
 import { expect, test } from "vitest";
-import type { AtlasNode, Listener, ModuleProxy } from "../../mod.ts";
+import type { AtlasNode, Listener, Module, ModuleProxy } from "../../mod.ts";
 import { type Calc, calc, type CalcApp, market, Shop, until } from "./market.ts";
-import type { Module } from "../../mod.ts";
 
 const STEPS = 120;
 

@@ -4,8 +4,8 @@ import { connect as dialTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource } from "../../mod.ts";
 import { freePort } from "../support/ports.ts";
 

@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readAddresses } from "../../adapters/runtime/addresses.ts";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { readAddresses } from "../../adapters/config/addresses.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp, type NodeEvent } from "../../mod.ts";
-import { connect } from "../../adapters/http/client.ts";
+import { connect } from "../../adapters/client/client.ts";
 import { freePort } from "../support/ports.ts";
 
 describe("ATLAS_ADDRESSES", () => {

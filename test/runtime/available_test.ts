@@ -3,7 +3,7 @@
  * its way to it, while other nodes, and its links to them, don't.
  */
 import { afterEach, expect, test } from "vitest";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { defineApp } from "../../mod.ts";
 import { type DelayProxy, Road, startDelayProxy } from "../support/delay_proxy.ts";
 import { Notes } from "../support/notes_sample.ts";

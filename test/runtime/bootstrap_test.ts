@@ -5,8 +5,8 @@ import {
   type BootstrapSetting,
   checkBootstrap,
   type CheckedBootstrap,
-} from "../../adapters/runtime/bootstrap.ts";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+} from "../../adapters/config/bootstrap.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/calc/app.ts";
 import { defineApp } from "../../mod.ts";
 import { until } from "../e2e/process.ts";

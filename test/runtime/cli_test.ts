@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { defineApp, defineModule, Resource } from "../../mod.ts";
 import { start } from "./spawn.ts";
 

@@ -1,7 +1,7 @@
 /** A client's socket at a node that says what no node says: it ends with a reason, and throws nothing. */
 import { afterEach, expect, test } from "vitest";
-import { connect, type SocketEvent } from "../../adapters/http/client.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connect, type SocketEvent } from "../../adapters/client/client.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { pack } from "../../src/model/value.ts";
 import type { Server, Socket } from "../../src/ports/runtime.ts";
 

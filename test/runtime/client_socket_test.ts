@@ -1,11 +1,11 @@
 /** A client's socket whose node, or the way to it, misbehaves: it goes on elsewhere, and calls end. */
 import { createServer, type Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { connect, type SocketClose } from "../../adapters/http/client.ts";
-import { openSocket } from "../../adapters/http/client_socket.ts";
-import type { SocketOptions } from "../../adapters/http/client_socket_api.ts";
-import { errorResponse, noUpgrade } from "../../adapters/http/errors.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { connect, type SocketClose } from "../../adapters/client/client.ts";
+import { openSocket } from "../../adapters/client/socket.ts";
+import type { SocketOptions } from "../../adapters/client/socket_api.ts";
+import { errorResponse, noUpgrade } from "../../adapters/http_wire/errors.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { pack, unpack } from "../../src/model/value.ts";
 import type { Server, Socket } from "../../src/ports/runtime.ts";
 import { until } from "../support/until.ts";

@@ -1,6 +1,6 @@
 /** A client as a process of its own. */
 import { expect, test } from "vitest";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import { start } from "./spawn.ts";
 
 test("a proxy that isn't closed keeps no process from its end", async () => {

@@ -9,7 +9,7 @@ import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { openStore } from "../../adapters/store/open.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp } from "../../mod.ts";

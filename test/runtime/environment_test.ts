@@ -1,9 +1,9 @@
 /** A node's settings: what is allowed, what is refused, and how each refusal reads. */
 import { describe, expect, test } from "vitest";
-import { readLogLevel, readSettings, type Settings } from "../../adapters/runtime/environment.ts";
-import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/runtime/hosts.ts";
-import { homesOf, namingRegistry } from "../../adapters/runtime/registry_setting.ts";
-import type { HomeRules } from "../../adapters/store/regional_homes.ts";
+import { readLogLevel, readSettings, type Settings } from "../../adapters/config/environment.ts";
+import { defaultNodeName, urlOf, urlOfLink } from "../../adapters/config/hosts.ts";
+import { homesOf, namingRegistry } from "../../adapters/config/registry_setting.ts";
+import type { HomeRules } from "../../adapters/store/regional/homes.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 

@@ -1,10 +1,10 @@
 /** A Redis that may evict what Atlas keeps is refused, or told of, by every way that leads to it. */
 import { afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
-import { verdictOf } from "../../adapters/store/redis_eviction.ts";
-import { redisStore } from "../../adapters/store/redis.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
-import type { NodeEvent } from "../../src/model/event.ts";
+import { verdictOf } from "../../adapters/store/redis/eviction.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";

@@ -1,6 +1,6 @@
 /** A node whose Redis is full: it goes on, frees memory, and says over HTTP why it refuses the rest. */
 import { afterEach, describe, expect, test } from "vitest";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import { defineApp, type NodeEvent, Resource } from "../../mod.ts";
 import { command } from "../support/redis_command.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";

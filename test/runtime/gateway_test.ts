@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { Channel } from "../../examples/channels/app.ts";
 import { defineApp } from "../../mod.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 
 // Without modules: authorities of a market would open links of their own.
 const app = defineApp({ resources: { channels: Channel } });

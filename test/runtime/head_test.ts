@@ -1,6 +1,6 @@
 /** HEAD is answered like GET on this runtime: the same status and headers, and no content. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
 import { sendRaw } from "../e2e/raw.ts";
 

@@ -1,7 +1,7 @@
 /** Sockets whose peers are silent: those that answer pings stay, those that don't are cut. */
 import { connect as dial } from "node:net";
 import { expect, test } from "vitest";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 
 test("a peer that is silent, and answers no ping, is cut; others stay", async () => {
   const runtime = await detectRuntime();

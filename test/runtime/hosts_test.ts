@@ -3,9 +3,9 @@
  * give way to Atlas's, and what a bad one says.
  */
 import { describe, expect, test } from "vitest";
-import { readSettings } from "../../adapters/runtime/environment.ts";
-import { hostMachine } from "../../adapters/runtime/host_variables.ts";
-import { defaultNodeName } from "../../adapters/runtime/hosts.ts";
+import { readSettings } from "../../adapters/config/environment.ts";
+import { hostMachine } from "../../adapters/config/host_variables.ts";
+import { defaultNodeName } from "../../adapters/config/hosts.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 /** What everybody sets who runs Atlas in a container. */

@@ -3,17 +3,11 @@
  * passes each frame on to the node itself. Real sockets, on whichever runtime runs this file.
  */
 import { afterEach, describe, expect, it } from "vitest";
-import { MAX_HANDSHAKES } from "../../adapters/transport/link_slots.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { encodeHello, MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
-import { MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
-import {
-  LINK_PATH,
-  linkAddress,
-  type WebSocketTransport,
-  type WebSocketTransportOptions,
-} from "../../adapters/transport/websocket.ts";
-import type { NodeEvent } from "../../src/api.ts";
+import { MAX_HANDSHAKES, MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
+import { LINK_PATH, linkAddress, type WebSocketTransport, type WebSocketTransportOptions } from "../../adapters/transport/websocket.ts";
+import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
 import { ANYONE } from "../../src/ports/transport.ts";

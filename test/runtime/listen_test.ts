@@ -1,7 +1,7 @@
 /** `atlas listen` against a real node. */
 import { afterEach, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import { endAll, start } from "./spawn.ts";
 
 const closers: (() => Promise<void>)[] = [];

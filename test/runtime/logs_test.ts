@@ -13,7 +13,7 @@ import { endAll, type Program, ready, start } from "./spawn.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-logs-"));
 const MOD = new URL("../../mod.ts", import.meta.url).href;
-const SERVE = new URL("../../adapters/runtime/serve.ts", import.meta.url).href;
+const SERVE = new URL("../../adapters/server/serve.ts", import.meta.url).href;
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 
 const APP = join(folder, "app.mts");

@@ -1,6 +1,6 @@
 /** Keys of Redis that vanish under running nodes: told, counted, and `list` agrees with `get`. */
 import { afterEach, describe, expect, test } from "vitest";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import { redisVandal } from "../conformance/vandals.ts";

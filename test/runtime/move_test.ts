@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCli } from "../../adapters/cli/run.ts";
-import { connect } from "../../adapters/http/client.ts";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
 import { until } from "../http/serving.ts";
 

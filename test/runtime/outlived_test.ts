@@ -3,7 +3,7 @@
  * code that its turn waits for is not, however it is written.
  */
 import { afterAll, expect, test } from "vitest";
-import { systemContext } from "../../adapters/runtime/async_context.ts";
+import { systemContext } from "../../adapters/system/async_context.ts";
 import {
   type Atlas,
   createNode,

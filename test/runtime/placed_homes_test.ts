@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test } from "vitest";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import { defineApp, Resource } from "../../mod.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "atlas-placed-"));

@@ -1,7 +1,7 @@
 /** The rights that docs/redis.md gives a Redis user are enough for a node on this runtime. */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command } from "../support/redis_command.ts";

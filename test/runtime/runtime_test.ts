@@ -1,7 +1,7 @@
 /** The adapter of whichever runtime runs this file, held to the runtime suite. */
 import { describe, expect, it } from "vitest";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { runtimeSuite } from "../conformance/runtime.ts";
 
 const { name, version } = await detectRuntime();

@@ -2,10 +2,10 @@
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { expect, test } from "vitest";
-import { serve, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { serve, type ServeOptions } from "../../adapters/server/serve.ts";
 import { createNode, type CreateNodeOptions, inProcessTransport, memoryStore } from "../../mod.ts";
-import { defineApp } from "../../src/app.ts";
-import { Resource } from "../../src/resource/resource.ts";
+import { defineApp } from "../../src/api/app.ts";
+import { Resource } from "../../src/api/resource.ts";
 
 class Room extends Resource {}
 const app = defineApp({ resources: { rooms: Room } });

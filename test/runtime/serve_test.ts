@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterAll, afterEach, expect, test } from "vitest";
-import { connect } from "../../adapters/http/client.ts";
-import { serve, type ServedNode, type ServeOptions } from "../../adapters/runtime/serve.ts";
+import { connect } from "../../adapters/client/client.ts";
+import { serve, type ServedNode, type ServeOptions } from "../../adapters/server/serve.ts";
 import app from "../../examples/channels/app.ts";
 import {
   defineApp,

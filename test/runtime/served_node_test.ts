@@ -1,9 +1,9 @@
 /** A served node that nobody can reach any more hands its resources over and stops. */
 import { expect, test } from "vitest";
-import { servedNode } from "../../adapters/runtime/served_node.ts";
+import { servedNode } from "../../adapters/server/served_node.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { inProcessTransport } from "../../adapters/transport/in_process.ts";
-import { systemClock, systemRandom } from "../../adapters/runtime/system.ts";
+import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { createNode, defineApp, Resource } from "../../mod.ts";
 import { AtlasError } from "../../src/errors.ts";
 

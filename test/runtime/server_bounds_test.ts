@@ -4,8 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
-import { connectionsOf } from "../../adapters/runtime/descriptors.ts";
-import { probeListener } from "../../adapters/runtime/listener_probe.ts";
+import { connectionsOf } from "../../adapters/platform/descriptors.ts";
+import { probeListener } from "../../adapters/server/listener_probe.ts";
 import {
   ANSWER_IDLE_MS,
   HEAD_MS,

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { serve } from "../../adapters/runtime/serve.ts";
+import { serve } from "../../adapters/server/serve.ts";
 import { until } from "../e2e/process.ts";
 import { endAll, type Program, ready, start } from "./spawn.ts";
 

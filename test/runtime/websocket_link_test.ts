@@ -5,7 +5,7 @@
 import type { AtlasError } from "../../src/errors.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import { MAX_HANDSHAKES } from "../../adapters/transport/link_slots.ts";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { checkAddress, isLoopback } from "../../adapters/transport/link_address.ts";
 import {
   LINK_PATH,
@@ -15,7 +15,7 @@ import {
   type WebSocketTransportOptions,
 } from "../../adapters/transport/websocket.ts";
 import { WebSocketLink } from "../../adapters/transport/websocket_link.ts";
-import type { NodeEvent } from "../../src/api.ts";
+import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";

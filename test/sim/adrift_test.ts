@@ -1,9 +1,9 @@
 /** Going on without the store under simulation: the rules hold, and what they are for is met. */
 import { expect, test } from "vitest";
-import { makeAdriftPlan } from "../../sim/adrift/draw.ts";
-import { type AdriftResult, playAdrift } from "../../sim/adrift/play.ts";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { makeAdriftPlan } from "../../sim/draw/draw_partitioned.ts";
+import { type AdriftResult, playAdrift } from "../../sim/worlds/partitioned.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 /** On whatever else the machine does. */
 const LONG_MS = 300_000;

@@ -4,7 +4,7 @@ import { claims } from "../../sim/checkers/claims.ts";
 import type { LiveChecker, LiveScene } from "../../sim/checkers/checker.ts";
 import { death } from "../../sim/checkers/death.ts";
 import { gate } from "../../sim/checkers/gate.ts";
-import type { Step, StepReply } from "../../sim/observer.ts";
+import type { Step, StepReply } from "../../sim/engine/observer.ts";
 
 /** A store without replicas. */
 const SCENE = { plan: { shape: { store: {} } } } as unknown as LiveScene;

@@ -8,7 +8,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Edit } from "../../sim/schedule.ts";
+import type { Edit } from "../../sim/draw/schedule.ts";
 
 export const ROOT: string = fileURLToPath(new URL("../..", import.meta.url));
 const SOURCES = ["src", "adapters", "sim", "mod.ts", "package.json", "deno.json"];

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
-import { WORLDS } from "../../sim/plan.ts";
+import { WORLDS } from "../../sim/plan/plan.ts";
 
 const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
   bun: ["node_modules/.bin/bun"],
@@ -14,7 +14,7 @@ const SEEDS = [3, 4];
 function trace(command: readonly string[], seed: number): Promise<string> {
   const [program = "", ...flags] = command;
   return new Promise((resolve, reject) =>
-    execFile(program, [...flags, "sim/run.ts", "--seed", String(seed)], (error, out) => {
+    execFile(program, [...flags, "sim/cli/run.ts", "--seed", String(seed)], (error, out) => {
       const hashes = [...out.matchAll(/^trace ([0-9a-f]{16})$/gm)].map(([, hash]) => hash);
       if (hashes.length === WORLDS.length) resolve(hashes.join(" "));
       else reject(error ?? new Error(`no trace in ${out}`));

@@ -1,9 +1,9 @@
 /** The awkward customers: each of them comes, and is answered as the design says. */
 import { expect, test } from "vitest";
 import { chains } from "../../sim/checkers/chains.ts";
-import type { CallRecord } from "../../sim/history.ts";
-import { makePlan, type Plan, type Shape, type WorkEvent } from "../../sim/plan.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import type { CallRecord } from "../../sim/engine/history.ts";
+import { makePlan, type Plan, type Shape, type WorkEvent } from "../../sim/plan/plan.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 test("plans hold every custom", () => {
   const plans = Array.from({ length: 60 }, (_, seed) => makePlan(seed));

@@ -1,8 +1,8 @@
 /** What vanishes from a store without replicas is told, and `list` says what `get` says. */
 import { expect, test } from "vitest";
-import { makePlan, type Plan } from "../../sim/plan.ts";
-import type { Violation } from "../../sim/perform.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import type { Violation } from "../../sim/run/run_world.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 /** The seed's plan with these faults besides, each at its time; null where its store has replicas. */
 function losing(seed: number, kind: string, times: readonly number[]): Plan | null {

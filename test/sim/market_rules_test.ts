@@ -1,9 +1,9 @@
 /** Each rule of the market, against an entry that breaks it and one that doesn't. */
 import { expect, test } from "vitest";
 import type { ListenerStats, PlbStats } from "../../mod.ts";
-import { MARKET_CHECKERS } from "../../sim/market/checkers.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
 import type { MarketScene } from "../../sim/market/checkers/checker.ts";
-import { makeMarketPlan } from "../../sim/market/draw.ts";
+import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
 import {
   type Audit,
   Ledger,
@@ -11,9 +11,9 @@ import {
   type ModuleCallRecord,
   type Publication,
   type Run,
-} from "../../sim/market/ledger.ts";
-import type { Heard } from "../../sim/market/wire.ts";
-import type { Letter } from "../../src/lambda/letters.ts";
+} from "../../sim/market/history.ts";
+import type { Heard } from "../../sim/market/message_faults.ts";
+import type { Letter } from "../../src/lambda/bus/messages.ts";
 
 /** What is reported while `deed` happens before the eyes of one rule. */
 function judge(

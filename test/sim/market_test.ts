@@ -2,14 +2,14 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
-import { parseArguments } from "../../sim/arguments.ts";
-import { makeMarketPlan } from "../../sim/market/draw.ts";
-import { PLAIN_TRADE } from "../../sim/market/stage.ts";
-import { type Plan, WORLDS } from "../../sim/plan.ts";
-import { scheduleLines } from "../../sim/report.ts";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
-import { shrink } from "../../sim/shrink.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { parseArguments } from "../../sim/cli/arguments.ts";
+import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
+import { PLAIN_TRADE } from "../../sim/plan/market_plan.ts";
+import { type Plan, WORLDS } from "../../sim/plan/plan.ts";
+import { scheduleLines } from "../../sim/cli/report.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { shrink } from "../../sim/cli/shrink.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 /** Simulations share their machine with others. */
 const LONG_MS = 300_000;
@@ -105,7 +105,7 @@ const RUNTIMES: Readonly<Record<string, readonly string[]>> = {
 
 function trace(command: readonly string[], seed: number): Promise<string> {
   const [program = "", ...flags] = command;
-  const words = [...flags, "sim/run.ts", "--world", "market", "--seed", String(seed)];
+  const words = [...flags, "sim/cli/run.ts", "--world", "market", "--seed", String(seed)];
   return new Promise((resolve, reject) =>
     execFile(program, words, (error, out) => {
       const hash = /^trace ([0-9a-f]{16})$/m.exec(out)?.[1];

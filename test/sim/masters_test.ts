@@ -1,17 +1,17 @@
 /** Several masters under simulation: the rules hold, contests are met, and mistakes are caught. */
 import { describe, expect, test } from "vitest";
-import { parseArguments } from "../../sim/arguments.ts";
-import { cuts } from "../../sim/cuts.ts";
-import { makeMastersPlan } from "../../sim/masters/draw.ts";
-import { type MastersResult, playMasters } from "../../sim/masters/play.ts";
-import { PLAIN_MASTERS } from "../../sim/masters/stage.ts";
+import { parseArguments } from "../../sim/cli/arguments.ts";
+import { cuts } from "../../sim/draw/simplify.ts";
+import { makeMastersPlan } from "../../sim/draw/draw_masters.ts";
+import { type MastersResult, playMasters } from "../../sim/worlds/masters.ts";
+import { PLAIN_MASTERS } from "../../sim/plan/masters_plan.ts";
 import { mutantOf } from "../../sim/mutants/mutants.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
-import { replayOf } from "../../sim/one.ts";
-import { scheduleLines } from "../../sim/report.ts";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
-import { runPlan } from "../../sim/simulation.ts";
-import { planOf } from "../../sim/worlds.ts";
+import { replayOf } from "../../sim/cli/one.ts";
+import { scheduleLines } from "../../sim/cli/report.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
+import { planOf } from "../../sim/draw/draw.ts";
 
 /** Trials start a process each, on whatever else the machine does. */
 const TRIAL_MS = 300_000;

@@ -2,15 +2,15 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
-import { parseArguments } from "../../sim/arguments.ts";
+import { parseArguments } from "../../sim/cli/arguments.ts";
 import { ROOT } from "../../sim/mutants/copy.ts";
 import { applyEdit, CONTROLS, type Mutant, worldOf } from "../../sim/mutants/mutant.ts";
 import { mutantOf, MUTANTS } from "../../sim/mutants/mutants.ts";
 import { SCENARIOS } from "../../sim/mutants/scenarios.ts";
-import { document, isRight, told } from "../../sim/mutants/table.ts";
+import { document, isRight, told } from "../../sim/cli/mutant_table.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
-import type { WorldName } from "../../sim/plan.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import type { WorldName } from "../../sim/plan/plan.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 /** Trials start a process each, on whatever else the machine does. */
 const TRIAL_MS = 300_000;
@@ -112,7 +112,7 @@ describe("trials", { timeout: TRIAL_MS }, () => {
     const broken = {
       name: `broken-${crypto.randomUUID()}`,
       about: "It is no TypeScript.",
-      edits: [{ file: "sim/plan.ts", find: "const END_AT", replace: "const const END_AT" }],
+      edits: [{ file: "sim/plan/plan.ts", find: "const END_AT", replace: "const const END_AT" }],
     };
     const folders = () =>
       readdirSync(tmpdir()).filter((it) => it.startsWith(`atlas-mutant-${broken.name}`));

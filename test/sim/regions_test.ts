@@ -1,14 +1,14 @@
 /** Worlds with regions: each a store of its own, long roads between them, keys that move. */
 import { describe, expect, test } from "vitest";
-import { parseArguments } from "../../sim/arguments.ts";
-import { replayOf } from "../../sim/one.ts";
-import { makeRegionalPlan } from "../../sim/regional_plans.ts";
-import { distanceMs } from "../../sim/regions.ts";
-import { atHome } from "../../sim/regions_observer.ts";
-import { fanOut, type Step } from "../../sim/observer.ts";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
-import { planOf } from "../../sim/worlds.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { parseArguments } from "../../sim/cli/arguments.ts";
+import { replayOf } from "../../sim/cli/one.ts";
+import { makeRegionalPlan } from "../../sim/draw/draw_regions.ts";
+import { distanceMs } from "../../sim/engine/regional_stores.ts";
+import { atHome } from "../../sim/engine/regional_observer.ts";
+import { fanOut, type Step } from "../../sim/engine/observer.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { planOf } from "../../sim/draw/draw.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 import type { ClaimReply } from "../../src/ports/store.ts";
 
 describe("a world with regions", { timeout: 300_000 }, () => {

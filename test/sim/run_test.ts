@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { ROOT, withCopy } from "./copy.ts";
 import { slowRoads } from "./slow_roads.ts";
 
@@ -29,7 +29,7 @@ interface Outcome {
 /** Runs the simulator with some flags, on Bun as `npm run sim` does, where nothing else is said. */
 function sim(flags: readonly string[], runtime = "bun", cwd = ROOT): Promise<Outcome> {
   const [program = "", ...head] = RUNTIMES[runtime] ?? [];
-  const child = spawn(program, [...head, "sim/run.ts", ...flags], { cwd });
+  const child = spawn(program, [...head, "sim/cli/run.ts", ...flags], { cwd });
   let out = "";
   let err = "";
   child.stdout.on("data", (chunk) => out += chunk);

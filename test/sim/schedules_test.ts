@@ -6,10 +6,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../../sim/checkers.ts";
-import { MARKET_CHECKERS } from "../../sim/market/checkers.ts";
-import { parseSchedule, printSchedule } from "../../sim/schedule.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../../sim/checkers/all.ts";
+import { MARKET_CHECKERS } from "../../sim/market/checkers/all.ts";
+import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 import { slowRoads } from "./slow_roads.ts";
 
 const FOLDER = fileURLToPath(new URL("schedules", import.meta.url));

@@ -1,9 +1,9 @@
 /** Shrinking: down to the essence, by the same rule, and within its time. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ddmin } from "../../sim/ddmin.ts";
-import { makePlan, type Plan } from "../../sim/plan.ts";
-import { shrink } from "../../sim/shrink.ts";
+import { ddmin } from "../../sim/cli/ddmin.ts";
+import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import { shrink } from "../../sim/cli/shrink.ts";
 import { slowRoads } from "./slow_roads.ts";
 
 test("delta debugging finds exactly the lines that matter", async () => {

@@ -1,9 +1,9 @@
 /** The simulator itself: deterministic, honest about what it found, and fit to be believed. */
 import { expect, test } from "vitest";
-import { HISTORY_CHECKERS } from "../../sim/checkers.ts";
-import type { CallRecord, Entry } from "../../sim/history.ts";
-import { makePlan } from "../../sim/plan.ts";
-import { runPlan } from "../../sim/simulation.ts";
+import { HISTORY_CHECKERS } from "../../sim/checkers/all.ts";
+import type { CallRecord, Entry } from "../../sim/engine/history.ts";
+import { makePlan } from "../../sim/plan/plan.ts";
+import { runPlan } from "../../sim/worlds/simulation.ts";
 
 test("a seed played twice, or with remarks, leaves the same trace", async () => {
   for (let seed = 1; seed <= 10; seed++) {

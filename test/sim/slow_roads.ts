@@ -2,7 +2,7 @@
  * A plan that breaks a rule without a bug: roads on which nothing arrives within a lease,
  * so that no key is served in time after healing. For tests of what happens then.
  */
-import { makePlan, type Plan } from "../../sim/plan.ts";
+import { makePlan, type Plan } from "../../sim/plan/plan.ts";
 
 export function slowRoads(): Plan {
   const plan = makePlan(1);

@@ -1,7 +1,7 @@
 /** One client of a simulated room: connects, listens, says something, leaves, or goes silent. */
-import { jsonCodec } from "../../adapters/http/socket_codec.ts";
-import type { Scheduler } from "../../sim/scheduler.ts";
-import type { SimNode } from "../../sim/world.ts";
+import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
+import type { Scheduler } from "../../sim/engine/scheduler.ts";
+import type { SimNode } from "../../sim/engine/world.ts";
 import { SOCKET_IDLE_MS, SOCKET_PING_MS, SOCKET_SILENCE_MS } from "../../src/limits.ts";
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 

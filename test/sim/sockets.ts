@@ -9,13 +9,13 @@
  * socket that stands is silent for long. In some seeds nodes lose the store, and nothing else goes
  * wrong: there no owner tells of the end of a connection that it has, and that stands.
  */
-import { APP_CHECKERS } from "../../sim/checkers.ts";
+import { APP_CHECKERS } from "../../sim/checkers/all.ts";
 import { STORE_AWAY } from "../../sim/faults/reach_faults.ts";
-import { type Clients, perform, type Reporter, type Result } from "../../sim/perform.ts";
-import { type Course, drawFaults, drawShape } from "../../sim/plan.ts";
-import { SeededRandom } from "../../sim/random.ts";
-import { settleMs } from "../../sim/testing/course.ts";
-import type { World } from "../../sim/world.ts";
+import { type Clients, perform, type Reporter, type Result } from "../../sim/run/run_world.ts";
+import { type Course, drawFaults, drawShape } from "../../sim/plan/plan.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
+import { settleMs } from "../../sim/testing/simulation_plan.ts";
+import type { World } from "../../sim/engine/world.ts";
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { Listener, type Message, type Word } from "./socket_listener.ts";
 

@@ -4,15 +4,15 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { expect, test } from "vitest";
-import type { Edit } from "../../sim/schedule.ts";
+import type { Edit } from "../../sim/draw/schedule.ts";
 import { applyEdit, ROOT, withCopy } from "./copy.ts";
 
-const AUDIENCE = "src/resource/audience.ts";
+const AUDIENCE = "src/events/broadcaster.ts";
 const ACTIVATION = "src/resource/activation.ts";
 
-const RECORDS = "src/resource/connection_records.ts";
-const SEAT = "src/door/seat.ts";
-const PARTY = "src/door/party.ts";
+const RECORDS = "src/events/connection_records.ts";
+const SEAT = "src/sockets/client_session.ts";
+const PARTY = "src/sockets/subscription.ts";
 
 const EVENT_MUTANTS: Readonly<Record<string, Edit>> = {
   "numbers are not reserved: the next owner gives them again": {
@@ -55,12 +55,12 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
     replace: "if (this.isClosed) this.giveUp();",
   },
   "messages have no numbers: those said again are heard again": {
-    file: "src/routing/box_office.ts",
+    file: "src/routing/subscription_calls.ts",
     find: "if (from + heard <= seated.heard) {",
     replace: "if (false) {",
   },
   "messages of a socket are heard beside those that were said before": {
-    file: "src/routing/box_office.ts",
+    file: "src/routing/subscription_calls.ts",
     find: "const heard = seated.hearing.then(run);",
     replace: "const heard = run();",
   },
@@ -93,7 +93,7 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
 
 const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
   "connections of a node that can't reach the store are forgotten, though it asks for events": {
-    file: "src/resource/door_side.ts",
+    file: "src/events/subscriber.ts",
     find: "(isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS)",
     replace: "isDead",
   },

@@ -1,13 +1,13 @@
 /** The store suite, on the simulated store: fault-free, it is a store like the others. */
 import { afterAll } from "vitest";
-import { fanOut } from "../../sim/observer.ts";
-import { Paths } from "../../sim/paths.ts";
-import { SimClock } from "../../sim/clock.ts";
-import { SimProcess } from "../../sim/process.ts";
-import { SeededRandom } from "../../sim/random.ts";
-import { Scheduler } from "../../sim/scheduler.ts";
-import { SimStore } from "../../sim/store.ts";
-import { Trace } from "../../sim/trace.ts";
+import { fanOut } from "../../sim/engine/observer.ts";
+import { Paths } from "../../sim/engine/paths.ts";
+import { SimClock } from "../../sim/engine/clock.ts";
+import { SimProcess } from "../../sim/engine/process.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
+import { Scheduler } from "../../sim/engine/scheduler.ts";
+import { SimStore } from "../../sim/engine/store.ts";
+import { Trace } from "../../sim/engine/trace.ts";
 import { storeConformance } from "../conformance/store.ts";
 
 const weather = { baseMs: 1, jitterMs: 1, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };

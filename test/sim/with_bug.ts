@@ -11,7 +11,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import process from "node:process";
-import { parseSchedule } from "../../sim/schedule.ts";
+import { parseSchedule } from "../../sim/draw/schedule.ts";
 import { applyEdit, ROOT, withCopy } from "./copy.ts";
 
 const SCHEDULES = join(ROOT, "test/sim/schedules");
@@ -22,7 +22,7 @@ function isFound(file: string): Promise<boolean> {
   return withCopy((folder) => {
     for (const edit of edits) applyEdit(edit, folder);
     const head = "Deno" in globalThis ? ["run", "-A"] : [];
-    const flags = [...head, "sim/run.ts", "--plan", resolve(file), "--no-shrink"];
+    const flags = [...head, "sim/cli/run.ts", "--plan", resolve(file), "--no-shrink"];
     const { status, stdout } = spawnSync(process.execPath, flags, { cwd: folder });
     return status === 1 && String(stdout).includes(` ms: ${rule}: `);
   });

@@ -1,29 +1,20 @@
 /** A real Redis Cluster: the store suite, slots that move, a master that is replaced. */
 import { afterEach, describe, expect, test } from "vitest";
-import { parseRedisUrl } from "../../adapters/store/redis_client.ts";
-import { RedisCluster } from "../../adapters/store/redis_cluster.ts";
-import { redisStore } from "../../adapters/store/redis.ts";
-import { scanShards } from "../../adapters/store/redis_scan.ts";
-import { clusterSlot, redirectionOf, slotRangesOf } from "../../adapters/store/redis_slots.ts";
-import { SCRIPTS } from "../../adapters/store/scripts.ts";
-import { MEMBER_KEYS } from "../../adapters/store/scripts_members.ts";
-import { slotOf } from "../../src/model/rrp.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { parseRedisUrl } from "../../adapters/store/redis/client.ts";
+import { RedisCluster } from "../../adapters/store/redis/cluster.ts";
+import { MEMBER_KEYS } from "../../adapters/store/redis/membership_scripts.ts";
+import { scanShards } from "../../adapters/store/redis/scan.ts";
+import { SCRIPTS } from "../../adapters/store/redis/scripts.ts";
+import { clusterSlot, redirectionOf, slotRangesOf } from "../../adapters/store/redis/slots.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
+import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { storeConformance } from "../conformance/store.ts";
-import {
-  claimOf,
-  eventually,
-  freshKey,
-  freshMember,
-  own,
-  refuses,
-} from "../conformance/store_kit.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
+import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
-import { startCluster } from "../support/redis_groups.ts";
-import type { TestCluster, TestClusterOptions } from "../support/redis_groups.ts";
+import { startCluster, type TestCluster, type TestClusterOptions } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { serve, type ServedNode } from "../../adapters/runtime/serve.ts";
+import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource } from "../../mod.ts";
 import { command } from "../support/redis_command.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";

@@ -1,8 +1,8 @@
 /** What of a registry's URL may stand in a message: never a password, whatever it is made of. */
 import { describe, expect, test } from "vitest";
-import { maskIn, maskUrl, shownUrl } from "../../adapters/store/mask.ts";
+import { maskIn, maskUrl, shownUrl } from "../../adapters/store/redact_url.ts";
 import { openStore } from "../../adapters/store/open.ts";
-import { openRaceStores } from "../../adapters/store/race.ts";
+import { openRaceStores } from "../../adapters/store/open_race.ts";
 
 test.each([
   ["redis://:s3cret@host:1/0", "redis://***@host:1/0"],

@@ -1,26 +1,18 @@
 /** The strategy `optimistic`: the store suite on one master, options, and two masters' books. */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
-import type { MasterBook } from "../../adapters/store/optimistic_book.ts";
-import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic_strategy.ts";
-import { redisStore, type RedisStoreOptions } from "../../adapters/store/redis.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
+import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
+import type { MasterBook } from "../../adapters/store/optimistic/master.ts";
+import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic/options.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { storeConformance } from "../conformance/store.ts";
-import type { StoreBackend } from "../conformance/store.ts";
+import { type StoreBackend, storeConformance } from "../conformance/store.ts";
+import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
 import { redisVandal } from "../conformance/vandals.ts";
-import {
-  claimOf,
-  eventually,
-  freshKey,
-  freshMember,
-  own,
-  refuses,
-} from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import { startUpstash } from "../upstash/server.ts";
 import { replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";
+import { startUpstash } from "../upstash/server.ts";
 
 /** How long a step may take: the machine may be busy. */
 const timeoutMs = 60_000;

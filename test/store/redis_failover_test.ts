@@ -2,32 +2,15 @@
  * A real Redis with a replica that takes its place: what is confirmed is kept, another copy
  * is known by its lineage, and nodes go on with it, each name with one owner.
  */
-import { connect, createServer } from "node:net";
-import type { AddressInfo, Server, Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/redis.ts";
-import {
-  type AtlasNode,
-  createNode,
-  defineApp,
-  inProcessNetwork,
-  inProcessTransport,
-  type NodeEvent,
-  Resource,
-} from "../../mod.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { type AtlasNode, createNode, defineApp, inProcessNetwork, inProcessTransport, type NodeEvent, Resource } from "../../mod.ts";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { timing } from "../../src/registry/lease.ts";
-import {
-  claimOf,
-  eventually,
-  freshKey,
-  freshMember,
-  own,
-  refuses,
-} from "../conformance/store_kit.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
+import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
 import { unless } from "../support/unless.ts";
 

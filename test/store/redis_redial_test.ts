@@ -3,9 +3,8 @@
  * By fake timers, with a client that never connects twice.
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { RedisAddress, RedisClient } from "../../adapters/store/redis_client.ts";
-import { RedisConnection } from "../../adapters/store/redis_connection.ts";
-import type { RedisGuide } from "../../adapters/store/redis_guide.ts";
+import type { RedisAddress, RedisClient } from "../../adapters/store/redis/client.ts";
+import { RedisConnection, type RedisGuide } from "../../adapters/store/redis/connection.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import { timing } from "../../src/registry/lease.ts";
 

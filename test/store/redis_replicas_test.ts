@@ -3,22 +3,15 @@
  * planned failover or a short stall: at a master behind sentinels, in a cluster, and where an
  * operator repoints replicas by hand.
  */
-import { createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/redis.ts";
-import {
-  clusterReplicas,
-  isConfirmed,
-  replicasBySentinels,
-} from "../../adapters/store/redis_replicas.ts";
-import type { SentinelAnswer } from "../../adapters/store/redis_replicas.ts";
-import { clusterSlot } from "../../adapters/store/redis_slots.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { clusterReplicas, isConfirmed, replicasBySentinels, type SentinelAnswer } from "../../adapters/store/redis/replicas.ts";
+import { clusterSlot } from "../../adapters/store/redis/slots.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { claimOf, eventually, freshKey, own } from "../conformance/store_kit.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
 import { MASTER, startCluster, startSentinels } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";

@@ -1,25 +1,16 @@
 /** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { within } from "../../adapters/store/patience.ts";
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
-import type { RedisClient } from "../../adapters/store/redis_client.ts";
-import { redisStore } from "../../adapters/store/redis.ts";
-import { pageOf } from "../../adapters/store/redis_keys.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
+import { pageOf } from "../../adapters/store/redis/keys.ts";
+import { within } from "../../adapters/store/redis/request_timeout.ts";
 import { ENDED_TURNS_MS } from "../../src/limits.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import {
-  claimOf,
-  eventually,
-  freshKey,
-  freshMember,
-  own,
-  refuses,
-} from "../conformance/store_kit.ts";
+import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis, TestRedisOptions } from "../support/redis.ts";
+import { redisMissing, startRedis, type TestRedis, type TestRedisOptions, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

@@ -1,7 +1,7 @@
 /** Two regions that have one registry under two names: nothing moves, so nothing is lost. */
 import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import type { NodeEvent } from "../../src/model/event.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";

@@ -1,9 +1,9 @@
 /** Regional stores: where keys are at home, whose trouble stays where, who is told of whom. */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional.ts";
+import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
 import { AtlasError } from "../../src/errors.ts";
-import type { NodeEvent } from "../../src/model/event.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { claimOf, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
 import { contents, lost, REGIONS, Regions, write } from "./regions.ts";

@@ -6,7 +6,7 @@
  * be cut off, or made to fail at the very step that a test has in mind.
  */
 import { memoryStore } from "../../adapters/store/memory.ts";
-import { regionalStore, type RegionalStoreOptions } from "../../adapters/store/regional.ts";
+import { regionalStore, type RegionalStoreOptions } from "../../adapters/store/regional/store.ts";
 import { AtlasError } from "../../src/errors.ts";
 import type { Commit, CommitReply, Store } from "../../src/ports/store.ts";
 

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { openStore } from "../../adapters/store/open.ts";
-import { regionalStore } from "../../adapters/store/regional.ts";
-import { parseRegistries } from "../../adapters/store/regional_url.ts";
-import type { NodeEvent } from "../../src/model/event.ts";
+import { regionalStore } from "../../adapters/store/regional/store.ts";
+import { parseRegistries } from "../../adapters/store/regional/url.ts";
+import type { NodeEvent } from "../../src/model/node_event.ts";
 import { refuses } from "../conformance/store_kit.ts";
 
 const parse = (us: string, eu: string) => () => parseRegistries(`us=${us},ap=memory:,eu=${eu}`);

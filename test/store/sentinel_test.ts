@@ -1,19 +1,17 @@
 /** A Redis behind sentinels: the store suite, masters that die or are demoted, and URLs. */
 import { afterEach, describe, expect, test } from "vitest";
-import { redisStore } from "../../adapters/store/redis.ts";
-import { parseRedisTarget } from "../../adapters/store/redis_url.ts";
 import { openStore } from "../../adapters/store/open.ts";
-import { parseRegistries } from "../../adapters/store/regional_url.ts";
+import { redisStore } from "../../adapters/store/open_redis.ts";
+import { parseRedisTarget } from "../../adapters/store/redis/url.ts";
+import { parseRegistries } from "../../adapters/store/regional/url.ts";
 import { isAtlasError } from "../../src/errors.ts";
 import type { ClaimReply, Store } from "../../src/ports/store.ts";
 import { storeConformance } from "../conformance/store.ts";
 import { claimOf, eventually, freshKey, own, refuses } from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
-import { MASTER, startSentinels } from "../support/redis_groups.ts";
-import type { TestSentinels, TestSentinelsOptions } from "../support/redis_groups.ts";
+import { MASTER, startSentinels, type TestSentinels, type TestSentinelsOptions } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sqliteStore } from "../../adapters/store/sqlite.ts";
+import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import type { Lineage, Store } from "../../src/ports/store.ts";
 import { claimOf, freshKey, freshMember, own } from "../conformance/store_kit.ts";
 

@@ -7,8 +7,8 @@ import { createInterface } from "node:readline";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { sqliteStore } from "../../adapters/store/sqlite.ts";
-import { fromStored, toStored } from "../../adapters/store/sqlite_schema.ts";
+import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
+import { fromStored, toStored } from "../../adapters/store/sqlite/schema.ts";
 import { claimOf, freshKey, own, refuses } from "../conformance/store_kit.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "atlas-sqlite-"));

@@ -5,7 +5,7 @@
  * first byte on standard input; prints each answer as a line of JSON.
  */
 import process from "node:process";
-import { sqliteStore } from "../../adapters/store/sqlite.ts";
+import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 
 const [path = "", names = "", count = "0"] = process.argv.slice(2);
 await new Promise((resolve) => process.stdin.once("data", resolve));

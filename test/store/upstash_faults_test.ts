@@ -3,18 +3,16 @@
  * quarter of all requests; then what Redis holds against what was answered.
  */
 import { afterEach, describe, expect, test } from "vitest";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
 import { eventually, freshKey, freshMember } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
+import { unless } from "../support/unless.ts";
 import { atRandom, FAULTS, randomOf } from "../upstash/faults.ts";
 import { plain, RespConnection } from "../upstash/resp.ts";
-import { startUpstash } from "../upstash/server.ts";
-import type { TestUpstash } from "../upstash/server.ts";
-import { nameOf, storm, traceOf } from "../upstash/storm.ts";
-import type { Diary } from "../upstash/storm.ts";
-import { unless } from "../support/unless.ts";
+import { startUpstash, type TestUpstash } from "../upstash/server.ts";
+import { type Diary, nameOf, storm, traceOf } from "../upstash/storm.ts";
 
 /** Seeds that draw each fault among the first requests: half of what the steps take at least. */
 const SEEDS = [15, 86, 48, 5];

@@ -1,7 +1,7 @@
 /** What the HTTP store sends, and how it begins and ends: requests, tokens, endings. */
 import { describe, expect, test } from "vitest";
 import { slotOf } from "../../src/model/rrp.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { everythingRejects } from "../conformance/store_ends.ts";
 import {
   claimOf,

@@ -1,24 +1,16 @@
 /** What the HTTP store makes of answers that are lost, mangled or late. */
 import { describe, expect, test } from "vitest";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
-import {
-  claimOf,
-  eventually,
-  freshKey,
-  freshMember,
-  own,
-  refuses,
-} from "../conformance/store_kit.ts";
+import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
-import { inOrder } from "../upstash/faults.ts";
-import type { Fault } from "../upstash/faults.ts";
+import { unless } from "../support/unless.ts";
+import { type Fault, inOrder } from "../upstash/faults.ts";
 import { cleanups, scene, several } from "../upstash/scene.ts";
 import type { TestUpstash } from "../upstash/server.ts";
-import { unless } from "../support/unless.ts";
 
 /** Plays `fault` whenever a request holds `mark`, as often as it comes. */
 function onlyFor(server: TestUpstash, mark: string, fault: Fault): void {

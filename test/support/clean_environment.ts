@@ -4,7 +4,7 @@
  * own process log nothing, as there are hundreds.
  */
 import process from "node:process";
-import { configureLogging } from "../../adapters/runtime/logging.ts";
+import { configureLogging } from "../../adapters/server/logging.ts";
 
 const READ = /^(?:ATLAS|FLY|RAILWAY|RENDER|HEROKU|K)_|^(?:PORT|DYNO|HOSTNAME)$/;
 /** What `npm test` itself tells. */

@@ -7,8 +7,7 @@
  * connection's first ones a round trip later still, as TCP's opening takes. All that
  * passes can be overheard. Times are a timer's: exact to about 1 ms.
  */
-import { connect, createServer } from "node:net";
-import type { AddressInfo, Server, Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /**
  * - `open`: everything passes;

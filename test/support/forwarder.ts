@@ -5,8 +5,7 @@
  * It takes the port that it leads to; gives a port to connect to. When it is turned, or
  * shut, every connection is cut, as when an address moves to another machine.
  */
-import { connect, createServer } from "node:net";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 
 export interface Forwarder {
   readonly port: number;

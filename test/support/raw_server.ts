@@ -4,7 +4,7 @@
  */
 import { connect, type Socket as TcpSocket } from "node:net";
 import { expect } from "vitest";
-import { detectRuntime } from "../../adapters/runtime/detect.ts";
+import { detectRuntime } from "../../adapters/platform/detect.ts";
 import type { Runtime, ServeOptions, Server, ServerTimes } from "../../src/ports/runtime.ts";
 
 export const runtime: Runtime = await detectRuntime();

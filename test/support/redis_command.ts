@@ -4,8 +4,7 @@
  * It takes a server and a command, and gives its answer; or waits until replicas have all
  * that was written.
  */
-import { dialIoredis, parseRedisUrl } from "../../adapters/store/redis_client.ts";
-import type { RedisClient } from "../../adapters/store/redis_client.ts";
+import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import type { TestRedis } from "./redis.ts";
 
 /** How long a connection may take to open, in ms. */

@@ -10,8 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "./ports.ts";
-import { redisEnvironment, startRedis, tell } from "./redis.ts";
-import type { TestRedis } from "./redis.ts";
+import { redisEnvironment, startRedis, tell, type TestRedis } from "./redis.ts";
 import { type Certificate, tlsArguments } from "./tls.ts";
 
 /** The name by which the sentinels know the master. */

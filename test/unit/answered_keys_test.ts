@@ -4,7 +4,7 @@ import { AtlasError } from "../../mod.ts";
 import { MAX_KNOWN_ANSWERS } from "../../src/limits.ts";
 import { AnsweredKeys } from "../../src/resource/answered_keys.ts";
 import type { OwnState } from "../../src/resource/own_state.ts";
-import type { Adrift } from "../../src/resource/adrift.ts";
+import type { Adrift } from "../../src/resource/offline_log.ts";
 import { fakeClock } from "../../testing.ts";
 
 const clock = fakeClock();

@@ -1,9 +1,9 @@
 /** What an app may not be, and how each refusal reads. */
 import { expect, test } from "vitest";
-import { defineApp, resolveTypes } from "../../src/app.ts";
-import { defineModule } from "../../src/lambda/module.ts";
-import { Resource } from "../../src/resource/resource.ts";
-import { quoted } from "../../src/model/quoted.ts";
+import { defineApp, resolveTypes } from "../../src/api/app.ts";
+import { defineModule } from "../../src/api/module.ts";
+import { Resource } from "../../src/api/resource.ts";
+import { quoted } from "../../src/model/options.ts";
 
 class Room extends Resource {}
 const resources = { rooms: Room };

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Member } from "../../src/model/member.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Membership } from "../../src/registry/membership.ts";
-import { Candidates } from "../../src/routing/candidates.ts";
+import { Candidates } from "../../src/routing/placement.ts";
 
 const COUNT = 40_000;
 const NODES = ["n0", "n1", "n2", "n3"];

@@ -1,6 +1,6 @@
 /** The frames of client sockets on a server that hands over all of a chunk at once. */
 import { beforeEach, expect, test } from "vitest";
-import { type FrameQueue, FrameTurns } from "../../adapters/runtime/frame_turns.ts";
+import { type FrameQueue, FrameTurns } from "../../adapters/platform/frame_turns.ts";
 import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../src/limits.ts";
 
 /** How long one frame takes, in ms. */

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { AtlasError, type NodeEvent } from "../../mod.ts";
 import { GATEWAY_IDLE_MS, GATEWAY_PATIENCE_MS, GATEWAY_PROBE_MS } from "../../src/limits.ts";
-import { Gateways } from "../../src/routing/gateways.ts";
-import type { Session, Waiter } from "../../src/routing/links.ts";
+import { Gateways } from "../../src/links/gateways.ts";
+import type { Session, Waiter } from "../../src/links/links.ts";
 import { fakeClock } from "../../testing.ts";
 
 /** A gateway's far end, as a test wants it: how long it takes, or that it says nothing. */

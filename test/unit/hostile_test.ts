@@ -5,20 +5,19 @@
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { jsonCodec, msgpackCodec } from "../../adapters/http/socket_codec.ts";
-import { clientFrame } from "../../src/door/frames.ts";
+import { jsonCodec, msgpackCodec } from "../../adapters/http_wire/socket_codec.ts";
+import { accepts, checkRange, checkVersion, isRange, isVersion } from "../../src/api/module.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { bodyOf, open } from "../../src/lambda/body.ts";
-import { readLetter } from "../../src/lambda/letters.ts";
-import { accepts, checkRange, checkVersion, isRange, isVersion } from "../../src/lambda/module.ts";
+import { readLetter } from "../../src/lambda/bus/messages.ts";
+import { bodyOf, open } from "../../src/lambda/bus/payload.ts";
 import { MAX_ARGUMENTS, MAX_METHOD, MAX_VERSION } from "../../src/limits.ts";
 import { argumentsOf } from "../../src/model/call.ts";
+import { isTraceparent } from "../../src/model/call_path.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
-import { isCallable } from "../../src/model/method.ts";
-import { checkArguments } from "../../src/model/options.ts";
-import { quoted, shown } from "../../src/model/quoted.ts";
+import { isCallable } from "../../src/model/internal_methods.ts";
+import { checkArguments, quoted, shown } from "../../src/model/options.ts";
 import { checkPrefix, checkToken, parseKey, parseRrp, resourceKey } from "../../src/model/rrp.ts";
-import { isTraceparent } from "../../src/model/trail.ts";
+import { clientFrame } from "../../src/model/socket_frames.ts";
 import { encodeValue, pack, textToCount, textToValue, unpack } from "../../src/model/value.ts";
 
 const LENGTHS = [1e3, 1e4, 1e5, 1e6];

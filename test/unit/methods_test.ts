@@ -1,7 +1,7 @@
 /** Which methods of a class callers may use, as the README says. */
 import { expect, test } from "vitest";
 import { Resource } from "../../mod.ts";
-import { methodsOf } from "../../src/resource/methods.ts";
+import { methodsOf } from "../../src/resource/activation_host.ts";
 
 class Base extends Resource {
   inherited(): number {

@@ -6,8 +6,8 @@ import { describe, expect, test } from "vitest";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
 import { race, type RaceOptions, type RaceReport } from "../../src/race/race.ts";
-import { pause } from "../../src/time/pause.ts";
-import { SeededRandom } from "../../sim/random.ts";
+import { pause } from "../../src/time/wait.ts";
+import { SeededRandom } from "../../sim/engine/random.ts";
 import { race as raceOf } from "../../mod.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 

@@ -1,7 +1,7 @@
 /** What a Redis answers, as the store reads it: what can't be is refused, not believed. */
 import { expect, test } from "vitest";
 import { MAX_TERM } from "../../adapters/store/check.ts";
-import { registrationOf, renewalOf } from "../../adapters/store/redis_replies.ts";
+import { registrationOf, renewalOf } from "../../adapters/store/redis/replies.ts";
 
 test.each([0, 7, "7", MAX_TERM])("a lineage's term %j is read", (term) => {
   expect(renewalOf(["live", 1, "id", term, "1"]).lineage)

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../../src/limits.ts";
 import { valueToText } from "../../src/model/value.ts";
-import { Replay } from "../../src/resource/replay.ts";
+import { Replay } from "../../src/events/replay_buffer.ts";
 
 test("an event keeps its own bytes, not the buffer that they came in", () => {
   const replay = new Replay(0);

@@ -1,7 +1,7 @@
 /** A client's socket at its door before it is joined: nothing is said before hello. */
 import { describe, expect, it } from "vitest";
-import { jsonCodec } from "../../adapters/http/socket_codec.ts";
-import { Seat, type SeatParts } from "../../src/door/seat.ts";
+import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
+import { Seat, type SeatParts } from "../../src/sockets/client_session.ts";
 import { AtlasError } from "../../src/errors.ts";
 import {
   MAX_SOCKET_BUFFER_BYTES,

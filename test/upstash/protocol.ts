@@ -9,10 +9,8 @@
  * place). With `Upstash-Encoding: base64` texts are encoded at any depth, but neither a
  * top-level status `OK`, nor numbers, nulls and errors.
  */
-import { Hono } from "hono";
-import type { Context } from "hono";
-import { plain, RespConnection } from "./resp.ts";
-import type { Reply } from "./resp.ts";
+import { type Context, Hono } from "hono";
+import { plain, type Reply, RespConnection } from "./resp.ts";
 
 export interface ProtocolOptions {
   /** The port of the Redis, on loopback. */

@@ -5,8 +5,7 @@
  * It takes commands and gives RESP2 replies as tagged values, in the order asked.
  * Source: the Redis serialization protocol, version 2.
  */
-import { connect } from "node:net";
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 
 export type Reply =
   | { readonly kind: "status" | "error"; readonly text: string }

@@ -3,13 +3,11 @@
  * when the test ends.
  */
 import { afterEach } from "vitest";
+import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { upstashStore } from "../../adapters/store/upstash.ts";
-import { startRedis } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
 import { plain, RespConnection } from "./resp.ts";
-import { startUpstash } from "./server.ts";
-import type { TestUpstash } from "./server.ts";
+import { startUpstash, type TestUpstash } from "./server.ts";
 
 /** What is to be done when the test ends, latest first. */
 export const cleanups: (() => unknown)[] = [];

@@ -4,10 +4,9 @@
  * It takes the port of a real Redis, listens on a free loopback port, and gives its URL,
  * its token and the switch for faults. Closing it lets the Redis be.
  */
-import { getRequestListener } from "@hono/node-server";
-import { createServer } from "node:http";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { getRequestListener } from "@hono/node-server";
 import { freePort } from "../support/ports.ts";
 import { type Fault, type Faults, isLie } from "./faults.ts";
 import { Liar } from "./liar.ts";

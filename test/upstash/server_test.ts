@@ -2,13 +2,10 @@
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, fresh } from "../conformance/store_kit.ts";
-import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import type { TestRedis } from "../support/redis.ts";
-import { atRandom, inOrder } from "./faults.ts";
-import type { Fault } from "./faults.ts";
-import { startUpstash } from "./server.ts";
-import type { TestUpstash } from "./server.ts";
+import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
+import { atRandom, type Fault, inOrder } from "./faults.ts";
+import { startUpstash, type TestUpstash } from "./server.ts";
 
 warnIfRedisMissing("the HTTP Redis of the tests");
 

@@ -4,8 +4,8 @@
  * back as not executed never ran, and never will.
  */
 import type { Report } from "../../checkers/checker.ts";
-import type { Answer } from "../goods.ts";
-import type { ModuleCallRecord } from "../ledger.ts";
+import type { Answer } from "../modules.ts";
+import type { ModuleCallRecord } from "../history.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** How much later than its deadline a call may come back, ms: timers are not exact. */

@@ -2,7 +2,7 @@
  * Where nothing goes wrong and nothing is closed, no call fails, and no buyer has less than
  * it wanted once it had that, whatever code is loaded meanwhile.
  */
-import type { Purse } from "../purse.ts";
+import type { Purse } from "../buyers.ts";
 import type { MarketChecker } from "./checker.ts";
 
 export const calm: MarketChecker = {

@@ -1,7 +1,7 @@
 /** What a referee of the market is: one more who watches one rule only, and changes nothing. */
 import type { Report } from "../../checkers/checker.ts";
-import type { World } from "../../world.ts";
-import type { Ledger, MarketObserver } from "../ledger.ts";
+import type { World } from "../../engine/world.ts";
+import type { Ledger, MarketObserver } from "../history.ts";
 import type { MarketPlan } from "../run.ts";
 
 export interface MarketScene {

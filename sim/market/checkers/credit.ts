@@ -3,7 +3,7 @@
  * more than its seller issued, never sends more than that, and the seller never took more
  * than was sent.
  */
-import type { ListenerChannelStats, PlbChannelStats } from "../../../src/lambda/api.ts";
+import type { ListenerChannelStats, PlbChannelStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** The last word of each end. */

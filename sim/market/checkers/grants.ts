@@ -3,7 +3,7 @@
  * within grants, and none comes from nowhere or gets lost: issued = used + outstanding +
  * revoked. A node's figures are the sum of its listeners'.
  */
-import type { ListenerStats, MarketStats } from "../../../src/lambda/api.ts";
+import type { ListenerStats, MarketStats } from "../../../src/api/modules.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** Audits between two looks at a node's figures. */

@@ -2,7 +2,7 @@
  * Old code stays as long as anything runs on it, and is dropped once, after that: what
  * runs ends on the code that it began on.
  */
-import type { Publication, Run } from "../ledger.ts";
+import type { Publication, Run } from "../history.ts";
 import type { MarketChecker } from "./checker.ts";
 
 export const hotCode: MarketChecker = {

@@ -6,10 +6,10 @@
  * It hears what nodes tell each other; what a node tells itself, it doesn't.
  */
 import type { Report } from "../../checkers/checker.ts";
-import type { LetterOf } from "../../../src/lambda/letters.ts";
-import { accepts } from "../../../src/lambda/module.ts";
-import type { Order } from "../../../src/lambda/order.ts";
-import type { Heard } from "../wire.ts";
+import type { LetterOf } from "../../../src/lambda/bus/messages.ts";
+import { accepts } from "../../../src/api/module.ts";
+import type { Order } from "../../../src/lambda/bus/order.ts";
+import type { Heard } from "../message_faults.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** One channel, as its letters show it. */

@@ -2,7 +2,7 @@
  * Workers don't mesh: what they write to each other is about channels, or asks the way to
  * an authority.
  */
-import type { Kind } from "../../../src/lambda/letters.ts";
+import type { Kind } from "../../../src/lambda/bus/messages.ts";
 import type { MarketChecker } from "./checker.ts";
 
 /** What only authorities, exchanges and their brokers have to say to each other. */

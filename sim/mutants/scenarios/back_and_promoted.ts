@@ -3,8 +3,8 @@
  * promoted, within the second for which a look at the replicas may be kept. The former primary
  * goes on with the other one beside it: what they alone have must not count.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const backAndPromoted: Plan = scenario(
   { store: { isStream: true, timeoutMs: 3_000, lagMs: 5, isConfirmed: true } },

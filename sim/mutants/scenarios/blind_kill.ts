@@ -3,8 +3,8 @@
  * the store meanwhile, and asks for the owner's death on the strength of what it last saw.
  * The owner's heartbeat has moved since: it must live.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const blindKill: Plan = scenario(
   {},

@@ -1,6 +1,6 @@
 /** The store is full for longer than a lease: turns are refused, and both nodes' leases are renewed. */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const fullForLong: Plan = scenario(
   {},

@@ -2,8 +2,8 @@
  * The store fails over and loses a claim while its owner can't reach it. The owner's
  * lease lasts for some seconds yet: whoever finds the key free must wait for its end.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const hastyClaim: Plan = scenario(
   { store: { isStream: true, timeoutMs: 3_000, lagMs: 500, isConfirmed: false } },

@@ -5,8 +5,8 @@
  *
  * Several keys, because each claim's delay is drawn.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 const KEYS = [0, 1, 2, 3, 4, 5];
 

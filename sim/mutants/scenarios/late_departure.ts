@@ -3,7 +3,7 @@
  * address is written. Drawn, not written by hand: it takes a claim at the old home between
  * the two, while the road from the one who leaves is slow.
  */
-import type { Plan } from "../../plan.ts";
-import { makeRegionalPlan } from "../../regional_plans.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { makeRegionalPlan } from "../../draw/draw_regions.ts";
 
 export const lateDeparture: Plan = makeRegionalPlan(642);

@@ -3,8 +3,8 @@
  * wins, commits and is given back, all while the lesser one's node stands still: when that
  * looks for the second time it is alone, and must find that it lost.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const lateSecondLook: Plan = {
   ...scenario(

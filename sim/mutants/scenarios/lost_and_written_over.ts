@@ -4,8 +4,8 @@
  * reaches the store again, the state has a later turn than its own, and lacks its own all the
  * same: it must say so.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const lostAndWrittenOver: Plan = scenario(
   {

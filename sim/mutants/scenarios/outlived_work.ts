@@ -3,8 +3,8 @@
  * a later call of the same journal waits for another node, in the middle of its turn: what the
  * work writes would be committed with that one.
  */
-import type { Plan } from "../../plan.ts";
-import { append, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, scenario } from "./plans.ts";
 
 export const outlivedWork: Plan = scenario(
   { keys: 2 },

@@ -2,8 +2,8 @@
  * An owner lets its key go after a rest, and a failover loses the turns of before. Nobody owns
  * the key; who had owned it must say what is missing.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const releasedAndLost: Plan = scenario(
   {

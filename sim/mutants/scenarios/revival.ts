@@ -2,8 +2,8 @@
  * The answer of an owner's last renewal comes when the lease has long run out and the
  * neighbour has taken over: it must not bring the owner back to life.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const revival: Plan = scenario(
   { store: { isStream: true, timeoutMs: 6_000 } },

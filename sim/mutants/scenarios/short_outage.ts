@@ -2,8 +2,8 @@
  * The store goes away right before a heartbeat, and is back half a lease later: both nodes' leases
  * have some time left then, but less than a heartbeat.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const shortOutage: Plan = scenario(
   {},

@@ -3,8 +3,8 @@
  * is long on the road, while its renewals are not. They must not count before it has
  * come: the neighbour, who has waited for the takeover time, finds the key free.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const slowReassertion: Plan = scenario(
   {

@@ -3,8 +3,8 @@
  * cut off. Its lease must have run out before the neighbour takes over: counted from the
  * answer, it has two seconds left.
  */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const slowRenewal: Plan = scenario(
   {},

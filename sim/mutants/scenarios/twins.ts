@@ -1,6 +1,6 @@
 /** Twice another process is started under the name of one that serves and renews. */
-import type { Plan } from "../../plan.ts";
-import { append, fault, scenario } from "./stage.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { append, fault, scenario } from "./plans.ts";
 
 export const twins: Plan = scenario(
   {},

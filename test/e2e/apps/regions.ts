@@ -6,7 +6,7 @@
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, type AtlasNode, defineApp, Resource } from "../../../mod.ts";
-import { serve } from "../../../adapters/runtime/serve.ts";
+import { serve } from "../../../adapters/server/serve.ts";
 
 /** Does for callers over HTTP what only a node can. */
 export class Guide extends Resource {

@@ -1,0 +1,210 @@
+/**
+ * A client: a node's counter, seen from the other side.
+ *
+ * Takes the URL of a node, or of several, and gives the same shape as a node: stubs,
+ * calls, lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes,
+ * Maps, Sets and bigints arrive as they left. Browser-safe.
+ *
+ * @example
+ * ```ts
+ * const atlas = connect<typeof app>("http://127.0.0.1:8080", { token });
+ * await atlas.resource("channels", "project_0:channel_0").send("ann", "hi");
+ * const calc = await atlas.discover("calc", { capacity: 2 });
+ * await calc.pi(5);
+ * ```
+ */
+import type { App } from "../../src/api/app.ts";
+import { checkCall, checkLookup, checkPage, checkTimeout, type TimeoutOptions } from "../../src/api/calls.ts";
+import type { ModuleAtlas } from "../../src/api/modules.ts";
+import type { Atlas, AtlasNode, CallOptions, CallResult, LookupOptions, PageOptions, ResourcePage, StubOf } from "../../src/api/node.ts";
+import { makeStub } from "../../src/api/proxies.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { checkTraceparent } from "../../src/model/call_path.ts";
+import { isCallable } from "../../src/model/internal_methods.ts";
+import type { Member } from "../../src/model/member.ts";
+import { checkMs, quoted } from "../../src/model/options.ts";
+import type { Lookup, Mark, Ownership } from "../../src/model/ownership.ts";
+import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { readMark, readPath } from "../http_wire/path.ts";
+import { encodeArguments } from "./arguments.ts";
+import { clientModules } from "./modules.ts";
+import { baseUrls, checkConnect, checkIdempotencyKey, checkSocket, type ConnectOptions, type NodeUrl } from "./options.ts";
+import { createRequester, type Requester } from "./retrying_requester.ts";
+import { openSocket } from "./socket.ts";
+import type { ClientSocket, SocketOptions } from "./socket_api.ts";
+
+export type {
+  ClientSocket,
+  SocketCallOptions,
+  SocketClose,
+  SocketEvent,
+  SocketHello,
+  SocketOptions,
+} from "./socket_api.ts";
+
+export type { ConnectOptions, NodeUrl } from "./options.ts";
+
+/** How long a node may take to say why a socket can't be had, in ms. */
+const PROBE_MS = 2_000;
+
+/** How a client listens. */
+export interface ClientSockets<A extends App = App> {
+  /**
+   * Connects a WebSocket to a resource, wherever it lives: its events come in order, each
+   * once, also after it had to connect anew, to the next URL where there are several. Where
+   * some are lost the next one says so (`gap`).
+   *
+   * @example
+   * ```ts
+   * const room = atlas.connect("channels", "project_0:channel_0", {
+   *   onEvent: ({ seq, data }) => console.log(seq, data),
+   * });
+   * room.send("hi");
+   * ```
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
+   * has no such name or kind.
+   */
+  connect<T = unknown>(
+    type: keyof A["resources"] & string,
+    id: string,
+    options?: SocketOptions<T>,
+  ): ClientSocket<T>;
+}
+
+/** What a client can do: what a node can for others, move resources, and listen to them. */
+export type AtlasClient<A extends App = App> =
+  & Atlas<A>
+  & Pick<AtlasNode<A>, "move">
+  & ClientSockets<A>;
+
+/**
+ * A client of the node at `url`; of several, the next one is asked where one can't be
+ * reached or stays silent: at once, beside it, where that can't run anything twice (lookups,
+ * listings, calls with an idempotency key), else by the next call. Nothing is sent before the
+ * first call.
+ *
+ * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with
+ * pauses and within its deadline, only where it carries an idempotency key or can't
+ * have run. An idempotency key must be printable ASCII here: it travels as a header.
+ *
+ * @param url http:// or https://, without user name, password or query.
+ * @throws AtlasError `bad_request` where a URL or an option isn't allowed; `invalid_rrp`: the region.
+ */
+export function connect<A extends App = App>(
+  url: NodeUrl | readonly NodeUrl[],
+  options: ConnectOptions = {},
+): AtlasClient<A> {
+  const { token, fetch, timeoutMs, region } = checkConnect(options);
+  const urls = baseUrls(url);
+  const request = createRequester({ urls, token, fetch });
+  const client = new HttpClient(request, timeoutMs, region);
+  const sockets: ClientSockets = {
+    connect<T>(type: string, id: string, given: SocketOptions<T> = {}) {
+      const key = resourceKey(type, id);
+      checkSocket(given);
+      const path = `/v1/connect/${key}`;
+      const probe = () => request({ method: "GET", path, timeoutMs: PROBE_MS });
+      return openSocket<T>({ urls, token, key, timeoutMs, probe }, given);
+    },
+  };
+  const whole: unknown = Object.assign(client, clientModules(request, timeoutMs), sockets);
+  return whole as AtlasClient<A>;
+}
+
+class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
+  readonly #request: Requester;
+  readonly #timeoutMs: number;
+  readonly #region: string | undefined;
+
+  constructor(request: Requester, timeoutMs: number, region: string | undefined) {
+    this.#request = request;
+    this.#timeoutMs = timeoutMs;
+    this.#region = region;
+  }
+
+  resource<T extends string>(type: T, id: string, options: CallOptions = {}): StubOf<App, T> {
+    resourceKey(type, id);
+    checkCall(options);
+    return makeStub(async (method, args) =>
+      (await this.call(type, id, method, args, options)).result
+    ) as StubOf<App, T>;
+  }
+
+  async call(
+    type: string,
+    id: string,
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions = {},
+  ): Promise<CallResult> {
+    const key = resourceKey(type, id);
+    checkCall(options);
+    // A dot would be taken out of the path before it is sent.
+    if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
+      throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
+    }
+    const told = { path: [] as readonly string[], mark: null as Mark | null };
+    const { callerRegion = this.#region, timeoutMs = this.#timeoutMs, traceparent } = options;
+    if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
+    const answer = await this.#request({
+      method: "POST",
+      path: `/v1/resources/${key}/${encodeURIComponent(method)}`,
+      body: encodeArguments(args),
+      timeoutMs: checkMs("timeoutMs", timeoutMs),
+      idempotencyKey: checkIdempotencyKey(options.idempotencyKey),
+      signal: options.signal,
+      callerRegion,
+      traceparent: checkTraceparent(traceparent) ?? undefined,
+      heard: (headers) => Object.assign(told, { path: readPath(headers), mark: readMark(headers) }),
+    });
+    const { path, mark } = told;
+    return { ...answer as Omit<CallResult, "path">, path, ...mark && { verdict: mark } };
+  }
+
+  async lookup(type: string, id: string, options: LookupOptions = {}): Promise<Lookup> {
+    const { require, timeoutMs } = checkLookup(options);
+    const query = require === undefined ? "" : `?require=${require}`;
+    const path = `/v1/resources/${resourceKey(type, id)}${query}`;
+    return await this.#get(path, timeoutMs) as Lookup;
+  }
+
+  async members(): Promise<readonly Member[]> {
+    const { nodes } = await this.#get("/v1/nodes") as { nodes: Member[] };
+    return nodes;
+  }
+
+  async resources(prefix: string, page: PageOptions = {}): Promise<ResourcePage> {
+    const { cursor, limit } = checkPage(page);
+    const query = new URLSearchParams({ prefix: checkPrefix(prefix) });
+    if (typeof cursor === "string") query.set("cursor", cursor);
+    if (limit !== undefined) query.set("limit", String(limit));
+    return await this.#get(`/v1/resources?${query}`) as ResourcePage;
+  }
+
+  async count(prefix: string, options: TimeoutOptions = {}): Promise<number> {
+    const { timeoutMs } = checkTimeout(options);
+    const query = new URLSearchParams({ prefix: checkPrefix(prefix), count: "1" });
+    const { count } = await this.#get(`/v1/resources?${query}`, timeoutMs) as { count: number };
+    return count;
+  }
+
+  async move(
+    type: string,
+    id: string,
+    region: string,
+    options: TimeoutOptions = {},
+  ): Promise<Pick<Ownership, "rrp" | "epoch">> {
+    const { timeoutMs = this.#timeoutMs } = checkTimeout(options);
+    const query = new URLSearchParams({ move: checkToken("region", region) });
+    const answer = await this.#request({
+      method: "POST",
+      path: `/v1/resources/${resourceKey(type, id)}?${query}`,
+      timeoutMs,
+    });
+    return answer as Pick<Ownership, "rrp" | "epoch">;
+  }
+
+  async #get(path: string, timeoutMs: number = this.#timeoutMs): Promise<unknown> {
+    return await this.#request({ method: "GET", path, timeoutMs });
+  }
+}

@@ -1,0 +1,119 @@
+/**
+ * What a client is made with: the forms that are looked over before anything is sent.
+ *
+ * Takes what callers of `connect` give; gives it checked, or an error that names it, shows it
+ * unless it is secret, and says what is allowed. Browser-safe.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
+import { checkMs, checkOptions, type OptionNames, quoted, wrong } from "../../src/model/options.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import { withoutTrailing } from "../../src/model/text.ts";
+import { isHeaderText } from "../http_wire/inputs.ts";
+import { maskUrl } from "../store/redact_url.ts";
+import type { Fetch } from "./request.ts";
+import type { SocketOptions } from "./socket_api.ts";
+
+export interface ConnectOptions {
+  /** The nodes' `ATLAS_TOKEN`: printable ASCII without white space. */
+  token?: string;
+  /** Default: the global one. */
+  fetch?: Fetch;
+  /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
+  region?: string;
+}
+
+/** The URL of a node. */
+export type NodeUrl = string | URL;
+
+const CONNECT: OptionNames<ConnectOptions> = {
+  token: true,
+  fetch: true,
+  timeoutMs: true,
+  region: true,
+};
+const SOCKET: OptionNames<SocketOptions> = {
+  after: true,
+  onEvent: true,
+  onHello: true,
+  onClose: true,
+  signal: true,
+};
+
+/** Options with their defaults. */
+export interface Connection {
+  readonly token: string | undefined;
+  readonly fetch: Fetch;
+  readonly timeoutMs: number;
+  readonly region: string | undefined;
+}
+
+/** @throws AtlasError `bad_request`; `invalid_rrp` where the region isn't one */
+export function checkConnect(options: ConnectOptions): Connection {
+  const { token, fetch: given, timeoutMs = DEFAULT_TIMEOUT_MS, region } = checkOptions(
+    options,
+    CONNECT,
+  );
+  if (token !== undefined && !(typeof token === "string" && /^[!-~]+$/.test(token))) {
+    const message = "token must be text of printable ASCII characters without white space";
+    throw new AtlasError("bad_request", message);
+  }
+  checkFunction("fetch", given);
+  return {
+    token,
+    fetch: given ?? ((input, init) => fetch(input, init)),
+    timeoutMs: checkMs("timeoutMs", timeoutMs),
+    region: region === undefined ? undefined : checkToken("region", region),
+  };
+}
+
+/** @throws AtlasError `bad_request` */
+export function checkSocket<T>(options: SocketOptions<T>): SocketOptions<T> {
+  const { after, onEvent, onHello, onClose } = checkOptions(options, SOCKET);
+  if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+    throw wrong("after", after, "an event's number, 0 or more");
+  }
+  for (const [name, given] of Object.entries({ onEvent, onHello, onClose })) {
+    checkFunction(name, given);
+  }
+  return options;
+}
+
+/** Base URLs of nodes, without a slash at the end. @throws AtlasError `bad_request` */
+export function baseUrls(given: NodeUrl | readonly NodeUrl[]): string[] {
+  const urls: readonly unknown[] = Array.isArray(given) && given.length > 0 ? given : [given];
+  return urls.map(baseUrl);
+}
+
+function baseUrl(given: unknown): string {
+  const text = typeof given === "string" || given instanceof URL ? String(given) : "";
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (
+    url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
+    url.search === ""
+  ) return url.origin + withoutTrailing(url.pathname, "/");
+  const shown = quoted(given instanceof URL ? maskUrl(text) : masked(given));
+  throw new AtlasError(
+    "bad_request",
+    `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
+      "password or query, or several of these",
+  );
+}
+
+function masked(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(masked);
+  return typeof value === "string" ? maskUrl(value) : value;
+}
+
+/** @throws AtlasError `bad_request` */
+export function checkIdempotencyKey(key: string | undefined): string | undefined {
+  if (key === undefined || (typeof key === "string" && isHeaderText(key))) return key;
+  const allowed = `1 to ${MAX_IDEMPOTENCY_KEY_BYTES} printable ASCII characters`;
+  throw wrong("idempotencyKey", key, allowed);
+}
+
+function checkFunction(name: string, given: unknown): void {
+  if (given !== undefined && typeof given !== "function") throw wrong(name, given, "a function");
+}

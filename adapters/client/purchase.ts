@@ -1,0 +1,270 @@
+/**
+ * What stands behind a client's proxy: a cloakroom ticket. The balancer itself is at the node
+ * that sold the ticket; where that lost it, the client buys another and asks again.
+ *
+ * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, with
+ * this client's own calls. As long as the proxy is open and somebody has it, the node is asked for
+ * them again and again, which keeps the purchase; no process stays for that. Browser-safe.
+ */
+import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
+import { AtlasError, isAtlasError } from "../../src/errors.ts";
+import { noFunction, wasClosed } from "../../src/lambda/buy/module_call.ts";
+import { checkCall, wantedOf } from "../../src/lambda/market_options.ts";
+import { PURCHASE_IDLE_MS } from "../../src/limits.ts";
+import { checkMs } from "../../src/model/options.ts";
+import { encodeValue } from "../../src/model/value.ts";
+import type { PurchaseView } from "../http/purchases.ts";
+import { isNoPurchase } from "../http_wire/errors.ts";
+import { NO_WAIT_HEADER, PURCHASE_HEADER } from "../http_wire/inputs.ts";
+import { encodeArguments, functionPath } from "./arguments.ts";
+import type { Outgoing, Requester } from "./retrying_requester.ts";
+
+/** How long after its last word the node is asked again, ms. */
+const LOOK_MS = 500;
+
+/** What is bought; both times are checked. */
+export interface ClientPlbOptions extends DiscoverOptions {
+  timeoutMs: number;
+  callTimeoutMs: number;
+}
+
+export class ClientPlb implements Balancer {
+  readonly #request: Requester;
+  readonly #module: string;
+  readonly #options: ClientPlbOptions;
+  /** What the node told last of the purchase that was made last. */
+  #view: PurchaseView | null = null;
+  /** Whether the node has it, as far as is known. */
+  #hasTicket = false;
+  /** Whether the node could be asked when it was last. */
+  #isHeard = false;
+  /** When it may buy again without being called, by `performance.now()`. */
+  #buysFrom = 0;
+  #buying: Promise<void> | null = null;
+  #looking: Promise<void> | null = null;
+  #calls = 0;
+  #running = 0;
+  readonly #over = new AbortController();
+  #closing: Promise<void> | null = null;
+
+  constructor(request: Requester, module: string, options: ClientPlbOptions) {
+    this.#request = request;
+    this.#module = module;
+    this.#options = options;
+  }
+
+  /** The names that can be called. */
+  get exports(): readonly string[] {
+    return this.#view?.functions ?? [];
+  }
+
+  /** Buys for the first time. @throws AtlasError as `discover` */
+  async open(): Promise<void> {
+    await this.#buy(this.#options.signal);
+    ClientPlb.#watch(new WeakRef(this));
+  }
+
+  /** Keeps figures and purchase fresh: for nobody who has forgotten it, and holding up no end. */
+  static #watch(known: WeakRef<ClientPlb>): void {
+    const timer: number | { unref?(): void } = setTimeout(async () => {
+      const plb = known.deref();
+      if (plb && await plb.#isKept()) ClientPlb.#watch(known);
+    }, LOOK_MS);
+    if (typeof timer === "object") timer.unref?.();
+  }
+
+  readonly capacity: Balancer["capacity"] = () =>
+    Math.max(0, (this.#inHand?.granted ?? 0) - this.#running);
+
+  readonly stats: Balancer["stats"] = () => {
+    const { version = null, granted = 0, orders = [], channels = [] } = this.#inHand ?? {};
+    const { waits = 0, waitedMs = 0 } = this.#view ?? {};
+    // Who closes it refuses calls that wait.
+    const running = this.#closing ? this.#running : Math.min(this.#running, granted);
+    return {
+      module: this.#module,
+      version,
+      wanted: wantedOf(this.#options),
+      granted,
+      tokens: Math.max(0, granted - this.#running),
+      waiting: this.#running - running,
+      running,
+      calls: this.#calls,
+      waits,
+      waitedMs,
+      orders,
+      channels,
+    };
+  };
+
+  readonly call: Balancer["call"] = async (name, args, options = {}) => {
+    const { callTimeoutMs } = this.#options;
+    const { timeoutMs = callTimeoutMs, noWait = false, signal } = checkCall(options);
+    const deadline = performance.now() + checkMs("timeoutMs", timeoutMs);
+    const outgoing: Omit<Outgoing, "timeoutMs"> = {
+      method: "POST",
+      path: functionPath(this.#module, name),
+      body: encodeArguments(args),
+      signal,
+      isImpatient: noWait || this.#options.noWait === true,
+    };
+    await this.#check(name);
+    this.#calls++;
+    this.#running++;
+    try {
+      return await this.#send(outgoing, noWait, deadline);
+    } finally {
+      this.#running--;
+    }
+  };
+
+  readonly close: Balancer["close"] = () => this.#closing ??= this.#end();
+
+  /** The purchase, where there is one that can be called over. */
+  get #inHand(): PurchaseView | null {
+    return this.#hasTicket && this.#isHeard && !this.#closing ? this.#view : null;
+  }
+
+  /** @throws AtlasError `unavailable`, `not_found` */
+  async #check(name: string): Promise<void> {
+    if (this.#closing) throw wasClosed(this.#module);
+    if (this.exports.includes(name)) return;
+    // The node may have newer code by now.
+    await this.#look();
+    if (this.exports.includes(name)) return;
+    const { version, functions } = this.#view as PurchaseView;
+    throw noFunction(this.#module, { version, exports: functions }, name);
+  }
+
+  async #send(
+    outgoing: Omit<Outgoing, "timeoutMs">,
+    noWait: boolean,
+    deadline: number,
+  ): Promise<ModuleCallResult> {
+    for (let isSecond = false;; isSecond = true) {
+      await this.#ticket(deadline, outgoing.signal);
+      const { id, version } = this.#view as PurchaseView;
+      const headers = { [PURCHASE_HEADER]: id, ...noWait && { [NO_WAIT_HEADER]: "1" } };
+      const timeoutMs = Math.max(1, deadline - performance.now());
+      try {
+        const answer = await this.#request({ ...outgoing, headers, timeoutMs }) as ModuleCallResult;
+        if (answer.version !== version) this.#look();
+        return answer;
+      } catch (error) {
+        if (!isAtlasError(error)) throw error;
+        // Perhaps its seller is gone, with all capacity there.
+        if (error.code === "unavailable") this.#look();
+        if (!isNoPurchase(error)) throw error;
+        if (this.#view?.id === id) this.#hasTicket = false;
+        if (this.#closing) throw wasClosed(this.#module);
+        if (isSecond) throw unsteady(error);
+      }
+    }
+  }
+
+  /** Sees to it that there is a purchase: all calls that find none wait for one. */
+  async #ticket(deadline: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#hasTicket) return;
+    const what = `${this.#module}: capacity was not bought again`;
+    await before(deadline, signal, this.#buyAgain(), what);
+  }
+
+  #buyAgain(): Promise<void> {
+    return this.#buying ??= this.#buy(this.#over.signal)
+      .catch((error) => {
+        throw this.#closing ? wasClosed(this.#module) : error;
+      })
+      .finally(() => this.#buying = null);
+  }
+
+  async #buy(signal: AbortSignal | undefined): Promise<void> {
+    const { timeoutMs, signal: _signal, ...options } = this.#options;
+    const view = await this.#request({
+      method: "POST",
+      path: `/v1/modules/${this.#module}`,
+      body: encodeValue(options, "options"),
+      timeoutMs,
+      signal,
+    });
+    this.#view = view as PurchaseView;
+    this.#hasTicket = true;
+    this.#isHeard = true;
+    // Where several nodes stand behind one address, each knows its own purchases only: what was
+    // bought there in vain is given back before more is bought.
+    this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
+  }
+
+  /** Sees to the purchase once; says whether it is to be seen to again. */
+  async #isKept(): Promise<boolean> {
+    if (this.#hasTicket) await this.#look();
+    else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
+    return !this.#closing;
+  }
+
+  /** Asks for the node's figures. Never rejects. */
+  #look(): Promise<void> {
+    return this.#looking ??= this.#ask().finally(() => this.#looking = null);
+  }
+
+  async #ask(): Promise<void> {
+    const { id } = this.#view as PurchaseView;
+    const { callTimeoutMs: timeoutMs } = this.#options;
+    const path = `/v1/purchases/${id}`;
+    try {
+      const view = await this.#request({ method: "GET", path, timeoutMs, isSingle: true });
+      if (this.#view?.id !== id) return;
+      this.#view = view as PurchaseView;
+      this.#isHeard = true;
+    } catch (error) {
+      if (this.#view?.id !== id) return;
+      this.#isHeard = false;
+      if (isAtlasError(error) && isNoPurchase(error)) this.#hasTicket = false;
+      // The node is gone, or is going.
+      else this.#buysFrom = 0;
+    }
+  }
+
+  /** Gives the capacity back. A node that can't be told does so by itself after a while. */
+  async #end(): Promise<void> {
+    this.#over.abort();
+    await this.#buying?.catch(() => {});
+    if (!this.#hasTicket) return;
+    this.#hasTicket = false;
+    const path = `/v1/purchases/${(this.#view as PurchaseView).id}`;
+    const { callTimeoutMs: timeoutMs } = this.#options;
+    await this.#request({ method: "DELETE", path, timeoutMs }).catch(() => {});
+  }
+}
+
+/** A purchase that was made just now is unknown where its call arrived. */
+function unsteady(cause: AtlasError): AtlasError {
+  const message = "a purchase was lost as soon as it was made: several nodes behind one address " +
+    "need sessions that stick to one, or use request()";
+  return new AtlasError("unavailable", message, { cause });
+}
+
+/**
+ * `work`, or `timeout` at `deadline` (of `performance.now()`), or once `signal` aborts; the work
+ * goes on.
+ *
+ * @param what says what is missing then
+ */
+export function before<T>(
+  deadline: number,
+  signal: AbortSignal | undefined,
+  work: Promise<T>,
+  what: string,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = (why: string): void =>
+      reject(new AtlasError("timeout", `${what}: ${why}`, { cause: signal?.reason }));
+    const onAbort = (): void => giveUp("the caller gave the call up");
+    const late = setTimeout(() => giveUp("the deadline passed"), deadline - performance.now());
+    signal?.addEventListener("abort", onAbort, { once: true });
+    if (signal?.aborted) onAbort();
+    work.then(resolve, reject).finally(() => {
+      clearTimeout(late);
+      signal?.removeEventListener("abort", onAbort);
+    });
+  });
+}

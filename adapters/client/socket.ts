@@ -1,0 +1,378 @@
+/**
+ * The client's end of a socket, which connects again by itself.
+ *
+ * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over
+ * lost connections and at whichever node, and says where some are missing. Leaves connections
+ * on which nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
+import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
+import { type PendingCall, SocketCalls } from "./calls.ts";
+import { encodeFrame, type Frame, readFrame } from "./frames.ts";
+import type {
+  ClientSocket,
+  SocketCallOptions,
+  SocketClose,
+  SocketEvent,
+  SocketOptions,
+} from "./socket_api.ts";
+import { isNoUpgrade, statusOf } from "../http_wire/errors.ts";
+import { RESUME_PROTOCOL, TOKEN_PROTOCOL } from "../http/protocols.ts";
+import { MSGPACK_PROTOCOL } from "../http_wire/socket_codec.ts";
+
+/** What a socket is made of. */
+export interface SocketParts {
+  /** Base URLs of nodes. */
+  readonly urls: readonly string[];
+  readonly token: string | undefined;
+  /** `<type>/<id>`, percent-encoded. */
+  readonly key: string;
+  /** The time limit of calls that name none, in ms. */
+  readonly timeoutMs: number;
+  /** Asks for the same without a socket; rejects with why it can't be had. */
+  readonly probe: () => Promise<unknown>;
+  /** After so long without a frame a connection is left, in ms. Default 30,000. */
+  readonly silenceMs?: number;
+}
+
+const MAX_KEPT = 1_024;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+/** How long a socket that was closed goes on in order to send what was sent before, in ms. */
+const LINGER_MS = 2_000;
+/** How long answers are waited for at a node that asked to leave, in ms: it waits 2 s. */
+const LEAVE_MS = 1_500;
+/** A timer that fires so much later than it should was held up, and what came meanwhile is not read, in ms. */
+const STALL_MS = 1_000;
+/** Times in a row, at each URL, that requests arrive but upgrades don't, before that is told. */
+const MAX_SWALLOWED = 4;
+/** RFC 6455, §7.4.1: it is over as agreed; what came is not of the form that was agreed on. */
+const NORMAL = 1000;
+const INVALID = 1007;
+/** 4000 and the status of RFC 9110, §15.5.22. */
+const UPGRADE_REQUIRED = 4426;
+const SWALLOWED = "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
+  "proxy on the way must pass on the headers Upgrade and Connection";
+/** Going on makes no sense after these; own codes are of errors that no retry mends. */
+const FINAL = new Set([NORMAL, 1002, 1003, INVALID, 1008, 1009, 1010]);
+
+/** Opens a socket, and goes on opening it. */
+export function openSocket<T>(parts: SocketParts, options: SocketOptions<T>): ClientSocket<T> {
+  return new LastingSocket(parts, options);
+}
+
+class LastingSocket<T> implements ClientSocket<T> {
+  readonly closed: Promise<SocketClose>;
+  readonly #parts: SocketParts;
+  readonly #options: SocketOptions<T>;
+  readonly #calls: SocketCalls;
+  /** Messages and calls that wait for a connection. */
+  #kept: (Uint8Array<ArrayBuffer> | PendingCall)[] = [];
+  readonly #listeners = new Set<(event: SocketEvent<T> | null) => void>();
+  #socket: WebSocket | null = null;
+  #isJoined = false;
+  /** Whether the node of the present connection asked to leave. */
+  #isLeaving = false;
+  /** Whether it was closed, and is only to send what was sent before. */
+  #isClosing = false;
+  #url = 0;
+  #attempt = 0;
+  /** Attempts in a row whose upgrade didn't arrive though a request did. */
+  #swallowed = 0;
+  /** Why it isn't connected, as far as it is known. */
+  #trouble: string | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Ends what is waited for before the present connection is left. */
+  #patience: ReturnType<typeof setTimeout> | undefined;
+  #watchdog: ReturnType<typeof setTimeout> | undefined;
+  #heardAt = 0;
+  #connection: string | null = null;
+  /** Proves that the connection is this client's; undefined where its node told none. */
+  #resume: string | undefined;
+  #seq: number | null;
+  #gap = false;
+  #isOver = false;
+  #over!: (close: SocketClose) => void;
+
+  constructor(parts: SocketParts, options: SocketOptions<T>) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#calls = new SocketCalls(parts.timeoutMs);
+    this.#seq = options.after ?? null;
+    this.closed = new Promise((resolve) => (this.#over = resolve));
+    options.signal?.addEventListener("abort", () => this.close(), { once: true });
+    // Not at once: whoever opens it has had no time to listen.
+    if (options.signal?.aborted) queueMicrotask(() => this.close());
+    else queueMicrotask(() => this.#open());
+  }
+
+  get connection(): string | null {
+    return this.#connection;
+  }
+
+  get seq(): number | null {
+    return this.#seq;
+  }
+
+  send(data: unknown): void {
+    this.#checkOpen();
+    const frame = encodeFrame({ t: "message", data });
+    if (this.#canSend) this.#socket?.send(frame);
+    else this.#keep(frame);
+  }
+
+  async call(
+    method: string,
+    args: readonly unknown[] = [],
+    options: SocketCallOptions = {},
+  ): Promise<unknown> {
+    this.#checkOpen();
+    const send = (call: PendingCall): void => {
+      const frame = call.frame();
+      if (this.#canSend) this.#sendCall(call, frame);
+      else this.#keep(call);
+    };
+    return await this.#calls.call(method, args, options, send, (call) => {
+      this.#kept = this.#kept.filter((kept) => kept !== call);
+      return this.#trouble;
+    });
+  }
+
+  close(): void {
+    if (this.#isOver || this.#isClosing) return;
+    this.#isClosing = true;
+    this.#calls.close("the socket was closed");
+    this.#kept = this.#kept.filter((kept) => kept instanceof Uint8Array);
+    const close = { code: NORMAL, reason: "" };
+    if (this.#kept.length === 0) return this.#end(close);
+    this.#patience = setTimeout(() => this.#end(close), LINGER_MS);
+    this.#finish();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<SocketEvent<T>> {
+    const events: (SocketEvent<T> | null)[] = this.#isOver ? [null] : [];
+    let wake = () => {};
+    const listener = (event: SocketEvent<T> | null): void => {
+      events.push(event);
+      wake();
+    };
+    this.#listeners.add(listener);
+    try {
+      for (;;) {
+        if (events.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+        const event = events.shift();
+        if (!event) return;
+        yield event;
+      }
+    } finally {
+      this.#listeners.delete(listener);
+    }
+  }
+
+  #checkOpen(): void {
+    if (!this.#isOver && !this.#isClosing) return;
+    throw new AtlasError("bad_request", "the socket is closed");
+  }
+
+  get #canSend(): boolean {
+    return this.#isJoined && !this.#isLeaving && this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  #keep(what: Uint8Array<ArrayBuffer> | PendingCall): void {
+    if (this.#kept.length >= MAX_KEPT) {
+      throw new AtlasError("overloaded", `${MAX_KEPT} frames wait for a connection already`);
+    }
+    this.#kept.push(what);
+  }
+
+  #sendCall(call: PendingCall, frame: Uint8Array<ArrayBuffer>): void {
+    call.isSent = call.mayHaveRun = true;
+    this.#socket?.send(frame);
+  }
+
+  #sendKept(): void {
+    for (const kept of this.#kept.splice(0)) {
+      if (kept instanceof Uint8Array) this.#socket?.send(kept);
+      else this.#sendCall(kept, kept.frame());
+    }
+  }
+
+  /** Closed by its user: sends what waits as soon as it can be, before hello too, and ends. */
+  #finish(): void {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#sendKept();
+    this.#end({ code: NORMAL, reason: "" });
+  }
+
+  #open(): void {
+    if (this.#isOver) return;
+    const { urls, key, token } = this.#parts;
+    const url = new URL(`${urls[this.#url]}/v1/connect/${key}`.replace(/^http/, "ws"));
+    if (this.#seq !== null) url.searchParams.set("after", String(this.#seq));
+    const protocols = [MSGPACK_PROTOCOL];
+    if (this.#connection !== null && this.#resume !== undefined) {
+      url.searchParams.set("connection", this.#connection);
+      protocols.push(RESUME_PROTOCOL + this.#resume);
+    }
+    if (token !== undefined) protocols.push(TOKEN_PROTOCOL + encodeToken(token));
+    const socket = new WebSocket(url, protocols);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    this.#isLeaving = false;
+    let wasOpen = false;
+    this.#heardAt = performance.now();
+    this.#watch(this.#silenceMs, socket, () => wasOpen);
+    socket.onopen = () => {
+      wasOpen = true;
+      this.#swallowed = 0;
+      if (this.#socket === socket && this.#isClosing) this.#finish();
+    };
+    socket.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (this.#socket !== socket) return;
+      this.#heardAt = performance.now();
+      const frame = readFrame(data);
+      if (frame instanceof AtlasError) {
+        this.#end({ code: INVALID, reason: `the node sent no frame: ${frame.message}` });
+      } else this.#hear(frame);
+    };
+    socket.onerror = () => {};
+    socket.onclose = ({ code, reason }) => {
+      if (this.#socket === socket) void this.#lost({ code, reason }, wasOpen);
+    };
+  }
+
+  get #silenceMs(): number {
+    return this.#parts.silenceMs ?? SOCKET_SILENCE_MS;
+  }
+
+  /** Leaves a connection once nothing was heard on it for long, its upgrade included. */
+  #watch(ms: number, socket: WebSocket, wasOpen: () => boolean): void {
+    clearTimeout(this.#watchdog);
+    const dueAt = performance.now() + ms;
+    this.#watchdog = setTimeout(() => {
+      if (this.#socket !== socket) return;
+      const now = performance.now();
+      const leftMs = this.#heardAt + this.#silenceMs - now;
+      if (leftMs > 0) return this.#watch(leftMs, socket, wasOpen);
+      if (now - dueAt > STALL_MS) return this.#watch(STALL_MS, socket, wasOpen);
+      const reason = `nothing was heard for ${this.#silenceMs / 1_000} s`;
+      void this.#leave({ code: 1006, reason }, wasOpen());
+    }, ms);
+  }
+
+  /** Goes on elsewhere, whether or not the present connection can still be closed in good order. */
+  async #leave(close: SocketClose, wasOpen: boolean): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(NORMAL);
+    await this.#lost(close, wasOpen);
+  }
+
+  #hear(frame: Frame): void {
+    // Nobody listens any more.
+    if (this.#isClosing) return;
+    switch (frame.t) {
+      case "hello": {
+        this.#attempt = 0;
+        this.#trouble = null;
+        this.#connection = frame.connection;
+        this.#resume = frame.resume;
+        if (this.#seq === null || frame.gap) this.#seq = frame.seq;
+        this.#gap ||= frame.gap;
+        this.#isJoined = true;
+        // Before anything that is sent on hearing of it.
+        if (!this.#isLeaving) this.#sendKept();
+        const { connection, epoch, seq, gap } = frame;
+        return this.#options.onHello?.({ connection, epoch, seq, gap });
+      }
+      case "skip":
+        this.#seq = Math.max(this.#seq ?? 0, frame.seq);
+        return;
+      case "event": {
+        // Nothing is heard twice, whatever a node says.
+        if (frame.seq <= (this.#seq ?? 0)) return;
+        this.#seq = frame.seq;
+        const { seq, epoch, data } = frame;
+        const event = { seq, epoch, data: data as T, gap: this.#gap };
+        this.#gap = false;
+        this.#options.onEvent?.(event);
+        for (const listener of this.#listeners) listener(event);
+        return;
+      }
+      case "reply":
+        this.#calls.replied(frame);
+        if (this.#isLeaving && !this.#calls.areSent) this.#goElsewhere();
+        return;
+      case "leave":
+        this.#isLeaving = true;
+        if (!this.#calls.areSent) return this.#goElsewhere();
+        clearTimeout(this.#patience);
+        this.#patience = setTimeout(() => this.#goElsewhere(), LEAVE_MS);
+    }
+  }
+
+  /** The node is draining, and all answers that were waited for are here, or late. */
+  #goElsewhere(): void {
+    clearTimeout(this.#patience);
+    if (!this.#isLeaving || !this.#socket) return;
+    void this.#leave({ code: 1012, reason: "the node is draining" }, true);
+  }
+
+  /** The connection broke, or was never made: another node is tried, unless that is of no use. */
+  async #lost(close: SocketClose, wasOpen: boolean): Promise<void> {
+    this.#socket = null;
+    clearTimeout(this.#watchdog);
+    if (!this.#isClosing) clearTimeout(this.#patience);
+    this.#isJoined = false;
+    this.#trouble = close.reason || `the connection was closed with ${close.code}`;
+    this.#kept = [...this.#calls.lost(`the connection broke: ${this.#trouble}`), ...this.#kept];
+    const { code } = close;
+    if (FINAL.has(code) || (code >= 4_000 && code < 5_000)) return this.#end(close);
+    // A socket isn't told why it was refused; other requests are.
+    const why = wasOpen ? null : await this.#reason();
+    if (why) return this.#end(why);
+    this.#url = (this.#url + 1) % this.#parts.urls.length;
+    const round = Math.floor(this.#attempt++ / this.#parts.urls.length);
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
+    if (!this.#isOver) {
+      // Spread wide: all clients of a node that stops come at once.
+      this.#timer = setTimeout(() => this.#open(), pause * 2 * Math.random());
+    }
+  }
+
+  async #reason(): Promise<SocketClose | null> {
+    try {
+      await this.#parts.probe();
+    } catch (thrown) {
+      if (isAtlasError(thrown) && isNoUpgrade(thrown)) {
+        this.#trouble = SWALLOWED;
+        const isTold = ++this.#swallowed >= MAX_SWALLOWED * this.#parts.urls.length;
+        return isTold ? { code: UPGRADE_REQUIRED, reason: SWALLOWED } : null;
+      }
+      this.#swallowed = 0;
+      this.#trouble = messageOf(thrown);
+      if (!isAtlasError(thrown) || thrown.retryable) return null;
+      return { code: 4_000 + statusOf(thrown), reason: `${thrown.code}: ${this.#trouble}` };
+    }
+    return null;
+  }
+
+  #end(close: SocketClose): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    for (const timer of [this.#timer, this.#patience, this.#watchdog]) clearTimeout(timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(NORMAL);
+    this.#kept = [];
+    this.#calls.close(close.reason || "the socket was closed");
+    this.#over(close);
+    this.#options.onClose?.(close);
+    for (const listener of this.#listeners) listener(null);
+  }
+}
+
+/** Percent-encoded, so that only characters of a subprotocol are left (RFC 9110 §5.6.2). */
+function encodeToken(token: string): string {
+  return encodeURIComponent(token).replace(/[()]/g, (it) => `%${it.charCodeAt(0).toString(16)}`);
+}

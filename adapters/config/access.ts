@@ -1,0 +1,69 @@
+/**
+ * What a node's token and secret leave open or shut, and what its operator is told of that.
+ *
+ * Takes checked settings; gives whether node links are refused, a transport that opens none, and
+ * the warnings to log at the start. Source: docs/security.md.
+ */
+import type { NodeEvent } from "../../src/api/node.ts";
+import { AtlasError } from "../../src/errors.ts";
+import type { Transport } from "../../src/ports/transport.ts";
+import { isLoopback } from "../transport/link_address.ts";
+import type { CheckedSettings } from "./environment.ts";
+
+type Guards = Pick<CheckedSettings, "token" | "secrets">;
+
+const NO_LINKS = "node links are refused, as ATLAS_TOKEN is set and ATLAS_SECRET is not";
+const SET_SECRET = "set the same ATLAS_SECRET on all nodes";
+
+/**
+ * Whether a node opens and takes no links. Without a secret anyone can open one and call over it,
+ * past the token that callers of the HTTP API need.
+ */
+export function refusesLinks({ token, secrets }: Guards): boolean {
+  return token !== undefined && secrets.length === 0;
+}
+
+/** The answer to who asks for a link that is refused. */
+export function linkRefusal(): AtlasError {
+  return new AtlasError("forbidden", `${NO_LINKS}: ${SET_SECRET}`);
+}
+
+/** A transport that dials nobody: who answered could call over that link, too. */
+export function withoutLinks(transport: Transport): Transport {
+  return {
+    get address(): string {
+      return transport.address;
+    },
+    open: (self, accept) => transport.open(self, accept),
+    dial: () =>
+      Promise.reject(
+        new AtlasError("unavailable", `${NO_LINKS}: ${SET_SECRET}`, { retryable: false }),
+      ),
+    close: () => transport.close(),
+  };
+}
+
+/** What is worth a warning at the start of a node that others reach at `url`; one event each. */
+export function accessWarnings(
+  settings: Guards & Pick<CheckedSettings, "host">,
+  url: string,
+): NodeEvent[] {
+  const warnings: NodeEvent[] = [];
+  if (refusesLinks(settings)) {
+    warnings.push({
+      level: "warning",
+      event: NO_LINKS,
+      fields: { set: SET_SECRET, effect: "this node serves alone: calls to other nodes fail" },
+    });
+  }
+  const isOpen = settings.token === undefined &&
+    !(isLoopback(settings.host) && isLoopback(new URL(url).hostname));
+  if (isOpen) {
+    warnings.push({
+      level: "warning",
+      event: "whoever reaches this node may call it: it serves beyond loopback without ATLAS_TOKEN",
+      fields: { at: url, set: "ATLAS_TOKEN" },
+    });
+  }
+  return warnings;
+}

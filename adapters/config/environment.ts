@@ -1,0 +1,327 @@
+/**
+ * A node's settings: a form filled in from the environment, each line checked before
+ * the node opens its doors.
+ *
+ * Takes environment variables and what a program gives in their place; gives settings
+ * of checked kinds, or one error that names the variable (or option), its value and
+ * what is allowed. Secrets and passwords are never quoted.
+ */
+import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
+import { AtlasError, messageOf } from "../../src/errors.ts";
+import { quoted } from "../../src/model/options.ts";
+import { checkToken } from "../../src/model/rrp.ts";
+import { withoutTrailing } from "../../src/model/text.ts";
+import type { RegistryTokens } from "../store/open.ts";
+import { maskUrl } from "../store/redact_url.ts";
+import { isLoopback } from "../transport/link_address.ts";
+import { readAddresses } from "./addresses.ts";
+import { BOOTSTRAP_ALLOWED, type BootstrapSetting, checkBootstrap, type CheckedBootstrap } from "./bootstrap.ts";
+import { readGateways } from "./gateways.ts";
+import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
+import { readOrigins } from "./origins.ts";
+import { checkRegionListed, headerText, type Line, refused, registryOf, registryTokensOf } from "./registry_setting.ts";
+
+/** How much goes to the log; `silent` is nothing. */
+export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
+
+/** Settings whose values may hold secrets. */
+const HUSHED: readonly PlainSetting[] = ["registry", "publicUrl", "secret", "token"];
+
+/** What a program may set itself; each line is left to the environment where absent. */
+export interface Settings {
+  /** `ATLAS_REGION`; default what the container host says, else `local`. */
+  region?: string;
+  /** `ATLAS_NODE`; default `atlas@<machine>-<port>`. */
+  node?: string;
+  /**
+   * `ATLAS_REGISTRY_URL`; `file:`, `memory:`, `redis://`, `redis+sentinel://`,
+   * `redis+cluster://` (or `rediss…` for TLS), or `https://` (Upstash; `http://` on loopback
+   * only), or one for each region: `us-east-1=redis://…,eu-west-1=…`, the first of which
+   * keeps what has no other home. Default `file:.atlas/registry.db`.
+   */
+  registry?: string;
+  /**
+   * `ATLAS_REGISTRY_TOKEN`; the REST token of a registry at `https://`, which needs one. Where
+   * there are several by region: one for all, or `us-east-1=<token>,eu-west-1=<token>`.
+   */
+  registryToken?: RegistryTokens;
+  /** `ATLAS_HOST`; the address to listen on. Default `127.0.0.1`. */
+  host?: string;
+  /** `PORT`; 0: any free one. Default 8080. */
+  port?: number;
+  /**
+   * `ATLAS_PUBLIC_URL`; where others reach this node. Default what the container host
+   * says, else derived from host and port.
+   */
+  publicUrl?: string;
+  /**
+   * `ATLAS_SECRET`; shared by all nodes, `current,previous` while it is changed. Beyond loopback
+   * at least 32 bytes. With a token and no secret node links are refused.
+   */
+  secret?: string;
+  /**
+   * `ATLAS_TOKEN`; callers of the HTTP API need it. Without one, requests whose `Host` is neither
+   * loopback, the public URL's nor in `origins` are refused.
+   */
+  token?: string;
+  /** `ATLAS_LEASE`; `standard`, `fast`, `frugal` or the two times. */
+  lease?: LeaseProfile | LeaseTimes;
+  /** `ATLAS_ROLE`; default `authority` where no bootstrap is given, else `worker`. */
+  role?: Role;
+  /** `ATLAS_BOOTSTRAP`; where authorities are found. Default `registry`. */
+  bootstrap?: BootstrapSetting;
+  /**
+   * `ATLAS_WATCH`; reloads the app's modules when its file changes, or one that this imports
+   * inside its folder. A path or file URL: that of the app; true: what `ATLAS_APP` names.
+   */
+  watch?: boolean | string | URL;
+  /**
+   * `ATLAS_GATEWAYS`; by region, URLs of nodes there that pass calls on to those that can't
+   * be dialled from here: `eu-west-1=https://a,https://b,us-east-1=…`. Default none.
+   */
+  gateways?: string | Readonly<Record<string, readonly string[]>>;
+  /**
+   * `ATLAS_ORIGINS`; origins whose pages may call this node and connect to it from a browser:
+   * `https://app.example,http://localhost:5173`, or `*` for all. Default none but its own; those
+   * of others are refused, unless they carry the token.
+   */
+  origins?: string | readonly string[];
+  /**
+   * `ATLAS_ADDRESSES`; further URLs by which peers dial this node, besides its public one and
+   * what it listens on: those that its peers' gateways, bootstrap or DNS name. A link that was
+   * dialled by any other is refused. At most 64. Default none.
+   */
+  addresses?: string | readonly string[];
+}
+
+/** Settings, all checked. What is undefined is derived once the port is bound. */
+export interface CheckedSettings {
+  readonly region: string;
+  readonly node: string | undefined;
+  /** The machine's name at its host; undefined where that gives none. */
+  readonly machine: string | undefined;
+  readonly registry: string;
+  readonly registryToken: RegistryTokens | undefined;
+  readonly host: string;
+  readonly port: number;
+  readonly publicUrl: string | undefined;
+  /** The present secret first, then the former one; empty: none. */
+  readonly secrets: readonly string[];
+  readonly token: string | undefined;
+  readonly lease: LeaseProfile | LeaseTimes;
+  readonly role: Role | undefined;
+  readonly bootstrap: CheckedBootstrap | undefined;
+  readonly watch: boolean | string;
+  /** Link addresses by region. */
+  readonly gateways: Readonly<Record<string, readonly string[]>>;
+  /** Origins of pages that may call and connect; `*` alone: all. */
+  readonly origins: readonly string[];
+  /** Further link addresses by which peers dial this node. */
+  readonly addresses: readonly string[];
+}
+
+export type Environment = { readonly [name: string]: string | undefined };
+
+/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
+const MIN_SECRET_BYTES = 32;
+/** Longest public URL, in characters: links are dialled at it, with a path behind it. */
+const MAX_URL = 1_000;
+const LOG_LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error", "silent"];
+const ROLES: readonly Role[] = ["authority", "worker"];
+const LEASE = "standard, fast, frugal or heartbeatMs/leaseMs";
+const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
+
+/**
+ * The settings of a node: `given` first, then the environment, then the defaults. A
+ * variable that is set to nothing counts as not set.
+ *
+ * @throws AtlasError `bad_request`, naming the first line that isn't allowed.
+ */
+export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
+  const pick = (option: PlainSetting, variable: string): Line | undefined => {
+    const value = given[option];
+    if (value !== undefined) return { name: option, text: textOf(option, value) };
+    return line(env, variable);
+  };
+  const host = hostOf(pick("host", "ATLAS_HOST"));
+  const port = portOf(pick("port", "PORT"));
+  const registry = registryOf(pick("registry", "ATLAS_REGISTRY_URL"));
+  return {
+    region: regionOf(pick("region", "ATLAS_REGION") ?? hostRegion(env), registry),
+    node: token("node", pick("node", "ATLAS_NODE")),
+    machine: hostMachine(env),
+    registry,
+    registryToken: registryTokens(env, given.registryToken, registry),
+    host,
+    port,
+    publicUrl: publicUrlOf(pick("publicUrl", "ATLAS_PUBLIC_URL")) ?? hostUrl(env, host, port),
+    secrets: secretsOf(pick("secret", "ATLAS_SECRET") ?? blank(env, "ATLAS_SECRET"), host),
+    token: bearerOf(pick("token", "ATLAS_TOKEN") ?? blank(env, "ATLAS_TOKEN")),
+    lease: leaseOf(pick("lease", "ATLAS_LEASE")),
+    role: roleOf(pick("role", "ATLAS_ROLE")),
+    bootstrap: bootstrapOf(given.bootstrap, line(env, "ATLAS_BOOTSTRAP")),
+    watch: watchOf(given.watch, line(env, "ATLAS_WATCH")),
+    gateways: readGateways(env, given.gateways),
+    origins: readOrigins(env, given.origins),
+    addresses: readAddresses(env, given.addresses),
+  };
+}
+
+/** `ATLAS_LOG`; default `info`. */
+export function readLogLevel(env: Environment): LogLevel {
+  const given = line(env, "ATLAS_LOG");
+  if (!given) return "info";
+  const found = LOG_LEVELS.find((level) => level === given.text);
+  if (found) return found;
+  throw refused(given, `use ${LOG_LEVELS.join(", ")}`);
+}
+
+/** `ATLAS_APP`; undefined: the example. */
+export function readAppPath(env: Environment): string | undefined {
+  return line(env, "ATLAS_APP")?.text;
+}
+
+type PlainSetting = Exclude<
+  keyof Settings,
+  "addresses" | "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
+>;
+
+function line(env: Environment, name: string): Line | undefined {
+  const text = env[name]?.trim();
+  return text ? { name, text } : undefined;
+}
+
+/** A guard's variable that holds white space only: nobody meant to have no guard by that. */
+function blank(env: Environment, name: string): Line | undefined {
+  return env[name] ? { name, text: "" } : undefined;
+}
+
+function textOf(option: PlainSetting, value: unknown): string {
+  if (typeof value === "string") return value;
+  if (option === "port" && typeof value === "number") return String(value);
+  if (option === "lease" && typeof value === "object" && value !== null && "heartbeatMs" in value) {
+    const { heartbeatMs, leaseMs } = value as LeaseTimes;
+    return `${heartbeatMs}/${leaseMs}`;
+  }
+  const allowed = option === "port" ? "a number" : option === "lease" ? LEASE : "text";
+  // Beside what may hold secrets, the value itself is told.
+  const shown = HUSHED.includes(option) ? `of type ${typeof value}` : quoted(value);
+  throw new AtlasError("bad_request", `${option} is ${shown}, it must be ${allowed}`);
+}
+
+function token(part: string, given: Line | undefined): string | undefined {
+  if (!given) return undefined;
+  try {
+    return checkToken(part, given.text);
+  } catch (cause) {
+    throw refused(given, messageOf(cause));
+  }
+}
+
+function regionOf(given: Line | undefined, registry: string): string {
+  const region = token("region", given) ?? "local";
+  checkRegionListed(given ?? { name: "ATLAS_REGION", text: region }, registry, given !== undefined);
+  return region;
+}
+
+function registryTokens(
+  env: Environment,
+  given: RegistryTokens | undefined,
+  registry: string,
+): RegistryTokens | undefined {
+  if (given !== undefined) return registryTokensOf("registryToken", given, registry);
+  const variable = "ATLAS_REGISTRY_TOKEN";
+  return registryTokensOf(variable, line(env, variable)?.text, registry);
+}
+
+function hostOf(given: Line | undefined): string {
+  if (!given) return "127.0.0.1";
+  const host = given.text.replace(/^\[(.*)\]$/, "$1");
+  if (/^[A-Za-z0-9.\-_:%]+$/.test(host)) return host;
+  throw refused(given, "use a host name or an IP address");
+}
+
+function portOf(given: Line | undefined): number {
+  if (!given) return 8080;
+  const port = /^\d{1,5}$/.test(given.text) ? Number(given.text) : -1;
+  if (port >= 0 && port <= 65_535) return port;
+  throw refused(given, "use 0 (any free port) to 65535");
+}
+
+function bearerOf(given: Line | undefined): string | undefined {
+  return given && headerText(given.name, given.text);
+}
+
+function publicUrlOf(given: Line | undefined): string | undefined {
+  if (!given) return undefined;
+  const url = URL.canParse(given.text) ? new URL(given.text) : null;
+  if (
+    url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
+    url.username === "" && url.password === "" && url.href.length <= MAX_URL
+  ) return url.origin + withoutTrailing(url.pathname, "/");
+  const shown = { name: given.name, text: maskUrl(given.text) };
+  const allowed = "use http:// or https:// with a host, without user name, query or fragment";
+  throw refused(shown, `${allowed}, of ${MAX_URL} characters at most`);
+}
+
+function secretsOf(given: Line | undefined, host: string): string[] {
+  const secrets = given?.text.split(",").map((part) => part.trim()) ?? [];
+  const name = given?.name ?? "ATLAS_SECRET";
+  if (secrets.length > 2 || secrets.includes("")) {
+    throw new AtlasError("bad_request", `${name} must be one secret, or two as "current,previous"`);
+  }
+  if (isLoopback(host)) return secrets;
+  const shortest = Math.min(...secrets.map((secret) => new TextEncoder().encode(secret).length));
+  if (secrets.length > 0 && shortest >= MIN_SECRET_BYTES) return secrets;
+  throw new AtlasError(
+    "bad_request",
+    `${name} ${given ? `has a secret of ${shortest} bytes` : "is not set"}: to listen beyond ` +
+      `loopback (on ${host}) a node needs one of at least ${MIN_SECRET_BYTES} bytes`,
+  );
+}
+
+function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
+  if (!given) return "standard";
+  const profile = LEASES.find((name) => name === given.text);
+  if (profile) return profile;
+  const [, heartbeat, lease] = /^(\d{1,7})\/(\d{1,7})$/.exec(given.text) ?? [];
+  const times = { heartbeatMs: Number(heartbeat), leaseMs: Number(lease) };
+  if (times.heartbeatMs >= 50 && times.leaseMs >= 2 * times.heartbeatMs) return times;
+  throw refused(
+    given,
+    `use ${LEASE}, with a heartbeat of at least 50 and a lease of at least twice that`,
+  );
+}
+
+function roleOf(given: Line | undefined): Role | undefined {
+  const role = ROLES.find((name) => name === given?.text);
+  if (role || !given) return role;
+  throw refused(given, "use authority or worker");
+}
+
+function bootstrapOf(
+  given: BootstrapSetting | undefined,
+  variable: Line | undefined,
+): CheckedBootstrap | undefined {
+  const setting = given ?? variable?.text;
+  if (setting === undefined) return undefined;
+  const checked = checkBootstrap(setting);
+  if (checked !== null) return checked;
+  const name = given === undefined ? "ATLAS_BOOTSTRAP" : "bootstrap";
+  const text = typeof setting === "string" ? maskUrl(setting) : maskUrl(JSON.stringify(setting));
+  throw refused({ name, text }, BOOTSTRAP_ALLOWED);
+}
+
+function watchOf(given: Settings["watch"], variable: Line | undefined): boolean | string {
+  if (typeof given === "boolean") return given;
+  if (given instanceof URL ? given.protocol === "file:" : typeof given === "string" && given) {
+    return String(given);
+  }
+  if (given !== undefined) {
+    const allowed = "use true, false, or the path or file URL of the app's file";
+    throw new AtlasError("bad_request", `watch is ${quoted(given)}: ${allowed}`);
+  }
+  if (!variable || variable.text === "0" || variable.text === "false") return false;
+  if (variable.text === "1" || variable.text === "true") return true;
+  throw refused(variable, "use 1 or 0");
+}

@@ -1,0 +1,101 @@
+/**
+ * What the machine's landlord says about it: container hosts tell a process by variables
+ * of their own where it runs, and a node believes them where its own are not set.
+ *
+ * Takes environment variables; gives the region, the machine's name and the address that
+ * they tell of, each with the variable it came from, so that a bad one is refused by name.
+ * `docs/deploy.md` has the same lists as a table.
+ */
+import { isIP } from "node:net";
+import { AtlasError } from "../../src/errors.ts";
+import type { Random } from "../../src/ports/random.ts";
+import { isLoopback } from "../transport/link_address.ts";
+import { systemRandom } from "../system/clock.ts";
+
+/** A variable that is set. */
+export interface Told {
+  readonly name: string;
+  readonly text: string;
+}
+
+type Variables = { readonly [name: string]: string | undefined };
+
+/** Where the machine stands. */
+const REGION = ["FLY_REGION", "RAILWAY_REPLICA_REGION"];
+
+/** What tells this machine, or replica, from the others of its service. */
+const MACHINE = [
+  "FLY_MACHINE_ID",
+  "RAILWAY_REPLICA_ID",
+  "RENDER_INSTANCE_ID",
+  "K_REVISION",
+  "HEROKU_DYNO_ID",
+  "DYNO",
+  "HOSTNAME",
+];
+
+/**
+ * Variables that several machines may have alike at one time: all instances of a Cloud Run revision,
+ * and a Heroku dyno beside the one that takes its place.
+ */
+const SHARED: readonly string[] = ["K_REVISION", "DYNO"];
+/** Characters at random behind the value of such a variable. */
+const RANDOM_CHARACTERS = 8;
+
+/** Where others reach the machine: on the node's own port, or behind the host's TLS. */
+const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
+  { name: "FLY_PRIVATE_IP", tls: false },
+  { name: "RAILWAY_PRIVATE_DOMAIN", tls: false },
+  { name: "RAILWAY_PUBLIC_DOMAIN", tls: true },
+  { name: "HEROKU_PRIVATE_IP", tls: false },
+];
+
+/** The region as the host calls it; undefined where it doesn't say. */
+export function hostRegion(env: Variables): Told | undefined {
+  return firstOf(env, REGION);
+}
+
+/**
+ * The machine's name at its host; undefined where there is none. Some set `HOSTNAME` to
+ * the address that servers are to listen on: that names no machine, and is passed over. What other
+ * machines may be called as well gets a random end.
+ */
+export function hostMachine(
+  env: Variables,
+  random: Pick<Random, "uuid"> = systemRandom,
+): string | undefined {
+  const told = firstOf(env, MACHINE);
+  if (!told || told.name === "HOSTNAME" && isIP(told.text) !== 0) return undefined;
+  if (!SHARED.includes(told.name)) return told.text;
+  return `${told.text}-${random.uuid().slice(0, RANDOM_CHARACTERS)}`;
+}
+
+/**
+ * The URL under which the host's network leads to what listens on `host` and `port`;
+ * undefined where the host doesn't say, or nothing beyond loopback can reach it.
+ *
+ * @throws AtlasError `bad_request`, naming the variable that holds no host.
+ */
+export function hostUrl(env: Variables, host: string, port: number): string | undefined {
+  const told = firstOf(env, ADDRESS.map(({ name }) => name));
+  // The address leads to the port that the host knows, not to any free one.
+  if (!told || isLoopback(host) || port === 0) return undefined;
+  const tls = ADDRESS.find(({ name }) => name === told.name)?.tls ?? false;
+  const name = isIP(told.text) === 6 ? `[${told.text}]` : told.text;
+  const url = tls ? `https://${name}` : `http://${name}:${port}`;
+  const isHost = isIP(told.text) !== 0 || /^[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(name);
+  if (isHost && URL.canParse(url)) return url;
+  throw new AtlasError(
+    "bad_request",
+    `${told.name} is ${JSON.stringify(told.text.slice(0, 80))}: it must be an IP address or a ` +
+      `host name; ATLAS_PUBLIC_URL, where set, is taken in its place`,
+  );
+}
+
+function firstOf(env: Variables, names: readonly string[]): Told | undefined {
+  for (const name of names) {
+    const text = env[name]?.trim();
+    if (text) return { name, text };
+  }
+  return undefined;
+}

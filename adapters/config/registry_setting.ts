@@ -1,0 +1,175 @@
+/**
+ * The registry among a node's settings: which book, in which town, and the key to it.
+ *
+ * Takes what the environment or a program says of registries, their tokens and where keys are
+ * at home; gives it checked, or one error that names the variable, and the region where one of
+ * several is wrong. Passwords and tokens are never quoted.
+ */
+import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
+import { maskIn, maskUrl } from "../store/redact_url.ts";
+import type { RegistryTokens } from "../store/open.ts";
+import { type HomeRules, Homes } from "../store/regional/homes.ts";
+import { checkHomeRules } from "../store/regional/options.ts";
+import { parseRegistries } from "../store/regional/url.ts";
+import { isLoopback } from "../transport/link_address.ts";
+
+/** One line of the form: what its filler calls it, and what stands there. */
+export interface Line {
+  readonly name: string;
+  readonly text: string;
+}
+
+const DEFAULT_REGISTRY = "file:.atlas/registry.db";
+const ALLOWED =
+  "use file:<path>, memory:, redis://, redis+sentinel://, redis+cluster:// (or rediss…), " +
+  "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>";
+
+/** The error of a line that isn't allowed. */
+export function refused({ name, text }: Line, allowed: string): AtlasError {
+  const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
+  return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
+}
+
+/** A registry's URL, or several by region. @throws AtlasError that names the region */
+export function registryOf(given: Line | undefined): string {
+  if (!given) return DEFAULT_REGISTRY;
+  for (const [region, url] of entriesOf(given)) {
+    if (isRegistry(url)) continue;
+    const text = maskUrl(url);
+    if (region === null) throw refused({ name: given.name, text }, ALLOWED);
+    throw refused({ name: `${given.name}'s region ${region}`, text }, ALLOWED);
+  }
+  return given.text;
+}
+
+function entriesOf({ name, text }: Line): [region: string | null, url: string][] {
+  try {
+    return [...parseRegistries(text) ?? [[null, text] as const]] as [string | null, string][];
+  } catch (cause) {
+    throw new AtlasError("bad_request", `${name}: ${messageOf(cause)}`);
+  }
+}
+
+function isRegistry(url: string): boolean {
+  return /^(?:file:.+|memory:(?:\/\/)?|(?:rediss?(?:\+(?:sentinel|cluster))?|https):\/\/.+)$/s.test(
+    url,
+  ) ||
+    /^http:/.test(url) && URL.canParse(url) && isLoopback(new URL(url).hostname);
+}
+
+/** Refuses the region of a node for which a registry by region has no entry. */
+export function checkRegionListed(region: Line, registry: string, isGiven: boolean): void {
+  const regions = [...parseRegistries(registry)?.keys() ?? []];
+  if (regions.length === 0 || regions.includes(region.text)) return;
+  const allowed = `use one of ${regions.join(", ")}, the regions of the registry`;
+  if (isGiven) throw refused(region, allowed);
+  throw new AtlasError("bad_request", `${region.name} is not set: ${allowed}`);
+}
+
+/** The homes that a program gives. @throws AtlasError where they name none of the regions */
+export function homesOf(registry: string, given: HomeRules | undefined): HomeRules | undefined {
+  const regions = [...parseRegistries(registry)?.keys() ?? []];
+  if (given === undefined) return undefined;
+  checkHomeRules(given);
+  if (regions.length > 0) new Homes(regions, given);
+  return given;
+}
+
+/**
+ * The tokens of registries that are reached by HTTP: one for all, or one for each region.
+ *
+ * @param given `<token>`, or of a registry by region `<region>=<token>,<region>=<token>`
+ */
+export function registryTokensOf(
+  name: string,
+  given: RegistryTokens | undefined,
+  registry: string,
+): RegistryTokens | undefined {
+  const urls = parseRegistries(registry);
+  const needy = [...urls ?? [["", registry]]].filter(([, url]) => /^https?:/.test(url as string));
+  if (given === undefined || given === "") {
+    if (needy.length === 0) return undefined;
+    throw new AtlasError(
+      "bad_request",
+      `${name} is not set: a registry at https:// needs the database's REST token`,
+    );
+  }
+  const listed = typeof given === "string" ? listOf(given, urls) : Object.entries(given);
+  if (listed === null) return headerText(name, given as string);
+  const tokens = tokensOf(name, listed, [...urls?.keys() ?? []]);
+  const lacking = needy.find(([region]) => !tokens.has(region as string))?.[0];
+  if (lacking === undefined) return Object.fromEntries(tokens);
+  throw new AtlasError(
+    "bad_request",
+    `${name} has no token for the region ${lacking}, whose registry is at https://`,
+  );
+}
+
+/** Regions and tokens; null where `text` is one token for all. Those may end with `=`. */
+function listOf(
+  text: string,
+  urls: ReadonlyMap<string, string> | null,
+): [region: string, token: string][] | null {
+  if (!urls) return null;
+  const parts = text.split(",").map((part): [string, string] => {
+    const at = part.indexOf("=");
+    return at < 0 ? ["", part] : [part.slice(0, at).trim(), part.slice(at + 1).trim()];
+  });
+  const isList = parts.some(([region, token]) =>
+    urls.has(region) || region !== "" && /^[^=]/.test(token)
+  );
+  return isList ? parts : null;
+}
+
+function tokensOf(
+  name: string,
+  listed: readonly (readonly [region: string, token: string])[],
+  regions: readonly string[],
+): Map<string, string> {
+  const tokens = new Map<string, string>();
+  for (const [region, token] of listed) {
+    if (!regions.includes(region)) {
+      // What stands there may be a token: it isn't told.
+      throw new AtlasError(
+        "bad_request",
+        `${name} has an entry without one of the registry's regions: use <region>=<token>,` +
+          `<region>=<token> with ${regions.join(", ") || "a registry by region"}, or one token`,
+      );
+    }
+    if (tokens.has(region)) {
+      throw new AtlasError("bad_request", `${name} has the region ${region} twice`);
+    }
+    tokens.set(region, headerText(`${name}'s region ${region}`, token));
+  }
+  return tokens;
+}
+
+/** A token must fit into a header as it is (RFC 6750 §2.1 allows fewer characters still). */
+export function headerText(name: string, token: string): string {
+  if (typeof token === "string" && /^[!-~]+$/.test(token)) return token;
+  const why = token ? "holds white space or characters beyond ASCII" : "is empty";
+  throw new AtlasError("bad_request", `${name} ${why}: use printable ASCII only`);
+}
+
+/**
+ * What goes wrong with the registry, under the name of its variable or option. Of several, the one that the
+ * error names, else the node's own.
+ */
+export function namingRegistry(
+  name: string,
+  registry: string,
+  region: string,
+  cause: unknown,
+): AtlasError {
+  const registries = parseRegistries(registry);
+  const told = detailOf(cause);
+  const [prefix = "", named = region] = /^region ([^:]+): /.exec(told) ?? [];
+  const url = registries?.get(named);
+  const urls = registries ? [...registries.values()] : [registry];
+  const setting = url === undefined
+    ? `${name} is ${maskUrl(registry)}`
+    : `${name}'s region ${named} is ${maskUrl(url)}`;
+  const why = url === undefined ? told : told.slice(prefix.length);
+  const code = isAtlasError(cause) ? cause.code : "unavailable";
+  return new AtlasError(code, `${setting}: ${maskIn(why, urls)}`, { cause });
+}

@@ -1,0 +1,47 @@
+/**
+ * The gate of the HTTP API: a turnstile that counts who is inside.
+ *
+ * Takes each request's work on its way in; once closed, gives everybody who comes later
+ * a polite refusal, and a promise that resolves when the last one inside has left.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { errorResponse } from "../http_wire/errors.ts";
+
+export interface Gate {
+  /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
+  pass(run: () => Promise<Response>): Promise<Response>;
+  /** Lets nobody in any more. Resolves when all inside have left, or after `ms`. */
+  close(ms: number): Promise<void>;
+}
+
+/** An open gate. */
+export function createGate(): Gate {
+  let inside = 0;
+  let closed = false;
+  let emptied = () => {};
+  return {
+    async pass(run) {
+      if (closed) {
+        const error = new AtlasError("unavailable", "the node is stopping");
+        return errorResponse(error, { connection: "close" });
+      }
+      inside++;
+      try {
+        return await run();
+      } finally {
+        if (--inside === 0) emptied();
+      }
+    },
+    async close(ms) {
+      closed = true;
+      if (inside === 0) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        emptied = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    },
+  };
+}

@@ -1,0 +1,245 @@
+/**
+ * Paths, queries and headers: the counter where each form is checked before it goes in.
+ *
+ * Takes the text parts of a request, gives values of the kinds that the core takes, or
+ * one clear error.
+ */
+import type { AtlasNode, CallOptions, DrainNodesOptions } from "../../src/api/node.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
+import { quoted } from "../../src/model/options.ts";
+import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
+import { isTraceparent } from "../../src/model/call_path.ts";
+import { readCursor } from "./cursor.ts";
+
+/** The header that makes repeats of a call answer what the first did. */
+export const IDEMPOTENCY_HEADER = "idempotency-key";
+/** The header that carries what is left of the caller's deadline, in ms. */
+export const TIMEOUT_HEADER = "atlas-timeout-ms";
+/** The header that names the purchase over which a module call goes. */
+export const PURCHASE_HEADER = "atlas-purchase";
+/** The header that has a module call fail where there is no credit for it now. */
+export const NO_WAIT_HEADER = "atlas-no-wait";
+/**
+ * The header that names the region a call is made for: asked for where that isn't the asked
+ * node's, and told with each answer.
+ */
+export const CALLER_REGION_HEADER = "atlas-caller-region";
+/** The header of W3C Trace Context: its trace goes on to the owner. */
+export const TRACE_HEADER = "traceparent";
+
+/**
+ * The path of a request as it came, still percent-encoded: decoding is left to the one
+ * place that knows which part it reads, so that nothing is decoded twice.
+ */
+export function rawPath(request: Request): string {
+  const url = request.url;
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  if (start < 0) return "/";
+  const end = url.slice(start).search(/[?#]/);
+  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/** The host that was parsed last: most requests name the same, and each is asked for it thrice. */
+let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
+
+/** A host, with or without a port, as a URL of `http:` or `https:`; null where it is none. */
+export function hostUrl(scheme: string, host: string): URL | null {
+  const text = `${scheme}//${host}`;
+  if (parsed.text === text) return parsed.url;
+  const isHost = !/[\s/?#@\\]/.test(host) && URL.canParse(text);
+  parsed = { text, url: isHost ? new URL(text) : null };
+  return parsed.url;
+}
+
+/**
+ * What is wrong with the header Host: some runtimes make URLs of whatever it says (RFC 9112
+ * §3.2). None is no fault, as in HTTP/1.0.
+ */
+export function faultOfHost(headers: Headers): AtlasError | null {
+  const host = headers.get("host");
+  if (!host || hostUrl("http:", host)) return null;
+  const allowed = "it must be a host, and a port where that isn't the scheme's own";
+  return new AtlasError("bad_request", `header Host is ${quoted(host)}: ${allowed}`);
+}
+
+/** Type and id, and the method if there is one, of `/v1/resources/{type}/{id}[/{method}]`. */
+export function resourceOf(path: string): { type: string; id: string; method: string } {
+  const [, , , type, id, method] = path.split("/");
+  const named = {
+    type: checkToken("type", decode("type", type ?? "")),
+    id: decode("id", id ?? ""),
+    method: decode("method", method ?? ""),
+  };
+  resourceKey(named.type, named.id);
+  return named;
+}
+
+/** The module, and the function if there is one, of `/v1/…/{module}[/{function}]`. */
+export function moduleOf(path: string): { module: string; name: string } {
+  const [, , , module, name] = path.split("/");
+  return {
+    module: checkToken("module", decode("module", module ?? "")),
+    name: decode("function", name ?? ""),
+  };
+}
+
+/** Whether a module call is not to wait for credit. */
+export function noWaitOption(headers: Headers): { noWait?: true } {
+  const text = headers.get(NO_WAIT_HEADER);
+  if (text === null) return {};
+  if (text === "1") return { noWait: true };
+  throw new AtlasError("bad_request", `header Atlas-No-Wait is ${quoted(text)}: only 1 is allowed`);
+}
+
+function decode(part: string, text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new AtlasError("invalid_rrp", `${part} ${quoted(text)} is not percent-encoded UTF-8`);
+  }
+}
+
+/** The options that a call's headers ask for. */
+export function callOptions(headers: Headers, node: Pick<AtlasNode, "knowsRegion">): CallOptions {
+  return {
+    ...timeoutOption(headers),
+    ...idempotencyOption(headers),
+    ...callerRegionOption(headers, node),
+    ...traceOption(headers),
+  };
+}
+
+/**
+ * The region that `Atlas-Caller-Region` names. One that the node doesn't know counts as not sent:
+ * a region that is away must not have its clients refused by all others.
+ */
+export function callerRegionOption(
+  headers: Headers,
+  node: Pick<AtlasNode, "knowsRegion"> | null,
+): { callerRegion?: string } {
+  const region = headers.get(CALLER_REGION_HEADER);
+  if (region === null) return {};
+  const callerRegion = checkToken("header Atlas-Caller-Region", region);
+  return node?.knowsRegion(callerRegion) ? { callerRegion } : {};
+}
+
+/** A `traceparent` that isn't one counts as not sent: W3C Trace Context, §3.2.1. */
+function traceOption(headers: Headers): { traceparent?: string } {
+  const traceparent = headers.get(TRACE_HEADER);
+  return isTraceparent(traceparent) ? { traceparent } : {};
+}
+
+/** The deadline that `Atlas-Timeout-Ms` asks for. */
+export function timeoutOption(headers: Headers): { timeoutMs?: number } {
+  const text = headers.get(TIMEOUT_HEADER);
+  if (text === null) return {};
+  return { timeoutMs: count("header Atlas-Timeout-Ms", text, MAX_TIMEOUT_MS) };
+}
+
+function idempotencyOption(headers: Headers): { idempotencyKey?: string } {
+  const key = headers.get(IDEMPOTENCY_HEADER);
+  if (key === null) return {};
+  if (isHeaderText(key)) return { idempotencyKey: key };
+  throw new AtlasError(
+    "bad_request",
+    `header Idempotency-Key is ${quoted(key)}: it must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} ` +
+      "printable ASCII characters",
+  );
+}
+
+/** Whether a key can travel as a header's value and arrive as it was. */
+export function isHeaderText(key: string): boolean {
+  return key.length <= MAX_IDEMPOTENCY_KEY_BYTES && /^[!-~](?:[ -~]*[!-~])?$/.test(key);
+}
+
+/**
+ * The query of a request to a route that takes `known` parameters.
+ *
+ * @throws AtlasError `bad_request`, naming one that isn't among them.
+ */
+export function queryOf(request: Request, known: readonly string[]): URLSearchParams {
+  const query = new URL(request.url).searchParams;
+  const unknown = [...query.keys()].find((name) => !known.includes(name));
+  if (unknown === undefined) return query;
+  const message = `there is no query parameter ${quoted(unknown)} here`;
+  throw new AtlasError("bad_request", `${message}; there are: ${known.join(", ")}`);
+}
+
+/** The parameters of a listing. */
+export const LISTING: readonly string[] = ["prefix", "cursor", "limit", "count"];
+
+/** Which page of which resources a query asks for. */
+export function pageOf(
+  query: URLSearchParams,
+): { prefix: string; page: { cursor?: string; limit?: number } } {
+  const limit = query.get("limit");
+  const cursor = query.get("cursor");
+  return {
+    prefix: checkPrefix(query.get("prefix") ?? "rrp:"),
+    page: {
+      ...(limit === null ? {} : { limit: count("query limit", limit, 1_000) }),
+      ...(cursor === null || cursor === "" ? {} : { cursor: readCursor(cursor) }),
+    },
+  };
+}
+
+/** Whether a listing asks how many there are, and not for them. */
+export function countOf(query: URLSearchParams): boolean {
+  const text = query.get("count");
+  if (text === null || text === "1") return text === "1";
+  throw new AtlasError("bad_request", `query count is ${quoted(text)}: only "1" is allowed`);
+}
+
+/** The parameters of a drain. */
+export const DRAINING: readonly string[] = ["node", "prefix", "forMs"];
+
+/** Which nodes a drain is asked of; undefined: of the asked one, as a whole. */
+export function drainOf(query: URLSearchParams): DrainNodesOptions | undefined {
+  const node = query.get("node");
+  const prefix = query.get("prefix");
+  const forMs = query.get("forMs");
+  const named = node === null ? {} : { node: nodeNameOf(node) };
+  if (prefix === null) {
+    if (forMs !== null) throw new AtlasError("bad_request", "query forMs goes with a prefix only");
+    return node === null ? undefined : named;
+  }
+  const span = forMs === null ? {} : { forMs: count("query forMs", forMs, MAX_DECLINE_MS) };
+  return { ...named, prefix: checkPrefix(prefix), ...span };
+}
+
+/** `<node>` or `<region>/<node>`. */
+function nodeNameOf(text: string): string {
+  const parts = text.split("/");
+  if (parts.length > 2) {
+    const message = `query node is ${quoted(text)}: it must be <node> or <region>/<node>`;
+    throw new AtlasError("bad_request", message);
+  }
+  for (const part of parts) checkToken("query node", part);
+  return text;
+}
+
+/** The region to which a POST to a resource itself moves it. */
+export function moveOf(query: URLSearchParams): string {
+  const region = query.get("move");
+  if (region !== null) return checkToken("query move", region);
+  const message = "there is no POST to a resource without a method, /<method>, or ?move=<region>";
+  throw new AtlasError("not_found", message);
+}
+
+/** Whether a lookup asks to read through the store. */
+export function requireOf(query: URLSearchParams): { require?: "confirmed" } {
+  const text = query.get("require");
+  if (text === null) return {};
+  if (text === "confirmed") return { require: text };
+  throw new AtlasError(
+    "bad_request",
+    `query require is ${quoted(text)}: only "confirmed" is allowed`,
+  );
+}
+
+function count(what: string, text: string, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (value >= 1 && value <= most) return value;
+  throw new AtlasError("bad_request", `${what} is ${quoted(text)}: it must be 1 to ${most}`);
+}

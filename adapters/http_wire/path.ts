@@ -1,0 +1,41 @@
+/**
+ * The path of a call as a header: stamps on an envelope, in the order in which they were
+ * put there.
+ *
+ * `Atlas-Path` lists nodes as `<region>/<node>`, the asked one first and the owner's
+ * last; a comma in a name is percent-encoded. `Atlas-Region` is the owner's region. A call
+ * that failed has both, too, as far as it came.
+ * `Atlas-Verdict` is there only where the owner couldn't reach the store: `suspect`, or
+ * `contested`.
+ */
+import type { Mark } from "../../src/model/ownership.ts";
+import { regionOf } from "../../src/model/call_path.ts";
+
+/** The header that lists the nodes a call went through. */
+export const PATH_HEADER = "atlas-path";
+/** The header that names the region of the owner. */
+export const REGION_HEADER = "atlas-region";
+/** The header that marks an answer which its owner gave without the store. */
+export const VERDICT_HEADER = "atlas-verdict";
+
+/** The headers of an answer that took this path; without a pointer, to its last node. */
+export function pathHeaders(
+  path: readonly string[],
+  rrp: string = path.at(-1) ?? "",
+): Record<string, string> {
+  const nodes = path.map((node) => node.replaceAll(",", "%2C"));
+  return { [PATH_HEADER]: nodes.join(", "), [REGION_HEADER]: regionOf(rrp) };
+}
+
+/** The path that an answer's headers tell; empty where they tell none. */
+export function readPath(headers: Headers): readonly string[] {
+  const text = headers.get(PATH_HEADER);
+  if (!text) return [];
+  return text.split(",").map((node) => node.trim().replaceAll("%2C", ","));
+}
+
+/** The mark that an answer's headers tell; null where they tell none. */
+export function readMark(headers: Headers): Mark | null {
+  const text = headers.get(VERDICT_HEADER);
+  return text === "suspect" || text === "contested" ? text : null;
+}

@@ -1,0 +1,59 @@
+/**
+ * The tongues of client sockets: JSON as text, and MessagePack as bytes.
+ *
+ * Takes and gives frames of `src/model/socket_frames.ts`; what JSON can't say comes out as in
+ * answers over HTTP.
+ */
+import type { Codec } from "../../src/model/socket_frames.ts";
+import { AtlasError } from "../../src/errors.ts";
+import { encodeValue, pack, unpack } from "../../src/model/value.ts";
+import { concat } from "./body.ts";
+import { parseJson, toJson } from "./json.ts";
+
+/** The subprotocol that asks for MessagePack. */
+export const MSGPACK_PROTOCOL = "atlas.msgpack";
+/** The subprotocol of JSON, which is also spoken where none is asked for. */
+export const JSON_PROTOCOL = "atlas.json";
+
+const utf8 = new TextEncoder();
+
+export const jsonCodec: Codec = {
+  name: "json",
+  encode: toJson,
+  event: (seq, epoch, data) => {
+    const told = toJson(unpack(data) ?? null);
+    return `{"t":"event","seq":${seq},"epoch":${epoch},"data":${told}}`;
+  },
+  decode: (data) => {
+    if (typeof data === "string") return parseJson(utf8.encode(data));
+    throw new AtlasError("bad_request", "frames are JSON text; for bytes ask for atlas.msgpack");
+  },
+};
+
+/** A fixmap of four, up to the last key (MessagePack: map format family). */
+const FOUR = new Uint8Array([0x84]);
+const T = pack("t");
+const EVENT = pack("event");
+const SEQ = pack("seq");
+const EPOCH = pack("epoch");
+const DATA = pack("data");
+
+export const msgpackCodec: Codec = {
+  name: "msgpack",
+  encode: (frame) => {
+    // By itself: a result may use all of the depth that a value is allowed.
+    if (frame.t !== "reply" || !("result" in frame)) return encodeValue(frame, "the frame");
+    const { t, id, verdict } = frame;
+    const head = pack({ t, id, ...verdict !== undefined && { verdict }, result: null });
+    const result = encodeValue(frame.result, "result");
+    return concat([head.subarray(0, -1), result], head.length - 1 + result.length);
+  },
+  event: (seq, epoch, data) => {
+    const parts = [FOUR, T, EVENT, SEQ, pack(seq), EPOCH, pack(epoch), DATA, data];
+    return concat(parts, parts.reduce((sum, part) => sum + part.length, 0));
+  },
+  decode: (data) => {
+    if (typeof data !== "string") return unpack(data);
+    throw new AtlasError("bad_request", "frames are MessagePack bytes, as atlas.msgpack says");
+  },
+};

@@ -1,0 +1,286 @@
+/**
+ * Bun's doorman: `Bun.serve` to let requests and sockets in, the global WebSocket to
+ * dial. Takes and gives what the `Runtime` port says; nothing of Bun leaves this file.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { HEAD_MS, KEEP_ALIVE_MS } from "../../src/limits.ts";
+import type {
+  DialOptions,
+  Runtime,
+  ServeOptions,
+  Server,
+  Socket,
+  SocketHandlers,
+  UpgradeOptions,
+} from "../../src/ports/runtime.ts";
+import { isUnread } from "../http_wire/body.ts";
+import { type FrameQueue, FrameTurns } from "./frame_turns.ts";
+import { GuardedSocket, type RawSocket } from "./guarded_socket.ts";
+import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { serveFailure } from "./serve_failure.ts";
+import { TurnShare } from "./turn_share.ts";
+
+/** Largest request body taken, in bytes; the HTTP app's own limit is lower. */
+const MAX_REQUEST_BYTES = 67_108_864;
+/** Bytes that may wait on one socket before Bun drops frames; then the socket is closed. */
+const MAX_BACKPRESSURE_BYTES = 67_108_864;
+/** The longest time that Bun takes for any of its own, in s. */
+const MAX_SECONDS = 255;
+
+/** What is used of Bun's own types. */
+interface BunSocket {
+  data: SocketData;
+  binaryType: "uint8array";
+  readonly remoteAddress: string;
+  sendBinary(data: Uint8Array): number;
+  sendText(data: string): number;
+  getBufferedAmount(): number;
+  ping(): number;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
+
+interface SocketData {
+  readonly handlers: SocketHandlers;
+  readonly how: UpgradeOptions;
+  guard: GuardedSocket | null;
+  heartbeat: Heartbeat | null;
+  /** Null: its frames are handled as they come. */
+  frames: FrameQueue | null;
+  isClosed: boolean;
+}
+
+interface BunServer {
+  readonly port: number;
+  upgrade(request: Request, options: { data: SocketData; headers?: HeadersInit }): boolean;
+  timeout(request: Request, seconds: number): void;
+  requestIP(request: Request): { readonly address: string } | null;
+  stop(closeActive: boolean): Promise<void>;
+}
+
+interface Bun {
+  readonly version: string;
+  serve(options: Record<string, unknown>): BunServer;
+}
+
+function bun(): Bun {
+  const found = (globalThis as { Bun?: Bun }).Bun;
+  if (!found) throw new AtlasError("bad_request", "this is not Bun");
+  return found;
+}
+
+/** Bun ≥ 1.4. */
+export const runtime: Runtime = {
+  name: "bun",
+  get version(): string {
+    return bun().version;
+  },
+  serve,
+  dial,
+};
+
+async function serve(options: ServeOptions): Promise<Server> {
+  const live = new Set<GuardedSocket>();
+  let server = listen(options, options.port, live);
+  const { port } = server;
+  const former: BunServer[] = [];
+  return {
+    port,
+    async listenAnew() {
+      // It stops to listen at once; what it has open goes on.
+      void server.stop(false);
+      former.push(server);
+      server = listen(options, port, live);
+    },
+    async close() {
+      await Promise.all([server, ...former].map((it) => it.stop(true)));
+      for (const socket of [...live]) socket.cut();
+    },
+  };
+}
+
+function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): BunServer {
+  const keepAliveSeconds = secondsOf(options.times?.keepAliveMs ?? KEEP_ALIVE_MS);
+  const turns = new TurnShare();
+  try {
+    return bun().serve({
+      hostname: options.host,
+      port,
+      development: false,
+      // Else Bun lets a second process bind the same port outside of development.
+      reusePort: false,
+      // Bytes that come don't lengthen it: a head that comes a byte at a time is late, too.
+      idleTimeout: secondsOf(options.times?.headMs ?? HEAD_MS),
+      maxRequestBodySize: MAX_REQUEST_BYTES,
+      // Bun goes on with what a connection sent ahead as soon as an answer is written, within
+      // the same turn; where an answer isn't there by then, it closes the connection.
+      fetch: (request: Request, server: BunServer) => {
+        const run = () => answer(options, request, server, keepAliveSeconds);
+        const turn = turns.take();
+        return turn === null ? run() : turn.then(run);
+      },
+      error: () => new Response("internal error", { status: 500 }),
+      websocket: socketHandlers(options.maxFrameBytes, live),
+    });
+  } catch (cause) {
+    throw serveFailure(options.host, port, cause);
+  }
+}
+
+function secondsOf(ms: number): number {
+  return Math.min(MAX_SECONDS, Math.ceil(ms / 1_000));
+}
+
+function answer(
+  options: ServeOptions,
+  request: Request,
+  server: BunServer,
+  keepAliveSeconds: number,
+): Response | undefined | Promise<Response | undefined> {
+  let upgraded = false;
+  // A served call may take longer than the idle time: its own deadline bounds it.
+  server.timeout(request, 0);
+  const from = {
+    get remote() {
+      return server.requestIP(request)?.address;
+    },
+  };
+  const response = options.fetch(withHost(request), (handlers, how = {}) => {
+    const { protocol } = how;
+    upgraded = server.upgrade(request, {
+      data: { handlers, how, guard: null, heartbeat: null, frames: null, isClosed: false },
+      headers: protocol === undefined ? undefined : { "Sec-WebSocket-Protocol": protocol },
+    });
+    return upgraded ? new Response(null) : new Response("expected a WebSocket", { status: 426 });
+  }, from);
+  // Bun wants no response for a request that became a socket.
+  const finish = (response: Response) => {
+    if (upgraded) return undefined;
+    // It holds for the connection from now on: while the answer is taken, and after it.
+    server.timeout(request, keepAliveSeconds);
+    if (isUnread(request)) response.headers.set("connection", "close");
+    return response;
+  };
+  return response instanceof Promise ? response.then(finish) : finish(response);
+}
+
+/** Bun gives a request without a host, as HTTP/1.0 may send it, a path for its URL. */
+function withHost(request: Request): Request {
+  const { url } = request;
+  return url.startsWith("/") ? new Request(`http://localhost${url}`, request) : request;
+}
+
+/** RFC 6455's registry: try again later. */
+const TRY_LATER = 1013;
+
+function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object {
+  const turns = new FrameTurns({
+    now: () => performance.now(),
+    later: (run) => void setImmediate(run),
+  });
+  return {
+    maxPayloadLength: maxFrameBytes,
+    backpressureLimit: MAX_BACKPRESSURE_BYTES,
+    idleTimeout: 0,
+    perMessageDeflate: false,
+    open(ws: BunSocket) {
+      const { handlers, how } = ws.data;
+      const guard = new GuardedSocket(
+        rawOf(ws),
+        handlers,
+        how.maxFrameBytes ?? maxFrameBytes,
+        ws.remoteAddress,
+      );
+      ws.data.guard = guard;
+      if (how.idleMs !== undefined) {
+        // A client's.
+        ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
+        ws.data.frames = turns.queue({
+          message: (data) => guard.received(data),
+          full: () => guard.close(TRY_LATER, "too many of its messages wait already"),
+        });
+      }
+      live.add(guard);
+      // Not a Buffer: its own methods answer slower, and slice() shares its bytes.
+      ws.binaryType = "uint8array";
+      guard.opened();
+    },
+    message(ws: BunSocket, data: string | Uint8Array) {
+      const { guard, heartbeat, frames } = ws.data;
+      heartbeat?.heard();
+      if (frames && guard?.isOpen) frames.push(data);
+      else guard?.received(data);
+    },
+    ping: (ws: BunSocket) => ws.data.heartbeat?.heard(),
+    pong: (ws: BunSocket) => ws.data.heartbeat?.heard(),
+    close(ws: BunSocket, code: number, reason: string) {
+      const { guard, heartbeat, frames } = ws.data;
+      ws.data.isClosed = true;
+      heartbeat?.stop();
+      if (!guard) return;
+      live.delete(guard);
+      if (!guard.isOpen) frames?.drop();
+      if (frames) frames.end(() => guard.ended(code, reason));
+      else guard.ended(code, reason);
+    },
+  };
+}
+
+function rawOf(ws: BunSocket): RawSocket {
+  return {
+    // Bun answers 0 for a dropped frame, -1 for one that waits.
+    send(data) {
+      // Its last frames are still handled; who sent them reads no answers.
+      if (ws.data.isClosed) return true;
+      const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
+      return sent !== 0 || data.length === 0;
+    },
+    buffered: () => ws.getBufferedAmount(),
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+  };
+}
+
+/** What Bun's WebSocket has beyond the standard one. */
+type BunWebSocket = WebSocket & { terminate(): void };
+
+function dial(url: string, handlers: SocketHandlers, options: DialOptions): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const Client = WebSocket as unknown as new (url: string, options: object) => BunWebSocket;
+    const ws = new Client(url, { perMessageDeflate: false });
+    ws.binaryType = "arraybuffer";
+    const socket = new GuardedSocket(rawClient(ws), handlers, options.maxFrameBytes);
+    const fail = (why: string) => {
+      clearTimeout(timer);
+      reject(new AtlasError("unavailable", `can't dial ${url}: ${why}`));
+    };
+    const timer = setTimeout(() => {
+      socket.close(1000, "");
+      fail(`no answer within ${options.timeoutMs} ms`);
+    }, options.timeoutMs);
+    ws.onopen = () => {
+      clearTimeout(timer);
+      socket.opened();
+      resolve(socket);
+    };
+    ws.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      socket.received(typeof data === "string" ? data : new Uint8Array(data));
+    };
+    ws.onclose = ({ code, reason }) => {
+      socket.ended(code, reason);
+      fail(reason || "it closed while connecting");
+    };
+  });
+}
+
+function rawClient(ws: BunWebSocket): RawSocket {
+  return {
+    send(data) {
+      ws.send(data as string | Uint8Array<ArrayBuffer>);
+      return true;
+    },
+    buffered: () => ws.bufferedAmount,
+    close: (code, reason) => ws.close(code, reason),
+    terminate: () => ws.terminate(),
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * Watches that a node's own listener still accepts connections: a process that ran out of
+ * descriptors may go on renewing its lease while nobody can reach it any more.
+ *
+ * Dials the listener now and then, over loopback where it listens on all addresses. After some
+ * failures in a row it has the server listen anew; where that doesn't help either, it says so.
+ * A listener that was never reached from here is left alone in the end.
+ */
+import { connect } from "node:net";
+import type { NodeEvent } from "../../src/api/node.ts";
+import { messageOf } from "../../src/errors.ts";
+import {
+  LISTENER_FAILURES,
+  LISTENER_LOST,
+  LISTENER_PATIENCE_MS,
+  LISTENER_PROBE_MS,
+  LISTENER_SOON_MS,
+} from "../../src/limits.ts";
+import type { Server } from "../../src/ports/runtime.ts";
+
+export interface ListenerProbeOptions {
+  readonly server: Pick<Server, "port" | "listenAnew">;
+  /** Where it listens. */
+  readonly host: string;
+  readonly onEvent: (event: NodeEvent) => void;
+  /**
+   * Runs once, where a listener that was reached before isn't any more, and listening anew didn't
+   * help: nothing is probed any more.
+   */
+  readonly onLost: (why: string) => void;
+  /** Default: those of `src/limits.ts`, in ms. */
+  readonly times?: ListenerTimes;
+}
+
+export interface ListenerTimes {
+  readonly everyMs: number;
+  readonly soonMs: number;
+  readonly patienceMs: number;
+}
+
+const TIMES: ListenerTimes = {
+  everyMs: LISTENER_PROBE_MS,
+  soonMs: LISTENER_SOON_MS,
+  patienceMs: LISTENER_PATIENCE_MS,
+};
+
+export interface ListenerProbe {
+  stop(): void;
+}
+
+const UNWATCHED = "the node can't reach its own listener, so it doesn't watch it";
+
+/** Starts to watch. */
+export function probeListener(options: ListenerProbeOptions): ListenerProbe {
+  return new Probe(options);
+}
+
+class Probe implements ListenerProbe {
+  readonly #options: ListenerProbeOptions;
+  readonly #times: ListenerTimes;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+  #isStopped = false;
+  /** Whether it was ever reached: what never was may be shut off by a firewall, for this dial only. */
+  #wasReached = false;
+
+  constructor(options: ListenerProbeOptions) {
+    this.#options = options;
+    this.#times = options.times ?? TIMES;
+    this.#later();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #later(): void {
+    if (this.#isStopped) return;
+    const { everyMs, soonMs } = this.#times;
+    const isSoon = this.#failures > 0 || !this.#wasReached;
+    this.#timer = setTimeout(() => void this.#probe(), isSoon ? soonMs : everyMs);
+  }
+
+  async #probe(): Promise<void> {
+    const { server, host, onEvent, onLost } = this.#options;
+    const why = await accepts(dialled(host), server.port, this.#times.patienceMs);
+    if (this.#isStopped) return;
+    this.#failures = why === null ? 0 : this.#failures + 1;
+    this.#wasReached ||= why === null;
+    if (this.#failures === LISTENER_LOST) {
+      this.stop();
+      if (this.#wasReached) return onLost(`its listener accepts no connections: ${why}`);
+      return onEvent({ level: "warning", event: UNWATCHED, fields: { host, why } });
+    }
+    if (this.#failures > 0 && this.#failures % LISTENER_FAILURES === 0) {
+      onEvent({ level: "error", event: "listening anew", fields: { why } });
+      await server.listenAnew().catch((error: unknown) =>
+        onEvent({ level: "error", event: "can't listen anew", fields: { why: messageOf(error) } })
+      );
+    }
+    this.#later();
+  }
+}
+
+/** Where a listener on `host` is reached from its own machine. */
+function dialled(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "::" ? "::1" : host;
+}
+
+/**
+ * Null where the listener accepts a connection; otherwise why it doesn't. One that closes it
+ * without an answer has as many as it may have: it accepts.
+ */
+function accepts(host: string, port: number, timeoutMs: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const end = (why: string | null) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(why);
+    };
+    const timer = setTimeout(() => end(`no answer within ${timeoutMs} ms`), timeoutMs);
+    socket.on("connect", () => socket.write(PROBE));
+    socket.on("data", () => end(null));
+    socket.on("error", (error) => end(isReset(error) ? null : messageOf(error)));
+    socket.on("close", () => end(null));
+  });
+}
+
+function isReset(error: Error): boolean {
+  return (error as { code?: unknown }).code === "ECONNRESET";
+}
+
+/** Any answer will do. */
+const PROBE = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

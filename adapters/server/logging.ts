@@ -1,0 +1,107 @@
+/**
+ * Logs: a clerk who writes what happened on standard error, a line each.
+ *
+ * Takes the events of nodes and of HTTP; gives LogTape records in the category
+ * `atlas`. For people at a terminal the lines are readable, for machines JSON. A program
+ * that embeds a node may set up LogTape itself, or hear events by `onEvent`; where it does
+ * neither, the lines are written all the same.
+ */
+import process from "node:process";
+import {
+  configureSync,
+  getConfig,
+  getJsonLinesFormatter,
+  getLogger,
+  getTextFormatter,
+  type LogLevel as TapeLevel,
+  type LogRecord,
+} from "@logtape/logtape";
+import type { NodeEvent } from "../../src/api/node.ts";
+import type { LogLevel } from "../config/environment.ts";
+
+/** Where text goes; the standard error stream, or a test's. */
+export interface LogStream {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+/** Sets up LogTape for the whole process: everything from `level` on goes to `stream`. */
+export function configureLogging(level: LogLevel, stream: LogStream = process.stderr): void {
+  const sink = writer(stream);
+  const lowestLevel: TapeLevel | null = level === "silent" ? null : level;
+  configureSync({
+    reset: true,
+    sinks: { out: sink },
+    loggers: [
+      { category: ["atlas"], lowestLevel, sinks: ["out"] },
+      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["out"] },
+    ],
+  });
+}
+
+function writer(stream: LogStream): (record: LogRecord) => void {
+  const format = stream.isTTY ? readable() : getJsonLinesFormatter({ properties: "flatten" });
+  return (record) => {
+    stream.write(format(record));
+  };
+}
+
+/** Which node tells something; what isn't known yet is left out. */
+export interface LogPlace {
+  readonly region?: string;
+  readonly node?: string;
+}
+
+/**
+ * Writes events to the logger `atlas` with the node that tells them. As long as the program has
+ * not configured LogTape, those from `level` on go to `stream` instead.
+ */
+export function eventLog(
+  level: LogLevel,
+  place: () => LogPlace,
+  stream: LogStream = process.stderr,
+): (event: NodeEvent) => void {
+  const write = writer(stream);
+  const lowest = LEVELS.indexOf(level);
+  return (event) => {
+    const properties = fieldsOf(event, place());
+    if (getConfig() !== null) return getLogger(CATEGORY)[event.level](event.event, properties);
+    if (level === "silent" || LEVELS.indexOf(event.level) < lowest) return;
+    write({
+      category: CATEGORY,
+      level: event.level,
+      message: [event.event],
+      rawMessage: event.event,
+      timestamp: Date.now(),
+      properties,
+    });
+  };
+}
+
+const CATEGORY = ["atlas"];
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
+
+/** An event's particulars after the node that tells it; a region or node of its own is another's. */
+function fieldsOf({ fields }: NodeEvent, place: LogPlace): Record<string, unknown> {
+  const { region: peerRegion, node: peerNode, traceparent, ...others } = fields;
+  const traceId = typeof traceparent === "string" ? traceparent.split("-")[1] : undefined;
+  return {
+    ...place,
+    ...others,
+    ...peerRegion !== undefined && { peerRegion },
+    ...peerNode !== undefined && { peerNode },
+    ...traceparent !== undefined && { traceparent },
+    ...traceId !== undefined && { traceId },
+  };
+}
+
+/** A line for people: the time, the level, what happened, its particulars. */
+function readable(): (record: LogRecord) => string {
+  const head = getTextFormatter({ timestamp: "time", category: () => "" });
+  return (record) => {
+    const particulars = Object.entries(record.properties).map(([name, value]) =>
+      ` ${name}=${typeof value === "string" ? JSON.stringify(value) : String(value)}`
+    );
+    return head(record).trimEnd() + particulars.join("") + "\n";
+  };
+}

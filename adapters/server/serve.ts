@@ -1,0 +1,308 @@
+/**
+ * Serves an app on the running runtime: the builder who puts a node together from the
+ * parts that its settings name.
+ *
+ * Takes an app and settings; opens the port, the store and the links, registers, and
+ * gives a node that answers HTTP. What fails on the way closes what was opened before.
+ *
+ * @example
+ * ```ts
+ * const node = await serve(app, { registry: "redis://127.0.0.1:6379", port: 8080 });
+ * console.log(node.url);
+ * await node.close();
+ * ```
+ */
+import process from "node:process";
+import { type App, resolveTypes } from "../../src/api/app.ts";
+import type { AtlasNode, NodeEvent } from "../../src/api/node.ts";
+import { AtlasError, type ErrorCode, isAtlasError, messageOf } from "../../src/errors.ts";
+import { MAX_FRAME_BYTES } from "../../src/limits.ts";
+import { checkOptions, type OptionNames, wrong } from "../../src/model/options.ts";
+import { createNode } from "../../src/node/node.ts";
+import type { RequestOrigin, Runtime, Server, Upgrade } from "../../src/ports/runtime.ts";
+import { appFile, loadApp } from "../app_loader/load_app.ts";
+import { watchApp } from "../app_loader/watch_app.ts";
+import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "../config/access.ts";
+import { bootstrapOf } from "../config/bootstrap.ts";
+import { type CheckedSettings, readAppPath, readLogLevel, readSettings, type Settings } from "../config/environment.ts";
+import { defaultNodeName, urlOf } from "../config/hosts.ts";
+import { placedHomes } from "../config/placed_homes.ts";
+import { homesOf, namingRegistry } from "../config/registry_setting.ts";
+import { createHttpApp, type HttpApp } from "../http/app.ts";
+import { refusalOf } from "../http/origin_rules.ts";
+import { SOCKET_PATH } from "../http/sockets.ts";
+import { faultOfHost, rawPath } from "../http_wire/inputs.ts";
+import { detectRuntime } from "../platform/detect.ts";
+import { settingAtFault } from "../platform/serve_failure.ts";
+import { openStore } from "../store/open.ts";
+import type { HomeRules } from "../store/regional/homes.ts";
+import { systemContext } from "../system/async_context.ts";
+import { systemClock, systemRandom } from "../system/clock.ts";
+import { LINK_PATH, type WebSocketTransport, websocketTransport } from "../transport/websocket.ts";
+import { probeListener } from "./listener_probe.ts";
+import { eventLog } from "./logging.ts";
+import { type ServedNode, servedNode } from "./served_node.ts";
+
+export type { ServedNode } from "./served_node.ts";
+export type { BootstrapSetting } from "../config/bootstrap.ts";
+export type { Settings } from "../config/environment.ts";
+
+export interface ServeOptions extends Settings {
+  /**
+   * Hears what is worth logging. Default: LogTape's logger `atlas`, or, where the program has not
+   * configured LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
+   */
+  onEvent?: (event: NodeEvent) => void;
+  /**
+   * Of a registry by region: where keys are at home; the same on every node, for ever. Types
+   * that are placed in a region are at home there, unless `types` or `rule` say otherwise.
+   */
+  homes?: HomeRules;
+}
+
+const NAMES: OptionNames<ServeOptions> = {
+  region: true,
+  node: true,
+  registry: true,
+  registryToken: true,
+  host: true,
+  port: true,
+  publicUrl: true,
+  secret: true,
+  token: true,
+  lease: true,
+  role: true,
+  bootstrap: true,
+  watch: true,
+  gateways: true,
+  origins: true,
+  addresses: true,
+  onEvent: true,
+  homes: true,
+};
+
+/**
+ * A node with an HTTP API. What `options` leave out comes from the environment, and
+ * what that leaves out has the documented default; without `app`, the example of
+ * channels and sessions. Installs no process handlers.
+ *
+ * @throws AtlasError `bad_request` where a setting isn't allowed, `unavailable` where
+ * the port or the registry can't be had (each naming the variable), `node_name_taken`
+ * where another live process has the node's name.
+ */
+export async function serve<A extends App = App>(
+  app?: A,
+  options: ServeOptions = {},
+): Promise<ServedNode<A>> {
+  const checked = readSettings(process.env, checkServeOptions(options));
+  const settings = { ...checked, homes: homesOf(checked.registry, options.homes) };
+  const place: { region: string; node?: string } = { region: settings.region };
+  const onEvent = options.onEvent ?? eventLog(readLogLevel(process.env), () => place);
+  const watched = watchedFile(settings, app !== undefined);
+  const running = (app ?? await loadApp(undefined)) as A;
+  resolveTypes(running);
+  const homes = placedHomes(running, settings.registry, settings.homes);
+  const runtime = await detectRuntime();
+  const opened: (() => Promise<void>)[] = [];
+  try {
+    return await open(
+      running,
+      { ...settings, homes },
+      watched,
+      runtime,
+      onEvent,
+      opened,
+      place,
+      options,
+    );
+  } catch (error) {
+    for (const close of opened.reverse()) await close().catch(() => {});
+    throw error;
+  }
+}
+
+/** @throws AtlasError `bad_request` */
+function checkServeOptions(options: ServeOptions): ServeOptions {
+  const { onEvent } = checkOptions(options, NAMES);
+  if (onEvent === undefined || typeof onEvent === "function") return options;
+  throw wrong("onEvent", onEvent, "a function");
+}
+
+async function open<A extends App>(
+  app: A,
+  settings: CheckedSettings & Pick<ServeOptions, "homes">,
+  watched: string | null,
+  runtime: Runtime,
+  onEvent: (event: NodeEvent) => void,
+  opened: (() => Promise<void>)[],
+  place: { node?: string },
+  given: ServeOptions,
+): Promise<ServedNode<A>> {
+  let node: AtlasNode<A> | null = null;
+  const http = createHttpApp({
+    node: () => node as AtlasNode | null,
+    token: settings.token,
+    origins: settings.origins,
+    onEvent,
+  });
+  const { addresses } = settings;
+  const transport = websocketTransport({ runtime, secret: secretOf(settings), addresses, onEvent });
+  let known = settings.publicUrl;
+  const server = await bind(settings, runtime, http, transport, () => known, given);
+  opened.push(() => server.close());
+  place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
+  const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
+  transport.address = url;
+  // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
+  if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
+  accessWarnings(settings, url).forEach(onEvent);
+  const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
+  const store = await registry(
+    settings,
+    nameOfRegistry,
+    [],
+    () =>
+      openStore(settings.registry, {
+        token: settings.registryToken,
+        region: settings.region,
+        ...settings.homes && { homes: settings.homes },
+        onEvent,
+      }),
+  );
+  opened.push(() => store.close());
+  node = await registry(
+    settings,
+    nameOfRegistry,
+    ["node_name_taken", "bad_request", "invalid_rrp"],
+    () =>
+      createNode(app, {
+        region: settings.region,
+        node: place.node as string,
+        store,
+        transport: refusesLinks(settings) ? withoutLinks(transport) : transport,
+        clock: systemClock,
+        context: systemContext,
+        random: systemRandom,
+        lease: settings.lease,
+        role: settings.role,
+        bootstrap: settings.bootstrap && bootstrapOf(settings.bootstrap, url),
+        gateways: settings.gateways,
+        onEvent,
+      }) as Promise<AtlasNode<A>>,
+  );
+  const { close, closed } = node;
+  opened.push(() => close({ drainMs: 0 }));
+  if (watched !== null) {
+    const watch = watchApp({ node: node as AtlasNode, app, file: watched, onEvent });
+    void closed.then(() => watch.stop());
+  }
+  const { lost, stop } = watchListener(server, settings.host, onEvent);
+  return servedNode(node, {
+    url,
+    http,
+    closeServer: async () => {
+      stop();
+      await server.close();
+    },
+    closeStore: () => store.close(),
+    lost,
+  });
+}
+
+/** Until it is stopped; `lost` resolves where the listener accepts no more, whatever is tried. */
+function watchListener(
+  server: Server,
+  host: string,
+  onEvent: (event: NodeEvent) => void,
+): { readonly lost: Promise<AtlasError>; stop(): void } {
+  let stop = () => {};
+  const lost = new Promise<AtlasError>((resolve) => {
+    const onLost = (why: string) =>
+      resolve(new AtlasError("unavailable", `the node stops: ${why}`, { retryable: false }));
+    const probe = probeListener({ server, host, onEvent, onLost });
+    stop = () => probe.stop();
+  });
+  return { lost, stop };
+}
+
+/** The file whose changes are followed; null: none. */
+function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | null {
+  if (watch === false) return null;
+  const path = typeof watch === "string" ? watch : isGiven ? readAppPath(process.env) : undefined;
+  if (path === undefined && isGiven) {
+    throw new AtlasError(
+      "bad_request",
+      "ATLAS_WATCH is 1: this program gives the app itself, so say which file it is in: " +
+        "serve(app, { watch: <path> })",
+    );
+  }
+  return appFile(typeof watch === "string" ? "watch" : "ATLAS_APP", path);
+}
+
+/** The secret as the transport takes it: none, one, or the present and the former one. */
+function secretOf({ secrets: [current, previous] }: CheckedSettings) {
+  if (current === undefined) return undefined;
+  return previous === undefined ? current : [current, previous] as const;
+}
+
+/** Listens before anything else: the port may be any free one, and its number is needed. */
+async function bind(
+  settings: CheckedSettings,
+  runtime: Runtime,
+  http: HttpApp,
+  transport: WebSocketTransport,
+  url: () => string | undefined,
+  given: ServeOptions,
+): Promise<Server> {
+  const { host, port, origins } = settings;
+  const hasToken = settings.token !== undefined;
+  const hasSecret = settings.secrets.length > 0;
+  const fetch = (request: Request, upgrade: Upgrade, from?: RequestOrigin) => {
+    const path = rawPath(request);
+    const rules = { origins, url: url(), hasToken, hasSecret };
+    const refused = faultOfHost(request.headers) ?? refusalOf(path, request.headers, rules);
+    if (refused) return http.refuse(request, refused);
+    const wantsSocket = request.method === "GET" &&
+      request.headers.get("upgrade")?.toLowerCase() === "websocket";
+    if (wantsSocket && path === LINK_PATH) {
+      if (refusesLinks(settings)) return http.refuse(request, linkRefusal());
+      return upgrade(transport.accept());
+    }
+    if (wantsSocket && path.startsWith(SOCKET_PATH)) return http.connect(request, upgrade);
+    return http.fetch(request, from);
+  };
+  try {
+    return await runtime.serve({ host, port, maxFrameBytes: MAX_FRAME_BYTES, fetch });
+  } catch (cause) {
+    const message = `${bindSettings(cause, settings, given)}: ${messageOf(cause)}`;
+    throw new AtlasError("unavailable", message, { retryable: false, cause });
+  }
+}
+
+/** The setting that is at fault, by the name under which it was given, and its value. */
+function bindSettings(
+  failure: unknown,
+  { host, port }: CheckedSettings,
+  given: ServeOptions,
+): string {
+  const ofPort = `${given.port === undefined ? "PORT" : "port"} is ${port}`;
+  const ofHost = `${given.host === undefined ? "ATLAS_HOST" : "host"} is ${host}`;
+  const atFault = settingAtFault(failure);
+  if (atFault !== null) return atFault === "port" ? ofPort : ofHost;
+  return `${ofPort} and ${ofHost}`;
+}
+
+/** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
+async function registry<T>(
+  { registry: url, region }: CheckedSettings,
+  name: string,
+  others: readonly ErrorCode[],
+  run: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    if (isAtlasError(cause) && others.includes(cause.code)) throw cause;
+    throw namingRegistry(name, url, region, cause);
+  }
+}

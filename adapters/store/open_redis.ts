@@ -1,0 +1,98 @@
+/**
+ * Opens the registry's store in a Redis over TCP: the door to the notary's office that
+ * has pneumatic post.
+ *
+ * It takes a URL and gives a `RedisStore` over one lasting connection: to the server that
+ * is named, or to the master that sentinels name; or over one to each master of a cluster.
+ */
+import type { Store } from "../../src/ports/store.ts";
+import { checkMs, checkWhole, refused } from "./check.ts";
+import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
+import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic/redis_master.ts";
+import type { RedisDialer } from "./redis/client.ts";
+import { RedisCluster } from "./redis/cluster.ts";
+import { RedisConnection, type RedisConnectionOptions } from "./redis/connection.ts";
+import { type EvictionOptions, EvictionWatch } from "./redis/eviction.ts";
+import { confirming } from "./redis/replica_ack.ts";
+import { SCRIPTS } from "./redis/scripts.ts";
+import { SentinelGuide } from "./redis/sentinel.ts";
+import { RedisStore } from "./redis/store.ts";
+import { parseRedisTarget, type RedisTarget } from "./redis/url.ts";
+
+export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
+  /** How long one step, and the first connection, may take, in ms. Default 5,000. */
+  timeoutMs?: number;
+  /** Which client to use; default the quickest on this runtime. */
+  dial?: RedisDialer;
+  /**
+   * How many replicas must have a step that writes before it counts, by WAIT; until they
+   * have, and for half of `timeoutMs` at most, it isn't answered. Default: the URL's
+   * `?replicas=N`, else 0.
+   */
+  replicas?: number;
+}
+
+/** Code units of text after which a script or MGET is sent, and another one begun. */
+const MAX_BATCH_TEXT = 1_048_576;
+
+/**
+ * Connects to the Redis at `redis://[user[:password]@]host[:port][/database]`, to the master
+ * that is watched at `redis+sentinel://[user[:password]@]host[:port],…/master[/database]`, or
+ * to the cluster at `redis+cluster://[user[:password]@]host[:port],…`; `rediss` for TLS.
+ * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
+ * `eviction`.
+ *
+ * Afterwards the store redials for ever by itself; while Redis is away every step
+ * rejects with `unavailable` at once.
+ *
+ * @throws AtlasError `bad_request` where the URL is wrong, its credentials are refused or the
+ * server may evict keys that have no TTL, `unavailable` where nobody answers within `timeoutMs`.
+ */
+export async function redisStore(url: string, options: RedisStoreOptions = {}): Promise<Store> {
+  const timeoutMs = options.timeoutMs ?? 5_000;
+  checkMs("timeoutMs", timeoutMs);
+  const masters = checkStrategy(options);
+  const target = parseRedisTarget(url);
+  if (masters && target.kind !== "single") {
+    throw refused(
+      "strategy",
+      `optimistic with ${target.kind}`,
+      "left out: a key has one master there",
+    );
+  }
+  const replicas = options.replicas ?? target.replicas;
+  checkWhole("replicas", replicas, 0);
+  if (masters && replicas > 0) {
+    throw refused("replicas", String(replicas), "0 or absent with strategy optimistic");
+  }
+  const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
+  const { onEvent } = options;
+  const eviction = new EvictionWatch({ eviction: options.eviction ?? target.eviction, onEvent });
+  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
+  try {
+    await line.open();
+  } catch (error) {
+    line.close();
+    throw error;
+  }
+  eviction.opened();
+  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
+  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT, onEvent);
+  const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
+  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
+}
+
+/** A line, yet to be opened. */
+function lineTo(
+  target: RedisTarget,
+  options: RedisConnectionOptions,
+): RedisConnection | RedisCluster {
+  switch (target.kind) {
+    case "single":
+      return new RedisConnection(target.address, options);
+    case "sentinel":
+      return new RedisConnection(new SentinelGuide(target), options);
+    case "cluster":
+      return new RedisCluster(target.seeds, options);
+  }
+}

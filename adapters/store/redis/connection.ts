@@ -1,0 +1,410 @@
+/**
+ * One lasting line to a Redis over connections that come and go: a switchboard that
+ * redials, and never keeps anyone on hold.
+ *
+ * It takes scripts and commands, and gives replies. Nothing waits for a reconnection:
+ * while the line is down every request rejects with `unavailable` at once, and so does
+ * all that was in flight when it went down. A request that isn't answered in its time
+ * brings the line down: a peer that hangs can't be told from one that is gone.
+ *
+ * It speaks to a master only. A server that says that it is a replica, when the connection
+ * opens or in any answer since, is left at once, and what it answered is not believed. Where
+ * a guide knows the way (sentinels), it is asked before each attempt, and now and then while
+ * connected.
+ */
+import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
+import { closedError, failedStep, unavailable, unsent } from "../check.ts";
+import { defaultDialer, dialIoredis, type RedisAddress, type RedisClient, type RedisDialer } from "./client.ts";
+import type { EvictionWatch } from "./eviction.ts";
+import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./info.ts";
+import type { RedisRunner } from "./replica_ack.ts";
+import type { ReplicaGroup } from "./replicas.ts";
+import { patience, within } from "./request_timeout.ts";
+import { scanShards, type Shard } from "./scan.ts";
+import { SCAN } from "./scripts.ts";
+import type { RedisLine } from "./store.ts";
+
+export interface RedisConnectionOptions {
+  /** How long one request, or one attempt to connect, may take, in ms. */
+  timeoutMs: number;
+  /** Which client; default the quickest on this runtime. */
+  dial?: RedisDialer;
+  /** Scripts to load whenever a connection opens. */
+  scripts: readonly string[];
+  /** Runs whenever a connection has ended that this end didn't close. */
+  ended?: () => void;
+  /** Judges whether the server may evict keys. Absent: nobody asks. */
+  eviction?: EvictionWatch;
+}
+
+/** What is put before a command that a node of a cluster is to run for keys it is given. */
+export interface Asking {
+  readonly asking: boolean | undefined;
+}
+
+/**
+ * Redials wait between these, doubling, each by a random half to whole; in ms. The longest is short
+ * beside any lease: a server that comes back before a lease is over is to find its renewal there.
+ */
+const FIRST_BACKOFF = 25;
+const LAST_BACKOFF = 250;
+
+/** How often a guide is asked whether the connection leads to the right place, in ms. */
+const WATCH_MS = 1_000;
+
+/** How often a server is asked whether it may evict keys, in ms. */
+const EVICTION_MS = 5_000;
+
+export class RedisConnection implements RedisLine {
+  readonly #guide: RedisGuide | null;
+  readonly #options: RedisConnectionOptions;
+  readonly #dial: RedisDialer;
+  readonly #shas = new Map<string, string>();
+  readonly #pending = new Set<(error: Error) => void>();
+  #address: RedisAddress | null;
+  #client: RedisClient | null = null;
+  /** Names the run of the server that is connected. */
+  #life = "0";
+  #why = "it was not reached yet";
+  #backoff = FIRST_BACKOFF;
+  #redial: ReturnType<typeof setTimeout> | undefined;
+  #watch: ReturnType<typeof setTimeout> | undefined;
+  #look: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+  /** Whether this Redis is a node of a cluster; known once connected. */
+  clustered = false;
+  /** Why the last attempt was given up, where the server is as it must not be. */
+  refusal: AtlasError | null = null;
+
+  /** To a Redis whose address is known, or to where a guide leads. */
+  constructor(target: RedisAddress | RedisGuide, options: RedisConnectionOptions) {
+    this.#guide = "find" in target ? target : null;
+    this.#address = "find" in target ? null : target;
+    this.#options = options;
+    this.#dial = options.dial ?? defaultDialer();
+  }
+
+  get up(): boolean {
+    return this.#client !== null;
+  }
+
+  /** Why it is down, while it is, as a message. */
+  get trouble(): string {
+    return this.#unreachable().message;
+  }
+
+  /**
+   * Connects, trying again until `timeoutMs` have passed.
+   *
+   * @throws AtlasError `unavailable` where nobody answers, `bad_request` where the
+   * Redis refuses these credentials or this database, or isn't what the URL says.
+   */
+  async open(): Promise<void> {
+    const giveUp = performance.now() + this.#options.timeoutMs;
+    let before: string | null = null;
+    for (;;) {
+      const left = giveUp - performance.now();
+      try {
+        return await this.#connect(Math.max(1, left));
+      } catch (error) {
+        if (this.#closed || isRefusal(error)) throw error;
+        const hadTime = performance.now() < giveUp - 1;
+        // What the guide says, it has judged already.
+        const isJudged = isAtlasError(error);
+        const why = isJudged ? error.message : await this.#explain(error);
+        if (!isJudged && REFUSED.test(why)) {
+          throw new AtlasError("bad_request", `${this.#name()} refused: ${why}`, { cause: error });
+        }
+        const wait = this.#nextBackoff();
+        if (performance.now() + wait >= giveUp) {
+          // That there was no time left for the last attempt is no reason.
+          const told = hadTime ? why : before ?? why;
+          throw unavailable(`${this.#name()} can't be reached: ${told}`, error);
+        }
+        before = why;
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  /**
+   * Begins to connect, and goes on until {@link close}. Resolves when the first attempt
+   * succeeded, rejects when it failed.
+   */
+  begin(): Promise<void> {
+    return this.#attempt();
+  }
+
+  /** Runs a script. A listing of keys gets cursors that only this run of the server takes. */
+  script(script: string, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    if (script !== SCAN) return this.run(script, keys, args);
+    return scanShards([this.shard(0)], args);
+  }
+
+  /** This server as a part of a listing, serving slots from `slot` on. */
+  shard(slot: number): Shard {
+    return {
+      slot,
+      life: this.#life,
+      scan: (...args) => this.run(SCAN, [], args),
+    };
+  }
+
+  /** Runs a script: by its digest, or whole where Redis has forgotten it. */
+  async run(
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    how?: Asking,
+  ): Promise<unknown> {
+    const rest = [String(keys.length), ...keys, ...args];
+    const sha = this.#shas.get(script);
+    try {
+      if (sha !== undefined) return await this.send("EVALSHA", [sha, ...rest], how);
+    } catch (error) {
+      if (!messageOf(error).includes("NOSCRIPT")) throw error;
+    }
+    return this.send("EVAL", [script, ...rest], how);
+  }
+
+  /** This master's replication id: which copy of the data it is. */
+  async replicationId(): Promise<string> {
+    const client = this.#client;
+    const about = await this.send("INFO", ["replication"]);
+    if (client && isReplica(about)) {
+      this.#drop(client, replicaOf(about));
+      throw this.#unreachable();
+    }
+    const id = fieldOf(about, "master_replid");
+    if (id === "") throw unavailable(`${this.#name()} doesn't tell its replication id`);
+    return id;
+  }
+
+  /** Who ran the last script: this connection. */
+  runnerOf(): RedisRunner {
+    return { place: this.#place, lane: this, send: (command, args) => this.send(command, args) };
+  }
+
+  /** The server's replicas, by the guide; null without one, and where it knows of none. */
+  replicasOf(_runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null> {
+    return this.#guide?.replicas?.(timeoutMs) ?? Promise.resolve(null);
+  }
+
+  get #place(): string {
+    return this.#address ? `${this.#address.host}:${this.#address.port}` : "";
+  }
+
+  /**
+   * Sends one command. Rejects with `unavailable`, whatever went wrong; where the server
+   * refused it, the cause holds what it said.
+   */
+  send(command: string, args: string[], how?: Asking): Promise<unknown> {
+    const client = this.#client;
+    if (this.#closed) return Promise.reject(closedError());
+    if (!client) return Promise.reject(unsent(this.trouble));
+    return new Promise((resolve, reject) => {
+      const { timeoutMs } = this.#options;
+      const settle = (): void => {
+        answered();
+        this.#pending.delete(fail);
+      };
+      const fail = (error: Error): void => {
+        settle();
+        reject(error);
+      };
+      const answered = patience(
+        timeoutMs,
+        () => this.#drop(client, `no answer within ${timeoutMs} ms`),
+      );
+      this.#pending.add(fail);
+      const refuse = (error: unknown): void => {
+        const why = messageOf(error);
+        // Before all the others are failed: of this one it is known that it wasn't done.
+        fail(failedStep(why, `${this.#name()}: ${why}`, error));
+        if (NOT_SERVING.test(why)) this.#drop(client, why);
+      };
+      // Both leave together, so nothing comes between them.
+      if (how?.asking) client.send("ASKING", []).catch(() => {});
+      client.send(command, args).then((reply) => {
+        const why = command.startsWith("EVAL") ? refusalIn(reply) : null;
+        if (why !== null) return refuse(new Error(why));
+        settle();
+        resolve(reply);
+      }, refuse);
+    });
+  }
+
+  /** Values of keys: this server does the writes, too. */
+  mget(keys: readonly string[], how?: Asking): Promise<unknown> {
+    return this.send("MGET", [...keys], how);
+  }
+
+  /** Ends it for good. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#redial);
+    clearTimeout(this.#watch);
+    clearTimeout(this.#look);
+    this.#guide?.close();
+    const client = this.#client;
+    this.#client = null;
+    client?.close();
+    this.#rejectAll(closedError());
+  }
+
+  async #connect(timeoutMs: number): Promise<void> {
+    const giveUp = performance.now() + timeoutMs;
+    if (this.#guide) this.#address = await this.#guide.find(timeoutMs);
+    try {
+      await this.#connectTo(
+        this.#address as RedisAddress,
+        Math.max(1, giveUp - performance.now()),
+      );
+    } catch (error) {
+      this.#guide?.mistaken();
+      throw error;
+    }
+  }
+
+  async #connectTo(address: RedisAddress, timeoutMs: number): Promise<void> {
+    let ended: string | null = null;
+    let opened: RedisClient | null = null;
+    const client = await this.#dial(address, timeoutMs, (why) => {
+      ended = why;
+      if (opened) this.#drop(opened, why);
+    });
+    try {
+      await within(timeoutMs, this.#greet(client, address));
+      if (ended !== null) throw new Error(ended);
+      if (this.#closed) throw closedError();
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+    opened = client;
+    this.#client = client;
+    this.#backoff = FIRST_BACKOFF;
+    if (this.#guide) this.#watchLater(client, this.#guide, address);
+    this.#lookLater(client);
+  }
+
+  /** Selects the database, asks what kind of Redis it is, and proves that scripts run here. */
+  async #greet(client: RedisClient, { database }: RedisAddress): Promise<void> {
+    if (database !== 0) await client.send("SELECT", [String(database)]);
+    const about = await client.send("INFO", []);
+    if (isReplica(about)) throw new Error(replicaOf(about));
+    this.#options.eviction?.judge(this.#name(), about);
+    const shas = await Promise.all(
+      this.#options.scripts.map((script) => client.send("SCRIPT", ["LOAD", script])),
+    );
+    this.clustered = fieldOf(about, "cluster_enabled") === "1";
+    this.#life = fieldOf(about, "run_id").slice(0, 8) || "0";
+    this.#options.scripts.forEach((script, i) => this.#shas.set(script, String(shas[i])));
+  }
+
+  /** Asks server and guide, once in a while, whether this is still the master to speak to. */
+  #watchLater(client: RedisClient, guide: RedisGuide, address: RedisAddress): void {
+    this.#watch = setTimeout(() => {
+      const about = this.send("INFO", ["replication"]).then(
+        (reply) => isReplica(reply) ? replicaOf(reply) : null,
+        () => null,
+      );
+      Promise.all([about, guide.elsewhere(address, WATCH_MS)]).then(([demoted, moved]) => {
+        if (this.#client !== client) return;
+        const why = demoted ?? moved;
+        if (why === null) this.#watchLater(client, guide, address);
+        else this.#drop(client, why);
+      });
+    }, WATCH_MS);
+  }
+
+  /** Asks once in a while whether the server may evict keys by now. */
+  #lookLater(client: RedisClient): void {
+    const { eviction } = this.#options;
+    if (!eviction) return;
+    this.#look = setTimeout(() => {
+      this.send("INFO", ["memory"]).then((about) => eviction.judge(this.#name(), about))
+        .catch(() => {})
+        .then(() => this.#client === client && this.#lookLater(client));
+    }, EVICTION_MS);
+  }
+
+  #drop(client: RedisClient, why: string): void {
+    if (this.#client !== client) return;
+    this.#client = null;
+    this.#why = why;
+    clearTimeout(this.#watch);
+    clearTimeout(this.#look);
+    this.#rejectAll(this.#unreachable());
+    client.close();
+    this.#redialLater();
+    this.#options.ended?.();
+  }
+
+  #redialLater(): void {
+    if (this.#closed) return;
+    this.#redial = setTimeout(() => this.#attempt().catch(() => {}), this.#nextBackoff());
+  }
+
+  /** One attempt to connect; where it fails there will be another. */
+  async #attempt(): Promise<void> {
+    try {
+      await this.#connect(this.#options.timeoutMs);
+    } catch (error) {
+      this.#why = messageOf(error);
+      this.refusal = isRefusal(error) ? error : null;
+      this.#redialLater();
+      throw error;
+    }
+  }
+
+  #nextBackoff(): number {
+    const wait = this.#backoff * (0.5 + Math.random() / 2);
+    this.#backoff = Math.min(LAST_BACKOFF, this.#backoff * 2);
+    return wait;
+  }
+
+  /** Why a first attempt failed: where the client doesn't say, ioredis is asked to. */
+  async #explain(error: unknown): Promise<string> {
+    const address = this.#address;
+    if (this.#dial === dialIoredis || this.#closed || !address) return messageOf(error);
+    try {
+      (await dialIoredis(address, 1_000, () => {})).close();
+      return messageOf(error);
+    } catch (reason) {
+      return messageOf(reason);
+    }
+  }
+
+  #rejectAll(error: Error): void {
+    for (const reject of [...this.#pending]) reject(error);
+  }
+
+  #unreachable(): AtlasError {
+    return unavailable(`${this.#name()} can't be reached: ${this.#why}`);
+  }
+
+  #name(): string {
+    if (!this.#guide) return `the Redis at ${this.#place}`;
+    return this.#address ? `${this.#guide.name} at ${this.#place}` : this.#guide.name;
+  }
+}
+
+function isRefusal(error: unknown): error is AtlasError {
+  return isAtlasError(error) && error.code === "bad_request";
+}
+
+/** Who knows where a Redis is that moves. */
+export interface RedisGuide {
+  /** What it leads to, in messages. */
+  readonly name: string;
+  /** Where that is now. Rejects where nobody knows, with `bad_request` where it never will. */
+  find(timeoutMs: number): Promise<RedisAddress>;
+  /** The address that was found turned out to be wrong. */
+  mistaken(): void;
+  /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
+  elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
+  /** The replicas of the Redis that it leads to, as it is asked now. Absent: it knows of none. */
+  replicas?(timeoutMs: number): Promise<ReplicaGroup>;
+  close(): void;
+}

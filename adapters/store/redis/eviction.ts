@@ -1,0 +1,92 @@
+/**
+ * Whether a Redis may evict what Atlas keeps in it: ownerships, states and epochs, which have no
+ * TTL. A store is not opened on one that may, unless `eviction=allow`; one that may later is told.
+ *
+ * Takes what INFO says of a server; gives an error, or events for the node's log.
+ *
+ * Source: Redis' key eviction: `noeviction` evicts nothing, `volatile-…` what has a TTL.
+ */
+import { AtlasError } from "../../../src/errors.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import { refused } from "../check.ts";
+import { fieldOf } from "./info.ts";
+
+export interface EvictionOptions {
+  /**
+   * `allow`: opens the store also on a Redis that may evict what has no TTL, and warns. Default:
+   * that is refused.
+   */
+  eviction?: "allow";
+  /** Hears of what the store finds out by itself. MUST NOT throw. */
+  onEvent?: (event: NodeEvent) => void;
+}
+
+/** What a setting says. */
+type Verdict = "keeps" | "would evict" | "evicts";
+
+/** By INFO's `maxmemory_policy` and `maxmemory`. A server that doesn't tell is not judged. */
+export function verdictOf(about: unknown): Verdict {
+  const policy = fieldOf(about, "maxmemory_policy");
+  if (policy === "" || policy === "noeviction" || policy.startsWith("volatile-")) return "keeps";
+  // Of these it is known that they evict at the limit only, and there is none.
+  const isUnlimited = policy.startsWith("allkeys-") && fieldOf(about, "maxmemory") === "0";
+  return isUnlimited ? "would evict" : "evicts";
+}
+
+/** The `eviction` of a Redis URL's query. @throws AtlasError `bad_request` */
+export function evictionOf(text: string | undefined): "allow" | undefined {
+  if (text === undefined || text === "allow") return text;
+  throw refused("Redis URL query", `eviction=${text}`, "eviction=allow, or left out");
+}
+
+/** Judges the servers of one store. */
+export class EvictionWatch {
+  readonly #isAllowed: boolean;
+  readonly #tell: (event: NodeEvent) => void;
+  /** What was told last of each server that doesn't keep all. */
+  readonly #told = new Map<string, string>();
+  #isOpen = false;
+
+  constructor({ eviction, onEvent }: EvictionOptions) {
+    if (eviction !== undefined && eviction !== "allow") {
+      throw refused("eviction", JSON.stringify(eviction), `"allow", or absent`);
+    }
+    this.#isAllowed = eviction === "allow";
+    this.#tell = onEvent ?? (() => {});
+  }
+
+  /** The store is open: nothing is refused any more. */
+  opened(): void {
+    this.#isOpen = true;
+  }
+
+  /**
+   * Looks at what a server says of itself.
+   *
+   * @param server as messages call it.
+   * @throws AtlasError `bad_request` where it may evict, and the store isn't open yet
+   */
+  judge(server: string, about: unknown): void {
+    const verdict = verdictOf(about);
+    if (verdict === "keeps") return void this.#told.delete(server);
+    const policy = fieldOf(about, "maxmemory_policy");
+    const maxmemory = fieldOf(about, "maxmemory") || "not told";
+    if (verdict === "evicts" && !this.#isAllowed && !this.#isOpen) {
+      throw new AtlasError(
+        "bad_request",
+        `${server} has maxmemory-policy ${policy} (maxmemory ${maxmemory}): it may evict what ` +
+          "Atlas keeps, which has no TTL; set noeviction or a volatile-… policy, or add " +
+          "?eviction=allow to the registry's URL",
+      );
+    }
+    const told = `${verdict} ${policy}`;
+    if (this.#told.get(server) === told) return;
+    this.#told.set(server, told);
+    const isError = verdict === "evicts" && !this.#isAllowed;
+    this.#tell({
+      level: isError ? "error" : "warning",
+      event: verdict === "evicts" ? "registry may evict" : "registry would evict at a limit",
+      fields: { server, policy, maxmemory },
+    });
+  }
+}

@@ -1,0 +1,357 @@
+/**
+ * A line to a Redis by HTTP, as Upstash's REST API speaks it: a courier service. Nothing
+ * stays connected; each tick's letters leave together, and a courier who doesn't come
+ * back may have delivered them or not.
+ *
+ * It takes scripts and gives replies. All scripts of a tick are one `/pipeline` request,
+ * each atomic by itself. An attempt that ends without a readable answer (cut off, an
+ * HTTP error, a body that isn't what was asked for) is repeated a bounded number of times
+ * within the step's time, but never for a script that is to be sent `once`; then it is
+ * `unavailable`. What Redis itself refuses is not repeated.
+ *
+ * It needs nothing but `fetch`, `AbortController` and timers. What an endpoint may answer is
+ * bounded in `upstash_requester.ts`.
+ *
+ * Source: design §3, Claim (an HTTP retry gets the same answer).
+ */
+import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
+import { refusalOf, stepRefused } from "../../../src/model/refusal.ts";
+import { Batcher, type Entry } from "../batch.ts";
+import { closedError, failedStep, unavailable } from "../check.ts";
+import type { EvictionWatch } from "./eviction.ts";
+import { AnswerTooLong, Said } from "./http_requester.ts";
+import { patience } from "./request_timeout.ts";
+import type { RedisLine } from "./store.ts";
+
+/** The part of `@upstash/redis`'s `Redis` that is used. */
+export interface UpstashClient {
+  pipeline(): UpstashPipeline;
+}
+
+/** Commands that travel in one request, each with its own answer. */
+export interface UpstashPipeline {
+  eval(script: string, keys: string[], args: string[]): unknown;
+  evalsha(digest: string, keys: string[], args: string[]): unknown;
+  scriptLoad(script: string): unknown;
+  exec(options: { keepErrors: true }): Promise<unknown>;
+}
+
+export interface UpstashLineOptions {
+  /** What the Redis is called in messages. */
+  name: string;
+  /** How long one step may take, repeats included, in ms. */
+  timeoutMs: number;
+  scripts: readonly string[];
+  /** Judges, once, whether the server may evict keys. */
+  eviction: EvictionWatch;
+  /** Makes the client; each request MUST take the signal that `signal` gives when it starts. */
+  client(signal: () => AbortSignal): UpstashClient;
+}
+
+/** Most scripts of one request. */
+const MAX_REQUEST_SCRIPTS = 32;
+/** Code units of arguments after which a request is sent. Upstash refuses some megabytes. */
+export const MAX_REQUEST_TEXT = 262_144;
+/** Requests under way at once; further ones wait. */
+const MAX_REQUESTS = 64;
+/** Requests that may wait before further ones are refused. */
+const MAX_WAITING = 4_096;
+/** Times that one request is sent, at most. */
+const MAX_ATTEMPTS = 3;
+/** Pauses before a repeat lie between half and whole of this times the attempt, in ms. */
+const REPEAT_PAUSE_MS = 40;
+
+/** Proves that scripts run, and gives what the server says of its memory, where it does. */
+const PROOF =
+  `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
+
+/** What Redis or its gateway says of credentials that no repeat will mend. */
+const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
+/** What they say of a request that is too long. */
+const TOO_LARGE = /max request size|too large|\b413\b/i;
+
+/** One script to run. */
+interface Job {
+  readonly script: string;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  readonly once: boolean;
+  /** Whether its source must be sent, since Redis didn't know its digest. */
+  whole: boolean;
+  /** Whether it was sent before without a readable answer: it may be done yet. */
+  isInDoubt: boolean;
+}
+
+/** One answer of a pipeline. */
+interface Answer {
+  readonly result?: unknown;
+  readonly error?: string;
+}
+
+export class UpstashLine implements RedisLine {
+  readonly clustered = false;
+  readonly #options: UpstashLineOptions;
+  readonly #client: UpstashClient;
+  readonly #jobs: Batcher<Job>;
+  readonly #digests = new Map<string, string>();
+  readonly #open = new Set<AbortController>();
+  readonly #waiting: (() => void)[] = [];
+  #signal: AbortSignal = new AbortController().signal;
+  #running = 0;
+  #answered = false;
+  #closed = false;
+
+  constructor(options: UpstashLineOptions) {
+    this.#options = options;
+    this.#client = options.client(() => this.#signal);
+    this.#jobs = new Batcher<Job>({
+      maxOps: MAX_REQUEST_SCRIPTS,
+      maxSize: MAX_REQUEST_TEXT,
+      sizeOf: ({ args }) => args.reduce((size, arg) => size + arg.length, 0),
+      run: (batch) => {
+        this.#deliver(batch);
+      },
+    });
+  }
+
+  /** Whether what was sent last was answered, if need be after repeats. */
+  get up(): boolean {
+    return this.#answered && !this.#closed;
+  }
+
+  /**
+   * Loads the scripts, which proves address and token; tries again until the time is up.
+   *
+   * @throws AtlasError `unauthorized` where the token is refused or may not write,
+   * `unavailable` where nobody answers as a Redis does.
+   */
+  async open(): Promise<void> {
+    const giveUp = performance.now() + this.#options.timeoutMs;
+    let why: unknown;
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#greet(giveUp);
+      } catch (error) {
+        // What was answered before tells more than that the last attempt found no time.
+        if (why === undefined || !(error instanceof Late)) why = error;
+        if (isAtlasError(error) && error.code === "bad_request") throw error;
+        if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
+        const wait = pauseOf(attempt);
+        if (this.#closed || performance.now() + wait >= giveUp) throw this.#failure(why);
+        await sleep(wait);
+      }
+    }
+  }
+
+  script(
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    once = false,
+  ): Promise<unknown> {
+    if (this.#closed) return Promise.reject(closedError());
+    return this.#jobs.push({ script, keys, args, once, whole: false, isInDoubt: false });
+  }
+
+  /** Ends it for good; what is under way rejects. */
+  close(): void {
+    this.#closed = true;
+    for (const controller of this.#open) controller.abort(closedError());
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  async #greet(giveUp: number): Promise<void> {
+    const pipeline = this.#client.pipeline();
+    for (const script of this.#options.scripts) pipeline.scriptLoad(script);
+    // A token that may only read can load scripts, perhaps, but not run them.
+    pipeline.eval(PROOF, [], []);
+    const answers = await this.#send(pipeline, this.#options.scripts.length + 1, giveUp);
+    const refusal = answers.find(({ error }) => error !== undefined);
+    if (refusal) throw new Error(refusal.error);
+    this.#options.scripts.forEach((script, i) => {
+      const digest = answers[i]?.result;
+      if (typeof digest !== "string" || !/^[0-9a-f]{40}$/.test(digest)) {
+        throw new Error(`it answers SCRIPT LOAD with ${shown(digest)}`);
+      }
+      this.#digests.set(script, digest);
+    });
+    const proof = answers.at(-1)?.result;
+    this.#options.eviction.judge(this.#options.name, Array.isArray(proof) ? proof[0] : "");
+  }
+
+  /** Settles each entry, in as many attempts as that takes and is allowed. */
+  async #deliver(batch: Entry<Job>[]): Promise<void> {
+    const giveUp = performance.now() + this.#options.timeoutMs;
+    let left = batch;
+    for (let attempt = 1; left.length > 0; attempt++) {
+      try {
+        left = await this.#attempt(left, giveUp);
+      } catch (error) {
+        if (error instanceof AnswerTooLong && left.length > 1) {
+          return this.#deliverEach(left, error);
+        }
+        left = this.#repeatable(left, error, attempt, giveUp);
+        if (left.length > 0) await sleep(pauseOf(attempt));
+      }
+    }
+  }
+
+  /** Sends each by itself: one of them alone may have made the answer too long. */
+  #deliverEach(batch: Entry<Job>[], error: AnswerTooLong): void {
+    for (const entry of batch) {
+      if (entry.op.once) entry.reject(this.#failure(error));
+      else void this.#deliver([entry]);
+    }
+  }
+
+  /** Sends `batch` once and settles what was answered; gives what must be sent in full. */
+  async #attempt(batch: Entry<Job>[], giveUp: number): Promise<Entry<Job>[]> {
+    const pipeline = this.#client.pipeline();
+    for (const { op: { script, keys, args, whole } } of batch) {
+      const digest = whole ? undefined : this.#digests.get(script);
+      if (digest === undefined) pipeline.eval(script, [...keys], [...args]);
+      else pipeline.evalsha(digest, [...keys], [...args]);
+    }
+    const answers = await this.#send(pipeline, batch.length, giveUp);
+    return batch.filter((entry, i) => {
+      const { result, error } = answers[i] as Answer;
+      const refusal = error === undefined && entry.op.isInDoubt ? refusedIn(result) : null;
+      if (refusal !== null) entry.reject(this.#failure(new Error(refusal)));
+      else if (error === undefined) entry.resolve(result);
+      else if (error.includes("NOSCRIPT") && !entry.op.whole) return entry.op.whole = true;
+      else entry.reject(this.#failure(entry.op.isInDoubt ? new Error(error) : new Said(error)));
+      return false;
+    });
+  }
+
+  /** Rejects what may not be sent again after `error`, and gives the rest. */
+  #repeatable(
+    batch: Entry<Job>[],
+    error: unknown,
+    attempt: number,
+    giveUp: number,
+  ): Entry<Job>[] {
+    const reason = reasonOf(error);
+    const again = !this.#closed && attempt < MAX_ATTEMPTS &&
+      performance.now() + REPEAT_PAUSE_MS * attempt < giveUp &&
+      !REFUSED.test(reason) && !TOO_LARGE.test(reason) && !(error instanceof AnswerTooLong) &&
+      refusalOf(this.#failure(error)) !== "lasting";
+    if (!again) this.#answered = false;
+    return batch.filter((entry) => {
+      const isRefused = error instanceof Said;
+      if (again && !entry.op.once) {
+        entry.op.isInDoubt ||= !isRefused;
+        return true;
+      }
+      const told = isRefused && entry.op.isInDoubt ? new Error(reason) : error;
+      entry.reject(this.#failure(told, batch.length === 1));
+      return false;
+    });
+  }
+
+  /** One request. Rejects unless there is an answer, or an error, for each of its commands. */
+  async #send(pipeline: UpstashPipeline, count: number, giveUp: number): Promise<Answer[]> {
+    await this.#enter();
+    try {
+      const answers = await this.#within(giveUp, () => pipeline.exec({ keepErrors: true }));
+      if (!areAnswers(answers, count)) {
+        throw new Error(`it answers ${count} commands with ${shown(answers)}`);
+      }
+      this.#answered = true;
+      return answers;
+    } finally {
+      this.#running--;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /** Waits until another request may go. */
+  async #enter(): Promise<void> {
+    while (this.#running >= MAX_REQUESTS && !this.#closed) {
+      if (this.#waiting.length >= MAX_WAITING) throw new Error("too many requests wait for it");
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#running++;
+  }
+
+  /** What `run` gives, unless time is up or the line is closed before. */
+  #within<T>(giveUp: number, run: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(closedError());
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#open.add(controller);
+    const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
+    const left = Math.max(0, giveUp - performance.now());
+    const answered = patience(left, () => controller.abort(late));
+    return new Promise<T>((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+      // The client asks for its signal before it first waits.
+      this.#signal = signal;
+      run().then(resolve, reject);
+    }).finally(() => {
+      answered();
+      this.#open.delete(controller);
+    });
+  }
+
+  #failure(error: unknown, alone = false): AtlasError {
+    if (this.#closed) return closedError();
+    const reason = reasonOf(error);
+    const message = `${this.#options.name}: ${reason}`;
+    // Only where nobody else was in the request: theirs may well fit.
+    if (alone && TOO_LARGE.test(reason)) {
+      return new AtlasError("bad_request", message, { cause: error });
+    }
+    // The client's own error holds the whole request in its message.
+    return error instanceof Said ? failedStep(reason, message) : unavailable(message);
+  }
+
+  #unauthorized(error: unknown): AtlasError {
+    return new AtlasError(
+      "unauthorized",
+      `${this.#options.name} refused the token: ${reasonOf(error)}; set ATLAS_REGISTRY_TOKEN ` +
+        "(or the option `token`) to the REST token of this database, not to its read-only one",
+    );
+  }
+}
+
+/** What went wrong, without the request that the client repeats in its messages. */
+function reasonOf(error: unknown): string {
+  const [reason = ""] = messageOf(error).split(", command was:");
+  const cause = (error as { cause?: unknown } | null)?.cause;
+  const why = cause === undefined || cause === null ? "" : messageOf(cause);
+  const text = why === "" || reason.includes(why) ? reason : `${reason}: ${why}`;
+  return text.replace(/\s+/g, " ").slice(0, 300);
+}
+
+/** Whether there is a result that isn't nil, or an error's text, for each command. */
+function areAnswers(answers: unknown, count: number): answers is Answer[] {
+  return Array.isArray(answers) && answers.length === count &&
+    answers.every((answer: Answer | null) =>
+      typeof answer?.error === "string" ||
+      (answer?.error === undefined && answer?.result !== undefined && answer.result !== null)
+    );
+}
+
+/** What a step of a script says that it is refused for; null where none is. */
+function refusedIn(reply: unknown): string | null {
+  if (!Array.isArray(reply)) return null;
+  return reply.find((text) =>
+    typeof text === "string" && text.startsWith("!") && stepRefused(text, text) !== null
+  ) ?? null;
+}
+
+/** The time was up before an answer came. */
+class Late extends Error {}
+
+function shown(value: unknown): string {
+  return JSON.stringify(value)?.slice(0, 80) ?? String(value);
+}
+
+function pauseOf(attempt: number): number {
+  return REPEAT_PAUSE_MS * attempt * (0.5 + Math.random() / 2);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

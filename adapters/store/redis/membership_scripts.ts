@@ -1,0 +1,238 @@
+/**
+ * The Lua of membership in one Redis: who registered, renews, was killed or left, and which
+ * copy of the data answers. Each script is one atomic step over the keys `MEMBER_KEYS`.
+ *
+ * They take and give lists of text. What others wrote there and can't be read is never an
+ * error: it is left out, repaired, or counts as what can do no harm (`member_rows.ts`).
+ *
+ * Source: design §3, Membership and Store failover.
+ */
+import { MAX_TERM } from "../check.ts";
+import { READY } from "./full_scripts.ts";
+
+/**
+ * `copy()`: which copy of the data answers, by its replication id; it changes where a
+ * replica is promoted, and where a server starts. Empty where a Redis doesn't tell.
+ */
+export const COPY: string = `
+local function copy()
+  local told = redis.pcall('INFO', 'replication')
+  return type(told) == 'string' and string.match(told, 'master_replid:(%w+)') or ''
+end`;
+
+/**
+ * How the membership scripts read what others may have written: a count that isn't one of at
+ * most 15 digits is none, a state that isn't one counts as `superseded` (`member_rows.ts`).
+ */
+export const READING: string = `
+local call = redis.call
+local STATES = { live = true, superseded = true, dead = true, left = true }
+local function count(text)
+  return type(text) == 'string' and #text <= 15 and string.match(text, '^%d+$') and tonumber(text)
+end
+local function whole(n) return string.format('%.0f', n) end
+local function stateIn(key, inc)
+  local state = call('HGET', key, inc)
+  return state and (STATES[state] and state or 'superseded')
+end
+local function seqIn(key, inc) return whole(count(call('HGET', key, inc)) or 0) end
+local function unname(names, info, inc)
+  local ok, told = pcall(cjson.decode, call('HGET', info, inc) or '')
+  local region, node
+  if ok and type(told) == 'table' then region, node = told.region, told.node end
+  if type(region) == 'string' and type(node) == 'string' then
+    local name = region .. '/' .. node
+    if call('HGET', names, name) == inc then call('HDEL', names, name) end
+  else
+    local all = call('HGETALL', names)
+    for i = 1, #all, 2 do
+      if all[i + 1] == inc then call('HDEL', names, all[i]) end
+    end
+  end
+end
+local function fetched(infos, limit)
+  for i = 2, #infos, 2 do
+    if #infos[i] > limit then infos[i] = '' end
+  end
+  return infos
+end`;
+
+/** Ends that one registration looks at, where more have gathered than are kept. */
+export const MAX_PRUNED = 256;
+
+/** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */
+const MEMBERSHIP = `
+local info, seqs, states, names, ended, versions, pruned, lineage = unpack(KEYS)
+${READING}
+${COPY}
+${READY}
+local function present(copies)
+  local id = copy()
+  if copies == '' then return id end
+  if not string.find(copies, id, 1, true) then
+    error('the copy ' .. id .. ' answers, which has not been told of yet')
+  end
+  return copies
+end
+local function counter(key)
+  local text = redis.pcall('GET', key)
+  return not text and 0 or count(text)
+end
+local function version() return counter(versions) or counter(pruned) or 0 end
+local function changed()
+  local now = version() + 1
+  call('SET', versions, whole(now))
+  return now
+end
+local function finish(inc, state)
+  unname(names, info, inc)
+  call('HSET', states, inc, state)
+  call('RPUSH', ended, inc)
+  changed()
+end`;
+
+/**
+ * Compares the lineage's record with the copy that answers and with what the caller knows
+ * (`lineage.ts` says the same): the id and term that it knows, both "" where it knows
+ * none, "1" if it has waited, "1" if there are replicas, and the ids of all copies where
+ * the data are spread over several servers ("" where they aren't): this one's own MUST be
+ * one of them, and they are the id then. Gives id, term and "1" if settled. A record whose
+ * term isn't one of at most 5 digits counts as none.
+ */
+const MEET = `
+local function meet(theirs, since, waited, replicas, copies)
+  local id, known = present(copies), tonumber(since)
+  local record = call('HMGET', lineage, 'id', 'term', 'settled')
+  local term, settled = count(record[2] or '0'), record[3]
+  if not term or term > ${MAX_TERM} then record, term = {}, 0 end
+  if not record[1] then
+    term = known and known + 1 or 0
+    settled = (known or replicas == '1') and '0' or '1'
+  elseif record[1] ~= id then
+    term, settled = math.max(term, known or 0) + 1, '0'
+  elseif known and (known > term or theirs ~= id and known == term) then
+    term, settled = known + 1, '0'
+  elseif theirs == id and known == term and waited == '1' then
+    settled = '1'
+  end
+  if settled ~= '1' then settled = '0' end
+  if record[1] ~= id or record[3] ~= settled or record[2] ~= whole(term) then
+    call('HSET', lineage, 'id', id, 'term', whole(term), 'settled', settled)
+  end
+  return id, term, settled
+end`;
+
+/**
+ * ARGV: incarnation, `<region>/<node>`, the member as JSON, "1" if only if free, dead to
+ * keep, a version of membership seen before this registration was first sent, and five of
+ * the lineage. Gives the outcome, the version, and three of the lineage.
+ *
+ * A registration may be repeated by the network long after its member is dead and even
+ * pruned, and must not bring it back to life: `stale` where members were pruned since the
+ * version seen, so that this may be one of them. A name's holder counts only while it is
+ * live, and who isn't dead is never pruned, whatever else stands there. A live member whose
+ * own row reads otherwise writes it anew.
+ */
+export const REGISTER: string = `${MEMBERSHIP}${MEET}
+ready(states)
+local inc, name = ARGV[1], ARGV[2]
+local state = stateIn(states, inc)
+local id, term, settled = meet(ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11])
+local function told(outcome) return { outcome, version(), id, term, settled } end
+if state then
+  if state ~= 'live' then return told('fenced') end
+  if call('HGET', info, inc) ~= ARGV[3] then
+    call('HSET', info, inc, ARGV[3])
+    changed()
+  end
+  return told('registered')
+end
+if tonumber(ARGV[6]) < math.min(counter(pruned) or version(), version()) then return told('stale') end
+local rival = call('HGET', names, name)
+if rival and stateIn(states, rival) == 'live' then
+  if ARGV[4] == '1' then return told('name_taken') end
+  call('HSET', states, rival, 'superseded')
+end
+call('HSET', info, inc, ARGV[3])
+call('HSET', seqs, inc, 0)
+call('HSET', states, inc, 'live')
+call('HSET', names, name, inc)
+local now = changed()
+for i = 1, ${MAX_PRUNED} do
+  if call('LLEN', ended) <= tonumber(ARGV[5]) then break end
+  local old = call('LPOP', ended)
+  local over = stateIn(states, old)
+  if over == 'dead' or over == 'left' then
+    call('HDEL', info, old)
+    call('HDEL', seqs, old)
+    call('HDEL', states, old)
+    call('SET', pruned, now)
+  end
+end
+return told('registered')`;
+
+/**
+ * ARGV: incarnation, seq, five of the lineage, watched incarnations. Gives state, version,
+ * three of the lineage, then incarnation, seq and state of each that is known.
+ */
+export const RENEW: string = `${MEMBERSHIP}${MEET}
+ready(states)
+local inc = ARGV[1]
+local state = stateIn(states, inc)
+if state == 'live' and tonumber(ARGV[2]) > tonumber(seqIn(seqs, inc)) then
+  call('HSET', seqs, inc, ARGV[2])
+end
+local reply = { state, version(), meet(ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]) }
+for i = 8, #ARGV do
+  local seen = stateIn(states, ARGV[i])
+  if seen then
+    reply[#reply + 1] = ARGV[i]
+    reply[#reply + 1] = seqIn(seqs, ARGV[i])
+    reply[#reply + 1] = seen
+  end
+end
+return reply`;
+
+/** ARGV: incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
+export const KILL: string = `${MEMBERSHIP}
+ready(states)
+local inc = ARGV[1]
+local state = stateIn(states, inc)
+if (state == 'live' or state == 'superseded') and seqIn(seqs, inc) == ARGV[2] then
+  finish(inc, 'dead')
+  return { 'dead' }
+end
+return { state }`;
+
+/** ARGV: incarnation, the member as JSON. Gives a list of `left`. */
+export const LEAVE: string = `${MEMBERSHIP}
+ready(states)
+local inc = ARGV[1]
+local state = stateIn(states, inc)
+if not state then
+  call('HSET', info, inc, ARGV[2])
+  call('HSET', seqs, inc, 0)
+end
+if not state or state == 'live' or state == 'superseded' then finish(inc, 'left') end
+return { 'left' }`;
+
+/**
+ * ARGV: the ids of all copies, as for `MEET`, and the bytes that a member's row may have; a
+ * longer one is given as "". Gives version, then three flat lists: members as JSON, seqs,
+ * states; and the lineage's id.
+ */
+export const MEMBERS: string = `${MEMBERSHIP}
+local function all(key) return fetched(call('HGETALL', key), tonumber(ARGV[2])) end
+return { version(), all(info), all(seqs), all(states), present(ARGV[1]) }`;
+
+/** The keys of the membership scripts: one hash tag, so one slot of a cluster. */
+export const MEMBER_KEYS: readonly string[] = [
+  "atlas:{members}:info",
+  "atlas:{members}:seq",
+  "atlas:{members}:state",
+  "atlas:{members}:name",
+  "atlas:{members}:ended",
+  "atlas:{members}:version",
+  "atlas:{members}:pruned",
+  "atlas:{members}:lineage",
+];

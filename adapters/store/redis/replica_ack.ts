@@ -1,0 +1,202 @@
+/**
+ * A line to a Redis whose writes count only once replicas have them.
+ *
+ * It takes a line, and gives it with `confirm`: WAIT, in short slices, until every replica has
+ * the step that may be promoted (`redis_replicas.ts`). One WAIT at a time is on a connection,
+ * as it holds up what comes behind it; steps that come meanwhile share the next one.
+ *
+ * Source: design §3, Store failover; the Redis command WAIT.
+ */
+import { messageOf } from "../../../src/errors.ts";
+import { unavailable } from "../check.ts";
+import { isConfirmed, type ReplicaGroup } from "./replicas.ts";
+import type { RedisLine } from "./store.ts";
+
+/** A connection to a server that writes. */
+export interface RedisRunner {
+  /** The server, as `host:port`. */
+  readonly place: string;
+  /** The same for all whose commands keep their order among each other. */
+  readonly lane: object;
+  send(command: string, args: string[]): Promise<unknown>;
+}
+
+/** What waiting needs of a line. */
+export interface RedisCommands extends RedisLine {
+  /**
+   * The connection over which the last script on this key's slot was answered; commands
+   * sent over it one after the other keep their order.
+   */
+  runnerOf(key: string): RedisRunner;
+  /**
+   * The replicas of a runner's server, as those tell of them who may promote one. Rejects where
+   * they can't. Null: nobody promotes any by itself.
+   */
+  replicasOf(runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null>;
+}
+
+/** The longest that one WAIT holds up a connection, in ms. */
+const SLICE_MS = 50;
+/** The pause before steps that didn't count are waited for again, in ms. */
+const PAUSE_MS = 10;
+/** After so long the replicas are asked for again; nothing is decided by a look older by twice that. */
+const LOOK_MS = 1_000;
+/** How long a look at the replicas may take, in ms. */
+const LOOK_TIMEOUT_MS = 500;
+
+/** A step that isn't known to count yet. */
+interface Waiting {
+  readonly key: string;
+  readonly runner: RedisRunner;
+  readonly doneAt: number;
+  readonly giveUp: number;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/**
+ * The line, with `confirm`.
+ *
+ * @param least how many replicas must have a step in any case, from 1.
+ * @param waitMs how long they are waited for; whole, from 1.
+ */
+export function confirming(line: RedisCommands, least: number, waitMs: number): RedisLine {
+  const lanes = new WeakMap<object, Lane>();
+  return {
+    get up() {
+      return line.up;
+    },
+    get clustered() {
+      return line.clustered;
+    },
+    script: (script, keys, args, once) => line.script(script, keys, args, once),
+    mget: (keys) => (line.mget as NonNullable<RedisLine["mget"]>)(keys),
+    lineageIds: line.lineageIds && (() => (line.lineageIds as () => Promise<string[]>)()),
+    close: () => line.close(),
+    confirm(key) {
+      const runner = line.runnerOf(key);
+      let lane = lanes.get(runner.lane);
+      if (!lane) lanes.set(runner.lane, lane = new Lane(line, least, waitMs));
+      return lane.confirm(key, runner);
+    },
+  };
+}
+
+/** Steps of one connection that wait for replicas. */
+class Lane {
+  readonly #line: RedisCommands;
+  readonly #least: number;
+  readonly #waitMs: number;
+  #waiting: Waiting[] = [];
+  #isBusy = false;
+  /** The replicas, as they were told of last. */
+  #seen: ReplicaGroup | null = null;
+  #looking: Promise<ReplicaGroup | null> | null = null;
+  /** Why the last look failed; empty where it didn't. */
+  #blind = "";
+
+  constructor(line: RedisCommands, least: number, waitMs: number) {
+    this.#line = line;
+    this.#least = least;
+    this.#waitMs = waitMs;
+  }
+
+  confirm(key: string, runner: RedisRunner): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const doneAt = performance.now();
+      const giveUp = doneAt + this.#waitMs;
+      this.#waiting.push({ key, runner, doneAt, giveUp, resolve, reject });
+      if (!this.#isBusy) void this.#work();
+    });
+  }
+
+  async #work(): Promise<void> {
+    this.#isBusy = true;
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting;
+      this.#waiting = [];
+      try {
+        const left = await this.#round(batch);
+        if (left.length === 0) continue;
+        this.#waiting = [...left, ...this.#waiting];
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      } catch (error) {
+        for (const { reject } of batch) reject(error as Error);
+      }
+    }
+    this.#isBusy = false;
+  }
+
+  /** Waits for replicas once. Gives the steps that go on waiting. @throws where the line is down */
+  async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
+    const [{ key, runner }] = batch as [Waiting];
+    const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= LOOK_MS;
+    const look = isOld ? this.#look(runner) : null;
+    if (!this.#seen || performance.now() - this.#seen.askedAt >= 2 * LOOK_MS) await look;
+    const wanted = Math.max(this.#least, this.#seen?.present ?? 0);
+    const latest = batch.reduce((most, { giveUp }) => Math.max(most, giveUp), 0);
+    const ms = Math.ceil(Math.min(SLICE_MS, Math.max(1, latest - performance.now())));
+    // WAIT is about this connection's last write: a script that had nothing to change has none,
+    // and what was read may not be copied yet.
+    const touched = runner.send("INCR", [touchKey(key)]);
+    const waited = runner.send("WAIT", [String(wanted), String(ms)]);
+    const [, told] = await Promise.all([touched, waited]);
+    const copied = typeof told === "number" ? told : 0;
+    const left = this.#settle(batch, copied);
+    if (left.length === 0) return left;
+    await this.#look(runner);
+    return this.#settle(left, copied).filter((step) => {
+      if (performance.now() < step.giveUp) return true;
+      step.reject(this.#tooFew(step, copied));
+      return false;
+    });
+  }
+
+  /** Answers the steps that count; gives the others. */
+  #settle(steps: readonly Waiting[], copied: number): Waiting[] {
+    const group = this.#seen;
+    return steps.filter(({ runner: { place }, doneAt, resolve }) => {
+      const step = { primary: place, doneAt, copied };
+      if (!group || !isConfirmed(step, this.#least, group)) return true;
+      resolve();
+      return false;
+    });
+  }
+
+  /** Asks who may be promoted, by a look that begins no sooner than now. Never rejects. */
+  async #look(runner: RedisRunner): Promise<void> {
+    await this.#looking?.catch(() => null);
+    const askedAt = performance.now();
+    // Where nobody promotes replicas by itself, there are as many as this was told of.
+    const known = { primary: runner.place, present: this.#least, hasAbsent: false, askedAt };
+    try {
+      this.#looking = this.#line.replicasOf(runner, LOOK_TIMEOUT_MS);
+      this.#seen = await this.#looking ?? known;
+      this.#blind = "";
+    } catch (error) {
+      this.#blind = messageOf(error);
+    } finally {
+      this.#looking = null;
+    }
+  }
+
+  #tooFew({ runner }: Waiting, copied: number): Error {
+    const { primary, present = 0 } = this.#seen ?? {};
+    const wanted = Math.max(this.#least, present);
+    const why = this.#blind !== ""
+      ? `; who the replicas are can't be asked: ${this.#blind}`
+      : primary !== undefined && primary !== runner.place
+      ? `; ${primary} is the primary now`
+      : present < this.#least
+      ? `; ${present} are up`
+      : "";
+    return unavailable(
+      `${copied} of ${wanted} replicas had the step within ${this.#waitMs} ms: it may be done${why}`,
+    );
+  }
+}
+
+/** A key of the same slot that nothing is read from. */
+function touchKey(key: string): string {
+  return `${key.slice(0, key.indexOf("}") + 1)}:touch`;
+}

@@ -1,0 +1,115 @@
+/**
+ * When a step that writes counts: once every replica has it that may be promoted.
+ *
+ * `WAIT` tells how many replicas have a step, not which. After a promotion the former primary
+ * and another replica go on for a while; their number alone proves nothing. So a step counts
+ * only where all replicas have it that those who may promote one don't call down: the one that
+ * was promoted acknowledges nothing to its former primary.
+ *
+ * Source: design §3, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
+ */
+import { fieldOf } from "./info.ts";
+
+/** A primary's replicas, as those know them who may promote one. */
+export interface ReplicaGroup {
+  /** The primary that they name, as `host:port`. */
+  readonly primary: string;
+  /** How many replicas may be promoted. */
+  readonly present: number;
+  /** Whether replicas were left out, because they are down. */
+  readonly hasAbsent: boolean;
+  /** When it was asked for, in ms of a monotonic clock. */
+  readonly askedAt: number;
+}
+
+/** A step that writes. */
+export interface CopiedStep {
+  /** The server that did it, as `host:port`. */
+  readonly primary: string;
+  /** It was done by then, in ms of the same clock. */
+  readonly doneAt: number;
+  /** How many replicas have it. */
+  readonly copied: number;
+}
+
+/**
+ * Whether a step counts.
+ *
+ * @param least how many replicas must have it in any case.
+ */
+export function isConfirmed(step: CopiedStep, least: number, group: ReplicaGroup): boolean {
+  if (group.primary !== step.primary) return false;
+  // A replica that was down before the step may have come back, and been promoted, since.
+  if (group.hasAbsent && group.askedAt < step.doneAt) return false;
+  return group.present >= least && step.copied >= group.present;
+}
+
+/** What one sentinel tells of a master. */
+export interface SentinelAnswer {
+  /** The master, as `host:port`, and the configuration epoch in which it is one. */
+  readonly primary: string;
+  readonly epoch: number;
+  /** Each replica as the sentinel lists it: names and values of fields. */
+  readonly replicas: readonly ReadonlyMap<string, string>[];
+}
+
+/**
+ * The replicas by what several sentinels tell. Those of a former configuration count for
+ * nothing. A replica is left out where all that list it, and more than half of all sentinels,
+ * call it down; or have not heard of it as a replica yet: it would be the last to be promoted.
+ * One of priority 0 is never promoted.
+ *
+ * @param sentinels how many there are.
+ */
+export function replicasBySentinels(
+  answers: readonly SentinelAnswer[],
+  sentinels: number,
+  askedAt: number,
+): ReplicaGroup {
+  const epoch = answers.reduce((most, answer) => Math.max(most, answer.epoch), 0);
+  const latest = answers.filter((answer) => answer.epoch === epoch);
+  const listed = Map.groupBy(
+    latest.flatMap(({ replicas }) => replicas),
+    (fields) => `${fields.get("ip")}:${fields.get("port")}`,
+  );
+  let present = 0;
+  let hasAbsent = false;
+  for (const told of listed.values()) {
+    if (told.every((fields) => fields.get("slave-priority") === "0")) continue;
+    if (told.length * 2 > sentinels && told.every(isAbsent)) hasAbsent = true;
+    else present++;
+  }
+  return { primary: latest[0]?.primary ?? "", present, hasAbsent, askedAt };
+}
+
+function isAbsent(fields: ReadonlyMap<string, string>): boolean {
+  const flags = fields.get("flags")?.split(",") ?? [];
+  return flags.includes("s_down") || flags.includes("o_down") || fields.get("master-host") === "?";
+}
+
+/** What asking a master of a cluster needs. */
+interface ClusterMaster {
+  readonly place: string;
+  send(command: string, args: string[]): Promise<unknown>;
+}
+
+/**
+ * The replicas of a cluster's master, as it tells of them itself. Left out is what most masters
+ * call failed, and what is told never to take its master's place. A new replica copies before
+ * the cluster's nodes have all heard of it: as many as are connected count in any case.
+ */
+export async function clusterReplicas({ place, send }: ClusterMaster): Promise<ReplicaGroup> {
+  const askedAt = performance.now();
+  const id = String(await send("CLUSTER", ["MYID"]));
+  const [lines, about] = await Promise.all([
+    send("CLUSTER", ["REPLICAS", id]),
+    send("INFO", ["replication"]),
+  ]);
+  const flags = (Array.isArray(lines) ? lines : []).map((line) =>
+    String(line).split(" ")[2]?.split(",") ?? []
+  ).filter((flags) => !flags.includes("nofailover"));
+  const present = flags.filter((flags) => !flags.includes("fail")).length;
+  const hasAbsent = present < flags.length;
+  const connected = hasAbsent ? 0 : Number(fieldOf(about, "connected_slaves"));
+  return { primary: place, present: Math.max(present, connected), hasAbsent, askedAt };
+}

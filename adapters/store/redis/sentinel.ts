@@ -1,0 +1,243 @@
+/**
+ * Finds the master that sentinels watch: a guide who asks the town's watchmen, and believes
+ * the one with the latest news.
+ *
+ * It takes the sentinels' addresses and a master's name, and gives the master's address now.
+ * Each failover has a higher configuration epoch: a sentinel that tells of an earlier one
+ * than was heard of has been cut off, and isn't followed as long as another one answers.
+ *
+ * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
+ */
+import { AtlasError, messageOf } from "../../../src/errors.ts";
+import { closedError, unavailable } from "../check.ts";
+import { dialIoredis, type RedisAddress, type RedisClient } from "./client.ts";
+import type { RedisGuide } from "./connection.ts";
+import { REFUSED } from "./info.ts";
+import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./replicas.ts";
+import { within } from "./request_timeout.ts";
+import type { SentinelTarget } from "./url.ts";
+
+/** Where a sentinel says that the master is. */
+interface News {
+  readonly host: string;
+  readonly port: number;
+  readonly epoch: number;
+}
+
+/** The guide to a master by its sentinels. One connection to each is kept open, at most. */
+export class SentinelGuide implements RedisGuide {
+  readonly name: string;
+  readonly #target: SentinelTarget;
+  readonly #clients = new Map<RedisAddress, RedisClient>();
+  /** Which sentinel is asked first. */
+  #first = 0;
+  /** Sentinels that didn't answer when they were asked last. */
+  readonly #silent = new Set<RedisAddress>();
+  /** Sentinels that are being asked for replicas. */
+  readonly #asked = new Set<RedisAddress>();
+  /** The latest configuration epoch heard of. */
+  #epoch = -1;
+  #closed = false;
+
+  constructor(target: SentinelTarget) {
+    this.#target = target;
+    this.name = `the Redis master ${JSON.stringify(target.master)}`;
+  }
+
+  async find(timeoutMs: number): Promise<RedisAddress> {
+    let stale: News | null = null;
+    const news = await askInTurn({
+      what: this.name,
+      addresses: this.#inTurn(),
+      timeoutMs,
+      ask: async (sentinel, patience) => {
+        const told = await this.#news(sentinel, patience);
+        if (told.epoch >= this.#epoch) return told;
+        if (!stale || told.epoch > stale.epoch) stale = told;
+        throw new Error(`it is behind, at epoch ${told.epoch} of ${this.#epoch}`);
+      },
+    }).catch((error) => {
+      // Nobody who answers knows of a later one: the sentinels were set up anew.
+      if (stale) return stale as News;
+      throw error;
+    });
+    this.#epoch = news.epoch;
+    return { host: news.host, port: news.port, ...this.#target.login };
+  }
+
+  mistaken(): void {
+    this.#first++;
+  }
+
+  /** Asks the next sentinel; what it can't tell is no reason to leave a master that answers. */
+  async elsewhere({ host, port }: RedisAddress, timeoutMs: number): Promise<string | null> {
+    this.#first++;
+    try {
+      const [sentinel] = this.#inTurn();
+      const told = await this.#news(sentinel as RedisAddress, timeoutMs);
+      if (told.epoch < this.#epoch || (told.host === host && told.port === port)) return null;
+      return `its sentinels name ${told.host}:${told.port} as the master now`;
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Who may be promoted, by all sentinels that answer. One that was silent the last time is
+   * waited for only as long as the others take, and asked once at a time.
+   */
+  async replicas(timeoutMs: number): Promise<ReplicaGroup> {
+    const { sentinels } = this.#target;
+    const askedAt = performance.now();
+    const answers: SentinelAnswer[] = [];
+    let why: unknown = null;
+    const awaited: Promise<void>[] = [];
+    const others: Promise<void>[] = [];
+    for (const sentinel of sentinels) {
+      const isSilent = this.#silent.has(sentinel);
+      if (isSilent && this.#asked.has(sentinel)) continue;
+      this.#asked.add(sentinel);
+      const asked = this.#replicasBy(sentinel, timeoutMs).then((answer) => {
+        answers.push(answer);
+        this.#silent.delete(sentinel);
+      }, (error) => {
+        why = error;
+        this.#silent.add(sentinel);
+      }).finally(() => this.#asked.delete(sentinel));
+      (isSilent ? others : awaited).push(asked);
+    }
+    await Promise.all(awaited);
+    if (answers.length * 2 <= sentinels.length) await Promise.all(others);
+    if (answers.length === 0) throw unavailable(`no sentinel answers: ${messageOf(why)}`, why);
+    return replicasBySentinels([...answers], sentinels.length, askedAt);
+  }
+
+  #replicasBy(sentinel: RedisAddress, timeoutMs: number): Promise<SentinelAnswer> {
+    const { master } = this.#target;
+    return this.#ask(sentinel, timeoutMs, async (client) => {
+      const [address, about, replicas] = await Promise.all([
+        client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
+        client.send("SENTINEL", ["MASTER", master]),
+        client.send("SENTINEL", ["REPLICAS", master]),
+      ]);
+      const { host, port, epoch } = newsOf(address, about);
+      const listed = Array.isArray(replicas) ? replicas.map(fieldsOf) : [];
+      return { primary: `${host}:${port}`, epoch, replicas: listed };
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  #inTurn(): RedisAddress[] {
+    const { sentinels } = this.#target;
+    const first = this.#first % sentinels.length;
+    return [...sentinels.slice(first), ...sentinels.slice(0, first)];
+  }
+
+  #news(sentinel: RedisAddress, timeoutMs: number): Promise<News> {
+    const { master } = this.#target;
+    return this.#ask(sentinel, timeoutMs, async (client) => {
+      // The address comes by a command of its own: it is right while a failover still ends.
+      const [address, about] = await Promise.all([
+        client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
+        client.send("SENTINEL", ["MASTER", master]),
+      ]);
+      return newsOf(address, about);
+    });
+  }
+
+  async #ask<Answer>(
+    sentinel: RedisAddress,
+    timeoutMs: number,
+    ask: (client: RedisClient) => Promise<Answer>,
+  ): Promise<Answer> {
+    if (this.#closed) throw closedError();
+    const giveUp = performance.now() + timeoutMs;
+    const client = await this.#clientOf(sentinel, timeoutMs);
+    try {
+      return await within(Math.max(1, giveUp - performance.now()), ask(client));
+    } catch (error) {
+      this.#forget(sentinel, client);
+      throw error;
+    }
+  }
+
+  async #clientOf(sentinel: RedisAddress, timeoutMs: number): Promise<RedisClient> {
+    const known = this.#clients.get(sentinel);
+    if (known) return known;
+    // Through ioredis everywhere: it tells why a connection failed.
+    const client = await dialIoredis(sentinel, timeoutMs, () => this.#forget(sentinel, client));
+    const rival = this.#clients.get(sentinel);
+    if (this.#closed || rival) client.close();
+    if (this.#closed) throw closedError();
+    if (rival) return rival;
+    this.#clients.set(sentinel, client);
+    return client;
+  }
+
+  #forget(sentinel: RedisAddress, client: RedisClient): void {
+    if (this.#clients.get(sentinel) === client) this.#clients.delete(sentinel);
+    client.close();
+  }
+}
+
+/** A flat list of names and values. */
+function fieldsOf(flat: unknown): ReadonlyMap<string, string> {
+  const list = Array.isArray(flat) ? flat.map(String) : [];
+  const fields = new Map<string, string>();
+  for (let i = 0; i + 1 < list.length; i += 2) fields.set(list[i] as string, list[i + 1] as string);
+  return fields;
+}
+
+/** Reads both answers of a sentinel about a master. */
+function newsOf(address: unknown, about: unknown): News {
+  const [host, port] = Array.isArray(address) ? address : [];
+  const news = { host, port: Number(port), epoch: Number(fieldsOf(about).get("config-epoch")) };
+  if (typeof host === "string" && host !== "" && news.port > 0 && news.epoch >= 0) return news;
+  const shown = JSON.stringify([address, about])?.slice(0, 80);
+  throw new Error(`it answers as no sentinel does: ${shown}`);
+}
+
+/** The longest that one server is given to answer, in ms. */
+const PATIENCE_MS = 1_000;
+
+/** One question to each of several servers. */
+export interface Inquiry<Answer> {
+  /** What is asked for, as the beginning of a message: `X can't be found`. */
+  readonly what: string;
+  /** In the order in which they are asked. */
+  readonly addresses: readonly RedisAddress[];
+  /** How long all of it may take, in ms. */
+  readonly timeoutMs: number;
+  ask(address: RedisAddress, timeoutMs: number): Promise<Answer>;
+}
+
+/**
+ * The first answer.
+ *
+ * @throws AtlasError `bad_request` where every server refuses for a reason that stays,
+ * `unavailable` otherwise.
+ */
+export async function askInTurn<Answer>(inquiry: Inquiry<Answer>): Promise<Answer> {
+  const { what, addresses, timeoutMs, ask } = inquiry;
+  const giveUp = performance.now() + timeoutMs;
+  const share = Math.min(PATIENCE_MS, timeoutMs / Math.max(1, addresses.length));
+  const reasons: string[] = [];
+  let refusals = 0;
+  for (const address of addresses) {
+    try {
+      return await ask(address, Math.max(1, Math.min(share, giveUp - performance.now())));
+    } catch (error) {
+      const why = messageOf(error);
+      if (REFUSED.test(why)) refusals++;
+      reasons.push(`${address.host}:${address.port}: ${why}`);
+    }
+  }
+  const message = `${what} can't be found: ${reasons.join("; ").slice(0, 1_000)}`;
+  if (refusals > 0 && refusals === addresses.length) throw new AtlasError("bad_request", message);
+  throw unavailable(message);
+}

@@ -1,0 +1,240 @@
+/**
+ * Steps on resources as the script `STEPS` takes them, and what it answers: the forms of
+ * the notary's office, to be filled in and to be read.
+ *
+ * It takes what the port `Store` is asked for, checked before, and gives keys and
+ * arguments; it takes replies, and gives what the port answers.
+ */
+import { EPOCHS_PER_TERM } from "../../../src/limits.ts";
+import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
+import { slotOf } from "../../../src/model/rrp.ts";
+import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, LineageName, Range, Reassertion, Stamp } from "../../../src/ports/store.ts";
+import { brokenEntry } from "../check.ts";
+import { firstEpochOf, keptOf, NO_STAMP } from "../lineage.ts";
+import { type KeyKind, parseEntry, slotKey } from "./keys.ts";
+import { listOf, malformed, pastOf, stampOf, textOrNull, wholeOf } from "./replies.ts";
+
+/** One step for the script `STEPS`. */
+export interface Step {
+  readonly key: string;
+  readonly slot: number;
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+}
+
+/** Steps that change what the store holds. */
+const WRITES: readonly unknown[] = ["C", "A", "R", "W"];
+
+export function writes({ args: [kind] }: Step): boolean {
+  return WRITES.includes(kind);
+}
+
+function step(key: string, kinds: readonly (KeyKind | "epoch")[], args: readonly string[]): Step {
+  const slot = slotOf(key);
+  const keys = kinds.map((kind) =>
+    kind === "epoch" ? `atlas:{s${slot}}:epoch` : slotKey(slot, kind, key)
+  );
+  return { key, slot, keys, args };
+}
+
+export function lookupStep(key: string): Step {
+  return step(key, ["own"], ["L"]);
+}
+
+export function claimStep(claim: Claim): Step {
+  const { key, rrp, incarnation, opId, expected, lineage, above = 0 } = claim;
+  return step(key, ["own", "epoch", "state", "ended", "index"], [
+    "C",
+    `${incarnation} ${opId} ${rrp}`,
+    expected ? guardOf(expected.incarnation, expected.epoch) : "",
+    lineageText(lineage?.id),
+    String(Math.max(above, (lineage?.term ?? 0) * EPOCHS_PER_TERM)),
+  ]);
+}
+
+/** @param find is given what else a claim that was won found out. */
+export function claimReply(
+  { key, rrp, incarnation }: Claim,
+  reply: unknown,
+  find: (found: Found) => void,
+): ClaimReply {
+  if (reply === 0) return { won: false, owner: null, quarantined: true };
+  const what = `claim of ${JSON.stringify(key)}`;
+  if (Array.isArray(reply)) {
+    const [epoch, stamp, parts, isCounterLost] = reply;
+    if (!Number.isSafeInteger(epoch)) throw malformed(what, reply);
+    const owner = { rrp, incarnation, epoch };
+    const mended = mendedOf(key, parts ?? null);
+    if (mended) find(mended);
+    if (isCounterLost === 1) find({ kind: "counter", slot: slotOf(key), epoch });
+    const isStateLost = mended?.fields === 0 && mended.members > 0;
+    return { won: true, owner, last: stampOf(key, stamp), ...isStateLost && { isStateLost } };
+  }
+  const text = textOrNull(what, reply);
+  return { won: false, owner: text === null ? null : parseEntry(key, text) };
+}
+
+export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
+  const { key, rrp, incarnation, epoch, after } = tenure;
+  return step(key, ["own", "epoch", "state"], [
+    "A",
+    `${incarnation} reasserted ${rrp}`,
+    String(epoch),
+    String(after.epoch),
+    String(after.turn),
+    lineageText(lineage.id),
+    String(firstEpochOf(lineage)),
+  ]);
+}
+
+export function keptStep(key: string, lineage: LineageName): Step {
+  return step(key, ["state", "ended"], ["K", lineageText(lineage.id)]);
+}
+
+/** What is left of a turn; null: another lineage answered. */
+export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): Stamp | null {
+  if (reply === 0) return null;
+  const [last, past] = listOf(`last turn of ${JSON.stringify(key)}`, reply);
+  return keptOf(turn, stampOf(key, last), pastOf(key, past));
+}
+
+/** A turn that nobody knows to be in a state, and that no state has. */
+const UNKNOWN: Stamp = { epoch: Number.MAX_SAFE_INTEGER, turn: 0 };
+
+export function releaseStep(
+  key: string,
+  incarnation: string,
+  epoch: number,
+  after: Stamp = UNKNOWN,
+): Step {
+  const args = ["R", guardOf(incarnation, epoch), String(after.epoch), String(after.turn)];
+  return step(key, ["own", "epoch", "state", "ended", "index"], args);
+}
+
+/** What an owner knows of its state, as steps are told. */
+function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[] {
+  return [String(after.epoch), String(after.turn), lineageText(lineage)];
+}
+
+export function readStep(key: string, fields: readonly string[], knows?: OwnerKnows): Step {
+  const told = [...knownBy(knows), ...fields.map((field) => `:${field}`)];
+  return step(key, ["state"], ["G", String(told.length), ...told]);
+}
+
+function lostTurns(key: string, [last, how]: readonly unknown[]): LostTurns {
+  return new LostTurns(key, stampOf(key, last), how === "moved");
+}
+
+/** The values of `fields`. @throws LostTurns */
+export function readReply(
+  key: string,
+  fields: readonly string[],
+  reply: unknown,
+): (string | null)[] {
+  const what = `state of ${JSON.stringify(key)}`;
+  const [first] = listOf(what, reply);
+  if (Array.isArray(first)) throw lostTurns(key, first);
+  return listOf(what, reply, fields.length).map((value) => textOrNull(what, value));
+}
+
+export function rangeStep(key: string, range: Range, knows?: OwnerKnows): Step {
+  const { start, end, limit, reverse } = range;
+  const [from, to] = [`[:${start}`, `(:${end}`];
+  const args = reverse
+    ? ["N", "ZREVRANGEBYLEX", to, from, String(limit)]
+    : ["N", "ZRANGEBYLEX", from, to, String(limit)];
+  return step(key, ["state", "index"], [...args, ...knownBy(knows)]);
+}
+
+/** What a step found of keys of Redis that are gone while others of their resource are there. */
+export type Found =
+  | Mended
+  /** The slot's epoch counter was below an epoch in use; it is set to `epoch` now. */
+  | { readonly kind: "counter"; readonly slot: number; readonly epoch: number };
+
+/** The fields that a state has, and the members that its index had. */
+export interface Mended {
+  readonly kind: "parts";
+  readonly key: string;
+  readonly fields: number;
+  readonly members: number;
+}
+
+function mendedOf(key: string, parts: unknown): Mended | null {
+  if (parts === null) return null;
+  const what = `parts of ${JSON.stringify(key)}`;
+  const [fields, members] = listOf(what, parts, 2).map((count) => wholeOf(what, count));
+  return { kind: "parts", key, fields: fields as number, members: members as number };
+}
+
+/**
+ * Fields and values.
+ *
+ * @param find is given what else was found out.
+ * @throws LostTurns
+ */
+export function rangeReply(
+  key: string,
+  reply: unknown,
+  find: (found: Found) => void,
+): [string, string][] {
+  const told = listOf(`state of ${JSON.stringify(key)}`, reply);
+  const [first] = told;
+  if (Array.isArray(first) && typeof first[1] === "string") throw lostTurns(key, first);
+  const mended = Array.isArray(first) ? mendedOf(key, first) : null;
+  if (mended) find(mended);
+  const flat = mended ? told.slice(1) : told;
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < flat.length; i += 2) {
+    const [field, value] = [flat[i], flat[i + 1]];
+    if (typeof field !== "string") throw malformed(`a field of ${JSON.stringify(key)}`, field);
+    if (typeof value !== "string") {
+      throw brokenEntry(key, `field ${JSON.stringify(field)}`, value);
+    }
+    pairs.push([field.slice(1), value]);
+  }
+  return pairs;
+}
+
+export function commitStep(commit: Commit): Step {
+  const { key, incarnation, epoch, turn, after = NO_STAMP, lineage, puts, deletes } = commit;
+  const args = [
+    "W",
+    String(6 + 2 * puts.length + deletes.length),
+    guardOf(incarnation, epoch),
+    String(turn),
+    String(after.epoch),
+    String(after.turn),
+    lineageText(lineage),
+    String(puts.length),
+  ];
+  for (const [field, value] of puts) args.push(`:${field}`, value);
+  for (const field of deletes) args.push(`:${field}`);
+  return step(key, ["own", "state", "index"], args);
+}
+
+export function commitReply(key: string, reply: unknown): CommitReply {
+  if (reply === 2) return "moved";
+  if (Array.isArray(reply)) return { lost: stampOf(key, reply[0]) };
+  return doneOf(key, "commit", reply) ? "committed" : "fenced";
+}
+
+/** Whether a release or commit was done; text is the entry of another owner, if it reads as one. */
+export function doneOf(key: string, what: string, reply: unknown): boolean {
+  if (reply === 1) return true;
+  if (reply === 0) return false;
+  const text = textOrNull(`${what} of ${JSON.stringify(key)}`, reply);
+  if (text === null) throw malformed(`${what} of ${JSON.stringify(key)}`, reply);
+  parseEntry(key, text);
+  return false;
+}
+
+/** How an ownership's entry begins: no other ownership begins so. */
+function guardOf(incarnation: string, epoch: number): string {
+  return `${epoch} ${incarnation} `;
+}
+
+/** A lineage as steps name it; undefined: any. */
+function lineageText(id: string | undefined): string {
+  return id === undefined ? "*" : `=${id}`;
+}

@@ -1,0 +1,355 @@
+/**
+ * The registry's store in a Redis, however it is reached: a notary's office with one
+ * clerk; what a tick asks for goes in one capsule, by pneumatic post or by courier.
+ *
+ * It takes a line to a Redis and gives the port `Store`. Claims, releases, commits and
+ * reads of a tick are one script; so are lookups, unless the line surely leads to the
+ * server that writes: there they are one MGET. On a cluster they are split by slot.
+ *
+ * An epoch is `term × 2^36 + counter`: the term rises when another copy of the data
+ * answers, which its replication id tells (design §2 and §3, Store failover). Where the
+ * line waits for replicas, it does so for every script that writes.
+ */
+import { detailOf } from "../../../src/errors.ts";
+import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
+import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
+import type { MemberInfo, MemberState } from "../../../src/model/member.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
+import { refusalOf } from "../../../src/model/refusal.ts";
+import { slotOf } from "../../../src/model/rrp.ts";
+import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, KnownLineage, LineageName, Membership, OwnershipPage, Range, Reassertion, RegisterReply, RenewReply, Stamp, Standing, Store } from "../../../src/ports/store.ts";
+import { Batcher, type Entry } from "../batch.ts";
+import { BrokenEntry, checkClaim, checkCommit, checkRange, checkTenures, checkWhole, failedStep, tellable, unavailable } from "../check.ts";
+import { lostWhereBroken } from "../lineage.ts";
+import { checkMember } from "../member_rows.ts";
+import { keyOf, ownPattern, pageOf, parseEntry, slotKey, Unlisted } from "./keys.ts";
+import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW } from "./membership_scripts.ts";
+import { brokenBy, infoText, listOf, malformed, membershipOf, registrationOf, renewalOf, standingReply, stateReply, textOrNull } from "./replies.ts";
+import { SCAN, STEPS } from "./scripts.ts";
+import { claimReply, claimStep, commitReply, commitStep, doneOf, type Found, keptReply, keptStep, lookupStep, rangeReply, rangeStep, readReply, readStep, reassertStep, releaseStep, type Step, writes } from "./steps.ts";
+
+/** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
+export interface RedisLine {
+  readonly up: boolean;
+  /** Whether one script may touch keys of one slot only. */
+  readonly clustered: boolean;
+  /**
+   * Runs one of `SCRIPTS` where writes are done, never on a replica.
+   *
+   * A line MAY send it again where the answer got lost, unless told `once`: the scripts
+   * change nothing by being repeated, but a repeated release can't tell what the first did.
+   */
+  script(
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    once?: boolean,
+  ): Promise<unknown>;
+  /** Values of keys, from the server that writes; absent where a replica might answer. */
+  mget?(keys: readonly string[]): Promise<unknown>;
+  /**
+   * Resolves once the replicas that the line was told of have all that was written over it
+   * so far; rejects where too few have. Absent: no replica is waited for.
+   *
+   * @param key any key of the slot that was written to.
+   */
+  confirm?(key: string): Promise<void>;
+  /**
+   * Of lines to several servers that write: which copies of the data answer, the
+   * replication id of each. Absent: the one that runs a script tells by itself.
+   */
+  lineageIds?(): Promise<string[]>;
+  close(): void;
+}
+
+/** Most steps of one script or MGET. */
+const MAX_BATCH_STEPS = 128;
+/** Times that a registration is sent while members are pruned meanwhile. */
+const MAX_REGISTRATIONS = 8;
+
+interface Get {
+  readonly key: string;
+  readonly slot: number;
+}
+
+/** A store over `line`; a batch ends at `maxText` code units of arguments. */
+export class RedisStore implements Store {
+  readonly #line: RedisLine;
+  readonly #find: (found: Found) => void;
+  readonly #steps: Batcher<Step>;
+  readonly #gets: Batcher<Get>;
+  /** The latest version of membership that any answer told. */
+  #version = 0;
+
+  /** @param onEvent hears of what it finds out by itself. MUST NOT throw. */
+  constructor(line: RedisLine, maxText: number, onEvent: (event: NodeEvent) => void = () => {}) {
+    this.#line = line;
+    this.#find = (found) => tellFound(found, onEvent);
+    const limits = { maxOps: MAX_BATCH_STEPS, maxSize: maxText };
+    this.#steps = new Batcher<Step>({
+      ...limits,
+      sizeOf: ({ args }) => args.reduce((size, arg) => size + arg.length, 0),
+      run: (batch) => this.#bySlot(batch, (part) => this.#runSteps(part)),
+    });
+    this.#gets = new Batcher<Get>({
+      ...limits,
+      sizeOf: ({ key }) => key.length,
+      run: (batch) => this.#bySlot(batch, (part) => this.#runGets(part)),
+    });
+  }
+
+  status(): "up" | "down" {
+    return this.#line.up ? "up" : "down";
+  }
+
+  async register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
+    checkMember(member);
+    const { incarnation, region, node } = member;
+    for (let sent = 0; sent < MAX_REGISTRATIONS; sent++) {
+      const { outcome, version, lineage } = registrationOf(
+        await this.#write(REGISTER, MEMBER_KEYS, [
+          incarnation,
+          `${region}/${node}`,
+          infoText(member),
+          options.ifFree ? "1" : "0",
+          String(MAX_DEAD_MEMBERS),
+          String(this.#version),
+          ...await this.#lineageArguments(options.known),
+        ]),
+      );
+      this.#saw(version);
+      if (outcome !== "stale") return { outcome, version, lineage };
+    }
+    throw tellable(`${node} can't register: members end faster than it can ask`);
+  }
+
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply> {
+    checkWhole("seq", seq, 0);
+    const args = [incarnation, String(seq), ...await this.#lineageArguments(known), ...watch];
+    const reply = renewalOf(await this.#write(RENEW, MEMBER_KEYS, args));
+    this.#saw(reply.version);
+    return reply;
+  }
+
+  async kill(incarnation: string, seq: number): Promise<MemberState | null> {
+    return stateReply(await this.#write(KILL, MEMBER_KEYS, [incarnation, String(seq)]));
+  }
+
+  async leave(member: MemberInfo): Promise<void> {
+    checkMember(member);
+    const args = [member.incarnation, infoText(member)];
+    stateReply(await this.#write(LEAVE, MEMBER_KEYS, args));
+  }
+
+  async members(): Promise<Membership> {
+    const membership = membershipOf(
+      await this.#line.script(MEMBERS, MEMBER_KEYS, [
+        await this.#copies(),
+        String(MAX_MEMBER_BYTES),
+      ]),
+    );
+    this.#saw(membership.version);
+    return membership;
+  }
+
+  async lookup(key: string): Promise<Ownership | null> {
+    const reply = this.#line.mget
+      ? await this.#gets.push<unknown>({ key, slot: slotOf(key) })
+      : await this.#step(lookupStep(key));
+    const text = textOrNull(`owner of ${JSON.stringify(key)}`, reply);
+    return text === null ? null : parseEntry(key, text);
+  }
+
+  async claim(claim: Claim): Promise<ClaimReply> {
+    checkClaim(claim);
+    return claimReply(claim, await this.#step(claimStep(claim)), this.#find);
+  }
+
+  async reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    checkTenures(tenures, lineage);
+    const standings = await Promise.all(tenures.map(async (tenure) => {
+      try {
+        const reply = await this.#step(reassertStep(tenure, lineage));
+        return reply === 0 ? null : standingReply(tenure.key, reply);
+      } catch (error) {
+        return lostWhereBroken(error);
+      }
+    }));
+    return standings.includes(null) ? null : standings as Standing[];
+  }
+
+  async kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    const kept = await Promise.all(turns.map(async (turn) => {
+      try {
+        return keptReply(turn, await this.#step(keptStep(turn.key, lineage)));
+      } catch (error) {
+        // Nobody can say: it is told that it can't be read, wherever it is used.
+        if (error instanceof BrokenEntry) return turn.last;
+        throw error;
+      }
+    }));
+    return kept.includes(null) ? null : kept as Stamp[];
+  }
+
+  async release(...owned: Parameters<Store["release"]>): Promise<boolean> {
+    return doneOf(owned[0], "release", await this.#step(releaseStep(...owned)));
+  }
+
+  async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
+    checkWhole("limit", limit, 1);
+    const unlisted = new Unlisted();
+    const page = await pageOf({
+      cursor,
+      limit,
+      scan: (from, count) => this.#scan(from, count),
+      fetch: async (redisKeys) => {
+        const keys = redisKeys.map(keyOf).filter((key) => key !== null);
+        const found = await unlisted.among(
+          keys,
+          async (key) => [key, await this.lookup(key)] as const,
+        );
+        return found.filter((pair): pair is [string, Ownership] =>
+          pair[1] !== null && pair[1].rrp.startsWith(prefix)
+        );
+      },
+    });
+    return unlisted.in(page);
+  }
+
+  async read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
+    if (fields.length === 0) return [];
+    return readReply(key, fields, await this.#step(readStep(key, fields, knows)));
+  }
+
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
+    checkRange(range);
+    return rangeReply(key, await this.#step(rangeStep(key, range, knows)), this.#find);
+  }
+
+  async commit(commit: Commit): Promise<CommitReply> {
+    checkCommit(commit);
+    return commitReply(commit.key, await this.#step(commitStep(commit)));
+  }
+
+  async close(): Promise<void> {
+    this.#line.close();
+  }
+
+  async #step(step: Step): Promise<unknown> {
+    const reply = await this.#steps.push<unknown>(step);
+    const refusal = typeof reply === "string" && reply.startsWith("!") ? reply.slice(1) : null;
+    if (refusal === null) return reply;
+    throw brokenBy(step.key, refusal) ??
+      failedStep(refusal, `the store can't use ${JSON.stringify(step.key)}: ${refusal}`);
+  }
+
+  /** A cluster takes only keys of one slot in one command. */
+  #bySlot<Op extends Get>(batch: Entry<Op>[], run: (part: Entry<Op>[]) => void): void {
+    if (!this.#line.clustered) return run(batch);
+    Map.groupBy(batch, ({ op }) => op.slot).forEach((part) => run(part));
+  }
+
+  #runSteps(batch: Entry<Step>[]): void {
+    const keys: string[] = [];
+    const args: string[] = [];
+    let once = false;
+    for (const { op } of batch) {
+      for (const key of op.keys) keys.push(key);
+      for (const arg of op.args) args.push(arg);
+      once ||= op.args[0] === "R";
+    }
+    const isWrite = batch.some(({ op }) => writes(op));
+    settle(
+      batch,
+      isWrite ? this.#write(STEPS, keys, args, once) : this.#line.script(STEPS, keys, args, once),
+    );
+  }
+
+  /** Runs a script that writes; its answer counts once replicas have what it wrote. */
+  async #write(
+    script: string,
+    keys: readonly string[],
+    args: readonly string[],
+    once?: boolean,
+  ): Promise<unknown> {
+    const reply = await this.#line.script(script, keys, args, once);
+    await this.#line.confirm?.(keys[0] as string).catch((error) => {
+      // The script ran, whatever is refused since.
+      throw refusalOf(error) === null ? error : unavailable(detailOf(error), error);
+    });
+    return reply;
+  }
+
+  /** What the scripts of membership are told of the lineage. */
+  async #lineageArguments(known: KnownLineage | null = null): Promise<string[]> {
+    const replicas = this.#line.confirm ? "1" : "0";
+    const copies = await this.#copies();
+    if (known === null) return ["", "", "0", replicas, copies];
+    return [known.id, String(known.term), known.waited ? "1" : "0", replicas, copies];
+  }
+
+  /** Where the data are spread over several servers: the ids of all copies, as one. */
+  async #copies(): Promise<string> {
+    return (await this.#line.lineageIds?.())?.join() ?? "";
+  }
+
+  #runGets(batch: Entry<Get>[]): void {
+    const keys = batch.map(({ op }) => slotKey(op.slot, "own", op.key));
+    settle(batch, (this.#line.mget as NonNullable<RedisLine["mget"]>)(keys));
+  }
+
+  async #scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]> {
+    const reply = await this.#line.script(SCAN, [], [from, ownPattern(), String(count)]);
+    const [next, redisKeys] = listOf("scan", reply, 2);
+    if (typeof next !== "string") throw malformed("scan's cursor", next);
+    const found = listOf("scan", redisKeys).map((key) => textOrNull("scan", key));
+    return [next, found.filter((key) => key !== null)];
+  }
+
+  #saw(version: number): void {
+    this.#version = Math.max(this.#version, version);
+  }
+}
+
+/** Gives each entry its reply, or all of them the error. */
+function settle<Op>(batch: Entry<Op>[], replies: Promise<unknown>): void {
+  replies.then((all) => listOf("a batch", all, batch.length)).then(
+    (all) => batch.forEach((entry, i) => entry.resolve(all[i])),
+    (error) => batch.forEach((entry) => entry.reject(error)),
+  );
+}
+
+export function tellFound(found: Found, onEvent: (event: NodeEvent) => void): void {
+  if (found.kind === "counter") {
+    const { slot, epoch } = found;
+    const fields = { slot, epoch };
+    return onEvent({ level: "error", event: "epoch counter lost", fields });
+  }
+  const { key, fields: kept, members } = found;
+  if (kept > members) {
+    const fields = { key, fields: kept, indexed: members };
+    return onEvent({ level: "warning", event: "index made anew", fields });
+  }
+  if (kept === 0) return;
+  const fields = { key, kept, missing: members - kept };
+  onEvent({ level: "error", event: "state lost in part", fields });
+}

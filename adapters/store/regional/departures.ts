@@ -1,0 +1,55 @@
+/**
+ * Receipts for keys that leave a region: the parcel counter, where a forwarding address
+ * can be taken back until somebody has signed for the parcel.
+ *
+ * A departure is *open* at first. Whoever is to take the key at its new home signs it in the
+ * old home's book, by compare-and-set, before anything is carried there; from then on the
+ * key is the new home's for good. As long as it is open nobody has arrived, whatever may
+ * be on its way, so it can be struck out, by compare-and-set too: one of both wins. Struck
+ * out, the key is unowned where it was, with its state; its next epoch is a higher one.
+ *
+ * Source: Lampson and Sturgis, "Crash Recovery in a Distributed Data Storage System"
+ * (1979): one write decides.
+ */
+import type { Store } from "../../../src/ports/store.ts";
+import { DEPARTED, entryOf, type Pointer, shortcut } from "./entries.ts";
+import type { RegionalStores } from "./region_stores.ts";
+
+/** Signs for a key in the book of the region it left. False: it was taken back, or went on. */
+export async function sign(from: Store, key: string, pointer: Pointer): Promise<boolean> {
+  const open = { incarnation: DEPARTED, epoch: pointer.at };
+  const { won, owner } = await from.claim(shortcut(key, open, pointer));
+  if (won) return true;
+  const entry = entryOf(owner);
+  return entry.kind === "departed" && entry.isSigned && entry.pointer.at === pointer.at;
+}
+
+/**
+ * Strikes an open departure out, in whichever region's book it stands; one to `but` is let
+ * be. Gives where the key is again, above which epoch; null where there was nothing to undo.
+ *
+ * @param start a region in which the key has been: it is followed from there.
+ * @throws AtlasError that names a region away
+ */
+export async function takeBack(
+  stores: RegionalStores,
+  key: string,
+  start: string,
+  but: string | null,
+): Promise<Pointer | null> {
+  const regions = new Set([start]);
+  // Where the way goes on is looked into, too; where it comes back to an earlier stay it ends.
+  for (const region of regions) {
+    const entry = entryOf(await stores.at(region, (store) => store.lookup(key)));
+    if (entry.kind !== "departed") return null;
+    const { stored: { incarnation, epoch }, pointer } = entry;
+    if (entry.isSigned) {
+      regions.add(pointer.to);
+      continue;
+    }
+    if (pointer.to === but) return null;
+    const isDone = await stores.at(region, (store) => store.release(key, incarnation, epoch));
+    return isDone ? { to: region, from: pointer.to, at: epoch } : null;
+  }
+  return null;
+}

@@ -1,0 +1,130 @@
+/**
+ * What an entry of a key's owner says once keys move between registries: besides "owned
+ * by", a notary's book may hold a forwarding address, or "being moved in".
+ *
+ * It takes ownerships as one region's store keeps them and gives what they mean. Stores
+ * know nothing of it: a *departure* is an ownership by nobody, and one that is *arriving*
+ * is by a life under another name, so that every claim, commit and release that expects
+ * the plain owner misses it.
+ */
+import { brokenEntry } from "../check.ts";
+import { locator } from "../../../src/model/rrp.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
+import type { Claim } from "../../../src/ports/store.ts";
+
+/** That a key left `from` for `to`, and the epoch that ended its time there. */
+export interface Pointer {
+  readonly to: string;
+  readonly from: string;
+  /** Every ownership at `from` before was of a lower epoch, every one at `to` is of a higher. */
+  readonly at: number;
+}
+
+/** Names one entry, for the next compare-and-set. */
+export type Stored = NonNullable<Claim["expected"]>;
+
+/** What stands in a region's store for a key. */
+export type Entry =
+  | { readonly kind: "nobody" }
+  | { readonly kind: "owner"; readonly owner: Ownership }
+  /** `owner`, as nodes know it, is bringing the state; `pointer` says where from. */
+  | {
+    readonly kind: "arriving";
+    readonly owner: Ownership;
+    readonly stored: Stored;
+    readonly pointer: Pointer;
+  }
+  /** `isSigned`: whoever is to take it has signed for it, so that it can't be taken back. */
+  | {
+    readonly kind: "departed";
+    readonly stored: Stored;
+    readonly pointer: Pointer;
+    readonly isSigned: boolean;
+  };
+
+/** Who owns what has departed. No incarnation is called so: they are UUIDs. */
+export const DEPARTED = "departed";
+/** Before the incarnation of who is bringing the state. */
+export const ARRIVING = "arriving:";
+/** `|` is in no token, so no node is called so. */
+const MARKED = /^rrp:([^/]+)\/\|([^|/]+)\|(\d*)\|([^/]*)\/(.+)$/;
+
+/** Reads an entry. @throws AtlasError `unavailable` where its address can't be read */
+export function entryOf(stored: Ownership | null): Entry {
+  if (stored === null) return { kind: "nobody" };
+  const { rrp, incarnation, epoch } = stored;
+  const marks = MARKED.exec(rrp);
+  if (!marks) return { kind: "owner", owner: stored };
+  const [, to = "", from = "", at = "", node = "", key = ""] = marks;
+  const pointer = { to, from, at: at === "" ? epoch : Number(at) };
+  if (!Number.isSafeInteger(pointer.at)) throw brokenEntry(key, "address", rrp);
+  const named = { incarnation, epoch };
+  if (incarnation === DEPARTED) {
+    return { kind: "departed", stored: named, pointer, isSigned: at !== "" };
+  }
+  const owner = {
+    rrp: locator(to, node, key),
+    incarnation: incarnation.slice(ARRIVING.length),
+    epoch,
+  };
+  return { kind: "arriving", owner, stored: named, pointer };
+}
+
+/** Whether an entry is an ownership that others are told of. */
+export function isTold({ rrp }: Ownership): boolean {
+  return !MARKED.test(rrp);
+}
+
+/**
+ * The claim that makes an ownership a departure; a repeat is the same one.
+ *
+ * @param pointer its `at` is null where that is the epoch which this claim wins.
+ */
+export function departure(
+  key: string,
+  owner: Stored,
+  pointer: Omit<Pointer, "at"> & { readonly at: number | null },
+): Claim {
+  const { to, from, at } = pointer;
+  return {
+    key,
+    rrp: locator(to, `|${from}|${at ?? ""}|`, key),
+    incarnation: DEPARTED,
+    opId: `${owner.incarnation}.${owner.epoch}.${to}`,
+    expected: owner,
+  };
+}
+
+/**
+ * The claim that has what stands, be it nothing, point on to where the key went from there; over
+ * the departure itself: the one that signs for it.
+ */
+export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
+  return {
+    key,
+    rrp: locator(to, `|${from}|${at}|`, key),
+    incarnation: DEPARTED,
+    opId: `${old?.epoch ?? 0}.${at}.${to}`,
+    expected: old,
+  };
+}
+
+/** The claim under which a key's state is brought in, before the one that was asked for. */
+export function arrival(
+  { key, rrp, incarnation, opId, lineage }: Claim,
+  attempt: number,
+  expected: Claim["expected"],
+  { to, from, at }: Pointer,
+): Claim {
+  const node = rrp.slice("rrp:".length).split("/")[1];
+  return {
+    key,
+    rrp: locator(to, `|${from}|${at}|${node}`, key),
+    incarnation: ARRIVING + incarnation,
+    // Another each time: turns of one epoch are counted once.
+    opId: `${opId}.${attempt}`,
+    expected,
+    above: at,
+    ...lineage && { lineage },
+  };
+}

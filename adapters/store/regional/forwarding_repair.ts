@@ -1,0 +1,246 @@
+/**
+ * Forwarding addresses, kept up by those who moved: after a fire at a post office of a town
+ * where one used to live, one writes one's address there anew, before the house is let.
+ *
+ * It takes what this node owns of keys that moved here, and news of which copy of its data
+ * another region's store has now; writes at each such region that the key lives here, and
+ * gives what it found there instead: an owner that came while the address was missing.
+ *
+ * A store that is replaced by a copy of itself may lack a departure. New claims wait there
+ * for the takeover time; owners elsewhere restore the address meanwhile, by compare-and-set
+ * and in the new lineage only. Whoever takes a moved key looks after its address at its first
+ * home, too, in case nobody could before.
+ *
+ * Where an owner stands there instead, the one of the higher epoch stays. As a rule that is
+ * the one who came after the failover, which raised the term; then the one who looks stops
+ * by its own hand. Else its address is written over the other, and the other's region is
+ * given one more term: all its nodes say again what they hold, and find what is not theirs.
+ *
+ * Source: design §3, Store failover; issue 5, item 6 (re-assertion).
+ */
+import { isDead } from "../../../src/model/member.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
+import type { LineageName, Overtaken, Store } from "../../../src/ports/store.ts";
+import { BrokenEntry, tellable } from "../check.ts";
+import { type Entry, entryOf, type Pointer, shortcut, type Stored } from "./entries.ts";
+import type { Homes } from "./homes.ts";
+import { arrivalOf } from "./state_import.ts";
+import { OBSERVER } from "./member_cache.ts";
+import type { RegionalStores } from "./region_stores.ts";
+
+/** As known by it, a store's lineage is another than before. No copy is called so. */
+const OVERRULED = "overruled";
+/** Addresses that are on their way to one region at once. */
+const AT_ONCE = 256;
+/** Compare-and-sets that one address may lose to what changes meanwhile, before the next try. */
+const MAX_ROUNDS = 4;
+
+/** Keys that it let go of, or sent on, whose addresses it looks after all the same; oldest go. */
+const MAX_FORMER = 10_000;
+
+/** A key that moved, and is owned here or was. */
+interface Tenant {
+  readonly key: string;
+  /** Null where it isn't owned here any more. */
+  readonly owner: Ownership | null;
+  readonly pointer: Pointer;
+  /** An owner of a higher epoch, found where the key's address was missing. */
+  rival: Ownership | null;
+}
+
+/** Another region's post office. */
+interface Office {
+  /** The copy of its data that its roll was read from last. */
+  copy: string | null;
+  /** Whether that was another one before, and may have lacked what was moving at the time. */
+  hasChanged: boolean;
+  /** Its lineage, as it told last; null: not yet. */
+  known: LineageName | null;
+  /** Keys whose address is to be looked after there. */
+  readonly due: Set<string>;
+  /** Lives that may not know yet that an address was written over an ownership of theirs. */
+  readonly ousted: Set<string>;
+  isBusy: boolean;
+}
+
+export class Addresses {
+  readonly #stores: RegionalStores;
+  readonly #homes: Homes;
+  readonly #tenants = new Map<string, Tenant>();
+  /** Those without an owner here. Their way still leads here: it is here that it goes on. */
+  readonly #former = new Map<string, Tenant>();
+  readonly #offices = new Map<string, Office>();
+
+  constructor(stores: RegionalStores, homes: Homes, self: string) {
+    this.#stores = stores;
+    this.#homes = homes;
+    for (const region of stores.regions) {
+      if (region === self) continue;
+      const [due, ousted] = [new Set<string>(), new Set<string>()];
+      this.#offices.set(region, {
+        copy: null,
+        hasChanged: false,
+        known: null,
+        due,
+        ousted,
+        isBusy: false,
+      });
+    }
+  }
+
+  /** Whether anything here needs an address elsewhere. */
+  get isNeeded(): boolean {
+    return this.#tenants.size + this.#former.size > 0;
+  }
+
+  /** This node owns a key that moved here, as `pointer` says. Returns at once. */
+  hold(key: string, owner: Ownership, pointer: Pointer): void {
+    this.#tenants.set(key, { key, owner, pointer, rival: null });
+    this.#former.delete(key);
+    const first = this.#homes.first(key);
+    for (const [region, office] of this.#offices) {
+      if (region !== first && !office.hasChanged) continue;
+      office.due.add(key);
+      this.#work(region, office);
+    }
+  }
+
+  /** An ownership has ended, or may have been given up. */
+  left(key: string, epoch: number): void {
+    const tenant = this.#tenants.get(key);
+    if (tenant?.owner?.epoch !== epoch) return;
+    this.#remember(tenant);
+  }
+
+  #remember({ key, pointer }: Tenant): void {
+    this.#tenants.delete(key);
+    this.#former.delete(key);
+    this.#former.set(key, { key, owner: null, pointer, rival: null });
+    if (this.#former.size <= MAX_FORMER) return;
+    this.#former.delete(this.#former.keys().next().value as string);
+  }
+
+  /** A new life begins: it owns nothing. */
+  clear(): void {
+    for (const tenant of [...this.#tenants.values()]) this.#remember(tenant);
+  }
+
+  /** A region's roll was read, from this copy of its data. Returns at once. */
+  heard(region: string, copy: string): void {
+    const office = this.#offices.get(region);
+    if (!office) return;
+    if (office.copy !== copy) {
+      office.hasChanged ||= office.copy !== null;
+      office.copy = copy;
+      for (const key of [...this.#tenants.keys(), ...this.#former.keys()]) office.due.add(key);
+    }
+    this.#work(region, office);
+  }
+
+  /** What this life owns, and others own more rightly. */
+  overtaken(incarnation: string): Overtaken[] {
+    const overtaken: Overtaken[] = [];
+    for (const { key, owner, rival } of this.#tenants.values()) {
+      if (rival && owner?.incarnation === incarnation) {
+        overtaken.push({ key, epoch: owner.epoch, winner: rival });
+      }
+    }
+    return overtaken;
+  }
+
+  /** Who owns a key more rightly than this node does; null: nobody, as far as it knows. */
+  rivalOf(key: string): Ownership | null {
+    return this.#tenants.get(key)?.rival ?? null;
+  }
+
+  /** Whether it is this ownership of a key that is kept up here. */
+  holds(key: string, owner: Ownership | null): boolean {
+    const held = this.#tenants.get(key)?.owner;
+    return held?.epoch === owner?.epoch && held?.incarnation === owner?.incarnation;
+  }
+
+  /** Does what is due in a region. Never rejects. */
+  async #work(region: string, office: Office): Promise<void> {
+    if (office.isBusy || office.due.size + office.ousted.size === 0) return;
+    office.isBusy = true;
+    try {
+      await this.#stores.at(region, async (store) => {
+        const known = office.known && { ...office.known, waited: false };
+        const { lineage } = await store.renew(OBSERVER, 0, [], known);
+        office.known = { id: lineage.id, term: lineage.term };
+        const keys = [...office.due];
+        for (let at = 0; at < keys.length; at += AT_ONCE) {
+          const share = keys.slice(at, at + AT_ONCE);
+          await Promise.all(share.map((key) =>
+            this.#tend(store, key, office).catch((error) => {
+              // Nothing can be written there: whoever looks for the key is told the same.
+              if (error instanceof BrokenEntry) office.due.delete(key);
+              else throw error;
+            })
+          ));
+        }
+        if (office.ousted.size > 0) await tellOusted(store, office);
+      });
+    } catch {
+      // What is left is due when its roll can be read again.
+    } finally {
+      office.isBusy = false;
+    }
+  }
+
+  #tenantOf(key: string): Tenant | undefined {
+    return this.#tenants.get(key) ?? this.#former.get(key);
+  }
+
+  /** Sees to it that whoever looks for a key in a region is sent here, or that it has a rival. */
+  async #tend(store: Store, key: string, { due, known, ousted }: Office): Promise<void> {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const tenant = this.#tenantOf(key);
+      if (!tenant) break;
+      const { owner, pointer } = tenant;
+      const entry = entryOf(await store.lookup(key));
+      if (this.#tenantOf(key) !== tenant) continue;
+      if (entry.kind === "owner" && entry.owner.epoch > (owner?.epoch ?? pointer.at)) {
+        if (owner) tenant.rival = entry.owner;
+        break;
+      }
+      // It is this region's own book, under another name: what stands there is what is kept up.
+      if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
+      const missed = missing(entry, tenant);
+      if (missed === false) break;
+      // Where it has come back since it is at home there, if unowned: nothing is missing.
+      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
+      const claim = shortcut(key, missed, pointer);
+      const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
+      if (quarantined) throw tellable(`another copy of its data answers by now`);
+      if (won) {
+        if (entry.kind === "owner") ousted.add(entry.owner.incarnation);
+        break;
+      }
+      if (round === MAX_ROUNDS - 1) return;
+    }
+    due.delete(key);
+  }
+}
+
+/** What an address is to be written over, null: over nothing; false where none is missing. */
+function missing(entry: Entry, { pointer: { at } }: Tenant): Stored | null | false {
+  if (entry.kind === "nobody") return null;
+  if (entry.kind === "owner") {
+    // Of a time before the key left, as a rule: it has been gone since.
+    const { incarnation, epoch } = entry.owner;
+    return { incarnation, epoch };
+  }
+  // Of this very move, the signature may be missing: without it the key could be taken back.
+  const isOpen = entry.kind === "departed" && !entry.isSigned && entry.pointer.at === at;
+  return isOpen || entry.pointer.at < at ? entry.stored : false;
+}
+
+/** Has those who live say again what they hold, by a term above theirs. */
+async function tellOusted(store: Store, { ousted }: Office): Promise<void> {
+  const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...ousted]);
+  if (watched.some(({ state }) => !isDead(state))) {
+    await store.renew(OBSERVER, 0, [], { id: OVERRULED, term, waited: false });
+  }
+  ousted.clear();
+}

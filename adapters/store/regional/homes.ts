@@ -1,0 +1,140 @@
+/**
+ * Where keys are at home: an atlas of districts, with a card file of those who moved.
+ *
+ * It takes a key and gives the region whose registry keeps it: where it is known to have
+ * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
+ * moved elsewhere without this process's knowledge is found by looking its key up.
+ */
+import { AtlasError, messageOf } from "../../../src/errors.ts";
+import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
+import { quoted } from "../../../src/model/options.ts";
+import { parseKey, weigh } from "../../../src/model/rrp.ts";
+import { refused } from "../check.ts";
+import type { Pointer } from "./entries.ts";
+import { checkHomeRules } from "./options.ts";
+
+/**
+ * Which region is a key's home before it was ever moved. The first that says one holds:
+ * the id's prefix (`eu-west-1~room-7`, where it names one of the regions), `types`,
+ * `rule`, `default`.
+ *
+ * Every node MUST have the same rules, and for ever: a key whose home were another one
+ * tomorrow would have two owners, and its state would stay behind. So a new rule is for
+ * types and ids that have not been used yet; what exists is moved by `node.move`.
+ */
+export interface HomeRules {
+  /** Regions by resource type: `{ channels: "eu-west-1" }`. */
+  readonly types?: Readonly<Record<string, string>>;
+  /** A region by type and decoded id; null or undefined: none of its own. */
+  readonly rule?: (type: string, id: string) => string | null | undefined;
+  /** The home of all else. Default: the first region, as JavaScript orders the names. */
+  readonly default?: string;
+}
+
+/**
+ * A rule that spreads keys evenly over `regions`, by highest random weight. The list is
+ * part of the rule: a region added to it would take keys away from the others. Let new
+ * regions have prefixes or types of their own instead.
+ *
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
+ */
+export function spreadOver(regions: readonly string[]): (type: string, id: string) => string {
+  if (!Array.isArray(regions) || regions.length === 0) {
+    throw refused("regions", quoted(regions), "a list of at least one region");
+  }
+  return (type, id) => {
+    let best = regions[0] as string;
+    let most = -1;
+    for (const region of regions) {
+      const weight = weigh(`${type}/${id} ${region}`);
+      if (weight > most) [best, most] = [region, weight];
+    }
+    return best;
+  };
+}
+
+/** What is known of a key that moved. */
+export interface Moved extends Pointer {
+  /** Whether its state has come with it. */
+  readonly isSettled: boolean;
+}
+
+export class Homes {
+  readonly #regions: ReadonlySet<string>;
+  readonly #rules: HomeRules;
+  readonly #default: string;
+  /** Oldest first, so that the first is the one to forget: a lookup finds it again. */
+  readonly #moved = new Map<string, Moved>();
+
+  /** @throws AtlasError `bad_request` where a rule names none of the regions. */
+  constructor(regions: readonly string[], rules: HomeRules = {}) {
+    checkHomeRules(rules);
+    this.#regions = new Set(regions);
+    this.#rules = rules;
+    this.#default = this.#checked("homes.default", rules.default ?? regions[0] as string);
+    for (const [type, region] of Object.entries(rules.types ?? {})) {
+      this.#checked(`homes.types.${type}`, region);
+    }
+  }
+
+  /** The home as far as it is known here. @throws AtlasError where a rule names no region */
+  of(key: string): string {
+    return this.#moved.get(key)?.to ?? this.first(key);
+  }
+
+  /** The home before any move. */
+  first(key: string): string {
+    const { types = {}, rule } = this.#rules;
+    const slash = key.indexOf("/");
+    const mark = key.indexOf("~", slash + 1);
+    if (mark > 0) {
+      const prefix = key.slice(slash + 1, mark);
+      if (this.#regions.has(prefix)) return prefix;
+    }
+    const type = key.slice(0, slash);
+    if (Object.hasOwn(types, type)) return types[type] as string;
+    const ruled = rule && slash > 0 ? ruleOn(rule, key) : null;
+    return this.#checked(`homes.rule for ${key}`, ruled ?? this.#default);
+  }
+
+  moved(key: string): Moved | undefined {
+    return this.#moved.get(key);
+  }
+
+  /**
+   * Remembers where a key went, unless this move or a later one of it is known to be over: one
+   * that was taken back is, too, and a lookup that was under way meanwhile knows less.
+   */
+  learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
+    const known = this.#moved.get(key);
+    if (known?.isSettled && known.at >= at) return;
+    this.#moved.delete(key);
+    // Back at its first home, and settled: as if it had never moved.
+    if (isSettled && to === this.first(key)) return;
+    if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
+      this.#moved.delete(this.#moved.keys().next().value as string);
+    }
+    this.#moved.set(key, { to, from, at, isSettled });
+  }
+
+  /** Forgets a move that was taken back. */
+  forget(key: string): void {
+    if (this.#moved.get(key)?.isSettled === false) this.#moved.delete(key);
+  }
+
+  #checked(name: string, region: string): string {
+    if (this.#regions.has(region)) return region;
+    throw refused(name, quoted(region), `one of ${[...this.#regions].join(", ")}`);
+  }
+}
+
+/** What a rule says of a key. @throws AtlasError `bad_request` where it throws, naming it */
+function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
+  const { type, id } = parseKey(key);
+  try {
+    return rule(type, id);
+  } catch (cause) {
+    const message = `homes.rule threw for ${key}: ${messageOf(cause)}`;
+    throw new AtlasError("bad_request", message, { cause });
+  }
+}

@@ -1,0 +1,134 @@
+/**
+ * The other regions' rolls, as last heard: last week's newspapers from abroad, good
+ * enough to know whom to write to.
+ *
+ * It takes nods that it is time to read again, reads in the background, and gives the
+ * last known members of each region. They die in their own region's registry only; an
+ * outage there changes nothing here.
+ */
+import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
+import type { Member } from "../../../src/model/member.ts";
+import type { Membership, Observation, Unreadable } from "../../../src/ports/store.ts";
+import type { RegionalStores } from "./region_stores.ts";
+
+/** Who only looks: no life is called so, and nothing is renewed. */
+export const OBSERVER = "observer";
+/** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
+export const ROLL_MS = 2_000;
+/** The same while somebody does. */
+const ASKED_MS = 500;
+
+interface Roll {
+  readAt: number;
+  /** The read that is under way. */
+  reading: Promise<void> | null;
+  known: Membership | null;
+}
+
+export class Rolls {
+  /** Rises whenever another region's roll is found changed. */
+  changes = 0;
+  readonly #stores: RegionalStores;
+  readonly #now: () => number;
+  readonly #onRead: (region: string, roll: Membership) => void;
+  readonly #rolls = new Map<string, Roll>();
+  /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
+  readonly #regions = new Map<string, string>();
+
+  /** @param onRead hears of each roll that was read, and whose it is. */
+  constructor(
+    stores: RegionalStores,
+    self: string,
+    now: () => number,
+    onRead: (region: string, roll: Membership) => void,
+  ) {
+    this.#onRead = onRead;
+    this.#stores = stores;
+    this.#now = now;
+    for (const region of stores.regions) {
+      if (region !== self) {
+        this.#rolls.set(region, { readAt: -Infinity, reading: null, known: null });
+      }
+    }
+  }
+
+  /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
+  read(isAsked: boolean): void {
+    for (const [region, roll] of this.#rolls) this.#readIfDue(region, roll, isAsked);
+  }
+
+  /** A region's members, once what is due has been read. Never rejects. */
+  async news(region: string): Promise<readonly Member[]> {
+    const roll = this.#rolls.get(region);
+    if (!roll) return [];
+    this.#readIfDue(region, roll, true);
+    await roll.reading;
+    return roll.known?.members ?? [];
+  }
+
+  members(): Member[] {
+    return [...this.#rolls.values()].flatMap(({ known }) => [...known?.members ?? []]);
+  }
+
+  /** Rows of other regions' rolls that can't be read. */
+  unreadable(): Unreadable[] {
+    return [...this.#rolls].flatMap(([region, { known }]) =>
+      (known?.unreadable ?? []).map((row) => ({ ...row, region }))
+    );
+  }
+
+  /** The other region in whose registry an incarnation is, if it is known. */
+  regionOf(incarnation: string): string | undefined {
+    return this.#regions.get(incarnation);
+  }
+
+  /** A life was named that is another region's registry's business. */
+  met(region: string, incarnation: string): void {
+    if (!this.#rolls.has(region) || this.#regions.get(incarnation) === region) return;
+    if (this.#regions.size >= MAX_CACHED_LOCATIONS) {
+      this.#regions.delete(this.#regions.keys().next().value as string);
+    }
+    this.#regions.set(incarnation, region);
+  }
+
+  /** A heartbeat as a region's registry has it now. @throws AtlasError that names the region */
+  async observe(region: string, incarnation: string): Promise<Observation | null> {
+    const { watched: [seen = null] } = await this.#stores.at(
+      region,
+      (store) => store.renew(OBSERVER, 0, [incarnation]),
+    );
+    return seen;
+  }
+
+  /** Heartbeats as last heard. */
+  recall(incarnations: readonly string[]): Observation[] {
+    return [...this.members(), ...this.unreadable()]
+      .filter(({ incarnation }) => incarnations.includes(incarnation))
+      .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
+  }
+
+  #readIfDue(region: string, roll: Roll, isAsked: boolean): void {
+    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
+    if (roll.reading === null && roll.readAt <= due) roll.reading = this.#read(region, roll);
+  }
+
+  async #read(region: string, roll: Roll): Promise<void> {
+    try {
+      const told = await this.#stores.at(region, (store) => store.members());
+      // Others are in it where two regions have one registry: they are in their own roll, too.
+      const members = told.members.filter((member) => member.region === region);
+      const isNews = roll.known ? told.version !== roll.known.version : members.length > 0;
+      if (isNews) this.changes++;
+      roll.known = { ...told, members };
+      for (const { incarnation } of [...members, ...told.unreadable ?? []]) {
+        this.met(region, incarnation);
+      }
+      this.#onRead(region, told);
+    } catch {
+      // What was known before is the best there is; the next read is due as usual.
+    } finally {
+      roll.readAt = this.#now();
+      roll.reading = null;
+    }
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * Who owns a key, in whichever region it is at home: the forwarding department, which
+ * keeps to one rule: a key lives where its latest forwarding address points.
+ *
+ * It takes claims, departures and lookups, and gives ownerships as nodes know them. Each
+ * region a key has left has a departure in its store. Their epochs rise in the order of
+ * the moves, so a departure that is older than the one that led to it is of an earlier
+ * stay, and the key is at home there again.
+ *
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the
+ * claimer signs for it at the old home, its life arrives (nobody else acts upon that
+ * ownership), it brings the state, and takes the key under one more epoch. Whoever takes
+ * over after a crash in between goes on with what is there.
+ *
+ * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
+ * complexity of using forwarding addresses for decentralized object finding" (1986).
+ */
+import type { Ownership } from "../../../src/model/ownership.ts";
+import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";
+import { refused, tellable } from "../check.ts";
+import { NO_STAMP } from "../lineage.ts";
+import { sign, takeBack } from "./departures.ts";
+import { arrival, ARRIVING, departure, type Entry, entryOf, type Pointer, shortcut, type Stored } from "./entries.ts";
+import type { Addresses } from "./forwarding_repair.ts";
+import type { Homes } from "./homes.ts";
+import type { RegionalStores } from "./region_stores.ts";
+import type { Neighbours } from "./registry_identity.ts";
+import { arrivalOf, bringState, hasArrived } from "./state_import.ts";
+
+/** Compare-and-sets that one claim may lose to what changes meanwhile. */
+const MAX_ROUNDS = 8;
+
+/** Where a key lives and what stands there. `pointer`: the move that led there, if any. */
+export interface Found {
+  readonly home: string;
+  readonly entry: Exclude<Entry, { kind: "departed" }>;
+  /** A departure of an earlier stay that still stands there: nobody has arrived yet. */
+  readonly old: Stored | null;
+  readonly pointer: Pointer | null;
+}
+
+export class RegionalKeys {
+  readonly #stores: RegionalStores;
+  readonly #homes: Homes;
+  readonly #self: string;
+  readonly #addresses: Addresses;
+  readonly #neighbours: Neighbours;
+  #attempts = 0;
+
+  constructor(
+    stores: RegionalStores,
+    homes: Homes,
+    self: string,
+    addresses: Addresses,
+    neighbours: Neighbours,
+  ) {
+    this.#neighbours = neighbours;
+    this.#stores = stores;
+    this.#homes = homes;
+    this.#self = self;
+    this.#addresses = addresses;
+  }
+
+  /**
+   * A key's owner, read where it is at home.
+   *
+   * This region's store is asked beside the one that is believed to be its home: where it
+   * says that the key lives here, no other has to be heard, or reached.
+   *
+   * @throws AtlasError that names a region away
+   */
+  async locate(key: string): Promise<Found> {
+    const known = this.#homes.moved(key);
+    // A move that nobody is known to have completed may have been taken back.
+    const pointer = known?.isSettled ? known : null;
+    const home = pointer?.to ?? this.#homes.first(key);
+    if (home === this.#self) return await this.#follow(key, home, pointer);
+    const abroad = this.#follow(key, home, pointer);
+    const here = this.#here(key).catch(() => null);
+    const first = await Promise.race([here, abroad.then(() => null, () => here)]);
+    if (!first) return await abroad;
+    if ("home" in first) return first;
+    // It left for there, and may have gone further. Who knows only of earlier moves is passed over.
+    const found = await abroad.catch(() => null);
+    if (found && (found.pointer?.at ?? 0) >= first.at) return found;
+    return await this.#follow(key, first.to, first);
+  }
+
+  /** What this region's store alone knows: that a key lives here, where it went; null: nothing. */
+  async #here(key: string): Promise<Found | Pointer | null> {
+    const [stored, arrived] = await this.#own((store) =>
+      Promise.all([store.lookup(key), arrivalOf(store, key)])
+    );
+    const entry = entryOf(stored);
+    if (entry.kind === "departed") return entry.pointer;
+    // Whoever leaves a region writes that there first. So what has come and not left is here.
+    const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
+      to: this.#self,
+      ...arrived,
+    };
+    if (!pointer) return null;
+    this.#homes.learn(key, pointer, arrived !== null && arrived.at >= pointer.at);
+    return { home: this.#self, entry, old: null, pointer };
+  }
+
+  /** Goes from address to address, beginning where `pointer` leads. */
+  async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
+    let region = home;
+    let pointer = known;
+    let first: Stored | null = null;
+    for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
+      const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
+      const astray = misplaced(entry, region);
+      if (astray) throw this.#neighbours.oneBook(region, astray);
+      if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
+        const found = standing(region, entry, pointer);
+        this.#learn(key, found);
+        if (first && hops > 1 && found.entry.kind === "owner") this.#shorten(key, first, found);
+        return found;
+      }
+      if (region === this.#homes.first(key)) first = entry.stored;
+      ({ pointer, pointer: { to: region } } = entry);
+    }
+    throw tellable(`${key} moves faster than it can be followed`);
+  }
+
+  /** As {@link Store.claim}, in this region's store. */
+  async claim(claim: Claim, round = 0): Promise<ClaimReply> {
+    const { key } = claim;
+    const home = this.#homes.of(key);
+    if (home !== this.#self) throw elsewhere(key, home);
+    if (round >= MAX_ROUNDS) throw tellable(`${key} changes all the time`);
+    const moved = this.#homes.moved(key);
+    if (moved && !moved.isSettled) return await this.#arrive(claim, moved, round);
+    return await this.#take(claim, round);
+  }
+
+  /** A plain claim. What is won of what once moved here needs its address kept up elsewhere. */
+  async #take(claim: Claim, round: number): Promise<ClaimReply> {
+    const { key } = claim;
+    // Asked for at once: a store that takes several steps in one journey has one of them.
+    const claimed = this.#own((store) => store.claim(claim));
+    const coming = this.#own((store) => arrivalOf(store, key));
+    coming.catch(() => {});
+    const reply = await claimed;
+    const arrived = reply.won ? await coming : null;
+    if (arrived && reply.owner) {
+      this.#addresses.hold(key, reply.owner, { to: this.#self, ...arrived });
+    }
+    return await this.#judge(claim, reply, round);
+  }
+
+  /** As {@link Store.depart}, from this region's store. */
+  async depart(key: string, owner: Stored, region: string): Promise<boolean> {
+    if (region === this.#self || !this.#stores.has(region)) {
+      const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
+      throw refused("region", JSON.stringify(region), `another one of: ${others}`);
+    }
+    const rival = this.#addresses.rivalOf(key);
+    if (!rival) this.#neighbours.check(region);
+    // Who gives way to an owner there has left before that one came.
+    const at = rival && rival.epoch - 1;
+    const claim = departure(key, owner, { to: region, from: this.#self, at });
+    const { won, owner: stored } = await this.#own((store) => store.claim(claim));
+    this.#addresses.left(key, owner.epoch);
+    if (!won || !stored) return false;
+    this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
+    return true;
+  }
+
+  /** As {@link Store.recall}. */
+  async recall(key: string, but: string | null): Promise<boolean> {
+    const known = this.#homes.moved(key);
+    const start = known?.isSettled === false ? known.from : this.#homes.of(key);
+    const back = await takeBack(this.#stores, key, start, but);
+    if (back) this.#homes.learn(key, back, true);
+    return back !== null;
+  }
+
+  /** What the answer to a plain claim means. */
+  async #judge(claim: Claim, reply: ClaimReply, round: number): Promise<ClaimReply> {
+    if (reply.won || reply.quarantined) return reply;
+    const entry = entryOf(reply.owner);
+    if (entry.kind === "nobody" || entry.kind === "owner") return reply;
+    if (entry.kind === "arriving") {
+      const { owner, stored, pointer } = entry;
+      if (!isMine(owner, claim)) return { won: false, owner };
+      return await this.#bring(claim, stored, pointer, round);
+    }
+    const moved = this.#homes.moved(claim.key);
+    const isOld = moved?.to === this.#self && entry.pointer.at <= moved.at;
+    if (isOld && moved.isSettled && claim.expected === null) {
+      // Of an earlier stay, and restored since: what came here later is here with its state.
+      const over = { ...claim, expected: entry.stored, above: moved.at };
+      const taken = await this.#own((store) => store.claim(over));
+      return taken.won ? taken : await this.#judge(claim, taken, round + 1);
+    }
+    this.#homes.learn(claim.key, entry.pointer, false);
+    const found = await this.locate(claim.key);
+    if (found.home !== this.#self) return await elsewhereReply(claim.key, found);
+    return await this.claim(claim, round + 1);
+  }
+
+  /** Claims a key that moved here, and whose state may not have come with it yet. */
+  async #arrive(claim: Claim, pointer: Pointer, round: number): Promise<ClaimReply> {
+    const { key, expected } = claim;
+    const found = await this.locate(key);
+    if (found.home !== this.#self) return await elsewhereReply(key, found);
+    const { entry, old } = found;
+    if (entry.kind === "arriving") {
+      if (!isMine(entry.owner, claim)) return { won: false, owner: entry.owner };
+      return await this.#bring(claim, entry.stored, entry.pointer, round);
+    }
+    // Whoever owns it took it with its state.
+    const isHere = entry.kind === "owner" ||
+      old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
+    if (isHere) {
+      this.#homes.learn(key, found.pointer ?? pointer, true);
+      return await this.#take(claim, round);
+    }
+    if (expected !== null) return { won: false, owner: null };
+    this.#neighbours.check(this.#self);
+    const way = found.pointer ?? pointer;
+    if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
+      return await this.#bring(claim, old, way, round);
+    }
+    throw tellable(`${key} was called back to ${way.from}, or has moved on`);
+  }
+
+  /** Arrives in place of what stands, brings the state, and takes the key. */
+  async #bring(
+    claim: Claim,
+    expected: Claim["expected"],
+    pointer: Pointer,
+    round: number,
+  ): Promise<ClaimReply> {
+    const { key } = claim;
+    if (expected?.incarnation.startsWith(ARRIVING)) await this.#checkSource(key, pointer.from);
+    const arriving = arrival(claim, ++this.#attempts, expected, pointer);
+    const arrived = await this.#own((store) => store.claim(arriving));
+    const stored = arrived.owner;
+    if (!arrived.won || !stored) {
+      this.#homes.learn(key, pointer, false);
+      return await this.#judge(claim, arrived, round + 1);
+    }
+    const { incarnation, epoch } = stored;
+    const { at, from } = pointer;
+    const { last = NO_STAMP } = arrived;
+    await this.#stores.at(
+      from,
+      (source) =>
+        this.#own((to) =>
+          bringState({ key, from: source, region: from, to, at, incarnation, epoch, last })
+        ),
+    );
+    const own = { ...claim, expected: { incarnation, epoch } };
+    const reply = await this.#own((store) => store.claim(own));
+    if (!reply.won || !reply.owner) return await this.#judge(claim, reply, round + 1);
+    this.#homes.learn(key, pointer, true);
+    this.#addresses.hold(key, reply.owner, pointer);
+    return reply;
+  }
+
+  /** Before a removal that others began: it must not be from this very book under another name. */
+  async #checkSource(key: string, from: string): Promise<void> {
+    const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
+    const astray = misplaced(entry, from);
+    if (astray) throw this.#neighbours.oneBook(from, astray);
+  }
+
+  #learn(key: string, { entry, pointer }: Found): void {
+    if (pointer) this.#homes.learn(key, pointer, entry.kind === "owner");
+    else this.#homes.forget(key);
+  }
+
+  /** Has the first home point straight to where a key lives, for the next who asks. */
+  #shorten(key: string, first: Stored, { pointer }: Found): void {
+    if (!pointer || pointer.to === this.#homes.first(key)) return;
+    const claim = shortcut(key, first, pointer);
+    // Where it fails, the way stays as long as it was.
+    this.#stores.at(this.#homes.first(key), (store) => store.claim(claim)).catch(() => {});
+  }
+
+  #own<T>(step: (store: Store) => Promise<T>): Promise<T> {
+    return this.#stores.at(this.#self, step);
+  }
+}
+
+/** The move that an entry tells of, where no region's own book can: keys leave it, and come to it. */
+function misplaced(entry: Entry, region: string): Pointer | null {
+  const isSo = entry.kind === "departed" && entry.pointer.to === region ||
+    entry.kind === "arriving" && entry.pointer.to !== region;
+  return isSo ? entry.pointer : null;
+}
+
+/** Whether a claimer may go on with an arrival: its own, or that of the owner it expects. */
+function isMine(owner: Ownership, { incarnation, expected }: Claim): boolean {
+  if (owner.incarnation === incarnation) return true;
+  return owner.incarnation === expected?.incarnation && owner.epoch === expected.epoch;
+}
+
+function standing(home: string, entry: Entry, pointer: Pointer | null): Found {
+  if (entry.kind !== "departed") return { home, entry, old: null, pointer };
+  return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
+}
+
+/** The claim's answer where the key was found to have moved: its owner there. */
+function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
+  if (entry.kind === "nobody") throw elsewhere(key, home);
+  return { won: false, owner: entry.owner };
+}
+
+/** The error of a claim by a node of another region than the key's home. */
+function elsewhere(key: string, home: string): Error {
+  return tellable(`${key} is at home in ${home}: a node there has to claim it`);
+}

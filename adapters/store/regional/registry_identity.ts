@@ -1,0 +1,140 @@
+/**
+ * Whether each region's registry is its own: a caretaker who reads the names at the doors,
+ * and sends no removal van to a house that has two numbers.
+ *
+ * It takes rolls as they are read, and heartbeats; gives why a registry is not its region's own, and
+ * tells it once. Two regions with one registry work as long as nothing moves between them:
+ * who brings a key's state from a book into the same book clears it away first. What URLs
+ * show is refused at start (`registry_place.ts`); what they don't, as another name in DNS or a
+ * proxy, shows here: by this node's own name in another region's roll, and by members of
+ * another region who are alive. Those must be seen to be: nobody of this region buries them.
+ */
+import type { AtlasError } from "../../../src/errors.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import { isDead, type Member } from "../../../src/model/member.ts";
+import type { Observation } from "../../../src/ports/store.ts";
+import { tellable } from "../check.ts";
+import type { Pointer } from "./entries.ts";
+
+/** How long ago a stranger's heartbeat may have moved for it to be alive, in ms. */
+const ALIVE_MS = 60_000;
+/** Strangers of one registry that are looked at. */
+const MAX_STRANGERS = 8;
+
+/** A member of another region than the one in whose registry it is. */
+interface Stranger {
+  readonly name: string;
+  readonly seq: number;
+  /** When its heartbeat was seen to move. */
+  readonly beatAt: number;
+}
+
+export class Neighbours {
+  readonly #self: string;
+  readonly #now: () => number;
+  readonly #onEvent: (event: NodeEvent) => void;
+  /** This process's lives. */
+  readonly #lives = new Set<string>();
+  /** Other regions in whose rolls one of them is. */
+  readonly #doubles = new Set<string>();
+  /** By the region in whose registry they are, and their incarnation. */
+  readonly #strangers = new Map<string, ReadonlyMap<string, Stranger>>();
+  readonly #told = new Set<string>();
+
+  constructor(self: string, now: () => number, onEvent: (event: NodeEvent) => void) {
+    this.#self = self;
+    this.#now = now;
+    this.#onEvent = onEvent;
+  }
+
+  begins(incarnation: string): void {
+    this.#lives.add(incarnation);
+  }
+
+  ended(incarnation: string): void {
+    this.#lives.delete(incarnation);
+  }
+
+  /** A region's roll was read. */
+  read(region: string, members: readonly Member[]): void {
+    const living = members.filter(({ state }) => !isDead(state));
+    const isDouble = region !== this.#self && living.some((it) => this.#lives.has(it.incarnation));
+    if (isDouble) this.#doubles.add(region);
+    else this.#doubles.delete(region);
+    const known = this.#strangers.get(region);
+    const others = living.filter((it) => it.region !== region).slice(0, MAX_STRANGERS);
+    this.#strangers.set(
+      region,
+      new Map(others.map((it) => {
+        const name = `${it.region}/${it.node}`;
+        return [it.incarnation, this.#seen(known?.get(it.incarnation), it.seq, name)];
+      })),
+    );
+    this.#tellOf(region);
+  }
+
+  /** Strangers in this region's own roll: their heartbeats come along with a renewal. */
+  get strangers(): readonly string[] {
+    return [...this.#strangers.get(this.#self)?.keys() ?? []];
+  }
+
+  /** Heartbeats in this region's own registry. */
+  heard(observations: readonly Observation[]): void {
+    const known = this.#strangers.get(this.#self);
+    if (!known || known.size === 0) return;
+    const next = new Map(known);
+    for (const { incarnation, seq } of observations) {
+      const stranger = known.get(incarnation);
+      if (stranger) next.set(incarnation, this.#seen(stranger, seq, stranger.name));
+    }
+    this.#strangers.set(this.#self, next);
+    this.#tellOf(this.#self);
+  }
+
+  /** Why no key may move to a region, as far as is known; null: nothing speaks against it. */
+  obstacleTo(region: string): string | null {
+    const why = this.#why(region);
+    return why === null ? null : `the registry of region ${region} is not its own: ${why}`;
+  }
+
+  /** @throws AtlasError `unavailable` where a region's registry is not its own */
+  check(region: string): void {
+    const obstacle = this.obstacleTo(region);
+    if (obstacle !== null) throw tellable(obstacle);
+  }
+
+  /** The error of a region in whose registry an entry stands that another region's only can have. */
+  oneBook(region: string, { from, to }: Pointer): AtlasError {
+    const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
+    this.#tell(region, why);
+    return tellable(`the registry of region ${region} is not its own: ${why}`);
+  }
+
+  #seen(known: Stranger | undefined, seq: number, name: string): Stranger {
+    const beatAt = known && seq > known.seq ? this.#now() : known?.beatAt ?? -Infinity;
+    return { name, seq: Math.max(seq, known?.seq ?? 0), beatAt };
+  }
+
+  #why(region: string): string | null {
+    if (this.#doubles.has(region)) return `this node, of region ${this.#self}, is a member there`;
+    const [double] = this.#doubles;
+    if (region === this.#self && double !== undefined) return `it is the one of ${double}, too`;
+    const since = this.#now() - ALIVE_MS;
+    for (const { name, beatAt } of this.#strangers.get(region)?.values() ?? []) {
+      if (beatAt >= since) return `node ${name} is a member there`;
+    }
+    return null;
+  }
+
+  #tellOf(region: string): void {
+    const why = this.#why(region);
+    if (why !== null) this.#tell(region, why);
+  }
+
+  #tell(region: string, reason: string): void {
+    if (this.#told.has(region)) return;
+    this.#told.add(region);
+    const fields = { region, reason };
+    this.#onEvent({ level: "error", event: "registry is not its region's own", fields });
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Brings a moved key's state to its new home: a removal firm that marks on the door how
+ * far it got, so that another crew can go on.
+ *
+ * It takes the old home's store, where the state is frozen, and the new one's, with an
+ * ownership there that nobody else acts upon; gives back once all of the state is there.
+ * Every page is committed together with the mark of how far it got, under that ownership:
+ * a crew that was overtaken is fenced. What has been brought once is not brought again.
+ */
+import type { Stamp, Store } from "../../../src/ports/store.ts";
+import { brokenEntry, tellable } from "../check.ts";
+
+/** The field of the mark: no field of the core begins so. */
+const MARK = "~home";
+/** Above all fields, which are ASCII. */
+const LAST = "\uffff";
+/** Fields that one page has at first, and at most. */
+const FIRST_PAGE = 16;
+const MOST_PAGE = 1_024;
+/** Characters of one commit, unless a single value has more. */
+const MOST_TEXT = 262_144;
+
+/** How far a move got: of the one that ended epoch `at`. */
+interface Mark {
+  readonly at: number;
+  /** The region that it came from. */
+  readonly from: string;
+  /** First what an earlier stay left is cleared, then fields are copied in order. */
+  readonly phase: "clear" | "copy" | "done";
+  /** The last field that was copied. */
+  readonly after: string;
+}
+
+/** What is to be brought where. */
+export interface Removal {
+  readonly key: string;
+  readonly from: Store;
+  readonly to: Store;
+  /** The region of `from`. */
+  readonly region: string;
+  /** The epoch that ended the key's time at `from`. */
+  readonly at: number;
+  /** The ownership at `to` to write under: fresh, no turn of it is used. */
+  readonly incarnation: string;
+  readonly epoch: number;
+  /** The last turn that was committed at `to`. */
+  readonly last: Stamp;
+}
+
+/** Whether the state of the move that ended epoch `at` is all there. */
+export async function hasArrived(store: Store, key: string, at: number): Promise<boolean> {
+  const mark = await readMark(store, key);
+  return mark !== null && mark.at >= at && mark.phase === "done";
+}
+
+/** Where the last move here whose state is all there came from, and the epoch that it ended. */
+export async function arrivalOf(
+  store: Store,
+  key: string,
+): Promise<{ readonly from: string; readonly at: number } | null> {
+  const mark = await readMark(store, key);
+  return mark?.phase === "done" ? mark : null;
+}
+
+/** Brings the state, or what of it is not there yet. @throws AtlasError `unavailable` */
+export async function bringState(removal: Removal): Promise<void> {
+  const { to, key, at, region: from } = removal;
+  let mark = await readMark(to, key);
+  // An arrival of an earlier move, repeated late by the network: what is here came after it.
+  if (mark !== null && mark.at > at) {
+    if (mark.phase === "done") return;
+    throw tellable(`a later move of ${key} is on its way here`);
+  }
+  const crew = new Crew(removal);
+  // Committed here since the key left there: by the owner that the one there gave way to.
+  if (mark?.at !== at && removal.last.epoch > at) return await crew.keep({ at, from });
+  if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
+  if (mark.phase === "clear") {
+    await crew.clear(mark);
+    mark = { at, from, phase: "copy", after: "" };
+  }
+  if (mark.phase === "copy") await crew.copy(mark);
+}
+
+class Crew {
+  readonly #removal: Removal;
+  #turn = 0;
+
+  constructor(removal: Removal) {
+    this.#removal = removal;
+  }
+
+  /** Leaves all as it is. */
+  async keep(move: Pick<Mark, "at" | "from">): Promise<void> {
+    await this.#commit({ ...move, phase: "done", after: "" }, [], []);
+  }
+
+  /** Deletes what an earlier stay of the key left. */
+  async clear(mark: Mark): Promise<void> {
+    for await (const page of pages(this.#removal.to, this.#removal.key, "")) {
+      await this.#commit(mark, [], page.map(([field]) => field));
+    }
+  }
+
+  async copy(mark: Mark): Promise<void> {
+    const { after } = mark;
+    let last = after;
+    for await (const page of pages(this.#removal.from, this.#removal.key, after)) {
+      for (const slice of slices(page)) {
+        last = slice.at(-1)?.[0] ?? last;
+        await this.#commit({ ...mark, after: last }, slice, []);
+      }
+    }
+    await this.#commit({ ...mark, phase: "done", after: "" }, [], []);
+  }
+
+  async #commit(mark: Mark, fields: readonly [string, string][], deletes: string[]): Promise<void> {
+    const { to, key, incarnation, epoch } = this.#removal;
+    const puts = [...fields, [MARK, JSON.stringify(mark)]] as const;
+    const commit = { key, incarnation, epoch, turn: ++this.#turn, puts, deletes };
+    if (await to.commit(commit) === "committed") return;
+    throw tellable(`another node brings the state of ${key} here`);
+  }
+}
+
+/** All fields after one, but the mark, in pages. */
+async function* pages(
+  store: Store,
+  key: string,
+  after: string,
+): AsyncGenerator<[string, string][]> {
+  let start = after === "" ? "" : `${after}\0`;
+  for (let limit = FIRST_PAGE;;) {
+    const page = await store.range(key, { start, end: LAST, limit, reverse: false });
+    const fields = page.filter(([field]) => field !== MARK);
+    if (fields.length > 0) yield fields;
+    if (page.length < limit) return;
+    start = `${page.at(-1)?.[0]}\0`;
+    const isLarge = page.reduce((sum, [, value]) => sum + value.length, 0) > MOST_TEXT / 2;
+    limit = isLarge ? Math.max(1, limit >> 1) : Math.min(MOST_PAGE, limit * 2);
+  }
+}
+
+/** A page in parts that one commit may carry. */
+function* slices(page: readonly [string, string][]): Generator<[string, string][]> {
+  let slice: [string, string][] = [];
+  let size = 0;
+  for (const entry of page) {
+    const more = entry[0].length + entry[1].length;
+    if (slice.length > 0 && size + more > MOST_TEXT) {
+      yield slice;
+      slice = [];
+      size = 0;
+    }
+    slice.push(entry);
+    size += more;
+  }
+  yield slice;
+}
+
+async function readMark(store: Store, key: string): Promise<Mark | null> {
+  const [text = null] = await store.read(key, [MARK]);
+  if (text === null) return null;
+  try {
+    const { at, from, phase, after } = JSON.parse(text) as Mark;
+    if (Number.isSafeInteger(at) && ["clear", "copy", "done"].includes(phase)) {
+      return { at, from: String(from), phase, after: String(after) };
+    }
+  } catch {
+    // Told below, as any other unreadable entry.
+  }
+  throw brokenEntry(key, "mark of its move", text);
+}

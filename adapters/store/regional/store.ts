@@ -1,0 +1,376 @@
+/**
+ * The registry's store in regions, each with one of its own: notaries of many towns, and
+ * every matter has one town whose book counts.
+ *
+ * It takes the stores of all regions and gives the port `Store` for nodes of one of them.
+ * A node registers and renews in its own region only, and owns only what is at home
+ * there; it reads and follows what is at home elsewhere. So an outage of one region
+ * touches nobody else's leases, claims and commits, and regions add up their capacity.
+ */
+import { AtlasError } from "../../../src/errors.ts";
+import type { NodeEvent } from "../../../src/model/node_event.ts";
+import type { Member, MemberInfo, MemberState } from "../../../src/model/member.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
+import { quoted } from "../../../src/model/options.ts";
+import { regionOf } from "../../../src/model/call_path.ts";
+import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  KnownLineage,
+  LineageName,
+  Membership,
+  Observation,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+  Store,
+} from "../../../src/ports/store.ts";
+import { checkClaim, checkWhole, refused } from "../check.ts";
+import { Addresses } from "./forwarding_repair.ts";
+import { isTold } from "./entries.ts";
+import { type HomeRules, Homes } from "./homes.ts";
+import { checkRegional } from "./options.ts";
+import { RegionalKeys } from "./ownership.ts";
+import { Neighbours } from "./registry_identity.ts";
+import { Rolls } from "./member_cache.ts";
+import { RegionalStores, type StoreOrOpener } from "./region_stores.ts";
+
+export { type HomeRules, spreadOver } from "./homes.ts";
+export type { StoreOrOpener } from "./region_stores.ts";
+
+export interface RegionalStoreOptions {
+  /** The region of the nodes that use this handle. */
+  readonly self: string;
+  /**
+   * Each region's registry, open or how to open it. Others than `self`'s are opened when
+   * they are first needed. All are closed with this store.
+   */
+  readonly stores: Readonly<Record<string, StoreOrOpener>>;
+  /** Where keys are at home; by default in the first region of `stores`. */
+  readonly homes?: HomeRules;
+  /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
+  readonly now?: () => number;
+  /**
+   * Hears of other regions' stores that can't be opened, and of those that are not their region's
+   * own. MUST NOT throw.
+   */
+  readonly onEvent?: (event: NodeEvent) => void;
+}
+
+/**
+ * A store of several regions, for nodes of one of them.
+ *
+ * @example
+ * ```ts
+ * const store = await regionalStore({
+ *   self: "eu-west-1",
+ *   stores: {
+ *     "us-east-1": () => redisStore("redis://us.example:6379"),
+ *     "eu-west-1": () => redisStore("redis://eu.example:6379"),
+ *   },
+ *   homes: { default: "us-east-1", types: { sessions: "eu-west-1" } },
+ * });
+ * ```
+ * @throws AtlasError `bad_request` where regions or rules don't fit each other, or whatever
+ * opening this region's own store throws.
+ */
+export async function regionalStore(options: RegionalStoreOptions): Promise<Store> {
+  checkRegional(options);
+  const { self, stores, homes, now = () => performance.now(), onEvent = () => {} } = options;
+  const regions = Object.keys(stores);
+  if (!regions.includes(self)) {
+    throw refused("region", quoted(self), `one of ${regions.join(", ") || "none"}`);
+  }
+  const rules = new Homes(regions, homes);
+  const all = new RegionalStores(stores, self, onEvent);
+  const own = await all.at(self, (store) => Promise.resolve(store));
+  return new RegionalStore(self, own, all, rules, now, new Neighbours(self, now, onEvent));
+}
+
+class RegionalStore implements Store {
+  readonly #self: string;
+  readonly #own: Store;
+  readonly #stores: RegionalStores;
+  readonly #homes: Homes;
+  readonly #keys: RegionalKeys;
+  readonly #rolls: Rolls;
+  readonly #addresses: Addresses;
+  readonly #neighbours: Neighbours;
+  /** Where this region's registry may be replaced by a copy of itself. */
+  readonly kept?: NonNullable<Store["kept"]>;
+  /** The life that registered last. */
+  #life: string | null = null;
+
+  constructor(
+    self: string,
+    own: Store,
+    stores: RegionalStores,
+    homes: Homes,
+    now: () => number,
+    neighbours: Neighbours,
+  ) {
+    this.#neighbours = neighbours;
+    this.#self = self;
+    this.#own = own;
+    this.#stores = stores;
+    this.#homes = homes;
+    if (own.kept) this.kept = (turns, lineage) => this.#kept(turns, lineage);
+    this.#addresses = new Addresses(stores, homes, self);
+    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses, neighbours);
+    this.#rolls = new Rolls(stores, self, now, (region, { members, lineage }) => {
+      neighbours.read(region, members);
+      this.#addresses.heard(region, lineage);
+    });
+  }
+
+  /** This region's: what others can't do is told where they are asked. */
+  status(): "up" | "down" {
+    return this.#stores.isClosed ? "down" : this.#own.status();
+  }
+
+  get regions(): readonly string[] {
+    return this.#stores.regions;
+  }
+
+  homeOf(key: string): string {
+    return this.#homes.of(key);
+  }
+
+  async register(
+    member: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): Promise<RegisterReply> {
+    this.#neighbours.begins(member.incarnation);
+    const reply = await this.#here((store) => store.register(member, options));
+    // A life that registers again, to repair its row, keeps what it owns.
+    if (this.#life !== member.incarnation) this.#addresses.clear();
+    this.#life = member.incarnation;
+    return { ...reply, version: reply.version + this.#rolls.changes };
+  }
+
+  /** Of other regions' members it tells what was heard last. */
+  async renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): Promise<RenewReply> {
+    // Also where this region's own registry is away: others' nodes can be reached all the same.
+    this.#rolls.read(this.#addresses.isNeeded);
+    const [own, abroad] = this.#parted(watch);
+    const all = [...own, ...this.#neighbours.strangers];
+    const reply = await this.#here((store) => store.renew(incarnation, seq, all, known));
+    this.#neighbours.heard(reply.watched);
+    const overtaken = this.#addresses.overtaken(incarnation);
+    return {
+      ...reply,
+      version: reply.version + this.#rolls.changes,
+      watched: [
+        ...reply.watched.filter((it) => own.includes(it.incarnation)),
+        ...this.#rolls.recall(abroad),
+      ],
+      ...overtaken.length > 0 && { overtaken },
+    };
+  }
+
+  kill(incarnation: string, seq: number): Promise<MemberState | null> {
+    return this.#here((store) => store.kill(incarnation, seq));
+  }
+
+  leave(member: MemberInfo): Promise<void> {
+    this.#neighbours.ended(member.incarnation);
+    return this.#here((store) => store.leave(member));
+  }
+
+  membersIn(region: string): Promise<readonly Member[]> {
+    return this.#rolls.news(region);
+  }
+
+  observeAbroad(incarnation: string): Promise<Observation | null> | null {
+    const region = this.#rolls.regionOf(incarnation);
+    return region === undefined ? null : this.#rolls.observe(region, incarnation);
+  }
+
+  /** This region's now, the others' as last heard. */
+  async members(): Promise<Membership> {
+    this.#rolls.read(true);
+    const { version, members, unreadable = [], lineage } = await this.#here((store) =>
+      store.members()
+    );
+    this.#neighbours.read(this.#self, members);
+    const all = [...members, ...this.#rolls.members()];
+    const left = [...unreadable, ...this.#rolls.unreadable()];
+    return {
+      version: version + this.#rolls.changes,
+      members: all,
+      ...left.length > 0 && { unreadable: left },
+      lineage,
+    };
+  }
+
+  async lookup(key: string): Promise<Ownership | null> {
+    const { home, entry } = await this.#keys.locate(key);
+    if (entry.kind === "nobody") return null;
+    this.#rolls.met(home, entry.owner.incarnation);
+    const rival = this.#addresses.holds(key, entry.owner) ? this.#addresses.rivalOf(key) : null;
+    return rival ? { ...entry.owner, contested: [rival] } : entry.owner;
+  }
+
+  async claim(claim: Claim): Promise<ClaimReply> {
+    this.#checkOpen();
+    checkClaim(claim);
+    const rival = await this.#rivalOf(claim.key);
+    const reply = rival ? { won: false, owner: rival } : await this.#keys.claim(claim);
+    // One that moved away meanwhile may have an owner elsewhere.
+    if (reply.owner) this.#rolls.met(regionOf(reply.owner.rrp), reply.owner.incarnation);
+    return reply;
+  }
+
+  /** What is on its way out is not taken up again: its rival is who owns the key. */
+  async #rivalOf(key: string): Promise<Ownership | null> {
+    const rival = this.#addresses.rivalOf(key);
+    if (!rival) return null;
+    const stored = await this.#here((store) => store.lookup(key));
+    return this.#addresses.holds(key, stored) ? rival : null;
+  }
+
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): Promise<readonly Standing[] | null> {
+    return this.#here((store) => store.reassert(tenures, lineage));
+  }
+
+  /** Of keys that live elsewhere by now this region's registry can't say anything. */
+  async #kept(
+    turns: readonly CommittedTurn[],
+    lineage: LineageName,
+  ): Promise<readonly Stamp[] | null> {
+    const here = await this.#here(async (store) => await store.kept?.(turns, lineage));
+    if (here === null) return null;
+    const isHere = ({ key }: CommittedTurn): boolean => this.homeOf(key) === this.#self;
+    return turns.map((turn, i) => isHere(turn) ? here?.[i] ?? turn.last : turn.last);
+  }
+
+  async release(
+    key: string,
+    incarnation: string,
+    epoch: number,
+    after?: Stamp,
+  ): Promise<boolean> {
+    const wasDone = await this.#here((store) => store.release(key, incarnation, epoch, after));
+    this.#addresses.left(key, epoch);
+    return wasDone;
+  }
+
+  async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
+    return await this.#keys.depart(key, { incarnation, epoch }, region);
+  }
+
+  async recall(key: string, but: string | null): Promise<boolean> {
+    this.#checkOpen();
+    return await this.#keys.recall(key, but);
+  }
+
+  obstacleTo(region: string): string | null {
+    return this.#neighbours.obstacleTo(region);
+  }
+
+  /**
+   * Of `rrp:<region>/…` that region's only; else of all, one after the other, on to the first
+   * that has any.
+   *
+   * @throws AtlasError `unavailable`, naming the region, where one that was asked for is away.
+   */
+  async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
+    checkWhole("limit", limit, 1);
+    const named = /^rrp:([^/]+)\//.exec(prefix)?.[1];
+    const regions = named !== undefined && this.#stores.has(named) ? [named] : this.#stores.regions;
+    const unreadable: AtlasError[] = [];
+    for (let [at, inner] = cursorOf(cursor, regions);; [at, inner] = [at + 1, null]) {
+      const region = regions[at] as string;
+      const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
+      const entries = page.entries.filter(isTold);
+      for (const error of page.unreadable ?? []) unreadable.push(error);
+      const told = { entries, ...unreadable.length > 0 && { unreadable } };
+      if (page.next !== null) return { ...told, next: `${region} ${page.next}` };
+      const next = regions[at + 1];
+      if (next === undefined) return { ...told, next: null };
+      if (entries.length > 0) return { ...told, next: `${next} ` };
+    }
+  }
+
+  async read(
+    key: string,
+    fields: readonly string[],
+    knows?: OwnerKnows,
+  ): Promise<(string | null)[]> {
+    const home = await this.#homeNow(key);
+    const known = this.#knownAt(home, knows);
+    return await this.#stores.at(home, (store) => store.read(key, fields, known));
+  }
+
+  async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
+    const home = await this.#homeNow(key);
+    const known = this.#knownAt(home, knows);
+    return await this.#stores.at(home, (store) => store.range(key, range, known));
+  }
+
+  /** An owner's turns are in its own region's store, and of that one's lineage. */
+  #knownAt(home: string, knows: OwnerKnows | undefined): OwnerKnows | undefined {
+    return home === this.#self ? knows : undefined;
+  }
+
+  /** Here, where the owner is: what has left is fenced. */
+  async commit(commit: Commit): Promise<CommitReply> {
+    const reply = await this.#here((store) => store.commit(commit));
+    if (reply === "fenced") this.#addresses.left(commit.key, commit.epoch);
+    return reply;
+  }
+
+  close(): Promise<void> {
+    return this.#stores.close();
+  }
+
+  /** The home to read from: this region, as its owners know; else where a lookup finds it. */
+  async #homeNow(key: string): Promise<string> {
+    if (this.#homes.of(key) === this.#self) return this.#self;
+    return (await this.#keys.locate(key)).home;
+  }
+
+  #parted(watch: readonly string[]): [own: string[], abroad: string[]] {
+    const own: string[] = [];
+    const abroad: string[] = [];
+    for (const it of watch) (this.#rolls.regionOf(it) === undefined ? own : abroad).push(it);
+    return [own, abroad];
+  }
+
+  #here<T>(step: (store: Store) => Promise<T>): Promise<T> {
+    return this.#stores.at(this.#self, step);
+  }
+
+  #checkOpen(): void {
+    if (this.#stores.isClosed) throw new AtlasError("unavailable", "the store is closed");
+  }
+}
+
+/** A page's cursor: the region it is in, and that region's own. */
+function cursorOf(
+  cursor: string | null,
+  regions: readonly string[],
+): [at: number, inner: string | null] {
+  if (cursor === null) return [0, null];
+  const space = cursor.indexOf(" ");
+  const at = regions.indexOf(cursor.slice(0, Math.max(0, space)));
+  if (at < 0) throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+  const inner = cursor.slice(space + 1);
+  return [at, inner === "" ? null : inner];
+}

@@ -1,0 +1,117 @@
+/**
+ * Reads a registry that is given by region: a list of towns and their notaries, first the
+ * one to whom all belongs that says nothing else.
+ *
+ * It takes `us-east-1=redis://…,eu-west-1=https://…` and gives regions and URLs.
+ */
+import { resolve } from "node:path";
+import { AtlasError, messageOf } from "../../../src/errors.ts";
+import { withoutTrailing } from "../../../src/model/text.ts";
+import { maskUrl } from "../redact_url.ts";
+import { checkRegion } from "./options.ts";
+
+/** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
+const ENTRY = /(?:^|,)\s*([^\s,=/?#]+)=(?=[a-z]+(?:\+[a-z]+)?:)/g;
+
+/**
+ * A registry's URLs by region, in their order; null where `text` is a single URL.
+ *
+ * @throws AtlasError `bad_request` that names the region which isn't allowed or stands twice, or
+ * both regions that have one registry.
+ */
+export function parseRegistries(text: string): ReadonlyMap<string, string> | null {
+  const found = [...text.matchAll(ENTRY)];
+  if (found[0]?.index !== 0) return null;
+  const registries = new Map<string, string>();
+  found.forEach((entry, i) => {
+    const region = checked(entry[1] as string);
+    if (registries.has(region)) throw refused(region, "it stands there twice");
+    const end = found[i + 1]?.index ?? text.length;
+    registries.set(region, text.slice(entry.index + entry[0].length, end).trim());
+  });
+  checkApart(registries);
+  return registries;
+}
+
+/**
+ * Refuses one registry for two regions: what moves from the one to the other would be brought
+ * over itself.
+ */
+function checkApart(registries: ReadonlyMap<string, string>): void {
+  const owners = new Map<string, string>();
+  for (const [region, url] of registries) {
+    const places = placesOf(url);
+    const other = places.map((place) => owners.get(place)).find((it) => it !== undefined);
+    if (other !== undefined) {
+      const both = `${other}=${maskUrl(registries.get(other) as string)}, ${region}=${
+        maskUrl(url)
+      }`;
+      throw new AtlasError(
+        "bad_request",
+        `registry URL has one registry for the regions ${other} and ${region} (${both}): each ` +
+          "region needs a registry of its own",
+      );
+    }
+    for (const place of places) owners.set(place, region);
+  }
+}
+
+function checked(region: string): string {
+  try {
+    checkRegion(region);
+    return region;
+  } catch (cause) {
+    throw refused(region, messageOf(cause));
+  }
+}
+
+function refused(region: string, why: string): AtlasError {
+  return new AtlasError(
+    "bad_request",
+    `registry URL has the region ${JSON.stringify(region)} (${why}): use ` +
+      "<region>=<URL>,<region>=<URL>, each region once",
+  );
+}
+
+const REDIS = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:[^/?#]*@)?([^/?#@]*)(?:\/([^?#]*))?/;
+const HOST = /^(\[[^\]]*\]|[^:]+)(?::(\d+))?$/;
+/** What this machine is called in URLs. */
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
+
+/** The places of a registry: none where it is this process's own, or `url` can't be read. */
+export function placesOf(url: string): string[] {
+  if (url.startsWith("file:")) return [`file ${pathOf(url)}`];
+  if (/^https?:/.test(url)) return httpPlace(url);
+  const parts = REDIS.exec(url);
+  if (!parts) return [];
+  const [, kind, hosts = "", path = ""] = parts;
+  const isSentinel = kind === "sentinel";
+  const data = isSentinel ? /^([^/]+)(?:\/(\d+))?$/.exec(path) : /^()(\d*)$/.exec(path);
+  if (!data) return [];
+  const [, master = "", database] = data;
+  const behind = `${isSentinel ? `/${master}` : ""}/${Number(database ?? 0)}`;
+  return hosts.split(",").flatMap((text) => {
+    const [, host, port = isSentinel ? "26379" : "6379"] = HOST.exec(text.trim()) ?? [];
+    const name = host === undefined ? null : hostOf(host);
+    return name === null ? [] : [`redis ${name}:${Number(port)}${behind}`];
+  });
+}
+
+function httpPlace(text: string): string[] {
+  if (!URL.canParse(text)) return [];
+  const { protocol, hostname, port, pathname } = new URL(text);
+  const at = port === "" ? protocol === "https:" ? "443" : "80" : port;
+  return [`http ${hostOf(hostname)}:${at}${withoutTrailing(pathname, "/")}`];
+}
+
+/** A host as URLs have it: lower case, addresses in their shortest form. */
+function hostOf(text: string): string | null {
+  if (!URL.canParse(`http://${text}`)) return null;
+  const host = new URL(`http://${text}`).hostname.replace(/\.$/, "");
+  return LOCAL.includes(host) ? "localhost" : host;
+}
+
+function pathOf(url: string): string {
+  const [path = ""] = url.slice("file:".length).split("?");
+  return resolve(path.replace(/^\/\/(?=\/)/, ""));
+}

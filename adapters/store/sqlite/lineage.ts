@@ -1,0 +1,55 @@
+/**
+ * Which history a SQLite file holds. A file that was copied, or put back from a backup, has another
+ * inode than the one that its record names: then it begins a new lineage, as a promoted replica does.
+ *
+ * Steps run inside a transaction that the lane opened.
+ */
+import { statSync } from "node:fs";
+import type { KnownLineage, Lineage } from "../../../src/ports/store.ts";
+import { MAX_TERM } from "../check.ts";
+import { meetLineage } from "../lineage.ts";
+import type { Database, Statement } from "./schema.ts";
+
+/** What tells a file, and its log of writes, from others of the same name; null: there is none. */
+export function fileAt(path: string): string | null {
+  const inode = inodeAt(path);
+  return inode === null ? null : `${inode} ${inodeAt(`${path}-wal`)}`;
+}
+
+function inodeAt(path: string): string | null {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found ? String(found.ino) : null;
+}
+
+export class SqliteLineage {
+  readonly #record: Statement;
+  readonly #write: Statement;
+  readonly #inode: string;
+
+  constructor(database: Database, path: string) {
+    this.#inode = inodeAt(path) ?? "";
+    this.#record = database.prepare(
+      "SELECT id, file, CAST(term AS TEXT) AS term, settled FROM atlas_lineage",
+    );
+    this.#write = database.prepare("INSERT OR REPLACE INTO atlas_lineage VALUES (1, ?, ?, ?, ?)");
+  }
+
+  /** Compares it with what a caller knows, and writes what came of it. */
+  meet(known: KnownLineage | null): Lineage {
+    const row = this.#record.get();
+    const term = Number(row?.["term"]);
+    const isRecord = Number.isInteger(term) && term >= 0 && term <= MAX_TERM;
+    const record = row && isRecord
+      ? { id: String(row["id"]), term, settled: row["settled"] === 1 }
+      : null;
+    const id = record && row?.["file"] === this.#inode ? record.id : crypto.randomUUID();
+    const met = meetLineage(record, id, known, false);
+    if (met !== record) this.#write.run(met.id, this.#inode, met.term, met.settled ? 1 : 0);
+    return met;
+  }
+
+  /** The id of the present one; empty before anybody has met it. */
+  get id(): string {
+    return String(this.#record.get()?.["id"] ?? "");
+  }
+}

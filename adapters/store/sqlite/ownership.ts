@@ -1,0 +1,258 @@
+/**
+ * Ownership and state in SQLite: the pages of the book that say who owns what, and what
+ * each has.
+ *
+ * It takes steps inside a transaction that the lane opened, and gives their answers; the
+ * lane rolls back what a step that fails has done.
+ */
+import { MAX_ENTRY } from "../../../src/limits.ts";
+import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
+import type { Ownership } from "../../../src/model/ownership.ts";
+import { slotOf } from "../../../src/model/rrp.ts";
+import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, LineageName, OwnershipPage, Range, Reassertion, Stamp, Standing } from "../../../src/ports/store.ts";
+import { BrokenEntry, brokenEntry } from "../check.ts";
+import { hasTurn, keptOf, lostWhereBroken, nextEpoch, NO_STAMP, pastOf, standingOf } from "../lineage.ts";
+import { SqliteEnded } from "./ended_turns.ts";
+import type { SqliteLineage } from "./lineage.ts";
+import { type Database, fromStored, type Row, type Statement, toStored } from "./schema.ts";
+
+/** An owner's columns: text of a bounded length, and an epoch that any driver can read. */
+const OWNER = `substr(rrp, 1, ${MAX_ENTRY + 1}) AS rrp, ` +
+  `substr(incarnation, 1, ${MAX_ENTRY + 1}) AS incarnation, CAST(epoch AS TEXT) AS epoch`;
+
+/** Rows that one page of a listing may look at: a sparse prefix must not block the process. */
+const MAX_LOOKED_AT = 2_000;
+
+export class SqliteTables {
+  readonly #owner: Statement;
+  readonly #counter: Statement;
+  readonly #setCounter: Statement;
+  readonly #own: Statement;
+  readonly #disown: Statement;
+  readonly #owners: Statement;
+  readonly #turn: Statement;
+  readonly #setTurn: Statement;
+  readonly #value: Statement;
+  readonly #put: Statement;
+  readonly #delete: Statement;
+  readonly #forward: Statement;
+  readonly #backward: Statement;
+
+  readonly #lineage: SqliteLineage;
+  readonly #ended: SqliteEnded;
+
+  constructor(database: Database, lineage: SqliteLineage) {
+    this.#lineage = lineage;
+    this.#ended = new SqliteEnded(database);
+    const prepare = (sql: string): Statement => database.prepare(sql);
+    this.#owner = prepare(`SELECT ${OWNER}, op FROM atlas_owner WHERE key = ?`);
+    this.#counter = prepare(
+      "SELECT CAST(counter AS TEXT) AS counter FROM atlas_epoch WHERE slot = ?",
+    );
+    this.#setCounter = prepare("INSERT OR REPLACE INTO atlas_epoch VALUES (?, ?)");
+    this.#own = prepare("INSERT OR REPLACE INTO atlas_owner VALUES (?, ?, ?, ?, ?)");
+    this.#disown = prepare(
+      "DELETE FROM atlas_owner WHERE key = ? AND incarnation = ? AND epoch = ?",
+    );
+    this.#owners = prepare(
+      `SELECT key, ${OWNER} FROM atlas_owner WHERE key > ? ORDER BY key LIMIT ?`,
+    );
+    this.#turn = prepare(
+      "SELECT CAST(epoch AS TEXT) AS epoch, CAST(turn AS TEXT) AS turn, past FROM atlas_turn WHERE key = ?",
+    );
+    this.#setTurn = prepare("INSERT OR REPLACE INTO atlas_turn VALUES (?, ?, ?, ?)");
+    this.#value = prepare("SELECT value FROM atlas_state WHERE key = ? AND field = ?");
+    this.#put = prepare("INSERT OR REPLACE INTO atlas_state VALUES (?, ?, ?)");
+    this.#delete = prepare("DELETE FROM atlas_state WHERE key = ? AND field = ?");
+    const range = "SELECT field, value FROM atlas_state " +
+      "WHERE key = ? AND field >= ? AND field < ? ORDER BY field";
+    this.#forward = prepare(`${range} LIMIT ?`);
+    this.#backward = prepare(`${range} DESC LIMIT ?`);
+  }
+
+  lookup(key: string): Ownership | null {
+    return ownership(key, this.#owner.get(key));
+  }
+
+  claim(claim: Claim): ClaimReply {
+    const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
+    if (lineage && lineage.id !== this.#lineage.id) {
+      return { won: false, owner: null, quarantined: true };
+    }
+    const row = this.#owner.get(key);
+    const present = ownership(key, row);
+    if (row?.["op"] === opId && present?.incarnation === incarnation) {
+      return { won: true, owner: present, last: this.#last(key) };
+    }
+    const asExpected = expected === null
+      ? present === null
+      : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
+    if (!asExpected) return { won: false, owner: present };
+    const slot = slotOf(key);
+    if (!this.#turn.get(key)) this.#ended.claimed(key);
+    const last = this.#last(key);
+    const known = Math.max(this.#drawn(key, slot), present?.epoch ?? 0, last.epoch);
+    const epoch = nextEpoch(known, lineage?.term ?? 0, above);
+    this.#setCounter.run(slot, epoch);
+    this.#own.run(key, rrp, incarnation, epoch, opId);
+    return { won: true, owner: { rrp, incarnation, epoch }, last };
+  }
+
+  reassert(tenures: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
+    if (lineage.id !== this.#lineage.id) return null;
+    return tenures.map((tenure) => {
+      try {
+        return this.#reassert(tenure, lineage);
+      } catch (error) {
+        return lostWhereBroken(error);
+      }
+    });
+  }
+
+  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
+    const { key, rrp, incarnation, epoch } = tenure;
+    const slot = slotOf(key);
+    const drawn = this.#drawn(key, slot);
+    const { isWritten, ...told } = standingOf(
+      tenure,
+      this.lookup(key),
+      this.#last(key),
+      drawn,
+      lineage,
+    );
+    if (isWritten) {
+      this.#setCounter.run(slot, Math.max(drawn, epoch));
+      this.#own.run(key, rrp, incarnation, epoch, "reasserted");
+    }
+    return told;
+  }
+
+  kept(turns: readonly CommittedTurn[], { id }: LineageName): readonly Stamp[] | null {
+    if (id !== this.#lineage.id) return null;
+    return turns.map(({ key, last }) => {
+      try {
+        const row = this.#turn.get(key) ?? this.#ended.row(key);
+        return keptOf(last, this.#last(key, row), pastIn(key, row));
+      } catch (error) {
+        // Nobody can say: it is told that it can't be read, wherever it is used.
+        if (error instanceof BrokenEntry) return last;
+        throw error;
+      }
+    });
+  }
+
+  release(key: string, incarnation: string, epoch: number): boolean {
+    if (Number(this.#disown.run(key, incarnation, epoch).changes) === 0) return false;
+    this.#ended.released(key);
+    return true;
+  }
+
+  list(prefix: string, cursor: string, limit: number): OwnershipPage {
+    const most = Math.max(limit, MAX_LOOKED_AT);
+    const rows = this.#owners.all(cursor, most);
+    const entries: Ownership[] = [];
+    const broken: BrokenEntry[] = [];
+    let next = rows.length < most ? null : String(rows.at(-1)?.["key"]);
+    for (const row of rows) {
+      try {
+        const owner = ownership(String(row["key"]), row) as Ownership;
+        if (owner.rrp.startsWith(prefix)) entries.push(owner);
+      } catch (error) {
+        if (!(error instanceof BrokenEntry)) throw error;
+        broken.push(error);
+      }
+      if (entries.length < limit) continue;
+      next = String(row["key"]);
+      break;
+    }
+    return { entries, next, ...broken.length > 0 && { unreadable: broken } };
+  }
+
+  read(key: string, fields: readonly string[], knows?: OwnerKnows): (string | null)[] {
+    this.#checkKnown(key, knows);
+    return fields.map((field) => {
+      const row = this.#value.get(key, toStored(field));
+      return row ? fromStored(String(row["value"])) : null;
+    });
+  }
+
+  range(key: string, range: Range, knows?: OwnerKnows): [string, string][] {
+    this.#checkKnown(key, knows);
+    const { start, end, limit, reverse } = range;
+    const rows = (reverse ? this.#backward : this.#forward)
+      .all(key, toStored(start), toStored(end), limit);
+    return rows.map((row) => [
+      fromStored(String(row["field"])),
+      fromStored(String(row["value"])),
+    ]);
+  }
+
+  commit(commit: Commit): CommitReply {
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const isMoved = commit.lineage !== undefined && commit.lineage !== this.#lineage.id;
+    const owner = this.lookup(key);
+    if (owner?.incarnation !== incarnation || owner.epoch !== epoch) {
+      return isMoved ? "moved" : "fenced";
+    }
+    const row = this.#turn.get(key);
+    const last = this.#last(key, row);
+    if (last.epoch === epoch && turn <= last.turn) return "committed";
+    if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
+    for (const field of deletes) this.#delete.run(key, toStored(field));
+    for (const [field, value] of puts) this.#put.run(key, toStored(field), toStored(value));
+    const past = pastOf(pastIn(key, row), last, epoch);
+    this.#setTurn.run(key, epoch, turn, past.map((it) => `${it.epoch} ${it.turn}`).join(","));
+    return "committed";
+  }
+
+  /** @throws LostTurns where the state lacks what its owner knows */
+  #checkKnown(key: string, knows: OwnerKnows | undefined): void {
+    if (!knows || knows.after.epoch === 0) return;
+    const last = this.#last(key);
+    if (hasTurn(last, knows.after)) return;
+    throw new LostTurns(key, last, (knows.lineage ?? this.#lineage.id) !== this.#lineage.id);
+  }
+
+  /** The last epoch of a slot. @throws AtlasError where it can't be read: epochs must not fall */
+  #drawn(key: string, slot: number): number {
+    const counter = this.#counter.get(slot)?.["counter"] ?? "0";
+    const epoch = epochIn(counter);
+    if (epoch === null) throw brokenEntry(key, "epoch counter", counter);
+    return epoch;
+  }
+
+  #last(key: string, row: Row | undefined = this.#turn.get(key)): Stamp {
+    if (!row) return NO_STAMP;
+    const [epoch, turn] = [epochIn(row["epoch"]), epochIn(row["turn"])];
+    if (epoch !== null && turn !== null) return { epoch, turn };
+    throw brokenEntry(key, "last turn", `${row["epoch"]} ${row["turn"]}`);
+  }
+}
+
+/** What a state had in former terms. */
+function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
+  const text = String(row?.["past"] ?? "");
+  if (text === "") return [];
+  return text.split(",").map((stamp) => {
+    const [epoch, turn] = stamp.split(" ").map(epochIn);
+    if (typeof epoch === "number" && typeof turn === "number") return { epoch, turn };
+    throw brokenEntry(key, "former turns", text);
+  });
+}
+
+/** An epoch after which there is another one; null for any other value. */
+function epochIn(value: unknown): number | null {
+  const epoch = /^\d{1,16}$/.test(String(value)) ? Number(value) : NaN;
+  return epoch < Number.MAX_SAFE_INTEGER ? epoch : null;
+}
+
+function ownership(key: string, row: Row | undefined): Ownership | null {
+  if (!row) return null;
+  const [rrp, incarnation] = [String(row["rrp"]), String(row["incarnation"])];
+  const epoch = epochIn(row["epoch"]);
+  const isShort = rrp.length + incarnation.length <= MAX_ENTRY;
+  if (epoch !== null && isShort && /^rrp:\S+$/.test(rrp) && /^\S+$/.test(incarnation)) {
+    return { rrp, incarnation, epoch };
+  }
+  throw brokenEntry(key, "owner", `${row["epoch"]} ${incarnation.slice(0, 60)} ${rrp}`);
+}

@@ -1,0 +1,188 @@
+/**
+ * One queue to a SQLite file, whose steps of one tick share a transaction: a lift that
+ * takes all who wait, and comes again when the shaft is in use.
+ *
+ * It takes steps as functions over the database, and gives each its answer once the
+ * transaction is committed. Waiting for another process's transaction happens by timer,
+ * never by blocking.
+ */
+import { setImmediate } from "node:timers";
+import { isAtlasError, messageOf } from "../../../src/errors.ts";
+import { fileRefused } from "../../../src/model/refusal.ts";
+import { Batcher, type Entry } from "../batch.ts";
+import { closedError, unavailable, unsent } from "../check.ts";
+import { type Database, isBusy, type Statement } from "./schema.ts";
+
+export interface LaneOptions {
+  /** The file, for messages. */
+  name: string;
+  /** `BEGIN IMMEDIATE` takes the write lock; `BEGIN` is for steps that only read. */
+  begin: "BEGIN" | "BEGIN IMMEDIATE";
+  /** Whether the open file is still the one of that name. */
+  isPresent: () => boolean;
+  /** How long a step waits for the lock before it is `unavailable`, in ms. */
+  patienceMs: number;
+}
+
+interface Step {
+  readonly run: () => unknown;
+  /** When it is given up, on the monotonic clock. */
+  readonly giveUp: number;
+}
+
+/** Most steps of one transaction: it blocks the process for a few milliseconds. */
+const MAX_STEPS = 512;
+/** Retries of a busy file wait this long, doubling, each by a random half to whole; in ms. */
+const FIRST_BACKOFF = 2;
+const LAST_BACKOFF = 50;
+
+const GONE = "deleted or replaced while it was open: what it held is not what is there now";
+
+export class Lane {
+  readonly #options: LaneOptions;
+  readonly #batcher: Batcher<Step>;
+  readonly #begin: Statement;
+  readonly #commit: Statement;
+  readonly #rollback: Statement;
+  #waiting: Entry<Step>[] = [];
+  #backoff = FIRST_BACKOFF;
+  /** Whether a further try is on its way. */
+  #coming = false;
+  #closed = false;
+  #up = true;
+
+  constructor(database: Database, options: LaneOptions) {
+    this.#options = options;
+    this.#begin = database.prepare(options.begin);
+    this.#commit = database.prepare("COMMIT");
+    this.#rollback = database.prepare("ROLLBACK");
+    this.#batcher = new Batcher<Step>({
+      maxOps: Infinity,
+      maxSize: Infinity,
+      sizeOf: () => 0,
+      // A file answers without the event loop having turned; a caller that asks again for
+      // each answer would starve every timer, heartbeats first.
+      atTickEnd: (send) => void setImmediate(send),
+      run: (batch) => this.#take(batch),
+    });
+  }
+
+  /** Whether the last transaction went through. */
+  get up(): boolean {
+    return this.#up && !this.#closed;
+  }
+
+  /**
+   * Runs `run` in this tick's transaction. Where it throws, nothing of it stays; it may
+   * run again, then, in a transaction of its own.
+   */
+  do<Reply>(run: () => Reply): Promise<Reply> {
+    if (this.#closed) return Promise.reject(closedError());
+    return this.#batcher.push({ run, giveUp: performance.now() + this.#options.patienceMs });
+  }
+
+  /** Rejects all that waits. Answers whether it was open. */
+  close(): boolean {
+    if (this.#closed) return false;
+    this.#closed = true;
+    for (const entry of this.#waiting.splice(0)) entry.reject(this.#closedError());
+    return true;
+  }
+
+  #closedError(): Error {
+    return this.#options.isPresent() ? closedError() : this.#goneError();
+  }
+
+  #goneError(): Error {
+    return unavailable(`the SQLite file ${JSON.stringify(this.#options.name)} was ${GONE}`);
+  }
+
+  #take(batch: Entry<Step>[]): void {
+    if (this.#closed) {
+      for (const entry of batch) entry.reject(this.#closedError());
+      return;
+    }
+    for (const entry of batch) this.#waiting.push(entry);
+    if (!this.#coming) this.#pump();
+  }
+
+  readonly #pump = (): void => {
+    this.#coming = false;
+    if (this.#waiting.length === 0) return;
+    const batch = this.#waiting.slice(0, MAX_STEPS);
+    const settled = this.#transact(batch);
+    this.#waiting = this.#waiting.slice(settled);
+    if (settled === batch.length) {
+      this.#backoff = FIRST_BACKOFF;
+      this.#coming = this.#waiting.length > 0;
+      if (this.#coming) setImmediate(this.#pump);
+    } else {
+      // Not before a try: it may have been this process that stood still, not the file.
+      this.#dropOverdue();
+      this.#coming = this.#waiting.length > 0;
+      if (!this.#coming) return;
+      setTimeout(this.#pump, this.#backoff * (0.5 + Math.random() / 2));
+      this.#backoff = Math.min(LAST_BACKOFF, this.#backoff * 2);
+    }
+  };
+
+  #dropOverdue(): void {
+    const now = performance.now();
+    if (this.#waiting.every((entry) => now < entry.op.giveUp)) return;
+    const overdue = this.#waiting.filter((entry) => now >= entry.op.giveUp);
+    this.#waiting = this.#waiting.filter((entry) => now < entry.op.giveUp);
+    this.#up = false;
+    const { name, patienceMs } = this.#options;
+    const error = unsent(
+      `the SQLite file ${JSON.stringify(name)} was locked for ${patienceMs} ms`,
+    );
+    for (const entry of overdue) entry.reject(error);
+  }
+
+  /**
+   * Runs a batch and answers how many of its first entries are settled: fewer than all
+   * where another process holds the file. Where one step fails, each gets a transaction
+   * of its own, so that it spoils no other.
+   */
+  #transact(batch: Entry<Step>[]): number {
+    let replies: unknown[];
+    if (!this.#options.isPresent()) {
+      this.#up = false;
+      for (const entry of batch) entry.reject(this.#goneError());
+      return batch.length;
+    }
+    try {
+      this.#begin.run();
+      replies = batch.map((entry) => entry.op.run());
+      this.#commit.run();
+    } catch (error) {
+      this.#undo();
+      if (isBusy(error)) return 0;
+      if (batch.length > 1) {
+        const stuck = batch.findIndex((entry) => this.#transact([entry]) === 0);
+        return stuck < 0 ? batch.length : stuck;
+      }
+      this.#fail(batch[0] as Entry<Step>, error);
+      return 1;
+    }
+    this.#up = true;
+    batch.forEach((entry, i) => entry.resolve(replies[i]));
+    return batch.length;
+  }
+
+  #undo(): void {
+    try {
+      this.#rollback.run();
+    } catch {
+      // No transaction is open: it never began, or SQLite rolled it back itself.
+    }
+  }
+
+  #fail(entry: Entry<Step>, error: unknown): void {
+    if (isAtlasError(error)) return entry.reject(error);
+    this.#up = false;
+    const name = JSON.stringify(this.#options.name);
+    const why = `the SQLite file ${name} failed: ${messageOf(error)}`;
+    entry.reject(fileRefused(error, why) ?? unavailable(why, error));
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * What a simulated store holds, and its steps: the notary's book itself, without the
+ * office around it.
+ *
+ * Takes one step at a time, each atomic and done when it returns; gives its answer. It
+ * says what the Lua scripts of the Redis adapter say, in plain maps.
+ *
+ * Source: the port's contract, `src/ports/store.ts`; design §2–3.
+ */
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkTenures,
+  checkWhole,
+  refused,
+} from "./check.ts";
+import {
+  hasTurn,
+  keptOf,
+  meetLineage,
+  nextEpoch,
+  NO_STAMP,
+  pastOf,
+  standingOf,
+} from "./lineage.ts";
+import { checkMember } from "./member_rows.ts";
+import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
+import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { slotOf } from "../../src/model/rrp.ts";
+import type { OwnerKnows } from "../../src/model/lost_turns.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  KnownLineage,
+  Lineage,
+  LineageName,
+  Membership,
+  Observation,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+} from "../../src/ports/store.ts";
+import { States } from "./state_parts.ts";
+
+interface Entry extends Ownership {
+  readonly opId: string;
+}
+
+/** A member that has just registered. */
+function newMember(info: MemberInfo): Member {
+  return { ...info, hosts: [...info.hosts], seq: 0, state: "live" };
+}
+
+export class StoreState {
+  /** Names the copy that this book is; a promoted replica has another than its primary. */
+  id: string;
+  readonly #hasReplicas: boolean;
+  #lineage: Lineage | null = null;
+  readonly #members = new Map<string, Member>();
+  /** Incarnations in the order in which they ended. */
+  readonly #ended: string[] = [];
+  #version = 0;
+  readonly #epochs = new Map<number, number>();
+  readonly #owners = new Map<string, Entry>();
+  readonly #states = new States();
+
+  constructor(id: string = "", hasReplicas: boolean = false) {
+    this.id = id;
+    this.#hasReplicas = hasReplicas;
+  }
+
+  register(
+    info: MemberInfo,
+    options: { ifFree: boolean; known?: KnownLineage | null },
+  ): RegisterReply {
+    checkMember(info);
+    this.#meet(options.known);
+    const known = this.#members.get(info.incarnation);
+    if (known) return this.#registered(known.state === "live" ? "registered" : "fenced");
+    const rivals = [...this.#members.values()].filter((member) =>
+      member.state === "live" && member.region === info.region && member.node === info.node
+    );
+    if (options.ifFree && rivals.length > 0) return this.#registered("name_taken");
+    for (const rival of rivals) this.#set({ ...rival, state: "superseded" });
+    this.#set(newMember(info));
+    this.#version++;
+    while (this.#ended.length > MAX_DEAD_MEMBERS) {
+      this.#members.delete(this.#ended.shift() as string);
+    }
+    return this.#registered("registered");
+  }
+
+  renew(
+    incarnation: string,
+    seq: number,
+    watch: readonly string[],
+    known?: KnownLineage | null,
+  ): RenewReply {
+    checkWhole("seq", seq, 0);
+    const lineage = this.#meet(known);
+    const member = this.#members.get(incarnation);
+    const isLive = member?.state === "live";
+    if (isLive && seq > member.seq) this.#set({ ...member, seq });
+    const watched: Observation[] = [];
+    for (const other of watch) {
+      const found = this.#members.get(other);
+      if (found) watched.push({ incarnation: other, seq: found.seq, state: found.state });
+    }
+    const outcome = isLive ? "renewed" : "fenced";
+    return { outcome, state: member?.state ?? "dead", version: this.#version, watched, lineage };
+  }
+
+  kill(incarnation: string, seq: number): MemberState | null {
+    const member = this.#members.get(incarnation);
+    if (!member) return null;
+    if (isDead(member.state) || member.seq !== seq) return member.state;
+    this.#end(member, "dead");
+    return "dead";
+  }
+
+  leave(info: MemberInfo): void {
+    checkMember(info);
+    const member = this.#members.get(info.incarnation) ?? newMember(info);
+    if (!isDead(member.state)) this.#end(member, "left");
+  }
+
+  members(): Membership {
+    const members = [...this.#members.values()];
+    return { version: this.#version, members, lineage: this.id };
+  }
+
+  lookup(key: string): Ownership | null {
+    return told(this.#owners.get(key));
+  }
+
+  claim(claim: Claim): ClaimReply {
+    checkClaim(claim);
+    const { key, rrp, incarnation, opId, expected, lineage, above } = claim;
+    if (lineage && lineage.id !== this.id) return { won: false, owner: null, quarantined: true };
+    const present = this.#owners.get(key);
+    if (present?.opId === opId && present.incarnation === incarnation) {
+      return this.#won(key, present);
+    }
+    const isExpected = expected === null
+      ? present === undefined
+      : present?.incarnation === expected.incarnation && present.epoch === expected.epoch;
+    if (!isExpected) return { won: false, owner: told(present) };
+    const slot = slotOf(key);
+    const used = Math.max(present?.epoch ?? 0, this.#states.kept(key)?.epoch ?? 0);
+    const drawn = Math.max(this.#epochs.get(slot) ?? 0, used);
+    const epoch = nextEpoch(drawn, lineage?.term ?? 0, above);
+    this.#epochs.set(slot, epoch);
+    const entry = { rrp, incarnation, epoch, opId };
+    this.#owners.set(key, entry);
+    return this.#won(key, entry);
+  }
+
+  reassert(
+    tenures: readonly Reassertion[],
+    lineage: LineageName,
+  ): readonly Standing[] | null {
+    checkTenures(tenures, lineage);
+    if (lineage.id !== this.id) return null;
+    return tenures.map((tenure) => {
+      const { key, rrp, incarnation, epoch } = tenure;
+      const present = told(this.#owners.get(key));
+      const slot = slotOf(key);
+      const drawn = this.#epochs.get(slot) ?? 0;
+      const last = this.#states.last(key);
+      const { isWritten, ...standing } = standingOf(tenure, present, last, drawn, lineage);
+      if (isWritten) {
+        this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
+        this.#epochs.set(slot, Math.max(drawn, epoch));
+      }
+      return standing;
+    });
+  }
+
+  kept(turns: readonly CommittedTurn[], lineage: LineageName): readonly Stamp[] | null {
+    if (lineage.id !== this.id) return null;
+    return turns.map(({ key, last }) => {
+      const { epoch, turn, past } = this.#states.kept(key) ?? { ...NO_STAMP, past: [] };
+      return keptOf(last, { epoch, turn }, past);
+    });
+  }
+
+  release(key: string, incarnation: string, epoch: number, after?: Stamp): boolean {
+    if (!this.#owns(key, incarnation, epoch)) return false;
+    this.#states.released(key, after);
+    // With the entry goes what else would tell of its epoch, should the counter have been lost.
+    const slot = slotOf(key);
+    this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
+    return this.#owners.delete(key);
+  }
+
+  list(prefix: string, cursor: string | null, limit: number): OwnershipPage {
+    checkWhole("limit", limit, 1);
+    if (cursor !== null && !cursor.startsWith("after ")) {
+      throw refused("cursor", JSON.stringify(cursor), "the `next` of an earlier page");
+    }
+    const after = cursor?.slice("after ".length) ?? "";
+    const keys = [...this.#owners.keys()].filter((key) =>
+      key > after && this.#owners.get(key)?.rrp.startsWith(prefix)
+    ).sort();
+    const page = keys.slice(0, limit);
+    const entries = page.map((key) => told(this.#owners.get(key)) as Ownership);
+    return { entries, next: keys.length > limit ? `after ${page[limit - 1]}` : null };
+  }
+
+  read(key: string, fields: readonly string[], knows?: OwnerKnows): (string | null)[] {
+    return this.#states.read(key, fields, this.#knownHere(knows));
+  }
+
+  range(key: string, range: Range, knows?: OwnerKnows): [string, string][] {
+    checkRange(range);
+    return this.#states.range(key, range, this.#knownHere(knows));
+  }
+
+  #knownHere(knows: OwnerKnows | undefined): OwnerKnows & { isMoved: boolean } | null {
+    return knows ? { ...knows, isMoved: (knows.lineage ?? this.id) !== this.id } : null;
+  }
+
+  commit(commit: Commit): CommitReply {
+    checkCommit(commit);
+    const { key, incarnation, epoch, turn, after = NO_STAMP, puts, deletes } = commit;
+    const isMoved = (commit.lineage ?? this.id) !== this.id;
+    if (!this.#owns(key, incarnation, epoch)) return isMoved ? "moved" : "fenced";
+    const last = this.#states.last(key);
+    if (last.epoch === epoch && turn <= last.turn) return "committed";
+    if (!hasTurn(last, after)) return isMoved ? "moved" : { lost: last };
+    const state = this.#states.toWrite(key);
+    for (const field of deletes) this.#states.delete(key, state, field);
+    for (const [field, value] of puts) this.#states.put(key, state, field, value);
+    state.past = pastOf(state.past, last, epoch);
+    state.epoch = epoch;
+    state.turn = turn;
+    return "committed";
+  }
+
+  /** Becomes another copy, which lacks these ownerships. */
+  lose(keys: readonly string[], id: string): void {
+    this.id = id;
+    for (const key of keys) this.#owners.delete(key);
+  }
+
+  /** All fields of a key's state. */
+  copyOf(key: string): readonly (readonly [string, string])[] {
+    return [...this.#states.kept(key)?.fields ?? []];
+  }
+
+  /**
+   * Loses one part of a key: its state, the index of that, or its slot's epoch counter. Answers
+   * whether it was there, with the others; and what it said is said by these as well.
+   */
+  losePart(key: string, part: "state" | "index" | "epoch"): boolean {
+    const slot = slotOf(key);
+    if (part !== "epoch") {
+      const isKnown = this.#epochs.has(slot) || this.#owners.has(key);
+      return (part === "index" || isKnown) && this.#states.lose(key, part);
+    }
+    const known = Math.max(this.#owners.get(key)?.epoch ?? 0, this.#states.last(key).epoch);
+    return (this.#epochs.get(slot) ?? Infinity) <= known && this.#epochs.delete(slot);
+  }
+
+  #won(key: string, entry: Entry): ClaimReply {
+    const isStateLost = this.#states.claimed(key);
+    const last = this.#states.last(key);
+    return { won: true, owner: told(entry), last, ...isStateLost && { isStateLost } };
+  }
+
+  #set(member: Member): void {
+    this.#members.set(member.incarnation, member);
+  }
+
+  #registered(outcome: RegisterReply["outcome"]): RegisterReply {
+    return { outcome, version: this.#version, lineage: this.#lineage as Lineage };
+  }
+
+  /** Compares the lineage's record with the copy that this is, and with what a caller knows. */
+  #meet(known: KnownLineage | null = null): Lineage {
+    return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
+  }
+
+  #end(member: Member, state: MemberState): void {
+    this.#set({ ...member, state });
+    this.#ended.push(member.incarnation);
+    this.#version++;
+  }
+
+  #owns(key: string, incarnation: string, epoch: number): boolean {
+    const entry = this.#owners.get(key);
+    return entry?.incarnation === incarnation && entry.epoch === epoch;
+  }
+}
+
+function told(entry: Entry | undefined): Ownership | null {
+  return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
+}

@@ -1,0 +1,64 @@
+/**
+ * What is kept of a failed round: the exhibits, and how they are shown.
+ *
+ * Takes violations, the history, the schedule and the processes' logs; writes them to a
+ * folder of their own and prints what a reader needs first.
+ */
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { CallRecord, Entry } from "../sim/engine/history.ts";
+import type { Fault } from "./plan.ts";
+import type { Violation } from "./report.ts";
+import type { Stage } from "./fault_runner.ts";
+
+export interface Exhibits {
+  readonly seed: number;
+  readonly round: number;
+  readonly faults: readonly Fault[];
+  readonly calls: readonly CallRecord[];
+  readonly journals: ReadonlyMap<string, readonly Entry[]>;
+  readonly violations: readonly Violation[];
+}
+
+/** Violations and records that are printed; all are in the folder. */
+const MOST_SHOWN = 10;
+
+/** Prints a failed round and keeps it. Gives the folder's path. */
+export function keepEvidence(exhibits: Exhibits, stage: Stage): string {
+  const folder = mkdtempSync(join(tmpdir(), "atlas-chaos-"));
+  const { seed, round, faults, calls, journals, violations } = exhibits;
+  const write = (name: string, value: unknown): void =>
+    writeFileSync(join(folder, name), JSON.stringify(value, null, 1));
+  write("schedule.json", { seed, round, faults, deeds: stage.deeds });
+  write("violations.json", violations);
+  writeFileSync(join(folder, "calls.jsonl"), calls.map((it) => `${line(it)}\n`).join(""));
+  write("journals.json", Object.fromEntries(journals));
+  for (const { programs } of stage.places) {
+    for (const { id, program } of programs) {
+      writeFileSync(join(folder, `${id.replace("#", "_")}.log`), program.output.stderr);
+    }
+  }
+  console.error(`\nseed ${seed}, round ${round}: ${violations.length} violations`);
+  for (const violation of violations.slice(0, MOST_SHOWN)) show(violation, calls);
+  console.error("what was done (ms of the run's clock):");
+  for (const { at, what } of stage.deeds) console.error(`  ${at.toFixed(0).padStart(8)} ${what}`);
+  console.error(`schedule: ${JSON.stringify(faults)}`);
+  console.error(`history, schedule and logs: ${folder}`);
+  return folder;
+}
+
+function show({ rule, message, at }: Violation, calls: readonly CallRecord[]): void {
+  console.error(`VIOLATION of ${rule} at ${at.toFixed(0)}: ${message}`);
+  const ids = new Set(
+    [...message.matchAll(/\b(?:call|read|lookup) (\d+)/g)].map(([, id]) => Number(id)),
+  );
+  const values = new Set(message.match(/\bv\d+\b/g));
+  const concerned = calls.filter(({ id, value }) => ids.has(id) || values.has(value));
+  for (const record of concerned.slice(0, MOST_SHOWN)) console.error(`  ${line(record)}`);
+}
+
+/** JSON has no Infinity: a call that never came back returned at null. */
+function line(record: CallRecord): string {
+  return JSON.stringify(record);
+}

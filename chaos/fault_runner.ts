@@ -1,0 +1,230 @@
+/**
+ * The stage of a run: real processes on a real registry, and the hand that makes things
+ * go wrong and mends them.
+ *
+ * Takes a round's faults; carries each out at its time where it can be, and counts it. A
+ * fault that finds its node down already is left out, and so is one that would leave no
+ * node up; only a blackout may do that. Everything is mended when {@link heal} resolves.
+ */
+import type { RuntimeName } from "../test/e2e/process.ts";
+import { timing } from "../src/registry/lease.ts";
+import { Place, type Tenant, within } from "./managed_node.ts";
+import type { Fault, FaultKind } from "./plan.ts";
+import type { Registry, StoreFault } from "./registry.ts";
+import type { Report } from "./report.ts";
+
+/** The takeover time of the `fast` lease that all nodes run with, in ms. */
+export const TAKEOVER_MS: number = timing("fast").takeoverMs;
+/** A drain may take as long as its own limits add up to, and a little. */
+const DRAIN_MS = 20_000;
+
+/** Something that was done, for the report. */
+export interface Deed {
+  readonly at: number;
+  readonly what: string;
+}
+
+export class Stage {
+  readonly places: readonly Place[];
+  /** Faults that happened, by kind. */
+  readonly counts: Map<FaultKind, number> = new Map();
+  /** What was done in this round, as it was done. */
+  readonly deeds: Deed[] = [];
+  /** Names that a process woken up took back, because its successor's lease had lapsed. */
+  namesTakenBack = 0;
+  readonly #registry: Registry;
+  readonly #report: Report;
+  #underWay = new Set<Promise<void>>();
+  /** Ends all pauses of faults once healing begins. */
+  #healing: AbortController = new AbortController();
+  #isRedisBusy = false;
+  #isClosed = false;
+
+  constructor(
+    registry: Registry,
+    runtimes: readonly RuntimeName[],
+    env: Record<string, string>,
+    report: Report,
+  ) {
+    this.#registry = registry;
+    this.#report = report;
+    const all = { ...env, ATLAS_REGISTRY_URL: registry.url, ATLAS_LEASE: "fast" };
+    this.places = runtimes.map((runtime, i) => new Place(`n${i}`, runtime, all));
+    for (const place of this.places) {
+      place.onDeath = ({ id }, status) => this.#track("death", this.#bury(place, id, status));
+      place.onReturn = ({ id }) => {
+        this.namesTakenBack++;
+        this.#note(`${id}, which was replaced, has its name again`);
+      };
+    }
+  }
+
+  async open(): Promise<void> {
+    await Promise.all(this.places.map((place) => place.start()));
+  }
+
+  /** Processes that can be asked something: frozen and replaced ones too. */
+  tenants(): Tenant[] {
+    return this.places.flatMap(({ state, current, former }) => {
+      const isThere = current && state !== "down" && state !== "starting";
+      return [...(isThere ? [current] : []), ...former];
+    });
+  }
+
+  /** Keys of which some process told in this round that acknowledged turns are lost. */
+  toldLost(): ReadonlySet<string> {
+    const programs = this.places.flatMap((place) => place.programs);
+    const lines = programs.flatMap(({ program }) => program.output.stderr.split("\n"));
+    const told = lines.filter((line) => line.includes('"message":"state lost"'));
+    return new Set(told.map((line) => String(JSON.parse(line).key)));
+  }
+
+  /** Carries out the faults of a round that lasts `lengthMs`. */
+  async play(faults: readonly Fault[], lengthMs: number): Promise<void> {
+    this.#healing = new AbortController();
+    this.deeds.length = 0;
+    const began = performance.now();
+    for (const fault of faults) {
+      await this.#pause(began + fault.at - performance.now());
+      this.#begin(fault);
+    }
+    await this.#pause(began + lengthMs - performance.now());
+  }
+
+  /** Mends everything: store up, every process awake, every name taken. */
+  async heal(): Promise<void> {
+    this.#note("healing begins");
+    this.#healing.abort();
+    await Promise.all(this.#underWay);
+    this.#note("healed");
+  }
+
+  /** Ends all that runs. */
+  close(): void {
+    this.#isClosed = true;
+    for (const place of this.places) place.close();
+  }
+
+  #begin(fault: Fault): void {
+    const { kind } = fault;
+    const work = this.#work(fault);
+    if (!work) return;
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+    this.#track(kind, work);
+  }
+
+  #track(what: string, work: Promise<void>): void {
+    const done = work.catch((error: unknown) => this.#report("stage", `${what}: ${error}`))
+      .finally(() => this.#underWay.delete(done));
+    this.#underWay.add(done);
+  }
+
+  /** The fault as it happens; null where it can't. */
+  #work({ kind, place, ms }: Fault): Promise<void> | null {
+    switch (kind) {
+      case "redis_kill":
+      case "redis_freeze":
+      case "redis_planned":
+        return this.#isRedisBusy ? null : this.#breakRedis(kind, ms);
+      case "blackout":
+        return this.#blackOut(ms);
+      default: {
+        const up = this.places.filter(({ state }) => state === "up");
+        const victim = this.places[place] as Place;
+        if (victim.state !== "up" || up.length < 2) return null;
+        if (kind === "kill") return this.#kill(victim, ms);
+        if (kind === "freeze") return this.#freeze(victim, ms);
+        return kind === "drain" ? this.#drain(victim, ms) : this.#replace(victim, ms);
+      }
+    }
+  }
+
+  async #kill(place: Place, ms: number): Promise<void> {
+    this.#note(`SIGKILL ${place.current?.id}, for ${ms} ms`);
+    await place.kill();
+    await this.#pause(ms);
+    await this.#start(place);
+  }
+
+  async #blackOut(ms: number): Promise<void> {
+    const up = this.places.filter(({ state }) => state === "up");
+    await Promise.all(up.map((place) => this.#kill(place, ms)));
+  }
+
+  async #freeze(place: Place, ms: number): Promise<void> {
+    await this.#registry.freeze(place);
+    this.#note(`SIGSTOP ${place.current?.id}, for ${ms} ms`);
+    await this.#pause(ms);
+    place.thaw();
+    this.#note(`SIGCONT ${place.current?.id}`);
+  }
+
+  async #drain(place: Place, ms: number): Promise<void> {
+    const id = place.current?.id;
+    this.#note(`SIGTERM ${id}, for ${ms} ms`);
+    const status = await within(DRAIN_MS, place.drain(), `${id} did not drain`).catch(String);
+    this.#note(`${id} ended: ${status}`);
+    if (status !== 0) this.#report("drain", `${id} ended with ${status} after SIGTERM, not 0`);
+    await this.#pause(ms);
+    await this.#start(place);
+  }
+
+  async #replace(place: Place, ms: number): Promise<void> {
+    await this.#registry.freeze(place);
+    this.#note(`SIGSTOP ${place.current?.id}, to be replaced`);
+    const old = await place.replace();
+    old.program.ended.then((status) => {
+      if (status === 1 || this.#isClosed || place.returned.has(old)) return;
+      this.#report("one name", `${old.id}, whose name was taken, ended with ${status}, not 1`);
+    });
+    this.#note(`${place.current?.id} took its name`);
+    await this.#pause(ms);
+    old.program.signal("SIGCONT");
+    this.#note(`SIGCONT ${old.id}, which is replaced`);
+  }
+
+  /**
+   * A process ended by itself: its supervisor starts another. It may end where a process
+   * woken up was quicker to come back under the name after both their leases had lapsed;
+   * the one that starts now takes the name for good.
+   */
+  async #bury(place: Place, id: string, status: number | string): Promise<void> {
+    this.#note(`${id} ended by itself: ${status}`);
+    if (status !== 1 || place.former.size === 0) {
+      this.#report("alive", `${id} ended by itself, with ${status}`);
+    }
+    await this.#start(place);
+  }
+
+  async #breakRedis(kind: StoreFault, ms: number): Promise<void> {
+    this.#isRedisBusy = true;
+    this.#note(`${kind}, for ${ms} ms`);
+    await this.#registry.suffer(kind, () => this.#pause(ms));
+    this.#note("Redis is back");
+    this.#isRedisBusy = false;
+  }
+
+  async #start(place: Place): Promise<void> {
+    await place.start();
+    this.#note(`${place.current?.id} is ready`);
+  }
+
+  #note(what: string): void {
+    this.deeds.push({ at: performance.now(), what });
+  }
+
+  /** Waits, until healing begins at most. */
+  #pause(ms: number): Promise<void> {
+    const { signal } = this.#healing;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = setTimeout(done, Math.max(0, ms));
+      signal.addEventListener("abort", done);
+      if (signal.aborted) done();
+    });
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * What can be seen from outside while it happens: a witness at the counter, with a watch.
+ *
+ * Takes each call as it is made and as it returns; reports answers that no single owner
+ * with rising epochs can have given:
+ * - An answer, or a `confirmed` lookup, of a lower epoch than one that had returned before
+ *   it was asked for.
+ * - After an `unowned` lookup, an answer of an ownership that had been heard of before it.
+ * - One epoch under two locations.
+ */
+import type { CallRecord } from "../sim/engine/history.ts";
+import { LASTING } from "./app.ts";
+import type { Report } from "./report.ts";
+
+/** What is known of a key. */
+interface Known {
+  /** Whatever is asked from now on has at least this epoch. */
+  floor: number;
+  /** What raised it. */
+  by: string;
+  /** The highest epoch that an answer told of. */
+  heard: number;
+  /** Where each epoch lives. */
+  readonly places: Map<number, string>;
+  lastRrp: string;
+}
+
+export class Witness {
+  /** Ownerships that were heard of, and those of them that moved a lasting name. */
+  ownerships = 0;
+  takeovers = 0;
+  readonly #report: Report;
+  readonly #keys = new Map<string, Known>();
+  /** What was known when each open call was made. */
+  readonly #floors = new Map<CallRecord, Pick<Known, "floor" | "by" | "heard">>();
+
+  constructor(report: Report) {
+    this.#report = report;
+  }
+
+  called(call: CallRecord): void {
+    const { floor, by, heard } = this.#known(call.key);
+    this.#floors.set(call, { floor, by, heard });
+  }
+
+  returned(call: CallRecord): void {
+    const { floor = 0, by = "", heard = 0 } = this.#floors.get(call) ?? {};
+    this.#floors.delete(call);
+    if (call.outcome !== "ok") return;
+    const known = this.#known(call.key);
+    if (call.verdict === "unowned") return raise(known, heard + 1, call);
+    // What is remembered or suspected may be out of date, and says so.
+    if (call.what === "lookup" && call.verdict !== "confirmed") return;
+    const { id, what, key, epoch, rrp } = call;
+    if (epoch < floor) {
+      this.#report(
+        "epochs",
+        `call ${id}, ${what} of ${key} through ${call.process}, was answered by ${rrp} of epoch ` +
+          `${epoch}; at least ${floor} was known when it was made, by ${by}`,
+      );
+    }
+    this.#locate(known, call);
+    known.heard = Math.max(known.heard, epoch);
+    raise(known, epoch, call);
+  }
+
+  #locate(known: Known, { id, key, epoch, rrp }: CallRecord): void {
+    const place = known.places.get(epoch);
+    if (place === undefined) {
+      known.places.set(epoch, rrp ?? "");
+      this.ownerships++;
+      const isMove = known.lastRrp !== "" && known.lastRrp !== rrp && epoch > known.heard;
+      if (isMove && key.startsWith(`${LASTING}/`)) this.takeovers++;
+      if (epoch >= known.heard) known.lastRrp = rrp ?? "";
+    } else if (place !== rrp) {
+      this.#report("one place", `call ${id}: epoch ${epoch} of ${key} is ${place} and ${rrp}`);
+    }
+  }
+
+  #known(key: string): Known {
+    let known = this.#keys.get(key);
+    if (!known) {
+      known = { floor: 0, by: "nothing", heard: 0, places: new Map(), lastRrp: "" };
+      this.#keys.set(key, known);
+    }
+    return known;
+  }
+}
+
+function raise(known: Known, floor: number, call: CallRecord): void {
+  if (floor <= known.floor) return;
+  known.floor = floor;
+  known.by = `call ${call.id}`;
+}

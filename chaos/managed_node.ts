@@ -1,0 +1,163 @@
+/**
+ * A place in the cluster: a name under which one process after the other runs, and the
+ * hand that ends, freezes and starts them.
+ *
+ * Takes a runtime, a name and the registry; gives the process that has the name now and
+ * those that lost it. A start that fails is tried again, as any supervisor would.
+ */
+import type { Atlas } from "../src/api/node.ts";
+import { connect } from "../adapters/client/client.ts";
+import { type Program, readyLine, runScript, type RuntimeName } from "../test/e2e/process.ts";
+
+/** One process of a place. */
+export interface Tenant {
+  /** The place's name and how many had it before: `n0#3`. */
+  readonly id: string;
+  readonly program: Program;
+  readonly url: string;
+  readonly atlas: Atlas;
+}
+
+export type PlaceState = "down" | "starting" | "up" | "frozen" | "draining";
+
+/** How long a process may take from its start to its ready line, in ms. */
+const START_MS = 15_000;
+const RETRY_MS = 250;
+/** How long a replaced process may take to say whether it serves, in ms. */
+const ASK_MS = 1_000;
+
+export class Place {
+  readonly name: string;
+  readonly runtime: RuntimeName;
+  state: PlaceState = "down";
+  /** The process that has the name; frozen or ended ones too, until another has it. */
+  current: Tenant | null = null;
+  /** Processes that lost the name while they were frozen, and have not ended. */
+  readonly former: Set<Tenant> = new Set();
+  /** Those of them that got the name again. */
+  readonly returned: Set<Tenant> = new Set();
+  /** Everything that ran here since {@link forget}, for its logs. */
+  readonly programs: { id: string; program: Program }[] = [];
+  /** Hears that the process that has the name ended by itself, with this status. */
+  onDeath: (tenant: Tenant, status: number | string) => void = () => {};
+  /** Hears that a process that had lost the name has it again. */
+  onReturn: (tenant: Tenant) => void = () => {};
+  readonly #env: Record<string, string>;
+  #count = 0;
+  #isClosed = false;
+
+  constructor(name: string, runtime: RuntimeName, env: Record<string, string>) {
+    this.name = name;
+    this.runtime = runtime;
+    this.#env = { ...env, ATLAS_NODE: name, PORT: "0" };
+  }
+
+  /** Starts a process under the name, again and again until one is ready. */
+  async start(): Promise<void> {
+    this.state = "starting";
+    while (!this.#isClosed) {
+      const id = `${this.name}#${this.#count++}`;
+      const program = runScript(this.runtime, "node.ts", this.#env);
+      this.programs.push({ id, program });
+      try {
+        const { url } = await within(START_MS, readyLine(program), `${id} was not ready`);
+        this.#settle({ id, program, url, atlas: connect(url) });
+        return;
+      } catch {
+        // The store is away, or the machine slow: what a supervisor does, and the log tells.
+        program.signal("SIGKILL");
+        await program.ended;
+        const back = await this.#returned();
+        if (back) return this.#takeBack(back);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
+  }
+
+  /** A replaced process that serves again: it has the name, and keeps it as long as it renews. */
+  async #returned(): Promise<Tenant | null> {
+    for (const tenant of this.former) {
+      const signal = AbortSignal.timeout(ASK_MS);
+      const answer = await fetch(`${tenant.url}/readyz`, { signal }).catch(() => null);
+      if (answer?.ok) return tenant;
+    }
+    return null;
+  }
+
+  #takeBack(tenant: Tenant): void {
+    this.former.delete(tenant);
+    this.returned.add(tenant);
+    this.#settle(tenant);
+    this.onReturn(tenant);
+  }
+
+  #settle(tenant: Tenant): void {
+    this.current = tenant;
+    this.state = "up";
+    tenant.program.ended.then((status) => {
+      if (this.#isClosed || this.current !== tenant || this.state !== "up") return;
+      this.state = "down";
+      this.onDeath(tenant, status);
+    });
+  }
+
+  /** SIGKILL, and its end. */
+  async kill(): Promise<void> {
+    this.state = "down";
+    this.current?.program.signal("SIGKILL");
+    await this.current?.program.ended;
+  }
+
+  freeze(): void {
+    this.state = "frozen";
+    this.current?.program.signal("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.current?.program.signal("SIGCONT");
+    if (this.state === "frozen") this.state = "up";
+  }
+
+  /** SIGTERM, and its exit status. */
+  async drain(): Promise<number | string> {
+    this.state = "draining";
+    const { program } = this.current as Tenant;
+    program.signal("SIGTERM");
+    const status = await program.ended;
+    this.state = "down";
+    return status;
+  }
+
+  /** The frozen process loses the name to one that starts now; gives the old one, still frozen. */
+  async replace(): Promise<Tenant> {
+    const old = this.current as Tenant;
+    this.former.add(old);
+    old.program.ended.then(() => this.former.delete(old));
+    await this.start();
+    return old;
+  }
+
+  /** Lets go of the logs of processes that have ended. */
+  forget(): void {
+    const running = [this.current?.program, ...[...this.former].map(({ program }) => program)];
+    const kept = this.programs.filter(({ program }) => running.includes(program));
+    this.programs.splice(0, Infinity, ...kept);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+  }
+}
+
+/** `work`, or an error after `ms`. */
+export async function within<T>(ms: number, work: Promise<T>, otherwise: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${otherwise} within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

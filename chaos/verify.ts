@@ -1,0 +1,106 @@
+/**
+ * The verdict on a round: what clients were told, held against what the resources have in
+ * the end.
+ *
+ * Takes records and the healed processes; gives the history, and reports each breach of
+ * the simulator's rules for histories and of a few that need the written epochs.
+ */
+import { HISTORY_CHECKERS } from "../sim/checkers/all.ts";
+import type { HistoryChecker } from "../sim/checkers/checker.ts";
+import type { CallRecord, Entry, History } from "../sim/engine/history.ts";
+import { parseKey } from "../src/model/rrp.ts";
+import type { EntryRow } from "./app.ts";
+import type { Tenant } from "./managed_node.ts";
+import type { Report } from "./report.ts";
+
+/** Entries that one call reads. */
+const PAGE = 2_000;
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Reads the journals of `keys` and judges the calls by them.
+ *
+ * @param told keys of which a node told that acknowledged turns are lost: what is missing there
+ * breaks no rule, and is given as `lost`.
+ */
+export async function judge(
+  calls: readonly CallRecord[],
+  keys: readonly string[],
+  tenant: Tenant,
+  told: ReadonlySet<string>,
+  report: Report,
+): Promise<History> {
+  const journals = new Map<string, readonly Entry[]>();
+  for (const key of keys) journals.set(key, await readJournal(tenant, key, report));
+  const history: History = { calls, journals, lost: lostOf(calls, journals, told) };
+  for (const { name, check } of [...HISTORY_CHECKERS, written]) {
+    check(history, (message) => report(name, message));
+  }
+  return history;
+}
+
+/** Acknowledged appends that are missing though a node told of losses, by key. */
+function lostOf(
+  calls: readonly CallRecord[],
+  journals: ReadonlyMap<string, readonly Entry[]>,
+  told: ReadonlySet<string>,
+): Map<string, Set<string>> {
+  const lost = new Map<string, Set<string>>();
+  for (const key of told) {
+    const there = new Set(journals.get(key)?.map(({ value }) => value));
+    const gone = calls.filter((call) =>
+      call.key === key && call.what === "append" && call.outcome === "ok" && !there.has(call.value)
+    );
+    // What a read saw may be gone too, though its append was never acknowledged.
+    lost.set(key, new Set(gone.map(({ value }) => value)));
+  }
+  return lost;
+}
+
+async function readJournal(tenant: Tenant, key: string, report: Report): Promise<Entry[]> {
+  const { type, id } = parseKey(key);
+  const entries: Entry[] = [];
+  for (;;) {
+    const args = [entries.length, PAGE];
+    const { result } = await tenant.atlas.call(type, id, "entries", args, {
+      timeoutMs: TIMEOUT_MS,
+    });
+    const rows = result as EntryRow[];
+    for (const [place, epoch, value] of rows) {
+      if (place !== entries.length) {
+        report("gapless", `${key} has ${value} at place ${place} after ${entries.length} entries`);
+      }
+      entries.push({ value, epoch });
+    }
+    if (rows.length < PAGE) return entries;
+  }
+}
+
+/**
+ * Epochs of a journal's entries never fall, and an entry was written under the epoch that
+ * acknowledged it; under an earlier one where its idempotency key was asked again.
+ */
+const written: HistoryChecker = {
+  name: "written",
+  check({ calls, journals }, report) {
+    for (const [key, entries] of journals) {
+      entries.forEach(({ epoch, value }, n) => {
+        const before = entries[n - 1]?.epoch ?? 0;
+        if (epoch < before) {
+          report(`${key}: entry ${n}, ${value}, is of epoch ${epoch}, after one of ${before}`);
+        }
+      });
+    }
+    for (const call of calls) {
+      if (call.what !== "append" || call.outcome !== "ok") continue;
+      const entry = journals.get(call.key)?.[call.seq];
+      if (entry?.value !== call.value) continue;
+      const isRight = call.idempotencyKey === null
+        ? entry.epoch === call.epoch
+        : entry.epoch <= call.epoch;
+      if (!isRight) {
+        report(`call ${call.id} was answered under epoch ${call.epoch}, kept under ${entry.epoch}`);
+      }
+    }
+  },
+};

@@ -1,0 +1,83 @@
+/** The table of mutants: which rule caught each, and where. For a terminal and for the docs. */
+import type { WorldName } from "../plan/plan.ts";
+import { isControl, MOST_SEEDS, type Mutant, worldOf } from "../mutants/mutant.ts";
+import type { Verdict } from "../mutants/trials.ts";
+
+/** What became of a mutant. */
+export interface Outcome {
+  readonly mutant: Mutant;
+  /** Null: nobody caught it. */
+  readonly verdict: Verdict | null;
+  /** Why there is no verdict at all, where there is none. */
+  readonly trouble: string | null;
+}
+
+/** Widths of the columns on a terminal. */
+const NAME = 27;
+const RULE = 14;
+
+/** One line for a terminal. */
+export function told({ mutant, verdict, trouble }: Outcome): string {
+  const by = trouble === null ? verdict?.rule ?? "nobody" : "no verdict";
+  return `${mutant.name.padEnd(NAME)}${by.padEnd(RULE)}${trouble ?? placeOf(verdict)}`;
+}
+
+/** The heading above such lines. */
+export const HEADING: string = `${"mutant".padEnd(NAME)}${"killed by".padEnd(RULE)}first in`;
+
+/** The document: written by a command, and so is this said in it. */
+export function document(outcomes: readonly Outcome[]): string {
+  const { resources, regions, market, masters, adrift } = MOST_SEEDS;
+  return [
+    "# Mutants",
+    "",
+    "Known-bad variants of the protocol, each the code as it is with one mistake planted in a",
+    "temporary copy (`sim/mutants/`). The simulator is believed because it catches every one:",
+    `within ${resources} seeds of random faults from seed 1 (${regions} with regions, ${market} in the`,
+    `market of modules, ${masters} with several masters, ${adrift} without the`,
+    "store), or in a directed scenario",
+    "(`sim/mutants/scenarios/`) where those meet the mistake too rarely.",
+    '"Killed by" is the checker that saw it first (`sim/checkers/`, `sim/market/checkers/`,',
+    "`sim/worlds/masters_checkers.ts`, `sim/worlds/partitioned_checkers.ts`).",
+    "",
+    "Written by `npm run sim -- --mutants --write`. One of them: `npm run sim -- --mutant NAME`;",
+    "and one seed of it in full: `npm run sim -- --mutant NAME --seed N`.",
+    "",
+    "## Of resources",
+    "",
+    ...tableOf(outcomes, "resources"),
+    "## Of regions",
+    "",
+    ...tableOf(outcomes, "regions"),
+    "## Of the market",
+    "",
+    ...tableOf(outcomes, "market"),
+    "## Of several masters",
+    "",
+    ...tableOf(outcomes, "masters"),
+    "## Of going on without the store",
+    "",
+    ...tableOf(outcomes, "adrift"),
+    "The control, the same copy without a mistake, breaks no rule in those seeds and scenarios.",
+    "",
+  ].join("\n");
+}
+
+function tableOf(outcomes: readonly Outcome[], world: WorldName): string[] {
+  const rows = outcomes.filter(({ mutant }) => worldOf(mutant) === world)
+    .map(({ mutant: { name, about }, verdict, trouble }) => {
+      const by = trouble === null ? verdict?.rule ?? "**nobody**" : `**${trouble}**`;
+      return `| \`${name}\` | ${about} | ${by} | ${placeOf(verdict)} |`;
+    });
+  return ["| mutant | the mistake | killed by | first in |", "|---|---|---|---|", ...rows, ""];
+}
+
+function placeOf(verdict: Verdict | null): string {
+  if (verdict === null) return "-";
+  return verdict.seed === null ? `scenario ${verdict.scenario}` : `seed ${verdict.seed}`;
+}
+
+/** Whether this is as it should be: each mutant caught, the control not. */
+export function isRight({ mutant, verdict, trouble }: Outcome): boolean {
+  return trouble === null && (verdict === null) === isControl(mutant);
+}

@@ -1,0 +1,85 @@
+/**
+ * What is told of a simulation that broke a rule: the accident report, for someone who
+ * was not there.
+ *
+ * Takes plans and results; gives lines of text.
+ */
+import { special } from "../plan/market_plan.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Shrunk } from "./shrink.ts";
+import type { Result, Violation } from "../run/run_world.ts";
+
+/** The rules that were broken, the line that plays it again, all faults, the last events. */
+export function failureReport(plan: Plan, result: Result, replay: string): string[] {
+  return [
+    ...result.violations.map(violationLine),
+    `replay: ${replay}`,
+    stageLine(plan),
+    `${plan.faults.length} faults, by true time in ms:`,
+    ...plan.faults.map((fault) => eventLine(fault.at, "fault", fault.kind, fault)),
+    `${deeds(plan)} lines of work; mended at ${plan.healAt} ms`,
+    `the last of ${result.events} events:`,
+    ...result.remarks.map((remark) => `  ${remark}`),
+  ];
+}
+
+/** The smallest plan that was found, whole. */
+export function shrunkReport(plan: Plan, shrunk: Shrunk): string[] {
+  const { plan: small, plays, isDone, violation } = shrunk;
+  const left = `${small.faults.length} of ${plan.faults.length} faults and ` +
+    `${deeds(small)} of ${deeds(plan)} lines of work`;
+  const end = isDone ? "nothing more can go" : "the time was up";
+  return [
+    `shrunk to ${left} by playing ${plays} plans; ${end}:`,
+    ...scheduleLines(small),
+    violationLine(violation),
+  ];
+}
+
+/** A whole plan, in order. */
+export function scheduleLines(plan: Plan): string[] {
+  const lines = [
+    ...plan.faults.map((it) => ({ at: it.at, line: eventLine(it.at, "fault", it.kind, it) })),
+    ...plan.work.map((it) => ({ at: it.at, line: eventLine(it.at, "work", it.what, it) })),
+    ...(plan.trades ?? []).map((it) => ({
+      at: it.at,
+      line: eventLine(it.at, "trade", it.what, special(it)),
+    })),
+    { at: plan.healAt, line: `${moment(plan.healAt)}  mended` },
+    { at: plan.endAt, line: `${moment(plan.endAt)}  end` },
+  ];
+  lines.sort((a, b) => a.at - b.at);
+  return [stageLine(plan), ...lines.map(({ line }) => line)];
+}
+
+export function violationLine({ rule, message, at }: Violation): string {
+  return `violation at ${at.toFixed(3)} ms: ${rule}: ${message}`;
+}
+
+/** What clients or traders do. */
+function deeds({ work, trades = [] }: Plan): number {
+  return work.length + trades.length;
+}
+
+function stageLine({ seed, shape, market, masters }: Plan): string {
+  return `stage: seed=${seed} ${fields({ ...shape, ...market, ...masters && { masters } })}`;
+}
+
+/** Its time, whether it is a fault or work, its name, and whatever else it has. */
+function eventLine(at: number, sort: string, name: string, event: object): string {
+  const rest = Object.entries(event).filter(([field]) => !["at", "kind", "what"].includes(field));
+  return `${moment(at)}  ${sort.padEnd(5)}  ${name.padEnd(18)} ${fields(Object.fromEntries(rest))}`;
+}
+
+function moment(ms: number): string {
+  return ms.toFixed(1).padStart(10);
+}
+
+/** `name=value` of each field, `name.inner=value` of those within. */
+function fields(record: object, prefix: string = ""): string {
+  return Object.entries(record).map(([name, value]) => {
+    if (typeof value === "object" && value !== null) return fields(value, `${prefix}${name}.`);
+    const text = typeof value === "number" ? String(Math.round(value * 1e4) / 1e4) : String(value);
+    return `${prefix}${name}=${text}`;
+  }).join(" ");
+}

@@ -1,0 +1,63 @@
+/**
+ * `npm run sim`: plays many simulations on all hands, or one in full.
+ *
+ * Takes flags (see `arguments.ts`); prints progress, each violation with the command that
+ * replays it, the first one in full, and as last line the score. Exit 1 on a violation,
+ * 2 on bad usage; 0 where it was only asked for help.
+ */
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { parseArguments, type SimArguments, USAGE } from "./arguments.ts";
+import { playMany, work } from "./many.ts";
+import { mutantOf } from "../mutants/mutants.ts";
+import { playMutants, playOneMutant } from "./mutant_trials.ts";
+import { playOne, replayOf } from "./one.ts";
+import type { Plan } from "../plan/plan.ts";
+import { parseSchedule } from "../draw/schedule.ts";
+import { planOf } from "../draw/draw.ts";
+
+async function main(): Promise<number> {
+  const words = process.argv.slice(2);
+  if (words.includes("--help")) {
+    console.log(USAGE);
+    return 0;
+  }
+  let options: SimArguments;
+  let plan: Plan | null;
+  try {
+    options = parseArguments(words);
+    plan = options.plan === null ? null : readPlan(options.plan);
+    if (options.mutant !== null) mutantOf(options.mutant);
+  } catch (error) {
+    console.error((error as Error).message);
+    return 2;
+  }
+  const { seed, keep, isShrunk } = options;
+  if (options.areMutants) return await playMutants(options.workers, options.isWritten);
+  if (options.mutant !== null) return await playOneMutant(options.mutant, options);
+  if (plan) {
+    const replay = `npm run sim -- --plan ${options.plan}`;
+    return await playOne([plan], () => ({ replay, keep, isShrunk }));
+  }
+  if (seed !== null) {
+    const plans = options.worlds.map((world) => planOf(world, seed));
+    return await playOne(plans, (world) => ({
+      replay: replayOf(seed, world),
+      keep,
+      isShrunk,
+    }));
+  }
+  if (options.isWorker) return await work(options);
+  return await playMany(options);
+}
+
+/** The plan in a file. @throws Error with what is wrong with it */
+function readPlan(file: string): Plan {
+  try {
+    return parseSchedule(readFileSync(file, "utf8")).plan;
+  } catch (error) {
+    throw new Error(`--plan ${file}: ${(error as Error).message}`);
+  }
+}
+
+process.exitCode = await main();

@@ -1,0 +1,106 @@
+/**
+ * Shrinking: makes a plan that breaks a rule as small as it will go while it still breaks
+ * the same rule. A sculptor who takes away whatever isn't the bug.
+ *
+ * Takes a plan, a rule's name and a bound in time; gives the smallest plan found, and how
+ * it breaks the rule. Strikes lines by delta debugging, then tries each way of making the
+ * plan plainer, and again from the start until nothing more can go.
+ */
+import { cuts } from "../draw/simplify.ts";
+import { ddmin } from "./ddmin.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Violation } from "../run/run_world.ts";
+import { runPlan } from "../worlds/simulation.ts";
+
+/** How long shrinking takes at most, ms, where nothing else is asked for. */
+const WITHIN_MS = 20_000;
+
+export interface ShrinkOptions {
+  /** How long it may take, ms. Default 20,000. */
+  readonly withinMs?: number;
+  /** Plays a plan; gives how it broke rules. Default: {@link runPlan}. */
+  readonly play?: (plan: Plan) => Promise<readonly Violation[]>;
+  /** A clock, ms. Default: the runtime's. */
+  readonly now?: () => number;
+}
+
+export interface Shrunk {
+  readonly plan: Plan;
+  /** How the shrunk plan breaks the rule. */
+  readonly violation: Violation;
+  /** How many plans were played. */
+  readonly plays: number;
+  /** Whether nothing more could go; else the time was up. */
+  readonly isDone: boolean;
+}
+
+/** Shrinks a plan that breaks `rule`. Gives null where it doesn't, played by itself. */
+export async function shrink(
+  plan: Plan,
+  rule: string,
+  options: ShrinkOptions = {},
+): Promise<Shrunk | null> {
+  const search = new Search(rule, options);
+  if (!await search.keep(plan)) return null;
+  return await search.shrunk();
+}
+
+class Search {
+  readonly #rule: string;
+  readonly #play: (plan: Plan) => Promise<readonly Violation[]>;
+  readonly #isTimeUp: () => boolean;
+  #best: { readonly plan: Plan; readonly violation: Violation } | null = null;
+  #plays = 0;
+
+  constructor(rule: string, options: ShrinkOptions) {
+    const { withinMs = WITHIN_MS, now = () => performance.now() } = options;
+    this.#rule = rule;
+    this.#play = options.play ?? (async (plan) => (await runPlan(plan)).violations);
+    const end = now() + withinMs;
+    this.#isTimeUp = () => now() >= end;
+  }
+
+  /** Plays a plan, and makes it the best one if it breaks the rule. */
+  async keep(plan: Plan): Promise<boolean> {
+    if (this.#best && this.#isTimeUp()) return false;
+    this.#plays++;
+    const violation = (await this.#play(plan)).find(({ rule }) => rule === this.#rule);
+    if (violation) this.#best = { plan, violation };
+    return violation !== undefined;
+  }
+
+  async shrunk(): Promise<Shrunk> {
+    let former: Plan | null = null;
+    while (former !== this.#plan && !this.#isTimeUp()) {
+      former = this.#plan;
+      await ddmin(this.#plan.faults, (faults) => this.keep({ ...this.#plan, faults }));
+      await ddmin(this.#plan.work, (work) => this.keep({ ...this.#plan, work }));
+      const { trades = [] } = this.#plan;
+      if (trades.length > 0) {
+        await ddmin(trades, (trades) => this.keep({ ...this.#plan, trades }));
+      }
+      await this.#cut();
+    }
+    const { plan, violation } = this.#best as { plan: Plan; violation: Violation };
+    return { plan, violation, plays: this.#plays, isDone: !this.#isTimeUp() };
+  }
+
+  get #plan(): Plan {
+    return this.#best?.plan as Plan;
+  }
+
+  /** Makes it plainer step by step; after one that helps, the steps are those of the new plan. */
+  async #cut(): Promise<void> {
+    const tried = new Set<string>([JSON.stringify(this.#plan)]);
+    for (let helped = true; helped && !this.#isTimeUp();) {
+      helped = false;
+      for (const plan of cuts(this.#plan)) {
+        const text = JSON.stringify(plan);
+        if (tried.has(text)) continue;
+        tried.add(text);
+        helped = await this.keep(plan);
+        if (helped) break;
+      }
+    }
+  }
+}

@@ -1,0 +1,18 @@
+/** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
+import { makeAdriftPlan } from "./draw_partitioned.ts";
+import { makeMarketPlan } from "./draw_market.ts";
+import { makeMastersPlan } from "./draw_masters.ts";
+import { makePlan, type Plan, type WorldName } from "../plan/plan.ts";
+import { makeRegionalPlan } from "./draw_regions.ts";
+
+const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
+  resources: makePlan,
+  regions: makeRegionalPlan,
+  market: makeMarketPlan,
+  masters: makeMastersPlan,
+  adrift: makeAdriftPlan,
+};
+
+export function planOf(world: WorldName, seed: number): Plan {
+  return MAKERS[world](seed);
+}

@@ -1,0 +1,86 @@
+/**
+ * The script of a simulation in which nodes lose sight of the store for longer than their
+ * leases, alone or all of them, drawn from its seed. In some nothing else goes wrong: links stay.
+ */
+import { FAULTS } from "../faults/catalogue.ts";
+import { STORE_AWAY } from "../faults/reach_faults.ts";
+import {
+  drawFaults,
+  drawShape,
+  drawWork,
+  type FaultEvent,
+  HEAL_AT,
+  type Plan,
+  type Shape,
+} from "../plan/plan.ts";
+import { SeededRandom } from "../engine/random.ts";
+
+const END_AT = 28_000;
+/** What happens besides: nothing that takes acknowledged writes out of the store. */
+const KINDS = [
+  "store_reset",
+  "store_clog",
+  "store_mute",
+  "store_deaf",
+  "partition",
+  "isolation",
+  "link_break",
+  "crash",
+  "pause",
+  "drain",
+];
+
+/** Plans in which nodes lose the store, and nothing else goes wrong. */
+const STORE_ALONE = 0.3;
+
+export function makeAdriftPlan(seed: number): Plan {
+  const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
+  const shape = { ...drawShape(draw("shape")), gateways: 0, isAvailable: true };
+  const plan = {
+    seed,
+    shape,
+    work: drawWork(draw("workload"), shape),
+    healAt: HEAL_AT,
+    endAt: END_AT,
+  };
+  const reach = draw("reach");
+  return reach.chance(STORE_ALONE)
+    ? withStoreAway(reach, plan)
+    : { ...plan, faults: drawCuts(draw, shape) };
+}
+
+/** In calm weather, of resources that stay awake: so an owner that lives can be reached. */
+function withStoreAway(random: SeededRandom, plan: Omit<Plan, "faults">): Plan {
+  const { shape } = plan;
+  const weather = { ...shape.weather, tail: 0, loss: 0, duplicates: 0 };
+  const doesBreak = random.chance(0.5);
+  const faults = Array.from({ length: 1 + random.below(3) }, (): FaultEvent => ({
+    at: random.between(1_500, HEAL_AT - 6_000),
+    kind: STORE_AWAY.name,
+    a: random.below(shape.nodes),
+    b: 0,
+    ms: shape.lease.leaseMs * random.between(1.2, 3),
+    x: doesBreak ? random.between(0.5, 0.95) : 0,
+  }));
+  return {
+    ...plan,
+    shape: { ...shape, idleAfterMs: 60_000, weather },
+    faults: faults.sort((one, other) => one.at - other.at),
+  };
+}
+
+function drawCuts(draw: (stream: string) => SeededRandom, shape: Shape): FaultEvent[] {
+  const random = draw("cuts");
+  const cuts = Array.from({ length: 2 + random.below(4) }, (): FaultEvent => ({
+    at: random.between(500, HEAL_AT - 2_000),
+    kind: random.pick(["store_cut", "store_cut", "store_mute", "store_outage"]),
+    a: random.below(shape.nodes),
+    b: 0,
+    ms: shape.lease.leaseMs * random.between(0.8, 3),
+    x: 0,
+  }));
+  const others = random.chance(0.4)
+    ? []
+    : drawFaults(draw("faults"), shape, HEAL_AT, FAULTS.filter(({ name }) => KINDS.includes(name)));
+  return [...cuts, ...others].sort((one, other) => one.at - other.at);
+}

@@ -1,0 +1,76 @@
+/**
+ * Plans of worlds with regions, drawn from a seed as others are.
+ *
+ * Takes a seed; gives a plan with three regions, each with a store and nodes of its own,
+ * in which keys are moved while clients call them and things go wrong.
+ */
+import { addErrands, drawManners } from "./draw_workload.ts";
+import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
+import { NETWORK_FAULTS } from "../faults/network_faults.ts";
+import { NODE_FAULTS } from "../faults/node_faults.ts";
+import { LOSSES, MOVES, REGION_FAULTS } from "../faults/region_faults.ts";
+import { drawFaults, drawShape, drawWork, HEAL_AT, type Plan, type Shape } from "../plan/plan.ts";
+import { SeededRandom } from "../engine/random.ts";
+
+const REGIONS = ["east", "west", "south"];
+/** One way: round trips of 80 and 150 ms. */
+const NEAR_MS = 40;
+const FAR_MS = 75;
+/** Long roads take what was left undone a while longer to find its owner. */
+const END_AT = 34_000;
+/** How many seeds have registries that forget where keys went, and until when. */
+const FORGETFUL = 0.2;
+const LAST_LOSS_AT = HEAL_AT - 5_000;
+const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION_FAULTS];
+
+/** The plan of a seed: a whole number from 0. */
+export function makeRegionalPlan(seed: number): Plan {
+  const draw = (stream: string): SeededRandom => new SeededRandom(seed, `regional ${stream}`);
+  const stage = drawStage(draw("shape"));
+  const { mailbox, isReentrant = false } = drawManners(draw("manners"), stage);
+  const shape = { ...stage, mailbox, isReentrant };
+  const accidents = drawFaults(draw("faults"), shape, HEAL_AT, CATALOGUE);
+  const moves = drawFaults(draw("moves"), shape, HEAL_AT, MOVES);
+  const plan = {
+    seed,
+    shape,
+    faults: [...accidents, ...moves].sort((one, other) => one.at - other.at),
+    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
+    healAt: HEAL_AT,
+    endAt: END_AT,
+  };
+  return withLosses(draw("losses"), plan);
+}
+
+/**
+ * The plan, perhaps one in which registries forget where keys went. Then all machines live and
+ * reach each other, and nobody lets go of a key: what no living owner knows of may be lost.
+ */
+function withLosses(random: SeededRandom, plan: Plan): Plan {
+  if (!random.chance(FORGETFUL)) return plan;
+  const { shape, work } = plan;
+  const weather = { ...shape.weather, tail: 0, loss: 0 };
+  const losses = drawFaults(random, shape, LAST_LOSS_AT, LOSSES);
+  const moves = drawFaults(random, shape, HEAL_AT, MOVES.filter(({ name }) => name === "move"));
+  return {
+    ...plan,
+    shape: { ...shape, idleAfterMs: 60_000, weather },
+    faults: [...losses, ...moves].sort((one, other) => one.at - other.at),
+    // A lookup from abroad can't tell that a key's home is in quarantine.
+    work: work.map((event) => event.what === "lookup" ? { ...event, what: "read" } : event),
+  };
+}
+
+function drawStage(random: SeededRandom): Shape {
+  const stage = drawShape(random);
+  const { weather } = stage;
+  const lease = { heartbeatMs: 1_000, leaseMs: 3_000 };
+  return {
+    ...stage,
+    nodes: random.pick([3, 3, 4, 6]),
+    lease,
+    store: { ...stage.store, timeoutMs: lease.leaseMs * random.pick([0.3, 0.6]) },
+    weather: { ...weather, baseMs: random.pick([0.2, 1]), jitterMs: random.pick([0.5, 5]) },
+    regions: { names: REGIONS, nearMs: NEAR_MS, farMs: FAR_MS },
+  };
+}

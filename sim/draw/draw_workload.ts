@@ -1,0 +1,84 @@
+/**
+ * What clients do besides plain calls: the awkward customers of a plan.
+ *
+ * Takes a plan's work and adds calls that go through several journals, come back to where
+ * they began, are given up midway, come as a crowd, or ask for a name that nobody used
+ * before. Each seed has some of these customs only.
+ */
+import type { Shape, WorkEvent } from "../plan/plan.ts";
+import type { SeededRandom } from "../engine/random.ts";
+
+/** How a seed's journals and nodes differ from others. */
+export type Manners = Pick<Shape, "gateways" | "mailbox" | "isReentrant">;
+
+/** The longest that a call through several journals may take, ms: it blocks all of them. */
+const CHAIN_MS = 400;
+/** More calls at once than a small mailbox holds. */
+const CROWD = 12;
+const SMALL_MAILBOX = 4;
+const LONGEST_CHAIN = 3;
+
+/** How journals and nodes behave in one simulation. */
+export function drawManners(random: SeededRandom, { nodes }: Shape): Manners {
+  return {
+    gateways: random.chance(0.2) ? 1 + random.below(nodes - 1) : 0,
+    mailbox: random.chance(0.25) ? SMALL_MAILBOX : undefined,
+    isReentrant: random.chance(0.3),
+  };
+}
+
+/** The work with more, and with some of it changed. */
+export function addErrands(
+  random: SeededRandom,
+  shape: Shape,
+  work: readonly WorkEvent[],
+): WorkEvent[] {
+  const giveUps = random.pick([0, 0, 0.2]);
+  const chains = random.pick([0, 0, 0.1, 0.2]);
+  const crowds = random.pick([0, 0, 0.05]);
+  const fresh = random.pick([0, 0.03, 0.1]);
+  const confirmed = random.pick([0, 0.5, 1]);
+  let names = shape.keys;
+  return work.flatMap((event) => {
+    let changed = event;
+    if (event.what === "lookup") changed = { ...event, isConfirmed: random.chance(confirmed) };
+    else if (random.chance(giveUps)) {
+      changed = { ...event, giveUpMs: random.next() * random.pick([5, 50, 500]) };
+    }
+    if (event.what === "append" && random.chance(crowds)) {
+      changed = { ...changed, count: 2 + random.below(CROWD) };
+    }
+    const more: WorkEvent[] = [];
+    if (random.chance(chains)) more.push(drawChain(random, shape, event));
+    if (random.chance(fresh)) more.push(drawFresh(random, event, names++));
+    return [changed, ...more];
+  });
+}
+
+/** A call that goes through journals to one of them, perhaps one it has been to. */
+function drawChain(random: SeededRandom, { keys }: Shape, event: WorkEvent): WorkEvent {
+  const length = 1 + random.below(LONGEST_CHAIN);
+  const path = Array.from({ length }, () => random.below(keys));
+  const comesBack = new Set([...path, event.key]).size <= length;
+  return {
+    ...event,
+    what: "append",
+    path,
+    count: 1,
+    // What comes back joins the turn that waits for it, and so has no key of its own.
+    isKeyed: !comesBack && random.chance(0.5),
+    timeoutMs: Math.min(event.timeoutMs, CHAIN_MS),
+  };
+}
+
+/** A crowd at one door or at all of them, for a name of its own. */
+function drawFresh(random: SeededRandom, event: WorkEvent, key: number): WorkEvent {
+  return {
+    ...event,
+    what: "append",
+    key,
+    count: 1 + random.below(4),
+    isEverywhere: random.chance(0.5),
+    isKeyed: random.chance(0.5),
+  };
+}

@@ -1,0 +1,161 @@
+/**
+ * The ways in which a plan can be made plainer besides striking lines: a smaller stage,
+ * calmer weather, shorter times, rounder numbers.
+ *
+ * Takes a plan; gives plainer ones to try, one step each. None needs to be sensible:
+ * whoever shrinks keeps only those that still break the rule.
+ */
+import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
+import { marketCuts } from "./simplify_market.ts";
+
+/** Between the beginning and the first event, and between the last one and the mending, ms. */
+const LEAD_MS = 500;
+const REST_MS = 1_000;
+
+/** Plainer plans, the boldest first. */
+export function* cuts(plan: Plan): Generator<Plan> {
+  yield* anyCuts(plan);
+  yield* marketCuts(plan);
+  yield* mastersCuts(plan);
+}
+
+function* anyCuts(plan: Plan): Generator<Plan> {
+  const { shape } = plan;
+  for (const fold of [wrap, clamp]) {
+    if (shape.nodes > 1) yield folded(plan, { ...shape, nodes: shape.nodes - 1 }, fold);
+    if (shape.keys > 1) yield folded(plan, { ...shape, keys: shape.keys - 1 }, fold);
+  }
+  for (const plainer of shapes(shape)) yield { ...plan, shape: plainer };
+  yield soonerHealed(plan);
+  yield sooner(plan);
+  yield rounded(plan);
+  for (const [index, fault] of plan.faults.entries()) {
+    for (const change of faultChanges(fault)) {
+      const faults = plan.faults.with(index, { ...fault, ...change });
+      yield { ...plan, faults };
+    }
+  }
+  for (const [index, work] of plan.work.entries()) {
+    for (const plainer of worksOf(work)) {
+      yield { ...plan, work: plan.work.with(index, plainer) };
+    }
+  }
+}
+
+function* shapes(shape: Shape): Generator<Shape> {
+  const { weather, store } = shape;
+  const calm = { tail: 0, loss: 0, duplicates: 0 };
+  yield { ...shape, drift: 0, weather: { ...weather, ...calm, baseMs: 1, jitterMs: 0 } };
+  yield { ...shape, drift: 0 };
+  yield { ...shape, weather: { ...weather, ...calm } };
+  for (const name of ["tail", "loss", "duplicates", "jitterMs"] as const) {
+    yield { ...shape, weather: { ...weather, [name]: 0 } };
+  }
+  yield { ...shape, weather: { ...weather, baseMs: 1 } };
+  yield { ...shape, idleAfterMs: 60_000 };
+  yield { ...shape, store: { ...store, isStream: true } };
+  for (const name of ["gateways", "mailbox", "isReentrant"] as const) yield without(shape, name);
+  yield { ...shape, store: without(store, "lagMs") };
+}
+
+/** Which of `count` does the work of number `index`, where there may be no such number. */
+type Fold = (index: number, count: number) => number;
+const wrap: Fold = (index, count) => index % count;
+const clamp: Fold = (index, count) => Math.min(index, count - 1);
+
+/** A smaller stage, on which those that are left do the work of those that are gone. */
+function folded(plan: Plan, shape: Shape, fold: Fold): Plan {
+  const { nodes, keys } = shape;
+  return {
+    ...plan,
+    shape,
+    faults: plan.faults.map((it) => ({ ...it, a: fold(it.a, nodes), b: fold(it.b, nodes) })),
+    work: plan.work.map((it) => ({
+      ...it,
+      key: fold(it.key, keys),
+      node: fold(it.node, nodes),
+      ...(it.path ? { path: it.path.map((key) => fold(key, keys)) } : {}),
+    })),
+    ...plan.trades && { trades: plan.trades.map((it) => ({ ...it, node: fold(it.node, nodes) })) },
+  };
+}
+
+/** What clients and traders do. */
+function deedsOf({ work, trades = [] }: Plan): readonly { readonly at: number }[] {
+  return [...work, ...trades];
+}
+
+/** Mended soon after the last event; as long to go from there as before. */
+function soonerHealed(plan: Plan): Plan {
+  const ends = plan.faults.map(({ at, ms }) => at + ms);
+  const last = Math.max(0, ...ends, ...deedsOf(plan).map(({ at }) => at));
+  const by = Math.max(0, plan.healAt - Math.ceil(last) - REST_MS);
+  return { ...plan, healAt: plan.healAt - by, endAt: plan.endAt - by };
+}
+
+/** Begins at once. */
+function sooner(plan: Plan): Plan {
+  const first = Math.min(plan.healAt, ...[...plan.faults, ...deedsOf(plan)].map(({ at }) => at));
+  const by = Math.max(0, Math.floor(first) - LEAD_MS);
+  return {
+    ...plan,
+    faults: plan.faults.map((it) => ({ ...it, at: it.at - by })),
+    work: plan.work.map((it) => ({ ...it, at: it.at - by })),
+    ...plan.trades && { trades: plan.trades.map((it) => ({ ...it, at: it.at - by })) },
+    healAt: plan.healAt - by,
+    endAt: plan.endAt - by,
+  };
+}
+
+/** Whole milliseconds, and two digits. */
+function rounded(plan: Plan): Plan {
+  return {
+    ...plan,
+    faults: plan.faults.map((it) => ({ ...it, ...roundedFault(it) })),
+    work: plan.work.map((it) => ({ ...it, at: Math.round(it.at) })),
+    ...plan.trades && {
+      trades: plan.trades.map((it) => ({ ...it, at: Math.round(it.at) })),
+    },
+  };
+}
+
+function roundedFault({ at, ms, x }: FaultEvent): Partial<FaultEvent> {
+  return { at: Math.round(at), ms: Math.round(ms), x: Math.round(x * 100) / 100 };
+}
+
+function* faultChanges(fault: FaultEvent): Generator<Partial<FaultEvent>> {
+  yield { b: 0 };
+  yield { x: 0 };
+  yield { ms: 0 };
+  yield { a: 0 };
+  yield roundedFault(fault);
+}
+
+function* worksOf(work: WorkEvent): Generator<WorkEvent> {
+  for (const name of ["path", "giveUpMs", "isConfirmed", "isEverywhere"] as const) {
+    yield without(work, name);
+  }
+  for (const at of (work.path ?? []).keys()) {
+    yield { ...work, path: (work.path ?? []).toSpliced(at, 1) };
+  }
+  yield { ...work, count: 1 };
+  yield { ...work, isKeyed: false };
+  yield { ...work, client: 0 };
+  yield { ...work, node: 0 };
+  yield { ...work, key: 0 };
+  yield { ...work, at: Math.round(work.at) };
+}
+
+/** The same without what it need not have. */
+function without<T extends object, N extends keyof T>(it: T, name: N): Omit<T, N> {
+  const { [name]: _, ...rest } = it;
+  return rest;
+}
+
+export function* mastersCuts(plan: Plan): Generator<Plan> {
+  const { masters } = plan;
+  if (!masters) return;
+  const { count, lagMs } = masters;
+  if (count > 2) yield { ...plan, masters: { ...masters, count: count - 1 } };
+  yield { ...plan, masters: { ...masters, lagMs: Math.floor(lagMs) } };
+}

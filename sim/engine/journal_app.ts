@@ -1,0 +1,90 @@
+/**
+ * The app that simulations run: journals, each a list of entries that tells who wrote
+ * them, in which place and under which epoch. Whatever goes wrong shows in them.
+ */
+import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
+import { MAX_MAILBOX } from "../../src/limits.ts";
+import { Resource } from "../../src/api/resource.ts";
+import type { Entry } from "./history.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
+
+/** The resource type's name. */
+export const JOURNALS = "journals";
+const DIGITS = 6;
+
+export class Journal extends Resource {
+  /** Adds an entry; gives its place, from 0, and the epoch that wrote it. */
+  async append(value: string): Promise<[seq: number, epoch: number]> {
+    const seq = (await this.storage.get<number>("n")) ?? 0;
+    await this.storage.put(`e${String(seq).padStart(DIGITS, "0")}`, `${this.epoch} ${value}`);
+    await this.storage.put("n", seq + 1);
+    return [seq, this.epoch];
+  }
+
+  /** Appends, and leaves work behind that would append once more after its turn is over. */
+  async leave(value: string): Promise<[seq: number, epoch: number]> {
+    // Called in this turn; by its answer another one may be running.
+    const looked = this.node.lookup(JOURNALS, this.id, { require: "confirmed" });
+    void looked.then(() => this.append(`left-by-${value}`)).catch(() => {});
+    return await this.append(value);
+  }
+
+  /** Has the last of `path` append a value, each journal on the way calling the next. */
+  async relay(
+    path: string[],
+    value: string,
+    isKeyed: boolean,
+  ): Promise<[seq: number, epoch: number]> {
+    const [next, ...rest] = path;
+    if (next === undefined) return await this.append(value);
+    const options = isKeyed ? { idempotencyKey: value } : {};
+    const args = [rest, value, isKeyed];
+    const { result } = await this.node.call(JOURNALS, next, "relay", args, options);
+    return result as [number, number];
+  }
+
+  /** How many entries there are; below 0 where as many aren't listed. */
+  async audit(): Promise<number> {
+    const listed = (await this.storage.list({ prefix: "e" })).size;
+    const count = await this.count();
+    return listed === count ? count : -1;
+  }
+
+  /** How many entries there are. */
+  async count(): Promise<number> {
+    return (await this.storage.get<number>("n")) ?? 0;
+  }
+}
+
+/** How journals behave in one simulation. */
+export interface JournalManners {
+  readonly idleAfterMs: number;
+  readonly mailbox?: number | undefined;
+  readonly isReentrant?: boolean;
+}
+
+export function journalApp(manners: JournalManners): App<{ journals: ResourceType<Journal> }> {
+  const { idleAfterMs, mailbox = MAX_MAILBOX, isReentrant = false } = manners;
+  const type = { class: Journal, idleAfterMs, mailbox, reentrant: isReentrant };
+  return defineApp({ resources: { [JOURNALS]: type } });
+}
+
+/** A journal as the store has it. */
+export function readJournal(state: Pick<StoreState, "range">, key: string): Entry[] {
+  const rows = state.range(key, { start: FIRST, end: END, limit: 1e6, reverse: false });
+  return rows.map(([, text]) => entryOf(text));
+}
+
+/** The value of the entry that a commit puts into a journal; null: it puts something else. */
+export function valueIn([field, text]: readonly [field: string, text: string]): string | null {
+  return field >= FIRST && field < END ? entryOf(text).value : null;
+}
+
+/** Where entries stand among a journal's fields. */
+const FIRST = "s:e";
+const END = "s:f";
+
+function entryOf(text: string): Entry {
+  const [epoch = "", value = ""] = (JSON.parse(text) as string).split(" ");
+  return { value, epoch: Number(epoch) };
+}

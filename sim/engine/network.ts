@@ -1,0 +1,437 @@
+/**
+ * The simulated network between nodes: a telephone exchange whose lines are delayed,
+ * clogged, cut one way and torn, but never mix up what is said on one line.
+ *
+ * Takes the port `Transport`'s calls of each node's process; gives the other end what
+ * was sent, in order, at most once a link. What is under way on a link that breaks is
+ * lost; each end hears of the break in its own time.
+ *
+ * Source: the port's contract, `src/ports/transport.ts`; TCP (RFC 9293) for what a break
+ * leaves undone.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { decodeMessage, type Message } from "../../src/model/envelope.ts";
+import { ANYONE, type Link, type LinkHandlers, type LinkIdentity, type Peer, type Transport } from "../../src/ports/transport.ts";
+import type { Path, Paths } from "./paths.ts";
+import type { SimProcess } from "./process.ts";
+import type { SeededRandom } from "./random.ts";
+import type { Scheduler } from "./scheduler.ts";
+import type { Trace } from "./trace.ts";
+
+/** As the WebSocket transport: how long a handshake may take, and a silent link lasts. */
+const HANDSHAKE_MS = 5_000;
+const KEEPALIVE_MS = 15_000;
+
+/**
+ * Hears a message as a process hands it to a link, which has a number; must change nothing.
+ * It was read once for all who listen. `to` is who is at the other end; `self` is whom that
+ * one believes to be at this one.
+ */
+export type Ear = (
+  link: number,
+  from: string,
+  message: Message,
+  to: LinkIdentity,
+  self: LinkIdentity | undefined,
+) => void;
+
+/** Changes what is sent over a link, and was read as `message`: gives what is sent instead. */
+export type Meddler = (
+  link: number,
+  from: string,
+  message: Message,
+  bytes: Uint8Array,
+) => readonly Uint8Array[];
+
+/** What the ends of a simulated link share with their exchange. */
+interface Exchange {
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly paths: Paths;
+  readonly ears: readonly Ear[];
+  readonly meddler: Meddler | null;
+}
+
+/** One end of a link. */
+class LinkEnd implements Link {
+  readonly peer: LinkIdentity;
+  other: LinkEnd | null = null;
+  isOpen = true;
+  readonly process: SimProcess;
+  readonly #exchange: Exchange;
+  /** The link's number, which both ends share. */
+  readonly #link: number;
+  readonly #path: Path;
+  readonly #onClose: (end: LinkEnd) => void;
+  #handlers: LinkHandlers | null = null;
+  /** What came before {@link start}. */
+  #early: (() => void)[] = [];
+  /** When the last thing sent arrives: nothing overtakes it. */
+  #lastArrival = 0;
+  /** What this tick sends; all of it travels together. */
+  #frame: Uint8Array[] | null = null;
+  #frameTick = -1;
+  /** Whether its owner was told that it ended. */
+  #isOver = false;
+
+  constructor(
+    exchange: Exchange,
+    link: number,
+    process: SimProcess,
+    peer: LinkIdentity,
+    path: Path,
+    onClose: (end: LinkEnd) => void,
+  ) {
+    this.#exchange = exchange;
+    this.#link = link;
+    this.process = process;
+    this.peer = peer;
+    this.#path = path;
+    this.#onClose = onClose;
+  }
+
+  start(handlers: LinkHandlers): void {
+    this.#handlers = handlers;
+    const early = this.#early;
+    this.#early = [];
+    for (const come of early) this.#exchange.scheduler.after(0, () => this.process.enter(come));
+  }
+
+  send(head: Uint8Array, body: Uint8Array = new Uint8Array(0)): boolean {
+    if (!this.isOpen || !this.process.isAlive) return false;
+    const bytes = new Uint8Array(head.length + body.length);
+    bytes.set(head);
+    bytes.set(body, head.length);
+    this.#exchange.trace.note("send", this.process.id, this.peer.node, bytes.length);
+    for (const sent of this.#heard(bytes)) this.#queue(sent);
+    return true;
+  }
+
+  /** What is sent, once all who listen have heard it. */
+  #heard(bytes: Uint8Array): readonly Uint8Array[] {
+    const { ears, meddler } = this.#exchange;
+    if (ears.length === 0 && !meddler) return [bytes];
+    const message = decodeMessage(bytes);
+    const { id } = this.process;
+    for (const hear of ears) hear(this.#link, id, message, this.peer, this.other?.peer);
+    return meddler?.(this.#link, id, message, bytes) ?? [bytes];
+  }
+
+  #queue(message: Uint8Array): void {
+    if (this.#frame && this.#frameTick === this.#exchange.scheduler.events) {
+      this.#frame.push(message);
+    } else this.#sendFrame([message]);
+  }
+
+  close(reason: string): void {
+    if (!this.isOpen || !this.process.isAlive) return;
+    this.#frame = null;
+    this.#transmit(() => this.other?.ended(reason));
+    this.#exchange.scheduler.after(0, () => this.#tell(reason));
+    this.isOpen = false;
+    this.#onClose(this);
+  }
+
+  /** Tears the link: what is under way is lost, and this end hears of it after `ms`. */
+  tear(ms: number): void {
+    this.#frame = null;
+    this.#exchange.scheduler.after(ms, () => this.ended("the connection was reset"));
+  }
+
+  /** The link is over for this end. */
+  ended(reason: string): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.#onClose(this);
+    this.#tell(reason);
+  }
+
+  #tell(reason: string): void {
+    this.#come(() => {
+      this.#isOver = true;
+      this.#handlers?.close(reason);
+    });
+  }
+
+  #sendFrame(frame: Uint8Array[]): void {
+    this.#frame = frame;
+    this.#frameTick = this.#exchange.scheduler.events;
+    this.#transmit(() => {
+      const to = this.other;
+      // Torn links lose what is under way; the other end may have closed too.
+      if (!to || !to.isOpen || to.other !== this) return;
+      to.#come(() => {
+        for (const message of frame) if (!to.#isOver) to.#handlers?.message(message);
+      });
+    });
+  }
+
+  /** Carries something to the other end, after all that was sent before. */
+  #transmit(arrive: () => void): void {
+    const { scheduler } = this.#exchange;
+    this.#path.whenOpen(() => {
+      this.#lastArrival = Math.max(this.#lastArrival, scheduler.now + this.#path.streamDelay());
+      scheduler.at(this.#lastArrival, arrive);
+    });
+  }
+
+  #come(run: () => void): void {
+    if (this.#handlers) this.process.enter(run);
+    else this.#early.push(run);
+  }
+}
+
+/** Where a process listens. */
+interface Listener {
+  readonly address: string;
+  readonly process: SimProcess;
+  self: LinkIdentity;
+  accept: (link: Link) => void;
+}
+
+export class SimNetwork implements Exchange {
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly paths: Paths;
+  readonly ears: Ear[] = [];
+  meddler: Meddler | null = null;
+  readonly #random: SeededRandom;
+  /** The process of each incarnation that ever opened a transport. */
+  readonly lives: Map<string, string> = new Map();
+  #links = 0;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #ends = new Set<LinkEnd>();
+  /** Dials refused for no reason of the protocol's. */
+  readonly #refusals = new Set<object>();
+
+  constructor(scheduler: Scheduler, trace: Trace, paths: Paths, random: SeededRandom) {
+    this.scheduler = scheduler;
+    this.trace = trace;
+    this.paths = paths;
+    this.#random = random;
+  }
+
+  /** A transport for one process, listening at an address of its own. */
+  transport(process: SimProcess): Transport {
+    process.onEnd(() => this.#crashed(process));
+    return new SimTransport(this, process);
+  }
+
+  listen(listener: Listener): void {
+    // A new life is the last one again.
+    this.#listeners.delete(listener.address);
+    this.#listeners.set(listener.address, listener);
+    this.lives.set(listener.self.incarnation, listener.process.id);
+  }
+
+  /** Who listens at an address; at that of a machine, whoever began there last. */
+  #listening(address: string): Listener | undefined {
+    const found = this.#listeners.get(address);
+    if (found) return found;
+    const there = [...this.#listeners.values()].filter(({ process }) =>
+      addressOf(process.host) === address
+    );
+    return there.at(-1);
+  }
+
+  unlisten(address: string): void {
+    this.#listeners.delete(address);
+  }
+
+  /** Has `ear` hear all that nodes tell each other. */
+  listenIn(ear: Ear): void {
+    this.ears.push(ear);
+  }
+
+  /** Open ends of a process whose other end is gone: a keepalive will close them, in time. */
+  orphans(process: SimProcess): number {
+    let orphans = 0;
+    for (const { process: owner, isOpen, other } of this.#ends) {
+      const isHeld = other?.isOpen === true && other.process.isAlive;
+      if (owner === process && isOpen && !isHeld) orphans++;
+    }
+    return orphans;
+  }
+
+  /** Tears the links between two machines. */
+  tear(a: string, b: string): void {
+    for (const end of [...this.#ends]) {
+      if (end.process.host === a && end.other?.process.host === b) this.#tear(end);
+    }
+  }
+
+  /** Has every dial fail until `token` is given to {@link allowDials}. */
+  refuseDials(token: object): void {
+    this.#refusals.add(token);
+  }
+
+  allowDials(token: object): void {
+    this.#refusals.delete(token);
+  }
+
+  clear(): void {
+    this.#refusals.clear();
+    this.paths.clear();
+  }
+
+  /** Closes the links of one process's former life. */
+  closeAll(process: SimProcess, reason: string): void {
+    for (const end of [...this.#ends]) if (end.process === process) end.close(reason);
+  }
+
+  /** Dials; `dials` holds the ends of those under way, should the dialling process give up. */
+  dial(
+    process: SimProcess,
+    self: LinkIdentity,
+    peer: Peer,
+    dials: Set<(why: string) => void>,
+  ): Promise<Link> {
+    return new Promise((resolve, reject) => {
+      let isSettled = false;
+      const settle = (finish: () => void, late?: () => void): void => {
+        process.enter(() => {
+          if (isSettled) return late?.();
+          isSettled = true;
+          dials.delete(fail);
+          finish();
+        });
+      };
+      const fail = (why: string): void =>
+        settle(() => reject(new AtlasError("unavailable", `${peer.address}: ${why}`)));
+      dials.add(fail);
+      this.scheduler.after(HANDSHAKE_MS, () => fail("nobody answered in time"));
+      const host = hostOf(peer.address);
+      const out = this.paths.from(process.host, host);
+      const back = this.paths.from(host, process.host);
+      const answer = (run: () => void): void =>
+        back.whenOpen(() => this.scheduler.after(back.streamDelay(), run));
+      out.whenOpen(() => {
+        // The handshake: there, back, there again.
+        const ms = out.streamDelay() + back.delay() + out.delay();
+        this.scheduler.after(ms, () => {
+          const listener = this.#listening(peer.address);
+          if (!listener || !listener.process.isAlive || this.#refusals.size > 0) {
+            return answer(() => fail("the connection was refused"));
+          }
+          listener.process.enter(() => {
+            // By the time that it comes to this, it may have begun another life.
+            const present = this.#listeners.get(listener.address) ?? listener;
+            if (![present.self.incarnation, ANYONE].includes(peer.incarnation)) {
+              return answer(() => fail("somebody else answered"));
+            }
+            const here = this.#connect(process, self, present);
+            answer(() => {
+              if (!process.isAlive) return this.#abandon(here);
+              // A paused process may find, when it wakes, that its time was up before.
+              settle(
+                () => here.isOpen ? resolve(here) : reject(closedWhileDialled(peer)),
+                () => this.#abandon(here),
+              );
+            });
+          });
+        });
+      });
+    });
+  }
+
+  /** Makes both ends and gives the far one to its listener, whose process is running. */
+  #connect(process: SimProcess, self: LinkIdentity, listener: Listener): LinkEnd {
+    const onClose = (end: LinkEnd): void => void this.#ends.delete(end);
+    const { host } = listener.process;
+    const out = this.paths.from(process.host, host);
+    const back = this.paths.from(host, process.host);
+    const link = ++this.#links;
+    const here = new LinkEnd(this, link, process, listener.self, out, onClose);
+    const there = new LinkEnd(this, link, listener.process, self, back, onClose);
+    here.other = there;
+    there.other = here;
+    this.#ends.add(here).add(there);
+    this.trace.note("link", process.id, listener.process.id);
+    listener.accept(there);
+    return here;
+  }
+
+  /** The dialling side has given up before the link was there. */
+  #abandon(here: LinkEnd): void {
+    here.isOpen = false;
+    this.#ends.delete(here);
+    here.other?.tear(this.#random.between(0, 100));
+  }
+
+  #tear(end: LinkEnd): void {
+    const { other } = end;
+    end.other = null;
+    if (other) other.other = null;
+    end.tear(this.#random.between(0, 500));
+    other?.tear(this.#random.between(0, 500));
+  }
+
+  /** A process died: its machine says so to its peers, or went down with it and says nothing. */
+  #crashed(process: SimProcess): void {
+    for (const [address, listener] of this.#listeners) {
+      if (listener.process === process) this.#listeners.delete(address);
+    }
+    const isSilent = this.#random.chance(0.4);
+    for (const end of [...this.#ends]) {
+      if (end.process !== process) continue;
+      this.#ends.delete(end);
+      end.isOpen = false;
+      const ms = isSilent ? KEEPALIVE_MS : this.#random.between(0, 20);
+      end.other?.tear(ms);
+    }
+  }
+}
+
+function closedWhileDialled(peer: Peer): AtlasError {
+  return new AtlasError("unavailable", `${peer.address}: it closed the link`);
+}
+
+export class SimTransport implements Transport {
+  readonly address: string;
+  readonly #network: SimNetwork;
+  readonly #process: SimProcess;
+  #self: LinkIdentity | null = null;
+  #isClosed = false;
+  readonly #dials = new Set<(why: string) => void>();
+
+  constructor(network: SimNetwork, process: SimProcess) {
+    this.#network = network;
+    this.#process = process;
+    this.address = `${addressOf(process.host)}/${process.id}`;
+  }
+
+  async open(self: LinkIdentity, accept: (link: Link) => void): Promise<void> {
+    if (this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
+    this.#hangUp("a new life began");
+    this.#self = self;
+    this.#network.listen({ address: this.address, process: this.#process, self, accept });
+  }
+
+  async dial(peer: Peer): Promise<Link> {
+    const self = this.#self;
+    if (!self || this.#isClosed) throw new AtlasError("unavailable", "the transport is closed");
+    return await this.#network.dial(this.#process, self, peer, this.#dials);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#network.unlisten(this.address);
+    this.#hangUp("the node closed");
+  }
+
+  #hangUp(why: string): void {
+    for (const fail of [...this.#dials]) fail(why);
+    this.#network.closeAll(this.#process, why);
+  }
+}
+
+/** Where a machine is dialled by who knows no process of it. */
+export function addressOf(host: string): string {
+  return `sim://${host}`;
+}
+
+/** The machine of an address. */
+export function hostOf(address: string): string {
+  return address.slice("sim://".length).split("/")[0] ?? "";
+}

@@ -1,0 +1,109 @@
+/**
+ * What can be seen of a simulation from outside: the tape of a flight recorder, which the
+ * checkers read along.
+ *
+ * Simulated parts call it as things happen, in true time; it must change nothing.
+ */
+import type { NodeEvent } from "../../src/model/node_event.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
+import type { CallRecord } from "./history.ts";
+
+export type StepName =
+  | "register"
+  | "renew"
+  | "kill"
+  | "leave"
+  | "members"
+  | "lookup"
+  | "claim"
+  | "reassert"
+  | "kept"
+  | "release"
+  | "list"
+  | "read"
+  | "range"
+  | "commit";
+
+/** A step of the store as a process asks for it. */
+export type Step = {
+  [N in StepName]: {
+    readonly name: N;
+    readonly args: Parameters<StoreState[N]>;
+    /** Which process asked. */
+    readonly process: string;
+    /** True time at which it asked, ms. */
+    readonly at: number;
+    /** The copy of the store that did it, once it did. */
+    copy?: string;
+  };
+}[StepName];
+
+/** What a step answered; of the same name as the step. */
+export type StepReply = ReturnType<StoreState[StepName]>;
+
+export interface Observer {
+  /** A process handed a step to its connection to the store. */
+  asked?(step: Step): void;
+  /** The store did a step, at true time `at`; `reply` is its answer. */
+  applied?(step: Step, reply: StepReply, at: number): void;
+  /** A process heard the answer. */
+  heard?(step: Step, reply: StepReply, at: number): void;
+  /** A process gave up waiting for the answer, or heard that there is none. */
+  missed?(step: Step, at: number): void;
+  /** A replica took the primary's place, at true time `at`; the two books as they are then. */
+  failedOver?(former: StoreState, promoted: StoreState, at: number): void;
+  /** A key's state vanished from the store, at true time `at`; its fields as they were. */
+  stateLost?(key: string, fields: readonly (readonly [string, string])[], at: number): void;
+  /** A node told of an event. */
+  told?(process: string, event: NodeEvent, at: number): void;
+  /** A client's call was made. */
+  called?(call: CallRecord): void;
+  /** A client's call came back; its record is complete. */
+  returned?(call: CallRecord): void;
+  /** A process began, or died. */
+  process?(id: string, isAlive: boolean, at: number): void;
+  /** An event is over and all its promises are worked off. */
+  stepped?(at: number): void;
+  /** From true time `at` on nothing goes wrong any more. */
+  healed?(at: number): void;
+  /** The time is over. Nodes may be asked for their figures now. */
+  finished?(): void;
+}
+
+/** Passes everything on to several observers, in their order. */
+export function fanOut(observers: readonly Observer[]): Required<Observer> {
+  const those = <M extends keyof Observer>(method: M): readonly Observer[] =>
+    observers.filter((observer) => observer[method] !== undefined);
+  const lists = {
+    asked: those("asked"),
+    applied: those("applied"),
+    heard: those("heard"),
+    missed: those("missed"),
+    failedOver: those("failedOver"),
+    stateLost: those("stateLost"),
+    told: those("told"),
+    called: those("called"),
+    returned: those("returned"),
+    process: those("process"),
+    stepped: those("stepped"),
+    healed: those("healed"),
+    finished: those("finished"),
+  };
+  return {
+    asked: (step) => lists.asked.forEach((it) => it.asked?.(step)),
+    applied: (step, reply, at) => lists.applied.forEach((it) => it.applied?.(step, reply, at)),
+    heard: (step, reply, at) => lists.heard.forEach((it) => it.heard?.(step, reply, at)),
+    missed: (step, at) => lists.missed.forEach((it) => it.missed?.(step, at)),
+    failedOver: (former, promoted, at) =>
+      lists.failedOver.forEach((it) => it.failedOver?.(former, promoted, at)),
+    stateLost: (key, fields, at) =>
+      lists.stateLost.forEach((it) => it.stateLost?.(key, fields, at)),
+    told: (process, event, at) => lists.told.forEach((it) => it.told?.(process, event, at)),
+    called: (call) => lists.called.forEach((it) => it.called?.(call)),
+    returned: (call) => lists.returned.forEach((it) => it.returned?.(call)),
+    process: (id, isAlive, at) => lists.process.forEach((it) => it.process?.(id, isAlive, at)),
+    stepped: (at) => lists.stepped.forEach((it) => it.stepped?.(at)),
+    healed: (at) => lists.healed.forEach((it) => it.healed?.(at)),
+    finished: () => lists.finished.forEach((it) => it.finished?.()),
+  };
+}

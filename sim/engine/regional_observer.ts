@@ -1,0 +1,199 @@
+/**
+ * What referees are told of regional stores: an interpreter, who says what the towns'
+ * notaries do as if there were one.
+ *
+ * Takes the steps of each region's store, departures and arrivals among them; passes on
+ * what they mean for the key's owner. A departure is a release; an arrival is a claim by
+ * whoever arrives. What tells of nothing but forwarding addresses is left out.
+ */
+import { ARRIVING, DEPARTED, entryOf } from "../../adapters/store/regional/entries.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import type { Claim, ClaimReply } from "../../src/ports/store.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
+import type { Observer, Step, StepReply } from "./observer.ts";
+
+type ClaimStep = Extract<Step, { name: "claim" }>;
+
+/** A step, as referees understand it; null where it is no matter of theirs. */
+interface Meaning {
+  readonly step: Step;
+  /** What its answer means; undefined: nothing that can be told. */
+  answer(reply: StepReply): StepReply | undefined;
+}
+
+type Stored = Ownership | null;
+
+/**
+ * Gives each region's store an observer; together they tell `observer` of one store.
+ *
+ * @param isHome whether a key is at home in that region now, by the truth.
+ */
+export function atHome(
+  observer: Required<Observer>,
+): (isHome: (key: string) => boolean) => Required<Observer> {
+  const interpreter = new Interpreter();
+  return (isHome) => inRegion(observer, interpreter, isHome);
+}
+
+function inRegion(
+  observer: Required<Observer>,
+  interpreter: Interpreter,
+  isHome: (key: string) => boolean,
+): Required<Observer> {
+  return {
+    ...observer,
+    asked(step) {
+      const told = interpreter.meaning(step)?.step;
+      if (told) observer.asked(told);
+    },
+    applied(step, reply, at) {
+      if (step.name === "lookup" && reply === null && !isHome(step.args[0])) {
+        interpreter.tellsNothing(step);
+      }
+      const meaning = interpreter.meaning(step);
+      const answer = meaning?.answer(reply);
+      if (!meaning || answer === undefined || interpreter.isRepeat(step, reply)) return;
+      observer.applied(interpreter.winner(step, meaning.step, answer), answer, at);
+    },
+    heard(step, reply, at) {
+      const meaning = interpreter.meaning(step);
+      const answer = meaning?.answer(reply);
+      if (!meaning) return;
+      if (answer === undefined) return observer.missed(meaning.step, at);
+      const winner = interpreter.winner(step, meaning.step, answer);
+      if (winner !== meaning.step) observer.missed(meaning.step, at);
+      observer.heard(winner, answer, at);
+    },
+    missed(step, at) {
+      const told = interpreter.meaning(step)?.step;
+      if (told) observer.missed(told, at);
+    },
+  };
+}
+
+class Interpreter {
+  /** Of each step, so that its answer is told of the same one. */
+  readonly #meanings = new WeakMap<Step, Meaning | null>();
+  /** Departures that were done: a repeat is none. */
+  readonly #departed = new Set<string>();
+  /** By its name and what it won: the claim whose compare-and-set was done. */
+  readonly #winners = new Map<string, Claim>();
+
+  meaning(step: Step): Meaning | null {
+    let meaning = this.#meanings.get(step);
+    if (meaning !== undefined) return meaning;
+    meaning = step.name === "claim" ? this.#claim(step) : plainMeaning(step);
+    this.#meanings.set(step, meaning);
+    return meaning;
+  }
+
+  /** That there is no owner where a key isn't at home is no answer to who owns it. */
+  tellsNothing(step: Step): void {
+    this.#meanings.set(step, { step, answer: () => undefined });
+  }
+
+  isRepeat(step: Step, reply: StepReply): boolean {
+    if (step.name !== "claim" || step.args[0].incarnation !== DEPARTED) return false;
+    if (!(reply as ClaimReply).won) return false;
+    const { key, opId } = step.args[0];
+    const which = `${key} ${opId}`;
+    if (this.#departed.has(which)) return true;
+    this.#departed.add(which);
+    return false;
+  }
+
+  /** The step that won, where another of the same name only found that it had. */
+  winner(asked: Step, told: Step, answer: StepReply): Step {
+    if (asked.name !== "claim" || told.name !== "claim") return told;
+    const { won, owner } = answer as ClaimReply;
+    if (!won) return told;
+    const { key, opId } = asked.args[0];
+    const which = `${key} ${opId} ${owner?.epoch}`;
+    const winner = this.#winners.get(which);
+    if (!winner) this.#winners.set(which, told.args[0]);
+    return !winner || winner.opId === told.args[0].opId ? told : { ...told, args: [winner] };
+  }
+
+  #claim(step: ClaimStep): Meaning | null {
+    const [claim] = step.args;
+    const { expected, opId, incarnation } = claim;
+    if (incarnation === DEPARTED) return departing(step);
+    const told = plainClaim(claim);
+    if (incarnation === told.incarnation && expected?.incarnation.startsWith(ARRIVING)) {
+      // Its name is used for each arrival that it ends: to referees these are several claims.
+      return claiming(step, claim, { ...told, opId: `${opId}.taken.${expected.epoch}` });
+    }
+    return claiming(step, claim, told);
+  }
+}
+
+function plainMeaning(step: Step): Meaning | null {
+  // Steps that bring state from one book to another are nobody's turn.
+  if (step.name === "commit" && step.args[0].incarnation.startsWith(ARRIVING)) return null;
+  if (step.name === "release" && isOfNobody(step.args)) return null;
+  if (step.name !== "lookup") return { step, answer: (reply) => reply };
+  return {
+    step,
+    answer: (reply) => isAddress(reply as Stored) ? undefined : ownerOf(reply as Stored),
+  };
+}
+
+/** Whether no owner's time is meant: a departure that is taken back, or a mere try. */
+function isOfNobody([, incarnation, epoch]: Parameters<StoreState["release"]>): boolean {
+  return incarnation === DEPARTED || epoch === 0;
+}
+
+/** A departure is a release; what only makes ways shorter is nothing. */
+function departing(step: ClaimStep): Meaning | null {
+  const { key, expected } = step.args[0];
+  if (!expected || expected.incarnation === DEPARTED) return null;
+  return {
+    step: { ...step, name: "release", args: [key, expected.incarnation, expected.epoch] },
+    answer: (reply) => (reply as ClaimReply).won,
+  };
+}
+
+function claiming(step: ClaimStep, claim: Claim, told: Claim): Meaning {
+  return {
+    step: { ...step, args: [told] },
+    answer(reply) {
+      const { won, owner, quarantined } = reply as ClaimReply;
+      if (quarantined) return { won, owner, quarantined };
+      // An address is no answer to who owns the key: that is elsewhere, or nobody yet.
+      if (!won && (isAddress(owner) || isOther(claim, owner))) return undefined;
+      return { won, owner: ownerOf(owner) };
+    },
+  };
+}
+
+/** Whether a claim missed only because the one that it expected stands there as another. */
+function isOther({ expected }: Claim, stored: Stored): boolean {
+  const owner = ownerOf(stored);
+  const wanted = plainExpected(expected);
+  return owner?.epoch === wanted?.epoch && owner?.incarnation === wanted?.incarnation;
+}
+
+function isAddress(stored: Stored): boolean {
+  return entryOf(stored).kind === "departed";
+}
+
+function ownerOf(stored: Stored): Stored {
+  const entry = entryOf(stored);
+  return entry.kind === "owner" || entry.kind === "arriving" ? entry.owner : null;
+}
+
+/** A claim by those who arrive is one by themselves. */
+function plainClaim(claim: Claim): Claim {
+  const { rrp, incarnation } = claim;
+  const entry = entryOf({ rrp, incarnation, epoch: 0 });
+  const self = entry.kind === "arriving" ? entry.owner : { rrp, incarnation };
+  const expected = plainExpected(claim.expected);
+  return { ...claim, rrp: self.rrp, incarnation: self.incarnation, expected };
+}
+
+function plainExpected(expected: Claim["expected"]): Claim["expected"] {
+  if (!expected || expected.incarnation === DEPARTED) return null;
+  const { incarnation, epoch } = expected;
+  const isArriving = incarnation.startsWith(ARRIVING);
+  return { incarnation: isArriving ? incarnation.slice(ARRIVING.length) : incarnation, epoch };
+}

@@ -1,0 +1,135 @@
+/**
+ * Regions of a simulated world: several towns with a notary each, and long roads between
+ * them.
+ *
+ * Takes the world's parts and its regions; gives each process the regional store of its
+ * region, over a store in each, and the distance between machines. A key's first home is
+ * drawn by its name, so that keys lie in all of them.
+ */
+import { type Entry, entryOf, type Pointer } from "../../adapters/store/regional/entries.ts";
+import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Store } from "../../src/ports/store.ts";
+import type { SimProcess } from "./process.ts";
+import { atHome } from "./regional_observer.ts";
+import { SimStore, STORE_HOST } from "./store.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
+
+/** What regions share with the rest of the world. */
+type Parts = Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">;
+
+/** Regions of a world, and how far from each other they are. */
+export interface RegionsShape {
+  readonly names: readonly string[];
+  /** One way between the first two, and from either to any further one, ms. */
+  readonly nearMs: number;
+  readonly farMs: number;
+}
+
+/** The place of a region's store in the network. */
+export function storeHost(region: string): string {
+  return `${STORE_HOST}-${region}`;
+}
+
+/** How much longer than the weather says something takes from a region to another, ms. */
+export function distanceMs({ names, nearMs, farMs }: RegionsShape, a: string, b: string): number {
+  if (a === b) return 0;
+  return Math.max(names.indexOf(a), names.indexOf(b)) > 1 ? farMs : nearMs;
+}
+
+export class SimRegions {
+  readonly names: readonly string[];
+  readonly #stores: ReadonlyMap<string, SimStore>;
+  /** Addresses that stores have lost, by region and key. */
+  readonly #forgotten = new Map<string, Entry>();
+
+  constructor({ names }: RegionsShape, parts: Parts) {
+    this.names = names;
+    const observerOf = atHome(parts.observer);
+    this.#stores = new Map(
+      names.map((region) => {
+        const observer = observerOf((key) => this.#homeOf(key).region === region);
+        return [region, new SimStore({ ...parts, observer, host: storeHost(region) })];
+      }),
+    );
+  }
+
+  /** A region's store, by its number. */
+  store(index: number): SimStore {
+    return this.#stores.get(this.name(index)) as SimStore;
+  }
+
+  name(index: number): string {
+    return this.names[index % this.names.length] as string;
+  }
+
+  /** A process's store: one handle on each region's, joined as its own region sees them. */
+  open(self: string, process: SimProcess, clock: Clock): Promise<Store> {
+    const stores: Record<string, Store> = {};
+    for (const [region, store] of this.#stores) stores[region] = store.open(process, clock);
+    const homes = { default: this.name(0), rule: spreadOver(this.names) };
+    return regionalStore({ self, stores, homes, now: () => clock.now() });
+  }
+
+  /**
+   * A region's store is replaced by a copy of itself that has forgotten where keys went, as
+   * far as these live elsewhere.
+   */
+  forget(index: number, keys: readonly string[]): void {
+    const region = this.name(index);
+    const gone = keys.filter((key) => {
+      const entry = entryOf(this.#book(region).lookup(key));
+      const { region: home } = this.#homeOf(key);
+      if (entry.kind !== "departed" || home === region) return false;
+      if (entryOf(this.#book(home).lookup(key)).kind !== "owner") return false;
+      this.#forgotten.set(`${region} ${key}`, entry);
+      return true;
+    });
+    this.store(index).lose(gone);
+  }
+
+  /** Opens all offices and mends all that is wrong with them. */
+  clear(): void {
+    for (const store of this.#stores.values()) store.clear();
+  }
+
+  /** The book that has a key's state now, by the truth: where its latest address points. */
+  bookOf(key: string): StoreState {
+    const { region, pointer } = this.#homeOf(key);
+    const book = this.#book(region);
+    const isHere = !pointer || entryOf(book.lookup(key)).kind === "owner" ||
+      hasArrived(book, key, pointer.at);
+    return isHere ? book : this.#book(pointer.from);
+  }
+
+  /** Where a key's latest address points. */
+  #homeOf(key: string): { region: string; pointer: Pointer | null } {
+    const [type = "", id = ""] = key.split("/");
+    let region = spreadOver(this.names)(type, id);
+    let pointer: Pointer | null = null;
+    for (;;) {
+      const entry = this.#entry(region, key);
+      if (entry.kind !== "departed" || entry.pointer.at <= (pointer?.at ?? 0)) {
+        return { region, pointer };
+      }
+      ({ pointer, pointer: { to: region } } = entry);
+    }
+  }
+
+  /** What stands in a region for a key, or should: an address that is forgotten is true. */
+  #entry(region: string, key: string): Entry {
+    const entry = entryOf(this.#book(region).lookup(key));
+    const forgotten = this.#forgotten.get(`${region} ${key}`);
+    return entry.kind === "nobody" && forgotten ? forgotten : entry;
+  }
+
+  #book(region: string): StoreState {
+    return (this.#stores.get(region) as SimStore).state;
+  }
+}
+
+function hasArrived(book: StoreState, key: string, at: number): boolean {
+  const [mark] = book.read(key, ["~home"]);
+  const { at: of = 0, phase = "" } = JSON.parse(mark ?? "{}");
+  return of >= at && phase === "done";
+}

@@ -1,0 +1,400 @@
+/**
+ * The simulated store. Takes the steps of the port `Store` from each node's process; carries them
+ * over the simulated network, does them one by one, and carries the answers back, some of which
+ * get lost; some steps are done long after their asker has given up, or died.
+ *
+ * As a stream (a Redis connection) a process's steps keep their order and fail together;
+ * as requests (a REST store) each travels alone, may be lost, or come twice.
+ */
+import { closedError, unavailable } from "../../adapters/store/check.ts";
+import { isAtlasError } from "../../src/errors.ts";
+import type { Clock } from "../../src/ports/clock.ts";
+import type { Store } from "../../src/ports/store.ts";
+import type { Observer, Step, StepName, StepReply } from "./observer.ts";
+import type { Path, Paths } from "./paths.ts";
+import type { SimProcess } from "./process.ts";
+import type { SeededRandom } from "./random.ts";
+import { Refusals } from "./store_refusals.ts";
+import type { Scheduler } from "./scheduler.ts";
+import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
+import { StoreState } from "../../adapters/store/store_state.ts";
+import type { Trace } from "./trace.ts";
+
+/** The store's place in the network. */
+export const STORE_HOST = "store";
+/** How long a repeated request may be under way, ms. */
+const LATE_MS = 8_000;
+/** How often a step that waits for replicas is looked at, ms. */
+const POLL_MS = 2;
+
+export interface StoreShape {
+  readonly isStream: boolean;
+  /** How long a process waits for an answer, ms of its own clock. */
+  readonly timeoutMs: number;
+  /** How far its replicas lag, ms. Without it there are none. */
+  readonly lagMs?: number;
+  /** Whether a step that writes is answered only once a replica has copied it. */
+  readonly isConfirmed?: boolean;
+  /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
+  readonly readsFromReplica?: boolean;
+}
+
+const UNCONFIRMED = unavailable("the store: too few replicas confirmed the step");
+
+/** A step under way. */
+interface Request {
+  readonly step: Step;
+  readonly connection: Connection;
+  /** Whether the connection that carried it is gone. */
+  isLost: boolean;
+  settle(reply: StepReply | Error): void;
+}
+
+export class SimStore {
+  /** The primary's book. */
+  state: StoreState;
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly paths: Paths;
+  readonly random: SeededRandom;
+  readonly shape: StoreShape;
+  readonly observer: Required<Observer>;
+  readonly host: string;
+  readonly refusals: Refusals = new Refusals();
+  readonly #connections = new Set<Connection>();
+  readonly #outages = new Set<object>();
+  readonly #pauses = new Set<object>();
+  readonly #slowness = new Map<object, number>();
+  readonly #replicas: Replicas | null;
+  #queue: (() => void)[] = [];
+  #isHealed = false;
+  #copies = 0;
+
+  constructor(
+    parts:
+      & Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">
+      & Partial<Pick<SimStore, "host">>,
+  ) {
+    this.scheduler = parts.scheduler;
+    this.trace = parts.trace;
+    this.paths = parts.paths;
+    this.random = parts.random;
+    this.shape = parts.shape;
+    this.observer = parts.observer;
+    this.host = parts.host ?? STORE_HOST;
+    const { lagMs, readsFromReplica = false, isConfirmed = false } = parts.shape;
+    this.#replicas = lagMs === undefined
+      ? null
+      : new Replicas(lagMs, readsFromReplica, isConfirmed);
+    this.state = new StoreState("", this.#replicas !== null);
+  }
+
+  /** A process's handle on the store. */
+  open(process: SimProcess, clock: Clock): Store {
+    const connection = new Connection(this, process, clock);
+    this.#connections.add(connection);
+    return handle(connection);
+  }
+
+  /** The store's process ends; what it has done is kept. */
+  crash(token: object): void {
+    this.#outages.add(token);
+    this.#queue = [];
+    for (const connection of this.#connections) connection.tear();
+  }
+
+  restart(token: object): void {
+    this.#outages.delete(token);
+  }
+
+  /** Nothing is done until `token` is given to {@link resume}; requests wait. */
+  pause(token: object): void {
+    this.#pauses.add(token);
+  }
+
+  resume(token: object): void {
+    if (!this.#pauses.delete(token) || this.#pauses.size > 0) return;
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const run of queue) this.scheduler.after(0, run);
+  }
+
+  /** Steps take up to `ms` to be begun, and as long to be answered. */
+  slow(token: object, ms: number): void {
+    this.#slowness.set(token, ms);
+  }
+
+  hurry(token: object): void {
+    this.#slowness.delete(token);
+  }
+
+  /** Breaks one machine's connections; what is under way may be done, and isn't answered. */
+  tear(host: string): void {
+    for (const connection of this.#connections) {
+      if (connection.process.host === host) connection.tear();
+    }
+  }
+
+  /** Replicas lag `ms` more until `token` is given to {@link catchUp}. */
+  lag(token: object, ms: number): void {
+    this.#replicas?.lag(token, ms);
+  }
+
+  catchUp(token: object): void {
+    this.#replicas?.hurry(token);
+  }
+
+  /** A replica becomes the primary, without what it had not copied. False: none can. */
+  failover(promotion: Promotion): boolean {
+    const former = this.state;
+    const { now } = this.scheduler;
+    const promoted = this.#replicas?.promote(former, now, promotion);
+    if (!promoted) return false;
+    this.state = promoted;
+    const { behind } = promotion;
+    this.trace.note("failover", ...behind);
+    this.observer.failedOver(former, promoted, now);
+    for (const connection of this.#connections) {
+      if (!behind.includes(connection.process.host)) connection.tear();
+    }
+    return true;
+  }
+
+  /** A replica is down until the answer is called; null where that can't be. */
+  stopReplica(index: number): (() => void) | null {
+    const { scheduler } = this;
+    const stopped = this.#replicas?.stop(index, scheduler.now) ?? null;
+    return stopped && (() => stopped.revive(scheduler.now));
+  }
+
+  /** A former primary, and whoever stayed with it, copy the present one from now on. */
+  rejoin(): void {
+    this.#replicas?.rejoin(this.scheduler.now);
+  }
+
+  /** A copy of itself takes its place that lacks these ownerships, and nothing else. */
+  lose(keys: readonly string[]): void {
+    this.state.lose(keys, `copy-${++this.#copies}`);
+    this.trace.note("copy", ...keys);
+    for (const connection of this.#connections) connection.tear();
+  }
+
+  /** Machines that were left behind hear of the new primary. */
+  cutOver(hosts: readonly string[]): void {
+    this.#replicas?.unite(hosts);
+    for (const host of hosts) this.tear(host);
+  }
+
+  clear(): void {
+    this.#isHealed = true;
+    this.#replicas?.clear(this.scheduler.now);
+    this.#outages.clear();
+    this.#slowness.clear();
+    this.refusals.clear();
+    for (const token of [...this.#pauses]) this.resume(token);
+  }
+
+  forget(connection: Connection): void {
+    this.#connections.delete(connection);
+  }
+
+  /** A request has come. */
+  arrive(request: Request, reply: (answer: StepReply | Error) => void): void {
+    if (this.#outages.size > 0) return reply(unavailable("the store refuses connections"));
+    let ms = 0;
+    for (const slowness of this.#slowness.values()) ms += this.random.between(0, slowness);
+    const work = (): void => {
+      if (this.#pauses.size > 0) this.#queue.push(work);
+      else if (this.#outages.size === 0) this.#do(request, ms, reply);
+    };
+    if (ms > 0) this.scheduler.after(ms, work);
+    else work();
+  }
+
+  #do(request: Request, ms: number, reply: (answer: StepReply | Error) => void): void {
+    const { step, connection } = request;
+    if (request.isLost) return;
+    // On healed roads nothing is left of the dead.
+    if (this.#isHealed && !connection.process.isAlive) return;
+    const later = (answer: StepReply | Error): void => {
+      if (ms > 0) this.scheduler.after(ms, () => reply(answer));
+      else reply(answer);
+    };
+    const [{ now }, { host }] = [this.scheduler, connection.process];
+    const book = this.#replicas?.bookFor(step, host, this.state, now) ?? this.state;
+    const refused = this.refusals.of(step, book);
+    if (refused) return later(refused);
+    try {
+      const answer = applyStep(book, step);
+      step.copy = book.id;
+      this.trace.note("store", step.process, step.name);
+      const isFormer = book !== this.state && isWrite(step);
+      // What a replaced primary does is no part of what is so.
+      if (!isFormer) this.observer.applied(step, answer, now);
+      const place = this.#replicas?.did(step, book, now) ?? null;
+      if (!this.shape.isConfirmed || place === null) return later(answer);
+      this.#confirm(place, answer, now + this.shape.timeoutMs / 2, later);
+    } catch (error) {
+      if (!isAtlasError(error)) throw error;
+      later(error);
+    }
+  }
+
+  /** Answers once a step counts, by what its replicas have, or that it doesn't. */
+  #confirm(
+    place: Place,
+    answer: StepReply,
+    giveUp: number,
+    reply: (answer: StepReply | Error) => void,
+  ): void {
+    const { now } = this.scheduler;
+    const counts = this.#replicas?.counts(place, now);
+    if (counts) return reply(answer);
+    if (counts === null || now >= giveUp) return reply(UNCONFIRMED);
+    this.scheduler.after(POLL_MS, () => this.#confirm(place, answer, giveUp, reply));
+  }
+}
+
+/** One process's line to the store. */
+class Connection {
+  readonly process: SimProcess;
+  readonly #store: SimStore;
+  readonly #clock: Clock;
+  readonly #out: Path;
+  readonly #back: Path;
+  readonly #requests = new Set<Request>();
+  /** When the last thing sent each way arrives: in a stream nothing overtakes it. */
+  #lastOut = 0;
+  #lastBack = 0;
+  #isDown = false;
+  #isClosed = false;
+
+  constructor(store: SimStore, process: SimProcess, clock: Clock) {
+    this.#store = store;
+    this.process = process;
+    this.#clock = clock;
+    this.#out = store.paths.from(process.host, store.host);
+    this.#back = store.paths.from(store.host, process.host);
+    process.onEnd(() => store.forget(this));
+  }
+
+  get status(): "up" | "down" {
+    return this.#isClosed || this.#isDown ? "down" : "up";
+  }
+
+  /** Sends a step; a dead process never hears of it again. */
+  ask(name: StepName, args: readonly unknown[]): Promise<StepReply> {
+    if (this.#isClosed) return Promise.reject(closedError());
+    if (!this.process.isAlive) return new Promise(() => {});
+    const { scheduler, observer, shape } = this.#store;
+    const step = { name, args, process: this.process.id, at: scheduler.now } as unknown as Step;
+    observer.asked(step);
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.after(shape.timeoutMs, () => this.#timedOut(request));
+      const request: Request = {
+        step,
+        connection: this,
+        isLost: false,
+        settle: (answer) => {
+          if (!this.#requests.delete(request)) return;
+          timer.cancel();
+          if (answer instanceof Error) {
+            observer.missed(step, scheduler.now);
+            return reject(answer);
+          }
+          this.#isDown = false;
+          observer.heard(step, answer, scheduler.now);
+          resolve(answer);
+        },
+      };
+      this.#requests.add(request);
+      this.#send(request);
+    });
+  }
+
+  /** The connection breaks under what is under way. */
+  tear(): void {
+    const { scheduler, random } = this.#store;
+    for (const request of this.#requests) {
+      if (random.chance(0.5)) request.isLost = true;
+    }
+    const torn = [...this.#requests];
+    scheduler.after(random.between(0, 100), () => this.process.enter(() => this.#fail(torn)));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#store.forget(this);
+    for (const request of [...this.#requests]) request.settle(closedError());
+  }
+
+  #timedOut(request: Request): void {
+    const { isStream, timeoutMs } = this.#store.shape;
+    // A stream that owes an answer is of no use any more: the adapter hangs up on it.
+    const lost = isStream ? [...this.#requests] : [request];
+    this.#fail(lost, `no answer within ${timeoutMs} ms`);
+  }
+
+  #fail(requests: readonly Request[], why: string = "the connection was reset"): void {
+    if (this.#store.shape.isStream) {
+      this.#isDown = true;
+      // The next one goes over a new connection, which waits for nothing.
+      this.#lastOut = this.#lastBack = 0;
+    }
+    for (const request of requests) request.settle(unavailable(`the store: ${why}`));
+  }
+
+  #send(request: Request): void {
+    const { scheduler, shape, random } = this.#store;
+    const arrive = (): void => {
+      if (!request.isLost) this.#store.arrive(request, (answer) => this.#answer(request, answer));
+    };
+    this.#out.whenOpen(() => {
+      if (shape.isStream) {
+        this.#lastOut = Math.max(this.#lastOut, scheduler.now + this.#out.streamDelay());
+        return void scheduler.at(this.#lastOut, arrive);
+      }
+      const ms = this.#out.delay();
+      if (!this.#out.isLossy()) scheduler.after(ms, arrive);
+      if (this.#out.isDoubled()) scheduler.after(ms + random.between(0, LATE_MS), arrive);
+    });
+  }
+
+  #answer(request: Request, answer: StepReply | Error): void {
+    const { scheduler, shape } = this.#store;
+    const come = (): void =>
+      this.process.enter(() => {
+        if (shape.isStream && isAtlasError(answer) && answer.retryable) this.#isDown = true;
+        request.settle(answer);
+      });
+    this.#back.whenOpen(() => {
+      if (shape.isStream) {
+        this.#lastBack = Math.max(this.#lastBack, scheduler.now + this.#back.streamDelay());
+        scheduler.at(this.#lastBack, come);
+      } else if (!this.#back.isLossy()) scheduler.after(this.#back.delay(), come);
+    });
+  }
+}
+
+function handle(connection: Connection): Store {
+  // deno-lint-ignore no-explicit-any
+  const ask = (name: StepName) => (...args: unknown[]): Promise<any> => connection.ask(name, args);
+  return {
+    status: () => connection.status,
+    register: ask("register"),
+    renew: ask("renew"),
+    kill: ask("kill"),
+    leave: ask("leave"),
+    members: ask("members"),
+    lookup: ask("lookup"),
+    claim: ask("claim"),
+    reassert: ask("reassert"),
+    kept: ask("kept"),
+    release: ask("release"),
+    list: ask("list"),
+    read: ask("read"),
+    range: ask("range"),
+    commit: ask("commit"),
+    close: () => Promise.resolve(connection.close()),
+  };
+}

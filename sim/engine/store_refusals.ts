@@ -1,0 +1,70 @@
+/**
+ * A simulated store that refuses steps which need room, for a while: takes who has it do so, for how
+ * long and of which kind (`src/model/refusal.ts`); says of each step, before it is done, whether it
+ * is refused. Renewals, releases and takeovers are not, as a full Redis takes them; a commit is
+ * unless it was done before.
+ */
+import { hasTurn } from "../../adapters/store/lineage.ts";
+import { type Refusal, StepRefused } from "../../src/model/refusal.ts";
+import type { Step } from "./observer.ts";
+import type { FaultEvent, Plan } from "../plan/plan.ts";
+import type { SeededRandom } from "./random.ts";
+import type { StoreState } from "../../adapters/store/store_state.ts";
+
+/** How many plans have a store that refuses steps. */
+const SHARE = 0.2;
+const MOST = 3;
+const LONGEST_MS = 2_500;
+
+/** The plan, of which some have such a store. */
+export function withRefusals(random: SeededRandom, plan: Plan): Plan {
+  if (!random.chance(SHARE)) return plan;
+  const { shape, healAt } = plan;
+  const added = Array.from({ length: 1 + random.below(MOST) }, (): FaultEvent => ({
+    at: random.between(1_000, healAt),
+    kind: "store_full",
+    a: random.below(shape.nodes),
+    b: random.below(shape.nodes),
+    ms: random.next() * LONGEST_MS,
+    x: random.next(),
+  }));
+  const faults = [...plan.faults, ...added].sort((one, other) => one.at - other.at);
+  return { ...plan, faults };
+}
+
+export class Refusals {
+  readonly #kinds = new Map<object, Refusal>();
+
+  begin(token: object, kind: Refusal): void {
+    this.#kinds.set(token, kind);
+  }
+
+  end(token: object): void {
+    this.#kinds.delete(token);
+  }
+
+  clear(): void {
+    this.#kinds.clear();
+  }
+
+  /** Why a step is refused; null: it is taken. */
+  of(step: Step, book: StoreState): StepRefused | null {
+    const [kind] = this.#kinds.values();
+    if (kind === undefined || !needsRoom(step, book)) return null;
+    return new StepRefused(
+      `the registry refuses it: it is full (${kind})`,
+      kind,
+      "the store is full",
+    );
+  }
+}
+
+function needsRoom(step: Step, book: StoreState): boolean {
+  if (step.name !== "commit") return false;
+  const [{ key, incarnation, epoch, turn }] = step.args;
+  const owner = book.lookup(key);
+  if (owner?.incarnation !== incarnation || owner.epoch !== epoch) return false;
+  const last = { epoch, turn };
+  const [has] = book.kept([{ key, last }], { id: book.id, term: 0 }) ?? [];
+  return !has || !hasTurn(has, last);
+}

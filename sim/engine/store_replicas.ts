@@ -1,0 +1,329 @@
+/**
+ * The replicas of a simulated store: servers that copy the primary's steps late, and may be
+ * promoted, each with what it has copied by then.
+ *
+ * Takes each step that the primary did and its true time; gives how many replicas have it, what
+ * those who promote replicas would tell of them (`ReplicaGroup`), and the book that a promoted
+ * one goes on with. The former primary may go on for some machines, with the other replica
+ * beside it, until they are cut over. Every step is deterministic, so a replica is the
+ * primary's log played from the start.
+ *
+ * Source: Redis' replication, WAIT, Sentinel and Cluster; design §3, Store failover.
+ */
+import {
+  type CopiedStep,
+  isConfirmed,
+  type ReplicaGroup,
+} from "../../adapters/store/redis/replicas.ts";
+import type { SeededRandom } from "./random.ts";
+import type { Step, StepName, StepReply } from "./observer.ts";
+import { StoreState } from "../../adapters/store/store_state.ts";
+
+/** Steps that change the book. */
+const WRITES: ReadonlySet<StepName> = new Set<StepName>([
+  "register",
+  "renew",
+  "kill",
+  "leave",
+  "claim",
+  "reassert",
+  "release",
+  "commit",
+]);
+/** How many replicas must have a step in any case, where steps wait for them. */
+const LEAST = 1;
+/** How long a replica must be silent before it is called down, ms. */
+const DOWN_AFTER_MS = 200;
+/** How old a look at the replicas may be, ms. */
+const LOOK_MS = 1_000;
+
+interface Logged {
+  readonly step: Step;
+  readonly at: number;
+  /** The copy that did it. */
+  readonly id: string;
+}
+
+/** Where a step stands: in whose log, and at which place. */
+export interface Place {
+  readonly primary: string;
+  readonly at: number;
+  readonly doneAt: number;
+}
+
+interface Replica {
+  readonly name: string;
+  /** How much longer than the others' its copying takes, as a ratio. */
+  readonly slowness: number;
+  /** Places of the primary's log that it has. */
+  copied: number;
+  /** Since when it has copied without a break. */
+  since: number;
+  /** It has caught up once it has so many places. */
+  mark: number;
+  /** Since when it is down; null: it isn't. */
+  downSince: number | null;
+}
+
+/** A primary that was replaced and doesn't know it. */
+interface Former {
+  readonly name: string;
+  readonly state: StoreState;
+  /** Machines that still ask it. */
+  readonly hosts: Set<string>;
+  /** Replicas that go on copying it. */
+  readonly beside: readonly Replica[];
+  /** When it did each step since. */
+  readonly log: number[];
+}
+
+/** How a replica comes to be promoted. */
+export interface Promotion {
+  /** Picks among the replicas that may be promoted; null: the one that has most. */
+  readonly pick: SeededRandom | null;
+  /** Machines that go on asking the former primary until they are cut over. */
+  readonly behind: readonly string[];
+  /** Whether the other replicas go on copying the former primary until then. */
+  readonly isBeside: boolean;
+  /** Who promotes tells of it so much later, ms. */
+  readonly toldAfterMs: number;
+}
+
+/** Whether a step changes the book. */
+export function isWrite({ name }: Step): boolean {
+  return WRITES.has(name);
+}
+
+export class Replicas {
+  readonly #lagMs: number;
+  readonly #readsFromReplica: boolean;
+  readonly #waits: boolean;
+  /** How much further replicas lag for a while, ms. */
+  readonly #lags = new Map<object, number>();
+  /** All that made the primary's book what it is. */
+  #log: Logged[] = [];
+  #primary = "server-0";
+  /** The primary as those tell who promote replicas, and from when on the new one. */
+  #told = { primary: "server-0", after: 0 };
+  #replicas: Replica[];
+  /** A server that was the primary, and is not a replica yet. */
+  #leaving: string | null = null;
+  #former: Former | null = null;
+  #promotions = 0;
+  #seen: ReplicaGroup | null = null;
+  /** The first replica's book, where lookups are answered from it. */
+  #copy = copyBook();
+  #played = 0;
+
+  /**
+   * @param readsFromReplica whether `lookup` is answered by a replica: an error of a store.
+   * @param waits whether steps wait for replicas; there are two then, else one.
+   */
+  constructor(lagMs: number, readsFromReplica: boolean, waits: boolean) {
+    this.#lagMs = lagMs;
+    this.#waits = waits;
+    this.#readsFromReplica = readsFromReplica;
+    const names = waits ? ["server-1", "server-2"] : ["server-1"];
+    this.#replicas = names.map((name, i) => newReplica(name, i));
+  }
+
+  /** The book that serves a step of this machine. */
+  bookFor(step: Step, host: string, primary: StoreState, now: number): StoreState {
+    if (this.#former?.hosts.has(host)) return this.#former.state;
+    if (this.#readsFromReplica && step.name === "lookup") return this.#readable(now);
+    return primary;
+  }
+
+  /** A server did a step at true time `at`. Gives where it stands, if it wrote. */
+  did(step: Step, book: StoreState, at: number): Place | null {
+    if (!isWrite(step)) return null;
+    const former = this.#former;
+    if (former?.state === book) {
+      return { primary: former.name, at: former.log.push(at) - 1, doneAt: at };
+    }
+    return {
+      primary: this.#primary,
+      at: this.#log.push({ step, at, id: book.id }) - 1,
+      doneAt: at,
+    };
+  }
+
+  /** Whether a step counts by now; null: it never will, for its server is the primary no more. */
+  counts(place: Place, now: number): boolean | null {
+    this.#catchUp(now);
+    const copied = this.#copies(place, now);
+    if (copied === null) return null;
+    const step: CopiedStep = { primary: place.primary, doneAt: place.doneAt, copied };
+    if (!this.#seen || now - this.#seen.askedAt >= LOOK_MS) this.#seen = this.#group(now);
+    return isConfirmed(step, LEAST, this.#seen) || isConfirmed(step, LEAST, this.#group(now));
+  }
+
+  #copies({ primary, at }: Place, now: number): number | null {
+    if (primary === this.#primary) return this.#replicas.filter((it) => it.copied > at).length;
+    const { name, beside, log } = this.#former ?? {};
+    if (primary !== name) return null;
+    const doneAt = log?.[at] ?? now;
+    return beside?.filter((it) =>
+      it.downSince === null && Math.max(doneAt, it.since) + this.#lagOf(it) <= now
+    ).length ?? 0;
+  }
+
+  /** The replicas, as those tell of them now who may promote one. */
+  #group(now: number): ReplicaGroup {
+    const { primary, after } = this.#told;
+    const isTold = now >= after;
+    const former = this.#former?.beside ?? [];
+    const all = [...this.#replicas, ...former];
+    const present =
+      all.filter(({ downSince }) => downSince === null || now - downSince < DOWN_AFTER_MS).length;
+    return {
+      primary: isTold ? this.#primary : primary,
+      // Until it is told of, the promoted one is counted as a replica.
+      present: isTold ? present : present + 1,
+      hasAbsent: present < all.length || isTold && this.#leaving !== null,
+      askedAt: now,
+    };
+  }
+
+  /** Replicas lag `ms` more until `token` is given to {@link hurry}; 0 where they never lag. */
+  lag(token: object, ms: number): void {
+    if (this.#lagMs > 0) this.#lags.set(token, ms);
+  }
+
+  hurry(token: object): void {
+    this.#lags.delete(token);
+  }
+
+  /** One replica is down; another one must be up, and none may be about to be told of. */
+  stop(index: number, now: number): { revive(now: number): void } | null {
+    this.#catchUp(now);
+    const replica = this.#replicas[index % this.#replicas.length];
+    if (!replica || !this.#isWhole()) return null;
+    replica.downSince = now;
+    return {
+      revive: (now) => {
+        this.#catchUp(now);
+        replica.downSince = null;
+        this.#restart(replica, now);
+      },
+    };
+  }
+
+  /**
+   * The book that a replica goes on with as primary; what it had not copied yet is gone. Null
+   * where none may be promoted: where steps wait for replicas, one that came back may not before
+   * it has what there was then.
+   */
+  promote(former: StoreState, now: number, promotion: Promotion): StoreState | null {
+    if (this.#former || this.#leaving !== null) return null;
+    this.#catchUp(now);
+    const able = this.#replicas.filter(({ downSince, copied, mark }) =>
+      !this.#waits || downSince === null && copied >= mark
+    ).sort((one, other) => other.copied - one.copied);
+    const chosen = promotion.pick ? promotion.pick.pick(able) : able[0];
+    if (!chosen) return null;
+    const promoted = copyBook();
+    this.#log = this.#log.slice(0, chosen.copied);
+    for (const { step, id } of this.#log) play(promoted, step, id);
+    promoted.id = `copy-${++this.#promotions}`;
+    const others = this.#replicas.filter((it) => it !== chosen);
+    const isBeside = promotion.isBeside && promotion.behind.length > 0;
+    this.#replicas = isBeside ? [] : others;
+    if (!isBeside) { for (const it of others) it.copied = Math.min(it.copied, chosen.copied); }
+    if (promotion.behind.length > 0) {
+      const hosts = new Set(promotion.behind);
+      const beside = isBeside ? others : [];
+      this.#former = { name: this.#primary, state: former, hosts, beside, log: [] };
+    }
+    this.#told = { primary: this.#primary, after: now + promotion.toldAfterMs };
+    this.#leaving = this.#primary;
+    this.#primary = chosen.name;
+    this.#copy = copyBook();
+    this.#played = 0;
+    return promoted;
+  }
+
+  /** Whoever is not a replica of the primary yet becomes one. */
+  rejoin(now: number): void {
+    this.#catchUp(now);
+    const joining = [...this.#former?.beside ?? []];
+    if (this.#leaving !== null) joining.push(newReplica(this.#leaving, joining.length));
+    this.#former = this.#leaving = null;
+    for (const replica of joining) {
+      replica.copied = 0;
+      this.#restart(replica, now);
+      this.#replicas.push(replica);
+    }
+  }
+
+  /** These machines ask the new primary from now on. */
+  unite(hosts: readonly string[]): void {
+    for (const host of hosts) this.#former?.hosts.delete(host);
+  }
+
+  /** No lag, no split, nobody down from now on. */
+  clear(now: number): void {
+    this.#lags.clear();
+    this.rejoin(now);
+    for (const replica of this.#replicas) replica.downSince = null;
+    this.#told = { primary: this.#primary, after: 0 };
+  }
+
+  #restart(replica: Replica, now: number): void {
+    // Where nothing waits for replicas, those that follow have been there all the time.
+    replica.since = this.#waits ? now : -Infinity;
+    replica.mark = this.#waits ? this.#log.length : 0;
+  }
+
+  #isWhole(): boolean {
+    return this.#former === null && this.#leaving === null && this.#replicas.length > 1 &&
+      this.#replicas.every(({ downSince, copied, mark }) => downSince === null && copied >= mark);
+  }
+
+  #lagOf({ slowness }: Replica): number {
+    let lagMs = this.#lagMs * slowness;
+    for (const more of this.#lags.values()) lagMs += more;
+    return lagMs;
+  }
+
+  #catchUp(now: number): void {
+    for (const replica of this.#replicas) {
+      if (replica.downSince !== null) continue;
+      const lagMs = this.#lagOf(replica);
+      for (let next = this.#log[replica.copied]; next; next = this.#log[replica.copied]) {
+        if (Math.max(next.at, replica.since) > now - lagMs) break;
+        replica.copied++;
+      }
+    }
+  }
+
+  /** A replica's book, with all that has come to it. */
+  #readable(now: number): StoreState {
+    this.#catchUp(now);
+    for (; this.#played < (this.#replicas[0]?.copied ?? 0); this.#played++) {
+      const { step, id } = this.#log[this.#played] as Logged;
+      play(this.#copy, step, id);
+    }
+    return this.#copy;
+  }
+}
+
+function newReplica(name: string, index: number): Replica {
+  return { name, slowness: 1 + index, copied: 0, since: -Infinity, mark: 0, downSince: null };
+}
+
+/** What is copied is what the primary wrote, its name with it. */
+function play(book: StoreState, step: Step, id: string): void {
+  book.id = id;
+  applyStep(book, step);
+}
+
+/** Does one step; the arguments are of the step's own name. */
+export function applyStep(state: StoreState, step: Step): StepReply {
+  const method = state[step.name] as (...args: readonly unknown[]) => StepReply;
+  return method.apply(state, [...step.args]);
+}
+
+function copyBook(): StoreState {
+  return new StoreState("", true);
+}

@@ -1,0 +1,45 @@
+/**
+ * All that can go wrong, by name: the catalogue of accidents that plans are drawn from.
+ * A further one is a further entry in one of the files below.
+ */
+import { CLOCK_FAULTS } from "./clock_faults.ts";
+import { FAILOVER_FAULTS } from "./failover_faults.ts";
+import type { FaultKind } from "./fault.ts";
+import { MASTERS_FAULTS, MASTERS_SPLIT } from "./masters_faults.ts";
+import { NETWORK_FAULTS } from "./network_faults.ts";
+import { NODE_FAULTS } from "./node_faults.ts";
+import { STORE_AWAY } from "./reach_faults.ts";
+import { LOSS_FAULTS } from "./loss_faults.ts";
+import { LOSSES, MOVES, REGION_FAULTS } from "./region_faults.ts";
+import { ROLLING_FAULTS } from "./rolling_faults.ts";
+import { STORE_FAULTS, STORE_FULL } from "./store_faults.ts";
+
+export const FAULTS: readonly FaultKind[] = [
+  ...NODE_FAULTS,
+  ...CLOCK_FAULTS,
+  ...NETWORK_FAULTS,
+  ...STORE_FAULTS,
+  ...ROLLING_FAULTS,
+];
+
+/** Those that only some worlds know. */
+const SPECIAL: readonly FaultKind[] = [
+  STORE_FULL,
+  ...FAILOVER_FAULTS,
+  ...LOSS_FAULTS,
+  ...REGION_FAULTS,
+  ...MOVES,
+  ...LOSSES,
+  ...MASTERS_FAULTS,
+  MASTERS_SPLIT,
+  STORE_AWAY,
+];
+
+const byName = new Map([...FAULTS, ...SPECIAL].map((kind) => [kind.name, kind]));
+
+/** The kind of this name. @throws where there is none */
+export function faultKind(name: string): FaultKind {
+  const kind = byName.get(name);
+  if (!kind) throw new Error(`no fault is called ${name}; there are: ${[...byName.keys()]}`);
+  return kind;
+}

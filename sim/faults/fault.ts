@@ -1,0 +1,12 @@
+/** What a kind of fault is: a name, and how it is brought about in a world. */
+import type { FaultEvent } from "../plan/plan.ts";
+import type { World } from "../engine/world.ts";
+
+export interface FaultKind {
+  readonly name: string;
+  /**
+   * Brings it about now, and sees to its end after `fault.ms`. Ending it MUST do nothing
+   * where the world was healed meanwhile: faults are begun and ended by tokens.
+   */
+  begin(world: World, fault: FaultEvent): void;
+}

@@ -1,0 +1,92 @@
+/**
+ * The signposts of a simulated market: how each node is told of its first authority.
+ *
+ * Takes a stage; gives each node's options. Posts point to nodes of lower number, down to
+ * the first, so that the way from anywhere leads to one mesh.
+ */
+import type { Bootstrap, Role } from "../../src/api/options.ts";
+import type { Peer } from "../../src/ports/transport.ts";
+import { addressOf } from "../engine/network.ts";
+import type { SimProcess } from "../engine/process.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { Outfit, World } from "../engine/world.ts";
+import type { MarketPlan } from "./run.ts";
+
+const DNS_NAME = "atlas.internal";
+const PORT = 4_000;
+/** How long a name or a function takes to answer, ms; and how often it fails. */
+const ANSWER_MS = [1, 60] as const;
+const FAILS = 0.1;
+/** Of those that fail, how many never answer. */
+const HANGS = 0.3;
+
+export function outfitOf({ market, seed }: MarketPlan): Outfit {
+  const random = new SeededRandom(seed, "signposts");
+  const { roles, signposts } = market;
+  const isSeedOnly = market.seedLostAt > 0;
+  return ({ index }, process, world) => ({
+    role: roles[index] ?? "worker",
+    bootstrap: signpost(signposts[index] ?? "registry", {
+      index,
+      roles,
+      process,
+      world,
+      random,
+      isSeedOnly,
+    }),
+  });
+}
+
+interface Reader {
+  readonly index: number;
+  readonly roles: readonly Role[];
+  readonly process: SimProcess;
+  readonly world: World;
+  readonly random: SeededRandom;
+  readonly isSeedOnly: boolean;
+}
+
+function signpost(kind: string, reader: Reader): Bootstrap {
+  const { index, world, random } = reader;
+  switch (kind) {
+    case "static": {
+      // Where the seed is to be lost, it is all that anybody was told of.
+      const other = world.slot(index === 0 || reader.isSeedOnly ? 0 : random.below(index));
+      return { static: [addressOf(other.host)] };
+    }
+    case "dns":
+      return {
+        dns: DNS_NAME,
+        port: PORT,
+        resolve: () => answered(reader, () => world.hosts),
+        address: addressOf,
+      };
+    case "function":
+      return () => answered(reader, () => authorities(world, reader.roles));
+    default:
+      return "registry";
+  }
+}
+
+/** The authorities that run now, as a directory that somebody keeps would have them. */
+function authorities({ slots }: World, roles: readonly Role[]): Peer[] {
+  return slots.flatMap(({ index, current, host, region, name }) => {
+    if (!current?.node || roles[index] !== "authority") return [];
+    const { incarnation } = current.node;
+    const address = `${addressOf(host)}/${current.process.id}`;
+    return [{ address, region, node: name, incarnation }];
+  });
+}
+
+/** An answer from outside: late, and now and then a failure, or none at all. */
+function answered<T>({ world, process, random }: Reader, answer: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const isLost = !world.isHealed && random.chance(FAILS);
+    if (isLost && random.chance(HANGS)) return;
+    world.scheduler.after(random.between(...ANSWER_MS), () =>
+      process.enter(() => {
+        if (isLost) reject(new Error("nobody answered"));
+        else resolve(answer());
+      }));
+  });
+}

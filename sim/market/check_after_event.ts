@@ -1,0 +1,36 @@
+/**
+ * The auditor: after every event, looks into the books of each process in which something
+ * ran, and lays them before the checkers.
+ */
+import type { Observer } from "../engine/observer.ts";
+import type { SimNode, World } from "../engine/world.ts";
+import type { Audit, Ledger } from "./history.ts";
+import type { Traders } from "./traders.ts";
+
+export function auditor(world: () => World, traders: () => Traders, ledger: Ledger): Observer {
+  /** How often something had run in each process at the last look. */
+  const seen = new Map<SimNode, number>();
+  const look = (sim: SimNode): void => {
+    const { node, process } = sim;
+    if (!node || !process.isAlive || seen.get(sim) === process.runs) return;
+    seen.set(sim, process.runs);
+    const buyers: Audit["buyers"][number][] = [];
+    for (const purse of traders().purses) {
+      const proxy = purse.proxyOf(sim);
+      if (proxy) buyers.push({ purse, ...proxy.$plb.stats() });
+    }
+    const shops = node.listeners().map((listener) => ({
+      publication: ledger.publicationOf(listener),
+      books: listener.stats(),
+    }));
+    ledger.audited({ sim, shops, buyers, figures: () => node.stats() });
+  };
+  return {
+    stepped() {
+      for (const { current, former } of world().slots) {
+        if (current) look(current);
+        for (const sim of former) look(sim);
+      }
+    },
+  };
+}

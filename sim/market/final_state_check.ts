@@ -1,0 +1,371 @@
+/**
+ * The inspector: walks through a market in which nothing goes wrong any more, and lists
+ * what is not as it should be.
+ *
+ * Takes the traders that still stand; compares what every node holds, and what its
+ * authorities and exchanges answer, with what there would be in a market that has come to
+ * rest. An empty list: it has.
+ */
+import type { AtlasNode } from "../../src/api/node.ts";
+import type {
+  ExchangeView,
+  ListenerChannelStats,
+  ListenerStats,
+  OrderView,
+  PlbStats,
+} from "../../src/api/modules.ts";
+import { accepts, compareVersions } from "../../src/api/module.ts";
+import type { SimNode, Slot, World } from "../engine/world.ts";
+import type { Holder, Purse } from "./buyers.ts";
+import type { MarketStage } from "../plan/market_plan.ts";
+import type { Traders } from "./traders.ts";
+
+/** Exchanges that a module has, where there are authorities for them. */
+const EXCHANGES = 2;
+
+/** Links between two nodes: both may dial at once, for letters and to see who is there. */
+const LINKS = 4;
+
+/** A listener and where it is. */
+interface Shop extends ListenerStats {
+  readonly sim: SimNode;
+  readonly region: string;
+}
+
+/** A buyer and where it is. */
+interface Buyer {
+  readonly purse: Purse;
+  readonly holder: Holder;
+  readonly region: string;
+  /** Null while it waits for its first capacity. */
+  readonly stats: PlbStats | null;
+}
+
+export class Inspector {
+  readonly #world: World;
+  readonly #traders: Traders;
+  readonly #lives: ReadonlyMap<string, string>;
+  readonly #stage: MarketStage;
+
+  constructor(world: World, traders: Traders, stage: MarketStage) {
+    this.#world = world;
+    this.#traders = traders;
+    this.#lives = world.network.lives;
+    this.#stage = stage;
+  }
+
+  /** All that is not as it should be; the books are only asked for where the rest is right. */
+  async inspect(): Promise<string[]> {
+    const wrong = [...this.#missing(), ...this.#surplusLinks()];
+    if (wrong.length > 0) return wrong;
+    const shops = this.#shops();
+    const buyers = this.#buyers();
+    wrong.push(
+      ...buyers.flatMap((buyer) => hungry(buyer, shops)),
+      ...buyers.flatMap(restless),
+      ...this.#unpaired(shops, buyers),
+      ...this.#leftovers(),
+    );
+    return wrong.length > 0 ? wrong : await this.#wrongBooks(shops, buyers);
+  }
+
+  /** Whether every node from number `from` on knows all authorities among these. */
+  async haveMet(from: number): Promise<boolean> {
+    const nodes = this.#slots.filter(({ index }) => index >= from);
+    const authorities = nodes.filter(({ index }) => this.#stage.roles[index] === "authority")
+      .map(({ current }) => current?.node?.incarnation);
+    const known = await Promise.all(nodes.map(({ current }) => knownTo(current)));
+    return known.every((known) =>
+      authorities.every((it) => it !== undefined && known.includes(it))
+    );
+  }
+
+  /** Nodes that aren't there, and traders that have not begun or not ended. */
+  #missing(): string[] {
+    const wrong = this.#slots.filter(({ current }) => current?.node?.state !== "serving")
+      .map(({ name }) => `${name} is not serving`);
+    for (const { slot, trade, publications } of this.#traders.stalls) {
+      const sim = this.#world.slot(slot).current;
+      if (!sim || publications.has(sim)) continue;
+      wrong.push(`goods-${trade.module} is not published on node-${slot}`);
+    }
+    for (const { holders, module } of this.#traders.former) {
+      for (const { sim, isClosed } of holders.values()) {
+        if (isClosed || !sim.process.isAlive) continue;
+        wrong.push(`a buyer of ${module} at ${sim.process.id} was closed, and has not ended`);
+      }
+    }
+    return wrong;
+  }
+
+  /** The names whose machines are there. */
+  get #slots(): Slot[] {
+    return this.#world.slots.filter(({ isGone }) => !isGone);
+  }
+
+  /** Links that nobody has use for. */
+  #surplusLinks(): string[] {
+    const { network, slots } = this.#world;
+    const most = LINKS * (slots.length - 1);
+    return [...this.#world.nodes()].flatMap(({ process, node }) => {
+      // These will be closed, and calls over the peer's other link fail with them.
+      const orphans = network.orphans(process);
+      if (orphans > 0) return [`${process.id} has ${orphans} links whose other end is gone`];
+      const links = node?.stats().links ?? 0;
+      return links > most ? [`${process.id} has ${links} links to ${slots.length - 1} nodes`] : [];
+    });
+  }
+
+  #shops(): Shop[] {
+    return this.#world.slots.flatMap(({ current, region }) =>
+      current?.node?.listeners().map((it) => ({ ...it.stats(), sim: current, region })) ?? []
+    );
+  }
+
+  #buyers(): Buyer[] {
+    return this.#traders.purses.flatMap((purse) => {
+      const { current, region } = this.#world.slot(purse.slot);
+      const holder = current ? purse.holders.get(current) : undefined;
+      return holder ? [{ purse, holder, region, stats: holder.proxy?.$plb.stats() ?? null }] : [];
+    });
+  }
+
+  /** Channels that only one end knows of, or of which the ends say different things. */
+  #unpaired(shops: readonly Shop[], buyers: readonly Buyer[]): string[] {
+    const sold = new Map<string, ListenerChannelStats>(
+      shops.flatMap((shop) =>
+        shop.channels.map((it) => [`${shop.sim.process.id}/${it.channel}`, it] as const)
+      ),
+    );
+    const wrong: string[] = [];
+    for (const { stats, holder } of buyers) {
+      for (const { channel, incarnation, grant, allowed, used } of stats?.channels ?? []) {
+        const name = `${this.#lives.get(incarnation)}/${channel}`;
+        const seat = sold.get(name);
+        sold.delete(name);
+        const where = `${name} of a buyer at ${holder.sim.process.id}`;
+        if (!seat) wrong.push(`${where} has no seller`);
+        else if (seat.grant !== grant) wrong.push(`${where} is of ${grant}, sold as ${seat.grant}`);
+        else if (seat.used !== used || seat.issued - seat.revoked < allowed) {
+          wrong.push(`${where} sent ${used} of ${allowed}; ${seat.used} of ${seat.issued} came`);
+        }
+      }
+    }
+    // Buyers that have no proxy yet may hold some.
+    const begun = new Set(
+      buyers.filter(({ stats }) => stats === null).map(({ holder }) => holder.sim.process.id),
+    );
+    for (const [name, { buyer }] of sold) {
+      const of = buyer === "" ? name.slice(0, name.indexOf("/")) : this.#lives.get(buyer);
+      if (of === undefined || !begun.has(of)) wrong.push(`${name} has no buyer`);
+    }
+    return wrong;
+  }
+
+  /** What nodes hold of calls that nobody waits for. */
+  #leftovers(): string[] {
+    return [...this.#world.nodes()].flatMap(({ process, node }) => {
+      const { moduleRunning = 0, moduleWaiting = 0 } = node?.stats() ?? {};
+      const wrong: string[] = [];
+      if (moduleRunning > 0) wrong.push(`${moduleRunning} requests run at ${process.id}`);
+      if (moduleWaiting > 0) wrong.push(`${moduleWaiting} calls wait at ${process.id}`);
+      return wrong;
+    });
+  }
+
+  async #wrongBooks(shops: readonly Shop[], buyers: readonly Buyer[]): Promise<string[]> {
+    const answers = await Promise.all(
+      this.#slots.map(({ current, name }) => {
+        const node = current?.node;
+        if (!node) return [`${name} is gone`];
+        // Nobody answers for a process that ends meanwhile.
+        const gone = new Promise<string[]>((resolve) =>
+          current.process.onEnd(() => resolve([`${name} went`]))
+        );
+        return Promise.race([gone, this.#ask(name, node, shops, buyers)]);
+      }),
+    );
+    return answers.flat();
+  }
+
+  /** What one node is told of authorities and exchanges. */
+  async #ask(
+    name: string,
+    node: AtlasNode,
+    shops: readonly Shop[],
+    buyers: readonly Buyer[],
+  ): Promise<string[]> {
+    const slots = this.#slots;
+    const { roles, modules } = this.#stage;
+    const expected = slots.filter(({ index }) => roles[index] === "authority")
+      .map(({ current }) => current?.node?.incarnation);
+    const views = await node.authorities();
+    const wrong: string[] = [];
+    for (const incarnation of expected) {
+      const view = views.find((view) => view.incarnation === incarnation);
+      if (!view) wrong.push(`${name} does not know authority ${incarnation}`);
+      else if (view.authorities !== expected.length - 1) {
+        wrong.push(
+          `authority ${incarnation} knows ${view.authorities} others of ${expected.length}`,
+        );
+      } else if (view.brokers !== slots.length) {
+        wrong.push(`authority ${incarnation} knows ${view.brokers} of ${slots.length} brokers`);
+      }
+    }
+    if (views.length > expected.length) wrong.push(`${name} knows ${views.length} authorities`);
+    for (let module = 0; module < modules && wrong.length === 0; module++) {
+      const books = await node.exchange(`goods-${module}`);
+      wrong.push(
+        ...wrongBook(`goods-${module}`, books, expected.length, shops, buyers)
+          .map((what) => `${name}: ${what}`),
+      );
+    }
+    return wrong;
+  }
+}
+
+/** The authorities that answer a node; none where it is gone before. */
+function knownTo(sim: SimNode | null): Promise<readonly string[]> {
+  return new Promise((resolve) => {
+    if (!sim?.node) return resolve([]);
+    sim.process.onEnd(() => resolve([]));
+    sim.node.authorities().then(
+      (views) => resolve(views.map(({ incarnation }) => incarnation)),
+      () => resolve([]),
+    );
+  });
+}
+
+/** What a buyer's orders lack, or have too much of, while there is something to be done about it. */
+function hungry(buyer: Buyer, shops: readonly Shop[]): string[] {
+  const { purse, holder, stats } = buyer;
+  const { capacity } = purse.trade;
+  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  const wrong = purse.ranges.flatMap((range, at) => {
+    const wanted = at === 0 ? capacity : 1;
+    const granted = stats?.orders[at]?.granted ?? 0;
+    return hungryFor(buyer, shops, range === "" ? null : range, wanted, granted)
+      .map((what) => `${who}, ${range || "any version"}, ${what}`);
+  });
+  if (wrong.length > 0 || !stats) return wrong;
+  if (stats.channels.some(({ draining }) => draining)) return [`${who} has a channel that drains`];
+  return purse.ranges.length > 1 ? [] : better(buyer, shops).map((what) => `${who} ${what}`);
+}
+
+function hungryFor(
+  { purse, region }: Buyer,
+  shops: readonly Shop[],
+  range: string | null,
+  wanted: number,
+  granted: number,
+): string[] {
+  if (granted > wanted) return [`has ${granted}, and wanted ${wanted}`];
+  const [free] = suitable(shops, purse.module, range).filter((shop) => freeFor(shop, region) > 0);
+  if (granted === wanted || !free) return [];
+  return [
+    `has ${granted} of ${wanted}, while ${
+      freeFor(free, region)
+    } are free at ${free.sim.process.id}`,
+  ];
+}
+
+/** What a buyer with one order would rather have than something that it has. */
+function better({ purse, region, stats }: Buyer, shops: readonly Shop[]): string[] {
+  const { range, prefer } = purse.trade;
+  const free = suitable(shops, purse.module, range === "" ? null : range)
+    .filter((shop) => freeFor(shop, region) > 0);
+  const channels = stats?.channels ?? [];
+  const isNewer = (shop: Shop, version: string): boolean =>
+    range === "" && compareVersions(shop.version, version) > 0;
+  const old = channels.find(({ version }) => free.some((shop) => isNewer(shop, version)));
+  if (old) return [`has ${old.version}, while newer is free`];
+  const far = channels.find((channel) =>
+    channel.region !== region &&
+    free.some((shop) =>
+      shop.region === region && (range !== "" || shop.version === channel.version)
+    )
+  );
+  return prefer === "near" && far ? ["has some far away, while near is free"] : [];
+}
+
+/** What a listener has free for buyers of a region. */
+function freeFor({ orders }: Shop, region: string): number {
+  return orders.filter(({ regions }) => regions.length === 0 || regions.includes(region))
+    .reduce((sum, { capacity, granted }) => sum + capacity - granted, 0);
+}
+
+/** Listeners from whom a buyer would take. */
+function suitable(shops: readonly Shop[], module: string, range: string | null): Shop[] {
+  return shops.filter((shop) => shop.module === module && accepts(range, shop.version));
+}
+
+/** Capacity that a buyer has bought and can't use. */
+function restless({ purse, holder, stats }: Buyer): string[] {
+  if (!stats) return [];
+  const { tokens, granted, waiting, running } = stats;
+  const who = `a buyer of ${purse.module} at ${holder.sim.process.id}`;
+  if (waiting + running > 0) return [`${who} has ${waiting} calls waiting and ${running} running`];
+  return tokens === granted ? [] : [`${who} has ${tokens} tokens of ${granted}`];
+}
+
+function wrongBook(
+  module: string,
+  books: readonly ExchangeView[],
+  authorities: number,
+  shops: readonly Shop[],
+  buyers: readonly Buyer[],
+): string[] {
+  const selling = shops.filter((shop) => shop.module === module);
+  const buying = buyers.filter(({ purse }) => purse.module === module);
+  const isTraded = selling.length + buying.length > 0;
+  const expected = isTraded ? Math.min(EXCHANGES, authorities) : 0;
+  if (books.length !== expected) {
+    const where = books.map(({ node }) => node).join();
+    return [`${module} has ${books.length} exchanges (on ${where}), not ${expected}`];
+  }
+  return books.flatMap(({ node, orders }) => {
+    const wrong: string[] = [];
+    const sells = orders.filter(({ side }) => side === "sell");
+    const offered = selling.flatMap(({ sim, orders, version }) =>
+      orders.map(({ capacity, granted }) =>
+        `${sim.node?.incarnation} ${capacity - granted} of ${version}`
+      )
+    );
+    const told = sells.map(({ incarnation, quantity, version }) =>
+      `${incarnation} ${quantity} of ${version}`
+    );
+    if (offered.sort().join() !== told.sort().join()) {
+      wrong.push(
+        `the exchange of ${module} on ${node} has offers ${told}, and there are ${offered}`,
+      );
+    }
+    for (const { held, side, id, incarnation } of orders) {
+      if (held > 0) {
+        wrong.push(`${held} of ${side} order ${id} of ${incarnation} are held on ${node}`);
+      }
+    }
+    return [...wrong, ...wrongBuys(node, orders.filter(({ side }) => side === "buy"), buying)];
+  });
+}
+
+/** Buy orders that aren't those of the buyers; one who has not got anything yet may have one. */
+function wrongBuys(node: string, orders: readonly OrderView[], buying: readonly Buyer[]): string[] {
+  const wrong: string[] = [];
+  const nodes = new Set([
+    ...orders.map(({ incarnation }) => incarnation),
+    ...buying.map(({ holder }) => holder.sim.node?.incarnation ?? ""),
+  ]);
+  for (const incarnation of nodes) {
+    const here = buying.filter(({ holder }) => holder.sim.node?.incarnation === incarnation);
+    const sum = (some: readonly Buyer[]): number =>
+      some.reduce((orders, { purse }) => orders + purse.ranges.length, 0);
+    const sure = sum(here.filter(({ stats }) => stats !== null));
+    const most = sum(here);
+    const count = orders.filter((order) => order.incarnation === incarnation).length;
+    if (count >= sure && count <= most) continue;
+    wrong.push(
+      `the exchange on ${node} has ${count} buy orders of ${incarnation}, not ${sure} to ${most}`,
+    );
+  }
+  return wrong;
+}

@@ -1,0 +1,159 @@
+/**
+ * The market's ledger: what was published, what was called, and what ran where and when,
+ * in true time. Nobody in the market can read it; checkers do.
+ *
+ * Takes entries of traders and of functions as they happen; hands each to the observers.
+ */
+import type {
+  ExchangeView,
+  Listener,
+  ListenerStats,
+  MarketStats,
+  PlbStats,
+} from "../../src/api/modules.ts";
+import type { Outcome } from "../engine/history.ts";
+import type { Observer } from "../engine/observer.ts";
+import type { SimNode } from "../engine/world.ts";
+import type { Purse } from "./buyers.ts";
+import type { Manner } from "../plan/market_plan.ts";
+import type { Heard } from "./message_faults.ts";
+
+/** A module as one process offers it. */
+export interface Publication {
+  readonly id: number;
+  readonly process: string;
+  readonly module: string;
+  readonly capacity: number;
+  readonly listener: () => Listener;
+  /** Functions that run. */
+  running: number;
+  /** Its user closed it. */
+  isClosed: boolean;
+}
+
+/** One time that a function ran. */
+export interface Run {
+  readonly call: number;
+  readonly publication: Publication;
+  readonly version: string;
+  /** Of the code. */
+  readonly hash: string;
+  readonly beganAt: number;
+  /** Infinity while it runs, or where its process died. */
+  endedAt: number;
+}
+
+/** A call of a function, as its caller saw it. */
+export interface ModuleCallRecord {
+  readonly id: number;
+  readonly process: string;
+  readonly module: string;
+  readonly name: string;
+  readonly manner: Manner;
+  readonly timeoutMs: number;
+  readonly noWait: boolean;
+  /** Made when all was mended: it must be answered. */
+  readonly isProbe: boolean;
+  readonly invokedAt: number;
+  /** For how long its process had stood still by then, ms. */
+  readonly heldMs: number;
+  givenUpAt: number;
+  /** Infinity where it never came back. */
+  returnedAt: number;
+  outcome: Outcome;
+  code: string | null;
+  message: string;
+  /** Who answered, and what. */
+  node: string;
+  version: string;
+  result: unknown;
+  readonly runs: Run[];
+}
+
+/** What a listener says of itself. */
+export interface Shop {
+  readonly publication: Publication | undefined;
+  readonly books: ListenerStats;
+}
+
+/** What the parts of one process say of themselves. */
+export interface Audit {
+  readonly sim: SimNode;
+  readonly shops: readonly Shop[];
+  readonly buyers: readonly (PlbStats & { readonly purse: Purse })[];
+  /** What its node says of all of them; asking costs some time. */
+  readonly figures: () => MarketStats;
+}
+
+/** What can be seen of a market, besides what can be of any world. */
+export interface MarketObserver extends Observer {
+  published?(publication: Publication): void;
+  began?(run: Run, call: ModuleCallRecord): void;
+  ended?(run: Run, call: ModuleCallRecord): void;
+  /** A call of a module was made, or came back. */
+  moduleCalled?(call: ModuleCallRecord): void;
+  moduleReturned?(call: ModuleCallRecord): void;
+  /** Something ran in a process; these are its books now. */
+  audited?(audit: Audit): void;
+  /** A letter goes from one node to another. */
+  wrote?(heard: Heard): void;
+  /** Somebody saw the order books of a module. */
+  looked?(sim: SimNode, books: readonly ExchangeView[]): void;
+}
+
+export class Ledger {
+  readonly calls: ModuleCallRecord[] = [];
+  readonly publications: Publication[] = [];
+  readonly #observers: MarketObserver[] = [];
+  readonly #byListener = new Map<Listener, Publication>();
+
+  join(observer: MarketObserver): void {
+    this.#observers.push(observer);
+  }
+
+  published(publication: Publication): void {
+    this.publications.push(publication);
+    this.#byListener.set(publication.listener(), publication);
+    for (const it of this.#observers) it.published?.(publication);
+  }
+
+  publicationOf(listener: Listener): Publication | undefined {
+    return this.#byListener.get(listener);
+  }
+
+  began(run: Run): void {
+    const call = this.calls[run.call] as ModuleCallRecord;
+    run.publication.running++;
+    call.runs.push(run);
+    for (const it of this.#observers) it.began?.(run, call);
+  }
+
+  ended(run: Run, at: number): void {
+    if (run.endedAt < Infinity) return;
+    run.endedAt = at;
+    run.publication.running--;
+    const call = this.calls[run.call] as ModuleCallRecord;
+    for (const it of this.#observers) it.ended?.(run, call);
+  }
+
+  called(call: ModuleCallRecord): void {
+    this.calls.push(call);
+    for (const it of this.#observers) it.moduleCalled?.(call);
+  }
+
+  returned(call: ModuleCallRecord): void {
+    for (const it of this.#observers) it.moduleReturned?.(call);
+  }
+
+  looked(sim: SimNode, books: readonly ExchangeView[]): void {
+    for (const it of this.#observers) it.looked?.(sim, books);
+  }
+
+  wrote(heard: Heard): void {
+    for (const it of this.#observers) it.wrote?.(heard);
+  }
+
+  audited(audit: Audit): void {
+    for (const it of this.#observers) it.audited?.(audit);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The censor at the post office: reads every letter that nodes of a market send each
+ * other, and sometimes loses one, sends it twice, or holds it back.
+ *
+ * Takes the messages that processes hand to their links; gives the letters in them with
+ * full addresses, and tampers only with those about credit: of all letters, these must not
+ * matter.
+ */
+import { addressOf } from "../../src/lambda/bus/address.ts";
+import { type Letter, readLetter } from "../../src/lambda/bus/messages.ts";
+import type { Message } from "../../src/model/envelope.ts";
+import type { Ear, Meddler } from "../engine/network.ts";
+import type { SeededRandom } from "../engine/random.ts";
+import type { World } from "../engine/world.ts";
+import type { MarketStage } from "../plan/market_plan.ts";
+
+/** A letter on its way. */
+export interface Heard {
+  /** The process and the part that sent it, and the part that it is for. */
+  readonly process: string;
+  readonly from: string;
+  readonly to: string;
+  readonly link: number;
+  readonly letter: Letter;
+}
+
+/** Has `hear` hear every letter that is sent between nodes. */
+export function censor(hear: (heard: Heard) => void): Ear {
+  return (link, process, post, to, self) => {
+    if (post.kind !== "post" || !self) return;
+    hear({
+      process,
+      from: addressOf(self.incarnation, post.from),
+      to: addressOf(to.incarnation, post.to),
+      link,
+      // Nobody's own: every address is given in full.
+      letter: readLetter(post.letter, post.body, ""),
+    });
+  };
+}
+
+/** Loses, repeats and delays letters about credit until all is mended. */
+export function meddler(
+  { lost, doubled, late }: MarketStage,
+  random: SeededRandom,
+  world: World,
+): Meddler | null {
+  if (lost + doubled + late === 0) return null;
+  /** What goes after the next message of its sender on its link. */
+  const held = new Map<string, Uint8Array[]>();
+  return (link, process, message, bytes) => {
+    const key = `${link} ${process}`;
+    const after = held.get(key) ?? [];
+    held.delete(key);
+    if (world.isHealed || !isAboutCredit(message)) return [bytes, ...after];
+    if (random.chance(lost)) return after;
+    if (random.chance(late)) {
+      held.set(key, [bytes]);
+      return after;
+    }
+    return random.chance(doubled) ? [bytes, ...after, bytes] : [bytes, ...after];
+  };
+}
+
+function isAboutCredit(post: Message): boolean {
+  if (post.kind !== "post") return false;
+  const { kind } = readLetter(post.letter, post.body, "");
+  return kind === "credit" || kind === "probe";
+}

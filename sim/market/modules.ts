@@ -1,0 +1,102 @@
+/**
+ * The goods of a simulated market: modules whose functions sign the ledger when they begin
+ * and when they end, and take virtual time in between.
+ *
+ * Takes a publication and a version; gives a module as users make them.
+ */
+import { AtlasError } from "../../src/errors.ts";
+import { defineModule, type FunctionContext, type Module } from "../../src/api/module.ts";
+import type { SimNode, World } from "../engine/world.ts";
+import type { Ledger, Publication, Run } from "./history.ts";
+import type { Manner } from "../plan/market_plan.ts";
+
+/** What a function answers: the call's number, and the code that ran. */
+export type Answer = readonly [call: number, version: string, hash: string];
+
+/** Makes goods, and ends what runs for ever once all is mended. */
+export class Goods {
+  readonly #world: World;
+  readonly #ledger: Ledger;
+  readonly #endless = new Set<{ readonly sim: SimNode; readonly end: () => void }>();
+  #builds = 0;
+
+  constructor(world: World, ledger: Ledger) {
+    this.#world = world;
+    this.#ledger = ledger;
+  }
+
+  /** A number for another make of some code. */
+  build(): number {
+    return ++this.#builds;
+  }
+
+  /** The code of a publication; older ones lack the function `extra`. */
+  make(sim: SimNode, publication: Publication, version: string, build: number): Module {
+    const serve = (context: FunctionContext, call: number, manner: Manner, ms: number): unknown =>
+      this.#serve(sim, publication, { context, hash: module.hash }, call, manner, ms);
+    function work(this: FunctionContext, call: number, manner: Manner, ms: number): unknown {
+      return serve(this, call, manner, ms);
+    }
+    // Its source counts for the hash, and each runtime strips types in its own way.
+    work.toString = () => "work";
+    const module: Module = defineModule({
+      name: publication.module,
+      version,
+      attributes: { build },
+      functions: version === "1.0.0" ? { work } : { work, extra: work },
+    });
+    return module;
+  }
+
+  /** Ends what would run for ever. */
+  release(): void {
+    for (const { sim, end } of this.#endless) sim.process.enter(end);
+    this.#endless.clear();
+  }
+
+  #serve(
+    sim: SimNode,
+    publication: Publication,
+    { context, hash }: { readonly context: FunctionContext; readonly hash: string },
+    call: number,
+    manner: Manner,
+    ms: number,
+  ): unknown {
+    const { scheduler, trace } = this.#world;
+    const { version, signal } = context;
+    const beganAt = scheduler.now;
+    const run: Run = { call, publication, version, hash, beganAt, endedAt: Infinity };
+    trace.note("run", call, sim.process.id, version, hash);
+    this.#ledger.began(run);
+    const end = (): void => {
+      trace.note("ran", call);
+      this.#ledger.ended(run, scheduler.now);
+    };
+    const answer: Answer = [call, version, hash];
+    if (manner === "throw") {
+      end();
+      throw new Error("thrown on purpose");
+    }
+    if (manner === "at_once") {
+      end();
+      return answer;
+    }
+    return new Promise((resolve, reject) => {
+      const finish = (): void => {
+        end();
+        if (manner !== "deny") resolve(answer);
+        else reject(new AtlasError("unavailable", "denied on purpose"));
+      };
+      if (manner === "never" && !this.#world.isHealed) {
+        return void this.#endless.add({ sim, end: finish });
+      }
+      const timer = sim.clock.after(ms, finish);
+      if (manner !== "heed") return;
+      signal.addEventListener("abort", () => {
+        timer.cancel();
+        end();
+        reject(signal.reason);
+      });
+    });
+  }
+}

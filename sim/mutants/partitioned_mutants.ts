@@ -1,0 +1,110 @@
+/**
+ * Mistakes in going on without the store: shopkeepers who sell while the notary is away,
+ * and don't say so, or lose the slips.
+ *
+ * Source: design §3, Hacking the CAP.
+ */
+import type { Mutant } from "./mutant.ts";
+
+const ADRIFT = "src/resource/offline_log.ts";
+const HARBOUR = "src/resource/reconciliation.ts";
+
+const LANDINGS: readonly Omit<Mutant, "world">[] = [
+  {
+    name: "no_mark",
+    about: "Answers that were given without the store look like any other.",
+    edits: [{
+      file: "src/resource/activation.ts",
+      find: "call.succeed(encoded, this.owner, this.adrift?.answered() ?? null);",
+      replace: "call.succeed(encoded, this.owner, this.adrift?.answered() ? null : null);",
+    }],
+  },
+  {
+    name: "mark_lost_on_the_way",
+    about: "A mark doesn't get from the owner's node to the caller's.",
+    edits: [{
+      file: "src/routing/router.ts",
+      find: "call.answered(reply.body, owner, path, reply.mark ?? null);",
+      replace: "call.answered(reply.body, owner, path, null);",
+    }],
+  },
+  {
+    name: "blind_landing",
+    about: "Kept turns are committed without asking whether the state is where it was left.",
+    edits: [{
+      file: ADRIFT,
+      find: "if (isSame(left, found)) return true;",
+      replace: "if (isSame(left, found) || found.epoch >= 0) return true;",
+    }],
+  },
+  {
+    name: "no_conflict",
+    about: "A loser stops without hearing of its winner.",
+    edits: [{
+      file: HARBOUR,
+      find: "const farewell = activation.abandon(Promise.resolve(winner));",
+      replace: "const farewell = activation.abandon(winner ? null : null);",
+    }],
+  },
+  {
+    name: "kept_forgotten",
+    about: "Who is an owner again throws away what it had kept.",
+    edits: [{
+      file: HARBOUR,
+      find: "const turns = adrift.turns;",
+      replace: "const turns = adrift.clear();",
+    }],
+  },
+  {
+    name: "silent_conflict",
+    about: "No loser is taken for one that had told anybody anything.",
+    edits: [{
+      file: ADRIFT,
+      find: "return this.#hasAnswered || this.#kept.length > 0;",
+      replace: "return this.#hasAnswered && this.#kept.length > 1e6;",
+    }],
+  },
+  {
+    name: "forks_from_the_living",
+    about: "A node without the store takes a name whose owner it could dial.",
+    edits: [{
+      file: "src/routing/locator.ts",
+      find: "return { session: await this.#dial(member, key), relay: false, owner };\n    } catch",
+      replace: "return null;\n    } catch",
+    }],
+  },
+  {
+    name: "closes_links_of_the_dead",
+    about: "Links of a member that is dead by the registry's word are closed though it answers.",
+    edits: [{
+      file: "src/links/dead_peers.ts",
+      find: "const PATIENCE_MS = 1_000;",
+      replace: "const PATIENCE_MS = 0;",
+    }],
+  },
+  {
+    name: "late_landing",
+    scenario: "late_landing",
+    about: "Kept turns whose last commit is answered after the lease lapsed make an owner of a " +
+      "life that is over.",
+    edits: [{
+      file: HARBOUR,
+      find: "    if (!this.#isDue(activation, life)) return;\n    this.#remove(activation.key);",
+      replace: "    this.#remove(activation.key);",
+    }],
+  },
+  {
+    name: "no_landing",
+    about: "What is adrift stays so when the store is back.",
+    edits: [{
+      file: HARBOUR,
+      find: "for (const activation of waiting) await this.#bringIn(activation, life);",
+      replace: "for (const activation of waiting) await this.#isDue(activation, life);",
+    }],
+  },
+];
+
+export const ADRIFT_MUTANTS: readonly Mutant[] = LANDINGS.map((mutant) => ({
+  ...mutant,
+  world: "adrift",
+}));

@@ -1,0 +1,79 @@
+/**
+ * What goes wrong in a user's simulation, and on which roads: the weather forecast, drawn
+ * from the seed.
+ *
+ * Takes settings and a seed; gives the course that the simulator plays.
+ */
+import type { App } from "../../src/api/app.ts";
+import { timing } from "../../src/registry/lease.ts";
+import { type Course, drawFaults, drawShape, type FaultEvent, type Shape } from "../plan/plan.ts";
+import { SeededRandom } from "../engine/random.ts";
+import type { FaultRate, Settings } from "./options.ts";
+
+/** The longest that clients and the check may take once everything is mended, ms. */
+export const END_MS: number = 300_000;
+const CALM: readonly FaultRate[] = [
+  { kind: "link_break", perMinute: 6 },
+  { kind: "drain", perMinute: 2, ms: 500 },
+  { kind: "crash", perMinute: 1, ms: 1_000 },
+];
+
+/** The course of one seed. */
+export function courseOf<A extends App>(settings: Settings<A>, seed: number): Course {
+  const { durationMs, faults } = settings;
+  const shape = shapeOf(settings, seed);
+  const random = new SeededRandom(seed, "faults");
+  const rates = faults === "none" ? [] : faults === "calm" ? CALM : faults;
+  return {
+    seed,
+    shape,
+    faults: rates === "wild"
+      ? drawFaults(random, shape, durationMs)
+      : drawRates(random, rates, shape, durationMs),
+    healAt: durationMs,
+    endAt: durationMs + END_MS,
+  };
+}
+
+/** By when, after it was mended, a cluster of this shape has had time to find itself, ms. */
+export function settleMs({ lease, store }: Shape): number {
+  return 2 * timing(lease).takeoverMs + store.timeoutMs + 1_000;
+}
+
+function shapeOf<A extends App>({ faults, places }: Settings<A>, seed: number): Shape {
+  const random = new SeededRandom(seed, "shape");
+  const drawn = drawShape(random);
+  // How long a resource stays in memory, and how many there are, is the app's business.
+  const stage = { ...drawn, nodes: places.length, places, keys: 0, idleAfterMs: 0 };
+  if (faults === "wild") return stage;
+  return {
+    ...stage,
+    weather: { ...drawn.weather, tail: 0, loss: 0, duplicates: 0 },
+    drift: faults === "none" ? 0 : drawn.drift,
+  };
+}
+
+function drawRates(
+  random: SeededRandom,
+  rates: readonly (string | FaultRate)[],
+  shape: Shape,
+  until: number,
+): FaultEvent[] {
+  const faults = rates.flatMap((rate) => {
+    const { kind, perMinute = 6, ms = 1_500 } = typeof rate === "string" ? { kind: rate } : rate;
+    const gapMs = 60_000 / perMinute;
+    const events: FaultEvent[] = [];
+    for (let at = random.next() * 2 * gapMs; at < until; at += random.next() * 2 * gapMs) {
+      events.push({
+        at,
+        kind,
+        a: random.below(shape.nodes),
+        b: random.below(shape.nodes),
+        ms: random.next() * 2 * ms,
+        x: random.next(),
+      });
+    }
+    return events;
+  });
+  return faults.sort((one, other) => one.at - other.at);
+}

@@ -1,0 +1,103 @@
+/**
+ * One simulation with several masters, from beginning to end.
+ *
+ * Takes a plan of `draw.ts`; gives its result, the same each time. Journals are played on
+ * the cluster that `world.ts` makes, each node's store at a master of its own.
+ */
+import type { AtlasNode } from "../../src/api/node.ts";
+import { bounded } from "../checkers/bounded.ts";
+import { healing } from "../checkers/healing.ts";
+import { once } from "../checkers/once.ts";
+import { oneLife } from "../checkers/one_life.ts";
+import { returns } from "../checkers/returns.ts";
+import type { Entry } from "../engine/history.ts";
+import { journalApp, readJournal } from "../engine/journal_app.ts";
+import { JournalClients } from "../run/journal_clients.ts";
+import { type Cast, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
+import type { World } from "../engine/world.ts";
+import type { MastersPlan } from "../draw/draw_masters.ts";
+import { LATE_MS, SimMasters } from "../engine/masters.ts";
+import type { MastersStage } from "../plan/masters_plan.ts";
+import { Referees } from "./masters_checkers.ts";
+
+/** From when all is mended until there is one owner of each key, whatever comes late, ms. */
+const REST_MS = LATE_MS + 6_000;
+
+/** Rules that hold for these nodes as for any. */
+const CHECKERS = [healing, returns, bounded, oneLife];
+
+export interface MastersResult extends Result {
+  /** Times that somebody read a key where blind stakes stood side by side. */
+  readonly contests: number;
+  /** Lookups by clients that were answered meanwhile. */
+  readonly lookups: number;
+  /** Ownerships that were conceded. */
+  readonly conflictsLost: number;
+}
+
+/** Plays a plan. @throws only where the simulator itself fails */
+export async function playMasters(
+  plan: MastersPlan,
+  options: RunOptions = {},
+): Promise<MastersResult> {
+  let clients: MastersClients | null = null;
+  const referees = new Referees(plan);
+  const cast: Cast = {
+    world: "masters",
+    app: journalApp(plan.shape),
+    checkers: [...CHECKERS, referees.checker],
+    enter: (world, report) => clients = new MastersClients(plan, world, report, referees),
+  };
+  const result = await perform(plan, cast, options);
+  const { conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
+  const { contests, lookups } = referees;
+  return { ...result, contests, lookups, conflictsLost };
+}
+
+class MastersClients extends JournalClients {
+  readonly #report: Reporter;
+  readonly #masters: SimMasters;
+  readonly #referees: Referees;
+  readonly #stage: MastersStage;
+  conflictsLost = 0;
+
+  constructor(plan: MastersPlan, world: World, report: Reporter, referees: Referees) {
+    super(plan, world);
+    this.#stage = plan.masters;
+    this.#report = report;
+    this.#referees = referees;
+    this.#masters = new SimMasters(plan.masters, world, referees);
+    referees.enter(this.#masters, report);
+    world.masters = this.#masters;
+  }
+
+  override healed(): void {
+    super.healed();
+    this.world.scheduler.after(REST_MS, () => {
+      this.#judge(this.world.shape.weather.duplicates > 0);
+      // So everybody is asked for every key once more, after the last late claim.
+      super.healed();
+    });
+  }
+
+  override finished(): void {
+    this.#judge(false);
+    this.conflictsLost = this.#sum((node) => node.stats().conflictsLost ?? 0);
+    if (!this.#stage.isBounded) return;
+    // Of two owners at once each may have filled a place that the other's call was told.
+    const journals = new Map<string, Entry[]>();
+    const book = this.#masters.book(0);
+    for (const key of this.keys()) journals.set(key, readJournal(book, key));
+    once.check({ calls: this.calls, journals }, this.#report(once.name));
+  }
+
+  #judge(mayStray: boolean): void {
+    const inMemory = this.#sum((node) => node.stats().resources);
+    this.#referees.rested(this.#masters, this.keys(), inMemory, mayStray);
+  }
+
+  /** A figure of all nodes together. */
+  #sum(of: (node: AtlasNode) => number): number {
+    return [...this.world.nodes()].reduce((sum, { node }) => sum + (node ? of(node) : 0), 0);
+  }
+}

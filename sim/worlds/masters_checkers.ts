@@ -1,0 +1,203 @@
+/**
+ * What must hold where several masters copy each other: referees who know what came where,
+ * and when, by the true time that no node can read.
+ *
+ * - *epochs*: no two stakes of one key have the same epoch.
+ * - *shown*: whoever reads a key where two stakes stand that were made blindly is told of
+ *   both; so is a client whose lookup began and ended while they stood at its node's master.
+ * - *one owner*: where copying keeps within the bound, commits never go back to an
+ *   ownership of a lower epoch.
+ * - *withdrawn*: a claim that lost leaves no stake, unless the network repeats it later.
+ * - *one in the end*: once all is mended, all masters name one owner, alive, and nobody else
+ *   claims the key or holds it in memory.
+ */
+import {
+  greatest,
+  outranks,
+  ownerOf,
+  type Stake,
+  standing,
+} from "../../adapters/store/optimistic/master.ts";
+import { isDead } from "../../src/model/member.ts";
+import type { LiveChecker } from "../checkers/checker.ts";
+import type { CallRecord } from "../engine/history.ts";
+import type { Observer } from "../engine/observer.ts";
+import type { Reporter } from "../run/run_world.ts";
+import type { MastersObserver, SimMasters } from "../engine/masters.ts";
+import type { MastersPlan } from "../draw/draw_masters.ts";
+
+/** Two stakes of a key that stood side by side when a client's lookup began. */
+interface Sighting {
+  readonly master: number;
+  readonly pairs: ReadonlySet<string>;
+}
+
+export class Referees implements MastersObserver, Observer {
+  /** Stakes of a key whose copies met at a master, neither made in view of the other. */
+  contests = 0;
+  readonly #names: readonly string[];
+  readonly #plan: MastersPlan;
+  /** Its place among the rules that are watched. */
+  readonly checker: LiveChecker = { name: "masters", watch: () => this };
+  #report!: Reporter;
+  /** When each stake came to each master, by key, master and epoch. */
+  readonly #arrivals = new Map<string, Map<number, number>>();
+  readonly #ids = new Map<string, string>();
+  /** What stood at the masters when lookups began that aren't answered yet. */
+  readonly #lookups = new Map<CallRecord, Sighting>();
+  /** Lookups by clients that were answered while two stakes stood side by side. */
+  lookups = 0;
+  #masters: SimMasters | null = null;
+  /** Epochs that committed to a key, in the order of their first commits. */
+  readonly #reigns = new Map<string, number[]>();
+
+  constructor(plan: MastersPlan) {
+    this.#names = Array.from({ length: plan.masters.count }, (_, i) => `m${i}`);
+    this.#plan = plan;
+  }
+
+  arrived(key: string, stake: Stake, master: number, at: number): void {
+    const { epoch, opId, incarnation } = stake;
+    const id = this.#ids.get(`${key} ${epoch}`);
+    // What is over keeps its epoch and attempt; a claim copied late by the network has another.
+    if (id === undefined) this.#ids.set(`${key} ${epoch}`, opId);
+    else if (id !== opId) {
+      this.#report("epochs")(`${key}: ${incarnation} was given epoch ${epoch}, which was ${id}'s`);
+    }
+    const name = nameOf(key, stake);
+    const arrivals = this.#arrivals.get(name) ?? new Map<number, number>();
+    if (!arrivals.has(master)) arrivals.set(master, at);
+    this.#arrivals.set(name, arrivals);
+  }
+
+  looked(key: string, stakes: readonly Stake[], at: number): void {
+    const { best, rivals } = this.#contest(key, stakes);
+    if (!best) return;
+    const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));
+    for (const rival of rivals) {
+      this.contests++;
+      if (told.has(rival.epoch)) continue;
+      const pair = `${rival.epoch} beside ${best.epoch}`;
+      this.#report("shown")(`${key}: ${pair} was not told at ${at.toFixed(3)}`);
+    }
+    this.#checkOver(key, best);
+  }
+
+  /** The greatest stake, and those beside it that neither was made in view of. */
+  #contest(key: string, stakes: readonly Stake[]): { best: Stake | null; rivals: Stake[] } {
+    const best = standing(stakes).reduce<Stake | null>(
+      (top, stake) => top === null || outranks(stake, top) ? stake : top,
+      null,
+    );
+    const rivals = standing(stakes).filter((other) =>
+      best !== null && other !== best && this.#isBlind(key, best, other) &&
+      this.#isBlind(key, other, best) && best.over.get(other.master) !== other.epoch
+    );
+    return { best, rivals };
+  }
+
+  enter(masters: SimMasters, report: Reporter): void {
+    this.#masters = masters;
+    this.#report = report;
+  }
+
+  called(record: CallRecord): void {
+    if (record.what !== "lookup") return;
+    const node = Number(/^node-(\d+)/.exec(record.process)?.[1]);
+    const master = this.#masters?.masterOf(node) ?? 0;
+    this.#lookups.set(record, { master, pairs: this.#pairs(record.key, master) });
+  }
+
+  returned(record: CallRecord): void {
+    const began = this.#lookups.get(record);
+    this.#lookups.delete(record);
+    if (!began || record.outcome !== "ok" || began.pairs.size === 0) return;
+    const now = this.#pairs(record.key, began.master);
+    const stood = [...began.pairs].filter((pair) => now.has(pair));
+    if (stood.length === 0) return;
+    this.lookups++;
+    if (record.verdict === "contested" || record.verdict === "suspect") return;
+    const { key, process, verdict } = record;
+    this.#report("shown")(`${process} was told ${verdict} of ${key} while ${stood} stood`);
+  }
+
+  /** Stakes of members that live, side by side at a master, as text. */
+  #pairs(key: string, master: number): Set<string> {
+    const book = this.#masters?.book(master);
+    if (!book) return new Set();
+    const live = new Set(
+      book.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
+    );
+    const { best, rivals } = this.#contest(key, book.stakes(key));
+    const isLive = ({ incarnation }: Stake): boolean => live.has(incarnation);
+    if (!best || !isLive(best)) return new Set();
+    return new Set(rivals.filter(isLive).map(({ epoch }) => `${best.epoch} beside ${epoch}`));
+  }
+
+  committed({ key, epoch }: { key: string; epoch: number }, at: number): void {
+    const reigns = this.#reigns.get(key) ?? [];
+    this.#reigns.set(key, reigns);
+    const other = reigns.at(-1) ?? 0;
+    if (epoch > other) reigns.push(epoch);
+    else if (this.#plan.masters.isBounded && other !== epoch) {
+      this.#report("one owner")(
+        `${key}: epoch ${epoch} committed at ${at.toFixed(3)}, after ${other} had`,
+      );
+    }
+  }
+
+  claimed(key: string, opId: string, won: boolean, stands: boolean): void {
+    if (won || !stands || this.#plan.shape.weather.duplicates > 0) return;
+    this.#report("withdrawn")(`${key}: the claim ${opId} lost, and its stake stands`);
+  }
+
+  /**
+   * All is mended, and what was under way has come.
+   *
+   * @param mayStray whether the network may have repeated a claim since its key was last asked
+   * for: nobody knows of that claim, and whoever is asked for the key next ends it.
+   */
+  rested(masters: SimMasters, keys: readonly string[], inMemory: number, mayStray: boolean): void {
+    const report = this.#report("one in the end");
+    const books = this.#names.map((_, i) => masters.book(i));
+    const live = new Set(
+      books[0]?.members().members.filter(({ state }) => !isDead(state))
+        .map(({ incarnation }) => incarnation),
+    );
+    let owned = 0;
+    for (const key of keys) {
+      const owners = books.map((book) => ownerOf(book.stakes(key)));
+      const told = owners.map((owner) => owner ? `${owner.epoch} of ${owner.rrp}` : "nobody");
+      if (new Set(told).size > 1) report(`${key}: the masters name ${told.join(", ")}`);
+      const isOwned = live.has(greatest(books[0]?.stakes(key) ?? [])?.incarnation ?? "");
+      if (isOwned) owned++;
+      const rivals = owners[0]?.contested?.filter(({ incarnation }) => live.has(incarnation)) ?? [];
+      if (isOwned && rivals.length > 0 && !mayStray) {
+        report(`${key}: ${told[0]} is contested by ${rivals.map(({ rrp }) => rrp)}`);
+      }
+    }
+    if (inMemory > owned) report(`${inMemory} resources are in memory, ${owned} are owned`);
+  }
+
+  /** What a stake says that it was made in view of, it had seen. */
+  #checkOver(key: string, stake: Stake): void {
+    const home = this.#names.indexOf(stake.master);
+    for (const [master, epoch] of stake.over) {
+      const came = this.#arrivals.get(`${key} ${master} ${epoch}`)?.get(home);
+      if (came !== undefined) continue;
+      this.#report("shown")(`${key}: ${stake.epoch} claims to have seen ${master}'s ${epoch}`);
+    }
+  }
+
+  /** Whether a stake was made before the other came to its master. */
+  #isBlind(key: string, stake: Stake, other: Stake): boolean {
+    const home = this.#names.indexOf(stake.master);
+    const madeAt = this.#arrivals.get(nameOf(key, stake))?.get(home) ?? -Infinity;
+    const came = this.#arrivals.get(nameOf(key, other))?.get(home) ?? Infinity;
+    return came > madeAt;
+  }
+}
+
+function nameOf(key: string, { master, epoch }: Stake): string {
+  return `${key} ${master} ${epoch}`;
+}

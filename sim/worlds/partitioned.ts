@@ -1,0 +1,105 @@
+/**
+ * One simulation of journals that go on without the store, from beginning to end.
+ *
+ * Takes a plan of `draw.ts`; gives its result, the same each time.
+ */
+import { type App, defineApp, type ResourceType } from "../../src/api/app.ts";
+import type { Ownership } from "../../src/model/ownership.ts";
+import { bounded } from "../checkers/bounded.ts";
+import { claims } from "../checkers/claims.ts";
+import { death } from "../checkers/death.ts";
+import { epochs } from "../checkers/epochs.ts";
+import { healing } from "../checkers/healing.ts";
+import { oneLife } from "../checkers/one_life.ts";
+import { returns } from "../checkers/returns.ts";
+import { Journal, JOURNALS } from "../engine/journal_app.ts";
+import { JournalClients } from "../run/journal_clients.ts";
+import type { Plan } from "../plan/plan.ts";
+import { type Cast, perform, type Result, type RunOptions } from "../run/run_world.ts";
+import { Referees } from "./partitioned_checkers.ts";
+
+/** Rules that hold whether the store is there or not. */
+const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
+
+export interface AdriftResult extends Result {
+  /** Answers with a mark. */
+  readonly marked: number;
+  /** Times that `onConflict` ran. */
+  readonly conflicts: number;
+  /** Answers of owners elsewhere that came to nodes without the store. */
+  readonly reached: number;
+  /** Turns that were kept and committed later. */
+  readonly landed: number;
+}
+
+/** Plays a plan. @throws only where the simulator itself fails */
+export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<AdriftResult> {
+  const referees = new Referees(plan.faults);
+  let clients: AdriftClients | null = null;
+  const cast: Cast = {
+    world: "adrift",
+    app: adriftApp(plan.shape.idleAfterMs, referees),
+    checkers: [...CHECKERS, referees.checker],
+    enter: (world, report) => {
+      referees.enter(world, report);
+      return clients = new AdriftClients(plan, world);
+    },
+  };
+  const result = await perform(plan, cast, options);
+  const { landed = 0 } = clients ?? {} as Partial<AdriftClients>;
+  const { marked, conflicts, reached } = referees;
+  return { ...result, marked, conflicts, reached, landed };
+}
+
+/**
+ * Journals that go on without the store, and show referees what they hold when they lose.
+ * Every other one writes without reading: it can be taken without the store, too.
+ */
+function adriftApp(
+  idleAfterMs: number,
+  referees: Referees,
+): App<{ journals: ResourceType<Journal> }> {
+  class Keeper extends Journal {
+    /** Storage keys that this instance wrote. */
+    readonly #written: string[] = [];
+
+    override async append(value: string): Promise<[seq: number, epoch: number]> {
+      if (Number(this.id.slice(1)) % 2 === 0) {
+        const [seq, epoch] = await super.append(value);
+        this.#written.push(`e${String(seq).padStart(6, "0")}`);
+        return [seq, epoch];
+      }
+      this.#written.push(`e${value}`);
+      await this.storage.put(`e${value}`, `${this.epoch} ${value}`);
+      return [0, this.epoch];
+    }
+
+    override async onConflict(_winner: Ownership): Promise<void> {
+      const { key, rrp, epoch } = this;
+      referees.conflicted({ key, rrp, epoch, values: await this.#values() });
+    }
+
+    /** What it wrote and can still read. */
+    async #values(): Promise<string[]> {
+      const values: string[] = [];
+      for (const field of this.#written) {
+        // What was committed long ago is in the store, and can't be read here any more.
+        const text = await this.storage.get<string>(field).catch(() => undefined);
+        if (text !== undefined) values.push(text.split(" ")[1] ?? "");
+      }
+      return values;
+    }
+  }
+  return defineApp({
+    resources: { [JOURNALS]: { class: Keeper, idleAfterMs, partition: "available" } },
+  });
+}
+
+class AdriftClients extends JournalClients {
+  /** Turns that were kept and committed later, of the processes that live in the end. */
+  landed = 0;
+
+  override finished(): void {
+    for (const { node } of this.world.nodes()) this.landed += node?.stats().landedTurns ?? 0;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * What must hold of types that go on without the store: referees who compare what callers
+ * were told with what came into the store, and with what losers were shown.
+ *
+ * - *marked*: what was answered without a mark is in the store by then.
+ * - *kept*: it stays there, and nothing is there twice.
+ * - *handed over*: what was answered with a mark is in the end in the store, or was shown to
+ *   `onConflict`, unless the process that kept it ended.
+ * - *told once*: `onConflict` runs once for each conflict that a node tells of, and else never.
+ * - *one in the end*: once all is mended nobody goes on without the store, and nothing is in
+ *   memory that isn't owned.
+ *
+ * `reach.ts` has those of nodes that lose the store alone.
+ */
+import type { LiveChecker } from "../checkers/checker.ts";
+import type { CallRecord } from "../engine/history.ts";
+import { readJournal } from "../engine/journal_app.ts";
+import type { Observer } from "../engine/observer.ts";
+import type { Reporter } from "../run/run_world.ts";
+import type { FaultEvent } from "../plan/plan.ts";
+import type { World } from "../engine/world.ts";
+import { Reach } from "./partitioned_reach.ts";
+
+/** What an `onConflict` saw. */
+export interface Sighting {
+  readonly key: string;
+  readonly rrp: string;
+  readonly epoch: number;
+  /** The values that it could still read. */
+  readonly values: readonly string[];
+}
+
+export class Referees implements Observer {
+  /** Answers with a mark. */
+  marked = 0;
+  /** Times that `onConflict` ran. */
+  conflicts = 0;
+  /** Its place among the rules that are watched. */
+  readonly checker: LiveChecker = { name: "adrift", watch: () => this };
+  #world!: World;
+  #report!: Reporter;
+  readonly #appends: CallRecord[] = [];
+  /** Values that some `onConflict` was shown. */
+  readonly #shown = new Set<string>();
+  /** Conflicts that nodes told of, less those of which `onConflict` heard. */
+  readonly #open = new Map<string, number>();
+  /** When processes ended, by node name. */
+  readonly #ends = new Map<string, number[]>();
+  readonly #faults: readonly FaultEvent[];
+  #reach!: Reach;
+
+  constructor(faults: readonly FaultEvent[]) {
+    this.#faults = faults;
+  }
+
+  enter(world: World, report: Reporter): void {
+    this.#world = world;
+    this.#report = report;
+    this.#reach = new Reach(this.#faults, world, report);
+  }
+
+  /** Answers of owners elsewhere that came to nodes without the store. */
+  get reached(): number {
+    return this.#reach.reached;
+  }
+
+  called(record: CallRecord): void {
+    this.#reach.called(record);
+  }
+
+  returned(record: CallRecord): void {
+    this.#reach.returned(record);
+    if (record.outcome !== "ok" || record.what !== "append") return;
+    this.#appends.push(record);
+    if (record.verdict !== null) return void this.marked++;
+    if (this.#journal(record.key).some(({ value }) => value === record.value)) return;
+    this.#report("marked")(`${nameOf(record)} is not in the store, and has no mark`);
+  }
+
+  /** A resource heard that it lost. */
+  conflicted({ key, rrp, epoch, values }: Sighting): void {
+    this.conflicts++;
+    for (const value of values) this.#shown.add(value);
+    this.#count(`${key} of ${nodeOf(rrp)} under ${epoch}`, -1);
+  }
+
+  told(process: string, { event, fields }: { event: string; fields: object }): void {
+    if (event !== "lost while out of reach") return;
+    const { key, epoch } = fields as { key: string; epoch: number };
+    this.#count(`${key} of ${process.split("#")[0]} under ${epoch}`, 1);
+  }
+
+  process(id: string, isAlive: boolean, at: number): void {
+    if (isAlive) return;
+    const name = id.split("#")[0] as string;
+    this.#ends.set(name, [...this.#ends.get(name) ?? [], at]);
+  }
+
+  finished(): void {
+    for (const record of this.#appends) this.#checkKept(record);
+    for (const [conflict, left] of this.#open) {
+      const name = /of (\S+) under/.exec(conflict)?.[1] ?? "";
+      // A process may have ended between the two.
+      if (left === 0 || (left > 0 && this.#ends.has(name))) continue;
+      const what = left > 0 ? "was told, and onConflict did not run" : "was none";
+      this.#report("told once")(`the conflict about ${conflict} ${what}`);
+    }
+    this.#checkEnd();
+  }
+
+  #checkKept(record: CallRecord): void {
+    const { key, value, verdict, rrp, invokedAt } = record;
+    const times = this.#journal(key).filter((entry) => entry.value === value).length;
+    if (times > 1) this.#report("kept")(`${nameOf(record)} is there ${times} times`);
+    if (times > 0) return;
+    if (verdict === null) return this.#report("kept")(`${nameOf(record)} is gone`);
+    const hasEnded = this.#ends.get(nodeOf(rrp ?? ""))?.some((at) => at >= invokedAt);
+    if (this.#shown.has(value) || hasEnded) return;
+    this.#report("handed over")(`${nameOf(record)} was neither committed nor shown to anybody`);
+  }
+
+  #checkEnd(): void {
+    let inMemory = 0;
+    const keys = new Set(this.#appends.map(({ key }) => key));
+    for (const { process, node } of this.#world.nodes()) {
+      const { adrift = 0, resources = 0 } = node?.stats() ?? {};
+      inMemory += resources;
+      if (adrift > 0) this.#report("one in the end")(`${adrift} are adrift at ${process.id}`);
+    }
+    const owned = [...keys].filter((key) => this.#world.store.state.lookup(key) !== null).length;
+    if (inMemory <= owned) return;
+    this.#report("one in the end")(`${inMemory} resources are in memory, ${owned} are owned`);
+  }
+
+  #journal(key: string): ReturnType<typeof readJournal> {
+    return readJournal(this.#world.store.state, key);
+  }
+
+  #count(conflict: string, by: number): void {
+    this.#open.set(conflict, (this.#open.get(conflict) ?? 0) + by);
+  }
+}
+
+function nameOf({ key, value, rrp, epoch }: CallRecord): string {
+  return `${value} of ${key}, which ${rrp} answered under ${epoch},`;
+}
+
+/** The node's name in an RRP. */
+function nodeOf(rrp: string): string {
+  return rrp.split("/")[1] ?? "";
+}

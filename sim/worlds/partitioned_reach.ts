@@ -1,0 +1,95 @@
+/**
+ * What must hold of nodes that lose the store alone, while all else is well: what a live owner has
+ * is called there. Judged only where nothing but `store_away` goes wrong.
+ *
+ * - *reached*: a node answers no call itself whose key's owner it has heard from, where that
+ *   owner lives and still has it.
+ * - *cut off*: no call to such an owner breaks off while the node that made it stays as it is.
+ */
+import { breaksLinks, STORE_AWAY } from "../faults/reach_faults.ts";
+import type { CallRecord } from "../engine/history.ts";
+import type { Observer } from "../engine/observer.ts";
+import type { Reporter } from "../run/run_world.ts";
+import type { FaultEvent } from "../plan/plan.ts";
+import type { SimNode, World } from "../engine/world.ts";
+
+/** Who answered a process last for a key. */
+interface Heard {
+  readonly rrp: string;
+  readonly epoch: number;
+}
+
+export class Reach implements Observer {
+  /** Answers of owners elsewhere that came to nodes without the store. */
+  reached = 0;
+  readonly #world: World;
+  readonly #report: Reporter;
+  readonly #isJudged: boolean;
+  readonly #mayBreak: boolean;
+  readonly #heard = new Map<string, Heard>();
+  /** The life of the node that made each call that isn't answered yet. */
+  readonly #lives = new Map<CallRecord, string>();
+
+  constructor(faults: readonly FaultEvent[], world: World, report: Reporter) {
+    this.#isJudged = faults.every(({ kind }) => kind === STORE_AWAY.name);
+    this.#mayBreak = faults.some(breaksLinks);
+    this.#world = world;
+    this.#report = report;
+  }
+
+  called(record: CallRecord): void {
+    const life = this.#nodeOf(record.process)?.node?.incarnation;
+    if (life !== undefined) this.#lives.set(record, life);
+  }
+
+  returned(record: CallRecord): void {
+    const life = this.#lives.get(record);
+    this.#lives.delete(record);
+    if (!this.#isJudged || record.what === "lookup") return;
+    const { key, process, rrp, epoch, verdict, outcome } = record;
+    const name = `${process} ${key}`;
+    if (outcome !== "ok") return this.#failed(record, life, this.#heard.get(name));
+    const isElsewhere = nodeIn(rrp ?? "") !== slotOf(process);
+    if (verdict === null) {
+      this.#heard.set(name, { rrp: rrp ?? "", epoch });
+      if (isElsewhere && this.#nodeOf(process)?.node?.state === "fenced") this.reached++;
+    } else if (!isElsewhere && this.#stands(record, this.#heard.get(name))) {
+      const { rrp: owner } = this.#heard.get(name) as Heard;
+      this.#report("reached")(`${process} answered for ${key} itself, which ${owner} has`);
+    }
+  }
+
+  #failed(record: CallRecord, life: string | undefined, heard: Heard | undefined): void {
+    const { key, process, outcome, code } = record;
+    if (outcome !== "info" || code !== "unavailable" || !this.#stands(record, heard)) return;
+    // A node that begins a new life closes the links of the one before; some faults break them.
+    const node = this.#nodeOf(process)?.node;
+    if (node?.state !== "fenced" || node.incarnation !== life || this.#mayBreak) return;
+    this.#report("cut off")(`a call of ${process} to ${key} broke off, which ${heard?.rrp} has`);
+  }
+
+  /** Whether who answered last lives elsewhere, and still has the key. */
+  #stands({ key, process }: CallRecord, heard: Heard | undefined): boolean {
+    if (!heard || nodeIn(heard.rrp) === slotOf(process)) return false;
+    const owner = this.#world.store.state.lookup(key);
+    if (owner?.rrp !== heard.rrp || owner.epoch !== heard.epoch) return false;
+    for (const { node } of this.#world.nodes()) {
+      if (node?.incarnation === owner.incarnation) return node.state === "serving";
+    }
+    return false;
+  }
+
+  #nodeOf(process: string): SimNode | undefined {
+    return [...this.#world.nodes()].find((it) => it.process.id === process);
+  }
+}
+
+/** The node's name in an RRP. */
+function nodeIn(rrp: string): string {
+  return rrp.split("/")[1] ?? "";
+}
+
+/** The node's name of a process. */
+function slotOf(process: string): string {
+  return process.split("#")[0] as string;
+}

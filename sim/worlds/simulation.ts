@@ -1,0 +1,56 @@
+/**
+ * The plays that there are: journals, whose calls must be in their state once; journals
+ * under several masters, who may differ for a while, or going on without any store; and the
+ * market of modules, whose capacity must not be sold twice.
+ *
+ * Takes a plan; gives its result, the same each time and on every runtime.
+ */
+import { playAdrift } from "./partitioned.ts";
+import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../checkers/all.ts";
+import type { Ground } from "../engine/ground_truth.ts";
+import type { CallRecord, Entry, History } from "../engine/history.ts";
+import { journalApp, readJournal } from "../engine/journal_app.ts";
+import { JournalClients } from "../run/journal_clients.ts";
+import { runMarket } from "../market/run.ts";
+import { playMasters } from "./masters.ts";
+import { type Cast, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { World } from "../engine/world.ts";
+
+/** Plays a plan of any sort. @throws only where the simulator itself fails */
+export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
+  const { market, masters } = plan;
+  if (market) return runMarket({ ...plan, market }, options);
+  if (masters) return playMasters({ ...plan, masters }, options);
+  if (plan.shape.isAvailable) return playAdrift(plan, options);
+  const app = journalApp(plan.shape);
+  const enter: Cast["enter"] = (world, report, ground) =>
+    new PlainClients(plan, world, report, ground);
+  const world = plan.shape.regions ? "regions" : "resources";
+  return perform(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
+}
+
+class PlainClients extends JournalClients {
+  readonly #report: Reporter;
+  readonly #ground: Ground;
+
+  constructor(plan: Plan, world: World, report: Reporter, ground: Ground) {
+    super(plan, world);
+    this.#report = report;
+    this.#ground = ground;
+  }
+
+  override finished(): void {
+    const history = { ...historyOf(this.world, this.calls), lost: this.#ground.lost };
+    for (const checker of HISTORY_CHECKERS) checker.check(history, this.#report(checker.name));
+  }
+}
+
+function historyOf(world: World, calls: readonly CallRecord[]): History {
+  const journals = new Map<string, Entry[]>();
+  for (const { key } of calls) {
+    if (journals.has(key)) continue;
+    journals.set(key, readJournal(world.regions?.bookOf(key) ?? world.store.state, key));
+  }
+  return { calls, journals };
+}

@@ -1,0 +1,295 @@
+/**
+ * The shapes that users hold: what a node and a client have in common, and what only
+ * a node can do.
+ */
+import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
+import type { ConnectionOptions, DoorStats } from "../sockets/socket_server.ts";
+import type { AtlasError } from "../errors.ts";
+import type {
+  DiscoverOptions,
+  MarketStats,
+  ModuleAtlas,
+  ModuleNode,
+  ModuleProxy,
+  Plb,
+} from "./modules.ts";
+export type { NodeEvent } from "../model/node_event.ts";
+import type { Member } from "../model/member.ts";
+import type { Lookup, Mark, Ownership } from "../model/ownership.ts";
+import type { SocketHandlers } from "../ports/runtime.ts";
+import type { Resource } from "./resource.ts";
+
+/** How one call is made. */
+export interface CallOptions {
+  /** Deadline, in ms from now; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+  /**
+   * Makes repeats of this call answer what the first one did, for at least 10
+   * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
+   * attempt is unknown. A key that is used again with another method or with arguments that are
+   * not equal by value is `bad_request`.
+   */
+  idempotencyKey?: string;
+  /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
+  signal?: AbortSignal;
+  /**
+   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
+   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
+   * one.
+   */
+  traceparent?: string;
+  /** The region that the call is made for, where it isn't this node's: a client's own. */
+  callerRegion?: string;
+}
+
+/** A call's answer and who gave it. */
+export interface CallResult {
+  readonly result: unknown;
+  /** Where the resource lived when it answered. */
+  readonly rrp: string;
+  /** The fencing token of the ownership that answered. */
+  readonly epoch: number;
+  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
+  readonly path: readonly string[];
+  /**
+   * Present where the resource answered while its node couldn't reach the store, which only
+   * types with `partition: "available"` do: its writes are not durable yet, and another
+   * owner may have taken over. `contested`: one is known to have.
+   */
+  readonly verdict?: Mark;
+}
+
+export interface LookupOptions {
+  /** Reads through the store, and rejects with `unavailable` where that can't be done. */
+  require?: "confirmed";
+  /** Deadline, in ms. Default 10,000. */
+  timeoutMs?: number;
+}
+
+type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constructor" | "then";
+
+/** The callable methods of a resource class, as promises. */
+export type Stub<R> = {
+  readonly [
+    K in Exclude<keyof R & string, Kept> as R[K] extends (...args: never) => unknown ? K
+      : never
+  ]: R[K] extends (...args: infer A) => infer T ? (...args: A) => Promise<Awaited<T>>
+    : never;
+};
+
+type ResourceOf<T> = T extends ResourceType<infer R> ? R
+  : T extends ResourceClass<infer R> ? R
+  : never;
+
+/** The stub type of one of an app's resource types. */
+export type StubOf<A extends App, T extends keyof A["resources"]> = Stub<
+  ResourceOf<A["resources"][T]>
+>;
+
+/** What a node, a resource and a client share. */
+export interface Atlas<A extends App = App<ResourceMap>>
+  extends ModuleAtlas<NonNullable<A["modules"]>> {
+  /**
+   * A stub for a resource, wherever it lives. Nothing is sent before a method is called.
+   *
+   * @throws AtlasError `invalid_rrp` where type or id isn't allowed, `bad_request` where an option
+   * has no such name or kind.
+   */
+  resource<T extends keyof A["resources"] & string>(
+    type: T,
+    id: string,
+    options?: CallOptions,
+  ): StubOf<A, T>;
+
+  /** Calls a method by name, untyped: what stubs do, with the answer's origin. */
+  call(
+    type: string,
+    id: string,
+    method: string,
+    args: readonly unknown[],
+    options?: CallOptions,
+  ): Promise<CallResult>;
+
+  /** Where a resource lives, and how sure that is. Never activates it. */
+  lookup(type: string, id: string, options?: LookupOptions): Promise<Lookup>;
+
+  /** All members that the registry knows, live or not. */
+  members(): Promise<readonly Member[]>;
+
+  /** Resources whose RRP starts with `prefix`, a page at a time, in no order. */
+  resources(prefix: string, page?: PageOptions): Promise<ResourcePage>;
+
+  /**
+   * How many resources have an RRP that starts with `prefix`. Reads all of them: what
+   * comes and goes meanwhile may be counted, or not.
+   *
+   * @param options `timeoutMs`: default 10,000.
+   */
+  count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number>;
+}
+
+/** Which of its resources a node gives up. */
+export interface DrainOptions {
+  /** Those whose RRP starts with it; one that names none of this node does nothing. */
+  prefix: string;
+  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
+}
+
+/** Which nodes are to drain: `node`, `prefix` or both. */
+export interface DrainNodesOptions {
+  /** The one of this name, or `<region>/<node>` where several have it; default: all of `prefix`. */
+  node?: string;
+  /** What they hand over, and take none of for a while; default: all, and they leave. */
+  prefix?: string;
+  /** With `prefix`: for how long, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
+  /** How long all of them may take to say that they do, in ms; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+}
+
+/** What one node said to a drain. */
+export interface DrainedNode {
+  readonly region: string;
+  readonly node: string;
+  readonly incarnation: string;
+  /** Why it doesn't drain, or isn't known to; null: it has begun. */
+  readonly error: AtlasError | null;
+}
+
+export interface PageOptions {
+  /** The `next` of the page before. */
+  cursor?: string;
+  /** 1 to 1,000; a page may hold fewer. Default 100. */
+  limit?: number;
+}
+
+export interface ResourcePage {
+  readonly resources: readonly Pick<Ownership, "rrp" | "epoch">[];
+  readonly next: string | null;
+}
+
+/**
+ * What a node is doing.
+ *
+ * `fenced`: its lease lapsed; it serves nothing of its own until it is back under a
+ * new incarnation. `draining`: it claims nothing and hands over what it holds.
+ */
+export type NodeState = "serving" | "fenced" | "draining" | "closed";
+
+/** A running node. */
+export interface AtlasNode<A extends App = App<ResourceMap>>
+  extends Atlas<A>, ModuleNode<NonNullable<A["modules"]>> {
+  readonly region: string;
+  readonly node: string;
+  /** This node's present life; another after each lapse of its lease. */
+  readonly incarnation: string;
+  readonly state: NodeState;
+  /** As anywhere; on a node what is wanted can be changed. */
+  discover<M extends keyof NonNullable<A["modules"]> & string>(
+    name: M,
+    options?: DiscoverOptions,
+  ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>>;
+  /**
+   * Moves a resource to a node of another region, wherever it is now: its running turn
+   * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
+   * already, nothing changes. Where the store gives keys homes, that becomes its home; one
+   * that is on its way to a region that can't take it is redirected.
+   *
+   * @throws AtlasError `unavailable` where no node of the region can be reached or takes it,
+   * `bad_request` where the store gives keys homes, and none in that region.
+   */
+  move(
+    type: string,
+    id: string,
+    region: string,
+    options?: Pick<CallOptions, "timeoutMs">,
+  ): Promise<Pick<Ownership, "rrp" | "epoch">>;
+  /**
+   * Whether this node knows of a region: it is its own, or one of the registry's, has gateways, or
+   * a member of it was heard of.
+   */
+  knowsRegion(region: string): boolean;
+  /**
+   * Connects a client's socket to a resource, wherever it lives, and keeps it connected when
+   * the resource moves. Gives what the socket is to be handed to once it is open.
+   *
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is draining.
+   */
+  accept(type: string, id: string, options: ConnectionOptions): SocketHandlers;
+  /** Figures of this node now. */
+  stats(): NodeStats;
+  /**
+   * Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards.
+   *
+   * With a prefix: so for what falls under it only, and for a while; the node stays. Whoever
+   * calls such a resource next finds it on another node that runs its type, if there is one.
+   */
+  drain(options?: DrainOptions): Promise<void>;
+  /**
+   * Has other nodes drain, or this one: each is asked over a link that has proven which node it
+   * leads to, also by way of gateways. Resolves when all have begun, or could not be asked, in no
+   * more than `timeoutMs`; what one of them can't do is told in its place.
+   *
+   * @throws AtlasError `bad_request` where an option isn't allowed or several nodes have the name,
+   * `not_found` where no live node is concerned, `unavailable` where the registry can't be read.
+   */
+  drainNodes(options: DrainNodesOptions): Promise<readonly DrainedNode[]>;
+  /**
+   * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
+   * that are still under way fail as `unavailable`, those that had begun as maybe executed.
+   * @throws AtlasError `bad_request` where `drainMs` is not 0 to 300,000; the node goes on.
+   */
+  close(options?: { drainMs?: number }): Promise<void>;
+  /** Resolves when the node has stopped: with the error that stopped it, or null. */
+  readonly closed: Promise<AtlasError | null>;
+}
+
+export interface NodeStats extends MarketStats, DoorStats {
+  /** Resources in memory. */
+  resources: number;
+  /** Calls waiting in mailboxes. */
+  queued: number;
+  /** Calls this node made or passed on whose answer is outstanding. */
+  inFlight: number;
+  /** Open links to other nodes. */
+  links: number;
+  /** Locations of resources elsewhere that are remembered. */
+  cachedLocations: number;
+  /** Milliseconds of lease left; 0 when fenced. */
+  leaseLeftMs: number;
+  /** Since the node was made: */
+  calls: number;
+  turns: number;
+  claims: number;
+  claimsLost: number;
+  commits: number;
+  /** Events that resources here sent to their connections. */
+  events: number;
+  /** Lookups that found more than one claim standing. */
+  contested: number;
+  /** Ownerships lost to a greater claim, or to another owner while the store was out of reach. */
+  conflictsLost: number;
+  /** Times that a resource here won over one that another node had gone on with. */
+  conflictsWon: number;
+  /** Resources that go on here without the store now. */
+  adrift: number;
+  /** Turns answered without the store that were committed later. */
+  landedTurns: number;
+  /** Turns answered without the store that could not be committed. */
+  strandedTurns: number;
+  forwards: number;
+  /** Calls of other nodes that this one was asked to pass on. */
+  relays: number;
+  notOwner: number;
+  lapses: number;
+  kills: number;
+  /** Committed turns that the store was found to lack after a failover. */
+  lostTurns: number;
+  /** Times that the store was replaced by a copy of itself. */
+  failovers: number;
+  /** Lookups that could not be certain, because the store had just been replaced. */
+  quarantined: number;
+}

@@ -1,0 +1,61 @@
+/** Stubs: a resource's methods as if it were here. */
+import { isCallable } from "../model/internal_methods.ts";
+import type { Balancer } from "./modules.ts";
+
+/**
+ * A proxy whose every allowed property is a function that passes its arguments to
+ * `call`. `then` and symbols are undefined, so that a stub can be awaited, logged and
+ * compared without a call going out.
+ */
+export function makeStub(call: (method: string, args: unknown[]) => Promise<unknown>): unknown {
+  const methods: Record<string, (...args: unknown[]) => Promise<unknown>> = Object.create(null);
+  return new Proxy(methods, {
+    get(_target, name) {
+      if (typeof name !== "string") return undefined;
+      const known = methods[name];
+      if (known !== undefined) return known;
+      if (!isCallable(name)) return undefined;
+      return (methods[name] = (...args) => call(name, args));
+    },
+    has: (_target, name) => typeof name === "string" && isCallable(name),
+    set: () => false,
+    defineProperty: () => false,
+    deleteProperty: () => false,
+    ownKeys: () => [],
+    getOwnPropertyDescriptor: () => undefined,
+  });
+}
+
+/**
+ * A proxy whose properties are exactly the functions that `exports` names now, and `$plb`.
+ * Other names that could be a function's give one that rejects with `not_found`; `then`
+ * and symbols are undefined, so that a proxy can be awaited and logged.
+ */
+export function makeProxy(plb: Balancer, exports: () => readonly string[]): unknown {
+  const functions = new Map<string, (...args: unknown[]) => Promise<unknown>>();
+  const has = (name: string | symbol): boolean =>
+    typeof name === "string" && (name === "$plb" || exports().includes(name));
+  const get = (name: string | symbol): unknown => {
+    if (name === "$plb") return plb;
+    if (typeof name !== "string" || !isCallable(name)) return undefined;
+    const known = functions.get(name);
+    if (known) return known;
+    const call = async (...args: unknown[]): Promise<unknown> =>
+      (await plb.call(name, args)).result;
+    // Only what is there is kept: any text may be asked for.
+    if (has(name)) functions.set(name, call);
+    return call;
+  };
+  return new Proxy({}, {
+    get: (_target, name) => get(name),
+    has: (_target, name) => has(name),
+    set: () => false,
+    defineProperty: () => false,
+    deleteProperty: () => false,
+    ownKeys: () => [...exports(), "$plb"],
+    getOwnPropertyDescriptor: (_target, name) =>
+      has(name)
+        ? { value: get(name), enumerable: name !== "$plb", configurable: true, writable: false }
+        : undefined,
+  });
+}

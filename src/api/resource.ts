@@ -1,0 +1,213 @@
+/**
+ * The base class of what users write: a single-owner actor.
+ *
+ * It takes calls from its mailbox one at a time. A call, its writes and its answer
+ * are one turn: all of them happen, or none.
+ *
+ * Source: design §3 (State), §4.
+ */
+import type { Atlas } from "./node.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Caller } from "../model/call_path.ts";
+import type { Connection } from "../events/broadcaster.ts";
+
+/**
+ * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
+ * another node goes on with it.
+ */
+export type StopReason = "idle" | "drain" | "move" | "fenced" | "stuck";
+
+/** A resource's private, ordered map. Writes are kept when the turn ends well. */
+export interface Storage {
+  /** The value of a key, this turn's writes included; undefined where there is none. */
+  get<T = unknown>(key: string): Promise<T | undefined>;
+  /**
+   * Keeps a value. Resolves at once; it is durable before the turn's caller hears.
+   *
+   * @throws AtlasError `bad_request` where the key or value isn't allowed or no turn
+   * is running, `payload_too_large` where the value or the turn's writes are over
+   * their limit.
+   */
+  put(key: string, value: unknown): Promise<void>;
+  /** Forgets a key. */
+  delete(key: string): Promise<void>;
+  /** Keys and values in code unit order of the keys, this turn's writes included. */
+  list<T = unknown>(options?: ListOptions): Promise<Map<string, T>>;
+}
+
+export interface ListOptions {
+  /** Only keys that start with this. */
+  prefix?: string;
+  /** Only keys from this on. */
+  start?: string;
+  /** Only keys before this. */
+  end?: string;
+  /** 1 to 10,000. Default 10,000. */
+  limit?: number;
+  /** From the last backwards. */
+  reverse?: boolean;
+}
+
+/** What the host gives a resource; {@link Resource} hands it on under friendlier names. */
+export interface ResourceContext {
+  readonly key: string;
+  readonly id: string;
+  readonly rrp: string;
+  readonly epoch: number;
+  readonly signal: AbortSignal;
+  readonly storage: Storage;
+  readonly node: Atlas;
+  readonly audience: {
+    readonly connections: Iterable<Connection>;
+    say(data: unknown, to: null): void;
+  };
+  /**
+   * The turn that the running code belongs to; its call is null in hooks.
+   *
+   * @param what the property that was used, for the error.
+   * @throws AtlasError `bad_request` where it belongs to none.
+   */
+  turn(what: string): {
+    readonly call: { readonly caller: Caller; readonly trace: string | null } | null;
+  };
+}
+
+/**
+ * Extend it, and every public method can be called by name from any node.
+ *
+ * Methods named `constructor`, `on…`, `_…` and those of Object are never callable
+ * from outside, nor are `#private` ones, functions in fields, getters and statics. What
+ * TypeScript calls `private` or `protected` is callable, as these words are gone at run time:
+ * use `#name` for what nobody else may call.
+ *
+ * @example
+ * ```ts
+ * class Counter extends Resource {
+ *   async add(n: number) {
+ *     const total = ((await this.storage.get<number>("total")) ?? 0) + n;
+ *     await this.storage.put("total", total);
+ *     return total;
+ *   }
+ * }
+ * ```
+ */
+export class Resource {
+  readonly #context: ResourceContext;
+
+  constructor(context: ResourceContext) {
+    this.#context = context;
+  }
+
+  /** `<type>/<id>`, the id percent-encoded. */
+  get key(): string {
+    return this.#context.key;
+  }
+
+  /** The id as its callers spell it. */
+  get id(): string {
+    return this.#context.id;
+  }
+
+  /** Where this instance lives. */
+  get rrp(): string {
+    return this.#context.rrp;
+  }
+
+  /** The fencing token of this ownership: higher than that of any earlier instance. */
+  get epoch(): number {
+    return this.#context.epoch;
+  }
+
+  /**
+   * Aborted when the running call's caller has gone or timed out, or ownership is lost; in code
+   * that outlived its turn, when ownership is lost or given back.
+   */
+  get signal(): AbortSignal {
+    return this.#context.signal;
+  }
+
+  /**
+   * This resource's durable state. Its methods reject with `bad_request` in code that outlived
+   * its turn: all of it must be awaited before the method that began it returns.
+   */
+  get storage(): Storage {
+    return this.#context.storage;
+  }
+
+  /**
+   * To call others, within a turn. Such calls carry this turn's deadline and chain. Capacity of modules that
+   * it buys is given back when this instance is let go; `request` needs none of its own. In code
+   * that outlived its turn calls and all else reject with `bad_request`, except calls of a module's
+   * functions over a proxy that was bought before: these have no deadline but their own.
+   */
+  get node(): Atlas {
+    return this.#context.node;
+  }
+
+  /**
+   * Who made the running call: the region and the node where it started; null in hooks.
+   *
+   * @throws AtlasError `bad_request` in code that outlived its turn.
+   */
+  get caller(): Caller | null {
+    return this.#context.turn("caller").call?.caller ?? null;
+  }
+
+  /**
+   * The running call's W3C `traceparent`, the last hop as parent; null where there is none.
+   *
+   * @throws AtlasError `bad_request` in code that outlived its turn.
+   */
+  get traceparent(): string | null {
+    return this.#context.turn("traceparent").call?.trace ?? null;
+  }
+
+  /** The client sockets that are connected to this resource now, in the order they came. */
+  get connections(): Iterable<Connection> {
+    return this.#context.audience.connections;
+  }
+
+  /**
+   * Sends an event to every connection, and to those that come back soon, once the running
+   * turn is committed; never where the turn fails.
+   *
+   * @throws AtlasError `bad_request` in code that belongs to no running turn or where `data` can't
+   * be encoded, `payload_too_large` where the event or the turn's events are over their limit.
+   */
+  broadcast(data: unknown): void {
+    this.#context.audience.say(data, null);
+  }
+
+  /**
+   * Runs as a turn when a client socket connects, and again at each new owner for those that
+   * stayed connected (`connection.resumed`). Where it throws, the socket is closed.
+   */
+  onConnect(_connection: Connection): void | Promise<void> {}
+
+  /** Runs as a turn for each message of a client socket, one at a time, in their order. */
+  onMessage(_connection: Connection, _data: unknown): void | Promise<void> {}
+
+  /**
+   * Runs as a turn after a client socket has ended, or its node has. Not where the resource
+   * itself stops or moves: its connections are joined to the next owner.
+   */
+  onDisconnect(_connection: Connection): void | Promise<void> {}
+
+  /** Runs once before the first call, as a turn of its own. */
+  onStart(): void | Promise<void> {}
+
+  /** Runs once before the instance is let go; as a turn, unless ownership is lost already. */
+  onStop(_reason: StopReason): void | Promise<void> {}
+
+  /**
+   * Runs once where another owner of this key won over this one: in stores without one write
+   * order, where its claim was the greater one; and where this one went on while its node
+   * couldn't reach the store (`partition: "available"`), answered calls, and another took
+   * over, or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and
+   * shows what this owner wrote. Where the store was away, `list` gives what was written since,
+   * and `get` what else is at hand, or throws `unavailable`. The winner can be called, and told
+   * what to merge.
+   * What takes longer than a turn may is not waited for.
+   */
+  onConflict(_winner: Ownership): void | Promise<void> {}
+}

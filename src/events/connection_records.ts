@@ -1,0 +1,206 @@
+/**
+ * Who is connected to a resource, as its state keeps it for the next owner: one field for each
+ * connection, written in the turn of `onConnect` and deleted in that of `onDisconnect`. Only
+ * resources with an `onDisconnect` have them.
+ *
+ * A field is `c:<connection id>`; its text is a JSON object. Readers MUST ignore names that
+ * they don't know: later versions may add some.
+ */
+import type { AtlasError } from "../errors.ts";
+import { DOOR_SILENCE_MS } from "../limits.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { pause } from "../time/wait.ts";
+import type { TurnStorage } from "../resource/storage.ts";
+import type { Errand } from "./hook_call.ts";
+
+const SPACE = "c:";
+const SPACE_END = "c;";
+/** Records that are read at once. */
+const PAGE = 4_096;
+/** How long it waits before it reads them again where it couldn't, in ms. */
+const AGAIN_MS = 2_000;
+
+export interface RecordParts {
+  readonly key: string;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly storage: () => TurnStorage;
+  /** Runs a turn of the resource; answers how it failed, null where it was committed. */
+  readonly turn: (hook: string, errand: Errand) => Promise<AtlasError | null>;
+  /** Has {@link ConnectionRecords.sweep} run every 2 s, as long as any are absent. */
+  readonly attend: () => void;
+  /** Whether a connection is here now. */
+  readonly isHere: (id: string) => boolean;
+  /** What to run in the turn in which a connection of a former owner is told of as gone. */
+  readonly end: (id: string) => Errand;
+}
+
+/** What is kept of a connection. */
+interface ConnectionRecord {
+  readonly id: string;
+  /** The life of the node that has its socket; empty where that can't be read. */
+  readonly life: string;
+}
+
+export class ConnectionRecords {
+  readonly #parts: RecordParts;
+  /** The life in each record that the state has, or has once the running turn is committed. */
+  readonly #lives = new Map<string, string>();
+  /** Connections of former owners that haven't come back, and since when they are waited for. */
+  readonly #absent = new Map<string, { readonly life: string; readonly since: number }>();
+  /** Those that were told of as gone since reading began. */
+  readonly #told = new Set<string>();
+  #isReading = false;
+  #isOver = false;
+
+  constructor(parts: RecordParts) {
+    this.#parts = parts;
+  }
+
+  /** Connections of former owners that may still come back. */
+  get absent(): number {
+    return this.#absent.size;
+  }
+
+  /**
+   * Begins to read who was connected to former owners. Gives what to run once turns can be
+   * had: those whose node is dead are told of as gone then; the others may still come back.
+   * It answers how many there were.
+   */
+  recall(isDead: (life: string) => boolean): () => Promise<number> {
+    const { store, key, clock, isHere } = this.#parts;
+    const reading = readRecords(store, key).catch(() => null);
+    this.#isReading = true;
+    return async () => {
+      const records = await reading;
+      if (this.#isOver) return 0;
+      if (records === null) {
+        void pause(clock, AGAIN_MS).then(() => this.#isOver ? 0 : this.recall(isDead)());
+        return 0;
+      }
+      this.#isReading = false;
+      const since = clock.now();
+      for (const { id, life } of records) {
+        if (isHere(id) || this.#told.has(id)) continue;
+        this.#lives.set(id, life);
+        this.#absent.set(id, { life, since });
+      }
+      this.#told.clear();
+      if (this.#absent.size > 0) this.#parts.attend();
+      this.sweep(since, isDead);
+      return records.length;
+    };
+  }
+
+  /** In a turn: writes a connection's record, unless the state has it. Gives what undoes that. */
+  write(id: string, life: string): () => void {
+    const former = this.#lives.get(id);
+    if (former === life) return () => {};
+    this.#parts.storage().reserve(SPACE + id, JSON.stringify({ life }));
+    return this.#set(id, life);
+  }
+
+  /** In a turn: deletes it. Gives what undoes that. */
+  #remove(id: string): () => void {
+    if (this.#lives.has(id)) this.#parts.storage().reserve(SPACE + id, null);
+    return this.#set(id, undefined);
+  }
+
+  /** Notes what the state has once the running turn is committed; gives what to do where it fails. */
+  #set(id: string, life: string | undefined): () => void {
+    const former = this.#lives.get(id);
+    const note = (life: string | undefined): void => {
+      if (life === undefined) this.#lives.delete(id);
+      else this.#lives.set(id, life);
+    };
+    note(life);
+    return () => note(former);
+  }
+
+  /** Whether the state has a record of it. */
+  has(id: string): boolean {
+    return this.#lives.has(id);
+  }
+
+  /** One of a former owner's has come back. */
+  returned(id: string): void {
+    this.#absent.delete(id);
+  }
+
+  /** Tells of those of former owners as gone whose node is dead, or that don't come back. */
+  sweep(now: number, isDead: (life: string) => boolean): void {
+    for (const [id, { life, since }] of this.#absent) {
+      if (now - since > DOOR_SILENCE_MS || isDead(life)) void this.miss(id);
+    }
+  }
+
+  /** One of a former owner's has gone. Resolves once that was told. */
+  async miss(id: string): Promise<void> {
+    const { isHere, end } = this.#parts;
+    // It may come back before its turn comes.
+    if (this.#absent.delete(id)) await this.ended(id, end(id), () => isHere(id));
+  }
+
+  /**
+   * A connection has gone: tells that, and deletes its record; that also where the app's code
+   * throws. Where the store can't be had now, it is told again.
+   */
+  async ended(id: string, tell: Errand, isBack: () => boolean = () => false): Promise<void> {
+    const { turn, attend } = this.#parts;
+    if (this.#isReading) this.#told.add(id);
+    let undo: (() => void) | null = null;
+    const remove = (): void => void (undo = this.#remove(id));
+    const error = await turn("onDisconnect", (it) => {
+      // It was told of already, or has come back meanwhile.
+      if (!this.#lives.has(id) || isBack()) return;
+      remove();
+      return tell(it);
+    });
+    if (error === null || undo === null || this.#isOver) return;
+    (undo as () => void)();
+    if (error.retryable) {
+      this.#absent.set(id, { life: "", since: -Infinity });
+      return attend();
+    }
+    if (await turn("onDisconnect", remove)) (undo as () => void)();
+  }
+
+  /** The node of some connections has another life: the next owner is to ask for that one. */
+  async rewrite(ids: () => readonly string[], life: string): Promise<void> {
+    let undo: (() => void)[] = [];
+    const error = await this.#parts.turn("onConnect", () => {
+      undo = ids().map((id) => this.write(id, life));
+    });
+    if (error) { for (const run of undo) run(); }
+  }
+
+  stop(): void {
+    this.#isOver = true;
+    this.#absent.clear();
+  }
+}
+
+/** All records that a resource's state has. Rejects where the store can't be read. */
+async function readRecords(store: Store, key: string): Promise<ConnectionRecord[]> {
+  const records: ConnectionRecord[] = [];
+  for (let start = SPACE;;) {
+    const range = { start, end: SPACE_END, limit: PAGE, reverse: false };
+    const rows = await store.range(key, range);
+    for (const [field, text] of rows) {
+      records.push({ id: field.slice(SPACE.length), life: lifeIn(text) });
+    }
+    const last = rows.at(-1);
+    if (!last || rows.length < PAGE) return records;
+    start = `${last[0]}\0`;
+  }
+}
+
+function lifeIn(text: string): string {
+  try {
+    const { life } = JSON.parse(text) as { life?: unknown };
+    return typeof life === "string" ? life : "";
+  } catch {
+    return "";
+  }
+}

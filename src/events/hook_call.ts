@@ -1,0 +1,78 @@
+/**
+ * A visit: a turn that a connection brings about, queueing in the mailbox among the calls.
+ *
+ * Takes what to do with the resource when its turn comes; tells how that ended.
+ */
+import type { AtlasError } from "../errors.ts";
+import { Call } from "../model/call.ts";
+import type { Caller } from "../model/call_path.ts";
+import type { Resource } from "../api/resource.ts";
+
+const NONE: readonly string[] = [];
+/** The caller of turns that no other node asked for. */
+export const NOWHERE: Caller = { region: "", node: "" };
+
+/** What a visit does; its writes and events are one turn's. */
+export type Errand = (resource: Resource) => unknown;
+
+export class Visit extends Call {
+  readonly key: string;
+  /** The hook's name, for logs. */
+  readonly method: string;
+  readonly deadline: number;
+  readonly caller: Caller;
+  readonly idempotencyKey = null;
+  readonly chain: readonly string[] = NONE;
+  readonly trace = null;
+  /** How it ended: null where its turn is committed. */
+  readonly ended: Promise<AtlasError | null>;
+  readonly #errand: Errand;
+  #end!: (error: AtlasError | null) => void;
+
+  constructor(key: string, method: string, deadline: number, caller: Caller, errand: Errand) {
+    super();
+    this.key = key;
+    this.method = method;
+    this.deadline = deadline;
+    this.caller = caller;
+    this.#errand = errand;
+    this.ended = new Promise((resolve) => (this.#end = resolve));
+  }
+
+  /** Who came without a deadline comes only once: there is always room. */
+  override get isOwed(): boolean {
+    return this.deadline === Infinity;
+  }
+
+  /** What the activation applies to the instance. */
+  get hook(): (this: Resource) => unknown {
+    const errand = this.#errand;
+    return function (this: Resource) {
+      return errand(this);
+    };
+  }
+
+  override arguments(): unknown[] {
+    return [];
+  }
+
+  override encode(): unknown {
+    return null;
+  }
+
+  override succeed(): void {
+    this.#settle(null);
+  }
+
+  override fail(error: AtlasError): void {
+    this.#settle(error);
+  }
+
+  override expire(): void {}
+
+  #settle(error: AtlasError | null): void {
+    if (this.done) return;
+    this.done = true;
+    this.#end(error);
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * A door as the owner sees it: a pigeonhole with the name of a node on it, out of which its
+ * messenger takes what has come.
+ *
+ * Takes a door's questions, one at a time; answers at once where there is something, else
+ * when there is, or when the question has been held long enough.
+ */
+import type { AtlasError } from "../errors.ts";
+import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";
+import type { Call } from "../model/call.ts";
+import type { EventsAnswer, PostedEvent } from "../model/internal_methods.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import { type Deadlines, Expiring } from "../time/timer_wheel.ts";
+import type { Replay, SentEvent } from "./replay_buffer.ts";
+
+/** Closings that one answer tells of at most. */
+const MAX_CLOSINGS = 16;
+
+/** What a door's side needs of the audience it belongs to. */
+export interface DoorParts {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly replay: Replay;
+  readonly owner: () => Ownership;
+  /** Whether a connection is at this door. */
+  readonly isHere: (connection: string) => boolean;
+}
+
+export class DoorSide extends Expiring {
+  /** The node's life that it belongs to. */
+  life: string;
+  /** When it asked last, or was answered. */
+  heardAt: number;
+  readonly #parts: DoorParts;
+  /** The question that waits for an answer. */
+  #asked: Call | null = null;
+  /** The number up to which it has all that is for it. */
+  #at: number;
+  /** Closings that it hasn't said it knows of; each after the event of its number. */
+  readonly #closings: { id: string; reason: string; after: number }[] = [];
+  /** Closings before those. */
+  #closed = 0;
+
+  constructor(parts: DoorParts, life: string) {
+    super();
+    this.#parts = parts;
+    this.life = life;
+    this.heardAt = parts.clock.now();
+    this.#at = parts.replay.last;
+  }
+
+  /** Whether it holds all that there is, and waits for more. */
+  get isSettled(): boolean {
+    return this.#asked !== null && !this.#asked.done;
+  }
+
+  /**
+   * Whether its node has gone: it was silent for too long, or it is dead by the registry's word and
+   * asks no more. One that still asks has lost the registry, and not its sockets.
+   */
+  isGone(now: number, isDead: boolean): boolean {
+    const silentMs = now - this.heardAt;
+    return silentMs > DOOR_SILENCE_MS || (isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS);
+  }
+
+  /** A question: what is there after event `at`, and after so many closings? */
+  ask(call: Call, life: string, at: number, closed: number): void {
+    const { clock, deadlines } = this.#parts;
+    this.life = life;
+    this.heardAt = clock.now();
+    this.#at = at;
+    while (this.#closed < closed && this.#closings.length > 0) {
+      this.#closings.shift();
+      this.#closed++;
+    }
+    // Who asks again doesn't wait for the answer to what it asked before.
+    this.#answer([at, false, [], [], this.#closed]);
+    this.#asked = call;
+    if (!this.tell()) deadlines.add(this, this.heardAt + POLL_MS);
+  }
+
+  /** Answers a question that waits, if there is anything to say. */
+  tell(): boolean {
+    if (!this.#asked) return false;
+    const { replay, isHere } = this.#parts;
+    const gap = !replay.covers(this.#at);
+    const { events, upto } = gap
+      ? { events: [], upto: replay.last }
+      : replay.since(this.#at, (to) => to === null || isHere(to));
+    const closings = this.#closings.filter(({ after }) => after <= upto).slice(0, MAX_CLOSINGS);
+    // What is for others needs no trip, however much of it there is.
+    this.#at = upto;
+    if (!gap && events.length + closings.length === 0) return false;
+    this.#answer([
+      upto,
+      gap,
+      events.map(posted),
+      closings.map(({ id, reason }) => [id, reason] as const),
+      this.#closed + closings.length,
+    ]);
+    return true;
+  }
+
+  /** A connection at this door ends once its client has all that was sent so far. */
+  close(id: string, reason: string): void {
+    this.#closings.push({ id, reason, after: this.#parts.replay.last });
+  }
+
+  /** Its question has waited long enough. */
+  override expire(): void {
+    this.#answer([this.#at, false, [], [], this.#closed]);
+  }
+
+  /** It isn't known here any more. */
+  dismiss(): void {
+    this.#answer(null);
+  }
+
+  /** There is nobody here any more who could answer. */
+  end(error: AtlasError, next: Ownership | null): void {
+    this.#parts.deadlines.remove(this);
+    this.#asked?.fail(error, next);
+    this.#asked = null;
+  }
+
+  #answer(answer: EventsAnswer): void {
+    const { deadlines, clock, owner } = this.#parts;
+    deadlines.remove(this);
+    const call = this.#asked;
+    this.#asked = null;
+    if (!call || call.done) return;
+    this.heardAt = clock.now();
+    call.succeed(call.encode(answer), owner(), null);
+  }
+}
+
+/** An event as it travels. */
+export function posted({ seq, epoch, to, data }: SentEvent): PostedEvent {
+  return [seq, epoch, to, data];
+}
+
+/** What an usher looks after. */
+export interface Attended {
+  /** Lets go of connections whose door has gone. Answers whether any are left. */
+  sweep(now: number, isDead: (incarnation: string) => boolean): boolean;
+}
+
+export class Usher {
+  readonly #clock: Clock;
+  /** Whether an incarnation is known to be dead. */
+  readonly isDead: (incarnation: string) => boolean;
+  readonly #attended = new Set<Attended>();
+  #timer: Timer | null = null;
+
+  constructor(clock: Clock, isDead: (incarnation: string) => boolean) {
+    this.#clock = clock;
+    this.isDead = isDead;
+  }
+
+  /** From now on there are connections; forgotten when a sweep finds none. */
+  attend(audience: Attended): void {
+    this.#attended.add(audience);
+    this.#timer ??= this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    this.#attended.clear();
+  }
+
+  #sweep(): void {
+    this.#timer = null;
+    const now = this.#clock.now();
+    for (const audience of this.#attended) {
+      if (!audience.sweep(now, this.isDead)) this.#attended.delete(audience);
+    }
+    if (this.#attended.size === 0) return;
+    this.#timer = this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+  }
+}

@@ -1,0 +1,175 @@
+/** A call of a module's function, from the proxy to its answer; and the queue for credit. */
+import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
+import { AtlasError } from "../../errors.ts";
+import { encodeBody } from "../../model/call.ts";
+import { checkArguments, checkMs, quoted } from "../../model/options.ts";
+import { Expiring } from "../../time/timer_wheel.ts";
+import type { Label } from "../bus/messages.ts";
+import { type Body, open } from "../bus/payload.ts";
+import { checkCall } from "../market_options.ts";
+import type { ChannelView } from "./channel_pool.ts";
+
+/** Who is told when nobody waits for a call's answer any more. */
+export interface ModuleCallKeeper {
+  /** The call was given up: at its deadline, or by its caller before. */
+  gaveUp(call: ModuleCall, what: string, cause: unknown): void;
+  settled(call: ModuleCall): void;
+}
+
+/** Said where no code can have a function of the name. */
+const NO_NAMES = "names of hooks (onStart), of Object's own and names that begin with _ or $ are " +
+  "not allowed";
+
+/** What holds for calls that don't say. */
+export interface ModuleCallDefaults {
+  readonly callTimeoutMs: number;
+  readonly noWait: boolean;
+}
+
+export class ModuleCall extends Expiring {
+  readonly name: string;
+  /** The encoded array of arguments. */
+  readonly body: Uint8Array;
+  readonly deadline: number;
+  readonly noWait: boolean;
+  isDone = false;
+  /** The channel that carries it, and its number there; null while it waits. */
+  view: ChannelView | null = null;
+  id = 0;
+  /** The code that it runs on, where its channel has other code by now. */
+  label: Label | null = null;
+  /** When it began to wait, monotonic ms; 0: it doesn't. */
+  waitsSince = 0;
+  readonly #keeper: ModuleCallKeeper;
+  readonly #signal: AbortSignal | null;
+  #resolve!: (result: ModuleCallResult) => void;
+  #reject!: (error: AtlasError) => void;
+
+  /** @throws AtlasError `bad_request`, `payload_too_large` */
+  constructor(
+    keeper: ModuleCallKeeper,
+    name: string,
+    args: readonly unknown[],
+    options: ModuleCallOptions,
+    defaults: ModuleCallDefaults,
+    now: number,
+  ) {
+    super();
+    this.#keeper = keeper;
+    this.name = name;
+    checkCall(options);
+    this.body = encodeBody(checkArguments(args), "argument");
+    const { timeoutMs = defaults.callTimeoutMs, noWait = defaults.noWait, signal } = options;
+    this.deadline = now + checkMs("timeoutMs", timeoutMs);
+    this.noWait = noWait;
+    this.#signal = signal ?? null;
+  }
+
+  get wasAborted(): boolean {
+    return this.#signal?.aborted === true;
+  }
+
+  /** The promise of the answer; called once. */
+  answer(): Promise<ModuleCallResult> {
+    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  resolve(result: ModuleCallResult): void {
+    if (this.#settle()) this.#resolve(result);
+  }
+
+  /** The channel that carried it sent its result. */
+  answered(body: Body, { contact, label: present }: ChannelView): void {
+    const { version } = this.label ?? present;
+    let result: unknown;
+    try {
+      result = open(body);
+    } catch {
+      const message = `${contact.node} sent a result that can't be read`;
+      return this.reject(new AtlasError("unavailable", message, { maybeExecuted: true }));
+    }
+    this.resolve({ result, node: contact.node, version });
+  }
+
+  reject(error: AtlasError): void {
+    if (this.#settle()) this.#reject(error);
+  }
+
+  override expire(): void {
+    if (!this.isDone) this.#keeper.gaveUp(this, "the deadline passed", undefined);
+  }
+
+  readonly #onAbort = (): void => {
+    this.#keeper.gaveUp(this, "the caller gave the call up", this.#signal?.reason);
+  };
+
+  #settle(): boolean {
+    if (this.isDone) return false;
+    this.isDone = true;
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    this.#keeper.settled(this);
+    return true;
+  }
+}
+
+/** The error of a call to a function that isn't in the code that is in use, where any is. */
+export function noFunction(
+  module: string,
+  label: { readonly version: string | null; readonly exports: readonly string[] } | null,
+  name: unknown,
+): AtlasError {
+  const code = label?.version ? `${module} ${label.version}` : module;
+  const known = label ? `it has: ${label.exports.slice(0, 20).join(", ")}` : NO_NAMES;
+  return new AtlasError("not_found", `${code} has no function ${quoted(name)}; ${known}`);
+}
+
+/** The error of a call over a proxy that was closed: for good, so asking it again is of no use. */
+export function wasClosed(module: string): AtlasError {
+  return new AtlasError("unavailable", `the proxy of ${module} was closed`, { retryable: false });
+}
+
+/** The error of a call that nobody waits for any more; what was sent out may have run. */
+export function givenUp(
+  module: string,
+  call: ModuleCall,
+  what: string,
+  cause: unknown,
+  { granted, wanted }: { readonly granted: number; readonly wanted: number },
+): AtlasError {
+  const maybeExecuted = call.view !== null;
+  const state = maybeExecuted ? "" : `; ${granted} of ${wanted} capacity is bought`;
+  const message = `${module}.${call.name}: ${what}${state}`;
+  return new AtlasError("timeout", message, { maybeExecuted, cause });
+}
+
+/** Calls in the order in which they came; those that were sent back keep their place at the head. */
+export class WaitingRoom {
+  #returned = new Set<ModuleCall>();
+  readonly #calls = new Set<ModuleCall>();
+
+  get size(): number {
+    return this.#returned.size + this.#calls.size;
+  }
+
+  add(call: ModuleCall): void {
+    this.#calls.add(call);
+  }
+
+  /** Calls that were on their way to somebody who didn't take them, in order. */
+  putBack(calls: readonly ModuleCall[]): void {
+    this.#returned = new Set([...calls, ...this.#returned]);
+  }
+
+  remove(call: ModuleCall): void {
+    if (!this.#returned.delete(call)) this.#calls.delete(call);
+  }
+
+  *[Symbol.iterator](): Iterator<ModuleCall> {
+    yield* this.#returned;
+    yield* this.#calls;
+  }
+}

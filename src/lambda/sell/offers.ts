@@ -1,0 +1,103 @@
+/**
+ * The sell orders of one listener: how its capacity is divided among them, and how much of each
+ * is granted.
+ *
+ * Takes what is granted to buyers of a region and given back; gives what is free. A buyer gets of
+ * the orders that are for its region first, and then of those that are for all.
+ */
+import type { SellOrder } from "../../api/modules.ts";
+import type { Order } from "../bus/order.ts";
+
+/** One sell order. */
+export class Offer {
+  readonly capacity: number;
+  /** Whose buyers it serves; empty: all. */
+  readonly regions: readonly string[];
+  granted = 0;
+  /** As it was sent last. */
+  order: Order | null = null;
+
+  constructor({ capacity, regions = [] }: SellOrder) {
+    this.capacity = capacity;
+    this.regions = regions;
+  }
+
+  get free(): number {
+    return this.capacity - this.granted;
+  }
+
+  serves(region: string): boolean {
+    return this.regions.length === 0 || this.regions.includes(region);
+  }
+}
+
+/** What of each order one channel holds; taken last is given back first. */
+export type Held = Map<Offer, number>;
+
+export class Offers {
+  readonly all: readonly Offer[];
+
+  constructor(orders: readonly SellOrder[]) {
+    this.all = orders.map((order) => new Offer(order));
+  }
+
+  get granted(): number {
+    return this.all.reduce((sum, { granted }) => sum + granted, 0);
+  }
+
+  /** What a buyer of this region can have now. */
+  free(region: string): number {
+    return this.#for(region).reduce((sum, { free }) => sum + free, 0);
+  }
+
+  /** Grants so much, at most what is free for that region. */
+  grant(quantity: number, region: string): Held {
+    const held: Held = new Map();
+    let left = quantity;
+    for (const offer of this.#for(region)) {
+      const part = Math.min(left, offer.free);
+      if (part <= 0) continue;
+      offer.granted += part;
+      held.set(offer, part);
+      left -= part;
+    }
+    return held;
+  }
+
+  /** Grants what a channel of a listener before this one holds, wherever there is room for it. */
+  adopt(quantity: number): Held {
+    const held: Held = new Map();
+    let left = quantity;
+    for (const offer of this.all) {
+      const part = Math.min(left, offer.free);
+      if (part <= 0) continue;
+      offer.granted += part;
+      held.set(offer, part);
+      left -= part;
+    }
+    return held;
+  }
+
+  /** Takes back so much of what a channel holds. */
+  release(held: Held, quantity: number): void {
+    let left = quantity;
+    for (const [offer, part] of [...held].reverse()) {
+      const back = Math.min(left, part);
+      offer.granted -= back;
+      held.set(offer, part - back);
+      left -= back;
+    }
+  }
+
+  #for(region: string): Offer[] {
+    return this.all.filter((offer) => offer.serves(region))
+      .sort((a, b) => Number(a.regions.length === 0) - Number(b.regions.length === 0));
+  }
+}
+
+/** What a channel holds, over all orders. */
+export function sumOf(held: Held): number {
+  let sum = 0;
+  for (const part of held.values()) sum += part;
+  return sum;
+}

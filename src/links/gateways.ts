@@ -1,0 +1,301 @@
+/**
+ * The gateways of other regions: ferries at a border, of which the quickest that runs
+ * is taken.
+ *
+ * Takes addresses by region; gives a link to a node that stands there, to pass calls on
+ * over. Each gateway in use is asked for a sign of life now and then; one that fails is
+ * left alone for a while and then tried again.
+ *
+ * Source: design §4 (another region goes through that region's gateway).
+ */
+import { AtlasError, detailOf, messageOf } from "../errors.ts";
+import { DETOUR_MS, GATEWAY_IDLE_MS, GATEWAY_PATIENCE_MS, GATEWAY_PROBE_MS, MAX_DETOUR_MS } from "../limits.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import { backoffMs } from "../time/wait.ts";
+import type { Session } from "./links.ts";
+
+/** Another gateway is taken instead of the present one where it is quicker by so much. */
+const QUICKER = 0.8;
+const QUICKER_MS = 2;
+/** How long one that could not pass a call on is asked after the others, in ms. */
+const SHUN_MS = 500;
+
+export interface GatewayParts {
+  /** Addresses by region. */
+  readonly gateways: Readonly<Record<string, readonly string[]>>;
+  /** The own region: its nodes are reached as ever. */
+  readonly region: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A link to whoever answers at an address; null: this node itself. */
+  readonly meet: (address: string) => Promise<Session | null>;
+  readonly onEvent: (event: NodeEvent) => void;
+}
+
+/** The gateways of one region. */
+interface Border {
+  readonly region: string;
+  readonly gateways: readonly Gateway[];
+  present: Gateway | null;
+  usedAt: number;
+}
+
+export class Gateways {
+  readonly #parts: GatewayParts;
+  readonly #borders = new Map<string, Border>();
+  #closed = false;
+
+  constructor(parts: GatewayParts) {
+    this.#parts = parts;
+    for (const [region, addresses] of Object.entries(parts.gateways)) {
+      if (region === parts.region) continue;
+      const gateways = addresses.map((address) => new Gateway(region, address));
+      this.#borders.set(region, { region, gateways, present: null, usedAt: -Infinity });
+    }
+  }
+
+  /** Whether no region has any. */
+  get isEmpty(): boolean {
+    return this.#borders.size === 0;
+  }
+
+  /** Whether a region has any. */
+  has(region: string): boolean {
+    return this.#borders.has(region);
+  }
+
+  /** An open link to the best gateway of a region; null where none is open and healthy. */
+  ready(region: string): Session | null {
+    const border = this.#borders.get(region);
+    if (!border) return null;
+    const now = this.#parts.clock.now();
+    this.#used(border, now);
+    const { present } = border;
+    let best = present?.isFit ? present : null;
+    for (const gateway of border.gateways) {
+      if (gateway === best || !gateway.isFit) continue;
+      if (!best || rank(gateway, now) < rank(best, now) * QUICKER - QUICKER_MS) best = gateway;
+    }
+    if (best && best !== present) this.#changed(border, best);
+    return best?.session ?? null;
+  }
+
+  /**
+   * A link to a gateway of a region, opened where there is none: all of them at once the
+   * first time, and the first that answers is taken.
+   *
+   * @throws AtlasError `unavailable` where none can be reached now.
+   */
+  async open(region: string): Promise<Session> {
+    const ready = this.ready(region);
+    if (ready) return ready;
+    const border = this.#borders.get(region);
+    if (!border) throw new AtlasError("unavailable", `region ${region} has no gateways`);
+    const now = this.#parts.clock.now();
+    const dials = border.gateways.filter((gateway) => gateway.isDue(now))
+      .map((gateway) => this.#dial(border, gateway));
+    try {
+      await Promise.any(dials);
+    } catch {
+      // Each failure is remembered, and told below.
+    }
+    const session = this.ready(region);
+    if (session) return session;
+    const { gateways } = border;
+    const told = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
+    const each = gateways.map(({ address, why }) => `${address}: ${detailOf(why)}`).join("; ");
+    const message = `no gateway of region ${region} can be reached`;
+    throw new AtlasError("unavailable", `${message} (${told})`, { detail: `${message} (${each})` });
+  }
+
+  /** A gateway could not pass a call on: others are asked first for a while. */
+  shun(session: Session): void {
+    const until = this.#parts.clock.now() + SHUN_MS;
+    for (const { gateways } of this.#borders.values()) {
+      for (const gateway of gateways) if (gateway.session === session) gateway.shunnedUntil = until;
+    }
+  }
+
+  /** A silent link speaks again: gateways that failed by their silence are asked at once. */
+  heard(session: Session): void {
+    for (const border of this.#borders.values()) {
+      for (const gateway of border.gateways) {
+        if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
+      }
+    }
+  }
+
+  /** Stops probing. */
+  close(): void {
+    this.#closed = true;
+    for (const { gateways } of this.#borders.values()) {
+      for (const gateway of gateways) gateway.timer?.cancel();
+    }
+  }
+
+  /** Asks after gateways again that nobody had used for a while. */
+  #used(border: Border, now: number): void {
+    const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
+    border.usedAt = now;
+    if (!wasIdle) return;
+    for (const gateway of border.gateways) {
+      if (gateway.session) this.#schedule(border, gateway, 0);
+    }
+  }
+
+  #dial(border: Border, gateway: Gateway): Promise<void> {
+    return (gateway.opening ??= this.#open(border, gateway).finally(() => gateway.opening = null));
+  }
+
+  async #open(border: Border, gateway: Gateway): Promise<void> {
+    const { clock, meet } = this.#parts;
+    const began = clock.now();
+    try {
+      const session = await meet(gateway.address);
+      const peer = session?.peer.region;
+      if (!session || peer !== border.region) {
+        throw new AtlasError("unavailable", `a node of region ${peer ?? "one's own"} answers`);
+      }
+      gateway.opened(session, clock.now() - began);
+      this.#schedule(border, gateway, 0);
+    } catch (error) {
+      // The link that was silent may have spoken meanwhile.
+      if (!gateway.isThere) this.#failed(border, gateway, error);
+      throw error;
+    }
+  }
+
+  #failed(border: Border, gateway: Gateway, trouble: unknown): void {
+    const { clock, random, onEvent } = this.#parts;
+    if (this.#closed) return;
+    const pause = backoffMs(random, gateway.failures, DETOUR_MS, MAX_DETOUR_MS);
+    gateway.failed(trouble, clock.now() + pause);
+    const { region } = border;
+    const fields = { region, address: gateway.address, reason: detailOf(trouble) };
+    onEvent({ level: "warning", event: "gateway failed", fields });
+    this.#schedule(border, gateway, pause);
+  }
+
+  #schedule(border: Border, gateway: Gateway, ms: number): void {
+    gateway.timer?.cancel();
+    if (this.#closed) return;
+    gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
+  }
+
+  /** Asks a gateway whether it is there; one without a link, or with a silent one, is dialled. */
+  #probe(border: Border, gateway: Gateway): void {
+    const { clock } = this.#parts;
+    const now = clock.now();
+    if (now - border.usedAt > GATEWAY_IDLE_MS) return;
+    const { session } = gateway;
+    if (!session || !gateway.isThere) {
+      this.#dial(border, gateway).catch(() => {});
+      return;
+    }
+    const ended = (trouble: string | null): void => {
+      gateway.timer?.cancel();
+      if (trouble !== null) return this.#failed(border, gateway, trouble);
+      gateway.answered(clock.now() - now);
+      this.#schedule(border, gateway, GATEWAY_PROBE_MS);
+    };
+    let isOver = false;
+    const once = (trouble: string | null): void => {
+      if (isOver) return;
+      isOver = true;
+      ended(trouble);
+    };
+    const sent = session.ping({
+      relay: true,
+      replied: () => once(null),
+      failed: () => once("it refused to answer"),
+      lost: (reason) => once(`the link broke: ${reason}`),
+    });
+    if (!sent) return once("its link is backed up");
+    gateway.timer = clock.after(GATEWAY_PATIENCE_MS, () => once("it does not answer"));
+  }
+
+  #changed(border: Border, gateway: Gateway): void {
+    border.present = gateway;
+    const { region } = border;
+    const fields = { region, address: gateway.address, node: gateway.session?.name ?? "" };
+    this.#parts.onEvent({ level: "info", event: "gateway chosen", fields });
+  }
+}
+
+/** How far a gateway is, in ms: those that were shunned behind all others. */
+function rank(gateway: Gateway, now: number): number {
+  return gateway.latencyMs + (gateway.shunnedUntil > now ? 1e9 : 0);
+}
+
+/** The weight of the latest measurement in the running mean. */
+const WEIGHT = 0.3;
+
+export class Gateway {
+  readonly region: string;
+  readonly address: string;
+  /** The link to it, which may have ended. */
+  session: Session | null = null;
+  /** The dial under way. */
+  opening: Promise<void> | null = null;
+  /** When it is asked next. */
+  timer: Timer | null = null;
+  /** The running mean of its round trips, in ms; until the first, how long the dial took. */
+  latencyMs: number = Infinity;
+  /** Failures since it last worked. */
+  failures = 0;
+  /** Until when it is asked after the others, on the monotonic clock. */
+  shunnedUntil = 0;
+  /** What was wrong with it last. */
+  trouble: unknown = "it is being dialled";
+  #retryAt = 0;
+  #isMeasured = false;
+
+  constructor(region: string, address: string) {
+    this.region = region;
+    this.address = address;
+  }
+
+  /** Whether there is a link to it over which somebody speaks. */
+  get isThere(): boolean {
+    return this.session?.takes === true && !this.session.isSilent;
+  }
+
+  /** Whether calls may be sent through it now. */
+  get isFit(): boolean {
+    return this.isThere && this.failures === 0;
+  }
+
+  /** Why no calls are sent through it: a text, or an error with a detail for logs. */
+  get why(): unknown {
+    return this.session?.takes && this.session.isSilent ? "nothing comes from it" : this.trouble;
+  }
+
+  /** Whether it may be dialled now. */
+  isDue(now: number): boolean {
+    return !this.isThere && (this.failures === 0 || this.#retryAt <= now);
+  }
+
+  /** A link to it was opened, after so many ms. */
+  opened(session: Session, ms: number): void {
+    this.session = session;
+    this.failures = 0;
+    this.latencyMs = ms;
+    this.#isMeasured = false;
+  }
+
+  /** It gave a sign of life, after so many ms. */
+  answered(ms: number): void {
+    this.failures = 0;
+    this.latencyMs = this.#isMeasured ? this.latencyMs * (1 - WEIGHT) + ms * WEIGHT : ms;
+    this.#isMeasured = true;
+  }
+
+  /** It could not be reached, or did not answer; it is tried again at `retryAt`. */
+  failed(trouble: unknown, retryAt: number): void {
+    this.failures++;
+    this.trouble = trouble;
+    this.#retryAt = retryAt;
+  }
+}

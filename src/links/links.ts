@@ -1,0 +1,397 @@
+/**
+ * Open lines to other nodes: a switchboard that keeps one line to each and knows which
+ * answers are still to come over it.
+ *
+ * Takes encoded requests to a member, gives their answers or their loss to whoever
+ * waits; hands requests of peers to the forwarder.
+ *
+ * Source: design §4 and §6.
+ */
+import { AtlasError, messageOf } from "../errors.ts";
+import { MAX_LINK_CALLS } from "../limits.ts";
+import {
+  bodyOf,
+  decodeMessage,
+  encodeHead,
+  encodeRequestHead,
+  type Failure,
+  type Message,
+  type Post,
+  type Reply,
+  type Request,
+} from "../model/envelope.ts";
+import {
+  ANYONE,
+  type Link,
+  type LinkIdentity,
+  type Peer,
+  type Transport,
+} from "../ports/transport.ts";
+import { nodeName } from "../model/call_path.ts";
+import type { Life } from "../registry/lease.ts";
+
+const FAREWELL: Message = { kind: "farewell", id: 0 };
+const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
+
+/** Who waits for an answer over a link. Exactly one of these runs, once. */
+export interface Waiter {
+  /** Whether the peer may have passed it on: that the peer owns nothing says nothing of it. */
+  readonly relay: boolean;
+  replied(reply: Reply, session: Session): void;
+  failed(failure: Failure, session: Session): void;
+  /** The link broke: the request may have been executed, unless it was surely not read. */
+  lost(reason: string, isUnread: boolean): void;
+}
+
+/** What the rest of the node hears from links. */
+export interface LinkListener {
+  request(request: Request, session: Session): void;
+  cancel(id: number, session: Session): void;
+  post(post: Post, session: Session): void;
+  closed(session: Session): void;
+  /** A link to a member was opened. */
+  reachable(incarnation: string): void;
+  /** A member could not be dialled, or its link broke. */
+  unreachable(incarnation: string): void;
+}
+
+/** Who looks after links that owe answers; see {@link Watch}. */
+export interface LinkWatch {
+  /** Something is awaited over a session that isn't watched. */
+  owes(session: Session): void;
+  /** The peer spoke, for the first time since the watch came by. */
+  heard(session: Session): void;
+  closed(session: Session): void;
+}
+
+const NOBODY: LinkWatch = { owes() {}, heard() {}, closed() {} };
+
+/** One link and the answers it owes. */
+export class Session {
+  /** This node's life when the link was made: what its peer believes it talks to. */
+  readonly life: Life;
+  /** Whether calls had better take another way: the peer owes answers, and says nothing. */
+  isSilent = false;
+  /** Whether its watch comes by. */
+  isWatched = false;
+  /** Times that its watch came by since the peer last spoke. */
+  rounds = 0;
+  readonly #link: Link;
+  readonly #watch: LinkWatch;
+  readonly #waiters = new Map<number, Waiter>();
+  #nextId = 1;
+  #open = true;
+  /** The peer said farewell: it takes no more requests. */
+  #left = false;
+  #name: string | null = null;
+
+  constructor(link: Link, life: Life, watch: LinkWatch) {
+    this.#link = link;
+    this.life = life;
+    this.#watch = watch;
+  }
+
+  get peer(): LinkIdentity {
+    return this.#link.peer;
+  }
+
+  /** The peer as paths name it. */
+  get name(): string {
+    return (this.#name ??= nodeName(this.peer));
+  }
+
+  /** Whether requests can be sent over it. */
+  get takes(): boolean {
+    return this.#open && !this.#left;
+  }
+
+  /** Whether something is awaited over it, or was given up before the peer spoke again. */
+  get isOwing(): boolean {
+    return this.#waiters.size > 0 || this.rounds > 0;
+  }
+
+  /** Who waits for answers over it. */
+  get waiters(): Iterable<Waiter> {
+    return this.#waiters.values();
+  }
+
+  /** Asks the peer for a sign of life. False, and nothing is sent, where the link can't. */
+  ping(waiter: Waiter): boolean {
+    return this.takes && this.#ping(waiter);
+  }
+
+  #ping(waiter: Waiter): boolean {
+    const id = this.#nextId++;
+    if (!this.#open || !this.#link.send(encodeHead({ kind: "ping", id }))) return false;
+    this.#await(id, waiter);
+    return true;
+  }
+
+  /** Says that this node owns nothing any more. Resolves once the peer has read it, or is gone. */
+  farewell(): Promise<void> {
+    this.send(FAREWELL);
+    return new Promise((resolve) => {
+      const heard = (): void => resolve();
+      // Marked as what is passed on: that the peer owns nothing either doesn't settle it.
+      const waiter: Waiter = { relay: true, replied: heard, failed: heard, lost: heard };
+      if (!this.#ping(waiter)) resolve();
+    });
+  }
+
+  /**
+   * Sends a request and gives its number, for {@link cancel}.
+   *
+   * @throws AtlasError `overloaded` where too many are unanswered or too much waits to
+   * be sent; `unavailable` where the link is closed. Nothing was sent then.
+   */
+  request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
+    if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
+    if (this.#left) throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
+    if (this.#waiters.size >= MAX_LINK_CALLS) {
+      throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
+    }
+    const id = this.#nextId++;
+    if (!this.#link.send(encodeRequestHead(id, request), request.body)) {
+      throw new AtlasError("overloaded", `the link to ${this.peer.node} is backed up`);
+    }
+    this.#await(id, waiter);
+    return id;
+  }
+
+  #await(id: number, waiter: Waiter): void {
+    this.#waiters.set(id, waiter);
+    if (!this.isWatched) this.#watch.owes(this);
+  }
+
+  /** Nobody waits for this answer any more: tells the peer, so that it may not even start. */
+  cancel(id: number): void {
+    if (!this.#waiters.delete(id)) return;
+    // What ran out of time is a reason to ask whether anybody is there.
+    this.rounds ||= 1;
+    this.send({ kind: "cancel", id });
+  }
+
+  /** Sends an answer; one that can't be sent is the caller's timeout. */
+  send(message: Message): void {
+    if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
+  }
+
+  /** Sends a letter. False, and nothing is sent, where the link is closed or backed up. */
+  post(post: Post): boolean {
+    return this.#open && this.#link.send(encodeHead(post), post.body);
+  }
+
+  close(reason: string): void {
+    this.#link.close(reason);
+  }
+
+  /** Takes an answer of the peer to whoever waits for it. */
+  settle(message: Reply | Failure): void {
+    const waiter = this.#waiters.get(message.id);
+    if (!waiter) return;
+    this.#waiters.delete(message.id);
+    if (message.kind === "reply") waiter.replied(message, this);
+    else waiter.failed(message, this);
+  }
+
+  /** The peer owns nothing any more: what it has not answered may safely be asked elsewhere. */
+  left(): void {
+    this.#left = true;
+    const why = `${this.peer.node} owns nothing any more`;
+    for (const [id, { relay }] of [...this.#waiters]) {
+      if (relay) continue;
+      this.settle({ kind: "failure", id, error: ["not_owner", why, true, false], owner: null });
+    }
+  }
+
+  /** The link is gone: nothing more will be answered. */
+  closed(reason: string, isUnread: boolean): void {
+    this.#open = false;
+    this.forsake(reason, isUnread);
+  }
+
+  /** No answer of the peer is waited for any more; what it asks is served all the same. */
+  forsake(reason: string, isUnread: boolean): void {
+    const waiters = [...this.#waiters.values()];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter.lost(reason, isUnread);
+  }
+}
+
+export class Links {
+  /** Set once, before links are opened. */
+  watch: LinkWatch = NOBODY;
+  readonly #transport: Transport;
+  readonly #listener: LinkListener;
+  /** All open sessions; two to a peer where both dialled at once. */
+  readonly #sessions = new Set<Session>();
+  /** The session over which this node asks each peer. */
+  readonly #byPeer = new Map<string, Session>();
+  /** Dials to members, each with its address and the life that dials. */
+  readonly #dialling = new Map<string, readonly [place: string, session: Promise<Session>]>();
+  /** Addresses at which somebody is being met, by the life that dials them. */
+  readonly #meeting = new Map<string, Promise<Session | null>>();
+  #farewell = false;
+
+  constructor(transport: Transport, listener: LinkListener) {
+    this.#transport = transport;
+    this.#listener = listener;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** All that are open. */
+  get sessions(): Iterable<Session> {
+    return [...this.#sessions];
+  }
+
+  /** Speaks as `life` from now on; links of a former life are closed. */
+  async open(self: LinkIdentity, life: Life): Promise<void> {
+    await this.#transport.open(self, (link) => this.#start(link, life));
+  }
+
+  /** The open session to a peer, if there is one. */
+  present(incarnation: string): Session | undefined {
+    return this.#byPeer.get(incarnation);
+  }
+
+  /** A session to a member, dialled where there is none. @throws AtlasError `unavailable` … */
+  to(member: Peer, life: Life): Promise<Session> {
+    const { incarnation } = member;
+    const present = this.#byPeer.get(incarnation);
+    if (present) return Promise.resolve(present);
+    const dialling = this.#dialling.get(incarnation)?.[1];
+    if (dialling) return dialling;
+    const session = this.#dial(member, life).finally(() => this.#dialling.delete(incarnation));
+    this.#dialling.set(incarnation, [placeOf(member.address, life), session]);
+    return session;
+  }
+
+  /**
+   * Tells all peers, also those to come, that this node owns nothing any more. Resolves once
+   * those that are there have read it, and with it all that was said to them before.
+   */
+  async farewell(): Promise<void> {
+    this.#farewell = true;
+    await Promise.all([...this.#sessions].map((session) => session.farewell()));
+  }
+
+  /**
+   * A session to whoever answers at `address`; null where that is this very node. One dial serves
+   * all who want somebody there at the same time.
+   *
+   * @throws AtlasError `unavailable` …
+   */
+  meet(address: string, life: Life): Promise<Session | null> {
+    const place = placeOf(address, life);
+    const meeting = this.#meeting.get(place) ??
+      this.#meet(address, life).finally(() => this.#meeting.delete(place));
+    this.#meeting.set(place, meeting);
+    return meeting;
+  }
+
+  async #meet(address: string, life: Life): Promise<Session | null> {
+    const place = placeOf(address, life);
+    const [, dialling] = [...this.#dialling.values()].find(([at]) => at === place) ?? [];
+    if (dialling) {
+      // Where that fails, another than the member may answer.
+      const dialled = await dialling.catch(() => null);
+      if (dialled?.takes) return dialled;
+    }
+    const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
+    const link = await this.#transport.dial({ region, node, incarnation, address });
+    if (link.peer.incarnation === life.incarnation) {
+      link.close("a node needs no link to itself");
+      return null;
+    }
+    const session = this.#start(link, life);
+    return this.#byPeer.get(link.peer.incarnation) ?? session;
+  }
+
+  async #dial(member: Peer, life: Life): Promise<Session> {
+    const { region, node, incarnation, address } = member;
+    try {
+      const meeting = this.#meeting.get(placeOf(address, life));
+      if (meeting) {
+        await meeting;
+        const met = this.#byPeer.get(incarnation);
+        if (met) return met;
+      }
+      const link = await this.#transport.dial({ region, node, incarnation, address });
+      // Started even where the peer's own dial was quicker: the peer may be asking over it.
+      const session = this.#start(link, life);
+      return this.#byPeer.get(incarnation) ?? session;
+    } catch (error) {
+      this.#listener.unreachable(incarnation);
+      throw error;
+    }
+  }
+
+  #start(link: Link, life: Life): Session {
+    const session = new Session(link, life, this.watch);
+    this.#sessions.add(session);
+    const peer = link.peer.incarnation;
+    // A new link proves that the peer is there; one that is silent proves nothing.
+    if (this.#byPeer.get(peer)?.isSilent !== false) this.#byPeer.set(peer, session);
+    this.#listener.reachable(peer);
+    link.start({
+      message: (bytes) => this.#message(session, bytes),
+      close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
+    });
+    if (this.#farewell) session.send(FAREWELL);
+    return session;
+  }
+
+  #message(session: Session, bytes: Uint8Array): void {
+    if (session.rounds > 0) this.watch.heard(session);
+    let message: Message;
+    try {
+      message = decodeMessage(bytes);
+    } catch (error) {
+      return session.close(messageOf(error));
+    }
+    switch (message.kind) {
+      case "request":
+        return this.#listener.request(message, session);
+      case "cancel":
+        return this.#listener.cancel(message.id, session);
+      case "post":
+        return this.#listener.post(message, session);
+      case "ping":
+        return session.send({ ...PONG, id: message.id });
+      case "farewell":
+        session.left();
+        // The roll will say so, too: it is looked at soon.
+        return this.#listener.unreachable(session.peer.incarnation);
+      default:
+        return session.settle(message);
+    }
+  }
+
+  #closed(session: Session, reason: string, isUnread: boolean): void {
+    const { incarnation } = session.peer;
+    this.#sessions.delete(session);
+    if (this.#byPeer.get(incarnation) === session) this.#replace(incarnation);
+    session.closed(reason, isUnread);
+    this.watch.closed(session);
+    this.#listener.closed(session);
+    this.#listener.unreachable(incarnation);
+  }
+
+  /** Asks a peer over another link of those that are open, so that none is left over. */
+  #replace(incarnation: string): void {
+    this.#byPeer.delete(incarnation);
+    for (const session of this.#sessions) {
+      if (session.peer.incarnation !== incarnation) continue;
+      this.#byPeer.set(incarnation, session);
+      return;
+    }
+  }
+}
+
+/** An address, as one life of this node dials it. */
+function placeOf(address: string, life: Life): string {
+  return `${life.incarnation} ${address}`;
+}

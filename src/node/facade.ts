@@ -1,0 +1,118 @@
+/**
+ * The doors through which calls leave: one for a node's own users, one for each
+ * resource, which adds the running turn's chain and deadline to what goes out.
+ */
+import { checkCall, checkLookup, checkPage, checkTimeout, type TimeoutOptions } from "../api/calls.ts";
+import type { ModuleAtlas } from "../api/modules.ts";
+import type { Atlas, CallOptions, CallResult, LookupOptions, PageOptions, ResourcePage } from "../api/node.ts";
+import { makeStub } from "../api/proxies.ts";
+import { AtlasError } from "../errors.ts";
+import type { Member } from "../model/member.ts";
+import { checkArguments, quoted } from "../model/options.ts";
+import type { Lookup } from "../model/ownership.ts";
+import { resourceKey } from "../model/rrp.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { CallContext } from "../routing/local_call.ts";
+
+/** What an outlet passes on to. */
+export interface Exchange {
+  call(
+    target: { readonly type: string; readonly key: string },
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+    context: CallContext | null,
+  ): Promise<CallResult>;
+  lookup(type: string, id: string, options: LookupOptions): Promise<Lookup>;
+  members(): Promise<readonly Member[]>;
+  resources(prefix: string, page: PageOptions): Promise<ResourcePage>;
+  count(prefix: string, options: TimeoutOptions): Promise<number>;
+}
+
+/**
+ * An outlet whose calls carry what `context` answers at the moment they are made; what has to
+ * do with modules goes to `modules`. Where `context` throws, nothing goes out.
+ */
+export function makeOutlet(
+  exchange: Exchange,
+  modules: ModuleAtlas,
+  context: () => CallContext | null,
+): Atlas {
+  return {
+    async call(type, id, method, args, options = {}) {
+      const target = { type, key: resourceKey(type, id) };
+      checkCall(options);
+      checkMethod(type, method);
+      return await exchange.call(target, method, checkArguments(args), options, context());
+    },
+    resource(type, id, options = {}) {
+      const target = { type, key: resourceKey(type, id) };
+      checkCall(options);
+      const stub = makeStub((method, args) =>
+        exchange.call(target, method, args, options, context()).then(resultOf)
+      );
+      // deno-lint-ignore no-explicit-any
+      return stub as any;
+    },
+    async lookup(type, id, options = {}) {
+      context();
+      return await exchange.lookup(type, id, checkLookup(options));
+    },
+    async members() {
+      context();
+      return await exchange.members();
+    },
+    async resources(prefix, page = {}) {
+      context();
+      return await exchange.resources(prefix, checkPage(page));
+    },
+    async discover(name, options) {
+      context();
+      return await modules.discover(name, options);
+    },
+    async request(module, name, args, options) {
+      context();
+      return await modules.request(module, name, args, options);
+    },
+    async modules() {
+      context();
+      return await modules.modules();
+    },
+    async exchange(name) {
+      context();
+      return await modules.exchange(name);
+    },
+    async authorities() {
+      context();
+      return await modules.authorities();
+    },
+    async count(prefix, options = {}) {
+      context();
+      return await exchange.count(prefix, checkTimeout(options));
+    },
+  };
+}
+
+/** Which methods there are is known where the resource is; no node has one of no name. */
+function checkMethod(type: string, method: string): void {
+  if (typeof method === "string") return;
+  throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
+}
+
+function resultOf(answer: CallResult): unknown {
+  return answer.result;
+}
+
+/**
+ * What a resource's calls inherit from the turn in which they are made.
+ *
+ * @throws AtlasError `bad_request` where they are made outside of one
+ */
+export function contextOf(from: Activation): CallContext {
+  const { call } = from.turn("node");
+  return {
+    chain: [...call?.chain ?? [], from.link],
+    deadline: call?.deadline ?? Infinity,
+    trace: call?.trace ?? null,
+  };
+}

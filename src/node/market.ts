@@ -1,0 +1,55 @@
+/**
+ * How a node's market is joined to the rest of the node: its links, its registry, its life.
+ */
+import type { App } from "../api/app.ts";
+import type { NodeOptions, Role } from "../api/options.ts";
+import { AtlasError } from "../errors.ts";
+import { resolverOf } from "../lambda/exchange/bootstrap.ts";
+import { Market } from "../lambda/market.ts";
+import type { Links } from "../links/links.ts";
+import { isDead, type Member } from "../model/member.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Membership } from "../registry/membership.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+
+/** What a market needs of its node. */
+export interface Premises {
+  readonly options: NodeOptions;
+  readonly app: App;
+  readonly links: Links;
+  readonly membership: Membership;
+  readonly deadlines: Deadlines;
+  /** The node's present life. */
+  readonly life: () => Life;
+}
+
+/** A node's market, closed as yet. @throws AtlasError `bad_request` where an option isn't allowed */
+export function marketOf({ options, app, links, membership, deadlines, life }: Premises): Market {
+  const { bootstrap = "registry", region, node, clock, random, transport } = options;
+  const isMe = (incarnation: string): boolean => incarnation === life().incarnation;
+  /** Other nodes that the registry knows as living authorities. */
+  const authorities = (): Member[] =>
+    [...membership.members()].filter(({ state, serves, incarnation }) =>
+      !isDead(state) && serves?.includes("authority") && !isMe(incarnation)
+    );
+  return new Market({
+    role: roleOf(options),
+    resolve: resolverOf(bootstrap, authorities),
+    modules: app.modules ?? {},
+    clock,
+    random,
+    deadlines,
+    self: () => ({ region, node, incarnation: life().incarnation, address: transport.address }),
+    member: (incarnation) => membership.peek(incarnation),
+    present: (incarnation) => links.present(incarnation),
+    dial: (peer) => links.to(peer, life()),
+    meet: (address) => links.meet(address, life()),
+    onEvent: (event) => options.onEvent?.(event),
+  });
+}
+
+function roleOf({ role, bootstrap }: NodeOptions): Role {
+  const given = role ?? (bootstrap === undefined ? "authority" : "worker");
+  if (given === "authority" || given === "worker") return given;
+  throw new AtlasError("bad_request", `role is ${given}, it must be authority or worker`);
+}

@@ -1,0 +1,395 @@
+/**
+ * A node, put together out of injected ports: the one place where the house's parts
+ * are wired to each other, and where a node's lives begin and end.
+ *
+ * A lapse of the lease ends a life: everything it owned stops, and the node comes back
+ * under a new incarnation as soon as the store lets it.
+ *
+ * Source: design §1 and §3.
+ */
+import { type App, resolveTypes } from "../api/app.ts";
+import type { ModuleAtlas } from "../api/modules.ts";
+import type { AtlasNode, DrainOptions, NodeEvent, NodeState, NodeStats } from "../api/node.ts";
+import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
+import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
+import type { Market } from "../lambda/market.ts";
+import { within as withinTurns } from "../lambda/scoped_modules.ts";
+import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "../limits.ts";
+import { DeadPeers } from "../links/dead_peers.ts";
+import { Links } from "../links/links.ts";
+import type { MemberInfo } from "../model/member.ts";
+import { drainMsOf } from "../model/options.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
+import { Claims } from "../registry/claims.ts";
+import { Registry } from "../registry/directory.ts";
+import { withGuardedStore } from "../registry/guarded_store.ts";
+import { Lease, type Life, type Timing, timing } from "../registry/lease.ts";
+import { countOwned, listOwned } from "../registry/listing.ts";
+import { Membership } from "../registry/membership.ts";
+import type { Activation } from "../resource/activation.ts";
+import { checkDrain, Host } from "../resource/host.ts";
+import { currentTurn } from "../resource/turn.ts";
+import { isForNodes, notForClients, tellWinner } from "../routing/dispatcher.ts";
+import { Forwarder } from "../routing/inbound.ts";
+import type { Router } from "../routing/router.ts";
+import { Door } from "../sockets/socket_server.ts";
+import { Deadlines } from "../time/timer_wheel.ts";
+import { backoffMs, pause, within } from "../time/wait.ts";
+import { contextOf, type Exchange, makeOutlet } from "./facade.ts";
+import { lookupFrom } from "./lookup.ts";
+import { marketOf } from "./market.ts";
+import { routerOf, type Routing } from "./routing.ts";
+
+/**
+ * Starts a node of `app`: registered, linked and serving when it resolves.
+ *
+ * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
+ * `unavailable` where the store can't be reached.
+ */
+export async function createNode<A extends App>(
+  app: A,
+  options: NodeOptions,
+): Promise<AtlasNode<A>> {
+  const node = new NodeProcess(app, withGuardedStore(checkNodeOptions(options)));
+  await node.start();
+  return node.facade() as AtlasNode<A>;
+}
+
+class NodeProcess implements Exchange {
+  readonly #options: NodeOptions;
+  readonly #timing: Timing;
+  readonly #types: string[];
+  readonly #membership: Membership;
+  readonly #claims: Claims;
+  readonly #registry: Registry;
+  readonly #host: Host;
+  readonly #links: Links;
+  readonly #deadPeers: DeadPeers;
+  readonly #forwarder: Forwarder;
+  readonly #routing: Routing;
+  readonly #router: Router;
+  readonly #market: Market;
+  readonly #door: Door;
+  readonly #deadlines: Deadlines;
+  #life: Life;
+  #state: NodeState = "fenced";
+  #lapses = 0;
+  #drained: Promise<void> | null = null;
+  readonly #closed: Promise<AtlasError | null>;
+  #resolveClosed!: (error: AtlasError | null) => void;
+
+  constructor(app: App, options: NodeOptions) {
+    const { region, node, store, transport, clock, context, random, lease } = options;
+    checkToken("region", region);
+    checkToken("node", node);
+    this.#options = options;
+    this.#timing = timing(lease);
+    this.#closed = new Promise((resolve) => (this.#resolveClosed = resolve));
+    const types = resolveTypes(app, { region, node });
+    this.#types = [...types.keys()];
+    const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+    const isDead = (peer: string): boolean => this.#membership.peek(peer)?.state === "dead";
+    this.#deadlines = new Deadlines(clock);
+    this.#membership = new Membership(store, clock, this.#timing, {
+      onEvent,
+      holder: () => this.#host,
+      // Who has left may still forward, and answers may be on their way: it hangs up itself.
+      onChange: () => {
+        this.#deadPeers.look();
+        this.#market.rollChanged();
+      },
+    });
+    this.#claims = new Claims(store, this.#membership, clock, random);
+    this.#registry = new Registry(store, this.#membership, clock);
+    this.#host = new Host({
+      types,
+      place: { region, node },
+      store,
+      clock,
+      context,
+      random,
+      claims: this.#claims,
+      deadlines: this.#deadlines,
+      outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
+      isDead,
+      tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
+      onEvent,
+    });
+    this.#forwarder = new Forwarder({
+      host: this.#host,
+      clock,
+      deadlines: this.#deadlines,
+      homeAbroad: (key) => this.#routing.places.homeAbroad(key),
+      relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
+      deliver: (call, activation) => this.#routing.deliver(call, activation),
+    });
+    this.#links = new Links(transport, {
+      request: (request, session) => this.#forwarder.request(request, session),
+      cancel: (id, session) => this.#forwarder.cancel(id, session),
+      post: (message, session) => this.#market.arrived(message, session),
+      closed: (session) => {
+        this.#forwarder.closed(session);
+        this.#market.closed(session.peer.incarnation);
+      },
+      reachable: (incarnation) => this.#membership.trust(incarnation),
+      unreachable: (incarnation) => this.#membership.suspect(incarnation),
+    });
+    this.#deadPeers = new DeadPeers(clock, this.#links, isDead);
+    this.#routing = routerOf({
+      options,
+      host: this.#host,
+      registry: this.#registry,
+      membership: this.#membership,
+      links: this.#links,
+      deadlines: this.#deadlines,
+      life: () => this.#life,
+      drain: (options) => this.drain(options),
+    });
+    this.#router = this.#routing.router;
+    this.#door = new Door({
+      clock,
+      random,
+      deadlines: this.#deadlines,
+      ...this.#routing,
+      life: () => this.#life,
+    });
+    this.#market = marketOf({
+      options,
+      app,
+      links: this.#links,
+      membership: this.#membership,
+      deadlines: this.#deadlines,
+      life: () => this.#life,
+    });
+    this.#life = this.#newLife();
+  }
+
+  /** What users hold of this node. */
+  facade(): AtlasNode {
+    const outlet = makeOutlet(this, this.#market, () => null);
+    const { region, node } = this.#options;
+    const facade: Omit<AtlasNode, "incarnation" | "state"> = {
+      ...outlet,
+      region,
+      node,
+      closed: this.#closed,
+      publish: (module, options) => this.#market.publish(module, options),
+      discover: (name, options) => this.#market.discover(name, options),
+      listeners: () => this.#market.listeners(),
+      move: this.#routing.move,
+      knowsRegion: (region) => this.#routing.regions.has(region),
+      accept: (type, id, options) => this.#door.accept(type, id, options),
+      stats: () => this.stats(),
+      drain: (options) => this.drain(options),
+      drainNodes: this.#routing.drainNodes,
+      close: (options?: { drainMs?: number }) => this.close(options),
+    };
+    return Object.defineProperties(facade, {
+      incarnation: { get: () => this.#life.incarnation, enumerable: true },
+      state: { get: () => this.#state, enumerable: true },
+    }) as AtlasNode;
+  }
+
+  /** Begins the first life. */
+  async start(): Promise<void> {
+    try {
+      await this.#begin();
+      this.#market.openFor(this.#options);
+    } catch (error) {
+      await this.#end(null);
+      throw error;
+    }
+  }
+
+  // What outlets pass on to.
+
+  readonly call: Exchange["call"] = (target, method, args, options, context) =>
+    isForNodes(method)
+      ? Promise.reject(notForClients(target.type, method))
+      : this.#router.call(target, method, args, options, context);
+
+  readonly lookup: Exchange["lookup"] = async (type, id, options) => {
+    const key = resourceKey(type, id);
+    const looked = lookupFrom(this.#host, this.#registry, key, options.require === "confirmed");
+    const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
+    return await within(this.#options.clock, timeoutMs, looked, `the lookup of ${key}`);
+  };
+
+  readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
+
+  readonly resources: Exchange["resources"] = (prefix, page) =>
+    listOwned(this.#options.store, prefix, page);
+
+  readonly count: Exchange["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
+    const { store, clock } = this.#options;
+    const counted = countOwned(store, clock, prefix, timeoutMs);
+    return within(clock, timeoutMs, counted, `the count of ${prefix}`);
+  };
+
+  stats(): NodeStats {
+    const { lease } = this.#life;
+    return {
+      resources: this.#host.size,
+      inFlight: this.#router.inFlight,
+      links: this.#links.size,
+      cachedLocations: this.#registry.size,
+      leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
+      ...this.#claims.stats,
+      ...this.#host.stats,
+      adrift: this.#host.harbour.size,
+      ...this.#registry.stats,
+      ...this.#router.stats,
+      ...this.#forwarder.stats,
+      lapses: this.#lapses,
+      ...this.#membership.stats,
+      ...this.#market.stats(),
+      ...this.#door.stats,
+    };
+  }
+
+  /** Hands everything over and leaves, and then only forwards; or what falls under a prefix. */
+  async drain(options?: DrainOptions): Promise<void> {
+    if (options !== undefined) await this.#host.decline(checkDrain(options));
+    else await (this.#drained ??= this.#drain());
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "draining";
+    this.#tell("info", "draining", { resources: this.#host.size });
+    await this.#door.drain();
+    await this.#market.drain(this.#host.drain());
+    // Fenced by its own hand before the store is told: from here on it owns nothing.
+    this.#membership.stop();
+    this.#life.lease.lapse();
+    const heard = this.#links.farewell();
+    try {
+      await this.#membership.leave(this.#member(this.#life));
+      this.#tell("info", "left", { incarnation: this.#life.incarnation });
+    } catch (error) {
+      this.#tell("warning", "leaving failed", { reason: detailOf(error) });
+    }
+    // An end that overtakes its last answers leaves callers in doubt of what became of theirs.
+    await within(this.#options.clock, FAREWELL_MS, heard, "the farewell").catch(() => {});
+  }
+
+  /** Modules for a resource: what it buys is bounded by its turns, and by its life. */
+  #modulesFor(from: Activation): ModuleAtlas {
+    const { clock, context } = this.#options;
+    return withinTurns(this.#market, {
+      // Capacity that was bought in one turn is used in others, and between them.
+      leftMs: () => (currentTurn(context, from)?.call?.deadline ?? Infinity) - clock.now(),
+      lifetime: () => from.lifetime,
+    });
+  }
+
+  async close(options: { drainMs?: number } = {}): Promise<void> {
+    const drainMs = drainMsOf(options);
+    if (this.#state !== "closed") {
+      const { clock } = this.#options;
+      const until = clock.now() + drainMs;
+      // What can't be drained in time is given up; the lease's end will free it.
+      await within(clock, drainMs, this.drain(), "the drain").catch(() => {});
+      const isBusy = (): boolean => this.#router.inFlight + this.#market.inFlight > 0;
+      while (isBusy() && clock.now() < until) await pause(clock, 5);
+      await this.#end(null);
+    }
+    await this.#closed;
+  }
+
+  #newLife(): Life {
+    const { clock, random } = this.#options;
+    const life: Life = {
+      incarnation: random.uuid(),
+      lease: new Lease(clock, this.#timing, () => this.#lapsed(life)),
+    };
+    return life;
+  }
+
+  /** Opens links and registers, as the present life. */
+  async #begin(): Promise<void> {
+    const { region, node } = this.#options;
+    const life = this.#life;
+    const { incarnation } = life;
+    await this.#links.open({ region, node, incarnation }, life);
+    await this.#membership.join(life, this.#member(life));
+    this.#host.open(life);
+    // One that drains is back for the turns that it had kept, and for nothing else.
+    if (this.#state !== "fenced") return;
+    this.#market.moved();
+    this.#state = "serving";
+    this.#tell("info", "serving", { incarnation });
+  }
+
+  /** What a life of this node says of itself when it registers. */
+  #member({ incarnation }: Life): MemberInfo {
+    const { region, node, transport: { address } } = this.#options;
+    return {
+      incarnation,
+      region,
+      node,
+      address,
+      hosts: this.#types,
+      ...this.#market.role === "authority" && { serves: ["authority"] },
+    };
+  }
+
+  /** The lease is over: by time, by the store's word, or by this node's own hand. */
+  #lapsed(life: Life): void {
+    if (life !== this.#life || !(this.#state === "serving" || this.#isBringingIn())) return;
+    if (this.#state === "serving") this.#state = "fenced";
+    this.#lapses++;
+    const { incarnation } = life;
+    this.#tell("warning", "lease lapsed", { incarnation, resources: this.#host.size });
+    this.#membership.stop();
+    this.#host.abandon(!this.#membership.isReachable());
+    this.#comeBack(life);
+  }
+
+  /** Whether turns were answered here that aren't in the store yet, though the node drains. */
+  #isBringingIn(): boolean {
+    return this.#state === "draining" && this.#host.harbour.keepsTurns;
+  }
+
+  /** Ends the former life in the store, so that its names are free at once; begins another. */
+  async #comeBack(former: Life): Promise<void> {
+    const { clock, random } = this.#options;
+    /** This node's lives that the store may take for living. */
+    const past = new Map([[former.incarnation, this.#member(former)]]);
+    const isDue = (): boolean => this.#state === "fenced" || this.#isBringingIn();
+    for (let attempt = 0; isDue(); attempt++) {
+      try {
+        for (const life of past.values()) await this.#membership.leave(life);
+        if (!isDue()) return;
+        this.#life = this.#newLife();
+        past.set(this.#life.incarnation, this.#member(this.#life));
+        return await this.#begin();
+      } catch (error) {
+        this.#tell("warning", "coming back failed", { reason: detailOf(error) });
+        if (isAtlasError(error) && error.code === "node_name_taken") return await this.#end(error);
+        await pause(clock, backoffMs(random, attempt, 50, this.#timing.heartbeatMs / 2));
+      }
+    }
+  }
+
+  async #end(error: AtlasError | null): Promise<void> {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#door.close();
+    this.#membership.stop();
+    this.#life.lease.lapse();
+    this.#router.close();
+    this.#routing.gateways.close();
+    this.#market.stop();
+    this.#deadlines.close();
+    this.#host.abandon(false);
+    this.#host.stop();
+    await this.#options.transport.close();
+    this.#tell(error ? "error" : "info", "closed", { reason: error?.message ?? null });
+    this.#resolveClosed(error);
+  }
+
+  #tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
+    this.#options.onEvent?.({ level, event, fields });
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * A node's router with the desks behind it, put together from the node's parts and
+ * options.
+ */
+import { checkTimeout } from "../api/calls.ts";
+import type { AtlasNode, DrainOptions } from "../api/node.ts";
+import type { NodeOptions } from "../api/options.ts";
+import { AtlasError } from "../errors.ts";
+import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
+import { Gateways } from "../links/gateways.ts";
+import { Watch } from "../links/link_monitor.ts";
+import type { Links } from "../links/links.ts";
+import { Paths } from "../links/region_routes.ts";
+import type { Call } from "../model/call.ts";
+import { nodeName } from "../model/call_path.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { Registry } from "../registry/directory.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Membership } from "../registry/membership.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { Host } from "../resource/host.ts";
+import { Drift } from "../routing/caller_affinity.ts";
+import { MOVE, Reception, TAKE } from "../routing/dispatcher.ts";
+import { Drains } from "../routing/drains.ts";
+import { KnownRegions } from "../routing/known_regions.ts";
+import { Places } from "../routing/locator.ts";
+import { callBack, checkRegion, Mover, prove } from "../routing/migration.ts";
+import { Router } from "../routing/router.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+
+/** What a node gives its router. */
+export interface RouterPremises {
+  readonly options: NodeOptions;
+  readonly host: Host;
+  readonly registry: Registry;
+  readonly membership: Membership;
+  readonly links: Links;
+  readonly deadlines: Deadlines;
+  /** The node's present life. */
+  readonly life: () => Life;
+  /** Drains this node. */
+  readonly drain: (options?: DrainOptions) => Promise<void>;
+}
+
+/** The parts of routing that a node holds. */
+export interface Routing {
+  readonly router: Router;
+  readonly places: Places;
+  readonly gateways: Gateways;
+  readonly regions: KnownRegions;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+  /** Moves a resource to another region. */
+  readonly move: AtlasNode["move"];
+  /** Has nodes drain. */
+  readonly drainNodes: AtlasNode["drainNodes"];
+}
+
+/** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
+export function routerOf(premises: RouterPremises): Routing {
+  const { options, links, membership, life } = premises;
+  const { region, node, store, clock, random } = options;
+  const place = { region, node };
+  const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
+  const gateways = new Gateways({
+    gateways: checkGateways(options.gateways),
+    region,
+    clock,
+    random,
+    meet: (address) => links.meet(address, life()),
+    onEvent,
+  });
+  const hasHomes = store.homeOf !== undefined;
+  const paths = new Paths({
+    links,
+    gateways,
+    membership,
+    clock,
+    random,
+    life,
+    hasHomes,
+    onEvent,
+  });
+  const drains = new Drains({ ...premises, store, clock, place, paths, onEvent });
+  const places = new Places({ ...premises, store, clock, place, paths, gateways });
+  const mover = new Mover({
+    ...premises,
+    store,
+    places,
+    place,
+    prove: (key, { session }) => prove(key, session, nodeName(place), clock),
+    ask: (key, route) => router.ask(key, TAKE, route),
+    onEvent,
+  });
+  const reception = new Reception(
+    mover,
+    new Drift(clock, region),
+    clock,
+    premises.host.stats,
+    onEvent,
+  );
+  const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
+  const router: Router = new Router({
+    ...premises,
+    clock,
+    random,
+    place,
+    places,
+    deliver,
+    drains,
+    onEvent,
+  });
+  links.watch = new Watch({
+    clock,
+    region,
+    hasDetour: (peer) => paths.hasDetour(peer),
+    onSilent: (session) => {
+      paths.silent(session);
+      router.passing.stuck(session);
+    },
+    onHeard: (session) => {
+      paths.heard(session);
+      gateways.heard(session);
+      const isStraight = links.present(session.peer.incarnation) === session;
+      router.resume(router.passing.loose(session, isStraight));
+    },
+  });
+  const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS } = checkTimeout(options);
+    const target = { type, key: resourceKey(type, id) };
+    checkRegion(store, to);
+    const since = clock.now();
+    await callBack(store, clock, target.key, to, timeoutMs / 2);
+    const left = { ...options, timeoutMs: Math.max(1, timeoutMs - (clock.now() - since)) };
+    const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
+    return { rrp, epoch };
+  };
+  const regions = new KnownRegions({ clock, store, membership, gateways, region });
+  const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
+  return { router, places, gateways, regions, deliver, move, drainNodes };
+}
+
+function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {
+  if (typeof given !== "object" || given === null) {
+    throw new AtlasError("bad_request", "gateways must be { <region>: [<address>, …] }");
+  }
+  const checked: Record<string, readonly string[]> = {};
+  for (const [region, addresses] of Object.entries(given)) {
+    checkToken("region", region);
+    const isList = Array.isArray(addresses) && addresses.length >= 1 &&
+      addresses.length <= MAX_GATEWAYS &&
+      addresses.every((address) => typeof address === "string" && address !== "");
+    if (!isList) {
+      const shown = JSON.stringify(addresses)?.slice(0, 80);
+      throw new AtlasError(
+        "bad_request",
+        `gateways of region ${region} are ${shown}: they must be 1 to ${MAX_GATEWAYS} addresses`,
+      );
+    }
+    checked[region] = [...new Set(addresses)];
+  }
+  return checked;
+}

@@ -1,0 +1,131 @@
+/**
+ * Claiming: stepping up to the notary's desk for a name.
+ *
+ * Takes a key and this node's life; gives the ownership that stands, whoever's it is.
+ * Expecting a dead owner is safe because dead is permanent; expecting oneself picks
+ * up an entry whose claim was applied but never heard of.
+ *
+ * Source: design §3, Claim and Schrödinger's node.
+ */
+import { AtlasError, isAtlasError } from "../errors.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { locator } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Claim, ClaimReply, LineageName, Stamp, Store } from "../ports/store.ts";
+import { pause } from "../time/wait.ts";
+import type { Life } from "./lease.ts";
+import { quarantined } from "./lineage.ts";
+import type { Membership } from "./membership.ts";
+
+/** Compare-and-sets that one claim may lose to changing owners before it gives up. */
+const MAX_ROUNDS = 16;
+/** Repeats of one attempt whose answer got lost. */
+const MAX_REPEATS = 3;
+const REPEAT_PAUSE_MS = 20;
+
+export interface ClaimStats {
+  claims: number;
+  claimsLost: number;
+}
+
+/** What became of a claim. */
+export interface Acquired {
+  /** The ownership that stands, whoever's it is. */
+  readonly owner: Ownership;
+  /** What the key's state has, where this life won it. */
+  readonly last: Stamp;
+  /** Whether this life won it, and its state was lost. */
+  readonly isStateLost: boolean;
+  /** The lineage in which all this was so. */
+  readonly lineage: LineageName;
+}
+
+/** Of a state that no turn was ever committed to. */
+export const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
+
+export class Claims {
+  readonly stats: ClaimStats = { claims: 0, claimsLost: 0 };
+  readonly #store: Store;
+  readonly #membership: Membership;
+  readonly #clock: Clock;
+  readonly #random: Random;
+
+  constructor(store: Store, membership: Membership, clock: Clock, random: Random) {
+    this.#store = store;
+    this.#membership = membership;
+    this.#clock = clock;
+    this.#random = random;
+  }
+
+  /**
+   * Owns `key` for `life`, or finds out who does. An answer that names `life` was won
+   * while its lease held.
+   *
+   * @throws AtlasError `unavailable` where the store can't say, the lease lapsed, or the
+   * store's lineage isn't settled, or changed meanwhile.
+   */
+  async acquire(
+    key: string,
+    life: Life,
+    place: { region: string; node: string },
+  ): Promise<Acquired> {
+    // What is expected, and who is dead, was seen in one lineage: no other will do.
+    const lineage = this.#membership.lineages.toClaim(key);
+    const rrp = locator(place.region, place.node, key);
+    let expected: Claim["expected"] = null;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const { incarnation } = life;
+      const opId = this.#random.uuid();
+      const reply = await this.#attempt(life, { key, rrp, incarnation, opId, expected, lineage });
+      // The answer may be older than the lapse that happened while it was on its way.
+      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (reply.quarantined) this.#membership.look();
+      if (reply.quarantined || !this.stands(lineage)) throw quarantined(key);
+      if (reply.won && reply.owner) {
+        this.stats.claims++;
+        const { owner, last = NO_TURNS, isStateLost = false } = reply;
+        return { owner, last, isStateLost, lineage };
+      }
+      const owner = reply.owner;
+      if (owner === null) expected = null;
+      else if (
+        owner.incarnation === incarnation || await this.#membership.isDead(owner.incarnation)
+      ) expected = { incarnation: owner.incarnation, epoch: owner.epoch };
+      else {
+        this.stats.claimsLost++;
+        return { owner, last: NO_TURNS, isStateLost: false, lineage };
+      }
+    }
+    throw new AtlasError("unavailable", `${key} changed its owner ${MAX_ROUNDS} times meanwhile`);
+  }
+
+  /** The store's present lineage; null before it has answered once. */
+  get present(): LineageName | null {
+    return this.#membership.lineages.present;
+  }
+
+  /** Whether the store answered lately. */
+  get isReachable(): boolean {
+    return this.#membership.isReachable();
+  }
+
+  /** Whether what was claimed in this lineage counts now. */
+  stands(lineage: LineageName): boolean {
+    return this.#membership.lineages.stands(lineage);
+  }
+
+  /** One compare-and-set, repeated under the same name where the answer is lost. */
+  async #attempt(life: Life, claim: Claim): Promise<ClaimReply> {
+    for (let repeat = 1;; repeat++) {
+      if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
+      if (claim.lineage && !this.stands(claim.lineage)) throw quarantined(claim.key);
+      try {
+        return await this.#store.claim(claim);
+      } catch (error) {
+        if (!isAtlasError(error) || !error.retryable || repeat >= MAX_REPEATS) throw error;
+        await pause(this.#clock, REPEAT_PAUSE_MS * repeat);
+      }
+    }
+  }
+}

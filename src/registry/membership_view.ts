@@ -1,0 +1,69 @@
+/**
+ * All members as this node last read them: those that it can dial, and those of whose rows
+ * only seq and state can be read, which may hold leases all the same.
+ *
+ * Source: design §3, Membership.
+ */
+import { isDead, type Member, type MemberState } from "../model/member.ts";
+import { nodeName } from "../model/call_path.ts";
+import type { Membership, Unreadable } from "../ports/store.ts";
+
+export class Roll {
+  #members = new Map<string, Member>();
+  #unreadable = new Map<string, Unreadable>();
+
+  /** Replaces all of it. */
+  read({ members, unreadable = [] }: Pick<Membership, "members" | "unreadable">): void {
+    this.#members = new Map(members.map((member) => [member.incarnation, member]));
+    this.#unreadable = new Map(unreadable.map((row) => [row.incarnation, row]));
+  }
+
+  /** Puts one member in. Answers whether its state is news. */
+  put(member: Member): boolean {
+    const isNews = this.#members.get(member.incarnation)?.state !== member.state;
+    this.#members.set(member.incarnation, member);
+    return isNews;
+  }
+
+  peek(incarnation: string): Member | undefined {
+    return this.#members.get(incarnation);
+  }
+
+  /** `<region>/<node>`; the incarnation itself where it is unknown. */
+  nameOf(incarnation: string): string {
+    const member = this.#members.get(incarnation);
+    return member ? nodeName(member) : incarnation;
+  }
+
+  members(): Iterable<Member> {
+    return this.#members.values();
+  }
+
+  /** Those that live under a node's name. */
+  namesakes(region: string, node: string): Member[] {
+    const isOne = (it: Member): boolean => it.region === region && it.node === node;
+    return [...this.#members.values()].filter((it) => isOne(it) && it.state === "live");
+  }
+
+  /** Whoever may hold a lease. */
+  living(): (Member | Unreadable)[] {
+    const all = [...this.#members.values(), ...this.#unreadable.values()];
+    return all.filter(({ state }) => !isDead(state));
+  }
+
+  /** The state of any member, readable or not; undefined for one that is unknown. */
+  stateOf(incarnation: string): MemberState | undefined {
+    return (this.#members.get(incarnation) ?? this.#unreadable.get(incarnation))?.state;
+  }
+
+  /** Whether a member is there, and dead. */
+  isKnownDead(incarnation: string): boolean {
+    const state = this.stateOf(incarnation);
+    return state !== undefined && isDead(state);
+  }
+
+  /** Whether a member may be alive of which nothing else can be read. */
+  isUnreadable(incarnation: string): boolean {
+    return !isDead(this.#unreadable.get(incarnation)?.state);
+  }
+}

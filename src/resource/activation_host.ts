@@ -1,0 +1,149 @@
+/** What an activation needs of the house it plays in; the host is one. */
+import type { ResolvedType, ResourceClass } from "../api/app.ts";
+import type { Atlas } from "../api/node.ts";
+import { Resource } from "../api/resource.ts";
+import { AtlasError } from "../errors.ts";
+import type { Usher } from "../events/subscriber.ts";
+import { MAX_RESOURCES } from "../limits.ts";
+import type { Call } from "../model/call.ts";
+import { isCallable } from "../model/internal_methods.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import type { AsyncContext } from "../ports/async_context.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import type { Claims } from "../registry/claims.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import type { Activation } from "./activation.ts";
+import type { HarbourParts } from "./reconciliation.ts";
+
+/** What is counted of all activations of one host. */
+export interface TurnStats {
+  /** Calls that wait in mailboxes now. */
+  queued: number;
+  turns: number;
+  commits: number;
+  /** Events that were sent to connections. */
+  events: number;
+  /** Ownerships lost to a greater claim. */
+  conflictsLost: number;
+  /** Times that another node had gone on with what is owned here. */
+  conflictsWon: number;
+  /** Turns answered without the store that were committed later, and that could not be. */
+  landedTurns: number;
+  strandedTurns: number;
+  /** Turns that had been committed, and were found missing after the store failed over. */
+  lostTurns: number;
+}
+
+export function noTurns(): TurnStats {
+  return {
+    queued: 0,
+    turns: 0,
+    commits: 0,
+    events: 0,
+    conflictsLost: 0,
+    conflictsWon: 0,
+    landedTurns: 0,
+    strandedTurns: 0,
+    lostTurns: 0,
+  };
+}
+
+/** `Self` is the activation's own type. */
+export interface Stage<Self> {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly context: AsyncContext;
+  readonly random: Random;
+  readonly deadlines: Deadlines;
+  readonly stats: TurnStats;
+  readonly usher: Usher;
+  /** The id of the store's lineage, as far as this node knows. */
+  readonly lineage: string | undefined;
+  /** The same with its term, by `markOf`. */
+  readonly lineageMark: string | undefined;
+  /** Sweeps for idle activations made so far. */
+  readonly sweeps: number;
+  /** The door through which an activation calls others. */
+  readonly outlet: (from: Self) => Atlas;
+  /** The method a call asks for. @throws AtlasError `not_found` */
+  method(type: ResolvedType, call: Call): Method;
+  /** An activation has ended. */
+  closed(activation: Self): void;
+  /** The store says that an activation's ownership has ended. */
+  fenced(activation: Self): void;
+  tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
+}
+
+/** @throws AtlasError `overloaded` where a node that holds so many can't take another one. */
+export function checkRoom(held: number): void {
+  if (held <= MAX_RESOURCES) return;
+  throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
+}
+
+/** What a host is made of. */
+export interface HostParts {
+  readonly types: ReadonlyMap<string, ResolvedType>;
+  readonly place: { readonly region: string; readonly node: string };
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly context: AsyncContext;
+  readonly random: Random;
+  readonly claims: Claims;
+  readonly deadlines: Deadlines;
+  /** The door through which a resource calls others, carrying its running call's chain. */
+  readonly outlet: (from: Activation) => Atlas;
+  readonly onEvent: (event: NodeEvent) => void;
+  /** Whether an incarnation is known to be dead. */
+  readonly isDead: (incarnation: string) => boolean;
+  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
+  readonly tellWinner: HarbourParts["tellWinner"];
+}
+
+// deno-lint-ignore no-explicit-any
+export type Method = (this: any, ...args: unknown[]) => unknown;
+
+/** What resources themselves call, whatever overrides it. */
+const OWN = new Set(Object.getOwnPropertyNames(Resource.prototype));
+
+/**
+ * The callable methods of `type` and what it extends, up to the base class.
+ *
+ * Own prototypes only: neither what a constructor put on the instance nor anything of
+ * Object's can be called, so that no name reaches further than the class's author meant.
+ */
+export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
+  const methods = new Map<string, Method>();
+  let prototype = type.prototype;
+  while (prototype && prototype !== Object.prototype) {
+    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+      if (typeof property.value !== "function" || !isCallable(name) || OWN.has(name)) continue;
+      if (methods.has(name)) continue;
+      methods.set(name, property.value);
+    }
+    prototype = Object.getPrototypeOf(prototype);
+  }
+  return methods;
+}
+
+/** The callable methods of all types of an app. */
+export class Methods {
+  readonly #byType = new Map<string, ReadonlyMap<string, Method>>();
+
+  constructor(types: Iterable<readonly [string, Pick<ResolvedType, "class">]>) {
+    for (const [name, type] of types) this.#byType.set(name, methodsOf(type.class));
+  }
+
+  /** A type's method. @throws AtlasError `not_found` where it isn't there, or isn't for callers */
+  of(name: string, type: Pick<ResolvedType, "class">, method: string): Method {
+    const methods = this.#byType.get(name) ?? methodsOf(type.class);
+    const found = methods.get(method);
+    if (found) return found;
+    const known = [...methods.keys()].sort().slice(0, 20).join(", ");
+    throw new AtlasError(
+      "not_found",
+      `${name} has no method ${JSON.stringify(method.slice(0, 64))}; it has: ${known}`,
+    );
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * Until when a resource that has followed its callers stays where it is. That is in its state, as
+ * a time of the wall clock, so that whoever takes it over keeps to it; it goes with the first look
+ * after that time.
+ */
+import { FOLLOW_REST_MS } from "../limits.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Activation } from "./activation.ts";
+import { NOWHERE, Visit } from "../events/hook_call.ts";
+
+/** The field of the state that holds it; users' keys are in another space. */
+const REST = "q:rest";
+
+/** Writes down, in a turn of its own, that it rests from now on. Never rejects. */
+export async function beginRest(activation: Activation, clock: Clock): Promise<void> {
+  const until = Math.ceil(clock.wall()) + FOLLOW_REST_MS;
+  await inTurn(activation, () => activation.book.storage.reserve(REST, String(until)));
+}
+
+/**
+ * How long it has to rest yet, in ms; 0: it may move. Where that can't be read it rests for the
+ * whole time. Never rejects.
+ */
+export async function restLeft(activation: Activation, clock: Clock): Promise<number> {
+  let left = FOLLOW_REST_MS;
+  const isTold = await inTurn(activation, async () => {
+    const { storage } = activation.book;
+    const text = await storage.field(REST);
+    // Another node's wall clock may be ahead of this one.
+    left = Math.min(FOLLOW_REST_MS, Math.max(0, (Number(text) || 0) - clock.wall()));
+    if (text !== null && left === 0) storage.reserve(REST, null);
+  });
+  return isTold ? left : FOLLOW_REST_MS;
+}
+
+/** Whether the turn of `work` was committed. */
+async function inTurn(activation: Activation, work: () => unknown): Promise<boolean> {
+  const visit = new Visit(activation.key, "resting", Infinity, NOWHERE, work);
+  activation.deliver(visit);
+  return await visit.ended === null;
+}

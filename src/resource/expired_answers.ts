@@ -1,0 +1,139 @@
+/**
+ * Drops answers to idempotency keys past their time from resources that were let go meanwhile,
+ * so that nobody has to call them for it. Takes the keys as they are let go, with the time; owns
+ * each for the moment that one commit takes, without making an instance.
+ *
+ * It is kept in memory only: what a node still had in mind when it ended is dropped when the
+ * resource is let go the next time.
+ */
+import { TIDY_MS } from "../limits.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Claims } from "../registry/claims.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Activation } from "./activation.ts";
+import { tenureOf } from "./reconciliation.ts";
+import { Ledger, type LedgerParts } from "./turn_commit.ts";
+import { letGo, tellLostState } from "./reassertion.ts";
+import type { Stage } from "./activation_host.ts";
+import { NOWHERE, Visit } from "../events/hook_call.ts";
+
+/** Keys kept in mind; the oldest give way. */
+const MOST = 100_000;
+/** How often it is tried where the store can't be asked. */
+const MOST_ATTEMPTS = 3;
+/** How many are visited at a time. */
+const AT_ONCE = 16;
+
+interface Leftover {
+  readonly at: number;
+  readonly attempts: number;
+}
+
+export interface LeftoversParts {
+  readonly stage: LedgerParts & Pick<Stage<unknown>, "stats" | "tell">;
+  readonly clock: Clock;
+  readonly claims: Claims;
+  readonly place: { readonly region: string; readonly node: string };
+  /** The life that may own the key now; null where none may, or it is here already. */
+  readonly lifeFor: (key: string) => Life | null;
+  /** Has those who want the key here wait for `work`. */
+  readonly hold: (key: string, work: Promise<void>) => unknown;
+}
+
+export class Leftovers {
+  readonly #parts: LeftoversParts;
+  /** In the order in which they are due, as good as. */
+  readonly #left = new Map<string, Leftover>();
+  #timer: Timer | null = null;
+  #isWorking = false;
+
+  constructor(parts: LeftoversParts) {
+    this.#parts = parts;
+  }
+
+  /** Visits `key` at `at`, on the monotonic clock. */
+  add(key: string, at: number, attempts: number = 0): void {
+    this.#left.delete(key);
+    this.#left.set(key, { at, attempts });
+    for (const oldest of this.#left.keys()) {
+      if (this.#left.size <= MOST) break;
+      this.#left.delete(oldest);
+    }
+    this.#wait();
+  }
+
+  /** Nothing is visited any more. */
+  stop(): void {
+    this.#left.clear();
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #wait(): void {
+    const [first] = this.#left.values();
+    if (this.#timer || this.#isWorking || !first) return;
+    const { clock } = this.#parts;
+    this.#timer = clock.after(Math.max(0, first.at - clock.now()), () => this.#work());
+  }
+
+  async #work(): Promise<void> {
+    this.#timer = null;
+    this.#isWorking = true;
+    const now = this.#parts.clock.now();
+    const due: [string, Leftover][] = [];
+    for (const entry of this.#left) {
+      if (entry[1].at > now || due.length === AT_ONCE) break;
+      due.push(entry);
+      this.#left.delete(entry[0]);
+    }
+    await Promise.all(due.map(([key, { attempts }]) => this.#visit(key, attempts)));
+    this.#isWorking = false;
+    this.#wait();
+  }
+
+  async #visit(key: string, attempts: number): Promise<void> {
+    const { clock, lifeFor, hold } = this.#parts;
+    const life = lifeFor(key);
+    // Where it is awake, here or elsewhere, its owner drops them.
+    if (life === null) return;
+    const work = this.#drop(key, life).then((at) => {
+      if (at < Infinity) this.add(key, at);
+    }, () => {
+      if (attempts + 1 < MOST_ATTEMPTS) this.add(key, clock.now() + TIDY_MS, attempts + 1);
+    });
+    hold(key, work);
+    await work;
+  }
+
+  /** Gives when there is more to drop, on the monotonic clock. */
+  async #drop(key: string, life: Life): Promise<number> {
+    const { stage, claims, place } = this.#parts;
+    const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
+    if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
+    if (isStateLost) tellLostState(stage, key, owner);
+    const tenure = tenureOf(stage, key, owner, life, last);
+    const ledger = new Ledger(stage, tenure);
+    try {
+      ledger.begin();
+      await ledger.tidy();
+      if (ledger.isDirty) await ledger.commit();
+      return tenure.tidyAt;
+    } finally {
+      await letGo(stage, tenure);
+    }
+  }
+}
+
+/**
+ * Drops a resource's answers past their time, in a turn of its own, where by `now` there may be
+ * any. Resolves when that has ended; never rejects.
+ */
+export async function tidy(activation: Activation, now: number): Promise<void> {
+  if (activation.tidyAt > now) return;
+  // Asked once only; and again later, where the store can't be reached.
+  activation.tidyAt = now + TIDY_MS;
+  const { key } = activation;
+  const visit = new Visit(key, "tidying", Infinity, NOWHERE, () => activation.book.tidy());
+  activation.deliver(visit);
+  await visit.ended;
+}

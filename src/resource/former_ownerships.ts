@@ -1,0 +1,153 @@
+/**
+ * Ownerships that have ended here, and the last turns that were committed under them: where the
+ * store is replaced by a copy that lacks such a turn, this is who says so.
+ *
+ * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
+ * and tells what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
+ *
+ * Source: design §3, Store failover.
+ */
+import { FORMER_TENURES_MS, MAX_FORMER_TENURES } from "../limits.ts";
+import type { Ownership } from "../model/ownership.ts";
+import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
+import { markOf } from "../registry/lineage.ts";
+import { backoffMs, pause } from "../time/wait.ts";
+import type { Stage } from "./activation_host.ts";
+import { tellLoss } from "./reassertion.ts";
+
+/** Ownerships that one step asks about. */
+const SHARE = 256;
+/** Pauses before the store is asked again, in ms. */
+const AGAIN_MS = 50;
+const AGAIN_MOST_MS = 500;
+
+interface Former extends CommittedTurn {
+  readonly key: string;
+  readonly owner: Ownership;
+  last: Stamp;
+  /** The lineage, by `markOf`, whose state is known to have that turn, or lost it. */
+  lineage: string | undefined;
+  readonly endedAt: number;
+}
+
+/** What the registry knows of the store. */
+interface Registry {
+  /** The store's present lineage; null before it has answered once. */
+  readonly present: LineageName | null;
+  /** Whether the store answered lately. */
+  readonly isReachable: boolean;
+}
+
+type Parts = Pick<Stage<unknown>, "store" | "clock" | "random" | "stats" | "tell">;
+
+export class FormerTenures {
+  readonly #parts: Parts;
+  readonly #registry: Registry;
+  /** By key and the epoch of the turn, in the order in which they ended. */
+  readonly #all = new Map<string, Former>();
+  /** The last of each key. */
+  readonly #latest = new Map<string, Former>();
+  #isAsking = false;
+  #isClosed = false;
+
+  constructor(parts: Parts, registry: Registry) {
+    this.#parts = parts;
+    this.#registry = registry;
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** An ownership has ended; `lineage` is that in which its turns were committed or asserted. */
+  add({ key, owner, last, lineage }: Omit<Former, "endedAt">): void {
+    if (last.epoch === 0 || !this.#parts.store.kept) return;
+    this.#forget();
+    const id = `${last.epoch} ${key}`;
+    const known = this.#all.get(id);
+    if (known && known.last.turn >= last.turn) return;
+    this.#all.delete(id);
+    const former = { key, owner, last, lineage, endedAt: this.#parts.clock.now() };
+    this.#all.set(id, former);
+    this.#latest.set(key, former);
+    const { present } = this.#registry;
+    if (!present || lineage !== markOf(present)) this.check();
+  }
+
+  /** A key is owned here again, and its state has `last`: tells whether turns of before are missing. */
+  returned(key: string, last: Stamp): boolean {
+    const former = this.#latest.get(key);
+    return former !== undefined && this.#tell(former, last);
+  }
+
+  /** Asks the store about all that it was not asked about in the present lineage. */
+  check(): void {
+    if (!this.#isAsking && !this.#isClosed) void this.#ask();
+  }
+
+  /** Asks nothing any more. */
+  stop(): void {
+    this.#isClosed = true;
+  }
+
+  /** What has ended long ago is in every copy by now, unless the store was away since. */
+  #forget(): void {
+    const due = this.#parts.clock.now() - FORMER_TENURES_MS;
+    for (const [id, former] of this.#all) {
+      const { key, endedAt } = former;
+      const isOld = endedAt < due && this.#registry.isReachable;
+      if (!isOld && this.#all.size < MAX_FORMER_TENURES) break;
+      this.#all.delete(id);
+      if (this.#latest.get(key) === former) this.#latest.delete(key);
+    }
+  }
+
+  async #ask(): Promise<void> {
+    const { store, clock, random } = this.#parts;
+    this.#isAsking = true;
+    for (let attempt = 0; !this.#isClosed;) {
+      const lineage = this.#registry.present;
+      if (!lineage) break;
+      const due = this.#due(lineage);
+      if (due.length === 0) break;
+      try {
+        const kept = await store.kept?.(due.map(({ key, last }) => ({ key, last })), lineage);
+        if (kept) {
+          due.forEach((former, i) => this.#settle(former, kept[i] as Stamp, lineage));
+          attempt = 0;
+          continue;
+        }
+      } catch {
+        // The store can't say now, which others tell.
+      }
+      await pause(clock, backoffMs(random, attempt++, AGAIN_MS, AGAIN_MOST_MS));
+    }
+    this.#isAsking = false;
+  }
+
+  #due(lineage: LineageName): Former[] {
+    const due: Former[] = [];
+    const mark = markOf(lineage);
+    for (const former of this.#all.values()) {
+      if (former.lineage !== mark) due.push(former);
+      if (due.length === SHARE) break;
+    }
+    return due;
+  }
+
+  #settle(former: Former, kept: Stamp, lineage: LineageName): void {
+    former.lineage = markOf(lineage);
+    this.#tell(former, kept);
+  }
+
+  #tell(former: Former, kept: Stamp): boolean {
+    const { last } = former;
+    if (kept.epoch > last.epoch || kept.epoch === last.epoch && kept.turn >= last.turn) {
+      return false;
+    }
+    tellLoss(this.#parts, former, kept);
+    // Each loss is told once.
+    former.last = kept;
+    return true;
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * Answers kept for idempotency keys: the receipt book of one resource.
+ *
+ * A keyed call's answer is written in the same commit as its state, so that a repeat
+ * finds either both or neither. Only answers of calls that succeeded are kept: a
+ * failed turn changed nothing, and may be tried again.
+ *
+ * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms, 14 digits>:<key>` its date
+ * (for pruning, oldest first), `n` how many there are.
+ *
+ * Source: design §3, State; the IETF draft "The Idempotency-Key HTTP Header Field".
+ */
+import { AtlasError } from "../errors.ts";
+import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, TIDY_MS } from "../limits.ts";
+import { fingerprint } from "../model/fingerprint.ts";
+import { quoted } from "../model/options.ts";
+import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
+import type { Clock } from "../ports/clock.ts";
+import { keyOutOfReach } from "./offline_log.ts";
+import { AnsweredKeys } from "./answered_keys.ts";
+import type { OwnState } from "./own_state.ts";
+import type { TurnStorage, Writes } from "./storage.ts";
+import type { Tenure } from "./reassertion.ts";
+
+/** Expired answers fetched at once, and dropped with each new one. */
+const PRUNE_FETCH = 256;
+const PRUNE_EACH = 2;
+/** Answers of this epoch kept at hand, and the longest such, in characters. */
+const RECENT = 32;
+const RECENT_CHARACTERS = 1_024;
+
+const DATE_DIGITS = 14;
+
+/** What answers need of the ownership that they belong to. */
+export type AnswersTenure = Pick<Tenure, "key" | "adrift" | "isOver" | "goesOn">;
+
+export interface AnswersParts {
+  readonly state: OwnState;
+  readonly clock: Clock;
+  readonly tenure: AnswersTenure;
+  readonly storage: TurnStorage;
+  /** Whether none were kept when its ownership began. */
+  readonly isFresh: boolean;
+}
+
+/** The idempotency key that a date field is of. */
+function keyOf(field: string): string {
+  return field.slice(2 + DATE_DIGITS + 1);
+}
+
+/** The wall time, in ms, in a date field; 0 where it has none. */
+function dateOf(field: string): number {
+  return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
+}
+
+export class Answers {
+  readonly #state: OwnState;
+  readonly #clock: Clock;
+  readonly #tenure: AnswersTenure;
+  readonly #storage: TurnStorage;
+  /** Answers kept, as stored; null before it was read. */
+  #count: number | null = null;
+  /** Date fields of expired answers, to be dropped. */
+  #expired: string[] = [];
+  #prunedAt = -Infinity;
+  #recent = new Map<string, string>();
+  /** Which keys have answers; null where the type doesn't go on without the store. */
+  readonly #keys: AnsweredKeys | null;
+  /** The digest of the running call's arguments. */
+  #asked = "";
+
+  constructor({ state, clock, tenure, storage, isFresh }: AnswersParts) {
+    this.#state = state;
+    this.#clock = clock;
+    this.#tenure = tenure;
+    this.#storage = storage;
+    this.#keys = tenure.goesOn ? new AnsweredKeys({ state, clock, tenure, keyOf }) : null;
+    if (!isFresh) return;
+    this.#count = 0;
+    this.#keys?.none();
+  }
+
+  /**
+   * The result answered before under this key; undefined where there is none.
+   *
+   * @throws AtlasError `bad_request` where the key was used for another method, or with other
+   * arguments.
+   */
+  async find(
+    idempotencyKey: string,
+    method: string,
+    args: readonly unknown[],
+  ): Promise<{ result: unknown } | undefined> {
+    // Taken now: the method may change its arguments.
+    this.#asked = fingerprint(args);
+    const text = this.#recent.get(idempotencyKey) ?? await this.#read(idempotencyKey);
+    if (text === null) return undefined;
+    const what = `the answer kept for idempotency key ${quoted(idempotencyKey)}`;
+    const answer = textToValue(text, what);
+    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is no answer");
+    const [answered, result, asked = this.#asked] = answer;
+    if (answered === method && asked === this.#asked) return { result };
+    const used = `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)}`;
+    throw new AtlasError(
+      "bad_request",
+      answered === method
+        ? `${used} with other arguments before: a repeat must have the same, by value`
+        : `${used} before, it can't be used for ${quoted(method)}`,
+    );
+  }
+
+  /** Learns which keys have answers, for when the store is out of reach. Never rejects. */
+  async learn(): Promise<void> {
+    const known = await this.#keys?.learn() ?? null;
+    if (known !== null) this.#count ??= known;
+  }
+
+  async #read(idempotencyKey: string): Promise<string | null> {
+    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
+    const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
+    const [text = null, count] = await this.#state.read(fields);
+    // Meanwhile the store may have gone out of reach, and somebody else become the owner.
+    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
+    if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
+    return text;
+  }
+
+  /**
+   * What is known of an answer without the store.
+   *
+   * @throws AtlasError `unavailable` where there may be one that isn't known.
+   */
+  #recall(idempotencyKey: string): string | null {
+    const kept = this.#storage.peek(`i:${idempotencyKey}`);
+    if (kept !== undefined) return kept;
+    if (this.#keys?.isNew(idempotencyKey)) return null;
+    throw keyOutOfReach(this.#tenure.key, idempotencyKey);
+  }
+
+  /**
+   * Adds a call's answer to its turn's writes, and drops some expired ones.
+   *
+   * @throws AtlasError `overloaded` where too many young answers are kept already.
+   */
+  async add(
+    idempotencyKey: string,
+    method: string,
+    result: unknown,
+    writes: Writes,
+  ): Promise<void> {
+    const now = this.#clock.wall();
+    await this.#findExpired(now);
+    let count = this.#count ?? 0;
+    for (const field of this.#expired.splice(0, PRUNE_EACH)) {
+      writes.set(field, null);
+      const expired = keyOf(field);
+      writes.set(`i:${expired}`, null);
+      this.#recent.delete(expired);
+      count--;
+    }
+    if (++count > MAX_IDEMPOTENCY_RECORDS) {
+      throw new AtlasError(
+        "overloaded",
+        `${this.#tenure.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
+      );
+    }
+    const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
+    writes.set(`i:${idempotencyKey}`, valueToText([method, result, this.#asked], "the result"));
+    writes.set(`t:${date}:${idempotencyKey}`, "");
+    writes.set("n", String(count));
+  }
+
+  /**
+   * Has the running turn drop answers past their time. Gives when there will be more to drop, on
+   * the monotonic clock; Infinity where none is kept.
+   */
+  async tidy(): Promise<number> {
+    const [now, wall] = [this.#clock.now(), this.#clock.wall()];
+    if (this.#tenure.adrift) return now + TIDY_MS;
+    if (this.#count === null) {
+      const [text] = await this.#state.read(["n"]);
+      this.#count = textToCount(text, "the number of its answers");
+    }
+    if (this.#count === 0) {
+      this.#keys?.none();
+      return Infinity;
+    }
+    void this.learn();
+    const range = { start: "t:", end: "t;", limit: PRUNE_FETCH, reverse: false };
+    const rows = await this.#state.range(range);
+    const young = rows.findIndex(([field]) => dateOf(field) >= wall - IDEMPOTENCY_MS);
+    const expired = young === -1 ? rows : rows.slice(0, young);
+    let count = this.#count;
+    for (const [field] of expired) count = this.#drop(field, count);
+    this.#expired = [];
+    if (rows.length === 0) count = 0;
+    if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
+    if (count <= 0) return Infinity;
+    const oldest = rows[young]?.[0];
+    // Some at a time, rather than each in its moment.
+    return oldest === undefined ? now : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + TIDY_MS;
+  }
+
+  #drop(field: string, count: number): number {
+    const idempotencyKey = keyOf(field);
+    this.#storage.reserve(field, null);
+    this.#storage.reserve(`i:${idempotencyKey}`, null);
+    this.#recent.delete(idempotencyKey);
+    return count - 1;
+  }
+
+  /** These writes are in the store. */
+  counted(writes: Writes): void {
+    const text = writes.get("n");
+    if (text !== undefined) this.#count = Number(text ?? 0);
+    this.#keys?.wrote(writes);
+  }
+
+  /** The writes that {@link add} made are in the store. */
+  committed(idempotencyKey: string, writes: Writes): void {
+    this.counted(writes);
+    const text = writes.get(`i:${idempotencyKey}`) as string;
+    if (text.length <= RECENT_CHARACTERS) this.#recent.set(idempotencyKey, text);
+    if (this.#recent.size <= RECENT) return;
+    const [oldest] = this.#recent.keys();
+    this.#recent.delete(oldest as string);
+  }
+
+  async #findExpired(now: number): Promise<void> {
+    if (this.#tenure.adrift) return;
+    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
+    const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
+    const rows = await this.#state.range({
+      start: "t:",
+      end: `t:${before}`,
+      limit: PRUNE_FETCH,
+      reverse: false,
+    });
+    this.#expired = rows.map(([field]) => field);
+    // A full page means there is more: look again as soon as it is worked off.
+    if (rows.length < PRUNE_FETCH) this.#prunedAt = this.#clock.now();
+  }
+}

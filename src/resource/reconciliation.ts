@@ -1,0 +1,303 @@
+/**
+ * Resources that go on while their node can't reach the store, and what becomes of them
+ * when it can again: the harbour master, who reads each ship's log, and either enters it
+ * into the books or shows the ship that another one has its berth.
+ *
+ * Takes those that were alive when the lease lapsed, and the next life; gives each either
+ * an ownership with all its turns committed, or the winner to its `onConflict`.
+ *
+ * Source: design §3, Hacking the CAP.
+ */
+import type { ResolvedType } from "../api/app.ts";
+import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
+import { CONTESTED_MS, MAX_CONTESTED, RECHECKS_AT_ONCE } from "../limits.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { locator } from "../model/rrp.ts";
+import type { Stamp } from "../ports/store.ts";
+import { type Acquired, type Claims, NO_TURNS } from "../registry/claims.ts";
+import type { Life } from "../registry/lease.ts";
+import { quarantined } from "../registry/lineage.ts";
+import { backoffMs, Bell, pause } from "../time/wait.ts";
+import { Activation } from "./activation.ts";
+import type { Stage } from "./activation_host.ts";
+import { Adrift, type Freight } from "./offline_log.ts";
+import { letGo, tellLoss, tellLostState } from "./reassertion.ts";
+import { Ledger, type LedgerTenure } from "./turn_commit.ts";
+
+/** Pauses between attempts to claim what is adrift, in ms. */
+const RETRY_MS = 50;
+const RETRY_MOST_MS = 1_000;
+
+/** What a harbour is made of. */
+export interface HarbourParts {
+  readonly stage: Stage<Activation>;
+  readonly claims: Claims;
+  readonly place: { readonly region: string; readonly node: string };
+  /** Tells the winner's node that it won. MUST NOT throw. */
+  readonly tellWinner: (key: string, loser: string) => void;
+}
+
+export class Harbour {
+  readonly #parts: HarbourParts;
+  readonly #adrift = new Map<string, Activation>();
+  /** Rings when a turn is kept no more. */
+  readonly #fewer = new Bell();
+  readonly #freight: Freight = { characters: 0 };
+  /** Names that were lost here lately, and until when that is told; the oldest first. */
+  readonly #contested = new Map<string, number>();
+
+  constructor(parts: HarbourParts) {
+    this.#parts = parts;
+  }
+
+  /** Resources that are adrift. */
+  get size(): number {
+    return this.#adrift.size;
+  }
+
+  /** Whether turns of this key are kept, or were answered, that the store has not seen. */
+  has(key: string): boolean {
+    return this.#adrift.has(key);
+  }
+
+  /** Whether this node went on with a name lately that another owner had taken over. */
+  isContested(key: string): boolean {
+    const until = this.#contested.get(key);
+    if (until === undefined) return false;
+    if (this.#parts.stage.clock.now() < until) return true;
+    this.#contested.delete(key);
+    return false;
+  }
+
+  /** Sets a resource adrift; nothing of its state is known where it is `isProvisional`. */
+  cast(activation: Activation, isProvisional: boolean): void {
+    activation.adrift ??= new Adrift(this.#freight, isProvisional);
+    this.#adrift.set(activation.key, activation);
+  }
+
+  /**
+   * Starts a resource that was taken without asking the store.
+   *
+   * @throws AtlasError `unavailable`, or what its start threw.
+   */
+  async float(
+    key: string,
+    type: ResolvedType,
+    former: Life,
+    epoch: number,
+  ): Promise<Activation> {
+    const { stage, place: { region, node } } = this.#parts;
+    const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
+    const activation = new Activation(stage, key, type, owner, former, NO_TURNS);
+    this.cast(activation, true);
+    try {
+      await activation.start();
+      if (this.has(key)) return activation;
+      throw new AtlasError("unavailable", `the store came back while ${key} started`);
+    } catch (error) {
+      this.drop(activation);
+      activation.abandon();
+      throw error;
+    }
+  }
+
+  /** Gives up a resource that could not be started or is to end: what it kept is lost. */
+  drop(activation: Activation): void {
+    const { key, adrift } = activation;
+    if (this.#adrift.get(key) !== activation || !adrift) return;
+    this.#remove(key);
+    const turns = adrift.clear();
+    if (turns === 0) return;
+    this.#parts.stage.stats.strandedTurns += turns;
+    this.#parts.stage.tell("error", "kept turns are lost", { key, turns });
+  }
+
+  /** Gives up all of them. */
+  close(): void {
+    for (const activation of this.#adrift.values()) {
+      this.drop(activation);
+      activation.abandon();
+    }
+  }
+
+  /** Whether turns were answered here that are neither in the store nor given up. */
+  get keepsTurns(): boolean {
+    for (const { adrift } of this.#adrift.values()) if (adrift?.turns) return true;
+    return false;
+  }
+
+  /** Resolves once no turn is kept any more. */
+  async settled(): Promise<void> {
+    while (this.keepsTurns) await this.#fewer.heard();
+  }
+
+  /** Brings all of them in under the node's new life, some at a time. */
+  async open(life: Life): Promise<void> {
+    const waiting = [...this.#adrift.values()][Symbol.iterator]();
+    const work = async (): Promise<void> => {
+      for (const activation of waiting) await this.#bringIn(activation, life);
+    };
+    await Promise.all(Array.from({ length: RECHECKS_AT_ONCE }, work));
+  }
+
+  async #bringIn(activation: Activation, life: Life): Promise<void> {
+    const { claims, place, stage: { clock, random } } = this.#parts;
+    const { key, adrift } = activation;
+    if (adrift?.isProvisional && !adrift.isTouched) {
+      // It never got to answer: nobody has to know of it.
+      this.#remove(key);
+      return void activation.abandon();
+    }
+    for (let attempt = 0; this.#isDue(activation, life); attempt++) {
+      try {
+        return await this.#moor(activation, life, await claims.acquire(key, life, place));
+      } catch (error) {
+        if (!isAtlasError(error)) throw error;
+        this.#tell("warning", "bringing in failed", activation, { reason: messageOf(error) });
+        await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
+      }
+    }
+  }
+
+  #isDue(activation: Activation, life: Life): boolean {
+    return this.#adrift.get(activation.key) === activation && life.lease.holds();
+  }
+
+  /** The claim's answer is in. @throws AtlasError where it has to be claimed again. */
+  async #moor(activation: Activation, life: Life, acquired: Acquired): Promise<void> {
+    const { key } = activation;
+    const { owner, last, isStateLost, lineage } = acquired;
+    if (owner.incarnation !== life.incarnation) return await this.#concede(activation, owner);
+    if (!this.#parts.claims.stands(lineage)) throw quarantined(key);
+    if (isStateLost) tellLostState(this.#parts.stage, key, owner);
+    await activation.hold();
+    try {
+      if (!this.#isDue(activation, life)) return;
+      const { adrift } = activation;
+      // Where two claims may stand nobody can say what the state was left at.
+      const isTold = this.#parts.stage.store.recheckMs === undefined;
+      if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
+        return await this.#concede(activation, owner);
+      }
+      await this.#commit(activation, adrift, life, owner, last);
+    } finally {
+      activation.resume();
+    }
+  }
+
+  /** Commits what was kept, turn by turn, and makes the resource an ordinary one again. */
+  async #commit(
+    activation: Activation,
+    adrift: Adrift,
+    life: Life,
+    owner: Ownership,
+    last: Stamp,
+  ): Promise<void> {
+    const { stage } = this.#parts;
+    const tenure = tenureOf(stage, activation.key, owner, life, last);
+    const ledger = new Ledger(stage, tenure);
+    // From here on calls of it name the later epoch, whatever becomes of the commits.
+    [activation.owner, activation.last] = [owner, last];
+    const turns = adrift.turns;
+    for (let kept = adrift.first; kept; kept = adrift.first) {
+      kept.tried = { epoch: owner.epoch, turn: ledger.turns + 1 };
+      await ledger.write(kept.writes);
+      activation.last = tenure.last;
+      adrift.landed();
+      this.#fewer.ring();
+      stage.stats.landedTurns++;
+    }
+    // The last answer may be older than a lapse: then the next life goes on from here.
+    if (!this.#isDue(activation, life)) return;
+    this.#remove(activation.key);
+    activation.land(owner, life, tenure.last);
+    this.#tell("info", "brought in", activation, { turns });
+    // Its instance was given up meanwhile: nobody serves under the ownership.
+    if (activation.isOver) await letGo(stage, activation);
+  }
+
+  /** Another owner has it, or had it: that one's state stays. */
+  async #concede(activation: Activation, winner: Ownership): Promise<void> {
+    const { stage, tellWinner } = this.#parts;
+    const { key, adrift, rrp } = activation;
+    // Nobody was told anything here that the winner doesn't know.
+    const isConflict = adrift?.isTouched === true;
+    if (adrift) adrift.mark = "contested";
+    if (isConflict) await activation.hold();
+    if (this.#adrift.get(key) !== activation) return;
+    this.#remove(key);
+    if (!isConflict) return await activation.abandon();
+    stage.stats.conflictsLost++;
+    this.#note(key);
+    this.#tell("warning", "lost while out of reach", activation, {
+      winner: winner.rrp,
+      turns: adrift.turns,
+    });
+    adrift.isLost = true;
+    const farewell = activation.abandon(Promise.resolve(winner));
+    // The name leads to the winner from here on.
+    tellWinner(key, rrp);
+    await farewell;
+    stage.stats.strandedTurns += adrift.clear();
+  }
+
+  #remove(key: string): void {
+    this.#adrift.delete(key);
+    this.#fewer.ring();
+  }
+
+  #note(key: string): void {
+    const { clock } = this.#parts.stage;
+    this.#contested.delete(key);
+    if (this.#contested.size >= MAX_CONTESTED) {
+      this.#contested.delete(this.#contested.keys().next().value as string);
+    }
+    this.#contested.set(key, clock.now() + CONTESTED_MS);
+  }
+
+  #tell(
+    level: "info" | "warning",
+    event: string,
+    { key, epoch }: Activation,
+    fields: Record<string, string | number>,
+  ): void {
+    this.#parts.stage.tell(level, event, { key, epoch, ...fields });
+  }
+}
+
+/** An ownership without an instance, as the ledger that commits under it sees it. */
+export function tenureOf(
+  stage: Pick<Stage<Activation>, "stats" | "tell">,
+  key: string,
+  owner: Ownership,
+  life: Life,
+  last: Stamp,
+): LedgerTenure {
+  let isOver = false;
+  const end = (): void => {
+    isOver = true;
+  };
+  const tenure: LedgerTenure = {
+    key,
+    owner,
+    last,
+    lineage: undefined,
+    adrift: null,
+    goesOn: false,
+    tidyAt: Infinity,
+    get isOver() {
+      return isOver;
+    },
+    // No code of users reaches it.
+    turn: () => null,
+    holds: () => !isOver && life.lease.holds(),
+    fenced: end,
+    behind: (kept) => {
+      tellLoss(stage, tenure, kept);
+      tenure.last = kept;
+      end();
+    },
+    lost: () => new AtlasError("unavailable", `${key} could not be brought in yet`),
+  };
+  return tenure;
+}

@@ -1,0 +1,203 @@
+/**
+ * One ownership's book-keeping: what a turn writes, what was answered before, and the
+ * commit that puts both into the store at once.
+ *
+ * Takes a turn's end; gives back once its writes are in the store under this
+ * ownership's epoch, or throws: `not_owner` where the ownership has ended meanwhile.
+ *
+ * Source: design §3, State.
+ */
+import { AtlasError, isAtlasError } from "../errors.ts";
+import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";
+import type { Call } from "../model/call.ts";
+import { refusalOf } from "../model/refusal.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import { backoffMs, pause } from "../time/wait.ts";
+import { Answers } from "./idempotency.ts";
+import { OwnState } from "./own_state.ts";
+import { TurnStorage, type Writes } from "./storage.ts";
+import type { Tenure } from "./reassertion.ts";
+
+/** Pauses between repeats of a commit whose outcome is unknown, in ms. */
+const COMMIT_PAUSE_MS = 20;
+const COMMIT_PAUSE_MOST_MS = 500;
+/** How long before its deadline a call is told why its turn can't be committed, in ms and share. */
+const TELL_MS = 250;
+const TELL_SHARE = 4;
+
+/** What a ledger needs of its host. */
+export interface LedgerParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly stats: { commits: number };
+  /** The id of the store's lineage, as far as this node knows. */
+  readonly lineage: string | undefined;
+}
+
+/** The ownership that a ledger writes under. */
+export interface LedgerTenure extends Tenure {
+  /** When there may be answers past their time, on the monotonic clock. */
+  tidyAt: number;
+  /** The error of what can't be done any more. */
+  lost(maybeExecuted: boolean): AtlasError;
+}
+
+export class Ledger {
+  readonly storage: TurnStorage;
+  readonly #parts: LedgerParts;
+  readonly #tenure: LedgerTenure;
+  /** Whether no turn had been committed to the state when this began. */
+  readonly #isFresh: boolean;
+  readonly #state: OwnState;
+  #answers: Answers | null = null;
+  /** Turns that it has put into the store, or tried to. */
+  turns = 0;
+
+  constructor(parts: LedgerParts, tenure: LedgerTenure) {
+    this.#parts = parts;
+    this.#tenure = tenure;
+    this.#state = new OwnState(parts, tenure);
+    this.storage = new TurnStorage(this.#state, tenure);
+    // Stores without one write order don't say.
+    this.#isFresh = tenure.last.epoch === 0 && !tenure.adrift?.isProvisional &&
+      parts.store.recheckMs === undefined;
+  }
+
+  /** Opens a turn. */
+  begin(): void {
+    this.storage.begin();
+  }
+
+  /** Ends the turn; what it wrote and didn't commit is dropped. */
+  drop(): void {
+    this.storage.end();
+  }
+
+  /** The result answered before for this call's idempotency key; undefined where there is none. */
+  async find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
+    return await this.#kept.find(idempotencyKey, call.method, call.arguments());
+  }
+
+  /** Learns which idempotency keys have answers, beside turns. */
+  learn(): void {
+    if (!this.#isFresh) void this.#kept.learn();
+  }
+
+  get #kept(): Answers {
+    return (this.#answers ??= new Answers({
+      state: this.#state,
+      clock: this.#parts.clock,
+      tenure: this.#tenure,
+      storage: this.storage,
+      isFresh: this.#isFresh,
+    }));
+  }
+
+  /** Whether the running turn wrote anything. */
+  get isDirty(): boolean {
+    return this.storage.isDirty;
+  }
+
+  /** Has the turn drop answers past their time. */
+  async tidy(): Promise<void> {
+    this.#tenure.tidyAt = await this.#kept.tidy();
+  }
+
+  /** Ends the turn by committing what it wrote. `call`: who waits for that, if anybody does. */
+  async commit(call: Call | null = null): Promise<void> {
+    const writes: Writes = this.storage.end() ?? new Map();
+    await this.write(writes, call?.deadline);
+    this.#answers?.counted(writes);
+  }
+
+  /** Ends the turn by committing what it wrote together with its answer, for repeats. */
+  async commitAnswer(call: Call, idempotencyKey: string, result: unknown): Promise<void> {
+    const writes: Writes = this.storage.end() ?? new Map();
+    await this.#answers?.add(idempotencyKey, call.method, result, writes);
+    await this.write(writes, call.deadline);
+    this.#answers?.committed(idempotencyKey, writes);
+    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
+    this.#tenure.tidyAt = Math.min(this.#tenure.tidyAt, at);
+  }
+
+  /**
+   * Commits as a turn of this ownership. An outcome that got lost is asked for again, under
+   * the same turn number, as long as the lease holds. While the owner goes on without the
+   * store the turn is kept instead. One that the store has refused for certain fails with the
+   * store's reason: at once, or shortly before `deadline` where the store may take it soon.
+   */
+  async write(writes: Writes, deadline: number = Infinity): Promise<void> {
+    const { store, clock } = this.#parts;
+    const left = deadline - clock.now();
+    const giveUp = deadline - Math.min(TELL_MS, Math.max(0, left) / TELL_SHARE);
+    /** Whether an attempt may have been applied, or may still be. */
+    let isInDoubt = false;
+    const { key, owner: { incarnation, epoch } } = this.#tenure;
+    const puts: [string, string][] = [];
+    const deletes: string[] = [];
+    for (const [field, text] of writes) {
+      if (text === null) deletes.push(field);
+      else puts.push([field, text]);
+    }
+    const turn = ++this.turns;
+    const { last: after } = this.#tenure;
+    for (let attempt = 0;; attempt++) {
+      if (!this.#tenure.holds()) throw this.#tenure.lost(true);
+      const { adrift } = this.#tenure;
+      if (adrift) {
+        // One that may be in the store has to be kept.
+        if (attempt === 0) adrift.checkRoom(key);
+        // What became of a commit that went out before is told when the store is back.
+        adrift.keep(writes, attempt > 0 ? { epoch, turn } : null);
+        return this.storage.kept(writes);
+      }
+      try {
+        const { lineage } = this.#parts;
+        const fence = {
+          key,
+          incarnation,
+          epoch,
+          turn,
+          after,
+          ...lineage !== undefined && { lineage },
+        };
+        const reply = await store.commit({ ...fence, puts, deletes });
+        if (reply === "committed" && this.#parts.lineage === lineage) {
+          this.#tenure.last = { epoch, turn };
+          this.#parts.stats.commits++;
+          return this.storage.committed(writes);
+        }
+        if (this.#tenure.adrift) continue;
+        if (reply === "fenced") {
+          this.#tenure.fenced();
+          break;
+        }
+        // Done by a copy of the store that another one has replaced since: asked again of that one.
+        if (reply !== "moved" && reply !== "committed") {
+          if (!this.#tenure.isOver) this.#tenure.behind(reply.lost);
+          break;
+        }
+        // Another copy of the store: what this node holds is being said to it again.
+        isInDoubt = true;
+        await this.#rest(attempt);
+      } catch (error) {
+        if (!isAtlasError(error) || !error.retryable) throw error;
+        const refusal = refusalOf(error);
+        if (refusal === null) isInDoubt = true;
+        const isOver = refusal === "lasting" || clock.now() >= giveUp;
+        if (!isInDoubt && isOver && !this.#tenure.adrift) throw error;
+        await this.#rest(attempt, isInDoubt ? Infinity : giveUp - clock.now());
+      }
+    }
+    throw this.#tenure.lost(true);
+  }
+
+  #rest(attempt: number, mostMs: number = Infinity): Promise<void> {
+    const { clock, random } = this.#parts;
+    const ms = backoffMs(random, attempt, COMMIT_PAUSE_MS, COMMIT_PAUSE_MOST_MS);
+    return pause(clock, Math.max(1, Math.min(ms, mostMs)));
+  }
+}

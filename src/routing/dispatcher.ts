@@ -1,0 +1,128 @@
+/**
+ * The reception of the resources here: takes each call to its resource, and keeps the
+ * few that are for the house itself.
+ *
+ * Those of nodes only: `$move` moves the resource to another region, `$take` merely
+ * brings it here. Resources that follow their callers are counted here, too.
+ */
+import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
+import type { Call } from "../model/call.ts";
+import { isOfDoors } from "../model/internal_methods.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import { parseKey } from "../model/rrp.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Activation } from "../resource/activation.ts";
+import { beginRest, restLeft } from "../resource/cool_down.ts";
+import type { Drift } from "./caller_affinity.ts";
+import { DRAIN } from "./drains.ts";
+import { type Mover, PROVE } from "./migration.ts";
+import type { Router } from "./router.ts";
+import { serveDoor } from "./subscription_calls.ts";
+
+/** Moves a resource to the region that is its only argument. */
+export const MOVE = "$move";
+/** Brings a resource here; answers nothing. */
+export const TAKE = "$take";
+/** Tells a resource that another node had gone on with it, which the only argument names. */
+export const WON = "$won";
+const DOLLAR = 36;
+
+/** Whether only nodes may ask for a method. */
+export function isForNodes(method: string): boolean {
+  return method === MOVE || method === TAKE || method === WON || method === PROVE ||
+    method === DRAIN || isOfDoors(method);
+}
+
+/** The error of who asks for one of those, and is no node. */
+export function notForClients(type: string, method: string): AtlasError {
+  return new AtlasError("not_found", `${type} has no method ${method}`);
+}
+
+/** Tells a key's owner that it won over the one that `loser` names. Best effort. */
+export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {
+  router.call({ type: parseKey(key).type, key }, WON, [loser], {}, null).catch(() => {});
+}
+
+export class Reception {
+  readonly #mover: Mover;
+  readonly #drift: Drift;
+  readonly #clock: Clock;
+  readonly #stats: { conflictsWon: number };
+  readonly #onEvent: (event: NodeEvent) => void;
+
+  constructor(
+    mover: Mover,
+    drift: Drift,
+    clock: Clock,
+    stats: { conflictsWon: number },
+    onEvent: (event: NodeEvent) => void,
+  ) {
+    this.#stats = stats;
+    this.#mover = mover;
+    this.#drift = drift;
+    this.#clock = clock;
+    this.#onEvent = onEvent;
+  }
+
+  /** Takes a call to its resource. */
+  deliver(call: Call, activation: Activation): void {
+    const { method } = call;
+    if (method.charCodeAt(0) === DOLLAR) {
+      if (method === MOVE) return void this.#move(call, activation);
+      if (method === TAKE) return this.#taken(call, activation);
+      if (method === WON) return this.#won(call, activation);
+      if (isOfDoors(method)) return void serveDoor(call, activation);
+    }
+    if (activation.placement === "caller") this.#count(call, activation);
+    activation.deliver(call);
+  }
+
+  async #move(call: Call, activation: Activation): Promise<void> {
+    try {
+      const [region] = call.arguments();
+      const owner = await this.#mover.move(activation, region as string);
+      this.#drift.forget(activation.key);
+      call.succeed(call.encode(null), owner, null);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    }
+  }
+
+  #taken(call: Call, activation: Activation): void {
+    if (activation.placement === "caller") {
+      this.#drift.rest(activation.key);
+      // For whoever takes it over.
+      void beginRest(activation, this.#clock);
+    }
+    call.succeed(call.encode(null), activation.owner, null);
+  }
+
+  #won(call: Call, activation: Activation): void {
+    const { key, epoch } = activation;
+    const [loser] = call.arguments();
+    this.#stats.conflictsWon++;
+    const fields = { key, epoch, loser: String(loser) };
+    this.#onEvent({ level: "warning", event: "won over one out of reach", fields });
+    call.succeed(call.encode(null), activation.owner, null);
+  }
+
+  #count({ caller }: Call, activation: Activation): void {
+    const { key } = activation;
+    const region = this.#drift.note(key, caller.region);
+    if (region === null) return;
+    this.#drift.rest(key);
+    this.#follow(activation, region).catch((error) => {
+      const fields = { key, region, reason: messageOf(error) };
+      this.#onEvent({ level: "warning", event: "following callers failed", fields });
+    });
+  }
+
+  /** Moves it to where its callers are, unless it has to rest since a move that others made. */
+  async #follow(activation: Activation, region: string): Promise<void> {
+    const { key } = activation;
+    const restMs = await restLeft(activation, this.#clock);
+    if (restMs > 0) return this.#drift.rest(key, restMs);
+    await this.#mover.move(activation, region);
+    this.#drift.forget(key);
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * The forwarder: the porter who takes calls of other nodes to their resource, or says
+ * who lives there now.
+ *
+ * Source: design §4.
+ */
+import { AtlasError, toAtlasError, toWireError } from "../errors.ts";
+import {
+  MAX_CHAIN,
+  MAX_HOPS,
+  MAX_IDEMPOTENCY_KEY_BYTES,
+  MAX_LINK_CALLS,
+  MAX_METHOD,
+  MAX_TIMEOUT_MS,
+} from "../limits.ts";
+import { argumentsOf, Call, encodeBody } from "../model/call.ts";
+import type { Request } from "../model/envelope.ts";
+import { noMethod } from "../model/internal_methods.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
+import { shown } from "../model/options.ts";
+import { parseKey } from "../model/rrp.ts";
+import { type Caller, callerOf, isTraceparent, type Trail } from "../model/call_path.ts";
+import { fitsBytes } from "../model/value.ts";
+import type { Clock } from "../ports/clock.ts";
+import { leaseTrouble } from "../registry/guarded_store.ts";
+import { Activation } from "../resource/activation.ts";
+import type { Host } from "../resource/host.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import type { Session } from "../links/links.ts";
+
+/** A call that came over a link. */
+class InboundCall extends Call {
+  readonly key: string;
+  readonly method: string;
+  readonly idempotencyKey: string | null;
+  readonly chain: readonly string[];
+  readonly deadline: number;
+  readonly epoch: number;
+  readonly #id: number;
+  readonly #arguments: unknown[] | AtlasError;
+  readonly #trail: Trail | null;
+  readonly #session: Session;
+  readonly #peers: Map<number, Call>;
+  readonly #deadlines: Deadlines;
+
+  /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
+  constructor(
+    request: Request,
+    session: Session,
+    { clock, deadlines }: Pick<ForwarderParts, "clock" | "deadlines">,
+    peers: Map<number, Call>,
+  ) {
+    super();
+    this.key = request.key;
+    this.method = request.method;
+    this.idempotencyKey = request.idempotencyKey;
+    this.chain = request.chain;
+    this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
+    this.epoch = request.epoch;
+    this.#id = request.id;
+    // At once: the bytes are only lent, and a copy of them would cost as much.
+    this.#arguments = decodeArguments(request.body);
+    this.#trail = request.trail;
+    this.#session = session;
+    this.#peers = peers;
+    this.#deadlines = deadlines;
+  }
+
+  /**
+   * Its caller's node says when nobody waits any more, unless it stands still: so time is kept
+   * here, too, from the moment when somebody listens.
+   */
+  override get signal(): AbortSignal {
+    if (!this.done && !this.slot) this.#deadlines.add(this, this.deadline);
+    return super.signal;
+  }
+
+  override get caller(): Caller {
+    return callerOf(this.#trail, this.#session.peer);
+  }
+
+  override get trace(): string | null {
+    return this.#trail?.trace ?? null;
+  }
+
+  override arguments(): unknown[] {
+    if (Array.isArray(this.#arguments)) return this.#arguments;
+    throw this.#arguments;
+  }
+
+  override encode(result: unknown): unknown {
+    return encodeBody(result, "the result");
+  }
+
+  override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
+    if (this.done) return;
+    this.#settle();
+    const { incarnation } = owner;
+    this.#session.send({
+      kind: "reply",
+      id: this.#id,
+      epoch: owner.epoch,
+      rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
+      // Of a resource that has just moved, somebody else is the owner.
+      ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
+      ...mark !== null && { mark },
+      body: encoded as Uint8Array,
+    });
+  }
+
+  override fail(error: AtlasError, owner: Ownership | null = null): void {
+    if (this.done) return;
+    this.#settle();
+    this.#session.send({
+      kind: "failure",
+      id: this.#id,
+      error: toWireError(error),
+      owner: owner && [owner.rrp, owner.incarnation, owner.epoch],
+    });
+  }
+
+  override giveUp(reason?: AtlasError): void {
+    this.#settle();
+    super.giveUp(reason);
+  }
+
+  override expire(): void {
+    const message = `${this.key} ${shown(this.method, MAX_METHOD)}: the deadline passed`;
+    this.giveUp(new AtlasError("timeout", message, { maybeExecuted: true }));
+  }
+
+  #settle(): void {
+    this.done = true;
+    this.#peers.delete(this.#id);
+    this.#deadlines.remove(this);
+  }
+}
+
+/** What a forwarder is made of. */
+export interface ForwarderParts {
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  /** The other region that is a key's home; null where this node may take it. */
+  readonly homeAbroad: (key: string) => string | null;
+  /** Passes a call on; `onEnd` runs once it was answered or given up. */
+  readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
+  /** Takes a call to its resource here. */
+  readonly deliver: (call: Call, activation: Activation) => void;
+}
+
+export interface ForwarderStats {
+  notOwner: number;
+}
+
+export class Forwarder {
+  readonly stats: ForwarderStats = { notOwner: 0 };
+  readonly #parts: ForwarderParts;
+  /** Unanswered calls, by link and number. */
+  readonly #calls = new Map<Session, Map<number, Call>>();
+
+  constructor(parts: ForwarderParts) {
+    this.#parts = parts;
+  }
+
+  /** Takes a call of a peer. Answers it whatever happens. */
+  request(request: Request, session: Session): void {
+    let calls = this.#calls.get(session);
+    if (!calls) this.#calls.set(session, calls = new Map());
+    const { host } = this.#parts;
+    const trouble = calls.size >= MAX_LINK_CALLS
+      ? new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`)
+      : check(request);
+    if (request.relay && !trouble) return this.#relay(request, session, calls);
+    const call = new InboundCall(request, session, this.#parts, calls);
+    if (trouble) return call.fail(trouble);
+    calls.set(request.id, call);
+    const present = host.find(request.key);
+    // Of this very life: its lease is asked when the call's turn comes.
+    if (present?.life === session.life) this.#deliver(call, present);
+    else if (session.life.lease.holds()) this.#acquire(call);
+    else this.#notOwner(call, null);
+  }
+
+  #relay(request: Request, session: Session, calls: Map<number, Call>): void {
+    const call = this.#parts.relay(request, session, () => calls.delete(request.id));
+    if (!call.done) calls.set(request.id, call);
+  }
+
+  /** The caller has gone: the call never starts, or its signal aborts. */
+  cancel(id: number, session: Session): void {
+    const calls = this.#calls.get(session);
+    calls?.get(id)?.giveUp();
+    calls?.delete(id);
+  }
+
+  /** A link broke: all its callers have gone. */
+  closed(session: Session): void {
+    const calls = this.#calls.get(session);
+    this.#calls.delete(session);
+    for (const call of calls?.values() ?? []) call.giveUp();
+  }
+
+  #deliver(call: InboundCall, activation: Activation): void {
+    const isMeant = call.epoch === activation.epoch || call.epoch === 0;
+    if (isMeant) this.#parts.deliver(call, activation);
+    else this.#notOwner(call, activation.owner);
+  }
+
+  /** Nothing of the name is here: brings its owner about, and tells who that is. */
+  async #acquire(call: InboundCall): Promise<void> {
+    try {
+      const { host, homeAbroad } = this.#parts;
+      const { type } = parseKey(call.key);
+      if (homeAbroad(call.key) !== null) return this.#notOwner(call, null);
+      if (!host.knows(type)) {
+        return call.fail(
+          new AtlasError("not_found", `this node runs no resources of type ${type}`),
+        );
+      }
+      // Who took this node for the owner looks anew; who asks it to take the key asks another.
+      if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
+      const acquired = await host.acquire(call.key, type);
+      if (acquired instanceof Activation) this.#deliver(call, acquired);
+      else this.#notOwner(call, acquired);
+    } catch (error) {
+      call.fail(toAtlasError(error));
+    }
+  }
+
+  #notOwner(call: InboundCall, owner: Ownership | null): void {
+    this.stats.notOwner++;
+    const why = leaseTrouble(this.#parts.host.store);
+    call.fail(new AtlasError("not_owner", `this node does not own ${call.key}${why}`), owner);
+  }
+}
+
+/** The arguments of a request, or why they are none. */
+function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
+  try {
+    return argumentsOf(body);
+  } catch (error) {
+    return toAtlasError(error);
+  }
+}
+
+/** What is wrong with a request, as far as its fields' sizes tell. */
+function check(request: Request): AtlasError | null {
+  const { method, chain, idempotencyKey, trail } = request;
+  if (method.length > MAX_METHOD) {
+    return new AtlasError("not_found", noMethod(method));
+  }
+  if (chain.length > MAX_CHAIN) {
+    return new AtlasError("bad_request", `a call chain is longer than ${MAX_CHAIN}`);
+  }
+  if (
+    idempotencyKey !== null &&
+    (idempotencyKey === "" || !fitsBytes(idempotencyKey, MAX_IDEMPOTENCY_KEY_BYTES))
+  ) {
+    return new AtlasError(
+      "bad_request",
+      `an idempotency key must be 1 to ${MAX_IDEMPOTENCY_KEY_BYTES} bytes`,
+    );
+  }
+  const { via = [], trace = null } = trail ?? {};
+  if (via.length > MAX_HOPS) {
+    return new AtlasError("bad_request", `a call came over more than ${MAX_HOPS} links`);
+  }
+  if (trace === null || isTraceparent(trace)) return null;
+  return new AtlasError("bad_request", "a call's traceparent is none");
+}

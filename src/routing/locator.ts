@@ -1,0 +1,393 @@
+/**
+ * Where a call can go: the directory desk behind the router's counter.
+ *
+ * Takes a key; gives the resource if it is here or can be taken here, else the link to
+ * its owner, to a node that is to take it, or to one of its home region that knows more.
+ *
+ * A key whose home is another region is never taken here: only that region's nodes may
+ * own it, and whether its owner is alive is their business.
+ *
+ * Source: design §3, Schrödinger's node; §4.
+ */
+import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
+import { MAX_HOPS } from "../limits.ts";
+import type { Member } from "../model/member.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { regionOf } from "../model/call_path.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import { leaseTrouble } from "../registry/guarded_store.ts";
+import type { Life } from "../registry/lease.ts";
+import type { Membership } from "../registry/membership.ts";
+import { type Registry, suspected } from "../registry/directory.ts";
+import { Activation } from "../resource/activation.ts";
+import type { Host } from "../resource/host.ts";
+import { pause } from "../time/wait.ts";
+import { Candidates } from "./placement.ts";
+import type { Gateways } from "../links/gateways.ts";
+import type { Links, Session } from "../links/links.ts";
+import type { Paths, Way } from "../links/region_routes.ts";
+
+/** Times that a region's roll is asked for before none of its nodes counts as known, and how far apart. */
+const ROLL_ATTEMPTS = 4;
+const ROLL_PAUSE_MS = 100;
+/** How long a node of this region is waited for before its silence is told, in ms. */
+const SILENCE_MS = 500;
+/** How often the roll is read for the sake of unknown members elsewhere at most, in ms. */
+const LEARN_MS = 5_000;
+
+export interface PlaceParts {
+  readonly host: Host;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly membership: Membership;
+  readonly links: Links;
+  readonly paths: Paths;
+  readonly gateways: Gateways;
+  readonly clock: Clock;
+  readonly place: { readonly region: string; readonly node: string };
+  /** This node's present life, held or lapsed. */
+  readonly life: () => Life;
+}
+
+/** A link over which calls of one key can go, and who is believed to own it. */
+export interface Route extends Way {
+  readonly owner: Ownership | null;
+}
+
+/** Where calls of one key can go now. */
+export type Target = Activation | Route;
+
+export class Places {
+  readonly #parts: PlaceParts;
+  readonly #candidates: Candidates;
+  #learntAt = -Infinity;
+
+  constructor(parts: PlaceParts) {
+    this.#parts = parts;
+    this.#candidates = new Candidates(parts.membership, parts.clock, parts.place.region);
+  }
+
+  /**
+   * Refuses a type that surely nobody runs; behind gateways there may be nodes that nobody
+   * here has heard of.
+   *
+   * @throws AtlasError `not_found`
+   */
+  checkType(type: string): void {
+    const { host, gateways } = this.#parts;
+    if (!host.knows(type) && !this.#candidates.areKnown(type) && gateways.isEmpty) {
+      throw unknown(type);
+    }
+  }
+
+  /** The other region that is a key's home; null where it is this one, or it has none. */
+  homeAbroad(key: string): string | null {
+    const home = this.#homeOf(key);
+    return home === this.#parts.place.region ? null : home;
+  }
+
+  /** The region that alone may take a key: as the store says, else its type; null: any. */
+  #homeOf(key: string): string | null {
+    const { store, host } = this.#parts;
+    const home = store.homeOf?.(key) ?? null;
+    if (home !== null) return home;
+    const placement = host.placement(typeOf(key));
+    return typeof placement === "object" ? placement.region : null;
+  }
+
+  /**
+   * A way to a node of another region that is to take a key. Its roll may have to be
+   * fetched from there first: it is asked for a few times.
+   *
+   * @throws AtlasError `unavailable`
+   */
+  async inRegion(key: string, region: string): Promise<Route> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#askAbroad(key, typeOf(key), region);
+      } catch (error) {
+        if (attempt >= ROLL_ATTEMPTS) throw error;
+        await pause(this.#parts.clock, ROLL_PAUSE_MS * attempt);
+      }
+    }
+  }
+
+  /**
+   * Proves that a key at home elsewhere could be taken in this region now: somebody runs its
+   * type, and the registry takes a write where the claim would go.
+   *
+   * @throws AtlasError `unavailable`, saying what is missing
+   */
+  async prove(key: string, type: string): Promise<void> {
+    const { host, store, membership, life, place: { region } } = this.#parts;
+    const { incarnation } = life();
+    const obstacle = store.obstacleTo?.(region) ?? null;
+    if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
+    if (!host.canHost(type, key) && !this.#candidates.pick(type, key, incarnation, region)) {
+      throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
+    }
+    membership.lineages.toClaim(key);
+    // Of an ownership that never was: nothing changes.
+    await store.release(key, incarnation, 0);
+  }
+
+  /** The way to a remembered owner that can be taken at once. */
+  ready(owner: Ownership): Way | null {
+    const region = regionOf(owner.rrp);
+    if (region === this.#parts.place.region) return null;
+    return this.#parts.paths.ready(owner.incarnation, region);
+  }
+
+  /** Asked to take or pass on a call, a node could not: others are asked first for a while. */
+  shun(session: Session): void {
+    this.#candidates.shun(session.peer.incarnation);
+    this.#parts.gateways.shun(session);
+  }
+
+  /** Where a key's calls can go. @throws AtlasError, retryable where waiting may help. */
+  async find(key: string, type: string): Promise<Target> {
+    const { host, registry } = this.#parts;
+    const here = host.find(key);
+    if (here) return here;
+    if (this.homeAbroad(key) !== null) return await this.#abroad(key, type);
+    let owner = registry.cached(key);
+    if (host.canFloat(type)) {
+      const route = owner && await this.#inReach(key, owner);
+      if (route) return route;
+      const floating = await host.float(key, type, owner?.epoch ?? 0);
+      if (floating instanceof Activation) return floating;
+      registry.note(key, owner = floating);
+    }
+    if (!owner && host.placement(type) === "spread") {
+      const elsewhere = await this.#spread(key, type);
+      if (elsewhere) return elsewhere;
+    }
+    if (!owner && host.canHost(type, key)) {
+      const acquired = await host.acquire(key, type);
+      if (acquired instanceof Activation) return acquired;
+      registry.note(key, owner = acquired);
+    }
+    owner ??= await registry.locate(key);
+    if (!owner) return await this.#ask(key, type);
+    return await this.#follow(key, owner);
+  }
+
+  /**
+   * The way to a remembered owner while the store is out of reach: over the link that there is, or
+   * over a new one. Null where it can't be reached: only then may the key be taken here.
+   *
+   * @throws AtlasError `unavailable` where this node began another life meanwhile
+   */
+  async #inReach(key: string, owner: Ownership): Promise<Route | null> {
+    const { membership, links, gateways, paths, life, place } = this.#parts;
+    const { incarnation } = owner;
+    const self = life();
+    const present = links.present(incarnation);
+    if (present?.takes && !present.isSilent) return { session: present, relay: false, owner };
+    const member = membership.peek(incarnation);
+    if (!member || incarnation === self.incarnation || this.#isNamesake(member)) return null;
+    try {
+      if (member.region !== place.region && gateways.has(member.region)) {
+        return { ...await paths.find(member, incarnation, member.region), owner };
+      }
+      return { session: await this.#dial(member, key), relay: false, owner };
+    } catch (error) {
+      // Which ended what it dialled, and says nothing of the owner.
+      if (life() !== self) throw error;
+      return null;
+    }
+  }
+
+  /** To an owner whose life is this registry's business. */
+  async #follow(key: string, owner: Ownership): Promise<Route> {
+    const { registry, membership, links, gateways, paths, life, place } = this.#parts;
+    const { incarnation } = owner;
+    const member = membership.peek(incarnation) ?? await this.#meet(incarnation);
+    if (incarnation === life().incarnation || this.#isNamesake(member)) {
+      // Its entry names this node, in this life or a former one, but it isn't here: the
+      // next search takes it up anew.
+      registry.forget(key);
+      const why = leaseTrouble(this.#parts.store);
+      throw new AtlasError("unavailable", `${key} is between two owners${why}`);
+    }
+    if (!member && membership.isUnreadable(incarnation)) {
+      const session = links.present(incarnation);
+      if (session?.takes) return { session, relay: false, owner };
+      throw new AtlasError(
+        "unavailable",
+        `the owner of ${key} can't be dialled: its row in the registry can't be read`,
+      );
+    }
+    if (!member || membership.isKnownDead(incarnation)) {
+      registry.forget(key);
+      throw new AtlasError("unavailable", `the owner of ${key} is dead`);
+    }
+    const { region } = member;
+    if (region !== place.region && gateways.has(region)) {
+      return { ...await paths.find(member, incarnation, region), owner };
+    }
+    return { session: await this.#reach(member, key), relay: false, owner };
+  }
+
+  /** To a key at home elsewhere: to its owner if one is known, else to a node there. */
+  async #abroad(key: string, type: string): Promise<Target> {
+    const { registry, membership, paths, life, place, store } = this.#parts;
+    let unread: AtlasError | null = null;
+    const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
+    // The lookup may have found it moved.
+    const home = this.homeAbroad(key);
+    if (home === null) return await this.find(key, type);
+    const { incarnation = "", rrp = "" } = owner ?? {};
+    const region = regionOf(rrp);
+    const isHere = incarnation === life().incarnation ||
+      (region === place.region && store.homeOf?.(key) === home);
+    if (!owner || isHere || membership.isKnownDead(incarnation)) {
+      if (owner) registry.forget(key);
+      return await this.#askAbroad(key, type, home).catch((error) => {
+        throw unread ? alsoUnread(error, unread) : error;
+      });
+    }
+    const member = membership.peek(incarnation) ?? await this.#learn(incarnation, region);
+    return { ...await paths.find(member, incarnation, region), owner };
+  }
+
+  /** A member of another region that isn't known here: waited for where only it can help. */
+  async #learn(incarnation: string, region: string): Promise<Member | undefined> {
+    const { membership, gateways, clock } = this.#parts;
+    if (!gateways.has(region)) {
+      await membership.refreshAbroad(region);
+      return membership.peek(incarnation);
+    }
+    if (clock.now() - this.#learntAt >= LEARN_MS) {
+      this.#learntAt = clock.now();
+      // For the calls to come: this one goes through a gateway.
+      membership.refreshAbroad(region);
+    }
+    return undefined;
+  }
+
+  /**
+   * The owner as the home's store has it; null also where it can't say, but a node there may:
+   * then `unread` is told why.
+   */
+  async #lookUp(key: string, unread: (why: AtlasError) => void): Promise<Ownership | null> {
+    const { store, registry } = this.#parts;
+    try {
+      const owner = await store.lookup(key);
+      if (owner) registry.note(key, owner);
+      return owner;
+    } catch (error) {
+      if (!isAtlasError(error) || !error.retryable) throw error;
+      unread(error);
+      return null;
+    }
+  }
+
+  /** A node of the home region is asked to take a key, or to pass its calls on. */
+  async #askAbroad(key: string, type: string, home: string): Promise<Route> {
+    const { host, membership, paths, gateways, life } = this.#parts;
+    const pick = () =>
+      host.placement(type) === "spread"
+        ? this.#candidates.spread(type, key, home, null)
+        : this.#candidates.pick(type, key, life().incarnation, home);
+    let member = pick();
+    if (!member && !gateways.has(home)) {
+      await membership.refreshAbroad(home);
+      member = pick();
+      if (!member && !host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
+    }
+    // Whoever is asked decides: it takes the key itself, or knows who has it by now.
+    const way = await paths.find(member, member?.incarnation ?? "", home);
+    return { session: way.session, relay: true, owner: null };
+  }
+
+  /** The region whose nodes may be asked to take a key; null: any. */
+  #regionFor(key: string, type: string): string | null {
+    const placement = this.#parts.host.placement(type);
+    const stays = placement === "region" || placement === "spread";
+    return this.#homeOf(key) ?? (stays ? this.#parts.place.region : null);
+  }
+
+  /** Where a key belongs by its hash; null where that is here, or nobody else can be asked. */
+  async #spread(key: string, type: string): Promise<Route | null> {
+    const { host, life, place } = this.#parts;
+    const self = host.canHost(type, key) ? life().incarnation : null;
+    for (let tries = 0; tries < MAX_HOPS; tries++) {
+      const member = this.#candidates.spread(type, key, place.region, self);
+      if (!member || member.incarnation === self) return null;
+      try {
+        return { session: await this.#reach(member, key), relay: false, owner: null };
+      } catch {
+        this.#candidates.shun(member.incarnation);
+      }
+    }
+    return null;
+  }
+
+  /** The link to an owner, unless it is silent: callers then wait till it speaks or is dead. */
+  async #reach(member: Member, key: string): Promise<Session> {
+    const { links, membership } = this.#parts;
+    const present = links.present(member.incarnation);
+    if (present && !membership.isStalled(member.incarnation)) return present;
+    if (present) throw suspected(key);
+    return await this.#dial(member, key);
+  }
+
+  /** A link to a member, unless it takes too long. @throws AtlasError `unavailable` */
+  async #dial(member: Member, key: string): Promise<Session> {
+    const { links, clock, life } = this.#parts;
+    const silence = pause(clock, SILENCE_MS).then(() => {
+      throw suspected(key);
+    });
+    return await Promise.race([links.to(member, life()), silence]);
+  }
+
+  /** Whether a member is a life of this very node: it is never dialled. */
+  #isNamesake(member: Member | undefined): boolean {
+    const { region, node } = this.#parts.place;
+    return member?.region === region && member.node === node;
+  }
+
+  async #meet(incarnation: string): Promise<Member | undefined> {
+    await this.#parts.membership.refresh();
+    return this.#parts.membership.peek(incarnation);
+  }
+
+  /** Nobody owns the key and it can't be taken here: another node is asked to. */
+  async #ask(key: string, type: string): Promise<Route> {
+    const { life, host, membership } = this.#parts;
+    const region = this.#regionFor(key, type);
+    const pick = () => this.#candidates.pick(type, key, life().incarnation, region);
+    let member = pick();
+    if (!member) {
+      // One may have joined since the last heartbeat.
+      await membership.refresh();
+      member = pick();
+    }
+    if (member) {
+      // A node that runs the type knows where such keys belong, too.
+      const relay = !host.knows(type);
+      return { session: await this.#reach(member, key), relay, owner: null };
+    }
+    if (!host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
+    throw new AtlasError("unavailable", `no node can take ${key} now`);
+  }
+}
+
+function typeOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf("/")));
+}
+
+/** `error` of a region's nodes, of whose registry `unread` is known. */
+function alsoUnread(error: unknown, unread: AtlasError): unknown {
+  if (!isAtlasError(error) || error.code !== "unavailable") return error;
+  const { code, message, retryable, maybeExecuted } = error;
+  const both = `${message}; and ${unread.message}`;
+  const detail = `${detailOf(error)}; and ${detailOf(unread)}`;
+  return new AtlasError(code, both, { retryable, maybeExecuted, cause: error, detail });
+}
+
+function unknown(type: string): AtlasError {
+  return new AtlasError("not_found", `no node runs resources of type ${type}`);
+}

@@ -1,0 +1,182 @@
+/**
+ * Moving a resource to another region: a furniture van, booked before the flat is given
+ * up.
+ *
+ * A node there proves that it could take the resource now. Then the running turn ends, the
+ * name is given up, that node is asked to take it at once, and calls that waited are sent on
+ * to it: none is lost, none runs twice. Where the last step fails, the name is taken back as
+ * long as nobody there has signed for it; else the next call finds it an owner there.
+ *
+ * Source: design §3 (claim, handing over).
+ */
+import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
+import type { Session } from "../links/links.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import type { Ownership } from "../model/ownership.ts";
+import { checkToken } from "../model/rrp.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Store } from "../ports/store.ts";
+import type { Registry } from "../registry/directory.ts";
+import type { Activation } from "../resource/activation.ts";
+import type { Host } from "../resource/host.ts";
+import type { Places, Route } from "./locator.ts";
+import { askNode } from "./node_request.ts";
+import type { RelayedCall } from "./relayed_call.ts";
+
+export interface MoverParts {
+  readonly host: Host;
+  readonly store: Store;
+  readonly registry: Registry;
+  readonly places: Places;
+  readonly place: { readonly region: string; readonly node: string };
+  /** Has who is at a route's end prove that a key can be taken there; rejects where it can't. */
+  readonly prove: (key: string, route: Route) => Promise<void>;
+  /** Asks who is at a route's end to take a key; rejects where it can't. */
+  readonly ask: (key: string, route: Route) => Promise<unknown>;
+  readonly onEvent: (event: NodeEvent) => void;
+}
+
+/** What became of a name that was given up. */
+interface Passed {
+  owner: Ownership | null;
+  /** Whether it was taken back. */
+  isBack: boolean;
+  /** What is to be said of it where nobody has it. */
+  why: string;
+}
+
+export class Mover {
+  readonly #parts: MoverParts;
+
+  constructor(parts: MoverParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Moves a resource that is here to a node of `region`; gives its new ownership.
+   *
+   * @throws AtlasError `bad_request` where there is no such region, `unavailable` where no
+   * node there can be reached or takes it.
+   */
+  async move(activation: Activation, region: string): Promise<Ownership> {
+    const { host, store, place, onEvent } = this.#parts;
+    const { key } = activation;
+    checkRegion(store, region);
+    if (region === place.region) return activation.owner;
+    const route = await this.#book(key, region).catch((cause: unknown) => {
+      const message = `${key} stays where it is: ${messageOf(cause)}`;
+      throw new AtlasError("unavailable", message, { retryable: false, cause });
+    });
+    const passed: Passed = { owner: null, isBack: false, why: "" };
+    await host.handOver(activation, () => this.#pass(activation, region, route, passed));
+    const { owner: moved, isBack, why } = passed;
+    if (!moved) {
+      const message = `${key} could not be moved to ${region}${why}`;
+      // Where it left for good the next call completes the move.
+      throw new AtlasError("unavailable", message, { retryable: !isBack });
+    }
+    const fields = { key, from: activation.rrp, to: moved.rrp, epoch: moved.epoch };
+    onEvent({ level: "info", event: "resource moved", fields });
+    return moved;
+  }
+
+  /** A way to a node that is to take a key, and has just shown that it can. */
+  async #book(key: string, region: string): Promise<Route> {
+    const { places, store } = this.#parts;
+    const obstacle = store.obstacleTo?.(region) ?? null;
+    if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
+    const route = await places.inRegion(key, region);
+    if (store.recall && store.homeOf?.(key)) await this.#parts.prove(key, route);
+    return route;
+  }
+
+  /** Gives the name up and has a node of the region take it. Never rejects. */
+  async #pass(
+    activation: Activation,
+    region: string,
+    route: Route,
+    passed: Passed,
+  ): Promise<Ownership | null> {
+    const { registry, onEvent } = this.#parts;
+    const { key, epoch } = activation;
+    try {
+      if (!await this.#giveUp(activation, region)) return null;
+      await this.#parts.ask(key, route);
+      const owner = registry.cached(key);
+      if (owner && owner.epoch > epoch) passed.owner = owner;
+    } catch (error) {
+      const isBack = passed.isBack = await this.#takeBack(key);
+      passed.why = `: ${messageOf(error)}${isBack ? "; it stays where it was" : ""}`;
+      const fields = { key, region, reason: messageOf(error), isBack };
+      onEvent({ level: "warning", event: "moving failed", fields });
+    }
+    return passed.owner;
+  }
+
+  /** Whether the name is this region's again. Where the store can't say, the next call will. */
+  async #takeBack(key: string): Promise<boolean> {
+    return await this.#parts.store.recall?.(key, null).catch(() => false) ?? false;
+  }
+
+  async #giveUp({ key, owner, last }: Activation, region: string): Promise<boolean> {
+    const { store } = this.#parts;
+    const { incarnation, epoch } = owner;
+    if (store.depart && store.homeOf?.(key)) {
+      return await store.depart(key, incarnation, epoch, region);
+    }
+    return await store.release(key, incarnation, epoch, last);
+  }
+}
+
+/**
+ * Has a key at its old home again that is on its way elsewhere than `to`, and that nobody
+ * there could take so far. For `ms` at most; what can't be read now is met again by whoever
+ * calls the key. Never rejects.
+ */
+export async function callBack(
+  store: Pick<Store, "recall">,
+  clock: Clock,
+  key: string,
+  to: string,
+  ms: number,
+): Promise<void> {
+  if (!store.recall) return;
+  let timer: Timer | null = null;
+  const late = new Promise<void>((resolve) => (timer = clock.after(ms, resolve)));
+  const recalled = store.recall(key, to).then(() => {}, () => {});
+  await Promise.race([recalled, late]).finally(() => timer?.cancel());
+}
+
+/** @throws AtlasError `bad_request` where keys can't be at home in a region of this name */
+export function checkRegion({ regions }: Pick<Store, "regions">, region: string): void {
+  checkToken("region", region);
+  if (!regions || regions.includes(region)) return;
+  const message = `region is ${JSON.stringify(region)}, it must be one of ${regions.join(", ")}`;
+  throw new AtlasError("bad_request", message);
+}
+
+/** Asks a node whether its region can take a key now. For nodes only. */
+export const PROVE = "$prove";
+/** How long the answer is waited for, in ms. */
+const PROOF_MS = 5_000;
+
+/** @throws AtlasError that says why the region can't take `key`, or that nobody answered */
+export async function prove(
+  key: string,
+  session: Session,
+  self: string,
+  clock: Clock,
+): Promise<void> {
+  const request = { key, method: PROVE, args: [], via: [self], timeoutMs: PROOF_MS, acts: false };
+  await askNode(session, request, clock);
+}
+
+/** Answers such a question of another node. */
+export async function answerProof(call: RelayedCall, places: Places): Promise<void> {
+  try {
+    await places.prove(call.key, call.type);
+    call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
+  } catch (error) {
+    call.reject(toAtlasError(error));
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * The box office: where doors ask for seats at a resource, for what was said there, and
+ * bring what their clients say.
+ *
+ * Takes calls that only nodes may make; has turns of the resource's hooks run where they
+ * ask for it. Questions for events are no turns: they wait beside the mailbox.
+ */
+import { AtlasError, toAtlasError } from "../errors.ts";
+import type { Audience, Seated } from "../events/broadcaster.ts";
+import { posted } from "../events/subscriber.ts";
+import type { Call } from "../model/call.ts";
+import { type Admission, type Applicant, CONNECT, EVENTS, LEAVE, MESSAGE, REPLAY } from "../model/internal_methods.ts";
+import type { Activation } from "../resource/activation.ts";
+
+/** Answers a door's call, whatever happens. */
+export async function serveDoor(call: Call, activation: Activation): Promise<void> {
+  try {
+    if (!activation.isOpen) throw activation.lost(false);
+    const answer = await answerTo(call, activation.audience);
+    if (answer === undefined || call.done) return;
+    // Joined where it can't serve any more, they are to be joined to who can.
+    if (!activation.isOpen && call.method === CONNECT) throw activation.lost(false);
+    call.succeed(call.encode(answer), activation.owner, null);
+  } catch (error) {
+    call.fail(toAtlasError(error));
+  }
+}
+
+/** The answer to a door's call; undefined: it comes later. */
+async function answerTo(call: Call, audience: Audience): Promise<unknown> {
+  const args = call.arguments();
+  switch (call.method) {
+    case CONNECT: {
+      const [door, life, founded, applicants] = args as [string, string, boolean, Applicant[]];
+      if (!await audience.door(door, life, founded)) return null;
+      return await admit(call, audience, door, applicants);
+    }
+    case EVENTS: {
+      const [door, life, at, closed] = args as [string, string, number, number];
+      return audience.ask(call, door, life, at, closed);
+    }
+    case REPLAY: {
+      const [after, until, ids] = args as [number, number, string[]];
+      const share = audience.past(after, until, ids);
+      return share && [share.upto, share.events.map(posted)];
+    }
+    case MESSAGE: {
+      const [door, id, messages, from] = args as [string, string, unknown[], number];
+      const seated = audience.seatedAt(id);
+      if (!audience.doorOf(door)) return null;
+      return seated ? await inTurn(seated, () => hear(call, audience, seated, messages, from)) : 0;
+    }
+    case LEAVE: {
+      const [door, ids] = args as [string, string[]];
+      await audience.leave(door, ids);
+      return true;
+    }
+    default:
+      throw new AtlasError("not_found", `doors can't ask for ${call.method}`);
+  }
+}
+
+/** Joins all of them, a turn each; what only one of them meets is that one's. */
+async function admit(
+  call: Call,
+  audience: Audience,
+  door: string,
+  applicants: readonly Applicant[],
+): Promise<Admission[]> {
+  const visits = applicants.map((applicant) => audience.join(door, applicant, call));
+  const admissions: Admission[] = [];
+  for (const visit of visits) {
+    const error = await visit.ended;
+    if (error?.code === "not_owner") throw new AtlasError("not_owner", error.message);
+    admissions.push(
+      error ? [error.code, error.message, error.retryable] : audience.admission(visit),
+    );
+  }
+  return admissions;
+}
+
+/** Runs it once what was begun before for this connection is over. */
+function inTurn(seated: Seated, run: () => Promise<number>): Promise<number> {
+  const heard = seated.hearing.then(run);
+  seated.hearing = heard.catch(() => {});
+  return heard;
+}
+
+/** How many of a connection's messages were heard; 0: the connection has gone. */
+async function hear(
+  call: Call,
+  audience: Audience,
+  seated: Seated,
+  messages: readonly unknown[],
+  from: number,
+): Promise<number> {
+  let heard = 0;
+  for (const message of messages) {
+    if (from + heard <= seated.heard) {
+      // Whose answer got lost.
+      heard++;
+      continue;
+    }
+    // Nobody waits for this any more: it is said again.
+    if (call.done || seated.isGone) return heard;
+    const error = await audience.hear(seated, message, call).ended;
+    // Not begun: it is sent again, here or to the next owner.
+    if (error && !error.maybeExecuted && error.retryable) {
+      if (heard === 0) throw error;
+      return heard;
+    }
+    seated.heard = from + heard++;
+  }
+  return heard;
+}

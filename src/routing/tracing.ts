@@ -1,0 +1,111 @@
+/**
+ * The travel diary of calls that somebody follows: an entry for each link that one went
+ * over, under a span of its own.
+ *
+ * Takes where a call with a `traceparent` sets out to and how that ended; gives the
+ * `traceparent` that goes on with it, and tells the hop. Calls without one leave no trace.
+ *
+ * Source: W3C Trace Context §4.3, https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
+ */
+import { AtlasError } from "../errors.ts";
+import { MAX_HOPS } from "../limits.ts";
+import type { Trail } from "../model/call_path.ts";
+import type { NodeEvent } from "../model/node_event.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Outgoing } from "./outgoing.ts";
+
+/** One link that a call goes over. */
+export interface Hop {
+  /** The `traceparent` that goes on: its parent is this hop. */
+  readonly trace: string;
+  /** When it set out, on the monotonic clock. */
+  readonly since: number;
+}
+
+export interface HopParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly onEvent: (event: NodeEvent) => void;
+}
+
+export class Hops {
+  readonly #parts: HopParts;
+
+  constructor(parts: HopParts) {
+    this.#parts = parts;
+  }
+
+  /** A call with this `traceparent` goes over a link; null where it has none. */
+  begin(trace: string | null): Hop | null {
+    if (trace === null) return null;
+    const { clock, random } = this.#parts;
+    return { trace: nextSpan(trace, random), since: clock.now() };
+  }
+
+  /** The carrier of a call has its answer, or nobody waits for it there any more. */
+  ended(call: Outgoing, outcome: string): void {
+    const hop = call.carrier?.hop;
+    if (!hop) return;
+    const { clock, onEvent } = this.#parts;
+    const ms = Math.round((clock.now() - hop.since) * 1_000) / 1_000;
+    const fields = { ...about(call), traceparent: hop.trace, parent: call.trace, ms, outcome };
+    onEvent({ level: "debug", event: "call passed on", fields });
+  }
+
+  /** A call failed for good: told where somebody follows it, or it is of two other nodes. */
+  failed(call: Outgoing, { code, message: reason }: AtlasError): void {
+    const { via, trace: traceparent } = call;
+    if (traceparent === null && via.length === 0) return;
+    const event = via.length > 0 ? "passing a call on failed" : "call failed";
+    const fields = { ...about(call), code, reason, traceparent };
+    this.#parts.onEvent({ level: "warning", event, fields });
+  }
+}
+
+/** What a call is, for whom it was made, and how far it came. */
+function about(call: Outgoing): NodeEvent["fields"] {
+  const { key, method, via, way, caller: { region: callerRegion } } = call;
+  return { key, method, callerRegion, path: [...via, ...way].join(", ") };
+}
+
+/**
+ * The `traceparent` of what comes after, in version 00: the same trace, a new parent (never of
+ * zeros only), and of the flags the one that version has, whether it is sampled.
+ */
+export function nextSpan(traceparent: string, random: Random): string {
+  const draw = (): string => Math.floor(random.next() * 2 ** 32).toString(16).padStart(8, "0");
+  const span = draw() + draw();
+  const parent = /^0+$/.test(span) ? "1".padStart(16, "0") : span;
+  const isSampled = Number.parseInt(traceparent.slice(53, 55), 16) % 2 === 1;
+  return `00-${traceparent.slice(3, 35)}-${parent}-${isSampled ? "01" : "00"}`;
+}
+
+/** The trail of a call that goes from the node `self` over a link; null: nothing to say. */
+export function trailOf(
+  { via, region }: Outgoing,
+  self: string,
+  relay: boolean,
+  trace: string | null,
+): Trail | null {
+  if (via.length > 0 || relay) return { via: [...via, self], region, trace };
+  return region === null && trace === null ? null : { via, region, trace };
+}
+
+/** Why a call that came to `self` over `via` must not go on to `next`; null where it may. */
+export function wayTrouble(via: readonly string[], self: string, next: string): AtlasError | null {
+  if (via.length === 0) return null;
+  const path = [...via, self, next];
+  if (via.includes(next) || via.includes(self)) {
+    return new AtlasError(
+      "unavailable",
+      `the call goes round: ${path.join(" → ")}; its resource's home has just changed, or nodes ` +
+        "have different rules for it",
+    );
+  }
+  if (via.length < MAX_HOPS) return null;
+  return new AtlasError(
+    "unavailable",
+    `the call may go over ${MAX_HOPS} links at most: ${path.join(" → ")}`,
+  );
+}

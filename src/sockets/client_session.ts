@@ -1,0 +1,386 @@
+/**
+ * One client socket at the node that holds it.
+ *
+ * Takes the socket's frames, and events of its resource; sends messages and calls on in their
+ * order, and answers calls; nothing is sent before hello. A client that reads too slowly, or
+ * writes too fast, is closed. Messages that came before the socket closed are still heard.
+ */
+import { AtlasError, type ErrorCode, isAtlasError } from "../errors.ts";
+import { MAX_REPLAY_EVENTS, MAX_SOCKET_BUFFER_BYTES, MAX_SOCKET_CALLS, MAX_SOCKET_MESSAGES } from "../limits.ts";
+import type { Mark } from "../model/ownership.ts";
+import { type ClientFrame, clientFrame, type Codec, type FrameError, frameError, idOf, type ServerFrame } from "../model/socket_frames.ts";
+import type { Socket } from "../ports/runtime.ts";
+
+type CallFrame = Extract<ClientFrame, { t: "call" }>;
+type Reply = Extract<ServerFrame, { t: "reply" }>;
+type Outcome = CallAnswer | { readonly error: FrameError };
+
+/** Bytes of messages that are sent on at once, where there are several. */
+const HEARD_AT_ONCE = 262_144;
+
+/** An event on its way to several sockets, encoded once for each kind of them. */
+export class Announcement {
+  readonly seq: number;
+  readonly to: string | null;
+  readonly epoch: number;
+  readonly #data: Uint8Array;
+  readonly #encoded = new Map<string, string | Uint8Array>();
+
+  constructor(seq: number, epoch: number, to: string | null, data: Uint8Array) {
+    this.seq = seq;
+    this.to = to;
+    this.epoch = epoch;
+    this.#data = data;
+  }
+
+  as(codec: Codec): string | Uint8Array {
+    let encoded = this.#encoded.get(codec.name);
+    if (encoded === undefined) {
+      encoded = codec.event(this.seq, this.epoch, this.#data);
+      this.#encoded.set(codec.name, encoded);
+    }
+    return encoded;
+  }
+}
+
+/** A call's result; `verdict` where its resource's node can't reach the store. */
+export interface CallAnswer {
+  readonly result: unknown;
+  readonly verdict?: Mark | undefined;
+}
+
+/** What a seat needs of those around it. */
+export interface SeatParts {
+  readonly id: string;
+  /** What its client resumes the connection by; undefined: it can't. */
+  readonly resume?: string | undefined;
+  readonly codec: Codec;
+  /** The number of the last event that its client has had; null: it asks for none before. */
+  readonly after: number | null;
+  /** The id that its client's connection had before; null: none. */
+  readonly former: string | null;
+  /** Monotonic ms. */
+  readonly now: () => number;
+  /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
+  readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
+  /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
+  readonly hear: (seat: Seat, messages: readonly unknown[], from: number) => Promise<number>;
+  /** Its socket is closed; bytes of messages may still wait to be heard. */
+  readonly closed?: (seat: Seat) => void;
+  /** It is over: its socket is closed, and nothing of it waits any more. */
+  readonly gone: (seat: Seat) => void;
+  readonly stats: { cutSockets: number };
+}
+
+export class Seat {
+  readonly id: string;
+  readonly former: string | null;
+  /** Whether it was joined to an owner before. */
+  resumed = false;
+  /** Whether an owner may know of it. */
+  isKnown = false;
+  /** The number of the last event that it has had, or that wasn't for it. */
+  position: number | null;
+  /** The epoch of the owner that gave it its position; null: none did. */
+  epoch: number | null = null;
+  /** When something was said to its client last, monotonic ms. */
+  toldAt: number;
+  /** Whether the socket is closed. */
+  isClosed = false;
+  readonly #parts: SeatParts;
+  readonly #socket: Socket;
+  readonly #abort = new AbortController();
+  /** While it is being joined: events that passed by. */
+  #passing: Announcement[] | null = [];
+  /** And the number up to which some that passed by are lost. */
+  #lost = 0;
+  /**
+   * What waits for the first hello, or for messages before it to be heard: frames, and answers
+   * to those that were refused before hello; with what they took, and when they came.
+   */
+  #waiting: {
+    readonly frame: ClientFrame | Reply;
+    readonly size: number;
+    readonly since: number;
+  }[] = [];
+  #waitingSize = 0;
+  #isHearing = false;
+  /** Messages that were heard, or given up. */
+  #heard = 0;
+  #isLeaving = false;
+  #calls = 0;
+  #isOver = false;
+
+  constructor(parts: SeatParts, socket: Socket) {
+    this.#parts = parts;
+    this.#socket = socket;
+    this.id = parts.id;
+    this.former = parts.former;
+    this.position = parts.after;
+    this.toldAt = parts.now();
+  }
+
+  /** Whether nothing of it is to be done any more. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** Bytes of frames that wait. */
+  get waitingBytes(): number {
+    return this.#waitingSize;
+  }
+
+  /** Is to be joined again: events that come meanwhile are kept aside. */
+  rejoin(): void {
+    this.#passing = [];
+    this.#lost = 0;
+  }
+
+  /**
+   * Was joined: says so, then what was said since. `lost`: the number up to which events are
+   * lost to it, null where none is.
+   */
+  joined(epoch: number, last: number, lost: number | null, past: readonly Announcement[]): void {
+    const passed = this.#passing ?? [];
+    const gap = lost !== null || this.#lost > last;
+    const from = gap ? Math.max(lost ?? 0, this.#lost) : last;
+    this.#passing = null;
+    this.resumed = true;
+    this.#hello(epoch, from, gap);
+    if (gap || this.position === null) this.position = from;
+    this.epoch = epoch;
+    for (const event of past) this.tell(event);
+    if (this.position < last) this.#skip(last);
+    for (const event of passed) this.tell(event);
+    if (this.#isLeaving) this.#send({ t: "leave" });
+    this.#pump();
+  }
+
+  /** Some of what was said up to `seq` is lost: this seat's door was too slow. */
+  missed(epoch: number, seq: number): void {
+    if (this.#passing) this.#lost = seq;
+    if (this.#passing || (this.position ?? 0) >= seq) return;
+    this.position = seq;
+    this.epoch = epoch;
+    this.#hello(epoch, seq, true);
+  }
+
+  /** Something was said. */
+  tell(event: Announcement): void {
+    if (this.isClosed) return;
+    if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
+    if (this.#passing) {
+      this.#passing.push(event);
+      if (this.#passing.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to connect");
+      return;
+    }
+    const position = this.position ?? 0;
+    if (event.seq <= position) return;
+    if (event.seq > position + 1) this.#skip(event.seq - 1);
+    this.position = event.seq;
+    this.epoch = Math.max(this.epoch ?? 0, event.epoch);
+    this.#write(event.as(this.#parts.codec));
+  }
+
+  /** A frame of the client. */
+  received(data: string | Uint8Array): void {
+    if (this.isClosed) return;
+    let value: unknown;
+    try {
+      value = this.#parts.codec.decode(data);
+      this.#take(clientFrame(value), data.length);
+    } catch (error) {
+      const id = idOf(value);
+      if (id === null) this.refuse(error);
+      else this.#turnDown(id, error, data.length);
+    }
+  }
+
+  /** Ends it because of an error. */
+  refuse(thrown: unknown): void {
+    const { code, message } = frameError(thrown);
+    this.end(closeCodeOf(code), `${code}: ${message}`);
+  }
+
+  /** Ends it, and what waits of it. */
+  end(code: number, reason: string): void {
+    this.#drop(this.#waiting.length);
+    this.hearOut(code, reason);
+    this.giveUp();
+  }
+
+  /** Closes its socket; messages that came before that are still heard. */
+  hearOut(code: number, reason: string): void {
+    if (this.isClosed) return;
+    // Some sockets say at once that they are closed.
+    this.#socket.close(code, reason);
+    this.over();
+  }
+
+  /** The socket is closed. Messages that it sent before that are heard, then it is over. */
+  over(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.#abort.abort();
+    // Nobody waits for answers any more.
+    this.#waiting = this.#waiting.filter(({ frame }) => frame.t === "message");
+    this.#waitingSize = this.#waiting.reduce((sum, { size }) => sum + size, 0);
+    this.#parts.closed?.(this);
+    this.#finish();
+  }
+
+  /** What waits of a closed socket is not done any more. */
+  giveUp(): void {
+    if (!this.isClosed || this.#isOver) return;
+    this.#isOver = true;
+    this.#drop(this.#waiting.length);
+    this.#parts.gone(this);
+  }
+
+  /** Says `ping`, once hello was said. */
+  ping(): void {
+    if (this.resumed) this.#send({ t: "ping" });
+  }
+
+  /** Asks the client to close and to connect to another node; after hello, as nothing comes before. */
+  leave(): void {
+    this.#isLeaving = true;
+    if (this.resumed && !this.#passing) this.#send({ t: "leave" });
+  }
+
+  #finish(): void {
+    if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();
+  }
+
+  #take(frame: ClientFrame, size: number): void {
+    if (frame.t === "call") {
+      if (this.#calls >= MAX_SOCKET_CALLS) {
+        const message = `${MAX_SOCKET_CALLS} calls of this socket are under way already`;
+        return this.#turnDown(frame.id, new AtlasError("overloaded", message), size);
+      }
+      this.#calls++;
+    }
+    this.#await(frame, size);
+  }
+
+  /** Answers a call that isn't made, once hello was said. */
+  #turnDown(id: number | string, error: unknown, size: number): void {
+    const reply: Reply = { t: "reply", id, error: frameError(error) };
+    if (this.resumed) this.#send(reply);
+    else this.#await(reply, size);
+  }
+
+  #await(frame: ClientFrame | Reply, size: number): void {
+    this.#waitingSize += size;
+    const isTooMuch = this.#waitingSize > MAX_SOCKET_BUFFER_BYTES ||
+      this.#waiting.length >= MAX_SOCKET_MESSAGES + MAX_SOCKET_CALLS;
+    if (isTooMuch) return this.#cut("too many of its messages wait already");
+    this.#waiting.push({ frame, size, since: this.#parts.now() });
+    this.#pump();
+  }
+
+  /** Sends on what waits: calls at once, messages once those before them were heard. */
+  #pump(): void {
+    while (this.resumed && !this.#isHearing && !this.#isOver) {
+      const first = this.#waiting[0];
+      if (!first) return;
+      const { frame, since } = first;
+      if (frame.t === "message") {
+        void this.#hear();
+        return;
+      }
+      this.#drop(1);
+      if (frame.t === "call") void this.#call(frame, this.#parts.now() - since);
+      else this.#send(frame);
+    }
+  }
+
+  #drop(count: number): void {
+    for (const { size } of this.#waiting.splice(0, count)) this.#waitingSize -= size;
+  }
+
+  async #hear(): Promise<void> {
+    this.#isHearing = true;
+    const messages: unknown[] = [];
+    let bytes = 0;
+    for (const { frame, size } of this.#waiting) {
+      bytes += size;
+      if (frame.t !== "message" || (messages.length > 0 && bytes > HEARD_AT_ONCE)) break;
+      messages.push(frame.data);
+    }
+    const heard = await this.#parts.hear(this, messages, this.#heard + 1);
+    this.#heard += heard;
+    this.#drop(heard);
+    this.#isHearing = false;
+    this.#pump();
+    this.#finish();
+  }
+
+  async #call(frame: CallFrame, waitedMs: number): Promise<void> {
+    let outcome: Outcome;
+    try {
+      const { result, verdict } = await this.#parts.call(frame, waitedMs, this.#abort.signal);
+      outcome = { result: result ?? null, ...verdict !== undefined && { verdict } };
+    } catch (error) {
+      outcome = { error: frameError(error) };
+    }
+    this.#calls--;
+    this.#send({ t: "reply", id: frame.id, ...outcome });
+  }
+
+  #hello(epoch: number, seq: number, gap: boolean): void {
+    const { resume } = this.#parts;
+    const secret = resume !== undefined && { resume };
+    this.#send({ t: "hello", connection: this.id, epoch, seq, gap, ...secret });
+  }
+
+  #skip(seq: number): void {
+    this.position = seq;
+    this.#send({ t: "skip", seq });
+  }
+
+  #send(frame: ServerFrame): void {
+    try {
+      this.#write(this.#parts.codec.encode(frame));
+    } catch (error) {
+      if (!isAtlasError(error) || frame.t !== "reply") return this.refuse(error);
+      this.#send({ t: "reply", id: frame.id, error: frameError(error) });
+    }
+  }
+
+  #write(data: string | Uint8Array): void {
+    if (this.isClosed) return;
+    this.toldAt = this.#parts.now();
+    this.#socket.send(data);
+    if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
+  }
+
+  #cut(why: string): void {
+    if (this.isClosed) return;
+    this.#parts.stats.cutSockets++;
+    this.end(LATER, why);
+  }
+}
+
+/** The resource's own code closed the connection. */
+export const CLOSED = 1000;
+/** The node is on its way out: connect to another. */
+export const RESTART = 1012;
+/** Too slow, or too much at once: come again later. */
+export const LATER = 1013;
+
+/** Own codes start here; an error's is 4000 and its HTTP status. */
+const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
+  bad_request: 4400,
+  invalid_rrp: 4400,
+  unauthorized: 4401,
+  forbidden: 4403,
+  not_found: 4404,
+  payload_too_large: 4413,
+  app: 4500,
+};
+
+/** The code of a socket that is closed because of an error. */
+export function closeCodeOf(code: string): number {
+  return Object.hasOwn(OF_ERROR, code) ? OF_ERROR[code as ErrorCode] ?? LATER : LATER;
+}

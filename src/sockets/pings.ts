@@ -1,0 +1,50 @@
+/**
+ * Says `ping` to client sockets to which nothing else was said for a while, so that their
+ * clients can notice a connection that has gone silent.
+ */
+import { SOCKET_PING_MS } from "../limits.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type Deadlines, Expiring } from "../time/timer_wheel.ts";
+
+/** A socket that is to hear something from time to time. */
+export interface Pinged {
+  readonly isClosed: boolean;
+  /** When something was said to it last, monotonic ms. */
+  readonly toldAt: number;
+  /** Says `ping`, if hello was said. */
+  ping(): void;
+}
+
+export interface PingParts {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+}
+
+/** The pings of one socket, until it is closed. */
+export class Ping extends Expiring {
+  readonly #parts: PingParts;
+  readonly #of: Pinged;
+
+  constructor(parts: PingParts, of: Pinged) {
+    super();
+    this.#parts = parts;
+    this.#of = of;
+    parts.deadlines.add(this, parts.clock.now() + SOCKET_PING_MS);
+  }
+
+  stop(): void {
+    this.#parts.deadlines.remove(this);
+  }
+
+  override expire(): void {
+    const { clock, deadlines } = this.#parts;
+    if (this.#of.isClosed) return;
+    const now = clock.now();
+    if (now - this.#of.toldAt >= SOCKET_PING_MS) this.#of.ping();
+    const due = this.#of.toldAt + SOCKET_PING_MS;
+    // Before hello nothing is said.
+    deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
+  }
+
+  override cut(): void {}
+}

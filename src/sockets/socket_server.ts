@@ -1,0 +1,271 @@
+/**
+ * A node's entrance for client sockets: shows each to the box of its resource, wherever
+ * that one plays.
+ *
+ * Takes sockets of any kind, opened by an adapter; gives them the frames of `frames.ts`.
+ * Asks owners by calls of the node's own, so that their way, their deadlines and what
+ * becomes of them is the router's business.
+ */
+import { AtlasError } from "../errors.ts";
+import { CLOSED_SOCKET_MS, DEFAULT_TIMEOUT_MS, MAX_CLOSED_SOCKET_BYTES, MAX_METHOD, MAX_SOCKETS, SOCKET_LEAVE_MS } from "../limits.ts";
+import { checkMs, shown } from "../model/options.ts";
+import { checkToken, resourceKey } from "../model/rrp.ts";
+import type { Codec } from "../model/socket_frames.ts";
+import type { Clock, Timer } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Socket, SocketHandlers } from "../ports/runtime.ts";
+import type { Life } from "../registry/lease.ts";
+import { isForNodes, notForClients } from "../routing/dispatcher.ts";
+import type { Places } from "../routing/locator.ts";
+import type { Router } from "../routing/router.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import { Bell } from "../time/wait.ts";
+import { RESTART, Seat } from "./client_session.ts";
+import { Ping } from "./pings.ts";
+import { Party } from "./subscription.ts";
+
+/**
+ * How long a node that drains waits until all messages of its sockets are heard, and owners know
+ * that they are gone, in ms.
+ */
+const FAREWELL_MS = 2_000;
+const DRAINING = "the node is draining: connect to another";
+
+/** Who a connection is, and what proves that it is one's own. */
+export interface ConnectionIdentity {
+  /** A UUID; MUST never repeat among all nodes that share a store. */
+  readonly id: string;
+  /** Told to its client alone; whoever gives `former` for it MUST have been given this. */
+  readonly resume: string;
+}
+
+/** How a client's socket is to be connected. */
+export interface ConnectionOptions {
+  /** How its frames are written. */
+  readonly codec: Codec;
+  /** The number of the last event that its client has had. */
+  readonly after?: number | undefined;
+  /** Default: a random id, and no secret to resume it by. */
+  readonly identity?: ConnectionIdentity | undefined;
+  /** The id that its connection had before: events for that one come, too. Proven by the caller. */
+  readonly former?: string | undefined;
+  /** The region that its calls are made for, where that isn't this node's. */
+  readonly callerRegion?: string | undefined;
+}
+
+export interface DoorStats {
+  /** Client sockets that are open here. */
+  sockets: number;
+  /** Events that were sent to them. */
+  socketEvents: number;
+  /** Those that were cut because they read too slowly, or wrote too fast. */
+  cutSockets: number;
+  /** Closed ones of which messages were given up: too many waited, or nobody could hear them. */
+  unheardSockets: number;
+}
+
+/** A resource. */
+type Target = { readonly type: string; readonly key: string };
+
+export interface DoorParts {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+  readonly random: Random;
+  /** The node's present life. */
+  readonly life: () => Life;
+  readonly router: Pick<Router, "call">;
+  readonly places: Pick<Places, "checkType">;
+}
+
+export class Door {
+  readonly stats: DoorStats = { sockets: 0, socketEvents: 0, cutSockets: 0, unheardSockets: 0 };
+  readonly #parts: DoorParts;
+  readonly #parties = new Map<string, Party>();
+  readonly #seats = new Set<Seat>();
+  readonly #leaving = new Set<Promise<void>>();
+  /** Rings when a socket has closed, or is over. */
+  readonly #fewer = new Bell();
+  /** Closed sockets of which messages wait to be heard, and the bytes of these. */
+  readonly #farewells = new Map<Seat, number>();
+  #closedBytes = 0;
+  #isClosed = false;
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * What a client's socket is to be handed to.
+   *
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
+   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
+   * node is on its way out.
+   */
+  accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
+    checkToken("type", type);
+    const target = { type, key: resourceKey(type, id) };
+    const { after, former, identity, callerRegion } = options;
+    if (after !== undefined && !(Number.isSafeInteger(after) && after >= 0)) {
+      throw new AtlasError("bad_request", `after is ${after}: it must be an event's number`);
+    }
+    if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
+    for (const id of [former, identity?.id]) {
+      if (id === undefined || /^[0-9a-f-]{36}$/.test(id)) continue;
+      throw new AtlasError("bad_request", "connection must be the id that a hello named");
+    }
+    this.#parts.places.checkType(type);
+    this.#checkRoom();
+    let seat: Seat | null = null;
+    return {
+      open: (socket) => {
+        try {
+          this.#checkRoom();
+          seat = this.#sit(target, options, socket);
+        } catch {
+          socket.close(RESTART, "the node has no room for it any more");
+        }
+      },
+      message: (_socket, data) => seat?.received(data),
+      close: () => seat?.over(),
+    };
+  }
+
+  /**
+   * Takes no more sockets, and asks all clients to go to another node; reads on until they have
+   * closed, then closes the others. Resolves once all that they sent is heard and their owners
+   * know that they are gone, or after a while.
+   */
+  async drain(): Promise<void> {
+    this.#isClosed = true;
+    for (const seat of [...this.#seats]) seat.leave();
+    await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
+    for (const seat of [...this.#seats]) seat.hearOut(RESTART, DRAINING);
+    await this.#until(FAREWELL_MS, () => this.#seats.size + this.#leaving.size === 0);
+  }
+
+  /** Closes all sockets at once; what waits of them is given up. */
+  close(): void {
+    this.#isClosed = true;
+    for (const seat of [...this.#seats]) seat.end(RESTART, DRAINING);
+  }
+
+  /** Resolves once something is so, asked whenever a socket has gone, or after `ms`. */
+  async #until(ms: number, isSo: () => boolean): Promise<void> {
+    let isLate = false;
+    const timer = this.#parts.clock.after(ms, () => {
+      isLate = true;
+      this.#fewer.ring();
+    });
+    while (!isSo() && !isLate) await this.#fewer.heard();
+    timer.cancel();
+  }
+
+  #checkRoom(): void {
+    if (this.#isClosed) throw new AtlasError("unavailable", DRAINING);
+    if (this.#seats.size < MAX_SOCKETS) return;
+    throw new AtlasError("overloaded", `${MAX_SOCKETS} sockets are open at this node already`);
+  }
+
+  #sit(target: Target, options: ConnectionOptions, socket: Socket): Seat {
+    const party = this.#partyOf(target);
+    const { clock, router, random } = this.#parts;
+    const { callerRegion, identity } = options;
+    let patience: Timer | null = null;
+    const seat = new Seat({
+      id: identity?.id ?? random.uuid(),
+      resume: identity?.resume,
+      codec: options.codec,
+      after: options.after ?? null,
+      former: options.former ?? null,
+      stats: this.stats,
+      hear: (seat, messages, from) => party.hear(seat, messages, from),
+      closed: (seat) => {
+        ping.stop();
+        patience = this.#closed(seat);
+      },
+      gone: (seat) => {
+        patience?.cancel();
+        this.#gone(seat, party);
+      },
+      now: () => clock.now(),
+      call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
+        if (isForNodes(method)) throw notForClients(target.type, method);
+        const given = {
+          signal,
+          timeoutMs: leftOf(timeoutMs, waitedMs, target.key, method),
+          ...idempotencyKey !== undefined && { idempotencyKey },
+          ...callerRegion !== undefined && { callerRegion },
+        };
+        return await router.call(target, method, args, given, null);
+      },
+    }, socket);
+    const ping = new Ping(this.#parts, seat);
+    this.#seats.add(seat);
+    this.stats.sockets++;
+    party.add(seat);
+    return seat;
+  }
+
+  /** A socket has closed: its messages are heard as long as there is room for them, and a while. */
+  #closed(seat: Seat): Timer | null {
+    this.stats.sockets--;
+    this.#fewer.ring();
+    const bytes = seat.waitingBytes;
+    if (bytes === 0) return null;
+    this.#closedBytes += bytes;
+    this.#farewells.set(seat, bytes);
+    const giveUp = (): void => {
+      this.stats.unheardSockets++;
+      seat.giveUp();
+    };
+    const hasRoom = this.#closedBytes <= MAX_CLOSED_SOCKET_BYTES;
+    return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
+  }
+
+  #gone(seat: Seat, party: Party): void {
+    if (!this.#seats.delete(seat)) return;
+    this.#closedBytes -= this.#farewells.get(seat) ?? 0;
+    this.#farewells.delete(seat);
+    const left = party.remove(seat).finally(() => {
+      this.#leaving.delete(left);
+      this.#fewer.ring();
+    });
+    this.#leaving.add(left);
+  }
+
+  #partyOf(target: Target): Party {
+    const { key } = target;
+    let party = this.#parties.get(key);
+    if (!party) {
+      const { clock, random, life, router } = this.#parts;
+      const empty = (): void => {
+        if (this.#parties.get(key) === party) this.#parties.delete(key);
+      };
+      party = new Party({
+        clock,
+        random,
+        life: () => life().incarnation,
+        stats: this.stats,
+        ask: (method, args, options) => router.call(target, method, args, options, null),
+        empty,
+      });
+      this.#parties.set(key, party);
+    }
+    return party;
+  }
+}
+
+/** What is left of a call's time. @throws AtlasError `bad_request`; `timeout` where nothing is */
+function leftOf(
+  timeoutMs: number = DEFAULT_TIMEOUT_MS,
+  waitedMs: number,
+  key: string,
+  method: string,
+): number {
+  const leftMs = checkMs("timeoutMs", timeoutMs) - waitedMs;
+  if (leftMs > 0) return Math.max(1, leftMs);
+  throw new AtlasError(
+    "timeout",
+    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before its socket could send it on`,
+  );
+}

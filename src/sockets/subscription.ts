@@ -1,0 +1,322 @@
+/**
+ * All sockets of one node that listen to one resource: a box at the theatre, with one
+ * messenger who runs to the stage and back for all in it.
+ *
+ * Takes seats; keeps them joined to whoever owns the resource, asks it for events and hands
+ * them round. Where the owner changes, all are joined anew, and told so.
+ *
+ * Source: design §4 (calls); `model/door_post.ts` has what it asks for.
+ */
+import type { CallOptions, CallResult } from "../api/node.ts";
+import { AtlasError, type ErrorCode, isAtlasError, toAtlasError } from "../errors.ts";
+import { MAX_JOINS, POLL_MS } from "../limits.ts";
+import { type Admission, type Applicant, CONNECT, EVENTS, type EventsAnswer, LEAVE, MESSAGE, type PostedEvent, REPLAY, type ReplayAnswer } from "../model/internal_methods.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import { backoffMs, Bell, pause } from "../time/wait.ts";
+import { Announcement, CLOSED, type Seat } from "./client_session.ts";
+
+const RETRY_MS = 100;
+const RETRY_MOST_MS = 2_000;
+/** How much longer a question may take than an owner holds it, in ms. */
+const GRACE_MS = 5_000;
+/** Times that it is said that the last one left; after that the owner finds out by itself. */
+const LEAVE_ATTEMPTS = 3;
+/** The name given to an owner that knows none of this node. */
+const NO_NAME = "";
+
+/** A resource, and how it is asked. */
+export interface PartyParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** This node's present life. */
+  readonly life: () => string;
+  /** Calls a method of the resource that only nodes may call. */
+  readonly ask: (
+    method: string,
+    args: readonly unknown[],
+    options: CallOptions,
+  ) => Promise<CallResult>;
+  readonly stats: { socketEvents: number };
+  /** Nobody is left. */
+  readonly empty: () => void;
+}
+
+/** One that was joined: the last event's number, and that up to which some are lost to it. */
+interface Joined {
+  readonly seat: Seat;
+  readonly seq: number;
+  readonly lost: number | null;
+}
+
+export class Party {
+  readonly #parts: PartyParts;
+  readonly #seats = new Map<string, Seat>();
+  /** Those that are to be joined. */
+  readonly #pending = new Set<Seat>();
+  readonly #over = new AbortController();
+  /** Its name at the present owner; another each time it has to make itself known. */
+  #name: string | null = null;
+  #epoch = 0;
+  /** The number up to which it has all events. */
+  #at = 0;
+  /** Closings it was told of. */
+  #closed = 0;
+  #isJoining = false;
+  /** Rings when some have been joined. */
+  readonly #admitted = new Bell();
+
+  constructor(parts: PartyParts) {
+    this.#parts = parts;
+  }
+
+  /** Joins a socket. */
+  add(seat: Seat): void {
+    this.#seats.set(seat.id, seat);
+    this.#pending.add(seat);
+    void this.#join();
+  }
+
+  /** A socket is over: the owner is told. Resolves when it has been, or can't be. */
+  async remove(seat: Seat): Promise<void> {
+    this.#seats.delete(seat.id);
+    this.#pending.delete(seat);
+    // Between two owners, too: the next one may have been told of it by the former one's state.
+    const name = this.#name ?? NO_NAME;
+    if (this.#seats.size === 0) this.#end();
+    // One that is being joined for the first time is told of when it has been.
+    if (seat.isKnown) await this.#sayLeft(name, seat);
+  }
+
+  async #sayLeft(name: string, seat: Seat): Promise<void> {
+    // As long as others are here, the owner can't find out by itself.
+    for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#seats.size > 0; attempt++) {
+      try {
+        await this.#parts.ask(LEAVE, [name, [seat.id]], {});
+        return;
+      } catch {
+        await this.#rest(attempt);
+      }
+    }
+  }
+
+  /**
+   * Has messages heard; answers how many were, or are given up: those that a former owner may
+   * have heard, and the present one can't know of.
+   *
+   * @param from the number of the first of them among all of the socket.
+   */
+  async hear(seat: Seat, messages: readonly unknown[], from: number): Promise<number> {
+    let asked: string | null = null;
+    for (let attempt = 0; !seat.isOver;) {
+      const name = this.#name;
+      if (name === null || this.#pending.has(seat)) {
+        await this.#admitted.heard();
+        continue;
+      }
+      if (asked !== null && asked !== name) return messages.length;
+      try {
+        const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages, from], {});
+        // Of no connection that is there any more: it is about to hear of its end.
+        if (result === 0) return messages.length;
+        if (result !== null) return result as number;
+        this.#leaveOwner(name);
+      } catch (thrown) {
+        const error = toAtlasError(thrown);
+        // Whom it is said to again knows what of it was heard.
+        if (error.maybeExecuted) asked = name;
+        else if (!error.retryable) {
+          seat.refuse(error);
+          return messages.length;
+        }
+        await this.#rest(attempt++);
+      }
+    }
+    return messages.length;
+  }
+
+  /** Joins all that are to be joined, some at a time; the first ones make the party known. */
+  async #join(): Promise<void> {
+    if (this.#isJoining) return;
+    this.#isJoining = true;
+    for (let attempt = 0; this.#pending.size > 0; attempt++) {
+      const seats = [...this.#pending].slice(0, MAX_JOINS);
+      const founds = this.#name === null;
+      const name = this.#name ?? this.#parts.random.uuid();
+      // The owner may know them from now on: also those that have ended meanwhile.
+      const known = (): void => {
+        for (const seat of seats) {
+          seat.isKnown = true;
+          if (seat.isOver) void this.#sayLeft(name, seat);
+        }
+      };
+      try {
+        const { result, epoch } = await this.#parts.ask(
+          CONNECT,
+          [name, this.#parts.life(), founds, seats.map(applicantOf)],
+          {},
+        );
+        known();
+        if (!founds && this.#name !== name) continue;
+        if (result === null) this.#leaveOwner(name);
+        else if (await this.#admit(name, seats, result as Admission[], epoch)) {
+          attempt = -1;
+          continue;
+        }
+        await this.#rest(attempt);
+      } catch (error) {
+        if (toAtlasError(error).maybeExecuted) known();
+        this.#refuse(error, seats);
+        await this.#rest(attempt);
+      }
+    }
+    this.#isJoining = false;
+  }
+
+  /** Answers whether any could be joined. */
+  async #admit(
+    name: string,
+    seats: readonly Seat[],
+    admissions: readonly Admission[],
+    epoch: number,
+  ): Promise<boolean> {
+    const joined: Joined[] = [];
+    seats.forEach((seat, i) => {
+      const admission = admissions[i] as Admission;
+      if (typeof admission[0] === "number") {
+        const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
+        joined.push({ seat, seq, lost: gap ? lost : null });
+        return;
+      }
+      const [code, message, retryable] = admission as readonly [string, string, boolean];
+      if (!retryable) seat.refuse(new AtlasError(code as ErrorCode, message));
+    });
+    if (joined.length === 0 || this.#over.signal.aborted) return false;
+    const least = Math.min(...joined.map(({ seq }) => seq));
+    this.#epoch = Math.max(this.#epoch, epoch);
+    if (this.#name === null) {
+      [this.#name, this.#at, this.#closed] = [name, least, 0];
+      void this.#listen(name);
+    }
+    const past = await this.#past(joined);
+    // Another owner may have taken over meanwhile: all are joined to that one.
+    if (this.#name !== name) return true;
+    for (const one of joined) {
+      const { seat, seq, lost } = one;
+      if (!this.#pending.delete(seat)) continue;
+      const isLost = past === null && lacks(one);
+      seat.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
+    }
+    this.#admitted.ring();
+    return true;
+  }
+
+  /** What those who come back have missed; null where some of it is lost. */
+  async #past(joined: readonly Joined[]): Promise<Announcement[] | null> {
+    const back = joined.filter(lacks);
+    if (back.length === 0) return [];
+    const ids = back.flatMap(({ seat }) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
+    const until = Math.max(...back.map(({ seq }) => seq));
+    let after = Math.min(...back.map(startOf));
+    const past: Announcement[] = [];
+    try {
+      while (after < until) {
+        const options = { signal: this.#over.signal };
+        const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
+        const answer = result as ReplayAnswer;
+        if (answer === null || answer[0] <= after) return null;
+        for (const event of answer[1]) past.push(announce(event));
+        after = answer[0];
+      }
+    } catch {
+      return null;
+    }
+    return past;
+  }
+
+  /** Asks for events as long as the owner knows the party by this name. */
+  async #listen(name: string): Promise<void> {
+    for (let attempt = 0; this.#name === name;) {
+      try {
+        const { result, epoch } = await this.#parts.ask(
+          EVENTS,
+          [name, this.#parts.life(), this.#at, this.#closed],
+          { timeoutMs: POLL_MS + GRACE_MS, signal: this.#over.signal },
+        );
+        if (this.#name !== name) return;
+        attempt = 0;
+        if (result === null) this.#leaveOwner(name);
+        else this.#handRound(result as NonNullable<EventsAnswer>, epoch);
+      } catch (error) {
+        if (this.#name !== name) return;
+        this.#refuse(error, [...this.#seats.values()]);
+        await this.#rest(attempt++);
+      }
+    }
+  }
+
+  #handRound(
+    [upto, gap, events, closings, closed]: NonNullable<EventsAnswer>,
+    epoch: number,
+  ): void {
+    this.#epoch = Math.max(this.#epoch, epoch);
+    const all = [...this.#seats.values()];
+    if (gap) all.forEach((seat) => seat.missed(this.#epoch, upto));
+    for (const posted of events) {
+      const event = announce(posted);
+      const one = event.to === null ? null : this.#seats.get(event.to);
+      this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
+      if (event.to === null) all.forEach((seat) => seat.tell(event));
+      else one?.tell(event);
+    }
+    this.#at = upto;
+    this.#closed = closed;
+    for (const [id, reason] of closings) this.#seats.get(id)?.end(CLOSED, reason);
+  }
+
+  /** The owner doesn't know the party: another one has taken over. All are joined to it. */
+  #leaveOwner(name: string): void {
+    if (this.#name === name) this.#name = null;
+    if (this.#name !== null) return;
+    for (const seat of this.#seats.values()) {
+      seat.rejoin();
+      this.#pending.add(seat);
+    }
+    void this.#join();
+  }
+
+  /** What can't come right ends those whom it concerns. */
+  #refuse(error: unknown, seats: readonly Seat[]): void {
+    if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
+    for (const seat of seats) seat.refuse(error);
+  }
+
+  #rest(attempt: number): Promise<void> {
+    const { clock, random } = this.#parts;
+    return pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
+  }
+
+  #end(): void {
+    this.#name = null;
+    this.#over.abort();
+    this.#admitted.ring();
+    this.#parts.empty();
+  }
+}
+
+function applicantOf({ id, position, former, resumed, epoch }: Seat): Applicant {
+  return [id, position, former, resumed, epoch];
+}
+
+/** The number after which events are missing that can still be had; `seq` where none is. */
+function startOf({ seat: { position }, seq, lost }: Joined): number {
+  return lost ?? position ?? seq;
+}
+
+function lacks(joined: Joined): boolean {
+  return startOf(joined) < joined.seq;
+}
+
+function announce([seq, epoch, to, data]: PostedEvent): Announcement {
+  return new Announcement(seq, epoch, to, data);
+}
