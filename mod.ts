@@ -38,23 +38,8 @@ import { race as raceOf, type RaceOptions as RaceParts, type RaceReport } from "
 export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
 export type { InProcessNetwork } from "./adapters/transport/in_process.ts";
 export { memoryStore } from "./adapters/store/memory.ts";
-export type {
-  Atlas,
-  AtlasNode,
-  CallOptions,
-  CallResult,
-  DrainedNode,
-  DrainNodesOptions,
-  DrainOptions,
-  LookupOptions,
-  NodeEvent,
-  NodeState,
-  NodeStats,
-  PageOptions,
-  ResourcePage,
-  Stub,
-  StubOf,
-} from "./src/api/node.ts";
+export type { Atlas, AtlasNode, DrainedNode, DrainNodesOptions, NodeEvent, NodeState, NodeStats, Stub, StubOf } from "./src/api/node.ts";
+export type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "./src/api/calls.ts";
 export { defineApp } from "./src/api/app.ts";
 export type {
   App,
@@ -78,7 +63,8 @@ export type {
   ModuleMap,
   ModuleOptions,
 } from "./src/api/module.ts";
-export type { ConnectionIdentity, ConnectionOptions, DoorStats } from "./src/sockets/socket_server.ts";
+export type { ConnectionIdentity } from "./src/sockets/socket_server.ts";
+export type { ConnectionOptions, DoorStats } from "./src/api/sockets.ts";
 export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/model/socket_frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
@@ -97,7 +83,7 @@ export type * from "./src/ports/store.ts";
 export type * from "./src/ports/transport.ts";
 export type { RaceReport, RuleReport } from "./src/race/race.ts";
 export type { RoundTrips } from "./src/race/stopwatch.ts";
-export type { Connection } from "./src/events/broadcaster.ts";
+export type { Connection } from "./src/api/resource.ts";
 export { Resource } from "./src/api/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/api/resource.ts";
 

@@ -5,7 +5,7 @@
  * Takes the processes that may be asked; gives records in the simulator's shape. Each
  * caller waits for its answer before it goes on: requests over HTTP keep no order.
  */
-import type { CallOptions } from "../src/api/node.ts";
+import type { CallOptions } from "../src/api/calls.ts";
 import { isAtlasError } from "../src/errors.ts";
 import { parseKey } from "../src/model/rrp.ts";
 import type { CallRecord } from "../sim/engine/history.ts";

@@ -14,9 +14,9 @@
  * ```
  */
 import type { App } from "../../src/api/app.ts";
-import { checkCall, checkLookup, checkPage, checkTimeout, type TimeoutOptions } from "../../src/api/calls.ts";
+import { type CallOptions, type CallResult, checkCall, checkLookup, checkPage, checkTimeout, type LookupOptions, type PageOptions, type ResourcePage, type TimeoutOptions } from "../../src/api/calls.ts";
 import type { ModuleAtlas } from "../../src/api/modules.ts";
-import type { Atlas, AtlasNode, CallOptions, CallResult, LookupOptions, PageOptions, ResourcePage, StubOf } from "../../src/api/node.ts";
+import type { Atlas, AtlasNode, StubOf } from "../../src/api/node.ts";
 import { makeStub } from "../../src/api/proxies.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { checkTraceparent } from "../../src/model/call_path.ts";

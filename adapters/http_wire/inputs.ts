@@ -4,7 +4,8 @@
  * Takes the text parts of a request, gives values of the kinds that the core takes, or
  * one clear error.
  */
-import type { AtlasNode, CallOptions, DrainNodesOptions } from "../../src/api/node.ts";
+import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
+import type { CallOptions } from "../../src/api/calls.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_DECLINE_MS, MAX_IDEMPOTENCY_KEY_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";

@@ -5,20 +5,8 @@
  * `close` shuts everything in the order that loses nothing: drain while the door is
  * still open, answer who is inside, leave, tell those whom that cut off, lock up.
  */
-import type {
-  AtlasNode,
-  CallOptions,
-  CallResult,
-  DrainedNode,
-  DrainNodesOptions,
-  DrainOptions,
-  LookupOptions,
-  NodeState,
-  NodeStats,
-  PageOptions,
-  ResourcePage,
-  StubOf,
-} from "../../src/api/node.ts";
+import type { AtlasNode, DrainedNode, DrainNodesOptions, NodeState, NodeStats, StubOf } from "../../src/api/node.ts";
+import type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "../../src/api/calls.ts";
 import type { App } from "../../src/api/app.ts";
 import type { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_DRAIN_MS } from "../../src/limits.ts";

@@ -2,7 +2,8 @@
 import { makeAdriftPlan } from "./draw_partitioned.ts";
 import { makeMarketPlan } from "./draw_market.ts";
 import { makeMastersPlan } from "./draw_masters.ts";
-import { makePlan, type Plan, type WorldName } from "../plan/plan.ts";
+import { makePlan } from "./draw_resources.ts";
+import type { Plan, WorldName } from "../plan/plan.ts";
 import { makeRegionalPlan } from "./draw_regions.ts";
 
 const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {

@@ -5,7 +5,8 @@
  * have of anything, so that each finds what an even mix would drown.
  */
 import type { Role } from "../../src/api/options.ts";
-import { drawFaults, drawShape, type Plan, type Shape } from "../plan/plan.ts";
+import { drawFaults, drawShape } from "./draw_resources.ts";
+import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import {
   type Deed,

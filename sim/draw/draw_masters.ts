@@ -10,14 +10,8 @@ import { MASTERS_FAULTS, MASTERS_SPLIT } from "../faults/masters_faults.ts";
 import { NETWORK_FAULTS } from "../faults/network_faults.ts";
 import { NODE_FAULTS } from "../faults/node_faults.ts";
 import { ROLLING_FAULTS } from "../faults/rolling_faults.ts";
-import {
-  drawFaults,
-  drawShape,
-  type FaultEvent,
-  type Plan,
-  type Shape,
-  type WorkEvent,
-} from "../plan/plan.ts";
+import { drawFaults, drawShape } from "./draw_resources.ts";
+import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { MastersStage } from "../plan/masters_plan.ts";
 

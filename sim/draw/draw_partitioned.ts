@@ -4,15 +4,8 @@
  */
 import { FAULTS } from "../faults/catalogue.ts";
 import { STORE_AWAY } from "../faults/reach_faults.ts";
-import {
-  drawFaults,
-  drawShape,
-  drawWork,
-  type FaultEvent,
-  HEAL_AT,
-  type Plan,
-  type Shape,
-} from "../plan/plan.ts";
+import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
+import type { FaultEvent, Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 
 const END_AT = 28_000;

@@ -9,7 +9,8 @@ import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
 import { NETWORK_FAULTS } from "../faults/network_faults.ts";
 import { NODE_FAULTS } from "../faults/node_faults.ts";
 import { LOSSES, MOVES, REGION_FAULTS } from "../faults/region_faults.ts";
-import { drawFaults, drawShape, drawWork, HEAL_AT, type Plan, type Shape } from "../plan/plan.ts";
+import { drawFaults, drawShape, drawWork, HEAL_AT } from "./draw_resources.ts";
+import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 
 const REGIONS = ["east", "west", "south"];

@@ -9,20 +9,7 @@
  */
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-
-/** The weather on all roads, drawn once a simulation. */
-export interface Weather {
-  /** Least and usual additional one-way delay, ms. */
-  readonly baseMs: number;
-  readonly jitterMs: number;
-  /** Share of packets with a heavy-tailed delay: above x ms with probability (tailMs/x)². */
-  readonly tail: number;
-  readonly tailMs: number;
-  /** Share of packets lost. */
-  readonly loss: number;
-  /** Share of packets that arrive twice. */
-  readonly duplicates: number;
-}
+import type { Weather } from "../plan/plan.ts";
 
 /** A lost packet is sent again after this long, and after twice as long each further time. */
 const RETRANSMIT_MS = 200;

@@ -14,17 +14,10 @@ import type { SimProcess } from "./process.ts";
 import { atHome } from "./regional_observer.ts";
 import { SimStore, STORE_HOST } from "./store.ts";
 import type { StoreState } from "../../adapters/store/store_state.ts";
+import type { RegionsShape } from "../plan/plan.ts";
 
 /** What regions share with the rest of the world. */
 type Parts = Pick<SimStore, "scheduler" | "trace" | "paths" | "random" | "shape" | "observer">;
-
-/** Regions of a world, and how far from each other they are. */
-export interface RegionsShape {
-  readonly names: readonly string[];
-  /** One way between the first two, and from either to any further one, ms. */
-  readonly nearMs: number;
-  readonly farMs: number;
-}
 
 /** The place of a region's store in the network. */
 export function storeHost(region: string): string {

@@ -19,6 +19,7 @@ import type { Scheduler } from "./scheduler.ts";
 import { applyStep, isWrite, type Place, type Promotion, Replicas } from "./store_replicas.ts";
 import { StoreState } from "../../adapters/store/store_state.ts";
 import type { Trace } from "./trace.ts";
+import type { StoreShape } from "../plan/plan.ts";
 
 /** The store's place in the network. */
 export const STORE_HOST = "store";
@@ -26,18 +27,6 @@ export const STORE_HOST = "store";
 const LATE_MS = 8_000;
 /** How often a step that waits for replicas is looked at, ms. */
 const POLL_MS = 2;
-
-export interface StoreShape {
-  readonly isStream: boolean;
-  /** How long a process waits for an answer, ms of its own clock. */
-  readonly timeoutMs: number;
-  /** How far its replicas lag, ms. Without it there are none. */
-  readonly lagMs?: number;
-  /** Whether a step that writes is answered only once a replica has copied it. */
-  readonly isConfirmed?: boolean;
-  /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
-  readonly readsFromReplica?: boolean;
-}
 
 const UNCONFIRMED = unavailable("the store: too few replicas confirmed the step");
 

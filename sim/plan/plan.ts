@@ -5,18 +5,14 @@
  * Takes a seed; gives plain data, the same on every runtime.
  */
 import type { LeaseTimes } from "../../src/api/options.ts";
-import { addErrands, drawManners } from "../draw/draw_workload.ts";
-import { withLosses } from "../draw/draw_losses.ts";
-import { withFailovers } from "../draw/draw_failovers.ts";
-import { withRefusals } from "../engine/store_refusals.ts";
-import { FAULTS } from "../faults/catalogue.ts";
 import type { MarketStage, Trade } from "./market_plan.ts";
 import type { MastersStage } from "./masters_plan.ts";
-import type { FaultKind } from "../faults/fault.ts";
-import type { Weather } from "../engine/paths.ts";
-import { SeededRandom } from "../engine/random.ts";
-import type { RegionsShape } from "../engine/regional_stores.ts";
-import type { StoreShape } from "../engine/store.ts";
+
+
+
+
+
+
 
 /** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
 export interface FaultEvent {
@@ -114,101 +110,36 @@ export interface Plan extends Course {
   readonly trades?: readonly Trade[];
 }
 
-export const HEAL_AT = 16_500;
-const END_AT = 28_000;
-const LEASES: readonly LeaseTimes[] = [
-  { heartbeatMs: 1_000, leaseMs: 3_000 },
-  { heartbeatMs: 500, leaseMs: 1_500 },
-  { heartbeatMs: 300, leaseMs: 1_000 },
-];
-
-/** The plan of a seed: a whole number from 0. */
-export function makePlan(seed: number): Plan {
-  const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
-  const stage = drawShape(draw("shape"));
-  const shape = { ...stage, ...drawManners(draw("manners"), stage) };
-  const plan = {
-    seed,
-    shape,
-    faults: drawFaults(draw("faults"), shape, HEAL_AT),
-    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
-    healAt: HEAL_AT,
-    endAt: END_AT,
-  };
-  const failing = withFailovers(draw("failovers"), plan);
-  return withLosses(draw("losses"), withRefusals(draw("refusals"), failing));
+export interface StoreShape {
+  readonly isStream: boolean;
+  /** How long a process waits for an answer, ms of its own clock. */
+  readonly timeoutMs: number;
+  /** How far its replicas lag, ms. Without it there are none. */
+  readonly lagMs?: number;
+  /** Whether a step that writes is answered only once a replica has copied it. */
+  readonly isConfirmed?: boolean;
+  /** Answers `lookup` from a replica, as no store may: to see that it is noticed. */
+  readonly readsFromReplica?: boolean;
 }
 
-/** A stage on which much may be wrong. */
-export function drawShape(random: SeededRandom): Shape {
-  const isCalm = random.chance(0.3);
-  const baseMs = random.pick([0.2, 1, 10, 40]);
-  const jitterMs = random.pick([0.5, 5, 30]);
-  // A takeover takes some round trips besides waiting: a short lease wants short roads.
-  const lease = random.pick(baseMs + jitterMs > 15 ? LEASES.slice(0, 1) : LEASES);
-  return {
-    nodes: random.pick([2, 3, 3, 3, 4]),
-    keys: random.pick([1, 2, 3, 6]),
-    lease,
-    idleAfterMs: random.pick([300, 1_500, 60_000]),
-    store: { isStream: random.chance(0.6), timeoutMs: lease.leaseMs * random.pick([0.3, 0.6, 1]) },
-    weather: {
-      baseMs,
-      jitterMs,
-      tail: isCalm ? 0 : random.pick([0, 0.01, 0.05]),
-      tailMs: random.pick([20, 200, 1_000]),
-      loss: isCalm ? 0 : random.pick([0, 0.005, 0.03]),
-      duplicates: isCalm ? 0 : random.pick([0, 0.01, 0.1]),
-    },
-    drift: random.pick([0, 0.0005, 0.001]),
-  };
+/** Regions of a world, and how far from each other they are. */
+export interface RegionsShape {
+  readonly names: readonly string[];
+  /** One way between the first two, and from either to any further one, ms. */
+  readonly nearMs: number;
+  readonly farMs: number;
 }
 
-/** Some kinds of faults, at some rate: seeds that differ in both find more than an even mix. */
-export function drawFaults(
-  random: SeededRandom,
-  shape: Shape,
-  until: number,
-  catalogue: readonly FaultKind[] = FAULTS,
-): FaultEvent[] {
-  const kinds = catalogue.filter(() => random.chance(0.35)).map(({ name }) => name);
-  if (kinds.length === 0) kinds.push(random.pick(catalogue).name);
-  const gapMs = random.pick([400, 1_000, 2_500, 6_000]);
-  const longMs = random.pick([300, 1_500, 5_000]);
-  const faults: FaultEvent[] = [];
-  for (let at = 500 + random.next() * gapMs; at < until; at += random.next() * 2 * gapMs) {
-    faults.push({
-      at,
-      kind: random.pick(kinds),
-      a: random.below(shape.nodes),
-      b: random.below(shape.nodes),
-      ms: random.next() * 2 * longMs,
-      x: random.next(),
-    });
-  }
-  return faults;
-}
-
-/** What clients do, as fast as the keys can take it. */
-export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
-  // No more than the keys can take, one call at a time over these roads.
-  const { baseMs, jitterMs } = shape.weather;
-  const gapMs = random.pick([40, 100, 200]) + 8 * (baseMs + jitterMs / 2) / shape.keys;
-  const keyed = random.pick([0, 0.5, 1]);
-  const timeoutMs = random.pick([300, 1_000, 3_000]);
-  const work: WorkEvent[] = [];
-  for (let at = 300; at < HEAL_AT; at += random.next() * 2 * gapMs) {
-    const what = random.pick(["append", "append", "append", "read", "read", "lookup"] as const);
-    work.push({
-      at,
-      node: random.below(shape.nodes),
-      client: random.below(2),
-      key: random.below(shape.keys),
-      what,
-      count: random.chance(0.2) ? 1 + random.below(5) : 1,
-      isKeyed: what === "append" && random.chance(keyed),
-      timeoutMs,
-    });
-  }
-  return work;
+/** The weather on all roads, drawn once a simulation. */
+export interface Weather {
+  /** Least and usual additional one-way delay, ms. */
+  readonly baseMs: number;
+  readonly jitterMs: number;
+  /** Share of packets with a heavy-tailed delay: above x ms with probability (tailMs/x)². */
+  readonly tail: number;
+  readonly tailMs: number;
+  /** Share of packets lost. */
+  readonly loss: number;
+  /** Share of packets that arrive twice. */
+  readonly duplicates: number;
 }

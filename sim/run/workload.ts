@@ -5,7 +5,7 @@
  * Takes a plan's work; gives a history. Each appended value is used once, so that the
  * final state tells what became of each call.
  */
-import type { CallOptions, CallResult } from "../../src/api/node.ts";
+import type { CallOptions, CallResult } from "../../src/api/calls.ts";
 import { isAtlasError } from "../../src/errors.ts";
 import type { CallRecord } from "../engine/history.ts";
 import { JOURNALS } from "../engine/journal_app.ts";

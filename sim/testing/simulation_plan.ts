@@ -6,7 +6,8 @@
  */
 import type { App } from "../../src/api/app.ts";
 import { timing } from "../../src/registry/lease.ts";
-import { type Course, drawFaults, drawShape, type FaultEvent, type Shape } from "../plan/plan.ts";
+import type { Course, FaultEvent, Shape } from "../plan/plan.ts";
+import { drawFaults, drawShape } from "../draw/draw_resources.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { FaultRate, Settings } from "./options.ts";
 

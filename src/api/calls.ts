@@ -5,9 +5,12 @@
  * Takes options as users give them; gives them back, or an error that names the option, its
  * value and what is allowed.
  */
-import type { CallOptions, LookupOptions, PageOptions } from "./node.ts";
+
 import { MAX_PAGE } from "../limits.ts";
 import { checkMs, checkOptions, checkWord, type OptionNames, wrong } from "../model/options.ts";
+import type { AtlasError } from "../errors.ts";
+import type { Mark, Ownership } from "../model/ownership.ts";
+
 
 /** Options of what only has a deadline. */
 export type TimeoutOptions = Pick<CallOptions, "timeoutMs">;
@@ -52,4 +55,71 @@ export function checkTimeout(options: TimeoutOptions): TimeoutOptions {
   const { timeoutMs } = checkOptions(options, TIMEOUT);
   if (timeoutMs !== undefined) checkMs("timeoutMs", timeoutMs);
   return options;
+}
+
+/** How one call is made. */
+export interface CallOptions {
+  /** Deadline, in ms from now; 1 to 300,000. Default 10,000. */
+  timeoutMs?: number;
+  /**
+   * Makes repeats of this call answer what the first one did, for at least 10
+   * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
+   * attempt is unknown. A key that is used again with another method or with arguments that are
+   * not equal by value is `bad_request`.
+   */
+  idempotencyKey?: string;
+  /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
+  signal?: AbortSignal;
+  /**
+   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
+   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
+   * one.
+   */
+  traceparent?: string;
+  /** The region that the call is made for, where it isn't this node's: a client's own. */
+  callerRegion?: string;
+}
+
+/** A call's answer and who gave it. */
+export interface CallResult {
+  readonly result: unknown;
+  /** Where the resource lived when it answered. */
+  readonly rrp: string;
+  /** The fencing token of the ownership that answered. */
+  readonly epoch: number;
+  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
+  readonly path: readonly string[];
+  /**
+   * Present where the resource answered while its node couldn't reach the store, which only
+   * types with `partition: "available"` do: its writes are not durable yet, and another
+   * owner may have taken over. `contested`: one is known to have.
+   */
+  readonly verdict?: Mark;
+}
+
+export interface LookupOptions {
+  /** Reads through the store, and rejects with `unavailable` where that can't be done. */
+  require?: "confirmed";
+  /** Deadline, in ms. Default 10,000. */
+  timeoutMs?: number;
+}
+
+/** Which of its resources a node gives up. */
+export interface DrainOptions {
+  /** Those whose RRP starts with it; one that names none of this node does nothing. */
+  prefix: string;
+  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
+  forMs?: number;
+}
+
+export interface PageOptions {
+  /** The `next` of the page before. */
+  cursor?: string;
+  /** 1 to 1,000; a page may hold fewer. Default 100. */
+  limit?: number;
+}
+
+export interface ResourcePage {
+  readonly resources: readonly Pick<Ownership, "rrp" | "epoch">[];
+  readonly next: string | null;
 }

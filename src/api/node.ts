@@ -3,7 +3,7 @@
  * a node can do.
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
-import type { ConnectionOptions, DoorStats } from "../sockets/socket_server.ts";
+import type { ConnectionOptions, DoorStats } from "./sockets.ts";
 import type { AtlasError } from "../errors.ts";
 import type {
   DiscoverOptions,
@@ -15,56 +15,10 @@ import type {
 } from "./modules.ts";
 export type { NodeEvent } from "../model/node_event.ts";
 import type { Member } from "../model/member.ts";
-import type { Lookup, Mark, Ownership } from "../model/ownership.ts";
+import type { Lookup, Ownership } from "../model/ownership.ts";
 import type { SocketHandlers } from "../ports/runtime.ts";
 import type { Resource } from "./resource.ts";
-
-/** How one call is made. */
-export interface CallOptions {
-  /** Deadline, in ms from now; 1 to 300,000. Default 10,000. */
-  timeoutMs?: number;
-  /**
-   * Makes repeats of this call answer what the first one did, for at least 10
-   * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
-   * attempt is unknown. A key that is used again with another method or with arguments that are
-   * not equal by value is `bad_request`.
-   */
-  idempotencyKey?: string;
-  /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
-  signal?: AbortSignal;
-  /**
-   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
-   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
-   * one.
-   */
-  traceparent?: string;
-  /** The region that the call is made for, where it isn't this node's: a client's own. */
-  callerRegion?: string;
-}
-
-/** A call's answer and who gave it. */
-export interface CallResult {
-  readonly result: unknown;
-  /** Where the resource lived when it answered. */
-  readonly rrp: string;
-  /** The fencing token of the ownership that answered. */
-  readonly epoch: number;
-  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
-  readonly path: readonly string[];
-  /**
-   * Present where the resource answered while its node couldn't reach the store, which only
-   * types with `partition: "available"` do: its writes are not durable yet, and another
-   * owner may have taken over. `contested`: one is known to have.
-   */
-  readonly verdict?: Mark;
-}
-
-export interface LookupOptions {
-  /** Reads through the store, and rejects with `unavailable` where that can't be done. */
-  require?: "confirmed";
-  /** Deadline, in ms. Default 10,000. */
-  timeoutMs?: number;
-}
+import type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "./calls.ts";
 
 type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constructor" | "then";
 
@@ -128,14 +82,6 @@ export interface Atlas<A extends App = App<ResourceMap>>
   count(prefix: string, options?: Pick<CallOptions, "timeoutMs">): Promise<number>;
 }
 
-/** Which of its resources a node gives up. */
-export interface DrainOptions {
-  /** Those whose RRP starts with it; one that names none of this node does nothing. */
-  prefix: string;
-  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
-  forMs?: number;
-}
-
 /** Which nodes are to drain: `node`, `prefix` or both. */
 export interface DrainNodesOptions {
   /** The one of this name, or `<region>/<node>` where several have it; default: all of `prefix`. */
@@ -155,18 +101,6 @@ export interface DrainedNode {
   readonly incarnation: string;
   /** Why it doesn't drain, or isn't known to; null: it has begun. */
   readonly error: AtlasError | null;
-}
-
-export interface PageOptions {
-  /** The `next` of the page before. */
-  cursor?: string;
-  /** 1 to 1,000; a page may hold fewer. Default 100. */
-  limit?: number;
-}
-
-export interface ResourcePage {
-  readonly resources: readonly Pick<Ownership, "rrp" | "epoch">[];
-  readonly next: string | null;
 }
 
 /**

@@ -9,7 +9,10 @@
 import type { Atlas } from "./node.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/call_path.ts";
-import type { Connection } from "../events/broadcaster.ts";
+
+import { AtlasError } from "../errors.ts";
+import { pause } from "../time/wait.ts";
+
 
 /**
  * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
@@ -210,4 +213,27 @@ export class Resource {
    * What takes longer than a turn may is not waited for.
    */
   onConflict(_winner: Ownership): void | Promise<void> {}
+}
+
+/** A client's socket that is connected to this resource. */
+export interface Connection {
+  /** As its client knows it, from the first frame on. Stays when the resource moves. */
+  readonly id: string;
+  /** Whether an earlier owner, or this one before a pause, had it already. */
+  readonly resumed: boolean;
+  /**
+   * Sends `data` to this connection only, once the running turn is committed. Does nothing
+   * where it has gone.
+   *
+   * @throws AtlasError `bad_request` where no turn is running or `data` can't be encoded,
+   * `payload_too_large` where the event or the turn's events are over their limit.
+   */
+  send(data: unknown): void;
+  /**
+   * Ends it once the running turn is committed and its client has what was sent before.
+   * `onDisconnect` runs as for one that ended by itself.
+   *
+   * @param reason at most 120 printable ASCII characters; others are replaced.
+   */
+  close(reason?: string): void;
 }

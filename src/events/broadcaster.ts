@@ -21,6 +21,7 @@ import { ConnectionRecords } from "./connection_records.ts";
 import { type Errand, NOWHERE, Visit } from "./hook_call.ts";
 import { Replay, type Share, type Unsent } from "./replay_buffer.ts";
 import { type Attended, DoorSide, type Usher } from "./subscriber.ts";
+import type { Connection } from "../api/resource.ts";
 
 /** The field of a resource's state that holds the bound; users' keys are in another space. */
 const BOUND = "q:bound";
@@ -382,29 +383,6 @@ export class Audience implements Speaker, Attended {
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);
   }
-}
-
-/** A client's socket that is connected to this resource. */
-export interface Connection {
-  /** As its client knows it, from the first frame on. Stays when the resource moves. */
-  readonly id: string;
-  /** Whether an earlier owner, or this one before a pause, had it already. */
-  readonly resumed: boolean;
-  /**
-   * Sends `data` to this connection only, once the running turn is committed. Does nothing
-   * where it has gone.
-   *
-   * @throws AtlasError `bad_request` where no turn is running or `data` can't be encoded,
-   * `payload_too_large` where the event or the turn's events are over their limit.
-   */
-  send(data: unknown): void;
-  /**
-   * Ends it once the running turn is committed and its client has what was sent before.
-   * `onDisconnect` runs as for one that ended by itself.
-   *
-   * @param reason at most 120 printable ASCII characters; others are replaced.
-   */
-  close(reason?: string): void;
 }
 
 /** What a connection passes on to. */

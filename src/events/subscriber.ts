@@ -11,7 +11,8 @@ import type { Call } from "../model/call.ts";
 import type { EventsAnswer, PostedEvent } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import { type Deadlines, Expiring } from "../time/timer_wheel.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import { Expiring } from "../model/expiring.ts";
 import type { Replay, SentEvent } from "./replay_buffer.ts";
 
 /** Closings that one answer tells of at most. */

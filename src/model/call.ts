@@ -5,7 +5,7 @@
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
-import { Expiring } from "../time/timer_wheel.ts";
+import { Expiring } from "./expiring.ts";
 import { checkArgumentCount } from "./options.ts";
 import type { Mark, Ownership } from "./ownership.ts";
 import type { Caller } from "./call_path.ts";

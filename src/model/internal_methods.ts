@@ -8,6 +8,12 @@
  */
 import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";
+import { AtlasError } from "../errors.ts";
+
+
+
+
+
 
 /** Joins connections to a resource; answers an {@link Admission} for each. */
 export const CONNECT = "$connect";
@@ -93,3 +99,29 @@ export function isCallable(name: string): boolean {
 export function noMethod(name: string): string {
   return `there is no method ${quoted(name)}: names have at most ${MAX_METHOD} characters`;
 }
+
+/** Moves a resource to the region that is its only argument. */
+export const MOVE = "$move";
+
+/** Brings a resource here; answers nothing. */
+export const TAKE = "$take";
+
+/** Tells a resource that another node had gone on with it, which the only argument names. */
+export const WON = "$won";
+
+/** Whether only nodes may ask for a method. */
+export function isForNodes(method: string): boolean {
+  return method === MOVE || method === TAKE || method === WON || method === PROVE ||
+    method === DRAIN || isOfDoors(method);
+}
+
+/** The error of who asks for one of those, and is no node. */
+export function notForClients(type: string, method: string): AtlasError {
+  return new AtlasError("not_found", `${type} has no method ${method}`);
+}
+
+/** Has a node drain: itself, or what falls under a prefix. For nodes only. */
+export const DRAIN = "$drain";
+
+/** Asks a node whether its region can take a key now. For nodes only. */
+export const PROVE = "$prove";

@@ -2,9 +2,9 @@
  * The doors through which calls leave: one for a node's own users, one for each
  * resource, which adds the running turn's chain and deadline to what goes out.
  */
-import { checkCall, checkLookup, checkPage, checkTimeout, type TimeoutOptions } from "../api/calls.ts";
+import { type CallOptions, type CallResult, checkCall, checkLookup, checkPage, checkTimeout, type LookupOptions, type PageOptions, type ResourcePage, type TimeoutOptions } from "../api/calls.ts";
 import type { ModuleAtlas } from "../api/modules.ts";
-import type { Atlas, CallOptions, CallResult, LookupOptions, PageOptions, ResourcePage } from "../api/node.ts";
+import type { Atlas } from "../api/node.ts";
 import { makeStub } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
 import type { Member } from "../model/member.ts";

@@ -9,7 +9,8 @@
  */
 import { type App, resolveTypes } from "../api/app.ts";
 import type { ModuleAtlas } from "../api/modules.ts";
-import type { AtlasNode, DrainOptions, NodeEvent, NodeState, NodeStats } from "../api/node.ts";
+import type { AtlasNode, NodeEvent, NodeState, NodeStats } from "../api/node.ts";
+import type { DrainOptions } from "../api/calls.ts";
 import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
@@ -29,7 +30,8 @@ import { Membership } from "../registry/membership.ts";
 import type { Activation } from "../resource/activation.ts";
 import { checkDrain, Host } from "../resource/host.ts";
 import { currentTurn } from "../resource/turn.ts";
-import { isForNodes, notForClients, tellWinner } from "../routing/dispatcher.ts";
+import { isForNodes, notForClients } from "../model/internal_methods.ts";
+import { tellWinner } from "../routing/dispatcher.ts";
 import { Forwarder } from "../routing/inbound.ts";
 import type { Router } from "../routing/router.ts";
 import { Door } from "../sockets/socket_server.ts";

@@ -2,8 +2,8 @@
  * A node's router with the desks behind it, put together from the node's parts and
  * options.
  */
-import { checkTimeout } from "../api/calls.ts";
-import type { AtlasNode, DrainOptions } from "../api/node.ts";
+import { checkTimeout, type DrainOptions } from "../api/calls.ts";
+import type { AtlasNode } from "../api/node.ts";
 import type { NodeOptions } from "../api/options.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
@@ -21,7 +21,8 @@ import type { Membership } from "../registry/membership.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import { Drift } from "../routing/caller_affinity.ts";
-import { MOVE, Reception, TAKE } from "../routing/dispatcher.ts";
+import { MOVE, TAKE } from "../model/internal_methods.ts";
+import { Reception } from "../routing/dispatcher.ts";
 import { Drains } from "../routing/drains.ts";
 import { KnownRegions } from "../routing/known_regions.ts";
 import { Places } from "../routing/locator.ts";

@@ -4,7 +4,7 @@
  * Takes the store and a prefix; gives a page, or a number. A count reads every page: what
  * comes and goes meanwhile may be counted or not, and on some stores twice.
  */
-import type { PageOptions, ResourcePage } from "../api/node.ts";
+import type { PageOptions, ResourcePage } from "../api/calls.ts";
 import { AtlasError } from "../errors.ts";
 import { MAX_PAGE } from "../limits.ts";
 import { checkPrefix } from "../model/rrp.ts";

@@ -18,15 +18,16 @@ import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import type { Life } from "../registry/lease.ts";
-import { Expiring } from "../time/timer_wheel.ts";
+import { Expiring } from "../model/expiring.ts";
 import { Bell } from "../time/wait.ts";
 import type { Stage } from "./activation_host.ts";
-import { bidFarewell } from "./conflicts.ts";
+
 import { Mailbox } from "./mailbox.ts";
 import type { Adrift } from "./offline_log.ts";
 import { letGo, tellLoss } from "./reassertion.ts";
 import { currentTurn, runTurn, Turn, turnOf } from "./turn.ts";
 import { Ledger, type LedgerTenure } from "./turn_commit.ts";
+
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
 
@@ -562,4 +563,32 @@ export function reentered(key: string, links: readonly string[]): AtlasError {
   const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
   const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
   return new AtlasError("reentrant_call", message);
+}
+
+/**
+ * The last hooks of an instance whose ownership is lost: `onConflict` where there is a
+ * winner, then `onStop`. Never rejects; what a hook throws is told.
+ */
+export async function bidFarewell(
+  of: { readonly key: string },
+  instance: Resource | null,
+  winner: Promise<Ownership | null> | null,
+  host: Pick<Stage<unknown>, "context" | "tell">,
+): Promise<void> {
+  await null;
+  // Both may use what belongs to a turn, as far as it can still be had; neither has a call.
+  const turn = new Turn(of, null);
+  const run = (hook: () => unknown): unknown => runTurn(host.context, turn, hook);
+  try {
+    const owner = await winner;
+    if (owner) await run(() => instance?.onConflict(owner));
+  } catch (error) {
+    tellHook(host, of.key, "onConflict", error);
+  }
+  try {
+    await run(() => instance?.onStop("fenced"));
+  } catch (error) {
+    tellHook(host, of.key, "onStop", error);
+  }
+  turn.end();
 }

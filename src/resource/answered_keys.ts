@@ -9,7 +9,7 @@ import { fingerprint } from "../model/fingerprint.ts";
 import type { Clock } from "../ports/clock.ts";
 import { pause } from "../time/wait.ts";
 import type { OwnState } from "./own_state.ts";
-import type { Writes } from "./storage.ts";
+import type { Writes } from "./offline_log.ts";
 import type { Tenure } from "./reassertion.ts";
 
 /** Date fields read at once. */

@@ -9,15 +9,13 @@
  *
  * Source: design §3, Race resolution as published.
  */
-import type { Resource } from "../api/resource.ts";
 import { isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
 import { regionOf } from "../model/call_path.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Timer } from "../ports/clock.ts";
-import { type Activation, tellHook } from "./activation.ts";
+import type { Activation } from "./activation.ts";
 import type { Stage } from "./activation_host.ts";
-import { runTurn, Turn } from "./turn.ts";
 
 export class Conflicts {
   readonly #stage: Stage<Activation>;
@@ -125,32 +123,4 @@ export class Conflicts {
 
 function isOwner({ owner: mine }: Activation, owner: Ownership | null): boolean {
   return owner?.incarnation === mine.incarnation && owner.epoch === mine.epoch;
-}
-
-/**
- * The last hooks of an instance whose ownership is lost: `onConflict` where there is a
- * winner, then `onStop`. Never rejects; what a hook throws is told.
- */
-export async function bidFarewell(
-  of: { readonly key: string },
-  instance: Resource | null,
-  winner: Promise<Ownership | null> | null,
-  host: Pick<Stage<unknown>, "context" | "tell">,
-): Promise<void> {
-  await null;
-  // Both may use what belongs to a turn, as far as it can still be had; neither has a call.
-  const turn = new Turn(of, null);
-  const run = (hook: () => unknown): unknown => runTurn(host.context, turn, hook);
-  try {
-    const owner = await winner;
-    if (owner) await run(() => instance?.onConflict(owner));
-  } catch (error) {
-    tellHook(host, of.key, "onConflict", error);
-  }
-  try {
-    await run(() => instance?.onStop("fenced"));
-  } catch (error) {
-    tellHook(host, of.key, "onStop", error);
-  }
-  turn.end();
 }

@@ -8,7 +8,8 @@
  * Source: design §3, Schrödinger's node; §4.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
-import type { Atlas, DrainOptions, NodeEvent } from "../api/node.ts";
+import type { Atlas, NodeEvent } from "../api/node.ts";
+import type { DrainOptions } from "../api/calls.ts";
 import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { Visit } from "../events/hook_call.ts";

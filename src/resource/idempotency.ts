@@ -16,10 +16,10 @@ import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/options.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
-import { keyOutOfReach } from "./offline_log.ts";
+import { keyOutOfReach, type Writes } from "./offline_log.ts";
 import { AnsweredKeys } from "./answered_keys.ts";
 import type { OwnState } from "./own_state.ts";
-import type { TurnStorage, Writes } from "./storage.ts";
+import type { TurnStorage } from "./storage.ts";
 import type { Tenure } from "./reassertion.ts";
 
 /** Expired answers fetched at once, and dropped with each new one. */

@@ -13,7 +13,8 @@ import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";
 import { quoted } from "../model/options.ts";
 import type { Mark } from "../model/ownership.ts";
 import type { Stamp } from "../ports/store.ts";
-import type { Writes } from "./storage.ts";
+
+
 
 /** What all that is adrift at one node has kept. */
 export interface Freight {
@@ -140,3 +141,6 @@ function sizeOf(writes: Writes): number {
   for (const [field, text] of writes) size += field.length + (text?.length ?? 0);
   return size;
 }
+
+/** The writes of one turn: fields and their new texts; null deletes. */
+export type Writes = Map<string, string | null>;

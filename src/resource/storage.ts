@@ -18,7 +18,7 @@ import {
 import { quoted } from "../model/options.ts";
 import { fitsBytes, textToValue, valueToText } from "../model/value.ts";
 import type { Range } from "../ports/store.ts";
-import { outOfReach, unlistable } from "./offline_log.ts";
+import { outOfReach, unlistable, type Writes } from "./offline_log.ts";
 import type { OwnState } from "./own_state.ts";
 import type { ListOptions, Storage } from "../api/resource.ts";
 import type { Tenure } from "./reassertion.ts";
@@ -30,9 +30,6 @@ const SPACE_END = "s;";
 /** What is kept at hand of one resource, in entries and in characters. */
 const CACHE_ENTRIES = 64;
 const CACHE_CHARACTERS = 16_384;
-
-/** The writes of one turn: fields and their new texts; null deletes. */
-export type Writes = Map<string, string | null>;
 
 /** What storage needs of the ownership that it belongs to. */
 type StorageTenure = Pick<Tenure, "key" | "adrift" | "turn">;

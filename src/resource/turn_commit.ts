@@ -17,7 +17,8 @@ import type { Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/wait.ts";
 import { Answers } from "./idempotency.ts";
 import { OwnState } from "./own_state.ts";
-import { TurnStorage, type Writes } from "./storage.ts";
+import { TurnStorage } from "./storage.ts";
+import type { Writes } from "./offline_log.ts";
 import type { Tenure } from "./reassertion.ts";
 
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */

@@ -5,38 +5,19 @@
  * Those of nodes only: `$move` moves the resource to another region, `$take` merely
  * brings it here. Resources that follow their callers are counted here, too.
  */
-import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
+import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
-import { isOfDoors } from "../model/internal_methods.ts";
+import { isOfDoors, MOVE, TAKE, WON } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "../resource/activation.ts";
 import { beginRest, restLeft } from "../resource/cool_down.ts";
 import type { Drift } from "./caller_affinity.ts";
-import { DRAIN } from "./drains.ts";
-import { type Mover, PROVE } from "./migration.ts";
+import type { Mover } from "./migration.ts";
 import type { Router } from "./router.ts";
 import { serveDoor } from "./subscription_calls.ts";
-
-/** Moves a resource to the region that is its only argument. */
-export const MOVE = "$move";
-/** Brings a resource here; answers nothing. */
-export const TAKE = "$take";
-/** Tells a resource that another node had gone on with it, which the only argument names. */
-export const WON = "$won";
 const DOLLAR = 36;
-
-/** Whether only nodes may ask for a method. */
-export function isForNodes(method: string): boolean {
-  return method === MOVE || method === TAKE || method === WON || method === PROVE ||
-    method === DRAIN || isOfDoors(method);
-}
-
-/** The error of who asks for one of those, and is no node. */
-export function notForClients(type: string, method: string): AtlasError {
-  return new AtlasError("not_found", `${type} has no method ${method}`);
-}
 
 /** Tells a key's owner that it won over the one that `loser` names. Best effort. */
 export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {

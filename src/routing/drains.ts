@@ -5,8 +5,8 @@
  * Takes a node's name or a prefix; gives what each node concerned said. Answers such messages
  * of others, and passes on those that are for a node behind this one (a gateway does so).
  */
-import { checkTimeout } from "../api/calls.ts";
-import type { DrainedNode, DrainNodesOptions, DrainOptions } from "../api/node.ts";
+import { checkTimeout, type DrainOptions } from "../api/calls.ts";
+import type { DrainedNode, DrainNodesOptions } from "../api/node.ts";
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
@@ -23,9 +23,7 @@ import { checkDrain } from "../resource/host.ts";
 import { within } from "../time/wait.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
-
-/** Has a node drain: itself, or what falls under a prefix. For nodes only. */
-export const DRAIN = "$drain";
+import { DRAIN } from "../model/internal_methods.ts";
 /** Nodes that are asked at once. */
 const AT_ONCE = 32;
 /** How much earlier than the caller's time is over an answer is given up, as a share of it. */

@@ -2,7 +2,7 @@
  * A call of a caller here, from its first step out of the door to its answer: it
  * carries its own arguments, deadline and promise.
  */
-import type { CallOptions, CallResult } from "../api/node.ts";
+import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, withPath } from "../errors.ts";
 import {
   DEFAULT_TIMEOUT_MS,

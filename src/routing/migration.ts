@@ -22,6 +22,7 @@ import type { Host } from "../resource/host.ts";
 import type { Places, Route } from "./locator.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
+import { PROVE } from "../model/internal_methods.ts";
 
 export interface MoverParts {
   readonly host: Host;
@@ -154,9 +155,6 @@ export function checkRegion({ regions }: Pick<Store, "regions">, region: string)
   const message = `region is ${JSON.stringify(region)}, it must be one of ${regions.join(", ")}`;
   throw new AtlasError("bad_request", message);
 }
-
-/** Asks a node whether its region can take a key now. For nodes only. */
-export const PROVE = "$prove";
 /** How long the answer is waited for, in ms. */
 const PROOF_MS = 5_000;
 

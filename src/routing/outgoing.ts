@@ -13,7 +13,8 @@ import type { Caller } from "../model/call_path.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
 import { shown } from "../model/options.ts";
 import type { Mark, Ownership } from "../model/ownership.ts";
-import type { Hop } from "./tracing.ts";
+
+
 
 /** What happens to a call that failed, or found nobody. */
 export interface CallKeeper {
@@ -220,4 +221,12 @@ export class Errand implements Waiter {
   lost(reason: string, isUnread: boolean): void {
     this.#errands.lost(this.call, reason, isUnread);
   }
+}
+
+/** One link that a call goes over. */
+export interface Hop {
+  /** The `traceparent` that goes on: its parent is this hop. */
+  readonly trace: string;
+  /** When it set out, on the monotonic clock. */
+  readonly since: number;
 }

@@ -7,14 +7,14 @@
  *
  * Source: design §3, Schrödinger's node; §4.
  */
-import type { CallOptions, CallResult } from "../api/node.ts";
+import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
 import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
 import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
-import { EVENTS } from "../model/internal_methods.ts";
+import { DRAIN, EVENTS, PROVE, TAKE } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isLasting } from "../model/refusal.ts";
@@ -29,11 +29,10 @@ import { Pacer } from "../time/event_loop_yield.ts";
 import type { Deadlines } from "../time/timer_wheel.ts";
 import { backoffMs, pause } from "../time/wait.ts";
 import { Lane, Passing } from "./call_order.ts";
-import { TAKE } from "./dispatcher.ts";
-import { DRAIN, type Drains } from "./drains.ts";
+import type { Drains } from "./drains.ts";
 import { type CallContext, OutCall } from "./local_call.ts";
 import type { Places, Route, Target } from "./locator.ts";
-import { answerProof, PROVE } from "./migration.ts";
+import { answerProof } from "./migration.ts";
 import { type CallKeeper, Errand, type Errands, type Outgoing } from "./outgoing.ts";
 import { RelayedCall } from "./relayed_call.ts";
 import { Hops, trailOf, wayTrouble } from "./tracing.ts";

@@ -13,15 +13,7 @@ import type { Trail } from "../model/call_path.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Outgoing } from "./outgoing.ts";
-
-/** One link that a call goes over. */
-export interface Hop {
-  /** The `traceparent` that goes on: its parent is this hop. */
-  readonly trace: string;
-  /** When it set out, on the monotonic clock. */
-  readonly since: number;
-}
+import type { Hop, Outgoing } from "./outgoing.ts";
 
 export interface HopParts {
   readonly clock: Clock;

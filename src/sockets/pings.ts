@@ -4,7 +4,8 @@
  */
 import { SOCKET_PING_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
-import { type Deadlines, Expiring } from "../time/timer_wheel.ts";
+import type { Deadlines } from "../time/timer_wheel.ts";
+import { Expiring } from "../model/expiring.ts";
 
 /** A socket that is to hear something from time to time. */
 export interface Pinged {

@@ -10,12 +10,11 @@ import { AtlasError } from "../errors.ts";
 import { CLOSED_SOCKET_MS, DEFAULT_TIMEOUT_MS, MAX_CLOSED_SOCKET_BYTES, MAX_METHOD, MAX_SOCKETS, SOCKET_LEAVE_MS } from "../limits.ts";
 import { checkMs, shown } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
-import type { Codec } from "../model/socket_frames.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
 import type { Life } from "../registry/lease.ts";
-import { isForNodes, notForClients } from "../routing/dispatcher.ts";
+import { isForNodes, notForClients } from "../model/internal_methods.ts";
 import type { Places } from "../routing/locator.ts";
 import type { Router } from "../routing/router.ts";
 import type { Deadlines } from "../time/timer_wheel.ts";
@@ -23,6 +22,7 @@ import { Bell } from "../time/wait.ts";
 import { RESTART, Seat } from "./client_session.ts";
 import { Ping } from "./pings.ts";
 import { Party } from "./subscription.ts";
+import type { ConnectionOptions, DoorStats } from "../api/sockets.ts";
 
 /**
  * How long a node that drains waits until all messages of its sockets are heard, and owners know
@@ -37,31 +37,6 @@ export interface ConnectionIdentity {
   readonly id: string;
   /** Told to its client alone; whoever gives `former` for it MUST have been given this. */
   readonly resume: string;
-}
-
-/** How a client's socket is to be connected. */
-export interface ConnectionOptions {
-  /** How its frames are written. */
-  readonly codec: Codec;
-  /** The number of the last event that its client has had. */
-  readonly after?: number | undefined;
-  /** Default: a random id, and no secret to resume it by. */
-  readonly identity?: ConnectionIdentity | undefined;
-  /** The id that its connection had before: events for that one come, too. Proven by the caller. */
-  readonly former?: string | undefined;
-  /** The region that its calls are made for, where that isn't this node's. */
-  readonly callerRegion?: string | undefined;
-}
-
-export interface DoorStats {
-  /** Client sockets that are open here. */
-  sockets: number;
-  /** Events that were sent to them. */
-  socketEvents: number;
-  /** Those that were cut because they read too slowly, or wrote too fast. */
-  cutSockets: number;
-  /** Closed ones of which messages were given up: too many waited, or nobody could hear them. */
-  unheardSockets: number;
 }
 
 /** A resource. */

@@ -7,7 +7,7 @@
  *
  * Source: design §4 (calls); `model/door_post.ts` has what it asks for.
  */
-import type { CallOptions, CallResult } from "../api/node.ts";
+import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, type ErrorCode, isAtlasError, toAtlasError } from "../errors.ts";
 import { MAX_JOINS, POLL_MS } from "../limits.ts";
 import { type Admission, type Applicant, CONNECT, EVENTS, type EventsAnswer, LEAVE, MESSAGE, type PostedEvent, REPLAY, type ReplayAnswer } from "../model/internal_methods.ts";

@@ -6,28 +6,10 @@
  * scheme 2 over pigeonholes: a heap finds the next one, cards come and go at no cost.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
+import { Expiring, type Slot } from "../model/expiring.ts";
 
 /** The width of a pigeonhole, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;
-
-/** Cards that expire together. */
-interface Slot {
-  readonly number: number;
-  first: Expiring | null;
-}
-
-/** What can expire. The fields belong to the wheel. */
-export abstract class Expiring {
-  slot: Slot | null = null;
-  before: Expiring | null = null;
-  after: Expiring | null = null;
-  /** Runs once its time has passed, unless it was removed before. */
-  abstract expire(): void;
-  /** Runs instead where the wheel is closed before that: its node is. */
-  cut(): void {
-    this.expire();
-  }
-}
 
 export class Deadlines {
   readonly #clock: Clock;

@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { isUnread } from "../../adapters/http_wire/body.ts";
-import type { AtlasNode, CallOptions } from "../../src/api/node.ts";
+import type { AtlasNode } from "../../src/api/node.ts";
+import type { CallOptions } from "../../src/api/calls.ts";
 import { type Serving, serving } from "./serving.ts";
 
 let served: Serving;

@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
-import type { ModuleCall } from "../../src/lambda/buy/module_call.ts";
-import { type ChannelView, type Opened, Pool } from "../../src/lambda/buy/channel_pool.ts";
+import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
+import { type Opened, Pool } from "../../src/lambda/buy/channel_pool.ts";
 import { share } from "../../src/lambda/fair_share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {

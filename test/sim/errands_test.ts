@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import { chains } from "../../sim/checkers/chains.ts";
 import type { CallRecord } from "../../sim/engine/history.ts";
-import { makePlan, type Plan, type Shape, type WorkEvent } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
+import type { Plan, Shape, WorkEvent } from "../../sim/plan/plan.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
 test("plans hold every custom", () => {

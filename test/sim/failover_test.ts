@@ -3,10 +3,10 @@
  * noticed.
  */
 import { expect, test } from "vitest";
-import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
+import type { Plan, StoreShape } from "../../sim/plan/plan.ts";
 import type { Violation } from "../../sim/run/run_world.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
-import type { StoreShape } from "../../sim/engine/store.ts";
 
 /** The first violation of each seed's plan that has one. */
 async function violations(

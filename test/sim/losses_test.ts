@@ -1,6 +1,7 @@
 /** What vanishes from a store without replicas is told, and `list` says what `get` says. */
 import { expect, test } from "vitest";
-import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
+import type { Plan } from "../../sim/plan/plan.ts";
 import type { Violation } from "../../sim/run/run_world.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 

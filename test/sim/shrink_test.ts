@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ddmin } from "../../sim/cli/ddmin.ts";
-import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
+import type { Plan } from "../../sim/plan/plan.ts";
 import { shrink } from "../../sim/cli/shrink.ts";
 import { slowRoads } from "./slow_roads.ts";
 

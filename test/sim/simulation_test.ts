@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { HISTORY_CHECKERS } from "../../sim/checkers/all.ts";
 import type { CallRecord, Entry } from "../../sim/engine/history.ts";
-import { makePlan } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
 test("a seed played twice, or with remarks, leaves the same trace", async () => {

@@ -2,7 +2,8 @@
  * A plan that breaks a rule without a bug: roads on which nothing arrives within a lease,
  * so that no key is served in time after healing. For tests of what happens then.
  */
-import { makePlan, type Plan } from "../../sim/plan/plan.ts";
+import { makePlan } from "../../sim/draw/draw_resources.ts";
+import type { Plan } from "../../sim/plan/plan.ts";
 
 export function slowRoads(): Plan {
   const plan = makePlan(1);

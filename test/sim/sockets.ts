@@ -12,7 +12,8 @@
 import { APP_CHECKERS } from "../../sim/checkers/all.ts";
 import { STORE_AWAY } from "../../sim/faults/reach_faults.ts";
 import { type Clients, perform, type Reporter, type Result } from "../../sim/run/run_world.ts";
-import { type Course, drawFaults, drawShape } from "../../sim/plan/plan.ts";
+import type { Course } from "../../sim/plan/plan.ts";
+import { drawFaults, drawShape } from "../../sim/draw/draw_resources.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { settleMs } from "../../sim/testing/simulation_plan.ts";
 import type { World } from "../../sim/engine/world.ts";

@@ -12,7 +12,7 @@ import type { Address } from "../bus/address.ts";
 import type { Preference } from "../../api/modules.ts";
 import { compareVersions } from "../../api/module.ts";
 import { MAX_REGIONS, type Order } from "../bus/order.ts";
-import type { ChannelView } from "./channel_pool.ts";
+import type { ChannelView } from "./module_call.ts";
 import { share } from "../fair_share.ts";
 
 /** The terms of a buy order. */

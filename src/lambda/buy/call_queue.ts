@@ -8,9 +8,9 @@
 import { AtlasError } from "../../errors.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { CallTally } from "../metrics.ts";
-import { type ModuleCall, WaitingRoom } from "./module_call.ts";
+import { type ChannelView, type ModuleCall, WaitingRoom } from "./module_call.ts";
 import type { Desk } from "../bus/process.ts";
-import type { ChannelView, Pool } from "./channel_pool.ts";
+import type { Pool } from "./channel_pool.ts";
 
 /** How often sellers are asked how much they allow while calls wait or no word came, ms. */
 const PROBE_MS = 1_000;

@@ -13,42 +13,18 @@
  * Source: design §5, PLB; max-au's lambda_plb; draws: stratified sampling (Neyman 1934),
  * each round shuffled (Fisher and Yates; Knuth, TAOCP 2, algorithm P).
  */
-import type { Peer } from "../../ports/transport.ts";
 import { type Address, partOf } from "../bus/address.ts";
 import type { PlbChannelStats } from "../../api/modules.ts";
 import { Fenwick } from "./fenwick.ts";
 import type { Label } from "../bus/messages.ts";
 import { compareVersions } from "../../api/module.ts";
-import type { ModuleCall } from "./module_call.ts";
+import type { ChannelView, ModuleCall } from "./module_call.ts";
 
 /** Draws of a round. */
 const ROUND = 32;
 
 /** How many times as many tickets a favoured channel's credit counts, at most. */
 const MOST_BIAS = 16;
-
-/** A channel, as its buyer sees it. */
-export interface ChannelView {
-  readonly address: Address;
-  readonly listener: Address;
-  readonly contact: Peer;
-  /** The code that requests sent from now on run on, as far as is known. */
-  label: Label;
-  exports: ReadonlySet<string>;
-  grant: number;
-  /** The order that it was bought by. */
-  readonly owner: object;
-  /** How long its opening took, ms. */
-  readonly rttMs: number;
-  readonly slot: number;
-  /** Totals since it was opened: credit received, requests sent, credit given back. */
-  allowed: number;
-  used: number;
-  returned: number;
-  /** Requests whose answer is outstanding, by number. */
-  readonly calls: Map<number, ModuleCall>;
-  isDraining: boolean;
-}
 
 /** What is known of a channel when it opens. */
 export type Opened = Pick<

@@ -3,11 +3,14 @@ import type { ModuleCallOptions, ModuleCallResult } from "../../api/modules.ts";
 import { AtlasError } from "../../errors.ts";
 import { encodeBody } from "../../model/call.ts";
 import { checkArguments, checkMs, quoted } from "../../model/options.ts";
-import { Expiring } from "../../time/timer_wheel.ts";
+import { Expiring } from "../../model/expiring.ts";
 import type { Label } from "../bus/messages.ts";
 import { type Body, open } from "../bus/payload.ts";
 import { checkCall } from "../market_options.ts";
-import type { ChannelView } from "./channel_pool.ts";
+
+import type { Peer } from "../../ports/transport.ts";
+import type { Address } from "../bus/address.ts";
+
 
 /** Who is told when nobody waits for a call's answer any more. */
 export interface ModuleCallKeeper {
@@ -172,4 +175,27 @@ export class WaitingRoom {
     yield* this.#returned;
     yield* this.#calls;
   }
+}
+
+/** A channel, as its buyer sees it. */
+export interface ChannelView {
+  readonly address: Address;
+  readonly listener: Address;
+  readonly contact: Peer;
+  /** The code that requests sent from now on run on, as far as is known. */
+  label: Label;
+  exports: ReadonlySet<string>;
+  grant: number;
+  /** The order that it was bought by. */
+  readonly owner: object;
+  /** How long its opening took, ms. */
+  readonly rttMs: number;
+  readonly slot: number;
+  /** Totals since it was opened: credit received, requests sent, credit given back. */
+  allowed: number;
+  used: number;
+  returned: number;
+  /** Requests whose answer is outstanding, by number. */
+  readonly calls: Map<number, ModuleCall>;
+  isDraining: boolean;
 }

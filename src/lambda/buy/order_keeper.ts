@@ -11,7 +11,8 @@ import type { LetterOf } from "../bus/messages.ts";
 import { accepts } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
 import type { Desk } from "../bus/process.ts";
-import type { ChannelView, Pool } from "./channel_pool.ts";
+import type { ChannelView } from "./module_call.ts";
+import type { Pool } from "./channel_pool.ts";
 import { type BuyTerms, Purchase } from "./allocation.ts";
 
 /** How long a listener may take to answer an `open`, ms. */

@@ -8,7 +8,8 @@ import type { Address } from "../bus/address.ts";
 import type { PlbOrderStats } from "../../api/modules.ts";
 import { Buyer, type BuyerHooks } from "./order_keeper.ts";
 import type { Letter, LetterOf } from "../bus/messages.ts";
-import type { ChannelView, Pool } from "./channel_pool.ts";
+import type { ChannelView } from "./module_call.ts";
+import type { Pool } from "./channel_pool.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { inProportion } from "../fair_share.ts";
 

@@ -20,8 +20,8 @@ import { Part } from "../bus/process.ts";
 import type { CallTally } from "../metrics.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
-import { type Bias, type ChannelView, type InUse, isShort, Pool } from "./channel_pool.ts";
-import { givenUp, ModuleCall, type ModuleCallKeeper, noFunction, wasClosed } from "./module_call.ts";
+import { type Bias, type InUse, isShort, Pool } from "./channel_pool.ts";
+import { type ChannelView, givenUp, ModuleCall, type ModuleCallKeeper, noFunction, wasClosed } from "./module_call.ts";
 import { Buyers } from "./order_keepers.ts";
 
 export interface PlbParts {

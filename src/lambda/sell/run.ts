@@ -5,7 +5,7 @@
  * more is aborted, and still counts until its function ends.
  */
 import { AtlasError } from "../../errors.ts";
-import { Expiring } from "../../time/timer_wheel.ts";
+import { Expiring } from "../../model/expiring.ts";
 import type { FunctionContext, Module } from "../../api/module.ts";
 
 /** A request that runs. */
