@@ -38,8 +38,25 @@ import { race as raceOf, type RaceOptions as RaceParts, type RaceReport } from "
 export { inProcessNetwork, inProcessTransport } from "./adapters/transport/in_process.ts";
 export type { InProcessNetwork } from "./adapters/transport/in_process.ts";
 export { memoryStore } from "./adapters/store/memory.ts";
-export type { Atlas, AtlasNode, DrainedNode, DrainNodesOptions, NodeEvent, NodeState, NodeStats, Stub, StubOf } from "./src/api/node.ts";
-export type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "./src/api/calls.ts";
+export type {
+  Atlas,
+  AtlasNode,
+  DrainedNode,
+  DrainNodesOptions,
+  NodeEvent,
+  NodeState,
+  NodeStats,
+  Stub,
+  StubOf,
+} from "./src/api/node.ts";
+export type {
+  CallOptions,
+  CallResult,
+  DrainOptions,
+  LookupOptions,
+  PageOptions,
+  ResourcePage,
+} from "./src/api/calls.ts";
 export { defineApp } from "./src/api/app.ts";
 export type {
   App,
@@ -64,12 +81,12 @@ export type {
   ModuleOptions,
 } from "./src/api/module.ts";
 export type { ConnectionIdentity } from "./src/sockets/socket_server.ts";
-export type { ConnectionOptions, DoorStats } from "./src/api/sockets.ts";
+export type { ConnectionOptions, SocketStats as DoorStats } from "./src/api/sockets.ts";
 export type { ClientFrame, Codec, FrameError, ServerFrame } from "./src/model/socket_frames.ts";
 export { AtlasError, isAtlasError } from "./src/errors.ts";
 export type { AtlasErrorOptions, ErrorCode } from "./src/errors.ts";
 export type { Member, MemberInfo, MemberState } from "./src/model/member.ts";
-export type { Lookup, Mark, Ownership, Verdict } from "./src/model/ownership.ts";
+export type { DegradedVerdict as Mark, Lookup, Ownership, Verdict } from "./src/model/ownership.ts";
 export type { Caller } from "./src/model/call_path.ts";
 export { formatRrp, matchRrp, parseRrp } from "./src/model/rrp.ts";
 export type { Rrp } from "./src/model/rrp.ts";

@@ -10,9 +10,9 @@ import { join } from "node:path";
 import type { CallRecord, Entry } from "../sim/engine/history.ts";
 import type { Fault } from "./plan.ts";
 import type { Violation } from "./report.ts";
-import type { Stage } from "./fault_runner.ts";
+import type { FaultRunner } from "./fault_runner.ts";
 
-export interface Exhibits {
+export interface Artifacts {
   readonly seed: number;
   readonly round: number;
   readonly faults: readonly Fault[];
@@ -25,7 +25,7 @@ export interface Exhibits {
 const MOST_SHOWN = 10;
 
 /** Prints a failed round and keeps it. Gives the folder's path. */
-export function keepEvidence(exhibits: Exhibits, stage: Stage): string {
+export function keepArtifacts(exhibits: Artifacts, stage: FaultRunner): string {
   const folder = mkdtempSync(join(tmpdir(), "atlas-chaos-"));
   const { seed, round, faults, calls, journals, violations } = exhibits;
   const write = (name: string, value: unknown): void =>

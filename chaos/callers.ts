@@ -10,11 +10,11 @@ import { isAtlasError } from "../src/errors.ts";
 import { parseKey } from "../src/model/rrp.ts";
 import type { CallRecord } from "../sim/engine/history.ts";
 import { SeededRandom } from "../sim/engine/random.ts";
-import type { Tenant } from "./managed_node.ts";
-import type { Witness } from "./history_recorder.ts";
+import type { NodeRun } from "./managed_node.ts";
+import type { HistoryRecorder } from "./history_recorder.ts";
 
 /** What a caller wants. */
-export interface Errand {
+export interface ChaosCall {
   readonly what: CallRecord["what"];
   readonly key: string;
   readonly value: string;
@@ -37,11 +37,11 @@ const BURST = 6;
 export class Recorder {
   /** Of this round. */
   readonly calls: CallRecord[] = [];
-  readonly #witness: Witness;
+  readonly #witness: HistoryRecorder;
   readonly #ids: { next: number };
 
   /** @param ids shared by all rounds: ids and values are used once. */
-  constructor(witness: Witness, ids: { next: number }) {
+  constructor(witness: HistoryRecorder, ids: { next: number }) {
     this.#witness = witness;
     this.#ids = ids;
   }
@@ -52,7 +52,7 @@ export class Recorder {
   }
 
   /** Makes one call through a process. Never rejects: what happened is in the record. */
-  async call(tenant: Tenant, errand: Errand): Promise<CallRecord> {
+  async call(tenant: NodeRun, errand: ChaosCall): Promise<CallRecord> {
     const { what, key, value, idempotencyKey, caller, timeoutMs } = errand;
     const record: CallRecord = {
       id: this.#ids.next++,
@@ -86,7 +86,7 @@ export class Recorder {
   }
 }
 
-async function ask({ atlas }: Tenant, errand: Errand): Promise<Partial<CallRecord>> {
+async function ask({ atlas }: NodeRun, errand: ChaosCall): Promise<Partial<CallRecord>> {
   const { what, value, idempotencyKey, timeoutMs } = errand;
   const { type, id } = parseKey(errand.key);
   if (what === "lookup") {
@@ -109,14 +109,14 @@ async function ask({ atlas }: Tenant, errand: Errand): Promise<Partial<CallRecor
 export class Callers {
   readonly #recorder: Recorder;
   readonly #keys: readonly string[];
-  readonly #tenants: () => readonly Tenant[];
+  readonly #tenants: () => readonly NodeRun[];
   readonly #working: Promise<void>[];
   #isOver = false;
 
   constructor(
     recorder: Recorder,
     keys: readonly string[],
-    tenants: () => readonly Tenant[],
+    tenants: () => readonly NodeRun[],
     seed: number,
     count: number,
   ) {
@@ -145,7 +145,7 @@ export class Callers {
     }
   }
 
-  #draw(caller: string, random: SeededRandom): Errand {
+  #draw(caller: string, random: SeededRandom): ChaosCall {
     const what = random.pick(["append", "append", "append", "read", "read", "lookup"] as const);
     const value = this.#recorder.value();
     // The first keys are asked for most: some are always busy, others mostly at rest.
@@ -163,7 +163,7 @@ export class Callers {
   }
 
   /** One errand; where it has an idempotency key, repeated until answered or given up. */
-  async #run(errand: Errand, random: SeededRandom): Promise<void> {
+  async #run(errand: ChaosCall, random: SeededRandom): Promise<void> {
     // Those who give up at once show whether "not executed" is true of the first attempt.
     const repeats = random.below(MAX_REPEATS + 1);
     for (let repeat = 0; repeat <= repeats; repeat++) {
@@ -176,7 +176,7 @@ export class Callers {
   }
 
   /** Several at once, each by a caller of its own; sometimes all under one idempotency key. */
-  async #burst(errand: Errand, count: number, random: SeededRandom): Promise<void> {
+  async #burst(errand: ChaosCall, count: number, random: SeededRandom): Promise<void> {
     const isTwin = errand.idempotencyKey !== null && random.chance(0.5);
     const errands = Array.from({ length: count }, (_, i) => {
       const value = isTwin ? errand.value : this.#recorder.value();

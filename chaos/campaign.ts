@@ -9,15 +9,15 @@ import type { RuntimeName } from "../test/e2e/process.ts";
 import type { Entry } from "../sim/engine/history.ts";
 import { FLEETING, LASTING } from "./app.ts";
 import { Callers, Recorder } from "./callers.ts";
-import { keepEvidence } from "./artifacts.ts";
+import { keepArtifacts } from "./artifacts.ts";
 import { checkHealing } from "./healing.ts";
-import { judge } from "./verify.ts";
+import { verify } from "./verify.ts";
 import { within } from "./managed_node.ts";
 import { drawFaults, FAULT_KINDS, type FaultKind } from "./plan.ts";
 import type { Registry } from "./registry.ts";
 import type { Violation } from "./report.ts";
-import { Stage } from "./fault_runner.ts";
-import { Witness } from "./history_recorder.ts";
+import { FaultRunner } from "./fault_runner.ts";
+import { HistoryRecorder } from "./history_recorder.ts";
 
 const RUNTIMES: readonly RuntimeName[] = ["bun", "deno", "node", "bun"];
 /** How long the storm of a round lasts at most, in ms. */
@@ -60,7 +60,7 @@ export interface CampaignOptions {
 
 export class Campaign {
   readonly #seed: number;
-  readonly #stage: Stage;
+  readonly #stage: FaultRunner;
   readonly #kinds: readonly FaultKind[];
   readonly #ids: { next: number } = { next: 1 };
   readonly #violations: Violation[] = [];
@@ -70,7 +70,7 @@ export class Campaign {
     this.#seed = seed;
     const has = (kind: FaultKind): boolean => registry.faults.some((fault) => fault === kind);
     this.#kinds = FAULT_KINDS.filter((kind) => !kind.startsWith("redis") || has(kind));
-    this.#stage = new Stage(registry, RUNTIMES, env, this.#report);
+    this.#stage = new FaultRunner(registry, RUNTIMES, env, this.#report);
     this.#summary = {
       minutes: 0,
       seed,
@@ -108,7 +108,7 @@ export class Campaign {
 
   async #round(round: number, lengthMs: number): Promise<void> {
     const stage = this.#stage;
-    const witness = new Witness(this.#report);
+    const witness = new HistoryRecorder(this.#report);
     const recorder = new Recorder(witness, this.#ids);
     const keys = keysOf(round);
     const faults = drawFaults(this.#seed, round, lengthMs, RUNTIMES.length, this.#kinds);
@@ -132,7 +132,7 @@ export class Campaign {
       const tenant = stage.tenants()[round % RUNTIMES.length];
       if (!tenant) throw new Error("no process is there after healing");
       const told = stage.toldLost();
-      const verdict = await judge(recorder.calls, keys, tenant, told, this.#report);
+      const verdict = await verify(recorder.calls, keys, tenant, told, this.#report);
       ({ journals } = verdict);
       for (const { size } of verdict.lost?.values() ?? []) this.#summary.lostAndTold += size;
     } catch (error) {
@@ -143,12 +143,12 @@ export class Campaign {
     if (this.#violations.length > 0) {
       const { calls } = recorder;
       const exhibits = { seed: this.#seed, round, faults, calls, journals };
-      keepEvidence({ ...exhibits, violations: this.#violations }, stage);
+      keepArtifacts({ ...exhibits, violations: this.#violations }, stage);
     }
     for (const place of stage.places) place.forget();
   }
 
-  #count({ calls }: Recorder, { ownerships, takeovers }: Witness): void {
+  #count({ calls }: Recorder, { ownerships, takeovers }: HistoryRecorder): void {
     const summary = this.#summary;
     summary.calls += calls.length;
     for (const { outcome } of calls) {

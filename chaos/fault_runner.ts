@@ -8,7 +8,7 @@
  */
 import type { RuntimeName } from "../test/e2e/process.ts";
 import { timing } from "../src/registry/lease.ts";
-import { Place, type Tenant, within } from "./managed_node.ts";
+import { ManagedNode, type NodeRun, within } from "./managed_node.ts";
 import type { Fault, FaultKind } from "./plan.ts";
 import type { Registry, StoreFault } from "./registry.ts";
 import type { Report } from "./report.ts";
@@ -19,17 +19,17 @@ export const TAKEOVER_MS: number = timing("fast").takeoverMs;
 const DRAIN_MS = 20_000;
 
 /** Something that was done, for the report. */
-export interface Deed {
+export interface FaultRecord {
   readonly at: number;
   readonly what: string;
 }
 
-export class Stage {
-  readonly places: readonly Place[];
+export class FaultRunner {
+  readonly places: readonly ManagedNode[];
   /** Faults that happened, by kind. */
   readonly counts: Map<FaultKind, number> = new Map();
   /** What was done in this round, as it was done. */
-  readonly deeds: Deed[] = [];
+  readonly deeds: FaultRecord[] = [];
   /** Names that a process woken up took back, because its successor's lease had lapsed. */
   namesTakenBack = 0;
   readonly #registry: Registry;
@@ -49,9 +49,9 @@ export class Stage {
     this.#registry = registry;
     this.#report = report;
     const all = { ...env, ATLAS_REGISTRY_URL: registry.url, ATLAS_LEASE: "fast" };
-    this.places = runtimes.map((runtime, i) => new Place(`n${i}`, runtime, all));
+    this.places = runtimes.map((runtime, i) => new ManagedNode(`n${i}`, runtime, all));
     for (const place of this.places) {
-      place.onDeath = ({ id }, status) => this.#track("death", this.#bury(place, id, status));
+      place.onDeath = ({ id }, status) => this.#track("death", this.#ended(place, id, status));
       place.onReturn = ({ id }) => {
         this.namesTakenBack++;
         this.#note(`${id}, which was replaced, has its name again`);
@@ -64,7 +64,7 @@ export class Stage {
   }
 
   /** Processes that can be asked something: frozen and replaced ones too. */
-  tenants(): Tenant[] {
+  tenants(): NodeRun[] {
     return this.places.flatMap(({ state, current, former }) => {
       const isThere = current && state !== "down" && state !== "starting";
       return [...(isThere ? [current] : []), ...former];
@@ -130,7 +130,7 @@ export class Stage {
         return this.#blackOut(ms);
       default: {
         const up = this.places.filter(({ state }) => state === "up");
-        const victim = this.places[place] as Place;
+        const victim = this.places[place] as ManagedNode;
         if (victim.state !== "up" || up.length < 2) return null;
         if (kind === "kill") return this.#kill(victim, ms);
         if (kind === "freeze") return this.#freeze(victim, ms);
@@ -139,7 +139,7 @@ export class Stage {
     }
   }
 
-  async #kill(place: Place, ms: number): Promise<void> {
+  async #kill(place: ManagedNode, ms: number): Promise<void> {
     this.#note(`SIGKILL ${place.current?.id}, for ${ms} ms`);
     await place.kill();
     await this.#pause(ms);
@@ -151,7 +151,7 @@ export class Stage {
     await Promise.all(up.map((place) => this.#kill(place, ms)));
   }
 
-  async #freeze(place: Place, ms: number): Promise<void> {
+  async #freeze(place: ManagedNode, ms: number): Promise<void> {
     await this.#registry.freeze(place);
     this.#note(`SIGSTOP ${place.current?.id}, for ${ms} ms`);
     await this.#pause(ms);
@@ -159,7 +159,7 @@ export class Stage {
     this.#note(`SIGCONT ${place.current?.id}`);
   }
 
-  async #drain(place: Place, ms: number): Promise<void> {
+  async #drain(place: ManagedNode, ms: number): Promise<void> {
     const id = place.current?.id;
     this.#note(`SIGTERM ${id}, for ${ms} ms`);
     const status = await within(DRAIN_MS, place.drain(), `${id} did not drain`).catch(String);
@@ -169,7 +169,7 @@ export class Stage {
     await this.#start(place);
   }
 
-  async #replace(place: Place, ms: number): Promise<void> {
+  async #replace(place: ManagedNode, ms: number): Promise<void> {
     await this.#registry.freeze(place);
     this.#note(`SIGSTOP ${place.current?.id}, to be replaced`);
     const old = await place.replace();
@@ -188,7 +188,7 @@ export class Stage {
    * woken up was quicker to come back under the name after both their leases had lapsed;
    * the one that starts now takes the name for good.
    */
-  async #bury(place: Place, id: string, status: number | string): Promise<void> {
+  async #ended(place: ManagedNode, id: string, status: number | string): Promise<void> {
     this.#note(`${id} ended by itself: ${status}`);
     if (status !== 1 || place.former.size === 0) {
       this.#report("alive", `${id} ended by itself, with ${status}`);
@@ -204,7 +204,7 @@ export class Stage {
     this.#isRedisBusy = false;
   }
 
-  async #start(place: Place): Promise<void> {
+  async #start(place: ManagedNode): Promise<void> {
     await place.start();
     this.#note(`${place.current?.id} is ready`);
   }

@@ -8,10 +8,10 @@
 import type { Member } from "../src/model/member.ts";
 import type { CallRecord } from "../sim/engine/history.ts";
 import { LASTING } from "./app.ts";
-import type { Errand, Recorder } from "./callers.ts";
-import type { Place, Tenant } from "./managed_node.ts";
+import type { ChaosCall, Recorder } from "./callers.ts";
+import type { ManagedNode, NodeRun } from "./managed_node.ts";
 import type { Report } from "./report.ts";
-import { type Stage, TAKEOVER_MS } from "./fault_runner.ts";
+import { type FaultRunner, TAKEOVER_MS } from "./fault_runner.ts";
 
 // One of them because a Redis that was started again is another lineage: claims wait.
 const WITHIN_MS = 3 * TAKEOVER_MS;
@@ -20,7 +20,7 @@ const PROBE_TIMEOUT_MS = 1_000;
 
 /** Holds the stage to its promises. Gives how long it took until all were kept, in ms. */
 export async function checkHealing(
-  stage: Stage,
+  stage: FaultRunner,
   recorder: Recorder,
   keys: readonly string[],
   report: Report,
@@ -37,12 +37,12 @@ export async function checkHealing(
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   };
-  const ask = (place: Place, question: (tenant: Tenant) => Promise<string>) =>
+  const ask = (place: ManagedNode, question: (tenant: NodeRun) => Promise<string>) =>
     expect(() => {
       const { current, state, name } = place;
       return current && state === "up" ? question(current) : `${name} is ${state}`;
     });
-  const living = (): Tenant[] => places.flatMap(({ current }) => current ?? []);
+  const living = (): NodeRun[] => places.flatMap(({ current }) => current ?? []);
   await Promise.all([
     ...places.map((place) => ask(place, (tenant) => rollTrouble(tenant, living()))),
     ...places.flatMap((place) =>
@@ -56,7 +56,7 @@ export async function checkHealing(
 }
 
 /** Why the roll, as this process tells it, is not the cluster as it is; empty where it is. */
-async function rollTrouble(tenant: Tenant, all: readonly Tenant[]): Promise<string> {
+async function rollTrouble(tenant: NodeRun, all: readonly NodeRun[]): Promise<string> {
   try {
     const response = await fetch(`${tenant.url}/v1/nodes`, {
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
@@ -77,7 +77,7 @@ function portOf(url: string): string {
 }
 
 /** Appends once; says what was answered where that was an error. */
-async function probe(recorder: Recorder, tenant: Tenant, key: string): Promise<string> {
+async function probe(recorder: Recorder, tenant: NodeRun, key: string): Promise<string> {
   const { id, outcome, code } = await recorder.call(
     tenant,
     probeOf(recorder, tenant, key, "append"),
@@ -87,10 +87,10 @@ async function probe(recorder: Recorder, tenant: Tenant, key: string): Promise<s
 
 function probeOf(
   recorder: Recorder,
-  tenant: Tenant,
+  tenant: NodeRun,
   key: string,
   what: CallRecord["what"],
-): Errand {
+): ChaosCall {
   return {
     what,
     key,
@@ -105,7 +105,7 @@ function probeOf(
 /** Whether the nodes say different things of who owns a key, all of them confirmed. */
 async function quarrel(
   recorder: Recorder,
-  tenants: readonly Tenant[],
+  tenants: readonly NodeRun[],
   key: string,
 ): Promise<string> {
   const records = await Promise.all(
@@ -121,7 +121,7 @@ async function quarrel(
     : `the nodes don't agree on ${key}: ${said.join(", ")}`;
 }
 
-function ghostTrouble(former: Tenant, stage: Stage): string {
+function ghostTrouble(former: NodeRun, stage: FaultRunner): string {
   const isThere = stage.places.some((place) => place.former.has(former));
   return isThere ? `${former.id} still runs, though ${former.id.split("#")[0]} was taken` : "";
 }

@@ -25,7 +25,7 @@ interface Known {
   lastRrp: string;
 }
 
-export class Witness {
+export class HistoryRecorder {
   /** Ownerships that were heard of, and those of them that moved a lasting name. */
   ownerships = 0;
   takeovers = 0;

@@ -10,7 +10,7 @@ import { connect } from "../adapters/client/client.ts";
 import { type Program, readyLine, runScript, type RuntimeName } from "../test/e2e/process.ts";
 
 /** One process of a place. */
-export interface Tenant {
+export interface NodeRun {
   /** The place's name and how many had it before: `n0#3`. */
   readonly id: string;
   readonly program: Program;
@@ -18,7 +18,7 @@ export interface Tenant {
   readonly atlas: Atlas;
 }
 
-export type PlaceState = "down" | "starting" | "up" | "frozen" | "draining";
+export type ManagedNodeState = "down" | "starting" | "up" | "frozen" | "draining";
 
 /** How long a process may take from its start to its ready line, in ms. */
 const START_MS = 15_000;
@@ -26,22 +26,22 @@ const RETRY_MS = 250;
 /** How long a replaced process may take to say whether it serves, in ms. */
 const ASK_MS = 1_000;
 
-export class Place {
+export class ManagedNode {
   readonly name: string;
   readonly runtime: RuntimeName;
-  state: PlaceState = "down";
+  state: ManagedNodeState = "down";
   /** The process that has the name; frozen or ended ones too, until another has it. */
-  current: Tenant | null = null;
+  current: NodeRun | null = null;
   /** Processes that lost the name while they were frozen, and have not ended. */
-  readonly former: Set<Tenant> = new Set();
+  readonly former: Set<NodeRun> = new Set();
   /** Those of them that got the name again. */
-  readonly returned: Set<Tenant> = new Set();
+  readonly returned: Set<NodeRun> = new Set();
   /** Everything that ran here since {@link forget}, for its logs. */
   readonly programs: { id: string; program: Program }[] = [];
   /** Hears that the process that has the name ended by itself, with this status. */
-  onDeath: (tenant: Tenant, status: number | string) => void = () => {};
+  onDeath: (tenant: NodeRun, status: number | string) => void = () => {};
   /** Hears that a process that had lost the name has it again. */
-  onReturn: (tenant: Tenant) => void = () => {};
+  onReturn: (tenant: NodeRun) => void = () => {};
   readonly #env: Record<string, string>;
   #count = 0;
   #isClosed = false;
@@ -75,7 +75,7 @@ export class Place {
   }
 
   /** A replaced process that serves again: it has the name, and keeps it as long as it renews. */
-  async #returned(): Promise<Tenant | null> {
+  async #returned(): Promise<NodeRun | null> {
     for (const tenant of this.former) {
       const signal = AbortSignal.timeout(ASK_MS);
       const answer = await fetch(`${tenant.url}/readyz`, { signal }).catch(() => null);
@@ -84,14 +84,14 @@ export class Place {
     return null;
   }
 
-  #takeBack(tenant: Tenant): void {
+  #takeBack(tenant: NodeRun): void {
     this.former.delete(tenant);
     this.returned.add(tenant);
     this.#settle(tenant);
     this.onReturn(tenant);
   }
 
-  #settle(tenant: Tenant): void {
+  #settle(tenant: NodeRun): void {
     this.current = tenant;
     this.state = "up";
     tenant.program.ended.then((status) => {
@@ -121,7 +121,7 @@ export class Place {
   /** SIGTERM, and its exit status. */
   async drain(): Promise<number | string> {
     this.state = "draining";
-    const { program } = this.current as Tenant;
+    const { program } = this.current as NodeRun;
     program.signal("SIGTERM");
     const status = await program.ended;
     this.state = "down";
@@ -129,8 +129,8 @@ export class Place {
   }
 
   /** The frozen process loses the name to one that starts now; gives the old one, still frozen. */
-  async replace(): Promise<Tenant> {
-    const old = this.current as Tenant;
+  async replace(): Promise<NodeRun> {
+    const old = this.current as NodeRun;
     this.former.add(old);
     old.program.ended.then(() => this.former.delete(old));
     await this.start();

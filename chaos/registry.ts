@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startRedis, tell, type TestRedis } from "../test/support/redis.ts";
 import { MASTER, startSentinels } from "../test/support/redis_groups.ts";
-import type { Place } from "./managed_node.ts";
+import type { ManagedNode } from "./managed_node.ts";
 import type { FaultKind } from "./plan.ts";
 
 export type StoreKind = "redis" | "sentinel" | "file";
@@ -26,7 +26,7 @@ export interface Registry {
   /** Has it happen until `pause` is over. Resolves once all is as before. */
   suffer(fault: StoreFault, pause: () => Promise<void>): Promise<void>;
   /** Freezes a node's process. */
-  freeze(place: Place): Promise<void>;
+  freeze(place: ManagedNode): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -121,7 +121,7 @@ const AGAIN_MS = 10;
  * middle of a transaction stops all other writers of the file with it, which no protocol
  * above the file can help.
  */
-async function freezeBeside(path: string, place: Place): Promise<void> {
+async function freezeBeside(path: string, place: ManagedNode): Promise<void> {
   for (;;) {
     place.freeze();
     if (await isWritable(path)) return;

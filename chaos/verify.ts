@@ -10,7 +10,7 @@ import type { HistoryChecker } from "../sim/checkers/checker.ts";
 import type { CallRecord, Entry, History } from "../sim/engine/history.ts";
 import { parseKey } from "../src/model/rrp.ts";
 import type { EntryRow } from "./app.ts";
-import type { Tenant } from "./managed_node.ts";
+import type { NodeRun } from "./managed_node.ts";
 import type { Report } from "./report.ts";
 
 /** Entries that one call reads. */
@@ -23,10 +23,10 @@ const TIMEOUT_MS = 10_000;
  * @param told keys of which a node told that acknowledged turns are lost: what is missing there
  * breaks no rule, and is given as `lost`.
  */
-export async function judge(
+export async function verify(
   calls: readonly CallRecord[],
   keys: readonly string[],
-  tenant: Tenant,
+  tenant: NodeRun,
   told: ReadonlySet<string>,
   report: Report,
 ): Promise<History> {
@@ -57,7 +57,7 @@ function lostOf(
   return lost;
 }
 
-async function readJournal(tenant: Tenant, key: string, report: Report): Promise<Entry[]> {
+async function readJournal(tenant: NodeRun, key: string, report: Report): Promise<Entry[]> {
   const { type, id } = parseKey(key);
   const entries: Entry[] = [];
   for (;;) {

@@ -3,7 +3,13 @@
  * connected or not. Browser-safe.
  */
 import { AtlasError, MAX_MESSAGE } from "../../src/errors.ts";
-import { checkArguments, checkMs, checkOptions, type OptionNames, quoted } from "../../src/model/options.ts";
+import {
+  checkArguments,
+  checkMs,
+  checkOptions,
+  type OptionNames,
+  quoted,
+} from "../../src/model/options.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
 import { checkIdempotencyKey } from "./options.ts";
 import type { SocketCallOptions } from "./socket_api.ts";

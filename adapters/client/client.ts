@@ -14,7 +14,18 @@
  * ```
  */
 import type { App } from "../../src/api/app.ts";
-import { type CallOptions, type CallResult, checkCall, checkLookup, checkPage, checkTimeout, type LookupOptions, type PageOptions, type ResourcePage, type TimeoutOptions } from "../../src/api/calls.ts";
+import {
+  type CallOptions,
+  type CallResult,
+  checkCall,
+  checkLookup,
+  checkPage,
+  checkTimeout,
+  type LookupOptions,
+  type PageOptions,
+  type ResourcePage,
+  type TimeoutOptions,
+} from "../../src/api/calls.ts";
 import type { ModuleAtlas } from "../../src/api/modules.ts";
 import type { Atlas, AtlasNode, StubOf } from "../../src/api/node.ts";
 import { makeStub } from "../../src/api/proxies.ts";
@@ -23,12 +34,19 @@ import { checkTraceparent } from "../../src/model/call_path.ts";
 import { isCallable } from "../../src/model/internal_methods.ts";
 import type { Member } from "../../src/model/member.ts";
 import { checkMs, quoted } from "../../src/model/options.ts";
-import type { Lookup, Mark, Ownership } from "../../src/model/ownership.ts";
+import type { DegradedVerdict, Lookup, Ownership } from "../../src/model/ownership.ts";
 import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
-import { readMark, readPath } from "../http_wire/path.ts";
+import { readPath, readVerdict } from "../http_wire/path.ts";
 import { encodeArguments } from "./arguments.ts";
 import { clientModules } from "./modules.ts";
-import { baseUrls, checkConnect, checkIdempotencyKey, checkSocket, type ConnectOptions, type NodeUrl } from "./options.ts";
+import {
+  baseUrls,
+  checkConnect,
+  checkIdempotencyKey,
+  checkSocket,
+  type ConnectOptions,
+  type NodeUrl,
+} from "./options.ts";
 import { createRequester, type Requester } from "./retrying_requester.ts";
 import { openSocket } from "./socket.ts";
 import type { ClientSocket, SocketOptions } from "./socket_api.ts";
@@ -143,7 +161,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
     }
-    const told = { path: [] as readonly string[], mark: null as Mark | null };
+    const told = { path: [] as readonly string[], mark: null as DegradedVerdict | null };
     const { callerRegion = this.#region, timeoutMs = this.#timeoutMs, traceparent } = options;
     if (callerRegion !== undefined) checkToken("callerRegion", callerRegion);
     const answer = await this.#request({
@@ -155,7 +173,8 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
       signal: options.signal,
       callerRegion,
       traceparent: checkTraceparent(traceparent) ?? undefined,
-      heard: (headers) => Object.assign(told, { path: readPath(headers), mark: readMark(headers) }),
+      heard: (headers) =>
+        Object.assign(told, { path: readPath(headers), mark: readVerdict(headers) }),
     });
     const { path, mark } = told;
     return { ...answer as Omit<CallResult, "path">, path, ...mark && { verdict: mark } };

@@ -166,7 +166,7 @@ export class ClientPlb implements Balancer {
   async #ticket(deadline: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#hasTicket) return;
     const what = `${this.#module}: capacity was not bought again`;
-    await before(deadline, signal, this.#buyAgain(), what);
+    await withDeadline(deadline, signal, this.#buyAgain(), what);
   }
 
   #buyAgain(): Promise<void> {
@@ -249,7 +249,7 @@ function unsteady(cause: AtlasError): AtlasError {
  *
  * @param what says what is missing then
  */
-export function before<T>(
+export function withDeadline<T>(
   deadline: number,
   signal: AbortSignal | undefined,
   work: Promise<T>,

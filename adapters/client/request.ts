@@ -11,14 +11,19 @@ import { redirectOf } from "../../src/model/redirect.ts";
 import { unpack } from "../../src/model/value.ts";
 import { concat, isMsgpack, MSGPACK } from "../http_wire/body.ts";
 import { errorOf } from "../http_wire/errors.ts";
-import { CALLER_REGION_HEADER, IDEMPOTENCY_HEADER, TIMEOUT_HEADER, TRACE_HEADER } from "../http_wire/inputs.ts";
+import {
+  CALLER_REGION_HEADER,
+  IDEMPOTENCY_HEADER,
+  TIMEOUT_HEADER,
+  TRACE_HEADER,
+} from "../http_wire/inputs.ts";
 import { parseJson } from "../http_wire/json.ts";
 import { readPath } from "../http_wire/path.ts";
 
 /** The part of `fetch` that is used. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-export interface Outgoing {
+export interface HttpRequest {
   method: "GET" | "POST" | "DELETE";
   /** From the base URL on, such as `/v1/nodes`. */
   path: string;
@@ -65,7 +70,7 @@ const HELD_UP_MS = 50;
 /** Sends `request` to the node at `base`. */
 export async function deliver(
   base: string,
-  request: Outgoing,
+  request: HttpRequest,
   { token, fetch, deadline, over }: Sending,
 ): Promise<Delivered> {
   const { signal } = request;
@@ -110,7 +115,7 @@ function after(ms: number, run: () => void): { end(): void } {
 
 function headersOf(
   token: string | undefined,
-  request: Outgoing,
+  request: HttpRequest,
   left: number,
 ): Record<string, string> {
   const headers: Record<string, string> = {
@@ -176,7 +181,7 @@ async function answerOf(response: Response): Promise<Uint8Array> {
 }
 
 /** No answer came: what that says of the call depends on how far the request got. */
-function lost(thrown: unknown, base: string, request: Outgoing, aborted: boolean): Delivered {
+function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Delivered {
   const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
   if (request.signal?.aborted) {
     return { error: givenUp(request.signal, maybeExecuted), silent: false };
@@ -195,7 +200,7 @@ function lost(thrown: unknown, base: string, request: Outgoing, aborted: boolean
 /** Not the node itself, which redirects no call, but somebody before it, who may have passed it on. */
 function redirected(
   base: string,
-  { method }: Outgoing,
+  { method }: HttpRequest,
   what: string,
   { body }: Response,
 ): Delivered {

@@ -8,9 +8,9 @@
  * next request begins elsewhere. Browser-safe: only fetch, AbortSignal and timers.
  */
 import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
-import { deliver, type Delivered, type Fetch, type Outgoing } from "./request.ts";
+import { deliver, type Delivered, type Fetch, type HttpRequest } from "./request.ts";
 
-export type { Fetch, Outgoing } from "./request.ts";
+export type { Fetch, HttpRequest as Outgoing } from "./request.ts";
 
 export interface RequesterOptions {
   /** Base URLs of nodes, without a slash at the end. */
@@ -27,15 +27,15 @@ const LONGEST_PAUSE_MS = 1_000;
 const FAIR_MS = 1_000;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
-export type Requester = (request: Outgoing) => Promise<unknown>;
+export type Requester = (request: HttpRequest) => Promise<unknown>;
 
 /** Sends requests to any of the nodes; the one that answered last is asked first. */
 export function createRequester(options: RequesterOptions): Requester {
-  const doors = new Doors(options.urls);
+  const doors = new Endpoints(options.urls);
   return async (request) => {
     const over = new AbortController();
     try {
-      return await new Errand(options, doors, request, over.signal).run();
+      return await new RetryingRequest(options, doors, request, over.signal).run();
     } finally {
       over.abort();
     }
@@ -43,7 +43,7 @@ export function createRequester(options: RequesterOptions): Requester {
 }
 
 /** The nodes, and which of them is asked first. */
-class Doors {
+class Endpoints {
   readonly urls: readonly string[];
   current = 0;
 
@@ -58,17 +58,17 @@ class Doors {
 }
 
 /** What came of an attempt, at which door, and how much time it had, ms. */
-type Visit = Delivered & { readonly door: number; readonly hadMs: number };
+type Attempt = Delivered & { readonly door: number; readonly hadMs: number };
 
 /** One request on its way from door to door. */
-class Errand {
+class RetryingRequest {
   readonly #options: RequesterOptions;
-  readonly #doors: Doors;
-  readonly #request: Outgoing;
+  readonly #endpoints: Endpoints;
+  readonly #request: HttpRequest;
   readonly #over: AbortSignal;
   readonly #deadline: number;
   /** Attempts that were not answered yet, by door. */
-  readonly #open = new Map<number, Promise<Visit>>();
+  readonly #open = new Map<number, Promise<Attempt>>();
   /** What failed last, by door. */
   readonly #reasons = new Map<number, AtlasError>();
   /** The door that was asked last. */
@@ -76,9 +76,14 @@ class Errand {
   #attempts = 0;
   #mayHaveRun = false;
 
-  constructor(options: RequesterOptions, doors: Doors, request: Outgoing, over: AbortSignal) {
+  constructor(
+    options: RequesterOptions,
+    doors: Endpoints,
+    request: HttpRequest,
+    over: AbortSignal,
+  ) {
     this.#options = options;
-    this.#doors = doors;
+    this.#endpoints = doors;
     this.#request = request;
     this.#over = over;
     this.#deadline = performance.now() + request.timeoutMs;
@@ -86,11 +91,11 @@ class Errand {
 
   async run(): Promise<unknown> {
     for (let again = true;;) {
-      if (again) this.#knock();
+      if (again) this.#try();
       const visit = await this.#soonest(again ? this.#patienceMs() : Infinity);
       if (visit === null) continue;
       if (visit.error === undefined) {
-        this.#doors.current = visit.door;
+        this.#endpoints.current = visit.door;
         this.#request.heard?.(visit.headers);
         return visit.answer;
       }
@@ -106,8 +111,8 @@ class Errand {
     }
   }
 
-  #knock(): void {
-    const { urls, current } = this.#doors;
+  #try(): void {
+    const { urls, current } = this.#endpoints;
     const { token, fetch } = this.#options;
     let door = current;
     while (this.#open.has(door)) door = (door + 1) % urls.length;
@@ -116,21 +121,23 @@ class Errand {
     const sending = { token, fetch, deadline: this.#deadline, over: this.#over };
     const hadMs = this.#leftMs();
     const visit = deliver(urls[door] as string, this.#request, sending).then((delivered) => {
-      if (delivered.error?.code === "unavailable" || isSilent(delivered)) this.#doors.pass(door);
+      if (delivered.error?.code === "unavailable" || isSilent(delivered)) {
+        this.#endpoints.pass(door);
+      }
       return { ...delivered, door, hadMs };
     });
     this.#open.set(door, visit);
   }
 
   /** The attempt that is answered next; null where none is within `ms`. */
-  async #soonest(ms: number): Promise<Visit | null> {
+  async #soonest(ms: number): Promise<Attempt | null> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<null>((resolve) => {
       if (ms < Infinity) timer = setTimeout(() => resolve(null), ms);
     });
     const visit = await Promise.race([...this.#open.values(), late]);
     clearTimeout(timer);
-    if (visit === null) this.#doors.pass(this.#asked);
+    if (visit === null) this.#endpoints.pass(this.#asked);
     else this.#open.delete(visit.door);
     return visit;
   }
@@ -140,7 +147,7 @@ class Errand {
    * where others can be asked as well.
    */
   #patienceMs(): number {
-    const others = this.#doors.urls.length - this.#attempts;
+    const others = this.#endpoints.urls.length - this.#attempts;
     const { isSingle } = this.#request;
     return others > 0 && !isSingle && isHarmless(this.#request)
       ? this.#leftMs() / (others + 1)
@@ -149,13 +156,13 @@ class Errand {
 
   /** Each door is tried once without waiting; then they may all need time. */
   #pauseMs({ code }: AtlasError): number {
-    const doors = this.#doors.urls.length;
+    const doors = this.#endpoints.urls.length;
     const isFresh = this.#attempts < doors && code === "unavailable";
     return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / doors));
   }
 
   /** Why a door gave nothing: what it said before, where it had hardly any time to say it again. */
-  #reasonOf(visit: Visit & { readonly error: AtlasError }): AtlasError {
+  #reasonOf(visit: Attempt & { readonly error: AtlasError }): AtlasError {
     const { door, error, hadMs } = visit;
     const before = this.#reasons.get(door);
     const isLate = isSilent(visit) && error.code === "timeout";
@@ -180,12 +187,12 @@ function isSilent(delivered: Delivered): boolean {
 }
 
 /** Whether a second delivery changes nothing. */
-function isHarmless({ method, idempotencyKey }: Outgoing): boolean {
+function isHarmless({ method, idempotencyKey }: HttpRequest): boolean {
   return method !== "POST" || idempotencyKey !== undefined;
 }
 
 /** Whether repeating a request that failed so can't run anything twice. */
-function mayRepeat(request: Outgoing, error: AtlasError): boolean {
+function mayRepeat(request: HttpRequest, error: AtlasError): boolean {
   if (request.signal?.aborted || request.isSingle || !error.retryable) return false;
   if (request.isImpatient && error.code === "overloaded") return false;
   return !error.maybeExecuted || isHarmless(request);

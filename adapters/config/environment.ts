@@ -15,11 +15,23 @@ import type { RegistryTokens } from "../store/open.ts";
 import { maskUrl } from "../store/redact_url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import { readAddresses } from "./addresses.ts";
-import { BOOTSTRAP_ALLOWED, type BootstrapSetting, checkBootstrap, type CheckedBootstrap } from "./bootstrap.ts";
+import {
+  BOOTSTRAP_ALLOWED,
+  type BootstrapSetting,
+  checkBootstrap,
+  type CheckedBootstrap,
+} from "./bootstrap.ts";
 import { readGateways } from "./gateways.ts";
 import { hostMachine, hostRegion, hostUrl } from "./host_variables.ts";
 import { readOrigins } from "./origins.ts";
-import { checkRegionListed, headerText, type Line, refused, registryOf, registryTokensOf } from "./registry_setting.ts";
+import {
+  checkRegionListed,
+  headerText,
+  type Line,
+  refused,
+  registryOf,
+  registryTokensOf,
+} from "./registry_setting.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";

@@ -29,7 +29,7 @@ import { noteCaller } from "./caller.ts";
 import { crossOrigin } from "./cross_origin.ts";
 import { cursorText } from "../http_wire/cursor.ts";
 import { errorBody, errorResponse } from "../http_wire/errors.ts";
-import { createGate } from "./drain_gate.ts";
+import { createDrainGate } from "./drain_gate.ts";
 import { withHead } from "./head.ts";
 import {
   CALLER_REGION_HEADER,
@@ -98,7 +98,7 @@ const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIO
 export function createHttpApp(options: HttpAppOptions): HttpApp {
   const metrics = createMetrics(options.node);
   const hono = new Hono({ getPath: rawPath });
-  const gate = createGate();
+  const gate = createDrainGate();
   const purchases = new Purchases();
   const onEvent = options.onEvent ?? (() => {});
 

@@ -7,7 +7,7 @@
 import { AtlasError } from "../../src/errors.ts";
 import { errorResponse } from "../http_wire/errors.ts";
 
-export interface Gate {
+export interface DrainGate {
   /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
   pass(run: () => Promise<Response>): Promise<Response>;
   /** Lets nobody in any more. Resolves when all inside have left, or after `ms`. */
@@ -15,7 +15,7 @@ export interface Gate {
 }
 
 /** An open gate. */
-export function createGate(): Gate {
+export function createDrainGate(): DrainGate {
   let inside = 0;
   let closed = false;
   let emptied = () => {};

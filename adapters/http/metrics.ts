@@ -46,8 +46,12 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
   ["contested", "contested_lookups", "Lookups that found more than one claim standing"],
   ["conflictsLost", "conflicts_lost", "Ownerships lost to a greater claim or while out of reach"],
   ["conflictsWon", "conflicts_won", "Times that one here won over one that was out of reach"],
-  ["landedTurns", "landed_turns", "Turns answered without the store, and committed later"],
-  ["strandedTurns", "stranded_turns", "Turns answered without the store, and never committed"],
+  [
+    "offlineTurnsCommitted",
+    "landed_turns",
+    "Turns answered without the store, and committed later",
+  ],
+  ["offlineTurnsLost", "stranded_turns", "Turns answered without the store, and never committed"],
   ["forwards", "forwards", "Calls it passed on to their owner"],
   ["relays", "relays", "Calls of other nodes that it was asked to pass on"],
   ["notOwner", "not_owner", "Calls it refused because it does not own the resource"],
@@ -61,7 +65,7 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
 /** Figures of the moment. */
 const LEVELS: readonly [Figure, name: string, help: string][] = [
   ["resources", "resources", "Resources in memory"],
-  ["adrift", "resources_adrift", "Resources that go on without the store"],
+  ["offlineResources", "resources_adrift", "Resources that go on without the store"],
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
   ["inFlight", "calls_in_flight", "Calls whose answer is outstanding"],
   ["links", "links", "Open links to other nodes"],

@@ -9,7 +9,13 @@ import { AtlasError } from "../../src/errors.ts";
 import type { ModuleCallResult } from "../../src/api/modules.ts";
 import { isMsgpack, msgpackAnswer, readArguments, readOptions } from "../http_wire/body.ts";
 import { callerOfRequest } from "./caller.ts";
-import { moduleOf, noWaitOption, PURCHASE_HEADER, queryOf, timeoutOption } from "../http_wire/inputs.ts";
+import {
+  moduleOf,
+  noWaitOption,
+  PURCHASE_HEADER,
+  queryOf,
+  timeoutOption,
+} from "../http_wire/inputs.ts";
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 

@@ -18,7 +18,12 @@ import { noUpgrade } from "../http_wire/errors.ts";
 import { callerRegionOption, queryOf, rawPath, resourceOf } from "../http_wire/inputs.ts";
 import { offeredWith, protocolsOf, RESUME_PROTOCOL, TOKEN_PROTOCOL } from "./protocols.ts";
 import { newIdentity, provenFormer } from "./resume.ts";
-import { JSON_PROTOCOL, jsonCodec, MSGPACK_PROTOCOL, msgpackCodec } from "../http_wire/socket_codec.ts";
+import {
+  JSON_PROTOCOL,
+  jsonCodec,
+  MSGPACK_PROTOCOL,
+  msgpackCodec,
+} from "../http_wire/socket_codec.ts";
 
 /** Where paths of client sockets start. */
 export const SOCKET_PATH = "/v1/connect/";

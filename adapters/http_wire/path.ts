@@ -8,7 +8,7 @@
  * `Atlas-Verdict` is there only where the owner couldn't reach the store: `suspect`, or
  * `contested`.
  */
-import type { Mark } from "../../src/model/ownership.ts";
+import type { DegradedVerdict } from "../../src/model/ownership.ts";
 import { regionOf } from "../../src/model/call_path.ts";
 
 /** The header that lists the nodes a call went through. */
@@ -35,7 +35,7 @@ export function readPath(headers: Headers): readonly string[] {
 }
 
 /** The mark that an answer's headers tell; null where they tell none. */
-export function readMark(headers: Headers): Mark | null {
+export function readVerdict(headers: Headers): DegradedVerdict | null {
   const text = headers.get(VERDICT_HEADER);
   return text === "suspect" || text === "contested" ? text : null;
 }

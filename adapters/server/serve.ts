@@ -24,7 +24,13 @@ import { appFile, loadApp } from "../app_loader/load_app.ts";
 import { watchApp } from "../app_loader/watch_app.ts";
 import { accessWarnings, linkRefusal, refusesLinks, withoutLinks } from "../config/access.ts";
 import { bootstrapOf } from "../config/bootstrap.ts";
-import { type CheckedSettings, readAppPath, readLogLevel, readSettings, type Settings } from "../config/environment.ts";
+import {
+  type CheckedSettings,
+  readAppPath,
+  readLogLevel,
+  readSettings,
+  type Settings,
+} from "../config/environment.ts";
 import { defaultNodeName, urlOf } from "../config/hosts.ts";
 import { placedHomes } from "../config/placed_homes.ts";
 import { homesOf, namingRegistry } from "../config/registry_setting.ts";

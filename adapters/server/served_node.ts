@@ -5,8 +5,22 @@
  * `close` shuts everything in the order that loses nothing: drain while the door is
  * still open, answer who is inside, leave, tell those whom that cut off, lock up.
  */
-import type { AtlasNode, DrainedNode, DrainNodesOptions, NodeState, NodeStats, StubOf } from "../../src/api/node.ts";
-import type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "../../src/api/calls.ts";
+import type {
+  AtlasNode,
+  DrainedNode,
+  DrainNodesOptions,
+  NodeState,
+  NodeStats,
+  StubOf,
+} from "../../src/api/node.ts";
+import type {
+  CallOptions,
+  CallResult,
+  DrainOptions,
+  LookupOptions,
+  PageOptions,
+  ResourcePage,
+} from "../../src/api/calls.ts";
 import type { App } from "../../src/api/app.ts";
 import type { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_DRAIN_MS } from "../../src/limits.ts";
@@ -35,7 +49,7 @@ export type ServedNode<A extends App = App> = AtlasNode<A> & {
 };
 
 /** What a served node lets go of when it closes. */
-export interface Premises {
+export interface ServedNodeParts {
   readonly url: string;
   readonly http: HttpApp;
   /** Stops listening; the port is free afterwards. */
@@ -53,17 +67,20 @@ const CUT_OFF_MS = 1_000;
 const FLUSH_MS = 25;
 
 /** `node`, whose end takes the premises with it. */
-export function servedNode<A extends App>(node: AtlasNode<A>, premises: Premises): ServedNode<A> {
+export function servedNode<A extends App>(
+  node: AtlasNode<A>,
+  premises: ServedNodeParts,
+): ServedNode<A> {
   return new Served(node, premises);
 }
 
 class Served<A extends App> implements ServedNode<A> {
   readonly #node: AtlasNode<A>;
-  readonly #premises: Premises;
+  readonly #premises: ServedNodeParts;
   readonly closed: Promise<AtlasError | null>;
   #closing: Promise<void> | undefined;
 
-  constructor(node: AtlasNode<A>, premises: Premises) {
+  constructor(node: AtlasNode<A>, premises: ServedNodeParts) {
     this.#node = node;
     this.#premises = premises;
     // A node may stop by itself, too: then nobody else would lock up.

@@ -10,8 +10,32 @@ import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
-import type { Claim, ClaimReply, Commit, CommitReply, LineageName, Membership, Observation, OwnershipPage, Range, Reassertion, RegisterReply, RenewReply, Stamp, Standing, Store } from "../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, closedError, refused } from "./check.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  LineageName,
+  Membership,
+  Observation,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+  Store,
+} from "../../src/ports/store.ts";
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkTenures,
+  checkWhole,
+  closedError,
+  refused,
+} from "./check.ts";
 import { hasTurn, nextEpoch, NO_STAMP, SINGLE_LINEAGE, standingOf } from "./lineage.ts";
 import { checkMember } from "./member_rows.ts";
 import { OrderedText } from "./ordered_text.ts";

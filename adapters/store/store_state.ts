@@ -7,14 +7,7 @@
  *
  * Source: the port's contract, `src/ports/store.ts`; design §2–3.
  */
-import {
-  checkClaim,
-  checkCommit,
-  checkRange,
-  checkTenures,
-  checkWhole,
-  refused,
-} from "./check.ts";
+import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, refused } from "./check.ts";
 import {
   hasTurn,
   keptOf,

@@ -7,7 +7,14 @@
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
-import { ANYONE, type Link, type LinkHandlers, type LinkIdentity, type Peer, type Transport } from "../../src/ports/transport.ts";
+import {
+  ANYONE,
+  type Link,
+  type LinkHandlers,
+  type LinkIdentity,
+  type Peer,
+  type Transport,
+} from "../../src/ports/transport.ts";
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** What fits a frame over sockets too, the length before it included. */

@@ -19,7 +19,7 @@ export function framedSize(length: number): number {
 }
 
 /** What one link has to send in this tick. */
-export class Bag {
+export class FrameBuffer {
   #bytes: Uint8Array = new Uint8Array(FIRST_BAG_BYTES);
   #length = 0;
 

@@ -10,7 +10,7 @@ import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
 import type { Clock, Timer } from "../../src/ports/clock.ts";
 import type { Socket } from "../../src/ports/runtime.ts";
 import type { Link, LinkHandlers, LinkIdentity } from "../../src/ports/transport.ts";
-import { Bag, framedSize, frameOf, readFrame } from "./link_frames.ts";
+import { FrameBuffer, framedSize, frameOf, readFrame } from "./link_frames.ts";
 
 /** How often an end that had nothing to say shows a sign of life, in ms. */
 export const KEEPALIVE_MS = 15_000;
@@ -37,7 +37,7 @@ export class WebSocketLink implements Link {
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #onEnd: (link: WebSocketLink) => void;
-  readonly #bag: Bag = new Bag();
+  readonly #bag: FrameBuffer = new FrameBuffer();
   #handlers: LinkHandlers | null = null;
   /** Frames that came before {@link start}. */
   #early: Uint8Array[] = [];

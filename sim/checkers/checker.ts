@@ -5,18 +5,18 @@
  * A live checker sees a simulation as it happens; a history checker needs only what
  * clients saw and what was left, and so judges real processes as well.
  */
-import type { Ground } from "../engine/ground_truth.ts";
+import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { History } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
-import type { Course } from "../plan/plan.ts";
+import type { RunPlan } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 
 /** Reports that the rule was broken, and how. */
 export type Report = (message: string) => void;
 
 export interface LiveScene {
-  readonly ground: Ground;
-  readonly plan: Course;
+  readonly ground: GroundTruth;
+  readonly plan: RunPlan;
   /** Keys that every node must serve once all is mended. */
   readonly keys: () => readonly string[];
   /** Once it is there: checkers are made before the world is. */

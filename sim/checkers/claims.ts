@@ -7,7 +7,7 @@
  * Takes what processes ask of the store and hear from it, and nothing of what it does; an
  * attempt whose answer was lost may have been done at any time, or never, or twice. Of a
  * replicated store only what replicas confirmed is heard; without that nothing is judged.
- * {@link fitReigns} judges each key in the end.
+ * {@link fitIntervals} judges each key in the end.
  *
  * Source: Herlihy and Wing, "Linearizability" (1990).
  */
@@ -15,8 +15,8 @@ import type { Ownership } from "../../src/model/ownership.ts";
 import type { Claim, ClaimReply } from "../../src/ports/store.ts";
 import type { Step, StepReply } from "../engine/observer.ts";
 import type { LiveChecker, Report } from "./checker.ts";
-import { Testimony } from "./observations.ts";
-import { fitReigns } from "./ownership_intervals.ts";
+import { Observations } from "./observations.ts";
+import { fitIntervals } from "./ownership_intervals.ts";
 
 export const claims: LiveChecker = {
   name: "claims",
@@ -24,12 +24,12 @@ export const claims: LiveChecker = {
     // What was told of a copy that lost it is no testimony about the one that follows.
     const isReplaced = faults.some(({ kind }) => kind === "registry_replaced");
     if (isReplaced || lagMs !== undefined && !isConfirmed) return {};
-    const keys = new Map<string, Testimony>();
+    const keys = new Map<string, Observations>();
     /** When an incarnation's death was first asked for. */
     const condemned = new Map<string, number>();
-    const of = (key: string): Testimony => {
+    const of = (key: string): Observations => {
       let it = keys.get(key);
-      if (!it) keys.set(key, it = new Testimony(key, report));
+      if (!it) keys.set(key, it = new Observations(key, report));
       return it;
     };
     return {
@@ -65,7 +65,7 @@ export const claims: LiveChecker = {
         }
       },
       finished() {
-        for (const testimony of keys.values()) fitReigns(testimony, condemned, report);
+        for (const testimony of keys.values()) fitIntervals(testimony, condemned, report);
       },
     };
   },

@@ -13,7 +13,7 @@ const SEEN_TO_BEATS = 1;
 export const nameKept: LiveChecker = {
   name: "name kept",
   watch({ plan }, report) {
-    const { lease: { heartbeatMs }, weather: { tail, loss, baseMs } } = plan.shape;
+    const { lease: { heartbeatMs }, linkConditions: { tail, loss, baseMs } } = plan.shape;
     if (tail > 0 || loss > 0 || baseMs > heartbeatMs / 10) return {};
     /** Who has each name, and when its last renewals were done. */
     const holders = new Map<string, { incarnation: string; renewals: number[] }>();

@@ -12,7 +12,7 @@ const SPARE_BEATS = 1.5;
 export const needlessLapse: LiveChecker = {
   name: "needless lapse",
   watch({ plan }, report) {
-    const { weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
+    const { linkConditions: weather, lease: { heartbeatMs, leaseMs } } = plan.shape;
     if (weather.loss > 0 || weather.tail > 0) return {};
     return {
       told(process, { event }, at) {

@@ -10,7 +10,7 @@ import type { Claim, ClaimReply } from "../../src/ports/store.ts";
 import type { Report } from "./checker.ts";
 
 /** One ownership of a key. All times in true ms. */
-export interface Reign {
+export interface OwnershipInterval {
   readonly epoch: number;
   readonly incarnation: string;
   /** It had begun by then: somebody had heard of it. */
@@ -46,9 +46,9 @@ export interface Vacancy {
   readonly after: number;
 }
 
-export class Testimony {
+export class Observations {
   readonly key: string;
-  readonly reigns: Map<number, Reign> = new Map();
+  readonly intervals: Map<number, OwnershipInterval> = new Map();
   readonly attempts: Map<string, Attempt> = new Map();
   readonly vacancies: Vacancy[] = [];
   /** Epochs that may have been written back after they had ended: by a late reassertion. */
@@ -64,12 +64,12 @@ export class Testimony {
   attempted({ opId, incarnation, expected }: Claim, at: number): void {
     if (!this.attempts.has(opId)) this.attempts.set(opId, { opId, incarnation, expected, at });
     if (!expected) return;
-    const reign = this.#reign(expected.incarnation, expected.epoch, at);
+    const reign = this.#interval(expected.incarnation, expected.epoch, at);
     reign.endableAfter = Math.min(reign.endableAfter, at);
   }
 
   releasing(incarnation: string, epoch: number, at: number): void {
-    const reign = this.#reign(incarnation, epoch, at);
+    const reign = this.#interval(incarnation, epoch, at);
     reign.releasedAfter = Math.min(reign.releasedAfter, at);
     reign.endableAfter = Math.min(reign.endableAfter, at);
   }
@@ -94,7 +94,7 @@ export class Testimony {
   /** Its owner says an ownership again: it may have been released by then, or be so soon. */
   reasserted(epoch: number): void {
     this.#revived.add(epoch);
-    const reign = this.reigns.get(epoch);
+    const reign = this.intervals.get(epoch);
     if (!reign) return;
     reign.wasReleased = false;
     reign.endedBy = Infinity;
@@ -104,7 +104,7 @@ export class Testimony {
   released(epoch: number, wasDone: boolean, from: number, to: number): void {
     if (this.#revived.has(epoch)) return;
     this.gone(epoch, to);
-    const reign = this.reigns.get(epoch);
+    const reign = this.intervals.get(epoch);
     if (!reign || !wasDone) return;
     reign.endedAfter = Math.max(reign.endedAfter, from);
     if (reign.wasReleased) this.#report(`${this.key}: epoch ${epoch} was released twice`);
@@ -112,27 +112,32 @@ export class Testimony {
   }
 
   /** Somebody, who knew of epoch `after`, asked for the owner at `from`, and heard at `to`. */
-  saw(owner: Ownership | null, from: number, to: number, after: number = 0): Reign | null {
+  saw(
+    owner: Ownership | null,
+    from: number,
+    to: number,
+    after: number = 0,
+  ): OwnershipInterval | null {
     if (owner) return this.stood(owner.incarnation, owner.epoch, from, to);
     this.vacancies.push({ from, to, after });
     return null;
   }
 
   /** An ownership stood at some instant of this span. */
-  stood(incarnation: string, epoch: number, from: number, to: number): Reign {
-    const reign = this.#reign(incarnation, epoch, to);
+  stood(incarnation: string, epoch: number, from: number, to: number): OwnershipInterval {
+    const reign = this.#interval(incarnation, epoch, to);
     reign.endedAfter = Math.max(reign.endedAfter, from);
     return reign;
   }
 
   /** An ownership was found to have ended, by `to`. */
   gone(epoch: number, to: number): void {
-    const reign = this.reigns.get(epoch);
+    const reign = this.intervals.get(epoch);
     if (reign) reign.endedBy = Math.min(reign.endedBy, to);
   }
 
-  #reign(incarnation: string, epoch: number, begunBy: number): Reign {
-    let reign = this.reigns.get(epoch);
+  #interval(incarnation: string, epoch: number, begunBy: number): OwnershipInterval {
+    let reign = this.intervals.get(epoch);
     if (!reign) {
       reign = {
         epoch,
@@ -145,7 +150,7 @@ export class Testimony {
         wasReleased: false,
         winner: null,
       };
-      this.reigns.set(epoch, reign);
+      this.intervals.set(epoch, reign);
     }
     if (reign.incarnation !== incarnation) {
       this.#report(`${this.key}: epoch ${epoch} is ${reign.incarnation}'s and ${incarnation}'s`);

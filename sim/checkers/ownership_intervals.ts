@@ -16,11 +16,11 @@
  * search, Gibbons and Korach, "Testing Shared Memories" (1997).
  */
 import type { Report } from "./checker.ts";
-import type { Attempt, Reign, Testimony, Vacancy } from "./observations.ts";
+import type { Attempt, Observations, OwnershipInterval, Vacancy } from "./observations.ts";
 
 /** A reign with how it can have come about. */
-interface Link {
-  readonly reign: Reign;
+interface FittedInterval {
+  readonly interval: OwnershipInterval;
   /** It can't have begun before. */
   readonly begunAfter: number;
   /** Whether the throne may have been empty before it. */
@@ -28,17 +28,17 @@ interface Link {
 }
 
 /** Reports what can't have happened. `condemned`: when each incarnation's end was first asked for. */
-export function fitReigns(
-  testimony: Testimony,
+export function fitIntervals(
+  testimony: Observations,
   condemned: ReadonlyMap<string, number>,
   report: Report,
 ): void {
   const { key } = testimony;
-  const reigns = [...testimony.reigns.values()].sort((a, b) => a.epoch - b.epoch);
+  const reigns = [...testimony.intervals.values()].sort((a, b) => a.epoch - b.epoch);
   const byIncarnation = Map.groupBy(testimony.attempts.values(), (it) => it.incarnation);
-  const line: Link[] = [];
+  const line: FittedInterval[] = [];
   for (const reign of reigns) {
-    const before = line.at(-1)?.reign ?? null;
+    const before = line.at(-1)?.interval ?? null;
     const candidates = reign.winner
       ? [reign.winner]
       : (byIncarnation.get(reign.incarnation) ?? []).filter(({ at }) => at <= reign.begunBy);
@@ -52,11 +52,11 @@ export function fitReigns(
 
 /** How a reign can have followed the one before; or why it can't, in words. */
 function succeed(
-  reign: Reign,
-  before: Reign | null,
+  reign: OwnershipInterval,
+  before: OwnershipInterval | null,
   candidates: readonly Attempt[],
   condemned: ReadonlyMap<string, number>,
-): Link | string {
+): FittedInterval | string {
   if (candidates.length === 0) return `is ${reign.incarnation}'s, who never asked for it`;
   let begunAfter = Infinity;
   let afterVacancy = false;
@@ -80,20 +80,20 @@ function succeed(
     }
     begunAfter = Math.min(begunAfter, from);
   }
-  return begunAfter === Infinity ? why : { reign, begunAfter, afterVacancy };
+  return begunAfter === Infinity ? why : { interval: reign, begunAfter, afterVacancy };
 }
 
 /** Finds an instant for each beginning and end; or tells what doesn't fit. */
-function fit(line: readonly Link[], vacancies: readonly Vacancy[]): string | null {
+function fit(line: readonly FittedInterval[], vacancies: readonly Vacancy[]): string | null {
   let left = [...vacancies];
   /** When the reign before ends, at the earliest. */
   let ended = -Infinity;
-  for (const [i, { reign, begunAfter, afterVacancy }] of line.entries()) {
+  for (const [i, { interval: reign, begunAfter, afterVacancy }] of line.entries()) {
     let begun = Math.max(ended, begunAfter);
     const misfit = left.find(({ to }) => to < ended);
     if (misfit) return vacancyTrouble(misfit, line[i - 1]);
     if (i === 0 || afterVacancy) {
-      const before = line[i - 1]?.reign.epoch ?? 0;
+      const before = line[i - 1]?.interval.epoch ?? 0;
       const fitting = left.filter(({ after }) => after <= before);
       begun = putOff(line, i, begun, fitting);
       left = left.filter(({ from, after }) => after > before || from > begun);
@@ -110,13 +110,13 @@ function fit(line: readonly Link[], vacancies: readonly Vacancy[]): string | nul
   }
   const last = line.at(-1);
   if (!last) return null;
-  const misfit = left.find(({ to }) => to < Math.max(ended, last.reign.releasedAfter));
+  const misfit = left.find(({ to }) => to < Math.max(ended, last.interval.releasedAfter));
   return misfit ? vacancyTrouble(misfit, last) : null;
 }
 
 /** The latest that a beginning must be put off to, for vacancies that fit nowhere later. */
 function putOff(
-  line: readonly Link[],
+  line: readonly FittedInterval[],
   i: number,
   earliest: number,
   vacancies: readonly Vacancy[],
@@ -133,11 +133,11 @@ function putOff(
 }
 
 /** When the throne is empty again, at the earliest, after a reign that began then. */
-function nextGap(line: readonly Link[], i: number, begun: number): number {
+function nextGap(line: readonly FittedInterval[], i: number, begun: number): number {
   for (let at = i; at < line.length; at++) {
     const ended = endOf(line, at, begun);
     const next = line[at + 1];
-    if (!next) return Math.max(ended, line[at]?.reign.releasedAfter ?? Infinity);
+    if (!next) return Math.max(ended, line[at]?.interval.releasedAfter ?? Infinity);
     if (next.afterVacancy) return ended;
     begun = ended;
   }
@@ -145,8 +145,8 @@ function nextGap(line: readonly Link[], i: number, begun: number): number {
 }
 
 /** When a reign that began then ends, at the earliest. */
-function endOf(line: readonly Link[], i: number, begun: number): number {
-  const reign = line[i]?.reign as Reign;
+function endOf(line: readonly FittedInterval[], i: number, begun: number): number {
+  const reign = line[i]?.interval as OwnershipInterval;
   const next = line[i + 1];
   const ended = Math.max(begun, reign.endedAfter);
   if (!next) return reign.endedBy < Infinity ? Math.max(ended, reign.endableAfter) : ended;
@@ -155,7 +155,7 @@ function endOf(line: readonly Link[], i: number, begun: number): number {
   return Math.max(ended, afterVacancy ? Math.min(reign.releasedAfter, begunAfter) : begunAfter);
 }
 
-function vacancyTrouble({ from, to }: Vacancy, link: Link | undefined): string {
+function vacancyTrouble({ from, to }: Vacancy, link: FittedInterval | undefined): string {
   return `nobody owned it between ${from.toFixed(3)} and ${to.toFixed(3)}, ` +
-    `when epoch ${link?.reign.epoch ?? "none"} stood`;
+    `when epoch ${link?.interval.epoch ?? "none"} stood`;
 }

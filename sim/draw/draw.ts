@@ -1,5 +1,5 @@
 /** The worlds that a seed can be played in: takes a seed and a world, gives the plan. */
-import { makeAdriftPlan } from "./draw_partitioned.ts";
+import { makePartitionedPlan } from "./draw_partitioned.ts";
 import { makeMarketPlan } from "./draw_market.ts";
 import { makeMastersPlan } from "./draw_masters.ts";
 import { makePlan } from "./draw_resources.ts";
@@ -11,7 +11,7 @@ const MAKERS: Readonly<Record<WorldName, (seed: number) => Plan>> = {
   regions: makeRegionalPlan,
   market: makeMarketPlan,
   masters: makeMastersPlan,
-  adrift: makeAdriftPlan,
+  adrift: makePartitionedPlan,
 };
 
 export function planOf(world: WorldName, seed: number): Plan {

@@ -9,12 +9,12 @@ import { drawFaults, drawShape } from "./draw_resources.ts";
 import type { Plan, Shape } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import {
+  type BootstrapKind,
   type Deed,
   type Manner,
-  type MarketStage,
+  type MarketShape,
   PLAIN_TRADE,
   plainly,
-  type Signpost,
   type Trade,
 } from "../plan/market_plan.ts";
 
@@ -25,7 +25,7 @@ const END_AT = 72_000;
 const OPEN_AT = 100;
 const VERSIONS = ["1.0.0", "1.1.0", "1.2.0", "2.0.0", "2.1.0-beta.1"] as const;
 const RANGES = ["", "", "^1", "^1.1", "1.1.0", ">=1.2 <3", "^2.1.0-beta"] as const;
-const SIGNPOSTS: readonly Signpost[] = ["registry", "static", "dns", "function"];
+const SIGNPOSTS: readonly BootstrapKind[] = ["registry", "static", "dns", "function"];
 const MANNERS: readonly Manner[] = ["return", "at_once", "throw", "deny", "heed"];
 /** Traders of each sort, at most. */
 const MOST_TRADERS = 7;
@@ -58,7 +58,7 @@ export function makeMarketPlan(seed: number): Plan {
 }
 
 /** A plan whose stage has a market. */
-type Drawn = Plan & { readonly market: MarketStage; readonly trades: readonly Trade[] };
+type Drawn = Plan & { readonly market: MarketShape; readonly trades: readonly Trade[] };
 
 /** One node tries newer code with little capacity, while others want any version. */
 function withCanary(random: SeededRandom, plan: Drawn): Drawn {
@@ -126,8 +126,8 @@ function drawMarketShape(random: SeededRandom, isCalm: boolean): Shape {
   const shape = drawShape(random);
   if (!isCalm) return shape;
   // A renewal that comes too late ends a life, and with it calls.
-  const weather = { ...shape.weather, tail: 0, loss: 0, duplicates: 0 };
-  return { ...shape, weather, lease: { heartbeatMs: 1_000, leaseMs: 3_000 } };
+  const weather = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
+  return { ...shape, linkConditions: weather, lease: { heartbeatMs: 1_000, leaseMs: 3_000 } };
 }
 
 function drawPlaces(random: SeededRandom, nodes: number): Shape["places"] {
@@ -138,7 +138,7 @@ function drawPlaces(random: SeededRandom, nodes: number): Shape["places"] {
   }));
 }
 
-function drawStage(random: SeededRandom, nodes: number, isCalm: boolean): MarketStage {
+function drawStage(random: SeededRandom, nodes: number, isCalm: boolean): MarketShape {
   const authorities = random.pick([0.2, 0.5, 1]);
   const signposts = random.chance(0.4) ? [random.pick(SIGNPOSTS)] : SIGNPOSTS;
   const disturbed = !isCalm && random.chance(0.25);
@@ -188,7 +188,7 @@ function drawCustoms(random: SeededRandom): Customs {
   };
 }
 
-function drawTrades(random: SeededRandom, shape: Shape, stage: MarketStage): Trade[] {
+function drawTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Trade[] {
   const customs = drawCustoms(random);
   const gapMs = random.pick([30, 60, 150]);
   const change = random.pick([0.02, 0.1, 0.25]);
@@ -222,7 +222,7 @@ function drawTrade(
   random: SeededRandom,
   customs: Customs,
   { nodes }: Shape,
-  { modules }: MarketStage,
+  { modules }: MarketShape,
 ): Omit<Trade, "at" | "what"> {
   const { manners, versions, ranges, giveUps, crowds } = customs;
   return {
@@ -250,7 +250,7 @@ function drawTrade(
 }
 
 /** Two sellers of each module or more, a few buyers, and new code under load. */
-function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketStage): Trade[] {
+function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketShape): Trade[] {
   const customs: Customs = {
     manners: ["return", "return", "at_once", "heed"],
     versions: ["1.0.0", "1.1.0", "1.2.0"],
@@ -275,7 +275,7 @@ function drawCalmTrades(random: SeededRandom, shape: Shape, stage: MarketStage):
     for (let n = 0; n < 2; n++) trades.push(draw(OPEN_AT, "discover", { module, capacity: 2 }));
   }
   // No more than buyers can have done: a crowd takes its turns, there and back.
-  const { baseMs, jitterMs } = shape.weather;
+  const { baseMs, jitterMs } = shape.linkConditions;
   const gapMs = random.pick([40, 80]) + 3 * (baseMs + jitterMs);
   const change = random.pick([0.02, 0.1]);
   for (let at = 3_000; at < HEAL_AT; at += random.next() * 2 * gapMs) {

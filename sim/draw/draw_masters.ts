@@ -13,11 +13,11 @@ import { ROLLING_FAULTS } from "../faults/rolling_faults.ts";
 import { drawFaults, drawShape } from "./draw_resources.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
-import type { MastersStage } from "../plan/masters_plan.ts";
+import type { MastersShape } from "../plan/masters_plan.ts";
 
 /** A plan under several masters. */
 export interface MastersPlan extends Plan {
-  readonly masters: MastersStage;
+  readonly masters: MastersShape;
 }
 
 const CATALOGUE = [

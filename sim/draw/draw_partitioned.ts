@@ -26,7 +26,7 @@ const KINDS = [
 /** Plans in which nodes lose the store, and nothing else goes wrong. */
 const STORE_ALONE = 0.3;
 
-export function makeAdriftPlan(seed: number): Plan {
+export function makePartitionedPlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const shape = { ...drawShape(draw("shape")), gateways: 0, isAvailable: true };
   const plan = {
@@ -45,7 +45,7 @@ export function makeAdriftPlan(seed: number): Plan {
 /** In calm weather, of resources that stay awake: so an owner that lives can be reached. */
 function withStoreAway(random: SeededRandom, plan: Omit<Plan, "faults">): Plan {
   const { shape } = plan;
-  const weather = { ...shape.weather, tail: 0, loss: 0, duplicates: 0 };
+  const weather = { ...shape.linkConditions, tail: 0, loss: 0, duplicates: 0 };
   const doesBreak = random.chance(0.5);
   const faults = Array.from({ length: 1 + random.below(3) }, (): FaultEvent => ({
     at: random.between(1_500, HEAL_AT - 6_000),
@@ -57,7 +57,7 @@ function withStoreAway(random: SeededRandom, plan: Omit<Plan, "faults">): Plan {
   }));
   return {
     ...plan,
-    shape: { ...shape, idleAfterMs: 60_000, weather },
+    shape: { ...shape, idleAfterMs: 60_000, linkConditions: weather },
     faults: faults.sort((one, other) => one.at - other.at),
   };
 }

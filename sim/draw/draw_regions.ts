@@ -4,7 +4,7 @@
  * Takes a seed; gives a plan with three regions, each with a store and nodes of its own,
  * in which keys are moved while clients call them and things go wrong.
  */
-import { addErrands, drawManners } from "./draw_workload.ts";
+import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 import { CLOCK_FAULTS } from "../faults/clock_faults.ts";
 import { NETWORK_FAULTS } from "../faults/network_faults.ts";
 import { NODE_FAULTS } from "../faults/node_faults.ts";
@@ -28,7 +28,7 @@ const CATALOGUE = [...NODE_FAULTS, ...CLOCK_FAULTS, ...NETWORK_FAULTS, ...REGION
 export function makeRegionalPlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, `regional ${stream}`);
   const stage = drawStage(draw("shape"));
-  const { mailbox, isReentrant = false } = drawManners(draw("manners"), stage);
+  const { mailbox, isReentrant = false } = drawWorkloadOptions(draw("manners"), stage);
   const shape = { ...stage, mailbox, isReentrant };
   const accidents = drawFaults(draw("faults"), shape, HEAL_AT, CATALOGUE);
   const moves = drawFaults(draw("moves"), shape, HEAL_AT, MOVES);
@@ -36,7 +36,7 @@ export function makeRegionalPlan(seed: number): Plan {
     seed,
     shape,
     faults: [...accidents, ...moves].sort((one, other) => one.at - other.at),
-    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
+    work: addWorkload(draw("errands"), shape, drawWork(draw("workload"), shape)),
     healAt: HEAL_AT,
     endAt: END_AT,
   };
@@ -50,12 +50,12 @@ export function makeRegionalPlan(seed: number): Plan {
 function withLosses(random: SeededRandom, plan: Plan): Plan {
   if (!random.chance(FORGETFUL)) return plan;
   const { shape, work } = plan;
-  const weather = { ...shape.weather, tail: 0, loss: 0 };
+  const weather = { ...shape.linkConditions, tail: 0, loss: 0 };
   const losses = drawFaults(random, shape, LAST_LOSS_AT, LOSSES);
   const moves = drawFaults(random, shape, HEAL_AT, MOVES.filter(({ name }) => name === "move"));
   return {
     ...plan,
-    shape: { ...shape, idleAfterMs: 60_000, weather },
+    shape: { ...shape, idleAfterMs: 60_000, linkConditions: weather },
     faults: [...losses, ...moves].sort((one, other) => one.at - other.at),
     // A lookup from abroad can't tell that a key's home is in quarantine.
     work: work.map((event) => event.what === "lookup" ? { ...event, what: "read" } : event),
@@ -64,14 +64,14 @@ function withLosses(random: SeededRandom, plan: Plan): Plan {
 
 function drawStage(random: SeededRandom): Shape {
   const stage = drawShape(random);
-  const { weather } = stage;
+  const { linkConditions: weather } = stage;
   const lease = { heartbeatMs: 1_000, leaseMs: 3_000 };
   return {
     ...stage,
     nodes: random.pick([3, 3, 4, 6]),
     lease,
     store: { ...stage.store, timeoutMs: lease.leaseMs * random.pick([0.3, 0.6]) },
-    weather: { ...weather, baseMs: random.pick([0.2, 1]), jitterMs: random.pick([0.5, 5]) },
+    linkConditions: { ...weather, baseMs: random.pick([0.2, 1]), jitterMs: random.pick([0.5, 5]) },
     regions: { names: REGIONS, nearMs: NEAR_MS, farMs: FAR_MS },
   };
 }

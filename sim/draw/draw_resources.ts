@@ -1,7 +1,7 @@
 /** TODO. */
 
 import type { LeaseTimes } from "../../src/api/options.ts";
-import { addErrands, drawManners } from "./draw_workload.ts";
+import { addWorkload, drawWorkloadOptions } from "./draw_workload.ts";
 import { withLosses } from "./draw_losses.ts";
 import { withFailovers } from "./draw_failovers.ts";
 import { withRefusals } from "../engine/store_refusals.ts";
@@ -9,7 +9,6 @@ import { FAULTS } from "../faults/catalogue.ts";
 import type { FaultKind } from "../faults/fault.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { FaultEvent, Plan, Shape, WorkEvent } from "../plan/plan.ts";
-
 
 export const HEAL_AT = 16_500;
 
@@ -25,12 +24,12 @@ export const LEASES: readonly LeaseTimes[] = [
 export function makePlan(seed: number): Plan {
   const draw = (stream: string): SeededRandom => new SeededRandom(seed, stream);
   const stage = drawShape(draw("shape"));
-  const shape = { ...stage, ...drawManners(draw("manners"), stage) };
+  const shape = { ...stage, ...drawWorkloadOptions(draw("manners"), stage) };
   const plan = {
     seed,
     shape,
     faults: drawFaults(draw("faults"), shape, HEAL_AT),
-    work: addErrands(draw("errands"), shape, drawWork(draw("workload"), shape)),
+    work: addWorkload(draw("errands"), shape, drawWork(draw("workload"), shape)),
     healAt: HEAL_AT,
     endAt: END_AT,
   };
@@ -51,7 +50,7 @@ export function drawShape(random: SeededRandom): Shape {
     lease,
     idleAfterMs: random.pick([300, 1_500, 60_000]),
     store: { isStream: random.chance(0.6), timeoutMs: lease.leaseMs * random.pick([0.3, 0.6, 1]) },
-    weather: {
+    linkConditions: {
       baseMs,
       jitterMs,
       tail: isCalm ? 0 : random.pick([0, 0.01, 0.05]),
@@ -91,7 +90,7 @@ export function drawFaults(
 /** What clients do, as fast as the keys can take it. */
 export function drawWork(random: SeededRandom, shape: Shape): WorkEvent[] {
   // No more than the keys can take, one call at a time over these roads.
-  const { baseMs, jitterMs } = shape.weather;
+  const { baseMs, jitterMs } = shape.linkConditions;
   const gapMs = random.pick([40, 100, 200]) + 8 * (baseMs + jitterMs / 2) / shape.keys;
   const keyed = random.pick([0, 0.5, 1]);
   const timeoutMs = random.pick([300, 1_000, 3_000]);

@@ -9,7 +9,7 @@ import type { Shape, WorkEvent } from "../plan/plan.ts";
 import type { SeededRandom } from "../engine/random.ts";
 
 /** How a seed's journals and nodes differ from others. */
-export type Manners = Pick<Shape, "gateways" | "mailbox" | "isReentrant">;
+export type WorkloadOptions = Pick<Shape, "gateways" | "mailbox" | "isReentrant">;
 
 /** The longest that a call through several journals may take, ms: it blocks all of them. */
 const CHAIN_MS = 400;
@@ -19,7 +19,7 @@ const SMALL_MAILBOX = 4;
 const LONGEST_CHAIN = 3;
 
 /** How journals and nodes behave in one simulation. */
-export function drawManners(random: SeededRandom, { nodes }: Shape): Manners {
+export function drawWorkloadOptions(random: SeededRandom, { nodes }: Shape): WorkloadOptions {
   return {
     gateways: random.chance(0.2) ? 1 + random.below(nodes - 1) : 0,
     mailbox: random.chance(0.25) ? SMALL_MAILBOX : undefined,
@@ -28,7 +28,7 @@ export function drawManners(random: SeededRandom, { nodes }: Shape): Manners {
 }
 
 /** The work with more, and with some of it changed. */
-export function addErrands(
+export function addWorkload(
   random: SeededRandom,
   shape: Shape,
   work: readonly WorkEvent[],

@@ -36,7 +36,7 @@ const PLAIN_SHAPE: Shape = {
   lease: { heartbeatMs: 1_000, leaseMs: 3_000 },
   idleAfterMs: 60_000,
   store: { isStream: true, timeoutMs: 1_000 },
-  weather: { baseMs: 1, jitterMs: 0, tail: 0, tailMs: 20, loss: 0, duplicates: 0 },
+  linkConditions: { baseMs: 1, jitterMs: 0, tail: 0, tailMs: 20, loss: 0, duplicates: 0 },
   drift: 0,
 };
 const PLAIN_FAULT: FaultEvent = { at: 0, kind: "", a: 0, b: 0, ms: 0, x: 0 };

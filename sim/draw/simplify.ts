@@ -43,15 +43,15 @@ function* anyCuts(plan: Plan): Generator<Plan> {
 }
 
 function* shapes(shape: Shape): Generator<Shape> {
-  const { weather, store } = shape;
+  const { linkConditions: weather, store } = shape;
   const calm = { tail: 0, loss: 0, duplicates: 0 };
-  yield { ...shape, drift: 0, weather: { ...weather, ...calm, baseMs: 1, jitterMs: 0 } };
+  yield { ...shape, drift: 0, linkConditions: { ...weather, ...calm, baseMs: 1, jitterMs: 0 } };
   yield { ...shape, drift: 0 };
-  yield { ...shape, weather: { ...weather, ...calm } };
+  yield { ...shape, linkConditions: { ...weather, ...calm } };
   for (const name of ["tail", "loss", "duplicates", "jitterMs"] as const) {
-    yield { ...shape, weather: { ...weather, [name]: 0 } };
+    yield { ...shape, linkConditions: { ...weather, [name]: 0 } };
   }
-  yield { ...shape, weather: { ...weather, baseMs: 1 } };
+  yield { ...shape, linkConditions: { ...weather, baseMs: 1 } };
   yield { ...shape, idleAfterMs: 60_000 };
   yield { ...shape, store: { ...store, isStream: true } };
   for (const name of ["gateways", "mailbox", "isReentrant"] as const) yield without(shape, name);

@@ -30,7 +30,7 @@ interface Since<T> {
   readonly what: T;
 }
 
-export class Ground implements Observer {
+export class GroundTruth implements Observer {
   /** Entries of each journal that failovers lost though they may have been acknowledged. */
   readonly lost: Map<string, Set<string>> = new Map();
   /** Each key's rightful owners, in time; null: nobody. */

@@ -57,13 +57,13 @@ export class Journal extends Resource {
 }
 
 /** How journals behave in one simulation. */
-export interface JournalManners {
+export interface JournalOptions {
   readonly idleAfterMs: number;
   readonly mailbox?: number | undefined;
   readonly isReentrant?: boolean;
 }
 
-export function journalApp(manners: JournalManners): App<{ journals: ResourceType<Journal> }> {
+export function journalApp(manners: JournalOptions): App<{ journals: ResourceType<Journal> }> {
   const { idleAfterMs, mailbox = MAX_MAILBOX, isReentrant = false } = manners;
   const type = { class: Journal, idleAfterMs, mailbox, reentrant: isReentrant };
   return defineApp({ resources: { [JOURNALS]: type } });

@@ -35,7 +35,7 @@ interface Dated {
 }
 
 /** The pages of one master. */
-export class Pages {
+export class MasterState {
   version = 0;
   readonly members: Map<string, Member> = new Map();
   readonly ended: string[] = [];
@@ -47,22 +47,22 @@ export class Pages {
 }
 
 /** Something written on a master's own pages; done again on each copy of them. */
-export type Write = (pages: Pages) => void;
+export type Write = (pages: MasterState) => void;
 
 const RANK: Record<MemberState, number> = { live: 0, superseded: 1, dead: 2, left: 2 };
 
 /** The book at one master, for the time of one step. */
-export class Book {
+export class SimMaster {
   readonly #names: readonly string[];
   readonly #own: number;
-  readonly #all: readonly Pages[];
+  readonly #all: readonly MasterState[];
   readonly #write: (write: Write) => void;
 
   /** @param all each master's pages as this one has them, its own among them. */
   constructor(
     names: readonly string[],
     own: number,
-    all: readonly Pages[],
+    all: readonly MasterState[],
     write: (write: Write) => void,
   ) {
     this.#names = names;

@@ -21,8 +21,8 @@ import { pause } from "../../src/time/wait.ts";
 import type { Path } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { World } from "./world.ts";
-import { Book, Pages, type Write } from "./master_state.ts";
-import type { MastersStage } from "../plan/masters_plan.ts";
+import { MasterState, SimMaster, type Write } from "./master_state.ts";
+import type { MastersShape } from "../plan/masters_plan.ts";
 
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {
@@ -35,7 +35,7 @@ export interface MastersObserver {
   claimed(key: string, opId: string, won: boolean, stands: boolean): void;
 }
 
-interface Letter {
+interface ReplicatedWrite {
   readonly at: number;
   readonly write: Write;
 }
@@ -54,23 +54,23 @@ function nameOf(master: number): string {
 
 export class SimMasters {
   readonly names: readonly string[];
-  readonly stage: MastersStage;
+  readonly stage: MastersShape;
   readonly world: World;
   readonly #observer: MastersObserver;
   /** Each master's pages, as each master has them. */
-  readonly #views: readonly (readonly Pages[])[];
+  readonly #views: readonly (readonly MasterState[])[];
   /** What each master wrote, and how much of it each other has done. */
-  readonly #sent: readonly Letter[][];
+  readonly #sent: readonly ReplicatedWrite[][];
   readonly #done: readonly number[][];
   readonly #splits = new Set<object>();
 
-  constructor(stage: MastersStage, world: World, observer: MastersObserver) {
+  constructor(stage: MastersShape, world: World, observer: MastersObserver) {
     this.stage = stage;
     this.world = world;
     this.#observer = observer;
     const all = Array.from({ length: stage.count }, (_, i) => i);
     this.names = all.map(nameOf);
-    this.#views = all.map(() => all.map(() => new Pages()));
+    this.#views = all.map(() => all.map(() => new MasterState()));
     this.#sent = all.map(() => []);
     this.#done = all.map(() => all.map(() => 0));
   }
@@ -85,7 +85,7 @@ export class SimMasters {
     const { boundMs, recheckMs, count } = this.stage;
     const master = this.masterOf(node);
     const store = new OptimisticStore({
-      book: new Line(this, process, clock, master),
+      book: new MasterConnection(this, process, clock, master),
       master: this.names[master] as string,
       hasRivals: count > 1,
       boundMs,
@@ -119,10 +119,10 @@ export class SimMasters {
   }
 
   /** The book at a master, with all the post that has come. */
-  book(master: number): Book {
-    const view = this.#views[master] as readonly Pages[];
+  book(master: number): SimMaster {
+    const view = this.#views[master] as readonly MasterState[];
     this.#views.forEach((_, from) => this.#receive(from, master));
-    return new Book(this.names, master, view, (write) => {
+    return new SimMaster(this.names, master, view, (write) => {
       this.#sent[master]?.push({ at: this.world.scheduler.now, write });
       this.#do(write, master, master);
     });
@@ -139,18 +139,18 @@ export class SimMasters {
   }
 
   #receive(from: number, at: number): void {
-    const sent = this.#sent[from] as Letter[];
+    const sent = this.#sent[from] as ReplicatedWrite[];
     const done = this.#done[at] as number[];
     if (from === at || this.#splits.size > 0) return;
     const until = this.world.scheduler.now - this.stage.lagMs;
     for (let next = done[from] as number; (sent[next]?.at ?? Infinity) <= until; next++) {
-      this.#do((sent[next] as Letter).write, from, at);
+      this.#do((sent[next] as ReplicatedWrite).write, from, at);
       done[from] = next + 1;
     }
   }
 
   #do(write: Write, from: number, at: number): void {
-    const pages = this.#views[at]?.[from] as Pages;
+    const pages = this.#views[at]?.[from] as MasterState;
     const before = new Map(pages.stakes);
     write(pages);
     for (const [key, stake] of pages.stakes) {
@@ -161,7 +161,7 @@ export class SimMasters {
 }
 
 /** One process's line to its master: single requests, which may be lost or come twice. */
-class Line implements MasterBook {
+class MasterConnection implements MasterBook {
   readonly #masters: SimMasters;
   readonly #process: SimProcess;
   readonly #clock: Clock;
@@ -220,7 +220,7 @@ class Line implements MasterBook {
   }
 
   /** Has a step done at the master; a dead process never hears of it again. */
-  #ask<T>(step: (book: Book) => T): Promise<T> {
+  #ask<T>(step: (book: SimMaster) => T): Promise<T> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (!this.#process.isAlive) return new Promise(() => {});
     const { scheduler, trace, shape: { store: { timeoutMs } } } = this.#masters.world;
@@ -253,7 +253,7 @@ class Line implements MasterBook {
     });
   }
 
-  #do<T>(step: (book: Book) => T): T | Error {
+  #do<T>(step: (book: SimMaster) => T): T | Error {
     try {
       return step(this.#masters.book(this.#master));
     } catch (error) {

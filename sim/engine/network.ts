@@ -11,7 +11,14 @@
  */
 import { AtlasError } from "../../src/errors.ts";
 import { decodeMessage, type Message } from "../../src/model/envelope.ts";
-import { ANYONE, type Link, type LinkHandlers, type LinkIdentity, type Peer, type Transport } from "../../src/ports/transport.ts";
+import {
+  ANYONE,
+  type Link,
+  type LinkHandlers,
+  type LinkIdentity,
+  type Peer,
+  type Transport,
+} from "../../src/ports/transport.ts";
 import type { Path, Paths } from "./paths.ts";
 import type { SimProcess } from "./process.ts";
 import type { SeededRandom } from "./random.ts";
@@ -27,7 +34,7 @@ const KEEPALIVE_MS = 15_000;
  * It was read once for all who listen. `to` is who is at the other end; `self` is whom that
  * one believes to be at this one.
  */
-export type Ear = (
+export type FrameListener = (
   link: number,
   from: string,
   message: Message,
@@ -36,7 +43,7 @@ export type Ear = (
 ) => void;
 
 /** Changes what is sent over a link, and was read as `message`: gives what is sent instead. */
-export type Meddler = (
+export type MessageFault = (
   link: number,
   from: string,
   message: Message,
@@ -44,12 +51,12 @@ export type Meddler = (
 ) => readonly Uint8Array[];
 
 /** What the ends of a simulated link share with their exchange. */
-interface Exchange {
+interface NetworkContext {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
-  readonly ears: readonly Ear[];
-  readonly meddler: Meddler | null;
+  readonly ears: readonly FrameListener[];
+  readonly meddler: MessageFault | null;
 }
 
 /** One end of a link. */
@@ -58,7 +65,7 @@ class LinkEnd implements Link {
   other: LinkEnd | null = null;
   isOpen = true;
   readonly process: SimProcess;
-  readonly #exchange: Exchange;
+  readonly #exchange: NetworkContext;
   /** The link's number, which both ends share. */
   readonly #link: number;
   readonly #path: Path;
@@ -75,7 +82,7 @@ class LinkEnd implements Link {
   #isOver = false;
 
   constructor(
-    exchange: Exchange,
+    exchange: NetworkContext,
     link: number,
     process: SimProcess,
     peer: LinkIdentity,
@@ -182,24 +189,24 @@ class LinkEnd implements Link {
 }
 
 /** Where a process listens. */
-interface Listener {
+interface ListeningNode {
   readonly address: string;
   readonly process: SimProcess;
   self: LinkIdentity;
   accept: (link: Link) => void;
 }
 
-export class SimNetwork implements Exchange {
+export class SimNetwork implements NetworkContext {
   readonly scheduler: Scheduler;
   readonly trace: Trace;
   readonly paths: Paths;
-  readonly ears: Ear[] = [];
-  meddler: Meddler | null = null;
+  readonly ears: FrameListener[] = [];
+  meddler: MessageFault | null = null;
   readonly #random: SeededRandom;
   /** The process of each incarnation that ever opened a transport. */
   readonly lives: Map<string, string> = new Map();
   #links = 0;
-  readonly #listeners = new Map<string, Listener>();
+  readonly #listeners = new Map<string, ListeningNode>();
   readonly #ends = new Set<LinkEnd>();
   /** Dials refused for no reason of the protocol's. */
   readonly #refusals = new Set<object>();
@@ -217,7 +224,7 @@ export class SimNetwork implements Exchange {
     return new SimTransport(this, process);
   }
 
-  listen(listener: Listener): void {
+  listen(listener: ListeningNode): void {
     // A new life is the last one again.
     this.#listeners.delete(listener.address);
     this.#listeners.set(listener.address, listener);
@@ -225,7 +232,7 @@ export class SimNetwork implements Exchange {
   }
 
   /** Who listens at an address; at that of a machine, whoever began there last. */
-  #listening(address: string): Listener | undefined {
+  #listening(address: string): ListeningNode | undefined {
     const found = this.#listeners.get(address);
     if (found) return found;
     const there = [...this.#listeners.values()].filter(({ process }) =>
@@ -239,7 +246,7 @@ export class SimNetwork implements Exchange {
   }
 
   /** Has `ear` hear all that nodes tell each other. */
-  listenIn(ear: Ear): void {
+  listenIn(ear: FrameListener): void {
     this.ears.push(ear);
   }
 
@@ -335,7 +342,7 @@ export class SimNetwork implements Exchange {
   }
 
   /** Makes both ends and gives the far one to its listener, whose process is running. */
-  #connect(process: SimProcess, self: LinkIdentity, listener: Listener): LinkEnd {
+  #connect(process: SimProcess, self: LinkIdentity, listener: ListeningNode): LinkEnd {
     const onClose = (end: LinkEnd): void => void this.#ends.delete(end);
     const { host } = listener.process;
     const out = this.paths.from(process.host, host);

@@ -9,7 +9,7 @@
  */
 import type { SeededRandom } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
-import type { Weather } from "../plan/plan.ts";
+import type { LinkConditions } from "../plan/plan.ts";
 
 /** A lost packet is sent again after this long, and after twice as long each further time. */
 const RETRANSMIT_MS = 200;
@@ -18,7 +18,7 @@ const MOST_RETRANSMITS = 4;
 const LAST_MS = 250;
 
 /** Fair weather on the same roads. */
-function calm(weather: Weather): Weather {
+function calm(weather: LinkConditions): LinkConditions {
   return { ...weather, tail: 0, loss: 0, duplicates: 0 };
 }
 
@@ -27,12 +27,17 @@ export class Path {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #mendedAt: number;
-  #weather: Weather;
+  #weather: LinkConditions;
   readonly #blocks = new Set<object>();
   readonly #clogs = new Map<object, number>();
   #held: (() => void)[] = [];
 
-  constructor(scheduler: Scheduler, random: SeededRandom, weather: Weather, mendedAt: number) {
+  constructor(
+    scheduler: Scheduler,
+    random: SeededRandom,
+    weather: LinkConditions,
+    mendedAt: number,
+  ) {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#weather = weather;
@@ -117,7 +122,7 @@ export class Paths {
   readonly #scheduler: Scheduler;
   readonly #random: SeededRandom;
   readonly #mendedAt: number;
-  #weather: Weather;
+  #weather: LinkConditions;
   readonly #paths = new Map<string, Map<string, Path>>();
   readonly #distanceMs: (from: string, to: string) => number;
 
@@ -128,7 +133,7 @@ export class Paths {
   constructor(
     scheduler: Scheduler,
     random: SeededRandom,
-    weather: Weather,
+    weather: LinkConditions,
     mendedAt: number,
     distanceMs: (from: string, to: string) => number = () => 0,
   ) {

@@ -17,7 +17,7 @@ import { SimClock } from "./clock.ts";
 import { SimNetwork } from "./network.ts";
 import type { Observer } from "./observer.ts";
 import { Paths } from "./paths.ts";
-import type { Course, FaultEvent, Shape } from "../plan/plan.ts";
+import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { SimProcess } from "./process.ts";
 import { SeededRandom } from "./random.ts";
 import { distanceMs, SimRegions, storeHost } from "./regional_stores.ts";
@@ -54,12 +54,12 @@ export interface Slot {
 }
 
 /** What a node is given besides its ports: a role, and where it looks for others. */
-export type Outfit = (slot: Slot, process: SimProcess, world: World) => Partial<NodeOptions>;
+export type NodeSettings = (slot: Slot, process: SimProcess, world: World) => Partial<NodeOptions>;
 
 /** Whom a world has on its stage. */
-export interface Company {
+export interface NodeFactory {
   readonly app: App;
-  readonly outfit?: Outfit;
+  readonly settingsFor?: NodeSettings;
 }
 
 export class World {
@@ -78,15 +78,15 @@ export class World {
   onReady: ((slot: Slot, node: SimNode) => void) | null = null;
   /** Where a process's store isn't {@link store}, but one of several masters. */
   masters: SimMasters | null = null;
-  readonly #company: Company;
+  readonly #company: NodeFactory;
   readonly #seed: number;
   readonly #clocks: SeededRandom;
   readonly #scheduling: SeededRandom;
   #processes = 0;
 
   constructor(
-    company: Company,
-    { seed, shape, healAt }: Pick<Course, "seed" | "shape" | "healAt">,
+    company: NodeFactory,
+    { seed, shape, healAt }: Pick<RunPlan, "seed" | "shape" | "healAt">,
     observer: Required<Observer>,
     isTraceKept: boolean,
   ) {
@@ -104,7 +104,7 @@ export class World {
     const paths = this.paths = new Paths(
       scheduler,
       random,
-      shape.weather,
+      shape.linkConditions,
       healAt,
       distances(shape),
     );
@@ -154,7 +154,7 @@ export class World {
     observer.process(id, true, scheduler.now);
     const { nodes, gateways = 0 } = shape;
     const isGateway = slot.index > 0 && slot.index >= nodes - gateways;
-    const { app, outfit } = this.#company;
+    const { app, settingsFor: outfit } = this.#company;
     const join = (store: Store): Promise<AtlasNode> =>
       createNode(isGateway ? GATEWAY : app, {
         ...outfit?.(slot, process, this),

@@ -9,7 +9,7 @@ import type { Peer } from "../../src/ports/transport.ts";
 import { addressOf } from "../engine/network.ts";
 import type { SimProcess } from "../engine/process.ts";
 import { SeededRandom } from "../engine/random.ts";
-import type { Outfit, World } from "../engine/world.ts";
+import type { NodeSettings, World } from "../engine/world.ts";
 import type { MarketPlan } from "./run.ts";
 
 const DNS_NAME = "atlas.internal";
@@ -20,13 +20,13 @@ const FAILS = 0.1;
 /** Of those that fail, how many never answer. */
 const HANGS = 0.3;
 
-export function outfitOf({ market, seed }: MarketPlan): Outfit {
+export function settingsOf({ market, seed }: MarketPlan): NodeSettings {
   const random = new SeededRandom(seed, "signposts");
   const { roles, signposts } = market;
   const isSeedOnly = market.seedLostAt > 0;
   return ({ index }, process, world) => ({
     role: roles[index] ?? "worker",
-    bootstrap: signpost(signposts[index] ?? "registry", {
+    bootstrap: bootstrapOf(signposts[index] ?? "registry", {
       index,
       roles,
       process,
@@ -46,7 +46,7 @@ interface Reader {
   readonly isSeedOnly: boolean;
 }
 
-function signpost(kind: string, reader: Reader): Bootstrap {
+function bootstrapOf(kind: string, reader: Reader): Bootstrap {
   const { index, world, random } = reader;
   switch (kind) {
     case "static": {

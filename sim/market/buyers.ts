@@ -12,7 +12,7 @@ const AGAIN_MS = 300;
 const DISCOVER_MS = 3_000;
 
 /** What a customer has in one process. */
-export interface Holder {
+export interface BoughtProxy {
   readonly sim: SimNode;
   proxy: ModuleProxy | null;
   /** Gives up a discovery that is under way. */
@@ -21,12 +21,12 @@ export interface Holder {
   isClosed: boolean;
 }
 
-export class Purse {
+export class SimBuyer {
   readonly slot: number;
   readonly module: string;
   readonly trade: Trade;
   isOpen = true;
-  readonly holders: Map<SimNode, Holder> = new Map();
+  readonly holders: Map<SimNode, BoughtProxy> = new Map();
   readonly #world: World;
 
   constructor(world: World, slot: number, module: string, trade: Trade) {
@@ -37,7 +37,7 @@ export class Purse {
   }
 
   /** The one in the node's present process, or in an earlier one that is still there. */
-  holder(): Holder | undefined {
+  holder(): BoughtProxy | undefined {
     const { current, former } = this.#world.slot(this.slot);
     for (const sim of [current, ...former]) {
       const holder = sim ? this.holders.get(sim) : undefined;
@@ -59,7 +59,7 @@ export class Purse {
   /** Begins to buy. Runs within the process. */
   discover(sim: SimNode): void {
     if (this.holders.has(sim)) return;
-    const holder: Holder = { sim, proxy: null, giver: null, isClosed: false };
+    const holder: BoughtProxy = { sim, proxy: null, giver: null, isClosed: false };
     this.holders.set(sim, holder);
     this.#ask(holder);
   }
@@ -76,7 +76,7 @@ export class Purse {
     }
   }
 
-  #ask(holder: Holder): void {
+  #ask(holder: BoughtProxy): void {
     const { sim } = holder;
     const { capacity, range, also, prefer, bias, isWhole, noWait } = this.trade;
     const first = { capacity, ...range !== "" && { version: range } };
@@ -110,7 +110,7 @@ export class Purse {
     });
   }
 
-  #close(holder: Holder, proxy: ModuleProxy): void {
+  #close(holder: BoughtProxy, proxy: ModuleProxy): void {
     proxy.$plb.close().then(() => {
       this.#world.trace.note("left", holder.sim.process.id, this.module);
       holder.isClosed = true;

@@ -4,10 +4,14 @@
  */
 import type { Observer } from "../engine/observer.ts";
 import type { SimNode, World } from "../engine/world.ts";
-import type { Audit, Ledger } from "./history.ts";
+import type { Audit, MarketHistory } from "./history.ts";
 import type { Traders } from "./traders.ts";
 
-export function auditor(world: () => World, traders: () => Traders, ledger: Ledger): Observer {
+export function checkAfterEvent(
+  world: () => World,
+  traders: () => Traders,
+  ledger: MarketHistory,
+): Observer {
   /** How often something had run in each process at the last look. */
   const seen = new Map<SimNode, number>();
   const look = (sim: SimNode): void => {

@@ -16,8 +16,8 @@ import type {
 } from "../../src/api/modules.ts";
 import { accepts, compareVersions } from "../../src/api/module.ts";
 import type { SimNode, Slot, World } from "../engine/world.ts";
-import type { Holder, Purse } from "./buyers.ts";
-import type { MarketStage } from "../plan/market_plan.ts";
+import type { BoughtProxy, SimBuyer } from "./buyers.ts";
+import type { MarketShape } from "../plan/market_plan.ts";
 import type { Traders } from "./traders.ts";
 
 /** Exchanges that a module has, where there are authorities for them. */
@@ -34,20 +34,20 @@ interface Shop extends ListenerStats {
 
 /** A buyer and where it is. */
 interface Buyer {
-  readonly purse: Purse;
-  readonly holder: Holder;
+  readonly purse: SimBuyer;
+  readonly holder: BoughtProxy;
   readonly region: string;
   /** Null while it waits for its first capacity. */
   readonly stats: PlbStats | null;
 }
 
-export class Inspector {
+export class FinalStateCheck {
   readonly #world: World;
   readonly #traders: Traders;
   readonly #lives: ReadonlyMap<string, string>;
-  readonly #stage: MarketStage;
+  readonly #stage: MarketShape;
 
-  constructor(world: World, traders: Traders, stage: MarketStage) {
+  constructor(world: World, traders: Traders, stage: MarketShape) {
     this.#world = world;
     this.#traders = traders;
     this.#lives = world.network.lives;

@@ -14,7 +14,7 @@ import type {
 import type { Outcome } from "../engine/history.ts";
 import type { Observer } from "../engine/observer.ts";
 import type { SimNode } from "../engine/world.ts";
-import type { Purse } from "./buyers.ts";
+import type { SimBuyer } from "./buyers.ts";
 import type { Manner } from "../plan/market_plan.ts";
 import type { Heard } from "./message_faults.ts";
 
@@ -80,7 +80,7 @@ export interface Shop {
 export interface Audit {
   readonly sim: SimNode;
   readonly shops: readonly Shop[];
-  readonly buyers: readonly (PlbStats & { readonly purse: Purse })[];
+  readonly buyers: readonly (PlbStats & { readonly purse: SimBuyer })[];
   /** What its node says of all of them; asking costs some time. */
   readonly figures: () => MarketStats;
 }
@@ -101,7 +101,7 @@ export interface MarketObserver extends Observer {
   looked?(sim: SimNode, books: readonly ExchangeView[]): void;
 }
 
-export class Ledger {
+export class MarketHistory {
   readonly calls: ModuleCallRecord[] = [];
   readonly publications: Publication[] = [];
   readonly #observers: MarketObserver[] = [];

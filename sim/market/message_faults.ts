@@ -7,12 +7,12 @@
  * matter.
  */
 import { addressOf } from "../../src/lambda/bus/address.ts";
-import { type Letter, readLetter } from "../../src/lambda/bus/messages.ts";
+import { type BusMessage, readMessage } from "../../src/lambda/bus/messages.ts";
 import type { Message } from "../../src/model/envelope.ts";
-import type { Ear, Meddler } from "../engine/network.ts";
+import type { FrameListener, MessageFault } from "../engine/network.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import type { World } from "../engine/world.ts";
-import type { MarketStage } from "../plan/market_plan.ts";
+import type { MarketShape } from "../plan/market_plan.ts";
 
 /** A letter on its way. */
 export interface Heard {
@@ -21,11 +21,11 @@ export interface Heard {
   readonly from: string;
   readonly to: string;
   readonly link: number;
-  readonly letter: Letter;
+  readonly letter: BusMessage;
 }
 
 /** Has `hear` hear every letter that is sent between nodes. */
-export function censor(hear: (heard: Heard) => void): Ear {
+export function busListener(hear: (heard: Heard) => void): FrameListener {
   return (link, process, post, to, self) => {
     if (post.kind !== "post" || !self) return;
     hear({
@@ -34,17 +34,17 @@ export function censor(hear: (heard: Heard) => void): Ear {
       to: addressOf(to.incarnation, post.to),
       link,
       // Nobody's own: every address is given in full.
-      letter: readLetter(post.letter, post.body, ""),
+      letter: readMessage(post.letter, post.body, ""),
     });
   };
 }
 
 /** Loses, repeats and delays letters about credit until all is mended. */
-export function meddler(
-  { lost, doubled, late }: MarketStage,
+export function messageFaults(
+  { lost, doubled, late }: MarketShape,
   random: SeededRandom,
   world: World,
-): Meddler | null {
+): MessageFault | null {
   if (lost + doubled + late === 0) return null;
   /** What goes after the next message of its sender on its link. */
   const held = new Map<string, Uint8Array[]>();
@@ -64,6 +64,6 @@ export function meddler(
 
 function isAboutCredit(post: Message): boolean {
   if (post.kind !== "post") return false;
-  const { kind } = readLetter(post.letter, post.body, "");
+  const { kind } = readMessage(post.letter, post.body, "");
   return kind === "credit" || kind === "probe";
 }

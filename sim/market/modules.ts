@@ -7,20 +7,20 @@
 import { AtlasError } from "../../src/errors.ts";
 import { defineModule, type FunctionContext, type Module } from "../../src/api/module.ts";
 import type { SimNode, World } from "../engine/world.ts";
-import type { Ledger, Publication, Run } from "./history.ts";
+import type { MarketHistory, Publication, Run } from "./history.ts";
 import type { Manner } from "../plan/market_plan.ts";
 
 /** What a function answers: the call's number, and the code that ran. */
 export type Answer = readonly [call: number, version: string, hash: string];
 
 /** Makes goods, and ends what runs for ever once all is mended. */
-export class Goods {
+export class SimModules {
   readonly #world: World;
-  readonly #ledger: Ledger;
+  readonly #ledger: MarketHistory;
   readonly #endless = new Set<{ readonly sim: SimNode; readonly end: () => void }>();
   #builds = 0;
 
-  constructor(world: World, ledger: Ledger) {
+  constructor(world: World, ledger: MarketHistory) {
     this.#world = world;
     this.#ledger = ledger;
   }

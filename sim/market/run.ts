@@ -9,22 +9,28 @@ import { defineApp } from "../../src/api/app.ts";
 import { BOOTSTRAP_MS } from "../../src/limits.ts";
 import { timing } from "../../src/registry/lease.ts";
 import type { LiveChecker } from "../checkers/checker.ts";
-import { type Clients, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
-import type { Course } from "../plan/plan.ts";
+import {
+  type Clients,
+  type Reporter,
+  type Result,
+  type RunOptions,
+  runWorld,
+} from "../run/run_world.ts";
+import type { RunPlan } from "../plan/plan.ts";
 import { SeededRandom } from "../engine/random.ts";
 import { SUPERVISOR_MS, type World } from "../engine/world.ts";
-import { auditor } from "./check_after_event.ts";
+import { checkAfterEvent } from "./check_after_event.ts";
 import { MARKET_CHECKERS } from "./checkers/all.ts";
-import { Inspector } from "./final_state_check.ts";
-import { Ledger, type ModuleCallRecord } from "./history.ts";
-import { outfitOf } from "./bootstraps.ts";
-import type { MarketStage, Trade } from "../plan/market_plan.ts";
+import { FinalStateCheck } from "./final_state_check.ts";
+import { MarketHistory, type ModuleCallRecord } from "./history.ts";
+import { settingsOf } from "./bootstraps.ts";
+import type { MarketShape, Trade } from "../plan/market_plan.ts";
 import { Traders } from "./traders.ts";
-import { censor, meddler } from "./message_faults.ts";
+import { busListener, messageFaults } from "./message_faults.ts";
 
 /** A course, the market that it is about, and what traders do in it. */
-export interface MarketPlan extends Course {
-  readonly market: MarketStage;
+export interface MarketPlan extends RunPlan {
+  readonly market: MarketShape;
   readonly trades?: readonly Trade[];
 }
 
@@ -37,7 +43,7 @@ const REST_MS = 12_000;
 
 /** Plays a market plan. @throws only where the simulator itself fails */
 export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result> {
-  const ledger = new Ledger();
+  const ledger = new MarketHistory();
   let stage: { readonly world: World; readonly traders: Traders } | undefined;
   const world = (): World => stage?.world as World;
   const checkers = MARKET_CHECKERS.map((checker): LiveChecker => ({
@@ -50,12 +56,12 @@ export function runMarket(plan: MarketPlan, options: RunOptions): Promise<Result
   }));
   const audit: LiveChecker = {
     name: "auditor",
-    watch: () => auditor(world, () => stage?.traders as Traders, ledger),
+    watch: () => checkAfterEvent(world, () => stage?.traders as Traders, ledger),
   };
-  return perform(plan, {
+  return runWorld(plan, {
     world: "market",
     app: defineApp({ resources: {} }),
-    outfit: outfitOf(plan),
+    settingsFor: settingsOf(plan),
     checkers: [audit, ...checkers],
     enter(world, report) {
       const traders = new Traders(world, ledger);
@@ -69,16 +75,16 @@ class MarketClients implements Clients {
   readonly #plan: MarketPlan;
   readonly #world: World;
   readonly #traders: Traders;
-  readonly #ledger: Ledger;
+  readonly #ledger: MarketHistory;
   readonly #report: (message: string) => void;
-  readonly #inspector: Inspector;
+  readonly #inspector: FinalStateCheck;
   #isDone = false;
 
   constructor(
     plan: MarketPlan,
     world: World,
     traders: Traders,
-    ledger: Ledger,
+    ledger: MarketHistory,
     report: Reporter,
   ) {
     this.#plan = plan;
@@ -86,10 +92,14 @@ class MarketClients implements Clients {
     this.#traders = traders;
     this.#ledger = ledger;
     this.#report = report("healing");
-    this.#inspector = new Inspector(world, traders, plan.market);
+    this.#inspector = new FinalStateCheck(world, traders, plan.market);
     world.onReady = (slot, sim) => traders.ready(slot, sim);
-    world.network.listenIn(censor((heard) => ledger.wrote(heard)));
-    world.network.meddler = meddler(plan.market, new SeededRandom(plan.seed, "meddler"), world);
+    world.network.listenIn(busListener((heard) => ledger.wrote(heard)));
+    world.network.meddler = messageFaults(
+      plan.market,
+      new SeededRandom(plan.seed, "meddler"),
+      world,
+    );
   }
 
   get calls(): readonly ModuleCallRecord[] {

@@ -8,9 +8,9 @@
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import type { Listener } from "../../src/api/modules.ts";
 import type { SimNode, Slot, World } from "../engine/world.ts";
-import { Goods } from "./modules.ts";
-import type { Ledger, ModuleCallRecord, Publication } from "./history.ts";
-import { Purse } from "./buyers.ts";
+import { SimModules } from "./modules.ts";
+import type { MarketHistory, ModuleCallRecord, Publication } from "./history.ts";
+import { SimBuyer } from "./buyers.ts";
 import { PLAIN_TRADE, type Trade } from "../plan/market_plan.ts";
 
 /** How long what runs may take when its listener is closed, ms. */
@@ -22,7 +22,7 @@ const PROBE_MS = 5;
 const KEPT = 1;
 
 /** What a node offers, each time it is started. */
-export interface Stall {
+export interface SimSeller {
   readonly slot: number;
   readonly trade: Trade;
   version: string;
@@ -32,18 +32,18 @@ export interface Stall {
 }
 
 export class Traders {
-  readonly stalls: Stall[] = [];
-  readonly purses: Purse[] = [];
+  readonly stalls: SimSeller[] = [];
+  readonly purses: SimBuyer[] = [];
   /** Those who want nothing any more. */
-  readonly former: Purse[] = [];
+  readonly former: SimBuyer[] = [];
   readonly #world: World;
-  readonly #ledger: Ledger;
-  readonly #goods: Goods;
+  readonly #ledger: MarketHistory;
+  readonly #goods: SimModules;
 
-  constructor(world: World, ledger: Ledger) {
+  constructor(world: World, ledger: MarketHistory) {
     this.#world = world;
     this.#ledger = ledger;
-    this.#goods = new Goods(world, ledger);
+    this.#goods = new SimModules(world, ledger);
   }
 
   /** A node is ready: whoever stands there begins. Runs within its process. */
@@ -109,7 +109,7 @@ export class Traders {
     if (sim?.node) sim.process.enter(() => this.#publish(stall, sim));
   }
 
-  #publish(stall: Stall, sim: SimNode): void {
+  #publish(stall: SimSeller, sim: SimNode): void {
     const { trade: { module, capacity, low, isKept }, version, build, publications } = stall;
     if (!sim.node || !stall.isOpen || publications.has(sim)) return;
     let listener: Listener | null = null;
@@ -139,7 +139,7 @@ export class Traders {
     this.#ledger.published(publication);
   }
 
-  #update(stall: Stall | undefined, { version }: Trade): void {
+  #update(stall: SimSeller | undefined, { version }: Trade): void {
     if (!stall) return;
     stall.version = version;
     // A process that stands still now takes it later, perhaps after the next one was drawn: rules
@@ -157,7 +157,7 @@ export class Traders {
     }
   }
 
-  #close(stall: Stall | undefined): void {
+  #close(stall: SimSeller | undefined): void {
     if (!stall) return;
     stall.isOpen = false;
     this.stalls.splice(this.stalls.indexOf(stall), 1);
@@ -171,20 +171,20 @@ export class Traders {
 
   #discover(trade: Trade): void {
     const slot = trade.node % this.#world.slots.length;
-    const purse = new Purse(this.#world, slot, nameOf(trade.module), trade);
+    const purse = new SimBuyer(this.#world, slot, nameOf(trade.module), trade);
     this.purses.push(purse);
     const sim = this.#world.slot(slot).current;
     if (sim?.node) sim.process.enter(() => purse.discover(sim));
   }
 
-  #leave(purse: Purse | undefined): void {
+  #leave(purse: SimBuyer | undefined): void {
     if (!purse) return;
     this.purses.splice(this.purses.indexOf(purse), 1);
     this.former.push(purse);
     purse.leave();
   }
 
-  #call(purse: Purse | undefined, trade: Trade): void {
+  #call(purse: SimBuyer | undefined, trade: Trade): void {
     const holder = purse?.holder();
     if (!purse || !holder) return;
     holder.sim.process.enter(() => {
@@ -192,7 +192,7 @@ export class Traders {
     });
   }
 
-  #callOf(purse: Purse, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
+  #callOf(purse: SimBuyer, sim: SimNode, trade: Trade, isProbe: boolean): ModuleCallRecord {
     const { scheduler, trace } = this.#world;
     const { name, manner, ms, timeoutMs, noWait, giveUpMs } = trade;
     const record: ModuleCallRecord = {

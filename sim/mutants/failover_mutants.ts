@@ -111,7 +111,7 @@ export const FAILOVER_MUTANTS: readonly Mutant[] = [
       "What was committed under an ownership that has ended is not looked for after a failover.",
     edits: [{
       file: "src/resource/host.ts",
-      find: "this.#formers.add(activation);",
+      find: "this.#formerOwnerships.add(activation);",
       replace: "",
     }],
     scenario: "released_and_lost",

@@ -20,7 +20,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
     edits: [{
       file: "src/resource/host.ts",
       find:
-        "if (!this.#formers.returned(key, last) && isStateLost) tellLostState(this, key, owner);",
+        "if (!this.#formerOwnerships.returned(key, last) && isStateLost) tellLostState(this, key, owner);",
       replace: "void isStateLost, tellLostState;",
     }],
   },
@@ -42,7 +42,7 @@ export const LOSS_MUTANTS: readonly Mutant[] = [
       replace: "this.#indexes.delete(key);",
     }, {
       file: "src/resource/host.ts",
-      find: "this.#formers.returned(key, last)",
+      find: "this.#formerOwnerships.returned(key, last)",
       replace: "false",
     }],
   },

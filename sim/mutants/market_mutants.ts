@@ -22,7 +22,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: CHANNEL,
-        find: "  #say(letter: Letter): void {",
+        find: "  #say(letter: BusMessage): void {",
         replace: `  #told = 0;
 
   #fresh(): number {
@@ -31,7 +31,7 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
     return more;
   }
 
-  #say(letter: Letter): void {`,
+  #say(letter: BusMessage): void {`,
       },
       {
         file: CHANNEL,
@@ -96,11 +96,11 @@ const TRADERS: readonly Omit<Mutant, "world">[] = [
       },
       {
         file: "src/lambda/sell/offers.ts",
-        find: `    const held: Held = new Map();
+        find: `    const held: ChannelGrant = new Map();
     let left = quantity;
     for (const offer of this.#for(region)) {
       const part = Math.min(left, offer.free);`,
-        replace: `    const held: Held = new Map();
+        replace: `    const held: ChannelGrant = new Map();
     let left = quantity;
     for (const offer of this.#for(region)) {
       const part = left;`,
@@ -216,8 +216,8 @@ const AGENTS: readonly Omit<Mutant, "world">[] = [
       "further one.",
     edits: [{
       file: BROKER,
-      find: "if (order.module === module) this.desk.send(exchange",
-      replace: "if (order.module === module && known.size === 1) this.desk.send(exchange",
+      find: "if (order.module === module) this.context.send(exchange",
+      replace: "if (order.module === module && known.size === 1) this.context.send(exchange",
     }],
   },
   {
@@ -312,8 +312,8 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     about: "A list of authorities that never comes is not asked for again.",
     edits: [{
       file: "src/lambda/exchange/bootstrap.ts",
-      find: "const late = this.desk.after(BOOTSTRAP_MS, () => {",
-      replace: "const late = this.desk.after(1e9, () => {",
+      find: "const late = this.context.after(BOOTSTRAP_MS, () => {",
+      replace: "const late = this.context.after(1e9, () => {",
     }],
   },
   {
@@ -350,10 +350,10 @@ const RULES: readonly Omit<Mutant, "world">[] = [
     edits: [
       {
         file: BROKER,
-        find: "  receive(letter: Letter, from: Address): void {",
+        find: "  receive(letter: BusMessage, from: Address): void {",
         replace: `  #read = 0;
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     if (++this.#read === 25) throw new Error("thrown on purpose");`,
       },
       {

@@ -15,8 +15,8 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "Answers that were given without the store look like any other.",
     edits: [{
       file: "src/resource/activation.ts",
-      find: "call.succeed(encoded, this.owner, this.adrift?.answered() ?? null);",
-      replace: "call.succeed(encoded, this.owner, this.adrift?.answered() ? null : null);",
+      find: "call.succeed(encoded, this.owner, this.offline?.answered() ?? null);",
+      replace: "call.succeed(encoded, this.owner, this.offline?.answered() ? null : null);",
     }],
   },
   {
@@ -98,7 +98,7 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "What is adrift stays so when the store is back.",
     edits: [{
       file: HARBOUR,
-      find: "for (const activation of waiting) await this.#bringIn(activation, life);",
+      find: "for (const activation of waiting) await this.#reconcile(activation, life);",
       replace: "for (const activation of waiting) await this.#isDue(activation, life);",
     }],
   },

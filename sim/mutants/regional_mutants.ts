@@ -145,7 +145,7 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     scenario: "silent_road",
     edits: [{
       file: "src/node/routing.ts",
-      find: "      router.passing.stuck(session);\n",
+      find: "      router.callOrder.stuck(session);\n",
       replace: "",
     }],
   },

@@ -7,14 +7,14 @@
 import type { Role } from "../../src/api/options.ts";
 
 /** How a node finds its first authority. */
-export type Signpost = "registry" | "static" | "dns" | "function";
+export type BootstrapKind = "registry" | "static" | "dns" | "function";
 
 /** The town. */
-export interface MarketStage {
+export interface MarketShape {
   /** One for each node; the first is an authority. */
   readonly roles: readonly Role[];
   /** One for each node. */
-  readonly signposts: readonly Signpost[];
+  readonly signposts: readonly BootstrapKind[];
   /** How many modules are traded. */
   readonly modules: number;
   /** Shares of the letters about credit that are lost, come twice, or come after later ones. */
@@ -82,7 +82,7 @@ export interface Trade {
 }
 
 /** The plainest of each. */
-export const PLAIN_STAGE: MarketStage = {
+export const PLAIN_STAGE: MarketShape = {
   roles: ["authority"],
   signposts: ["registry"],
   modules: 1,

@@ -3,7 +3,7 @@
  *
  * Plain data, drawn before a simulation begins (`draw.ts`), so that a file can keep it.
  */
-export interface MastersStage {
+export interface MastersShape {
   readonly count: number;
   /** How long a write takes to the other masters, ms. */
   readonly lagMs: number;
@@ -16,7 +16,7 @@ export interface MastersStage {
 }
 
 /** The plainest of all. */
-export const PLAIN_MASTERS: MastersStage = {
+export const PLAIN_MASTERS: MastersShape = {
   count: 2,
   lagMs: 1,
   boundMs: 10,

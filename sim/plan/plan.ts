@@ -5,14 +5,8 @@
  * Takes a seed; gives plain data, the same on every runtime.
  */
 import type { LeaseTimes } from "../../src/api/options.ts";
-import type { MarketStage, Trade } from "./market_plan.ts";
-import type { MastersStage } from "./masters_plan.ts";
-
-
-
-
-
-
+import type { MarketShape, Trade } from "./market_plan.ts";
+import type { MastersShape } from "./masters_plan.ts";
 
 /** Something that goes wrong. What `a`, `b`, `ms` and `x` mean is its kind's business. */
 export interface FaultEvent {
@@ -85,7 +79,7 @@ export interface Shape {
   /** Whether journals go on where the store can't be reached. Default false. */
   readonly isAvailable?: boolean;
   readonly store: StoreShape;
-  readonly weather: Weather;
+  readonly linkConditions: LinkConditions;
   /** How far each node's clock may run fast or slow, as a ratio. */
   readonly drift: number;
   /** Regions, each with a store like `store`; nodes stand in them by turns. */
@@ -93,7 +87,7 @@ export interface Shape {
 }
 
 /** What goes on, whoever the clients are. */
-export interface Course {
+export interface RunPlan {
   readonly seed: number;
   readonly shape: Shape;
   readonly faults: readonly FaultEvent[];
@@ -103,10 +97,10 @@ export interface Course {
 }
 
 /** A course, and what clients of journals do in it; or, where there is a market, its traders. */
-export interface Plan extends Course {
+export interface Plan extends RunPlan {
   readonly work: readonly WorkEvent[];
-  readonly masters?: MastersStage;
-  readonly market?: MarketStage;
+  readonly masters?: MastersShape;
+  readonly market?: MarketShape;
   readonly trades?: readonly Trade[];
 }
 
@@ -131,7 +125,7 @@ export interface RegionsShape {
 }
 
 /** The weather on all roads, drawn once a simulation. */
-export interface Weather {
+export interface LinkConditions {
   /** Least and usual additional one-way delay, ms. */
   readonly baseMs: number;
   readonly jitterMs: number;

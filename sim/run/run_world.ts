@@ -7,12 +7,12 @@
 import type { App } from "../../src/api/app.ts";
 import type { LiveChecker, LiveScene } from "../checkers/checker.ts";
 import { faultKind } from "../faults/catalogue.ts";
-import { Ground } from "../engine/ground_truth.ts";
+import { GroundTruth } from "../engine/ground_truth.ts";
 import type { Outcome } from "../engine/history.ts";
 import { fanOut, type Observer } from "../engine/observer.ts";
-import type { Course, FaultEvent, WorldName } from "../plan/plan.ts";
+import type { FaultEvent, RunPlan, WorldName } from "../plan/plan.ts";
 import { catchUnhandled } from "./unhandled.ts";
-import { type Outfit, World } from "../engine/world.ts";
+import { type NodeSettings, World } from "../engine/world.ts";
 
 export interface Violation {
   /** The checker's name. */
@@ -45,16 +45,16 @@ export interface RunOptions {
 }
 
 /** Whom a simulation is about: an app, and those who use it. */
-export interface Cast {
+export interface WorldSetup {
   /** Default: `resources`. */
   readonly world?: WorldName;
   readonly app: App;
   /** What each node is given besides, where it is. */
-  readonly outfit?: Outfit;
+  readonly settingsFor?: NodeSettings;
   /** Rules that are watched. */
   readonly checkers: readonly LiveChecker[];
   /** Its clients, once there is a world for them. */
-  enter(world: World, report: Reporter, ground: Ground): Clients;
+  enter(world: World, report: Reporter, ground: GroundTruth): Clients;
 }
 
 /** What is done to an app, and what is left to be judged. */
@@ -79,9 +79,13 @@ export type Reporter = (rule: string) => (message: string) => void;
 const MOST_VIOLATIONS = 8;
 
 /** Plays a course with any app and its clients. @throws only where the simulator itself fails */
-export async function perform(plan: Course, cast: Cast, options: RunOptions): Promise<Result> {
+export async function runWorld(
+  plan: RunPlan,
+  cast: WorldSetup,
+  options: RunOptions,
+): Promise<Result> {
   const violations: Violation[] = [];
-  const ground = new Ground(plan.shape.store.isConfirmed === true);
+  const ground = new GroundTruth(plan.shape.store.isConfirmed === true);
   // deno-lint-ignore prefer-const
   let world: World;
   // deno-lint-ignore prefer-const
@@ -134,7 +138,7 @@ export async function perform(plan: Course, cast: Cast, options: RunOptions): Pr
 }
 
 /** Puts the whole plan on the scheduler. */
-function stage(plan: Course, world: World, clients: Clients): void {
+function stage(plan: RunPlan, world: World, clients: Clients): void {
   const { scheduler } = world;
   for (const { index } of world.slots) scheduler.at(index * 5, () => world.start(index));
   for (const fault of plan.faults) {

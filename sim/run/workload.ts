@@ -22,7 +22,7 @@ const PROBE_TIMEOUT_MS = 1_000;
 /** The key of a journal by its number. */
 const nameOf = (key: number): string => `${JOURNALS}/k${key}`;
 
-interface Errand {
+interface WorkItem {
   readonly what: CallRecord["what"];
   readonly key: number;
   readonly value: string;
@@ -94,7 +94,7 @@ export class Workload {
     if (node?.process.isRunning && node.node) {
       const value = `v${this.#values++}`;
       const client = `probe ${index}`;
-      const errand: Errand = {
+      const errand: WorkItem = {
         what: "append",
         key,
         value,
@@ -116,7 +116,7 @@ export class Workload {
 
   #call(
     sim: SimNode,
-    errand: Errand,
+    errand: WorkItem,
     repeats: number,
     onReturn?: (record: CallRecord) => void,
   ): void {
@@ -161,7 +161,7 @@ export class Workload {
     });
   }
 
-  async #ask(sim: SimNode, errand: Errand, record: CallRecord): Promise<void> {
+  async #ask(sim: SimNode, errand: WorkItem, record: CallRecord): Promise<void> {
     const { node } = sim;
     const { what, value, idempotencyKey, timeoutMs, path, isConfirmed } = errand;
     const id = `k${errand.key}`;
@@ -198,7 +198,7 @@ export class Workload {
   }
 
   /** A signal by which the client gives the call up before its time. */
-  #giveUp({ process }: SimNode, { giveUpMs }: Errand, record: CallRecord): AbortSignal {
+  #giveUp({ process }: SimNode, { giveUpMs }: WorkItem, record: CallRecord): AbortSignal {
     const giver = new AbortController();
     const { scheduler, trace } = this.#world;
     scheduler.after(giveUpMs, () =>
@@ -212,7 +212,7 @@ export class Workload {
   }
 
   /** Repeats a keyed call, through any node that runs. */
-  #again(errand: Errand, repeats: number): void {
+  #again(errand: WorkItem, repeats: number): void {
     if (this.#isProbing) return;
     this.#world.scheduler.after(REPEAT_MS, () => {
       const running = this.#world.slots.flatMap(({ current }) =>

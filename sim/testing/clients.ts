@@ -14,7 +14,7 @@ import { SeededRandom } from "../engine/random.ts";
 import type { Clients, Reporter } from "../run/run_world.ts";
 import type { World } from "../engine/world.ts";
 import { settleMs } from "./simulation_plan.ts";
-import { Door } from "./simulated_client.ts";
+import { SimulatedClient } from "./simulated_client.ts";
 import type { Settings, WorkloadContext } from "./options.ts";
 
 /** Clients begin in the course of this time, while the first nodes start, ms. */
@@ -42,7 +42,7 @@ export class UserClients<A extends App> implements Clients {
   readonly #seed: number;
   readonly #world: World;
   readonly #report: Reporter;
-  readonly #door: Door;
+  readonly #door: SimulatedClient;
   /** Who is at work still. */
   readonly #busy = new Set<string>();
   #probed: readonly string[] = [];
@@ -55,7 +55,12 @@ export class UserClients<A extends App> implements Clients {
     this.#seed = seed;
     this.#world = world;
     this.#report = report;
-    this.#door = new Door(world, new SeededRandom(seed, "doors"), settings.durationMs, report);
+    this.#door = new SimulatedClient(
+      world,
+      new SeededRandom(seed, "doors"),
+      settings.durationMs,
+      report,
+    );
   }
 
   get calls(): readonly CallRecord[] {
@@ -165,7 +170,7 @@ export class UserClients<A extends App> implements Clients {
       void this.#door.lookup(`probe ${index}`, sim, type, id, options).then(({ verdict }) => {
         if (verdict !== "confirmed") again();
       }, again);
-    this.#door.knock(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
+    this.#door.send(sim, type, id, NO_METHOD, PROBE_TIMEOUT_MS).then(look, (error) => {
       if (isWeather(error)) again();
       else look();
     });

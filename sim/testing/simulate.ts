@@ -7,11 +7,11 @@
  */
 import type { App } from "../../src/api/app.ts";
 import { APP_CHECKERS } from "../checkers/all.ts";
-import { type Cast, perform, type Result } from "../run/run_world.ts";
+import { type Result, runWorld, type WorldSetup } from "../run/run_world.ts";
 import { addResults, newTally } from "../cli/tally.ts";
 import { Trace } from "../engine/trace.ts";
 import { UserClients } from "./clients.ts";
-import { courseOf } from "./simulation_plan.ts";
+import { planOf } from "./simulation_plan.ts";
 import { SimulationError } from "./failure.ts";
 import { type Settings, settingsOf, type SimulateOptions } from "./options.ts";
 
@@ -72,14 +72,14 @@ async function play<A extends App>(
   seed: number,
   remarks: number,
 ): Promise<{ result: Result; cause: unknown }> {
-  const course = courseOf(settings, seed);
+  const course = planOf(settings, seed);
   let clients: UserClients<A> | undefined;
-  const cast: Cast = {
+  const cast: WorldSetup = {
     app: settings.app,
     checkers: APP_CHECKERS,
     enter: (world, report) => clients = new UserClients(settings, seed, world, report),
   };
-  const result = await perform(course, cast, { remarks });
+  const result = await runWorld(course, cast, { remarks });
   return { result, cause: clients?.cause };
 }
 
@@ -89,7 +89,7 @@ async function failureOf<A extends App>(
   first: Result,
 ): Promise<SimulationError> {
   const { result, cause } = await play(settings, first.seed, REMARKS);
-  const { shape } = courseOf(settings, first.seed);
+  const { shape } = planOf(settings, first.seed);
   return new SimulationError({
     seed: first.seed,
     stage: JSON.stringify(shape),

@@ -10,29 +10,29 @@ import type { Atlas, AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, toAtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
 import { parseKey, resourceKey } from "../../src/model/rrp.ts";
-import { type Exchange, makeOutlet } from "../../src/node/facade.ts";
+import { type CallBackend, makeFacade } from "../../src/node/facade.ts";
 import type { CallRecord } from "../engine/history.ts";
 import type { SeededRandom } from "../engine/random.ts";
 import type { Reporter } from "../run/run_world.ts";
 import type { SimNode, World } from "../engine/world.ts";
 import type { SimulatedCall } from "./history.ts";
-import { moduleDoor } from "./simulated_modules.ts";
+import { simulatedModules } from "./simulated_modules.ts";
 
 /** How long a client's road to a node is, one way, ms: from, to. Never 0, so that no loop of
  * calls holds the clock. */
-const ROAD_MS = [0.1, 2] as const;
+const NETWORK_MS = [0.1, 2] as const;
 /** How much later than its deadline a call may come back: timers and clocks are not exact. */
 const SLACK_MS = 200;
 const SLACK_RATIO = 0.01;
 
 /** Where a call was put, and how long the client waits for it. */
-interface Errand {
+interface ClientRequest {
   readonly sim: SimNode | undefined;
   readonly timeoutMs: number;
   readonly what: string;
 }
 
-export class Door {
+export class SimulatedClient {
   /** As checkers want them. */
   readonly calls: CallRecord[] = [];
   /** As users want them. */
@@ -54,7 +54,7 @@ export class Door {
 
   /** What a client called `caller` holds. */
   atlas(caller: string): Atlas {
-    const exchange: Exchange = {
+    const exchange: CallBackend = {
       call: (target, method, args, options) => {
         const { id } = parseKey(target.key);
         return this.#call(caller, { ...target, id, method, args }, options);
@@ -66,11 +66,11 @@ export class Door {
       count: (prefix, options) =>
         this.#ask((node) => node.count(prefix, options), `count(${prefix})`),
     };
-    const modules = moduleDoor(() => {
+    const modules = simulatedModules(() => {
       const sim = this.#pick();
       return (what, timeoutMs, ask) => this.#send({ sim, timeoutMs, what }, ask);
     });
-    return makeOutlet(exchange, modules, () => null);
+    return makeFacade(exchange, modules, () => null);
   }
 
   async lookup(
@@ -96,7 +96,7 @@ export class Door {
   }
 
   /** Calls a method through one process, and leaves no record of it. */
-  knock(
+  send(
     sim: SimNode,
     type: string,
     id: string,
@@ -164,11 +164,11 @@ export class Door {
     return ready.length > 0 ? this.#random.pick(ready) : undefined;
   }
 
-  #send<T>(errand: Errand, ask: (node: AtlasNode) => Promise<T>): Promise<T> {
+  #send<T>(errand: ClientRequest, ask: (node: AtlasNode) => Promise<T>): Promise<T> {
     const { scheduler } = this.#world;
     const { sim, timeoutMs, what } = errand;
     const sentAt = scheduler.now;
-    const roadMs = (): number => this.#random.between(...ROAD_MS);
+    const roadMs = (): number => this.#random.between(...NETWORK_MS);
     return new Promise((resolve, reject) => {
       const node = sim?.node;
       if (!sim || !node) {

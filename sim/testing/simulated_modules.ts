@@ -8,15 +8,15 @@ import type { Balancer, ModuleAtlas } from "../../src/api/modules.ts";
 import { makeProxy } from "../../src/api/proxies.ts";
 
 /** The way to one node: asks it, and brings back what it answers. */
-export type Way = <T>(
+export type SendRequest = <T>(
   what: string,
   timeoutMs: number,
   ask: (node: AtlasNode) => Promise<T>,
 ) => Promise<T>;
 
 /** What clients can do with modules; `way` leads to another node each time. */
-export function moduleDoor(way: () => Way): ModuleAtlas {
-  const ask: Way = (what, timeoutMs, asked) => way()(what, timeoutMs, asked);
+export function simulatedModules(way: () => SendRequest): ModuleAtlas {
+  const ask: SendRequest = (what, timeoutMs, asked) => way()(what, timeoutMs, asked);
   return {
     request: (module, name, args, options = {}) =>
       ask(

@@ -6,7 +6,7 @@
  */
 import type { App } from "../../src/api/app.ts";
 import { timing } from "../../src/registry/lease.ts";
-import type { Course, FaultEvent, Shape } from "../plan/plan.ts";
+import type { FaultEvent, RunPlan, Shape } from "../plan/plan.ts";
 import { drawFaults, drawShape } from "../draw/draw_resources.ts";
 import { SeededRandom } from "../engine/random.ts";
 import type { FaultRate, Settings } from "./options.ts";
@@ -20,7 +20,7 @@ const CALM: readonly FaultRate[] = [
 ];
 
 /** The course of one seed. */
-export function courseOf<A extends App>(settings: Settings<A>, seed: number): Course {
+export function planOf<A extends App>(settings: Settings<A>, seed: number): RunPlan {
   const { durationMs, faults } = settings;
   const shape = shapeOf(settings, seed);
   const random = new SeededRandom(seed, "faults");
@@ -49,7 +49,7 @@ function shapeOf<A extends App>({ faults, places }: Settings<A>, seed: number): 
   if (faults === "wild") return stage;
   return {
     ...stage,
-    weather: { ...drawn.weather, tail: 0, loss: 0, duplicates: 0 },
+    linkConditions: { ...drawn.linkConditions, tail: 0, loss: 0, duplicates: 0 },
     drift: faults === "none" ? 0 : drawn.drift,
   };
 }

@@ -13,12 +13,18 @@ import { returns } from "../checkers/returns.ts";
 import type { Entry } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";
 import { JournalClients } from "../run/journal_clients.ts";
-import { type Cast, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
+import {
+  type Reporter,
+  type Result,
+  type RunOptions,
+  runWorld,
+  type WorldSetup,
+} from "../run/run_world.ts";
 import type { World } from "../engine/world.ts";
 import type { MastersPlan } from "../draw/draw_masters.ts";
 import { LATE_MS, SimMasters } from "../engine/masters.ts";
-import type { MastersStage } from "../plan/masters_plan.ts";
-import { Referees } from "./masters_checkers.ts";
+import type { MastersShape } from "../plan/masters_plan.ts";
+import { MastersCheckers } from "./masters_checkers.ts";
 
 /** From when all is mended until there is one owner of each key, whatever comes late, ms. */
 const REST_MS = LATE_MS + 6_000;
@@ -36,19 +42,19 @@ export interface MastersResult extends Result {
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
-export async function playMasters(
+export async function runMasters(
   plan: MastersPlan,
   options: RunOptions = {},
 ): Promise<MastersResult> {
   let clients: MastersClients | null = null;
-  const referees = new Referees(plan);
-  const cast: Cast = {
+  const referees = new MastersCheckers(plan);
+  const cast: WorldSetup = {
     world: "masters",
     app: journalApp(plan.shape),
     checkers: [...CHECKERS, referees.checker],
     enter: (world, report) => clients = new MastersClients(plan, world, report, referees),
   };
-  const result = await perform(plan, cast, options);
+  const result = await runWorld(plan, cast, options);
   const { conflictsLost = 0 } = clients ?? {} as Partial<MastersClients>;
   const { contests, lookups } = referees;
   return { ...result, contests, lookups, conflictsLost };
@@ -57,11 +63,11 @@ export async function playMasters(
 class MastersClients extends JournalClients {
   readonly #report: Reporter;
   readonly #masters: SimMasters;
-  readonly #referees: Referees;
-  readonly #stage: MastersStage;
+  readonly #referees: MastersCheckers;
+  readonly #stage: MastersShape;
   conflictsLost = 0;
 
-  constructor(plan: MastersPlan, world: World, report: Reporter, referees: Referees) {
+  constructor(plan: MastersPlan, world: World, report: Reporter, referees: MastersCheckers) {
     super(plan, world);
     this.#stage = plan.masters;
     this.#report = report;
@@ -74,7 +80,7 @@ class MastersClients extends JournalClients {
   override healed(): void {
     super.healed();
     this.world.scheduler.after(REST_MS, () => {
-      this.#judge(this.world.shape.weather.duplicates > 0);
+      this.#judge(this.world.shape.linkConditions.duplicates > 0);
       // So everybody is asked for every key once more, after the last late claim.
       super.healed();
     });

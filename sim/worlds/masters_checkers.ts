@@ -32,7 +32,7 @@ interface Sighting {
   readonly pairs: ReadonlySet<string>;
 }
 
-export class Referees implements MastersObserver, Observer {
+export class MastersCheckers implements MastersObserver, Observer {
   /** Stakes of a key whose copies met at a master, neither made in view of the other. */
   contests = 0;
   readonly #names: readonly string[];
@@ -147,7 +147,7 @@ export class Referees implements MastersObserver, Observer {
   }
 
   claimed(key: string, opId: string, won: boolean, stands: boolean): void {
-    if (won || !stands || this.#plan.shape.weather.duplicates > 0) return;
+    if (won || !stands || this.#plan.shape.linkConditions.duplicates > 0) return;
     this.#report("withdrawn")(`${key}: the claim ${opId} lost, and its stake stands`);
   }
 

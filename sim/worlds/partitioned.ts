@@ -15,13 +15,13 @@ import { returns } from "../checkers/returns.ts";
 import { Journal, JOURNALS } from "../engine/journal_app.ts";
 import { JournalClients } from "../run/journal_clients.ts";
 import type { Plan } from "../plan/plan.ts";
-import { type Cast, perform, type Result, type RunOptions } from "../run/run_world.ts";
-import { Referees } from "./partitioned_checkers.ts";
+import { type Result, type RunOptions, runWorld, type WorldSetup } from "../run/run_world.ts";
+import { PartitionedCheckers } from "./partitioned_checkers.ts";
 
 /** Rules that hold whether the store is there or not. */
 const CHECKERS = [healing, returns, bounded, oneLife, claims, death, epochs];
 
-export interface AdriftResult extends Result {
+export interface PartitionedResult extends Result {
   /** Answers with a mark. */
   readonly marked: number;
   /** Times that `onConflict` ran. */
@@ -33,20 +33,23 @@ export interface AdriftResult extends Result {
 }
 
 /** Plays a plan. @throws only where the simulator itself fails */
-export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<AdriftResult> {
-  const referees = new Referees(plan.faults);
-  let clients: AdriftClients | null = null;
-  const cast: Cast = {
+export async function runPartitioned(
+  plan: Plan,
+  options: RunOptions = {},
+): Promise<PartitionedResult> {
+  const referees = new PartitionedCheckers(plan.faults);
+  let clients: PartitionedClients | null = null;
+  const cast: WorldSetup = {
     world: "adrift",
-    app: adriftApp(plan.shape.idleAfterMs, referees),
+    app: partitionedApp(plan.shape.idleAfterMs, referees),
     checkers: [...CHECKERS, referees.checker],
     enter: (world, report) => {
       referees.enter(world, report);
-      return clients = new AdriftClients(plan, world);
+      return clients = new PartitionedClients(plan, world);
     },
   };
-  const result = await perform(plan, cast, options);
-  const { landed = 0 } = clients ?? {} as Partial<AdriftClients>;
+  const result = await runWorld(plan, cast, options);
+  const { landed = 0 } = clients ?? {} as Partial<PartitionedClients>;
   const { marked, conflicts, reached } = referees;
   return { ...result, marked, conflicts, reached, landed };
 }
@@ -55,9 +58,9 @@ export async function playAdrift(plan: Plan, options: RunOptions = {}): Promise<
  * Journals that go on without the store, and show referees what they hold when they lose.
  * Every other one writes without reading: it can be taken without the store, too.
  */
-function adriftApp(
+function partitionedApp(
   idleAfterMs: number,
-  referees: Referees,
+  referees: PartitionedCheckers,
 ): App<{ journals: ResourceType<Journal> }> {
   class Keeper extends Journal {
     /** Storage keys that this instance wrote. */
@@ -95,11 +98,13 @@ function adriftApp(
   });
 }
 
-class AdriftClients extends JournalClients {
+class PartitionedClients extends JournalClients {
   /** Turns that were kept and committed later, of the processes that live in the end. */
   landed = 0;
 
   override finished(): void {
-    for (const { node } of this.world.nodes()) this.landed += node?.stats().landedTurns ?? 0;
+    for (const { node } of this.world.nodes()) {
+      this.landed += node?.stats().offlineTurnsCommitted ?? 0;
+    }
   }
 }

@@ -30,7 +30,7 @@ export interface Sighting {
   readonly values: readonly string[];
 }
 
-export class Referees implements Observer {
+export class PartitionedCheckers implements Observer {
   /** Answers with a mark. */
   marked = 0;
   /** Times that `onConflict` ran. */
@@ -123,7 +123,7 @@ export class Referees implements Observer {
     let inMemory = 0;
     const keys = new Set(this.#appends.map(({ key }) => key));
     for (const { process, node } of this.#world.nodes()) {
-      const { adrift = 0, resources = 0 } = node?.stats() ?? {};
+      const { offlineResources: adrift = 0, resources = 0 } = node?.stats() ?? {};
       inMemory += resources;
       if (adrift > 0) this.#report("one in the end")(`${adrift} are adrift at ${process.id}`);
     }

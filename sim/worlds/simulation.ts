@@ -5,15 +5,21 @@
  *
  * Takes a plan; gives its result, the same each time and on every runtime.
  */
-import { playAdrift } from "./partitioned.ts";
+import { runPartitioned } from "./partitioned.ts";
 import { HISTORY_CHECKERS, LIVE_CHECKERS } from "../checkers/all.ts";
-import type { Ground } from "../engine/ground_truth.ts";
+import type { GroundTruth } from "../engine/ground_truth.ts";
 import type { CallRecord, Entry, History } from "../engine/history.ts";
 import { journalApp, readJournal } from "../engine/journal_app.ts";
 import { JournalClients } from "../run/journal_clients.ts";
 import { runMarket } from "../market/run.ts";
-import { playMasters } from "./masters.ts";
-import { type Cast, perform, type Reporter, type Result, type RunOptions } from "../run/run_world.ts";
+import { runMasters } from "./masters.ts";
+import {
+  type Reporter,
+  type Result,
+  type RunOptions,
+  runWorld,
+  type WorldSetup,
+} from "../run/run_world.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { World } from "../engine/world.ts";
 
@@ -21,20 +27,20 @@ import type { World } from "../engine/world.ts";
 export function runPlan(plan: Plan, options: RunOptions = {}): Promise<Result> {
   const { market, masters } = plan;
   if (market) return runMarket({ ...plan, market }, options);
-  if (masters) return playMasters({ ...plan, masters }, options);
-  if (plan.shape.isAvailable) return playAdrift(plan, options);
+  if (masters) return runMasters({ ...plan, masters }, options);
+  if (plan.shape.isAvailable) return runPartitioned(plan, options);
   const app = journalApp(plan.shape);
-  const enter: Cast["enter"] = (world, report, ground) =>
+  const enter: WorldSetup["enter"] = (world, report, ground) =>
     new PlainClients(plan, world, report, ground);
   const world = plan.shape.regions ? "regions" : "resources";
-  return perform(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
+  return runWorld(plan, { world, app, checkers: LIVE_CHECKERS, enter }, options);
 }
 
 class PlainClients extends JournalClients {
   readonly #report: Reporter;
-  readonly #ground: Ground;
+  readonly #ground: GroundTruth;
 
-  constructor(plan: Plan, world: World, report: Reporter, ground: Ground) {
+  constructor(plan: Plan, world: World, report: Reporter, ground: GroundTruth) {
     super(plan, world);
     this.#report = report;
     this.#ground = ground;

@@ -8,9 +8,7 @@
 
 import { MAX_PAGE } from "../limits.ts";
 import { checkMs, checkOptions, checkWord, type OptionNames, wrong } from "../model/options.ts";
-import type { AtlasError } from "../errors.ts";
-import type { Mark, Ownership } from "../model/ownership.ts";
-
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
 /** Options of what only has a deadline. */
 export type TimeoutOptions = Pick<CallOptions, "timeoutMs">;
@@ -94,7 +92,7 @@ export interface CallResult {
    * types with `partition: "available"` do: its writes are not durable yet, and another
    * owner may have taken over. `contested`: one is known to have.
    */
-  readonly verdict?: Mark;
+  readonly verdict?: DegradedVerdict;
 }
 
 export interface LookupOptions {

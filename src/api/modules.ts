@@ -3,7 +3,13 @@
  * can see of the market.
  */
 import type { FunctionContext, Module, ModuleFunctions, ModuleMap } from "./module.ts";
-import type { AuthorityView, ExchangeView, ListenerStats, ModuleView, PlbStats } from "../lambda/views.ts";
+import type {
+  AuthorityView,
+  ExchangeView,
+  ListenerStats,
+  ModuleView,
+  PlbStats,
+} from "../lambda/views.ts";
 
 export type * from "../lambda/views.ts";
 

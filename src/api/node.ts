@@ -3,7 +3,7 @@
  * a node can do.
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
-import type { ConnectionOptions, DoorStats } from "./sockets.ts";
+import type { ConnectionOptions, SocketStats } from "./sockets.ts";
 import type { AtlasError } from "../errors.ts";
 import type {
   DiscoverOptions,
@@ -18,7 +18,14 @@ import type { Member } from "../model/member.ts";
 import type { Lookup, Ownership } from "../model/ownership.ts";
 import type { SocketHandlers } from "../ports/runtime.ts";
 import type { Resource } from "./resource.ts";
-import type { CallOptions, CallResult, DrainOptions, LookupOptions, PageOptions, ResourcePage } from "./calls.ts";
+import type {
+  CallOptions,
+  CallResult,
+  DrainOptions,
+  LookupOptions,
+  PageOptions,
+  ResourcePage,
+} from "./calls.ts";
 
 type Kept = keyof Resource | `on${Capitalize<string>}` | `_${string}` | "constructor" | "then";
 
@@ -181,7 +188,7 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   readonly closed: Promise<AtlasError | null>;
 }
 
-export interface NodeStats extends MarketStats, DoorStats {
+export interface NodeStats extends MarketStats, SocketStats {
   /** Resources in memory. */
   resources: number;
   /** Calls waiting in mailboxes. */
@@ -209,11 +216,11 @@ export interface NodeStats extends MarketStats, DoorStats {
   /** Times that a resource here won over one that another node had gone on with. */
   conflictsWon: number;
   /** Resources that go on here without the store now. */
-  adrift: number;
+  offlineResources: number;
   /** Turns answered without the store that were committed later. */
-  landedTurns: number;
+  offlineTurnsCommitted: number;
   /** Turns answered without the store that could not be committed. */
-  strandedTurns: number;
+  offlineTurnsLost: number;
   forwards: number;
   /** Calls of other nodes that this one was asked to pass on. */
   relays: number;

@@ -10,10 +10,6 @@ import type { Atlas } from "./node.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/call_path.ts";
 
-import { AtlasError } from "../errors.ts";
-import { pause } from "../time/wait.ts";
-
-
 /**
  * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
  * another node goes on with it.
@@ -60,9 +56,9 @@ export interface ResourceContext {
   readonly signal: AbortSignal;
   readonly storage: Storage;
   readonly node: Atlas;
-  readonly audience: {
+  readonly broadcaster: {
     readonly connections: Iterable<Connection>;
-    say(data: unknown, to: null): void;
+    enqueue(data: unknown, to: null): void;
   };
   /**
    * The turn that the running code belongs to; its call is null in hooks.
@@ -167,7 +163,7 @@ export class Resource {
 
   /** The client sockets that are connected to this resource now, in the order they came. */
   get connections(): Iterable<Connection> {
-    return this.#context.audience.connections;
+    return this.#context.broadcaster.connections;
   }
 
   /**
@@ -178,7 +174,7 @@ export class Resource {
    * be encoded, `payload_too_large` where the event or the turn's events are over their limit.
    */
   broadcast(data: unknown): void {
-    this.#context.audience.say(data, null);
+    this.#context.broadcaster.enqueue(data, null);
   }
 
   /**

@@ -3,7 +3,6 @@
 import type { Codec } from "../model/socket_frames.ts";
 import type { ConnectionIdentity } from "../sockets/socket_server.ts";
 
-
 /** How a client's socket is to be connected. */
 export interface ConnectionOptions {
   /** How its frames are written. */
@@ -18,7 +17,7 @@ export interface ConnectionOptions {
   readonly callerRegion?: string | undefined;
 }
 
-export interface DoorStats {
+export interface SocketStats {
   /** Client sockets that are open here. */
   sockets: number;
   /** Events that were sent to them. */

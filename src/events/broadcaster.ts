@@ -7,20 +7,27 @@
  * sockets, and brings about turns of the resource's hooks. Source: design §2, §3 (State).
  */
 import { AtlasError } from "../errors.ts";
-import { DOOR_PATIENCE_MS, EVENT_BLOCK, MAX_CONNECTIONS, MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS } from "../limits.ts";
+import {
+  DOOR_PATIENCE_MS,
+  EVENT_BLOCK,
+  MAX_CONNECTIONS,
+  MAX_EVENT_BYTES,
+  MAX_REPLAY_BYTES,
+  MAX_REPLAY_EVENTS,
+} from "../limits.ts";
 import type { Call } from "../model/call.ts";
-import type { Admission, Applicant } from "../model/internal_methods.ts";
+import type { JoinRequest, JoinResult } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { encodeValue, textToCount } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { TurnStorage } from "../resource/storage.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { pause } from "../time/wait.ts";
 import { ConnectionRecords } from "./connection_records.ts";
-import { type Errand, NOWHERE, Visit } from "./hook_call.ts";
-import { Replay, type Share, type Unsent } from "./replay_buffer.ts";
-import { type Attended, DoorSide, type Usher } from "./subscriber.ts";
+import { type Hook, HookCall, NOWHERE } from "./hook_call.ts";
+import { ReplayBuffer, type Share, type Unsent } from "./replay_buffer.ts";
+import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
 import type { Connection } from "../api/resource.ts";
 
 /** The field of a resource's state that holds the bound; users' keys are in another space. */
@@ -35,61 +42,61 @@ interface Joined {
 }
 
 /** What an audience needs of the house. */
-export interface AudienceParts {
+export interface BroadcasterParts {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
-  readonly usher: Usher;
+  readonly deadlines: TimerWheel;
+  readonly reaper: SubscriberReaper;
   readonly store: Store;
   readonly stats: { events: number };
 }
 
 /** What an audience needs of the activation whose audience it is. */
-export interface Performance {
+export interface EventOwner {
   readonly key: string;
   readonly owner: Ownership;
   /** Whether it has an `onDisconnect`. */
   readonly hearsEnds: boolean;
-  readonly book: { readonly storage: TurnStorage };
+  readonly turnCommit: { readonly storage: TurnStorage };
   deliver(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
   turn(what: string): unknown;
 }
 
-export class Audience implements Speaker, Attended {
-  readonly #parts: AudienceParts;
-  readonly #of: Performance;
+export class EventBroadcaster implements ConnectionOwner, Reaped {
+  readonly #parts: BroadcasterParts;
+  readonly #of: EventOwner;
   /** What was sent; null before the state has been asked how far its numbers go. */
-  #replay: Replay | null = null;
+  #replay: ReplayBuffer | null = null;
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
   #bound = 0;
   #promised = 0;
   /** Whether the state has events of a former owner; whether this one sent any; to anybody. */
   #hasTail = false;
-  #hasSpoken = false;
+  #hasSent = false;
   #wasHeard = false;
-  #said: Said[] = [];
+  #pending: PendingEvent[] = [];
   #bytes = 0;
-  readonly #seats = new Map<string, Seated>();
-  readonly #doors = new Map<string, DoorSide>();
+  readonly #connections = new Map<string, ConnectionHandle>();
+  readonly #subscribers = new Map<string, Subscriber>();
   /** Null where none are kept. */
   readonly #records: ConnectionRecords | null = null;
-  readonly #admissions = new WeakMap<Visit, Joined>();
+  readonly #joined = new WeakMap<HookCall, Joined>();
   #isLast = false;
   #over = false;
 
-  constructor(parts: AudienceParts, of: Performance) {
+  constructor(parts: BroadcasterParts, of: EventOwner) {
     this.#parts = parts;
     this.#of = of;
     if (!of.hearsEnds) return;
     this.#records = new ConnectionRecords({
       ...parts,
       key: of.key,
-      storage: () => of.book.storage,
+      storage: () => of.turnCommit.storage,
       turn: (hook, errand) => this.#turn(hook, errand),
-      attend: () => parts.usher.attend(this),
-      isHere: (id) => this.#seats.has(id),
+      watch: () => parts.reaper.watch(this),
+      isHere: (id) => this.#connections.has(id),
       end: (id) => {
-        const seated = new Seated(this, id, "", true);
+        const seated = new ConnectionHandle(this, id, "", true);
         seated.isGone = true;
         return (it) => it.onDisconnect(seated);
       },
@@ -98,11 +105,11 @@ export class Audience implements Speaker, Attended {
 
   /** Connections now, and those of former owners of which it isn't known whether they come back. */
   get size(): number {
-    return this.#seats.size + (this.#records?.absent ?? 0);
+    return this.#connections.size + (this.#records?.absent ?? 0);
   }
 
   get connections(): Iterable<Connection> {
-    return [...this.#seats.values()];
+    return [...this.#connections.values()];
   }
 
   /** The number of the last event. */
@@ -112,63 +119,63 @@ export class Audience implements Speaker, Attended {
 
   /** Whether the running turn has anything to send, or to keep for the next owner. */
   get hasNews(): boolean {
-    return this.#said.length > 0 ||
-      (this.#isLast && (this.#hasSpoken || this.seq !== this.#bound));
+    return this.#pending.length > 0 ||
+      (this.#isLast && (this.#hasSent || this.seq !== this.#bound));
   }
 
   /** Says something to one connection, or to all, once the running turn is committed. */
-  say(data: unknown, to: Seated | null): void {
+  enqueue(data: unknown, to: ConnectionHandle | null): void {
     this.#checkTurn();
     const bytes = encodeValue(data, "the event", MAX_EVENT_BYTES);
     this.#bytes += bytes.length;
-    if (this.#bytes > MAX_REPLAY_BYTES || this.#said.length >= MAX_REPLAY_EVENTS) {
+    if (this.#bytes > MAX_REPLAY_BYTES || this.#pending.length >= MAX_REPLAY_EVENTS) {
       throw tooMuch();
     }
-    if (!to?.isGone) this.#said.push({ to, data: bytes });
+    if (!to?.isGone) this.#pending.push({ to, data: bytes });
   }
 
-  dismiss(to: Seated, reason: string): void {
+  disconnect(to: ConnectionHandle, reason: string): void {
     this.#checkTurn();
-    if (!to.isGone) this.#said.push({ to, reason });
+    if (!to.isGone) this.#pending.push({ to, reason });
   }
 
   /** Before the running turn's commit: reserves the numbers that its events need. */
-  async seal(): Promise<void> {
+  async reserveNumbers(): Promise<void> {
     const replay = await this.#open();
-    const count = this.#said.filter((said) => "data" in said).length;
+    const count = this.#pending.filter((said) => "data" in said).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
     this.#promised = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
-    const { storage } = this.#of.book;
+    const { storage } = this.#of.turnCommit;
     storage.reserve(BOUND, String(this.#promised));
     if (this.#isLast && this.#wasHeard) {
-      storage.reserve(TAIL, replay.tail(eventsOf(this.#said, this.#of.owner.epoch)));
+      storage.reserve(TAIL, replay.tail(eventsOf(this.#pending, this.#of.owner.epoch)));
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
   /** The running turn is committed, and its owner still is one: what it said goes out. */
-  publish(): void {
+  flush(): void {
     this.#bound = Math.max(this.#bound, this.#promised);
     const { epoch } = this.#of.owner;
-    const farewells: Seated[] = [];
-    for (const said of this.#said) {
+    const farewells: ConnectionHandle[] = [];
+    for (const said of this.#pending) {
       if ("reason" in said) {
-        this.#doors.get(said.to.door)?.close(said.to.id, said.reason);
+        this.#subscribers.get(said.to.subscriber)?.close(said.to.id, said.reason);
         farewells.push(said.to);
       } else if (!said.to?.isGone) {
         this.#replay?.add(epoch, said.to?.id ?? null, said.data);
         this.#parts.stats.events++;
-        this.#hasSpoken = true;
+        this.#hasSent = true;
       }
     }
     if (this.#promised > 0) this.#hasTail = false;
     this.drop();
-    for (const door of this.#doors.values()) door.tell();
-    for (const seated of farewells) this.#part(seated);
+    for (const subscriber of this.#subscribers.values()) subscriber.tell();
+    for (const seated of farewells) this.#disconnected(seated);
   }
 
   /** The running turn is over: what it said and didn't send is forgotten. */
   drop(): void {
-    this.#said = [];
+    this.#pending = [];
     this.#bytes = this.#promised = 0;
   }
 
@@ -178,37 +185,43 @@ export class Audience implements Speaker, Attended {
   }
 
   /** Joins a connection in a turn of its own, in which `onConnect` runs. */
-  join(door: string, [id, after, , resumed, epoch = null]: Applicant, call: Call): Visit {
-    let admitted: Seated | null = null;
+  join(door: string, [id, after, , resumed, epoch = null]: JoinRequest, call: Call): HookCall {
+    let admitted: ConnectionHandle | null = null;
     let undo: (() => void) | undefined;
-    const visit = new Visit(this.#of.key, "onConnect", call.deadline, call.caller, async (it) => {
-      const replay = await this.#open();
-      const side = this.#doors.get(door);
-      if (!side) {
-        throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
-      }
-      const lost = after === null ? null : replay.lostTo(after, epoch);
-      const { life } = side;
-      this.#admissions.set(visit, { seq: replay.last, lost });
-      undo = this.#records?.write(id, life);
-      const known = this.#seats.get(id);
-      if (known) return void (known.door = door);
-      if (this.#seats.size >= MAX_CONNECTIONS) {
-        const message = `${this.#of.key} has ${MAX_CONNECTIONS} connections already`;
-        throw new AtlasError("overloaded", message);
-      }
-      admitted = new Seated(this, id, door, resumed);
-      this.#seats.set(id, admitted);
-      this.#records?.returned(id);
-      this.#wasHeard = true;
-      try {
-        await it.onConnect(admitted);
-      } catch (error) {
-        // Before any turn that tells of its end.
-        this.#forget(admitted);
-        throw error;
-      }
-    });
+    const visit = new HookCall(
+      this.#of.key,
+      "onConnect",
+      call.deadline,
+      call.caller,
+      async (it) => {
+        const replay = await this.#open();
+        const side = this.#subscribers.get(door);
+        if (!side) {
+          throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
+        }
+        const lost = after === null ? null : replay.lostTo(after, epoch);
+        const { life } = side;
+        this.#joined.set(visit, { seq: replay.last, lost });
+        undo = this.#records?.write(id, life);
+        const known = this.#connections.get(id);
+        if (known) return void (known.subscriber = door);
+        if (this.#connections.size >= MAX_CONNECTIONS) {
+          const message = `${this.#of.key} has ${MAX_CONNECTIONS} connections already`;
+          throw new AtlasError("overloaded", message);
+        }
+        admitted = new ConnectionHandle(this, id, door, resumed);
+        this.#connections.set(id, admitted);
+        this.#records?.returned(id);
+        this.#wasHeard = true;
+        try {
+          await it.onConnect(admitted);
+        } catch (error) {
+          // Before any turn that tells of its end.
+          this.#forget(admitted);
+          throw error;
+        }
+      },
+    );
     visit.ended.then((error) => {
       if (error === null) return;
       undo?.();
@@ -223,29 +236,29 @@ export class Audience implements Speaker, Attended {
   }
 
   /** What a visit that ended well is answered. */
-  admission(visit: Visit): Admission {
-    const { seq, lost } = this.#admissions.get(visit) as Joined;
+  joinResult(visit: HookCall): JoinResult {
+    const { seq, lost } = this.#joined.get(visit) as Joined;
     if (lost === null) return [seq, false];
     return lost === seq ? [seq, true] : [seq, true, lost];
   }
 
   /** Begins to read who was connected to former owners; gives what to run once turns can be had. */
   recall(): (() => Promise<void>) | undefined {
-    const recalled = this.#records?.recall(this.#parts.usher.isDead);
+    const recalled = this.#records?.recall(this.#parts.reaper.isDead);
     return recalled && (async () => {
       if (await recalled() > 0) this.#wasHeard = true;
     });
   }
 
   /** A connection that is here. */
-  seatedAt(id: string): Seated | undefined {
-    return this.#seats.get(id);
+  connectionsAt(id: string): ConnectionHandle | undefined {
+    return this.#connections.get(id);
   }
 
   /** Has a connection's message heard, in a turn of its own. */
-  hear(seated: Seated, data: unknown, call: Call): Visit {
+  hear(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
-    const visit = new Visit(this.#of.key, "onMessage", deadline, caller, (it) => {
+    const visit = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
       if (!seated.isGone) return it.onMessage(seated, data);
     });
     this.#of.deliver(visit);
@@ -256,17 +269,17 @@ export class Audience implements Speaker, Attended {
   async leave(door: string, ids: readonly string[]): Promise<void> {
     const told: Promise<unknown>[] = [];
     for (const id of ids) {
-      const seated = this.#seats.get(id);
-      if (seated?.door === door) told.push(this.#part(seated));
+      const seated = this.#connections.get(id);
+      if (seated?.subscriber === door) told.push(this.#disconnected(seated));
       else if (!seated && this.#records) told.push(this.#records.miss(id));
     }
-    if (!this.#isUsed(door)) this.#forgetDoor(door);
+    if (!this.#isUsed(door)) this.#forgetSubscriber(door);
     await Promise.all(told);
   }
 
   /** A door asks for events. Null: it isn't known; else it is answered later. */
   ask(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
-    const door = this.#doors.get(name);
+    const door = this.#subscribers.get(name);
     if (!door) return null;
     const isReborn = door.life !== life;
     door.ask(call, life, at, closed);
@@ -275,41 +288,43 @@ export class Audience implements Speaker, Attended {
   }
 
   #isUsed(door: string): boolean {
-    for (const seated of this.#seats.values()) if (seated.door === door) return true;
+    for (const seated of this.#connections.values()) if (seated.subscriber === door) return true;
     return false;
   }
 
   /** The connections at a door. */
   #at(door: string): string[] {
-    return [...this.#seats.values()].filter((it) => it.door === door).map(({ id }) => id);
+    return [...this.#connections.values()].filter((it) => it.subscriber === door).map(({ id }) =>
+      id
+    );
   }
 
   /** A door, if it is known; where it is `founded` by this it is from now on. */
-  async door(name: string, life: string, founded: boolean): Promise<DoorSide | undefined> {
-    const known = this.#doors.get(name);
+  async door(name: string, life: string, founded: boolean): Promise<Subscriber | undefined> {
+    const known = this.#subscribers.get(name);
     if (known || !founded) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
-    const door = new DoorSide({
+    const door = new Subscriber({
       clock,
       deadlines,
       replay,
       owner: () => this.#of.owner,
-      isHere: (id) => this.#seats.get(id)?.door === name,
+      isHere: (id) => this.#connections.get(id)?.subscriber === name,
     }, life);
-    this.#doors.set(name, door);
-    this.#parts.usher.attend(this);
+    this.#subscribers.set(name, door);
+    this.#parts.reaper.watch(this);
     return door;
   }
 
   /** The door that asks for events, if it is known. */
-  doorOf(name: string): DoorSide | undefined {
-    return this.#doors.get(name);
+  subscriberOf(name: string): Subscriber | undefined {
+    return this.#subscribers.get(name);
   }
 
   /** Events of the past for some connections; null where they are wiped. */
-  past(after: number, until: number, ids: readonly string[]): Share | null {
+  replaySince(after: number, until: number, ids: readonly string[]): Share | null {
     if (!this.#replay?.covers(after)) return null;
     return this.#replay.since(after, (to) => to === null || ids.includes(to), until);
   }
@@ -318,114 +333,116 @@ export class Audience implements Speaker, Attended {
   async settle(): Promise<void> {
     const { clock } = this.#parts;
     const until = clock.now() + DOOR_PATIENCE_MS;
-    const isUnsettled = (door: DoorSide): boolean => !door.isSettled;
-    while (clock.now() < until && [...this.#doors.values()].some(isUnsettled)) {
+    const isUnsettled = (door: Subscriber): boolean => !door.isSettled;
+    while (clock.now() < until && [...this.#subscribers.values()].some(isUnsettled)) {
       await pause(clock, 5);
     }
   }
 
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean {
     this.#records?.sweep(now, isDead);
-    for (const [name, door] of this.#doors) {
+    for (const [name, door] of this.#subscribers) {
       if (!door.isGone(now, isDead(door.life))) continue;
-      this.#forgetDoor(name);
-      for (const seated of this.#seats.values()) if (seated.door === name) this.#part(seated);
+      this.#forgetSubscriber(name);
+      for (const seated of this.#connections.values()) {
+        if (seated.subscriber === name) this.#disconnected(seated);
+      }
     }
-    return !this.#over && this.#doors.size + (this.#records?.absent ?? 0) > 0;
+    return !this.#over && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
   }
 
   /** Nobody here can say anything any more. */
   end(error: AtlasError, next: Ownership | null = null): void {
     this.#over = true;
-    for (const seated of this.#seats.values()) seated.isGone = true;
-    this.#seats.clear();
+    for (const seated of this.#connections.values()) seated.isGone = true;
+    this.#connections.clear();
     this.#records?.stop();
-    for (const door of this.#doors.values()) door.end(error, next);
-    this.#doors.clear();
+    for (const door of this.#subscribers.values()) door.end(error, next);
+    this.#subscribers.clear();
   }
 
   /** It has gone: `onDisconnect` runs when its turn comes. Resolves when it has. */
-  async #part(seated: Seated): Promise<void> {
+  async #disconnected(seated: ConnectionHandle): Promise<void> {
     if (seated.isGone) return;
     this.#forget(seated);
     await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
   }
 
   /** Runs a turn that no caller waits for; answers how it failed, null where it was committed. */
-  #turn(hook: string, errand: Errand): Promise<AtlasError | null> {
-    const visit = new Visit(this.#of.key, hook, Infinity, NOWHERE, errand);
+  #turn(hook: string, errand: Hook): Promise<AtlasError | null> {
+    const visit = new HookCall(this.#of.key, hook, Infinity, NOWHERE, errand);
     this.#of.deliver(visit);
     return visit.ended;
   }
 
-  #forgetDoor(name: string): void {
-    this.#doors.get(name)?.dismiss();
-    this.#doors.delete(name);
+  #forgetSubscriber(name: string): void {
+    this.#subscribers.get(name)?.dismiss();
+    this.#subscribers.delete(name);
   }
 
-  #forget(seated: Seated): void {
+  #forget(seated: ConnectionHandle): void {
     seated.isGone = true;
-    if (this.#seats.get(seated.id) === seated) this.#seats.delete(seated.id);
+    if (this.#connections.get(seated.id) === seated) this.#connections.delete(seated.id);
   }
 
-  async #open(): Promise<Replay> {
+  async #open(): Promise<ReplayBuffer> {
     if (this.#replay) return this.#replay;
-    const { storage } = this.#of.book;
+    const { storage } = this.#of.turnCommit;
     const [text, tail] = await Promise.all([storage.field(BOUND), storage.field(TAIL)]);
     this.#bound = Math.max(this.#bound, textToCount(text, "the number of its last event"));
     this.#hasTail ||= tail !== null;
-    return (this.#replay ??= new Replay(this.#bound, tail));
+    return (this.#replay ??= new ReplayBuffer(this.#bound, tail));
   }
 
   #checkTurn(): void {
     this.#of.turn("broadcast");
-    if (this.#of.book.storage.isOpen && !this.#over) return;
+    if (this.#of.turnCommit.storage.isOpen && !this.#over) return;
     const message = "events can only be sent while a call or a hook is running";
     throw new AtlasError("bad_request", message);
   }
 }
 
 /** What a connection passes on to. */
-export interface Speaker {
-  say(data: unknown, to: Seated): void;
-  dismiss(seated: Seated, reason: string): void;
+export interface ConnectionOwner {
+  enqueue(data: unknown, to: ConnectionHandle): void;
+  disconnect(seated: ConnectionHandle, reason: string): void;
 }
 
 /** A connection with the door that it is at. */
-export class Seated implements Connection {
+export class ConnectionHandle implements Connection {
   readonly id: string;
   readonly resumed: boolean;
   /** The door's own name. */
-  door: string;
+  subscriber: string;
   isGone = false;
   /** The number of the last message of its client that was heard; what hears more of them. */
   heard = 0;
   hearing: Promise<unknown> = Promise.resolve();
-  readonly #speaker: Speaker;
+  readonly #owner: ConnectionOwner;
 
-  constructor(speaker: Speaker, id: string, door: string, resumed: boolean) {
-    this.#speaker = speaker;
+  constructor(speaker: ConnectionOwner, id: string, door: string, resumed: boolean) {
+    this.#owner = speaker;
     this.id = id;
-    this.door = door;
+    this.subscriber = door;
     this.resumed = resumed;
   }
 
   send(data: unknown): void {
-    this.#speaker.say(data, this);
+    this.#owner.enqueue(data, this);
   }
 
   close(reason: string = ""): void {
-    this.#speaker.dismiss(this, String(reason).replace(/[^\x20-\x7e]/g, "?").slice(0, 120));
+    this.#owner.disconnect(this, String(reason).replace(/[^\x20-\x7e]/g, "?").slice(0, 120));
   }
 }
 
 /** An event to one connection or to all, or the end of a connection. */
-export type Said =
-  | { readonly to: Seated | null; readonly data: Uint8Array }
-  | { readonly to: Seated; readonly reason: string };
+export type PendingEvent =
+  | { readonly to: ConnectionHandle | null; readonly data: Uint8Array }
+  | { readonly to: ConnectionHandle; readonly reason: string };
 
 /** The events of a turn that are sent once it is committed. */
-export function eventsOf(said: readonly Said[], epoch: number): Unsent[] {
+export function eventsOf(said: readonly PendingEvent[], epoch: number): Unsent[] {
   return said.flatMap((it) =>
     "data" in it && !it.to?.isGone ? [{ epoch, to: it.to?.id ?? null, data: it.data }] : []
   );

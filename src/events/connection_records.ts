@@ -12,7 +12,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
 import type { TurnStorage } from "../resource/storage.ts";
-import type { Errand } from "./hook_call.ts";
+import type { Hook } from "./hook_call.ts";
 
 const SPACE = "c:";
 const SPACE_END = "c;";
@@ -27,13 +27,13 @@ export interface RecordParts {
   readonly clock: Clock;
   readonly storage: () => TurnStorage;
   /** Runs a turn of the resource; answers how it failed, null where it was committed. */
-  readonly turn: (hook: string, errand: Errand) => Promise<AtlasError | null>;
+  readonly turn: (hook: string, errand: Hook) => Promise<AtlasError | null>;
   /** Has {@link ConnectionRecords.sweep} run every 2 s, as long as any are absent. */
-  readonly attend: () => void;
+  readonly watch: () => void;
   /** Whether a connection is here now. */
   readonly isHere: (id: string) => boolean;
   /** What to run in the turn in which a connection of a former owner is told of as gone. */
-  readonly end: (id: string) => Errand;
+  readonly end: (id: string) => Hook;
 }
 
 /** What is kept of a connection. */
@@ -87,7 +87,7 @@ export class ConnectionRecords {
         this.#absent.set(id, { life, since });
       }
       this.#told.clear();
-      if (this.#absent.size > 0) this.#parts.attend();
+      if (this.#absent.size > 0) this.#parts.watch();
       this.sweep(since, isDead);
       return records.length;
     };
@@ -146,8 +146,8 @@ export class ConnectionRecords {
    * A connection has gone: tells that, and deletes its record; that also where the app's code
    * throws. Where the store can't be had now, it is told again.
    */
-  async ended(id: string, tell: Errand, isBack: () => boolean = () => false): Promise<void> {
-    const { turn, attend } = this.#parts;
+  async ended(id: string, tell: Hook, isBack: () => boolean = () => false): Promise<void> {
+    const { turn, watch: attend } = this.#parts;
     if (this.#isReading) this.#told.add(id);
     let undo: (() => void) | null = null;
     const remove = (): void => void (undo = this.#remove(id));

@@ -13,9 +13,9 @@ const NONE: readonly string[] = [];
 export const NOWHERE: Caller = { region: "", node: "" };
 
 /** What a visit does; its writes and events are one turn's. */
-export type Errand = (resource: Resource) => unknown;
+export type Hook = (resource: Resource) => unknown;
 
-export class Visit extends Call {
+export class HookCall extends Call {
   readonly key: string;
   /** The hook's name, for logs. */
   readonly method: string;
@@ -26,16 +26,16 @@ export class Visit extends Call {
   readonly trace = null;
   /** How it ended: null where its turn is committed. */
   readonly ended: Promise<AtlasError | null>;
-  readonly #errand: Errand;
+  readonly #hook: Hook;
   #end!: (error: AtlasError | null) => void;
 
-  constructor(key: string, method: string, deadline: number, caller: Caller, errand: Errand) {
+  constructor(key: string, method: string, deadline: number, caller: Caller, errand: Hook) {
     super();
     this.key = key;
     this.method = method;
     this.deadline = deadline;
     this.caller = caller;
-    this.#errand = errand;
+    this.#hook = errand;
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
@@ -46,7 +46,7 @@ export class Visit extends Call {
 
   /** What the activation applies to the instance. */
   get hook(): (this: Resource) => unknown {
-    const errand = this.#errand;
+    const errand = this.#hook;
     return function (this: Resource) {
       return errand(this);
     };

@@ -24,7 +24,7 @@ export type Unsent = Omit<SentEvent, "seq">;
 /** What an event takes in an answer besides its data, in bytes; rather too much. */
 const EXTRA_BYTES = 128;
 
-const TAIL = "the last events";
+const MAX_TAIL = "the last events";
 
 /** Events for one door, and the number up to which it then has all that is for it. */
 export interface Share {
@@ -32,7 +32,7 @@ export interface Share {
   readonly upto: number;
 }
 
-export class Replay {
+export class ReplayBuffer {
   /** Those before `#head` are wiped. */
   readonly #events: SentEvent[];
   #head = 0;
@@ -92,7 +92,7 @@ export class Replay {
       if (bytes > MAX_TAIL_BYTES) break;
     }
     const events = all.slice(at).map(({ epoch, to, data }) => [epoch, to, data]);
-    return valueToText([this.#last + pending.length, events], TAIL);
+    return valueToText([this.#last + pending.length, events], MAX_TAIL);
   }
 
   /** Gives an event the next number, and keeps it: a copy, for it may be part of far more. */
@@ -134,17 +134,19 @@ export class Replay {
   }
 }
 
-/** The events in a text that {@link Replay.tail} made, where the last of them has number `last`. */
+/** The events in a text that {@link ReplayBuffer.tail} made, where the last of them has number `last`. */
 function eventsIn(text: string | null, last: number): SentEvent[] {
   if (text === null) return [];
   try {
-    const value = textToValue(text, TAIL, 4 * MAX_TAIL_BYTES);
+    const value = textToValue(text, MAX_TAIL, 4 * MAX_TAIL_BYTES);
     const [upto, rows] = value as [number, [number, string | null, Uint8Array][]];
     // A later owner has said more.
     if (upto !== last || rows.length > last) return [];
     const before = last - rows.length;
     return rows.map(([epoch, to, data], i) => {
-      if (!Number.isSafeInteger(epoch) || !(data instanceof Uint8Array)) throw new TypeError(TAIL);
+      if (!Number.isSafeInteger(epoch) || !(data instanceof Uint8Array)) {
+        throw new TypeError(MAX_TAIL);
+      }
       return { seq: before + i + 1, epoch, to: to === null ? null : String(to), data };
     });
   } catch {

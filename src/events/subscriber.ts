@@ -8,32 +8,32 @@
 import type { AtlasError } from "../errors.ts";
 import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
-import type { EventsAnswer, PostedEvent } from "../model/internal_methods.ts";
+import type { EventsAnswer, WireEvent } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
-import type { Replay, SentEvent } from "./replay_buffer.ts";
+import type { ReplayBuffer, SentEvent } from "./replay_buffer.ts";
 
 /** Closings that one answer tells of at most. */
 const MAX_CLOSINGS = 16;
 
 /** What a door's side needs of the audience it belongs to. */
-export interface DoorParts {
+export interface SubscriberParts {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
-  readonly replay: Replay;
+  readonly deadlines: TimerWheel;
+  readonly replay: ReplayBuffer;
   readonly owner: () => Ownership;
   /** Whether a connection is at this door. */
   readonly isHere: (connection: string) => boolean;
 }
 
-export class DoorSide extends Expiring {
+export class Subscriber extends Expiring {
   /** The node's life that it belongs to. */
   life: string;
   /** When it asked last, or was answered. */
   heardAt: number;
-  readonly #parts: DoorParts;
+  readonly #parts: SubscriberParts;
   /** The question that waits for an answer. */
   #asked: Call | null = null;
   /** The number up to which it has all that is for it. */
@@ -43,7 +43,7 @@ export class DoorSide extends Expiring {
   /** Closings before those. */
   #closed = 0;
 
-  constructor(parts: DoorParts, life: string) {
+  constructor(parts: SubscriberParts, life: string) {
     super();
     this.#parts = parts;
     this.life = life;
@@ -96,7 +96,7 @@ export class DoorSide extends Expiring {
     this.#answer([
       upto,
       gap,
-      events.map(posted),
+      events.map(wireEvent),
       closings.map(({ id, reason }) => [id, reason] as const),
       this.#closed + closings.length,
     ]);
@@ -137,21 +137,21 @@ export class DoorSide extends Expiring {
 }
 
 /** An event as it travels. */
-export function posted({ seq, epoch, to, data }: SentEvent): PostedEvent {
+export function wireEvent({ seq, epoch, to, data }: SentEvent): WireEvent {
   return [seq, epoch, to, data];
 }
 
 /** What an usher looks after. */
-export interface Attended {
+export interface Reaped {
   /** Lets go of connections whose door has gone. Answers whether any are left. */
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean;
 }
 
-export class Usher {
+export class SubscriberReaper {
   readonly #clock: Clock;
   /** Whether an incarnation is known to be dead. */
   readonly isDead: (incarnation: string) => boolean;
-  readonly #attended = new Set<Attended>();
+  readonly #watched = new Set<Reaped>();
   #timer: Timer | null = null;
 
   constructor(clock: Clock, isDead: (incarnation: string) => boolean) {
@@ -160,24 +160,24 @@ export class Usher {
   }
 
   /** From now on there are connections; forgotten when a sweep finds none. */
-  attend(audience: Attended): void {
-    this.#attended.add(audience);
+  watch(audience: Reaped): void {
+    this.#watched.add(audience);
     this.#timer ??= this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
   }
 
   stop(): void {
     this.#timer?.cancel();
     this.#timer = null;
-    this.#attended.clear();
+    this.#watched.clear();
   }
 
   #sweep(): void {
     this.#timer = null;
     const now = this.#clock.now();
-    for (const audience of this.#attended) {
-      if (!audience.sweep(now, this.isDead)) this.#attended.delete(audience);
+    for (const audience of this.#watched) {
+      if (!audience.sweep(now, this.isDead)) this.#watched.delete(audience);
     }
-    if (this.#attended.size === 0) return;
+    if (this.#watched.size === 0) return;
     this.#timer = this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
   }
 }

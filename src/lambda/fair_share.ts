@@ -9,7 +9,7 @@
  * How much each takes of `need`, as evenly as `room` lets: whole numbers, of which the
  * earlier entries get what is left over.
  */
-export function share(need: number, room: readonly number[]): number[] {
+export function fairShare(need: number, room: readonly number[]): number[] {
   const taken = room.map(() => 0);
   // From the one with the least room: what it can't take, the others share.
   const order = room.map((_, at) => at)

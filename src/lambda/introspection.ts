@@ -12,20 +12,20 @@ import type { Clock } from "../ports/clock.ts";
 import type { Peer } from "../ports/transport.ts";
 import { pause } from "../time/wait.ts";
 import { type Address, addressOf, AUTHORITY, BROKER } from "./bus/address.ts";
-import type { Post } from "./bus/message_bus.ts";
-import type { Letter, LetterOf } from "./bus/messages.ts";
-import { Part } from "./bus/process.ts";
+import type { MessageBus } from "./bus/message_bus.ts";
+import type { BusMessage, BusMessageOf } from "./bus/messages.ts";
+import { Process } from "./bus/process.ts";
 
 /** How often, and how many times, a node that knows no authority yet looks again. */
 const LOOK_MS = 50;
 const LOOKS = 40;
 
-export class Observatory {
-  readonly #post: Post;
+export class Introspection {
+  readonly #post: MessageBus;
   readonly #clock: Clock;
-  #inquiries = 0;
+  #questions = 0;
 
-  constructor(post: Post, clock: Clock) {
+  constructor(post: MessageBus, clock: Clock) {
     this.#post = post;
     this.#clock = clock;
   }
@@ -58,7 +58,7 @@ export class Observatory {
     const books = await this.#books(authorities, name);
     const found = books.flatMap(({ sellers }) => sellers.map(({ seller }) => seller));
     const sellers = [...new Set(found)];
-    const shops = await this.#ask(sellers, "shop", name) as LetterOf<"shop">[];
+    const shops = await this.#ask(sellers, "shop", name) as BusMessageOf<"shop">[];
     const views: SellerView[] = shops.map(({ contact, label, capacity, granted, running }) => ({
       ...placeOf(contact),
       version: label.version,
@@ -78,22 +78,24 @@ export class Observatory {
     };
   }
 
-  async #books(authorities: readonly Address[], name: string): Promise<LetterOf<"book">[]> {
-    const listings = await this.#ask(authorities, "listings", name) as LetterOf<"listings">[];
+  async #books(authorities: readonly Address[], name: string): Promise<BusMessageOf<"book">[]> {
+    const listings = await this.#ask(authorities, "listings", name) as BusMessageOf<"listings">[];
     const exchanges = new Set(
       listings.flatMap((listing) => listing.exchanges.map(({ exchange }) => exchange)),
     );
-    return await this.#ask([...exchanges], "book", name) as LetterOf<"book">[];
+    return await this.#ask([...exchanges], "book", name) as BusMessageOf<"book">[];
   }
 
-  async #meshes(): Promise<LetterOf<"mesh">[]> {
-    return await this.#ask(await this.#authorities(), "mesh", "") as LetterOf<"mesh">[];
+  async #meshes(): Promise<BusMessageOf<"mesh">[]> {
+    return await this.#ask(await this.#authorities(), "mesh", "") as BusMessageOf<"mesh">[];
   }
 
   /** The authorities that the broker here knows; it may have only just begun. */
   async #authorities(): Promise<Address[]> {
     for (let look = 0;; look++) {
-      const answers = await this.#ask([addressOf("", BROKER)], "mesh", "") as LetterOf<"mesh">[];
+      const answers = await this.#ask([addressOf("", BROKER)], "mesh", "") as BusMessageOf<
+        "mesh"
+      >[];
       const peers = answers.flatMap(({ authorities }) => authorities);
       if (peers.length > 0 || look === LOOKS) return peers.map((peer) => this.#at(peer, AUTHORITY));
       await pause(this.#clock, LOOK_MS);
@@ -104,9 +106,12 @@ export class Observatory {
     return addressOf(incarnation === this.#post.incarnation ? "" : incarnation, part);
   }
 
-  #ask(asked: readonly Address[], what: Question, module: string): Promise<Letter[]> {
+  #ask(asked: readonly Address[], what: Question, module: string): Promise<BusMessage[]> {
     return new Promise((resolve) => {
-      this.#post.hire(`inquiry.${++this.#inquiries}`, new Inquiry(asked, what, module, resolve));
+      this.#post.spawn(
+        `inquiry.${++this.#questions}`,
+        new ScatterGather(asked, what, module, resolve),
+      );
     });
   }
 }
@@ -125,15 +130,15 @@ function byPlace(a: Place, b: Place): number {
 /** How long answers are waited for, ms. */
 const PATIENCE_MS = 2_000;
 
-export type Question = LetterOf<"ask">["what"];
-type Answer = LetterOf<Question>;
+export type Question = BusMessageOf<"ask">["what"];
+type Answer = BusMessageOf<Question>;
 
-export class Inquiry extends Part {
+export class ScatterGather extends Process {
   readonly #asked: Set<Address>;
   readonly #what: Question;
   readonly #module: string;
-  readonly #done: (answers: Letter[]) => void;
-  readonly #answers: Letter[] = [];
+  readonly #done: (answers: BusMessage[]) => void;
+  readonly #answers: BusMessage[] = [];
   #nonce = 0;
 
   /** @param done runs once, with what came. */
@@ -141,7 +146,7 @@ export class Inquiry extends Part {
     asked: readonly Address[],
     what: Question,
     module: string,
-    done: (answers: Letter[]) => void,
+    done: (answers: BusMessage[]) => void,
   ) {
     super();
     this.#asked = new Set(asked);
@@ -151,20 +156,20 @@ export class Inquiry extends Part {
   }
 
   protected override started(): void {
-    const nonce = this.#nonce = this.desk.draw();
+    const nonce = this.#nonce = this.context.nextId();
     for (const part of this.#asked) {
-      this.desk.watch(part);
-      this.desk.send(part, { kind: "ask", nonce, what: this.#what, module: this.#module });
+      this.context.watch(part);
+      this.context.send(part, { kind: "ask", nonce, what: this.#what, module: this.#module });
     }
-    this.desk.after(PATIENCE_MS, () => this.#leave());
-    if (this.#asked.size === 0) this.desk.soon(() => this.#leave());
+    this.context.after(PATIENCE_MS, () => this.#leave());
+    if (this.#asked.size === 0) this.context.defer(() => this.#leave());
   }
 
   protected override stopped(): void {
     this.#done(this.#answers);
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     if (letter.kind === this.#what && (letter as Answer).nonce === this.#nonce) {
       if (this.#asked.has(from)) this.#answers.push(letter);
       this.#asked.delete(from);
@@ -175,6 +180,6 @@ export class Inquiry extends Part {
   }
 
   #leave(): void {
-    this.desk.dismiss(this.address, "the inquiry is over");
+    this.context.stop(this.address, "the inquiry is over");
   }
 }

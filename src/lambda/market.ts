@@ -8,7 +8,16 @@
  * Source: design §5.
  */
 import { checkCapacity, isModule, type Module, type ModuleMap } from "../api/module.ts";
-import type { DiscoverOptions, Listener, MarketStats, ModuleFigures, ModuleNode, ModuleProxy, Plb, PublishOptions } from "../api/modules.ts";
+import type {
+  DiscoverOptions,
+  Listener,
+  MarketStats,
+  ModuleFigures,
+  ModuleNode,
+  ModuleProxy,
+  Plb,
+  PublishOptions,
+} from "../api/modules.ts";
 import type { Role } from "../api/options.ts";
 import { makeProxy } from "../api/proxies.ts";
 import { AtlasError } from "../errors.ts";
@@ -17,37 +26,37 @@ import type { Post as PostMessage } from "../model/envelope.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { addressOf, AUTHORITY, BOOTSTRAP, BROKER } from "./bus/address.ts";
-import { type Line, Post, type PostParts } from "./bus/message_bus.ts";
-import type { Holder, Part } from "./bus/process.ts";
-import { PlbPart, type PlbParts } from "./buy/plb.ts";
-import { Requests } from "./buy/shared_requests.ts";
+import { type BusLink, MessageBus, type MessageBusParts } from "./bus/message_bus.ts";
+import type { Process, ProcessRef } from "./bus/process.ts";
+import { type PlbParts, PlbProcess } from "./buy/plb.ts";
+import { SharedRequests } from "./buy/shared_requests.ts";
 import { Authority } from "./exchange/authority.ts";
 import { Bootstrap, type Resolve } from "./exchange/bootstrap.ts";
 import { Broker } from "./exchange/broker.ts";
-import { Observatory } from "./introspection.ts";
+import { Introspection } from "./introspection.ts";
 import { checkRequest, demandOf, offerOf } from "./market_options.ts";
-import { CallTally, Meters } from "./metrics.ts";
-import { ListenerPart, stockOf } from "./sell/listener.ts";
+import { CallCounters, ModuleMetrics } from "./metrics.ts";
+import { ListenerProcess, stockOf } from "./sell/listener.ts";
 
 /** What a market is made of. */
-export interface MarketParts extends PostParts {
+export interface MarketParts extends MessageBusParts {
   readonly role: Role;
   readonly resolve: Resolve;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   /** The app's modules: names of those that have none of their own. */
   readonly modules: ModuleMap;
 }
 
 export class Market implements ModuleNode {
   readonly #parts: MarketParts;
-  readonly #post: Post;
-  readonly #meters = new Meters();
-  readonly #listeners = new Map<Holder<ListenerPart>, Listener>();
-  readonly #buyers = new Map<Holder<PlbPart>, CallTally>();
-  readonly #observatory: Observatory;
-  readonly #requests: Requests;
+  readonly #bus: MessageBus;
+  readonly #metrics = new ModuleMetrics();
+  readonly #listeners = new Map<ProcessRef<ListenerProcess>, Listener>();
+  readonly #buyers = new Map<ProcessRef<PlbProcess>, CallCounters>();
+  readonly #introspection: Introspection;
+  readonly #requests: SharedRequests;
   #isOpen = false;
   #isDraining = false;
   #isClosed = false;
@@ -55,9 +64,9 @@ export class Market implements ModuleNode {
 
   constructor(parts: MarketParts) {
     this.#parts = parts;
-    this.#post = new Post(parts);
-    this.#observatory = new Observatory(this.#post, parts.clock);
-    this.#requests = new Requests(parts.clock, (name, range) =>
+    this.#bus = new MessageBus(parts);
+    this.#introspection = new Introspection(this.#bus, parts.clock);
+    this.#requests = new SharedRequests(parts.clock, (name, range) =>
       this.#buyer({
         name,
         orders: [{ range, wanted: 1, asked: 1, prefer: "near" }],
@@ -86,16 +95,16 @@ export class Market implements ModuleNode {
     if (this.#isOpen || this.#isClosed) return;
     this.#isOpen = true;
     const bootstrap = addressOf("", BOOTSTRAP);
-    this.#post.keep(BROKER, () => new Broker(bootstrap), () => {
+    this.#bus.keep(BROKER, () => new Broker(bootstrap), () => {
       this.#announce();
       this.moved();
     });
     if (this.#parts.role === "authority") {
-      this.#post.keep(AUTHORITY, () => new Authority(bootstrap), () => this.#announce());
+      this.#bus.keep(AUTHORITY, () => new Authority(bootstrap), () => this.#announce());
     }
     this.#announce();
-    const meet = (address: string): Promise<string | null> => this.#post.meet(address);
-    this.#post.keep(BOOTSTRAP, () => new Bootstrap(this.#parts.resolve, meet));
+    const meet = (address: string): Promise<string | null> => this.#bus.meet(address);
+    this.#bus.keep(BOOTSTRAP, () => new Bootstrap(this.#parts.resolve, meet));
   }
 
   /** Tells the broker of the authority of this node. */
@@ -103,32 +112,32 @@ export class Market implements ModuleNode {
     if (this.#parts.role !== "authority") return;
     const contact = this.#parts.self();
     const news = { kind: "news", contact, authorities: [contact], exchanges: [] } as const;
-    this.#post.drop(addressOf("", BROKER), news);
+    this.#bus.send(addressOf("", BROKER), news);
   }
 
   /** A peer's letter came. */
-  arrived(message: PostMessage, line: Line): void {
+  arrived(message: PostMessage, line: BusLink): void {
     this.open();
-    this.#post.arrived(message, line);
+    this.#bus.arrived(message, line);
   }
 
   /** A link to a peer closed. */
   closed(incarnation: string): void {
-    if (this.#isOpen) this.#post.closed(incarnation);
+    if (this.#isOpen) this.#bus.closed(incarnation);
   }
 
   /** The registry's roll changed: authorities may have come. */
-  rollChanged(): void {
-    if (this.#isOpen) this.#post.drop(addressOf("", BOOTSTRAP), { kind: "search", now: true });
+  membersChanged(): void {
+    if (this.#isOpen) this.#bus.send(addressOf("", BOOTSTRAP), { kind: "search", now: true });
   }
 
   /** The node has another incarnation. */
   moved(): void {
     const traders = [...this.#listeners.keys(), ...this.#buyers.keys()];
     for (const { part } of traders) {
-      this.#post.drop(part.address, { kind: "moved", reason: "its orders are to be placed again" });
+      this.#bus.send(part.address, { kind: "moved", reason: "its orders are to be placed again" });
     }
-    this.rollChanged();
+    this.membersChanged();
   }
 
   publish(module: Module, options: PublishOptions = {}): Listener {
@@ -142,7 +151,7 @@ export class Market implements ModuleNode {
     this.open();
     const { deadlines } = this.#parts;
     const closed = Promise.withResolvers<void>();
-    const { meter, release } = this.#meters.take(name);
+    const { meter, release } = this.#metrics.take(name);
     const { orders, lowWatermark } = offer;
     const stock = stockOf(offer.module);
     const onClosed = (): void => {
@@ -150,8 +159,8 @@ export class Market implements ModuleNode {
       this.#listeners.delete(holder);
       closed.resolve();
     };
-    const make = (): ListenerPart =>
-      new ListenerPart({ name, stock, orders, lowWatermark, deadlines, meter, onClosed });
+    const make = (): ListenerProcess =>
+      new ListenerProcess({ name, stock, orders, lowWatermark, deadlines, meter, onClosed });
     const holder = { part: make() };
     const handle = this.#handleOf(name, holder, closed.promise);
     this.#listeners.set(holder, handle);
@@ -160,9 +169,9 @@ export class Market implements ModuleNode {
   }
 
   /** Opens a trader, and another one in its place where it fails. */
-  #keep<P extends Part>(kind: string, holder: Holder<P>, make: () => P): void {
+  #keep<P extends Process>(kind: string, holder: ProcessRef<P>, make: () => P): void {
     let isFirst = true;
-    this.#post.keep(`${kind}.${++this.#names}`, () => {
+    this.#bus.keep(`${kind}.${++this.#names}`, () => {
       if (!isFirst) holder.part = make();
       isFirst = false;
       return holder.part;
@@ -177,8 +186,12 @@ export class Market implements ModuleNode {
     checkToken("module", name);
     const { parts, timeoutMs, waitFor, signal } = demandOf(options);
     const closed = Promise.withResolvers<void>();
-    const bought: Capacity = new Capacity(this.#parts.clock, () => holder.part, waitFor);
-    const holder: Holder<PlbPart> = this.#buyer({
+    const bought: CapacityWaiter = new CapacityWaiter(
+      this.#parts.clock,
+      () => holder.part,
+      waitFor,
+    );
+    const holder: ProcessRef<PlbProcess> = this.#buyer({
       ...parts,
       name,
       onChange: () => bought.changed(),
@@ -218,24 +231,24 @@ export class Market implements ModuleNode {
   readonly modules: ModuleNode["modules"] = async () => {
     this.#checkOpen(null);
     this.open();
-    return await this.#observatory.modules();
+    return await this.#introspection.modules();
   };
 
   readonly exchange: ModuleNode["exchange"] = async (name) => {
     this.#checkOpen(null);
     checkToken("module", name);
     this.open();
-    return await this.#observatory.exchange(name);
+    return await this.#introspection.exchange(name);
   };
 
   readonly authorities: ModuleNode["authorities"] = async () => {
     this.#checkOpen(null);
     this.open();
-    return await this.#observatory.authorities();
+    return await this.#introspection.authorities();
   };
 
   stats(): MarketStats {
-    const total = this.#meters.total(this.#buyers.values());
+    const total = this.#metrics.total(this.#buyers.values());
     const { issued, used, revoked, granted, running, calls, waits, waitedMs } = total;
     const modules = this.#figures();
     return {
@@ -256,10 +269,10 @@ export class Market implements ModuleNode {
   #figures(): ModuleFigures[] {
     const waiting = new Map<string, number>();
     for (const { part } of this.#buyers.keys()) {
-      const name = this.#meters.nameOf(part.name);
+      const name = this.#metrics.nameOf(part.name);
       waiting.set(name, (waiting.get(name) ?? 0) + part.waiting);
     }
-    return [...this.#meters].map(([module, meter]) => ({
+    return [...this.#metrics].map(([module, meter]) => ({
       ...meter,
       module,
       outstanding: meter.issued - meter.used - meter.revoked,
@@ -291,7 +304,7 @@ export class Market implements ModuleNode {
   stop(): void {
     this.#isClosed = true;
     this.#requests.stop();
-    this.#post.stop();
+    this.#bus.stop();
   }
 
   #refuseWaiting(): void {
@@ -302,9 +315,9 @@ export class Market implements ModuleNode {
   }
 
   /** Opens a balancer, which begins to buy at once. @throws AtlasError `overloaded` */
-  #buyer(parts: Omit<PlbParts, "deadlines" | "tally" | "state">): Holder<PlbPart> {
+  #buyer(parts: Omit<PlbParts, "deadlines" | "tally" | "state">): ProcessRef<PlbProcess> {
     if (this.#buyers.size >= MAX_TRADERS) throw tooMany("buyers");
-    const tally = new CallTally(this.#meters, parts.name);
+    const tally = new CallCounters(this.#metrics, parts.name);
     const { deadlines } = this.#parts;
     const state = { isClosing: false };
     const onClosed = (): void => {
@@ -312,7 +325,7 @@ export class Market implements ModuleNode {
       this.#buyers.delete(holder);
       parts.onClosed();
     };
-    const make = (): PlbPart => new PlbPart({ ...parts, deadlines, tally, state, onClosed });
+    const make = (): PlbProcess => new PlbProcess({ ...parts, deadlines, tally, state, onClosed });
     const holder = { part: make() };
     this.open();
     this.#buyers.set(holder, tally);
@@ -320,7 +333,7 @@ export class Market implements ModuleNode {
     return holder;
   }
 
-  #handleOf(name: string, holder: Holder<ListenerPart>, closed: Promise<void>): Listener {
+  #handleOf(name: string, holder: ProcessRef<ListenerProcess>, closed: Promise<void>): Listener {
     return {
       name,
       update(next) {
@@ -374,7 +387,7 @@ export interface Bought {
   readonly asked: string;
 }
 
-export class Capacity {
+export class CapacityWaiter {
   readonly #clock: Clock;
   readonly #bought: () => Bought;
   readonly #waitFor: "some" | "all";

@@ -4,11 +4,31 @@
  * Takes options as users give them; gives all of them with their defaults, or an error that
  * names the field, its value and what is allowed.
  */
-import { checkCapacity, checkRange, checkVersion, defineModule, type Module } from "../api/module.ts";
-import type { BuyOrder, DiscoverOptions, ModuleCallOptions, ModuleRequestOptions, PublishOptions, SellOrder } from "../api/modules.ts";
+import {
+  checkCapacity,
+  checkRange,
+  checkVersion,
+  defineModule,
+  type Module,
+} from "../api/module.ts";
+import type {
+  BuyOrder,
+  DiscoverOptions,
+  ModuleCallOptions,
+  ModuleRequestOptions,
+  PublishOptions,
+  SellOrder,
+} from "../api/modules.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DISCOVER_MS, DEFAULT_TIMEOUT_MS } from "../limits.ts";
-import { checkMs, checkOptions, checkWord, type OptionNames, quoted, wrong } from "../model/options.ts";
+import {
+  checkMs,
+  checkOptions,
+  checkWord,
+  type OptionNames,
+  quoted,
+  wrong,
+} from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 import { MAX_REGIONS } from "./bus/order.ts";
 import type { BuyTerms } from "./buy/allocation.ts";

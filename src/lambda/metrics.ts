@@ -4,7 +4,7 @@
  */
 import { MAX_METERS } from "../limits.ts";
 
-export interface Meter {
+export interface ModuleCounters {
   /** Credits, counted by sellers. issued = used + revoked + what is outstanding. */
   issued: number;
   used: number;
@@ -19,7 +19,7 @@ export interface Meter {
   waitedMs: number;
 }
 
-export function newMeter(): Meter {
+export function newMeter(): ModuleCounters {
   return {
     issued: 0,
     used: 0,
@@ -37,8 +37,8 @@ type Count = "calls" | "waits" | "waitedMs";
 const COUNTS: readonly Count[] = ["calls", "waits", "waitedMs"];
 
 /** A module's meter in a trader's hands, who lets go of it at its end. */
-export interface Hold {
-  readonly meter: Meter;
+export interface CountersRef {
+  readonly meter: ModuleCounters;
   release(): void;
 }
 
@@ -46,13 +46,13 @@ export interface Hold {
  * What one balancer counts of its calls, for itself and on its module's meter: kept back until
  * somebody sells to it, as anybody may ask for any name.
  */
-export class CallTally {
-  readonly own: Pick<Meter, Count> = { calls: 0, waits: 0, waitedMs: 0 };
-  readonly #meters: Meters;
+export class CallCounters {
+  readonly own: Pick<ModuleCounters, Count> = { calls: 0, waits: 0, waitedMs: 0 };
+  readonly #meters: ModuleMetrics;
   readonly #module: string;
-  #hold: Hold | null = null;
+  #hold: CountersRef | null = null;
 
-  constructor(meters: Meters, module: string) {
+  constructor(meters: ModuleMetrics, module: string) {
     this.#meters = meters;
     this.#module = module;
     if (meters.has(module)) this.sold();
@@ -81,7 +81,7 @@ export class CallTally {
     else this.addTo(this.#meters.other);
   }
 
-  addTo(meter: Meter): void {
+  addTo(meter: ModuleCounters): void {
     for (const what of COUNTS) meter[what] += this.own[what];
   }
 }
@@ -90,18 +90,18 @@ export class CallTally {
 const OTHER = "other";
 
 interface Entry {
-  readonly meter: Meter;
+  readonly meter: ModuleCounters;
   /** Who holds it. */
   holds: number;
 }
 
-export class Meters {
+export class ModuleMetrics {
   /** By module; of those that nobody holds the longest unused ones first. */
   readonly #entries = new Map<string, Entry>();
-  #other: Meter | null = null;
+  #other: ModuleCounters | null = null;
 
   /** The meter that counts what no other does. */
-  get other(): Meter {
+  get other(): ModuleCounters {
     return this.#other ??= newMeter();
   }
 
@@ -117,20 +117,20 @@ export class Meters {
   }
 
   /** The meter of a module that is traded here; there is always one, unless too many are held. */
-  take(module: string): Hold {
+  take(module: string): CountersRef {
     const entry = module === OTHER ? undefined : this.#entries.get(module) ?? this.#enter(module);
     if (!entry) return { meter: this.other, release: () => {} };
     entry.holds++;
     return { meter: entry.meter, release: () => this.#release(module, entry) };
   }
 
-  *[Symbol.iterator](): Iterator<[string, Meter]> {
+  *[Symbol.iterator](): Iterator<[string, ModuleCounters]> {
     for (const [module, { meter }] of this.#entries) yield [module, meter];
     if (this.#other) yield [OTHER, this.#other];
   }
 
   /** All modules together, with what tallies keep back. */
-  total(tallies: Iterable<CallTally>): Meter {
+  total(tallies: Iterable<CallCounters>): ModuleCounters {
     const total = newMeter();
     for (const [, meter] of this) addAll(total, meter);
     for (const tally of tallies) if (tally.isKeptBack) tally.addTo(total);
@@ -163,10 +163,10 @@ export class Meters {
 }
 
 /** Whether nothing can be counted on it any more: no channel is left. */
-function isSettled({ issued, used, revoked, granted, running }: Meter): boolean {
+function isSettled({ issued, used, revoked, granted, running }: ModuleCounters): boolean {
   return running === 0 && granted === 0 && issued === used + revoked;
 }
 
-function addAll(sum: Meter, meter: Meter): void {
-  for (const name of Object.keys(sum) as (keyof Meter)[]) sum[name] += meter[name];
+function addAll(sum: ModuleCounters, meter: ModuleCounters): void {
+  for (const name of Object.keys(sum) as (keyof ModuleCounters)[]) sum[name] += meter[name];
 }

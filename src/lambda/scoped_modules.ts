@@ -14,7 +14,7 @@ import { checkCall, checkDiscover, checkRequest } from "./market_options.ts";
 import { makeProxy } from "../api/proxies.ts";
 
 /** A resource, as far as its purchases go. */
-export interface Holder {
+export interface ScopeOwner {
   /** What is left of its running turn's deadline, ms; Infinity where there is none. */
   leftMs(): number;
   /** Aborted when the resource is let go. */
@@ -22,7 +22,7 @@ export interface Holder {
 }
 
 /** `atlas` for a resource. */
-export function within(atlas: ModuleAtlas, holder: Holder): ModuleAtlas {
+export function scopedModules(atlas: ModuleAtlas, holder: ScopeOwner): ModuleAtlas {
   return {
     async request(module, name, args, options = {}) {
       const timeoutMs = bound(holder, checkRequest(options).timeoutMs ?? DEFAULT_TIMEOUT_MS);
@@ -53,7 +53,7 @@ export function within(atlas: ModuleAtlas, holder: Holder): ModuleAtlas {
 }
 
 async function callWithin(
-  holder: Holder,
+  holder: ScopeOwner,
   plb: Balancer,
   { callTimeoutMs = DEFAULT_TIMEOUT_MS }: DiscoverOptions,
   name: string,
@@ -65,7 +65,7 @@ async function callWithin(
 }
 
 /** `ms`, but not past the turn's deadline. @throws AtlasError `bad_request`, `timeout` */
-function bound(holder: Holder, ms: number): number {
+function bound(holder: ScopeOwner, ms: number): number {
   const left = Math.min(checkMs("timeoutMs", ms), holder.leftMs());
   if (left >= 1) return left;
   throw new AtlasError("timeout", "the deadline of the call that makes this one has passed");

@@ -9,7 +9,13 @@
  * Source: design §4 (another region goes through that region's gateway).
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
-import { DETOUR_MS, GATEWAY_IDLE_MS, GATEWAY_PATIENCE_MS, GATEWAY_PROBE_MS, MAX_DETOUR_MS } from "../limits.ts";
+import {
+  DETOUR_MS,
+  GATEWAY_IDLE_MS,
+  GATEWAY_PATIENCE_MS,
+  GATEWAY_PROBE_MS,
+  MAX_DETOUR_MS,
+} from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -20,7 +26,7 @@ import type { Session } from "./links.ts";
 const QUICKER = 0.8;
 const QUICKER_MS = 2;
 /** How long one that could not pass a call on is asked after the others, in ms. */
-const SHUN_MS = 500;
+const EXCLUDE_MS = 500;
 
 export interface GatewayParts {
   /** Addresses by region. */
@@ -30,12 +36,12 @@ export interface GatewayParts {
   readonly clock: Clock;
   readonly random: Random;
   /** A link to whoever answers at an address; null: this node itself. */
-  readonly meet: (address: string) => Promise<Session | null>;
+  readonly dialAddress: (address: string) => Promise<Session | null>;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
 /** The gateways of one region. */
-interface Border {
+interface RegionGateways {
   readonly region: string;
   readonly gateways: readonly Gateway[];
   present: Gateway | null;
@@ -44,7 +50,7 @@ interface Border {
 
 export class Gateways {
   readonly #parts: GatewayParts;
-  readonly #borders = new Map<string, Border>();
+  readonly #regions = new Map<string, RegionGateways>();
   #closed = false;
 
   constructor(parts: GatewayParts) {
@@ -52,23 +58,23 @@ export class Gateways {
     for (const [region, addresses] of Object.entries(parts.gateways)) {
       if (region === parts.region) continue;
       const gateways = addresses.map((address) => new Gateway(region, address));
-      this.#borders.set(region, { region, gateways, present: null, usedAt: -Infinity });
+      this.#regions.set(region, { region, gateways, present: null, usedAt: -Infinity });
     }
   }
 
   /** Whether no region has any. */
   get isEmpty(): boolean {
-    return this.#borders.size === 0;
+    return this.#regions.size === 0;
   }
 
   /** Whether a region has any. */
   has(region: string): boolean {
-    return this.#borders.has(region);
+    return this.#regions.has(region);
   }
 
   /** An open link to the best gateway of a region; null where none is open and healthy. */
   ready(region: string): Session | null {
-    const border = this.#borders.get(region);
+    const border = this.#regions.get(region);
     if (!border) return null;
     const now = this.#parts.clock.now();
     this.#used(border, now);
@@ -91,7 +97,7 @@ export class Gateways {
   async open(region: string): Promise<Session> {
     const ready = this.ready(region);
     if (ready) return ready;
-    const border = this.#borders.get(region);
+    const border = this.#regions.get(region);
     if (!border) throw new AtlasError("unavailable", `region ${region} has no gateways`);
     const now = this.#parts.clock.now();
     const dials = border.gateways.filter((gateway) => gateway.isDue(now))
@@ -111,16 +117,18 @@ export class Gateways {
   }
 
   /** A gateway could not pass a call on: others are asked first for a while. */
-  shun(session: Session): void {
-    const until = this.#parts.clock.now() + SHUN_MS;
-    for (const { gateways } of this.#borders.values()) {
-      for (const gateway of gateways) if (gateway.session === session) gateway.shunnedUntil = until;
+  exclude(session: Session): void {
+    const until = this.#parts.clock.now() + EXCLUDE_MS;
+    for (const { gateways } of this.#regions.values()) {
+      for (const gateway of gateways) {
+        if (gateway.session === session) gateway.excludedUntil = until;
+      }
     }
   }
 
   /** A silent link speaks again: gateways that failed by their silence are asked at once. */
   heard(session: Session): void {
-    for (const border of this.#borders.values()) {
+    for (const border of this.#regions.values()) {
       for (const gateway of border.gateways) {
         if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
       }
@@ -130,13 +138,13 @@ export class Gateways {
   /** Stops probing. */
   close(): void {
     this.#closed = true;
-    for (const { gateways } of this.#borders.values()) {
+    for (const { gateways } of this.#regions.values()) {
       for (const gateway of gateways) gateway.timer?.cancel();
     }
   }
 
   /** Asks after gateways again that nobody had used for a while. */
-  #used(border: Border, now: number): void {
+  #used(border: RegionGateways, now: number): void {
     const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
     border.usedAt = now;
     if (!wasIdle) return;
@@ -145,12 +153,12 @@ export class Gateways {
     }
   }
 
-  #dial(border: Border, gateway: Gateway): Promise<void> {
+  #dial(border: RegionGateways, gateway: Gateway): Promise<void> {
     return (gateway.opening ??= this.#open(border, gateway).finally(() => gateway.opening = null));
   }
 
-  async #open(border: Border, gateway: Gateway): Promise<void> {
-    const { clock, meet } = this.#parts;
+  async #open(border: RegionGateways, gateway: Gateway): Promise<void> {
+    const { clock, dialAddress: meet } = this.#parts;
     const began = clock.now();
     try {
       const session = await meet(gateway.address);
@@ -167,7 +175,7 @@ export class Gateways {
     }
   }
 
-  #failed(border: Border, gateway: Gateway, trouble: unknown): void {
+  #failed(border: RegionGateways, gateway: Gateway, trouble: unknown): void {
     const { clock, random, onEvent } = this.#parts;
     if (this.#closed) return;
     const pause = backoffMs(random, gateway.failures, DETOUR_MS, MAX_DETOUR_MS);
@@ -178,14 +186,14 @@ export class Gateways {
     this.#schedule(border, gateway, pause);
   }
 
-  #schedule(border: Border, gateway: Gateway, ms: number): void {
+  #schedule(border: RegionGateways, gateway: Gateway, ms: number): void {
     gateway.timer?.cancel();
     if (this.#closed) return;
     gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
   }
 
   /** Asks a gateway whether it is there; one without a link, or with a silent one, is dialled. */
-  #probe(border: Border, gateway: Gateway): void {
+  #probe(border: RegionGateways, gateway: Gateway): void {
     const { clock } = this.#parts;
     const now = clock.now();
     if (now - border.usedAt > GATEWAY_IDLE_MS) return;
@@ -216,7 +224,7 @@ export class Gateways {
     gateway.timer = clock.after(GATEWAY_PATIENCE_MS, () => once("it does not answer"));
   }
 
-  #changed(border: Border, gateway: Gateway): void {
+  #changed(border: RegionGateways, gateway: Gateway): void {
     border.present = gateway;
     const { region } = border;
     const fields = { region, address: gateway.address, node: gateway.session?.name ?? "" };
@@ -226,7 +234,7 @@ export class Gateways {
 
 /** How far a gateway is, in ms: those that were shunned behind all others. */
 function rank(gateway: Gateway, now: number): number {
-  return gateway.latencyMs + (gateway.shunnedUntil > now ? 1e9 : 0);
+  return gateway.latencyMs + (gateway.excludedUntil > now ? 1e9 : 0);
 }
 
 /** The weight of the latest measurement in the running mean. */
@@ -246,7 +254,7 @@ export class Gateway {
   /** Failures since it last worked. */
   failures = 0;
   /** Until when it is asked after the others, on the monotonic clock. */
-  shunnedUntil = 0;
+  excludedUntil = 0;
   /** What was wrong with it last. */
   trouble: unknown = "it is being dialled";
   #retryAt = 0;
@@ -259,7 +267,7 @@ export class Gateway {
 
   /** Whether there is a link to it over which somebody speaks. */
   get isThere(): boolean {
-    return this.session?.takes === true && !this.session.isSilent;
+    return this.session?.takes === true && !this.session.isUnresponsive;
   }
 
   /** Whether calls may be sent through it now. */
@@ -269,7 +277,9 @@ export class Gateway {
 
   /** Why no calls are sent through it: a text, or an error with a detail for logs. */
   get why(): unknown {
-    return this.session?.takes && this.session.isSilent ? "nothing comes from it" : this.trouble;
+    return this.session?.takes && this.session.isUnresponsive
+      ? "nothing comes from it"
+      : this.trouble;
   }
 
   /** Whether it may be dialled now. */

@@ -17,13 +17,13 @@ import type { LinkWatch, Session, Waiter } from "./links.ts";
 /** Rounds that the watchman makes until a link counts as silent; the first comes early. */
 const ROUNDS = 5;
 /** In which round he knocks, and after how many more he knocks again. */
-const KNOCK = 3;
-const KNOCK_AGAIN = 20;
+const PROBE_MS = 3;
+const PROBE_AGAIN_MS = 20;
 
 /** Whoever knocks only wants to hear something. */
-const KNOCKER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
+const PROBER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
 
-export interface WatchParts {
+export interface LinkMonitorParts {
   readonly clock: Clock;
   /** The own region: within it there is no other way, and nobody is watched. */
   readonly region: string;
@@ -34,12 +34,12 @@ export interface WatchParts {
   readonly onHeard: (session: Session) => void;
 }
 
-export class Watch implements LinkWatch {
-  readonly #parts: WatchParts;
+export class LinkMonitor implements LinkWatch {
+  readonly #parts: LinkMonitorParts;
   readonly #sessions = new Set<Session>();
   #timer: Timer | null = null;
 
-  constructor(parts: WatchParts) {
+  constructor(parts: LinkMonitorParts) {
     this.#parts = parts;
   }
 
@@ -51,9 +51,9 @@ export class Watch implements LinkWatch {
   }
 
   heard(session: Session): void {
-    session.rounds = 0;
-    if (!session.isSilent) return;
-    session.isSilent = false;
+    session.missedProbes = 0;
+    if (!session.isUnresponsive) return;
+    session.isUnresponsive = false;
     this.#parts.onHeard(session);
   }
 
@@ -67,22 +67,22 @@ export class Watch implements LinkWatch {
   #schedule(): void {
     this.#timer = this.#parts.clock.after(SILENCE_MS / ROUNDS, () => {
       this.#timer = null;
-      for (const session of this.#sessions) this.#comeBy(session);
+      for (const session of this.#sessions) this.#probe(session);
       if (this.#sessions.size > 0) this.#schedule();
     });
   }
 
   /** Rounds are counted, not time: where this node stood still, its peers may have spoken. */
-  #comeBy(session: Session): void {
+  #probe(session: Session): void {
     const { hasDetour, onSilent } = this.#parts;
     if (!session.isOwing || !session.takes) {
       session.isWatched = false;
       this.#sessions.delete(session);
-    } else if (session.rounds + 1 < KNOCK || hasDetour(session.peer)) {
-      session.rounds++;
-      if (session.rounds % KNOCK_AGAIN === KNOCK) session.ping(KNOCKER);
-      if (session.rounds !== ROUNDS + 1) return;
-      session.isSilent = true;
+    } else if (session.missedProbes + 1 < PROBE_MS || hasDetour(session.peer)) {
+      session.missedProbes++;
+      if (session.missedProbes % PROBE_AGAIN_MS === PROBE_MS) session.ping(PROBER);
+      if (session.missedProbes !== ROUNDS + 1) return;
+      session.isUnresponsive = true;
       onSilent(session);
     }
   }

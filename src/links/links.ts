@@ -28,9 +28,9 @@ import {
   type Transport,
 } from "../ports/transport.ts";
 import { nodeName } from "../model/call_path.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 
-const FAREWELL: Message = { kind: "farewell", id: 0 };
+const GOODBYE: Message = { kind: "farewell", id: 0 };
 const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
 
 /** Who waits for an answer over a link. Exactly one of these runs, once. */
@@ -69,13 +69,13 @@ const NOBODY: LinkWatch = { owes() {}, heard() {}, closed() {} };
 /** One link and the answers it owes. */
 export class Session {
   /** This node's life when the link was made: what its peer believes it talks to. */
-  readonly life: Life;
+  readonly life: NodeLife;
   /** Whether calls had better take another way: the peer owes answers, and says nothing. */
-  isSilent = false;
+  isUnresponsive = false;
   /** Whether its watch comes by. */
   isWatched = false;
   /** Times that its watch came by since the peer last spoke. */
-  rounds = 0;
+  missedProbes = 0;
   readonly #link: Link;
   readonly #watch: LinkWatch;
   readonly #waiters = new Map<number, Waiter>();
@@ -85,7 +85,7 @@ export class Session {
   #left = false;
   #name: string | null = null;
 
-  constructor(link: Link, life: Life, watch: LinkWatch) {
+  constructor(link: Link, life: NodeLife, watch: LinkWatch) {
     this.#link = link;
     this.life = life;
     this.#watch = watch;
@@ -107,7 +107,7 @@ export class Session {
 
   /** Whether something is awaited over it, or was given up before the peer spoke again. */
   get isOwing(): boolean {
-    return this.#waiters.size > 0 || this.rounds > 0;
+    return this.#waiters.size > 0 || this.missedProbes > 0;
   }
 
   /** Who waits for answers over it. */
@@ -128,8 +128,8 @@ export class Session {
   }
 
   /** Says that this node owns nothing any more. Resolves once the peer has read it, or is gone. */
-  farewell(): Promise<void> {
-    this.send(FAREWELL);
+  goodbye(): Promise<void> {
+    this.send(GOODBYE);
     return new Promise((resolve) => {
       const heard = (): void => resolve();
       // Marked as what is passed on: that the peer owns nothing either doesn't settle it.
@@ -167,7 +167,7 @@ export class Session {
   cancel(id: number): void {
     if (!this.#waiters.delete(id)) return;
     // What ran out of time is a reason to ask whether anybody is there.
-    this.rounds ||= 1;
+    this.missedProbes ||= 1;
     this.send({ kind: "cancel", id });
   }
 
@@ -195,7 +195,7 @@ export class Session {
   }
 
   /** The peer owns nothing any more: what it has not answered may safely be asked elsewhere. */
-  left(): void {
+  drained(): void {
     this.#left = true;
     const why = `${this.peer.node} owns nothing any more`;
     for (const [id, { relay }] of [...this.#waiters]) {
@@ -231,7 +231,7 @@ export class Links {
   readonly #dialling = new Map<string, readonly [place: string, session: Promise<Session>]>();
   /** Addresses at which somebody is being met, by the life that dials them. */
   readonly #meeting = new Map<string, Promise<Session | null>>();
-  #farewell = false;
+  #goodbye = false;
 
   constructor(transport: Transport, listener: LinkListener) {
     this.#transport = transport;
@@ -248,7 +248,7 @@ export class Links {
   }
 
   /** Speaks as `life` from now on; links of a former life are closed. */
-  async open(self: LinkIdentity, life: Life): Promise<void> {
+  async open(self: LinkIdentity, life: NodeLife): Promise<void> {
     await this.#transport.open(self, (link) => this.#start(link, life));
   }
 
@@ -258,7 +258,7 @@ export class Links {
   }
 
   /** A session to a member, dialled where there is none. @throws AtlasError `unavailable` … */
-  to(member: Peer, life: Life): Promise<Session> {
+  to(member: Peer, life: NodeLife): Promise<Session> {
     const { incarnation } = member;
     const present = this.#byPeer.get(incarnation);
     if (present) return Promise.resolve(present);
@@ -274,8 +274,8 @@ export class Links {
    * those that are there have read it, and with it all that was said to them before.
    */
   async farewell(): Promise<void> {
-    this.#farewell = true;
-    await Promise.all([...this.#sessions].map((session) => session.farewell()));
+    this.#goodbye = true;
+    await Promise.all([...this.#sessions].map((session) => session.goodbye()));
   }
 
   /**
@@ -284,15 +284,15 @@ export class Links {
    *
    * @throws AtlasError `unavailable` …
    */
-  meet(address: string, life: Life): Promise<Session | null> {
+  dialAddress(address: string, life: NodeLife): Promise<Session | null> {
     const place = placeOf(address, life);
     const meeting = this.#meeting.get(place) ??
-      this.#meet(address, life).finally(() => this.#meeting.delete(place));
+      this.#dialAddress(address, life).finally(() => this.#meeting.delete(place));
     this.#meeting.set(place, meeting);
     return meeting;
   }
 
-  async #meet(address: string, life: Life): Promise<Session | null> {
+  async #dialAddress(address: string, life: NodeLife): Promise<Session | null> {
     const place = placeOf(address, life);
     const [, dialling] = [...this.#dialling.values()].find(([at]) => at === place) ?? [];
     if (dialling) {
@@ -310,7 +310,7 @@ export class Links {
     return this.#byPeer.get(link.peer.incarnation) ?? session;
   }
 
-  async #dial(member: Peer, life: Life): Promise<Session> {
+  async #dial(member: Peer, life: NodeLife): Promise<Session> {
     const { region, node, incarnation, address } = member;
     try {
       const meeting = this.#meeting.get(placeOf(address, life));
@@ -329,23 +329,23 @@ export class Links {
     }
   }
 
-  #start(link: Link, life: Life): Session {
+  #start(link: Link, life: NodeLife): Session {
     const session = new Session(link, life, this.watch);
     this.#sessions.add(session);
     const peer = link.peer.incarnation;
     // A new link proves that the peer is there; one that is silent proves nothing.
-    if (this.#byPeer.get(peer)?.isSilent !== false) this.#byPeer.set(peer, session);
+    if (this.#byPeer.get(peer)?.isUnresponsive !== false) this.#byPeer.set(peer, session);
     this.#listener.reachable(peer);
     link.start({
       message: (bytes) => this.#message(session, bytes),
       close: (reason, isUnread = false) => this.#closed(session, reason, isUnread),
     });
-    if (this.#farewell) session.send(FAREWELL);
+    if (this.#goodbye) session.send(GOODBYE);
     return session;
   }
 
   #message(session: Session, bytes: Uint8Array): void {
-    if (session.rounds > 0) this.watch.heard(session);
+    if (session.missedProbes > 0) this.watch.heard(session);
     let message: Message;
     try {
       message = decodeMessage(bytes);
@@ -362,7 +362,7 @@ export class Links {
       case "ping":
         return session.send({ ...PONG, id: message.id });
       case "farewell":
-        session.left();
+        session.drained();
         // The roll will say so, too: it is looked at soon.
         return this.#listener.unreachable(session.peer.incarnation);
       default:
@@ -392,6 +392,6 @@ export class Links {
 }
 
 /** An address, as one life of this node dials it. */
-function placeOf(address: string, life: Life): string {
+function placeOf(address: string, life: NodeLife): string {
   return `${life.incarnation} ${address}`;
 }

@@ -24,32 +24,32 @@ import { nodeName } from "../model/call_path.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LinkIdentity } from "../ports/transport.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { backoffMs } from "../time/wait.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Links, Session } from "./links.ts";
 
 /** Which link to take, and whether the call is to be passed on at its end. */
-export interface Way {
+export interface LinkRoute {
   readonly session: Session;
   readonly relay: boolean;
 }
 
-export interface PathParts {
+export interface RegionRoutesParts {
   readonly links: Links;
   readonly gateways: Gateways;
   readonly membership: Membership;
   readonly clock: Clock;
   readonly random: Random;
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
   /** Whether keys have homes: then any node there passes calls on. */
   readonly hasHomes: boolean;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
 /** A straight road that was shut when it was last tried. */
-interface Detour {
+interface FailedRoute {
   readonly member: Member;
   readonly failures: number;
   /** When it is tried again, on the monotonic clock. */
@@ -59,24 +59,24 @@ interface Detour {
   readonly told: string;
 }
 
-export class Paths {
-  readonly #parts: PathParts;
+export class RegionRoutes {
+  readonly #parts: RegionRoutesParts;
   /** By incarnation, the one that failed longest ago first. */
-  readonly #detours = new Map<string, Detour>();
+  readonly #failed = new Map<string, FailedRoute>();
 
-  constructor(parts: PathParts) {
+  constructor(parts: RegionRoutesParts) {
     this.#parts = parts;
   }
 
   /** The way to an incarnation of a region that can be taken at once; null where there is none. */
-  ready(incarnation: string, region: string): Way | null {
+  ready(incarnation: string, region: string): LinkRoute | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
     if (straight && isGood(straight)) {
-      this.#opened(incarnation);
+      this.#recovered(incarnation);
       return { session: straight, relay: false };
     }
-    const detour = this.#detours.get(incarnation);
+    const detour = this.#failed.get(incarnation);
     const member = membership.peek(incarnation);
     // One that was never tried is worth the wait; one that is due is tried meanwhile.
     if (member && !detour) return null;
@@ -92,7 +92,7 @@ export class Paths {
    *
    * @throws AtlasError `unavailable` where no node of the region can be reached now.
    */
-  async find(wanted: Member | undefined, incarnation: string, region: string): Promise<Way> {
+  async find(wanted: Member | undefined, incarnation: string, region: string): Promise<LinkRoute> {
     const ready = this.ready(incarnation, region);
     if (ready) return ready;
     const straight = wanted && await this.#dial(wanted);
@@ -142,7 +142,7 @@ export class Paths {
   }
 
   /** Whether calls to a node of another region could take another way than its own link. */
-  hasDetour({ region, incarnation }: LinkIdentity): boolean {
+  hasGateway({ region, incarnation }: LinkIdentity): boolean {
     const { gateways, membership, hasHomes } = this.#parts;
     if (gateways.has(region)) return true;
     if (!hasHomes) return false;
@@ -156,18 +156,18 @@ export class Paths {
   /** Nothing comes over a node's link any more. */
   silent({ peer }: Session): void {
     const member = this.#parts.membership.peek(peer.incarnation);
-    if (member) this.#shut(member, `nothing came over its link for ${SILENCE_MS} ms`);
+    if (member) this.#failedRoute(member, `nothing came over its link for ${SILENCE_MS} ms`);
   }
 
   /** Something comes over it again. */
   heard({ peer }: Session): void {
-    this.#opened(peer.incarnation);
+    this.#recovered(peer.incarnation);
   }
 
   /** Why living nodes of a region are out of reach, of the latest few. */
   #reasons(region: string, of: "told" | "reason"): string[] {
     const reasons = new Set<string>();
-    for (const [incarnation, { member, [of]: reason }] of [...this.#detours].reverse()) {
+    for (const [incarnation, { member, [of]: reason }] of [...this.#failed].reverse()) {
       const isLive = this.#parts.membership.peek(incarnation)?.state === "live";
       if (isLive && member.region === region && reasons.size < MAX_HOPS) reasons.add(reason);
     }
@@ -176,7 +176,7 @@ export class Paths {
 
   /** Whether a member was out of reach lately. */
   isShut(incarnation: string): boolean {
-    const detour = this.#detours.get(incarnation);
+    const detour = this.#failed.get(incarnation);
     return detour !== undefined && !this.#isDue(detour);
   }
 
@@ -185,7 +185,7 @@ export class Paths {
     const { membership, links } = this.#parts;
     const others = [...membership.members()].filter((member) =>
       member.region === region && member.state === "live" && member.incarnation !== except &&
-      !this.isShut(member.incarnation) && !links.present(member.incarnation)?.isSilent
+      !this.isShut(member.incarnation) && !links.present(member.incarnation)?.isUnresponsive
     );
     const isOpen = ({ incarnation }: Member): number => links.present(incarnation)?.takes ? 0 : 1;
     return others.sort((a, b) => isOpen(a) - isOpen(b));
@@ -201,28 +201,28 @@ export class Paths {
     return await new Promise((resolve) => {
       let isOver = false;
       const fail = (error: unknown): void => {
-        if (!isOver) this.#shut(member, error);
+        if (!isOver) this.#failedRoute(member, error);
         isOver = true;
         resolve(null);
       };
       const timer = clock.after(DIRECT_PATIENCE_MS, () => fail(null));
       links.to(member, life()).then((session) => {
         // Also where it came too late for this call: the next ones take it.
-        this.#opened(incarnation);
+        this.#recovered(incarnation);
         resolve(session.takes ? session : null);
       }, fail).finally(() => timer.cancel());
     });
   }
 
-  #isDue({ retryAt }: Detour): boolean {
+  #isDue({ retryAt }: FailedRoute): boolean {
     return retryAt <= this.#parts.clock.now();
   }
 
   /** @param why null where it was only waited for in vain: what is known of it says more. */
-  #shut(member: Member, why: unknown): void {
+  #failedRoute(member: Member, why: unknown): void {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
-    const before = this.#detours.get(incarnation);
+    const before = this.#failed.get(incarnation);
     const late = `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
     const reason = why === null ? before?.reason ?? late : detailOf(why);
     const told = why === null ? before?.told ?? late : messageOf(why);
@@ -230,19 +230,19 @@ export class Paths {
     // Where there may be no way around, calls fail until the straight road is tried again.
     const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
     const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
-    this.#detours.delete(incarnation);
-    if (this.#detours.size >= MAX_UNREACHABLE) {
-      const [oldest] = this.#detours.keys();
-      this.#detours.delete(oldest as string);
+    this.#failed.delete(incarnation);
+    if (this.#failed.size >= MAX_UNREACHABLE) {
+      const [oldest] = this.#failed.keys();
+      this.#failed.delete(oldest as string);
     }
-    this.#detours.set(incarnation, { member, failures, retryAt, reason, told });
+    this.#failed.set(incarnation, { member, failures, retryAt, reason, told });
     if (reason !== before?.reason) this.#tell("warning", "road shut", member, { reason });
   }
 
-  #opened(incarnation: string): void {
-    const detour = this.#detours.get(incarnation);
+  #recovered(incarnation: string): void {
+    const detour = this.#failed.get(incarnation);
     if (!detour) return;
-    this.#detours.delete(incarnation);
+    this.#failed.delete(incarnation);
     this.#tell("info", "road open", detour.member, {});
   }
 
@@ -262,5 +262,5 @@ export class Paths {
 
 /** Whether calls can be sent over a link, and somebody seems to be at its end. */
 function isGood(session: Session): boolean {
-  return session.takes && !session.isSilent;
+  return session.takes && !session.isUnresponsive;
 }

@@ -7,7 +7,7 @@ import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
 import { Expiring } from "./expiring.ts";
 import { checkArgumentCount } from "./options.ts";
-import type { Mark, Ownership } from "./ownership.ts";
+import type { DegradedVerdict, Ownership } from "./ownership.ts";
 import type { Caller } from "./call_path.ts";
 import { encodeValue, unpack } from "./value.ts";
 
@@ -41,7 +41,7 @@ export abstract class Call extends Expiring {
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
   abstract encode(result: unknown): unknown;
   /** Answers with what {@link encode} made; `mark` where the owner couldn't reach the store. */
-  abstract succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void;
+  abstract succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void;
   /** Answers with an error; with `not_owner`, who owns the key if that is known. */
   abstract fail(error: AtlasError, owner?: Ownership | null): void;
 

@@ -9,7 +9,7 @@
 import { AtlasError } from "../errors.ts";
 
 /** What a call says of the way it has come. */
-export interface Trail {
+export interface CallPath {
   /** The nodes that it came through, its caller's first, as `<region>/<node>`. */
   readonly via: readonly string[];
   /** The region it is made for, where that isn't its first node's; null: it is. */
@@ -37,7 +37,7 @@ export function regionOf(name: string): string {
 }
 
 /** Who made a call that came over a link from `peer` with this trail. */
-export function callerOf(trail: Trail | null, peer: Caller): Caller {
+export function callerOf(trail: CallPath | null, peer: Caller): Caller {
   const first = trail?.via[0];
   const [region, node] = first === undefined
     ? [peer.region, peer.node]

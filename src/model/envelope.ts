@@ -9,15 +9,15 @@
  * Source: design §4 and §6.
  */
 import { AtlasError, type WireError } from "../errors.ts";
-import type { Mark } from "./ownership.ts";
-import type { Trail } from "./call_path.ts";
+import type { DegradedVerdict } from "./ownership.ts";
+import type { CallPath } from "./call_path.ts";
 import { pack, unpackFirst } from "./value.ts";
 
 const REQUEST = 0;
 const REPLY = 1;
 const FAILURE = 2;
 const CANCEL = 3;
-const FAREWELL = 4;
+const GOODBYE = 4;
 const POST = 5;
 const RELAY = 6;
 const RELAYED_REPLY = 7;
@@ -44,7 +44,7 @@ export interface Request {
   /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
   /** The way it has come; null where it comes straight from its caller, who says nothing. */
-  readonly trail: Trail | null;
+  readonly trail: CallPath | null;
   /**
    * Whether who gets it is to pass it on where it isn't the owner; its trail names who
    * passed it on so far. Its epoch then is the highest that its caller has seen.
@@ -71,7 +71,7 @@ export interface Reply {
   /** Who answered, where that need not be the node at the link's other end. */
   readonly passed?: Passed;
   /** Present where the owner couldn't reach the store when it answered. */
-  readonly mark?: Mark;
+  readonly mark?: DegradedVerdict;
   /** The encoded result. */
   readonly body: Uint8Array;
 }
@@ -97,7 +97,7 @@ export interface Cancel {
  * The sender owns nothing any more, and never will: requests of its peer that it has not
  * answered by now were not executed, and further ones will not be.
  */
-export interface Farewell {
+export interface Goodbye {
   readonly kind: "farewell";
   readonly id: 0;
 }
@@ -122,7 +122,7 @@ export interface Ping {
   readonly id: number;
 }
 
-export type Message = Request | Reply | Failure | Cancel | Farewell | Post | Ping;
+export type Message = Request | Reply | Failure | Cancel | Goodbye | Post | Ping;
 
 /** The longest name of a part. */
 const MAX_PART = 64;
@@ -142,7 +142,7 @@ export function encodeHead(message: Message): Uint8Array {
     case "cancel":
       return pack([CANCEL, id]);
     case "farewell":
-      return pack([FAREWELL, id]);
+      return pack([GOODBYE, id]);
     case "ping":
       return pack([PING, id]);
     case "post":
@@ -205,7 +205,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
     case CANCEL:
       if (body !== NO_BODY) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
-    case FAREWELL:
+    case GOODBYE:
       if (id !== 0 || body !== NO_BODY) throw malformed("a farewell has neither number nor body");
       return { kind: "farewell", id };
     case POST: {
@@ -227,7 +227,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     !isCount(epoch) || !isTextOrNull(idempotencyKey) || !isTexts(chain)
   ) throw malformed("a field of the request has the wrong type");
   const relay = kind === RELAY;
-  const trail = marks === undefined ? null : trailOf(marks);
+  const trail = marks === undefined ? null : callPathOf(marks);
   if (relay && !trail?.via.length) throw malformed("a request to pass on needs a trail");
   return {
     kind: "request",
@@ -244,7 +244,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
   };
 }
 
-function trailOf(marks: unknown): Trail {
+function callPathOf(marks: unknown): CallPath {
   if (Array.isArray(marks)) {
     const [via, region, trace] = marks;
     if (isTexts(via) && isTextOrNull(region) && isTextOrNull(trace)) return { via, region, trace };
@@ -290,7 +290,7 @@ function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function isMark(value: unknown): value is Mark | undefined {
+function isMark(value: unknown): value is DegradedVerdict | undefined {
   return value === undefined || value === "suspect" || value === "contested";
 }
 

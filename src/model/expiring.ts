@@ -1,7 +1,5 @@
 /** TODO. */
 
-
-
 /** Cards that expire together. */
 export interface Slot {
   readonly number: number;

@@ -10,12 +10,7 @@ import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";
 import { AtlasError } from "../errors.ts";
 
-
-
-
-
-
-/** Joins connections to a resource; answers an {@link Admission} for each. */
+/** Joins connections to a resource; answers an {@link JoinResult} for each. */
 export const CONNECT = "$connect";
 /** Gives events that were sent before a connection came back. */
 export const REPLAY = "$replay";
@@ -30,7 +25,7 @@ export const MESSAGE = "$message";
 export const LEAVE = "$leave";
 
 /** Whether a method is one of a door's. */
-export function isOfDoors(method: string): boolean {
+export function isSubscriptionMethod(method: string): boolean {
   return method === EVENTS || method === CONNECT || method === REPLAY || method === MESSAGE ||
     method === LEAVE;
 }
@@ -39,7 +34,7 @@ export function isOfDoors(method: string): boolean {
  * Who asks to be joined: its id, the number of the last event it has had, its former id; and the
  * epoch of the owner that gave it that number, as far as it is known.
  */
-export type Applicant = readonly [
+export type JoinRequest = readonly [
   id: string,
   after: number | null,
   former: string | null,
@@ -52,12 +47,12 @@ export type Applicant = readonly [
  * had are lost; up to `lost`, where that isn't the last one: the later ones can be had. Or
  * refused.
  */
-export type Admission =
+export type JoinResult =
   | readonly [seq: number, gap: boolean, lost?: number]
   | readonly [code: string, message: string, retryable: boolean];
 
 /** An event on its way to a door. */
-export type PostedEvent = readonly [
+export type WireEvent = readonly [
   seq: number,
   epoch: number,
   to: string | null,
@@ -65,7 +60,7 @@ export type PostedEvent = readonly [
 ];
 
 /** What a door missed: null where some of it is lost. */
-export type ReplayAnswer = readonly [upto: number, events: readonly PostedEvent[]] | null;
+export type ReplayAnswer = readonly [upto: number, events: readonly WireEvent[]] | null;
 
 /**
  * News for a door; null: the owner doesn't know it, or not any more. `gap`: it was so slow
@@ -75,7 +70,7 @@ export type EventsAnswer =
   | readonly [
     upto: number,
     gap: boolean,
-    events: readonly PostedEvent[],
+    events: readonly WireEvent[],
     closings: readonly (readonly [id: string, reason: string])[],
     closed: number,
   ]
@@ -101,18 +96,19 @@ export function noMethod(name: string): string {
 }
 
 /** Moves a resource to the region that is its only argument. */
-export const MOVE = "$move";
+export const MIGRATE = "$move";
 
 /** Brings a resource here; answers nothing. */
-export const TAKE = "$take";
+export const ACTIVATE = "$take";
 
 /** Tells a resource that another node had gone on with it, which the only argument names. */
-export const WON = "$won";
+export const CONFLICT_WON = "$won";
 
 /** Whether only nodes may ask for a method. */
-export function isForNodes(method: string): boolean {
-  return method === MOVE || method === TAKE || method === WON || method === PROVE ||
-    method === DRAIN || isOfDoors(method);
+export function isNodeMethod(method: string): boolean {
+  return method === MIGRATE || method === ACTIVATE || method === CONFLICT_WON ||
+    method === CAN_CLAIM ||
+    method === DRAIN || isSubscriptionMethod(method);
 }
 
 /** The error of who asks for one of those, and is no node. */
@@ -124,4 +120,4 @@ export function notForClients(type: string, method: string): AtlasError {
 export const DRAIN = "$drain";
 
 /** Asks a node whether its region can take a key now. For nodes only. */
-export const PROVE = "$prove";
+export const CAN_CLAIM = "$prove";

@@ -41,7 +41,7 @@ export type Verdict =
  * What an answer is marked with that its resource gave while its node couldn't reach the
  * store: `suspect`, or `contested` once it is known that there is another owner.
  */
-export type Mark = Extract<Verdict, "suspect" | "contested">;
+export type DegradedVerdict = Extract<Verdict, "suspect" | "contested">;
 
 /** The answer to "where does this resource live?". */
 export interface Lookup {

@@ -8,7 +8,7 @@
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import { noMethod } from "./internal_methods.ts";
-import type { Mark } from "./ownership.ts";
+import type { DegradedVerdict } from "./ownership.ts";
 import { quoted } from "./options.ts";
 
 /** What the door says. */
@@ -34,7 +34,7 @@ export type ServerFrame =
     readonly t: "reply";
     readonly id: number | string;
     readonly result: unknown;
-    readonly verdict?: Mark;
+    readonly verdict?: DegradedVerdict;
   }
   | { readonly t: "reply"; readonly id: number | string; readonly error: FrameError };
 

@@ -2,7 +2,18 @@
  * The doors through which calls leave: one for a node's own users, one for each
  * resource, which adds the running turn's chain and deadline to what goes out.
  */
-import { type CallOptions, type CallResult, checkCall, checkLookup, checkPage, checkTimeout, type LookupOptions, type PageOptions, type ResourcePage, type TimeoutOptions } from "../api/calls.ts";
+import {
+  type CallOptions,
+  type CallResult,
+  checkCall,
+  checkLookup,
+  checkPage,
+  checkTimeout,
+  type LookupOptions,
+  type PageOptions,
+  type ResourcePage,
+  type TimeoutOptions,
+} from "../api/calls.ts";
 import type { ModuleAtlas } from "../api/modules.ts";
 import type { Atlas } from "../api/node.ts";
 import { makeStub } from "../api/proxies.ts";
@@ -15,7 +26,7 @@ import type { Activation } from "../resource/activation.ts";
 import type { CallContext } from "../routing/local_call.ts";
 
 /** What an outlet passes on to. */
-export interface Exchange {
+export interface CallBackend {
   call(
     target: { readonly type: string; readonly key: string },
     method: string,
@@ -33,8 +44,8 @@ export interface Exchange {
  * An outlet whose calls carry what `context` answers at the moment they are made; what has to
  * do with modules goes to `modules`. Where `context` throws, nothing goes out.
  */
-export function makeOutlet(
-  exchange: Exchange,
+export function makeFacade(
+  exchange: CallBackend,
   modules: ModuleAtlas,
   context: () => CallContext | null,
 ): Atlas {

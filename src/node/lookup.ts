@@ -5,7 +5,7 @@
  * Source: design §3, Verdict and Hacking the CAP.
  */
 import type { Lookup } from "../model/ownership.ts";
-import { type Registry, suspected } from "../registry/directory.ts";
+import { type Directory, suspected } from "../registry/directory.ts";
 import type { Host } from "../resource/host.ts";
 
 /**
@@ -16,19 +16,19 @@ import type { Host } from "../resource/host.ts";
  */
 export async function lookupFrom(
   host: Host,
-  registry: Registry,
+  registry: Directory,
   key: string,
   confirmed: boolean,
 ): Promise<Lookup> {
   const here = host.find(key);
-  if (here?.adrift) {
+  if (here?.offline) {
     if (confirmed) throw suspected(key);
     const ageMs = Math.max(0, host.clock.now() - here.openedAt);
-    return { key, rrp: here.rrp, epoch: here.epoch, verdict: here.adrift.mark, ageMs };
+    return { key, rrp: here.rrp, epoch: here.epoch, verdict: here.offline.verdict, ageMs };
   }
   const mine = here && here.life.lease.holds() ? { owner: here.owner, at: here.openedAt } : null;
   const found = await registry.lookup(key, mine, confirmed);
   const isSure = found.verdict === "confirmed" || found.verdict === "cached";
-  if (confirmed || !isSure || !host.harbour.isContested(key)) return found;
+  if (confirmed || !isSure || !host.reconciliation.isContested(key)) return found;
   return { ...found, verdict: "contested" };
 }

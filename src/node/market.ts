@@ -8,23 +8,25 @@ import { resolverOf } from "../lambda/exchange/bootstrap.ts";
 import { Market } from "../lambda/market.ts";
 import type { Links } from "../links/links.ts";
 import { isDead, type Member } from "../model/member.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 
 /** What a market needs of its node. */
-export interface Premises {
+export interface MarketWiring {
   readonly options: NodeOptions;
   readonly app: App;
   readonly links: Links;
   readonly membership: Membership;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   /** The node's present life. */
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
 }
 
 /** A node's market, closed as yet. @throws AtlasError `bad_request` where an option isn't allowed */
-export function marketOf({ options, app, links, membership, deadlines, life }: Premises): Market {
+export function marketOf(
+  { options, app, links, membership, deadlines, life }: MarketWiring,
+): Market {
   const { bootstrap = "registry", region, node, clock, random, transport } = options;
   const isMe = (incarnation: string): boolean => incarnation === life().incarnation;
   /** Other nodes that the registry knows as living authorities. */
@@ -43,7 +45,7 @@ export function marketOf({ options, app, links, membership, deadlines, life }: P
     member: (incarnation) => membership.peek(incarnation),
     present: (incarnation) => links.present(incarnation),
     dial: (peer) => links.to(peer, life()),
-    meet: (address) => links.meet(address, life()),
+    meet: (address) => links.dialAddress(address, life()),
     onEvent: (event) => options.onEvent?.(event),
   });
 }

@@ -14,7 +14,7 @@ import type { DrainOptions } from "../api/calls.ts";
 import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
-import { within as withinTurns } from "../lambda/scoped_modules.ts";
+import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
 import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
@@ -22,22 +22,22 @@ import type { MemberInfo } from "../model/member.ts";
 import { drainMsOf } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import { Claims } from "../registry/claims.ts";
-import { Registry } from "../registry/directory.ts";
+import { Directory } from "../registry/directory.ts";
 import { withGuardedStore } from "../registry/guarded_store.ts";
-import { Lease, type Life, type Timing, timing } from "../registry/lease.ts";
+import { Lease, type NodeLife, type Timing, timing } from "../registry/lease.ts";
 import { countOwned, listOwned } from "../registry/listing.ts";
 import { Membership } from "../registry/membership.ts";
 import type { Activation } from "../resource/activation.ts";
 import { checkDrain, Host } from "../resource/host.ts";
 import { currentTurn } from "../resource/turn.ts";
-import { isForNodes, notForClients } from "../model/internal_methods.ts";
+import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
 import { tellWinner } from "../routing/dispatcher.ts";
-import { Forwarder } from "../routing/inbound.ts";
+import { InboundRequests } from "../routing/inbound.ts";
 import type { Router } from "../routing/router.ts";
-import { Door } from "../sockets/socket_server.ts";
-import { Deadlines } from "../time/timer_wheel.ts";
+import { SocketServer } from "../sockets/socket_server.ts";
+import { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause, within } from "../time/wait.ts";
-import { contextOf, type Exchange, makeOutlet } from "./facade.ts";
+import { type CallBackend, contextOf, makeFacade } from "./facade.ts";
 import { lookupFrom } from "./lookup.ts";
 import { marketOf } from "./market.ts";
 import { routerOf, type Routing } from "./routing.ts";
@@ -57,23 +57,23 @@ export async function createNode<A extends App>(
   return node.facade() as AtlasNode<A>;
 }
 
-class NodeProcess implements Exchange {
+class NodeProcess implements CallBackend {
   readonly #options: NodeOptions;
   readonly #timing: Timing;
   readonly #types: string[];
   readonly #membership: Membership;
   readonly #claims: Claims;
-  readonly #registry: Registry;
+  readonly #directory: Directory;
   readonly #host: Host;
   readonly #links: Links;
   readonly #deadPeers: DeadPeers;
-  readonly #forwarder: Forwarder;
+  readonly #inbound: InboundRequests;
   readonly #routing: Routing;
   readonly #router: Router;
   readonly #market: Market;
-  readonly #door: Door;
-  readonly #deadlines: Deadlines;
-  #life: Life;
+  readonly #sockets: SocketServer;
+  readonly #deadlines: TimerWheel;
+  #life: NodeLife;
   #state: NodeState = "fenced";
   #lapses = 0;
   #drained: Promise<void> | null = null;
@@ -91,18 +91,18 @@ class NodeProcess implements Exchange {
     this.#types = [...types.keys()];
     const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
     const isDead = (peer: string): boolean => this.#membership.peek(peer)?.state === "dead";
-    this.#deadlines = new Deadlines(clock);
+    this.#deadlines = new TimerWheel(clock);
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
       holder: () => this.#host,
       // Who has left may still forward, and answers may be on their way: it hangs up itself.
       onChange: () => {
         this.#deadPeers.look();
-        this.#market.rollChanged();
+        this.#market.membersChanged();
       },
     });
     this.#claims = new Claims(store, this.#membership, clock, random);
-    this.#registry = new Registry(store, this.#membership, clock);
+    this.#directory = new Directory(store, this.#membership, clock);
     this.#host = new Host({
       types,
       place: { region, node },
@@ -112,25 +112,25 @@ class NodeProcess implements Exchange {
       random,
       claims: this.#claims,
       deadlines: this.#deadlines,
-      outlet: (from) => makeOutlet(this, this.#modulesFor(from), () => contextOf(from)),
+      facadeFor: (from) => makeFacade(this, this.#modulesFor(from), () => contextOf(from)),
       isDead,
       tellWinner: (key, loser) => tellWinner(this.#router, key, loser),
       onEvent,
     });
-    this.#forwarder = new Forwarder({
+    this.#inbound = new InboundRequests({
       host: this.#host,
       clock,
       deadlines: this.#deadlines,
-      homeAbroad: (key) => this.#routing.places.homeAbroad(key),
+      homeAbroad: (key) => this.#routing.places.remoteHomeOf(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
       deliver: (call, activation) => this.#routing.deliver(call, activation),
     });
     this.#links = new Links(transport, {
-      request: (request, session) => this.#forwarder.request(request, session),
-      cancel: (id, session) => this.#forwarder.cancel(id, session),
+      request: (request, session) => this.#inbound.request(request, session),
+      cancel: (id, session) => this.#inbound.cancel(id, session),
       post: (message, session) => this.#market.arrived(message, session),
       closed: (session) => {
-        this.#forwarder.closed(session);
+        this.#inbound.closed(session);
         this.#market.closed(session.peer.incarnation);
       },
       reachable: (incarnation) => this.#membership.trust(incarnation),
@@ -140,7 +140,7 @@ class NodeProcess implements Exchange {
     this.#routing = routerOf({
       options,
       host: this.#host,
-      registry: this.#registry,
+      registry: this.#directory,
       membership: this.#membership,
       links: this.#links,
       deadlines: this.#deadlines,
@@ -148,7 +148,7 @@ class NodeProcess implements Exchange {
       drain: (options) => this.drain(options),
     });
     this.#router = this.#routing.router;
-    this.#door = new Door({
+    this.#sockets = new SocketServer({
       clock,
       random,
       deadlines: this.#deadlines,
@@ -168,7 +168,7 @@ class NodeProcess implements Exchange {
 
   /** What users hold of this node. */
   facade(): AtlasNode {
-    const outlet = makeOutlet(this, this.#market, () => null);
+    const outlet = makeFacade(this, this.#market, () => null);
     const { region, node } = this.#options;
     const facade: Omit<AtlasNode, "incarnation" | "state"> = {
       ...outlet,
@@ -180,7 +180,7 @@ class NodeProcess implements Exchange {
       listeners: () => this.#market.listeners(),
       move: this.#routing.move,
       knowsRegion: (region) => this.#routing.regions.has(region),
-      accept: (type, id, options) => this.#door.accept(type, id, options),
+      accept: (type, id, options) => this.#sockets.accept(type, id, options),
       stats: () => this.stats(),
       drain: (options) => this.drain(options),
       drainNodes: this.#routing.drainNodes,
@@ -205,24 +205,25 @@ class NodeProcess implements Exchange {
 
   // What outlets pass on to.
 
-  readonly call: Exchange["call"] = (target, method, args, options, context) =>
-    isForNodes(method)
+  readonly call: CallBackend["call"] = (target, method, args, options, context) =>
+    isNodeMethod(method)
       ? Promise.reject(notForClients(target.type, method))
       : this.#router.call(target, method, args, options, context);
 
-  readonly lookup: Exchange["lookup"] = async (type, id, options) => {
+  readonly lookup: CallBackend["lookup"] = async (type, id, options) => {
     const key = resourceKey(type, id);
-    const looked = lookupFrom(this.#host, this.#registry, key, options.require === "confirmed");
+    const looked = lookupFrom(this.#host, this.#directory, key, options.require === "confirmed");
     const { timeoutMs = DEFAULT_LOOKUP_MS } = options;
     return await within(this.#options.clock, timeoutMs, looked, `the lookup of ${key}`);
   };
 
-  readonly members: Exchange["members"] = async () => (await this.#options.store.members()).members;
+  readonly members: CallBackend["members"] = async () =>
+    (await this.#options.store.members()).members;
 
-  readonly resources: Exchange["resources"] = (prefix, page) =>
+  readonly resources: CallBackend["resources"] = (prefix, page) =>
     listOwned(this.#options.store, prefix, page);
 
-  readonly count: Exchange["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
+  readonly count: CallBackend["count"] = (prefix, { timeoutMs = DEFAULT_LOOKUP_MS }) => {
     const { store, clock } = this.#options;
     const counted = countOwned(store, clock, prefix, timeoutMs);
     return within(clock, timeoutMs, counted, `the count of ${prefix}`);
@@ -234,24 +235,24 @@ class NodeProcess implements Exchange {
       resources: this.#host.size,
       inFlight: this.#router.inFlight,
       links: this.#links.size,
-      cachedLocations: this.#registry.size,
+      cachedLocations: this.#directory.size,
       leaseLeftMs: this.#state === "serving" || this.#state === "draining" ? lease.leftMs() : 0,
       ...this.#claims.stats,
       ...this.#host.stats,
-      adrift: this.#host.harbour.size,
-      ...this.#registry.stats,
+      offlineResources: this.#host.reconciliation.size,
+      ...this.#directory.stats,
       ...this.#router.stats,
-      ...this.#forwarder.stats,
+      ...this.#inbound.stats,
       lapses: this.#lapses,
       ...this.#membership.stats,
       ...this.#market.stats(),
-      ...this.#door.stats,
+      ...this.#sockets.stats,
     };
   }
 
   /** Hands everything over and leaves, and then only forwards; or what falls under a prefix. */
   async drain(options?: DrainOptions): Promise<void> {
-    if (options !== undefined) await this.#host.decline(checkDrain(options));
+    if (options !== undefined) await this.#host.drainPrefix(checkDrain(options));
     else await (this.#drained ??= this.#drain());
   }
 
@@ -259,7 +260,7 @@ class NodeProcess implements Exchange {
     if (this.#state === "closed") return;
     this.#state = "draining";
     this.#tell("info", "draining", { resources: this.#host.size });
-    await this.#door.drain();
+    await this.#sockets.drain();
     await this.#market.drain(this.#host.drain());
     // Fenced by its own hand before the store is told: from here on it owns nothing.
     this.#membership.stop();
@@ -299,9 +300,9 @@ class NodeProcess implements Exchange {
     await this.#closed;
   }
 
-  #newLife(): Life {
+  #newLife(): NodeLife {
     const { clock, random } = this.#options;
-    const life: Life = {
+    const life: NodeLife = {
       incarnation: random.uuid(),
       lease: new Lease(clock, this.#timing, () => this.#lapsed(life)),
     };
@@ -324,7 +325,7 @@ class NodeProcess implements Exchange {
   }
 
   /** What a life of this node says of itself when it registers. */
-  #member({ incarnation }: Life): MemberInfo {
+  #member({ incarnation }: NodeLife): MemberInfo {
     const { region, node, transport: { address } } = this.#options;
     return {
       incarnation,
@@ -337,7 +338,7 @@ class NodeProcess implements Exchange {
   }
 
   /** The lease is over: by time, by the store's word, or by this node's own hand. */
-  #lapsed(life: Life): void {
+  #lapsed(life: NodeLife): void {
     if (life !== this.#life || !(this.#state === "serving" || this.#isBringingIn())) return;
     if (this.#state === "serving") this.#state = "fenced";
     this.#lapses++;
@@ -350,11 +351,11 @@ class NodeProcess implements Exchange {
 
   /** Whether turns were answered here that aren't in the store yet, though the node drains. */
   #isBringingIn(): boolean {
-    return this.#state === "draining" && this.#host.harbour.keepsTurns;
+    return this.#state === "draining" && this.#host.reconciliation.keepsTurns;
   }
 
   /** Ends the former life in the store, so that its names are free at once; begins another. */
-  async #comeBack(former: Life): Promise<void> {
+  async #comeBack(former: NodeLife): Promise<void> {
     const { clock, random } = this.#options;
     /** This node's lives that the store may take for living. */
     const past = new Map([[former.incarnation, this.#member(former)]]);
@@ -377,7 +378,7 @@ class NodeProcess implements Exchange {
   async #end(error: AtlasError | null): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#door.close();
+    this.#sockets.close();
     this.#membership.stop();
     this.#life.lease.lapse();
     this.#router.close();

@@ -8,38 +8,38 @@ import type { NodeOptions } from "../api/options.ts";
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_GATEWAYS } from "../limits.ts";
 import { Gateways } from "../links/gateways.ts";
-import { Watch } from "../links/link_monitor.ts";
+import { LinkMonitor } from "../links/link_monitor.ts";
 import type { Links } from "../links/links.ts";
-import { Paths } from "../links/region_routes.ts";
+import { RegionRoutes } from "../links/region_routes.ts";
 import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
-import type { Registry } from "../registry/directory.ts";
-import type { Life } from "../registry/lease.ts";
+import type { Directory } from "../registry/directory.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
-import { Drift } from "../routing/caller_affinity.ts";
-import { MOVE, TAKE } from "../model/internal_methods.ts";
-import { Reception } from "../routing/dispatcher.ts";
+import { CallerAffinity } from "../routing/caller_affinity.ts";
+import { ACTIVATE, MIGRATE } from "../model/internal_methods.ts";
+import { Dispatcher } from "../routing/dispatcher.ts";
 import { Drains } from "../routing/drains.ts";
 import { KnownRegions } from "../routing/known_regions.ts";
-import { Places } from "../routing/locator.ts";
-import { callBack, checkRegion, Mover, prove } from "../routing/migration.ts";
+import { Locator } from "../routing/locator.ts";
+import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts";
 import { Router } from "../routing/router.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 
 /** What a node gives its router. */
-export interface RouterPremises {
+export interface RouterWiring {
   readonly options: NodeOptions;
   readonly host: Host;
-  readonly registry: Registry;
+  readonly registry: Directory;
   readonly membership: Membership;
   readonly links: Links;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   /** The node's present life. */
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
   /** Drains this node. */
   readonly drain: (options?: DrainOptions) => Promise<void>;
 }
@@ -47,7 +47,7 @@ export interface RouterPremises {
 /** The parts of routing that a node holds. */
 export interface Routing {
   readonly router: Router;
-  readonly places: Places;
+  readonly places: Locator;
   readonly gateways: Gateways;
   readonly regions: KnownRegions;
   /** Takes a call to its resource here. */
@@ -59,7 +59,7 @@ export interface Routing {
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
-export function routerOf(premises: RouterPremises): Routing {
+export function routerOf(premises: RouterWiring): Routing {
   const { options, links, membership, life } = premises;
   const { region, node, store, clock, random } = options;
   const place = { region, node };
@@ -69,11 +69,11 @@ export function routerOf(premises: RouterPremises): Routing {
     region,
     clock,
     random,
-    meet: (address) => links.meet(address, life()),
+    dialAddress: (address) => links.dialAddress(address, life()),
     onEvent,
   });
   const hasHomes = store.homeOf !== undefined;
-  const paths = new Paths({
+  const paths = new RegionRoutes({
     links,
     gateways,
     membership,
@@ -84,19 +84,19 @@ export function routerOf(premises: RouterPremises): Routing {
     onEvent,
   });
   const drains = new Drains({ ...premises, store, clock, place, paths, onEvent });
-  const places = new Places({ ...premises, store, clock, place, paths, gateways });
-  const mover = new Mover({
+  const places = new Locator({ ...premises, store, clock, place, paths, gateways });
+  const mover = new Migration({
     ...premises,
     store,
     places,
     place,
-    prove: (key, { session }) => prove(key, session, nodeName(place), clock),
-    ask: (key, route) => router.ask(key, TAKE, route),
+    checkClaimAbroad: (key, { session }) => prove(key, session, nodeName(place), clock),
+    ask: (key, route) => router.ask(key, ACTIVATE, route),
     onEvent,
   });
-  const reception = new Reception(
+  const reception = new Dispatcher(
     mover,
-    new Drift(clock, region),
+    new CallerAffinity(clock, region),
     clock,
     premises.host.stats,
     onEvent,
@@ -107,24 +107,24 @@ export function routerOf(premises: RouterPremises): Routing {
     clock,
     random,
     place,
-    places,
+    locator: places,
     deliver,
     drains,
     onEvent,
   });
-  links.watch = new Watch({
+  links.watch = new LinkMonitor({
     clock,
     region,
-    hasDetour: (peer) => paths.hasDetour(peer),
+    hasDetour: (peer) => paths.hasGateway(peer),
     onSilent: (session) => {
       paths.silent(session);
-      router.passing.stuck(session);
+      router.callOrder.stuck(session);
     },
     onHeard: (session) => {
       paths.heard(session);
       gateways.heard(session);
       const isStraight = links.present(session.peer.incarnation) === session;
-      router.resume(router.passing.loose(session, isStraight));
+      router.resume(router.callOrder.release(session, isStraight));
     },
   });
   const move: AtlasNode["move"] = async (type, id, to, options = {}) => {
@@ -134,7 +134,7 @@ export function routerOf(premises: RouterPremises): Routing {
     const since = clock.now();
     await callBack(store, clock, target.key, to, timeoutMs / 2);
     const left = { ...options, timeoutMs: Math.max(1, timeoutMs - (clock.now() - since)) };
-    const { rrp, epoch } = await router.call(target, MOVE, [to], left, null);
+    const { rrp, epoch } = await router.call(target, MIGRATE, [to], left, null);
     return { rrp, epoch };
   };
   const regions = new KnownRegions({ clock, store, membership, gateways, region });

@@ -14,7 +14,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Claim, ClaimReply, LineageName, Stamp, Store } from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
-import type { Life } from "./lease.ts";
+import type { NodeLife } from "./lease.ts";
 import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
@@ -67,7 +67,7 @@ export class Claims {
    */
   async acquire(
     key: string,
-    life: Life,
+    life: NodeLife,
     place: { region: string; node: string },
   ): Promise<Acquired> {
     // What is expected, and who is dead, was seen in one lineage: no other will do.
@@ -116,7 +116,7 @@ export class Claims {
   }
 
   /** One compare-and-set, repeated under the same name where the answer is lost. */
-  async #attempt(life: Life, claim: Claim): Promise<ClaimReply> {
+  async #attempt(life: NodeLife, claim: Claim): Promise<ClaimReply> {
     for (let repeat = 1;; repeat++) {
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
       if (claim.lineage && !this.stands(claim.lineage)) throw quarantined(claim.key);

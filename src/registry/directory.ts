@@ -19,7 +19,7 @@ interface Location {
   readonly at: number;
 }
 
-export class Registry {
+export class Directory {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #clock: Clock;

@@ -7,16 +7,16 @@
 import { detailOf } from "../errors.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { Life, Timing } from "./lease.ts";
-import type { Watches } from "./heartbeat_monitor.ts";
+import type { NodeLife, Timing } from "./lease.ts";
+import type { HeartbeatMonitor } from "./heartbeat_monitor.ts";
 
 export interface FailureDetectorParts {
   readonly clock: Clock;
   readonly timing: Timing;
   readonly store: Pick<Store, "kill">;
-  readonly watches: Watches;
+  readonly watches: HeartbeatMonitor;
   /** The node's present life; null while it isn't a member. */
-  readonly life: () => Life | null;
+  readonly life: () => NodeLife | null;
   /** Reads the members anew. */
   readonly refresh: () => Promise<void>;
   /** A member is dead. */

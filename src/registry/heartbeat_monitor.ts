@@ -15,19 +15,19 @@ import type { Observation } from "../ports/store.ts";
 /** Heartbeats of other regions' members that are remembered. */
 const MAX_BEATS_ABROAD = 10_000;
 
-interface Watch {
+interface WatchedMember {
   seq: number;
   state: MemberState;
   /** When this seq was first seen, on the monotonic clock. */
   since: number;
 }
 
-export class Watches {
+export class HeartbeatMonitor {
   readonly #clock: Clock;
-  #watches = new Map<string, Watch>();
+  #watched = new Map<string, WatchedMember>();
   readonly #suspects = new Set<string>();
   /** Heartbeats of other regions' members, as they were seen last, and since when. */
-  readonly #abroad = new Map<string, Pick<Watch, "seq" | "since">>();
+  readonly #abroad = new Map<string, Pick<WatchedMember, "seq" | "since">>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -52,19 +52,19 @@ export class Watches {
 
   /** All that are looked at. */
   all(): string[] {
-    return [...new Set([...this.#watches.keys(), ...this.#suspects])];
+    return [...new Set([...this.#watched.keys(), ...this.#suspects])];
   }
 
   /** When the heartbeat that stands still the longest was first seen; Infinity: none is watched. */
   oldest(): number {
     let oldest = Infinity;
-    for (const { since } of this.#watches.values()) oldest = Math.min(oldest, since);
+    for (const { since } of this.#watched.values()) oldest = Math.min(oldest, since);
     return oldest;
   }
 
   /** For how long a member's heartbeat has stood still, in ms; below 0 where it isn't watched. */
   stillMs(incarnation: string): number {
-    return this.#clock.now() - (this.#watches.get(incarnation)?.since ?? Infinity);
+    return this.#clock.now() - (this.#watched.get(incarnation)?.since ?? Infinity);
   }
 
   /** For how long a heartbeat of another region, read now, has been seen to stand still, in ms. */
@@ -80,7 +80,7 @@ export class Watches {
 
   /** Those whose heartbeat was the same at `due` already, with its number. */
   stalledSince(due: number): [incarnation: string, seq: number][] {
-    return [...this.#watches].filter(([, { since }]) => since <= due).map(([it, { seq }]) => [
+    return [...this.#watched].filter(([, { since }]) => since <= due).map(([it, { seq }]) => [
       it,
       seq,
     ]);
@@ -97,14 +97,14 @@ export class Watches {
       if (members.has(suspect)) wanted.add(suspect);
       else this.#suspects.delete(suspect);
     }
-    const former = this.#watches;
-    this.#watches = new Map();
+    const former = this.#watched;
+    this.#watched = new Map();
     const now = this.#clock.now();
     for (const incarnation of wanted) {
       const { seq, state } = members.get(incarnation) as Observation;
       const watch = former.get(incarnation);
       const since = watch !== undefined && watch.seq >= seq ? watch.since : now;
-      this.#watches.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });
+      this.#watched.set(incarnation, { seq: Math.max(seq, watch?.seq ?? 0), state, since });
     }
   }
 
@@ -112,8 +112,8 @@ export class Watches {
   note(seen: readonly Observation[]): void {
     const now = this.#clock.now();
     for (const { incarnation, seq, state } of seen) {
-      const watch = this.#watches.get(incarnation);
-      if (!watch) this.#watches.set(incarnation, { seq, state, since: now });
+      const watch = this.#watched.get(incarnation);
+      if (!watch) this.#watched.set(incarnation, { seq, state, since: now });
       else if (seq > watch.seq) {
         watch.seq = seq;
         watch.since = now;
@@ -124,17 +124,17 @@ export class Watches {
 
   /** Has a heartbeat count as first seen at `since`, unless another was seen meanwhile. */
   putOff(incarnation: string, seq: number, since: number): void {
-    const watch = this.#watches.get(incarnation);
+    const watch = this.#watched.get(incarnation);
     if (watch?.seq === seq) watch.since = since;
   }
 
   /** Looks at a member no more, unless it is chosen anew. */
   drop(incarnation: string): void {
-    this.#watches.delete(incarnation);
+    this.#watched.delete(incarnation);
   }
 
   /** Forgets all heartbeats; suspects stay. */
   clear(): void {
-    this.#watches.clear();
+    this.#watched.clear();
   }
 }

@@ -125,7 +125,7 @@ export class Lease {
 }
 
 /** One life of a node: its incarnation and the lease that goes with it. */
-export interface Life {
+export interface NodeLife {
   readonly incarnation: string;
   readonly lease: Lease;
 }

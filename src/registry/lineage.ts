@@ -11,7 +11,7 @@
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { KnownLineage, Lineage, LineageName } from "../ports/store.ts";
-import type { Life } from "./lease.ts";
+import type { NodeLife } from "./lease.ts";
 
 export class Lineages {
   readonly #clock: Clock;
@@ -21,7 +21,7 @@ export class Lineages {
   #since = 0;
   #isSettled = false;
   /** The life that holds nothing which it has not asserted in the present lineage. */
-  #asserted: Life | null = null;
+  #asserted: NodeLife | null = null;
 
   /** @param waitMs how long claims wait in a lineage that nobody has settled. */
   constructor(clock: Clock, waitMs: number) {
@@ -78,11 +78,11 @@ export class Lineages {
   }
 
   /** All that this life holds stands in the present lineage. */
-  asserted(life: Life): void {
+  asserted(life: NodeLife): void {
     this.#asserted = life;
   }
 
-  hasAsserted(life: Life): boolean {
+  hasAsserted(life: NodeLife): boolean {
     return this.#asserted === life;
   }
 

@@ -10,14 +10,21 @@ import { isDead, type Member, type MemberInfo } from "../model/member.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Lineage, LineageName, Observation, Overtaken, RegisterReply, Store } from "../ports/store.ts";
+import type {
+  Lineage,
+  LineageName,
+  Observation,
+  Overtaken,
+  RegisterReply,
+  Store,
+} from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
 import { FailureDetector } from "./failure_detector.ts";
-import { Watches } from "./heartbeat_monitor.ts";
+import { HeartbeatMonitor } from "./heartbeat_monitor.ts";
 import { Heartbeats } from "./heartbeats.ts";
-import type { Life, Timing } from "./lease.ts";
+import type { NodeLife, Timing } from "./lease.ts";
 import { Lineages } from "./lineage.ts";
-import { Roll } from "./membership_view.ts";
+import { MembershipView } from "./membership_view.ts";
 import { outwait } from "./namesake.ts";
 
 /** Renewals that may be unanswered at once: a hung one must not stop the next. */
@@ -36,7 +43,7 @@ export class Membership {
   readonly #clock: Clock;
   readonly #timing: Timing;
   readonly #listener: MembershipListener;
-  #life: Life | null = null;
+  #life: NodeLife | null = null;
   /** Attempts to join that were begun, or ended by a stop. */
   #joins = 0;
   #region = "";
@@ -48,8 +55,8 @@ export class Membership {
   readonly #detector: FailureDetector;
   #lastContact = -Infinity;
   #version = -1;
-  readonly #roll = new Roll();
-  readonly #watches: Watches;
+  readonly #view = new MembershipView();
+  readonly #monitor: HeartbeatMonitor;
   #refreshing: Promise<void> | null = null;
   #refreshNext: Promise<void> | null = null;
 
@@ -59,17 +66,17 @@ export class Membership {
     this.#timing = timing;
     this.#listener = listener;
     this.lineages = new Lineages(clock, timing.takeoverMs);
-    this.#watches = new Watches(clock);
+    this.#monitor = new HeartbeatMonitor(clock);
     this.#detector = new FailureDetector({
       clock,
       timing,
       store,
-      watches: this.#watches,
+      watches: this.#monitor,
       life: () => this.#life,
       refresh: () => this.refresh(),
       killed: (incarnation, seq) => {
         this.stats.kills++;
-        const member = this.#roll.nameOf(incarnation);
+        const member = this.#view.nameOf(incarnation);
         this.#tell("info", "member is dead", { member, incarnation, seq });
       },
       failed: (incarnation, reason) =>
@@ -87,14 +94,14 @@ export class Membership {
    *
    * @throws AtlasError `node_name_taken` where it renews, or `unavailable` where the store can't say.
    */
-  async join(life: Life, self: MemberInfo): Promise<void> {
+  async join(life: NodeLife, self: MemberInfo): Promise<void> {
     const round = ++this.#joins;
     const isDue = (): boolean => round === this.#joins;
     let sent = life.lease.sendTime();
     let reply = await this.#register(life, self, true);
     if (reply.outcome === "name_taken") {
       await this.refresh();
-      for (const { incarnation } of this.#roll.namesakes(self.region, self.node)) {
+      for (const { incarnation } of this.#view.namesakes(self.region, self.node)) {
         this.#tell("info", "waiting for the former process of this name", { incarnation });
         const observe = () => this.observe(incarnation);
         await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);
@@ -125,7 +132,7 @@ export class Membership {
     this.#schedule();
   }
 
-  async #register(life: Life, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
+  async #register(life: NodeLife, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
     const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
     if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
     if (!this.lineages.stands(reply.lineage)) {
@@ -150,31 +157,31 @@ export class Membership {
   }
 
   /** A member as this node last saw it. */
-  readonly peek = (incarnation: string): Member | undefined => this.#roll.peek(incarnation);
+  readonly peek = (incarnation: string): Member | undefined => this.#view.peek(incarnation);
 
   /** All members as this node last saw them. */
-  readonly members = (): Iterable<Member> => this.#roll.members();
+  readonly members = (): Iterable<Member> => this.#view.members();
 
   /** Whether an incarnation is dead for certain, without asking the store. */
-  readonly isKnownDead = (incarnation: string): boolean => this.#roll.isKnownDead(incarnation);
+  readonly isKnownDead = (incarnation: string): boolean => this.#view.isKnownDead(incarnation);
 
   /** Whether a member may be alive of which nothing else can be read. */
-  readonly isUnreadable = (incarnation: string): boolean => this.#roll.isUnreadable(incarnation);
+  readonly isUnreadable = (incarnation: string): boolean => this.#view.isUnreadable(incarnation);
 
   /**
    * Whether an incarnation that an ownership names is dead. Unknown means dead, but
    * only to a roll that was read after the name was: it may have joined since.
    */
   async isDead(incarnation: string): Promise<boolean> {
-    if (this.#roll.stateOf(incarnation) === undefined) await this.refresh();
-    return isDead(this.#roll.stateOf(incarnation));
+    if (this.#view.stateOf(incarnation) === undefined) await this.refresh();
+    return isDead(this.#view.stateOf(incarnation));
   }
 
   /** Whether a heartbeat stands still, as far as this node watches it; or (`abroad`) looked at it. */
   isStalled(incarnation: string, abroad: Observation | null = null): boolean {
-    if (this.#roll.stateOf(incarnation) === "superseded") return true;
-    if (this.#watches.isSuspect(incarnation)) return true;
-    const stillMs = abroad ? this.#watches.seen(abroad) : this.#watches.stillMs(incarnation);
+    if (this.#view.stateOf(incarnation) === "superseded") return true;
+    if (this.#monitor.isSuspect(incarnation)) return true;
+    const stillMs = abroad ? this.#monitor.seen(abroad) : this.#monitor.stillMs(incarnation);
     return stillMs > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
@@ -186,17 +193,17 @@ export class Membership {
 
   /** A link to this member failed: watch it closely, from now on. */
   suspect(incarnation: string): void {
-    const member = this.#roll.peek(incarnation);
+    const member = this.#view.peek(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
-    if (this.#watches.isSuspect(incarnation) || !this.#isOurs(member)) return;
-    this.#watches.suspect(incarnation);
+    if (this.#monitor.isSuspect(incarnation) || !this.#isOurs(member)) return;
+    this.#monitor.suspect(incarnation);
     this.#renew();
     this.#schedule();
   }
 
   /** A link to this member was opened: it lives, whatever was suspected. */
   trust(incarnation: string): void {
-    this.#watches.trust(incarnation);
+    this.#monitor.trust(incarnation);
   }
 
   /** A member's heartbeat and state, read from the store now; null where it is unknown. */
@@ -236,7 +243,7 @@ export class Membership {
     if (!this.#store.membersIn) return await this.refresh().catch(() => {});
     let isNews = false;
     for (const member of await this.#store.membersIn(region)) {
-      if (this.#roll.put(member)) isNews = true;
+      if (this.#view.put(member)) isNews = true;
     }
     if (isNews) this.#listener.onChange();
   }
@@ -253,7 +260,7 @@ export class Membership {
       // A lower one is no older answer: reads are one after the other. The counter was repaired.
       const changed = version !== this.#version;
       this.#version = version;
-      this.#roll.read(told);
+      this.#view.read(told);
       this.#assignWatches();
       this.#repairOwn();
       if (changed) this.#listener.onChange();
@@ -280,15 +287,15 @@ export class Membership {
 
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
-    const others = this.#roll.living().filter((member) =>
+    const others = this.#view.living().filter((member) =>
       member.incarnation !== self && this.#isOurs(member)
     );
-    this.#watches.assign(self, others);
+    this.#monitor.assign(self, others);
     this.#detector.schedule();
   }
 
   #schedule(): void {
-    if (this.#life) this.#heartbeats.schedule(this.#watches.hasSuspects);
+    if (this.#life) this.#heartbeats.schedule(this.#monitor.hasSuspects);
   }
 
   async #renew(): Promise<void> {
@@ -297,7 +304,7 @@ export class Membership {
     this.#renewals++;
     const sent = life.lease.sendTime();
     try {
-      const watched = this.#watches.all();
+      const watched = this.#monitor.all();
       const { known } = this.lineages;
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
@@ -309,7 +316,7 @@ export class Membership {
       if (!this.lineages.stands(reply.lineage)) return;
       if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
       if (reply.overtaken) this.#listener.holder().overtaken(reply.overtaken);
-      this.#watches.note(reply.watched);
+      this.#monitor.note(reply.watched);
       this.#detector.schedule();
       if (reply.version !== this.#version) await this.refresh();
     } catch (error) {
@@ -342,14 +349,14 @@ export class Membership {
     this.stats.failovers++;
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;
-    this.#roll.read({ members: [] });
-    this.#watches.clear();
+    this.#view.read({ members: [] });
+    this.#monitor.clear();
     this.#listener.holder().failedOver();
     this.refresh().catch((error) => this.#failed("reading the roll failed", error));
   }
 
   /** Says again what this life holds, until the store has taken it or the life is over. */
-  async #reassert(life: Life, lineage: LineageName): Promise<void> {
+  async #reassert(life: NodeLife, lineage: LineageName): Promise<void> {
     const isDue = (): boolean =>
       life === this.#life && life.lease.holds() && this.lineages.stands(lineage);
     while (isDue()) {
@@ -377,12 +384,12 @@ export class Membership {
 }
 
 /** Who holds what a life owns. */
-export interface Holder {
+export interface OwnershipHolder {
   /**
    * Says to the store again what this life holds. Answers whether the store took it in
    * this lineage; rejects where it can't say.
    */
-  reassert(life: Life, lineage: LineageName): Promise<boolean>;
+  reassert(life: NodeLife, lineage: LineageName): Promise<boolean>;
   /** Another copy of the store answers than before. */
   failedOver(): void;
   /** Ownerships have to give way to others. Told until they have. */
@@ -393,6 +400,6 @@ export interface MembershipListener {
   /** The roll changed. */
   onChange(): void;
   /** Who holds what the present life owns. */
-  holder(): Holder;
+  holder(): OwnershipHolder;
   onEvent(event: NodeEvent): void;
 }

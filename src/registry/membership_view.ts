@@ -8,7 +8,7 @@ import { isDead, type Member, type MemberState } from "../model/member.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { Membership, Unreadable } from "../ports/store.ts";
 
-export class Roll {
+export class MembershipView {
   #members = new Map<string, Member>();
   #unreadable = new Map<string, Unreadable>();
 

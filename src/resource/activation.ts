@@ -9,56 +9,62 @@
 import type { Placement, ResolvedType } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource, type ResourceContext, type StopReason, type Storage } from "../api/resource.ts";
-import { AtlasError, type ErrorCode, isAtlasError, messageOf, stackOf, toAtlasError } from "../errors.ts";
-import { Audience } from "../events/broadcaster.ts";
+import {
+  AtlasError,
+  type ErrorCode,
+  isAtlasError,
+  messageOf,
+  stackOf,
+  toAtlasError,
+} from "../errors.ts";
+import { EventBroadcaster } from "../events/broadcaster.ts";
 import { TIDY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import { Expiring } from "../model/expiring.ts";
-import { Bell } from "../time/wait.ts";
-import type { Stage } from "./activation_host.ts";
+import { Signal } from "../time/wait.ts";
+import type { ActivationHost } from "./activation_host.ts";
 
 import { Mailbox } from "./mailbox.ts";
-import type { Adrift } from "./offline_log.ts";
-import { letGo, tellLoss } from "./reassertion.ts";
+import type { OfflineLog } from "./offline_log.ts";
+import { releaseOwnership, tellLoss } from "./reassertion.ts";
 import { currentTurn, runTurn, Turn, turnOf } from "./turn.ts";
-import { Ledger, type LedgerTenure } from "./turn_commit.ts";
-
+import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
 
 /** Of what was over before anybody asked. */
 const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 
-export abstract class Holding extends Expiring {
+export abstract class OwnedKey extends Expiring {
   readonly key: string;
   readonly type: ResolvedType;
   owner: Ownership;
-  life: Life;
+  life: NodeLife;
   /** The last turn that is known to be in the state. */
   last: Stamp;
   /** The lineage in which that is known, by `markOf`. */
   lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
-  adrift: Adrift | null = null;
+  offline: OfflineLog | null = null;
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
   /** When there may be answers past their time, on the monotonic clock. */
   tidyAt: number;
   /** Rings when it is over. */
-  protected end: Bell | null = null;
+  protected end: Signal | null = null;
   #lifetime: Lifetime | null = null;
 
   constructor(
     key: string,
     type: ResolvedType,
     owner: Ownership,
-    life: Life,
+    life: NodeLife,
     last: Stamp,
     lineage: string | undefined,
     openedAt: number,
@@ -114,7 +120,7 @@ export abstract class Holding extends Expiring {
 
   /** Resolves when it is over. */
   protected ended(): Promise<void> {
-    return (this.end ??= new Bell()).heard();
+    return (this.end ??= new Signal()).wait();
   }
 
   /** The error of what can't be done any more. */
@@ -124,12 +130,12 @@ export abstract class Holding extends Expiring {
   }
 }
 
-export class Activation extends Holding implements ResourceContext, LedgerTenure {
+export class Activation extends OwnedKey implements ResourceContext, CommittingOwnership {
   /** The host's sweep in which it was last used. */
   usedAt = 0;
   /** Its audience, where anybody ever listened or was spoken to. */
-  hall: Audience | null = null;
-  readonly #host: Stage<Activation>;
+  #broadcaster: EventBroadcaster | null = null;
+  readonly #host: ActivationHost<Activation>;
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
@@ -145,17 +151,17 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   #dropped: Call[] = NO_CALLS;
   #mailbox: Mailbox | null = null;
   /** Made when storage or an idempotency key is first used. */
-  #ledger: Ledger | null = null;
+  #turnCommit: TurnCommit | null = null;
   #node: Atlas | null = null;
   /** Rings when the turn in progress has ended. */
-  #rest: Bell | null = null;
+  #rest: Signal | null = null;
 
   constructor(
-    host: Stage<Activation>,
+    host: ActivationHost<Activation>,
     key: string,
     type: ResolvedType,
     owner: Ownership,
-    life: Life,
+    life: NodeLife,
     last: Stamp,
   ) {
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
@@ -169,15 +175,15 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   }
 
   get storage(): Storage {
-    return this.book.storage;
+    return this.turnCommit.storage;
   }
 
-  get audience(): Audience {
-    return (this.hall ??= new Audience(this.#host, this));
+  get broadcaster(): EventBroadcaster {
+    return (this.#broadcaster ??= new EventBroadcaster(this.#host, this));
   }
 
   get node(): Atlas {
-    return (this.#node ??= this.#host.outlet(this));
+    return (this.#node ??= this.#host.facadeFor(this));
   }
 
   /** The running turn's link in a chain of calls: this turn waits, and no other. */
@@ -190,7 +196,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   }
 
   /** Whether it may go on where its node can't reach the store. */
-  get isFloating(): boolean {
+  get canGoOffline(): boolean {
     return this.#state === "open" && this.goesOn;
   }
 
@@ -205,7 +211,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
 
   /** Whether nothing runs or waits here. */
   get isIdle(): boolean {
-    return this.#state === "open" && !this.#busy && !this.adrift && !this.hall?.size;
+    return this.#state === "open" && !this.#busy && !this.offline && !this.#broadcaster?.size;
   }
 
   /** Makes the instance and runs `onStart` as a turn. @throws what the user's code threw. */
@@ -214,7 +220,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
       this.#instance = new this.type.class(this);
       return this.#instance?.onStart();
     });
-    const recalled = this.hearsEnds && !this.adrift ? this.audience.recall() : null;
+    const recalled = this.hearsEnds && !this.offline ? this.broadcaster.recall() : null;
     try {
       await Promise.race([started, this.ended()]);
     } catch (error) {
@@ -255,7 +261,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (!handOver) this.#mailbox?.refuse(this.lost(false));
     await this.#rested();
     if (this.isOver) return;
-    const stopped = this.#hook(() => (this.hall?.rest(), this.#instance?.onStop(reason)));
+    const stopped = this.#hook(() => (this.#broadcaster?.rest(), this.#instance?.onStop(reason)));
     try {
       await Promise.race([stopped, this.ended()]);
     } catch (error) {
@@ -264,9 +270,16 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.isOver) return;
     this.#isLettingGo = true;
     const next = handOver ? await handOver() : await this.#release();
-    this.hall?.end(this.lost(false), next);
+    this.#broadcaster?.end(this.lost(false), next);
     this.#finish();
     this.#mailbox?.refuse(this.lost(false), next);
+  }
+
+  /** Has calls wait until every subscriber has all events so far, where there are any. */
+  async settleEvents(): Promise<void> {
+    if (!this.#broadcaster?.size) return;
+    await this.hold();
+    await this.#broadcaster.settle();
   }
 
   /** Has calls wait. Resolves once no turn runs, or this activation is over. */
@@ -283,17 +296,17 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
   }
 
   /** Is an ordinary owner again, under another ownership: all that was kept is in the store. */
-  land(owner: Ownership, life: Life, last: Stamp): void {
-    [this.owner, this.life, this.last, this.adrift] = [owner, life, last, null];
-    this.#ledger?.storage.landed();
+  reconciled(owner: Ownership, life: NodeLife, last: Stamp): void {
+    [this.owner, this.life, this.last, this.offline] = [owner, life, last, null];
+    this.#turnCommit?.storage.reconciled();
   }
 
   /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
   async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
     // What an instance kept that was given up before still wants to be told of its winner.
-    if (this.#state === "closed" && !(winner && this.adrift)) return;
+    if (this.#state === "closed" && !(winner && this.offline)) return;
     this.#stop("not_owner", `${this.key} was fenced${leaseTrouble(this.#host.store)}`);
-    await bidFarewell(this, this.#instance, winner, this.#host);
+    await runFinalHooks(this, this.#instance, winner, this.#host);
   }
 
   /** A turn ran past its limit: the instance is given up, the name given back. */
@@ -316,7 +329,7 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     if (this.#current) this.#dropped = [this.#current, ...this.#outer];
     interrupt(this.#dropped, code, why);
     this.#mailbox?.refuse(this.lost(false));
-    this.#ledger?.drop();
+    this.#turnCommit?.drop();
   }
 
   #finish(): void {
@@ -324,21 +337,21 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#state = "closed";
     this.#host.deadlines.remove(this);
     this.endLifetime();
-    this.hall?.end(this.lost(false));
-    this.end?.ring();
+    this.#broadcaster?.end(this.lost(false));
+    this.end?.notify();
     this.#host.closed(this);
   }
 
   /** Resolves when no turn runs, or this activation is over. */
   async #rested(): Promise<void> {
     if (!this.#busy || this.#state === "closed") return;
-    await Promise.race([(this.#rest ??= new Bell()).heard(), this.ended()]);
+    await Promise.race([(this.#rest ??= new Signal()).wait(), this.ended()]);
   }
 
   #release(): Promise<null> {
     this.#isLettingGo = true;
     // Without the store there is nothing to give back: its entry ends with this node's life.
-    return this.adrift ? Promise.resolve(null) : letGo(this.#host, this);
+    return this.offline ? Promise.resolve(null) : releaseOwnership(this.#host, this);
   }
 
   /**
@@ -362,13 +375,13 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
         const result = await this.#perform(turn, call);
         turn.end();
         const encoded = encodeResult(call, result);
-        if (this.hall?.hasNews) await this.hall.seal();
+        if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
         isAtUser = false;
         if (idempotencyKey !== null) {
-          await this.book.commitAnswer(call, idempotencyKey, result);
-        } else if (this.#ledger?.isDirty) await this.#ledger.commit(call);
+          await this.turnCommit.commitAnswer(call, idempotencyKey, result);
+        } else if (this.#turnCommit?.isDirty) await this.#turnCommit.commit(call);
         if (!this.holds()) throw this.lost(true);
-        if (this.hall?.hasNews) this.hall.publish();
+        if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
         this.#answer(call, encoded);
       } catch (error) {
         // A call that was sent elsewhere is not this turn's any more.
@@ -391,48 +404,48 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     this.#turn++;
     this.usedAt = this.#host.sweeps;
     this.#host.stats.turns++;
-    this.#ledger?.begin();
+    this.#turnCommit?.begin();
     this.#host.deadlines.add(this, now + this.type.maxTurnMs);
     return now;
   }
 
   #leave(turn: Turn): void {
     turn.end();
-    this.#ledger?.drop();
-    this.hall?.drop();
+    this.#turnCommit?.drop();
+    this.#broadcaster?.drop();
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
-    this.#rest?.ring();
+    this.#rest?.notify();
   }
 
   /** Tells the caller; with a mark where the store is out of reach. */
   #answer(call: Call, encoded: unknown): void {
-    call.succeed(encoded, this.owner, this.adrift?.answered() ?? null);
+    call.succeed(encoded, this.owner, this.offline?.answered() ?? null);
   }
 
   /** Answers a call whose idempotency key was answered before. */
   async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
-    const answered = await this.book.find(call, idempotencyKey);
+    const answered = await this.turnCommit.find(call, idempotencyKey);
     // Read as the owner, or not worth an answer.
     if (!this.holds()) throw this.lost(false);
     if (answered) this.#answer(call, call.encode(answered.result));
     // Its answer has to be kept, too.
-    else this.adrift?.checkRoom(this.key);
+    else this.offline?.checkRoom(this.key);
     return answered !== undefined;
   }
 
-  get book(): Ledger {
-    if (!this.#ledger) {
-      this.#ledger = new Ledger(this.#host, this);
-      if (this.#busy) this.#ledger.begin();
+  get turnCommit(): TurnCommit {
+    if (!this.#turnCommit) {
+      this.#turnCommit = new TurnCommit(this.#host, this);
+      if (this.#busy) this.#turnCommit.begin();
     }
-    return this.#ledger;
+    return this.#turnCommit;
   }
 
   holds(): boolean {
     // In this order: a lapse that is noticed here may set it adrift.
-    return this.#state !== "closed" && (this.life.lease.holds() || this.adrift !== null);
+    return this.#state !== "closed" && (this.life.lease.holds() || this.offline !== null);
   }
 
   fenced(): void {
@@ -462,10 +475,10 @@ export class Activation extends Holding implements ResourceContext, LedgerTenure
     try {
       await runTurn(this.#host.context, turn, run);
       turn.end();
-      if (this.hall?.hasNews) await this.hall.seal();
-      if (this.#ledger?.isDirty) await this.#ledger.commit();
-      if (!this.life.lease.holds() && !this.adrift) throw this.lost(false);
-      if (this.hall?.hasNews) this.hall.publish();
+      if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
+      if (this.#turnCommit?.isDirty) await this.#turnCommit.commit();
+      if (!this.life.lease.holds() && !this.offline) throw this.lost(false);
+      if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
     } finally {
       this.#leave(turn);
     }
@@ -518,7 +531,7 @@ export function executed(error: unknown): AtlasError {
 
 /** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
 export function failureOf(
-  host: Pick<Stage<unknown>, "tell">,
+  host: Pick<ActivationHost<unknown>, "tell">,
   { key, method, started, trace }: Call,
   error: unknown,
   isAtUser: boolean,
@@ -540,7 +553,7 @@ export function about(
 
 /** Says that a hook threw, with the stack of what it threw. */
 export function tellHook(
-  host: Pick<Stage<unknown>, "tell">,
+  host: Pick<ActivationHost<unknown>, "tell">,
   key: string,
   hook: string,
   error: unknown,
@@ -569,11 +582,11 @@ export function reentered(key: string, links: readonly string[]): AtlasError {
  * The last hooks of an instance whose ownership is lost: `onConflict` where there is a
  * winner, then `onStop`. Never rejects; what a hook throws is told.
  */
-export async function bidFarewell(
+export async function runFinalHooks(
   of: { readonly key: string },
   instance: Resource | null,
   winner: Promise<Ownership | null> | null,
-  host: Pick<Stage<unknown>, "context" | "tell">,
+  host: Pick<ActivationHost<unknown>, "context" | "tell">,
 ): Promise<void> {
   await null;
   // Both may use what belongs to a turn, as far as it can still be had; neither has a call.

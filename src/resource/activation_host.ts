@@ -3,7 +3,7 @@ import type { ResolvedType, ResourceClass } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource } from "../api/resource.ts";
 import { AtlasError } from "../errors.ts";
-import type { Usher } from "../events/subscriber.ts";
+import type { SubscriberReaper } from "../events/subscriber.ts";
 import { MAX_RESOURCES } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { isCallable } from "../model/internal_methods.ts";
@@ -13,9 +13,9 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { Claims } from "../registry/claims.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import type { Activation } from "./activation.ts";
-import type { HarbourParts } from "./reconciliation.ts";
+import type { ReconciliationParts } from "./reconciliation.ts";
 
 /** What is counted of all activations of one host. */
 export interface TurnStats {
@@ -30,8 +30,8 @@ export interface TurnStats {
   /** Times that another node had gone on with what is owned here. */
   conflictsWon: number;
   /** Turns answered without the store that were committed later, and that could not be. */
-  landedTurns: number;
-  strandedTurns: number;
+  offlineTurnsCommitted: number;
+  offlineTurnsLost: number;
   /** Turns that had been committed, and were found missing after the store failed over. */
   lostTurns: number;
 }
@@ -44,21 +44,21 @@ export function noTurns(): TurnStats {
     events: 0,
     conflictsLost: 0,
     conflictsWon: 0,
-    landedTurns: 0,
-    strandedTurns: 0,
+    offlineTurnsCommitted: 0,
+    offlineTurnsLost: 0,
     lostTurns: 0,
   };
 }
 
 /** `Self` is the activation's own type. */
-export interface Stage<Self> {
+export interface ActivationHost<Self> {
   readonly store: Store;
   readonly clock: Clock;
   readonly context: AsyncContext;
   readonly random: Random;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   readonly stats: TurnStats;
-  readonly usher: Usher;
+  readonly reaper: SubscriberReaper;
   /** The id of the store's lineage, as far as this node knows. */
   readonly lineage: string | undefined;
   /** The same with its term, by `markOf`. */
@@ -66,7 +66,7 @@ export interface Stage<Self> {
   /** Sweeps for idle activations made so far. */
   readonly sweeps: number;
   /** The door through which an activation calls others. */
-  readonly outlet: (from: Self) => Atlas;
+  readonly facadeFor: (from: Self) => Atlas;
   /** The method a call asks for. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method;
   /** An activation has ended. */
@@ -91,14 +91,14 @@ export interface HostParts {
   readonly context: AsyncContext;
   readonly random: Random;
   readonly claims: Claims;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   /** The door through which a resource calls others, carrying its running call's chain. */
-  readonly outlet: (from: Activation) => Atlas;
+  readonly facadeFor: (from: Activation) => Atlas;
   readonly onEvent: (event: NodeEvent) => void;
   /** Whether an incarnation is known to be dead. */
   readonly isDead: (incarnation: string) => boolean;
   /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
-  readonly tellWinner: HarbourParts["tellWinner"];
+  readonly tellWinner: ReconciliationParts["tellWinner"];
 }
 
 // deno-lint-ignore no-explicit-any

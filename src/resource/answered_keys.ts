@@ -10,7 +10,7 @@ import type { Clock } from "../ports/clock.ts";
 import { pause } from "../time/wait.ts";
 import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./offline_log.ts";
-import type { Tenure } from "./reassertion.ts";
+import type { HeldOwnership } from "./reassertion.ts";
 
 /** Date fields read at once. */
 const PAGE = 1_000;
@@ -22,7 +22,7 @@ const DIGITS = 13;
 export interface AnsweredKeysParts {
   readonly state: Pick<OwnState, "range">;
   readonly clock: Clock;
-  readonly tenure: Pick<Tenure, "adrift" | "isOver">;
+  readonly tenure: Pick<HeldOwnership, "offline" | "isOver">;
   /** The idempotency key of a date field. */
   readonly keyOf: (field: string) => string;
 }
@@ -68,7 +68,7 @@ export class AnsweredKeys {
     if (this.#isComplete || this.#isLearning) return null;
     this.#isLearning = true;
     try {
-      while (!tenure.isOver && !tenure.adrift && !await this.#read()) await pause(clock, AGAIN_MS);
+      while (!tenure.isOver && !tenure.offline && !await this.#read()) await pause(clock, AGAIN_MS);
     } finally {
       this.#isLearning = false;
     }
@@ -84,7 +84,7 @@ export class AnsweredKeys {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
         const rows = await state.range(range);
         // What was read since may be another owner's.
-        if (tenure.adrift || tenure.isOver) return true;
+        if (tenure.offline || tenure.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
         if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
         const last = rows.at(-1)?.[0];

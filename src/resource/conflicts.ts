@@ -15,16 +15,16 @@ import { regionOf } from "../model/call_path.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Timer } from "../ports/clock.ts";
 import type { Activation } from "./activation.ts";
-import type { Stage } from "./activation_host.ts";
+import type { ActivationHost } from "./activation_host.ts";
 
 export class Conflicts {
-  readonly #stage: Stage<Activation>;
+  readonly #stage: ActivationHost<Activation>;
   readonly #held: () => Iterable<Activation>;
   #timer: Timer | null = null;
   #isWatching = false;
 
   /** @param held what the host holds now. */
-  constructor(stage: Stage<Activation>, held: () => Iterable<Activation>) {
+  constructor(stage: ActivationHost<Activation>, held: () => Iterable<Activation>) {
     this.#stage = stage;
     this.#held = held;
   }
@@ -68,7 +68,7 @@ export class Conflicts {
 
   /** The store says that an ownership has to give way, which may have ended meanwhile. */
   overtaken(activation: Activation | undefined, epoch: number, winner: Ownership): void {
-    if (activation?.epoch === epoch && !activation.adrift) this.lost(activation, winner);
+    if (activation?.epoch === epoch && !activation.offline) this.lost(activation, winner);
   }
 
   /** Looks at all that is held, some at a time. What can't be asked now is asked next time. */
@@ -88,7 +88,8 @@ export class Conflicts {
     try {
       const owner = await this.#stage.store.lookup(activation.key);
       if (
-        !activation.isOpen || activation.adrift || !activation.holds() || isOwner(activation, owner)
+        !activation.isOpen || activation.offline || !activation.holds() ||
+        isOwner(activation, owner)
       ) return true;
       this.lost(activation, owner);
       return true;

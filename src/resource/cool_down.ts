@@ -6,7 +6,7 @@
 import { FOLLOW_REST_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "./activation.ts";
-import { NOWHERE, Visit } from "../events/hook_call.ts";
+import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
 /** The field of the state that holds it; users' keys are in another space. */
 const REST = "q:rest";
@@ -14,7 +14,7 @@ const REST = "q:rest";
 /** Writes down, in a turn of its own, that it rests from now on. Never rejects. */
 export async function beginRest(activation: Activation, clock: Clock): Promise<void> {
   const until = Math.ceil(clock.wall()) + FOLLOW_REST_MS;
-  await inTurn(activation, () => activation.book.storage.reserve(REST, String(until)));
+  await inTurn(activation, () => activation.turnCommit.storage.reserve(REST, String(until)));
 }
 
 /**
@@ -24,7 +24,7 @@ export async function beginRest(activation: Activation, clock: Clock): Promise<v
 export async function restLeft(activation: Activation, clock: Clock): Promise<number> {
   let left = FOLLOW_REST_MS;
   const isTold = await inTurn(activation, async () => {
-    const { storage } = activation.book;
+    const { storage } = activation.turnCommit;
     const text = await storage.field(REST);
     // Another node's wall clock may be ahead of this one.
     left = Math.min(FOLLOW_REST_MS, Math.max(0, (Number(text) || 0) - clock.wall()));
@@ -35,7 +35,7 @@ export async function restLeft(activation: Activation, clock: Clock): Promise<nu
 
 /** Whether the turn of `work` was committed. */
 async function inTurn(activation: Activation, work: () => unknown): Promise<boolean> {
-  const visit = new Visit(activation.key, "resting", Infinity, NOWHERE, work);
+  const visit = new HookCall(activation.key, "resting", Infinity, NOWHERE, work);
   activation.deliver(visit);
   return await visit.ended === null;
 }

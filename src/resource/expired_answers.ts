@@ -9,13 +9,13 @@
 import { TIDY_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Claims } from "../registry/claims.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Activation } from "./activation.ts";
-import { tenureOf } from "./reconciliation.ts";
-import { Ledger, type LedgerParts } from "./turn_commit.ts";
-import { letGo, tellLostState } from "./reassertion.ts";
-import type { Stage } from "./activation_host.ts";
-import { NOWHERE, Visit } from "../events/hook_call.ts";
+import { ownershipOf } from "./reconciliation.ts";
+import { TurnCommit, type TurnCommitParts } from "./turn_commit.ts";
+import { releaseOwnership, tellLostState } from "./reassertion.ts";
+import type { ActivationHost } from "./activation_host.ts";
+import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
 /** Keys kept in mind; the oldest give way. */
 const MOST = 100_000;
@@ -24,30 +24,30 @@ const MOST_ATTEMPTS = 3;
 /** How many are visited at a time. */
 const AT_ONCE = 16;
 
-interface Leftover {
+interface ExpiringKey {
   readonly at: number;
   readonly attempts: number;
 }
 
-export interface LeftoversParts {
-  readonly stage: LedgerParts & Pick<Stage<unknown>, "stats" | "tell">;
+export interface ExpiredAnswersParts {
+  readonly stage: TurnCommitParts & Pick<ActivationHost<unknown>, "stats" | "tell">;
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
   /** The life that may own the key now; null where none may, or it is here already. */
-  readonly lifeFor: (key: string) => Life | null;
+  readonly lifeFor: (key: string) => NodeLife | null;
   /** Has those who want the key here wait for `work`. */
   readonly hold: (key: string, work: Promise<void>) => unknown;
 }
 
-export class Leftovers {
-  readonly #parts: LeftoversParts;
+export class ExpiredAnswers {
+  readonly #parts: ExpiredAnswersParts;
   /** In the order in which they are due, as good as. */
-  readonly #left = new Map<string, Leftover>();
+  readonly #left = new Map<string, ExpiringKey>();
   #timer: Timer | null = null;
   #isWorking = false;
 
-  constructor(parts: LeftoversParts) {
+  constructor(parts: ExpiredAnswersParts) {
     this.#parts = parts;
   }
 
@@ -80,18 +80,18 @@ export class Leftovers {
     this.#timer = null;
     this.#isWorking = true;
     const now = this.#parts.clock.now();
-    const due: [string, Leftover][] = [];
+    const due: [string, ExpiringKey][] = [];
     for (const entry of this.#left) {
       if (entry[1].at > now || due.length === AT_ONCE) break;
       due.push(entry);
       this.#left.delete(entry[0]);
     }
-    await Promise.all(due.map(([key, { attempts }]) => this.#visit(key, attempts)));
+    await Promise.all(due.map(([key, { attempts }]) => this.#remove(key, attempts)));
     this.#isWorking = false;
     this.#wait();
   }
 
-  async #visit(key: string, attempts: number): Promise<void> {
+  async #remove(key: string, attempts: number): Promise<void> {
     const { clock, lifeFor, hold } = this.#parts;
     const life = lifeFor(key);
     // Where it is awake, here or elsewhere, its owner drops them.
@@ -106,20 +106,20 @@ export class Leftovers {
   }
 
   /** Gives when there is more to drop, on the monotonic clock. */
-  async #drop(key: string, life: Life): Promise<number> {
+  async #drop(key: string, life: NodeLife): Promise<number> {
     const { stage, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
     if (isStateLost) tellLostState(stage, key, owner);
-    const tenure = tenureOf(stage, key, owner, life, last);
-    const ledger = new Ledger(stage, tenure);
+    const tenure = ownershipOf(stage, key, owner, life, last);
+    const ledger = new TurnCommit(stage, tenure);
     try {
       ledger.begin();
       await ledger.tidy();
       if (ledger.isDirty) await ledger.commit();
       return tenure.tidyAt;
     } finally {
-      await letGo(stage, tenure);
+      await releaseOwnership(stage, tenure);
     }
   }
 }
@@ -133,7 +133,7 @@ export async function tidy(activation: Activation, now: number): Promise<void> {
   // Asked once only; and again later, where the store can't be reached.
   activation.tidyAt = now + TIDY_MS;
   const { key } = activation;
-  const visit = new Visit(key, "tidying", Infinity, NOWHERE, () => activation.book.tidy());
+  const visit = new HookCall(key, "tidying", Infinity, NOWHERE, () => activation.turnCommit.tidy());
   activation.deliver(visit);
   await visit.ended;
 }

@@ -12,7 +12,7 @@ import type { Ownership } from "../model/ownership.ts";
 import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
 import { backoffMs, pause } from "../time/wait.ts";
-import type { Stage } from "./activation_host.ts";
+import type { ActivationHost } from "./activation_host.ts";
 import { tellLoss } from "./reassertion.ts";
 
 /** Ownerships that one step asks about. */
@@ -21,7 +21,7 @@ const SHARE = 256;
 const AGAIN_MS = 50;
 const AGAIN_MOST_MS = 500;
 
-interface Former extends CommittedTurn {
+interface FormerOwnership extends CommittedTurn {
   readonly key: string;
   readonly owner: Ownership;
   last: Stamp;
@@ -38,15 +38,15 @@ interface Registry {
   readonly isReachable: boolean;
 }
 
-type Parts = Pick<Stage<unknown>, "store" | "clock" | "random" | "stats" | "tell">;
+type Parts = Pick<ActivationHost<unknown>, "store" | "clock" | "random" | "stats" | "tell">;
 
-export class FormerTenures {
+export class FormerOwnerships {
   readonly #parts: Parts;
   readonly #registry: Registry;
   /** By key and the epoch of the turn, in the order in which they ended. */
-  readonly #all = new Map<string, Former>();
+  readonly #all = new Map<string, FormerOwnership>();
   /** The last of each key. */
-  readonly #latest = new Map<string, Former>();
+  readonly #latest = new Map<string, FormerOwnership>();
   #isAsking = false;
   #isClosed = false;
 
@@ -60,7 +60,7 @@ export class FormerTenures {
   }
 
   /** An ownership has ended; `lineage` is that in which its turns were committed or asserted. */
-  add({ key, owner, last, lineage }: Omit<Former, "endedAt">): void {
+  add({ key, owner, last, lineage }: Omit<FormerOwnership, "endedAt">): void {
     if (last.epoch === 0 || !this.#parts.store.kept) return;
     this.#forget();
     const id = `${last.epoch} ${key}`;
@@ -125,8 +125,8 @@ export class FormerTenures {
     this.#isAsking = false;
   }
 
-  #due(lineage: LineageName): Former[] {
-    const due: Former[] = [];
+  #due(lineage: LineageName): FormerOwnership[] {
+    const due: FormerOwnership[] = [];
     const mark = markOf(lineage);
     for (const former of this.#all.values()) {
       if (former.lineage !== mark) due.push(former);
@@ -135,12 +135,12 @@ export class FormerTenures {
     return due;
   }
 
-  #settle(former: Former, kept: Stamp, lineage: LineageName): void {
+  #settle(former: FormerOwnership, kept: Stamp, lineage: LineageName): void {
     former.lineage = markOf(lineage);
     this.#tell(former, kept);
   }
 
-  #tell(former: Former, kept: Stamp): boolean {
+  #tell(former: FormerOwnership, kept: Stamp): boolean {
     const { last } = former;
     if (kept.epoch > last.epoch || kept.epoch === last.epoch && kept.turn >= last.turn) {
       return false;

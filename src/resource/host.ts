@@ -12,8 +12,8 @@ import type { Atlas, NodeEvent } from "../api/node.ts";
 import type { DrainOptions } from "../api/calls.ts";
 import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
-import { Visit } from "../events/hook_call.ts";
-import { Usher } from "../events/subscriber.ts";
+import { HookCall } from "../events/hook_call.ts";
+import { SubscriberReaper } from "../events/subscriber.ts";
 import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, TIDY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
@@ -23,17 +23,25 @@ import type { AsyncContext } from "../ports/async_context.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { LineageName, Overtaken, Store } from "../ports/store.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import { markOf, quarantined } from "../registry/lineage.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Activation } from "./activation.ts";
-import { checkRoom, type HostParts, type Method, Methods, noTurns, type Stage, type TurnStats } from "./activation_host.ts";
+import {
+  type ActivationHost,
+  checkRoom,
+  type HostParts,
+  type Method,
+  Methods,
+  noTurns,
+  type TurnStats,
+} from "./activation_host.ts";
 import { Conflicts } from "./conflicts.ts";
-import { Leftovers, tidy } from "./expired_answers.ts";
-import { FormerTenures } from "./former_ownerships.ts";
+import { ExpiredAnswers, tidy } from "./expired_answers.ts";
+import { FormerOwnerships } from "./former_ownerships.ts";
 import { IdleSweep } from "./idle_sweep.ts";
 import { reassertAll, tellLostState } from "./reassertion.ts";
-import { Harbour } from "./reconciliation.ts";
+import { Reconciliation } from "./reconciliation.ts";
 
 /** How often idle resources are looked for at least, in ms. */
 const SWEEP_MS = 1_000;
@@ -44,13 +52,13 @@ type Opened = Activation | Ownership;
 /** Gives a name up, and answers its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
 
-export class Host implements Stage<Activation> {
+export class Host implements ActivationHost<Activation> {
   readonly store: Store;
   readonly clock: Clock;
   readonly context: AsyncContext;
   readonly random: Random;
-  readonly deadlines: Deadlines;
-  readonly outlet: (from: Activation) => Atlas;
+  readonly deadlines: TimerWheel;
+  readonly facadeFor: (from: Activation) => Atlas;
   readonly stats: TurnStats = noTurns();
   readonly #parts: HostParts;
   readonly #methods: Methods;
@@ -64,15 +72,15 @@ export class Host implements Stage<Activation> {
   readonly #ending = new Set<Activation>();
   readonly #idle: IdleSweep<Activation>;
   readonly #conflicts: Conflicts;
-  readonly #declined: Declined;
-  readonly #formers: FormerTenures;
-  readonly #leftovers: Leftovers;
-  readonly usher: Usher;
+  readonly #drained: DrainedPrefixes;
+  readonly #formerOwnerships: FormerOwnerships;
+  readonly #expiredAnswers: ExpiredAnswers;
+  readonly reaper: SubscriberReaper;
   /** Those that go on without the store. */
-  readonly harbour: Harbour;
-  #life: Life | null = null;
+  readonly reconciliation: Reconciliation;
+  #life: NodeLife | null = null;
   /** The life whose lease lapsed while the store was out of reach; null once it is back. */
-  #former: Life | null = null;
+  #former: NodeLife | null = null;
   #accepting = false;
   #isDraining = false;
 
@@ -84,7 +92,7 @@ export class Host implements Stage<Activation> {
       context: this.context,
       random: this.random,
       deadlines: this.deadlines,
-      outlet: this.outlet,
+      facadeFor: this.facadeFor,
     } = parts);
     let shortest = SWEEP_MS * 4;
     for (const type of parts.types.values()) shortest = Math.min(shortest, type.idleAfterMs);
@@ -95,11 +103,11 @@ export class Host implements Stage<Activation> {
       all: () => this.#activations.values(),
       look: (activation) => this.#look(activation),
     });
-    this.#declined = new Declined(parts.clock);
-    this.#formers = new FormerTenures(this, parts.claims);
-    this.usher = new Usher(parts.clock, parts.isDead);
-    this.harbour = new Harbour({ ...parts, stage: this });
-    this.#leftovers = new Leftovers({
+    this.#drained = new DrainedPrefixes(parts.clock);
+    this.#formerOwnerships = new FormerOwnerships(this, parts.claims);
+    this.reaper = new SubscriberReaper(parts.clock, parts.isDead);
+    this.reconciliation = new Reconciliation({ ...parts, stage: this });
+    this.#expiredAnswers = new ExpiredAnswers({
       ...parts,
       stage: this,
       lifeFor: (key) => this.#mayOwn(key) ? this.#life : null,
@@ -126,18 +134,18 @@ export class Host implements Stage<Activation> {
   }
 
   /** Starts to serve as `life`. */
-  open(life: Life): void {
+  open(life: NodeLife): void {
     this.#life = life;
     this.#former = null;
     this.#accepting = !this.#isDraining;
-    this.harbour.open(life);
+    this.reconciliation.open(life);
     this.#idle.start();
     this.#conflicts.watch();
   }
 
   /** Whether this node may own a resource of this type now. */
   canHost(type: string, key: string): boolean {
-    return this.#accepting && this.#parts.types.has(type) && !this.#declines(key) &&
+    return this.#accepting && this.#parts.types.has(type) && !this.#isDrained(key) &&
       this.#life?.lease.holds() === true;
   }
 
@@ -181,7 +189,7 @@ export class Host implements Stage<Activation> {
     if (!resolved || !life || !this.canHost(type, key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
-    if (this.harbour.has(key)) {
+    if (this.reconciliation.has(key)) {
       throw new AtlasError("unavailable", `turns of ${key} are still to be committed`);
     }
     checkRoom(this.#activations.size + this.#opening.size);
@@ -190,7 +198,7 @@ export class Host implements Stage<Activation> {
     if (owner.incarnation !== life.incarnation) return owner;
     // What was won in a lineage that is over is neither in the store nor on these books.
     if (!claims.stands(lineage)) throw quarantined(key);
-    if (!this.#formers.returned(key, last) && isStateLost) tellLostState(this, key, owner);
+    if (!this.#formerOwnerships.returned(key, last) && isStateLost) tellLostState(this, key, owner);
     const activation = new Activation(this, key, resolved, owner, life, last);
     this.#starting.add(activation);
     try {
@@ -202,13 +210,13 @@ export class Host implements Stage<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
-    if (activation.goesOn) activation.book.learn();
-    if (!this.#accepting || this.#declines(key)) this.#close(activation, "drain");
+    if (activation.goesOn) activation.turnCommit.learn();
+    if (!this.#accepting || this.#isDrained(key)) this.#close(activation, "drain");
     return activation;
   }
 
   /** Whether one of this type may be taken without asking the store, which is out of reach. */
-  canFloat(type: string): boolean {
+  canStartOffline(type: string): boolean {
     return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
   }
 
@@ -219,32 +227,32 @@ export class Host implements Stage<Activation> {
    * @param epoch the highest that is known of its owners; 0: none.
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
    */
-  float(key: string, type: string, epoch: number): Promise<Opened> {
-    return this.#once(key, () => this.#float(key, type, epoch));
+  startOffline(key: string, type: string, epoch: number): Promise<Opened> {
+    return this.#once(key, () => this.#startOffline(key, type, epoch));
   }
 
-  async #float(key: string, type: string, epoch: number): Promise<Activation> {
+  async #startOffline(key: string, type: string, epoch: number): Promise<Activation> {
     await this.#closing.get(key);
     const former = this.#former;
     const resolved = this.#parts.types.get(type);
-    if (!former || !resolved || this.harbour.has(key)) {
+    if (!former || !resolved || this.reconciliation.has(key)) {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
     checkRoom(this.#activations.size + this.#opening.size);
-    const activation = await this.harbour.float(key, resolved, former, epoch);
+    const activation = await this.reconciliation.startOffline(key, resolved, former, epoch);
     this.#activations.set(key, activation);
     return activation;
   }
 
   /** The method a call asks for. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method {
-    if (call instanceof Visit) return call.hook;
+    if (call instanceof HookCall) return call.hook;
     return this.#methods.of(call.key.slice(0, call.key.indexOf("/")), type, call.method);
   }
 
   /** An activation has ended. */
   closed(activation: Activation): void {
-    this.#formers.add(activation);
+    this.#formerOwnerships.add(activation);
     const { key } = activation;
     if (this.#activations.get(key) === activation) this.#activations.delete(key);
   }
@@ -266,7 +274,7 @@ export class Host implements Stage<Activation> {
    *
    * @throws AtlasError `unavailable` where the store can't say.
    */
-  async reassert(life: Life, lineage: LineageName): Promise<boolean> {
+  async reassert(life: NodeLife, lineage: LineageName): Promise<boolean> {
     const all = new Set([...this.#activations.values(), ...this.#starting, ...this.#ending]);
     const held = [...all].filter((activation) => activation.life === life && !activation.isOver);
     if (!await reassertAll(this.store, held, lineage)) return false;
@@ -275,7 +283,7 @@ export class Host implements Stage<Activation> {
   }
 
   failedOver(): void {
-    this.#formers.check();
+    this.#formerOwnerships.check();
   }
 
   /**
@@ -287,11 +295,13 @@ export class Host implements Stage<Activation> {
     this.#former = away && !this.#isDraining ? this.#life ?? this.#former : null;
     this.#life = null;
     for (const activation of [...this.#activations.values(), ...this.#starting]) {
-      if (activation.adrift || (away && activation.isFloating)) {
-        this.harbour.cast(activation, false);
+      if (activation.offline || (away && activation.canGoOffline)) {
+        this.reconciliation.goOffline(activation, false);
       } else activation.abandon();
     }
-    if (this.harbour.size > 0) this.tell("warning", "adrift", { resources: this.harbour.size });
+    if (this.reconciliation.size > 0) {
+      this.tell("warning", "offline", { resources: this.reconciliation.size });
+    }
   }
 
   /**
@@ -304,21 +314,21 @@ export class Host implements Stage<Activation> {
     this.#former = null;
     await Promise.allSettled(this.#opening.values());
     do {
-      await this.harbour.settled();
+      await this.reconciliation.settled();
       for (const activation of this.#activations.values()) this.#close(activation, "drain");
       await Promise.all(this.#closing.values());
       // The turns that were running may have been kept, too.
-    } while (this.harbour.keepsTurns);
-    this.harbour.close();
+    } while (this.reconciliation.keepsTurns);
+    this.reconciliation.close();
   }
 
   /** Ends what falls under a prefix in good order, and takes none of it for a while. */
-  async decline({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
+  async drainPrefix({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
     const { region, node } = this.#parts.place;
     const own = locator(region, node, "");
     if (!own.startsWith(prefix) && !prefix.startsWith(own)) return;
     this.tell("info", "handing over", { prefix, forMs });
-    this.#declined.add(prefix, forMs);
+    this.#drained.add(prefix, forMs);
     await Promise.allSettled(this.#opening.values());
     const closing: Promise<void>[] = [];
     for (const activation of this.#activations.values()) {
@@ -327,19 +337,19 @@ export class Host implements Stage<Activation> {
     await Promise.all(closing);
   }
 
-  #declines(key: string): boolean {
+  #isDrained(key: string): boolean {
     const { region, node } = this.#parts.place;
-    return this.#declined.covers(locator(region, node, key));
+    return this.#drained.covers(locator(region, node, key));
   }
 
   /** Stops sweeping. */
   stop(): void {
-    this.#leftovers.stop();
+    this.#expiredAnswers.stop();
     this.#idle.stop();
-    this.usher.stop();
+    this.reaper.stop();
     this.#conflicts.stop();
-    this.#formers.stop();
-    this.harbour.close();
+    this.#formerOwnerships.stop();
+    this.reconciliation.close();
   }
 
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
@@ -353,7 +363,7 @@ export class Host implements Stage<Activation> {
    * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
    */
   handOver(activation: Activation, handOver: HandOver): Promise<void> {
-    const isHere = this.#activations.get(activation.key) === activation && !activation.adrift;
+    const isHere = this.#activations.get(activation.key) === activation && !activation.offline;
     return isHere ? this.#close(activation, "move", handOver) : Promise.resolve();
   }
 
@@ -375,13 +385,10 @@ export class Host implements Stage<Activation> {
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
     if (reason === "idle") await tidy(activation, this.clock.now() + TIDY_MS);
     // While it can still be asked: who listens is to have all that was said so far.
-    if (activation.hall?.size) {
-      await activation.hold();
-      await activation.hall.settle();
-    }
+    await activation.settleEvents();
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
-    if (activation.tidyAt < Infinity) this.#leftovers.add(activation.key, activation.tidyAt);
+    if (activation.tidyAt < Infinity) this.#expiredAnswers.add(activation.key, activation.tidyAt);
   }
 
   /** Whether a key that isn't here may be owned without an instance for a moment. */
@@ -412,7 +419,7 @@ export function checkDrain(options: DrainOptions): Required<DrainOptions> {
   );
 }
 
-export class Declined {
+export class DrainedPrefixes {
   readonly #clock: Clock;
   /** By prefix, until when, on the monotonic clock; the oldest first. */
   readonly #prefixes = new Map<string, number>();

@@ -20,7 +20,7 @@ import { keyOutOfReach, type Writes } from "./offline_log.ts";
 import { AnsweredKeys } from "./answered_keys.ts";
 import type { OwnState } from "./own_state.ts";
 import type { TurnStorage } from "./storage.ts";
-import type { Tenure } from "./reassertion.ts";
+import type { HeldOwnership } from "./reassertion.ts";
 
 /** Expired answers fetched at once, and dropped with each new one. */
 const PRUNE_FETCH = 256;
@@ -32,7 +32,7 @@ const RECENT_CHARACTERS = 1_024;
 const DATE_DIGITS = 14;
 
 /** What answers need of the ownership that they belong to. */
-export type AnswersTenure = Pick<Tenure, "key" | "adrift" | "isOver" | "goesOn">;
+export type AnswersTenure = Pick<HeldOwnership, "key" | "offline" | "isOver" | "goesOn">;
 
 export interface AnswersParts {
   readonly state: OwnState;
@@ -53,10 +53,10 @@ function dateOf(field: string): number {
   return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
 }
 
-export class Answers {
+export class IdempotencyStore {
   readonly #state: OwnState;
   readonly #clock: Clock;
-  readonly #tenure: AnswersTenure;
+  readonly #ownership: AnswersTenure;
   readonly #storage: TurnStorage;
   /** Answers kept, as stored; null before it was read. */
   #count: number | null = null;
@@ -72,7 +72,7 @@ export class Answers {
   constructor({ state, clock, tenure, storage, isFresh }: AnswersParts) {
     this.#state = state;
     this.#clock = clock;
-    this.#tenure = tenure;
+    this.#ownership = tenure;
     this.#storage = storage;
     this.#keys = tenure.goesOn ? new AnsweredKeys({ state, clock, tenure, keyOf }) : null;
     if (!isFresh) return;
@@ -116,11 +116,11 @@ export class Answers {
   }
 
   async #read(idempotencyKey: string): Promise<string | null> {
-    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
+    if (this.#ownership.offline) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
     const [text = null, count] = await this.#state.read(fields);
     // Meanwhile the store may have gone out of reach, and somebody else become the owner.
-    if (this.#tenure.adrift) return this.#recall(idempotencyKey);
+    if (this.#ownership.offline) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
     return text;
   }
@@ -134,7 +134,7 @@ export class Answers {
     const kept = this.#storage.peek(`i:${idempotencyKey}`);
     if (kept !== undefined) return kept;
     if (this.#keys?.isNew(idempotencyKey)) return null;
-    throw keyOutOfReach(this.#tenure.key, idempotencyKey);
+    throw keyOutOfReach(this.#ownership.key, idempotencyKey);
   }
 
   /**
@@ -161,7 +161,7 @@ export class Answers {
     if (++count > MAX_IDEMPOTENCY_RECORDS) {
       throw new AtlasError(
         "overloaded",
-        `${this.#tenure.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
+        `${this.#ownership.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
       );
     }
     const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
@@ -176,7 +176,7 @@ export class Answers {
    */
   async tidy(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
-    if (this.#tenure.adrift) return now + TIDY_MS;
+    if (this.#ownership.offline) return now + TIDY_MS;
     if (this.#count === null) {
       const [text] = await this.#state.read(["n"]);
       this.#count = textToCount(text, "the number of its answers");
@@ -227,7 +227,7 @@ export class Answers {
   }
 
   async #findExpired(now: number): Promise<void> {
-    if (this.#tenure.adrift) return;
+    if (this.#ownership.offline) return;
     if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
     const rows = await this.#state.range({

@@ -11,36 +11,34 @@
 import { AtlasError } from "../errors.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";
 import { quoted } from "../model/options.ts";
-import type { Mark } from "../model/ownership.ts";
+import type { DegradedVerdict } from "../model/ownership.ts";
 import type { Stamp } from "../ports/store.ts";
 
-
-
 /** What all that is adrift at one node has kept. */
-export interface Freight {
+export interface OfflineBudget {
   characters: number;
 }
 
 /** A turn that was answered, and isn't known to be in the store. */
-export interface KeptTurn {
+export interface PendingTurn {
   readonly writes: Writes;
   /** What the state has if a commit of it was applied whose answer got lost; null: none was sent. */
   tried: Stamp | null;
 }
 
-export class Adrift {
+export class OfflineLog {
   /** What its answers are marked with. */
-  mark: Mark = "suspect";
+  verdict: DegradedVerdict = "suspect";
   /** Whether another owner's state stays: `onConflict` is shown what was written here. */
   isLost = false;
   /** Whether it was taken without asking the store: nothing of its state is known. */
   readonly isProvisional: boolean;
-  readonly #freight: Freight;
-  readonly #kept: KeptTurn[] = [];
+  readonly #budget: OfflineBudget;
+  readonly #kept: PendingTurn[] = [];
   #hasAnswered = false;
 
-  constructor(freight: Freight, isProvisional: boolean) {
-    this.#freight = freight;
+  constructor(freight: OfflineBudget, isProvisional: boolean) {
+    this.#budget = freight;
     this.isProvisional = isProvisional;
   }
 
@@ -50,14 +48,14 @@ export class Adrift {
   }
 
   /** Whether anybody was told anything, or anything was written: another owner has missed it. */
-  get isTouched(): boolean {
+  get hasAnswered(): boolean {
     return this.#hasAnswered || this.#kept.length > 0;
   }
 
   /** Notes that a call is answered; gives the mark for it. */
-  answered(): Mark {
+  answered(): DegradedVerdict {
     this.#hasAnswered = true;
-    return this.mark;
+    return this.verdict;
   }
 
   /** For turns that write. @throws AtlasError `overloaded` where no further one can be kept. */
@@ -66,7 +64,7 @@ export class Adrift {
       const what = `${key} has kept ${MAX_ADRIFT_TURNS} turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
-    if (this.#freight.characters >= MAX_ADRIFT_CHARACTERS) {
+    if (this.#budget.characters >= MAX_ADRIFT_CHARACTERS) {
       const what = `this node has kept ${MAX_ADRIFT_CHARACTERS} characters of turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
@@ -75,24 +73,24 @@ export class Adrift {
   /** Keeps a turn's writes. */
   keep(writes: Writes, tried: Stamp | null): void {
     this.#kept.push({ writes, tried });
-    this.#freight.characters += sizeOf(writes);
+    this.#budget.characters += sizeOf(writes);
   }
 
   /** The oldest turn kept; undefined where there is none. */
-  get first(): KeptTurn | undefined {
+  get first(): PendingTurn | undefined {
     return this.#kept[0];
   }
 
   /** The oldest turn kept is in the store. */
-  landed(): void {
+  committed(): void {
     const turn = this.#kept.shift();
-    if (turn) this.#freight.characters -= sizeOf(turn.writes);
+    if (turn) this.#budget.characters -= sizeOf(turn.writes);
   }
 
   /** Lets go of all that is kept. Gives how many turns that were. */
   clear(): number {
     const turns = this.#kept.length;
-    while (this.#kept.length > 0) this.landed();
+    while (this.#kept.length > 0) this.committed();
     return turns;
   }
 
@@ -108,7 +106,7 @@ export class Adrift {
     if (isSame(left, found)) return true;
     const tried = this.first?.tried;
     if (!tried || !isSame(tried, found)) return false;
-    this.landed();
+    this.committed();
     return true;
   }
 }

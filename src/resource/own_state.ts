@@ -14,11 +14,11 @@ import type { Random } from "../ports/random.ts";
 import type { Range, Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/wait.ts";
 import { outOfReach } from "./offline_log.ts";
-import type { Tenure } from "./reassertion.ts";
+import type { HeldOwnership } from "./reassertion.ts";
 
 /** The ownership under which a state is read. */
 export interface ReaderTenure
-  extends Pick<Tenure, "key" | "last" | "adrift" | "isOver" | "holds" | "behind"> {
+  extends Pick<HeldOwnership, "key" | "last" | "offline" | "isOver" | "holds" | "behind"> {
   /** The error of what can't be done any more. */
   lost(maybeExecuted: boolean): AtlasError;
 }
@@ -70,7 +70,7 @@ export class OwnState {
       } catch (error) {
         if (!(error instanceof LostTurns)) throw error;
         const tenure = this.#tenure;
-        if (tenure.adrift) throw outOfReach(tenure.key);
+        if (tenure.offline) throw outOfReach(tenure.key);
         if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
         if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);
         // Another copy of the store: what this node holds is being said to it.

@@ -10,14 +10,14 @@ import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { LineageName, Reassertion, Stamp, Standing, Store } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
-import type { Adrift } from "./offline_log.ts";
-import type { Stage } from "./activation_host.ts";
+import type { OfflineLog } from "./offline_log.ts";
+import type { ActivationHost } from "./activation_host.ts";
 
 /** Ownerships that one step to the store says again. */
 const REASSERT_SHARE = 256;
 
 /** An ownership that is acted upon. */
-export interface Tenure {
+export interface HeldOwnership {
   readonly key: string;
   readonly owner: Ownership;
   /** The last turn that is known to be in the state. */
@@ -25,7 +25,7 @@ export interface Tenure {
   /** The lineage in which that is known, by `markOf`. */
   lineage: string | undefined;
   /** What it keeps while it goes on without the store; null where it doesn't. */
-  readonly adrift: Adrift | null;
+  readonly offline: OfflineLog | null;
   /** Whether its type goes on where the store can't be reached. */
   readonly goesOn: boolean;
   /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
@@ -45,12 +45,12 @@ export interface Tenure {
 }
 
 /** What the store is told of a tenure. */
-function reassertionOf({ key, owner, last }: Tenure): Reassertion {
+function reassertionOf({ key, owner, last }: HeldOwnership): Reassertion {
   return { ...owner, key, after: last };
 }
 
 /** What became of a tenure that was asserted again. */
-function settle(tenure: Tenure, { standing, last }: Standing, lineage: LineageName): void {
+function settle(tenure: HeldOwnership, { standing, last }: Standing, lineage: LineageName): void {
   if (tenure.isOver) return;
   if (standing === "kept" || standing === "restored") tenure.lineage = markOf(lineage);
   if (standing === "behind") tenure.behind(last);
@@ -60,7 +60,7 @@ function settle(tenure: Tenure, { standing, last }: Standing, lineage: LineageNa
 /** Says to the store again what is held. Answers false where the lineage is another by now. */
 export async function reassertAll(
   store: Store,
-  held: readonly Tenure[],
+  held: readonly HeldOwnership[],
   lineage: LineageName,
 ): Promise<boolean> {
   for (let at = 0; at < held.length; at += REASSERT_SHARE) {
@@ -74,8 +74,8 @@ export async function reassertAll(
 
 /** Counts and tells the turns that the store had acknowledged, and lacks. */
 export function tellLoss(
-  host: Pick<Stage<unknown>, "stats" | "tell">,
-  { key, owner, last }: Pick<Tenure, "key" | "owner" | "last">,
+  host: Pick<ActivationHost<unknown>, "stats" | "tell">,
+  { key, owner, last }: Pick<HeldOwnership, "key" | "owner" | "last">,
   kept: Stamp,
 ): void {
   // Of a former owner's turns only the last is known by number.
@@ -92,7 +92,7 @@ export function tellLoss(
 
 /** Counts and tells that a state was lost of which nobody here knows how many turns it had. */
 export function tellLostState(
-  host: Pick<Stage<unknown>, "stats" | "tell">,
+  host: Pick<ActivationHost<unknown>, "stats" | "tell">,
   key: string,
   { epoch }: Ownership,
 ): void {
@@ -102,9 +102,9 @@ export function tellLostState(
 }
 
 /** Gives the name back. Never rejects: where the store can't take it, the entry stays. */
-export async function letGo(
-  host: Pick<Stage<unknown>, "store" | "tell">,
-  { key, owner: { incarnation, epoch }, last }: Tenure,
+export async function releaseOwnership(
+  host: Pick<ActivationHost<unknown>, "store" | "tell">,
+  { key, owner: { incarnation, epoch }, last }: HeldOwnership,
 ): Promise<null> {
   try {
     await host.store.release(key, incarnation, epoch, last);

@@ -15,49 +15,49 @@ import type { Ownership } from "../model/ownership.ts";
 import { locator } from "../model/rrp.ts";
 import type { Stamp } from "../ports/store.ts";
 import { type Acquired, type Claims, NO_TURNS } from "../registry/claims.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import { quarantined } from "../registry/lineage.ts";
-import { backoffMs, Bell, pause } from "../time/wait.ts";
+import { backoffMs, pause, Signal } from "../time/wait.ts";
 import { Activation } from "./activation.ts";
-import type { Stage } from "./activation_host.ts";
-import { Adrift, type Freight } from "./offline_log.ts";
-import { letGo, tellLoss, tellLostState } from "./reassertion.ts";
-import { Ledger, type LedgerTenure } from "./turn_commit.ts";
+import type { ActivationHost } from "./activation_host.ts";
+import { type OfflineBudget, OfflineLog } from "./offline_log.ts";
+import { releaseOwnership, tellLoss, tellLostState } from "./reassertion.ts";
+import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 /** Pauses between attempts to claim what is adrift, in ms. */
 const RETRY_MS = 50;
 const RETRY_MOST_MS = 1_000;
 
 /** What a harbour is made of. */
-export interface HarbourParts {
-  readonly stage: Stage<Activation>;
+export interface ReconciliationParts {
+  readonly stage: ActivationHost<Activation>;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
   /** Tells the winner's node that it won. MUST NOT throw. */
   readonly tellWinner: (key: string, loser: string) => void;
 }
 
-export class Harbour {
-  readonly #parts: HarbourParts;
-  readonly #adrift = new Map<string, Activation>();
+export class Reconciliation {
+  readonly #parts: ReconciliationParts;
+  readonly #offline = new Map<string, Activation>();
   /** Rings when a turn is kept no more. */
-  readonly #fewer = new Bell();
-  readonly #freight: Freight = { characters: 0 };
+  readonly #fewer = new Signal();
+  readonly #budget: OfflineBudget = { characters: 0 };
   /** Names that were lost here lately, and until when that is told; the oldest first. */
   readonly #contested = new Map<string, number>();
 
-  constructor(parts: HarbourParts) {
+  constructor(parts: ReconciliationParts) {
     this.#parts = parts;
   }
 
   /** Resources that are adrift. */
   get size(): number {
-    return this.#adrift.size;
+    return this.#offline.size;
   }
 
   /** Whether turns of this key are kept, or were answered, that the store has not seen. */
   has(key: string): boolean {
-    return this.#adrift.has(key);
+    return this.#offline.has(key);
   }
 
   /** Whether this node went on with a name lately that another owner had taken over. */
@@ -70,9 +70,9 @@ export class Harbour {
   }
 
   /** Sets a resource adrift; nothing of its state is known where it is `isProvisional`. */
-  cast(activation: Activation, isProvisional: boolean): void {
-    activation.adrift ??= new Adrift(this.#freight, isProvisional);
-    this.#adrift.set(activation.key, activation);
+  goOffline(activation: Activation, isProvisional: boolean): void {
+    activation.offline ??= new OfflineLog(this.#budget, isProvisional);
+    this.#offline.set(activation.key, activation);
   }
 
   /**
@@ -80,16 +80,16 @@ export class Harbour {
    *
    * @throws AtlasError `unavailable`, or what its start threw.
    */
-  async float(
+  async startOffline(
     key: string,
     type: ResolvedType,
-    former: Life,
+    former: NodeLife,
     epoch: number,
   ): Promise<Activation> {
     const { stage, place: { region, node } } = this.#parts;
     const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
     const activation = new Activation(stage, key, type, owner, former, NO_TURNS);
-    this.cast(activation, true);
+    this.goOffline(activation, true);
     try {
       await activation.start();
       if (this.has(key)) return activation;
@@ -103,18 +103,18 @@ export class Harbour {
 
   /** Gives up a resource that could not be started or is to end: what it kept is lost. */
   drop(activation: Activation): void {
-    const { key, adrift } = activation;
-    if (this.#adrift.get(key) !== activation || !adrift) return;
+    const { key, offline: adrift } = activation;
+    if (this.#offline.get(key) !== activation || !adrift) return;
     this.#remove(key);
     const turns = adrift.clear();
     if (turns === 0) return;
-    this.#parts.stage.stats.strandedTurns += turns;
+    this.#parts.stage.stats.offlineTurnsLost += turns;
     this.#parts.stage.tell("error", "kept turns are lost", { key, turns });
   }
 
   /** Gives up all of them. */
   close(): void {
-    for (const activation of this.#adrift.values()) {
+    for (const activation of this.#offline.values()) {
       this.drop(activation);
       activation.abandon();
     }
@@ -122,35 +122,35 @@ export class Harbour {
 
   /** Whether turns were answered here that are neither in the store nor given up. */
   get keepsTurns(): boolean {
-    for (const { adrift } of this.#adrift.values()) if (adrift?.turns) return true;
+    for (const { offline: adrift } of this.#offline.values()) if (adrift?.turns) return true;
     return false;
   }
 
   /** Resolves once no turn is kept any more. */
   async settled(): Promise<void> {
-    while (this.keepsTurns) await this.#fewer.heard();
+    while (this.keepsTurns) await this.#fewer.wait();
   }
 
   /** Brings all of them in under the node's new life, some at a time. */
-  async open(life: Life): Promise<void> {
-    const waiting = [...this.#adrift.values()][Symbol.iterator]();
+  async open(life: NodeLife): Promise<void> {
+    const waiting = [...this.#offline.values()][Symbol.iterator]();
     const work = async (): Promise<void> => {
-      for (const activation of waiting) await this.#bringIn(activation, life);
+      for (const activation of waiting) await this.#reconcile(activation, life);
     };
     await Promise.all(Array.from({ length: RECHECKS_AT_ONCE }, work));
   }
 
-  async #bringIn(activation: Activation, life: Life): Promise<void> {
+  async #reconcile(activation: Activation, life: NodeLife): Promise<void> {
     const { claims, place, stage: { clock, random } } = this.#parts;
-    const { key, adrift } = activation;
-    if (adrift?.isProvisional && !adrift.isTouched) {
+    const { key, offline: adrift } = activation;
+    if (adrift?.isProvisional && !adrift.hasAnswered) {
       // It never got to answer: nobody has to know of it.
       this.#remove(key);
       return void activation.abandon();
     }
     for (let attempt = 0; this.#isDue(activation, life); attempt++) {
       try {
-        return await this.#moor(activation, life, await claims.acquire(key, life, place));
+        return await this.#claimed(activation, life, await claims.acquire(key, life, place));
       } catch (error) {
         if (!isAtlasError(error)) throw error;
         this.#tell("warning", "bringing in failed", activation, { reason: messageOf(error) });
@@ -159,25 +159,25 @@ export class Harbour {
     }
   }
 
-  #isDue(activation: Activation, life: Life): boolean {
-    return this.#adrift.get(activation.key) === activation && life.lease.holds();
+  #isDue(activation: Activation, life: NodeLife): boolean {
+    return this.#offline.get(activation.key) === activation && life.lease.holds();
   }
 
   /** The claim's answer is in. @throws AtlasError where it has to be claimed again. */
-  async #moor(activation: Activation, life: Life, acquired: Acquired): Promise<void> {
+  async #claimed(activation: Activation, life: NodeLife, acquired: Acquired): Promise<void> {
     const { key } = activation;
     const { owner, last, isStateLost, lineage } = acquired;
-    if (owner.incarnation !== life.incarnation) return await this.#concede(activation, owner);
+    if (owner.incarnation !== life.incarnation) return await this.#yieldTo(activation, owner);
     if (!this.#parts.claims.stands(lineage)) throw quarantined(key);
     if (isStateLost) tellLostState(this.#parts.stage, key, owner);
     await activation.hold();
     try {
       if (!this.#isDue(activation, life)) return;
-      const { adrift } = activation;
+      const { offline: adrift } = activation;
       // Where two claims may stand nobody can say what the state was left at.
       const isTold = this.#parts.stage.store.recheckMs === undefined;
       if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
-        return await this.#concede(activation, owner);
+        return await this.#yieldTo(activation, owner);
       }
       await this.#commit(activation, adrift, life, owner, last);
     } finally {
@@ -188,14 +188,14 @@ export class Harbour {
   /** Commits what was kept, turn by turn, and makes the resource an ordinary one again. */
   async #commit(
     activation: Activation,
-    adrift: Adrift,
-    life: Life,
+    adrift: OfflineLog,
+    life: NodeLife,
     owner: Ownership,
     last: Stamp,
   ): Promise<void> {
     const { stage } = this.#parts;
-    const tenure = tenureOf(stage, activation.key, owner, life, last);
-    const ledger = new Ledger(stage, tenure);
+    const tenure = ownershipOf(stage, activation.key, owner, life, last);
+    const ledger = new TurnCommit(stage, tenure);
     // From here on calls of it name the later epoch, whatever becomes of the commits.
     [activation.owner, activation.last] = [owner, last];
     const turns = adrift.turns;
@@ -203,28 +203,28 @@ export class Harbour {
       kept.tried = { epoch: owner.epoch, turn: ledger.turns + 1 };
       await ledger.write(kept.writes);
       activation.last = tenure.last;
-      adrift.landed();
-      this.#fewer.ring();
-      stage.stats.landedTurns++;
+      adrift.committed();
+      this.#fewer.notify();
+      stage.stats.offlineTurnsCommitted++;
     }
     // The last answer may be older than a lapse: then the next life goes on from here.
     if (!this.#isDue(activation, life)) return;
     this.#remove(activation.key);
-    activation.land(owner, life, tenure.last);
+    activation.reconciled(owner, life, tenure.last);
     this.#tell("info", "brought in", activation, { turns });
     // Its instance was given up meanwhile: nobody serves under the ownership.
-    if (activation.isOver) await letGo(stage, activation);
+    if (activation.isOver) await releaseOwnership(stage, activation);
   }
 
   /** Another owner has it, or had it: that one's state stays. */
-  async #concede(activation: Activation, winner: Ownership): Promise<void> {
+  async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
     const { stage, tellWinner } = this.#parts;
-    const { key, adrift, rrp } = activation;
+    const { key, offline: adrift, rrp } = activation;
     // Nobody was told anything here that the winner doesn't know.
-    const isConflict = adrift?.isTouched === true;
-    if (adrift) adrift.mark = "contested";
+    const isConflict = adrift?.hasAnswered === true;
+    if (adrift) adrift.verdict = "contested";
     if (isConflict) await activation.hold();
-    if (this.#adrift.get(key) !== activation) return;
+    if (this.#offline.get(key) !== activation) return;
     this.#remove(key);
     if (!isConflict) return await activation.abandon();
     stage.stats.conflictsLost++;
@@ -238,12 +238,12 @@ export class Harbour {
     // The name leads to the winner from here on.
     tellWinner(key, rrp);
     await farewell;
-    stage.stats.strandedTurns += adrift.clear();
+    stage.stats.offlineTurnsLost += adrift.clear();
   }
 
   #remove(key: string): void {
-    this.#adrift.delete(key);
-    this.#fewer.ring();
+    this.#offline.delete(key);
+    this.#fewer.notify();
   }
 
   #note(key: string): void {
@@ -266,23 +266,23 @@ export class Harbour {
 }
 
 /** An ownership without an instance, as the ledger that commits under it sees it. */
-export function tenureOf(
-  stage: Pick<Stage<Activation>, "stats" | "tell">,
+export function ownershipOf(
+  stage: Pick<ActivationHost<Activation>, "stats" | "tell">,
   key: string,
   owner: Ownership,
-  life: Life,
+  life: NodeLife,
   last: Stamp,
-): LedgerTenure {
+): CommittingOwnership {
   let isOver = false;
   const end = (): void => {
     isOver = true;
   };
-  const tenure: LedgerTenure = {
+  const tenure: CommittingOwnership = {
     key,
     owner,
     last,
     lineage: undefined,
-    adrift: null,
+    offline: null,
     goesOn: false,
     tidyAt: Infinity,
     get isOver() {

@@ -21,7 +21,7 @@ import type { Range } from "../ports/store.ts";
 import { outOfReach, unlistable, type Writes } from "./offline_log.ts";
 import type { OwnState } from "./own_state.ts";
 import type { ListOptions, Storage } from "../api/resource.ts";
-import type { Tenure } from "./reassertion.ts";
+import type { HeldOwnership } from "./reassertion.ts";
 
 /** User keys live in one namespace of the store's fields: from `s:` to before `s;`. */
 const SPACE = "s:";
@@ -32,11 +32,11 @@ const CACHE_ENTRIES = 64;
 const CACHE_CHARACTERS = 16_384;
 
 /** What storage needs of the ownership that it belongs to. */
-type StorageTenure = Pick<Tenure, "key" | "adrift" | "turn">;
+type StorageOwner = Pick<HeldOwnership, "key" | "offline" | "turn">;
 
 export class TurnStorage implements Storage {
   readonly #state: OwnState;
-  readonly #tenure: StorageTenure;
+  readonly #owner: StorageOwner;
   /** Whether a turn is running. */
   #open = false;
   /** The running turn's writes, made with the first one. */
@@ -49,9 +49,9 @@ export class TurnStorage implements Storage {
   /** What turns wrote that are kept until the store is back. */
   #kept: Writes | null = null;
 
-  constructor(state: OwnState, tenure: StorageTenure) {
+  constructor(state: OwnState, tenure: StorageOwner) {
     this.#state = state;
-    this.#tenure = tenure;
+    this.#owner = tenure;
   }
 
   /** Whether the running turn wrote anything. */
@@ -90,7 +90,7 @@ export class TurnStorage implements Storage {
   }
 
   /** All that was kept is in the store now. */
-  landed(): void {
+  reconciled(): void {
     if (this.#kept) this.committed(this.#kept);
     this.#kept = null;
   }
@@ -101,7 +101,7 @@ export class TurnStorage implements Storage {
   }
 
   async get<T = unknown>(key: string): Promise<T | undefined> {
-    this.#tenure.turn("storage");
+    this.#owner.turn("storage");
     const text = await this.field(fieldOf(key));
     return text === null ? undefined : valueOf(key, text) as T;
   }
@@ -146,7 +146,7 @@ export class TurnStorage implements Storage {
   }
 
   async list<T = unknown>(options: ListOptions = {}): Promise<Map<string, T>> {
-    this.#tenure.turn("storage");
+    this.#owner.turn("storage");
     const { prefix = "", start, end, reverse = false } = options;
     const limit = checkLimit(options.limit);
     const range = {
@@ -177,12 +177,12 @@ export class TurnStorage implements Storage {
    * @throws AtlasError `unavailable`
    */
   async #rows(range: Range): Promise<Map<string, string>> {
-    const { key } = this.#tenure;
-    if (!this.#tenure.adrift) {
+    const { key } = this.#owner;
+    if (!this.#owner.offline) {
       const rows = await this.#state.range(range);
-      if (!this.#tenure.adrift) return new Map(rows);
+      if (!this.#owner.offline) return new Map(rows);
     }
-    if (!this.#tenure.adrift.isLost) throw unlistable(key);
+    if (!this.#owner.offline.isLost) throw unlistable(key);
     const kept = [...this.#kept ?? []].filter((row): row is [string, string] => {
       const [field, text] = row;
       return text !== null && field >= range.start && field < range.end;
@@ -192,17 +192,17 @@ export class TurnStorage implements Storage {
 
   /** @throws AtlasError `unavailable` where what the store has is not this owner's any more */
   #reachable(): void {
-    if (this.#tenure.adrift) throw outOfReach(this.#tenure.key);
+    if (this.#owner.offline) throw outOfReach(this.#owner.key);
   }
 
   /** Async so that every refusal is a rejection, as in the rest of the interface. */
   async #write(key: string, text: () => string | null): Promise<void> {
-    this.#tenure.turn("storage");
+    this.#owner.turn("storage");
     const field = fieldOf(key);
     if (!this.#open) {
       throw new AtlasError("bad_request", "storage can only be written while a call is running");
     }
-    this.#tenure.adrift?.checkRoom(this.#tenure.key);
+    this.#owner.offline?.checkRoom(this.#owner.key);
     const writes = (this.#writes ??= new Map());
     if (writes.size >= MAX_TURN_WRITES && !writes.has(field)) {
       throw new AtlasError(

@@ -15,11 +15,11 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { backoffMs, pause } from "../time/wait.ts";
-import { Answers } from "./idempotency.ts";
+import { IdempotencyStore } from "./idempotency.ts";
 import { OwnState } from "./own_state.ts";
 import { TurnStorage } from "./storage.ts";
 import type { Writes } from "./offline_log.ts";
-import type { Tenure } from "./reassertion.ts";
+import type { HeldOwnership } from "./reassertion.ts";
 
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */
 const COMMIT_PAUSE_MS = 20;
@@ -29,7 +29,7 @@ const TELL_MS = 250;
 const TELL_SHARE = 4;
 
 /** What a ledger needs of its host. */
-export interface LedgerParts {
+export interface TurnCommitParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
@@ -39,31 +39,31 @@ export interface LedgerParts {
 }
 
 /** The ownership that a ledger writes under. */
-export interface LedgerTenure extends Tenure {
+export interface CommittingOwnership extends HeldOwnership {
   /** When there may be answers past their time, on the monotonic clock. */
   tidyAt: number;
   /** The error of what can't be done any more. */
   lost(maybeExecuted: boolean): AtlasError;
 }
 
-export class Ledger {
+export class TurnCommit {
   readonly storage: TurnStorage;
-  readonly #parts: LedgerParts;
-  readonly #tenure: LedgerTenure;
+  readonly #parts: TurnCommitParts;
+  readonly #ownership: CommittingOwnership;
   /** Whether no turn had been committed to the state when this began. */
   readonly #isFresh: boolean;
   readonly #state: OwnState;
-  #answers: Answers | null = null;
+  #answers: IdempotencyStore | null = null;
   /** Turns that it has put into the store, or tried to. */
   turns = 0;
 
-  constructor(parts: LedgerParts, tenure: LedgerTenure) {
+  constructor(parts: TurnCommitParts, tenure: CommittingOwnership) {
     this.#parts = parts;
-    this.#tenure = tenure;
+    this.#ownership = tenure;
     this.#state = new OwnState(parts, tenure);
     this.storage = new TurnStorage(this.#state, tenure);
     // Stores without one write order don't say.
-    this.#isFresh = tenure.last.epoch === 0 && !tenure.adrift?.isProvisional &&
+    this.#isFresh = tenure.last.epoch === 0 && !tenure.offline?.isProvisional &&
       parts.store.recheckMs === undefined;
   }
 
@@ -87,11 +87,11 @@ export class Ledger {
     if (!this.#isFresh) void this.#kept.learn();
   }
 
-  get #kept(): Answers {
-    return (this.#answers ??= new Answers({
+  get #kept(): IdempotencyStore {
+    return (this.#answers ??= new IdempotencyStore({
       state: this.#state,
       clock: this.#parts.clock,
-      tenure: this.#tenure,
+      tenure: this.#ownership,
       storage: this.storage,
       isFresh: this.#isFresh,
     }));
@@ -104,7 +104,7 @@ export class Ledger {
 
   /** Has the turn drop answers past their time. */
   async tidy(): Promise<void> {
-    this.#tenure.tidyAt = await this.#kept.tidy();
+    this.#ownership.tidyAt = await this.#kept.tidy();
   }
 
   /** Ends the turn by committing what it wrote. `call`: who waits for that, if anybody does. */
@@ -121,7 +121,7 @@ export class Ledger {
     await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);
     const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
-    this.#tenure.tidyAt = Math.min(this.#tenure.tidyAt, at);
+    this.#ownership.tidyAt = Math.min(this.#ownership.tidyAt, at);
   }
 
   /**
@@ -136,7 +136,7 @@ export class Ledger {
     const giveUp = deadline - Math.min(TELL_MS, Math.max(0, left) / TELL_SHARE);
     /** Whether an attempt may have been applied, or may still be. */
     let isInDoubt = false;
-    const { key, owner: { incarnation, epoch } } = this.#tenure;
+    const { key, owner: { incarnation, epoch } } = this.#ownership;
     const puts: [string, string][] = [];
     const deletes: string[] = [];
     for (const [field, text] of writes) {
@@ -144,10 +144,10 @@ export class Ledger {
       else puts.push([field, text]);
     }
     const turn = ++this.turns;
-    const { last: after } = this.#tenure;
+    const { last: after } = this.#ownership;
     for (let attempt = 0;; attempt++) {
-      if (!this.#tenure.holds()) throw this.#tenure.lost(true);
-      const { adrift } = this.#tenure;
+      if (!this.#ownership.holds()) throw this.#ownership.lost(true);
+      const { offline: adrift } = this.#ownership;
       if (adrift) {
         // One that may be in the store has to be kept.
         if (attempt === 0) adrift.checkRoom(key);
@@ -167,18 +167,18 @@ export class Ledger {
         };
         const reply = await store.commit({ ...fence, puts, deletes });
         if (reply === "committed" && this.#parts.lineage === lineage) {
-          this.#tenure.last = { epoch, turn };
+          this.#ownership.last = { epoch, turn };
           this.#parts.stats.commits++;
           return this.storage.committed(writes);
         }
-        if (this.#tenure.adrift) continue;
+        if (this.#ownership.offline) continue;
         if (reply === "fenced") {
-          this.#tenure.fenced();
+          this.#ownership.fenced();
           break;
         }
         // Done by a copy of the store that another one has replaced since: asked again of that one.
         if (reply !== "moved" && reply !== "committed") {
-          if (!this.#tenure.isOver) this.#tenure.behind(reply.lost);
+          if (!this.#ownership.isOver) this.#ownership.behind(reply.lost);
           break;
         }
         // Another copy of the store: what this node holds is being said to it again.
@@ -189,11 +189,11 @@ export class Ledger {
         const refusal = refusalOf(error);
         if (refusal === null) isInDoubt = true;
         const isOver = refusal === "lasting" || clock.now() >= giveUp;
-        if (!isInDoubt && isOver && !this.#tenure.adrift) throw error;
+        if (!isInDoubt && isOver && !this.#ownership.offline) throw error;
         await this.#rest(attempt, isInDoubt ? Infinity : giveUp - clock.now());
       }
     }
-    throw this.#tenure.lost(true);
+    throw this.#ownership.lost(true);
   }
 
   #rest(attempt: number, mostMs: number = Infinity): Promise<void> {

@@ -9,11 +9,11 @@ import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";
 import type { Session } from "../links/links.ts";
 import { EVENTS } from "../model/internal_methods.ts";
-import { Errand, type Outgoing, sweep } from "./outgoing.ts";
+import { type Outgoing, PendingRequest, sweep } from "./outgoing.ts";
 
-export class Lane {
+export class PendingCallQueue {
   readonly #calls: Outgoing[] = [];
-  #trouble: AtlasError | null = null;
+  #lastError: AtlasError | null = null;
 
   /** Takes a call in, in its turn; false where too many wait already. */
   takes(call: Outgoing): boolean {
@@ -24,7 +24,7 @@ export class Lane {
     while (at > 0 && (calls[at - 1] as Outgoing).number > call.number) at--;
     calls.splice(at, 0, call);
     // The next attempt may come after its time: what the last one met with keeps it waiting.
-    call.trouble ??= this.#trouble;
+    call.trouble ??= this.#lastError;
     return true;
   }
 
@@ -35,30 +35,30 @@ export class Lane {
   }
 
   /** An attempt to find the owner has failed; another one follows. */
-  hinder(error: AtlasError): void {
-    this.#trouble = error;
+  fail(error: AtlasError): void {
+    this.#lastError = error;
     for (const call of this.#calls) call.trouble ??= error;
   }
 }
 
-interface Column {
+interface KeyBacklog {
   /** Over which link its last call left, and whether that is to pass it on. */
   session: Session;
   relay: boolean;
   /** Its calls that have not landed, over whichever link they left. */
   count: number;
-  held: Lane;
+  held: PendingCallQueue;
 }
 
 const NOBODY: readonly Outgoing[] = [];
 
-export class Passing {
-  readonly #columns = new Map<string, Column>();
+export class CallOrder {
+  readonly #backlogs = new Map<string, KeyBacklog>();
 
   /** Whether a call can be overtaken by none, and overtakes none. */
   leaves(call: Outgoing): boolean {
     // Questions for events wait beside the mailbox, for long.
-    return this.#columns.size === 0 || call.method === EVENTS;
+    return this.#backlogs.size === 0 || call.method === EVENTS;
   }
 
   /**
@@ -67,14 +67,14 @@ export class Passing {
    * @param isStraight whether there is a straight link that it could take.
    */
   holds(call: Outgoing, isStraight: boolean): boolean {
-    const column = this.#columns.get(call.key);
-    if (!column || !(isStraight || column.session.isSilent)) return false;
+    const column = this.#backlogs.get(call.key);
+    if (!column || !(isStraight || column.session.isUnresponsive)) return false;
     // One that a call on its way waits for would wait for itself.
     if (call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
     if (!column.held.takes(call)) {
       const message = `${MAX_MAILBOX} calls wait for others to ${call.key} to arrive already`;
       call.reject(new AtlasError("overloaded", message));
-    } else if (column.session.isSilent) {
+    } else if (column.session.isUnresponsive) {
       const message = `nothing comes from ${column.session.name}, which has calls to ${call.key}`;
       call.trouble ??= new AtlasError("unavailable", message);
     }
@@ -83,31 +83,32 @@ export class Passing {
 
   /** The link over which calls of a key are being passed on, where it takes more. */
   over(key: string): Session | null {
-    const column = this.#columns.get(key);
-    const isOpen = column?.relay && column.session.takes && !column.session.isSilent;
+    const column = this.#backlogs.get(key);
+    const isOpen = column?.relay && column.session.takes && !column.session.isUnresponsive;
     return isOpen ? column.session : null;
   }
 
   /** A call left over a link, to be passed on, or over a silent one. */
   departed(call: Outgoing, session: Session, relay: boolean): void {
     if (call.method === EVENTS) return;
-    const column = this.#columns.get(call.key);
-    if (!column) this.#columns.set(call.key, { session, relay, count: 1, held: new Lane() });
-    else {
+    const column = this.#backlogs.get(call.key);
+    if (!column) {
+      this.#backlogs.set(call.key, { session, relay, count: 1, held: new PendingCallQueue() });
+    } else {
       column.session = session;
       column.relay = relay;
-      if (!call.isInColumn) column.count++;
+      if (!call.isOrdered) column.count++;
     }
-    call.isInColumn = true;
+    call.isOrdered = true;
   }
 
   /** A call was answered, or given up. Gives those that may go now, in their order. */
-  landed(call: Outgoing): readonly Outgoing[] {
-    if (!call.isInColumn) return NOBODY;
-    call.isInColumn = false;
-    const column = this.#columns.get(call.key);
+  arrived(call: Outgoing): readonly Outgoing[] {
+    if (!call.isOrdered) return NOBODY;
+    call.isOrdered = false;
+    const column = this.#backlogs.get(call.key);
     if (!column || --column.count > 0) return NOBODY;
-    this.#columns.delete(call.key);
+    this.#backlogs.delete(call.key);
     return column.held.waiting();
   }
 
@@ -123,18 +124,18 @@ export class Passing {
    *
    * @param isStraight whether it is the straight link to its peer, as it was.
    */
-  loose(session: Session, isStraight: boolean): readonly Outgoing[] {
+  release(session: Session, isStraight: boolean): readonly Outgoing[] {
     const freed: Outgoing[] = [];
     for (const call of callsOn(session)) {
       // What comes next follows it on the same link.
       if (isStraight && !call.carrier?.relay) {
-        for (const next of this.landed(call)) freed.push(next);
+        for (const next of this.arrived(call)) freed.push(next);
       }
     }
-    for (const column of this.#columns.values()) {
+    for (const column of this.#backlogs.values()) {
       if (column.session !== session) continue;
       for (const call of column.held.waiting()) freed.push(call);
-      column.held = new Lane();
+      column.held = new PendingCallQueue();
     }
     return freed;
   }
@@ -143,6 +144,6 @@ export class Passing {
 /** The calls that a link carries. */
 function callsOn(session: Session): Outgoing[] {
   return [...session.waiters].flatMap((waiter) =>
-    waiter instanceof Errand && !waiter.call.done ? waiter.call : []
+    waiter instanceof PendingRequest && !waiter.call.done ? waiter.call : []
   );
 }

@@ -22,21 +22,21 @@ import type { Clock } from "../ports/clock.ts";
 /** Regions that one gauge tells apart; the least is forgotten for a further one. */
 const MAX_REGIONS = 8;
 
-interface Gauge {
+interface RegionCounter {
   readonly counts: Map<string, number>;
   /** When the counts were last made to decay, on the monotonic clock. */
   at: number;
   /** The other region that most calls come from, and since when. */
-  favourite: string | null;
+  dominantRegion: string | null;
   since: number;
   restUntil: number;
 }
 
-export class Drift {
+export class CallerAffinity {
   readonly #clock: Clock;
   readonly #region: string;
   /** By key; the one that was made first is the one to forget. */
-  readonly #gauges = new Map<string, Gauge>();
+  readonly #counters = new Map<string, RegionCounter>();
 
   constructor(clock: Clock, region: string) {
     this.#clock = clock;
@@ -46,41 +46,41 @@ export class Drift {
   /** Counts a call to `key` from `region`. Answers the region to move to, or null: stay. */
   note(key: string, region: string): string | null {
     const now = this.#clock.now();
-    const gauge = this.#gauge(key, now);
+    const gauge = this.#counter(key, now);
     if (now - gauge.at > FOLLOW_HALF_LIFE_MS / 16) decay(gauge, now);
     count(gauge.counts, region);
-    const favourite = this.#favourite(gauge.counts);
-    if (favourite !== gauge.favourite) [gauge.favourite, gauge.since] = [favourite, now];
+    const favourite = this.#dominantRegion(gauge.counts);
+    if (favourite !== gauge.dominantRegion) [gauge.dominantRegion, gauge.since] = [favourite, now];
     if (favourite === null || now < gauge.restUntil) return null;
     return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
   }
 
   /** It has just moved, or failed to: it stays where it is for `ms`. */
-  rest(key: string, ms: number = FOLLOW_REST_MS): void {
+  coolDown(key: string, ms: number = FOLLOW_REST_MS): void {
     const now = this.#clock.now();
-    const gauge = this.#gauge(key, now);
+    const gauge = this.#counter(key, now);
     gauge.restUntil = now + ms;
   }
 
   /** It isn't here any more. */
   forget(key: string): void {
-    this.#gauges.delete(key);
+    this.#counters.delete(key);
   }
 
-  #gauge(key: string, now: number): Gauge {
-    let gauge = this.#gauges.get(key);
+  #counter(key: string, now: number): RegionCounter {
+    let gauge = this.#counters.get(key);
     if (gauge) return gauge;
-    if (this.#gauges.size >= MAX_FOLLOWED) {
-      const [oldest] = this.#gauges.keys();
-      this.#gauges.delete(oldest as string);
+    if (this.#counters.size >= MAX_FOLLOWED) {
+      const [oldest] = this.#counters.keys();
+      this.#counters.delete(oldest as string);
     }
-    gauge = { counts: new Map(), at: now, favourite: null, since: now, restUntil: 0 };
-    this.#gauges.set(key, gauge);
+    gauge = { counts: new Map(), at: now, dominantRegion: null, since: now, restUntil: 0 };
+    this.#counters.set(key, gauge);
     return gauge;
   }
 
   /** The other region with more than its share of enough calls; null where there is none. */
-  #favourite(counts: ReadonlyMap<string, number>): string | null {
+  #dominantRegion(counts: ReadonlyMap<string, number>): string | null {
     let sum = 0;
     for (const one of counts.values()) sum += one;
     if (sum < FOLLOW_CALLS) return null;
@@ -91,7 +91,7 @@ export class Drift {
   }
 }
 
-function decay(gauge: Gauge, now: number): void {
+function decay(gauge: RegionCounter, now: number): void {
   const left = 2 ** (-(now - gauge.at) / FOLLOW_HALF_LIFE_MS);
   for (const [region, one] of gauge.counts) gauge.counts.set(region, one * left);
   gauge.at = now;

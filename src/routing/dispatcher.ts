@@ -7,40 +7,45 @@
  */
 import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
-import { isOfDoors, MOVE, TAKE, WON } from "../model/internal_methods.ts";
+import {
+  ACTIVATE,
+  CONFLICT_WON,
+  isSubscriptionMethod,
+  MIGRATE,
+} from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "../resource/activation.ts";
 import { beginRest, restLeft } from "../resource/cool_down.ts";
-import type { Drift } from "./caller_affinity.ts";
-import type { Mover } from "./migration.ts";
+import type { CallerAffinity } from "./caller_affinity.ts";
+import type { Migration } from "./migration.ts";
 import type { Router } from "./router.ts";
-import { serveDoor } from "./subscription_calls.ts";
+import { serveSubscription } from "./subscription_calls.ts";
 const DOLLAR = 36;
 
 /** Tells a key's owner that it won over the one that `loser` names. Best effort. */
 export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {
-  router.call({ type: parseKey(key).type, key }, WON, [loser], {}, null).catch(() => {});
+  router.call({ type: parseKey(key).type, key }, CONFLICT_WON, [loser], {}, null).catch(() => {});
 }
 
-export class Reception {
-  readonly #mover: Mover;
-  readonly #drift: Drift;
+export class Dispatcher {
+  readonly #migration: Migration;
+  readonly #affinity: CallerAffinity;
   readonly #clock: Clock;
   readonly #stats: { conflictsWon: number };
   readonly #onEvent: (event: NodeEvent) => void;
 
   constructor(
-    mover: Mover,
-    drift: Drift,
+    mover: Migration,
+    drift: CallerAffinity,
     clock: Clock,
     stats: { conflictsWon: number },
     onEvent: (event: NodeEvent) => void,
   ) {
     this.#stats = stats;
-    this.#mover = mover;
-    this.#drift = drift;
+    this.#migration = mover;
+    this.#affinity = drift;
     this.#clock = clock;
     this.#onEvent = onEvent;
   }
@@ -49,10 +54,10 @@ export class Reception {
   deliver(call: Call, activation: Activation): void {
     const { method } = call;
     if (method.charCodeAt(0) === DOLLAR) {
-      if (method === MOVE) return void this.#move(call, activation);
-      if (method === TAKE) return this.#taken(call, activation);
-      if (method === WON) return this.#won(call, activation);
-      if (isOfDoors(method)) return void serveDoor(call, activation);
+      if (method === MIGRATE) return void this.#move(call, activation);
+      if (method === ACTIVATE) return this.#taken(call, activation);
+      if (method === CONFLICT_WON) return this.#won(call, activation);
+      if (isSubscriptionMethod(method)) return void serveSubscription(call, activation);
     }
     if (activation.placement === "caller") this.#count(call, activation);
     activation.deliver(call);
@@ -61,8 +66,8 @@ export class Reception {
   async #move(call: Call, activation: Activation): Promise<void> {
     try {
       const [region] = call.arguments();
-      const owner = await this.#mover.move(activation, region as string);
-      this.#drift.forget(activation.key);
+      const owner = await this.#migration.move(activation, region as string);
+      this.#affinity.forget(activation.key);
       call.succeed(call.encode(null), owner, null);
     } catch (error) {
       call.fail(toAtlasError(error));
@@ -71,7 +76,7 @@ export class Reception {
 
   #taken(call: Call, activation: Activation): void {
     if (activation.placement === "caller") {
-      this.#drift.rest(activation.key);
+      this.#affinity.coolDown(activation.key);
       // For whoever takes it over.
       void beginRest(activation, this.#clock);
     }
@@ -89,9 +94,9 @@ export class Reception {
 
   #count({ caller }: Call, activation: Activation): void {
     const { key } = activation;
-    const region = this.#drift.note(key, caller.region);
+    const region = this.#affinity.note(key, caller.region);
     if (region === null) return;
-    this.#drift.rest(key);
+    this.#affinity.coolDown(key);
     this.#follow(activation, region).catch((error) => {
       const fields = { key, region, reason: messageOf(error) };
       this.#onEvent({ level: "warning", event: "following callers failed", fields });
@@ -102,8 +107,8 @@ export class Reception {
   async #follow(activation: Activation, region: string): Promise<void> {
     const { key } = activation;
     const restMs = await restLeft(activation, this.#clock);
-    if (restMs > 0) return this.#drift.rest(key, restMs);
-    await this.#mover.move(activation, region);
-    this.#drift.forget(key);
+    if (restMs > 0) return this.#affinity.coolDown(key, restMs);
+    await this.#migration.move(activation, region);
+    this.#affinity.forget(key);
   }
 }

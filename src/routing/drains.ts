@@ -10,14 +10,14 @@ import type { DrainedNode, DrainNodesOptions } from "../api/node.ts";
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
-import type { Paths } from "../links/region_routes.ts";
+import type { RegionRoutes } from "../links/region_routes.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { Member } from "../model/member.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
 import { checkDrain } from "../resource/host.ts";
 import { within } from "../time/wait.ts";
@@ -39,11 +39,11 @@ const OPTIONS: OptionNames<DrainNodesOptions> = {
 export interface DrainParts {
   readonly store: Store;
   readonly links: Links;
-  readonly paths: Paths;
+  readonly paths: RegionRoutes;
   readonly membership: Membership;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
   /** Drains this node. */
   readonly drain: (options?: DrainOptions) => Promise<void>;
   readonly onEvent: (event: NodeEvent) => void;

@@ -16,16 +16,16 @@ import {
 import { argumentsOf, Call, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
 import { noMethod } from "../model/internal_methods.ts";
-import type { Mark, Ownership } from "../model/ownership.ts";
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { shown } from "../model/options.ts";
 import { parseKey } from "../model/rrp.ts";
-import { type Caller, callerOf, isTraceparent, type Trail } from "../model/call_path.ts";
+import { type Caller, callerOf, type CallPath, isTraceparent } from "../model/call_path.ts";
 import { fitsBytes } from "../model/value.ts";
 import type { Clock } from "../ports/clock.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import type { Session } from "../links/links.ts";
 
 /** A call that came over a link. */
@@ -38,16 +38,16 @@ class InboundCall extends Call {
   readonly epoch: number;
   readonly #id: number;
   readonly #arguments: unknown[] | AtlasError;
-  readonly #trail: Trail | null;
+  readonly #callPath: CallPath | null;
   readonly #session: Session;
   readonly #peers: Map<number, Call>;
-  readonly #deadlines: Deadlines;
+  readonly #deadlines: TimerWheel;
 
   /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
   constructor(
     request: Request,
     session: Session,
-    { clock, deadlines }: Pick<ForwarderParts, "clock" | "deadlines">,
+    { clock, deadlines }: Pick<InboundParts, "clock" | "deadlines">,
     peers: Map<number, Call>,
   ) {
     super();
@@ -60,7 +60,7 @@ class InboundCall extends Call {
     this.#id = request.id;
     // At once: the bytes are only lent, and a copy of them would cost as much.
     this.#arguments = decodeArguments(request.body);
-    this.#trail = request.trail;
+    this.#callPath = request.trail;
     this.#session = session;
     this.#peers = peers;
     this.#deadlines = deadlines;
@@ -76,11 +76,11 @@ class InboundCall extends Call {
   }
 
   override get caller(): Caller {
-    return callerOf(this.#trail, this.#session.peer);
+    return callerOf(this.#callPath, this.#session.peer);
   }
 
   override get trace(): string | null {
-    return this.#trail?.trace ?? null;
+    return this.#callPath?.trace ?? null;
   }
 
   override arguments(): unknown[] {
@@ -92,7 +92,7 @@ class InboundCall extends Call {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
+  override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
     if (this.done) return;
     this.#settle();
     const { incarnation } = owner;
@@ -137,10 +137,10 @@ class InboundCall extends Call {
 }
 
 /** What a forwarder is made of. */
-export interface ForwarderParts {
+export interface InboundParts {
   readonly host: Host;
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   /** The other region that is a key's home; null where this node may take it. */
   readonly homeAbroad: (key: string) => string | null;
   /** Passes a call on; `onEnd` runs once it was answered or given up. */
@@ -149,17 +149,17 @@ export interface ForwarderParts {
   readonly deliver: (call: Call, activation: Activation) => void;
 }
 
-export interface ForwarderStats {
+export interface InboundStats {
   notOwner: number;
 }
 
-export class Forwarder {
-  readonly stats: ForwarderStats = { notOwner: 0 };
-  readonly #parts: ForwarderParts;
+export class InboundRequests {
+  readonly stats: InboundStats = { notOwner: 0 };
+  readonly #parts: InboundParts;
   /** Unanswered calls, by link and number. */
   readonly #calls = new Map<Session, Map<number, Call>>();
 
-  constructor(parts: ForwarderParts) {
+  constructor(parts: InboundParts) {
     this.#parts = parts;
   }
 

@@ -12,7 +12,7 @@ import {
 } from "../limits.ts";
 import { encodeBody } from "../model/call.ts";
 import { checkArgumentCount, checkMs } from "../model/options.ts";
-import type { Mark, Ownership } from "../model/ownership.ts";
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
@@ -29,7 +29,7 @@ export interface CallContext {
 
 const NONE: readonly string[] = [];
 
-export class OutCall extends Outgoing {
+export class LocalCall extends Outgoing {
   readonly key: string;
   readonly type: string;
   readonly method: string;
@@ -41,7 +41,7 @@ export class OutCall extends Outgoing {
   readonly trace: string | null;
   readonly via: readonly string[] = NONE;
   readonly epoch = 0;
-  patience: number = Infinity;
+  maxRedirects: number = Infinity;
   readonly #args: readonly unknown[];
   #body: Uint8Array | null = null;
   #resolve!: (result: CallResult) => void;
@@ -110,7 +110,7 @@ export class OutCall extends Outgoing {
     return isSmall(result) ? result : unpack(encodeBody(result, "the result"));
   }
 
-  override succeed(result: unknown, owner: Ownership, mark: Mark | null): void {
+  override succeed(result: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
     if (!this.done) this.#succeed(result, owner, this.keeper.ownPath, mark);
   }
 
@@ -118,7 +118,7 @@ export class OutCall extends Outgoing {
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: Mark | null,
+    mark: DegradedVerdict | null,
   ): void {
     if (!this.done) this.#succeed(unpack(body), owner, path, mark);
   }
@@ -127,7 +127,7 @@ export class OutCall extends Outgoing {
     result: unknown,
     { rrp, epoch }: Ownership,
     path: readonly string[],
-    mark: Mark | null,
+    mark: DegradedVerdict | null,
   ): void {
     this.settle(null);
     this.#resolve({ result, rrp, epoch, path, ...mark && { verdict: mark } });

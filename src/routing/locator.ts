@@ -17,16 +17,16 @@ import { regionOf } from "../model/call_path.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { leaseTrouble } from "../registry/guarded_store.ts";
-import type { Life } from "../registry/lease.ts";
+import type { NodeLife } from "../registry/lease.ts";
 import type { Membership } from "../registry/membership.ts";
-import { type Registry, suspected } from "../registry/directory.ts";
+import { type Directory, suspected } from "../registry/directory.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
 import { pause } from "../time/wait.ts";
-import { Candidates } from "./placement.ts";
+import { Placement } from "./placement.ts";
 import type { Gateways } from "../links/gateways.ts";
 import type { Links, Session } from "../links/links.ts";
-import type { Paths, Way } from "../links/region_routes.ts";
+import type { LinkRoute, RegionRoutes } from "../links/region_routes.ts";
 
 /** Times that a region's roll is asked for before none of its nodes counts as known, and how far apart. */
 const ROLL_ATTEMPTS = 4;
@@ -36,36 +36,36 @@ const SILENCE_MS = 500;
 /** How often the roll is read for the sake of unknown members elsewhere at most, in ms. */
 const LEARN_MS = 5_000;
 
-export interface PlaceParts {
+export interface LocatorParts {
   readonly host: Host;
   readonly store: Store;
-  readonly registry: Registry;
+  readonly registry: Directory;
   readonly membership: Membership;
   readonly links: Links;
-  readonly paths: Paths;
+  readonly paths: RegionRoutes;
   readonly gateways: Gateways;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
   /** This node's present life, held or lapsed. */
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
 }
 
 /** A link over which calls of one key can go, and who is believed to own it. */
-export interface Route extends Way {
+export interface Route extends LinkRoute {
   readonly owner: Ownership | null;
 }
 
 /** Where calls of one key can go now. */
 export type Target = Activation | Route;
 
-export class Places {
-  readonly #parts: PlaceParts;
-  readonly #candidates: Candidates;
+export class Locator {
+  readonly #parts: LocatorParts;
+  readonly #placement: Placement;
   #learntAt = -Infinity;
 
-  constructor(parts: PlaceParts) {
+  constructor(parts: LocatorParts) {
     this.#parts = parts;
-    this.#candidates = new Candidates(parts.membership, parts.clock, parts.place.region);
+    this.#placement = new Placement(parts.membership, parts.clock, parts.place.region);
   }
 
   /**
@@ -76,13 +76,13 @@ export class Places {
    */
   checkType(type: string): void {
     const { host, gateways } = this.#parts;
-    if (!host.knows(type) && !this.#candidates.areKnown(type) && gateways.isEmpty) {
+    if (!host.knows(type) && !this.#placement.areKnown(type) && gateways.isEmpty) {
       throw unknown(type);
     }
   }
 
   /** The other region that is a key's home; null where it is this one, or it has none. */
-  homeAbroad(key: string): string | null {
+  remoteHomeOf(key: string): string | null {
     const home = this.#homeOf(key);
     return home === this.#parts.place.region ? null : home;
   }
@@ -102,10 +102,10 @@ export class Places {
    *
    * @throws AtlasError `unavailable`
    */
-  async inRegion(key: string, region: string): Promise<Route> {
+  async routeInRegion(key: string, region: string): Promise<Route> {
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#askAbroad(key, typeOf(key), region);
+        return await this.#askRemote(key, typeOf(key), region);
       } catch (error) {
         if (attempt >= ROLL_ATTEMPTS) throw error;
         await pause(this.#parts.clock, ROLL_PAUSE_MS * attempt);
@@ -119,12 +119,12 @@ export class Places {
    *
    * @throws AtlasError `unavailable`, saying what is missing
    */
-  async prove(key: string, type: string): Promise<void> {
+  async checkClaim(key: string, type: string): Promise<void> {
     const { host, store, membership, life, place: { region } } = this.#parts;
     const { incarnation } = life();
     const obstacle = store.obstacleTo?.(region) ?? null;
     if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
-    if (!host.canHost(type, key) && !this.#candidates.pick(type, key, incarnation, region)) {
+    if (!host.canHost(type, key) && !this.#placement.pick(type, key, incarnation, region)) {
       throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
     }
     membership.lineages.toClaim(key);
@@ -133,16 +133,16 @@ export class Places {
   }
 
   /** The way to a remembered owner that can be taken at once. */
-  ready(owner: Ownership): Way | null {
+  ready(owner: Ownership): LinkRoute | null {
     const region = regionOf(owner.rrp);
     if (region === this.#parts.place.region) return null;
     return this.#parts.paths.ready(owner.incarnation, region);
   }
 
   /** Asked to take or pass on a call, a node could not: others are asked first for a while. */
-  shun(session: Session): void {
-    this.#candidates.shun(session.peer.incarnation);
-    this.#parts.gateways.shun(session);
+  exclude(session: Session): void {
+    this.#placement.exclude(session.peer.incarnation);
+    this.#parts.gateways.exclude(session);
   }
 
   /** Where a key's calls can go. @throws AtlasError, retryable where waiting may help. */
@@ -150,12 +150,12 @@ export class Places {
     const { host, registry } = this.#parts;
     const here = host.find(key);
     if (here) return here;
-    if (this.homeAbroad(key) !== null) return await this.#abroad(key, type);
+    if (this.remoteHomeOf(key) !== null) return await this.#remote(key, type);
     let owner = registry.cached(key);
-    if (host.canFloat(type)) {
+    if (host.canStartOffline(type)) {
       const route = owner && await this.#inReach(key, owner);
       if (route) return route;
-      const floating = await host.float(key, type, owner?.epoch ?? 0);
+      const floating = await host.startOffline(key, type, owner?.epoch ?? 0);
       if (floating instanceof Activation) return floating;
       registry.note(key, owner = floating);
     }
@@ -184,7 +184,7 @@ export class Places {
     const { incarnation } = owner;
     const self = life();
     const present = links.present(incarnation);
-    if (present?.takes && !present.isSilent) return { session: present, relay: false, owner };
+    if (present?.takes && !present.isUnresponsive) return { session: present, relay: false, owner };
     const member = membership.peek(incarnation);
     if (!member || incarnation === self.incarnation || this.#isNamesake(member)) return null;
     try {
@@ -203,7 +203,7 @@ export class Places {
   async #follow(key: string, owner: Ownership): Promise<Route> {
     const { registry, membership, links, gateways, paths, life, place } = this.#parts;
     const { incarnation } = owner;
-    const member = membership.peek(incarnation) ?? await this.#meet(incarnation);
+    const member = membership.peek(incarnation) ?? await this.#dialAddress(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
       // Its entry names this node, in this life or a former one, but it isn't here: the
       // next search takes it up anew.
@@ -231,12 +231,12 @@ export class Places {
   }
 
   /** To a key at home elsewhere: to its owner if one is known, else to a node there. */
-  async #abroad(key: string, type: string): Promise<Target> {
+  async #remote(key: string, type: string): Promise<Target> {
     const { registry, membership, paths, life, place, store } = this.#parts;
     let unread: AtlasError | null = null;
     const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
     // The lookup may have found it moved.
-    const home = this.homeAbroad(key);
+    const home = this.remoteHomeOf(key);
     if (home === null) return await this.find(key, type);
     const { incarnation = "", rrp = "" } = owner ?? {};
     const region = regionOf(rrp);
@@ -244,7 +244,7 @@ export class Places {
       (region === place.region && store.homeOf?.(key) === home);
     if (!owner || isHere || membership.isKnownDead(incarnation)) {
       if (owner) registry.forget(key);
-      return await this.#askAbroad(key, type, home).catch((error) => {
+      return await this.#askRemote(key, type, home).catch((error) => {
         throw unread ? alsoUnread(error, unread) : error;
       });
     }
@@ -285,17 +285,17 @@ export class Places {
   }
 
   /** A node of the home region is asked to take a key, or to pass its calls on. */
-  async #askAbroad(key: string, type: string, home: string): Promise<Route> {
+  async #askRemote(key: string, type: string, home: string): Promise<Route> {
     const { host, membership, paths, gateways, life } = this.#parts;
     const pick = () =>
       host.placement(type) === "spread"
-        ? this.#candidates.spread(type, key, home, null)
-        : this.#candidates.pick(type, key, life().incarnation, home);
+        ? this.#placement.spread(type, key, home, null)
+        : this.#placement.pick(type, key, life().incarnation, home);
     let member = pick();
     if (!member && !gateways.has(home)) {
       await membership.refreshAbroad(home);
       member = pick();
-      if (!member && !host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
+      if (!member && !host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     }
     // Whoever is asked decides: it takes the key itself, or knows who has it by now.
     const way = await paths.find(member, member?.incarnation ?? "", home);
@@ -314,12 +314,12 @@ export class Places {
     const { host, life, place } = this.#parts;
     const self = host.canHost(type, key) ? life().incarnation : null;
     for (let tries = 0; tries < MAX_HOPS; tries++) {
-      const member = this.#candidates.spread(type, key, place.region, self);
+      const member = this.#placement.spread(type, key, place.region, self);
       if (!member || member.incarnation === self) return null;
       try {
         return { session: await this.#reach(member, key), relay: false, owner: null };
       } catch {
-        this.#candidates.shun(member.incarnation);
+        this.#placement.exclude(member.incarnation);
       }
     }
     return null;
@@ -349,7 +349,7 @@ export class Places {
     return member?.region === region && member.node === node;
   }
 
-  async #meet(incarnation: string): Promise<Member | undefined> {
+  async #dialAddress(incarnation: string): Promise<Member | undefined> {
     await this.#parts.membership.refresh();
     return this.#parts.membership.peek(incarnation);
   }
@@ -358,7 +358,7 @@ export class Places {
   async #ask(key: string, type: string): Promise<Route> {
     const { life, host, membership } = this.#parts;
     const region = this.#regionFor(key, type);
-    const pick = () => this.#candidates.pick(type, key, life().incarnation, region);
+    const pick = () => this.#placement.pick(type, key, life().incarnation, region);
     let member = pick();
     if (!member) {
       // One may have joined since the last heartbeat.
@@ -370,7 +370,7 @@ export class Places {
       const relay = !host.knows(type);
       return { session: await this.#reach(member, key), relay, owner: null };
     }
-    if (!host.knows(type) && !this.#candidates.areKnown(type)) throw unknown(type);
+    if (!host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     throw new AtlasError("unavailable", `no node can take ${key} now`);
   }
 }

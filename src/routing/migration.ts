@@ -16,29 +16,29 @@ import type { Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import type { Registry } from "../registry/directory.ts";
+import type { Directory } from "../registry/directory.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
-import type { Places, Route } from "./locator.ts";
+import type { Locator, Route } from "./locator.ts";
 import { askNode } from "./node_request.ts";
 import type { RelayedCall } from "./relayed_call.ts";
-import { PROVE } from "../model/internal_methods.ts";
+import { CAN_CLAIM } from "../model/internal_methods.ts";
 
-export interface MoverParts {
+export interface MigrationParts {
   readonly host: Host;
   readonly store: Store;
-  readonly registry: Registry;
-  readonly places: Places;
+  readonly registry: Directory;
+  readonly places: Locator;
   readonly place: { readonly region: string; readonly node: string };
   /** Has who is at a route's end prove that a key can be taken there; rejects where it can't. */
-  readonly prove: (key: string, route: Route) => Promise<void>;
+  readonly checkClaimAbroad: (key: string, route: Route) => Promise<void>;
   /** Asks who is at a route's end to take a key; rejects where it can't. */
   readonly ask: (key: string, route: Route) => Promise<unknown>;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
 /** What became of a name that was given up. */
-interface Passed {
+interface Reserved {
   owner: Ownership | null;
   /** Whether it was taken back. */
   isBack: boolean;
@@ -46,10 +46,10 @@ interface Passed {
   why: string;
 }
 
-export class Mover {
-  readonly #parts: MoverParts;
+export class Migration {
+  readonly #parts: MigrationParts;
 
-  constructor(parts: MoverParts) {
+  constructor(parts: MigrationParts) {
     this.#parts = parts;
   }
 
@@ -64,12 +64,12 @@ export class Mover {
     const { key } = activation;
     checkRegion(store, region);
     if (region === place.region) return activation.owner;
-    const route = await this.#book(key, region).catch((cause: unknown) => {
+    const route = await this.#reserve(key, region).catch((cause: unknown) => {
       const message = `${key} stays where it is: ${messageOf(cause)}`;
       throw new AtlasError("unavailable", message, { retryable: false, cause });
     });
-    const passed: Passed = { owner: null, isBack: false, why: "" };
-    await host.handOver(activation, () => this.#pass(activation, region, route, passed));
+    const passed: Reserved = { owner: null, isBack: false, why: "" };
+    await host.handOver(activation, () => this.#release(activation, region, route, passed));
     const { owner: moved, isBack, why } = passed;
     if (!moved) {
       const message = `${key} could not be moved to ${region}${why}`;
@@ -82,21 +82,21 @@ export class Mover {
   }
 
   /** A way to a node that is to take a key, and has just shown that it can. */
-  async #book(key: string, region: string): Promise<Route> {
+  async #reserve(key: string, region: string): Promise<Route> {
     const { places, store } = this.#parts;
     const obstacle = store.obstacleTo?.(region) ?? null;
     if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
-    const route = await places.inRegion(key, region);
-    if (store.recall && store.homeOf?.(key)) await this.#parts.prove(key, route);
+    const route = await places.routeInRegion(key, region);
+    if (store.recall && store.homeOf?.(key)) await this.#parts.checkClaimAbroad(key, route);
     return route;
   }
 
   /** Gives the name up and has a node of the region take it. Never rejects. */
-  async #pass(
+  async #release(
     activation: Activation,
     region: string,
     route: Route,
-    passed: Passed,
+    passed: Reserved,
   ): Promise<Ownership | null> {
     const { registry, onEvent } = this.#parts;
     const { key, epoch } = activation;
@@ -106,7 +106,7 @@ export class Mover {
       const owner = registry.cached(key);
       if (owner && owner.epoch > epoch) passed.owner = owner;
     } catch (error) {
-      const isBack = passed.isBack = await this.#takeBack(key);
+      const isBack = passed.isBack = await this.#recall(key);
       passed.why = `: ${messageOf(error)}${isBack ? "; it stays where it was" : ""}`;
       const fields = { key, region, reason: messageOf(error), isBack };
       onEvent({ level: "warning", event: "moving failed", fields });
@@ -115,7 +115,7 @@ export class Mover {
   }
 
   /** Whether the name is this region's again. Where the store can't say, the next call will. */
-  async #takeBack(key: string): Promise<boolean> {
+  async #recall(key: string): Promise<boolean> {
     return await this.#parts.store.recall?.(key, null).catch(() => false) ?? false;
   }
 
@@ -156,7 +156,7 @@ export function checkRegion({ regions }: Pick<Store, "regions">, region: string)
   throw new AtlasError("bad_request", message);
 }
 /** How long the answer is waited for, in ms. */
-const PROOF_MS = 5_000;
+const CHECK_MS = 5_000;
 
 /** @throws AtlasError that says why the region can't take `key`, or that nobody answered */
 export async function prove(
@@ -165,14 +165,21 @@ export async function prove(
   self: string,
   clock: Clock,
 ): Promise<void> {
-  const request = { key, method: PROVE, args: [], via: [self], timeoutMs: PROOF_MS, acts: false };
+  const request = {
+    key,
+    method: CAN_CLAIM,
+    args: [],
+    via: [self],
+    timeoutMs: CHECK_MS,
+    acts: false,
+  };
   await askNode(session, request, clock);
 }
 
 /** Answers such a question of another node. */
-export async function answerProof(call: RelayedCall, places: Places): Promise<void> {
+export async function answerCanClaim(call: RelayedCall, places: Locator): Promise<void> {
   try {
-    await places.prove(call.key, call.type);
+    await places.checkClaim(call.key, call.type);
     call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
   } catch (error) {
     call.reject(toAtlasError(error));

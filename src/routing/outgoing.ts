@@ -12,9 +12,7 @@ import { Call } from "../model/call.ts";
 import type { Caller } from "../model/call_path.ts";
 import type { Failure, Reply } from "../model/envelope.ts";
 import { shown } from "../model/options.ts";
-import type { Mark, Ownership } from "../model/ownership.ts";
-
-
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
 /** What happens to a call that failed, or found nobody. */
 export interface CallKeeper {
@@ -40,7 +38,7 @@ export interface Carrier {
   /** Whether it is to be passed on at the other end. */
   readonly relay: boolean;
   /** What is noted of this part of its way; null where nobody follows it. */
-  readonly hop: Hop | null;
+  readonly hop: LinkSpan | null;
 }
 
 const NOWHERE: readonly string[] = [];
@@ -57,19 +55,19 @@ export abstract class Outgoing extends Call {
   /** The highest epoch of an owner that its caller has seen, as far as it said so. */
   abstract readonly epoch: number;
   /** Times that it may be sent out again. */
-  abstract readonly patience: number;
+  abstract readonly maxRedirects: number;
   /** Times it was sent to somebody who wasn't the owner, or got lost. */
-  bounces = 0;
+  redirects = 0;
   /** Whether the resource here has it. */
   isHanded = false;
   /** Who carries it; null while it is here. */
   carrier: Carrier | null = null;
   /** Whether it is one of those that the next calls of its key must not overtake. */
-  isInColumn = false;
+  isOrdered = false;
   /** The nodes that it last came to beyond this one, as far as they told. */
-  came: readonly string[] = NOWHERE;
+  remotePath: readonly string[] = NOWHERE;
   protected readonly keeper: CallKeeper;
-  #trouble: AtlasError | null = null;
+  #lastError: AtlasError | null = null;
   #mayHaveRunBefore = false;
 
   constructor(keeper: CallKeeper) {
@@ -85,7 +83,7 @@ export abstract class Outgoing extends Call {
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: Mark | null,
+    mark: DegradedVerdict | null,
   ): void;
 
   /** Tells its caller that it failed, for good; `path` is how far it came, from this node on. */
@@ -104,25 +102,25 @@ export abstract class Outgoing extends Call {
   protected unlisten(): void {}
 
   /** The nodes that it is at or last came to, this one first. */
-  get way(): readonly string[] {
-    const beyond = this.carrier ? [this.carrier.session.name] : this.came;
+  get path(): readonly string[] {
+    const beyond = this.carrier ? [this.carrier.session.name] : this.remotePath;
     const { ownPath } = this.keeper;
     return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
   }
 
   /** It is at its resource here. */
   arrived(): void {
-    this.came = NOWHERE;
+    this.remotePath = NOWHERE;
     this.isHanded = true;
   }
 
   /** Why it had to wait, as far as it is known: told if time runs out, here or elsewhere. */
   get trouble(): AtlasError | null {
-    return this.#trouble;
+    return this.#lastError;
   }
 
   set trouble(error: AtlasError | null) {
-    this.#trouble = error;
+    this.#lastError = error;
     // What one attempt may have done stays done, whatever becomes of the next.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
   }
@@ -134,7 +132,7 @@ export abstract class Outgoing extends Call {
   /** Ends it with an error, for good. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    const { way, trouble } = this;
+    const { path: way, trouble } = this;
     const whole = error.code === "timeout" && trouble ? withTrouble(error, trouble) : error;
     const told = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
     this.settle(told);
@@ -187,7 +185,7 @@ export function sweep(calls: Outgoing[]): void {
 }
 
 /** Who hears how errands end. */
-export interface Errands {
+export interface PendingRequestHandler {
   /** A link brought a call's answer. */
   replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
   /** A link brought a call's failure. */
@@ -196,35 +194,40 @@ export interface Errands {
   lost(call: Outgoing, reason: string, isUnread: boolean): void;
 }
 
-export class Errand implements Waiter {
+export class PendingRequest implements Waiter {
   readonly relay: boolean;
   readonly call: Outgoing;
-  readonly #errands: Errands;
+  readonly #handler: PendingRequestHandler;
   readonly #asked: Ownership | null;
 
   /** @param asked who was believed to own the key; null where whoever is asked may take it. */
-  constructor(errands: Errands, call: Outgoing, asked: Ownership | null, relay: boolean) {
-    this.#errands = errands;
+  constructor(
+    errands: PendingRequestHandler,
+    call: Outgoing,
+    asked: Ownership | null,
+    relay: boolean,
+  ) {
+    this.#handler = errands;
     this.call = call;
     this.#asked = asked;
     this.relay = relay;
   }
 
   replied(reply: Reply, session: Session): void {
-    this.#errands.replied(this.call, reply, session, this.#asked);
+    this.#handler.replied(this.call, reply, session, this.#asked);
   }
 
   failed(failure: Failure, session: Session): void {
-    this.#errands.refused(this.call, failure, session, this.#asked);
+    this.#handler.refused(this.call, failure, session, this.#asked);
   }
 
   lost(reason: string, isUnread: boolean): void {
-    this.#errands.lost(this.call, reason, isUnread);
+    this.#handler.lost(this.call, reason, isUnread);
   }
 }
 
 /** One link that a call goes over. */
-export interface Hop {
+export interface LinkSpan {
   /** The `traceparent` that goes on: its parent is this hop. */
   readonly trace: string;
   /** When it set out, on the monotonic clock. */

@@ -11,14 +11,14 @@ import type { Clock } from "../ports/clock.ts";
 import type { Membership } from "../registry/membership.ts";
 
 /** How long a member that refused is passed over, in ms. */
-const SHUN_MS = 500;
+const EXCLUDE_MS = 500;
 
-export class Candidates {
+export class Placement {
   readonly #membership: Membership;
   readonly #clock: Clock;
   readonly #region: string;
   /** Members passed over, and until when; bounded by the roll. */
-  readonly #shunned = new Map<string, number>();
+  readonly #excluded = new Map<string, number>();
 
   constructor(membership: Membership, clock: Clock, region: string) {
     this.#membership = membership;
@@ -27,10 +27,10 @@ export class Candidates {
   }
 
   /** Passes a member over for a while. */
-  shun(incarnation: string): void {
+  exclude(incarnation: string): void {
     const now = this.#clock.now();
-    for (const [other, until] of this.#shunned) if (until <= now) this.#shunned.delete(other);
-    this.#shunned.set(incarnation, now + SHUN_MS);
+    for (const [other, until] of this.#excluded) if (until <= now) this.#excluded.delete(other);
+    this.#excluded.set(incarnation, now + EXCLUDE_MS);
   }
 
   /**
@@ -85,6 +85,6 @@ export class Candidates {
     const isAbroad = region !== null && region !== this.#region;
     return state === "live" && hosts.includes(type) &&
       (isAbroad || !this.#membership.isStalled(incarnation)) &&
-      (this.#shunned.get(incarnation) ?? 0) <= this.#clock.now();
+      (this.#excluded.get(incarnation) ?? 0) <= this.#clock.now();
   }
 }

@@ -11,8 +11,8 @@ import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
 import { argumentsOf, encodeBody } from "../model/call.ts";
 import type { Request } from "../model/envelope.ts";
-import type { Mark, Ownership } from "../model/ownership.ts";
-import { type Caller, callerOf, type Trail } from "../model/call_path.ts";
+import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
+import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
 import type { Session } from "../links/links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
@@ -32,10 +32,10 @@ export class RelayedCall extends Outgoing {
   readonly deadline: number;
   readonly number: number;
   readonly epoch: number;
-  readonly patience: number = MAX_HOPS;
+  readonly maxRedirects: number = MAX_HOPS;
   override readonly body: Uint8Array;
   readonly #id: number;
-  readonly #trail: Trail;
+  readonly #callPath: CallPath;
   readonly #session: Session;
   readonly #onEnd: () => void;
   #expiresAt: number;
@@ -66,7 +66,7 @@ export class RelayedCall extends Outgoing {
     // Copied: the bytes are only lent, and it may have to wait here.
     this.body = request.body.slice();
     this.#id = request.id;
-    this.#trail = request.trail as Trail;
+    this.#callPath = request.trail as CallPath;
     this.#session = session;
     this.#onEnd = onEnd;
   }
@@ -84,19 +84,19 @@ export class RelayedCall extends Outgoing {
   }
 
   override get via(): readonly string[] {
-    return this.#trail.via;
+    return this.#callPath.via;
   }
 
   override get region(): string | null {
-    return this.#trail.region;
+    return this.#callPath.region;
   }
 
   override get trace(): string | null {
-    return this.#trail.trace;
+    return this.#callPath.trace;
   }
 
   override get caller(): Caller {
-    return callerOf(this.#trail, this.#session.peer);
+    return callerOf(this.#callPath, this.#session.peer);
   }
 
   override arguments(): unknown[] {
@@ -107,7 +107,7 @@ export class RelayedCall extends Outgoing {
     return encodeBody(result, "the result");
   }
 
-  override succeed(encoded: unknown, owner: Ownership, mark: Mark | null): void {
+  override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
     this.answered(encoded as Uint8Array, owner, this.keeper.ownPath, mark);
   }
 
@@ -115,7 +115,7 @@ export class RelayedCall extends Outgoing {
     body: Uint8Array,
     owner: Ownership,
     path: readonly string[],
-    mark: Mark | null,
+    mark: DegradedVerdict | null,
   ): void {
     if (this.done) return;
     const { rrp, incarnation, epoch } = owner;

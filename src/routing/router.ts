@@ -14,28 +14,33 @@ import type { Links, Session } from "../links/links.ts";
 import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
 import type { Failure, Reply, Request } from "../model/envelope.ts";
-import { DRAIN, EVENTS, PROVE, TAKE } from "../model/internal_methods.ts";
+import { ACTIVATE, CAN_CLAIM, DRAIN, EVENTS } from "../model/internal_methods.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { isLasting } from "../model/refusal.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Registry } from "../registry/directory.ts";
+import type { Directory } from "../registry/directory.ts";
 import type { Membership } from "../registry/membership.ts";
 import { Activation } from "../resource/activation.ts";
 import type { Host } from "../resource/host.ts";
-import { Pacer } from "../time/event_loop_yield.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import { EventLoopYield } from "../time/event_loop_yield.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { backoffMs, pause } from "../time/wait.ts";
-import { Lane, Passing } from "./call_order.ts";
+import { CallOrder, PendingCallQueue } from "./call_order.ts";
 import type { Drains } from "./drains.ts";
-import { type CallContext, OutCall } from "./local_call.ts";
-import type { Places, Route, Target } from "./locator.ts";
-import { answerProof } from "./migration.ts";
-import { type CallKeeper, Errand, type Errands, type Outgoing } from "./outgoing.ts";
+import { type CallContext, LocalCall } from "./local_call.ts";
+import type { Locator, Route, Target } from "./locator.ts";
+import { answerCanClaim } from "./migration.ts";
+import {
+  type CallKeeper,
+  type Outgoing,
+  PendingRequest,
+  type PendingRequestHandler,
+} from "./outgoing.ts";
 import { RelayedCall } from "./relayed_call.ts";
-import { Hops, trailOf, wayTrouble } from "./tracing.ts";
+import { CallTracer, outgoingPathOf, pathError } from "./tracing.ts";
 
 const RETRY_MS = 10;
 const RETRY_MOST_MS = 500;
@@ -43,13 +48,13 @@ const RETRY_MOST_MS = 500;
 /** What a router is made of. */
 export interface RouterParts {
   readonly host: Host;
-  readonly registry: Registry;
+  readonly registry: Directory;
   readonly membership: Membership;
   readonly links: Links;
-  readonly places: Places;
+  readonly locator: Locator;
   readonly clock: Clock;
   readonly random: Random;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   readonly place: { readonly region: string; readonly node: string };
   /** Takes a call to its resource here. */
   readonly deliver: (call: Call, activation: Activation) => void;
@@ -63,18 +68,18 @@ export interface RouterStats {
   relays: number;
 }
 
-export class Router implements CallKeeper, Errands {
+export class Router implements CallKeeper, PendingRequestHandler {
   readonly stats: RouterStats = { calls: 0, forwards: 0, relays: 0 };
   readonly place: { readonly region: string; readonly node: string };
   /** Shared by all answers, so that it is not theirs to change. */
   readonly ownPath: readonly string[];
   /** Calls that others must not overtake. */
-  readonly passing: Passing = new Passing();
+  readonly callOrder: CallOrder = new CallOrder();
   readonly #parts: RouterParts;
   readonly #name: string;
-  readonly #pacer: Pacer<Outgoing>;
-  readonly #lanes = new Map<string, Lane>();
-  readonly #hops: Hops;
+  readonly #yield: EventLoopYield<Outgoing>;
+  readonly #pendingCalls = new Map<string, PendingCallQueue>();
+  readonly #tracer: CallTracer;
   #numbers = 0;
   #inFlight = 0;
   #closed = false;
@@ -84,8 +89,8 @@ export class Router implements CallKeeper, Errands {
     this.place = parts.place;
     this.#name = nodeName(parts.place);
     this.ownPath = Object.freeze([this.#name]);
-    this.#hops = new Hops(parts);
-    this.#pacer = new Pacer(parts.clock, (call) => this.#dispatch(call));
+    this.#tracer = new CallTracer(parts);
+    this.#yield = new EventLoopYield(parts.clock, (call) => this.#dispatch(call));
   }
 
   /** Calls made or passed on here that are not settled; who merely listens isn't counted. */
@@ -95,7 +100,7 @@ export class Router implements CallKeeper, Errands {
 
   homeAbroad(key: string): string | null {
     try {
-      return this.#parts.places.homeAbroad(key);
+      return this.#parts.locator.remoteHomeOf(key);
     } catch {
       // A rule of the user's that fails: the call's own search says so.
       return null;
@@ -115,11 +120,11 @@ export class Router implements CallKeeper, Errands {
     options: CallOptions,
     context: CallContext | null,
   ): Promise<CallResult> {
-    let call: OutCall;
+    let call: LocalCall;
     try {
       this.#checkRoom();
       const now = this.#parts.clock.now();
-      call = new OutCall(this, this.#numbers++, target, method, args, options, context, now);
+      call = new LocalCall(this, this.#numbers++, target, method, args, options, context, now);
     } catch (error) {
       return Promise.reject(toAtlasError(error));
     }
@@ -127,7 +132,7 @@ export class Router implements CallKeeper, Errands {
     const answer = call.answer();
     this.#begin(call);
     if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
-    else if (!this.#pacer.holds(call)) this.#dispatch(call);
+    else if (!this.#yield.holds(call)) this.#dispatch(call);
     return answer;
   }
 
@@ -135,8 +140,8 @@ export class Router implements CallKeeper, Errands {
   async ask(key: string, method: string, route: Route): Promise<void> {
     const target = { key, type: parseKey(key).type };
     const now = this.#parts.clock.now();
-    const call = new OutCall(this, this.#numbers++, target, method, [], {}, null, now);
-    call.patience = 0;
+    const call = new LocalCall(this, this.#numbers++, target, method, [], {}, null, now);
+    call.maxRedirects = 0;
     const answer = call.answer();
     this.#begin(call);
     this.#send(call, route);
@@ -164,17 +169,17 @@ export class Router implements CallKeeper, Errands {
     } catch (error) {
       call.reject(toAtlasError(error));
     }
-    const trouble = call.via.includes(this.#name) && wayTrouble(call.via, this.#name, this.#name);
+    const trouble = call.via.includes(this.#name) && pathError(call.via, this.#name, this.#name);
     if (trouble) call.reject(trouble);
-    if (call.method === PROVE && !call.done) {
-      answerProof(call, this.#parts.places);
+    if (call.method === CAN_CLAIM && !call.done) {
+      answerCanClaim(call, this.#parts.locator);
       return call;
     }
     if (call.method === DRAIN && !call.done) return (void this.#parts.drains.answer(call), call);
     // Asked to take a name: who is remembered as its owner has just given it up, and is who
     // asks. So it isn't sent after those that are on their way there.
-    if (call.method === TAKE) this.#parts.registry.forget(call.key);
-    if (call.method === TAKE && !call.done) this.#enlane(call);
+    if (call.method === ACTIVATE) this.#parts.registry.forget(call.key);
+    if (call.method === ACTIVATE && !call.done) this.#enqueue(call);
     else if (!call.done) this.#dispatch(call);
     return call;
   }
@@ -191,11 +196,11 @@ export class Router implements CallKeeper, Errands {
 
   /** A call was answered, or given up. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void {
-    this.#hops.ended(call, outcome);
-    this.resume(this.passing.landed(call));
+    this.#tracer.ended(call, outcome);
+    this.resume(this.callOrder.arrived(call));
     if (call.method !== EVENTS) this.#inFlight--;
     this.#parts.deadlines.remove(call);
-    if (error !== null) this.#hops.failed(call, error);
+    if (error !== null) this.#tracer.failed(call, error);
   }
 
   /** Sends out calls that were held up, in their order. */
@@ -215,43 +220,45 @@ export class Router implements CallKeeper, Errands {
     owner: Ownership | null,
     path?: readonly string[],
   ): void {
-    this.#hops.ended(call, error.code);
-    this.resume(this.passing.landed(call));
-    if (call.carrier) call.came = path ?? [call.carrier.session.name];
+    this.#tracer.ended(call, error.code);
+    this.resume(this.callOrder.arrived(call));
+    if (call.carrier) call.remotePath = path ?? [call.carrier.session.name];
     call.carrier = null;
     call.isHanded = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
     // What is missing here comes back with the store, which is not waited for.
     const { registry, host } = this.#parts;
-    const isAdrift = error.code === "unavailable" && host.find(call.key)?.adrift;
-    if (isAdrift || !elsewhere || !error.retryable || !safe || call.bounces >= call.patience) {
+    const isAdrift = error.code === "unavailable" && host.find(call.key)?.offline;
+    if (
+      isAdrift || !elsewhere || !error.retryable || !safe || call.redirects >= call.maxRedirects
+    ) {
       return call.reject(error, owner);
     }
     if (owner) registry.note(call.key, owner);
-    call.bounces++;
+    call.redirects++;
     call.trouble = error;
-    this.#enlane(call);
+    this.#enqueue(call);
   }
 
   #dispatch(call: Outgoing): void {
-    const { host, registry, links, places } = this.#parts;
+    const { host, registry, links, locator: places } = this.#parts;
     if (call.done) return;
-    if (this.#lanes.has(call.key)) return this.#enlane(call);
+    if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
     const here = host.find(call.key);
     if (here) return this.#hand(call, here);
     const owner = registry.cached(call.key);
     const present = owner && links.present(owner.incarnation);
-    const straight = present?.isSilent === false ? present : null;
-    if (!this.passing.leaves(call)) {
-      if (this.passing.holds(call, straight !== null)) return;
-      const session = this.passing.over(call.key);
+    const straight = present?.isUnresponsive === false ? present : null;
+    if (!this.callOrder.leaves(call)) {
+      if (this.callOrder.holds(call, straight !== null)) return;
+      const session = this.callOrder.over(call.key);
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
     const way = owner && places.ready(owner);
     if (way) this.#send(call, { ...way, owner });
-    else this.#enlane(call);
+    else this.#enqueue(call);
   }
 
   /** Gives a call to the resource here, unless its caller has seen a later owner. */
@@ -263,13 +270,13 @@ export class Router implements CallKeeper, Errands {
 
   #send(call: Outgoing, { session, relay, owner }: Route): void {
     this.stats.forwards++;
-    const trouble = wayTrouble(call.via, this.#name, session.name);
+    const trouble = pathError(call.via, this.#name, session.name);
     if (trouble) {
       // Its caller may be whom this node takes for the owner: it looks again, too.
       this.#parts.registry.forget(call.key);
       return call.reject(trouble, owner);
     }
-    const hop = this.#hops.begin(call.trace);
+    const hop = this.#tracer.begin(call.trace);
     try {
       const seen = owner?.epoch ?? 0;
       const id = session.request({
@@ -280,11 +287,11 @@ export class Router implements CallKeeper, Errands {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        trail: trailOf(call, this.#name, relay, hop?.trace ?? null),
+        trail: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
         relay,
-      }, new Errand(this, call, owner, relay));
+      }, new PendingRequest(this, call, owner, relay));
       call.carrier = { session, id, relay, hop };
-      if (relay || session.isSilent) this.passing.departed(call, session, relay);
+      if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
     }
@@ -318,7 +325,7 @@ export class Router implements CallKeeper, Errands {
     if (asked && error.code === "not_owner") this.#parts.registry.forget(call.key, asked.epoch);
     // Asked to take a name or pass a call on, it could not: somebody else is to be asked next.
     const wasAsked = !asked || call.carrier?.relay === true;
-    if (wasAsked && error.code === "unavailable") this.#parts.places.shun(session);
+    if (wasAsked && error.code === "unavailable") this.#parts.locator.exclude(session);
     const [rrp, incarnation, epoch] = failure.owner ?? [];
     const owner = rrp === undefined ? null : { rrp, incarnation, epoch } as Ownership;
     if (!call.done) this.failed(call, error, owner, failure.path);
@@ -331,20 +338,23 @@ export class Router implements CallKeeper, Errands {
   }
 
   /** Puts a call into its key's lane, and has a search go on for it. */
-  #enlane(call: Outgoing): void {
-    const present = this.#lanes.get(call.key);
-    const lane = present ?? new Lane();
+  #enqueue(call: Outgoing): void {
+    const present = this.#pendingCalls.get(call.key);
+    const lane = present ?? new PendingCallQueue();
     if (!lane.takes(call)) {
       const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
       return call.reject(new AtlasError("overloaded", message));
     }
     if (present) return;
-    this.#lanes.set(call.key, lane);
+    this.#pendingCalls.set(call.key, lane);
     this.#search(call, lane);
   }
 
   /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
-  async #search({ key, type, bounces }: Outgoing, lane: Lane): Promise<void> {
+  async #search(
+    { key, type, redirects: bounces }: Outgoing,
+    lane: PendingCallQueue,
+  ): Promise<void> {
     const { clock, random, membership } = this.#parts;
     /** When the store was last found out of reach, as far as it has been so ever since. */
     let outSince: number | null = null;
@@ -358,30 +368,30 @@ export class Router implements CallKeeper, Errands {
       const tried = clock.now();
       let target: Target;
       try {
-        target = await this.#parts.places.find(key, type);
+        target = await this.#parts.locator.find(key, type);
       } catch (thrown) {
         attempt = Math.max(attempt, 0);
         const error = toAtlasError(thrown);
         outSince = membership.isReachable() ? null : outSince ?? tried;
         if (!this.#isWorthWaiting(error, outSince)) {
-          this.#lanes.delete(key);
+          this.#pendingCalls.delete(key);
           for (const call of lane.waiting()) call.reject(error);
           return;
         }
-        lane.hinder(error);
+        lane.fail(error);
         continue;
       }
-      this.#lanes.delete(key);
+      this.#pendingCalls.delete(key);
       for (const call of lane.waiting()) {
         if (call.done) continue;
         if (target instanceof Activation) this.#hand(call, target);
-        else if (this.passing.leaves(call) || !this.passing.holds(call, false)) {
+        else if (this.callOrder.leaves(call) || !this.callOrder.holds(call, false)) {
           this.#send(call, target);
         }
       }
       return;
     }
-    this.#lanes.delete(key);
+    this.#pendingCalls.delete(key);
   }
 
   /** An owner may come back until the deadline; a store that is gone is not waited for long. */

@@ -6,17 +6,25 @@
  * ask for it. Questions for events are no turns: they wait beside the mailbox.
  */
 import { AtlasError, toAtlasError } from "../errors.ts";
-import type { Audience, Seated } from "../events/broadcaster.ts";
-import { posted } from "../events/subscriber.ts";
+import type { ConnectionHandle, EventBroadcaster } from "../events/broadcaster.ts";
+import { wireEvent } from "../events/subscriber.ts";
 import type { Call } from "../model/call.ts";
-import { type Admission, type Applicant, CONNECT, EVENTS, LEAVE, MESSAGE, REPLAY } from "../model/internal_methods.ts";
+import {
+  CONNECT,
+  EVENTS,
+  type JoinRequest,
+  type JoinResult,
+  LEAVE,
+  MESSAGE,
+  REPLAY,
+} from "../model/internal_methods.ts";
 import type { Activation } from "../resource/activation.ts";
 
 /** Answers a door's call, whatever happens. */
-export async function serveDoor(call: Call, activation: Activation): Promise<void> {
+export async function serveSubscription(call: Call, activation: Activation): Promise<void> {
   try {
     if (!activation.isOpen) throw activation.lost(false);
-    const answer = await answerTo(call, activation.audience);
+    const answer = await answerTo(call, activation.broadcaster);
     if (answer === undefined || call.done) return;
     // Joined where it can't serve any more, they are to be joined to who can.
     if (!activation.isOpen && call.method === CONNECT) throw activation.lost(false);
@@ -27,11 +35,11 @@ export async function serveDoor(call: Call, activation: Activation): Promise<voi
 }
 
 /** The answer to a door's call; undefined: it comes later. */
-async function answerTo(call: Call, audience: Audience): Promise<unknown> {
+async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown> {
   const args = call.arguments();
   switch (call.method) {
     case CONNECT: {
-      const [door, life, founded, applicants] = args as [string, string, boolean, Applicant[]];
+      const [door, life, founded, applicants] = args as [string, string, boolean, JoinRequest[]];
       if (!await audience.door(door, life, founded)) return null;
       return await admit(call, audience, door, applicants);
     }
@@ -41,13 +49,13 @@ async function answerTo(call: Call, audience: Audience): Promise<unknown> {
     }
     case REPLAY: {
       const [after, until, ids] = args as [number, number, string[]];
-      const share = audience.past(after, until, ids);
-      return share && [share.upto, share.events.map(posted)];
+      const share = audience.replaySince(after, until, ids);
+      return share && [share.upto, share.events.map(wireEvent)];
     }
     case MESSAGE: {
       const [door, id, messages, from] = args as [string, string, unknown[], number];
-      const seated = audience.seatedAt(id);
-      if (!audience.doorOf(door)) return null;
+      const seated = audience.connectionsAt(id);
+      if (!audience.subscriberOf(door)) return null;
       return seated ? await inTurn(seated, () => hear(call, audience, seated, messages, from)) : 0;
     }
     case LEAVE: {
@@ -63,24 +71,24 @@ async function answerTo(call: Call, audience: Audience): Promise<unknown> {
 /** Joins all of them, a turn each; what only one of them meets is that one's. */
 async function admit(
   call: Call,
-  audience: Audience,
+  audience: EventBroadcaster,
   door: string,
-  applicants: readonly Applicant[],
-): Promise<Admission[]> {
+  applicants: readonly JoinRequest[],
+): Promise<JoinResult[]> {
   const visits = applicants.map((applicant) => audience.join(door, applicant, call));
-  const admissions: Admission[] = [];
+  const admissions: JoinResult[] = [];
   for (const visit of visits) {
     const error = await visit.ended;
     if (error?.code === "not_owner") throw new AtlasError("not_owner", error.message);
     admissions.push(
-      error ? [error.code, error.message, error.retryable] : audience.admission(visit),
+      error ? [error.code, error.message, error.retryable] : audience.joinResult(visit),
     );
   }
   return admissions;
 }
 
 /** Runs it once what was begun before for this connection is over. */
-function inTurn(seated: Seated, run: () => Promise<number>): Promise<number> {
+function inTurn(seated: ConnectionHandle, run: () => Promise<number>): Promise<number> {
   const heard = seated.hearing.then(run);
   seated.hearing = heard.catch(() => {});
   return heard;
@@ -89,8 +97,8 @@ function inTurn(seated: Seated, run: () => Promise<number>): Promise<number> {
 /** How many of a connection's messages were heard; 0: the connection has gone. */
 async function hear(
   call: Call,
-  audience: Audience,
-  seated: Seated,
+  audience: EventBroadcaster,
+  seated: ConnectionHandle,
   messages: readonly unknown[],
   from: number,
 ): Promise<number> {

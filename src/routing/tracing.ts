@@ -9,27 +9,27 @@
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";
-import type { Trail } from "../model/call_path.ts";
+import type { CallPath } from "../model/call_path.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import type { Hop, Outgoing } from "./outgoing.ts";
+import type { LinkSpan, Outgoing } from "./outgoing.ts";
 
-export interface HopParts {
+export interface CallTracerParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
-export class Hops {
-  readonly #parts: HopParts;
+export class CallTracer {
+  readonly #parts: CallTracerParts;
 
-  constructor(parts: HopParts) {
+  constructor(parts: CallTracerParts) {
     this.#parts = parts;
   }
 
   /** A call with this `traceparent` goes over a link; null where it has none. */
-  begin(trace: string | null): Hop | null {
+  begin(trace: string | null): LinkSpan | null {
     if (trace === null) return null;
     const { clock, random } = this.#parts;
     return { trace: nextSpan(trace, random), since: clock.now() };
@@ -57,7 +57,7 @@ export class Hops {
 
 /** What a call is, for whom it was made, and how far it came. */
 function about(call: Outgoing): NodeEvent["fields"] {
-  const { key, method, via, way, caller: { region: callerRegion } } = call;
+  const { key, method, via, path: way, caller: { region: callerRegion } } = call;
   return { key, method, callerRegion, path: [...via, ...way].join(", ") };
 }
 
@@ -74,18 +74,18 @@ export function nextSpan(traceparent: string, random: Random): string {
 }
 
 /** The trail of a call that goes from the node `self` over a link; null: nothing to say. */
-export function trailOf(
+export function outgoingPathOf(
   { via, region }: Outgoing,
   self: string,
   relay: boolean,
   trace: string | null,
-): Trail | null {
+): CallPath | null {
   if (via.length > 0 || relay) return { via: [...via, self], region, trace };
   return region === null && trace === null ? null : { via, region, trace };
 }
 
 /** Why a call that came to `self` over `via` must not go on to `next`; null where it may. */
-export function wayTrouble(via: readonly string[], self: string, next: string): AtlasError | null {
+export function pathError(via: readonly string[], self: string, next: string): AtlasError | null {
   if (via.length === 0) return null;
   const path = [...via, self, next];
   if (via.includes(next) || via.includes(self)) {

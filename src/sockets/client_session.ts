@@ -6,9 +6,22 @@
  * writes too fast, is closed. Messages that came before the socket closed are still heard.
  */
 import { AtlasError, type ErrorCode, isAtlasError } from "../errors.ts";
-import { MAX_REPLAY_EVENTS, MAX_SOCKET_BUFFER_BYTES, MAX_SOCKET_CALLS, MAX_SOCKET_MESSAGES } from "../limits.ts";
-import type { Mark } from "../model/ownership.ts";
-import { type ClientFrame, clientFrame, type Codec, type FrameError, frameError, idOf, type ServerFrame } from "../model/socket_frames.ts";
+import {
+  MAX_REPLAY_EVENTS,
+  MAX_SOCKET_BUFFER_BYTES,
+  MAX_SOCKET_CALLS,
+  MAX_SOCKET_MESSAGES,
+} from "../limits.ts";
+import type { DegradedVerdict } from "../model/ownership.ts";
+import {
+  type ClientFrame,
+  clientFrame,
+  type Codec,
+  type FrameError,
+  frameError,
+  idOf,
+  type ServerFrame,
+} from "../model/socket_frames.ts";
 import type { Socket } from "../ports/runtime.ts";
 
 type CallFrame = Extract<ClientFrame, { t: "call" }>;
@@ -19,7 +32,7 @@ type Outcome = CallAnswer | { readonly error: FrameError };
 const HEARD_AT_ONCE = 262_144;
 
 /** An event on its way to several sockets, encoded once for each kind of them. */
-export class Announcement {
+export class EncodedEvent {
   readonly seq: number;
   readonly to: string | null;
   readonly epoch: number;
@@ -46,11 +59,11 @@ export class Announcement {
 /** A call's result; `verdict` where its resource's node can't reach the store. */
 export interface CallAnswer {
   readonly result: unknown;
-  readonly verdict?: Mark | undefined;
+  readonly verdict?: DegradedVerdict | undefined;
 }
 
 /** What a seat needs of those around it. */
-export interface SeatParts {
+export interface ClientSessionParts {
   readonly id: string;
   /** What its client resumes the connection by; undefined: it can't. */
   readonly resume?: string | undefined;
@@ -64,15 +77,19 @@ export interface SeatParts {
   /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
   readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
   /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
-  readonly hear: (seat: Seat, messages: readonly unknown[], from: number) => Promise<number>;
+  readonly hear: (
+    seat: ClientSession,
+    messages: readonly unknown[],
+    from: number,
+  ) => Promise<number>;
   /** Its socket is closed; bytes of messages may still wait to be heard. */
-  readonly closed?: (seat: Seat) => void;
+  readonly closed?: (seat: ClientSession) => void;
   /** It is over: its socket is closed, and nothing of it waits any more. */
-  readonly gone: (seat: Seat) => void;
+  readonly gone: (seat: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
 
-export class Seat {
+export class ClientSession {
   readonly id: string;
   readonly former: string | null;
   /** Whether it was joined to an owner before. */
@@ -87,11 +104,11 @@ export class Seat {
   toldAt: number;
   /** Whether the socket is closed. */
   isClosed = false;
-  readonly #parts: SeatParts;
+  readonly #parts: ClientSessionParts;
   readonly #socket: Socket;
   readonly #abort = new AbortController();
   /** While it is being joined: events that passed by. */
-  #passing: Announcement[] | null = [];
+  #passing: EncodedEvent[] | null = [];
   /** And the number up to which some that passed by are lost. */
   #lost = 0;
   /**
@@ -111,7 +128,7 @@ export class Seat {
   #calls = 0;
   #isOver = false;
 
-  constructor(parts: SeatParts, socket: Socket) {
+  constructor(parts: ClientSessionParts, socket: Socket) {
     this.#parts = parts;
     this.#socket = socket;
     this.id = parts.id;
@@ -140,7 +157,7 @@ export class Seat {
    * Was joined: says so, then what was said since. `lost`: the number up to which events are
    * lost to it, null where none is.
    */
-  joined(epoch: number, last: number, lost: number | null, past: readonly Announcement[]): void {
+  joined(epoch: number, last: number, lost: number | null, past: readonly EncodedEvent[]): void {
     const passed = this.#passing ?? [];
     const gap = lost !== null || this.#lost > last;
     const from = gap ? Math.max(lost ?? 0, this.#lost) : last;
@@ -149,9 +166,9 @@ export class Seat {
     this.#hello(epoch, from, gap);
     if (gap || this.position === null) this.position = from;
     this.epoch = epoch;
-    for (const event of past) this.tell(event);
+    for (const event of past) this.send(event);
     if (this.position < last) this.#skip(last);
-    for (const event of passed) this.tell(event);
+    for (const event of passed) this.send(event);
     if (this.#isLeaving) this.#send({ t: "leave" });
     this.#pump();
   }
@@ -166,7 +183,7 @@ export class Seat {
   }
 
   /** Something was said. */
-  tell(event: Announcement): void {
+  send(event: EncodedEvent): void {
     if (this.isClosed) return;
     if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
     if (this.#passing) {
@@ -191,13 +208,13 @@ export class Seat {
       this.#take(clientFrame(value), data.length);
     } catch (error) {
       const id = idOf(value);
-      if (id === null) this.refuse(error);
+      if (id === null) this.reject(error);
       else this.#turnDown(id, error, data.length);
     }
   }
 
   /** Ends it because of an error. */
-  refuse(thrown: unknown): void {
+  reject(thrown: unknown): void {
     const { code, message } = frameError(thrown);
     this.end(closeCodeOf(code), `${code}: ${message}`);
   }
@@ -214,11 +231,11 @@ export class Seat {
     if (this.isClosed) return;
     // Some sockets say at once that they are closed.
     this.#socket.close(code, reason);
-    this.over();
+    this.close();
   }
 
   /** The socket is closed. Messages that it sent before that are heard, then it is over. */
-  over(): void {
+  close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.#abort.abort();
@@ -343,7 +360,7 @@ export class Seat {
     try {
       this.#write(this.#parts.codec.encode(frame));
     } catch (error) {
-      if (!isAtlasError(error) || frame.t !== "reply") return this.refuse(error);
+      if (!isAtlasError(error) || frame.t !== "reply") return this.reject(error);
       this.#send({ t: "reply", id: frame.id, error: frameError(error) });
     }
   }

@@ -4,7 +4,7 @@
  */
 import { SOCKET_PING_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
 
 /** A socket that is to hear something from time to time. */
@@ -18,7 +18,7 @@ export interface Pinged {
 
 export interface PingParts {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
 }
 
 /** The pings of one socket, until it is closed. */

@@ -7,28 +7,35 @@
  * becomes of them is the router's business.
  */
 import { AtlasError } from "../errors.ts";
-import { CLOSED_SOCKET_MS, DEFAULT_TIMEOUT_MS, MAX_CLOSED_SOCKET_BYTES, MAX_METHOD, MAX_SOCKETS, SOCKET_LEAVE_MS } from "../limits.ts";
+import {
+  CLOSED_SOCKET_MS,
+  DEFAULT_TIMEOUT_MS,
+  MAX_CLOSED_SOCKET_BYTES,
+  MAX_METHOD,
+  MAX_SOCKETS,
+  SOCKET_LEAVE_MS,
+} from "../limits.ts";
 import { checkMs, shown } from "../model/options.ts";
 import { checkToken, resourceKey } from "../model/rrp.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Socket, SocketHandlers } from "../ports/runtime.ts";
-import type { Life } from "../registry/lease.ts";
-import { isForNodes, notForClients } from "../model/internal_methods.ts";
-import type { Places } from "../routing/locator.ts";
+import type { NodeLife } from "../registry/lease.ts";
+import { isNodeMethod, notForClients } from "../model/internal_methods.ts";
+import type { Locator } from "../routing/locator.ts";
 import type { Router } from "../routing/router.ts";
-import type { Deadlines } from "../time/timer_wheel.ts";
-import { Bell } from "../time/wait.ts";
-import { RESTART, Seat } from "./client_session.ts";
+import type { TimerWheel } from "../time/timer_wheel.ts";
+import { Signal } from "../time/wait.ts";
+import { ClientSession, RESTART } from "./client_session.ts";
 import { Ping } from "./pings.ts";
-import { Party } from "./subscription.ts";
-import type { ConnectionOptions, DoorStats } from "../api/sockets.ts";
+import { Subscription } from "./subscription.ts";
+import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 
 /**
  * How long a node that drains waits until all messages of its sockets are heard, and owners know
  * that they are gone, in ms.
  */
-const FAREWELL_MS = 2_000;
+const CLOSING_MS = 2_000;
 const DRAINING = "the node is draining: connect to another";
 
 /** Who a connection is, and what proves that it is one's own. */
@@ -42,30 +49,30 @@ export interface ConnectionIdentity {
 /** A resource. */
 type Target = { readonly type: string; readonly key: string };
 
-export interface DoorParts {
+export interface SocketServerParts {
   readonly clock: Clock;
-  readonly deadlines: Deadlines;
+  readonly deadlines: TimerWheel;
   readonly random: Random;
   /** The node's present life. */
-  readonly life: () => Life;
+  readonly life: () => NodeLife;
   readonly router: Pick<Router, "call">;
-  readonly places: Pick<Places, "checkType">;
+  readonly places: Pick<Locator, "checkType">;
 }
 
-export class Door {
-  readonly stats: DoorStats = { sockets: 0, socketEvents: 0, cutSockets: 0, unheardSockets: 0 };
-  readonly #parts: DoorParts;
-  readonly #parties = new Map<string, Party>();
-  readonly #seats = new Set<Seat>();
+export class SocketServer {
+  readonly stats: SocketStats = { sockets: 0, socketEvents: 0, cutSockets: 0, unheardSockets: 0 };
+  readonly #parts: SocketServerParts;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #sessions = new Set<ClientSession>();
   readonly #leaving = new Set<Promise<void>>();
   /** Rings when a socket has closed, or is over. */
-  readonly #fewer = new Bell();
+  readonly #fewer = new Signal();
   /** Closed sockets of which messages wait to be heard, and the bytes of these. */
-  readonly #farewells = new Map<Seat, number>();
+  readonly #closings = new Map<ClientSession, number>();
   #closedBytes = 0;
   #isClosed = false;
 
-  constructor(parts: DoorParts) {
+  constructor(parts: SocketServerParts) {
     this.#parts = parts;
   }
 
@@ -90,18 +97,18 @@ export class Door {
     }
     this.#parts.places.checkType(type);
     this.#checkRoom();
-    let seat: Seat | null = null;
+    let seat: ClientSession | null = null;
     return {
       open: (socket) => {
         try {
           this.#checkRoom();
-          seat = this.#sit(target, options, socket);
+          seat = this.#openSession(target, options, socket);
         } catch {
           socket.close(RESTART, "the node has no room for it any more");
         }
       },
       message: (_socket, data) => seat?.received(data),
-      close: () => seat?.over(),
+      close: () => seat?.close(),
     };
   }
 
@@ -112,16 +119,16 @@ export class Door {
    */
   async drain(): Promise<void> {
     this.#isClosed = true;
-    for (const seat of [...this.#seats]) seat.leave();
+    for (const seat of [...this.#sessions]) seat.leave();
     await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
-    for (const seat of [...this.#seats]) seat.hearOut(RESTART, DRAINING);
-    await this.#until(FAREWELL_MS, () => this.#seats.size + this.#leaving.size === 0);
+    for (const seat of [...this.#sessions]) seat.hearOut(RESTART, DRAINING);
+    await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
   /** Closes all sockets at once; what waits of them is given up. */
   close(): void {
     this.#isClosed = true;
-    for (const seat of [...this.#seats]) seat.end(RESTART, DRAINING);
+    for (const seat of [...this.#sessions]) seat.end(RESTART, DRAINING);
   }
 
   /** Resolves once something is so, asked whenever a socket has gone, or after `ms`. */
@@ -129,24 +136,24 @@ export class Door {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
       isLate = true;
-      this.#fewer.ring();
+      this.#fewer.notify();
     });
-    while (!isSo() && !isLate) await this.#fewer.heard();
+    while (!isSo() && !isLate) await this.#fewer.wait();
     timer.cancel();
   }
 
   #checkRoom(): void {
     if (this.#isClosed) throw new AtlasError("unavailable", DRAINING);
-    if (this.#seats.size < MAX_SOCKETS) return;
+    if (this.#sessions.size < MAX_SOCKETS) return;
     throw new AtlasError("overloaded", `${MAX_SOCKETS} sockets are open at this node already`);
   }
 
-  #sit(target: Target, options: ConnectionOptions, socket: Socket): Seat {
-    const party = this.#partyOf(target);
+  #openSession(target: Target, options: ConnectionOptions, socket: Socket): ClientSession {
+    const party = this.#subscriptionOf(target);
     const { clock, router, random } = this.#parts;
     const { callerRegion, identity } = options;
     let patience: Timer | null = null;
-    const seat = new Seat({
+    const seat = new ClientSession({
       id: identity?.id ?? random.uuid(),
       resume: identity?.resume,
       codec: options.codec,
@@ -164,7 +171,7 @@ export class Door {
       },
       now: () => clock.now(),
       call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
-        if (isForNodes(method)) throw notForClients(target.type, method);
+        if (isNodeMethod(method)) throw notForClients(target.type, method);
         const given = {
           signal,
           timeoutMs: leftOf(timeoutMs, waitedMs, target.key, method),
@@ -175,20 +182,20 @@ export class Door {
       },
     }, socket);
     const ping = new Ping(this.#parts, seat);
-    this.#seats.add(seat);
+    this.#sessions.add(seat);
     this.stats.sockets++;
     party.add(seat);
     return seat;
   }
 
   /** A socket has closed: its messages are heard as long as there is room for them, and a while. */
-  #closed(seat: Seat): Timer | null {
+  #closed(seat: ClientSession): Timer | null {
     this.stats.sockets--;
-    this.#fewer.ring();
+    this.#fewer.notify();
     const bytes = seat.waitingBytes;
     if (bytes === 0) return null;
     this.#closedBytes += bytes;
-    this.#farewells.set(seat, bytes);
+    this.#closings.set(seat, bytes);
     const giveUp = (): void => {
       this.stats.unheardSockets++;
       seat.giveUp();
@@ -197,26 +204,26 @@ export class Door {
     return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
   }
 
-  #gone(seat: Seat, party: Party): void {
-    if (!this.#seats.delete(seat)) return;
-    this.#closedBytes -= this.#farewells.get(seat) ?? 0;
-    this.#farewells.delete(seat);
+  #gone(seat: ClientSession, party: Subscription): void {
+    if (!this.#sessions.delete(seat)) return;
+    this.#closedBytes -= this.#closings.get(seat) ?? 0;
+    this.#closings.delete(seat);
     const left = party.remove(seat).finally(() => {
       this.#leaving.delete(left);
-      this.#fewer.ring();
+      this.#fewer.notify();
     });
     this.#leaving.add(left);
   }
 
-  #partyOf(target: Target): Party {
+  #subscriptionOf(target: Target): Subscription {
     const { key } = target;
-    let party = this.#parties.get(key);
+    let party = this.#subscriptions.get(key);
     if (!party) {
       const { clock, random, life, router } = this.#parts;
       const empty = (): void => {
-        if (this.#parties.get(key) === party) this.#parties.delete(key);
+        if (this.#subscriptions.get(key) === party) this.#subscriptions.delete(key);
       };
-      party = new Party({
+      party = new Subscription({
         clock,
         random,
         life: () => life().incarnation,
@@ -224,7 +231,7 @@ export class Door {
         ask: (method, args, options) => router.call(target, method, args, options, null),
         empty,
       });
-      this.#parties.set(key, party);
+      this.#subscriptions.set(key, party);
     }
     return party;
   }

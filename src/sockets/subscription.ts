@@ -10,11 +10,22 @@
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, type ErrorCode, isAtlasError, toAtlasError } from "../errors.ts";
 import { MAX_JOINS, POLL_MS } from "../limits.ts";
-import { type Admission, type Applicant, CONNECT, EVENTS, type EventsAnswer, LEAVE, MESSAGE, type PostedEvent, REPLAY, type ReplayAnswer } from "../model/internal_methods.ts";
+import {
+  CONNECT,
+  EVENTS,
+  type EventsAnswer,
+  type JoinRequest,
+  type JoinResult,
+  LEAVE,
+  MESSAGE,
+  REPLAY,
+  type ReplayAnswer,
+  type WireEvent,
+} from "../model/internal_methods.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
-import { backoffMs, Bell, pause } from "../time/wait.ts";
-import { Announcement, CLOSED, type Seat } from "./client_session.ts";
+import { backoffMs, pause, Signal } from "../time/wait.ts";
+import { type ClientSession, CLOSED, EncodedEvent } from "./client_session.ts";
 
 const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
@@ -26,7 +37,7 @@ const LEAVE_ATTEMPTS = 3;
 const NO_NAME = "";
 
 /** A resource, and how it is asked. */
-export interface PartyParts {
+export interface SubscriptionParts {
   readonly clock: Clock;
   readonly random: Random;
   /** This node's present life. */
@@ -44,16 +55,16 @@ export interface PartyParts {
 
 /** One that was joined: the last event's number, and that up to which some are lost to it. */
 interface Joined {
-  readonly seat: Seat;
+  readonly session: ClientSession;
   readonly seq: number;
   readonly lost: number | null;
 }
 
-export class Party {
-  readonly #parts: PartyParts;
-  readonly #seats = new Map<string, Seat>();
+export class Subscription {
+  readonly #parts: SubscriptionParts;
+  readonly #sessions = new Map<string, ClientSession>();
   /** Those that are to be joined. */
-  readonly #pending = new Set<Seat>();
+  readonly #pending = new Set<ClientSession>();
   readonly #over = new AbortController();
   /** Its name at the present owner; another each time it has to make itself known. */
   #name: string | null = null;
@@ -64,33 +75,33 @@ export class Party {
   #closed = 0;
   #isJoining = false;
   /** Rings when some have been joined. */
-  readonly #admitted = new Bell();
+  readonly #admitted = new Signal();
 
-  constructor(parts: PartyParts) {
+  constructor(parts: SubscriptionParts) {
     this.#parts = parts;
   }
 
   /** Joins a socket. */
-  add(seat: Seat): void {
-    this.#seats.set(seat.id, seat);
+  add(seat: ClientSession): void {
+    this.#sessions.set(seat.id, seat);
     this.#pending.add(seat);
     void this.#join();
   }
 
   /** A socket is over: the owner is told. Resolves when it has been, or can't be. */
-  async remove(seat: Seat): Promise<void> {
-    this.#seats.delete(seat.id);
+  async remove(seat: ClientSession): Promise<void> {
+    this.#sessions.delete(seat.id);
     this.#pending.delete(seat);
     // Between two owners, too: the next one may have been told of it by the former one's state.
     const name = this.#name ?? NO_NAME;
-    if (this.#seats.size === 0) this.#end();
+    if (this.#sessions.size === 0) this.#end();
     // One that is being joined for the first time is told of when it has been.
-    if (seat.isKnown) await this.#sayLeft(name, seat);
+    if (seat.isKnown) await this.#notifyClosed(name, seat);
   }
 
-  async #sayLeft(name: string, seat: Seat): Promise<void> {
+  async #notifyClosed(name: string, seat: ClientSession): Promise<void> {
     // As long as others are here, the owner can't find out by itself.
-    for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#seats.size > 0; attempt++) {
+    for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
         await this.#parts.ask(LEAVE, [name, [seat.id]], {});
         return;
@@ -106,12 +117,12 @@ export class Party {
    *
    * @param from the number of the first of them among all of the socket.
    */
-  async hear(seat: Seat, messages: readonly unknown[], from: number): Promise<number> {
+  async hear(seat: ClientSession, messages: readonly unknown[], from: number): Promise<number> {
     let asked: string | null = null;
     for (let attempt = 0; !seat.isOver;) {
       const name = this.#name;
       if (name === null || this.#pending.has(seat)) {
-        await this.#admitted.heard();
+        await this.#admitted.wait();
         continue;
       }
       if (asked !== null && asked !== name) return messages.length;
@@ -126,7 +137,7 @@ export class Party {
         // Whom it is said to again knows what of it was heard.
         if (error.maybeExecuted) asked = name;
         else if (!error.retryable) {
-          seat.refuse(error);
+          seat.reject(error);
           return messages.length;
         }
         await this.#rest(attempt++);
@@ -147,19 +158,19 @@ export class Party {
       const known = (): void => {
         for (const seat of seats) {
           seat.isKnown = true;
-          if (seat.isOver) void this.#sayLeft(name, seat);
+          if (seat.isOver) void this.#notifyClosed(name, seat);
         }
       };
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), founds, seats.map(applicantOf)],
+          [name, this.#parts.life(), founds, seats.map(joinRequestOf)],
           {},
         );
         known();
         if (!founds && this.#name !== name) continue;
         if (result === null) this.#leaveOwner(name);
-        else if (await this.#admit(name, seats, result as Admission[], epoch)) {
+        else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
           attempt = -1;
           continue;
         }
@@ -176,20 +187,20 @@ export class Party {
   /** Answers whether any could be joined. */
   async #admit(
     name: string,
-    seats: readonly Seat[],
-    admissions: readonly Admission[],
+    seats: readonly ClientSession[],
+    admissions: readonly JoinResult[],
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
     seats.forEach((seat, i) => {
-      const admission = admissions[i] as Admission;
+      const admission = admissions[i] as JoinResult;
       if (typeof admission[0] === "number") {
         const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
-        joined.push({ seat, seq, lost: gap ? lost : null });
+        joined.push({ session: seat, seq, lost: gap ? lost : null });
         return;
       }
       const [code, message, retryable] = admission as readonly [string, string, boolean];
-      if (!retryable) seat.refuse(new AtlasError(code as ErrorCode, message));
+      if (!retryable) seat.reject(new AtlasError(code as ErrorCode, message));
     });
     if (joined.length === 0 || this.#over.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
@@ -202,30 +213,32 @@ export class Party {
     // Another owner may have taken over meanwhile: all are joined to that one.
     if (this.#name !== name) return true;
     for (const one of joined) {
-      const { seat, seq, lost } = one;
+      const { session: seat, seq, lost } = one;
       if (!this.#pending.delete(seat)) continue;
       const isLost = past === null && lacks(one);
       seat.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
     }
-    this.#admitted.ring();
+    this.#admitted.notify();
     return true;
   }
 
   /** What those who come back have missed; null where some of it is lost. */
-  async #past(joined: readonly Joined[]): Promise<Announcement[] | null> {
+  async #past(joined: readonly Joined[]): Promise<EncodedEvent[] | null> {
     const back = joined.filter(lacks);
     if (back.length === 0) return [];
-    const ids = back.flatMap(({ seat }) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
+    const ids = back.flatMap((
+      { session: seat },
+    ) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
     const until = Math.max(...back.map(({ seq }) => seq));
     let after = Math.min(...back.map(startOf));
-    const past: Announcement[] = [];
+    const past: EncodedEvent[] = [];
     try {
       while (after < until) {
         const options = { signal: this.#over.signal };
         const { result } = await this.#parts.ask(REPLAY, [after, until, ids], options);
         const answer = result as ReplayAnswer;
         if (answer === null || answer[0] <= after) return null;
-        for (const event of answer[1]) past.push(announce(event));
+        for (const event of answer[1]) past.push(encodedEventOf(event));
         after = answer[0];
       }
     } catch {
@@ -246,39 +259,39 @@ export class Party {
         if (this.#name !== name) return;
         attempt = 0;
         if (result === null) this.#leaveOwner(name);
-        else this.#handRound(result as NonNullable<EventsAnswer>, epoch);
+        else this.#deliver(result as NonNullable<EventsAnswer>, epoch);
       } catch (error) {
         if (this.#name !== name) return;
-        this.#refuse(error, [...this.#seats.values()]);
+        this.#refuse(error, [...this.#sessions.values()]);
         await this.#rest(attempt++);
       }
     }
   }
 
-  #handRound(
+  #deliver(
     [upto, gap, events, closings, closed]: NonNullable<EventsAnswer>,
     epoch: number,
   ): void {
     this.#epoch = Math.max(this.#epoch, epoch);
-    const all = [...this.#seats.values()];
+    const all = [...this.#sessions.values()];
     if (gap) all.forEach((seat) => seat.missed(this.#epoch, upto));
     for (const posted of events) {
-      const event = announce(posted);
-      const one = event.to === null ? null : this.#seats.get(event.to);
+      const event = encodedEventOf(posted);
+      const one = event.to === null ? null : this.#sessions.get(event.to);
       this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
-      if (event.to === null) all.forEach((seat) => seat.tell(event));
-      else one?.tell(event);
+      if (event.to === null) all.forEach((seat) => seat.send(event));
+      else one?.send(event);
     }
     this.#at = upto;
     this.#closed = closed;
-    for (const [id, reason] of closings) this.#seats.get(id)?.end(CLOSED, reason);
+    for (const [id, reason] of closings) this.#sessions.get(id)?.end(CLOSED, reason);
   }
 
   /** The owner doesn't know the party: another one has taken over. All are joined to it. */
   #leaveOwner(name: string): void {
     if (this.#name === name) this.#name = null;
     if (this.#name !== null) return;
-    for (const seat of this.#seats.values()) {
+    for (const seat of this.#sessions.values()) {
       seat.rejoin();
       this.#pending.add(seat);
     }
@@ -286,9 +299,9 @@ export class Party {
   }
 
   /** What can't come right ends those whom it concerns. */
-  #refuse(error: unknown, seats: readonly Seat[]): void {
+  #refuse(error: unknown, seats: readonly ClientSession[]): void {
     if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
-    for (const seat of seats) seat.refuse(error);
+    for (const seat of seats) seat.reject(error);
   }
 
   #rest(attempt: number): Promise<void> {
@@ -299,17 +312,17 @@ export class Party {
   #end(): void {
     this.#name = null;
     this.#over.abort();
-    this.#admitted.ring();
+    this.#admitted.notify();
     this.#parts.empty();
   }
 }
 
-function applicantOf({ id, position, former, resumed, epoch }: Seat): Applicant {
+function joinRequestOf({ id, position, former, resumed, epoch }: ClientSession): JoinRequest {
   return [id, position, former, resumed, epoch];
 }
 
 /** The number after which events are missing that can still be had; `seq` where none is. */
-function startOf({ seat: { position }, seq, lost }: Joined): number {
+function startOf({ session: { position }, seq, lost }: Joined): number {
   return lost ?? position ?? seq;
 }
 
@@ -317,6 +330,6 @@ function lacks(joined: Joined): boolean {
   return startOf(joined) < joined.seq;
 }
 
-function announce([seq, epoch, to, data]: PostedEvent): Announcement {
-  return new Announcement(seq, epoch, to, data);
+function encodedEventOf([seq, epoch, to, data]: WireEvent): EncodedEvent {
+  return new EncodedEvent(seq, epoch, to, data);
 }

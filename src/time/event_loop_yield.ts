@@ -11,7 +11,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 const ASK_AFTER = 1_024;
 const HOLD_AFTER = 16_384;
 
-export class Pacer<T> {
+export class EventLoopYield<T> {
   readonly #clock: Clock;
   readonly #go: (item: T) => void;
   #since = 0;
@@ -29,14 +29,14 @@ export class Pacer<T> {
     if (++this.#since < ASK_AFTER) return false;
     if (!this.#asked) {
       this.#asked = true;
-      this.#clock.after(0, () => this.#breathe());
+      this.#clock.after(0, () => this.#yield());
     }
     if (this.#since < HOLD_AFTER && this.#held.length === 0) return false;
     this.#held.push(item);
     return true;
   }
 
-  #breathe(): void {
+  #yield(): void {
     this.#since = 0;
     this.#asked = false;
     const held = this.#held;
@@ -55,7 +55,7 @@ const READS_PER_LOOK = 8;
 const HOLD_MS = 5;
 const MAX_READS = 4_096;
 
-export class Breath {
+export class ReadLoopYield {
   readonly #clock: Clock;
   readonly #go: () => void;
   /** Letters since the last breath; when that was, or, once a timer is asked for, that. */

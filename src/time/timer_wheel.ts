@@ -11,7 +11,7 @@ import { Expiring, type Slot } from "../model/expiring.ts";
 /** The width of a pigeonhole, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;
 
-export class Deadlines {
+export class TimerWheel {
   readonly #clock: Clock;
   readonly #slots = new Map<number, Slot>();
   /** The numbers of all slots, as a binary heap: the first is the least. */

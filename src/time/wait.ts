@@ -27,16 +27,16 @@ export function backoffMs(random: Random, attempt: number, base: number, most: n
   return full / 2 + random.next() * full / 2;
 }
 
-export class Bell {
+export class Signal {
   #ring: (() => void) | null = null;
 
   /** Resolves when it rings next. */
-  heard(): Promise<void> {
+  wait(): Promise<void> {
     const others = this.#ring;
     return new Promise((resolve) => (this.#ring = () => (others?.(), resolve())));
   }
 
-  ring(): void {
+  notify(): void {
     const ring = this.#ring;
     this.#ring = null;
     ring?.();

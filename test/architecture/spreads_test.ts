@@ -40,7 +40,7 @@ test("arrays from outside are never spread as arguments", () => {
   ).flatMap((path) =>
     spreadsOf(readFileSync(ROOT + path, "utf8")).map((call) => `${path}: ${call}`)
   );
-  expect(found.sort()).toEqual(KNOWN.map(([call]) => call));
+  expect(found.sort()).toEqual(KNOWN.map(([call]) => call).sort());
 });
 
 test("a spread is found where it is planted", () => {

@@ -6,9 +6,9 @@ import type { Call } from "../../src/model/call.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Stamp, Store } from "../../src/ports/store.ts";
-import { tenureOf } from "../../src/resource/reconciliation.ts";
+import { ownershipOf } from "../../src/resource/reconciliation.ts";
 import { noTurns } from "../../src/resource/activation_host.ts";
-import { Ledger } from "../../src/resource/turn_commit.ts";
+import { TurnCommit } from "../../src/resource/turn_commit.ts";
 import type { Stores } from "./store.ts";
 import { claimOf, freshKey } from "./store_kit.ts";
 
@@ -26,16 +26,16 @@ function wallClock(): Clock & { ms: number } {
 
 /** A new owner's ledger on a key, with nothing at hand of what earlier ones read. */
 async function ledgerOf(store: Store, key: string, clock: Clock): Promise<{
-  ledger: Ledger;
+  ledger: TurnCommit;
   owner: Ownership;
   last: Stamp;
 }> {
   const { owner, last = { epoch: 0, turn: 0 } } = await store.claim(claimOf(key));
   const life = { incarnation: owner?.incarnation ?? "", lease: { holds: () => true } };
   const stage = { stats: noTurns(), tell: () => {} };
-  const tenure = tenureOf(stage, key, owner as Ownership, life as never, last);
+  const tenure = ownershipOf(stage, key, owner as Ownership, life as never, last);
   const parts = { store, clock, random: systemRandom, stats: { commits: 0 }, lineage: undefined };
-  return { ledger: new Ledger(parts, tenure), owner: owner as Ownership, last };
+  return { ledger: new TurnCommit(parts, tenure), owner: owner as Ownership, last };
 }
 
 const callOf = (method: string, ...args: unknown[]) =>
@@ -48,7 +48,12 @@ export function answersTests(stores: Stores): void {
   const release = (key: string, { incarnation, epoch }: Ownership) =>
     stores.store.release(key, incarnation, epoch);
 
-  async function answer(ledger: Ledger, name: string, call: Call, result: unknown): Promise<void> {
+  async function answer(
+    ledger: TurnCommit,
+    name: string,
+    call: Call,
+    result: unknown,
+  ): Promise<void> {
     ledger.begin();
     expect(await ledger.find(call, name)).toBeUndefined();
     await ledger.commitAnswer(call, name, result);

@@ -8,7 +8,12 @@ import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_re
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { dialIoredis } from "../../adapters/store/redis/client.ts";
 import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
-import { redisMissing, startRedis, type TestRedisOptions, warnIfRedisMissing } from "../support/redis.ts";
+import {
+  redisMissing,
+  startRedis,
+  type TestRedisOptions,
+  warnIfRedisMissing,
+} from "../support/redis.ts";
 import { startUpstash } from "../upstash/server.ts";
 import { regionalBackend } from "./regional_backend.ts";
 import { type StoreBackend, storeConformance } from "./store.ts";

@@ -5,7 +5,13 @@
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
-import { ANYONE, type Link, type LinkIdentity, type Peer, type Transport } from "../../src/ports/transport.ts";
+import {
+  ANYONE,
+  type Link,
+  type LinkIdentity,
+  type Peer,
+  type Transport,
+} from "../../src/ports/transport.ts";
 
 /** A network under test. */
 export interface TransportHarness {

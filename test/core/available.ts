@@ -127,7 +127,10 @@ export async function cutOff({ node, road }: { node: Node; road: Road }): Promis
 
 export async function heal({ node, road }: { node: Node; road: Road }): Promise<void> {
   road.isCut = road.cutAtCommit = false;
-  await until(() => node.state === "serving" && node.stats().adrift === 0, "all is brought in");
+  await until(
+    () => node.state === "serving" && node.stats().offlineResources === 0,
+    "all is brought in",
+  );
 }
 
 /** Resolves once others know that a node's life is over: until then they may call it. */

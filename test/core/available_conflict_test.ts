@@ -47,7 +47,11 @@ describe("when another owner took over", () => {
     expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,a,a2");
     const all = (await clock.run(b.node.call("notes", "x", "all", []))).result as string[];
     expect(all).toEqual(["1", "b", "a", "a2"]);
-    expect(a.node.stats()).toMatchObject({ conflictsLost: 1, landedTurns: 0, strandedTurns: 2 });
+    expect(a.node.stats()).toMatchObject({
+      conflictsLost: 1,
+      offlineTurnsCommitted: 0,
+      offlineTurnsLost: 2,
+    });
     await until(() => b.node.stats().conflictsWon === 1, "the winner knows");
     expect(await clock.run(a.node.lookup("notes", "x"))).toMatchObject({
       rrp: owner?.rrp,
@@ -79,7 +83,7 @@ describe("when another owner took over", () => {
     await heal(a);
     await until(() => seen.length > 0, "it has stopped");
     expect(seen).toEqual(["stop x fenced"]);
-    expect(a.node.stats()).toMatchObject({ conflictsLost: 0, strandedTurns: 0 });
+    expect(a.node.stats()).toMatchObject({ conflictsLost: 0, offlineTurnsLost: 0 });
     expect((await clock.run(a.node.call("notes", "x", "all", []))).result).toEqual(["1"]);
   });
 });

@@ -36,7 +36,7 @@ test("so they are where it comes back for a moment only, and again", async () =>
   const { made, a } = await kept();
   const closed = a.node.close({ drainMs: 30_000 });
   a.road.isCut = false;
-  await until(() => a.node.stats().landedTurns === 1, "they are committed");
+  await until(() => a.node.stats().offlineTurnsCommitted === 1, "they are committed");
   a.road.isCut = true;
   await clock.advance(3_000);
   a.road.isCut = false;
@@ -73,5 +73,5 @@ test("a drain by request waits, too, and ends where another owner has won", asyn
   await clock.run(drained);
   expect(seen[0]).toBe("conflict x rrp:local/b/notes/x 1,2");
   expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual(["1", "b", "2"]);
-  expect(a.node.stats()).toMatchObject({ adrift: 0, conflictsLost: 1 });
+  expect(a.node.stats()).toMatchObject({ offlineResources: 0, conflictsLost: 1 });
 });

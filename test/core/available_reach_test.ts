@@ -49,10 +49,10 @@ test("what a live owner has is called there, over its link or a new one", async 
     links.breakAll();
     await clock.advance(3_000);
   }
-  expect(a.node.stats().adrift).toBe(0);
+  expect(a.node.stats().offlineResources).toBe(0);
   await heal(a);
   expect((await clock.run(b.node.call("notes", "x", "all", []))).result).toEqual([..."12345"]);
-  expect(a.node.stats()).toMatchObject({ conflictsLost: 0, strandedTurns: 0 });
+  expect(a.node.stats()).toMatchObject({ conflictsLost: 0, offlineTurnsLost: 0 });
 });
 
 test("a call that is under way isn't cut off where its caller's node is told dead", async () => {
@@ -88,7 +88,7 @@ test("a name whose owner is out of reach is taken", async () => {
   await until(() => a.node.stats().links === 0, "its links are gone");
   const { rrp, verdict } = await clock.run(a.node.call("notes", "x", "overwrite", ["fork"]));
   expect({ rrp, verdict }).toEqual({ rrp: "rrp:local/c/notes/x", verdict: "suspect" });
-  expect(a.node.stats().adrift).toBe(1);
+  expect(a.node.stats().offlineResources).toBe(1);
 });
 
 test("client sockets of a node that can't reach the store go on hearing a live owner", async () => {

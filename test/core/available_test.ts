@@ -5,7 +5,7 @@
 import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../../src/limits.ts";
-import { Adrift } from "../../src/resource/offline_log.ts";
+import { OfflineLog } from "../../src/resource/offline_log.ts";
 import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
 describe("while the store is out of reach", () => {
@@ -34,13 +34,17 @@ describe("while the store is out of reach", () => {
       .toMatchObject({
         code: "unavailable",
       });
-    expect(a.node.stats().adrift).toBe(1);
+    expect(a.node.stats().offlineResources).toBe(1);
     await heal(a);
     const after = await add(a.node, "x", "3");
     expect(after.result).toEqual(["1", "2", "3"]);
     expect(after.verdict).toBeUndefined();
     expect(after.epoch).toBeGreaterThan(before.epoch);
-    expect(a.node.stats()).toMatchObject({ landedTurns: 1, strandedTurns: 0, conflictsLost: 0 });
+    expect(a.node.stats()).toMatchObject({
+      offlineTurnsCommitted: 1,
+      offlineTurnsLost: 0,
+      conflictsLost: 0,
+    });
     expect(seen).toEqual(["stop x fenced"]);
   });
 
@@ -112,7 +116,7 @@ describe("while the store is out of reach", () => {
     await heal(a);
     expect((await clock.run(a.node.call("notes", "x", "all", []))).result).toEqual(["1", "2", "3"]);
     // Of two turns kept, one had been applied.
-    expect(a.node.stats()).toMatchObject({ landedTurns: 1, conflictsLost: 0 });
+    expect(a.node.stats()).toMatchObject({ offlineTurnsCommitted: 1, conflictsLost: 0 });
   });
 
   test("an instance that hangs is given up, and what it had kept is committed", async () => {
@@ -130,7 +134,7 @@ describe("while the store is out of reach", () => {
 
   test("what it keeps is bounded", () => {
     const freight = { characters: 0 };
-    const adrift = new Adrift(freight, false);
+    const adrift = new OfflineLog(freight, false);
     const writes = new Map([["s:a", "b"]]);
     for (let n = 0; n < MAX_ADRIFT_TURNS; n++) {
       adrift.checkRoom("notes/x");
@@ -164,7 +168,10 @@ describe("while the store is out of reach", () => {
     expect((await call("all", [])).result).toEqual(["1023"]);
     await heal(a);
     expect((await add(a.node, "x", "2")).result).toEqual(["1023", "2"]);
-    expect(a.node.stats()).toMatchObject({ landedTurns: MAX_ADRIFT_TURNS, strandedTurns: 0 });
+    expect(a.node.stats()).toMatchObject({
+      offlineTurnsCommitted: MAX_ADRIFT_TURNS,
+      offlineTurnsLost: 0,
+    });
   });
 
   test("turns that a closed node kept are told", async () => {

@@ -4,7 +4,7 @@ import { fakeClock } from "../../testing.ts";
 import { MAX_FORMER_TENURES } from "../../src/limits.ts";
 import type { LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import { markOf } from "../../src/registry/lineage.ts";
-import { FormerTenures } from "../../src/resource/former_ownerships.ts";
+import { FormerOwnerships } from "../../src/resource/former_ownerships.ts";
 import { noTurns } from "../../src/resource/activation_host.ts";
 
 const REMEMBERED_MS = 600_000;
@@ -26,7 +26,7 @@ function scene() {
     if (state.fails-- > 0) throw new Error("away");
     return id === state.present.id ? turns.map(() => state.last) : null;
   };
-  const formers = new FormerTenures(
+  const formers = new FormerOwnerships(
     {
       store: { kept } as Store,
       clock,

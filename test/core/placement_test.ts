@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type AtlasNode, defineApp, type Placement } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
 import { FOLLOW_CALLS, FOLLOW_HOLD_MS, FOLLOW_REST_MS } from "../../src/limits.ts";
-import { Drift } from "../../src/routing/caller_affinity.ts";
+import { CallerAffinity } from "../../src/routing/caller_affinity.ts";
 import { Gate, LASTING, log, type TestApp, until } from "./cluster.ts";
 import { Regions, Witness } from "./regions.ts";
 
@@ -227,7 +227,7 @@ describe("caller", () => {
 describe("the gauge of callers' regions", () => {
   async function gauge() {
     const clock = fakeClock();
-    const drift = new Drift(clock, "us");
+    const drift = new CallerAffinity(clock, "us");
     const burst = (calls: number, region: string): string | null => {
       let last = null;
       for (let i = 0; i < calls; i++) last = drift.note("t/x", region) ?? last;
@@ -265,7 +265,7 @@ describe("the gauge of callers' regions", () => {
 
   it("rests after a move", async () => {
     const { clock, drift, burst } = await gauge();
-    drift.rest("t/x");
+    drift.coolDown("t/x");
     for (let ms = 0; ms < FOLLOW_REST_MS; ms += FOLLOW_HOLD_MS / 2) {
       expect(burst(FOLLOW_CALLS * 2, "eu")).toBe(null);
       await clock.advance(FOLLOW_HOLD_MS / 2);

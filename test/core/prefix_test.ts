@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { AtlasError, defineApp, type Store } from "../../mod.ts";
 import { resolveTypes } from "../../src/api/app.ts";
 import { countOwned } from "../../src/registry/listing.ts";
-import { Declined } from "../../src/resource/host.ts";
+import { DrainedPrefixes } from "../../src/resource/host.ts";
 import { fakeClock } from "../../sim/testing/fake_clock.ts";
 import { app, cluster, Counter } from "./cluster.ts";
 
@@ -106,7 +106,7 @@ describe("a drain by prefix", () => {
 
   test("is remembered within bounds, until its time is over", async () => {
     const clock = fakeClock();
-    const declined = new Declined(clock);
+    const declined = new DrainedPrefixes(clock);
     declined.add("rrp:a/b/", 100);
     expect(declined.covers("rrp:a/b/c/d")).toBe(true);
     await clock.advance(101);

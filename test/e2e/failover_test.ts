@@ -14,12 +14,25 @@ import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import { timing } from "../../src/registry/lease.ts";
 import { Road, startDelayProxy } from "../support/delay_proxy.ts";
 import { startForwarder } from "../support/forwarder.ts";
-import { redisMissing, startRedis, tell, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
+import {
+  redisMissing,
+  startRedis,
+  tell,
+  type TestRedis,
+  warnIfRedisMissing,
+} from "../support/redis.ts";
 import { MASTER, startSentinels, type TestSentinels } from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 import { ask, call, history } from "./calls.ts";
 import { type Cluster, placeOf, startCluster } from "./cluster.ts";
-import { byChannel, checkOwners, type Crowd, missingOf, type Promised, startCrowd } from "./crowd.ts";
+import {
+  byChannel,
+  checkOwners,
+  type Crowd,
+  missingOf,
+  type Promised,
+  startCrowd,
+} from "./crowd.ts";
 import { checkDiary, type Diary, firstSince, keepDiary } from "./failover_diary.ts";
 import { eventsOf, eventsOfAll } from "./node_log.ts";
 import { endAll, type NodeProcess, until } from "./process.ts";

@@ -6,7 +6,13 @@
  * leaves or enters a node or a registry. Each road takes its time, may be closed, and
  * counts who travels on it.
  */
-import { type DelayProxy, Road, type RoadState, startDelayProxy, type Tap } from "../support/delay_proxy.ts";
+import {
+  type DelayProxy,
+  Road,
+  type RoadState,
+  startDelayProxy,
+  type Tap,
+} from "../support/delay_proxy.ts";
 import { FrameReader } from "../support/frames.ts";
 import { callersHidden, holderOf } from "../support/peer_process.ts";
 import { freePort } from "../support/ports.ts";

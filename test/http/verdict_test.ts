@@ -43,7 +43,7 @@ test("by a header, in lookups and in what the client gives, as long as the store
   road.isCut = false;
   await until(async () => {
     await clock.advance(BRISK.heartbeatMs);
-    return node.stats().adrift === 0;
+    return node.stats().offlineResources === 0;
   }, "it is brought in");
   const after = await add();
   expect(after.headers.get("atlas-verdict")).toBeNull();

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { type Bootstrap, memoryStore, type NodeEvent, type Peer } from "../../mod.ts";
 import { Bootstrap as BootstrapPart, resolverOf } from "../../src/lambda/exchange/bootstrap.ts";
-import { Remembered } from "../../src/lambda/exchange/known_authorities.ts";
+import { KnownAuthorities } from "../../src/lambda/exchange/known_authorities.ts";
 import { BOOTSTRAP_MS, BOOTSTRAP_SOON_MS, MAX_REMEMBERED, SEEK_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, market, Shop, until } from "./market.ts";
@@ -104,7 +104,7 @@ test("who knew no authority is asked again soon, not only after the usual time",
     address: "/bootstrap",
     self: () => contact,
     now: () => clock.now(),
-    chance: () => 0,
+    random: () => 0,
     send: (to: string, { kind }: { kind: string }) => void sent.push(`${kind} ${to}`),
     after: (ms: number, run: () => void) => clock.after(ms, run),
   };
@@ -133,7 +133,7 @@ function bootstrapAlone(resolve: (signal: AbortSignal) => Promise<readonly strin
     address: "/bootstrap",
     self: () => self,
     now: () => clock.now(),
-    chance: () => 0.5,
+    random: () => 0.5,
     send: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),
     tell: (_level: string, event: string) => void told.push(event),
@@ -196,7 +196,7 @@ test("authorities once met are sought again when they are lost, with growing pau
 });
 
 test("of authorities once met as many are remembered as there is room for", () => {
-  const remembered = new Remembered();
+  const remembered = new KnownAuthorities();
   const peer = (n: number) => ({
     region: "r",
     node: "n",

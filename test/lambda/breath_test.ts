@@ -1,16 +1,16 @@
 /** A market that never falls silent: timers get their turn all the same. */
 import { expect, test } from "vitest";
 import type { Address } from "../../src/lambda/bus/address.ts";
-import { Breath } from "../../src/time/event_loop_yield.ts";
+import { ReadLoopYield } from "../../src/time/event_loop_yield.ts";
 import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { newMeter } from "../../src/lambda/metrics.ts";
-import { Part } from "../../src/lambda/bus/process.ts";
-import { Post } from "../../src/lambda/bus/message_bus.ts";
+import { Process } from "../../src/lambda/bus/process.ts";
+import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { pack } from "../../src/model/value.ts";
 import type { Clock } from "../../src/ports/clock.ts";
-import { Deadlines } from "../../src/time/timer_wheel.ts";
+import { TimerWheel } from "../../src/time/timer_wheel.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { defineModule } from "../../mod.ts";
 
@@ -46,7 +46,7 @@ class Wound implements Clock {
 
 test("where the event loop turns, nobody waits for it, and it is rarely asked", () => {
   const clock = new Wound();
-  const breath = new Breath(clock, () => expect.unreachable());
+  const breath = new ReadLoopYield(clock, () => expect.unreachable());
   let timers = 0;
   for (let letter = 0; letter < 50_000; letter++) {
     clock.wind(0.1);
@@ -63,7 +63,7 @@ test("where it doesn't, reading ends after some time, or many letters where the 
   for (const [ms, most] of [[3.5, 12], [1, 16], [0, 4_100]] as const) {
     const clock = new Wound();
     let breaths = 0;
-    const breath = new Breath(clock, () => breaths++);
+    const breath = new ReadLoopYield(clock, () => breaths++);
     for (let round = 1; round <= 3; round++) {
       let letters = 0;
       for (; !breath.holds && letters < 10_000; letters++) {
@@ -79,22 +79,22 @@ test("where it doesn't, reading ends after some time, or many letters where the 
 });
 
 /** Sends a request for each credit and each answer, for ever. */
-class Insatiable extends Part {
+class Insatiable extends Process {
   #id = 0;
 
-  receive(_letter: Letter, channel: Address): void {
+  receive(_letter: BusMessage, channel: Address): void {
     const body = pack([]);
     const id = ++this.#id;
-    this.desk.send(channel, { kind: "request", id, name: "burn", timeoutMs: 60_000, body });
+    this.context.send(channel, { kind: "request", id, name: "burn", timeoutMs: 60_000, body });
   }
 }
 
 /** Grants one at a time. */
-class Seller extends Part {
+class Seller extends Process {
   receive(): void {}
 
   grant(channel: Address): void {
-    this.desk.send(channel, { kind: "resize", grant: 1 });
+    this.context.send(channel, { kind: "resize", grant: 1 });
   }
 }
 
@@ -102,7 +102,7 @@ for (const kind of ["at once", "in a promise"]) {
   test(`functions that keep the processor busy, and answer ${kind}, let the event loop turn`, async () => {
     const clock = new Wound();
     const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-    const post = new Post({
+    const post = new MessageBus({
       clock,
       random: systemRandom,
       self: () => self,
@@ -124,15 +124,15 @@ for (const kind of ["at once", "in a promise"]) {
       name: "m",
       range: null,
       books: new ChannelBooks(
-        post.hire("buyer", new Insatiable()),
+        post.spawn("buyer", new Insatiable()),
         defineModule({ functions: { burn } }),
       ),
-      listener: post.hire("seller", seller),
+      listener: post.spawn("seller", seller),
       lowWatermark: 1,
-      deadlines: new Deadlines(systemClock),
+      deadlines: new TimerWheel(systemClock),
       meter: newMeter(),
     });
-    seller.grant(post.hire("channel", channel));
+    seller.grant(post.spawn("channel", channel));
     for (let turn = 1; turn <= 5; turn++) {
       await new Promise((resolve) => setImmediate(resolve));
       expect(calls).toBeGreaterThan(0);

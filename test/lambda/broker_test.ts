@@ -1,7 +1,7 @@
 /** A broker by itself: orders that there is no room for, and sellers that have several. */
 import { expect, test } from "vitest";
 import { Broker } from "../../src/lambda/exchange/broker.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 import { fakeClock } from "../../testing.ts";
 
@@ -25,14 +25,14 @@ const ORDER: Order = {
 
 function agency(most?: number) {
   const clock = fakeClock();
-  const sent: [string, Letter][] = [];
+  const sent: [string, BusMessage][] = [];
   const told: string[] = [];
   const desk = {
     address: "/broker",
     self: () => contact,
     now: () => clock.now(),
-    chance: () => 0.5,
-    send: (to: string, letter: Letter) => void sent.push([to, letter]),
+    random: () => 0.5,
+    send: (to: string, letter: BusMessage) => void sent.push([to, letter]),
     watch: () => {},
     unwatch: () => {},
     after: (ms: number, run: () => void) => clock.after(ms, run),

@@ -2,21 +2,21 @@
 import { expect, test } from "vitest";
 import { ChannelBooks } from "../../src/lambda/sell/figures.ts";
 import { Channel } from "../../src/lambda/sell/channel.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 import { newMeter } from "../../src/lambda/metrics.ts";
-import { Part } from "../../src/lambda/bus/process.ts";
-import { Post } from "../../src/lambda/bus/message_bus.ts";
-import { Pool } from "../../src/lambda/buy/channel_pool.ts";
+import { Process } from "../../src/lambda/bus/process.ts";
+import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
+import { ChannelPool } from "../../src/lambda/buy/channel_pool.ts";
 import { pack } from "../../src/model/value.ts";
-import { Deadlines } from "../../src/time/timer_wheel.ts";
+import { TimerWheel } from "../../src/time/timer_wheel.ts";
 import { defineModule } from "../../mod.ts";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { fakeClock } from "../../testing.ts";
 
 /** Hears what it is sent. */
-class Ear extends Part {
-  readonly heard: Letter[] = [];
-  receive(letter: Letter): void {
+class Ear extends Process {
+  readonly heard: BusMessage[] = [];
+  receive(letter: BusMessage): void {
     this.heard.push(letter);
   }
 }
@@ -25,7 +25,7 @@ function stage(grant: number, lowWatermark: number = 1) {
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
   // It stands: so the post is never out of breath, and letters are read at once.
   const clock = fakeClock();
-  const post = new Post({
+  const post = new MessageBus({
     clock,
     random: systemRandom,
     self: () => self,
@@ -39,18 +39,18 @@ function stage(grant: number, lowWatermark: number = 1) {
   const held: ((value: number) => void)[] = [];
   const meter = newMeter();
   const functions = { hold: () => new Promise<number>((resolve) => held.push(resolve)) };
-  const books = new ChannelBooks(post.hire("buyer", buyer), defineModule({ functions }));
+  const books = new ChannelBooks(post.spawn("buyer", buyer), defineModule({ functions }));
   const channel = new Channel({
     name: "m",
     range: "^1",
     books,
-    listener: post.hire("listener", listener),
+    listener: post.spawn("listener", listener),
     lowWatermark,
-    deadlines: new Deadlines(clock),
+    deadlines: new TimerWheel(clock),
     meter,
   });
-  post.hire("channel", channel);
-  const tell = async (part: Part, letter: Letter): Promise<void> => {
+  post.spawn("channel", channel);
+  const tell = async (part: Process, letter: BusMessage): Promise<void> => {
     channel.receive(letter, part.address);
     await quiet();
   };
@@ -122,7 +122,7 @@ test("requests that were lost cost nothing once the buyer probes", async () => {
 });
 
 test("demand that is lost, repeated or late changes nothing for the buyer", () => {
-  const pool = new Pool("none", () => "r", () => 0);
+  const pool = new ChannelPool("none", () => "r", () => 0);
   const contact = { region: "r", node: "n", incarnation: "i", address: "a" };
   const label = { version: "1.0.0", exports: ["f"], hash: "0" };
   const opened = { address: "i/c", listener: "i/l", contact, label, grant: 4, rttMs: 1 };

@@ -1,7 +1,7 @@
 /** Credit: conserved, not drained by failures, not wasted on those who left. */
 import { expect, test } from "vitest";
 import { inProcessTransport, type Link, type Listener, type Transport } from "../../mod.ts";
-import { readLetter } from "../../src/lambda/bus/messages.ts";
+import { readMessage } from "../../src/lambda/bus/messages.ts";
 import { decodeMessage } from "../../src/model/envelope.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 
@@ -113,7 +113,7 @@ function lossy(inner: Transport, loses: { count: number }): Transport {
   const isLost = (bytes: Uint8Array): boolean => {
     const message = decodeMessage(bytes);
     if (loses.count === 0 || message.kind !== "post") return false;
-    const isCredit = readLetter(message.letter, message.body, "").kind === "credit";
+    const isCredit = readMessage(message.letter, message.body, "").kind === "credit";
     if (isCredit) loses.count--;
     return isCredit;
   };

@@ -2,12 +2,12 @@
 import { expect, test } from "vitest";
 import { AtlasError, type Link, type Peer, type Transport } from "../../mod.ts";
 import { ANYONE } from "../../src/ports/transport.ts";
-import type { Life } from "../../src/registry/lease.ts";
+import type { NodeLife } from "../../src/registry/lease.ts";
 import { Links } from "../../src/links/links.ts";
 
 const PEER: Peer = { region: "r", node: "peer", incarnation: "peer-1", address: "x://peer" };
 const FORMER: Peer = { ...PEER, incarnation: "peer-0" };
-const LIFE = { incarnation: "here-1" } as Life;
+const LIFE = { incarnation: "here-1" } as NodeLife;
 
 /** Links whose dials a test answers. */
 function dialler() {
@@ -42,7 +42,7 @@ const settled = async (): Promise<void> => {
 
 test("who is met at an address while a member there is dialled is met over that link", async () => {
   const { links, dials } = dialler();
-  const [dialled, met] = [links.to(PEER, LIFE), links.meet(PEER.address, LIFE)];
+  const [dialled, met] = [links.to(PEER, LIFE), links.dialAddress(PEER.address, LIFE)];
   await settled();
   expect(dials).toHaveLength(1);
   dials[0]?.answer(PEER);
@@ -52,7 +52,7 @@ test("who is met at an address while a member there is dialled is met over that 
 
 test("a member is reached over the link by which it is being met", async () => {
   const { links, dials } = dialler();
-  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   await settled();
   expect(dials.map(({ wanted }) => wanted)).toEqual([ANYONE]);
   dials[0]?.answer(PEER);
@@ -62,7 +62,7 @@ test("a member is reached over the link by which it is being met", async () => {
 
 test("where another answered, or the dial failed, it is dialled again for who is wanted", async () => {
   const { links, dials } = dialler();
-  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   dials[0]?.answer(FORMER);
   expect((await met)?.peer.incarnation).toBe(FORMER.incarnation);
   await settled();
@@ -72,7 +72,7 @@ test("where another answered, or the dial failed, it is dialled again for who is
 
   const other = dialler();
   const former = other.links.to(FORMER, LIFE);
-  const present = other.links.meet(PEER.address, LIFE);
+  const present = other.links.dialAddress(PEER.address, LIFE);
   other.dials[0]?.fail();
   await expect(former).rejects.toMatchObject({ code: "unavailable" });
   await settled();
@@ -83,7 +83,7 @@ test("where another answered, or the dial failed, it is dialled again for who is
 
 test("a meeting that fails fails the dial to a member at the same address", async () => {
   const { links, dials } = dialler();
-  const [met, dialled] = [links.meet(PEER.address, LIFE), links.to(PEER, LIFE)];
+  const [met, dialled] = [links.dialAddress(PEER.address, LIFE), links.to(PEER, LIFE)];
   dials[0]?.fail();
   await expect(met).rejects.toMatchObject({ code: "unavailable" });
   await expect(dialled).rejects.toMatchObject({ code: "unavailable" });

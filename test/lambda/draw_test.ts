@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { Fenwick } from "../../src/lambda/buy/fenwick.ts";
 import type { ChannelView, ModuleCall } from "../../src/lambda/buy/module_call.ts";
-import { type Opened, Pool } from "../../src/lambda/buy/channel_pool.ts";
-import { share } from "../../src/lambda/fair_share.ts";
+import { ChannelPool, type Opened } from "../../src/lambda/buy/channel_pool.ts";
+import { fairShare } from "../../src/lambda/fair_share.ts";
 
 test("every point of the wheel falls on the slot whose weight covers it", () => {
   const step = fc.record({ slot: fc.nat(20), weight: fc.nat(9), leave: fc.boolean() });
@@ -33,7 +33,7 @@ test("every point of the wheel falls on the slot whose weight covers it", () => 
 
 test("a need is shared evenly, as far as there is room", () => {
   fc.assert(fc.property(fc.nat(100), fc.array(fc.nat(20), { maxLength: 8 }), (need, room) => {
-    const taken = share(need, room);
+    const taken = fairShare(need, room);
     const total = room.reduce((sum, it) => sum + it, 0);
     expect(taken.reduce((sum, it) => sum + it, 0)).toBe(Math.min(need, total));
     taken.forEach((it, at) => expect(it).toBeLessThanOrEqual(room[at] as number));
@@ -41,8 +41,8 @@ test("a need is shared evenly, as far as there is room", () => {
     // Who took less than the others by more than one had no more room.
     taken.forEach((it, at) => expect(it >= most - 1 || it === room[at]).toBe(true));
   }));
-  expect(share(5, [9, 9])).toEqual([3, 2]);
-  expect(share(8, [1, 9, 9])).toEqual([1, 4, 3]);
+  expect(fairShare(5, [9, 9])).toEqual([3, 2]);
+  expect(fairShare(8, [1, 9, 9])).toEqual([1, 4, 3]);
 });
 
 const SIZES = [[1, 2, 3, 4], [1, 1], [2, 2, 2], [1, 1, 1, 1], [4, 4], [2, 8]];
@@ -95,8 +95,8 @@ test("each credit is as likely to be drawn as any other, at any draw", () => {
 function filled(
   sizes: readonly number[],
   chance: () => number,
-): { readonly pool: Pool; readonly views: readonly ChannelView[] } {
-  const pool = new Pool("none", () => "here", chance);
+): { readonly pool: ChannelPool; readonly views: readonly ChannelView[] } {
+  const pool = new ChannelPool("none", () => "here", chance);
   const views = sizes.map((grant, n) => {
     const label = { version: "1.0.0", exports: ["mark"], hash: "" };
     const contact = { incarnation: `${n}`, region: "here", node: `n${n}`, address: "" };

@@ -1,30 +1,30 @@
 /** An exchange by itself: who is matched when, by the letters that it writes. */
 import { expect, test } from "vitest";
 import { Exchange } from "../../src/lambda/exchange/exchange.ts";
-import type { Letter, LetterOf } from "../../src/lambda/bus/messages.ts";
+import type { BusMessage, BusMessageOf } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
-import type { Desk } from "../../src/lambda/bus/process.ts";
+import type { ProcessContext } from "../../src/lambda/bus/process.ts";
 
 /** An exchange at a desk at which time stands still. */
 function floor(most?: number) {
-  const sent: { to: string; letter: Letter }[] = [];
+  const sent: { to: string; letter: BusMessage }[] = [];
   const soon: (() => void)[] = [];
   const told: string[] = [];
   const ended: string[] = [];
   const desk = {
     address: "/exchange.1",
     now: () => 0,
-    send: (to: string, letter: Letter) => void sent.push({ to, letter }),
+    send: (to: string, letter: BusMessage) => void sent.push({ to, letter }),
     watch: () => {},
-    dismiss: (part: string) => void ended.push(part),
+    stop: (part: string) => void ended.push(part),
     unwatch: () => {},
-    soon: (run: () => void) => void soon.push(run),
+    defer: (run: () => void) => void soon.push(run),
     after: () => ({ cancel: () => {} }),
     tell: (_level: string, event: string) => void told.push(event),
   };
   const exchange = new Exchange("calc", most);
-  exchange.begin(desk as unknown as Desk);
-  const read = (letter: Letter, from: string) => {
+  exchange.begin(desk as unknown as ProcessContext);
+  const read = (letter: BusMessage, from: string) => {
     exchange.receive(letter, from);
     for (const run of soon.splice(0)) run();
   };
@@ -39,7 +39,7 @@ function floor(most?: number) {
     letters: () => sent.splice(0).map(({ letter }) => letter),
     /** The matches since the last look: buyer's order, version, quantity. */
     matches: () =>
-      sent.splice(0).map(({ letter }) => letter as LetterOf<"match">)
+      sent.splice(0).map(({ letter }) => letter as BusMessageOf<"match">)
         .map(({ id, version, quantity }) => [id, version, quantity]),
   };
 }

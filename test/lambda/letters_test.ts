@@ -1,6 +1,6 @@
 /** Letters on the wire: they come back as they were sent, and anything else is refused. */
 import { expect, test } from "vitest";
-import { type Letter, readLetter, writeLetter } from "../../src/lambda/bus/messages.ts";
+import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
 
 const [HERE, THERE, ELSEWHERE] = ["here-1", "there-2", "elsewhere-3"];
@@ -27,7 +27,7 @@ const knowledge = { contact, authorities: [contact], exchanges: [listing] };
 const NO_BODY = new Uint8Array(0);
 const body = new Uint8Array([1, 2, 3]);
 
-const LETTERS: Letter[] = [
+const LETTERS: BusMessage[] = [
   { kind: "watch", part: "p" },
   { kind: "gone", part: "p" },
   { kind: "syn", ...knowledge },
@@ -58,19 +58,19 @@ const LETTERS: Letter[] = [
 
 test("a letter arrives as it was sent, its writer's own parts under its incarnation", () => {
   for (const letter of LETTERS) {
-    const written = writeLetter(letter, HERE);
+    const written = writeMessage(letter, HERE);
     expect(written.body).toEqual("body" in letter ? body : NO_BODY);
     const text = JSON.stringify(letter).replaceAll('"/', `"${HERE}/`);
-    const read = readLetter(written.letter, written.body, THERE);
+    const read = readMessage(written.letter, written.body, THERE);
     expect(JSON.stringify(read)).toBe(text);
     // And sent back, they are its own again.
-    expect(readLetter(writeLetter(read, THERE).letter, written.body, HERE)).toEqual(letter);
+    expect(readMessage(writeMessage(read, THERE).letter, written.body, HERE)).toEqual(letter);
   }
 });
 
 test("letters within a node never travel", () => {
   for (const kind of ["down", "resize", "shut", "halt", "shrunk", "moved"] as const) {
-    expect(() => writeLetter({ kind } as Letter, HERE)).toThrow("never travels");
+    expect(() => writeMessage({ kind } as BusMessage, HERE)).toThrow("never travels");
   }
 });
 
@@ -78,23 +78,23 @@ test("every field of a foreign letter is checked", () => {
   const odd = [null, undefined, -1, 1.5, "x".repeat(5_000), {}, [], ["a"], NaN, true, new Map()];
   let refusals = 0;
   for (const letter of LETTERS) {
-    const { letter: tuple } = writeLetter(letter, HERE);
+    const { letter: tuple } = writeMessage(letter, HERE);
     for (let at = 0; at < tuple.length; at++) {
       for (const value of odd) {
         const changed = tuple.with(at, value);
         try {
-          const read = readLetter(changed, NO_BODY, THERE);
+          const read = readMessage(changed, NO_BODY, THERE);
           // What is let through is of the right type all the same.
-          expect(JSON.stringify(writeLetter(read, THERE).letter).length).toBeGreaterThan(0);
+          expect(JSON.stringify(writeMessage(read, THERE).letter).length).toBeGreaterThan(0);
         } catch (error) {
           refusals++;
           expect(error).toMatchObject({ code: "bad_request" });
         }
       }
     }
-    expect(() => readLetter(tuple.slice(0, 1), NO_BODY, THERE)).toThrow("lacks a field");
+    expect(() => readMessage(tuple.slice(0, 1), NO_BODY, THERE)).toThrow("lacks a field");
   }
   expect(refusals).toBeGreaterThan(300);
-  expect(() => readLetter([999], NO_BODY, THERE)).toThrow("no known kind");
-  expect(() => readLetter([], NO_BODY, THERE)).toThrow("no known kind");
+  expect(() => readMessage([999], NO_BODY, THERE)).toThrow("no known kind");
+  expect(() => readMessage([], NO_BODY, THERE)).toThrow("no known kind");
 });

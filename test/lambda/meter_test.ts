@@ -1,7 +1,7 @@
 /** Figures by module: of those that are traded, whatever names are asked for. */
 import { expect, test } from "vitest";
 import { defineModule } from "../../mod.ts";
-import { CallTally, Meters } from "../../src/lambda/metrics.ts";
+import { CallCounters, ModuleMetrics } from "../../src/lambda/metrics.ts";
 import { MAX_METERS } from "../../src/limits.ts";
 import { calc, LASTING, market, Shop } from "./market.ts";
 
@@ -68,7 +68,7 @@ test("modules that come always have figures; of those that went, the longest unu
 });
 
 test("a meter that is in use, or has not settled, is kept; more than there is room for share one", () => {
-  const meters = new Meters();
+  const meters = new ModuleMetrics();
   const holds = Array.from({ length: MAX_METERS }, (_, n) => meters.take(`m${n}`));
   const late = meters.take("late");
   expect(meters.nameOf("late")).toBe("other");
@@ -80,7 +80,7 @@ test("a meter that is in use, or has not settled, is kept; more than there is ro
   // Who shares one lets nobody else's go.
   late.release();
   next.meter.calls++;
-  const tally = new CallTally(meters, "next");
+  const tally = new CallCounters(meters, "next");
   next.release();
   tally.add("calls", 1);
   meters.take("more");
@@ -89,8 +89,8 @@ test("a meter that is in use, or has not settled, is kept; more than there is ro
 });
 
 test("a module may be called other", () => {
-  const meters = new Meters();
+  const meters = new ModuleMetrics();
   meters.take("other").meter.calls++;
-  new CallTally(meters, "nobody's").end();
+  new CallCounters(meters, "nobody's").end();
   expect([...meters]).toMatchObject([["other", { calls: 1 }]]);
 });

@@ -1,7 +1,7 @@
 /** What letters are addressed with and what they carry, on the way in and on the way out. */
 import { expect, test } from "vitest";
 import { AddressBook, addressOf } from "../../src/lambda/bus/address.ts";
-import { bodyOf, bytesOf, open } from "../../src/lambda/bus/payload.ts";
+import { bytesOf, open, payloadOf } from "../../src/lambda/bus/payload.ts";
 import { pack } from "../../src/model/value.ts";
 
 test("an address book gives what was put together and taken apart, however much it was asked", () => {
@@ -21,7 +21,7 @@ test("an address book gives what was put together and taken apart, however much 
 
 test("a body that came keeps nothing of the bytes it came in", () => {
   const bytes = pack(["π", new Uint8Array([1, 2, 3])]);
-  const body = bodyOf(bytes);
+  const body = payloadOf(bytes);
   bytes.fill(0xc1);
   expect(open(body)).toEqual(["π", new Uint8Array([1, 2, 3])]);
   expect(bytesOf(body)).toEqual(pack(["π", new Uint8Array([1, 2, 3])]));
@@ -29,7 +29,7 @@ test("a body that came keeps nothing of the bytes it came in", () => {
 
 test("a body that can't be read says so to who opens it, and to nobody before", () => {
   for (const bytes of [[0xc1], [0x93, 1], [1, 1], []]) {
-    const body = bodyOf(new Uint8Array(bytes));
+    const body = payloadOf(new Uint8Array(bytes));
     expect(() => open(body)).toThrow(/MessagePack/);
   }
 });

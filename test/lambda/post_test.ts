@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { AtlasError } from "../../src/errors.ts";
 import { Discovery } from "../../src/lambda/bus/discovery.ts";
-import { type Line, Post } from "../../src/lambda/bus/message_bus.ts";
-import { type Letter, readLetter, writeLetter } from "../../src/lambda/bus/messages.ts";
-import { Part } from "../../src/lambda/bus/process.ts";
+import { type BusLink, MessageBus } from "../../src/lambda/bus/message_bus.ts";
+import { type BusMessage, readMessage, writeMessage } from "../../src/lambda/bus/messages.ts";
+import { Process } from "../../src/lambda/bus/process.ts";
 import { MAX_CONTACTS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 
@@ -13,7 +13,7 @@ const HERE = { region: "r", node: "here", incarnation: "here-1", address: "x://h
 const PEER = { region: "r", node: "peer", incarnation: "peer-1", address: "x://peer" };
 
 /** A part that writes down what it is told. */
-class Ear extends Part {
+class Ear extends Process {
   readonly heard: string[] = [];
   readonly watched: string;
 
@@ -23,25 +23,25 @@ class Ear extends Part {
   }
 
   protected override started(): void {
-    if (this.watched) this.desk.watch(this.watched);
+    if (this.watched) this.context.watch(this.watched);
   }
 
-  receive(letter: Letter): void {
+  receive(letter: BusMessage): void {
     this.heard.push(letter.kind === "down" ? `down ${letter.address}` : letter.kind);
   }
 
   say(id: number): void {
-    this.desk.send("peer-1/broker", { kind: "cancel", id });
+    this.context.send("peer-1/broker", { kind: "cancel", id });
   }
 }
 
 /** A post office whose peer is in reach as long as there is a line to it. */
 function office() {
   const sent: string[] = [];
-  const line: Line = {
+  const line: BusLink = {
     peer: PEER,
     post({ letter, body }) {
-      const read = readLetter(letter, body, "");
+      const read = readMessage(letter, body, "");
       sent.push(
         read.kind === "gone" ? `gone ${read.part}` : "id" in read ? `${read.id}` : read.kind,
       );
@@ -49,10 +49,10 @@ function office() {
     },
     close: () => {},
   };
-  const state: { line: Line | undefined } = { line: undefined };
+  const state: { line: BusLink | undefined } = { line: undefined };
   const dials: ((error: Error) => void)[] = [];
   const meetings: string[] = [];
-  const post = new Post({
+  const post = new MessageBus({
     clock: fakeClock(),
     random: new SeededRandom(1, "post"),
     self: () => HERE,
@@ -65,9 +65,9 @@ function office() {
     },
     onEvent: () => {},
   });
-  const arrived = (letter: Letter) =>
+  const arrived = (letter: BusMessage) =>
     post.arrived(
-      { kind: "post", id: 0, to: "", from: "", ...writeLetter(letter, PEER.incarnation) },
+      { kind: "post", id: 0, to: "", from: "", ...writeMessage(letter, PEER.incarnation) },
       line,
     );
   const settled = async () => {
@@ -79,7 +79,7 @@ function office() {
 
 test("a peer hears again that its watches ended, until no line to it is left", async () => {
   const { post, state, line, arrived, settled } = office();
-  post.hire("broker", new Ear(""));
+  post.spawn("broker", new Ear(""));
   arrived({ kind: "watch", part: "broker" });
   state.line = line;
   post.closed(PEER.incarnation);
@@ -97,7 +97,7 @@ test("a peer hears again that its watches ended, until no line to it is left", a
 test("what waits for a dial goes over the peer's own line, in order, once that is there", async () => {
   const { post, state, line, dials, settled } = office();
   const ear = new Ear("peer-1/broker");
-  post.hire("plb.1", ear);
+  post.spawn("plb.1", ear);
   ear.say(1);
   expect(await settled()).toEqual([]);
   state.line = line;
@@ -111,7 +111,7 @@ test("what waits for a dial goes over the peer's own line, in order, once that i
 test("a dial that fails loses nothing where the peer has a line of its own", async () => {
   const { post, state, line, dials, settled } = office();
   const ear = new Ear("peer-1/broker");
-  post.hire("plb.1", ear);
+  post.spawn("plb.1", ear);
   state.line = line;
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual(["watch"]);
@@ -121,7 +121,7 @@ test("a dial that fails loses nothing where the peer has a line of its own", asy
 test("a dial that fails is told to who watches where there is no line", async () => {
   const { post, dials, settled } = office();
   const ear = new Ear("peer-1/broker");
-  post.hire("plb.1", ear);
+  post.spawn("plb.1", ear);
   dials[0]?.(new AtlasError("unavailable", "refused"));
   expect(await settled()).toEqual([]);
   expect(ear.heard).toEqual(["down peer-1/broker"]);

@@ -2,14 +2,14 @@
 import { expect, test } from "vitest";
 import { systemRandom } from "../../adapters/system/clock.ts";
 import { BROKER } from "../../src/lambda/bus/address.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
-import { CallTally, Meters } from "../../src/lambda/metrics.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
+import { CallCounters, ModuleMetrics } from "../../src/lambda/metrics.ts";
 import type { Order } from "../../src/lambda/bus/order.ts";
-import { Part } from "../../src/lambda/bus/process.ts";
-import { PlbPart } from "../../src/lambda/buy/plb.ts";
-import { Post } from "../../src/lambda/bus/message_bus.ts";
+import { Process } from "../../src/lambda/bus/process.ts";
+import { PlbProcess } from "../../src/lambda/buy/plb.ts";
+import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import type { Clock } from "../../src/ports/clock.ts";
-import { Deadlines } from "../../src/time/timer_wheel.ts";
+import { TimerWheel } from "../../src/time/timer_wheel.ts";
 
 /** More than a buyer places before it pauses. */
 const MOST_ORDERS = 100;
@@ -38,16 +38,16 @@ function wound(): { clock: Clock; wind: () => void } {
 const FOUND = 3;
 
 /** Says of every order that the seller has some of it. */
-class Finder extends Part {
+class Finder extends Process {
   readonly orders: Order[] = [];
-  readonly #seller: Part;
+  readonly #seller: Process;
 
-  constructor(seller: Part) {
+  constructor(seller: Process) {
     super();
     this.#seller = seller;
   }
 
-  receive(letter: Letter): void {
+  receive(letter: BusMessage): void {
     // A buyer that never stops would never let the test go on.
     if (letter.kind !== "order" || this.orders.length >= MOST_ORDERS) return;
     const { order } = letter;
@@ -57,21 +57,26 @@ class Finder extends Part {
     if (quantity === 0) return;
     const { address: seller } = this.#seller;
     const found = { id, revision, seller, offer: 1, contact: SELF, quantity, version: "1.0.0" };
-    this.desk.send(trader, { kind: "match", ...found });
+    this.context.send(trader, { kind: "match", ...found });
   }
 }
 
 /** Has nothing free. */
-class Pauper extends Part {
-  receive(letter: Letter, from: string): void {
+class Pauper extends Process {
+  receive(letter: BusMessage, from: string): void {
     if (letter.kind !== "open") return;
-    this.desk.send(from, { kind: "refuse", nonce: letter.nonce, free: 0, why: "nothing is free" });
+    this.context.send(from, {
+      kind: "refuse",
+      nonce: letter.nonce,
+      free: 0,
+      why: "nothing is free",
+    });
   }
 }
 
 test("what was refused is not ordered again before a pause", async () => {
   const { clock, wind } = wound();
-  const post = new Post({
+  const post = new MessageBus({
     clock,
     random: systemRandom,
     self: () => SELF,
@@ -82,22 +87,22 @@ test("what was refused is not ordered again before a pause", async () => {
     onEvent: () => {},
   });
   const seller = new Pauper();
-  post.hire("listener", seller);
+  post.spawn("listener", seller);
   const broker = new Finder(seller);
-  post.hire(BROKER, broker);
-  const plb = new PlbPart({
+  post.spawn(BROKER, broker);
+  const plb = new PlbProcess({
     name: "m",
     orders: [{ wanted: 4, asked: 4, range: null, prefer: "spread" }],
     state: { isClosing: false },
     bias: "none",
     noWait: false,
     callTimeoutMs: 1_000,
-    deadlines: new Deadlines(clock),
-    tally: new CallTally(new Meters(), "m"),
+    deadlines: new TimerWheel(clock),
+    tally: new CallCounters(new ModuleMetrics(), "m"),
     onChange: () => {},
     onClosed: () => {},
   });
-  post.hire("plb", plb);
+  post.spawn("plb", plb);
   const asked = async (): Promise<number[]> => {
     await new Promise((resolve) => setImmediate(resolve));
     return broker.orders.splice(0).map(({ quantity }) => quantity);

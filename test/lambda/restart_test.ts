@@ -5,23 +5,23 @@ import { Authority } from "../../src/lambda/exchange/authority.ts";
 import { Bootstrap } from "../../src/lambda/exchange/bootstrap.ts";
 import { Broker } from "../../src/lambda/exchange/broker.ts";
 import { Exchange } from "../../src/lambda/exchange/exchange.ts";
-import { ListenerPart } from "../../src/lambda/sell/listener.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
-import { Part } from "../../src/lambda/bus/process.ts";
-import { PlbPart } from "../../src/lambda/buy/plb.ts";
-import { Post } from "../../src/lambda/bus/message_bus.ts";
+import { ListenerProcess } from "../../src/lambda/sell/listener.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
+import { Process } from "../../src/lambda/bus/process.ts";
+import { PlbProcess } from "../../src/lambda/buy/plb.ts";
+import { MessageBus } from "../../src/lambda/bus/message_bus.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { fakeClock } from "../../testing.ts";
 import { calc, LASTING, market, Shop, until } from "./market.ts";
 
-type Made = new (...args: never[]) => Part;
+type Made = new (...args: never[]) => Process;
 
 /** Has the next message of a kind that a part of this class receives throw, once. */
 function trip(kind: Made): { readonly done: () => boolean } {
-  const prototype = kind.prototype as Part;
+  const prototype = kind.prototype as Process;
   const receive = prototype.receive;
   let isDone = false;
-  prototype.receive = function (letter: Letter, from: string): void {
+  prototype.receive = function (letter: BusMessage, from: string): void {
     prototype.receive = receive;
     isDone = true;
     // What it did is half done.
@@ -36,9 +36,9 @@ const PARTS: [string, Made][] = [
   ["broker", Broker as Made],
   ["bootstrap", Bootstrap as Made],
   ["exchange", Exchange as Made],
-  ["listener", ListenerPart as Made],
+  ["listener", ListenerProcess as Made],
   ["channel", Channel as Made],
-  ["load balancer", PlbPart as Made],
+  ["load balancer", PlbProcess as Made],
 ];
 
 for (const [name, kind] of PARTS) {
@@ -77,7 +77,7 @@ for (const [name, kind] of PARTS) {
   });
 }
 
-for (const [name, kind] of [["listener", ListenerPart], ["channel", Channel]] as const) {
+for (const [name, kind] of [["listener", ListenerProcess], ["channel", Channel]] as const) {
   test(`no more run than are offered while the calls of a failed ${name} go on`, async () => {
     const made = market();
     const [a, b] = [await made.node("a", LASTING), await made.node("b", LASTING)];
@@ -116,7 +116,7 @@ test("a proxy and a listener whose part failed can be closed", async () => {
   shop.open();
   const listener = a.publish(calc(shop), { capacity: 1 });
   const proxy = await a.discover("calc");
-  const traps = [trip(PlbPart as unknown as Made), trip(ListenerPart as unknown as Made)];
+  const traps = [trip(PlbProcess as unknown as Made), trip(ListenerProcess as unknown as Made)];
   await proxy.pi(1).catch(() => {});
   await until(async () => {
     const other = await a.discover("calc", { timeoutMs: 50 }).catch(() => null);
@@ -132,7 +132,7 @@ test("one that fails again and again is started again after growing pauses, and 
   const clock = fakeClock();
   const events: string[] = [];
   const self = { region: "r", node: "n", incarnation: "i", address: "a" };
-  const post = new Post({
+  const post = new MessageBus({
     clock,
     random: new SeededRandom(1, "post"),
     self: () => self,
@@ -143,10 +143,10 @@ test("one that fails again and again is started again after growing pauses, and 
     onEvent: ({ event }) => events.push(event),
   });
   const starts: number[] = [];
-  class Faulty extends Part {
+  class Faulty extends Process {
     protected override started(): void {
       starts.push(clock.now());
-      this.desk.soon(() => {
+      this.context.defer(() => {
         throw new Error("again");
       });
     }

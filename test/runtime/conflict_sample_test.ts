@@ -69,7 +69,7 @@ test("what it wrote without the store is merged into the winner's state, all of 
     message: "notes/x goes on without the store: its storage can't be listed now",
   });
   a.road.isCut = false;
-  await untilBy(clock, () => a.node.stats().strandedTurns === 2, "the loser is done");
+  await untilBy(clock, () => a.node.stats().offlineTurnsLost === 2, "the loser is done");
   const merged = ["first", "marked1", "marked2", "other"];
   for (const { node } of [a, b]) expect(await all(node)).toEqual(merged);
   await clock.run(Promise.all([a, b].map(({ node }) => node.close())));

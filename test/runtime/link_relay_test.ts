@@ -6,7 +6,12 @@ import { afterEach, describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import { encodeHello, MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
 import { MAX_HANDSHAKES, MAX_LINKS_EACH } from "../../adapters/transport/link_slots.ts";
-import { LINK_PATH, linkAddress, type WebSocketTransport, type WebSocketTransportOptions } from "../../adapters/transport/websocket.ts";
+import {
+  LINK_PATH,
+  linkAddress,
+  type WebSocketTransport,
+  type WebSocketTransportOptions,
+} from "../../adapters/transport/websocket.ts";
 import type { NodeEvent } from "../../src/api/node.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 import type { Socket } from "../../src/ports/runtime.ts";

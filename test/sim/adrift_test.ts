@@ -1,7 +1,7 @@
 /** Going on without the store under simulation: the rules hold, and what they are for is met. */
 import { expect, test } from "vitest";
-import { makeAdriftPlan } from "../../sim/draw/draw_partitioned.ts";
-import { type AdriftResult, playAdrift } from "../../sim/worlds/partitioned.ts";
+import { makePartitionedPlan } from "../../sim/draw/draw_partitioned.ts";
+import { type PartitionedResult, runPartitioned } from "../../sim/worlds/partitioned.ts";
 import { parseSchedule, printSchedule } from "../../sim/draw/schedule.ts";
 import { runPlan } from "../../sim/worlds/simulation.ts";
 
@@ -9,11 +9,13 @@ import { runPlan } from "../../sim/worlds/simulation.ts";
 const LONG_MS = 300_000;
 
 test("no seed breaks a rule; marks, landings and conflicts are met", async () => {
-  const results: AdriftResult[] = [];
-  for (let seed = 1; seed <= 100; seed++) results.push(await playAdrift(makeAdriftPlan(seed)));
+  const results: PartitionedResult[] = [];
+  for (let seed = 1; seed <= 100; seed++) {
+    results.push(await runPartitioned(makePartitionedPlan(seed)));
+  }
   expect(results.flatMap(({ seed, violations }) => violations.map((it) => ({ seed, ...it }))))
     .toEqual([]);
-  const sum = (of: (result: AdriftResult) => number) =>
+  const sum = (of: (result: PartitionedResult) => number) =>
     results.reduce((total, result) => total + of(result), 0);
   expect(sum(({ marked }) => marked)).toBeGreaterThan(500);
   expect(sum(({ landed }) => landed)).toBeGreaterThan(300);
@@ -22,7 +24,7 @@ test("no seed breaks a rule; marks, landings and conflicts are met", async () =>
 }, LONG_MS);
 
 test("a plan plays the same each time, and from a file", async () => {
-  const plan = makeAdriftPlan(3);
+  const plan = makePartitionedPlan(3);
   const { hash, world } = await runPlan(plan);
   expect(world).toBe("adrift");
   const kept = { bug: "", rule: "", message: "", from: "", edits: [], plan };

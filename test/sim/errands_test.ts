@@ -23,14 +23,14 @@ test("plans hold every custom", () => {
   for (const { shape } of plans) expect(shape.gateways).toBeLessThan(shape.nodes);
 });
 
-const weather = { baseMs: 1, jitterMs: 0, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
+const linkConditions = { baseMs: 1, jitterMs: 0, tail: 0, tailMs: 0, loss: 0, duplicates: 0 };
 
 /** A quiet cluster, and one piece of work. */
 function quiet(work: Partial<WorkEvent>, shape: Partial<Shape> = {}): Plan {
   const plan = makePlan(1);
   const { lease } = plan.shape;
   const store = { isStream: true, timeoutMs: 1_000 };
-  const calm = { nodes: 3, keys: 2, lease, store, weather, idleAfterMs: 60_000, drift: 0 };
+  const calm = { nodes: 3, keys: 2, lease, store, linkConditions, idleAfterMs: 60_000, drift: 0 };
   const usual = { at: 500, node: 0, client: 0, key: 0, count: 1, isKeyed: false, timeoutMs: 1_000 };
   return {
     ...plan,

@@ -6,14 +6,14 @@ import type { MarketScene } from "../../sim/market/checkers/checker.ts";
 import { makeMarketPlan } from "../../sim/draw/draw_market.ts";
 import {
   type Audit,
-  Ledger,
+  MarketHistory,
   type MarketObserver,
   type ModuleCallRecord,
   type Publication,
   type Run,
 } from "../../sim/market/history.ts";
 import type { Heard } from "../../sim/market/message_faults.ts";
-import type { Letter } from "../../src/lambda/bus/messages.ts";
+import type { BusMessage } from "../../src/lambda/bus/messages.ts";
 
 /** What is reported while `deed` happens before the eyes of one rule. */
 function judge(
@@ -29,7 +29,7 @@ function judge(
     nodes: () => [{ process }],
     network: { lives: new Map([["inc-2", "node-1#2"]]) },
   };
-  const scene = { plan: { market }, ledger: new Ledger(), world: () => world };
+  const scene = { plan: { market }, ledger: new MarketHistory(), world: () => world };
   const observer = checker?.watch(scene as unknown as MarketScene, (what) => reports.push(what));
   deed(observer as Required<MarketObserver>);
   return reports;
@@ -284,7 +284,7 @@ test("rest: time goes on", () => {
 
 /** A letter from one part to another. */
 function heard(from: string, to: string, letter: object): Heard {
-  return { process: "node-1#2", from, to, link: 1, letter: letter as Letter };
+  return { process: "node-1#2", from, to, link: 1, letter: letter as BusMessage };
 }
 
 const order = {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parseArguments } from "../../sim/cli/arguments.ts";
 import { cuts } from "../../sim/draw/simplify.ts";
 import { makeMastersPlan } from "../../sim/draw/draw_masters.ts";
-import { type MastersResult, playMasters } from "../../sim/worlds/masters.ts";
+import { type MastersResult, runMasters } from "../../sim/worlds/masters.ts";
 import { PLAIN_MASTERS } from "../../sim/plan/masters_plan.ts";
 import { mutantOf } from "../../sim/mutants/mutants.ts";
 import { tryMutant } from "../../sim/mutants/trials.ts";
@@ -22,7 +22,7 @@ test("seeds within the bound and beyond it break no rule, and contests are met",
   for (let seed = 1; seed <= 40; seed++) {
     const plan = makeMastersPlan(seed);
     for (const { kind } of plan.faults) kinds.add(kind);
-    results.push(await playMasters(plan));
+    results.push(await runMasters(plan));
   }
   expect(results.flatMap(({ seed, violations }) => violations.map((it) => ({ seed, ...it }))))
     .toEqual([]);

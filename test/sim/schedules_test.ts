@@ -36,7 +36,7 @@ test("a plan by itself is a schedule, and what it lacks is plain", () => {
   const faults = [{ at: 5, kind: "crash" }];
   const { bug, plan } = parseSchedule(JSON.stringify({ shape: { nodes: 2 }, faults }));
   expect(bug).toBe("");
-  expect(plan.shape).toMatchObject({ nodes: 2, keys: 1, weather: { loss: 0 } });
+  expect(plan.shape).toMatchObject({ nodes: 2, keys: 1, linkConditions: { loss: 0 } });
   expect(plan.faults).toEqual([{ at: 5, kind: "crash", a: 0, b: 0, ms: 0, x: 0 }]);
 });
 
@@ -47,8 +47,8 @@ test.for(
     ['{"plan":{"faults":{}}}', /^plan\.faults is {}, it must be a list$/],
     ['{"plan":{"work":[{"at":"soon"}]}}', /^plan\.work\[0\]\.at is "soon", it must be a number$/],
     [
-      '{"plan":{"shape":{"weather":{"loss":[]}}}}',
-      /^plan\.shape\.weather\.loss is \[\], it must be/,
+      '{"plan":{"shape":{"linkConditions":{"loss":[]}}}}',
+      /^plan\.shape\.linkConditions\.loss is \[\], it must be/,
     ],
     ['{"shape":{"nodes":0}}', /^plan\.shape\.nodes is 0, it must be a whole number from 1$/],
     ['{"plan":{"faults":[{"kind":"flood"}]}}', /^no fault is called flood; there are: .*crash/],

@@ -46,7 +46,7 @@ test("a planted violation shrinks to its essence", async () => {
   const shrunk = await shrink(plan, "planted", { play: planted });
   expect(shrunk).toMatchObject({ isDone: true, violation: { rule: "planted" } });
   expect(shrunk?.plan).toMatchObject({
-    shape: { nodes: 1, keys: 2, drift: 0, weather: { loss: 0, tail: 0, duplicates: 0 } },
+    shape: { nodes: 1, keys: 2, drift: 0, linkConditions: { loss: 0, tail: 0, duplicates: 0 } },
     faults: [{ kind: "crash", a: 0, b: 0, ms: 0, x: 0 }],
     work: [{ what: "append", key: 1, isKeyed: true, count: 1, node: 0, client: 0 }],
   });

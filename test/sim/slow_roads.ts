@@ -9,6 +9,6 @@ export function slowRoads(): Plan {
   const plan = makePlan(1);
   const { shape } = plan;
   const lease = { heartbeatMs: 300, leaseMs: 1_000 };
-  const weather = { ...shape.weather, baseMs: 1_000 };
-  return { ...plan, shape: { ...shape, lease, weather } };
+  const weather = { ...shape.linkConditions, baseMs: 1_000 };
+  return { ...plan, shape: { ...shape, lease, linkConditions: weather } };
 }

@@ -11,8 +11,8 @@
  */
 import { APP_CHECKERS } from "../../sim/checkers/all.ts";
 import { STORE_AWAY } from "../../sim/faults/reach_faults.ts";
-import { type Clients, perform, type Reporter, type Result } from "../../sim/run/run_world.ts";
-import type { Course } from "../../sim/plan/plan.ts";
+import { type Clients, type Reporter, type Result, runWorld } from "../../sim/run/run_world.ts";
+import type { RunPlan } from "../../sim/plan/plan.ts";
 import { drawFaults, drawShape } from "../../sim/draw/draw_resources.ts";
 import { SeededRandom } from "../../sim/engine/random.ts";
 import { settleMs } from "../../sim/testing/simulation_plan.ts";
@@ -91,7 +91,7 @@ class Listeners implements Clients {
   #isHealed = false;
   #isDone = false;
 
-  constructor(world: World, course: Course, report: Reporter) {
+  constructor(world: World, course: RunPlan, report: Reporter) {
     this.#world = world;
     this.#report = report("events");
     this.#reportEnds = report("ends");
@@ -280,7 +280,7 @@ class Listeners implements Clients {
 /** Seeds in which nodes lose the store, and nothing else goes wrong. */
 const STORE_ALONE = 0.25;
 
-function courseOf(seed: number): Course {
+function courseOf(seed: number): RunPlan {
   const drawn = { ...drawShape(new SeededRandom(seed, "shape")), keys: 0 };
   const times = { seed, healAt: FAULTS_MS, endAt: FAULTS_MS + END_MS };
   const random = new SeededRandom(seed, "store away");
@@ -288,7 +288,7 @@ function courseOf(seed: number): Course {
     const faults = drawFaults(new SeededRandom(seed, "faults"), drawn, FAULTS_MS);
     return { ...times, shape: drawn, faults };
   }
-  const weather = { ...drawn.weather, tail: 0, loss: 0, duplicates: 0 };
+  const weather = { ...drawn.linkConditions, tail: 0, loss: 0, duplicates: 0 };
   const fault = {
     at: random.between(1_500, 4_000),
     kind: STORE_AWAY.name,
@@ -297,13 +297,13 @@ function courseOf(seed: number): Course {
     ms: random.between(6_000, 12_000),
     x: 0,
   };
-  return { ...times, shape: { ...drawn, weather }, faults: [fault] };
+  return { ...times, shape: { ...drawn, linkConditions: weather }, faults: [fault] };
 }
 
 /** Plays a seed. */
 export function playSockets(seed: number, remarks: number = 0): Promise<Result> {
   const course = courseOf(seed);
-  return perform(course, {
+  return runWorld(course, {
     app,
     checkers: APP_CHECKERS,
     enter: (world, report) => new Listeners(world, course, report),

@@ -11,10 +11,21 @@ import type { Ownership } from "../../src/model/ownership.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { storeConformance } from "../conformance/store.ts";
-import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
-import { startCluster, type TestCluster, type TestClusterOptions } from "../support/redis_groups.ts";
+import {
+  startCluster,
+  type TestCluster,
+  type TestClusterOptions,
+} from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

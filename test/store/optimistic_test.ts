@@ -7,7 +7,14 @@ import type { MasterBook } from "../../adapters/store/optimistic/master.ts";
 import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { type StoreBackend, storeConformance } from "../conformance/store.ts";
-import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
 import { redisVandal } from "../conformance/vandals.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { replicate, type Replication } from "../support/replication.ts";

@@ -5,11 +5,26 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open_redis.ts";
-import { type AtlasNode, createNode, defineApp, inProcessNetwork, inProcessTransport, type NodeEvent, Resource } from "../../mod.ts";
+import {
+  type AtlasNode,
+  createNode,
+  defineApp,
+  inProcessNetwork,
+  inProcessTransport,
+  type NodeEvent,
+  Resource,
+} from "../../mod.ts";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { timing } from "../../src/registry/lease.ts";
-import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
 import { unless } from "../support/unless.ts";

@@ -6,7 +6,12 @@
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open_redis.ts";
-import { clusterReplicas, isConfirmed, replicasBySentinels, type SentinelAnswer } from "../../adapters/store/redis/replicas.ts";
+import {
+  clusterReplicas,
+  isConfirmed,
+  replicasBySentinels,
+  type SentinelAnswer,
+} from "../../adapters/store/redis/replicas.ts";
 import { clusterSlot } from "../../adapters/store/redis/slots.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";

@@ -8,9 +8,22 @@ import { within } from "../../adapters/store/redis/request_timeout.ts";
 import { ENDED_TURNS_MS } from "../../src/limits.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
 import { freePort } from "../support/ports.ts";
-import { redisMissing, startRedis, type TestRedis, type TestRedisOptions, warnIfRedisMissing } from "../support/redis.ts";
+import {
+  redisMissing,
+  startRedis,
+  type TestRedis,
+  type TestRedisOptions,
+  warnIfRedisMissing,
+} from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

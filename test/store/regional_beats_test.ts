@@ -1,6 +1,13 @@
 /** Heartbeats of members in other regions: an owner whose heartbeat stands still isn't confirmed. */
 import { afterEach, expect, test } from "vitest";
-import { type AtlasNode, createNode, defineApp, inProcessNetwork, inProcessTransport, Resource } from "../../mod.ts";
+import {
+  type AtlasNode,
+  createNode,
+  defineApp,
+  inProcessNetwork,
+  inProcessTransport,
+  Resource,
+} from "../../mod.ts";
 import { timing } from "../../src/registry/lease.ts";
 import { fakeClock } from "../../testing.ts";
 import { freshMember, own } from "../conformance/store_kit.ts";

@@ -11,7 +11,12 @@ import { claimOf, eventually, freshKey, own, refuses } from "../conformance/stor
 import { freePort } from "../support/ports.ts";
 import { redisMissing, startRedis, type TestRedis, warnIfRedisMissing } from "../support/redis.ts";
 import { command, copied } from "../support/redis_command.ts";
-import { MASTER, startSentinels, type TestSentinels, type TestSentinelsOptions } from "../support/redis_groups.ts";
+import {
+  MASTER,
+  startSentinels,
+  type TestSentinels,
+  type TestSentinelsOptions,
+} from "../support/redis_groups.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];

@@ -5,7 +5,14 @@ import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { MemberInfo } from "../../src/model/member.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
-import { claimOf, eventually, freshKey, freshMember, own, refuses } from "../conformance/store_kit.ts";
+import {
+  claimOf,
+  eventually,
+  freshKey,
+  freshMember,
+  own,
+  refuses,
+} from "../conformance/store_kit.ts";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
 import { unless } from "../support/unless.ts";
 import { type Fault, inOrder } from "../upstash/faults.ts";

@@ -4,7 +4,7 @@ import { AtlasError } from "../../mod.ts";
 import { MAX_KNOWN_ANSWERS } from "../../src/limits.ts";
 import { AnsweredKeys } from "../../src/resource/answered_keys.ts";
 import type { OwnState } from "../../src/resource/own_state.ts";
-import type { Adrift } from "../../src/resource/offline_log.ts";
+import type { OfflineLog } from "../../src/resource/offline_log.ts";
 import { fakeClock } from "../../testing.ts";
 
 const clock = fakeClock();
@@ -12,7 +12,7 @@ const clock = fakeClock();
 /** Keys of a state in which `count` have answers. */
 function keysOf(count: number, failures: AtlasError[] = []) {
   const rows = Array.from({ length: count }, (_, i) => `t:${String(i).padStart(14, "0")}:k${i}`);
-  const tenure = { adrift: null as Adrift | null, isOver: false };
+  const tenure = { offline: null as OfflineLog | null, isOver: false };
   const range: OwnState["range"] = async ({ start, limit }) => {
     const failure = failures.shift();
     if (failure) throw failure;
@@ -49,7 +49,7 @@ test("they are read again where the store can't be reached, until it has gone fo
   expect(await clock.run(keys.learn())).toBe(2);
   const lost = keysOf(2, [away]);
   const learnt = lost.keys.learn();
-  lost.tenure.adrift = {} as Adrift;
+  lost.tenure.offline = {} as OfflineLog;
   expect(await clock.run(learnt)).toBeNull();
   expect(lost.keys.isNew("new")).toBe(false);
 });

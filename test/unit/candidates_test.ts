@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Member } from "../../src/model/member.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Membership } from "../../src/registry/membership.ts";
-import { Candidates } from "../../src/routing/placement.ts";
+import { Placement } from "../../src/routing/placement.ts";
 
 const COUNT = 40_000;
 const NODES = ["n0", "n1", "n2", "n3"];
@@ -28,7 +28,7 @@ const patterns: Record<string, (i: number) => string> = {
 };
 
 test.each(Object.entries(patterns))("names such as %s go to all alike", (_, name) => {
-  const candidates = new Candidates(membership, clock, "us");
+  const candidates = new Placement(membership, clock, "us");
   const picked = new Map<string, number>();
   const spread = new Map<string, number>();
   const count = (counts: Map<string, number>, member: Member | undefined) =>

@@ -11,9 +11,9 @@ class Far {
   dials = 0;
   pings = 0;
   isDown = false;
-  isSilent = false;
+  isUnresponsive = false;
   latencyMs = 10;
-  session: { takes: boolean; isSilent: boolean } | null = null;
+  session: { takes: boolean; isUnresponsive: boolean } | null = null;
 }
 
 function world(addresses: readonly string[], region = "eu") {
@@ -30,11 +30,11 @@ function world(addresses: readonly string[], region = "eu") {
       peer: { region, node: address, incarnation: address },
       name: `${region}/${address}`,
       takes: true,
-      isSilent: false,
+      isUnresponsive: false,
       ping(waiter: Waiter): boolean {
         end.pings++;
         const answer = () => waiter.replied({} as never, session as never);
-        if (!end.isSilent) clock.after(end.latencyMs, answer);
+        if (!end.isUnresponsive) clock.after(end.latencyMs, answer);
         return true;
       },
     };
@@ -46,7 +46,7 @@ function world(addresses: readonly string[], region = "eu") {
     region: "us",
     clock,
     random: { next: () => 0.5, uuid: () => "" } as never,
-    meet,
+    dialAddress: meet,
     onEvent: (event) => events.push(event),
   });
   return { clock, events, far, gateways };
@@ -86,7 +86,7 @@ describe("gateways", () => {
     far("spare").latencyMs = 50;
     await clock.run(gateways.open("eu"));
     await clock.advance(100);
-    far("only").isSilent = true;
+    far("only").isUnresponsive = true;
     await clock.advance(GATEWAY_PROBE_MS + GATEWAY_PATIENCE_MS + 100);
     expect(nameOf(gateways.ready("eu"))).toBe("spare");
     expect(events.map(({ event }) => event)).toContain("gateway failed");
@@ -96,7 +96,7 @@ describe("gateways", () => {
       await clock.advance(GATEWAY_PROBE_MS);
     }
     expect(far("only").pings).toBeGreaterThan(asked);
-    far("only").isSilent = false;
+    far("only").isUnresponsive = false;
     for (let i = 0; i < 8; i++) {
       gateways.ready("eu");
       await clock.advance(GATEWAY_PROBE_MS);
@@ -107,19 +107,19 @@ describe("gateways", () => {
   it("one over whose link nothing comes is dialled anew; it needn't be where that speaks again", async () => {
     const { clock, far, gateways, events } = world(["a"]);
     const first = await clock.run(gateways.open("eu"));
-    const old = first as unknown as { isSilent: boolean };
-    old.isSilent = true;
+    const old = first as unknown as { isUnresponsive: boolean };
+    old.isUnresponsive = true;
     expect(gateways.ready("eu")).toBe(null);
     const fresh = await clock.run(gateways.open("eu"));
     expect(fresh).not.toBe(first);
     expect(far("a").dials).toBe(2);
 
-    const present = fresh as unknown as { isSilent: boolean };
-    present.isSilent = true;
+    const present = fresh as unknown as { isUnresponsive: boolean };
+    present.isUnresponsive = true;
     Object.assign(far("a"), { isDown: true, latencyMs: 1_000 });
     const opening = gateways.open("eu");
     await clock.advance(500);
-    present.isSilent = false;
+    present.isUnresponsive = false;
     expect(await clock.run(opening)).toBe(fresh);
     expect(events.map(({ event }) => event)).not.toContain("gateway failed");
   });
@@ -128,13 +128,13 @@ describe("gateways", () => {
     const { clock, far, gateways } = world(["a"]);
     const session = await clock.run(gateways.open("eu"));
     await clock.advance(100);
-    far("a").isSilent = true;
+    far("a").isUnresponsive = true;
     for (let i = 0; i < 8; i++) {
       gateways.ready("eu");
       await clock.advance(GATEWAY_PROBE_MS);
     }
     expect(gateways.ready("eu")).toBe(null);
-    far("a").isSilent = false;
+    far("a").isUnresponsive = false;
     gateways.heard(session);
     await clock.advance(100);
     expect(gateways.ready("eu")).toBe(session);

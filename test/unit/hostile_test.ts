@@ -8,8 +8,8 @@ import { describe, expect, test } from "vitest";
 import { jsonCodec, msgpackCodec } from "../../adapters/http_wire/socket_codec.ts";
 import { accepts, checkRange, checkVersion, isRange, isVersion } from "../../src/api/module.ts";
 import { AtlasError } from "../../src/errors.ts";
-import { readLetter } from "../../src/lambda/bus/messages.ts";
-import { bodyOf, open } from "../../src/lambda/bus/payload.ts";
+import { readMessage } from "../../src/lambda/bus/messages.ts";
+import { open, payloadOf } from "../../src/lambda/bus/payload.ts";
 import { MAX_ARGUMENTS, MAX_METHOD, MAX_VERSION } from "../../src/limits.ts";
 import { argumentsOf } from "../../src/model/call.ts";
 import { isTraceparent } from "../../src/model/call_path.ts";
@@ -72,7 +72,7 @@ const READERS: Record<string, (text: string) => unknown> = {
   "a frame of MessagePack": (text) => clientFrame(msgpackCodec.decode(bytesOf(text))),
   "a value as MessagePack": (text) => unpack(bytesOf(text)),
   "a message of a link": (text) => decodeMessage(bytesOf(text)),
-  "a letter's body": (text) => open(bodyOf(bytesOf(text))),
+  "a letter's body": (text) => open(payloadOf(bytesOf(text))),
   "a quotation": quoted,
 };
 
@@ -120,11 +120,11 @@ describe("bytes from outside", () => {
     values: unpack,
     arguments: argumentsOf,
     messages: decodeMessage,
-    bodies: (it) => open(bodyOf(it)),
+    bodies: (it) => open(payloadOf(it)),
     frames: (it) => clientFrame(msgpackCodec.decode(it)),
     letters: (it) => {
       const letter = unpack(it);
-      if (Array.isArray(letter)) readLetter(letter, new Uint8Array(0), "self");
+      if (Array.isArray(letter)) readMessage(letter, new Uint8Array(0), "self");
     },
     "stored values": (it) => textToValue("~" + btoa(String.fromCharCode(...it))),
     JSON: (it) => jsonCodec.decode(new TextDecoder().decode(it)),

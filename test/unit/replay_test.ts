@@ -2,10 +2,10 @@
 import { expect, test } from "vitest";
 import { MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../../src/limits.ts";
 import { valueToText } from "../../src/model/value.ts";
-import { Replay } from "../../src/events/replay_buffer.ts";
+import { ReplayBuffer } from "../../src/events/replay_buffer.ts";
 
 test("an event keeps its own bytes, not the buffer that they came in", () => {
-  const replay = new Replay(0);
+  const replay = new ReplayBuffer(0);
   for (let i = 0; i < MAX_REPLAY_EVENTS; i++) {
     const received = new Uint8Array(65_536).fill(i);
     replay.add(1, null, received.subarray(100, 120));
@@ -19,10 +19,10 @@ test("an event keeps its own bytes, not the buffer that they came in", () => {
 });
 
 test("the last events go on at the next owner, and those that are about to be added", () => {
-  const replay = new Replay(10);
+  const replay = new ReplayBuffer(10);
   const data = new Uint8Array([1, 2, 3]);
   for (let i = 0; i < 3; i++) replay.add(7, i === 1 ? "one" : null, data);
-  const next = new Replay(14, replay.tail([{ epoch: 7, to: null, data }]));
+  const next = new ReplayBuffer(14, replay.tail([{ epoch: 7, to: null, data }]));
   const { events, upto } = next.since(10, () => true);
   expect(upto).toBe(14);
   expect(events).toEqual(
@@ -34,17 +34,17 @@ test("the last events go on at the next owner, and those that are about to be ad
 });
 
 test("only the last 64 KiB of events are kept for the next owner", () => {
-  const replay = new Replay(0);
+  const replay = new ReplayBuffer(0);
   for (let i = 0; i < 100; i++) replay.add(1, null, new Uint8Array(2_000));
   const text = replay.tail([]);
   expect(text.length).toBeLessThan(1.5 * MAX_TAIL_BYTES);
-  const next = new Replay(100, text);
+  const next = new ReplayBuffer(100, text);
   const kept = next.since(next.lostTo(0, null) as number, () => true).events.length;
   expect(kept).toBe(Math.floor(MAX_TAIL_BYTES / 2_128));
 });
 
 test.each([
-  ["of which others were said since", 12, new Replay(11).tail([])],
+  ["of which others were said since", 12, new ReplayBuffer(11).tail([])],
   ["that can't be read", 5, "{"],
   ["that are none", 5, valueToText([5, [[1, null, "x"]]], "x")],
   [
@@ -53,12 +53,12 @@ test.each([
     valueToText([1, [[1, null, 1], [1, null, 2]]], "x"),
   ],
 ])("events %s are not taken over", (_, last, text) => {
-  const replay = new Replay(last, text);
+  const replay = new ReplayBuffer(last, text);
   expect([replay.covers(last), replay.covers(last - 1)]).toEqual([true, false]);
 });
 
 test("to whom events were lost with a former owner, those since can still be had", () => {
-  const replay = new Replay(1_000);
+  const replay = new ReplayBuffer(1_000);
   replay.add(2, null, new Uint8Array(1));
   expect([replay.lostTo(1_001, 2), replay.lostTo(1_000, 1), replay.lostTo(10, null)]).toEqual([
     null,
@@ -72,7 +72,7 @@ test("to whom events were lost with a former owner, those since can still be had
 });
 
 test("numbers that another owner gave to other events are no position here", () => {
-  const replay = new Replay(1_000);
+  const replay = new ReplayBuffer(1_000);
   for (let i = 0; i < 5; i++) replay.add(3, null, new Uint8Array(1));
   // Of one that went on without the store, under epoch 1.
   expect([1_002, 1_005, 1_009].map((after) => replay.lostTo(after, 1))).toEqual([

@@ -1,7 +1,7 @@
 /** A client's socket at its door before it is joined: nothing is said before hello. */
 import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../../adapters/http_wire/socket_codec.ts";
-import { Seat, type SeatParts } from "../../src/sockets/client_session.ts";
+import { ClientSession, type ClientSessionParts } from "../../src/sockets/client_session.ts";
 import { AtlasError } from "../../src/errors.ts";
 import {
   MAX_SOCKET_BUFFER_BYTES,
@@ -10,12 +10,12 @@ import {
 } from "../../src/limits.ts";
 
 /** A seat, what its client has heard, and what it has had done. */
-function seated(parts: Partial<SeatParts> = {}) {
+function seated(parts: Partial<ClientSessionParts> = {}) {
   // deno-lint-ignore no-explicit-any
   const heard: any[] = [];
   const done: unknown[] = [];
   const closed: [number, string][] = [];
-  const seat = new Seat({
+  const seat = new ClientSession({
     id: "one",
     codec: jsonCodec,
     after: null,
@@ -117,7 +117,7 @@ describe("before hello", () => {
   it("joining that fails for good closes it with why, and answers nothing", async () => {
     const { seat, closed, done, heard, say } = seated();
     say(call(1));
-    seat.refuse(new AtlasError("not_found", "there is none"));
+    seat.reject(new AtlasError("not_found", "there is none"));
     await settled();
     expect(closed).toEqual([[4404, "not_found: there is none"]]);
     expect([done, heard]).toEqual([[], []]);

@@ -23,7 +23,14 @@ import { within } from "./request_timeout.ts";
 import { scanShards } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
 import { askInTurn } from "./sentinel.ts";
-import { CLUSTER_SLOTS, clusterSlot, type NodeAddress, redirectionOf, type SlotRange, slotRangesOf } from "./slots.ts";
+import {
+  CLUSTER_SLOTS,
+  clusterSlot,
+  type NodeAddress,
+  redirectionOf,
+  type SlotRange,
+  slotRangesOf,
+} from "./slots.ts";
 import type { RedisLine } from "./store.ts";
 
 /** The slot of all keys of membership. */

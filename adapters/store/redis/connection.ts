@@ -14,7 +14,13 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";
-import { defaultDialer, dialIoredis, type RedisAddress, type RedisClient, type RedisDialer } from "./client.ts";
+import {
+  defaultDialer,
+  dialIoredis,
+  type RedisAddress,
+  type RedisClient,
+  type RedisDialer,
+} from "./client.ts";
 import type { EvictionWatch } from "./eviction.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./info.ts";
 import type { RedisRunner } from "./replica_ack.ts";

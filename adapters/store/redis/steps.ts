@@ -8,7 +8,17 @@
 import { EPOCHS_PER_TERM } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
 import { slotOf } from "../../../src/model/rrp.ts";
-import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, LineageName, Range, Reassertion, Stamp } from "../../../src/ports/store.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  LineageName,
+  Range,
+  Reassertion,
+  Stamp,
+} from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 import { firstEpochOf, keptOf, NO_STAMP } from "../lineage.ts";
 import { type KeyKind, parseEntry, slotKey } from "./keys.ts";

@@ -18,16 +18,72 @@ import type { NodeEvent } from "../../../src/model/node_event.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import { refusalOf } from "../../../src/model/refusal.ts";
 import { slotOf } from "../../../src/model/rrp.ts";
-import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, KnownLineage, LineageName, Membership, OwnershipPage, Range, Reassertion, RegisterReply, RenewReply, Stamp, Standing, Store } from "../../../src/ports/store.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  KnownLineage,
+  LineageName,
+  Membership,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+  Store,
+} from "../../../src/ports/store.ts";
 import { Batcher, type Entry } from "../batch.ts";
-import { BrokenEntry, checkClaim, checkCommit, checkRange, checkTenures, checkWhole, failedStep, tellable, unavailable } from "../check.ts";
+import {
+  BrokenEntry,
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkTenures,
+  checkWhole,
+  failedStep,
+  tellable,
+  unavailable,
+} from "../check.ts";
 import { lostWhereBroken } from "../lineage.ts";
 import { checkMember } from "../member_rows.ts";
 import { keyOf, ownPattern, pageOf, parseEntry, slotKey, Unlisted } from "./keys.ts";
 import { KILL, LEAVE, MEMBER_KEYS, MEMBERS, REGISTER, RENEW } from "./membership_scripts.ts";
-import { brokenBy, infoText, listOf, malformed, membershipOf, registrationOf, renewalOf, standingReply, stateReply, textOrNull } from "./replies.ts";
+import {
+  brokenBy,
+  infoText,
+  listOf,
+  malformed,
+  membershipOf,
+  registrationOf,
+  renewalOf,
+  standingReply,
+  stateReply,
+  textOrNull,
+} from "./replies.ts";
 import { SCAN, STEPS } from "./scripts.ts";
-import { claimReply, claimStep, commitReply, commitStep, doneOf, type Found, keptReply, keptStep, lookupStep, rangeReply, rangeStep, readReply, readStep, reassertStep, releaseStep, type Step, writes } from "./steps.ts";
+import {
+  claimReply,
+  claimStep,
+  commitReply,
+  commitStep,
+  doneOf,
+  type Found,
+  keptReply,
+  keptStep,
+  lookupStep,
+  rangeReply,
+  rangeStep,
+  readReply,
+  readStep,
+  reassertStep,
+  releaseStep,
+  type Step,
+  writes,
+} from "./steps.ts";
 
 /** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
 export interface RedisLine {

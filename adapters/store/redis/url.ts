@@ -7,7 +7,13 @@
  */
 import { refused } from "../check.ts";
 import { shownUrl } from "../redact_url.ts";
-import { checkLogin, decodePart, parseRedisQuery, parseRedisUrl, type RedisAddress } from "./client.ts";
+import {
+  checkLogin,
+  decodePart,
+  parseRedisQuery,
+  parseRedisUrl,
+  type RedisAddress,
+} from "./client.ts";
 
 /** How to get in, wherever the server turns out to be. */
 export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas" | "eviction">;

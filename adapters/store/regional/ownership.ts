@@ -20,7 +20,16 @@ import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";
 import { refused, tellable } from "../check.ts";
 import { NO_STAMP } from "../lineage.ts";
 import { sign, takeBack } from "./departures.ts";
-import { arrival, ARRIVING, departure, type Entry, entryOf, type Pointer, shortcut, type Stored } from "./entries.ts";
+import {
+  arrival,
+  ARRIVING,
+  departure,
+  type Entry,
+  entryOf,
+  type Pointer,
+  shortcut,
+  type Stored,
+} from "./entries.ts";
 import type { Addresses } from "./forwarding_repair.ts";
 import type { Homes } from "./homes.ts";
 import type { RegionalStores } from "./region_stores.ts";

@@ -6,7 +6,13 @@
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
-import type { KnownLineage, Membership, Observation, RegisterReply, RenewReply } from "../../../src/ports/store.ts";
+import type {
+  KnownLineage,
+  Membership,
+  Observation,
+  RegisterReply,
+  RenewReply,
+} from "../../../src/ports/store.ts";
 import { countIn, parsedRow, readRows, stateIn, tooLong } from "../member_rows.ts";
 import type { SqliteLineage } from "./lineage.ts";
 import type { Database, Row, Statement } from "./schema.ts";

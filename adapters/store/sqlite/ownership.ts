@@ -9,9 +9,29 @@ import { MAX_ENTRY } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import { slotOf } from "../../../src/model/rrp.ts";
-import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, LineageName, OwnershipPage, Range, Reassertion, Stamp, Standing } from "../../../src/ports/store.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  LineageName,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  Stamp,
+  Standing,
+} from "../../../src/ports/store.ts";
 import { BrokenEntry, brokenEntry } from "../check.ts";
-import { hasTurn, keptOf, lostWhereBroken, nextEpoch, NO_STAMP, pastOf, standingOf } from "../lineage.ts";
+import {
+  hasTurn,
+  keptOf,
+  lostWhereBroken,
+  nextEpoch,
+  NO_STAMP,
+  pastOf,
+  standingOf,
+} from "../lineage.ts";
 import { SqliteEnded } from "./ended_turns.ts";
 import type { SqliteLineage } from "./lineage.ts";
 import { type Database, fromStored, type Row, type Statement, toStored } from "./schema.ts";

@@ -14,8 +14,33 @@ import type { OwnerKnows } from "../../../src/model/lost_turns.ts";
 import type { MemberInfo, MemberState } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import { fileRefused, isFull } from "../../../src/model/refusal.ts";
-import type { Claim, ClaimReply, Commit, CommitReply, CommittedTurn, KnownLineage, LineageName, Membership, OwnershipPage, Range, Reassertion, RegisterReply, RenewReply, Stamp, Standing, Store } from "../../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, refused, unavailable } from "../check.ts";
+import type {
+  Claim,
+  ClaimReply,
+  Commit,
+  CommitReply,
+  CommittedTurn,
+  KnownLineage,
+  LineageName,
+  Membership,
+  OwnershipPage,
+  Range,
+  Reassertion,
+  RegisterReply,
+  RenewReply,
+  Stamp,
+  Standing,
+  Store,
+} from "../../../src/ports/store.ts";
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkTenures,
+  checkWhole,
+  refused,
+  unavailable,
+} from "../check.ts";
 import { checkMember } from "../member_rows.ts";
 import { fileAt, SqliteLineage } from "./lineage.ts";
 import { SqliteMembers } from "./membership.ts";

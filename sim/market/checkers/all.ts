@@ -7,7 +7,7 @@ import type { MarketChecker } from "./checker.ts";
 import { credit } from "./credit.ts";
 import { grants } from "./grants.ts";
 import { hotCode } from "./hot_code.ts";
-import { letters } from "./letters.ts";
+import { messages } from "./letters.ts";
 import { mesh } from "./mesh.ts";
 import { parts } from "./parts.ts";
 import { rest } from "./rest.ts";
@@ -19,7 +19,7 @@ export const MARKET_CHECKERS: readonly MarketChecker[] = [
   calls,
   hotCode,
   books,
-  letters,
+  messages,
   mesh,
   parts,
   rest,

@@ -2,14 +2,14 @@
  * Where nothing goes wrong and nothing is closed, no call fails, and no buyer has less than
  * it wanted once it had that, whatever code is loaded meanwhile.
  */
-import type { Purse } from "../buyers.ts";
+import type { SimBuyer } from "../buyers.ts";
 import type { MarketChecker } from "./checker.ts";
 
 export const calm: MarketChecker = {
   name: "calm",
   watch({ plan }, report) {
     if (!plan.market.isCalm) return {};
-    const served = new Set<Purse>();
+    const served = new Set<SimBuyer>();
     return {
       moduleReturned({ id, outcome, code, message }) {
         if (outcome !== "ok") report(`call ${id} failed with ${code}: ${message}`);

@@ -1,12 +1,12 @@
 /** What a referee of the market is: one more who watches one rule only, and changes nothing. */
 import type { Report } from "../../checkers/checker.ts";
 import type { World } from "../../engine/world.ts";
-import type { Ledger, MarketObserver } from "../history.ts";
+import type { MarketHistory, MarketObserver } from "../history.ts";
 import type { MarketPlan } from "../run.ts";
 
 export interface MarketScene {
   readonly plan: MarketPlan;
-  readonly ledger: Ledger;
+  readonly ledger: MarketHistory;
   /** Once it is there: checkers are made before the world is. */
   readonly world: () => World;
 }

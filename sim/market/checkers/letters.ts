@@ -6,7 +6,7 @@
  * It hears what nodes tell each other; what a node tells itself, it doesn't.
  */
 import type { Report } from "../../checkers/checker.ts";
-import type { LetterOf } from "../../../src/lambda/bus/messages.ts";
+import type { BusMessageOf } from "../../../src/lambda/bus/messages.ts";
 import { accepts } from "../../../src/api/module.ts";
 import type { Order } from "../../../src/lambda/bus/order.ts";
 import type { Heard } from "../message_faults.ts";
@@ -29,10 +29,10 @@ interface Shopping {
   readonly earlier: Map<string, number>;
 }
 
-export const letters: MarketChecker = {
+export const messages: MarketChecker = {
   name: "letters",
   watch({ plan }, report) {
-    const judge = new Judge(report);
+    const judge = new MessageChecker(report);
     const workers = new Set(
       plan.market.roles.flatMap((role, index) => role === "worker" ? [`node-${index}`] : []),
     );
@@ -42,7 +42,7 @@ export const letters: MarketChecker = {
   },
 };
 
-class Judge {
+class MessageChecker {
   readonly #report: Report;
   readonly #channels = new Map<string, Counter>();
   /** By exchange, broker, id and revision. */
@@ -82,7 +82,7 @@ class Judge {
     }
   }
 
-  #ordered({ order }: LetterOf<"order">, broker: string, exchange: string): void {
+  #ordered({ order }: BusMessageOf<"order">, broker: string, exchange: string): void {
     const { id, revision, trader, side } = order;
     this.#orders.set(`${exchange} ${broker} ${id} ${revision}`, { order, matched: 0 });
     if (side === "sell") return;
@@ -99,7 +99,7 @@ class Judge {
     shopping.found = new Map();
   }
 
-  #matched(letter: LetterOf<"match">, exchange: string, broker: string): void {
+  #matched(letter: BusMessageOf<"match">, exchange: string, broker: string): void {
     const { id, revision, quantity, seller, version } = letter;
     const known = this.#orders.get(`${exchange} ${broker} ${id} ${revision}`);
     if (!known) {
@@ -125,7 +125,7 @@ class Judge {
     shopping.found.set(seller, found.set(exchange, (found.get(exchange) ?? 0) + quantity));
   }
 
-  #opened(letter: LetterOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
+  #opened(letter: BusMessageOf<"open">, buyer: string, seller: string, isAllHeard: boolean): void {
     const { nonce, want } = letter;
     this.#openings.set(`${buyer} ${nonce}`, want);
     const orders = this.#shopping.get(buyer);
@@ -140,13 +140,13 @@ class Judge {
     }
   }
 
-  #accepted({ nonce, grant }: LetterOf<"accept">, buyer: string): void {
+  #accepted({ nonce, grant }: BusMessageOf<"accept">, buyer: string): void {
     const want = this.#openings.get(`${buyer} ${nonce}`);
     if (want === undefined) this.#report(`${buyer} is granted ${grant}, and never asked`);
     else if (grant > want) this.#report(`${buyer} asked for ${want}, and is granted ${grant}`);
   }
 
-  #requested({ id }: LetterOf<"request">, channel: string): void {
+  #requested({ id }: BusMessageOf<"request">, channel: string): void {
     const counter = this.#counter(channel);
     const allowed = counter.allowed - counter.returned;
     if (id > allowed) {

@@ -3,7 +3,7 @@
  * last answer comes to a life that is over. Drawn, not written by hand: it takes two
  * lapses of one node, the second between a commit and its answer.
  */
-import { makeAdriftPlan } from "../../draw/draw_partitioned.ts";
+import { makePartitionedPlan } from "../../draw/draw_partitioned.ts";
 import type { Plan } from "../../plan/plan.ts";
 
-export const lateLanding: Plan = makeAdriftPlan(1355);
+export const lateLanding: Plan = makePartitionedPlan(1355);

@@ -23,7 +23,7 @@ export function scenario(
     lease: { heartbeatMs: 1_000, leaseMs: 3_000 },
     idleAfterMs: 60_000,
     store: { isStream: true, timeoutMs: 3_000 },
-    weather: FAIR,
+    linkConditions: FAIR,
     drift: 0,
   };
   return { seed: 0, shape: { ...bare, ...shape }, faults, work, healAt: HEAL_AT, endAt: END_AT };

@@ -17,48 +17,48 @@ import type { NodeEvent } from "../../model/node_event.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Random } from "../../ports/random.ts";
 import type { Peer } from "../../ports/transport.ts";
-import { Breath } from "../../time/event_loop_yield.ts";
+import { ReadLoopYield } from "../../time/event_loop_yield.ts";
 import { type Address, AddressBook, addressOf, nodeOf, partOf } from "./address.ts";
 import { Discovery } from "./discovery.ts";
-import { contactsIn, type Letter, readLetter, writeLetter } from "./messages.ts";
-import { Watches } from "./monitors.ts";
-import { bodyOf } from "./payload.ts";
-import type { Desk, Part } from "./process.ts";
+import { type BusMessage, contactsIn, readMessage, writeMessage } from "./messages.ts";
+import { Monitors } from "./monitors.ts";
+import { payloadOf } from "./payload.ts";
+import type { Process, ProcessContext } from "./process.ts";
 import { Restarts } from "./restarts.ts";
 
 interface Envelope {
   readonly to: Address;
   readonly from: Address;
-  readonly letter: Letter;
+  readonly message: BusMessage;
 }
 
-export class Post {
+export class MessageBus {
   readonly discovery: Discovery;
-  readonly #parts: PostParts;
-  readonly #desks = new Map<Address, Part>();
+  readonly #parts: MessageBusParts;
+  readonly #processes = new Map<Address, Process>();
   readonly #timers = new Map<Address, Set<Timer>>();
-  readonly #watches = new Watches();
+  readonly #monitors = new Monitors();
   readonly #restarts = new Restarts();
   readonly #book = new AddressBook();
   /** Letters for nodes that are being dialled. */
   readonly #outboxes = new Map<string, Envelope[]>();
   #queue: (Envelope | (() => void))[] = [];
   #isReading = false;
-  readonly #breath: Breath;
+  readonly #yield: ReadLoopYield;
   #draws = 0;
   #stopped = false;
 
-  constructor(parts: PostParts) {
+  constructor(parts: MessageBusParts) {
     this.#parts = parts;
     this.discovery = new Discovery(parts.member);
-    this.#breath = new Breath(parts.clock, () => this.#readAll());
+    this.#yield = new ReadLoopYield(parts.clock, () => this.#readAll());
   }
 
   /** Opens a part under `name`, which must be new in this node's life, or of one that ended. */
-  hire(name: string, part: Part): Address {
+  spawn(name: string, part: Process): Address {
     const address = addressOf("", name);
-    this.#desks.set(address, part);
-    part.begin(this.#desk(address));
+    this.#processes.set(address, part);
+    part.begin(this.#contextOf(address));
     return address;
   }
 
@@ -67,24 +67,24 @@ export class Post {
    *
    * @param restarted runs each time that was done
    */
-  keep(name: string, make: () => Part, restarted: () => void = () => {}): Address {
+  keep(name: string, make: () => Process, restarted: () => void = () => {}): Address {
     this.#restarts.keep(addressOf("", name), make, restarted);
-    return this.hire(name, make());
+    return this.spawn(name, make());
   }
 
   /** Ends a part: who watches it hears of it, what it asked for later is forgotten. */
-  dismiss(address: Address, reason: string): void {
+  stopProcess(address: Address, reason: string): void {
     this.#restarts.forget(address);
     this.#end(address, reason);
   }
 
   #end(address: Address, reason: string): void {
-    const ended = this.#desks.get(address);
+    const ended = this.#processes.get(address);
     if (!ended) return;
-    this.#desks.delete(address);
+    this.#processes.delete(address);
     for (const timer of this.#timers.get(address) ?? []) timer.cancel();
     this.#timers.delete(address);
-    for (const target of this.#watches.leave(address)) this.#unwatched(target);
+    for (const target of this.#monitors.leave(address)) this.#unwatched(target);
     try {
       ended.end(reason, !this.#restarts.has(address));
     } catch (error) {
@@ -92,7 +92,7 @@ export class Post {
     }
     this.#gone(address, reason);
     const part = partOf(address);
-    for (const node of this.#watches.takeForeign(part)) this.#notThere(node, part);
+    for (const node of this.#monitors.takeForeign(part)) this.#notThere(node, part);
   }
 
   /** This node's present incarnation. */
@@ -101,8 +101,8 @@ export class Post {
   }
 
   /** Sends a letter from outside of any part. */
-  drop(to: Address, letter: Letter): void {
-    this.#send({ to, from: addressOf("", ""), letter });
+  send(to: Address, letter: BusMessage): void {
+    this.#send({ to, from: addressOf("", ""), message: letter });
   }
 
   /**
@@ -122,23 +122,23 @@ export class Post {
   }
 
   /** A peer's letter came. */
-  arrived(message: PostMessage, line: Line): void {
+  arrived(message: PostMessage, line: BusLink): void {
     const { incarnation } = line.peer;
     const { to, from } = message;
     const self = this.incarnation;
-    let letter: Letter;
+    let letter: BusMessage;
     try {
-      letter = readLetter(message.letter, bodyOf(message.body), self);
+      letter = readMessage(message.letter, payloadOf(message.body), self);
     } catch (error) {
       return this.#tell("warning", "letter refused", { from: incarnation, why: messageOf(error) });
     }
     for (const contact of contactsIn(letter)) {
       if (contact.incarnation !== self) this.discovery.learn(contact);
     }
-    if (to === "") return this.#official(letter, incarnation);
+    if (to === "") return this.#control(letter, incarnation);
     if (letter.kind === "gone" || letter.kind === "watch" || letter.kind === "unwatch") return;
     const book = this.#book;
-    this.#enqueue({ to: book.whole("", to), from: book.whole(incarnation, from), letter });
+    this.#enqueue({ to: book.whole("", to), from: book.whole(incarnation, from), message: letter });
   }
 
   /** A link to a peer closed: letters may be lost, so all its parts count as gone. */
@@ -147,9 +147,9 @@ export class Post {
     // The peer, if it lives, may have a newer link over which it watches: it is told, and again
     // should the link over which it was told be one that broke, too.
     const isPresent = this.#parts.present(incarnation) !== undefined;
-    for (const part of this.#watches.watchedBy(incarnation)) {
+    for (const part of this.#monitors.watchedBy(incarnation)) {
       if (isPresent) this.#notThere(incarnation, part);
-      else this.#watches.removeForeign(incarnation, part);
+      else this.#monitors.removeForeign(incarnation, part);
     }
   }
 
@@ -157,33 +157,35 @@ export class Post {
   stop(): void {
     this.#stopped = true;
     this.#restarts.stop();
-    for (const address of [...this.#desks.keys()]) this.dismiss(address, "the node was closed");
-    this.#breath.stop();
+    for (const address of [...this.#processes.keys()]) {
+      this.stopProcess(address, "the node was closed");
+    }
+    this.#yield.stop();
     this.#queue = [];
     this.#outboxes.clear();
   }
 
-  #desk(address: Address): Desk {
+  #contextOf(address: Address): ProcessContext {
     const { clock, random } = this.#parts;
     return {
       address,
       self: this.#parts.self,
       now: () => clock.now(),
-      chance: () => random.next(),
-      draw: () => ++this.#draws,
-      send: (to, letter) => this.#send({ to, from: address, letter }),
+      random: () => random.next(),
+      nextId: () => ++this.#draws,
+      send: (to, letter) => this.#send({ to, from: address, message: letter }),
       watch: (to) => this.#watch(address, to),
       unwatch: (to) => {
-        if (this.#watches.remove(address, to)) this.#unwatched(to);
+        if (this.#monitors.remove(address, to)) this.#unwatched(to);
       },
-      hire: (name, part) => this.hire(name, part),
-      dismiss: (part, reason) => this.dismiss(part, reason),
-      soon: (run) =>
+      spawn: (name, part) => this.spawn(name, part),
+      stop: (part, reason) => this.stopProcess(part, reason),
+      defer: (run) =>
         this.#enqueue(() => {
-          if (this.#desks.has(address)) this.#guard(address, run);
+          if (this.#processes.has(address)) this.#guard(address, run);
         }),
-      act: (run) => {
-        if (this.#desks.has(address)) this.#guard(address, run);
+      resume: (run) => {
+        if (this.#processes.has(address)) this.#guard(address, run);
       },
       after: (ms, run) => this.#after(address, ms, run),
       tell: (level, event, fields) => this.#tell(level, event, fields),
@@ -196,7 +198,7 @@ export class Post {
     const own = timers;
     const timer = this.#parts.clock.after(ms, () => {
       own.delete(timer);
-      if (this.#desks.has(address)) this.#guard(address, run);
+      if (this.#processes.has(address)) this.#guard(address, run);
     });
     own.add(timer);
     return {
@@ -214,13 +216,13 @@ export class Post {
   }
 
   #watch(watcher: Address, target: Address): void {
-    const isFirst = this.#watches.add(watcher, target);
+    const isFirst = this.#monitors.add(watcher, target);
     const node = nodeOf(target);
     if (node === "") {
-      if (!this.#desks.has(target)) this.#gone(target, "there is no such part");
+      if (!this.#processes.has(target)) this.#gone(target, "there is no such part");
     } else if (isFirst) {
-      const letter: Letter = { kind: "watch", part: partOf(target) };
-      this.#dispatch(node, { to: addressOf(node, ""), from: watcher, letter });
+      const letter: BusMessage = { kind: "watch", part: partOf(target) };
+      this.#dispatch(node, { to: addressOf(node, ""), from: watcher, message: letter });
     }
   }
 
@@ -228,12 +230,12 @@ export class Post {
   #unwatched(target: Address): void {
     const node = nodeOf(target);
     if (node === "" || !this.#parts.present(node)) return;
-    const letter: Letter = { kind: "unwatch", part: partOf(target) };
-    this.#dispatch(node, { to: addressOf(node, ""), from: addressOf("", ""), letter });
+    const letter: BusMessage = { kind: "unwatch", part: partOf(target) };
+    this.#dispatch(node, { to: addressOf(node, ""), from: addressOf("", ""), message: letter });
   }
 
   /** A letter to the post office itself. */
-  #official(letter: Letter, incarnation: string): void {
+  #control(letter: BusMessage, incarnation: string): void {
     if (letter.kind === "gone") {
       const target = addressOf(incarnation, letter.part);
       // After all that its part had sent before; before what another of that name sends.
@@ -241,10 +243,11 @@ export class Post {
         for (const down of this.#downs(target, "it ended")) this.#deliver(down);
       });
     } else if (letter.kind === "unwatch") {
-      this.#watches.removeForeign(incarnation, letter.part);
+      this.#monitors.removeForeign(incarnation, letter.part);
     } else if (letter.kind === "watch") {
-      if (!this.#desks.has(addressOf("", letter.part))) this.#notThere(incarnation, letter.part);
-      else this.#watches.addForeign(incarnation, letter.part);
+      if (!this.#processes.has(addressOf("", letter.part))) {
+        this.#notThere(incarnation, letter.part);
+      } else this.#monitors.addForeign(incarnation, letter.part);
     }
   }
 
@@ -252,7 +255,7 @@ export class Post {
     this.#dispatch(incarnation, {
       to: addressOf(incarnation, ""),
       from: addressOf("", ""),
-      letter: { kind: "gone", part },
+      message: { kind: "gone", part },
     });
   }
 
@@ -262,13 +265,13 @@ export class Post {
   }
 
   #downs(target: Address, reason: string): Envelope[] {
-    const letter: Letter = { kind: "down", address: target, reason };
-    return this.#watches.take(target).map((to) => ({ to, from: target, letter }));
+    const letter: BusMessage = { kind: "down", address: target, reason };
+    return this.#monitors.take(target).map((to) => ({ to, from: target, message: letter }));
   }
 
   #lost(incarnation: string, reason: string): void {
     this.#outboxes.delete(incarnation);
-    for (const target of this.#watches.targetsOn(incarnation)) this.#gone(target, reason);
+    for (const target of this.#monitors.targetsOn(incarnation)) this.#gone(target, reason);
   }
 
   /** Sends a letter to another node, or keeps it till there is a line. */
@@ -278,7 +281,7 @@ export class Post {
     const outbox = this.#outboxes.get(incarnation);
     if (line) {
       if (outbox) this.#clear(incarnation, outbox, line);
-      return this.#put(line, envelope);
+      return this.#write(line, envelope);
     }
     if (outbox) {
       if (outbox.push(envelope) > MAX_OUTBOX) this.#lost(incarnation, "too many letters wait");
@@ -303,15 +306,15 @@ export class Post {
   }
 
   /** Sends what waited for a line, unless that was done or given up meanwhile. */
-  #clear(incarnation: string, outbox: readonly Envelope[], line: Line): void {
+  #clear(incarnation: string, outbox: readonly Envelope[], line: BusLink): void {
     if (this.#outboxes.get(incarnation) !== outbox) return;
     this.#outboxes.delete(incarnation);
-    for (const envelope of outbox) this.#put(line, envelope);
+    for (const envelope of outbox) this.#write(line, envelope);
   }
 
-  #put(line: Line, { to, from, letter }: Envelope): void {
+  #write(line: BusLink, { to, from, message: letter }: Envelope): void {
     try {
-      const { letter: tuple, body } = writeLetter(letter, this.incarnation);
+      const { letter: tuple, body } = writeMessage(letter, this.incarnation);
       const sent = line.post({
         kind: "post",
         id: 0,
@@ -330,7 +333,7 @@ export class Post {
   #enqueue(item: Envelope | (() => void)): void {
     if (this.#stopped) return;
     this.#queue.push(item);
-    if (this.#isReading || this.#breath.holds) return;
+    if (this.#isReading || this.#yield.holds) return;
     this.#isReading = true;
     queueMicrotask(() => this.#readAll());
   }
@@ -339,9 +342,9 @@ export class Post {
   #readAll(): void {
     this.#isReading = true;
     let at = 0;
-    for (; at < this.#queue.length && !this.#breath.holds; at++) {
+    for (; at < this.#queue.length && !this.#yield.holds; at++) {
       const item = this.#queue[at] as Envelope | (() => void);
-      this.#breath.spend();
+      this.#yield.spend();
       if (typeof item === "function") item();
       else this.#deliver(item);
     }
@@ -349,8 +352,8 @@ export class Post {
     this.#isReading = false;
   }
 
-  #deliver({ to, from, letter }: Envelope): void {
-    const part = this.#desks.get(to);
+  #deliver({ to, from, message: letter }: Envelope): void {
+    const part = this.#processes.get(to);
     if (!part) {
       const { node } = this.#book.halves(from);
       if (node !== "") this.#notThere(node, partOf(to));
@@ -382,10 +385,10 @@ export class Post {
 
   #restart(address: Address): void {
     const kept = this.#restarts.get(address);
-    if (!kept || this.#stopped || this.#desks.has(address)) return;
+    if (!kept || this.#stopped || this.#processes.has(address)) return;
     this.#tell("warning", "part restarted", { part: partOf(address) });
     try {
-      this.hire(partOf(address), kept.make());
+      this.spawn(partOf(address), kept.make());
       kept.restarted();
     } catch (error) {
       this.#failed(address, error);
@@ -398,14 +401,14 @@ export class Post {
 }
 
 /** A line to another node, as the post office needs it. */
-export interface Line {
+export interface BusLink {
   readonly peer: { readonly incarnation: string };
   post(message: PostMessage): boolean;
   close(reason: string): void;
 }
 
 /** What a post office is made of. */
-export interface PostParts {
+export interface MessageBusParts {
   readonly clock: Clock;
   readonly random: Random;
   /** This node, in its present life. */
@@ -413,10 +416,10 @@ export interface PostParts {
   /** What the registry says of an incarnation. */
   readonly member: (incarnation: string) => Peer | undefined;
   /** The open line to a node. */
-  readonly present: (incarnation: string) => Line | undefined;
+  readonly present: (incarnation: string) => BusLink | undefined;
   /** Opens one. */
-  readonly dial: (peer: Peer) => Promise<Line>;
+  readonly dial: (peer: Peer) => Promise<BusLink>;
   /** Opens one to whoever answers at an address; null: this node itself. */
-  readonly meet: (address: string) => Promise<Line | null>;
+  readonly meet: (address: string) => Promise<BusLink | null>;
   readonly onEvent: (event: NodeEvent) => void;
 }

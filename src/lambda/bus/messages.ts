@@ -13,7 +13,7 @@ import { MAX_CAPACITY, MAX_EXPORTS, MAX_MODULES, MAX_ORDERS, MAX_PEERS } from ".
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "./address.ts";
 import type { OrderView } from "../../api/modules.ts";
-import { type Body, bytesOf } from "./payload.ts";
+import { bytesOf, type Payload } from "./payload.ts";
 import { isRange, isVersion, type Module } from "../../api/module.ts";
 import { type Order, orderShape } from "./order.ts";
 import {
@@ -52,7 +52,7 @@ export interface Label {
 }
 
 /** The fields of each letter, by its kind. */
-export interface Letters {
+export interface BusMessages {
   // Between post offices, and what they tell their own parts.
 
   /** Tell me when this part of yours is gone; or no more. */
@@ -128,12 +128,12 @@ export interface Letters {
     readonly name: string;
     readonly timeoutMs: number;
     /** The array of arguments. */
-    readonly body: Body;
+    readonly body: Payload;
   };
   /** Nobody waits for this request's answer any more. */
   abandon: { readonly id: number };
   /** `allowed` is all the credit given since the channel was opened. */
-  reply: { readonly id: number; readonly allowed: number; readonly body: Body };
+  reply: { readonly id: number; readonly allowed: number; readonly body: Payload };
   failure: { readonly id: number; readonly allowed: number; readonly error: WireError };
   credit: { readonly allowed: number };
   /** I have sent so many requests and have no credit left: how much is allowed? */
@@ -205,9 +205,9 @@ export interface Knowledge {
   readonly exchanges: readonly Listing[];
 }
 
-export type Kind = keyof Letters;
-export type LetterOf<K extends Kind> = { readonly kind: K } & Letters[K];
-export type Letter = { [K in Kind]: LetterOf<K> }[Kind];
+export type Kind = keyof BusMessages;
+export type BusMessageOf<K extends Kind> = { readonly kind: K } & BusMessages[K];
+export type BusMessage = { [K in Kind]: BusMessageOf<K> }[Kind];
 
 const part = text(64);
 const name = text(128);
@@ -314,15 +314,15 @@ const NO_BODY: Uint8Array = new Uint8Array(0);
 
 function form<K extends Kind>(
   kind: K,
-  fields: Fields<Omit<Letters[K], "body">>,
+  fields: Fields<Omit<BusMessages[K], "body">>,
   hasBody: boolean = false,
 ): Form {
   return { kind, row: new Row(fields) as unknown as Row<object>, hasBody };
 }
 
 /** A letter as it leaves the node whose incarnation is `self`. */
-export function writeLetter(
-  letter: Letter,
+export function writeMessage(
+  letter: BusMessage,
   self: string,
 ): { letter: readonly unknown[]; body: Uint8Array } {
   const number = NUMBERS.get(letter.kind) ?? -1;
@@ -334,18 +334,18 @@ export function writeLetter(
 }
 
 /** A letter that came to the node `self`. @throws AtlasError `bad_request` */
-export function readLetter(tuple: readonly unknown[], body: Body, self: string): Letter {
+export function readMessage(tuple: readonly unknown[], body: Payload, self: string): BusMessage {
   const [number] = tuple;
   const found = typeof number === "number" ? FORMS[number] : undefined;
   if (!found) throw new AtlasError("bad_request", "a letter is of no known kind");
-  const letter: { kind: Kind; body?: Body } = { kind: found.kind };
+  const letter: { kind: Kind; body?: Payload } = { kind: found.kind };
   found.row.read(tuple, 1, self, letter);
   if (found.hasBody) letter.body = body;
-  return letter as Letter;
+  return letter as BusMessage;
 }
 
 /** The nodes that a letter tells of, to be remembered for when one of them is dialled. */
-export function contactsIn(letter: Letter): readonly Peer[] {
+export function contactsIn(letter: BusMessage): readonly Peer[] {
   switch (letter.kind) {
     case "syn":
     case "ack":

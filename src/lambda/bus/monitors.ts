@@ -6,7 +6,7 @@
  */
 import { type Address, nodeOf } from "./address.ts";
 
-export class Watches {
+export class Monitors {
   /** Watched part anywhere → parts here. */
   readonly #watchers = new Map<Address, Set<Address>>();
   /** Part here → parts anywhere that it watches. */

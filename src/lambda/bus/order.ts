@@ -12,7 +12,17 @@ import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "./address.ts";
 import type { Preference } from "../../api/modules.ts";
 import { isRange, isVersion } from "../../api/module.ts";
-import { address, list, maybe, oneOf, peer, record, type Shape, text, whole } from "./wire_shapes.ts";
+import {
+  address,
+  list,
+  maybe,
+  oneOf,
+  peer,
+  record,
+  type Shape,
+  text,
+  whole,
+} from "./wire_shapes.ts";
 
 /** Regions that a buyer may rank, and that a sell order may name. */
 export const MAX_REGIONS = 64;

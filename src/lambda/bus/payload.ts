@@ -9,7 +9,7 @@ import { AtlasError } from "../../errors.ts";
 import { pack, unpack } from "../../model/value.ts";
 
 /** Packed, or unpacked already. */
-export type Body = Uint8Array | Unpacked;
+export type Payload = Uint8Array | Unpacked;
 
 /** What came over a link; a body that can't be read is told when it is opened. */
 class Unpacked {
@@ -25,7 +25,7 @@ class Unpacked {
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 /** The body of a letter that came, which holds on to none of the bytes. */
-export function bodyOf(bytes: Uint8Array): Body {
+export function payloadOf(bytes: Uint8Array): Payload {
   if (bytes.length === 0) return NOTHING;
   try {
     return new Unpacked(unpack(bytes), null);
@@ -35,13 +35,13 @@ export function bodyOf(bytes: Uint8Array): Body {
 }
 
 /** What is in a body, for who opens it alone; once. @throws AtlasError `bad_request` */
-export function open(body: Body): unknown {
+export function open(body: Payload): unknown {
   if (body instanceof Uint8Array) return unpack(body);
   if (body.trouble) throw body.trouble;
   return body.value;
 }
 
 /** A body as it leaves the node. */
-export function bytesOf(body: Body): Uint8Array {
+export function bytesOf(body: Payload): Uint8Array {
   return body instanceof Uint8Array ? body : pack(body.value);
 }

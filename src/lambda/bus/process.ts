@@ -10,31 +10,31 @@
 import type { Peer } from "../../ports/transport.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Address } from "./address.ts";
-import type { Letter } from "./messages.ts";
+import type { BusMessage } from "./messages.ts";
 
 /** What a part has of the world. */
-export interface Desk {
+export interface ProcessContext {
   readonly address: Address;
   /** This node, as others dial it now. */
   self(): Peer;
   /** Monotonic ms. */
   now(): number;
   /** A number ≥ 0 and < 1. */
-  chance(): number;
+  random(): number;
   /** A number that this node never draws again. */
-  draw(): number;
-  send(to: Address, letter: Letter): void;
+  nextId(): number;
+  send(to: Address, letter: BusMessage): void;
   /** Has a `down` come when the part at `to` is gone, or can't be reached. */
   watch(to: Address): void;
   unwatch(to: Address): void;
   /** Opens another part here. */
-  hire(name: string, part: Part): Address;
+  spawn(name: string, part: Process): Address;
   /** Ends another part here. */
-  dismiss(part: Address, reason: string): void;
+  stop(part: Address, reason: string): void;
   /** Runs `run` once the letters that are here already have been read. */
-  soon(run: () => void): void;
+  defer(run: () => void): void;
   /** Runs `run` at once, which is not in the middle of anything: a promise was settled. */
-  act(run: () => void): void;
+  resume(run: () => void): void;
   after(ms: number, run: () => void): Timer;
   tell(level: "debug" | "info" | "warning" | "error", event: string, fields: Fields): void;
 }
@@ -42,21 +42,21 @@ export interface Desk {
 type Fields = Readonly<Record<string, string | number | boolean | null>>;
 
 /** A part that users reach; another one takes its place where it fails. */
-export interface Holder<P> {
+export interface ProcessRef<P> {
   part: P;
 }
 
-export abstract class Part {
-  #desk: Desk | null = null;
+export abstract class Process {
+  #context: ProcessContext | null = null;
   #ended = false;
 
   /** Where it works; only once it was hired. */
-  protected get desk(): Desk {
-    return this.#desk as Desk;
+  protected get context(): ProcessContext {
+    return this.#context as ProcessContext;
   }
 
   get address(): Address {
-    return this.desk.address;
+    return this.context.address;
   }
 
   get hasEnded(): boolean {
@@ -64,8 +64,8 @@ export abstract class Part {
   }
 
   /** Called by the post office, when it is hired. */
-  begin(desk: Desk): void {
-    this.#desk = desk;
+  begin(desk: ProcessContext): void {
+    this.#context = desk;
     this.started();
   }
 
@@ -79,7 +79,7 @@ export abstract class Part {
     this.stopped(reason, isOver);
   }
 
-  abstract receive(letter: Letter, from: Address): void;
+  abstract receive(letter: BusMessage, from: Address): void;
   protected started(): void {}
   protected stopped(_reason: string, _isOver: boolean): void {}
 }

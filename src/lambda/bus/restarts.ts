@@ -9,10 +9,10 @@
 import { RESTART_CALM_MS, RESTART_MS } from "../../limits.ts";
 import type { Clock, Timer } from "../../ports/clock.ts";
 import type { Address } from "./address.ts";
-import type { Part } from "./process.ts";
+import type { Process } from "./process.ts";
 
 interface Kept {
-  readonly make: () => Part;
+  readonly make: () => Process;
   /** Runs once another one was started. */
   readonly restarted: () => void;
   timer: Timer | null;
@@ -23,7 +23,7 @@ interface Kept {
 export class Restarts {
   readonly #kept = new Map<Address, Kept>();
 
-  keep(address: Address, make: () => Part, restarted: () => void): void {
+  keep(address: Address, make: () => Process, restarted: () => void): void {
     this.#kept.set(address, { make, restarted, timer: null, failures: 0, failedAt: -Infinity });
   }
 

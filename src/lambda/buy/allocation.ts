@@ -13,7 +13,7 @@ import type { Preference } from "../../api/modules.ts";
 import { compareVersions } from "../../api/module.ts";
 import { MAX_REGIONS, type Order } from "../bus/order.ts";
 import type { ChannelView } from "./module_call.ts";
-import { share } from "../fair_share.ts";
+import { fairShare } from "../fair_share.ts";
 
 /** The terms of a buy order. */
 export interface BuyTerms {
@@ -43,7 +43,7 @@ export interface Return {
   readonly grant: number;
 }
 
-export class Purchase {
+export class Allocation {
   readonly openings: Map<number, Opening> = new Map();
   /** Openings that came to nothing: what they were to bring is not wanted before the next try. */
   refused: Opening[] = [];
@@ -182,7 +182,7 @@ function oldestOf(views: readonly ChannelView[]): string {
 /** From all alike, so that what is left is as spread as it can be. */
 function evenly(views: readonly ChannelView[], surplus: number): Return[] {
   const grants = views.map(({ grant }) => grant);
-  const kept = share(grants.reduce((sum, grant) => sum + grant, 0) - surplus, grants);
+  const kept = fairShare(grants.reduce((sum, grant) => sum + grant, 0) - surplus, grants);
   return views.map((view, at) => ({ view, grant: kept[at] as number }))
     .filter(({ view, grant }) => grant < view.grant);
 }

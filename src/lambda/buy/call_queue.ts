@@ -7,24 +7,24 @@
  */
 import { AtlasError } from "../../errors.ts";
 import type { Timer } from "../../ports/clock.ts";
-import type { CallTally } from "../metrics.ts";
-import { type ChannelView, type ModuleCall, WaitingRoom } from "./module_call.ts";
-import type { Desk } from "../bus/process.ts";
-import type { Pool } from "./channel_pool.ts";
+import type { CallCounters } from "../metrics.ts";
+import { type ChannelView, type ModuleCall, PendingCalls } from "./module_call.ts";
+import type { ProcessContext } from "../bus/process.ts";
+import type { ChannelPool } from "./channel_pool.ts";
 
 /** How often sellers are asked how much they allow while calls wait or no word came, ms. */
 const PROBE_MS = 1_000;
 
 export class CallQueue {
   readonly #name: string;
-  readonly #desk: () => Desk;
-  readonly #pool: Pool;
-  readonly #tally: CallTally;
-  readonly #waiting = new WaitingRoom();
+  readonly #desk: () => ProcessContext;
+  readonly #pool: ChannelPool;
+  readonly #tally: CallCounters;
+  readonly #waiting = new PendingCalls();
   #probe: Timer | null = null;
 
   /** @param name the module's. */
-  constructor(name: string, desk: () => Desk, pool: Pool, tally: CallTally) {
+  constructor(name: string, desk: () => ProcessContext, pool: ChannelPool, tally: CallCounters) {
     this.#name = name;
     this.#desk = desk;
     this.#pool = pool;

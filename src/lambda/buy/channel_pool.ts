@@ -40,7 +40,7 @@ export interface InUse {
 
 export type Bias = "none" | "region" | "latency";
 
-export class Pool {
+export class ChannelPool {
   readonly views: Map<Address, ChannelView> = new Map();
   readonly #wheel = new Fenwick();
   readonly #bySlot = new Map<number, ChannelView>();

@@ -5,12 +5,11 @@ import { encodeBody } from "../../model/call.ts";
 import { checkArguments, checkMs, quoted } from "../../model/options.ts";
 import { Expiring } from "../../model/expiring.ts";
 import type { Label } from "../bus/messages.ts";
-import { type Body, open } from "../bus/payload.ts";
+import { open, type Payload } from "../bus/payload.ts";
 import { checkCall } from "../market_options.ts";
 
 import type { Peer } from "../../ports/transport.ts";
 import type { Address } from "../bus/address.ts";
-
 
 /** Who is told when nobody waits for a call's answer any more. */
 export interface ModuleCallKeeper {
@@ -86,7 +85,7 @@ export class ModuleCall extends Expiring {
   }
 
   /** The channel that carried it sent its result. */
-  answered(body: Body, { contact, label: present }: ChannelView): void {
+  answered(body: Payload, { contact, label: present }: ChannelView): void {
     const { version } = this.label ?? present;
     let result: unknown;
     try {
@@ -150,7 +149,7 @@ export function givenUp(
 }
 
 /** Calls in the order in which they came; those that were sent back keep their place at the head. */
-export class WaitingRoom {
+export class PendingCalls {
   #returned = new Set<ModuleCall>();
   readonly #calls = new Set<ModuleCall>();
 

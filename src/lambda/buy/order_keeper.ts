@@ -7,13 +7,13 @@
  */
 import type { Timer } from "../../ports/clock.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
-import type { LetterOf } from "../bus/messages.ts";
+import type { BusMessageOf } from "../bus/messages.ts";
 import { accepts } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
-import type { Desk } from "../bus/process.ts";
+import type { ProcessContext } from "../bus/process.ts";
 import type { ChannelView } from "./module_call.ts";
-import type { Pool } from "./channel_pool.ts";
-import { type BuyTerms, Purchase } from "./allocation.ts";
+import type { ChannelPool } from "./channel_pool.ts";
+import { Allocation, type BuyTerms } from "./allocation.ts";
 
 /** How long a listener may take to answer an `open`, ms. */
 const OPEN_MS = 2_000;
@@ -21,8 +21,8 @@ const OPEN_MS = 2_000;
 const RETRY_MS = [20, 1_000] as const;
 
 /** What the balancer does for its buyers. */
-export interface BuyerHooks {
-  desk(): Desk;
+export interface OrderKeeperHooks {
+  desk(): ProcessContext;
   /** Sends no more over a channel, and gives its capacity back. */
   drain(view: ChannelView): void;
   /** Gives a part of a channel's capacity back. */
@@ -33,12 +33,12 @@ export interface BuyerHooks {
   onChange(): void;
 }
 
-export class Buyer {
+export class OrderKeeper {
   readonly #name: string;
   readonly #terms: BuyTerms;
-  readonly #hooks: BuyerHooks;
-  readonly #pool: Pool;
-  readonly #purchase: Purchase;
+  readonly #hooks: OrderKeeperHooks;
+  readonly #pool: ChannelPool;
+  readonly #allocation: Allocation;
   #order: Order | null = null;
   /** The order is to be placed again, though nothing in it changed. */
   #isStale = false;
@@ -48,12 +48,12 @@ export class Buyer {
   #isClosed = false;
 
   /** @param name the module's. */
-  constructor(name: string, terms: BuyTerms, pool: Pool, hooks: BuyerHooks) {
+  constructor(name: string, terms: BuyTerms, pool: ChannelPool, hooks: OrderKeeperHooks) {
     this.#name = name;
     this.#terms = terms;
     this.#pool = pool;
     this.#hooks = hooks;
-    this.#purchase = new Purchase(terms, () => this.views, () => this.#desk.self().region);
+    this.#allocation = new Allocation(terms, () => this.views, () => this.#context.self().region);
   }
 
   /** Its channels that aren't drained. */
@@ -81,7 +81,7 @@ export class Buyer {
     return this.#terms;
   }
 
-  get #desk(): Desk {
+  get #context(): ProcessContext {
     return this.#hooks.desk();
   }
 
@@ -89,7 +89,7 @@ export class Buyer {
   close(): void {
     this.#isClosed = true;
     if (!this.#order) return;
-    this.#desk.send(addressOf("", BROKER), { kind: "cancel", id: this.#order.id });
+    this.#context.send(addressOf("", BROKER), { kind: "cancel", id: this.#order.id });
   }
 
   /** Wants so much from now on. */
@@ -108,7 +108,7 @@ export class Buyer {
     this.#isStale ||= anew;
     if (this.#isPlanned || this.#isClosed) return;
     this.#isPlanned = true;
-    this.#desk.soon(() => {
+    this.#context.defer(() => {
       this.#isPlanned = false;
       if (this.#isClosed) return;
       this.#giveBack();
@@ -118,50 +118,50 @@ export class Buyer {
   }
 
   /** The broker knows a seller. */
-  matched({ revision, seller, contact, quantity, version }: LetterOf<"match">): void {
+  matched({ revision, seller, contact, quantity, version }: BusMessageOf<"match">): void {
     if (this.#isClosed || revision !== this.#order?.revision) return;
     if (!accepts(this.#terms.range, version)) return;
-    const want = this.#purchase.take(quantity, contact.region, version);
+    const want = this.#allocation.take(quantity, contact.region, version);
     if (want > 0) this.#open(seller, want, contact.region);
   }
 
   /** There was no room for the order. */
-  crowded({ revision }: LetterOf<"full">): void {
+  crowded({ revision }: BusMessageOf<"full">): void {
     if (revision === this.#order?.revision) this.#retryLater();
   }
 
   /** A listener opened a channel. Answers whether the opening is one of this order's. */
-  accepted(accept: LetterOf<"accept">, from: Address): boolean {
+  accepted(accept: BusMessageOf<"accept">, from: Address): boolean {
     const { nonce, channel, grant, contact, label } = accept;
-    const opening = this.#purchase.openings.get(nonce);
+    const opening = this.#allocation.openings.get(nonce);
     if (!opening || opening.listener !== from || this.#isClosed) return false;
     this.#endOpening(nonce);
     this.#refusals = 0;
-    const rttMs = this.#desk.now() - opening.sentAt;
+    const rttMs = this.#context.now() - opening.sentAt;
     this.#pool.add({ address: channel, listener: from, contact, label, grant, rttMs }, this);
-    this.#desk.watch(channel);
+    this.#context.watch(channel);
     this.trade();
     return true;
   }
 
   refused(nonce: number, from: Address): void {
-    if (this.#purchase.openings.get(nonce)?.listener === from) this.#failed(nonce);
+    if (this.#allocation.openings.get(nonce)?.listener === from) this.#failed(nonce);
   }
 
   /** A listener is gone, or something else is. */
   down(address: Address): void {
-    for (const [nonce, { listener }] of [...this.#purchase.openings]) {
+    for (const [nonce, { listener }] of [...this.#allocation.openings]) {
       if (listener === address) this.#failed(nonce);
     }
   }
 
   /** Whether it waits for an answer of a listener. */
   isOpening(listener: Address): boolean {
-    return [...this.#purchase.openings.values()].some((opening) => opening.listener === listener);
+    return [...this.#allocation.openings.values()].some((opening) => opening.listener === listener);
   }
 
   #buy(): void {
-    const need = this.#purchase.need();
+    const need = this.#allocation.need();
     const former = this.#order;
     const isSame = former !== null &&
       (Object.keys(need) as (keyof typeof need)[]).every((field) => former[field] === need[field]);
@@ -170,36 +170,36 @@ export class Buyer {
     const { range, prefer } = this.#terms;
     this.#order = {
       ...need,
-      id: former?.id ?? this.#desk.draw(),
+      id: former?.id ?? this.#context.nextId(),
       revision: (former?.revision ?? 0) + 1,
       side: "buy",
       module: this.#name,
       version: "",
       range,
       prefer,
-      regions: this.#purchase.regions(),
-      trader: this.#desk.address,
-      contact: this.#desk.self(),
+      regions: this.#allocation.regions(),
+      trader: this.#context.address,
+      contact: this.#context.self(),
     };
-    this.#desk.send(addressOf("", BROKER), { kind: "order", order: this.#order });
+    this.#context.send(addressOf("", BROKER), { kind: "order", order: this.#order });
   }
 
   #giveBack(): void {
     // What is to take another's place can be used by then: callers never find less in between.
     if (this.views.some(({ allowed }) => allowed === 0)) return;
-    for (const { view, grant } of this.#purchase.returns()) {
+    for (const { view, grant } of this.#allocation.returns()) {
       if (grant === 0) this.#hooks.drain(view);
       else this.#hooks.lower(view, grant);
     }
   }
 
   #open(listener: Address, want: number, region: string): void {
-    const desk = this.#desk;
-    const nonce = desk.draw();
-    this.#purchase.openings.set(nonce, {
+    const desk = this.#context;
+    const nonce = desk.nextId();
+    this.#allocation.openings.set(nonce, {
       listener,
       want,
-      isNear: this.#purchase.isNear(region),
+      isNear: this.#allocation.isNear(region),
       sentAt: desk.now(),
       timer: desk.after(OPEN_MS, () => this.#failed(nonce)),
     });
@@ -211,10 +211,10 @@ export class Buyer {
 
   /** An opening came to nothing: orders anew after a while, when the exchanges know better. */
   #failed(nonce: number): void {
-    const opening = this.#purchase.openings.get(nonce);
+    const opening = this.#allocation.openings.get(nonce);
     if (!opening) return;
     this.#endOpening(nonce);
-    this.#purchase.refused.push(opening);
+    this.#allocation.refused.push(opening);
     this.#retryLater();
   }
 
@@ -222,15 +222,15 @@ export class Buyer {
     if (this.#retry || this.#isClosed) return;
     const [least, most] = RETRY_MS;
     const full = Math.min(most, least * 2 ** Math.min(this.#refusals++, 10));
-    this.#retry = this.#desk.after(full * (0.5 + this.#desk.chance() / 2), () => {
+    this.#retry = this.#context.after(full * (0.5 + this.#context.random() / 2), () => {
       this.#retry = null;
-      this.#purchase.refused = [];
+      this.#allocation.refused = [];
       this.trade(true);
     });
   }
 
   #endOpening(nonce: number): void {
-    const { openings } = this.#purchase;
+    const { openings } = this.#allocation;
     const opening = openings.get(nonce);
     if (!opening) return;
     openings.delete(nonce);

@@ -6,17 +6,17 @@
  */
 import type { Address } from "../bus/address.ts";
 import type { PlbOrderStats } from "../../api/modules.ts";
-import { Buyer, type BuyerHooks } from "./order_keeper.ts";
-import type { Letter, LetterOf } from "../bus/messages.ts";
+import { OrderKeeper, type OrderKeeperHooks } from "./order_keeper.ts";
+import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
 import type { ChannelView } from "./module_call.ts";
-import type { Pool } from "./channel_pool.ts";
+import type { ChannelPool } from "./channel_pool.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { inProportion } from "../fair_share.ts";
 
-export class Buyers {
+export class OrderKeepers {
   readonly #name: string;
-  readonly #hooks: Omit<BuyerHooks, "settled">;
-  readonly #orders: readonly Buyer[];
+  readonly #hooks: Omit<OrderKeeperHooks, "settled">;
+  readonly #orders: readonly OrderKeeper[];
   /** How much each order wanted at first. */
   readonly #asked: readonly number[];
 
@@ -24,13 +24,13 @@ export class Buyers {
   constructor(
     name: string,
     terms: readonly BuyTerms[],
-    pool: Pool,
-    hooks: Omit<BuyerHooks, "settled">,
+    pool: ChannelPool,
+    hooks: Omit<OrderKeeperHooks, "settled">,
   ) {
     this.#name = name;
     this.#hooks = hooks;
     const settled = (listener: Address): void => this.#settled(listener);
-    this.#orders = terms.map((it) => new Buyer(name, it, pool, { ...hooks, settled }));
+    this.#orders = terms.map((it) => new OrderKeeper(name, it, pool, { ...hooks, settled }));
     this.#asked = terms.map(({ asked }) => asked);
   }
 
@@ -79,7 +79,7 @@ export class Buyers {
     this.#orders.find((order) => order === owner)?.trade();
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "match":
         return this.#orders.find(({ id }) => id === letter.id)?.matched(letter);
@@ -94,7 +94,7 @@ export class Buyers {
   }
 
   /** A listener opened a channel. Answers whether it was still wanted. */
-  accepted(letter: LetterOf<"accept">, from: Address): boolean {
+  accepted(letter: BusMessageOf<"accept">, from: Address): boolean {
     if (this.#orders.some((order) => order.accepted(letter, from))) return true;
     // Too late: it is given back as it is.
     this.#hooks.desk().send(letter.channel, { kind: "drain", used: 0 });

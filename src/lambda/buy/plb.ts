@@ -13,16 +13,23 @@
 import type { ModuleCallOptions, ModuleCallResult, PlbStats } from "../../api/modules.ts";
 import { AtlasError, fromWireError } from "../../errors.ts";
 import { MAX_WAITING } from "../../limits.ts";
-import type { Deadlines } from "../../time/timer_wheel.ts";
+import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
-import type { Letter, LetterOf } from "../bus/messages.ts";
-import { Part } from "../bus/process.ts";
-import type { CallTally } from "../metrics.ts";
+import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
+import { Process } from "../bus/process.ts";
+import type { CallCounters } from "../metrics.ts";
 import type { BuyTerms } from "./allocation.ts";
 import { CallQueue } from "./call_queue.ts";
-import { type Bias, type InUse, isShort, Pool } from "./channel_pool.ts";
-import { type ChannelView, givenUp, ModuleCall, type ModuleCallKeeper, noFunction, wasClosed } from "./module_call.ts";
-import { Buyers } from "./order_keepers.ts";
+import { type Bias, ChannelPool, type InUse, isShort } from "./channel_pool.ts";
+import {
+  type ChannelView,
+  givenUp,
+  ModuleCall,
+  type ModuleCallKeeper,
+  noFunction,
+  wasClosed,
+} from "./module_call.ts";
+import { OrderKeepers } from "./order_keepers.ts";
 
 export interface PlbParts {
   readonly name: string;
@@ -31,8 +38,8 @@ export interface PlbParts {
   readonly bias: Bias;
   readonly noWait: boolean;
   readonly callTimeoutMs: number;
-  readonly deadlines: Deadlines;
-  readonly tally: CallTally;
+  readonly deadlines: TimerWheel;
+  readonly tally: CallCounters;
   /** Outlives a balancer that fails. */
   readonly state: { isClosing: boolean };
   /** Something about its capacity changed. */
@@ -41,10 +48,10 @@ export interface PlbParts {
   readonly onClosed: () => void;
 }
 
-export class PlbPart extends Part implements ModuleCallKeeper {
+export class PlbProcess extends Process implements ModuleCallKeeper {
   readonly #parts: PlbParts;
-  readonly #pool: Pool;
-  readonly #buyers: Buyers;
+  readonly #pool: ChannelPool;
+  readonly #buyers: OrderKeepers;
   readonly #waiting: CallQueue;
   #label: InUse | null = null;
   #inFlight = 0;
@@ -52,11 +59,11 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   constructor(parts: PlbParts) {
     super();
     this.#parts = parts;
-    const region = (): string => this.desk.self().region;
-    this.#pool = new Pool(parts.bias, region, () => this.desk.chance());
-    this.#waiting = new CallQueue(parts.name, () => this.desk, this.#pool, parts.tally);
-    this.#buyers = new Buyers(parts.name, parts.orders, this.#pool, {
-      desk: () => this.desk,
+    const region = (): string => this.context.self().region;
+    this.#pool = new ChannelPool(parts.bias, region, () => this.context.random());
+    this.#waiting = new CallQueue(parts.name, () => this.context, this.#pool, parts.tally);
+    this.#buyers = new OrderKeepers(parts.name, parts.orders, this.#pool, {
+      desk: () => this.context,
       drain: (view) => this.#drain(view),
       lower: (view, grant) => this.#lower(view, grant),
       onChange: parts.onChange,
@@ -129,7 +136,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     let call: ModuleCall;
     try {
       this.#check(name);
-      call = new ModuleCall(this, name, args, options, this.#parts, this.desk.now());
+      call = new ModuleCall(this, name, args, options, this.#parts, this.context.now());
     } catch (error) {
       return Promise.reject(error);
     }
@@ -169,7 +176,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     const { view } = call;
     if (view) {
       view.calls.delete(call.id);
-      this.desk.send(view.address, { kind: "abandon", id: call.id });
+      this.context.send(view.address, { kind: "abandon", id: call.id });
     }
     this.#waiting.remove(call);
     const bought = { granted: this.granted, wanted: this.#buyers.wanted };
@@ -198,7 +205,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   }
 
   protected override started(): void {
-    if (this.#isClosing) this.desk.soon(() => this.#leaveIfDone());
+    if (this.#isClosing) this.context.defer(() => this.#leaveIfDone());
     else this.#buyers.trade();
   }
 
@@ -209,7 +216,7 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (isOver) this.#parts.onClosed();
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "match":
       case "full":
@@ -226,14 +233,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
     if (view) this.#ofChannel(letter, view);
   }
 
-  #accepted(letter: LetterOf<"accept">, from: Address): void {
+  #accepted(letter: BusMessageOf<"accept">, from: Address): void {
     if (!this.#buyers.accepted(letter, from)) return;
     this.#parts.tally.sold();
     this.#relabel();
     this.#waiting.probeLater();
   }
 
-  #ofChannel(letter: Letter, view: ChannelView): void {
+  #ofChannel(letter: BusMessage, view: ChannelView): void {
     switch (letter.kind) {
       case "reply":
         this.#credit(view, letter.allowed);
@@ -269,14 +276,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   // Calls.
 
-  #replied({ id, body }: LetterOf<"reply">, view: ChannelView): void {
+  #replied({ id, body }: BusMessageOf<"reply">, view: ChannelView): void {
     const call = view.calls.get(id);
     if (!call) return;
     view.calls.delete(id);
     call.answered(body, view);
   }
 
-  #failed({ id, error: wire }: LetterOf<"failure">, view: ChannelView): void {
+  #failed({ id, error: wire }: BusMessageOf<"failure">, view: ChannelView): void {
     const call = view.calls.get(id);
     if (!call) return;
     view.calls.delete(id);
@@ -300,14 +307,14 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   #drain(view: ChannelView): void {
     if (view.isDraining) return;
     this.#pool.drain(view);
-    this.desk.send(view.address, { kind: "drain", used: view.used });
+    this.context.send(view.address, { kind: "drain", used: view.used });
   }
 
   /** Keeps only so much of a channel. */
   #lower(view: ChannelView, grant: number): void {
     this.#pool.lower(view, grant);
     const { used, returned } = view;
-    this.desk.send(view.address, { kind: "lower", used, grant, returned });
+    this.context.send(view.address, { kind: "lower", used, grant, returned });
   }
 
   /** A channel takes no more requests than it took. */
@@ -321,13 +328,13 @@ export class PlbPart extends Part implements ModuleCallKeeper {
   }
 
   /** A channel has new code, which runs what was sent after some request. */
-  #upgraded(view: ChannelView, { label, after }: LetterOf<"upgraded">): void {
+  #upgraded(view: ChannelView, { label, after }: BusMessageOf<"upgraded">): void {
     this.#pool.relabel(view, label, after);
     this.#relabel();
     this.#buyers.changed(view);
   }
 
-  #down(letter: LetterOf<"down">, from: Address): void {
+  #down(letter: BusMessageOf<"down">, from: Address): void {
     const view = this.#pool.views.get(letter.address);
     if (view) this.#lose(view, letter.reason);
     this.#buyers.receive(letter, from);
@@ -358,6 +365,6 @@ export class PlbPart extends Part implements ModuleCallKeeper {
 
   #leaveIfDone(): void {
     if (!this.#isClosing || this.#pool.views.size > 0 || this.hasEnded) return;
-    this.desk.dismiss(this.address, "the proxy was closed");
+    this.context.stop(this.address, "the proxy was closed");
   }
 }

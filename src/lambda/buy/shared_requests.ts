@@ -13,30 +13,33 @@ import type { Clock, Timer } from "../../ports/clock.ts";
 import type { ModuleCallResult, ModuleRequestOptions } from "../../api/modules.ts";
 import { checkRange } from "../../api/module.ts";
 import { noFunction } from "./module_call.ts";
-import type { Holder } from "../bus/process.ts";
-import type { PlbPart } from "./plb.ts";
+import type { ProcessRef } from "../bus/process.ts";
+import type { PlbProcess } from "./plb.ts";
 
 /** Part of what is wanted that must have been unused before it is given back. */
 const SLACK = 0.25;
 
 /** A balancer that calls share. */
 interface Window {
-  readonly holder: Holder<PlbPart>;
+  readonly holder: ProcessRef<PlbProcess>;
   inFlight: number;
   /** The most that were in flight at once since the last review. */
   peak: number;
   wanted: number;
 }
 
-export class Requests {
+export class SharedRequests {
   readonly #clock: Clock;
-  readonly #open: (module: string, range: string | null) => Holder<PlbPart>;
+  readonly #open: (module: string, range: string | null) => ProcessRef<PlbProcess>;
   /** By module and range. */
   readonly #windows = new Map<string, Window>();
   #review: Timer | null = null;
 
   /** @param open opens a balancer that wants 1. */
-  constructor(clock: Clock, open: (module: string, range: string | null) => Holder<PlbPart>) {
+  constructor(
+    clock: Clock,
+    open: (module: string, range: string | null) => ProcessRef<PlbProcess>,
+  ) {
     this.#clock = clock;
     this.#open = open;
   }
@@ -119,7 +122,7 @@ function want(window: Window, calls: number): void {
 }
 
 /** A call that waited in vain, where nothing at all is bought, found nobody who sells. */
-function noSeller(error: AtlasError, plb: PlbPart, timeoutMs: number): AtlasError {
+function noSeller(error: AtlasError, plb: PlbProcess, timeoutMs: number): AtlasError {
   if (error.code !== "timeout" || error.maybeExecuted) return error;
   const message = `nobody sold any within ${Math.round(timeoutMs)} ms: ${plb.asked}`;
   return new AtlasError("unavailable", message, { cause: error });

@@ -19,8 +19,8 @@ import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER, nodeOf } from "../bus/address.ts";
 import { Exchange } from "./exchange.ts";
-import type { Knowledge, Letter, Listing } from "../bus/messages.ts";
-import { Part } from "../bus/process.ts";
+import type { BusMessage, Knowledge, Listing } from "../bus/messages.ts";
+import { Process } from "../bus/process.ts";
 
 /** Exchanges that a module should have. */
 const WANTED = 2;
@@ -29,7 +29,7 @@ const GRACE_MS = 1_000;
 /** Between two lines of the log that say that it is full, ms. */
 const TELL_MS = 60_000;
 
-export class Authority extends Part {
+export class Authority extends Process {
   /** Other authorities, by address. */
   readonly #mesh = new Map<Address, Peer>();
   /** Brokers, and the modules that they trade in. */
@@ -48,14 +48,14 @@ export class Authority extends Part {
 
   protected override started(): void {
     // Where another one failed before, the broker here knows the others.
-    this.desk.send(addressOf("", BROKER), { kind: "seek", contact: this.desk.self() });
+    this.context.send(addressOf("", BROKER), { kind: "seek", contact: this.context.self() });
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "syn":
         if (!this.#greeted(from, letter)) return;
-        return this.desk.send(from, { kind: "ack", ...this.#knowledge() });
+        return this.context.send(from, { kind: "ack", ...this.#knowledge() });
       case "ack":
         return this.#acknowledged(from, letter);
       case "news":
@@ -78,8 +78,8 @@ export class Authority extends Part {
     if (!this.#mesh.has(from)) {
       if (this.#mesh.size >= MAX_PEERS) return false;
       this.#mesh.set(from, knowledge.contact);
-      this.desk.watch(from);
-      this.desk.send(this.#bootstrap, { kind: "met", peer: knowledge.contact });
+      this.context.watch(from);
+      this.context.send(this.#bootstrap, { kind: "met", peer: knowledge.contact });
       const { contact } = knowledge;
       for (const broker of this.#brokers.keys()) this.#inform(broker, [contact], []);
     }
@@ -98,11 +98,11 @@ export class Authority extends Part {
 
   /** Greets authorities that it doesn't know, and takes note of exchanges. */
   #learn({ authorities, exchanges }: Knowledge): void {
-    const { incarnation } = this.desk.self();
+    const { incarnation } = this.context.self();
     for (const peer of authorities) {
       const address = addressOf(peer.incarnation, AUTHORITY);
       if (peer.incarnation === incarnation || this.#mesh.has(address)) continue;
-      this.desk.send(address, { kind: "syn", ...this.#knowledge() });
+      this.context.send(address, { kind: "syn", ...this.#knowledge() });
     }
     const fresh = exchanges.filter((listing) => this.#note(listing));
     this.#announce(fresh, false);
@@ -116,7 +116,7 @@ export class Authority extends Part {
     if (known.has(exchange) || nodeOf(exchange) === "") return false;
     if (known.size >= MAX_PEERS || this.#exchanges.size >= MAX_MODULES) return false;
     this.#exchanges.set(module, known.set(exchange, contact));
-    this.desk.watch(exchange);
+    this.context.watch(exchange);
     return true;
   }
 
@@ -124,9 +124,9 @@ export class Authority extends Part {
     if (!this.#brokers.has(from)) {
       if (this.#brokers.size >= MAX_PEERS) return this.#full("brokers", MAX_PEERS);
       this.#brokers.set(from, new Set());
-      this.desk.watch(from);
+      this.context.watch(from);
     }
-    this.#inform(from, [this.desk.self(), ...this.#mesh.values()], []);
+    this.#inform(from, [this.context.self(), ...this.#mesh.values()], []);
     this.#interested(from, modules);
   }
 
@@ -154,8 +154,8 @@ export class Authority extends Part {
     const lost = this.#mesh.get(address);
     if (lost) {
       this.#mesh.delete(address);
-      this.desk.send(this.#bootstrap, { kind: "lost", peer: lost });
-      this.desk.send(this.#bootstrap, { kind: "search", now: false });
+      this.context.send(this.#bootstrap, { kind: "lost", peer: lost });
+      this.context.send(this.#bootstrap, { kind: "search", now: false });
       this.#rank();
     }
     for (const [module, known] of this.#exchanges) {
@@ -188,7 +188,7 @@ export class Authority extends Part {
       if (!isWanted || (known > WANTED && !this.#isBest(module))) this.#close(module, own);
     } else if (isWanted && known < WANTED) {
       if (this.#place(module, [...this.#mesh.keys()]) < WANTED) this.#open(module);
-      else this.#review ??= this.desk.after(GRACE_MS, () => this.#afterGrace());
+      else this.#review ??= this.context.after(GRACE_MS, () => this.#afterGrace());
     }
   }
 
@@ -202,14 +202,14 @@ export class Authority extends Part {
 
   #open(module: string): void {
     if (this.#exchanges.size >= MAX_MODULES) return this.#full("modules", MAX_MODULES);
-    const name = `exchange.${this.desk.draw()}`;
-    const exchange = this.desk.hire(name, new Exchange(module));
-    this.desk.watch(exchange);
+    const name = `exchange.${this.context.nextId()}`;
+    const exchange = this.context.spawn(name, new Exchange(module));
+    this.context.watch(exchange);
     this.#own.set(module, exchange);
-    const contact = this.desk.self();
+    const contact = this.context.self();
     const known = this.#exchanges.get(module) ?? new Map<Address, Peer>();
     this.#exchanges.set(module, known.set(exchange, contact));
-    this.desk.tell("debug", "exchange opened", { module });
+    this.context.tell("debug", "exchange opened", { module });
     this.#announce([{ module, exchange, contact }], true);
   }
 
@@ -218,8 +218,8 @@ export class Authority extends Part {
     const known = this.#exchanges.get(module);
     known?.delete(own);
     if (known?.size === 0) this.#exchanges.delete(module);
-    this.desk.tell("debug", "exchange closed", { module });
-    this.desk.dismiss(own, "there are enough exchanges");
+    this.context.tell("debug", "exchange closed", { module });
+    this.context.stop(own, "there are enough exchanges");
   }
 
   /** Whether this node's exchange of a module is among the best ones that are there. */
@@ -231,7 +231,7 @@ export class Authority extends Part {
 
   /** This node's place among itself and the nodes of `others`, from 0. */
   #place(module: string, others: readonly Address[]): number {
-    const { incarnation } = this.desk.self();
+    const { incarnation } = this.context.self();
     const mine = hashText(`${incarnation}/${module}`);
     return others.filter((other) => {
       const node = nodeOf(other);
@@ -256,14 +256,14 @@ export class Authority extends Part {
 
   #inform(to: Address, authorities: readonly Peer[], exchanges: readonly Listing[]): void {
     if (authorities.length + exchanges.length === 0) return;
-    this.desk.send(to, { kind: "news", contact: this.desk.self(), authorities, exchanges });
+    this.context.send(to, { kind: "news", contact: this.context.self(), authorities, exchanges });
   }
 
   /** There is no room for one more; said once in a while. */
   #full(what: string, most: number): void {
-    if (this.desk.now() - this.#toldAt < TELL_MS) return;
-    this.#toldAt = this.desk.now();
-    this.desk.tell("warning", "authority full", { what, most });
+    if (this.context.now() - this.#toldAt < TELL_MS) return;
+    this.#toldAt = this.context.now();
+    this.context.tell("warning", "authority full", { what, most });
   }
 
   #listings(module: string): Listing[] {
@@ -271,31 +271,31 @@ export class Authority extends Part {
       module,
       exchange,
       // A node that took another incarnation meanwhile is still this one.
-      contact: nodeOf(exchange) === "" ? this.desk.self() : contact,
+      contact: nodeOf(exchange) === "" ? this.context.self() : contact,
     }));
   }
 
   #knowledge(): Knowledge {
     return {
-      contact: this.desk.self(),
+      contact: this.context.self(),
       authorities: [...this.#mesh.values()],
       exchanges: [...this.#exchanges.keys()].flatMap((module) => this.#listings(module)),
     };
   }
 
-  #answer({ nonce, what, module }: Letter & { kind: "ask" }, from: Address): void {
+  #answer({ nonce, what, module }: BusMessage & { kind: "ask" }, from: Address): void {
     if (what === "mesh") {
-      this.desk.send(from, {
+      this.context.send(from, {
         kind: "mesh",
         nonce,
-        contact: this.desk.self(),
+        contact: this.context.self(),
         authorities: [...this.#mesh.values()],
         brokers: this.#brokers.size,
         modules: [...this.#exchanges.keys()].sort(),
       });
     } else if (what === "listings") {
       const exchanges = this.#listings(module);
-      this.desk.send(from, { kind: "listings", nonce, exchanges });
+      this.context.send(from, { kind: "listings", nonce, exchanges });
     }
   }
 }

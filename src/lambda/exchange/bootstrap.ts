@@ -15,9 +15,9 @@ import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, BROKER } from "../bus/address.ts";
 import type { Bootstrap as Source, BootstrapNode } from "../../api/options.ts";
-import type { Letter } from "../bus/messages.ts";
-import { Part } from "../bus/process.ts";
-import { Remembered } from "./known_authorities.ts";
+import type { BusMessage } from "../bus/messages.ts";
+import { Process } from "../bus/process.ts";
+import { KnownAuthorities } from "./known_authorities.ts";
 
 const MAX_PORT = 65_535;
 /** Nodes of one list that are asked. */
@@ -90,13 +90,13 @@ function isTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length > 0 && value.every(isText);
 }
 
-export class Bootstrap extends Part {
+export class Bootstrap extends Process {
   readonly #resolve: Resolve;
   readonly #meet: (address: string) => Promise<string | null>;
   #timer: Timer | null = null;
   #dueAt = Infinity;
   #attempt = 0;
-  readonly #remembered = new Remembered();
+  readonly #remembered = new KnownAuthorities();
   /** The look that is awaited; null: none. */
   #looking: AbortController | null = null;
   /** Asked to look again while it was looking. */
@@ -119,14 +119,14 @@ export class Bootstrap extends Part {
     this.#looking?.abort();
   }
 
-  receive(letter: Letter): void {
+  receive(letter: BusMessage): void {
     switch (letter.kind) {
       case "news":
         return this.#pass(letter);
       case "met":
         return this.#remembered.met(letter.peer);
       case "lost":
-        return this.#remembered.lost(letter.peer, this.desk.now());
+        return this.#remembered.lost(letter.peer, this.context.now());
       case "search":
         return this.#search(letter.now);
     }
@@ -136,7 +136,7 @@ export class Bootstrap extends Part {
     if (!now) this.#isTold = false;
     if (this.#looking) this.#again = true;
     else if (now) this.#look();
-    else if (this.#dueAt - this.desk.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
+    else if (this.#dueAt - this.context.now() > BOOTSTRAP_SOON_MS) this.#plan(this.#soonMs());
   }
 
   /** Resolves and asks, and seeks those that were lost; at most one look is awaited. */
@@ -144,11 +144,11 @@ export class Bootstrap extends Part {
     const looking = this.#looking = new AbortController();
     this.#timer?.cancel();
     this.#again = false;
-    const late = this.desk.after(BOOTSTRAP_MS, () => {
+    const late = this.context.after(BOOTSTRAP_MS, () => {
       looking.abort();
       this.#looked(looking, `no answer within ${BOOTSTRAP_MS} ms`);
     });
-    for (const address of this.#remembered.due(this.desk.now())) void this.#ask(address);
+    for (const address of this.#remembered.due(this.context.now())) void this.#ask(address);
     this.#resolveAll(looking.signal).then((isWhole) => {
       late.cancel();
       this.#looked(looking, null, isWhole);
@@ -170,7 +170,7 @@ export class Bootstrap extends Part {
   #looked(looking: AbortController, trouble: string | null, isWhole: boolean = false): void {
     if (this.#looking !== looking || this.hasEnded) return;
     this.#looking = null;
-    if (trouble !== null) this.desk.tell("warning", "bootstrap failed", { why: trouble });
+    if (trouble !== null) this.context.tell("warning", "bootstrap failed", { why: trouble });
     const isDone = isWhole && this.#isTold;
     this.#attempt = isDone ? 0 : this.#attempt + 1;
     this.#plan(isDone && !this.#again ? BOOTSTRAP_MS : this.#soonMs());
@@ -178,7 +178,7 @@ export class Bootstrap extends Part {
 
   /** Whether the node could be asked; a peer of the registry is an authority by its own word. */
   async #ask(node: BootstrapNode): Promise<boolean> {
-    const contact = this.desk.self();
+    const contact = this.context.self();
     if (typeof node !== "string") {
       if (node.incarnation !== contact.incarnation) {
         this.#pass({ kind: "news", contact: node, authorities: [node], exchanges: [] });
@@ -190,30 +190,30 @@ export class Bootstrap extends Part {
       incarnation = await this.#meet(node);
     } catch (error) {
       if (!this.hasEnded) {
-        this.desk.tell("debug", "bootstrap address", { address: node, why: messageOf(error) });
+        this.context.tell("debug", "bootstrap address", { address: node, why: messageOf(error) });
       }
       return false;
     }
     if (incarnation !== null && !this.hasEnded) {
-      this.desk.send(addressOf(incarnation, BROKER), { kind: "seek", contact });
+      this.context.send(addressOf(incarnation, BROKER), { kind: "seek", contact });
     }
     return true;
   }
 
-  #pass(news: Letter & { kind: "news" }): void {
+  #pass(news: BusMessage & { kind: "news" }): void {
     this.#isTold ||= news.authorities.length > 0;
     const parts: readonly Address[] = [addressOf("", BROKER), addressOf("", AUTHORITY)];
-    for (const part of parts) this.desk.send(part, news);
+    for (const part of parts) this.context.send(part, news);
   }
 
   #soonMs(): number {
     const full = Math.min(BOOTSTRAP_MS, BOOTSTRAP_SOON_MS * 2 ** Math.min(this.#attempt, 8));
-    return full * (0.5 + this.desk.chance() / 2);
+    return full * (0.5 + this.context.random() / 2);
   }
 
   #plan(ms: number): void {
     this.#timer?.cancel();
-    this.#dueAt = this.desk.now() + ms;
-    this.#timer = this.desk.after(ms, () => this.#look());
+    this.#dueAt = this.context.now() + ms;
+    this.#timer = this.context.after(ms, () => this.#look());
   }
 }

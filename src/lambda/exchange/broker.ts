@@ -13,9 +13,9 @@ import { MAX_ORDERS, MAX_PEERS } from "../../limits.ts";
 import type { Timer } from "../../ports/clock.ts";
 import type { Peer } from "../../ports/transport.ts";
 import { type Address, addressOf, AUTHORITY, nodeOf } from "../bus/address.ts";
-import type { Knowledge, Letter, LetterOf } from "../bus/messages.ts";
+import type { BusMessage, BusMessageOf, Knowledge } from "../bus/messages.ts";
 import type { Order } from "../bus/order.ts";
-import { Part } from "../bus/process.ts";
+import { Process } from "../bus/process.ts";
 
 /** The pause before an order is sent again to an exchange that had no room for it, ms: from, to. */
 const AGAIN_MS = [1_000, 10_000] as const;
@@ -29,7 +29,7 @@ interface Entry {
   remaining: number;
 }
 
-export class Broker extends Part {
+export class Broker extends Process {
   readonly #authorities = new Map<Address, Peer>();
   /** Those that have answered. */
   readonly #met = new Set<Address>();
@@ -52,7 +52,7 @@ export class Broker extends Part {
     this.#most = most;
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "order":
         // Only traders of this node have it for a broker.
@@ -84,8 +84,8 @@ export class Broker extends Part {
       entry.remaining = mostOf(order);
     } else {
       if (this.#orders.size >= this.#most) {
-        this.desk.tell("warning", "order refused", { module: order.module, orders: this.#most });
-        return this.desk.send(trader, { kind: "full", id: order.id, revision: order.revision });
+        this.context.tell("warning", "order refused", { module: order.module, orders: this.#most });
+        return this.context.send(trader, { kind: "full", id: order.id, revision: order.revision });
       }
       const remaining = mostOf(order);
       this.#orders.set(order.id, { order, trader, passed: new Map(), remaining });
@@ -93,7 +93,7 @@ export class Broker extends Part {
     }
     const { module } = order;
     for (const exchange of this.#exchanges.get(module) ?? []) {
-      this.desk.send(exchange, { kind: "order", order });
+      this.context.send(exchange, { kind: "order", order });
     }
   }
 
@@ -103,13 +103,13 @@ export class Broker extends Part {
       ids.add(id);
     } else {
       this.#byTrader.set(trader, new Set([id]));
-      this.desk.watch(trader);
+      this.context.watch(trader);
     }
     const count = this.#modules.get(module) ?? 0;
     this.#modules.set(module, count + 1);
     if (count > 0) return;
     for (const authority of this.#authorities.keys()) {
-      this.desk.send(authority, { kind: "interest", modules: [module] });
+      this.context.send(authority, { kind: "interest", modules: [module] });
     }
   }
 
@@ -120,11 +120,11 @@ export class Broker extends Part {
     this.#orders.delete(id);
     const { module } = entry.order;
     for (const exchange of this.#exchanges.get(module) ?? []) {
-      this.desk.send(exchange, { kind: "cancel", id });
+      this.context.send(exchange, { kind: "cancel", id });
     }
     if (ids.size === 0) {
       this.#byTrader.delete(trader);
-      this.desk.unwatch(trader);
+      this.context.unwatch(trader);
     }
     const left = (this.#modules.get(module) ?? 1) - 1;
     if (left > 0) this.#modules.set(module, left);
@@ -133,14 +133,14 @@ export class Broker extends Part {
 
   #lostInterest(module: string): void {
     this.#modules.delete(module);
-    for (const exchange of this.#exchanges.get(module) ?? []) this.desk.unwatch(exchange);
+    for (const exchange of this.#exchanges.get(module) ?? []) this.context.unwatch(exchange);
     this.#exchanges.delete(module);
     for (const authority of this.#authorities.keys()) {
-      this.desk.send(authority, { kind: "bored", modules: [module] });
+      this.context.send(authority, { kind: "bored", modules: [module] });
     }
   }
 
-  #matched(match: Letter & { kind: "match" }, exchange: Address): void {
+  #matched(match: BusMessage & { kind: "match" }, exchange: Address): void {
     const entry = this.#orders.get(match.id);
     if (!entry || match.revision !== entry.order.revision) return;
     if (!this.#exchanges.get(entry.order.module)?.has(exchange)) return;
@@ -151,11 +151,11 @@ export class Broker extends Part {
     if (quantity <= 0) return;
     entry.passed.set(offer, before + quantity);
     entry.remaining -= quantity;
-    this.desk.send(entry.order.trader, { ...match, quantity });
+    this.context.send(entry.order.trader, { ...match, quantity });
   }
 
   /** An exchange had no room for an order. */
-  #crowded({ id, revision }: LetterOf<"full">, exchange: Address): void {
+  #crowded({ id, revision }: BusMessageOf<"full">, exchange: Address): void {
     const entry = this.#orders.get(id);
     if (!entry || revision !== entry.order.revision) return;
     const { module } = entry.order;
@@ -163,10 +163,13 @@ export class Broker extends Part {
     const ids = this.#again.get(exchange) ?? new Set();
     this.#again.set(exchange, ids.add(id));
     if (this.#timer) return;
-    this.desk.tell("warning", "order waits", { module, why: "its exchange is full" });
+    this.context.tell("warning", "order waits", { module, why: "its exchange is full" });
     const [least, most] = AGAIN_MS;
     const full = Math.min(most, least * 2 ** Math.min(this.#attempts++, 8));
-    this.#timer = this.desk.after(full * (0.5 + this.desk.chance() / 2), () => this.#sendAgain());
+    this.#timer = this.context.after(
+      full * (0.5 + this.context.random() / 2),
+      () => this.#sendAgain(),
+    );
   }
 
   #sendAgain(): void {
@@ -177,7 +180,7 @@ export class Broker extends Part {
       for (const id of ids) {
         const order = this.#orders.get(id)?.order;
         if (order && this.#exchanges.get(order.module)?.has(exchange)) {
-          this.desk.send(exchange, { kind: "order", order });
+          this.context.send(exchange, { kind: "order", order });
         }
       }
     }
@@ -190,9 +193,9 @@ export class Broker extends Part {
       const known = this.#exchanges.get(module) ?? new Set();
       if (known.has(exchange) || known.size >= MAX_PEERS) continue;
       this.#exchanges.set(module, known.add(exchange));
-      this.desk.watch(exchange);
+      this.context.watch(exchange);
       for (const { order } of this.#orders.values()) {
-        if (order.module === module) this.desk.send(exchange, { kind: "order", order });
+        if (order.module === module) this.context.send(exchange, { kind: "order", order });
       }
     }
   }
@@ -202,31 +205,31 @@ export class Broker extends Part {
     const peer = this.#authorities.get(from);
     if (!peer || nodeOf(from) === "" || this.#met.has(from)) return;
     this.#met.add(from);
-    this.desk.send(this.#bootstrap, { kind: "met", peer });
+    this.context.send(this.#bootstrap, { kind: "met", peer });
   }
 
   #meet(peer: Peer): void {
-    const contact = this.desk.self();
+    const contact = this.context.self();
     const node = peer.incarnation === contact.incarnation ? "" : peer.incarnation;
     const authority = addressOf(node, AUTHORITY);
     if (this.#authorities.has(authority) || this.#authorities.size >= MAX_PEERS) return;
     this.#authorities.set(authority, peer);
-    this.desk.watch(authority);
-    this.desk.send(authority, { kind: "join", contact, modules: [...this.#modules.keys()] });
+    this.context.watch(authority);
+    this.context.send(authority, { kind: "join", contact, modules: [...this.#modules.keys()] });
   }
 
   #tellOf(seeker: Address): void {
-    const contact = this.desk.self();
+    const contact = this.context.self();
     const authorities = [...this.#authorities].map(([address, peer]) =>
       nodeOf(address) === "" ? contact : peer
     );
-    this.desk.send(seeker, { kind: "news", contact, authorities, exchanges: [] });
+    this.context.send(seeker, { kind: "news", contact, authorities, exchanges: [] });
   }
 
-  #answer({ nonce, what }: Letter & { kind: "ask" }, from: Address): void {
+  #answer({ nonce, what }: BusMessage & { kind: "ask" }, from: Address): void {
     if (what !== "mesh") return;
-    const contact = this.desk.self();
-    this.desk.send(from, {
+    const contact = this.context.self();
+    this.context.send(from, {
       kind: "mesh",
       nonce,
       contact,
@@ -243,8 +246,8 @@ export class Broker extends Part {
     if (authority) {
       this.#authorities.delete(address);
       this.#met.delete(address);
-      this.desk.send(this.#bootstrap, { kind: "lost", peer: authority });
-      this.desk.send(this.#bootstrap, { kind: "search", now: false });
+      this.context.send(this.#bootstrap, { kind: "lost", peer: authority });
+      this.context.send(this.#bootstrap, { kind: "search", now: false });
     }
     for (const known of this.#exchanges.values()) known.delete(address);
     this.#again.delete(address);

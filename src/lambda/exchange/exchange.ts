@@ -13,10 +13,18 @@
 import type { OrderView } from "../../api/modules.ts";
 import { MAX_ORDERS } from "../../limits.ts";
 import { type Address, addressOf, AUTHORITY } from "../bus/address.ts";
-import type { Letter } from "../bus/messages.ts";
+import type { BusMessage } from "../bus/messages.ts";
 import type { Order } from "../bus/order.ts";
-import { Part } from "../bus/process.ts";
-import { allot, type Allotment, type Board, type Deal, improve, type Standing, supplyOf } from "./matching.ts";
+import { Process } from "../bus/process.ts";
+import {
+  improve,
+  type Match,
+  match,
+  type Matches,
+  type OrderBook,
+  type StandingOrder,
+  supplyOf,
+} from "./matching.ts";
 
 /** How long a match stands if nobody says what came of it, ms: longer than an opening takes. */
 const HOLD_MS = 5_000;
@@ -25,15 +33,15 @@ const MAX_SHOWN = 4_096;
 /** Between two lines of the log that say that it is full, ms. */
 const TELL_MS = 60_000;
 
-export class Exchange extends Part {
+export class Exchange extends Process {
   readonly #module: string;
   readonly #most: number;
-  readonly #board: Board = { buys: new Map(), sells: new Map() };
+  readonly #board: OrderBook = { buys: new Map(), sells: new Map() };
   /** Orders that ask for nothing: those of buyers, then those of sellers, the oldest first. */
-  readonly #idle: Board = { buys: new Map(), sells: new Map() };
+  readonly #idle: OrderBook = { buys: new Map(), sells: new Map() };
   readonly #byBroker = new Map<Address, Set<string>>();
   /** Buyers to be matched once all letters that are here were read. */
-  readonly #hungry = new Set<Standing>();
+  readonly #unmatched = new Set<StandingOrder>();
   #isPlanned = false;
   #isSweeping = false;
   #toldAt = -Infinity;
@@ -46,10 +54,10 @@ export class Exchange extends Part {
   }
 
   protected override started(): void {
-    this.desk.watch(addressOf("", AUTHORITY));
+    this.context.watch(addressOf("", AUTHORITY));
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "order":
         if (letter.order.module === this.#module) this.#place(letter.order, from);
@@ -65,7 +73,7 @@ export class Exchange extends Part {
 
   #down(address: Address): void {
     if (address === addressOf("", AUTHORITY)) {
-      return this.desk.dismiss(this.address, "its authority is gone");
+      return this.context.stop(this.address, "its authority is gone");
     }
     for (const key of [...this.#byBroker.get(address) ?? []]) this.#drop(key);
   }
@@ -84,12 +92,12 @@ export class Exchange extends Part {
       side.set(key, { key, broker, order, deals: new Set(), held: 0, heldBetter: 0 });
       this.#belong(broker, key);
     }
-    const standing = side.get(key) as Standing;
+    const standing = side.get(key) as StandingOrder;
     const idle = order.side === "buy" ? this.#idle.buys : this.#idle.sells;
     idle.delete(key);
     if (asksForNothing(order)) idle.set(key, standing);
     if (order.side === "sell") return this.#rematch();
-    this.#hungry.add(standing);
+    this.#unmatched.add(standing);
     this.#plan();
   }
 
@@ -108,17 +116,17 @@ export class Exchange extends Part {
   /** There is no room; to an order that asks for nothing that makes no difference. */
   #refuse(order: Order, broker: Address): void {
     if (asksForNothing(order)) return;
-    this.desk.send(broker, { kind: "full", id: order.id, revision: order.revision });
-    if (this.desk.now() - this.#toldAt < TELL_MS) return;
-    this.#toldAt = this.desk.now();
-    this.desk.tell("warning", "exchange full", { module: this.#module, orders: this.#most });
+    this.context.send(broker, { kind: "full", id: order.id, revision: order.revision });
+    if (this.context.now() - this.#toldAt < TELL_MS) return;
+    this.#toldAt = this.context.now();
+    this.context.tell("warning", "exchange full", { module: this.#module, orders: this.#most });
   }
 
   #belong(broker: Address, key: string): void {
     const keys = this.#byBroker.get(broker);
     if (keys) return void keys.add(key);
     this.#byBroker.set(broker, new Set([key]));
-    this.desk.watch(broker);
+    this.context.watch(broker);
   }
 
   #drop(key: string): void {
@@ -130,16 +138,16 @@ export class Exchange extends Part {
     this.#idle.sells.delete(key);
     buys.delete(key);
     sells.delete(key);
-    this.#hungry.delete(standing);
+    this.#unmatched.delete(standing);
     const keys = this.#byBroker.get(standing.broker);
     keys?.delete(key);
     if (keys?.size !== 0) return;
     this.#byBroker.delete(standing.broker);
-    this.desk.unwatch(standing.broker);
+    this.context.unwatch(standing.broker);
   }
 
   /** A promise is over; both sides are free to deal again. */
-  #release(deal: Deal): void {
+  #release(deal: Match): void {
     const { buy, sell, quantity, isBetter } = deal;
     if (!buy.deals.delete(deal)) return;
     sell.deals.delete(deal);
@@ -151,33 +159,33 @@ export class Exchange extends Part {
 
   /** What is offered changed: everybody is matched once more. */
   #rematch(): void {
-    for (const buy of this.#board.buys.values()) this.#hungry.add(buy);
+    for (const buy of this.#board.buys.values()) this.#unmatched.add(buy);
     this.#plan();
   }
 
   #plan(): void {
     if (this.#isPlanned) return;
     this.#isPlanned = true;
-    this.desk.soon(() => {
+    this.context.defer(() => {
       this.#isPlanned = false;
-      const hungry = [...this.#hungry].filter(({ key }) => this.#board.buys.has(key));
-      this.#hungry.clear();
+      const hungry = [...this.#unmatched].filter(({ key }) => this.#board.buys.has(key));
+      this.#unmatched.clear();
       const supply = supplyOf(this.#board);
-      for (const buy of hungry) this.#deal(buy, allot(buy, supply));
+      for (const buy of hungry) this.#deal(buy, match(buy, supply));
       // Nobody changes what it has for something that another still lacks.
       for (const buy of hungry) this.#deal(buy, improve(buy, supply));
     });
   }
 
-  #deal(buy: Standing, allotments: readonly Allotment[]): void {
+  #deal(buy: StandingOrder, allotments: readonly Matches[]): void {
     for (const { sell, quantity, isBetter } of allotments) {
-      const deal: Deal = { buy, sell, quantity, isBetter, at: this.desk.now() };
+      const deal: Match = { buy, sell, quantity, isBetter, at: this.context.now() };
       buy.deals.add(deal);
       sell.deals.add(deal);
       sell.held += quantity;
       if (isBetter) buy.heldBetter += quantity;
       else buy.held += quantity;
-      this.desk.send(buy.broker, {
+      this.context.send(buy.broker, {
         kind: "match",
         id: buy.order.id,
         revision: buy.order.revision,
@@ -194,9 +202,9 @@ export class Exchange extends Part {
   #sweepLater(): void {
     if (this.#isSweeping) return;
     this.#isSweeping = true;
-    this.desk.after(HOLD_MS, () => {
+    this.context.after(HOLD_MS, () => {
       this.#isSweeping = false;
-      const due = this.desk.now() - HOLD_MS;
+      const due = this.context.now() - HOLD_MS;
       let isLeft = false;
       for (const buy of this.#board.buys.values()) {
         for (const deal of [...buy.deals]) {
@@ -208,14 +216,14 @@ export class Exchange extends Part {
     });
   }
 
-  #answer({ nonce, what }: Letter & { kind: "ask" }, from: Address): void {
+  #answer({ nonce, what }: BusMessage & { kind: "ask" }, from: Address): void {
     if (what !== "book") return;
     const { buys, sells } = this.#board;
     const shown = [...sells.values(), ...buys.values()].slice(0, MAX_SHOWN);
-    this.desk.send(from, {
+    this.context.send(from, {
       kind: "book",
       nonce,
-      contact: this.desk.self(),
+      contact: this.context.self(),
       orders: shown.map(viewOf),
       sellers: shown.filter(({ order }) => order.side === "sell")
         .map(({ order }) => ({ seller: order.trader, contact: order.contact })),
@@ -228,7 +236,7 @@ function asksForNothing({ quantity, nearby, newer }: Order): boolean {
   return quantity + nearby + newer === 0;
 }
 
-function firstOf(idle: ReadonlyMap<string, Standing>): string[] {
+function firstOf(idle: ReadonlyMap<string, StandingOrder>): string[] {
   for (const key of idle.keys()) return [key];
   return [];
 }
@@ -237,7 +245,7 @@ function keyOf(broker: Address, id: number): string {
   return `${broker}#${id}`;
 }
 
-function viewOf({ order, held }: Standing): OrderView {
+function viewOf({ order, held }: StandingOrder): OrderView {
   const { side, id, revision, quantity, contact, version, range } = order;
   const { region, node, incarnation } = contact;
   return {

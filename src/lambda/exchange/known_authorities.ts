@@ -15,7 +15,7 @@ interface Entry {
   dueAt: number;
 }
 
-export class Remembered {
+export class KnownAuthorities {
   readonly #entries = new Map<string, Entry>();
 
   get size(): number {

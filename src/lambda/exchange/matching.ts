@@ -11,23 +11,23 @@
 import type { Address } from "../bus/address.ts";
 import { accepts, compareVersions } from "../../api/module.ts";
 import type { Order } from "../bus/order.ts";
-import { share } from "../fair_share.ts";
+import { fairShare } from "../fair_share.ts";
 
 /** An order on the board, and what is promised of it. */
-export interface Standing {
+export interface StandingOrder {
   readonly key: string;
   readonly broker: Address;
   order: Order;
-  readonly deals: Set<Deal>;
+  readonly deals: Set<Match>;
   /** Promised of its quantity; and of what a buyer would take in place of what it has. */
   held: number;
   heldBetter: number;
 }
 
 /** A promise: this seller was named to that buyer. */
-export interface Deal {
-  readonly buy: Standing;
-  readonly sell: Standing;
+export interface Match {
+  readonly buy: StandingOrder;
+  readonly sell: StandingOrder;
   readonly quantity: number;
   /** It is to take the place of something that the buyer has. */
   readonly isBetter: boolean;
@@ -35,21 +35,21 @@ export interface Deal {
   readonly at: number;
 }
 
-export interface Board {
-  readonly buys: Map<string, Standing>;
-  readonly sells: Map<string, Standing>;
+export interface OrderBook {
+  readonly buys: Map<string, StandingOrder>;
+  readonly sells: Map<string, StandingOrder>;
 }
 
-export type Allotment = Pick<Deal, "sell" | "quantity" | "isBetter">;
+export type Matches = Pick<Match, "sell" | "quantity" | "isBetter">;
 
 /** Sell orders of one version that had room when they were looked at. */
-export interface Shelf {
+export interface VersionSupply {
   readonly version: string;
-  readonly sells: readonly Standing[];
+  readonly sells: readonly StandingOrder[];
 }
 
 /** What is on offer, the newest version first. */
-export function supplyOf({ sells }: Board): Shelf[] {
+export function supplyOf({ sells }: OrderBook): VersionSupply[] {
   const open = [...sells.values()].filter((sell) => room(sell) > 0);
   return [...grouped(open, ({ order }) => order.version)]
     .map(([version, sells]) => ({ version, sells }))
@@ -57,10 +57,10 @@ export function supplyOf({ sells }: Board): Shelf[] {
 }
 
 /** Sellers for what a buyer lacks. */
-export function allot(buy: Standing, supply: readonly Shelf[]): Allotment[] {
+export function match(buy: StandingOrder, supply: readonly VersionSupply[]): Matches[] {
   const { order } = buy;
   let need = order.quantity - buy.held;
-  const allotments: Allotment[] = [];
+  const allotments: Matches[] = [];
   for (const sells of need > 0 ? tiers(buy, supply) : []) {
     for (const [sell, quantity] of fill(sells, need, order)) {
       allotments.push({ sell, quantity, isBetter: false });
@@ -71,11 +71,11 @@ export function allot(buy: Standing, supply: readonly Shelf[]): Allotment[] {
 }
 
 /** Sellers for what a buyer has, and would rather have of others: newer code, or nearby. */
-export function improve(buy: Standing, supply: readonly Shelf[]): Allotment[] {
+export function improve(buy: StandingOrder, supply: readonly VersionSupply[]): Matches[] {
   const { order } = buy;
   const { range, than } = order;
-  const allotments: Allotment[] = [];
-  const take = (found: ReadonlyMap<Standing, number>): void => {
+  const allotments: Matches[] = [];
+  const take = (found: ReadonlyMap<StandingOrder, number>): void => {
     for (const [sell, quantity] of found) allotments.push({ sell, quantity, isBetter: true });
   };
   const left = (most: number): number =>
@@ -96,7 +96,7 @@ export function improve(buy: Standing, supply: readonly Shelf[]): Allotment[] {
 }
 
 /** Whom a buyer may be told of: one group after another, as far as each has room. */
-function tiers(buy: Standing, supply: readonly Shelf[]): Standing[][] {
+function tiers(buy: StandingOrder, supply: readonly VersionSupply[]): StandingOrder[][] {
   const { range } = buy.order;
   const fit = supply.filter(({ version }) => accepts(range, version));
   const groups = fit.map((shelf) => openTo(buy, shelf));
@@ -104,7 +104,7 @@ function tiers(buy: Standing, supply: readonly Shelf[]): Standing[][] {
 }
 
 /** The sellers of a version that serve the buyer's region and were not named to it before. */
-function openTo(buy: Standing, { sells }: Shelf): Standing[] {
+function openTo(buy: StandingOrder, { sells }: VersionSupply): StandingOrder[] {
   const { region } = buy.order.contact;
   const known = new Set([...buy.deals].map((deal) => deal.sell));
   return sells.filter((sell) => {
@@ -115,20 +115,20 @@ function openTo(buy: Standing, { sells }: Shelf): Standing[] {
 }
 
 function fill(
-  sells: readonly Standing[],
+  sells: readonly StandingOrder[],
   need: number,
   { prefer, regions }: Order,
-): Map<Standing, number> {
+): Map<StandingOrder, number> {
   return prefer === "spread" ? spread(sells, need) : near(sells, need, regions);
 }
 
 /** One region after another, the best first. */
 function near(
-  sells: readonly Standing[],
+  sells: readonly StandingOrder[],
   need: number,
   ranking: readonly string[],
-): Map<Standing, number> {
-  const found = new Map<Standing, number>();
+): Map<StandingOrder, number> {
+  const found = new Map<StandingOrder, number>();
   const regions = [...grouped(sells, regionOf)].map(([region, group]) => {
     const at = ranking.indexOf(region);
     return { group, rank: at < 0 ? ranking.length : at };
@@ -144,10 +144,10 @@ function near(
 }
 
 /** All regions alike. */
-function spread(sells: readonly Standing[], need: number): Map<Standing, number> {
-  const found = new Map<Standing, number>();
+function spread(sells: readonly StandingOrder[], need: number): Map<StandingOrder, number> {
+  const found = new Map<StandingOrder, number>();
   const groups = [...grouped(sells, regionOf).values()];
-  const parts = share(Math.max(0, need), groups.map(roomOf));
+  const parts = fairShare(Math.max(0, need), groups.map(roomOf));
   groups.forEach((group, at) => {
     for (const [sell, quantity] of overNodes(group, parts[at] as number)) found.set(sell, quantity);
   });
@@ -155,12 +155,12 @@ function spread(sells: readonly Standing[], need: number): Map<Standing, number>
 }
 
 /** All nodes alike; on one node the sellers with most capacity first. */
-function overNodes(sells: readonly Standing[], need: number): Map<Standing, number> {
-  const found = new Map<Standing, number>();
+function overNodes(sells: readonly StandingOrder[], need: number): Map<StandingOrder, number> {
+  const found = new Map<StandingOrder, number>();
   if (need <= 0) return found;
   const nodes = [...grouped(sells, ({ order }) => order.contact.incarnation).values()]
     .sort((a, b) => roomOf(b) - roomOf(a));
-  const parts = share(need, nodes.map(roomOf));
+  const parts = fairShare(need, nodes.map(roomOf));
   nodes.forEach((group, at) => {
     let left = parts[at] as number;
     for (const sell of [...group].sort((a, b) => room(b) - room(a))) {
@@ -172,23 +172,23 @@ function overNodes(sells: readonly Standing[], need: number): Map<Standing, numb
   return found;
 }
 
-function room({ order, held }: Standing): number {
+function room({ order, held }: StandingOrder): number {
   return order.quantity - held;
 }
 
-function roomOf(group: readonly Standing[]): number {
+function roomOf(group: readonly StandingOrder[]): number {
   return group.reduce((sum, sell) => sum + room(sell), 0);
 }
 
-function regionOf({ order }: Standing): string {
+function regionOf({ order }: StandingOrder): string {
   return order.contact.region;
 }
 
 function grouped(
-  sells: readonly Standing[],
-  keyOf: (sell: Standing) => string,
-): Map<string, Standing[]> {
-  const groups = new Map<string, Standing[]>();
+  sells: readonly StandingOrder[],
+  keyOf: (sell: StandingOrder) => string,
+): Map<string, StandingOrder[]> {
+  const groups = new Map<string, StandingOrder[]>();
   for (const sell of sells) {
     const key = keyOf(sell);
     const group = groups.get(key);

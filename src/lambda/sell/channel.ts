@@ -13,16 +13,23 @@
  * Source: design §5, Channel; AMQP 1.0 §2.6.7 (link credit) and RFC 9000 §4.1.
  */
 import { accepts, type Module } from "../../api/module.ts";
-import { AtlasError, isAtlasError, messageOf, stackOf, toAtlasError, toWireError } from "../../errors.ts";
+import {
+  AtlasError,
+  isAtlasError,
+  messageOf,
+  stackOf,
+  toAtlasError,
+  toWireError,
+} from "../../errors.ts";
 import { encodeBody } from "../../model/call.ts";
 import { checkArguments, quoted } from "../../model/options.ts";
 import type { Timer } from "../../ports/clock.ts";
-import type { Deadlines } from "../../time/timer_wheel.ts";
+import type { TimerWheel } from "../../time/timer_wheel.ts";
 import type { Address } from "../bus/address.ts";
-import type { Label, Letter, LetterOf } from "../bus/messages.ts";
-import { type Body, open } from "../bus/payload.ts";
-import { Part } from "../bus/process.ts";
-import type { Meter } from "../metrics.ts";
+import type { BusMessage, BusMessageOf, Label } from "../bus/messages.ts";
+import { open, type Payload } from "../bus/payload.ts";
+import { Process } from "../bus/process.ts";
+import type { ModuleCounters } from "../metrics.ts";
 import type { ChannelBooks } from "./figures.ts";
 import { Context, Run } from "./run.ts";
 
@@ -44,11 +51,11 @@ export interface ChannelParts {
   readonly books: ChannelBooks;
   /** See `PublishOptions.lowWatermark`. */
   readonly lowWatermark: number;
-  readonly deadlines: Deadlines;
-  readonly meter: Meter;
+  readonly deadlines: TimerWheel;
+  readonly meter: ModuleCounters;
 }
 
-export class Channel extends Part {
+export class Channel extends Process {
   readonly #parts: ChannelParts;
   readonly #books: ChannelBooks;
   readonly #buyer: Address;
@@ -70,8 +77,8 @@ export class Channel extends Part {
   }
 
   protected override started(): void {
-    this.desk.watch(this.#buyer);
-    this.desk.watch(this.#parts.listener);
+    this.context.watch(this.#buyer);
+    this.context.watch(this.#parts.listener);
   }
 
   protected override stopped(): void {
@@ -83,7 +90,7 @@ export class Channel extends Part {
     this.#books.codes.clear();
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     const buyer = this.#buyer;
     if (letter.kind === "down") {
       if (letter.address === buyer) this.#orphaned();
@@ -95,7 +102,7 @@ export class Channel extends Part {
     }
   }
 
-  #ofBuyer(letter: Letter): void {
+  #ofBuyer(letter: BusMessage): void {
     switch (letter.kind) {
       case "request":
         return this.#take(letter);
@@ -116,7 +123,7 @@ export class Channel extends Part {
     }
   }
 
-  #ofListener(letter: Letter): void {
+  #ofListener(letter: BusMessage): void {
     switch (letter.kind) {
       case "resize":
         if (this.#isDraining) return;
@@ -145,11 +152,11 @@ export class Channel extends Part {
 
   /** Nothing of it runs on that code any more. */
   #shed(module: Module): void {
-    this.desk.send(this.#parts.listener, { kind: "shed", module });
+    this.context.send(this.#parts.listener, { kind: "shed", module });
   }
 
   /** Its buyer wants less: that is given back as far as it isn't in use, the rest as it ends. */
-  #lower({ grant, returned }: LetterOf<"lower">): void {
+  #lower({ grant, returned }: BusMessageOf<"lower">): void {
     if (this.#isDraining || grant < 1) return;
     this.#target = Math.min(this.#target, grant);
     const { outstanding } = this.#books;
@@ -180,14 +187,14 @@ export class Channel extends Part {
   }
 
   #keepBack(): void {
-    this.#keeps ??= this.desk.after(KEEP_MS, () => {
+    this.#keeps ??= this.context.after(KEEP_MS, () => {
       this.#keeps = null;
       this.#issue(true);
       this.#say({ kind: "credit", allowed: this.#books.issued });
     });
   }
 
-  #take(request: LetterOf<"request">): void {
+  #take(request: BusMessageOf<"request">): void {
     const { id } = request;
     const { issued, used, revoked } = this.#books;
     // Came already, or was overtaken and counts as lost: it must not run twice.
@@ -208,14 +215,14 @@ export class Channel extends Part {
     this.#books.used = used;
   }
 
-  #run({ id, name, body, timeoutMs }: LetterOf<"request">): void {
+  #run({ id, name, body, timeoutMs }: BusMessageOf<"request">): void {
     const { deadlines, meter } = this.#parts;
     const { module } = this.#books;
     const run = new Run(id, name, module);
     this.#running.set(id, run);
     this.#books.began(module);
     meter.running++;
-    deadlines.add(run, this.desk.now() + timeoutMs + ABANDON_MS);
+    deadlines.add(run, this.context.now() + timeoutMs + ABANDON_MS);
     const { args, refusal } = this.#check(run, body);
     if (refusal) return this.#finish(run, { refusal });
     const context = new Context(run, this.#parts.name);
@@ -230,7 +237,7 @@ export class Channel extends Part {
     if (!isLater) return this.#finish(run, { value: result });
     const ended = (outcome: Outcome): void => {
       if (this.hasEnded) this.#strayed();
-      else this.desk.act(() => this.#finish(run, outcome));
+      else this.context.resume(() => this.#finish(run, outcome));
     };
     Promise.resolve(result).then((value) => ended({ value }), (error) => ended({ error }));
   }
@@ -239,13 +246,13 @@ export class Channel extends Part {
   #strayed(): void {
     if (this.#books.strays === 0) return;
     const grant = this.#books.grant = --this.#books.strays;
-    this.desk.send(this.#parts.listener, { kind: "shrunk", grant });
+    this.context.send(this.#parts.listener, { kind: "shrunk", grant });
   }
 
   /** The arguments, or why the function isn't called. */
   #check(
     { name, module }: Run,
-    body: Body,
+    body: Payload,
   ): { args: readonly unknown[]; refusal: AtlasError | null } {
     try {
       if (module.exports.includes(name)) return { args: checkArguments(open(body)), refusal: null };
@@ -288,7 +295,7 @@ export class Channel extends Part {
   #tellThrown(version: string, method: string, error: unknown): void {
     if (isAtlasError(error)) return;
     const fields = { key: this.#parts.name, method, version, stack: stackOf(error) };
-    this.desk.tell("error", "function threw", fields);
+    this.context.tell("error", "function threw", fields);
   }
 
   #fail(id: number, error: AtlasError): void {
@@ -315,8 +322,8 @@ export class Channel extends Part {
     const grant = Math.max(target, this.#running.size + this.#books.outstanding);
     const isLess = grant < this.#books.grant;
     this.#books.grant = Math.min(grant, this.#books.grant);
-    if (isLess) this.desk.send(this.#parts.listener, { kind: "shrunk", grant });
-    if (this.#isDraining && grant === 0) this.desk.dismiss(this.address, "the channel has drained");
+    if (isLess) this.context.send(this.#parts.listener, { kind: "shrunk", grant });
+    if (this.#isDraining && grant === 0) this.context.stop(this.address, "the channel has drained");
   }
 
   #close(): void {
@@ -336,7 +343,7 @@ export class Channel extends Part {
     for (const id of this.#running.keys()) {
       this.#fail(id, new AtlasError("unavailable", reason, { maybeExecuted: true }));
     }
-    this.desk.dismiss(this.address, reason);
+    this.context.stop(this.address, reason);
   }
 
   #giveUp(reason: AtlasError): void {
@@ -346,8 +353,8 @@ export class Channel extends Part {
     }
   }
 
-  #say(letter: Letter): void {
-    if (!this.#isOrphan) this.desk.send(this.#buyer, letter);
+  #say(letter: BusMessage): void {
+    if (!this.#isOrphan) this.context.send(this.#buyer, letter);
   }
 }
 

@@ -11,16 +11,16 @@
  * Source: design §5, Listener and Hot code load.
  */
 import type { Timer } from "../../ports/clock.ts";
-import type { Deadlines } from "../../time/timer_wheel.ts";
+import type { TimerWheel } from "../../time/timer_wheel.ts";
 import { type Address, addressOf, BROKER } from "../bus/address.ts";
 import type { ListenerStats, SellOrder } from "../../api/modules.ts";
 import { ChannelBooks, modulesIn, runningIn, type ShopBooks } from "./figures.ts";
 import { Channel, labelOf } from "./channel.ts";
-import type { Letter, LetterOf } from "../bus/messages.ts";
-import type { Meter } from "../metrics.ts";
+import type { BusMessage, BusMessageOf } from "../bus/messages.ts";
+import type { ModuleCounters } from "../metrics.ts";
 import { accepts, isSameCode, type Module, rehashed } from "../../api/module.ts";
-import { type Held, type Offer, Offers, sumOf } from "./offers.ts";
-import { Part } from "../bus/process.ts";
+import { type ChannelGrant, type Offer, Offers, sumOf } from "./offers.ts";
+import { Process } from "../bus/process.ts";
 
 /** The pause before orders are sent again for which there was no room, ms. */
 const RETRY_MS = 1_000;
@@ -47,19 +47,19 @@ export interface ListenerParts {
   readonly stock: Stock;
   readonly orders: readonly SellOrder[];
   readonly lowWatermark: number;
-  readonly deadlines: Deadlines;
-  readonly meter: Meter;
+  readonly deadlines: TimerWheel;
+  readonly meter: ModuleCounters;
   /** It was closed, and all its channels are. */
   readonly onClosed: () => void;
 }
 
-export class ListenerPart extends Part {
+export class ListenerProcess extends Process {
   readonly #parts: ListenerParts;
   readonly #stock: Stock;
   readonly #books: ShopBooks;
   readonly #offers: Offers;
   /** What each channel holds. */
-  readonly #held = new Map<Address, Held>();
+  readonly #held = new Map<Address, ChannelGrant>();
   #isPlanned = false;
   #retry: Timer | null = null;
 
@@ -119,7 +119,9 @@ export class ListenerPart extends Part {
 
   #spread(): void {
     const { module } = this.#stock;
-    for (const channel of this.#books.keys()) this.desk.send(channel, { kind: "upgrade", module });
+    for (const channel of this.#books.keys()) {
+      this.context.send(channel, { kind: "upgrade", module });
+    }
   }
 
   /**
@@ -129,7 +131,9 @@ export class ListenerPart extends Part {
   #unlike(next: Module): Module {
     const inUse = [this.#stock.module, ...modulesIn(this.#books)];
     const isTaken = inUse.some((it) => it.hash === next.hash && !isSameCode(it, next));
-    return isTaken ? rehashed(next, `${this.desk.self().incarnation} ${this.desk.draw()}`) : next;
+    return isTaken
+      ? rehashed(next, `${this.context.self().incarnation} ${this.context.nextId()}`)
+      : next;
   }
 
   /** Sells no more, and ends once all channels have drained. */
@@ -137,10 +141,10 @@ export class ListenerPart extends Part {
     if (this.isClosing) return;
     this.#stock.isClosing = true;
     for (const { order } of this.#offers.all) {
-      if (order) this.desk.send(addressOf("", BROKER), { kind: "cancel", id: order.id });
+      if (order) this.context.send(addressOf("", BROKER), { kind: "cancel", id: order.id });
     }
     for (const channel of this.#books.keys()) {
-      this.desk.send(channel, { kind: "shut", reason: "the listener was closed" });
+      this.context.send(channel, { kind: "shut", reason: "the listener was closed" });
     }
     this.#leaveIfDone();
   }
@@ -148,7 +152,7 @@ export class ListenerPart extends Part {
   /** What still runs is given up. */
   halt(): void {
     for (const channel of this.#books.keys()) {
-      this.desk.send(channel, { kind: "halt", reason: "the listener was closed meanwhile" });
+      this.context.send(channel, { kind: "halt", reason: "the listener was closed meanwhile" });
     }
   }
 
@@ -158,10 +162,10 @@ export class ListenerPart extends Part {
       const held = this.#offers.adopt(Math.max(grant, strays));
       this.#held.set(address, held);
       this.#parts.meter.granted += sumOf(held);
-      this.desk.watch(address);
+      this.context.watch(address);
     }
     this.#changed();
-    if (this.isClosing) this.desk.soon(() => this.#leaveIfDone());
+    if (this.isClosing) this.context.defer(() => this.#leaveIfDone());
   }
 
   protected override stopped(_reason: string, isOver: boolean): void {
@@ -169,7 +173,7 @@ export class ListenerPart extends Part {
     if (isOver) this.#parts.onClosed();
   }
 
-  receive(letter: Letter, from: Address): void {
+  receive(letter: BusMessage, from: Address): void {
     switch (letter.kind) {
       case "open":
         return this.#open(letter, from);
@@ -188,13 +192,13 @@ export class ListenerPart extends Part {
     }
   }
 
-  #open({ nonce, want, range, contact }: LetterOf<"open">, from: Address): void {
+  #open({ nonce, want, range, contact }: BusMessageOf<"open">, from: Address): void {
     const { name } = this.#parts;
     const { module } = this.#stock;
     const { region } = contact;
     const free = this.isClosing ? 0 : this.#offers.free(region);
     const refuse = (why: string): void =>
-      this.desk.send(from, { kind: "refuse", nonce, free, why });
+      this.context.send(from, { kind: "refuse", nonce, free, why });
     if (this.isClosing) return refuse(`${name} is no longer offered here`);
     if (!accepts(range, module.version)) {
       return refuse(`${name} is offered here in version ${module.version}`);
@@ -202,29 +206,29 @@ export class ListenerPart extends Part {
     const grant = Math.min(want, free);
     if (grant < 1) return refuse(`no capacity of ${name} is free here`);
     const channel = this.#channel(from, range, module, this.#offers.grant(grant, region));
-    this.desk.send(from, {
+    this.context.send(from, {
       kind: "accept",
       nonce,
       channel,
       grant,
-      contact: this.desk.self(),
+      contact: this.context.self(),
       label: labelOf(module),
     });
     // After `accept`: credit is only of use to who knows the channel.
-    this.desk.send(channel, { kind: "resize", grant });
+    this.context.send(channel, { kind: "resize", grant });
     this.#changed();
   }
 
-  #channel(buyer: Address, range: string | null, module: Module, held: Held): Address {
+  #channel(buyer: Address, range: string | null, module: Module, held: ChannelGrant): Address {
     const { name, lowWatermark, deadlines, meter } = this.#parts;
     const books = new ChannelBooks(buyer, module);
     const listener = this.address;
     const channel = new Channel({ name, range, listener, lowWatermark, deadlines, meter, books });
-    const address = this.desk.hire(`channel.${this.desk.draw()}`, channel);
+    const address = this.context.spawn(`channel.${this.context.nextId()}`, channel);
     this.#books.set(address, books);
     this.#held.set(address, held);
     meter.granted += sumOf(held);
-    this.desk.watch(address);
+    this.context.watch(address);
     return address;
   }
 
@@ -265,12 +269,12 @@ export class ListenerPart extends Part {
     if (hash === this.#stock.module.hash) return;
     for (const module of modulesIn(this.#books)) if (module.hash === hash) return;
     if (!this.#stock.codes.delete(hash)) return;
-    this.desk.tell("info", "old code dropped", { module: this.#parts.name, version, hash });
+    this.context.tell("info", "old code dropped", { module: this.#parts.name, version, hash });
   }
 
   #leaveIfDone(): void {
     if (!this.isClosing || this.#books.size > 0 || this.hasEnded) return;
-    this.desk.dismiss(this.address, "the listener was closed");
+    this.context.stop(this.address, "the listener was closed");
   }
 
   /** What is free or offered changed: the orders follow, once for all letters that are here. */
@@ -280,7 +284,7 @@ export class ListenerPart extends Part {
     }
     if (this.#isPlanned) return;
     this.#isPlanned = true;
-    this.desk.soon(() => {
+    this.context.defer(() => {
       this.#isPlanned = false;
       if (!this.isClosing) { for (const offer of this.#offers.all) this.#sell(offer); }
     });
@@ -292,7 +296,7 @@ export class ListenerPart extends Part {
     const former = offer.order;
     if (former && former.quantity === quantity && former.version === version) return;
     const order = offer.order = {
-      id: former?.id ?? this.desk.draw(),
+      id: former?.id ?? this.context.nextId(),
       revision: (former?.revision ?? 0) + 1,
       side: "sell",
       module: this.#parts.name,
@@ -305,24 +309,24 @@ export class ListenerPart extends Part {
       prefer: "near",
       regions: offer.regions,
       trader: this.address,
-      contact: this.desk.self(),
+      contact: this.context.self(),
     };
-    this.desk.send(addressOf("", BROKER), { kind: "order", order });
+    this.context.send(addressOf("", BROKER), { kind: "order", order });
   }
 
   #retryLater(): void {
-    this.#retry ??= this.desk.after(RETRY_MS, () => {
+    this.#retry ??= this.context.after(RETRY_MS, () => {
       this.#retry = null;
       this.#changed(true);
     });
   }
 
-  #answer({ nonce, what }: LetterOf<"ask">, from: Address): void {
+  #answer({ nonce, what }: BusMessageOf<"ask">, from: Address): void {
     if (what !== "shop") return;
-    this.desk.send(from, {
+    this.context.send(from, {
       kind: "shop",
       nonce,
-      contact: this.desk.self(),
+      contact: this.context.self(),
       label: labelOf(this.#stock.module),
       capacity: this.#capacity,
       granted: this.#offers.granted,

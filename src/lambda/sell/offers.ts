@@ -32,7 +32,7 @@ export class Offer {
 }
 
 /** What of each order one channel holds; taken last is given back first. */
-export type Held = Map<Offer, number>;
+export type ChannelGrant = Map<Offer, number>;
 
 export class Offers {
   readonly all: readonly Offer[];
@@ -51,8 +51,8 @@ export class Offers {
   }
 
   /** Grants so much, at most what is free for that region. */
-  grant(quantity: number, region: string): Held {
-    const held: Held = new Map();
+  grant(quantity: number, region: string): ChannelGrant {
+    const held: ChannelGrant = new Map();
     let left = quantity;
     for (const offer of this.#for(region)) {
       const part = Math.min(left, offer.free);
@@ -65,8 +65,8 @@ export class Offers {
   }
 
   /** Grants what a channel of a listener before this one holds, wherever there is room for it. */
-  adopt(quantity: number): Held {
-    const held: Held = new Map();
+  adopt(quantity: number): ChannelGrant {
+    const held: ChannelGrant = new Map();
     let left = quantity;
     for (const offer of this.all) {
       const part = Math.min(left, offer.free);
@@ -79,7 +79,7 @@ export class Offers {
   }
 
   /** Takes back so much of what a channel holds. */
-  release(held: Held, quantity: number): void {
+  release(held: ChannelGrant, quantity: number): void {
     let left = quantity;
     for (const [offer, part] of [...held].reverse()) {
       const back = Math.min(left, part);
@@ -96,7 +96,7 @@ export class Offers {
 }
 
 /** What a channel holds, over all orders. */
-export function sumOf(held: Held): number {
+export function sumOf(held: ChannelGrant): number {
   let sum = 0;
   for (const part of held.values()) sum += part;
   return sum;
