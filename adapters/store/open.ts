@@ -27,7 +27,10 @@ export interface OpenStoreOptions {
   region?: string;
   /** Where keys are at home, of a registry by region. `default`: the first one. */
   homes?: HomeRules;
-  /** Hears of other regions' registries that can't be opened, and of what a store finds out by itself. MUST NOT throw. */
+  /**
+   * Hears of other regions' registries that can't be opened, and of what a store finds out by
+   * itself. MUST NOT throw.
+   */
   onEvent?: (event: NodeEvent) => void;
 }
 

@@ -204,16 +204,21 @@ const HTTP: readonly (readonly [
   ],
 ];
 
+/** A store over HTTP, behind an endpoint that may refuse, and its owner's first turn. */
+async function behindFront() {
+  const redis = await startRedis();
+  cleanups.push(() => redis.close());
+  const { url, token, close } = await startUpstash(redis.port);
+  cleanups.push(close);
+  const front = await refusing(url);
+  const store = guarded(await upstashStore({ url: front.url, token, timeoutMs }));
+  return { front, store, turn: await firstTurn(store) };
+}
+
 describe("upstash: an endpoint that answers", unless(redisMissing), () => {
   for (const [kind, answer, refusal, told] of HTTP) {
     test(`${kind} is told so, and nothing is lost`, async () => {
-      const redis = await startRedis();
-      cleanups.push(() => redis.close());
-      const { url, token, close } = await startUpstash(redis.port);
-      cleanups.push(close);
-      const front = await refusing(url);
-      const store = guarded(await upstashStore({ url: front.url, token, timeoutMs }));
-      const turn = await firstTurn(store);
+      const { front, store, turn } = await behindFront();
       front.next.answer = answer;
       const asked = front.next.asked;
       await refuses(store.commit(turn), refusal, told);
@@ -225,13 +230,7 @@ describe("upstash: an endpoint that answers", unless(redisMissing), () => {
   }
 
   test("429 to the repeat of a request whose answer got lost is no refusal", async () => {
-    const redis = await startRedis();
-    cleanups.push(() => redis.close());
-    const { url, token, close } = await startUpstash(redis.port);
-    cleanups.push(close);
-    const front = await refusing(url);
-    const store = guarded(await upstashStore({ url: front.url, token, timeoutMs }));
-    const turn = await firstTurn(store);
+    const { front, store, turn } = await behindFront();
     let sent = 0;
     front.next.answer = () => new Response("gone", { status: sent++ === 0 ? 502 : 429 });
     const error = await store.commit(turn).then(() => null, (reason) => reason);

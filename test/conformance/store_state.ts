@@ -94,7 +94,7 @@ export function stateTests(stores: Stores): void {
       expect(await stores.store.read(key, ["a"])).toEqual(["new"]);
     });
 
-    test("of deletes alone leaves nothing behind, once the ownership is released", async () => {
+    test("of deletes alone leaves its last turn behind at most, once the ownership is released", async () => {
       const { store } = stores;
       for (const [key, puts] of [[freshKey(), [["a", "1"]]], [freshKey(), []]] as const) {
         const owner = await own(store, key);

@@ -44,9 +44,12 @@ const TOKEN = "a-token(of,100%)";
 
 const nodes: ServedNode<typeof app>[] = [];
 const sockets: { close(): void }[] = [];
+const folders: string[] = [];
 afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.close();
   await Promise.all(nodes.splice(0).map((node) => node.close({ drainMs: 500 })));
+  // A node whose registry file is gone makes it anew: so once all nodes have ended.
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
 async function open(options: ServeOptions = {}): Promise<ServedNode<typeof app>> {
@@ -299,6 +302,7 @@ test("the client: events, messages, calls, and an end", async () => {
 
 test("the client goes on at another node when its own drains, without a gap", async () => {
   const folder = mkdtempSync(join(tmpdir(), "atlas-sockets-"));
+  folders.push(folder);
   const registry = `file:${join(folder, "registry.db")}`;
   const [one, two] = [await open({ registry, node: "one" }), await open({ registry, node: "two" })];
   await one.resource("rooms", "x").say("first");
@@ -321,7 +325,6 @@ test("the client goes on at another node when its own drains, without a gap", as
     [3, { heard: "third" }, false],
   ]);
   expect(room.connection).not.toBe(former);
-  rmSync(folder, { recursive: true, force: true });
 });
 
 test("a node that drains asks its sockets to go elsewhere", async () => {

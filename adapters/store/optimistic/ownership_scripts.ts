@@ -81,8 +81,8 @@ for i, key in ipairs(KEYS) do texts[i] = redis.call('GET', key) end
 return texts`;
 
 /**
- * KEYS: claims, then epochs, then states. ARGV, after the masters: incarnation, opId, rrp, the owner
- * expected as `<epoch> <incarnation>` or "", the epoch to be above. Gives the claims
+ * KEYS: claims, then epochs, then states. ARGV, after the masters: incarnation, opId, rrp, the
+ * owner expected as `<epoch> <incarnation>` or "", the epoch to be above. Gives the claims
  * afterwards.
  */
 export const STAKE: string = `${CLAIMS}
@@ -113,9 +113,9 @@ call('SET', KEYS[own], texts[own])
 return texts`;
 
 /**
- * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters: incarnation, epoch, the epoch
- * of the last turn that the owner knows of. Gives 1 where the stake was this one and the owner's,
- * else 0. What is left of a state that is gone is removed where its owner knows that.
+ * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters:
+ * incarnation, epoch, the epoch of the last turn that the owner knows of. Gives 1 where the stake
+ * was this one and the owner's, else 0. What is left of a state that is gone is removed where its owner knows that.
  *
  * What this stake had ended must not rise again when it goes; nor, where it was the
  * owner's, any rival: that would be an owner with a lower epoch than the last. Where

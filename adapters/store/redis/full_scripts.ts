@@ -7,7 +7,7 @@
  * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
  */
 
-/** `ready(key)`: has all be taken that this script writes. No key expires, so nothing is changed. */
+/** `ready(key)`: has all be taken that this script writes. The key MUST be one without TTL: it stays as it is. */
 export const READY: string = `
 local function ready(key) redis.pcall('PERSIST', key) end`;
 

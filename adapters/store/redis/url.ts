@@ -65,7 +65,8 @@ const HOST = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?$/;
  *   sentinels are given by `?sentinelUsername=…&sentinelPassword=…`
  * - `redis+cluster://[user[:password]@]host[:port],…`
  *
- * each with `?replicas=N` and `eviction=allow` if need be, or the same with `rediss` for TLS to all of them.
+ * each with `?replicas=N` and `eviction=allow` if need be, or the same with `rediss` for TLS to all
+ * of them.
  *
  * @throws AtlasError `bad_request`, naming the part that is wrong.
  */
