@@ -1,9 +1,8 @@
 /**
- * What callers of resources ask for: the forms of their counter, the same at a node and at a
+ * Options and results of calls, lookups, listings and drains, the same at a node and at a
  * client.
  *
- * Takes options as users give them; gives them back, or an error that names the option, its
- * value and what is allowed.
+ * Checks options as users give them: an error names the option, its value and what is allowed.
  */
 
 import { MAX_PAGE } from "../limits.ts";

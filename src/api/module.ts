@@ -1,13 +1,12 @@
 /**
- * A module: a box of functions with a label on it that says what is inside, and of
- * which make.
+ * Defines a module: functions with a version and attributes. `defineModule` checks them and
+ * computes the content hash that tells two builds of one version apart.
  *
- * Takes functions, a version and attributes; gives them checked, with the names they are
- * called by and a hash of the content, by which two makes of one version are told apart. (What
- * functions close over doesn't show in their source: of two makes that differ in that only, a
- * listener gives one a hash of its own.)
+ * The hash covers the functions' source only, not what they close over. Where two builds differ
+ * only in that, a listener gives one of them a hash of its own.
  *
- * Source: design §5, Module; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
+ * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's
+ * semver.
  */
 import semver from "semver";
 import { AtlasError } from "../errors.ts";

@@ -1,6 +1,6 @@
 /**
- * The shapes that users of modules hold: what they offer, what they buy, and what they
- * can see of the market.
+ * The types that users of modules hold: offers, purchases, and reports about authorities,
+ * exchanges and orders.
  */
 import type { FunctionContext, Module, ModuleFunctions, ModuleMap } from "./module.ts";
 import type {

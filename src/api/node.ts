@@ -1,6 +1,6 @@
 /**
- * The shapes that users hold: what a node and a client have in common, and what only
- * a node can do.
+ * The types that users hold: what a node and a client have in common, and what only a node can
+ * do.
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type { ConnectionOptions, SocketStats } from "./sockets.ts";

@@ -1,6 +1,4 @@
-/**
- * What a node is made of: its place, its ports, its lease.
- */
+/** The options of a node: its region and name, its ports, its lease. */
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkOptions, type OptionNames, wrong } from "../model/options.ts";
 import type { AsyncContext } from "../ports/async_context.ts";

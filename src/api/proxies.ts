@@ -1,4 +1,4 @@
-/** Stubs: a resource's methods as if it were here. */
+/** Makes stubs: proxies whose methods call a resource's methods, wherever it runs. */
 import { isCallable } from "../model/internal_methods.ts";
 import type { Balancer } from "./modules.ts";
 

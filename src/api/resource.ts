@@ -1,10 +1,10 @@
 /**
- * The base class of what users write: a single-owner actor.
+ * The base class of resources: an actor with a single owner.
  *
- * It takes calls from its mailbox one at a time. A call, its writes and its answer
- * are one turn: all of them happen, or none.
+ * It takes calls from its mailbox one at a time. A call, its writes and its answer are one turn:
+ * all of them happen, or none.
  *
- * Source: design §3 (State), §4.
+ * Source: `docs/design.md`, State and Calls.
  */
 import type { Atlas } from "./node.ts";
 import type { Ownership } from "../model/ownership.ts";

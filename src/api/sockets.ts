@@ -1,4 +1,4 @@
-/** TODO. */
+/** Options and counters of client sockets. */
 
 import type { Codec } from "../model/socket_frames.ts";
 import type { ConnectionIdentity } from "../sockets/socket_server.ts";

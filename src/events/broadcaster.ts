@@ -1,10 +1,12 @@
 /**
- * The connections of a resource at its owner, and its last events.
+ * A resource's connections and its latest events, at its owner.
  *
- * What a turn says is kept aside until the turn is committed; only then it gets its numbers
- * and goes out. Numbers never repeat: an upper bound of them is in the resource's state, and
- * whoever owns it next counts on from there. Takes connections from the nodes that hold their
- * sockets, and brings about turns of the resource's hooks. Source: design §2, §3 (State).
+ * Events of a turn are buffered until the turn is committed; only then are they numbered and
+ * sent. Numbers never repeat: an upper bound is in the resource's state, and the next owner
+ * counts on from there. Takes connections from the nodes that hold their sockets, and queues
+ * turns of the resource's hooks.
+ *
+ * Source: `docs/design.md`, Client sockets; State.
  */
 import { AtlasError } from "../errors.ts";
 import {

@@ -1,10 +1,10 @@
 /**
- * Who is connected to a resource, as its state keeps it for the next owner: one field for each
+ * Which connections a resource has, kept in its state for the next owner: one field for each
  * connection, written in the turn of `onConnect` and deleted in that of `onDisconnect`. Only
  * resources with an `onDisconnect` have them.
  *
- * A field is `c:<connection id>`; its text is a JSON object. Readers MUST ignore names that
- * they don't know: later versions may add some.
+ * A field is `c:<connection id>`; its text is a JSON object. Readers MUST ignore names that they
+ * don't know: later versions may add some.
  */
 import type { AtlasError } from "../errors.ts";
 import { DOOR_SILENCE_MS } from "../limits.ts";

@@ -1,7 +1,6 @@
 /**
- * A visit: a turn that a connection brings about, queueing in the mailbox among the calls.
- *
- * Takes what to do with the resource when its turn comes; tells how that ended.
+ * A turn that runs a hook for a connection, queued in the mailbox like a call. Takes what to
+ * run; reports how it ended.
  */
 import type { AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";

@@ -1,8 +1,8 @@
 /**
- * The last events of a resource, bounded in count and in bytes: the oldest go first.
+ * The latest events of a resource, bounded in count and in bytes: the oldest are dropped first.
  *
- * Takes events in the order of their numbers, none left out; gives those after a number, as
- * long as it still has them, and the last ones as a text for the next owner.
+ * Takes events in the order of their numbers, without gaps; gives those after a number while it
+ * has them, and the latest ones as a text for the next owner.
  */
 import { MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../limits.ts";
 import { textToValue, valueToText } from "../model/value.ts";

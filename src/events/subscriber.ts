@@ -1,9 +1,9 @@
 /**
- * A door as the owner sees it: a pigeonhole with the name of a node on it, out of which its
- * messenger takes what has come.
+ * One subscriber at the owner: a node that holds client sockets of the resource, with its long
+ * poll.
  *
- * Takes a door's questions, one at a time; answers at once where there is something, else
- * when there is, or when the question has been held long enough.
+ * Takes that node's polls, one at a time. Answers at once where there is something; otherwise
+ * when there is, or when the poll's time is over.
  */
 import type { AtlasError } from "../errors.ts";
 import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";

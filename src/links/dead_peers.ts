@@ -1,7 +1,7 @@
 /**
- * Links to members that are dead by the registry's word. No answer of theirs is waited for, and a
- * link over which nothing comes any more is closed. One whose peer answers stays: a node that can't
- * reach the registry is told dead, too, and goes on calling what others own.
+ * Links to members that the registry has declared dead. No answer of theirs is waited for, and a
+ * link over which nothing comes any more is closed. One whose peer answers stays: a node that
+ * can't reach the registry is declared dead, too, and goes on calling what others own.
  */
 import type { Clock } from "../ports/clock.ts";
 import type { Links, Session } from "./links.ts";

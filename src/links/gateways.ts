@@ -1,12 +1,10 @@
 /**
- * The gateways of other regions: ferries at a border, of which the quickest that runs
- * is taken.
+ * The gateways of other regions.
  *
- * Takes addresses by region; gives a link to a node that stands there, to pass calls on
- * over. Each gateway in use is asked for a sign of life now and then; one that fails is
- * left alone for a while and then tried again.
+ * Takes addresses by region; gives a link to the fastest gateway that answers. Each gateway in
+ * use is probed from time to time; one that fails is left out for a while and then tried again.
  *
- * Source: design §4 (another region goes through that region's gateway).
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {

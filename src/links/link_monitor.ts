@@ -1,13 +1,13 @@
 /**
- * The watch over links to other regions: a night watchman who knocks where an answer is
- * overdue, and notes behind which doors not a sound is heard.
+ * Monitors links to other regions for peers that stopped responding.
  *
- * Takes which sessions owe answers, and which speak; asks those that don't for a sign of
- * life, and tells which stay silent, and which of them speak again. That a link is open
- * proves little: a network that swallows packets closes none, and TCP tries for minutes.
- * Such a link is left open, for its peer may only be busy: calls that can go another way do.
+ * Takes which sessions owe answers, and which have received something; probes those that are
+ * overdue, and reports which become unresponsive and which respond again. That a link is open
+ * proves little: a network that drops packets closes none, and TCP retries for minutes. An
+ * unresponsive link stays open, because its peer may only be busy: calls take another route
+ * where there is one.
  *
- * Source: RFC 9293 §3.8.3, for how long TCP tries; design §4.
+ * Source: RFC 9293 §3.8.3, for how long TCP retries; `docs/design.md`, Regions and moves.
  */
 import { SILENCE_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";

@@ -1,11 +1,10 @@
 /**
- * Open lines to other nodes: a switchboard that keeps one line to each and knows which
- * answers are still to come over it.
+ * Keeps one link to each peer, and the requests that are waiting for an answer on it.
  *
- * Takes encoded requests to a member, gives their answers or their loss to whoever
- * waits; hands requests of peers to the forwarder.
+ * Takes encoded requests to a member; gives each one's answer, or its loss. Passes requests of
+ * peers to `routing/inbound.ts`.
  *
- * Source: design §4 and §6.
+ * Source: `docs/design.md`, Calls; Links and messages.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";

@@ -1,12 +1,12 @@
 /**
- * Ways to nodes of other regions: a map of which roads are open.
+ * Routes to nodes of other regions.
  *
- * Takes who is wanted, and in which region; gives the link to send over, and whether who
- * is at its end is to pass the call on. The straight road comes first; where it is shut,
- * that is remembered for a while, and calls go through the region's gateways, or any
- * other of its nodes that can be reached.
+ * Takes a node and its region; gives the link to send over, and whether the node at its end is
+ * to pass the call on. The direct link comes first. Where it fails, that is remembered for a
+ * while, and calls go through the region's gateways, or any other of its nodes that can be
+ * reached.
  *
- * Source: design §4.
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {

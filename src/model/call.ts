@@ -1,7 +1,6 @@
 /**
- * A call on its way through the house, as the host sees it: what to do, and where the
- * answer goes. The router makes them for callers here, the forwarder for callers
- * elsewhere.
+ * A call as the host sees it: what to run, and where the answer goes. The router makes one for
+ * each local caller, `routing/inbound.ts` for calls of other nodes.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";

@@ -1,10 +1,10 @@
 /**
- * Where a call came from and through whom: the postmarks on its envelope.
+ * Where a call came from and which nodes it went through.
  *
- * Takes what a caller, or the nodes that passed a call on, said of it; gives names and
- * origins in one form. A call that goes straight and says nothing has no trail at all.
+ * Takes what a caller, or the nodes that passed a call on, report; gives names and origins in
+ * one form. A local call that reports nothing has no path.
  *
- * Source: design §4; W3C Trace Context, https://www.w3.org/TR/trace-context/.
+ * Source: `docs/design.md`, Calls; W3C Trace Context, https://www.w3.org/TR/trace-context/.
  */
 import { AtlasError } from "../errors.ts";
 

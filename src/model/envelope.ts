@@ -1,12 +1,11 @@
 /**
- * The messages on a node link: sealed letters with a short address on the outside.
+ * Encodes and decodes the messages on links between nodes.
  *
- * Each is a MessagePack tuple whose first item is its kind, and behind it a body, if
- * it has one, to the message's end. A body is encoded once, by who wrote it, and
- * travels as bytes: nobody between looks inside. (Within the tuple, as binary, it took
- * longer to encode and decode than all the rest.)
+ * Each is a MessagePack tuple whose first item is its kind. A body, if there is one, follows the
+ * tuple to the message's end: it is encoded once, by its sender, and no node in between decodes
+ * it. (Inside the tuple, as binary, a body took longer to encode and decode than all the rest.)
  *
- * Source: design §4 and §6.
+ * Source: `docs/design.md`, Links and messages.
  */
 import { AtlasError, type WireError } from "../errors.ts";
 import type { DegradedVerdict } from "./ownership.ts";

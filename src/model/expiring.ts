@@ -1,4 +1,4 @@
-/** TODO. */
+/** A map whose entries expire. */
 
 /** Cards that expire together. */
 export interface Slot {

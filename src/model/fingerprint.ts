@@ -1,9 +1,9 @@
 /**
- * A digest of a value, by which two values are compared without keeping the first: equal values
- * have equal digests, in whichever order their objects' keys, Maps and Sets are.
+ * A digest of a value, for comparing two values without keeping the first. Equal values have
+ * equal digests, in whichever order their objects' keys, Maps and Sets are.
  *
- * It has 128 bits and is no cryptographic one: who looks for two values of one digest may find
- * them, so it must only be used where that harms nobody else.
+ * It has 128 bits and is not cryptographic: collisions can be constructed, so use it only where
+ * a collision harms nobody but the one who made it.
  */
 
 /** The digest of a value that may travel, as 32 hexadecimal digits. */

@@ -1,10 +1,11 @@
 /**
- * What a door and a resource's owner tell each other: the slips that ushers carry between
- * the entrance and the stage.
+ * The internal methods of client sockets, and the messages they carry between the node that
+ * holds a socket and the owner of its resource.
  *
- * A *door* is a node that holds client sockets of a resource. It asks by calls of its own
- * (`$…`, which only nodes may make), so that all that holds for calls holds for them:
- * deadlines, gateways, hops, sending on to the next owner.
+ * Names begin with `$`, and only nodes may call them. They travel as ordinary calls, so
+ * deadlines, gateways, hop limits and redirects apply to them, too.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";

@@ -1,4 +1,7 @@
-/** What the owner of a state knows that it reads, and the error of a store whose state lacks that. */
+/**
+ * What an owner knows of the state that it reads (`OwnerKnows`), and the error for a store whose
+ * state lacks it.
+ */
 import { AtlasError } from "../errors.ts";
 import { quoted } from "./options.ts";
 

@@ -1,11 +1,11 @@
 /**
  * A member: one incarnation of a node, as the registry's membership records it.
  *
- * `live` renews its lease; `superseded` can't any more, because a newer incarnation
- * took its name, but may still serve on what is left of its lease; `dead` and `left`
- * never own anything again. An incarnation that membership doesn't know is dead.
+ * `live` renews its lease; `superseded` can't any more, because a newer incarnation took its
+ * name, but may still serve until its lease ends; `dead` and `left` never own anything again. An
+ * incarnation that membership doesn't know is dead.
  *
- * Source: design §3, Membership.
+ * Source: `docs/design.md`, Membership and leases.
  */
 
 export type MemberState = "live" | "superseded" | "dead" | "left";

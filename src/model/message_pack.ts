@@ -1,14 +1,12 @@
 /**
- * A customs officer for MessagePack: looks at the labels of bytes from outside
- * before anyone unpacks them.
+ * Checks MessagePack from outside before it is decoded, and refuses it as `bad_request`.
  *
- * Takes bytes; says nothing, or refuses them as `bad_request`. The decoder behind it
- * has no depth limit (one runtime decodes what another overflows its stack on), and
- * knows extensions that Atlas never writes: records that compile code, references,
- * regular expressions, errors.
+ * The decoder has no depth limit (one runtime decodes what overflows another's stack), and
+ * supports extensions that Atlas never writes: records that compile code, references, regular
+ * expressions, errors.
  *
- * Source: the MessagePack specification, "Formats"; msgpackr's `unpack.js` for where
- * the content of its extensions stands.
+ * Source: the MessagePack specification, "Formats"; msgpackr's `unpack.js` for where the content
+ * of its extensions stands.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_VALUE_DEPTH } from "../limits.ts";

@@ -1,4 +1,4 @@
-/** What parts of a node have to tell: lines for a log, written by whoever runs the node. */
+/** The event that parts of a node report: one log line, written by whoever runs the node. */
 
 /** Something worth a line in a log. `level` as in syslog's names. */
 export interface NodeEvent {

@@ -1,9 +1,6 @@
 /**
- * Options that callers give: a form at the counter, looked over before it goes further in.
- *
- * Takes what callers pass as options, and the names that there are; refuses what is no form, a
- * line that isn't on it, and a signal that isn't one. A misspelt name would otherwise be
- * ignored in silence.
+ * Checks options that callers give: refuses what is not an object, an unknown name, and a signal
+ * that is not an AbortSignal. Otherwise a misspelt name would be ignored silently.
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DRAIN_MS, MAX_ARGUMENTS, MAX_TIMEOUT_MS } from "../limits.ts";

@@ -1,8 +1,8 @@
 /**
- * What callers are told where a registry or a node can't be reached: whose it is and why, in
- * general words. Hosts, ports, users and files stay in the error's `detail`, for logs alone.
+ * Errors for callers where a registry or a node can't be reached: whose it is and why, in
+ * general words. Hosts, ports, users and files stay in the error's `detail`, for logs only.
  *
- * It takes an error of a store and gives the one that may leave the node.
+ * Takes an error of a store and gives the one that may leave the node.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { LostTurns } from "./lost_turns.ts";

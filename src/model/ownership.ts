@@ -1,7 +1,7 @@
 /**
- * Who owns a key, and how sure an answer about it is.
+ * Who owns a key, and how certain an answer about it is.
  *
- * Source: design §2 (epochs), §3 (verdicts).
+ * Source: `docs/design.md`, Names and epochs; Lookups and verdicts.
  */
 
 /** One ownership: the registry's entry for a key. */

@@ -1,6 +1,6 @@
 /**
- * Redirects, which are never followed, as a token would go along: takes an answer, gives where it
- * points, for the error that says so. Browser-safe.
+ * Reports HTTP redirects, which are never followed, because a token would go along. Takes a
+ * response; gives the address that it points to, for the error. Browser-safe.
  */
 
 /** The longest target that an error names, in characters. */

@@ -1,7 +1,7 @@
 /**
- * Why a registry refuses a step as a whole: it is full, takes no writes, or gets more requests
- * than it takes. Takes what a server or a database said of one step, without the key that it was
- * about, and gives the error of that step. A refused step has certainly not been applied.
+ * Errors for a step that a registry refuses as a whole: it is full, read-only, or gets too many
+ * requests. Takes what a server or a database said of the step, without the key. A refused step
+ * has certainly not been applied.
  */
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
 

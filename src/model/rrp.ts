@@ -1,15 +1,14 @@
 /**
- * Resource reference pointers: postal addresses of live processes.
+ * Resource reference pointers (RRPs): parsing, printing and matching.
  *
  *     rrp:<region>/<node>/<type>/<id>
  *     rrp:us-east-1/hop@node-1/channels/project_0:channel_0
  *
- * An RRP is a locator; the name that stays is the key, `<type>/<id>`. The id stands
- * percent-encoded in both (RFC 3986 `pchar` without `*` stays as it is), in one
- * canonical form, so that parse → print is the identity and two spellings of one id
- * can't be two resources.
+ * An RRP is a locator; the stable name is the key, `<type>/<id>`. In both the id is
+ * percent-encoded (RFC 3986 `pchar` without `*` stays as it is) in one canonical form, so that
+ * parsing and printing gives the same text, and two spellings of one id can't be two resources.
  *
- * Source: design §2; the first seed document, "RRPs".
+ * Source: `docs/design.md`, Names and epochs.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ID_BYTES, MAX_TOKEN_BYTES, SLOTS } from "../limits.ts";

@@ -1,9 +1,6 @@
 /**
- * What a client socket and its door say to each other, one frame each: the phrases of the
- * entrance, in no particular tongue.
- *
- * Takes and gives plain values; which bytes they become is a codec's business, and the
- * adapter brings that along.
+ * The frames between a client socket and the node that holds it, as plain values. A codec, which
+ * the adapter brings, turns them into bytes.
  */
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";

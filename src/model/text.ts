@@ -1,4 +1,4 @@
-/** Work on text that takes no more than linear time, whatever the text is. */
+/** Text functions that take linear time, whatever the text is. */
 
 /** `text` without the `mark`s, one character each, at its end. */
 export function withoutTrailing(text: string, mark: string): string {

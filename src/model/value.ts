@@ -1,15 +1,14 @@
 /**
- * Values that travel and are stored: what a caller passes, a method answers, a
- * resource keeps.
+ * Values that are sent and stored: arguments, results and state.
  *
- * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date,
- * Uint8Array, arrays, Map, Set and plain objects of these, at most
- * `MAX_VALUE_DEPTH` deep. Anything else, an object's key `__proto__` included, is
- * refused by name, never turned into something else without a word; but a bigint within
- * ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as U+FFFD.
+ * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date, Uint8Array,
+ * arrays, Map, Set and plain objects of these, at most `MAX_VALUE_DEPTH` deep. Anything else, an
+ * object's key `__proto__` included, is refused by name and never converted silently; except
+ * that a bigint within ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as
+ * U+FFFD.
  *
- * On the wire a value is MessagePack; in the store it is text: JSON where JSON can
- * say it, else `~` and base64 of the MessagePack.
+ * On the wire a value is MessagePack. In the store it is text: JSON where JSON can express it,
+ * else `~` and base64 of the MessagePack.
  */
 // Without its native part, which costs more than it saves on values of this size.
 import { addExtension, Packr } from "msgpackr/pack";

@@ -1,6 +1,6 @@
 /**
- * The doors through which calls leave: one for a node's own users, one for each
- * resource, which adds the running turn's chain and deadline to what goes out.
+ * The calls that leave this node's code: one facade for the node's users, one for each resource,
+ * which adds the running turn's call chain and deadline.
  */
 import {
   type CallOptions,

@@ -1,8 +1,8 @@
 /**
- * Where a resource lives, as this node says it: the registry's answer, and what this node
- * alone knows of resources that went on without the store.
+ * Answers lookups: the directory's answer, and what this node alone knows of resources that went
+ * on without the store.
  *
- * Source: design §3, Verdict and Hacking the CAP.
+ * Source: `docs/design.md`, Lookups and verdicts; Going on without the store.
  */
 import type { Lookup } from "../model/ownership.ts";
 import { type Directory, suspected } from "../registry/directory.ts";

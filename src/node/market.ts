@@ -1,6 +1,4 @@
-/**
- * How a node's market is joined to the rest of the node: its links, its registry, its life.
- */
+/** Joins the market of modules to a node: its links, its registry and its lifetime. */
 import type { App } from "../api/app.ts";
 import type { NodeOptions, Role } from "../api/options.ts";
 import { AtlasError } from "../errors.ts";

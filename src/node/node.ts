@@ -1,11 +1,10 @@
 /**
- * A node, put together out of injected ports: the one place where the house's parts
- * are wired to each other, and where a node's lives begin and end.
+ * Wires a node together out of injected ports, and begins and ends its lives.
  *
- * A lapse of the lease ends a life: everything it owned stops, and the node comes back
- * under a new incarnation as soon as the store lets it.
+ * A lapse of the lease ends a life: everything that it owned stops, and the node registers under
+ * a new incarnation as soon as the store lets it.
  *
- * Source: design §1 and §3.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { type App, resolveTypes } from "../api/app.ts";
 import type { ModuleAtlas } from "../api/modules.ts";

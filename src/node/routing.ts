@@ -1,7 +1,4 @@
-/**
- * A node's router with the desks behind it, put together from the node's parts and
- * options.
- */
+/** Wires a node's router and the components behind it from the node's parts and options. */
 import { checkTimeout, type DrainOptions } from "../api/calls.ts";
 import type { AtlasNode } from "../api/node.ts";
 import type { NodeOptions } from "../api/options.ts";

@@ -1,6 +1,6 @@
 /**
- * The runtime's async context: a value that follows code through its awaits, callbacks and timers.
- * A node uses it to know to which turn of which resource the running code belongs.
+ * The runtime's async context: a value that follows code through its awaits, callbacks and
+ * timers. A node uses it to know to which turn of which resource the running code belongs.
  */
 export interface AsyncContext {
   /**

@@ -1,9 +1,9 @@
 /**
- * Time, as the core sees it: a wristwatch that someone else winds.
+ * The port for time.
  *
- * Two clocks, kept apart: leases and deadlines run on the monotonic one, which
- * never jumps; the wall clock only dates records, and betrays a suspended machine
- * by jumping ahead of the monotonic one.
+ * Two clocks, kept apart: leases and deadlines use the monotonic one, which never jumps. The
+ * wall clock only dates records; where it has moved ahead of the monotonic one, the machine was
+ * suspended.
  */
 export interface Clock {
   /** Monotonic milliseconds, with fractions. MUST never go back; its zero means nothing. */

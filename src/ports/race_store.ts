@@ -1,8 +1,9 @@
 /**
- * One contender's line to a store, for races: the least that any key-value store has.
+ * The port for races (`src/race/`): one contender's connection to a store, with the least that
+ * any key-value store has.
  *
- * Every contender has a line of its own, as every node has. Keys are the race's, and
- * nobody else's; values are short ASCII text.
+ * Every contender has a connection of its own, as every node has. Keys belong to the race alone;
+ * values are short ASCII text.
  */
 export interface RaceStore {
   /**

@@ -1,8 +1,7 @@
 /**
- * The runtime under a node: a doorman who lets requests and sockets in, and dials out.
- *
- * Each adapter does only what the three runtimes do differently: serving HTTP,
- * upgrading to WebSockets, dialling them. The core itself never asks for it.
+ * The port for the runtime below a node. Each adapter does only what Bun, Deno and Node do
+ * differently: serving HTTP, upgrading to WebSockets, dialling them. The core itself never uses
+ * it.
  */
 
 /** A WebSocket of any runtime, either end of it. */

@@ -1,31 +1,29 @@
 /**
- * The registry's store: one notary whose word is final.
+ * The port for the registry's store.
  *
- * It keeps three things: who is a member, who owns which key, and each resource's
- * state. Every method is one atomic step of one write order: MUST be linearizable
- * per key, and over all of membership. Keys, fields and values are text; the core
- * encodes.
+ * It keeps three things: who is a member, who owns which key, and each resource's state. Every
+ * method is one atomic step of one write order: MUST be linearizable per key, and over all of
+ * membership. Keys, fields and values are text; the core encodes.
  *
- * A store may be replaced by a copy of itself that lacks what was not copied in time (a
- * Redis replica that was promoted). Each such copy is a lineage of its own; a store MUST
- * tell which one answers, and MUST check a claim's lineage in the same atomic step.
- * Where it was told to wait for replicas, no answer of a step that writes counts before
- * as many have copied it: else it rejects with `unavailable`.
+ * A store may be replaced by a copy of itself that lacks what was not copied in time (a Redis
+ * replica that was promoted). Each such copy is a lineage of its own; a store MUST tell which
+ * one answers, and MUST check a claim's lineage in the same atomic step. Where it was told to
+ * wait for replicas, no answer of a step that writes counts before as many have copied it: else
+ * it rejects with `unavailable`.
  *
- * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be
- * reached or answers too late (the step may or may not have been applied; every
- * step here is safe to repeat), or `bad_request` where it can never work. Where it is known that
- * a step has not been applied, and won't be, because the backend refused it or never got it, the
- * error SHOULD be a `StepRefused` (`src/model/refusal.ts`): a commit is given up then, not repeated. A method
- * MUST NOT answer as if something didn't exist because it couldn't be read.
+ * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be reached or
+ * answers too late (the step may or may not have been applied; every step here is safe to
+ * repeat), or `bad_request` where it can never work. Where it is known that a step has not been
+ * applied, and won't be, because the backend refused it or never got it, the error SHOULD be a
+ * `StepRefused` (`src/model/refusal.ts`): a commit is then given up, not repeated. A method MUST
+ * NOT answer as if something didn't exist because it couldn't be read.
  *
- * Others may write to the backend. What they wrote and can't be read MUST touch nothing
- * else: a step on exactly that key rejects with `unavailable`, not retryable, naming the
- * key and why; a listing and the roll leave it out and name it. Membership's counters
- * are repaired by the next step that needs them; an epoch counter never is, for epochs
- * must not fall.
+ * Others may write to the backend. What they wrote and can't be read MUST affect nothing else: a
+ * step on exactly that key rejects with `unavailable`, not retryable, naming the key and why; a
+ * listing and the list of members leave it out and name it. Membership's counters are repaired
+ * by the next step that needs them; an epoch counter never is, because epochs must not fall.
  *
- * Source: design §2–3.
+ * Source: `docs/design.md`, Names and epochs to Store failover.
  */
 import type { AtlasError } from "../errors.ts";
 import type { OwnerKnows } from "../model/lost_turns.ts";

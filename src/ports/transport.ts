@@ -1,10 +1,10 @@
 /**
- * Links between nodes: private telephone lines, each end knowing who speaks.
+ * The port for links between nodes, each end of which knows the other's identity.
  *
- * The core hands over encoded messages and gets them at the other end whole, in
- * order and at most once per link. It never sees frames, sockets or secrets.
+ * The core sends encoded messages; they arrive whole, in order and at most once per link. It
+ * never sees frames, sockets or secrets.
  *
- * Source: design §6.
+ * Source: `docs/design.md`, Links and messages.
  */
 
 /** Who is at an end of a link. */

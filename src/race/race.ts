@@ -1,21 +1,19 @@
 /**
- * Races for names on a live store: a starter's pistol, a finish camera, and a record of
- * how often two runners both believe that they won.
+ * Measures on a live store how often two contenders for one name both believe that they own it.
  *
- * Two rules are raced, trial by trial, each on a fresh name:
+ * Two rules are tried, each on fresh names:
  *
- * - *published*: SET the name optimistically, measure that round trip, wait as long
- *   again, GET; who finds itself owns the name;
+ * - *published*: SET the name optimistically, measure that round trip, wait as long again, GET;
+ *   who reads its own value owns the name;
  * - *compare-and-set*: one step that writes only where nothing stands.
  *
- * Every contender looks first, as a node does, and writes only where it saw nobody; a
- * trial counts where two or more wrote. The published rule is Fischer's mutual exclusion
- * with one's own round trip as the wait: safe only where no rival takes longer from its
- * look to its write. This measures how often one does.
+ * Every contender reads first, as a node does, and writes only where it saw nobody; a trial
+ * counts where two or more wrote. The published rule is Fischer's mutual exclusion with the
+ * contender's own round trip as the wait: it is safe only where no rival takes longer from its
+ * read to its write. This measures how often one does.
  *
- * Takes lines to a store, or to each of its masters, a clock and chance; gives round trips and counts.
- *
- * Source: design §3, "Race resolution as published".
+ * Takes connections to a store, or to each of its masters, a clock and randomness; gives round
+ * trips and counts. Source: `docs/design.md`, Several masters.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../limits.ts";

@@ -1,9 +1,8 @@
 /**
- * Times round trips, as a linesman with a stopwatch and a notebook does.
+ * Times round trips. Takes steps to run on a clock; gives each step's result and duration, and
+ * in the end percentiles.
  *
- * Takes steps to run on a clock; gives what each gave and how long it took, and in the
- * end the percentiles of them all. The notebook has a last page: its percentiles are of
- * the first {@link MAX_SAMPLES} steps, its longest is of all.
+ * Percentiles are of the first {@link MAX_SAMPLES} steps, the maximum is of all.
  */
 import type { Clock } from "../ports/clock.ts";
 

@@ -1,11 +1,11 @@
 /**
- * Claiming: stepping up to the notary's desk for a name.
+ * Claims a key for this node's incarnation. Takes a key; gives the ownership that stands
+ * afterwards, whoever's it is.
  *
- * Takes a key and this node's life; gives the ownership that stands, whoever's it is.
- * Expecting a dead owner is safe because dead is permanent; expecting oneself picks
- * up an entry whose claim was applied but never heard of.
+ * To expect a dead owner is safe because dead is permanent. To expect oneself picks up an entry
+ * whose claim was applied while its answer got lost.
  *
- * Source: design §3, Claim and Schrödinger's node.
+ * Source: `docs/design.md`, Claims.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";

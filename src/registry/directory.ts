@@ -1,8 +1,8 @@
 /**
- * Where is it? The registry's reading room: answers from a notebook where it may, from
- * the notary where it must, and says which.
+ * Looks up the owner of a key, from this node's cache where allowed and from the store else, and
+ * gives the verdict: how certain the answer is.
  *
- * Source: design §3, Schrödinger's node and Verdict.
+ * Source: `docs/design.md`, Lookups and verdicts.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../limits.ts";

@@ -1,8 +1,9 @@
 /**
- * Ends members whose heartbeat has stood still for the takeover time, as seen on this node's own
- * clock, so that others may take over what they own. Only a node whose own lease holds does so.
+ * Marks members dead whose heartbeat has stood still for the takeover time, as seen on this
+ * node's own clock, so that others may take over what they own. Only a node whose own lease
+ * holds does so.
  *
- * Source: design §3, Membership and Timing.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { detailOf } from "../errors.ts";
 import type { Clock, Timer } from "../ports/clock.ts";

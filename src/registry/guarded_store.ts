@@ -1,10 +1,9 @@
 /**
- * A node's store as all of its parts see it: what callers are told where it fails, and what
- * the log is.
+ * Wraps a node's store: its `unavailable` errors name no host, user or file
+ * (`model/out_of_reach.ts`), and the log gets the whole reason.
  *
- * It takes a store and gives the same, whose `unavailable` errors name no host, user or file
- * (`out_of_reach.ts`). The whole reason is logged once when it changes, not for each
- * request; rows and entries that can't be read once each, up to `MAX_TOLD_ROWS`.
+ * A reason is logged once when it changes, not for each request; each row and entry that can't
+ * be read once, for up to `MAX_TOLD_ROWS` of them.
  */
 import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TOLD_ROWS } from "../limits.ts";

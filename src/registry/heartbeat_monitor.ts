@@ -1,11 +1,8 @@
 /**
- * Whose heartbeats this node looks at: a night watch with a few doors to pass by, and
- * those that it was told to look at twice.
+ * Chooses which members' heartbeats this node watches, and measures on its own clock since when
+ * each stands still. Whom to declare dead, and when, is decided in `failure_detector.ts`.
  *
- * It takes members to choose from and heartbeats as the store had them; gives since when
- * each stands still, on this node's own clock. Whom to kill, and when, is membership's.
- *
- * Source: design §3, Membership and Timing.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { WATCHED_MEMBERS } from "../limits.ts";
 import type { MemberState } from "../model/member.ts";

@@ -1,7 +1,8 @@
 /**
- * When a node renews its lease: once a heartbeat, more often while it suspects a member, and soon
- * again after a renewal that failed, so that a store which was away for less than the lease ends
- * no lease. A renewal that is still unanswered is not repeated: the next heartbeat does that.
+ * Schedules lease renewals: one each heartbeat, more often while this node suspects a member,
+ * and soon again after a renewal that failed, so that a store which was away for less than the
+ * lease ends no lease. A renewal that is still unanswered is not repeated before the next
+ * heartbeat.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 

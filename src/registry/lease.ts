@@ -1,13 +1,11 @@
 /**
- * A lease: how long this incarnation may still act as an owner, by its own watch.
+ * The lease of this incarnation: until when it may act as an owner, by its own monotonic clock.
  *
- * Like a parking ticket that counts from when the coin was thrown in, not from when
- * the machine answered. Once it ran out it is void: a late answer never revives it.
+ * The time counts from when a renewal was sent, not from when it was answered. A lapse is final:
+ * a late answer never revives it. Takes when each confirmed renewal was sent; gives `holds()`,
+ * asked right before each commit and reply, after the last await.
  *
- * Takes: when each confirmed renewal was sent. Gives: `holds()`, asked right before
- * each commit and reply, after the last await.
- *
- * Source: design §3, Timing; Gray and Cheriton, "Leases" (SOSP 1989).
+ * Source: `docs/design.md`, Membership and leases; Gray and Cheriton, "Leases" (SOSP 1989).
  */
 import { AtlasError } from "../errors.ts";
 import type { LeaseProfile, LeaseTimes } from "../api/options.ts";

@@ -1,12 +1,11 @@
 /**
- * Which copy of the store this node talks to, and how far it may be trusted: the watchman
- * who notices that the notary behind the desk is another one, and has everybody wait.
+ * Tracks which copy of the store this node talks to, and whether claims may be made in it.
  *
- * Takes the lineages that the store's answers name; gives the one that counts, and
- * whether claims may be made in it. After a failover they wait for the takeover time:
- * by then every lease of before is over, or its owner has said again what it holds.
+ * Takes the lineages that the store's answers name; gives the current one. After a failover
+ * claims wait for the takeover time: by then every lease of the former lineage has ended, or its
+ * owner has reasserted what it holds.
  *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";

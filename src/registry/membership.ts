@@ -1,9 +1,11 @@
 /**
- * The members of a region: registers this node, renews its lease, keeps a copy of the members'
- * list and tells its listener of changes. When another copy of the store answers it forgets what
- * it saw before, and has its listener say again what this node holds: then renewals count again.
+ * Registers this node, renews its lease, keeps a copy of the members' list and tells its
+ * listener of changes.
  *
- * Source: design §3, Membership and Timing.
+ * When another copy of the store answers it discards what it read before, and has its listener
+ * reassert what this node holds; only then do renewals count again.
+ *
+ * Source: `docs/design.md`, Membership and leases; Store failover.
  */
 import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";

@@ -1,8 +1,8 @@
 /**
- * All members as this node last read them: those that it can dial, and those of whose rows
- * only seq and state can be read, which may hold leases all the same.
+ * All members as this node last read them: those that it can dial, and those of whose rows only
+ * `seq` and state can be read, which may hold leases all the same.
  *
- * Source: design §3, Membership.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { isDead, type Member, type MemberState } from "../model/member.ts";
 import { nodeName } from "../model/call_path.ts";

@@ -1,8 +1,10 @@
 /**
- * Two processes with one node name: whoever has it keeps it while it renews its lease. The other
- * one waits for some heartbeats, and is refused as soon as it sees a renewal; else the former one
- * has ended, or stands still, and loses the name. So neither two machines that were given one name
- * nor a store that went back to an older state make two processes end each other again and again.
+ * Decides which of two processes keeps a node name: the one that has it, while it renews its
+ * lease. The newcomer waits for some heartbeats and is refused as soon as it sees a renewal;
+ * otherwise the former process has ended, or is stalled, and loses the name.
+ *
+ * So neither two machines with one name nor a store that went back to an older state make two
+ * processes end each other again and again.
  */
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";

@@ -1,10 +1,11 @@
 /**
- * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer after
- * its turn's writes are committed under this ownership's epoch. Asks the lease before each commit
- * and each answer, after the last await. What is lost once never comes back: a new ownership is a
- * new activation.
+ * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer
+ * after its turn's writes are committed under this ownership's epoch.
  *
- * Source: design §3, State and Timing; §4.
+ * Asks the lease before each commit and each answer, after the last await. An ownership that is
+ * lost never comes back: a new ownership is a new activation.
+ *
+ * Source: `docs/design.md`, State; Membership and leases; Calls.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";

@@ -1,4 +1,4 @@
-/** What an activation needs of the house it plays in; the host is one. */
+/** What an activation needs from the host that holds it. */
 import type { ResolvedType, ResourceClass } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource } from "../api/resource.ts";

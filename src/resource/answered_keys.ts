@@ -1,7 +1,9 @@
 /**
- * Which idempotency keys a resource's state has answers for, so that a new key can be known to be
- * new while the store is out of reach. Kept of types with `partition: "available"` alone, as one
- * number for each key: two keys of one number would only have a new one refused.
+ * Which idempotency keys a resource's state has answers for, so that a new key can be recognised
+ * while the store is out of reach.
+ *
+ * Kept for types with `partition: "available"` alone, as one number for each key: where two keys
+ * share a number, the newer one is only refused.
  */
 import { isAtlasError } from "../errors.ts";
 import { MAX_KNOWN_ANSWERS } from "../limits.ts";

@@ -1,13 +1,12 @@
 /**
- * Where two claims of one name can both stand for a while: the usher who asks, again and
- * again, whether somebody with a better ticket has come for a seat, and if so sees its
- * holder off.
+ * Finds conflicting claims on stores without one write order, where two can both stand for a
+ * while.
  *
- * Takes what the host holds and, of stores without one write order, looks each up from
- * time to time. An owner that finds a greater claim stops at once, hears of the winner,
- * and gives its own claim back. Of other stores nothing is looked up.
+ * Looks up each key that the host holds from time to time. An owner that finds a greater claim
+ * stops at once, runs `onConflict` with the winner, and gives its own claim back. With other
+ * stores nothing is looked up.
  *
- * Source: design §3, Race resolution as published.
+ * Source: `docs/design.md`, Several masters.
  */
 import { isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";

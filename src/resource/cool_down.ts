@@ -1,7 +1,7 @@
 /**
- * Until when a resource that has followed its callers stays where it is. That is in its state, as
- * a time of the wall clock, so that whoever takes it over keeps to it; it goes with the first look
- * after that time.
+ * Until when a resource that has followed its callers stays where it is. The time is kept in its
+ * state, by the wall clock, so that the next owner respects it; it is deleted with the first
+ * read after that time.
  */
 import { FOLLOW_REST_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";

@@ -1,10 +1,10 @@
 /**
- * Drops answers to idempotency keys past their time from resources that were let go meanwhile,
- * so that nobody has to call them for it. Takes the keys as they are let go, with the time; owns
- * each for the moment that one commit takes, without making an instance.
+ * Deletes expired answers to idempotency keys from resources that are no longer in memory, so
+ * that nobody has to call them for it. Takes the keys as they are released, with the time; owns
+ * each for one commit only, without making an instance.
  *
- * It is kept in memory only: what a node still had in mind when it ended is dropped when the
- * resource is let go the next time.
+ * The list is in memory only: where a node ends, the rest is deleted after the resource is
+ * released the next time.
  */
 import { TIDY_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";

@@ -1,11 +1,11 @@
 /**
- * Ownerships that have ended here, and the last turns that were committed under them: where the
- * store is replaced by a copy that lacks such a turn, this is who says so.
+ * Ownerships that have ended here, and the last turns committed under them, so that a loss is
+ * reported where the store is replaced by a copy that lacks such a turn.
  *
  * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
- * and tells what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
+ * and reports what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
  *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 import { FORMER_TENURES_MS, MAX_FORMER_TENURES } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";

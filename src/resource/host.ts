@@ -1,11 +1,10 @@
 /**
- * The host: a theatre whose stage manager lets each resource on once.
+ * Holds this node's activations, at most one for each key.
  *
- * Holds this node's activations; its gate turns any number of calls for an unowned
- * name into one claim. Sends idle ones home, and all of them when the node drains or
- * its lease has lapsed.
+ * Turns any number of calls for an unowned key into one claim. Releases idle activations, and
+ * all of them when the node drains or its lease has lapsed.
  *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Calls.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
 import type { Atlas, NodeEvent } from "../api/node.ts";

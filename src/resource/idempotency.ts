@@ -1,14 +1,14 @@
 /**
- * Answers kept for idempotency keys: the receipt book of one resource.
+ * One resource's answers by idempotency key.
  *
- * A keyed call's answer is written in the same commit as its state, so that a repeat
- * finds either both or neither. Only answers of calls that succeeded are kept: a
- * failed turn changed nothing, and may be tried again.
+ * The answer to a call with a key is written in the same commit as its state, so that a repeat
+ * finds either both or neither. Only answers of calls that succeeded are kept: a failed turn
+ * changed nothing, and may be tried again.
  *
- * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms, 14 digits>:<key>` its date
- * (for pruning, oldest first), `n` how many there are.
+ * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms,
+ * 14 digits>:<key>` its date (for pruning, oldest first), `n` how many there are.
  *
- * Source: design §3, State; the IETF draft "The Idempotency-Key HTTP Header Field".
+ * Source: `docs/design.md`, State; the IETF draft "The Idempotency-Key HTTP Header Field".
  */
 import { AtlasError } from "../errors.ts";
 import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, TIDY_MS } from "../limits.ts";

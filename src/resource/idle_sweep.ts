@@ -1,6 +1,7 @@
 /**
- * Looks at all resources of a node again and again, a share each time, so that no look takes
- * long. Takes who they are and what a look does; counts looks, by which idleness is told.
+ * Visits all resources of a node again and again, a share of them each time, so that no visit
+ * takes long. Takes the resources and a function to run on each; counts the rounds, by which
+ * idleness is measured.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 

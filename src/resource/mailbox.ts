@@ -1,6 +1,6 @@
 /**
- * A mailbox: calls waiting at one resource, first in, first out, bounded. A linked
- * list through the calls themselves, so that an empty one costs next to nothing.
+ * A mailbox: calls waiting at one resource, first in, first out, bounded. It is a linked list
+ * through the calls themselves, so that an empty mailbox costs almost no memory.
  */
 import { AtlasError, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";

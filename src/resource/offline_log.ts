@@ -1,12 +1,11 @@
 /**
- * A resource whose node has lost sight of the store, and which goes on: a ship's log that
- * is written up at sea, to be handed in at the harbour.
+ * The log of a resource that goes on while its node can't reach the store.
  *
- * Takes the writes of turns that can't be committed now, in order; gives them back once it
- * is known what the state in the store has, or says that they don't fit it any more.
+ * Takes the writes of turns that can't be committed now, in order; gives them back once the
+ * state in the store is known, or reports that they don't fit it any more.
  *
- * Source: design §3, Hacking the CAP; Brewer, "CAP Twelve Years Later" (2012): detect the
- * partition, mark what is done in it, recover.
+ * Source: `docs/design.md`, Going on without the store; Brewer, "CAP Twelve Years Later" (2012):
+ * detect the partition, mark what is done in it, recover.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";

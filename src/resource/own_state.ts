@@ -1,11 +1,12 @@
 /**
- * An owner's reads of its own state: each says which turns the state must have, so that a state
- * that was lost, or lost in part, is told and never read as if nothing had been written.
+ * An owner's reads of its own state: each names the turns that the state must have, so that a
+ * state that was lost, wholly or in part, is reported and never read as if nothing had been
+ * written.
  *
  * Takes an ownership; gives what the store has. Where turns are missing the ownership ends, as
  * after a failover to a copy that lacks them.
  *
- * Source: design §3, Store failover; the port's `OwnerKnows`.
+ * Source: `docs/design.md`, State and Store failover; the port's `OwnerKnows`.
  */
 import type { AtlasError } from "../errors.ts";
 import { LostTurns, type OwnerKnows } from "../model/lost_turns.ts";

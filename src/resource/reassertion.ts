@@ -1,10 +1,8 @@
 /**
- * A tenure before another copy of the store: the deed that an owner lays on the desk of a
- * notary who wasn't there when it was signed, and what it comes back with.
+ * Reasserts an ownership to a store that failed over, and acts on the reply: kept, restored,
+ * behind or lost.
  *
- * Takes an ownership; gives what the store is told of it, and passes on what it said.
- *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";

@@ -1,12 +1,11 @@
 /**
- * Resources that go on while their node can't reach the store, and what becomes of them
- * when it can again: the harbour master, who reads each ship's log, and either enters it
- * into the books or shows the ship that another one has its berth.
+ * Resources that go on while their node can't reach the store, and their reconciliation when it
+ * can again.
  *
- * Takes those that were alive when the lease lapsed, and the next life; gives each either
- * an ownership with all its turns committed, or the winner to its `onConflict`.
+ * Takes the resources that were alive when the lease lapsed, and the node's next life; gives
+ * each either an ownership with all its turns committed, or the winner to its `onConflict`.
  *
- * Source: design §3, Hacking the CAP.
+ * Source: `docs/design.md`, Going on without the store.
  */
 import type { ResolvedType } from "../api/app.ts";
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";

@@ -1,11 +1,11 @@
 /**
- * A resource's storage: its drawer in the notary's office, with a notepad in front.
+ * A resource's storage: a write buffer and a read cache over the store.
  *
- * A turn writes on the notepad only. When it ends well the whole page goes to the
- * store in one commit; when it fails the page is torn off. What was read or committed
- * lately is kept at hand, bounded: nobody else writes while this epoch stands.
+ * A turn writes to the buffer only. When it succeeds the buffer goes to the store in one commit;
+ * when it fails the buffer is discarded. What was read or committed lately is cached, bounded:
+ * nobody else writes while this epoch stands.
  *
- * Source: design §3, State.
+ * Source: `docs/design.md`, State.
  */
 import { AtlasError } from "../errors.ts";
 import {

@@ -1,7 +1,7 @@
 /**
- * A turn as users' code has it: code that runs in its async context may use the resource's
- * storage, node and events until the method or hook that began it has ended. Afterwards such
- * code belongs to no turn, and must not write into a later one.
+ * A turn as users' code sees it: code in its async context may use the resource's storage, node
+ * and events until the method or hook that began it has ended. Afterwards such code belongs to
+ * no turn, and must not write into a later one.
  */
 import { AtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";

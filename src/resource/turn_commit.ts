@@ -1,11 +1,11 @@
 /**
- * One ownership's book-keeping: what a turn writes, what was answered before, and the
- * commit that puts both into the store at once.
+ * Commits one ownership's turns: a turn's writes and the answer for its idempotency key, in one
+ * step.
  *
- * Takes a turn's end; gives back once its writes are in the store under this
- * ownership's epoch, or throws: `not_owner` where the ownership has ended meanwhile.
+ * Takes a turn's end; resolves once its writes are in the store under this ownership's epoch, or
+ * throws: `not_owner` where the ownership has ended meanwhile.
  *
- * Source: design §3, State.
+ * Source: `docs/design.md`, State.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";

@@ -1,9 +1,8 @@
 /**
- * A lane: a queue at one counter, in which calls of one name wait while one search goes on
- * for all of them; a board beside it says why it takes so long.
+ * The queue of one key's calls while its owner is being resolved, for all of them at once.
  *
- * Takes calls and what the search has met with; gives the calls that are still waited for,
- * in the order in which they were made, and each of them the reason if its time runs out.
+ * Takes calls, and the errors that the search has met; gives the calls that are still waited
+ * for, in the order in which they were made, and each that times out the reason.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";

@@ -1,13 +1,10 @@
 /**
- * Where the calls of resources come from: a tide gauge for each of those that may follow
- * their callers.
+ * Counts calls per caller region for resources placed `caller`, and reports a region that a
+ * resource should move to: one that has made most of many calls, and kept that share for a
+ * while. After a move, or an attempt, a cool-down keeps the resource from moving back and forth.
  *
- * Takes each call's region; says when a resource should move to another: once most of
- * many calls came from there, and it stayed so for a while. After a move, or an attempt,
- * it rests: nothing goes to and fro.
- *
- * Source: design §3 (placement); counts decay exponentially, so that the present weighs
- * more than the past.
+ * Counts decay exponentially, so that recent calls weigh more. Source: `docs/design.md`, Regions
+ * and moves.
  */
 import {
   FOLLOW_CALLS,

@@ -1,9 +1,7 @@
 /**
- * The reception of the resources here: takes each call to its resource, and keeps the
- * few that are for the house itself.
- *
- * Those of nodes only: `$move` moves the resource to another region, `$take` merely
- * brings it here. Resources that follow their callers are counted here, too.
+ * Dispatches calls to the activations here, and runs the internal methods of nodes: `$move`
+ * moves a resource to another region, `$take` activates one here. Counts the callers' regions of
+ * resources that follow their callers.
  */
 import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";

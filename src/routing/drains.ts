@@ -1,9 +1,9 @@
 /**
- * Has nodes drain that were named to this one: each gets the message `$drain` over a link that
- * has proven which node it leads to, so that nobody else is told anything.
+ * Drains nodes by name or prefix: each gets `$drain` over a link that has proven which node it
+ * leads to, so that nobody else is told anything.
  *
- * Takes a node's name or a prefix; gives what each node concerned said. Answers such messages
- * of others, and passes on those that are for a node behind this one (a gateway does so).
+ * Takes a node's name or a prefix; gives what each node concerned answered. Answers such
+ * requests of others, and passes on those for a node behind this one, as a gateway does.
  */
 import { checkTimeout, type DrainOptions } from "../api/calls.ts";
 import type { DrainedNode, DrainNodesOptions } from "../api/node.ts";

@@ -1,8 +1,8 @@
 /**
- * The forwarder: the porter who takes calls of other nodes to their resource, or says
- * who lives there now.
+ * Handles the requests of other nodes: delivers calls to the resources here, passes on those
+ * that may go further, and answers `not_owner` with the owner's location else.
  *
- * Source: design §4.
+ * Source: `docs/design.md`, Calls.
  */
 import { AtlasError, toAtlasError, toWireError } from "../errors.ts";
 import {

@@ -1,6 +1,6 @@
 /**
- * Which regions a node knows: its own, those that keys may be at home in, those that have gateways,
- * and those of all members that it has heard of.
+ * Which regions a node knows: its own, those where keys may have their home, those that have
+ * gateways, and those of all members that it has heard of.
  */
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";

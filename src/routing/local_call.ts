@@ -1,6 +1,6 @@
 /**
- * A call of a caller here, from its first step out of the door to its answer: it
- * carries its own arguments, deadline and promise.
+ * A call of a caller on this node, until its answer: it carries its own arguments, deadline and
+ * promise.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, withPath } from "../errors.ts";

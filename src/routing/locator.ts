@@ -1,13 +1,12 @@
 /**
- * Where a call can go: the directory desk behind the router's counter.
+ * Decides where a call can go. Takes a key; gives the resource if it is here or can be activated
+ * here, else the link to its owner, to a node that is to activate it, or to a node of its home
+ * region.
  *
- * Takes a key; gives the resource if it is here or can be taken here, else the link to
- * its owner, to a node that is to take it, or to one of its home region that knows more.
+ * A key whose home is another region is never activated here: only that region's nodes may own
+ * it, and they decide whether its owner is alive.
  *
- * A key whose home is another region is never taken here: only that region's nodes may
- * own it, and whether its owner is alive is their business.
- *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Regions and moves.
  */
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";

@@ -1,13 +1,12 @@
 /**
- * Moving a resource to another region: a furniture van, booked before the flat is given
- * up.
+ * Moves a resource to another region.
  *
- * A node there proves that it could take the resource now. Then the running turn ends, the
- * name is given up, that node is asked to take it at once, and calls that waited are sent on
- * to it: none is lost, none runs twice. Where the last step fails, the name is taken back as
- * long as nobody there has signed for it; else the next call finds it an owner there.
+ * A node there checks first that it could claim the key now. Then the running turn ends, the
+ * ownership is given up, that node is asked to take it at once, and calls that waited are sent
+ * on to it: none is lost, none runs twice. Where the last step fails, the ownership is taken
+ * back as long as nobody there has signed the departure; else the next call activates it there.
  *
- * Source: design §3 (claim, handing over).
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Session } from "../links/links.ts";

@@ -1,8 +1,9 @@
 /**
- * A request to a node itself, over a link that has proven which one it is: `$prove`, `$drain`.
+ * Sends a request to a node itself (`$prove`, `$drain`), over a link that has proven which node
+ * it leads to.
  *
- * Takes a session, a method and its arguments; gives nothing where the answer is yes, else
- * the other node's error, or why there was no answer in time.
+ * Takes a session, a method and its arguments; resolves to nothing on success, else to the other
+ * node's error, or why there was no answer in time.
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";

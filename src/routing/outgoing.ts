@@ -1,9 +1,9 @@
 /**
- * A call that this node sends on its way: a letter with its own deadline, that knows
- * who carries it and whether it may have been executed somewhere.
+ * A call that this node sends to another: its deadline, who carries it, and whether it may have
+ * been executed.
  *
- * Callers here write some (`out_call.ts`); others come over a link, to be passed on
- * (`relayed_call.ts`). Lanes, the router and links treat both alike.
+ * Local callers make some (`local_call.ts`); others come over a link, to be passed on
+ * (`relayed_call.ts`). Queues, the router and links treat both alike.
  */
 import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";

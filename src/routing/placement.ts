@@ -1,9 +1,8 @@
 /**
- * Which node to ask to take a name that this node can't run itself.
+ * Chooses which node to ask to activate a key that this node can't run itself.
  *
- * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates"
- * (1998): rendezvous hashing, so that callers who know the same members ask the same
- * node first.
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998):
+ * rendezvous hashing, so that callers who know the same members ask the same node first.
  */
 import type { Member } from "../model/member.ts";
 import { weigh } from "../model/rrp.ts";

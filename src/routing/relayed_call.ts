@@ -1,11 +1,11 @@
 /**
- * A call of another node that is passed on here: a sealed letter with a new stamp.
+ * A call of another node that is passed on here.
  *
- * Takes a request of a link that may be passed on; gives its answer back over the same
- * link, with the owner's place and the path. Its arguments are opened only where the
- * owner turns out to be here.
+ * Takes a request of a link that may be passed on; gives its answer back over the same link,
+ * with the owner's location and the path. Its arguments are decoded only where the owner turns
+ * out to be here.
  *
- * Source: design §4 (another region) and §6 (bodies travel as bytes).
+ * Source: `docs/design.md`, Regions and moves; Links and messages.
  */
 import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";

@@ -1,11 +1,11 @@
 /**
- * The router: the post office of calls that start here or are passed on here.
+ * Routes calls that start here or are passed on here.
  *
- * A call whose resource's place is known goes out at once. Others wait in a lane, one
- * for each name, in the order in which they were made, while one search goes on for
- * all of them: so a burst makes one claim, and a caller's calls stay in order.
+ * A call whose resource's location is known goes out at once. Others wait in a queue, one for
+ * each key, in the order in which they were made, while one search goes on for all of them: so a
+ * burst makes one claim, and a caller's calls stay in order.
  *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Calls.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";

@@ -1,9 +1,11 @@
 /**
- * The box office: where doors ask for seats at a resource, for what was said there, and
- * bring what their clients say.
+ * Runs the internal methods of client sockets at the owner: joining, polling for events,
+ * messages and leaving.
  *
- * Takes calls that only nodes may make; has turns of the resource's hooks run where they
- * ask for it. Questions for events are no turns: they wait beside the mailbox.
+ * Takes calls that only nodes may make; runs turns of the resource's hooks where they ask for
+ * it. Polls for events are not turns: they wait beside the mailbox.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError, toAtlasError } from "../errors.ts";
 import type { ConnectionHandle, EventBroadcaster } from "../events/broadcaster.ts";

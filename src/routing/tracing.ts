@@ -1,11 +1,11 @@
 /**
- * The travel diary of calls that somebody follows: an entry for each link that one went
- * over, under a span of its own.
+ * Traces calls that carry a `traceparent`: one span for each link that a call went over.
  *
- * Takes where a call with a `traceparent` sets out to and how that ended; gives the
- * `traceparent` that goes on with it, and tells the hop. Calls without one leave no trace.
+ * Takes where such a call is sent and how that ended; gives the `traceparent` that goes on with
+ * it, and reports the span. Calls without one are not traced.
  *
- * Source: W3C Trace Context §4.3, https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
+ * Source: W3C Trace Context §4.3,
+ * https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";

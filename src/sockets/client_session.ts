@@ -1,9 +1,12 @@
 /**
  * One client socket at the node that holds it.
  *
- * Takes the socket's frames, and events of its resource; sends messages and calls on in their
- * order, and answers calls; nothing is sent before hello. A client that reads too slowly, or
- * writes too fast, is closed. Messages that came before the socket closed are still heard.
+ * Takes the socket's frames, and events of its resource; sends messages and calls to the owner
+ * in order, and the results of calls to the client; sends nothing before `hello`. A client that
+ * reads too slowly, or writes too fast, is closed. Messages that came before the socket closed
+ * are still delivered.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError, type ErrorCode, isAtlasError } from "../errors.ts";
 import {

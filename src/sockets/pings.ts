@@ -1,6 +1,6 @@
 /**
- * Says `ping` to client sockets to which nothing else was said for a while, so that their
- * clients can notice a connection that has gone silent.
+ * Sends `ping` to client sockets that have been sent nothing for a while, so that clients can
+ * notice a dead connection.
  */
 import { SOCKET_PING_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";

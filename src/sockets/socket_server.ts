@@ -1,10 +1,12 @@
 /**
- * A node's entrance for client sockets: shows each to the box of its resource, wherever
- * that one plays.
+ * Serves a node's client sockets: checks each one and adds it to this node's subscription to its
+ * resource.
  *
- * Takes sockets of any kind, opened by an adapter; gives them the frames of `frames.ts`.
- * Asks owners by calls of the node's own, so that their way, their deadlines and what
- * becomes of them is the router's business.
+ * Takes sockets of any kind, opened by an adapter; exchanges the frames of
+ * `model/socket_frames.ts` with them. Reaches owners by this node's own calls, so that routing,
+ * deadlines and retries are the router's.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError } from "../errors.ts";
 import {

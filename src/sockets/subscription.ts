@@ -1,11 +1,11 @@
 /**
- * All sockets of one node that listen to one resource: a box at the theatre, with one
- * messenger who runs to the stage and back for all in it.
+ * One node's subscription to one resource, shared by all its client sockets of that resource.
  *
- * Takes seats; keeps them joined to whoever owns the resource, asks it for events and hands
- * them round. Where the owner changes, all are joined anew, and told so.
+ * Takes client sessions; keeps them joined to whoever owns the resource, polls it for events and
+ * delivers those to the sessions. Where the owner changes, all sessions are joined again and
+ * told so.
  *
- * Source: design §4 (calls); `model/door_post.ts` has what it asks for.
+ * Source: `docs/design.md`, Client sockets; `model/internal_methods.ts` has the calls.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, type ErrorCode, isAtlasError, toAtlasError } from "../errors.ts";

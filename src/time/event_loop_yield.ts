@@ -1,9 +1,9 @@
 /**
- * A pacer: makes a runner who never stops breathe now and then.
+ * Yields to the event loop, so that heartbeats and link I/O are not starved.
  *
- * Calls that are answered without I/O go from promise to promise, and a loop of them
- * keeps every timer of the process waiting: heartbeats too, until the lease is gone.
- * After so many calls without a timer the next ones are held till one has run.
+ * Calls that are answered without I/O go from promise to promise, and a loop of them keeps every
+ * timer of the process waiting, the lease's renewal included. After a number of calls without a
+ * timer the next ones are held until a timer has run.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 

@@ -1,9 +1,10 @@
 /**
- * Deadlines by the thousand on one timer: a wheel of pigeonholes, one for each few
- * milliseconds; whoever finishes in time takes its card out again.
+ * A timer wheel: many deadlines on one timer of the clock, with constant-time insertion and
+ * removal.
  *
- * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987),
- * scheme 2 over pigeonholes: a heap finds the next one, cards come and go at no cost.
+ * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 2 over
+ * slots: a heap finds the next slot, and entries are added to and removed from it in constant
+ * time.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 import { Expiring, type Slot } from "../model/expiring.ts";

@@ -1,4 +1,4 @@
-/** Waiting, on the injected clock. */
+/** Waits on the injected clock. */
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
