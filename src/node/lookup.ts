@@ -9,7 +9,7 @@ import { type Directory, suspected } from "../registry/directory.ts";
 import type { Host } from "../resource/host.ts";
 
 /**
- * The registry's answer; `suspect` while the resource goes on here without the store, and
+ * The directory's answer; `suspect` while the resource operates here without the store, and
  * `contested` for a while after it was lost to another owner.
  *
  * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.

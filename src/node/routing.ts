@@ -27,7 +27,7 @@ import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts
 import { Router } from "../routing/router.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 
-/** What a node gives its router. */
+/** What a router needs of its node. */
 export interface RouterWiring {
   readonly options: NodeOptions;
   readonly host: Host;
@@ -35,23 +35,23 @@ export interface RouterWiring {
   readonly membership: Membership;
   readonly links: Links;
   readonly deadlines: TimerWheel;
-  /** The node's present life. */
+  /** The node's current life. */
   readonly life: () => NodeLife;
   /** Drains this node. */
   readonly drain: (options?: DrainOptions) => Promise<void>;
 }
 
-/** The parts of routing that a node holds. */
+/** The parts of routing that a node uses. */
 export interface Routing {
   readonly router: Router;
   readonly places: Locator;
   readonly gateways: Gateways;
   readonly regions: KnownRegions;
-  /** Takes a call to its resource here. */
+  /** Dispatches a call to its resource on this node. */
   readonly deliver: (call: Call, activation: Activation) => void;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
-  /** Has nodes drain. */
+  /** Drains nodes. */
   readonly drainNodes: AtlasNode["drainNodes"];
 }
 

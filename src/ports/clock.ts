@@ -6,7 +6,7 @@
  * suspended.
  */
 export interface Clock {
-  /** Monotonic milliseconds, with fractions. MUST never go back; its zero means nothing. */
+  /** Monotonic milliseconds, with fractions. MUST never go back; its zero is arbitrary. */
   now(): number;
   /** Milliseconds since the Unix epoch. MAY jump either way. */
   wall(): number;
@@ -19,6 +19,6 @@ export interface Clock {
 
 /** A pending {@link Clock.after}. */
 export interface Timer {
-  /** Takes it back; after it ran, or a second time, does nothing. */
+  /** Cancels it; does nothing after it ran, or a second time. */
   cancel(): void;
 }

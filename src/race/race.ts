@@ -24,42 +24,42 @@ import type { Random } from "../ports/random.ts";
 import { pause } from "../time/wait.ts";
 import { type RoundTrips, Stopwatch } from "./stopwatch.ts";
 
-/** Names between two clean-ups, and so the most that one race leaves in the store at once. */
+/** Names between two clean-ups; so the most that one race has in the store at once. */
 const NAMES_AT_ONCE = 100;
-/** Attempts at one trial, on average, before a rule is given up as one that nobody contends. */
+/** Average attempts for each contended trial after which a rule is given up as uncontended. */
 const ATTEMPTS = 10;
 
 export interface RaceOptions {
-  /** A line of its own for each contender, 2 to 16. */
+  /** One connection for each contender, 2 to 16. */
   stores: readonly RaceStore[];
   clock: Clock;
   random: Random;
   /** Contended trials of each rule, 1 to 10,000. Default 200. */
   trials?: number;
   /**
-   * Each contender is held up between its look and its write, by 0 to this many ms: as a
-   * garbage collection or a busy machine does. 0 to 10,000, default 0.
+   * Each contender is delayed between its read and its write by 0 to this many ms, as by a
+   * garbage collection or a busy machine. 0 to 10,000, default 0.
    */
   stallMs?: number;
   /** No trial begins after this many ms, up to 600,000. Default 60,000. */
   limitMs?: number;
 }
 
-/** How a rule did. */
+/** The results of one rule. */
 export interface RuleReport {
-  /** Contended trials: two or more contenders saw nobody, and wrote. */
+  /** Contended trials: those in which two or more contenders saw nobody, and wrote. */
   readonly trials: number;
-  /** Those after which two or more believed that they own the name. */
+  /** Trials after which two or more contenders believed that they own the name. */
   readonly doubles: number;
-  /** Doubles a trial, 0 to 1; 0 where there was no trial. */
+  /** Double owners per trial, 0 to 1; 0 where there was no trial. */
   readonly rate: number;
 }
 
 export interface RaceReport {
   readonly contenders: number;
-  /** Servers that the contenders were spread over, as far as their lines say. */
+  /** Servers that the contenders were spread over, as far as their connections tell. */
   readonly masters: number;
-  /** Of all steps of all contenders, in ms. */
+  /** Round trips of all steps of all contenders, in ms. */
   readonly rtt: RoundTrips;
   readonly published: RuleReport;
   readonly compareAndSet: RuleReport;
@@ -67,7 +67,7 @@ export interface RaceReport {
   readonly complete: boolean;
 }
 
-/** How one contender fared: whether it wrote, and whether it believes that it owns the name. */
+/** One contender's result: whether it wrote, and whether it believes that it owns the name. */
 interface Run {
   readonly wrote: boolean;
   readonly owns: boolean;
@@ -76,8 +76,8 @@ interface Run {
 type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Promise<boolean>;
 
 /**
- * Races both rules in turn. Its keys start with `atlas:race:` and a UUID, and are removed
- * as it goes.
+ * Runs both rules in turn. Its keys start with `atlas:race:` and a UUID, and are deleted during
+ * the race.
  *
  * @throws AtlasError `bad_request` for an option that isn't allowed; whatever a store
  * rejects with, after an attempt to remove what was written.
@@ -107,11 +107,11 @@ export async function race(options: RaceOptions): Promise<RaceReport> {
   };
 }
 
-/** Where trials are run, one after the other. */
+/** Runs trials, one after the other. */
 class Course {
   readonly lap: Stopwatch;
   readonly #stores: readonly RaceStore[];
-  /** One line to each master. */
+  /** One connection to each master. */
   readonly #lines: readonly RaceStore[];
   readonly #clock: Clock;
   readonly #random: Random;
@@ -134,7 +134,7 @@ class Course {
     return this.#lines.length;
   }
 
-  /** One trial on a fresh name: all contenders start at once, and all come home. */
+  /** One trial on a fresh name: all contenders start at once; resolves when all have finished. */
   async run(rule: Rule): Promise<Run[]> {
     if (this.#names.length === NAMES_AT_ONCE) await this.#remove();
     const key = this.#prefix + this.#count++;
@@ -148,7 +148,7 @@ class Course {
     });
   }
 
-  /** Removes what is left. What can't be removed now expires by itself. */
+  /** Deletes the remaining names. Those that can't be deleted now expire later. */
   async clear(): Promise<void> {
     await this.#remove().catch(() => {});
   }
@@ -161,7 +161,7 @@ class Course {
     return standing === name;
   };
 
-  /** One step. */
+  /** One compare-and-set. */
   readonly compareAndSet: Rule = async (store, key, name, lap) => {
     const [standing] = await lap.time(() => store.claim(key, name));
     return standing === name;
@@ -214,11 +214,11 @@ class Tally {
   }
 }
 
-/** Refuses options that no race can be run with. */
+/** Checks the options of a race. */
 export function checkRace(options: Required<RaceOptions>): void {
   const { stores, clock, random, trials, stallMs, limitMs } = options;
   if (!Array.isArray(stores)) {
-    const allowed = `2 to ${MAX_CONTENDERS} lines to a store`;
+    const allowed = `2 to ${MAX_CONTENDERS} connections to a store`;
     throw new AtlasError("bad_request", `stores is ${quoted(stores)}: it must be ${allowed}`);
   }
   checkRange("stores", stores.length, 2, MAX_CONTENDERS);

@@ -37,7 +37,7 @@ export class Stopwatch {
 
   report(): RoundTrips {
     const sorted = Float64Array.from(this.#samples).sort();
-    // The nearest rank: the smallest that so large a part of them doesn't exceed.
+    // The nearest rank: the smallest value that this share of the samples doesn't exceed.
     const rank = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1] ?? 0;
     return { p50: rank(0.5), p99: rank(0.99), max: this.#max };
   }

@@ -14,18 +14,21 @@ import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Membership, OwnershipPage, Store } from "../ports/store.ts";
 
-/** The least time between two lines on one failure, whatever their reasons, in ms. */
+/** The least time between two log lines on one kind of failure, in ms. */
 const LEAST_GAP_MS = 1_000;
-/** After so long without it a failure is a new one, in ms; one that stays is told so often. */
+/**
+ * A failure that returns after this long counts as new, in ms; one that lasts is logged again this
+ * often.
+ */
 const NEW_AFTER_MS = 10_000;
 const AGAIN_AFTER_MS = 60_000;
-/** Kinds of failures that are remembered. */
+/** Kinds of failures that one node remembers. */
 const MAX_FAILURES = 64;
 
-/** The steps by which a node keeps its lease, or gets one. */
+/** The steps by which a node gets and keeps its lease. */
 const LEASE_STEPS: readonly string[] = ["register", "renew", "leave"] satisfies (keyof Store)[];
 
-/** A failure as it was told last. */
+/** A failure as it was last logged. */
 interface Told {
   reason: string;
   toldAt: number;
@@ -37,7 +40,7 @@ class Teller {
   readonly #onEvent: (event: NodeEvent) => void;
   readonly #failures = new Map<string, Told>();
   readonly #rows = new Set<string>();
-  /** Why the last step for the lease failed; null where it was answered. */
+  /** Why the last step for the lease failed; null where it succeeded. */
   trouble: AtlasError | null = null;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
@@ -45,17 +48,17 @@ class Teller {
     this.#onEvent = onEvent;
   }
 
-  /** The step `name` was answered. */
+  /** The step `name` succeeded. */
   answered(name: string): void {
     if (this.trouble !== null && LEASE_STEPS.includes(name)) this.trouble = null;
   }
 
-  /** The step `name` failed; gives the error that callers are told. */
+  /** The step `name` failed; returns the error for callers. */
   failed(name: string, error: unknown): unknown {
     const told = toldOfRegistry(error);
     if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.trouble = told;
     if (!isAtlasError(told) || told.code !== "unavailable") return told;
-    // Its owner tells that.
+    // Its owner reports that.
     if (told instanceof LostTurns) return told;
     const refusal = refusalOf(told);
     const isRefusing = refusal === "passing" || refusal === "lasting";
@@ -65,12 +68,12 @@ class Teller {
     return told;
   }
 
-  /** A row or an entry can't be read. `name` tells it from others. */
+  /** A row or an entry can't be read. `name` identifies it. */
   row(name: string, reason: string): void {
     if (this.#rows.size >= MAX_TOLD_ROWS || this.#rows.has(name)) return;
     this.#rows.add(name);
     const isLast = this.#rows.size === MAX_TOLD_ROWS;
-    const fields = { reason, ...isLast && { further: "are not told by this process" } };
+    const fields = { reason, ...isLast && { further: "are not logged by this process" } };
     this.#onEvent({ level: "error", event: "registry holds what can't be read", fields });
   }
 
@@ -105,8 +108,8 @@ interface Guardable {
 const TELLERS = new WeakMap<Store, Teller>();
 
 /**
- * Why a node can't keep its lease or get one, to be added to what callers are told; empty where the
- * store takes its steps, or isn't guarded.
+ * Why a node can't get or keep its lease, to be appended to errors for callers; empty where the
+ * last step succeeded, or the store isn't guarded.
  */
 export function leaseTrouble(store: Store): string {
   const trouble = TELLERS.get(store)?.trouble;

@@ -10,7 +10,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 const SUSPICION_SPEEDUP = 4;
 /** The first pause after a failure, in ms; each further one is twice as long. */
 const RETRY_MS = 50;
-/** The longest pause, in ms, and in parts of a heartbeat. */
+/** The longest pause, in ms, and as a fraction of a heartbeat. */
 const MAX_RETRY_MS = 250;
 const RETRIES_PER_BEAT = 8;
 
@@ -24,7 +24,7 @@ export class Heartbeats {
   #failures = 0;
   #toldAt = -Infinity;
 
-  /** @param renew sends a renewal; what becomes of it is told by `succeeded` or `failed`. */
+  /** @param renew sends a renewal; its result is reported by `succeeded` or `failed`. */
   constructor(clock: Clock, heartbeatMs: number, renew: () => void) {
     this.#clock = clock;
     this.#heartbeatMs = heartbeatMs;
@@ -54,7 +54,7 @@ export class Heartbeats {
     this.#retry = null;
   }
 
-  /** One failed: it is sent again soon. Answers whether that is worth telling: once a heartbeat. */
+  /** A renewal failed and is sent again soon. Answers whether to log that: once a heartbeat. */
   failed(): boolean {
     const now = this.#clock.now();
     const isNews = this.#failures === 0 || now - this.#toldAt >= this.#heartbeatMs;

@@ -24,15 +24,15 @@ const PROFILES: Record<LeaseProfile, LeaseTimes> = {
 export interface Timing extends LeaseTimes {
   /** Longest stall allowed between a check of the lease and the effect it guards. */
   readonly stallMs: number;
-  /** How long a challenger must see a heartbeat stand still before it may kill. */
+  /** How long a challenger must see a heartbeat stand still before it may mark the member dead. */
   readonly takeoverMs: number;
 }
 
 /**
  * The times of a lease profile.
  *
- * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's watch has
- * passed L, whatever the fastest challenger's says.
+ * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's clock has passed L,
+ * even by the fastest challenger's clock.
  *
  * @throws AtlasError `bad_request` where a lease is shorter than two heartbeats.
  */
@@ -114,7 +114,7 @@ export class Lease {
     return this.holds() ? this.#until - this.#clock.now() : 0;
   }
 
-  /** Ends it for good: fenced by the store, or given up. */
+  /** Ends it for good: fenced by the store, or by this node itself. */
   lapse(): void {
     if (this.#state === "lapsed") return;
     this.#state = "lapsed";

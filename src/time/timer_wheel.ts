@@ -9,7 +9,7 @@
 import type { Clock, Timer } from "../ports/clock.ts";
 import { Expiring, type Slot } from "../model/expiring.ts";
 
-/** The width of a pigeonhole, in ms: nothing expires early, and at most this much late. */
+/** The width of a slot, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;
 
 export class TimerWheel {
@@ -24,7 +24,7 @@ export class TimerWheel {
     this.#clock = clock;
   }
 
-  /** Has `card` expire at monotonic time `at`, ms. It must not be in the wheel. */
+  /** Adds `card`, to expire at monotonic time `at`, in ms. It must not be in the wheel. */
   add(card: Expiring, at: number): void {
     const number = Math.ceil(at / WIDTH_MS);
     const slot = this.#slots.get(number) ?? this.#open(number);
@@ -35,7 +35,7 @@ export class TimerWheel {
     slot.first = card;
   }
 
-  /** Takes `card` out; does nothing where it isn't in. */
+  /** Removes `card`; does nothing where it isn't in the wheel. */
   remove(card: Expiring): void {
     const { before, after, slot } = card;
     if (!slot) return;
@@ -45,7 +45,7 @@ export class TimerWheel {
     card.slot = card.before = card.after = null;
   }
 
-  /** Cuts everything off now, and lets go of the timer for good. */
+  /** Aborts all entries now, and cancels the timer for good. */
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;
@@ -67,10 +67,10 @@ export class TimerWheel {
     this.#timer = this.#clock.after(wait, () => this.#turn());
   }
 
-  /** Expires what is due, and forgets empty slots on the way to the next that isn't. */
+  /** Expires what is due, and removes empty slots before the next one that isn't due. */
   #turn(): void {
     const present = this.#clock.now() / WIDTH_MS;
-    // Nothing that opens meanwhile needs a timer of its own.
+    // Slots that are added meanwhile need no timer of their own.
     this.#timerSlot = -Infinity;
     let next = Infinity;
     for (;;) {
