@@ -32,18 +32,18 @@ import { ReplayBuffer, type Share, type Unsent } from "./replay_buffer.ts";
 import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
 import type { Connection } from "../api/resource.ts";
 
-/** The field of a resource's state that holds the bound; users' keys are in another space. */
+/** The field of a resource's state that holds the bound; users' keys have another prefix. */
 const BOUND = "q:bound";
-/** The field of the last events, written where a resource with connections stops in good order. */
+/** The field of the latest events, written where a resource with connections stops normally. */
 const TAIL = "q:tail";
 
-/** What a connection that is joined is told: the last event's number, and up to which some are lost. */
+/** The answer to a join: the last event's number, and up to which number some are lost. */
 interface Joined {
   readonly seq: number;
   readonly lost: number | null;
 }
 
-/** What an audience needs of the house. */
+/** What a broadcaster needs of its host. */
 export interface BroadcasterParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
@@ -52,7 +52,7 @@ export interface BroadcasterParts {
   readonly stats: { events: number };
 }
 
-/** What an audience needs of the activation whose audience it is. */
+/** What a broadcaster needs of its activation. */
 export interface EventOwner {
   readonly key: string;
   readonly owner: Ownership;
@@ -67,12 +67,15 @@ export interface EventOwner {
 export class EventBroadcaster implements ConnectionOwner, Reaped {
   readonly #parts: BroadcasterParts;
   readonly #of: EventOwner;
-  /** What was sent; null before the state has been asked how far its numbers go. */
+  /** The events sent; null before the bound of their numbers has been read from the state. */
   #replay: ReplayBuffer | null = null;
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
   #bound = 0;
   #promised = 0;
-  /** Whether the state has events of a former owner; whether this one sent any; to anybody. */
+  /**
+   * Whether the state has events of a former owner; whether this owner sent any; whether there were
+   * receivers.
+   */
   #hasTail = false;
   #hasSent = false;
   #wasHeard = false;
@@ -80,7 +83,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   #bytes = 0;
   readonly #connections = new Map<string, ConnectionHandle>();
   readonly #subscribers = new Map<string, Subscriber>();
-  /** Null where none are kept. */
+  /** Null where there are no records. */
   readonly #records: ConnectionRecords | null = null;
   readonly #joined = new WeakMap<HookCall, Joined>();
   #isLast = false;
@@ -105,7 +108,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     });
   }
 
-  /** Connections now, and those of former owners of which it isn't known whether they come back. */
+  /** The number of connections, including those of former owners that may still come back. */
   get size(): number {
     return this.#connections.size + (this.#records?.absent ?? 0);
   }
@@ -119,13 +122,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return this.#replay?.last ?? 0;
   }
 
-  /** Whether the running turn has anything to send, or to keep for the next owner. */
+  /** Whether the running turn has anything to send, or to store for the next owner. */
   get hasNews(): boolean {
     return this.#pending.length > 0 ||
       (this.#isLast && (this.#hasSent || this.seq !== this.#bound));
   }
 
-  /** Says something to one connection, or to all, once the running turn is committed. */
+  /** Sends an event to one connection, or to all, once the running turn is committed. */
   enqueue(data: unknown, to: ConnectionHandle | null): void {
     this.#checkTurn();
     const bytes = encodeValue(data, "the event", MAX_EVENT_BYTES);
@@ -154,7 +157,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
-  /** The running turn is committed, and its owner still is one: what it said goes out. */
+  /** The running turn is committed, and ownership still holds: sends its events. */
   flush(): void {
     this.#bound = Math.max(this.#bound, this.#promised);
     const { epoch } = this.#of.owner;
@@ -175,13 +178,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     for (const seated of farewells) this.#disconnected(seated);
   }
 
-  /** The running turn is over: what it said and didn't send is forgotten. */
+  /** The running turn is over: drops events that were not sent. */
   drop(): void {
     this.#pending = [];
     this.#bytes = this.#promised = 0;
   }
 
-  /** This turn is the last one: who owns it next counts on from here, not from the bound. */
+  /** This turn is the last one: the next owner counts on from here, not from the bound. */
   rest(): void {
     this.#isLast = true;
   }
@@ -199,7 +202,10 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         const replay = await this.#open();
         const side = this.#subscribers.get(door);
         if (!side) {
-          throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
+          throw new AtlasError(
+            "unavailable",
+            `${this.#of.key} doesn't know this subscriber any more`,
+          );
         }
         const lost = after === null ? null : replay.lostTo(after, epoch);
         const { life } = side;
@@ -218,7 +224,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         try {
           await it.onConnect(admitted);
         } catch (error) {
-          // Before any turn that tells of its end.
+          // Before any turn that reports its end.
           this.#forget(admitted);
           throw error;
         }
@@ -229,7 +235,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       undo?.();
       if (admitted === null) return;
       this.#forget(admitted);
-      // One that an earlier owner had is told of its end, too.
+      // For a connection that an earlier owner had, `onDisconnect` runs, too.
       const gone = admitted;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
@@ -237,14 +243,16 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return visit;
   }
 
-  /** What a visit that ended well is answered. */
+  /** The answer to a successful hook call. */
   joinResult(visit: HookCall): JoinResult {
     const { seq, lost } = this.#joined.get(visit) as Joined;
     if (lost === null) return [seq, false];
     return lost === seq ? [seq, true] : [seq, true, lost];
   }
 
-  /** Begins to read who was connected to former owners; gives what to run once turns can be had. */
+  /**
+   * Starts reading the connections of former owners; returns what to run once turns are possible.
+   */
   recall(): (() => Promise<void>) | undefined {
     const recalled = this.#records?.recall(this.#parts.reaper.isDead);
     return recalled && (async () => {
@@ -252,12 +260,12 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     });
   }
 
-  /** A connection that is here. */
+  /** A current connection. */
   connectionsAt(id: string): ConnectionHandle | undefined {
     return this.#connections.get(id);
   }
 
-  /** Has a connection's message heard, in a turn of its own. */
+  /** Delivers a connection's message, in a turn of its own. */
   hear(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
     const visit = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
@@ -267,7 +275,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return visit;
   }
 
-  /** Connections have ended at their door. Resolves once `onDisconnect` has run for them. */
+  /** Connections have ended at their node. Resolves once `onDisconnect` has run for them. */
   async leave(door: string, ids: readonly string[]): Promise<void> {
     const told: Promise<unknown>[] = [];
     for (const id of ids) {
@@ -279,7 +287,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     await Promise.all(told);
   }
 
-  /** A door asks for events. Null: it isn't known; else it is answered later. */
+  /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
   ask(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
     const door = this.#subscribers.get(name);
     if (!door) return null;
@@ -294,14 +302,14 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return false;
   }
 
-  /** The connections at a door. */
+  /** The connections of a subscriber. */
   #at(door: string): string[] {
     return [...this.#connections.values()].filter((it) => it.subscriber === door).map(({ id }) =>
       id
     );
   }
 
-  /** A door, if it is known; where it is `founded` by this it is from now on. */
+  /** A subscriber, if it is known; with `founded` it is created otherwise. */
   async door(name: string, life: string, founded: boolean): Promise<Subscriber | undefined> {
     const known = this.#subscribers.get(name);
     if (known || !founded) return known;
@@ -320,18 +328,18 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return door;
   }
 
-  /** The door that asks for events, if it is known. */
+  /** The subscriber that polls, if it is known. */
   subscriberOf(name: string): Subscriber | undefined {
     return this.#subscribers.get(name);
   }
 
-  /** Events of the past for some connections; null where they are wiped. */
+  /** Past events for some connections; null where they are dropped already. */
   replaySince(after: number, until: number, ids: readonly string[]): Share | null {
     if (!this.#replay?.covers(after)) return null;
     return this.#replay.since(after, (to) => to === null || ids.includes(to), until);
   }
 
-  /** Resolves once every door has all events and waits for more, or after a while. */
+  /** Resolves once every subscriber has all events and waits for more, or after a while. */
   async settle(): Promise<void> {
     const { clock } = this.#parts;
     const until = clock.now() + DOOR_PATIENCE_MS;
@@ -353,7 +361,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return !this.#over && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
   }
 
-  /** Nobody here can say anything any more. */
+  /** This owner ends: no more events are sent. */
   end(error: AtlasError, next: Ownership | null = null): void {
     this.#over = true;
     for (const seated of this.#connections.values()) seated.isGone = true;
@@ -363,14 +371,14 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     this.#subscribers.clear();
   }
 
-  /** It has gone: `onDisconnect` runs when its turn comes. Resolves when it has. */
+  /** A connection has gone: queues `onDisconnect`. Resolves when it has run. */
   async #disconnected(seated: ConnectionHandle): Promise<void> {
     if (seated.isGone) return;
     this.#forget(seated);
     await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
   }
 
-  /** Runs a turn that no caller waits for; answers how it failed, null where it was committed. */
+  /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
   #turn(hook: string, errand: Hook): Promise<AtlasError | null> {
     const visit = new HookCall(this.#of.key, hook, Infinity, NOWHERE, errand);
     this.#of.deliver(visit);
@@ -404,20 +412,20 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 }
 
-/** What a connection passes on to. */
+/** The back end of a connection handle. */
 export interface ConnectionOwner {
   enqueue(data: unknown, to: ConnectionHandle): void;
   disconnect(seated: ConnectionHandle, reason: string): void;
 }
 
-/** A connection with the door that it is at. */
+/** A connection and its subscriber. */
 export class ConnectionHandle implements Connection {
   readonly id: string;
   readonly resumed: boolean;
-  /** The door's own name. */
+  /** The subscriber's id. */
   subscriber: string;
   isGone = false;
-  /** The number of the last message of its client that was heard; what hears more of them. */
+  /** The number of its client's last delivered message; the delivery in progress. */
   heard = 0;
   hearing: Promise<unknown> = Promise.resolve();
   readonly #owner: ConnectionOwner;
@@ -450,7 +458,7 @@ export function eventsOf(said: readonly PendingEvent[], epoch: number): Unsent[]
   );
 }
 
-/** The error of a turn that says too much. */
+/** The error for a turn that sends too much. */
 export function tooMuch(): AtlasError {
   const most = `${MAX_REPLAY_EVENTS} events or ${MAX_REPLAY_BYTES} bytes of them`;
   const message = `a call may send at most ${most}`;

@@ -8,10 +8,10 @@ import type { Caller } from "../model/call_path.ts";
 import type { Resource } from "../api/resource.ts";
 
 const NONE: readonly string[] = [];
-/** The caller of turns that no other node asked for. */
+/** The caller of turns that no node called. */
 export const NOWHERE: Caller = { region: "", node: "" };
 
-/** What a visit does; its writes and events are one turn's. */
+/** What a hook call does; its writes and events belong to one turn. */
 export type Hook = (resource: Resource) => unknown;
 
 export class HookCall extends Call {
@@ -23,7 +23,7 @@ export class HookCall extends Call {
   readonly idempotencyKey = null;
   readonly chain: readonly string[] = NONE;
   readonly trace = null;
-  /** How it ended: null where its turn is committed. */
+  /** Its error; null where its turn is committed. */
   readonly ended: Promise<AtlasError | null>;
   readonly #hook: Hook;
   #end!: (error: AtlasError | null) => void;
@@ -38,12 +38,12 @@ export class HookCall extends Call {
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  /** Who came without a deadline comes only once: there is always room. */
+  /** A hook call without a deadline is not repeated: it is queued even in a full mailbox. */
   override get isOwed(): boolean {
     return this.deadline === Infinity;
   }
 
-  /** What the activation applies to the instance. */
+  /** The method that the activation applies to the instance. */
   get hook(): (this: Resource) => unknown {
     const errand = this.#hook;
     return function (this: Resource) {

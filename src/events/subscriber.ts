@@ -15,32 +15,32 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
 import type { ReplayBuffer, SentEvent } from "./replay_buffer.ts";
 
-/** Closings that one answer tells of at most. */
+/** The most closings in one answer. */
 const MAX_CLOSINGS = 16;
 
-/** What a door's side needs of the audience it belongs to. */
+/** What a subscriber needs of its broadcaster. */
 export interface SubscriberParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
   readonly replay: ReplayBuffer;
   readonly owner: () => Ownership;
-  /** Whether a connection is at this door. */
+  /** Whether a connection belongs to this subscriber. */
   readonly isHere: (connection: string) => boolean;
 }
 
 export class Subscriber extends Expiring {
-  /** The node's life that it belongs to. */
+  /** The node's incarnation. */
   life: string;
-  /** When it asked last, or was answered. */
+  /** When it last polled, or was answered. */
   heardAt: number;
   readonly #parts: SubscriberParts;
-  /** The question that waits for an answer. */
+  /** The poll that waits for an answer. */
   #asked: Call | null = null;
-  /** The number up to which it has all that is for it. */
+  /** The number up to which it has all of its events. */
   #at: number;
-  /** Closings that it hasn't said it knows of; each after the event of its number. */
+  /** Closings that it has not confirmed; each after the event of its number. */
   readonly #closings: { id: string; reason: string; after: number }[] = [];
-  /** Closings before those. */
+  /** The number of closings before those. */
   #closed = 0;
 
   constructor(parts: SubscriberParts, life: string) {
@@ -51,21 +51,21 @@ export class Subscriber extends Expiring {
     this.#at = parts.replay.last;
   }
 
-  /** Whether it holds all that there is, and waits for more. */
+  /** Whether it has all events, and waits for more. */
   get isSettled(): boolean {
     return this.#asked !== null && !this.#asked.done;
   }
 
   /**
-   * Whether its node has gone: it was silent for too long, or it is dead by the registry's word and
-   * asks no more. One that still asks has lost the registry, and not its sockets.
+   * Whether its node has gone: it has not polled for too long, or it is dead in the registry and
+   * doesn't poll any more. A node that still polls has lost the registry, but not its sockets.
    */
   isGone(now: number, isDead: boolean): boolean {
     const silentMs = now - this.heardAt;
     return silentMs > DOOR_SILENCE_MS || (isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS);
   }
 
-  /** A question: what is there after event `at`, and after so many closings? */
+  /** A poll: what is there after event `at`, and after this many closings? */
   ask(call: Call, life: string, at: number, closed: number): void {
     const { clock, deadlines } = this.#parts;
     this.life = life;
@@ -75,13 +75,13 @@ export class Subscriber extends Expiring {
       this.#closings.shift();
       this.#closed++;
     }
-    // Who asks again doesn't wait for the answer to what it asked before.
+    // A node that polls again doesn't wait for the answer to its earlier poll.
     this.#answer([at, false, [], [], this.#closed]);
     this.#asked = call;
     if (!this.tell()) deadlines.add(this, this.heardAt + POLL_MS);
   }
 
-  /** Answers a question that waits, if there is anything to say. */
+  /** Answers the waiting poll, if there is anything to send. */
   tell(): boolean {
     if (!this.#asked) return false;
     const { replay, isHere } = this.#parts;
@@ -90,7 +90,7 @@ export class Subscriber extends Expiring {
       ? { events: [], upto: replay.last }
       : replay.since(this.#at, (to) => to === null || isHere(to));
     const closings = this.#closings.filter(({ after }) => after <= upto).slice(0, MAX_CLOSINGS);
-    // What is for others needs no trip, however much of it there is.
+    // Events for others alone don't end the poll, however many they are.
     this.#at = upto;
     if (!gap && events.length + closings.length === 0) return false;
     this.#answer([
@@ -103,12 +103,12 @@ export class Subscriber extends Expiring {
     return true;
   }
 
-  /** A connection at this door ends once its client has all that was sent so far. */
+  /** Closes a connection of this subscriber once its client has all events so far. */
   close(id: string, reason: string): void {
     this.#closings.push({ id, reason, after: this.#parts.replay.last });
   }
 
-  /** Its question has waited long enough. */
+  /** Its poll has waited long enough. */
   override expire(): void {
     this.#answer([this.#at, false, [], [], this.#closed]);
   }
@@ -118,7 +118,7 @@ export class Subscriber extends Expiring {
     this.#answer(null);
   }
 
-  /** There is nobody here any more who could answer. */
+  /** The owner has ended: nobody here can answer any more. */
   end(error: AtlasError, next: Ownership | null): void {
     this.#parts.deadlines.remove(this);
     this.#asked?.fail(error, next);
@@ -136,14 +136,14 @@ export class Subscriber extends Expiring {
   }
 }
 
-/** An event as it travels. */
+/** An event on the wire. */
 export function wireEvent({ seq, epoch, to, data }: SentEvent): WireEvent {
   return [seq, epoch, to, data];
 }
 
-/** What an usher looks after. */
+/** What the reaper checks. */
 export interface Reaped {
-  /** Lets go of connections whose door has gone. Answers whether any are left. */
+  /** Drops connections whose subscriber has gone. Answers whether any are left. */
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean;
 }
 
@@ -159,7 +159,7 @@ export class SubscriberReaper {
     this.isDead = isDead;
   }
 
-  /** From now on there are connections; forgotten when a sweep finds none. */
+  /** Registers a broadcaster with connections; removed when a sweep finds none. */
   watch(audience: Reaped): void {
     this.#watched.add(audience);
     this.#timer ??= this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());

@@ -26,7 +26,7 @@ export class DeadPeers {
     this.#isDead = isDead;
   }
 
-  /** The list of members has changed. */
+  /** The membership has changed. */
   look(): void {
     for (const session of this.#links.sessions) {
       if (this.#seen.has(session) || !this.#isDead(session.peer.incarnation)) continue;
@@ -39,7 +39,7 @@ export class DeadPeers {
   #ping(session: Session): void {
     const timer = this.#clock.after(PATIENCE_MS, () => session.close(DEAD));
     const heard = (): void => timer.cancel();
-    // As of what is passed on: that the peer owns nothing is no answer.
+    // As for calls that are passed on: that the peer owns nothing is no answer.
     if (!session.ping({ relay: true, replied: heard, failed: heard, lost: heard })) {
       timer.cancel();
       session.close(DEAD);

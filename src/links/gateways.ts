@@ -20,20 +20,20 @@ import type { Random } from "../ports/random.ts";
 import { backoffMs } from "../time/wait.ts";
 import type { Session } from "./links.ts";
 
-/** Another gateway is taken instead of the present one where it is quicker by so much. */
+/** By how much faster another gateway must be to replace the current one. */
 const QUICKER = 0.8;
 const QUICKER_MS = 2;
-/** How long one that could not pass a call on is asked after the others, in ms. */
+/** How long a gateway that could not pass a call on comes after the others, in ms. */
 const EXCLUDE_MS = 500;
 
 export interface GatewayParts {
   /** Addresses by region. */
   readonly gateways: Readonly<Record<string, readonly string[]>>;
-  /** The own region: its nodes are reached as ever. */
+  /** This node's region, whose nodes are reached directly. */
   readonly region: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** A link to whoever answers at an address; null: this node itself. */
+  /** A link to the node that answers at an address; null: this node itself. */
   readonly dialAddress: (address: string) => Promise<Session | null>;
   readonly onEvent: (event: NodeEvent) => void;
 }
@@ -60,12 +60,12 @@ export class Gateways {
     }
   }
 
-  /** Whether no region has any. */
+  /** Whether no region has gateways. */
   get isEmpty(): boolean {
     return this.#regions.size === 0;
   }
 
-  /** Whether a region has any. */
+  /** Whether a region has gateways. */
   has(region: string): boolean {
     return this.#regions.has(region);
   }
@@ -87,8 +87,8 @@ export class Gateways {
   }
 
   /**
-   * A link to a gateway of a region, opened where there is none: all of them at once the
-   * first time, and the first that answers is taken.
+   * A link to a gateway of a region, opened where there is none: the first time all are dialled
+   * at once, and the first that answers is used.
    *
    * @throws AtlasError `unavailable` where none can be reached now.
    */
@@ -103,7 +103,7 @@ export class Gateways {
     try {
       await Promise.any(dials);
     } catch {
-      // Each failure is remembered, and told below.
+      // Each failure is recorded, and reported below.
     }
     const session = this.ready(region);
     if (session) return session;
@@ -114,7 +114,7 @@ export class Gateways {
     throw new AtlasError("unavailable", `${message} (${told})`, { detail: `${message} (${each})` });
   }
 
-  /** A gateway could not pass a call on: others are asked first for a while. */
+  /** A gateway could not pass a call on: others come first for a while. */
   exclude(session: Session): void {
     const until = this.#parts.clock.now() + EXCLUDE_MS;
     for (const { gateways } of this.#regions.values()) {
@@ -124,7 +124,7 @@ export class Gateways {
     }
   }
 
-  /** A silent link speaks again: gateways that failed by their silence are asked at once. */
+  /** An unresponsive link responds again: gateways that failed because of it are tried at once. */
   heard(session: Session): void {
     for (const border of this.#regions.values()) {
       for (const gateway of border.gateways) {
@@ -141,7 +141,7 @@ export class Gateways {
     }
   }
 
-  /** Asks after gateways again that nobody had used for a while. */
+  /** Probes gateways again that had not been used for a while. */
   #used(border: RegionGateways, now: number): void {
     const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
     border.usedAt = now;
@@ -162,12 +162,15 @@ export class Gateways {
       const session = await meet(gateway.address);
       const peer = session?.peer.region;
       if (!session || peer !== border.region) {
-        throw new AtlasError("unavailable", `a node of region ${peer ?? "one's own"} answers`);
+        throw new AtlasError(
+          "unavailable",
+          `a node of ${peer === undefined ? "this region" : `region ${peer}`} answers`,
+        );
       }
       gateway.opened(session, clock.now() - began);
       this.#schedule(border, gateway, 0);
     } catch (error) {
-      // The link that was silent may have spoken meanwhile.
+      // The unresponsive link may respond again by now.
       if (!gateway.isThere) this.#failed(border, gateway, error);
       throw error;
     }
@@ -190,7 +193,7 @@ export class Gateways {
     gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
   }
 
-  /** Asks a gateway whether it is there; one without a link, or with a silent one, is dialled. */
+  /** Probes a gateway; one without a link, or with an unresponsive one, is dialled. */
   #probe(border: RegionGateways, gateway: Gateway): void {
     const { clock } = this.#parts;
     const now = clock.now();
@@ -230,7 +233,7 @@ export class Gateways {
   }
 }
 
-/** How far a gateway is, in ms: those that were shunned behind all others. */
+/** The distance of a gateway, in ms; excluded ones come after all others. */
 function rank(gateway: Gateway, now: number): number {
   return gateway.latencyMs + (gateway.excludedUntil > now ? 1e9 : 0);
 }
@@ -241,19 +244,19 @@ const WEIGHT = 0.3;
 export class Gateway {
   readonly region: string;
   readonly address: string;
-  /** The link to it, which may have ended. */
+  /** Its link, which may have ended. */
   session: Session | null = null;
-  /** The dial under way. */
+  /** The dial in progress. */
   opening: Promise<void> | null = null;
-  /** When it is asked next. */
+  /** The timer of the next probe. */
   timer: Timer | null = null;
   /** The running mean of its round trips, in ms; until the first, how long the dial took. */
   latencyMs: number = Infinity;
   /** Failures since it last worked. */
   failures = 0;
-  /** Until when it is asked after the others, on the monotonic clock. */
+  /** Until when it comes after the others, on the monotonic clock. */
   excludedUntil = 0;
-  /** What was wrong with it last. */
+  /** Its last error. */
   trouble: unknown = "it is being dialled";
   #retryAt = 0;
   #isMeasured = false;
@@ -263,12 +266,12 @@ export class Gateway {
     this.address = address;
   }
 
-  /** Whether there is a link to it over which somebody speaks. */
+  /** Whether it has a responsive link. */
   get isThere(): boolean {
     return this.session?.takes === true && !this.session.isUnresponsive;
   }
 
-  /** Whether calls may be sent through it now. */
+  /** Whether calls can be sent through it now. */
   get isFit(): boolean {
     return this.isThere && this.failures === 0;
   }
@@ -276,7 +279,7 @@ export class Gateway {
   /** Why no calls are sent through it: a text, or an error with a detail for logs. */
   get why(): unknown {
     return this.session?.takes && this.session.isUnresponsive
-      ? "nothing comes from it"
+      ? "it does not respond"
       : this.trouble;
   }
 
@@ -285,7 +288,7 @@ export class Gateway {
     return !this.isThere && (this.failures === 0 || this.#retryAt <= now);
   }
 
-  /** A link to it was opened, after so many ms. */
+  /** A link to it was opened, after this many ms. */
   opened(session: Session, ms: number): void {
     this.session = session;
     this.failures = 0;
@@ -293,7 +296,7 @@ export class Gateway {
     this.#isMeasured = false;
   }
 
-  /** It gave a sign of life, after so many ms. */
+  /** It answered a probe, after this many ms. */
   answered(ms: number): void {
     this.failures = 0;
     this.latencyMs = this.#isMeasured ? this.latencyMs * (1 - WEIGHT) + ms * WEIGHT : ms;

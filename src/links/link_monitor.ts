@@ -14,23 +14,23 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { LinkIdentity } from "../ports/transport.ts";
 import type { LinkWatch, Session, Waiter } from "./links.ts";
 
-/** Rounds that the watchman makes until a link counts as silent; the first comes early. */
+/** Rounds until a link counts as unresponsive; the first comes early. */
 const ROUNDS = 5;
-/** In which round he knocks, and after how many more he knocks again. */
+/** The round in which the first ping is sent, and the number of rounds between pings. */
 const PROBE_MS = 3;
 const PROBE_AGAIN_MS = 20;
 
-/** Whoever knocks only wants to hear something. */
+/** Any answer will do; these have nothing to do. */
 const PROBER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
 
 export interface LinkMonitorParts {
   readonly clock: Clock;
-  /** The own region: within it there is no other way, and nobody is watched. */
+  /** This node's region: within it there is no other route, and no link is monitored. */
   readonly region: string;
-  /** Whether calls to a peer could take another way. */
+  /** Whether calls to a peer could take another route. */
   readonly hasDetour: (peer: LinkIdentity) => boolean;
   readonly onSilent: (session: Session) => void;
-  /** A silent one speaks again. */
+  /** An unresponsive peer responds again. */
   readonly onHeard: (session: Session) => void;
 }
 
@@ -72,7 +72,10 @@ export class LinkMonitor implements LinkWatch {
     });
   }
 
-  /** Rounds are counted, not time: where this node stood still, its peers may have spoken. */
+  /**
+   * Rounds are counted, not time: where this node was stalled, peers may have sent something
+   * meanwhile.
+   */
   #probe(session: Session): void {
     const { hasDetour, onSilent } = this.#parts;
     if (!session.isOwing || !session.takes) {

@@ -30,7 +30,7 @@ import { backoffMs } from "../time/wait.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Links, Session } from "./links.ts";
 
-/** Which link to take, and whether the call is to be passed on at its end. */
+/** The link to use, and whether the node at its end is to pass the call on. */
 export interface LinkRoute {
   readonly session: Session;
   readonly relay: boolean;
@@ -43,32 +43,32 @@ export interface RegionRoutesParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly life: () => NodeLife;
-  /** Whether keys have homes: then any node there passes calls on. */
+  /** Whether keys have home regions: then any node of a home region passes calls on. */
   readonly hasHomes: boolean;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
-/** A straight road that was shut when it was last tried. */
+/** A direct link that could not be opened when it was last tried. */
 interface FailedRoute {
   readonly member: Member;
   readonly failures: number;
   /** When it is tried again, on the monotonic clock. */
   readonly retryAt: number;
   readonly reason: string;
-  /** The same as callers are told it. */
+  /** The same reason, in a form fit for callers. */
   readonly told: string;
 }
 
 export class RegionRoutes {
   readonly #parts: RegionRoutesParts;
-  /** By incarnation, the one that failed longest ago first. */
+  /** By incarnation, the earliest failure first. */
   readonly #failed = new Map<string, FailedRoute>();
 
   constructor(parts: RegionRoutesParts) {
     this.#parts = parts;
   }
 
-  /** The way to an incarnation of a region that can be taken at once; null where there is none. */
+  /** The route to an incarnation of a region that can be used at once; null where there is none. */
   ready(incarnation: string, region: string): LinkRoute | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
@@ -78,7 +78,8 @@ export class RegionRoutes {
     }
     const detour = this.#failed.get(incarnation);
     const member = membership.peek(incarnation);
-    // One that was never tried is worth the wait; one that is due is tried meanwhile.
+    // A direct link that was never tried is waited for; one whose retry is due is tried in the
+    // background.
     if (member && !detour) return null;
     const around = gateways.ready(region);
     if (!around) return null;
@@ -87,8 +88,8 @@ export class RegionRoutes {
   }
 
   /**
-   * A way to `wanted`, or where that is unknown or out of reach, to a node of its region
-   * that knows more.
+   * A route to `wanted`; where that is unknown or out of reach, to a node of its region that
+   * passes the call on.
    *
    * @throws AtlasError `unavailable` where no node of the region can be reached now.
    */
@@ -100,7 +101,7 @@ export class RegionRoutes {
     try {
       return { session: await this.around(region, incarnation), relay: true };
     } catch (error) {
-      // Its silence may end; there is no other way.
+      // It may respond again; there is no other route.
       const silent = this.#parts.links.present(incarnation);
       if (silent?.takes) return { session: silent, relay: false };
       throw error;
@@ -130,7 +131,8 @@ export class RegionRoutes {
       if (++tries >= MAX_HOPS) break;
     }
     const because = (of: "told" | "reason", gateways: string): string => {
-      const why = this.#reasons(region, of).join("; ") || "none that takes calls is known here";
+      const why = this.#reasons(region, of).join("; ") ||
+        "no node that passes calls on is known here";
       return trouble === null
         ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
         : `${gateways}; nor any of its nodes (${why})`;
@@ -141,7 +143,7 @@ export class RegionRoutes {
     });
   }
 
-  /** Whether calls to a node of another region could take another way than its own link. */
+  /** Whether calls to a node of another region could take another route than its direct link. */
   hasGateway({ region, incarnation }: LinkIdentity): boolean {
     const { gateways, membership, hasHomes } = this.#parts;
     if (gateways.has(region)) return true;
@@ -153,18 +155,18 @@ export class RegionRoutes {
     return false;
   }
 
-  /** Nothing comes over a node's link any more. */
+  /** A node's link is unresponsive. */
   silent({ peer }: Session): void {
     const member = this.#parts.membership.peek(peer.incarnation);
     if (member) this.#failedRoute(member, `nothing came over its link for ${SILENCE_MS} ms`);
   }
 
-  /** Something comes over it again. */
+  /** A node's link responds again. */
   heard({ peer }: Session): void {
     this.#recovered(peer.incarnation);
   }
 
-  /** Why living nodes of a region are out of reach, of the latest few. */
+  /** Why live nodes of a region are out of reach: the latest few reasons. */
   #reasons(region: string, of: "told" | "reason"): string[] {
     const reasons = new Set<string>();
     for (const [incarnation, { member, [of]: reason }] of [...this.#failed].reverse()) {
@@ -174,7 +176,7 @@ export class RegionRoutes {
     return [...reasons];
   }
 
-  /** Whether a member was out of reach lately. */
+  /** Whether a member was recently out of reach. */
   isShut(incarnation: string): boolean {
     const detour = this.#failed.get(incarnation);
     return detour !== undefined && !this.#isDue(detour);
@@ -191,7 +193,7 @@ export class RegionRoutes {
     return others.sort((a, b) => isOpen(a) - isOpen(b));
   }
 
-  /** The straight link to a member; null where it is shut, silent, or not open in time. */
+  /** The direct link to a member; null where it failed, is unresponsive, or isn't open in time. */
   async #dial(member: Member): Promise<Session | null> {
     const { incarnation } = member;
     const { links, clock, life } = this.#parts;
@@ -207,7 +209,7 @@ export class RegionRoutes {
       };
       const timer = clock.after(DIRECT_PATIENCE_MS, () => fail(null));
       links.to(member, life()).then((session) => {
-        // Also where it came too late for this call: the next ones take it.
+        // Also where it came too late for this call: later ones use it.
         this.#recovered(incarnation);
         resolve(session.takes ? session : null);
       }, fail).finally(() => timer.cancel());
@@ -218,7 +220,7 @@ export class RegionRoutes {
     return retryAt <= this.#parts.clock.now();
   }
 
-  /** @param why null where it was only waited for in vain: what is known of it says more. */
+  /** @param why null where it was only not open in time: an earlier reason says more. */
   #failedRoute(member: Member, why: unknown): void {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
@@ -227,7 +229,7 @@ export class RegionRoutes {
     const reason = why === null ? before?.reason ?? late : detailOf(why);
     const told = why === null ? before?.told ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
-    // Where there may be no way around, calls fail until the straight road is tried again.
+    // Where there may be no other route, calls fail until the direct link is tried again.
     const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
     const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
     this.#failed.delete(incarnation);
@@ -236,14 +238,14 @@ export class RegionRoutes {
       this.#failed.delete(oldest as string);
     }
     this.#failed.set(incarnation, { member, failures, retryAt, reason, told });
-    if (reason !== before?.reason) this.#tell("warning", "road shut", member, { reason });
+    if (reason !== before?.reason) this.#tell("warning", "link to region down", member, { reason });
   }
 
   #recovered(incarnation: string): void {
     const detour = this.#failed.get(incarnation);
     if (!detour) return;
     this.#failed.delete(incarnation);
-    this.#tell("info", "road open", detour.member, {});
+    this.#tell("info", "link to region up", detour.member, {});
   }
 
   #tell(
@@ -253,14 +255,14 @@ export class RegionRoutes {
     also: NodeEvent["fields"],
   ): void {
     const { life, onEvent } = this.#parts;
-    // A node that ends shuts its own roads.
+    // A node that is ending breaks its own links.
     if (!life().lease.holds()) return;
     const fields = { node: nodeName(member), address: member.address, ...also };
     onEvent({ level, event, fields });
   }
 }
 
-/** Whether calls can be sent over a link, and somebody seems to be at its end. */
+/** Whether a link is open and responsive. */
 function isGood(session: Session): boolean {
   return session.takes && !session.isUnresponsive;
 }

@@ -274,7 +274,7 @@ class NodeProcess implements CallBackend {
     }
     // If the node ended before its last answers arrive, callers could not know whether their
     // calls were executed.
-    await within(this.#options.clock, FAREWELL_MS, heard, "the farewell").catch(() => {});
+    await within(this.#options.clock, FAREWELL_MS, heard, "the goodbye").catch(() => {});
   }
 
   /**

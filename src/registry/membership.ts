@@ -361,7 +361,7 @@ export class Membership {
     this.#view.read({ members: [] });
     this.#monitor.clear();
     this.#listener.holder().failedOver();
-    this.refresh().catch((error) => this.#failed("reading the roll failed", error));
+    this.refresh().catch((error) => this.#failed("membership read failed", error));
   }
 
   /** Reasserts what this life holds, until the store has accepted it or the life is over. */

@@ -14,11 +14,11 @@ import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./offline_log.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
-/** Date fields read at once. */
+/** Date fields that one read returns. */
 const PAGE = 1_000;
-/** Between two attempts to read them, in ms. */
+/** The pause between two attempts to read them, in ms. */
 const AGAIN_MS = 1_000;
-/** Hexadecimal digits of a digest that fit a number. */
+/** The hexadecimal digits of a digest that fit in a number. */
 const DIGITS = 13;
 
 export interface AnsweredKeysParts {
@@ -50,7 +50,7 @@ export class AnsweredKeys {
     this.#isComplete = true;
   }
 
-  /** These writes are in the state, or kept. */
+  /** These writes are in the state, or in the offline log. */
   wrote(writes: Writes): void {
     for (const [field, text] of writes) {
       if (!field.startsWith("i:")) continue;
@@ -62,8 +62,8 @@ export class AnsweredKeys {
   }
 
   /**
-   * Reads them where they aren't known, beside turns. Gives how many there are; null where that
-   * isn't known. Never rejects.
+   * Reads them where they aren't known, concurrently with turns. Resolves to their number; null
+   * where unknown. Never rejects.
    */
   async learn(): Promise<number | null> {
     const { clock, tenure } = this.#parts;
@@ -77,7 +77,7 @@ export class AnsweredKeys {
     return this.#isComplete ? this.#known.size : null;
   }
 
-  /** Answers whether it needn't be tried again soon. */
+  /** Answers whether no retry is needed soon. */
   async #read(): Promise<boolean> {
     const { state, tenure, keyOf } = this.#parts;
     let start = "t:";
@@ -85,7 +85,7 @@ export class AnsweredKeys {
       for (;;) {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
         const rows = await state.range(range);
-        // What was read since may be another owner's.
+        // Another owner may have written what was read since.
         if (tenure.offline || tenure.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
         if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
@@ -101,7 +101,7 @@ export class AnsweredKeys {
     return true;
   }
 
-  /** There are too many; true, for it is no use to try that again soon. */
+  /** There are too many. Returns true, because a retry is useless. */
   #forget(): true {
     this.#known.clear();
     this.#isComplete = false;

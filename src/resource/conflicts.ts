@@ -28,7 +28,7 @@ export class Conflicts {
     this.#held = held;
   }
 
-  /** Looks at everything from now on, once every `recheckMs` of the store, or slower. */
+  /** Starts checking all activations, at most once every `recheckMs` of the store. */
   watch(): void {
     const { clock, store: { recheckMs } } = this.#stage;
     if (recheckMs === undefined || this.#isWatching) return;
@@ -45,7 +45,7 @@ export class Conflicts {
     this.#timer?.cancel();
   }
 
-  /** An activation's ownership has ended: it stops, and hears of the winner if there is one. */
+  /** An activation's ownership has ended: stops it, and runs `onConflict` if there is a winner. */
   async lost(activation: Activation, found?: Ownership | null): Promise<void> {
     const { store, stats } = this.#stage;
     if (store.recheckMs === undefined && !found) return void activation.abandon();
@@ -56,7 +56,7 @@ export class Conflicts {
       this.#tell("lost to a greater claim", activation, owner.rrp);
       return owner;
     });
-    // Its claim stands until it has said good-bye: by it the store knows what it wrote.
+    // The claim stays until the final hooks have run: the store finds this owner's writes by it.
     await this.#within(MAX_TURN_MS, activation.abandon(told));
     const { key, owner: { incarnation, epoch } } = activation;
     const givenUp = found && store.depart && store.homeOf?.(key)
@@ -65,12 +65,14 @@ export class Conflicts {
     await givenUp.catch((error) => this.#tell("release failed", activation, messageOf(error)));
   }
 
-  /** The store says that an ownership has to give way, which may have ended meanwhile. */
+  /** The store reported that an ownership, which may have ended meanwhile, has to yield. */
   overtaken(activation: Activation | undefined, epoch: number, winner: Ownership): void {
     if (activation?.epoch === epoch && !activation.offline) this.lost(activation, winner);
   }
 
-  /** Looks at all that is held, some at a time. What can't be asked now is asked next time. */
+  /**
+   * Checks all activations, some at a time. Those that can't be checked now are checked next time.
+   */
   async #round(): Promise<void> {
     const held = this.#held()[Symbol.iterator]();
     const work = async (): Promise<void> => {
@@ -82,7 +84,7 @@ export class Conflicts {
     await Promise.all(Array.from({ length: RECHECKS_AT_ONCE }, work));
   }
 
-  /** Whether the store could say. */
+  /** Whether the store answered. */
   async #look(activation: Activation): Promise<boolean> {
     try {
       const owner = await this.#stage.store.lookup(activation.key);
@@ -98,7 +100,7 @@ export class Conflicts {
     }
   }
 
-  /** Who owns the key instead; null where that can't be said. */
+  /** Who owns the key instead; null where unknown. */
   async #winner(activation: Activation): Promise<Ownership | null> {
     try {
       const owner = await this.#stage.store.lookup(activation.key);

@@ -8,18 +8,18 @@ import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "./activation.ts";
 import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
-/** The field of the state that holds it; users' keys are in another space. */
+/** Its field in the state; users' keys have another prefix. */
 const REST = "q:rest";
 
-/** Writes down, in a turn of its own, that it rests from now on. Never rejects. */
+/** Starts the cool-down, in a turn of its own. Never rejects. */
 export async function beginRest(activation: Activation, clock: Clock): Promise<void> {
   const until = Math.ceil(clock.wall()) + FOLLOW_REST_MS;
   await inTurn(activation, () => activation.turnCommit.storage.reserve(REST, String(until)));
 }
 
 /**
- * How long it has to rest yet, in ms; 0: it may move. Where that can't be read it rests for the
- * whole time. Never rejects.
+ * The rest of the cool-down, in ms; 0: it may move. Where it can't be read, the whole time. Never
+ * rejects.
  */
 export async function restLeft(activation: Activation, clock: Clock): Promise<number> {
   let left = FOLLOW_REST_MS;

@@ -17,11 +17,11 @@ import { releaseOwnership, tellLostState } from "./reassertion.ts";
 import type { ActivationHost } from "./activation_host.ts";
 import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
-/** Keys kept in mind; the oldest give way. */
+/** Keys that one node remembers; the oldest are dropped. */
 const MOST = 100_000;
-/** How often it is tried where the store can't be asked. */
+/** How often one key is tried where the store can't be reached. */
 const MOST_ATTEMPTS = 3;
-/** How many are visited at a time. */
+/** How many keys are processed at once. */
 const AT_ONCE = 16;
 
 interface ExpiringKey {
@@ -34,15 +34,15 @@ export interface ExpiredAnswersParts {
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
-  /** The life that may own the key now; null where none may, or it is here already. */
+  /** The life that may own the key now; null where none may, or it is active here already. */
   readonly lifeFor: (key: string) => NodeLife | null;
-  /** Has those who want the key here wait for `work`. */
+  /** Makes activations of the key on this node wait for `work`. */
   readonly hold: (key: string, work: Promise<void>) => unknown;
 }
 
 export class ExpiredAnswers {
   readonly #parts: ExpiredAnswersParts;
-  /** In the order in which they are due, as good as. */
+  /** Roughly in the order in which they are due. */
   readonly #left = new Map<string, ExpiringKey>();
   #timer: Timer | null = null;
   #isWorking = false;
@@ -51,7 +51,7 @@ export class ExpiredAnswers {
     this.#parts = parts;
   }
 
-  /** Visits `key` at `at`, on the monotonic clock. */
+  /** Schedules `key` for `at`, on the monotonic clock. */
   add(key: string, at: number, attempts: number = 0): void {
     this.#left.delete(key);
     this.#left.set(key, { at, attempts });
@@ -62,7 +62,7 @@ export class ExpiredAnswers {
     this.#wait();
   }
 
-  /** Nothing is visited any more. */
+  /** Stops. */
   stop(): void {
     this.#left.clear();
     this.#timer?.cancel();
@@ -94,7 +94,7 @@ export class ExpiredAnswers {
   async #remove(key: string, attempts: number): Promise<void> {
     const { clock, lifeFor, hold } = this.#parts;
     const life = lifeFor(key);
-    // Where it is awake, here or elsewhere, its owner drops them.
+    // Where the resource is active, here or elsewhere, its owner deletes them.
     if (life === null) return;
     const work = this.#drop(key, life).then((at) => {
       if (at < Infinity) this.add(key, at);
@@ -105,7 +105,7 @@ export class ExpiredAnswers {
     await work;
   }
 
-  /** Gives when there is more to drop, on the monotonic clock. */
+  /** Resolves to when more will expire, on the monotonic clock. */
   async #drop(key: string, life: NodeLife): Promise<number> {
     const { stage, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
@@ -125,12 +125,12 @@ export class ExpiredAnswers {
 }
 
 /**
- * Drops a resource's answers past their time, in a turn of its own, where by `now` there may be
- * any. Resolves when that has ended; never rejects.
+ * Deletes a resource's expired answers, in a turn of its own, where by `now` there may be any.
+ * Resolves when that is done; never rejects.
  */
 export async function tidy(activation: Activation, now: number): Promise<void> {
   if (activation.tidyAt > now) return;
-  // Asked once only; and again later, where the store can't be reached.
+  // Tried once; and again later, where the store can't be reached.
   activation.tidyAt = now + TIDY_MS;
   const { key } = activation;
   const visit = new HookCall(key, "tidying", Infinity, NOWHERE, () => activation.turnCommit.tidy());

@@ -22,16 +22,16 @@ import type { OwnState } from "./own_state.ts";
 import type { TurnStorage } from "./storage.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
-/** Expired answers fetched at once, and dropped with each new one. */
+/** Expired answers that one read returns, and those deleted with each new one. */
 const PRUNE_FETCH = 256;
 const PRUNE_EACH = 2;
-/** Answers of this epoch kept at hand, and the longest such, in characters. */
+/** Answers of this epoch that are cached, and the longest such, in characters. */
 const RECENT = 32;
 const RECENT_CHARACTERS = 1_024;
 
 const DATE_DIGITS = 14;
 
-/** What answers need of the ownership that they belong to. */
+/** What the answers need of their ownership. */
 export type AnswersTenure = Pick<HeldOwnership, "key" | "offline" | "isOver" | "goesOn">;
 
 export interface AnswersParts {
@@ -39,16 +39,16 @@ export interface AnswersParts {
   readonly clock: Clock;
   readonly tenure: AnswersTenure;
   readonly storage: TurnStorage;
-  /** Whether none were kept when its ownership began. */
+  /** Whether there were none when its ownership began. */
   readonly isFresh: boolean;
 }
 
-/** The idempotency key that a date field is of. */
+/** The idempotency key of a date field. */
 function keyOf(field: string): string {
   return field.slice(2 + DATE_DIGITS + 1);
 }
 
-/** The wall time, in ms, in a date field; 0 where it has none. */
+/** The wall-clock time, in ms, of a date field; 0 where it has none. */
 function dateOf(field: string): number {
   return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
 }
@@ -58,13 +58,13 @@ export class IdempotencyStore {
   readonly #clock: Clock;
   readonly #ownership: AnswersTenure;
   readonly #storage: TurnStorage;
-  /** Answers kept, as stored; null before it was read. */
+  /** The number of answers, as stored; null before it was read. */
   #count: number | null = null;
-  /** Date fields of expired answers, to be dropped. */
+  /** Date fields of expired answers, to be deleted. */
   #expired: string[] = [];
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
-  /** Which keys have answers; null where the type doesn't go on without the store. */
+  /** Which keys have answers; null where the type doesn't operate without the store. */
   readonly #keys: AnsweredKeys | null;
   /** The digest of the running call's arguments. */
   #asked = "";
@@ -81,7 +81,7 @@ export class IdempotencyStore {
   }
 
   /**
-   * The result answered before under this key; undefined where there is none.
+   * The earlier result for this key; undefined where there is none.
    *
    * @throws AtlasError `bad_request` where the key was used for another method, or with other
    * arguments.
@@ -91,25 +91,27 @@ export class IdempotencyStore {
     method: string,
     args: readonly unknown[],
   ): Promise<{ result: unknown } | undefined> {
-    // Taken now: the method may change its arguments.
+    // Computed now, because the method may change its arguments.
     this.#asked = fingerprint(args);
     const text = this.#recent.get(idempotencyKey) ?? await this.#read(idempotencyKey);
     if (text === null) return undefined;
-    const what = `the answer kept for idempotency key ${quoted(idempotencyKey)}`;
+    const what = `the answer for idempotency key ${quoted(idempotencyKey)}`;
     const answer = textToValue(text, what);
-    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is no answer");
+    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is not an answer");
     const [answered, result, asked = this.#asked] = answer;
     if (answered === method && asked === this.#asked) return { result };
-    const used = `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)}`;
+    const used = `the idempotency key ${quoted(idempotencyKey)} was already used for ${
+      quoted(answered)
+    }`;
     throw new AtlasError(
       "bad_request",
       answered === method
-        ? `${used} with other arguments before: a repeat must have the same, by value`
-        : `${used} before, it can't be used for ${quoted(method)}`,
+        ? `${used} with other arguments: a repeat must have equal ones`
+        : `${used}, it can't be used for ${quoted(method)}`,
     );
   }
 
-  /** Learns which keys have answers, for when the store is out of reach. Never rejects. */
+  /** Reads which keys have answers, for use while the store is out of reach. Never rejects. */
   async learn(): Promise<void> {
     const known = await this.#keys?.learn() ?? null;
     if (known !== null) this.#count ??= known;
@@ -119,16 +121,16 @@ export class IdempotencyStore {
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
     const [text = null, count] = await this.#state.read(fields);
-    // Meanwhile the store may have gone out of reach, and somebody else become the owner.
+    // Meanwhile the store may have gone out of reach, and another node may have become the owner.
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
     return text;
   }
 
   /**
-   * What is known of an answer without the store.
+   * An answer, as far as it is known without the store.
    *
-   * @throws AtlasError `unavailable` where there may be one that isn't known.
+   * @throws AtlasError `unavailable` where there may be an answer in the store.
    */
   #recall(idempotencyKey: string): string | null {
     const kept = this.#storage.peek(`i:${idempotencyKey}`);
@@ -138,9 +140,9 @@ export class IdempotencyStore {
   }
 
   /**
-   * Adds a call's answer to its turn's writes, and drops some expired ones.
+   * Adds a call's answer to its turn's writes, and deletes some expired ones.
    *
-   * @throws AtlasError `overloaded` where too many young answers are kept already.
+   * @throws AtlasError `overloaded` where there are too many answers that have not expired.
    */
   async add(
     idempotencyKey: string,
@@ -161,7 +163,7 @@ export class IdempotencyStore {
     if (++count > MAX_IDEMPOTENCY_RECORDS) {
       throw new AtlasError(
         "overloaded",
-        `${this.#ownership.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
+        `${this.#ownership.key} has ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
       );
     }
     const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
@@ -171,8 +173,8 @@ export class IdempotencyStore {
   }
 
   /**
-   * Has the running turn drop answers past their time. Gives when there will be more to drop, on
-   * the monotonic clock; Infinity where none is kept.
+   * Deletes expired answers in the running turn. Resolves to when more will expire, on the
+   * monotonic clock; Infinity where there are none.
    */
   async tidy(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
@@ -197,7 +199,7 @@ export class IdempotencyStore {
     if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
     if (count <= 0) return Infinity;
     const oldest = rows[young]?.[0];
-    // Some at a time, rather than each in its moment.
+    // Several at a time, rather than each when it expires.
     return oldest === undefined ? now : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + TIDY_MS;
   }
 
@@ -237,7 +239,7 @@ export class IdempotencyStore {
       reverse: false,
     });
     this.#expired = rows.map(([field]) => field);
-    // A full page means there is more: look again as soon as it is worked off.
+    // A full page means that there are more: read again once these are deleted.
     if (rows.length < PRUNE_FETCH) this.#prunedAt = this.#clock.now();
   }
 }

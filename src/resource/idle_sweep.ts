@@ -5,19 +5,19 @@
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 
-/** Resources that are looked at each time. */
+/** Resources that are visited each time. */
 const SWEEP_SHARE = 20_000;
 
 interface IdleSweepParts<T> {
   readonly clock: Clock;
-  /** Time between two looks, in ms. */
+  /** The time between two rounds, in ms. */
   readonly everyMs: number;
   readonly all: () => IterableIterator<T>;
   readonly look: (one: T) => void;
 }
 
 export class IdleSweep<T> {
-  /** Looks made so far. */
+  /** Rounds so far. */
   count = 0;
   readonly #parts: IdleSweepParts<T>;
   #timer: Timer | null = null;
@@ -27,7 +27,7 @@ export class IdleSweep<T> {
     this.#parts = parts;
   }
 
-  /** Looks now, and from now on. */
+  /** Starts a round now, and repeats. */
   start(): void {
     this.stop();
     this.#sweep();
@@ -38,7 +38,7 @@ export class IdleSweep<T> {
     this.#timer = null;
   }
 
-  /** Whether what was used at a look was not used for longer than `ms`. */
+  /** Whether a resource last used in a given round has been idle for longer than `ms`. */
   isOver(usedAt: number, ms: number): boolean {
     return (this.count - usedAt) * this.#parts.everyMs > ms;
   }

@@ -20,7 +20,7 @@ import type { HeldOwnership } from "./reassertion.ts";
 /** The ownership under which a state is read. */
 export interface ReaderTenure
   extends Pick<HeldOwnership, "key" | "last" | "offline" | "isOver" | "holds" | "behind"> {
-  /** The error of what can't be done any more. */
+  /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
 }
 
@@ -29,11 +29,14 @@ interface Parts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
-  /** The id of the store's lineage, as far as the node knows. */
+  /** The id of the store's lineage, where the node knows it. */
   readonly lineage: string | undefined;
 }
 
-/** Pauses before a copy of the store that has not been told of the ownership is asked again, in ms. */
+/**
+ * Pauses before reading again from a copy of the store to which the ownership was not reasserted,
+ * in ms.
+ */
 const AGAIN_MS = 20;
 const AGAIN_MOST_MS = 500;
 
@@ -74,7 +77,7 @@ export class OwnState {
         if (tenure.offline) throw outOfReach(tenure.key);
         if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
         if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);
-        // Another copy of the store: what this node holds is being said to it.
+        // Another copy of the store answers: this node's ownerships are being reasserted to it.
         await pause(clock, backoffMs(random, attempt, AGAIN_MS, AGAIN_MOST_MS));
       }
     }

@@ -11,22 +11,22 @@ import { markOf } from "../registry/lineage.ts";
 import type { OfflineLog } from "./offline_log.ts";
 import type { ActivationHost } from "./activation_host.ts";
 
-/** Ownerships that one step to the store says again. */
+/** Ownerships that one step reasserts. */
 const REASSERT_SHARE = 256;
 
-/** An ownership that is acted upon. */
+/** An ownership as its holder uses it. */
 export interface HeldOwnership {
   readonly key: string;
   readonly owner: Ownership;
-  /** The last turn that is known to be in the state. */
+  /** The last turn that is certainly in the state. */
   last: Stamp;
-  /** The lineage in which that is known, by `markOf`. */
+  /** The lineage in which that is certain, by `markOf`. */
   lineage: string | undefined;
-  /** What it keeps while it goes on without the store; null where it doesn't. */
+  /** Its log while it operates without the store; null otherwise. */
   readonly offline: OfflineLog | null;
-  /** Whether its type goes on where the store can't be reached. */
+  /** Whether its type operates where the store can't be reached. */
   readonly goesOn: boolean;
-  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  /** Whether its key is released, or its release was requested: it is no owner any more. */
   readonly isOver: boolean;
   /**
    * Refuses users' code that belongs to no turn of this ownership.
@@ -36,18 +36,21 @@ export interface HeldOwnership {
   turn(what: string): unknown;
   /** Whether it may still act: asked right before each commit. */
   holds(): boolean;
-  /** The store says that somebody else owns the key now. */
+  /** The store reported another owner. */
   fenced(): void;
-  /** The store lacks turns that it had acknowledged, and has these: it begins anew from them. */
+  /**
+   * The store lacks turns that it had acknowledged, and ends with `last`: the resource starts again
+   * from there.
+   */
   behind(last: Stamp): void;
 }
 
-/** What the store is told of a tenure. */
+/** The reassertion of an ownership, for the store. */
 function reassertionOf({ key, owner, last }: HeldOwnership): Reassertion {
   return { ...owner, key, after: last };
 }
 
-/** What became of a tenure that was asserted again. */
+/** Acts on the result of a reassertion. */
 function settle(tenure: HeldOwnership, { standing, last }: Standing, lineage: LineageName): void {
   if (tenure.isOver) return;
   if (standing === "kept" || standing === "restored") tenure.lineage = markOf(lineage);
@@ -55,7 +58,7 @@ function settle(tenure: HeldOwnership, { standing, last }: Standing, lineage: Li
   else if (standing === "lost") tenure.fenced();
 }
 
-/** Says to the store again what is held. Answers false where the lineage is another by now. */
+/** Reasserts ownerships to the store. Resolves to false where the lineage has changed meanwhile. */
 export async function reassertAll(
   store: Store,
   held: readonly HeldOwnership[],
@@ -70,13 +73,13 @@ export async function reassertAll(
   return true;
 }
 
-/** Counts and tells the turns that the store had acknowledged, and lacks. */
+/** Counts and logs the turns that the store had acknowledged and lacks. */
 export function tellLoss(
   host: Pick<ActivationHost<unknown>, "stats" | "tell">,
   { key, owner, last }: Pick<HeldOwnership, "key" | "owner" | "last">,
   kept: Stamp,
 ): void {
-  // Of a former owner's turns only the last is known by number.
+  // Of a former owner's turns only the last one's number is known.
   const turns = last.epoch === kept.epoch ? last.turn - kept.turn : Math.max(1, last.turn);
   host.stats.lostTurns += turns;
   host.tell("error", "state lost", {
@@ -88,7 +91,7 @@ export function tellLoss(
   });
 }
 
-/** Counts and tells that a state was lost of which nobody here knows how many turns it had. */
+/** Counts and logs the loss of a state whose number of turns is unknown here. */
 export function tellLostState(
   host: Pick<ActivationHost<unknown>, "stats" | "tell">,
   key: string,
@@ -99,7 +102,7 @@ export function tellLostState(
   host.tell("error", "state lost", fields);
 }
 
-/** Gives the name back. Never rejects: where the store can't take it, the entry stays. */
+/** Releases the key. Never rejects: where the store fails, the entry stays. */
 export async function releaseOwnership(
   host: Pick<ActivationHost<unknown>, "store" | "tell">,
   { key, owner: { incarnation, epoch }, last }: HeldOwnership,
@@ -107,7 +110,7 @@ export async function releaseOwnership(
   try {
     await host.store.release(key, incarnation, epoch, last);
   } catch (error) {
-    // The next call finds this node live, and it claims anew.
+    // The next call finds this node live in the entry, and this node claims the key again.
     host.tell("warning", "release failed", { key, reason: messageOf(error) });
   }
   return null;

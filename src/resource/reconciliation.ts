@@ -23,11 +23,11 @@ import { type OfflineBudget, OfflineLog } from "./offline_log.ts";
 import { releaseOwnership, tellLoss, tellLostState } from "./reassertion.ts";
 import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
-/** Pauses between attempts to claim what is adrift, in ms. */
+/** Pauses between attempts to claim the key of an offline resource, in ms. */
 const RETRY_MS = 50;
 const RETRY_MOST_MS = 1_000;
 
-/** What a harbour is made of. */
+/** What reconciliation needs of its host. */
 export interface ReconciliationParts {
   readonly stage: ActivationHost<Activation>;
   readonly claims: Claims;
@@ -39,27 +39,27 @@ export interface ReconciliationParts {
 export class Reconciliation {
   readonly #parts: ReconciliationParts;
   readonly #offline = new Map<string, Activation>();
-  /** Rings when a turn is kept no more. */
+  /** Notified when an offline log gets shorter. */
   readonly #fewer = new Signal();
   readonly #budget: OfflineBudget = { characters: 0 };
-  /** Names that were lost here lately, and until when that is told; the oldest first. */
+  /** Keys that were lost here recently, and until when lookups say so; the oldest first. */
   readonly #contested = new Map<string, number>();
 
   constructor(parts: ReconciliationParts) {
     this.#parts = parts;
   }
 
-  /** Resources that are adrift. */
+  /** The number of offline resources. */
   get size(): number {
     return this.#offline.size;
   }
 
-  /** Whether turns of this key are kept, or were answered, that the store has not seen. */
+  /** Whether turns of this key were answered or logged that are not in the store. */
   has(key: string): boolean {
     return this.#offline.has(key);
   }
 
-  /** Whether this node went on with a name lately that another owner had taken over. */
+  /** Whether this node recently lost a key, which it had operated offline, to another owner. */
   isContested(key: string): boolean {
     const until = this.#contested.get(key);
     if (until === undefined) return false;
@@ -68,16 +68,16 @@ export class Reconciliation {
     return false;
   }
 
-  /** Sets a resource adrift; nothing of its state is known where it is `isProvisional`. */
+  /** Takes a resource offline; where it is `isProvisional`, nothing of its state is known. */
   goOffline(activation: Activation, isProvisional: boolean): void {
     activation.offline ??= new OfflineLog(this.#budget, isProvisional);
     this.#offline.set(activation.key, activation);
   }
 
   /**
-   * Starts a resource that was taken without asking the store.
+   * Starts a resource that was activated without the store.
    *
-   * @throws AtlasError `unavailable`, or what its start threw.
+   * @throws AtlasError `unavailable`, or the error of its start.
    */
   async startOffline(
     key: string,
@@ -100,7 +100,7 @@ export class Reconciliation {
     }
   }
 
-  /** Gives up a resource that could not be started or is to end: what it kept is lost. */
+  /** Drops a resource that could not be started or has to end: its logged turns are lost. */
   drop(activation: Activation): void {
     const { key, offline: adrift } = activation;
     if (this.#offline.get(key) !== activation || !adrift) return;
@@ -108,10 +108,10 @@ export class Reconciliation {
     const turns = adrift.clear();
     if (turns === 0) return;
     this.#parts.stage.stats.offlineTurnsLost += turns;
-    this.#parts.stage.tell("error", "kept turns are lost", { key, turns });
+    this.#parts.stage.tell("error", "offline turns lost", { key, turns });
   }
 
-  /** Gives up all of them. */
+  /** Drops all offline resources. */
   close(): void {
     for (const activation of this.#offline.values()) {
       this.drop(activation);
@@ -119,18 +119,18 @@ export class Reconciliation {
     }
   }
 
-  /** Whether turns were answered here that are neither in the store nor given up. */
+  /** Whether turns were answered here that are neither in the store nor dropped. */
   get keepsTurns(): boolean {
     for (const { offline: adrift } of this.#offline.values()) if (adrift?.turns) return true;
     return false;
   }
 
-  /** Resolves once no turn is kept any more. */
+  /** Resolves once all offline logs are empty. */
   async settled(): Promise<void> {
     while (this.keepsTurns) await this.#fewer.wait();
   }
 
-  /** Brings all of them in under the node's new life, some at a time. */
+  /** Reconciles all offline resources under the node's new life, some at a time. */
   async open(life: NodeLife): Promise<void> {
     const waiting = [...this.#offline.values()][Symbol.iterator]();
     const work = async (): Promise<void> => {
@@ -143,7 +143,7 @@ export class Reconciliation {
     const { claims, place, stage: { clock, random } } = this.#parts;
     const { key, offline: adrift } = activation;
     if (adrift?.isProvisional && !adrift.hasAnswered) {
-      // It never got to answer: nobody has to know of it.
+      // It has not answered any call yet: it can be dropped.
       this.#remove(key);
       return void activation.abandon();
     }
@@ -152,7 +152,7 @@ export class Reconciliation {
         return await this.#claimed(activation, life, await claims.acquire(key, life, place));
       } catch (error) {
         if (!isAtlasError(error)) throw error;
-        this.#tell("warning", "bringing in failed", activation, { reason: messageOf(error) });
+        this.#tell("warning", "reconciliation failed", activation, { reason: messageOf(error) });
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
     }
@@ -162,7 +162,7 @@ export class Reconciliation {
     return this.#offline.get(activation.key) === activation && life.lease.holds();
   }
 
-  /** The claim's answer is in. @throws AtlasError where it has to be claimed again. */
+  /** Acts on the claim's result. @throws AtlasError where it has to be claimed again. */
   async #claimed(activation: Activation, life: NodeLife, acquired: Acquired): Promise<void> {
     const { key } = activation;
     const { owner, last, isStateLost, lineage } = acquired;
@@ -173,7 +173,7 @@ export class Reconciliation {
     try {
       if (!this.#isDue(activation, life)) return;
       const { offline: adrift } = activation;
-      // Where two claims may stand nobody can say what the state was left at.
+      // Where two claims may stand, the state's last turn proves nothing.
       const isTold = this.#parts.stage.store.recheckMs === undefined;
       if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
@@ -184,7 +184,7 @@ export class Reconciliation {
     }
   }
 
-  /** Commits what was kept, turn by turn, and makes the resource an ordinary one again. */
+  /** Commits the logged turns one by one, and ends offline operation. */
   async #commit(
     activation: Activation,
     adrift: OfflineLog,
@@ -195,7 +195,7 @@ export class Reconciliation {
     const { stage } = this.#parts;
     const tenure = ownershipOf(stage, activation.key, owner, life, last);
     const ledger = new TurnCommit(stage, tenure);
-    // From here on calls of it name the later epoch, whatever becomes of the commits.
+    // From here on calls of it name the new epoch, even if a commit fails.
     [activation.owner, activation.last] = [owner, last];
     const turns = adrift.turns;
     for (let kept = adrift.first; kept; kept = adrift.first) {
@@ -206,20 +206,21 @@ export class Reconciliation {
       this.#fewer.notify();
       stage.stats.offlineTurnsCommitted++;
     }
-    // The last answer may be older than a lapse: then the next life goes on from here.
+    // The lease may have lapsed before the last answer came: then the next life continues from
+    // here.
     if (!this.#isDue(activation, life)) return;
     this.#remove(activation.key);
     activation.reconciled(owner, life, tenure.last);
-    this.#tell("info", "brought in", activation, { turns });
-    // Its instance was given up meanwhile: nobody serves under the ownership.
+    this.#tell("info", "reconciled", activation, { turns });
+    // Its instance was stopped meanwhile: nobody serves under this ownership.
     if (activation.isOver) await releaseOwnership(stage, activation);
   }
 
-  /** Another owner has it, or had it: that one's state stays. */
+  /** Another owner has, or had, the key: that owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
     const { stage, tellWinner } = this.#parts;
     const { key, offline: adrift, rrp } = activation;
-    // Nobody was told anything here that the winner doesn't know.
+    // Nothing was answered here that the winner doesn't know.
     const isConflict = adrift?.hasAnswered === true;
     if (adrift) adrift.verdict = "contested";
     if (isConflict) await activation.hold();
@@ -228,13 +229,13 @@ export class Reconciliation {
     if (!isConflict) return await activation.abandon();
     stage.stats.conflictsLost++;
     this.#note(key);
-    this.#tell("warning", "lost while out of reach", activation, {
+    this.#tell("warning", "lost to another owner while offline", activation, {
       winner: winner.rrp,
       turns: adrift.turns,
     });
     adrift.isLost = true;
     const farewell = activation.abandon(Promise.resolve(winner));
-    // The name leads to the winner from here on.
+    // From here on the key leads to the winner.
     tellWinner(key, rrp);
     await farewell;
     stage.stats.offlineTurnsLost += adrift.clear();
@@ -264,7 +265,7 @@ export class Reconciliation {
   }
 }
 
-/** An ownership without an instance, as the ledger that commits under it sees it. */
+/** An ownership without an instance, for the turn commits under it. */
 export function ownershipOf(
   stage: Pick<ActivationHost<Activation>, "stats" | "tell">,
   key: string,
@@ -287,7 +288,7 @@ export function ownershipOf(
     get isOver() {
       return isOver;
     },
-    // No code of users reaches it.
+    // Users' code can't reach it.
     turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
@@ -296,7 +297,7 @@ export function ownershipOf(
       tenure.last = kept;
       end();
     },
-    lost: () => new AtlasError("unavailable", `${key} could not be brought in yet`),
+    lost: () => new AtlasError("unavailable", `${key} could not be reconciled yet`),
   };
   return tenure;
 }

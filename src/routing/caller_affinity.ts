@@ -16,12 +16,12 @@ import {
 } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 
-/** Regions that one gauge tells apart; the least is forgotten for a further one. */
+/** Regions that one counter has; the smallest is dropped for a further one. */
 const MAX_REGIONS = 8;
 
 interface RegionCounter {
   readonly counts: Map<string, number>;
-  /** When the counts were last made to decay, on the monotonic clock. */
+  /** When the counts were last decayed, on the monotonic clock. */
   at: number;
   /** The other region that most calls come from, and since when. */
   dominantRegion: string | null;
@@ -32,7 +32,7 @@ interface RegionCounter {
 export class CallerAffinity {
   readonly #clock: Clock;
   readonly #region: string;
-  /** By key; the one that was made first is the one to forget. */
+  /** By key; the oldest is dropped first. */
   readonly #counters = new Map<string, RegionCounter>();
 
   constructor(clock: Clock, region: string) {
@@ -52,14 +52,14 @@ export class CallerAffinity {
     return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
   }
 
-  /** It has just moved, or failed to: it stays where it is for `ms`. */
+  /** Starts the cool-down of `ms`: it has just moved, or failed to. */
   coolDown(key: string, ms: number = FOLLOW_REST_MS): void {
     const now = this.#clock.now();
     const gauge = this.#counter(key, now);
     gauge.restUntil = now + ms;
   }
 
-  /** It isn't here any more. */
+  /** Drops its counter: it isn't here any more. */
   forget(key: string): void {
     this.#counters.delete(key);
   }
@@ -76,7 +76,7 @@ export class CallerAffinity {
     return gauge;
   }
 
-  /** The other region with more than its share of enough calls; null where there is none. */
+  /** The other region with the required share of enough calls; null where there is none. */
   #dominantRegion(counts: ReadonlyMap<string, number>): string | null {
     let sum = 0;
     for (const one of counts.values()) sum += one;

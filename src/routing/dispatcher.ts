@@ -22,7 +22,7 @@ import type { Router } from "./router.ts";
 import { serveSubscription } from "./subscription_calls.ts";
 const DOLLAR = 36;
 
-/** Tells a key's owner that it won over the one that `loser` names. Best effort. */
+/** Tells a key's owner that it won the conflict with `loser`. Best effort. */
 export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {
   router.call({ type: parseKey(key).type, key }, CONFLICT_WON, [loser], {}, null).catch(() => {});
 }
@@ -48,7 +48,7 @@ export class Dispatcher {
     this.#onEvent = onEvent;
   }
 
-  /** Takes a call to its resource. */
+  /** Dispatches a call to its resource. */
   deliver(call: Call, activation: Activation): void {
     const { method } = call;
     if (method.charCodeAt(0) === DOLLAR) {
@@ -75,7 +75,7 @@ export class Dispatcher {
   #taken(call: Call, activation: Activation): void {
     if (activation.placement === "caller") {
       this.#affinity.coolDown(activation.key);
-      // For whoever takes it over.
+      // For its next owner.
       void beginRest(activation, this.#clock);
     }
     call.succeed(call.encode(null), activation.owner, null);
@@ -86,7 +86,7 @@ export class Dispatcher {
     const [loser] = call.arguments();
     this.#stats.conflictsWon++;
     const fields = { key, epoch, loser: String(loser) };
-    this.#onEvent({ level: "warning", event: "won over one out of reach", fields });
+    this.#onEvent({ level: "warning", event: "conflict won", fields });
     call.succeed(call.encode(null), activation.owner, null);
   }
 
@@ -101,7 +101,7 @@ export class Dispatcher {
     });
   }
 
-  /** Moves it to where its callers are, unless it has to rest since a move that others made. */
+  /** Moves it to its callers' region, unless a former owner's cool-down lasts. */
   async #follow(activation: Activation, region: string): Promise<void> {
     const { key } = activation;
     const restMs = await restLeft(activation, this.#clock);

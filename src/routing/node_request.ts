@@ -11,18 +11,18 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { Session } from "../links/links.ts";
 
 export interface NodeRequest {
-  /** What it is about: the key of a resource, or one made for the purpose. */
+  /** The key of a resource, or one made for the request. */
   readonly key: string;
   readonly method: string;
   readonly args: readonly unknown[];
-  /** The nodes that it came through, this one last. */
+  /** The nodes that it went through, this one last. */
   readonly via: readonly string[];
   readonly timeoutMs: number;
-  /** Whether it changes something there: then that may have happened where no answer comes. */
+  /** Whether it changes something there: then that may have happened where no answer came. */
   readonly acts: boolean;
 }
 
-/** @throws AtlasError what the other node says, or `unavailable` where it says nothing */
+/** @throws AtlasError the other node's error, or `unavailable` where it doesn't answer */
 export async function askNode(
   session: Session,
   { key, method, args, via, timeoutMs, acts }: NodeRequest,

@@ -14,7 +14,7 @@ import type { Failure, Reply } from "../model/envelope.ts";
 import { shown } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
-/** What happens to a call that failed, or found nobody. */
+/** What an outgoing call needs of the router. */
 export interface CallKeeper {
   /** This node. */
   readonly place: Caller;
@@ -22,22 +22,22 @@ export interface CallKeeper {
   readonly ownPath: readonly string[];
   /** The other region that is a key's home; null where it is this one, or it has none. */
   homeAbroad(key: string): string | null;
-  /** It failed; the keeper sends it out again or settles it. */
+  /** It failed; the router sends it again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
   /** It expired, but goes on until {@link Outgoing.expiresAt}. */
   extended(call: Outgoing): void;
-  /** It was settled, with an error where one is given; `outcome` is what is told of its way. */
+  /** It was settled, with an error where one is given; `outcome` is for its trace. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
-/** Who carries a call at present. */
+/** The link that has a call now. */
 export interface Carrier {
   readonly session: Session;
-  /** What the session knows it by. */
+  /** Its number in the session. */
   readonly id: number;
-  /** Whether it is to be passed on at the other end. */
+  /** Whether the other end is to pass it on. */
   readonly relay: boolean;
-  /** What is noted of this part of its way; null where nobody follows it. */
+  /** The span of this link; null where the call is not traced. */
   readonly hop: LinkSpan | null;
 }
 
@@ -46,25 +46,25 @@ const NOWHERE: readonly string[] = [];
 export abstract class Outgoing extends Call {
   abstract override readonly key: string;
   abstract readonly type: string;
-  /** Where it stands among all calls sent from here: retries keep their turn. */
+  /** Its number among all calls sent from here: retries keep their place. */
   abstract readonly number: number;
-  /** The nodes it came through before this one; none for a call that was made here. */
+  /** The nodes that it went through before this one; none for a call that was made here. */
   abstract readonly via: readonly string[];
-  /** The region that it says it is made for; null: that of the node where it started. */
+  /** The region that it is made for; null: that of the node where it started. */
   abstract readonly region: string | null;
-  /** The highest epoch of an owner that its caller has seen, as far as it said so. */
+  /** The highest epoch of an owner that its caller has reported. */
   abstract readonly epoch: number;
-  /** Times that it may be sent out again. */
+  /** How often it may be sent again. */
   abstract readonly maxRedirects: number;
-  /** Times it was sent to somebody who wasn't the owner, or got lost. */
+  /** How often it was sent to a node that wasn't the owner, or got lost. */
   redirects = 0;
-  /** Whether the resource here has it. */
+  /** Whether it was dispatched to a resource here. */
   isHanded = false;
-  /** Who carries it; null while it is here. */
+  /** The link that has it; null while it is here. */
   carrier: Carrier | null = null;
-  /** Whether it is one of those that the next calls of its key must not overtake. */
+  /** Whether later calls of its key must not overtake it. */
   isOrdered = false;
-  /** The nodes that it last came to beyond this one, as far as they told. */
+  /** The nodes that it last reached beyond this one, where known. */
   remotePath: readonly string[] = NOWHERE;
   protected readonly keeper: CallKeeper;
   #lastError: AtlasError | null = null;
@@ -78,7 +78,10 @@ export abstract class Outgoing extends Call {
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
   abstract get body(): Uint8Array;
 
-  /** Takes the answer that came over a link; `body` is only lent. @throws where it can't be read */
+  /**
+   * Takes the answer that came over a link; `body` is valid only during the call. @throws where it
+   * can't be decoded
+   */
   abstract answered(
     body: Uint8Array,
     owner: Ownership,
@@ -86,7 +89,7 @@ export abstract class Outgoing extends Call {
     mark: DegradedVerdict | null,
   ): void;
 
-  /** Tells its caller that it failed, for good; `path` is how far it came, from this node on. */
+  /** Rejects it for good; `path` is how far it came, from this node on. */
   protected abstract refuse(
     error: AtlasError,
     owner: Ownership | null,
@@ -101,27 +104,27 @@ export abstract class Outgoing extends Call {
   /** Stops listening for its caller. */
   protected unlisten(): void {}
 
-  /** The nodes that it is at or last came to, this one first. */
+  /** The nodes that it has reached, this one first. */
   get path(): readonly string[] {
     const beyond = this.carrier ? [this.carrier.session.name] : this.remotePath;
     const { ownPath } = this.keeper;
     return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
   }
 
-  /** It is at its resource here. */
+  /** It was dispatched to its resource here. */
   arrived(): void {
     this.remotePath = NOWHERE;
     this.isHanded = true;
   }
 
-  /** Why it had to wait, as far as it is known: told if time runs out, here or elsewhere. */
+  /** Records why it had to wait: part of the error if its time runs out. */
   get trouble(): AtlasError | null {
     return this.#lastError;
   }
 
   set trouble(error: AtlasError | null) {
     this.#lastError = error;
-    // What one attempt may have done stays done, whatever becomes of the next.
+    // Effects of one attempt may remain, whatever the next one's result.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
   }
 
@@ -149,7 +152,7 @@ export abstract class Outgoing extends Call {
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }
 
-  /** Nobody waits for it any more: whoever carries it is told, and it ends. */
+  /** Nobody waits for it any more: cancels it at the node that has it, and ends it. */
   protected leave(what: string, cause: unknown): void {
     const { carrier } = this;
     const maybeExecuted = this.#mayHaveRun;
@@ -165,7 +168,7 @@ export abstract class Outgoing extends Call {
     this.carrier = null;
   }
 
-  /** Whom its caller has waited for, where that is somebody else. */
+  /** The node or region that did not answer, where that isn't this node. */
   get #whereabouts(): string {
     if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
     const home = this.keeper.homeAbroad(this.key);
@@ -177,20 +180,20 @@ export abstract class Outgoing extends Call {
   }
 }
 
-/** Lets go of calls that nobody waits for, in place. */
+/** Removes calls that nobody waits for, in place. */
 export function sweep(calls: Outgoing[]): void {
   let kept = 0;
   for (const call of calls) if (!call.done) calls[kept++] = call;
   calls.length = kept;
 }
 
-/** Who hears how errands end. */
+/** Receives the results of pending requests. */
 export interface PendingRequestHandler {
   /** A link brought a call's answer. */
   replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
   /** A link brought a call's failure. */
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void;
-  /** The link that carried a call broke; `isUnread`: the peer has surely not read it. */
+  /** The link that carried a call broke; `isUnread`: the peer has certainly not read it. */
   lost(call: Outgoing, reason: string, isUnread: boolean): void;
 }
 
@@ -200,7 +203,7 @@ export class PendingRequest implements Waiter {
   readonly #handler: PendingRequestHandler;
   readonly #asked: Ownership | null;
 
-  /** @param asked who was believed to own the key; null where whoever is asked may take it. */
+  /** @param asked the presumed owner of the key; null where the receiver may claim it. */
   constructor(
     errands: PendingRequestHandler,
     call: Outgoing,
@@ -226,10 +229,10 @@ export class PendingRequest implements Waiter {
   }
 }
 
-/** One link that a call goes over. */
+/** The span of one link that a call goes over. */
 export interface LinkSpan {
-  /** The `traceparent` that goes on: its parent is this hop. */
+  /** The `traceparent` that is passed on: its parent is this span. */
   readonly trace: string;
-  /** When it set out, on the monotonic clock. */
+  /** When it was sent, on the monotonic clock. */
   readonly since: number;
 }

@@ -17,8 +17,8 @@ import type { Session } from "../links/links.ts";
 import { type CallKeeper, Outgoing } from "./outgoing.ts";
 
 /**
- * How much earlier than its caller's time is over a call that nobody has taken is answered, in
- * ms and as a share of its time: the answer has to be back by then.
+ * How much earlier than its deadline a call that nobody has taken is answered, in ms and as a
+ * share of its time, so that the answer arrives in time.
  */
 const ANSWER_MS = 250;
 const ANSWER_SHARE = 1 / 4;
@@ -41,7 +41,7 @@ export class RelayedCall extends Outgoing {
   #expiresAt: number;
 
   /**
-   * @param number where it stands among all calls sent from here.
+   * @param number its number among all calls sent from here.
    * @param onEnd runs once it was answered or given up.
    */
   constructor(
@@ -63,7 +63,7 @@ export class RelayedCall extends Outgoing {
     this.deadline = now + timeMs;
     this.#expiresAt = this.deadline - Math.min(ANSWER_MS, timeMs * ANSWER_SHARE);
     this.epoch = request.epoch;
-    // Copied: the bytes are only lent, and it may have to wait here.
+    // Copied, because the bytes are valid only now and the call may have to wait here.
     this.body = request.body.slice();
     this.#id = request.id;
     this.#callPath = request.trail as CallPath;
@@ -75,7 +75,9 @@ export class RelayedCall extends Outgoing {
     return this.#expiresAt;
   }
 
-  /** Whoever has it may still answer in time; else its caller hears that it didn't run. */
+  /**
+   * The node that has it may still answer in time; otherwise its caller learns that it didn't run.
+   */
   override expire(): void {
     const isTaken = this.isHanded || this.carrier !== null;
     if (!isTaken || this.#expiresAt === this.deadline) return super.expire();
@@ -139,11 +141,11 @@ export class RelayedCall extends Outgoing {
     });
   }
 
-  /** Its caller has gone: whoever carries it is told. */
+  /** Its caller has gone: cancels it at the node that has it. */
   override giveUp(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);
-    this.settle(null, "given up");
+    this.settle(null, "cancelled");
     super.giveUp();
   }
 

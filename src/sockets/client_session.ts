@@ -31,10 +31,10 @@ type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
 type Outcome = CallAnswer | { readonly error: FrameError };
 
-/** Bytes of messages that are sent on at once, where there are several. */
+/** Bytes of messages that are sent to the owner at once, where there are several. */
 const HEARD_AT_ONCE = 262_144;
 
-/** An event on its way to several sockets, encoded once for each kind of them. */
+/** An event for several sockets, encoded once for each codec. */
 export class EncodedEvent {
   readonly seq: number;
   readonly to: string | null;
@@ -65,29 +65,37 @@ export interface CallAnswer {
   readonly verdict?: DegradedVerdict | undefined;
 }
 
-/** What a seat needs of those around it. */
+/** What a session needs of the server. */
 export interface ClientSessionParts {
   readonly id: string;
-  /** What its client resumes the connection by; undefined: it can't. */
+  /** The secret with which the client resumes the connection; undefined: it can't. */
   readonly resume?: string | undefined;
   readonly codec: Codec;
-  /** The number of the last event that its client has had; null: it asks for none before. */
+  /**
+   * The number of the last event that its client received; null: the client asks for no earlier
+   * ones.
+   */
   readonly after: number | null;
-  /** The id that its client's connection had before; null: none. */
+  /** The id of its client's former connection; null: none. */
   readonly former: string | null;
   /** Monotonic ms. */
   readonly now: () => number;
-  /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
+  /**
+   * Makes a call for the client, which has waited for the given time. Rejects with an AtlasError.
+   */
   readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
-  /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
+  /**
+   * Delivers messages; resolves to how many were delivered, and waits while no owner can be
+   * reached.
+   */
   readonly hear: (
     seat: ClientSession,
     messages: readonly unknown[],
     from: number,
   ) => Promise<number>;
-  /** Its socket is closed; bytes of messages may still wait to be heard. */
+  /** Its socket is closed; bytes of messages may still wait to be delivered. */
   readonly closed?: (seat: ClientSession) => void;
-  /** It is over: its socket is closed, and nothing of it waits any more. */
+  /** It has ended: its socket is closed, and nothing of it waits any more. */
   readonly gone: (seat: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
@@ -97,26 +105,26 @@ export class ClientSession {
   readonly former: string | null;
   /** Whether it was joined to an owner before. */
   resumed = false;
-  /** Whether an owner may know of it. */
+  /** Whether an owner may know it. */
   isKnown = false;
-  /** The number of the last event that it has had, or that wasn't for it. */
+  /** The number of the last event that it received, or that was for others. */
   position: number | null;
-  /** The epoch of the owner that gave it its position; null: none did. */
+  /** The epoch of the owner that gave that number; null: none did. */
   epoch: number | null = null;
-  /** When something was said to its client last, monotonic ms. */
+  /** When a frame was last sent to its client, monotonic ms. */
   toldAt: number;
   /** Whether the socket is closed. */
   isClosed = false;
   readonly #parts: ClientSessionParts;
   readonly #socket: Socket;
   readonly #abort = new AbortController();
-  /** While it is being joined: events that passed by. */
+  /** Events that came while it is being joined. */
   #passing: EncodedEvent[] | null = [];
-  /** And the number up to which some that passed by are lost. */
+  /** The number up to which some of those are lost. */
   #lost = 0;
   /**
-   * What waits for the first hello, or for messages before it to be heard: frames, and answers
-   * to those that were refused before hello; with what they took, and when they came.
+   * What waits for the first hello, or for the delivery of earlier messages: frames, and answers
+   * to those that were refused before hello; with their size, and the time when they came.
    */
   #waiting: {
     readonly frame: ClientFrame | Reply;
@@ -125,7 +133,7 @@ export class ClientSession {
   }[] = [];
   #waitingSize = 0;
   #isHearing = false;
-  /** Messages that were heard, or given up. */
+  /** Messages that were delivered or dropped. */
   #heard = 0;
   #isLeaving = false;
   #calls = 0;
@@ -140,7 +148,7 @@ export class ClientSession {
     this.toldAt = parts.now();
   }
 
-  /** Whether nothing of it is to be done any more. */
+  /** Whether it has ended. */
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -150,15 +158,15 @@ export class ClientSession {
     return this.#waitingSize;
   }
 
-  /** Is to be joined again: events that come meanwhile are kept aside. */
+  /** It will be joined again: events that come meanwhile are buffered. */
   rejoin(): void {
     this.#passing = [];
     this.#lost = 0;
   }
 
   /**
-   * Was joined: says so, then what was said since. `lost`: the number up to which events are
-   * lost to it, null where none is.
+   * It was joined: sends `hello`, then the events since. `lost`: the number up to which events
+   * are lost for it, null where none is.
    */
   joined(epoch: number, last: number, lost: number | null, past: readonly EncodedEvent[]): void {
     const passed = this.#passing ?? [];
@@ -176,7 +184,7 @@ export class ClientSession {
     this.#pump();
   }
 
-  /** Some of what was said up to `seq` is lost: this seat's door was too slow. */
+  /** Some events up to `seq` are lost, because this node was too slow. */
   missed(epoch: number, seq: number): void {
     if (this.#passing) this.#lost = seq;
     if (this.#passing || (this.position ?? 0) >= seq) return;
@@ -185,13 +193,13 @@ export class ClientSession {
     this.#hello(epoch, seq, true);
   }
 
-  /** Something was said. */
+  /** Delivers an event. */
   send(event: EncodedEvent): void {
     if (this.isClosed) return;
     if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
     if (this.#passing) {
       this.#passing.push(event);
-      if (this.#passing.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to connect");
+      if (this.#passing.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to join");
       return;
     }
     const position = this.position ?? 0;
@@ -202,7 +210,7 @@ export class ClientSession {
     this.#write(event.as(this.#parts.codec));
   }
 
-  /** A frame of the client. */
+  /** Handles a frame of the client. */
   received(data: string | Uint8Array): void {
     if (this.isClosed) return;
     let value: unknown;
@@ -216,28 +224,28 @@ export class ClientSession {
     }
   }
 
-  /** Ends it because of an error. */
+  /** Closes it because of an error. */
   reject(thrown: unknown): void {
     const { code, message } = frameError(thrown);
     this.end(closeCodeOf(code), `${code}: ${message}`);
   }
 
-  /** Ends it, and what waits of it. */
+  /** Closes it, and drops what waits. */
   end(code: number, reason: string): void {
     this.#drop(this.#waiting.length);
     this.hearOut(code, reason);
     this.giveUp();
   }
 
-  /** Closes its socket; messages that came before that are still heard. */
+  /** Closes its socket; messages that came before that are still delivered. */
   hearOut(code: number, reason: string): void {
     if (this.isClosed) return;
-    // Some sockets say at once that they are closed.
+    // Some sockets report synchronously that they are closed.
     this.#socket.close(code, reason);
     this.close();
   }
 
-  /** The socket is closed. Messages that it sent before that are heard, then it is over. */
+  /** The socket is closed. Messages that it sent before are delivered, then the session ends. */
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -249,7 +257,7 @@ export class ClientSession {
     this.#finish();
   }
 
-  /** What waits of a closed socket is not done any more. */
+  /** Drops what waits of a closed socket. */
   giveUp(): void {
     if (!this.isClosed || this.#isOver) return;
     this.#isOver = true;
@@ -257,12 +265,15 @@ export class ClientSession {
     this.#parts.gone(this);
   }
 
-  /** Says `ping`, once hello was said. */
+  /** Sends `ping`, once hello was sent. */
   ping(): void {
     if (this.resumed) this.#send({ t: "ping" });
   }
 
-  /** Asks the client to close and to connect to another node; after hello, as nothing comes before. */
+  /**
+   * Asks the client to close and to connect to another node; after hello, because that is always
+   * the first frame.
+   */
   leave(): void {
     this.#isLeaving = true;
     if (this.resumed && !this.#passing) this.#send({ t: "leave" });
@@ -275,7 +286,7 @@ export class ClientSession {
   #take(frame: ClientFrame, size: number): void {
     if (frame.t === "call") {
       if (this.#calls >= MAX_SOCKET_CALLS) {
-        const message = `${MAX_SOCKET_CALLS} calls of this socket are under way already`;
+        const message = `${MAX_SOCKET_CALLS} calls of this socket are in flight already`;
         return this.#turnDown(frame.id, new AtlasError("overloaded", message), size);
       }
       this.#calls++;
@@ -283,7 +294,7 @@ export class ClientSession {
     this.#await(frame, size);
   }
 
-  /** Answers a call that isn't made, once hello was said. */
+  /** Answers a call that was refused, once hello was sent. */
   #turnDown(id: number | string, error: unknown, size: number): void {
     const reply: Reply = { t: "reply", id, error: frameError(error) };
     if (this.resumed) this.#send(reply);
@@ -294,12 +305,12 @@ export class ClientSession {
     this.#waitingSize += size;
     const isTooMuch = this.#waitingSize > MAX_SOCKET_BUFFER_BYTES ||
       this.#waiting.length >= MAX_SOCKET_MESSAGES + MAX_SOCKET_CALLS;
-    if (isTooMuch) return this.#cut("too many of its messages wait already");
+    if (isTooMuch) return this.#cut("too many of its messages are waiting");
     this.#waiting.push({ frame, size, since: this.#parts.now() });
     this.#pump();
   }
 
-  /** Sends on what waits: calls at once, messages once those before them were heard. */
+  /** Sends what waits to the owner: calls at once, messages once earlier ones were delivered. */
   #pump(): void {
     while (this.resumed && !this.#isHearing && !this.#isOver) {
       const first = this.#waiting[0];
@@ -382,14 +393,14 @@ export class ClientSession {
   }
 }
 
-/** The resource's own code closed the connection. */
+/** The resource closed the connection. */
 export const CLOSED = 1000;
-/** The node is on its way out: connect to another. */
+/** The node is draining or closing: connect to another. */
 export const RESTART = 1012;
-/** Too slow, or too much at once: come again later. */
+/** Too slow, or too much at once: try again later. */
 export const LATER = 1013;
 
-/** Own codes start here; an error's is 4000 and its HTTP status. */
+/** Application codes start here; an error's code is 4000 plus its HTTP status. */
 const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   bad_request: 4400,
   invalid_rrp: 4400,
@@ -400,7 +411,7 @@ const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   app: 4500,
 };
 
-/** The code of a socket that is closed because of an error. */
+/** The close code for an error. */
 export function closeCodeOf(code: string): number {
   return Object.hasOwn(OF_ERROR, code) ? OF_ERROR[code as ErrorCode] ?? LATER : LATER;
 }

@@ -7,12 +7,12 @@ import type { Clock } from "../ports/clock.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
 
-/** A socket that is to hear something from time to time. */
+/** A socket that is pinged. */
 export interface Pinged {
   readonly isClosed: boolean;
-  /** When something was said to it last, monotonic ms. */
+  /** When a frame was last sent to it, monotonic ms. */
   readonly toldAt: number;
-  /** Says `ping`, if hello was said. */
+  /** Sends `ping`, if hello was sent. */
   ping(): void;
 }
 
@@ -43,7 +43,7 @@ export class Ping extends Expiring {
     const now = clock.now();
     if (now - this.#of.toldAt >= SOCKET_PING_MS) this.#of.ping();
     const due = this.#of.toldAt + SOCKET_PING_MS;
-    // Before hello nothing is said.
+    // Before hello nothing is sent.
     deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
   }
 

@@ -34,17 +34,20 @@ import { Subscription } from "./subscription.ts";
 import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 
 /**
- * How long a node that drains waits until all messages of its sockets are heard, and owners know
- * that they are gone, in ms.
+ * How long a draining node waits until all messages of its sockets are delivered, and owners know
+ * that the sockets have gone, in ms.
  */
 const CLOSING_MS = 2_000;
 const DRAINING = "the node is draining: connect to another";
 
-/** Who a connection is, and what proves that it is one's own. */
+/** The id of a connection, and the secret that proves its ownership. */
 export interface ConnectionIdentity {
   /** A UUID; MUST never repeat among all nodes that share a store. */
   readonly id: string;
-  /** Told to its client alone; whoever gives `former` for it MUST have been given this. */
+  /**
+   * Sent to its client alone. A caller that passes this connection as `former` MUST have verified
+   * the secret.
+   */
   readonly resume: string;
 }
 
@@ -55,7 +58,7 @@ export interface SocketServerParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
   readonly random: Random;
-  /** The node's present life. */
+  /** The node's current life. */
   readonly life: () => NodeLife;
   readonly router: Pick<Router, "call">;
   readonly places: Pick<Locator, "checkType">;
@@ -67,9 +70,9 @@ export class SocketServer {
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #sessions = new Set<ClientSession>();
   readonly #leaving = new Set<Promise<void>>();
-  /** Rings when a socket has closed, or is over. */
+  /** Notified when a socket has closed, or its session has ended. */
   readonly #fewer = new Signal();
-  /** Closed sockets of which messages wait to be heard, and the bytes of these. */
+  /** Closed sockets with messages that wait for delivery, and the bytes of these. */
   readonly #closings = new Map<ClientSession, number>();
   #closedBytes = 0;
   #isClosed = false;
@@ -79,11 +82,11 @@ export class SocketServer {
   }
 
   /**
-   * What a client's socket is to be handed to.
+   * Returns the function that takes a client's socket.
    *
-   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
-   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
-   * node is on its way out.
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't allowed,
+   * `not_found` where no node runs the type, `overloaded`, `unavailable` where the node is
+   * draining or closed.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
     checkToken("type", type);
@@ -106,7 +109,7 @@ export class SocketServer {
           this.#checkRoom();
           seat = this.#openSession(target, options, socket);
         } catch {
-          socket.close(RESTART, "the node has no room for it any more");
+          socket.close(RESTART, "the node has too many sockets");
         }
       },
       message: (_socket, data) => seat?.received(data),
@@ -115,9 +118,9 @@ export class SocketServer {
   }
 
   /**
-   * Takes no more sockets, and asks all clients to go to another node; reads on until they have
-   * closed, then closes the others. Resolves once all that they sent is heard and their owners
-   * know that they are gone, or after a while.
+   * Refuses new sockets, and asks all clients to connect to another node; reads on until they
+   * have closed or time is up, then closes the rest. Resolves once all their messages are
+   * delivered and owners know that they have gone, or after a while.
    */
   async drain(): Promise<void> {
     this.#isClosed = true;
@@ -127,13 +130,13 @@ export class SocketServer {
     await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
-  /** Closes all sockets at once; what waits of them is given up. */
+  /** Closes all sockets at once; what waits of them is dropped. */
   close(): void {
     this.#isClosed = true;
     for (const seat of [...this.#sessions]) seat.end(RESTART, DRAINING);
   }
 
-  /** Resolves once something is so, asked whenever a socket has gone, or after `ms`. */
+  /** Resolves once a condition holds, checked whenever a socket has gone, or after `ms`. */
   async #until(ms: number, isSo: () => boolean): Promise<void> {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
@@ -190,7 +193,10 @@ export class SocketServer {
     return seat;
   }
 
-  /** A socket has closed: its messages are heard as long as there is room for them, and a while. */
+  /**
+   * A socket has closed: its messages are delivered as far as there is room for them, and for a
+   * while only.
+   */
   #closed(seat: ClientSession): Timer | null {
     this.stats.sockets--;
     this.#fewer.notify();
@@ -239,7 +245,7 @@ export class SocketServer {
   }
 }
 
-/** What is left of a call's time. @throws AtlasError `bad_request`; `timeout` where nothing is */
+/** The rest of a call's time. @throws AtlasError `bad_request`; `timeout` where none is left */
 function leftOf(
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
   waitedMs: number,
@@ -250,6 +256,6 @@ function leftOf(
   if (leftMs > 0) return Math.max(1, leftMs);
   throw new AtlasError(
     "timeout",
-    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before its socket could send it on`,
+    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before it could be sent to the owner`,
   );
 }

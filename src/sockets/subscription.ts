@@ -29,18 +29,18 @@ import { type ClientSession, CLOSED, EncodedEvent } from "./client_session.ts";
 
 const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
-/** How much longer a question may take than an owner holds it, in ms. */
+/** How much longer a poll may take than an owner holds it, in ms. */
 const GRACE_MS = 5_000;
-/** Times that it is said that the last one left; after that the owner finds out by itself. */
+/** How often the leaving of the last socket is reported; after that the owner notices by itself. */
 const LEAVE_ATTEMPTS = 3;
-/** The name given to an owner that knows none of this node. */
+/** The subscriber id sent to an owner that doesn't know this node. */
 const NO_NAME = "";
 
-/** A resource, and how it is asked. */
+/** A resource, and how to call its owner. */
 export interface SubscriptionParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** This node's present life. */
+  /** This node's current life. */
   readonly life: () => string;
   /** Calls a method of the resource that only nodes may call. */
   readonly ask: (
@@ -49,11 +49,11 @@ export interface SubscriptionParts {
     options: CallOptions,
   ) => Promise<CallResult>;
   readonly stats: { socketEvents: number };
-  /** Nobody is left. */
+  /** The last socket has left. */
   readonly empty: () => void;
 }
 
-/** One that was joined: the last event's number, and that up to which some are lost to it. */
+/** A joined session: the last event's number, and the number up to which some are lost for it. */
 interface Joined {
   readonly session: ClientSession;
   readonly seq: number;
@@ -63,18 +63,18 @@ interface Joined {
 export class Subscription {
   readonly #parts: SubscriptionParts;
   readonly #sessions = new Map<string, ClientSession>();
-  /** Those that are to be joined. */
+  /** Sessions that have to be joined. */
   readonly #pending = new Set<ClientSession>();
   readonly #over = new AbortController();
-  /** Its name at the present owner; another each time it has to make itself known. */
+  /** Its subscriber id at the current owner; a new one each time it has to register. */
   #name: string | null = null;
   #epoch = 0;
-  /** The number up to which it has all events. */
+  /** The number up to which this node has all events. */
   #at = 0;
-  /** Closings it was told of. */
+  /** The number of closings received. */
   #closed = 0;
   #isJoining = false;
-  /** Rings when some have been joined. */
+  /** Notified when some have been joined. */
   readonly #admitted = new Signal();
 
   constructor(parts: SubscriptionParts) {
@@ -88,19 +88,19 @@ export class Subscription {
     void this.#join();
   }
 
-  /** A socket is over: the owner is told. Resolves when it has been, or can't be. */
+  /** A session has ended: tells the owner. Resolves when it has been told, or can't be. */
   async remove(seat: ClientSession): Promise<void> {
     this.#sessions.delete(seat.id);
     this.#pending.delete(seat);
-    // Between two owners, too: the next one may have been told of it by the former one's state.
+    // Also between two owners: the next one may know it from the former one's state.
     const name = this.#name ?? NO_NAME;
     if (this.#sessions.size === 0) this.#end();
-    // One that is being joined for the first time is told of when it has been.
+    // A session that is being joined for the first time is reported once it has been joined.
     if (seat.isKnown) await this.#notifyClosed(name, seat);
   }
 
   async #notifyClosed(name: string, seat: ClientSession): Promise<void> {
-    // As long as others are here, the owner can't find out by itself.
+    // While others are here, the owner can't notice by itself.
     for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
         await this.#parts.ask(LEAVE, [name, [seat.id]], {});
@@ -112,8 +112,8 @@ export class Subscription {
   }
 
   /**
-   * Has messages heard; answers how many were, or are given up: those that a former owner may
-   * have heard, and the present one can't know of.
+   * Delivers messages; resolves to how many were delivered or dropped. Dropped are those that a
+   * former owner may have got, and of which the current one can't know.
    *
    * @param from the number of the first of them among all of the socket.
    */
@@ -128,13 +128,13 @@ export class Subscription {
       if (asked !== null && asked !== name) return messages.length;
       try {
         const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages, from], {});
-        // Of no connection that is there any more: it is about to hear of its end.
+        // The connection is gone at the owner: this node is about to learn of its closing.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
         this.#leaveOwner(name);
       } catch (thrown) {
         const error = toAtlasError(thrown);
-        // Whom it is said to again knows what of it was heard.
+        // An owner to which they are sent again knows which of them it has had.
         if (error.maybeExecuted) asked = name;
         else if (!error.retryable) {
           seat.reject(error);
@@ -146,7 +146,7 @@ export class Subscription {
     return messages.length;
   }
 
-  /** Joins all that are to be joined, some at a time; the first ones make the party known. */
+  /** Joins all that have to be joined, some at a time; the first join registers this node. */
   async #join(): Promise<void> {
     if (this.#isJoining) return;
     this.#isJoining = true;
@@ -154,7 +154,7 @@ export class Subscription {
       const seats = [...this.#pending].slice(0, MAX_JOINS);
       const founds = this.#name === null;
       const name = this.#name ?? this.#parts.random.uuid();
-      // The owner may know them from now on: also those that have ended meanwhile.
+      // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
         for (const seat of seats) {
           seat.isKnown = true;
@@ -184,7 +184,7 @@ export class Subscription {
     this.#isJoining = false;
   }
 
-  /** Answers whether any could be joined. */
+  /** Resolves to whether any could be joined. */
   async #admit(
     name: string,
     seats: readonly ClientSession[],
@@ -210,7 +210,7 @@ export class Subscription {
       void this.#listen(name);
     }
     const past = await this.#past(joined);
-    // Another owner may have taken over meanwhile: all are joined to that one.
+    // Another owner may have taken over meanwhile: then all are joined to that one.
     if (this.#name !== name) return true;
     for (const one of joined) {
       const { session: seat, seq, lost } = one;
@@ -222,7 +222,7 @@ export class Subscription {
     return true;
   }
 
-  /** What those who come back have missed; null where some of it is lost. */
+  /** The events that sessions have missed; null where some of them are lost. */
   async #past(joined: readonly Joined[]): Promise<EncodedEvent[] | null> {
     const back = joined.filter(lacks);
     if (back.length === 0) return [];
@@ -247,7 +247,7 @@ export class Subscription {
     return past;
   }
 
-  /** Asks for events as long as the owner knows the party by this name. */
+  /** Polls for events while the owner knows this node by this subscriber id. */
   async #listen(name: string): Promise<void> {
     for (let attempt = 0; this.#name === name;) {
       try {
@@ -287,7 +287,9 @@ export class Subscription {
     for (const [id, reason] of closings) this.#sessions.get(id)?.end(CLOSED, reason);
   }
 
-  /** The owner doesn't know the party: another one has taken over. All are joined to it. */
+  /**
+   * The owner doesn't know this node: another owner has taken over. All sessions are joined again.
+   */
   #leaveOwner(name: string): void {
     if (this.#name === name) this.#name = null;
     if (this.#name !== null) return;
@@ -298,7 +300,7 @@ export class Subscription {
     void this.#join();
   }
 
-  /** What can't come right ends those whom it concerns. */
+  /** Closes sessions for an error that a retry can't fix. */
   #refuse(error: unknown, seats: readonly ClientSession[]): void {
     if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
     for (const seat of seats) seat.reject(error);
@@ -321,7 +323,7 @@ function joinRequestOf({ id, position, former, resumed, epoch }: ClientSession):
   return [id, position, former, resumed, epoch];
 }
 
-/** The number after which events are missing that can still be had; `seq` where none is. */
+/** The number after which missing events can still be fetched; `seq` where none is missing. */
 function startOf({ session: { position }, seq, lost }: Joined): number {
   return lost ?? position ?? seq;
 }

@@ -75,7 +75,7 @@ export function answersTests(stores: Stores): void {
       const others = [[asked, "e"], [asked], [{ ...asked, a: "1" }, "é"], [asked, "é", null], []];
       for (const args of others) {
         await expect(ledger.find(callOf("add", ...args), "k"))
-          .rejects.toEqual(refused(`"k" was used for "add" with other arguments before`));
+          .rejects.toEqual(refused(`"k" was already used for "add" with other arguments`));
       }
       await expect(ledger.find(callOf("sub", asked, "é"), "k"))
         .rejects.toEqual(refused(`can't be used for "sub"`));

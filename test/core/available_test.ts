@@ -182,7 +182,7 @@ describe("while the store is out of reach", () => {
     await clock.run(a.node.close({ drainMs: 100 }));
     expect(made.events).toContainEqual({
       level: "error",
-      event: "kept turns are lost",
+      event: "offline turns lost",
       fields: { key: "notes/x", turns: 1 },
     });
   });

@@ -70,7 +70,9 @@ async function world(gateways: readonly string[], others: readonly string[] = ga
 
 const STRAIGHT = ["us/a", "eu/owner"];
 const around = (by: string) => ["us/a", by, "eu/owner"];
-const silent = expect.stringMatching(/^road shut eu\/owner nothing came over its link for \d+ ms$/);
+const silent = expect.stringMatching(
+  /^link to region down eu\/owner nothing came over its link for \d+ ms$/,
+);
 
 describe("calls to an owner over whose link nothing comes any more", () => {
   it("go through a gateway, and come back at a sign of life", async () => {
@@ -88,7 +90,7 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     made.swallow("us/a", "eu/owner", false);
     await made.clock.advance(0);
     expect(await made.path(us, "eu~x")).toEqual(STRAIGHT);
-    expect(made.told.at(-1)).toBe("road open eu/owner");
+    expect(made.told.at(-1)).toBe("link to region up eu/owner");
   });
 
   it("do so where each is given up before the silence is found", async () => {
@@ -137,7 +139,9 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     await expect(made.clock.run(late)).rejects.toMatchObject({
       code: "timeout",
       maybeExecuted: false,
-      message: expect.stringMatching(/before that: nothing comes from eu\/owner, which has calls/),
+      message: expect.stringMatching(
+        /before that: eu\/owner, which has earlier calls to .*, does not respond/,
+      ),
     });
     const answers = await made.clock.run(Promise.all(next));
     expect(answers.map(({ result }) => result)).toMatchObject([{ total: 3 }, { total: 6 }]);

@@ -101,7 +101,7 @@ describe("before hello", () => {
   ])("too much of what waits cuts it: %s", (_what, count, frame) => {
     const { closed, heard, say } = seated();
     for (let i = 0; i < count; i++) say(frame);
-    expect(closed).toEqual([[1013, "too many of its messages wait already"]]);
+    expect(closed).toEqual([[1013, "too many of its messages are waiting"]]);
     expect(heard).toEqual([]);
   });
 
