@@ -169,7 +169,7 @@ export function withPath(error: AtlasError, path: readonly string[]): AtlasError
 }
 
 /** A copy of the error that also names the error of the previous attempt. */
-export function withTrouble(error: AtlasError, before: AtlasError): AtlasError {
+export function withPreviousError(error: AtlasError, before: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted, cause = error, path } = error;
   const message = `${error.message}; before that: ${before.message}`;
   const detail = `${detailOf(error)}; before that: ${detailOf(before)}`;

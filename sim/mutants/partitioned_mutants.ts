@@ -60,8 +60,8 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "No loser is taken for one that had told anybody anything.",
     edits: [{
       file: ADRIFT,
-      find: "return this.#hasAnswered || this.#kept.length > 0;",
-      replace: "return this.#hasAnswered && this.#kept.length > 1e6;",
+      find: "return this.#hasAnswered || this.#turns.length > 0;",
+      replace: "return this.#hasAnswered && this.#turns.length > 1e6;",
     }],
   },
   {

@@ -10,12 +10,12 @@
  */
 import { AtlasError } from "../errors.ts";
 import {
-  DOOR_PATIENCE_MS,
   EVENT_BLOCK,
   MAX_CONNECTIONS,
   MAX_EVENT_BYTES,
   MAX_REPLAY_BYTES,
   MAX_REPLAY_EVENTS,
+  SETTLE_EVENTS_MS,
 } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { JoinRequest, JoinResult } from "../model/internal_methods.ts";
@@ -28,7 +28,7 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 import { pause } from "../time/wait.ts";
 import { ConnectionRecords } from "./connection_records.ts";
 import { type Hook, HookCall, NOWHERE } from "./hook_call.ts";
-import { ReplayBuffer, type Share, type Unsent } from "./replay_buffer.ts";
+import { type EventBatch, ReplayBuffer, type Unsent } from "./replay_buffer.ts";
 import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
 import type { Connection } from "../api/resource.ts";
 
@@ -57,7 +57,7 @@ export interface EventOwner {
   readonly key: string;
   readonly owner: Ownership;
   /** Whether it has an `onDisconnect`. */
-  readonly hearsEnds: boolean;
+  readonly hasOnDisconnect: boolean;
   readonly turnCommit: { readonly storage: TurnStorage };
   deliver(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
@@ -71,14 +71,14 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   #replay: ReplayBuffer | null = null;
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
   #bound = 0;
-  #promised = 0;
+  #reserved = 0;
   /**
    * Whether the state has events of a former owner; whether this owner sent any; whether there were
    * receivers.
    */
   #hasTail = false;
   #hasSent = false;
-  #wasHeard = false;
+  #hadReceivers = false;
   #pending: PendingEvent[] = [];
   #bytes = 0;
   readonly #connections = new Map<string, ConnectionHandle>();
@@ -92,7 +92,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   constructor(parts: BroadcasterParts, of: EventOwner) {
     this.#parts = parts;
     this.#of = of;
-    if (!of.hearsEnds) return;
+    if (!of.hasOnDisconnect) return;
     this.#records = new ConnectionRecords({
       ...parts,
       key: of.key,
@@ -123,7 +123,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** Whether the running turn has anything to send, or to store for the next owner. */
-  get hasNews(): boolean {
+  get hasPending(): boolean {
     return this.#pending.length > 0 ||
       (this.#isLast && (this.#hasSent || this.seq !== this.#bound));
   }
@@ -149,17 +149,17 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     const replay = await this.#open();
     const count = this.#pending.filter((said) => "data" in said).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
-    this.#promised = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
+    this.#reserved = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
     const { storage } = this.#of.turnCommit;
-    storage.reserve(BOUND, String(this.#promised));
-    if (this.#isLast && this.#wasHeard) {
+    storage.reserve(BOUND, String(this.#reserved));
+    if (this.#isLast && this.#hadReceivers) {
       storage.reserve(TAIL, replay.tail(eventsOf(this.#pending, this.#of.owner.epoch)));
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
   /** The running turn is committed, and ownership still holds: sends its events. */
   flush(): void {
-    this.#bound = Math.max(this.#bound, this.#promised);
+    this.#bound = Math.max(this.#bound, this.#reserved);
     const { epoch } = this.#of.owner;
     const farewells: ConnectionHandle[] = [];
     for (const said of this.#pending) {
@@ -172,25 +172,29 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         this.#hasSent = true;
       }
     }
-    if (this.#promised > 0) this.#hasTail = false;
+    if (this.#reserved > 0) this.#hasTail = false;
     this.drop();
-    for (const subscriber of this.#subscribers.values()) subscriber.tell();
+    for (const subscriber of this.#subscribers.values()) subscriber.answerPoll();
     for (const seated of farewells) this.#disconnected(seated);
   }
 
   /** The running turn is over: drops events that were not sent. */
   drop(): void {
     this.#pending = [];
-    this.#bytes = this.#promised = 0;
+    this.#bytes = this.#reserved = 0;
   }
 
   /** This turn is the last one: the next owner counts on from here, not from the bound. */
-  rest(): void {
+  markLastTurn(): void {
     this.#isLast = true;
   }
 
   /** Joins a connection in a turn of its own, in which `onConnect` runs. */
-  join(door: string, [id, after, , resumed, epoch = null]: JoinRequest, call: Call): HookCall {
+  join(
+    subscriber: string,
+    [id, after, , resumed, epoch = null]: JoinRequest,
+    call: Call,
+  ): HookCall {
     let admitted: ConnectionHandle | null = null;
     let undo: (() => void) | undefined;
     const visit = new HookCall(
@@ -200,7 +204,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       call.caller,
       async (it) => {
         const replay = await this.#open();
-        const side = this.#subscribers.get(door);
+        const side = this.#subscribers.get(subscriber);
         if (!side) {
           throw new AtlasError(
             "unavailable",
@@ -212,15 +216,15 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         this.#joined.set(visit, { seq: replay.last, lost });
         undo = this.#records?.write(id, life);
         const known = this.#connections.get(id);
-        if (known) return void (known.subscriber = door);
+        if (known) return void (known.subscriber = subscriber);
         if (this.#connections.size >= MAX_CONNECTIONS) {
           const message = `${this.#of.key} has ${MAX_CONNECTIONS} connections already`;
           throw new AtlasError("overloaded", message);
         }
-        admitted = new ConnectionHandle(this, id, door, resumed);
+        admitted = new ConnectionHandle(this, id, subscriber, resumed);
         this.#connections.set(id, admitted);
         this.#records?.returned(id);
-        this.#wasHeard = true;
+        this.#hadReceivers = true;
         try {
           await it.onConnect(admitted);
         } catch (error) {
@@ -256,7 +260,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   recall(): (() => Promise<void>) | undefined {
     const recalled = this.#records?.recall(this.#parts.reaper.isDead);
     return recalled && (async () => {
-      if (await recalled() > 0) this.#wasHeard = true;
+      if (await recalled() > 0) this.#hadReceivers = true;
     });
   }
 
@@ -266,7 +270,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** Delivers a connection's message, in a turn of its own. */
-  hear(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
+  deliverMessage(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
     const visit = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
       if (!seated.isGone) return it.onMessage(seated, data);
@@ -288,11 +292,11 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
-  ask(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
+  poll(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
     const door = this.#subscribers.get(name);
     if (!door) return null;
     const isReborn = door.life !== life;
-    door.ask(call, life, at, closed);
+    door.poll(call, life, at, closed);
     if (isReborn) this.#records?.rewrite(() => this.#at(name), life);
     return undefined;
   }
@@ -334,7 +338,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** Past events for some connections; null where they are dropped already. */
-  replaySince(after: number, until: number, ids: readonly string[]): Share | null {
+  replaySince(after: number, until: number, ids: readonly string[]): EventBatch | null {
     if (!this.#replay?.covers(after)) return null;
     return this.#replay.since(after, (to) => to === null || ids.includes(to), until);
   }
@@ -342,7 +346,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   /** Resolves once every subscriber has all events and waits for more, or after a while. */
   async settle(): Promise<void> {
     const { clock } = this.#parts;
-    const until = clock.now() + DOOR_PATIENCE_MS;
+    const until = clock.now() + SETTLE_EVENTS_MS;
     const isUnsettled = (door: Subscriber): boolean => !door.isSettled;
     while (clock.now() < until && [...this.#subscribers.values()].some(isUnsettled)) {
       await pause(clock, 5);
@@ -426,8 +430,8 @@ export class ConnectionHandle implements Connection {
   subscriber: string;
   isGone = false;
   /** The number of its client's last delivered message; the delivery in progress. */
-  heard = 0;
-  hearing: Promise<unknown> = Promise.resolve();
+  lastMessage = 0;
+  delivering: Promise<unknown> = Promise.resolve();
   readonly #owner: ConnectionOwner;
 
   constructor(speaker: ConnectionOwner, id: string, door: string, resumed: boolean) {

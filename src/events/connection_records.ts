@@ -7,7 +7,7 @@
  * don't know: later versions may add some.
  */
 import type { AtlasError } from "../errors.ts";
-import { DOOR_SILENCE_MS } from "../limits.ts";
+import { SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
@@ -52,7 +52,7 @@ export class ConnectionRecords {
   /** Connections of former owners that haven't come back, and since when they are awaited. */
   readonly #absent = new Map<string, { readonly life: string; readonly since: number }>();
   /** Those reported as gone since reading began. */
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
   #isReading = false;
   #isOver = false;
 
@@ -84,11 +84,11 @@ export class ConnectionRecords {
       this.#isReading = false;
       const since = clock.now();
       for (const { id, life } of records) {
-        if (isHere(id) || this.#told.has(id)) continue;
+        if (isHere(id) || this.#reported.has(id)) continue;
         this.#lives.set(id, life);
         this.#absent.set(id, { life, since });
       }
-      this.#told.clear();
+      this.#reported.clear();
       if (this.#absent.size > 0) this.#parts.watch();
       this.sweep(since, isDead);
       return records.length;
@@ -136,7 +136,7 @@ export class ConnectionRecords {
   /** Reports connections of former owners as gone whose node is dead, or that don't come back. */
   sweep(now: number, isDead: (life: string) => boolean): void {
     for (const [id, { life, since }] of this.#absent) {
-      if (now - since > DOOR_SILENCE_MS || isDead(life)) void this.miss(id);
+      if (now - since > SUBSCRIBER_TIMEOUT_MS || isDead(life)) void this.miss(id);
     }
   }
 
@@ -153,7 +153,7 @@ export class ConnectionRecords {
    */
   async ended(id: string, tell: Hook, isBack: () => boolean = () => false): Promise<void> {
     const { turn, watch: attend } = this.#parts;
-    if (this.#isReading) this.#told.add(id);
+    if (this.#isReading) this.#reported.add(id);
     let undo: (() => void) | null = null;
     const remove = (): void => void (undo = this.#remove(id));
     const error = await turn("onDisconnect", (it) => {

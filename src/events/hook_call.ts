@@ -39,7 +39,7 @@ export class HookCall extends Call {
   }
 
   /** A hook call without a deadline is not repeated: it is queued even in a full mailbox. */
-  override get isOwed(): boolean {
+  override get alwaysQueued(): boolean {
     return this.deadline === Infinity;
   }
 

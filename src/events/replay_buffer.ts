@@ -27,7 +27,7 @@ const EXTRA_BYTES = 128;
 const MAX_TAIL = "the last events";
 
 /** Events for one subscriber, and the number up to which it then has all of its events. */
-export interface Share {
+export interface EventBatch {
   readonly events: readonly SentEvent[];
   readonly upto: number;
 }
@@ -104,7 +104,7 @@ export class ReplayBuffer {
     this.#bytes += data.length;
     while (
       this.#bytes > MAX_REPLAY_BYTES || this.#events.length - this.#head > MAX_REPLAY_EVENTS
-    ) this.#wipe();
+    ) this.#dropOldest();
     if (this.#head > MAX_REPLAY_EVENTS) this.#head -= this.#events.splice(0, this.#head).length;
   }
 
@@ -112,7 +112,11 @@ export class ReplayBuffer {
    * The events after `after` that are `wanted`, as many as one answer holds; those from
    * `until` on are left out. It must cover `after`.
    */
-  since(after: number, wanted: (to: string | null) => boolean, until: number = Infinity): Share {
+  since(
+    after: number,
+    wanted: (to: string | null) => boolean,
+    until: number = Infinity,
+  ): EventBatch {
     const events: SentEvent[] = [];
     let bytes = 0;
     let upto = after;
@@ -130,7 +134,7 @@ export class ReplayBuffer {
   }
 
   /** Drops the oldest one. */
-  #wipe(): void {
+  #dropOldest(): void {
     const event = this.#events[this.#head++] as SentEvent;
     this.#bytes -= event.data.length;
     this.#before = event.seq;

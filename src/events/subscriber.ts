@@ -6,7 +6,7 @@
  * when there is, or when the poll's time is over.
  */
 import type { AtlasError } from "../errors.ts";
-import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";
+import { POLL_MS, SUBSCRIBER_SWEEP_MS, SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { EventsAnswer, WireEvent } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -32,10 +32,10 @@ export class Subscriber extends Expiring {
   /** The node's incarnation. */
   life: string;
   /** When it last polled, or was answered. */
-  heardAt: number;
+  polledAt: number;
   readonly #parts: SubscriberParts;
   /** The poll that waits for an answer. */
-  #asked: Call | null = null;
+  #poll: Call | null = null;
   /** The number up to which it has all of its events. */
   #at: number;
   /** Closings that it has not confirmed; each after the event of its number. */
@@ -47,13 +47,13 @@ export class Subscriber extends Expiring {
     super();
     this.#parts = parts;
     this.life = life;
-    this.heardAt = parts.clock.now();
+    this.polledAt = parts.clock.now();
     this.#at = parts.replay.last;
   }
 
   /** Whether it has all events, and waits for more. */
   get isSettled(): boolean {
-    return this.#asked !== null && !this.#asked.done;
+    return this.#poll !== null && !this.#poll.done;
   }
 
   /**
@@ -61,15 +61,16 @@ export class Subscriber extends Expiring {
    * doesn't poll any more. A node that still polls has lost the registry, but not its sockets.
    */
   isGone(now: number, isDead: boolean): boolean {
-    const silentMs = now - this.heardAt;
-    return silentMs > DOOR_SILENCE_MS || (isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS);
+    const silentMs = now - this.polledAt;
+    return silentMs > SUBSCRIBER_TIMEOUT_MS ||
+      (isDead && !this.isSettled && silentMs > SUBSCRIBER_SWEEP_MS);
   }
 
   /** A poll: what is there after event `at`, and after this many closings? */
-  ask(call: Call, life: string, at: number, closed: number): void {
+  poll(call: Call, life: string, at: number, closed: number): void {
     const { clock, deadlines } = this.#parts;
     this.life = life;
-    this.heardAt = clock.now();
+    this.polledAt = clock.now();
     this.#at = at;
     while (this.#closed < closed && this.#closings.length > 0) {
       this.#closings.shift();
@@ -77,13 +78,13 @@ export class Subscriber extends Expiring {
     }
     // A node that polls again doesn't wait for the answer to its earlier poll.
     this.#answer([at, false, [], [], this.#closed]);
-    this.#asked = call;
-    if (!this.tell()) deadlines.add(this, this.heardAt + POLL_MS);
+    this.#poll = call;
+    if (!this.answerPoll()) deadlines.add(this, this.polledAt + POLL_MS);
   }
 
   /** Answers the waiting poll, if there is anything to send. */
-  tell(): boolean {
-    if (!this.#asked) return false;
+  answerPoll(): boolean {
+    if (!this.#poll) return false;
     const { replay, isHere } = this.#parts;
     const gap = !replay.covers(this.#at);
     const { events, upto } = gap
@@ -121,17 +122,17 @@ export class Subscriber extends Expiring {
   /** The owner has ended: nobody here can answer any more. */
   end(error: AtlasError, next: Ownership | null): void {
     this.#parts.deadlines.remove(this);
-    this.#asked?.fail(error, next);
-    this.#asked = null;
+    this.#poll?.fail(error, next);
+    this.#poll = null;
   }
 
   #answer(answer: EventsAnswer): void {
     const { deadlines, clock, owner } = this.#parts;
     deadlines.remove(this);
-    const call = this.#asked;
-    this.#asked = null;
+    const call = this.#poll;
+    this.#poll = null;
     if (!call || call.done) return;
-    this.heardAt = clock.now();
+    this.polledAt = clock.now();
     call.succeed(call.encode(answer), owner(), null);
   }
 }
@@ -162,7 +163,7 @@ export class SubscriberReaper {
   /** Registers a broadcaster with connections; removed when a sweep finds none. */
   watch(audience: Reaped): void {
     this.#watched.add(audience);
-    this.#timer ??= this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+    this.#timer ??= this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());
   }
 
   stop(): void {
@@ -178,6 +179,6 @@ export class SubscriberReaper {
       if (!audience.sweep(now, this.isDead)) this.#watched.delete(audience);
     }
     if (this.#watched.size === 0) return;
-    this.#timer = this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+    this.#timer = this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());
   }
 }

@@ -31,7 +31,7 @@ export class DeadPeers {
     for (const session of this.#links.sessions) {
       if (this.#seen.has(session) || !this.#isDead(session.peer.incarnation)) continue;
       this.#seen.add(session);
-      session.forsake(DEAD, false);
+      session.abandonRequests(DEAD, false);
       this.#ping(session);
     }
   }

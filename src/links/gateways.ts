@@ -8,11 +8,11 @@
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
-  DETOUR_MS,
   GATEWAY_IDLE_MS,
-  GATEWAY_PATIENCE_MS,
   GATEWAY_PROBE_MS,
-  MAX_DETOUR_MS,
+  GATEWAY_PROBE_TIMEOUT_MS,
+  MAX_ROUTE_RETRY_MS,
+  ROUTE_RETRY_MS,
 } from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -77,9 +77,9 @@ export class Gateways {
     const now = this.#parts.clock.now();
     this.#used(border, now);
     const { present } = border;
-    let best = present?.isFit ? present : null;
+    let best = present?.isUsable ? present : null;
     for (const gateway of border.gateways) {
-      if (gateway === best || !gateway.isFit) continue;
+      if (gateway === best || !gateway.isUsable) continue;
       if (!best || rank(gateway, now) < rank(best, now) * QUICKER - QUICKER_MS) best = gateway;
     }
     if (best && best !== present) this.#changed(border, best);
@@ -125,7 +125,7 @@ export class Gateways {
   }
 
   /** An unresponsive link responds again: gateways that failed because of it are tried at once. */
-  heard(session: Session): void {
+  responsive(session: Session): void {
     for (const border of this.#regions.values()) {
       for (const gateway of border.gateways) {
         if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
@@ -171,7 +171,7 @@ export class Gateways {
       this.#schedule(border, gateway, 0);
     } catch (error) {
       // The unresponsive link may respond again by now.
-      if (!gateway.isThere) this.#failed(border, gateway, error);
+      if (!gateway.isResponsive) this.#failed(border, gateway, error);
       throw error;
     }
   }
@@ -179,7 +179,7 @@ export class Gateways {
   #failed(border: RegionGateways, gateway: Gateway, trouble: unknown): void {
     const { clock, random, onEvent } = this.#parts;
     if (this.#closed) return;
-    const pause = backoffMs(random, gateway.failures, DETOUR_MS, MAX_DETOUR_MS);
+    const pause = backoffMs(random, gateway.failures, ROUTE_RETRY_MS, MAX_ROUTE_RETRY_MS);
     gateway.failed(trouble, clock.now() + pause);
     const { region } = border;
     const fields = { region, address: gateway.address, reason: detailOf(trouble) };
@@ -199,7 +199,7 @@ export class Gateways {
     const now = clock.now();
     if (now - border.usedAt > GATEWAY_IDLE_MS) return;
     const { session } = gateway;
-    if (!session || !gateway.isThere) {
+    if (!session || !gateway.isResponsive) {
       this.#dial(border, gateway).catch(() => {});
       return;
     }
@@ -222,7 +222,7 @@ export class Gateways {
       lost: (reason) => once(`the link broke: ${reason}`),
     });
     if (!sent) return once("its link is backed up");
-    gateway.timer = clock.after(GATEWAY_PATIENCE_MS, () => once("it does not answer"));
+    gateway.timer = clock.after(GATEWAY_PROBE_TIMEOUT_MS, () => once("it does not answer"));
   }
 
   #changed(border: RegionGateways, gateway: Gateway): void {
@@ -257,7 +257,7 @@ export class Gateway {
   /** Until when it comes after the others, on the monotonic clock. */
   excludedUntil = 0;
   /** Its last error. */
-  trouble: unknown = "it is being dialled";
+  lastError: unknown = "it is being dialled";
   #retryAt = 0;
   #isMeasured = false;
 
@@ -267,25 +267,25 @@ export class Gateway {
   }
 
   /** Whether it has a responsive link. */
-  get isThere(): boolean {
-    return this.session?.takes === true && !this.session.isUnresponsive;
+  get isResponsive(): boolean {
+    return this.session?.acceptsRequests === true && !this.session.isUnresponsive;
   }
 
   /** Whether calls can be sent through it now. */
-  get isFit(): boolean {
-    return this.isThere && this.failures === 0;
+  get isUsable(): boolean {
+    return this.isResponsive && this.failures === 0;
   }
 
   /** Why no calls are sent through it: a text, or an error with a detail for logs. */
   get why(): unknown {
-    return this.session?.takes && this.session.isUnresponsive
+    return this.session?.acceptsRequests && this.session.isUnresponsive
       ? "it does not respond"
-      : this.trouble;
+      : this.lastError;
   }
 
   /** Whether it may be dialled now. */
   isDue(now: number): boolean {
-    return !this.isThere && (this.failures === 0 || this.#retryAt <= now);
+    return !this.isResponsive && (this.failures === 0 || this.#retryAt <= now);
   }
 
   /** A link to it was opened, after this many ms. */
@@ -306,7 +306,7 @@ export class Gateway {
   /** It could not be reached, or did not answer; it is tried again at `retryAt`. */
   failed(trouble: unknown, retryAt: number): void {
     this.failures++;
-    this.trouble = trouble;
+    this.lastError = trouble;
     this.#retryAt = retryAt;
   }
 }

@@ -28,10 +28,10 @@ export interface LinkMonitorParts {
   /** This node's region: within it there is no other route, and no link is monitored. */
   readonly region: string;
   /** Whether calls to a peer could take another route. */
-  readonly hasDetour: (peer: LinkIdentity) => boolean;
-  readonly onSilent: (session: Session) => void;
+  readonly hasOtherRoute: (peer: LinkIdentity) => boolean;
+  readonly onUnresponsive: (session: Session) => void;
   /** An unresponsive peer responds again. */
-  readonly onHeard: (session: Session) => void;
+  readonly onResponsive: (session: Session) => void;
 }
 
 export class LinkMonitor implements LinkWatch {
@@ -50,11 +50,11 @@ export class LinkMonitor implements LinkWatch {
     if (!this.#timer) this.#schedule();
   }
 
-  heard(session: Session): void {
+  received(session: Session): void {
     session.missedProbes = 0;
     if (!session.isUnresponsive) return;
     session.isUnresponsive = false;
-    this.#parts.onHeard(session);
+    this.#parts.onResponsive(session);
   }
 
   closed(session: Session): void {
@@ -77,16 +77,16 @@ export class LinkMonitor implements LinkWatch {
    * meanwhile.
    */
   #probe(session: Session): void {
-    const { hasDetour, onSilent } = this.#parts;
-    if (!session.isOwing || !session.takes) {
+    const { hasOtherRoute, onUnresponsive } = this.#parts;
+    if (!session.isOwing || !session.acceptsRequests) {
       session.isWatched = false;
       this.#sessions.delete(session);
-    } else if (session.missedProbes + 1 < PROBE_MS || hasDetour(session.peer)) {
+    } else if (session.missedProbes + 1 < PROBE_MS || hasOtherRoute(session.peer)) {
       session.missedProbes++;
       if (session.missedProbes % PROBE_AGAIN_MS === PROBE_MS) session.ping(PROBER);
       if (session.missedProbes !== ROUNDS + 1) return;
       session.isUnresponsive = true;
-      onSilent(session);
+      onUnresponsive(session);
     }
   }
 }

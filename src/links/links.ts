@@ -59,11 +59,11 @@ export interface LinkWatch {
   /** An answer is awaited over a session that isn't monitored yet. */
   owes(session: Session): void;
   /** The peer sent something, for the first time since the last round. */
-  heard(session: Session): void;
+  received(session: Session): void;
   closed(session: Session): void;
 }
 
-const NOBODY: LinkWatch = { owes() {}, heard() {}, closed() {} };
+const NOBODY: LinkWatch = { owes() {}, received() {}, closed() {} };
 
 /** One link and its unanswered requests. */
 export class Session {
@@ -81,7 +81,7 @@ export class Session {
   #nextId = 1;
   #open = true;
   /** The peer said goodbye: it takes no more requests. */
-  #left = false;
+  #isDrained = false;
   #name: string | null = null;
 
   constructor(link: Link, life: NodeLife, watch: LinkWatch) {
@@ -100,8 +100,8 @@ export class Session {
   }
 
   /** Whether requests can be sent over it. */
-  get takes(): boolean {
-    return this.#open && !this.#left;
+  get acceptsRequests(): boolean {
+    return this.#open && !this.#isDrained;
   }
 
   /** Whether an answer is awaited over it, or was given up and the peer has sent nothing since. */
@@ -116,7 +116,7 @@ export class Session {
 
   /** Sends a ping. Returns false, and sends nothing, where the link is closed or backed up. */
   ping(waiter: Waiter): boolean {
-    return this.takes && this.#ping(waiter);
+    return this.acceptsRequests && this.#ping(waiter);
   }
 
   #ping(waiter: Waiter): boolean {
@@ -148,7 +148,9 @@ export class Session {
    */
   request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
-    if (this.#left) throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
+    if (this.#isDrained) {
+      throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
+    }
     if (this.#waiters.size >= MAX_LINK_CALLS) {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
@@ -203,7 +205,7 @@ export class Session {
    * The peer owns nothing any more: requests that it has not answered can safely be sent elsewhere.
    */
   drained(): void {
-    this.#left = true;
+    this.#isDrained = true;
     const why = `${this.peer.node} owns nothing any more`;
     for (const [id, { relay }] of [...this.#waiters]) {
       if (relay) continue;
@@ -214,11 +216,11 @@ export class Session {
   /** The link is closed: nothing more will be answered. */
   closed(reason: string, isUnread: boolean): void {
     this.#open = false;
-    this.forsake(reason, isUnread);
+    this.abandonRequests(reason, isUnread);
   }
 
   /** No answer of the peer is waited for any more; its own requests are still served. */
-  forsake(reason: string, isUnread: boolean): void {
+  abandonRequests(reason: string, isUnread: boolean): void {
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();
     for (const waiter of waiters) waiter.lost(reason, isUnread);
@@ -237,7 +239,7 @@ export class Links {
   /** Dials to members, each with its address and the life that dials. */
   readonly #dialling = new Map<string, readonly [place: string, session: Promise<Session>]>();
   /** Addresses that are being dialled without a known peer, with the life that dials. */
-  readonly #meeting = new Map<string, Promise<Session | null>>();
+  readonly #addressDials = new Map<string, Promise<Session | null>>();
   #goodbye = false;
 
   constructor(transport: Transport, listener: LinkListener) {
@@ -280,7 +282,7 @@ export class Links {
    * Says goodbye to all peers, including later ones: this node owns nothing any more. Resolves
    * once present peers have read it, and so all messages before it.
    */
-  async farewell(): Promise<void> {
+  async goodbye(): Promise<void> {
     this.#goodbye = true;
     await Promise.all([...this.#sessions].map((session) => session.goodbye()));
   }
@@ -293,9 +295,9 @@ export class Links {
    */
   dialAddress(address: string, life: NodeLife): Promise<Session | null> {
     const place = placeOf(address, life);
-    const meeting = this.#meeting.get(place) ??
-      this.#dialAddress(address, life).finally(() => this.#meeting.delete(place));
-    this.#meeting.set(place, meeting);
+    const meeting = this.#addressDials.get(place) ??
+      this.#dialAddress(address, life).finally(() => this.#addressDials.delete(place));
+    this.#addressDials.set(place, meeting);
     return meeting;
   }
 
@@ -305,7 +307,7 @@ export class Links {
     if (dialling) {
       // Where that fails, another node than the member may answer.
       const dialled = await dialling.catch(() => null);
-      if (dialled?.takes) return dialled;
+      if (dialled?.acceptsRequests) return dialled;
     }
     const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
     const link = await this.#transport.dial({ region, node, incarnation, address });
@@ -320,7 +322,7 @@ export class Links {
   async #dial(member: Peer, life: NodeLife): Promise<Session> {
     const { region, node, incarnation, address } = member;
     try {
-      const meeting = this.#meeting.get(placeOf(address, life));
+      const meeting = this.#addressDials.get(placeOf(address, life));
       if (meeting) {
         await meeting;
         const met = this.#byPeer.get(incarnation);
@@ -353,7 +355,7 @@ export class Links {
   }
 
   #message(session: Session, bytes: Uint8Array): void {
-    if (session.missedProbes > 0) this.watch.heard(session);
+    if (session.missedProbes > 0) this.watch.received(session);
     let message: Message;
     try {
       message = decodeMessage(bytes);

@@ -10,12 +10,12 @@
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
-  DETOUR_MS,
-  DIRECT_PATIENCE_MS,
-  MAX_DETOUR_MS,
+  DIRECT_LINK_WAIT_MS,
   MAX_HOPS,
-  MAX_LONE_DETOUR_MS,
+  MAX_LONE_ROUTE_RETRY_MS,
+  MAX_ROUTE_RETRY_MS,
   MAX_UNREACHABLE,
+  ROUTE_RETRY_MS,
   SILENCE_MS,
 } from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
@@ -56,7 +56,7 @@ interface FailedRoute {
   readonly retryAt: number;
   readonly reason: string;
   /** The same reason, in a form fit for callers. */
-  readonly told: string;
+  readonly publicReason: string;
 }
 
 export class RegionRoutes {
@@ -102,8 +102,8 @@ export class RegionRoutes {
       return { session: await this.around(region, incarnation), relay: true };
     } catch (error) {
       // It may respond again; there is no other route.
-      const silent = this.#parts.links.present(incarnation);
-      if (silent?.takes) return { session: silent, relay: false };
+      const unresponsive = this.#parts.links.present(incarnation);
+      if (unresponsive?.acceptsRequests) return { session: unresponsive, relay: false };
       throw error;
     }
   }
@@ -130,14 +130,14 @@ export class RegionRoutes {
       if (session) return session;
       if (++tries >= MAX_HOPS) break;
     }
-    const because = (of: "told" | "reason", gateways: string): string => {
+    const because = (of: "publicReason" | "reason", gateways: string): string => {
       const why = this.#reasons(region, of).join("; ") ||
         "no node that passes calls on is known here";
       return trouble === null
         ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
         : `${gateways}; nor any of its nodes (${why})`;
     };
-    throw new AtlasError("unavailable", because("told", messageOf(trouble)), {
+    throw new AtlasError("unavailable", because("publicReason", messageOf(trouble)), {
       cause: trouble ?? undefined,
       detail: because("reason", detailOf(trouble)),
     });
@@ -162,12 +162,12 @@ export class RegionRoutes {
   }
 
   /** A node's link responds again. */
-  heard({ peer }: Session): void {
+  responsive({ peer }: Session): void {
     this.#recovered(peer.incarnation);
   }
 
   /** Why live nodes of a region are out of reach: the latest few reasons. */
-  #reasons(region: string, of: "told" | "reason"): string[] {
+  #reasons(region: string, of: "publicReason" | "reason"): string[] {
     const reasons = new Set<string>();
     for (const [incarnation, { member, [of]: reason }] of [...this.#failed].reverse()) {
       const isLive = this.#parts.membership.peek(incarnation)?.state === "live";
@@ -177,7 +177,7 @@ export class RegionRoutes {
   }
 
   /** Whether a member was recently out of reach. */
-  isShut(incarnation: string): boolean {
+  isDown(incarnation: string): boolean {
     const detour = this.#failed.get(incarnation);
     return detour !== undefined && !this.#isDue(detour);
   }
@@ -187,9 +187,10 @@ export class RegionRoutes {
     const { membership, links } = this.#parts;
     const others = [...membership.members()].filter((member) =>
       member.region === region && member.state === "live" && member.incarnation !== except &&
-      !this.isShut(member.incarnation) && !links.present(member.incarnation)?.isUnresponsive
+      !this.isDown(member.incarnation) && !links.present(member.incarnation)?.isUnresponsive
     );
-    const isOpen = ({ incarnation }: Member): number => links.present(incarnation)?.takes ? 0 : 1;
+    const isOpen = ({ incarnation }: Member): number =>
+      links.present(incarnation)?.acceptsRequests ? 0 : 1;
     return others.sort((a, b) => isOpen(a) - isOpen(b));
   }
 
@@ -199,7 +200,7 @@ export class RegionRoutes {
     const { links, clock, life } = this.#parts;
     const present = links.present(incarnation);
     if (present) return isGood(present) ? present : null;
-    if (this.isShut(incarnation)) return null;
+    if (this.isDown(incarnation)) return null;
     return await new Promise((resolve) => {
       let isOver = false;
       const fail = (error: unknown): void => {
@@ -207,11 +208,11 @@ export class RegionRoutes {
         isOver = true;
         resolve(null);
       };
-      const timer = clock.after(DIRECT_PATIENCE_MS, () => fail(null));
+      const timer = clock.after(DIRECT_LINK_WAIT_MS, () => fail(null));
       links.to(member, life()).then((session) => {
         // Also where it came too late for this call: later ones use it.
         this.#recovered(incarnation);
-        resolve(session.takes ? session : null);
+        resolve(session.acceptsRequests ? session : null);
       }, fail).finally(() => timer.cancel());
     });
   }
@@ -225,19 +226,19 @@ export class RegionRoutes {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
     const before = this.#failed.get(incarnation);
-    const late = `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
+    const late = `${nodeName(member)} gave no link within ${DIRECT_LINK_WAIT_MS} ms`;
     const reason = why === null ? before?.reason ?? late : detailOf(why);
-    const told = why === null ? before?.told ?? late : messageOf(why);
+    const told = why === null ? before?.publicReason ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
     // Where there may be no other route, calls fail until the direct link is tried again.
-    const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
-    const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
+    const most = gateways.has(region) ? MAX_ROUTE_RETRY_MS : MAX_LONE_ROUTE_RETRY_MS;
+    const retryAt = clock.now() + backoffMs(random, failures, ROUTE_RETRY_MS, most);
     this.#failed.delete(incarnation);
     if (this.#failed.size >= MAX_UNREACHABLE) {
       const [oldest] = this.#failed.keys();
       this.#failed.delete(oldest as string);
     }
-    this.#failed.set(incarnation, { member, failures, retryAt, reason, told });
+    this.#failed.set(incarnation, { member, failures, retryAt, reason, publicReason: told });
     if (reason !== before?.reason) this.#tell("warning", "link to region down", member, { reason });
   }
 
@@ -264,5 +265,5 @@ export class RegionRoutes {
 
 /** Whether a link is open and responsive. */
 function isGood(session: Session): boolean {
-  return session.takes && !session.isUnresponsive;
+  return session.acceptsRequests && !session.isUnresponsive;
 }

@@ -31,7 +31,7 @@ export abstract class Call extends Expiring {
   #abort: AbortController | null = null;
 
   /** Whether it is queued even in a full mailbox, because its sender can't repeat it. */
-  get isOwed(): boolean {
+  get alwaysQueued(): boolean {
     return false;
   }
 
@@ -54,7 +54,7 @@ export abstract class Call extends Expiring {
   }
 
   /** Cancels it: it never starts, or its turn's signal is aborted. */
-  giveUp(reason?: AtlasError): void {
+  cancel(reason?: AtlasError): void {
     this.done = true;
     this.#abort?.abort(reason);
   }

@@ -43,7 +43,7 @@ export interface Request {
   /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
   /** The path so far; null where it comes straight from its caller and reports nothing. */
-  readonly trail: CallPath | null;
+  readonly callPath: CallPath | null;
   /**
    * Whether the receiver is to pass it on where it isn't the owner; the path names who passed it
    * on so far. Its epoch then is the highest that its caller has seen.
@@ -124,7 +124,7 @@ export interface Ping {
 export type Message = Request | Reply | Failure | Cancel | Goodbye | Post | Ping;
 
 /** The longest name of a process. */
-const MAX_PART = 64;
+const MAX_PROCESS_NAME = 64;
 
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
@@ -154,7 +154,7 @@ export function encodeRequestHead(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
 ): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, trail, relay } = request;
+  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath: trail, relay } = request;
   const left = Math.ceil(timeoutMs);
   if (trail === null) return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
   const { via, region, trace } = trail;
@@ -213,7 +213,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
       if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(letter)) {
         throw malformed("a message needs two process names, a kind and fields");
       }
-      return { kind: "post", id, to, from, letter, body };
+      return { kind: "post", id, to, from, letter: letter, body };
     }
     default:
       throw malformed("its kind is unknown");
@@ -239,7 +239,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     epoch,
     idempotencyKey,
     chain,
-    trail,
+    callPath: trail,
     relay,
   };
 }
@@ -295,7 +295,7 @@ function isMark(value: unknown): value is DegradedVerdict | undefined {
 }
 
 function isPart(value: unknown): value is string {
-  return typeof value === "string" && value.length <= MAX_PART;
+  return typeof value === "string" && value.length <= MAX_PROCESS_NAME;
 }
 
 function isWireError(value: unknown): value is WireError {

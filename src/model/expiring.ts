@@ -14,7 +14,7 @@ export abstract class Expiring {
   /** Runs once its time has passed, unless it was removed before that. */
   abstract expire(): void;
   /** Runs instead where the wheel is closed first, because its node is. */
-  cut(): void {
+  onWheelClosed(): void {
     this.expire();
   }
 }

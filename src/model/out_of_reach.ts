@@ -38,7 +38,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
  *
  * @param region whose registry it is, where that isn't this node's own or there are several.
  */
-export function toldOfRegistry(error: unknown, region: string | null = null): unknown {
+export function registryErrorForCallers(error: unknown, region: string | null = null): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;
   if (error instanceof LostTurns) return error;
   const whose = region === null ? "" : `region ${region}: `;

@@ -14,7 +14,7 @@ import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
 import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
-import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "../limits.ts";
+import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
 import type { MemberInfo } from "../model/member.ts";
@@ -121,7 +121,7 @@ class NodeProcess implements CallBackend {
       host: this.#host,
       clock,
       deadlines: this.#deadlines,
-      homeAbroad: (key) => this.#routing.places.remoteHomeOf(key),
+      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
       deliver: (call, activation) => this.#routing.deliver(call, activation),
     });
@@ -265,7 +265,7 @@ class NodeProcess implements CallBackend {
     // The node fences itself before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
-    const heard = this.#links.farewell();
+    const heard = this.#links.goodbye();
     try {
       await this.#membership.leave(this.#member(this.#life));
       this.#tell("info", "left", { incarnation: this.#life.incarnation });
@@ -274,7 +274,7 @@ class NodeProcess implements CallBackend {
     }
     // If the node ended before its last answers arrive, callers could not know whether their
     // calls were executed.
-    await within(this.#options.clock, FAREWELL_MS, heard, "the goodbye").catch(() => {});
+    await within(this.#options.clock, GOODBYE_WAIT_MS, heard, "the goodbye").catch(() => {});
   }
 
   /**
@@ -342,7 +342,7 @@ class NodeProcess implements CallBackend {
 
   /** The lease has ended: by time, by the store, or by this node itself. */
   #lapsed(life: NodeLife): void {
-    if (life !== this.#life || !(this.#state === "serving" || this.#isBringingIn())) return;
+    if (life !== this.#life || !(this.#state === "serving" || this.#isReconciling())) return;
     if (this.#state === "serving") this.#state = "fenced";
     this.#lapses++;
     const { incarnation } = life;
@@ -353,8 +353,8 @@ class NodeProcess implements CallBackend {
   }
 
   /** Whether the node drains while turns that it answered are not in the store yet. */
-  #isBringingIn(): boolean {
-    return this.#state === "draining" && this.#host.reconciliation.keepsTurns;
+  #isReconciling(): boolean {
+    return this.#state === "draining" && this.#host.reconciliation.hasTurns;
   }
 
   /** Ends the former life in the store, so that its keys are free at once; begins another. */
@@ -362,7 +362,7 @@ class NodeProcess implements CallBackend {
     const { clock, random } = this.#options;
     /** This node's incarnations that may still be live in the store. */
     const past = new Map([[former.incarnation, this.#member(former)]]);
-    const isDue = (): boolean => this.#state === "fenced" || this.#isBringingIn();
+    const isDue = (): boolean => this.#state === "fenced" || this.#isReconciling();
     for (let attempt = 0; isDue(); attempt++) {
       try {
         for (const life of past.values()) await this.#membership.leave(life);

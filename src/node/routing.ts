@@ -44,7 +44,7 @@ export interface RouterWiring {
 /** The parts of routing that a node uses. */
 export interface Routing {
   readonly router: Router;
-  readonly places: Locator;
+  readonly locator: Locator;
   readonly gateways: Gateways;
   readonly regions: KnownRegions;
   /** Dispatches a call to its resource on this node. */
@@ -56,8 +56,8 @@ export interface Routing {
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
-export function routerOf(premises: RouterWiring): Routing {
-  const { options, links, membership, life } = premises;
+export function routerOf(wiring: RouterWiring): Routing {
+  const { options, links, membership, life } = wiring;
   const { region, node, store, clock, random } = options;
   const place = { region, node };
   const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
@@ -70,7 +70,7 @@ export function routerOf(premises: RouterWiring): Routing {
     onEvent,
   });
   const hasHomes = store.homeOf !== undefined;
-  const paths = new RegionRoutes({
+  const routes = new RegionRoutes({
     links,
     gateways,
     membership,
@@ -80,31 +80,31 @@ export function routerOf(premises: RouterWiring): Routing {
     hasHomes,
     onEvent,
   });
-  const drains = new Drains({ ...premises, store, clock, place, paths, onEvent });
-  const places = new Locator({ ...premises, store, clock, place, paths, gateways });
-  const mover = new Migration({
-    ...premises,
+  const drains = new Drains({ ...wiring, store, clock, place, routes, onEvent });
+  const locator = new Locator({ ...wiring, store, clock, place, routes, gateways });
+  const migration = new Migration({
+    ...wiring,
     store,
-    places,
+    locator,
     place,
-    checkClaimAbroad: (key, { session }) => prove(key, session, nodeName(place), clock),
+    checkClaimIn: (key, { session }) => prove(key, session, nodeName(place), clock),
     ask: (key, route) => router.ask(key, ACTIVATE, route),
     onEvent,
   });
-  const reception = new Dispatcher(
-    mover,
+  const dispatcher = new Dispatcher(
+    migration,
     new CallerAffinity(clock, region),
     clock,
-    premises.host.stats,
+    wiring.host.stats,
     onEvent,
   );
-  const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
+  const deliver = (call: Call, to: Activation): void => dispatcher.deliver(call, to);
   const router: Router = new Router({
-    ...premises,
+    ...wiring,
     clock,
     random,
     place,
-    locator: places,
+    locator,
     deliver,
     drains,
     onEvent,
@@ -112,14 +112,14 @@ export function routerOf(premises: RouterWiring): Routing {
   links.watch = new LinkMonitor({
     clock,
     region,
-    hasDetour: (peer) => paths.hasGateway(peer),
-    onSilent: (session) => {
-      paths.silent(session);
+    hasOtherRoute: (peer) => routes.hasGateway(peer),
+    onUnresponsive: (session) => {
+      routes.silent(session);
       router.callOrder.stuck(session);
     },
-    onHeard: (session) => {
-      paths.heard(session);
-      gateways.heard(session);
+    onResponsive: (session) => {
+      routes.responsive(session);
+      gateways.responsive(session);
       const isStraight = links.present(session.peer.incarnation) === session;
       router.resume(router.callOrder.release(session, isStraight));
     },
@@ -136,7 +136,7 @@ export function routerOf(premises: RouterWiring): Routing {
   };
   const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, places, gateways, regions, deliver, move, drainNodes };
+  return { router, locator, gateways, regions, deliver, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {

@@ -85,7 +85,7 @@ type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Pro
 export async function race(options: RaceOptions): Promise<RaceReport> {
   const { stores, clock, random, trials = 200, stallMs = 0, limitMs = 60_000 } = options;
   checkRace({ stores, clock, random, trials, stallMs, limitMs });
-  const course = new Course(stores, clock, random, stallMs);
+  const course = new TrialRunner(stores, clock, random, stallMs);
   const published = new Tally(trials);
   const compareAndSet = new Tally(trials);
   const until = clock.now() + limitMs;
@@ -100,7 +100,7 @@ export async function race(options: RaceOptions): Promise<RaceReport> {
   return {
     contenders: stores.length,
     masters: course.masters,
-    rtt: course.lap.report(),
+    rtt: course.stopwatch.report(),
     published: published.report(),
     compareAndSet: compareAndSet.report(),
     complete: published.isDone && compareAndSet.isDone,
@@ -108,11 +108,11 @@ export async function race(options: RaceOptions): Promise<RaceReport> {
 }
 
 /** Runs trials, one after the other. */
-class Course {
-  readonly lap: Stopwatch;
+class TrialRunner {
+  readonly stopwatch: Stopwatch;
   readonly #stores: readonly RaceStore[];
   /** One connection to each master. */
-  readonly #lines: readonly RaceStore[];
+  readonly #masters: readonly RaceStore[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #stallMs: number;
@@ -121,9 +121,9 @@ class Course {
   #count = 0;
 
   constructor(stores: readonly RaceStore[], clock: Clock, random: Random, stallMs: number) {
-    this.lap = new Stopwatch(clock);
+    this.stopwatch = new Stopwatch(clock);
     this.#stores = stores;
-    this.#lines = [...new Map(stores.map((store) => [store.master, store])).values()];
+    this.#masters = [...new Map(stores.map((store) => [store.master, store])).values()];
     this.#clock = clock;
     this.#random = random;
     this.#stallMs = stallMs;
@@ -131,7 +131,7 @@ class Course {
   }
 
   get masters(): number {
-    return this.#lines.length;
+    return this.#masters.length;
   }
 
   /** One trial on a fresh name: all contenders start at once; resolves when all have finished. */
@@ -168,16 +168,16 @@ class Course {
   };
 
   async #contend(rule: Rule, store: RaceStore, key: string, name: string): Promise<Run> {
-    const [seen] = await this.lap.time(() => store.get(key));
+    const [seen] = await this.stopwatch.time(() => store.get(key));
     if (seen !== null) return { wrote: false, owns: false };
     if (this.#stallMs > 0) await pause(this.#clock, this.#random.next() * this.#stallMs);
-    return { wrote: true, owns: await rule(store, key, name, this.lap) };
+    return { wrote: true, owns: await rule(store, key, name, this.stopwatch) };
   }
 
   async #remove(): Promise<void> {
     const names = this.#names;
     if (names.length === 0) return;
-    await Promise.all(this.#lines.map((line) => line.remove(names)));
+    await Promise.all(this.#masters.map((line) => line.remove(names)));
     this.#names = [];
   }
 }

@@ -10,7 +10,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
 
 /** Heartbeats of other regions' members that are remembered. */
-const MAX_BEATS_ABROAD = 10_000;
+const MAX_REMOTE_HEARTBEATS = 10_000;
 
 interface WatchedMember {
   seq: number;
@@ -24,7 +24,7 @@ export class HeartbeatMonitor {
   #watched = new Map<string, WatchedMember>();
   readonly #suspects = new Set<string>();
   /** Heartbeats of other regions' members, as last seen, and since when. */
-  readonly #abroad = new Map<string, Pick<WatchedMember, "seq" | "since">>();
+  readonly #remote = new Map<string, Pick<WatchedMember, "seq" | "since">>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -67,11 +67,11 @@ export class HeartbeatMonitor {
   /** For how long a heartbeat of another region, read now, has stood still, in ms. */
   seen({ incarnation, seq }: Observation): number {
     const now = this.#clock.now();
-    const seen = this.#abroad.get(incarnation);
+    const seen = this.#remote.get(incarnation);
     if (seen?.seq === seq) return now - seen.since;
-    const [oldest = ""] = this.#abroad.keys();
-    if (!seen && this.#abroad.size >= MAX_BEATS_ABROAD) this.#abroad.delete(oldest);
-    this.#abroad.set(incarnation, { seq, since: now });
+    const [oldest = ""] = this.#remote.keys();
+    if (!seen && this.#remote.size >= MAX_REMOTE_HEARTBEATS) this.#remote.delete(oldest);
+    this.#remote.set(incarnation, { seq, since: now });
     return 0;
   }
 

@@ -22,7 +22,7 @@ export class Heartbeats {
   #retry: Timer | null = null;
   #isOn = false;
   #failures = 0;
-  #toldAt = -Infinity;
+  #loggedAt = -Infinity;
 
   /** @param renew sends a renewal; its result is reported by `succeeded` or `failed`. */
   constructor(clock: Clock, heartbeatMs: number, renew: () => void) {
@@ -57,8 +57,8 @@ export class Heartbeats {
   /** A renewal failed and is sent again soon. Answers whether to log that: once a heartbeat. */
   failed(): boolean {
     const now = this.#clock.now();
-    const isNews = this.#failures === 0 || now - this.#toldAt >= this.#heartbeatMs;
-    if (isNews) this.#toldAt = now;
+    const isNews = this.#failures === 0 || now - this.#loggedAt >= this.#heartbeatMs;
+    if (isNews) this.#loggedAt = now;
     const most = Math.min(MAX_RETRY_MS, this.#heartbeatMs / RETRIES_PER_BEAT);
     const pause = Math.min(most, RETRY_MS * 2 ** Math.min(this.#failures++, 8));
     if (this.#isOn && this.#retry === null) {

@@ -137,7 +137,7 @@ export class Membership {
 
   async #register(life: NodeLife, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
     const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
-    if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
+    if (this.lineages.note(reply.lineage)) this.#startOver(reply.lineage);
     if (!this.lineages.stands(reply.lineage)) {
       throw new AtlasError("unavailable", "a former copy of the store took the registration");
     }
@@ -217,7 +217,7 @@ export class Membership {
     const { incarnation: self = "" } = this.#life ?? {};
     const { known } = this.lineages;
     const reply = await this.#store.renew(self, this.#seq, [incarnation], known);
-    this.#meet(reply.lineage);
+    this.#noteLineage(reply.lineage);
     return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
   }
 
@@ -293,7 +293,7 @@ export class Membership {
 
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
-    const others = this.#view.living().filter((member) =>
+    const others = this.#view.live().filter((member) =>
       member.incarnation !== self && this.#isOurs(member)
     );
     this.#monitor.assign(self, others);
@@ -315,7 +315,7 @@ export class Membership {
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
       this.#heartbeats.succeeded();
-      this.#meet(reply.lineage);
+      this.#noteLineage(reply.lineage);
       if (life !== this.#life) return;
       if (reply.outcome === "fenced") return life.lease.lapse();
       // The answer of an old copy doesn't count; a new one needs reassertions first.
@@ -344,9 +344,9 @@ export class Membership {
     this.#renew();
   }
 
-  #meet(lineage: Lineage): void {
+  #noteLineage(lineage: Lineage): void {
     if (!this.lineages.note(lineage)) return;
-    this.#startAnew(lineage);
+    this.#startOver(lineage);
     if (this.#life) this.#reassert(this.#life, lineage);
   }
 
@@ -354,7 +354,7 @@ export class Membership {
    * Discards what was read from another copy of the store: a member that is dead there may be alive
    * here.
    */
-  #startAnew({ id, term, settled }: Lineage): void {
+  #startOver({ id, term, settled }: Lineage): void {
     this.stats.failovers++;
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;

@@ -46,7 +46,7 @@ export class MembershipView {
   }
 
   /** Members that may hold a lease. */
-  living(): (Member | Unreadable)[] {
+  live(): (Member | Unreadable)[] {
     const all = [...this.#members.values(), ...this.#unreadable.values()];
     return all.filter(({ state }) => !isDead(state));
   }

@@ -19,7 +19,7 @@ import {
   toAtlasError,
 } from "../errors.ts";
 import { EventBroadcaster } from "../events/broadcaster.ts";
-import { TIDY_MS } from "../limits.ts";
+import { PRUNE_DELAY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
@@ -56,7 +56,7 @@ export abstract class OwnedKey extends Expiring {
   readonly openedAt: number;
 
   /** When there may be expired answers, on the monotonic clock. */
-  tidyAt: number;
+  pruneAt: number;
   /** Notified when it is over. */
   protected end: Signal | null = null;
   #lifetime: Lifetime | null = null;
@@ -79,11 +79,11 @@ export abstract class OwnedKey extends Expiring {
     this.lineage = lineage;
     this.openedAt = openedAt;
     // Answers of earlier owners are not read yet; without an earlier turn there are none.
-    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
+    this.pruneAt = last.epoch > 0 ? openedAt + PRUNE_DELAY_MS : Infinity;
   }
 
   /** Whether its type operates where the store can't be reached. */
-  get goesOn(): boolean {
+  get operatesOffline(): boolean {
     return this.type.partition === "available";
   }
 
@@ -105,7 +105,7 @@ export abstract class OwnedKey extends Expiring {
   }
 
   /** Whether its class has an `onDisconnect`: then its state has a record of each connection. */
-  get hearsEnds(): boolean {
+  get hasOnDisconnect(): boolean {
     return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
   }
 
@@ -142,7 +142,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   #busy = false;
   /** Whether the next turn has to wait. */
   #isHeld = false;
-  #isLettingGo = false;
+  #isReleasing = false;
   #current: Call | null = null;
   /** Turns begun: identifies a turn in call chains. */
   #turn = 0;
@@ -155,7 +155,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   #turnCommit: TurnCommit | null = null;
   #node: Atlas | null = null;
   /** Notified when the running turn has ended. */
-  #rest: Signal | null = null;
+  #turnEnded: Signal | null = null;
 
   constructor(
     host: ActivationHost<Activation>,
@@ -168,7 +168,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
     // Stores without one write order don't tell the last turn.
-    if (host.store.recheckMs !== undefined) this.tidyAt = this.openedAt + TIDY_MS;
+    if (host.store.recheckMs !== undefined) this.pruneAt = this.openedAt + PRUNE_DELAY_MS;
   }
 
   get signal(): AbortSignal {
@@ -198,7 +198,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Whether it may operate where its node can't reach the store. */
   get canGoOffline(): boolean {
-    return this.#state === "open" && this.goesOn;
+    return this.#state === "open" && this.operatesOffline;
   }
 
   get isOpen(): boolean {
@@ -207,7 +207,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
 
   /** Whether its key is released, or its release was requested: it is no owner any more. */
   get isOver(): boolean {
-    return this.#state === "closed" || this.#isLettingGo;
+    return this.#state === "closed" || this.#isReleasing;
   }
 
   /** Whether nothing runs or waits here. */
@@ -221,7 +221,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
       this.#instance = new this.type.class(this);
       return this.#instance?.onStart();
     });
-    const recalled = this.hearsEnds && !this.offline ? this.broadcaster.recall() : null;
+    const recalled = this.hasOnDisconnect && !this.offline ? this.broadcaster.recall() : null;
     try {
       await Promise.race([started, this.ended()]);
     } catch (error) {
@@ -242,7 +242,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   /** Runs a call, at once or after those that wait. */
   deliver(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
-    if (!this.#busy && !this.#isHeld) return void this.#work(call);
+    if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) {
       return this.type.reentrant
         ? void this.#join(call)
@@ -260,16 +260,18 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     if (this.#state !== "open") return;
     this.#state = "closing";
     if (!handOver) this.#mailbox?.refuse(this.lost(false));
-    await this.#rested();
+    await this.#untilIdle();
     if (this.isOver) return;
-    const stopped = this.#hook(() => (this.#broadcaster?.rest(), this.#instance?.onStop(reason)));
+    const stopped = this.#hook(
+      () => (this.#broadcaster?.markLastTurn(), this.#instance?.onStop(reason)),
+    );
     try {
       await Promise.race([stopped, this.ended()]);
     } catch (error) {
       tellHook(this.#host, this.key, "onStop", error);
     }
     if (this.isOver) return;
-    this.#isLettingGo = true;
+    this.#isReleasing = true;
     const next = handOver ? await handOver() : await this.#release();
     this.#broadcaster?.end(this.lost(false), next);
     this.#finish();
@@ -286,14 +288,14 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   /** Makes calls wait. Resolves once no turn runs, or this activation is over. */
   hold(): Promise<void> {
     this.#isHeld = true;
-    return this.#rested();
+    return this.#untilIdle();
   }
 
   /** Resumes serving calls, those that waited first. */
   resume(): void {
     this.#isHeld = false;
     const call = this.#busy ? null : this.#next();
-    if (call) this.#work(call);
+    if (call) this.#runTurns(call);
   }
 
   /**
@@ -322,7 +324,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** The node is closed while a turn runs: its result is not reported. */
-  override cut(): void {
+  override onWheelClosed(): void {
     this.#host.tell("warning", "closed during a turn", about(this.key, this.#current));
     this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
     this.#release();
@@ -347,13 +349,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** Resolves when no turn runs, or this activation is over. */
-  async #rested(): Promise<void> {
+  async #untilIdle(): Promise<void> {
     if (!this.#busy || this.#state === "closed") return;
-    await Promise.race([(this.#rest ??= new Signal()).wait(), this.ended()]);
+    await Promise.race([(this.#turnEnded ??= new Signal()).wait(), this.ended()]);
   }
 
   #release(): Promise<null> {
-    this.#isLettingGo = true;
+    this.#isReleasing = true;
     // Without the store nothing can be released: the entry ends with this node's incarnation.
     return this.offline ? Promise.resolve(null) : releaseOwnership(this.#host, this);
   }
@@ -362,7 +364,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
    * Runs `first`, then the waiting calls, a turn each: the call, its writes and its answer.
    * Never rejects.
    */
-  async #work(first: Call): Promise<void> {
+  async #runTurns(first: Call): Promise<void> {
     for (let call: Call | null = first; call; call = this.#next()) {
       const now = this.#enter(call);
       const turn = new Turn(this, call);
@@ -379,13 +381,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
         const result = await this.#perform(turn, call);
         turn.end();
         const encoded = encodeResult(call, result);
-        if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
+        if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
         isAtUser = false;
         if (idempotencyKey !== null) {
           await this.turnCommit.commitAnswer(call, idempotencyKey, result);
         } else if (this.#turnCommit?.isDirty) await this.#turnCommit.commit(call);
         if (!this.holds()) throw this.lost(true);
-        if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
+        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
         this.#answer(call, encoded);
       } catch (error) {
         // A call that was redirected doesn't belong to this turn any more.
@@ -420,7 +422,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
-    this.#rest?.notify();
+    this.#turnEnded?.notify();
   }
 
   /** Answers the caller; with a verdict where the store is out of reach. */
@@ -479,10 +481,10 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     try {
       await runTurn(this.#host.context, turn, run);
       turn.end();
-      if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
+      if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
       if (this.#turnCommit?.isDirty) await this.#turnCommit.commit();
       if (!this.life.lease.holds() && !this.offline) throw this.lost(false);
-      if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
+      if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
     } finally {
       this.#leave(turn);
     }

@@ -24,7 +24,7 @@ const DIGITS = 13;
 export interface AnsweredKeysParts {
   readonly state: Pick<OwnState, "range">;
   readonly clock: Clock;
-  readonly tenure: Pick<HeldOwnership, "offline" | "isOver">;
+  readonly ownership: Pick<HeldOwnership, "offline" | "isOver">;
   /** The idempotency key of a date field. */
   readonly keyOf: (field: string) => string;
 }
@@ -66,7 +66,7 @@ export class AnsweredKeys {
    * where unknown. Never rejects.
    */
   async learn(): Promise<number | null> {
-    const { clock, tenure } = this.#parts;
+    const { clock, ownership: tenure } = this.#parts;
     if (this.#isComplete || this.#isLearning) return null;
     this.#isLearning = true;
     try {
@@ -79,7 +79,7 @@ export class AnsweredKeys {
 
   /** Answers whether no retry is needed soon. */
   async #read(): Promise<boolean> {
-    const { state, tenure, keyOf } = this.#parts;
+    const { state, ownership: tenure, keyOf } = this.#parts;
     let start = "t:";
     try {
       for (;;) {

@@ -17,20 +17,20 @@ import type { Activation } from "./activation.ts";
 import type { ActivationHost } from "./activation_host.ts";
 
 export class Conflicts {
-  readonly #stage: ActivationHost<Activation>;
+  readonly #host: ActivationHost<Activation>;
   readonly #held: () => Iterable<Activation>;
   #timer: Timer | null = null;
   #isWatching = false;
 
   /** @param held what the host holds now. */
   constructor(stage: ActivationHost<Activation>, held: () => Iterable<Activation>) {
-    this.#stage = stage;
+    this.#host = stage;
     this.#held = held;
   }
 
   /** Starts checking all activations, at most once every `recheckMs` of the store. */
   watch(): void {
-    const { clock, store: { recheckMs } } = this.#stage;
+    const { clock, store: { recheckMs } } = this.#host;
     if (recheckMs === undefined || this.#isWatching) return;
     this.#isWatching = true;
     const round = async (): Promise<void> => {
@@ -47,7 +47,7 @@ export class Conflicts {
 
   /** An activation's ownership has ended: stops it, and runs `onConflict` if there is a winner. */
   async lost(activation: Activation, found?: Ownership | null): Promise<void> {
-    const { store, stats } = this.#stage;
+    const { store, stats } = this.#host;
     if (store.recheckMs === undefined && !found) return void activation.abandon();
     const winner = found === undefined ? this.#winner(activation) : Promise.resolve(found);
     const told = winner.then((owner) => {
@@ -87,7 +87,7 @@ export class Conflicts {
   /** Whether the store answered. */
   async #look(activation: Activation): Promise<boolean> {
     try {
-      const owner = await this.#stage.store.lookup(activation.key);
+      const owner = await this.#host.store.lookup(activation.key);
       if (
         !activation.isOpen || activation.offline || !activation.holds() ||
         isOwner(activation, owner)
@@ -103,7 +103,7 @@ export class Conflicts {
   /** Who owns the key instead; null where unknown. */
   async #winner(activation: Activation): Promise<Ownership | null> {
     try {
-      const owner = await this.#stage.store.lookup(activation.key);
+      const owner = await this.#host.store.lookup(activation.key);
       return isOwner(activation, owner) ? null : owner;
     } catch {
       return null;
@@ -113,13 +113,13 @@ export class Conflicts {
   /** Resolves with `work`, or after `ms`. */
   #within(ms: number, work: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#stage.clock.after(ms, resolve);
+      const timer = this.#host.clock.after(ms, resolve);
       work.finally(() => timer.cancel()).then(resolve);
     });
   }
 
   #tell(event: string, { key, epoch }: Activation, reason: string): void {
-    this.#stage.tell("warning", event, { key, epoch, reason });
+    this.#host.tell("warning", event, { key, epoch, reason });
   }
 }
 

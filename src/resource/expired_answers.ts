@@ -6,7 +6,7 @@
  * The list is in memory only: where a node ends, the rest is deleted after the resource is
  * released the next time.
  */
-import { TIDY_MS } from "../limits.ts";
+import { PRUNE_DELAY_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Claims } from "../registry/claims.ts";
 import type { NodeLife } from "../registry/lease.ts";
@@ -30,7 +30,7 @@ interface ExpiringKey {
 }
 
 export interface ExpiredAnswersParts {
-  readonly stage: TurnCommitParts & Pick<ActivationHost<unknown>, "stats" | "tell">;
+  readonly host: TurnCommitParts & Pick<ActivationHost<unknown>, "stats" | "tell">;
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
@@ -99,7 +99,7 @@ export class ExpiredAnswers {
     const work = this.#drop(key, life).then((at) => {
       if (at < Infinity) this.add(key, at);
     }, () => {
-      if (attempts + 1 < MOST_ATTEMPTS) this.add(key, clock.now() + TIDY_MS, attempts + 1);
+      if (attempts + 1 < MOST_ATTEMPTS) this.add(key, clock.now() + PRUNE_DELAY_MS, attempts + 1);
     });
     hold(key, work);
     await work;
@@ -107,7 +107,7 @@ export class ExpiredAnswers {
 
   /** Resolves to when more will expire, on the monotonic clock. */
   async #drop(key: string, life: NodeLife): Promise<number> {
-    const { stage, claims, place } = this.#parts;
+    const { host: stage, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
     if (isStateLost) tellLostState(stage, key, owner);
@@ -115,9 +115,9 @@ export class ExpiredAnswers {
     const ledger = new TurnCommit(stage, tenure);
     try {
       ledger.begin();
-      await ledger.tidy();
+      await ledger.prune();
       if (ledger.isDirty) await ledger.commit();
-      return tenure.tidyAt;
+      return tenure.pruneAt;
     } finally {
       await releaseOwnership(stage, tenure);
     }
@@ -129,11 +129,17 @@ export class ExpiredAnswers {
  * Resolves when that is done; never rejects.
  */
 export async function tidy(activation: Activation, now: number): Promise<void> {
-  if (activation.tidyAt > now) return;
+  if (activation.pruneAt > now) return;
   // Tried once; and again later, where the store can't be reached.
-  activation.tidyAt = now + TIDY_MS;
+  activation.pruneAt = now + PRUNE_DELAY_MS;
   const { key } = activation;
-  const visit = new HookCall(key, "tidying", Infinity, NOWHERE, () => activation.turnCommit.tidy());
+  const visit = new HookCall(
+    key,
+    "tidying",
+    Infinity,
+    NOWHERE,
+    () => activation.turnCommit.prune(),
+  );
   activation.deliver(visit);
   await visit.ended;
 }

@@ -3,11 +3,11 @@
  * reported where the store is replaced by a copy that lacks such a turn.
  *
  * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
- * and reports what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
+ * and reports what is missing. Remembered for `FORMER_OWNERSHIPS_MS`, up to `MAX_FORMER_OWNERSHIPS`.
  *
  * Source: `docs/design.md`, Store failover.
  */
-import { FORMER_TENURES_MS, MAX_FORMER_TENURES } from "../limits.ts";
+import { FORMER_OWNERSHIPS_MS, MAX_FORMER_OWNERSHIPS } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
@@ -99,11 +99,11 @@ export class FormerOwnerships {
    * Turns that ended long ago are in every copy by now, unless the store was out of reach since.
    */
   #forget(): void {
-    const due = this.#parts.clock.now() - FORMER_TENURES_MS;
+    const due = this.#parts.clock.now() - FORMER_OWNERSHIPS_MS;
     for (const [id, former] of this.#all) {
       const { key, endedAt } = former;
       const isOld = endedAt < due && this.#registry.isReachable;
-      if (!isOld && this.#all.size < MAX_FORMER_TENURES) break;
+      if (!isOld && this.#all.size < MAX_FORMER_OWNERSHIPS) break;
       this.#all.delete(id);
       if (this.#latest.get(key) === former) this.#latest.delete(key);
     }

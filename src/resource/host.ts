@@ -13,7 +13,7 @@ import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { HookCall } from "../events/hook_call.ts";
 import { SubscriberReaper } from "../events/subscriber.ts";
-import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, TIDY_MS } from "../limits.ts";
+import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, PRUNE_DELAY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -105,10 +105,10 @@ export class Host implements ActivationHost<Activation> {
     this.#drained = new DrainedPrefixes(parts.clock);
     this.#formerOwnerships = new FormerOwnerships(this, parts.claims);
     this.reaper = new SubscriberReaper(parts.clock, parts.isDead);
-    this.reconciliation = new Reconciliation({ ...parts, stage: this });
+    this.reconciliation = new Reconciliation({ ...parts, host: this });
     this.#expiredAnswers = new ExpiredAnswers({
       ...parts,
-      stage: this,
+      host: this,
       lifeFor: (key) => this.#mayOwn(key) ? this.#life : null,
       hold: (key, work) => this.#closing.set(key, work.finally(() => this.#closing.delete(key))),
     });
@@ -209,7 +209,7 @@ export class Host implements ActivationHost<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
-    if (activation.goesOn) activation.turnCommit.learn();
+    if (activation.operatesOffline) activation.turnCommit.learn();
     if (!this.#accepting || this.#isDrained(key)) this.#close(activation, "drain");
     return activation;
   }
@@ -318,7 +318,7 @@ export class Host implements ActivationHost<Activation> {
       for (const activation of this.#activations.values()) this.#close(activation, "drain");
       await Promise.all(this.#closing.values());
       // The turns that were running may have been logged, too.
-    } while (this.reconciliation.keepsTurns);
+    } while (this.reconciliation.hasTurns);
     this.reconciliation.close();
   }
 
@@ -383,12 +383,12 @@ export class Host implements ActivationHost<Activation> {
   }
 
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
-    if (reason === "idle") await tidy(activation, this.clock.now() + TIDY_MS);
+    if (reason === "idle") await tidy(activation, this.clock.now() + PRUNE_DELAY_MS);
     // Before it closes, so that subscribers get all events so far.
     await activation.settleEvents();
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
-    if (activation.tidyAt < Infinity) this.#expiredAnswers.add(activation.key, activation.tidyAt);
+    if (activation.pruneAt < Infinity) this.#expiredAnswers.add(activation.key, activation.pruneAt);
   }
 
   /** Whether a key that isn't here may be owned briefly without an instance. */

@@ -11,7 +11,7 @@
  * Source: `docs/design.md`, State; the IETF draft "The Idempotency-Key HTTP Header Field".
  */
 import { AtlasError } from "../errors.ts";
-import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, TIDY_MS } from "../limits.ts";
+import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, PRUNE_DELAY_MS } from "../limits.ts";
 import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/options.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
@@ -32,12 +32,15 @@ const RECENT_CHARACTERS = 1_024;
 const DATE_DIGITS = 14;
 
 /** What the answers need of their ownership. */
-export type AnswersTenure = Pick<HeldOwnership, "key" | "offline" | "isOver" | "goesOn">;
+export type AnswersOwnership = Pick<
+  HeldOwnership,
+  "key" | "offline" | "isOver" | "operatesOffline"
+>;
 
 export interface AnswersParts {
   readonly state: OwnState;
   readonly clock: Clock;
-  readonly tenure: AnswersTenure;
+  readonly ownership: AnswersOwnership;
   readonly storage: TurnStorage;
   /** Whether there were none when its ownership began. */
   readonly isFresh: boolean;
@@ -56,7 +59,7 @@ function dateOf(field: string): number {
 export class IdempotencyStore {
   readonly #state: OwnState;
   readonly #clock: Clock;
-  readonly #ownership: AnswersTenure;
+  readonly #ownership: AnswersOwnership;
   readonly #storage: TurnStorage;
   /** The number of answers, as stored; null before it was read. */
   #count: number | null = null;
@@ -69,12 +72,14 @@ export class IdempotencyStore {
   /** The digest of the running call's arguments. */
   #asked = "";
 
-  constructor({ state, clock, tenure, storage, isFresh }: AnswersParts) {
+  constructor({ state, clock, ownership: tenure, storage, isFresh }: AnswersParts) {
     this.#state = state;
     this.#clock = clock;
     this.#ownership = tenure;
     this.#storage = storage;
-    this.#keys = tenure.goesOn ? new AnsweredKeys({ state, clock, tenure, keyOf }) : null;
+    this.#keys = tenure.operatesOffline
+      ? new AnsweredKeys({ state, clock, ownership: tenure, keyOf })
+      : null;
     if (!isFresh) return;
     this.#count = 0;
     this.#keys?.none();
@@ -176,9 +181,9 @@ export class IdempotencyStore {
    * Deletes expired answers in the running turn. Resolves to when more will expire, on the
    * monotonic clock; Infinity where there are none.
    */
-  async tidy(): Promise<number> {
+  async prune(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
-    if (this.#ownership.offline) return now + TIDY_MS;
+    if (this.#ownership.offline) return now + PRUNE_DELAY_MS;
     if (this.#count === null) {
       const [text] = await this.#state.read(["n"]);
       this.#count = textToCount(text, "the number of its answers");
@@ -200,7 +205,9 @@ export class IdempotencyStore {
     if (count <= 0) return Infinity;
     const oldest = rows[young]?.[0];
     // Several at a time, rather than each when it expires.
-    return oldest === undefined ? now : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + TIDY_MS;
+    return oldest === undefined
+      ? now
+      : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + PRUNE_DELAY_MS;
   }
 
   #drop(field: string, count: number): number {
@@ -230,7 +237,7 @@ export class IdempotencyStore {
 
   async #findExpired(now: number): Promise<void> {
     if (this.#ownership.offline) return;
-    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
+    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < PRUNE_DELAY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
     const rows = await this.#state.range({
       start: "t:",

@@ -22,7 +22,7 @@ export class Mailbox {
   /** Appends a call. @throws AtlasError `overloaded` where it is full. */
   push(call: Call): void {
     if (this.length >= this.#bound) this.#sweep();
-    if (this.length >= this.#bound && !call.isOwed) {
+    if (this.length >= this.#bound && !call.alwaysQueued) {
       throw new AtlasError("overloaded", `${call.key} has ${this.#bound} calls waiting already`);
     }
     if (this.#last) this.#last.next = call;

@@ -8,7 +8,7 @@
  * detect the partition, mark what is done in it, recover.
  */
 import { AtlasError } from "../errors.ts";
-import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";
+import { MAX_OFFLINE_CHARACTERS, MAX_OFFLINE_TURNS } from "../limits.ts";
 import { quoted } from "../model/options.ts";
 import type { DegradedVerdict } from "../model/ownership.ts";
 import type { Stamp } from "../ports/store.ts";
@@ -36,7 +36,7 @@ export class OfflineLog {
   /** Whether it was activated without the store: nothing of its state is known. */
   readonly isProvisional: boolean;
   readonly #budget: OfflineBudget;
-  readonly #kept: PendingTurn[] = [];
+  readonly #turns: PendingTurn[] = [];
   #hasAnswered = false;
 
   constructor(freight: OfflineBudget, isProvisional: boolean) {
@@ -46,12 +46,12 @@ export class OfflineLog {
 
   /** The number of logged turns. */
   get turns(): number {
-    return this.#kept.length;
+    return this.#turns.length;
   }
 
   /** Whether anything was answered or written that another owner doesn't know of. */
   get hasAnswered(): boolean {
-    return this.#hasAnswered || this.#kept.length > 0;
+    return this.#hasAnswered || this.#turns.length > 0;
   }
 
   /** Records that a call is answered; returns the verdict for it. */
@@ -62,37 +62,37 @@ export class OfflineLog {
 
   /** For turns that write. @throws AtlasError `overloaded` where the log is full. */
   checkRoom(key: string): void {
-    if (this.#kept.length >= MAX_ADRIFT_TURNS) {
-      const what = `${key} has logged ${MAX_ADRIFT_TURNS} turns`;
+    if (this.#turns.length >= MAX_OFFLINE_TURNS) {
+      const what = `${key} has logged ${MAX_OFFLINE_TURNS} turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
-    if (this.#budget.characters >= MAX_ADRIFT_CHARACTERS) {
-      const what = `this node has logged ${MAX_ADRIFT_CHARACTERS} characters of turns`;
+    if (this.#budget.characters >= MAX_OFFLINE_CHARACTERS) {
+      const what = `this node has logged ${MAX_OFFLINE_CHARACTERS} characters of turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
   }
 
   /** Logs a turn's writes. */
   keep(writes: Writes, tried: Stamp | null): void {
-    this.#kept.push({ writes, tried });
+    this.#turns.push({ writes, tried });
     this.#budget.characters += sizeOf(writes);
   }
 
   /** The oldest logged turn; undefined where there is none. */
   get first(): PendingTurn | undefined {
-    return this.#kept[0];
+    return this.#turns[0];
   }
 
   /** The oldest logged turn is in the store. */
   committed(): void {
-    const turn = this.#kept.shift();
+    const turn = this.#turns.shift();
     if (turn) this.#budget.characters -= sizeOf(turn.writes);
   }
 
   /** Clears the log. Returns how many turns it had. */
   clear(): number {
-    const turns = this.#kept.length;
-    while (this.#kept.length > 0) this.committed();
+    const turns = this.#turns.length;
+    while (this.#turns.length > 0) this.committed();
     return turns;
   }
 

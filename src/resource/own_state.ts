@@ -18,7 +18,7 @@ import { outOfReach } from "./offline_log.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
 /** The ownership under which a state is read. */
-export interface ReaderTenure
+export interface ReaderOwnership
   extends Pick<HeldOwnership, "key" | "last" | "offline" | "isOver" | "holds" | "behind"> {
   /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
@@ -43,27 +43,27 @@ const AGAIN_MOST_MS = 500;
 export class OwnState {
   readonly #store: Store;
   readonly #parts: Parts;
-  readonly #tenure: ReaderTenure;
+  readonly #ownership: ReaderOwnership;
 
-  constructor(parts: Parts, tenure: ReaderTenure) {
+  constructor(parts: Parts, tenure: ReaderOwnership) {
     this.#store = parts.store;
     this.#parts = parts;
-    this.#tenure = tenure;
+    this.#ownership = tenure;
   }
 
   /** As the port's `read`. @throws AtlasError `not_owner` where turns are missing */
   read(fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#asking(() => this.#store.read(this.#tenure.key, fields, this.#knows));
+    return this.#asking(() => this.#store.read(this.#ownership.key, fields, this.#knows));
   }
 
   /** As the port's `range`. @throws AtlasError `not_owner` where turns are missing */
   range(range: Range): Promise<[string, string][]> {
-    return this.#asking(() => this.#store.range(this.#tenure.key, range, this.#knows));
+    return this.#asking(() => this.#store.range(this.#ownership.key, range, this.#knows));
   }
 
   get #knows(): OwnerKnows {
     const { lineage } = this.#parts;
-    return { after: this.#tenure.last, ...lineage !== undefined && { lineage } };
+    return { after: this.#ownership.last, ...lineage !== undefined && { lineage } };
   }
 
   async #asking<T>(ask: () => Promise<T>): Promise<T> {
@@ -73,7 +73,7 @@ export class OwnState {
         return await ask();
       } catch (error) {
         if (!(error instanceof LostTurns)) throw error;
-        const tenure = this.#tenure;
+        const tenure = this.#ownership;
         if (tenure.offline) throw outOfReach(tenure.key);
         if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
         if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);

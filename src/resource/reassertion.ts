@@ -25,7 +25,7 @@ export interface HeldOwnership {
   /** Its log while it operates without the store; null otherwise. */
   readonly offline: OfflineLog | null;
   /** Whether its type operates where the store can't be reached. */
-  readonly goesOn: boolean;
+  readonly operatesOffline: boolean;
   /** Whether its key is released, or its release was requested: it is no owner any more. */
   readonly isOver: boolean;
   /**

@@ -29,7 +29,7 @@ const RETRY_MOST_MS = 1_000;
 
 /** What reconciliation needs of its host. */
 export interface ReconciliationParts {
-  readonly stage: ActivationHost<Activation>;
+  readonly host: ActivationHost<Activation>;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
   /** Tells the winner's node that it won. MUST NOT throw. */
@@ -63,7 +63,7 @@ export class Reconciliation {
   isContested(key: string): boolean {
     const until = this.#contested.get(key);
     if (until === undefined) return false;
-    if (this.#parts.stage.clock.now() < until) return true;
+    if (this.#parts.host.clock.now() < until) return true;
     this.#contested.delete(key);
     return false;
   }
@@ -85,7 +85,7 @@ export class Reconciliation {
     former: NodeLife,
     epoch: number,
   ): Promise<Activation> {
-    const { stage, place: { region, node } } = this.#parts;
+    const { host: stage, place: { region, node } } = this.#parts;
     const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
     const activation = new Activation(stage, key, type, owner, former, NO_TURNS);
     this.goOffline(activation, true);
@@ -107,8 +107,8 @@ export class Reconciliation {
     this.#remove(key);
     const turns = adrift.clear();
     if (turns === 0) return;
-    this.#parts.stage.stats.offlineTurnsLost += turns;
-    this.#parts.stage.tell("error", "offline turns lost", { key, turns });
+    this.#parts.host.stats.offlineTurnsLost += turns;
+    this.#parts.host.tell("error", "offline turns lost", { key, turns });
   }
 
   /** Drops all offline resources. */
@@ -120,14 +120,14 @@ export class Reconciliation {
   }
 
   /** Whether turns were answered here that are neither in the store nor dropped. */
-  get keepsTurns(): boolean {
+  get hasTurns(): boolean {
     for (const { offline: adrift } of this.#offline.values()) if (adrift?.turns) return true;
     return false;
   }
 
   /** Resolves once all offline logs are empty. */
   async settled(): Promise<void> {
-    while (this.keepsTurns) await this.#fewer.wait();
+    while (this.hasTurns) await this.#fewer.wait();
   }
 
   /** Reconciles all offline resources under the node's new life, some at a time. */
@@ -140,7 +140,7 @@ export class Reconciliation {
   }
 
   async #reconcile(activation: Activation, life: NodeLife): Promise<void> {
-    const { claims, place, stage: { clock, random } } = this.#parts;
+    const { claims, place, host: { clock, random } } = this.#parts;
     const { key, offline: adrift } = activation;
     if (adrift?.isProvisional && !adrift.hasAnswered) {
       // It has not answered any call yet: it can be dropped.
@@ -168,13 +168,13 @@ export class Reconciliation {
     const { owner, last, isStateLost, lineage } = acquired;
     if (owner.incarnation !== life.incarnation) return await this.#yieldTo(activation, owner);
     if (!this.#parts.claims.stands(lineage)) throw quarantined(key);
-    if (isStateLost) tellLostState(this.#parts.stage, key, owner);
+    if (isStateLost) tellLostState(this.#parts.host, key, owner);
     await activation.hold();
     try {
       if (!this.#isDue(activation, life)) return;
       const { offline: adrift } = activation;
       // Where two claims may stand, the state's last turn proves nothing.
-      const isTold = this.#parts.stage.store.recheckMs === undefined;
+      const isTold = this.#parts.host.store.recheckMs === undefined;
       if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
       }
@@ -192,7 +192,7 @@ export class Reconciliation {
     owner: Ownership,
     last: Stamp,
   ): Promise<void> {
-    const { stage } = this.#parts;
+    const { host: stage } = this.#parts;
     const tenure = ownershipOf(stage, activation.key, owner, life, last);
     const ledger = new TurnCommit(stage, tenure);
     // From here on calls of it name the new epoch, even if a commit fails.
@@ -218,7 +218,7 @@ export class Reconciliation {
 
   /** Another owner has, or had, the key: that owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
-    const { stage, tellWinner } = this.#parts;
+    const { host: stage, tellWinner } = this.#parts;
     const { key, offline: adrift, rrp } = activation;
     // Nothing was answered here that the winner doesn't know.
     const isConflict = adrift?.hasAnswered === true;
@@ -247,7 +247,7 @@ export class Reconciliation {
   }
 
   #note(key: string): void {
-    const { clock } = this.#parts.stage;
+    const { clock } = this.#parts.host;
     this.#contested.delete(key);
     if (this.#contested.size >= MAX_CONTESTED) {
       this.#contested.delete(this.#contested.keys().next().value as string);
@@ -261,7 +261,7 @@ export class Reconciliation {
     { key, epoch }: Activation,
     fields: Record<string, string | number>,
   ): void {
-    this.#parts.stage.tell(level, event, { key, epoch, ...fields });
+    this.#parts.host.tell(level, event, { key, epoch, ...fields });
   }
 }
 
@@ -283,8 +283,8 @@ export function ownershipOf(
     last,
     lineage: undefined,
     offline: null,
-    goesOn: false,
-    tidyAt: Infinity,
+    operatesOffline: false,
+    pruneAt: Infinity,
     get isOver() {
       return isOver;
     },

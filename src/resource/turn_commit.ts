@@ -8,7 +8,7 @@
  * Source: `docs/design.md`, State.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
-import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";
+import { IDEMPOTENCY_MS, PRUNE_DELAY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -44,7 +44,7 @@ export interface TurnCommitParts {
 /** The ownership that turns are committed under. */
 export interface CommittingOwnership extends HeldOwnership {
   /** When there may be expired answers, on the monotonic clock. */
-  tidyAt: number;
+  pruneAt: number;
   /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
 }
@@ -94,7 +94,7 @@ export class TurnCommit {
     return (this.#answers ??= new IdempotencyStore({
       state: this.#state,
       clock: this.#parts.clock,
-      tenure: this.#ownership,
+      ownership: this.#ownership,
       storage: this.storage,
       isFresh: this.#isFresh,
     }));
@@ -106,8 +106,8 @@ export class TurnCommit {
   }
 
   /** Deletes expired answers in the running turn. */
-  async tidy(): Promise<void> {
-    this.#ownership.tidyAt = await this.#kept.tidy();
+  async prune(): Promise<void> {
+    this.#ownership.pruneAt = await this.#kept.prune();
   }
 
   /** Ends the turn by committing what it wrote. `call`: the call that waits for that, if any. */
@@ -123,8 +123,8 @@ export class TurnCommit {
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
     await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);
-    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
-    this.#ownership.tidyAt = Math.min(this.#ownership.tidyAt, at);
+    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + PRUNE_DELAY_MS;
+    this.#ownership.pruneAt = Math.min(this.#ownership.pruneAt, at);
   }
 
   /**

@@ -23,7 +23,7 @@ export class PendingCallQueue {
     while (at > 0 && (calls[at - 1] as Outgoing).number > call.number) at--;
     calls.splice(at, 0, call);
     // Its time may end before the next attempt: it then fails with the last attempt's error.
-    call.trouble ??= this.#lastError;
+    call.noteError ??= this.#lastError;
     return true;
   }
 
@@ -36,7 +36,7 @@ export class PendingCallQueue {
   /** An attempt to find the owner has failed; another one follows. */
   fail(error: AtlasError): void {
     this.#lastError = error;
-    for (const call of this.#calls) call.trouble ??= error;
+    for (const call of this.#calls) call.noteError ??= error;
   }
 }
 
@@ -76,7 +76,7 @@ export class CallOrder {
     } else if (column.session.isUnresponsive) {
       const message =
         `${column.session.name}, which has earlier calls to ${call.key}, does not respond`;
-      call.trouble ??= new AtlasError("unavailable", message);
+      call.noteError ??= new AtlasError("unavailable", message);
     }
     return true;
   }
@@ -84,7 +84,8 @@ export class CallOrder {
   /** The link over which calls of a key are being passed on, where it accepts more. */
   over(key: string): Session | null {
     const column = this.#backlogs.get(key);
-    const isOpen = column?.relay && column.session.takes && !column.session.isUnresponsive;
+    const isOpen = column?.relay && column.session.acceptsRequests &&
+      !column.session.isUnresponsive;
     return isOpen ? column.session : null;
   }
 

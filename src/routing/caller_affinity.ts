@@ -8,9 +8,9 @@
  */
 import {
   FOLLOW_CALLS,
+  FOLLOW_COOL_DOWN_MS,
   FOLLOW_HALF_LIFE_MS,
   FOLLOW_HOLD_MS,
-  FOLLOW_REST_MS,
   FOLLOW_SHARE,
   MAX_FOLLOWED,
 } from "../limits.ts";
@@ -26,7 +26,7 @@ interface RegionCounter {
   /** The other region that most calls come from, and since when. */
   dominantRegion: string | null;
   since: number;
-  restUntil: number;
+  coolDownUntil: number;
 }
 
 export class CallerAffinity {
@@ -48,15 +48,15 @@ export class CallerAffinity {
     count(gauge.counts, region);
     const favourite = this.#dominantRegion(gauge.counts);
     if (favourite !== gauge.dominantRegion) [gauge.dominantRegion, gauge.since] = [favourite, now];
-    if (favourite === null || now < gauge.restUntil) return null;
+    if (favourite === null || now < gauge.coolDownUntil) return null;
     return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
   }
 
   /** Starts the cool-down of `ms`: it has just moved, or failed to. */
-  coolDown(key: string, ms: number = FOLLOW_REST_MS): void {
+  coolDown(key: string, ms: number = FOLLOW_COOL_DOWN_MS): void {
     const now = this.#clock.now();
     const gauge = this.#counter(key, now);
-    gauge.restUntil = now + ms;
+    gauge.coolDownUntil = now + ms;
   }
 
   /** Drops its counter: it isn't here any more. */
@@ -71,7 +71,7 @@ export class CallerAffinity {
       const [oldest] = this.#counters.keys();
       this.#counters.delete(oldest as string);
     }
-    gauge = { counts: new Map(), at: now, dominantRegion: null, since: now, restUntil: 0 };
+    gauge = { counts: new Map(), at: now, dominantRegion: null, since: now, coolDownUntil: 0 };
     this.#counters.set(key, gauge);
     return gauge;
   }

@@ -15,7 +15,7 @@ import type { NodeEvent } from "../model/node_event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "../resource/activation.ts";
-import { beginRest, restLeft } from "../resource/cool_down.ts";
+import { beginCoolDown, coolDownLeft } from "../resource/cool_down.ts";
 import type { CallerAffinity } from "./caller_affinity.ts";
 import type { Migration } from "./migration.ts";
 import type { Router } from "./router.ts";
@@ -76,7 +76,7 @@ export class Dispatcher {
     if (activation.placement === "caller") {
       this.#affinity.coolDown(activation.key);
       // For its next owner.
-      void beginRest(activation, this.#clock);
+      void beginCoolDown(activation, this.#clock);
     }
     call.succeed(call.encode(null), activation.owner, null);
   }
@@ -104,7 +104,7 @@ export class Dispatcher {
   /** Moves it to its callers' region, unless a former owner's cool-down lasts. */
   async #follow(activation: Activation, region: string): Promise<void> {
     const { key } = activation;
-    const restMs = await restLeft(activation, this.#clock);
+    const restMs = await coolDownLeft(activation, this.#clock);
     if (restMs > 0) return this.#affinity.coolDown(key, restMs);
     await this.#migration.move(activation, region);
     this.#affinity.forget(key);

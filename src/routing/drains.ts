@@ -39,7 +39,7 @@ const OPTIONS: OptionNames<DrainNodesOptions> = {
 export interface DrainParts {
   readonly store: Store;
   readonly links: Links;
-  readonly paths: RegionRoutes;
+  readonly routes: RegionRoutes;
   readonly membership: Membership;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
@@ -141,9 +141,9 @@ export class Drains {
 
   /** A link to a member, or to a node that passes the request on. */
   async #session(member: Member): Promise<Session> {
-    const { links, paths, life, place } = this.#parts;
+    const { links, routes, life, place } = this.#parts;
     if (member.region === place.region) return await links.to(member, life());
-    return (await paths.find(member, member.incarnation, member.region)).session;
+    return (await routes.find(member, member.incarnation, member.region)).session;
   }
 
   async #ask(

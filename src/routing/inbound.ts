@@ -63,7 +63,7 @@ class InboundCall extends Call {
     this.#id = request.id;
     // At once, because the bytes are valid only now, and copying them would cost as much.
     this.#arguments = decodeArguments(request.body);
-    this.#callPath = request.trail;
+    this.#callPath = request.callPath;
     this.#session = session;
     this.#peers = peers;
     this.#deadlines = deadlines;
@@ -122,14 +122,14 @@ class InboundCall extends Call {
     });
   }
 
-  override giveUp(reason?: AtlasError): void {
+  override cancel(reason?: AtlasError): void {
     this.#settle();
-    super.giveUp(reason);
+    super.cancel(reason);
   }
 
   override expire(): void {
     const message = `${this.key} ${shown(this.method, MAX_METHOD)}: the deadline passed`;
-    this.giveUp(new AtlasError("timeout", message, { maybeExecuted: true }));
+    this.cancel(new AtlasError("timeout", message, { maybeExecuted: true }));
   }
 
   #settle(): void {
@@ -145,7 +145,7 @@ export interface InboundParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
   /** The other region that is a key's home; null where this node may own it. */
-  readonly homeAbroad: (key: string) => string | null;
+  readonly remoteHomeOf: (key: string) => string | null;
   /** Passes a call on; `onEnd` runs once it was answered or given up. */
   readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
   /** Dispatches a call to its resource here. */
@@ -193,7 +193,7 @@ export class InboundRequests {
   /** The caller has gone: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
     const calls = this.#calls.get(session);
-    calls?.get(id)?.giveUp();
+    calls?.get(id)?.cancel();
     calls?.delete(id);
   }
 
@@ -201,7 +201,7 @@ export class InboundRequests {
   closed(session: Session): void {
     const calls = this.#calls.get(session);
     this.#calls.delete(session);
-    for (const call of calls?.values() ?? []) call.giveUp();
+    for (const call of calls?.values() ?? []) call.cancel();
   }
 
   #deliver(call: InboundCall, activation: Activation): void {
@@ -213,9 +213,9 @@ export class InboundRequests {
   /** The resource isn't active here: finds or claims its owner, and answers with it. */
   async #acquire(call: InboundCall): Promise<void> {
     try {
-      const { host, homeAbroad } = this.#parts;
+      const { host, remoteHomeOf } = this.#parts;
       const { type } = parseKey(call.key);
-      if (homeAbroad(call.key) !== null) return this.#notOwner(call, null);
+      if (remoteHomeOf(call.key) !== null) return this.#notOwner(call, null);
       if (!host.knows(type)) {
         return call.fail(
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
@@ -250,7 +250,7 @@ function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
 
 /** Checks the sizes of a request's fields. */
 function check(request: Request): AtlasError | null {
-  const { method, chain, idempotencyKey, trail } = request;
+  const { method, chain, idempotencyKey, callPath: trail } = request;
   if (method.length > MAX_METHOD) {
     return new AtlasError("not_found", noMethod(method));
   }

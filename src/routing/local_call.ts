@@ -16,7 +16,7 @@ import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
-import { type CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /** What a call of a resource inherits from its turn. */
 export interface CallContext {
@@ -49,7 +49,7 @@ export class LocalCall extends Outgoing {
   #signal: AbortSignal | null = null;
 
   constructor(
-    keeper: CallKeeper,
+    keeper: CallRouter,
     number: number,
     target: { readonly type: string; readonly key: string },
     method: string,
@@ -87,7 +87,7 @@ export class LocalCall extends Outgoing {
   }
 
   override get caller(): Caller {
-    const { region, node } = this.keeper.place;
+    const { region, node } = this.router.place;
     return { region: this.region ?? region, node };
   }
 
@@ -111,7 +111,7 @@ export class LocalCall extends Outgoing {
   }
 
   override succeed(result: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath, mark);
+    if (!this.done) this.#succeed(result, owner, this.router.ownPath, mark);
   }
 
   override answered(

@@ -28,8 +28,8 @@ import type { Links, Session } from "../links/links.ts";
 import type { LinkRoute, RegionRoutes } from "../links/region_routes.ts";
 
 /** How often a region's members are read before none counts as known, and the pause in between. */
-const ROLL_ATTEMPTS = 4;
-const ROLL_PAUSE_MS = 100;
+const MEMBERS_ATTEMPTS = 4;
+const MEMBERS_PAUSE_MS = 100;
 /** How long a node of this region is waited for before it is reported as not answering, in ms. */
 const SILENCE_MS = 500;
 /** The shortest interval between two reads of the members for unknown members elsewhere, in ms. */
@@ -41,7 +41,7 @@ export interface LocatorParts {
   readonly registry: Directory;
   readonly membership: Membership;
   readonly links: Links;
-  readonly paths: RegionRoutes;
+  readonly routes: RegionRoutes;
   readonly gateways: Gateways;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
@@ -105,8 +105,8 @@ export class Locator {
       try {
         return await this.#askRemote(key, typeOf(key), region);
       } catch (error) {
-        if (attempt >= ROLL_ATTEMPTS) throw error;
-        await pause(this.#parts.clock, ROLL_PAUSE_MS * attempt);
+        if (attempt >= MEMBERS_ATTEMPTS) throw error;
+        await pause(this.#parts.clock, MEMBERS_PAUSE_MS * attempt);
       }
     }
   }
@@ -134,7 +134,7 @@ export class Locator {
   ready(owner: Ownership): LinkRoute | null {
     const region = regionOf(owner.rrp);
     if (region === this.#parts.place.region) return null;
-    return this.#parts.paths.ready(owner.incarnation, region);
+    return this.#parts.routes.ready(owner.incarnation, region);
   }
 
   /** A node could not take or pass on a call: others come first for a while. */
@@ -178,16 +178,18 @@ export class Locator {
    * @throws AtlasError `unavailable` where this node has begun another life meanwhile
    */
   async #inReach(key: string, owner: Ownership): Promise<Route | null> {
-    const { membership, links, gateways, paths, life, place } = this.#parts;
+    const { membership, links, gateways, routes, life, place } = this.#parts;
     const { incarnation } = owner;
     const self = life();
     const present = links.present(incarnation);
-    if (present?.takes && !present.isUnresponsive) return { session: present, relay: false, owner };
+    if (present?.acceptsRequests && !present.isUnresponsive) {
+      return { session: present, relay: false, owner };
+    }
     const member = membership.peek(incarnation);
     if (!member || incarnation === self.incarnation || this.#isNamesake(member)) return null;
     try {
       if (member.region !== place.region && gateways.has(member.region)) {
-        return { ...await paths.find(member, incarnation, member.region), owner };
+        return { ...await routes.find(member, incarnation, member.region), owner };
       }
       return { session: await this.#dial(member, key), relay: false, owner };
     } catch (error) {
@@ -199,7 +201,7 @@ export class Locator {
 
   /** The route to an owner in this region's membership. */
   async #follow(key: string, owner: Ownership): Promise<Route> {
-    const { registry, membership, links, gateways, paths, life, place } = this.#parts;
+    const { registry, membership, links, gateways, routes, life, place } = this.#parts;
     const { incarnation } = owner;
     const member = membership.peek(incarnation) ?? await this.#dialAddress(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
@@ -211,7 +213,7 @@ export class Locator {
     }
     if (!member && membership.isUnreadable(incarnation)) {
       const session = links.present(incarnation);
-      if (session?.takes) return { session, relay: false, owner };
+      if (session?.acceptsRequests) return { session, relay: false, owner };
       throw new AtlasError(
         "unavailable",
         `the owner of ${key} can't be dialled: its row in the registry can't be read`,
@@ -223,14 +225,14 @@ export class Locator {
     }
     const { region } = member;
     if (region !== place.region && gateways.has(region)) {
-      return { ...await paths.find(member, incarnation, region), owner };
+      return { ...await routes.find(member, incarnation, region), owner };
     }
     return { session: await this.#reach(member, key), relay: false, owner };
   }
 
   /** The route for a key of another home region: to its owner if known, else to a node there. */
   async #remote(key: string, type: string): Promise<Target> {
-    const { registry, membership, paths, life, place, store } = this.#parts;
+    const { registry, membership, routes, life, place, store } = this.#parts;
     let unread: AtlasError | null = null;
     const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
     // The lookup may have found that the key has moved.
@@ -247,7 +249,7 @@ export class Locator {
       });
     }
     const member = membership.peek(incarnation) ?? await this.#learn(incarnation, region);
-    return { ...await paths.find(member, incarnation, region), owner };
+    return { ...await routes.find(member, incarnation, region), owner };
   }
 
   /**
@@ -286,7 +288,7 @@ export class Locator {
 
   /** The route to a node of the home region that activates a key, or passes its calls on. */
   async #askRemote(key: string, type: string, home: string): Promise<Route> {
-    const { host, membership, paths, gateways, life } = this.#parts;
+    const { host, membership, routes, gateways, life } = this.#parts;
     const pick = () =>
       host.placement(type) === "spread"
         ? this.#placement.spread(type, key, home, null)
@@ -298,7 +300,7 @@ export class Locator {
       if (!member && !host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     }
     // That node decides: it claims the key itself, or knows its owner by now.
-    const way = await paths.find(member, member?.incarnation ?? "", home);
+    const way = await routes.find(member, member?.incarnation ?? "", home);
     return { session: way.session, relay: true, owner: null };
   }
 

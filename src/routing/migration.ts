@@ -27,13 +27,13 @@ export interface MigrationParts {
   readonly host: Host;
   readonly store: Store;
   readonly registry: Directory;
-  readonly places: Locator;
+  readonly locator: Locator;
   readonly place: { readonly region: string; readonly node: string };
   /**
    * Asks the node at a route's end to check that a key can be claimed there; rejects where it
    * can't.
    */
-  readonly checkClaimAbroad: (key: string, route: Route) => Promise<void>;
+  readonly checkClaimIn: (key: string, route: Route) => Promise<void>;
   /** Asks the node at a route's end to activate a key; rejects where it can't. */
   readonly ask: (key: string, route: Route) => Promise<unknown>;
   readonly onEvent: (event: NodeEvent) => void;
@@ -85,11 +85,11 @@ export class Migration {
 
   /** A route to a node that is to activate a key, and has just checked that it can. */
   async #reserve(key: string, region: string): Promise<Route> {
-    const { places, store } = this.#parts;
+    const { locator, store } = this.#parts;
     const obstacle = store.obstacleTo?.(region) ?? null;
     if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
-    const route = await places.routeInRegion(key, region);
-    if (store.recall && store.homeOf?.(key)) await this.#parts.checkClaimAbroad(key, route);
+    const route = await locator.routeInRegion(key, region);
+    if (store.recall && store.homeOf?.(key)) await this.#parts.checkClaimIn(key, route);
     return route;
   }
 
@@ -181,9 +181,9 @@ export async function prove(
 }
 
 /** Answers such a request of another node. */
-export async function answerCanClaim(call: RelayedCall, places: Locator): Promise<void> {
+export async function answerCanClaim(call: RelayedCall, locator: Locator): Promise<void> {
   try {
-    await places.checkClaim(call.key, call.type);
+    await locator.checkClaim(call.key, call.type);
     call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
   } catch (error) {
     call.reject(toAtlasError(error));

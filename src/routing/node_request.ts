@@ -40,7 +40,7 @@ export async function askNode(
       epoch: 0,
       idempotencyKey: null,
       chain: [],
-      trail: { via, region: null, trace: null },
+      callPath: { via, region: null, trace: null },
       relay: true,
     }, {
       relay: true,

@@ -5,7 +5,7 @@
  * Local callers make some (`local_call.ts`); others come over a link, to be passed on
  * (`relayed_call.ts`). Queues, the router and links treat both alike.
  */
-import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
+import { asMaybeExecuted, AtlasError, withPreviousError } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import type { Session, Waiter } from "../links/links.ts";
 import { Call } from "../model/call.ts";
@@ -15,13 +15,13 @@ import { shown } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
 /** What an outgoing call needs of the router. */
-export interface CallKeeper {
+export interface CallRouter {
   /** This node. */
   readonly place: Caller;
   /** The path of a call that ends at this node. */
   readonly ownPath: readonly string[];
   /** The other region that is a key's home; null where it is this one, or it has none. */
-  homeAbroad(key: string): string | null;
+  remoteHomeOf(key: string): string | null;
   /** It failed; the router sends it again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
   /** It expired, but goes on until {@link Outgoing.expiresAt}. */
@@ -38,7 +38,7 @@ export interface Carrier {
   /** Whether the other end is to pass it on. */
   readonly relay: boolean;
   /** The span of this link; null where the call is not traced. */
-  readonly hop: LinkSpan | null;
+  readonly span: LinkSpan | null;
 }
 
 const NOWHERE: readonly string[] = [];
@@ -59,20 +59,20 @@ export abstract class Outgoing extends Call {
   /** How often it was sent to a node that wasn't the owner, or got lost. */
   redirects = 0;
   /** Whether it was dispatched to a resource here. */
-  isHanded = false;
+  isDispatched = false;
   /** The link that has it; null while it is here. */
   carrier: Carrier | null = null;
   /** Whether later calls of its key must not overtake it. */
   isOrdered = false;
   /** The nodes that it last reached beyond this one, where known. */
   remotePath: readonly string[] = NOWHERE;
-  protected readonly keeper: CallKeeper;
+  protected readonly router: CallRouter;
   #lastError: AtlasError | null = null;
   #mayHaveRunBefore = false;
 
-  constructor(keeper: CallKeeper) {
+  constructor(keeper: CallRouter) {
     super();
-    this.keeper = keeper;
+    this.router = keeper;
   }
 
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
@@ -107,39 +107,39 @@ export abstract class Outgoing extends Call {
   /** The nodes that it has reached, this one first. */
   get path(): readonly string[] {
     const beyond = this.carrier ? [this.carrier.session.name] : this.remotePath;
-    const { ownPath } = this.keeper;
+    const { ownPath } = this.router;
     return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
   }
 
   /** It was dispatched to its resource here. */
   arrived(): void {
     this.remotePath = NOWHERE;
-    this.isHanded = true;
+    this.isDispatched = true;
   }
 
   /** Records why it had to wait: part of the error if its time runs out. */
-  get trouble(): AtlasError | null {
+  get noteError(): AtlasError | null {
     return this.#lastError;
   }
 
-  set trouble(error: AtlasError | null) {
+  set noteError(error: AtlasError | null) {
     this.#lastError = error;
     // Effects of one attempt may remain, whatever the next one's result.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
-    if (!this.done) this.keeper.failed(this, error, owner);
+    if (!this.done) this.router.failed(this, error, owner);
   }
 
   /** Ends it with an error, for good. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    const { path: way, trouble } = this;
-    const whole = error.code === "timeout" && trouble ? withTrouble(error, trouble) : error;
+    const { path: way, noteError: trouble } = this;
+    const whole = error.code === "timeout" && trouble ? withPreviousError(error, trouble) : error;
     const told = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
     this.settle(told);
-    super.giveUp(told);
+    super.cancel(told);
     this.refuse(told, owner, way);
   }
 
@@ -147,7 +147,7 @@ export abstract class Outgoing extends Call {
     this.leave("the deadline passed", undefined);
   }
 
-  override cut(): void {
+  override onWheelClosed(): void {
     const maybeExecuted = this.#mayHaveRun;
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }
@@ -164,14 +164,14 @@ export abstract class Outgoing extends Call {
   protected settle(error: AtlasError | null, outcome: string = error?.code ?? "ok"): void {
     this.done = true;
     this.unlisten();
-    this.keeper.settled(this, error, outcome);
+    this.router.settled(this, error, outcome);
     this.carrier = null;
   }
 
   /** The node or region that did not answer, where that isn't this node. */
   get #whereabouts(): string {
     if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
-    const home = this.keeper.homeAbroad(this.key);
+    const home = this.router.remoteHomeOf(this.key);
     return home === null ? "" : `, and its home, region ${home}, did not answer`;
   }
 

@@ -14,7 +14,7 @@ import type { Request } from "../model/envelope.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
 import type { Session } from "../links/links.ts";
-import { type CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /**
  * How much earlier than its deadline a call that nobody has taken is answered, in ms and as a
@@ -45,7 +45,7 @@ export class RelayedCall extends Outgoing {
    * @param onEnd runs once it was answered or given up.
    */
   constructor(
-    keeper: CallKeeper,
+    keeper: CallRouter,
     number: number,
     request: Request,
     session: Session,
@@ -66,7 +66,7 @@ export class RelayedCall extends Outgoing {
     // Copied, because the bytes are valid only now and the call may have to wait here.
     this.body = request.body.slice();
     this.#id = request.id;
-    this.#callPath = request.trail as CallPath;
+    this.#callPath = request.callPath as CallPath;
     this.#session = session;
     this.#onEnd = onEnd;
   }
@@ -79,10 +79,10 @@ export class RelayedCall extends Outgoing {
    * The node that has it may still answer in time; otherwise its caller learns that it didn't run.
    */
   override expire(): void {
-    const isTaken = this.isHanded || this.carrier !== null;
+    const isTaken = this.isDispatched || this.carrier !== null;
     if (!isTaken || this.#expiresAt === this.deadline) return super.expire();
     this.#expiresAt = this.deadline;
-    this.keeper.extended(this);
+    this.router.extended(this);
   }
 
   override get via(): readonly string[] {
@@ -110,7 +110,7 @@ export class RelayedCall extends Outgoing {
   }
 
   override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath, mark);
+    this.answered(encoded as Uint8Array, owner, this.router.ownPath, mark);
   }
 
   override answered(
@@ -142,11 +142,11 @@ export class RelayedCall extends Outgoing {
   }
 
   /** Its caller has gone: cancels it at the node that has it. */
-  override giveUp(): void {
+  override cancel(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);
     this.settle(null, "cancelled");
-    super.giveUp();
+    super.cancel();
   }
 
   protected override unlisten(): void {

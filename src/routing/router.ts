@@ -9,7 +9,7 @@
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
-import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
+import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_WAIT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
 import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
@@ -34,7 +34,7 @@ import { type CallContext, LocalCall } from "./local_call.ts";
 import type { Locator, Route, Target } from "./locator.ts";
 import { answerCanClaim } from "./migration.ts";
 import {
-  type CallKeeper,
+  type CallRouter,
   type Outgoing,
   PendingRequest,
   type PendingRequestHandler,
@@ -68,7 +68,7 @@ export interface RouterStats {
   relays: number;
 }
 
-export class Router implements CallKeeper, PendingRequestHandler {
+export class Router implements CallRouter, PendingRequestHandler {
   readonly stats: RouterStats = { calls: 0, forwards: 0, relays: 0 };
   readonly place: { readonly region: string; readonly node: string };
   /** Shared by all answers, so it must not be changed. */
@@ -98,7 +98,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
     return this.#inFlight;
   }
 
-  homeAbroad(key: string): string | null {
+  remoteHomeOf(key: string): string | null {
     try {
       return this.#parts.locator.remoteHomeOf(key);
     } catch {
@@ -224,7 +224,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.resume(this.callOrder.arrived(call));
     if (call.carrier) call.remotePath = path ?? [call.carrier.session.name];
     call.carrier = null;
-    call.isHanded = false;
+    call.isDispatched = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
     // This needs the store, which is not waited for.
@@ -237,12 +237,12 @@ export class Router implements CallKeeper, PendingRequestHandler {
     }
     if (owner) registry.note(call.key, owner);
     call.redirects++;
-    call.trouble = error;
+    call.noteError = error;
     this.#enqueue(call);
   }
 
   #dispatch(call: Outgoing): void {
-    const { host, registry, links, locator: places } = this.#parts;
+    const { host, registry, links, locator } = this.#parts;
     if (call.done) return;
     if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
     const here = host.find(call.key);
@@ -256,7 +256,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
-    const way = owner && places.ready(owner);
+    const way = owner && locator.ready(owner);
     if (way) this.#send(call, { ...way, owner });
     else this.#enqueue(call);
   }
@@ -287,10 +287,10 @@ export class Router implements CallKeeper, PendingRequestHandler {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        trail: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
+        callPath: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
         relay,
       }, new PendingRequest(this, call, owner, relay));
-      call.carrier = { session, id, relay, hop };
+      call.carrier = { session, id, relay, span: hop };
       if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -397,6 +397,6 @@ export class Router implements CallKeeper, PendingRequestHandler {
   /** An owner is waited for until the deadline, the store only for a short time. */
   #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
     if (!error.retryable || error.code === "overloaded" || isLasting(error)) return false;
-    return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
+    return outSince === null || this.#parts.clock.now() - outSince < STORE_WAIT_MS;
   }
 }

@@ -48,7 +48,7 @@ async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown
     }
     case EVENTS: {
       const [door, life, at, closed] = args as [string, string, number, number];
-      return audience.ask(call, door, life, at, closed);
+      return audience.poll(call, door, life, at, closed);
     }
     case REPLAY: {
       const [after, until, ids] = args as [number, number, string[]];
@@ -92,8 +92,8 @@ async function admit(
 
 /** Runs it once earlier work for this connection is done. */
 function inTurn(seated: ConnectionHandle, run: () => Promise<number>): Promise<number> {
-  const heard = seated.hearing.then(run);
-  seated.hearing = heard.catch(() => {});
+  const heard = seated.delivering.then(run);
+  seated.delivering = heard.catch(() => {});
   return heard;
 }
 
@@ -107,20 +107,20 @@ async function hear(
 ): Promise<number> {
   let heard = 0;
   for (const message of messages) {
-    if (from + heard <= seated.heard) {
+    if (from + heard <= seated.lastMessage) {
       // Their answer got lost.
       heard++;
       continue;
     }
     // Nobody waits for this any more: it is sent again.
     if (call.done || seated.isGone) return heard;
-    const error = await audience.hear(seated, message, call).ended;
+    const error = await audience.deliverMessage(seated, message, call).ended;
     // Not begun: it is sent again, here or to the next owner.
     if (error && !error.maybeExecuted && error.retryable) {
       if (heard === 0) throw error;
       return heard;
     }
-    seated.heard = from + heard++;
+    seated.lastMessage = from + heard++;
   }
   return heard;
 }

@@ -37,7 +37,7 @@ export class CallTracer {
 
   /** Ends a span: the answer is here, or nobody waits for it any more. */
   ended(call: Outgoing, outcome: string): void {
-    const hop = call.carrier?.hop;
+    const hop = call.carrier?.span;
     if (!hop) return;
     const { clock, onEvent } = this.#parts;
     const ms = Math.round((clock.now() - hop.since) * 1_000) / 1_000;

@@ -32,7 +32,7 @@ type Reply = Extract<ServerFrame, { t: "reply" }>;
 type Outcome = CallAnswer | { readonly error: FrameError };
 
 /** Bytes of messages that are sent to the owner at once, where there are several. */
-const HEARD_AT_ONCE = 262_144;
+const MESSAGE_BYTES_AT_ONCE = 262_144;
 
 /** An event for several sockets, encoded once for each codec. */
 export class EncodedEvent {
@@ -88,7 +88,7 @@ export interface ClientSessionParts {
    * Delivers messages; resolves to how many were delivered, and waits while no owner can be
    * reached.
    */
-  readonly hear: (
+  readonly deliverMessages: (
     seat: ClientSession,
     messages: readonly unknown[],
     from: number,
@@ -96,7 +96,7 @@ export interface ClientSessionParts {
   /** Its socket is closed; bytes of messages may still wait to be delivered. */
   readonly closed?: (seat: ClientSession) => void;
   /** It has ended: its socket is closed, and nothing of it waits any more. */
-  readonly gone: (seat: ClientSession) => void;
+  readonly ended: (seat: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
 
@@ -112,14 +112,14 @@ export class ClientSession {
   /** The epoch of the owner that gave that number; null: none did. */
   epoch: number | null = null;
   /** When a frame was last sent to its client, monotonic ms. */
-  toldAt: number;
+  sentAt: number;
   /** Whether the socket is closed. */
   isClosed = false;
   readonly #parts: ClientSessionParts;
   readonly #socket: Socket;
   readonly #abort = new AbortController();
   /** Events that came while it is being joined. */
-  #passing: EncodedEvent[] | null = [];
+  #buffered: EncodedEvent[] | null = [];
   /** The number up to which some of those are lost. */
   #lost = 0;
   /**
@@ -132,9 +132,9 @@ export class ClientSession {
     readonly since: number;
   }[] = [];
   #waitingSize = 0;
-  #isHearing = false;
+  #isDelivering = false;
   /** Messages that were delivered or dropped. */
-  #heard = 0;
+  #delivered = 0;
   #isLeaving = false;
   #calls = 0;
   #isOver = false;
@@ -145,7 +145,7 @@ export class ClientSession {
     this.id = parts.id;
     this.former = parts.former;
     this.position = parts.after;
-    this.toldAt = parts.now();
+    this.sentAt = parts.now();
   }
 
   /** Whether it has ended. */
@@ -160,7 +160,7 @@ export class ClientSession {
 
   /** It will be joined again: events that come meanwhile are buffered. */
   rejoin(): void {
-    this.#passing = [];
+    this.#buffered = [];
     this.#lost = 0;
   }
 
@@ -169,10 +169,10 @@ export class ClientSession {
    * are lost for it, null where none is.
    */
   joined(epoch: number, last: number, lost: number | null, past: readonly EncodedEvent[]): void {
-    const passed = this.#passing ?? [];
+    const passed = this.#buffered ?? [];
     const gap = lost !== null || this.#lost > last;
     const from = gap ? Math.max(lost ?? 0, this.#lost) : last;
-    this.#passing = null;
+    this.#buffered = null;
     this.resumed = true;
     this.#hello(epoch, from, gap);
     if (gap || this.position === null) this.position = from;
@@ -186,8 +186,8 @@ export class ClientSession {
 
   /** Some events up to `seq` are lost, because this node was too slow. */
   missed(epoch: number, seq: number): void {
-    if (this.#passing) this.#lost = seq;
-    if (this.#passing || (this.position ?? 0) >= seq) return;
+    if (this.#buffered) this.#lost = seq;
+    if (this.#buffered || (this.position ?? 0) >= seq) return;
     this.position = seq;
     this.epoch = epoch;
     this.#hello(epoch, seq, true);
@@ -197,9 +197,9 @@ export class ClientSession {
   send(event: EncodedEvent): void {
     if (this.isClosed) return;
     if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
-    if (this.#passing) {
-      this.#passing.push(event);
-      if (this.#passing.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to join");
+    if (this.#buffered) {
+      this.#buffered.push(event);
+      if (this.#buffered.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to join");
       return;
     }
     const position = this.position ?? 0;
@@ -220,7 +220,7 @@ export class ClientSession {
     } catch (error) {
       const id = idOf(value);
       if (id === null) this.reject(error);
-      else this.#turnDown(id, error, data.length);
+      else this.#refuseCall(id, error, data.length);
     }
   }
 
@@ -233,12 +233,12 @@ export class ClientSession {
   /** Closes it, and drops what waits. */
   end(code: number, reason: string): void {
     this.#drop(this.#waiting.length);
-    this.hearOut(code, reason);
+    this.closeAfterDelivery(code, reason);
     this.giveUp();
   }
 
   /** Closes its socket; messages that came before that are still delivered. */
-  hearOut(code: number, reason: string): void {
+  closeAfterDelivery(code: number, reason: string): void {
     if (this.isClosed) return;
     // Some sockets report synchronously that they are closed.
     this.#socket.close(code, reason);
@@ -262,7 +262,7 @@ export class ClientSession {
     if (!this.isClosed || this.#isOver) return;
     this.#isOver = true;
     this.#drop(this.#waiting.length);
-    this.#parts.gone(this);
+    this.#parts.ended(this);
   }
 
   /** Sends `ping`, once hello was sent. */
@@ -276,18 +276,18 @@ export class ClientSession {
    */
   leave(): void {
     this.#isLeaving = true;
-    if (this.resumed && !this.#passing) this.#send({ t: "leave" });
+    if (this.resumed && !this.#buffered) this.#send({ t: "leave" });
   }
 
   #finish(): void {
-    if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();
+    if (this.isClosed && !this.#isDelivering && this.#waiting.length === 0) this.giveUp();
   }
 
   #take(frame: ClientFrame, size: number): void {
     if (frame.t === "call") {
       if (this.#calls >= MAX_SOCKET_CALLS) {
         const message = `${MAX_SOCKET_CALLS} calls of this socket are in flight already`;
-        return this.#turnDown(frame.id, new AtlasError("overloaded", message), size);
+        return this.#refuseCall(frame.id, new AtlasError("overloaded", message), size);
       }
       this.#calls++;
     }
@@ -295,7 +295,7 @@ export class ClientSession {
   }
 
   /** Answers a call that was refused, once hello was sent. */
-  #turnDown(id: number | string, error: unknown, size: number): void {
+  #refuseCall(id: number | string, error: unknown, size: number): void {
     const reply: Reply = { t: "reply", id, error: frameError(error) };
     if (this.resumed) this.#send(reply);
     else this.#await(reply, size);
@@ -312,12 +312,12 @@ export class ClientSession {
 
   /** Sends what waits to the owner: calls at once, messages once earlier ones were delivered. */
   #pump(): void {
-    while (this.resumed && !this.#isHearing && !this.#isOver) {
+    while (this.resumed && !this.#isDelivering && !this.#isOver) {
       const first = this.#waiting[0];
       if (!first) return;
       const { frame, since } = first;
       if (frame.t === "message") {
-        void this.#hear();
+        void this.#deliverMessages();
         return;
       }
       this.#drop(1);
@@ -330,19 +330,19 @@ export class ClientSession {
     for (const { size } of this.#waiting.splice(0, count)) this.#waitingSize -= size;
   }
 
-  async #hear(): Promise<void> {
-    this.#isHearing = true;
+  async #deliverMessages(): Promise<void> {
+    this.#isDelivering = true;
     const messages: unknown[] = [];
     let bytes = 0;
     for (const { frame, size } of this.#waiting) {
       bytes += size;
-      if (frame.t !== "message" || (messages.length > 0 && bytes > HEARD_AT_ONCE)) break;
+      if (frame.t !== "message" || (messages.length > 0 && bytes > MESSAGE_BYTES_AT_ONCE)) break;
       messages.push(frame.data);
     }
-    const heard = await this.#parts.hear(this, messages, this.#heard + 1);
-    this.#heard += heard;
+    const heard = await this.#parts.deliverMessages(this, messages, this.#delivered + 1);
+    this.#delivered += heard;
     this.#drop(heard);
-    this.#isHearing = false;
+    this.#isDelivering = false;
     this.#pump();
     this.#finish();
   }
@@ -381,7 +381,7 @@ export class ClientSession {
 
   #write(data: string | Uint8Array): void {
     if (this.isClosed) return;
-    this.toldAt = this.#parts.now();
+    this.sentAt = this.#parts.now();
     this.#socket.send(data);
     if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
   }

@@ -11,7 +11,7 @@ import { Expiring } from "../model/expiring.ts";
 export interface Pinged {
   readonly isClosed: boolean;
   /** When a frame was last sent to it, monotonic ms. */
-  readonly toldAt: number;
+  readonly sentAt: number;
   /** Sends `ping`, if hello was sent. */
   ping(): void;
 }
@@ -41,11 +41,11 @@ export class Ping extends Expiring {
     const { clock, deadlines } = this.#parts;
     if (this.#of.isClosed) return;
     const now = clock.now();
-    if (now - this.#of.toldAt >= SOCKET_PING_MS) this.#of.ping();
-    const due = this.#of.toldAt + SOCKET_PING_MS;
+    if (now - this.#of.sentAt >= SOCKET_PING_MS) this.#of.ping();
+    const due = this.#of.sentAt + SOCKET_PING_MS;
     // Before hello nothing is sent.
     deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
   }
 
-  override cut(): void {}
+  override onWheelClosed(): void {}
 }

@@ -61,7 +61,7 @@ export interface SocketServerParts {
   /** The node's current life. */
   readonly life: () => NodeLife;
   readonly router: Pick<Router, "call">;
-  readonly places: Pick<Locator, "checkType">;
+  readonly locator: Pick<Locator, "checkType">;
 }
 
 export class SocketServer {
@@ -71,7 +71,7 @@ export class SocketServer {
   readonly #sessions = new Set<ClientSession>();
   readonly #leaving = new Set<Promise<void>>();
   /** Notified when a socket has closed, or its session has ended. */
-  readonly #fewer = new Signal();
+  readonly #closedOne = new Signal();
   /** Closed sockets with messages that wait for delivery, and the bytes of these. */
   readonly #closings = new Map<ClientSession, number>();
   #closedBytes = 0;
@@ -100,7 +100,7 @@ export class SocketServer {
       if (id === undefined || /^[0-9a-f-]{36}$/.test(id)) continue;
       throw new AtlasError("bad_request", "connection must be the id that a hello named");
     }
-    this.#parts.places.checkType(type);
+    this.#parts.locator.checkType(type);
     this.#checkRoom();
     let seat: ClientSession | null = null;
     return {
@@ -126,7 +126,7 @@ export class SocketServer {
     this.#isClosed = true;
     for (const seat of [...this.#sessions]) seat.leave();
     await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
-    for (const seat of [...this.#sessions]) seat.hearOut(RESTART, DRAINING);
+    for (const seat of [...this.#sessions]) seat.closeAfterDelivery(RESTART, DRAINING);
     await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
@@ -141,9 +141,9 @@ export class SocketServer {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
       isLate = true;
-      this.#fewer.notify();
+      this.#closedOne.notify();
     });
-    while (!isSo() && !isLate) await this.#fewer.wait();
+    while (!isSo() && !isLate) await this.#closedOne.wait();
     timer.cancel();
   }
 
@@ -165,12 +165,12 @@ export class SocketServer {
       after: options.after ?? null,
       former: options.former ?? null,
       stats: this.stats,
-      hear: (seat, messages, from) => party.hear(seat, messages, from),
+      deliverMessages: (seat, messages, from) => party.deliverMessages(seat, messages, from),
       closed: (seat) => {
         ping.stop();
         patience = this.#closed(seat);
       },
-      gone: (seat) => {
+      ended: (seat) => {
         patience?.cancel();
         this.#gone(seat, party);
       },
@@ -199,7 +199,7 @@ export class SocketServer {
    */
   #closed(seat: ClientSession): Timer | null {
     this.stats.sockets--;
-    this.#fewer.notify();
+    this.#closedOne.notify();
     const bytes = seat.waitingBytes;
     if (bytes === 0) return null;
     this.#closedBytes += bytes;
@@ -218,7 +218,7 @@ export class SocketServer {
     this.#closings.delete(seat);
     const left = party.remove(seat).finally(() => {
       this.#leaving.delete(left);
-      this.#fewer.notify();
+      this.#closedOne.notify();
     });
     this.#leaving.add(left);
   }

@@ -34,7 +34,7 @@ const GRACE_MS = 5_000;
 /** How often the leaving of the last socket is reported; after that the owner notices by itself. */
 const LEAVE_ATTEMPTS = 3;
 /** The subscriber id sent to an owner that doesn't know this node. */
-const NO_NAME = "";
+const NO_ID = "";
 
 /** A resource, and how to call its owner. */
 export interface SubscriptionParts {
@@ -67,7 +67,7 @@ export class Subscription {
   readonly #pending = new Set<ClientSession>();
   readonly #over = new AbortController();
   /** Its subscriber id at the current owner; a new one each time it has to register. */
-  #name: string | null = null;
+  #subscriberId: string | null = null;
   #epoch = 0;
   /** The number up to which this node has all events. */
   #at = 0;
@@ -93,7 +93,7 @@ export class Subscription {
     this.#sessions.delete(seat.id);
     this.#pending.delete(seat);
     // Also between two owners: the next one may know it from the former one's state.
-    const name = this.#name ?? NO_NAME;
+    const name = this.#subscriberId ?? NO_ID;
     if (this.#sessions.size === 0) this.#end();
     // A session that is being joined for the first time is reported once it has been joined.
     if (seat.isKnown) await this.#notifyClosed(name, seat);
@@ -117,10 +117,14 @@ export class Subscription {
    *
    * @param from the number of the first of them among all of the socket.
    */
-  async hear(seat: ClientSession, messages: readonly unknown[], from: number): Promise<number> {
+  async deliverMessages(
+    seat: ClientSession,
+    messages: readonly unknown[],
+    from: number,
+  ): Promise<number> {
     let asked: string | null = null;
     for (let attempt = 0; !seat.isOver;) {
-      const name = this.#name;
+      const name = this.#subscriberId;
       if (name === null || this.#pending.has(seat)) {
         await this.#admitted.wait();
         continue;
@@ -152,8 +156,8 @@ export class Subscription {
     this.#isJoining = true;
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
       const seats = [...this.#pending].slice(0, MAX_JOINS);
-      const founds = this.#name === null;
-      const name = this.#name ?? this.#parts.random.uuid();
+      const founds = this.#subscriberId === null;
+      const name = this.#subscriberId ?? this.#parts.random.uuid();
       // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
         for (const seat of seats) {
@@ -168,7 +172,7 @@ export class Subscription {
           {},
         );
         known();
-        if (!founds && this.#name !== name) continue;
+        if (!founds && this.#subscriberId !== name) continue;
         if (result === null) this.#leaveOwner(name);
         else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
           attempt = -1;
@@ -205,13 +209,13 @@ export class Subscription {
     if (joined.length === 0 || this.#over.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
     this.#epoch = Math.max(this.#epoch, epoch);
-    if (this.#name === null) {
-      [this.#name, this.#at, this.#closed] = [name, least, 0];
-      void this.#listen(name);
+    if (this.#subscriberId === null) {
+      [this.#subscriberId, this.#at, this.#closed] = [name, least, 0];
+      void this.#poll(name);
     }
     const past = await this.#past(joined);
     // Another owner may have taken over meanwhile: then all are joined to that one.
-    if (this.#name !== name) return true;
+    if (this.#subscriberId !== name) return true;
     for (const one of joined) {
       const { session: seat, seq, lost } = one;
       if (!this.#pending.delete(seat)) continue;
@@ -248,20 +252,20 @@ export class Subscription {
   }
 
   /** Polls for events while the owner knows this node by this subscriber id. */
-  async #listen(name: string): Promise<void> {
-    for (let attempt = 0; this.#name === name;) {
+  async #poll(name: string): Promise<void> {
+    for (let attempt = 0; this.#subscriberId === name;) {
       try {
         const { result, epoch } = await this.#parts.ask(
           EVENTS,
           [name, this.#parts.life(), this.#at, this.#closed],
           { timeoutMs: POLL_MS + GRACE_MS, signal: this.#over.signal },
         );
-        if (this.#name !== name) return;
+        if (this.#subscriberId !== name) return;
         attempt = 0;
         if (result === null) this.#leaveOwner(name);
         else this.#deliver(result as NonNullable<EventsAnswer>, epoch);
       } catch (error) {
-        if (this.#name !== name) return;
+        if (this.#subscriberId !== name) return;
         this.#refuse(error, [...this.#sessions.values()]);
         await this.#rest(attempt++);
       }
@@ -291,8 +295,8 @@ export class Subscription {
    * The owner doesn't know this node: another owner has taken over. All sessions are joined again.
    */
   #leaveOwner(name: string): void {
-    if (this.#name === name) this.#name = null;
-    if (this.#name !== null) return;
+    if (this.#subscriberId === name) this.#subscriberId = null;
+    if (this.#subscriberId !== null) return;
     for (const seat of this.#sessions.values()) {
       seat.rejoin();
       this.#pending.add(seat);
@@ -312,7 +316,7 @@ export class Subscription {
   }
 
   #end(): void {
-    this.#name = null;
+    this.#subscriberId = null;
     this.#over.abort();
     this.#admitted.notify();
     this.#parts.empty();

@@ -49,7 +49,7 @@ export class TimerWheel {
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;
-    for (const slot of this.#slots.values()) this.#clear(slot, (card) => card.cut());
+    for (const slot of this.#slots.values()) this.#clear(slot, (card) => card.onWheelClosed());
   }
 
   #open(number: number): Slot {

@@ -8,7 +8,7 @@ import {
   inProcessTransport,
   Resource,
 } from "../../mod.ts";
-import { FAREWELL_MS } from "../../src/limits.ts";
+import { GOODBYE_WAIT_MS } from "../../src/limits.ts";
 import type { Transport } from "../../src/ports/transport.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, log, type TestApp, until } from "./cluster.ts";
@@ -131,7 +131,7 @@ test("a node that drains ends once its peers have read what it said to them, or 
     const calling = send(b, "add", [1]);
     await clock.advance(1);
     const closing = a.close();
-    await clock.advance(FAREWELL_MS - 500);
+    await clock.advance(GOODBYE_WAIT_MS - 500);
     expect(a.state).toBe("draining");
     if (isInTime) transport.read();
     else await clock.advance(500);

@@ -11,7 +11,7 @@ async function divided() {
   const made = new Regions({ clock });
   const told: NodeEvent[] = [];
   const onEvent = (event: NodeEvent) => {
-    if (event.event.startsWith("road ")) told.push(event);
+    if (event.event.startsWith("link to region")) told.push(event);
   };
   const eu = await made.node("eu/b");
   const us = await made.node("us/a", { onEvent });

@@ -32,7 +32,9 @@ class World extends Regions {
 
   override async node(path: string, options: Partial<CreateNodeOptions> = {}): Promise<TestNode> {
     const onEvent = ({ event, fields: { node = "", reason = "" } }: NodeEvent) => {
-      if (/^(?:road|gateway) /.test(event)) this.told.push(`${event} ${node} ${reason}`.trim());
+      if (/^(?:link to region|gateway) /.test(event)) {
+        this.told.push(`${event} ${node} ${reason}`.trim());
+      }
     };
     const { clock } = this;
     const node = await clock.run(super.node(path, { clock, onEvent, ...options }));
@@ -171,7 +173,7 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     expect(await made.path(us, "eu~y")).toEqual(STRAIGHT);
     Gate.of("long").open();
     expect((await made.clock.run(long)).path).toEqual(STRAIGHT);
-    expect(made.told.filter((line) => line.startsWith("road"))).toEqual([]);
+    expect(made.told.filter((line) => line.startsWith("link to region"))).toEqual([]);
   });
 });
 
