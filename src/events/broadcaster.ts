@@ -97,13 +97,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       ...parts,
       key: of.key,
       storage: () => of.turnCommit.storage,
-      turn: (hook, errand) => this.#turn(hook, errand),
+      turn: (hook, run) => this.#turn(hook, run),
       watch: () => parts.reaper.watch(this),
       isHere: (id) => this.#connections.has(id),
       end: (id) => {
-        const seated = new ConnectionHandle(this, id, "", true);
-        seated.isGone = true;
-        return (it) => it.onDisconnect(seated);
+        const connection = new ConnectionHandle(this, id, "", true);
+        connection.isGone = true;
+        return (it) => it.onDisconnect(connection);
       },
     });
   }
@@ -147,7 +147,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   /** Before the running turn's commit: reserves the numbers that its events need. */
   async reserveNumbers(): Promise<void> {
     const replay = await this.#open();
-    const count = this.#pending.filter((said) => "data" in said).length;
+    const count = this.#pending.filter((pending) => "data" in pending).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
     this.#reserved = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
     const { storage } = this.#of.turnCommit;
@@ -161,13 +161,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   flush(): void {
     this.#bound = Math.max(this.#bound, this.#reserved);
     const { epoch } = this.#of.owner;
-    const farewells: ConnectionHandle[] = [];
-    for (const said of this.#pending) {
-      if ("reason" in said) {
-        this.#subscribers.get(said.to.subscriber)?.close(said.to.id, said.reason);
-        farewells.push(said.to);
-      } else if (!said.to?.isGone) {
-        this.#replay?.add(epoch, said.to?.id ?? null, said.data);
+    const closing: ConnectionHandle[] = [];
+    for (const pending of this.#pending) {
+      if ("reason" in pending) {
+        this.#subscribers.get(pending.to.subscriber)?.close(pending.to.id, pending.reason);
+        closing.push(pending.to);
+      } else if (!pending.to?.isGone) {
+        this.#replay?.add(epoch, pending.to?.id ?? null, pending.data);
         this.#parts.stats.events++;
         this.#hasSent = true;
       }
@@ -175,7 +175,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     if (this.#reserved > 0) this.#hasTail = false;
     this.drop();
     for (const subscriber of this.#subscribers.values()) subscriber.answerPoll();
-    for (const seated of farewells) this.#disconnected(seated);
+    for (const connection of closing) this.#disconnected(connection);
   }
 
   /** The running turn is over: drops events that were not sent. */
@@ -197,7 +197,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   ): HookCall {
     let admitted: ConnectionHandle | null = null;
     let undo: (() => void) | undefined;
-    const visit = new HookCall(
+    const hookCall = new HookCall(
       this.#of.key,
       "onConnect",
       call.deadline,
@@ -213,7 +213,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         }
         const lost = after === null ? null : replay.lostTo(after, epoch);
         const { life } = side;
-        this.#joined.set(visit, { seq: replay.last, lost });
+        this.#joined.set(hookCall, { seq: replay.last, lost });
         undo = this.#records?.write(id, life);
         const known = this.#connections.get(id);
         if (known) return void (known.subscriber = subscriber);
@@ -234,7 +234,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
         }
       },
     );
-    visit.ended.then((error) => {
+    hookCall.ended.then((error) => {
       if (error === null) return;
       undo?.();
       if (admitted === null) return;
@@ -243,13 +243,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
       const gone = admitted;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
-    this.#of.deliver(visit);
-    return visit;
+    this.#of.deliver(hookCall);
+    return hookCall;
   }
 
   /** The answer to a successful hook call. */
-  joinResult(visit: HookCall): JoinResult {
-    const { seq, lost } = this.#joined.get(visit) as Joined;
+  joinResult(hookCall: HookCall): JoinResult {
+    const { seq, lost } = this.#joined.get(hookCall) as Joined;
     if (lost === null) return [seq, false];
     return lost === seq ? [seq, true] : [seq, true, lost];
   }
@@ -270,22 +270,22 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** Delivers a connection's message, in a turn of its own. */
-  deliverMessage(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
+  deliverMessage(connection: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
-    const visit = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
-      if (!seated.isGone) return it.onMessage(seated, data);
+    const hookCall = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
+      if (!connection.isGone) return it.onMessage(connection, data);
     });
-    this.#of.deliver(visit);
-    return visit;
+    this.#of.deliver(hookCall);
+    return hookCall;
   }
 
   /** Connections have ended at their node. Resolves once `onDisconnect` has run for them. */
   async leave(door: string, ids: readonly string[]): Promise<void> {
     const told: Promise<unknown>[] = [];
     for (const id of ids) {
-      const seated = this.#connections.get(id);
-      if (seated?.subscriber === door) told.push(this.#disconnected(seated));
-      else if (!seated && this.#records) told.push(this.#records.miss(id));
+      const connection = this.#connections.get(id);
+      if (connection?.subscriber === door) told.push(this.#disconnected(connection));
+      else if (!connection && this.#records) told.push(this.#records.miss(id));
     }
     if (!this.#isUsed(door)) this.#forgetSubscriber(door);
     await Promise.all(told);
@@ -302,7 +302,9 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   #isUsed(door: string): boolean {
-    for (const seated of this.#connections.values()) if (seated.subscriber === door) return true;
+    for (const connection of this.#connections.values()) {
+      if (connection.subscriber === door) return true;
+    }
     return false;
   }
 
@@ -314,9 +316,9 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** A subscriber, if it is known; with `founded` it is created otherwise. */
-  async door(name: string, life: string, founded: boolean): Promise<Subscriber | undefined> {
+  async door(name: string, life: string, mayCreate: boolean): Promise<Subscriber | undefined> {
     const known = this.#subscribers.get(name);
-    if (known || !founded) return known;
+    if (known || !mayCreate) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
@@ -358,8 +360,8 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     for (const [name, door] of this.#subscribers) {
       if (!door.isGone(now, isDead(door.life))) continue;
       this.#forgetSubscriber(name);
-      for (const seated of this.#connections.values()) {
-        if (seated.subscriber === name) this.#disconnected(seated);
+      for (const connection of this.#connections.values()) {
+        if (connection.subscriber === name) this.#disconnected(connection);
       }
     }
     return !this.#over && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
@@ -368,7 +370,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   /** This owner ends: no more events are sent. */
   end(error: AtlasError, next: Ownership | null = null): void {
     this.#over = true;
-    for (const seated of this.#connections.values()) seated.isGone = true;
+    for (const connection of this.#connections.values()) connection.isGone = true;
     this.#connections.clear();
     this.#records?.stop();
     for (const door of this.#subscribers.values()) door.end(error, next);
@@ -376,17 +378,17 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 
   /** A connection has gone: queues `onDisconnect`. Resolves when it has run. */
-  async #disconnected(seated: ConnectionHandle): Promise<void> {
-    if (seated.isGone) return;
-    this.#forget(seated);
-    await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
+  async #disconnected(connection: ConnectionHandle): Promise<void> {
+    if (connection.isGone) return;
+    this.#forget(connection);
+    await this.#records?.ended(connection.id, (it) => it.onDisconnect(connection));
   }
 
   /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
-  #turn(hook: string, errand: Hook): Promise<AtlasError | null> {
-    const visit = new HookCall(this.#of.key, hook, Infinity, NOWHERE, errand);
-    this.#of.deliver(visit);
-    return visit.ended;
+  #turn(hook: string, run: Hook): Promise<AtlasError | null> {
+    const hookCall = new HookCall(this.#of.key, hook, Infinity, NOWHERE, run);
+    this.#of.deliver(hookCall);
+    return hookCall.ended;
   }
 
   #forgetSubscriber(name: string): void {
@@ -394,9 +396,11 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     this.#subscribers.delete(name);
   }
 
-  #forget(seated: ConnectionHandle): void {
-    seated.isGone = true;
-    if (this.#connections.get(seated.id) === seated) this.#connections.delete(seated.id);
+  #forget(connection: ConnectionHandle): void {
+    connection.isGone = true;
+    if (this.#connections.get(connection.id) === connection) {
+      this.#connections.delete(connection.id);
+    }
   }
 
   async #open(): Promise<ReplayBuffer> {
@@ -419,7 +423,7 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
 /** The back end of a connection handle. */
 export interface ConnectionOwner {
   enqueue(data: unknown, to: ConnectionHandle): void;
-  disconnect(seated: ConnectionHandle, reason: string): void;
+  disconnect(connection: ConnectionHandle, reason: string): void;
 }
 
 /** A connection and its subscriber. */
@@ -434,8 +438,8 @@ export class ConnectionHandle implements Connection {
   delivering: Promise<unknown> = Promise.resolve();
   readonly #owner: ConnectionOwner;
 
-  constructor(speaker: ConnectionOwner, id: string, door: string, resumed: boolean) {
-    this.#owner = speaker;
+  constructor(owner: ConnectionOwner, id: string, door: string, resumed: boolean) {
+    this.#owner = owner;
     this.id = id;
     this.subscriber = door;
     this.resumed = resumed;
@@ -456,8 +460,8 @@ export type PendingEvent =
   | { readonly to: ConnectionHandle; readonly reason: string };
 
 /** The events of a turn that are sent once it is committed. */
-export function eventsOf(said: readonly PendingEvent[], epoch: number): Unsent[] {
-  return said.flatMap((it) =>
+export function eventsOf(pending: readonly PendingEvent[], epoch: number): Unsent[] {
+  return pending.flatMap((it) =>
     "data" in it && !it.to?.isGone ? [{ epoch, to: it.to?.id ?? null, data: it.data }] : []
   );
 }

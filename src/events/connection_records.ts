@@ -27,7 +27,7 @@ export interface RecordParts {
   readonly clock: Clock;
   readonly storage: () => TurnStorage;
   /** Runs a turn of the resource; resolves to its error, null where it was committed. */
-  readonly turn: (hook: string, errand: Hook) => Promise<AtlasError | null>;
+  readonly turn: (hook: string, run: Hook) => Promise<AtlasError | null>;
   /** Schedules {@link ConnectionRecords.sweep} every 2 s, while any are absent. */
   readonly watch: () => void;
   /** Whether a connection is here now. */
@@ -151,7 +151,7 @@ export class ConnectionRecords {
    * A connection has gone: reports that and deletes its record, even where the app's code throws.
    * Where the store can't be reached, this is repeated.
    */
-  async ended(id: string, tell: Hook, isBack: () => boolean = () => false): Promise<void> {
+  async ended(id: string, report: Hook, isBack: () => boolean = () => false): Promise<void> {
     const { turn, watch: attend } = this.#parts;
     if (this.#isReading) this.#reported.add(id);
     let undo: (() => void) | null = null;
@@ -160,7 +160,7 @@ export class ConnectionRecords {
       // It was reported already, or has come back meanwhile.
       if (!this.#lives.has(id) || isBack()) return;
       remove();
-      return tell(it);
+      return report(it);
     });
     if (error === null || undo === null || this.#isOver) return;
     (undo as () => void)();

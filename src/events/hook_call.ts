@@ -28,13 +28,13 @@ export class HookCall extends Call {
   readonly #hook: Hook;
   #end!: (error: AtlasError | null) => void;
 
-  constructor(key: string, method: string, deadline: number, caller: Caller, errand: Hook) {
+  constructor(key: string, method: string, deadline: number, caller: Caller, run: Hook) {
     super();
     this.key = key;
     this.method = method;
     this.deadline = deadline;
     this.caller = caller;
-    this.#hook = errand;
+    this.#hook = run;
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
@@ -45,9 +45,9 @@ export class HookCall extends Call {
 
   /** The method that the activation applies to the instance. */
   get hook(): (this: Resource) => unknown {
-    const errand = this.#hook;
+    const run = this.#hook;
     return function (this: Resource) {
-      return errand(this);
+      return run(this);
     };
   }
 

@@ -161,8 +161,8 @@ export class SubscriberReaper {
   }
 
   /** Registers a broadcaster with connections; removed when a sweep finds none. */
-  watch(audience: Reaped): void {
-    this.#watched.add(audience);
+  watch(broadcaster: Reaped): void {
+    this.#watched.add(broadcaster);
     this.#timer ??= this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());
   }
 
@@ -175,8 +175,8 @@ export class SubscriberReaper {
   #sweep(): void {
     this.#timer = null;
     const now = this.#clock.now();
-    for (const audience of this.#watched) {
-      if (!audience.sweep(now, this.isDead)) this.#watched.delete(audience);
+    for (const broadcaster of this.#watched) {
+      if (!broadcaster.sweep(now, this.isDead)) this.#watched.delete(broadcaster);
     }
     if (this.#watched.size === 0) return;
     this.#timer = this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());

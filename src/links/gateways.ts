@@ -72,17 +72,17 @@ export class Gateways {
 
   /** An open link to the best gateway of a region; null where none is open and healthy. */
   ready(region: string): Session | null {
-    const border = this.#regions.get(region);
-    if (!border) return null;
+    const regionGateways = this.#regions.get(region);
+    if (!regionGateways) return null;
     const now = this.#parts.clock.now();
-    this.#used(border, now);
-    const { present } = border;
+    this.#used(regionGateways, now);
+    const { present } = regionGateways;
     let best = present?.isUsable ? present : null;
-    for (const gateway of border.gateways) {
+    for (const gateway of regionGateways.gateways) {
       if (gateway === best || !gateway.isUsable) continue;
       if (!best || rank(gateway, now) < rank(best, now) * QUICKER - QUICKER_MS) best = gateway;
     }
-    if (best && best !== present) this.#changed(border, best);
+    if (best && best !== present) this.#changed(regionGateways, best);
     return best?.session ?? null;
   }
 
@@ -95,11 +95,11 @@ export class Gateways {
   async open(region: string): Promise<Session> {
     const ready = this.ready(region);
     if (ready) return ready;
-    const border = this.#regions.get(region);
-    if (!border) throw new AtlasError("unavailable", `region ${region} has no gateways`);
+    const regionGateways = this.#regions.get(region);
+    if (!regionGateways) throw new AtlasError("unavailable", `region ${region} has no gateways`);
     const now = this.#parts.clock.now();
-    const dials = border.gateways.filter((gateway) => gateway.isDue(now))
-      .map((gateway) => this.#dial(border, gateway));
+    const dials = regionGateways.gateways.filter((gateway) => gateway.isDue(now))
+      .map((gateway) => this.#dial(regionGateways, gateway));
     try {
       await Promise.any(dials);
     } catch {
@@ -107,7 +107,7 @@ export class Gateways {
     }
     const session = this.ready(region);
     if (session) return session;
-    const { gateways } = border;
+    const { gateways } = regionGateways;
     const told = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
     const each = gateways.map(({ address, why }) => `${address}: ${detailOf(why)}`).join("; ");
     const message = `no gateway of region ${region} can be reached`;
@@ -126,9 +126,11 @@ export class Gateways {
 
   /** An unresponsive link responds again: gateways that failed because of it are tried at once. */
   responsive(session: Session): void {
-    for (const border of this.#regions.values()) {
-      for (const gateway of border.gateways) {
-        if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
+    for (const regionGateways of this.#regions.values()) {
+      for (const gateway of regionGateways.gateways) {
+        if (gateway.session === session && gateway.failures > 0) {
+          this.#schedule(regionGateways, gateway, 0);
+        }
       }
     }
   }
@@ -142,72 +144,74 @@ export class Gateways {
   }
 
   /** Probes gateways again that had not been used for a while. */
-  #used(border: RegionGateways, now: number): void {
-    const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
-    border.usedAt = now;
+  #used(regionGateways: RegionGateways, now: number): void {
+    const wasIdle = now - regionGateways.usedAt > GATEWAY_IDLE_MS;
+    regionGateways.usedAt = now;
     if (!wasIdle) return;
-    for (const gateway of border.gateways) {
-      if (gateway.session) this.#schedule(border, gateway, 0);
+    for (const gateway of regionGateways.gateways) {
+      if (gateway.session) this.#schedule(regionGateways, gateway, 0);
     }
   }
 
-  #dial(border: RegionGateways, gateway: Gateway): Promise<void> {
-    return (gateway.opening ??= this.#open(border, gateway).finally(() => gateway.opening = null));
+  #dial(regionGateways: RegionGateways, gateway: Gateway): Promise<void> {
+    return (gateway.opening ??= this.#open(regionGateways, gateway).finally(() =>
+      gateway.opening = null
+    ));
   }
 
-  async #open(border: RegionGateways, gateway: Gateway): Promise<void> {
+  async #open(regionGateways: RegionGateways, gateway: Gateway): Promise<void> {
     const { clock, dialAddress: meet } = this.#parts;
     const began = clock.now();
     try {
       const session = await meet(gateway.address);
       const peer = session?.peer.region;
-      if (!session || peer !== border.region) {
+      if (!session || peer !== regionGateways.region) {
         throw new AtlasError(
           "unavailable",
           `a node of ${peer === undefined ? "this region" : `region ${peer}`} answers`,
         );
       }
       gateway.opened(session, clock.now() - began);
-      this.#schedule(border, gateway, 0);
+      this.#schedule(regionGateways, gateway, 0);
     } catch (error) {
       // The unresponsive link may respond again by now.
-      if (!gateway.isResponsive) this.#failed(border, gateway, error);
+      if (!gateway.isResponsive) this.#failed(regionGateways, gateway, error);
       throw error;
     }
   }
 
-  #failed(border: RegionGateways, gateway: Gateway, trouble: unknown): void {
+  #failed(regionGateways: RegionGateways, gateway: Gateway, trouble: unknown): void {
     const { clock, random, onEvent } = this.#parts;
     if (this.#closed) return;
     const pause = backoffMs(random, gateway.failures, ROUTE_RETRY_MS, MAX_ROUTE_RETRY_MS);
     gateway.failed(trouble, clock.now() + pause);
-    const { region } = border;
+    const { region } = regionGateways;
     const fields = { region, address: gateway.address, reason: detailOf(trouble) };
     onEvent({ level: "warning", event: "gateway failed", fields });
-    this.#schedule(border, gateway, pause);
+    this.#schedule(regionGateways, gateway, pause);
   }
 
-  #schedule(border: RegionGateways, gateway: Gateway, ms: number): void {
+  #schedule(regionGateways: RegionGateways, gateway: Gateway, ms: number): void {
     gateway.timer?.cancel();
     if (this.#closed) return;
-    gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
+    gateway.timer = this.#parts.clock.after(ms, () => this.#probe(regionGateways, gateway));
   }
 
   /** Probes a gateway; one without a link, or with an unresponsive one, is dialled. */
-  #probe(border: RegionGateways, gateway: Gateway): void {
+  #probe(regionGateways: RegionGateways, gateway: Gateway): void {
     const { clock } = this.#parts;
     const now = clock.now();
-    if (now - border.usedAt > GATEWAY_IDLE_MS) return;
+    if (now - regionGateways.usedAt > GATEWAY_IDLE_MS) return;
     const { session } = gateway;
     if (!session || !gateway.isResponsive) {
-      this.#dial(border, gateway).catch(() => {});
+      this.#dial(regionGateways, gateway).catch(() => {});
       return;
     }
     const ended = (trouble: string | null): void => {
       gateway.timer?.cancel();
-      if (trouble !== null) return this.#failed(border, gateway, trouble);
+      if (trouble !== null) return this.#failed(regionGateways, gateway, trouble);
       gateway.answered(clock.now() - now);
-      this.#schedule(border, gateway, GATEWAY_PROBE_MS);
+      this.#schedule(regionGateways, gateway, GATEWAY_PROBE_MS);
     };
     let isOver = false;
     const once = (trouble: string | null): void => {
@@ -225,9 +229,9 @@ export class Gateways {
     gateway.timer = clock.after(GATEWAY_PROBE_TIMEOUT_MS, () => once("it does not answer"));
   }
 
-  #changed(border: RegionGateways, gateway: Gateway): void {
-    border.present = gateway;
-    const { region } = border;
+  #changed(regionGateways: RegionGateways, gateway: Gateway): void {
+    regionGateways.present = gateway;
+    const { region } = regionGateways;
     const fields = { region, address: gateway.address, node: gateway.session?.name ?? "" };
     this.#parts.onEvent({ level: "info", event: "gateway chosen", fields });
   }

@@ -73,7 +73,7 @@ interface Run {
   readonly owns: boolean;
 }
 
-type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Promise<boolean>;
+type Rule = (store: RaceStore, key: string, name: string, stopwatch: Stopwatch) => Promise<boolean>;
 
 /**
  * Runs both rules in turn. Its keys start with `atlas:race:` and a UUID, and are deleted during
@@ -85,22 +85,22 @@ type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Pro
 export async function race(options: RaceOptions): Promise<RaceReport> {
   const { stores, clock, random, trials = 200, stallMs = 0, limitMs = 60_000 } = options;
   checkRace({ stores, clock, random, trials, stallMs, limitMs });
-  const course = new TrialRunner(stores, clock, random, stallMs);
+  const runner = new TrialRunner(stores, clock, random, stallMs);
   const published = new Tally(trials);
   const compareAndSet = new Tally(trials);
   const until = clock.now() + limitMs;
   try {
     while ((published.isOpen || compareAndSet.isOpen) && clock.now() < until) {
-      if (published.isOpen) published.add(await course.run(course.published));
-      if (compareAndSet.isOpen) compareAndSet.add(await course.run(course.compareAndSet));
+      if (published.isOpen) published.add(await runner.run(runner.published));
+      if (compareAndSet.isOpen) compareAndSet.add(await runner.run(runner.compareAndSet));
     }
   } finally {
-    await course.clear();
+    await runner.clear();
   }
   return {
     contenders: stores.length,
-    masters: course.masters,
-    rtt: course.stopwatch.report(),
+    masters: runner.masters,
+    rtt: runner.stopwatch.report(),
     published: published.report(),
     compareAndSet: compareAndSet.report(),
     complete: published.isDone && compareAndSet.isDone,
@@ -154,16 +154,16 @@ class TrialRunner {
   }
 
   /** SET, wait the SET's own round trip, GET. */
-  readonly published: Rule = async (store, key, name, lap) => {
-    const [, rtt] = await lap.time(() => store.set(key, name));
+  readonly published: Rule = async (store, key, name, stopwatch) => {
+    const [, rtt] = await stopwatch.time(() => store.set(key, name));
     await pause(this.#clock, rtt);
-    const [standing] = await lap.time(() => store.get(key));
+    const [standing] = await stopwatch.time(() => store.get(key));
     return standing === name;
   };
 
   /** One compare-and-set. */
-  readonly compareAndSet: Rule = async (store, key, name, lap) => {
-    const [standing] = await lap.time(() => store.claim(key, name));
+  readonly compareAndSet: Rule = async (store, key, name, stopwatch) => {
+    const [standing] = await stopwatch.time(() => store.claim(key, name));
     return standing === name;
   };
 
@@ -177,7 +177,7 @@ class TrialRunner {
   async #remove(): Promise<void> {
     const names = this.#names;
     if (names.length === 0) return;
-    await Promise.all(this.#masters.map((line) => line.remove(names)));
+    await Promise.all(this.#masters.map((store) => store.remove(names)));
     this.#names = [];
   }
 }

@@ -66,11 +66,13 @@ export class AnsweredKeys {
    * where unknown. Never rejects.
    */
   async learn(): Promise<number | null> {
-    const { clock, ownership: tenure } = this.#parts;
+    const { clock, ownership } = this.#parts;
     if (this.#isComplete || this.#isLearning) return null;
     this.#isLearning = true;
     try {
-      while (!tenure.isOver && !tenure.offline && !await this.#read()) await pause(clock, AGAIN_MS);
+      while (!ownership.isOver && !ownership.offline && !await this.#read()) {
+        await pause(clock, AGAIN_MS);
+      }
     } finally {
       this.#isLearning = false;
     }
@@ -79,14 +81,14 @@ export class AnsweredKeys {
 
   /** Answers whether no retry is needed soon. */
   async #read(): Promise<boolean> {
-    const { state, ownership: tenure, keyOf } = this.#parts;
+    const { state, ownership, keyOf } = this.#parts;
     let start = "t:";
     try {
       for (;;) {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
         const rows = await state.range(range);
         // Another owner may have written what was read since.
-        if (tenure.offline || tenure.isOver) return true;
+        if (ownership.offline || ownership.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
         if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
         const last = rows.at(-1)?.[0];

@@ -35,7 +35,7 @@ export async function coolDownLeft(activation: Activation, clock: Clock): Promis
 
 /** Whether the turn of `work` was committed. */
 async function inTurn(activation: Activation, work: () => unknown): Promise<boolean> {
-  const visit = new HookCall(activation.key, "resting", Infinity, NOWHERE, work);
-  activation.deliver(visit);
-  return await visit.ended === null;
+  const hookCall = new HookCall(activation.key, "resting", Infinity, NOWHERE, work);
+  activation.deliver(hookCall);
+  return await hookCall.ended === null;
 }

@@ -111,15 +111,15 @@ export class ExpiredAnswers {
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
     if (isStateLost) tellLostState(stage, key, owner);
-    const tenure = ownershipOf(stage, key, owner, life, last);
-    const ledger = new TurnCommit(stage, tenure);
+    const ownership = ownershipOf(stage, key, owner, life, last);
+    const turnCommit = new TurnCommit(stage, ownership);
     try {
-      ledger.begin();
-      await ledger.prune();
-      if (ledger.isDirty) await ledger.commit();
-      return tenure.pruneAt;
+      turnCommit.begin();
+      await turnCommit.prune();
+      if (turnCommit.isDirty) await turnCommit.commit();
+      return ownership.pruneAt;
     } finally {
-      await releaseOwnership(stage, tenure);
+      await releaseOwnership(stage, ownership);
     }
   }
 }
@@ -133,13 +133,13 @@ export async function tidy(activation: Activation, now: number): Promise<void> {
   // Tried once; and again later, where the store can't be reached.
   activation.pruneAt = now + PRUNE_DELAY_MS;
   const { key } = activation;
-  const visit = new HookCall(
+  const hookCall = new HookCall(
     key,
     "tidying",
     Infinity,
     NOWHERE,
     () => activation.turnCommit.prune(),
   );
-  activation.deliver(visit);
-  await visit.ended;
+  activation.deliver(hookCall);
+  await hookCall.ended;
 }

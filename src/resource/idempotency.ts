@@ -72,13 +72,13 @@ export class IdempotencyStore {
   /** The digest of the running call's arguments. */
   #asked = "";
 
-  constructor({ state, clock, ownership: tenure, storage, isFresh }: AnswersParts) {
+  constructor({ state, clock, ownership, storage, isFresh }: AnswersParts) {
     this.#state = state;
     this.#clock = clock;
-    this.#ownership = tenure;
+    this.#ownership = ownership;
     this.#storage = storage;
-    this.#keys = tenure.operatesOffline
-      ? new AnsweredKeys({ state, clock, ownership: tenure, keyOf })
+    this.#keys = ownership.operatesOffline
+      ? new AnsweredKeys({ state, clock, ownership, keyOf })
       : null;
     if (!isFresh) return;
     this.#count = 0;

@@ -39,8 +39,8 @@ export class OfflineLog {
   readonly #turns: PendingTurn[] = [];
   #hasAnswered = false;
 
-  constructor(freight: OfflineBudget, isProvisional: boolean) {
-    this.#budget = freight;
+  constructor(budget: OfflineBudget, isProvisional: boolean) {
+    this.#budget = budget;
     this.isProvisional = isProvisional;
   }
 

@@ -45,10 +45,10 @@ export class OwnState {
   readonly #parts: Parts;
   readonly #ownership: ReaderOwnership;
 
-  constructor(parts: Parts, tenure: ReaderOwnership) {
+  constructor(parts: Parts, ownership: ReaderOwnership) {
     this.#store = parts.store;
     this.#parts = parts;
-    this.#ownership = tenure;
+    this.#ownership = ownership;
   }
 
   /** As the port's `read`. @throws AtlasError `not_owner` where turns are missing */
@@ -73,10 +73,10 @@ export class OwnState {
         return await ask();
       } catch (error) {
         if (!(error instanceof LostTurns)) throw error;
-        const tenure = this.#ownership;
-        if (tenure.offline) throw outOfReach(tenure.key);
-        if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
-        if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);
+        const ownership = this.#ownership;
+        if (ownership.offline) throw outOfReach(ownership.key);
+        if (!error.isMoved && !ownership.isOver) ownership.behind(error.kept);
+        if (!error.isMoved || ownership.isOver || !ownership.holds()) throw ownership.lost(true);
         // Another copy of the store answers: this node's ownerships are being reasserted to it.
         await pause(clock, backoffMs(random, attempt, AGAIN_MS, AGAIN_MOST_MS));
       }

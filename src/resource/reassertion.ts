@@ -51,11 +51,15 @@ function reassertionOf({ key, owner, last }: HeldOwnership): Reassertion {
 }
 
 /** Acts on the result of a reassertion. */
-function settle(tenure: HeldOwnership, { standing, last }: Standing, lineage: LineageName): void {
-  if (tenure.isOver) return;
-  if (standing === "kept" || standing === "restored") tenure.lineage = markOf(lineage);
-  if (standing === "behind") tenure.behind(last);
-  else if (standing === "lost") tenure.fenced();
+function settle(
+  ownership: HeldOwnership,
+  { standing, last }: Standing,
+  lineage: LineageName,
+): void {
+  if (ownership.isOver) return;
+  if (standing === "kept" || standing === "restored") ownership.lineage = markOf(lineage);
+  if (standing === "behind") ownership.behind(last);
+  else if (standing === "lost") ownership.fenced();
 }
 
 /** Reasserts ownerships to the store. Resolves to false where the lineage has changed meanwhile. */
@@ -68,7 +72,7 @@ export async function reassertAll(
     const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
     const standings = await store.reassert(share.map(reassertionOf), lineage);
     if (standings === null) return false;
-    share.forEach((tenure, i) => settle(tenure, standings[i] as Standing, lineage));
+    share.forEach((ownership, i) => settle(ownership, standings[i] as Standing, lineage));
   }
   return true;
 }

@@ -102,10 +102,10 @@ export class Reconciliation {
 
   /** Drops a resource that could not be started or has to end: its logged turns are lost. */
   drop(activation: Activation): void {
-    const { key, offline: adrift } = activation;
-    if (this.#offline.get(key) !== activation || !adrift) return;
+    const { key, offline } = activation;
+    if (this.#offline.get(key) !== activation || !offline) return;
     this.#remove(key);
-    const turns = adrift.clear();
+    const turns = offline.clear();
     if (turns === 0) return;
     this.#parts.host.stats.offlineTurnsLost += turns;
     this.#parts.host.tell("error", "offline turns lost", { key, turns });
@@ -121,7 +121,7 @@ export class Reconciliation {
 
   /** Whether turns were answered here that are neither in the store nor dropped. */
   get hasTurns(): boolean {
-    for (const { offline: adrift } of this.#offline.values()) if (adrift?.turns) return true;
+    for (const { offline } of this.#offline.values()) if (offline?.turns) return true;
     return false;
   }
 
@@ -141,8 +141,8 @@ export class Reconciliation {
 
   async #reconcile(activation: Activation, life: NodeLife): Promise<void> {
     const { claims, place, host: { clock, random } } = this.#parts;
-    const { key, offline: adrift } = activation;
-    if (adrift?.isProvisional && !adrift.hasAnswered) {
+    const { key, offline } = activation;
+    if (offline?.isProvisional && !offline.hasAnswered) {
       // It has not answered any call yet: it can be dropped.
       this.#remove(key);
       return void activation.abandon();
@@ -172,13 +172,13 @@ export class Reconciliation {
     await activation.hold();
     try {
       if (!this.#isDue(activation, life)) return;
-      const { offline: adrift } = activation;
+      const { offline } = activation;
       // Where two claims may stand, the state's last turn proves nothing.
       const isTold = this.#parts.host.store.recheckMs === undefined;
-      if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
+      if (!offline || !isTold || !offline.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
       }
-      await this.#commit(activation, adrift, life, owner, last);
+      await this.#commit(activation, offline, life, owner, last);
     } finally {
       activation.resume();
     }
@@ -187,22 +187,22 @@ export class Reconciliation {
   /** Commits the logged turns one by one, and ends offline operation. */
   async #commit(
     activation: Activation,
-    adrift: OfflineLog,
+    offline: OfflineLog,
     life: NodeLife,
     owner: Ownership,
     last: Stamp,
   ): Promise<void> {
     const { host: stage } = this.#parts;
-    const tenure = ownershipOf(stage, activation.key, owner, life, last);
-    const ledger = new TurnCommit(stage, tenure);
+    const ownership = ownershipOf(stage, activation.key, owner, life, last);
+    const turnCommit = new TurnCommit(stage, ownership);
     // From here on calls of it name the new epoch, even if a commit fails.
     [activation.owner, activation.last] = [owner, last];
-    const turns = adrift.turns;
-    for (let kept = adrift.first; kept; kept = adrift.first) {
-      kept.tried = { epoch: owner.epoch, turn: ledger.turns + 1 };
-      await ledger.write(kept.writes);
-      activation.last = tenure.last;
-      adrift.committed();
+    const turns = offline.turns;
+    for (let kept = offline.first; kept; kept = offline.first) {
+      kept.tried = { epoch: owner.epoch, turn: turnCommit.turns + 1 };
+      await turnCommit.write(kept.writes);
+      activation.last = ownership.last;
+      offline.committed();
       this.#fewer.notify();
       stage.stats.offlineTurnsCommitted++;
     }
@@ -210,7 +210,7 @@ export class Reconciliation {
     // here.
     if (!this.#isDue(activation, life)) return;
     this.#remove(activation.key);
-    activation.reconciled(owner, life, tenure.last);
+    activation.reconciled(owner, life, ownership.last);
     this.#tell("info", "reconciled", activation, { turns });
     // Its instance was stopped meanwhile: nobody serves under this ownership.
     if (activation.isOver) await releaseOwnership(stage, activation);
@@ -219,10 +219,10 @@ export class Reconciliation {
   /** Another owner has, or had, the key: that owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
     const { host: stage, tellWinner } = this.#parts;
-    const { key, offline: adrift, rrp } = activation;
+    const { key, offline, rrp } = activation;
     // Nothing was answered here that the winner doesn't know.
-    const isConflict = adrift?.hasAnswered === true;
-    if (adrift) adrift.verdict = "contested";
+    const isConflict = offline?.hasAnswered === true;
+    if (offline) offline.verdict = "contested";
     if (isConflict) await activation.hold();
     if (this.#offline.get(key) !== activation) return;
     this.#remove(key);
@@ -231,14 +231,14 @@ export class Reconciliation {
     this.#note(key);
     this.#tell("warning", "lost to another owner while offline", activation, {
       winner: winner.rrp,
-      turns: adrift.turns,
+      turns: offline.turns,
     });
-    adrift.isLost = true;
-    const farewell = activation.abandon(Promise.resolve(winner));
+    offline.isLost = true;
+    const finalHooks = activation.abandon(Promise.resolve(winner));
     // From here on the key leads to the winner.
     tellWinner(key, rrp);
-    await farewell;
-    stage.stats.offlineTurnsLost += adrift.clear();
+    await finalHooks;
+    stage.stats.offlineTurnsLost += offline.clear();
   }
 
   #remove(key: string): void {
@@ -277,7 +277,7 @@ export function ownershipOf(
   const end = (): void => {
     isOver = true;
   };
-  const tenure: CommittingOwnership = {
+  const ownership: CommittingOwnership = {
     key,
     owner,
     last,
@@ -293,11 +293,11 @@ export function ownershipOf(
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
     behind: (kept) => {
-      tellLoss(stage, tenure, kept);
-      tenure.last = kept;
+      tellLoss(stage, ownership, kept);
+      ownership.last = kept;
       end();
     },
     lost: () => new AtlasError("unavailable", `${key} could not be reconciled yet`),
   };
-  return tenure;
+  return ownership;
 }

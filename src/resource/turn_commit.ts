@@ -60,13 +60,13 @@ export class TurnCommit {
   /** Turns that were committed, or tried. */
   turns = 0;
 
-  constructor(parts: TurnCommitParts, tenure: CommittingOwnership) {
+  constructor(parts: TurnCommitParts, ownership: CommittingOwnership) {
     this.#parts = parts;
-    this.#ownership = tenure;
-    this.#state = new OwnState(parts, tenure);
-    this.storage = new TurnStorage(this.#state, tenure);
+    this.#ownership = ownership;
+    this.#state = new OwnState(parts, ownership);
+    this.storage = new TurnStorage(this.#state, ownership);
     // Stores without one write order don't tell the last turn.
-    this.#isFresh = tenure.last.epoch === 0 && !tenure.offline?.isProvisional &&
+    this.#isFresh = ownership.last.epoch === 0 && !ownership.offline?.isProvisional &&
       parts.store.recheckMs === undefined;
   }
 

@@ -66,16 +66,16 @@ export class CallOrder {
    * @param isStraight whether there is a direct link that it could use.
    */
   holds(call: Outgoing, isStraight: boolean): boolean {
-    const column = this.#backlogs.get(call.key);
-    if (!column || !(isStraight || column.session.isUnresponsive)) return false;
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog || !(isStraight || backlog.session.isUnresponsive)) return false;
     // A call made by a turn of this key would wait for itself.
     if (call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
-    if (!column.held.takes(call)) {
+    if (!backlog.held.takes(call)) {
       const message = `${MAX_MAILBOX} calls to ${call.key} are waiting for earlier ones already`;
       call.reject(new AtlasError("overloaded", message));
-    } else if (column.session.isUnresponsive) {
+    } else if (backlog.session.isUnresponsive) {
       const message =
-        `${column.session.name}, which has earlier calls to ${call.key}, does not respond`;
+        `${backlog.session.name}, which has earlier calls to ${call.key}, does not respond`;
       call.noteError ??= new AtlasError("unavailable", message);
     }
     return true;
@@ -83,22 +83,22 @@ export class CallOrder {
 
   /** The link over which calls of a key are being passed on, where it accepts more. */
   over(key: string): Session | null {
-    const column = this.#backlogs.get(key);
-    const isOpen = column?.relay && column.session.acceptsRequests &&
-      !column.session.isUnresponsive;
-    return isOpen ? column.session : null;
+    const backlog = this.#backlogs.get(key);
+    const isOpen = backlog?.relay && backlog.session.acceptsRequests &&
+      !backlog.session.isUnresponsive;
+    return isOpen ? backlog.session : null;
   }
 
   /** A call was sent over a link to be passed on, or over an unresponsive one. */
   departed(call: Outgoing, session: Session, relay: boolean): void {
     if (call.method === EVENTS) return;
-    const column = this.#backlogs.get(call.key);
-    if (!column) {
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog) {
       this.#backlogs.set(call.key, { session, relay, count: 1, held: new PendingCallQueue() });
     } else {
-      column.session = session;
-      column.relay = relay;
-      if (!call.isOrdered) column.count++;
+      backlog.session = session;
+      backlog.relay = relay;
+      if (!call.isOrdered) backlog.count++;
     }
     call.isOrdered = true;
   }
@@ -107,10 +107,10 @@ export class CallOrder {
   arrived(call: Outgoing): readonly Outgoing[] {
     if (!call.isOrdered) return NOBODY;
     call.isOrdered = false;
-    const column = this.#backlogs.get(call.key);
-    if (!column || --column.count > 0) return NOBODY;
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog || --backlog.count > 0) return NOBODY;
     this.#backlogs.delete(call.key);
-    return column.held.waiting();
+    return backlog.held.waiting();
   }
 
   /** A link is unresponsive: later calls must not overtake those on it. */
@@ -133,10 +133,10 @@ export class CallOrder {
         for (const next of this.arrived(call)) freed.push(next);
       }
     }
-    for (const column of this.#backlogs.values()) {
-      if (column.session !== session) continue;
-      for (const call of column.held.waiting()) freed.push(call);
-      column.held = new PendingCallQueue();
+    for (const backlog of this.#backlogs.values()) {
+      if (backlog.session !== session) continue;
+      for (const call of backlog.held.waiting()) freed.push(call);
+      backlog.held = new PendingCallQueue();
     }
     return freed;
   }

@@ -43,20 +43,22 @@ export class CallerAffinity {
   /** Counts a call to `key` from `region`. Answers the region to move to, or null: stay. */
   note(key: string, region: string): string | null {
     const now = this.#clock.now();
-    const gauge = this.#counter(key, now);
-    if (now - gauge.at > FOLLOW_HALF_LIFE_MS / 16) decay(gauge, now);
-    count(gauge.counts, region);
-    const favourite = this.#dominantRegion(gauge.counts);
-    if (favourite !== gauge.dominantRegion) [gauge.dominantRegion, gauge.since] = [favourite, now];
-    if (favourite === null || now < gauge.coolDownUntil) return null;
-    return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
+    const counter = this.#counter(key, now);
+    if (now - counter.at > FOLLOW_HALF_LIFE_MS / 16) decay(counter, now);
+    count(counter.counts, region);
+    const dominantRegion = this.#dominantRegion(counter.counts);
+    if (dominantRegion !== counter.dominantRegion) {
+      [counter.dominantRegion, counter.since] = [dominantRegion, now];
+    }
+    if (dominantRegion === null || now < counter.coolDownUntil) return null;
+    return now - counter.since >= FOLLOW_HOLD_MS ? dominantRegion : null;
   }
 
   /** Starts the cool-down of `ms`: it has just moved, or failed to. */
   coolDown(key: string, ms: number = FOLLOW_COOL_DOWN_MS): void {
     const now = this.#clock.now();
-    const gauge = this.#counter(key, now);
-    gauge.coolDownUntil = now + ms;
+    const counter = this.#counter(key, now);
+    counter.coolDownUntil = now + ms;
   }
 
   /** Drops its counter: it isn't here any more. */
@@ -65,15 +67,15 @@ export class CallerAffinity {
   }
 
   #counter(key: string, now: number): RegionCounter {
-    let gauge = this.#counters.get(key);
-    if (gauge) return gauge;
+    let counter = this.#counters.get(key);
+    if (counter) return counter;
     if (this.#counters.size >= MAX_FOLLOWED) {
       const [oldest] = this.#counters.keys();
       this.#counters.delete(oldest as string);
     }
-    gauge = { counts: new Map(), at: now, dominantRegion: null, since: now, coolDownUntil: 0 };
-    this.#counters.set(key, gauge);
-    return gauge;
+    counter = { counts: new Map(), at: now, dominantRegion: null, since: now, coolDownUntil: 0 };
+    this.#counters.set(key, counter);
+    return counter;
   }
 
   /** The other region with the required share of enough calls; null where there is none. */
@@ -88,10 +90,10 @@ export class CallerAffinity {
   }
 }
 
-function decay(gauge: RegionCounter, now: number): void {
-  const left = 2 ** (-(now - gauge.at) / FOLLOW_HALF_LIFE_MS);
-  for (const [region, one] of gauge.counts) gauge.counts.set(region, one * left);
-  gauge.at = now;
+function decay(counter: RegionCounter, now: number): void {
+  const left = 2 ** (-(now - counter.at) / FOLLOW_HALF_LIFE_MS);
+  for (const [region, one] of counter.counts) counter.counts.set(region, one * left);
+  counter.at = now;
 }
 
 function count(counts: Map<string, number>, region: string): void {

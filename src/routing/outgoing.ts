@@ -205,12 +205,12 @@ export class PendingRequest implements Waiter {
 
   /** @param asked the presumed owner of the key; null where the receiver may claim it. */
   constructor(
-    errands: PendingRequestHandler,
+    handler: PendingRequestHandler,
     call: Outgoing,
     asked: Ownership | null,
     relay: boolean,
   ) {
-    this.#handler = errands;
+    this.#handler = handler;
     this.call = call;
     this.#asked = asked;
     this.relay = relay;

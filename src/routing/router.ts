@@ -340,20 +340,20 @@ export class Router implements CallRouter, PendingRequestHandler {
   /** Appends a call to its key's queue, and starts a search where none is running. */
   #enqueue(call: Outgoing): void {
     const present = this.#pendingCalls.get(call.key);
-    const lane = present ?? new PendingCallQueue();
-    if (!lane.takes(call)) {
+    const queue = present ?? new PendingCallQueue();
+    if (!queue.takes(call)) {
       const message = `${MAX_MAILBOX} calls are waiting for the owner of ${call.key} already`;
       return call.reject(new AtlasError("overloaded", message));
     }
     if (present) return;
-    this.#pendingCalls.set(call.key, lane);
-    this.#search(call, lane);
+    this.#pendingCalls.set(call.key, queue);
+    this.#search(call, queue);
   }
 
   /** Finds or claims the owner of a queue's key, then sends its calls, in order. */
   async #search(
     { key, type, redirects: bounces }: Outgoing,
-    lane: PendingCallQueue,
+    queue: PendingCallQueue,
   ): Promise<void> {
     const { clock, random, membership } = this.#parts;
     /** Since when the store has been out of reach; null where it isn't. */
@@ -364,7 +364,7 @@ export class Router implements CallRouter, PendingRequestHandler {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
-      if (lane.waiting().length === 0) break;
+      if (queue.waiting().length === 0) break;
       const tried = clock.now();
       let target: Target;
       try {
@@ -375,14 +375,14 @@ export class Router implements CallRouter, PendingRequestHandler {
         outSince = membership.isReachable() ? null : outSince ?? tried;
         if (!this.#isWorthWaiting(error, outSince)) {
           this.#pendingCalls.delete(key);
-          for (const call of lane.waiting()) call.reject(error);
+          for (const call of queue.waiting()) call.reject(error);
           return;
         }
-        lane.fail(error);
+        queue.fail(error);
         continue;
       }
       this.#pendingCalls.delete(key);
-      for (const call of lane.waiting()) {
+      for (const call of queue.waiting()) {
         if (call.done) continue;
         if (target instanceof Activation) this.#hand(call, target);
         else if (this.callOrder.leaves(call) || !this.callOrder.holds(call, false)) {

@@ -89,14 +89,14 @@ export interface ClientSessionParts {
    * reached.
    */
   readonly deliverMessages: (
-    seat: ClientSession,
+    session: ClientSession,
     messages: readonly unknown[],
     from: number,
   ) => Promise<number>;
   /** Its socket is closed; bytes of messages may still wait to be delivered. */
-  readonly closed?: (seat: ClientSession) => void;
+  readonly closed?: (session: ClientSession) => void;
   /** It has ended: its socket is closed, and nothing of it waits any more. */
-  readonly ended: (seat: ClientSession) => void;
+  readonly ended: (session: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
 

@@ -102,18 +102,18 @@ export class SocketServer {
     }
     this.#parts.locator.checkType(type);
     this.#checkRoom();
-    let seat: ClientSession | null = null;
+    let session: ClientSession | null = null;
     return {
       open: (socket) => {
         try {
           this.#checkRoom();
-          seat = this.#openSession(target, options, socket);
+          session = this.#openSession(target, options, socket);
         } catch {
           socket.close(RESTART, "the node has too many sockets");
         }
       },
-      message: (_socket, data) => seat?.received(data),
-      close: () => seat?.close(),
+      message: (_socket, data) => session?.received(data),
+      close: () => session?.close(),
     };
   }
 
@@ -124,16 +124,16 @@ export class SocketServer {
    */
   async drain(): Promise<void> {
     this.#isClosed = true;
-    for (const seat of [...this.#sessions]) seat.leave();
+    for (const session of [...this.#sessions]) session.leave();
     await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
-    for (const seat of [...this.#sessions]) seat.closeAfterDelivery(RESTART, DRAINING);
+    for (const session of [...this.#sessions]) session.closeAfterDelivery(RESTART, DRAINING);
     await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
   /** Closes all sockets at once; what waits of them is dropped. */
   close(): void {
     this.#isClosed = true;
-    for (const seat of [...this.#sessions]) seat.end(RESTART, DRAINING);
+    for (const session of [...this.#sessions]) session.end(RESTART, DRAINING);
   }
 
   /** Resolves once a condition holds, checked whenever a socket has gone, or after `ms`. */
@@ -154,25 +154,26 @@ export class SocketServer {
   }
 
   #openSession(target: Target, options: ConnectionOptions, socket: Socket): ClientSession {
-    const party = this.#subscriptionOf(target);
+    const subscription = this.#subscriptionOf(target);
     const { clock, router, random } = this.#parts;
     const { callerRegion, identity } = options;
-    let patience: Timer | null = null;
-    const seat = new ClientSession({
+    let deliveryTimer: Timer | null = null;
+    const session = new ClientSession({
       id: identity?.id ?? random.uuid(),
       resume: identity?.resume,
       codec: options.codec,
       after: options.after ?? null,
       former: options.former ?? null,
       stats: this.stats,
-      deliverMessages: (seat, messages, from) => party.deliverMessages(seat, messages, from),
-      closed: (seat) => {
+      deliverMessages: (session, messages, from) =>
+        subscription.deliverMessages(session, messages, from),
+      closed: (session) => {
         ping.stop();
-        patience = this.#closed(seat);
+        deliveryTimer = this.#closed(session);
       },
-      ended: (seat) => {
-        patience?.cancel();
-        this.#gone(seat, party);
+      ended: (session) => {
+        deliveryTimer?.cancel();
+        this.#gone(session, subscription);
       },
       now: () => clock.now(),
       call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
@@ -186,37 +187,37 @@ export class SocketServer {
         return await router.call(target, method, args, given, null);
       },
     }, socket);
-    const ping = new Ping(this.#parts, seat);
-    this.#sessions.add(seat);
+    const ping = new Ping(this.#parts, session);
+    this.#sessions.add(session);
     this.stats.sockets++;
-    party.add(seat);
-    return seat;
+    subscription.add(session);
+    return session;
   }
 
   /**
    * A socket has closed: its messages are delivered as far as there is room for them, and for a
    * while only.
    */
-  #closed(seat: ClientSession): Timer | null {
+  #closed(session: ClientSession): Timer | null {
     this.stats.sockets--;
     this.#closedOne.notify();
-    const bytes = seat.waitingBytes;
+    const bytes = session.waitingBytes;
     if (bytes === 0) return null;
     this.#closedBytes += bytes;
-    this.#closings.set(seat, bytes);
+    this.#closings.set(session, bytes);
     const giveUp = (): void => {
       this.stats.unheardSockets++;
-      seat.giveUp();
+      session.giveUp();
     };
     const hasRoom = this.#closedBytes <= MAX_CLOSED_SOCKET_BYTES;
     return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
   }
 
-  #gone(seat: ClientSession, party: Subscription): void {
-    if (!this.#sessions.delete(seat)) return;
-    this.#closedBytes -= this.#closings.get(seat) ?? 0;
-    this.#closings.delete(seat);
-    const left = party.remove(seat).finally(() => {
+  #gone(session: ClientSession, subscription: Subscription): void {
+    if (!this.#sessions.delete(session)) return;
+    this.#closedBytes -= this.#closings.get(session) ?? 0;
+    this.#closings.delete(session);
+    const left = subscription.remove(session).finally(() => {
       this.#leaving.delete(left);
       this.#closedOne.notify();
     });
@@ -225,13 +226,13 @@ export class SocketServer {
 
   #subscriptionOf(target: Target): Subscription {
     const { key } = target;
-    let party = this.#subscriptions.get(key);
-    if (!party) {
+    let subscription = this.#subscriptions.get(key);
+    if (!subscription) {
       const { clock, random, life, router } = this.#parts;
       const empty = (): void => {
-        if (this.#subscriptions.get(key) === party) this.#subscriptions.delete(key);
+        if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key);
       };
-      party = new Subscription({
+      subscription = new Subscription({
         clock,
         random,
         life: () => life().incarnation,
@@ -239,9 +240,9 @@ export class SocketServer {
         ask: (method, args, options) => router.call(target, method, args, options, null),
         empty,
       });
-      this.#subscriptions.set(key, party);
+      this.#subscriptions.set(key, subscription);
     }
-    return party;
+    return subscription;
   }
 }
 

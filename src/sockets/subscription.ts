@@ -82,28 +82,28 @@ export class Subscription {
   }
 
   /** Joins a socket. */
-  add(seat: ClientSession): void {
-    this.#sessions.set(seat.id, seat);
-    this.#pending.add(seat);
+  add(session: ClientSession): void {
+    this.#sessions.set(session.id, session);
+    this.#pending.add(session);
     void this.#join();
   }
 
   /** A session has ended: tells the owner. Resolves when it has been told, or can't be. */
-  async remove(seat: ClientSession): Promise<void> {
-    this.#sessions.delete(seat.id);
-    this.#pending.delete(seat);
+  async remove(session: ClientSession): Promise<void> {
+    this.#sessions.delete(session.id);
+    this.#pending.delete(session);
     // Also between two owners: the next one may know it from the former one's state.
     const name = this.#subscriberId ?? NO_ID;
     if (this.#sessions.size === 0) this.#end();
     // A session that is being joined for the first time is reported once it has been joined.
-    if (seat.isKnown) await this.#notifyClosed(name, seat);
+    if (session.isKnown) await this.#notifyClosed(name, session);
   }
 
-  async #notifyClosed(name: string, seat: ClientSession): Promise<void> {
+  async #notifyClosed(name: string, session: ClientSession): Promise<void> {
     // While others are here, the owner can't notice by itself.
     for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
-        await this.#parts.ask(LEAVE, [name, [seat.id]], {});
+        await this.#parts.ask(LEAVE, [name, [session.id]], {});
         return;
       } catch {
         await this.#rest(attempt);
@@ -118,20 +118,20 @@ export class Subscription {
    * @param from the number of the first of them among all of the socket.
    */
   async deliverMessages(
-    seat: ClientSession,
+    session: ClientSession,
     messages: readonly unknown[],
     from: number,
   ): Promise<number> {
     let asked: string | null = null;
-    for (let attempt = 0; !seat.isOver;) {
+    for (let attempt = 0; !session.isOver;) {
       const name = this.#subscriberId;
-      if (name === null || this.#pending.has(seat)) {
+      if (name === null || this.#pending.has(session)) {
         await this.#admitted.wait();
         continue;
       }
       if (asked !== null && asked !== name) return messages.length;
       try {
-        const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages, from], {});
+        const { result } = await this.#parts.ask(MESSAGE, [name, session.id, messages, from], {});
         // The connection is gone at the owner: this node is about to learn of its closing.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
@@ -141,7 +141,7 @@ export class Subscription {
         // An owner to which they are sent again knows which of them it has had.
         if (error.maybeExecuted) asked = name;
         else if (!error.retryable) {
-          seat.reject(error);
+          session.reject(error);
           return messages.length;
         }
         await this.#rest(attempt++);
@@ -156,23 +156,23 @@ export class Subscription {
     this.#isJoining = true;
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
       const seats = [...this.#pending].slice(0, MAX_JOINS);
-      const founds = this.#subscriberId === null;
+      const registers = this.#subscriberId === null;
       const name = this.#subscriberId ?? this.#parts.random.uuid();
       // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
-        for (const seat of seats) {
-          seat.isKnown = true;
-          if (seat.isOver) void this.#notifyClosed(name, seat);
+        for (const session of seats) {
+          session.isKnown = true;
+          if (session.isOver) void this.#notifyClosed(name, session);
         }
       };
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), founds, seats.map(joinRequestOf)],
+          [name, this.#parts.life(), registers, seats.map(joinRequestOf)],
           {},
         );
         known();
-        if (!founds && this.#subscriberId !== name) continue;
+        if (!registers && this.#subscriberId !== name) continue;
         if (result === null) this.#leaveOwner(name);
         else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
           attempt = -1;
@@ -196,15 +196,15 @@ export class Subscription {
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
-    seats.forEach((seat, i) => {
+    seats.forEach((session, i) => {
       const admission = admissions[i] as JoinResult;
       if (typeof admission[0] === "number") {
         const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
-        joined.push({ session: seat, seq, lost: gap ? lost : null });
+        joined.push({ session, seq, lost: gap ? lost : null });
         return;
       }
       const [code, message, retryable] = admission as readonly [string, string, boolean];
-      if (!retryable) seat.reject(new AtlasError(code as ErrorCode, message));
+      if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
     if (joined.length === 0 || this.#over.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
@@ -217,10 +217,10 @@ export class Subscription {
     // Another owner may have taken over meanwhile: then all are joined to that one.
     if (this.#subscriberId !== name) return true;
     for (const one of joined) {
-      const { session: seat, seq, lost } = one;
-      if (!this.#pending.delete(seat)) continue;
+      const { session, seq, lost } = one;
+      if (!this.#pending.delete(session)) continue;
       const isLost = past === null && lacks(one);
-      seat.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
+      session.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
     }
     this.#admitted.notify();
     return true;
@@ -231,8 +231,8 @@ export class Subscription {
     const back = joined.filter(lacks);
     if (back.length === 0) return [];
     const ids = back.flatMap((
-      { session: seat },
-    ) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
+      { session },
+    ) => [session.id, ...session.former === null ? [] : [session.former]]);
     const until = Math.max(...back.map(({ seq }) => seq));
     let after = Math.min(...back.map(startOf));
     const past: EncodedEvent[] = [];
@@ -278,12 +278,12 @@ export class Subscription {
   ): void {
     this.#epoch = Math.max(this.#epoch, epoch);
     const all = [...this.#sessions.values()];
-    if (gap) all.forEach((seat) => seat.missed(this.#epoch, upto));
+    if (gap) all.forEach((session) => session.missed(this.#epoch, upto));
     for (const posted of events) {
       const event = encodedEventOf(posted);
       const one = event.to === null ? null : this.#sessions.get(event.to);
       this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
-      if (event.to === null) all.forEach((seat) => seat.send(event));
+      if (event.to === null) all.forEach((session) => session.send(event));
       else one?.send(event);
     }
     this.#at = upto;
@@ -297,9 +297,9 @@ export class Subscription {
   #leaveOwner(name: string): void {
     if (this.#subscriberId === name) this.#subscriberId = null;
     if (this.#subscriberId !== null) return;
-    for (const seat of this.#sessions.values()) {
-      seat.rejoin();
-      this.#pending.add(seat);
+    for (const session of this.#sessions.values()) {
+      session.rejoin();
+      this.#pending.add(session);
     }
     void this.#join();
   }
@@ -307,7 +307,7 @@ export class Subscription {
   /** Closes sessions for an error that a retry can't fix. */
   #refuse(error: unknown, seats: readonly ClientSession[]): void {
     if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
-    for (const seat of seats) seat.reject(error);
+    for (const session of seats) session.reject(error);
   }
 
   #rest(attempt: number): Promise<void> {

@@ -24,32 +24,32 @@ export class TimerWheel {
     this.#clock = clock;
   }
 
-  /** Adds `card`, to expire at monotonic time `at`, in ms. It must not be in the wheel. */
-  add(card: Expiring, at: number): void {
+  /** Adds `entry`, to expire at monotonic time `at`, in ms. It must not be in the wheel. */
+  add(entry: Expiring, at: number): void {
     const number = Math.ceil(at / WIDTH_MS);
     const slot = this.#slots.get(number) ?? this.#open(number);
     const { first } = slot;
-    card.slot = slot;
-    card.after = first;
-    if (first) first.before = card;
-    slot.first = card;
+    entry.slot = slot;
+    entry.after = first;
+    if (first) first.before = entry;
+    slot.first = entry;
   }
 
-  /** Removes `card`; does nothing where it isn't in the wheel. */
-  remove(card: Expiring): void {
-    const { before, after, slot } = card;
+  /** Removes `entry`; does nothing where it isn't in the wheel. */
+  remove(entry: Expiring): void {
+    const { before, after, slot } = entry;
     if (!slot) return;
     if (after) after.before = before;
     if (before) before.after = after;
     else slot.first = after;
-    card.slot = card.before = card.after = null;
+    entry.slot = entry.before = entry.after = null;
   }
 
   /** Aborts all entries now, and cancels the timer for good. */
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;
-    for (const slot of this.#slots.values()) this.#clear(slot, (card) => card.onWheelClosed());
+    for (const slot of this.#slots.values()) this.#clear(slot, (entry) => entry.onWheelClosed());
   }
 
   #open(number: number): Slot {
@@ -81,7 +81,7 @@ export class TimerWheel {
         next = number;
         break;
       }
-      this.#clear(slot, (card) => card.expire());
+      this.#clear(slot, (entry) => entry.expire());
       pop(this.#heap);
       this.#slots.delete(number);
     }
@@ -90,11 +90,11 @@ export class TimerWheel {
     if (next < Infinity) this.#schedule(next);
   }
 
-  #clear(slot: Slot, end: (card: Expiring) => void): void {
+  #clear(slot: Slot, end: (entry: Expiring) => void): void {
     while (slot.first) {
-      const card = slot.first;
-      this.remove(card);
-      end(card);
+      const entry = slot.first;
+      this.remove(entry);
+      end(entry);
     }
   }
 }
