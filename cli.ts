@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `atlas`: look, call, trade, drain, from a terminal. See `atlas --help`.
+ * The command `atlas`: inspects, calls and drains a cluster from a terminal. See `atlas --help`.
  */
 import process from "node:process";
 import { runCli } from "./adapters/cli/run.ts";

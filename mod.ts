@@ -104,13 +104,13 @@ export type { Connection } from "./src/api/resource.ts";
 export { Resource } from "./src/api/resource.ts";
 export type { ListOptions, ResourceContext, StopReason, Storage } from "./src/api/resource.ts";
 
-/** Options of {@link createNode}: clock, context and chance are the system's where none are given. */
+/** Options of {@link createNode}: clock, context and randomness are the system's by default. */
 export type CreateNodeOptions =
   & Omit<NodeOptions, "clock" | "context" | "random">
   & Partial<NodeOptions>;
 
 /**
- * Starts a node of `app` out of ports: registered, linked and serving when it resolves.
+ * Starts a node of `app` on the given ports; it is registered and serving when this resolves.
  *
  * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
  * `unavailable` where the store can't be reached.
@@ -123,13 +123,13 @@ export function createNode<A extends App>(
   return createNodeOf(app, { ...ports, ...options });
 }
 
-/** Options of {@link race}: clock and chance are the system's where none are given. */
+/** Options of {@link race}: clock and randomness are the system's by default. */
 export type RaceOptions = Omit<RaceParts, "clock" | "random"> & Partial<RaceParts>;
 
 /**
- * Races for names on a live store, and tells how often two contenders would have owned one
- * name by the rule that Atlas was first published with, and by compare-and-set.
- * `openRaceStores` of `@atlas-edge/atlas/store/race` opens a registry for it.
+ * Measures on a live store how often two contenders would both have owned one name, by the rule
+ * that Atlas was first published with, and by compare-and-set. `openRaceStores` of
+ * `@atlas-edge/atlas/store/race` opens a registry for it.
  *
  * @throws AtlasError `bad_request` for an option that isn't allowed; whatever a store
  * rejects with, after an attempt to remove what was written.

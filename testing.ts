@@ -1,6 +1,6 @@
 /**
- * Testing apps: a whole cluster on a virtual clock, with everything going wrong; and one
- * node on a fake clock, for unit tests of resources.
+ * Tests apps: on a simulated cluster with a virtual clock and injected faults, or on one node
+ * with a fake clock, for unit tests of resources.
  *
  * @example
  * ```ts

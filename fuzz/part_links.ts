@@ -209,7 +209,7 @@ function goodMessage(draw: Draw): Message {
       chain: draw.chance(0.8)
         ? []
         : Array.from({ length: draw.length(2_000) }, (_, i) => `a/${i} 1.1`),
-      trail: draw.chance(0.6) ? null : {
+      callPath: draw.chance(0.6) ? null : {
         via: Array.from({ length: draw.whole(1, 5) }, (_, i) => `local/n${i}`),
         region: draw.pick([null, "local", "elsewhere", "\0"]),
         trace: draw.pick([null, "00-0-0-0", "x".repeat(5_000)]),

@@ -4,7 +4,7 @@
  * Across processes errors are known by `code`, never by `instanceof`: two copies
  * of the package may meet in one program.
  *
- * Source: design §4.
+ * Source: `docs/design.md`, Calls.
  */
 
 /** What each code means to a caller who considers a retry. */
@@ -30,7 +30,7 @@ export const ERROR_CODES: {
   node_name_taken: { retryable: false, meaning: "another live process took this node's name" },
 };
 
-/** The codes that {@link AtlasError} carries; `API.md` §2 maps them to HTTP statuses. */
+/** The codes that {@link AtlasError} carries; `adapters/http/` maps them to HTTP statuses. */
 export type ErrorCode =
   | "bad_request"
   | "invalid_rrp"
@@ -48,14 +48,14 @@ export type ErrorCode =
   | "node_name_taken";
 
 export interface AtlasErrorOptions {
-  /** Overrides the code's own answer to "is a retry of use?". */
+  /** Overrides the code's own `retryable`. */
   retryable?: boolean;
   /** Whether the called code may have run. Default false. */
   maybeExecuted?: boolean;
   cause?: unknown;
-  /** The way of the call that failed. */
+  /** The path of the call that failed. */
   path?: readonly string[] | undefined;
-  /** The same as `message` with what callers must not learn: hosts, addresses, files. */
+  /** `message` with what callers must not learn: hosts, addresses, files. For logs only. */
   detail?: string | undefined;
 }
 
@@ -71,9 +71,9 @@ export class AtlasError extends Error {
   readonly code: ErrorCode;
   readonly retryable: boolean;
   readonly maybeExecuted: boolean;
-  /** Of a call: the nodes that it came to, as `<region>/<node>`, the asked one first. */
+  /** The nodes that the call reached, as `<region>/<node>`, the first one first. */
   readonly path?: readonly string[];
-  /** What this node's log is told instead of `message`; it travels to nobody. */
+  /** Logged by this node instead of `message`; never sent to another process. */
   readonly detail?: string;
 
   constructor(code: ErrorCode, message: string, options: AtlasErrorOptions = {}) {
@@ -96,7 +96,7 @@ export function isAtlasError(value: unknown): value is AtlasError {
   }
 }
 
-/** Whether this version knows the code: users' errors have codes of their own. */
+/** Whether this version knows the code: users' errors may have codes of their own. */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(ERROR_CODES, code);
 }
@@ -104,10 +104,12 @@ export function isErrorCode(code: string): code is ErrorCode {
 /** An error on the wire: `[code, message, retryable, maybeExecuted]`. */
 export type WireError = readonly [string, string, boolean, boolean];
 
-/** The longest message that travels, in UTF-16 code units. */
+/** The longest message that is sent, in UTF-16 code units. */
 export const MAX_MESSAGE = 2_000;
 
-/** `error` as it goes on the wire: by code, without stack or cause; `app` by a code not known. */
+/**
+ * `error` as it goes on the wire: by code, without stack or cause; an unknown code becomes `app`.
+ */
 export function toWireError(error: AtlasError): WireError {
   const { code, retryable, maybeExecuted } = error;
   const message = messageOf(error).slice(0, MAX_MESSAGE);
@@ -130,7 +132,7 @@ export function toAtlasError(thrown: unknown, options: AtlasErrorOptions = {}): 
   return new AtlasError("app", messageOf(thrown), { ...options, cause: thrown });
 }
 
-/** The message of anything thrown, never throwing itself. */
+/** The message of any thrown value. Never throws. */
 export function messageOf(thrown: unknown): string {
   try {
     return String(thrown instanceof Error ? thrown.message : thrown);
@@ -139,13 +141,13 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
-/** What a log is told of anything thrown: its detail where it has one, else its message. */
+/** What to log of any thrown value: its detail where it has one, else its message. */
 export function detailOf(thrown: unknown): string {
   const detail = isAtlasError(thrown) ? (thrown as AtlasError).detail : undefined;
   return typeof detail === "string" ? detail : messageOf(thrown);
 }
 
-/** The stack of anything thrown, for logs; its message where it has none. Never throws itself. */
+/** The stack of any thrown value, for logs; its message where it has none. Never throws. */
 export function stackOf(thrown: unknown): string {
   try {
     const { stack } = thrown as { stack?: unknown };
@@ -156,7 +158,7 @@ export function stackOf(thrown: unknown): string {
   return messageOf(thrown);
 }
 
-/** The same error of a call that took this way: another one, as calls may share an error. */
+/** A copy of the error with this path. A copy, because several calls may share one error. */
 export function withPath(error: AtlasError, path: readonly string[]): AtlasError {
   const { code, retryable, maybeExecuted, detail } = error;
   const cause = error instanceof AtlasError ? error.cause : error;
@@ -166,15 +168,15 @@ export function withPath(error: AtlasError, path: readonly string[]): AtlasError
   return told;
 }
 
-/** The same error of a call that had failed otherwise before, and was tried again. */
-export function withTrouble(error: AtlasError, before: AtlasError): AtlasError {
+/** A copy of the error that also names the error of the previous attempt. */
+export function withPreviousError(error: AtlasError, before: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted, cause = error, path } = error;
   const message = `${error.message}; before that: ${before.message}`;
   const detail = `${detailOf(error)}; before that: ${detailOf(before)}`;
   return new AtlasError(code, message, { retryable, maybeExecuted, cause, path, detail });
 }
 
-/** The same error of a call that may have run before it failed so. */
+/** A copy of the error with `maybeExecuted` set. */
 export function asMaybeExecuted(error: AtlasError): AtlasError {
   if (error.maybeExecuted) return error;
   const { code, message, retryable, path, detail } = error;

@@ -33,9 +33,9 @@ export const MAX_MAILBOX = 1_024;
 /** Resources that one node may hold at once. */
 export const MAX_RESOURCES = 4_000_000;
 /** Ownerships that ended here whose last turns a node remembers, for the next store failover. */
-export const MAX_FORMER_TENURES = 50_000;
+export const MAX_FORMER_OWNERSHIPS = 50_000;
 /** How long it remembers them while the store can be reached, in ms. */
-export const FORMER_TENURES_MS = 600_000;
+export const FORMER_OWNERSHIPS_MS = 600_000;
 /** How long a store keeps the last turn of a state without fields that nobody owns, in ms. */
 export const ENDED_TURNS_MS = 900_000;
 /** Locations of resources owned elsewhere that one node remembers. */
@@ -50,7 +50,7 @@ export const FOLLOW_HALF_LIFE_MS = 30_000;
 /** How long most calls must have come from there before the resource follows, in ms. */
 export const FOLLOW_HOLD_MS = 30_000;
 /** How long a resource stays where it is after it moved or failed to, in ms. */
-export const FOLLOW_REST_MS = 600_000;
+export const FOLLOW_COOL_DOWN_MS = 600_000;
 /** Resources whose callers' regions one node counts. */
 export const MAX_FOLLOWED = 10_000;
 
@@ -71,7 +71,7 @@ export const DEFAULT_DRAIN_MS = 10_000;
 /** The longest deadline a caller may ask for, in ms. */
 export const MAX_TIMEOUT_MS = 300_000;
 /** How long a call waits for a store that can't be reached before it is refused, in ms. */
-export const STORE_PATIENCE_MS = 1_000;
+export const STORE_WAIT_MS = 1_000;
 /** How long one turn may run before its instance is given up, in ms. */
 export const MAX_TURN_MS = 60_000;
 /**
@@ -84,25 +84,25 @@ export const MAX_GATEWAYS = 16;
 /** Nodes of other regions that one node remembers it could not reach directly. */
 export const MAX_UNREACHABLE = 4_096;
 /** How long a node of another region is waited for before a way around it is taken, in ms. */
-export const DIRECT_PATIENCE_MS = 1_000;
+export const DIRECT_LINK_WAIT_MS = 1_000;
 /**
  * How long nothing comes from a node of another region that owes an answer, a sign of life
  * included, before calls take a way around it, in ms.
  */
 export const SILENCE_MS = 2_000;
 /** The first and the longest pause before a node or gateway that failed is tried again, in ms. */
-export const DETOUR_MS = 500;
-export const MAX_DETOUR_MS = 30_000;
+export const ROUTE_RETRY_MS = 500;
+export const MAX_ROUTE_RETRY_MS = 30_000;
 /** The longest pause before a node of a region without gateways is tried again, in ms. */
-export const MAX_LONE_DETOUR_MS = 2_000;
+export const MAX_LONE_ROUTE_RETRY_MS = 2_000;
 /** How often a gateway in use is asked whether it is there, in ms. */
 export const GATEWAY_PROBE_MS = 5_000;
 /** How long a gateway may take to say so, in ms. */
-export const GATEWAY_PATIENCE_MS = 2_000;
+export const GATEWAY_PROBE_TIMEOUT_MS = 2_000;
 /** How long after its last use a region's gateways are still probed, in ms. */
 export const GATEWAY_IDLE_MS = 60_000;
 /** How long a node that has drained waits for its peers to have heard so, in ms. */
-export const FAREWELL_MS = 2_000;
+export const GOODBYE_WAIT_MS = 2_000;
 /** Resources that one chain of calls may be inside of at once. */
 export const MAX_CHAIN = 32;
 
@@ -110,9 +110,9 @@ export const MAX_CHAIN = 32;
 export const RECHECKS_AT_ONCE = 32;
 
 /** Turns that one resource keeps while the store can't be reached; a further one is refused. */
-export const MAX_ADRIFT_TURNS = 1_024;
+export const MAX_OFFLINE_TURNS = 1_024;
 /** Characters of such turns that one node keeps, all in all, before further ones are refused. */
-export const MAX_ADRIFT_CHARACTERS = 67_108_864;
+export const MAX_OFFLINE_CHARACTERS = 67_108_864;
 /** How long a lookup at the losing node says that a name was contested, in ms. */
 export const CONTESTED_MS = 60_000;
 /** Contested names that one node remembers. */
@@ -137,7 +137,7 @@ export const MAX_IDEMPOTENCY_KEY_BYTES = 256;
 /** How long an idempotency key's answer is kept at least, in ms of the owner's wall clock. */
 export const IDEMPOTENCY_MS = 600_000;
 /** How long answers past their time may stay, in ms, so that some go at once. */
-export const TIDY_MS = 60_000;
+export const PRUNE_DELAY_MS = 60_000;
 /** Answers kept for one resource's idempotency keys; a further one is refused as `overloaded`. */
 export const MAX_IDEMPOTENCY_RECORDS = 1_000_000;
 
@@ -160,7 +160,7 @@ export const MAX_MEMBER_BYTES = 524_288;
 /** Longest text of an ownership's entry, in UTF-16 code units. */
 export const MAX_ENTRY = 4_096;
 /** Unreadable entries and rows of the store that one process logs, each once. */
-export const MAX_TOLD_ROWS = 1_000;
+export const MAX_LOGGED_ROWS = 1_000;
 /** Members that one node watches for a stalled heartbeat. */
 export const WATCHED_MEMBERS = 10;
 
@@ -185,7 +185,7 @@ export const MAX_PURCHASES = 4_096;
 /** How long nobody may call over a client's purchase, or look at it, before it ends, in ms. */
 export const PURCHASE_IDLE_MS = 60_000;
 /** How long a client waits for capacity before callers that hold more give some back, in ms. */
-export const PURCHASE_PATIENCE_MS = 1_000;
+export const PURCHASE_WAIT_MS = 1_000;
 /** How long a client's purchase stands at least before it ends for another caller, in ms. */
 export const PURCHASE_STAND_MS = 5_000;
 /** How often a node asks whether others want what its clients don't use, in ms. */
@@ -240,11 +240,11 @@ export const MAX_CONNECTIONS = 65_536;
 /** How long an owner holds a door's question for events while there are none, in ms. */
 export const POLL_MS = 20_000;
 /** After so long without a question of its door a connection counts as gone, in ms. */
-export const DOOR_SILENCE_MS: number = 3 * POLL_MS;
+export const SUBSCRIBER_TIMEOUT_MS: number = 3 * POLL_MS;
 /** How often owners look for doors that have gone, in ms. */
-export const DOOR_SWEEP_MS = 2_000;
+export const SUBSCRIBER_SWEEP_MS = 2_000;
 /** How long a resource on its way out waits for doors to have its last events, in ms. */
-export const DOOR_PATIENCE_MS = 1_000;
+export const SETTLE_EVENTS_MS = 1_000;
 
 /** Client sockets that one node may have open. */
 export const MAX_SOCKETS = 32_768;
@@ -297,7 +297,7 @@ export const RESERVED_DESCRIPTORS = 64;
 /** How often a node dials its own listener, in ms. */
 export const LISTENER_PROBE_MS = 5_000;
 /** How long the listener may take to answer, in ms; where it doesn't, it is dialled again soon. */
-export const LISTENER_PATIENCE_MS = 2_000;
+export const LISTENER_PROBE_TIMEOUT_MS = 2_000;
 export const LISTENER_SOON_MS = 1_000;
 /** Probes in a row that fail before the node listens anew, and again after as many more. */
 export const LISTENER_FAILURES = 3;

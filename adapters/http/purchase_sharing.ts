@@ -12,8 +12,8 @@ import {
   MAX_PURCHASE_ASKS,
   PURCHASE_ASK_MS,
   PURCHASE_IDLE_MS,
-  PURCHASE_PATIENCE_MS,
   PURCHASE_STAND_MS,
+  PURCHASE_WAIT_MS,
 } from "../../src/limits.ts";
 import { type Held, holdings, type Ranges, relief } from "./purchase_shares.ts";
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
@@ -68,7 +68,7 @@ export class Sharing {
   constructor(table: Table, times: Partial<ShareTimes>) {
     this.#table = table;
     this.#times = {
-      patienceMs: PURCHASE_PATIENCE_MS,
+      patienceMs: PURCHASE_WAIT_MS,
       standMs: PURCHASE_STAND_MS,
       askMs: PURCHASE_ASK_MS,
       unusedMs: PURCHASE_IDLE_MS,

@@ -197,7 +197,7 @@ function socketHandlers(maxFrameBytes: number, live: Set<GuardedSocket>): object
         ws.data.heartbeat = startHeartbeat(how.idleMs, () => ws.ping(), () => guard.cut());
         ws.data.frames = turns.queue({
           message: (data) => guard.received(data),
-          full: () => guard.close(TRY_LATER, "too many of its messages wait already"),
+          full: () => guard.close(TRY_LATER, "too many of its messages are waiting"),
         });
       }
       live.add(guard);

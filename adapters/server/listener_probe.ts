@@ -12,8 +12,8 @@ import { messageOf } from "../../src/errors.ts";
 import {
   LISTENER_FAILURES,
   LISTENER_LOST,
-  LISTENER_PATIENCE_MS,
   LISTENER_PROBE_MS,
+  LISTENER_PROBE_TIMEOUT_MS,
   LISTENER_SOON_MS,
 } from "../../src/limits.ts";
 import type { Server } from "../../src/ports/runtime.ts";
@@ -41,7 +41,7 @@ export interface ListenerTimes {
 const TIMES: ListenerTimes = {
   everyMs: LISTENER_PROBE_MS,
   soonMs: LISTENER_SOON_MS,
-  patienceMs: LISTENER_PATIENCE_MS,
+  patienceMs: LISTENER_PROBE_TIMEOUT_MS,
 };
 
 export interface ListenerProbe {

@@ -42,8 +42,8 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "A loser stops without hearing of its winner.",
     edits: [{
       file: HARBOUR,
-      find: "const farewell = activation.abandon(Promise.resolve(winner));",
-      replace: "const farewell = activation.abandon(winner ? null : null);",
+      find: "const finalHooks = activation.abandon(Promise.resolve(winner));",
+      replace: "const finalHooks = activation.abandon(winner ? null : null);",
     }],
   },
   {
@@ -51,8 +51,8 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "Who is an owner again throws away what it had kept.",
     edits: [{
       file: HARBOUR,
-      find: "const turns = adrift.turns;",
-      replace: "const turns = adrift.clear();",
+      find: "const turns = offline.turns;",
+      replace: "const turns = offline.clear();",
     }],
   },
   {
@@ -60,8 +60,8 @@ const LANDINGS: readonly Omit<Mutant, "world">[] = [
     about: "No loser is taken for one that had told anybody anything.",
     edits: [{
       file: ADRIFT,
-      find: "return this.#hasAnswered || this.#kept.length > 0;",
-      replace: "return this.#hasAnswered && this.#kept.length > 1e6;",
+      find: "return this.#hasAnswered || this.#turns.length > 0;",
+      replace: "return this.#hasAnswered && this.#turns.length > 1e6;",
     }],
   },
   {

@@ -85,7 +85,7 @@ export class PartitionedCheckers implements Observer {
   }
 
   told(process: string, { event, fields }: { event: string; fields: object }): void {
-    if (event !== "lost while out of reach") return;
+    if (event !== "lost to another owner while offline") return;
     const { key, epoch } = fields as { key: string; epoch: number };
     this.#count(`${key} of ${process.split("#")[0]} under ${epoch}`, 1);
   }

@@ -15,15 +15,15 @@ export type ResourceClass<R extends Resource = any> = new (context: ResourceCont
 /**
  * Which node takes a resource that nobody owns.
  *
- * - `local`: the node that is asked, if it runs the type.
- * - `region`: the same, and never a node of another region than the asked one's.
- * - `spread`: one of the region's nodes by the name's hash, so that names spread evenly.
+ * - `local`: the node that gets the call, if it runs the type.
+ * - `region`: as `local`, but never a node of another region.
+ * - `spread`: one of the region's nodes by a hash of the key, so that keys spread evenly.
  * - `caller`, or `prefer caller`: as `local`; later it moves toward the region that most of its calls come
  *   from, if those are many and stay so.
  * - `{ region }`: only nodes of that region.
  *
- * Where the store gives keys a home region, only its nodes take them, whatever is said here;
- * `serve` has `{ region }` be the home of a type that nothing else gives one.
+ * Where the store gives keys a home region, only its nodes take them, whatever the placement;
+ * `serve` makes `{ region }` the home of a type that has none otherwise.
  */
 export type Placement =
   | "local"
@@ -34,14 +34,14 @@ export type Placement =
   | { readonly region: string };
 
 /**
- * What becomes of a resource while its node can't reach the store.
+ * What happens to a resource while its node can't reach the store.
  *
  * - `fence`: it serves until the node's lease ends, then its calls are refused.
  * - `available`: it goes on. Its answers are marked, its writes are kept in memory, and what
- *   it has not read yet can't be read. What another node owns that can be reached is called
- *   there. Once the store is back its turns are committed if
- *   its state is where it was left; if another node owned it meanwhile, that one stays, and
- *   this one's `onConflict` runs.
+ *   it has not read yet can't be read. A resource that another node owns is called
+ *   there while that node can be reached. Once the store is back the turns are committed if no
+ *   other owner wrote the state meanwhile; otherwise the other owner stays, and this one's
+ *   `onConflict` runs.
  */
 export type Partition = "fence" | "available";
 
@@ -52,23 +52,25 @@ export interface ResourceType<R extends Resource = Resource> {
   readonly idleAfterMs?: number;
   /** How many calls may wait at one resource. Default 1,024. */
   readonly mailbox?: number;
-  /** How long one turn may run before its instance is given up, in ms. Default 60,000. */
+  /** How long one turn may run before its instance is stopped, in ms. Default 60,000. */
   readonly maxTurnMs?: number;
-  /** Lets a call chain come back into a busy resource: it joins the turn that waits. Default false. */
+  /**
+   * Lets a call chain re-enter a busy resource: the call joins the turn that waits. Default false.
+   */
   readonly reentrant?: boolean;
   /** Which node takes it. Default `local`. */
   readonly placement?: Placement;
-  /** What becomes of it while its node can't reach the store. Default `fence`. */
+  /** What happens to it while its node can't reach the store. Default `fence`. */
   readonly partition?: Partition;
 }
 
-/** How resources behave where a prefix says otherwise than their type. */
+/** Settings that override those of a resource type, by prefix. */
 export type Policy = Omit<ResourceType, "class">;
 
 /**
- * Policies by prefix of an RRP: `rrp:eu-west-1/`, `rrp:eu-west-1/hop@node-1/`, or down to a
- * type, `rrp:eu-west-1/hop@node-1/channels/`. A node goes by those that its own resources'
- * RRPs start with; of several the longest one's settings hold.
+ * Policies by prefix of an RRP: `rrp:eu-west-1/`, `rrp:eu-west-1/hop@node-1/`, or down to a type,
+ * `rrp:eu-west-1/hop@node-1/channels/`. A node applies those that its own resources' RRPs start
+ * with; of several the longest prefix wins.
  */
 export type Policies = { readonly [prefix: string]: Policy };
 
@@ -78,7 +80,7 @@ export type ResolvedType = Required<ResourceType>;
 // deno-lint-ignore no-explicit-any
 export type ResourceMap = { readonly [type: string]: ResourceClass<any> | ResourceType<any> };
 
-/** What {@link defineApp} answers. `Types` and `Modules` carry the methods to stubs and proxies. */
+/** The result of {@link defineApp}. `Types` and `Modules` give stubs and proxies their methods. */
 export interface App<
   Types extends ResourceMap = ResourceMap,
   Modules extends ModuleMap = ModuleMap,
@@ -90,7 +92,7 @@ export interface App<
 
 const PLACEMENTS = ["local", "region", "spread", "caller"] as const;
 
-/** What a resource type may say beside its class; and a policy. */
+/** The settings of a resource type, and of a policy. */
 const SETTINGS: readonly (keyof Policy)[] = [
   "idleAfterMs",
   "mailbox",
@@ -104,7 +106,7 @@ const SETTINGS: readonly (keyof Policy)[] = [
 type None = {};
 
 /**
- * Checks and names what an app consists of: resource types, modules, or both.
+ * Defines an app: resource types, modules, or both. Checks all settings.
  *
  * @example
  * ```ts
@@ -145,15 +147,18 @@ function resolveModules(modules: unknown): void {
 /**
  * The app's types with their settings filled in.
  *
- * @param place where the node stands, whose policies then count.
- * @throws AtlasError `bad_request` where it is no app, or a type's setting isn't allowed.
+ * @param place the node's region and name; its policies are applied.
+ * @throws AtlasError `bad_request` where `app` is not an app, or a type's setting isn't allowed.
  */
 export function resolveTypes(
   app: App,
   place?: { readonly region: string; readonly node: string },
 ): Map<string, ResolvedType> {
   if (typeof app?.resources !== "object" || app.resources === null) {
-    throw new AtlasError("bad_request", `app is ${quoted(app)}, it must be what defineApp() gives`);
+    throw new AtlasError(
+      "bad_request",
+      `app is ${quoted(app)}, it must be the result of defineApp()`,
+    );
   }
   const types = new Map<string, ResolvedType>();
   for (const [name, value] of Object.entries(app.resources)) {
@@ -172,7 +177,7 @@ export function resolveTypes(
   return types;
 }
 
-/** Settings filled in; `owner` says whose they are, where one isn't allowed. */
+/** Fills in defaults; `owner` names the type or policy in errors. */
 function resolve(owner: string, settings: Policy): Required<Policy> {
   const unknown = Object.keys(settings).find((name) => !SETTINGS.some((known) => known === name));
   if (unknown !== undefined) {
@@ -193,14 +198,14 @@ function resolve(owner: string, settings: Policy): Required<Policy> {
   };
 }
 
-/** What policies say of the resources whose RRPs start so: the longest prefix last. */
+/** The policies for RRPs that start with `start`, merged; the longest prefix wins. */
 function policyAt({ policies = {} }: App, start: string): Policy {
   const prefixes = Object.keys(policies).filter((prefix) => start.startsWith(prefix));
   prefixes.sort((one, other) => one.length - other.length);
   return Object.assign({}, ...prefixes.map((prefix) => policies[prefix]));
 }
 
-/** Refuses prefixes of single resources, and settings that no type could have. */
+/** Refuses prefixes of single resources, and settings that no type has. */
 function checkPolicies({ policies }: App): void {
   if (policies === undefined) return;
   if (typeof policies !== "object" || policies === null || Array.isArray(policies)) {
@@ -209,7 +214,7 @@ function checkPolicies({ policies }: App): void {
   for (const [prefix, policy] of Object.entries(policies)) {
     checkPrefix(prefix);
     if (!prefix.endsWith("/") && prefix !== "rrp:") {
-      const message = `policy ${prefix} is one resource's: end it after region, node or type`;
+      const message = `policy ${prefix} names one resource; it must end after region, node or type`;
       throw new AtlasError("bad_request", message);
     }
     if (typeof policy !== "object" || policy === null || Object.hasOwn(policy, "class")) {

@@ -1,16 +1,15 @@
 /**
- * What callers of resources ask for: the forms of their counter, the same at a node and at a
+ * Options and results of calls, lookups, listings and drains, the same at a node and at a
  * client.
  *
- * Takes options as users give them; gives them back, or an error that names the option, its
- * value and what is allowed.
+ * Checks options as users give them: an error names the option, its value and what is allowed.
  */
 
 import { MAX_PAGE } from "../limits.ts";
 import { checkMs, checkOptions, checkWord, type OptionNames, wrong } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
-/** Options of what only has a deadline. */
+/** Options of operations that have a deadline only. */
 export type TimeoutOptions = Pick<CallOptions, "timeoutMs">;
 
 const CALL: OptionNames<CallOptions> = {
@@ -24,7 +23,7 @@ const LOOKUP: OptionNames<LookupOptions> = { require: true, timeoutMs: true };
 const PAGE: OptionNames<PageOptions> = { cursor: true, limit: true };
 const TIMEOUT: OptionNames<TimeoutOptions> = { timeoutMs: true };
 
-/** Names and signal only. @throws AtlasError `bad_request` */
+/** Checks the names and the signal only. @throws AtlasError `bad_request` */
 export function checkCall(options: CallOptions): CallOptions {
   return checkOptions(options, CALL);
 }
@@ -43,9 +42,9 @@ export function checkPage(page: PageOptions): PageOptions {
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE) {
     throw wrong("limit", limit, `1 to ${MAX_PAGE}`);
   }
-  // A page that has no next says null.
+  // The last page's `next` is null.
   if ((cursor ?? null) === null || typeof cursor === "string") return page;
-  throw wrong("cursor", cursor, "the next of the page before");
+  throw wrong("cursor", cursor, "the `next` of the previous page");
 }
 
 /** @throws AtlasError `bad_request` */
@@ -60,32 +59,35 @@ export interface CallOptions {
   /** Deadline, in ms from now; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
   /**
-   * Makes repeats of this call answer what the first one did, for at least 10
-   * minutes. 1 to 256 bytes. Calls with a key are retried where the outcome of an
-   * attempt is unknown. A key that is used again with another method or with arguments that are
-   * not equal by value is `bad_request`.
+   * Repeats of a call with the same key get the first one's answer, for at least 10 minutes. 1 to
+   * 256 bytes. Calls with a key are retried where the outcome of an attempt is unknown. A key
+   * used again with another method, or with arguments that are not equal by value, gives
+   * `bad_request`.
    */
   idempotencyKey?: string;
-  /** Gives the call up: it never starts, or its turn sees `this.signal` aborted. */
+  /** Cancels the call: it never starts, or its turn sees `this.signal` aborted. */
   signal?: AbortSignal;
   /**
-   * The caller's W3C `traceparent`. Its trace goes on to the owner; each link on the way is a
-   * span, told as a log event, as failures are. Default: that of the call whose turn makes this
-   * one.
+   * The caller's W3C `traceparent`. The trace continues to the owner; each link on the way is a
+   * span, reported as a log event, as failures are. Default: that of the call whose turn makes
+   * this one.
    */
   traceparent?: string;
-  /** The region that the call is made for, where it isn't this node's: a client's own. */
+  /** The region of the client that the call is made for, where it isn't this node's. */
   callerRegion?: string;
 }
 
-/** A call's answer and who gave it. */
+/** A call's result and who gave it. */
 export interface CallResult {
   readonly result: unknown;
-  /** Where the resource lived when it answered. */
+  /** The resource's location when it answered. */
   readonly rrp: string;
   /** The fencing token of the ownership that answered. */
   readonly epoch: number;
-  /** The nodes that it went through, the asked one first and the owner's last: `<region>/<node>`. */
+  /**
+   * The nodes that the call went through, the first one first and the owner's last:
+   * `<region>/<node>`.
+   */
   readonly path: readonly string[];
   /**
    * Present where the resource answered while its node couldn't reach the store, which only
@@ -102,16 +104,16 @@ export interface LookupOptions {
   timeoutMs?: number;
 }
 
-/** Which of its resources a node gives up. */
+/** Which of its resources a node releases. */
 export interface DrainOptions {
-  /** Those whose RRP starts with it; one that names none of this node does nothing. */
+  /** Resources whose RRP starts with it; a prefix that matches none of this node's does nothing. */
   prefix: string;
-  /** For how long this node takes none of them again, in ms; 1 to 86,400,000. Default 60,000. */
+  /** For how long this node claims none of them again, in ms; 1 to 86,400,000. Default 60,000. */
   forMs?: number;
 }
 
 export interface PageOptions {
-  /** The `next` of the page before. */
+  /** The `next` of the previous page. */
   cursor?: string;
   /** 1 to 1,000; a page may hold fewer. Default 100. */
   limit?: number;

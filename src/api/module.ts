@@ -1,13 +1,12 @@
 /**
- * A module: a box of functions with a label on it that says what is inside, and of
- * which make.
+ * Defines a module: functions with a version and attributes. `defineModule` checks them and
+ * computes the content hash that tells two builds of one version apart.
  *
- * Takes functions, a version and attributes; gives them checked, with the names they are
- * called by and a hash of the content, by which two makes of one version are told apart. (What
- * functions close over doesn't show in their source: of two makes that differ in that only, a
- * listener gives one a hash of its own.)
+ * The hash covers the functions' source only, not what they close over. Where two builds differ
+ * only in that, a listener gives one of them a hash of its own.
  *
- * Source: design §5, Module; Semantic Versioning 2.0.0, §9–11; the ranges of npm's semver.
+ * Source: `docs/design.md`, Modules; Semantic Versioning 2.0.0, §9–11; the ranges of npm's
+ * semver.
  */
 import semver from "semver";
 import { AtlasError } from "../errors.ts";
@@ -16,7 +15,7 @@ import { isCallable } from "../model/internal_methods.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import { checkToken } from "../model/rrp.ts";
 
-/** What a function sees as `this`, unless it is an arrow function. */
+/** The value of `this` in a function, unless it is an arrow function. */
 export interface FunctionContext {
   /** Aborted once nobody waits for the result any more. */
   readonly signal: AbortSignal;
@@ -29,7 +28,7 @@ export interface FunctionContext {
 export type ModuleFunction = (this: any, ...args: any[]) => unknown;
 export type ModuleFunctions = { readonly [name: string]: ModuleFunction };
 
-/** Values that describe a module; they count for its hash. */
+/** Values that describe a module; they are part of its hash. */
 export type Attributes = { readonly [name: string]: string | number | boolean | null };
 
 /** What {@link defineModule} takes. */
@@ -38,7 +37,9 @@ export interface ModuleOptions<F extends ModuleFunctions = ModuleFunctions> {
   readonly name?: string;
   /** A semantic version, such as `1.2.0`. Default `1.0.0`. */
   readonly version?: string;
-  /** Requests that a node of the app runs at once; without it no node offers it by itself. */
+  /**
+   * Requests that a node of the app runs at once. Without it no node offers the module by itself.
+   */
   readonly capacity?: number;
   readonly attributes?: Attributes;
   readonly functions: F;
@@ -54,9 +55,9 @@ export interface Module<F extends ModuleFunctions = ModuleFunctions> {
   /** The names of its functions, sorted. */
   readonly exports: readonly string[];
   /**
-   * Of version, names, attributes and the functions' source, as the runtime prints it: 16
+   * Hash of version, names, attributes and the functions' source, as the runtime prints it: 16
    * hexadecimal digits. Modules with equal hashes have equal code, save for what it closes over;
-   * of different ones the code may be the same, printed by another runtime.
+   * where hashes differ the code may still be the same, printed by another runtime.
    */
   readonly hash: string;
 }
@@ -72,7 +73,7 @@ const OPTIONS: OptionNames<ModuleOptions> = {
 export type ModuleMap = { readonly [name: string]: Module };
 
 /**
- * Checks what a module consists of.
+ * Defines a module: checks its functions, version and attributes.
  *
  * @example
  * ```ts
@@ -103,19 +104,19 @@ export function defineModule<F extends ModuleFunctions>(options: ModuleOptions<F
   });
 }
 
-/** Whether a value is what {@link defineModule} makes. */
+/** Whether a value is a result of {@link defineModule}. */
 export function isModule(value: unknown): value is Module {
   const { functions, exports, hash } = (value ?? {}) as Partial<Module>;
   return typeof functions === "object" && Array.isArray(exports) && typeof hash === "string";
 }
 
-/** Whether both have the same make of label, and the very same functions. */
+/** Whether both have the same hash and the identical functions. */
 export function isSameCode(one: Module, other: Module): boolean {
   return one.hash === other.hash &&
     one.exports.every((name) => one.functions[name] === other.functions[name]);
 }
 
-/** The same module under a hash that only it has, as far as `salt` is drawn only once. */
+/** The same module under a hash of its own; unique where `salt` is. */
 export function rehashed(module: Module, salt: string): Module {
   return Object.freeze({ ...module, hash: hashOf(`${module.hash} ${salt}`) });
 }
@@ -132,7 +133,7 @@ export function checkVersion(version: string): string {
   );
 }
 
-/** A range of versions, as it was given. @throws AtlasError `bad_request` */
+/** Checks a range of versions, and returns it unchanged. @throws AtlasError `bad_request` */
 export function checkRange(range: string): string {
   const isRange = typeof range === "string" && range.length <= MAX_VERSION &&
     semver.validRange(range) !== null;
@@ -143,7 +144,7 @@ export function checkRange(range: string): string {
   );
 }
 
-/** A number of requests at once. @throws AtlasError `bad_request` */
+/** Checks a number of concurrent requests. @throws AtlasError `bad_request` */
 export function checkCapacity(field: string, value: number): number {
   if (Number.isInteger(value) && value >= 1 && value <= MAX_CAPACITY) return value;
   throw new AtlasError(
@@ -152,7 +153,7 @@ export function checkCapacity(field: string, value: number): number {
   );
 }
 
-/** Whether a buyer who asked for `range` takes `version`; null asks for any stable one. */
+/** Whether `version` is in the buyer's `range`; null stands for any stable version. */
 export function accepts(range: string | null, version: string): boolean {
   return range === null ? semver.prerelease(version) === null : semver.satisfies(version, range);
 }
@@ -162,12 +163,12 @@ export function compareVersions(a: string, b: string): number {
   return semver.compare(a, b);
 }
 
-/** Whether text from elsewhere is a version. */
+/** Whether untrusted text is a version. */
 export function isVersion(text: string): boolean {
   return text.length <= MAX_VERSION && semver.valid(text) !== null;
 }
 
-/** Whether text from elsewhere is a range. */
+/** Whether untrusted text is a range. */
 export function isRange(text: string): boolean {
   return text.length <= MAX_VERSION && semver.validRange(text) !== null;
 }
@@ -190,7 +191,9 @@ function checkFunctions(functions: unknown): string[] {
     if (!isCallable(name) || name.startsWith("$")) {
       throw new AtlasError(
         "bad_request",
-        `functions has the name ${quoted(name)}; names of hooks (onStart), of Object's own and ` +
+        `function name ${
+          quoted(name)
+        } is reserved: names of hooks (onStart), of Object's methods and ` +
           "names that begin with _ or $ are not allowed",
       );
     }
@@ -214,8 +217,8 @@ function checkAttributes(attributes: unknown): void {
 }
 
 /**
- * Two FNV-1a hashes of 32 bits from different starts: enough to tell makes of one module
- * apart, where nobody means to deceive.
+ * Two FNV-1a hashes of 32 bits from different starts: enough to tell builds of one module apart,
+ * where nobody attacks the hash.
  */
 function hashOf(text: string): string {
   let digits = "";

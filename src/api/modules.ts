@@ -1,6 +1,6 @@
 /**
- * The shapes that users of modules hold: what they offer, what they buy, and what they
- * can see of the market.
+ * The types that users of modules hold: offers, purchases, and reports about authorities,
+ * exchanges and orders.
  */
 import type { FunctionContext, Module, ModuleFunctions, ModuleMap } from "./module.ts";
 import type {
@@ -13,9 +13,9 @@ import type {
 
 export type * from "../lambda/views.ts";
 
-/** One sell order: some of a listener's capacity, and whom it is for. */
+/** One sell order: some of a listener's capacity, and the regions that it serves. */
 export interface SellOrder {
-  /** Requests that run at once for who buys of this order, 1 to 65,536. */
+  /** Requests that run at once for the buyers of this order, 1 to 65,536. */
   capacity: number;
   /** Regions whose buyers it serves, at most 64. Default: all. */
   regions?: readonly string[];
@@ -27,7 +27,7 @@ export interface PublishOptions {
   capacity?: number;
   /**
    * Several sell orders at once, 1 to 16, instead of `capacity`, which is the sum of theirs, at
-   * most 65,536. Such as a part that is kept for buyers of this region.
+   * most 65,536. For example, a part may be kept for buyers of this region.
    */
   orders?: readonly SellOrder[];
   /** Default: the module's own name, or its key in the app's `modules`. */
@@ -35,17 +35,17 @@ export interface PublishOptions {
   /** Replaces the module's own version. */
   version?: string;
   /**
-   * Credit of a channel that is left before more is sent, as a part of its grant, 0 to 1.
-   * 1 (the default) sends one for each finished request. Below 1 what finishes while more is left
-   * is sent together, at most 10 ms later: no capacity stays unused for longer.
+   * The share of a channel's grant, 0 to 1, at which more credit is sent once the buyer has less
+   * left. 1 (the default) sends one credit for each finished request. Below 1 credits are sent
+   * together, at most 10 ms later: no capacity stays unused for longer.
    */
   lowWatermark?: number;
 }
 
-/** Where buyers would rather have their capacity. `near`: in the own region, else close by. */
+/** Where buyers prefer their capacity. `near`: in their own region, else close by. */
 export type Preference = "near" | "spread";
 
-/** One buy order: how much is wanted of which versions. */
+/** One buy order: how much capacity of which versions. */
 export interface BuyOrder {
   /** Requests that may run at once, over all sellers, 1 to 65,536. Default 1. */
   capacity?: number;
@@ -55,28 +55,28 @@ export interface BuyOrder {
   prefer?: Preference;
 }
 
-/** How capacity is bought, and how calls of the proxy are made where they don't say. */
+/** How capacity is bought, and the defaults of the proxy's calls. */
 export interface DiscoverOptions {
   /** Requests that may run at once, over all sellers, 1 to 65,536. Default 1. */
   capacity?: number;
   /**
-   * A version or a range of versions, each of which is as welcome as another. Default: any stable
-   * version of any major, the newest first: older ones serve what the newer have no room for, and
-   * are given back for newer ones as these come free. Who needs one major names it, as `^1`.
+   * A version or a range of versions; within a range all versions are equal. Default: any stable
+   * version of any major, the newest first. Older ones are used where newer ones have no capacity
+   * left, and given back when these have. To get one major only, name it, as in `^1`.
    */
   version?: string;
-  /** Default `near`: what was bought far away is given back when capacity is near. */
+  /** Default `near`: capacity in other regions is given back once there is capacity nearby. */
   prefer?: Preference;
   /**
    * Several buy orders at once, 1 to 16, instead of `capacity` and `version`: such as nine parts
-   * of `^1` and one of `^2`. Calls are drawn from all that they bought.
+   * of `^1` and one of `^2`. Calls are distributed over all that they bought.
    */
   orders?: readonly BuyOrder[];
   /** How long to wait for capacity, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
   /**
-   * `some` (the default): resolves when calls can be made: once all is bought, or soon after
-   * the first of it; the order for the rest stands. `all`: only once all of it is bought.
+   * `some` (the default): resolves when calls can be made: once all capacity is bought, or soon
+   * after the first of it; the order for the rest stands. `all`: only once all of it is bought.
    */
   waitFor?: "some" | "all";
   /** Calls fail with `overloaded` where there is no credit, instead of waiting. Default false. */
@@ -84,11 +84,11 @@ export interface DiscoverOptions {
   /** Deadline of each call, in ms; 1 to 300,000. Default 10,000. */
   callTimeoutMs?: number;
   /**
-   * Favours channels over others with as much credit: those in this region, or those that
+   * Prefers channels to others with as much credit: those in this region, or those that
    * answer quickly. Default `none`.
    */
   bias?: "none" | "region" | "latency";
-  /** Gives up waiting for capacity. */
+  /** Cancels waiting for capacity. */
   signal?: AbortSignal;
 }
 
@@ -100,7 +100,7 @@ export interface ModuleCallOptions {
   signal?: AbortSignal;
 }
 
-/** How one call is made that buys nothing for itself. */
+/** How a call without a proxy is made. */
 export interface ModuleRequestOptions {
   /** As in {@link DiscoverOptions}. */
   version?: string;
@@ -110,7 +110,7 @@ export interface ModuleRequestOptions {
   signal?: AbortSignal;
 }
 
-/** A module call's answer and who gave it. */
+/** A module call's result and who gave it. */
 export interface ModuleCallResult {
   readonly result: unknown;
   /** The name of the node that ran it. */
@@ -118,32 +118,33 @@ export interface ModuleCallResult {
   readonly version: string;
 }
 
-/** What stands behind a proxy: its load balancer. */
+/** The load balancer behind a proxy. */
 export interface Balancer {
   /**
-   * Calls that could start at this moment: credit in hand; 0 once it was closed. On a client: as
-   * its node told last, half a second ago or a trip more; 0 where that can't be reached.
+   * Calls that could start now: the credit in hand; 0 once closed. On a client: as its node
+   * reported last, up to half a second and a round trip ago; 0 where that node can't be reached.
    */
   capacity(): number;
   stats(): PlbStats;
-  /** Calls a function by name, with the answer's origin. */
+  /** Calls a function by name; the result names the node that ran it. */
   call(
     name: string,
     args: readonly unknown[],
     options?: ModuleCallOptions,
   ): Promise<ModuleCallResult>;
-  /** Buys no more, lets running calls finish, gives all capacity back. */
+  /** Stops buying, lets running calls finish, gives all capacity back. */
   close(): Promise<void>;
 }
 
 /** A load balancer on a node. */
 export interface Plb extends Balancer {
   /**
-   * Wants so much from now on, 1 to 65,536: more is bought as it is sold, a surplus is given
-   * back, and what runs on it still finishes. Several orders share it in proportion to what each
-   * asked for at first.
+   * Changes the wanted capacity, 1 to 65,536: more is bought as it is offered, a surplus is given
+   * back, and calls that run on it still finish. Several orders share it in proportion to what
+   * each asked for at first.
    *
-   * @throws AtlasError `bad_request` where it isn't allowed, `unavailable` where it was closed.
+   * @throws AtlasError `bad_request` where `capacity` isn't allowed, `unavailable` where it was
+   * closed.
    */
   resize(capacity: number): void;
 }
@@ -152,16 +153,16 @@ export interface Plb extends Balancer {
 export interface Listener {
   readonly name: string;
   /**
-   * Offers `next` from now on: running calls finish on the code they began on, later ones of
-   * buyers that take its version run the new code. Nothing changes where it is the same as
-   * before, down to the very functions.
+   * Offers `next` from now on: running calls finish on the old code, later ones of buyers that
+   * accept its version run the new code. Nothing changes where `next` is the same module with the
+   * identical functions.
    */
   update(next: Module): void;
   /**
-   * Offers nothing more; resolves when what runs is done, or was given up after `drainMs`, which
-   * is 0 to 300,000; default 10,000.
+   * Stops offering; resolves when running calls have finished, or were aborted after `drainMs`,
+   * which is 0 to 300,000; default 10,000.
    *
-   * @throws AtlasError `bad_request` where that isn't allowed.
+   * @throws AtlasError `bad_request` where `drainMs` isn't allowed.
    */
   close(options?: { drainMs?: number }): Promise<void>;
   stats(): ListenerStats;
@@ -178,12 +179,12 @@ export type ModuleProxy<M = Module, B extends Balancer = Balancer> =
   & { readonly [K in keyof FunctionsOf<M>]: Remote<FunctionsOf<M>[K]> }
   & { readonly $plb: B };
 
-/** Who can buy capacity of modules. */
+/** Can buy capacity of modules. */
 export interface ModuleBuyer<Modules extends ModuleMap = ModuleMap> {
   /**
-   * Buys capacity of a module, and gives its functions.
+   * Buys capacity of a module, and returns a proxy of its functions.
    *
-   * @throws AtlasError `unavailable` where nobody sells it in time, saying what was asked;
+   * @throws AtlasError `unavailable` where nobody sells it in time, naming the order;
    * `bad_request` where an option isn't allowed.
    */
   discover<M extends keyof Modules & string>(
@@ -195,13 +196,13 @@ export interface ModuleBuyer<Modules extends ModuleMap = ModuleMap> {
 /** What a node, a resource and a client can do with modules. */
 export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends ModuleBuyer<Modules> {
   /**
-   * Calls a function of a module without a proxy: over a balancer that all requests of a node
-   * share, which wants as much capacity as there are calls, and gives it back when they end.
+   * Calls a function of a module without a proxy: over a load balancer that all requests of a
+   * node share, which buys as much capacity as there are calls, and gives it back when they end.
    *
-   * @throws AtlasError `unavailable` where nobody sold it in time, saying what was asked;
-   * `timeout` where credit or answer didn't come in time, `not_found` where the version in use
-   * has no such function, `overloaded` where too many wait, `bad_request`; what it threw, and
-   * `app` where what it answers can't be encoded or takes more than 1 MiB.
+   * @throws AtlasError `unavailable` where nobody sold it in time, naming the order; `timeout`
+   * where credit or answer didn't come in time, `not_found` where the version in use has no such
+   * function, `overloaded` where too many calls wait, `bad_request`; the function's own error,
+   * and `app` where its result can't be encoded or takes more than 1 MiB.
    */
   request(
     module: string,
@@ -209,7 +210,7 @@ export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends Modu
     args: readonly unknown[],
     options?: ModuleRequestOptions,
   ): Promise<ModuleCallResult>;
-  /** All that is offered anywhere. */
+  /** All offers, of all nodes. */
   modules(): Promise<readonly ModuleView[]>;
   /** The order books of a module, one for each of its exchanges. */
   exchange(name: string): Promise<readonly ExchangeView[]>;
@@ -219,18 +220,18 @@ export interface ModuleAtlas<Modules extends ModuleMap = ModuleMap> extends Modu
 
 /** What only a node can do with modules. */
 export interface ModuleNode<Modules extends ModuleMap = ModuleMap> extends ModuleAtlas<Modules> {
-  /** As anywhere; on a node what is wanted can be changed. */
+  /** As on a client; on a node the wanted capacity can be changed. */
   discover<M extends keyof Modules & string>(
     name: M,
     options?: DiscoverOptions,
   ): Promise<ModuleProxy<Modules[M], Plb>>;
   /**
-   * Offers a module from here.
+   * Offers a module from this node.
    *
-   * @throws AtlasError `bad_request` where an option isn't allowed or no name is known,
+   * @throws AtlasError `bad_request` where an option isn't allowed or the module has no name,
    * `unavailable` where the node drains or is closed.
    */
   publish(module: Module, options?: PublishOptions): Listener;
-  /** What this node offers. */
+  /** This node's offers. */
   listeners(): readonly Listener[];
 }

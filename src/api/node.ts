@@ -1,6 +1,6 @@
 /**
- * The shapes that users hold: what a node and a client have in common, and what only
- * a node can do.
+ * The types that users hold: what a node and a client have in common, and what only a node can
+ * do.
  */
 import type { App, ResourceClass, ResourceMap, ResourceType } from "./app.ts";
 import type { ConnectionOptions, SocketStats } from "./sockets.ts";
@@ -62,7 +62,7 @@ export interface Atlas<A extends App = App<ResourceMap>>
     options?: CallOptions,
   ): StubOf<A, T>;
 
-  /** Calls a method by name, untyped: what stubs do, with the answer's origin. */
+  /** Calls a method by name, untyped; the result says where it ran. */
   call(
     type: string,
     id: string,
@@ -71,7 +71,7 @@ export interface Atlas<A extends App = App<ResourceMap>>
     options?: CallOptions,
   ): Promise<CallResult>;
 
-  /** Where a resource lives, and how sure that is. Never activates it. */
+  /** Where a resource lives, and how certain that is. Never activates it. */
   lookup(type: string, id: string, options?: LookupOptions): Promise<Lookup>;
 
   /** All members that the registry knows, live or not. */
@@ -81,8 +81,8 @@ export interface Atlas<A extends App = App<ResourceMap>>
   resources(prefix: string, page?: PageOptions): Promise<ResourcePage>;
 
   /**
-   * How many resources have an RRP that starts with `prefix`. Reads all of them: what
-   * comes and goes meanwhile may be counted, or not.
+   * How many resources have an RRP that starts with `prefix`. Reads all of them: resources that
+   * are added or removed meanwhile may be counted, or not.
    *
    * @param options `timeoutMs`: default 10,000.
    */
@@ -91,30 +91,32 @@ export interface Atlas<A extends App = App<ResourceMap>>
 
 /** Which nodes are to drain: `node`, `prefix` or both. */
 export interface DrainNodesOptions {
-  /** The one of this name, or `<region>/<node>` where several have it; default: all of `prefix`. */
+  /**
+   * The node's name, or `<region>/<node>` where several have it; default: all nodes of `prefix`.
+   */
   node?: string;
-  /** What they hand over, and take none of for a while; default: all, and they leave. */
+  /** Which resources they release, and don't claim for a while; default: all, and they leave. */
   prefix?: string;
   /** With `prefix`: for how long, in ms; 1 to 86,400,000. Default 60,000. */
   forMs?: number;
-  /** How long all of them may take to say that they do, in ms; 1 to 300,000. Default 10,000. */
+  /** How long all of them may take to confirm, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
 }
 
-/** What one node said to a drain. */
+/** What one node answered to a drain. */
 export interface DrainedNode {
   readonly region: string;
   readonly node: string;
   readonly incarnation: string;
-  /** Why it doesn't drain, or isn't known to; null: it has begun. */
+  /** Why it doesn't drain, or didn't confirm; null: it has begun. */
   readonly error: AtlasError | null;
 }
 
 /**
  * What a node is doing.
  *
- * `fenced`: its lease lapsed; it serves nothing of its own until it is back under a
- * new incarnation. `draining`: it claims nothing and hands over what it holds.
+ * `fenced`: its lease lapsed; it serves no resources until it is back under a new incarnation.
+ * `draining`: it claims nothing and hands over what it holds.
  */
 export type NodeState = "serving" | "fenced" | "draining" | "closed";
 
@@ -123,22 +125,22 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
   extends Atlas<A>, ModuleNode<NonNullable<A["modules"]>> {
   readonly region: string;
   readonly node: string;
-  /** This node's present life; another after each lapse of its lease. */
+  /** This node's incarnation; another after each lapse of its lease. */
   readonly incarnation: string;
   readonly state: NodeState;
-  /** As anywhere; on a node what is wanted can be changed. */
+  /** As on a client; on a node the wanted capacity can be changed. */
   discover<M extends keyof NonNullable<A["modules"]> & string>(
     name: M,
     options?: DiscoverOptions,
   ): Promise<ModuleProxy<NonNullable<A["modules"]>[M], Plb>>;
   /**
-   * Moves a resource to a node of another region, wherever it is now: its running turn
-   * ends, calls that wait are sent on. Gives its new place and epoch; where it is there
-   * already, nothing changes. Where the store gives keys homes, that becomes its home; one
+   * Moves a resource to a node of another region, wherever it is now: its running turn ends,
+   * calls that wait are sent on. Gives its new location and epoch; where it is there already,
+   * nothing changes. Where the store gives keys a home region, that becomes its home; a resource
    * that is on its way to a region that can't take it is redirected.
    *
    * @throws AtlasError `unavailable` where no node of the region can be reached or takes it,
-   * `bad_request` where the store gives keys homes, and none in that region.
+   * `bad_request` where the store gives keys a home region, and that region can't be one.
    */
   move(
     type: string,
@@ -147,41 +149,43 @@ export interface AtlasNode<A extends App = App<ResourceMap>>
     options?: Pick<CallOptions, "timeoutMs">,
   ): Promise<Pick<Ownership, "rrp" | "epoch">>;
   /**
-   * Whether this node knows of a region: it is its own, or one of the registry's, has gateways, or
-   * a member of it was heard of.
+   * Whether this node knows a region: its own, one of the registry's, one with gateways, or one
+   * with a member that it has heard of.
    */
   knowsRegion(region: string): boolean;
   /**
    * Connects a client's socket to a resource, wherever it lives, and keeps it connected when
-   * the resource moves. Gives what the socket is to be handed to once it is open.
+   * the resource moves. Returns the function that takes the socket once it is open.
    *
    * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
    * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
    * node is draining.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers;
-  /** Figures of this node now. */
+  /** Counters and gauges of this node. */
   stats(): NodeStats;
   /**
-   * Stops claiming, finishes what runs, releases all it owns, leaves. Then only forwards.
+   * Stops claiming, finishes running turns, releases all it owns, leaves. Then only forwards.
    *
-   * With a prefix: so for what falls under it only, and for a while; the node stays. Whoever
-   * calls such a resource next finds it on another node that runs its type, if there is one.
+   * With `prefix`: releases only matching resources and does not reclaim them for `forMs`; the
+   * node keeps serving. The next call of such a resource activates it on another node that runs
+   * its type, if there is one.
    */
   drain(options?: DrainOptions): Promise<void>;
   /**
-   * Has other nodes drain, or this one: each is asked over a link that has proven which node it
-   * leads to, also by way of gateways. Resolves when all have begun, or could not be asked, in no
-   * more than `timeoutMs`; what one of them can't do is told in its place.
+   * Drains other nodes, or this one: each is asked over a link that has proven which node it
+   * leads to, through gateways where needed. Resolves after at most `timeoutMs`, when all have
+   * begun or could not be asked; each node's failure is in its entry.
    *
    * @throws AtlasError `bad_request` where an option isn't allowed or several nodes have the name,
-   * `not_found` where no live node is concerned, `unavailable` where the registry can't be read.
+   * `not_found` where no live node matches, `unavailable` where the registry can't be read.
    */
   drainNodes(options: DrainNodesOptions): Promise<readonly DrainedNode[]>;
   /**
-   * Drains if it can in `drainMs` (default 10,000), then lets go of store and transport. Calls
-   * that are still under way fail as `unavailable`, those that had begun as maybe executed.
-   * @throws AtlasError `bad_request` where `drainMs` is not 0 to 300,000; the node goes on.
+   * Drains if it can in `drainMs` (default 10,000), then closes store and transport. Calls that
+   * are still in flight fail as `unavailable`, those that had begun with `maybeExecuted`.
+   * @throws AtlasError `bad_request` where `drainMs` is not 0 to 300,000; the node then keeps
+   * running.
    */
   close(options?: { drainMs?: number }): Promise<void>;
   /** Resolves when the node has stopped: with the error that stopped it, or null. */
@@ -193,11 +197,11 @@ export interface NodeStats extends MarketStats, SocketStats {
   resources: number;
   /** Calls waiting in mailboxes. */
   queued: number;
-  /** Calls this node made or passed on whose answer is outstanding. */
+  /** Calls that this node made or passed on and that have no answer yet. */
   inFlight: number;
   /** Open links to other nodes. */
   links: number;
-  /** Locations of resources elsewhere that are remembered. */
+  /** Cached locations of resources on other nodes. */
   cachedLocations: number;
   /** Milliseconds of lease left; 0 when fenced. */
   leaseLeftMs: number;
@@ -209,17 +213,17 @@ export interface NodeStats extends MarketStats, SocketStats {
   commits: number;
   /** Events that resources here sent to their connections. */
   events: number;
-  /** Lookups that found more than one claim standing. */
+  /** Lookups that found more than one claim. */
   contested: number;
   /** Ownerships lost to a greater claim, or to another owner while the store was out of reach. */
   conflictsLost: number;
-  /** Times that a resource here won over one that another node had gone on with. */
+  /** Conflicts that a resource here won against one that another node had gone on with. */
   conflictsWon: number;
-  /** Resources that go on here without the store now. */
+  /** Resources that operate without the store now. */
   offlineResources: number;
-  /** Turns answered without the store that were committed later. */
+  /** Turns that were answered without the store and committed later. */
   offlineTurnsCommitted: number;
-  /** Turns answered without the store that could not be committed. */
+  /** Turns that were answered without the store and could not be committed. */
   offlineTurnsLost: number;
   forwards: number;
   /** Calls of other nodes that this one was asked to pass on. */
@@ -227,7 +231,7 @@ export interface NodeStats extends MarketStats, SocketStats {
   notOwner: number;
   lapses: number;
   kills: number;
-  /** Committed turns that the store was found to lack after a failover. */
+  /** Committed turns that the store lacked after a failover. */
   lostTurns: number;
   /** Times that the store was replaced by a copy of itself. */
   failovers: number;

@@ -1,6 +1,4 @@
-/**
- * What a node is made of: its place, its ports, its lease.
- */
+/** The options of a node: its region and name, its ports, its lease. */
 import type { NodeEvent } from "../model/node_event.ts";
 import { checkOptions, type OptionNames, wrong } from "../model/options.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
@@ -20,7 +18,7 @@ export type LeaseProfile = "fast" | "standard" | "frugal";
 
 /** Options of `createNode`, all ports given. */
 export interface NodeOptions {
-  /** Where the node stands, such as `us-east-1`. */
+  /** The node's region, such as `us-east-1`. */
   region: string;
   /** Its name, unique among the live nodes of its region. */
   node: string;
@@ -41,7 +39,7 @@ export interface NodeOptions {
    * from here; 1 to 16 a region. The own region's are not used.
    */
   gateways?: Readonly<Record<string, readonly string[]>>;
-  /** Hears what is worth logging. MUST NOT throw. */
+  /** Receives log events. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }
 
@@ -60,7 +58,7 @@ const NAMES: OptionNames<NodeOptions> = {
   onEvent: true,
 };
 
-/** What tells each port from something else: a method that it can't do without. */
+/** One method of each port, by which a wrong value is recognised. */
 const PORTS = {
   store: "claim",
   transport: "dial",
@@ -70,7 +68,7 @@ const PORTS = {
 } as const;
 
 /**
- * Options with names that there are, and with every port. What the ports do is theirs to show.
+ * Checks that all names are known and every port is given; doesn't check the ports themselves.
  *
  * @throws AtlasError `bad_request`, naming the option, its value and what is allowed.
  */
@@ -79,7 +77,7 @@ export function checkNodeOptions(options: NodeOptions): NodeOptions {
   for (const [name, method] of Object.entries(PORTS)) {
     const port = options[name as keyof typeof PORTS] as unknown as Record<string, unknown> | null;
     if (typeof port?.[method] === "function") continue;
-    throw wrong(name, port, `a ${name}, with ${method}() and all else that its port has`);
+    throw wrong(name, port, `a ${name} with ${method}() and the port's other methods`);
   }
   const { onEvent, gateways = {} } = options;
   if (onEvent !== undefined && typeof onEvent !== "function") {
@@ -95,19 +93,19 @@ export function checkNodeOptions(options: NodeOptions): NodeOptions {
 }
 
 /**
- * Turns a host name into addresses of hosts; injected, as the core resolves no names. `signal` is
- * aborted after 10 s, when it is given up and tried again.
+ * Resolves a host name to addresses; injected, because the core does no I/O. `signal` is aborted
+ * after 10 s, and the name resolved again.
  */
 export type Resolver = (name: string, signal: AbortSignal) => Promise<readonly string[]>;
 
-/** A node that may know authorities: its address, or all that others know of it. */
+/** A node that may know authorities: its address, or its membership record. */
 export type BootstrapNode = string | Peer;
 
 /**
  * Where authorities are found: members of the registry that serve as one; a list of addresses, as
- * nodes publish them; all hosts that a name resolves to; or what a function answers. A function
- * that hasn't answered after 10 s has its signal aborted, and is asked again; what it answers
- * later still counts.
+ * nodes publish them; all hosts that a name resolves to; or the result of a function. A function
+ * that hasn't resolved after 10 s has its signal aborted, and is called again; a late result
+ * still counts.
  */
 export type Bootstrap =
   | "registry"
@@ -121,5 +119,5 @@ export type Bootstrap =
   }
   | ((signal: AbortSignal) => Promise<readonly BootstrapNode[]>);
 
-/** Whether a node meshes with others to run exchanges, or only trades on them. */
+/** Whether a node joins the authorities' mesh and runs exchanges, or only uses them. */
 export type Role = "authority" | "worker";

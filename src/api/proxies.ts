@@ -1,11 +1,11 @@
-/** Stubs: a resource's methods as if it were here. */
+/** Makes stubs: proxies whose methods call a resource's methods, wherever it runs. */
 import { isCallable } from "../model/internal_methods.ts";
 import type { Balancer } from "./modules.ts";
 
 /**
- * A proxy whose every allowed property is a function that passes its arguments to
- * `call`. `then` and symbols are undefined, so that a stub can be awaited, logged and
- * compared without a call going out.
+ * A proxy whose every allowed property is a function that passes its arguments to `call`. `then`
+ * and symbols are undefined, so that a stub can be awaited, logged and compared without making a
+ * call.
  */
 export function makeStub(call: (method: string, args: unknown[]) => Promise<unknown>): unknown {
   const methods: Record<string, (...args: unknown[]) => Promise<unknown>> = Object.create(null);
@@ -42,7 +42,7 @@ export function makeProxy(plb: Balancer, exports: () => readonly string[]): unkn
     if (known) return known;
     const call = async (...args: unknown[]): Promise<unknown> =>
       (await plb.call(name, args)).result;
-    // Only what is there is kept: any text may be asked for.
+    // Only existing functions are cached, because any property name may be read.
     if (has(name)) functions.set(name, call);
     return call;
   };

@@ -1,34 +1,35 @@
 /**
- * The base class of what users write: a single-owner actor.
+ * The base class of resources: an actor with a single owner.
  *
- * It takes calls from its mailbox one at a time. A call, its writes and its answer
- * are one turn: all of them happen, or none.
+ * It takes calls from its mailbox one at a time. A call, its writes and its answer are one turn:
+ * all of them happen, or none.
  *
- * Source: design §3 (State), §4.
+ * Source: `docs/design.md`, State and Calls.
  */
 import type { Atlas } from "./node.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { Caller } from "../model/call_path.ts";
 
 /**
- * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; `move`:
- * another node goes on with it.
+ * Why a resource stops. After `fenced` and `stuck` nothing can be written any more; after `move`
+ * another node owns it.
  */
 export type StopReason = "idle" | "drain" | "move" | "fenced" | "stuck";
 
-/** A resource's private, ordered map. Writes are kept when the turn ends well. */
+/** A resource's private, ordered map. Writes are committed when the turn succeeds. */
 export interface Storage {
   /** The value of a key, this turn's writes included; undefined where there is none. */
   get<T = unknown>(key: string): Promise<T | undefined>;
   /**
-   * Keeps a value. Resolves at once; it is durable before the turn's caller hears.
+   * Writes a value. Resolves at once; the value is durable before the caller gets the turn's
+   * answer.
    *
    * @throws AtlasError `bad_request` where the key or value isn't allowed or no turn
    * is running, `payload_too_large` where the value or the turn's writes are over
    * their limit.
    */
   put(key: string, value: unknown): Promise<void>;
-  /** Forgets a key. */
+  /** Deletes a key. */
   delete(key: string): Promise<void>;
   /** Keys and values in code unit order of the keys, this turn's writes included. */
   list<T = unknown>(options?: ListOptions): Promise<Map<string, T>>;
@@ -37,17 +38,17 @@ export interface Storage {
 export interface ListOptions {
   /** Only keys that start with this. */
   prefix?: string;
-  /** Only keys from this on. */
+  /** Only this key and those after it. */
   start?: string;
   /** Only keys before this. */
   end?: string;
   /** 1 to 10,000. Default 10,000. */
   limit?: number;
-  /** From the last backwards. */
+  /** In descending order. */
   reverse?: boolean;
 }
 
-/** What the host gives a resource; {@link Resource} hands it on under friendlier names. */
+/** What the host gives a resource; {@link Resource} exposes it to subclasses. */
 export interface ResourceContext {
   readonly key: string;
   readonly id: string;
@@ -102,7 +103,7 @@ export class Resource {
     return this.#context.key;
   }
 
-  /** The id as its callers spell it. */
+  /** The id as callers write it, decoded. */
   get id(): string {
     return this.#context.id;
   }
@@ -119,7 +120,7 @@ export class Resource {
 
   /**
    * Aborted when the running call's caller has gone or timed out, or ownership is lost; in code
-   * that outlived its turn, when ownership is lost or given back.
+   * that outlived its turn, when ownership is lost or released.
    */
   get signal(): AbortSignal {
     return this.#context.signal;
@@ -134,10 +135,11 @@ export class Resource {
   }
 
   /**
-   * To call others, within a turn. Such calls carry this turn's deadline and chain. Capacity of modules that
-   * it buys is given back when this instance is let go; `request` needs none of its own. In code
-   * that outlived its turn calls and all else reject with `bad_request`, except calls of a module's
-   * functions over a proxy that was bought before: these have no deadline but their own.
+   * Calls other resources and modules, within a turn. Calls carry this turn's deadline and call
+   * chain. Capacity of modules that it buys is given back when this instance stops; `request`
+   * needs none of its own. In code that outlived its turn calls and all else reject with
+   * `bad_request`, except calls of a module's functions over a proxy that was bought before:
+   * these have only their own deadline.
    */
   get node(): Atlas {
     return this.#context.node;
@@ -153,7 +155,7 @@ export class Resource {
   }
 
   /**
-   * The running call's W3C `traceparent`, the last hop as parent; null where there is none.
+   * The running call's W3C `traceparent`, with the last link as parent; null where there is none.
    *
    * @throws AtlasError `bad_request` in code that outlived its turn.
    */
@@ -167,8 +169,8 @@ export class Resource {
   }
 
   /**
-   * Sends an event to every connection, and to those that come back soon, once the running
-   * turn is committed; never where the turn fails.
+   * Sends an event to every connection, and to those that reconnect soon, once the running turn
+   * is committed; never where the turn fails.
    *
    * @throws AtlasError `bad_request` in code that belongs to no running turn or where `data` can't
    * be encoded, `payload_too_large` where the event or the turn's events are over their limit.
@@ -187,35 +189,37 @@ export class Resource {
   onMessage(_connection: Connection, _data: unknown): void | Promise<void> {}
 
   /**
-   * Runs as a turn after a client socket has ended, or its node has. Not where the resource
-   * itself stops or moves: its connections are joined to the next owner.
+   * Runs as a turn after a client socket has closed, or its node has ended. It does not run where
+   * the resource itself stops or moves: its connections are joined to the next owner.
    */
   onDisconnect(_connection: Connection): void | Promise<void> {}
 
   /** Runs once before the first call, as a turn of its own. */
   onStart(): void | Promise<void> {}
 
-  /** Runs once before the instance is let go; as a turn, unless ownership is lost already. */
+  /** Runs once before the instance stops; as a turn, unless ownership is lost already. */
   onStop(_reason: StopReason): void | Promise<void> {}
 
   /**
    * Runs once where another owner of this key won over this one: in stores without one write
    * order, where its claim was the greater one; and where this one went on while its node
-   * couldn't reach the store (`partition: "available"`), answered calls, and another took
-   * over, or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and
-   * shows what this owner wrote. Where the store was away, `list` gives what was written since,
-   * and `get` what else is at hand, or throws `unavailable`. The winner can be called, and told
-   * what to merge.
-   * What takes longer than a turn may is not waited for.
+   * couldn't reach the store (`partition: "available"`), answered calls, and another took over,
+   * or had written, meanwhile. Before `onStop`; no turn: storage can't be written, and shows what
+   * this owner wrote. Where the store was out of reach, `list` gives what was written since, and
+   * `get` what else is cached, or throws `unavailable`. The winner can be called, and told what
+   * to merge. It is not waited for longer than a turn may take.
    */
   onConflict(_winner: Ownership): void | Promise<void> {}
 }
 
 /** A client's socket that is connected to this resource. */
 export interface Connection {
-  /** As its client knows it, from the first frame on. Stays when the resource moves. */
+  /**
+   * The connection's id, as its client knows it from the first frame. It stays the same when the
+   * resource moves.
+   */
   readonly id: string;
-  /** Whether an earlier owner, or this one before a pause, had it already. */
+  /** Whether it existed before: at an earlier owner, or at this one before an interruption. */
   readonly resumed: boolean;
   /**
    * Sends `data` to this connection only, once the running turn is committed. Does nothing

@@ -1,19 +1,19 @@
-/** TODO. */
+/** Options and counters of client sockets. */
 
 import type { Codec } from "../model/socket_frames.ts";
 import type { ConnectionIdentity } from "../sockets/socket_server.ts";
 
-/** How a client's socket is to be connected. */
+/** How a client socket is connected. */
 export interface ConnectionOptions {
-  /** How its frames are written. */
+  /** Encodes and decodes its frames. */
   readonly codec: Codec;
-  /** The number of the last event that its client has had. */
+  /** The number of the last event that its client has received. */
   readonly after?: number | undefined;
   /** Default: a random id, and no secret to resume it by. */
   readonly identity?: ConnectionIdentity | undefined;
-  /** The id that its connection had before: events for that one come, too. Proven by the caller. */
+  /** The id of its former connection, whose events it gets, too. The caller has verified it. */
   readonly former?: string | undefined;
-  /** The region that its calls are made for, where that isn't this node's. */
+  /** The client's region, where that isn't this node's. */
   readonly callerRegion?: string | undefined;
 }
 
@@ -22,8 +22,11 @@ export interface SocketStats {
   sockets: number;
   /** Events that were sent to them. */
   socketEvents: number;
-  /** Those that were cut because they read too slowly, or wrote too fast. */
+  /** Client sockets that were closed because they read too slowly, or wrote too fast. */
   cutSockets: number;
-  /** Closed ones of which messages were given up: too many waited, or nobody could hear them. */
+  /**
+   * Closed client sockets whose last messages were dropped: too many waited, or no owner could be
+   * reached.
+   */
   unheardSockets: number;
 }

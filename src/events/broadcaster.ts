@@ -1,19 +1,21 @@
 /**
- * The connections of a resource at its owner, and its last events.
+ * A resource's connections and its latest events, at its owner.
  *
- * What a turn says is kept aside until the turn is committed; only then it gets its numbers
- * and goes out. Numbers never repeat: an upper bound of them is in the resource's state, and
- * whoever owns it next counts on from there. Takes connections from the nodes that hold their
- * sockets, and brings about turns of the resource's hooks. Source: design §2, §3 (State).
+ * Events of a turn are buffered until the turn is committed; only then are they numbered and
+ * sent. Numbers never repeat: an upper bound is in the resource's state, and the next owner
+ * counts on from there. Takes connections from the nodes that hold their sockets, and queues
+ * turns of the resource's hooks.
+ *
+ * Source: `docs/design.md`, Client sockets; State.
  */
 import { AtlasError } from "../errors.ts";
 import {
-  DOOR_PATIENCE_MS,
   EVENT_BLOCK,
   MAX_CONNECTIONS,
   MAX_EVENT_BYTES,
   MAX_REPLAY_BYTES,
   MAX_REPLAY_EVENTS,
+  SETTLE_EVENTS_MS,
 } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { JoinRequest, JoinResult } from "../model/internal_methods.ts";
@@ -26,22 +28,22 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 import { pause } from "../time/wait.ts";
 import { ConnectionRecords } from "./connection_records.ts";
 import { type Hook, HookCall, NOWHERE } from "./hook_call.ts";
-import { ReplayBuffer, type Share, type Unsent } from "./replay_buffer.ts";
+import { type EventBatch, ReplayBuffer, type Unsent } from "./replay_buffer.ts";
 import { type Reaped, Subscriber, type SubscriberReaper } from "./subscriber.ts";
 import type { Connection } from "../api/resource.ts";
 
-/** The field of a resource's state that holds the bound; users' keys are in another space. */
+/** The field of a resource's state that holds the bound; users' keys have another prefix. */
 const BOUND = "q:bound";
-/** The field of the last events, written where a resource with connections stops in good order. */
+/** The field of the latest events, written where a resource with connections stops normally. */
 const TAIL = "q:tail";
 
-/** What a connection that is joined is told: the last event's number, and up to which some are lost. */
+/** The answer to a join: the last event's number, and up to which number some are lost. */
 interface Joined {
   readonly seq: number;
   readonly lost: number | null;
 }
 
-/** What an audience needs of the house. */
+/** What a broadcaster needs of its host. */
 export interface BroadcasterParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
@@ -50,12 +52,12 @@ export interface BroadcasterParts {
   readonly stats: { events: number };
 }
 
-/** What an audience needs of the activation whose audience it is. */
+/** What a broadcaster needs of its activation. */
 export interface EventOwner {
   readonly key: string;
   readonly owner: Ownership;
   /** Whether it has an `onDisconnect`. */
-  readonly hearsEnds: boolean;
+  readonly hasOnDisconnect: boolean;
   readonly turnCommit: { readonly storage: TurnStorage };
   deliver(call: Call): void;
   /** Refuses users' code that belongs to no turn of it. @throws AtlasError `bad_request` */
@@ -65,20 +67,23 @@ export interface EventOwner {
 export class EventBroadcaster implements ConnectionOwner, Reaped {
   readonly #parts: BroadcasterParts;
   readonly #of: EventOwner;
-  /** What was sent; null before the state has been asked how far its numbers go. */
+  /** The events sent; null before the bound of their numbers has been read from the state. */
   #replay: ReplayBuffer | null = null;
   /** Numbers up to this one are reserved in the state; and by the running turn's commit. */
   #bound = 0;
-  #promised = 0;
-  /** Whether the state has events of a former owner; whether this one sent any; to anybody. */
+  #reserved = 0;
+  /**
+   * Whether the state has events of a former owner; whether this owner sent any; whether there were
+   * receivers.
+   */
   #hasTail = false;
   #hasSent = false;
-  #wasHeard = false;
+  #hadReceivers = false;
   #pending: PendingEvent[] = [];
   #bytes = 0;
   readonly #connections = new Map<string, ConnectionHandle>();
   readonly #subscribers = new Map<string, Subscriber>();
-  /** Null where none are kept. */
+  /** Null where there are no records. */
   readonly #records: ConnectionRecords | null = null;
   readonly #joined = new WeakMap<HookCall, Joined>();
   #isLast = false;
@@ -87,23 +92,23 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   constructor(parts: BroadcasterParts, of: EventOwner) {
     this.#parts = parts;
     this.#of = of;
-    if (!of.hearsEnds) return;
+    if (!of.hasOnDisconnect) return;
     this.#records = new ConnectionRecords({
       ...parts,
       key: of.key,
       storage: () => of.turnCommit.storage,
-      turn: (hook, errand) => this.#turn(hook, errand),
+      turn: (hook, run) => this.#turn(hook, run),
       watch: () => parts.reaper.watch(this),
       isHere: (id) => this.#connections.has(id),
       end: (id) => {
-        const seated = new ConnectionHandle(this, id, "", true);
-        seated.isGone = true;
-        return (it) => it.onDisconnect(seated);
+        const connection = new ConnectionHandle(this, id, "", true);
+        connection.isGone = true;
+        return (it) => it.onDisconnect(connection);
       },
     });
   }
 
-  /** Connections now, and those of former owners of which it isn't known whether they come back. */
+  /** The number of connections, including those of former owners that may still come back. */
   get size(): number {
     return this.#connections.size + (this.#records?.absent ?? 0);
   }
@@ -117,13 +122,13 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return this.#replay?.last ?? 0;
   }
 
-  /** Whether the running turn has anything to send, or to keep for the next owner. */
-  get hasNews(): boolean {
+  /** Whether the running turn has anything to send, or to store for the next owner. */
+  get hasPending(): boolean {
     return this.#pending.length > 0 ||
       (this.#isLast && (this.#hasSent || this.seq !== this.#bound));
   }
 
-  /** Says something to one connection, or to all, once the running turn is committed. */
+  /** Sends an event to one connection, or to all, once the running turn is committed. */
   enqueue(data: unknown, to: ConnectionHandle | null): void {
     this.#checkTurn();
     const bytes = encodeValue(data, "the event", MAX_EVENT_BYTES);
@@ -142,167 +147,178 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   /** Before the running turn's commit: reserves the numbers that its events need. */
   async reserveNumbers(): Promise<void> {
     const replay = await this.#open();
-    const count = this.#pending.filter((said) => "data" in said).length;
+    const count = this.#pending.filter((pending) => "data" in pending).length;
     if (!this.#isLast && replay.last + count <= this.#bound) return;
-    this.#promised = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
+    this.#reserved = replay.last + count + (this.#isLast ? 0 : EVENT_BLOCK);
     const { storage } = this.#of.turnCommit;
-    storage.reserve(BOUND, String(this.#promised));
-    if (this.#isLast && this.#wasHeard) {
+    storage.reserve(BOUND, String(this.#reserved));
+    if (this.#isLast && this.#hadReceivers) {
       storage.reserve(TAIL, replay.tail(eventsOf(this.#pending, this.#of.owner.epoch)));
     } else if (this.#hasTail) storage.reserve(TAIL, null);
   }
 
-  /** The running turn is committed, and its owner still is one: what it said goes out. */
+  /** The running turn is committed, and ownership still holds: sends its events. */
   flush(): void {
-    this.#bound = Math.max(this.#bound, this.#promised);
+    this.#bound = Math.max(this.#bound, this.#reserved);
     const { epoch } = this.#of.owner;
-    const farewells: ConnectionHandle[] = [];
-    for (const said of this.#pending) {
-      if ("reason" in said) {
-        this.#subscribers.get(said.to.subscriber)?.close(said.to.id, said.reason);
-        farewells.push(said.to);
-      } else if (!said.to?.isGone) {
-        this.#replay?.add(epoch, said.to?.id ?? null, said.data);
+    const closing: ConnectionHandle[] = [];
+    for (const pending of this.#pending) {
+      if ("reason" in pending) {
+        this.#subscribers.get(pending.to.subscriber)?.close(pending.to.id, pending.reason);
+        closing.push(pending.to);
+      } else if (!pending.to?.isGone) {
+        this.#replay?.add(epoch, pending.to?.id ?? null, pending.data);
         this.#parts.stats.events++;
         this.#hasSent = true;
       }
     }
-    if (this.#promised > 0) this.#hasTail = false;
+    if (this.#reserved > 0) this.#hasTail = false;
     this.drop();
-    for (const subscriber of this.#subscribers.values()) subscriber.tell();
-    for (const seated of farewells) this.#disconnected(seated);
+    for (const subscriber of this.#subscribers.values()) subscriber.answerPoll();
+    for (const connection of closing) this.#disconnected(connection);
   }
 
-  /** The running turn is over: what it said and didn't send is forgotten. */
+  /** The running turn is over: drops events that were not sent. */
   drop(): void {
     this.#pending = [];
-    this.#bytes = this.#promised = 0;
+    this.#bytes = this.#reserved = 0;
   }
 
-  /** This turn is the last one: who owns it next counts on from here, not from the bound. */
-  rest(): void {
+  /** This turn is the last one: the next owner counts on from here, not from the bound. */
+  markLastTurn(): void {
     this.#isLast = true;
   }
 
   /** Joins a connection in a turn of its own, in which `onConnect` runs. */
-  join(door: string, [id, after, , resumed, epoch = null]: JoinRequest, call: Call): HookCall {
+  join(
+    subscriber: string,
+    [id, after, , resumed, epoch = null]: JoinRequest,
+    call: Call,
+  ): HookCall {
     let admitted: ConnectionHandle | null = null;
     let undo: (() => void) | undefined;
-    const visit = new HookCall(
+    const hookCall = new HookCall(
       this.#of.key,
       "onConnect",
       call.deadline,
       call.caller,
       async (it) => {
         const replay = await this.#open();
-        const side = this.#subscribers.get(door);
+        const side = this.#subscribers.get(subscriber);
         if (!side) {
-          throw new AtlasError("unavailable", `${this.#of.key} doesn't know this door any more`);
+          throw new AtlasError(
+            "unavailable",
+            `${this.#of.key} doesn't know this subscriber any more`,
+          );
         }
         const lost = after === null ? null : replay.lostTo(after, epoch);
         const { life } = side;
-        this.#joined.set(visit, { seq: replay.last, lost });
+        this.#joined.set(hookCall, { seq: replay.last, lost });
         undo = this.#records?.write(id, life);
         const known = this.#connections.get(id);
-        if (known) return void (known.subscriber = door);
+        if (known) return void (known.subscriber = subscriber);
         if (this.#connections.size >= MAX_CONNECTIONS) {
           const message = `${this.#of.key} has ${MAX_CONNECTIONS} connections already`;
           throw new AtlasError("overloaded", message);
         }
-        admitted = new ConnectionHandle(this, id, door, resumed);
+        admitted = new ConnectionHandle(this, id, subscriber, resumed);
         this.#connections.set(id, admitted);
         this.#records?.returned(id);
-        this.#wasHeard = true;
+        this.#hadReceivers = true;
         try {
           await it.onConnect(admitted);
         } catch (error) {
-          // Before any turn that tells of its end.
+          // Before any turn that reports its end.
           this.#forget(admitted);
           throw error;
         }
       },
     );
-    visit.ended.then((error) => {
+    hookCall.ended.then((error) => {
       if (error === null) return;
       undo?.();
       if (admitted === null) return;
       this.#forget(admitted);
-      // One that an earlier owner had is told of its end, too.
+      // For a connection that an earlier owner had, `onDisconnect` runs, too.
       const gone = admitted;
       if (this.#records?.has(id)) void this.#records.ended(id, (it) => it.onDisconnect(gone));
     });
-    this.#of.deliver(visit);
-    return visit;
+    this.#of.deliver(hookCall);
+    return hookCall;
   }
 
-  /** What a visit that ended well is answered. */
-  joinResult(visit: HookCall): JoinResult {
-    const { seq, lost } = this.#joined.get(visit) as Joined;
+  /** The answer to a successful hook call. */
+  joinResult(hookCall: HookCall): JoinResult {
+    const { seq, lost } = this.#joined.get(hookCall) as Joined;
     if (lost === null) return [seq, false];
     return lost === seq ? [seq, true] : [seq, true, lost];
   }
 
-  /** Begins to read who was connected to former owners; gives what to run once turns can be had. */
+  /**
+   * Starts reading the connections of former owners; returns what to run once turns are possible.
+   */
   recall(): (() => Promise<void>) | undefined {
     const recalled = this.#records?.recall(this.#parts.reaper.isDead);
     return recalled && (async () => {
-      if (await recalled() > 0) this.#wasHeard = true;
+      if (await recalled() > 0) this.#hadReceivers = true;
     });
   }
 
-  /** A connection that is here. */
+  /** A current connection. */
   connectionsAt(id: string): ConnectionHandle | undefined {
     return this.#connections.get(id);
   }
 
-  /** Has a connection's message heard, in a turn of its own. */
-  hear(seated: ConnectionHandle, data: unknown, call: Call): HookCall {
+  /** Delivers a connection's message, in a turn of its own. */
+  deliverMessage(connection: ConnectionHandle, data: unknown, call: Call): HookCall {
     const { deadline, caller } = call;
-    const visit = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
-      if (!seated.isGone) return it.onMessage(seated, data);
+    const hookCall = new HookCall(this.#of.key, "onMessage", deadline, caller, (it) => {
+      if (!connection.isGone) return it.onMessage(connection, data);
     });
-    this.#of.deliver(visit);
-    return visit;
+    this.#of.deliver(hookCall);
+    return hookCall;
   }
 
-  /** Connections have ended at their door. Resolves once `onDisconnect` has run for them. */
+  /** Connections have ended at their node. Resolves once `onDisconnect` has run for them. */
   async leave(door: string, ids: readonly string[]): Promise<void> {
     const told: Promise<unknown>[] = [];
     for (const id of ids) {
-      const seated = this.#connections.get(id);
-      if (seated?.subscriber === door) told.push(this.#disconnected(seated));
-      else if (!seated && this.#records) told.push(this.#records.miss(id));
+      const connection = this.#connections.get(id);
+      if (connection?.subscriber === door) told.push(this.#disconnected(connection));
+      else if (!connection && this.#records) told.push(this.#records.miss(id));
     }
     if (!this.#isUsed(door)) this.#forgetSubscriber(door);
     await Promise.all(told);
   }
 
-  /** A door asks for events. Null: it isn't known; else it is answered later. */
-  ask(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
+  /** A subscriber polls for events. Null: it isn't known; else the answer comes later. */
+  poll(call: Call, name: string, life: string, at: number, closed: number): null | undefined {
     const door = this.#subscribers.get(name);
     if (!door) return null;
     const isReborn = door.life !== life;
-    door.ask(call, life, at, closed);
+    door.poll(call, life, at, closed);
     if (isReborn) this.#records?.rewrite(() => this.#at(name), life);
     return undefined;
   }
 
   #isUsed(door: string): boolean {
-    for (const seated of this.#connections.values()) if (seated.subscriber === door) return true;
+    for (const connection of this.#connections.values()) {
+      if (connection.subscriber === door) return true;
+    }
     return false;
   }
 
-  /** The connections at a door. */
+  /** The connections of a subscriber. */
   #at(door: string): string[] {
     return [...this.#connections.values()].filter((it) => it.subscriber === door).map(({ id }) =>
       id
     );
   }
 
-  /** A door, if it is known; where it is `founded` by this it is from now on. */
-  async door(name: string, life: string, founded: boolean): Promise<Subscriber | undefined> {
+  /** A subscriber, if it is known; with `founded` it is created otherwise. */
+  async door(name: string, life: string, mayCreate: boolean): Promise<Subscriber | undefined> {
     const known = this.#subscribers.get(name);
-    if (known || !founded) return known;
+    if (known || !mayCreate) return known;
     const replay = await this.#open();
     if (this.#over) return undefined;
     const { clock, deadlines } = this.#parts;
@@ -318,21 +334,21 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     return door;
   }
 
-  /** The door that asks for events, if it is known. */
+  /** The subscriber that polls, if it is known. */
   subscriberOf(name: string): Subscriber | undefined {
     return this.#subscribers.get(name);
   }
 
-  /** Events of the past for some connections; null where they are wiped. */
-  replaySince(after: number, until: number, ids: readonly string[]): Share | null {
+  /** Past events for some connections; null where they are dropped already. */
+  replaySince(after: number, until: number, ids: readonly string[]): EventBatch | null {
     if (!this.#replay?.covers(after)) return null;
     return this.#replay.since(after, (to) => to === null || ids.includes(to), until);
   }
 
-  /** Resolves once every door has all events and waits for more, or after a while. */
+  /** Resolves once every subscriber has all events and waits for more, or after a while. */
   async settle(): Promise<void> {
     const { clock } = this.#parts;
-    const until = clock.now() + DOOR_PATIENCE_MS;
+    const until = clock.now() + SETTLE_EVENTS_MS;
     const isUnsettled = (door: Subscriber): boolean => !door.isSettled;
     while (clock.now() < until && [...this.#subscribers.values()].some(isUnsettled)) {
       await pause(clock, 5);
@@ -344,35 +360,35 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     for (const [name, door] of this.#subscribers) {
       if (!door.isGone(now, isDead(door.life))) continue;
       this.#forgetSubscriber(name);
-      for (const seated of this.#connections.values()) {
-        if (seated.subscriber === name) this.#disconnected(seated);
+      for (const connection of this.#connections.values()) {
+        if (connection.subscriber === name) this.#disconnected(connection);
       }
     }
     return !this.#over && this.#subscribers.size + (this.#records?.absent ?? 0) > 0;
   }
 
-  /** Nobody here can say anything any more. */
+  /** This owner ends: no more events are sent. */
   end(error: AtlasError, next: Ownership | null = null): void {
     this.#over = true;
-    for (const seated of this.#connections.values()) seated.isGone = true;
+    for (const connection of this.#connections.values()) connection.isGone = true;
     this.#connections.clear();
     this.#records?.stop();
     for (const door of this.#subscribers.values()) door.end(error, next);
     this.#subscribers.clear();
   }
 
-  /** It has gone: `onDisconnect` runs when its turn comes. Resolves when it has. */
-  async #disconnected(seated: ConnectionHandle): Promise<void> {
-    if (seated.isGone) return;
-    this.#forget(seated);
-    await this.#records?.ended(seated.id, (it) => it.onDisconnect(seated));
+  /** A connection has gone: queues `onDisconnect`. Resolves when it has run. */
+  async #disconnected(connection: ConnectionHandle): Promise<void> {
+    if (connection.isGone) return;
+    this.#forget(connection);
+    await this.#records?.ended(connection.id, (it) => it.onDisconnect(connection));
   }
 
-  /** Runs a turn that no caller waits for; answers how it failed, null where it was committed. */
-  #turn(hook: string, errand: Hook): Promise<AtlasError | null> {
-    const visit = new HookCall(this.#of.key, hook, Infinity, NOWHERE, errand);
-    this.#of.deliver(visit);
-    return visit.ended;
+  /** Runs a turn that no caller waits for; resolves to its error, null where it was committed. */
+  #turn(hook: string, run: Hook): Promise<AtlasError | null> {
+    const hookCall = new HookCall(this.#of.key, hook, Infinity, NOWHERE, run);
+    this.#of.deliver(hookCall);
+    return hookCall.ended;
   }
 
   #forgetSubscriber(name: string): void {
@@ -380,9 +396,11 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
     this.#subscribers.delete(name);
   }
 
-  #forget(seated: ConnectionHandle): void {
-    seated.isGone = true;
-    if (this.#connections.get(seated.id) === seated) this.#connections.delete(seated.id);
+  #forget(connection: ConnectionHandle): void {
+    connection.isGone = true;
+    if (this.#connections.get(connection.id) === connection) {
+      this.#connections.delete(connection.id);
+    }
   }
 
   async #open(): Promise<ReplayBuffer> {
@@ -402,26 +420,26 @@ export class EventBroadcaster implements ConnectionOwner, Reaped {
   }
 }
 
-/** What a connection passes on to. */
+/** The back end of a connection handle. */
 export interface ConnectionOwner {
   enqueue(data: unknown, to: ConnectionHandle): void;
-  disconnect(seated: ConnectionHandle, reason: string): void;
+  disconnect(connection: ConnectionHandle, reason: string): void;
 }
 
-/** A connection with the door that it is at. */
+/** A connection and its subscriber. */
 export class ConnectionHandle implements Connection {
   readonly id: string;
   readonly resumed: boolean;
-  /** The door's own name. */
+  /** The subscriber's id. */
   subscriber: string;
   isGone = false;
-  /** The number of the last message of its client that was heard; what hears more of them. */
-  heard = 0;
-  hearing: Promise<unknown> = Promise.resolve();
+  /** The number of its client's last delivered message; the delivery in progress. */
+  lastMessage = 0;
+  delivering: Promise<unknown> = Promise.resolve();
   readonly #owner: ConnectionOwner;
 
-  constructor(speaker: ConnectionOwner, id: string, door: string, resumed: boolean) {
-    this.#owner = speaker;
+  constructor(owner: ConnectionOwner, id: string, door: string, resumed: boolean) {
+    this.#owner = owner;
     this.id = id;
     this.subscriber = door;
     this.resumed = resumed;
@@ -442,13 +460,13 @@ export type PendingEvent =
   | { readonly to: ConnectionHandle; readonly reason: string };
 
 /** The events of a turn that are sent once it is committed. */
-export function eventsOf(said: readonly PendingEvent[], epoch: number): Unsent[] {
-  return said.flatMap((it) =>
+export function eventsOf(pending: readonly PendingEvent[], epoch: number): Unsent[] {
+  return pending.flatMap((it) =>
     "data" in it && !it.to?.isGone ? [{ epoch, to: it.to?.id ?? null, data: it.data }] : []
   );
 }
 
-/** The error of a turn that says too much. */
+/** The error for a turn that sends too much. */
 export function tooMuch(): AtlasError {
   const most = `${MAX_REPLAY_EVENTS} events or ${MAX_REPLAY_BYTES} bytes of them`;
   const message = `a call may send at most ${most}`;

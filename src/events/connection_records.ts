@@ -1,13 +1,13 @@
 /**
- * Who is connected to a resource, as its state keeps it for the next owner: one field for each
+ * Which connections a resource has, kept in its state for the next owner: one field for each
  * connection, written in the turn of `onConnect` and deleted in that of `onDisconnect`. Only
  * resources with an `onDisconnect` have them.
  *
- * A field is `c:<connection id>`; its text is a JSON object. Readers MUST ignore names that
- * they don't know: later versions may add some.
+ * A field is `c:<connection id>`; its text is a JSON object. Readers MUST ignore names that they
+ * don't know: later versions may add some.
  */
 import type { AtlasError } from "../errors.ts";
-import { DOOR_SILENCE_MS } from "../limits.ts";
+import { SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import { pause } from "../time/wait.ts";
@@ -16,9 +16,9 @@ import type { Hook } from "./hook_call.ts";
 
 const SPACE = "c:";
 const SPACE_END = "c;";
-/** Records that are read at once. */
+/** Records that one read returns. */
 const PAGE = 4_096;
-/** How long it waits before it reads them again where it couldn't, in ms. */
+/** The pause before a failed read is repeated, in ms. */
 const AGAIN_MS = 2_000;
 
 export interface RecordParts {
@@ -26,31 +26,33 @@ export interface RecordParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly storage: () => TurnStorage;
-  /** Runs a turn of the resource; answers how it failed, null where it was committed. */
-  readonly turn: (hook: string, errand: Hook) => Promise<AtlasError | null>;
-  /** Has {@link ConnectionRecords.sweep} run every 2 s, as long as any are absent. */
+  /** Runs a turn of the resource; resolves to its error, null where it was committed. */
+  readonly turn: (hook: string, run: Hook) => Promise<AtlasError | null>;
+  /** Schedules {@link ConnectionRecords.sweep} every 2 s, while any are absent. */
   readonly watch: () => void;
   /** Whether a connection is here now. */
   readonly isHere: (id: string) => boolean;
-  /** What to run in the turn in which a connection of a former owner is told of as gone. */
+  /** What to run in the turn that reports a connection of a former owner as gone. */
   readonly end: (id: string) => Hook;
 }
 
-/** What is kept of a connection. */
+/** The record of a connection. */
 interface ConnectionRecord {
   readonly id: string;
-  /** The life of the node that has its socket; empty where that can't be read. */
+  /** The incarnation of the node that has its socket; empty where that can't be read. */
   readonly life: string;
 }
 
 export class ConnectionRecords {
   readonly #parts: RecordParts;
-  /** The life in each record that the state has, or has once the running turn is committed. */
+  /**
+   * The incarnation in each record that the state has, or has once the running turn is committed.
+   */
   readonly #lives = new Map<string, string>();
-  /** Connections of former owners that haven't come back, and since when they are waited for. */
+  /** Connections of former owners that haven't come back, and since when they are awaited. */
   readonly #absent = new Map<string, { readonly life: string; readonly since: number }>();
-  /** Those that were told of as gone since reading began. */
-  readonly #told = new Set<string>();
+  /** Those reported as gone since reading began. */
+  readonly #reported = new Set<string>();
   #isReading = false;
   #isOver = false;
 
@@ -64,9 +66,9 @@ export class ConnectionRecords {
   }
 
   /**
-   * Begins to read who was connected to former owners. Gives what to run once turns can be
-   * had: those whose node is dead are told of as gone then; the others may still come back.
-   * It answers how many there were.
+   * Starts reading the connections of former owners. Returns what to run once turns are possible:
+   * it reports those whose node is dead as gone, while the others may still come back, and
+   * resolves to their number.
    */
   recall(isDead: (life: string) => boolean): () => Promise<number> {
     const { store, key, clock, isHere } = this.#parts;
@@ -82,18 +84,18 @@ export class ConnectionRecords {
       this.#isReading = false;
       const since = clock.now();
       for (const { id, life } of records) {
-        if (isHere(id) || this.#told.has(id)) continue;
+        if (isHere(id) || this.#reported.has(id)) continue;
         this.#lives.set(id, life);
         this.#absent.set(id, { life, since });
       }
-      this.#told.clear();
+      this.#reported.clear();
       if (this.#absent.size > 0) this.#parts.watch();
       this.sweep(since, isDead);
       return records.length;
     };
   }
 
-  /** In a turn: writes a connection's record, unless the state has it. Gives what undoes that. */
+  /** In a turn: writes a connection's record, unless the state has it. Returns its undo. */
   write(id: string, life: string): () => void {
     const former = this.#lives.get(id);
     if (former === life) return () => {};
@@ -101,13 +103,16 @@ export class ConnectionRecords {
     return this.#set(id, life);
   }
 
-  /** In a turn: deletes it. Gives what undoes that. */
+  /** In a turn: deletes it. Returns its undo. */
   #remove(id: string): () => void {
     if (this.#lives.has(id)) this.#parts.storage().reserve(SPACE + id, null);
     return this.#set(id, undefined);
   }
 
-  /** Notes what the state has once the running turn is committed; gives what to do where it fails. */
+  /**
+   * Updates the map to what the state has once the running turn is committed; returns the undo for
+   * where it fails.
+   */
   #set(id: string, life: string | undefined): () => void {
     const former = this.#lives.get(id);
     const note = (life: string | undefined): void => {
@@ -128,14 +133,14 @@ export class ConnectionRecords {
     this.#absent.delete(id);
   }
 
-  /** Tells of those of former owners as gone whose node is dead, or that don't come back. */
+  /** Reports connections of former owners as gone whose node is dead, or that don't come back. */
   sweep(now: number, isDead: (life: string) => boolean): void {
     for (const [id, { life, since }] of this.#absent) {
-      if (now - since > DOOR_SILENCE_MS || isDead(life)) void this.miss(id);
+      if (now - since > SUBSCRIBER_TIMEOUT_MS || isDead(life)) void this.miss(id);
     }
   }
 
-  /** One of a former owner's has gone. Resolves once that was told. */
+  /** A connection of a former owner has gone. Resolves once that was reported. */
   async miss(id: string): Promise<void> {
     const { isHere, end } = this.#parts;
     // It may come back before its turn comes.
@@ -143,19 +148,19 @@ export class ConnectionRecords {
   }
 
   /**
-   * A connection has gone: tells that, and deletes its record; that also where the app's code
-   * throws. Where the store can't be had now, it is told again.
+   * A connection has gone: reports that and deletes its record, even where the app's code throws.
+   * Where the store can't be reached, this is repeated.
    */
-  async ended(id: string, tell: Hook, isBack: () => boolean = () => false): Promise<void> {
+  async ended(id: string, report: Hook, isBack: () => boolean = () => false): Promise<void> {
     const { turn, watch: attend } = this.#parts;
-    if (this.#isReading) this.#told.add(id);
+    if (this.#isReading) this.#reported.add(id);
     let undo: (() => void) | null = null;
     const remove = (): void => void (undo = this.#remove(id));
     const error = await turn("onDisconnect", (it) => {
-      // It was told of already, or has come back meanwhile.
+      // It was reported already, or has come back meanwhile.
       if (!this.#lives.has(id) || isBack()) return;
       remove();
-      return tell(it);
+      return report(it);
     });
     if (error === null || undo === null || this.#isOver) return;
     (undo as () => void)();
@@ -166,7 +171,7 @@ export class ConnectionRecords {
     if (await turn("onDisconnect", remove)) (undo as () => void)();
   }
 
-  /** The node of some connections has another life: the next owner is to ask for that one. */
+  /** The node of some connections has a new incarnation, which the next owner must check. */
   async rewrite(ids: () => readonly string[], life: string): Promise<void> {
     let undo: (() => void)[] = [];
     const error = await this.#parts.turn("onConnect", () => {

@@ -1,7 +1,6 @@
 /**
- * A visit: a turn that a connection brings about, queueing in the mailbox among the calls.
- *
- * Takes what to do with the resource when its turn comes; tells how that ended.
+ * A turn that runs a hook for a connection, queued in the mailbox like a call. Takes what to
+ * run; reports how it ended.
  */
 import type { AtlasError } from "../errors.ts";
 import { Call } from "../model/call.ts";
@@ -9,10 +8,10 @@ import type { Caller } from "../model/call_path.ts";
 import type { Resource } from "../api/resource.ts";
 
 const NONE: readonly string[] = [];
-/** The caller of turns that no other node asked for. */
+/** The caller of turns that no node called. */
 export const NOWHERE: Caller = { region: "", node: "" };
 
-/** What a visit does; its writes and events are one turn's. */
+/** What a hook call does; its writes and events belong to one turn. */
 export type Hook = (resource: Resource) => unknown;
 
 export class HookCall extends Call {
@@ -24,31 +23,31 @@ export class HookCall extends Call {
   readonly idempotencyKey = null;
   readonly chain: readonly string[] = NONE;
   readonly trace = null;
-  /** How it ended: null where its turn is committed. */
+  /** Its error; null where its turn is committed. */
   readonly ended: Promise<AtlasError | null>;
   readonly #hook: Hook;
   #end!: (error: AtlasError | null) => void;
 
-  constructor(key: string, method: string, deadline: number, caller: Caller, errand: Hook) {
+  constructor(key: string, method: string, deadline: number, caller: Caller, run: Hook) {
     super();
     this.key = key;
     this.method = method;
     this.deadline = deadline;
     this.caller = caller;
-    this.#hook = errand;
+    this.#hook = run;
     this.ended = new Promise((resolve) => (this.#end = resolve));
   }
 
-  /** Who came without a deadline comes only once: there is always room. */
-  override get isOwed(): boolean {
+  /** A hook call without a deadline is not repeated: it is queued even in a full mailbox. */
+  override get alwaysQueued(): boolean {
     return this.deadline === Infinity;
   }
 
-  /** What the activation applies to the instance. */
+  /** The method that the activation applies to the instance. */
   get hook(): (this: Resource) => unknown {
-    const errand = this.#hook;
+    const run = this.#hook;
     return function (this: Resource) {
-      return errand(this);
+      return run(this);
     };
   }
 

@@ -1,16 +1,16 @@
 /**
- * The last events of a resource, bounded in count and in bytes: the oldest go first.
+ * The latest events of a resource, bounded in count and in bytes: the oldest are dropped first.
  *
- * Takes events in the order of their numbers, none left out; gives those after a number, as
- * long as it still has them, and the last ones as a text for the next owner.
+ * Takes events in the order of their numbers, without gaps; gives those after a number while it
+ * has them, and the latest ones as a text for the next owner.
  */
 import { MAX_EVENT_BYTES, MAX_REPLAY_BYTES, MAX_REPLAY_EVENTS, MAX_TAIL_BYTES } from "../limits.ts";
 import { textToValue, valueToText } from "../model/value.ts";
 
-/** What a resource has said to its connections, or to one of them. */
+/** An event that a resource has sent to its connections, or to one of them. */
 export interface SentEvent {
   readonly seq: number;
-  /** Of the owner that said it. */
+  /** The epoch of the owner that sent it. */
   readonly epoch: number;
   /** The only connection it is meant for; null: all. */
   readonly to: string | null;
@@ -21,26 +21,26 @@ export interface SentEvent {
 /** An event without its number. */
 export type Unsent = Omit<SentEvent, "seq">;
 
-/** What an event takes in an answer besides its data, in bytes; rather too much. */
+/** An upper bound of what an event takes in an answer besides its data, in bytes. */
 const EXTRA_BYTES = 128;
 
 const MAX_TAIL = "the last events";
 
-/** Events for one door, and the number up to which it then has all that is for it. */
-export interface Share {
+/** Events for one subscriber, and the number up to which it then has all of its events. */
+export interface EventBatch {
   readonly events: readonly SentEvent[];
   readonly upto: number;
 }
 
 export class ReplayBuffer {
-  /** Those before `#head` are wiped. */
+  /** Those before `#head` are dropped. */
   readonly #events: SentEvent[];
   #head = 0;
   #bytes = 0;
-  /** The number of the last event that isn't on the tape any more. */
+  /** The number of the last event that was dropped. */
   #before: number;
   #last: number;
-  /** The number of the last event that this owner has never had. */
+  /** The number of the last event that this owner never had. */
   readonly #start: number;
 
   /**
@@ -65,25 +65,25 @@ export class ReplayBuffer {
   }
 
   /**
-   * The number up to which events are lost to who has had `after`; null: none are.
+   * The number up to which events are lost for a connection that received `after`; null: none are.
    *
-   * @param epoch of the owner that gave it that number; null: that isn't known.
+   * @param epoch of the owner that gave it that number; null: unknown.
    */
   lostTo(after: number, epoch: number | null): number | null {
     if (this.covers(after) && !this.#isOther(after, epoch)) return null;
-    // Lost with another owner: what this one has said since can still be had.
+    // Lost with another owner: this owner's events can still be sent.
     const isOthers = after < this.#start || (after > this.#start && epoch !== null);
     return isOthers && this.covers(this.#start) ? this.#start : this.#last;
   }
 
-  /** Whether the event of this number is another one than an owner of that epoch sent. */
+  /** Whether this number's event is not the one that an owner of that epoch sent. */
   #isOther(seq: number, epoch: number | null): boolean {
     if (epoch === null || seq <= this.#start) return false;
-    // One that went on without the store may have used numbers that nobody knew of.
+    // An owner that operated without the store may have used numbers that others didn't know of.
     return (this.#events[this.#head + seq - this.#before - 1]?.epoch ?? 0) > epoch;
   }
 
-  /** The last events and those that are about to be added, as text; the last `MAX_TAIL_BYTES`. */
+  /** The latest events and those about to be added, as text; at most the last `MAX_TAIL_BYTES`. */
   tail(pending: readonly Unsent[]): string {
     const all: readonly Unsent[] = [...this.#events.slice(this.#head), ...pending];
     let at = all.length;
@@ -95,13 +95,16 @@ export class ReplayBuffer {
     return valueToText([this.#last + pending.length, events], MAX_TAIL);
   }
 
-  /** Gives an event the next number, and keeps it: a copy, for it may be part of far more. */
+  /**
+   * Gives an event the next number, and stores a copy, because its bytes may be part of a larger
+   * buffer.
+   */
   add(epoch: number, to: string | null, data: Uint8Array): void {
     this.#events.push({ seq: ++this.#last, epoch, to, data: new Uint8Array(data) });
     this.#bytes += data.length;
     while (
       this.#bytes > MAX_REPLAY_BYTES || this.#events.length - this.#head > MAX_REPLAY_EVENTS
-    ) this.#wipe();
+    ) this.#dropOldest();
     if (this.#head > MAX_REPLAY_EVENTS) this.#head -= this.#events.splice(0, this.#head).length;
   }
 
@@ -109,7 +112,11 @@ export class ReplayBuffer {
    * The events after `after` that are `wanted`, as many as one answer holds; those from
    * `until` on are left out. It must cover `after`.
    */
-  since(after: number, wanted: (to: string | null) => boolean, until: number = Infinity): Share {
+  since(
+    after: number,
+    wanted: (to: string | null) => boolean,
+    until: number = Infinity,
+  ): EventBatch {
     const events: SentEvent[] = [];
     let bytes = 0;
     let upto = after;
@@ -127,7 +134,7 @@ export class ReplayBuffer {
   }
 
   /** Drops the oldest one. */
-  #wipe(): void {
+  #dropOldest(): void {
     const event = this.#events[this.#head++] as SentEvent;
     this.#bytes -= event.data.length;
     this.#before = event.seq;
@@ -140,7 +147,7 @@ function eventsIn(text: string | null, last: number): SentEvent[] {
   try {
     const value = textToValue(text, MAX_TAIL, 4 * MAX_TAIL_BYTES);
     const [upto, rows] = value as [number, [number, string | null, Uint8Array][]];
-    // A later owner has said more.
+    // A later owner has sent more.
     if (upto !== last || rows.length > last) return [];
     const before = last - rows.length;
     return rows.map(([epoch, to, data], i) => {
@@ -150,7 +157,7 @@ function eventsIn(text: string | null, last: number): SentEvent[] {
       return { seq: before + i + 1, epoch, to: to === null ? null : String(to), data };
     });
   } catch {
-    // Whoever comes back is told of a gap.
+    // Connections that come back are told of a gap.
     return [];
   }
 }

@@ -1,12 +1,12 @@
 /**
- * A door as the owner sees it: a pigeonhole with the name of a node on it, out of which its
- * messenger takes what has come.
+ * One subscriber at the owner: a node that holds client sockets of the resource, with its long
+ * poll.
  *
- * Takes a door's questions, one at a time; answers at once where there is something, else
- * when there is, or when the question has been held long enough.
+ * Takes that node's polls, one at a time. Answers at once where there is something; otherwise
+ * when there is, or when the poll's time is over.
  */
 import type { AtlasError } from "../errors.ts";
-import { DOOR_SILENCE_MS, DOOR_SWEEP_MS, POLL_MS } from "../limits.ts";
+import { POLL_MS, SUBSCRIBER_SWEEP_MS, SUBSCRIBER_TIMEOUT_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import type { EventsAnswer, WireEvent } from "../model/internal_methods.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -15,82 +15,83 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
 import type { ReplayBuffer, SentEvent } from "./replay_buffer.ts";
 
-/** Closings that one answer tells of at most. */
+/** The most closings in one answer. */
 const MAX_CLOSINGS = 16;
 
-/** What a door's side needs of the audience it belongs to. */
+/** What a subscriber needs of its broadcaster. */
 export interface SubscriberParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
   readonly replay: ReplayBuffer;
   readonly owner: () => Ownership;
-  /** Whether a connection is at this door. */
+  /** Whether a connection belongs to this subscriber. */
   readonly isHere: (connection: string) => boolean;
 }
 
 export class Subscriber extends Expiring {
-  /** The node's life that it belongs to. */
+  /** The node's incarnation. */
   life: string;
-  /** When it asked last, or was answered. */
-  heardAt: number;
+  /** When it last polled, or was answered. */
+  polledAt: number;
   readonly #parts: SubscriberParts;
-  /** The question that waits for an answer. */
-  #asked: Call | null = null;
-  /** The number up to which it has all that is for it. */
+  /** The poll that waits for an answer. */
+  #poll: Call | null = null;
+  /** The number up to which it has all of its events. */
   #at: number;
-  /** Closings that it hasn't said it knows of; each after the event of its number. */
+  /** Closings that it has not confirmed; each after the event of its number. */
   readonly #closings: { id: string; reason: string; after: number }[] = [];
-  /** Closings before those. */
+  /** The number of closings before those. */
   #closed = 0;
 
   constructor(parts: SubscriberParts, life: string) {
     super();
     this.#parts = parts;
     this.life = life;
-    this.heardAt = parts.clock.now();
+    this.polledAt = parts.clock.now();
     this.#at = parts.replay.last;
   }
 
-  /** Whether it holds all that there is, and waits for more. */
+  /** Whether it has all events, and waits for more. */
   get isSettled(): boolean {
-    return this.#asked !== null && !this.#asked.done;
+    return this.#poll !== null && !this.#poll.done;
   }
 
   /**
-   * Whether its node has gone: it was silent for too long, or it is dead by the registry's word and
-   * asks no more. One that still asks has lost the registry, and not its sockets.
+   * Whether its node has gone: it has not polled for too long, or it is dead in the registry and
+   * doesn't poll any more. A node that still polls has lost the registry, but not its sockets.
    */
   isGone(now: number, isDead: boolean): boolean {
-    const silentMs = now - this.heardAt;
-    return silentMs > DOOR_SILENCE_MS || (isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS);
+    const silentMs = now - this.polledAt;
+    return silentMs > SUBSCRIBER_TIMEOUT_MS ||
+      (isDead && !this.isSettled && silentMs > SUBSCRIBER_SWEEP_MS);
   }
 
-  /** A question: what is there after event `at`, and after so many closings? */
-  ask(call: Call, life: string, at: number, closed: number): void {
+  /** A poll: what is there after event `at`, and after this many closings? */
+  poll(call: Call, life: string, at: number, closed: number): void {
     const { clock, deadlines } = this.#parts;
     this.life = life;
-    this.heardAt = clock.now();
+    this.polledAt = clock.now();
     this.#at = at;
     while (this.#closed < closed && this.#closings.length > 0) {
       this.#closings.shift();
       this.#closed++;
     }
-    // Who asks again doesn't wait for the answer to what it asked before.
+    // A node that polls again doesn't wait for the answer to its earlier poll.
     this.#answer([at, false, [], [], this.#closed]);
-    this.#asked = call;
-    if (!this.tell()) deadlines.add(this, this.heardAt + POLL_MS);
+    this.#poll = call;
+    if (!this.answerPoll()) deadlines.add(this, this.polledAt + POLL_MS);
   }
 
-  /** Answers a question that waits, if there is anything to say. */
-  tell(): boolean {
-    if (!this.#asked) return false;
+  /** Answers the waiting poll, if there is anything to send. */
+  answerPoll(): boolean {
+    if (!this.#poll) return false;
     const { replay, isHere } = this.#parts;
     const gap = !replay.covers(this.#at);
     const { events, upto } = gap
       ? { events: [], upto: replay.last }
       : replay.since(this.#at, (to) => to === null || isHere(to));
     const closings = this.#closings.filter(({ after }) => after <= upto).slice(0, MAX_CLOSINGS);
-    // What is for others needs no trip, however much of it there is.
+    // Events for others alone don't end the poll, however many they are.
     this.#at = upto;
     if (!gap && events.length + closings.length === 0) return false;
     this.#answer([
@@ -103,12 +104,12 @@ export class Subscriber extends Expiring {
     return true;
   }
 
-  /** A connection at this door ends once its client has all that was sent so far. */
+  /** Closes a connection of this subscriber once its client has all events so far. */
   close(id: string, reason: string): void {
     this.#closings.push({ id, reason, after: this.#parts.replay.last });
   }
 
-  /** Its question has waited long enough. */
+  /** Its poll has waited long enough. */
   override expire(): void {
     this.#answer([this.#at, false, [], [], this.#closed]);
   }
@@ -118,32 +119,32 @@ export class Subscriber extends Expiring {
     this.#answer(null);
   }
 
-  /** There is nobody here any more who could answer. */
+  /** The owner has ended: nobody here can answer any more. */
   end(error: AtlasError, next: Ownership | null): void {
     this.#parts.deadlines.remove(this);
-    this.#asked?.fail(error, next);
-    this.#asked = null;
+    this.#poll?.fail(error, next);
+    this.#poll = null;
   }
 
   #answer(answer: EventsAnswer): void {
     const { deadlines, clock, owner } = this.#parts;
     deadlines.remove(this);
-    const call = this.#asked;
-    this.#asked = null;
+    const call = this.#poll;
+    this.#poll = null;
     if (!call || call.done) return;
-    this.heardAt = clock.now();
+    this.polledAt = clock.now();
     call.succeed(call.encode(answer), owner(), null);
   }
 }
 
-/** An event as it travels. */
+/** An event on the wire. */
 export function wireEvent({ seq, epoch, to, data }: SentEvent): WireEvent {
   return [seq, epoch, to, data];
 }
 
-/** What an usher looks after. */
+/** What the reaper checks. */
 export interface Reaped {
-  /** Lets go of connections whose door has gone. Answers whether any are left. */
+  /** Drops connections whose subscriber has gone. Answers whether any are left. */
   sweep(now: number, isDead: (incarnation: string) => boolean): boolean;
 }
 
@@ -159,10 +160,10 @@ export class SubscriberReaper {
     this.isDead = isDead;
   }
 
-  /** From now on there are connections; forgotten when a sweep finds none. */
-  watch(audience: Reaped): void {
-    this.#watched.add(audience);
-    this.#timer ??= this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+  /** Registers a broadcaster with connections; removed when a sweep finds none. */
+  watch(broadcaster: Reaped): void {
+    this.#watched.add(broadcaster);
+    this.#timer ??= this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());
   }
 
   stop(): void {
@@ -174,10 +175,10 @@ export class SubscriberReaper {
   #sweep(): void {
     this.#timer = null;
     const now = this.#clock.now();
-    for (const audience of this.#watched) {
-      if (!audience.sweep(now, this.isDead)) this.#watched.delete(audience);
+    for (const broadcaster of this.#watched) {
+      if (!broadcaster.sweep(now, this.isDead)) this.#watched.delete(broadcaster);
     }
     if (this.#watched.size === 0) return;
-    this.#timer = this.#clock.after(DOOR_SWEEP_MS, () => this.#sweep());
+    this.#timer = this.#clock.after(SUBSCRIBER_SWEEP_MS, () => this.#sweep());
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Links to members that are dead by the registry's word. No answer of theirs is waited for, and a
- * link over which nothing comes any more is closed. One whose peer answers stays: a node that can't
- * reach the registry is told dead, too, and goes on calling what others own.
+ * Links to members that the registry has declared dead. No answer of theirs is waited for, and a
+ * link over which nothing comes any more is closed. One whose peer answers stays: a node that
+ * can't reach the registry is declared dead, too, and goes on calling what others own.
  */
 import type { Clock } from "../ports/clock.ts";
 import type { Links, Session } from "./links.ts";
@@ -26,12 +26,12 @@ export class DeadPeers {
     this.#isDead = isDead;
   }
 
-  /** The list of members has changed. */
+  /** The membership has changed. */
   look(): void {
     for (const session of this.#links.sessions) {
       if (this.#seen.has(session) || !this.#isDead(session.peer.incarnation)) continue;
       this.#seen.add(session);
-      session.forsake(DEAD, false);
+      session.abandonRequests(DEAD, false);
       this.#ping(session);
     }
   }
@@ -39,7 +39,7 @@ export class DeadPeers {
   #ping(session: Session): void {
     const timer = this.#clock.after(PATIENCE_MS, () => session.close(DEAD));
     const heard = (): void => timer.cancel();
-    // As of what is passed on: that the peer owns nothing is no answer.
+    // As for calls that are passed on: that the peer owns nothing is no answer.
     if (!session.ping({ relay: true, replied: heard, failed: heard, lost: heard })) {
       timer.cancel();
       session.close(DEAD);

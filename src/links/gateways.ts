@@ -1,20 +1,18 @@
 /**
- * The gateways of other regions: ferries at a border, of which the quickest that runs
- * is taken.
+ * The gateways of other regions.
  *
- * Takes addresses by region; gives a link to a node that stands there, to pass calls on
- * over. Each gateway in use is asked for a sign of life now and then; one that fails is
- * left alone for a while and then tried again.
+ * Takes addresses by region; gives a link to the fastest gateway that answers. Each gateway in
+ * use is probed from time to time; one that fails is left out for a while and then tried again.
  *
- * Source: design §4 (another region goes through that region's gateway).
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
-  DETOUR_MS,
   GATEWAY_IDLE_MS,
-  GATEWAY_PATIENCE_MS,
   GATEWAY_PROBE_MS,
-  MAX_DETOUR_MS,
+  GATEWAY_PROBE_TIMEOUT_MS,
+  MAX_ROUTE_RETRY_MS,
+  ROUTE_RETRY_MS,
 } from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -22,20 +20,20 @@ import type { Random } from "../ports/random.ts";
 import { backoffMs } from "../time/wait.ts";
 import type { Session } from "./links.ts";
 
-/** Another gateway is taken instead of the present one where it is quicker by so much. */
+/** By how much faster another gateway must be to replace the current one. */
 const QUICKER = 0.8;
 const QUICKER_MS = 2;
-/** How long one that could not pass a call on is asked after the others, in ms. */
+/** How long a gateway that could not pass a call on comes after the others, in ms. */
 const EXCLUDE_MS = 500;
 
 export interface GatewayParts {
   /** Addresses by region. */
   readonly gateways: Readonly<Record<string, readonly string[]>>;
-  /** The own region: its nodes are reached as ever. */
+  /** This node's region, whose nodes are reached directly. */
   readonly region: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** A link to whoever answers at an address; null: this node itself. */
+  /** A link to the node that answers at an address; null: this node itself. */
   readonly dialAddress: (address: string) => Promise<Session | null>;
   readonly onEvent: (event: NodeEvent) => void;
 }
@@ -62,61 +60,61 @@ export class Gateways {
     }
   }
 
-  /** Whether no region has any. */
+  /** Whether no region has gateways. */
   get isEmpty(): boolean {
     return this.#regions.size === 0;
   }
 
-  /** Whether a region has any. */
+  /** Whether a region has gateways. */
   has(region: string): boolean {
     return this.#regions.has(region);
   }
 
   /** An open link to the best gateway of a region; null where none is open and healthy. */
   ready(region: string): Session | null {
-    const border = this.#regions.get(region);
-    if (!border) return null;
+    const regionGateways = this.#regions.get(region);
+    if (!regionGateways) return null;
     const now = this.#parts.clock.now();
-    this.#used(border, now);
-    const { present } = border;
-    let best = present?.isFit ? present : null;
-    for (const gateway of border.gateways) {
-      if (gateway === best || !gateway.isFit) continue;
+    this.#used(regionGateways, now);
+    const { present } = regionGateways;
+    let best = present?.isUsable ? present : null;
+    for (const gateway of regionGateways.gateways) {
+      if (gateway === best || !gateway.isUsable) continue;
       if (!best || rank(gateway, now) < rank(best, now) * QUICKER - QUICKER_MS) best = gateway;
     }
-    if (best && best !== present) this.#changed(border, best);
+    if (best && best !== present) this.#changed(regionGateways, best);
     return best?.session ?? null;
   }
 
   /**
-   * A link to a gateway of a region, opened where there is none: all of them at once the
-   * first time, and the first that answers is taken.
+   * A link to a gateway of a region, opened where there is none: the first time all are dialled
+   * at once, and the first that answers is used.
    *
    * @throws AtlasError `unavailable` where none can be reached now.
    */
   async open(region: string): Promise<Session> {
     const ready = this.ready(region);
     if (ready) return ready;
-    const border = this.#regions.get(region);
-    if (!border) throw new AtlasError("unavailable", `region ${region} has no gateways`);
+    const regionGateways = this.#regions.get(region);
+    if (!regionGateways) throw new AtlasError("unavailable", `region ${region} has no gateways`);
     const now = this.#parts.clock.now();
-    const dials = border.gateways.filter((gateway) => gateway.isDue(now))
-      .map((gateway) => this.#dial(border, gateway));
+    const dials = regionGateways.gateways.filter((gateway) => gateway.isDue(now))
+      .map((gateway) => this.#dial(regionGateways, gateway));
     try {
       await Promise.any(dials);
     } catch {
-      // Each failure is remembered, and told below.
+      // Each failure is recorded, and reported below.
     }
     const session = this.ready(region);
     if (session) return session;
-    const { gateways } = border;
+    const { gateways } = regionGateways;
     const told = [...new Set(gateways.map(({ why }) => messageOf(why)))].join("; ");
     const each = gateways.map(({ address, why }) => `${address}: ${detailOf(why)}`).join("; ");
     const message = `no gateway of region ${region} can be reached`;
     throw new AtlasError("unavailable", `${message} (${told})`, { detail: `${message} (${each})` });
   }
 
-  /** A gateway could not pass a call on: others are asked first for a while. */
+  /** A gateway could not pass a call on: others come first for a while. */
   exclude(session: Session): void {
     const until = this.#parts.clock.now() + EXCLUDE_MS;
     for (const { gateways } of this.#regions.values()) {
@@ -126,11 +124,13 @@ export class Gateways {
     }
   }
 
-  /** A silent link speaks again: gateways that failed by their silence are asked at once. */
-  heard(session: Session): void {
-    for (const border of this.#regions.values()) {
-      for (const gateway of border.gateways) {
-        if (gateway.session === session && gateway.failures > 0) this.#schedule(border, gateway, 0);
+  /** An unresponsive link responds again: gateways that failed because of it are tried at once. */
+  responsive(session: Session): void {
+    for (const regionGateways of this.#regions.values()) {
+      for (const gateway of regionGateways.gateways) {
+        if (gateway.session === session && gateway.failures > 0) {
+          this.#schedule(regionGateways, gateway, 0);
+        }
       }
     }
   }
@@ -143,70 +143,75 @@ export class Gateways {
     }
   }
 
-  /** Asks after gateways again that nobody had used for a while. */
-  #used(border: RegionGateways, now: number): void {
-    const wasIdle = now - border.usedAt > GATEWAY_IDLE_MS;
-    border.usedAt = now;
+  /** Probes gateways again that had not been used for a while. */
+  #used(regionGateways: RegionGateways, now: number): void {
+    const wasIdle = now - regionGateways.usedAt > GATEWAY_IDLE_MS;
+    regionGateways.usedAt = now;
     if (!wasIdle) return;
-    for (const gateway of border.gateways) {
-      if (gateway.session) this.#schedule(border, gateway, 0);
+    for (const gateway of regionGateways.gateways) {
+      if (gateway.session) this.#schedule(regionGateways, gateway, 0);
     }
   }
 
-  #dial(border: RegionGateways, gateway: Gateway): Promise<void> {
-    return (gateway.opening ??= this.#open(border, gateway).finally(() => gateway.opening = null));
+  #dial(regionGateways: RegionGateways, gateway: Gateway): Promise<void> {
+    return (gateway.opening ??= this.#open(regionGateways, gateway).finally(() =>
+      gateway.opening = null
+    ));
   }
 
-  async #open(border: RegionGateways, gateway: Gateway): Promise<void> {
+  async #open(regionGateways: RegionGateways, gateway: Gateway): Promise<void> {
     const { clock, dialAddress: meet } = this.#parts;
     const began = clock.now();
     try {
       const session = await meet(gateway.address);
       const peer = session?.peer.region;
-      if (!session || peer !== border.region) {
-        throw new AtlasError("unavailable", `a node of region ${peer ?? "one's own"} answers`);
+      if (!session || peer !== regionGateways.region) {
+        throw new AtlasError(
+          "unavailable",
+          `a node of ${peer === undefined ? "this region" : `region ${peer}`} answers`,
+        );
       }
       gateway.opened(session, clock.now() - began);
-      this.#schedule(border, gateway, 0);
+      this.#schedule(regionGateways, gateway, 0);
     } catch (error) {
-      // The link that was silent may have spoken meanwhile.
-      if (!gateway.isThere) this.#failed(border, gateway, error);
+      // The unresponsive link may respond again by now.
+      if (!gateway.isResponsive) this.#failed(regionGateways, gateway, error);
       throw error;
     }
   }
 
-  #failed(border: RegionGateways, gateway: Gateway, trouble: unknown): void {
+  #failed(regionGateways: RegionGateways, gateway: Gateway, trouble: unknown): void {
     const { clock, random, onEvent } = this.#parts;
     if (this.#closed) return;
-    const pause = backoffMs(random, gateway.failures, DETOUR_MS, MAX_DETOUR_MS);
+    const pause = backoffMs(random, gateway.failures, ROUTE_RETRY_MS, MAX_ROUTE_RETRY_MS);
     gateway.failed(trouble, clock.now() + pause);
-    const { region } = border;
+    const { region } = regionGateways;
     const fields = { region, address: gateway.address, reason: detailOf(trouble) };
     onEvent({ level: "warning", event: "gateway failed", fields });
-    this.#schedule(border, gateway, pause);
+    this.#schedule(regionGateways, gateway, pause);
   }
 
-  #schedule(border: RegionGateways, gateway: Gateway, ms: number): void {
+  #schedule(regionGateways: RegionGateways, gateway: Gateway, ms: number): void {
     gateway.timer?.cancel();
     if (this.#closed) return;
-    gateway.timer = this.#parts.clock.after(ms, () => this.#probe(border, gateway));
+    gateway.timer = this.#parts.clock.after(ms, () => this.#probe(regionGateways, gateway));
   }
 
-  /** Asks a gateway whether it is there; one without a link, or with a silent one, is dialled. */
-  #probe(border: RegionGateways, gateway: Gateway): void {
+  /** Probes a gateway; one without a link, or with an unresponsive one, is dialled. */
+  #probe(regionGateways: RegionGateways, gateway: Gateway): void {
     const { clock } = this.#parts;
     const now = clock.now();
-    if (now - border.usedAt > GATEWAY_IDLE_MS) return;
+    if (now - regionGateways.usedAt > GATEWAY_IDLE_MS) return;
     const { session } = gateway;
-    if (!session || !gateway.isThere) {
-      this.#dial(border, gateway).catch(() => {});
+    if (!session || !gateway.isResponsive) {
+      this.#dial(regionGateways, gateway).catch(() => {});
       return;
     }
     const ended = (trouble: string | null): void => {
       gateway.timer?.cancel();
-      if (trouble !== null) return this.#failed(border, gateway, trouble);
+      if (trouble !== null) return this.#failed(regionGateways, gateway, trouble);
       gateway.answered(clock.now() - now);
-      this.#schedule(border, gateway, GATEWAY_PROBE_MS);
+      this.#schedule(regionGateways, gateway, GATEWAY_PROBE_MS);
     };
     let isOver = false;
     const once = (trouble: string | null): void => {
@@ -221,18 +226,18 @@ export class Gateways {
       lost: (reason) => once(`the link broke: ${reason}`),
     });
     if (!sent) return once("its link is backed up");
-    gateway.timer = clock.after(GATEWAY_PATIENCE_MS, () => once("it does not answer"));
+    gateway.timer = clock.after(GATEWAY_PROBE_TIMEOUT_MS, () => once("it does not answer"));
   }
 
-  #changed(border: RegionGateways, gateway: Gateway): void {
-    border.present = gateway;
-    const { region } = border;
+  #changed(regionGateways: RegionGateways, gateway: Gateway): void {
+    regionGateways.present = gateway;
+    const { region } = regionGateways;
     const fields = { region, address: gateway.address, node: gateway.session?.name ?? "" };
     this.#parts.onEvent({ level: "info", event: "gateway chosen", fields });
   }
 }
 
-/** How far a gateway is, in ms: those that were shunned behind all others. */
+/** The distance of a gateway, in ms; excluded ones come after all others. */
 function rank(gateway: Gateway, now: number): number {
   return gateway.latencyMs + (gateway.excludedUntil > now ? 1e9 : 0);
 }
@@ -243,20 +248,20 @@ const WEIGHT = 0.3;
 export class Gateway {
   readonly region: string;
   readonly address: string;
-  /** The link to it, which may have ended. */
+  /** Its link, which may have ended. */
   session: Session | null = null;
-  /** The dial under way. */
+  /** The dial in progress. */
   opening: Promise<void> | null = null;
-  /** When it is asked next. */
+  /** The timer of the next probe. */
   timer: Timer | null = null;
   /** The running mean of its round trips, in ms; until the first, how long the dial took. */
   latencyMs: number = Infinity;
   /** Failures since it last worked. */
   failures = 0;
-  /** Until when it is asked after the others, on the monotonic clock. */
+  /** Until when it comes after the others, on the monotonic clock. */
   excludedUntil = 0;
-  /** What was wrong with it last. */
-  trouble: unknown = "it is being dialled";
+  /** Its last error. */
+  lastError: unknown = "it is being dialled";
   #retryAt = 0;
   #isMeasured = false;
 
@@ -265,29 +270,29 @@ export class Gateway {
     this.address = address;
   }
 
-  /** Whether there is a link to it over which somebody speaks. */
-  get isThere(): boolean {
-    return this.session?.takes === true && !this.session.isUnresponsive;
+  /** Whether it has a responsive link. */
+  get isResponsive(): boolean {
+    return this.session?.acceptsRequests === true && !this.session.isUnresponsive;
   }
 
-  /** Whether calls may be sent through it now. */
-  get isFit(): boolean {
-    return this.isThere && this.failures === 0;
+  /** Whether calls can be sent through it now. */
+  get isUsable(): boolean {
+    return this.isResponsive && this.failures === 0;
   }
 
   /** Why no calls are sent through it: a text, or an error with a detail for logs. */
   get why(): unknown {
-    return this.session?.takes && this.session.isUnresponsive
-      ? "nothing comes from it"
-      : this.trouble;
+    return this.session?.acceptsRequests && this.session.isUnresponsive
+      ? "it does not respond"
+      : this.lastError;
   }
 
   /** Whether it may be dialled now. */
   isDue(now: number): boolean {
-    return !this.isThere && (this.failures === 0 || this.#retryAt <= now);
+    return !this.isResponsive && (this.failures === 0 || this.#retryAt <= now);
   }
 
-  /** A link to it was opened, after so many ms. */
+  /** A link to it was opened, after this many ms. */
   opened(session: Session, ms: number): void {
     this.session = session;
     this.failures = 0;
@@ -295,7 +300,7 @@ export class Gateway {
     this.#isMeasured = false;
   }
 
-  /** It gave a sign of life, after so many ms. */
+  /** It answered a probe, after this many ms. */
   answered(ms: number): void {
     this.failures = 0;
     this.latencyMs = this.#isMeasured ? this.latencyMs * (1 - WEIGHT) + ms * WEIGHT : ms;
@@ -305,7 +310,7 @@ export class Gateway {
   /** It could not be reached, or did not answer; it is tried again at `retryAt`. */
   failed(trouble: unknown, retryAt: number): void {
     this.failures++;
-    this.trouble = trouble;
+    this.lastError = trouble;
     this.#retryAt = retryAt;
   }
 }

@@ -1,37 +1,37 @@
 /**
- * The watch over links to other regions: a night watchman who knocks where an answer is
- * overdue, and notes behind which doors not a sound is heard.
+ * Monitors links to other regions for peers that stopped responding.
  *
- * Takes which sessions owe answers, and which speak; asks those that don't for a sign of
- * life, and tells which stay silent, and which of them speak again. That a link is open
- * proves little: a network that swallows packets closes none, and TCP tries for minutes.
- * Such a link is left open, for its peer may only be busy: calls that can go another way do.
+ * Takes which sessions owe answers, and which have received something; probes those that are
+ * overdue, and reports which become unresponsive and which respond again. That a link is open
+ * proves little: a network that drops packets closes none, and TCP retries for minutes. An
+ * unresponsive link stays open, because its peer may only be busy: calls take another route
+ * where there is one.
  *
- * Source: RFC 9293 §3.8.3, for how long TCP tries; design §4.
+ * Source: RFC 9293 §3.8.3, for how long TCP retries; `docs/design.md`, Regions and moves.
  */
 import { SILENCE_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { LinkIdentity } from "../ports/transport.ts";
 import type { LinkWatch, Session, Waiter } from "./links.ts";
 
-/** Rounds that the watchman makes until a link counts as silent; the first comes early. */
+/** Rounds until a link counts as unresponsive; the first comes early. */
 const ROUNDS = 5;
-/** In which round he knocks, and after how many more he knocks again. */
+/** The round in which the first ping is sent, and the number of rounds between pings. */
 const PROBE_MS = 3;
 const PROBE_AGAIN_MS = 20;
 
-/** Whoever knocks only wants to hear something. */
+/** Any answer will do; these have nothing to do. */
 const PROBER: Waiter = { relay: true, replied() {}, failed() {}, lost() {} };
 
 export interface LinkMonitorParts {
   readonly clock: Clock;
-  /** The own region: within it there is no other way, and nobody is watched. */
+  /** This node's region: within it there is no other route, and no link is monitored. */
   readonly region: string;
-  /** Whether calls to a peer could take another way. */
-  readonly hasDetour: (peer: LinkIdentity) => boolean;
-  readonly onSilent: (session: Session) => void;
-  /** A silent one speaks again. */
-  readonly onHeard: (session: Session) => void;
+  /** Whether calls to a peer could take another route. */
+  readonly hasOtherRoute: (peer: LinkIdentity) => boolean;
+  readonly onUnresponsive: (session: Session) => void;
+  /** An unresponsive peer responds again. */
+  readonly onResponsive: (session: Session) => void;
 }
 
 export class LinkMonitor implements LinkWatch {
@@ -50,11 +50,11 @@ export class LinkMonitor implements LinkWatch {
     if (!this.#timer) this.#schedule();
   }
 
-  heard(session: Session): void {
+  received(session: Session): void {
     session.missedProbes = 0;
     if (!session.isUnresponsive) return;
     session.isUnresponsive = false;
-    this.#parts.onHeard(session);
+    this.#parts.onResponsive(session);
   }
 
   closed(session: Session): void {
@@ -72,18 +72,21 @@ export class LinkMonitor implements LinkWatch {
     });
   }
 
-  /** Rounds are counted, not time: where this node stood still, its peers may have spoken. */
+  /**
+   * Rounds are counted, not time: where this node was stalled, peers may have sent something
+   * meanwhile.
+   */
   #probe(session: Session): void {
-    const { hasDetour, onSilent } = this.#parts;
-    if (!session.isOwing || !session.takes) {
+    const { hasOtherRoute, onUnresponsive } = this.#parts;
+    if (!session.isOwing || !session.acceptsRequests) {
       session.isWatched = false;
       this.#sessions.delete(session);
-    } else if (session.missedProbes + 1 < PROBE_MS || hasDetour(session.peer)) {
+    } else if (session.missedProbes + 1 < PROBE_MS || hasOtherRoute(session.peer)) {
       session.missedProbes++;
       if (session.missedProbes % PROBE_AGAIN_MS === PROBE_MS) session.ping(PROBER);
       if (session.missedProbes !== ROUNDS + 1) return;
       session.isUnresponsive = true;
-      onSilent(session);
+      onUnresponsive(session);
     }
   }
 }

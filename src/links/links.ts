@@ -1,11 +1,10 @@
 /**
- * Open lines to other nodes: a switchboard that keeps one line to each and knows which
- * answers are still to come over it.
+ * Keeps one link to each peer, and the requests that are waiting for an answer on it.
  *
- * Takes encoded requests to a member, gives their answers or their loss to whoever
- * waits; hands requests of peers to the forwarder.
+ * Takes encoded requests to a member; gives each one's answer, or its loss. Passes requests of
+ * peers to `routing/inbound.ts`.
  *
- * Source: design §4 and §6.
+ * Source: `docs/design.md`, Calls; Links and messages.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_LINK_CALLS } from "../limits.ts";
@@ -33,17 +32,17 @@ import type { NodeLife } from "../registry/lease.ts";
 const GOODBYE: Message = { kind: "farewell", id: 0 };
 const PONG: Omit<Reply, "id"> = { kind: "reply", epoch: 0, rrp: "", body: new Uint8Array(0) };
 
-/** Who waits for an answer over a link. Exactly one of these runs, once. */
+/** A request that waits for an answer over a link. Exactly one of these methods runs, once. */
 export interface Waiter {
-  /** Whether the peer may have passed it on: that the peer owns nothing says nothing of it. */
+  /** Whether the peer may have passed it on: then the peer's goodbye doesn't settle it. */
   readonly relay: boolean;
   replied(reply: Reply, session: Session): void;
   failed(failure: Failure, session: Session): void;
-  /** The link broke: the request may have been executed, unless it was surely not read. */
+  /** The link broke: the request may have been executed, unless it was certainly not read. */
   lost(reason: string, isUnread: boolean): void;
 }
 
-/** What the rest of the node hears from links. */
+/** What links report to the rest of the node. */
 export interface LinkListener {
   request(request: Request, session: Session): void;
   cancel(id: number, session: Session): void;
@@ -55,34 +54,34 @@ export interface LinkListener {
   unreachable(incarnation: string): void;
 }
 
-/** Who looks after links that owe answers; see {@link Watch}. */
+/** Monitors links that owe answers; see `link_monitor.ts`. */
 export interface LinkWatch {
-  /** Something is awaited over a session that isn't watched. */
+  /** An answer is awaited over a session that isn't monitored yet. */
   owes(session: Session): void;
-  /** The peer spoke, for the first time since the watch came by. */
-  heard(session: Session): void;
+  /** The peer sent something, for the first time since the last round. */
+  received(session: Session): void;
   closed(session: Session): void;
 }
 
-const NOBODY: LinkWatch = { owes() {}, heard() {}, closed() {} };
+const NOBODY: LinkWatch = { owes() {}, received() {}, closed() {} };
 
-/** One link and the answers it owes. */
+/** One link and its unanswered requests. */
 export class Session {
-  /** This node's life when the link was made: what its peer believes it talks to. */
+  /** This node's life when the link was made, which its peer believes to talk to. */
   readonly life: NodeLife;
-  /** Whether calls had better take another way: the peer owes answers, and says nothing. */
+  /** Whether calls should take another route: the peer owes answers, and sends nothing. */
   isUnresponsive = false;
-  /** Whether its watch comes by. */
+  /** Whether it is monitored. */
   isWatched = false;
-  /** Times that its watch came by since the peer last spoke. */
+  /** Rounds since the peer last sent something. */
   missedProbes = 0;
   readonly #link: Link;
   readonly #watch: LinkWatch;
   readonly #waiters = new Map<number, Waiter>();
   #nextId = 1;
   #open = true;
-  /** The peer said farewell: it takes no more requests. */
-  #left = false;
+  /** The peer said goodbye: it takes no more requests. */
+  #isDrained = false;
   #name: string | null = null;
 
   constructor(link: Link, life: NodeLife, watch: LinkWatch) {
@@ -95,29 +94,29 @@ export class Session {
     return this.#link.peer;
   }
 
-  /** The peer as paths name it. */
+  /** The peer's name in paths. */
   get name(): string {
     return (this.#name ??= nodeName(this.peer));
   }
 
   /** Whether requests can be sent over it. */
-  get takes(): boolean {
-    return this.#open && !this.#left;
+  get acceptsRequests(): boolean {
+    return this.#open && !this.#isDrained;
   }
 
-  /** Whether something is awaited over it, or was given up before the peer spoke again. */
+  /** Whether an answer is awaited over it, or was given up and the peer has sent nothing since. */
   get isOwing(): boolean {
     return this.#waiters.size > 0 || this.missedProbes > 0;
   }
 
-  /** Who waits for answers over it. */
+  /** The requests that wait for answers over it. */
   get waiters(): Iterable<Waiter> {
     return this.#waiters.values();
   }
 
-  /** Asks the peer for a sign of life. False, and nothing is sent, where the link can't. */
+  /** Sends a ping. Returns false, and sends nothing, where the link is closed or backed up. */
   ping(waiter: Waiter): boolean {
-    return this.takes && this.#ping(waiter);
+    return this.acceptsRequests && this.#ping(waiter);
   }
 
   #ping(waiter: Waiter): boolean {
@@ -127,26 +126,31 @@ export class Session {
     return true;
   }
 
-  /** Says that this node owns nothing any more. Resolves once the peer has read it, or is gone. */
+  /**
+   * Sends the goodbye: this node owns nothing any more. Resolves once the peer has read it, or has
+   * gone.
+   */
   goodbye(): Promise<void> {
     this.send(GOODBYE);
     return new Promise((resolve) => {
       const heard = (): void => resolve();
-      // Marked as what is passed on: that the peer owns nothing either doesn't settle it.
+      // As for calls that are passed on: a goodbye of the peer doesn't settle it.
       const waiter: Waiter = { relay: true, replied: heard, failed: heard, lost: heard };
       if (!this.#ping(waiter)) resolve();
     });
   }
 
   /**
-   * Sends a request and gives its number, for {@link cancel}.
+   * Sends a request and returns its number, for {@link cancel}.
    *
    * @throws AtlasError `overloaded` where too many are unanswered or too much waits to
    * be sent; `unavailable` where the link is closed. Nothing was sent then.
    */
   request(request: Omit<Request, "id" | "kind">, waiter: Waiter): number {
     if (!this.#open) throw new AtlasError("unavailable", "the link is closed");
-    if (this.#left) throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
+    if (this.#isDrained) {
+      throw new AtlasError("unavailable", `${this.peer.node} owns nothing any more`);
+    }
     if (this.#waiters.size >= MAX_LINK_CALLS) {
       throw new AtlasError("overloaded", `${MAX_LINK_CALLS} calls wait on the link already`);
     }
@@ -163,20 +167,23 @@ export class Session {
     if (!this.isWatched) this.#watch.owes(this);
   }
 
-  /** Nobody waits for this answer any more: tells the peer, so that it may not even start. */
+  /** Nobody waits for this answer any more: tells the peer, so that the call may not start. */
   cancel(id: number): void {
     if (!this.#waiters.delete(id)) return;
-    // What ran out of time is a reason to ask whether anybody is there.
+    // A timeout is a reason to ping the peer.
     this.missedProbes ||= 1;
     this.send({ kind: "cancel", id });
   }
 
-  /** Sends an answer; one that can't be sent is the caller's timeout. */
+  /** Sends an answer; where it can't be sent, the caller times out. */
   send(message: Message): void {
     if (this.#open) this.#link.send(encodeHead(message), bodyOf(message));
   }
 
-  /** Sends a letter. False, and nothing is sent, where the link is closed or backed up. */
+  /**
+   * Sends a message of the market. Returns false, and sends nothing, where the link is closed or
+   * backed up.
+   */
   post(post: Post): boolean {
     return this.#open && this.#link.send(encodeHead(post), post.body);
   }
@@ -185,7 +192,7 @@ export class Session {
     this.#link.close(reason);
   }
 
-  /** Takes an answer of the peer to whoever waits for it. */
+  /** Passes an answer of the peer to the request that waits for it. */
   settle(message: Reply | Failure): void {
     const waiter = this.#waiters.get(message.id);
     if (!waiter) return;
@@ -194,9 +201,11 @@ export class Session {
     else waiter.failed(message, this);
   }
 
-  /** The peer owns nothing any more: what it has not answered may safely be asked elsewhere. */
+  /**
+   * The peer owns nothing any more: requests that it has not answered can safely be sent elsewhere.
+   */
   drained(): void {
-    this.#left = true;
+    this.#isDrained = true;
     const why = `${this.peer.node} owns nothing any more`;
     for (const [id, { relay }] of [...this.#waiters]) {
       if (relay) continue;
@@ -204,14 +213,14 @@ export class Session {
     }
   }
 
-  /** The link is gone: nothing more will be answered. */
+  /** The link is closed: nothing more will be answered. */
   closed(reason: string, isUnread: boolean): void {
     this.#open = false;
-    this.forsake(reason, isUnread);
+    this.abandonRequests(reason, isUnread);
   }
 
-  /** No answer of the peer is waited for any more; what it asks is served all the same. */
-  forsake(reason: string, isUnread: boolean): void {
+  /** No answer of the peer is waited for any more; its own requests are still served. */
+  abandonRequests(reason: string, isUnread: boolean): void {
     const waiters = [...this.#waiters.values()];
     this.#waiters.clear();
     for (const waiter of waiters) waiter.lost(reason, isUnread);
@@ -225,12 +234,12 @@ export class Links {
   readonly #listener: LinkListener;
   /** All open sessions; two to a peer where both dialled at once. */
   readonly #sessions = new Set<Session>();
-  /** The session over which this node asks each peer. */
+  /** The session over which this node sends requests to each peer. */
   readonly #byPeer = new Map<string, Session>();
   /** Dials to members, each with its address and the life that dials. */
   readonly #dialling = new Map<string, readonly [place: string, session: Promise<Session>]>();
-  /** Addresses at which somebody is being met, by the life that dials them. */
-  readonly #meeting = new Map<string, Promise<Session | null>>();
+  /** Addresses that are being dialled without a known peer, with the life that dials. */
+  readonly #addressDials = new Map<string, Promise<Session | null>>();
   #goodbye = false;
 
   constructor(transport: Transport, listener: LinkListener) {
@@ -242,12 +251,12 @@ export class Links {
     return this.#sessions.size;
   }
 
-  /** All that are open. */
+  /** All open sessions. */
   get sessions(): Iterable<Session> {
     return [...this.#sessions];
   }
 
-  /** Speaks as `life` from now on; links of a former life are closed. */
+  /** Takes the identity of `life` from now on; closes links of a former life. */
   async open(self: LinkIdentity, life: NodeLife): Promise<void> {
     await this.#transport.open(self, (link) => this.#start(link, life));
   }
@@ -270,25 +279,25 @@ export class Links {
   }
 
   /**
-   * Tells all peers, also those to come, that this node owns nothing any more. Resolves once
-   * those that are there have read it, and with it all that was said to them before.
+   * Says goodbye to all peers, including later ones: this node owns nothing any more. Resolves
+   * once present peers have read it, and so all messages before it.
    */
-  async farewell(): Promise<void> {
+  async goodbye(): Promise<void> {
     this.#goodbye = true;
     await Promise.all([...this.#sessions].map((session) => session.goodbye()));
   }
 
   /**
-   * A session to whoever answers at `address`; null where that is this very node. One dial serves
-   * all who want somebody there at the same time.
+   * A session to the node that answers at `address`; null where that is this node itself.
+   * Concurrent callers share one dial.
    *
    * @throws AtlasError `unavailable` …
    */
   dialAddress(address: string, life: NodeLife): Promise<Session | null> {
     const place = placeOf(address, life);
-    const meeting = this.#meeting.get(place) ??
-      this.#dialAddress(address, life).finally(() => this.#meeting.delete(place));
-    this.#meeting.set(place, meeting);
+    const meeting = this.#addressDials.get(place) ??
+      this.#dialAddress(address, life).finally(() => this.#addressDials.delete(place));
+    this.#addressDials.set(place, meeting);
     return meeting;
   }
 
@@ -296,9 +305,9 @@ export class Links {
     const place = placeOf(address, life);
     const [, dialling] = [...this.#dialling.values()].find(([at]) => at === place) ?? [];
     if (dialling) {
-      // Where that fails, another than the member may answer.
+      // Where that fails, another node than the member may answer.
       const dialled = await dialling.catch(() => null);
-      if (dialled?.takes) return dialled;
+      if (dialled?.acceptsRequests) return dialled;
     }
     const [region, node, incarnation] = [ANYONE, ANYONE, ANYONE];
     const link = await this.#transport.dial({ region, node, incarnation, address });
@@ -313,14 +322,15 @@ export class Links {
   async #dial(member: Peer, life: NodeLife): Promise<Session> {
     const { region, node, incarnation, address } = member;
     try {
-      const meeting = this.#meeting.get(placeOf(address, life));
+      const meeting = this.#addressDials.get(placeOf(address, life));
       if (meeting) {
         await meeting;
         const met = this.#byPeer.get(incarnation);
         if (met) return met;
       }
       const link = await this.#transport.dial({ region, node, incarnation, address });
-      // Started even where the peer's own dial was quicker: the peer may be asking over it.
+      // Started even where the peer's own dial was faster: the peer may be sending requests over
+      // it.
       const session = this.#start(link, life);
       return this.#byPeer.get(incarnation) ?? session;
     } catch (error) {
@@ -333,7 +343,7 @@ export class Links {
     const session = new Session(link, life, this.watch);
     this.#sessions.add(session);
     const peer = link.peer.incarnation;
-    // A new link proves that the peer is there; one that is silent proves nothing.
+    // A new link proves that the peer is alive; an unresponsive one proves nothing.
     if (this.#byPeer.get(peer)?.isUnresponsive !== false) this.#byPeer.set(peer, session);
     this.#listener.reachable(peer);
     link.start({
@@ -345,7 +355,7 @@ export class Links {
   }
 
   #message(session: Session, bytes: Uint8Array): void {
-    if (session.missedProbes > 0) this.watch.heard(session);
+    if (session.missedProbes > 0) this.watch.received(session);
     let message: Message;
     try {
       message = decodeMessage(bytes);
@@ -363,7 +373,7 @@ export class Links {
         return session.send({ ...PONG, id: message.id });
       case "farewell":
         session.drained();
-        // The roll will say so, too: it is looked at soon.
+        // The membership is checked soon, too.
         return this.#listener.unreachable(session.peer.incarnation);
       default:
         return session.settle(message);
@@ -380,7 +390,7 @@ export class Links {
     this.#listener.unreachable(incarnation);
   }
 
-  /** Asks a peer over another link of those that are open, so that none is left over. */
+  /** Sends requests to a peer over another open link from now on, so that none stays unused. */
   #replace(incarnation: string): void {
     this.#byPeer.delete(incarnation);
     for (const session of this.#sessions) {
@@ -391,7 +401,7 @@ export class Links {
   }
 }
 
-/** An address, as one life of this node dials it. */
+/** The key of a dial: an address and the life that dials it. */
 function placeOf(address: string, life: NodeLife): string {
   return `${life.incarnation} ${address}`;
 }

@@ -1,21 +1,21 @@
 /**
- * Ways to nodes of other regions: a map of which roads are open.
+ * Routes to nodes of other regions.
  *
- * Takes who is wanted, and in which region; gives the link to send over, and whether who
- * is at its end is to pass the call on. The straight road comes first; where it is shut,
- * that is remembered for a while, and calls go through the region's gateways, or any
- * other of its nodes that can be reached.
+ * Takes a node and its region; gives the link to send over, and whether the node at its end is
+ * to pass the call on. The direct link comes first. Where it fails, that is remembered for a
+ * while, and calls go through the region's gateways, or any other of its nodes that can be
+ * reached.
  *
- * Source: design §4.
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, detailOf, messageOf } from "../errors.ts";
 import {
-  DETOUR_MS,
-  DIRECT_PATIENCE_MS,
-  MAX_DETOUR_MS,
+  DIRECT_LINK_WAIT_MS,
   MAX_HOPS,
-  MAX_LONE_DETOUR_MS,
+  MAX_LONE_ROUTE_RETRY_MS,
+  MAX_ROUTE_RETRY_MS,
   MAX_UNREACHABLE,
+  ROUTE_RETRY_MS,
   SILENCE_MS,
 } from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
@@ -30,7 +30,7 @@ import { backoffMs } from "../time/wait.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Links, Session } from "./links.ts";
 
-/** Which link to take, and whether the call is to be passed on at its end. */
+/** The link to use, and whether the node at its end is to pass the call on. */
 export interface LinkRoute {
   readonly session: Session;
   readonly relay: boolean;
@@ -43,32 +43,32 @@ export interface RegionRoutesParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly life: () => NodeLife;
-  /** Whether keys have homes: then any node there passes calls on. */
+  /** Whether keys have home regions: then any node of a home region passes calls on. */
   readonly hasHomes: boolean;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
-/** A straight road that was shut when it was last tried. */
+/** A direct link that could not be opened when it was last tried. */
 interface FailedRoute {
   readonly member: Member;
   readonly failures: number;
   /** When it is tried again, on the monotonic clock. */
   readonly retryAt: number;
   readonly reason: string;
-  /** The same as callers are told it. */
-  readonly told: string;
+  /** The same reason, in a form fit for callers. */
+  readonly publicReason: string;
 }
 
 export class RegionRoutes {
   readonly #parts: RegionRoutesParts;
-  /** By incarnation, the one that failed longest ago first. */
+  /** By incarnation, the earliest failure first. */
   readonly #failed = new Map<string, FailedRoute>();
 
   constructor(parts: RegionRoutesParts) {
     this.#parts = parts;
   }
 
-  /** The way to an incarnation of a region that can be taken at once; null where there is none. */
+  /** The route to an incarnation of a region that can be used at once; null where there is none. */
   ready(incarnation: string, region: string): LinkRoute | null {
     const { links, gateways, membership } = this.#parts;
     const straight = links.present(incarnation);
@@ -78,7 +78,8 @@ export class RegionRoutes {
     }
     const detour = this.#failed.get(incarnation);
     const member = membership.peek(incarnation);
-    // One that was never tried is worth the wait; one that is due is tried meanwhile.
+    // A direct link that was never tried is waited for; one whose retry is due is tried in the
+    // background.
     if (member && !detour) return null;
     const around = gateways.ready(region);
     if (!around) return null;
@@ -87,8 +88,8 @@ export class RegionRoutes {
   }
 
   /**
-   * A way to `wanted`, or where that is unknown or out of reach, to a node of its region
-   * that knows more.
+   * A route to `wanted`; where that is unknown or out of reach, to a node of its region that
+   * passes the call on.
    *
    * @throws AtlasError `unavailable` where no node of the region can be reached now.
    */
@@ -100,9 +101,9 @@ export class RegionRoutes {
     try {
       return { session: await this.around(region, incarnation), relay: true };
     } catch (error) {
-      // Its silence may end; there is no other way.
-      const silent = this.#parts.links.present(incarnation);
-      if (silent?.takes) return { session: silent, relay: false };
+      // It may respond again; there is no other route.
+      const unresponsive = this.#parts.links.present(incarnation);
+      if (unresponsive?.acceptsRequests) return { session: unresponsive, relay: false };
       throw error;
     }
   }
@@ -129,19 +130,20 @@ export class RegionRoutes {
       if (session) return session;
       if (++tries >= MAX_HOPS) break;
     }
-    const because = (of: "told" | "reason", gateways: string): string => {
-      const why = this.#reasons(region, of).join("; ") || "none that takes calls is known here";
+    const because = (of: "publicReason" | "reason", gateways: string): string => {
+      const why = this.#reasons(region, of).join("; ") ||
+        "no node that passes calls on is known here";
       return trouble === null
         ? `no node of region ${region} can be reached, and it has no gateways here (${why})`
         : `${gateways}; nor any of its nodes (${why})`;
     };
-    throw new AtlasError("unavailable", because("told", messageOf(trouble)), {
+    throw new AtlasError("unavailable", because("publicReason", messageOf(trouble)), {
       cause: trouble ?? undefined,
       detail: because("reason", detailOf(trouble)),
     });
   }
 
-  /** Whether calls to a node of another region could take another way than its own link. */
+  /** Whether calls to a node of another region could take another route than its direct link. */
   hasGateway({ region, incarnation }: LinkIdentity): boolean {
     const { gateways, membership, hasHomes } = this.#parts;
     if (gateways.has(region)) return true;
@@ -153,19 +155,19 @@ export class RegionRoutes {
     return false;
   }
 
-  /** Nothing comes over a node's link any more. */
+  /** A node's link is unresponsive. */
   silent({ peer }: Session): void {
     const member = this.#parts.membership.peek(peer.incarnation);
     if (member) this.#failedRoute(member, `nothing came over its link for ${SILENCE_MS} ms`);
   }
 
-  /** Something comes over it again. */
-  heard({ peer }: Session): void {
+  /** A node's link responds again. */
+  responsive({ peer }: Session): void {
     this.#recovered(peer.incarnation);
   }
 
-  /** Why living nodes of a region are out of reach, of the latest few. */
-  #reasons(region: string, of: "told" | "reason"): string[] {
+  /** Why live nodes of a region are out of reach: the latest few reasons. */
+  #reasons(region: string, of: "publicReason" | "reason"): string[] {
     const reasons = new Set<string>();
     for (const [incarnation, { member, [of]: reason }] of [...this.#failed].reverse()) {
       const isLive = this.#parts.membership.peek(incarnation)?.state === "live";
@@ -174,8 +176,8 @@ export class RegionRoutes {
     return [...reasons];
   }
 
-  /** Whether a member was out of reach lately. */
-  isShut(incarnation: string): boolean {
+  /** Whether a member was recently out of reach. */
+  isDown(incarnation: string): boolean {
     const detour = this.#failed.get(incarnation);
     return detour !== undefined && !this.#isDue(detour);
   }
@@ -185,19 +187,20 @@ export class RegionRoutes {
     const { membership, links } = this.#parts;
     const others = [...membership.members()].filter((member) =>
       member.region === region && member.state === "live" && member.incarnation !== except &&
-      !this.isShut(member.incarnation) && !links.present(member.incarnation)?.isUnresponsive
+      !this.isDown(member.incarnation) && !links.present(member.incarnation)?.isUnresponsive
     );
-    const isOpen = ({ incarnation }: Member): number => links.present(incarnation)?.takes ? 0 : 1;
+    const isOpen = ({ incarnation }: Member): number =>
+      links.present(incarnation)?.acceptsRequests ? 0 : 1;
     return others.sort((a, b) => isOpen(a) - isOpen(b));
   }
 
-  /** The straight link to a member; null where it is shut, silent, or not open in time. */
+  /** The direct link to a member; null where it failed, is unresponsive, or isn't open in time. */
   async #dial(member: Member): Promise<Session | null> {
     const { incarnation } = member;
     const { links, clock, life } = this.#parts;
     const present = links.present(incarnation);
     if (present) return isGood(present) ? present : null;
-    if (this.isShut(incarnation)) return null;
+    if (this.isDown(incarnation)) return null;
     return await new Promise((resolve) => {
       let isOver = false;
       const fail = (error: unknown): void => {
@@ -205,11 +208,11 @@ export class RegionRoutes {
         isOver = true;
         resolve(null);
       };
-      const timer = clock.after(DIRECT_PATIENCE_MS, () => fail(null));
+      const timer = clock.after(DIRECT_LINK_WAIT_MS, () => fail(null));
       links.to(member, life()).then((session) => {
-        // Also where it came too late for this call: the next ones take it.
+        // Also where it came too late for this call: later ones use it.
         this.#recovered(incarnation);
-        resolve(session.takes ? session : null);
+        resolve(session.acceptsRequests ? session : null);
       }, fail).finally(() => timer.cancel());
     });
   }
@@ -218,32 +221,32 @@ export class RegionRoutes {
     return retryAt <= this.#parts.clock.now();
   }
 
-  /** @param why null where it was only waited for in vain: what is known of it says more. */
+  /** @param why null where it was only not open in time: an earlier reason says more. */
   #failedRoute(member: Member, why: unknown): void {
     const { clock, random, gateways } = this.#parts;
     const { incarnation, region } = member;
     const before = this.#failed.get(incarnation);
-    const late = `${nodeName(member)} gave no link within ${DIRECT_PATIENCE_MS} ms`;
+    const late = `${nodeName(member)} gave no link within ${DIRECT_LINK_WAIT_MS} ms`;
     const reason = why === null ? before?.reason ?? late : detailOf(why);
-    const told = why === null ? before?.told ?? late : messageOf(why);
+    const told = why === null ? before?.publicReason ?? late : messageOf(why);
     const failures = (before?.failures ?? -1) + 1;
-    // Where there may be no way around, calls fail until the straight road is tried again.
-    const most = gateways.has(region) ? MAX_DETOUR_MS : MAX_LONE_DETOUR_MS;
-    const retryAt = clock.now() + backoffMs(random, failures, DETOUR_MS, most);
+    // Where there may be no other route, calls fail until the direct link is tried again.
+    const most = gateways.has(region) ? MAX_ROUTE_RETRY_MS : MAX_LONE_ROUTE_RETRY_MS;
+    const retryAt = clock.now() + backoffMs(random, failures, ROUTE_RETRY_MS, most);
     this.#failed.delete(incarnation);
     if (this.#failed.size >= MAX_UNREACHABLE) {
       const [oldest] = this.#failed.keys();
       this.#failed.delete(oldest as string);
     }
-    this.#failed.set(incarnation, { member, failures, retryAt, reason, told });
-    if (reason !== before?.reason) this.#tell("warning", "road shut", member, { reason });
+    this.#failed.set(incarnation, { member, failures, retryAt, reason, publicReason: told });
+    if (reason !== before?.reason) this.#tell("warning", "link to region down", member, { reason });
   }
 
   #recovered(incarnation: string): void {
     const detour = this.#failed.get(incarnation);
     if (!detour) return;
     this.#failed.delete(incarnation);
-    this.#tell("info", "road open", detour.member, {});
+    this.#tell("info", "link to region up", detour.member, {});
   }
 
   #tell(
@@ -253,14 +256,14 @@ export class RegionRoutes {
     also: NodeEvent["fields"],
   ): void {
     const { life, onEvent } = this.#parts;
-    // A node that ends shuts its own roads.
+    // A node that is ending breaks its own links.
     if (!life().lease.holds()) return;
     const fields = { node: nodeName(member), address: member.address, ...also };
     onEvent({ level, event, fields });
   }
 }
 
-/** Whether calls can be sent over a link, and somebody seems to be at its end. */
+/** Whether a link is open and responsive. */
 function isGood(session: Session): boolean {
-  return session.takes && !session.isUnresponsive;
+  return session.acceptsRequests && !session.isUnresponsive;
 }

@@ -1,7 +1,6 @@
 /**
- * A call on its way through the house, as the host sees it: what to do, and where the
- * answer goes. The router makes them for callers here, the forwarder for callers
- * elsewhere.
+ * A call as the host sees it: what to run, and where the answer goes. The router makes one for
+ * each local caller, `routing/inbound.ts` for calls of other nodes.
  */
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_BODY_BYTES } from "../limits.ts";
@@ -23,26 +22,26 @@ export abstract class Call extends Expiring {
   abstract readonly caller: Caller;
   /** Its caller's W3C `traceparent`; null where there is none. */
   abstract readonly trace: string | null;
-  /** Whether it was settled or given up: nobody waits for an answer any more. */
+  /** Whether it was settled or cancelled: nobody waits for an answer any more. */
   done = false;
-  /** Whether its method was begun: it may have done something. */
+  /** Whether its method has begun: it may have had effects. */
   started = false;
   /** The next in the same mailbox. */
   next: Call | null = null;
   #abort: AbortController | null = null;
 
-  /** Whether it waits even in a full mailbox: who sent it can't send it again. */
-  get isOwed(): boolean {
+  /** Whether it is queued even in a full mailbox, because its sender can't repeat it. */
+  get alwaysQueued(): boolean {
     return false;
   }
 
-  /** The arguments, shared with nobody. @throws AtlasError `bad_request` */
+  /** The arguments, as a copy of the call's own. @throws AtlasError `bad_request` */
   abstract arguments(): unknown[];
   /** The result in the form that {@link succeed} takes. @throws AtlasError `bad_request` */
   abstract encode(result: unknown): unknown;
-  /** Answers with what {@link encode} made; `mark` where the owner couldn't reach the store. */
+  /** Answers with an encoded result; `mark` where the owner couldn't reach the store. */
   abstract succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void;
-  /** Answers with an error; with `not_owner`, who owns the key if that is known. */
+  /** Answers with an error; `owner`, with `not_owner`: who owns the key, where known. */
   abstract fail(error: AtlasError, owner?: Ownership | null): void;
 
   /** Aborted once nobody waits for the answer any more. */
@@ -54,13 +53,15 @@ export abstract class Call extends Expiring {
     return this.#abort.signal;
   }
 
-  /** Nobody waits any more: it never starts, or its turn's signal aborts. */
-  giveUp(reason?: AtlasError): void {
+  /** Cancels it: it never starts, or its turn's signal is aborted. */
+  cancel(reason?: AtlasError): void {
     this.done = true;
     this.#abort?.abort(reason);
   }
 
-  /** The turn that runs it is over before its end: its signal aborts; the call may go elsewhere. */
+  /**
+   * Its turn ended before the method did: its signal is aborted; the call may be sent elsewhere.
+   */
   interrupt(reason: AtlasError): void {
     this.#abort?.abort(reason);
     this.#abort = null;
@@ -78,9 +79,9 @@ export function encodeBody(value: unknown, what: string): Uint8Array {
 }
 
 /**
- * The arguments in a body that a peer sent.
+ * Decodes the arguments in a body of a peer.
  *
- * @throws AtlasError `bad_request` where it is no array of values, or one of over
+ * @throws AtlasError `bad_request` where it is not an array of values, or has more than
  * `MAX_ARGUMENTS`.
  */
 export function argumentsOf(body: Uint8Array): unknown[] {
@@ -95,5 +96,5 @@ export function argumentsOf(body: Uint8Array): unknown[] {
   throw new AtlasError("bad_request", what);
 }
 
-/** Shared by all that have none, and never written to. */
+/** Shared by all calls without arguments, and never written to. */
 export const NO_CALLS: Call[] = [];

@@ -1,20 +1,23 @@
 /**
- * Where a call came from and through whom: the postmarks on its envelope.
+ * Where a call came from and which nodes it went through.
  *
- * Takes what a caller, or the nodes that passed a call on, said of it; gives names and
- * origins in one form. A call that goes straight and says nothing has no trail at all.
+ * Takes what a caller, or the nodes that passed a call on, report; gives names and origins in
+ * one form. A local call that reports nothing has no path.
  *
- * Source: design §4; W3C Trace Context, https://www.w3.org/TR/trace-context/.
+ * Source: `docs/design.md`, Calls; W3C Trace Context, https://www.w3.org/TR/trace-context/.
  */
 import { AtlasError } from "../errors.ts";
 
-/** What a call says of the way it has come. */
+/** The path of a call so far. */
 export interface CallPath {
-  /** The nodes that it came through, its caller's first, as `<region>/<node>`. */
+  /** The nodes that it went through, its caller's first, as `<region>/<node>`. */
   readonly via: readonly string[];
-  /** The region it is made for, where that isn't its first node's; null: it is. */
+  /** The region it is made for; null: its first node's. */
   readonly region: string | null;
-  /** A W3C `traceparent`: the caller's trace, the last hop as parent; null where there is none. */
+  /**
+   * A W3C `traceparent`: the caller's trace, with the last link as parent; null where there is
+   * none.
+   */
   readonly trace: string | null;
 }
 
@@ -29,14 +32,14 @@ export function nodeName({ region, node }: Caller): string {
   return `${region}/${node}`;
 }
 
-/** The region of a node's name, or of a pointer's text behind its `rrp:`. */
+/** The region in a `<region>/<node>`, or in an RRP without its `rrp:`. */
 export function regionOf(name: string): string {
   const start = name.startsWith("rrp:") ? 4 : 0;
   const end = name.indexOf("/", start);
   return name.slice(start, end < 0 ? undefined : end);
 }
 
-/** Who made a call that came over a link from `peer` with this trail. */
+/** Who made a call that came over a link from `peer` with this path. */
 export function callerOf(trail: CallPath | null, peer: Caller): Caller {
   const first = trail?.via[0];
   const [region, node] = first === undefined
@@ -51,12 +54,12 @@ export function isTraceparent(text: unknown): text is string {
     /^(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?$/.test(text);
 }
 
-/** @throws AtlasError `bad_request` where a caller's `traceparent` isn't one. */
+/** @throws AtlasError `bad_request` where a caller's `traceparent` isn't valid. */
 export function checkTraceparent(text: string | undefined): string | null {
   if (text === undefined || isTraceparent(text)) return text ?? null;
   throw new AtlasError(
     "bad_request",
-    `traceparent is ${JSON.stringify(String(text).slice(0, 80))}: it must be as W3C Trace ` +
-      "Context has it, <version>-<trace id>-<parent id>-<flags> in lower-case hexadecimal",
+    `traceparent is ${JSON.stringify(String(text).slice(0, 80))}: it must be a W3C ` +
+      "traceparent, <version>-<trace id>-<parent id>-<flags> in lower-case hexadecimal",
   );
 }

@@ -6,9 +6,12 @@
  * change, nothing but this guard is lost.
  */
 
-/** Fewer members than this take no time, whatever they are. */
+/** With fewer members than this, collisions cost no noticeable time. */
 const FEW = 512;
-/** Members of one bucket from which on they were chosen to meet. Chance brings about ten. */
+/**
+ * From this many members in one bucket on, they were chosen to collide. By chance there are about
+ * ten.
+ */
 const CROWD = 32;
 
 const double = new Float64Array(1);
@@ -51,7 +54,9 @@ function hashOfInt(item: number): number {
   return hash ^ (hash >>> 16);
 }
 
-/** Of 64 bits, their upper and lower halves; each step of V8's stands above its own. */
+/**
+ * Computes on the upper and lower halves of 64 bits; each of V8's steps is quoted above its own.
+ */
 function hashOfLong(high: number, low: number): number {
   // hash = ~hash + (hash << 18)
   let sum = (~low >>> 0) + ((low << 18) >>> 0);

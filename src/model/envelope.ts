@@ -1,12 +1,11 @@
 /**
- * The messages on a node link: sealed letters with a short address on the outside.
+ * Encodes and decodes the messages on links between nodes.
  *
- * Each is a MessagePack tuple whose first item is its kind, and behind it a body, if
- * it has one, to the message's end. A body is encoded once, by who wrote it, and
- * travels as bytes: nobody between looks inside. (Within the tuple, as binary, it took
- * longer to encode and decode than all the rest.)
+ * Each is a MessagePack tuple whose first item is its kind. A body, if there is one, follows the
+ * tuple to the message's end: it is encoded once, by its sender, and no node in between decodes
+ * it. (Inside the tuple, as binary, a body took longer to encode and decode than all the rest.)
  *
- * Source: design §4 and §6.
+ * Source: `docs/design.md`, Links and messages.
  */
 import { AtlasError, type WireError } from "../errors.ts";
 import type { DegradedVerdict } from "./ownership.ts";
@@ -33,28 +32,28 @@ export interface Request {
   readonly method: string;
   /** The encoded array of arguments. */
   readonly body: Uint8Array;
-  /** What is left of the deadline, in ms. */
+  /** The time left until the deadline, in ms. */
   readonly timeoutMs: number;
   /**
-   * The epoch of the ownership that the caller believes in; 0: none, the receiver may
-   * claim. The incarnation that goes with it is the one the link was proven to lead to.
+   * The epoch of the ownership that the caller expects; 0: none, the receiver may claim. The
+   * incarnation that goes with it is the one that the link was proven to lead to.
    */
   readonly epoch: number;
   readonly idempotencyKey: string | null;
   /** The turns that wait for this call, outermost first: `<key> <epoch>.<turn>`. */
   readonly chain: readonly string[];
-  /** The way it has come; null where it comes straight from its caller, who says nothing. */
-  readonly trail: CallPath | null;
+  /** The path so far; null where it comes straight from its caller and reports nothing. */
+  readonly callPath: CallPath | null;
   /**
-   * Whether who gets it is to pass it on where it isn't the owner; its trail names who
-   * passed it on so far. Its epoch then is the highest that its caller has seen.
+   * Whether the receiver is to pass it on where it isn't the owner; the path names who passed it
+   * on so far. Its epoch then is the highest that its caller has seen.
    */
   readonly relay: boolean;
 }
 
 /** Who answered a call that was passed on. */
 export interface Passed {
-  /** The owner's life. */
+  /** The owner's incarnation. */
   readonly incarnation: string;
   /** From the node that answers here to the owner's, as `<region>/<node>`. */
   readonly path: readonly string[];
@@ -68,7 +67,7 @@ export interface Reply {
   readonly epoch: number;
   /** Its RRP where the request named no epoch; else empty: the caller knows it. */
   readonly rrp: string;
-  /** Who answered, where that need not be the node at the link's other end. */
+  /** Who answered, where that may not be the node at the link's other end. */
   readonly passed?: Passed;
   /** Present where the owner couldn't reach the store when it answered. */
   readonly mark?: DegradedVerdict;
@@ -83,7 +82,7 @@ export interface Failure {
   readonly error: WireError;
   /** With `not_owner`: who owns the key, where the answering node knows. */
   readonly owner: readonly [rrp: string, incarnation: string, epoch: number] | null;
-  /** Of a call that was passed on: from the node that answers here to where it failed. */
+  /** Of a call that was passed on: the path from the node that answers here to where it failed. */
   readonly path?: readonly string[];
 }
 
@@ -94,29 +93,29 @@ export interface Cancel {
 }
 
 /**
- * The sender owns nothing any more, and never will: requests of its peer that it has not
- * answered by now were not executed, and further ones will not be.
+ * The sender owns nothing any more, and never will: requests that it has not answered by now were
+ * not executed, and further ones will not be.
  */
 export interface Goodbye {
   readonly kind: "farewell";
   readonly id: 0;
 }
 
-/** A letter from one part of a node to a part of another. */
+/** A message from one process of the market to one on another node. */
 export interface Post {
   readonly kind: "post";
   readonly id: 0;
-  /** The part that it is for, at the receiver; empty: its post office. */
+  /** The process that it is for, at the receiver; empty: its message bus. */
   readonly to: string;
-  /** The part that sent it. */
+  /** The process that sent it. */
   readonly from: string;
-  /** What kind of letter it is, and its fields, as its reader has yet to check them. */
+  /** The message's kind and its fields, which its reader has to check. */
   readonly letter: readonly unknown[];
-  /** What is not looked into on the way; empty where the letter has none. */
+  /** The payload, which is not decoded on the way; empty where there is none. */
   readonly body: Uint8Array;
 }
 
-/** Asks for a reply without a body, at once: whether the other end is there, and how far. */
+/** Asks for an immediate reply without a body: whether the peer responds, and the round trip. */
 export interface Ping {
   readonly kind: "ping";
   readonly id: number;
@@ -124,12 +123,12 @@ export interface Ping {
 
 export type Message = Request | Reply | Failure | Cancel | Goodbye | Post | Ping;
 
-/** The longest name of a part. */
-const MAX_PART = 64;
+/** The longest name of a process. */
+const MAX_PROCESS_NAME = 64;
 
 const NO_BODY: Uint8Array = new Uint8Array(0);
 
-/** The tuple of a message; its body, if it has one, goes behind it as it is. */
+/** The tuple of a message; its body, if it has one, follows it unchanged. */
 export function encodeHead(message: Message): Uint8Array {
   const { id } = message;
   switch (message.kind) {
@@ -150,12 +149,12 @@ export function encodeHead(message: Message): Uint8Array {
   }
 }
 
-/** The tuple of a request under the number that its link gives it. */
+/** The tuple of a request with the number that its link gives it. */
 export function encodeRequestHead(
   id: number,
   request: Omit<Request, "id" | "kind" | "body">,
 ): Uint8Array {
-  const { key, method, timeoutMs, epoch, idempotencyKey, chain, trail, relay } = request;
+  const { key, method, timeoutMs, epoch, idempotencyKey, chain, callPath: trail, relay } = request;
   const left = Math.ceil(timeoutMs);
   if (trail === null) return pack([REQUEST, id, key, method, left, epoch, idempotencyKey, chain]);
   const { via, region, trace } = trail;
@@ -180,9 +179,10 @@ export function bodyOf(message: Message): Uint8Array {
 }
 
 /**
- * Reads a message of a peer, every field checked. A body shares its bytes with `bytes`.
+ * Decodes a message of a peer and checks every field. A body shares its bytes with `bytes`.
  *
- * @throws AtlasError `bad_request`: the link can't be trusted to be in step any more.
+ * @throws AtlasError `bad_request`: the link must be closed, as the rest of its stream can't be
+ * trusted.
  */
 export function decodeMessage(bytes: Uint8Array): Message {
   const { value: tuple, end } = unpackFirst(bytes);
@@ -206,14 +206,14 @@ export function decodeMessage(bytes: Uint8Array): Message {
       if (body !== NO_BODY) throw malformed("a cancel has no body");
       return { kind: "cancel", id };
     case GOODBYE:
-      if (id !== 0 || body !== NO_BODY) throw malformed("a farewell has neither number nor body");
+      if (id !== 0 || body !== NO_BODY) throw malformed("a goodbye has neither number nor body");
       return { kind: "farewell", id };
     case POST: {
       const [, , to, from, letter] = tuple;
       if (id !== 0 || !isPart(to) || !isPart(from) || !Array.isArray(letter)) {
-        throw malformed("a post needs two parts and a letter");
+        throw malformed("a message needs two process names, a kind and fields");
       }
-      return { kind: "post", id, to, from, letter, body };
+      return { kind: "post", id, to, from, letter: letter, body };
     }
     default:
       throw malformed("its kind is unknown");
@@ -228,7 +228,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
   ) throw malformed("a field of the request has the wrong type");
   const relay = kind === RELAY;
   const trail = marks === undefined ? null : callPathOf(marks);
-  if (relay && !trail?.via.length) throw malformed("a request to pass on needs a trail");
+  if (relay && !trail?.via.length) throw malformed("a request to pass on needs a path");
   return {
     kind: "request",
     id,
@@ -239,7 +239,7 @@ function request(id: number, tuple: unknown[], body: Uint8Array): Request {
     epoch,
     idempotencyKey,
     chain,
-    trail,
+    callPath: trail,
     relay,
   };
 }
@@ -249,7 +249,7 @@ function callPathOf(marks: unknown): CallPath {
     const [via, region, trace] = marks;
     if (isTexts(via) && isTextOrNull(region) && isTextOrNull(trace)) return { via, region, trace };
   }
-  throw malformed("a trail is nodes, a region or null, a trace or null");
+  throw malformed("a path is a list of nodes, a region or null, a traceparent or null");
 }
 
 function reply(id: number, tuple: unknown[], body: Uint8Array): Reply {
@@ -274,7 +274,7 @@ function failure(id: number, tuple: unknown[], body: Uint8Array): Failure {
     throw malformed("a failure needs an error and an owner or null");
   }
   if (path === undefined) return { kind: "failure", id, error, owner };
-  if (!isTexts(path)) throw malformed("a failure's path is not nodes");
+  if (!isTexts(path)) throw malformed("a failure's path is not a list of nodes");
   return { kind: "failure", id, error, owner, path };
 }
 
@@ -295,7 +295,7 @@ function isMark(value: unknown): value is DegradedVerdict | undefined {
 }
 
 function isPart(value: unknown): value is string {
-  return typeof value === "string" && value.length <= MAX_PART;
+  return typeof value === "string" && value.length <= MAX_PROCESS_NAME;
 }
 
 function isWireError(value: unknown): value is WireError {

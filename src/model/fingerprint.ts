@@ -1,19 +1,19 @@
 /**
- * A digest of a value, by which two values are compared without keeping the first: equal values
- * have equal digests, in whichever order their objects' keys, Maps and Sets are.
+ * A digest of a value, for comparing two values without keeping the first. Equal values have
+ * equal digests, in whichever order their objects' keys, Maps and Sets are.
  *
- * It has 128 bits and is no cryptographic one: who looks for two values of one digest may find
- * them, so it must only be used where that harms nobody else.
+ * It has 128 bits and is not cryptographic: collisions can be constructed, so use it only where
+ * a collision harms nobody but the one who made it.
  */
 
-/** The digest of a value that may travel, as 32 hexadecimal digits. */
+/** The digest of a value that can be sent, as 32 hexadecimal digits. */
 export function fingerprint(value: unknown): string {
   const digest = new Digest();
   add(digest, value);
   return digest.text();
 }
 
-/** Four lanes of 32 bits, each mixed with the next (the hash known as cyrb128). */
+/** Four words of 32 bits, each mixed with the next (the hash known as cyrb128). */
 class Digest {
   #a = 0x6a09e667;
   #b = 0xbb67ae85;
@@ -32,14 +32,14 @@ class Digest {
   }
 
   text(): string {
-    // What came last is still in few bits of some lanes.
+    // The last input has reached only a few bits of some words.
     for (let round = 0; round < 8; round++) this.unit(round);
     return [this.#a, this.#b, this.#c, this.#d]
       .map((lane) => ((lane ^ (lane >>> 15)) >>> 0).toString(16).padStart(8, "0")).join("");
   }
 }
 
-/** Each part with its kind and length, so that no two values read the same. */
+/** Each part with its kind and length, so that no two values give the same text. */
 function add(digest: Digest, value: unknown): void {
   switch (typeof value) {
     case "string":
@@ -47,7 +47,7 @@ function add(digest: Digest, value: unknown): void {
     case "number":
       return digest.add(`d${value === 0 ? 0 : value};`);
     case "bigint":
-      // As it travels: within ±2^53 it comes back as a number.
+      // As on the wire: within ±2^53 it comes back as a number.
       return digest.add(Number.isSafeInteger(Number(value)) ? `d${value};` : `b${value};`);
     case "object":
       return value === null ? digest.add("n") : addObject(digest, value);
@@ -57,7 +57,7 @@ function add(digest: Digest, value: unknown): void {
 }
 
 function addText(digest: Digest, text: string): void {
-  // Halves of surrogate pairs travel as U+FFFD.
+  // Halves of surrogate pairs are sent as U+FFFD.
   const whole = text.toWellFormed();
   digest.add(`s${whole.length}:`);
   digest.add(whole);
@@ -77,7 +77,7 @@ function addObject(digest: Digest, value: object): void {
   } else if (value instanceof Set) {
     addSorted(digest, "e", Array.from(value, fingerprint));
   } else {
-    // JSON leaves out what is undefined.
+    // JSON leaves out undefined properties.
     const fields = Object.entries(value).filter(([, item]) => item !== undefined);
     digest.add(`o${fields.length}:`);
     for (const [name, item] of fields.sort(([one], [other]) => one < other ? -1 : 1)) {

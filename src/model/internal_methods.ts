@@ -1,10 +1,11 @@
 /**
- * What a door and a resource's owner tell each other: the slips that ushers carry between
- * the entrance and the stage.
+ * The internal methods of client sockets, and the messages they carry between the node that
+ * holds a socket and the owner of its resource.
  *
- * A *door* is a node that holds client sockets of a resource. It asks by calls of its own
- * (`$…`, which only nodes may make), so that all that holds for calls holds for them:
- * deadlines, gateways, hops, sending on to the next owner.
+ * Names begin with `$`, and only nodes may call them. They travel as ordinary calls, so
+ * deadlines, gateways, hop limits and redirects apply to them, too.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { MAX_METHOD } from "../limits.ts";
 import { quoted } from "./options.ts";
@@ -12,27 +13,27 @@ import { AtlasError } from "../errors.ts";
 
 /** Joins connections to a resource; answers an {@link JoinResult} for each. */
 export const CONNECT = "$connect";
-/** Gives events that were sent before a connection came back. */
+/** Returns events that were sent before a connection came back. */
 export const REPLAY = "$replay";
-/** Waits for events; holds no turn up, and is no turn. */
+/** Waits for events. It is not a turn, and delays none. */
 export const EVENTS = "$events";
 /**
- * Has a connection's messages heard, a turn each; answers how many were. They are numbered, from
- * 1 on, so that none is heard twice where it is said again to the same owner.
+ * Delivers a connection's messages, a turn each; answers how many were delivered. They are
+ * numbered from 1, so that none is delivered twice where it is sent again to the same owner.
  */
 export const MESSAGE = "$message";
 /** Ends connections. */
 export const LEAVE = "$leave";
 
-/** Whether a method is one of a door's. */
+/** Whether a method is one of those for client sockets. */
 export function isSubscriptionMethod(method: string): boolean {
   return method === EVENTS || method === CONNECT || method === REPLAY || method === MESSAGE ||
     method === LEAVE;
 }
 
 /**
- * Who asks to be joined: its id, the number of the last event it has had, its former id; and the
- * epoch of the owner that gave it that number, as far as it is known.
+ * A connection that asks to be joined: its id, the number of the last event that it received, its
+ * former id, and the epoch of the owner that gave it that number, where known.
  */
 export type JoinRequest = readonly [
   id: string,
@@ -43,15 +44,15 @@ export type JoinRequest = readonly [
 ];
 
 /**
- * Joined: the number of the last event before it was, and whether some after the one it has
- * had are lost; up to `lost`, where that isn't the last one: the later ones can be had. Or
+ * Joined: the number of the last event before that, and whether some after the one that it
+ * received are lost; `lost` is the last lost number, where later ones can still be sent. Or
  * refused.
  */
 export type JoinResult =
   | readonly [seq: number, gap: boolean, lost?: number]
   | readonly [code: string, message: string, retryable: boolean];
 
-/** An event on its way to a door. */
+/** An event on its way to a subscriber. */
 export type WireEvent = readonly [
   seq: number,
   epoch: number,
@@ -59,12 +60,12 @@ export type WireEvent = readonly [
   data: Uint8Array,
 ];
 
-/** What a door missed: null where some of it is lost. */
+/** The events that a subscriber missed; null where some of them are lost. */
 export type ReplayAnswer = readonly [upto: number, events: readonly WireEvent[]] | null;
 
 /**
- * News for a door; null: the owner doesn't know it, or not any more. `gap`: it was so slow
- * that some are lost. `closed` counts all closings that it has been told of.
+ * The answer to a subscriber's poll; null: the owner doesn't know it, or not any more. `gap`: it
+ * was so slow that some events are lost. `closed` counts all closings that it has been told of.
  */
 export type EventsAnswer =
   | readonly [
@@ -76,7 +77,7 @@ export type EventsAnswer =
   ]
   | null;
 
-/** Names that every object has, and what a promise or a serializer would ask for. */
+/** Names that every object has, and those that promises and serializers read. */
 const REFUSED = new Set([...Object.getOwnPropertyNames(Object.prototype), "then", "toJSON"]);
 
 /**
@@ -90,33 +91,33 @@ export function isCallable(name: string): boolean {
     !REFUSED.has(name);
 }
 
-/** Why there can be no method of a name that is over {@link MAX_METHOD}. */
+/** The message for a method name longer than {@link MAX_METHOD}. */
 export function noMethod(name: string): string {
   return `there is no method ${quoted(name)}: names have at most ${MAX_METHOD} characters`;
 }
 
-/** Moves a resource to the region that is its only argument. */
+/** Moves a resource to the region in its only argument. */
 export const MIGRATE = "$move";
 
-/** Brings a resource here; answers nothing. */
+/** Activates a resource on this node; answers nothing. */
 export const ACTIVATE = "$take";
 
-/** Tells a resource that another node had gone on with it, which the only argument names. */
+/** Tells a resource's owner that it won a conflict with the node in its only argument. */
 export const CONFLICT_WON = "$won";
 
-/** Whether only nodes may ask for a method. */
+/** Whether only nodes may call a method. */
 export function isNodeMethod(method: string): boolean {
   return method === MIGRATE || method === ACTIVATE || method === CONFLICT_WON ||
     method === CAN_CLAIM ||
     method === DRAIN || isSubscriptionMethod(method);
 }
 
-/** The error of who asks for one of those, and is no node. */
+/** The error for a caller of one of those that is not a node. */
 export function notForClients(type: string, method: string): AtlasError {
   return new AtlasError("not_found", `${type} has no method ${method}`);
 }
 
-/** Has a node drain: itself, or what falls under a prefix. For nodes only. */
+/** Drains a node, or its resources under a prefix. For nodes only. */
 export const DRAIN = "$drain";
 
 /** Asks a node whether its region can take a key now. For nodes only. */

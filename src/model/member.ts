@@ -1,18 +1,18 @@
 /**
  * A member: one incarnation of a node, as the registry's membership records it.
  *
- * `live` renews its lease; `superseded` can't any more, because a newer incarnation
- * took its name, but may still serve on what is left of its lease; `dead` and `left`
- * never own anything again. An incarnation that membership doesn't know is dead.
+ * `live` renews its lease; `superseded` can't any more, because a newer incarnation took its
+ * name, but may still serve until its lease ends; `dead` and `left` never own anything again. An
+ * incarnation that membership doesn't know is dead.
  *
- * Source: design §3, Membership.
+ * Source: `docs/design.md`, Membership and leases.
  */
 
 export type MemberState = "live" | "superseded" | "dead" | "left";
 
-/** What a node says of itself when it registers. */
+/** What a node registers about itself. */
 export interface MemberInfo {
-  /** The node's one life: a random UUID made at start. */
+  /** The node's incarnation: a random UUID. */
   readonly incarnation: string;
   readonly region: string;
   /** The node's name, unique among live members of its region. */
@@ -21,7 +21,7 @@ export interface MemberInfo {
   readonly address: string;
   /** The resource types that it can run. */
   readonly hosts: readonly string[];
-  /** What it does for the cluster besides, such as `authority`; absent: nothing. */
+  /** Roles that it has in the cluster, such as `authority`; absent: none. */
   readonly serves?: readonly string[];
 }
 
@@ -31,7 +31,7 @@ export interface Member extends MemberInfo {
   readonly state: MemberState;
 }
 
-/** Whether names owned by a member of this state may be taken over. Dead is permanent. */
+/** Whether keys owned by a member of this state may be taken over. Dead is permanent. */
 export function isDead(state: MemberState | undefined): boolean {
   return state === undefined || state === "dead" || state === "left";
 }

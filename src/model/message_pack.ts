@@ -1,47 +1,48 @@
 /**
- * A customs officer for MessagePack: looks at the labels of bytes from outside
- * before anyone unpacks them.
+ * Checks MessagePack from outside before it is decoded, and refuses it as `bad_request`.
  *
- * Takes bytes; says nothing, or refuses them as `bad_request`. The decoder behind it
- * has no depth limit (one runtime decodes what another overflows its stack on), and
- * knows extensions that Atlas never writes: records that compile code, references,
- * regular expressions, errors.
+ * The decoder has no depth limit (one runtime decodes what overflows another's stack), and
+ * supports extensions that Atlas never writes: records that compile code, references, regular
+ * expressions, errors.
  *
- * Source: the MessagePack specification, "Formats"; msgpackr's `unpack.js` for where
- * the content of its extensions stands.
+ * Source: the MessagePack specification, "Formats"; msgpackr's `unpack.js` for where the content
+ * of its extensions stands.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_VALUE_DEPTH } from "../limits.ts";
 
-/** Containers within containers, an envelope's own and the second one of each Set and Map included. */
+/**
+ * The deepest nesting of containers, including an envelope's own and the second one of each Set and
+ * Map.
+ */
 export const MAX_NESTING: number = 2 * MAX_VALUE_DEPTH + 8;
 
 const UNDEFINED = 0x00;
 const DATE = 0xff;
-/** Of Set and Map the payload is a filler; what they hold is the array that follows. */
+/** The payload of Set and Map is padding; their content is the array that follows. */
 export const SET = 0x73;
 /** The extension type of a Map: keys and values in turn. Atlas's own. */
 export const MAP = 0x4d;
-/** A typed array; only Uint8Array, whose payload starts with {@link UINT8}, is let through. */
+/** A typed array; only Uint8Array, whose payload starts with {@link UINT8}, is allowed. */
 const TYPED_ARRAY = 0x74;
 const UINT8 = 1;
 
-/** The bytes of `__proto__`, a key that the decoder would give another name. */
+/** The bytes of `__proto__`, a key that the decoder would rename. */
 const PROTO: readonly number[] = [0x5f, 0x5f, 0x70, 0x72, 0x6f, 0x74, 0x6f, 0x5f, 0x5f];
 /** That key as a string of the shortest form. */
 const PROTO_TAG = 0xa0 | PROTO.length;
 
 /**
- * Of each open container, twice how many items are still to come, and 1 more where it is a map:
- * its keys and values in turn. Its content means nothing between calls.
+ * For each open container, twice the number of its remaining items, plus 1 where it is a map
+ * (keys and values alternate). Scratch memory: its content is undefined between calls.
  */
 const open = new Uint32Array(MAX_NESTING);
 
 /**
- * Where the MessagePack value ends that the bytes begin with. Refuses bytes that don't
- * begin with one, nest it over {@link MAX_NESTING}, have a map with the key `__proto__`, or
- * hold an extension other than undefined, Date, Set, Map and Uint8Array. Reads labels only: time is linear in their
- * number.
+ * The end of the MessagePack value that the bytes begin with. Refuses bytes that don't begin with
+ * one, nest it over {@link MAX_NESTING}, have a map with the key `__proto__`, or hold an
+ * extension other than undefined, Date, Set, Map and Uint8Array. Reads headers only: time is
+ * linear in their number.
  *
  * @throws AtlasError `bad_request`, saying which.
  */
@@ -72,7 +73,8 @@ export function endOfMessagePack(bytes: Uint8Array): number {
       const isLong = tag >= 0xd9 && length === 1 + (1 << (tag - 0xd9)) + PROTO.length;
       if (isLong && endsInProto(bytes, at) && isKey(depth)) throw refusedKey();
     }
-    // Every item is a byte at least: a count beyond that is a lie, and would be allocated.
+    // Every item takes a byte at least. A larger count is false, and the decoder would allocate
+    // for it.
     if (items > end - at) throw refused("they end too early");
     if (items > 0) {
       if (depth === MAX_NESTING) throw refused(`they nest more than ${MAX_NESTING} deep`);
@@ -85,7 +87,7 @@ export function endOfMessagePack(bytes: Uint8Array): number {
   return at;
 }
 
-/** Whether what comes next within `depth` containers is a key of a map. */
+/** Whether the next item within `depth` containers is a key of a map. */
 function isKey(depth: number): boolean {
   // Keys and values are counted together: an even number of them is left before a key.
   return depth > 0 && ((open[depth - 1] as number) & 3) === 1;
@@ -99,7 +101,7 @@ function refusedKey(): AtlasError {
   return refused("a map has a key named __proto__");
 }
 
-/** How many items follow the scalar, string, binary or extension at `at` as its content. */
+/** How many items of content follow the scalar, string, binary or extension at `at`. */
 function contentOf(bytes: Uint8Array, at: number, tag: number): number {
   let label = at + 1;
   if (tag >= 0xc7 && tag <= 0xc9) label += 1 << (tag - 0xc7);
@@ -111,7 +113,7 @@ function contentOf(bytes: Uint8Array, at: number, tag: number): number {
   throw refused(`extension type ${type} is not in use`);
 }
 
-/** Bytes of the scalar, string, binary or extension at `at`, its label included. */
+/** Bytes of the scalar, string, binary or extension at `at`, its header included. */
 function lengthOf(bytes: Uint8Array, at: number, tag: number): number {
   if (tag === 0xc1) throw refused("0xc1 is not a format");
   if (tag <= 0xc3) return 1;

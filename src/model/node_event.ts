@@ -1,10 +1,10 @@
-/** What parts of a node have to tell: lines for a log, written by whoever runs the node. */
+/** The event that parts of a node report: one log line, written by whoever runs the node. */
 
-/** Something worth a line in a log. `level` as in syslog's names. */
+/** A log event. `level` is one of syslog's names. */
 export interface NodeEvent {
   readonly level: "debug" | "info" | "warning" | "error";
-  /** What happened, in a few words that stay the same. */
+  /** What happened: a constant text. */
   readonly event: string;
-  /** Its particulars. */
+  /** Its details. */
   readonly fields: Readonly<Record<string, string | number | boolean | null>>;
 }

@@ -1,24 +1,21 @@
 /**
- * Options that callers give: a form at the counter, looked over before it goes further in.
- *
- * Takes what callers pass as options, and the names that there are; refuses what is no form, a
- * line that isn't on it, and a signal that isn't one. A misspelt name would otherwise be
- * ignored in silence.
+ * Checks options that callers give: refuses what is not an object, an unknown name, and a signal
+ * that is not an AbortSignal. Otherwise a misspelt name would be ignored silently.
  */
 import { AtlasError } from "../errors.ts";
 import { DEFAULT_DRAIN_MS, MAX_ARGUMENTS, MAX_TIMEOUT_MS } from "../limits.ts";
 
-/** All names of an options type: the compiler knows when one is missing. */
+/** All names of an options type; the compiler reports a missing one. */
 export type OptionNames<T> = { readonly [K in keyof T]-?: true };
 
-/** What abortable options have. */
+/** Options with a signal. */
 interface Abortable {
   readonly signal?: AbortSignal | undefined;
 }
 
 const CLOSE: OptionNames<{ drainMs?: number }> = { drainMs: true };
 
-/** The error of an option that has a value which isn't allowed. */
+/** The error for an option whose value isn't allowed. */
 export function wrong(name: string, value: unknown, allowed: string): AtlasError {
   return new AtlasError("bad_request", `${name} is ${quoted(value)}, it must be ${allowed}`);
 }
@@ -38,7 +35,7 @@ export function checkOptions<T extends object>(options: T, names: OptionNames<T>
   return options;
 }
 
-/** A signal of any realm or package is one. */
+/** Signals of other realms and packages are accepted. */
 function checkSignal(signal: AbortSignal): void {
   if (
     typeof signal === "object" && typeof signal.aborted === "boolean" &&
@@ -64,14 +61,14 @@ export function checkMs(field: string, ms: number): number {
   throw wrong(field, ms, `1 to ${MAX_TIMEOUT_MS}`);
 }
 
-/** How long what is under way may take after a close, ms. @throws AtlasError `bad_request` */
+/** How long running calls may take after a close, in ms. @throws AtlasError `bad_request` */
 export function drainMsOf(options: { drainMs?: number }): number {
   const { drainMs = DEFAULT_DRAIN_MS } = checkOptions(options, CLOSE);
   if (typeof drainMs === "number" && drainMs >= 0 && drainMs <= MAX_TIMEOUT_MS) return drainMs;
   throw wrong("drainMs", drainMs, `0 to ${MAX_TIMEOUT_MS}`);
 }
 
-/** `args`, if they aren't too many. @throws AtlasError `bad_request` */
+/** Checks the number of arguments. @throws AtlasError `bad_request` */
 export function checkArgumentCount<T extends readonly unknown[]>(args: T): T {
   if (args.length <= MAX_ARGUMENTS) return args;
   throw new AtlasError(
@@ -86,29 +83,29 @@ export function checkArguments(args: unknown): readonly unknown[] {
   return checkArgumentCount(args);
 }
 
-/** The longest text that stands for a value, in UTF-16 code units. */
+/** The longest text of a value in an error, in UTF-16 code units. */
 const MOST = 80;
 
-/** What is not seen, breaks a line or turns the text's direction. */
+/** Characters that are invisible, break a line or change the text's direction. */
 const UNSEEN =
   // deno-lint-ignore no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]/g;
 
-/** `value`, whatever it is, in a few characters, none of which is a control character. */
+/** A short text of any value, without control characters. */
 export function quoted(value: unknown): string {
   if (typeof value === "number") return String(value);
   let text: string | undefined;
   try {
-    // Of long text no more than what can stand there is looked at.
+    // Of long text only the part that fits is read.
     text = JSON.stringify(typeof value === "string" ? value.slice(0, MOST + 1) : value);
   } catch {
-    // A bigint, or what goes round in a circle.
+    // A bigint, or a circular structure.
   }
   text ??= printed(value);
   return shown(text, MOST);
 }
 
-/** `text`, of which at most `most` characters are left, without control characters. */
+/** `text` cut to at most `most` characters, without control characters. */
 export function shown(text: string, most: number): string {
   const cut = text.length > most ? `${text.slice(0, most - 1).toWellFormed()}…` : text;
   return cut.replace(UNSEEN, escaped);

@@ -1,14 +1,14 @@
 /**
- * What callers are told where a registry or a node can't be reached: whose it is and why, in
- * general words. Hosts, ports, users and files stay in the error's `detail`, for logs alone.
+ * Errors for callers where a registry or a node can't be reached: whose it is and why, in
+ * general words. Hosts, ports, users and files stay in the error's `detail`, for logs only.
  *
- * It takes an error of a store and gives the one that may leave the node.
+ * Takes an error of a store and gives the one that may leave the node.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
 import { LostTurns } from "./lost_turns.ts";
 import { refusalOf, StepRefused } from "./refusal.ts";
 
-/** What errors of clients and servers say, and what that means; the first that fits counts. */
+/** Messages of clients and servers, and their meaning; the first match counts. */
 const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   [/the store is closed/, "it was closed"],
   [/replicas had the step/, "too few replicas have confirmed the step"],
@@ -18,14 +18,14 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
   ],
   [/ECONNREFUSED|connection refused|ConnectionRefused/i, "it refuses connections"],
   [/ENOTFOUND|EAI_AGAIN|getaddrinfo|failed to lookup/i, "its name can't be resolved"],
-  [/EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable/i, "there is no way to it"],
+  [/EHOSTUNREACH|ENETUNREACH|no route to host|network is unreachable/i, "there is no route to it"],
   [/certificate|\bTLS\b|\bSSL\b|self.signed/i, "no secure connection to it could be made"],
   [/READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|replica of/, "it takes no writes now"],
   [/disk I\/O error/i, "its disk fails (SQLITE_IOERR)"],
   [/was locked for/, "it is in use by other processes"],
   [/no answer within|timed? ?out|ETIMEDOUT|time was up/i, "it doesn't answer in time"],
   [/longer than \d+ bytes/, "its answer is longer than it may be"],
-  [/\banswers\b|can't be read|redirect/i, "it doesn't answer as it must"],
+  [/\banswers\b|can't be read|redirect/i, "its answer is not valid"],
   [
     /closed|ended|reset|ECONNRESET|EPIPE|hang up|terminated|writeable|socket/i,
     "the connection to it was lost",
@@ -33,12 +33,12 @@ const MEANINGS: readonly (readonly [pattern: RegExp, meaning: string])[] = [
 ];
 
 /**
- * An error of a store as callers may be told it. One that says itself what is fit to be told
- * (it has a `detail`) stays as it is; only `unavailable` ones are reworded.
+ * An error of a store in a form fit for callers. One with a `detail` is fit already and stays as
+ * it is; only `unavailable` ones are reworded.
  *
  * @param region whose registry it is, where that isn't this node's own or there are several.
  */
-export function toldOfRegistry(error: unknown, region: string | null = null): unknown {
+export function registryErrorForCallers(error: unknown, region: string | null = null): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;
   if (error instanceof LostTurns) return error;
   const whose = region === null ? "" : `region ${region}: `;
@@ -57,7 +57,7 @@ export function toldOfRegistry(error: unknown, region: string | null = null): un
   });
 }
 
-/** What an error's message means, in words that name no host; null: nothing is known. */
+/** The meaning of an error's message, without host names; null: unknown. */
 export function meaningOf(message: string): string | null {
   return MEANINGS.find(([pattern]) => pattern.test(message))?.[1] ?? null;
 }

@@ -1,26 +1,26 @@
 /**
- * Who owns a key, and how sure an answer about it is.
+ * Who owns a key, and how certain an answer about it is.
  *
- * Source: design §2 (epochs), §3 (verdicts).
+ * Source: `docs/design.md`, Names and epochs; Lookups and verdicts.
  */
 
 /** One ownership: the registry's entry for a key. */
 export interface Ownership {
   /** Where the resource lives: `rrp:<region>/<node>/<type>/<id>`. */
   readonly rrp: string;
-  /** The owning node's life. */
+  /** The owning node's incarnation. */
   readonly incarnation: string;
   /** The fencing token: every later ownership of the key has a higher one. */
   readonly epoch: number;
   /**
-   * Claims of others that this one has not superseded: of stores without one write order
-   * only, and of lookups only. Absent: none.
+   * Claims of others that this one has not superseded. In lookups only, and only with stores
+   * without one write order. Absent: none.
    */
   readonly contested?: readonly Ownership[];
 }
 
 /**
- * How far a lookup's answer may be trusted.
+ * How certain a lookup's answer is.
  *
  * - `confirmed`: read through the write path, owner live.
  * - `cached`: from this node's memory, at the stated age.
@@ -38,12 +38,12 @@ export type Verdict =
   | "unowned";
 
 /**
- * What an answer is marked with that its resource gave while its node couldn't reach the
- * store: `suspect`, or `contested` once it is known that there is another owner.
+ * The verdict on an answer that a resource gave while its node couldn't reach the store:
+ * `suspect`, or `contested` once another owner is known.
  */
 export type DegradedVerdict = Extract<Verdict, "suspect" | "contested">;
 
-/** The answer to "where does this resource live?". */
+/** The result of a lookup: where a resource lives. */
 export interface Lookup {
   /** `<type>/<id>`, the id percent-encoded. */
   readonly key: string;

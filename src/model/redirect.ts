@@ -1,22 +1,22 @@
 /**
- * Redirects, which are never followed, as a token would go along: takes an answer, gives where it
- * points, for the error that says so. Browser-safe.
+ * Reports HTTP redirects, which are never followed, because a token would go along. Takes a
+ * response; gives the address that it points to, for the error. Browser-safe.
  */
 
 /** The longest target that an error names, in characters. */
 const MAX_TARGET = 200;
 
 /**
- * What an answer that is a redirect says of its target, such as `redirects to https://a/ (HTTP
- * 301)`; null where it is none. Query and user are left out, for they may hold secrets.
+ * Describes a redirect, such as `redirects to https://a/ (HTTP 301)`; null for any other
+ * response. Query and user are left out, because they may hold secrets.
  *
- * @param asked the URL that was asked for.
+ * @param asked the requested URL.
  */
 export function redirectOf(
   { status, type, headers }: Pick<Response, "status" | "type" | "headers">,
   asked: string,
 ): string | null {
-  // Browsers say nothing more than that it is one.
+  // Browsers tell only that it is a redirect.
   if (type === "opaqueredirect") return "redirects";
   return redirectTo(status, headers.get("location"), asked);
 }
@@ -28,7 +28,7 @@ export function redirectTo(status: number, location: string | null, asked: strin
   return `redirects${target === null ? "" : ` to ${target}`} (HTTP ${status})`;
 }
 
-/** Parsed, so that nothing of a header stands in a message as it came. */
+/** Parsed, so that no raw header text gets into a message. */
 function targetOf(location: string, asked: string): string | null {
   try {
     const { protocol, host, pathname } = new URL(location, asked);

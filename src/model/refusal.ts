@@ -1,42 +1,42 @@
 /**
- * Why a registry refuses a step as a whole: it is full, takes no writes, or gets more requests
- * than it takes. Takes what a server or a database said of one step, without the key that it was
- * about, and gives the error of that step. A refused step has certainly not been applied.
+ * Errors for a step that a registry refuses as a whole: it is full, read-only, or gets too many
+ * requests. Takes what a server or a database said of the step, without the key. A refused step
+ * has certainly not been applied.
  */
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
 
 /**
- * `unsent`: the step never reached the registry. `passing`: the same step may be taken within
- * seconds. `lasting`: somebody has to mend what is wrong.
+ * `unsent`: the step never reached the registry. `passing`: the same step may succeed within
+ * seconds. `lasting`: an operator has to fix the cause.
  */
 export type Refusal = "unsent" | "passing" | "lasting";
 
 const KINDS: readonly unknown[] = ["unsent", "passing", "lasting"] satisfies Refusal[];
 
-/** The error of a step that was refused, and has certainly not been applied. */
+/** The error for a step that was refused and has certainly not been applied. */
 export class StepRefused extends AtlasError {
   readonly refusal: Refusal;
 
-  /** @param detail absent: the message isn't fit for callers yet. */
+  /** @param detail absent: the message may still hold details that callers must not see. */
   constructor(message: string, refusal: Refusal, detail?: string, cause?: unknown) {
     super("unavailable", message, { detail, cause });
     this.refusal = refusal;
   }
 }
 
-/** Whether an error says that a step was refused, and for how long; null: it says nothing of that. */
+/** The kind of refusal that an error stands for; null: it is no refusal. */
 export function refusalOf(error: unknown): Refusal | null {
   if (!isAtlasError(error)) return null;
   const { refusal = null } = error as Partial<StepRefused>;
   return KINDS.includes(refusal) ? refusal : null;
 }
 
-/** Whether trying again is of no use for now, by an error or by what caused it. */
+/** Whether a retry is useless for now, by an error or its cause. */
 export function isLasting(error: AtlasError): boolean {
   return refusalOf(error) === "lasting" || refusalOf(error.cause) === "lasting";
 }
 
-/** What servers say, and what that means; the first that fits counts. */
+/** Messages of servers, and their meaning; the first match counts. */
 const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: string])[] = [
   [/\bOOM\b/, "lasting", "its memory is full (OOM), and this would take more of it"],
   [
@@ -55,23 +55,23 @@ const REFUSALS: readonly (readonly [pattern: RegExp, refusal: Refusal, meaning: 
   [/\bLOADING\b/, "passing", "it is still loading its data (LOADING)"],
   [/\bMASTERDOWN\b/, "passing", "it has lost its master (MASTERDOWN)"],
   [/\bCLUSTERDOWN\b/, "passing", "its cluster is down (CLUSTERDOWN)"],
-  [/\bTRYAGAIN\b/, "passing", "its slots are on the move (TRYAGAIN)"],
+  [/\bTRYAGAIN\b/, "passing", "its slots are being moved (TRYAGAIN)"],
   [/\bBUSY\b/, "passing", "it is busy with another script (BUSY)"],
   [
     /\b429\b|too many requests|rate.?limit|requests? per second/i,
     "passing",
-    "it gets more requests than it takes (429)",
+    "it gets too many requests (429)",
   ],
 ];
 
-/** What callers are told of a step that was refused. */
+/** The start of the message for callers. */
 const TOLD = "the registry refuses it: ";
 
 /**
- * The error of a step that a server refused with `said`; null where that isn't known to mean that
- * nothing of it was applied.
+ * The error for a step that a server refused with the message `said`; null where it is not
+ * certain that nothing was applied.
  *
- * @param detail the whole of it, for logs.
+ * @param detail the whole message, for logs.
  */
 export function stepRefused(said: string, detail: string, cause?: unknown): StepRefused | null {
   for (const [pattern, refusal, meaning] of REFUSALS) {
@@ -90,7 +90,7 @@ export function fileRefused(error: unknown, detail: string): StepRefused | null 
   return why === null ? null : new StepRefused(TOLD + why, "lasting", detail, error);
 }
 
-/** Whether SQLite says that there is no room for what it was to write. */
+/** Whether SQLite reports that its disk is full. */
 export function isFull(error: unknown): boolean {
   return isOfSqlite(error, SQLITE_FULL, /database or disk is full/);
 }
@@ -98,7 +98,7 @@ export function isFull(error: unknown): boolean {
 const SQLITE_READONLY = 8;
 const SQLITE_FULL = 13;
 
-/** Some runtimes give the kind of an error by its number, some by SQLite's words alone. */
+/** Some runtimes give SQLite's error number, some only its message. */
 function isOfSqlite(error: unknown, code: number, words: RegExp): boolean {
   const { errcode } = error as { errcode?: unknown };
   return typeof errcode === "number" ? (errcode & 0xff) === code : words.test(messageOf(error));

@@ -1,15 +1,14 @@
 /**
- * Resource reference pointers: postal addresses of live processes.
+ * Resource reference pointers (RRPs): parsing, printing and matching.
  *
  *     rrp:<region>/<node>/<type>/<id>
  *     rrp:us-east-1/hop@node-1/channels/project_0:channel_0
  *
- * An RRP is a locator; the name that stays is the key, `<type>/<id>`. The id stands
- * percent-encoded in both (RFC 3986 `pchar` without `*` stays as it is), in one
- * canonical form, so that parse → print is the identity and two spellings of one id
- * can't be two resources.
+ * An RRP is a locator; the stable name is the key, `<type>/<id>`. In both the id is
+ * percent-encoded (RFC 3986 `pchar` without `*` stays as it is) in one canonical form, so that
+ * parsing and printing gives the same text, and two spellings of one id can't be two resources.
  *
- * Source: design §2; the first seed document, "RRPs".
+ * Source: `docs/design.md`, Names and epochs.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_ID_BYTES, MAX_TOKEN_BYTES, SLOTS } from "../limits.ts";
@@ -68,13 +67,13 @@ export function formatRrp(rrp: Rrp): string {
   );
 }
 
-/** The RRP of `key` at a node; all three checked before. */
+/** The RRP of `key` at a node. All three must be checked already. */
 export function locator(region: string, node: string, key: string): string {
   return `rrp:${region}/${node}/${key}`;
 }
 
 /**
- * Whether `rrp` is the one, or among those, that `prefix` names.
+ * Whether `prefix` matches `rrp`.
  *
  * A prefix is a whole RRP, or ends after a part's slash: `rrp:us-east-1/`,
  * `rrp:us-east-1/hop@node-1/`, `rrp:us-east-1/hop@node-1/channels/`; `rrp:` is all.
@@ -86,12 +85,12 @@ export function matchRrp(prefix: string, rrp: string | Rrp): boolean {
   return isUnder(prefix, typeof rrp === "string" ? rrp : formatRrp(rrp));
 }
 
-/** {@link matchRrp} of a prefix that was checked before. */
+/** {@link matchRrp} for a prefix that is checked already. */
 export function isUnder(prefix: string, rrp: string): boolean {
   return prefix.endsWith("/") || prefix === "rrp:" ? rrp.startsWith(prefix) : rrp === prefix;
 }
 
-/** `prefix`, if it is a whole RRP or ends after a part's slash. */
+/** Checks that `prefix` is a whole RRP or ends after a part's slash. */
 export function checkPrefix(prefix: string): string {
   if (typeof prefix !== "string" || !prefix.startsWith("rrp:")) {
     throw invalid("prefix", `${quoted(prefix)} does not start with "rrp:"`);
@@ -112,7 +111,8 @@ export function checkPrefix(prefix: string): string {
 }
 
 /**
- * The name of a resource wherever it lives: `<type>/<id>`, the id percent-encoded.
+ * The key of a resource, which doesn't depend on its location: `<type>/<id>`, the id
+ * percent-encoded.
  *
  * @throws AtlasError `invalid_rrp`
  */
@@ -146,9 +146,8 @@ export function hashText(text: string): number {
 }
 
 /**
- * How much weight a text has where names are spread by highest random weight, 32 bits. FNV
- * alone leaves names that differ in a few characters close to each other: here every bit
- * depends on all (the last step of MurmurHash3, Appleby 2011).
+ * The weight of a text in rendezvous hashing, 32 bits. FNV alone gives similar names similar
+ * weights; the last step of MurmurHash3 (Appleby 2011) makes every bit depend on all.
  */
 export function weigh(text: string): number {
   const hash = hashText(text);
@@ -157,7 +156,7 @@ export function weigh(text: string): number {
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
 
-/** A region, node or type name, if it is allowed. */
+/** Checks a region, node or type name. */
 export function checkToken(part: string, value: string): string {
   if (typeof value !== "string") throw invalid(part, `is ${typeof value}, not text`);
   if (value.length === 0) throw invalid(part, "is empty");
@@ -173,7 +172,7 @@ export function checkToken(part: string, value: string): string {
   return value;
 }
 
-/** An id that needs no encoding and no look at its segments: nearly all of them. */
+/** Ids that need no encoding and no check of their segments: nearly all ids. */
 const PLAIN_ID = /^[A-Za-z0-9\-_~!$&'()+,;=:@]+$/;
 
 function encodeId(id: string): string {

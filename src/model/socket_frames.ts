@@ -1,9 +1,6 @@
 /**
- * What a client socket and its door say to each other, one frame each: the phrases of the
- * entrance, in no particular tongue.
- *
- * Takes and gives plain values; which bytes they become is a codec's business, and the
- * adapter brings that along.
+ * The frames between a client socket and the node that holds it, as plain values. A codec, which
+ * the adapter brings, turns them into bytes.
  */
 import { AtlasError, isAtlasError, MAX_MESSAGE, messageOf } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
@@ -11,23 +8,23 @@ import { noMethod } from "./internal_methods.ts";
 import type { DegradedVerdict } from "./ownership.ts";
 import { quoted } from "./options.ts";
 
-/** What the door says. */
+/** A frame from the node to the client. */
 export type ServerFrame =
-  /** Joined, or joined anew: `seq` is the last event's number, `gap` says some are lost. */
+  /** Joined, or joined again: `seq` is the last event's number, `gap` says that some are lost. */
   | {
     readonly t: "hello";
     readonly connection: string;
     readonly epoch: number;
     readonly seq: number;
     readonly gap: boolean;
-    /** The secret that proves the connection to be the client's own, where it can be resumed. */
+    /** The secret with which the client can resume the connection, where that is possible. */
     readonly resume?: string;
   }
-  /** Events up to `seq` that this client hasn't had were meant for others. */
+  /** Events up to `seq` that this client hasn't received were for other connections. */
   | { readonly t: "skip"; readonly seq: number }
-  /** The connection stands; said where nothing else was for a while, after hello. */
+  /** The connection is alive; sent after `hello`, where nothing else was sent for a while. */
   | { readonly t: "ping" }
-  /** The node is draining: the client is to close, and to connect to another. */
+  /** The node is draining: the client should close, and connect to another node. */
   | { readonly t: "leave" }
   /** `verdict` where the resource's node can't reach the store: the answer may get lost. */
   | {
@@ -38,7 +35,7 @@ export type ServerFrame =
   }
   | { readonly t: "reply"; readonly id: number | string; readonly error: FrameError };
 
-/** An error as frames tell it: as in an HTTP answer. */
+/** An error in a frame, as in an HTTP response. */
 export interface FrameError {
   readonly code: string;
   readonly message: string;
@@ -46,7 +43,7 @@ export interface FrameError {
   readonly maybeExecuted: boolean;
 }
 
-/** What a client says. */
+/** A frame from the client to the node. */
 export type ClientFrame =
   | { readonly t: "message"; readonly data: unknown }
   | {
@@ -58,28 +55,31 @@ export type ClientFrame =
     readonly idempotencyKey?: string;
   };
 
-/** Frames as bytes or text. */
+/** Encodes and decodes frames, as bytes or text. */
 export interface Codec {
   readonly name: string;
   /** @throws AtlasError `bad_request` where a part can't be encoded */
   encode(frame: ServerFrame): string | Uint8Array;
-  /** An event frame; `data` is encoded as MessagePack already. */
+  /** An event frame; `data` is MessagePack already. */
   event(seq: number, epoch: number, data: Uint8Array): string | Uint8Array;
-  /** The value in a client's frame, not looked at. @throws AtlasError `bad_request` */
+  /** The value in a client's frame, unchecked. @throws AtlasError `bad_request` */
   decode(data: string | Uint8Array): unknown;
 }
 
-/** Longest number or text by which a client knows a call. */
+/** The longest call id of a client, as a number or text. */
 const MAX_CALL_ID = 256;
 
-/** The id of a call that isn't one otherwise; null where it has none. */
+/** The id of a malformed call frame; null where it has none. */
 export function idOf(value: unknown): number | string | null {
   const id = (value as { id?: unknown } | null)?.id;
   if (typeof id === "string" && id.length <= MAX_CALL_ID) return id;
   return typeof id === "number" && Number.isFinite(id) ? id : null;
 }
 
-/** A client's frame. @throws AtlasError `bad_request`, naming the field, its value, what is allowed */
+/**
+ * Checks a client's frame. @throws AtlasError `bad_request`, naming the field, its value, what is
+ * allowed
+ */
 export function clientFrame(value: unknown): ClientFrame {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw bad('a frame must be an object such as {"t":"message","data":…}');
@@ -105,7 +105,7 @@ export function clientFrame(value: unknown): ClientFrame {
   };
 }
 
-/** An error as a frame tells it. */
+/** An error in a frame. */
 export function frameError(thrown: unknown): FrameError {
   const message = messageOf(thrown).slice(0, MAX_MESSAGE);
   if (!isAtlasError(thrown)) {

@@ -1,6 +1,6 @@
-/** Work on text that takes no more than linear time, whatever the text is. */
+/** Text functions that take linear time, whatever the text is. */
 
-/** `text` without the `mark`s, one character each, at its end. */
+/** `text` without the characters `mark` at its end. */
 export function withoutTrailing(text: string, mark: string): string {
   let end = text.length;
   while (end > 0 && text[end - 1] === mark) end--;

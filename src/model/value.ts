@@ -1,17 +1,16 @@
 /**
- * Values that travel and are stored: what a caller passes, a method answers, a
- * resource keeps.
+ * Values that are sent and stored: arguments, results and state.
  *
- * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date,
- * Uint8Array, arrays, Map, Set and plain objects of these, at most
- * `MAX_VALUE_DEPTH` deep. Anything else, an object's key `__proto__` included, is
- * refused by name, never turned into something else without a word; but a bigint within
- * ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as U+FFFD.
+ * Allowed are null, undefined, booleans, numbers, bigints of 64 bits, strings, Date, Uint8Array,
+ * arrays, Map, Set and plain objects of these, at most `MAX_VALUE_DEPTH` deep. Anything else, an
+ * object's key `__proto__` included, is refused by name and never converted silently; except
+ * that a bigint within ±2^53 comes back as a number, -0 as 0, and half of a surrogate pair as
+ * U+FFFD.
  *
- * On the wire a value is MessagePack; in the store it is text: JSON where JSON can
- * say it, else `~` and base64 of the MessagePack.
+ * On the wire a value is MessagePack. In the store it is text: JSON where JSON can express it,
+ * else `~` and base64 of the MessagePack.
  */
-// Without its native part, which costs more than it saves on values of this size.
+// Without its native part, which is slower on values of this size.
 import { addExtension, Packr } from "msgpackr/pack";
 import { AtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_CHARACTERS, MAX_VALUE_DEPTH } from "../limits.ts";
@@ -19,19 +18,22 @@ import { collide } from "./collisions.ts";
 import { endOfMessagePack, MAP, SET } from "./message_pack.ts";
 import { quoted, shown } from "./options.ts";
 
-/** The one configured MessagePack instance (design §6). */
+/** The one configured MessagePack instance. */
 const packr: Packr = new Packr({
   useRecords: false,
   variableMapSize: true,
   moreTypes: true,
   copyBuffers: true,
-  // A plain object may have a key named toJSON, which is no function.
+  // A plain object may have a key named toJSON that is not a function.
   useToJSON: false,
-  // "auto": numbers where they are exact, else bigints. Missing in the type.
+  // "auto": numbers where they are exact, else bigints. The type lacks it.
   int64AsType: "auto" as "number",
 });
 
-/** A Map on its way into bytes: its keys and values in turn. A bare one would come back as an object. */
+/**
+ * A Map to be encoded: its keys and values in turn. Encoded directly it would come back as an
+ * object.
+ */
 class MapItems {
   readonly items: unknown[];
 
@@ -74,19 +76,19 @@ function checkSpread(items: readonly unknown[], step: 1 | 2): void {
   throw new AtlasError("bad_request", `a ${what} are numbers that share one hash`);
 }
 
-/** Encodes a trusted value, such as an envelope, without looking through it. */
+/** Encodes a trusted value, such as an envelope, without checks. */
 export function pack(value: unknown): Uint8Array {
   return packr.pack(value);
 }
 
-/** Decodes one value; whatever is wrong with the bytes is one `bad_request`. */
+/** Decodes one value; anything wrong with the bytes is a `bad_request`. */
 export function unpack(bytes: Uint8Array): unknown {
   const { value, end } = unpackFirst(bytes);
   if (end === bytes.length) return value;
   throw new AtlasError("bad_request", "the bytes hold more than one MessagePack value");
 }
 
-/** Decodes the value that the bytes begin with, and tells where it ends. */
+/** Decodes the value that the bytes begin with; also returns where it ends. */
 export function unpackFirst(bytes: Uint8Array): { value: unknown; end: number } {
   const end = endOfMessagePack(bytes);
   try {
@@ -130,7 +132,7 @@ export function isPrimitive(value: unknown): boolean {
   }
 }
 
-/** A user's value as the store keeps it. */
+/** A user's value as text for the store. */
 export function valueToText(value: unknown, what: string): string {
   const seen = look(value, what);
   if (isJson(value)) return JSON.stringify(value);
@@ -138,7 +140,7 @@ export function valueToText(value: unknown, what: string): string {
 }
 
 /**
- * The value of a text made by {@link valueToText}.
+ * Decodes a text made by {@link valueToText}.
  *
  * @param what names the value in the error.
  * @param most the characters that it may have.
@@ -157,7 +159,9 @@ export function textToValue(
   }
 }
 
-/** A whole number as the store keeps it; 0 where there is none. @throws AtlasError `unavailable` */
+/**
+ * Decodes a whole number from the store; 0 where there is none. @throws AtlasError `unavailable`
+ */
 export function textToCount(text: string | null | undefined, what: string): number {
   if (text === null || text === undefined) return 0;
   const count = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
@@ -165,21 +169,21 @@ export function textToCount(text: string | null | undefined, what: string): numb
   throw unreadable(what, quoted(text));
 }
 
-/** The error of something in the store that Atlas did not write. */
+/** The error for something in the store that Atlas did not write. */
 export function unreadable(what: string, why: string, cause?: unknown): AtlasError {
-  const message = `${what} can't be read, it is not one of Atlas: ${shown(why, MAX_WHY)}`;
+  const message = `${what} can't be read, Atlas did not write it: ${shown(why, MAX_WHY)}`;
   return new AtlasError("unavailable", message, { retryable: false, cause });
 }
 
-/** How much of a parser's own words, which quote its input, an error has. */
+/** The longest part of a parser's message, which quotes its input, in an error. */
 const MAX_WHY = 120;
-/** Shorter JSON can't be nested too deep. */
+/** JSON up to this length can't be nested too deep. */
 const SHALLOW = 2 * MAX_VALUE_DEPTH;
 
 /**
  * The value of JSON text.
  *
- * @throws Error where it is no JSON, nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
+ * @throws Error where it is not JSON, is nested over `MAX_VALUE_DEPTH`, or has a key `__proto__`.
  */
 export function jsonToValue(text: string): unknown {
   const value: unknown = JSON.parse(text);
@@ -206,7 +210,7 @@ function checkNesting(value: object, depth: number): void {
   }
 }
 
-/** Of a value that isn't nested too deep. */
+/** For values that aren't nested too deep. */
 function checkKeys(value: object): void {
   if (Object.hasOwn(value, "__proto__")) throw new Error("it has a key named __proto__");
   for (const item of Object.values(value)) {
@@ -214,10 +218,13 @@ function checkKeys(value: object): void {
   }
 }
 
-/** What was met on the way through a value. */
+/** What a walk through a value has found. */
 interface Seen {
   map: boolean;
-  /** Bytes that it takes at least: one a value, and those of texts and byte arrays. */
+  /**
+   * A lower bound of its encoded size in bytes: one for each value, and the length of texts and
+   * byte arrays.
+   */
   least: number;
 }
 
@@ -274,7 +281,7 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
       return null;
   }
   if (depth >= MAX_VALUE_DEPTH) {
-    return { path: "", why: `it is nested more than ${MAX_VALUE_DEPTH} deep, or in a circle` };
+    return { path: "", why: `it is nested more than ${MAX_VALUE_DEPTH} deep, or circular` };
   }
   if (Array.isArray(value)) {
     for (let i = 0; i < value.length; i++) {
@@ -320,10 +327,10 @@ function findTrouble(value: unknown, depth: number, seen: Seen): Trouble | null 
 
 /** How long a path may be in an error. */
 const MAX_PATH = 240;
-/** How much of a key stands in it. */
+/** How long a key may be in such a path. */
 const MAX_KEY = 40;
 
-/** A Map's key as it may stand in a path. */
+/** A Map's key as shown in a path. */
 function keyShown(key: unknown): string {
   if (typeof key === "object" && key !== null) return "…";
   return typeof key === "string" ? shown(key, MAX_KEY) : quoted(key);
@@ -339,7 +346,7 @@ function isJson(value: unknown): boolean {
       return Number.isFinite(value) && !Object.is(value, -0);
     case "object":
       if (value === null) return true;
-      // Not `every`: it would pass over holes.
+      // Not `every`: it skips holes.
       if (Array.isArray(value)) return value.findIndex((item) => !isJson(item)) < 0;
       if (
         value instanceof Uint8Array || value instanceof Date || value instanceof Map ||

@@ -1,6 +1,6 @@
 /**
- * The doors through which calls leave: one for a node's own users, one for each
- * resource, which adds the running turn's chain and deadline to what goes out.
+ * The calls that leave this node's code: one facade for the node's users, one for each resource,
+ * which adds the running turn's call chain and deadline.
  */
 import {
   type CallOptions,
@@ -25,7 +25,7 @@ import { resourceKey } from "../model/rrp.ts";
 import type { Activation } from "../resource/activation.ts";
 import type { CallContext } from "../routing/local_call.ts";
 
-/** What an outlet passes on to. */
+/** The back end that a facade passes calls to. */
 export interface CallBackend {
   call(
     target: { readonly type: string; readonly key: string },
@@ -41,8 +41,8 @@ export interface CallBackend {
 }
 
 /**
- * An outlet whose calls carry what `context` answers at the moment they are made; what has to
- * do with modules goes to `modules`. Where `context` throws, nothing goes out.
+ * A facade whose calls carry the result of `context` at the time they are made; `modules` handles
+ * modules. Where `context` throws, no call is made.
  */
 export function makeFacade(
   exchange: CallBackend,
@@ -104,7 +104,7 @@ export function makeFacade(
   };
 }
 
-/** Which methods there are is known where the resource is; no node has one of no name. */
+/** Only the owner knows which methods exist; but no type has a method with an empty name. */
 function checkMethod(type: string, method: string): void {
   if (typeof method === "string") return;
   throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
@@ -115,9 +115,9 @@ function resultOf(answer: CallResult): unknown {
 }
 
 /**
- * What a resource's calls inherit from the turn in which they are made.
+ * What a resource's calls inherit from their turn.
  *
- * @throws AtlasError `bad_request` where they are made outside of one
+ * @throws AtlasError `bad_request` where they are made outside of a turn
  */
 export function contextOf(from: Activation): CallContext {
   const { call } = from.turn("node");

@@ -1,15 +1,15 @@
 /**
- * Where a resource lives, as this node says it: the registry's answer, and what this node
- * alone knows of resources that went on without the store.
+ * Answers lookups: the directory's answer, and what this node alone knows of resources that went
+ * on without the store.
  *
- * Source: design §3, Verdict and Hacking the CAP.
+ * Source: `docs/design.md`, Lookups and verdicts; Going on without the store.
  */
 import type { Lookup } from "../model/ownership.ts";
 import { type Directory, suspected } from "../registry/directory.ts";
 import type { Host } from "../resource/host.ts";
 
 /**
- * The registry's answer; `suspect` while the resource goes on here without the store, and
+ * The directory's answer; `suspect` while the resource operates here without the store, and
  * `contested` for a while after it was lost to another owner.
  *
  * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.

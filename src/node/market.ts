@@ -1,6 +1,4 @@
-/**
- * How a node's market is joined to the rest of the node: its links, its registry, its life.
- */
+/** Joins the market of modules to a node: its links, its registry and its lifetime. */
 import type { App } from "../api/app.ts";
 import type { NodeOptions, Role } from "../api/options.ts";
 import { AtlasError } from "../errors.ts";
@@ -19,17 +17,20 @@ export interface MarketWiring {
   readonly links: Links;
   readonly membership: Membership;
   readonly deadlines: TimerWheel;
-  /** The node's present life. */
+  /** The node's current life. */
   readonly life: () => NodeLife;
 }
 
-/** A node's market, closed as yet. @throws AtlasError `bad_request` where an option isn't allowed */
+/**
+ * Creates a node's market, not yet open. @throws AtlasError `bad_request` where an option isn't
+ * allowed
+ */
 export function marketOf(
   { options, app, links, membership, deadlines, life }: MarketWiring,
 ): Market {
   const { bootstrap = "registry", region, node, clock, random, transport } = options;
   const isMe = (incarnation: string): boolean => incarnation === life().incarnation;
-  /** Other nodes that the registry knows as living authorities. */
+  /** Other nodes that are live authorities in the registry. */
   const authorities = (): Member[] =>
     [...membership.members()].filter(({ state, serves, incarnation }) =>
       !isDead(state) && serves?.includes("authority") && !isMe(incarnation)

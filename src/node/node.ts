@@ -1,11 +1,10 @@
 /**
- * A node, put together out of injected ports: the one place where the house's parts
- * are wired to each other, and where a node's lives begin and end.
+ * Wires a node together out of injected ports, and begins and ends its lives.
  *
- * A lapse of the lease ends a life: everything it owned stops, and the node comes back
- * under a new incarnation as soon as the store lets it.
+ * A lapse of the lease ends a life: everything that it owned stops, and the node registers under
+ * a new incarnation as soon as the store lets it.
  *
- * Source: design §1 and §3.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { type App, resolveTypes } from "../api/app.ts";
 import type { ModuleAtlas } from "../api/modules.ts";
@@ -15,7 +14,7 @@ import { checkNodeOptions, type NodeOptions } from "../api/options.ts";
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import type { Market } from "../lambda/market.ts";
 import { scopedModules as withinTurns } from "../lambda/scoped_modules.ts";
-import { DEFAULT_LOOKUP_MS, FAREWELL_MS } from "../limits.ts";
+import { DEFAULT_LOOKUP_MS, GOODBYE_WAIT_MS } from "../limits.ts";
 import { DeadPeers } from "../links/dead_peers.ts";
 import { Links } from "../links/links.ts";
 import type { MemberInfo } from "../model/member.ts";
@@ -43,7 +42,7 @@ import { marketOf } from "./market.ts";
 import { routerOf, type Routing } from "./routing.ts";
 
 /**
- * Starts a node of `app`: registered, linked and serving when it resolves.
+ * Starts a node of `app`; it is registered and serving when this resolves.
  *
  * @throws AtlasError `bad_request` or `invalid_rrp` where an option isn't allowed,
  * `unavailable` where the store can't be reached.
@@ -95,7 +94,8 @@ class NodeProcess implements CallBackend {
     this.#membership = new Membership(store, clock, this.#timing, {
       onEvent,
       holder: () => this.#host,
-      // Who has left may still forward, and answers may be on their way: it hangs up itself.
+      // A peer that has left may still forward, and answers may be on their way: it closes the
+      // link itself.
       onChange: () => {
         this.#deadPeers.look();
         this.#market.membersChanged();
@@ -121,7 +121,7 @@ class NodeProcess implements CallBackend {
       host: this.#host,
       clock,
       deadlines: this.#deadlines,
-      homeAbroad: (key) => this.#routing.places.remoteHomeOf(key),
+      remoteHomeOf: (key) => this.#routing.locator.remoteHomeOf(key),
       relay: (request, session, onEnd) => this.#router.relay(request, session, onEnd),
       deliver: (call, activation) => this.#routing.deliver(call, activation),
     });
@@ -166,7 +166,7 @@ class NodeProcess implements CallBackend {
     this.#life = this.#newLife();
   }
 
-  /** What users hold of this node. */
+  /** The node as users see it. */
   facade(): AtlasNode {
     const outlet = makeFacade(this, this.#market, () => null);
     const { region, node } = this.#options;
@@ -192,7 +192,7 @@ class NodeProcess implements CallBackend {
     }) as AtlasNode;
   }
 
-  /** Begins the first life. */
+  /** Starts the first life. */
   async start(): Promise<void> {
     try {
       await this.#begin();
@@ -203,7 +203,7 @@ class NodeProcess implements CallBackend {
     }
   }
 
-  // What outlets pass on to.
+  // The back end of facades.
 
   readonly call: CallBackend["call"] = (target, method, args, options, context) =>
     isNodeMethod(method)
@@ -250,7 +250,7 @@ class NodeProcess implements CallBackend {
     };
   }
 
-  /** Hands everything over and leaves, and then only forwards; or what falls under a prefix. */
+  /** Releases everything and leaves, and then only forwards; or releases what a prefix matches. */
   async drain(options?: DrainOptions): Promise<void> {
     if (options !== undefined) await this.#host.drainPrefix(checkDrain(options));
     else await (this.#drained ??= this.#drain());
@@ -262,25 +262,28 @@ class NodeProcess implements CallBackend {
     this.#tell("info", "draining", { resources: this.#host.size });
     await this.#sockets.drain();
     await this.#market.drain(this.#host.drain());
-    // Fenced by its own hand before the store is told: from here on it owns nothing.
+    // The node fences itself before the store is told: from here on it owns nothing.
     this.#membership.stop();
     this.#life.lease.lapse();
-    const heard = this.#links.farewell();
+    const heard = this.#links.goodbye();
     try {
       await this.#membership.leave(this.#member(this.#life));
       this.#tell("info", "left", { incarnation: this.#life.incarnation });
     } catch (error) {
       this.#tell("warning", "leaving failed", { reason: detailOf(error) });
     }
-    // An end that overtakes its last answers leaves callers in doubt of what became of theirs.
-    await within(this.#options.clock, FAREWELL_MS, heard, "the farewell").catch(() => {});
+    // If the node ended before its last answers arrive, callers could not know whether their
+    // calls were executed.
+    await within(this.#options.clock, GOODBYE_WAIT_MS, heard, "the goodbye").catch(() => {});
   }
 
-  /** Modules for a resource: what it buys is bounded by its turns, and by its life. */
+  /**
+   * Modules for a resource: its calls end with their turn, its capacity is returned when it stops.
+   */
   #modulesFor(from: Activation): ModuleAtlas {
     const { clock, context } = this.#options;
     return withinTurns(this.#market, {
-      // Capacity that was bought in one turn is used in others, and between them.
+      // Capacity that was bought in one turn may be used in later ones, and between turns.
       leftMs: () => (currentTurn(context, from)?.call?.deadline ?? Infinity) - clock.now(),
       lifetime: () => from.lifetime,
     });
@@ -291,7 +294,7 @@ class NodeProcess implements CallBackend {
     if (this.#state !== "closed") {
       const { clock } = this.#options;
       const until = clock.now() + drainMs;
-      // What can't be drained in time is given up; the lease's end will free it.
+      // Resources that can't be drained in time become free when the lease ends.
       await within(clock, drainMs, this.drain(), "the drain").catch(() => {});
       const isBusy = (): boolean => this.#router.inFlight + this.#market.inFlight > 0;
       while (isBusy() && clock.now() < until) await pause(clock, 5);
@@ -309,7 +312,7 @@ class NodeProcess implements CallBackend {
     return life;
   }
 
-  /** Opens links and registers, as the present life. */
+  /** Opens links and registers, as the current life. */
   async #begin(): Promise<void> {
     const { region, node } = this.#options;
     const life = this.#life;
@@ -317,14 +320,14 @@ class NodeProcess implements CallBackend {
     await this.#links.open({ region, node, incarnation }, life);
     await this.#membership.join(life, this.#member(life));
     this.#host.open(life);
-    // One that drains is back for the turns that it had kept, and for nothing else.
+    // A draining node comes back only to commit the turns in its offline logs.
     if (this.#state !== "fenced") return;
     this.#market.moved();
     this.#state = "serving";
     this.#tell("info", "serving", { incarnation });
   }
 
-  /** What a life of this node says of itself when it registers. */
+  /** The member that a life of this node registers. */
   #member({ incarnation }: NodeLife): MemberInfo {
     const { region, node, transport: { address } } = this.#options;
     return {
@@ -337,9 +340,9 @@ class NodeProcess implements CallBackend {
     };
   }
 
-  /** The lease is over: by time, by the store's word, or by this node's own hand. */
+  /** The lease has ended: by time, by the store, or by this node itself. */
   #lapsed(life: NodeLife): void {
-    if (life !== this.#life || !(this.#state === "serving" || this.#isBringingIn())) return;
+    if (life !== this.#life || !(this.#state === "serving" || this.#isReconciling())) return;
     if (this.#state === "serving") this.#state = "fenced";
     this.#lapses++;
     const { incarnation } = life;
@@ -349,17 +352,17 @@ class NodeProcess implements CallBackend {
     this.#comeBack(life);
   }
 
-  /** Whether turns were answered here that aren't in the store yet, though the node drains. */
-  #isBringingIn(): boolean {
-    return this.#state === "draining" && this.#host.reconciliation.keepsTurns;
+  /** Whether the node drains while turns that it answered are not in the store yet. */
+  #isReconciling(): boolean {
+    return this.#state === "draining" && this.#host.reconciliation.hasTurns;
   }
 
-  /** Ends the former life in the store, so that its names are free at once; begins another. */
+  /** Ends the former life in the store, so that its keys are free at once; begins another. */
   async #comeBack(former: NodeLife): Promise<void> {
     const { clock, random } = this.#options;
-    /** This node's lives that the store may take for living. */
+    /** This node's incarnations that may still be live in the store. */
     const past = new Map([[former.incarnation, this.#member(former)]]);
-    const isDue = (): boolean => this.#state === "fenced" || this.#isBringingIn();
+    const isDue = (): boolean => this.#state === "fenced" || this.#isReconciling();
     for (let attempt = 0; isDue(); attempt++) {
       try {
         for (const life of past.values()) await this.#membership.leave(life);

@@ -1,7 +1,4 @@
-/**
- * A node's router with the desks behind it, put together from the node's parts and
- * options.
- */
+/** Wires a node's router and the components behind it from the node's parts and options. */
 import { checkTimeout, type DrainOptions } from "../api/calls.ts";
 import type { AtlasNode } from "../api/node.ts";
 import type { NodeOptions } from "../api/options.ts";
@@ -30,7 +27,7 @@ import { callBack, checkRegion, Migration, prove } from "../routing/migration.ts
 import { Router } from "../routing/router.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 
-/** What a node gives its router. */
+/** What a router needs of its node. */
 export interface RouterWiring {
   readonly options: NodeOptions;
   readonly host: Host;
@@ -38,29 +35,29 @@ export interface RouterWiring {
   readonly membership: Membership;
   readonly links: Links;
   readonly deadlines: TimerWheel;
-  /** The node's present life. */
+  /** The node's current life. */
   readonly life: () => NodeLife;
   /** Drains this node. */
   readonly drain: (options?: DrainOptions) => Promise<void>;
 }
 
-/** The parts of routing that a node holds. */
+/** The parts of routing that a node uses. */
 export interface Routing {
   readonly router: Router;
-  readonly places: Locator;
+  readonly locator: Locator;
   readonly gateways: Gateways;
   readonly regions: KnownRegions;
-  /** Takes a call to its resource here. */
+  /** Dispatches a call to its resource on this node. */
   readonly deliver: (call: Call, activation: Activation) => void;
   /** Moves a resource to another region. */
   readonly move: AtlasNode["move"];
-  /** Has nodes drain. */
+  /** Drains nodes. */
   readonly drainNodes: AtlasNode["drainNodes"];
 }
 
 /** @throws AtlasError `bad_request` or `invalid_rrp` where the option `gateways` isn't allowed */
-export function routerOf(premises: RouterWiring): Routing {
-  const { options, links, membership, life } = premises;
+export function routerOf(wiring: RouterWiring): Routing {
+  const { options, links, membership, life } = wiring;
   const { region, node, store, clock, random } = options;
   const place = { region, node };
   const onEvent = (event: NodeEvent): void => options.onEvent?.(event);
@@ -73,7 +70,7 @@ export function routerOf(premises: RouterWiring): Routing {
     onEvent,
   });
   const hasHomes = store.homeOf !== undefined;
-  const paths = new RegionRoutes({
+  const routes = new RegionRoutes({
     links,
     gateways,
     membership,
@@ -83,31 +80,31 @@ export function routerOf(premises: RouterWiring): Routing {
     hasHomes,
     onEvent,
   });
-  const drains = new Drains({ ...premises, store, clock, place, paths, onEvent });
-  const places = new Locator({ ...premises, store, clock, place, paths, gateways });
-  const mover = new Migration({
-    ...premises,
+  const drains = new Drains({ ...wiring, store, clock, place, routes, onEvent });
+  const locator = new Locator({ ...wiring, store, clock, place, routes, gateways });
+  const migration = new Migration({
+    ...wiring,
     store,
-    places,
+    locator,
     place,
-    checkClaimAbroad: (key, { session }) => prove(key, session, nodeName(place), clock),
+    checkClaimIn: (key, { session }) => prove(key, session, nodeName(place), clock),
     ask: (key, route) => router.ask(key, ACTIVATE, route),
     onEvent,
   });
-  const reception = new Dispatcher(
-    mover,
+  const dispatcher = new Dispatcher(
+    migration,
     new CallerAffinity(clock, region),
     clock,
-    premises.host.stats,
+    wiring.host.stats,
     onEvent,
   );
-  const deliver = (call: Call, to: Activation): void => reception.deliver(call, to);
+  const deliver = (call: Call, to: Activation): void => dispatcher.deliver(call, to);
   const router: Router = new Router({
-    ...premises,
+    ...wiring,
     clock,
     random,
     place,
-    locator: places,
+    locator,
     deliver,
     drains,
     onEvent,
@@ -115,14 +112,14 @@ export function routerOf(premises: RouterWiring): Routing {
   links.watch = new LinkMonitor({
     clock,
     region,
-    hasDetour: (peer) => paths.hasGateway(peer),
-    onSilent: (session) => {
-      paths.silent(session);
+    hasOtherRoute: (peer) => routes.hasGateway(peer),
+    onUnresponsive: (session) => {
+      routes.silent(session);
       router.callOrder.stuck(session);
     },
-    onHeard: (session) => {
-      paths.heard(session);
-      gateways.heard(session);
+    onResponsive: (session) => {
+      routes.responsive(session);
+      gateways.responsive(session);
       const isStraight = links.present(session.peer.incarnation) === session;
       router.resume(router.callOrder.release(session, isStraight));
     },
@@ -139,7 +136,7 @@ export function routerOf(premises: RouterWiring): Routing {
   };
   const regions = new KnownRegions({ clock, store, membership, gateways, region });
   const drainNodes: AtlasNode["drainNodes"] = (what) => drains.drainNodes(what);
-  return { router, places, gateways, regions, deliver, move, drainNodes };
+  return { router, locator, gateways, regions, deliver, move, drainNodes };
 }
 
 function checkGateways(given: NodeOptions["gateways"] = {}): Record<string, readonly string[]> {

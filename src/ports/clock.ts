@@ -1,12 +1,12 @@
 /**
- * Time, as the core sees it: a wristwatch that someone else winds.
+ * The port for time.
  *
- * Two clocks, kept apart: leases and deadlines run on the monotonic one, which
- * never jumps; the wall clock only dates records, and betrays a suspended machine
- * by jumping ahead of the monotonic one.
+ * Two clocks, kept apart: leases and deadlines use the monotonic one, which never jumps. The
+ * wall clock only dates records; where it has moved ahead of the monotonic one, the machine was
+ * suspended.
  */
 export interface Clock {
-  /** Monotonic milliseconds, with fractions. MUST never go back; its zero means nothing. */
+  /** Monotonic milliseconds, with fractions. MUST never go back; its zero is arbitrary. */
   now(): number;
   /** Milliseconds since the Unix epoch. MAY jump either way. */
   wall(): number;
@@ -19,6 +19,6 @@ export interface Clock {
 
 /** A pending {@link Clock.after}. */
 export interface Timer {
-  /** Takes it back; after it ran, or a second time, does nothing. */
+  /** Cancels it; does nothing after it ran, or a second time. */
   cancel(): void;
 }

@@ -1,24 +1,25 @@
 /**
- * One contender's line to a store, for races: the least that any key-value store has.
+ * The port for races (`src/race/`): one contender's connection to a store, with the least that
+ * any key-value store has.
  *
- * Every contender has a line of its own, as every node has. Keys are the race's, and
- * nobody else's; values are short ASCII text.
+ * Every contender has a connection of its own, as every node has. Keys belong to the race alone;
+ * values are short ASCII text.
  */
 export interface RaceStore {
   /**
-   * Which of several servers it leads to: the same text for the same one. Left out: all lead
-   * to one. Names are removed from each.
+   * Which of several servers it is connected to: the same text for the same server. Absent: all
+   * are connected to one. Keys are removed from each.
    */
   readonly master?: string;
-  /** What stands at `key`; null where nothing does. MUST be read as a node would read it. */
+  /** The value of `key`; null where there is none. MUST be read as a node would read it. */
   get(key: string): Promise<string | null>;
-  /** Writes `value` at `key`, whatever stood there. SHOULD let it expire by itself later. */
+  /** Writes `value` at `key`, overwriting. SHOULD let it expire later. */
   set(key: string, value: string): Promise<void>;
   /**
-   * Writes `value` at `key` where nothing stands there, in one step; answers what stands
-   * there afterwards. MUST NOT be built of a get and a set.
+   * Writes `value` at `key` if there is none, in one atomic step; answers the value afterwards.
+   * MUST NOT be built of a get and a set.
    */
   claim(key: string, value: string): Promise<string>;
-  /** Removes these keys, at most 100, and what stands there. */
+  /** Deletes these keys, at most 100. */
   remove(keys: readonly string[]): Promise<void>;
 }

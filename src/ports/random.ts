@@ -1,4 +1,4 @@
-/** Chance, as the core sees it. Everything that the core draws, it draws here. */
+/** The port for randomness: all random numbers of the core come from here. */
 export interface Random {
   /** A number ≥ 0 and < 1. */
   next(): number;

@@ -1,31 +1,29 @@
 /**
- * The registry's store: one notary whose word is final.
+ * The port for the registry's store.
  *
- * It keeps three things: who is a member, who owns which key, and each resource's
- * state. Every method is one atomic step of one write order: MUST be linearizable
- * per key, and over all of membership. Keys, fields and values are text; the core
- * encodes.
+ * It keeps three things: who is a member, who owns which key, and each resource's state. Every
+ * method is one atomic step of one write order: MUST be linearizable per key, and over all of
+ * membership. Keys, fields and values are text; the core encodes.
  *
- * A store may be replaced by a copy of itself that lacks what was not copied in time (a
- * Redis replica that was promoted). Each such copy is a lineage of its own; a store MUST
- * tell which one answers, and MUST check a claim's lineage in the same atomic step.
- * Where it was told to wait for replicas, no answer of a step that writes counts before
- * as many have copied it: else it rejects with `unavailable`.
+ * A store may be replaced by a copy of itself that lacks what was not copied in time (a Redis
+ * replica that was promoted). Each such copy is a lineage of its own; a store MUST tell which
+ * one answers, and MUST check a claim's lineage in the same atomic step. Where it was told to
+ * wait for replicas, no answer of a step that writes counts before as many have copied it: else
+ * it rejects with `unavailable`.
  *
- * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be
- * reached or answers too late (the step may or may not have been applied; every
- * step here is safe to repeat), or `bad_request` where it can never work. Where it is known that
- * a step has not been applied, and won't be, because the backend refused it or never got it, the
- * error SHOULD be a `StepRefused` (`src/model/refusal.ts`): a commit is given up then, not repeated. A method
- * MUST NOT answer as if something didn't exist because it couldn't be read.
+ * A rejected promise MUST be an AtlasError: `unavailable` where the store can't be reached or
+ * answers too late (the step may or may not have been applied; every step here is safe to
+ * repeat), or `bad_request` where it can never work. Where it is known that a step has not been
+ * applied, and won't be, because the backend refused it or never got it, the error SHOULD be a
+ * `StepRefused` (`src/model/refusal.ts`): a commit is then given up, not repeated. A method MUST
+ * NOT answer as if something didn't exist because it couldn't be read.
  *
- * Others may write to the backend. What they wrote and can't be read MUST touch nothing
- * else: a step on exactly that key rejects with `unavailable`, not retryable, naming the
- * key and why; a listing and the roll leave it out and name it. Membership's counters
- * are repaired by the next step that needs them; an epoch counter never is, for epochs
- * must not fall.
+ * Others may write to the backend. What they wrote and can't be read MUST affect nothing else: a
+ * step on exactly that key rejects with `unavailable`, not retryable, naming the key and why; a
+ * listing and the list of members leave it out and name it. Membership's counters are repaired
+ * by the next step that needs them; an epoch counter never is, because epochs must not fall.
  *
- * Source: design §2–3.
+ * Source: `docs/design.md`, Names and epochs to Store failover.
  */
 import type { AtlasError } from "../errors.ts";
 import type { OwnerKnows } from "../model/lost_turns.ts";
@@ -39,17 +37,17 @@ export interface Store {
 
   /**
    * The region whose nodes alone may own the key now; null, or without this method: any.
-   * Answers at once, from what is known; a {@link Store.lookup} may teach it better.
+   * Answers at once, from memory; a {@link Store.lookup} may update it.
    */
   homeOf?(key: string): string | null;
 
-  /** Of stores whose keys have homes: the regions that can be one. */
+  /** Stores with home regions only: the regions that can be a home. */
   readonly regions?: readonly string[];
 
   /**
-   * Of stores that have no single write order, where two claims of one key may both stand
-   * for a while, the greater one being the owner. How often an owner MUST look whether a
-   * greater one came, in ms. Absent: a claim that stands stands alone.
+   * Stores without a single write order only, where two claims of one key may both stand for a
+   * while and the greater one is the owner. How often an owner MUST look for a greater claim, in
+   * ms. Absent: at most one claim stands.
    */
   readonly recheckMs?: number;
 
@@ -62,7 +60,7 @@ export interface Store {
    * With `ifFree`, MUST change nothing and answer `name_taken` where another live
    * incarnation holds the name. Repeating it for a member that is still `live`
    * changes nothing; for one that is not, MUST answer `fenced`. Prunes the oldest
-   * dead beyond `MAX_DEAD_MEMBERS`. Of `known` see {@link Lineage}.
+   * dead beyond `MAX_DEAD_MEMBERS`. For `known` see {@link Lineage}.
    */
   register(
     member: MemberInfo,
@@ -70,9 +68,9 @@ export interface Store {
   ): Promise<RegisterReply>;
 
   /**
-   * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers
-   * `fenced`. Either way tells the membership version and the seq and state of each
-   * incarnation in `watch` that is known. Of `known` see {@link Lineage}.
+   * Raises the member's seq to `seq` (never lowers it) if it is `live`, else answers `fenced`.
+   * Either way answers the membership version, and the seq and state of each known incarnation in
+   * `watch`. For `known` see {@link Lineage}.
    */
   renew(
     incarnation: string,
@@ -94,20 +92,21 @@ export interface Store {
    */
   leave(member: MemberInfo): Promise<void>;
 
-  /** All members, the dead that are still kept included, and the version they are of. */
+  /** All members, including the dead that are still kept, and the membership version. */
   members(): Promise<Membership>;
 
   /**
-   * Of stores whose keys have homes ({@link Store.homeOf}): another region's members as last
-   * heard, which is not long ago where it can be reached. Asks nothing of this region's own
-   * registry, and never rejects.
+   * Stores with home regions only ({@link Store.homeOf}): another region's members as last read,
+   * recently where that region can be reached. Doesn't use this region's own registry, and never
+   * rejects.
    */
   membersIn?(region: string): Promise<readonly Member[]>;
 
   /**
-   * Of the same stores: the heartbeat of a member that a lookup or a roll has named in another
-   * region's registry, as that registry has it now; null where it knows of none. Asks nothing of
-   * this region's own. Null at once, without a promise: no such member is known of here.
+   * The same stores: the present heartbeat of a member that a lookup or a read of the members has
+   * named in another region's registry, as that registry has it; resolves to null where it knows
+   * none. Doesn't use this region's own registry. Returns null, not a promise, where no such
+   * member is known here.
    */
   observeAbroad?(incarnation: string): Promise<Observation | null> | null;
 
@@ -128,10 +127,9 @@ export interface Store {
   claim(claim: Claim): Promise<ClaimReply>;
 
   /**
-   * Says again who owns what, after the lineage changed: for each, compares what stands
-   * with what the owner holds, and writes it back, under its own epoch, where nobody or
-   * an ownership of a lower epoch stands there. Null, and nothing changed, where
-   * `lineage` is not the present one.
+   * Reasserts ownerships after the lineage changed: for each, compares the entry with what the
+   * owner holds, and writes it back, under its own epoch, where there is no entry or one of a
+   * lower epoch. Null, and nothing changed, where `lineage` is not the present one.
    */
   reassert(
     tenures: readonly Reassertion[],
@@ -139,10 +137,10 @@ export interface Store {
   ): Promise<readonly Standing[] | null>;
 
   /**
-   * Of stores that may be replaced by a copy of themselves: what is left of turns that were
-   * committed before. For each, the last turn that its key's state had when an epoch of a
-   * higher term than the turn's first wrote there, or has now where none did. Null where
-   * `lineage` is not the present one. MUST change nothing.
+   * Stores that may be replaced by a copy of themselves only: which earlier turns are still
+   * there. For each, the last turn that its key's state had when an epoch of a higher term than
+   * the turn's first wrote there, or has now where none did. Null where `lineage` is not the
+   * present one. MUST change nothing.
    */
   kept?(
     turns: readonly CommittedTurn[],
@@ -150,42 +148,41 @@ export interface Store {
   ): Promise<readonly Stamp[] | null>;
 
   /**
-   * Ends an ownership if it is still this one; the state stays. Where it has no field any more,
-   * nothing of it MUST be left but for a while its last turn, in a store that has {@link Store.kept},
-   * unless the store needs to tell others what was deleted ({@link Store.recheckMs}). Answers
-   * whether it was.
+   * Ends an ownership if it is still this one; the state stays. A state without fields MUST be
+   * removed, except that a store with {@link Store.kept} keeps its last turn for a while, and a
+   * store with {@link Store.recheckMs} what it needs to tell others of the deletion. Answers
+   * whether it was this one.
    *
-   * @param after the last turn that the owner knows to be in the state. What shows that a state
-   * was lost which had that turn MUST be left: the next claim tells of it.
+   * @param after the last turn that the owner knows to be in the state. Where the state lacks it,
+   * the evidence of that loss MUST be kept: the next claim reports it.
    */
   release(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
-   * Of stores whose keys have homes ({@link Store.homeOf}). Ends an ownership if it is still
-   * this one, and makes `region` the key's home: from then on only a node there may claim it,
-   * and whoever does finds its state. Answers whether the key is on its way there; a repeat
-   * answers the same until it has come back.
+   * Stores with home regions only ({@link Store.homeOf}). Ends an ownership if it is still this
+   * one, and makes `region` the key's home: from then on only a node there may claim it, and gets
+   * its state. Answers whether the key is on its way there; a repeat answers the same until it
+   * has come back.
    */
   depart?(key: string, incarnation: string, epoch: number, region: string): Promise<boolean>;
 
   /**
-   * Of the same stores. Takes back a key that departed and that nobody at its new home has
-   * begun to claim: its home is again where it left from, nobody owns it there, and whoever
-   * still has its new home in mind is fenced. One on its way to `but` is let be. Answers
-   * whether it was taken back.
+   * The same stores. Takes back a key that departed and that nobody at its new home has begun to
+   * claim: its home is again where it left from, nobody owns it there, and claims at the new home
+   * are fenced. A key on its way to `but` is left alone. Answers whether it was taken back.
    */
   recall?(key: string, but: string | null): Promise<boolean>;
 
   /**
-   * Of the same stores: why no key may move to a region, as far as is known here; null:
-   * nothing speaks against it. Answers at once.
+   * The same stores: why no key may move to a region, as far as is known here; null: no reason is
+   * known. Answers at once.
    */
   obstacleTo?(region: string): string | null;
 
   /**
-   * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start
-   * with a null cursor; a null `next` ends it. Every ownership that stands from the
-   * first page to the last is told at least once; a page may hold fewer than `limit`.
+   * Ownerships whose RRP starts with `prefix`, a page at a time, in no order. Start with a null
+   * cursor; a null `next` ends it. Every ownership that stands from the first page to the last is
+   * listed at least once; a page may hold fewer than `limit`.
    */
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 
@@ -213,48 +210,48 @@ export interface Store {
    */
   commit(commit: Commit): Promise<CommitReply>;
 
-  /** Lets go of connections and files. Later calls reject with `unavailable`. */
+  /** Closes connections and files. Later calls reject with `unavailable`. */
   close(): Promise<void>;
 }
 
 /**
- * Which history of the store answers. A store that can't be replaced by a copy has one:
+ * Which copy of the store answers. A store that can't be replaced by a copy has one lineage:
  * `{ id: "", term: 0, settled: true }`.
  *
- * The store keeps a record of it and compares it with the actual id at each register
- * and renew. Where it finds another id it writes that, unsettled, with a term above the
- * record's and the caller's; where the caller knows another id under a term that is not
- * below the record's, a lineage between was lost whole, and the term rises above it; likewise
- * where it knows this id under a higher term.
+ * The store keeps a record of it and compares it with the actual id at each register and renew.
+ * Where it finds another id it writes that, unsettled, with a term above the record's and the
+ * caller's. Where the caller knows another id under a term that is not below the record's, a
+ * lineage in between was lost entirely, and the term rises above it; likewise where the caller
+ * knows this id under a higher term.
  *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 export interface Lineage {
   readonly id: string;
   /** Rises with each lineage: the upper part of its epochs. */
   readonly term: number;
-  /** Whether somebody has waited until all leases of former lineages were over. */
+  /** Whether a node has waited until all leases of former lineages had ended. */
   readonly settled: boolean;
 }
 
 export type LineageName = Pick<Lineage, "id" | "term">;
 
-/** The lineage that a caller heard of last. */
+/** The last lineage that a caller knows. */
 export interface KnownLineage extends LineageName {
   /** Whether it has waited for all leases of former lineages to end: then it is settled. */
   readonly waited: boolean;
 }
 
-/** The last turn that a key's state has, and the epoch it is of; both 0: none. */
+/** The last turn that a key's state has, and its epoch; both 0: none. */
 export interface Stamp {
   readonly epoch: number;
   readonly turn: number;
 }
 
-/** What an owner holds. */
+/** An ownership to be reasserted. */
 export interface Reassertion extends Ownership {
   readonly key: string;
-  /** The last turn that its owner knows to be in the state, its predecessors' included. */
+  /** The last turn that its owner knows to be in the state, including its predecessors' turns. */
   readonly after: Stamp;
 }
 
@@ -264,16 +261,16 @@ export interface CommittedTurn {
   readonly last: Stamp;
 }
 
-/** How an ownership that was asserted again stands. */
+/** The result of a reassertion. */
 export interface Standing {
   /**
    * - `kept`: it stands, and the state has all that its owner knows of.
-   * - `restored`: so, after it was written back.
+   * - `restored`: as `kept`, after it was written back.
    * - `behind`: it stands, but the state lacks turns.
-   * - `lost`: another of an equal or a higher epoch stands.
+   * - `lost`: another ownership of an equal or a higher epoch stands.
    */
   readonly standing: "kept" | "restored" | "behind" | "lost";
-  /** What the state has. */
+  /** The last turn that the state has. */
   readonly last: Stamp;
 }
 
@@ -287,19 +284,19 @@ export interface RenewReply {
   readonly outcome: "renewed" | "fenced";
   /** The member's own state; `dead` where it is unknown. */
   readonly state: MemberState;
-  /** Rises whenever a member is added or changes its state; not with renewals. */
+  /** Rises when a member is added or changes its state, not with renewals. */
   readonly version: number;
-  /** Of the watched incarnations that are known. */
+  /** The heartbeats of the watched incarnations that are known. */
   readonly watched: readonly Observation[];
   /**
-   * Of stores whose keys have homes: ownerships of this life that have to give way, told until
-   * they have ({@link Store.depart} to where the winner lives).
+   * Stores with home regions only: ownerships of this incarnation that have to yield, repeated
+   * until they have ({@link Store.depart} to the winner's region).
    */
   readonly overtaken?: readonly Overtaken[];
   readonly lineage: Lineage;
 }
 
-/** An ownership beside which another stands that counts more, in another region's registry. */
+/** An ownership that conflicts with one of higher rank in another region's registry. */
 export interface Overtaken {
   readonly key: string;
   readonly epoch: number;
@@ -311,13 +308,13 @@ export interface Overtaken {
  * hold a lease, and MUST be waited for and killed as any other before its names are taken.
  */
 export interface Unreadable extends Observation {
-  /** What is wrong with the row, without what it holds. */
+  /** What is wrong with the row, without its content. */
   readonly reason: string;
-  /** The region in whose registry it is; absent: this store's own. */
+  /** The region of the registry that it is in; absent: this store's own. */
   readonly region?: string;
 }
 
-/** A member's heartbeat as the store had it. */
+/** A member's heartbeat, as read from the store. */
 export interface Observation {
   readonly incarnation: string;
   readonly seq: number;
@@ -327,7 +324,7 @@ export interface Observation {
 export interface Membership {
   readonly version: number;
   readonly members: readonly Member[];
-  /** Rows that were left out, because they can't be read. Absent: none. */
+  /** Rows that were left out because they can't be read. Absent: none. */
   readonly unreadable?: readonly Unreadable[];
   /** The id of the lineage that it was read in. */
   readonly lineage: string;
@@ -339,13 +336,13 @@ export interface Claim {
   /** The claimer's locator for the key. */
   readonly rrp: string;
   readonly incarnation: string;
-  /** Names this attempt; a UUID. */
+  /** The id of this attempt; a UUID. */
   readonly opId: string;
-  /** The owner that the claimer saw and knows to be dead; null where it saw none. */
+  /** The owner that the claimer read and knows to be dead; null where it read none. */
   readonly expected: { readonly incarnation: string; readonly epoch: number } | null;
-  /** The epoch that is won MUST be higher than this one, too: the key's last in another store. */
+  /** The new epoch MUST be higher than this one, too: the key's last epoch in another store. */
   readonly above?: number;
-  /** The lineage that all this was seen in; absent: whichever answers, as no node may say. */
+  /** The lineage in which all this was read; absent: whichever answers. Nodes MUST name it. */
   readonly lineage?: LineageName;
 }
 
@@ -354,17 +351,17 @@ export interface ClaimReply {
   readonly won: boolean;
   /** The entry that stands; null only where `expected` named an owner and nobody owns the key now. */
   readonly owner: Ownership | null;
-  /** What the key's state has; where it was won. */
+  /** The last turn that the key's state has, where the claim was won. */
   readonly last?: Stamp;
-  /** Whether it was won, and the key had a state that was lost: turns are missing. */
+  /** Whether it was won, and the state lacks turns that were committed. */
   readonly isStateLost?: boolean;
-  /** Whether nothing was compared, because the lineage is another. */
+  /** Whether nothing was compared because the lineage is another. */
   readonly quarantined?: boolean;
 }
 
 export interface OwnershipPage {
   readonly entries: readonly Ownership[];
-  /** Errors of entries that were left out, because they can't be read. Absent: none. */
+  /** Errors for entries that were left out because they can't be read. Absent: none. */
   readonly unreadable?: readonly AtlasError[];
   readonly next: string | null;
 }
@@ -375,7 +372,7 @@ export interface Range {
   /** Exclusive. */
   readonly end: string;
   readonly limit: number;
-  /** From the end backwards. */
+  /** In descending order. */
   readonly reverse: boolean;
 }
 
@@ -385,9 +382,9 @@ export interface Commit {
   readonly epoch: number;
   /** Rises by at least one with each commit of one epoch; starts above 0. */
   readonly turn: number;
-  /** The last turn that the owner knows to be in the state; absent: it doesn't ask. */
+  /** The last turn that the owner knows to be in the state; absent: not checked. */
   readonly after?: Stamp;
-  /** The id of the lineage that the owner has reasserted in; absent: it doesn't ask. */
+  /** The id of the lineage that the owner has reasserted in; absent: not checked. */
   readonly lineage?: string;
   readonly puts: readonly (readonly [field: string, value: string])[];
   readonly deletes: readonly string[];

@@ -1,24 +1,24 @@
 /**
- * Links between nodes: private telephone lines, each end knowing who speaks.
+ * The port for links between nodes, each end of which knows the other's identity.
  *
- * The core hands over encoded messages and gets them at the other end whole, in
- * order and at most once per link. It never sees frames, sockets or secrets.
+ * The core sends encoded messages; they arrive whole, in order and at most once per link. It
+ * never sees frames, sockets or secrets.
  *
- * Source: design §6.
+ * Source: `docs/design.md`, Links and messages.
  */
 
-/** Who is at an end of a link. */
+/** The identity of one end of a link. */
 export interface LinkIdentity {
   readonly region: string;
   readonly node: string;
-  /** The node's one life; a restarted node is another peer. */
+  /** The node's incarnation; a restarted node is another peer. */
   readonly incarnation: string;
 }
 
-/** As region, node and incarnation of a peer: whoever answers there. */
+/** As region, node and incarnation of a peer: any node that answers there. */
 export const ANYONE = "*";
 
-/** A peer to dial: who should answer, {@link ANYONE} included, and where. */
+/** A peer to dial: its expected identity, or {@link ANYONE}, and its address. */
 export interface Peer extends LinkIdentity {
   readonly address: string;
 }
@@ -28,16 +28,16 @@ export interface Transport {
   readonly address: string;
 
   /**
-   * Speaks as `self` from now on and hands each link that a peer opened to `accept`.
-   * A second call is a new life: it MUST close all links of the former one first.
+   * Takes the identity `self` from now on, and passes each link that a peer opens to `accept`. A
+   * second call begins a new incarnation: it MUST close all links of the former one first.
    */
   open(self: LinkIdentity, accept: (link: Link) => void): Promise<void>;
 
   /**
-   * Opens a link to `peer`. MUST NOT resolve before both ends have proven who they
-   * are; rejects with `unavailable` where nobody answers in time, somebody else
-   * does, or the address may not be dialled, and with `unauthorized` where the
-   * secrets differ. The link's peer is who answered, also where anyone was wanted.
+   * Opens a link to `peer`. MUST NOT resolve before both ends have proven their identity; rejects
+   * with `unavailable` where nobody answers in time, another node does, or the address may not be
+   * dialled, and with `unauthorized` where the secrets differ. The link's peer is the node that
+   * answered, also for {@link ANYONE}.
    */
   dial(peer: Peer): Promise<Link>;
 
@@ -46,26 +46,26 @@ export interface Transport {
 }
 
 export interface Link {
-  /** Who is at the other end, as proven. */
+  /** The proven identity of the other end. */
   readonly peer: LinkIdentity;
 
   /**
-   * Takes both handlers of this end; called exactly once, before anything is sent.
-   * Messages that came earlier MUST be kept until then. `message` bytes are only
-   * valid during the call. `close` runs exactly once, also where this end closed; with
-   * `isUnread` only where it is certain that the peer has read nothing of the link.
+   * Sets both handlers of this end; called exactly once, before anything is sent. Messages that
+   * came earlier MUST be kept until then. `message` bytes are only valid during the call. `close`
+   * runs exactly once, also where this end closed; with `isUnread` only where the peer has
+   * certainly read nothing of the link.
    */
   start(handlers: LinkHandlers): void;
 
   /**
-   * Queues one message, given in one part or two; all of a tick travel together. False,
-   * and nothing is sent, where the link is closed or more than `MAX_LINK_BUFFER_BYTES`
-   * wait already. Throws `payload_too_large` where the message can't fit a frame. The
-   * bytes are copied before it returns.
+   * Queues one message, given in one part or two; all messages of a tick are sent together.
+   * Returns false, and sends nothing, where the link is closed or more than
+   * `MAX_LINK_BUFFER_BYTES` wait already. Throws `payload_too_large` where the message can't fit
+   * a frame. The bytes are copied before it returns.
    */
   send(head: Uint8Array, body?: Uint8Array): boolean;
 
-  /** Ends the link; what was queued before MAY still arrive. */
+  /** Closes the link; messages queued before MAY still arrive. */
   close(reason: string): void;
 }
 

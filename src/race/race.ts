@@ -1,21 +1,19 @@
 /**
- * Races for names on a live store: a starter's pistol, a finish camera, and a record of
- * how often two runners both believe that they won.
+ * Measures on a live store how often two contenders for one name both believe that they own it.
  *
- * Two rules are raced, trial by trial, each on a fresh name:
+ * Two rules are tried, each on fresh names:
  *
- * - *published*: SET the name optimistically, measure that round trip, wait as long
- *   again, GET; who finds itself owns the name;
+ * - *published*: SET the name optimistically, measure that round trip, wait as long again, GET;
+ *   who reads its own value owns the name;
  * - *compare-and-set*: one step that writes only where nothing stands.
  *
- * Every contender looks first, as a node does, and writes only where it saw nobody; a
- * trial counts where two or more wrote. The published rule is Fischer's mutual exclusion
- * with one's own round trip as the wait: safe only where no rival takes longer from its
- * look to its write. This measures how often one does.
+ * Every contender reads first, as a node does, and writes only where it saw nobody; a trial
+ * counts where two or more wrote. The published rule is Fischer's mutual exclusion with the
+ * contender's own round trip as the wait: it is safe only where no rival takes longer from its
+ * read to its write. This measures how often one does.
  *
- * Takes lines to a store, or to each of its masters, a clock and chance; gives round trips and counts.
- *
- * Source: design §3, "Race resolution as published".
+ * Takes connections to a store, or to each of its masters, a clock and randomness; gives round
+ * trips and counts. Source: `docs/design.md`, Several masters.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_CONTENDERS, MAX_RACE_MS, MAX_STALL_MS, MAX_TRIALS } from "../limits.ts";
@@ -26,42 +24,42 @@ import type { Random } from "../ports/random.ts";
 import { pause } from "../time/wait.ts";
 import { type RoundTrips, Stopwatch } from "./stopwatch.ts";
 
-/** Names between two clean-ups, and so the most that one race leaves in the store at once. */
+/** Names between two clean-ups; so the most that one race has in the store at once. */
 const NAMES_AT_ONCE = 100;
-/** Attempts at one trial, on average, before a rule is given up as one that nobody contends. */
+/** Average attempts for each contended trial after which a rule is given up as uncontended. */
 const ATTEMPTS = 10;
 
 export interface RaceOptions {
-  /** A line of its own for each contender, 2 to 16. */
+  /** One connection for each contender, 2 to 16. */
   stores: readonly RaceStore[];
   clock: Clock;
   random: Random;
   /** Contended trials of each rule, 1 to 10,000. Default 200. */
   trials?: number;
   /**
-   * Each contender is held up between its look and its write, by 0 to this many ms: as a
-   * garbage collection or a busy machine does. 0 to 10,000, default 0.
+   * Each contender is delayed between its read and its write by 0 to this many ms, as by a
+   * garbage collection or a busy machine. 0 to 10,000, default 0.
    */
   stallMs?: number;
   /** No trial begins after this many ms, up to 600,000. Default 60,000. */
   limitMs?: number;
 }
 
-/** How a rule did. */
+/** The results of one rule. */
 export interface RuleReport {
-  /** Contended trials: two or more contenders saw nobody, and wrote. */
+  /** Contended trials: those in which two or more contenders saw nobody, and wrote. */
   readonly trials: number;
-  /** Those after which two or more believed that they own the name. */
+  /** Trials after which two or more contenders believed that they own the name. */
   readonly doubles: number;
-  /** Doubles a trial, 0 to 1; 0 where there was no trial. */
+  /** Double owners per trial, 0 to 1; 0 where there was no trial. */
   readonly rate: number;
 }
 
 export interface RaceReport {
   readonly contenders: number;
-  /** Servers that the contenders were spread over, as far as their lines say. */
+  /** Servers that the contenders were spread over, as far as their connections tell. */
   readonly masters: number;
-  /** Of all steps of all contenders, in ms. */
+  /** Round trips of all steps of all contenders, in ms. */
   readonly rtt: RoundTrips;
   readonly published: RuleReport;
   readonly compareAndSet: RuleReport;
@@ -69,17 +67,17 @@ export interface RaceReport {
   readonly complete: boolean;
 }
 
-/** How one contender fared: whether it wrote, and whether it believes that it owns the name. */
+/** One contender's result: whether it wrote, and whether it believes that it owns the name. */
 interface Run {
   readonly wrote: boolean;
   readonly owns: boolean;
 }
 
-type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Promise<boolean>;
+type Rule = (store: RaceStore, key: string, name: string, stopwatch: Stopwatch) => Promise<boolean>;
 
 /**
- * Races both rules in turn. Its keys start with `atlas:race:` and a UUID, and are removed
- * as it goes.
+ * Runs both rules in turn. Its keys start with `atlas:race:` and a UUID, and are deleted during
+ * the race.
  *
  * @throws AtlasError `bad_request` for an option that isn't allowed; whatever a store
  * rejects with, after an attempt to remove what was written.
@@ -87,34 +85,34 @@ type Rule = (store: RaceStore, key: string, name: string, lap: Stopwatch) => Pro
 export async function race(options: RaceOptions): Promise<RaceReport> {
   const { stores, clock, random, trials = 200, stallMs = 0, limitMs = 60_000 } = options;
   checkRace({ stores, clock, random, trials, stallMs, limitMs });
-  const course = new Course(stores, clock, random, stallMs);
+  const runner = new TrialRunner(stores, clock, random, stallMs);
   const published = new Tally(trials);
   const compareAndSet = new Tally(trials);
   const until = clock.now() + limitMs;
   try {
     while ((published.isOpen || compareAndSet.isOpen) && clock.now() < until) {
-      if (published.isOpen) published.add(await course.run(course.published));
-      if (compareAndSet.isOpen) compareAndSet.add(await course.run(course.compareAndSet));
+      if (published.isOpen) published.add(await runner.run(runner.published));
+      if (compareAndSet.isOpen) compareAndSet.add(await runner.run(runner.compareAndSet));
     }
   } finally {
-    await course.clear();
+    await runner.clear();
   }
   return {
     contenders: stores.length,
-    masters: course.masters,
-    rtt: course.lap.report(),
+    masters: runner.masters,
+    rtt: runner.stopwatch.report(),
     published: published.report(),
     compareAndSet: compareAndSet.report(),
     complete: published.isDone && compareAndSet.isDone,
   };
 }
 
-/** Where trials are run, one after the other. */
-class Course {
-  readonly lap: Stopwatch;
+/** Runs trials, one after the other. */
+class TrialRunner {
+  readonly stopwatch: Stopwatch;
   readonly #stores: readonly RaceStore[];
-  /** One line to each master. */
-  readonly #lines: readonly RaceStore[];
+  /** One connection to each master. */
+  readonly #masters: readonly RaceStore[];
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #stallMs: number;
@@ -123,9 +121,9 @@ class Course {
   #count = 0;
 
   constructor(stores: readonly RaceStore[], clock: Clock, random: Random, stallMs: number) {
-    this.lap = new Stopwatch(clock);
+    this.stopwatch = new Stopwatch(clock);
     this.#stores = stores;
-    this.#lines = [...new Map(stores.map((store) => [store.master, store])).values()];
+    this.#masters = [...new Map(stores.map((store) => [store.master, store])).values()];
     this.#clock = clock;
     this.#random = random;
     this.#stallMs = stallMs;
@@ -133,10 +131,10 @@ class Course {
   }
 
   get masters(): number {
-    return this.#lines.length;
+    return this.#masters.length;
   }
 
-  /** One trial on a fresh name: all contenders start at once, and all come home. */
+  /** One trial on a fresh name: all contenders start at once; resolves when all have finished. */
   async run(rule: Rule): Promise<Run[]> {
     if (this.#names.length === NAMES_AT_ONCE) await this.#remove();
     const key = this.#prefix + this.#count++;
@@ -150,36 +148,36 @@ class Course {
     });
   }
 
-  /** Removes what is left. What can't be removed now expires by itself. */
+  /** Deletes the remaining names. Those that can't be deleted now expire later. */
   async clear(): Promise<void> {
     await this.#remove().catch(() => {});
   }
 
   /** SET, wait the SET's own round trip, GET. */
-  readonly published: Rule = async (store, key, name, lap) => {
-    const [, rtt] = await lap.time(() => store.set(key, name));
+  readonly published: Rule = async (store, key, name, stopwatch) => {
+    const [, rtt] = await stopwatch.time(() => store.set(key, name));
     await pause(this.#clock, rtt);
-    const [standing] = await lap.time(() => store.get(key));
+    const [standing] = await stopwatch.time(() => store.get(key));
     return standing === name;
   };
 
-  /** One step. */
-  readonly compareAndSet: Rule = async (store, key, name, lap) => {
-    const [standing] = await lap.time(() => store.claim(key, name));
+  /** One compare-and-set. */
+  readonly compareAndSet: Rule = async (store, key, name, stopwatch) => {
+    const [standing] = await stopwatch.time(() => store.claim(key, name));
     return standing === name;
   };
 
   async #contend(rule: Rule, store: RaceStore, key: string, name: string): Promise<Run> {
-    const [seen] = await this.lap.time(() => store.get(key));
+    const [seen] = await this.stopwatch.time(() => store.get(key));
     if (seen !== null) return { wrote: false, owns: false };
     if (this.#stallMs > 0) await pause(this.#clock, this.#random.next() * this.#stallMs);
-    return { wrote: true, owns: await rule(store, key, name, this.lap) };
+    return { wrote: true, owns: await rule(store, key, name, this.stopwatch) };
   }
 
   async #remove(): Promise<void> {
     const names = this.#names;
     if (names.length === 0) return;
-    await Promise.all(this.#lines.map((line) => line.remove(names)));
+    await Promise.all(this.#masters.map((store) => store.remove(names)));
     this.#names = [];
   }
 }
@@ -216,11 +214,11 @@ class Tally {
   }
 }
 
-/** Refuses options that no race can be run with. */
+/** Checks the options of a race. */
 export function checkRace(options: Required<RaceOptions>): void {
   const { stores, clock, random, trials, stallMs, limitMs } = options;
   if (!Array.isArray(stores)) {
-    const allowed = `2 to ${MAX_CONTENDERS} lines to a store`;
+    const allowed = `2 to ${MAX_CONTENDERS} connections to a store`;
     throw new AtlasError("bad_request", `stores is ${quoted(stores)}: it must be ${allowed}`);
   }
   checkRange("stores", stores.length, 2, MAX_CONTENDERS);

@@ -1,9 +1,8 @@
 /**
- * Times round trips, as a linesman with a stopwatch and a notebook does.
+ * Times round trips. Takes steps to run on a clock; gives each step's result and duration, and
+ * in the end percentiles.
  *
- * Takes steps to run on a clock; gives what each gave and how long it took, and in the
- * end the percentiles of them all. The notebook has a last page: its percentiles are of
- * the first {@link MAX_SAMPLES} steps, its longest is of all.
+ * Percentiles are of the first {@link MAX_SAMPLES} steps, the maximum is of all.
  */
 import type { Clock } from "../ports/clock.ts";
 
@@ -38,7 +37,7 @@ export class Stopwatch {
 
   report(): RoundTrips {
     const sorted = Float64Array.from(this.#samples).sort();
-    // The nearest rank: the smallest that so large a part of them doesn't exceed.
+    // The nearest rank: the smallest value that this share of the samples doesn't exceed.
     const rank = (part: number): number => sorted[Math.ceil(sorted.length * part) - 1] ?? 0;
     return { p50: rank(0.5), p99: rank(0.99), max: this.#max };
   }

@@ -1,11 +1,11 @@
 /**
- * Claiming: stepping up to the notary's desk for a name.
+ * Claims a key for this node's incarnation. Takes a key; gives the ownership that stands
+ * afterwards, whoever's it is.
  *
- * Takes a key and this node's life; gives the ownership that stands, whoever's it is.
- * Expecting a dead owner is safe because dead is permanent; expecting oneself picks
- * up an entry whose claim was applied but never heard of.
+ * To expect a dead owner is safe because dead is permanent. To expect oneself picks up an entry
+ * whose claim was applied while its answer got lost.
  *
- * Source: design §3, Claim and Schrödinger's node.
+ * Source: `docs/design.md`, Claims.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -18,7 +18,7 @@ import type { NodeLife } from "./lease.ts";
 import { quarantined } from "./lineage.ts";
 import type { Membership } from "./membership.ts";
 
-/** Compare-and-sets that one claim may lose to changing owners before it gives up. */
+/** Compare-and-sets that one claim may lose to changing owners before it fails. */
 const MAX_ROUNDS = 16;
 /** Repeats of one attempt whose answer got lost. */
 const MAX_REPEATS = 3;
@@ -29,19 +29,19 @@ export interface ClaimStats {
   claimsLost: number;
 }
 
-/** What became of a claim. */
+/** The result of a claim. */
 export interface Acquired {
-  /** The ownership that stands, whoever's it is. */
+  /** The ownership that stands afterwards. */
   readonly owner: Ownership;
-  /** What the key's state has, where this life won it. */
+  /** The last turn that the key's state has, where this life won. */
   readonly last: Stamp;
-  /** Whether this life won it, and its state was lost. */
+  /** Whether this life won, and the state lacks committed turns. */
   readonly isStateLost: boolean;
-  /** The lineage in which all this was so. */
+  /** The lineage of this result. */
   readonly lineage: LineageName;
 }
 
-/** Of a state that no turn was ever committed to. */
+/** For a state that no turn was ever committed to. */
 export const NO_TURNS: Stamp = { epoch: 0, turn: 0 };
 
 export class Claims {
@@ -59,18 +59,18 @@ export class Claims {
   }
 
   /**
-   * Owns `key` for `life`, or finds out who does. An answer that names `life` was won
-   * while its lease held.
+   * Claims `key` for `life`, or finds out who owns it. An answer that names `life` was won while
+   * its lease held.
    *
-   * @throws AtlasError `unavailable` where the store can't say, the lease lapsed, or the
-   * store's lineage isn't settled, or changed meanwhile.
+   * @throws AtlasError `unavailable` where the store doesn't answer, the lease lapsed, or the
+   * store's lineage isn't settled or changed meanwhile.
    */
   async acquire(
     key: string,
     life: NodeLife,
     place: { region: string; node: string },
   ): Promise<Acquired> {
-    // What is expected, and who is dead, was seen in one lineage: no other will do.
+    // The expected owner and its death were read in one lineage; the claim counts in no other.
     const lineage = this.#membership.lineages.toClaim(key);
     const rrp = locator(place.region, place.node, key);
     let expected: Claim["expected"] = null;
@@ -78,7 +78,7 @@ export class Claims {
       const { incarnation } = life;
       const opId = this.#random.uuid();
       const reply = await this.#attempt(life, { key, rrp, incarnation, opId, expected, lineage });
-      // The answer may be older than the lapse that happened while it was on its way.
+      // The lease may have lapsed while the answer was on its way.
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");
       if (reply.quarantined) this.#membership.look();
       if (reply.quarantined || !this.stands(lineage)) throw quarantined(key);
@@ -105,17 +105,17 @@ export class Claims {
     return this.#membership.lineages.present;
   }
 
-  /** Whether the store answered lately. */
+  /** Whether the store answered recently. */
   get isReachable(): boolean {
     return this.#membership.isReachable();
   }
 
-  /** Whether what was claimed in this lineage counts now. */
+  /** Whether a claim made in this lineage counts now. */
   stands(lineage: LineageName): boolean {
     return this.#membership.lineages.stands(lineage);
   }
 
-  /** One compare-and-set, repeated under the same name where the answer is lost. */
+  /** One compare-and-set, repeated with the same id where the answer is lost. */
   async #attempt(life: NodeLife, claim: Claim): Promise<ClaimReply> {
     for (let repeat = 1;; repeat++) {
       if (!life.lease.holds()) throw new AtlasError("unavailable", "this node's lease lapsed");

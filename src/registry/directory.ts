@@ -1,8 +1,8 @@
 /**
- * Where is it? The registry's reading room: answers from a notebook where it may, from
- * the notary where it must, and says which.
+ * Looks up the owner of a key, from this node's cache where allowed and from the store else, and
+ * gives the verdict: how certain the answer is.
  *
- * Source: design §3, Schrödinger's node and Verdict.
+ * Source: `docs/design.md`, Lookups and verdicts.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../limits.ts";
@@ -15,7 +15,7 @@ import type { Membership } from "./membership.ts";
 
 interface Location {
   readonly owner: Ownership;
-  /** When it was learned, on the monotonic clock. */
+  /** When it was read, on the monotonic clock. */
   readonly at: number;
 }
 
@@ -23,9 +23,9 @@ export class Directory {
   readonly #store: Store;
   readonly #membership: Membership;
   readonly #clock: Clock;
-  /** Lookups that were answered `contested` and `quarantine`, or refused for it. */
+  /** Lookups that were answered `contested` and `quarantine`, or failed for that reason. */
   readonly stats: { contested: number; quarantined: number } = { contested: 0, quarantined: 0 };
-  /** Oldest first, so that the first is the one to forget. */
+  /** Oldest first, so that the first entry is the one to drop. */
   readonly #locations = new Map<string, Location>();
 
   constructor(store: Store, membership: Membership, clock: Clock) {
@@ -38,7 +38,7 @@ export class Directory {
     return this.#locations.size;
   }
 
-  /** The remembered owner of a key, unless it is known to be dead. */
+  /** The cached owner of a key, unless it is known to be dead. */
   cached(key: string): Ownership | null {
     const location = this.#locations.get(key);
     if (!location) return null;
@@ -47,7 +47,7 @@ export class Directory {
     return null;
   }
 
-  /** Remembers an owner, unless a later one is known. */
+  /** Caches an owner, unless a later one is known. */
   note(key: string, owner: Ownership): void {
     const known = this.#locations.get(key);
     if (known && known.owner.epoch > owner.epoch) return;
@@ -59,7 +59,7 @@ export class Directory {
     this.#locations.set(key, { owner, at: this.#clock.now() });
   }
 
-  /** Forgets what is remembered of a key, if it isn't of a later epoch than `epoch`. */
+  /** Drops a key's cached owner, unless its epoch is later than `epoch`. */
   forget(key: string, epoch: number = Infinity): void {
     const known = this.#locations.get(key);
     if (known && known.owner.epoch <= epoch) this.#locations.delete(key);
@@ -74,7 +74,7 @@ export class Directory {
   }
 
   /**
-   * Where a key lives and how sure that is.
+   * Where a key lives and how certain that is.
    *
    * @param mine this node's own ownership of it, and since when; null where it has none.
    * @throws AtlasError `unavailable` or `contested` only where `confirmed` is required.
@@ -86,7 +86,7 @@ export class Directory {
   ): Promise<Lookup> {
     const known = mine ?? (this.cached(key) ? this.#locations.get(key) ?? null : null);
     const isTrusted = this.#isTrusted(mine?.owner);
-    // Of two claims that may both stand what is remembered tells one.
+    // Where two claims may both stand, the cache knows only one of them.
     const isOne = this.#store.recheckMs === undefined;
     if (!confirmed && isOne && isTrusted && known && this.#membership.isReachable()) {
       const stalled = this.#membership.isStalled(known.owner.incarnation);
@@ -107,10 +107,10 @@ export class Directory {
   }
 
   /**
-   * Reads the owner, then whether it is alive. In this order: dead is permanent, so an
-   * owner alive at the second reading was alive, and the owner, at the first. The second
-   * tells the lineage too: nothing that was read in an unsettled one is certain. Of what
-   * lives elsewhere all is read there: how this region's own registry fares says nothing.
+   * Reads the owner, then whether it is alive. In this order: dead is permanent, so an owner
+   * alive at the second reading was alive, and the owner, at the first. The second tells the
+   * lineage, too: nothing that was read in an unsettled one is certain. For a key of another
+   * region both are read from that region's registry alone.
    */
   async #confirm(key: string, mine: Ownership | undefined): Promise<Lookup> {
     const lineage = this.#membership.lineages.present;
@@ -141,7 +141,10 @@ export class Directory {
     return this.#answer(key, owner, stalled ? "suspect" : "confirmed", at);
   }
 
-  /** Whether an entry is certain in the present lineage: it is settled, or says what is here. */
+  /**
+   * Whether an entry is certain in the present lineage: that is settled, or the entry names this
+   * node.
+   */
   #isTrusted(mine: Ownership | undefined, entry: Ownership | null | undefined = mine): boolean {
     const { lineages } = this.#membership;
     if (lineages.isSettled()) return true;
@@ -154,7 +157,7 @@ export class Directory {
   }
 }
 
-/** The error of a step that waits for a member whose heartbeat stands still. */
+/** The error for a step that waits for a member whose heartbeat stands still. */
 export function suspected(key: string): AtlasError {
   return new AtlasError("unavailable", `the owner of ${key} does not answer and is not dead yet`);
 }

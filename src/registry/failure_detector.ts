@@ -1,8 +1,9 @@
 /**
- * Ends members whose heartbeat has stood still for the takeover time, as seen on this node's own
- * clock, so that others may take over what they own. Only a node whose own lease holds does so.
+ * Marks members dead whose heartbeat has stood still for the takeover time, as seen on this
+ * node's own clock, so that others may take over what they own. Only a node whose own lease
+ * holds does so.
  *
- * Source: design §3, Membership and Timing.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { detailOf } from "../errors.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
@@ -15,13 +16,13 @@ export interface FailureDetectorParts {
   readonly timing: Timing;
   readonly store: Pick<Store, "kill">;
   readonly watches: HeartbeatMonitor;
-  /** The node's present life; null while it isn't a member. */
+  /** The node's current life; null while it isn't a member. */
   readonly life: () => NodeLife | null;
-  /** Reads the members anew. */
+  /** Reads the members again. */
   readonly refresh: () => Promise<void>;
   /** A member is dead. */
   readonly killed: (incarnation: string, seq: number) => void;
-  /** The store could not be asked to end one. */
+  /** The store could not be asked to mark one dead. */
   readonly failed: (incarnation: string, reason: string) => void;
 }
 
@@ -38,7 +39,7 @@ export class FailureDetector {
     this.#timer = null;
   }
 
-  /** Looks again when the member that has stood still for longest is due. */
+  /** Checks again when the member that has stood still for longest is due. */
   schedule(): void {
     this.stop();
     const { clock, timing, watches, life } = this.#parts;
@@ -57,7 +58,7 @@ export class FailureDetector {
       try {
         const state = await store.kill(incarnation, seq);
         if (state === "dead") killed(incarnation, seq);
-        // Not dead: its seq moved, and the next renewal will tell.
+        // Not dead: its seq moved, which the next renewal reports.
         watches.drop(incarnation);
         await refresh();
       } catch (error) {

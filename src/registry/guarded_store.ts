@@ -1,62 +1,64 @@
 /**
- * A node's store as all of its parts see it: what callers are told where it fails, and what
- * the log is.
+ * Wraps a node's store: its `unavailable` errors name no host, user or file
+ * (`model/out_of_reach.ts`), and the log gets the whole reason.
  *
- * It takes a store and gives the same, whose `unavailable` errors name no host, user or file
- * (`out_of_reach.ts`). The whole reason is logged once when it changes, not for each
- * request; rows and entries that can't be read once each, up to `MAX_TOLD_ROWS`.
+ * A reason is logged once when it changes, not for each request; each row and entry that can't
+ * be read once, for up to `MAX_LOGGED_ROWS` of them.
  */
 import { type AtlasError, detailOf, isAtlasError, messageOf } from "../errors.ts";
-import { MAX_TOLD_ROWS } from "../limits.ts";
+import { MAX_LOGGED_ROWS } from "../limits.ts";
 import type { NodeEvent } from "../model/node_event.ts";
 import { LostTurns } from "../model/lost_turns.ts";
-import { toldOfRegistry } from "../model/out_of_reach.ts";
+import { registryErrorForCallers } from "../model/out_of_reach.ts";
 import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Membership, OwnershipPage, Store } from "../ports/store.ts";
 
-/** The least time between two lines on one failure, whatever their reasons, in ms. */
+/** The least time between two log lines on one kind of failure, in ms. */
 const LEAST_GAP_MS = 1_000;
-/** After so long without it a failure is a new one, in ms; one that stays is told so often. */
+/**
+ * A failure that returns after this long counts as new, in ms; one that lasts is logged again this
+ * often.
+ */
 const NEW_AFTER_MS = 10_000;
 const AGAIN_AFTER_MS = 60_000;
-/** Kinds of failures that are remembered. */
+/** Kinds of failures that one node remembers. */
 const MAX_FAILURES = 64;
 
-/** The steps by which a node keeps its lease, or gets one. */
+/** The steps by which a node gets and keeps its lease. */
 const LEASE_STEPS: readonly string[] = ["register", "renew", "leave"] satisfies (keyof Store)[];
 
-/** A failure as it was told last. */
-interface Told {
+/** A failure as it was last logged. */
+interface LoggedFailure {
   reason: string;
-  toldAt: number;
+  loggedAt: number;
   seenAt: number;
 }
 
-class Teller {
+class FailureLog {
   readonly #clock: Clock;
   readonly #onEvent: (event: NodeEvent) => void;
-  readonly #failures = new Map<string, Told>();
+  readonly #failures = new Map<string, LoggedFailure>();
   readonly #rows = new Set<string>();
-  /** Why the last step for the lease failed; null where it was answered. */
-  trouble: AtlasError | null = null;
+  /** Why the last step for the lease failed; null where it succeeded. */
+  leaseError: AtlasError | null = null;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
     this.#clock = clock;
     this.#onEvent = onEvent;
   }
 
-  /** The step `name` was answered. */
+  /** The step `name` succeeded. */
   answered(name: string): void {
-    if (this.trouble !== null && LEASE_STEPS.includes(name)) this.trouble = null;
+    if (this.leaseError !== null && LEASE_STEPS.includes(name)) this.leaseError = null;
   }
 
-  /** The step `name` failed; gives the error that callers are told. */
+  /** The step `name` failed; returns the error for callers. */
   failed(name: string, error: unknown): unknown {
-    const told = toldOfRegistry(error);
-    if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.trouble = told;
+    const told = registryErrorForCallers(error);
+    if (LEASE_STEPS.includes(name) && isAtlasError(told)) this.leaseError = told;
     if (!isAtlasError(told) || told.code !== "unavailable") return told;
-    // Its owner tells that.
+    // Its owner reports that.
     if (told instanceof LostTurns) return told;
     const refusal = refusalOf(told);
     const isRefusing = refusal === "passing" || refusal === "lasting";
@@ -66,12 +68,12 @@ class Teller {
     return told;
   }
 
-  /** A row or an entry can't be read. `name` tells it from others. */
+  /** A row or an entry can't be read. `name` identifies it. */
   row(name: string, reason: string): void {
-    if (this.#rows.size >= MAX_TOLD_ROWS || this.#rows.has(name)) return;
+    if (this.#rows.size >= MAX_LOGGED_ROWS || this.#rows.has(name)) return;
     this.#rows.add(name);
-    const isLast = this.#rows.size === MAX_TOLD_ROWS;
-    const fields = { reason, ...isLast && { further: "are not told by this process" } };
+    const isLast = this.#rows.size === MAX_LOGGED_ROWS;
+    const fields = { reason, ...isLast && { further: "are not logged by this process" } };
     this.#onEvent({ level: "error", event: "registry holds what can't be read", fields });
   }
 
@@ -79,14 +81,14 @@ class Teller {
     const now = this.#clock.now();
     const known = this.#failures.get(name);
     if (known) {
-      const isDue = now - known.toldAt >= AGAIN_AFTER_MS || now - known.seenAt >= NEW_AFTER_MS ||
-        reason !== known.reason && now - known.toldAt >= LEAST_GAP_MS;
+      const isDue = now - known.loggedAt >= AGAIN_AFTER_MS || now - known.seenAt >= NEW_AFTER_MS ||
+        reason !== known.reason && now - known.loggedAt >= LEAST_GAP_MS;
       known.seenAt = now;
       if (!isDue) return;
     }
     const oldest = this.#failures.keys().next().value;
     if (!known && this.#failures.size >= MAX_FAILURES) this.#failures.delete(oldest as string);
-    this.#failures.set(name, { reason, toldAt: now, seenAt: now });
+    this.#failures.set(name, { reason, loggedAt: now, seenAt: now });
     this.#onEvent({ level: "warning", event, fields: { reason } });
   }
 }
@@ -103,14 +105,14 @@ interface Guardable {
   readonly onEvent?: ((event: NodeEvent) => void) | undefined;
 }
 
-const TELLERS = new WeakMap<Store, Teller>();
+const FAILURE_LOGS = new WeakMap<Store, FailureLog>();
 
 /**
- * Why a node can't keep its lease or get one, to be added to what callers are told; empty where the
- * store takes its steps, or isn't guarded.
+ * Why a node can't get or keep its lease, to be appended to errors for callers; empty where the
+ * last step succeeded, or the store isn't guarded.
  */
 export function leaseTrouble(store: Store): string {
-  const trouble = TELLERS.get(store)?.trouble;
+  const trouble = FAILURE_LOGS.get(store)?.leaseError;
   return trouble ? `: its node's lease can't be renewed: ${messageOf(trouble)}` : "";
 }
 
@@ -120,7 +122,7 @@ export function guardedStore(
   clock: Clock,
   onEvent: (event: NodeEvent) => void,
 ): Store {
-  const teller = new Teller(clock, onEvent);
+  const teller = new FailureLog(clock, onEvent);
   const methods = new Map<string | symbol, (...args: unknown[]) => unknown>();
   const method = (name: keyof Store): (...args: unknown[]) => unknown => (...args) => {
     try {
@@ -139,23 +141,27 @@ export function guardedStore(
       return known;
     },
   });
-  TELLERS.set(guarded, teller);
+  FAILURE_LOGS.set(guarded, teller);
   return guarded;
 }
 
-async function settled(reply: Promise<unknown>, name: string, teller: Teller): Promise<unknown> {
+async function settled(
+  reply: Promise<unknown>,
+  name: string,
+  teller: FailureLog,
+): Promise<unknown> {
   try {
     const answer = await reply;
     teller.answered(name);
-    if (name === "members") tellRows(answer as Membership, teller);
-    if (name === "list") tellEntries(answer as OwnershipPage, teller);
+    if (name === "members") logRows(answer as Membership, teller);
+    if (name === "list") logEntries(answer as OwnershipPage, teller);
     return answer;
   } catch (error) {
     throw teller.failed(name, error);
   }
 }
 
-function tellRows({ unreadable = [] }: Membership, teller: Teller): void {
+function logRows({ unreadable = [] }: Membership, teller: FailureLog): void {
   for (const { incarnation, region, reason } of unreadable) {
     const whose = region === undefined ? "" : ` of region ${region}`;
     const name = `member ${JSON.stringify(incarnation)}${whose}`;
@@ -163,6 +169,6 @@ function tellRows({ unreadable = [] }: Membership, teller: Teller): void {
   }
 }
 
-function tellEntries({ unreadable = [] }: OwnershipPage, teller: Teller): void {
+function logEntries({ unreadable = [] }: OwnershipPage, teller: FailureLog): void {
   for (const error of unreadable) teller.row(messageOf(error), detailOf(error));
 }

@@ -1,11 +1,8 @@
 /**
- * Whose heartbeats this node looks at: a night watch with a few doors to pass by, and
- * those that it was told to look at twice.
+ * Chooses which members' heartbeats this node watches, and measures on its own clock since when
+ * each stands still. Whom to declare dead, and when, is decided in `failure_detector.ts`.
  *
- * It takes members to choose from and heartbeats as the store had them; gives since when
- * each stands still, on this node's own clock. Whom to kill, and when, is membership's.
- *
- * Source: design §3, Membership and Timing.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { WATCHED_MEMBERS } from "../limits.ts";
 import type { MemberState } from "../model/member.ts";
@@ -13,7 +10,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Observation } from "../ports/store.ts";
 
 /** Heartbeats of other regions' members that are remembered. */
-const MAX_BEATS_ABROAD = 10_000;
+const MAX_REMOTE_HEARTBEATS = 10_000;
 
 interface WatchedMember {
   seq: number;
@@ -26,14 +23,14 @@ export class HeartbeatMonitor {
   readonly #clock: Clock;
   #watched = new Map<string, WatchedMember>();
   readonly #suspects = new Set<string>();
-  /** Heartbeats of other regions' members, as they were seen last, and since when. */
-  readonly #abroad = new Map<string, Pick<WatchedMember, "seq" | "since">>();
+  /** Heartbeats of other regions' members, as last seen, and since when. */
+  readonly #remote = new Map<string, Pick<WatchedMember, "seq" | "since">>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Whether anybody is to be looked at more often. */
+  /** Whether any member is a suspect, to be watched more often. */
   get hasSuspects(): boolean {
     return this.#suspects.size > 0;
   }
@@ -50,7 +47,7 @@ export class HeartbeatMonitor {
     this.#suspects.delete(incarnation);
   }
 
-  /** All that are looked at. */
+  /** All watched members. */
   all(): string[] {
     return [...new Set([...this.#watched.keys(), ...this.#suspects])];
   }
@@ -67,18 +64,18 @@ export class HeartbeatMonitor {
     return this.#clock.now() - (this.#watched.get(incarnation)?.since ?? Infinity);
   }
 
-  /** For how long a heartbeat of another region, read now, has been seen to stand still, in ms. */
+  /** For how long a heartbeat of another region, read now, has stood still, in ms. */
   seen({ incarnation, seq }: Observation): number {
     const now = this.#clock.now();
-    const seen = this.#abroad.get(incarnation);
+    const seen = this.#remote.get(incarnation);
     if (seen?.seq === seq) return now - seen.since;
-    const [oldest = ""] = this.#abroad.keys();
-    if (!seen && this.#abroad.size >= MAX_BEATS_ABROAD) this.#abroad.delete(oldest);
-    this.#abroad.set(incarnation, { seq, since: now });
+    const [oldest = ""] = this.#remote.keys();
+    if (!seen && this.#remote.size >= MAX_REMOTE_HEARTBEATS) this.#remote.delete(oldest);
+    this.#remote.set(incarnation, { seq, since: now });
     return 0;
   }
 
-  /** Those whose heartbeat was the same at `due` already, with its number. */
+  /** The members whose heartbeat has not changed since `due`, with its number. */
   stalledSince(due: number): [incarnation: string, seq: number][] {
     return [...this.#watched].filter(([, { since }]) => since <= due).map(([it, { seq }]) => [
       it,
@@ -108,7 +105,7 @@ export class HeartbeatMonitor {
     }
   }
 
-  /** Heartbeats as the store had them. */
+  /** Records heartbeats, as read from the store. */
   note(seen: readonly Observation[]): void {
     const now = this.#clock.now();
     for (const { incarnation, seq, state } of seen) {
@@ -122,18 +119,18 @@ export class HeartbeatMonitor {
     }
   }
 
-  /** Has a heartbeat count as first seen at `since`, unless another was seen meanwhile. */
+  /** Counts a heartbeat as first seen at `since`, unless another one was seen meanwhile. */
   putOff(incarnation: string, seq: number, since: number): void {
     const watch = this.#watched.get(incarnation);
     if (watch?.seq === seq) watch.since = since;
   }
 
-  /** Looks at a member no more, unless it is chosen anew. */
+  /** Stops watching a member, unless it is chosen again. */
   drop(incarnation: string): void {
     this.#watched.delete(incarnation);
   }
 
-  /** Forgets all heartbeats; suspects stay. */
+  /** Clears all heartbeats; suspects stay. */
   clear(): void {
     this.#watched.clear();
   }

@@ -1,7 +1,8 @@
 /**
- * When a node renews its lease: once a heartbeat, more often while it suspects a member, and soon
- * again after a renewal that failed, so that a store which was away for less than the lease ends
- * no lease. A renewal that is still unanswered is not repeated: the next heartbeat does that.
+ * Schedules lease renewals: one each heartbeat, more often while this node suspects a member,
+ * and soon again after a renewal that failed, so that a store which was away for less than the
+ * lease ends no lease. A renewal that is still unanswered is not repeated before the next
+ * heartbeat.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 
@@ -9,7 +10,7 @@ import type { Clock, Timer } from "../ports/clock.ts";
 const SUSPICION_SPEEDUP = 4;
 /** The first pause after a failure, in ms; each further one is twice as long. */
 const RETRY_MS = 50;
-/** The longest pause, in ms, and in parts of a heartbeat. */
+/** The longest pause, in ms, and as a fraction of a heartbeat. */
 const MAX_RETRY_MS = 250;
 const RETRIES_PER_BEAT = 8;
 
@@ -21,9 +22,9 @@ export class Heartbeats {
   #retry: Timer | null = null;
   #isOn = false;
   #failures = 0;
-  #toldAt = -Infinity;
+  #loggedAt = -Infinity;
 
-  /** @param renew sends a renewal; what becomes of it is told by `succeeded` or `failed`. */
+  /** @param renew sends a renewal; its result is reported by `succeeded` or `failed`. */
   constructor(clock: Clock, heartbeatMs: number, renew: () => void) {
     this.#clock = clock;
     this.#heartbeatMs = heartbeatMs;
@@ -53,11 +54,11 @@ export class Heartbeats {
     this.#retry = null;
   }
 
-  /** One failed: it is sent again soon. Answers whether that is worth telling: once a heartbeat. */
+  /** A renewal failed and is sent again soon. Answers whether to log that: once a heartbeat. */
   failed(): boolean {
     const now = this.#clock.now();
-    const isNews = this.#failures === 0 || now - this.#toldAt >= this.#heartbeatMs;
-    if (isNews) this.#toldAt = now;
+    const isNews = this.#failures === 0 || now - this.#loggedAt >= this.#heartbeatMs;
+    if (isNews) this.#loggedAt = now;
     const most = Math.min(MAX_RETRY_MS, this.#heartbeatMs / RETRIES_PER_BEAT);
     const pause = Math.min(most, RETRY_MS * 2 ** Math.min(this.#failures++, 8));
     if (this.#isOn && this.#retry === null) {

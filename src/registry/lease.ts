@@ -1,13 +1,11 @@
 /**
- * A lease: how long this incarnation may still act as an owner, by its own watch.
+ * The lease of this incarnation: until when it may act as an owner, by its own monotonic clock.
  *
- * Like a parking ticket that counts from when the coin was thrown in, not from when
- * the machine answered. Once it ran out it is void: a late answer never revives it.
+ * The time counts from when a renewal was sent, not from when it was answered. A lapse is final:
+ * a late answer never revives it. Takes when each confirmed renewal was sent; gives `holds()`,
+ * asked right before each commit and reply, after the last await.
  *
- * Takes: when each confirmed renewal was sent. Gives: `holds()`, asked right before
- * each commit and reply, after the last await.
- *
- * Source: design §3, Timing; Gray and Cheriton, "Leases" (SOSP 1989).
+ * Source: `docs/design.md`, Membership and leases; Gray and Cheriton, "Leases" (SOSP 1989).
  */
 import { AtlasError } from "../errors.ts";
 import type { LeaseProfile, LeaseTimes } from "../api/options.ts";
@@ -26,15 +24,15 @@ const PROFILES: Record<LeaseProfile, LeaseTimes> = {
 export interface Timing extends LeaseTimes {
   /** Longest stall allowed between a check of the lease and the effect it guards. */
   readonly stallMs: number;
-  /** How long a challenger must see a heartbeat stand still before it may kill. */
+  /** How long a challenger must see a heartbeat stand still before it may mark the member dead. */
   readonly takeoverMs: number;
 }
 
 /**
  * The times of a lease profile.
  *
- * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's watch has
- * passed L, whatever the fastest challenger's says.
+ * `takeoverMs` is `W = L(1+ρ)/(1−ρ) + δ(1+ρ)`: by then the slowest owner's clock has passed L,
+ * even by the fastest challenger's clock.
  *
  * @throws AtlasError `bad_request` where a lease is shorter than two heartbeats.
  */
@@ -116,7 +114,7 @@ export class Lease {
     return this.holds() ? this.#until - this.#clock.now() : 0;
   }
 
-  /** Ends it for good: fenced by the store, or given up. */
+  /** Ends it for good: fenced by the store, or by this node itself. */
   lapse(): void {
     if (this.#state === "lapsed") return;
     this.#state = "lapsed";

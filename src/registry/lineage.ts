@@ -1,12 +1,11 @@
 /**
- * Which copy of the store this node talks to, and how far it may be trusted: the watchman
- * who notices that the notary behind the desk is another one, and has everybody wait.
+ * Tracks which copy of the store this node talks to, and whether claims may be made in it.
  *
- * Takes the lineages that the store's answers name; gives the one that counts, and
- * whether claims may be made in it. After a failover they wait for the takeover time:
- * by then every lease of before is over, or its owner has said again what it holds.
+ * Takes the lineages that the store's answers name; gives the current one. After a failover
+ * claims wait for the takeover time: by then every lease of the former lineage has ended, or its
+ * owner has reasserted what it holds.
  *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -20,7 +19,7 @@ export class Lineages {
   /** When its id was first seen, on the monotonic clock. */
   #since = 0;
   #isSettled = false;
-  /** The life that holds nothing which it has not asserted in the present lineage. */
+  /** The life that has reasserted all that it holds in the present lineage. */
   #asserted: NodeLife | null = null;
 
   /** @param waitMs how long claims wait in a lineage that nobody has settled. */
@@ -29,19 +28,19 @@ export class Lineages {
     this.#waitMs = waitMs;
   }
 
-  /** The lineage heard of last; null before the store has answered once. */
+  /** The current lineage; null before the store has answered once. */
   get present(): LineageName | null {
     return this.#present;
   }
 
-  /** What this node tells the store of it. */
+  /** What this node sends to the store about it. */
   get known(): KnownLineage | null {
     return this.#present && { ...this.#present, waited: this.#hasWaited() };
   }
 
   /**
-   * The store named a lineage. Answers whether it is another than before; one that is
-   * older, from an answer that was long on its way, is passed over.
+   * Takes a lineage that the store named. Answers whether it is another than before; an older
+   * one, from a late answer, is ignored.
    */
   note({ id, term, settled }: Lineage): boolean {
     const before = this.#present;
@@ -49,7 +48,7 @@ export class Lineages {
       this.#isSettled ||= settled;
       return false;
     }
-    // A term that rose under the same id: an older copy took the chair again meanwhile.
+    // The term rose under the same id: an older copy was the primary in between.
     if (before !== null && term <= before.term) return false;
     this.#present = { id, term };
     this.#since = this.#clock.now();
@@ -77,7 +76,7 @@ export class Lineages {
     return this.#clock.now() - this.#since >= this.#waitMs;
   }
 
-  /** All that this life holds stands in the present lineage. */
+  /** This life has reasserted all that it holds in the present lineage. */
   asserted(life: NodeLife): void {
     this.#asserted = life;
   }
@@ -89,7 +88,7 @@ export class Lineages {
   /**
    * The lineage to claim in.
    *
-   * @throws AtlasError `unavailable` while owners of before may still serve.
+   * @throws AtlasError `unavailable` while owners of a former lineage may still serve.
    */
   toClaim(key: string): LineageName {
     if (this.#present !== null && this.isSettled()) return this.#present;
@@ -97,7 +96,7 @@ export class Lineages {
   }
 }
 
-/** The error of what waits until the store's failover is over. */
+/** The error for calls while the store's failover is not over. */
 export function quarantined(key: string): AtlasError {
   return new AtlasError(
     "unavailable",
@@ -106,7 +105,7 @@ export function quarantined(key: string): AtlasError {
   );
 }
 
-/** A lineage of one term as a text: an id may come again under a higher one. */
+/** A lineage with its term as a text: an id may return under a higher term. */
 export function markOf({ id, term }: LineageName): string {
   return `${term} ${id}`;
 }

@@ -1,8 +1,9 @@
 /**
- * Which resources there are under a prefix, and how many: a list read out page by page.
+ * Lists and counts the resources under a prefix. Takes the store and a prefix; gives a page, or
+ * a number.
  *
- * Takes the store and a prefix; gives a page, or a number. A count reads every page: what
- * comes and goes meanwhile may be counted or not, and on some stores twice.
+ * A count reads every page: what is added or removed meanwhile may be counted or not, and on
+ * some stores twice.
  */
 import type { PageOptions, ResourcePage } from "../api/calls.ts";
 import { AtlasError } from "../errors.ts";

@@ -1,9 +1,11 @@
 /**
- * The members of a region: registers this node, renews its lease, keeps a copy of the members'
- * list and tells its listener of changes. When another copy of the store answers it forgets what
- * it saw before, and has its listener say again what this node holds: then renewals count again.
+ * Registers this node, renews its lease, keeps a copy of the members' list and tells its
+ * listener of changes.
  *
- * Source: design §3, Membership and Timing.
+ * When another copy of the store answers it discards what it read before, and has its listener
+ * reassert what this node holds; only then do renewals count again.
+ *
+ * Source: `docs/design.md`, Membership and leases; Store failover.
  */
 import { AtlasError, detailOf } from "../errors.ts";
 import { isDead, type Member, type MemberInfo } from "../model/member.ts";
@@ -27,15 +29,15 @@ import { Lineages } from "./lineage.ts";
 import { MembershipView } from "./membership_view.ts";
 import { outwait } from "./namesake.ts";
 
-/** Renewals that may be unanswered at once: a hung one must not stop the next. */
+/** Renewals that may be unanswered at once: one that hangs must not delay the next. */
 const MAX_RENEWALS = 3;
-/** A heartbeat unseen for so many of its periods is called stalled. */
+/** A heartbeat that hasn't been seen for this many periods counts as stalled. */
 const STALLED_BEATS = 2.5;
-/** Between two attempts to say again what this node holds, in ms. */
+/** The pause between two attempts to reassert, in ms. */
 const REASSERT_PAUSE_MS = 50;
 
 export class Membership {
-  /** Members killed by this node; times that another copy of the store answered than before. */
+  /** Members marked dead by this node; times that the store was replaced by a copy. */
   readonly stats: { kills: number; failovers: number } = { kills: 0, failovers: 0 };
   /** Which copy of the store answers. */
   readonly lineages: Lineages;
@@ -44,10 +46,10 @@ export class Membership {
   readonly #timing: Timing;
   readonly #listener: MembershipListener;
   #life: NodeLife | null = null;
-  /** Attempts to join that were begun, or ended by a stop. */
+  /** A number that rises with each attempt to join, and with each stop. */
   #joins = 0;
   #region = "";
-  /** What this life said of itself. */
+  /** The member that this life registered. */
   #self: MemberInfo | null = null;
   #seq = 0;
   #renewals = 0;
@@ -90,9 +92,10 @@ export class Membership {
 
   /**
    * Registers `self` as `life`, and renews its lease from then on. Where its name belongs to a
-   * process that may be alive it waits until that one renews, or has clearly ceased to.
+   * process that may be alive, it waits until that one renews or has stopped renewing.
    *
-   * @throws AtlasError `node_name_taken` where it renews, or `unavailable` where the store can't say.
+   * @throws AtlasError `node_name_taken` where that process renews, or `unavailable` where the
+   * store doesn't answer.
    */
   async join(life: NodeLife, self: MemberInfo): Promise<void> {
     const round = ++this.#joins;
@@ -107,7 +110,7 @@ export class Membership {
         await outwait(this.#clock, this.#timing.heartbeatMs, observe, isDue);
       }
       sent = life.lease.sendTime();
-      // From here on the former process can't renew, should it wake.
+      // From here on the former process can't renew, even if it resumes.
       reply = await this.#register(life, self, false);
     }
     if (reply.outcome === "fenced" || !life.lease.confirm(sent)) {
@@ -124,7 +127,7 @@ export class Membership {
     this.#renewals = 0;
     this.#lastContact = this.#clock.now();
     await this.refresh();
-    // A lapse that was noticed meanwhile was nobody's yet: no node serves on it.
+    // A lapse noticed before this had no listener; the node must not serve with that lease.
     if (!life.lease.holds()) {
       this.stop();
       throw new AtlasError("unavailable", "the lease lapsed before the node could serve");
@@ -134,16 +137,16 @@ export class Membership {
 
   async #register(life: NodeLife, self: MemberInfo, ifFree: boolean): Promise<RegisterReply> {
     const reply = await this.#store.register(self, { ifFree, known: this.lineages.known });
-    if (this.lineages.note(reply.lineage)) this.#startAnew(reply.lineage);
+    if (this.lineages.note(reply.lineage)) this.#startOver(reply.lineage);
     if (!this.lineages.stands(reply.lineage)) {
       throw new AtlasError("unavailable", "a former copy of the store took the registration");
     }
-    // It holds nothing yet.
+    // This life holds nothing yet.
     this.lineages.asserted(life);
     return reply;
   }
 
-  /** Stops renewing and watching. The roll stays readable. */
+  /** Stops renewing and watching. The membership view stays readable. */
   stop(): void {
     this.#joins++;
     this.#heartbeats.stop();
@@ -156,10 +159,10 @@ export class Membership {
     await this.#store.leave(self);
   }
 
-  /** A member as this node last saw it. */
+  /** A member, as last read by this node. */
   readonly peek = (incarnation: string): Member | undefined => this.#view.peek(incarnation);
 
-  /** All members as this node last saw them. */
+  /** All members, as last read by this node. */
   readonly members = (): Iterable<Member> => this.#view.members();
 
   /** Whether an incarnation is dead for certain, without asking the store. */
@@ -169,15 +172,18 @@ export class Membership {
   readonly isUnreadable = (incarnation: string): boolean => this.#view.isUnreadable(incarnation);
 
   /**
-   * Whether an incarnation that an ownership names is dead. Unknown means dead, but
-   * only to a roll that was read after the name was: it may have joined since.
+   * Whether an incarnation that an ownership names is dead. Unknown means dead, but only in a
+   * membership read after the ownership: the member may have joined in between.
    */
   async isDead(incarnation: string): Promise<boolean> {
     if (this.#view.stateOf(incarnation) === undefined) await this.refresh();
     return isDead(this.#view.stateOf(incarnation));
   }
 
-  /** Whether a heartbeat stands still, as far as this node watches it; or (`abroad`) looked at it. */
+  /**
+   * Whether a heartbeat stands still, where this node watches it or, of another region (`abroad`),
+   * has read it.
+   */
   isStalled(incarnation: string, abroad: Observation | null = null): boolean {
     if (this.#view.stateOf(incarnation) === "superseded") return true;
     if (this.#monitor.isSuspect(incarnation)) return true;
@@ -185,13 +191,13 @@ export class Membership {
     return stillMs > STALLED_BEATS * this.#timing.heartbeatMs;
   }
 
-  /** Whether the store answered lately. */
+  /** Whether the store answered recently. */
   isReachable(): boolean {
     return this.#store.status() === "up" &&
       this.#clock.now() - this.#lastContact <= 2 * this.#timing.heartbeatMs;
   }
 
-  /** A link to this member failed: watch it closely, from now on. */
+  /** A link to this member failed: watches it more often from now on. */
   suspect(incarnation: string): void {
     const member = this.#view.peek(incarnation);
     if (!member || isDead(member.state) || incarnation === this.#life?.incarnation) return;
@@ -201,23 +207,23 @@ export class Membership {
     this.#schedule();
   }
 
-  /** A link to this member was opened: it lives, whatever was suspected. */
+  /** A link to this member was opened: it is alive, and no suspect any more. */
   trust(incarnation: string): void {
     this.#monitor.trust(incarnation);
   }
 
-  /** A member's heartbeat and state, read from the store now; null where it is unknown. */
+  /** Reads a member's heartbeat and state from the store; null where it is unknown. */
   async observe(incarnation: string): Promise<Observation | null> {
     const { incarnation: self = "" } = this.#life ?? {};
     const { known } = this.lineages;
     const reply = await this.#store.renew(self, this.#seq, [incarnation], known);
-    this.#meet(reply.lineage);
+    this.#noteLineage(reply.lineage);
     return reply.watched.find((seen) => seen.incarnation === incarnation) ?? null;
   }
 
   /**
-   * The same of the owner of a key that lives elsewhere, by the registry there alone; null at
-   * once: the key is this region's business.
+   * The same for the owner of a key of another region, from that region's registry alone. Returns
+   * null, not a promise, where the key belongs to this region.
    */
   observeAbroad(key: string, owner: Ownership | null): Promise<Observation | null> | null {
     if (owner) return this.#store.observeAbroad?.(owner.incarnation) ?? null;
@@ -225,7 +231,7 @@ export class Membership {
     return home === this.#region ? null : Promise.resolve(null);
   }
 
-  /** Reads the roll, with a read that starts no sooner than this call. */
+  /** Reads the members, with a read that starts no sooner than this call. */
   refresh(): Promise<void> {
     if (this.#refreshing === null) return (this.#refreshing = this.#read());
     this.#refreshNext ??= this.#refreshing.catch(() => {}).then(() => {
@@ -236,8 +242,8 @@ export class Membership {
   }
 
   /**
-   * Learns who another region's members are. Where keys have homes that needs nothing of this
-   * region's own registry; else the roll is read. Never rejects.
+   * Reads another region's members. With home regions this doesn't use this region's own
+   * registry; otherwise all members are read. Never rejects.
    */
   async refreshAbroad(region: string): Promise<void> {
     if (!this.#store.membersIn) return await this.refresh().catch(() => {});
@@ -255,9 +261,9 @@ export class Membership {
       this.#lastContact = this.#clock.now();
       if (!this.lineages.isPresent(lineage)) {
         this.look();
-        throw new AtlasError("unavailable", "another copy of the store told the roll");
+        throw new AtlasError("unavailable", "the members were read from another copy of the store");
       }
-      // A lower one is no older answer: reads are one after the other. The counter was repaired.
+      // Reads are sequential, so a lower version is not an older answer: the counter was repaired.
       const changed = version !== this.#version;
       this.#version = version;
       this.#view.read(told);
@@ -270,14 +276,14 @@ export class Membership {
   }
 
   /**
-   * Whether a member's life is this registry's business. Where keys have homes, each
-   * region's nodes watch each other: of the rest no heartbeat is heard here in time.
+   * Whether this node watches a member. With home regions each region's nodes watch each other
+   * only: heartbeats of other regions arrive here too late.
    */
   #isOurs({ region = this.#region }: { readonly region?: string }): boolean {
     return !this.#store.homeOf || region === this.#region;
   }
 
-  /** Writes this node's own row anew where others made it unreadable: nobody could dial it. */
+  /** Writes this node's own row again where others made it unreadable: nobody could dial it. */
   #repairOwn(): void {
     if (!this.#self || !this.isUnreadable(this.#life?.incarnation ?? "")) return;
     const options = { ifFree: true, known: this.lineages.known };
@@ -287,7 +293,7 @@ export class Membership {
 
   #assignWatches(): void {
     const self = this.#life?.incarnation ?? "";
-    const others = this.#view.living().filter((member) =>
+    const others = this.#view.live().filter((member) =>
       member.incarnation !== self && this.#isOurs(member)
     );
     this.#monitor.assign(self, others);
@@ -309,10 +315,10 @@ export class Membership {
       const reply = await this.#store.renew(life.incarnation, ++this.#seq, watched, known);
       this.#lastContact = this.#clock.now();
       this.#heartbeats.succeeded();
-      this.#meet(reply.lineage);
+      this.#noteLineage(reply.lineage);
       if (life !== this.#life) return;
       if (reply.outcome === "fenced") return life.lease.lapse();
-      // What an old copy says is of no use; a new one has to be told first who owns what.
+      // The answer of an old copy doesn't count; a new one needs reassertions first.
       if (!this.lineages.stands(reply.lineage)) return;
       if (this.lineages.hasAsserted(life) && !life.lease.confirm(sent)) return;
       if (reply.overtaken) this.#listener.holder().overtaken(reply.overtaken);
@@ -323,39 +329,42 @@ export class Membership {
       const isNews = life === this.#life && this.#heartbeats.failed();
       if (isNews) this.#failed("renewal failed", error);
     } finally {
-      // What a former life left unanswered does not count against this one.
+      // Unanswered renewals of a former life don't count for this one.
       if (life === this.#life) this.#renewals--;
     }
   }
 
-  /** Whether all that the present life holds stands in the store's present lineage. */
+  /** Whether the current life has reasserted all that it holds in the store's present lineage. */
   hasAsserted(): boolean {
     return this.#life !== null && this.lineages.hasAsserted(this.#life);
   }
 
-  /** Another copy of the store may have answered: asks it which one it is. */
+  /** Another copy of the store may have answered: reads its lineage. */
   look(): void {
     this.#renew();
   }
 
-  #meet(lineage: Lineage): void {
+  #noteLineage(lineage: Lineage): void {
     if (!this.lineages.note(lineage)) return;
-    this.#startAnew(lineage);
+    this.#startOver(lineage);
     if (this.#life) this.#reassert(this.#life, lineage);
   }
 
-  /** Forgets what another copy of the store said: who is dead there may be alive here. */
-  #startAnew({ id, term, settled }: Lineage): void {
+  /**
+   * Discards what was read from another copy of the store: a member that is dead there may be alive
+   * here.
+   */
+  #startOver({ id, term, settled }: Lineage): void {
     this.stats.failovers++;
     this.#tell("warning", "store failed over", { lineage: id, term, settled });
     this.#version = -1;
     this.#view.read({ members: [] });
     this.#monitor.clear();
     this.#listener.holder().failedOver();
-    this.refresh().catch((error) => this.#failed("reading the roll failed", error));
+    this.refresh().catch((error) => this.#failed("membership read failed", error));
   }
 
-  /** Says again what this life holds, until the store has taken it or the life is over. */
+  /** Reasserts what this life holds, until the store has accepted it or the life is over. */
   async #reassert(life: NodeLife, lineage: LineageName): Promise<void> {
     const isDue = (): boolean =>
       life === this.#life && life.lease.holds() && this.lineages.stands(lineage);
@@ -383,23 +392,23 @@ export class Membership {
   }
 }
 
-/** Who holds what a life owns. */
+/** Holds the ownerships of a life. */
 export interface OwnershipHolder {
   /**
-   * Says to the store again what this life holds. Answers whether the store took it in
-   * this lineage; rejects where it can't say.
+   * Reasserts what this life holds. Answers whether the store accepted it in this lineage;
+   * rejects where the store doesn't answer.
    */
   reassert(life: NodeLife, lineage: LineageName): Promise<boolean>;
-  /** Another copy of the store answers than before. */
+  /** Another copy of the store answers now. */
   failedOver(): void;
-  /** Ownerships have to give way to others. Told until they have. */
+  /** Ownerships have to yield to others. Called until they have. */
   overtaken(overtaken: readonly Overtaken[]): void;
 }
 
 export interface MembershipListener {
-  /** The roll changed. */
+  /** The membership changed. */
   onChange(): void;
-  /** Who holds what the present life owns. */
+  /** The holder of the current life's ownerships. */
   holder(): OwnershipHolder;
   onEvent(event: NodeEvent): void;
 }

@@ -1,8 +1,8 @@
 /**
- * All members as this node last read them: those that it can dial, and those of whose rows
- * only seq and state can be read, which may hold leases all the same.
+ * All members as this node last read them: those that it can dial, and those of whose rows only
+ * `seq` and state can be read, which may hold leases all the same.
  *
- * Source: design §3, Membership.
+ * Source: `docs/design.md`, Membership and leases.
  */
 import { isDead, type Member, type MemberState } from "../model/member.ts";
 import { nodeName } from "../model/call_path.ts";
@@ -12,13 +12,13 @@ export class MembershipView {
   #members = new Map<string, Member>();
   #unreadable = new Map<string, Unreadable>();
 
-  /** Replaces all of it. */
+  /** Replaces the whole view. */
   read({ members, unreadable = [] }: Pick<Membership, "members" | "unreadable">): void {
     this.#members = new Map(members.map((member) => [member.incarnation, member]));
     this.#unreadable = new Map(unreadable.map((row) => [row.incarnation, row]));
   }
 
-  /** Puts one member in. Answers whether its state is news. */
+  /** Adds or updates one member. Answers whether its state changed. */
   put(member: Member): boolean {
     const isNews = this.#members.get(member.incarnation)?.state !== member.state;
     this.#members.set(member.incarnation, member);
@@ -39,14 +39,14 @@ export class MembershipView {
     return this.#members.values();
   }
 
-  /** Those that live under a node's name. */
+  /** The live members with a node's name. */
   namesakes(region: string, node: string): Member[] {
     const isOne = (it: Member): boolean => it.region === region && it.node === node;
     return [...this.#members.values()].filter((it) => isOne(it) && it.state === "live");
   }
 
-  /** Whoever may hold a lease. */
-  living(): (Member | Unreadable)[] {
+  /** Members that may hold a lease. */
+  live(): (Member | Unreadable)[] {
     const all = [...this.#members.values(), ...this.#unreadable.values()];
     return all.filter(({ state }) => !isDead(state));
   }
@@ -56,7 +56,7 @@ export class MembershipView {
     return (this.#members.get(incarnation) ?? this.#unreadable.get(incarnation))?.state;
   }
 
-  /** Whether a member is there, and dead. */
+  /** Whether a member is known, and dead. */
   isKnownDead(incarnation: string): boolean {
     const state = this.stateOf(incarnation);
     return state !== undefined && isDead(state);

@@ -1,10 +1,11 @@
 /**
- * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer after
- * its turn's writes are committed under this ownership's epoch. Asks the lease before each commit
- * and each answer, after the last await. What is lost once never comes back: a new ownership is a
- * new activation.
+ * One resource in memory, which takes one turn at a time. Takes calls; gives each an answer
+ * after its turn's writes are committed under this ownership's epoch.
  *
- * Source: design §3, State and Timing; §4.
+ * Asks the lease before each commit and each answer, after the last await. An ownership that is
+ * lost never comes back: a new ownership is a new activation.
+ *
+ * Source: `docs/design.md`, State; Membership and leases; Calls.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
@@ -18,7 +19,7 @@ import {
   toAtlasError,
 } from "../errors.ts";
 import { EventBroadcaster } from "../events/broadcaster.ts";
-import { TIDY_MS } from "../limits.ts";
+import { PRUNE_DELAY_MS } from "../limits.ts";
 import { type Call, NO_CALLS } from "../model/call.ts";
 import type { Ownership } from "../model/ownership.ts";
 import { parseKey } from "../model/rrp.ts";
@@ -37,7 +38,7 @@ import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
 type Lifetime = Pick<AbortController, "signal" | "abort">;
 
-/** Of what was over before anybody asked. */
+/** For activations that were over before their signal was first used. */
 const OVER: Lifetime = { signal: AbortSignal.abort(), abort: () => {} };
 
 export abstract class OwnedKey extends Expiring {
@@ -45,18 +46,18 @@ export abstract class OwnedKey extends Expiring {
   readonly type: ResolvedType;
   owner: Ownership;
   life: NodeLife;
-  /** The last turn that is known to be in the state. */
+  /** The last turn that is certainly in the state. */
   last: Stamp;
-  /** The lineage in which that is known, by `markOf`. */
+  /** The lineage in which that is certain, by `markOf`. */
   lineage: string | undefined;
-  /** What it keeps while it goes on without the store; null where it doesn't. */
+  /** Its log while it operates without the store; null otherwise. */
   offline: OfflineLog | null = null;
   /** When it was claimed, on the monotonic clock. */
   readonly openedAt: number;
 
-  /** When there may be answers past their time, on the monotonic clock. */
-  tidyAt: number;
-  /** Rings when it is over. */
+  /** When there may be expired answers, on the monotonic clock. */
+  pruneAt: number;
+  /** Notified when it is over. */
   protected end: Signal | null = null;
   #lifetime: Lifetime | null = null;
 
@@ -77,12 +78,12 @@ export abstract class OwnedKey extends Expiring {
     this.last = last;
     this.lineage = lineage;
     this.openedAt = openedAt;
-    // What earlier owners answered is not known yet; without a turn there is nothing.
-    this.tidyAt = last.epoch > 0 ? openedAt + TIDY_MS : Infinity;
+    // Answers of earlier owners are not read yet; without an earlier turn there are none.
+    this.pruneAt = last.epoch > 0 ? openedAt + PRUNE_DELAY_MS : Infinity;
   }
 
-  /** Whether its type goes on where the store can't be reached. */
-  get goesOn(): boolean {
+  /** Whether its type operates where the store can't be reached. */
+  get operatesOffline(): boolean {
     return this.type.partition === "available";
   }
 
@@ -98,13 +99,13 @@ export abstract class OwnedKey extends Expiring {
     return this.owner.epoch;
   }
 
-  /** Which node its type wants it on. */
+  /** The placement of its type. */
   get placement(): Placement {
     return this.type.placement;
   }
 
-  /** Whether its class has an `onDisconnect`: then its state says who is connected. */
-  get hearsEnds(): boolean {
+  /** Whether its class has an `onDisconnect`: then its state has a record of each connection. */
+  get hasOnDisconnect(): boolean {
     return this.type.class.prototype.onDisconnect !== Resource.prototype.onDisconnect;
   }
 
@@ -123,7 +124,7 @@ export abstract class OwnedKey extends Expiring {
     return (this.end ??= new Signal()).wait();
   }
 
-  /** The error of what can't be done any more. */
+  /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError {
     const why = `this node's ownership of ${this.key} has ended`;
     return new AtlasError("not_owner", why, { maybeExecuted });
@@ -131,30 +132,30 @@ export abstract class OwnedKey extends Expiring {
 }
 
 export class Activation extends OwnedKey implements ResourceContext, CommittingOwnership {
-  /** The host's sweep in which it was last used. */
+  /** The number of the host's sweep in which it was last used. */
   usedAt = 0;
-  /** Its audience, where anybody ever listened or was spoken to. */
+  /** Its broadcaster, made with the first connection or event. */
   #broadcaster: EventBroadcaster | null = null;
   readonly #host: ActivationHost<Activation>;
   #state: "opening" | "open" | "closing" | "closed" = "opening";
   #instance: Resource | null = null;
   #busy = false;
-  /** Whether the next turn has to wait, whoever asks for it. */
+  /** Whether the next turn has to wait. */
   #isHeld = false;
-  #isLettingGo = false;
+  #isReleasing = false;
   #current: Call | null = null;
-  /** Turns begun: tells one from the other in call chains. */
+  /** Turns begun: identifies a turn in call chains. */
   #turn = 0;
-  /** Calls that the current one has joined: their turn waits for it. Innermost last. */
+  /** Calls whose turn waits for the current, reentrant one. Innermost last. */
   #outer: Call[] = NO_CALLS;
-  /** The calls whose turn was running when everything stopped: they have been failed. */
+  /** The calls whose turn was running when the activation was stopped: they have failed. */
   #dropped: Call[] = NO_CALLS;
   #mailbox: Mailbox | null = null;
   /** Made when storage or an idempotency key is first used. */
   #turnCommit: TurnCommit | null = null;
   #node: Atlas | null = null;
-  /** Rings when the turn in progress has ended. */
-  #rest: Signal | null = null;
+  /** Notified when the running turn has ended. */
+  #turnEnded: Signal | null = null;
 
   constructor(
     host: ActivationHost<Activation>,
@@ -166,8 +167,8 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   ) {
     super(key, type, owner, life, last, host.lineageMark, host.clock.now());
     this.#host = host;
-    // Stores without one write order don't say what there is.
-    if (host.store.recheckMs !== undefined) this.tidyAt = this.openedAt + TIDY_MS;
+    // Stores without one write order don't tell the last turn.
+    if (host.store.recheckMs !== undefined) this.pruneAt = this.openedAt + PRUNE_DELAY_MS;
   }
 
   get signal(): AbortSignal {
@@ -186,7 +187,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return (this.#node ??= this.#host.facadeFor(this));
   }
 
-  /** The running turn's link in a chain of calls: this turn waits, and no other. */
+  /** The running turn's entry in a call chain. */
   get link(): string {
     return `${this.key} ${this.epoch}.${this.#turn}`;
   }
@@ -195,18 +196,18 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return turnOf(this.#host.context, this, what);
   }
 
-  /** Whether it may go on where its node can't reach the store. */
+  /** Whether it may operate where its node can't reach the store. */
   get canGoOffline(): boolean {
-    return this.#state === "open" && this.goesOn;
+    return this.#state === "open" && this.operatesOffline;
   }
 
   get isOpen(): boolean {
     return this.#state === "open";
   }
 
-  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  /** Whether its key is released, or its release was requested: it is no owner any more. */
   get isOver(): boolean {
-    return this.#state === "closed" || this.#isLettingGo;
+    return this.#state === "closed" || this.#isReleasing;
   }
 
   /** Whether nothing runs or waits here. */
@@ -214,13 +215,13 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return this.#state === "open" && !this.#busy && !this.offline && !this.#broadcaster?.size;
   }
 
-  /** Makes the instance and runs `onStart` as a turn. @throws what the user's code threw. */
+  /** Creates the instance and runs `onStart` as a turn. @throws the error of the user's code. */
   async start(): Promise<void> {
     const started = this.#hook(() => {
       this.#instance = new this.type.class(this);
       return this.#instance?.onStart();
     });
-    const recalled = this.hearsEnds && !this.offline ? this.broadcaster.recall() : null;
+    const recalled = this.hasOnDisconnect && !this.offline ? this.broadcaster.recall() : null;
     try {
       await Promise.race([started, this.ended()]);
     } catch (error) {
@@ -238,10 +239,10 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     await recalled?.();
   }
 
-  /** Takes a call: at once, or after those that wait. */
+  /** Runs a call, at once or after those that wait. */
   deliver(call: Call): void {
     if (this.#state !== "open") return call.fail(this.lost(false));
-    if (!this.#busy && !this.#isHeld) return void this.#work(call);
+    if (!this.#busy && !this.#isHeld) return void this.#runTurns(call);
     if (call.chain.length > 0 && call.chain.includes(this.link)) {
       return this.type.reentrant
         ? void this.#join(call)
@@ -251,65 +252,70 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /**
-   * Finishes the running turn, sends waiting calls away, runs `onStop`, gives the name back.
+   * Finishes the running turn, redirects waiting calls, runs `onStop`, releases the key.
    *
-   * @param handOver gives it to another node instead, which waiting calls are told of.
+   * @param handOver gives the key to another node instead, to which waiting calls are redirected.
    */
   async close(reason: StopReason, handOver?: () => Promise<Ownership | null>): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "closing";
     if (!handOver) this.#mailbox?.refuse(this.lost(false));
-    await this.#rested();
+    await this.#untilIdle();
     if (this.isOver) return;
-    const stopped = this.#hook(() => (this.#broadcaster?.rest(), this.#instance?.onStop(reason)));
+    const stopped = this.#hook(
+      () => (this.#broadcaster?.markLastTurn(), this.#instance?.onStop(reason)),
+    );
     try {
       await Promise.race([stopped, this.ended()]);
     } catch (error) {
       tellHook(this.#host, this.key, "onStop", error);
     }
     if (this.isOver) return;
-    this.#isLettingGo = true;
+    this.#isReleasing = true;
     const next = handOver ? await handOver() : await this.#release();
     this.#broadcaster?.end(this.lost(false), next);
     this.#finish();
     this.#mailbox?.refuse(this.lost(false), next);
   }
 
-  /** Has calls wait until every subscriber has all events so far, where there are any. */
+  /** Makes calls wait until every subscriber has all events so far, where there are any. */
   async settleEvents(): Promise<void> {
     if (!this.#broadcaster?.size) return;
     await this.hold();
     await this.#broadcaster.settle();
   }
 
-  /** Has calls wait. Resolves once no turn runs, or this activation is over. */
+  /** Makes calls wait. Resolves once no turn runs, or this activation is over. */
   hold(): Promise<void> {
     this.#isHeld = true;
-    return this.#rested();
+    return this.#untilIdle();
   }
 
-  /** Serves calls again, those that waited first. */
+  /** Resumes serving calls, those that waited first. */
   resume(): void {
     this.#isHeld = false;
     const call = this.#busy ? null : this.#next();
-    if (call) this.#work(call);
+    if (call) this.#runTurns(call);
   }
 
-  /** Is an ordinary owner again, under another ownership: all that was kept is in the store. */
+  /**
+   * Ends offline operation under a new ownership: all turns of the offline log are in the store.
+   */
   reconciled(owner: Ownership, life: NodeLife, last: Stamp): void {
     [this.owner, this.life, this.last, this.offline] = [owner, life, last, null];
     this.#turnCommit?.storage.reconciled();
   }
 
-  /** Ownership is lost: everything stops at once, nothing more is committed or answered. */
+  /** Ownership is lost: stops at once; nothing more is committed or answered. */
   async abandon(winner: Promise<Ownership | null> | null = null): Promise<void> {
-    // What an instance kept that was given up before still wants to be told of its winner.
+    // An instance that was stopped before still has to run `onConflict`, where it has an offline
+    // log.
     if (this.#state === "closed" && !(winner && this.offline)) return;
     this.#stop("not_owner", `${this.key} was fenced${leaseTrouble(this.#host.store)}`);
     await runFinalHooks(this, this.#instance, winner, this.#host);
   }
 
-  /** A turn ran past its limit: the instance is given up, the name given back. */
+  /** A turn exceeded its time limit: stops the instance and releases the key. */
   override expire(): void {
     const { maxTurnMs } = this.type;
     this.#host.tell("error", "turn ran too long", { ...about(this.key, this.#current), maxTurnMs });
@@ -317,9 +323,9 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#release();
   }
 
-  /** The node is closed while a turn runs: nobody hears how that ends. */
-  override cut(): void {
-    this.#host.tell("warning", "closed in mid-turn", about(this.key, this.#current));
+  /** The node is closed while a turn runs: its result is not reported. */
+  override onWheelClosed(): void {
+    this.#host.tell("warning", "closed during a turn", about(this.key, this.#current));
     this.#stop("unavailable", `${this.key} was stopped: the node was closed`);
     this.#release();
   }
@@ -343,22 +349,22 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   /** Resolves when no turn runs, or this activation is over. */
-  async #rested(): Promise<void> {
+  async #untilIdle(): Promise<void> {
     if (!this.#busy || this.#state === "closed") return;
-    await Promise.race([(this.#rest ??= new Signal()).wait(), this.ended()]);
+    await Promise.race([(this.#turnEnded ??= new Signal()).wait(), this.ended()]);
   }
 
   #release(): Promise<null> {
-    this.#isLettingGo = true;
-    // Without the store there is nothing to give back: its entry ends with this node's life.
+    this.#isReleasing = true;
+    // Without the store nothing can be released: the entry ends with this node's incarnation.
     return this.offline ? Promise.resolve(null) : releaseOwnership(this.#host, this);
   }
 
   /**
-   * Works off `first`, then what waits, a turn each: a call, its writes and its answer.
+   * Runs `first`, then the waiting calls, a turn each: the call, its writes and its answer.
    * Never rejects.
    */
-  async #work(first: Call): Promise<void> {
+  async #runTurns(first: Call): Promise<void> {
     for (let call: Call | null = first; call; call = this.#next()) {
       const now = this.#enter(call);
       const turn = new Turn(this, call);
@@ -375,16 +381,16 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
         const result = await this.#perform(turn, call);
         turn.end();
         const encoded = encodeResult(call, result);
-        if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
+        if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
         isAtUser = false;
         if (idempotencyKey !== null) {
           await this.turnCommit.commitAnswer(call, idempotencyKey, result);
         } else if (this.#turnCommit?.isDirty) await this.#turnCommit.commit(call);
         if (!this.holds()) throw this.lost(true);
-        if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
+        if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
         this.#answer(call, encoded);
       } catch (error) {
-        // A call that was sent elsewhere is not this turn's any more.
+        // A call that was redirected doesn't belong to this turn any more.
         if (!this.#dropped.includes(call)) call.fail(failureOf(this.#host, call, error, isAtUser));
       } finally {
         this.#leave(turn);
@@ -416,10 +422,10 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     this.#host.deadlines.remove(this);
     this.#current = null;
     this.#busy = false;
-    this.#rest?.notify();
+    this.#turnEnded?.notify();
   }
 
-  /** Tells the caller; with a mark where the store is out of reach. */
+  /** Answers the caller; with a verdict where the store is out of reach. */
   #answer(call: Call, encoded: unknown): void {
     call.succeed(encoded, this.owner, this.offline?.answered() ?? null);
   }
@@ -427,10 +433,10 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   /** Answers a call whose idempotency key was answered before. */
   async #repeat(call: Call, idempotencyKey: string): Promise<boolean> {
     const answered = await this.turnCommit.find(call, idempotencyKey);
-    // Read as the owner, or not worth an answer.
+    // Counts only if this activation still is the owner.
     if (!this.holds()) throw this.lost(false);
     if (answered) this.#answer(call, call.encode(answered.result));
-    // Its answer has to be kept, too.
+    // The answer is part of the offline log, too.
     else this.offline?.checkRoom(this.key);
     return answered !== undefined;
   }
@@ -444,7 +450,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 
   holds(): boolean {
-    // In this order: a lapse that is noticed here may set it adrift.
+    // In this order: a lapse that is noticed here may take it offline.
     return this.#state !== "closed" && (this.life.lease.holds() || this.offline !== null);
   }
 
@@ -468,17 +474,17 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
     return runTurn(this.#host.context, turn, () => method.apply(this.#instance, args));
   }
 
-  /** Runs a hook as a turn of its own. @throws what it threw; its writes are dropped then. */
+  /** Runs a hook as a turn of its own. @throws the hook's error; its writes are then dropped. */
   async #hook(run: () => void | Promise<void>): Promise<void> {
     this.#enter(null);
     const turn = new Turn(this, null);
     try {
       await runTurn(this.#host.context, turn, run);
       turn.end();
-      if (this.#broadcaster?.hasNews) await this.#broadcaster.reserveNumbers();
+      if (this.#broadcaster?.hasPending) await this.#broadcaster.reserveNumbers();
       if (this.#turnCommit?.isDirty) await this.#turnCommit.commit();
       if (!this.life.lease.holds() && !this.offline) throw this.lost(false);
-      if (this.#broadcaster?.hasNews) this.#broadcaster.flush();
+      if (this.#broadcaster?.hasPending) this.#broadcaster.flush();
     } finally {
       this.#leave(turn);
     }
@@ -509,7 +515,7 @@ export class Activation extends OwnedKey implements ResourceContext, CommittingO
   }
 }
 
-/** The result in its travelling form; a result that has none is the user's error. */
+/** Encodes the result; one that can't be encoded is the user's error. */
 export function encodeResult(call: Call, result: unknown): unknown {
   try {
     return call.encode(result);
@@ -520,16 +526,15 @@ export function encodeResult(call: Call, result: unknown): unknown {
 }
 
 /**
- * What failed a call whose method had begun, as its caller gets it: the code stays, but
- * it must not look as if nothing had been done. Its own writes are dropped; what it
- * asked of others is not.
+ * The error of a call whose method had begun, for its caller: the code stays, with
+ * `maybeExecuted` set. Its own writes are dropped; the effects of calls that it made are not.
  */
 export function executed(error: unknown): AtlasError {
   const { code, retryable } = toAtlasError(error);
   return new AtlasError(code, messageOf(error), { retryable, maybeExecuted: true, cause: error });
 }
 
-/** What went wrong with a call, as its caller gets it; what the user's code threw is told. */
+/** The error of a call, for its caller; errors of the user's code are logged. */
 export function failureOf(
   host: Pick<ActivationHost<unknown>, "tell">,
   { key, method, started, trace }: Call,
@@ -551,7 +556,7 @@ export function about(
   return { key, method: call?.method ?? null, traceparent: call?.trace ?? null };
 }
 
-/** Says that a hook threw, with the stack of what it threw. */
+/** Logs a hook's error, with its stack. */
 export function tellHook(
   host: Pick<ActivationHost<unknown>, "tell">,
   key: string,
@@ -561,17 +566,17 @@ export function tellHook(
   host.tell("error", `${hook} failed`, { key, method: hook, stack: stackOf(error) });
 }
 
-/** Fails the calls of a turn that is over before its end. */
+/** Fails the calls of a turn that was ended early. */
 export function interrupt(calls: readonly Call[], code: ErrorCode, why: string): void {
   for (const call of calls) {
-    // One that has not begun (its turn noticed the lapse) may safely go elsewhere.
+    // A call that has not begun (its turn noticed the lapse) can safely be redirected.
     const error = new AtlasError(code, why, { maybeExecuted: call.started });
     call.fail(error);
     call.interrupt(error);
   }
 }
 
-/** The error of a call that came back to `key`, busy with the turn that `links` ends with. */
+/** The error for a call that came back to `key`, which is busy with the last turn of `links`. */
 export function reentered(key: string, links: readonly string[]): AtlasError {
   const keys = links.map((link) => link.slice(0, link.indexOf(" ")));
   const message = `${key} is busy with the call that led here: ${keys.join(" → ")}`;
@@ -579,8 +584,8 @@ export function reentered(key: string, links: readonly string[]): AtlasError {
 }
 
 /**
- * The last hooks of an instance whose ownership is lost: `onConflict` where there is a
- * winner, then `onStop`. Never rejects; what a hook throws is told.
+ * Runs the final hooks of an instance whose ownership is lost: `onConflict` where there is a
+ * winner, then `onStop`. Never rejects; errors of hooks are logged.
  */
 export async function runFinalHooks(
   of: { readonly key: string },
@@ -589,7 +594,8 @@ export async function runFinalHooks(
   host: Pick<ActivationHost<unknown>, "context" | "tell">,
 ): Promise<void> {
   await null;
-  // Both may use what belongs to a turn, as far as it can still be had; neither has a call.
+  // Both may use storage and other members that need a turn, as far as available; neither has a
+  // call.
   const turn = new Turn(of, null);
   const run = (hook: () => unknown): unknown => runTurn(host.context, turn, hook);
   try {

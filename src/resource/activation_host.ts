@@ -1,4 +1,4 @@
-/** What an activation needs of the house it plays in; the host is one. */
+/** What an activation needs from the host that holds it. */
 import type { ResolvedType, ResourceClass } from "../api/app.ts";
 import type { Atlas } from "../api/node.ts";
 import { Resource } from "../api/resource.ts";
@@ -17,9 +17,9 @@ import type { TimerWheel } from "../time/timer_wheel.ts";
 import type { Activation } from "./activation.ts";
 import type { ReconciliationParts } from "./reconciliation.ts";
 
-/** What is counted of all activations of one host. */
+/** Counters over all activations of one host. */
 export interface TurnStats {
-  /** Calls that wait in mailboxes now. */
+  /** Calls waiting in mailboxes now. */
   queued: number;
   turns: number;
   commits: number;
@@ -27,12 +27,14 @@ export interface TurnStats {
   events: number;
   /** Ownerships lost to a greater claim. */
   conflictsLost: number;
-  /** Times that another node had gone on with what is owned here. */
+  /** Conflicts that owners here won against a node that had operated offline. */
   conflictsWon: number;
-  /** Turns answered without the store that were committed later, and that could not be. */
+  /**
+   * Turns that were answered without the store: those committed later, and those that could not be.
+   */
   offlineTurnsCommitted: number;
   offlineTurnsLost: number;
-  /** Turns that had been committed, and were found missing after the store failed over. */
+  /** Committed turns that the store lacked after a failover. */
   lostTurns: number;
 }
 
@@ -59,30 +61,30 @@ export interface ActivationHost<Self> {
   readonly deadlines: TimerWheel;
   readonly stats: TurnStats;
   readonly reaper: SubscriberReaper;
-  /** The id of the store's lineage, as far as this node knows. */
+  /** The id of the store's lineage, where this node knows it. */
   readonly lineage: string | undefined;
   /** The same with its term, by `markOf`. */
   readonly lineageMark: string | undefined;
-  /** Sweeps for idle activations made so far. */
+  /** The number of sweeps for idle activations so far. */
   readonly sweeps: number;
-  /** The door through which an activation calls others. */
+  /** The facade for calls that an activation makes. */
   readonly facadeFor: (from: Self) => Atlas;
-  /** The method a call asks for. @throws AtlasError `not_found` */
+  /** The method that a call names. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method;
   /** An activation has ended. */
   closed(activation: Self): void;
-  /** The store says that an activation's ownership has ended. */
+  /** The store reported that an activation's ownership has ended. */
   fenced(activation: Self): void;
   tell(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void;
 }
 
-/** @throws AtlasError `overloaded` where a node that holds so many can't take another one. */
+/** @throws AtlasError `overloaded` where a node holds `MAX_RESOURCES` already. */
 export function checkRoom(held: number): void {
   if (held <= MAX_RESOURCES) return;
   throw new AtlasError("overloaded", `this node holds ${MAX_RESOURCES} resources already`);
 }
 
-/** What a host is made of. */
+/** The parts and options of a host. */
 export interface HostParts {
   readonly types: ReadonlyMap<string, ResolvedType>;
   readonly place: { readonly region: string; readonly node: string };
@@ -92,26 +94,26 @@ export interface HostParts {
   readonly random: Random;
   readonly claims: Claims;
   readonly deadlines: TimerWheel;
-  /** The door through which a resource calls others, carrying its running call's chain. */
+  /** The facade for calls that a resource makes, with its running call's chain. */
   readonly facadeFor: (from: Activation) => Atlas;
   readonly onEvent: (event: NodeEvent) => void;
   /** Whether an incarnation is known to be dead. */
   readonly isDead: (incarnation: string) => boolean;
-  /** Tells a key's owner that this node had gone on with it. MUST NOT throw. */
+  /** Tells a key's owner that it won a conflict with this node. MUST NOT throw. */
   readonly tellWinner: ReconciliationParts["tellWinner"];
 }
 
 // deno-lint-ignore no-explicit-any
 export type Method = (this: any, ...args: unknown[]) => unknown;
 
-/** What resources themselves call, whatever overrides it. */
+/** Methods of the base class, which callers can't call even if they are overridden. */
 const OWN = new Set(Object.getOwnPropertyNames(Resource.prototype));
 
 /**
  * The callable methods of `type` and what it extends, up to the base class.
  *
- * Own prototypes only: neither what a constructor put on the instance nor anything of
- * Object's can be called, so that no name reaches further than the class's author meant.
+ * Methods on these prototypes only: neither properties of the instance nor methods of Object can
+ * be called, so that callers reach only what the class's author exposed.
  */
 export function methodsOf(type: ResourceClass): ReadonlyMap<string, Method> {
   const methods = new Map<string, Method>();
@@ -135,7 +137,9 @@ export class Methods {
     for (const [name, type] of types) this.#byType.set(name, methodsOf(type.class));
   }
 
-  /** A type's method. @throws AtlasError `not_found` where it isn't there, or isn't for callers */
+  /**
+   * A type's method. @throws AtlasError `not_found` where there is none, or callers may not call it
+   */
   of(name: string, type: Pick<ResolvedType, "class">, method: string): Method {
     const methods = this.#byType.get(name) ?? methodsOf(type.class);
     const found = methods.get(method);

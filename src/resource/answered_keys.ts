@@ -1,7 +1,9 @@
 /**
- * Which idempotency keys a resource's state has answers for, so that a new key can be known to be
- * new while the store is out of reach. Kept of types with `partition: "available"` alone, as one
- * number for each key: two keys of one number would only have a new one refused.
+ * Which idempotency keys a resource's state has answers for, so that a new key can be recognised
+ * while the store is out of reach.
+ *
+ * Kept for types with `partition: "available"` alone, as one number for each key: where two keys
+ * share a number, the newer one is only refused.
  */
 import { isAtlasError } from "../errors.ts";
 import { MAX_KNOWN_ANSWERS } from "../limits.ts";
@@ -12,17 +14,17 @@ import type { OwnState } from "./own_state.ts";
 import type { Writes } from "./offline_log.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
-/** Date fields read at once. */
+/** Date fields that one read returns. */
 const PAGE = 1_000;
-/** Between two attempts to read them, in ms. */
+/** The pause between two attempts to read them, in ms. */
 const AGAIN_MS = 1_000;
-/** Hexadecimal digits of a digest that fit a number. */
+/** The hexadecimal digits of a digest that fit in a number. */
 const DIGITS = 13;
 
 export interface AnsweredKeysParts {
   readonly state: Pick<OwnState, "range">;
   readonly clock: Clock;
-  readonly tenure: Pick<HeldOwnership, "offline" | "isOver">;
+  readonly ownership: Pick<HeldOwnership, "offline" | "isOver">;
   /** The idempotency key of a date field. */
   readonly keyOf: (field: string) => string;
 }
@@ -48,7 +50,7 @@ export class AnsweredKeys {
     this.#isComplete = true;
   }
 
-  /** These writes are in the state, or kept. */
+  /** These writes are in the state, or in the offline log. */
   wrote(writes: Writes): void {
     for (const [field, text] of writes) {
       if (!field.startsWith("i:")) continue;
@@ -60,31 +62,33 @@ export class AnsweredKeys {
   }
 
   /**
-   * Reads them where they aren't known, beside turns. Gives how many there are; null where that
-   * isn't known. Never rejects.
+   * Reads them where they aren't known, concurrently with turns. Resolves to their number; null
+   * where unknown. Never rejects.
    */
   async learn(): Promise<number | null> {
-    const { clock, tenure } = this.#parts;
+    const { clock, ownership } = this.#parts;
     if (this.#isComplete || this.#isLearning) return null;
     this.#isLearning = true;
     try {
-      while (!tenure.isOver && !tenure.offline && !await this.#read()) await pause(clock, AGAIN_MS);
+      while (!ownership.isOver && !ownership.offline && !await this.#read()) {
+        await pause(clock, AGAIN_MS);
+      }
     } finally {
       this.#isLearning = false;
     }
     return this.#isComplete ? this.#known.size : null;
   }
 
-  /** Answers whether it needn't be tried again soon. */
+  /** Answers whether no retry is needed soon. */
   async #read(): Promise<boolean> {
-    const { state, tenure, keyOf } = this.#parts;
+    const { state, ownership, keyOf } = this.#parts;
     let start = "t:";
     try {
       for (;;) {
         const range = { start, end: "t;", limit: PAGE, reverse: false };
         const rows = await state.range(range);
-        // What was read since may be another owner's.
-        if (tenure.offline || tenure.isOver) return true;
+        // Another owner may have written what was read since.
+        if (ownership.offline || ownership.isOver) return true;
         for (const [field] of rows) this.#known.add(numberOf(keyOf(field)));
         if (this.#known.size > MAX_KNOWN_ANSWERS) return this.#forget();
         const last = rows.at(-1)?.[0];
@@ -99,7 +103,7 @@ export class AnsweredKeys {
     return true;
   }
 
-  /** There are too many; true, for it is no use to try that again soon. */
+  /** There are too many. Returns true, because a retry is useless. */
   #forget(): true {
     this.#known.clear();
     this.#isComplete = false;

@@ -1,13 +1,12 @@
 /**
- * Where two claims of one name can both stand for a while: the usher who asks, again and
- * again, whether somebody with a better ticket has come for a seat, and if so sees its
- * holder off.
+ * Finds conflicting claims on stores without one write order, where two can both stand for a
+ * while.
  *
- * Takes what the host holds and, of stores without one write order, looks each up from
- * time to time. An owner that finds a greater claim stops at once, hears of the winner,
- * and gives its own claim back. Of other stores nothing is looked up.
+ * Looks up each key that the host holds from time to time. An owner that finds a greater claim
+ * stops at once, runs `onConflict` with the winner, and gives its own claim back. With other
+ * stores nothing is looked up.
  *
- * Source: design §3, Race resolution as published.
+ * Source: `docs/design.md`, Several masters.
  */
 import { isAtlasError, messageOf } from "../errors.ts";
 import { MAX_TURN_MS, RECHECKS_AT_ONCE } from "../limits.ts";
@@ -18,20 +17,20 @@ import type { Activation } from "./activation.ts";
 import type { ActivationHost } from "./activation_host.ts";
 
 export class Conflicts {
-  readonly #stage: ActivationHost<Activation>;
+  readonly #host: ActivationHost<Activation>;
   readonly #held: () => Iterable<Activation>;
   #timer: Timer | null = null;
   #isWatching = false;
 
   /** @param held what the host holds now. */
   constructor(stage: ActivationHost<Activation>, held: () => Iterable<Activation>) {
-    this.#stage = stage;
+    this.#host = stage;
     this.#held = held;
   }
 
-  /** Looks at everything from now on, once every `recheckMs` of the store, or slower. */
+  /** Starts checking all activations, at most once every `recheckMs` of the store. */
   watch(): void {
-    const { clock, store: { recheckMs } } = this.#stage;
+    const { clock, store: { recheckMs } } = this.#host;
     if (recheckMs === undefined || this.#isWatching) return;
     this.#isWatching = true;
     const round = async (): Promise<void> => {
@@ -46,9 +45,9 @@ export class Conflicts {
     this.#timer?.cancel();
   }
 
-  /** An activation's ownership has ended: it stops, and hears of the winner if there is one. */
+  /** An activation's ownership has ended: stops it, and runs `onConflict` if there is a winner. */
   async lost(activation: Activation, found?: Ownership | null): Promise<void> {
-    const { store, stats } = this.#stage;
+    const { store, stats } = this.#host;
     if (store.recheckMs === undefined && !found) return void activation.abandon();
     const winner = found === undefined ? this.#winner(activation) : Promise.resolve(found);
     const told = winner.then((owner) => {
@@ -57,7 +56,7 @@ export class Conflicts {
       this.#tell("lost to a greater claim", activation, owner.rrp);
       return owner;
     });
-    // Its claim stands until it has said good-bye: by it the store knows what it wrote.
+    // The claim stays until the final hooks have run: the store finds this owner's writes by it.
     await this.#within(MAX_TURN_MS, activation.abandon(told));
     const { key, owner: { incarnation, epoch } } = activation;
     const givenUp = found && store.depart && store.homeOf?.(key)
@@ -66,12 +65,14 @@ export class Conflicts {
     await givenUp.catch((error) => this.#tell("release failed", activation, messageOf(error)));
   }
 
-  /** The store says that an ownership has to give way, which may have ended meanwhile. */
+  /** The store reported that an ownership, which may have ended meanwhile, has to yield. */
   overtaken(activation: Activation | undefined, epoch: number, winner: Ownership): void {
     if (activation?.epoch === epoch && !activation.offline) this.lost(activation, winner);
   }
 
-  /** Looks at all that is held, some at a time. What can't be asked now is asked next time. */
+  /**
+   * Checks all activations, some at a time. Those that can't be checked now are checked next time.
+   */
   async #round(): Promise<void> {
     const held = this.#held()[Symbol.iterator]();
     const work = async (): Promise<void> => {
@@ -83,10 +84,10 @@ export class Conflicts {
     await Promise.all(Array.from({ length: RECHECKS_AT_ONCE }, work));
   }
 
-  /** Whether the store could say. */
+  /** Whether the store answered. */
   async #look(activation: Activation): Promise<boolean> {
     try {
-      const owner = await this.#stage.store.lookup(activation.key);
+      const owner = await this.#host.store.lookup(activation.key);
       if (
         !activation.isOpen || activation.offline || !activation.holds() ||
         isOwner(activation, owner)
@@ -99,10 +100,10 @@ export class Conflicts {
     }
   }
 
-  /** Who owns the key instead; null where that can't be said. */
+  /** Who owns the key instead; null where unknown. */
   async #winner(activation: Activation): Promise<Ownership | null> {
     try {
-      const owner = await this.#stage.store.lookup(activation.key);
+      const owner = await this.#host.store.lookup(activation.key);
       return isOwner(activation, owner) ? null : owner;
     } catch {
       return null;
@@ -112,13 +113,13 @@ export class Conflicts {
   /** Resolves with `work`, or after `ms`. */
   #within(ms: number, work: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#stage.clock.after(ms, resolve);
+      const timer = this.#host.clock.after(ms, resolve);
       work.finally(() => timer.cancel()).then(resolve);
     });
   }
 
   #tell(event: string, { key, epoch }: Activation, reason: string): void {
-    this.#stage.tell("warning", event, { key, epoch, reason });
+    this.#host.tell("warning", event, { key, epoch, reason });
   }
 }
 

@@ -1,41 +1,41 @@
 /**
- * Until when a resource that has followed its callers stays where it is. That is in its state, as
- * a time of the wall clock, so that whoever takes it over keeps to it; it goes with the first look
- * after that time.
+ * Until when a resource that has followed its callers stays where it is. The time is kept in its
+ * state, by the wall clock, so that the next owner respects it; it is deleted with the first
+ * read after that time.
  */
-import { FOLLOW_REST_MS } from "../limits.ts";
+import { FOLLOW_COOL_DOWN_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "./activation.ts";
 import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
-/** The field of the state that holds it; users' keys are in another space. */
+/** Its field in the state; users' keys have another prefix. */
 const REST = "q:rest";
 
-/** Writes down, in a turn of its own, that it rests from now on. Never rejects. */
-export async function beginRest(activation: Activation, clock: Clock): Promise<void> {
-  const until = Math.ceil(clock.wall()) + FOLLOW_REST_MS;
+/** Starts the cool-down, in a turn of its own. Never rejects. */
+export async function beginCoolDown(activation: Activation, clock: Clock): Promise<void> {
+  const until = Math.ceil(clock.wall()) + FOLLOW_COOL_DOWN_MS;
   await inTurn(activation, () => activation.turnCommit.storage.reserve(REST, String(until)));
 }
 
 /**
- * How long it has to rest yet, in ms; 0: it may move. Where that can't be read it rests for the
- * whole time. Never rejects.
+ * The rest of the cool-down, in ms; 0: it may move. Where it can't be read, the whole time. Never
+ * rejects.
  */
-export async function restLeft(activation: Activation, clock: Clock): Promise<number> {
-  let left = FOLLOW_REST_MS;
+export async function coolDownLeft(activation: Activation, clock: Clock): Promise<number> {
+  let left = FOLLOW_COOL_DOWN_MS;
   const isTold = await inTurn(activation, async () => {
     const { storage } = activation.turnCommit;
     const text = await storage.field(REST);
     // Another node's wall clock may be ahead of this one.
-    left = Math.min(FOLLOW_REST_MS, Math.max(0, (Number(text) || 0) - clock.wall()));
+    left = Math.min(FOLLOW_COOL_DOWN_MS, Math.max(0, (Number(text) || 0) - clock.wall()));
     if (text !== null && left === 0) storage.reserve(REST, null);
   });
-  return isTold ? left : FOLLOW_REST_MS;
+  return isTold ? left : FOLLOW_COOL_DOWN_MS;
 }
 
 /** Whether the turn of `work` was committed. */
 async function inTurn(activation: Activation, work: () => unknown): Promise<boolean> {
-  const visit = new HookCall(activation.key, "resting", Infinity, NOWHERE, work);
-  activation.deliver(visit);
-  return await visit.ended === null;
+  const hookCall = new HookCall(activation.key, "resting", Infinity, NOWHERE, work);
+  activation.deliver(hookCall);
+  return await hookCall.ended === null;
 }

@@ -1,12 +1,12 @@
 /**
- * Drops answers to idempotency keys past their time from resources that were let go meanwhile,
- * so that nobody has to call them for it. Takes the keys as they are let go, with the time; owns
- * each for the moment that one commit takes, without making an instance.
+ * Deletes expired answers to idempotency keys from resources that are no longer in memory, so
+ * that nobody has to call them for it. Takes the keys as they are released, with the time; owns
+ * each for one commit only, without making an instance.
  *
- * It is kept in memory only: what a node still had in mind when it ended is dropped when the
- * resource is let go the next time.
+ * The list is in memory only: where a node ends, the rest is deleted after the resource is
+ * released the next time.
  */
-import { TIDY_MS } from "../limits.ts";
+import { PRUNE_DELAY_MS } from "../limits.ts";
 import type { Clock, Timer } from "../ports/clock.ts";
 import type { Claims } from "../registry/claims.ts";
 import type { NodeLife } from "../registry/lease.ts";
@@ -17,11 +17,11 @@ import { releaseOwnership, tellLostState } from "./reassertion.ts";
 import type { ActivationHost } from "./activation_host.ts";
 import { HookCall, NOWHERE } from "../events/hook_call.ts";
 
-/** Keys kept in mind; the oldest give way. */
+/** Keys that one node remembers; the oldest are dropped. */
 const MOST = 100_000;
-/** How often it is tried where the store can't be asked. */
+/** How often one key is tried where the store can't be reached. */
 const MOST_ATTEMPTS = 3;
-/** How many are visited at a time. */
+/** How many keys are processed at once. */
 const AT_ONCE = 16;
 
 interface ExpiringKey {
@@ -30,19 +30,19 @@ interface ExpiringKey {
 }
 
 export interface ExpiredAnswersParts {
-  readonly stage: TurnCommitParts & Pick<ActivationHost<unknown>, "stats" | "tell">;
+  readonly host: TurnCommitParts & Pick<ActivationHost<unknown>, "stats" | "tell">;
   readonly clock: Clock;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
-  /** The life that may own the key now; null where none may, or it is here already. */
+  /** The life that may own the key now; null where none may, or it is active here already. */
   readonly lifeFor: (key: string) => NodeLife | null;
-  /** Has those who want the key here wait for `work`. */
+  /** Makes activations of the key on this node wait for `work`. */
   readonly hold: (key: string, work: Promise<void>) => unknown;
 }
 
 export class ExpiredAnswers {
   readonly #parts: ExpiredAnswersParts;
-  /** In the order in which they are due, as good as. */
+  /** Roughly in the order in which they are due. */
   readonly #left = new Map<string, ExpiringKey>();
   #timer: Timer | null = null;
   #isWorking = false;
@@ -51,7 +51,7 @@ export class ExpiredAnswers {
     this.#parts = parts;
   }
 
-  /** Visits `key` at `at`, on the monotonic clock. */
+  /** Schedules `key` for `at`, on the monotonic clock. */
   add(key: string, at: number, attempts: number = 0): void {
     this.#left.delete(key);
     this.#left.set(key, { at, attempts });
@@ -62,7 +62,7 @@ export class ExpiredAnswers {
     this.#wait();
   }
 
-  /** Nothing is visited any more. */
+  /** Stops. */
   stop(): void {
     this.#left.clear();
     this.#timer?.cancel();
@@ -94,46 +94,52 @@ export class ExpiredAnswers {
   async #remove(key: string, attempts: number): Promise<void> {
     const { clock, lifeFor, hold } = this.#parts;
     const life = lifeFor(key);
-    // Where it is awake, here or elsewhere, its owner drops them.
+    // Where the resource is active, here or elsewhere, its owner deletes them.
     if (life === null) return;
     const work = this.#drop(key, life).then((at) => {
       if (at < Infinity) this.add(key, at);
     }, () => {
-      if (attempts + 1 < MOST_ATTEMPTS) this.add(key, clock.now() + TIDY_MS, attempts + 1);
+      if (attempts + 1 < MOST_ATTEMPTS) this.add(key, clock.now() + PRUNE_DELAY_MS, attempts + 1);
     });
     hold(key, work);
     await work;
   }
 
-  /** Gives when there is more to drop, on the monotonic clock. */
+  /** Resolves to when more will expire, on the monotonic clock. */
   async #drop(key: string, life: NodeLife): Promise<number> {
-    const { stage, claims, place } = this.#parts;
+    const { host: stage, claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation || !claims.stands(lineage)) return Infinity;
     if (isStateLost) tellLostState(stage, key, owner);
-    const tenure = ownershipOf(stage, key, owner, life, last);
-    const ledger = new TurnCommit(stage, tenure);
+    const ownership = ownershipOf(stage, key, owner, life, last);
+    const turnCommit = new TurnCommit(stage, ownership);
     try {
-      ledger.begin();
-      await ledger.tidy();
-      if (ledger.isDirty) await ledger.commit();
-      return tenure.tidyAt;
+      turnCommit.begin();
+      await turnCommit.prune();
+      if (turnCommit.isDirty) await turnCommit.commit();
+      return ownership.pruneAt;
     } finally {
-      await releaseOwnership(stage, tenure);
+      await releaseOwnership(stage, ownership);
     }
   }
 }
 
 /**
- * Drops a resource's answers past their time, in a turn of its own, where by `now` there may be
- * any. Resolves when that has ended; never rejects.
+ * Deletes a resource's expired answers, in a turn of its own, where by `now` there may be any.
+ * Resolves when that is done; never rejects.
  */
 export async function tidy(activation: Activation, now: number): Promise<void> {
-  if (activation.tidyAt > now) return;
-  // Asked once only; and again later, where the store can't be reached.
-  activation.tidyAt = now + TIDY_MS;
+  if (activation.pruneAt > now) return;
+  // Tried once; and again later, where the store can't be reached.
+  activation.pruneAt = now + PRUNE_DELAY_MS;
   const { key } = activation;
-  const visit = new HookCall(key, "tidying", Infinity, NOWHERE, () => activation.turnCommit.tidy());
-  activation.deliver(visit);
-  await visit.ended;
+  const hookCall = new HookCall(
+    key,
+    "tidying",
+    Infinity,
+    NOWHERE,
+    () => activation.turnCommit.prune(),
+  );
+  activation.deliver(hookCall);
+  await hookCall.ended;
 }

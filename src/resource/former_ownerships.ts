@@ -1,13 +1,13 @@
 /**
- * Ownerships that have ended here, and the last turns that were committed under them: where the
- * store is replaced by a copy that lacks such a turn, this is who says so.
+ * Ownerships that have ended here, and the last turns committed under them, so that a loss is
+ * reported where the store is replaced by a copy that lacks such a turn.
  *
  * Takes each ownership that ends; asks the store about all of them whenever its lineage changes,
- * and tells what is missing. Remembered for `FORMER_TENURES_MS`, up to `MAX_FORMER_TENURES`.
+ * and reports what is missing. Remembered for `FORMER_OWNERSHIPS_MS`, up to `MAX_FORMER_OWNERSHIPS`.
  *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
-import { FORMER_TENURES_MS, MAX_FORMER_TENURES } from "../limits.ts";
+import { FORMER_OWNERSHIPS_MS, MAX_FORMER_OWNERSHIPS } from "../limits.ts";
 import type { Ownership } from "../model/ownership.ts";
 import type { CommittedTurn, LineageName, Stamp } from "../ports/store.ts";
 import { markOf } from "../registry/lineage.ts";
@@ -25,16 +25,16 @@ interface FormerOwnership extends CommittedTurn {
   readonly key: string;
   readonly owner: Ownership;
   last: Stamp;
-  /** The lineage, by `markOf`, whose state is known to have that turn, or lost it. */
+  /** The lineage, by `markOf`, for which it is known whether the state has that turn. */
   lineage: string | undefined;
   readonly endedAt: number;
 }
 
-/** What the registry knows of the store. */
+/** What the membership knows of the store. */
 interface Registry {
-  /** The store's present lineage; null before it has answered once. */
+  /** The store's current lineage; null before it has answered once. */
   readonly present: LineageName | null;
-  /** Whether the store answered lately. */
+  /** Whether the store answered recently. */
   readonly isReachable: boolean;
 }
 
@@ -45,7 +45,7 @@ export class FormerOwnerships {
   readonly #registry: Registry;
   /** By key and the epoch of the turn, in the order in which they ended. */
   readonly #all = new Map<string, FormerOwnership>();
-  /** The last of each key. */
+  /** The latest of each key. */
   readonly #latest = new Map<string, FormerOwnership>();
   #isAsking = false;
   #isClosed = false;
@@ -59,7 +59,9 @@ export class FormerOwnerships {
     return this.#all.size;
   }
 
-  /** An ownership has ended; `lineage` is that in which its turns were committed or asserted. */
+  /**
+   * An ownership has ended; `lineage` is the one in which its turns were committed or reasserted.
+   */
   add({ key, owner, last, lineage }: Omit<FormerOwnership, "endedAt">): void {
     if (last.epoch === 0 || !this.#parts.store.kept) return;
     this.#forget();
@@ -74,29 +76,34 @@ export class FormerOwnerships {
     if (!present || lineage !== markOf(present)) this.check();
   }
 
-  /** A key is owned here again, and its state has `last`: tells whether turns of before are missing. */
+  /**
+   * A key is owned here again, and its state has `last`: reports missing turns of earlier
+   * ownerships.
+   */
   returned(key: string, last: Stamp): boolean {
     const former = this.#latest.get(key);
     return former !== undefined && this.#tell(former, last);
   }
 
-  /** Asks the store about all that it was not asked about in the present lineage. */
+  /** Asks the store about each that it was not asked about in the current lineage. */
   check(): void {
     if (!this.#isAsking && !this.#isClosed) void this.#ask();
   }
 
-  /** Asks nothing any more. */
+  /** Stops asking. */
   stop(): void {
     this.#isClosed = true;
   }
 
-  /** What has ended long ago is in every copy by now, unless the store was away since. */
+  /**
+   * Turns that ended long ago are in every copy by now, unless the store was out of reach since.
+   */
   #forget(): void {
-    const due = this.#parts.clock.now() - FORMER_TENURES_MS;
+    const due = this.#parts.clock.now() - FORMER_OWNERSHIPS_MS;
     for (const [id, former] of this.#all) {
       const { key, endedAt } = former;
       const isOld = endedAt < due && this.#registry.isReachable;
-      if (!isOld && this.#all.size < MAX_FORMER_TENURES) break;
+      if (!isOld && this.#all.size < MAX_FORMER_OWNERSHIPS) break;
       this.#all.delete(id);
       if (this.#latest.get(key) === former) this.#latest.delete(key);
     }
@@ -118,7 +125,7 @@ export class FormerOwnerships {
           continue;
         }
       } catch {
-        // The store can't say now, which others tell.
+        // The store doesn't answer now, which others report.
       }
       await pause(clock, backoffMs(random, attempt++, AGAIN_MS, AGAIN_MOST_MS));
     }
@@ -146,7 +153,7 @@ export class FormerOwnerships {
       return false;
     }
     tellLoss(this.#parts, former, kept);
-    // Each loss is told once.
+    // Each loss is reported once.
     former.last = kept;
     return true;
   }

@@ -1,11 +1,10 @@
 /**
- * The host: a theatre whose stage manager lets each resource on once.
+ * Holds this node's activations, at most one for each key.
  *
- * Holds this node's activations; its gate turns any number of calls for an unowned
- * name into one claim. Sends idle ones home, and all of them when the node drains or
- * its lease has lapsed.
+ * Turns any number of calls for an unowned key into one claim. Releases idle activations, and
+ * all of them when the node drains or its lease has lapsed.
  *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Calls.
  */
 import type { Placement, ResolvedType } from "../api/app.ts";
 import type { Atlas, NodeEvent } from "../api/node.ts";
@@ -14,7 +13,7 @@ import type { StopReason } from "../api/resource.ts";
 import { AtlasError, messageOf } from "../errors.ts";
 import { HookCall } from "../events/hook_call.ts";
 import { SubscriberReaper } from "../events/subscriber.ts";
-import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, TIDY_MS } from "../limits.ts";
+import { DEFAULT_DECLINE_MS, MAX_DECLINE_MS, MAX_DECLINED, PRUNE_DELAY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { checkOptions, type OptionNames, quoted } from "../model/options.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -43,13 +42,13 @@ import { IdleSweep } from "./idle_sweep.ts";
 import { reassertAll, tellLostState } from "./reassertion.ts";
 import { Reconciliation } from "./reconciliation.ts";
 
-/** How often idle resources are looked for at least, in ms. */
+/** The longest interval between sweeps for idle resources, in ms. */
 const SWEEP_MS = 1_000;
 
-/** What a key was found to be: here, or somebody else's. */
+/** The result of opening a key: an activation here, or another node's ownership. */
 type Opened = Activation | Ownership;
 
-/** Gives a name up, and answers its next owner. MUST NOT reject. */
+/** Releases a key to another node, and resolves to its next owner. MUST NOT reject. */
 type HandOver = () => Promise<Ownership | null>;
 
 export class Host implements ActivationHost<Activation> {
@@ -63,11 +62,11 @@ export class Host implements ActivationHost<Activation> {
   readonly #parts: HostParts;
   readonly #methods: Methods;
   readonly #activations = new Map<string, Activation>();
-  /** Claims under way, one for each key. */
+  /** Claims in progress, one for each key. */
   readonly #opening = new Map<string, Promise<Opened>>();
   /** Claimed, and running `onStart`. */
   readonly #starting = new Set<Activation>();
-  /** Those on their way out; the name is free when they have ended. */
+  /** Those that are closing; the key is free when they have ended. */
   readonly #closing = new Map<string, Promise<void>>();
   readonly #ending = new Set<Activation>();
   readonly #idle: IdleSweep<Activation>;
@@ -76,7 +75,7 @@ export class Host implements ActivationHost<Activation> {
   readonly #formerOwnerships: FormerOwnerships;
   readonly #expiredAnswers: ExpiredAnswers;
   readonly reaper: SubscriberReaper;
-  /** Those that go on without the store. */
+  /** Those that operate without the store. */
   readonly reconciliation: Reconciliation;
   #life: NodeLife | null = null;
   /** The life whose lease lapsed while the store was out of reach; null once it is back. */
@@ -106,10 +105,10 @@ export class Host implements ActivationHost<Activation> {
     this.#drained = new DrainedPrefixes(parts.clock);
     this.#formerOwnerships = new FormerOwnerships(this, parts.claims);
     this.reaper = new SubscriberReaper(parts.clock, parts.isDead);
-    this.reconciliation = new Reconciliation({ ...parts, stage: this });
+    this.reconciliation = new Reconciliation({ ...parts, host: this });
     this.#expiredAnswers = new ExpiredAnswers({
       ...parts,
-      stage: this,
+      host: this,
       lifeFor: (key) => this.#mayOwn(key) ? this.#life : null,
       hold: (key, work) => this.#closing.set(key, work.finally(() => this.#closing.delete(key))),
     });
@@ -133,7 +132,7 @@ export class Host implements ActivationHost<Activation> {
     return present ? markOf(present) : undefined;
   }
 
-  /** Starts to serve as `life`. */
+  /** Starts serving as `life`. */
   open(life: NodeLife): void {
     this.#life = life;
     this.#former = null;
@@ -154,18 +153,18 @@ export class Host implements ActivationHost<Activation> {
     return this.#parts.types.has(type);
   }
 
-  /** Which node a type's resources want to be on; `local` where this node doesn't know it. */
+  /** A type's placement; `local` where this node doesn't know the type. */
   placement(type: string): Placement {
     return this.#parts.types.get(type)?.placement ?? "local";
   }
 
-  /** The resource, if it is here and takes calls. */
+  /** The resource, if it is here and accepts calls. */
   find(key: string): Activation | undefined {
     return this.#activations.get(key);
   }
 
   /**
-   * Brings a key's owner about: an activation here, or the live owner elsewhere.
+   * Resolves to a key's owner: an activation here, or the live owner elsewhere.
    *
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
    */
@@ -173,7 +172,7 @@ export class Host implements ActivationHost<Activation> {
     return this.#once(key, () => this.#acquire(key, type));
   }
 
-  /** The gate: one opening for each key that isn't here. */
+  /** Makes one claim for all calls of a key that isn't here. */
   #once(key: string, open: () => Promise<Opened>): Promise<Opened> {
     const present = this.#activations.get(key) ?? this.#opening.get(key);
     if (present) return Promise.resolve(present);
@@ -190,13 +189,13 @@ export class Host implements ActivationHost<Activation> {
       throw new AtlasError("unavailable", `this node can't take ${key} now`);
     }
     if (this.reconciliation.has(key)) {
-      throw new AtlasError("unavailable", `turns of ${key} are still to be committed`);
+      throw new AtlasError("unavailable", `offline turns of ${key} are not committed yet`);
     }
     checkRoom(this.#activations.size + this.#opening.size);
     const { claims, place } = this.#parts;
     const { owner, last, isStateLost, lineage } = await claims.acquire(key, life, place);
     if (owner.incarnation !== life.incarnation) return owner;
-    // What was won in a lineage that is over is neither in the store nor on these books.
+    // A claim that was won in a former lineage may not be in the store, and was not reasserted.
     if (!claims.stands(lineage)) throw quarantined(key);
     if (!this.#formerOwnerships.returned(key, last) && isStateLost) tellLostState(this, key, owner);
     const activation = new Activation(this, key, resolved, owner, life, last);
@@ -210,19 +209,19 @@ export class Host implements ActivationHost<Activation> {
       throw new AtlasError("unavailable", `${key} was stopped while it started`);
     }
     this.#activations.set(key, activation);
-    if (activation.goesOn) activation.turnCommit.learn();
+    if (activation.operatesOffline) activation.turnCommit.learn();
     if (!this.#accepting || this.#isDrained(key)) this.#close(activation, "drain");
     return activation;
   }
 
-  /** Whether one of this type may be taken without asking the store, which is out of reach. */
+  /** Whether one of this type may be activated while the store is out of reach. */
   canStartOffline(type: string): boolean {
     return this.#former !== null && this.#parts.types.get(type)?.partition === "available";
   }
 
   /**
-   * Takes a key without asking the store: nothing of its state can be read. What it writes
-   * is kept, and committed only where it turns out to be new.
+   * Activates a key without the store: nothing of its state can be read. Its writes are logged,
+   * and committed only where the key turns out to have no state.
    *
    * @param epoch the highest that is known of its owners; 0: none.
    * @throws AtlasError `unavailable`, `overloaded`, or what the resource's start threw.
@@ -244,7 +243,7 @@ export class Host implements ActivationHost<Activation> {
     return activation;
   }
 
-  /** The method a call asks for. @throws AtlasError `not_found` */
+  /** The method that a call names. @throws AtlasError `not_found` */
   method(type: ResolvedType, call: Call): Method {
     if (call instanceof HookCall) return call.hook;
     return this.#methods.of(call.key.slice(0, call.key.indexOf("/")), type, call.method);
@@ -261,7 +260,7 @@ export class Host implements ActivationHost<Activation> {
     this.#conflicts.lost(activation);
   }
 
-  /** Ends what has to give way to owners in other regions. */
+  /** Ends activations that have to yield to owners in other regions. */
   overtaken(overtaken: readonly Overtaken[]): void {
     for (const { key, epoch, winner } of overtaken) {
       this.#conflicts.overtaken(this.#activations.get(key), epoch, winner);
@@ -269,10 +268,10 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * Says to the store again what this life holds, all of it. Answers false where the
-   * lineage is another by now.
+   * Reasserts to the store all that this life holds. Resolves to false where the lineage has
+   * changed meanwhile.
    *
-   * @throws AtlasError `unavailable` where the store can't say.
+   * @throws AtlasError `unavailable` where the store doesn't answer.
    */
   async reassert(life: NodeLife, lineage: LineageName): Promise<boolean> {
     const all = new Set([...this.#activations.values(), ...this.#starting, ...this.#ending]);
@@ -287,8 +286,8 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * The lease has lapsed: everything stops at once, but for what may go on while the store
-   * is `away`.
+   * The lease has lapsed: everything stops at once, except what may operate while the store is
+   * `away`.
    */
   abandon(away: boolean): void {
     this.#accepting = false;
@@ -305,8 +304,9 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * Takes nothing new, ends everything in good order, and resolves when all is released. What has
-   * kept turns goes on until they are committed or lost to another owner, or {@link stop} ends it.
+   * Stops claiming, closes all activations, and resolves when all are released. Those with
+   * offline turns go on until these are committed or lost to another owner, or {@link stop} ends
+   * them.
    */
   async drain(): Promise<void> {
     this.#isDraining = true;
@@ -317,12 +317,12 @@ export class Host implements ActivationHost<Activation> {
       await this.reconciliation.settled();
       for (const activation of this.#activations.values()) this.#close(activation, "drain");
       await Promise.all(this.#closing.values());
-      // The turns that were running may have been kept, too.
-    } while (this.reconciliation.keepsTurns);
+      // The turns that were running may have been logged, too.
+    } while (this.reconciliation.hasTurns);
     this.reconciliation.close();
   }
 
-  /** Ends what falls under a prefix in good order, and takes none of it for a while. */
+  /** Closes activations under a prefix, and claims none of them for a while. */
   async drainPrefix({ prefix, forMs }: Required<DrainOptions>): Promise<void> {
     const { region, node } = this.#parts.place;
     const own = locator(region, node, "");
@@ -357,10 +357,10 @@ export class Host implements ActivationHost<Activation> {
   }
 
   /**
-   * Ends a resource here so that another node goes on with it. Calls that wait are sent
-   * there, and nobody takes the name here before `handOver` has ended.
+   * Closes a resource here so that another node can activate it. Calls that wait are redirected
+   * there, and the key is not claimed here before `handOver` has ended.
    *
-   * @param handOver gives the name up and answers its next owner, or null. MUST NOT reject.
+   * @param handOver releases the key and resolves to its next owner, or null. MUST NOT reject.
    */
   handOver(activation: Activation, handOver: HandOver): Promise<void> {
     const isHere = this.#activations.get(activation.key) === activation && !activation.offline;
@@ -383,15 +383,15 @@ export class Host implements ActivationHost<Activation> {
   }
 
   async #end(activation: Activation, reason: StopReason, handOver?: HandOver): Promise<void> {
-    if (reason === "idle") await tidy(activation, this.clock.now() + TIDY_MS);
-    // While it can still be asked: who listens is to have all that was said so far.
+    if (reason === "idle") await tidy(activation, this.clock.now() + PRUNE_DELAY_MS);
+    // Before it closes, so that subscribers get all events so far.
     await activation.settleEvents();
     this.#activations.delete(activation.key);
     await activation.close(reason, handOver);
-    if (activation.tidyAt < Infinity) this.#expiredAnswers.add(activation.key, activation.tidyAt);
+    if (activation.pruneAt < Infinity) this.#expiredAnswers.add(activation.key, activation.pruneAt);
   }
 
-  /** Whether a key that isn't here may be owned without an instance for a moment. */
+  /** Whether a key that isn't here may be owned briefly without an instance. */
   #mayOwn(key: string): boolean {
     const isHere = this.#activations.has(key) || this.#opening.has(key) || this.#closing.has(key);
     return !isHere && this.canHost(key.slice(0, key.indexOf("/")), key);
@@ -428,7 +428,7 @@ export class DrainedPrefixes {
     this.#clock = clock;
   }
 
-  /** Declines what starts with `prefix` for `ms` from now. */
+  /** Declines keys whose RRP starts with `prefix` for `ms` from now. */
   add(prefix: string, ms: number): void {
     this.#prefixes.delete(prefix);
     if (this.#prefixes.size >= MAX_DECLINED) {

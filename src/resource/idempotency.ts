@@ -1,17 +1,17 @@
 /**
- * Answers kept for idempotency keys: the receipt book of one resource.
+ * One resource's answers by idempotency key.
  *
- * A keyed call's answer is written in the same commit as its state, so that a repeat
- * finds either both or neither. Only answers of calls that succeeded are kept: a
- * failed turn changed nothing, and may be tried again.
+ * The answer to a call with a key is written in the same commit as its state, so that a repeat
+ * finds either both or neither. Only answers of calls that succeeded are kept: a failed turn
+ * changed nothing, and may be tried again.
  *
- * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms, 14 digits>:<key>` its date
- * (for pruning, oldest first), `n` how many there are.
+ * Fields in the store: `i:<key>` the method, its answer and its arguments' digest, `t:<wall ms,
+ * 14 digits>:<key>` its date (for pruning, oldest first), `n` how many there are.
  *
- * Source: design §3, State; the IETF draft "The Idempotency-Key HTTP Header Field".
+ * Source: `docs/design.md`, State; the IETF draft "The Idempotency-Key HTTP Header Field".
  */
 import { AtlasError } from "../errors.ts";
-import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, TIDY_MS } from "../limits.ts";
+import { IDEMPOTENCY_MS, MAX_IDEMPOTENCY_RECORDS, PRUNE_DELAY_MS } from "../limits.ts";
 import { fingerprint } from "../model/fingerprint.ts";
 import { quoted } from "../model/options.ts";
 import { textToCount, textToValue, unreadable, valueToText } from "../model/value.ts";
@@ -22,33 +22,36 @@ import type { OwnState } from "./own_state.ts";
 import type { TurnStorage } from "./storage.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
-/** Expired answers fetched at once, and dropped with each new one. */
+/** Expired answers that one read returns, and those deleted with each new one. */
 const PRUNE_FETCH = 256;
 const PRUNE_EACH = 2;
-/** Answers of this epoch kept at hand, and the longest such, in characters. */
+/** Answers of this epoch that are cached, and the longest such, in characters. */
 const RECENT = 32;
 const RECENT_CHARACTERS = 1_024;
 
 const DATE_DIGITS = 14;
 
-/** What answers need of the ownership that they belong to. */
-export type AnswersTenure = Pick<HeldOwnership, "key" | "offline" | "isOver" | "goesOn">;
+/** What the answers need of their ownership. */
+export type AnswersOwnership = Pick<
+  HeldOwnership,
+  "key" | "offline" | "isOver" | "operatesOffline"
+>;
 
 export interface AnswersParts {
   readonly state: OwnState;
   readonly clock: Clock;
-  readonly tenure: AnswersTenure;
+  readonly ownership: AnswersOwnership;
   readonly storage: TurnStorage;
-  /** Whether none were kept when its ownership began. */
+  /** Whether there were none when its ownership began. */
   readonly isFresh: boolean;
 }
 
-/** The idempotency key that a date field is of. */
+/** The idempotency key of a date field. */
 function keyOf(field: string): string {
   return field.slice(2 + DATE_DIGITS + 1);
 }
 
-/** The wall time, in ms, in a date field; 0 where it has none. */
+/** The wall-clock time, in ms, of a date field; 0 where it has none. */
 function dateOf(field: string): number {
   return Number(field.slice(2, 2 + DATE_DIGITS)) || 0;
 }
@@ -56,32 +59,34 @@ function dateOf(field: string): number {
 export class IdempotencyStore {
   readonly #state: OwnState;
   readonly #clock: Clock;
-  readonly #ownership: AnswersTenure;
+  readonly #ownership: AnswersOwnership;
   readonly #storage: TurnStorage;
-  /** Answers kept, as stored; null before it was read. */
+  /** The number of answers, as stored; null before it was read. */
   #count: number | null = null;
-  /** Date fields of expired answers, to be dropped. */
+  /** Date fields of expired answers, to be deleted. */
   #expired: string[] = [];
   #prunedAt = -Infinity;
   #recent = new Map<string, string>();
-  /** Which keys have answers; null where the type doesn't go on without the store. */
+  /** Which keys have answers; null where the type doesn't operate without the store. */
   readonly #keys: AnsweredKeys | null;
   /** The digest of the running call's arguments. */
   #asked = "";
 
-  constructor({ state, clock, tenure, storage, isFresh }: AnswersParts) {
+  constructor({ state, clock, ownership, storage, isFresh }: AnswersParts) {
     this.#state = state;
     this.#clock = clock;
-    this.#ownership = tenure;
+    this.#ownership = ownership;
     this.#storage = storage;
-    this.#keys = tenure.goesOn ? new AnsweredKeys({ state, clock, tenure, keyOf }) : null;
+    this.#keys = ownership.operatesOffline
+      ? new AnsweredKeys({ state, clock, ownership, keyOf })
+      : null;
     if (!isFresh) return;
     this.#count = 0;
     this.#keys?.none();
   }
 
   /**
-   * The result answered before under this key; undefined where there is none.
+   * The earlier result for this key; undefined where there is none.
    *
    * @throws AtlasError `bad_request` where the key was used for another method, or with other
    * arguments.
@@ -91,25 +96,27 @@ export class IdempotencyStore {
     method: string,
     args: readonly unknown[],
   ): Promise<{ result: unknown } | undefined> {
-    // Taken now: the method may change its arguments.
+    // Computed now, because the method may change its arguments.
     this.#asked = fingerprint(args);
     const text = this.#recent.get(idempotencyKey) ?? await this.#read(idempotencyKey);
     if (text === null) return undefined;
-    const what = `the answer kept for idempotency key ${quoted(idempotencyKey)}`;
+    const what = `the answer for idempotency key ${quoted(idempotencyKey)}`;
     const answer = textToValue(text, what);
-    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is no answer");
+    if (!Array.isArray(answer) || answer.length < 2) throw unreadable(what, "it is not an answer");
     const [answered, result, asked = this.#asked] = answer;
     if (answered === method && asked === this.#asked) return { result };
-    const used = `the idempotency key ${quoted(idempotencyKey)} was used for ${quoted(answered)}`;
+    const used = `the idempotency key ${quoted(idempotencyKey)} was already used for ${
+      quoted(answered)
+    }`;
     throw new AtlasError(
       "bad_request",
       answered === method
-        ? `${used} with other arguments before: a repeat must have the same, by value`
-        : `${used} before, it can't be used for ${quoted(method)}`,
+        ? `${used} with other arguments: a repeat must have equal ones`
+        : `${used}, it can't be used for ${quoted(method)}`,
     );
   }
 
-  /** Learns which keys have answers, for when the store is out of reach. Never rejects. */
+  /** Reads which keys have answers, for use while the store is out of reach. Never rejects. */
   async learn(): Promise<void> {
     const known = await this.#keys?.learn() ?? null;
     if (known !== null) this.#count ??= known;
@@ -119,16 +126,16 @@ export class IdempotencyStore {
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     const fields = this.#count === null ? [`i:${idempotencyKey}`, "n"] : [`i:${idempotencyKey}`];
     const [text = null, count] = await this.#state.read(fields);
-    // Meanwhile the store may have gone out of reach, and somebody else become the owner.
+    // Meanwhile the store may have gone out of reach, and another node may have become the owner.
     if (this.#ownership.offline) return this.#recall(idempotencyKey);
     if (this.#count === null) this.#count = textToCount(count, "the number of its answers");
     return text;
   }
 
   /**
-   * What is known of an answer without the store.
+   * An answer, as far as it is known without the store.
    *
-   * @throws AtlasError `unavailable` where there may be one that isn't known.
+   * @throws AtlasError `unavailable` where there may be an answer in the store.
    */
   #recall(idempotencyKey: string): string | null {
     const kept = this.#storage.peek(`i:${idempotencyKey}`);
@@ -138,9 +145,9 @@ export class IdempotencyStore {
   }
 
   /**
-   * Adds a call's answer to its turn's writes, and drops some expired ones.
+   * Adds a call's answer to its turn's writes, and deletes some expired ones.
    *
-   * @throws AtlasError `overloaded` where too many young answers are kept already.
+   * @throws AtlasError `overloaded` where there are too many answers that have not expired.
    */
   async add(
     idempotencyKey: string,
@@ -161,7 +168,7 @@ export class IdempotencyStore {
     if (++count > MAX_IDEMPOTENCY_RECORDS) {
       throw new AtlasError(
         "overloaded",
-        `${this.#ownership.key} keeps ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
+        `${this.#ownership.key} has ${MAX_IDEMPOTENCY_RECORDS} answers for idempotency keys already`,
       );
     }
     const date = String(Math.max(0, Math.floor(now))).padStart(DATE_DIGITS, "0");
@@ -171,12 +178,12 @@ export class IdempotencyStore {
   }
 
   /**
-   * Has the running turn drop answers past their time. Gives when there will be more to drop, on
-   * the monotonic clock; Infinity where none is kept.
+   * Deletes expired answers in the running turn. Resolves to when more will expire, on the
+   * monotonic clock; Infinity where there are none.
    */
-  async tidy(): Promise<number> {
+  async prune(): Promise<number> {
     const [now, wall] = [this.#clock.now(), this.#clock.wall()];
-    if (this.#ownership.offline) return now + TIDY_MS;
+    if (this.#ownership.offline) return now + PRUNE_DELAY_MS;
     if (this.#count === null) {
       const [text] = await this.#state.read(["n"]);
       this.#count = textToCount(text, "the number of its answers");
@@ -197,8 +204,10 @@ export class IdempotencyStore {
     if (count !== this.#count) this.#storage.reserve("n", count > 0 ? String(count) : null);
     if (count <= 0) return Infinity;
     const oldest = rows[young]?.[0];
-    // Some at a time, rather than each in its moment.
-    return oldest === undefined ? now : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + TIDY_MS;
+    // Several at a time, rather than each when it expires.
+    return oldest === undefined
+      ? now
+      : now + dateOf(oldest) - wall + IDEMPOTENCY_MS + PRUNE_DELAY_MS;
   }
 
   #drop(field: string, count: number): number {
@@ -228,7 +237,7 @@ export class IdempotencyStore {
 
   async #findExpired(now: number): Promise<void> {
     if (this.#ownership.offline) return;
-    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < TIDY_MS) return;
+    if (this.#expired.length > 0 || this.#clock.now() - this.#prunedAt < PRUNE_DELAY_MS) return;
     const before = String(Math.max(0, Math.floor(now - IDEMPOTENCY_MS))).padStart(DATE_DIGITS, "0");
     const rows = await this.#state.range({
       start: "t:",
@@ -237,7 +246,7 @@ export class IdempotencyStore {
       reverse: false,
     });
     this.#expired = rows.map(([field]) => field);
-    // A full page means there is more: look again as soon as it is worked off.
+    // A full page means that there are more: read again once these are deleted.
     if (rows.length < PRUNE_FETCH) this.#prunedAt = this.#clock.now();
   }
 }

@@ -1,22 +1,23 @@
 /**
- * Looks at all resources of a node again and again, a share each time, so that no look takes
- * long. Takes who they are and what a look does; counts looks, by which idleness is told.
+ * Visits all resources of a node again and again, a share of them each time, so that no visit
+ * takes long. Takes the resources and a function to run on each; counts the rounds, by which
+ * idleness is measured.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 
-/** Resources that are looked at each time. */
+/** Resources that are visited each time. */
 const SWEEP_SHARE = 20_000;
 
 interface IdleSweepParts<T> {
   readonly clock: Clock;
-  /** Time between two looks, in ms. */
+  /** The time between two rounds, in ms. */
   readonly everyMs: number;
   readonly all: () => IterableIterator<T>;
   readonly look: (one: T) => void;
 }
 
 export class IdleSweep<T> {
-  /** Looks made so far. */
+  /** Rounds so far. */
   count = 0;
   readonly #parts: IdleSweepParts<T>;
   #timer: Timer | null = null;
@@ -26,7 +27,7 @@ export class IdleSweep<T> {
     this.#parts = parts;
   }
 
-  /** Looks now, and from now on. */
+  /** Starts a round now, and repeats. */
   start(): void {
     this.stop();
     this.#sweep();
@@ -37,7 +38,7 @@ export class IdleSweep<T> {
     this.#timer = null;
   }
 
-  /** Whether what was used at a look was not used for longer than `ms`. */
+  /** Whether a resource last used in a given round has been idle for longer than `ms`. */
   isOver(usedAt: number, ms: number): boolean {
     return (this.count - usedAt) * this.#parts.everyMs > ms;
   }

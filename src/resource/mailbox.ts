@@ -1,6 +1,6 @@
 /**
- * A mailbox: calls waiting at one resource, first in, first out, bounded. A linked
- * list through the calls themselves, so that an empty one costs next to nothing.
+ * A mailbox: calls waiting at one resource, first in, first out, bounded. It is a linked list
+ * through the calls themselves, so that an empty mailbox costs almost no memory.
  */
 import { AtlasError, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
@@ -13,16 +13,16 @@ export class Mailbox {
   #first: Call | null = null;
   #last: Call | null = null;
 
-  /** @param all where the calls in all mailboxes are counted. */
+  /** @param all counts the calls in all mailboxes. */
   constructor(bound: number, all: { queued: number }) {
     this.#bound = bound;
     this.#all = all;
   }
 
-  /** Puts a call in last. @throws AtlasError `overloaded` where it is full. */
+  /** Appends a call. @throws AtlasError `overloaded` where it is full. */
   push(call: Call): void {
     if (this.length >= this.#bound) this.#sweep();
-    if (this.length >= this.#bound && !call.isOwed) {
+    if (this.length >= this.#bound && !call.alwaysQueued) {
       throw new AtlasError("overloaded", `${call.key} has ${this.#bound} calls waiting already`);
     }
     if (this.#last) this.#last.next = call;
@@ -32,7 +32,7 @@ export class Mailbox {
     this.#all.queued++;
   }
 
-  /** Puts a call in last, or fails it. */
+  /** Appends a call, or fails it. */
   offer(call: Call): void {
     try {
       this.push(call);
@@ -41,7 +41,7 @@ export class Mailbox {
     }
   }
 
-  /** Takes the first call that somebody still waits for; null where there is none. */
+  /** Removes and returns the first call that is still waited for; null where there is none. */
   shift(): Call | null {
     for (;;) {
       const call = this.#first;
@@ -55,12 +55,12 @@ export class Mailbox {
     }
   }
 
-  /** Sends all calls away, to `next` where that is known. */
+  /** Redirects all calls, to `next` where that is known. */
   refuse(error: AtlasError, next: Ownership | null = null): void {
     for (let call = this.shift(); call; call = this.shift()) call.fail(error, next);
   }
 
-  /** Lets go of calls that nobody waits for, before room is refused to one that is wanted. */
+  /** Drops calls that nobody waits for, before another call is refused for lack of room. */
   #sweep(): void {
     const kept: Call[] = [];
     for (let call = this.shift(); call; call = this.shift()) kept.push(call);

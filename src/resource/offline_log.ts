@@ -1,106 +1,108 @@
 /**
- * A resource whose node has lost sight of the store, and which goes on: a ship's log that
- * is written up at sea, to be handed in at the harbour.
+ * The log of a resource that goes on while its node can't reach the store.
  *
- * Takes the writes of turns that can't be committed now, in order; gives them back once it
- * is known what the state in the store has, or says that they don't fit it any more.
+ * Takes the writes of turns that can't be committed now, in order; gives them back once the
+ * state in the store is known, or reports that they don't fit it any more.
  *
- * Source: design §3, Hacking the CAP; Brewer, "CAP Twelve Years Later" (2012): detect the
- * partition, mark what is done in it, recover.
+ * Source: `docs/design.md`, Going on without the store; Brewer, "CAP Twelve Years Later" (2012):
+ * detect the partition, mark what is done in it, recover.
  */
 import { AtlasError } from "../errors.ts";
-import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../limits.ts";
+import { MAX_OFFLINE_CHARACTERS, MAX_OFFLINE_TURNS } from "../limits.ts";
 import { quoted } from "../model/options.ts";
 import type { DegradedVerdict } from "../model/ownership.ts";
 import type { Stamp } from "../ports/store.ts";
 
-/** What all that is adrift at one node has kept. */
+/** The size of all offline logs of one node. */
 export interface OfflineBudget {
   characters: number;
 }
 
-/** A turn that was answered, and isn't known to be in the store. */
+/** A turn that was answered and may not be in the store. */
 export interface PendingTurn {
   readonly writes: Writes;
-  /** What the state has if a commit of it was applied whose answer got lost; null: none was sent. */
+  /**
+   * The state's last turn if a commit of it, whose answer got lost, was applied; null: none was
+   * sent.
+   */
   tried: Stamp | null;
 }
 
 export class OfflineLog {
-  /** What its answers are marked with. */
+  /** The verdict that marks its answers. */
   verdict: DegradedVerdict = "suspect";
-  /** Whether another owner's state stays: `onConflict` is shown what was written here. */
+  /** Whether another owner won: `onConflict` then reads what was written here. */
   isLost = false;
-  /** Whether it was taken without asking the store: nothing of its state is known. */
+  /** Whether it was activated without the store: nothing of its state is known. */
   readonly isProvisional: boolean;
   readonly #budget: OfflineBudget;
-  readonly #kept: PendingTurn[] = [];
+  readonly #turns: PendingTurn[] = [];
   #hasAnswered = false;
 
-  constructor(freight: OfflineBudget, isProvisional: boolean) {
-    this.#budget = freight;
+  constructor(budget: OfflineBudget, isProvisional: boolean) {
+    this.#budget = budget;
     this.isProvisional = isProvisional;
   }
 
-  /** Turns kept. */
+  /** The number of logged turns. */
   get turns(): number {
-    return this.#kept.length;
+    return this.#turns.length;
   }
 
-  /** Whether anybody was told anything, or anything was written: another owner has missed it. */
+  /** Whether anything was answered or written that another owner doesn't know of. */
   get hasAnswered(): boolean {
-    return this.#hasAnswered || this.#kept.length > 0;
+    return this.#hasAnswered || this.#turns.length > 0;
   }
 
-  /** Notes that a call is answered; gives the mark for it. */
+  /** Records that a call is answered; returns the verdict for it. */
   answered(): DegradedVerdict {
     this.#hasAnswered = true;
     return this.verdict;
   }
 
-  /** For turns that write. @throws AtlasError `overloaded` where no further one can be kept. */
+  /** For turns that write. @throws AtlasError `overloaded` where the log is full. */
   checkRoom(key: string): void {
-    if (this.#kept.length >= MAX_ADRIFT_TURNS) {
-      const what = `${key} has kept ${MAX_ADRIFT_TURNS} turns`;
+    if (this.#turns.length >= MAX_OFFLINE_TURNS) {
+      const what = `${key} has logged ${MAX_OFFLINE_TURNS} turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
-    if (this.#budget.characters >= MAX_ADRIFT_CHARACTERS) {
-      const what = `this node has kept ${MAX_ADRIFT_CHARACTERS} characters of turns`;
+    if (this.#budget.characters >= MAX_OFFLINE_CHARACTERS) {
+      const what = `this node has logged ${MAX_OFFLINE_CHARACTERS} characters of turns`;
       throw new AtlasError("overloaded", `${what} since the store went out of reach`);
     }
   }
 
-  /** Keeps a turn's writes. */
+  /** Logs a turn's writes. */
   keep(writes: Writes, tried: Stamp | null): void {
-    this.#kept.push({ writes, tried });
+    this.#turns.push({ writes, tried });
     this.#budget.characters += sizeOf(writes);
   }
 
-  /** The oldest turn kept; undefined where there is none. */
+  /** The oldest logged turn; undefined where there is none. */
   get first(): PendingTurn | undefined {
-    return this.#kept[0];
+    return this.#turns[0];
   }
 
-  /** The oldest turn kept is in the store. */
+  /** The oldest logged turn is in the store. */
   committed(): void {
-    const turn = this.#kept.shift();
+    const turn = this.#turns.shift();
     if (turn) this.#budget.characters -= sizeOf(turn.writes);
   }
 
-  /** Lets go of all that is kept. Gives how many turns that were. */
+  /** Clears the log. Returns how many turns it had. */
   clear(): number {
-    const turns = this.#kept.length;
-    while (this.#kept.length > 0) this.committed();
+    const turns = this.#turns.length;
+    while (this.#turns.length > 0) this.committed();
     return turns;
   }
 
   /**
-   * Whether the state in the store is where it was left: then all that is still kept may be
-   * committed, in order. A commit that went out before, and whose answer got lost, may have
-   * been applied: that turn is not kept any more then.
+   * Whether the state in the store is still where it was when the resource went offline: then all
+   * logged turns may be committed, in order. A commit that was sent before, and whose answer got
+   * lost, may have been applied: that turn is then removed from the log.
    *
-   * @param left the last turn known to be in the state.
-   * @param found the last turn that it has.
+   * @param left the last turn that was certainly in the state.
+   * @param found the last turn that it has now.
    */
   fits(left: Stamp, found: Stamp): boolean {
     if (isSame(left, found)) return true;
@@ -111,19 +113,19 @@ export class OfflineLog {
   }
 }
 
-/** The error of reading what can't be read now. */
+/** The error for a read that needs the store. */
 export function outOfReach(key: string): AtlasError {
   const message = `${key} goes on without the store: what it hasn't read yet can't be read now`;
   return new AtlasError("unavailable", message);
 }
 
-/** The error of listing its storage, of which only a part is at hand now. */
+/** The error for listing its storage, of which only a part is cached. */
 export function unlistable(key: string): AtlasError {
   const message = `${key} goes on without the store: its storage can't be listed now`;
   return new AtlasError("unavailable", message);
 }
 
-/** The error of a call whose idempotency key may have been answered before. */
+/** The error for a call whose idempotency key may have been answered before. */
 export function keyOutOfReach(key: string, idempotencyKey: string): AtlasError {
   const what = `whether idempotency key ${quoted(idempotencyKey)} was answered before`;
   const message = `${key} goes on without the store: ${what} can't be read now`;
@@ -140,5 +142,5 @@ function sizeOf(writes: Writes): number {
   return size;
 }
 
-/** The writes of one turn: fields and their new texts; null deletes. */
+/** One turn's writes: fields and their new texts; null deletes. */
 export type Writes = Map<string, string | null>;

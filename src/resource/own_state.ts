@@ -1,11 +1,12 @@
 /**
- * An owner's reads of its own state: each says which turns the state must have, so that a state
- * that was lost, or lost in part, is told and never read as if nothing had been written.
+ * An owner's reads of its own state: each names the turns that the state must have, so that a
+ * state that was lost, wholly or in part, is reported and never read as if nothing had been
+ * written.
  *
  * Takes an ownership; gives what the store has. Where turns are missing the ownership ends, as
  * after a failover to a copy that lacks them.
  *
- * Source: design §3, Store failover; the port's `OwnerKnows`.
+ * Source: `docs/design.md`, State and Store failover; the port's `OwnerKnows`.
  */
 import type { AtlasError } from "../errors.ts";
 import { LostTurns, type OwnerKnows } from "../model/lost_turns.ts";
@@ -17,9 +18,9 @@ import { outOfReach } from "./offline_log.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
 /** The ownership under which a state is read. */
-export interface ReaderTenure
+export interface ReaderOwnership
   extends Pick<HeldOwnership, "key" | "last" | "offline" | "isOver" | "holds" | "behind"> {
-  /** The error of what can't be done any more. */
+  /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
 }
 
@@ -28,38 +29,41 @@ interface Parts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
-  /** The id of the store's lineage, as far as the node knows. */
+  /** The id of the store's lineage, where the node knows it. */
   readonly lineage: string | undefined;
 }
 
-/** Pauses before a copy of the store that has not been told of the ownership is asked again, in ms. */
+/**
+ * Pauses before reading again from a copy of the store to which the ownership was not reasserted,
+ * in ms.
+ */
 const AGAIN_MS = 20;
 const AGAIN_MOST_MS = 500;
 
 export class OwnState {
   readonly #store: Store;
   readonly #parts: Parts;
-  readonly #tenure: ReaderTenure;
+  readonly #ownership: ReaderOwnership;
 
-  constructor(parts: Parts, tenure: ReaderTenure) {
+  constructor(parts: Parts, ownership: ReaderOwnership) {
     this.#store = parts.store;
     this.#parts = parts;
-    this.#tenure = tenure;
+    this.#ownership = ownership;
   }
 
   /** As the port's `read`. @throws AtlasError `not_owner` where turns are missing */
   read(fields: readonly string[]): Promise<(string | null)[]> {
-    return this.#asking(() => this.#store.read(this.#tenure.key, fields, this.#knows));
+    return this.#asking(() => this.#store.read(this.#ownership.key, fields, this.#knows));
   }
 
   /** As the port's `range`. @throws AtlasError `not_owner` where turns are missing */
   range(range: Range): Promise<[string, string][]> {
-    return this.#asking(() => this.#store.range(this.#tenure.key, range, this.#knows));
+    return this.#asking(() => this.#store.range(this.#ownership.key, range, this.#knows));
   }
 
   get #knows(): OwnerKnows {
     const { lineage } = this.#parts;
-    return { after: this.#tenure.last, ...lineage !== undefined && { lineage } };
+    return { after: this.#ownership.last, ...lineage !== undefined && { lineage } };
   }
 
   async #asking<T>(ask: () => Promise<T>): Promise<T> {
@@ -69,11 +73,11 @@ export class OwnState {
         return await ask();
       } catch (error) {
         if (!(error instanceof LostTurns)) throw error;
-        const tenure = this.#tenure;
-        if (tenure.offline) throw outOfReach(tenure.key);
-        if (!error.isMoved && !tenure.isOver) tenure.behind(error.kept);
-        if (!error.isMoved || tenure.isOver || !tenure.holds()) throw tenure.lost(true);
-        // Another copy of the store: what this node holds is being said to it.
+        const ownership = this.#ownership;
+        if (ownership.offline) throw outOfReach(ownership.key);
+        if (!error.isMoved && !ownership.isOver) ownership.behind(error.kept);
+        if (!error.isMoved || ownership.isOver || !ownership.holds()) throw ownership.lost(true);
+        // Another copy of the store answers: this node's ownerships are being reasserted to it.
         await pause(clock, backoffMs(random, attempt, AGAIN_MS, AGAIN_MOST_MS));
       }
     }

@@ -1,10 +1,8 @@
 /**
- * A tenure before another copy of the store: the deed that an owner lays on the desk of a
- * notary who wasn't there when it was signed, and what it comes back with.
+ * Reasserts an ownership to a store that failed over, and acts on the reply: kept, restored,
+ * behind or lost.
  *
- * Takes an ownership; gives what the store is told of it, and passes on what it said.
- *
- * Source: design §3, Store failover.
+ * Source: `docs/design.md`, Store failover.
  */
 import { messageOf } from "../errors.ts";
 import type { Ownership } from "../model/ownership.ts";
@@ -13,22 +11,22 @@ import { markOf } from "../registry/lineage.ts";
 import type { OfflineLog } from "./offline_log.ts";
 import type { ActivationHost } from "./activation_host.ts";
 
-/** Ownerships that one step to the store says again. */
+/** Ownerships that one step reasserts. */
 const REASSERT_SHARE = 256;
 
-/** An ownership that is acted upon. */
+/** An ownership as its holder uses it. */
 export interface HeldOwnership {
   readonly key: string;
   readonly owner: Ownership;
-  /** The last turn that is known to be in the state. */
+  /** The last turn that is certainly in the state. */
   last: Stamp;
-  /** The lineage in which that is known, by `markOf`. */
+  /** The lineage in which that is certain, by `markOf`. */
   lineage: string | undefined;
-  /** What it keeps while it goes on without the store; null where it doesn't. */
+  /** Its log while it operates without the store; null otherwise. */
   readonly offline: OfflineLog | null;
-  /** Whether its type goes on where the store can't be reached. */
-  readonly goesOn: boolean;
-  /** Whether it has let go of its name, or has asked for that: it is no owner any more. */
+  /** Whether its type operates where the store can't be reached. */
+  readonly operatesOffline: boolean;
+  /** Whether its key is released, or its release was requested: it is no owner any more. */
   readonly isOver: boolean;
   /**
    * Refuses users' code that belongs to no turn of this ownership.
@@ -38,26 +36,33 @@ export interface HeldOwnership {
   turn(what: string): unknown;
   /** Whether it may still act: asked right before each commit. */
   holds(): boolean;
-  /** The store says that somebody else owns the key now. */
+  /** The store reported another owner. */
   fenced(): void;
-  /** The store lacks turns that it had acknowledged, and has these: it begins anew from them. */
+  /**
+   * The store lacks turns that it had acknowledged, and ends with `last`: the resource starts again
+   * from there.
+   */
   behind(last: Stamp): void;
 }
 
-/** What the store is told of a tenure. */
+/** The reassertion of an ownership, for the store. */
 function reassertionOf({ key, owner, last }: HeldOwnership): Reassertion {
   return { ...owner, key, after: last };
 }
 
-/** What became of a tenure that was asserted again. */
-function settle(tenure: HeldOwnership, { standing, last }: Standing, lineage: LineageName): void {
-  if (tenure.isOver) return;
-  if (standing === "kept" || standing === "restored") tenure.lineage = markOf(lineage);
-  if (standing === "behind") tenure.behind(last);
-  else if (standing === "lost") tenure.fenced();
+/** Acts on the result of a reassertion. */
+function settle(
+  ownership: HeldOwnership,
+  { standing, last }: Standing,
+  lineage: LineageName,
+): void {
+  if (ownership.isOver) return;
+  if (standing === "kept" || standing === "restored") ownership.lineage = markOf(lineage);
+  if (standing === "behind") ownership.behind(last);
+  else if (standing === "lost") ownership.fenced();
 }
 
-/** Says to the store again what is held. Answers false where the lineage is another by now. */
+/** Reasserts ownerships to the store. Resolves to false where the lineage has changed meanwhile. */
 export async function reassertAll(
   store: Store,
   held: readonly HeldOwnership[],
@@ -67,18 +72,18 @@ export async function reassertAll(
     const share = held.slice(at, at + REASSERT_SHARE).filter((it) => !it.isOver);
     const standings = await store.reassert(share.map(reassertionOf), lineage);
     if (standings === null) return false;
-    share.forEach((tenure, i) => settle(tenure, standings[i] as Standing, lineage));
+    share.forEach((ownership, i) => settle(ownership, standings[i] as Standing, lineage));
   }
   return true;
 }
 
-/** Counts and tells the turns that the store had acknowledged, and lacks. */
+/** Counts and logs the turns that the store had acknowledged and lacks. */
 export function tellLoss(
   host: Pick<ActivationHost<unknown>, "stats" | "tell">,
   { key, owner, last }: Pick<HeldOwnership, "key" | "owner" | "last">,
   kept: Stamp,
 ): void {
-  // Of a former owner's turns only the last is known by number.
+  // Of a former owner's turns only the last one's number is known.
   const turns = last.epoch === kept.epoch ? last.turn - kept.turn : Math.max(1, last.turn);
   host.stats.lostTurns += turns;
   host.tell("error", "state lost", {
@@ -90,7 +95,7 @@ export function tellLoss(
   });
 }
 
-/** Counts and tells that a state was lost of which nobody here knows how many turns it had. */
+/** Counts and logs the loss of a state whose number of turns is unknown here. */
 export function tellLostState(
   host: Pick<ActivationHost<unknown>, "stats" | "tell">,
   key: string,
@@ -101,7 +106,7 @@ export function tellLostState(
   host.tell("error", "state lost", fields);
 }
 
-/** Gives the name back. Never rejects: where the store can't take it, the entry stays. */
+/** Releases the key. Never rejects: where the store fails, the entry stays. */
 export async function releaseOwnership(
   host: Pick<ActivationHost<unknown>, "store" | "tell">,
   { key, owner: { incarnation, epoch }, last }: HeldOwnership,
@@ -109,7 +114,7 @@ export async function releaseOwnership(
   try {
     await host.store.release(key, incarnation, epoch, last);
   } catch (error) {
-    // The next call finds this node live, and it claims anew.
+    // The next call finds this node live in the entry, and this node claims the key again.
     host.tell("warning", "release failed", { key, reason: messageOf(error) });
   }
   return null;

@@ -1,12 +1,11 @@
 /**
- * Resources that go on while their node can't reach the store, and what becomes of them
- * when it can again: the harbour master, who reads each ship's log, and either enters it
- * into the books or shows the ship that another one has its berth.
+ * Resources that go on while their node can't reach the store, and their reconciliation when it
+ * can again.
  *
- * Takes those that were alive when the lease lapsed, and the next life; gives each either
- * an ownership with all its turns committed, or the winner to its `onConflict`.
+ * Takes the resources that were alive when the lease lapsed, and the node's next life; gives
+ * each either an ownership with all its turns committed, or the winner to its `onConflict`.
  *
- * Source: design §3, Hacking the CAP.
+ * Source: `docs/design.md`, Going on without the store.
  */
 import type { ResolvedType } from "../api/app.ts";
 import { AtlasError, isAtlasError, messageOf } from "../errors.ts";
@@ -24,13 +23,13 @@ import { type OfflineBudget, OfflineLog } from "./offline_log.ts";
 import { releaseOwnership, tellLoss, tellLostState } from "./reassertion.ts";
 import { type CommittingOwnership, TurnCommit } from "./turn_commit.ts";
 
-/** Pauses between attempts to claim what is adrift, in ms. */
+/** Pauses between attempts to claim the key of an offline resource, in ms. */
 const RETRY_MS = 50;
 const RETRY_MOST_MS = 1_000;
 
-/** What a harbour is made of. */
+/** What reconciliation needs of its host. */
 export interface ReconciliationParts {
-  readonly stage: ActivationHost<Activation>;
+  readonly host: ActivationHost<Activation>;
   readonly claims: Claims;
   readonly place: { readonly region: string; readonly node: string };
   /** Tells the winner's node that it won. MUST NOT throw. */
@@ -40,45 +39,45 @@ export interface ReconciliationParts {
 export class Reconciliation {
   readonly #parts: ReconciliationParts;
   readonly #offline = new Map<string, Activation>();
-  /** Rings when a turn is kept no more. */
+  /** Notified when an offline log gets shorter. */
   readonly #fewer = new Signal();
   readonly #budget: OfflineBudget = { characters: 0 };
-  /** Names that were lost here lately, and until when that is told; the oldest first. */
+  /** Keys that were lost here recently, and until when lookups say so; the oldest first. */
   readonly #contested = new Map<string, number>();
 
   constructor(parts: ReconciliationParts) {
     this.#parts = parts;
   }
 
-  /** Resources that are adrift. */
+  /** The number of offline resources. */
   get size(): number {
     return this.#offline.size;
   }
 
-  /** Whether turns of this key are kept, or were answered, that the store has not seen. */
+  /** Whether turns of this key were answered or logged that are not in the store. */
   has(key: string): boolean {
     return this.#offline.has(key);
   }
 
-  /** Whether this node went on with a name lately that another owner had taken over. */
+  /** Whether this node recently lost a key, which it had operated offline, to another owner. */
   isContested(key: string): boolean {
     const until = this.#contested.get(key);
     if (until === undefined) return false;
-    if (this.#parts.stage.clock.now() < until) return true;
+    if (this.#parts.host.clock.now() < until) return true;
     this.#contested.delete(key);
     return false;
   }
 
-  /** Sets a resource adrift; nothing of its state is known where it is `isProvisional`. */
+  /** Takes a resource offline; where it is `isProvisional`, nothing of its state is known. */
   goOffline(activation: Activation, isProvisional: boolean): void {
     activation.offline ??= new OfflineLog(this.#budget, isProvisional);
     this.#offline.set(activation.key, activation);
   }
 
   /**
-   * Starts a resource that was taken without asking the store.
+   * Starts a resource that was activated without the store.
    *
-   * @throws AtlasError `unavailable`, or what its start threw.
+   * @throws AtlasError `unavailable`, or the error of its start.
    */
   async startOffline(
     key: string,
@@ -86,7 +85,7 @@ export class Reconciliation {
     former: NodeLife,
     epoch: number,
   ): Promise<Activation> {
-    const { stage, place: { region, node } } = this.#parts;
+    const { host: stage, place: { region, node } } = this.#parts;
     const owner = { rrp: locator(region, node, key), incarnation: former.incarnation, epoch };
     const activation = new Activation(stage, key, type, owner, former, NO_TURNS);
     this.goOffline(activation, true);
@@ -101,18 +100,18 @@ export class Reconciliation {
     }
   }
 
-  /** Gives up a resource that could not be started or is to end: what it kept is lost. */
+  /** Drops a resource that could not be started or has to end: its logged turns are lost. */
   drop(activation: Activation): void {
-    const { key, offline: adrift } = activation;
-    if (this.#offline.get(key) !== activation || !adrift) return;
+    const { key, offline } = activation;
+    if (this.#offline.get(key) !== activation || !offline) return;
     this.#remove(key);
-    const turns = adrift.clear();
+    const turns = offline.clear();
     if (turns === 0) return;
-    this.#parts.stage.stats.offlineTurnsLost += turns;
-    this.#parts.stage.tell("error", "kept turns are lost", { key, turns });
+    this.#parts.host.stats.offlineTurnsLost += turns;
+    this.#parts.host.tell("error", "offline turns lost", { key, turns });
   }
 
-  /** Gives up all of them. */
+  /** Drops all offline resources. */
   close(): void {
     for (const activation of this.#offline.values()) {
       this.drop(activation);
@@ -120,18 +119,18 @@ export class Reconciliation {
     }
   }
 
-  /** Whether turns were answered here that are neither in the store nor given up. */
-  get keepsTurns(): boolean {
-    for (const { offline: adrift } of this.#offline.values()) if (adrift?.turns) return true;
+  /** Whether turns were answered here that are neither in the store nor dropped. */
+  get hasTurns(): boolean {
+    for (const { offline } of this.#offline.values()) if (offline?.turns) return true;
     return false;
   }
 
-  /** Resolves once no turn is kept any more. */
+  /** Resolves once all offline logs are empty. */
   async settled(): Promise<void> {
-    while (this.keepsTurns) await this.#fewer.wait();
+    while (this.hasTurns) await this.#fewer.wait();
   }
 
-  /** Brings all of them in under the node's new life, some at a time. */
+  /** Reconciles all offline resources under the node's new life, some at a time. */
   async open(life: NodeLife): Promise<void> {
     const waiting = [...this.#offline.values()][Symbol.iterator]();
     const work = async (): Promise<void> => {
@@ -141,10 +140,10 @@ export class Reconciliation {
   }
 
   async #reconcile(activation: Activation, life: NodeLife): Promise<void> {
-    const { claims, place, stage: { clock, random } } = this.#parts;
-    const { key, offline: adrift } = activation;
-    if (adrift?.isProvisional && !adrift.hasAnswered) {
-      // It never got to answer: nobody has to know of it.
+    const { claims, place, host: { clock, random } } = this.#parts;
+    const { key, offline } = activation;
+    if (offline?.isProvisional && !offline.hasAnswered) {
+      // It has not answered any call yet: it can be dropped.
       this.#remove(key);
       return void activation.abandon();
     }
@@ -153,7 +152,7 @@ export class Reconciliation {
         return await this.#claimed(activation, life, await claims.acquire(key, life, place));
       } catch (error) {
         if (!isAtlasError(error)) throw error;
-        this.#tell("warning", "bringing in failed", activation, { reason: messageOf(error) });
+        this.#tell("warning", "reconciliation failed", activation, { reason: messageOf(error) });
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
     }
@@ -163,82 +162,83 @@ export class Reconciliation {
     return this.#offline.get(activation.key) === activation && life.lease.holds();
   }
 
-  /** The claim's answer is in. @throws AtlasError where it has to be claimed again. */
+  /** Acts on the claim's result. @throws AtlasError where it has to be claimed again. */
   async #claimed(activation: Activation, life: NodeLife, acquired: Acquired): Promise<void> {
     const { key } = activation;
     const { owner, last, isStateLost, lineage } = acquired;
     if (owner.incarnation !== life.incarnation) return await this.#yieldTo(activation, owner);
     if (!this.#parts.claims.stands(lineage)) throw quarantined(key);
-    if (isStateLost) tellLostState(this.#parts.stage, key, owner);
+    if (isStateLost) tellLostState(this.#parts.host, key, owner);
     await activation.hold();
     try {
       if (!this.#isDue(activation, life)) return;
-      const { offline: adrift } = activation;
-      // Where two claims may stand nobody can say what the state was left at.
-      const isTold = this.#parts.stage.store.recheckMs === undefined;
-      if (!adrift || !isTold || !adrift.fits(activation.last, last)) {
+      const { offline } = activation;
+      // Where two claims may stand, the state's last turn proves nothing.
+      const isTold = this.#parts.host.store.recheckMs === undefined;
+      if (!offline || !isTold || !offline.fits(activation.last, last)) {
         return await this.#yieldTo(activation, owner);
       }
-      await this.#commit(activation, adrift, life, owner, last);
+      await this.#commit(activation, offline, life, owner, last);
     } finally {
       activation.resume();
     }
   }
 
-  /** Commits what was kept, turn by turn, and makes the resource an ordinary one again. */
+  /** Commits the logged turns one by one, and ends offline operation. */
   async #commit(
     activation: Activation,
-    adrift: OfflineLog,
+    offline: OfflineLog,
     life: NodeLife,
     owner: Ownership,
     last: Stamp,
   ): Promise<void> {
-    const { stage } = this.#parts;
-    const tenure = ownershipOf(stage, activation.key, owner, life, last);
-    const ledger = new TurnCommit(stage, tenure);
-    // From here on calls of it name the later epoch, whatever becomes of the commits.
+    const { host: stage } = this.#parts;
+    const ownership = ownershipOf(stage, activation.key, owner, life, last);
+    const turnCommit = new TurnCommit(stage, ownership);
+    // From here on calls of it name the new epoch, even if a commit fails.
     [activation.owner, activation.last] = [owner, last];
-    const turns = adrift.turns;
-    for (let kept = adrift.first; kept; kept = adrift.first) {
-      kept.tried = { epoch: owner.epoch, turn: ledger.turns + 1 };
-      await ledger.write(kept.writes);
-      activation.last = tenure.last;
-      adrift.committed();
+    const turns = offline.turns;
+    for (let kept = offline.first; kept; kept = offline.first) {
+      kept.tried = { epoch: owner.epoch, turn: turnCommit.turns + 1 };
+      await turnCommit.write(kept.writes);
+      activation.last = ownership.last;
+      offline.committed();
       this.#fewer.notify();
       stage.stats.offlineTurnsCommitted++;
     }
-    // The last answer may be older than a lapse: then the next life goes on from here.
+    // The lease may have lapsed before the last answer came: then the next life continues from
+    // here.
     if (!this.#isDue(activation, life)) return;
     this.#remove(activation.key);
-    activation.reconciled(owner, life, tenure.last);
-    this.#tell("info", "brought in", activation, { turns });
-    // Its instance was given up meanwhile: nobody serves under the ownership.
+    activation.reconciled(owner, life, ownership.last);
+    this.#tell("info", "reconciled", activation, { turns });
+    // Its instance was stopped meanwhile: nobody serves under this ownership.
     if (activation.isOver) await releaseOwnership(stage, activation);
   }
 
-  /** Another owner has it, or had it: that one's state stays. */
+  /** Another owner has, or had, the key: that owner's state stays. */
   async #yieldTo(activation: Activation, winner: Ownership): Promise<void> {
-    const { stage, tellWinner } = this.#parts;
-    const { key, offline: adrift, rrp } = activation;
-    // Nobody was told anything here that the winner doesn't know.
-    const isConflict = adrift?.hasAnswered === true;
-    if (adrift) adrift.verdict = "contested";
+    const { host: stage, tellWinner } = this.#parts;
+    const { key, offline, rrp } = activation;
+    // Nothing was answered here that the winner doesn't know.
+    const isConflict = offline?.hasAnswered === true;
+    if (offline) offline.verdict = "contested";
     if (isConflict) await activation.hold();
     if (this.#offline.get(key) !== activation) return;
     this.#remove(key);
     if (!isConflict) return await activation.abandon();
     stage.stats.conflictsLost++;
     this.#note(key);
-    this.#tell("warning", "lost while out of reach", activation, {
+    this.#tell("warning", "lost to another owner while offline", activation, {
       winner: winner.rrp,
-      turns: adrift.turns,
+      turns: offline.turns,
     });
-    adrift.isLost = true;
-    const farewell = activation.abandon(Promise.resolve(winner));
-    // The name leads to the winner from here on.
+    offline.isLost = true;
+    const finalHooks = activation.abandon(Promise.resolve(winner));
+    // From here on the key leads to the winner.
     tellWinner(key, rrp);
-    await farewell;
-    stage.stats.offlineTurnsLost += adrift.clear();
+    await finalHooks;
+    stage.stats.offlineTurnsLost += offline.clear();
   }
 
   #remove(key: string): void {
@@ -247,7 +247,7 @@ export class Reconciliation {
   }
 
   #note(key: string): void {
-    const { clock } = this.#parts.stage;
+    const { clock } = this.#parts.host;
     this.#contested.delete(key);
     if (this.#contested.size >= MAX_CONTESTED) {
       this.#contested.delete(this.#contested.keys().next().value as string);
@@ -261,11 +261,11 @@ export class Reconciliation {
     { key, epoch }: Activation,
     fields: Record<string, string | number>,
   ): void {
-    this.#parts.stage.tell(level, event, { key, epoch, ...fields });
+    this.#parts.host.tell(level, event, { key, epoch, ...fields });
   }
 }
 
-/** An ownership without an instance, as the ledger that commits under it sees it. */
+/** An ownership without an instance, for the turn commits under it. */
 export function ownershipOf(
   stage: Pick<ActivationHost<Activation>, "stats" | "tell">,
   key: string,
@@ -277,27 +277,27 @@ export function ownershipOf(
   const end = (): void => {
     isOver = true;
   };
-  const tenure: CommittingOwnership = {
+  const ownership: CommittingOwnership = {
     key,
     owner,
     last,
     lineage: undefined,
     offline: null,
-    goesOn: false,
-    tidyAt: Infinity,
+    operatesOffline: false,
+    pruneAt: Infinity,
     get isOver() {
       return isOver;
     },
-    // No code of users reaches it.
+    // Users' code can't reach it.
     turn: () => null,
     holds: () => !isOver && life.lease.holds(),
     fenced: end,
     behind: (kept) => {
-      tellLoss(stage, tenure, kept);
-      tenure.last = kept;
+      tellLoss(stage, ownership, kept);
+      ownership.last = kept;
       end();
     },
-    lost: () => new AtlasError("unavailable", `${key} could not be brought in yet`),
+    lost: () => new AtlasError("unavailable", `${key} could not be reconciled yet`),
   };
-  return tenure;
+  return ownership;
 }

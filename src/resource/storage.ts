@@ -1,11 +1,11 @@
 /**
- * A resource's storage: its drawer in the notary's office, with a notepad in front.
+ * A resource's storage: a write buffer and a read cache over the store.
  *
- * A turn writes on the notepad only. When it ends well the whole page goes to the
- * store in one commit; when it fails the page is torn off. What was read or committed
- * lately is kept at hand, bounded: nobody else writes while this epoch stands.
+ * A turn writes to the buffer only. When it succeeds the buffer goes to the store in one commit;
+ * when it fails the buffer is discarded. What was read or committed lately is cached, bounded:
+ * nobody else writes while this epoch stands.
  *
- * Source: design §3, State.
+ * Source: `docs/design.md`, State.
  */
 import { AtlasError } from "../errors.ts";
 import {
@@ -23,15 +23,15 @@ import type { OwnState } from "./own_state.ts";
 import type { ListOptions, Storage } from "../api/resource.ts";
 import type { HeldOwnership } from "./reassertion.ts";
 
-/** User keys live in one namespace of the store's fields: from `s:` to before `s;`. */
+/** Users' keys have the prefix `s:` in the store's fields: from `s:` to before `s;`. */
 const SPACE = "s:";
 const SPACE_END = "s;";
 
-/** What is kept at hand of one resource, in entries and in characters. */
+/** The size of one resource's cache, in entries and in characters. */
 const CACHE_ENTRIES = 64;
 const CACHE_CHARACTERS = 16_384;
 
-/** What storage needs of the ownership that it belongs to. */
+/** What storage needs of its ownership. */
 type StorageOwner = Pick<HeldOwnership, "key" | "offline" | "turn">;
 
 export class TurnStorage implements Storage {
@@ -41,12 +41,12 @@ export class TurnStorage implements Storage {
   #open = false;
   /** The running turn's writes, made with the first one. */
   #writes: Writes | null = null;
-  /** Characters written in the running turn, those written over included. */
+  /** Characters written in the running turn, including those overwritten since. */
   #written = 0;
-  /** Texts as committed, oldest first; null where there is known to be nothing. */
+  /** The cache: committed texts, oldest first; null where there is certainly no value. */
   #cache: Map<string, string | null> | null = null;
   #cached = 0;
-  /** What turns wrote that are kept until the store is back. */
+  /** Writes of turns in the offline log. */
   #kept: Writes | null = null;
 
   constructor(state: OwnState, tenure: StorageOwner) {
@@ -64,13 +64,13 @@ export class TurnStorage implements Storage {
     return this.#open;
   }
 
-  /** Opens a turn. */
+  /** Begins a turn. */
   begin(): void {
     this.#open = true;
     this.#written = 0;
   }
 
-  /** Closes the turn and gives its writes, to be committed; null where there are none. */
+  /** Ends the turn and returns its writes, to be committed; null where there are none. */
   end(): Writes | null {
     const writes = this.#writes;
     this.#open = false;
@@ -83,19 +83,19 @@ export class TurnStorage implements Storage {
     for (const [field, text] of writes) this.#keep(field, text);
   }
 
-  /** The writes are kept until the store is back. */
+  /** The writes are in the offline log. */
   kept(writes: Writes): void {
     this.#kept ??= new Map();
     for (const [field, text] of writes) this.#kept.set(field, text);
   }
 
-  /** All that was kept is in the store now. */
+  /** The offline log is empty: all its writes are in the store. */
   reconciled(): void {
     if (this.#kept) this.committed(this.#kept);
     this.#kept = null;
   }
 
-  /** A field that a kept turn wrote; undefined where none did. */
+  /** A field in the offline log's writes; undefined where there is none. */
   peek(field: string): string | null | undefined {
     return this.#kept?.get(field);
   }
@@ -106,7 +106,7 @@ export class TurnStorage implements Storage {
     return text === null ? undefined : valueOf(key, text) as T;
   }
 
-  /** Has the running turn write a field that users' keys can't reach; null deletes it. */
+  /** Writes a field outside of users' keys in the running turn; null deletes it. */
   reserve(field: string, text: string | null): void {
     (this.#writes ??= new Map()).set(field, text);
   }
@@ -119,9 +119,9 @@ export class TurnStorage implements Storage {
     if (text === undefined) {
       this.#reachable();
       [text = null] = await this.#state.read([field]);
-      // Meanwhile somebody else may have become the owner.
+      // Meanwhile another node may have become the owner.
       this.#reachable();
-      // Another write of this turn may have come while the store was asked.
+      // This turn may have written the key while the store was read.
       const written = this.#writes?.get(field);
       if (written !== undefined) text = written;
       else this.#keep(field, text);
@@ -171,7 +171,7 @@ export class TurnStorage implements Storage {
   }
 
   /**
-   * A range of the state; of an owner that has lost while the store was out of reach, of what it
+   * A range of the state; for an owner that lost a conflict after operating offline, what it
    * wrote meanwhile.
    *
    * @throws AtlasError `unavailable`
@@ -190,7 +190,7 @@ export class TurnStorage implements Storage {
     return new Map(kept);
   }
 
-  /** @throws AtlasError `unavailable` where what the store has is not this owner's any more */
+  /** @throws AtlasError `unavailable` where the store's state is not this owner's any more */
   #reachable(): void {
     if (this.#owner.offline) throw outOfReach(this.#owner.key);
   }
@@ -264,11 +264,11 @@ function checkLimit(limit: number = MAX_LIST): number {
   throw new AtlasError("bad_request", `limit is ${limit}, it must be 1 to ${MAX_LIST}`);
 }
 
-/** The first text after all that start with `prefix`. */
+/** The first text after all texts that start with `prefix`. */
 function after(prefix: string): string {
   const last = prefix.codePointAt(prefix.length - 1) as number;
   if (last < 0x80) return prefix.slice(0, -1) + String.fromCodePoint(last + 1);
-  // Past any longer text too; what it takes in too many is filtered by the prefix.
+  // Above longer texts, too; surplus entries are filtered by the prefix.
   return prefix + "\u{10ffff}".repeat(2);
 }
 

@@ -1,15 +1,15 @@
 /**
- * A turn as users' code has it: code that runs in its async context may use the resource's
- * storage, node and events until the method or hook that began it has ended. Afterwards such
- * code belongs to no turn, and must not write into a later one.
+ * A turn as users' code sees it: code in its async context may use the resource's storage, node
+ * and events until the method or hook that began it has ended. Afterwards such code belongs to
+ * no turn, and must not write into a later one.
  */
 import { AtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
 import type { AsyncContext } from "../ports/async_context.ts";
 
 /**
- * Sockets and timers that users' code opens keep the context that they were opened in, so an
- * ended turn must hold on to nothing.
+ * Sockets and timers that users' code opens keep their async context, so an ended turn must not
+ * reference anything.
  */
 export class Turn {
   /** The activation; null once the turn has ended. */
@@ -33,7 +33,7 @@ export function currentTurn(context: AsyncContext, at: object): Turn | null {
   return turn instanceof Turn && turn.at === at ? turn : null;
 }
 
-/** Runs a method or a hook as `turn`, and gives what it gives, to be awaited outside of it. */
+/** Runs a method or a hook as `turn`; its result is to be awaited outside of the context. */
 export function runTurn<T>(
   context: AsyncContext,
   turn: Turn,
@@ -43,8 +43,8 @@ export function runTurn<T>(
 }
 
 /**
- * Thenables of users are awaited within the turn: their `then` may begin work of its own, as
- * those of query builders do.
+ * Thenables of users are awaited within the turn: their `then` may start work, as that of query
+ * builders does.
  */
 function settled<T>(result: T): T | Promise<Awaited<T>> {
   if (typeof result !== "object" || result === null || result instanceof Promise) return result;

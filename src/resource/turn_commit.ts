@@ -1,14 +1,14 @@
 /**
- * One ownership's book-keeping: what a turn writes, what was answered before, and the
- * commit that puts both into the store at once.
+ * Commits one ownership's turns: a turn's writes and the answer for its idempotency key, in one
+ * step.
  *
- * Takes a turn's end; gives back once its writes are in the store under this
- * ownership's epoch, or throws: `not_owner` where the ownership has ended meanwhile.
+ * Takes a turn's end; resolves once its writes are in the store under this ownership's epoch, or
+ * throws: `not_owner` where the ownership has ended meanwhile.
  *
- * Source: design §3, State.
+ * Source: `docs/design.md`, State.
  */
 import { AtlasError, isAtlasError } from "../errors.ts";
-import { IDEMPOTENCY_MS, TIDY_MS } from "../limits.ts";
+import { IDEMPOTENCY_MS, PRUNE_DELAY_MS } from "../limits.ts";
 import type { Call } from "../model/call.ts";
 import { refusalOf } from "../model/refusal.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -24,25 +24,28 @@ import type { HeldOwnership } from "./reassertion.ts";
 /** Pauses between repeats of a commit whose outcome is unknown, in ms. */
 const COMMIT_PAUSE_MS = 20;
 const COMMIT_PAUSE_MOST_MS = 500;
-/** How long before its deadline a call is told why its turn can't be committed, in ms and share. */
+/**
+ * How long before its deadline a call fails with the reason why its turn can't be committed: in ms,
+ * and as a share of its time.
+ */
 const TELL_MS = 250;
 const TELL_SHARE = 4;
 
-/** What a ledger needs of its host. */
+/** What a turn commit needs of its host. */
 export interface TurnCommitParts {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly stats: { commits: number };
-  /** The id of the store's lineage, as far as this node knows. */
+  /** The id of the store's lineage, where this node knows it. */
   readonly lineage: string | undefined;
 }
 
-/** The ownership that a ledger writes under. */
+/** The ownership that turns are committed under. */
 export interface CommittingOwnership extends HeldOwnership {
-  /** When there may be answers past their time, on the monotonic clock. */
-  tidyAt: number;
-  /** The error of what can't be done any more. */
+  /** When there may be expired answers, on the monotonic clock. */
+  pruneAt: number;
+  /** The error for operations after the ownership has ended. */
   lost(maybeExecuted: boolean): AtlasError;
 }
 
@@ -54,35 +57,35 @@ export class TurnCommit {
   readonly #isFresh: boolean;
   readonly #state: OwnState;
   #answers: IdempotencyStore | null = null;
-  /** Turns that it has put into the store, or tried to. */
+  /** Turns that were committed, or tried. */
   turns = 0;
 
-  constructor(parts: TurnCommitParts, tenure: CommittingOwnership) {
+  constructor(parts: TurnCommitParts, ownership: CommittingOwnership) {
     this.#parts = parts;
-    this.#ownership = tenure;
-    this.#state = new OwnState(parts, tenure);
-    this.storage = new TurnStorage(this.#state, tenure);
-    // Stores without one write order don't say.
-    this.#isFresh = tenure.last.epoch === 0 && !tenure.offline?.isProvisional &&
+    this.#ownership = ownership;
+    this.#state = new OwnState(parts, ownership);
+    this.storage = new TurnStorage(this.#state, ownership);
+    // Stores without one write order don't tell the last turn.
+    this.#isFresh = ownership.last.epoch === 0 && !ownership.offline?.isProvisional &&
       parts.store.recheckMs === undefined;
   }
 
-  /** Opens a turn. */
+  /** Begins a turn. */
   begin(): void {
     this.storage.begin();
   }
 
-  /** Ends the turn; what it wrote and didn't commit is dropped. */
+  /** Ends the turn; writes that were not committed are dropped. */
   drop(): void {
     this.storage.end();
   }
 
-  /** The result answered before for this call's idempotency key; undefined where there is none. */
+  /** The earlier result for this call's idempotency key; undefined where there is none. */
   async find(call: Call, idempotencyKey: string): Promise<{ result: unknown } | undefined> {
     return await this.#kept.find(idempotencyKey, call.method, call.arguments());
   }
 
-  /** Learns which idempotency keys have answers, beside turns. */
+  /** Reads which idempotency keys have answers, concurrently with turns. */
   learn(): void {
     if (!this.#isFresh) void this.#kept.learn();
   }
@@ -91,7 +94,7 @@ export class TurnCommit {
     return (this.#answers ??= new IdempotencyStore({
       state: this.#state,
       clock: this.#parts.clock,
-      tenure: this.#ownership,
+      ownership: this.#ownership,
       storage: this.storage,
       isFresh: this.#isFresh,
     }));
@@ -102,12 +105,12 @@ export class TurnCommit {
     return this.storage.isDirty;
   }
 
-  /** Has the turn drop answers past their time. */
-  async tidy(): Promise<void> {
-    this.#ownership.tidyAt = await this.#kept.tidy();
+  /** Deletes expired answers in the running turn. */
+  async prune(): Promise<void> {
+    this.#ownership.pruneAt = await this.#kept.prune();
   }
 
-  /** Ends the turn by committing what it wrote. `call`: who waits for that, if anybody does. */
+  /** Ends the turn by committing what it wrote. `call`: the call that waits for that, if any. */
   async commit(call: Call | null = null): Promise<void> {
     const writes: Writes = this.storage.end() ?? new Map();
     await this.write(writes, call?.deadline);
@@ -120,15 +123,15 @@ export class TurnCommit {
     await this.#answers?.add(idempotencyKey, call.method, result, writes);
     await this.write(writes, call.deadline);
     this.#answers?.committed(idempotencyKey, writes);
-    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + TIDY_MS;
-    this.#ownership.tidyAt = Math.min(this.#ownership.tidyAt, at);
+    const at = this.#parts.clock.now() + IDEMPOTENCY_MS + PRUNE_DELAY_MS;
+    this.#ownership.pruneAt = Math.min(this.#ownership.pruneAt, at);
   }
 
   /**
-   * Commits as a turn of this ownership. An outcome that got lost is asked for again, under
-   * the same turn number, as long as the lease holds. While the owner goes on without the
-   * store the turn is kept instead. One that the store has refused for certain fails with the
-   * store's reason: at once, or shortly before `deadline` where the store may take it soon.
+   * Commits as a turn of this ownership. Where the answer gets lost the commit is repeated, under
+   * the same turn number, while the lease holds. While the owner operates without the store the
+   * turn is logged instead. A turn that the store has refused fails with the store's reason: at
+   * once, or shortly before `deadline` where a retry may soon succeed.
    */
   async write(writes: Writes, deadline: number = Infinity): Promise<void> {
     const { store, clock } = this.#parts;
@@ -149,9 +152,9 @@ export class TurnCommit {
       if (!this.#ownership.holds()) throw this.#ownership.lost(true);
       const { offline: adrift } = this.#ownership;
       if (adrift) {
-        // One that may be in the store has to be kept.
+        // A turn that may be in the store has to stay in the log.
         if (attempt === 0) adrift.checkRoom(key);
-        // What became of a commit that went out before is told when the store is back.
+        // The outcome of a commit that was sent before is known when the store is back.
         adrift.keep(writes, attempt > 0 ? { epoch, turn } : null);
         return this.storage.kept(writes);
       }
@@ -176,12 +179,12 @@ export class TurnCommit {
           this.#ownership.fenced();
           break;
         }
-        // Done by a copy of the store that another one has replaced since: asked again of that one.
+        // Committed by a copy of the store that was replaced since: repeated to the new one.
         if (reply !== "moved" && reply !== "committed") {
           if (!this.#ownership.isOver) this.#ownership.behind(reply.lost);
           break;
         }
-        // Another copy of the store: what this node holds is being said to it again.
+        // Another copy of the store answers: this node's ownerships are being reasserted to it.
         isInDoubt = true;
         await this.#rest(attempt);
       } catch (error) {

@@ -1,9 +1,8 @@
 /**
- * A lane: a queue at one counter, in which calls of one name wait while one search goes on
- * for all of them; a board beside it says why it takes so long.
+ * The queue of one key's calls while its owner is being resolved, for all of them at once.
  *
- * Takes calls and what the search has met with; gives the calls that are still waited for,
- * in the order in which they were made, and each of them the reason if its time runs out.
+ * Takes calls, and the errors that the search has met; gives the calls that are still waited
+ * for, in the order in which they were made, and each that times out the reason.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_MAILBOX } from "../limits.ts";
@@ -15,7 +14,7 @@ export class PendingCallQueue {
   readonly #calls: Outgoing[] = [];
   #lastError: AtlasError | null = null;
 
-  /** Takes a call in, in its turn; false where too many wait already. */
+  /** Inserts a call in order; returns false where too many wait already. */
   takes(call: Outgoing): boolean {
     const calls = this.#calls;
     if (calls.length >= MAX_MAILBOX) sweep(calls);
@@ -23,12 +22,12 @@ export class PendingCallQueue {
     let at = calls.length;
     while (at > 0 && (calls[at - 1] as Outgoing).number > call.number) at--;
     calls.splice(at, 0, call);
-    // The next attempt may come after its time: what the last one met with keeps it waiting.
-    call.trouble ??= this.#lastError;
+    // Its time may end before the next attempt: it then fails with the last attempt's error.
+    call.noteError ??= this.#lastError;
     return true;
   }
 
-  /** The calls that somebody still waits for, in their turn. */
+  /** The calls that are still waited for, in order. */
   waiting(): readonly Outgoing[] {
     sweep(this.#calls);
     return this.#calls;
@@ -37,15 +36,15 @@ export class PendingCallQueue {
   /** An attempt to find the owner has failed; another one follows. */
   fail(error: AtlasError): void {
     this.#lastError = error;
-    for (const call of this.#calls) call.trouble ??= error;
+    for (const call of this.#calls) call.noteError ??= error;
   }
 }
 
 interface KeyBacklog {
-  /** Over which link its last call left, and whether that is to pass it on. */
+  /** The link that its last call was sent over, and whether the peer is to pass it on. */
   session: Session;
   relay: boolean;
-  /** Its calls that have not landed, over whichever link they left. */
+  /** Its unanswered calls, over any link. */
   count: number;
   held: PendingCallQueue;
 }
@@ -55,64 +54,66 @@ const NOBODY: readonly Outgoing[] = [];
 export class CallOrder {
   readonly #backlogs = new Map<string, KeyBacklog>();
 
-  /** Whether a call can be overtaken by none, and overtakes none. */
+  /** Whether a call takes part in the order. */
   leaves(call: Outgoing): boolean {
-    // Questions for events wait beside the mailbox, for long.
+    // Polls for events don't: they wait beside the mailbox, for long.
     return this.#backlogs.size === 0 || call.method === EVENTS;
   }
 
   /**
    * Whether a call has to wait for others of its key, and is held now.
    *
-   * @param isStraight whether there is a straight link that it could take.
+   * @param isStraight whether there is a direct link that it could use.
    */
   holds(call: Outgoing, isStraight: boolean): boolean {
-    const column = this.#backlogs.get(call.key);
-    if (!column || !(isStraight || column.session.isUnresponsive)) return false;
-    // One that a call on its way waits for would wait for itself.
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog || !(isStraight || backlog.session.isUnresponsive)) return false;
+    // A call made by a turn of this key would wait for itself.
     if (call.chain.some((link) => link.startsWith(`${call.key} `))) return false;
-    if (!column.held.takes(call)) {
-      const message = `${MAX_MAILBOX} calls wait for others to ${call.key} to arrive already`;
+    if (!backlog.held.takes(call)) {
+      const message = `${MAX_MAILBOX} calls to ${call.key} are waiting for earlier ones already`;
       call.reject(new AtlasError("overloaded", message));
-    } else if (column.session.isUnresponsive) {
-      const message = `nothing comes from ${column.session.name}, which has calls to ${call.key}`;
-      call.trouble ??= new AtlasError("unavailable", message);
+    } else if (backlog.session.isUnresponsive) {
+      const message =
+        `${backlog.session.name}, which has earlier calls to ${call.key}, does not respond`;
+      call.noteError ??= new AtlasError("unavailable", message);
     }
     return true;
   }
 
-  /** The link over which calls of a key are being passed on, where it takes more. */
+  /** The link over which calls of a key are being passed on, where it accepts more. */
   over(key: string): Session | null {
-    const column = this.#backlogs.get(key);
-    const isOpen = column?.relay && column.session.takes && !column.session.isUnresponsive;
-    return isOpen ? column.session : null;
+    const backlog = this.#backlogs.get(key);
+    const isOpen = backlog?.relay && backlog.session.acceptsRequests &&
+      !backlog.session.isUnresponsive;
+    return isOpen ? backlog.session : null;
   }
 
-  /** A call left over a link, to be passed on, or over a silent one. */
+  /** A call was sent over a link to be passed on, or over an unresponsive one. */
   departed(call: Outgoing, session: Session, relay: boolean): void {
     if (call.method === EVENTS) return;
-    const column = this.#backlogs.get(call.key);
-    if (!column) {
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog) {
       this.#backlogs.set(call.key, { session, relay, count: 1, held: new PendingCallQueue() });
     } else {
-      column.session = session;
-      column.relay = relay;
-      if (!call.isOrdered) column.count++;
+      backlog.session = session;
+      backlog.relay = relay;
+      if (!call.isOrdered) backlog.count++;
     }
     call.isOrdered = true;
   }
 
-  /** A call was answered, or given up. Gives those that may go now, in their order. */
+  /** A call was answered or given up. Returns the calls that may be sent now, in order. */
   arrived(call: Outgoing): readonly Outgoing[] {
     if (!call.isOrdered) return NOBODY;
     call.isOrdered = false;
-    const column = this.#backlogs.get(call.key);
-    if (!column || --column.count > 0) return NOBODY;
+    const backlog = this.#backlogs.get(call.key);
+    if (!backlog || --backlog.count > 0) return NOBODY;
     this.#backlogs.delete(call.key);
-    return column.held.waiting();
+    return backlog.held.waiting();
   }
 
-  /** Nothing comes over a link any more: what comes after the calls on it is not to pass them. */
+  /** A link is unresponsive: later calls must not overtake those on it. */
   stuck(session: Session): void {
     for (const call of callsOn(session)) {
       this.departed(call, session, call.carrier?.relay === true);
@@ -120,22 +121,22 @@ export class CallOrder {
   }
 
   /**
-   * Something comes over it again. Gives those that may go now.
+   * It responds again. Returns the calls that may be sent now.
    *
-   * @param isStraight whether it is the straight link to its peer, as it was.
+   * @param isStraight whether it is still the direct link to its peer.
    */
   release(session: Session, isStraight: boolean): readonly Outgoing[] {
     const freed: Outgoing[] = [];
     for (const call of callsOn(session)) {
-      // What comes next follows it on the same link.
+      // Later calls follow on the same link.
       if (isStraight && !call.carrier?.relay) {
         for (const next of this.arrived(call)) freed.push(next);
       }
     }
-    for (const column of this.#backlogs.values()) {
-      if (column.session !== session) continue;
-      for (const call of column.held.waiting()) freed.push(call);
-      column.held = new PendingCallQueue();
+    for (const backlog of this.#backlogs.values()) {
+      if (backlog.session !== session) continue;
+      for (const call of backlog.held.waiting()) freed.push(call);
+      backlog.held = new PendingCallQueue();
     }
     return freed;
   }

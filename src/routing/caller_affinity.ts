@@ -1,41 +1,38 @@
 /**
- * Where the calls of resources come from: a tide gauge for each of those that may follow
- * their callers.
+ * Counts calls per caller region for resources placed `caller`, and reports a region that a
+ * resource should move to: one that has made most of many calls, and kept that share for a
+ * while. After a move, or an attempt, a cool-down keeps the resource from moving back and forth.
  *
- * Takes each call's region; says when a resource should move to another: once most of
- * many calls came from there, and it stayed so for a while. After a move, or an attempt,
- * it rests: nothing goes to and fro.
- *
- * Source: design §3 (placement); counts decay exponentially, so that the present weighs
- * more than the past.
+ * Counts decay exponentially, so that recent calls weigh more. Source: `docs/design.md`, Regions
+ * and moves.
  */
 import {
   FOLLOW_CALLS,
+  FOLLOW_COOL_DOWN_MS,
   FOLLOW_HALF_LIFE_MS,
   FOLLOW_HOLD_MS,
-  FOLLOW_REST_MS,
   FOLLOW_SHARE,
   MAX_FOLLOWED,
 } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 
-/** Regions that one gauge tells apart; the least is forgotten for a further one. */
+/** Regions that one counter has; the smallest is dropped for a further one. */
 const MAX_REGIONS = 8;
 
 interface RegionCounter {
   readonly counts: Map<string, number>;
-  /** When the counts were last made to decay, on the monotonic clock. */
+  /** When the counts were last decayed, on the monotonic clock. */
   at: number;
   /** The other region that most calls come from, and since when. */
   dominantRegion: string | null;
   since: number;
-  restUntil: number;
+  coolDownUntil: number;
 }
 
 export class CallerAffinity {
   readonly #clock: Clock;
   readonly #region: string;
-  /** By key; the one that was made first is the one to forget. */
+  /** By key; the oldest is dropped first. */
   readonly #counters = new Map<string, RegionCounter>();
 
   constructor(clock: Clock, region: string) {
@@ -46,40 +43,42 @@ export class CallerAffinity {
   /** Counts a call to `key` from `region`. Answers the region to move to, or null: stay. */
   note(key: string, region: string): string | null {
     const now = this.#clock.now();
-    const gauge = this.#counter(key, now);
-    if (now - gauge.at > FOLLOW_HALF_LIFE_MS / 16) decay(gauge, now);
-    count(gauge.counts, region);
-    const favourite = this.#dominantRegion(gauge.counts);
-    if (favourite !== gauge.dominantRegion) [gauge.dominantRegion, gauge.since] = [favourite, now];
-    if (favourite === null || now < gauge.restUntil) return null;
-    return now - gauge.since >= FOLLOW_HOLD_MS ? favourite : null;
+    const counter = this.#counter(key, now);
+    if (now - counter.at > FOLLOW_HALF_LIFE_MS / 16) decay(counter, now);
+    count(counter.counts, region);
+    const dominantRegion = this.#dominantRegion(counter.counts);
+    if (dominantRegion !== counter.dominantRegion) {
+      [counter.dominantRegion, counter.since] = [dominantRegion, now];
+    }
+    if (dominantRegion === null || now < counter.coolDownUntil) return null;
+    return now - counter.since >= FOLLOW_HOLD_MS ? dominantRegion : null;
   }
 
-  /** It has just moved, or failed to: it stays where it is for `ms`. */
-  coolDown(key: string, ms: number = FOLLOW_REST_MS): void {
+  /** Starts the cool-down of `ms`: it has just moved, or failed to. */
+  coolDown(key: string, ms: number = FOLLOW_COOL_DOWN_MS): void {
     const now = this.#clock.now();
-    const gauge = this.#counter(key, now);
-    gauge.restUntil = now + ms;
+    const counter = this.#counter(key, now);
+    counter.coolDownUntil = now + ms;
   }
 
-  /** It isn't here any more. */
+  /** Drops its counter: it isn't here any more. */
   forget(key: string): void {
     this.#counters.delete(key);
   }
 
   #counter(key: string, now: number): RegionCounter {
-    let gauge = this.#counters.get(key);
-    if (gauge) return gauge;
+    let counter = this.#counters.get(key);
+    if (counter) return counter;
     if (this.#counters.size >= MAX_FOLLOWED) {
       const [oldest] = this.#counters.keys();
       this.#counters.delete(oldest as string);
     }
-    gauge = { counts: new Map(), at: now, dominantRegion: null, since: now, restUntil: 0 };
-    this.#counters.set(key, gauge);
-    return gauge;
+    counter = { counts: new Map(), at: now, dominantRegion: null, since: now, coolDownUntil: 0 };
+    this.#counters.set(key, counter);
+    return counter;
   }
 
-  /** The other region with more than its share of enough calls; null where there is none. */
+  /** The other region with the required share of enough calls; null where there is none. */
   #dominantRegion(counts: ReadonlyMap<string, number>): string | null {
     let sum = 0;
     for (const one of counts.values()) sum += one;
@@ -91,10 +90,10 @@ export class CallerAffinity {
   }
 }
 
-function decay(gauge: RegionCounter, now: number): void {
-  const left = 2 ** (-(now - gauge.at) / FOLLOW_HALF_LIFE_MS);
-  for (const [region, one] of gauge.counts) gauge.counts.set(region, one * left);
-  gauge.at = now;
+function decay(counter: RegionCounter, now: number): void {
+  const left = 2 ** (-(now - counter.at) / FOLLOW_HALF_LIFE_MS);
+  for (const [region, one] of counter.counts) counter.counts.set(region, one * left);
+  counter.at = now;
 }
 
 function count(counts: Map<string, number>, region: string): void {

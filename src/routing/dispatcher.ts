@@ -1,9 +1,7 @@
 /**
- * The reception of the resources here: takes each call to its resource, and keeps the
- * few that are for the house itself.
- *
- * Those of nodes only: `$move` moves the resource to another region, `$take` merely
- * brings it here. Resources that follow their callers are counted here, too.
+ * Dispatches calls to the activations here, and runs the internal methods of nodes: `$move`
+ * moves a resource to another region, `$take` activates one here. Counts the callers' regions of
+ * resources that follow their callers.
  */
 import { messageOf, toAtlasError } from "../errors.ts";
 import type { Call } from "../model/call.ts";
@@ -17,14 +15,14 @@ import type { NodeEvent } from "../model/node_event.ts";
 import { parseKey } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Activation } from "../resource/activation.ts";
-import { beginRest, restLeft } from "../resource/cool_down.ts";
+import { beginCoolDown, coolDownLeft } from "../resource/cool_down.ts";
 import type { CallerAffinity } from "./caller_affinity.ts";
 import type { Migration } from "./migration.ts";
 import type { Router } from "./router.ts";
 import { serveSubscription } from "./subscription_calls.ts";
 const DOLLAR = 36;
 
-/** Tells a key's owner that it won over the one that `loser` names. Best effort. */
+/** Tells a key's owner that it won the conflict with `loser`. Best effort. */
 export function tellWinner(router: Pick<Router, "call">, key: string, loser: string): void {
   router.call({ type: parseKey(key).type, key }, CONFLICT_WON, [loser], {}, null).catch(() => {});
 }
@@ -50,7 +48,7 @@ export class Dispatcher {
     this.#onEvent = onEvent;
   }
 
-  /** Takes a call to its resource. */
+  /** Dispatches a call to its resource. */
   deliver(call: Call, activation: Activation): void {
     const { method } = call;
     if (method.charCodeAt(0) === DOLLAR) {
@@ -77,8 +75,8 @@ export class Dispatcher {
   #taken(call: Call, activation: Activation): void {
     if (activation.placement === "caller") {
       this.#affinity.coolDown(activation.key);
-      // For whoever takes it over.
-      void beginRest(activation, this.#clock);
+      // For its next owner.
+      void beginCoolDown(activation, this.#clock);
     }
     call.succeed(call.encode(null), activation.owner, null);
   }
@@ -88,7 +86,7 @@ export class Dispatcher {
     const [loser] = call.arguments();
     this.#stats.conflictsWon++;
     const fields = { key, epoch, loser: String(loser) };
-    this.#onEvent({ level: "warning", event: "won over one out of reach", fields });
+    this.#onEvent({ level: "warning", event: "conflict won", fields });
     call.succeed(call.encode(null), activation.owner, null);
   }
 
@@ -103,10 +101,10 @@ export class Dispatcher {
     });
   }
 
-  /** Moves it to where its callers are, unless it has to rest since a move that others made. */
+  /** Moves it to its callers' region, unless a former owner's cool-down lasts. */
   async #follow(activation: Activation, region: string): Promise<void> {
     const { key } = activation;
-    const restMs = await restLeft(activation, this.#clock);
+    const restMs = await coolDownLeft(activation, this.#clock);
     if (restMs > 0) return this.#affinity.coolDown(key, restMs);
     await this.#migration.move(activation, region);
     this.#affinity.forget(key);

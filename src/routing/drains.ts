@@ -1,9 +1,9 @@
 /**
- * Has nodes drain that were named to this one: each gets the message `$drain` over a link that
- * has proven which node it leads to, so that nobody else is told anything.
+ * Drains nodes by name or prefix: each gets `$drain` over a link that has proven which node it
+ * leads to, so that nobody else is told anything.
  *
- * Takes a node's name or a prefix; gives what each node concerned said. Answers such messages
- * of others, and passes on those that are for a node behind this one (a gateway does so).
+ * Takes a node's name or a prefix; gives what each node concerned answered. Answers such
+ * requests of others, and passes on those for a node behind this one, as a gateway does.
  */
 import { checkTimeout, type DrainOptions } from "../api/calls.ts";
 import type { DrainedNode, DrainNodesOptions } from "../api/node.ts";
@@ -26,7 +26,7 @@ import type { RelayedCall } from "./relayed_call.ts";
 import { DRAIN } from "../model/internal_methods.ts";
 /** Nodes that are asked at once. */
 const AT_ONCE = 32;
-/** How much earlier than the caller's time is over an answer is given up, as a share of it. */
+/** How much earlier than the caller's deadline an answer is given up, as a share of its time. */
 const ANSWER_SHARE = 1 / 8;
 
 const OPTIONS: OptionNames<DrainNodesOptions> = {
@@ -39,7 +39,7 @@ const OPTIONS: OptionNames<DrainNodesOptions> = {
 export interface DrainParts {
   readonly store: Store;
   readonly links: Links;
-  readonly paths: RegionRoutes;
+  readonly routes: RegionRoutes;
   readonly membership: Membership;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
@@ -91,7 +91,7 @@ export class Drains {
     }
   }
 
-  /** What came of asking one node; what it couldn't do is noted, not thrown. */
+  /** Asks one node; its failure is part of the result, not thrown. */
   async #note(
     member: Member,
     part: DrainOptions | undefined,
@@ -139,11 +139,11 @@ export class Drains {
     await this.#ask(session, incarnation, part, [...call.via, nodeName(place)], call.expiresAt);
   }
 
-  /** A link to a member, or to a node that passes the message on. */
+  /** A link to a member, or to a node that passes the request on. */
   async #session(member: Member): Promise<Session> {
-    const { links, paths, life, place } = this.#parts;
+    const { links, routes, life, place } = this.#parts;
     if (member.region === place.region) return await links.to(member, life());
-    return (await paths.find(member, member.incarnation, member.region)).session;
+    return (await routes.find(member, member.incarnation, member.region)).session;
   }
 
   async #ask(
@@ -160,7 +160,7 @@ export class Drains {
     await askNode(session, { key, method: DRAIN, args, via, timeoutMs, acts: true }, clock);
   }
 
-  /** The live node of a name. */
+  /** The live node with a name. */
   #named(live: readonly Member[], name: string): Member {
     const found = live.filter((member) => member.node === name || nodeName(member) === name);
     if (found.length === 1) return found[0] as Member;
@@ -170,7 +170,7 @@ export class Drains {
   }
 }
 
-/** What of each node is to drain; undefined: all of it, and the node itself. */
+/** What each node has to drain; undefined: everything, and it leaves. */
 function partOf(
   node: string | undefined,
   prefix: string | undefined,
@@ -185,7 +185,7 @@ function partOf(
   return undefined;
 }
 
-/** Live nodes that may have what falls under a prefix. */
+/** Live nodes that may have resources under a prefix. */
 function underPrefix(live: readonly Member[], prefix: string): Member[] {
   const found = live.filter((member) => {
     const own = `rrp:${nodeName(member)}/`;

@@ -1,8 +1,8 @@
 /**
- * The forwarder: the porter who takes calls of other nodes to their resource, or says
- * who lives there now.
+ * Handles the requests of other nodes: delivers calls to the resources here, passes on those
+ * that may go further, and answers `not_owner` with the owner's location else.
  *
- * Source: design §4.
+ * Source: `docs/design.md`, Calls.
  */
 import { AtlasError, toAtlasError, toWireError } from "../errors.ts";
 import {
@@ -43,7 +43,10 @@ class InboundCall extends Call {
   readonly #peers: Map<number, Call>;
   readonly #deadlines: TimerWheel;
 
-  /** @param peers the unanswered calls of the same link, which this one leaves in the end. */
+  /**
+   * @param peers the unanswered calls of the same link, from which this one is removed when it
+   * ends.
+   */
   constructor(
     request: Request,
     session: Session,
@@ -58,17 +61,17 @@ class InboundCall extends Call {
     this.deadline = clock.now() + Math.min(request.timeoutMs, MAX_TIMEOUT_MS);
     this.epoch = request.epoch;
     this.#id = request.id;
-    // At once: the bytes are only lent, and a copy of them would cost as much.
+    // At once, because the bytes are valid only now, and copying them would cost as much.
     this.#arguments = decodeArguments(request.body);
-    this.#callPath = request.trail;
+    this.#callPath = request.callPath;
     this.#session = session;
     this.#peers = peers;
     this.#deadlines = deadlines;
   }
 
   /**
-   * Its caller's node says when nobody waits any more, unless it stands still: so time is kept
-   * here, too, from the moment when somebody listens.
+   * Its caller's node cancels it when nobody waits any more, unless that node is stalled. So a
+   * deadline is kept here, too, from the first listener on.
    */
   override get signal(): AbortSignal {
     if (!this.done && !this.slot) this.#deadlines.add(this, this.deadline);
@@ -101,7 +104,7 @@ class InboundCall extends Call {
       id: this.#id,
       epoch: owner.epoch,
       rrp: this.epoch === owner.epoch && this.epoch > 0 ? "" : owner.rrp,
-      // Of a resource that has just moved, somebody else is the owner.
+      // A resource that has just moved has another owner.
       ...incarnation !== this.#session.life.incarnation && { passed: { incarnation, path: [] } },
       ...mark !== null && { mark },
       body: encoded as Uint8Array,
@@ -119,14 +122,14 @@ class InboundCall extends Call {
     });
   }
 
-  override giveUp(reason?: AtlasError): void {
+  override cancel(reason?: AtlasError): void {
     this.#settle();
-    super.giveUp(reason);
+    super.cancel(reason);
   }
 
   override expire(): void {
     const message = `${this.key} ${shown(this.method, MAX_METHOD)}: the deadline passed`;
-    this.giveUp(new AtlasError("timeout", message, { maybeExecuted: true }));
+    this.cancel(new AtlasError("timeout", message, { maybeExecuted: true }));
   }
 
   #settle(): void {
@@ -136,16 +139,16 @@ class InboundCall extends Call {
   }
 }
 
-/** What a forwarder is made of. */
+/** The parts of {@link InboundRequests}. */
 export interface InboundParts {
   readonly host: Host;
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
-  /** The other region that is a key's home; null where this node may take it. */
-  readonly homeAbroad: (key: string) => string | null;
+  /** The other region that is a key's home; null where this node may own it. */
+  readonly remoteHomeOf: (key: string) => string | null;
   /** Passes a call on; `onEnd` runs once it was answered or given up. */
   readonly relay: (request: Request, session: Session, onEnd: () => void) => Call;
-  /** Takes a call to its resource here. */
+  /** Dispatches a call to its resource here. */
   readonly deliver: (call: Call, activation: Activation) => void;
 }
 
@@ -163,7 +166,7 @@ export class InboundRequests {
     this.#parts = parts;
   }
 
-  /** Takes a call of a peer. Answers it whatever happens. */
+  /** Handles a call of a peer. Always answers it. */
   request(request: Request, session: Session): void {
     let calls = this.#calls.get(session);
     if (!calls) this.#calls.set(session, calls = new Map());
@@ -176,7 +179,7 @@ export class InboundRequests {
     if (trouble) return call.fail(trouble);
     calls.set(request.id, call);
     const present = host.find(request.key);
-    // Of this very life: its lease is asked when the call's turn comes.
+    // Of this node's current life: its lease is checked when the call's turn comes.
     if (present?.life === session.life) this.#deliver(call, present);
     else if (session.life.lease.holds()) this.#acquire(call);
     else this.#notOwner(call, null);
@@ -187,18 +190,18 @@ export class InboundRequests {
     if (!call.done) calls.set(request.id, call);
   }
 
-  /** The caller has gone: the call never starts, or its signal aborts. */
+  /** The caller has gone: the call never starts, or its signal is aborted. */
   cancel(id: number, session: Session): void {
     const calls = this.#calls.get(session);
-    calls?.get(id)?.giveUp();
+    calls?.get(id)?.cancel();
     calls?.delete(id);
   }
 
-  /** A link broke: all its callers have gone. */
+  /** A link broke: cancels all its calls. */
   closed(session: Session): void {
     const calls = this.#calls.get(session);
     this.#calls.delete(session);
-    for (const call of calls?.values() ?? []) call.giveUp();
+    for (const call of calls?.values() ?? []) call.cancel();
   }
 
   #deliver(call: InboundCall, activation: Activation): void {
@@ -207,18 +210,19 @@ export class InboundRequests {
     else this.#notOwner(call, activation.owner);
   }
 
-  /** Nothing of the name is here: brings its owner about, and tells who that is. */
+  /** The resource isn't active here: finds or claims its owner, and answers with it. */
   async #acquire(call: InboundCall): Promise<void> {
     try {
-      const { host, homeAbroad } = this.#parts;
+      const { host, remoteHomeOf } = this.#parts;
       const { type } = parseKey(call.key);
-      if (homeAbroad(call.key) !== null) return this.#notOwner(call, null);
+      if (remoteHomeOf(call.key) !== null) return this.#notOwner(call, null);
       if (!host.knows(type)) {
         return call.fail(
           new AtlasError("not_found", `this node runs no resources of type ${type}`),
         );
       }
-      // Who took this node for the owner looks anew; who asks it to take the key asks another.
+      // A caller that took this node for the owner looks it up again; one that asked it to claim
+      // the key asks another node.
       if (call.epoch > 0 && !host.canHost(type, call.key)) return this.#notOwner(call, null);
       const acquired = await host.acquire(call.key, type);
       if (acquired instanceof Activation) this.#deliver(call, acquired);
@@ -235,7 +239,7 @@ export class InboundRequests {
   }
 }
 
-/** The arguments of a request, or why they are none. */
+/** The arguments of a request, or the error in them. */
 function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
   try {
     return argumentsOf(body);
@@ -244,9 +248,9 @@ function decodeArguments(body: Uint8Array): unknown[] | AtlasError {
   }
 }
 
-/** What is wrong with a request, as far as its fields' sizes tell. */
+/** Checks the sizes of a request's fields. */
 function check(request: Request): AtlasError | null {
-  const { method, chain, idempotencyKey, trail } = request;
+  const { method, chain, idempotencyKey, callPath: trail } = request;
   if (method.length > MAX_METHOD) {
     return new AtlasError("not_found", noMethod(method));
   }
@@ -267,5 +271,5 @@ function check(request: Request): AtlasError | null {
     return new AtlasError("bad_request", `a call came over more than ${MAX_HOPS} links`);
   }
   if (trace === null || isTraceparent(trace)) return null;
-  return new AtlasError("bad_request", "a call's traceparent is none");
+  return new AtlasError("bad_request", "traceparent is not a valid W3C traceparent");
 }

@@ -1,13 +1,13 @@
 /**
- * Which regions a node knows: its own, those that keys may be at home in, those that have gateways,
- * and those of all members that it has heard of.
+ * Which regions a node knows: its own, those where keys may have their home, those that have
+ * gateways, and those of all members that it has heard of.
  */
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
 import type { Membership } from "../registry/membership.ts";
 import type { Gateways } from "../links/gateways.ts";
 
-/** How often members are looked through at most, in ms. */
+/** The shortest interval between two scans of the members, in ms. */
 const LOOK_MS = 1_000;
 
 export interface KnownRegionsParts {
@@ -15,7 +15,7 @@ export interface KnownRegionsParts {
   readonly store: Pick<Store, "regions">;
   readonly membership: Pick<Membership, "members">;
   readonly gateways: Pick<Gateways, "has">;
-  /** The node's own. */
+  /** The node's own region. */
   readonly region: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A call of a caller here, from its first step out of the door to its answer: it
- * carries its own arguments, deadline and promise.
+ * A call of a caller on this node, until its answer: it carries its own arguments, deadline and
+ * promise.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, withPath } from "../errors.ts";
@@ -16,9 +16,9 @@ import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { checkToken } from "../model/rrp.ts";
 import { type Caller, checkTraceparent } from "../model/call_path.ts";
 import { fitsBytes, isPrimitive, unpack } from "../model/value.ts";
-import { type CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallRouter, Outgoing } from "./outgoing.ts";
 
-/** What a resource's own call inherits from the turn that makes it. */
+/** What a call of a resource inherits from its turn. */
 export interface CallContext {
   readonly chain: readonly string[];
   /** The turn's own deadline, monotonic ms. */
@@ -49,7 +49,7 @@ export class LocalCall extends Outgoing {
   #signal: AbortSignal | null = null;
 
   constructor(
-    keeper: CallKeeper,
+    keeper: CallRouter,
     number: number,
     target: { readonly type: string; readonly key: string },
     method: string,
@@ -77,7 +77,7 @@ export class LocalCall extends Outgoing {
     this.#signal = options.signal ?? null;
   }
 
-  /** The promise of the answer; called once, before the call goes out. */
+  /** The promise of the answer; called once, before the call is sent. */
   answer(): Promise<CallResult> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -87,11 +87,11 @@ export class LocalCall extends Outgoing {
   }
 
   override get caller(): Caller {
-    const { region, node } = this.keeper.place;
+    const { region, node } = this.router.place;
     return { region: this.region ?? region, node };
   }
 
-  /** Whether its caller has given up before it went out. */
+  /** Whether its caller cancelled it before it was sent. */
   get wasAborted(): boolean {
     return this.#signal?.aborted === true;
   }
@@ -111,7 +111,7 @@ export class LocalCall extends Outgoing {
   }
 
   override succeed(result: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    if (!this.done) this.#succeed(result, owner, this.keeper.ownPath, mark);
+    if (!this.done) this.#succeed(result, owner, this.router.ownPath, mark);
   }
 
   override answered(
@@ -142,7 +142,7 @@ export class LocalCall extends Outgoing {
   }
 
   readonly #onAbort = (): void => {
-    this.leave("the caller gave the call up", this.#signal?.reason);
+    this.leave("the caller cancelled the call", this.#signal?.reason);
   };
 
   protected override unlisten(): void {
@@ -150,7 +150,7 @@ export class LocalCall extends Outgoing {
   }
 }
 
-/** Whether a value can go to a resource here as it is. */
+/** Whether a value can be passed to a resource here without a copy. */
 function isSmall(value: unknown): boolean {
   return isPrimitive(value) && (typeof value !== "string" || value.length <= MAX_BODY_BYTES / 4);
 }

@@ -1,13 +1,12 @@
 /**
- * Where a call can go: the directory desk behind the router's counter.
+ * Decides where a call can go. Takes a key; gives the resource if it is here or can be activated
+ * here, else the link to its owner, to a node that is to activate it, or to a node of its home
+ * region.
  *
- * Takes a key; gives the resource if it is here or can be taken here, else the link to
- * its owner, to a node that is to take it, or to one of its home region that knows more.
+ * A key whose home is another region is never activated here: only that region's nodes may own
+ * it, and they decide whether its owner is alive.
  *
- * A key whose home is another region is never taken here: only that region's nodes may
- * own it, and whether its owner is alive is their business.
- *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Regions and moves.
  */
 import { AtlasError, detailOf, isAtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";
@@ -28,12 +27,12 @@ import type { Gateways } from "../links/gateways.ts";
 import type { Links, Session } from "../links/links.ts";
 import type { LinkRoute, RegionRoutes } from "../links/region_routes.ts";
 
-/** Times that a region's roll is asked for before none of its nodes counts as known, and how far apart. */
-const ROLL_ATTEMPTS = 4;
-const ROLL_PAUSE_MS = 100;
-/** How long a node of this region is waited for before its silence is told, in ms. */
+/** How often a region's members are read before none counts as known, and the pause in between. */
+const MEMBERS_ATTEMPTS = 4;
+const MEMBERS_PAUSE_MS = 100;
+/** How long a node of this region is waited for before it is reported as not answering, in ms. */
 const SILENCE_MS = 500;
-/** How often the roll is read for the sake of unknown members elsewhere at most, in ms. */
+/** The shortest interval between two reads of the members for unknown members elsewhere, in ms. */
 const LEARN_MS = 5_000;
 
 export interface LocatorParts {
@@ -42,20 +41,20 @@ export interface LocatorParts {
   readonly registry: Directory;
   readonly membership: Membership;
   readonly links: Links;
-  readonly paths: RegionRoutes;
+  readonly routes: RegionRoutes;
   readonly gateways: Gateways;
   readonly clock: Clock;
   readonly place: { readonly region: string; readonly node: string };
-  /** This node's present life, held or lapsed. */
+  /** This node's current life, held or lapsed. */
   readonly life: () => NodeLife;
 }
 
-/** A link over which calls of one key can go, and who is believed to own it. */
+/** A link for calls of one key, and the presumed owner. */
 export interface Route extends LinkRoute {
   readonly owner: Ownership | null;
 }
 
-/** Where calls of one key can go now. */
+/** Where calls of one key can be sent now. */
 export type Target = Activation | Route;
 
 export class Locator {
@@ -69,8 +68,7 @@ export class Locator {
   }
 
   /**
-   * Refuses a type that surely nobody runs; behind gateways there may be nodes that nobody
-   * here has heard of.
+   * Refuses a type that certainly no node runs; behind gateways there may be nodes unknown here.
    *
    * @throws AtlasError `not_found`
    */
@@ -87,7 +85,7 @@ export class Locator {
     return home === this.#parts.place.region ? null : home;
   }
 
-  /** The region that alone may take a key: as the store says, else its type; null: any. */
+  /** The only region that may own a key: by the store, else by its type; null: any. */
   #homeOf(key: string): string | null {
     const { store, host } = this.#parts;
     const home = store.homeOf?.(key) ?? null;
@@ -97,8 +95,8 @@ export class Locator {
   }
 
   /**
-   * A way to a node of another region that is to take a key. Its roll may have to be
-   * fetched from there first: it is asked for a few times.
+   * A route to a node of another region that is to activate a key. That region's members may have
+   * to be read first, which is tried a few times.
    *
    * @throws AtlasError `unavailable`
    */
@@ -107,15 +105,15 @@ export class Locator {
       try {
         return await this.#askRemote(key, typeOf(key), region);
       } catch (error) {
-        if (attempt >= ROLL_ATTEMPTS) throw error;
-        await pause(this.#parts.clock, ROLL_PAUSE_MS * attempt);
+        if (attempt >= MEMBERS_ATTEMPTS) throw error;
+        await pause(this.#parts.clock, MEMBERS_PAUSE_MS * attempt);
       }
     }
   }
 
   /**
-   * Proves that a key at home elsewhere could be taken in this region now: somebody runs its
-   * type, and the registry takes a write where the claim would go.
+   * Checks that a key of another home region could be claimed in this region now: a node runs its
+   * type, and the registry accepts a write in its slot.
    *
    * @throws AtlasError `unavailable`, saying what is missing
    */
@@ -128,24 +126,24 @@ export class Locator {
       throw new AtlasError("unavailable", `no node of region ${region} can take ${key} now`);
     }
     membership.lineages.toClaim(key);
-    // Of an ownership that never was: nothing changes.
+    // The release of an ownership that never existed: changes nothing.
     await store.release(key, incarnation, 0);
   }
 
-  /** The way to a remembered owner that can be taken at once. */
+  /** The route to a cached owner that can be used at once. */
   ready(owner: Ownership): LinkRoute | null {
     const region = regionOf(owner.rrp);
     if (region === this.#parts.place.region) return null;
-    return this.#parts.paths.ready(owner.incarnation, region);
+    return this.#parts.routes.ready(owner.incarnation, region);
   }
 
-  /** Asked to take or pass on a call, a node could not: others are asked first for a while. */
+  /** A node could not take or pass on a call: others come first for a while. */
   exclude(session: Session): void {
     this.#placement.exclude(session.peer.incarnation);
     this.#parts.gateways.exclude(session);
   }
 
-  /** Where a key's calls can go. @throws AtlasError, retryable where waiting may help. */
+  /** Where a key's calls can be sent. @throws AtlasError, retryable where waiting may help. */
   async find(key: string, type: string): Promise<Target> {
     const { host, registry } = this.#parts;
     const here = host.find(key);
@@ -174,46 +172,48 @@ export class Locator {
   }
 
   /**
-   * The way to a remembered owner while the store is out of reach: over the link that there is, or
-   * over a new one. Null where it can't be reached: only then may the key be taken here.
+   * The route to a cached owner while the store is out of reach, over an open link or a new one.
+   * Null where it can't be reached: only then may the key be activated here.
    *
-   * @throws AtlasError `unavailable` where this node began another life meanwhile
+   * @throws AtlasError `unavailable` where this node has begun another life meanwhile
    */
   async #inReach(key: string, owner: Ownership): Promise<Route | null> {
-    const { membership, links, gateways, paths, life, place } = this.#parts;
+    const { membership, links, gateways, routes, life, place } = this.#parts;
     const { incarnation } = owner;
     const self = life();
     const present = links.present(incarnation);
-    if (present?.takes && !present.isUnresponsive) return { session: present, relay: false, owner };
+    if (present?.acceptsRequests && !present.isUnresponsive) {
+      return { session: present, relay: false, owner };
+    }
     const member = membership.peek(incarnation);
     if (!member || incarnation === self.incarnation || this.#isNamesake(member)) return null;
     try {
       if (member.region !== place.region && gateways.has(member.region)) {
-        return { ...await paths.find(member, incarnation, member.region), owner };
+        return { ...await routes.find(member, incarnation, member.region), owner };
       }
       return { session: await this.#dial(member, key), relay: false, owner };
     } catch (error) {
-      // Which ended what it dialled, and says nothing of the owner.
+      // The new life closed the former one's dials; that proves nothing about the owner.
       if (life() !== self) throw error;
       return null;
     }
   }
 
-  /** To an owner whose life is this registry's business. */
+  /** The route to an owner in this region's membership. */
   async #follow(key: string, owner: Ownership): Promise<Route> {
-    const { registry, membership, links, gateways, paths, life, place } = this.#parts;
+    const { registry, membership, links, gateways, routes, life, place } = this.#parts;
     const { incarnation } = owner;
     const member = membership.peek(incarnation) ?? await this.#dialAddress(incarnation);
     if (incarnation === life().incarnation || this.#isNamesake(member)) {
-      // Its entry names this node, in this life or a former one, but it isn't here: the
-      // next search takes it up anew.
+      // Its entry names this node, in this life or a former one, but it isn't active here: the
+      // next attempt claims it again.
       registry.forget(key);
       const why = leaseTrouble(this.#parts.store);
       throw new AtlasError("unavailable", `${key} is between two owners${why}`);
     }
     if (!member && membership.isUnreadable(incarnation)) {
       const session = links.present(incarnation);
-      if (session?.takes) return { session, relay: false, owner };
+      if (session?.acceptsRequests) return { session, relay: false, owner };
       throw new AtlasError(
         "unavailable",
         `the owner of ${key} can't be dialled: its row in the registry can't be read`,
@@ -225,17 +225,17 @@ export class Locator {
     }
     const { region } = member;
     if (region !== place.region && gateways.has(region)) {
-      return { ...await paths.find(member, incarnation, region), owner };
+      return { ...await routes.find(member, incarnation, region), owner };
     }
     return { session: await this.#reach(member, key), relay: false, owner };
   }
 
-  /** To a key at home elsewhere: to its owner if one is known, else to a node there. */
+  /** The route for a key of another home region: to its owner if known, else to a node there. */
   async #remote(key: string, type: string): Promise<Target> {
-    const { registry, membership, paths, life, place, store } = this.#parts;
+    const { registry, membership, routes, life, place, store } = this.#parts;
     let unread: AtlasError | null = null;
     const owner = registry.cached(key) ?? await this.#lookUp(key, (why) => unread = why);
-    // The lookup may have found it moved.
+    // The lookup may have found that the key has moved.
     const home = this.remoteHomeOf(key);
     if (home === null) return await this.find(key, type);
     const { incarnation = "", rrp = "" } = owner ?? {};
@@ -249,10 +249,12 @@ export class Locator {
       });
     }
     const member = membership.peek(incarnation) ?? await this.#learn(incarnation, region);
-    return { ...await paths.find(member, incarnation, region), owner };
+    return { ...await routes.find(member, incarnation, region), owner };
   }
 
-  /** A member of another region that isn't known here: waited for where only it can help. */
+  /**
+   * A member of another region that isn't known here; waited for only where no other node can help.
+   */
   async #learn(incarnation: string, region: string): Promise<Member | undefined> {
     const { membership, gateways, clock } = this.#parts;
     if (!gateways.has(region)) {
@@ -261,15 +263,15 @@ export class Locator {
     }
     if (clock.now() - this.#learntAt >= LEARN_MS) {
       this.#learntAt = clock.now();
-      // For the calls to come: this one goes through a gateway.
+      // For later calls: this one goes through a gateway.
       membership.refreshAbroad(region);
     }
     return undefined;
   }
 
   /**
-   * The owner as the home's store has it; null also where it can't say, but a node there may:
-   * then `unread` is told why.
+   * The owner in the home region's store; null also where that can't be read but a node there may
+   * know: then `unread` gets the reason.
    */
   async #lookUp(key: string, unread: (why: AtlasError) => void): Promise<Ownership | null> {
     const { store, registry } = this.#parts;
@@ -284,9 +286,9 @@ export class Locator {
     }
   }
 
-  /** A node of the home region is asked to take a key, or to pass its calls on. */
+  /** The route to a node of the home region that activates a key, or passes its calls on. */
   async #askRemote(key: string, type: string, home: string): Promise<Route> {
-    const { host, membership, paths, gateways, life } = this.#parts;
+    const { host, membership, routes, gateways, life } = this.#parts;
     const pick = () =>
       host.placement(type) === "spread"
         ? this.#placement.spread(type, key, home, null)
@@ -297,19 +299,19 @@ export class Locator {
       member = pick();
       if (!member && !host.knows(type) && !this.#placement.areKnown(type)) throw unknown(type);
     }
-    // Whoever is asked decides: it takes the key itself, or knows who has it by now.
-    const way = await paths.find(member, member?.incarnation ?? "", home);
+    // That node decides: it claims the key itself, or knows its owner by now.
+    const way = await routes.find(member, member?.incarnation ?? "", home);
     return { session: way.session, relay: true, owner: null };
   }
 
-  /** The region whose nodes may be asked to take a key; null: any. */
+  /** The region whose nodes may be asked to activate a key; null: any. */
   #regionFor(key: string, type: string): string | null {
     const placement = this.#parts.host.placement(type);
     const stays = placement === "region" || placement === "spread";
     return this.#homeOf(key) ?? (stays ? this.#parts.place.region : null);
   }
 
-  /** Where a key belongs by its hash; null where that is here, or nobody else can be asked. */
+  /** The node of a key by its hash; null where that is this node, or no other can be reached. */
   async #spread(key: string, type: string): Promise<Route | null> {
     const { host, life, place } = this.#parts;
     const self = host.canHost(type, key) ? life().incarnation : null;
@@ -325,7 +327,10 @@ export class Locator {
     return null;
   }
 
-  /** The link to an owner, unless it is silent: callers then wait till it speaks or is dead. */
+  /**
+   * The link to an owner, unless it is unresponsive: callers then wait until it responds or is
+   * dead.
+   */
   async #reach(member: Member, key: string): Promise<Session> {
     const { links, membership } = this.#parts;
     const present = links.present(member.incarnation);
@@ -343,7 +348,7 @@ export class Locator {
     return await Promise.race([links.to(member, life()), silence]);
   }
 
-  /** Whether a member is a life of this very node: it is never dialled. */
+  /** Whether a member is an incarnation of this node: it is never dialled. */
   #isNamesake(member: Member | undefined): boolean {
     const { region, node } = this.#parts.place;
     return member?.region === region && member.node === node;
@@ -354,19 +359,19 @@ export class Locator {
     return this.#parts.membership.peek(incarnation);
   }
 
-  /** Nobody owns the key and it can't be taken here: another node is asked to. */
+  /** Nobody owns the key and it can't be activated here: the route to a node that can. */
   async #ask(key: string, type: string): Promise<Route> {
     const { life, host, membership } = this.#parts;
     const region = this.#regionFor(key, type);
     const pick = () => this.#placement.pick(type, key, life().incarnation, region);
     let member = pick();
     if (!member) {
-      // One may have joined since the last heartbeat.
+      // A node may have joined since the last heartbeat.
       await membership.refresh();
       member = pick();
     }
     if (member) {
-      // A node that runs the type knows where such keys belong, too.
+      // A node that runs the type also knows its placement.
       const relay = !host.knows(type);
       return { session: await this.#reach(member, key), relay, owner: null };
     }
@@ -379,7 +384,7 @@ function typeOf(key: string): string {
   return key.slice(0, Math.max(0, key.indexOf("/")));
 }
 
-/** `error` of a region's nodes, of whose registry `unread` is known. */
+/** `error` of a region's nodes, together with `unread`, the error of its registry. */
 function alsoUnread(error: unknown, unread: AtlasError): unknown {
   if (!isAtlasError(error) || error.code !== "unavailable") return error;
   const { code, message, retryable, maybeExecuted } = error;

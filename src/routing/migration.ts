@@ -1,13 +1,12 @@
 /**
- * Moving a resource to another region: a furniture van, booked before the flat is given
- * up.
+ * Moves a resource to another region.
  *
- * A node there proves that it could take the resource now. Then the running turn ends, the
- * name is given up, that node is asked to take it at once, and calls that waited are sent on
- * to it: none is lost, none runs twice. Where the last step fails, the name is taken back as
- * long as nobody there has signed for it; else the next call finds it an owner there.
+ * A node there checks first that it could claim the key now. Then the running turn ends, the
+ * ownership is given up, that node is asked to take it at once, and calls that waited are sent
+ * on to it: none is lost, none runs twice. Where the last step fails, the ownership is taken
+ * back as long as nobody there has signed the departure; else the next call activates it there.
  *
- * Source: design §3 (claim, handing over).
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, messageOf, toAtlasError } from "../errors.ts";
 import type { Session } from "../links/links.ts";
@@ -28,21 +27,24 @@ export interface MigrationParts {
   readonly host: Host;
   readonly store: Store;
   readonly registry: Directory;
-  readonly places: Locator;
+  readonly locator: Locator;
   readonly place: { readonly region: string; readonly node: string };
-  /** Has who is at a route's end prove that a key can be taken there; rejects where it can't. */
-  readonly checkClaimAbroad: (key: string, route: Route) => Promise<void>;
-  /** Asks who is at a route's end to take a key; rejects where it can't. */
+  /**
+   * Asks the node at a route's end to check that a key can be claimed there; rejects where it
+   * can't.
+   */
+  readonly checkClaimIn: (key: string, route: Route) => Promise<void>;
+  /** Asks the node at a route's end to activate a key; rejects where it can't. */
   readonly ask: (key: string, route: Route) => Promise<unknown>;
   readonly onEvent: (event: NodeEvent) => void;
 }
 
-/** What became of a name that was given up. */
+/** The result of handing over a key. */
 interface Reserved {
   owner: Ownership | null;
   /** Whether it was taken back. */
   isBack: boolean;
-  /** What is to be said of it where nobody has it. */
+  /** The reason where nobody has it. */
   why: string;
 }
 
@@ -54,10 +56,10 @@ export class Migration {
   }
 
   /**
-   * Moves a resource that is here to a node of `region`; gives its new ownership.
+   * Moves a resource from here to a node of `region`; resolves to its new ownership.
    *
-   * @throws AtlasError `bad_request` where there is no such region, `unavailable` where no
-   * node there can be reached or takes it.
+   * @throws AtlasError `bad_request` where there is no such region, `unavailable` where no node
+   * there can be reached or activates it.
    */
   async move(activation: Activation, region: string): Promise<Ownership> {
     const { host, store, place, onEvent } = this.#parts;
@@ -73,7 +75,7 @@ export class Migration {
     const { owner: moved, isBack, why } = passed;
     if (!moved) {
       const message = `${key} could not be moved to ${region}${why}`;
-      // Where it left for good the next call completes the move.
+      // Where the departure was not taken back the next call completes the move.
       throw new AtlasError("unavailable", message, { retryable: !isBack });
     }
     const fields = { key, from: activation.rrp, to: moved.rrp, epoch: moved.epoch };
@@ -81,17 +83,17 @@ export class Migration {
     return moved;
   }
 
-  /** A way to a node that is to take a key, and has just shown that it can. */
+  /** A route to a node that is to activate a key, and has just checked that it can. */
   async #reserve(key: string, region: string): Promise<Route> {
-    const { places, store } = this.#parts;
+    const { locator, store } = this.#parts;
     const obstacle = store.obstacleTo?.(region) ?? null;
     if (obstacle !== null) throw new AtlasError("unavailable", obstacle);
-    const route = await places.routeInRegion(key, region);
-    if (store.recall && store.homeOf?.(key)) await this.#parts.checkClaimAbroad(key, route);
+    const route = await locator.routeInRegion(key, region);
+    if (store.recall && store.homeOf?.(key)) await this.#parts.checkClaimIn(key, route);
     return route;
   }
 
-  /** Gives the name up and has a node of the region take it. Never rejects. */
+  /** Releases the key to the region and asks a node there to activate it. Never rejects. */
   async #release(
     activation: Activation,
     region: string,
@@ -114,7 +116,10 @@ export class Migration {
     return passed.owner;
   }
 
-  /** Whether the name is this region's again. Where the store can't say, the next call will. */
+  /**
+   * Whether the key is this region's again. Where the store doesn't answer, the next call finds
+   * out.
+   */
   async #recall(key: string): Promise<boolean> {
     return await this.#parts.store.recall?.(key, null).catch(() => false) ?? false;
   }
@@ -130,9 +135,8 @@ export class Migration {
 }
 
 /**
- * Has a key at its old home again that is on its way elsewhere than `to`, and that nobody
- * there could take so far. For `ms` at most; what can't be read now is met again by whoever
- * calls the key. Never rejects.
+ * Takes back a key that is on its way elsewhere than `to`, and that nobody there could claim so
+ * far. Takes `ms` at most; what can't be read now is left to the key's next call. Never rejects.
  */
 export async function callBack(
   store: Pick<Store, "recall">,
@@ -148,17 +152,17 @@ export async function callBack(
   await Promise.race([recalled, late]).finally(() => timer?.cancel());
 }
 
-/** @throws AtlasError `bad_request` where keys can't be at home in a region of this name */
+/** @throws AtlasError `bad_request` where no key can have its home in this region */
 export function checkRegion({ regions }: Pick<Store, "regions">, region: string): void {
   checkToken("region", region);
   if (!regions || regions.includes(region)) return;
   const message = `region is ${JSON.stringify(region)}, it must be one of ${regions.join(", ")}`;
   throw new AtlasError("bad_request", message);
 }
-/** How long the answer is waited for, in ms. */
+/** How long to wait for the answer, in ms. */
 const CHECK_MS = 5_000;
 
-/** @throws AtlasError that says why the region can't take `key`, or that nobody answered */
+/** @throws AtlasError with the reason why the region can't take `key`, or that nobody answered */
 export async function prove(
   key: string,
   session: Session,
@@ -176,10 +180,10 @@ export async function prove(
   await askNode(session, request, clock);
 }
 
-/** Answers such a question of another node. */
-export async function answerCanClaim(call: RelayedCall, places: Locator): Promise<void> {
+/** Answers such a request of another node. */
+export async function answerCanClaim(call: RelayedCall, locator: Locator): Promise<void> {
   try {
-    await places.checkClaim(call.key, call.type);
+    await locator.checkClaim(call.key, call.type);
     call.succeed(call.encode(null), { rrp: "", incarnation: "", epoch: 0 }, null);
   } catch (error) {
     call.reject(toAtlasError(error));

@@ -1,8 +1,9 @@
 /**
- * A request to a node itself, over a link that has proven which one it is: `$prove`, `$drain`.
+ * Sends a request to a node itself (`$prove`, `$drain`), over a link that has proven which node
+ * it leads to.
  *
- * Takes a session, a method and its arguments; gives nothing where the answer is yes, else
- * the other node's error, or why there was no answer in time.
+ * Takes a session, a method and its arguments; resolves to nothing on success, else to the other
+ * node's error, or why there was no answer in time.
  */
 import { AtlasError, fromWireError } from "../errors.ts";
 import { encodeBody } from "../model/call.ts";
@@ -10,18 +11,18 @@ import type { Clock, Timer } from "../ports/clock.ts";
 import type { Session } from "../links/links.ts";
 
 export interface NodeRequest {
-  /** What it is about: the key of a resource, or one made for the purpose. */
+  /** The key of a resource, or one made for the request. */
   readonly key: string;
   readonly method: string;
   readonly args: readonly unknown[];
-  /** The nodes that it came through, this one last. */
+  /** The nodes that it went through, this one last. */
   readonly via: readonly string[];
   readonly timeoutMs: number;
-  /** Whether it changes something there: then that may have happened where no answer comes. */
+  /** Whether it changes something there: then that may have happened where no answer came. */
   readonly acts: boolean;
 }
 
-/** @throws AtlasError what the other node says, or `unavailable` where it says nothing */
+/** @throws AtlasError the other node's error, or `unavailable` where it doesn't answer */
 export async function askNode(
   session: Session,
   { key, method, args, via, timeoutMs, acts }: NodeRequest,
@@ -39,7 +40,7 @@ export async function askNode(
       epoch: 0,
       idempotencyKey: null,
       chain: [],
-      trail: { via, region: null, trace: null },
+      callPath: { via, region: null, trace: null },
       relay: true,
     }, {
       relay: true,

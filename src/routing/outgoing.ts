@@ -1,11 +1,11 @@
 /**
- * A call that this node sends on its way: a letter with its own deadline, that knows
- * who carries it and whether it may have been executed somewhere.
+ * A call that this node sends to another: its deadline, who carries it, and whether it may have
+ * been executed.
  *
- * Callers here write some (`out_call.ts`); others come over a link, to be passed on
- * (`relayed_call.ts`). Lanes, the router and links treat both alike.
+ * Local callers make some (`local_call.ts`); others come over a link, to be passed on
+ * (`relayed_call.ts`). Queues, the router and links treat both alike.
  */
-import { asMaybeExecuted, AtlasError, withTrouble } from "../errors.ts";
+import { asMaybeExecuted, AtlasError, withPreviousError } from "../errors.ts";
 import { MAX_METHOD } from "../limits.ts";
 import type { Session, Waiter } from "../links/links.ts";
 import { Call } from "../model/call.ts";
@@ -14,31 +14,31 @@ import type { Failure, Reply } from "../model/envelope.ts";
 import { shown } from "../model/options.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 
-/** What happens to a call that failed, or found nobody. */
-export interface CallKeeper {
+/** What an outgoing call needs of the router. */
+export interface CallRouter {
   /** This node. */
   readonly place: Caller;
   /** The path of a call that ends at this node. */
   readonly ownPath: readonly string[];
   /** The other region that is a key's home; null where it is this one, or it has none. */
-  homeAbroad(key: string): string | null;
-  /** It failed; the keeper sends it out again or settles it. */
+  remoteHomeOf(key: string): string | null;
+  /** It failed; the router sends it again or settles it. */
   failed(call: Outgoing, error: AtlasError, owner: Ownership | null): void;
   /** It expired, but goes on until {@link Outgoing.expiresAt}. */
   extended(call: Outgoing): void;
-  /** It was settled, with an error where one is given; `outcome` is what is told of its way. */
+  /** It was settled, with an error where one is given; `outcome` is for its trace. */
   settled(call: Outgoing, error: AtlasError | null, outcome: string): void;
 }
 
-/** Who carries a call at present. */
+/** The link that has a call now. */
 export interface Carrier {
   readonly session: Session;
-  /** What the session knows it by. */
+  /** Its number in the session. */
   readonly id: number;
-  /** Whether it is to be passed on at the other end. */
+  /** Whether the other end is to pass it on. */
   readonly relay: boolean;
-  /** What is noted of this part of its way; null where nobody follows it. */
-  readonly hop: LinkSpan | null;
+  /** The span of this link; null where the call is not traced. */
+  readonly span: LinkSpan | null;
 }
 
 const NOWHERE: readonly string[] = [];
@@ -46,39 +46,42 @@ const NOWHERE: readonly string[] = [];
 export abstract class Outgoing extends Call {
   abstract override readonly key: string;
   abstract readonly type: string;
-  /** Where it stands among all calls sent from here: retries keep their turn. */
+  /** Its number among all calls sent from here: retries keep their place. */
   abstract readonly number: number;
-  /** The nodes it came through before this one; none for a call that was made here. */
+  /** The nodes that it went through before this one; none for a call that was made here. */
   abstract readonly via: readonly string[];
-  /** The region that it says it is made for; null: that of the node where it started. */
+  /** The region that it is made for; null: that of the node where it started. */
   abstract readonly region: string | null;
-  /** The highest epoch of an owner that its caller has seen, as far as it said so. */
+  /** The highest epoch of an owner that its caller has reported. */
   abstract readonly epoch: number;
-  /** Times that it may be sent out again. */
+  /** How often it may be sent again. */
   abstract readonly maxRedirects: number;
-  /** Times it was sent to somebody who wasn't the owner, or got lost. */
+  /** How often it was sent to a node that wasn't the owner, or got lost. */
   redirects = 0;
-  /** Whether the resource here has it. */
-  isHanded = false;
-  /** Who carries it; null while it is here. */
+  /** Whether it was dispatched to a resource here. */
+  isDispatched = false;
+  /** The link that has it; null while it is here. */
   carrier: Carrier | null = null;
-  /** Whether it is one of those that the next calls of its key must not overtake. */
+  /** Whether later calls of its key must not overtake it. */
   isOrdered = false;
-  /** The nodes that it last came to beyond this one, as far as they told. */
+  /** The nodes that it last reached beyond this one, where known. */
   remotePath: readonly string[] = NOWHERE;
-  protected readonly keeper: CallKeeper;
+  protected readonly router: CallRouter;
   #lastError: AtlasError | null = null;
   #mayHaveRunBefore = false;
 
-  constructor(keeper: CallKeeper) {
+  constructor(keeper: CallRouter) {
     super();
-    this.keeper = keeper;
+    this.router = keeper;
   }
 
   /** The encoded arguments. @throws AtlasError `bad_request`, `payload_too_large` */
   abstract get body(): Uint8Array;
 
-  /** Takes the answer that came over a link; `body` is only lent. @throws where it can't be read */
+  /**
+   * Takes the answer that came over a link; `body` is valid only during the call. @throws where it
+   * can't be decoded
+   */
   abstract answered(
     body: Uint8Array,
     owner: Ownership,
@@ -86,7 +89,7 @@ export abstract class Outgoing extends Call {
     mark: DegradedVerdict | null,
   ): void;
 
-  /** Tells its caller that it failed, for good; `path` is how far it came, from this node on. */
+  /** Rejects it for good; `path` is how far it came, from this node on. */
   protected abstract refuse(
     error: AtlasError,
     owner: Ownership | null,
@@ -101,42 +104,42 @@ export abstract class Outgoing extends Call {
   /** Stops listening for its caller. */
   protected unlisten(): void {}
 
-  /** The nodes that it is at or last came to, this one first. */
+  /** The nodes that it has reached, this one first. */
   get path(): readonly string[] {
     const beyond = this.carrier ? [this.carrier.session.name] : this.remotePath;
-    const { ownPath } = this.keeper;
+    const { ownPath } = this.router;
     return beyond.length === 0 ? ownPath : [...ownPath, ...beyond];
   }
 
-  /** It is at its resource here. */
+  /** It was dispatched to its resource here. */
   arrived(): void {
     this.remotePath = NOWHERE;
-    this.isHanded = true;
+    this.isDispatched = true;
   }
 
-  /** Why it had to wait, as far as it is known: told if time runs out, here or elsewhere. */
-  get trouble(): AtlasError | null {
+  /** Records why it had to wait: part of the error if its time runs out. */
+  get noteError(): AtlasError | null {
     return this.#lastError;
   }
 
-  set trouble(error: AtlasError | null) {
+  set noteError(error: AtlasError | null) {
     this.#lastError = error;
-    // What one attempt may have done stays done, whatever becomes of the next.
+    // Effects of one attempt may remain, whatever the next one's result.
     if (error?.maybeExecuted) this.#mayHaveRunBefore = true;
   }
 
   override fail(error: AtlasError, owner: Ownership | null = null): void {
-    if (!this.done) this.keeper.failed(this, error, owner);
+    if (!this.done) this.router.failed(this, error, owner);
   }
 
   /** Ends it with an error, for good. */
   reject(error: AtlasError, owner: Ownership | null = null): void {
     if (this.done) return;
-    const { path: way, trouble } = this;
-    const whole = error.code === "timeout" && trouble ? withTrouble(error, trouble) : error;
+    const { path: way, noteError: trouble } = this;
+    const whole = error.code === "timeout" && trouble ? withPreviousError(error, trouble) : error;
     const told = this.#mayHaveRunBefore ? asMaybeExecuted(whole) : whole;
     this.settle(told);
-    super.giveUp(told);
+    super.cancel(told);
     this.refuse(told, owner, way);
   }
 
@@ -144,12 +147,12 @@ export abstract class Outgoing extends Call {
     this.leave("the deadline passed", undefined);
   }
 
-  override cut(): void {
+  override onWheelClosed(): void {
     const maybeExecuted = this.#mayHaveRun;
     this.reject(new AtlasError("unavailable", "the node was closed", { maybeExecuted }));
   }
 
-  /** Nobody waits for it any more: whoever carries it is told, and it ends. */
+  /** Nobody waits for it any more: cancels it at the node that has it, and ends it. */
   protected leave(what: string, cause: unknown): void {
     const { carrier } = this;
     const maybeExecuted = this.#mayHaveRun;
@@ -161,14 +164,14 @@ export abstract class Outgoing extends Call {
   protected settle(error: AtlasError | null, outcome: string = error?.code ?? "ok"): void {
     this.done = true;
     this.unlisten();
-    this.keeper.settled(this, error, outcome);
+    this.router.settled(this, error, outcome);
     this.carrier = null;
   }
 
-  /** Whom its caller has waited for, where that is somebody else. */
+  /** The node or region that did not answer, where that isn't this node. */
   get #whereabouts(): string {
     if (this.carrier) return `, and ${this.carrier.session.name} did not answer`;
-    const home = this.keeper.homeAbroad(this.key);
+    const home = this.router.remoteHomeOf(this.key);
     return home === null ? "" : `, and its home, region ${home}, did not answer`;
   }
 
@@ -177,20 +180,20 @@ export abstract class Outgoing extends Call {
   }
 }
 
-/** Lets go of calls that nobody waits for, in place. */
+/** Removes calls that nobody waits for, in place. */
 export function sweep(calls: Outgoing[]): void {
   let kept = 0;
   for (const call of calls) if (!call.done) calls[kept++] = call;
   calls.length = kept;
 }
 
-/** Who hears how errands end. */
+/** Receives the results of pending requests. */
 export interface PendingRequestHandler {
   /** A link brought a call's answer. */
   replied(call: Outgoing, reply: Reply, session: Session, asked: Ownership | null): void;
   /** A link brought a call's failure. */
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void;
-  /** The link that carried a call broke; `isUnread`: the peer has surely not read it. */
+  /** The link that carried a call broke; `isUnread`: the peer has certainly not read it. */
   lost(call: Outgoing, reason: string, isUnread: boolean): void;
 }
 
@@ -200,14 +203,14 @@ export class PendingRequest implements Waiter {
   readonly #handler: PendingRequestHandler;
   readonly #asked: Ownership | null;
 
-  /** @param asked who was believed to own the key; null where whoever is asked may take it. */
+  /** @param asked the presumed owner of the key; null where the receiver may claim it. */
   constructor(
-    errands: PendingRequestHandler,
+    handler: PendingRequestHandler,
     call: Outgoing,
     asked: Ownership | null,
     relay: boolean,
   ) {
-    this.#handler = errands;
+    this.#handler = handler;
     this.call = call;
     this.#asked = asked;
     this.relay = relay;
@@ -226,10 +229,10 @@ export class PendingRequest implements Waiter {
   }
 }
 
-/** One link that a call goes over. */
+/** The span of one link that a call goes over. */
 export interface LinkSpan {
-  /** The `traceparent` that goes on: its parent is this hop. */
+  /** The `traceparent` that is passed on: its parent is this span. */
   readonly trace: string;
-  /** When it set out, on the monotonic clock. */
+  /** When it was sent, on the monotonic clock. */
   readonly since: number;
 }

@@ -1,23 +1,22 @@
 /**
- * Which node to ask to take a name that this node can't run itself.
+ * Chooses which node to ask to activate a key that this node can't run itself.
  *
- * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates"
- * (1998): rendezvous hashing, so that callers who know the same members ask the same
- * node first.
+ * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998):
+ * rendezvous hashing, so that callers who know the same members ask the same node first.
  */
 import type { Member } from "../model/member.ts";
 import { weigh } from "../model/rrp.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Membership } from "../registry/membership.ts";
 
-/** How long a member that refused is passed over, in ms. */
+/** How long a member that refused is excluded, in ms. */
 const EXCLUDE_MS = 500;
 
 export class Placement {
   readonly #membership: Membership;
   readonly #clock: Clock;
   readonly #region: string;
-  /** Members passed over, and until when; bounded by the roll. */
+  /** Excluded members, and until when; bounded by the number of members. */
   readonly #excluded = new Map<string, number>();
 
   constructor(membership: Membership, clock: Clock, region: string) {
@@ -26,7 +25,7 @@ export class Placement {
     this.#region = region;
   }
 
-  /** Passes a member over for a while. */
+  /** Excludes a member for a while. */
   exclude(incarnation: string): void {
     const now = this.#clock.now();
     for (const [other, until] of this.#excluded) if (until <= now) this.#excluded.delete(other);
@@ -34,8 +33,8 @@ export class Placement {
   }
 
   /**
-   * Whether any member runs resources of this type, or did as long as it lived: while all
-   * of them are away the type is still one that there is.
+   * Whether any member runs resources of this type, or did while it was live: a type exists even
+   * while all its nodes are away.
    */
   areKnown(type: string): boolean {
     for (const { hosts } of this.#membership.members()) if (hosts.includes(type)) return true;
@@ -43,7 +42,7 @@ export class Placement {
   }
 
   /**
-   * The best live member to run `key`, this region's first; undefined where there is none.
+   * The best live member to run `key`, preferring this region's; undefined where there is none.
    *
    * @param region only members of this one, where it is given.
    */
@@ -61,9 +60,9 @@ export class Placement {
   }
 
   /**
-   * The member of a region on which `key` belongs, this node included where it can take
-   * it: names spread evenly over all that run the type, and few move when one comes or
-   * goes. Undefined where there is none.
+   * The member of a region on which `key` belongs by its hash, including this node where it can
+   * activate it: keys spread evenly over all that run the type, and few move when one joins or
+   * leaves. Undefined where there is none.
    *
    * @param self this node's incarnation; null where it can't take the key.
    */
@@ -73,7 +72,7 @@ export class Placement {
     for (const member of this.#membership.members()) {
       if (member.region !== region) continue;
       if (member.incarnation !== self && !this.#canTake(member, type, region)) continue;
-      // By name, so that a node that comes back gets its names back.
+      // By name, so that a node that comes back gets its keys back.
       const score = weigh(`${key} ${member.node}`);
       if (score > bestScore) [best, bestScore] = [member, score];
     }
@@ -81,7 +80,7 @@ export class Placement {
   }
 
   #canTake({ incarnation, state, hosts }: Member, type: string, region: string | null): boolean {
-    // Of members of another home region no heartbeat is heard here.
+    // Heartbeats of members of another home region are not read here.
     const isAbroad = region !== null && region !== this.#region;
     return state === "live" && hosts.includes(type) &&
       (isAbroad || !this.#membership.isStalled(incarnation)) &&

@@ -1,11 +1,11 @@
 /**
- * A call of another node that is passed on here: a sealed letter with a new stamp.
+ * A call of another node that is passed on here.
  *
- * Takes a request of a link that may be passed on; gives its answer back over the same
- * link, with the owner's place and the path. Its arguments are opened only where the
- * owner turns out to be here.
+ * Takes a request of a link that may be passed on; gives its answer back over the same link,
+ * with the owner's location and the path. Its arguments are decoded only where the owner turns
+ * out to be here.
  *
- * Source: design §4 (another region) and §6 (bodies travel as bytes).
+ * Source: `docs/design.md`, Regions and moves; Links and messages.
  */
 import { type AtlasError, toWireError } from "../errors.ts";
 import { MAX_HOPS, MAX_TIMEOUT_MS } from "../limits.ts";
@@ -14,11 +14,11 @@ import type { Request } from "../model/envelope.ts";
 import type { DegradedVerdict, Ownership } from "../model/ownership.ts";
 import { type Caller, callerOf, type CallPath } from "../model/call_path.ts";
 import type { Session } from "../links/links.ts";
-import { type CallKeeper, Outgoing } from "./outgoing.ts";
+import { type CallRouter, Outgoing } from "./outgoing.ts";
 
 /**
- * How much earlier than its caller's time is over a call that nobody has taken is answered, in
- * ms and as a share of its time: the answer has to be back by then.
+ * How much earlier than its deadline a call that nobody has taken is answered, in ms and as a
+ * share of its time, so that the answer arrives in time.
  */
 const ANSWER_MS = 250;
 const ANSWER_SHARE = 1 / 4;
@@ -41,11 +41,11 @@ export class RelayedCall extends Outgoing {
   #expiresAt: number;
 
   /**
-   * @param number where it stands among all calls sent from here.
+   * @param number its number among all calls sent from here.
    * @param onEnd runs once it was answered or given up.
    */
   constructor(
-    keeper: CallKeeper,
+    keeper: CallRouter,
     number: number,
     request: Request,
     session: Session,
@@ -63,10 +63,10 @@ export class RelayedCall extends Outgoing {
     this.deadline = now + timeMs;
     this.#expiresAt = this.deadline - Math.min(ANSWER_MS, timeMs * ANSWER_SHARE);
     this.epoch = request.epoch;
-    // Copied: the bytes are only lent, and it may have to wait here.
+    // Copied, because the bytes are valid only now and the call may have to wait here.
     this.body = request.body.slice();
     this.#id = request.id;
-    this.#callPath = request.trail as CallPath;
+    this.#callPath = request.callPath as CallPath;
     this.#session = session;
     this.#onEnd = onEnd;
   }
@@ -75,12 +75,14 @@ export class RelayedCall extends Outgoing {
     return this.#expiresAt;
   }
 
-  /** Whoever has it may still answer in time; else its caller hears that it didn't run. */
+  /**
+   * The node that has it may still answer in time; otherwise its caller learns that it didn't run.
+   */
   override expire(): void {
-    const isTaken = this.isHanded || this.carrier !== null;
+    const isTaken = this.isDispatched || this.carrier !== null;
     if (!isTaken || this.#expiresAt === this.deadline) return super.expire();
     this.#expiresAt = this.deadline;
-    this.keeper.extended(this);
+    this.router.extended(this);
   }
 
   override get via(): readonly string[] {
@@ -108,7 +110,7 @@ export class RelayedCall extends Outgoing {
   }
 
   override succeed(encoded: unknown, owner: Ownership, mark: DegradedVerdict | null): void {
-    this.answered(encoded as Uint8Array, owner, this.keeper.ownPath, mark);
+    this.answered(encoded as Uint8Array, owner, this.router.ownPath, mark);
   }
 
   override answered(
@@ -139,12 +141,12 @@ export class RelayedCall extends Outgoing {
     });
   }
 
-  /** Its caller has gone: whoever carries it is told. */
-  override giveUp(): void {
+  /** Its caller has gone: cancels it at the node that has it. */
+  override cancel(): void {
     if (this.done) return;
     this.carrier?.session.cancel(this.carrier.id);
-    this.settle(null, "given up");
-    super.giveUp();
+    this.settle(null, "cancelled");
+    super.cancel();
   }
 
   protected override unlisten(): void {

@@ -1,15 +1,15 @@
 /**
- * The router: the post office of calls that start here or are passed on here.
+ * Routes calls that start here or are passed on here.
  *
- * A call whose resource's place is known goes out at once. Others wait in a lane, one
- * for each name, in the order in which they were made, while one search goes on for
- * all of them: so a burst makes one claim, and a caller's calls stay in order.
+ * A call whose resource's location is known goes out at once. Others wait in a queue, one for
+ * each key, in the order in which they were made, while one search goes on for all of them: so a
+ * burst makes one claim, and a caller's calls stay in order.
  *
- * Source: design §3, Schrödinger's node; §4.
+ * Source: `docs/design.md`, Claims; Calls.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, fromWireError, toAtlasError } from "../errors.ts";
-import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_PATIENCE_MS } from "../limits.ts";
+import { MAX_CALLS, MAX_HOPS, MAX_MAILBOX, STORE_WAIT_MS } from "../limits.ts";
 import type { Links, Session } from "../links/links.ts";
 import type { Call } from "../model/call.ts";
 import { nodeName } from "../model/call_path.ts";
@@ -34,7 +34,7 @@ import { type CallContext, LocalCall } from "./local_call.ts";
 import type { Locator, Route, Target } from "./locator.ts";
 import { answerCanClaim } from "./migration.ts";
 import {
-  type CallKeeper,
+  type CallRouter,
   type Outgoing,
   PendingRequest,
   type PendingRequestHandler,
@@ -45,7 +45,7 @@ import { CallTracer, outgoingPathOf, pathError } from "./tracing.ts";
 const RETRY_MS = 10;
 const RETRY_MOST_MS = 500;
 
-/** What a router is made of. */
+/** The parts of a router. */
 export interface RouterParts {
   readonly host: Host;
   readonly registry: Directory;
@@ -56,7 +56,7 @@ export interface RouterParts {
   readonly random: Random;
   readonly deadlines: TimerWheel;
   readonly place: { readonly region: string; readonly node: string };
-  /** Takes a call to its resource here. */
+  /** Dispatches a call to its resource here. */
   readonly deliver: (call: Call, activation: Activation) => void;
   readonly drains: Pick<Drains, "answer">;
   readonly onEvent: (event: NodeEvent) => void;
@@ -68,12 +68,12 @@ export interface RouterStats {
   relays: number;
 }
 
-export class Router implements CallKeeper, PendingRequestHandler {
+export class Router implements CallRouter, PendingRequestHandler {
   readonly stats: RouterStats = { calls: 0, forwards: 0, relays: 0 };
   readonly place: { readonly region: string; readonly node: string };
-  /** Shared by all answers, so that it is not theirs to change. */
+  /** Shared by all answers, so it must not be changed. */
   readonly ownPath: readonly string[];
-  /** Calls that others must not overtake. */
+  /** The order of calls that later ones must not overtake. */
   readonly callOrder: CallOrder = new CallOrder();
   readonly #parts: RouterParts;
   readonly #name: string;
@@ -93,26 +93,26 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.#yield = new EventLoopYield(parts.clock, (call) => this.#dispatch(call));
   }
 
-  /** Calls made or passed on here that are not settled; who merely listens isn't counted. */
+  /** Calls made or passed on here that are not settled; polls for events are not counted. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  homeAbroad(key: string): string | null {
+  remoteHomeOf(key: string): string | null {
     try {
       return this.#parts.locator.remoteHomeOf(key);
     } catch {
-      // A rule of the user's that fails: the call's own search says so.
+      // A rule of the user failed: the call's own search reports it.
       return null;
     }
   }
 
-  /** Takes no more calls. Those under way are cut off with the wheel of their deadlines. */
+  /** Takes no more calls. Calls in flight are aborted with the timer wheel. */
   close(): void {
     this.#closed = true;
   }
 
-  /** Calls a method. Rejects with an AtlasError, whatever happens. */
+  /** Calls a method. Rejects only with an AtlasError. */
   call(
     target: { readonly type: string; readonly key: string },
     method: string,
@@ -131,12 +131,12 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.stats.calls++;
     const answer = call.answer();
     this.#begin(call);
-    if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller gave the call up"));
+    if (call.wasAborted) call.reject(new AtlasError("timeout", "the caller cancelled the call"));
     else if (!this.#yield.holds(call)) this.#dispatch(call);
     return answer;
   }
 
-  /** Sends a call of the node's own over this route, and no other. */
+  /** Sends a call of the node itself over this route, and no other. */
   async ask(key: string, method: string, route: Route): Promise<void> {
     const target = { key, type: parseKey(key).type };
     const now = this.#parts.clock.now();
@@ -154,7 +154,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
   }
 
   /**
-   * Takes a call that a peer asks to pass on, or to serve where the owner is here.
+   * Passes on a call of a peer, or serves it where the owner is here.
    *
    * @param onEnd runs once it was answered or given up.
    */
@@ -176,8 +176,8 @@ export class Router implements CallKeeper, PendingRequestHandler {
       return call;
     }
     if (call.method === DRAIN && !call.done) return (void this.#parts.drains.answer(call), call);
-    // Asked to take a name: who is remembered as its owner has just given it up, and is who
-    // asks. So it isn't sent after those that are on their way there.
+    // For `$take`: the cached owner has just released the key, and is the caller. So this call
+    // isn't queued behind calls on their way to it.
     if (call.method === ACTIVATE) this.#parts.registry.forget(call.key);
     if (call.method === ACTIVATE && !call.done) this.#enqueue(call);
     else if (!call.done) this.#dispatch(call);
@@ -187,7 +187,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
   #checkRoom(): void {
     if (this.#closed) throw new AtlasError("unavailable", "the node was closed");
     if (this.#inFlight < MAX_CALLS) return;
-    throw new AtlasError("overloaded", `${MAX_CALLS} calls are under way from this node already`);
+    throw new AtlasError("overloaded", `${MAX_CALLS} calls of this node are in flight already`);
   }
 
   extended(call: Outgoing): void {
@@ -203,16 +203,16 @@ export class Router implements CallKeeper, PendingRequestHandler {
     if (error !== null) this.#tracer.failed(call, error);
   }
 
-  /** Sends out calls that were held up, in their order. */
+  /** Sends held calls, in order. */
   resume(calls: readonly Outgoing[]): void {
     for (const call of calls) this.#dispatch(call);
   }
 
   /**
-   * A call failed. Sent out again where it surely was not executed, or carries an
-   * idempotency key, and another owner may do better.
+   * A call failed. Sends it again where it certainly was not executed, or has an idempotency key,
+   * and another owner may succeed.
    *
-   * @param path how far it came beyond this node, where its carrier told.
+   * @param path how far it came beyond this node, where known.
    */
   failed(
     call: Outgoing,
@@ -224,10 +224,10 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.resume(this.callOrder.arrived(call));
     if (call.carrier) call.remotePath = path ?? [call.carrier.session.name];
     call.carrier = null;
-    call.isHanded = false;
+    call.isDispatched = false;
     const elsewhere = error.code === "not_owner" || error.code === "unavailable";
     const safe = (!error.maybeExecuted || call.idempotencyKey !== null) && !isLasting(error);
-    // What is missing here comes back with the store, which is not waited for.
+    // This needs the store, which is not waited for.
     const { registry, host } = this.#parts;
     const isAdrift = error.code === "unavailable" && host.find(call.key)?.offline;
     if (
@@ -237,12 +237,12 @@ export class Router implements CallKeeper, PendingRequestHandler {
     }
     if (owner) registry.note(call.key, owner);
     call.redirects++;
-    call.trouble = error;
+    call.noteError = error;
     this.#enqueue(call);
   }
 
   #dispatch(call: Outgoing): void {
-    const { host, registry, links, locator: places } = this.#parts;
+    const { host, registry, links, locator } = this.#parts;
     if (call.done) return;
     if (this.#pendingCalls.has(call.key)) return this.#enqueue(call);
     const here = host.find(call.key);
@@ -256,12 +256,12 @@ export class Router implements CallKeeper, PendingRequestHandler {
       if (session) return this.#send(call, { session, relay: true, owner });
     }
     if (straight) return this.#send(call, { session: straight, relay: false, owner });
-    const way = owner && places.ready(owner);
+    const way = owner && locator.ready(owner);
     if (way) this.#send(call, { ...way, owner });
     else this.#enqueue(call);
   }
 
-  /** Gives a call to the resource here, unless its caller has seen a later owner. */
+  /** Dispatches a call to the resource here, unless its caller has seen a later owner. */
   #hand(call: Outgoing, activation: Activation): void {
     call.arrived();
     if (activation.epoch >= call.epoch) return this.#parts.deliver(call, activation);
@@ -272,7 +272,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.stats.forwards++;
     const trouble = pathError(call.via, this.#name, session.name);
     if (trouble) {
-      // Its caller may be whom this node takes for the owner: it looks again, too.
+      // This node may take its caller for the owner: it looks the owner up again, too.
       this.#parts.registry.forget(call.key);
       return call.reject(trouble, owner);
     }
@@ -287,10 +287,10 @@ export class Router implements CallKeeper, PendingRequestHandler {
         epoch: relay ? Math.max(seen, call.epoch) : seen,
         idempotencyKey: call.idempotencyKey,
         chain: call.chain,
-        trail: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
+        callPath: outgoingPathOf(call, this.#name, relay, hop?.trace ?? null),
         relay,
       }, new PendingRequest(this, call, owner, relay));
-      call.carrier = { session, id, relay, hop };
+      call.carrier = { session, id, relay, span: hop };
       if (relay || session.isUnresponsive) this.callOrder.departed(call, session, relay);
     } catch (error) {
       this.failed(call, toAtlasError(error), null);
@@ -323,7 +323,7 @@ export class Router implements CallKeeper, PendingRequestHandler {
   refused(call: Outgoing, failure: Failure, session: Session, asked: Ownership | null): void {
     const error = fromWireError(failure.error);
     if (asked && error.code === "not_owner") this.#parts.registry.forget(call.key, asked.epoch);
-    // Asked to take a name or pass a call on, it could not: somebody else is to be asked next.
+    // It could not claim the key or pass the call on: another node is asked next.
     const wasAsked = !asked || call.carrier?.relay === true;
     if (wasAsked && error.code === "unavailable") this.#parts.locator.exclude(session);
     const [rrp, incarnation, epoch] = failure.owner ?? [];
@@ -337,34 +337,34 @@ export class Router implements CallKeeper, PendingRequestHandler {
     call.fail(new AtlasError("unavailable", message, { maybeExecuted: !isUnread }));
   }
 
-  /** Puts a call into its key's lane, and has a search go on for it. */
+  /** Appends a call to its key's queue, and starts a search where none is running. */
   #enqueue(call: Outgoing): void {
     const present = this.#pendingCalls.get(call.key);
-    const lane = present ?? new PendingCallQueue();
-    if (!lane.takes(call)) {
-      const message = `${MAX_MAILBOX} calls wait for ${call.key} to be found already`;
+    const queue = present ?? new PendingCallQueue();
+    if (!queue.takes(call)) {
+      const message = `${MAX_MAILBOX} calls are waiting for the owner of ${call.key} already`;
       return call.reject(new AtlasError("overloaded", message));
     }
     if (present) return;
-    this.#pendingCalls.set(call.key, lane);
-    this.#search(call, lane);
+    this.#pendingCalls.set(call.key, queue);
+    this.#search(call, queue);
   }
 
-  /** Finds or makes the owner of a lane's key, then sends its calls on their way, in order. */
+  /** Finds or claims the owner of a queue's key, then sends its calls, in order. */
   async #search(
     { key, type, redirects: bounces }: Outgoing,
-    lane: PendingCallQueue,
+    queue: PendingCallQueue,
   ): Promise<void> {
     const { clock, random, membership } = this.#parts;
-    /** When the store was last found out of reach, as far as it has been so ever since. */
+    /** Since when the store has been out of reach; null where it isn't. */
     let outSince: number | null = null;
-    // Calls that keep bouncing wait between attempts, those that bounced once don't.
+    // Calls that were redirected repeatedly wait between attempts, those redirected once don't.
     let attempt = bounces - MAX_HOPS;
     for (;; attempt++) {
       if (attempt > 0) {
         await pause(clock, backoffMs(random, attempt, RETRY_MS, RETRY_MOST_MS));
       }
-      if (lane.waiting().length === 0) break;
+      if (queue.waiting().length === 0) break;
       const tried = clock.now();
       let target: Target;
       try {
@@ -375,14 +375,14 @@ export class Router implements CallKeeper, PendingRequestHandler {
         outSince = membership.isReachable() ? null : outSince ?? tried;
         if (!this.#isWorthWaiting(error, outSince)) {
           this.#pendingCalls.delete(key);
-          for (const call of lane.waiting()) call.reject(error);
+          for (const call of queue.waiting()) call.reject(error);
           return;
         }
-        lane.fail(error);
+        queue.fail(error);
         continue;
       }
       this.#pendingCalls.delete(key);
-      for (const call of lane.waiting()) {
+      for (const call of queue.waiting()) {
         if (call.done) continue;
         if (target instanceof Activation) this.#hand(call, target);
         else if (this.callOrder.leaves(call) || !this.callOrder.holds(call, false)) {
@@ -394,9 +394,9 @@ export class Router implements CallKeeper, PendingRequestHandler {
     this.#pendingCalls.delete(key);
   }
 
-  /** An owner may come back until the deadline; a store that is gone is not waited for long. */
+  /** An owner is waited for until the deadline, the store only for a short time. */
   #isWorthWaiting(error: AtlasError, outSince: number | null): boolean {
     if (!error.retryable || error.code === "overloaded" || isLasting(error)) return false;
-    return outSince === null || this.#parts.clock.now() - outSince < STORE_PATIENCE_MS;
+    return outSince === null || this.#parts.clock.now() - outSince < STORE_WAIT_MS;
   }
 }

@@ -1,9 +1,11 @@
 /**
- * The box office: where doors ask for seats at a resource, for what was said there, and
- * bring what their clients say.
+ * Runs the internal methods of client sockets at the owner: joining, polling for events,
+ * messages and leaving.
  *
- * Takes calls that only nodes may make; has turns of the resource's hooks run where they
- * ask for it. Questions for events are no turns: they wait beside the mailbox.
+ * Takes calls that only nodes may make; runs turns of the resource's hooks where they ask for
+ * it. Polls for events are not turns: they wait beside the mailbox.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError, toAtlasError } from "../errors.ts";
 import type { ConnectionHandle, EventBroadcaster } from "../events/broadcaster.ts";
@@ -20,13 +22,14 @@ import {
 } from "../model/internal_methods.ts";
 import type { Activation } from "../resource/activation.ts";
 
-/** Answers a door's call, whatever happens. */
+/** Answers an internal call of a subscriber. Always answers. */
 export async function serveSubscription(call: Call, activation: Activation): Promise<void> {
   try {
     if (!activation.isOpen) throw activation.lost(false);
     const answer = await answerTo(call, activation.broadcaster);
     if (answer === undefined || call.done) return;
-    // Joined where it can't serve any more, they are to be joined to who can.
+    // Connections that were joined to an owner that can't serve any more have to be joined to the
+    // next one.
     if (!activation.isOpen && call.method === CONNECT) throw activation.lost(false);
     call.succeed(call.encode(answer), activation.owner, null);
   } catch (error) {
@@ -34,7 +37,7 @@ export async function serveSubscription(call: Call, activation: Activation): Pro
   }
 }
 
-/** The answer to a door's call; undefined: it comes later. */
+/** The answer to such a call; undefined: it comes later. */
 async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown> {
   const args = call.arguments();
   switch (call.method) {
@@ -45,7 +48,7 @@ async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown
     }
     case EVENTS: {
       const [door, life, at, closed] = args as [string, string, number, number];
-      return audience.ask(call, door, life, at, closed);
+      return audience.poll(call, door, life, at, closed);
     }
     case REPLAY: {
       const [after, until, ids] = args as [number, number, string[]];
@@ -64,11 +67,11 @@ async function answerTo(call: Call, audience: EventBroadcaster): Promise<unknown
       return true;
     }
     default:
-      throw new AtlasError("not_found", `doors can't ask for ${call.method}`);
+      throw new AtlasError("not_found", `there is no internal method ${call.method}`);
   }
 }
 
-/** Joins all of them, a turn each; what only one of them meets is that one's. */
+/** Joins all connections, a turn each; an error of one doesn't affect the others. */
 async function admit(
   call: Call,
   audience: EventBroadcaster,
@@ -87,14 +90,14 @@ async function admit(
   return admissions;
 }
 
-/** Runs it once what was begun before for this connection is over. */
+/** Runs it once earlier work for this connection is done. */
 function inTurn(seated: ConnectionHandle, run: () => Promise<number>): Promise<number> {
-  const heard = seated.hearing.then(run);
-  seated.hearing = heard.catch(() => {});
+  const heard = seated.delivering.then(run);
+  seated.delivering = heard.catch(() => {});
   return heard;
 }
 
-/** How many of a connection's messages were heard; 0: the connection has gone. */
+/** How many of a connection's messages were delivered; 0: the connection has gone. */
 async function hear(
   call: Call,
   audience: EventBroadcaster,
@@ -104,20 +107,20 @@ async function hear(
 ): Promise<number> {
   let heard = 0;
   for (const message of messages) {
-    if (from + heard <= seated.heard) {
-      // Whose answer got lost.
+    if (from + heard <= seated.lastMessage) {
+      // Their answer got lost.
       heard++;
       continue;
     }
-    // Nobody waits for this any more: it is said again.
+    // Nobody waits for this any more: it is sent again.
     if (call.done || seated.isGone) return heard;
-    const error = await audience.hear(seated, message, call).ended;
+    const error = await audience.deliverMessage(seated, message, call).ended;
     // Not begun: it is sent again, here or to the next owner.
     if (error && !error.maybeExecuted && error.retryable) {
       if (heard === 0) throw error;
       return heard;
     }
-    seated.heard = from + heard++;
+    seated.lastMessage = from + heard++;
   }
   return heard;
 }

@@ -1,11 +1,11 @@
 /**
- * The travel diary of calls that somebody follows: an entry for each link that one went
- * over, under a span of its own.
+ * Traces calls that carry a `traceparent`: one span for each link that a call went over.
  *
- * Takes where a call with a `traceparent` sets out to and how that ended; gives the
- * `traceparent` that goes on with it, and tells the hop. Calls without one leave no trace.
+ * Takes where such a call is sent and how that ended; gives the `traceparent` that goes on with
+ * it, and reports the span. Calls without one are not traced.
  *
- * Source: W3C Trace Context §4.3, https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
+ * Source: W3C Trace Context §4.3,
+ * https://www.w3.org/TR/trace-context/#mutating-the-traceparent-field.
  */
 import { AtlasError } from "../errors.ts";
 import { MAX_HOPS } from "../limits.ts";
@@ -28,16 +28,16 @@ export class CallTracer {
     this.#parts = parts;
   }
 
-  /** A call with this `traceparent` goes over a link; null where it has none. */
+  /** Starts the span of a call that goes over a link; null where it has no `traceparent`. */
   begin(trace: string | null): LinkSpan | null {
     if (trace === null) return null;
     const { clock, random } = this.#parts;
     return { trace: nextSpan(trace, random), since: clock.now() };
   }
 
-  /** The carrier of a call has its answer, or nobody waits for it there any more. */
+  /** Ends a span: the answer is here, or nobody waits for it any more. */
   ended(call: Outgoing, outcome: string): void {
-    const hop = call.carrier?.hop;
+    const hop = call.carrier?.span;
     if (!hop) return;
     const { clock, onEvent } = this.#parts;
     const ms = Math.round((clock.now() - hop.since) * 1_000) / 1_000;
@@ -45,7 +45,7 @@ export class CallTracer {
     onEvent({ level: "debug", event: "call passed on", fields });
   }
 
-  /** A call failed for good: told where somebody follows it, or it is of two other nodes. */
+  /** A call failed for good: logged where it is traced, or was passed on here. */
   failed(call: Outgoing, { code, message: reason }: AtlasError): void {
     const { via, trace: traceparent } = call;
     if (traceparent === null && via.length === 0) return;
@@ -55,15 +55,15 @@ export class CallTracer {
   }
 }
 
-/** What a call is, for whom it was made, and how far it came. */
+/** The log fields of a call: its key, method, caller's region and path. */
 function about(call: Outgoing): NodeEvent["fields"] {
   const { key, method, via, path: way, caller: { region: callerRegion } } = call;
   return { key, method, callerRegion, path: [...via, ...way].join(", ") };
 }
 
 /**
- * The `traceparent` of what comes after, in version 00: the same trace, a new parent (never of
- * zeros only), and of the flags the one that version has, whether it is sampled.
+ * The next `traceparent`, in version 00: the same trace, a new parent (never all zeros), and the
+ * one flag of that version, whether it is sampled.
  */
 export function nextSpan(traceparent: string, random: Random): string {
   const draw = (): string => Math.floor(random.next() * 2 ** 32).toString(16).padStart(8, "0");
@@ -73,7 +73,7 @@ export function nextSpan(traceparent: string, random: Random): string {
   return `00-${traceparent.slice(3, 35)}-${parent}-${isSampled ? "01" : "00"}`;
 }
 
-/** The trail of a call that goes from the node `self` over a link; null: nothing to say. */
+/** The path of a call that goes from the node `self` over a link; null: nothing to report. */
 export function outgoingPathOf(
   { via, region }: Outgoing,
   self: string,
@@ -84,14 +84,19 @@ export function outgoingPathOf(
   return region === null && trace === null ? null : { via, region, trace };
 }
 
-/** Why a call that came to `self` over `via` must not go on to `next`; null where it may. */
+/**
+ * The error for a call that came to `self` over `via` and must not go on to `next`; null where it
+ * may.
+ */
 export function pathError(via: readonly string[], self: string, next: string): AtlasError | null {
   if (via.length === 0) return null;
   const path = [...via, self, next];
   if (via.includes(next) || via.includes(self)) {
     return new AtlasError(
       "unavailable",
-      `the call goes round: ${path.join(" → ")}; its resource's home has just changed, or nodes ` +
+      `the call goes in a circle: ${
+        path.join(" → ")
+      }; its resource's home has just changed, or nodes ` +
         "have different rules for it",
     );
   }

@@ -1,9 +1,12 @@
 /**
  * One client socket at the node that holds it.
  *
- * Takes the socket's frames, and events of its resource; sends messages and calls on in their
- * order, and answers calls; nothing is sent before hello. A client that reads too slowly, or
- * writes too fast, is closed. Messages that came before the socket closed are still heard.
+ * Takes the socket's frames, and events of its resource; sends messages and calls to the owner
+ * in order, and the results of calls to the client; sends nothing before `hello`. A client that
+ * reads too slowly, or writes too fast, is closed. Messages that came before the socket closed
+ * are still delivered.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError, type ErrorCode, isAtlasError } from "../errors.ts";
 import {
@@ -28,10 +31,10 @@ type CallFrame = Extract<ClientFrame, { t: "call" }>;
 type Reply = Extract<ServerFrame, { t: "reply" }>;
 type Outcome = CallAnswer | { readonly error: FrameError };
 
-/** Bytes of messages that are sent on at once, where there are several. */
-const HEARD_AT_ONCE = 262_144;
+/** Bytes of messages that are sent to the owner at once, where there are several. */
+const MESSAGE_BYTES_AT_ONCE = 262_144;
 
-/** An event on its way to several sockets, encoded once for each kind of them. */
+/** An event for several sockets, encoded once for each codec. */
 export class EncodedEvent {
   readonly seq: number;
   readonly to: string | null;
@@ -62,30 +65,38 @@ export interface CallAnswer {
   readonly verdict?: DegradedVerdict | undefined;
 }
 
-/** What a seat needs of those around it. */
+/** What a session needs of the server. */
 export interface ClientSessionParts {
   readonly id: string;
-  /** What its client resumes the connection by; undefined: it can't. */
+  /** The secret with which the client resumes the connection; undefined: it can't. */
   readonly resume?: string | undefined;
   readonly codec: Codec;
-  /** The number of the last event that its client has had; null: it asks for none before. */
+  /**
+   * The number of the last event that its client received; null: the client asks for no earlier
+   * ones.
+   */
   readonly after: number | null;
-  /** The id that its client's connection had before; null: none. */
+  /** The id of its client's former connection; null: none. */
   readonly former: string | null;
   /** Monotonic ms. */
   readonly now: () => number;
-  /** Makes a call for the client that has waited so long. Rejects with an AtlasError. */
+  /**
+   * Makes a call for the client, which has waited for the given time. Rejects with an AtlasError.
+   */
   readonly call: (frame: CallFrame, waitedMs: number, signal: AbortSignal) => Promise<CallAnswer>;
-  /** Has messages heard; answers how many were, and waits where nobody can hear them now. */
-  readonly hear: (
-    seat: ClientSession,
+  /**
+   * Delivers messages; resolves to how many were delivered, and waits while no owner can be
+   * reached.
+   */
+  readonly deliverMessages: (
+    session: ClientSession,
     messages: readonly unknown[],
     from: number,
   ) => Promise<number>;
-  /** Its socket is closed; bytes of messages may still wait to be heard. */
-  readonly closed?: (seat: ClientSession) => void;
-  /** It is over: its socket is closed, and nothing of it waits any more. */
-  readonly gone: (seat: ClientSession) => void;
+  /** Its socket is closed; bytes of messages may still wait to be delivered. */
+  readonly closed?: (session: ClientSession) => void;
+  /** It has ended: its socket is closed, and nothing of it waits any more. */
+  readonly ended: (session: ClientSession) => void;
   readonly stats: { cutSockets: number };
 }
 
@@ -94,26 +105,26 @@ export class ClientSession {
   readonly former: string | null;
   /** Whether it was joined to an owner before. */
   resumed = false;
-  /** Whether an owner may know of it. */
+  /** Whether an owner may know it. */
   isKnown = false;
-  /** The number of the last event that it has had, or that wasn't for it. */
+  /** The number of the last event that it received, or that was for others. */
   position: number | null;
-  /** The epoch of the owner that gave it its position; null: none did. */
+  /** The epoch of the owner that gave that number; null: none did. */
   epoch: number | null = null;
-  /** When something was said to its client last, monotonic ms. */
-  toldAt: number;
+  /** When a frame was last sent to its client, monotonic ms. */
+  sentAt: number;
   /** Whether the socket is closed. */
   isClosed = false;
   readonly #parts: ClientSessionParts;
   readonly #socket: Socket;
   readonly #abort = new AbortController();
-  /** While it is being joined: events that passed by. */
-  #passing: EncodedEvent[] | null = [];
-  /** And the number up to which some that passed by are lost. */
+  /** Events that came while it is being joined. */
+  #buffered: EncodedEvent[] | null = [];
+  /** The number up to which some of those are lost. */
   #lost = 0;
   /**
-   * What waits for the first hello, or for messages before it to be heard: frames, and answers
-   * to those that were refused before hello; with what they took, and when they came.
+   * What waits for the first hello, or for the delivery of earlier messages: frames, and answers
+   * to those that were refused before hello; with their size, and the time when they came.
    */
   #waiting: {
     readonly frame: ClientFrame | Reply;
@@ -121,9 +132,9 @@ export class ClientSession {
     readonly since: number;
   }[] = [];
   #waitingSize = 0;
-  #isHearing = false;
-  /** Messages that were heard, or given up. */
-  #heard = 0;
+  #isDelivering = false;
+  /** Messages that were delivered or dropped. */
+  #delivered = 0;
   #isLeaving = false;
   #calls = 0;
   #isOver = false;
@@ -134,10 +145,10 @@ export class ClientSession {
     this.id = parts.id;
     this.former = parts.former;
     this.position = parts.after;
-    this.toldAt = parts.now();
+    this.sentAt = parts.now();
   }
 
-  /** Whether nothing of it is to be done any more. */
+  /** Whether it has ended. */
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -147,21 +158,21 @@ export class ClientSession {
     return this.#waitingSize;
   }
 
-  /** Is to be joined again: events that come meanwhile are kept aside. */
+  /** It will be joined again: events that come meanwhile are buffered. */
   rejoin(): void {
-    this.#passing = [];
+    this.#buffered = [];
     this.#lost = 0;
   }
 
   /**
-   * Was joined: says so, then what was said since. `lost`: the number up to which events are
-   * lost to it, null where none is.
+   * It was joined: sends `hello`, then the events since. `lost`: the number up to which events
+   * are lost for it, null where none is.
    */
   joined(epoch: number, last: number, lost: number | null, past: readonly EncodedEvent[]): void {
-    const passed = this.#passing ?? [];
+    const passed = this.#buffered ?? [];
     const gap = lost !== null || this.#lost > last;
     const from = gap ? Math.max(lost ?? 0, this.#lost) : last;
-    this.#passing = null;
+    this.#buffered = null;
     this.resumed = true;
     this.#hello(epoch, from, gap);
     if (gap || this.position === null) this.position = from;
@@ -173,22 +184,22 @@ export class ClientSession {
     this.#pump();
   }
 
-  /** Some of what was said up to `seq` is lost: this seat's door was too slow. */
+  /** Some events up to `seq` are lost, because this node was too slow. */
   missed(epoch: number, seq: number): void {
-    if (this.#passing) this.#lost = seq;
-    if (this.#passing || (this.position ?? 0) >= seq) return;
+    if (this.#buffered) this.#lost = seq;
+    if (this.#buffered || (this.position ?? 0) >= seq) return;
     this.position = seq;
     this.epoch = epoch;
     this.#hello(epoch, seq, true);
   }
 
-  /** Something was said. */
+  /** Delivers an event. */
   send(event: EncodedEvent): void {
     if (this.isClosed) return;
     if (event.to !== null && event.to !== this.id && event.to !== this.former) return;
-    if (this.#passing) {
-      this.#passing.push(event);
-      if (this.#passing.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to connect");
+    if (this.#buffered) {
+      this.#buffered.push(event);
+      if (this.#buffered.length > MAX_REPLAY_EVENTS) this.#cut("it took too long to join");
       return;
     }
     const position = this.position ?? 0;
@@ -199,7 +210,7 @@ export class ClientSession {
     this.#write(event.as(this.#parts.codec));
   }
 
-  /** A frame of the client. */
+  /** Handles a frame of the client. */
   received(data: string | Uint8Array): void {
     if (this.isClosed) return;
     let value: unknown;
@@ -209,32 +220,32 @@ export class ClientSession {
     } catch (error) {
       const id = idOf(value);
       if (id === null) this.reject(error);
-      else this.#turnDown(id, error, data.length);
+      else this.#refuseCall(id, error, data.length);
     }
   }
 
-  /** Ends it because of an error. */
+  /** Closes it because of an error. */
   reject(thrown: unknown): void {
     const { code, message } = frameError(thrown);
     this.end(closeCodeOf(code), `${code}: ${message}`);
   }
 
-  /** Ends it, and what waits of it. */
+  /** Closes it, and drops what waits. */
   end(code: number, reason: string): void {
     this.#drop(this.#waiting.length);
-    this.hearOut(code, reason);
+    this.closeAfterDelivery(code, reason);
     this.giveUp();
   }
 
-  /** Closes its socket; messages that came before that are still heard. */
-  hearOut(code: number, reason: string): void {
+  /** Closes its socket; messages that came before that are still delivered. */
+  closeAfterDelivery(code: number, reason: string): void {
     if (this.isClosed) return;
-    // Some sockets say at once that they are closed.
+    // Some sockets report synchronously that they are closed.
     this.#socket.close(code, reason);
     this.close();
   }
 
-  /** The socket is closed. Messages that it sent before that are heard, then it is over. */
+  /** The socket is closed. Messages that it sent before are delivered, then the session ends. */
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
@@ -246,42 +257,45 @@ export class ClientSession {
     this.#finish();
   }
 
-  /** What waits of a closed socket is not done any more. */
+  /** Drops what waits of a closed socket. */
   giveUp(): void {
     if (!this.isClosed || this.#isOver) return;
     this.#isOver = true;
     this.#drop(this.#waiting.length);
-    this.#parts.gone(this);
+    this.#parts.ended(this);
   }
 
-  /** Says `ping`, once hello was said. */
+  /** Sends `ping`, once hello was sent. */
   ping(): void {
     if (this.resumed) this.#send({ t: "ping" });
   }
 
-  /** Asks the client to close and to connect to another node; after hello, as nothing comes before. */
+  /**
+   * Asks the client to close and to connect to another node; after hello, because that is always
+   * the first frame.
+   */
   leave(): void {
     this.#isLeaving = true;
-    if (this.resumed && !this.#passing) this.#send({ t: "leave" });
+    if (this.resumed && !this.#buffered) this.#send({ t: "leave" });
   }
 
   #finish(): void {
-    if (this.isClosed && !this.#isHearing && this.#waiting.length === 0) this.giveUp();
+    if (this.isClosed && !this.#isDelivering && this.#waiting.length === 0) this.giveUp();
   }
 
   #take(frame: ClientFrame, size: number): void {
     if (frame.t === "call") {
       if (this.#calls >= MAX_SOCKET_CALLS) {
-        const message = `${MAX_SOCKET_CALLS} calls of this socket are under way already`;
-        return this.#turnDown(frame.id, new AtlasError("overloaded", message), size);
+        const message = `${MAX_SOCKET_CALLS} calls of this socket are in flight already`;
+        return this.#refuseCall(frame.id, new AtlasError("overloaded", message), size);
       }
       this.#calls++;
     }
     this.#await(frame, size);
   }
 
-  /** Answers a call that isn't made, once hello was said. */
-  #turnDown(id: number | string, error: unknown, size: number): void {
+  /** Answers a call that was refused, once hello was sent. */
+  #refuseCall(id: number | string, error: unknown, size: number): void {
     const reply: Reply = { t: "reply", id, error: frameError(error) };
     if (this.resumed) this.#send(reply);
     else this.#await(reply, size);
@@ -291,19 +305,19 @@ export class ClientSession {
     this.#waitingSize += size;
     const isTooMuch = this.#waitingSize > MAX_SOCKET_BUFFER_BYTES ||
       this.#waiting.length >= MAX_SOCKET_MESSAGES + MAX_SOCKET_CALLS;
-    if (isTooMuch) return this.#cut("too many of its messages wait already");
+    if (isTooMuch) return this.#cut("too many of its messages are waiting");
     this.#waiting.push({ frame, size, since: this.#parts.now() });
     this.#pump();
   }
 
-  /** Sends on what waits: calls at once, messages once those before them were heard. */
+  /** Sends what waits to the owner: calls at once, messages once earlier ones were delivered. */
   #pump(): void {
-    while (this.resumed && !this.#isHearing && !this.#isOver) {
+    while (this.resumed && !this.#isDelivering && !this.#isOver) {
       const first = this.#waiting[0];
       if (!first) return;
       const { frame, since } = first;
       if (frame.t === "message") {
-        void this.#hear();
+        void this.#deliverMessages();
         return;
       }
       this.#drop(1);
@@ -316,19 +330,19 @@ export class ClientSession {
     for (const { size } of this.#waiting.splice(0, count)) this.#waitingSize -= size;
   }
 
-  async #hear(): Promise<void> {
-    this.#isHearing = true;
+  async #deliverMessages(): Promise<void> {
+    this.#isDelivering = true;
     const messages: unknown[] = [];
     let bytes = 0;
     for (const { frame, size } of this.#waiting) {
       bytes += size;
-      if (frame.t !== "message" || (messages.length > 0 && bytes > HEARD_AT_ONCE)) break;
+      if (frame.t !== "message" || (messages.length > 0 && bytes > MESSAGE_BYTES_AT_ONCE)) break;
       messages.push(frame.data);
     }
-    const heard = await this.#parts.hear(this, messages, this.#heard + 1);
-    this.#heard += heard;
+    const heard = await this.#parts.deliverMessages(this, messages, this.#delivered + 1);
+    this.#delivered += heard;
     this.#drop(heard);
-    this.#isHearing = false;
+    this.#isDelivering = false;
     this.#pump();
     this.#finish();
   }
@@ -367,7 +381,7 @@ export class ClientSession {
 
   #write(data: string | Uint8Array): void {
     if (this.isClosed) return;
-    this.toldAt = this.#parts.now();
+    this.sentAt = this.#parts.now();
     this.#socket.send(data);
     if (this.#socket.buffered() > MAX_SOCKET_BUFFER_BYTES) this.#cut("it reads too slowly");
   }
@@ -379,14 +393,14 @@ export class ClientSession {
   }
 }
 
-/** The resource's own code closed the connection. */
+/** The resource closed the connection. */
 export const CLOSED = 1000;
-/** The node is on its way out: connect to another. */
+/** The node is draining or closing: connect to another. */
 export const RESTART = 1012;
-/** Too slow, or too much at once: come again later. */
+/** Too slow, or too much at once: try again later. */
 export const LATER = 1013;
 
-/** Own codes start here; an error's is 4000 and its HTTP status. */
+/** Application codes start here; an error's code is 4000 plus its HTTP status. */
 const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   bad_request: 4400,
   invalid_rrp: 4400,
@@ -397,7 +411,7 @@ const OF_ERROR: { readonly [code in ErrorCode]?: number } = {
   app: 4500,
 };
 
-/** The code of a socket that is closed because of an error. */
+/** The close code for an error. */
 export function closeCodeOf(code: string): number {
   return Object.hasOwn(OF_ERROR, code) ? OF_ERROR[code as ErrorCode] ?? LATER : LATER;
 }

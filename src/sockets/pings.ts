@@ -1,18 +1,18 @@
 /**
- * Says `ping` to client sockets to which nothing else was said for a while, so that their
- * clients can notice a connection that has gone silent.
+ * Sends `ping` to client sockets that have been sent nothing for a while, so that clients can
+ * notice a dead connection.
  */
 import { SOCKET_PING_MS } from "../limits.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { TimerWheel } from "../time/timer_wheel.ts";
 import { Expiring } from "../model/expiring.ts";
 
-/** A socket that is to hear something from time to time. */
+/** A socket that is pinged. */
 export interface Pinged {
   readonly isClosed: boolean;
-  /** When something was said to it last, monotonic ms. */
-  readonly toldAt: number;
-  /** Says `ping`, if hello was said. */
+  /** When a frame was last sent to it, monotonic ms. */
+  readonly sentAt: number;
+  /** Sends `ping`, if hello was sent. */
   ping(): void;
 }
 
@@ -41,11 +41,11 @@ export class Ping extends Expiring {
     const { clock, deadlines } = this.#parts;
     if (this.#of.isClosed) return;
     const now = clock.now();
-    if (now - this.#of.toldAt >= SOCKET_PING_MS) this.#of.ping();
-    const due = this.#of.toldAt + SOCKET_PING_MS;
-    // Before hello nothing is said.
+    if (now - this.#of.sentAt >= SOCKET_PING_MS) this.#of.ping();
+    const due = this.#of.sentAt + SOCKET_PING_MS;
+    // Before hello nothing is sent.
     deadlines.add(this, due > now ? due : now + SOCKET_PING_MS / 3);
   }
 
-  override cut(): void {}
+  override onWheelClosed(): void {}
 }

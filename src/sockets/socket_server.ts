@@ -1,10 +1,12 @@
 /**
- * A node's entrance for client sockets: shows each to the box of its resource, wherever
- * that one plays.
+ * Serves a node's client sockets: checks each one and adds it to this node's subscription to its
+ * resource.
  *
- * Takes sockets of any kind, opened by an adapter; gives them the frames of `frames.ts`.
- * Asks owners by calls of the node's own, so that their way, their deadlines and what
- * becomes of them is the router's business.
+ * Takes sockets of any kind, opened by an adapter; exchanges the frames of
+ * `model/socket_frames.ts` with them. Reaches owners by this node's own calls, so that routing,
+ * deadlines and retries are the router's.
+ *
+ * Source: `docs/design.md`, Client sockets.
  */
 import { AtlasError } from "../errors.ts";
 import {
@@ -32,17 +34,20 @@ import { Subscription } from "./subscription.ts";
 import type { ConnectionOptions, SocketStats } from "../api/sockets.ts";
 
 /**
- * How long a node that drains waits until all messages of its sockets are heard, and owners know
- * that they are gone, in ms.
+ * How long a draining node waits until all messages of its sockets are delivered, and owners know
+ * that the sockets have gone, in ms.
  */
 const CLOSING_MS = 2_000;
 const DRAINING = "the node is draining: connect to another";
 
-/** Who a connection is, and what proves that it is one's own. */
+/** The id of a connection, and the secret that proves its ownership. */
 export interface ConnectionIdentity {
   /** A UUID; MUST never repeat among all nodes that share a store. */
   readonly id: string;
-  /** Told to its client alone; whoever gives `former` for it MUST have been given this. */
+  /**
+   * Sent to its client alone. A caller that passes this connection as `former` MUST have verified
+   * the secret.
+   */
   readonly resume: string;
 }
 
@@ -53,10 +58,10 @@ export interface SocketServerParts {
   readonly clock: Clock;
   readonly deadlines: TimerWheel;
   readonly random: Random;
-  /** The node's present life. */
+  /** The node's current life. */
   readonly life: () => NodeLife;
   readonly router: Pick<Router, "call">;
-  readonly places: Pick<Locator, "checkType">;
+  readonly locator: Pick<Locator, "checkType">;
 }
 
 export class SocketServer {
@@ -65,9 +70,9 @@ export class SocketServer {
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #sessions = new Set<ClientSession>();
   readonly #leaving = new Set<Promise<void>>();
-  /** Rings when a socket has closed, or is over. */
-  readonly #fewer = new Signal();
-  /** Closed sockets of which messages wait to be heard, and the bytes of these. */
+  /** Notified when a socket has closed, or its session has ended. */
+  readonly #closedOne = new Signal();
+  /** Closed sockets with messages that wait for delivery, and the bytes of these. */
   readonly #closings = new Map<ClientSession, number>();
   #closedBytes = 0;
   #isClosed = false;
@@ -77,11 +82,11 @@ export class SocketServer {
   }
 
   /**
-   * What a client's socket is to be handed to.
+   * Returns the function that takes a client's socket.
    *
-   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't
-   * allowed, `not_found` where no node runs the type, `overloaded`, `unavailable` where the
-   * node is on its way out.
+   * @throws AtlasError `invalid_rrp` or `bad_request` where the name or an option isn't allowed,
+   * `not_found` where no node runs the type, `overloaded`, `unavailable` where the node is
+   * draining or closed.
    */
   accept(type: string, id: string, options: ConnectionOptions): SocketHandlers {
     checkToken("type", type);
@@ -95,50 +100,50 @@ export class SocketServer {
       if (id === undefined || /^[0-9a-f-]{36}$/.test(id)) continue;
       throw new AtlasError("bad_request", "connection must be the id that a hello named");
     }
-    this.#parts.places.checkType(type);
+    this.#parts.locator.checkType(type);
     this.#checkRoom();
-    let seat: ClientSession | null = null;
+    let session: ClientSession | null = null;
     return {
       open: (socket) => {
         try {
           this.#checkRoom();
-          seat = this.#openSession(target, options, socket);
+          session = this.#openSession(target, options, socket);
         } catch {
-          socket.close(RESTART, "the node has no room for it any more");
+          socket.close(RESTART, "the node has too many sockets");
         }
       },
-      message: (_socket, data) => seat?.received(data),
-      close: () => seat?.close(),
+      message: (_socket, data) => session?.received(data),
+      close: () => session?.close(),
     };
   }
 
   /**
-   * Takes no more sockets, and asks all clients to go to another node; reads on until they have
-   * closed, then closes the others. Resolves once all that they sent is heard and their owners
-   * know that they are gone, or after a while.
+   * Refuses new sockets, and asks all clients to connect to another node; reads on until they
+   * have closed or time is up, then closes the rest. Resolves once all their messages are
+   * delivered and owners know that they have gone, or after a while.
    */
   async drain(): Promise<void> {
     this.#isClosed = true;
-    for (const seat of [...this.#sessions]) seat.leave();
+    for (const session of [...this.#sessions]) session.leave();
     await this.#until(SOCKET_LEAVE_MS, () => this.stats.sockets === 0);
-    for (const seat of [...this.#sessions]) seat.hearOut(RESTART, DRAINING);
+    for (const session of [...this.#sessions]) session.closeAfterDelivery(RESTART, DRAINING);
     await this.#until(CLOSING_MS, () => this.#sessions.size + this.#leaving.size === 0);
   }
 
-  /** Closes all sockets at once; what waits of them is given up. */
+  /** Closes all sockets at once; what waits of them is dropped. */
   close(): void {
     this.#isClosed = true;
-    for (const seat of [...this.#sessions]) seat.end(RESTART, DRAINING);
+    for (const session of [...this.#sessions]) session.end(RESTART, DRAINING);
   }
 
-  /** Resolves once something is so, asked whenever a socket has gone, or after `ms`. */
+  /** Resolves once a condition holds, checked whenever a socket has gone, or after `ms`. */
   async #until(ms: number, isSo: () => boolean): Promise<void> {
     let isLate = false;
     const timer = this.#parts.clock.after(ms, () => {
       isLate = true;
-      this.#fewer.notify();
+      this.#closedOne.notify();
     });
-    while (!isSo() && !isLate) await this.#fewer.wait();
+    while (!isSo() && !isLate) await this.#closedOne.wait();
     timer.cancel();
   }
 
@@ -149,25 +154,26 @@ export class SocketServer {
   }
 
   #openSession(target: Target, options: ConnectionOptions, socket: Socket): ClientSession {
-    const party = this.#subscriptionOf(target);
+    const subscription = this.#subscriptionOf(target);
     const { clock, router, random } = this.#parts;
     const { callerRegion, identity } = options;
-    let patience: Timer | null = null;
-    const seat = new ClientSession({
+    let deliveryTimer: Timer | null = null;
+    const session = new ClientSession({
       id: identity?.id ?? random.uuid(),
       resume: identity?.resume,
       codec: options.codec,
       after: options.after ?? null,
       former: options.former ?? null,
       stats: this.stats,
-      hear: (seat, messages, from) => party.hear(seat, messages, from),
-      closed: (seat) => {
+      deliverMessages: (session, messages, from) =>
+        subscription.deliverMessages(session, messages, from),
+      closed: (session) => {
         ping.stop();
-        patience = this.#closed(seat);
+        deliveryTimer = this.#closed(session);
       },
-      gone: (seat) => {
-        patience?.cancel();
-        this.#gone(seat, party);
+      ended: (session) => {
+        deliveryTimer?.cancel();
+        this.#gone(session, subscription);
       },
       now: () => clock.now(),
       call: async ({ method, args, timeoutMs, idempotencyKey }, waitedMs, signal) => {
@@ -181,49 +187,52 @@ export class SocketServer {
         return await router.call(target, method, args, given, null);
       },
     }, socket);
-    const ping = new Ping(this.#parts, seat);
-    this.#sessions.add(seat);
+    const ping = new Ping(this.#parts, session);
+    this.#sessions.add(session);
     this.stats.sockets++;
-    party.add(seat);
-    return seat;
+    subscription.add(session);
+    return session;
   }
 
-  /** A socket has closed: its messages are heard as long as there is room for them, and a while. */
-  #closed(seat: ClientSession): Timer | null {
+  /**
+   * A socket has closed: its messages are delivered as far as there is room for them, and for a
+   * while only.
+   */
+  #closed(session: ClientSession): Timer | null {
     this.stats.sockets--;
-    this.#fewer.notify();
-    const bytes = seat.waitingBytes;
+    this.#closedOne.notify();
+    const bytes = session.waitingBytes;
     if (bytes === 0) return null;
     this.#closedBytes += bytes;
-    this.#closings.set(seat, bytes);
+    this.#closings.set(session, bytes);
     const giveUp = (): void => {
       this.stats.unheardSockets++;
-      seat.giveUp();
+      session.giveUp();
     };
     const hasRoom = this.#closedBytes <= MAX_CLOSED_SOCKET_BYTES;
     return this.#parts.clock.after(hasRoom ? CLOSED_SOCKET_MS : 0, giveUp);
   }
 
-  #gone(seat: ClientSession, party: Subscription): void {
-    if (!this.#sessions.delete(seat)) return;
-    this.#closedBytes -= this.#closings.get(seat) ?? 0;
-    this.#closings.delete(seat);
-    const left = party.remove(seat).finally(() => {
+  #gone(session: ClientSession, subscription: Subscription): void {
+    if (!this.#sessions.delete(session)) return;
+    this.#closedBytes -= this.#closings.get(session) ?? 0;
+    this.#closings.delete(session);
+    const left = subscription.remove(session).finally(() => {
       this.#leaving.delete(left);
-      this.#fewer.notify();
+      this.#closedOne.notify();
     });
     this.#leaving.add(left);
   }
 
   #subscriptionOf(target: Target): Subscription {
     const { key } = target;
-    let party = this.#subscriptions.get(key);
-    if (!party) {
+    let subscription = this.#subscriptions.get(key);
+    if (!subscription) {
       const { clock, random, life, router } = this.#parts;
       const empty = (): void => {
-        if (this.#subscriptions.get(key) === party) this.#subscriptions.delete(key);
+        if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key);
       };
-      party = new Subscription({
+      subscription = new Subscription({
         clock,
         random,
         life: () => life().incarnation,
@@ -231,13 +240,13 @@ export class SocketServer {
         ask: (method, args, options) => router.call(target, method, args, options, null),
         empty,
       });
-      this.#subscriptions.set(key, party);
+      this.#subscriptions.set(key, subscription);
     }
-    return party;
+    return subscription;
   }
 }
 
-/** What is left of a call's time. @throws AtlasError `bad_request`; `timeout` where nothing is */
+/** The rest of a call's time. @throws AtlasError `bad_request`; `timeout` where none is left */
 function leftOf(
   timeoutMs: number = DEFAULT_TIMEOUT_MS,
   waitedMs: number,
@@ -248,6 +257,6 @@ function leftOf(
   if (leftMs > 0) return Math.max(1, leftMs);
   throw new AtlasError(
     "timeout",
-    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before its socket could send it on`,
+    `${key} ${shown(method, MAX_METHOD)}: the deadline passed before it could be sent to the owner`,
   );
 }

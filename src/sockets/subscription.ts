@@ -1,11 +1,11 @@
 /**
- * All sockets of one node that listen to one resource: a box at the theatre, with one
- * messenger who runs to the stage and back for all in it.
+ * One node's subscription to one resource, shared by all its client sockets of that resource.
  *
- * Takes seats; keeps them joined to whoever owns the resource, asks it for events and hands
- * them round. Where the owner changes, all are joined anew, and told so.
+ * Takes client sessions; keeps them joined to whoever owns the resource, polls it for events and
+ * delivers those to the sessions. Where the owner changes, all sessions are joined again and
+ * told so.
  *
- * Source: design §4 (calls); `model/door_post.ts` has what it asks for.
+ * Source: `docs/design.md`, Client sockets; `model/internal_methods.ts` has the calls.
  */
 import type { CallOptions, CallResult } from "../api/calls.ts";
 import { AtlasError, type ErrorCode, isAtlasError, toAtlasError } from "../errors.ts";
@@ -29,18 +29,18 @@ import { type ClientSession, CLOSED, EncodedEvent } from "./client_session.ts";
 
 const RETRY_MS = 100;
 const RETRY_MOST_MS = 2_000;
-/** How much longer a question may take than an owner holds it, in ms. */
+/** How much longer a poll may take than an owner holds it, in ms. */
 const GRACE_MS = 5_000;
-/** Times that it is said that the last one left; after that the owner finds out by itself. */
+/** How often the leaving of the last socket is reported; after that the owner notices by itself. */
 const LEAVE_ATTEMPTS = 3;
-/** The name given to an owner that knows none of this node. */
-const NO_NAME = "";
+/** The subscriber id sent to an owner that doesn't know this node. */
+const NO_ID = "";
 
-/** A resource, and how it is asked. */
+/** A resource, and how to call its owner. */
 export interface SubscriptionParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** This node's present life. */
+  /** This node's current life. */
   readonly life: () => string;
   /** Calls a method of the resource that only nodes may call. */
   readonly ask: (
@@ -49,11 +49,11 @@ export interface SubscriptionParts {
     options: CallOptions,
   ) => Promise<CallResult>;
   readonly stats: { socketEvents: number };
-  /** Nobody is left. */
+  /** The last socket has left. */
   readonly empty: () => void;
 }
 
-/** One that was joined: the last event's number, and that up to which some are lost to it. */
+/** A joined session: the last event's number, and the number up to which some are lost for it. */
 interface Joined {
   readonly session: ClientSession;
   readonly seq: number;
@@ -63,18 +63,18 @@ interface Joined {
 export class Subscription {
   readonly #parts: SubscriptionParts;
   readonly #sessions = new Map<string, ClientSession>();
-  /** Those that are to be joined. */
+  /** Sessions that have to be joined. */
   readonly #pending = new Set<ClientSession>();
   readonly #over = new AbortController();
-  /** Its name at the present owner; another each time it has to make itself known. */
-  #name: string | null = null;
+  /** Its subscriber id at the current owner; a new one each time it has to register. */
+  #subscriberId: string | null = null;
   #epoch = 0;
-  /** The number up to which it has all events. */
+  /** The number up to which this node has all events. */
   #at = 0;
-  /** Closings it was told of. */
+  /** The number of closings received. */
   #closed = 0;
   #isJoining = false;
-  /** Rings when some have been joined. */
+  /** Notified when some have been joined. */
   readonly #admitted = new Signal();
 
   constructor(parts: SubscriptionParts) {
@@ -82,28 +82,28 @@ export class Subscription {
   }
 
   /** Joins a socket. */
-  add(seat: ClientSession): void {
-    this.#sessions.set(seat.id, seat);
-    this.#pending.add(seat);
+  add(session: ClientSession): void {
+    this.#sessions.set(session.id, session);
+    this.#pending.add(session);
     void this.#join();
   }
 
-  /** A socket is over: the owner is told. Resolves when it has been, or can't be. */
-  async remove(seat: ClientSession): Promise<void> {
-    this.#sessions.delete(seat.id);
-    this.#pending.delete(seat);
-    // Between two owners, too: the next one may have been told of it by the former one's state.
-    const name = this.#name ?? NO_NAME;
+  /** A session has ended: tells the owner. Resolves when it has been told, or can't be. */
+  async remove(session: ClientSession): Promise<void> {
+    this.#sessions.delete(session.id);
+    this.#pending.delete(session);
+    // Also between two owners: the next one may know it from the former one's state.
+    const name = this.#subscriberId ?? NO_ID;
     if (this.#sessions.size === 0) this.#end();
-    // One that is being joined for the first time is told of when it has been.
-    if (seat.isKnown) await this.#notifyClosed(name, seat);
+    // A session that is being joined for the first time is reported once it has been joined.
+    if (session.isKnown) await this.#notifyClosed(name, session);
   }
 
-  async #notifyClosed(name: string, seat: ClientSession): Promise<void> {
-    // As long as others are here, the owner can't find out by itself.
+  async #notifyClosed(name: string, session: ClientSession): Promise<void> {
+    // While others are here, the owner can't notice by itself.
     for (let attempt = 0; attempt < LEAVE_ATTEMPTS || this.#sessions.size > 0; attempt++) {
       try {
-        await this.#parts.ask(LEAVE, [name, [seat.id]], {});
+        await this.#parts.ask(LEAVE, [name, [session.id]], {});
         return;
       } catch {
         await this.#rest(attempt);
@@ -112,32 +112,36 @@ export class Subscription {
   }
 
   /**
-   * Has messages heard; answers how many were, or are given up: those that a former owner may
-   * have heard, and the present one can't know of.
+   * Delivers messages; resolves to how many were delivered or dropped. Dropped are those that a
+   * former owner may have got, and of which the current one can't know.
    *
    * @param from the number of the first of them among all of the socket.
    */
-  async hear(seat: ClientSession, messages: readonly unknown[], from: number): Promise<number> {
+  async deliverMessages(
+    session: ClientSession,
+    messages: readonly unknown[],
+    from: number,
+  ): Promise<number> {
     let asked: string | null = null;
-    for (let attempt = 0; !seat.isOver;) {
-      const name = this.#name;
-      if (name === null || this.#pending.has(seat)) {
+    for (let attempt = 0; !session.isOver;) {
+      const name = this.#subscriberId;
+      if (name === null || this.#pending.has(session)) {
         await this.#admitted.wait();
         continue;
       }
       if (asked !== null && asked !== name) return messages.length;
       try {
-        const { result } = await this.#parts.ask(MESSAGE, [name, seat.id, messages, from], {});
-        // Of no connection that is there any more: it is about to hear of its end.
+        const { result } = await this.#parts.ask(MESSAGE, [name, session.id, messages, from], {});
+        // The connection is gone at the owner: this node is about to learn of its closing.
         if (result === 0) return messages.length;
         if (result !== null) return result as number;
         this.#leaveOwner(name);
       } catch (thrown) {
         const error = toAtlasError(thrown);
-        // Whom it is said to again knows what of it was heard.
+        // An owner to which they are sent again knows which of them it has had.
         if (error.maybeExecuted) asked = name;
         else if (!error.retryable) {
-          seat.reject(error);
+          session.reject(error);
           return messages.length;
         }
         await this.#rest(attempt++);
@@ -146,29 +150,29 @@ export class Subscription {
     return messages.length;
   }
 
-  /** Joins all that are to be joined, some at a time; the first ones make the party known. */
+  /** Joins all that have to be joined, some at a time; the first join registers this node. */
   async #join(): Promise<void> {
     if (this.#isJoining) return;
     this.#isJoining = true;
     for (let attempt = 0; this.#pending.size > 0; attempt++) {
       const seats = [...this.#pending].slice(0, MAX_JOINS);
-      const founds = this.#name === null;
-      const name = this.#name ?? this.#parts.random.uuid();
-      // The owner may know them from now on: also those that have ended meanwhile.
+      const registers = this.#subscriberId === null;
+      const name = this.#subscriberId ?? this.#parts.random.uuid();
+      // The owner may know them from now on, including those that have ended meanwhile.
       const known = (): void => {
-        for (const seat of seats) {
-          seat.isKnown = true;
-          if (seat.isOver) void this.#notifyClosed(name, seat);
+        for (const session of seats) {
+          session.isKnown = true;
+          if (session.isOver) void this.#notifyClosed(name, session);
         }
       };
       try {
         const { result, epoch } = await this.#parts.ask(
           CONNECT,
-          [name, this.#parts.life(), founds, seats.map(joinRequestOf)],
+          [name, this.#parts.life(), registers, seats.map(joinRequestOf)],
           {},
         );
         known();
-        if (!founds && this.#name !== name) continue;
+        if (!registers && this.#subscriberId !== name) continue;
         if (result === null) this.#leaveOwner(name);
         else if (await this.#admit(name, seats, result as JoinResult[], epoch)) {
           attempt = -1;
@@ -184,7 +188,7 @@ export class Subscription {
     this.#isJoining = false;
   }
 
-  /** Answers whether any could be joined. */
+  /** Resolves to whether any could be joined. */
   async #admit(
     name: string,
     seats: readonly ClientSession[],
@@ -192,43 +196,43 @@ export class Subscription {
     epoch: number,
   ): Promise<boolean> {
     const joined: Joined[] = [];
-    seats.forEach((seat, i) => {
+    seats.forEach((session, i) => {
       const admission = admissions[i] as JoinResult;
       if (typeof admission[0] === "number") {
         const [seq, gap, lost = seq] = admission as readonly [number, boolean, number?];
-        joined.push({ session: seat, seq, lost: gap ? lost : null });
+        joined.push({ session, seq, lost: gap ? lost : null });
         return;
       }
       const [code, message, retryable] = admission as readonly [string, string, boolean];
-      if (!retryable) seat.reject(new AtlasError(code as ErrorCode, message));
+      if (!retryable) session.reject(new AtlasError(code as ErrorCode, message));
     });
     if (joined.length === 0 || this.#over.signal.aborted) return false;
     const least = Math.min(...joined.map(({ seq }) => seq));
     this.#epoch = Math.max(this.#epoch, epoch);
-    if (this.#name === null) {
-      [this.#name, this.#at, this.#closed] = [name, least, 0];
-      void this.#listen(name);
+    if (this.#subscriberId === null) {
+      [this.#subscriberId, this.#at, this.#closed] = [name, least, 0];
+      void this.#poll(name);
     }
     const past = await this.#past(joined);
-    // Another owner may have taken over meanwhile: all are joined to that one.
-    if (this.#name !== name) return true;
+    // Another owner may have taken over meanwhile: then all are joined to that one.
+    if (this.#subscriberId !== name) return true;
     for (const one of joined) {
-      const { session: seat, seq, lost } = one;
-      if (!this.#pending.delete(seat)) continue;
+      const { session, seq, lost } = one;
+      if (!this.#pending.delete(session)) continue;
       const isLost = past === null && lacks(one);
-      seat.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
+      session.joined(epoch, seq, isLost ? seq : lost, isLost ? [] : past ?? []);
     }
     this.#admitted.notify();
     return true;
   }
 
-  /** What those who come back have missed; null where some of it is lost. */
+  /** The events that sessions have missed; null where some of them are lost. */
   async #past(joined: readonly Joined[]): Promise<EncodedEvent[] | null> {
     const back = joined.filter(lacks);
     if (back.length === 0) return [];
     const ids = back.flatMap((
-      { session: seat },
-    ) => [seat.id, ...seat.former === null ? [] : [seat.former]]);
+      { session },
+    ) => [session.id, ...session.former === null ? [] : [session.former]]);
     const until = Math.max(...back.map(({ seq }) => seq));
     let after = Math.min(...back.map(startOf));
     const past: EncodedEvent[] = [];
@@ -247,21 +251,21 @@ export class Subscription {
     return past;
   }
 
-  /** Asks for events as long as the owner knows the party by this name. */
-  async #listen(name: string): Promise<void> {
-    for (let attempt = 0; this.#name === name;) {
+  /** Polls for events while the owner knows this node by this subscriber id. */
+  async #poll(name: string): Promise<void> {
+    for (let attempt = 0; this.#subscriberId === name;) {
       try {
         const { result, epoch } = await this.#parts.ask(
           EVENTS,
           [name, this.#parts.life(), this.#at, this.#closed],
           { timeoutMs: POLL_MS + GRACE_MS, signal: this.#over.signal },
         );
-        if (this.#name !== name) return;
+        if (this.#subscriberId !== name) return;
         attempt = 0;
         if (result === null) this.#leaveOwner(name);
         else this.#deliver(result as NonNullable<EventsAnswer>, epoch);
       } catch (error) {
-        if (this.#name !== name) return;
+        if (this.#subscriberId !== name) return;
         this.#refuse(error, [...this.#sessions.values()]);
         await this.#rest(attempt++);
       }
@@ -274,12 +278,12 @@ export class Subscription {
   ): void {
     this.#epoch = Math.max(this.#epoch, epoch);
     const all = [...this.#sessions.values()];
-    if (gap) all.forEach((seat) => seat.missed(this.#epoch, upto));
+    if (gap) all.forEach((session) => session.missed(this.#epoch, upto));
     for (const posted of events) {
       const event = encodedEventOf(posted);
       const one = event.to === null ? null : this.#sessions.get(event.to);
       this.#parts.stats.socketEvents += event.to === null ? all.length : 1;
-      if (event.to === null) all.forEach((seat) => seat.send(event));
+      if (event.to === null) all.forEach((session) => session.send(event));
       else one?.send(event);
     }
     this.#at = upto;
@@ -287,21 +291,23 @@ export class Subscription {
     for (const [id, reason] of closings) this.#sessions.get(id)?.end(CLOSED, reason);
   }
 
-  /** The owner doesn't know the party: another one has taken over. All are joined to it. */
+  /**
+   * The owner doesn't know this node: another owner has taken over. All sessions are joined again.
+   */
   #leaveOwner(name: string): void {
-    if (this.#name === name) this.#name = null;
-    if (this.#name !== null) return;
-    for (const seat of this.#sessions.values()) {
-      seat.rejoin();
-      this.#pending.add(seat);
+    if (this.#subscriberId === name) this.#subscriberId = null;
+    if (this.#subscriberId !== null) return;
+    for (const session of this.#sessions.values()) {
+      session.rejoin();
+      this.#pending.add(session);
     }
     void this.#join();
   }
 
-  /** What can't come right ends those whom it concerns. */
+  /** Closes sessions for an error that a retry can't fix. */
   #refuse(error: unknown, seats: readonly ClientSession[]): void {
     if (this.#over.signal.aborted || (isAtlasError(error) && error.retryable)) return;
-    for (const seat of seats) seat.reject(error);
+    for (const session of seats) session.reject(error);
   }
 
   #rest(attempt: number): Promise<void> {
@@ -310,7 +316,7 @@ export class Subscription {
   }
 
   #end(): void {
-    this.#name = null;
+    this.#subscriberId = null;
     this.#over.abort();
     this.#admitted.notify();
     this.#parts.empty();
@@ -321,7 +327,7 @@ function joinRequestOf({ id, position, former, resumed, epoch }: ClientSession):
   return [id, position, former, resumed, epoch];
 }
 
-/** The number after which events are missing that can still be had; `seq` where none is. */
+/** The number after which missing events can still be fetched; `seq` where none is missing. */
 function startOf({ session: { position }, seq, lost }: Joined): number {
   return lost ?? position ?? seq;
 }

@@ -1,13 +1,13 @@
 /**
- * A pacer: makes a runner who never stops breathe now and then.
+ * Yields to the event loop, so that heartbeats and link I/O are not starved.
  *
- * Calls that are answered without I/O go from promise to promise, and a loop of them
- * keeps every timer of the process waiting: heartbeats too, until the lease is gone.
- * After so many calls without a timer the next ones are held till one has run.
+ * Calls that are answered without I/O go from promise to promise, and a loop of them keeps every
+ * timer of the process waiting, the lease's renewal included. After a number of calls without a
+ * timer the next ones are held until a timer has run.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 
-/** Calls after which a timer is set, and calls after which it is waited for. */
+/** The numbers of calls after which a timer is set, and after which it is waited for. */
 const ASK_AFTER = 1_024;
 const HOLD_AFTER = 16_384;
 
@@ -18,13 +18,13 @@ export class EventLoopYield<T> {
   #asked = false;
   #held: T[] = [];
 
-  /** @param go sends on what was held. */
+  /** @param go sends the held items. */
   constructor(clock: Clock, go: (item: T) => void) {
     this.#clock = clock;
     this.#go = go;
   }
 
-  /** Whether `item` has to wait; it is sent on later then, in its turn. */
+  /** Whether `item` has to wait; it is then sent later, in order. */
   holds(item: T): boolean {
     if (++this.#since < ASK_AFTER) return false;
     if (!this.#asked) {
@@ -46,36 +46,41 @@ export class EventLoopYield<T> {
 }
 
 /**
- * When a timer is asked for: so long after the last one, in ms, and after so many letters. Not
- * always: while one is pending, Bun's event loop takes 15 µs longer to turn.
+ * When a timer is set: this long after the last one, in ms, and after this many messages. Not
+ * always, because with a pending timer each turn of Bun's event loop takes 15 µs longer.
  */
 const ASK_MS = 8;
 const READS_PER_LOOK = 8;
-/** When it is waited for: so long after, in ms, or after so many letters, as clocks may stand. */
+/**
+ * When it is waited for: this long after, in ms, or after this many messages, because a clock may
+ * stand still.
+ */
 const HOLD_MS = 5;
 const MAX_READS = 4_096;
 
 export class ReadLoopYield {
   readonly #clock: Clock;
   readonly #go: () => void;
-  /** Letters since the last breath; when that was, or, once a timer is asked for, that. */
+  /**
+   * Messages since the last yield; the time of that yield or, once a timer is set, of setting it.
+   */
   #read = 0;
   #since = 0;
   #asked: Timer | null = null;
   #holds = false;
 
-  /** @param go reads on. */
+  /** @param go resumes reading. */
   constructor(clock: Clock, go: () => void) {
     this.#clock = clock;
     this.#go = go;
   }
 
-  /** Whether nothing is to be read now: `go` runs later. */
+  /** Whether reading has to pause; `go` runs later. */
   get holds(): boolean {
     return this.#holds;
   }
 
-  /** A letter is read. */
+  /** Counts a message that was read. */
   spend(): void {
     if (++this.#read < READS_PER_LOOK) return;
     const now = this.#clock.now();
@@ -89,7 +94,7 @@ export class ReadLoopYield {
     }
   }
 
-  /** Lets go of the timer. */
+  /** Cancels the timer. */
   stop(): void {
     this.#asked?.cancel();
   }

@@ -1,14 +1,15 @@
 /**
- * Deadlines by the thousand on one timer: a wheel of pigeonholes, one for each few
- * milliseconds; whoever finishes in time takes its card out again.
+ * A timer wheel: many deadlines on one timer of the clock, with constant-time insertion and
+ * removal.
  *
- * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987),
- * scheme 2 over pigeonholes: a heap finds the next one, cards come and go at no cost.
+ * Source: Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 2 over
+ * slots: a heap finds the next slot, and entries are added to and removed from it in constant
+ * time.
  */
 import type { Clock, Timer } from "../ports/clock.ts";
 import { Expiring, type Slot } from "../model/expiring.ts";
 
-/** The width of a pigeonhole, in ms: nothing expires early, and at most this much late. */
+/** The width of a slot, in ms: nothing expires early, and at most this much late. */
 const WIDTH_MS = 8;
 
 export class TimerWheel {
@@ -23,32 +24,32 @@ export class TimerWheel {
     this.#clock = clock;
   }
 
-  /** Has `card` expire at monotonic time `at`, ms. It must not be in the wheel. */
-  add(card: Expiring, at: number): void {
+  /** Adds `entry`, to expire at monotonic time `at`, in ms. It must not be in the wheel. */
+  add(entry: Expiring, at: number): void {
     const number = Math.ceil(at / WIDTH_MS);
     const slot = this.#slots.get(number) ?? this.#open(number);
     const { first } = slot;
-    card.slot = slot;
-    card.after = first;
-    if (first) first.before = card;
-    slot.first = card;
+    entry.slot = slot;
+    entry.after = first;
+    if (first) first.before = entry;
+    slot.first = entry;
   }
 
-  /** Takes `card` out; does nothing where it isn't in. */
-  remove(card: Expiring): void {
-    const { before, after, slot } = card;
+  /** Removes `entry`; does nothing where it isn't in the wheel. */
+  remove(entry: Expiring): void {
+    const { before, after, slot } = entry;
     if (!slot) return;
     if (after) after.before = before;
     if (before) before.after = after;
     else slot.first = after;
-    card.slot = card.before = card.after = null;
+    entry.slot = entry.before = entry.after = null;
   }
 
-  /** Cuts everything off now, and lets go of the timer for good. */
+  /** Aborts all entries now, and cancels the timer for good. */
   close(): void {
     this.#timer?.cancel();
     this.#timerSlot = -Infinity;
-    for (const slot of this.#slots.values()) this.#clear(slot, (card) => card.cut());
+    for (const slot of this.#slots.values()) this.#clear(slot, (entry) => entry.onWheelClosed());
   }
 
   #open(number: number): Slot {
@@ -66,10 +67,10 @@ export class TimerWheel {
     this.#timer = this.#clock.after(wait, () => this.#turn());
   }
 
-  /** Expires what is due, and forgets empty slots on the way to the next that isn't. */
+  /** Expires what is due, and removes empty slots before the next one that isn't due. */
   #turn(): void {
     const present = this.#clock.now() / WIDTH_MS;
-    // Nothing that opens meanwhile needs a timer of its own.
+    // Slots that are added meanwhile need no timer of their own.
     this.#timerSlot = -Infinity;
     let next = Infinity;
     for (;;) {
@@ -80,7 +81,7 @@ export class TimerWheel {
         next = number;
         break;
       }
-      this.#clear(slot, (card) => card.expire());
+      this.#clear(slot, (entry) => entry.expire());
       pop(this.#heap);
       this.#slots.delete(number);
     }
@@ -89,11 +90,11 @@ export class TimerWheel {
     if (next < Infinity) this.#schedule(next);
   }
 
-  #clear(slot: Slot, end: (card: Expiring) => void): void {
+  #clear(slot: Slot, end: (entry: Expiring) => void): void {
     while (slot.first) {
-      const card = slot.first;
-      this.remove(card);
-      end(card);
+      const entry = slot.first;
+      this.remove(entry);
+      end(entry);
     }
   }
 }

@@ -1,4 +1,4 @@
-/** Waiting, on the injected clock. */
+/** Waits on the injected clock. */
 import { AtlasError } from "../errors.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
@@ -8,7 +8,7 @@ export function pause(clock: Clock, ms: number): Promise<void> {
   return new Promise((resolve) => clock.after(ms, resolve));
 }
 
-/** `work`, or `timeout` after `ms`; the work goes on. */
+/** Resolves as `work`, or rejects with `timeout` after `ms`; the work is not stopped. */
 export function within<T>(clock: Clock, ms: number, work: Promise<T>, what: string): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.after(ms, () => {
@@ -30,7 +30,7 @@ export function backoffMs(random: Random, attempt: number, base: number, most: n
 export class Signal {
   #ring: (() => void) | null = null;
 
-  /** Resolves when it rings next. */
+  /** Resolves at the next {@link notify}. */
   wait(): Promise<void> {
     const others = this.#ring;
     return new Promise((resolve) => (this.#ring = () => (others?.(), resolve())));

@@ -75,7 +75,7 @@ export function answersTests(stores: Stores): void {
       const others = [[asked, "e"], [asked], [{ ...asked, a: "1" }, "é"], [asked, "é", null], []];
       for (const args of others) {
         await expect(ledger.find(callOf("add", ...args), "k"))
-          .rejects.toEqual(refused(`"k" was used for "add" with other arguments before`));
+          .rejects.toEqual(refused(`"k" was already used for "add" with other arguments`));
       }
       await expect(ledger.find(callOf("sub", asked, "é"), "k"))
         .rejects.toEqual(refused(`can't be used for "sub"`));
@@ -97,7 +97,7 @@ export function answersTests(stores: Stores): void {
       clock.ms += IDEMPOTENCY_MS / 2 + 1;
       const tidy = async () => {
         ledger.begin();
-        await ledger.tidy();
+        await ledger.prune();
         await ledger.commit();
       };
       await tidy();
@@ -108,7 +108,7 @@ export function answersTests(stores: Stores): void {
       const later = await ledgerOf(stores.store, key, clock);
       clock.ms += IDEMPOTENCY_MS;
       later.ledger.begin();
-      await later.ledger.tidy();
+      await later.ledger.prune();
       await later.ledger.commit();
       expect(await everything(key)).toEqual([]);
       await release(key, later.owner);

@@ -129,7 +129,7 @@ export async function heal({ node, road }: { node: Node; road: Road }): Promise<
   road.isCut = road.cutAtCommit = false;
   await until(
     () => node.state === "serving" && node.stats().offlineResources === 0,
-    "all is brought in",
+    "all are reconciled",
   );
 }
 

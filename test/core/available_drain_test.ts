@@ -26,8 +26,8 @@ test("kept turns are committed where the store comes back in time", async () => 
   await clock.run(closed);
   expect(seen).toEqual(["stop x drain"]);
   const lines = made.events.map(({ event }) => event);
-  expect(lines).toEqual(expect.arrayContaining(["brought in", "left", "closed"]));
-  expect(lines).not.toContain("kept turns are lost");
+  expect(lines).toEqual(expect.arrayContaining(["reconciled", "left", "closed"]));
+  expect(lines).not.toContain("offline turns lost");
   const b = await member(made, "b");
   expect(await add(b.node, "x", "4")).toMatchObject({ result: ["1", "2", "3", "4"] });
 });
@@ -41,7 +41,7 @@ test("so they are where it comes back for a moment only, and again", async () =>
   await clock.advance(3_000);
   a.road.isCut = false;
   await clock.run(closed);
-  expect(made.events.map(({ event }) => event)).not.toContain("kept turns are lost");
+  expect(made.events.map(({ event }) => event)).not.toContain("offline turns lost");
   const b = await member(made, "b");
   await until(async () => {
     const answer = await clock.run(b.node.call("notes", "x", "all", [])).catch(() => null);

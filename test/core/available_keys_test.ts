@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { AtlasError, type CallResult } from "../../mod.ts";
-import { IDEMPOTENCY_MS, TIDY_MS } from "../../src/limits.ts";
+import { IDEMPOTENCY_MS, PRUNE_DELAY_MS } from "../../src/limits.ts";
 import { add, clock, cutOff, heal, member, type Node, one } from "./available.ts";
 
 /** More than a node keeps answers of at hand. */
@@ -86,7 +86,7 @@ test("a key is new again once its answer was dropped", async () => {
   const { a } = await one();
   await keyed(a.node, "1", "k");
   for (let n = 0; n < 12; n++) {
-    await clock.advance(TIDY_MS);
+    await clock.advance(PRUNE_DELAY_MS);
     await add(a.node, "x", `${n}`);
   }
   await clock.advance(IDEMPOTENCY_MS / 10);

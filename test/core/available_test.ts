@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import type { CallResult } from "../../mod.ts";
-import { MAX_ADRIFT_CHARACTERS, MAX_ADRIFT_TURNS } from "../../src/limits.ts";
+import { MAX_OFFLINE_CHARACTERS, MAX_OFFLINE_TURNS } from "../../src/limits.ts";
 import { OfflineLog } from "../../src/resource/offline_log.ts";
 import { add, clock, cutOff, heal, member, one, seen, until } from "./available.ts";
 
@@ -136,15 +136,15 @@ describe("while the store is out of reach", () => {
     const freight = { characters: 0 };
     const adrift = new OfflineLog(freight, false);
     const writes = new Map([["s:a", "b"]]);
-    for (let n = 0; n < MAX_ADRIFT_TURNS; n++) {
+    for (let n = 0; n < MAX_OFFLINE_TURNS; n++) {
       adrift.checkRoom("notes/x");
       adrift.keep(writes, null);
     }
-    expect(() => adrift.checkRoom("notes/x")).toThrow(/kept 1024 turns/);
-    expect(adrift.clear()).toBe(MAX_ADRIFT_TURNS);
+    expect(() => adrift.checkRoom("notes/x")).toThrow(/logged 1024 turns/);
+    expect(adrift.clear()).toBe(MAX_OFFLINE_TURNS);
     expect(freight.characters).toBe(0);
-    freight.characters = MAX_ADRIFT_CHARACTERS;
-    expect(() => adrift.checkRoom("notes/x")).toThrow(/kept 67108864 characters/);
+    freight.characters = MAX_OFFLINE_CHARACTERS;
+    expect(() => adrift.checkRoom("notes/x")).toThrow(/logged 67108864 characters/);
   });
 
   test("where no further turn can be kept only turns that write are refused", async () => {
@@ -156,8 +156,8 @@ describe("while the store is out of reach", () => {
     await add(a.node, "x", "1");
     await cutOff(a);
     await call("overwrite", ["first"], "old");
-    for (let n = 1; n < MAX_ADRIFT_TURNS; n++) await call("overwrite", [`${n}`]);
-    const full = { code: "overloaded", message: expect.stringMatching(/kept 1024 turns/) };
+    for (let n = 1; n < MAX_OFFLINE_TURNS; n++) await call("overwrite", [`${n}`]);
+    const full = { code: "overloaded", message: expect.stringMatching(/logged 1024 turns/) };
     await expect(call("overwrite", ["more"])).rejects.toMatchObject(full);
     expect(await call("all", [])).toMatchObject({ result: ["1023"], verdict: "suspect" });
     expect((await call("visit", [])).result).toBe(1);
@@ -169,7 +169,7 @@ describe("while the store is out of reach", () => {
     await heal(a);
     expect((await add(a.node, "x", "2")).result).toEqual(["1023", "2"]);
     expect(a.node.stats()).toMatchObject({
-      offlineTurnsCommitted: MAX_ADRIFT_TURNS,
+      offlineTurnsCommitted: MAX_OFFLINE_TURNS,
       offlineTurnsLost: 0,
     });
   });
@@ -182,7 +182,7 @@ describe("while the store is out of reach", () => {
     await clock.run(a.node.close({ drainMs: 100 }));
     expect(made.events).toContainEqual({
       level: "error",
-      event: "kept turns are lost",
+      event: "offline turns lost",
       fields: { key: "notes/x", turns: 1 },
     });
   });

@@ -8,7 +8,7 @@ import {
   inProcessTransport,
   Resource,
 } from "../../mod.ts";
-import { FAREWELL_MS } from "../../src/limits.ts";
+import { GOODBYE_WAIT_MS } from "../../src/limits.ts";
 import type { Transport } from "../../src/ports/transport.ts";
 import { fakeClock } from "../../testing.ts";
 import { cluster, log, type TestApp, until } from "./cluster.ts";
@@ -44,7 +44,7 @@ test("what runs may have been executed, what waits has not, and no turn is said 
   const told = made.events.filter(({ fields }) => fields["key"] === "counters/x");
   expect(told).toEqual([{
     level: "warning",
-    event: "closed in mid-turn",
+    event: "closed during a turn",
     fields: { key: "counters/x", method: "wait", traceparent: null },
   }]);
   await until(() => log.includes("aborted never"), "the turn's signal is aborted");
@@ -69,7 +69,7 @@ test("a resource that is still starting is cut off, too, and its callers are tol
   await a.close({ drainMs: 1 });
   expect(await calling).toEqual(unavailable(false));
   const fields = { key: "stuck/x", method: null, traceparent: null };
-  expect(made.events).toContainEqual({ level: "warning", event: "closed in mid-turn", fields });
+  expect(made.events).toContainEqual({ level: "warning", event: "closed during a turn", fields });
 });
 
 test("a close that asks for no time that there is is refused, and the node goes on", async () => {
@@ -131,7 +131,7 @@ test("a node that drains ends once its peers have read what it said to them, or 
     const calling = send(b, "add", [1]);
     await clock.advance(1);
     const closing = a.close();
-    await clock.advance(FAREWELL_MS - 500);
+    await clock.advance(GOODBYE_WAIT_MS - 500);
     expect(a.state).toBe("draining");
     if (isInTime) transport.read();
     else await clock.advance(500);

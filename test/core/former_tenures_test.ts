@@ -1,7 +1,7 @@
 /** What a node remembers of ownerships that have ended, until the store has failed over. */
 import { expect, test } from "vitest";
 import { fakeClock } from "../../testing.ts";
-import { MAX_FORMER_TENURES } from "../../src/limits.ts";
+import { MAX_FORMER_OWNERSHIPS } from "../../src/limits.ts";
 import type { LineageName, Stamp, Store } from "../../src/ports/store.ts";
 import { markOf } from "../../src/registry/lineage.ts";
 import { FormerOwnerships } from "../../src/resource/former_ownerships.ts";
@@ -133,6 +133,6 @@ test("an old one is forgotten, unless the store was away since", async () => {
 
 test("no more are remembered than the limit", () => {
   const { formers, end } = scene();
-  for (let i = 0; i <= MAX_FORMER_TENURES; i++) end(`notes/${i}`, 1, 1);
-  expect(formers.size).toBe(MAX_FORMER_TENURES);
+  for (let i = 0; i <= MAX_FORMER_OWNERSHIPS; i++) end(`notes/${i}`, 1, 1);
+  expect(formers.size).toBe(MAX_FORMER_OWNERSHIPS);
 });

@@ -36,7 +36,7 @@ describe("loops and hops", () => {
     const us = await made.node("us/a");
     await made.node("eu/b");
     await expect(inVain(clock, made, us, "eu/b>us/a")).rejects.toEqual(
-      endsWith(/the call goes round: us\/a → eu\/b/),
+      endsWith(/the call goes in a circle: us\/a → eu\/b/),
     );
   });
 

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type AtlasNode, defineApp, type Placement } from "../../mod.ts";
 import { type FakeClock, fakeClock } from "../../testing.ts";
-import { FOLLOW_CALLS, FOLLOW_HOLD_MS, FOLLOW_REST_MS } from "../../src/limits.ts";
+import { FOLLOW_CALLS, FOLLOW_COOL_DOWN_MS, FOLLOW_HOLD_MS } from "../../src/limits.ts";
 import { CallerAffinity } from "../../src/routing/caller_affinity.ts";
 import { Gate, LASTING, log, type TestApp, until } from "./cluster.ts";
 import { Regions, Witness } from "./regions.ts";
@@ -219,7 +219,7 @@ describe("caller", () => {
     expect(taken).toMatch(/^eu\//);
     expect(taken).not.toBe(at);
     expect(await calls(us)).toBe(taken);
-    await clock.advance(FOLLOW_REST_MS);
+    await clock.advance(FOLLOW_COOL_DOWN_MS);
     expect(await calls(us)).toBe("us/a");
   });
 });
@@ -266,7 +266,7 @@ describe("the gauge of callers' regions", () => {
   it("rests after a move", async () => {
     const { clock, drift, burst } = await gauge();
     drift.coolDown("t/x");
-    for (let ms = 0; ms < FOLLOW_REST_MS; ms += FOLLOW_HOLD_MS / 2) {
+    for (let ms = 0; ms < FOLLOW_COOL_DOWN_MS; ms += FOLLOW_HOLD_MS / 2) {
       expect(burst(FOLLOW_CALLS * 2, "eu")).toBe(null);
       await clock.advance(FOLLOW_HOLD_MS / 2);
     }

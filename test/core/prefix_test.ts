@@ -157,7 +157,7 @@ describe("policies", () => {
   test.each([
     [{ "eu/": {} }, /does not start with/],
     [{ "rrp:eu": {} }, /must end with/],
-    [{ "rrp:eu/one/brief/x": {} }, /one resource's/],
+    [{ "rrp:eu/one/brief/x": {} }, /names one resource/],
     [{ "rrp:eu/": { mailbox: 0 } }, /mailbox is 0/],
     [{ "rrp:eu/": { class: Counter } }, /without its class/],
     [{ "rrp:eu/": null }, /without its class/],

@@ -11,7 +11,7 @@ async function divided() {
   const made = new Regions({ clock });
   const told: NodeEvent[] = [];
   const onEvent = (event: NodeEvent) => {
-    if (event.event.startsWith("road ")) told.push(event);
+    if (event.event.startsWith("link to region")) told.push(event);
   };
   const eu = await made.node("eu/b");
   const us = await made.node("us/a", { onEvent });
@@ -54,7 +54,7 @@ it("a call says that its region's registry can't be read, either", async () => {
   });
   const us = await made.node("us/c", { store });
   expect(await answerOf(clock, us, 200)).toMatch(
-    /no node of region eu .*none that takes calls is known.*; and the registry can't be reached: see this node's log/,
+    /no node of region eu .*no node that passes calls on is known.*; and the registry can't be reached: see this node's log/,
   );
 });
 
@@ -66,7 +66,7 @@ it("a shut road is told once, again for another reason, and when it opens", asyn
     );
   const answer = (timeoutMs: number) => answerOf(clock, us, timeoutMs);
   const opens = () => untilBy(clock, async () => await answer(300) === "done", "the road is open");
-  const first = "warning road shut eu/b no route to host";
+  const first = "warning link to region down eu/b no route to host";
   made.road("us/a", "eu/b", false, "no route to host");
   await answer(50);
   await answer(1_500);
@@ -74,11 +74,11 @@ it("a shut road is told once, again for another reason, and when it opens", asyn
   made.road("us/a", "eu/b", false, "refused");
   const isTried = async () => await answer(100) !== "done" && told.length > 1;
   await untilBy(clock, isTried, "it is tried");
-  const second = "warning road shut eu/b refused";
+  const second = "warning link to region down eu/b refused";
   expect(lines()).toEqual([first, second]);
   made.road("us/a", "eu/b", true);
   await opens();
   await opens();
-  expect(lines()).toEqual([first, second, "info road open eu/b"]);
+  expect(lines()).toEqual([first, second, "info link to region up eu/b"]);
   expect(told[0]?.fields["address"]).toBe(made.address("eu/b"));
 });

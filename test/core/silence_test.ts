@@ -32,7 +32,9 @@ class World extends Regions {
 
   override async node(path: string, options: Partial<CreateNodeOptions> = {}): Promise<TestNode> {
     const onEvent = ({ event, fields: { node = "", reason = "" } }: NodeEvent) => {
-      if (/^(?:road|gateway) /.test(event)) this.told.push(`${event} ${node} ${reason}`.trim());
+      if (/^(?:link to region|gateway) /.test(event)) {
+        this.told.push(`${event} ${node} ${reason}`.trim());
+      }
     };
     const { clock } = this;
     const node = await clock.run(super.node(path, { clock, onEvent, ...options }));
@@ -70,7 +72,9 @@ async function world(gateways: readonly string[], others: readonly string[] = ga
 
 const STRAIGHT = ["us/a", "eu/owner"];
 const around = (by: string) => ["us/a", by, "eu/owner"];
-const silent = expect.stringMatching(/^road shut eu\/owner nothing came over its link for \d+ ms$/);
+const silent = expect.stringMatching(
+  /^link to region down eu\/owner nothing came over its link for \d+ ms$/,
+);
 
 describe("calls to an owner over whose link nothing comes any more", () => {
   it("go through a gateway, and come back at a sign of life", async () => {
@@ -88,7 +92,7 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     made.swallow("us/a", "eu/owner", false);
     await made.clock.advance(0);
     expect(await made.path(us, "eu~x")).toEqual(STRAIGHT);
-    expect(made.told.at(-1)).toBe("road open eu/owner");
+    expect(made.told.at(-1)).toBe("link to region up eu/owner");
   });
 
   it("do so where each is given up before the silence is found", async () => {
@@ -137,7 +141,9 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     await expect(made.clock.run(late)).rejects.toMatchObject({
       code: "timeout",
       maybeExecuted: false,
-      message: expect.stringMatching(/before that: nothing comes from eu\/owner, which has calls/),
+      message: expect.stringMatching(
+        /before that: eu\/owner, which has earlier calls to .*, does not respond/,
+      ),
     });
     const answers = await made.clock.run(Promise.all(next));
     expect(answers.map(({ result }) => result)).toMatchObject([{ total: 3 }, { total: 6 }]);
@@ -167,7 +173,7 @@ describe("calls to an owner over whose link nothing comes any more", () => {
     expect(await made.path(us, "eu~y")).toEqual(STRAIGHT);
     Gate.of("long").open();
     expect((await made.clock.run(long)).path).toEqual(STRAIGHT);
-    expect(made.told.filter((line) => line.startsWith("road"))).toEqual([]);
+    expect(made.told.filter((line) => line.startsWith("link to region"))).toEqual([]);
   });
 });
 

@@ -9,7 +9,7 @@ import {
   Resource,
   type Store,
 } from "../../mod.ts";
-import { DOOR_SILENCE_MS, SOCKET_LEAVE_MS, SOCKET_PING_MS } from "../../src/limits.ts";
+import { SOCKET_LEAVE_MS, SOCKET_PING_MS, SUBSCRIBER_TIMEOUT_MS } from "../../src/limits.ts";
 import { fakeClock } from "../../testing.ts";
 import { BRISK, type Cluster, cluster, Gate, log, untilBy } from "./cluster.ts";
 import { type Client, client } from "./sockets.ts";
@@ -230,7 +230,7 @@ it("tells of a connection that doesn't come back to the next owner once it was s
   }, "somebody serves it");
   const began = clock.now();
   expect(log).not.toContain("out");
-  await clock.advance(DOOR_SILENCE_MS - 5_000 - (clock.now() - began));
+  await clock.advance(SUBSCRIBER_TIMEOUT_MS - 5_000 - (clock.now() - began));
   expect(log).not.toContain("out");
   await clock.advance(10_000);
   await until(() => log.filter((line) => line === "out").length === 2, "both are told of");

@@ -103,7 +103,7 @@ function request(key: string, method: string, body: Uint8Array, via?: string): U
     epoch: 0,
     idempotencyKey: null,
     chain: [],
-    trail: via === undefined ? null : { via: [via], region: null, trace: null },
+    callPath: via === undefined ? null : { via: [via], region: null, trace: null },
     relay: via !== undefined,
     body,
   });

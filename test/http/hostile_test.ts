@@ -288,7 +288,7 @@ test("state that others wrote is unavailable by name, and the rest of the node g
   const unreadable = (what: string) => ({
     code: "unavailable",
     retryable: false,
-    message: expect.stringMatching(`${what}.* can't be read, it is not one of Atlas: `),
+    message: expect.stringMatching(`${what}.* can't be read, Atlas did not write it: `),
   });
   for (const key of Object.keys(poison)) {
     const read = node.resource("readers", "x").read(key);

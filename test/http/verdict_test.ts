@@ -44,7 +44,7 @@ test("by a header, in lookups and in what the client gives, as long as the store
   await until(async () => {
     await clock.advance(BRISK.heartbeatMs);
     return node.stats().offlineResources === 0;
-  }, "it is brought in");
+  }, "it is reconciled");
   const after = await add();
   expect(after.headers.get("atlas-verdict")).toBeNull();
   expect(after.body.result.total).toBe(5);

@@ -14,8 +14,8 @@ test("what isn't allowed is named, with what is", async () => {
     [{ functions, capacity: 0 }, /capacity is 0, it must be a whole number from 1 to 65536/],
     [{ functions: {} }, /functions has 0 entries/],
     [{ functions: { a: 1 } }, /functions\.a is not a function/],
-    [{ functions: { onStart() {} } }, /functions has the name "onStart"/],
-    [{ functions: { $plb() {} } }, /functions has the name "\$plb"/],
+    [{ functions: { onStart() {} } }, /function name "onStart"/],
+    [{ functions: { $plb() {} } }, /function name "\$plb"/],
     [{}, /a module needs functions/],
     [{ functions, attributes: { a: {} } }, /attributes\.a is \{\}/],
   ];

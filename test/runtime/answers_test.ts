@@ -40,7 +40,9 @@ test("a key used again with other arguments is refused, and runs nothing", async
   await expect(add(3)).rejects.toMatchObject({
     code: "bad_request",
     maybeExecuted: false,
-    message: expect.stringContaining('the idempotency key "once" was used for "add" with other'),
+    message: expect.stringContaining(
+      'the idempotency key "once" was already used for "add" with other',
+    ),
   });
   await expect(add("2")).rejects.toMatchObject({ code: "bad_request" });
   const clear = (options: object) =>

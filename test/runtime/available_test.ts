@@ -100,8 +100,8 @@ test("calls owners that live, and brings its own turns in while it drains", {
   await until(() => a.state === "draining", "it drains");
   road.state = "open";
   await closed;
-  expect(lines).toEqual(expect.arrayContaining(["a: brought in", "a: left"]));
-  expect(lines).not.toContain("a: kept turns are lost");
+  expect(lines).toEqual(expect.arrayContaining(["a: reconciled", "a: left"]));
+  expect(lines).not.toContain("a: offline turns lost");
   const { result } = await b.call("notes", "mine", "all", []);
   expect(result).toEqual(["before", "meanwhile"]);
   expect((await add(b, "notes/mine", "other", "k2")).status).toBe(400);

@@ -42,7 +42,7 @@ test.each<[options: unknown, message: string]>([
 
 test.each([5, {}, "app", { resources: 5 }])("serve(%j)", async (given) => {
   const served = serve(given as never, { registry: "memory:", port: 0 });
-  await expect(served).rejects.toEqual(bad("it must be what defineApp() gives"));
+  await expect(served).rejects.toEqual(bad("it must be the result of defineApp()"));
 });
 
 test.each<[change: object, message: string]>([

@@ -123,7 +123,7 @@ test("requests that outlast the close are answered, and the log says what cut th
   expect(await Promise.all(running)).toEqual([refused(true), refused(true)]);
   expect(await Promise.all(waiting)).toEqual([refused(false), refused(false)]);
   expect(begun.toSorted()).toEqual(["run", "turn"]);
-  expect(events).toContain("closed in mid-turn");
+  expect(events).toContain("closed during a turn");
   expect(events).not.toContain("turn ran too long");
 });
 

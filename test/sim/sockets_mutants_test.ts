@@ -81,7 +81,7 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
   },
   "connections of a node that lives are waited for without end": {
     file: RECORDS,
-    find: "if (now - since > DOOR_SILENCE_MS || isDead(life)) void this.miss(id);",
+    find: "if (now - since > SUBSCRIBER_TIMEOUT_MS || isDead(life)) void this.miss(id);",
     replace: "if (isDead(life)) void this.miss(id);",
   },
   "a socket that closes while it is being joined is not told of": {
@@ -94,7 +94,7 @@ const END_MUTANTS: Readonly<Record<string, Edit>> = {
 const STAY_MUTANTS: Readonly<Record<string, Edit>> = {
   "connections of a node that can't reach the store are forgotten, though it asks for events": {
     file: "src/events/subscriber.ts",
-    find: "(isDead && !this.isSettled && silentMs > DOOR_SWEEP_MS)",
+    find: "(isDead && !this.isSettled && silentMs > SUBSCRIBER_SWEEP_MS)",
     replace: "isDead",
   },
 };

@@ -13,7 +13,7 @@ import { regionalStore } from "../../adapters/store/regional/store.ts";
 import { sqliteStore } from "../../adapters/store/sqlite/store.ts";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { systemClock } from "../../adapters/system/clock.ts";
-import { MAX_TOLD_ROWS } from "../../src/limits.ts";
+import { MAX_LOGGED_ROWS } from "../../src/limits.ts";
 import { AtlasError, detailOf, toWireError } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -139,7 +139,7 @@ test("rows that can't be read are logged once each, and at most so many by one p
     from = at;
     await store.members();
   }
-  expect(events).toHaveLength(MAX_TOLD_ROWS);
+  expect(events).toHaveLength(MAX_LOGGED_ROWS);
   expect(events.at(-1)?.fields).toHaveProperty("further");
 });
 

@@ -20,7 +20,7 @@ function keysOf(count: number, failures: AtlasError[] = []) {
     return from === -1 ? [] : rows.slice(from, from + limit).map((field) => [field, ""]);
   };
   const keyOf = (field: string): string => field.slice("t:00000000000000:".length);
-  return { keys: new AnsweredKeys({ state: { range }, clock, tenure, keyOf }), tenure };
+  return { keys: new AnsweredKeys({ state: { range }, clock, ownership: tenure, keyOf }), tenure };
 }
 
 test("none is known to be new before all have been read, page by page", async () => {

@@ -32,7 +32,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     epoch: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
-    trail: fc.option(trail),
+    callPath: fc.option(trail),
     relay: fc.constant(false),
   }),
   fc.record({
@@ -45,7 +45,7 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     epoch: count,
     idempotencyKey: fc.option(text),
     chain: fc.array(text),
-    trail: trail.filter(({ via }) => via.length > 0),
+    callPath: trail.filter(({ via }) => via.length > 0),
     relay: fc.constant(true),
   }),
   fc.record({ kind: fc.constant("reply" as const), id: count, epoch: count, rrp: text, body }),
@@ -109,7 +109,7 @@ test("a fraction of a millisecond left is a whole one on the wire", () => {
     epoch: 0,
     idempotencyKey: null,
     chain: [],
-    trail: null,
+    callPath: null,
     relay: false,
   }));
   expect(sent).toMatchObject({ timeoutMs: 1 });
@@ -239,7 +239,7 @@ test("a request that goes straight and says nothing of its way costs no byte for
     epoch: 0,
     idempotencyKey: null,
     chain: [],
-    trail: null,
+    callPath: null,
     relay: false,
   });
   expect(head).toEqual(pack(REQUEST));

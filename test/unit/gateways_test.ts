@@ -1,7 +1,7 @@
 /** The gateways of another region: which is taken, and what becomes of one that fails. */
 import { describe, expect, it } from "vitest";
 import { AtlasError, type NodeEvent } from "../../mod.ts";
-import { GATEWAY_IDLE_MS, GATEWAY_PATIENCE_MS, GATEWAY_PROBE_MS } from "../../src/limits.ts";
+import { GATEWAY_IDLE_MS, GATEWAY_PROBE_MS, GATEWAY_PROBE_TIMEOUT_MS } from "../../src/limits.ts";
 import { Gateways } from "../../src/links/gateways.ts";
 import type { Session, Waiter } from "../../src/links/links.ts";
 import { fakeClock } from "../../testing.ts";
@@ -13,7 +13,7 @@ class Far {
   isDown = false;
   isUnresponsive = false;
   latencyMs = 10;
-  session: { takes: boolean; isUnresponsive: boolean } | null = null;
+  session: { acceptsRequests: boolean; isUnresponsive: boolean } | null = null;
 }
 
 function world(addresses: readonly string[], region = "eu") {
@@ -29,7 +29,7 @@ function world(addresses: readonly string[], region = "eu") {
     const session = {
       peer: { region, node: address, incarnation: address },
       name: `${region}/${address}`,
-      takes: true,
+      acceptsRequests: true,
       isUnresponsive: false,
       ping(waiter: Waiter): boolean {
         end.pings++;
@@ -87,7 +87,7 @@ describe("gateways", () => {
     await clock.run(gateways.open("eu"));
     await clock.advance(100);
     far("only").isUnresponsive = true;
-    await clock.advance(GATEWAY_PROBE_MS + GATEWAY_PATIENCE_MS + 100);
+    await clock.advance(GATEWAY_PROBE_MS + GATEWAY_PROBE_TIMEOUT_MS + 100);
     expect(nameOf(gateways.ready("eu"))).toBe("spare");
     expect(events.map(({ event }) => event)).toContain("gateway failed");
     const asked = far("only").pings;
@@ -135,7 +135,7 @@ describe("gateways", () => {
     }
     expect(gateways.ready("eu")).toBe(null);
     far("a").isUnresponsive = false;
-    gateways.heard(session);
+    gateways.responsive(session);
     await clock.advance(100);
     expect(gateways.ready("eu")).toBe(session);
   });
@@ -143,7 +143,7 @@ describe("gateways", () => {
   it("one whose link is gone is dialled again; while none works, each failure is told", async () => {
     const { clock, far, gateways } = world(["a"]);
     const first = await clock.run(gateways.open("eu"));
-    (first as unknown as { takes: boolean }).takes = false;
+    (first as unknown as { acceptsRequests: boolean }).acceptsRequests = false;
     far("a").isDown = true;
     expect(gateways.ready("eu")).toBe(null);
     await expect(clock.run(gateways.open("eu"))).rejects.toThrow(/a is down/);

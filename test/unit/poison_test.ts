@@ -50,7 +50,7 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
   for (const [name, [text, why]] of Object.entries(POISON)) {
     test(name, () => {
       const read = () => textToValue(text, 'the value of storage key "k"');
-      expect(read).toThrow(/^the value of storage key "k" can't be read, it is not one of Atlas: /);
+      expect(read).toThrow(/^the value of storage key "k" can't be read, Atlas did not write it: /);
       expect(read).toThrow(why);
       try {
         read();
@@ -72,7 +72,7 @@ describe("stored text that is not Atlas's is unavailable, and nothing is made of
   test("a count that is none", () => {
     expect([textToCount(null, "n"), textToCount("17", "n")]).toEqual([0, 17]);
     for (const text of ["", "-1", "1e3", "NaN", "9".repeat(16), "1 "]) {
-      expect(() => textToCount(text, "n")).toThrow(/^n can't be read, it is not one of Atlas: "/);
+      expect(() => textToCount(text, "n")).toThrow(/^n can't be read, Atlas did not write it: "/);
     }
   });
 });

@@ -199,8 +199,8 @@ describe("what no compiler saw is refused by name", () => {
   const line = { get: idle, set: idle, claim: idle, remove: idle };
   const stores = [line, line];
   test.each<[string, unknown, string]>([
-    ["no options", undefined, "stores is undefined: it must be 2 to 16 lines to a store"],
-    ["nothing", {}, "stores is undefined: it must be 2 to 16 lines to a store"],
+    ["no options", undefined, "stores is undefined: it must be 2 to 16 connections to a store"],
+    ["nothing", {}, "stores is undefined: it must be 2 to 16 connections to a store"],
     ["numbers", { stores: [1, 2] }, "stores[0] is 1: it must have get, set, claim and remove"],
     ["half a line", { stores: [line, { get: idle }] }, "stores[1] is {}: it must have get"],
     ["trials in text", { stores, trials: "5" }, `trials is "5": it must be 1 to 10000`],

@@ -26,11 +26,11 @@ function seated(parts: Partial<ClientSessionParts> = {}) {
       done.push(frame.id);
       return Promise.resolve({ result: frame.args[0] });
     },
-    hear: (_seat, messages) => {
+    deliverMessages: (_seat, messages) => {
       done.push(...messages);
       return Promise.resolve(messages.length);
     },
-    gone: () => {},
+    ended: () => {},
     ...parts,
   }, {
     send: (data) => void heard.push(JSON.parse(data as string)),
@@ -101,7 +101,7 @@ describe("before hello", () => {
   ])("too much of what waits cuts it: %s", (_what, count, frame) => {
     const { closed, heard, say } = seated();
     for (let i = 0; i < count; i++) say(frame);
-    expect(closed).toEqual([[1013, "too many of its messages wait already"]]);
+    expect(closed).toEqual([[1013, "too many of its messages are waiting"]]);
     expect(heard).toEqual([]);
   });
 
@@ -143,7 +143,7 @@ it("tells with a call how long it has waited", async () => {
 });
 
 it("answers calls that are none at once when it is joined, also while a message is being heard", async () => {
-  const { heard, say, join } = seated({ hear: () => new Promise(() => {}) });
+  const { heard, say, join } = seated({ deliverMessages: () => new Promise(() => {}) });
   join();
   say({ t: "message", data: "a" });
   say(call("bad", { args: "x" }));

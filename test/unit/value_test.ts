@@ -125,13 +125,13 @@ const REFUSED: Record<string, [value: unknown, message: RegExp]> = {
   ],
   "a typed array other than bytes": [new Float64Array(1), /a Float64Array/],
   "a bigint over 64 bits": [2n ** 63n, /over 64 bits/],
-  "a circle": [circle(), /in a circle/],
+  "a circle": [circle(), /circular/],
   "a circle through a map": [
     (() => {
       const map = new Map();
       return map.set("self", map);
     })(),
-    /\.get\(self\).*in a circle/,
+    /\.get\(self\).*circular/,
   ],
   "what is nested too deep": [nested(MAX_VALUE_DEPTH + 1), /more than 64 deep/],
   "a function in a map whose key can't be printed": [

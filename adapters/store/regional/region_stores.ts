@@ -7,7 +7,7 @@
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
-import { toldOfRegistry } from "../../../src/model/out_of_reach.ts";
+import { registryErrorForCallers } from "../../../src/model/out_of_reach.ts";
 import type { Store } from "../../../src/ports/store.ts";
 import { closedError, tellable } from "../check.ts";
 import { sameStore } from "./options.ts";
@@ -58,7 +58,7 @@ export class RegionalStores {
     try {
       return await step(store);
     } catch (error) {
-      throw toldOfRegistry(error, region);
+      throw registryErrorForCallers(error, region);
     }
   }
 
@@ -91,7 +91,7 @@ export class RegionalStores {
    */
   #unopened(region: string, error: unknown): unknown {
     const code = isAtlasError(error) ? error.code : null;
-    if (code === "unavailable") return toldOfRegistry(error, region);
+    if (code === "unavailable") return registryErrorForCallers(error, region);
     if (region === this.#self) return code ? ofSetting(region, error as AtlasError) : error;
     if (!this.#refusing.has(region)) {
       this.#refusing.add(region);
