@@ -1,9 +1,9 @@
 /**
- * The files that an app is made of: a list of ingredients, read off the label.
+ * Finds the files that an app is made of.
  *
  * Takes the path of an app's file; gives it and all that it imports inside its folder, found by
- * reading their import statements: nothing is run. What is imported by a computed name, through
- * a package or an alias isn't seen; packages and Atlas itself are left out.
+ * reading import statements: nothing is run. Imports by a computed name, through a package or an
+ * alias aren't seen; packages and Atlas itself are left out.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { stat } from "node:fs/promises";

@@ -1,12 +1,11 @@
 /**
- * Imports an app again, as if for the first time: a second printing of the same book, with all
- * its chapters.
+ * Imports an app's modules again, past the runtime's module cache.
  *
  * Takes the path of an app's file; gives its module anew, with every file of its folder that it
- * imports, directly or through others. Files keep their place, so what they find relative to
- * themselves stays true. Bun forgets them in its module cache before it imports them again. Node
- * and Deno have no way to forget: there a hook gives each a query (`?atlas=2`), which makes it
- * another module; the former printings stay in memory until the process ends.
+ * imports, directly or through others. Files keep their path, so relative imports and files stay
+ * valid. Bun drops them from its module cache before it imports them again. Node and Deno can't;
+ * there a hook adds a query (`?atlas=2`), which makes each another module, and the former versions
+ * stay in memory until the process ends.
  */
 import * as modules from "node:module";
 import { dirname } from "node:path";

@@ -1,12 +1,11 @@
 /**
- * Watches an app's files and offers its modules anew: a baker who changes the recipe while the
- * shop is open.
+ * Watches an app's files and updates its modules while the node runs.
  *
- * Takes a node, the path of its app's file, and how that is now; looks at the files every quarter
- * of a second, and once they have changed and stand still, imports the app anew. A module
- * that changed is updated: running calls finish on the old code. A new one is published,
- * one that is gone is closed. Resources keep the code that the node started with. Where the
- * app doesn't load, that is one line in the log, and everything stays as it was.
+ * Takes a node, the path of its app's file, and the app as it is now. Looks at the files every 250
+ * ms; once they have changed and stand still, imports the app anew. A changed module is updated:
+ * running calls finish on the old code. A new module is published, a removed one is closed.
+ * Resources keep the code that the node started with. If the app doesn't load, one error is
+ * logged, and everything stays as it was.
  */
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";

@@ -1,8 +1,8 @@
 /**
- * `atlas drain`: has one node drain, or all that a prefix concerns.
+ * `atlas drain`: drains one node, or all that falls under a prefix.
  *
- * Takes a node's name or a prefix; asks the node at `--url` alone, which passes it on over its
- * links, so that the token goes to no address that a registry names. Gives what each node said.
+ * Takes a node's name or a prefix. Asks only the node at `--url`, which passes the request on over
+ * its links, so that the token goes to no address that a registry names. Gives each node's answer.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";

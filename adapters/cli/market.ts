@@ -1,8 +1,6 @@
 /**
- * The market's commands: a visitor's gallery over the trading floor.
- *
- * Takes what a cluster says of modules, order books and authorities; gives tables. `request`
- * goes down and buys: one call.
+ * The commands for modules: `modules`, `exchange` and `authorities` print tables; `request` buys
+ * capacity and makes one call.
  */
 import type { AtlasClient } from "../client/client.ts";
 import { answered, type Output } from "./output.ts";

@@ -1,4 +1,4 @@
-/** What a command of the `atlas` command line is, and what it gives. */
+/** Types of a command of the `atlas` command line, and of its output. */
 import type { AtlasError } from "../../src/errors.ts";
 import type { AtlasClient } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";

@@ -1,8 +1,6 @@
 /**
- * `atlas race`: a stopwatch held against a registry, and the verdict in one sentence.
- *
- * Takes a checked command line; races contenders for names straight at the registry, with
- * no node in between; gives the counts for machines, and tables for people.
+ * `atlas race`: races contenders for names at a registry, with no node in between. Takes a checked
+ * command line; gives the counts as JSON, and tables for people.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import { race, type RaceReport, type RuleReport } from "../../src/race/race.ts";

@@ -1,8 +1,6 @@
 /**
- * The `atlas` command: a window into a cluster from a terminal.
- *
- * Takes a command line and an environment; writes tables or JSON on one stream, errors
- * on another; gives the exit status: 0 done, 1 the cluster said no, 2 bad usage.
+ * The `atlas` command. Takes a command line and an environment; writes tables or JSON on one
+ * stream, errors on another. Exit status: 0 done, 1 the cluster refused or failed, 2 wrong usage.
  */
 import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { type AtlasClient, connect } from "../client/client.ts";

@@ -1,8 +1,6 @@
 /**
- * What may stand on the `atlas` command line: the menu.
- *
- * Takes the words of a command line, gives a command with its options, or a
- * {@link UsageError} that says what is wrong.
+ * Parses the `atlas` command line. Takes its words; gives a command with its options, or a {@link
+ * UsageError} that says what is wrong.
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";

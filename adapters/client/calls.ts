@@ -1,6 +1,6 @@
 /**
- * The calls of one client socket that wait for an answer, each with a time limit of its own,
- * connected or not. Browser-safe.
+ * The pending calls of one client socket, each with its own time limit, connected or not.
+ * Browser-safe.
  */
 import { AtlasError, MAX_MESSAGE } from "../../src/errors.ts";
 import {

@@ -1,9 +1,9 @@
 /**
- * A client: a node's counter, seen from the other side.
+ * A client of one or several nodes, over HTTP.
  *
- * Takes the URL of a node, or of several, and gives the same shape as a node: stubs,
- * calls, lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes,
- * Maps, Sets and bigints arrive as they left. Browser-safe.
+ * Takes the URL of a node, or of several, and gives the same shape as a node: stubs, calls,
+ * lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes, Maps, Sets
+ * and bigints arrive unchanged. Browser-safe.
  *
  * @example
  * ```ts

@@ -1,7 +1,6 @@
 /**
- * Frames of client sockets at the client's end: MessagePack, read with suspicion.
- *
- * Takes what a node sent; gives a frame, or the error of what is none. Browser-safe.
+ * Encodes and decodes frames of client sockets at the client's end, as MessagePack. What a node
+ * sends is not trusted: a frame that can't be read gives an error. Browser-safe.
  */
 import { AtlasError, toAtlasError } from "../../src/errors.ts";
 import type { ServerFrame } from "../../src/model/socket_frames.ts";

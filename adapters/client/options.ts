@@ -1,8 +1,6 @@
 /**
- * What a client is made with: the forms that are looked over before anything is sent.
- *
- * Takes what callers of `connect` give; gives it checked, or an error that names it, shows it
- * unless it is secret, and says what is allowed. Browser-safe.
+ * Checks the options of `connect` before anything is sent. Gives them checked, or an error that
+ * names the option, shows it unless it is secret, and says what is allowed. Browser-safe.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";

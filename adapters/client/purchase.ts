@@ -1,10 +1,10 @@
 /**
- * What stands behind a client's proxy: a cloakroom ticket. The balancer itself is at the node
- * that sold the ticket; where that lost it, the client buys another and asks again.
+ * A client's proxy over a purchase at a node. The load balancer runs at that node; where the node
+ * lost the purchase, the client buys again and repeats the call.
  *
  * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, with
- * this client's own calls. As long as the proxy is open and somebody has it, the node is asked for
- * them again and again, which keeps the purchase; no process stays for that. Browser-safe.
+ * this client's own calls. As long as the proxy is open and referenced, the node is asked for
+ * figures repeatedly, which keeps the purchase; that keeps no process alive. Browser-safe.
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";

@@ -1,9 +1,9 @@
 /**
- * One knock at one door: a request sent to a node once, and what came of it.
+ * Sends a request to one node once.
  *
- * Takes a request and a base URL; gives the answer, or an error that says how far the request
- * got and whether the door stayed shut. Never rejects. Browser-safe: only fetch, AbortSignal
- * and timers.
+ * Takes a request and a base URL; gives the answer, or an error that says how far the request got
+ * and whether the node was silent. Never rejects. Browser-safe: only fetch, AbortSignal and
+ * timers.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";

@@ -1,11 +1,9 @@
 /**
- * The client's messenger: he knows several doors, and knocks again only where a second
- * delivery can do no harm.
+ * Sends a client's request to several nodes, and repeats it only where that is harmless.
  *
- * Takes one request; gives the answer of the first node that gives a final one, within
- * the deadline. A door that stays silent isn't waited for alone: where a second delivery is
- * harmless the next one is asked beside it, and whoever answers first counts. Either way the
- * next request begins elsewhere. Browser-safe: only fetch, AbortSignal and timers.
+ * Takes one request; gives the first final answer within the deadline. If a node is silent and a
+ * second delivery is harmless, the next node is asked beside it, and the first answer counts. The
+ * next request then begins at another node. Browser-safe: only fetch, AbortSignal and timers.
  */
 import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
 import { deliver, type Delivered, type Fetch, type HttpRequest } from "./request.ts";

@@ -1,9 +1,9 @@
 /**
- * The client's end of a socket, which connects again by itself.
+ * The client's end of a socket, which reconnects by itself.
  *
- * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over
- * lost connections and at whichever node, and says where some are missing. Leaves connections
- * on which nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
+ * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over lost
+ * connections and at whichever node, and says where some are missing. Leaves a connection on which
+ * nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { SOCKET_SILENCE_MS } from "../../src/limits.ts";

@@ -1,8 +1,7 @@
 /**
- * What a node's token and secret leave open or shut, and what its operator is told of that.
- *
- * Takes checked settings; gives whether node links are refused, a transport that opens none, and
- * the warnings to log at the start. Source: docs/security.md.
+ * Decides what a node without a token or secret refuses, and which warnings it logs. Takes checked
+ * settings; gives whether node links are refused, a transport that opens none, and the warnings.
+ * Source: docs/security.md.
  */
 import type { NodeEvent } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";

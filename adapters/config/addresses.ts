@@ -1,8 +1,7 @@
 /**
- * Further addresses of a node: by which peers may dial it besides its public URL.
- *
- * Takes `ATLAS_ADDRESSES` or what a program gives in its place; gives link addresses, or one
- * error that names the entry.
+ * Parses further addresses by which peers may dial a node besides its public URL. Takes
+ * `ATLAS_ADDRESSES` or the option in its place; gives link addresses, or one error that names the
+ * entry.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";

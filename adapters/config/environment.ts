@@ -1,10 +1,7 @@
 /**
- * A node's settings: a form filled in from the environment, each line checked before
- * the node opens its doors.
- *
- * Takes environment variables and what a program gives in their place; gives settings
- * of checked kinds, or one error that names the variable (or option), its value and
- * what is allowed. Secrets and passwords are never quoted.
+ * A node's settings. Takes environment variables and options of a program, which win; gives
+ * checked settings, or one error that names the variable (or option), its value and what is
+ * allowed. Secrets and passwords are never quoted.
  */
 import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";

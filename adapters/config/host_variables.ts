@@ -1,10 +1,9 @@
 /**
- * What the machine's landlord says about it: container hosts tell a process by variables
- * of their own where it runs, and a node believes them where its own are not set.
+ * Reads the variables by which container hosts tell a process its region, machine and address. A
+ * node uses them where its own variables are not set.
  *
- * Takes environment variables; gives the region, the machine's name and the address that
- * they tell of, each with the variable it came from, so that a bad one is refused by name.
- * `docs/deploy.md` has the same lists as a table.
+ * Gives each value with the name of its variable, so that an error can name it. `docs/deploy.md`
+ * has the same lists as a table.
  */
 import { isIP } from "node:net";
 import { AtlasError } from "../../src/errors.ts";

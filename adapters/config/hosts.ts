@@ -1,8 +1,4 @@
-/**
- * Hosts and addresses: the sign on the door, and what others write on the envelope.
- *
- * Takes what a node listens on; gives the name and the URL that others reach it by.
- */
+/** Derives a node's public URL and name from what it listens on. */
 import { createHash } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { MAX_TOKEN_BYTES } from "../../src/limits.ts";

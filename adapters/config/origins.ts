@@ -1,8 +1,7 @@
 /**
- * The origins whose pages may call a node: a guest list, checked for names that nobody has.
- *
- * Takes `ATLAS_ORIGINS` or what a program gives in its place; gives origins as browsers
- * write them, or one error that names the entry. Source: RFC 6454 §6.2.
+ * Parses the origins whose pages may call a node. Takes `ATLAS_ORIGINS` or the option in its
+ * place; gives origins as browsers write them, or one error that names the entry. Source: RFC 6454
+ * §6.2.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";

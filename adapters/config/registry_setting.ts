@@ -1,9 +1,8 @@
 /**
- * The registry among a node's settings: which book, in which town, and the key to it.
+ * The registry settings of a node: URLs, tokens and homes of keys.
  *
- * Takes what the environment or a program says of registries, their tokens and where keys are
- * at home; gives it checked, or one error that names the variable, and the region where one of
- * several is wrong. Passwords and tokens are never quoted.
+ * Takes what the environment or a program gives; gives it checked, or one error that names the
+ * variable, and the region where one of several is wrong. Passwords and tokens are never quoted.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
 import { maskIn, maskUrl } from "../store/redact_url.ts";

@@ -1,10 +1,8 @@
 /**
- * The HTTP API: a counter where callers of any language reach a node.
+ * The HTTP API of a node.
  *
- * Takes standard Requests, gives standard Responses; which server carries them is the
- * runtime's business. Every failure leaves as an Atlas error in JSON, never as a stack.
- *
- * HEAD is answered like GET.
+ * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
+ * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET.
  *
  * | route | does |
  * |---|---|

@@ -1,7 +1,6 @@
 /**
- * The bearer token: a doorman who compares the whole key before he says no.
- *
- * Takes a request's `Authorization` header, gives yes or no. Source: RFC 6750 §2.1.
+ * Checks bearer tokens in constant time. Takes a request's `Authorization` header; gives yes or
+ * no. Source: RFC 6750 §2.1.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 

@@ -1,10 +1,7 @@
 /**
- * Pages of other origins: a note at the door for browsers, who ask it before they let a page
- * in, and again before they let it read what it was told.
- *
- * Takes requests on their way to the HTTP API; answers those that only ask (preflights,
- * which bring no token), and puts on all other answers who may read them. No cookies are
- * allowed: the token is in a header. Source: Fetch standard, "CORS protocol".
+ * CORS for the HTTP API. Answers preflights, which carry no token, and adds to all other answers
+ * which pages may read them. Cookies are not allowed: the token is in a header. Source: Fetch
+ * standard, "CORS protocol".
  */
 import { Hono } from "hono";
 import { cors } from "hono/cors";

@@ -1,13 +1,12 @@
 /**
- * Figures for Prometheus: the dials on a node's front.
+ * Metrics for Prometheus: the text of `GET /metrics`.
  *
- * Takes the node when it is asked (nothing is counted twice) and each HTTP request when
- * it ends; gives the text of `GET /metrics`. Every node has a registry of its own:
- * several may live in one process. Labels are few by construction: route patterns,
- * never paths.
+ * Reads the node's figures on each scrape, and counts each HTTP request when it ends. Every node
+ * has a registry of its own, since several may live in one process. Labels are route patterns,
+ * never paths, so there are few.
  *
- * prom-client's own process metrics need parts of Node that the other runtimes lack;
- * the handful here exist on all three.
+ * prom-client's own process metrics need parts of Node that the other runtimes lack; the few here
+ * exist on all three.
  */
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";

@@ -1,8 +1,5 @@
 /**
- * Modules over HTTP: the market's own counter. Calls, purchases, and a look at the market.
- *
- * Takes requests below `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`;
- * gives what the node makes of them.
+ * The routes of modules: `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";

@@ -1,8 +1,8 @@
 /**
- * Which pages and host names may reach a node: the rules for the headers Origin and Host.
+ * Decides which pages and host names may reach a node, by the headers Origin and Host.
  *
- * Takes a request's path and headers and what the node is set to; gives the error that refuses
- * the request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
+ * Takes a request's path and headers and the node's settings; gives the error that refuses the
+ * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";

@@ -1,7 +1,7 @@
 /**
- * The rule by which callers of one node share a module's capacity: which purchases give capacity
- * back for a caller that waits for it. Takes who waits and what is held; gives what each purchase
- * concerned may keep. Decides only; whoever asks carries it out.
+ * Computes how callers of one node share a module's capacity: which purchases give capacity back
+ * for a caller that waits for it. Takes who waits and what is held; gives what each purchase may
+ * keep. `purchase_sharing.ts` applies it.
  *
  * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
  * that holds least and the one that holds most.

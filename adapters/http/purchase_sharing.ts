@@ -1,8 +1,8 @@
 /**
- * Carries out the shares of callers: looks every quarter of a second at who waits for capacity,
- * and has purchases of callers that hold more give it back; asks now and then whether buyers of
- * other nodes wait for what is unused here. Takes the table's purchases and openings; resizes or
- * ends purchases, and refuses openings.
+ * Applies the fair share between callers (`purchase_shares.ts`). Every 250 ms it looks for callers
+ * that wait for capacity, and has purchases of callers that hold more give some back; periodically
+ * it asks whether buyers of other nodes wait for what is unused here. Takes the table's purchases
+ * and openings; resizes or ends purchases, and refuses openings.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";

@@ -1,8 +1,9 @@
 /**
- * Purchases of clients that have no node of their own: each is a proxy of this node under an id.
+ * Purchases of clients that have no node of their own. Each is a proxy of this node under an id.
+ *
  * Takes what is to be bought and by whom, calls under an id, and its end; gives ids, answers, and
- * what is known of each purchase. A purchase that nobody uses ends; the number of purchases and
- * the capacity of each module are shared between callers.
+ * the figures of each purchase. An idle purchase ends. Callers share the number of purchases and
+ * the capacity of each module.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";

@@ -1,4 +1,4 @@
-/** How rooms of the HTTP API hang their doors: a method, a pattern, and who answers. */
+/** How routes of the HTTP API are declared (method, pattern, handler), and their JSON answers. */
 import { toJson } from "../http_wire/json.ts";
 import { plainResponse } from "./plain_response.ts";
 

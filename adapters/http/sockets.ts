@@ -1,11 +1,10 @@
 /**
- * The entrance for client sockets: looks at the ticket before the door opens.
+ * The route of client sockets, `GET /v1/connect/{type}/{id}`. Checks a request, and hands its
+ * WebSocket to the node with the codec that it asks for; errors are answered as on any other
+ * route.
  *
- * Takes requests for `GET /v1/connect/{type}/{id}` that want a WebSocket; gives each to the
- * node with the codec that it asks for, or an error as any other route does.
- *
- * Browsers can't send headers with a WebSocket, so that the token may also come as the
- * subprotocol `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
+ * Browsers can't send headers with a WebSocket, so the token may also come as the subprotocol
+ * `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
  * `atlas.resume.<secret>`: never in the query, which is logged.
  */
 import type { AtlasNode } from "../../src/api/node.ts";

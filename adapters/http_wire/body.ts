@@ -1,9 +1,8 @@
 /**
- * Bodies: a gatekeeper with a scale.
+ * Reads request bodies, as JSON or as MessagePack, and encodes MessagePack answers.
  *
- * Takes a request; gives the array of a call's arguments or an object of options, whether it
- * came as JSON or as MessagePack; never holds more of it than the limit, nor waits for it
- * longer than the call may take. Takes an answer, gives its MessagePack form.
+ * Takes a request; gives the array of a call's arguments or an object of options. Holds no more of
+ * a body than the limit, and waits for it no longer than the call may take.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES } from "../../src/limits.ts";

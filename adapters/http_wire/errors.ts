@@ -1,8 +1,6 @@
 /**
- * Errors over HTTP: the phrase book between Atlas's codes and HTTP's statuses.
- *
- * Takes an AtlasError and gives a status and a JSON body, and back again. Used by the
- * server and by the client, so it imports no runtime.
+ * Maps errors to HTTP statuses and JSON bodies, and back. Server and client share it, so it
+ * imports nothing of a runtime.
  */
 import {
   AtlasError,

@@ -1,8 +1,6 @@
 /**
- * Paths, queries and headers: the counter where each form is checked before it goes in.
- *
- * Takes the text parts of a request, gives values of the kinds that the core takes, or
- * one clear error.
+ * Parses and checks paths, queries and headers of requests. Takes text; gives values as the core
+ * takes them, or one clear error.
  */
 import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
 import type { CallOptions } from "../../src/api/calls.ts";

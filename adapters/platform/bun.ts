@@ -1,6 +1,6 @@
 /**
- * Bun's doorman: `Bun.serve` to let requests and sockets in, the global WebSocket to
- * dial. Takes and gives what the `Runtime` port says; nothing of Bun leaves this file.
+ * The port `Runtime` on Bun: `Bun.serve` for requests and sockets, the global WebSocket to dial.
+ * Nothing of Bun leaves this file.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { HEAD_MS, KEEP_ALIVE_MS } from "../../src/limits.ts";

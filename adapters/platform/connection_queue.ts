@@ -1,6 +1,6 @@
 /**
- * Serves the requests of one connection one after the other, so that at most one answer waits
- * for a client that sends requests without reading their answers (HTTP/1.1 pipelining).
+ * Serves the requests of one connection one after the other, so that at most one answer waits for
+ * a client that pipelines requests without reading their answers (HTTP/1.1).
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as TcpSocket } from "node:net";

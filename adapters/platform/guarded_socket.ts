@@ -1,11 +1,10 @@
 /**
- * A socket under guard: a porter who signs every visitor in and out exactly once.
+ * Makes a runtime's WebSocket behave as the port `Socket` requires. The runtimes differ in when,
+ * and whether, a WebSocket reports its close; some deliver messages afterwards, some accept frames
+ * of any size.
  *
- * The runtimes differ in when, and whether, a WebSocket says that it is closed; some
- * deliver messages afterwards, some take frames of any size. Takes a raw socket of
- * any of them; gives the port's `Socket`, with its promises held: `close` runs once
- * per opened socket, nothing is delivered after it, no frame over the limit is
- * passed on.
+ * Here `close` runs once for each opened socket, nothing is delivered after it, and no frame over
+ * the limit is passed on.
  */
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 

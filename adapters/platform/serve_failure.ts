@@ -1,6 +1,6 @@
 /**
- * Why a port can't be bound, in words that are the same on every runtime: one
- * phrasebook. Takes what a runtime threw; gives the error that the user reads.
+ * Maps the errors with which a runtime fails to bind a port to one message, the same on every
+ * runtime.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 

@@ -1,7 +1,6 @@
 /**
- * The `ws` package as the port's sockets: one plug adapter, used where the runtime's
- * own WebSocket is missing (Node) or slow to send (Deno's client holds frames over
- * 1 KiB back for 40 ms).
+ * Sockets of the `ws` package as the port's sockets. Used where the runtime's own WebSocket is
+ * missing (Node) or slow to send (Deno's client holds frames over 1 KiB back for 40 ms).
  *
  * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
  */

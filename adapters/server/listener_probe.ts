@@ -1,10 +1,10 @@
 /**
- * Watches that a node's own listener still accepts connections: a process that ran out of
- * descriptors may go on renewing its lease while nobody can reach it any more.
+ * Checks that a node's own listener still accepts connections. A process that ran out of
+ * descriptors may go on renewing its lease while nobody can reach it.
  *
- * Dials the listener now and then, over loopback where it listens on all addresses. After some
- * failures in a row it has the server listen anew; where that doesn't help either, it says so.
- * A listener that was never reached from here is left alone in the end.
+ * Dials the listener periodically, over loopback where it listens on all addresses. After several
+ * failures in a row the server listens anew; if that doesn't help, it reports the loss. A listener
+ * that was never reached from here is no longer probed in the end.
  */
 import { connect } from "node:net";
 import type { NodeEvent } from "../../src/api/node.ts";

@@ -1,10 +1,8 @@
 /**
- * Logs: a clerk who writes what happened on standard error, a line each.
- *
- * Takes the events of nodes and of HTTP; gives LogTape records in the category
- * `atlas`. For people at a terminal the lines are readable, for machines JSON. A program
- * that embeds a node may set up LogTape itself, or hear events by `onEvent`; where it does
- * neither, the lines are written all the same.
+ * Writes log records. Takes the events of nodes and of HTTP; gives LogTape records in the category
+ * `atlas`, readable at a terminal and JSON otherwise. A program that embeds a node may configure
+ * LogTape itself, or hear events by `onEvent`; where it does neither, the records go to standard
+ * error.
  */
 import process from "node:process";
 import {

@@ -1,10 +1,9 @@
 /**
- * A node as a process: the caretaker who opens in the morning and locks up at night.
+ * Runs a node as a process.
  *
- * Takes the environment, signals and stray errors; writes one ready line on standard
- * output and logs on standard error; gives the process its exit status: 0 after a
- * drain, also where it was told to stop before it served; 1 where the node's name was taken, 2
- * where it can't start.
+ * Takes the environment, signals and uncaught errors; writes one ready line on standard output and
+ * logs on standard error. Exit status: 0 after a drain, also where a signal came before it served;
+ * 1 where the node's name was taken; 2 where it can't start.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";

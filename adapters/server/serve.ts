@@ -1,9 +1,8 @@
 /**
- * Serves an app on the running runtime: the builder who puts a node together from the
- * parts that its settings name.
+ * Serves an app on the running runtime.
  *
- * Takes an app and settings; opens the port, the store and the links, registers, and
- * gives a node that answers HTTP. What fails on the way closes what was opened before.
+ * Takes an app and settings; opens the port, the store and the links, registers, and gives a node
+ * that answers HTTP. If a step fails, all that was opened before is closed.
  *
  * @example
  * ```ts

@@ -1,9 +1,9 @@
 /**
- * A node with its front door: what `serve` hands out.
+ * A node together with its HTTP server: what `serve` gives.
  *
- * Takes a node and what was opened for it; gives the same node, plus its URL, whose
- * `close` shuts everything in the order that loses nothing: drain while the door is
- * still open, answer who is inside, leave, tell those whom that cut off, lock up.
+ * Takes a node and what was opened for it; gives the same node, plus its URL. Its `close` shuts
+ * down in an order that loses nothing: drain while the server still accepts, answer the requests
+ * under way, leave the cluster, fail those requests that this cut off, stop listening.
  */
 import type {
   AtlasNode,

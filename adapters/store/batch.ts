@@ -1,12 +1,6 @@
 /**
- * Gathers what is asked of a store within one tick: a mail van that leaves once the
- * street has gone quiet, not after each letter.
- *
- * It takes operations one by one, gives each a promise, and hands them on in batches
- * of bounded count and size. A tick's steps then cost one round trip, or one
- * transaction, between them.
- *
- * Source: design §3 (claims and commits of one tick travel together).
+ * Gathers the operations of one tick into batches of bounded count and size, so that they share
+ * one round trip, or one transaction. Takes operations one by one, and gives each a promise.
  */
 
 /** One operation that waits for its answer. */

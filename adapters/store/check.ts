@@ -1,9 +1,6 @@
 /**
- * What every store refuses before it touches anything: the notary's desk clerk, who
- * sends back papers that could never be filed.
- *
- * It takes the arguments of a step and throws an AtlasError, or lets them pass. One
- * clerk for all stores, so that none accepts what another can't keep.
+ * Checks the arguments of a store's steps before they touch anything, and makes the stores' common
+ * errors. All stores share these checks, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";

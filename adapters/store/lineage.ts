@@ -1,12 +1,8 @@
 /**
- * How a store tells one of its copies' histories from another: the imprint in a book,
- * compared with the seal on the desk.
+ * Compares a store's lineage record with the copy that answers, and gives the record to be
+ * written. Also the rules that all stores share for reassertions and for turns that a copy lacks.
  *
- * It takes the record that the store keeps, the id of the copy that answers and what the
- * caller knows, and gives the record as it is to be written. Also what every store
- * compares when a tenure is asserted again or a turn is committed.
- *
- * Source: design §3, Store failover; the port's `Lineage`.
+ * Source: `docs/design.md`, Store failover; the port's `Lineage`.
  */
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

@@ -1,10 +1,7 @@
 /**
- * The registry's store in this process's memory: a notary who keeps the book in the
- * head, and forgets everything on leaving.
- *
- * It takes and gives what the port `Store` says. Many nodes of one process share one
- * object and contend for it as they would for a Redis: every step is atomic, and
- * takes effect only after the call returned.
+ * The port `Store` in this process's memory. Many nodes of one process share one object and
+ * contend for it as they would for a Redis: every step is atomic, and takes effect only after the
+ * call returned.
  */
 import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";

@@ -1,8 +1,6 @@
 /**
- * Opens a store by URL: the reception that knows which office to send you to.
- *
- * It takes what `ATLAS_REGISTRY_URL` may hold and gives an open store, or one clear
- * error. Adapters are loaded only when asked for.
+ * Opens a store by its URL, as `ATLAS_REGISTRY_URL` holds it. Gives an open store or one clear
+ * error. Adapters are loaded only when they are needed.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";

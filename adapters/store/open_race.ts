@@ -1,11 +1,10 @@
 /**
- * Opens a Redis for a race, or several: a starting block for each contender.
+ * Opens connections to a Redis, or to several masters, for `atlas race`.
  *
- * Takes URLs of registries and how many contend; gives each a line of its own, a connection
- * to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API). Where
- * there are several masters, contenders have them in turn.
- * A claim is one script, as the registry's own is. Keys expire by themselves, should
- * whoever races be killed.
+ * Takes URLs of registries and the number of contenders; gives each contender a connection of its
+ * own to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API).
+ * Contenders are spread over several masters in turn. A claim is one script, as the registry's own
+ * is. Keys expire by themselves, in case the racing process is killed.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CONTENDERS } from "../../src/limits.ts";

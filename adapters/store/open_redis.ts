@@ -1,9 +1,6 @@
 /**
- * Opens the registry's store in a Redis over TCP: the door to the notary's office that
- * has pneumatic post.
- *
- * It takes a URL and gives a `RedisStore` over one lasting connection: to the server that
- * is named, or to the master that sentinels name; or over one to each master of a cluster.
+ * Opens the store in a Redis over TCP. Takes a URL; gives a `RedisStore` over a connection to the
+ * named server, to the master that sentinels name, or to each master of a cluster.
  */
 import type { Store } from "../../src/ports/store.ts";
 import { checkMs, checkWhole, refused } from "./check.ts";

@@ -1,9 +1,7 @@
 /**
- * Opens the registry's store in an Upstash Redis, by HTTPS: the door to the notary's
- * office for those whom only couriers reach. It runs where there is no TCP, too.
- *
- * It takes an address and a token, and gives a `RedisStore` over `@upstash/redis`. Every
- * step is a script, so that the server that writes answers it, never a replica.
+ * Opens the store in an Upstash Redis over HTTPS, on any runtime, also where there is no TCP.
+ * Takes an address and a token; gives a `RedisStore` over `@upstash/redis`. Every step is a
+ * script, so that the server that writes answers it, never a replica.
  */
 import { Redis } from "@upstash/redis";
 import { AtlasError } from "../../src/errors.ts";

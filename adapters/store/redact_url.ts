@@ -1,11 +1,9 @@
 /**
- * URLs as they may stand in a message: a censor with a black pen, who strikes out too much
- * rather than too little.
+ * Removes passwords and tokens from URLs and from messages that quote them.
  *
- * Takes a registry's URL, or several with commas between, or a message that may quote them;
- * gives the same without passwords. Passwords show where a URL can't be read as it was meant
- * (`/`, `?`, `#` and `@` in them end its parts early), so nothing is parsed here: all between
- * `//` and the last `@` is struck out, and the query behind it.
+ * Takes a registry's URL, a list of them, or a message; gives the same without secrets. Nothing is
+ * parsed, since a password may hold `/`, `?`, `#` or `@`, which end a URL's parts early: all
+ * between `//` and the last `@` is removed, and secret values of the query.
  */
 
 /** Where another URL of a list begins. */

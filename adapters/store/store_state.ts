@@ -1,11 +1,9 @@
 /**
- * What a simulated store holds, and its steps: the notary's book itself, without the
- * office around it.
+ * The state machine of a store in plain maps: membership, ownership, state and lineage. Each step
+ * is atomic and done when it returns. It gives the same answers as the Lua scripts of the Redis
+ * adapter.
  *
- * Takes one step at a time, each atomic and done when it returns; gives its answer. It
- * says what the Lua scripts of the Redis adapter say, in plain maps.
- *
- * Source: the port's contract, `src/ports/store.ts`; design §2–3.
+ * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`.
  */
 import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, refused } from "./check.ts";
 import {

@@ -1,8 +1,6 @@
 /**
- * The real clock and real chance: the wall clock of the workshop and a fair die.
- *
- * Takes web-standard globals only, so it is the same on every runtime; gives the
- * `Clock` and `Random` that a node gets outside of tests.
+ * The system's clock and randomness: the ports `Clock` and `Random` outside of tests. Uses
+ * web-standard globals only, so it is the same on every runtime.
  */
 import type { Clock, Timer } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";

@@ -1,6 +1,6 @@
 /**
- * Patience with peers that don't answer: who found a door shut waits a moment before
- * knocking again. Takes the outcomes of dials; says whether the next has to wait.
+ * Backoff for dials to peers that failed before. Takes the outcomes of dials; says whether the
+ * next one has to wait.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";

@@ -1,9 +1,9 @@
 /**
- * Links within one process: cups and string between nodes that share a table.
+ * Links between nodes of one process.
  *
- * Takes a network, which all transports that should reach each other share; gives
- * links with the same promises and limits as those over sockets: bytes are copied,
- * a tick's messages travel together, what isn't read is counted.
+ * Takes a network, which all transports that should reach each other share; gives links with the
+ * same guarantees and limits as those over sockets: bytes are copied, a tick's messages travel
+ * together, unread messages are counted.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";

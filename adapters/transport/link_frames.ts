@@ -1,9 +1,8 @@
 /**
- * Many messages in one frame: a mailbag that leaves once a tick.
+ * Packs the messages of one tick into a frame, and unpacks it.
  *
- * A frame is any number of messages, each with its length before it as a LEB128
- * varint; an empty frame is a sign of life. Takes messages and gives frames, and the
- * other way round.
+ * A frame is any number of messages, each preceded by its length as a LEB128 varint. An empty
+ * frame is a keepalive.
  */
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 

@@ -1,5 +1,6 @@
 /**
- * How two nodes prove who they are: each signs the same short conversation.
+ * The handshake of a link: both nodes prove that they know the cluster's secret, by signing the
+ * same exchange.
  *
  *     dialler → HELLO      nonce, who I am, whom I want, the address that I dial
  *     acceptor → CHALLENGE nonce, who I am
@@ -10,12 +11,12 @@
  * frames, each with its length before it: the nonces make it fresh, the identities
  * bind it to both ends, the role keeps one end's from passing as the other's. An
  * acceptor signs nothing for a dialler that has not proven itself. The signed address keeps
- * a third from passing the conversation on between two nodes: whoever dialled the third named
- * the third's address, which is none of the acceptor's. Two secrets may live at once, for
- * rotation; any that both ends hold will do.
+ * a third node from relaying the handshake between two others: whoever dialled the third named
+ * the third's address, which is none of the acceptor's. Two secrets may be valid at once, for
+ * rotation; any that both ends hold is accepted.
  *
- * The links that follow are as private as the wire below: `wss:` where others can
- * reach it. Source: design §6.
+ * Links are not encrypted by themselves: use `wss:` where others can reach the wire.
+ * Source: `docs/design.md`, Links and messages.
  */
 import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";

@@ -1,8 +1,6 @@
 /**
- * All sockets and links of one incarnation of a node: what is cut off together when
- * the node takes another life.
- *
- * Takes sockets that were let in and addresses to dial; gives proven links.
+ * All sockets and links of one incarnation of a node; they are closed together when that
+ * incarnation ends. Takes accepted sockets and addresses to dial; gives authenticated links.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";

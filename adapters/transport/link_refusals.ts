@@ -1,7 +1,4 @@
-/**
- * Tells of links that were refused, as log events, at a bounded rate: anyone who reaches the
- * port can cause them.
- */
+/** Logs refused links at a bounded rate, since anyone who reaches the port can cause them. */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";

@@ -1,9 +1,9 @@
 /**
- * From a fresh socket to a link: what either end of a handshake does.
+ * Either end of a link's handshake on one socket.
  *
- * Each session takes the frames of one socket. Until the other end has proven itself, any
- * frame out of turn, of the wrong size or too late ends it; afterwards frames are the
- * link's. Gives the proven peer, or why there is none; each exactly once.
+ * Until the other end has proven itself, any frame that is out of order, of a wrong size or late
+ * ends the session; afterwards frames go to the link. Gives the proven peer, or the failure,
+ * exactly once.
  */
 import type { ErrorCode } from "../../src/errors.ts";
 import type { Clock, Timer } from "../../src/ports/clock.ts";

@@ -1,10 +1,10 @@
 /**
- * Counts the sockets of a node's link path: those in a handshake, by the address that they
- * come from, and the links that each peer has open. A socket counts until it is really
- * closed, whatever became of its handshake, and of the node's life that took it.
+ * Limits the sockets of a node's link path: handshakes by remote address, and links by peer. A
+ * socket counts until it is closed, whatever became of its handshake, and of the incarnation that
+ * accepted it.
  *
- * Takes sockets as they come and go; says for each newcomer whether there is a place, and
- * ends an older handshake for it where places are short.
+ * Takes sockets as they open and close; says whether a new one is allowed, and ends an older
+ * handshake for it where the limit is reached.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import { normalHost } from "./link_address.ts";

@@ -1,10 +1,9 @@
 /**
  * Links between nodes over WebSockets.
  *
- * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the
- * sockets that ask for {@link LINK_PATH}; gives the core proven links. Each socket
- * starts with a handshake (`link_handshake.ts`), then carries frames of many messages
- * (`link_frames.ts`).
+ * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the sockets that
+ * ask for {@link LINK_PATH}; gives authenticated links. Each socket starts with a handshake
+ * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`).
  */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";

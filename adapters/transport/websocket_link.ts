@@ -1,9 +1,7 @@
 /**
- * One link over a proven socket: a private telephone line, with a tick now and then
- * so that both ends know that it stands.
- *
- * Takes messages from the core and frames from the socket; gives frames, one a tick,
- * and messages. See the port's `Link` for its promises.
+ * One link over an authenticated socket, with keepalives that detect a dead peer. Takes messages
+ * from the core and frames from the socket; gives frames, one a tick, and messages. See the port's
+ * `Link` for its guarantees.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";

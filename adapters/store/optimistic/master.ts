@@ -1,11 +1,9 @@
 /**
- * One master's book, in a registry of several masters that copy each other: a village
- * notary who writes on his own pages only, and keeps copies of his colleagues' pages,
- * which come by post.
+ * What one master of a registry of several can do in one atomic step, and how the claims of all
+ * masters, as one of them sees them, decide who owns a key. Each entry is written by one master
+ * only, so copying by "last writer wins" loses nothing.
  *
- * It says what a master can do in one atomic step, and how the stakes of all masters, as
- * one of them sees them, add up to an owner. No page is ever written by two masters, so
- * that copying by "last writer wins" loses nothing.
+ * Source: `docs/design.md`, Several masters.
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, OwnershipPage, Stamp, Store } from "../../../src/ports/store.ts";

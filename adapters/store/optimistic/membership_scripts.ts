@@ -1,10 +1,10 @@
 /**
- * The Lua of membership with several masters: a roll at each, and on each roll's margin
- * what its keeper heard of members of other rolls.
+ * The Lua of membership with several masters. Each master keeps the members that registered at it,
+ * and its own marks about members of the others.
  *
- * A member is on the roll of the master that it registered at, its home; that master alone
- * renews it. A kill is a mark at the killer's master. A member's state is the worst that
- * its roll or any mark says, so that dead stays dead everywhere once word got around.
+ * A member's home is the master that it registered at; only that master renews it. A kill is a
+ * mark at the killer's master. A member's state is the worst that its home or any mark says, so a
+ * dead member stays dead everywhere once the mark has been copied.
  *
  * Keys of the n-th master, each written by it alone: `atlas:{members}:<kind>/<master>`.
  */

@@ -1,11 +1,11 @@
 /**
- * One state out of several masters' parts: an editor who has a manuscript and its copies,
- * each passage dated, and takes the latest of each.
+ * Merges the parts of one state that several masters hold, and takes the latest value of each
+ * field.
  *
- * It takes fields as each master has them, `<epoch> <turn>:<value>` or `<epoch> <turn>-`
- * for a deleted one, and gives fields and values. The greatest epoch and turn count; but
- * while a master's own stake stands, what was written under it goes first there: an owner
- * reads what it wrote, even where a greater claim's writes have come.
+ * Takes fields as each master has them, `<epoch> <turn>:<value>`, or `<epoch> <turn>-` for a
+ * deleted one; gives fields and values. The greatest epoch and turn win. While a master's own
+ * claim stands, what was written under that claim wins at this master: an owner reads its own
+ * writes even where writes of a greater claim have arrived.
  */
 import type { Range } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";

@@ -1,8 +1,6 @@
 /**
- * How the strategy `optimistic` is asked for, by options or in a URL: the form that is
- * filled in before several notaries may share one register.
- *
- * It takes options, refuses what can't work, and opens a store over one master's book.
+ * The options of the strategy `optimistic`, given by a program or in a URL. Checks them, refuses
+ * those that can't work, and opens a store over one master.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports/store.ts";

@@ -1,9 +1,4 @@
-/**
- * One master's book in its Redis, by TCP or HTTP: the notary's pages and the copies of his
- * colleagues', in one filing cabinet.
- *
- * It takes a line to the master's Redis and gives a `MasterBook`; each step is one script.
- */
+/** A `MasterState` in one Redis, over TCP or HTTP. Each step is one script. */
 import { messageOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";

@@ -1,25 +1,20 @@
 /**
- * The race resolution as published, for stores without one write order: two villages, a
- * notary in each, and a rule for what happens when both sell the same field.
+ * The port `Store` over several masters without one write order. To claim a key, a node reads all
+ * claims, writes one at its own master, waits until any rival's claim must have been copied, and
+ * reads again. The greatest claim (by epoch, then by incarnation) wins; a loser withdraws its own.
  *
- * It takes one master's book and gives the port `Store`, as far as there can be one. A
- * claimer looks, writes a stake at its own master, waits until every rival's stake must
- * have arrived, and looks again: the greatest (by epoch, then by incarnation) wins, and
- * a loser takes its own back.
+ * Guarantee: eventually one owner. While copying between masters takes less than `boundMs`, always
+ * one: each claimer waits twice the bound, so of two concurrent claims both are seen by both
+ * before either is confirmed. Where copying takes longer (a partition), two nodes may own one key,
+ * and each may commit at its own master; acknowledged calls may then be on both sides, and the app
+ * merges. Lookups answer `contested` as soon as both claims are in one place. Within one
+ * `recheckMs` the loser finds the winner's claim, stops, and runs `onConflict`. The claim of a
+ * node that died is superseded by the owner's later lookups. Fields that both wrote read as those
+ * of the greater epoch. A member killed on one side of a partition is dead on both once it has
+ * healed, and registers again under a new incarnation.
  *
- * What it promises: eventually one owner. Where copying between masters takes less than
- * `boundMs`, always one: of two stakes made blindly, each at most one copying time apart,
- * both are seen by both before either is confirmed, for each waits twice the bound. Where
- * it takes longer (a split), two nodes may own one key, each able to commit at its own
- * master: acknowledged calls may then be on both sides, and the app merges. Lookups tell
- * as soon as both stakes are in one place: `contested`. Then, within one `recheckMs`, the
- * loser finds the winner's stake, stops, and hears of it by `onConflict`. A stake that nobody
- * takes back, for its claimer died, is put to rest by the owner's own later lookups. Fields that both
- * wrote read as the greater epoch's. A member killed on one side of a split is dead on
- * both once they are one again, and comes back under a new incarnation.
- *
- * Source: design §3, Race resolution as published; Lamport, "A Fast Mutual Exclusion
- * Algorithm" (1987), for Fischer's algorithm and why the wait must exceed a rival's time.
+ * Source: `docs/design.md`, Several masters; Lamport, "A Fast Mutual Exclusion Algorithm" (1987),
+ * for Fischer's algorithm and why the wait must exceed a rival's time.
  */
 import type { MemberInfo, MemberState } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";

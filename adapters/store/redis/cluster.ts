@@ -1,15 +1,13 @@
 /**
- * A line to a Redis Cluster: a switchboard with one lasting line to each branch, and a list
- * of who keeps which drawer.
+ * A connection to a Redis Cluster: one `RedisConnection` to each master, and the list of slots.
  *
- * It takes scripts and reads of keys of one slot each, and sends them to the slot's master,
- * through one `RedisConnection` a master. A node that says MOVED or ASK is believed, a
- * bounded number of times. Whenever a line ends or the list proves old, it is asked for anew
- * until every slot has a master that is connected; meanwhile the cluster counts as down,
- * and steps on the slots that are left still work.
+ * Takes scripts and reads of keys of one slot each, and sends them to the slot's master. MOVED and
+ * ASK are followed a bounded number of times. Whenever a connection ends or the list proves stale,
+ * the list is read again until every slot has a connected master; meanwhile the cluster counts as
+ * down, and steps on the reachable slots still work.
  *
- * What was refused with a redirection was not run, so it may be sent on; what was cut off is
- * not sent again.
+ * A step that was refused with a redirection did not run, so it is sent on. A step that was cut
+ * off is not sent again.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";

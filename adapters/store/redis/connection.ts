@@ -1,16 +1,13 @@
 /**
- * One lasting line to a Redis over connections that come and go: a switchboard that
- * redials, and never keeps anyone on hold.
+ * A Redis connection that reconnects by itself and never queues.
  *
- * It takes scripts and commands, and gives replies. Nothing waits for a reconnection:
- * while the line is down every request rejects with `unavailable` at once, and so does
- * all that was in flight when it went down. A request that isn't answered in its time
- * brings the line down: a peer that hangs can't be told from one that is gone.
+ * While it is down every request rejects with `unavailable` at once, and so does all that was in
+ * flight when it went down. A request without an answer within its time ends the connection: a
+ * peer that hangs can't be told from one that is gone.
  *
- * It speaks to a master only. A server that says that it is a replica, when the connection
- * opens or in any answer since, is left at once, and what it answered is not believed. Where
- * a guide knows the way (sentinels), it is asked before each attempt, and now and then while
- * connected.
+ * It uses a master only. A server that says that it is a replica, when the connection opens or in
+ * any later answer, is left at once, and its answer is discarded. Where a guide finds the server
+ * (sentinels), it is asked before each attempt, and periodically while connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";

@@ -1,8 +1,9 @@
 /**
- * Whether a Redis may evict what Atlas keeps in it: ownerships, states and epochs, which have no
- * TTL. A store is not opened on one that may, unless `eviction=allow`; one that may later is told.
+ * Detects whether a Redis may evict what Atlas keeps in it: ownerships, states and epochs, which
+ * have no TTL. A store is not opened on such a Redis, unless `eviction=allow`; if the policy
+ * changes later, a warning is logged.
  *
- * Takes what INFO says of a server; gives an error, or events for the node's log.
+ * Takes INFO of a server; gives an error, or events for the node's log.
  *
  * Source: Redis' key eviction: `noeviction` evicts nothing, `volatile-…` what has a TTL.
  */

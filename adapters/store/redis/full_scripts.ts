@@ -1,8 +1,9 @@
 /**
- * What the scripts do where a Redis' memory is full (`maxmemory` with `noeviction`). Redis refuses a
- * command that may need memory, but only as the first one of a script that writes: a later step of a
- * batch would be taken or not by chance. So a script that writes asks first, by a command that changes
- * nothing, and has all be taken from then on; what would grow it refuses itself, before it writes.
+ * Lua that the scripts share for a Redis whose memory is full (`maxmemory` with `noeviction`).
+ * Redis refuses a command that may need memory only as the first write of a script, so whether a
+ * later step of a batch were taken would be chance. A script that writes therefore tests first, by
+ * a command that changes nothing; from then on Redis takes all its writes, and the script itself
+ * refuses steps that would grow, before it writes.
  *
  * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
  */

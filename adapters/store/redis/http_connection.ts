@@ -1,18 +1,15 @@
 /**
- * A line to a Redis by HTTP, as Upstash's REST API speaks it: a courier service. Nothing
- * stays connected; each tick's letters leave together, and a courier who doesn't come
- * back may have delivered them or not.
+ * A connection to a Redis over HTTP, by Upstash's REST API. There is no lasting connection; all
+ * scripts of a tick go in one `/pipeline` request, each atomic by itself.
  *
- * It takes scripts and gives replies. All scripts of a tick are one `/pipeline` request,
- * each atomic by itself. An attempt that ends without a readable answer (cut off, an
- * HTTP error, a body that isn't what was asked for) is repeated a bounded number of times
- * within the step's time, but never for a script that is to be sent `once`; then it is
- * `unavailable`. What Redis itself refuses is not repeated.
+ * An attempt without a readable answer (cut off, an HTTP error, a body of another form) is
+ * repeated a bounded number of times within the step's time. A script that is to be sent `once` is
+ * not repeated; it fails with `unavailable`. What Redis itself refuses is not repeated.
  *
- * It needs nothing but `fetch`, `AbortController` and timers. What an endpoint may answer is
- * bounded in `upstash_requester.ts`.
+ * Needs only `fetch`, `AbortController` and timers. `http_requester.ts` bounds what an endpoint
+ * may answer.
  *
- * Source: design §3, Claim (an HTTP retry gets the same answer).
+ * Source: `docs/design.md`, Claims (a repeated claim gets the same answer).
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { refusalOf, stepRefused } from "../../../src/model/refusal.ts";

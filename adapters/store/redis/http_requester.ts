@@ -1,6 +1,6 @@
 /**
- * How `@upstash/redis` sends its requests here: with `fetch`, and with bounds that its own
- * requester lacks. The endpoint may lie: it is whoever the URL's name leads to.
+ * The HTTP requester given to `@upstash/redis`: `fetch`, with bounds that the package's own
+ * requester lacks. The endpoint is not trusted: it is whoever the URL's name leads to.
  *
  * It takes a path and a body and gives the parsed answer. No redirect is followed, so token
  * and body go to the URL's own host alone; no compressed answer is asked for or taken; an

@@ -1,9 +1,6 @@
 /**
- * What a Redis says of itself: whether it is a master, and whether it will never serve us.
- * A reader of business cards.
- *
- * It takes answers and refusals, and gives fields of INFO and reasons. A server's role is
- * read from INFO, which also tells its replication id; ROLE would be a second question.
+ * Reads INFO and refusals of a Redis: whether it is a master, and whether no retry will help. The
+ * role is read from INFO, which also has the replication id; ROLE would be a second request.
  */
 
 /** What a server says that is no master, or not yet. */

@@ -1,13 +1,12 @@
 /**
- * What lies where in Redis, and how it reads: the office's filing plan.
+ * Names of the Redis keys, and how an ownership is stored and listed.
  *
- * It takes keys and entries, and gives Redis keys, ownerships and pages of them. All
- * keys of one resource share the hash tag of its slot, so that a cluster keeps them
- * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, for a while
- * `…:ended:<key>`, and one `atlas:{s<slot>}:epoch` for the slot.
+ * All keys of one resource share the hash tag of its slot, so that a cluster keeps them together:
+ * `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, for a while `…:ended:<key>`, and
+ * one `atlas:{s<slot>}:epoch` for the slot.
  *
- * To MGET a key that holds no text at all (a list, say) is an absent one: a lookup then
- * tells "nobody", but no claim, commit or release is answered by anything but an error.
+ * MGET answers nil for a key that holds no text at all (a list, say). A lookup of it says
+ * "nobody"; every claim, commit or release fails with an error.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";

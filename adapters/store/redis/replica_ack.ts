@@ -1,11 +1,11 @@
 /**
- * A line to a Redis whose writes count only once replicas have them.
+ * Adds `confirm` to a connection: a write counts only once replicas have it.
  *
- * It takes a line, and gives it with `confirm`: WAIT, in short slices, until every replica has
- * the step that may be promoted (`redis_replicas.ts`). One WAIT at a time is on a connection,
- * as it holds up what comes behind it; steps that come meanwhile share the next one.
+ * `confirm` sends WAIT in short slices until every replica that may be promoted has the step
+ * (`replicas.ts`). At most one WAIT is under way on a connection, since it blocks the commands
+ * behind it; steps that come meanwhile share the next one.
  *
- * Source: design §3, Store failover; the Redis command WAIT.
+ * Source: `docs/design.md`, Store failover; the Redis command WAIT.
  */
 import { messageOf } from "../../../src/errors.ts";
 import { unavailable } from "../check.ts";

@@ -1,12 +1,13 @@
 /**
- * When a step that writes counts: once every replica has it that may be promoted.
+ * Decides whether a write is safe from a promotion: every replica that may be promoted must have
+ * it.
  *
- * `WAIT` tells how many replicas have a step, not which. After a promotion the former primary
- * and another replica go on for a while; their number alone proves nothing. So a step counts
- * only where all replicas have it that those who may promote one don't call down: the one that
- * was promoted acknowledges nothing to its former primary.
+ * `WAIT` tells how many replicas have a write, not which. After a promotion the former primary and
+ * another replica may go on for a while, so their number alone proves nothing. A write therefore
+ * counts only where all replicas have it that are not known to be down; the promoted one
+ * acknowledges nothing to its former primary.
  *
- * Source: design §3, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
+ * Source: `docs/design.md`, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
  */
 import { fieldOf } from "./info.ts";
 

@@ -1,10 +1,6 @@
 /**
- * Reads what the scripts answered: a clerk who knows how each form must look, and sends
- * back any that doesn't.
- *
- * It takes replies as a client gives them, and gives what the port `Store` speaks of. A
- * reply of another shape is `unavailable`: a mangled answer must never pass for "nobody",
- * "fenced" or "not there".
+ * Parses replies of the scripts. A reply of another shape is `unavailable`: a mangled answer must
+ * never pass for "nobody", "fenced" or "absent".
  *
  * Source: the port `Store`: nothing is absent because it couldn't be read.
  */

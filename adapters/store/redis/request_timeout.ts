@@ -1,9 +1,6 @@
 /**
- * How long an answer is waited for: a host who, having dozed off himself, doesn't call his
- * guests late before he has looked at the door once more.
- *
- * It takes a time limit and what to do when it is over. The limit is waited for in two
- * halves: a process that stood still meanwhile still has the second one to read what came.
+ * A timeout in two halves: a process that was suspended can still read a reply that arrived
+ * meanwhile.
  */
 
 /** Runs `late` once `ms` have passed, unless what it gives is called before. */

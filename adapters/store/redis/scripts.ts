@@ -1,13 +1,12 @@
 /**
- * The Lua that runs inside Redis: the notary's own hands. Each script is one atomic
- * step, or one tick's worth of them.
+ * The Lua that runs inside Redis. Each script is one atomic step, or all steps of one tick.
  *
- * They take keys and text, and give lists of integers and text. Every key of one
- * resource shares its slot's hash tag, and every script touches either one tag only
- * or, where Redis is no cluster, all that one tick asked for.
+ * Scripts take keys and text, and give lists of integers and text. Every key of one resource
+ * shares the hash tag of its slot. Every script touches one tag only or, where Redis is no
+ * cluster, all that one tick asked for.
  *
- * Baseline Redis 6.2. No script reads the server's clock, and no key expires but `ended`, which
- * only helps to tell losses: safety rests on compare-and-set alone (design §3).
+ * Baseline Redis 6.2. No script reads the server's clock, and no key expires except `ended`, which
+ * only helps to detect losses: safety rests on compare-and-set alone (`docs/design.md`, Claims).
  */
 import { ENDED_TURNS_MS, EPOCHS_PER_TERM } from "../../../src/limits.ts";
 import { MAX_PAST } from "../lineage.ts";

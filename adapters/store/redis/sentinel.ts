@@ -1,10 +1,9 @@
 /**
- * Finds the master that sentinels watch: a guide who asks the town's watchmen, and believes
- * the one with the latest news.
+ * Finds the master that Redis Sentinels watch.
  *
- * It takes the sentinels' addresses and a master's name, and gives the master's address now.
- * Each failover has a higher configuration epoch: a sentinel that tells of an earlier one
- * than was heard of has been cut off, and isn't followed as long as another one answers.
+ * Takes the sentinels' addresses and a master's name; gives the master's present address. Each
+ * failover has a higher configuration epoch. A sentinel that reports an earlier epoch than one
+ * already seen was cut off, and is ignored as long as another one answers.
  *
  * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
  */

@@ -1,9 +1,7 @@
 /**
- * Steps on resources as the script `STEPS` takes them, and what it answers: the forms of
- * the notary's office, to be filled in and to be read.
- *
- * It takes what the port `Store` is asked for, checked before, and gives keys and
- * arguments; it takes replies, and gives what the port answers.
+ * Encodes steps on resources as the script `STEPS` takes them, and decodes its replies. Takes
+ * checked arguments of the port `Store`; gives Redis keys and script arguments, and the port's
+ * answers.
  */
 import { EPOCHS_PER_TERM } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";

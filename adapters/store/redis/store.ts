@@ -1,14 +1,14 @@
 /**
- * The registry's store in a Redis, however it is reached: a notary's office with one
- * clerk; what a tick asks for goes in one capsule, by pneumatic post or by courier.
+ * The port `Store` over a Redis, whether a single server, a cluster or an HTTP endpoint. Claims,
+ * releases, commits and reads of a tick are one script. Lookups are too, unless the connection
+ * surely leads to the server that writes: there they are one MGET. On a cluster they are split by
+ * slot.
  *
- * It takes a line to a Redis and gives the port `Store`. Claims, releases, commits and
- * reads of a tick are one script; so are lookups, unless the line surely leads to the
- * server that writes: there they are one MGET. On a cluster they are split by slot.
+ * An epoch is `term × 2^36 + counter`; the term rises when another copy of the data answers, which
+ * its replication id tells. Where the connection waits for replicas, it does so for every script
+ * that writes.
  *
- * An epoch is `term × 2^36 + counter`: the term rises when another copy of the data
- * answers, which its replication id tells (design §2 and §3, Store failover). Where the
- * line waits for replicas, it does so for every script that writes.
+ * Source: `docs/design.md`, Names and epochs; Store failover.
  */
 import { detailOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";

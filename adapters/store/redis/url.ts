@@ -1,9 +1,6 @@
 /**
- * Reads where a registry's Redis is, in each of the ways that Redis is kept available: an
- * address book that knows a person, a switchboard, and a company with branches.
- *
- * It takes `redis://`, `redis+sentinel://` or `redis+cluster://` (each also `rediss…` for
- * TLS) and gives a target to connect to, or one clear error that never shows a password.
+ * Parses the URL of a Redis registry: `redis://`, `redis+sentinel://` or `redis+cluster://` (each
+ * also `rediss…` for TLS). Gives a target to connect to, or one error that never shows a password.
  */
 import { refused } from "../check.ts";
 import { shownUrl } from "../redact_url.ts";

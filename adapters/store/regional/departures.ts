@@ -1,12 +1,11 @@
 /**
- * Receipts for keys that leave a region: the parcel counter, where a forwarding address
- * can be taken back until somebody has signed for the parcel.
+ * Departures of keys that leave a region, and how they are taken back.
  *
- * A departure is *open* at first. Whoever is to take the key at its new home signs it in the
- * old home's book, by compare-and-set, before anything is carried there; from then on the
- * key is the new home's for good. As long as it is open nobody has arrived, whatever may
- * be on its way, so it can be struck out, by compare-and-set too: one of both wins. Struck
- * out, the key is unowned where it was, with its state; its next epoch is a higher one.
+ * A departure is *open* at first. The claimer at the new home signs it in the former home's store,
+ * by compare-and-set, before it copies anything; from then on the key belongs to the new home for
+ * good. While a departure is open nobody has arrived, so it can be taken back, by compare-and-set
+ * too: one of both wins. A key that was taken back is unowned where it was, with its state, and
+ * its next epoch is higher.
  *
  * Source: Lampson and Sturgis, "Crash Recovery in a Distributed Data Storage System"
  * (1979): one write decides.

@@ -1,11 +1,10 @@
 /**
- * What an entry of a key's owner says once keys move between registries: besides "owned
- * by", a notary's book may hold a forwarding address, or "being moved in".
+ * How a region's store encodes what moves need beside an ownership: a departure, or an arrival
+ * whose state is being copied.
  *
- * It takes ownerships as one region's store keeps them and gives what they mean. Stores
- * know nothing of it: a *departure* is an ownership by nobody, and one that is *arriving*
- * is by a life under another name, so that every claim, commit and release that expects
- * the plain owner misses it.
+ * Takes ownerships as a store keeps them and gives what they mean. Stores know nothing of it: a
+ * departure is an ownership by nobody; an arrival is one by a marked incarnation, so that every
+ * claim, commit and release that expects the plain owner fails.
  */
 import { brokenEntry } from "../check.ts";
 import { locator } from "../../../src/model/rrp.ts";

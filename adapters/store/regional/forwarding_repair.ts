@@ -1,22 +1,20 @@
 /**
- * Forwarding addresses, kept up by those who moved: after a fire at a post office of a town
- * where one used to live, one writes one's address there anew, before the house is let.
+ * Restores departures that another region's store lost when a copy of it took over.
  *
- * It takes what this node owns of keys that moved here, and news of which copy of its data
- * another region's store has now; writes at each such region that the key lives here, and
- * gives what it found there instead: an owner that came while the address was missing.
+ * Takes the keys that moved here and are owned by this node, and the lineage of each other
+ * region's store. Where that lineage changes, writes at the region that the key is here; if
+ * another owner claimed the key while the departure was missing, gives that rival.
  *
- * A store that is replaced by a copy of itself may lack a departure. New claims wait there
- * for the takeover time; owners elsewhere restore the address meanwhile, by compare-and-set
- * and in the new lineage only. Whoever takes a moved key looks after its address at its first
- * home, too, in case nobody could before.
+ * New claims wait for the takeover time in a store that failed over. Meanwhile owners elsewhere
+ * restore the departure, by compare-and-set and in the new lineage only. A node that takes a moved
+ * key also checks the departure at the key's first home.
  *
- * Where an owner stands there instead, the one of the higher epoch stays. As a rule that is
- * the one who came after the failover, which raised the term; then the one who looks stops
- * by its own hand. Else its address is written over the other, and the other's region is
- * given one more term: all its nodes say again what they hold, and find what is not theirs.
+ * Where a rival stands there, the higher epoch wins. Usually that is the rival, which claimed
+ * after the failover had raised the term; then this node's owner stops. Otherwise the departure
+ * replaces the rival's entry and that region's term is raised once more: its nodes reassert what
+ * they own, and learn what they lost.
  *
- * Source: design §3, Store failover; issue 5, item 6 (re-assertion).
+ * Source: `docs/design.md`, Store failover; Regions and moves.
  */
 import { isDead } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";

@@ -1,9 +1,9 @@
 /**
- * Where keys are at home: an atlas of districts, with a card file of those who moved.
+ * Which region's registry keeps a key: where the key is known to have moved, else what its id's
+ * prefix, its type or a rule says. Answers from memory; a move that this process has not seen is
+ * found by a lookup.
  *
- * It takes a key and gives the region whose registry keeps it: where it is known to have
- * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
- * moved elsewhere without this process's knowledge is found by looking its key up.
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";

@@ -1,10 +1,7 @@
 /**
- * The other regions' rolls, as last heard: last week's newspapers from abroad, good
- * enough to know whom to write to.
- *
- * It takes nods that it is time to read again, reads in the background, and gives the
- * last known members of each region. They die in their own region's registry only; an
- * outage there changes nothing here.
+ * The other regions' members, as last read. Reads them in the background when they are due.
+ * Members die in their own region's registry only; an outage there leaves the last known members
+ * in place.
  */
 import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
 import type { Member } from "../../../src/model/member.ts";

@@ -1,9 +1,6 @@
 /**
- * What is refused of a regional store before anything is opened: a surveyor who checks the
- * map's names before anybody moves in.
- *
- * It takes what a program gives as regions, stores and rules; throws an AtlasError that names
- * the field, or lets it pass.
+ * Checks the options of a regional store before anything is opened. Throws an AtlasError that
+ * names the field.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import { quoted } from "../../../src/model/options.ts";

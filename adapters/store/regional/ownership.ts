@@ -1,19 +1,18 @@
 /**
- * Who owns a key, in whichever region it is at home: the forwarding department, which
- * keeps to one rule: a key lives where its latest forwarding address points.
+ * Ownership of keys across regions. A key's home is where its latest departure points.
  *
- * It takes claims, departures and lookups, and gives ownerships as nodes know them. Each
- * region a key has left has a departure in its store. Their epochs rise in the order of
- * the moves, so a departure that is older than the one that led to it is of an earlier
- * stay, and the key is at home there again.
+ * Takes claims, departures and lookups; gives ownerships as nodes know them. Each region that a
+ * key has left has a departure in its store. Their epochs rise in the order of the moves, so a
+ * departure older than the one that led to it belongs to an earlier stay, and the key is at home
+ * there again.
  *
- * A moved key is claimed in four steps, each a compare-and-set on the one before: the
- * claimer signs for it at the old home, its life arrives (nobody else acts upon that
- * ownership), it brings the state, and takes the key under one more epoch. Whoever takes
- * over after a crash in between goes on with what is there.
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the claimer
+ * signs the departure at the former home, writes an arrival that nobody else acts upon, copies the
+ * state, and takes the key under one more epoch. After a crash in between, the next claimer goes
+ * on with what is there.
  *
- * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
- * complexity of using forwarding addresses for decentralized object finding" (1986).
+ * Source: `docs/design.md`, Regions and moves; Claims. For departures as forwarding addresses:
+ * Fowler, "The complexity of using forwarding addresses for decentralized object finding" (1986).
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";

@@ -1,9 +1,6 @@
 /**
- * The regions' stores, each opened when it is first needed: a switchboard whose trunk
- * lines fail one by one, and says which.
- *
- * It takes a region and a step, and gives the step's answer; where the region can't be
- * reached, `unavailable` with its name, and nothing of the others.
+ * The stores of all regions, each opened when it is first needed. Takes a region and a step; gives
+ * the step's answer, or `unavailable` with the region's name where that region can't be reached.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";

@@ -1,13 +1,12 @@
 /**
- * Whether each region's registry is its own: a caretaker who reads the names at the doors,
- * and sends no removal van to a house that has two numbers.
+ * Detects two regions that share one registry.
  *
- * It takes rolls as they are read, and heartbeats; gives why a registry is not its region's own, and
- * tells it once. Two regions with one registry work as long as nothing moves between them:
- * who brings a key's state from a book into the same book clears it away first. What URLs
- * show is refused at start (`registry_place.ts`); what they don't, as another name in DNS or a
- * proxy, shows here: by this node's own name in another region's roll, and by members of
- * another region who are alive. Those must be seen to be: nobody of this region buries them.
+ * Takes members as they are read, and heartbeats; gives the reason why a registry is not its
+ * region's own, and reports it once. Two regions with one registry work only until a key moves
+ * between them: copying a state from a store into itself would delete it. URLs that are equal are
+ * refused at start (`url.ts`). Others (another DNS name, a proxy) show here: this node is among
+ * another region's members, or live members of another region are among its own. Their heartbeats
+ * must be seen to move, since no node of this region kills them.
  */
 import type { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";

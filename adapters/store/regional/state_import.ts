@@ -1,11 +1,12 @@
 /**
- * Brings a moved key's state to its new home: a removal firm that marks on the door how
- * far it got, so that another crew can go on.
+ * Copies a moved key's state from its former home to its new one, resumably.
  *
- * It takes the old home's store, where the state is frozen, and the new one's, with an
- * ownership there that nobody else acts upon; gives back once all of the state is there.
- * Every page is committed together with the mark of how far it got, under that ownership:
- * a crew that was overtaken is fenced. What has been brought once is not brought again.
+ * Takes the former home's store, where the state is frozen, and the new one's, with an ownership
+ * there that nobody else uses; resolves once the whole state is there. Each page is committed
+ * together with a progress mark, under that ownership, so that a copier that was overtaken is
+ * fenced. A page that was copied is not copied again.
+ *
+ * Source: `docs/design.md`, Regions and moves.
  */
 import type { Stamp, Store } from "../../../src/ports/store.ts";
 import { brokenEntry, tellable } from "../check.ts";

@@ -1,11 +1,11 @@
 /**
- * The registry's store in regions, each with one of its own: notaries of many towns, and
- * every matter has one town whose book counts.
+ * The port `Store` over one registry for each region, for nodes of one region.
  *
- * It takes the stores of all regions and gives the port `Store` for nodes of one of them.
- * A node registers and renews in its own region only, and owns only what is at home
- * there; it reads and follows what is at home elsewhere. So an outage of one region
- * touches nobody else's leases, claims and commits, and regions add up their capacity.
+ * A node registers and renews in its own region only, and owns only keys whose home is there; it
+ * reads and follows keys at home elsewhere. So an outage of one region touches no other region's
+ * leases, claims and commits, and capacity grows with the regions.
+ *
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";

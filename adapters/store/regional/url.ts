@@ -1,8 +1,6 @@
 /**
- * Reads a registry that is given by region: a list of towns and their notaries, first the
- * one to whom all belongs that says nothing else.
- *
- * It takes `us-east-1=redis://…,eu-west-1=https://…` and gives regions and URLs.
+ * Parses a registry by region, `us-east-1=redis://…,eu-west-1=https://…`, into regions and URLs.
+ * The first region is the home of every key that has no other.
  */
 import { resolve } from "node:path";
 import { AtlasError, messageOf } from "../../../src/errors.ts";

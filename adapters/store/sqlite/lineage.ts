@@ -1,8 +1,9 @@
 /**
- * Which history a SQLite file holds. A file that was copied, or put back from a backup, has another
- * inode than the one that its record names: then it begins a new lineage, as a promoted replica does.
+ * The lineage of a SQLite file. A file that was copied, or restored from a backup, has another
+ * inode than its record names: it begins a new lineage, as a promoted replica does. Source:
+ * `docs/design.md`, Store failover.
  *
- * Steps run inside a transaction that the lane opened.
+ * Its steps run inside a transaction of the transaction queue.
  */
 import { statSync } from "node:fs";
 import type { KnownLineage, Lineage } from "../../../src/ports/store.ts";

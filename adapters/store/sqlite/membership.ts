@@ -1,8 +1,6 @@
 /**
- * Membership in SQLite: the page of the book that says who is alive.
- *
- * It takes steps inside a transaction that the lane opened, and gives their answers; the
- * lane rolls back what a step that fails has done.
+ * Membership in SQLite. Its steps run inside a transaction of the transaction queue, which rolls
+ * back a step that fails.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";

@@ -1,9 +1,6 @@
 /**
- * Ownership and state in SQLite: the pages of the book that say who owns what, and what
- * each has.
- *
- * It takes steps inside a transaction that the lane opened, and gives their answers; the
- * lane rolls back what a step that fails has done.
+ * Ownership and state in SQLite. Its steps run inside a transaction of the transaction queue,
+ * which rolls back a step that fails.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";

@@ -1,9 +1,6 @@
 /**
- * The tables of the SQLite store, and the part of `node:sqlite` that is used: the
- * printed form that the notary's book is ruled by.
- *
- * It takes an open database and gives it its settings and tables, once, whoever of
- * several processes comes first.
+ * The tables of the SQLite store, and the part of `node:sqlite` that is used. Takes an open
+ * database; sets it up and makes its tables, once, whichever of several processes comes first.
  */
 import { AtlasError } from "../../../src/errors.ts";
 

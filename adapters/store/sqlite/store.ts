@@ -1,11 +1,7 @@
 /**
- * The registry's store in one SQLite file: a notary's book on a shared table, one hand
- * in it at a time.
- *
- * It takes and gives what the port `Store` says. Processes of any runtime on one
- * machine share the file (a local disk; WAL needs shared memory). All writes of one
- * tick are one transaction. A hand that finds the book taken waits without blocking
- * its process for more than a moment.
+ * The port `Store` in one SQLite file. Processes of any runtime on one machine share the file (on
+ * a local disk: WAL needs shared memory). All writes of one tick are one transaction. A process
+ * that finds the file locked waits by timer, without blocking for more than 15 ms.
  */
 import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";

@@ -1,10 +1,8 @@
 /**
- * One queue to a SQLite file, whose steps of one tick share a transaction: a lift that
- * takes all who wait, and comes again when the shaft is in use.
+ * A queue to a SQLite file whose steps of one tick share a transaction.
  *
- * It takes steps as functions over the database, and gives each its answer once the
- * transaction is committed. Waiting for another process's transaction happens by timer,
- * never by blocking.
+ * Takes steps as functions over the database; each gets its answer once the transaction is
+ * committed. Waiting for another process's transaction is by timer, never by blocking.
  */
 import { setImmediate } from "node:timers";
 import { isAtlasError, messageOf } from "../../../src/errors.ts";
