@@ -17,7 +17,7 @@ import { isOfApp } from "./app_files.ts";
 export type Namespace = { readonly [name: string]: unknown };
 
 /** An app that was imported anew. */
-export interface Printing {
+export interface FreshApp {
   readonly app: Namespace;
   /** What one of its files exports; null where it wasn't loaded. Runs nothing. */
   exportsOf(path: string): Promise<Namespace | null>;
@@ -28,7 +28,7 @@ export interface Printing {
  *
  * @param files paths of all files that the app is known to be made of
  */
-export type FreshImport = (files: Iterable<string>) => Promise<Printing>;
+export type FreshImport = (files: Iterable<string>) => Promise<FreshApp>;
 
 interface Resolved {
   readonly url: string;
@@ -42,17 +42,17 @@ type RegisterHooks = (hooks: { resolve: Resolve }) => unknown;
 
 /** Code that may exist twice; what else an app imports is data of other kinds, or native. */
 const CODE = /\.(?:[mc]?[jt]s|[jt]sx|json)$/;
-const PRINTING = /[?&](atlas=\d+)$/;
+const QUERY = /[?&](atlas=\d+)$/;
 
 /** Printings of any app in this process: no two may have the same number. */
-let printings = 0;
+let imports = 0;
 
 /** @throws AtlasError `bad_request` where this runtime can't do it. */
 export function freshImport(entry: string): FreshImport {
-  return "Bun" in globalThis ? byForgetting(entry) : byRenaming(entry);
+  return "Bun" in globalThis ? byClearingCache(entry) : byQuery(entry);
 }
 
-function byForgetting(entry: string): FreshImport {
+function byClearingCache(entry: string): FreshImport {
   const folder = dirname(entry);
   const { cache } = modules.createRequire(import.meta.url);
   return async (files) => {
@@ -68,7 +68,7 @@ function byForgetting(entry: string): FreshImport {
   };
 }
 
-function byRenaming(entry: string): FreshImport {
+function byQuery(entry: string): FreshImport {
   const { registerHooks } = modules as { registerHooks?: RegisterHooks };
   if (!registerHooks) {
     throw new AtlasError("bad_request", "reloading needs Node 22.15 or later, Deno or Bun");
@@ -77,7 +77,7 @@ function byRenaming(entry: string): FreshImport {
   const loaded = new Set<string>();
   const resolve: Resolve = (specifier, context, next) => {
     const found = next(specifier, context);
-    const [, printing] = PRINTING.exec(context.parentURL ?? "") ?? [];
+    const [, printing] = QUERY.exec(context.parentURL ?? "") ?? [];
     if (printing === undefined || !found.url.startsWith("file:")) return found;
     const path = fileURLToPath(found.url);
     const isPlain = !found.url.includes("?") && CODE.test(path) && isOfApp(folder, path);
@@ -88,7 +88,7 @@ function byRenaming(entry: string): FreshImport {
   registerHooks({ resolve });
   return async () => {
     loaded.clear();
-    const query = `?atlas=${++printings}`;
+    const query = `?atlas=${++imports}`;
     const urlOf = (path: string): string => pathToFileURL(path).href + query;
     loaded.add(urlOf(entry));
     return {

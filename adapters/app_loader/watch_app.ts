@@ -17,7 +17,7 @@ import type { Listener } from "../../src/api/modules.ts";
 import type { Module } from "../../src/api/module.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
-import { type FreshImport, freshImport, type Printing } from "./fresh_import.ts";
+import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";
 import { appOf, firstOf } from "./load_app.ts";
 
 /** How often files are looked at, and how long they stand still before they are read, in ms. */
@@ -123,7 +123,7 @@ class Watch implements AppWatch {
   }
 
   /** Brings what is offered in line with the app. */
-  async #apply(app: App, printing: Printing, changed: ReadonlySet<string>): Promise<void> {
+  async #apply(app: App, printing: FreshApp, changed: ReadonlySet<string>): Promise<void> {
     const done: Record<"updated" | "published" | "closed", string[]> = {
       updated: [],
       published: [],
@@ -179,7 +179,7 @@ class Watch implements AppWatch {
    * The files that a module is made of: the one that exports it, and what that imports. Where
    * none does, all files of the app.
    */
-  async #filesOf(module: Module, printing: Printing): Promise<Set<string>> {
+  async #filesOf(module: Module, printing: FreshApp): Promise<Set<string>> {
     let found = filesBehind(this.#files, this.#options.file);
     for (const path of this.#paths) {
       const exported = Object.values(await printing.exportsOf(path) ?? {});

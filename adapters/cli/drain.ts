@@ -15,7 +15,7 @@ import { printable } from "./table.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";
 
 /** What one node said, as the route answers it. */
-interface Note {
+interface DrainReply {
   readonly region: string;
   readonly node: string;
   readonly error?: object;
@@ -43,7 +43,7 @@ async function handOver(line: CommandLine, prefix: string): Promise<Output> {
 async function ask(
   line: CommandLine,
   what: Record<string, string>,
-): Promise<{ readonly nodes: readonly Note[] }> {
+): Promise<{ readonly nodes: readonly DrainReply[] }> {
   const request = createRequester({ urls: baseUrls(line.urls), token: line.token, fetch });
   const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const path = `/v1/drain?${new URLSearchParams(what)}`;
@@ -56,7 +56,7 @@ async function ask(
 }
 
 /** @param done what a node does that has agreed */
-function outputOf(nodes: readonly Note[], document: unknown, done: string): Output {
+function outputOf(nodes: readonly DrainReply[], document: unknown, done: string): Output {
   const failures: AtlasError[] = [];
   const lines = nodes.map((note) => {
     const name = printable(nodeName(note));

@@ -67,7 +67,7 @@ export class PendingCall {
   }
 
   /** The error of one whose time is over. */
-  late(trouble: string | null): AtlasError {
+  timedOut(trouble: string | null): AtlasError {
     const why = this.isSent || trouble === null ? "" : `; the socket isn't connected: ${trouble}`;
     const message = `${quoted(this.#method)}: no answer in time${why}`;
     return new AtlasError("timeout", message, { maybeExecuted: this.mayHaveRun });
@@ -120,7 +120,7 @@ export class SocketCalls {
     const call = new PendingCall(++this.#ids, method, checkArguments(args), timeoutMs, key);
     return await new Promise((resolve, reject) => {
       this.#waiting.set(call.id, { call, options, resolve, reject });
-      const end = (): void => this.#end(call, call.late(late(call)));
+      const end = (): void => this.#end(call, call.timedOut(late(call)));
       call.timer = setTimeout(() => {
         // The node ends it at the same time, and knows whether it has begun.
         if (call.isSent) call.timer = setTimeout(end, GRACE_MS);

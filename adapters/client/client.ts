@@ -173,7 +173,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
       signal: options.signal,
       callerRegion,
       traceparent: checkTraceparent(traceparent) ?? undefined,
-      heard: (headers) =>
+      onHeaders: (headers) =>
         Object.assign(told, { path: readPath(headers), mark: readVerdict(headers) }),
     });
     const { path, mark } = told;

@@ -8,7 +8,7 @@ import { checkMs, checkOptions, type OptionNames, quoted, wrong } from "../../sr
 import { checkToken } from "../../src/model/rrp.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 import { isHeaderText } from "../http_wire/inputs.ts";
-import { maskUrl } from "../store/redact_url.ts";
+import { redactUrl } from "../store/redact_url.ts";
 import type { Fetch } from "./request.ts";
 import type { SocketOptions } from "./socket_api.ts";
 
@@ -92,7 +92,7 @@ function baseUrl(given: unknown): string {
     url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
     url.search === ""
   ) return url.origin + withoutTrailing(url.pathname, "/");
-  const shown = quoted(given instanceof URL ? maskUrl(text) : masked(given));
+  const shown = quoted(given instanceof URL ? redactUrl(text) : masked(given));
   throw new AtlasError(
     "bad_request",
     `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
@@ -102,7 +102,7 @@ function baseUrl(given: unknown): string {
 
 function masked(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(masked);
-  return typeof value === "string" ? maskUrl(value) : value;
+  return typeof value === "string" ? redactUrl(value) : value;
 }
 
 /** @throws AtlasError `bad_request` */

@@ -35,9 +35,9 @@ export class ClientPlb implements Balancer {
   /** What the node told last of the purchase that was made last. */
   #view: PurchaseView | null = null;
   /** Whether the node has it, as far as is known. */
-  #hasTicket = false;
+  #hasPurchase = false;
   /** Whether the node could be asked when it was last. */
-  #isHeard = false;
+  #isReachable = false;
   /** When it may buy again without being called, by `performance.now()`. */
   #buysFrom = 0;
   #buying: Promise<void> | null = null;
@@ -106,7 +106,7 @@ export class ClientPlb implements Balancer {
       path: functionPath(this.#module, name),
       body: encodeArguments(args),
       signal,
-      isImpatient: noWait || this.#options.noWait === true,
+      isNoWait: noWait || this.#options.noWait === true,
     };
     await this.#check(name);
     this.#calls++;
@@ -122,7 +122,7 @@ export class ClientPlb implements Balancer {
 
   /** The purchase, where there is one that can be called over. */
   get #inHand(): PurchaseView | null {
-    return this.#hasTicket && this.#isHeard && !this.#closing ? this.#view : null;
+    return this.#hasPurchase && this.#isReachable && !this.#closing ? this.#view : null;
   }
 
   /** @throws AtlasError `unavailable`, `not_found` */
@@ -142,7 +142,7 @@ export class ClientPlb implements Balancer {
     deadline: number,
   ): Promise<ModuleCallResult> {
     for (let isSecond = false;; isSecond = true) {
-      await this.#ticket(deadline, outgoing.signal);
+      await this.#ensurePurchase(deadline, outgoing.signal);
       const { id, version } = this.#view as PurchaseView;
       const headers = { [PURCHASE_HEADER]: id, ...noWait && { [NO_WAIT_HEADER]: "1" } };
       const timeoutMs = Math.max(1, deadline - performance.now());
@@ -155,7 +155,7 @@ export class ClientPlb implements Balancer {
         // Perhaps its seller is gone, with all capacity there.
         if (error.code === "unavailable") this.#look();
         if (!isNoPurchase(error)) throw error;
-        if (this.#view?.id === id) this.#hasTicket = false;
+        if (this.#view?.id === id) this.#hasPurchase = false;
         if (this.#closing) throw wasClosed(this.#module);
         if (isSecond) throw unsteady(error);
       }
@@ -163,8 +163,8 @@ export class ClientPlb implements Balancer {
   }
 
   /** Sees to it that there is a purchase: all calls that find none wait for one. */
-  async #ticket(deadline: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#hasTicket) return;
+  async #ensurePurchase(deadline: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#hasPurchase) return;
     const what = `${this.#module}: capacity was not bought again`;
     await withDeadline(deadline, signal, this.#buyAgain(), what);
   }
@@ -187,8 +187,8 @@ export class ClientPlb implements Balancer {
       signal,
     });
     this.#view = view as PurchaseView;
-    this.#hasTicket = true;
-    this.#isHeard = true;
+    this.#hasPurchase = true;
+    this.#isReachable = true;
     // Where several nodes stand behind one address, each knows its own purchases only: what was
     // bought there in vain is given back before more is bought.
     this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
@@ -196,7 +196,7 @@ export class ClientPlb implements Balancer {
 
   /** Sees to the purchase once; says whether it is to be seen to again. */
   async #isKept(): Promise<boolean> {
-    if (this.#hasTicket) await this.#look();
+    if (this.#hasPurchase) await this.#look();
     else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
     return !this.#closing;
   }
@@ -214,11 +214,11 @@ export class ClientPlb implements Balancer {
       const view = await this.#request({ method: "GET", path, timeoutMs, isSingle: true });
       if (this.#view?.id !== id) return;
       this.#view = view as PurchaseView;
-      this.#isHeard = true;
+      this.#isReachable = true;
     } catch (error) {
       if (this.#view?.id !== id) return;
-      this.#isHeard = false;
-      if (isAtlasError(error) && isNoPurchase(error)) this.#hasTicket = false;
+      this.#isReachable = false;
+      if (isAtlasError(error) && isNoPurchase(error)) this.#hasPurchase = false;
       // The node is gone, or is going.
       else this.#buysFrom = 0;
     }
@@ -228,8 +228,8 @@ export class ClientPlb implements Balancer {
   async #end(): Promise<void> {
     this.#over.abort();
     await this.#buying?.catch(() => {});
-    if (!this.#hasTicket) return;
-    this.#hasTicket = false;
+    if (!this.#hasPurchase) return;
+    this.#hasPurchase = false;
     const path = `/v1/purchases/${(this.#view as PurchaseView).id}`;
     const { callTimeoutMs: timeoutMs } = this.#options;
     await this.#request({ method: "DELETE", path, timeoutMs }).catch(() => {});

@@ -34,13 +34,13 @@ export interface HttpRequest {
   /** Sent besides those that every request has. */
   headers?: { readonly [name: string]: string };
   /** It is not repeated where nobody has room for it. */
-  isImpatient?: boolean;
+  isNoWait?: boolean;
   /** One node is asked, once: no other one could answer it. */
   isSingle?: boolean;
   callerRegion?: string | undefined;
   traceparent?: string | undefined;
   /** Gets the headers of the final answer. */
-  heard?: ((headers: Headers) => void) | undefined;
+  onHeaders?: ((headers: Headers) => void) | undefined;
 }
 
 /** How a request is sent. */
@@ -50,11 +50,11 @@ export interface Sending {
   /** When its answer is of no more use, by `performance.now()`. */
   readonly deadline: number;
   /** Ends it early, as another door has answered. */
-  readonly over: AbortSignal;
+  readonly answered: AbortSignal;
 }
 
 /** What came of one knock. */
-export type Delivered =
+export type Outcome =
   | { readonly answer: unknown; readonly headers: Headers; readonly error?: undefined }
   | {
     readonly error: AtlasError;
@@ -68,18 +68,18 @@ const GRACE_MS = 250;
 const HELD_UP_MS = 50;
 
 /** Sends `request` to the node at `base`. */
-export async function deliver(
+export async function sendOnce(
   base: string,
   request: HttpRequest,
-  { token, fetch, deadline, over }: Sending,
-): Promise<Delivered> {
+  { token, fetch, deadline, answered: answered }: Sending,
+): Promise<Outcome> {
   const { signal } = request;
   if (signal?.aborted) return { error: givenUp(signal, false), silent: false };
   const left = Math.max(1, Math.ceil(deadline - performance.now()));
   const abort = new AbortController();
   const giveUp = () => abort.abort();
-  const patience = after(left + GRACE_MS, giveUp);
-  for (const end of [signal, over]) end?.addEventListener("abort", giveUp, { once: true });
+  const timeout = after(left + GRACE_MS, giveUp);
+  for (const end of [signal, answered]) end?.addEventListener("abort", giveUp, { once: true });
   try {
     const response = await fetch(base + request.path, {
       method: request.method,
@@ -95,8 +95,8 @@ export async function deliver(
     if (isAtlasError(thrown)) return { error: thrown, silent: false };
     return lost(thrown, base, request, abort.signal.aborted);
   } finally {
-    patience.end();
-    for (const end of [signal, over]) end?.removeEventListener("abort", giveUp);
+    timeout.end();
+    for (const end of [signal, answered]) end?.removeEventListener("abort", giveUp);
   }
 }
 
@@ -176,12 +176,12 @@ async function answerOf(response: Response): Promise<Uint8Array> {
     chunks.push(value);
   }
   reader.cancel().catch(() => {});
-  const message = `the answer is over ${MAX_ANSWER_BYTES} bytes`;
+  const message = `the answer is answered ${MAX_ANSWER_BYTES} bytes`;
   throw new AtlasError("payload_too_large", message, { maybeExecuted: true });
 }
 
 /** No answer came: what that says of the call depends on how far the request got. */
-function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Delivered {
+function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Outcome {
   const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
   if (request.signal?.aborted) {
     return { error: givenUp(request.signal, maybeExecuted), silent: false };
@@ -203,7 +203,7 @@ function redirected(
   { method }: HttpRequest,
   what: string,
   { body }: Response,
-): Delivered {
+): Outcome {
   body?.cancel().catch(() => {});
   const message = `${base} ${what}, which is not followed: use that URL instead`;
   const options = { retryable: false, maybeExecuted: method === "POST" };

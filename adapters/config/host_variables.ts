@@ -12,7 +12,7 @@ import { isLoopback } from "../transport/link_address.ts";
 import { systemRandom } from "../system/clock.ts";
 
 /** A variable that is set. */
-export interface Told {
+export interface HostVariable {
   readonly name: string;
   readonly text: string;
 }
@@ -50,7 +50,7 @@ const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
 ];
 
 /** The region as the host calls it; undefined where it doesn't say. */
-export function hostRegion(env: Variables): Told | undefined {
+export function hostRegion(env: Variables): HostVariable | undefined {
   return firstOf(env, REGION);
 }
 
@@ -91,7 +91,7 @@ export function hostUrl(env: Variables, host: string, port: number): string | un
   );
 }
 
-function firstOf(env: Variables, names: readonly string[]): Told | undefined {
+function firstOf(env: Variables, names: readonly string[]): HostVariable | undefined {
   for (const name of names) {
     const text = env[name]?.trim();
     if (text) return { name, text };

@@ -5,7 +5,7 @@
  * variable, and the region where one of several is wrong. Passwords and tokens are never quoted.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
-import { maskIn, maskUrl } from "../store/redact_url.ts";
+import { redactIn, redactUrl } from "../store/redact_url.ts";
 import type { RegistryTokens } from "../store/open.ts";
 import { type HomeRules, Homes } from "../store/regional/homes.ts";
 import { checkHomeRules } from "../store/regional/options.ts";
@@ -13,7 +13,7 @@ import { parseRegistries } from "../store/regional/url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 
 /** One line of the form: what its filler calls it, and what stands there. */
-export interface Line {
+export interface Setting {
   readonly name: string;
   readonly text: string;
 }
@@ -24,24 +24,24 @@ const ALLOWED =
   "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>";
 
 /** The error of a line that isn't allowed. */
-export function refused({ name, text }: Line, allowed: string): AtlasError {
+export function refused({ name, text }: Setting, allowed: string): AtlasError {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
   return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
 }
 
 /** A registry's URL, or several by region. @throws AtlasError that names the region */
-export function registryOf(given: Line | undefined): string {
+export function registryOf(given: Setting | undefined): string {
   if (!given) return DEFAULT_REGISTRY;
   for (const [region, url] of entriesOf(given)) {
     if (isRegistry(url)) continue;
-    const text = maskUrl(url);
+    const text = redactUrl(url);
     if (region === null) throw refused({ name: given.name, text }, ALLOWED);
     throw refused({ name: `${given.name}'s region ${region}`, text }, ALLOWED);
   }
   return given.text;
 }
 
-function entriesOf({ name, text }: Line): [region: string | null, url: string][] {
+function entriesOf({ name, text }: Setting): [region: string | null, url: string][] {
   try {
     return [...parseRegistries(text) ?? [[null, text] as const]] as [string | null, string][];
   } catch (cause) {
@@ -57,7 +57,7 @@ function isRegistry(url: string): boolean {
 }
 
 /** Refuses the region of a node for which a registry by region has no entry. */
-export function checkRegionListed(region: Line, registry: string, isGiven: boolean): void {
+export function checkRegionListed(region: Setting, registry: string, isGiven: boolean): void {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (regions.length === 0 || regions.includes(region.text)) return;
   const allowed = `use one of ${regions.join(", ")}, the regions of the registry`;
@@ -166,9 +166,9 @@ export function namingRegistry(
   const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];
   const setting = url === undefined
-    ? `${name} is ${maskUrl(registry)}`
-    : `${name}'s region ${named} is ${maskUrl(url)}`;
+    ? `${name} is ${redactUrl(registry)}`
+    : `${name}'s region ${named} is ${redactUrl(url)}`;
   const why = url === undefined ? told : told.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
-  return new AtlasError(code, `${setting}: ${maskIn(why, urls)}`, { cause });
+  return new AtlasError(code, `${setting}: ${redactIn(why, urls)}`, { cause });
 }

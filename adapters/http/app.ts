@@ -52,7 +52,7 @@ import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
 import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
-import { refuse, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
+import { refuse, SOCKET_ROUTE, socketRoute } from "./sockets.ts";
 
 export interface HttpAppOptions {
   /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
@@ -137,7 +137,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   addResources(add, () => ready(options.node));
   addModules(add, () => ready(options.node), purchases);
   add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
-  const enter = socketEntrance(() => ready(options.node), options.token);
+  const enter = socketRoute(() => ready(options.node), options.token);
 
   const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;

@@ -25,10 +25,10 @@ const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 const STATES: readonly NodeState[] = ["serving", "fenced", "draining", "closed"];
 
 /** Which of a node's figures are one number. */
-type Figure = Exclude<keyof NodeStats, "modules">;
+type Metric = Exclude<keyof NodeStats, "modules">;
 
 /** Figures that rise for as long as the node lives. */
-const TOTALS: readonly [Figure, name: string, help: string][] = [
+const TOTALS: readonly [Metric, name: string, help: string][] = [
   ["calls", "calls", "Calls that this node made"],
   ["turns", "turns", "Turns that its resources ran"],
   ["claims", "claims", "Claims it tried"],
@@ -62,7 +62,7 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
 ];
 
 /** Figures of the moment. */
-const LEVELS: readonly [Figure, name: string, help: string][] = [
+const LEVELS: readonly [Metric, name: string, help: string][] = [
   ["resources", "resources", "Resources in memory"],
   ["offlineResources", "resources_adrift", "Resources that go on without the store"],
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],

@@ -20,9 +20,9 @@ import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
   /** How long a caller waits before others give capacity back for it, ms. Default 1,000. */
-  patienceMs: number;
+  waitMs: number;
   /** How long a purchase stands at least before it ends for another caller, ms. Default 5,000. */
-  standMs: number;
+  leastMs: number;
   /** How often other nodes' buyers are asked about, ms. Default 10,000. */
   askMs: number;
   /** How long nobody calls over a purchase before it ends for other nodes', ms. Default 60,000. */
@@ -68,8 +68,8 @@ export class Sharing {
   constructor(table: Table, times: Partial<ShareTimes>) {
     this.#table = table;
     this.#times = {
-      patienceMs: PURCHASE_PATIENCE_MS,
-      standMs: PURCHASE_STAND_MS,
+      waitMs: PURCHASE_PATIENCE_MS,
+      leastMs: PURCHASE_STAND_MS,
       askMs: PURCHASE_ASK_MS,
       unusedMs: PURCHASE_IDLE_MS,
       ...times,
@@ -90,7 +90,7 @@ export class Sharing {
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#look();
-    }, this.#times.patienceMs / 4);
+    }, this.#times.waitMs / 4);
   }
 
   stop(): void {
@@ -120,7 +120,7 @@ export class Sharing {
 
   /** A quarter of the time that a caller gives, where that is short. */
   #patienceOf({ options: { timeoutMs = Infinity } }: Opening): number {
-    return Math.min(this.#times.patienceMs, timeoutMs / 4);
+    return Math.min(this.#times.waitMs, timeoutMs / 4);
   }
 
   /** Serves the caller that holds least; null where nobody holds more. */
@@ -144,10 +144,10 @@ export class Sharing {
     const relieved = this.#relievedOf(first, now);
     const asked = wantedOf(options);
     const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
-    const found = relief(waiting, all, now - this.#times.standMs);
+    const found = relief(waiting, all, now - this.#times.leastMs);
     if (found === null) return null;
     // What was given back last may be on its way still.
-    const isDue = now - relieved.at >= this.#times.patienceMs;
+    const isDue = now - relieved.at >= this.#times.waitMs;
     for (const [{ purchase, granted }, keep] of found.keeps) {
       if (keep >= granted || isDue) this.#keep(purchase, keep);
     }
@@ -162,7 +162,7 @@ export class Sharing {
     let relieved = this.#relieved.get(opening);
     if (!relieved) this.#relieved.set(opening, relieved = { at: -Infinity, sum: 0 });
     // It went elsewhere: who waits for the first of its order would have it.
-    const isLost = now - relieved.at >= this.#times.standMs + this.#times.patienceMs;
+    const isLost = now - relieved.at >= this.#times.leastMs + this.#times.waitMs;
     if (isLost && opening.options.waitFor !== "all") relieved.sum = 0;
     return relieved;
   }

@@ -30,7 +30,7 @@ export const SOCKET_PATH = "/v1/connect/";
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
 
 /** Turns requests into client sockets of a node. */
-export function socketEntrance(
+export function socketRoute(
   node: () => AtlasNode,
   token: string | undefined,
 ): (request: Request, upgrade: Upgrade) => Response {

@@ -75,7 +75,10 @@ export function checkClaim(claim: Claim): void {
 }
 
 /** Refuses tenures that no entry could hold. */
-export function checkTenures(tenures: readonly Reassertion[], lineage: { term: number }): void {
+export function checkReassertions(
+  tenures: readonly Reassertion[],
+  lineage: { term: number },
+): void {
   checkTerm(lineage.term);
   for (const { key, rrp, incarnation, epoch, after } of tenures) {
     checkWord("key", key);

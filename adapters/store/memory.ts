@@ -28,7 +28,7 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
-  checkTenures,
+  checkReassertions,
   checkWhole,
   closedError,
   refused,
@@ -186,7 +186,7 @@ class MemoryStore implements Store {
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     await this.#arrive();
-    checkTenures(tenures, lineage);
+    checkReassertions(tenures, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
     return tenures.map((tenure) => this.#reassert(tenure, lineage));
   }

@@ -7,7 +7,7 @@ import type { NodeEvent } from "../../src/model/node_event.ts";
 import { quoted } from "../../src/model/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
-import { shownUrl } from "./redact_url.ts";
+import { quotedUrl } from "./redact_url.ts";
 import { memoryStore } from "./memory.ts";
 import { splitStrategy } from "./optimistic/options.ts";
 import type { HomeRules } from "./regional/store.ts";
@@ -90,7 +90,7 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     default:
       throw refused(
         "registry URL",
-        shownUrl(url),
+        quotedUrl(url),
         "memory:, file:PATH, redis://, redis+sentinel://, redis+cluster:// (or rediss…) or " +
           "https://, or REGION=URL,REGION=URL",
       );

@@ -12,7 +12,7 @@ import { quoted } from "../../src/model/options.ts";
 import { redirectOf } from "../../src/model/redirect.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
 import { checkMs, refused, unavailable } from "./check.ts";
-import { shownUrl } from "./redact_url.ts";
+import { quotedUrl } from "./redact_url.ts";
 import { splitStrategy } from "./optimistic/options.ts";
 import { parseRedisUrl } from "./redis/client.ts";
 import { RedisConnection } from "./redis/connection.ts";
@@ -45,7 +45,7 @@ export interface RaceStores {
 }
 
 /** Sends one command; a refusal by the server rejects with its text. */
-interface Line {
+interface RaceConnection {
   send(command: string, args: string[]): Promise<unknown>;
   close(): void;
 }
@@ -65,11 +65,13 @@ export async function openRaceStores(
   const registries = registriesOf(urls);
   const { count, token, timeoutMs } = checkOptions(options ?? {}, registries.length);
   const dialers = registries.map(({ url }) => dialerOf(url, token, timeoutMs));
-  const lines: Line[] = [];
+  const lines: RaceConnection[] = [];
   const close = (): void => lines.forEach((line) => line.close());
   const place = (line: number): number => line % dialers.length;
   try {
-    for (let i = 0; i < count; i++) lines.push(await (dialers[place(i)] as () => Promise<Line>)());
+    for (let i = 0; i < count; i++) {
+      lines.push(await (dialers[place(i)] as () => Promise<RaceConnection>)());
+    }
   } catch (error) {
     close();
     throw error;
@@ -91,7 +93,7 @@ function registriesOf(urls: string | readonly string[]): ReturnType<typeof split
   const registries = (list as readonly string[]).map(splitStrategy);
   const seen = new Set<string>();
   for (const { url } of registries) {
-    if (seen.has(url)) throw refused("the registry", `${shownUrl(url)} twice`, "given once");
+    if (seen.has(url)) throw refused("the registry", `${quotedUrl(url)} twice`, "given once");
     seen.add(url);
   }
   return registries;
@@ -112,7 +114,11 @@ function checkOptions(
   return { count, token, timeoutMs };
 }
 
-function dialerOf(url: string, token: string | undefined, timeoutMs: number): () => Promise<Line> {
+function dialerOf(
+  url: string,
+  token: string | undefined,
+  timeoutMs: number,
+): () => Promise<RaceConnection> {
   if (/^rediss?:/.test(url)) {
     const address = parseRedisUrl(url);
     return async () => {
@@ -127,7 +133,7 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
     };
   }
   if (/^https?:/.test(url) && URL.canParse(url)) {
-    const line = new RestLine(new URL(url), token, timeoutMs);
+    const line = new RestConnection(new URL(url), token, timeoutMs);
     return async () => {
       await line.send("PING", []);
       return line;
@@ -135,13 +141,13 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
   }
   throw refused(
     "the registry",
-    shownUrl(url),
+    quotedUrl(url),
     "one redis://, rediss:// or https:// URL: no other store is raced for by several machines",
   );
 }
 
 /** Upstash's REST API: one request a command. */
-class RestLine implements Line {
+class RestConnection implements RaceConnection {
   readonly #url: URL;
   readonly #token: string;
   readonly #timeoutMs: number;
@@ -199,7 +205,7 @@ class RestLine implements Line {
   }
 }
 
-function raceStore(line: Line, master: string): RaceStore {
+function raceStore(line: RaceConnection, master: string): RaceStore {
   return {
     master,
     async get(key) {

@@ -5,14 +5,14 @@
 import type { Store } from "../../src/ports/store.ts";
 import { checkMs, checkWhole, refused } from "./check.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic/redis_master.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
 import type { RedisDialer } from "./redis/client.ts";
 import { RedisCluster } from "./redis/cluster.ts";
 import { RedisConnection, type RedisConnectionOptions } from "./redis/connection.ts";
-import { type EvictionOptions, EvictionWatch } from "./redis/eviction.ts";
-import { confirming } from "./redis/replica_ack.ts";
+import { EvictionMonitor, type EvictionOptions } from "./redis/eviction.ts";
+import { withReplicaAck } from "./redis/replica_ack.ts";
 import { SCRIPTS } from "./redis/scripts.ts";
-import { SentinelGuide } from "./redis/sentinel.ts";
+import { SentinelLocator } from "./redis/sentinel.ts";
 import { RedisStore } from "./redis/store.ts";
 import { parseRedisTarget, type RedisTarget } from "./redis/url.ts";
 
@@ -64,23 +64,23 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   }
   const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
   const { onEvent } = options;
-  const eviction = new EvictionWatch({ eviction: options.eviction ?? target.eviction, onEvent });
-  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
+  const eviction = new EvictionMonitor({ eviction: options.eviction ?? target.eviction, onEvent });
+  const backend = backendTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
   try {
-    await line.open();
+    await backend.open();
   } catch (error) {
-    line.close();
+    backend.close();
     throw error;
   }
   eviction.opened();
-  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
-  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT, onEvent);
+  if (masters) return await openOptimistic(new RedisMaster(backend, masters), masters, options);
+  if (replicas === 0) return new RedisStore(backend, MAX_BATCH_TEXT, onEvent);
   const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
-  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
+  return new RedisStore(withReplicaAck(backend, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
 }
 
-/** A line, yet to be opened. */
-function lineTo(
+/** A backend, yet to be opened. */
+function backendTo(
   target: RedisTarget,
   options: RedisConnectionOptions,
 ): RedisConnection | RedisCluster {
@@ -88,7 +88,7 @@ function lineTo(
     case "single":
       return new RedisConnection(target.address, options);
     case "sentinel":
-      return new RedisConnection(new SentinelGuide(target), options);
+      return new RedisConnection(new SentinelLocator(target), options);
     case "cluster":
       return new RedisCluster(target.seeds, options);
   }

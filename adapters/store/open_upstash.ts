@@ -9,9 +9,9 @@ import { quoted } from "../../src/model/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { checkMs, refused } from "./check.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic/redis_master.ts";
-import { shownUrl } from "./redact_url.ts";
-import { evictionOf, type EvictionOptions, EvictionWatch } from "./redis/eviction.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
+import { quotedUrl } from "./redact_url.ts";
+import { EvictionMonitor, evictionOf, type EvictionOptions } from "./redis/eviction.ts";
 import { MAX_REQUEST_TEXT, type UpstashClient, UpstashLine } from "./redis/http_connection.ts";
 import { UpstashRequester } from "./redis/http_requester.ts";
 import { SCRIPTS } from "./redis/scripts.ts";
@@ -57,7 +57,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     timeoutMs,
     scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
     client: (signal) => clientOf(url, token, signal),
-    eviction: new EvictionWatch({
+    eviction: new EvictionMonitor({
       eviction: options.eviction ?? eviction,
       onEvent: options.onEvent,
     }),
@@ -68,7 +68,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     line.close();
     throw error;
   }
-  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
+  if (masters) return await openOptimistic(new RedisMaster(line, masters), masters, options);
   return new RedisStore(line, MAX_REQUEST_TEXT, options.onEvent);
 }
 
@@ -92,16 +92,16 @@ const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 /** The address in a URL, and what it allows. @throws AtlasError `bad_request` */
 export function checkUrl(text: string): { url: URL; eviction: "allow" | undefined } {
   const allowed = "https://host, or http://host[:port] on loopback";
-  if (!URL.canParse(text)) throw refused("Upstash URL", shownUrl(text), allowed);
+  if (!URL.canParse(text)) throw refused("Upstash URL", quotedUrl(text), allowed);
   const url = new URL(text);
   const safe = url.protocol === "https:" ||
     (url.protocol === "http:" && LOOPBACK.test(url.hostname));
-  if (!safe) throw refused("Upstash URL", shownUrl(text), allowed);
+  if (!safe) throw refused("Upstash URL", quotedUrl(text), allowed);
   const eviction = /^\?eviction=(\w{1,20})$/.exec(url.search)?.[1];
   if (eviction !== undefined) url.search = "";
   if (/[@?#]/.test(url.href)) {
     const rest = "without user or fragment, and without a query but eviction=allow";
-    throw refused("Upstash URL", shownUrl(text), `${allowed}, ${rest}`);
+    throw refused("Upstash URL", quotedUrl(text), `${allowed}, ${rest}`);
   }
   return { url, eviction: evictionOf(eviction) };
 }

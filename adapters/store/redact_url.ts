@@ -22,19 +22,19 @@ const NO_PORT = /(?<=(?:^|,)[^\s,:/?#[\]]+:)(?!\d*(?:[,/?#]|$)).*$/s;
 const LEAST_SECRET = 6;
 
 /** `text`, a URL or a list of some, with all that may be secret struck out. */
-export function maskUrl(text: string): string {
+export function redactUrl(text: string): string {
   return text.split(NEXT).map(maskOne).join("");
 }
 
 /** `url` as a message quotes it: masked, in quotation marks, not too long. */
-export function shownUrl(url: unknown): string {
-  return JSON.stringify(maskUrl(String(url)).slice(0, 200));
+export function quotedUrl(url: unknown): string {
+  return JSON.stringify(redactUrl(String(url)).slice(0, 200));
 }
 
 /** `message` without what is secret in `urls`, in whatever form it quotes that. */
-export function maskIn(message: string, urls: readonly string[]): string {
+export function redactIn(message: string, urls: readonly string[]): string {
   let text = message;
-  for (const url of urls) text = text.replaceAll(url, maskUrl(url));
+  for (const url of urls) text = text.replaceAll(url, redactUrl(url));
   for (const secret of urls.flatMap(secretsOf)) {
     const literal = secret.replace(/[^\w\s]/g, "\\$&");
     const isWord = secret.length < LEAST_SECRET;

@@ -5,7 +5,14 @@
  *
  * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`.
  */
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, refused } from "./check.ts";
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkReassertions,
+  checkWhole,
+  refused,
+} from "./check.ts";
 import {
   hasTurn,
   keptOf,
@@ -159,7 +166,7 @@ export class StoreState {
     tenures: readonly Reassertion[],
     lineage: LineageName,
   ): readonly Standing[] | null {
-    checkTenures(tenures, lineage);
+    checkReassertions(tenures, lineage);
     if (lineage.id !== this.id) return null;
     return tenures.map((tenure) => {
       const { key, rrp, incarnation, epoch } = tenure;

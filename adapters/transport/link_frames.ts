@@ -7,7 +7,7 @@
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 
 /** A bag's size in bytes: a fuller one leaves early, so that the peer can start on it. */
-const BAG_BYTES = 65_536;
+const BUFFER_BYTES = 65_536;
 const FIRST_BAG_BYTES = 4_096;
 
 /** Bytes that a message of this length takes in a frame. */
@@ -43,8 +43,8 @@ export class FrameBuffer {
   }
 
   #grow(needed: number): boolean {
-    if (needed > BAG_BYTES) return false;
-    const grown = new Uint8Array(Math.min(BAG_BYTES, 2 ** Math.ceil(Math.log2(needed))));
+    if (needed > BUFFER_BYTES) return false;
+    const grown = new Uint8Array(Math.min(BUFFER_BYTES, 2 ** Math.ceil(Math.log2(needed))));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
     return true;

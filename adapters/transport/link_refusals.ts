@@ -4,7 +4,7 @@ import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";
 
 /** Refusals that are told one by one within {@link WINDOW_MS}; later ones are only counted. */
-export const MAX_TOLD = 20;
+export const MAX_LOGGED = 20;
 const WINDOW_MS = 10_000;
 
 export class LinkRefusals {
@@ -26,7 +26,7 @@ export class LinkRefusals {
       this.#since = now;
       this.#told = 0;
     }
-    if (this.#told >= MAX_TOLD) {
+    if (this.#told >= MAX_LOGGED) {
       this.#untold++;
       return;
     }

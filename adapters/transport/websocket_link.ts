@@ -35,7 +35,7 @@ export class WebSocketLink implements Link {
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #onEnd: (link: WebSocketLink) => void;
-  readonly #bag: FrameBuffer = new FrameBuffer();
+  readonly #buffer: FrameBuffer = new FrameBuffer();
   #handlers: LinkHandlers | null = null;
   /** Frames that came before {@link start}. */
   #early: Uint8Array[] = [];
@@ -48,7 +48,7 @@ export class WebSocketLink implements Link {
   #ended: string | null = null;
   #isUnread = false;
   /** Set where this end closed: what comes after is dropped. */
-  #deaf = false;
+  #isClosed = false;
   #quiet = true;
   #silence = 0;
   #timer: Timer;
@@ -73,7 +73,7 @@ export class WebSocketLink implements Link {
     const early = this.#early;
     this.#early = [];
     for (const frame of early) {
-      if (!this.#deaf) this.#deliver(frame, handlers);
+      if (!this.#isClosed) this.#deliver(frame, handlers);
     }
     if (this.#ended !== null) this.#tell(this.#ended);
   }
@@ -92,13 +92,13 @@ export class WebSocketLink implements Link {
       return false;
     }
     this.#waiting += size;
-    if (this.#bag.add(head, body)) {
+    if (this.#buffer.add(head, body)) {
       this.#leaveSoon();
       return true;
     }
     this.#leave();
     // Too large for any bag: it goes alone, behind what was queued before it.
-    if (!this.#bag.add(head, body)) this.#transmit(frameOf(head, body));
+    if (!this.#buffer.add(head, body)) this.#transmit(frameOf(head, body));
     else this.#leaveSoon();
     return this.#ended === null;
   }
@@ -140,7 +140,7 @@ export class WebSocketLink implements Link {
     try {
       wellFormed = readFrame(frame, (message) => {
         handlers.message(message);
-        return !this.#deaf;
+        return !this.#isClosed;
       });
     } catch (error) {
       this.#finish(BROKEN, `a message could not be handled: ${messageOf(error)}`);
@@ -171,7 +171,7 @@ export class WebSocketLink implements Link {
   readonly #leave = (): void => {
     this.#leaving = false;
     this.#queued = 0;
-    if (this.#bag.length > 0) this.#transmit(this.#bag.take());
+    if (this.#buffer.length > 0) this.#transmit(this.#buffer.take());
   };
 
   #transmit(frame: Uint8Array): void {
@@ -181,7 +181,7 @@ export class WebSocketLink implements Link {
   }
 
   #measure(): number {
-    return this.#waiting = this.#socket.buffered() + this.#bag.length;
+    return this.#waiting = this.#socket.buffered() + this.#buffer.length;
   }
 
   readonly #beat = (): void => {
@@ -197,7 +197,7 @@ export class WebSocketLink implements Link {
 
   /** This end closes. */
   #finish(code: number, reason: string): void {
-    this.#deaf = true;
+    this.#isClosed = true;
     if (this.#ended !== null) return;
     this.#leave();
     this.#end(reason);

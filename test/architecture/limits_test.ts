@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { MAX_ADDRESSES } from "../../adapters/config/addresses.ts";
 import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/redis/http_requester.ts";
 import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
-import { MAX_TOLD } from "../../adapters/transport/link_refusals.ts";
+import { MAX_LOGGED } from "../../adapters/transport/link_refusals.ts";
 import { HANDSHAKE_MS } from "../../adapters/transport/link_sessions.ts";
 import {
   MAX_ACCEPTED_LINKS,
@@ -79,7 +79,7 @@ const SAID: readonly (readonly [row: string, ...values: string[]])[] = [
   ["the address that is dialled", count(limits.MAX_ADDRESS)],
   ["sockets in a handshake", count(MAX_HANDSHAKES)],
   ["of them from one IPv4 address", count(MAX_HANDSHAKES_EACH)],
-  ["log lines of refused links", count(MAX_TOLD)],
+  ["log lines of refused links", count(MAX_LOGGED)],
   ["links that one life of a peer", count(MAX_LINKS_EACH)],
   ["links that peers hold open", count(MAX_ACCEPTED_LINKS)],
   ["one frame", bytes(limits.MAX_FRAME_BYTES)],

@@ -20,7 +20,7 @@ import {
 import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { readPath } from "../../adapters/http_wire/path.ts";
 import { provenFormer } from "../../adapters/http/resume.ts";
-import { socketEntrance } from "../../adapters/http/sockets.ts";
+import { socketRoute } from "../../adapters/http/sockets.ts";
 import { systemContext } from "../../adapters/system/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
@@ -56,7 +56,7 @@ describe("long text in a request's head is read in linear time", () => {
   const header = (name: string) => (text: string) => new Headers({ [name]: text });
   const at = (path: string) => new Request(`http://x.test/${path}`);
   const node = {} as AtlasNode;
-  const entrance = socketEntrance(() => node, "token");
+  const entrance = socketRoute(() => node, "token");
   const upgrade = () => new Response();
   const ANYWHERE = { knowsRegion: () => true };
   const TOKENLESS = { origins: [], url: "http://x.test", hasToken: false, hasSecret: false };

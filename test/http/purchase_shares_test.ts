@@ -11,7 +11,7 @@ import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 /** Short enough for a test, and in the same order as the defaults. */
-const SOON: PurchasesOptions = { patienceMs: 40, standMs: 300 };
+const SOON: PurchasesOptions = { waitMs: 40, leastMs: 300 };
 const LONG_MS = 60_000;
 
 interface Scene {

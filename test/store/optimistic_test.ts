@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
-import type { MasterBook } from "../../adapters/store/optimistic/master.ts";
+import type { Master } from "../../adapters/store/optimistic/master.ts";
 import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { type StoreBackend, storeConformance } from "../conformance/store.ts";
@@ -142,7 +142,7 @@ test("a bound below the round trip is refused, and the line closed", async () =>
   const book = {
     stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
     close: () => Promise.resolve(void closed++),
-  } as unknown as MasterBook;
+  } as unknown as Master;
   const open = openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
   await refuses(
     open,
@@ -163,7 +163,7 @@ test("a bound is held against the quickest round trip: slow ones may be the mach
       return [];
     },
     close: () => Promise.resolve(),
-  } as unknown as MasterBook;
+  } as unknown as Master;
   await openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
   // Nothing more was to be learnt.
   expect(trips).toEqual([25]);

@@ -4,7 +4,7 @@
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { RedisAddress, RedisClient } from "../../adapters/store/redis/client.ts";
-import { RedisConnection, type RedisGuide } from "../../adapters/store/redis/connection.ts";
+import { type MasterLocator, RedisConnection } from "../../adapters/store/redis/connection.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import { timing } from "../../src/registry/lease.ts";
 
@@ -17,10 +17,10 @@ const ADDRESS: RedisAddress = {
   tls: false,
 };
 
-const GUIDE: RedisGuide = {
+const GUIDE: MasterLocator = {
   name: "the master",
   find: () => Promise.resolve(ADDRESS),
-  mistaken: () => {},
+  invalidate: () => {},
   elsewhere: () => Promise.resolve(null),
   close: () => {},
 };

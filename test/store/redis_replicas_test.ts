@@ -108,7 +108,7 @@ test("a master of a cluster leaves out what has failed or is never promoted", as
   };
   const send = async (name: string, [what = ""]: string[]) =>
     name === "INFO" ? "connected_slaves:3\r\n" : answers[what];
-  expect(await clusterReplicas({ place: "m:1", send }))
+  expect(await clusterReplicas({ address: "m:1", send }))
     .toMatchObject({ primary: "m:1", present: 2, hasAbsent: true });
 });
 
@@ -311,7 +311,7 @@ test(
   },
 );
 
-/** Has a replica take its master's place: again where that took too long for the cluster. */
+/** Has a replica take its master's address: again where that took too long for the cluster. */
 async function takeOver(replica: TestRedis, how: string): Promise<void> {
   const isMaster = async (): Promise<boolean> =>
     String(await command(replica, "INFO", "replication")).includes("role:master");

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open_redis.ts";
 import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import { pageOf } from "../../adapters/store/redis/keys.ts";
-import { within } from "../../adapters/store/redis/request_timeout.ts";
+import { withTimeout } from "../../adapters/store/redis/request_timeout.ts";
 import { ENDED_TURNS_MS } from "../../src/limits.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -275,7 +275,7 @@ test("what is told is why it failed, not that the last attempt had no time left"
 
 test("how long was waited is told in whole milliseconds", async () => {
   const never = new Promise<never>(() => {});
-  await expect(within(4.7, never)).rejects.toThrow("no answer within 5 ms");
+  await expect(withTimeout(4.7, never)).rejects.toThrow("no answer within 5 ms");
 });
 
 describe("paging over SCAN", () => {

@@ -22,7 +22,7 @@ export function memberKeys(names: readonly string[], own: number): string[] {
 }
 
 /** ARGV: own master's place from 1, how many masters. */
-const ROLLS = `
+const MEMBERS = `
 ${READING}
 ${READY}
 local own, masters = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -82,7 +82,7 @@ end`;
  * the script of one master does. Writes down on the own roll, too, what others marked there,
  * and forgets marks of members that no roll has any more.
  */
-export const REGISTER_AT: string = `${ROLLS}
+export const REGISTER_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc, name = ARGV[3], ARGV[4]
 local m = home(inc)
@@ -132,7 +132,7 @@ end
 return { 'registered', version() }`;
 
 /** ARGV: own, masters, incarnation, seq, watched incarnations. Gives what RENEW does. */
-export const RENEW_AT: string = `${ROLLS}
+export const RENEW_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -152,7 +152,7 @@ end
 return reply`;
 
 /** ARGV: own, masters, incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
-export const KILL_AT: string = `${ROLLS}
+export const KILL_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -165,7 +165,7 @@ end
 return { now }`;
 
 /** ARGV: own, masters, incarnation, the member as JSON. Gives a list of `left`. */
-export const LEAVE_AT: string = `${ROLLS}
+export const LEAVE_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -182,7 +182,7 @@ return { 'left' }`;
  * ARGV: own, masters, the bytes that a member's row may have; a longer one is given as "".
  * Gives version, then three flat lists: members as JSON, seqs, states.
  */
-export const MEMBERS_AT: string = `${ROLLS}
+export const MEMBERS_AT: string = `${MEMBERS}
 local infos, seqs, states = {}, {}, {}
 local function tell(m, inc, info)
   if info then

@@ -11,7 +11,7 @@ import type { Range } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 import { listOf, textOrNull } from "../redis/replies.ts";
 
-/** Whose reading it is: the own master's place, and its stake's epoch where it has one. */
+/** Whose reading it is: the own master's place, and its claim's epoch where it has one. */
 export interface Reader {
   readonly own: number;
   readonly standing: number | null;

@@ -35,14 +35,14 @@ import type {
   Standing,
   Store,
 } from "../../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "../check.ts";
+import { checkClaim, checkCommit, checkRange, checkReassertions, checkWhole } from "../check.ts";
 import { lostWhereBroken, NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
-import { greatest, type MasterBook, ownerOf, ownershipOf, type Stake } from "./master.ts";
+import { greatest, type Master, type MasterClaim, ownerOf, ownershipOf } from "./master.ts";
 
 export interface OptimisticParts {
-  readonly book: MasterBook;
+  readonly master: Master;
   /** The book's own master, and whether there are others. */
-  readonly master: string;
+  readonly masterName: string;
   readonly hasRivals: boolean;
   readonly boundMs: number;
   readonly recheckMs: number;
@@ -52,7 +52,7 @@ export interface OptimisticParts {
   pause(ms: number): Promise<void>;
 }
 
-/** Waits of one bound each that a stake gets before it is confirmed; see the file's head. */
+/** Waits of one bound each that a claim gets before it is confirmed; see the file's head. */
 const BOUNDS = 2;
 /** Rechecks after which every loser must have heard that it lost. */
 const GRACE_RECHECKS = 3;
@@ -68,45 +68,45 @@ interface Contest {
 export class OptimisticStore implements Store {
   readonly recheckMs: number;
   readonly #parts: OptimisticParts;
-  readonly #book: MasterBook;
+  readonly #master: Master;
   /** Contests of keys that are owned here, the oldest first. */
   readonly #contests = new Map<string, Contest>();
 
   constructor(parts: OptimisticParts) {
     this.#parts = parts;
-    this.#book = parts.book;
+    this.#master = parts.master;
     this.recheckMs = parts.recheckMs;
   }
 
   status(): "up" | "down" {
-    return this.#book.up ? "up" : "down";
+    return this.#master.up ? "up" : "down";
   }
 
   register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
-    return this.#book.register(member, options);
+    return this.#master.register(member, options);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
     checkWhole("seq", seq, 0);
-    return await this.#book.renew(incarnation, seq, watch);
+    return await this.#master.renew(incarnation, seq, watch);
   }
 
   kill(incarnation: string, seq: number): Promise<MemberState | null> {
-    return this.#book.kill(incarnation, seq);
+    return this.#master.kill(incarnation, seq);
   }
 
   leave(member: MemberInfo): Promise<void> {
-    return this.#book.leave(member);
+    return this.#master.leave(member);
   }
 
   members(): Promise<Membership> {
-    return this.#book.members();
+    return this.#master.members();
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    const stakes = await this.#book.stakes(key);
-    const owner = ownerOf(stakes);
-    if (owner?.contested) await this.#judge(key, greatest(stakes) as Stake);
+    const claims = await this.#master.claims(key);
+    const owner = ownerOf(claims);
+    if (owner?.contested) await this.#judge(key, greatest(claims) as MasterClaim);
     else this.#contests.delete(key);
     return owner;
   }
@@ -115,20 +115,20 @@ export class OptimisticStore implements Store {
     checkClaim(claim);
     const { lineage = SINGLE_LINEAGE } = claim;
     if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
-    const staked = await this.#book.stake(claim);
-    const mine = this.#mine(staked, claim);
-    if (!mine) return { won: false, owner: told(staked) };
+    const written = await this.#master.writeClaim(claim);
+    const own = this.#ownClaim(written, claim);
+    if (!own) return { won: false, owner: ownerIn(written) };
     const { boundMs, hasRivals } = this.#parts;
     if (hasRivals) await this.#parts.pause(BOUNDS * boundMs);
-    const stakes = await this.#book.stakes(claim.key);
-    const winner = greatest(stakes);
-    if (winner?.incarnation === claim.incarnation && winner.epoch === mine.epoch) {
-      const left = await this.#book.left?.(claim.key);
+    const claims = await this.#master.claims(claim.key);
+    const winner = greatest(claims);
+    if (winner?.incarnation === claim.incarnation && winner.epoch === own.epoch) {
+      const left = await this.#master.stateLeft?.(claim.key);
       const isStateLost = left?.isLost ?? false;
       return { won: true, owner: ownershipOf(winner), last: left?.last ?? NO_STAMP, isStateLost };
     }
-    await this.#book.drop(claim.key, claim.incarnation, mine.epoch);
-    return { won: false, owner: told(stakes) };
+    await this.#master.withdraw(claim.key, claim.incarnation, own.epoch);
+    return { won: false, owner: ownerIn(claims) };
   }
 
   /** What stands is as certain as any lookup; masters that copy each other have one lineage. */
@@ -136,11 +136,11 @@ export class OptimisticStore implements Store {
     tenures: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkTenures(tenures, lineage);
+    checkReassertions(tenures, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
     return await Promise.all(tenures.map(async ({ key, incarnation, epoch, after }) => {
       try {
-        const owner = ownerOf(await this.#book.stakes(key));
+        const owner = ownerOf(await this.#master.claims(key));
         const stands = owner?.incarnation === incarnation && owner.epoch === epoch;
         return { standing: stands ? "kept" : "lost", last: after } as const;
       } catch (error) {
@@ -155,12 +155,12 @@ export class OptimisticStore implements Store {
     epoch: number,
     after?: Stamp,
   ): Promise<boolean> {
-    return this.#book.drop(key, incarnation, epoch, after);
+    return this.#master.withdraw(key, incarnation, epoch, after);
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
-    return await this.#book.list(prefix, cursor, limit);
+    return await this.#master.list(prefix, cursor, limit);
   }
 
   read(
@@ -168,29 +168,29 @@ export class OptimisticStore implements Store {
     fields: readonly string[],
     knows?: OwnerKnows,
   ): Promise<(string | null)[]> {
-    return this.#book.read(key, fields, knows);
+    return this.#master.read(key, fields, knows);
   }
 
   async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
-    return await this.#book.range(key, range, knows);
+    return await this.#master.range(key, range, knows);
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
     checkCommit(commit);
-    return await this.#book.commit(commit);
+    return await this.#master.commit(commit);
   }
 
   close(): Promise<void> {
-    return this.#book.close();
+    return this.#master.close();
   }
 
   /**
-   * Ends a contest that outlasted its grace: a stake whose claimer died, or whose copy came
+   * Ends a contest that outlasted its grace: a claim whose claimer died, or whose copy came
    * late by the network, has nobody to take it back.
    */
-  async #judge(key: string, owner: Stake): Promise<void> {
-    const { master, boundMs, now } = this.#parts;
+  async #judge(key: string, owner: MasterClaim): Promise<void> {
+    const { masterName: master, boundMs, now } = this.#parts;
     if (owner.master !== master) return;
     const known = this.#contests.get(key);
     if (known?.epoch !== owner.epoch) {
@@ -199,20 +199,20 @@ export class OptimisticStore implements Store {
       this.#contests.set(key, { epoch: owner.epoch, since: now() });
     } else if (now() - known.since > GRACE_RECHECKS * this.recheckMs + BOUNDS * boundMs) {
       this.#contests.delete(key);
-      await this.#book.settle(key, owner.incarnation, owner.epoch);
+      await this.#master.settle(key, owner.incarnation, owner.epoch);
     }
   }
 
-  /** The stake that this very attempt wrote. */
-  #mine(stakes: readonly Stake[], { incarnation, opId }: Claim): Stake | undefined {
-    const { master } = this.#parts;
-    return stakes.find((stake) =>
-      stake.master === master && stake.opId === opId && stake.incarnation === incarnation
+  /** The claim that this very attempt wrote. */
+  #ownClaim(claims: readonly MasterClaim[], { incarnation, opId }: Claim): MasterClaim | undefined {
+    const { masterName: master } = this.#parts;
+    return claims.find((claim) =>
+      claim.master === master && claim.opId === opId && claim.incarnation === incarnation
     );
   }
 }
 
-function told(stakes: readonly Stake[]): Ownership | null {
-  const owner = greatest(stakes);
+function ownerIn(claims: readonly MasterClaim[]): Ownership | null {
+  const owner = greatest(claims);
   return owner && ownershipOf(owner);
 }

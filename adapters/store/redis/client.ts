@@ -8,8 +8,8 @@
 import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { refused } from "../check.ts";
-import { shownUrl } from "../redact_url.ts";
-import { within } from "./request_timeout.ts";
+import { quotedUrl } from "../redact_url.ts";
+import { withTimeout } from "./request_timeout.ts";
 import { evictionOf } from "./eviction.ts";
 
 /** Where a Redis is and how to get in. */
@@ -91,7 +91,7 @@ export function parseRedisUrl(text: string): RedisAddress {
   } catch {
     throw refused(
       "Redis URL",
-      shownUrl(text),
+      quotedUrl(text),
       "redis://[user:password@]host[:port][/database]",
     );
   }
@@ -126,7 +126,7 @@ export function checkLogin(text: string): void {
   if (!rest.replace(/([?&]sentinel(?:Username|Password)=)[^&#]*/g, "$1").includes("@")) return;
   throw refused(
     "Redis URL",
-    shownUrl(text),
+    quotedUrl(text),
     "percent-encoded in its user and password: %2F for /, %3F for ?, %23 for #, %40 for @",
   );
 }
@@ -206,7 +206,7 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
     if (opened) ended(why);
   });
   try {
-    await within(timeoutMs, client.connect());
+    await withTimeout(timeoutMs, client.connect());
   } catch (error) {
     client.disconnect();
     throw new Error(why === "the connection ended" ? messageOf(error) : why, { cause: error });

@@ -17,7 +17,7 @@ import { REFUSED } from "./info.ts";
 import { MEMBER_KEYS } from "./membership_scripts.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import { clusterReplicas, type ReplicaGroup } from "./replicas.ts";
-import { within } from "./request_timeout.ts";
+import { withTimeout } from "./request_timeout.ts";
 import { scanShards } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
 import { askInTurn } from "./sentinel.ts";
@@ -29,7 +29,7 @@ import {
   type SlotRange,
   slotRangesOf,
 } from "./slots.ts";
-import type { RedisLine } from "./store.ts";
+import type { RedisBackend } from "./store.ts";
 
 /** The slot of all keys of membership. */
 const MEMBERS_SLOT = clusterSlot(MEMBER_KEYS[0] as string);
@@ -61,7 +61,7 @@ interface Master {
   readonly node: Node;
 }
 
-export class RedisCluster implements RedisLine {
+export class RedisCluster implements RedisBackend {
   readonly clustered = true;
   readonly #seeds: readonly RedisAddress[];
   readonly #options: RedisConnectionOptions;
@@ -155,8 +155,8 @@ export class RedisCluster implements RedisLine {
     const { node, asking } = this.#ran[slot] ?? {};
     if (!node) throw unavailable(`${this.#name()} ran nothing on slot ${slot}`);
     return {
-      place: node.id,
-      lane: asking ? node.asked : node,
+      address: node.id,
+      connection: asking ? node.asked : node,
       send: (command, args) => node.connection.send(command, args, { asking }),
     };
   }
@@ -256,7 +256,7 @@ export class RedisCluster implements RedisLine {
       if (this.#closed) return closedError();
       this.#adopt(ranges);
       const tried = Promise.all(this.#masters.map(({ node }) => node.tried));
-      await within(Math.max(1, giveUp - performance.now()), tried);
+      await withTimeout(Math.max(1, giveUp - performance.now()), tried);
     } catch (error) {
       return error;
     }
@@ -277,12 +277,12 @@ export class RedisCluster implements RedisLine {
   async #ask(address: RedisAddress, timeoutMs: number): Promise<SlotRange[]> {
     const open = this.#nodes.get(idOf(address))?.connection;
     if (open?.up) {
-      const reply = await within(timeoutMs, open.send("CLUSTER", ["SLOTS"]));
+      const reply = await withTimeout(timeoutMs, open.send("CLUSTER", ["SLOTS"]));
       return slotRangesOf(reply, address);
     }
     const client = await dialIoredis(address, timeoutMs, () => {});
     try {
-      const reply = await within(timeoutMs, client.send("CLUSTER", ["SLOTS"]));
+      const reply = await withTimeout(timeoutMs, client.send("CLUSTER", ["SLOTS"]));
       return slotRangesOf(reply, address);
     } finally {
       client.close();
@@ -340,7 +340,7 @@ export class RedisCluster implements RedisLine {
   /** Which slots can't be reached, as a message; null where all can. */
   #missing(): string | null {
     const away = this.#masters.find(({ node }) => !node.connection.up);
-    if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.trouble}`;
+    if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.lastError}`;
     return this.#bare < 0 ? null : `${this.#name()} has no master for slot ${this.#bare}`;
   }
 

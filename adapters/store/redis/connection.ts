@@ -18,14 +18,14 @@ import {
   type RedisClient,
   type RedisDialer,
 } from "./client.ts";
-import type { EvictionWatch } from "./eviction.ts";
+import type { EvictionMonitor } from "./eviction.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./info.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import type { ReplicaGroup } from "./replicas.ts";
-import { patience, within } from "./request_timeout.ts";
+import { requestTimeout, withTimeout } from "./request_timeout.ts";
 import { scanShards, type Shard } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
-import type { RedisLine } from "./store.ts";
+import type { RedisBackend } from "./store.ts";
 
 export interface RedisConnectionOptions {
   /** How long one request, or one attempt to connect, may take, in ms. */
@@ -37,7 +37,7 @@ export interface RedisConnectionOptions {
   /** Runs whenever a connection has ended that this end didn't close. */
   ended?: () => void;
   /** Judges whether the server may evict keys. Absent: nobody asks. */
-  eviction?: EvictionWatch;
+  eviction?: EvictionMonitor;
 }
 
 /** What is put before a command that a node of a cluster is to run for keys it is given. */
@@ -58,8 +58,8 @@ const WATCH_MS = 1_000;
 /** How often a server is asked whether it may evict keys, in ms. */
 const EVICTION_MS = 5_000;
 
-export class RedisConnection implements RedisLine {
-  readonly #guide: RedisGuide | null;
+export class RedisConnection implements RedisBackend {
+  readonly #guide: MasterLocator | null;
   readonly #options: RedisConnectionOptions;
   readonly #dial: RedisDialer;
   readonly #shas = new Map<string, string>();
@@ -67,7 +67,7 @@ export class RedisConnection implements RedisLine {
   #address: RedisAddress | null;
   #client: RedisClient | null = null;
   /** Names the run of the server that is connected. */
-  #life = "0";
+  #run = "0";
   #why = "it was not reached yet";
   #backoff = FIRST_BACKOFF;
   #redial: ReturnType<typeof setTimeout> | undefined;
@@ -80,7 +80,7 @@ export class RedisConnection implements RedisLine {
   refusal: AtlasError | null = null;
 
   /** To a Redis whose address is known, or to where a guide leads. */
-  constructor(target: RedisAddress | RedisGuide, options: RedisConnectionOptions) {
+  constructor(target: RedisAddress | MasterLocator, options: RedisConnectionOptions) {
     this.#guide = "find" in target ? target : null;
     this.#address = "find" in target ? null : target;
     this.#options = options;
@@ -92,7 +92,7 @@ export class RedisConnection implements RedisLine {
   }
 
   /** Why it is down, while it is, as a message. */
-  get trouble(): string {
+  get lastError(): string {
     return this.#unreachable().message;
   }
 
@@ -148,7 +148,7 @@ export class RedisConnection implements RedisLine {
   shard(slot: number): Shard {
     return {
       slot,
-      life: this.#life,
+      life: this.#run,
       scan: (...args) => this.run(SCAN, [], args),
     };
   }
@@ -185,7 +185,11 @@ export class RedisConnection implements RedisLine {
 
   /** Who ran the last script: this connection. */
   runnerOf(): RedisRunner {
-    return { place: this.#place, lane: this, send: (command, args) => this.send(command, args) };
+    return {
+      address: this.#place,
+      connection: this,
+      send: (command, args) => this.send(command, args),
+    };
   }
 
   /** The server's replicas, by the guide; null without one, and where it knows of none. */
@@ -204,7 +208,7 @@ export class RedisConnection implements RedisLine {
   send(command: string, args: string[], how?: Asking): Promise<unknown> {
     const client = this.#client;
     if (this.#closed) return Promise.reject(closedError());
-    if (!client) return Promise.reject(unsent(this.trouble));
+    if (!client) return Promise.reject(unsent(this.lastError));
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options;
       const settle = (): void => {
@@ -215,7 +219,7 @@ export class RedisConnection implements RedisLine {
         settle();
         reject(error);
       };
-      const answered = patience(
+      const answered = requestTimeout(
         timeoutMs,
         () => this.#drop(client, `no answer within ${timeoutMs} ms`),
       );
@@ -264,7 +268,7 @@ export class RedisConnection implements RedisLine {
         Math.max(1, giveUp - performance.now()),
       );
     } catch (error) {
-      this.#guide?.mistaken();
+      this.#guide?.invalidate();
       throw error;
     }
   }
@@ -277,7 +281,7 @@ export class RedisConnection implements RedisLine {
       if (opened) this.#drop(opened, why);
     });
     try {
-      await within(timeoutMs, this.#greet(client, address));
+      await withTimeout(timeoutMs, this.#greet(client, address));
       if (ended !== null) throw new Error(ended);
       if (this.#closed) throw closedError();
     } catch (error) {
@@ -301,12 +305,12 @@ export class RedisConnection implements RedisLine {
       this.#options.scripts.map((script) => client.send("SCRIPT", ["LOAD", script])),
     );
     this.clustered = fieldOf(about, "cluster_enabled") === "1";
-    this.#life = fieldOf(about, "run_id").slice(0, 8) || "0";
+    this.#run = fieldOf(about, "run_id").slice(0, 8) || "0";
     this.#options.scripts.forEach((script, i) => this.#shas.set(script, String(shas[i])));
   }
 
   /** Asks server and guide, once in a while, whether this is still the master to speak to. */
-  #watchLater(client: RedisClient, guide: RedisGuide, address: RedisAddress): void {
+  #watchLater(client: RedisClient, guide: MasterLocator, address: RedisAddress): void {
     this.#watch = setTimeout(() => {
       const about = this.send("INFO", ["replication"]).then(
         (reply) => isReplica(reply) ? replicaOf(reply) : null,
@@ -398,13 +402,13 @@ function isRefusal(error: unknown): error is AtlasError {
 }
 
 /** Who knows where a Redis is that moves. */
-export interface RedisGuide {
+export interface MasterLocator {
   /** What it leads to, in messages. */
   readonly name: string;
   /** Where that is now. Rejects where nobody knows, with `bad_request` where it never will. */
   find(timeoutMs: number): Promise<RedisAddress>;
   /** The address that was found turned out to be wrong. */
-  mistaken(): void;
+  invalidate(): void;
   /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
   elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
   /** The replicas of the Redis that it leads to, as it is asked now. Absent: it knows of none. */

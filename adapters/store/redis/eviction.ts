@@ -41,11 +41,11 @@ export function evictionOf(text: string | undefined): "allow" | undefined {
 }
 
 /** Judges the servers of one store. */
-export class EvictionWatch {
+export class EvictionMonitor {
   readonly #isAllowed: boolean;
   readonly #tell: (event: NodeEvent) => void;
   /** What was told last of each server that doesn't keep all. */
-  readonly #told = new Map<string, string>();
+  readonly #reported = new Map<string, string>();
   #isOpen = false;
 
   constructor({ eviction, onEvent }: EvictionOptions) {
@@ -69,7 +69,7 @@ export class EvictionWatch {
    */
   judge(server: string, about: unknown): void {
     const verdict = verdictOf(about);
-    if (verdict === "keeps") return void this.#told.delete(server);
+    if (verdict === "keeps") return void this.#reported.delete(server);
     const policy = fieldOf(about, "maxmemory_policy");
     const maxmemory = fieldOf(about, "maxmemory") || "not told";
     if (verdict === "evicts" && !this.#isAllowed && !this.#isOpen) {
@@ -81,8 +81,8 @@ export class EvictionWatch {
       );
     }
     const told = `${verdict} ${policy}`;
-    if (this.#told.get(server) === told) return;
-    this.#told.set(server, told);
+    if (this.#reported.get(server) === told) return;
+    this.#reported.set(server, told);
     const isError = verdict === "evicts" && !this.#isAllowed;
     this.#tell({
       level: isError ? "error" : "warning",

@@ -15,10 +15,10 @@ import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { refusalOf, stepRefused } from "../../../src/model/refusal.ts";
 import { Batcher, type Entry } from "../batch.ts";
 import { closedError, failedStep, unavailable } from "../check.ts";
-import type { EvictionWatch } from "./eviction.ts";
-import { AnswerTooLong, Said } from "./http_requester.ts";
-import { patience } from "./request_timeout.ts";
-import type { RedisLine } from "./store.ts";
+import type { EvictionMonitor } from "./eviction.ts";
+import { AnswerTooLong, EndpointRefusal } from "./http_requester.ts";
+import { requestTimeout } from "./request_timeout.ts";
+import type { RedisBackend } from "./store.ts";
 
 /** The part of `@upstash/redis`'s `Redis` that is used. */
 export interface UpstashClient {
@@ -40,7 +40,7 @@ export interface UpstashLineOptions {
   timeoutMs: number;
   scripts: readonly string[];
   /** Judges, once, whether the server may evict keys. */
-  eviction: EvictionWatch;
+  eviction: EvictionMonitor;
   /** Makes the client; each request MUST take the signal that `signal` gives when it starts. */
   client(signal: () => AbortSignal): UpstashClient;
 }
@@ -85,7 +85,7 @@ interface Answer {
   readonly error?: string;
 }
 
-export class UpstashLine implements RedisLine {
+export class UpstashLine implements RedisBackend {
   readonly clustered = false;
   readonly #options: UpstashLineOptions;
   readonly #client: UpstashClient;
@@ -216,7 +216,9 @@ export class UpstashLine implements RedisLine {
       if (refusal !== null) entry.reject(this.#failure(new Error(refusal)));
       else if (error === undefined) entry.resolve(result);
       else if (error.includes("NOSCRIPT") && !entry.op.whole) return entry.op.whole = true;
-      else entry.reject(this.#failure(entry.op.isInDoubt ? new Error(error) : new Said(error)));
+      else {entry.reject(
+          this.#failure(entry.op.isInDoubt ? new Error(error) : new EndpointRefusal(error)),
+        );}
       return false;
     });
   }
@@ -235,7 +237,7 @@ export class UpstashLine implements RedisLine {
       refusalOf(this.#failure(error)) !== "lasting";
     if (!again) this.#answered = false;
     return batch.filter((entry) => {
-      const isRefused = error instanceof Said;
+      const isRefused = error instanceof EndpointRefusal;
       if (again && !entry.op.once) {
         entry.op.isInDoubt ||= !isRefused;
         return true;
@@ -279,7 +281,7 @@ export class UpstashLine implements RedisLine {
     this.#open.add(controller);
     const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
     const left = Math.max(0, giveUp - performance.now());
-    const answered = patience(left, () => controller.abort(late));
+    const answered = requestTimeout(left, () => controller.abort(late));
     return new Promise<T>((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       // The client asks for its signal before it first waits.
@@ -300,7 +302,7 @@ export class UpstashLine implements RedisLine {
       return new AtlasError("bad_request", message, { cause: error });
     }
     // The client's own error holds the whole request in its message.
-    return error instanceof Said ? failedStep(reason, message) : unavailable(message);
+    return error instanceof EndpointRefusal ? failedStep(reason, message) : unavailable(message);
   }
 
   #unauthorized(error: unknown): AtlasError {

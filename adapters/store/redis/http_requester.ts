@@ -37,7 +37,7 @@ export interface RequesterOptions {
 export class AnswerTooLong extends Error {}
 
 /** What the endpoint says that it refuses: by itself, or of one command. */
-export class Said extends Error {}
+export class EndpointRefusal extends Error {}
 
 /** What `new Redis(requester)` takes. */
 export class UpstashRequester {
@@ -95,7 +95,7 @@ export class UpstashRequester {
       const said = refusalIn(text);
       if (status < 400 || status >= 500) throw new Error(said ?? `it answers with HTTP ${status}`);
       // Of a request that is refused as such no command was run.
-      throw new Said(said === null || status === 429 ? whole(status, said) : said);
+      throw new EndpointRefusal(said === null || status === 429 ? whole(status, said) : said);
     }
     if (!isJson) {
       const begins = await beginningOf(response);

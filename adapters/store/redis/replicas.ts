@@ -90,16 +90,16 @@ function isAbsent(fields: ReadonlyMap<string, string>): boolean {
 
 /** What asking a master of a cluster needs. */
 interface ClusterMaster {
-  readonly place: string;
+  readonly address: string;
   send(command: string, args: string[]): Promise<unknown>;
 }
 
 /**
  * The replicas of a cluster's master, as it tells of them itself. Left out is what most masters
- * call failed, and what is told never to take its master's place. A new replica copies before
+ * call failed, and what is told never to take its master's address. A new replica copies before
  * the cluster's nodes have all heard of it: as many as are connected count in any case.
  */
-export async function clusterReplicas({ place, send }: ClusterMaster): Promise<ReplicaGroup> {
+export async function clusterReplicas({ address, send }: ClusterMaster): Promise<ReplicaGroup> {
   const askedAt = performance.now();
   const id = String(await send("CLUSTER", ["MYID"]));
   const [lines, about] = await Promise.all([
@@ -112,5 +112,5 @@ export async function clusterReplicas({ place, send }: ClusterMaster): Promise<R
   const present = flags.filter((flags) => !flags.includes("fail")).length;
   const hasAbsent = present < flags.length;
   const connected = hasAbsent ? 0 : Number(fieldOf(about, "connected_slaves"));
-  return { primary: place, present: Math.max(present, connected), hasAbsent, askedAt };
+  return { primary: address, present: Math.max(present, connected), hasAbsent, askedAt };
 }

@@ -4,7 +4,7 @@
  */
 
 /** Runs `late` once `ms` have passed, unless what it gives is called before. */
-export function patience(ms: number, late: () => void): () => void {
+export function requestTimeout(ms: number, late: () => void): () => void {
   let timer = setTimeout(() => {
     timer = setTimeout(late, ms / 2);
   }, ms / 2);
@@ -12,9 +12,9 @@ export function patience(ms: number, late: () => void): () => void {
 }
 
 /** `promise`, given up after `ms`. */
-export function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+export function withTimeout<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => reject(new Error(`no answer within ${Math.round(ms)} ms`));
-    promise.then(resolve, reject).finally(patience(ms, late));
+    promise.then(resolve, reject).finally(requestTimeout(ms, late));
   });
 }

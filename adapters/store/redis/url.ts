@@ -3,7 +3,7 @@
  * also `rediss…` for TLS). Gives a target to connect to, or one error that never shows a password.
  */
 import { refused } from "../check.ts";
-import { shownUrl } from "../redact_url.ts";
+import { quotedUrl } from "../redact_url.ts";
 import {
   checkLogin,
   decodePart,
@@ -77,7 +77,7 @@ export function parseRedisTarget(text: string): RedisTarget {
   if (!parts) {
     throw refused(
       "Redis URL",
-      shownUrl(text),
+      quotedUrl(text),
       "redis+sentinel://[user:password@]host[:port],host[:port]/master[/database] or " +
         "redis+cluster://[user:password@]host[:port],host[:port]",
     );

@@ -70,7 +70,7 @@ export function entryOf(stored: Ownership | null): Entry {
 }
 
 /** Whether an entry is an ownership that others are told of. */
-export function isTold({ rrp }: Ownership): boolean {
+export function isOwnership({ rrp }: Ownership): boolean {
   return !MARKED.test(rrp);
 }
 

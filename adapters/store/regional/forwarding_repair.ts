@@ -37,7 +37,7 @@ const MAX_ROUNDS = 4;
 const MAX_FORMER = 10_000;
 
 /** A key that moved, and is owned here or was. */
-interface Tenant {
+interface MovedKey {
   readonly key: string;
   /** Null where it isn't owned here any more. */
   readonly owner: Ownership | null;
@@ -46,8 +46,8 @@ interface Tenant {
   rival: Ownership | null;
 }
 
-/** Another region's post office. */
-interface Office {
+/** Another region's post repair. */
+interface RegionRepair {
   /** The copy of its data that its roll was read from last. */
   copy: string | null;
   /** Whether that was another one before, and may have lacked what was moving at the time. */
@@ -57,30 +57,30 @@ interface Office {
   /** Keys whose address is to be looked after there. */
   readonly due: Set<string>;
   /** Lives that may not know yet that an address was written over an ownership of theirs. */
-  readonly ousted: Set<string>;
+  readonly overwritten: Set<string>;
   isBusy: boolean;
 }
 
-export class Addresses {
+export class ForwardingRepair {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
-  readonly #tenants = new Map<string, Tenant>();
+  readonly #owned = new Map<string, MovedKey>();
   /** Those without an owner here. Their way still leads here: it is here that it goes on. */
-  readonly #former = new Map<string, Tenant>();
-  readonly #offices = new Map<string, Office>();
+  readonly #former = new Map<string, MovedKey>();
+  readonly #regions = new Map<string, RegionRepair>();
 
   constructor(stores: RegionalStores, homes: Homes, self: string) {
     this.#stores = stores;
     this.#homes = homes;
     for (const region of stores.regions) {
       if (region === self) continue;
-      const [due, ousted] = [new Set<string>(), new Set<string>()];
-      this.#offices.set(region, {
+      const [due, overwritten] = [new Set<string>(), new Set<string>()];
+      this.#regions.set(region, {
         copy: null,
         hasChanged: false,
         known: null,
         due,
-        ousted,
+        overwritten: overwritten,
         isBusy: false,
       });
     }
@@ -88,30 +88,30 @@ export class Addresses {
 
   /** Whether anything here needs an address elsewhere. */
   get isNeeded(): boolean {
-    return this.#tenants.size + this.#former.size > 0;
+    return this.#owned.size + this.#former.size > 0;
   }
 
   /** This node owns a key that moved here, as `pointer` says. Returns at once. */
   hold(key: string, owner: Ownership, pointer: Pointer): void {
-    this.#tenants.set(key, { key, owner, pointer, rival: null });
+    this.#owned.set(key, { key, owner, pointer, rival: null });
     this.#former.delete(key);
     const first = this.#homes.first(key);
-    for (const [region, office] of this.#offices) {
-      if (region !== first && !office.hasChanged) continue;
-      office.due.add(key);
-      this.#work(region, office);
+    for (const [region, repair] of this.#regions) {
+      if (region !== first && !repair.hasChanged) continue;
+      repair.due.add(key);
+      this.#work(region, repair);
     }
   }
 
   /** An ownership has ended, or may have been given up. */
   left(key: string, epoch: number): void {
-    const tenant = this.#tenants.get(key);
-    if (tenant?.owner?.epoch !== epoch) return;
-    this.#remember(tenant);
+    const moved = this.#owned.get(key);
+    if (moved?.owner?.epoch !== epoch) return;
+    this.#remember(moved);
   }
 
-  #remember({ key, pointer }: Tenant): void {
-    this.#tenants.delete(key);
+  #remember({ key, pointer }: MovedKey): void {
+    this.#owned.delete(key);
     this.#former.delete(key);
     this.#former.set(key, { key, owner: null, pointer, rival: null });
     if (this.#former.size <= MAX_FORMER) return;
@@ -120,25 +120,25 @@ export class Addresses {
 
   /** A new life begins: it owns nothing. */
   clear(): void {
-    for (const tenant of [...this.#tenants.values()]) this.#remember(tenant);
+    for (const moved of [...this.#owned.values()]) this.#remember(moved);
   }
 
   /** A region's roll was read, from this copy of its data. Returns at once. */
-  heard(region: string, copy: string): void {
-    const office = this.#offices.get(region);
-    if (!office) return;
-    if (office.copy !== copy) {
-      office.hasChanged ||= office.copy !== null;
-      office.copy = copy;
-      for (const key of [...this.#tenants.keys(), ...this.#former.keys()]) office.due.add(key);
+  membersRead(region: string, copy: string): void {
+    const repair = this.#regions.get(region);
+    if (!repair) return;
+    if (repair.copy !== copy) {
+      repair.hasChanged ||= repair.copy !== null;
+      repair.copy = copy;
+      for (const key of [...this.#owned.keys(), ...this.#former.keys()]) repair.due.add(key);
     }
-    this.#work(region, office);
+    this.#work(region, repair);
   }
 
   /** What this life owns, and others own more rightly. */
   overtaken(incarnation: string): Overtaken[] {
     const overtaken: Overtaken[] = [];
-    for (const { key, owner, rival } of this.#tenants.values()) {
+    for (const { key, owner, rival } of this.#owned.values()) {
       if (rival && owner?.incarnation === incarnation) {
         overtaken.push({ key, epoch: owner.epoch, winner: rival });
       }
@@ -148,71 +148,75 @@ export class Addresses {
 
   /** Who owns a key more rightly than this node does; null: nobody, as far as it knows. */
   rivalOf(key: string): Ownership | null {
-    return this.#tenants.get(key)?.rival ?? null;
+    return this.#owned.get(key)?.rival ?? null;
   }
 
   /** Whether it is this ownership of a key that is kept up here. */
   holds(key: string, owner: Ownership | null): boolean {
-    const held = this.#tenants.get(key)?.owner;
+    const held = this.#owned.get(key)?.owner;
     return held?.epoch === owner?.epoch && held?.incarnation === owner?.incarnation;
   }
 
   /** Does what is due in a region. Never rejects. */
-  async #work(region: string, office: Office): Promise<void> {
-    if (office.isBusy || office.due.size + office.ousted.size === 0) return;
-    office.isBusy = true;
+  async #work(region: string, repair: RegionRepair): Promise<void> {
+    if (repair.isBusy || repair.due.size + repair.overwritten.size === 0) return;
+    repair.isBusy = true;
     try {
       await this.#stores.at(region, async (store) => {
-        const known = office.known && { ...office.known, waited: false };
+        const known = repair.known && { ...repair.known, waited: false };
         const { lineage } = await store.renew(OBSERVER, 0, [], known);
-        office.known = { id: lineage.id, term: lineage.term };
-        const keys = [...office.due];
+        repair.known = { id: lineage.id, term: lineage.term };
+        const keys = [...repair.due];
         for (let at = 0; at < keys.length; at += AT_ONCE) {
           const share = keys.slice(at, at + AT_ONCE);
           await Promise.all(share.map((key) =>
-            this.#tend(store, key, office).catch((error) => {
+            this.#repair(store, key, repair).catch((error) => {
               // Nothing can be written there: whoever looks for the key is told the same.
-              if (error instanceof BrokenEntry) office.due.delete(key);
+              if (error instanceof BrokenEntry) repair.due.delete(key);
               else throw error;
             })
           ));
         }
-        if (office.ousted.size > 0) await tellOusted(store, office);
+        if (repair.overwritten.size > 0) await raiseTerm(store, repair);
       });
     } catch {
       // What is left is due when its roll can be read again.
     } finally {
-      office.isBusy = false;
+      repair.isBusy = false;
     }
   }
 
-  #tenantOf(key: string): Tenant | undefined {
-    return this.#tenants.get(key) ?? this.#former.get(key);
+  #movedKey(key: string): MovedKey | undefined {
+    return this.#owned.get(key) ?? this.#former.get(key);
   }
 
   /** Sees to it that whoever looks for a key in a region is sent here, or that it has a rival. */
-  async #tend(store: Store, key: string, { due, known, ousted }: Office): Promise<void> {
+  async #repair(
+    store: Store,
+    key: string,
+    { due, known, overwritten: overwritten }: RegionRepair,
+  ): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const tenant = this.#tenantOf(key);
-      if (!tenant) break;
-      const { owner, pointer } = tenant;
+      const moved = this.#movedKey(key);
+      if (!moved) break;
+      const { owner, pointer } = moved;
       const entry = entryOf(await store.lookup(key));
-      if (this.#tenantOf(key) !== tenant) continue;
+      if (this.#movedKey(key) !== moved) continue;
       if (entry.kind === "owner" && entry.owner.epoch > (owner?.epoch ?? pointer.at)) {
-        if (owner) tenant.rival = entry.owner;
+        if (owner) moved.rival = entry.owner;
         break;
       }
       // It is this region's own book, under another name: what stands there is what is kept up.
       if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
-      const missed = missing(entry, tenant);
-      if (missed === false) break;
+      const standing = missingDeparture(entry, moved);
+      if (standing === false) break;
       // Where it has come back since it is at home there, if unowned: nothing is missing.
-      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
-      const claim = shortcut(key, missed, pointer);
+      if (standing === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
+      const claim = shortcut(key, standing, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
       if (quarantined) throw tellable(`another copy of its data answers by now`);
       if (won) {
-        if (entry.kind === "owner") ousted.add(entry.owner.incarnation);
+        if (entry.kind === "owner") overwritten.add(entry.owner.incarnation);
         break;
       }
       if (round === MAX_ROUNDS - 1) return;
@@ -222,7 +226,7 @@ export class Addresses {
 }
 
 /** What an address is to be written over, null: over nothing; false where none is missing. */
-function missing(entry: Entry, { pointer: { at } }: Tenant): Stored | null | false {
+function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored | null | false {
   if (entry.kind === "nobody") return null;
   if (entry.kind === "owner") {
     // Of a time before the key left, as a rule: it has been gone since.
@@ -235,10 +239,10 @@ function missing(entry: Entry, { pointer: { at } }: Tenant): Stored | null | fal
 }
 
 /** Has those who live say again what they hold, by a term above theirs. */
-async function tellOusted(store: Store, { ousted }: Office): Promise<void> {
-  const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...ousted]);
+async function raiseTerm(store: Store, { overwritten: overwritten }: RegionRepair): Promise<void> {
+  const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
   if (watched.some(({ state }) => !isDead(state))) {
     await store.renew(OBSERVER, 0, [], { id: OVERRULED, term, waited: false });
   }
-  ousted.clear();
+  overwritten.clear();
 }

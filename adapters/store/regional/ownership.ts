@@ -29,11 +29,11 @@ import {
   shortcut,
   type Stored,
 } from "./entries.ts";
-import type { Addresses } from "./forwarding_repair.ts";
+import type { ForwardingRepair } from "./forwarding_repair.ts";
 import type { Homes } from "./homes.ts";
 import type { RegionalStores } from "./region_stores.ts";
-import type { Neighbours } from "./registry_identity.ts";
-import { arrivalOf, bringState, hasArrived } from "./state_import.ts";
+import type { RegistryIdentity } from "./registry_identity.ts";
+import { arrivalOf, hasArrived, importState } from "./state_import.ts";
 
 /** Compare-and-sets that one claim may lose to what changes meanwhile. */
 const MAX_ROUNDS = 8;
@@ -47,26 +47,26 @@ export interface Found {
   readonly pointer: Pointer | null;
 }
 
-export class RegionalKeys {
+export class RegionalOwnership {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #self: string;
-  readonly #addresses: Addresses;
-  readonly #neighbours: Neighbours;
+  readonly #repair: ForwardingRepair;
+  readonly #identity: RegistryIdentity;
   #attempts = 0;
 
   constructor(
     stores: RegionalStores,
     homes: Homes,
     self: string,
-    addresses: Addresses,
-    neighbours: Neighbours,
+    repair: ForwardingRepair,
+    identity: RegistryIdentity,
   ) {
-    this.#neighbours = neighbours;
+    this.#identity = identity;
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
-    this.#addresses = addresses;
+    this.#repair = repair;
   }
 
   /**
@@ -119,7 +119,7 @@ export class RegionalKeys {
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
       const astray = misplaced(entry, region);
-      if (astray) throw this.#neighbours.oneBook(region, astray);
+      if (astray) throw this.#identity.sharedRegistry(region, astray);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -153,7 +153,7 @@ export class RegionalKeys {
     const reply = await claimed;
     const arrived = reply.won ? await coming : null;
     if (arrived && reply.owner) {
-      this.#addresses.hold(key, reply.owner, { to: this.#self, ...arrived });
+      this.#repair.hold(key, reply.owner, { to: this.#self, ...arrived });
     }
     return await this.#judge(claim, reply, round);
   }
@@ -164,13 +164,13 @@ export class RegionalKeys {
       const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
-    const rival = this.#addresses.rivalOf(key);
-    if (!rival) this.#neighbours.check(region);
+    const rival = this.#repair.rivalOf(key);
+    if (!rival) this.#identity.check(region);
     // Who gives way to an owner there has left before that one came.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
-    this.#addresses.left(key, owner.epoch);
+    this.#repair.left(key, owner.epoch);
     if (!won || !stored) return false;
     this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
     return true;
@@ -227,7 +227,7 @@ export class RegionalKeys {
       return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
-    this.#neighbours.check(this.#self);
+    this.#identity.check(this.#self);
     const way = found.pointer ?? pointer;
     if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
       return await this.#bring(claim, old, way, round);
@@ -258,14 +258,14 @@ export class RegionalKeys {
       from,
       (source) =>
         this.#own((to) =>
-          bringState({ key, from: source, region: from, to, at, incarnation, epoch, last })
+          importState({ key, from: source, region: from, to, at, incarnation, epoch, last })
         ),
     );
     const own = { ...claim, expected: { incarnation, epoch } };
     const reply = await this.#own((store) => store.claim(own));
     if (!reply.won || !reply.owner) return await this.#judge(claim, reply, round + 1);
     this.#homes.learn(key, pointer, true);
-    this.#addresses.hold(key, reply.owner, pointer);
+    this.#repair.hold(key, reply.owner, pointer);
     return reply;
   }
 
@@ -273,7 +273,7 @@ export class RegionalKeys {
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
     const astray = misplaced(entry, from);
-    if (astray) throw this.#neighbours.oneBook(from, astray);
+    if (astray) throw this.#identity.sharedRegistry(from, astray);
   }
 
   #learn(key: string, { entry, pointer }: Found): void {

@@ -28,17 +28,17 @@ interface Stranger {
   readonly beatAt: number;
 }
 
-export class Neighbours {
+export class RegistryIdentity {
   readonly #self: string;
   readonly #now: () => number;
   readonly #onEvent: (event: NodeEvent) => void;
   /** This process's lives. */
-  readonly #lives = new Set<string>();
+  readonly #incarnations = new Set<string>();
   /** Other regions in whose rolls one of them is. */
   readonly #doubles = new Set<string>();
   /** By the region in whose registry they are, and their incarnation. */
   readonly #strangers = new Map<string, ReadonlyMap<string, Stranger>>();
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
 
   constructor(self: string, now: () => number, onEvent: (event: NodeEvent) => void) {
     this.#self = self;
@@ -47,17 +47,18 @@ export class Neighbours {
   }
 
   begins(incarnation: string): void {
-    this.#lives.add(incarnation);
+    this.#incarnations.add(incarnation);
   }
 
   ended(incarnation: string): void {
-    this.#lives.delete(incarnation);
+    this.#incarnations.delete(incarnation);
   }
 
   /** A region's roll was read. */
   read(region: string, members: readonly Member[]): void {
     const living = members.filter(({ state }) => !isDead(state));
-    const isDouble = region !== this.#self && living.some((it) => this.#lives.has(it.incarnation));
+    const isDouble = region !== this.#self &&
+      living.some((it) => this.#incarnations.has(it.incarnation));
     if (isDouble) this.#doubles.add(region);
     else this.#doubles.delete(region);
     const known = this.#strangers.get(region);
@@ -69,7 +70,7 @@ export class Neighbours {
         return [it.incarnation, this.#seen(known?.get(it.incarnation), it.seq, name)];
       })),
     );
-    this.#tellOf(region);
+    this.#reportIfShared(region);
   }
 
   /** Strangers in this region's own roll: their heartbeats come along with a renewal. */
@@ -78,7 +79,7 @@ export class Neighbours {
   }
 
   /** Heartbeats in this region's own registry. */
-  heard(observations: readonly Observation[]): void {
+  observed(observations: readonly Observation[]): void {
     const known = this.#strangers.get(this.#self);
     if (!known || known.size === 0) return;
     const next = new Map(known);
@@ -87,25 +88,25 @@ export class Neighbours {
       if (stranger) next.set(incarnation, this.#seen(stranger, seq, stranger.name));
     }
     this.#strangers.set(this.#self, next);
-    this.#tellOf(this.#self);
+    this.#reportIfShared(this.#self);
   }
 
   /** Why no key may move to a region, as far as is known; null: nothing speaks against it. */
-  obstacleTo(region: string): string | null {
+  whyShared(region: string): string | null {
     const why = this.#why(region);
     return why === null ? null : `the registry of region ${region} is not its own: ${why}`;
   }
 
   /** @throws AtlasError `unavailable` where a region's registry is not its own */
   check(region: string): void {
-    const obstacle = this.obstacleTo(region);
+    const obstacle = this.whyShared(region);
     if (obstacle !== null) throw tellable(obstacle);
   }
 
   /** The error of a region in whose registry an entry stands that another region's only can have. */
-  oneBook(region: string, { from, to }: Pointer): AtlasError {
+  sharedRegistry(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
-    this.#tell(region, why);
+    this.#report(region, why);
     return tellable(`the registry of region ${region} is not its own: ${why}`);
   }
 
@@ -125,14 +126,14 @@ export class Neighbours {
     return null;
   }
 
-  #tellOf(region: string): void {
+  #reportIfShared(region: string): void {
     const why = this.#why(region);
-    if (why !== null) this.#tell(region, why);
+    if (why !== null) this.#report(region, why);
   }
 
-  #tell(region: string, reason: string): void {
-    if (this.#told.has(region)) return;
-    this.#told.add(region);
+  #report(region: string, reason: string): void {
+    if (this.#reported.has(region)) return;
+    this.#reported.add(region);
     const fields = { region, reason };
     this.#onEvent({ level: "error", event: "registry is not its region's own", fields });
   }

@@ -33,7 +33,7 @@ interface Mark {
 }
 
 /** What is to be brought where. */
-export interface Removal {
+export interface StateImport {
   readonly key: string;
   readonly from: Store;
   readonly to: Store;
@@ -64,31 +64,31 @@ export async function arrivalOf(
 }
 
 /** Brings the state, or what of it is not there yet. @throws AtlasError `unavailable` */
-export async function bringState(removal: Removal): Promise<void> {
-  const { to, key, at, region: from } = removal;
+export async function importState(source: StateImport): Promise<void> {
+  const { to, key, at, region: from } = source;
   let mark = await readMark(to, key);
   // An arrival of an earlier move, repeated late by the network: what is here came after it.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
     throw tellable(`a later move of ${key} is on its way here`);
   }
-  const crew = new Crew(removal);
+  const copier = new StateCopier(source);
   // Committed here since the key left there: by the owner that the one there gave way to.
-  if (mark?.at !== at && removal.last.epoch > at) return await crew.keep({ at, from });
+  if (mark?.at !== at && source.last.epoch > at) return await copier.keep({ at, from });
   if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   if (mark.phase === "clear") {
-    await crew.clear(mark);
+    await copier.clear(mark);
     mark = { at, from, phase: "copy", after: "" };
   }
-  if (mark.phase === "copy") await crew.copy(mark);
+  if (mark.phase === "copy") await copier.copy(mark);
 }
 
-class Crew {
-  readonly #removal: Removal;
+class StateCopier {
+  readonly #source: StateImport;
   #turn = 0;
 
-  constructor(removal: Removal) {
-    this.#removal = removal;
+  constructor(source: StateImport) {
+    this.#source = source;
   }
 
   /** Leaves all as it is. */
@@ -98,7 +98,7 @@ class Crew {
 
   /** Deletes what an earlier stay of the key left. */
   async clear(mark: Mark): Promise<void> {
-    for await (const page of pages(this.#removal.to, this.#removal.key, "")) {
+    for await (const page of pages(this.#source.to, this.#source.key, "")) {
       await this.#commit(mark, [], page.map(([field]) => field));
     }
   }
@@ -106,7 +106,7 @@ class Crew {
   async copy(mark: Mark): Promise<void> {
     const { after } = mark;
     let last = after;
-    for await (const page of pages(this.#removal.from, this.#removal.key, after)) {
+    for await (const page of pages(this.#source.from, this.#source.key, after)) {
       for (const slice of slices(page)) {
         last = slice.at(-1)?.[0] ?? last;
         await this.#commit({ ...mark, after: last }, slice, []);
@@ -116,7 +116,7 @@ class Crew {
   }
 
   async #commit(mark: Mark, fields: readonly [string, string][], deletes: string[]): Promise<void> {
-    const { to, key, incarnation, epoch } = this.#removal;
+    const { to, key, incarnation, epoch } = this.#source;
     const puts = [...fields, [MARK, JSON.stringify(mark)]] as const;
     const commit = { key, incarnation, epoch, turn: ++this.#turn, puts, deletes };
     if (await to.commit(commit) === "committed") return;

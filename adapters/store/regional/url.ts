@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { withoutTrailing } from "../../../src/model/text.ts";
-import { maskUrl } from "../redact_url.ts";
+import { redactUrl } from "../redact_url.ts";
 import { checkRegion } from "./options.ts";
 
 /** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
@@ -41,8 +41,8 @@ function checkApart(registries: ReadonlyMap<string, string>): void {
     const places = placesOf(url);
     const other = places.map((place) => owners.get(place)).find((it) => it !== undefined);
     if (other !== undefined) {
-      const both = `${other}=${maskUrl(registries.get(other) as string)}, ${region}=${
-        maskUrl(url)
+      const both = `${other}=${redactUrl(registries.get(other) as string)}, ${region}=${
+        redactUrl(url)
       }`;
       throw new AtlasError(
         "bad_request",

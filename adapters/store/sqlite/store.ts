@@ -32,7 +32,7 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
-  checkTenures,
+  checkReassertions,
   checkWhole,
   refused,
   unavailable,
@@ -42,7 +42,7 @@ import { fileAt, SqliteLineage } from "./lineage.ts";
 import { SqliteMembers } from "./membership.ts";
 import { SqliteTables } from "./ownership.ts";
 import { type Database, isBusy, prepareSchema } from "./schema.ts";
-import { Lane } from "./transaction_queue.ts";
+import { TransactionQueue } from "./transaction_queue.ts";
 
 export interface SqliteStoreOptions {
   /**
@@ -100,8 +100,8 @@ interface OpenFile {
   readonly database: Database;
   readonly tables: SqliteTables;
   readonly members: SqliteMembers;
-  readonly reads: Lane;
-  readonly writes: Lane;
+  readonly reads: TransactionQueue;
+  readonly writes: TransactionQueue;
   /** Whether a step found that it isn't the one at its path any more. */
   readonly isGone: () => boolean;
 }
@@ -124,14 +124,14 @@ function openFile(
     const file = fileAt(path);
     let isGone = false;
     const isPresent = (): boolean => !(isGone ||= fileAt(path) !== file);
-    const lane = (begin: "BEGIN" | "BEGIN IMMEDIATE"): Lane =>
-      new Lane(database, { name: path, begin, patienceMs, isPresent });
+    const queue = (begin: "BEGIN" | "BEGIN IMMEDIATE"): TransactionQueue =>
+      new TransactionQueue(database, { name: path, begin, patienceMs, isPresent });
     return {
       database,
       tables: new SqliteTables(database, lineage),
       members: new SqliteMembers(database, lineage),
-      reads: lane("BEGIN"),
-      writes: lane("BEGIN IMMEDIATE"),
+      reads: queue("BEGIN"),
+      writes: queue("BEGIN IMMEDIATE"),
       isGone: () => isGone,
     };
   } catch (error) {
@@ -237,7 +237,7 @@ class SqliteStore implements Store {
     tenures: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkTenures(tenures, lineage);
+    checkReassertions(tenures, lineage);
     const { writes, tables } = this.#present;
     return await writes.do(() => tables.reassert(tenures, lineage));
   }

@@ -36,7 +36,7 @@ const LAST_BACKOFF = 50;
 
 const GONE = "deleted or replaced while it was open: what it held is not what is there now";
 
-export class Lane {
+export class TransactionQueue {
   readonly #options: LaneOptions;
   readonly #batcher: Batcher<Step>;
   readonly #begin: Statement;
