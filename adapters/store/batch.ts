@@ -16,7 +16,7 @@ export interface BatchOptions<Op> {
   maxOps: number;
   /**
    * A batch ends with the operation that brings it to this size, whatever its unit; one
-   * that has this size by itself travels alone.
+   * that has this size by itself is a batch alone.
    */
   maxSize: number;
   sizeOf(op: Op): number;
@@ -26,13 +26,13 @@ export interface BatchOptions<Op> {
   atTickEnd?(send: () => void): void;
 }
 
-/** How many microtask rounds without a new operation make a tick's end. */
+/** A tick ends after this many microtask rounds without a new operation. */
 const QUIET_ROUNDS = 2;
 
 /**
- * The queue of one tick. Unless told otherwise, it ends by microtasks, not timers: an
- * operation asked for alone leaves before the event loop turns, while operations that
- * follow from one burst of answers, each some promise hops later, still travel together.
+ * The queue of one tick. By default the tick ends by microtasks, not timers: a single operation
+ * is sent before the event loop turns, while operations that follow from one burst of answers, each
+ * some promise hops later, still share a batch.
  */
 export class Batcher<Op> {
   readonly #options: BatchOptions<Op>;

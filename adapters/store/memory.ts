@@ -268,7 +268,7 @@ class MemoryStore implements Store {
     this.#closed = true;
   }
 
-  /** Lets rivals of the same tick queue up first, as they do on the way to a real store. */
+  /** Lets other calls of the same tick queue up first, as they do over a network. */
   async #arrive(): Promise<void> {
     await null;
     if (this.#closed) throw closedError();
@@ -312,7 +312,7 @@ function told(entry: Entry | undefined): Ownership | null {
   return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
 }
 
-/** A page's cursor: the slot it stopped in, and the last key told there. */
+/** A page's cursor: the slot it stopped in, and the last key listed there. */
 function parseCursor(cursor: string | null): [slot: number, after: string] {
   if (cursor === null) return [0, ""];
   const parts = /^(\d{1,4}) (.*)$/.exec(cursor);

@@ -23,9 +23,9 @@ export interface OpenStoreOptions {
   token?: RegistryTokens;
   /** The region of the node, of a registry by region. */
   region?: string;
-  /** Where keys are at home, of a registry by region. `default`: the first one. */
+  /** Homes of keys, of a registry by region. `default`: the first region. */
   homes?: HomeRules;
-  /** Hears of other regions' registries that can't be opened, and of what a store finds out by itself. MUST NOT throw. */
+  /** Gets other regions' registries that can't be opened, and what a store detects. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }
 
@@ -117,7 +117,7 @@ async function openRegions(
   });
 }
 
-/** Refuses a URL that could never be opened, though nobody needs it yet. */
+/** Refuses a URL that could never be opened, though it is not needed yet. */
 async function checkEntry(region: string, url: string): Promise<void> {
   try {
     if (/^redis/.test(url)) {

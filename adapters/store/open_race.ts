@@ -17,10 +17,10 @@ import { splitStrategy } from "./optimistic/options.ts";
 import { parseRedisUrl } from "./redis/client.ts";
 import { RedisConnection } from "./redis/connection.ts";
 
-/** How long what a race wrote may stay, in ms: longer than any race. */
+/** TTL of a race's keys, in ms: longer than any race. */
 const EXPIRES_MS = "900000";
 
-/** Compare-and-set against absence; answers what stands. */
+/** Compare-and-set against absence; answers the present value. */
 const CLAIM = `
 local standing = redis.call('GET', KEYS[1])
 if standing then return standing end
@@ -28,7 +28,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]`;
 
 export interface RaceStoresOptions {
-  /** Lines to open, 1 to 16, and one for each URL at least. */
+  /** Connections to open, 1 to 16, and at least one for each URL. */
   count: number;
   /** Token of `https://` registries. */
   token?: string | undefined;
@@ -36,10 +36,10 @@ export interface RaceStoresOptions {
   timeoutMs?: number;
 }
 
-/** Open lines, and how to close them all. */
+/** Open connections, and how to close them all. */
 export interface RaceStores {
   readonly stores: readonly RaceStore[];
-  /** Masters that the URLs name in `masters=…` and that none of them leads to. */
+  /** Masters named in `masters=…` for which there is no URL. */
   readonly unraced: readonly string[];
   close(): void;
 }
@@ -51,8 +51,8 @@ interface RaceConnection {
 }
 
 /**
- * Opens `count` lines to the registry at `urls`, or in turn to each where it is a list: of
- * several masters, one URL each.
+ * Opens `count` connections to the registry at `urls`; where it is a list (one URL for each of
+ * several masters), to each in turn.
  *
  * @throws AtlasError `bad_request` where an option isn't allowed, a URL isn't of a kind that
  * can be raced or comes twice, or a registry refuses its credentials; `unavailable` where one

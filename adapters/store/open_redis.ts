@@ -29,7 +29,7 @@ export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
   replicas?: number;
 }
 
-/** Code units of text after which a script or MGET is sent, and another one begun. */
+/** Code units of text after which a script or MGET is sent, and the next one begins. */
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
@@ -39,7 +39,7 @@ const MAX_BATCH_TEXT = 1_048_576;
  * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
  * `eviction`.
  *
- * Afterwards the store redials for ever by itself; while Redis is away every step
+ * Afterwards the store reconnects by itself, without end; while Redis is unreachable every step
  * rejects with `unavailable` at once.
  *
  * @throws AtlasError `bad_request` where the URL is wrong, its credentials are refused or the
@@ -79,7 +79,7 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   return new RedisStore(withReplicaAck(backend, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
 }
 
-/** A backend, yet to be opened. */
+/** A backend that is not open yet. */
 function backendTo(
   target: RedisTarget,
   options: RedisConnectionOptions,

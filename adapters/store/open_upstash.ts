@@ -29,10 +29,10 @@ export interface UpstashStoreOptions extends StrategyOptions, EvictionOptions {
 /**
  * Opens the store of an Upstash Redis, or of anything that speaks its REST API.
  *
- * A step whose answer got lost is repeated up to twice within its time; that changes
- * nothing that was done already. `release` alone is never repeated, for its answer would
- * not tell what the first attempt did; a network that repeats it may make it answer
- * false. `status()` tells whether the last request was answered.
+ * A step whose answer was lost is repeated up to twice within its time; a repeat has no further
+ * effect. Only `release` is never repeated, since the second answer would not tell what the first
+ * attempt did; a network that repeats it may make it answer false. `status()` tells whether the
+ * last request was answered.
  *
  * @throws AtlasError `bad_request` where an option isn't allowed, or the server says that it may
  * evict keys that have no TTL (Upstash itself doesn't say), `unauthorized` where the
@@ -73,23 +73,22 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
 }
 
 /**
- * The client, as a registry needs it: requests of our own, with bounds and without repeats
- * (its default sends anything up to six times), no guessing at what text means, no telemetry.
- * Plain JSON instead of base64, whose decoder drops a byte order mark; all text here is
- * well-formed Unicode.
+ * The client with a requester of our own, with bounds and without repeats (its default sends
+ * anything up to six times), no automatic deserialization, no telemetry. Plain JSON instead of
+ * base64, whose decoder drops a byte order mark; all text here is well-formed Unicode.
  */
 function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashClient {
   return new PlainRedis(new UpstashRequester({ url, token, signal }));
 }
 
-/** The client's class takes no options beside a requester; its commands take them from here. */
+/** The client's constructor takes no options besides a requester; its commands read them here. */
 class PlainRedis extends Redis {
   protected override opts = { automaticDeserialization: false };
 }
 
 const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-/** The address in a URL, and what it allows. @throws AtlasError `bad_request` */
+/** The address of a URL, and its `eviction`. @throws AtlasError `bad_request` */
 export function checkUrl(text: string): { url: URL; eviction: "allow" | undefined } {
   const allowed = "https://host, or http://host[:port] on loopback";
   if (!URL.canParse(text)) throw refused("Upstash URL", quotedUrl(text), allowed);

@@ -10,7 +10,7 @@ export class OrderedText {
   /** All fields in order; null until the first range. */
   #order: string[] | null = null;
 
-  /** How many there are. */
+  /** The number of fields. */
   get size(): number {
     return this.#values.size;
   }

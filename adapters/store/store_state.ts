@@ -59,7 +59,7 @@ function newMember(info: MemberInfo): Member {
 }
 
 export class StoreState {
-  /** Names the copy that this book is; a promoted replica has another than its primary. */
+  /** The id of this copy; a promoted replica has another id than its primary. */
   id: string;
   readonly #hasReplicas: boolean;
   #lineage: Lineage | null = null;
@@ -194,7 +194,7 @@ export class StoreState {
   release(key: string, incarnation: string, epoch: number, after?: Stamp): boolean {
     if (!this.#owns(key, incarnation, epoch)) return false;
     this.#states.released(key, after);
-    // With the entry goes what else would tell of its epoch, should the counter have been lost.
+    // Deleting the entry would lose its epoch if the counter had been lost.
     const slot = slotOf(key);
     this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
     return this.#owners.delete(key);
@@ -244,7 +244,7 @@ export class StoreState {
     return "committed";
   }
 
-  /** Becomes another copy, which lacks these ownerships. */
+  /** Becomes another copy, without these ownerships. */
   lose(keys: readonly string[], id: string): void {
     this.id = id;
     for (const key of keys) this.#owners.delete(key);
@@ -256,8 +256,8 @@ export class StoreState {
   }
 
   /**
-   * Loses one part of a key: its state, the index of that, or its slot's epoch counter. Answers
-   * whether it was there, with the others; and what it said is said by these as well.
+   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers
+   * whether the part existed, and the other parts still tell what it held.
    */
   losePart(key: string, part: "state" | "index" | "epoch"): boolean {
     const slot = slotOf(key);
@@ -283,7 +283,7 @@ export class StoreState {
     return { outcome, version: this.#version, lineage: this.#lineage as Lineage };
   }
 
-  /** Compares the lineage's record with the copy that this is, and with what a caller knows. */
+  /** Compares the lineage's record with this copy's id, and with what a caller knows. */
   #meet(known: KnownLineage | null = null): Lineage {
     return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
   }

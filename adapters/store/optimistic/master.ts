@@ -8,22 +8,22 @@
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, OwnershipPage, Stamp, Store } from "../../../src/ports/store.ts";
 
-/** A claim of a key that was written down at one master. */
+/** A claim of a key, written at one master. */
 export interface MasterClaim {
   readonly rrp: string;
-  /** {@link WITHDRAWN} where its owner gave it up, and it still says what else is over. */
+  /** {@link WITHDRAWN} where its owner withdrew it, and it still supersedes others. */
   readonly incarnation: string;
   readonly epoch: number;
   readonly opId: string;
   readonly master: string;
-  /** The epochs of other masters' claims that it was made in view of. */
+  /** The epochs of other masters' claims that its claimer had seen: it supersedes those. */
   readonly over: ReadonlyMap<string, number>;
 }
 
-/** The incarnation of a claim that was given up. */
+/** The incarnation of a claim that was withdrawn. */
 export const WITHDRAWN = "-";
 
-/** What {@link Master} takes over from the port as it is. */
+/** The methods that {@link Master} shares with the port. */
 type Plain =
   | "register"
   | "renew"
@@ -39,7 +39,7 @@ type Plain =
  * The atomic steps of one master. Whatever goes wrong MUST reject with an AtlasError.
  *
  * The methods that it shares with the port keep the port's contract by what this master
- * has seen so far. `commit` applies only where the ownership is the greatest claim there.
+ * has received so far. `commit` applies only where the ownership is the greatest claim there.
  */
 export interface Master extends Pick<Store, Plain> {
   readonly up: boolean;
@@ -48,27 +48,27 @@ export interface Master extends Pick<Store, Plain> {
   claims(key: string): Promise<readonly MasterClaim[]>;
 
   /**
-   * Writes this master's claim, over all that it knows, where the owner is as expected.
+   * Writes this master's claim, superseding all that it knows, if the owner is as expected.
    * Its epoch is above all that this master knows, and no other master's. Changes nothing
    * where this master's claim has this `opId`. Answers the claims as they are afterwards.
    */
   writeClaim(claim: Claim): Promise<readonly MasterClaim[]>;
 
   /**
-   * Takes back this master's claim if it is this one. Answers whether it was the owner's. Of
-   * `after` as the port's `release`.
+   * Withdraws this master's claim if it is this one. Answers whether it was the owner's. `after` is
+   * that of the port's `release`.
    */
   withdraw(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean>;
 
   /**
-   * Puts this master's claim over all others that it knows, if it is this one and the
-   * owner's: losers must have heard by now, and who claimed and died never will.
+   * Has this master's claim supersede all others that it knows, if it is this one and the owner's.
+   * Losers have seen it by then; claims that remain are those of nodes that died.
    */
   settle(key: string, incarnation: string, epoch: number): Promise<void>;
 
   /**
    * What is left of a key's state at this master: the last turn that was committed here, and
-   * whether the state is gone of which other parts are there. Absent: it can't tell.
+   * whether the state is lost while other parts of it remain. Absent: it can't tell.
    */
   stateLeft?(key: string): Promise<{ readonly last: Stamp; readonly isLost: boolean }>;
 
@@ -76,12 +76,12 @@ export interface Master extends Pick<Store, Plain> {
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage>;
 }
 
-/** Whether `claim` was made in view of `other`, and so is meant to end it. */
+/** Whether the claimer of `claim` had seen `other`, so that it supersedes that. */
 export function supersedes(claim: MasterClaim, other: MasterClaim): boolean {
   return (claim.over.get(other.master) ?? -1) >= other.epoch;
 }
 
-/** Whether `claim` goes before `other`: by epoch, then by incarnation. */
+/** Whether `claim` is the greater one: by epoch, then by incarnation. */
 export function outranks(claim: MasterClaim, other: MasterClaim): boolean {
   if (claim.epoch !== other.epoch) return claim.epoch > other.epoch;
   return claim.incarnation > other.incarnation;

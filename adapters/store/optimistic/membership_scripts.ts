@@ -11,7 +11,7 @@
 import { READY } from "../redis/full_scripts.ts";
 import { MAX_PRUNED, READING } from "../redis/membership_scripts.ts";
 
-/** Kinds of keys that every master's roll has, in the order in which scripts take them. */
+/** Kinds of membership keys of each master, in the order in which scripts take them. */
 const KINDS = ["info", "seq", "state", "name", "version", "mark"] as const;
 
 /** The keys of the membership scripts, as the `own`-th of `names` uses them. */
@@ -79,8 +79,8 @@ end`;
 /**
  * ARGV: own, masters, incarnation, `<region>/<node>`, the member as JSON, "1" if only if
  * free, dead to keep, a version of membership seen before. Gives outcome and version, as
- * the script of one master does. Writes down on the own roll, too, what others marked there,
- * and forgets marks of members that no roll has any more.
+ * the script of one master does. Copies marks of other masters into the own members, and deletes marks of members that no
+ * master has any more.
  */
 export const REGISTER_AT: string = `${MEMBERS}
 ready(at(own, STATE))

@@ -11,13 +11,13 @@ import type { Range } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 import { listOf, textOrNull } from "../redis/replies.ts";
 
-/** Whose reading it is: the own master's place, and its claim's epoch where it has one. */
+/** Who reads: the own master's index, and its claim's epoch where it has one. */
 export interface Reader {
   readonly own: number;
   readonly standing: number | null;
 }
 
-/** A part of a range, as it came from the masters; not looked at yet. */
+/** A part of a range, as it came from the masters; unchecked. */
 export interface RangePart {
   readonly standing: number | null;
   /** All fields of any master, in no order. */
@@ -28,7 +28,7 @@ export interface RangePart {
   readonly values: readonly unknown[];
 }
 
-/** A value with its date; `value` null where the field was deleted. */
+/** A value with its epoch and turn; `value` is null where the field was deleted. */
 interface Dated {
   readonly epoch: number;
   readonly turn: number;

@@ -78,7 +78,7 @@ export function checkStrategy(
 }
 
 /**
- * A store over one master's book, once its round trip was measured.
+ * A store over one master, once its round trip was measured.
  *
  * @throws AtlasError `bad_request` where the bound is below the round trip: then it surely
  * is below what copying takes.
@@ -106,8 +106,7 @@ export async function openOptimistic(
   });
 }
 
-/**
- * Refuses a bound below the quickest of some round trips, in ms: a slower one may be what a busy
+/** Refuses a bound below the quickest of some round trips, in ms: a slower one may be what a busy
  * machine makes of it.
  */
 async function checkBound(master: Master, boundMs: number): Promise<void> {

@@ -5,14 +5,14 @@
  * `…:index/<master>:<key>`, and `atlas:{s<slot>}:epoch/<master>`.
  *
  * A claim's text is `<epoch> <incarnation> <opId> <over> <rrp>`; `over` is `-`, or
- * `<master>:<epoch>` for each other claim that it was made in view of, joined by commas.
+ * `<master>:<epoch>` for each other claim that its claimer had seen, joined by commas.
  * Epochs of the n-th of M masters are n modulo M, so that no two masters give the same.
  * A field's text is `<epoch> <turn>:<value>`, or `<epoch> <turn>-` where it was deleted
  * and another master may still have it: of several masters' the greatest counts.
  *
  * What can't be read at a key is answered as `!~<what>: <text>`, and nothing is written.
  *
- * Where the memory is full (`scripts_full.ts`) all is taken but a commit that would leave more in
+ * Where the memory is full (`full_scripts.ts`) all is taken but a commit that would leave more in
  * its own state than was there.
  *
  * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
@@ -115,11 +115,11 @@ return texts`;
 /**
  * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters: incarnation, epoch, the epoch
  * of the last turn that the owner knows of. Gives 1 where the claim was this one and the owner's,
- * else 0. What is left of a state that is gone is removed where its owner knows that.
+ * else 0. The index of a lost state is removed where its owner knows of the loss.
  *
- * What this claim had ended must not rise again when it goes; nor, where it was the
- * owner's, any rival: that would be an owner with a lower epoch than the last. Where
- * something would, the claim stays, marked as given up.
+ * A claim that this one superseded must not become the owner's when it is withdrawn; nor, where
+ * this was the owner's, any rival: the new owner's epoch would be lower than the last. Where one
+ * would, the claim stays, marked as withdrawn.
  */
 export const WITHDRAW: string = `${CLAIMS}
 ${READY}
@@ -146,7 +146,7 @@ return wasOwner and 1 or 0`;
 
 /**
  * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the claim is this one
- * and the owner's, puts it over all others. Gives 1 or 0.
+ * and the owner's, has it supersede all others. Gives 1 or 0.
  */
 export const SETTLE: string = `${CLAIMS}
 ${READY}

@@ -75,10 +75,10 @@ export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   SCAN,
 ];
 
-/** How the scripts of one Redis tell it: masters that copy each other have one history. */
+/** The lineage as the scripts report it: masters that copy each other have one. */
 const ONE_LINEAGE: readonly unknown[] = [SINGLE_LINEAGE.id, SINGLE_LINEAGE.term, "1"];
 
-/** Times that a registration is sent while members are pruned meanwhile. */
+/** The most times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
 
 type Kind = "claim" | "epoch" | "state" | "index";
@@ -86,10 +86,10 @@ type Kind = "claim" | "epoch" | "state" | "index";
 export class RedisMaster implements Master {
   readonly #backend: RedisBackend;
   readonly #masters: Masters;
-  /** Own master's place from 1, and how many: how each script begins. */
+  /** The own master's index from 1, and how many there are: the first arguments of each script. */
   readonly #place: readonly string[];
   readonly #memberKeys: readonly string[];
-  /** The latest version of membership that any answer told. */
+  /** The latest version of membership in any answer. */
   #version = 0;
 
   constructor(backend: RedisBackend, masters: Masters) {
@@ -262,7 +262,7 @@ export class RedisMaster implements Master {
     this.#backend.close();
   }
 
-  /** Runs a script on a key; what stands there and can't be read is told as such. */
+  /** Runs a script on a key; an entry that can't be read is a {@link BrokenEntry}. */
   async #step(
     key: string,
     script: string,
@@ -287,7 +287,7 @@ export class RedisMaster implements Master {
     return this.#backend.script(script, this.#memberKeys, [...this.#place, ...args]);
   }
 
-  /** What an owner knows to be in this master's part, as scripts are told. */
+  /** The last turn that an owner knows of at this master, as script arguments. */
   #known({ after }: OwnerKnows = { after: NO_STAMP }): string[] {
     return [this.#place[0] as string, String(after.epoch), String(after.turn)];
   }
@@ -342,7 +342,7 @@ export class RedisMaster implements Master {
     return [next, keys];
   }
 
-  /** The owner of a scanned claim's key, told once: where its own claim was scanned. */
+  /** The owner of a scanned claim's key, listed once: where its own claim was scanned. */
   async #listed(redisKey: string): Promise<[string, Ownership] | null> {
     const named = keyOf(redisKey) ?? "";
     const split = named.indexOf(":");

@@ -41,7 +41,7 @@ import { greatest, type Master, type MasterClaim, ownerOf, ownershipOf } from ".
 
 export interface OptimisticParts {
   readonly master: Master;
-  /** The book's own master, and whether there are others. */
+  /** The name of the own master, and whether there are others. */
   readonly masterName: string;
   readonly hasRivals: boolean;
   readonly boundMs: number;
@@ -52,11 +52,11 @@ export interface OptimisticParts {
   pause(ms: number): Promise<void>;
 }
 
-/** Waits of one bound each that a claim gets before it is confirmed; see the file's head. */
+/** A claim is confirmed after this many bounds; see the file's opening comment. */
 const BOUNDS = 2;
-/** Rechecks after which every loser must have heard that it lost. */
+/** Rechecks after which every loser has found that it lost. */
 const GRACE_RECHECKS = 3;
-/** Keys whose contest one store remembers. */
+/** The most keys whose contest one store remembers. */
 const MAX_CONTESTS = 10_000;
 
 /** A contest that was seen, and is not over. */
@@ -131,7 +131,7 @@ export class OptimisticStore implements Store {
     return { won: false, owner: ownerIn(claims) };
   }
 
-  /** What stands is as certain as any lookup; masters that copy each other have one lineage. */
+  /** Answers by a lookup of each key; masters that copy each other have one lineage. */
   async reassert(
     tenures: readonly Reassertion[],
     lineage: LineageName,
@@ -186,8 +186,8 @@ export class OptimisticStore implements Store {
   }
 
   /**
-   * Ends a contest that outlasted its grace: a claim whose claimer died, or whose copy came
-   * late by the network, has nobody to take it back.
+   * Ends a contest that outlasted its grace time: nobody withdraws the claim of a node that died,
+   * or one whose copy came late.
    */
   async #judge(key: string, owner: MasterClaim): Promise<void> {
     const { masterName: master, boundMs, now } = this.#parts;
@@ -203,7 +203,7 @@ export class OptimisticStore implements Store {
     }
   }
 
-  /** The claim that this very attempt wrote. */
+  /** The claim that this attempt wrote. */
   #ownClaim(claims: readonly MasterClaim[], { incarnation, opId }: Claim): MasterClaim | undefined {
     const { masterName: master } = this.#parts;
     return claims.find((claim) =>

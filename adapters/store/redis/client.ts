@@ -12,7 +12,7 @@ import { quotedUrl } from "../redact_url.ts";
 import { withTimeout } from "./request_timeout.ts";
 import { evictionOf } from "./eviction.ts";
 
-/** Where a Redis is and how to get in. */
+/** The address and credentials of a Redis. */
 export interface RedisAddress {
   readonly host: string;
   readonly port: number;
@@ -22,20 +22,18 @@ export interface RedisAddress {
   readonly tls: boolean;
   /** How many replicas must have what was written before it counts. Default 0. */
   readonly replicas?: number;
-  /** Whether it may be a server that evicts keys. Default: it may not. */
+  /** Whether the server may evict keys. Default: it may not. */
   readonly eviction?: "allow" | undefined;
 }
 
 /** One open connection. A refusal by the server rejects with an Error that has its text. */
 export interface RedisClient {
   send(command: string, args: string[]): Promise<unknown>;
-  /** Ends it at once; what is in flight rejects. */
+  /** Closes it at once; requests in flight reject. */
   close(): void;
 }
 
-/**
- * Opens a connection to database 0; `ended` runs once when it ends after that, whoever
- * ended it. Clients pass over a database that can't be selected: the caller selects it.
+/*Opens a connection to database 0; `ended` runs once when it ends after that, whoever ended it. Clients pass over a database that can't be selected: the caller selects it.
  */
 export type RedisDialer = (
   address: RedisAddress,
@@ -63,7 +61,7 @@ export function parseRedisQuery(query: string, others: readonly string[] = []): 
   for (const [name, value] of new URLSearchParams(query)) {
     if (!allowed.includes(name) || settings.has(name)) {
       const are = `one of ${allowed.join(", ")}, each at most once`;
-      // What may be a password under a name that is spelt wrong isn't shown.
+      // A value under a misspelt name may be a password, so it isn't shown.
       const shown = /pass|user/i.test(name) ? name : `${name}=${value}`;
       throw refused("Redis URL query", `?${shown}`, are);
     }
@@ -118,8 +116,8 @@ export function parseRedisUrl(text: string): RedisAddress {
 }
 
 /**
- * Refuses a URL whose password ends it early, as `/`, `?` and `#` do: what is behind them would
- * be taken for a database or a query, and be told as such. Sentinels' own may stand in a query.
+ * Refuses a URL whose password holds `/`, `?` or `#`: the rest would be parsed as a database or a
+ * query, and quoted in errors. Sentinels' own passwords may be in the query.
  */
 export function checkLogin(text: string): void {
   const [, rest = ""] = /^[^/]*\/\/[^/?#]*(.*)$/s.exec(String(text)) ?? [];
@@ -131,7 +129,7 @@ export function checkLogin(text: string): void {
   );
 }
 
-/** A part of a URL without its percent signs; `name` says which part, for the error. */
+/** A part of a URL, percent-decoded; `name` says which part, for the error. */
 export function decodePart(name: string, encoded: string): string {
   try {
     return decodeURIComponent(encoded);
@@ -155,7 +153,7 @@ function bunClient(): BunClientClass | undefined {
   return (globalThis as { Bun?: { RedisClient?: BunClientClass } }).Bun?.RedisClient;
 }
 
-/** Through Bun's own client. It tells no reason when a connection fails. */
+/** Through Bun's own client. It gives no reason when a connection fails. */
 export const dialBun: RedisDialer = async (address, timeoutMs, ended) => {
   const Client = bunClient();
   if (!Client) throw new AtlasError("bad_request", "Bun's Redis client needs Bun");
@@ -218,7 +216,7 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
   };
 };
 
-/** The quickest client of the running runtime. */
+/** The fastest client of the running runtime. */
 export function defaultDialer(): RedisDialer {
   return bunClient() ? dialBun : dialIoredis;
 }

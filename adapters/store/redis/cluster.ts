@@ -51,11 +51,11 @@ interface Node {
   readonly connection: RedisConnection;
   /** Settles with the first attempt to connect; never rejects. */
   readonly tried: Promise<unknown>;
-  /** Stands for what is sent to it of slots that move there. */
+  /** Identifies the order of commands sent with ASKING, for slots that move there. */
   readonly asked: object;
 }
 
-/** A master by the list, and the lowest of its slots. */
+/** A master of the list, and its lowest slot. */
 interface Master {
   readonly slot: number;
   readonly node: Node;
@@ -70,7 +70,7 @@ export class RedisCluster implements RedisBackend {
   #masters: readonly Master[] = [];
   /** The first slot without a master, by the latest list; -1 where each has one. */
   #bare = 0;
-  /** Who ran the last step on each slot, and how it was asked. */
+  /** The node that ran the last step on each slot, and whether by ASKING. */
   readonly #ran: { node: Node; asking: boolean }[] = [];
   /** Nodes of the latest list, masters first. */
   #listed: readonly NodeAddress[] = [];
@@ -125,8 +125,8 @@ export class RedisCluster implements RedisBackend {
    * Which copies of the data answer: the replication id of each master, in the order of
    * text. Rejects with `unavailable` unless all of them tell.
    *
-   * Who the masters are is asked anew each time, of the one that keeps the members: a
-   * former master that was cut off together with us may not know yet that it is none.
+   * The list of masters is read anew each time, from the master that keeps the members: a former
+   * master that was cut off together with this node may not know yet that it was replaced.
    */
   async lineageIds(): Promise<string[]> {
     const home = this.#slots[MEMBERS_SLOT];
@@ -149,7 +149,7 @@ export class RedisCluster implements RedisBackend {
     return (await Promise.all(ids)).sort();
   }
 
-  /** Who answered the last script on the key's slot. */
+  /** The connection that answered the last script on the key's slot. */
   runnerOf(key: string): RedisRunner {
     const slot = clusterSlot(key);
     const { node, asking } = this.#ran[slot] ?? {};
@@ -161,12 +161,12 @@ export class RedisCluster implements RedisBackend {
     };
   }
 
-  /** The replicas of a master, as it tells of them itself. */
+  /** The replicas of a master, as it reports them itself. */
   replicasOf(runner: RedisRunner): Promise<ReplicaGroup> {
     return clusterReplicas(runner);
   }
 
-  /** Ends all lines for good. */
+  /** Closes all connections for good. */
   close(): void {
     this.#closed = true;
     for (const { connection } of this.#nodes.values()) connection.close();
@@ -229,7 +229,7 @@ export class RedisCluster implements RedisBackend {
     this.#heal(node.at);
   }
 
-  /** Asks for the list of slots until all of them can be reached; first of all `of`. */
+  /** Reads the list of slots until all can be reached; asks `of` first. */
   async #heal(of?: NodeAddress): Promise<void> {
     if (this.#healing || this.#closed) return;
     this.#healing = true;
@@ -243,7 +243,7 @@ export class RedisCluster implements RedisBackend {
     this.#healing = false;
   }
 
-  /** Takes the list that some node has, and connects to its masters. Gives why that isn't all. */
+  /** Reads the list from some node, and connects to its masters. Gives why slots are missing. */
   async #relist(timeoutMs: number, of?: NodeAddress): Promise<unknown> {
     const giveUp = performance.now() + timeoutMs;
     try {
@@ -264,7 +264,7 @@ export class RedisCluster implements RedisBackend {
     return missing === null ? null : unavailable(missing);
   }
 
-  /** Whom to ask: another one first each time, since one that was cut off has an old list. */
+  /** The nodes to ask, another one first each time, since one that was cut off has an old list. */
   #inTurn(of: NodeAddress | undefined): RedisAddress[] {
     const all = new Map<string, RedisAddress>();
     for (const at of [...this.#listed, ...this.#seeds]) all.set(idOf(at), this.#addressOf(at));
@@ -309,7 +309,7 @@ export class RedisCluster implements RedisBackend {
     this.#leave(new Set(ranges.flatMap(({ replicas }) => replicas.map(idOf))), lowest);
   }
 
-  /** Ends the lines to former masters: replicas now, or gone. New ones may have no slots yet. */
+  /** Closes connections to former masters: replicas now, or removed. New ones may have no slots yet. */
   #leave(replicas: ReadonlySet<string>, masters: ReadonlyMap<Node, number>): void {
     for (const node of this.#nodes.values()) {
       if (masters.has(node) || (node.connection.up && !replicas.has(node.id))) continue;

@@ -8,12 +8,12 @@
  * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
  */
 
-/** `ready(key)`: has all be taken that this script writes. No key expires, so nothing is changed. */
+/** `ready(key)`: has Redis take all writes of this script. No key expires, so it changes nothing. */
 export const READY: string = `
 local function ready(key) redis.pcall('PERSIST', key) end`;
 
 /**
- * `full(key)`: whether the memory is full; if so, all that this script writes is taken from then on.
+ * `full(key)`: whether the memory is full; if so, Redis takes all writes of this script from then on.
  * MUST run before the script has written anything, with a key that holds text, or nothing.
  */
 export const FULL: string = `${READY}
@@ -28,10 +28,10 @@ local function full(key)
   return isFull
 end`;
 
-/** What a step says that is refused by a script itself. */
+/** The reply to a step that a script refuses for want of memory. */
 export const OOM: string = `'OOM the memory is full, and this would take more of it'`;
 
-/** What a field of a state takes beside its name, twice, and its value, in bytes, about. */
+/** Bytes that a field takes besides its name (stored twice) and its value, roughly. */
 const FIELD_BYTES = 128;
 
 /** `size(state, field, value)`: by how many bytes a write makes a state grow; nil deletes. */

@@ -34,14 +34,14 @@ export interface UpstashPipeline {
 }
 
 export interface UpstashLineOptions {
-  /** What the Redis is called in messages. */
+  /** The Redis's name in messages. */
   name: string;
   /** How long one step may take, repeats included, in ms. */
   timeoutMs: number;
   scripts: readonly string[];
-  /** Judges, once, whether the server may evict keys. */
+  /** Checks, once, whether the server may evict keys. */
   eviction: EvictionMonitor;
-  /** Makes the client; each request MUST take the signal that `signal` gives when it starts. */
+  /** Makes the client; each request MUST use the signal that `signal` gives when it starts. */
   client(signal: () => AbortSignal): UpstashClient;
 }
 
@@ -58,13 +58,13 @@ const MAX_ATTEMPTS = 3;
 /** Pauses before a repeat lie between half and whole of this times the attempt, in ms. */
 const REPEAT_PAUSE_MS = 40;
 
-/** Proves that scripts run, and gives what the server says of its memory, where it does. */
+/** Proves that scripts run, and gives INFO memory, where the server allows that. */
 const PROOF =
   `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
 
-/** What Redis or its gateway says of credentials that no repeat will mend. */
+/** Refusals of credentials, by Redis or its gateway, that no repeat will change. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
-/** What they say of a request that is too long. */
+/** Their refusals of a request that is too long. */
 const TOO_LARGE = /max request size|too large|\b413\b/i;
 
 /** One script to run. */
@@ -75,7 +75,7 @@ interface Job {
   readonly once: boolean;
   /** Whether its source must be sent, since Redis didn't know its digest. */
   whole: boolean;
-  /** Whether it was sent before without a readable answer: it may be done yet. */
+  /** Whether it was sent before without a readable answer: it may have run. */
   isInDoubt: boolean;
 }
 
@@ -111,7 +111,7 @@ export class UpstashLine implements RedisBackend {
     });
   }
 
-  /** Whether what was sent last was answered, if need be after repeats. */
+  /** Whether the last request was answered, if need be after repeats. */
   get up(): boolean {
     return this.#answered && !this.#closed;
   }
@@ -129,7 +129,7 @@ export class UpstashLine implements RedisBackend {
       try {
         return await this.#greet(giveUp);
       } catch (error) {
-        // What was answered before tells more than that the last attempt found no time.
+        // An earlier answer says more than that the last attempt ran out of time.
         if (why === undefined || !(error instanceof Late)) why = error;
         if (isAtlasError(error) && error.code === "bad_request") throw error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
@@ -150,7 +150,7 @@ export class UpstashLine implements RedisBackend {
     return this.#jobs.push({ script, keys, args, once, whole: false, isInDoubt: false });
   }
 
-  /** Ends it for good; what is under way rejects. */
+  /** Closes it for good; requests under way reject. */
   close(): void {
     this.#closed = true;
     for (const controller of this.#open) controller.abort(closedError());
@@ -193,7 +193,7 @@ export class UpstashLine implements RedisBackend {
     }
   }
 
-  /** Sends each by itself: one of them alone may have made the answer too long. */
+  /** Sends each by itself: one of them may have made the answer too long. */
   #deliverEach(batch: Entry<Job>[], error: AnswerTooLong): void {
     for (const entry of batch) {
       if (entry.op.once) entry.reject(this.#failure(error));
@@ -264,7 +264,7 @@ export class UpstashLine implements RedisBackend {
     }
   }
 
-  /** Waits until another request may go. */
+  /** Waits until another request may be sent. */
   async #enter(): Promise<void> {
     while (this.#running >= MAX_REQUESTS && !this.#closed) {
       if (this.#waiting.length >= MAX_WAITING) throw new Error("too many requests wait for it");
@@ -273,7 +273,7 @@ export class UpstashLine implements RedisBackend {
     this.#running++;
   }
 
-  /** What `run` gives, unless time is up or the line is closed before. */
+  /** The result of `run`, unless its time is over or the connection closed before. */
   #within<T>(giveUp: number, run: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     const controller = new AbortController();
@@ -297,7 +297,7 @@ export class UpstashLine implements RedisBackend {
     if (this.#closed) return closedError();
     const reason = reasonOf(error);
     const message = `${this.#options.name}: ${reason}`;
-    // Only where nobody else was in the request: theirs may well fit.
+    // Only where the request held no other scripts: those may fit.
     if (alone && TOO_LARGE.test(reason)) {
       return new AtlasError("bad_request", message, { cause: error });
     }
@@ -314,7 +314,7 @@ export class UpstashLine implements RedisBackend {
   }
 }
 
-/** What went wrong, without the request that the client repeats in its messages. */
+/** The reason, without the request that the client quotes in its messages. */
 function reasonOf(error: unknown): string {
   const [reason = ""] = messageOf(error).split(", command was:");
   const cause = (error as { cause?: unknown } | null)?.cause;
@@ -332,7 +332,7 @@ function areAnswers(answers: unknown, count: number): answers is Answer[] {
     );
 }
 
-/** What a step of a script says that it is refused for; null where none is. */
+/** The reason for which a step of a script was refused; null where none was. */
 function refusedIn(reply: unknown): string | null {
   if (!Array.isArray(reply)) return null;
   return reply.find((text) =>
@@ -340,7 +340,7 @@ function refusedIn(reply: unknown): string | null {
   ) ?? null;
 }
 
-/** The time was up before an answer came. */
+/** The time was over before an answer came. */
 class Late extends Error {}
 
 function shown(value: unknown): string {

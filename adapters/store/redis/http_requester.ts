@@ -13,9 +13,9 @@ import { redirectOf } from "../../../src/model/redirect.ts";
 export const MAX_ANSWER_BYTES = 33_554_432;
 /** Bytes of all answers that one store is reading at once. */
 export const MAX_ANSWERS_BYTES = 67_108_864;
-/** Bytes of an answer that says only what went wrong. */
+/** Bytes of an error's answer. */
 const MAX_REFUSAL_BYTES = 65_536;
-/** Longest token that an answer may have sent along with the next request, in characters. */
+/** Longest sync token of an answer that is sent with the next request, in characters. */
 const MAX_SYNC_TOKEN = 1_024;
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
@@ -33,10 +33,10 @@ export interface RequesterOptions {
   signal(): AbortSignal;
 }
 
-/** An answer has more bytes than it may: no repeat makes it shorter. */
+/** An answer is over the limit; no repeat makes it shorter. */
 export class AnswerTooLong extends Error {}
 
-/** What the endpoint says that it refuses: by itself, or of one command. */
+/** The endpoint refused a request, or one command. */
 export class EndpointRefusal extends Error {}
 
 /** What `new Redis(requester)` takes. */
@@ -68,14 +68,14 @@ export class UpstashRequester {
       redirect: "manual",
       cache: "no-store",
       signal,
-      // Bun inflates all that has come at once: it is told to leave it as it is.
+      // Bun would inflate all that has arrived at once: decompression is turned off.
       decompress: false,
     };
     const response = await fetch([this.#base, ...request.path ?? []].join("/"), init);
     try {
       return await this.#answerOf(response, signal, request.body);
     } finally {
-      // What was not read must not keep its connection, or go on coming.
+      // An unread body must not keep its connection, or go on arriving.
       if (response.body && !response.bodyUsed) response.body.cancel().catch(() => {});
     }
   }
@@ -94,7 +94,7 @@ export class UpstashRequester {
       const text = isJson ? await this.#textOf(response, MAX_REFUSAL_BYTES, signal) : "";
       const said = refusalIn(text);
       if (status < 400 || status >= 500) throw new Error(said ?? `it answers with HTTP ${status}`);
-      // Of a request that is refused as such no command was run.
+      // No command of a refused request ran.
       throw new EndpointRefusal(said === null || status === 429 ? whole(status, said) : said);
     }
     if (!isJson) {
@@ -110,7 +110,7 @@ export class UpstashRequester {
     return answer;
   }
 
-  /** The body as text, given up as soon as it is too long. */
+  /** The body as text; rejects as soon as it is too long. */
   async #textOf(response: Response, most: number, signal: AbortSignal): Promise<string> {
     if (!response.body) return "";
     const reader = response.body.getReader();
@@ -140,7 +140,7 @@ export class UpstashRequester {
   }
 }
 
-/** How a body begins that is not read on. */
+/** The beginning of a body; the rest is not read. */
 async function beginningOf(response: Response): Promise<string> {
   const reader = response.body?.getReader();
   const { value } = await reader?.read() ?? {};
@@ -166,7 +166,7 @@ function whole(status: number, said: string | null): string {
   return `it answers with HTTP ${status}${said === null ? "" : `: ${said}`}`;
 }
 
-/** What Redis, or who stands before it, says that it refuses; null where that says nothing. */
+/** The refusal by Redis or a proxy before it, as text; null where there is none. */
 function refusalIn(text: string): string | null {
   try {
     const { error } = JSON.parse(text) as { error?: unknown };

@@ -11,8 +11,8 @@ import { MAX_TERM } from "../check.ts";
 import { READY } from "./full_scripts.ts";
 
 /**
- * `copy()`: which copy of the data answers, by its replication id; it changes where a
- * replica is promoted, and where a server starts. Empty where a Redis doesn't tell.
+ * `copy()`: the replication id of the copy of the data that answers; it changes when a replica is
+ * promoted, and when a server starts. Empty where a Redis doesn't report it.
  */
 export const COPY: string = `
 local function copy()
@@ -57,7 +57,7 @@ local function fetched(infos, limit)
   return infos
 end`;
 
-/** Ends that one registration looks at, where more have gathered than are kept. */
+/** The most ended members that one registration prunes. */
 export const MAX_PRUNED = 256;
 
 /** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */

@@ -16,12 +16,12 @@ import type { RedisBackend } from "./store.ts";
 export interface RedisRunner {
   /** The server, as `host:port`. */
   readonly address: string;
-  /** The same for all whose commands keep their order among each other. */
+  /** The connection: commands with the same one keep their order. */
   readonly connection: object;
   send(command: string, args: string[]): Promise<unknown>;
 }
 
-/** What waiting needs of a backend. */
+/** What {@link withReplicaAck} needs of a backend. */
 export interface RedisCommands extends RedisBackend {
   /**
    * The connection over which the last script on this key's slot was answered; commands
@@ -29,8 +29,8 @@ export interface RedisCommands extends RedisBackend {
    */
   runnerOf(key: string): RedisRunner;
   /**
-   * The replicas of a runner's server, as those tell of them who may promote one. Rejects where
-   * they can't. Null: nobody promotes any by itself.
+   * The replicas of a runner's server, by those that may promote one. Rejects where they can't
+   * tell. Null: nothing promotes replicas automatically.
    */
   replicasOf(runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null>;
 }
@@ -39,12 +39,12 @@ export interface RedisCommands extends RedisBackend {
 const SLICE_MS = 50;
 /** The pause before steps that didn't count are waited for again, in ms. */
 const PAUSE_MS = 10;
-/** After so long the replicas are asked for again; nothing is decided by a look older by twice that. */
+/** The replicas are asked for again after this time; an answer older than twice that is not used, in ms. */
 const LOOK_MS = 1_000;
-/** How long a look at the replicas may take, in ms. */
+/** How long asking for the replicas may take, in ms. */
 const LOOK_TIMEOUT_MS = 500;
 
-/** A step that isn't known to count yet. */
+/** A step that is not yet confirmed. */
 interface Waiting {
   readonly key: string;
   readonly runner: RedisRunner;
@@ -55,7 +55,7 @@ interface Waiting {
 }
 
 /**
- * The backend, with `confirm`.
+ * Adds `confirm` to a backend.
  *
  * @param least how many replicas must have a step in any case, from 1.
  * @param waitMs how long they are waited for; whole, from 1.
@@ -96,7 +96,7 @@ class AckQueue {
   /** The replicas, as they were reply of last. */
   #seen: ReplicaGroup | null = null;
   #looking: Promise<ReplicaGroup | null> | null = null;
-  /** Why the last look failed; empty where it didn't. */
+  /** Why asking for the replicas failed last; empty where it succeeded. */
   #lookError = "";
 
   constructor(backend: RedisCommands, least: number, waitMs: number) {
@@ -131,7 +131,7 @@ class AckQueue {
     this.#isBusy = false;
   }
 
-  /** Waits for replicas once. Gives the steps that go on waiting. @throws where the backend is down */
+  /** Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend is down */
   async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
     const [{ key, runner }] = batch as [Waiting];
     const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= LOOK_MS;
@@ -156,7 +156,7 @@ class AckQueue {
     });
   }
 
-  /** Answers the steps that count; gives the others. */
+  /** Resolves the confirmed steps; gives the others. */
   #settle(steps: readonly Waiting[], copied: number): Waiting[] {
     const group = this.#seen;
     return steps.filter(({ runner: { address: place }, doneAt, resolve }) => {
@@ -167,7 +167,7 @@ class AckQueue {
     });
   }
 
-  /** Asks who may be promoted, by a look that begins no sooner than now. Never rejects. */
+  /** Asks which replicas may be promoted; the question is sent no earlier than now. Never rejects. */
   async #look(runner: RedisRunner): Promise<void> {
     await this.#looking?.catch(() => null);
     const askedAt = performance.now();
@@ -188,7 +188,7 @@ class AckQueue {
     const { primary, present = 0 } = this.#seen ?? {};
     const wanted = Math.max(this.#least, present);
     const why = this.#lookError !== ""
-      ? `; who the replicas are can't be asked: ${this.#lookError}`
+      ? `; the replicas can't be determined: ${this.#lookError}`
       : primary !== undefined && primary !== runner.address
       ? `; ${primary} is the primary now`
       : present < this.#least

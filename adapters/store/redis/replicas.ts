@@ -11,30 +11,30 @@
  */
 import { fieldOf } from "./info.ts";
 
-/** A primary's replicas, as those know them who may promote one. */
+/** A primary's replicas, as known by the sentinels or the cluster, which may promote one. */
 export interface ReplicaGroup {
-  /** The primary that they name, as `host:port`. */
+  /** The primary, as `host:port`. */
   readonly primary: string;
   /** How many replicas may be promoted. */
   readonly present: number;
-  /** Whether replicas were left out, because they are down. */
+  /** Whether replicas were left out because they are down. */
   readonly hasAbsent: boolean;
-  /** When it was asked for, in ms of a monotonic clock. */
+  /** When the question was sent, in ms of a monotonic clock. */
   readonly askedAt: number;
 }
 
 /** A step that writes. */
 export interface CopiedStep {
-  /** The server that did it, as `host:port`. */
+  /** The server that ran it, as `host:port`. */
   readonly primary: string;
-  /** It was done by then, in ms of the same clock. */
+  /** It had run by then, in ms of the same clock. */
   readonly doneAt: number;
   /** How many replicas have it. */
   readonly copied: number;
 }
 
 /**
- * Whether a step counts.
+ * Whether a step is safe from a promotion.
  *
  * @param least how many replicas must have it in any case.
  */
@@ -45,7 +45,7 @@ export function isConfirmed(step: CopiedStep, least: number, group: ReplicaGroup
   return group.present >= least && step.copied >= group.present;
 }
 
-/** What one sentinel tells of a master. */
+/** One sentinel's answer about a master. */
 export interface SentinelAnswer {
   /** The master, as `host:port`, and the configuration epoch in which it is one. */
   readonly primary: string;
@@ -55,10 +55,10 @@ export interface SentinelAnswer {
 }
 
 /**
- * The replicas by what several sentinels tell. Those of a former configuration count for
- * nothing. A replica is left out where all that list it, and more than half of all sentinels,
- * call it down; or have not heard of it as a replica yet: it would be the last to be promoted.
- * One of priority 0 is never promoted.
+ * The replicas by the answers of several sentinels. Answers of a former configuration are ignored.
+ * A replica is left out where all that list it, and more than half of all sentinels, call it down,
+ * or don't know it as a replica yet: it would be the last to be promoted. One of priority 0 is
+ * never promoted.
  *
  * @param sentinels how many there are.
  */
@@ -88,7 +88,7 @@ function isAbsent(fields: ReadonlyMap<string, string>): boolean {
   return flags.includes("s_down") || flags.includes("o_down") || fields.get("master-host") === "?";
 }
 
-/** What asking a master of a cluster needs. */
+/** A master of a cluster to be asked. */
 interface ClusterMaster {
   readonly address: string;
   send(command: string, args: string[]): Promise<unknown>;

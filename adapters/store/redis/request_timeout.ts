@@ -3,7 +3,7 @@
  * meanwhile.
  */
 
-/** Runs `late` once `ms` have passed, unless what it gives is called before. */
+/** Runs `late` after `ms`, unless the returned function is called before. */
 export function requestTimeout(ms: number, late: () => void): () => void {
   let timer = setTimeout(() => {
     timer = setTimeout(late, ms / 2);
@@ -11,7 +11,7 @@ export function requestTimeout(ms: number, late: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** `promise`, given up after `ms`. */
+/** `promise`, or a rejection after `ms`. */
 export function withTimeout<T>(ms: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const late = (): void => reject(new Error(`no answer within ${Math.round(ms)} ms`));

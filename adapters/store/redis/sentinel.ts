@@ -16,25 +16,25 @@ import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./r
 import { withTimeout } from "./request_timeout.ts";
 import type { SentinelTarget } from "./url.ts";
 
-/** Where a sentinel says that the master is. */
+/** The master's address, as a sentinel reports it. */
 interface MasterAddress {
   readonly host: string;
   readonly port: number;
   readonly epoch: number;
 }
 
-/** The guide to a master by its sentinels. One connection to each is kept open, at most. */
+/** Finds a master by its sentinels. Keeps at most one connection open to each. */
 export class SentinelLocator implements MasterLocator {
   readonly name: string;
   readonly #target: SentinelTarget;
   readonly #clients = new Map<RedisAddress, RedisClient>();
   /** Which sentinel is asked first. */
   #first = 0;
-  /** Sentinels that didn't answer when they were asked last. */
+  /** Sentinels that didn't answer the last question. */
   readonly #unresponsive = new Set<RedisAddress>();
   /** Sentinels that are being asked for replicas. */
   readonly #asked = new Set<RedisAddress>();
-  /** The latest configuration epoch heard of. */
+  /** The latest configuration epoch seen. */
   #epoch = -1;
   #closed = false;
 
@@ -56,7 +56,7 @@ export class SentinelLocator implements MasterLocator {
         throw new Error(`it is behind, at epoch ${told.epoch} of ${this.#epoch}`);
       },
     }).catch((error) => {
-      // Nobody who answers knows of a later one: the sentinels were set up anew.
+      // No sentinel that answers knows a later one: the sentinels were set up anew.
       if (stale) return stale as MasterAddress;
       throw error;
     });
@@ -68,7 +68,7 @@ export class SentinelLocator implements MasterLocator {
     this.#first++;
   }
 
-  /** Asks the next sentinel; what it can't tell is no reason to leave a master that answers. */
+  /** Asks the next sentinel; without an answer a master that responds is not left. */
   async elsewhere({ host, port }: RedisAddress, timeoutMs: number): Promise<string | null> {
     this.#first++;
     try {
@@ -82,8 +82,8 @@ export class SentinelLocator implements MasterLocator {
   }
 
   /**
-   * Who may be promoted, by all sentinels that answer. One that was silent the last time is
-   * waited for only as long as the others take, and asked once at a time.
+   * The replicas that may be promoted, by all sentinels that answer. One that did not answer the
+   * last time is waited for only as long as the others take, and is asked once at a time.
    */
   async replicas(timeoutMs: number): Promise<ReplicaGroup> {
     const { sentinels } = this.#target;
@@ -140,7 +140,7 @@ export class SentinelLocator implements MasterLocator {
   #news(sentinel: RedisAddress, timeoutMs: number): Promise<MasterAddress> {
     const { master } = this.#target;
     return this.#ask(sentinel, timeoutMs, async (client) => {
-      // The address comes by a command of its own: it is right while a failover still ends.
+      // The address has a command of its own, which is right while a failover still ends.
       const [address, about] = await Promise.all([
         client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
         client.send("SENTINEL", ["MASTER", master]),
@@ -168,7 +168,7 @@ export class SentinelLocator implements MasterLocator {
   async #clientOf(sentinel: RedisAddress, timeoutMs: number): Promise<RedisClient> {
     const known = this.#clients.get(sentinel);
     if (known) return known;
-    // Through ioredis everywhere: it tells why a connection failed.
+    // Through ioredis on all runtimes: it reports why a connection failed.
     const client = await dialIoredis(sentinel, timeoutMs, () => this.#forget(sentinel, client));
     const rival = this.#clients.get(sentinel);
     if (this.#closed || rival) client.close();
@@ -201,12 +201,12 @@ function masterAddressOf(address: unknown, about: unknown): MasterAddress {
   throw new Error(`it answers as no sentinel does: ${shown}`);
 }
 
-/** The longest that one server is given to answer, in ms. */
+/** The longest that one server may take to answer, in ms. */
 const MAX_ANSWER_MS = 1_000;
 
 /** One question to each of several servers. */
 export interface Question<Answer> {
-  /** What is asked for, as the beginning of a message: `X can't be found`. */
+  /** What is looked for, as the beginning of a message: `X can't be found`. */
   readonly what: string;
   /** In the order in which they are asked. */
   readonly addresses: readonly RedisAddress[];

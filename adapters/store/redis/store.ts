@@ -85,7 +85,7 @@ import {
   writes,
 } from "./steps.ts";
 
-/** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
+/** How a store reaches its Redis. Every failure MUST reject with an AtlasError. */
 export interface RedisBackend {
   readonly up: boolean;
   /** Whether one script may touch keys of one slot only. */
@@ -93,8 +93,8 @@ export interface RedisBackend {
   /**
    * Runs one of `SCRIPTS` where writes are done, never on a replica.
    *
-   * A backend MAY send it again where the answer got lost, unless told `once`: the scripts
-   * change nothing by being repeated, but a repeated release can't tell what the first did.
+   * A backend MAY send it again where the answer was lost, unless `once` is set: repeated scripts
+   * change nothing, but a repeated release can't tell what the first one did.
    */
   script(
     script: string,
@@ -105,8 +105,8 @@ export interface RedisBackend {
   /** Values of keys, from the server that writes; absent where a replica might answer. */
   mget?(keys: readonly string[]): Promise<unknown>;
   /**
-   * Resolves once the replicas that the backend was told of have all that was written over it
-   * so far; rejects where too few have. Absent: no replica is waited for.
+   * Resolves once enough replicas have all that was written over this backend so far; rejects
+   * where too few have. Absent: no replica is waited for.
    *
    * @param key any key of the slot that was written to.
    */
@@ -121,7 +121,7 @@ export interface RedisBackend {
 
 /** Most steps of one script or MGET. */
 const MAX_BATCH_STEPS = 128;
-/** Times that a registration is sent while members are pruned meanwhile. */
+/** The most times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
 
 interface Get {
@@ -135,10 +135,10 @@ export class RedisStore implements Store {
   readonly #find: (found: Found) => void;
   readonly #steps: Batcher<Step>;
   readonly #gets: Batcher<Get>;
-  /** The latest version of membership that any answer told. */
+  /** The latest version of membership in any answer. */
   #version = 0;
 
-  /** @param onEvent hears of what it finds out by itself. MUST NOT throw. */
+  /** @param onEvent gets what the store detects by itself. MUST NOT throw. */
   constructor(
     backend: RedisBackend,
     maxText: number,
@@ -258,7 +258,7 @@ export class RedisStore implements Store {
       try {
         return keptReply(turn, await this.#step(keptStep(turn.key, lineage)));
       } catch (error) {
-        // Nobody can say: it is told that it can't be read, wherever it is used.
+        // Unknown: whoever reads the state gets the error that it can't be read.
         if (error instanceof BrokenEntry) return turn.last;
         throw error;
       }
@@ -346,7 +346,7 @@ export class RedisStore implements Store {
     );
   }
 
-  /** Runs a script that writes; its answer counts once replicas have what it wrote. */
+  /** Runs a script that writes; its answer counts once replicas have its writes. */
   async #write(
     script: string,
     keys: readonly string[],
@@ -355,13 +355,13 @@ export class RedisStore implements Store {
   ): Promise<unknown> {
     const reply = await this.#backend.script(script, keys, args, once);
     await this.#backend.confirm?.(keys[0] as string).catch((error) => {
-      // The script ran, whatever is refused since.
+      // The script ran, so its effect may exist whatever was refused since.
       throw refusalOf(error) === null ? error : unavailable(detailOf(error), error);
     });
     return reply;
   }
 
-  /** What the scripts of membership are told of the lineage. */
+  /** The arguments about the lineage of the membership scripts. */
   async #lineageArguments(known: KnownLineage | null = null): Promise<string[]> {
     const replicas = this.#backend.confirm ? "1" : "0";
     const copies = await this.#copies();

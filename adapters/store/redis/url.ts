@@ -12,10 +12,10 @@ import {
   type RedisAddress,
 } from "./client.ts";
 
-/** How to get in, wherever the server turns out to be. */
+/** Credentials and TLS, wherever the server is. */
 export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas" | "eviction">;
 
-/** What any target may be set to. */
+/** Settings of any target. */
 interface TargetSettings {
   /** How many replicas must have what was written before it counts. */
   readonly replicas: number;
@@ -23,7 +23,7 @@ interface TargetSettings {
   readonly eviction: "allow" | undefined;
 }
 
-/** A master that sentinels watch, and how to ask them. */
+/** A master that sentinels watch, and the sentinels' addresses. */
 export interface SentinelTarget extends TargetSettings {
   readonly kind: "sentinel";
   readonly sentinels: readonly RedisAddress[];
@@ -32,7 +32,7 @@ export interface SentinelTarget extends TargetSettings {
   readonly login: RedisLogin;
 }
 
-/** A cluster, and some of its nodes; they tell of the others. */
+/** A cluster, and some of its nodes, which know the others. */
 export interface ClusterTarget extends TargetSettings {
   readonly kind: "cluster";
   readonly seeds: readonly RedisAddress[];

@@ -165,14 +165,14 @@ export class SqliteMembers {
 }
 
 /**
- * What a member runs, in one column: its types, and behind them, in an object that readers of
- * former versions take for one more type, what it serves as besides.
+ * A member's types and roles in one column: its types, followed by an object with its roles, which
+ * readers of former versions take for one more type.
  */
 function rolesText({ hosts, serves }: MemberInfo): string {
   return JSON.stringify(serves ? [...hosts, { serves }] : hosts);
 }
 
-/** What a row says of its node; a text where it can't be read. */
+/** A row's member info; a text with the reason where it can't be read. */
 function infoOf(row: Row): unknown {
   if (row["hosts"] === null) return tooLong();
   if (row["short"] !== 1) return `its address is longer than ${MAX_ADDRESS} characters`;

@@ -37,7 +37,7 @@ import { type Database, fromStored, type Row, type Statement, toStored } from ".
 const OWNER = `substr(rrp, 1, ${MAX_ENTRY + 1}) AS rrp, ` +
   `substr(incarnation, 1, ${MAX_ENTRY + 1}) AS incarnation, CAST(epoch AS TEXT) AS epoch`;
 
-/** Rows that one page of a listing may look at: a sparse prefix must not block the process. */
+/** Rows that one page of a listing may read: a sparse prefix must not block the process. */
 const MAX_LOOKED_AT = 2_000;
 
 export class SqliteTables {
@@ -151,7 +151,7 @@ export class SqliteTables {
         const row = this.#turn.get(key) ?? this.#ended.row(key);
         return keptOf(last, this.#last(key, row), pastIn(key, row));
       } catch (error) {
-        // Nobody can say: it is told that it can't be read, wherever it is used.
+        // Unknown: whoever reads the state gets the error that it can't be read.
         if (error instanceof BrokenEntry) return last;
         throw error;
       }
@@ -246,7 +246,7 @@ export class SqliteTables {
   }
 }
 
-/** What a state had in former terms. */
+/** The last turns of a state in former terms. */
 function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   const text = String(row?.["past"] ?? "");
   if (text === "") return [];
@@ -257,7 +257,7 @@ function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   });
 }
 
-/** An epoch after which there is another one; null for any other value. */
+/** An epoch that has a successor; null for any other value. */
 function epochIn(value: unknown): number | null {
   const epoch = /^\d{1,16}$/.test(String(value)) ? Number(value) : NaN;
   return epoch < Number.MAX_SAFE_INTEGER ? epoch : null;

@@ -46,8 +46,8 @@ import { TransactionQueue } from "./transaction_queue.ts";
 
 export interface SqliteStoreOptions {
   /**
-   * `normal` (default): what was acknowledged survives the crash of any process.
-   * `full`: the loss of power too, at the price of a disk flush each tick.
+   * `normal` (default): acknowledged writes survive the crash of any process. `full`: they survive
+   * the loss of power too, at the cost of a disk flush each tick.
    */
   synchronous?: "normal" | "full";
   /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
@@ -60,8 +60,7 @@ export interface SqliteStoreOptions {
 export type SqliteDriver = new (path: string) => Database;
 
 /**
- * Opens the store in the file at `path`, which is made where there is none, its
- * directory too.
+ * Opens the store in the file at `path`; creates the file and its directory where they are missing.
  *
  * @throws AtlasError `bad_request` where the file or directory can't be used at all,
  * `unavailable` where other processes kept it locked for `patienceMs`, or the disk is full.
@@ -95,18 +94,18 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
   }
 }
 
-/** A file that is open, and what works on it. */
+/** An open file, and what works on it. */
 interface OpenFile {
   readonly database: Database;
   readonly tables: SqliteTables;
   readonly members: SqliteMembers;
   readonly reads: TransactionQueue;
   readonly writes: TransactionQueue;
-  /** Whether a step found that it isn't the one at its path any more. */
+  /** Whether a step found that the path leads to another file. */
   readonly isGone: () => boolean;
 }
 
-/** Opens the file at `path`, or makes it. MAY throw a busy error; then it can be repeated. */
+/** Opens or creates the file at `path`. MAY throw a busy error; then it can be repeated. */
 function openFile(
   path: string,
   synchronous: "normal" | "full",
@@ -141,8 +140,8 @@ function openFile(
 }
 
 /**
- * Makes a folder where there is none, its parents first. (Node's own way, `recursive`, never ends
- * where a parent exists in which nothing can be made, as in `/proc`: seen with 24.21.)
+ * Creates a folder, its parents first. (Node's own option, `recursive`, never returns where a parent
+ * exists in which nothing can be created, as in `/proc`: seen with 24.21.)
  */
 function makeFolder(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
@@ -152,7 +151,7 @@ function makeFolder(path: string): void {
   try {
     mkdirSync(path);
   } catch (error) {
-    // Another process may have come first.
+    // Another process may have created it.
     if (!isThere()) throw error;
   }
 }
@@ -162,22 +161,22 @@ class SqliteStore implements Store {
   #file: OpenFile;
   #isClosed = false;
 
-  /** @param open opens what is at the path by then. */
+  /** @param open opens the file that is at the path then. */
   constructor(file: OpenFile, open: () => OpenFile) {
     this.#file = file;
     this.#open = open;
   }
 
-  /** The file at the path: opened anew after a step that found another one there. */
+  /** The file at the path; opened again after a step that found another one there. */
   get #present(): OpenFile {
     if (this.#isClosed || !this.#file.isGone()) return this.#file;
-    // Closed first: where the log of writes alone is gone, what it held is written back now. SQLite
-    // leaves alone what lies at the path of a file that was moved away (sqlite3PagerClose).
+    // Closed first: where only the write-ahead log is missing, its content is written back now.
+    // SQLite does not touch the path of a file that was moved away (sqlite3PagerClose).
     close(this.#file);
     try {
       this.#file = this.#open();
     } catch {
-      // Its steps say that it is gone; the next one tries again.
+      // Its steps fail as missing; the next one tries again.
     }
     return this.#file;
   }
