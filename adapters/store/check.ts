@@ -76,11 +76,11 @@ export function checkClaim(claim: Claim): void {
 
 /** Refuses reassertions that no entry could hold. */
 export function checkReassertions(
-  tenures: readonly Reassertion[],
+  reassertions: readonly Reassertion[],
   lineage: { term: number },
 ): void {
   checkTerm(lineage.term);
-  for (const { key, rrp, incarnation, epoch, after } of tenures) {
+  for (const { key, rrp, incarnation, epoch, after } of reassertions) {
     checkWord("key", key);
     checkWord("rrp", rrp);
     checkWord("incarnation", incarnation);

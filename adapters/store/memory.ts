@@ -182,21 +182,21 @@ class MemoryStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     await this.#arrive();
-    checkReassertions(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
-    return tenures.map((tenure) => this.#reassert(tenure, lineage));
+    return reassertions.map((reassertion) => this.#reassert(reassertion, lineage));
   }
 
-  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
-    const { key, rrp, incarnation, epoch } = tenure;
+  #reassert(reassertion: Reassertion, lineage: LineageName): Standing {
+    const { key, rrp, incarnation, epoch } = reassertion;
     const slot = this.#slot(key);
     const present = slot.owners.get(key) ?? null;
     const { isWritten, ...told } = standingOf(
-      tenure,
+      reassertion,
       present,
       this.#last(key),
       slot.epoch,

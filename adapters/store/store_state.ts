@@ -163,18 +163,18 @@ export class StoreState {
   }
 
   reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): readonly Standing[] | null {
-    checkReassertions(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== this.id) return null;
-    return tenures.map((tenure) => {
-      const { key, rrp, incarnation, epoch } = tenure;
+    return reassertions.map((reassertion) => {
+      const { key, rrp, incarnation, epoch } = reassertion;
       const present = told(this.#owners.get(key));
       const slot = slotOf(key);
       const drawn = this.#epochs.get(slot) ?? 0;
       const last = this.#states.last(key);
-      const { isWritten, ...standing } = standingOf(tenure, present, last, drawn, lineage);
+      const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
       if (isWritten) {
         this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
         this.#epochs.set(slot, Math.max(drawn, epoch));
@@ -256,8 +256,8 @@ export class StoreState {
   }
 
   /**
-   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers
-   * whether the part existed, and the other parts still tell what it held.
+   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers whether the part
+   * existed and the other parts can still tell what it held.
    */
   losePart(key: string, part: "state" | "index" | "epoch"): boolean {
     const slot = slotOf(key);

@@ -133,12 +133,12 @@ export class OptimisticStore implements Store {
 
   /** Answers by a lookup of each key; masters that copy each other have one lineage. */
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkReassertions(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
-    return await Promise.all(tenures.map(async ({ key, incarnation, epoch, after }) => {
+    return await Promise.all(reassertions.map(async ({ key, incarnation, epoch, after }) => {
       try {
         const owner = ownerOf(await this.#master.claims(key));
         const stands = owner?.incarnation === incarnation && owner.epoch === epoch;

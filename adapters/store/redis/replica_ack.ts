@@ -171,7 +171,7 @@ class AckQueue {
   async #look(runner: RedisRunner): Promise<void> {
     await this.#looking?.catch(() => null);
     const askedAt = performance.now();
-    // Where nobody promotes replicas by itself, there are as many as this was reply of.
+    // Where nothing promotes replicas automatically, the configured number counts.
     const known = { primary: runner.address, present: this.#least, hasAbsent: false, askedAt };
     try {
       this.#looking = this.#backend.replicasOf(runner, LOOK_TIMEOUT_MS);

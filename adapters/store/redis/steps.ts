@@ -82,8 +82,8 @@ export function claimReply(
   return { won: false, owner: text === null ? null : parseEntry(key, text) };
 }
 
-export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
-  const { key, rrp, incarnation, epoch, after } = tenure;
+export function reassertStep(reassertion: Reassertion, lineage: LineageName): Step {
+  const { key, rrp, incarnation, epoch, after } = reassertion;
   return step(key, ["own", "epoch", "state"], [
     "A",
     `${incarnation} reasserted ${rrp}`,

@@ -235,14 +235,14 @@ export class RedisStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkReassertions(tenures, lineage);
-    const standings = await Promise.all(tenures.map(async (tenure) => {
+    checkReassertions(reassertions, lineage);
+    const standings = await Promise.all(reassertions.map(async (reassertion) => {
       try {
-        const reply = await this.#step(reassertStep(tenure, lineage));
-        return reply === 0 ? null : standingReply(tenure.key, reply);
+        const reply = await this.#step(reassertStep(reassertion, lineage));
+        return reply === 0 ? null : standingReply(reassertion.key, reply);
       } catch (error) {
         return lostWhereBroken(error);
       }

@@ -14,7 +14,7 @@ import type { Store } from "../../../src/ports/store.ts";
 import { DEPARTED, entryOf, type Pointer, shortcut } from "./entries.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** Signs for a key in the book of the region it left. False: it was taken back, or went on. */
+/** Signs a key's departure in the store of the region it left. False: it was taken back, or moved on. */
 export async function sign(from: Store, key: string, pointer: Pointer): Promise<boolean> {
   const open = { incarnation: DEPARTED, epoch: pointer.at };
   const { won, owner } = await from.claim(shortcut(key, open, pointer));
@@ -24,11 +24,11 @@ export async function sign(from: Store, key: string, pointer: Pointer): Promise<
 }
 
 /**
- * Strikes an open departure out, in whichever region's book it stands; one to `but` is let
- * be. Gives where the key is again, above which epoch; null where there was nothing to undo.
+ * Takes an open departure back, in whichever region's store it stands; one to `but` is left. Gives
+ * the key's home and the epoch to claim above; null where there was nothing to take back.
  *
  * @param start a region in which the key has been: it is followed from there.
- * @throws AtlasError that names a region away
+ * @throws AtlasError that names an unreachable region
  */
 export async function takeBack(
   stores: RegionalStores,
@@ -37,7 +37,7 @@ export async function takeBack(
   but: string | null,
 ): Promise<Pointer | null> {
   const regions = new Set([start]);
-  // Where the way goes on is looked into, too; where it comes back to an earlier stay it ends.
+  // Follows further departures, and ends where one leads back to an earlier stay.
   for (const region of regions) {
     const entry = entryOf(await stores.at(region, (store) => store.lookup(key)));
     if (entry.kind !== "departed") return null;

@@ -26,37 +26,37 @@ import { arrivalOf } from "./state_import.ts";
 import { OBSERVER } from "./member_cache.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** As known by it, a store's lineage is another than before. No copy is called so. */
+/** A lineage id that no copy has: a store that is told of it raises its term. */
 const OVERRULED = "overruled";
-/** Addresses that are on their way to one region at once. */
+/** The most departures that are being repaired in one region at once. */
 const AT_ONCE = 256;
-/** Compare-and-sets that one address may lose to what changes meanwhile, before the next try. */
+/** The most compare-and-sets that one repair may lose to concurrent changes before it waits. */
 const MAX_ROUNDS = 4;
 
-/** Keys that it let go of, or sent on, whose addresses it looks after all the same; oldest go. */
+/** Former keys of this node whose departures it still repairs; the oldest are evicted. */
 const MAX_FORMER = 10_000;
 
-/** A key that moved, and is owned here or was. */
+/** A key that moved here, and is or was owned here. */
 interface MovedKey {
   readonly key: string;
   /** Null where it isn't owned here any more. */
   readonly owner: Ownership | null;
   readonly pointer: Pointer;
-  /** An owner of a higher epoch, found where the key's address was missing. */
+  /** An owner of a higher epoch, found where the departure was missing. */
   rival: Ownership | null;
 }
 
 /** Another region's post repair. */
 interface RegionRepair {
-  /** The copy of its data that its roll was read from last. */
+  /** The lineage id of the last read of its members. */
   copy: string | null;
-  /** Whether that was another one before, and may have lacked what was moving at the time. */
+  /** Whether that id has changed: departures written around the change may be missing. */
   hasChanged: boolean;
-  /** Its lineage, as it told last; null: not yet. */
+  /** Its lineage by its last answer; null: unknown. */
   known: LineageName | null;
-  /** Keys whose address is to be looked after there. */
+  /** Keys whose departure is to be checked there. */
   readonly due: Set<string>;
-  /** Lives that may not know yet that an address was written over an ownership of theirs. */
+  /** Incarnations that may not know yet that a departure replaced an ownership of theirs. */
   readonly overwritten: Set<string>;
   isBusy: boolean;
 }
@@ -65,7 +65,7 @@ export class ForwardingRepair {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #owned = new Map<string, MovedKey>();
-  /** Those without an owner here. Their way still leads here: it is here that it goes on. */
+  /** Keys without an owner here. Departures still lead here, and from here on. */
   readonly #former = new Map<string, MovedKey>();
   readonly #regions = new Map<string, RegionRepair>();
 
@@ -86,7 +86,7 @@ export class ForwardingRepair {
     }
   }
 
-  /** Whether anything here needs an address elsewhere. */
+  /** Whether any key here needs departures elsewhere. */
   get isNeeded(): boolean {
     return this.#owned.size + this.#former.size > 0;
   }
@@ -118,12 +118,12 @@ export class ForwardingRepair {
     this.#former.delete(this.#former.keys().next().value as string);
   }
 
-  /** A new life begins: it owns nothing. */
+  /** A new incarnation begins, which owns nothing. */
   clear(): void {
     for (const moved of [...this.#owned.values()]) this.#remember(moved);
   }
 
-  /** A region's roll was read, from this copy of its data. Returns at once. */
+  /** A region's members were read, from the copy with this id. Returns at once. */
   membersRead(region: string, copy: string): void {
     const repair = this.#regions.get(region);
     if (!repair) return;
@@ -135,7 +135,7 @@ export class ForwardingRepair {
     this.#work(region, repair);
   }
 
-  /** What this life owns, and others own more rightly. */
+  /** Ownerships of this incarnation that a rival of a higher epoch has won. */
   overtaken(incarnation: string): Overtaken[] {
     const overtaken: Overtaken[] = [];
     for (const { key, owner, rival } of this.#owned.values()) {
@@ -146,18 +146,18 @@ export class ForwardingRepair {
     return overtaken;
   }
 
-  /** Who owns a key more rightly than this node does; null: nobody, as far as it knows. */
+  /** The rival of a higher epoch for a key; null: none is known. */
   rivalOf(key: string): Ownership | null {
     return this.#owned.get(key)?.rival ?? null;
   }
 
-  /** Whether it is this ownership of a key that is kept up here. */
+  /** Whether this is the ownership for which departures are kept here. */
   holds(key: string, owner: Ownership | null): boolean {
     const held = this.#owned.get(key)?.owner;
     return held?.epoch === owner?.epoch && held?.incarnation === owner?.incarnation;
   }
 
-  /** Does what is due in a region. Never rejects. */
+  /** Does the repairs that are due in a region. Never rejects. */
   async #work(region: string, repair: RegionRepair): Promise<void> {
     if (repair.isBusy || repair.due.size + repair.overwritten.size === 0) return;
     repair.isBusy = true;
@@ -171,7 +171,7 @@ export class ForwardingRepair {
           const share = keys.slice(at, at + AT_ONCE);
           await Promise.all(share.map((key) =>
             this.#repair(store, key, repair).catch((error) => {
-              // Nothing can be written there: whoever looks for the key is told the same.
+              // The entry can't be read, so nothing can be written; lookups get the same error.
               if (error instanceof BrokenEntry) repair.due.delete(key);
               else throw error;
             })
@@ -180,7 +180,7 @@ export class ForwardingRepair {
         if (repair.overwritten.size > 0) await raiseTerm(store, repair);
       });
     } catch {
-      // What is left is due when its roll can be read again.
+      // The rest is due when the region's members can be read again.
     } finally {
       repair.isBusy = false;
     }
@@ -190,7 +190,7 @@ export class ForwardingRepair {
     return this.#owned.get(key) ?? this.#former.get(key);
   }
 
-  /** Sees to it that whoever looks for a key in a region is sent here, or that it has a rival. */
+  /** Makes lookups of a key in a region lead here, or notes the rival that stands there. */
   async #repair(
     store: Store,
     key: string,
@@ -206,11 +206,11 @@ export class ForwardingRepair {
         if (owner) moved.rival = entry.owner;
         break;
       }
-      // It is this region's own book, under another name: what stands there is what is kept up.
+      // The same registry under another name: the entry is this node's own ownership.
       if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
       const standing = missingDeparture(entry, moved);
       if (standing === false) break;
-      // Where it has come back since it is at home there, if unowned: nothing is missing.
+      // Unowned, but the key has come back there since: nothing is missing.
       if (standing === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
       const claim = shortcut(key, standing, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
@@ -225,20 +225,20 @@ export class ForwardingRepair {
   }
 }
 
-/** What an address is to be written over, null: over nothing; false where none is missing. */
+/** The entry that a missing departure is to replace, null: none; false where none is missing. */
 function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored | null | false {
   if (entry.kind === "nobody") return null;
   if (entry.kind === "owner") {
-    // Of a time before the key left, as a rule: it has been gone since.
+    // Usually an ownership from before the key left.
     const { incarnation, epoch } = entry.owner;
     return { incarnation, epoch };
   }
-  // Of this very move, the signature may be missing: without it the key could be taken back.
+  // A departure of this same move may lack its signature: then the key could be taken back.
   const isOpen = entry.kind === "departed" && !entry.isSigned && entry.pointer.at === at;
   return isOpen || entry.pointer.at < at ? entry.stored : false;
 }
 
-/** Has those who live say again what they hold, by a term above theirs. */
+/** Raises the region's term where an overwritten owner lives, so that its node reasserts. */
 async function raiseTerm(store: Store, { overwritten: overwritten }: RegionRepair): Promise<void> {
   const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
   if (watched.some(({ state }) => !isDead(state))) {

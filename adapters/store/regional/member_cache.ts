@@ -8,11 +8,11 @@ import type { Member } from "../../../src/model/member.ts";
 import type { Membership, Observation, Unreadable } from "../../../src/ports/store.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** Who only looks: no life is called so, and nothing is renewed. */
+/** The incarnation under which a store is only read; no node has it, so nothing is renewed. */
 export const OBSERVER = "observer";
-/** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
+/** The age at which a renewal reads a region's members again, in ms. */
 export const MEMBERS_MAX_AGE_MS = 2_000;
-/** The same while somebody does. */
+/** The same where a caller waits for them. */
 const WAITED_MAX_AGE_MS = 500;
 
 interface CachedMembers {
@@ -23,16 +23,16 @@ interface CachedMembers {
 }
 
 export class MemberCache {
-  /** Rises whenever another region's roll is found changed. */
+  /** Rises whenever another region's members have changed. */
   changes = 0;
   readonly #stores: RegionalStores;
   readonly #now: () => number;
   readonly #onRead: (region: string, membership: Membership) => void;
   readonly #cached = new Map<string, CachedMembers>();
-  /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
+  /** The region of each known incarnation; oldest first. */
   readonly #regions = new Map<string, string>();
 
-  /** @param onRead hears of each roll that was read, and whose it is. */
+  /** @param onRead gets each region's members once they were read. */
   constructor(
     stores: RegionalStores,
     self: string,
@@ -49,7 +49,7 @@ export class MemberCache {
     }
   }
 
-  /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
+  /** Reads what is due. @param isAsked whether a caller waits for it. Returns at once. */
   read(isAsked: boolean): void {
     for (const [region, cached] of this.#cached) this.#readIfDue(region, cached, isAsked);
   }
@@ -67,7 +67,7 @@ export class MemberCache {
     return [...this.#cached.values()].flatMap(({ known }) => [...known?.members ?? []]);
   }
 
-  /** Rows of other regions' rolls that can't be read. */
+  /** Rows of other regions' members that can't be read. */
   unreadable(): Unreadable[] {
     return [...this.#cached].flatMap(([region, { known }]) =>
       (known?.unreadable ?? []).map((row) => ({ ...row, region }))
@@ -79,7 +79,7 @@ export class MemberCache {
     return this.#regions.get(incarnation);
   }
 
-  /** A life was named that is another region's registry's business. */
+  /** Remembers that an incarnation is a member of another region. */
   noteRegion(region: string, incarnation: string): void {
     if (!this.#cached.has(region) || this.#regions.get(incarnation) === region) return;
     if (this.#regions.size >= MAX_CACHED_LOCATIONS) {
@@ -97,7 +97,7 @@ export class MemberCache {
     return seen;
   }
 
-  /** Heartbeats as last heard. */
+  /** Heartbeats from the cache. */
   recall(incarnations: readonly string[]): Observation[] {
     return [...this.members(), ...this.unreadable()]
       .filter(({ incarnation }) => incarnations.includes(incarnation))
@@ -114,7 +114,7 @@ export class MemberCache {
   async #read(region: string, cached: CachedMembers): Promise<void> {
     try {
       const membership = await this.#stores.at(region, (store) => store.members());
-      // Others are in it where two regions have one registry: they are in their own roll, too.
+      // Where two regions share a registry it has the other region's members, too.
       const members = membership.members.filter((member) => member.region === region);
       const isNews = cached.known
         ? membership.version !== cached.known.version
@@ -126,7 +126,7 @@ export class MemberCache {
       }
       this.#onRead(region, membership);
     } catch {
-      // What was known before is the best there is; the next read is due as usual.
+      // The former members stay; the next read is due as usual.
     } finally {
       cached.readAt = this.#now();
       cached.reading = null;

@@ -16,7 +16,7 @@ export function checkRegion(region: string): void {
   throw refused("region", quoted(region), "without ~, which ends the region in an id's prefix");
 }
 
-/** Refuses options that aren't any, and stores that are none. */
+/** Refuses unknown options, and values that are no stores. */
 export function checkRegional(options: unknown): void {
   const { stores } = fieldsOf("options", options, "{ self, stores, homes }");
   const all = fieldsOf("stores", stores, "{ <region>: a store, or a function that opens one }");
@@ -38,7 +38,7 @@ export function sameStore(region: string, other: string): AtlasError {
   return new AtlasError("bad_request", message);
 }
 
-/** Refuses rules of a shape that would never be asked; which regions there are is known later. */
+/** Refuses rules of a wrong shape; their regions are checked later. */
 export function checkHomeRules(rules: unknown): void {
   const all = fieldsOf("homes", rules, "{ types, rule, default }");
   const unknown = Object.keys(all).find((name) => !RULES.includes(name));

@@ -35,14 +35,14 @@ import type { RegionalStores } from "./region_stores.ts";
 import type { RegistryIdentity } from "./registry_identity.ts";
 import { arrivalOf, hasArrived, importState } from "./state_import.ts";
 
-/** Compare-and-sets that one claim may lose to what changes meanwhile. */
+/** The most compare-and-sets that one claim may lose to concurrent changes. */
 const MAX_ROUNDS = 8;
 
-/** Where a key lives and what stands there. `pointer`: the move that led there, if any. */
+/** A key's home and the entry there. `pointer`: the move that led there, if any. */
 export interface Found {
   readonly home: string;
   readonly entry: Exclude<Entry, { kind: "departed" }>;
-  /** A departure of an earlier stay that still stands there: nobody has arrived yet. */
+  /** A departure of an earlier stay that still stands there, since nobody has arrived yet. */
   readonly old: Stored | null;
   readonly pointer: Pointer | null;
 }
@@ -72,14 +72,14 @@ export class RegionalOwnership {
   /**
    * A key's owner, read where it is at home.
    *
-   * This region's store is asked beside the one that is believed to be its home: where it
-   * says that the key lives here, no other has to be heard, or reached.
+   * This region's store is asked together with the supposed home. Where it says that the key's home
+   * is here, no other region has to answer.
    *
-   * @throws AtlasError that names a region away
+   * @throws AtlasError that names an unreachable region
    */
   async locate(key: string): Promise<Found> {
     const known = this.#homes.moved(key);
-    // A move that nobody is known to have completed may have been taken back.
+    // A move that is not known to be complete may have been taken back.
     const pointer = known?.isSettled ? known : null;
     const home = pointer?.to ?? this.#homes.first(key);
     if (home === this.#self) return await this.#follow(key, home, pointer);
@@ -88,20 +88,20 @@ export class RegionalOwnership {
     const first = await Promise.race([here, abroad.then(() => null, () => here)]);
     if (!first) return await abroad;
     if ("home" in first) return first;
-    // It left for there, and may have gone further. Who knows only of earlier moves is passed over.
+    // It left for there, and may have moved on. Regions that know only earlier moves are skipped.
     const found = await abroad.catch(() => null);
     if (found && (found.pointer?.at ?? 0) >= first.at) return found;
     return await this.#follow(key, first.to, first);
   }
 
-  /** What this region's store alone knows: that a key lives here, where it went; null: nothing. */
+  /** What this region's store knows by itself: the key is here, or where it moved; null: nothing. */
   async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
       Promise.all([store.lookup(key), arrivalOf(store, key)])
     );
     const entry = entryOf(stored);
     if (entry.kind === "departed") return entry.pointer;
-    // Whoever leaves a region writes that there first. So what has come and not left is here.
+    // A departure is written before anything else, so a key that arrived and has none is here.
     const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
       to: this.#self,
       ...arrived,
@@ -111,7 +111,7 @@ export class RegionalOwnership {
     return { home: this.#self, entry, old: null, pointer };
   }
 
-  /** Goes from address to address, beginning where `pointer` leads. */
+  /** Follows departures, beginning where `pointer` leads. */
   async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
     let region = home;
     let pointer = known;
@@ -143,10 +143,10 @@ export class RegionalOwnership {
     return await this.#take(claim, round);
   }
 
-  /** A plain claim. What is won of what once moved here needs its address kept up elsewhere. */
+  /** A plain claim. If the key once moved here, its departures elsewhere are kept in repair. */
   async #take(claim: Claim, round: number): Promise<ClaimReply> {
     const { key } = claim;
-    // Asked for at once: a store that takes several steps in one journey has one of them.
+    // Sent at once, so that a store that batches steps sends both together.
     const claimed = this.#own((store) => store.claim(claim));
     const coming = this.#own((store) => arrivalOf(store, key));
     coming.catch(() => {});
@@ -166,7 +166,7 @@ export class RegionalOwnership {
     }
     const rival = this.#repair.rivalOf(key);
     if (!rival) this.#identity.check(region);
-    // Who gives way to an owner there has left before that one came.
+    // An owner that yields to one there leaves before that one arrives.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
@@ -185,7 +185,7 @@ export class RegionalOwnership {
     return back !== null;
   }
 
-  /** What the answer to a plain claim means. */
+  /** Interprets the answer to a plain claim. */
   async #judge(claim: Claim, reply: ClaimReply, round: number): Promise<ClaimReply> {
     if (reply.won || reply.quarantined) return reply;
     const entry = entryOf(reply.owner);
@@ -198,7 +198,7 @@ export class RegionalOwnership {
     const moved = this.#homes.moved(claim.key);
     const isOld = moved?.to === this.#self && entry.pointer.at <= moved.at;
     if (isOld && moved.isSettled && claim.expected === null) {
-      // Of an earlier stay, and restored since: what came here later is here with its state.
+      // A restored departure of an earlier stay: the key has come back with its state.
       const over = { ...claim, expected: entry.stored, above: moved.at };
       const taken = await this.#own((store) => store.claim(over));
       return taken.won ? taken : await this.#judge(claim, taken, round + 1);
@@ -209,7 +209,7 @@ export class RegionalOwnership {
     return await this.claim(claim, round + 1);
   }
 
-  /** Claims a key that moved here, and whose state may not have come with it yet. */
+  /** Claims a key that moved here and whose state may not be copied yet. */
   async #arrive(claim: Claim, pointer: Pointer, round: number): Promise<ClaimReply> {
     const { key, expected } = claim;
     const found = await this.locate(key);
@@ -219,7 +219,7 @@ export class RegionalOwnership {
       if (!isMine(entry.owner, claim)) return { won: false, owner: entry.owner };
       return await this.#bring(claim, entry.stored, entry.pointer, round);
     }
-    // Whoever owns it took it with its state.
+    // Its owner took it with its state.
     const isHere = entry.kind === "owner" ||
       old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
     if (isHere) {
@@ -235,7 +235,7 @@ export class RegionalOwnership {
     throw tellable(`${key} was called back to ${way.from}, or has moved on`);
   }
 
-  /** Arrives in place of what stands, brings the state, and takes the key. */
+  /** Writes an arrival over the present entry, copies the state, and takes the key. */
   async #bring(
     claim: Claim,
     expected: Claim["expected"],
@@ -269,7 +269,7 @@ export class RegionalOwnership {
     return reply;
   }
 
-  /** Before a removal that others began: it must not be from this very book under another name. */
+  /** Refuses to go on with a move whose source is this same registry under another name. */
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
     const astray = misplaced(entry, from);
@@ -281,11 +281,11 @@ export class RegionalOwnership {
     else this.#homes.forget(key);
   }
 
-  /** Has the first home point straight to where a key lives, for the next who asks. */
+  /** Has the first home point directly to a key's home, for later lookups. */
   #shorten(key: string, first: Stored, { pointer }: Found): void {
     if (!pointer || pointer.to === this.#homes.first(key)) return;
     const claim = shortcut(key, first, pointer);
-    // Where it fails, the way stays as long as it was.
+    // If it fails, lookups go on following all departures.
     this.#stores.at(this.#homes.first(key), (store) => store.claim(claim)).catch(() => {});
   }
 
@@ -294,7 +294,7 @@ export class RegionalOwnership {
   }
 }
 
-/** The move that an entry tells of, where no region's own book can: keys leave it, and come to it. */
+/** The move of an entry that this region's own registry can't hold; null where it can. */
 function misplaced(entry: Entry, region: string): Pointer | null {
   const isSo = entry.kind === "departed" && entry.pointer.to === region ||
     entry.kind === "arriving" && entry.pointer.to !== region;
@@ -312,7 +312,7 @@ function standing(home: string, entry: Entry, pointer: Pointer | null): Found {
   return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
 }
 
-/** The claim's answer where the key was found to have moved: its owner there. */
+/** The claim's answer where the key has moved: its owner there. */
 function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
   if (entry.kind === "nobody") throw elsewhere(key, home);
   return { won: false, owner: entry.owner };

@@ -17,10 +17,10 @@ export class RegionalStores {
   readonly #sources: ReadonlyMap<string, StoreOrOpener>;
   readonly #self: string;
   readonly #onEvent: (event: NodeEvent) => void;
-  /** Regions whose stores refuse to be opened, and of which that was told. */
+  /** Regions whose stores can't be opened, and for which that was logged. */
   readonly #refusing = new Set<string>();
   readonly #opening = new Map<string, Promise<Store>>();
-  /** Whose each open store is. */
+  /** The region of each open store. */
   readonly #owners = new Map<Store, string>();
   #isClosed = false;
 
@@ -83,8 +83,8 @@ export class RegionalStores {
   }
 
   /**
-   * Why a region's store can't be opened. Another region's wrong address or credentials are
-   * this node's settings, not its callers' fault: those hear that it is away, the log why.
+   * Logs why a region's store can't be opened. Another region's wrong address or credentials are a
+   * fault of this node's settings, so callers get `unavailable`, and only the log has the reason.
    */
   #unopened(region: string, error: unknown): unknown {
     const code = isAtlasError(error) ? error.code : null;
@@ -115,7 +115,7 @@ export class RegionalStores {
   }
 }
 
-/** The same error of a setting of this node's own, with its region. */
+/** The same error with the region, as one of this node's own settings. */
 function ofSetting(region: string, error: AtlasError): AtlasError {
   const { code, message, retryable, maybeExecuted } = error;
   const options = { cause: error, retryable, maybeExecuted };

@@ -15,16 +15,16 @@ import type { Observation } from "../../../src/ports/store.ts";
 import { tellable } from "../check.ts";
 import type { Pointer } from "./entries.ts";
 
-/** How long ago a stranger's heartbeat may have moved for it to be alive, in ms. */
+/** A stranger is alive if its heartbeat moved within this time, in ms. */
 const ALIVE_MS = 60_000;
-/** Strangers of one registry that are looked at. */
+/** The most strangers of one registry that are watched. */
 const MAX_STRANGERS = 8;
 
 /** A member of another region than the one in whose registry it is. */
 interface Stranger {
   readonly name: string;
   readonly seq: number;
-  /** When its heartbeat was seen to move. */
+  /** When its heartbeat was last seen to move. */
   readonly beatAt: number;
 }
 
@@ -32,9 +32,9 @@ export class RegistryIdentity {
   readonly #self: string;
   readonly #now: () => number;
   readonly #onEvent: (event: NodeEvent) => void;
-  /** This process's lives. */
+  /** This process's incarnations. */
   readonly #incarnations = new Set<string>();
-  /** Other regions in whose rolls one of them is. */
+  /** Other regions that have one of them as a member. */
   readonly #doubles = new Set<string>();
   /** By the region in whose registry they are, and their incarnation. */
   readonly #strangers = new Map<string, ReadonlyMap<string, Stranger>>();
@@ -54,7 +54,7 @@ export class RegistryIdentity {
     this.#incarnations.delete(incarnation);
   }
 
-  /** A region's roll was read. */
+  /** A region's members were read. */
   read(region: string, members: readonly Member[]): void {
     const living = members.filter(({ state }) => !isDead(state));
     const isDouble = region !== this.#self &&
@@ -73,7 +73,7 @@ export class RegistryIdentity {
     this.#reportIfShared(region);
   }
 
-  /** Strangers in this region's own roll: their heartbeats come along with a renewal. */
+  /** Strangers among this region's own members; renewals return their heartbeats. */
   get strangers(): readonly string[] {
     return [...this.#strangers.get(this.#self)?.keys() ?? []];
   }
@@ -91,7 +91,7 @@ export class RegistryIdentity {
     this.#reportIfShared(this.#self);
   }
 
-  /** Why no key may move to a region, as far as is known; null: nothing speaks against it. */
+  /** Why no key may move to a region; null: no reason is known. */
   whyShared(region: string): string | null {
     const why = this.#why(region);
     return why === null ? null : `the registry of region ${region} is not its own: ${why}`;
@@ -103,7 +103,7 @@ export class RegistryIdentity {
     if (obstacle !== null) throw tellable(obstacle);
   }
 
-  /** The error of a region in whose registry an entry stands that another region's only can have. */
+  /** The error of a region whose registry holds an entry that only another region's can have. */
   sharedRegistry(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
     this.#report(region, why);

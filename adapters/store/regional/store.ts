@@ -54,13 +54,13 @@ export interface RegionalStoreOptions {
    * they are first needed. All are closed with this store.
    */
   readonly stores: Readonly<Record<string, StoreOrOpener>>;
-  /** Where keys are at home; by default in the first region of `stores`. */
+  /** Homes of keys; by default the first region of `stores`. */
   readonly homes?: HomeRules;
-  /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
+  /** Monotonic time in ms, for the age of other regions' members. Default: the system's. */
   readonly now?: () => number;
   /**
-   * Hears of other regions' stores that can't be opened, and of those that are not their region's
-   * own. MUST NOT throw.
+   * Gets events of other regions' stores that can't be opened, and of registries that two regions
+   * share. MUST NOT throw.
    */
   readonly onEvent?: (event: NodeEvent) => void;
 }
@@ -104,9 +104,9 @@ class RegionalStore implements Store {
   readonly #memberCache: MemberCache;
   readonly #repair: ForwardingRepair;
   readonly #identity: RegistryIdentity;
-  /** Where this region's registry may be replaced by a copy of itself. */
+  /** Present where a copy may replace this region's registry. */
   readonly kept?: NonNullable<Store["kept"]>;
-  /** The life that registered last. */
+  /** The incarnation that registered last. */
   #life: string | null = null;
 
   constructor(
@@ -131,7 +131,7 @@ class RegionalStore implements Store {
     });
   }
 
-  /** This region's: what others can't do is told where they are asked. */
+  /** This region's status; other regions' failures show in the calls that need them. */
   status(): "up" | "down" {
     return this.#stores.isClosed ? "down" : this.#own.status();
   }
@@ -150,20 +150,20 @@ class RegionalStore implements Store {
   ): Promise<RegisterReply> {
     this.#identity.begins(member.incarnation);
     const reply = await this.#here((store) => store.register(member, options));
-    // A life that registers again, to repair its row, keeps what it owns.
+    // An incarnation that registers again, to repair its row, keeps what it owns.
     if (this.#life !== member.incarnation) this.#repair.clear();
     this.#life = member.incarnation;
     return { ...reply, version: reply.version + this.#memberCache.changes };
   }
 
-  /** Of other regions' members it tells what was heard last. */
+  /** For other regions' members it answers from the cache. */
   async renew(
     incarnation: string,
     seq: number,
     watch: readonly string[],
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
-    // Also where this region's own registry is away: others' nodes can be reached all the same.
+    // Also while this region's registry is unreachable: nodes elsewhere may be reachable.
     this.#memberCache.read(this.#repair.isNeeded);
     const [own, abroad] = this.#parted(watch);
     const all = [...own, ...this.#identity.strangers];
@@ -199,7 +199,7 @@ class RegionalStore implements Store {
     return region === undefined ? null : this.#memberCache.observe(region, incarnation);
   }
 
-  /** This region's now, the others' as last heard. */
+  /** This region's members as of now, the others' from the cache. */
   async members(): Promise<Membership> {
     this.#memberCache.read(true);
     const { version, members, unreadable = [], lineage } = await this.#here((store) =>
@@ -229,14 +229,14 @@ class RegionalStore implements Store {
     checkClaim(claim);
     const rival = await this.#rivalOf(claim.key);
     const reply = rival ? { won: false, owner: rival } : await this.#ownership.claim(claim);
-    // One that moved away meanwhile may have an owner elsewhere.
+    // A key that moved away meanwhile may have an owner elsewhere.
     if (reply.owner) {
       this.#memberCache.noteRegion(regionOf(reply.owner.rrp), reply.owner.incarnation);
     }
     return reply;
   }
 
-  /** What is on its way out is not taken up again: its rival is who owns the key. */
+  /** A key that is leaving is not claimed again: its rival owns it. */
   async #rivalOf(key: string): Promise<Ownership | null> {
     const rival = this.#repair.rivalOf(key);
     if (!rival) return null;
@@ -245,13 +245,13 @@ class RegionalStore implements Store {
   }
 
   reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    return this.#here((store) => store.reassert(tenures, lineage));
+    return this.#here((store) => store.reassert(reassertions, lineage));
   }
 
-  /** Of keys that live elsewhere by now this region's registry can't say anything. */
+  /** Of keys whose home is elsewhere by now this region's registry knows nothing. */
   async #kept(
     turns: readonly CommittedTurn[],
     lineage: LineageName,
@@ -287,10 +287,10 @@ class RegionalStore implements Store {
   }
 
   /**
-   * Of `rrp:<region>/…` that region's only; else of all, one after the other, on to the first
-   * that has any.
+   * For `rrp:<region>/…` that region's resources only; else those of all regions, one region after
+   * the other, until one has any.
    *
-   * @throws AtlasError `unavailable`, naming the region, where one that was asked for is away.
+   * @throws AtlasError `unavailable`, naming the region, where one that is needed is unreachable.
    */
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
@@ -326,12 +326,12 @@ class RegionalStore implements Store {
     return await this.#stores.at(home, (store) => store.range(key, range, known));
   }
 
-  /** An owner's turns are in its own region's store, and of that one's lineage. */
+  /** An owner's turns are in its own region's store, and belong to that store's lineage. */
   #knownAt(home: string, knows: OwnerKnows | undefined): OwnerKnows | undefined {
     return home === this.#self ? knows : undefined;
   }
 
-  /** Here, where the owner is: what has left is fenced. */
+  /** At this region's store; an owner whose key has left is fenced. */
   async commit(commit: Commit): Promise<CommitReply> {
     const reply = await this.#here((store) => store.commit(commit));
     if (reply === "fenced") this.#repair.left(commit.key, commit.epoch);
@@ -342,7 +342,7 @@ class RegionalStore implements Store {
     return this.#stores.close();
   }
 
-  /** The home to read from: this region, as its owners know; else where a lookup finds it. */
+  /** The home to read from: this region if it owns the key; else where a lookup finds it. */
   async #homeNow(key: string): Promise<string> {
     if (this.#homes.of(key) === this.#self) return this.#self;
     return (await this.#ownership.locate(key)).home;

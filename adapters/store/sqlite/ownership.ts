@@ -115,23 +115,23 @@ export class SqliteTables {
     return { won: true, owner: { rrp, incarnation, epoch }, last };
   }
 
-  reassert(tenures: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
+  reassert(reassertions: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
     if (lineage.id !== this.#lineage.id) return null;
-    return tenures.map((tenure) => {
+    return reassertions.map((reassertion) => {
       try {
-        return this.#reassert(tenure, lineage);
+        return this.#reassert(reassertion, lineage);
       } catch (error) {
         return lostWhereBroken(error);
       }
     });
   }
 
-  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
-    const { key, rrp, incarnation, epoch } = tenure;
+  #reassert(reassertion: Reassertion, lineage: LineageName): Standing {
+    const { key, rrp, incarnation, epoch } = reassertion;
     const slot = slotOf(key);
     const drawn = this.#drawn(key, slot);
     const { isWritten, ...told } = standingOf(
-      tenure,
+      reassertion,
       this.lookup(key),
       this.#last(key),
       drawn,

@@ -233,12 +233,12 @@ class SqliteStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkReassertions(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     const { writes, tables } = this.#present;
-    return await writes.do(() => tables.reassert(tenures, lineage));
+    return await writes.do(() => tables.reassert(reassertions, lineage));
   }
 
   async kept(
