@@ -19,7 +19,7 @@ const OPTIONS: OptionNames<SocketCallOptions> = {
   idempotencyKey: true,
   onVerdict: true,
 };
-/** How much longer than its limit an answer that is on its way is waited for, in ms. */
+/** How much longer than its limit an answer is waited for, in ms. */
 const GRACE_MS = 500;
 
 /** A call that waits. */
@@ -49,7 +49,7 @@ export class PendingCall {
     this.#until = performance.now() + timeoutMs;
   }
 
-  /** What is left of its time, in ms. */
+  /** The time that is left, in ms. */
   get leftMs(): number {
     return this.#until - performance.now();
   }
@@ -66,7 +66,7 @@ export class PendingCall {
     });
   }
 
-  /** The error of one whose time is over. */
+  /** The error of a call whose time is over. */
   timedOut(trouble: string | null): AtlasError {
     const why = this.isSent || trouble === null ? "" : `; the socket isn't connected: ${trouble}`;
     const message = `${quoted(this.#method)}: no answer in time${why}`;
@@ -100,7 +100,7 @@ export class SocketCalls {
   /**
    * A call, and its answer once `send` has taken it.
    *
-   * @param late runs where its time is over; gives why it isn't connected, if it isn't.
+   * @param late runs when its time is over; gives why the socket isn't connected, if it isn't.
    * @throws AtlasError `bad_request` where the method, an argument or option isn't allowed; what
    * `send` throws.
    */
@@ -153,7 +153,7 @@ export class SocketCalls {
     resolve(frame.result);
   }
 
-  /** The connection is gone: calls that it carried end, or are to be sent again. Gives those. */
+  /** The connection broke: its calls fail, except those that are to be sent again, which it gives. */
   lost(why: string): PendingCall[] {
     const again: PendingCall[] = [];
     for (const { call } of [...this.#waiting.values()]) {
@@ -165,7 +165,7 @@ export class SocketCalls {
     return again;
   }
 
-  /** The socket is over: so are all calls. */
+  /** The socket has ended: all calls fail. */
   close(why: string): void {
     for (const { call } of [...this.#waiting.values()]) {
       const { mayHaveRun: maybeExecuted } = call;

@@ -19,7 +19,7 @@ export interface ConnectOptions {
   fetch?: Fetch;
   /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
-  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
+  /** The region of this program, sent with each call. Default: the node's. */
   region?: string;
 }
 

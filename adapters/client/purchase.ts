@@ -19,7 +19,7 @@ import { NO_WAIT_HEADER, PURCHASE_HEADER } from "../http_wire/inputs.ts";
 import { encodeArguments, functionPath } from "./arguments.ts";
 import type { Outgoing, Requester } from "./retrying_requester.ts";
 
-/** How long after its last word the node is asked again, ms. */
+/** How long after its last answer the node is asked again, in ms. */
 const LOOK_MS = 500;
 
 /** What is bought; both times are checked. */
@@ -32,11 +32,11 @@ export class ClientPlb implements Balancer {
   readonly #request: Requester;
   readonly #module: string;
   readonly #options: ClientPlbOptions;
-  /** What the node told last of the purchase that was made last. */
+  /** The node's last view of the last purchase. */
   #view: PurchaseView | null = null;
-  /** Whether the node has it, as far as is known. */
+  /** Whether the node has the purchase, as far as is known. */
   #hasPurchase = false;
-  /** Whether the node could be asked when it was last. */
+  /** Whether the last question to the node was answered. */
   #isReachable = false;
   /** When it may buy again without being called, by `performance.now()`. */
   #buysFrom = 0;
@@ -64,7 +64,7 @@ export class ClientPlb implements Balancer {
     ClientPlb.#watch(new WeakRef(this));
   }
 
-  /** Keeps figures and purchase fresh: for nobody who has forgotten it, and holding up no end. */
+  /** Refreshes figures and purchase, until the proxy is collected; keeps no process alive. */
   static #watch(known: WeakRef<ClientPlb>): void {
     const timer: number | { unref?(): void } = setTimeout(async () => {
       const plb = known.deref();
@@ -79,7 +79,7 @@ export class ClientPlb implements Balancer {
   readonly stats: Balancer["stats"] = () => {
     const { version = null, granted = 0, orders = [], channels = [] } = this.#inHand ?? {};
     const { waits = 0, waitedMs = 0 } = this.#view ?? {};
-    // Who closes it refuses calls that wait.
+    // `close` refuses calls that wait.
     const running = this.#closing ? this.#running : Math.min(this.#running, granted);
     return {
       module: this.#module,
@@ -129,7 +129,7 @@ export class ClientPlb implements Balancer {
   async #check(name: string): Promise<void> {
     if (this.#closing) throw wasClosed(this.#module);
     if (this.exports.includes(name)) return;
-    // The node may have newer code by now.
+    // The node may offer newer code by now.
     await this.#look();
     if (this.exports.includes(name)) return;
     const { version, functions } = this.#view as PurchaseView;
@@ -152,7 +152,7 @@ export class ClientPlb implements Balancer {
         return answer;
       } catch (error) {
         if (!isAtlasError(error)) throw error;
-        // Perhaps its seller is gone, with all capacity there.
+        // Its seller may be gone, with all of its capacity.
         if (error.code === "unavailable") this.#look();
         if (!isNoPurchase(error)) throw error;
         if (this.#view?.id === id) this.#hasPurchase = false;
@@ -162,7 +162,7 @@ export class ClientPlb implements Balancer {
     }
   }
 
-  /** Sees to it that there is a purchase: all calls that find none wait for one. */
+  /** Makes sure that there is a purchase; all calls that find none wait for the same one. */
   async #ensurePurchase(deadline: number, signal: AbortSignal | undefined): Promise<void> {
     if (this.#hasPurchase) return;
     const what = `${this.#module}: capacity was not bought again`;
@@ -189,19 +189,19 @@ export class ClientPlb implements Balancer {
     this.#view = view as PurchaseView;
     this.#hasPurchase = true;
     this.#isReachable = true;
-    // Where several nodes stand behind one address, each knows its own purchases only: what was
-    // bought there in vain is given back before more is bought.
+    // Where several nodes share one address, each knows its own purchases only: an unusable purchase
+    // is given back before another one is made.
     this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 
-  /** Sees to the purchase once; says whether it is to be seen to again. */
+  /** Refreshes the purchase once; says whether to go on. */
   async #isKept(): Promise<boolean> {
     if (this.#hasPurchase) await this.#look();
     else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
     return !this.#closing;
   }
 
-  /** Asks for the node's figures. Never rejects. */
+  /** Reads the node's figures. Never rejects. */
   #look(): Promise<void> {
     return this.#looking ??= this.#ask().finally(() => this.#looking = null);
   }
@@ -219,12 +219,12 @@ export class ClientPlb implements Balancer {
       if (this.#view?.id !== id) return;
       this.#isReachable = false;
       if (isAtlasError(error) && isNoPurchase(error)) this.#hasPurchase = false;
-      // The node is gone, or is going.
+      // The node has stopped, or is stopping.
       else this.#buysFrom = 0;
     }
   }
 
-  /** Gives the capacity back. A node that can't be told does so by itself after a while. */
+  /** Gives the capacity back. A node that can't be reached ends the purchase by itself. */
   async #end(): Promise<void> {
     this.#over.abort();
     await this.#buying?.catch(() => {});

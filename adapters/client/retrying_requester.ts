@@ -21,7 +21,7 @@ export interface RequesterOptions {
 const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
-/** An attempt that has less time than this proves nothing by a index's silence, ms. */
+/** A timeout of an attempt that had less time than this says nothing about its node, in ms. */
 const FAIR_MS = 1_000;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
@@ -49,27 +49,27 @@ class Endpoints {
     this.urls = urls;
   }
 
-  /** This one gave no answer: the next one's turn, unless somebody went on already. */
+  /** This node gave no answer: the next one is asked first, unless another request moved on already. */
   pass(index: number): void {
     if (index === this.current) this.current = (index + 1) % this.urls.length;
   }
 }
 
-/** What came of an attempt, at which index, and how much time it had, ms. */
+/** The outcome of an attempt, its node's index, and how much time it had, in ms. */
 type Attempt = Outcome & { readonly index: number; readonly hadMs: number };
 
-/** One request on its way from index to index. */
+/** One request, sent to one node after the other. */
 class RetryingRequest {
   readonly #options: RequesterOptions;
   readonly #endpoints: Endpoints;
   readonly #request: HttpRequest;
   readonly #answered: AbortSignal;
   readonly #deadline: number;
-  /** Attempts that were not answered yet, by index. */
+  /** Attempts without an answer so far, by index of the node. */
   readonly #open = new Map<number, Promise<Attempt>>();
-  /** What failed last, by index. */
+  /** The last error, by index of the node. */
   readonly #reasons = new Map<number, AtlasError>();
-  /** The index that was asked last. */
+  /** The index of the node that was asked last. */
   #asked = 0;
   #attempts = 0;
   #mayHaveRun = false;
@@ -98,7 +98,7 @@ class RetryingRequest {
         return attempt.answer;
       }
       const { error } = attempt;
-      // What one attempt may have done stays done, whatever becomes of the next.
+      // If one attempt may have run, that stays so whatever the next one's outcome is.
       this.#mayHaveRun ||= error.maybeExecuted;
       const reason = this.#reasonOf(attempt);
       if (!mayRepeat(this.#request, error)) throw this.#final(reason);
@@ -141,8 +141,8 @@ class RetryingRequest {
   }
 
   /**
-   * How long the index that was just asked is waited for alone: its share of what is left,
-   * where others can be asked as well.
+   * How long only the node that was just asked is waited for: its share of the time left, where
+   * others can be asked as well.
    */
   #soloMs(): number {
     const others = this.#endpoints.urls.length - this.#attempts;
@@ -152,14 +152,14 @@ class RetryingRequest {
       : Infinity;
   }
 
-  /** Each index is tried once without waiting; then they may all need time. */
+  /** Each node is tried once without a pause; after that with backoff. */
   #pauseMs({ code }: AtlasError): number {
     const count = this.#endpoints.urls.length;
     const isFresh = this.#attempts < count && code === "unavailable";
     return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / count));
   }
 
-  /** Why a index gave nothing: what it said before, where it had hardly any time to say it again. */
+  /** The error to report for a node: its former one, where the last attempt had hardly any time. */
   #reasonOf(attempt: Attempt & { readonly error: AtlasError }): AtlasError {
     const { index, error, hadMs } = attempt;
     const before = this.#reasons.get(index);
@@ -173,7 +173,7 @@ class RetryingRequest {
     return this.#deadline - performance.now();
   }
 
-  /** The error that the caller gets: attempts that nobody answered may still run. */
+  /** The error that the caller gets: attempts without an answer may still run. */
   #final(error: AtlasError): AtlasError {
     const isOut = this.#open.size > 0 && this.#request.method === "POST";
     return this.#mayHaveRun || isOut ? asMaybeExecuted(error) : error;
@@ -196,13 +196,13 @@ function mayRepeat(request: HttpRequest, error: AtlasError): boolean {
   return !error.maybeExecuted || isHarmless(request);
 }
 
-/** Doubling from 20 ms to 1 s, the upper half of it drawn. */
+/** Exponential backoff from 20 ms to 1 s, with a random half to whole of it. */
 function pauseMs(round: number): number {
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
   return full * (0.5 + Math.random() / 2);
 }
 
-/** Ends early where the caller gives up; the next attempt then says so. */
+/** Ends early where the caller aborts; the next attempt then reports that. */
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   if (ms <= 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -27,7 +27,7 @@ export class DialBackoff {
     this.#random = random;
   }
 
-  /** Why a dial has to wait: what the last one failed with; null where it may go. */
+  /** The last failure, if a dial still has to wait; null where it may go ahead. */
   pending(key: string): unknown {
     const failure = this.#failures.get(key);
     return failure && failure.until > this.#clock.now() ? failure.why : null;

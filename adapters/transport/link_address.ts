@@ -27,7 +27,7 @@ const METADATA_HOSTS: ReadonlySet<string> = new Set([
 export interface AddressRules {
   /** Whether a secret of at least 32 bytes is set; without, only loopback is dialled. */
   secured: boolean;
-  /** Narrows what is dialled further. */
+  /** Restricts further what is dialled. */
   allow?: (url: URL) => boolean;
 }
 

@@ -6,7 +6,7 @@
  */
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 
-/** A bag's size in bytes: a fuller one leaves early, so that the peer can start on it. */
+/** The buffer's size in bytes; a full one is sent early, so that the peer can start on it. */
 const BUFFER_BYTES = 65_536;
 const FIRST_BAG_BYTES = 4_096;
 
@@ -17,17 +17,17 @@ export function framedSize(length: number): number {
   return size;
 }
 
-/** What one link has to send in this tick. */
+/** The messages that one link sends in this tick. */
 export class FrameBuffer {
   #bytes: Uint8Array = new Uint8Array(FIRST_BAG_BYTES);
   #length = 0;
 
-  /** Bytes in the bag. */
+  /** Bytes in the buffer. */
   get length(): number {
     return this.#length;
   }
 
-  /** Adds a copy of a message in two parts; false where the bag has to leave first. */
+  /** Adds a copy of a message in two parts; false where the buffer has to be sent first. */
   add(head: Uint8Array, body: Uint8Array): boolean {
     const end = this.#length + framedSize(head.length + body.length);
     if (end > this.#bytes.length && !this.#grow(end)) return false;
@@ -35,7 +35,7 @@ export class FrameBuffer {
     return true;
   }
 
-  /** The frame, only valid until the next {@link add}; the bag is empty again. */
+  /** The frame, only valid until the next {@link add}; empties the buffer. */
   take(): Uint8Array {
     const frame = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -51,7 +51,7 @@ export class FrameBuffer {
   }
 }
 
-/** A frame of one message: for those that no bag holds. */
+/** A frame of one message that is too large for the buffer. */
 export function frameOf(head: Uint8Array, body: Uint8Array): Uint8Array {
   const frame = new Uint8Array(framedSize(head.length + body.length));
   write(frame, 0, head, body);

@@ -33,7 +33,7 @@ const VERSION = "atlas-link/2";
 const OPEN_KEY = `${VERSION} without a secret`;
 const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;
 const ADDRESS = /^[\x21-\x7e]+$/;
-/** Most that is read of the version that another Atlas speaks. */
+/** The most bytes read of another version's tag. */
 const MAX_TAG_BYTES = 32;
 
 const encoder: TextEncoder = new TextEncoder();
@@ -50,7 +50,7 @@ export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
   );
 }
 
-/** What a dialler says of itself. */
+/** The first frame of a dialler. */
 export interface Hello {
   /** Who dials. */
   readonly self: LinkIdentity;
@@ -69,7 +69,7 @@ export function encodeHello(
   return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted), encoder.encode(address)]);
 }
 
-/** What a dialler says of itself; null where the frame is malformed. */
+/** The hello of a frame; null where the frame is malformed. */
 export function decodeHello(frame: Uint8Array): Hello | null {
   const fields = split(frame, "hello", 8);
   if (!fields || fields[0]?.length !== NONCE_BYTES) return null;
@@ -93,7 +93,7 @@ export function otherVersion(frame: Uint8Array): string | null {
   return version === undefined || version === VERSION ? null : version;
 }
 
-/** Why a link of another version is refused. Short: a close frame holds it. */
+/** Why a link of another version is refused; short enough for a close frame. */
 export function versionTrouble(other: string): string {
   return `this node speaks ${VERSION}, not ${other}: run one version of Atlas on all nodes`;
 }
@@ -102,7 +102,7 @@ export function encodeChallenge(self: LinkIdentity): Uint8Array {
   return join([tag("challenge"), nonce(), ...parts(self)]);
 }
 
-/** Who says to have answered; null where the frame is malformed. */
+/** The claimed acceptor; null where the frame is malformed. */
 export function decodeChallenge(frame: Uint8Array): LinkIdentity | null {
   const fields = split(frame, "challenge", 4);
   return fields?.[0]?.length === NONCE_BYTES ? identity(fields.slice(1)) : null;
@@ -155,7 +155,7 @@ function hasEqual(given: readonly Uint8Array[], mine: Uint8Array): boolean {
   return found;
 }
 
-/** Compares in a time that tells nothing of where they differ. */
+/** Compares in constant time. */
 function equal(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== MAC_BYTES || b.length !== MAC_BYTES) return false;
   let difference = 0;
@@ -191,7 +191,7 @@ function text(field: Uint8Array): string | null {
   }
 }
 
-/** Whether `self` is who is wanted, by name or as anyone. */
+/** Whether `self` is the node that is wanted, by name or as any node. */
 export function isWanted(wanted: LinkIdentity, self: LinkIdentity): boolean {
   return wanted.incarnation === ANYONE || sameIdentity(wanted, self);
 }

@@ -3,7 +3,7 @@ import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";
 
-/** Refusals that are told one by one within {@link WINDOW_MS}; later ones are only counted. */
+/** Refusals that are logged one by one within {@link WINDOW_MS}; later ones are only counted. */
 export const MAX_LOGGED = 20;
 const WINDOW_MS = 10_000;
 
@@ -12,7 +12,7 @@ export class LinkRefusals {
   readonly #onEvent: (event: NodeEvent) => void;
   #since = -Infinity;
   #told = 0;
-  /** Those that were not told. */
+  /** The refusals that were not logged. */
   #untold = 0;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {

@@ -33,9 +33,9 @@ export interface WebSocketTransportOptions {
   address?: string;
   /** Further addresses by which peers may dial it, as {@link linkAddress} takes them. */
   addresses?: readonly string[];
-  /** Narrows which peers' addresses are dialled. */
+  /** Restricts which peers' addresses are dialled. */
   allow?: (url: URL) => boolean;
-  /** Hears of sockets that were turned away. */
+  /** Gets events of sockets that were refused. */
   onEvent?: (event: NodeEvent) => void;
   clock?: Clock;
   random?: Random;
@@ -47,7 +47,7 @@ export interface WebSocketTransport extends Transport {
   address: string;
   /**
    * All addresses by which peers may dial this node, {@link address} first. A link that was
-   * dialled by another one is refused: whoever answers there would be passing it on.
+   * dialled by another one is refused: it came through a node or proxy that relays it.
    */
   readonly addresses: readonly string[];
   /** Adds to {@link addresses}. */
@@ -135,9 +135,9 @@ class Sockets implements WebSocketTransport {
     const life = this.#life;
     if (!life) throw notOpen();
     const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
-    // A restarted node answers at its old address: its new life has failed nobody yet.
+    // A restarted node has the same address, but its new incarnation has no failures yet.
     const key = `${peer.incarnation} ${url}`;
-    // Who is left alone for a moment is out of reach for the reason that he was before.
+    // A peer in backoff is unreachable for the same reason as before.
     const pending = this.#backoff.pending(key);
     if (pending !== null) throw unavailableAs(pending);
     try {
@@ -157,7 +157,7 @@ class Sockets implements WebSocketTransport {
   }
 }
 
-/** Handlers made when the socket stands: a request that never becomes one takes no place. */
+/** Handlers made when the socket is open: a request that never becomes one takes no slot. */
 function onceOpen(make: (socket: Socket) => SocketHandlers): SocketHandlers {
   let handlers: SocketHandlers | undefined;
   return {

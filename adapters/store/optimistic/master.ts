@@ -87,7 +87,7 @@ export function outranks(claim: MasterClaim, other: MasterClaim): boolean {
   return claim.incarnation > other.incarnation;
 }
 
-/** Stakes that were neither withdrawn nor superseded by a withdrawn one. */
+/** Claims that were neither withdrawn nor superseded by a withdrawn one. */
 export function standing(claims: readonly MasterClaim[]): MasterClaim[] {
   const ended = claims.filter(({ incarnation }) => incarnation === WITHDRAWN);
   return claims.filter((claim) =>

@@ -146,12 +146,12 @@ export class RedisMaster implements Master {
   }
 
   async members(): Promise<Membership> {
-    const rolls = listOf(
+    const rows = listOf(
       "membership",
       await this.#members(MEMBERS_AT, [String(MAX_MEMBER_BYTES)]),
       4,
     );
-    const membership = membershipOf([...rolls, SINGLE_LINEAGE.id]);
+    const membership = membershipOf([...rows, SINGLE_LINEAGE.id]);
     this.#saw(membership.version);
     return membership;
   }
