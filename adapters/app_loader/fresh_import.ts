@@ -24,7 +24,7 @@ export interface FreshApp {
 }
 
 /**
- * Imports the app again each time it is called. Rejects with whatever keeps it from loading.
+ * Imports the app again each time it is called. Rejects with the error that keeps it from loading.
  *
  * @param files paths of all files that the app is known to be made of
  */
@@ -40,11 +40,11 @@ type Resolve = (
 ) => Resolved;
 type RegisterHooks = (hooks: { resolve: Resolve }) => unknown;
 
-/** Code that may exist twice; what else an app imports is data of other kinds, or native. */
+/** Files that are imported again; other imports of an app are data or native modules. */
 const CODE = /\.(?:[mc]?[jt]s|[jt]sx|json)$/;
 const QUERY = /[?&](atlas=\d+)$/;
 
-/** Printings of any app in this process: no two may have the same number. */
+/** Imports of any app in this process; each has a number of its own. */
 let imports = 0;
 
 /** @throws AtlasError `bad_request` where this runtime can't do it. */
@@ -56,7 +56,7 @@ function byClearingCache(entry: string): FreshImport {
   const folder = dirname(entry);
   const { cache } = modules.createRequire(import.meta.url);
   return async (files) => {
-    // What failed to load isn't listed, but is remembered as well.
+    // Modules that failed to load aren't listed, but are cached as well.
     for (const path of [entry, ...files, ...Object.keys(cache)]) {
       if (path === entry || isOfApp(folder, path)) delete cache[path];
     }

@@ -14,7 +14,7 @@ import type { Output } from "./output.ts";
 import { printable } from "./table.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";
 
-/** What one node said, as the route answers it. */
+/** One node's answer, as the route gives it. */
 interface DrainReply {
   readonly region: string;
   readonly node: string;
@@ -32,7 +32,7 @@ export async function drain(line: CommandLine): Promise<Output> {
   return outputOf(nodes, nodes.length === 1 ? nodes[0] : { nodes }, "is draining");
 }
 
-/** Every live node that a prefix names gives up what falls under it, and stays. */
+/** Every live node that a prefix names releases what falls under it, and goes on serving. */
 async function handOver(line: CommandLine, prefix: string): Promise<Output> {
   const what: Record<string, string> = { prefix };
   if (line.forMs !== undefined) what["forMs"] = String(line.forMs);

@@ -7,7 +7,7 @@ import { answered, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";
 
-/** All that is offered, a line for each seller. */
+/** All offered modules, a line for each seller. */
 export async function modules(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
   const found = await atlas.modules();
   const rows = found.flatMap(({ name, sellers }) =>

@@ -9,12 +9,12 @@ import { openRaceStores, type RaceStores } from "../store/open_race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
 
-/** What machines are given: the report, and the masters that no contender used. */
+/** The JSON document: the report, and the masters that no contender used. */
 export interface RaceDocument extends RaceReport {
   readonly unraced: readonly string[];
 }
 
-/** What a race gives: the report, and it as text. */
+/** The report of a race, as a document and as text. */
 export interface RaceOutput {
   readonly document: RaceDocument;
   readonly text: string;
@@ -101,7 +101,7 @@ function verdictOf(report: RaceDocument, { stallMs }: RaceLine): string {
     `compare-and-set, the default, needs no such luck${stallMs > 0 ? "" : ": try --stall 50"}.`;
 }
 
-/** What the counts don't say of a store with several masters. */
+/** A note about several masters that the counts don't show. */
 function mastersOf({ masters, unraced, compareAndSet }: RaceDocument): string {
   if (unraced.length > 0) {
     const used = masters > 1 ? `${masters} masters` : "one master";

@@ -77,11 +77,11 @@ export async function runCli(
 
 function errorLine(error: unknown): string {
   const code: AtlasError["code"] = isAtlasError(error) ? error.code : "unavailable";
-  // A node's words must not write to the terminal.
+  // A node's text must not control the terminal.
   return `${printable(`${code}: ${messageOf(error)}`)}\n`;
 }
 
-/** A race goes straight to a registry; all else asks a node. */
+/** A race goes to a registry directly; all other commands ask a node. */
 function outputOf(line: CommandLine): Promise<Output> {
   if (line.command === "race") return raceCommand(line);
   return (COMMANDS[line.command] as Command)(line, open(line));

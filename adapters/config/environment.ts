@@ -36,7 +36,7 @@ export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
 /** Settings whose values may hold secrets. */
 const SECRET_SETTINGS: readonly PlainSetting[] = ["registry", "publicUrl", "secret", "token"];
 
-/** What a program may set itself; each line is left to the environment where absent. */
+/** The settings of a program; absent ones come from the environment. */
 export interface Settings {
   /** `ATLAS_REGION`; default what the container host says, else `local`. */
   region?: string;
@@ -131,7 +131,7 @@ export interface CheckedSettings {
 
 export type Environment = { readonly [name: string]: string | undefined };
 
-/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
+/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (docs/security.md). */
 const MIN_SECRET_BYTES = 32;
 /** Longest public URL, in characters: links are dialled at it, with a path behind it. */
 const MAX_URL = 1_000;
@@ -200,7 +200,7 @@ function line(env: Environment, name: string): Setting | undefined {
   return text ? { name, text } : undefined;
 }
 
-/** A guard's variable that holds white space only: nobody meant to have no guard by that. */
+/** A token's or secret's variable with white space only: refused, since it would turn the check off. */
 function blank(env: Environment, name: string): Setting | undefined {
   return env[name] ? { name, text: "" } : undefined;
 }
@@ -213,7 +213,7 @@ function textOf(option: PlainSetting, value: unknown): string {
     return `${heartbeatMs}/${leaseMs}`;
   }
   const allowed = option === "port" ? "a number" : option === "lease" ? LEASE : "text";
-  // Beside what may hold secrets, the value itself is told.
+  // The value is quoted, unless the setting may hold secrets.
   const shown = SECRET_SETTINGS.includes(option) ? `of type ${typeof value}` : quoted(value);
   throw new AtlasError("bad_request", `${option} is ${shown}, it must be ${allowed}`);
 }

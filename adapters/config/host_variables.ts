@@ -19,10 +19,10 @@ export interface HostVariable {
 
 type Variables = { readonly [name: string]: string | undefined };
 
-/** Where the machine stands. */
+/** The machine's region. */
 const REGION = ["FLY_REGION", "RAILWAY_REPLICA_REGION"];
 
-/** What tells this machine, or replica, from the others of its service. */
+/** Names of this machine, or replica, among those of its service. */
 const MACHINE = [
   "FLY_MACHINE_ID",
   "RAILWAY_REPLICA_ID",
@@ -34,11 +34,11 @@ const MACHINE = [
 ];
 
 /**
- * Variables that several machines may have alike at one time: all instances of a Cloud Run revision,
- * and a Heroku dyno beside the one that takes its place.
+ * Variables that may be equal on several machines at one time: on all instances of a Cloud Run
+ * revision, and on a Heroku dyno and its replacement.
  */
 const SHARED: readonly string[] = ["K_REVISION", "DYNO"];
-/** Characters at random behind the value of such a variable. */
+/** Random characters appended to the value of such a variable. */
 const RANDOM_CHARACTERS = 8;
 
 /** Where others reach the machine: on the node's own port, or behind the host's TLS. */

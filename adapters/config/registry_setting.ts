@@ -12,7 +12,7 @@ import { checkHomeRules } from "../store/regional/options.ts";
 import { parseRegistries } from "../store/regional/url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 
-/** One line of the form: what its filler calls it, and what stands there. */
+/** A setting: the name under which it was given, and its text. */
 export interface Setting {
   readonly name: string;
   readonly text: string;
@@ -23,7 +23,7 @@ const ALLOWED =
   "use file:<path>, memory:, redis://, redis+sentinel://, redis+cluster:// (or rediss…), " +
   "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>";
 
-/** The error of a line that isn't allowed. */
+/** The error of a setting that isn't allowed. */
 export function refused({ name, text }: Setting, allowed: string): AtlasError {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
   return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
@@ -65,7 +65,7 @@ export function checkRegionListed(region: Setting, registry: string, isGiven: bo
   throw new AtlasError("bad_request", `${region.name} is not set: ${allowed}`);
 }
 
-/** The homes that a program gives. @throws AtlasError where they name none of the regions */
+/** The homes that a program gives. @throws AtlasError where they name an unknown region */
 export function homesOf(registry: string, given: HomeRules | undefined): HomeRules | undefined {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (given === undefined) return undefined;
@@ -128,7 +128,7 @@ function tokensOf(
   const tokens = new Map<string, string>();
   for (const [region, token] of listed) {
     if (!regions.includes(region)) {
-      // What stands there may be a token: it isn't told.
+      // The text may be a token, so it isn't quoted.
       throw new AtlasError(
         "bad_request",
         `${name} has an entry without one of the registry's regions: use <region>=<token>,` +
@@ -151,8 +151,8 @@ export function headerText(name: string, token: string): string {
 }
 
 /**
- * What goes wrong with the registry, under the name of its variable or option. Of several, the one that the
- * error names, else the node's own.
+ * An error of the registry, with the name of its variable or option. Of several registries, the one
+ * that the error names, else the node's own.
  */
 export function namingRegistry(
   name: string,

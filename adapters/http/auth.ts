@@ -20,7 +20,7 @@ export function bearerCheck(token: string): (authorization: string | null) => bo
   };
 }
 
-/** What stands behind `Bearer` and its spaces; empty where the header is of another form. */
+/** The text after `Bearer` and its spaces; empty where the header has another form. */
 function tokenOf(authorization: string): string {
   if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return "";
   let start = SCHEME.length;

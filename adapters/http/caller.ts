@@ -11,7 +11,7 @@ export function noteCaller(request: Request, from: RequestOrigin | undefined): v
   if (from) origins.set(request, from);
 }
 
-/** Whom a request is counted for: all that no address is known of count as one. */
+/** The caller of a request; all without a known address count as one. */
 export function callerOfRequest(request: Request): string {
   const remote = origins.get(request)?.remote;
   return remote === undefined ? "" : callerOf(remote);

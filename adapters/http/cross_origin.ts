@@ -16,7 +16,7 @@ import {
 } from "../http_wire/inputs.ts";
 import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "../http_wire/path.ts";
 
-/** What pages may send. */
+/** Headers that pages may send. */
 const SENT = [
   "accept",
   "authorization",
@@ -28,14 +28,14 @@ const SENT = [
   TIMEOUT_HEADER,
   TRACE_HEADER,
 ];
-/** What pages may read. */
+/** Headers that pages may read. */
 const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
-/** How long a browser need not ask again, in s: as long as any takes. */
+/** How long a browser may cache a preflight, in s: the most that browsers allow. */
 const MAX_AGE_S = 7_200;
 
 type Answer = (request: Request) => Promise<Response>;
 
-/** `answer`, for pages of these origins too; `["*"]`: of all. */
+/** `answer`, with CORS for pages of these origins; `["*"]`: of all. */
 export function crossOrigin(origins: readonly string[], answer: Answer): Answer {
   const hono = new Hono({ getPath: rawPath });
   hono.use(cors({

@@ -8,7 +8,7 @@ import { errorResponse } from "../http_wire/errors.ts";
 export interface DrainGate {
   /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
   pass(run: () => Promise<Response>): Promise<Response>;
-  /** Lets nobody in any more. Resolves when all inside have left, or after `ms`. */
+  /** Refuses further requests. Resolves when those under way have ended, or after `ms`. */
   close(ms: number): Promise<void>;
 }
 

@@ -24,7 +24,7 @@ export interface Metrics {
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const STATES: readonly NodeState[] = ["serving", "fenced", "draining", "closed"];
 
-/** Which of a node's figures are one number. */
+/** The node's figures that are single numbers. */
 type Metric = Exclude<keyof NodeStats, "modules">;
 
 /** Figures that rise for as long as the node lives. */
@@ -96,7 +96,7 @@ const MODULE_LEVELS: readonly [ModuleFigure, name: string, help: string][] = [
 export function createMetrics(node: () => AtlasNode | null): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  /** What the node said when it was last asked: all figures of one answer are of one moment. */
+  /** The node's figures of the last scrape, so that all of one answer are of one moment. */
   let stats: NodeStats | undefined;
   addProcess(registers);
   addNode(registers, node, () => stats);

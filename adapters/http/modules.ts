@@ -16,7 +16,7 @@ import {
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 
-/** What the body of a purchase may say; as `discover` takes it. */
+/** The options in the body of a purchase, as `discover` takes them. */
 const OPTIONS = [
   "bias",
   "callTimeoutMs",
@@ -29,7 +29,7 @@ const OPTIONS = [
   "waitFor",
 ];
 
-/** Hangs the market's doors. */
+/** Adds the routes of modules. */
 export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases): void {
   addMarket(add, node);
   addPurchases(add, node, purchases);

@@ -50,7 +50,7 @@ export function socketRoute(
     }
     const protocol = [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ??
       withToken ?? offeredWith(RESUME_PROTOCOL, offered);
-    // Who offers any wants one of them back.
+    // A client that offers subprotocols expects one of them back.
     if (protocol === undefined && offered.length > 0) throw noProtocol(offered);
     return upgrade(accept(node(), request, offered), {
       protocol,
@@ -61,15 +61,15 @@ export function socketRoute(
 }
 
 /**
- * What who asks for a socket's path without wanting a socket is answered: why it couldn't be
- * one, or else that it has to be one. Sockets are not told, so that clients ask like this.
+ * The answer to a plain request for a socket's path: why the socket would be refused, or else that
+ * a WebSocket is required. Clients send it, since a WebSocket doesn't reveal why it was refused.
  */
 export function refuse(node: AtlasNode, request: Request): never {
   accept(node, request, protocolsOf(request.headers));
   throw noUpgrade();
 }
 
-/** What the socket that a request asks for is handed to. */
+/** Handlers for the socket that a request asks for. */
 function accept(node: AtlasNode, request: Request, offered: readonly string[]): SocketHandlers {
   const { type, id } = resourceOf(withoutEnd(rawPath(request)));
   return node.accept(type, id, {

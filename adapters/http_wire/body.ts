@@ -18,7 +18,7 @@ export function isMsgpack(header: string | null): boolean {
   return header !== null && /\bapplication\/(?:x-|vnd\.)?msgpack\b/i.test(header);
 }
 
-/** What was in a body, and what is left of the time that its sender gave the whole call. */
+/** A body's value, and the time that is left of the caller's timeout. */
 export interface Reading<T> {
   readonly value: T;
   readonly left: { readonly timeoutMs?: number };
@@ -104,7 +104,7 @@ export function msgpackAnswer(
   return plainResponse(bytes, { headers: { "content-type": MSGPACK, ...headers } });
 }
 
-/** Requests of whose body the rest is not wanted any more. */
+/** Requests whose bodies were not read to the end. */
 const broken: WeakSet<Request> = new WeakSet();
 
 /** Whether some of a request's body was not read: what comes next on its connection is unclear. */
@@ -114,7 +114,7 @@ export function isUnread(request: Request): boolean {
   return headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) > 0;
 }
 
-/** The length is checked as announced, and again as it comes: an announcement may lie. */
+/** Checks the announced length, and again the bytes that come: an announcement may be wrong. */
 async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Array> {
   const { headers } = request;
   const announced = headers.get("content-length");
@@ -124,7 +124,7 @@ async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Arra
     timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
   });
   try {
-    // Whole where its length is known: a reader costs several times as much.
+    // Read at once where its length is known: a stream reader costs several times as much.
     const isKnown = announced !== null && !headers.has("transfer-encoding");
     return await (isKnown ? Promise.race([readWhole(request), late]) : readPieces(request, late));
   } catch (error) {

@@ -5,7 +5,7 @@
 
 /** A heartbeat that goes on until it is stopped. */
 export interface Heartbeat {
-  /** The peer gave a sign of life. */
+  /** The peer sent something. */
   heard(): void;
   stop(): void;
 }

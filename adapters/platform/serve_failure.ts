@@ -12,7 +12,7 @@ const REASONS: Record<string, string> = {
   EAI_AGAIN: "the host can't be looked up",
 };
 
-/** Codes (`EINVAL` of Deno) of what is wrong with the host alone, and with the port alone. */
+/** Codes (`EINVAL` of Deno) of faults of the host only, and of the port only. */
 const OF_HOST = ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"];
 const OF_PORT = ["EADDRINUSE", "EACCES"];
 

@@ -31,8 +31,8 @@ export interface Corkable {
 const decoder: TextDecoder = new TextDecoder();
 
 /**
- * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; the
- * other end may still read the bytes after `send` came back, so they are copied here.
+ * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; a serving end may
+ * still read the bytes after `send` returned, so they are copied here.
  *
  * @param connection where given, the frames of one tick are written to it at once.
  */

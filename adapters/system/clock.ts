@@ -29,7 +29,7 @@ function delayUntil(due: number): number {
   return Math.min(Math.max(0, Math.ceil(due - performance.now())), MAX_TIMEOUT_MS);
 }
 
-/** Chance of this machine: fit for jitter; `uuid` is drawn from the system's secure source. */
+/** Randomness of this machine, fit for jitter; `uuid` comes from the system's secure source. */
 export const systemRandom: Random = {
   next: () => Math.random(),
   uuid: () => crypto.randomUUID(),
