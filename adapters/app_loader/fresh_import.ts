@@ -77,11 +77,11 @@ function byQuery(entry: string): FreshImport {
   const loaded = new Set<string>();
   const resolve: Resolve = (specifier, context, next) => {
     const found = next(specifier, context);
-    const [, printing] = QUERY.exec(context.parentURL ?? "") ?? [];
-    if (printing === undefined || !found.url.startsWith("file:")) return found;
+    const [, query] = QUERY.exec(context.parentURL ?? "") ?? [];
+    if (query === undefined || !found.url.startsWith("file:")) return found;
     const path = fileURLToPath(found.url);
     const isPlain = !found.url.includes("?") && CODE.test(path) && isOfApp(folder, path);
-    const url = isPlain ? `${found.url}?${printing}` : found.url;
+    const url = isPlain ? `${found.url}?${query}` : found.url;
     loaded.add(url);
     return url === found.url ? found : { ...found, url };
   };

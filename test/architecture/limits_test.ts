@@ -1,4 +1,4 @@
-/** docs/limits.md says the values that the code has. */
+/** docs/limits.md has the same values as the code. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { MAX_ADDRESSES } from "../../adapters/config/addresses.ts";

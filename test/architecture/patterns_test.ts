@@ -1,6 +1,6 @@
 /**
- * Every regular expression of the product takes at most linear time. What only reads settings of
- * whoever starts the node is excepted by name; each rule bites on a planted fault.
+ * Every regular expression of the product takes at most linear time. Patterns that only read
+ * settings of the operator are excepted by name; each rule finds a planted fault.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

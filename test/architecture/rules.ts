@@ -1,10 +1,8 @@
 /**
- * The house rules, as a building inspector applies them to one file at a time.
+ * The architecture rules, applied to one file at a time.
  *
- * Takes a file's path from the root and its source; gives what is wrong with it, in
- * sentences that say what to do instead.
- *
- * Source: design §1.
+ * Takes a file's path from the root and its source; gives what is wrong with it, in sentences that
+ * say what to do instead. Source: ARCHITECTURE.md.
  */
 import { codeOf } from "./code.ts";
 

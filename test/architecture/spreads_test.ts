@@ -1,6 +1,6 @@
 /**
- * Nothing hands over the items of an array as a function's arguments, of which a runtime's stack
- * holds about a hundred thousand, unless their number is known to be small.
+ * No array of unknown length is spread into a function's arguments, of which a runtime's stack
+ * holds about a hundred thousand.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,4 +1,7 @@
-/** The system's async context on this runtime: what the port promises, over each way to go on. */
+/**
+ * The async context suite on this runtime: the guarantees of the port, over each kind of
+ * asynchronous continuation.
+ */
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
 import { systemContext } from "../../adapters/system/async_context.ts";

@@ -1,7 +1,6 @@
 /**
- * What every runtime adapter must do: one driving test for all makes of car.
- *
- * Takes a way to get the adapter; runs it over loopback and declares vitest cases.
+ * The suite for runtime adapters. Takes a way to get the adapter; runs it over loopback and
+ * declares vitest cases.
  */
 import { connect, type Socket as TcpSocket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";

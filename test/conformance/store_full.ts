@@ -1,7 +1,7 @@
 /**
- * What a store does where its backend is full: what keeps leases and frees memory is done, what
- * would grow is refused as a whole, and the caller is told why. One suite for every backend that
- * can be filled.
+ * The suite for stores whose backend is full: renewals and steps that free memory succeed, steps
+ * that would grow it are refused as a whole, and the caller gets the reason. For every backend
+ * that can be filled.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { detailOf } from "../../src/errors.ts";

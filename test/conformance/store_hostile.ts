@@ -1,6 +1,6 @@
 /**
- * The store suite on rows that somebody else wrote: what can't be read touches nothing else,
- * and no owner loses its fencing by it.
+ * The store suite on rows that other programs wrote: an unreadable row affects nothing else, and
+ * no owner loses its fencing by it.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limits.ts";

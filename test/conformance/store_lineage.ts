@@ -1,4 +1,4 @@
-/** The store suite on lineages: which copy answers, and who says again what it holds. */
+/** The store suite on lineages: which copy answers, and reassertions. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

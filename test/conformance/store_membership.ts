@@ -1,4 +1,4 @@
-/** The store suite on membership: who is alive, by whose word. */
+/** The store suite on membership: registration, renewal, kill and leave. */
 import { describe, expect, test } from "vitest";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { Member, MemberState } from "../../src/model/member.ts";

@@ -1,4 +1,4 @@
-/** The store suite on ownership: one winner a key, epochs that only rise. */
+/** The store suite on ownership: one winner for each key, epochs that only rise. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { ClaimReply, Store } from "../../src/ports/store.ts";

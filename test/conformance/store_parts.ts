@@ -1,6 +1,6 @@
 /**
- * The store suite on keys of a backend that are gone while others of their resource are there:
- * `read` and `range` agree, and what was lost is told to whoever owns the key, or claims it next.
+ * The store suite on backend keys that are missing while others of their resource exist: `read`
+ * and `range` agree, and the loss is reported to the owner, or the next claimer.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";

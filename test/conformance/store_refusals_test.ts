@@ -1,6 +1,6 @@
 /**
- * A registry that refuses steps for the moment, or until somebody mends it: each kind, by the real
- * thing where it can be brought about, is told to callers as what it is, and is no loss of ownership.
+ * A registry that refuses steps temporarily, or until an operator acts: callers get the reason of
+ * each kind, produced by the real backend where possible, and no ownership is lost.
  */
 import { getRequestListener } from "@hono/node-server";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** The store suite on state: a turn's writes, all or none, by the owner only. */
+/** The store suite on state: a turn's writes are atomic, and only the owner's count. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Commit, CommitReply, Range, Store } from "../../src/ports/store.ts";

@@ -1,7 +1,6 @@
 /**
- * What every transport must do: one line test for all telephones.
- *
- * Takes a way to put transports on a common network; declares vitest cases.
+ * The suite for transports. Takes a way to put transports on a common network; declares vitest
+ * cases.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";

@@ -1,6 +1,6 @@
 /**
- * Types that go on without the store, in real processes on a real Redis: it is killed and
- * comes back, or one node alone loses its road to it and another takes over.
+ * Types that go on without the store, in real processes on a real Redis: Redis is killed and
+ * restarted, or one node alone loses its connection to it and another takes over.
  */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * Everything that nobody should send, sent to a real node on each runtime: each gets
- * its documented error, and the node serves on.
+ * Invalid requests to a real node on each runtime: each gets its documented error, and the node
+ * serves on.
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";

@@ -1,7 +1,6 @@
 /**
- * Strangers at the door that only nodes may use: no secret, a wrong one, a borrowed
- * name, noise, and, once inside, more noise. None gets a link, or keeps it, and the
- * node serves on.
+ * Strangers at the path of node links: no secret, a wrong one, another node's name, garbage, and
+ * garbage after a valid handshake. None gets a link, or keeps it, and the node serves on.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";

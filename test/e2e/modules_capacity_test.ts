@@ -1,10 +1,10 @@
 /**
- * Never above capacity, on real processes of all runtimes: two at a time, four with a
- * second node, two again when that is shot; and no credit lost by calls that fail, are
- * given up, or take long.
+ * Capacity is never exceeded, on real processes of all runtimes: two at a time, four with a second
+ * node, two again after that is killed; and calls that fail, are given up, or take long lose no
+ * credit.
  *
- * What runs at once is counted by those who run it, and leases are long: whatever happens
- * here happens by word of mouth, not because a lease ran out.
+ * Running calls are counted by the functions themselves. Leases are long, so that everything here
+ * follows from messages, not from a lease that ended.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";

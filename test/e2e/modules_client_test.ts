@@ -1,6 +1,6 @@
 /**
- * Clients of the market, which have no node of their own: the same capacity, the same errors
- * and the same patience as on a node, over a purchase that survives the node that keeps it.
+ * Modules for clients without a node of their own: the same capacity, errors and waiting as on a
+ * node, over a purchase that survives the node that keeps it.
  */
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";

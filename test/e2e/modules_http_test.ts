@@ -1,7 +1,4 @@
-/**
- * The market over HTTP: what routes show is what sellers count, and each thing that can go
- * wrong has its one answer.
- */
+/** Modules over HTTP: routes show what sellers count, and each failure has one answer. */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { type Registry, SQLITE } from "./cluster.ts";

@@ -1,8 +1,8 @@
 /**
  * Authorities, exchanges and brokers in processes of their own: a mesh from any one address,
- * workers who know each other only as seller and buyer, and orders that outlive authorities.
+ * workers that know each other only as seller and buyer, and orders that outlive authorities.
  *
- * Leases are long: who is gone is known by word of mouth, not because a lease ran out.
+ * Leases are long, so that a dead peer is known by a closed link, not by the end of its lease.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

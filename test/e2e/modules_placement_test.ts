@@ -1,6 +1,6 @@
 /**
- * Where capacity is bought, on nodes of two regions: near first, far where it must be, and
- * given back there once it is to be had near; or spread over all.
+ * Where capacity is bought, on nodes of two regions: near first, far if necessary, and back to
+ * near once that is available; or spread over all.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";

@@ -1,6 +1,6 @@
 /**
- * Versions and hot code load, on real processes: who asks for which version gets it, and
- * code is changed under the hands of sixty-four callers without one of them noticing.
+ * Versions and hot code loading, on real processes: buyers get the version that they ask for, and
+ * an update under sixty-four concurrent callers fails no call.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";

@@ -1,6 +1,6 @@
 /**
- * One owner, any door: a thousand names called through every node at once. Each has
- * one owner, one epoch and a sequence without gaps, whoever was asked.
+ * A thousand keys called through every node at once: each has one owner, one epoch and a sequence
+ * without gaps, whichever node was asked.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { type Answer, ask, call, history } from "./calls.ts";

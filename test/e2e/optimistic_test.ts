@@ -1,6 +1,6 @@
 /**
- * Two real Redis servers that know nothing of each other, and the post between them: how
- * often a name gets two owners, that it shows, and how it ends.
+ * Two real Redis servers with asynchronous copying between them: how often a key gets two owners,
+ * that this is reported, and how it ends.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { openRaceStores } from "../../adapters/store/open_race.ts";

@@ -1,11 +1,11 @@
 /**
- * Three regions, two nodes and a registry each, with seas between them: one owner for each
- * name, wherever it is called from; no more journeys than it takes; ways around closed
- * roads; a region cut off, which nobody else notices; resources that move while they are
- * being called.
+ * Three regions, two nodes and a registry each, with delays between them: one owner for each key,
+ * wherever it is called from; no more round trips than necessary; routes around closed
+ * connections; a region that is cut off without effect on others; resources that move while they
+ * are called.
  *
- * All tests play on one stage, in order. Times of journeys are real, and none is asserted:
- * journeys are counted.
+ * All tests share one set-up, in order. Delays are real, and no time is asserted: messages are
+ * counted.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";

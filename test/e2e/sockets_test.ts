@@ -1,6 +1,6 @@
 /**
- * Client sockets over regions: listeners at doors near and far, one of them behind a gateway,
- * hear every message once and in order, also when the owner's node is shot in the middle.
+ * Client sockets over regions: clients at near and far nodes, one of them behind a gateway, get
+ * every event once and in order, also when the owner's node is killed.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect, type SocketEvent } from "../../adapters/client/client.ts";

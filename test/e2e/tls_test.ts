@@ -1,6 +1,6 @@
 /**
- * Registries by TLS, as they are run: a Redis, one behind a sentinel and a cluster, each
- * at a bare address, with an authority of the operator's own.
+ * Registries over TLS: a Redis, one behind a sentinel and a cluster, each at an IP address, with a
+ * certificate authority of the operator's own.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../support/ports.ts";

@@ -1,4 +1,4 @@
-/** The HTTP API over a real node: every route, every refusal, nothing that gives insides away. */
+/** The HTTP API over a real node: every route, every refusal, and no internals in any answer. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { errorResponse, STATUS_OF } from "../../adapters/http_wire/errors.ts";

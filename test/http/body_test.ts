@@ -1,4 +1,4 @@
-/** Bodies that come late or never, as `Atlas-Timeout-Ms` has it: nobody waits longer. */
+/** Bodies that come late or never: no request waits longer than its `Atlas-Timeout-Ms`. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { isUnread } from "../../adapters/http_wire/body.ts";

@@ -1,4 +1,4 @@
-/** What a client's proxy says that it has in hand: its node's word, on a clock that tests turn. */
+/** The figures of a client's proxy: those of its node, on a fake clock. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { errorResponse, noPurchase } from "../../adapters/http_wire/errors.ts";

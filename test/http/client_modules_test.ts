@@ -1,4 +1,4 @@
-/** Modules through the client: proxies over purchases, and what becomes of them. */
+/** Modules through the client: proxies over purchases, and the ends of purchases. */
 import { expect, test } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import type { AtlasNode } from "../../mod.ts";

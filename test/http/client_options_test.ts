@@ -1,4 +1,7 @@
-/** What a client refuses of what it is given: what a node refuses, in the same words, unsent. */
+/**
+ * Options that a client refuses: the same as a node refuses, with the same messages, before
+ * anything is sent.
+ */
 import { expect, test } from "vitest";
 import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import type { Atlas, Balancer } from "../../mod.ts";

@@ -1,4 +1,6 @@
-/** The client's retries: what is repeated, what never is, and what each failure says. */
+/**
+ * The client's retries: what is repeated, what is never repeated, and the error of each failure.
+ */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { errorBody } from "../../adapters/http_wire/errors.ts";

@@ -1,4 +1,6 @@
-/** Pages of other origins: what their browsers are told, and that no token is asked for first. */
+/**
+ * CORS: what browsers are answered for pages of other origins, and that preflights need no token.
+ */
 import { afterEach, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
 

@@ -1,6 +1,6 @@
 /**
- * Hostile requests, state and answers: each is refused in one clear error, in linear time, and
- * whoever asks next is served.
+ * Hostile requests, state and answers: each is refused with one clear error, in linear time, and
+ * later requests are served.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bearerCheck } from "../../adapters/http/auth.ts";

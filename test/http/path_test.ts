@@ -1,4 +1,4 @@
-/** What callers over HTTP see of a call's way, and what the resource sees of its caller. */
+/** The path of a call as callers over HTTP see it, and what the resource sees of its caller. */
 import { afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { createHttpApp } from "../../adapters/http/app.ts";

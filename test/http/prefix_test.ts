@@ -1,4 +1,4 @@
-/** Prefixes over HTTP: how many resources there are, and handing some of them over. */
+/** Prefixes over HTTP: counting resources, and draining some of them. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
 

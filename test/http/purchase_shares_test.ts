@@ -1,4 +1,7 @@
-/** Purchases over HTTP are shared: one caller that keeps all it can buy doesn't starve another. */
+/**
+ * The fair share of purchases over HTTP: a caller that keeps all it can buy doesn't starve
+ * another.
+ */
 import { describe, expect, onTestFinished, test } from "vitest";
 import { callerOf } from "../../adapters/http/caller.ts";
 import {

@@ -1,4 +1,4 @@
-/** The HTTP API over real sockets of the running runtime: what only a network can do wrong. */
+/** The HTTP API over real sockets of the running runtime: failures that only a network has. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";

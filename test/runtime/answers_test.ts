@@ -1,4 +1,7 @@
-/** Answers for idempotency keys over a node's life: compared by value, and dropped unasked. */
+/**
+ * Answers for idempotency keys over a node's life: compared by value, and dropped after their
+ * time.
+ */
 import { expect, test } from "vitest";
 import { defineApp, inProcessNetwork, memoryStore, Resource, type Store } from "../../mod.ts";
 import { fakeClock, testNode } from "../../testing.ts";

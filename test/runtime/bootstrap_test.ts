@@ -1,4 +1,4 @@
-/** Where authorities are found: each kind of bootstrap, by nodes that have no registry in common. */
+/** Each kind of bootstrap, on nodes that share no registry. */
 import { afterEach, describe, expect, test } from "vitest";
 import {
   bootstrapOf,

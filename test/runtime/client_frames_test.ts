@@ -1,4 +1,7 @@
-/** A client's socket at a node that says what no node says: it ends with a reason, and throws nothing. */
+/**
+ * A client's socket at a node that sends invalid frames: it ends with a reason, and throws
+ * nothing.
+ */
 import { afterEach, expect, test } from "vitest";
 import { connect, type SocketEvent } from "../../adapters/client/client.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";

@@ -1,4 +1,7 @@
-/** A client's socket whose node, or the way to it, misbehaves: it goes on elsewhere, and calls end. */
+/**
+ * A client's socket whose node or network misbehaves: it reconnects elsewhere, and pending calls
+ * end.
+ */
 import { createServer, type Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { connect, type SocketClose } from "../../adapters/client/client.ts";

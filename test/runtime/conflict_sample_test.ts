@@ -1,6 +1,6 @@
 /**
- * The sample of `onConflict` in the docs, run as it stands there: nothing that was answered with a
- * mark is lost where another owner took over.
+ * The sample of `onConflict` in the docs, run as it is printed: no marked answer's effect is lost
+ * where another owner took over.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * `atlas drain`, on the runtime that runs this: one request to the node at `--url`, which has
- * the others drain over its links. A row of the registry that leads elsewhere gets no secret.
+ * `atlas drain`, on the runtime that runs this: one request to the node at `--url`, which has the
+ * others drain over its links. A registry row with another address gets no secret.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";

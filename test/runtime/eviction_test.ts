@@ -1,4 +1,4 @@
-/** A Redis that may evict what Atlas keeps is refused, or told of, by every way that leads to it. */
+/** A Redis that may evict Atlas's keys is refused, or logged, by each way to open it. */
 import { afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { verdictOf } from "../../adapters/store/redis/eviction.ts";

@@ -1,4 +1,7 @@
-/** A node whose Redis is full: it goes on, frees memory, and says over HTTP why it refuses the rest. */
+/**
+ * A node whose Redis is full: it goes on, frees memory, and answers over HTTP why it refuses the
+ * rest.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
 import { defineApp, type NodeEvent, Resource } from "../../mod.ts";

@@ -1,6 +1,6 @@
 /**
- * What a node takes from its container host: each host's own variables, which of them
- * give way to Atlas's, and what a bad one says.
+ * Settings that a node takes from its container host: each host's variables, which of them Atlas's
+ * own override, and the error of a bad one.
  */
 import { describe, expect, test } from "vitest";
 import { readSettings } from "../../adapters/config/environment.ts";

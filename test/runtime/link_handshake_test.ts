@@ -1,6 +1,6 @@
 /**
- * A handshake that its dialler gives up while the acceptor has the link already: what the
- * acceptor asked over it was read by nobody, and it is told so.
+ * A handshake that the dialler gives up while the acceptor has the link already: requests of the
+ * acceptor over it were not read, and fail as such.
  */
 import { expect, it } from "vitest";
 import { importKeys } from "../../adapters/transport/link_handshake.ts";

@@ -1,6 +1,6 @@
 /**
- * Somebody between two nodes: a server that a registry names as a node's address, and that
- * passes each frame on to the node itself. Real sockets, on whichever runtime runs this file.
+ * A relay between two nodes: a server that a registry names as a node's address, and that passes
+ * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";

@@ -1,7 +1,7 @@
 /**
- * What users are told by a node's log on this runtime: throws of their code with key, method and
- * stack, lines that name the node and the trace, nothing of the runtime's own, and all of it also
- * where a program serves an app by itself. And how the process hears of its terminal's end.
+ * A node's log on this runtime: errors of user code with key, method and stack, lines that name
+ * the node and the trace, and nothing of the runtime's own; also where a program serves an app by
+ * itself. And the signals of a terminal that closes.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** Keys of Redis that vanish under running nodes: told, counted, and `list` agrees with `get`. */
+/**
+ * Redis keys that vanish under running nodes: the loss is logged and counted, and `list` agrees
+ * with `get`.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";

@@ -1,4 +1,4 @@
-/** Moving a home from outside: over HTTP, by a client, from a terminal. */
+/** Moving a resource's home over HTTP, by a client, and by the command line. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

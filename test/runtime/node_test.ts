@@ -1,4 +1,7 @@
-/** node.ts as a process: it starts, says so, survives careless code, drains, and refuses clearly. */
+/**
+ * node.ts as a process: it starts, prints its ready line, survives unhandled rejections, drains,
+ * and refuses clearly.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Code that outlived its turn is refused by everything that belongs to a turn, on this runtime;
- * code that its turn waits for is not, however it is written.
+ * Code that outlives its turn is refused by every API of the turn, on this runtime; code that the
+ * turn awaits is not.
  */
 import { afterAll, expect, test } from "vitest";
 import { systemContext } from "../../adapters/system/async_context.ts";

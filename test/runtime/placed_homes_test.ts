@@ -1,4 +1,4 @@
-/** A type that is placed in a region is at home there, on a registry by region. */
+/** A type that is placed in a region has its home there, on a registry by region. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,4 +1,7 @@
-/** Resuming a client's connection: its secret, and what clients can't ask owners in its place. */
+/**
+ * Resuming a client's connection: its secret, and the internal methods that clients can't call
+ * instead.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect as dialTcp } from "node:net";
 import { tmpdir } from "node:os";

@@ -1,4 +1,4 @@
-/** What `serve` and `createNode` are given wrongly is refused by name, before anything is opened. */
+/** Wrong options of `serve` and `createNode` are refused by name, before anything is opened. */
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * What a node's server bounds, on the runtime that runs this test: docs/limits.md lists it, and
- * each row of its table about the server names a title here.
+ * The limits of a node's server, on the runtime that runs this test: each row of docs/limits.md
+ * about the server names a title here.
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";

@@ -1,4 +1,7 @@
-/** What a server bounds of one WebSocket, on the runtime that runs this test: docs/limits.md lists it. */
+/**
+ * The limits of one WebSocket at a server, on the runtime that runs this test: docs/limits.md
+ * lists them.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";
 import type { SocketHandlers } from "../../src/ports/runtime.ts";

@@ -1,4 +1,4 @@
-/** What clients send right before they close, and what a draining node still reads of them. */
+/** Messages that clients send right before they close, and what a draining node still reads. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 /**
- * What node links do beyond the transport suite: secrets, hostile peers, hostile
- * addresses, silence, patience. On whichever runtime runs this file.
+ * Node links beyond the transport suite: secrets, hostile peers, hostile addresses, keepalives,
+ * backoff. On whichever runtime runs this file.
  */
 import type { AtlasError } from "../../src/errors.ts";
 import { afterEach, describe, expect, it } from "vitest";

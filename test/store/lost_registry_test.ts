@@ -1,4 +1,7 @@
-/** A registry that loses all it has under running nodes: told, counted, and never two owners. */
+/**
+ * A registry that loses all its data under running nodes: the loss is logged and counted, and no
+ * key gets two owners.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

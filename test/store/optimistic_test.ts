@@ -1,4 +1,7 @@
-/** The strategy `optimistic`: the store suite on one master, options, and two masters' books. */
+/**
+ * The strategy `optimistic`: the store suite on one master, options, and two masters that copy
+ * each other.
+ */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";

@@ -1,6 +1,6 @@
 /**
- * A real Redis with a replica that takes its place: what is confirmed is kept, another copy
- * is known by its lineage, and nodes go on with it, each name with one owner.
+ * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is known by its
+ * lineage, and nodes go on with one owner for each key.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";

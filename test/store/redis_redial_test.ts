@@ -1,6 +1,6 @@
 /**
- * How soon a Redis that was away is found again: before a lease that it could have renewed is over.
- * By fake timers, with a client that never connects twice.
+ * Reconnection to a Redis that was unreachable: before the end of a lease that can still be
+ * renewed. By fake timers, with a client that never connects twice.
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { RedisAddress, RedisClient } from "../../adapters/store/redis/client.ts";

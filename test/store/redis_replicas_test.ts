@@ -1,7 +1,7 @@
 /**
- * Which steps count on a Redis with replicas, and that none that counted is missing after a
- * planned failover or a short stall: at a master behind sentinels, in a cluster, and where an
- * operator repoints replicas by hand.
+ * Confirmation by replicas: which writes count, and that no confirmed write is missing after a
+ * planned failover or a short stall; behind sentinels, in a cluster, and where an operator
+ * repoints replicas by hand.
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";

@@ -1,4 +1,7 @@
-/** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
+/**
+ * Behaviour of the Redis store only: outages, missing scripts, broken entries, credentials,
+ * paging.
+ */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open_redis.ts";

@@ -1,4 +1,6 @@
-/** Heartbeats of members in other regions: an owner whose heartbeat stands still isn't confirmed. */
+/**
+ * Heartbeats of members in other regions: an owner whose heartbeat stands still is not confirmed.
+ */
 import { afterEach, expect, test } from "vitest";
 import {
   type AtlasNode,

@@ -1,4 +1,4 @@
-/** Keys that move between regions: with their state, once, whatever breaks on the way. */
+/** Keys that move between regions: with their state, exactly once, whatever fails on the way. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

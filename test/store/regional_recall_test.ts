@@ -1,4 +1,4 @@
-/** Moves that are called back: by whoever may, as long as nobody has signed for the key. */
+/** Moves that are taken back: allowed until the new home has signed the departure. */
 import { afterEach, describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";

@@ -1,4 +1,4 @@
-/** Two regions that have one registry under two names: nothing moves, so nothing is lost. */
+/** Two regions that share one registry under two names: no key moves, so no state is lost. */
 import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";

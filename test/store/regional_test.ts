@@ -1,4 +1,4 @@
-/** Regional stores: where keys are at home, whose trouble stays where, who is told of whom. */
+/** Regional stores: homes of keys, outages of one region, membership of other regions. */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";

@@ -1,4 +1,4 @@
-/** Which registries by region are one and the same, however they are written. */
+/** Which registry URLs of regions lead to the same registry, in any spelling. */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";

@@ -1,4 +1,7 @@
-/** What is SQLite's own: processes of several runtimes on one file, locks, foreign files. */
+/**
+ * Behaviour of the SQLite store only: processes of several runtimes on one file, locks, foreign
+ * files.
+ */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,6 @@
 /**
- * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a
- * quarter of all requests; then what Redis holds against what was answered.
+ * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a quarter of
+ * all requests; then the content of Redis is compared with the answers.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";

@@ -1,4 +1,4 @@
-/** An HTTP Redis that means harm: what it may cost, and that token and body go nowhere else. */
+/** A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else. */
 import process from "node:process";
 import { createServer } from "node:http";
 import { describe, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** What the HTTP store sends, and how it begins and ends: requests, tokens, endings. */
+/** Requests of the HTTP store: batching, tokens, opening and closing. */
 import { describe, expect, test } from "vitest";
 import { slotOf } from "../../src/model/rrp.ts";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";

@@ -1,4 +1,4 @@
-/** What the HTTP store makes of answers that are lost, mangled or late. */
+/** How the HTTP store handles answers that are lost, mangled or late. */
 import { describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";

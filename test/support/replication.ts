@@ -1,11 +1,10 @@
 /**
- * Two Redis servers that copy each other, badly: the post between two villages, which a
- * test may slow down or stop.
+ * Copies keys between two Redis servers in both directions, with a delay that a test can change or
+ * stop.
  *
- * It takes two URLs and a prefix of keys. Whenever a key changes at one side, the key as
- * it is then travels to the other, key by key, the last writer winning; a key that has
- * gone is removed. Nothing is in one order across keys of the two sides, as in any
- * active-active set of masters.
+ * Takes two URLs and a prefix of keys. Whenever a key changes at one side, its present value is
+ * copied to the other, key by key, the last writer winning; a deleted key is removed. There is no
+ * common order across keys of the two sides, as in any active-active set of masters.
  */
 import { Redis } from "ioredis";
 

@@ -1,4 +1,4 @@
-/** The HTTP Redis of the tests, held against Upstash's own client and protocol. */
+/** The HTTP Redis of the tests, compared with Upstash's own client and protocol. */
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, fresh } from "../conformance/store_kit.ts";

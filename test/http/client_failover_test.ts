@@ -1,4 +1,4 @@
-/** A client of several URLs goes on to the next where one surely got nothing. */
+/** A client of several URLs goes on to the next node if the request certainly reached no node. */
 import { afterEach, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import type { Fetch } from "../../adapters/client/retrying_requester.ts";

@@ -1,6 +1,6 @@
 /**
- * What leaves a node of a registry that fails: no host, port, user or file, whichever store it
- * is; all of that is in the error's detail and in one line of the log.
+ * What a registry's errors reveal to callers: no host, port, user or file. These are in the
+ * error's detail and in one log line.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

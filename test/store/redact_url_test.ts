@@ -1,4 +1,4 @@
-/** What of a registry's URL may stand in a message: never a password, whatever it is made of. */
+/** Redaction of registry URLs in messages: no password is ever shown, whatever its characters. */
 import { describe, expect, test } from "vitest";
 import { quotedUrl, redactIn, redactUrl } from "../../adapters/store/redact_url.ts";
 import { openStore } from "../../adapters/store/open.ts";
