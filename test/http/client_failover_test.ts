@@ -67,7 +67,7 @@ async function goesOn(thrown: Error): Promise<boolean> {
   return isDone;
 }
 
-describe("by what a runtime says", () => {
+describe("by each runtime's error", () => {
   test.each([
     ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOTFOUND", "EAI_AGAIN"].map(
       node,

@@ -113,7 +113,7 @@ test.each(WAYS)("%s: as a node does", async (name, ask, wrong) => {
   }
 });
 
-test("nothing of that is sent", async () => {
+test("nothing is sent", async () => {
   let asked = 0;
   const fetch = () => {
     asked++;
@@ -172,7 +172,7 @@ test.each([
   ["http://me:secret@x", '"http://***@x"'],
   ["http://:secret@x", '"http://***@x"'],
   [new URL("http://me:secret@x/a"), '"http://***@x/a"'],
-])("connect(%j) is refused, without what is secret in it", async (url, shown) => {
+])("connect(%j) is refused, without its secrets in the error", async (url, shown) => {
   expect(await failure(() => connect(url as string))).toEqual({
     code: "bad_request",
     message: `url is ${shown}, ${URLS}`,

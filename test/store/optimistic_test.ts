@@ -135,12 +135,12 @@ describe("options", () => {
   });
 
   test.for(["redis://h", "redis://h?replicas=2", "https://h?q=1"])(
-    "leaves %s to others",
+    "does not treat %s as its own",
     (url) => expect(splitStrategy(url)).toEqual({ url, options: {} }),
   );
 });
 
-test("a bound below the round trip is refused, and the line closed", async () => {
+test("a bound below the round trip is refused, and the connection closed", async () => {
   let closed = 0;
   const book = {
     stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
@@ -155,7 +155,7 @@ test("a bound below the round trip is refused, and the line closed", async () =>
   expect(closed).toBe(1);
 });
 
-test("a bound is held against the quickest round trip: slow ones may be the machine's", async () => {
+test("a bound is compared with the fastest round trip, since slow ones may be the machine's fault", async () => {
   let now = 0;
   const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
   cleanups.push(() => clock.mockRestore());
@@ -192,7 +192,7 @@ describe("two masters", unless(redisMissing), () => {
     return { a, b, replication };
   }
 
-  test("an ownership won at one is seen at the other, and ends for both", async () => {
+  test("an ownership won at one master is seen at the other, and ends at both", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const owner = await own(a, key);
@@ -205,7 +205,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(await eventually(async () => (await a.lookup(key)) ?? undefined)).toEqual(next);
   });
 
-  test("what a takeover ended stays ended when the taker goes", async () => {
+  test("a claim that a takeover ended stays ended when the new owner releases", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const { incarnation, epoch } = await own(a, key);
@@ -220,7 +220,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(again.epoch).toBeGreaterThan(taker.epoch);
   });
 
-  test("blind claims both win, are shown as contested, and only the greater may commit", async () => {
+  test("of concurrent claims both win, lookups say contested, and only the greater commits", async () => {
     const { a, b, replication } = await pair();
     replication.hold();
     const key = freshKey();
@@ -252,7 +252,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(await winners.range(key, all)).toEqual([["a", "1"], ["b", "1"], ["c", "1"], ["v", "c"]]);
   });
 
-  test("no lower rival rises when the owner goes: epochs only rise", async () => {
+  test("no lower rival becomes owner when the owner releases: epochs only rise", async () => {
     const { a, b, replication } = await pair();
     replication.hold();
     const key = freshKey();
@@ -269,7 +269,7 @@ describe("two masters", unless(redisMissing), () => {
     expect((await own(losers, key)).epoch).toBeGreaterThan(winner.epoch);
   });
 
-  test("a rival that nobody takes back is put to rest by the owner's own lookups", async () => {
+  test("a rival's claim that nobody withdraws is ended by the owner's lookups", async () => {
     const { a, b, replication } = await pair(20, 30);
     replication.hold();
     const key = freshKey();

@@ -35,7 +35,7 @@ test.each([
 });
 
 describe("a message that quotes a URL", () => {
-  test("loses its password in each form", () => {
+  test("loses the password in each form", () => {
     const url = "redis://:s3%21cret/@host:1/0";
     const message = `can't reach ${url}: neither s3!cret/ nor s3!cret%2F is right`;
     expect(redactIn(message, [url])).toBe(
@@ -43,17 +43,17 @@ describe("a message that quotes a URL", () => {
     );
   });
 
-  test("loses a short one as a word only", () => {
+  test("loses a short password as a whole word only", () => {
     const message = "Upstash URL is wrong: p isn't a part";
     expect(redactIn(message, ["https://u:p@host"])).toBe("Upstash URL is wrong: *** isn't a part");
   });
 
-  test("is masked although the password isn't percent-encoded UTF-8", () => {
+  test("is redacted although the password isn't percent-encoded UTF-8", () => {
     expect(redactIn("it is %ffhunter2", ["redis://u:%ffhunter2@h"])).toBe("it is ***");
   });
 });
 
-test("what is quoted is text, and not too long", () => {
+test("quotes text of bounded length", () => {
   expect(quotedUrl(undefined)).toBe('"undefined"');
   expect(quotedUrl(`redis://${"h".repeat(300)}`)).toHaveLength(202);
 });

@@ -35,7 +35,7 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 for (const [kind, target] of [["a server", ADDRESS], ["a master of sentinels", GUIDE]] as const) {
-  test(`${kind} that is away is dialled often enough for the shortest lease`, async () => {
+  test(`reconnects to ${kind} often enough for the shortest lease`, async () => {
     const dialled: number[] = [];
     let end: (why: string) => void = () => {};
     const connection = new RedisConnection(target, {

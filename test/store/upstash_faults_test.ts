@@ -66,7 +66,7 @@ async function truthOf(direct: RespConnection, key: string): Promise<Truth> {
 warnIfRedisMissing("claims and commits through a faulty HTTP Redis");
 
 describe("a quarter of all requests go wrong", unless(redisMissing), () => {
-  test.each(SEEDS)("claims and commits, seed %i: what was told is true", async (seed) => {
+  test.each(SEEDS)("claims and commits, seed %i: every answer is true", async (seed) => {
     const { server, direct } = await scene();
     const { url, token } = server;
     const stores = await Promise.all(
@@ -97,7 +97,7 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
     }
   });
 
-  test("members: each answer is true of the roll", async () => {
+  test("members: each answer is true of the membership", async () => {
     const { server, direct } = await scene();
     const { url, token } = server;
     const store = await opened({ url, token });
