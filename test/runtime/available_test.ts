@@ -69,7 +69,7 @@ async function isDead(by: ServedNode<typeof app>, name: string): Promise<boolean
   return (await by.members()).some(({ node, state }) => node === name && state === "dead");
 }
 
-test("calls owners that live, and brings its own turns in while it drains", {
+test("calls live owners, and commits its kept turns while it drains", {
   timeout: TEST_MS,
   ...unless(redisMissing),
 }, async () => {

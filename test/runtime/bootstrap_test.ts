@@ -68,7 +68,7 @@ describe("what the core is given", () => {
     expect(urls).toEqual(["ws://10.0.0.1:8080/atlas/link", "wss://a.example/x/atlas/link"]);
   });
 
-  test("what a function answers instead of a list is refused in words", async () => {
+  test("a function's invalid answer is refused with a clear error", async () => {
     for (const answer of [null, "x", [1]]) {
       const asked = bootstrapOf(async () => answer as never, "http://127.0.0.1:1");
       if (typeof asked !== "function") throw new Error("not a function");

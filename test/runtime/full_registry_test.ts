@@ -37,7 +37,7 @@ afterEach(async () => {
 warnIfRedisMissing("a node whose Redis is full");
 
 describe("a node whose Redis is full", unless(redisMissing), () => {
-  test("keeps its lease, reads, deletes, takes up what has state, and says why it refuses", async () => {
+  test("keeps its lease, reads, deletes, activates resources with state, and says why it refuses", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     const events: NodeEvent[] = [];

@@ -39,7 +39,7 @@ function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
 it.each([
   ["it takes too long", "the handshake took over 5000 ms"],
   ["its node takes another life", "another life"],
-])("tells the acceptor that nothing was read, where %s", async (_title, why) => {
+])("tells the acceptor that nothing was read, if %s", async (_title, why) => {
   const clock = fakeClock();
   const keys = await importKeys(["a".repeat(32)]);
   const accepted: Link[] = [];

@@ -49,7 +49,7 @@ const linesOf = ({ output }: Program): Line[] =>
 const post = (url: string, path: string, headers: Record<string, string> = {}) =>
   fetch(url + path, { method: "POST", body: "[]", headers });
 
-test("throws of users' code are logged with key, method and stack, by a node that is named", async () => {
+test("errors of user code are logged with key, method and stack, and the node's name", async () => {
   const program = start("node.ts", [], {
     PORT: "0",
     ATLAS_REGISTRY_URL: `file:${join(folder, "registry.db")}`,
@@ -149,7 +149,7 @@ test("serve() in a program logs on standard error, from the level ATLAS_LOG on",
   expect((await embedded("silent", "", { ATLAS_LOG: "silent" })).output.stderr).toBe("");
 });
 
-test("a program that has configured LogTape, before or after, gets the lines there alone", async () => {
+test("a program that configures LogTape, before or after, gets the records there only", async () => {
   for (const when of ["before", "after"] as const) {
     const program = await embedded(when, when);
     expect(program.output.stdout).toMatch(/method threw.*rooms\/x/);

@@ -108,7 +108,7 @@ test("sessions remember their channel", async () => {
   expect(await post(url, `${path}/info`, [])).toMatchObject({ result: { channelId: null } });
 });
 
-test("a promise that user code forgot is logged, and the node serves on", async () => {
+test("an unhandled rejection of user code is logged, and the node serves on", async () => {
   const app = join(folder, "careless.mts");
   writeFileSync(
     app,

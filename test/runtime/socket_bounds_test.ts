@@ -10,7 +10,7 @@ import { until } from "../support/until.ts";
 
 afterEach(closeAll);
 
-describe(`what one socket may send on ${runtime.name}`, () => {
+describe(`the limits of one socket on ${runtime.name}`, () => {
   async function opened(handlers: Partial<SocketHandlers> = {}) {
     const messages: number[] = [];
     let closes = 0;
@@ -93,7 +93,7 @@ describe(`what one socket may send on ${runtime.name}`, () => {
     await closed(client);
   });
 
-  it("a peer that goes on after a frame that is none is cut off", async () => {
+  it("a peer that goes on after an invalid frame is cut off", async () => {
     const { client } = await opened();
     client.tcp.write(frame(new Uint8Array(1), { opcode: 7 }));
     const drip = setInterval(

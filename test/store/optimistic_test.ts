@@ -142,11 +142,11 @@ describe("options", () => {
 
 test("a bound below the round trip is refused, and the connection closed", async () => {
   let closed = 0;
-  const book = {
-    stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
+  const master = {
+    claims: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
     close: () => Promise.resolve(void closed++),
   } as unknown as Master;
-  const open = openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
+  const open = openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
   await refuses(
     open,
     "bad_request",
@@ -160,14 +160,14 @@ test("a bound is compared with the fastest round trip, since slow ones may be th
   const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
   cleanups.push(() => clock.mockRestore());
   const trips = [25, 25, 20, 25];
-  const book = {
-    stakes: async () => {
+  const master = {
+    claims: async () => {
       now += trips.shift() ?? 25;
       return [];
     },
     close: () => Promise.resolve(),
   } as unknown as Master;
-  await openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
+  await openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
   // Nothing more was to be learnt.
   expect(trips).toEqual([25]);
 });
