@@ -7,11 +7,11 @@
  */
 import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {
-  WITHDRAWN,
   greatest,
   type MasterClaim,
   standing,
   supersedes,
+  WITHDRAWN,
 } from "../../adapters/store/optimistic/master.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
@@ -293,7 +293,10 @@ export class SimMaster {
 }
 
 /** The epochs of all stakes but one, by master. */
-function othersOf(stakes: readonly MasterClaim[], mine: MasterClaim | undefined): Map<string, number> {
+function othersOf(
+  stakes: readonly MasterClaim[],
+  mine: MasterClaim | undefined,
+): Map<string, number> {
   const others = stakes.filter((stake) => stake !== mine);
   return new Map(others.map(({ master, epoch }) => [master, epoch]));
 }

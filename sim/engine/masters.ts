@@ -10,8 +10,8 @@ import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { OptimisticStore } from "../../adapters/store/optimistic/store.ts";
 import {
   type Master,
-  ownerOf,
   type MasterClaim,
+  ownerOf,
   standing,
 } from "../../adapters/store/optimistic/master.ts";
 import { isAtlasError } from "../../src/errors.ts";

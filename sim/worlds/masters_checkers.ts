@@ -13,9 +13,9 @@
  */
 import {
   greatest,
+  type MasterClaim,
   outranks,
   ownerOf,
-  type MasterClaim,
   standing,
 } from "../../adapters/store/optimistic/master.ts";
 import { isDead } from "../../src/model/member.ts";
@@ -84,7 +84,10 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 
   /** The greatest stake, and those beside it that neither was made in view of. */
-  #contest(key: string, stakes: readonly MasterClaim[]): { best: MasterClaim | null; rivals: MasterClaim[] } {
+  #contest(
+    key: string,
+    stakes: readonly MasterClaim[],
+  ): { best: MasterClaim | null; rivals: MasterClaim[] } {
     const best = standing(stakes).reduce<MasterClaim | null>(
       (top, stake) => top === null || outranks(stake, top) ? stake : top,
       null,

@@ -43,7 +43,7 @@ test("arrays from outside are never spread as arguments", () => {
   expect(found.sort()).toEqual(KNOWN.map(([call]) => call).sort());
 });
 
-test("a spread is found where it is planted", () => {
+test("a planted spread is found", () => {
   expect(spreadsOf("all.push(...more); Math.max(0, ...sizes); f.apply(this, args);")).toEqual([
     "push(",
     "max(0, ",

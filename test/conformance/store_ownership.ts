@@ -23,7 +23,7 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
-    test("many claimants over all handles: one winner, and all are told who", async () => {
+    test("many claimants over all handles: one winner, which all get", async () => {
       for (let round = 0; round < 5; round++) {
         const claims = Array.from({ length: 64 }, () => claimOf("")).map((claim, i) => ({
           ...claim,

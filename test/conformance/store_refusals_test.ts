@@ -121,7 +121,7 @@ warnIfRedisMissing("what callers are told of a Redis that refuses writes");
 for (const [line, open] of Object.entries(LINES)) {
   describe(`${line}: a server that`, unless(redisMissing), () => {
     for (const [kind, { refusal, told, begin, end }] of Object.entries(KINDS)) {
-      test(`${kind} is told so, and nothing is lost`, async () => {
+      test(`${kind} is reported as such, and nothing is lost`, async () => {
         const redis = await startRedis();
         cleanups.push(() => redis.close());
         const store = guarded(await open(redis));
@@ -206,7 +206,7 @@ const HTTP: readonly (readonly [
 
 describe("upstash: an endpoint that answers", unless(redisMissing), () => {
   for (const [kind, answer, refusal, told] of HTTP) {
-    test(`${kind} is told so, and nothing is lost`, async () => {
+    test(`${kind} is reported as such, and nothing is lost`, async () => {
       const redis = await startRedis();
       cleanups.push(() => redis.close());
       const { url, token, close } = await startUpstash(redis.port);
@@ -224,7 +224,7 @@ describe("upstash: an endpoint that answers", unless(redisMissing), () => {
     });
   }
 
-  test("429 to the repeat of a request whose answer got lost is no refusal", async () => {
+  test("429 to the repeat of a request whose answer was lost is no refusal", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     const { url, token, close } = await startUpstash(redis.port);
@@ -267,7 +267,7 @@ describe("sqlite: a file that", () => {
     return { store, exec: (sql: string) => database?.exec(sql), file };
   }
 
-  test("can't be written to is told so, and nothing is lost", async () => {
+  test("can't be written to is reported as such, and nothing is lost", async () => {
     const { store, exec } = await opened();
     const turn = await firstTurn(store);
     exec("PRAGMA query_only = ON");
@@ -300,7 +300,7 @@ describe("sqlite: a file that", () => {
     });
   }
 
-  test("can't be made for want of room is unavailable: no setting is wrong", async () => {
+  test("can't be created on a full disk is unavailable, not a wrong setting", async () => {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     class Full extends DatabaseSync {
@@ -315,7 +315,7 @@ describe("sqlite: a file that", () => {
     expect(error.message).toMatch(/its disk is full \(SQLITE_FULL\)/);
   });
 
-  test("lies where no folder can be made is refused, with what is wrong", async () => {
+  test("lies where no folder can be created is refused, with the reason", async () => {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     writeFileSync(join(directory, "file"), "");

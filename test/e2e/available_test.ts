@@ -99,7 +99,7 @@ describe("partition: available, on Redis", () => {
     },
   );
 
-  test("one node cut off, another takes over: both go on, and end as one", {
+  test("one node is cut off, another takes over: both go on, and are reconciled", {
     timeout: 120_000,
   }, async ({ skip }) => {
     if (redisMissing) skip(redisMissing);

@@ -14,7 +14,7 @@ warnIfRedisMissing("chaos on Redis, a SQLite file is used");
 afterEach(endAll);
 
 test(
-  "nothing acknowledged is lost in a storm",
+  "no acknowledged write is lost under random faults",
   { timeout: 180_000 },
   () => storm(redisMissing ? "file" : "redis"),
 );

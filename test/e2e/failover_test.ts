@@ -236,7 +236,7 @@ warnIfRedisMissing("nodes whose store fails over");
 
 describe("the store's primary is killed under load", unless(redisMissing), () => {
   test(
-    "sentinels promote a replica: nothing acknowledged is missing",
+    "sentinels promote a replica: no acknowledged write is missing",
     { timeout: 180_000 },
     async () => {
       const group = await startSentinels({ replicas: 2, downAfterMs: PATIENT_MS });
@@ -268,7 +268,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
   );
 
   test(
-    "a copy that was left behind takes its address: what it lacks is told",
+    "an outdated copy takes its address: lost writes are reported",
     { timeout: 180_000 },
     async () => {
       const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });

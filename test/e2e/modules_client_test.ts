@@ -141,7 +141,7 @@ test("a hundred calls two at a time; another node opens, and it is four", async 
   expect($plb.capacity()).toBe(0);
 });
 
-test("the node that keeps the purchase is shot: the client buys again at another", async () => {
+test("the node with the purchase is killed: the client buys again at another", async () => {
   const [first, second] = doors as [Trader, Trader];
   const buyer = second;
   const proxy = await buyer.discover({ via: urls(), capacity: 2, waitFor: "all" });

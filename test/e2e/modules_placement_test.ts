@@ -69,7 +69,7 @@ test("near first; what was bought far away is given back when near capacity appe
   await proxy.close();
 });
 
-test("far away where nothing is near", async () => {
+test("far away where there is nothing near", async () => {
   await bob.publish({ name: "far", capacity: 2 });
   const proxy = await buyer.discover({ name: "far", capacity: 2, waitFor: "all" });
   expect(await bought(proxy)).toEqual({ bob: 2 });

@@ -48,7 +48,7 @@ function judge(answers: Answer[]): { rrp: string; epoch: number } {
   return { rrp: [...rrps][0], epoch: [...epochs][0] };
 }
 
-describe("one owner, any door", () => {
+describe("one owner, whichever node is asked", () => {
   test.for(CLUSTERS)("$title", { timeout: 180_000 }, async ({ kind, runtimes }, { skip }) => {
     if (kind.missing) skip(kind.missing);
     registry = await kind.open();

@@ -109,7 +109,7 @@ async function contendWith(
 warnIfRedisMissing("two owners of one name on two Redis servers");
 
 describe("claims at two masters", unless(redisMissing), () => {
-  test("where copying outlasts the bound, doubles are as frequent as the race says", async () => {
+  test("where copying outlasts the bound, double owners are as frequent as in the race", async () => {
     const place = await villages();
     // Nothing is copied before all is decided.
     place.replication.hold();
@@ -135,7 +135,7 @@ describe("claims at two masters", unless(redisMissing), () => {
     expect(rate).toBe(1);
   });
 
-  test("doubles are those whose greater stake came too late", async () => {
+  test("a key has two owners only where its greater claim came too late", async () => {
     const place = await villages();
     place.replication.hold();
     // What is let through has four seconds to arrive.
@@ -149,7 +149,7 @@ describe("claims at two masters", unless(redisMissing), () => {
     }
   });
 
-  test("where the bound holds there are none", async () => {
+  test("where the bound holds there are no double owners", async () => {
     const place = await villages();
     place.replication.delay(20);
     const stores = await opened(place, "bound=1000");
@@ -213,7 +213,7 @@ describe("nodes at two masters", unless(redisMissing), () => {
     return [one, two];
   }
 
-  test("a split makes two owners: shown on both sides, then one, who has everything", async () => {
+  test("a partition makes two owners, shown on both sides, then one with all writes", async () => {
     const place = await villages();
     // A contest shows for three rechecks and two bounds, where the loser takes nothing back.
     const [one, two] = await nodes(place, 2_000);

@@ -64,7 +64,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])(
       },
     );
 
-    test("a certificate for another name, or of an unknown authority, is said", async () => {
+    test("a certificate for another name, or of an unknown authority, is named in the error", async () => {
       const stranger = start(urls["stranger"], { NODE_EXTRA_CA_CERTS: authority.file });
       const unknown = start(urls["a Redis"]);
       expect(await Promise.all([stranger.ended, unknown.ended])).toEqual([2, 2]);
