@@ -315,7 +315,7 @@ describe("two masters", unless(redisMissing), () => {
     // Of what a master writes at once, each key travels by itself, and the name last.
     const nameArrives = (master: string) =>
       eventually(async () =>
-        replication.letters.some(({ key, arrivedAt }) =>
+        replication.copies.some(({ key, arrivedAt }) =>
           key === `atlas:{members}:name/${master}` && arrivedAt !== null
         ) || undefined
       );
