@@ -1,20 +1,20 @@
 /**
- * The files that an app is made of: a list of ingredients, read off the label.
+ * Finds the files that an app is made of.
  *
  * Takes the path of an app's file; gives it and all that it imports inside its folder, found by
- * reading their import statements: nothing is run. What is imported by a computed name, through
- * a package or an alias isn't seen; packages and Atlas itself are left out.
+ * reading import statements: nothing is run. Imports by a computed name, through a package or an
+ * alias aren't seen; packages and Atlas itself are left out.
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Files of one app that are followed; imports beyond these count as outside. */
+/** The most files of one app that are watched; further imports count as outside. */
 const MAX_FILES = 1_000;
 
 export interface AppFile {
-  /** Null: there is no such file, as yet. */
+  /** Null: the file doesn't exist yet. */
   readonly text: string | null;
   /** Paths of what it imports inside the app's folder. */
   readonly imports: readonly string[];
@@ -24,7 +24,7 @@ export interface AppFile {
 export type AppFiles = ReadonlyMap<string, AppFile>;
 
 const PACKAGE = fileURLToPath(new URL("../../", import.meta.url));
-/** Atlas's own rooms: a second copy of these beside the first would be another Atlas. */
+/** Atlas's own folders: a second copy of these modules would be a second Atlas. */
 const OWN_ROOMS = /^(?:(?:src|adapters|sim|dist)[/\\]|(?:mod|testing|node|cli)\.[jt]s$)/;
 const IMPORTS = /\b(?:from|import)\s*\(?\s*(["'])(\.{1,2}\/[^"'\n]+)\1/g;
 
@@ -64,7 +64,7 @@ export function changedFiles(before: AppFiles, after: AppFiles): Set<string> {
   return new Set([...paths].filter((path) => before.get(path)?.text !== after.get(path)?.text));
 }
 
-/** What changes when one of the files is written, replaced, made or deleted. */
+/** A text that changes when one of the files is written, replaced, created or deleted. */
 export async function stampOf(paths: Iterable<string>): Promise<string> {
   const stamps = Array.from(paths, async (path) => {
     try {
@@ -93,7 +93,7 @@ function importsOf(folder: string, path: string, text: string): string[] {
   return [...new Set(targets)].filter((target) => isOfApp(folder, target));
 }
 
-/** The file that an import means, as runtimes and compilers guess it. */
+/** The file that an import resolves to, as runtimes and compilers resolve it. */
 function fileAt(path: string): string {
   const guesses = [
     path,

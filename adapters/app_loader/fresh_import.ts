@@ -1,12 +1,11 @@
 /**
- * Imports an app again, as if for the first time: a second printing of the same book, with all
- * its chapters.
+ * Imports an app's modules again, past the runtime's module cache.
  *
  * Takes the path of an app's file; gives its module anew, with every file of its folder that it
- * imports, directly or through others. Files keep their place, so what they find relative to
- * themselves stays true. Bun forgets them in its module cache before it imports them again. Node
- * and Deno have no way to forget: there a hook gives each a query (`?atlas=2`), which makes it
- * another module; the former printings stay in memory until the process ends.
+ * imports, directly or through others. Files keep their path, so relative imports and files stay
+ * valid. Bun drops them from its module cache before it imports them again. Node and Deno can't;
+ * there a hook adds a query (`?atlas=2`), which makes each another module, and the former versions
+ * stay in memory until the process ends.
  */
 import * as modules from "node:module";
 import { dirname } from "node:path";
@@ -18,18 +17,18 @@ import { isOfApp } from "./app_files.ts";
 export type Namespace = { readonly [name: string]: unknown };
 
 /** An app that was imported anew. */
-export interface Printing {
+export interface FreshApp {
   readonly app: Namespace;
   /** What one of its files exports; null where it wasn't loaded. Runs nothing. */
   exportsOf(path: string): Promise<Namespace | null>;
 }
 
 /**
- * Imports the app again each time it is called. Rejects with whatever keeps it from loading.
+ * Imports the app again each time it is called. Rejects with the error that keeps it from loading.
  *
  * @param files paths of all files that the app is known to be made of
  */
-export type FreshImport = (files: Iterable<string>) => Promise<Printing>;
+export type FreshImport = (files: Iterable<string>) => Promise<FreshApp>;
 
 interface Resolved {
   readonly url: string;
@@ -41,23 +40,23 @@ type Resolve = (
 ) => Resolved;
 type RegisterHooks = (hooks: { resolve: Resolve }) => unknown;
 
-/** Code that may exist twice; what else an app imports is data of other kinds, or native. */
+/** Files that are imported again; other imports of an app are data or native modules. */
 const CODE = /\.(?:[mc]?[jt]s|[jt]sx|json)$/;
-const PRINTING = /[?&](atlas=\d+)$/;
+const QUERY = /[?&](atlas=\d+)$/;
 
-/** Printings of any app in this process: no two may have the same number. */
-let printings = 0;
+/** Imports of any app in this process; each has a number of its own. */
+let imports = 0;
 
 /** @throws AtlasError `bad_request` where this runtime can't do it. */
 export function freshImport(entry: string): FreshImport {
-  return "Bun" in globalThis ? byForgetting(entry) : byRenaming(entry);
+  return "Bun" in globalThis ? byClearingCache(entry) : byQuery(entry);
 }
 
-function byForgetting(entry: string): FreshImport {
+function byClearingCache(entry: string): FreshImport {
   const folder = dirname(entry);
   const { cache } = modules.createRequire(import.meta.url);
   return async (files) => {
-    // What failed to load isn't listed, but is remembered as well.
+    // Modules that failed to load aren't listed, but are cached as well.
     for (const path of [entry, ...files, ...Object.keys(cache)]) {
       if (path === entry || isOfApp(folder, path)) delete cache[path];
     }
@@ -69,7 +68,7 @@ function byForgetting(entry: string): FreshImport {
   };
 }
 
-function byRenaming(entry: string): FreshImport {
+function byQuery(entry: string): FreshImport {
   const { registerHooks } = modules as { registerHooks?: RegisterHooks };
   if (!registerHooks) {
     throw new AtlasError("bad_request", "reloading needs Node 22.15 or later, Deno or Bun");
@@ -78,18 +77,18 @@ function byRenaming(entry: string): FreshImport {
   const loaded = new Set<string>();
   const resolve: Resolve = (specifier, context, next) => {
     const found = next(specifier, context);
-    const [, printing] = PRINTING.exec(context.parentURL ?? "") ?? [];
-    if (printing === undefined || !found.url.startsWith("file:")) return found;
+    const [, query] = QUERY.exec(context.parentURL ?? "") ?? [];
+    if (query === undefined || !found.url.startsWith("file:")) return found;
     const path = fileURLToPath(found.url);
     const isPlain = !found.url.includes("?") && CODE.test(path) && isOfApp(folder, path);
-    const url = isPlain ? `${found.url}?${printing}` : found.url;
+    const url = isPlain ? `${found.url}?${query}` : found.url;
     loaded.add(url);
     return url === found.url ? found : { ...found, url };
   };
   registerHooks({ resolve });
   return async () => {
     loaded.clear();
-    const query = `?atlas=${++printings}`;
+    const query = `?atlas=${++imports}`;
     const urlOf = (path: string): string => pathToFileURL(path).href + query;
     loaded.add(urlOf(entry));
     return {

@@ -1,7 +1,6 @@
 /**
- * Loads the app that a node runs: a projectionist who checks the reel before the show.
- *
- * Takes a path or file URL; gives the module's default export, if it is an app.
+ * Loads the app that a node runs. Takes a path or file URL; gives the module's default export, if
+ * it is an app.
  */
 import { existsSync, statSync } from "node:fs";
 import { resolve } from "node:path";

@@ -1,12 +1,11 @@
 /**
- * Watches an app's files and offers its modules anew: a baker who changes the recipe while the
- * shop is open.
+ * Watches an app's files and updates its modules while the node runs.
  *
- * Takes a node, the path of its app's file, and how that is now; looks at the files every quarter
- * of a second, and once they have changed and stand still, imports the app anew. A module
- * that changed is updated: running calls finish on the old code. A new one is published,
- * one that is gone is closed. Resources keep the code that the node started with. Where the
- * app doesn't load, that is one line in the log, and everything stays as it was.
+ * Takes a node, the path of its app's file, and the app as it is now. Looks at the files every 250
+ * ms; once they have changed and stand still, imports the app anew. A changed module is updated:
+ * running calls finish on the old code. A new module is published, a removed one is closed.
+ * Resources keep the code that the node started with. If the app doesn't load, one error is
+ * logged, and everything stays as it was.
  */
 import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
@@ -18,7 +17,7 @@ import type { Listener } from "../../src/api/modules.ts";
 import type { Module } from "../../src/api/module.ts";
 import { MAX_TIMEOUT_MS } from "../../src/limits.ts";
 import { type AppFiles, changedFiles, filesBehind, readAppFiles, stampOf } from "./app_files.ts";
-import { type FreshImport, freshImport, type Printing } from "./fresh_import.ts";
+import { type FreshApp, type FreshImport, freshImport } from "./fresh_import.ts";
 import { appOf, firstOf } from "./load_app.ts";
 
 /** How often files are looked at, and how long they stand still before they are read, in ms. */
@@ -34,7 +33,7 @@ export interface WatchOptions {
   readonly app: App;
   /** Path of the app's file. */
   readonly file: string;
-  /** Hears what was reloaded. MUST NOT throw. */
+  /** Gets an event for each reload. MUST NOT throw. */
   readonly onEvent: (event: NodeEvent) => void;
 }
 
@@ -57,7 +56,7 @@ class Watch implements AppWatch {
   readonly #options: WatchOptions;
   readonly #import: FreshImport;
   readonly #offers = new Map<string, Offer>();
-  /** Modules that are offered no more, whose calls still run. */
+  /** Closed modules whose calls still run. */
   readonly #closing = new Map<string, Promise<void>>();
   /** The files as they were when the app was last loaded. */
   #files: AppFiles;
@@ -108,11 +107,11 @@ class Watch implements AppWatch {
       const changed = changedFiles(this.#files, files);
       this.#paths = [...files.keys()];
       if (changed.size === 0) return;
-      const printing = await this.#import([...this.#files.keys(), ...this.#paths]);
-      const app = appOf(printing.app["default"]);
+      const version = await this.#import([...this.#files.keys(), ...this.#paths]);
+      const app = appOf(version.app["default"]);
       if (this.#isStopped) return;
       this.#files = files;
-      await this.#apply(app, printing, changed);
+      await this.#apply(app, version, changed);
     } catch (thrown) {
       const error = firstOf(thrown);
       this.#tell("warning", "the app was not reloaded, its former code goes on", {
@@ -123,8 +122,8 @@ class Watch implements AppWatch {
     }
   }
 
-  /** Brings what is offered in line with the app. */
-  async #apply(app: App, printing: Printing, changed: ReadonlySet<string>): Promise<void> {
+  /** Updates the offered modules to the app's. */
+  async #apply(app: App, version: FreshApp, changed: ReadonlySet<string>): Promise<void> {
     const done: Record<"updated" | "published" | "closed", string[]> = {
       updated: [],
       published: [],
@@ -139,7 +138,7 @@ class Watch implements AppWatch {
     }
     for (const [name, module] of offered) {
       const former = this.#offers.get(name);
-      const behind = await this.#filesOf(module, printing);
+      const behind = await this.#filesOf(module, version);
       const isNew = module.hash !== former?.module.hash ||
         module.capacity !== former.module.capacity;
       if (former && !isNew && ![...behind].some((path) => changed.has(path))) continue;
@@ -154,10 +153,10 @@ class Watch implements AppWatch {
     });
   }
 
-  /** Of another capacity, a module is closed and published again: never both at once. */
+  /** Offers a module; one with another capacity is closed first, then published again. */
   async #offer(name: string, module: Module, former: Offer | undefined): Promise<void> {
     if (former && former.module.capacity === module.capacity) {
-      // It was loaded anew, so it is new code, also where only what its functions call changed.
+      // It was imported again, so its code is new, even where only its imports changed.
       former.listener.update(module);
       this.#offers.set(name, { listener: former.listener, module });
       return;
@@ -168,7 +167,7 @@ class Watch implements AppWatch {
     this.#offers.set(name, { listener: this.#options.node.publish(module, { name }), module });
   }
 
-  /** Calls that run may take as long as any call may. */
+  /** Closes a listener; running calls may take as long as any call. */
   #close(name: string, listener: Listener): void {
     const closing = listener.close({ drainMs: MAX_TIMEOUT_MS }).finally(() => {
       if (this.#closing.get(name) === closing) this.#closing.delete(name);
@@ -180,10 +179,10 @@ class Watch implements AppWatch {
    * The files that a module is made of: the one that exports it, and what that imports. Where
    * none does, all files of the app.
    */
-  async #filesOf(module: Module, printing: Printing): Promise<Set<string>> {
+  async #filesOf(module: Module, version: FreshApp): Promise<Set<string>> {
     let found = filesBehind(this.#files, this.#options.file);
     for (const path of this.#paths) {
-      const exported = Object.values(await printing.exportsOf(path) ?? {});
+      const exported = Object.values(await version.exportsOf(path) ?? {});
       const behind = exported.includes(module) ? filesBehind(this.#files, path) : found;
       if (behind.size < found.size) found = behind;
     }
@@ -195,15 +194,15 @@ class Watch implements AppWatch {
   }
 }
 
-/** The first place in the app that an error tells of, such as `lib/deep.ts:3`; empty: none. */
+/** The first location in the app that an error names, such as `lib/deep.ts:3`; empty: none. */
 function placeOf(error: unknown, folder: string): string {
-  // Bun's errors of syntax carry it apart.
+  // Bun's syntax errors have it in separate fields.
   const { stack = "", position } = error as {
     stack?: string;
     position?: { file?: string; line?: number } | null;
   };
   const text = position?.file ? `${position.file}:${position.line ?? 1}` : stack;
-  // Runtimes tell of files by their paths or by their URLs, in which a space is `%20`.
+  // Runtimes name files by path or by URL, in which a space is `%20`.
   const url = `${pathToFileURL(folder).href}/`;
   const [start] = [url, `${folder}/`].map((head) => ({ head, at: text.indexOf(head) }))
     .filter(({ at }) => at >= 0)

@@ -1,8 +1,8 @@
 /**
- * `atlas drain`: has one node drain, or all that a prefix concerns.
+ * `atlas drain`: drains one node, or all that falls under a prefix.
  *
- * Takes a node's name or a prefix; asks the node at `--url` alone, which passes it on over its
- * links, so that the token goes to no address that a registry names. Gives what each node said.
+ * Takes a node's name or a prefix. Asks only the node at `--url`, which passes the request on over
+ * its links, so that the token goes to no address that a registry names. Gives each node's answer.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS } from "../../src/limits.ts";
@@ -14,8 +14,8 @@ import type { Output } from "./output.ts";
 import { printable } from "./table.ts";
 import { type CommandLine, prefixOf, UsageError } from "./usage.ts";
 
-/** What one node said, as the route answers it. */
-interface Note {
+/** One node's answer, as the route gives it. */
+interface DrainReply {
   readonly region: string;
   readonly node: string;
   readonly error?: object;
@@ -32,7 +32,7 @@ export async function drain(line: CommandLine): Promise<Output> {
   return outputOf(nodes, nodes.length === 1 ? nodes[0] : { nodes }, "is draining");
 }
 
-/** Every live node that a prefix names gives up what falls under it, and stays. */
+/** Every live node that a prefix names releases what falls under it, and goes on serving. */
 async function handOver(line: CommandLine, prefix: string): Promise<Output> {
   const what: Record<string, string> = { prefix };
   if (line.forMs !== undefined) what["forMs"] = String(line.forMs);
@@ -43,7 +43,7 @@ async function handOver(line: CommandLine, prefix: string): Promise<Output> {
 async function ask(
   line: CommandLine,
   what: Record<string, string>,
-): Promise<{ readonly nodes: readonly Note[] }> {
+): Promise<{ readonly nodes: readonly DrainReply[] }> {
   const request = createRequester({ urls: baseUrls(line.urls), token: line.token, fetch });
   const timeoutMs = line.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const path = `/v1/drain?${new URLSearchParams(what)}`;
@@ -56,7 +56,7 @@ async function ask(
 }
 
 /** @param done what a node does that has agreed */
-function outputOf(nodes: readonly Note[], document: unknown, done: string): Output {
+function outputOf(nodes: readonly DrainReply[], document: unknown, done: string): Output {
   const failures: AtlasError[] = [];
   const lines = nodes.map((note) => {
     const name = printable(nodeName(note));

@@ -1,7 +1,6 @@
 /**
- * `atlas listen`: an ear at a resource's door, until somebody takes it away.
- *
- * Takes a client; writes each event as a line of JSON; gives the exit status.
+ * `atlas listen`: writes a resource's events as lines of JSON until the socket ends. Takes a
+ * client; gives the exit status.
  */
 import type { ClientSockets } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";

@@ -1,15 +1,13 @@
 /**
- * The market's commands: a visitor's gallery over the trading floor.
- *
- * Takes what a cluster says of modules, order books and authorities; gives tables. `request`
- * goes down and buys: one call.
+ * The commands for modules: `modules`, `exchange` and `authorities` print tables; `request` buys
+ * capacity and makes one call.
  */
 import type { AtlasClient } from "../client/client.ts";
 import { answered, type Output } from "./output.ts";
 import { table } from "./table.ts";
 import { type CommandLine, parseArguments } from "./usage.ts";
 
-/** All that is offered, a line for each seller. */
+/** All offered modules, a line for each seller. */
 export async function modules(_line: CommandLine, atlas: AtlasClient): Promise<Output> {
   const found = await atlas.modules();
   const rows = found.flatMap(({ name, sellers }) =>

@@ -1,4 +1,4 @@
-/** What a command of the `atlas` command line is, and what it gives. */
+/** Types of a command of the `atlas` command line, and of its output. */
 import type { AtlasError } from "../../src/errors.ts";
 import type { AtlasClient } from "../client/client.ts";
 import { toJson } from "../http_wire/json.ts";
@@ -10,14 +10,14 @@ export interface CliStreams {
   err(text: string): void;
 }
 
-/** Takes a checked command line and a cluster; gives what is to be shown of it. */
+/** Takes a checked command line and a client; gives the output. */
 export type Command = (line: CommandLine, atlas: AtlasClient) => Promise<Output>;
 
-/** What a command answers: the document for machines, the text for people. */
+/** A command's output: a JSON document, and text for people. */
 export interface Output {
   readonly document: unknown;
   readonly text: string;
-  /** What the cluster refused of it, for people's eyes too: the exit status is then 1. */
+  /** Parts that the cluster refused, shown as errors; the exit status is then 1. */
   readonly failures?: readonly AtlasError[];
 }
 

@@ -1,8 +1,6 @@
 /**
- * `atlas race`: a stopwatch held against a registry, and the verdict in one sentence.
- *
- * Takes a checked command line; races contenders for names straight at the registry, with
- * no node in between; gives the counts for machines, and tables for people.
+ * `atlas race`: races contenders for names at a registry, with no node in between. Takes a checked
+ * command line; gives the counts as JSON, and tables for people.
  */
 import { isAtlasError, messageOf } from "../../src/errors.ts";
 import { race, type RaceReport, type RuleReport } from "../../src/race/race.ts";
@@ -11,12 +9,12 @@ import { openRaceStores, type RaceStores } from "../store/open_race.ts";
 import { table } from "./table.ts";
 import { type CommandLine, type RaceLine, UsageError } from "./usage.ts";
 
-/** What machines are given: the report, and the masters that no contender used. */
+/** The JSON document: the report, and the masters that no contender used. */
 export interface RaceDocument extends RaceReport {
   readonly unraced: readonly string[];
 }
 
-/** What a race gives: the report, and it as text. */
+/** The report of a race, as a document and as text. */
 export interface RaceOutput {
   readonly document: RaceDocument;
   readonly text: string;
@@ -103,7 +101,7 @@ function verdictOf(report: RaceDocument, { stallMs }: RaceLine): string {
     `compare-and-set, the default, needs no such luck${stallMs > 0 ? "" : ": try --stall 50"}.`;
 }
 
-/** What the counts don't say of a store with several masters. */
+/** A note about several masters that the counts don't show. */
 function mastersOf({ masters, unraced, compareAndSet }: RaceDocument): string {
   if (unraced.length > 0) {
     const used = masters > 1 ? `${masters} masters` : "one master";

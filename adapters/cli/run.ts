@@ -1,8 +1,6 @@
 /**
- * The `atlas` command: a window into a cluster from a terminal.
- *
- * Takes a command line and an environment; writes tables or JSON on one stream, errors
- * on another; gives the exit status: 0 done, 1 the cluster said no, 2 bad usage.
+ * The `atlas` command. Takes a command line and an environment; writes tables or JSON on one
+ * stream, errors on another. Exit status: 0 done, 1 the cluster refused or failed, 2 wrong usage.
  */
 import { type AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { type AtlasClient, connect } from "../client/client.ts";
@@ -79,11 +77,11 @@ export async function runCli(
 
 function errorLine(error: unknown): string {
   const code: AtlasError["code"] = isAtlasError(error) ? error.code : "unavailable";
-  // A node's words must not write to the terminal.
+  // A node's text must not control the terminal.
   return `${printable(`${code}: ${messageOf(error)}`)}\n`;
 }
 
-/** A race goes straight to a registry; all else asks a node. */
+/** A race goes to a registry directly; all other commands ask a node. */
 function outputOf(line: CommandLine): Promise<Output> {
   if (line.command === "race") return raceCommand(line);
   return (COMMANDS[line.command] as Command)(line, open(line));

@@ -1,4 +1,4 @@
-/** Tables for people: takes a head and rows, gives aligned columns, a line each; and safe lines. */
+/** Formats tables for terminals, and removes control characters from text of the cluster. */
 
 /** Control characters would let a name in the registry write to the terminal. */
 // deno-lint-ignore no-control-regex

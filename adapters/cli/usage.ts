@@ -1,8 +1,6 @@
 /**
- * What may stand on the `atlas` command line: the menu.
- *
- * Takes the words of a command line, gives a command with its options, or a
- * {@link UsageError} that says what is wrong.
+ * Parses the `atlas` command line. Takes its words; gives a command with its options, or a {@link
+ * UsageError} that says what is wrong.
  */
 import { parseArgs } from "node:util";
 import { messageOf } from "../../src/errors.ts";
@@ -219,7 +217,7 @@ function parse(words: readonly string[]) {
   }
 }
 
-/** Stands before a negative number while options are read; no word of a command line has it. */
+/** Marks a negative number while options are parsed; no word of a command line holds it. */
 const HIDDEN = "\0";
 
 /** A negative number is an argument or a value, never an option. */
@@ -277,7 +275,7 @@ export function moveOf([name = "", region = ""]: readonly string[]): {
   return { type, id, region: usage(() => checkToken("region", region)) };
 }
 
-/** What `check` gives; what it refuses is bad usage. */
+/** The result of `check`; its errors become usage errors. */
 function usage<T>(check: () => T): T {
   try {
     return check();

@@ -1,2 +1,2 @@
-/** What is printed on the box: this package's version. `npm run check` compares the labels. */
+/** This package's version. `npm run check` compares it with the package files. */
 export const VERSION = "0.1.0";

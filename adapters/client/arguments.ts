@@ -14,7 +14,7 @@ export function encodeArguments(args: readonly unknown[]): Uint8Array {
 /** The path of a module's function. @throws AtlasError `invalid_rrp`, `not_found` */
 export function functionPath(module: string, name: string): string {
   checkToken("module", module);
-  // A dot would be taken out of the path before it is sent.
+  // `fetch` would remove a dot segment from the path.
   if (isCallable(name) && !/^\.{1,2}$/.test(name)) {
     return `/v1/modules/${module}/${encodeURIComponent(name)}`;
   }

@@ -1,6 +1,6 @@
 /**
- * The calls of one client socket that wait for an answer, each with a time limit of its own,
- * connected or not. Browser-safe.
+ * The pending calls of one client socket, each with its own time limit, connected or not.
+ * Browser-safe.
  */
 import { AtlasError, MAX_MESSAGE } from "../../src/errors.ts";
 import {
@@ -19,7 +19,7 @@ const OPTIONS: OptionNames<SocketCallOptions> = {
   idempotencyKey: true,
   onVerdict: true,
 };
-/** How much longer than its limit an answer that is on its way is waited for, in ms. */
+/** How much longer than its limit an answer is waited for, in ms. */
 const GRACE_MS = 500;
 
 /** A call that waits. */
@@ -49,7 +49,7 @@ export class PendingCall {
     this.#until = performance.now() + timeoutMs;
   }
 
-  /** What is left of its time, in ms. */
+  /** The time that is left, in ms. */
   get leftMs(): number {
     return this.#until - performance.now();
   }
@@ -66,8 +66,8 @@ export class PendingCall {
     });
   }
 
-  /** The error of one whose time is over. */
-  late(trouble: string | null): AtlasError {
+  /** The error of a call whose time is over. */
+  timedOut(trouble: string | null): AtlasError {
     const why = this.isSent || trouble === null ? "" : `; the socket isn't connected: ${trouble}`;
     const message = `${quoted(this.#method)}: no answer in time${why}`;
     return new AtlasError("timeout", message, { maybeExecuted: this.mayHaveRun });
@@ -100,7 +100,7 @@ export class SocketCalls {
   /**
    * A call, and its answer once `send` has taken it.
    *
-   * @param late runs where its time is over; gives why it isn't connected, if it isn't.
+   * @param late runs when its time is over; gives why the socket isn't connected, if it isn't.
    * @throws AtlasError `bad_request` where the method, an argument or option isn't allowed; what
    * `send` throws.
    */
@@ -120,7 +120,7 @@ export class SocketCalls {
     const call = new PendingCall(++this.#ids, method, checkArguments(args), timeoutMs, key);
     return await new Promise((resolve, reject) => {
       this.#waiting.set(call.id, { call, options, resolve, reject });
-      const end = (): void => this.#end(call, call.late(late(call)));
+      const end = (): void => this.#end(call, call.timedOut(late(call)));
       call.timer = setTimeout(() => {
         // The node ends it at the same time, and knows whether it has begun.
         if (call.isSent) call.timer = setTimeout(end, GRACE_MS);
@@ -153,7 +153,7 @@ export class SocketCalls {
     resolve(frame.result);
   }
 
-  /** The connection is gone: calls that it carried end, or are to be sent again. Gives those. */
+  /** The connection broke: its calls fail, except those that are to be sent again, which it gives. */
   lost(why: string): PendingCall[] {
     const again: PendingCall[] = [];
     for (const { call } of [...this.#waiting.values()]) {
@@ -165,7 +165,7 @@ export class SocketCalls {
     return again;
   }
 
-  /** The socket is over: so are all calls. */
+  /** The socket has ended: all calls fail. */
   close(why: string): void {
     for (const { call } of [...this.#waiting.values()]) {
       const { mayHaveRun: maybeExecuted } = call;

@@ -1,9 +1,9 @@
 /**
- * A client: a node's counter, seen from the other side.
+ * A client of one or several nodes, over HTTP.
  *
- * Takes the URL of a node, or of several, and gives the same shape as a node: stubs,
- * calls, lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes,
- * Maps, Sets and bigints arrive as they left. Browser-safe.
+ * Takes the URL of a node, or of several, and gives the same shape as a node: stubs, calls,
+ * lookups, modules. Arguments and results travel as MessagePack, so that Dates, bytes, Maps, Sets
+ * and bigints arrive unchanged. Browser-safe.
  *
  * @example
  * ```ts
@@ -62,15 +62,15 @@ export type {
 
 export type { ConnectOptions, NodeUrl } from "./options.ts";
 
-/** How long a node may take to say why a socket can't be had, in ms. */
+/** How long a node may take to answer why a socket can't be opened, in ms. */
 const PROBE_MS = 2_000;
 
-/** How a client listens. */
+/** The sockets of a client. */
 export interface ClientSockets<A extends App = App> {
   /**
-   * Connects a WebSocket to a resource, wherever it lives: its events come in order, each
-   * once, also after it had to connect anew, to the next URL where there are several. Where
-   * some are lost the next one says so (`gap`).
+   * Connects a WebSocket to a resource, wherever it is. Its events come in order, each once, also
+   * after a reconnection (to the next URL, where there are several). Where events were lost the next
+   * one has `gap` set.
    *
    * @example
    * ```ts
@@ -89,17 +89,16 @@ export interface ClientSockets<A extends App = App> {
   ): ClientSocket<T>;
 }
 
-/** What a client can do: what a node can for others, move resources, and listen to them. */
+/** A client: a node's methods for callers, moves of resources, and sockets. */
 export type AtlasClient<A extends App = App> =
   & Atlas<A>
   & Pick<AtlasNode<A>, "move">
   & ClientSockets<A>;
 
 /**
- * A client of the node at `url`; of several, the next one is asked where one can't be
- * reached or stays silent: at once, beside it, where that can't run anything twice (lookups,
- * listings, calls with an idempotency key), else by the next call. Nothing is sent before the
- * first call.
+ * A client of the node at `url`, or of several nodes. Where one can't be reached or doesn't answer,
+ * the next one is asked: in parallel, where that can't run anything twice (lookups, listings, calls
+ * with an idempotency key), else by the next call. Nothing is sent before the first call.
  *
  * A call whose outcome is unknown rejects with `maybeExecuted`; it is repeated, with
  * pauses and within its deadline, only where it carries an idempotency key or can't
@@ -157,7 +156,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
   ): Promise<CallResult> {
     const key = resourceKey(type, id);
     checkCall(options);
-    // A dot would be taken out of the path before it is sent.
+    // `fetch` would remove a dot segment from the path.
     if (!isCallable(method) || /^\.{1,2}$/.test(method)) {
       throw new AtlasError("not_found", `${type} has no method ${quoted(method)}`);
     }
@@ -173,7 +172,7 @@ class HttpClient implements Omit<AtlasClient, keyof ModuleAtlas | "connect"> {
       signal: options.signal,
       callerRegion,
       traceparent: checkTraceparent(traceparent) ?? undefined,
-      heard: (headers) =>
+      onHeaders: (headers) =>
         Object.assign(told, { path: readPath(headers), mark: readVerdict(headers) }),
     });
     const { path, mark } = told;

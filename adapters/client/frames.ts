@@ -1,18 +1,17 @@
 /**
- * Frames of client sockets at the client's end: MessagePack, read with suspicion.
- *
- * Takes what a node sent; gives a frame, or the error of what is none. Browser-safe.
+ * Encodes and decodes frames of client sockets at the client's end, as MessagePack. What a node
+ * sends is not trusted: a frame that can't be read gives an error. Browser-safe.
  */
 import { AtlasError, toAtlasError } from "../../src/errors.ts";
 import type { ServerFrame } from "../../src/model/socket_frames.ts";
 import { encodeValue, unpack } from "../../src/model/value.ts";
 
-/** What a node says. */
+/** A frame of a node. */
 export type Frame =
   | ServerFrame
   | { readonly t: "event"; readonly seq: number; readonly epoch: number; readonly data: unknown };
 
-/** What a node says; an error where it is no frame. A kind of frame not known here is one. */
+/** A node's frame; an error where it is none. An unknown kind of frame is accepted. */
 export function readFrame(data: unknown): Frame | AtlasError {
   try {
     if (!(data instanceof ArrayBuffer)) throw new AtlasError("bad_request", "it is no bytes");

@@ -1,8 +1,6 @@
 /**
- * A client's side of the market: it buys through a node's counter, and calls over what it
- * bought there. Browser-safe.
- *
- * Takes what `discover` and `request` take anywhere; gives proxies and answers.
+ * Modules for clients: buys through a node and calls over what it bought there. Takes what
+ * `discover` and `request` take; gives proxies and answers. Browser-safe.
  */
 import type {
   AuthorityView,

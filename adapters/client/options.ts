@@ -1,8 +1,6 @@
 /**
- * What a client is made with: the forms that are looked over before anything is sent.
- *
- * Takes what callers of `connect` give; gives it checked, or an error that names it, shows it
- * unless it is secret, and says what is allowed. Browser-safe.
+ * Checks the options of `connect` before anything is sent. Gives them checked, or an error that
+ * names the option, shows it unless it is secret, and says what is allowed. Browser-safe.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_IDEMPOTENCY_KEY_BYTES } from "../../src/limits.ts";
@@ -10,7 +8,7 @@ import { checkMs, checkOptions, type OptionNames, quoted, wrong } from "../../sr
 import { checkToken } from "../../src/model/rrp.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 import { isHeaderText } from "../http_wire/inputs.ts";
-import { maskUrl } from "../store/redact_url.ts";
+import { redactUrl } from "../store/redact_url.ts";
 import type { Fetch } from "./request.ts";
 import type { SocketOptions } from "./socket_api.ts";
 
@@ -21,7 +19,7 @@ export interface ConnectOptions {
   fetch?: Fetch;
   /** Deadline of calls that name none, in ms; 1 to 300,000. Default 10,000. */
   timeoutMs?: number;
-  /** The region that this program runs in: told to the resources it calls. Default: the node's. */
+  /** The region of this program, sent with each call. Default: the node's. */
   region?: string;
 }
 
@@ -94,7 +92,7 @@ function baseUrl(given: unknown): string {
     url && /^https?:$/.test(url.protocol) && url.username === "" && url.password === "" &&
     url.search === ""
   ) return url.origin + withoutTrailing(url.pathname, "/");
-  const shown = quoted(given instanceof URL ? maskUrl(text) : masked(given));
+  const shown = quoted(given instanceof URL ? redactUrl(text) : masked(given));
   throw new AtlasError(
     "bad_request",
     `url is ${shown}, it must be an http:// or https:// URL of a node, without user name, ` +
@@ -104,7 +102,7 @@ function baseUrl(given: unknown): string {
 
 function masked(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(masked);
-  return typeof value === "string" ? maskUrl(value) : value;
+  return typeof value === "string" ? redactUrl(value) : value;
 }
 
 /** @throws AtlasError `bad_request` */

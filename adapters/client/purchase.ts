@@ -1,10 +1,10 @@
 /**
- * What stands behind a client's proxy: a cloakroom ticket. The balancer itself is at the node
- * that sold the ticket; where that lost it, the client buys another and asks again.
+ * A client's proxy over a purchase at a node. The load balancer runs at that node; where the node
+ * lost the purchase, the client buys again and repeats the call.
  *
  * Takes calls; sends each over its purchase, and gives the answers. Figures are the node's, with
- * this client's own calls. As long as the proxy is open and somebody has it, the node is asked for
- * them again and again, which keeps the purchase; no process stays for that. Browser-safe.
+ * this client's own calls. As long as the proxy is open and referenced, the node is asked for
+ * figures repeatedly, which keeps the purchase; that keeps no process alive. Browser-safe.
  */
 import type { Balancer, DiscoverOptions, ModuleCallResult } from "../../src/api/modules.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
@@ -19,7 +19,7 @@ import { NO_WAIT_HEADER, PURCHASE_HEADER } from "../http_wire/inputs.ts";
 import { encodeArguments, functionPath } from "./arguments.ts";
 import type { Outgoing, Requester } from "./retrying_requester.ts";
 
-/** How long after its last word the node is asked again, ms. */
+/** How long after its last answer the node is asked again, in ms. */
 const LOOK_MS = 500;
 
 /** What is bought; both times are checked. */
@@ -32,12 +32,12 @@ export class ClientPlb implements Balancer {
   readonly #request: Requester;
   readonly #module: string;
   readonly #options: ClientPlbOptions;
-  /** What the node told last of the purchase that was made last. */
+  /** The node's last view of the last purchase. */
   #view: PurchaseView | null = null;
-  /** Whether the node has it, as far as is known. */
-  #hasTicket = false;
-  /** Whether the node could be asked when it was last. */
-  #isHeard = false;
+  /** Whether the node has the purchase, as far as is known. */
+  #hasPurchase = false;
+  /** Whether the last question to the node was answered. */
+  #isReachable = false;
   /** When it may buy again without being called, by `performance.now()`. */
   #buysFrom = 0;
   #buying: Promise<void> | null = null;
@@ -64,7 +64,7 @@ export class ClientPlb implements Balancer {
     ClientPlb.#watch(new WeakRef(this));
   }
 
-  /** Keeps figures and purchase fresh: for nobody who has forgotten it, and holding up no end. */
+  /** Refreshes figures and purchase, until the proxy is collected; keeps no process alive. */
   static #watch(known: WeakRef<ClientPlb>): void {
     const timer: number | { unref?(): void } = setTimeout(async () => {
       const plb = known.deref();
@@ -79,7 +79,7 @@ export class ClientPlb implements Balancer {
   readonly stats: Balancer["stats"] = () => {
     const { version = null, granted = 0, orders = [], channels = [] } = this.#inHand ?? {};
     const { waits = 0, waitedMs = 0 } = this.#view ?? {};
-    // Who closes it refuses calls that wait.
+    // `close` refuses calls that wait.
     const running = this.#closing ? this.#running : Math.min(this.#running, granted);
     return {
       module: this.#module,
@@ -106,7 +106,7 @@ export class ClientPlb implements Balancer {
       path: functionPath(this.#module, name),
       body: encodeArguments(args),
       signal,
-      isImpatient: noWait || this.#options.noWait === true,
+      isNoWait: noWait || this.#options.noWait === true,
     };
     await this.#check(name);
     this.#calls++;
@@ -122,14 +122,14 @@ export class ClientPlb implements Balancer {
 
   /** The purchase, where there is one that can be called over. */
   get #inHand(): PurchaseView | null {
-    return this.#hasTicket && this.#isHeard && !this.#closing ? this.#view : null;
+    return this.#hasPurchase && this.#isReachable && !this.#closing ? this.#view : null;
   }
 
   /** @throws AtlasError `unavailable`, `not_found` */
   async #check(name: string): Promise<void> {
     if (this.#closing) throw wasClosed(this.#module);
     if (this.exports.includes(name)) return;
-    // The node may have newer code by now.
+    // The node may offer newer code by now.
     await this.#look();
     if (this.exports.includes(name)) return;
     const { version, functions } = this.#view as PurchaseView;
@@ -142,7 +142,7 @@ export class ClientPlb implements Balancer {
     deadline: number,
   ): Promise<ModuleCallResult> {
     for (let isSecond = false;; isSecond = true) {
-      await this.#ticket(deadline, outgoing.signal);
+      await this.#ensurePurchase(deadline, outgoing.signal);
       const { id, version } = this.#view as PurchaseView;
       const headers = { [PURCHASE_HEADER]: id, ...noWait && { [NO_WAIT_HEADER]: "1" } };
       const timeoutMs = Math.max(1, deadline - performance.now());
@@ -152,19 +152,19 @@ export class ClientPlb implements Balancer {
         return answer;
       } catch (error) {
         if (!isAtlasError(error)) throw error;
-        // Perhaps its seller is gone, with all capacity there.
+        // Its seller may be gone, with all of its capacity.
         if (error.code === "unavailable") this.#look();
         if (!isNoPurchase(error)) throw error;
-        if (this.#view?.id === id) this.#hasTicket = false;
+        if (this.#view?.id === id) this.#hasPurchase = false;
         if (this.#closing) throw wasClosed(this.#module);
         if (isSecond) throw unsteady(error);
       }
     }
   }
 
-  /** Sees to it that there is a purchase: all calls that find none wait for one. */
-  async #ticket(deadline: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#hasTicket) return;
+  /** Makes sure that there is a purchase; all calls that find none wait for the same one. */
+  async #ensurePurchase(deadline: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#hasPurchase) return;
     const what = `${this.#module}: capacity was not bought again`;
     await withDeadline(deadline, signal, this.#buyAgain(), what);
   }
@@ -187,21 +187,21 @@ export class ClientPlb implements Balancer {
       signal,
     });
     this.#view = view as PurchaseView;
-    this.#hasTicket = true;
-    this.#isHeard = true;
-    // Where several nodes stand behind one address, each knows its own purchases only: what was
-    // bought there in vain is given back before more is bought.
+    this.#hasPurchase = true;
+    this.#isReachable = true;
+    // Where several nodes share one address, each knows its own purchases only: an unusable purchase
+    // is given back before another one is made.
     this.#buysFrom = performance.now() + PURCHASE_IDLE_MS;
   }
 
-  /** Sees to the purchase once; says whether it is to be seen to again. */
+  /** Refreshes the purchase once; says whether to go on. */
   async #isKept(): Promise<boolean> {
-    if (this.#hasTicket) await this.#look();
+    if (this.#hasPurchase) await this.#look();
     else if (performance.now() >= this.#buysFrom) await this.#buyAgain().catch(() => {});
     return !this.#closing;
   }
 
-  /** Asks for the node's figures. Never rejects. */
+  /** Reads the node's figures. Never rejects. */
   #look(): Promise<void> {
     return this.#looking ??= this.#ask().finally(() => this.#looking = null);
   }
@@ -214,22 +214,22 @@ export class ClientPlb implements Balancer {
       const view = await this.#request({ method: "GET", path, timeoutMs, isSingle: true });
       if (this.#view?.id !== id) return;
       this.#view = view as PurchaseView;
-      this.#isHeard = true;
+      this.#isReachable = true;
     } catch (error) {
       if (this.#view?.id !== id) return;
-      this.#isHeard = false;
-      if (isAtlasError(error) && isNoPurchase(error)) this.#hasTicket = false;
-      // The node is gone, or is going.
+      this.#isReachable = false;
+      if (isAtlasError(error) && isNoPurchase(error)) this.#hasPurchase = false;
+      // The node has stopped, or is stopping.
       else this.#buysFrom = 0;
     }
   }
 
-  /** Gives the capacity back. A node that can't be told does so by itself after a while. */
+  /** Gives the capacity back. A node that can't be reached ends the purchase by itself. */
   async #end(): Promise<void> {
     this.#over.abort();
     await this.#buying?.catch(() => {});
-    if (!this.#hasTicket) return;
-    this.#hasTicket = false;
+    if (!this.#hasPurchase) return;
+    this.#hasPurchase = false;
     const path = `/v1/purchases/${(this.#view as PurchaseView).id}`;
     const { callTimeoutMs: timeoutMs } = this.#options;
     await this.#request({ method: "DELETE", path, timeoutMs }).catch(() => {});

@@ -1,9 +1,9 @@
 /**
- * One knock at one door: a request sent to a node once, and what came of it.
+ * Sends a request to one node once.
  *
- * Takes a request and a base URL; gives the answer, or an error that says how far the request
- * got and whether the door stayed shut. Never rejects. Browser-safe: only fetch, AbortSignal
- * and timers.
+ * Takes a request and a base URL; gives the answer, or an error that says how far the request got
+ * and whether the node was silent. Never rejects. Browser-safe: only fetch, AbortSignal and
+ * timers.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_ANSWER_BYTES, MAX_TIMEOUT_MS } from "../../src/limits.ts";
@@ -31,55 +31,55 @@ export interface HttpRequest {
   timeoutMs: number;
   idempotencyKey?: string | undefined;
   signal?: AbortSignal | undefined;
-  /** Sent besides those that every request has. */
+  /** Further headers besides those of every request. */
   headers?: { readonly [name: string]: string };
-  /** It is not repeated where nobody has room for it. */
-  isImpatient?: boolean;
-  /** One node is asked, once: no other one could answer it. */
+  /** It is not repeated where the node is overloaded. */
+  isNoWait?: boolean;
+  /** It is sent to one node, once: no other one could answer it. */
   isSingle?: boolean;
   callerRegion?: string | undefined;
   traceparent?: string | undefined;
   /** Gets the headers of the final answer. */
-  heard?: ((headers: Headers) => void) | undefined;
+  onHeaders?: ((headers: Headers) => void) | undefined;
 }
 
 /** How a request is sent. */
 export interface Sending {
   readonly token: string | undefined;
   readonly fetch: Fetch;
-  /** When its answer is of no more use, by `performance.now()`. */
+  /** Its deadline, by `performance.now()`. */
   readonly deadline: number;
-  /** Ends it early, as another door has answered. */
-  readonly over: AbortSignal;
+  /** Aborted once another node has answered. */
+  readonly answered: AbortSignal;
 }
 
-/** What came of one knock. */
-export type Delivered =
+/** The outcome of one request to one node. */
+export type Outcome =
   | { readonly answer: unknown; readonly headers: Headers; readonly error?: undefined }
   | {
     readonly error: AtlasError;
-    /** Nobody answered, though its sender had not given it up. */
+    /** No answer came, though the caller had not aborted it. */
     readonly silent: boolean;
   };
 
-/** How much longer than the node this end waits: the node's own `timeout` knows more. */
+/** How much longer than the node this end waits, in ms: the node's own `timeout` says more. */
 const GRACE_MS = 250;
-/** A timer that is later than this was held up with its whole process, ms. */
+/** A timer that is later than this shows that the process was suspended, in ms. */
 const HELD_UP_MS = 50;
 
 /** Sends `request` to the node at `base`. */
-export async function deliver(
+export async function sendOnce(
   base: string,
   request: HttpRequest,
-  { token, fetch, deadline, over }: Sending,
-): Promise<Delivered> {
+  { token, fetch, deadline, answered: answered }: Sending,
+): Promise<Outcome> {
   const { signal } = request;
   if (signal?.aborted) return { error: givenUp(signal, false), silent: false };
   const left = Math.max(1, Math.ceil(deadline - performance.now()));
   const abort = new AbortController();
   const giveUp = () => abort.abort();
-  const patience = after(left + GRACE_MS, giveUp);
-  for (const end of [signal, over]) end?.addEventListener("abort", giveUp, { once: true });
+  const timeout = after(left + GRACE_MS, giveUp);
+  for (const end of [signal, answered]) end?.addEventListener("abort", giveUp, { once: true });
   try {
     const response = await fetch(base + request.path, {
       method: request.method,
@@ -95,14 +95,14 @@ export async function deliver(
     if (isAtlasError(thrown)) return { error: thrown, silent: false };
     return lost(thrown, base, request, abort.signal.aborted);
   } finally {
-    patience.end();
-    for (const end of [signal, over]) end?.removeEventListener("abort", giveUp);
+    timeout.end();
+    for (const end of [signal, answered]) end?.removeEventListener("abort", giveUp);
   }
 }
 
 /**
- * Runs `run` after `ms`. Where the process was held up until then, what came meanwhile is
- * heard first, for as long as the node gets: its silence was this end's own.
+ * Runs `run` after `ms`. If the process was suspended until then, an answer that came meanwhile is
+ * read first, for as long as `GRACE_MS`.
  */
 function after(ms: number, run: () => void): { end(): void } {
   const due = performance.now() + ms;
@@ -146,7 +146,7 @@ async function read(response: Response): Promise<unknown> {
   return body;
 }
 
-/** @throws AtlasError `unavailable`: what was asked for may be done. */
+/** @throws AtlasError `unavailable`: the call may have run. */
 function unpacked(bytes: Uint8Array): unknown {
   try {
     return unpack(bytes);
@@ -176,12 +176,12 @@ async function answerOf(response: Response): Promise<Uint8Array> {
     chunks.push(value);
   }
   reader.cancel().catch(() => {});
-  const message = `the answer is over ${MAX_ANSWER_BYTES} bytes`;
+  const message = `the answer is answered ${MAX_ANSWER_BYTES} bytes`;
   throw new AtlasError("payload_too_large", message, { maybeExecuted: true });
 }
 
-/** No answer came: what that says of the call depends on how far the request got. */
-function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Delivered {
+/** The outcome without an answer; whether the call may have run depends on how far the request got. */
+function lost(thrown: unknown, base: string, request: HttpRequest, aborted: boolean): Outcome {
   const maybeExecuted = request.method === "POST" && !(!aborted && neverSent(thrown));
   if (request.signal?.aborted) {
     return { error: givenUp(request.signal, maybeExecuted), silent: false };
@@ -197,13 +197,13 @@ function lost(thrown: unknown, base: string, request: HttpRequest, aborted: bool
   return { error, silent: true };
 }
 
-/** Not the node itself, which redirects no call, but somebody before it, who may have passed it on. */
+/** A proxy before the node redirected the request; it may have passed it on before. */
 function redirected(
   base: string,
   { method }: HttpRequest,
   what: string,
   { body }: Response,
-): Delivered {
+): Outcome {
   body?.cancel().catch(() => {});
   const message = `${base} ${what}, which is not followed: use that URL instead`;
   const options = { retryable: false, maybeExecuted: method === "POST" };
@@ -230,19 +230,19 @@ const NO_CONNECTION = new RegExp(
     "ERR_TLS_[A-Z_]+|ERR_SSL_WRONG_VERSION_NUMBER|ERR_SSL_[A-Z0-9_]*HANDSHAKE_FAILURE|" +
     "CERT_[A-Z_]+|[A-Z_]*SELF_SIGNED_CERT[A-Z_]*|UNABLE_TO_[A-Z_]+|HOSTNAME_MISMATCH|INVALID_CA)$",
 );
-/** The same in words of Deno, and of all for ports that `fetch` refuses (Fetch standard, §2.9). */
+/** The same as Deno words it, and all runtimes for ports that `fetch` refuses (Fetch standard, §2.9). */
 const NOT_SENT =
   /: client error \(Connect\): |^bad port$|^Fetch failed: Requests to port \d+ are blocked$/;
 
 /**
- * Whether the connection was never made, so that nothing was sent. Runtimes say it in
- * different words (Node: a cause's code; Bun: a code; Deno: a cause's message, in which the
- * request's URL stands, too); a browser doesn't say, and counts as unknown.
+ * Whether the connection was never made, so that nothing was sent. Runtimes report it differently
+ * (Node: a cause's code; Bun: a code; Deno: a cause's message, which also holds the request's URL);
+ * browsers don't report it, which counts as unknown.
  */
 export function neverSent(thrown: unknown): boolean {
   for (let error = thrown, depth = 0; error instanceof Error && depth < 4; depth++) {
     const { code, syscall } = error as { code?: unknown; syscall?: unknown };
-    // A connection that was made may end by the same code.
+    // A connection that was made may end with the same code.
     if (syscall === "read") return false;
     if (NO_CONNECTION.test(String(code)) || NOT_SENT.test(error.message)) return true;
     error = error.cause;

@@ -1,14 +1,12 @@
 /**
- * The client's messenger: he knows several doors, and knocks again only where a second
- * delivery can do no harm.
+ * Sends a client's request to several nodes, and repeats it only where that is harmless.
  *
- * Takes one request; gives the answer of the first node that gives a final one, within
- * the deadline. A door that stays silent isn't waited for alone: where a second delivery is
- * harmless the next one is asked beside it, and whoever answers first counts. Either way the
- * next request begins elsewhere. Browser-safe: only fetch, AbortSignal and timers.
+ * Takes one request; gives the first final answer within the deadline. If a node is silent and a
+ * second delivery is harmless, the next node is asked beside it, and the first answer counts. The
+ * next request then begins at another node. Browser-safe: only fetch, AbortSignal and timers.
  */
 import { asMaybeExecuted, AtlasError } from "../../src/errors.ts";
-import { deliver, type Delivered, type Fetch, type HttpRequest } from "./request.ts";
+import { type Fetch, type HttpRequest, type Outcome, sendOnce } from "./request.ts";
 
 export type { Fetch, HttpRequest as Outgoing } from "./request.ts";
 
@@ -23,7 +21,7 @@ export interface RequesterOptions {
 const MAX_ATTEMPTS = 24;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 1_000;
-/** An attempt that has less time than this proves nothing by a door's silence, ms. */
+/** A timeout of an attempt that had less time than this says nothing about its node, in ms. */
 const FAIR_MS = 1_000;
 
 /** Sends a request and gives the value of its answer. Rejects with an AtlasError. */
@@ -31,13 +29,13 @@ export type Requester = (request: HttpRequest) => Promise<unknown>;
 
 /** Sends requests to any of the nodes; the one that answered last is asked first. */
 export function createRequester(options: RequesterOptions): Requester {
-  const doors = new Endpoints(options.urls);
+  const endpoints = new Endpoints(options.urls);
   return async (request) => {
-    const over = new AbortController();
+    const answered = new AbortController();
     try {
-      return await new RetryingRequest(options, doors, request, over.signal).run();
+      return await new RetryingRequest(options, endpoints, request, answered.signal).run();
     } finally {
-      over.abort();
+      answered.abort();
     }
   };
 }
@@ -51,58 +49,58 @@ class Endpoints {
     this.urls = urls;
   }
 
-  /** This one gave no answer: the next one's turn, unless somebody went on already. */
-  pass(door: number): void {
-    if (door === this.current) this.current = (door + 1) % this.urls.length;
+  /** This node gave no answer: the next one is asked first, unless another request moved on already. */
+  pass(index: number): void {
+    if (index === this.current) this.current = (index + 1) % this.urls.length;
   }
 }
 
-/** What came of an attempt, at which door, and how much time it had, ms. */
-type Attempt = Delivered & { readonly door: number; readonly hadMs: number };
+/** The outcome of an attempt, its node's index, and how much time it had, in ms. */
+type Attempt = Outcome & { readonly index: number; readonly hadMs: number };
 
-/** One request on its way from door to door. */
+/** One request, sent to one node after the other. */
 class RetryingRequest {
   readonly #options: RequesterOptions;
   readonly #endpoints: Endpoints;
   readonly #request: HttpRequest;
-  readonly #over: AbortSignal;
+  readonly #answered: AbortSignal;
   readonly #deadline: number;
-  /** Attempts that were not answered yet, by door. */
+  /** Attempts without an answer so far, by index of the node. */
   readonly #open = new Map<number, Promise<Attempt>>();
-  /** What failed last, by door. */
+  /** The last error, by index of the node. */
   readonly #reasons = new Map<number, AtlasError>();
-  /** The door that was asked last. */
+  /** The index of the node that was asked last. */
   #asked = 0;
   #attempts = 0;
   #mayHaveRun = false;
 
   constructor(
     options: RequesterOptions,
-    doors: Endpoints,
+    endpoints: Endpoints,
     request: HttpRequest,
-    over: AbortSignal,
+    answered: AbortSignal,
   ) {
     this.#options = options;
-    this.#endpoints = doors;
+    this.#endpoints = endpoints;
     this.#request = request;
-    this.#over = over;
+    this.#answered = answered;
     this.#deadline = performance.now() + request.timeoutMs;
   }
 
   async run(): Promise<unknown> {
     for (let again = true;;) {
       if (again) this.#try();
-      const visit = await this.#soonest(again ? this.#patienceMs() : Infinity);
-      if (visit === null) continue;
-      if (visit.error === undefined) {
-        this.#endpoints.current = visit.door;
-        this.#request.heard?.(visit.headers);
-        return visit.answer;
+      const attempt = await this.#soonest(again ? this.#soloMs() : Infinity);
+      if (attempt === null) continue;
+      if (attempt.error === undefined) {
+        this.#endpoints.current = attempt.index;
+        this.#request.onHeaders?.(attempt.headers);
+        return attempt.answer;
       }
-      const { error } = visit;
-      // What one attempt may have done stays done, whatever becomes of the next.
+      const { error } = attempt;
+      // If one attempt may have run, that stays so whatever the next one's outcome is.
       this.#mayHaveRun ||= error.maybeExecuted;
-      const reason = this.#reasonOf(visit);
+      const reason = this.#reasonOf(attempt);
       if (!mayRepeat(this.#request, error)) throw this.#final(reason);
       const pause = this.#pauseMs(error);
       again = this.#attempts < MAX_ATTEMPTS && pause < this.#leftMs();
@@ -114,19 +112,19 @@ class RetryingRequest {
   #try(): void {
     const { urls, current } = this.#endpoints;
     const { token, fetch } = this.#options;
-    let door = current;
-    while (this.#open.has(door)) door = (door + 1) % urls.length;
-    this.#asked = door;
+    let index = current;
+    while (this.#open.has(index)) index = (index + 1) % urls.length;
+    this.#asked = index;
     this.#attempts++;
-    const sending = { token, fetch, deadline: this.#deadline, over: this.#over };
+    const sending = { token, fetch, deadline: this.#deadline, answered: this.#answered };
     const hadMs = this.#leftMs();
-    const visit = deliver(urls[door] as string, this.#request, sending).then((delivered) => {
+    const attempt = sendOnce(urls[index] as string, this.#request, sending).then((delivered) => {
       if (delivered.error?.code === "unavailable" || isSilent(delivered)) {
-        this.#endpoints.pass(door);
+        this.#endpoints.pass(index);
       }
-      return { ...delivered, door, hadMs };
+      return { ...delivered, index, hadMs };
     });
-    this.#open.set(door, visit);
+    this.#open.set(index, attempt);
   }
 
   /** The attempt that is answered next; null where none is within `ms`. */
@@ -135,18 +133,18 @@ class RetryingRequest {
     const late = new Promise<null>((resolve) => {
       if (ms < Infinity) timer = setTimeout(() => resolve(null), ms);
     });
-    const visit = await Promise.race([...this.#open.values(), late]);
+    const attempt = await Promise.race([...this.#open.values(), late]);
     clearTimeout(timer);
-    if (visit === null) this.#endpoints.pass(this.#asked);
-    else this.#open.delete(visit.door);
-    return visit;
+    if (attempt === null) this.#endpoints.pass(this.#asked);
+    else this.#open.delete(attempt.index);
+    return attempt;
   }
 
   /**
-   * How long the door that was just asked is waited for alone: its share of what is left,
-   * where others can be asked as well.
+   * How long only the node that was just asked is waited for: its share of the time left, where
+   * others can be asked as well.
    */
-  #patienceMs(): number {
+  #soloMs(): number {
     const others = this.#endpoints.urls.length - this.#attempts;
     const { isSingle } = this.#request;
     return others > 0 && !isSingle && isHarmless(this.#request)
@@ -154,20 +152,20 @@ class RetryingRequest {
       : Infinity;
   }
 
-  /** Each door is tried once without waiting; then they may all need time. */
+  /** Each node is tried once without a pause; after that with backoff. */
   #pauseMs({ code }: AtlasError): number {
-    const doors = this.#endpoints.urls.length;
-    const isFresh = this.#attempts < doors && code === "unavailable";
-    return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / doors));
+    const count = this.#endpoints.urls.length;
+    const isFresh = this.#attempts < count && code === "unavailable";
+    return isFresh ? 0 : pauseMs(Math.floor((this.#attempts - 1) / count));
   }
 
-  /** Why a door gave nothing: what it said before, where it had hardly any time to say it again. */
-  #reasonOf(visit: Attempt & { readonly error: AtlasError }): AtlasError {
-    const { door, error, hadMs } = visit;
-    const before = this.#reasons.get(door);
-    const isLate = isSilent(visit) && error.code === "timeout";
+  /** The error to report for a node: its former one, where the last attempt had hardly any time. */
+  #reasonOf(attempt: Attempt & { readonly error: AtlasError }): AtlasError {
+    const { index, error, hadMs } = attempt;
+    const before = this.#reasons.get(index);
+    const isLate = isSilent(attempt) && error.code === "timeout";
     if (before && isLate && hadMs < FAIR_MS) return before;
-    this.#reasons.set(door, error);
+    this.#reasons.set(index, error);
     return error;
   }
 
@@ -175,14 +173,14 @@ class RetryingRequest {
     return this.#deadline - performance.now();
   }
 
-  /** The error that the caller gets: attempts that nobody answered may still run. */
+  /** The error that the caller gets: attempts without an answer may still run. */
   #final(error: AtlasError): AtlasError {
     const isOut = this.#open.size > 0 && this.#request.method === "POST";
     return this.#mayHaveRun || isOut ? asMaybeExecuted(error) : error;
   }
 }
 
-function isSilent(delivered: Delivered): boolean {
+function isSilent(delivered: Outcome): boolean {
   return delivered.error !== undefined && delivered.silent;
 }
 
@@ -194,17 +192,17 @@ function isHarmless({ method, idempotencyKey }: HttpRequest): boolean {
 /** Whether repeating a request that failed so can't run anything twice. */
 function mayRepeat(request: HttpRequest, error: AtlasError): boolean {
   if (request.signal?.aborted || request.isSingle || !error.retryable) return false;
-  if (request.isImpatient && error.code === "overloaded") return false;
+  if (request.isNoWait && error.code === "overloaded") return false;
   return !error.maybeExecuted || isHarmless(request);
 }
 
-/** Doubling from 20 ms to 1 s, the upper half of it drawn. */
+/** Exponential backoff from 20 ms to 1 s, with a random half to whole of it. */
 function pauseMs(round: number): number {
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
   return full * (0.5 + Math.random() / 2);
 }
 
-/** Ends early where the caller gives up; the next attempt then says so. */
+/** Ends early where the caller aborts; the next attempt then reports that. */
 function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   if (ms <= 0) return Promise.resolve();
   return new Promise((resolve) => {

@@ -1,9 +1,9 @@
 /**
- * The client's end of a socket, which connects again by itself.
+ * The client's end of a socket, which reconnects by itself.
  *
- * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over
- * lost connections and at whichever node, and says where some are missing. Leaves connections
- * on which nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
+ * Takes the URLs of nodes and a resource's name; gives its events in order, each once, over lost
+ * connections and at whichever node, and says where some are missing. Leaves a connection on which
+ * nothing is heard. Browser-safe: only WebSocket, timers and what the requester uses.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../src/errors.ts";
 import { SOCKET_SILENCE_MS } from "../../src/limits.ts";
@@ -20,7 +20,7 @@ import { isNoUpgrade, statusOf } from "../http_wire/errors.ts";
 import { RESUME_PROTOCOL, TOKEN_PROTOCOL } from "../http/protocols.ts";
 import { MSGPACK_PROTOCOL } from "../http_wire/socket_codec.ts";
 
-/** What a socket is made of. */
+/** What a socket needs. */
 export interface SocketParts {
   /** Base URLs of nodes. */
   readonly urls: readonly string[];
@@ -29,34 +29,34 @@ export interface SocketParts {
   readonly key: string;
   /** The time limit of calls that name none, in ms. */
   readonly timeoutMs: number;
-  /** Asks for the same without a socket; rejects with why it can't be had. */
+  /** Sends the same request without an upgrade; rejects with the reason that a socket is refused. */
   readonly probe: () => Promise<unknown>;
-  /** After so long without a frame a connection is left, in ms. Default 30,000. */
+  /** A connection without a frame for this time is left, in ms. Default 30,000. */
   readonly silenceMs?: number;
 }
 
 const MAX_KEPT = 1_024;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
-/** How long a socket that was closed goes on in order to send what was sent before, in ms. */
+/** How long a closed socket goes on sending its queued messages, in ms. */
 const LINGER_MS = 2_000;
-/** How long answers are waited for at a node that asked to leave, in ms: it waits 2 s. */
+/** How long answers of a node that asked to leave are waited for, in ms; the node waits 2 s. */
 const LEAVE_MS = 1_500;
-/** A timer that fires so much later than it should was held up, and what came meanwhile is not read, in ms. */
+/** A timer that is later than this was held up, and frames that came meanwhile are unread, in ms. */
 const STALL_MS = 1_000;
-/** Times in a row, at each URL, that requests arrive but upgrades don't, before that is told. */
+/** Failed upgrades in a row, at each URL, while requests succeed, before the socket fails. */
 const MAX_SWALLOWED = 4;
-/** RFC 6455, §7.4.1: it is over as agreed; what came is not of the form that was agreed on. */
+/** RFC 6455, §7.4.1: normal closure; invalid data. */
 const NORMAL = 1000;
 const INVALID = 1007;
 /** 4000 and the status of RFC 9110, §15.5.22. */
 const UPGRADE_REQUIRED = 4426;
 const SWALLOWED = "the upgrade to a WebSocket doesn't arrive at the node, though requests do: a " +
   "proxy on the way must pass on the headers Upgrade and Connection";
-/** Going on makes no sense after these; own codes are of errors that no retry mends. */
+/** Codes after which no reconnection helps; own codes are errors that are not retryable. */
 const FINAL = new Set([NORMAL, 1002, 1003, INVALID, 1008, 1009, 1010]);
 
-/** Opens a socket, and goes on opening it. */
+/** Opens a socket that reconnects by itself. */
 export function openSocket<T>(parts: SocketParts, options: SocketOptions<T>): ClientSocket<T> {
   return new LastingSocket(parts, options);
 }
@@ -73,21 +73,21 @@ class LastingSocket<T> implements ClientSocket<T> {
   #isJoined = false;
   /** Whether the node of the present connection asked to leave. */
   #isLeaving = false;
-  /** Whether it was closed, and is only to send what was sent before. */
+  /** Whether it was closed, and only sends its queued messages. */
   #isClosing = false;
   #url = 0;
   #attempt = 0;
-  /** Attempts in a row whose upgrade didn't arrive though a request did. */
+  /** Attempts in a row whose upgrade failed though a request succeeded. */
   #swallowed = 0;
-  /** Why it isn't connected, as far as it is known. */
+  /** Why it isn't connected, if known. */
   #trouble: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Ends what is waited for before the present connection is left. */
+  /** The timer after which the present connection is left. */
   #patience: ReturnType<typeof setTimeout> | undefined;
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   #heardAt = 0;
   #connection: string | null = null;
-  /** Proves that the connection is this client's; undefined where its node told none. */
+  /** The secret that proves that the connection is this client's; undefined where its node sent none. */
   #resume: string | undefined;
   #seq: number | null;
   #gap = false;
@@ -101,7 +101,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     this.#seq = options.after ?? null;
     this.closed = new Promise((resolve) => (this.#over = resolve));
     options.signal?.addEventListener("abort", () => this.close(), { once: true });
-    // Not at once: whoever opens it has had no time to listen.
+    // Later, since the caller has not added listeners yet.
     if (options.signal?.aborted) queueMicrotask(() => this.close());
     else queueMicrotask(() => this.#open());
   }
@@ -197,7 +197,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     }
   }
 
-  /** Closed by its user: sends what waits as soon as it can be, before hello too, and ends. */
+  /** Closed by its user: sends queued messages as soon as possible, even before hello, and ends. */
   #finish(): void {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#sendKept();
@@ -245,7 +245,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     return this.#parts.silenceMs ?? SOCKET_SILENCE_MS;
   }
 
-  /** Leaves a connection once nothing was heard on it for long, its upgrade included. */
+  /** Leaves a connection without a frame for too long, its upgrade included. */
   #watch(ms: number, socket: WebSocket, wasOpen: () => boolean): void {
     clearTimeout(this.#watchdog);
     const dueAt = performance.now() + ms;
@@ -260,7 +260,7 @@ class LastingSocket<T> implements ClientSocket<T> {
     }, ms);
   }
 
-  /** Goes on elsewhere, whether or not the present connection can still be closed in good order. */
+  /** Reconnects elsewhere, whether or not the present connection can still be closed properly. */
   async #leave(close: SocketClose, wasOpen: boolean): Promise<void> {
     const socket = this.#socket;
     this.#socket = null;
@@ -269,7 +269,7 @@ class LastingSocket<T> implements ClientSocket<T> {
   }
 
   #hear(frame: Frame): void {
-    // Nobody listens any more.
+    // The socket was closed meanwhile.
     if (this.#isClosing) return;
     switch (frame.t) {
       case "hello": {
@@ -280,7 +280,7 @@ class LastingSocket<T> implements ClientSocket<T> {
         if (this.#seq === null || frame.gap) this.#seq = frame.seq;
         this.#gap ||= frame.gap;
         this.#isJoined = true;
-        // Before anything that is sent on hearing of it.
+        // Before anything that the user sends in response.
         if (!this.#isLeaving) this.#sendKept();
         const { connection, epoch, seq, gap } = frame;
         return this.#options.onHello?.({ connection, epoch, seq, gap });
@@ -289,7 +289,7 @@ class LastingSocket<T> implements ClientSocket<T> {
         this.#seq = Math.max(this.#seq ?? 0, frame.seq);
         return;
       case "event": {
-        // Nothing is heard twice, whatever a node says.
+        // No event is delivered twice, whatever a node sends.
         if (frame.seq <= (this.#seq ?? 0)) return;
         this.#seq = frame.seq;
         const { seq, epoch, data } = frame;
@@ -311,14 +311,14 @@ class LastingSocket<T> implements ClientSocket<T> {
     }
   }
 
-  /** The node is draining, and all answers that were waited for are here, or late. */
+  /** The node is draining, and all awaited answers have come or timed out. */
   #goElsewhere(): void {
     clearTimeout(this.#patience);
     if (!this.#isLeaving || !this.#socket) return;
     void this.#leave({ code: 1012, reason: "the node is draining" }, true);
   }
 
-  /** The connection broke, or was never made: another node is tried, unless that is of no use. */
+  /** The connection broke, or was never made: tries another node, unless that is useless. */
   async #lost(close: SocketClose, wasOpen: boolean): Promise<void> {
     this.#socket = null;
     clearTimeout(this.#watchdog);
@@ -328,14 +328,14 @@ class LastingSocket<T> implements ClientSocket<T> {
     this.#kept = [...this.#calls.lost(`the connection broke: ${this.#trouble}`), ...this.#kept];
     const { code } = close;
     if (FINAL.has(code) || (code >= 4_000 && code < 5_000)) return this.#end(close);
-    // A socket isn't told why it was refused; other requests are.
+    // A WebSocket doesn't reveal why it was refused; a plain request does.
     const why = wasOpen ? null : await this.#reason();
     if (why) return this.#end(why);
     this.#url = (this.#url + 1) % this.#parts.urls.length;
     const round = Math.floor(this.#attempt++ / this.#parts.urls.length);
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** round);
     if (!this.#isOver) {
-      // Spread wide: all clients of a node that stops come at once.
+      // Spread widely: all clients of a stopped node reconnect at once.
       this.#timer = setTimeout(() => this.#open(), pause * 2 * Math.random());
     }
   }
@@ -372,7 +372,7 @@ class LastingSocket<T> implements ClientSocket<T> {
   }
 }
 
-/** Percent-encoded, so that only characters of a subprotocol are left (RFC 9110 §5.6.2). */
+/** Percent-encoded to the characters of a subprotocol (RFC 9110 §5.6.2). */
 function encodeToken(token: string): string {
   return encodeURIComponent(token).replace(/[()]/g, (it) => `%${it.charCodeAt(0).toString(16)}`);
 }

@@ -1,4 +1,4 @@
-/** What users of a client hold of a socket, and give it. */
+/** The types of a client's socket. */
 
 /** An event as a client hears it. */
 export interface SocketEvent<T = unknown> {
@@ -11,7 +11,7 @@ export interface SocketEvent<T = unknown> {
   readonly gap: boolean;
 }
 
-/** Said when the socket is joined, and again each time it is joined anew. */
+/** The node's first message on each connection of the socket. */
 export interface SocketHello {
   /** The connection's id, as the resource knows it. */
   readonly connection: string;
@@ -22,25 +22,25 @@ export interface SocketHello {
   readonly gap: boolean;
 }
 
-/** Why a socket is over: a code of RFC 6455, or 4000 and an HTTP status. */
+/** Why a socket ended: a code of RFC 6455, or 4000 plus an HTTP status. */
 export interface SocketClose {
   readonly code: number;
   readonly reason: string;
 }
 
 export interface SocketOptions<T = unknown> {
-  /** Begins after this event; those since then come first, as far as they are kept. */
+  /** Starts after this event; later ones that are still kept come first. */
   after?: number;
   onEvent?: (event: SocketEvent<T>) => void;
   onHello?: (hello: SocketHello) => void;
-  /** Runs once, when it is over for good. */
+  /** Runs once, when the socket has ended for good. */
   onClose?: (close: SocketClose) => void;
   /** Closes it. */
   signal?: AbortSignal;
 }
 
 /**
- * A socket that stays connected to one resource, and connects anew where it must. Iterating
+ * A socket that stays connected to one resource, and reconnects by itself. Iterating
  * over it gives the events that come from then on, until it is closed.
  */
 export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>> {
@@ -69,9 +69,9 @@ export interface ClientSocket<T = unknown> extends AsyncIterable<SocketEvent<T>>
     args?: readonly unknown[],
     options?: SocketCallOptions,
   ): Promise<unknown>;
-  /** Ends it; what was sent before is still sent, for 2 s at most. Calls under way end. */
+  /** Closes the socket; messages that wait are still sent, for 2 s at most. Pending calls fail. */
   close(): void;
-  /** Resolves when it is over for good. */
+  /** Resolves when the socket has ended for good. */
   readonly closed: Promise<SocketClose>;
 }
 
@@ -88,8 +88,8 @@ export interface SocketCallOptions {
    */
   idempotencyKey?: string;
   /**
-   * Runs before the call resolves where the answer is marked: its resource's node can't reach the
-   * store, so that what it did may get lost (`partition: "available"`).
+   * Runs before the call resolves if its answer is marked: the resource's node can't reach the store,
+   * so the call's effect may be lost (`partition: "available"`).
    */
   onVerdict?: (verdict: "suspect" | "contested") => void;
 }

@@ -1,8 +1,7 @@
 /**
- * What a node's token and secret leave open or shut, and what its operator is told of that.
- *
- * Takes checked settings; gives whether node links are refused, a transport that opens none, and
- * the warnings to log at the start. Source: docs/security.md.
+ * Decides what a node without a token or secret refuses, and which warnings it logs. Takes checked
+ * settings; gives whether node links are refused, a transport that opens none, and the warnings.
+ * Source: docs/security.md.
  */
 import type { NodeEvent } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
@@ -23,12 +22,12 @@ export function refusesLinks({ token, secrets }: Guards): boolean {
   return token !== undefined && secrets.length === 0;
 }
 
-/** The answer to who asks for a link that is refused. */
+/** The error of a refused link. */
 export function linkRefusal(): AtlasError {
   return new AtlasError("forbidden", `${NO_LINKS}: ${SET_SECRET}`);
 }
 
-/** A transport that dials nobody: who answered could call over that link, too. */
+/** A transport that dials no peers: whoever answered could call over that link, too. */
 export function withoutLinks(transport: Transport): Transport {
   return {
     get address(): string {
@@ -43,7 +42,7 @@ export function withoutLinks(transport: Transport): Transport {
   };
 }
 
-/** What is worth a warning at the start of a node that others reach at `url`; one event each. */
+/** The warnings at the start of a node that others reach at `url`, as log events. */
 export function accessWarnings(
   settings: Guards & Pick<CheckedSettings, "host">,
   url: string,

@@ -1,13 +1,12 @@
 /**
- * Further addresses of a node: by which peers may dial it besides its public URL.
- *
- * Takes `ATLAS_ADDRESSES` or what a program gives in its place; gives link addresses, or one
- * error that names the entry.
+ * Parses further addresses by which peers may dial a node besides its public URL. Takes
+ * `ATLAS_ADDRESSES` or the option in its place; gives link addresses, or one error that names the
+ * entry.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
 import { quoted } from "../../src/model/options.ts";
-import { maskUrl } from "../store/redact_url.ts";
+import { redactUrl } from "../store/redact_url.ts";
 import { linkAddress } from "../transport/link_address.ts";
 
 /** Addresses that one node may have besides its public URL. */
@@ -39,7 +38,7 @@ function entriesOf(given: unknown): readonly unknown[] | null {
 }
 
 function addressOf(name: string, entry: unknown): string {
-  const shown = quoted(typeof entry === "string" ? maskUrl(entry) : entry);
+  const shown = quoted(typeof entry === "string" ? redactUrl(entry) : entry);
   const refused = (why: string): AtlasError =>
     new AtlasError("bad_request", `${name} has the entry ${shown} (${why}): ${ALLOWED}`);
   if (typeof entry !== "string") throw refused("it is not text");

@@ -1,5 +1,5 @@
 /**
- * Where the first authority is found, as users write it: the note by the telephone.
+ * Parses where the first authority is found.
  *
  * Takes `registry`, `static:url,url`, `dns:name:port`, the same as objects, or a function; gives
  * what the core's bootstrap takes, with names resolved by the system, as `getaddrinfo` does it

@@ -1,10 +1,7 @@
 /**
- * A node's settings: a form filled in from the environment, each line checked before
- * the node opens its doors.
- *
- * Takes environment variables and what a program gives in their place; gives settings
- * of checked kinds, or one error that names the variable (or option), its value and
- * what is allowed. Secrets and passwords are never quoted.
+ * A node's settings. Takes environment variables and options of a program, which win; gives
+ * checked settings, or one error that names the variable (or option), its value and what is
+ * allowed. Secrets and passwords are never quoted.
  */
 import type { LeaseProfile, LeaseTimes, Role } from "../../src/api/options.ts";
 import { AtlasError, messageOf } from "../../src/errors.ts";
@@ -12,7 +9,7 @@ import { quoted } from "../../src/model/options.ts";
 import { checkToken } from "../../src/model/rrp.ts";
 import { withoutTrailing } from "../../src/model/text.ts";
 import type { RegistryTokens } from "../store/open.ts";
-import { maskUrl } from "../store/redact_url.ts";
+import { redactUrl } from "../store/redact_url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 import { readAddresses } from "./addresses.ts";
 import {
@@ -27,19 +24,19 @@ import { readOrigins } from "./origins.ts";
 import {
   checkRegionListed,
   headerText,
-  type Line,
   refused,
   registryOf,
   registryTokensOf,
+  type Setting,
 } from "./registry_setting.ts";
 
 /** How much goes to the log; `silent` is nothing. */
 export type LogLevel = "debug" | "info" | "warning" | "error" | "silent";
 
 /** Settings whose values may hold secrets. */
-const HUSHED: readonly PlainSetting[] = ["registry", "publicUrl", "secret", "token"];
+const SECRET_SETTINGS: readonly PlainSetting[] = ["registry", "publicUrl", "secret", "token"];
 
-/** What a program may set itself; each line is left to the environment where absent. */
+/** The settings of a program; absent ones come from the environment. */
 export interface Settings {
   /** `ATLAS_REGION`; default what the container host says, else `local`. */
   region?: string;
@@ -134,7 +131,7 @@ export interface CheckedSettings {
 
 export type Environment = { readonly [name: string]: string | undefined };
 
-/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (design §6). */
+/** Shortest secret that lets a node listen beyond loopback, in UTF-8 bytes (docs/security.md). */
 const MIN_SECRET_BYTES = 32;
 /** Longest public URL, in characters: links are dialled at it, with a path behind it. */
 const MAX_URL = 1_000;
@@ -150,7 +147,7 @@ const LEASES: readonly LeaseProfile[] = ["standard", "fast", "frugal"];
  * @throws AtlasError `bad_request`, naming the first line that isn't allowed.
  */
 export function readSettings(env: Environment, given: Settings = {}): CheckedSettings {
-  const pick = (option: PlainSetting, variable: string): Line | undefined => {
+  const pick = (option: PlainSetting, variable: string): Setting | undefined => {
     const value = given[option];
     if (value !== undefined) return { name: option, text: textOf(option, value) };
     return line(env, variable);
@@ -198,13 +195,13 @@ type PlainSetting = Exclude<
   "addresses" | "bootstrap" | "gateways" | "origins" | "registryToken" | "watch"
 >;
 
-function line(env: Environment, name: string): Line | undefined {
+function line(env: Environment, name: string): Setting | undefined {
   const text = env[name]?.trim();
   return text ? { name, text } : undefined;
 }
 
-/** A guard's variable that holds white space only: nobody meant to have no guard by that. */
-function blank(env: Environment, name: string): Line | undefined {
+/** A token's or secret's variable with white space only: refused, since it would turn the check off. */
+function blank(env: Environment, name: string): Setting | undefined {
   return env[name] ? { name, text: "" } : undefined;
 }
 
@@ -216,12 +213,12 @@ function textOf(option: PlainSetting, value: unknown): string {
     return `${heartbeatMs}/${leaseMs}`;
   }
   const allowed = option === "port" ? "a number" : option === "lease" ? LEASE : "text";
-  // Beside what may hold secrets, the value itself is told.
-  const shown = HUSHED.includes(option) ? `of type ${typeof value}` : quoted(value);
+  // The value is quoted, unless the setting may hold secrets.
+  const shown = SECRET_SETTINGS.includes(option) ? `of type ${typeof value}` : quoted(value);
   throw new AtlasError("bad_request", `${option} is ${shown}, it must be ${allowed}`);
 }
 
-function token(part: string, given: Line | undefined): string | undefined {
+function token(part: string, given: Setting | undefined): string | undefined {
   if (!given) return undefined;
   try {
     return checkToken(part, given.text);
@@ -230,7 +227,7 @@ function token(part: string, given: Line | undefined): string | undefined {
   }
 }
 
-function regionOf(given: Line | undefined, registry: string): string {
+function regionOf(given: Setting | undefined, registry: string): string {
   const region = token("region", given) ?? "local";
   checkRegionListed(given ?? { name: "ATLAS_REGION", text: region }, registry, given !== undefined);
   return region;
@@ -246,37 +243,37 @@ function registryTokens(
   return registryTokensOf(variable, line(env, variable)?.text, registry);
 }
 
-function hostOf(given: Line | undefined): string {
+function hostOf(given: Setting | undefined): string {
   if (!given) return "127.0.0.1";
   const host = given.text.replace(/^\[(.*)\]$/, "$1");
   if (/^[A-Za-z0-9.\-_:%]+$/.test(host)) return host;
   throw refused(given, "use a host name or an IP address");
 }
 
-function portOf(given: Line | undefined): number {
+function portOf(given: Setting | undefined): number {
   if (!given) return 8080;
   const port = /^\d{1,5}$/.test(given.text) ? Number(given.text) : -1;
   if (port >= 0 && port <= 65_535) return port;
   throw refused(given, "use 0 (any free port) to 65535");
 }
 
-function bearerOf(given: Line | undefined): string | undefined {
+function bearerOf(given: Setting | undefined): string | undefined {
   return given && headerText(given.name, given.text);
 }
 
-function publicUrlOf(given: Line | undefined): string | undefined {
+function publicUrlOf(given: Setting | undefined): string | undefined {
   if (!given) return undefined;
   const url = URL.canParse(given.text) ? new URL(given.text) : null;
   if (
     url && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "" &&
     url.username === "" && url.password === "" && url.href.length <= MAX_URL
   ) return url.origin + withoutTrailing(url.pathname, "/");
-  const shown = { name: given.name, text: maskUrl(given.text) };
+  const shown = { name: given.name, text: redactUrl(given.text) };
   const allowed = "use http:// or https:// with a host, without user name, query or fragment";
   throw refused(shown, `${allowed}, of ${MAX_URL} characters at most`);
 }
 
-function secretsOf(given: Line | undefined, host: string): string[] {
+function secretsOf(given: Setting | undefined, host: string): string[] {
   const secrets = given?.text.split(",").map((part) => part.trim()) ?? [];
   const name = given?.name ?? "ATLAS_SECRET";
   if (secrets.length > 2 || secrets.includes("")) {
@@ -292,7 +289,7 @@ function secretsOf(given: Line | undefined, host: string): string[] {
   );
 }
 
-function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
+function leaseOf(given: Setting | undefined): LeaseProfile | LeaseTimes {
   if (!given) return "standard";
   const profile = LEASES.find((name) => name === given.text);
   if (profile) return profile;
@@ -305,7 +302,7 @@ function leaseOf(given: Line | undefined): LeaseProfile | LeaseTimes {
   );
 }
 
-function roleOf(given: Line | undefined): Role | undefined {
+function roleOf(given: Setting | undefined): Role | undefined {
   const role = ROLES.find((name) => name === given?.text);
   if (role || !given) return role;
   throw refused(given, "use authority or worker");
@@ -313,18 +310,20 @@ function roleOf(given: Line | undefined): Role | undefined {
 
 function bootstrapOf(
   given: BootstrapSetting | undefined,
-  variable: Line | undefined,
+  variable: Setting | undefined,
 ): CheckedBootstrap | undefined {
   const setting = given ?? variable?.text;
   if (setting === undefined) return undefined;
   const checked = checkBootstrap(setting);
   if (checked !== null) return checked;
   const name = given === undefined ? "ATLAS_BOOTSTRAP" : "bootstrap";
-  const text = typeof setting === "string" ? maskUrl(setting) : maskUrl(JSON.stringify(setting));
+  const text = typeof setting === "string"
+    ? redactUrl(setting)
+    : redactUrl(JSON.stringify(setting));
   throw refused({ name, text }, BOOTSTRAP_ALLOWED);
 }
 
-function watchOf(given: Settings["watch"], variable: Line | undefined): boolean | string {
+function watchOf(given: Settings["watch"], variable: Setting | undefined): boolean | string {
   if (typeof given === "boolean") return given;
   if (given instanceof URL ? given.protocol === "file:" : typeof given === "string" && given) {
     return String(given);

@@ -1,8 +1,6 @@
 /**
- * The list of other regions' gateways, read like a phone book: region, then number.
- *
- * Takes `ATLAS_GATEWAYS` or what a program gives in its place; gives link addresses by
- * region, or one error that names the entry.
+ * Parses the gateways of other regions. Takes `ATLAS_GATEWAYS` or the option in its place; gives
+ * link addresses by region, or one error that names the entry.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_GATEWAYS } from "../../src/limits.ts";

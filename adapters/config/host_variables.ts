@@ -1,10 +1,9 @@
 /**
- * What the machine's landlord says about it: container hosts tell a process by variables
- * of their own where it runs, and a node believes them where its own are not set.
+ * Reads the variables by which container hosts tell a process its region, machine and address. A
+ * node uses them where its own variables are not set.
  *
- * Takes environment variables; gives the region, the machine's name and the address that
- * they tell of, each with the variable it came from, so that a bad one is refused by name.
- * `docs/deploy.md` has the same lists as a table.
+ * Gives each value with the name of its variable, so that an error can name it. `docs/deploy.md`
+ * has the same lists as a table.
  */
 import { isIP } from "node:net";
 import { AtlasError } from "../../src/errors.ts";
@@ -13,17 +12,17 @@ import { isLoopback } from "../transport/link_address.ts";
 import { systemRandom } from "../system/clock.ts";
 
 /** A variable that is set. */
-export interface Told {
+export interface HostVariable {
   readonly name: string;
   readonly text: string;
 }
 
 type Variables = { readonly [name: string]: string | undefined };
 
-/** Where the machine stands. */
+/** The machine's region. */
 const REGION = ["FLY_REGION", "RAILWAY_REPLICA_REGION"];
 
-/** What tells this machine, or replica, from the others of its service. */
+/** Names of this machine, or replica, among those of its service. */
 const MACHINE = [
   "FLY_MACHINE_ID",
   "RAILWAY_REPLICA_ID",
@@ -35,11 +34,11 @@ const MACHINE = [
 ];
 
 /**
- * Variables that several machines may have alike at one time: all instances of a Cloud Run revision,
- * and a Heroku dyno beside the one that takes its place.
+ * Variables that may be equal on several machines at one time: on all instances of a Cloud Run
+ * revision, and on a Heroku dyno and its replacement.
  */
 const SHARED: readonly string[] = ["K_REVISION", "DYNO"];
-/** Characters at random behind the value of such a variable. */
+/** Random characters appended to the value of such a variable. */
 const RANDOM_CHARACTERS = 8;
 
 /** Where others reach the machine: on the node's own port, or behind the host's TLS. */
@@ -51,7 +50,7 @@ const ADDRESS: readonly { readonly name: string; readonly tls: boolean }[] = [
 ];
 
 /** The region as the host calls it; undefined where it doesn't say. */
-export function hostRegion(env: Variables): Told | undefined {
+export function hostRegion(env: Variables): HostVariable | undefined {
   return firstOf(env, REGION);
 }
 
@@ -92,7 +91,7 @@ export function hostUrl(env: Variables, host: string, port: number): string | un
   );
 }
 
-function firstOf(env: Variables, names: readonly string[]): Told | undefined {
+function firstOf(env: Variables, names: readonly string[]): HostVariable | undefined {
   for (const name of names) {
     const text = env[name]?.trim();
     if (text) return { name, text };

@@ -1,8 +1,4 @@
-/**
- * Hosts and addresses: the sign on the door, and what others write on the envelope.
- *
- * Takes what a node listens on; gives the name and the URL that others reach it by.
- */
+/** Derives a node's public URL and name from what it listens on. */
 import { createHash } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { MAX_TOKEN_BYTES } from "../../src/limits.ts";
@@ -43,13 +39,13 @@ export function defaultNodeName(port: number, machine: string = hostname()): str
 
 function machineAddress(): string | undefined {
   const all = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-  // Link-local addresses are never dialled (design §6).
+  // Link-local addresses are never dialled (`docs/design.md`, Links and messages).
   const outward = all.filter((one) => !one.internal && !/^(?:fe80|169\.254)/i.test(one.address));
   const first = outward.find((one) => one.family === "IPv4") ?? outward[0];
   return first?.address;
 }
 
-/** Eight characters that differ between any names that one cluster is likely to have. */
+/** Eight characters of a digest: names of one cluster are unlikely to share them. */
 function digest(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 8);
 }

@@ -1,12 +1,11 @@
 /**
- * The origins whose pages may call a node: a guest list, checked for names that nobody has.
- *
- * Takes `ATLAS_ORIGINS` or what a program gives in its place; gives origins as browsers
- * write them, or one error that names the entry. Source: RFC 6454 §6.2.
+ * Parses the origins whose pages may call a node. Takes `ATLAS_ORIGINS` or the option in its
+ * place; gives origins as browsers write them, or one error that names the entry. Source: RFC 6454
+ * §6.2.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";
-import { maskUrl } from "../store/redact_url.ts";
+import { redactUrl } from "../store/redact_url.ts";
 
 /** Stands for all origins, and stands alone. */
 const ALL = "*";
@@ -28,7 +27,7 @@ export function readOrigins(
   const origins = [...new Set(list)];
   const wrong = origins.find((it) => it === ALL ? origins.length > 1 : !isOrigin(it));
   if (wrong === undefined) return origins;
-  const shown = quoted(typeof wrong === "string" ? maskUrl(wrong) : wrong);
+  const shown = quoted(typeof wrong === "string" ? redactUrl(wrong) : wrong);
   throw new AtlasError("bad_request", `${name} has the entry ${shown}: ${ALLOWED}`);
 }
 

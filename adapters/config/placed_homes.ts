@@ -1,11 +1,10 @@
 /**
- * Homes by placement: whoever says in which town a shop is to stand has said which town's
- * book it is in.
+ * Derives homes of keys from placement: a type with `placement: { region }` has its home in that
+ * region.
  *
- * Takes an app, the registry's URL and what the program says of homes; gives homes in which
- * a type that is placed in a region, `placement: { region }`, is at home there. An id's
- * prefix, `homes.types` and `homes.rule` say otherwise where they say anything. Policies by
- * prefix don't count: they differ from node to node, and a home must not.
+ * Takes an app, the registry's URL and the program's `homes`; an id's prefix, `homes.types` and
+ * `homes.rule` take precedence. Placement policies by prefix don't count: they differ between
+ * nodes, and a home must not.
  */
 import { type App, resolveTypes } from "../../src/api/app.ts";
 import { AtlasError } from "../../src/errors.ts";

@@ -1,20 +1,19 @@
 /**
- * The registry among a node's settings: which book, in which town, and the key to it.
+ * The registry settings of a node: URLs, tokens and homes of keys.
  *
- * Takes what the environment or a program says of registries, their tokens and where keys are
- * at home; gives it checked, or one error that names the variable, and the region where one of
- * several is wrong. Passwords and tokens are never quoted.
+ * Takes what the environment or a program gives; gives it checked, or one error that names the
+ * variable, and the region where one of several is wrong. Passwords and tokens are never quoted.
  */
 import { AtlasError, detailOf, isAtlasError, messageOf } from "../../src/errors.ts";
-import { maskIn, maskUrl } from "../store/redact_url.ts";
+import { redactIn, redactUrl } from "../store/redact_url.ts";
 import type { RegistryTokens } from "../store/open.ts";
 import { type HomeRules, Homes } from "../store/regional/homes.ts";
 import { checkHomeRules } from "../store/regional/options.ts";
 import { parseRegistries } from "../store/regional/url.ts";
 import { isLoopback } from "../transport/link_address.ts";
 
-/** One line of the form: what its filler calls it, and what stands there. */
-export interface Line {
+/** A setting: the name under which it was given, and its text. */
+export interface Setting {
   readonly name: string;
   readonly text: string;
 }
@@ -24,25 +23,25 @@ const ALLOWED =
   "use file:<path>, memory:, redis://, redis+sentinel://, redis+cluster:// (or rediss…), " +
   "https:// (http:// on loopback only), or <region>=<URL>,<region>=<URL>";
 
-/** The error of a line that isn't allowed. */
-export function refused({ name, text }: Line, allowed: string): AtlasError {
+/** The error of a setting that isn't allowed. */
+export function refused({ name, text }: Setting, allowed: string): AtlasError {
   const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
   return new AtlasError("bad_request", `${name} is ${shown}: ${allowed}`);
 }
 
 /** A registry's URL, or several by region. @throws AtlasError that names the region */
-export function registryOf(given: Line | undefined): string {
+export function registryOf(given: Setting | undefined): string {
   if (!given) return DEFAULT_REGISTRY;
   for (const [region, url] of entriesOf(given)) {
     if (isRegistry(url)) continue;
-    const text = maskUrl(url);
+    const text = redactUrl(url);
     if (region === null) throw refused({ name: given.name, text }, ALLOWED);
     throw refused({ name: `${given.name}'s region ${region}`, text }, ALLOWED);
   }
   return given.text;
 }
 
-function entriesOf({ name, text }: Line): [region: string | null, url: string][] {
+function entriesOf({ name, text }: Setting): [region: string | null, url: string][] {
   try {
     return [...parseRegistries(text) ?? [[null, text] as const]] as [string | null, string][];
   } catch (cause) {
@@ -58,7 +57,7 @@ function isRegistry(url: string): boolean {
 }
 
 /** Refuses the region of a node for which a registry by region has no entry. */
-export function checkRegionListed(region: Line, registry: string, isGiven: boolean): void {
+export function checkRegionListed(region: Setting, registry: string, isGiven: boolean): void {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (regions.length === 0 || regions.includes(region.text)) return;
   const allowed = `use one of ${regions.join(", ")}, the regions of the registry`;
@@ -66,7 +65,7 @@ export function checkRegionListed(region: Line, registry: string, isGiven: boole
   throw new AtlasError("bad_request", `${region.name} is not set: ${allowed}`);
 }
 
-/** The homes that a program gives. @throws AtlasError where they name none of the regions */
+/** The homes that a program gives. @throws AtlasError where they name an unknown region */
 export function homesOf(registry: string, given: HomeRules | undefined): HomeRules | undefined {
   const regions = [...parseRegistries(registry)?.keys() ?? []];
   if (given === undefined) return undefined;
@@ -129,7 +128,7 @@ function tokensOf(
   const tokens = new Map<string, string>();
   for (const [region, token] of listed) {
     if (!regions.includes(region)) {
-      // What stands there may be a token: it isn't told.
+      // The text may be a token, so it isn't quoted.
       throw new AtlasError(
         "bad_request",
         `${name} has an entry without one of the registry's regions: use <region>=<token>,` +
@@ -152,8 +151,8 @@ export function headerText(name: string, token: string): string {
 }
 
 /**
- * What goes wrong with the registry, under the name of its variable or option. Of several, the one that the
- * error names, else the node's own.
+ * An error of the registry, with the name of its variable or option. Of several registries, the one
+ * that the error names, else the node's own.
  */
 export function namingRegistry(
   name: string,
@@ -167,9 +166,9 @@ export function namingRegistry(
   const url = registries?.get(named);
   const urls = registries ? [...registries.values()] : [registry];
   const setting = url === undefined
-    ? `${name} is ${maskUrl(registry)}`
-    : `${name}'s region ${named} is ${maskUrl(url)}`;
+    ? `${name} is ${redactUrl(registry)}`
+    : `${name}'s region ${named} is ${redactUrl(url)}`;
   const why = url === undefined ? told : told.slice(prefix.length);
   const code = isAtlasError(cause) ? cause.code : "unavailable";
-  return new AtlasError(code, `${setting}: ${maskIn(why, urls)}`, { cause });
+  return new AtlasError(code, `${setting}: ${redactIn(why, urls)}`, { cause });
 }

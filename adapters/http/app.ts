@@ -1,10 +1,8 @@
 /**
- * The HTTP API: a counter where callers of any language reach a node.
+ * The HTTP API of a node.
  *
- * Takes standard Requests, gives standard Responses; which server carries them is the
- * runtime's business. Every failure leaves as an Atlas error in JSON, never as a stack.
- *
- * HEAD is answered like GET.
+ * Takes standard Requests, gives standard Responses; the runtime's server carries them. Every
+ * failure is answered as an Atlas error in JSON, never as a stack. HEAD is answered like GET.
  *
  * | route | does |
  * |---|---|
@@ -54,16 +52,16 @@ import { pathHeaders, VERDICT_HEADER } from "../http_wire/path.ts";
 import type { RequestOrigin, Upgrade } from "../../src/ports/runtime.ts";
 import { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
-import { refuse, SOCKET_ROUTE, socketEntrance } from "./sockets.ts";
+import { refuse, SOCKET_ROUTE, socketRoute } from "./sockets.ts";
 
 export interface HttpAppOptions {
-  /** The node to serve; null as long as it isn't ready: everything of it answers 503. */
+  /** The node to serve; null as long as it isn't ready: its routes then answer 503. */
   node: () => AtlasNode | null;
   /** Guards `/v1` and `/` where given. */
   token?: string | undefined;
   /** Origins whose pages may read answers: `*` alone is all. Default none but the node's own. */
   origins?: readonly string[] | undefined;
-  /** Hears of faults that callers are told nothing about. MUST NOT throw. */
+  /** Gets internal faults, whose details callers don't get. MUST NOT throw. */
   onEvent?: ((event: NodeEvent) => void) | undefined;
 }
 
@@ -75,13 +73,13 @@ export interface HttpApp {
   /** Answers a request that is refused before it came to a route. */
   refuse(request: Request, error: AtlasError): Response;
   /**
-   * Refuses further requests as `unavailable`, and resolves when those at work are
-   * answered, or after `ms`. May be called again, to wait on.
+   * Refuses further requests as `unavailable`, and resolves when those under way are answered, or
+   * after `ms`. May be called again, to wait longer.
    */
   stop(ms: number): Promise<void>;
 }
 
-/** Sent with every answer: nothing here is to be guessed at, framed or kept. */
+/** Headers of every answer: no sniffing, no framing, no caching. */
 const HEADERS = {
   "cache-control": "no-store",
   "x-content-type-options": "nosniff",
@@ -110,7 +108,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
     const began = performance.now();
     const { method } = context.req;
     await next();
-    // Not by context.header: that makes a new Response of a finished one each time.
+    // Not by context.header, which makes a new Response of a finished one each time.
     const { headers } = context.res;
     for (const name in HEADERS) headers.set(name, HEADERS[name as keyof typeof HEADERS]);
     const known = METHODS.has(method) ? method : "other";
@@ -139,7 +137,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   addResources(add, () => ready(options.node));
   addModules(add, () => ready(options.node), purchases);
   add("GET", SOCKET_ROUTE, async (request) => refuse(ready(options.node), request));
-  const enter = socketEntrance(() => ready(options.node), options.token);
+  const enter = socketRoute(() => ready(options.node), options.token);
 
   const answer = (request: Request) => gate.pass(async () => await hono.fetch(request));
   const { origins = [] } = options;
@@ -169,7 +167,7 @@ export function createHttpApp(options: HttpAppOptions): HttpApp {
   };
 }
 
-/** The pattern that each request at work was matched by. */
+/** The route pattern of each request under way. */
 const routes = new WeakMap<Request, string>();
 
 function guard(hono: Hono, token: string): void {
@@ -262,7 +260,7 @@ function addResources(add: Add, node: () => AtlasNode): void {
   add("POST", CALL_ROUTE, async (request, path) => {
     const { type, id, method } = resourceOf(path);
     const asked = callOptions(request.headers, node());
-    // Read first: once its caller has gone, a request can't be asked on every runtime.
+    // Read first: once its caller has disconnected, some runtimes can't read a request.
     const { signal } = request;
     const inMsgpack = isMsgpack(request.headers.get("accept"));
     const { value: args, left } = await readArguments(request, asked.timeoutMs);
@@ -280,7 +278,7 @@ function ready(node: () => AtlasNode | null): AtlasNode {
   throw new AtlasError("unavailable", "the node is still starting");
 }
 
-/** A fault of Atlas itself is logged whole and answered in general words. */
+/** An internal fault is logged in full and answered as `internal` without details. */
 function asError(thrown: unknown, onEvent: (event: NodeEvent) => void): AtlasError {
   if (isAtlasError(thrown)) return thrown;
   onEvent({ level: "error", event: "http request failed", fields: { error: stackOf(thrown) } });

@@ -1,7 +1,6 @@
 /**
- * The bearer token: a doorman who compares the whole key before he says no.
- *
- * Takes a request's `Authorization` header, gives yes or no. Source: RFC 6750 §2.1.
+ * Checks bearer tokens in constant time. Takes a request's `Authorization` header; gives yes or
+ * no. Source: RFC 6750 §2.1.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
@@ -21,7 +20,7 @@ export function bearerCheck(token: string): (authorization: string | null) => bo
   };
 }
 
-/** What stands behind `Bearer` and its spaces; empty where the header is of another form. */
+/** The text after `Bearer` and its spaces; empty where the header has another form. */
 function tokenOf(authorization: string): string {
   if (authorization.slice(0, SCHEME.length).toLowerCase() !== SCHEME) return "";
   let start = SCHEME.length;

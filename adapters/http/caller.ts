@@ -1,6 +1,6 @@
 /**
- * Who made a request, as far as its connection tells: the address that it came from. Takes what
- * the runtime says of a request; gives a name under which a caller's share is counted.
+ * Names the caller of a request by its remote address, for the fair share of purchases. Takes what
+ * the runtime tells of a request's connection.
  */
 import type { RequestOrigin } from "../../src/ports/runtime.ts";
 
@@ -11,7 +11,7 @@ export function noteCaller(request: Request, from: RequestOrigin | undefined): v
   if (from) origins.set(request, from);
 }
 
-/** Whom a request is counted for: all that no address is known of count as one. */
+/** The caller of a request; all without a known address count as one. */
 export function callerOfRequest(request: Request): string {
   const remote = origins.get(request)?.remote;
   return remote === undefined ? "" : callerOf(remote);

@@ -1,10 +1,7 @@
 /**
- * Pages of other origins: a note at the door for browsers, who ask it before they let a page
- * in, and again before they let it read what it was told.
- *
- * Takes requests on their way to the HTTP API; answers those that only ask (preflights,
- * which bring no token), and puts on all other answers who may read them. No cookies are
- * allowed: the token is in a header. Source: Fetch standard, "CORS protocol".
+ * CORS for the HTTP API. Answers preflights, which carry no token, and adds to all other answers
+ * which pages may read them. Cookies are not allowed: the token is in a header. Source: Fetch
+ * standard, "CORS protocol".
  */
 import { Hono } from "hono";
 import { cors } from "hono/cors";
@@ -19,7 +16,7 @@ import {
 } from "../http_wire/inputs.ts";
 import { PATH_HEADER, REGION_HEADER, VERDICT_HEADER } from "../http_wire/path.ts";
 
-/** What pages may send. */
+/** Headers that pages may send. */
 const SENT = [
   "accept",
   "authorization",
@@ -31,14 +28,14 @@ const SENT = [
   TIMEOUT_HEADER,
   TRACE_HEADER,
 ];
-/** What pages may read. */
+/** Headers that pages may read. */
 const TOLD = [CALLER_REGION_HEADER, PATH_HEADER, REGION_HEADER, VERDICT_HEADER];
-/** How long a browser need not ask again, in s: as long as any takes. */
+/** How long a browser may cache a preflight, in s: the most that browsers allow. */
 const MAX_AGE_S = 7_200;
 
 type Answer = (request: Request) => Promise<Response>;
 
-/** `answer`, for pages of these origins too; `["*"]`: of all. */
+/** `answer`, with CORS for pages of these origins; `["*"]`: of all. */
 export function crossOrigin(origins: readonly string[], answer: Answer): Answer {
   const hono = new Hono({ getPath: rawPath });
   hono.use(cors({

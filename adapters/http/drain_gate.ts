@@ -1,8 +1,6 @@
 /**
- * The gate of the HTTP API: a turnstile that counts who is inside.
- *
- * Takes each request's work on its way in; once closed, gives everybody who comes later
- * a polite refusal, and a promise that resolves when the last one inside has left.
+ * Counts the requests under way, and refuses new ones once it is closed. Its `close` resolves when
+ * the last request has ended.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { errorResponse } from "../http_wire/errors.ts";
@@ -10,7 +8,7 @@ import { errorResponse } from "../http_wire/errors.ts";
 export interface DrainGate {
   /** Runs a request's work, or refuses it as `unavailable` where the gate is closed. */
   pass(run: () => Promise<Response>): Promise<Response>;
-  /** Lets nobody in any more. Resolves when all inside have left, or after `ms`. */
+  /** Refuses further requests. Resolves when those under way have ended, or after `ms`. */
   close(ms: number): Promise<void>;
 }
 

@@ -1,13 +1,12 @@
 /**
- * Figures for Prometheus: the dials on a node's front.
+ * Metrics for Prometheus: the text of `GET /metrics`.
  *
- * Takes the node when it is asked (nothing is counted twice) and each HTTP request when
- * it ends; gives the text of `GET /metrics`. Every node has a registry of its own:
- * several may live in one process. Labels are few by construction: route patterns,
- * never paths.
+ * Reads the node's figures on each scrape, and counts each HTTP request when it ends. Every node
+ * has a registry of its own, since several may live in one process. Labels are route patterns,
+ * never paths, so there are few.
  *
- * prom-client's own process metrics need parts of Node that the other runtimes lack;
- * the handful here exist on all three.
+ * prom-client's own process metrics need parts of Node that the other runtimes lack; the few here
+ * exist on all three.
  */
 import process from "node:process";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
@@ -25,11 +24,11 @@ export interface Metrics {
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const STATES: readonly NodeState[] = ["serving", "fenced", "draining", "closed"];
 
-/** Which of a node's figures are one number. */
-type Figure = Exclude<keyof NodeStats, "modules">;
+/** The node's figures that are single numbers. */
+type Metric = Exclude<keyof NodeStats, "modules">;
 
 /** Figures that rise for as long as the node lives. */
-const TOTALS: readonly [Figure, name: string, help: string][] = [
+const TOTALS: readonly [Metric, name: string, help: string][] = [
   ["calls", "calls", "Calls that this node made"],
   ["turns", "turns", "Turns that its resources ran"],
   ["claims", "claims", "Claims it tried"],
@@ -63,7 +62,7 @@ const TOTALS: readonly [Figure, name: string, help: string][] = [
 ];
 
 /** Figures of the moment. */
-const LEVELS: readonly [Figure, name: string, help: string][] = [
+const LEVELS: readonly [Metric, name: string, help: string][] = [
   ["resources", "resources", "Resources in memory"],
   ["offlineResources", "resources_adrift", "Resources that go on without the store"],
   ["queued", "mailbox_queued", "Calls waiting in mailboxes"],
@@ -97,7 +96,7 @@ const MODULE_LEVELS: readonly [ModuleFigure, name: string, help: string][] = [
 export function createMetrics(node: () => AtlasNode | null): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  /** What the node said when it was last asked: all figures of one answer are of one moment. */
+  /** The node's figures of the last scrape, so that all of one answer are of one moment. */
   let stats: NodeStats | undefined;
   addProcess(registers);
   addNode(registers, node, () => stats);

@@ -1,8 +1,5 @@
 /**
- * Modules over HTTP: the market's own counter. Calls, purchases, and a look at the market.
- *
- * Takes requests below `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`;
- * gives what the node makes of them.
+ * The routes of modules: `/v1/modules`, `/v1/purchases`, `/v1/exchanges` and `/v1/authorities`.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError } from "../../src/errors.ts";
@@ -19,7 +16,7 @@ import {
 import type { Purchases } from "./purchases.ts";
 import { type Add, json, resultJson } from "./route.ts";
 
-/** What the body of a purchase may say; as `discover` takes it. */
+/** The options in the body of a purchase, as `discover` takes them. */
 const OPTIONS = [
   "bias",
   "callTimeoutMs",
@@ -32,7 +29,7 @@ const OPTIONS = [
   "waitFor",
 ];
 
-/** Hangs the market's doors. */
+/** Adds the routes of modules. */
 export function addModules(add: Add, node: () => AtlasNode, purchases: Purchases): void {
   addMarket(add, node);
   addPurchases(add, node, purchases);

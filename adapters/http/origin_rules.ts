@@ -1,8 +1,8 @@
 /**
- * Which pages and host names may reach a node: the rules for the headers Origin and Host.
+ * Decides which pages and host names may reach a node, by the headers Origin and Host.
  *
- * Takes a request's path and headers and what the node is set to; gives the error that refuses
- * the request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
+ * Takes a request's path and headers and the node's settings; gives the error that refuses the
+ * request, or null. Sources: RFC 6454 (Origin), RFC 9112 §3.2 (Host), docs/security.md.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";
@@ -10,7 +10,7 @@ import { isLoopback, LINK_PATH } from "../transport/link_address.ts";
 import { hostUrl } from "../http_wire/inputs.ts";
 import { protocolsOf, TOKEN_PROTOCOL } from "./protocols.ts";
 
-/** What a node is set to. */
+/** The settings of a node that the rules need. */
 export interface OriginRules {
   /** `ATLAS_ORIGINS`; `*` alone: all. */
   readonly origins: readonly string[];
@@ -24,7 +24,7 @@ export interface OriginRules {
 
 /** Routes for probes, which come by whatever name or address. */
 const PROBES = new Set(["/healthz", "/readyz"]);
-/** The header Host that was last found to be loopback's: most requests have the same. */
+/** The last header Host that was loopback: most requests have the same. */
 let lastLoopback: string | null = null;
 /** Schemes of `Authorization` that browsers send by themselves once a user has logged in. */
 const SENT_BY_BROWSERS = /^\s*(?:basic|digest|ntlm|negotiate)\b/i;
@@ -67,14 +67,14 @@ function mayCall(
   if (origin !== null && url !== undefined && origin.origin === new URL(url).origin) return true;
   const authorization = headers.get("authorization");
   if (authorization && !SENT_BY_BROWSERS.test(authorization)) return true;
-  // Without a token nobody checks it, and any page may offer any subprotocol.
+  // Without a token it isn't checked, and any page may offer any subprotocol.
   return hasToken && protocolsOf(headers).some((it) => it.startsWith(TOKEN_PROTOCOL));
 }
 
 function isAnswered(path: string, host: string, rules: OriginRules): boolean {
   const { origins, url, hasToken, hasSecret } = rules;
   if (hasToken || origins.includes("*") || PROBES.has(path)) return true;
-  // Peers dial by names of their own, and prove the secret.
+  // Peers dial by other names, and prove that they know the secret.
   if (hasSecret && path === LINK_PATH) return true;
   if (host === lastLoopback) return true;
   const name = hostUrl("http:", host)?.hostname;

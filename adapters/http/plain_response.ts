@@ -1,6 +1,6 @@
 /**
- * Responses whose whole body is at hand: `node:http` can write it at once, where reading the
- * stream that a Response makes of it would cost more than the call.
+ * Responses whose whole body is in memory. `node:http` can write it at once; reading it from the
+ * Response's stream would cost more than the call.
  */
 
 /** Where such a Response keeps its body. */

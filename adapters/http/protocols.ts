@@ -1,6 +1,6 @@
 /**
- * Subprotocols of client sockets that carry something: browsers can send no header of their own
- * with a WebSocket, and a query ends in logs. Takes a request's headers; gives what it offers.
+ * The WebSocket subprotocols that carry a token or a resume secret: browsers can't send headers
+ * with a WebSocket, and queries are logged. Takes a request's headers; gives what it offers.
  */
 
 /** The subprotocol that carries the token, percent-encoded, starts so. */

@@ -1,7 +1,7 @@
 /**
- * The rule by which callers of one node share a module's capacity: which purchases give capacity
- * back for a caller that waits for it. Takes who waits and what is held; gives what each purchase
- * concerned may keep. Decides only; whoever asks carries it out.
+ * Computes how callers of one node share a module's capacity: which purchases give capacity back
+ * for a caller that waits for it. Takes who waits and what is held; gives what each purchase may
+ * keep. `purchase_sharing.ts` applies it.
  *
  * Source: max-min fairness (Bertsekas and Gallager, "Data Networks", §6.5.2), between the caller
  * that holds least and the one that holds most.
@@ -34,7 +34,7 @@ export interface Held {
 }
 
 export interface Relief<H extends Held> {
-  /** Callers that hold more than the one that waits: they buy no more before it was served. */
+  /** Callers that hold more than the one that waits: they can't buy more before it is served. */
   readonly heavier: ReadonlySet<string>;
   /** What purchases may keep; 0: the purchase ends. */
   readonly keeps: ReadonlyMap<H, number>;
@@ -69,7 +69,7 @@ export function relief<H extends Held>(
   if (heaviest === undefined) return null;
   const [caller, sum] = heaviest;
   const keeps = new Map<H, number>();
-  // What comes free is not for orders that they have standing.
+  // Their open orders don't get the capacity that is freed.
   for (const held of all) if (heavier.has(held.caller)) hold(held, keeps);
   let left = Math.min(Math.max(0, waiting.asked - waiting.relieved), Math.ceil((sum - mine) / 2));
   let given = 0;

@@ -1,8 +1,8 @@
 /**
- * Carries out the shares of callers: looks every quarter of a second at who waits for capacity,
- * and has purchases of callers that hold more give it back; asks now and then whether buyers of
- * other nodes wait for what is unused here. Takes the table's purchases and openings; resizes or
- * ends purchases, and refuses openings.
+ * Applies the fair share between callers (`purchase_shares.ts`). Every 250 ms it looks for callers
+ * that wait for capacity, and has purchases of callers that hold more give some back; periodically
+ * it asks whether buyers of other nodes wait for what is unused here. Takes the table's purchases
+ * and openings; resizes or ends purchases, and refuses openings.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { DiscoverOptions, OrderView } from "../../src/api/modules.ts";
@@ -19,13 +19,13 @@ import { type Held, holdings, type Ranges, relief } from "./purchase_shares.ts";
 import type { Opening, Purchase, PurchaseNode } from "./purchases.ts";
 
 export interface ShareTimes {
-  /** How long a caller waits before others give capacity back for it, ms. Default 1,000. */
-  patienceMs: number;
-  /** How long a purchase stands at least before it ends for another caller, ms. Default 5,000. */
-  standMs: number;
+  /** How long a caller waits before others give capacity back for it, in ms. Default 1,000. */
+  waitMs: number;
+  /** The least age of a purchase that is ended for another caller, in ms. Default 5,000. */
+  leastMs: number;
   /** How often other nodes' buyers are asked about, ms. Default 10,000. */
   askMs: number;
-  /** How long nobody calls over a purchase before it ends for other nodes', ms. Default 60,000. */
+  /** How long a purchase is unused before it ends for another node's buyer, in ms. Default 60,000. */
   unusedMs: number;
 }
 
@@ -36,7 +36,7 @@ export interface Table {
   end(purchase: Purchase): void;
 }
 
-/** A purchase as the rule of shares sees it. */
+/** A purchase as `purchase_shares.ts` takes it. */
 type HeldPurchase = Held & { readonly purchase: Purchase };
 
 /** An opening that waits, and the callers that hold more than its caller. */
@@ -45,7 +45,7 @@ interface Served {
   readonly heavier: ReadonlySet<string>;
 }
 
-/** How much others gave back for an opening. */
+/** How much capacity others gave back for an opening. */
 interface Relieved {
   at: number;
   sum: number;
@@ -55,7 +55,7 @@ export class Sharing {
   readonly #table: Table;
   readonly #times: ShareTimes;
   readonly #relieved = new WeakMap<Opening, Relieved>();
-  /** By module, as of the last look: who is to be served first. */
+  /** By module, as of the last round: the opening to be served first. */
   #served: ReadonlyMap<string, Served> = new Map();
   /** Purchases that want less than their caller asked for. */
   readonly #held = new Set<Purchase>();
@@ -68,8 +68,8 @@ export class Sharing {
   constructor(table: Table, times: Partial<ShareTimes>) {
     this.#table = table;
     this.#times = {
-      patienceMs: PURCHASE_WAIT_MS,
-      standMs: PURCHASE_STAND_MS,
+      waitMs: PURCHASE_WAIT_MS,
+      leastMs: PURCHASE_STAND_MS,
       askMs: PURCHASE_ASK_MS,
       unusedMs: PURCHASE_IDLE_MS,
       ...times,
@@ -83,14 +83,14 @@ export class Sharing {
     if (this.#table.openings().includes(served.opening)) throw othersFirst(module);
   }
 
-  /** Something is bought: from now on there is something to look at. */
+  /** Starts the rounds, since something is bought. */
   watch(node: PurchaseNode): void {
     this.#node = node;
     if (this.#timer !== undefined || this.#isStopped) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#look();
-    }, this.#times.patienceMs / 4);
+    }, this.#times.waitMs / 4);
   }
 
   stop(): void {
@@ -120,10 +120,10 @@ export class Sharing {
 
   /** A quarter of the time that a caller gives, where that is short. */
   #patienceOf({ options: { timeoutMs = Infinity } }: Opening): number {
-    return Math.min(this.#times.patienceMs, timeoutMs / 4);
+    return Math.min(this.#times.waitMs, timeoutMs / 4);
   }
 
-  /** Serves the caller that holds least; null where nobody holds more. */
+  /** Frees capacity for the caller that holds least; null where no other holds more. */
   #relieve(
     openings: readonly Opening[],
     purchases: readonly Purchase[],
@@ -144,10 +144,10 @@ export class Sharing {
     const relieved = this.#relievedOf(first, now);
     const asked = wantedOf(options);
     const waiting = { caller, ranges: rangesOf(options), asked, relieved: relieved.sum };
-    const found = relief(waiting, all, now - this.#times.standMs);
+    const found = relief(waiting, all, now - this.#times.leastMs);
     if (found === null) return null;
-    // What was given back last may be on its way still.
-    const isDue = now - relieved.at >= this.#times.patienceMs;
+    // The last capacity given back may still be on its way.
+    const isDue = now - relieved.at >= this.#times.waitMs;
     for (const [{ purchase, granted }, keep] of found.keeps) {
       if (keep >= granted || isDue) this.#keep(purchase, keep);
     }
@@ -161,8 +161,8 @@ export class Sharing {
   #relievedOf(opening: Opening, now: number): Relieved {
     let relieved = this.#relieved.get(opening);
     if (!relieved) this.#relieved.set(opening, relieved = { at: -Infinity, sum: 0 });
-    // It went elsewhere: who waits for the first of its order would have it.
-    const isLost = now - relieved.at >= this.#times.standMs + this.#times.patienceMs;
+    // The capacity went to another buyer; otherwise the opening would have been served.
+    const isLost = now - relieved.at >= this.#times.leastMs + this.#times.waitMs;
     if (isLost && opening.options.waitFor !== "all") relieved.sum = 0;
     return relieved;
   }
@@ -176,7 +176,7 @@ export class Sharing {
     purchase.proxy.$plb.resize(keep);
   }
 
-  /** Nobody waits any more: purchases want again what their callers asked for. */
+  /** Nobody waits any more: purchases want as much as their callers asked for again. */
   #letGo(): void {
     const known = new Set(this.#table.purchases());
     for (const purchase of this.#held) {
@@ -188,7 +188,7 @@ export class Sharing {
     }
   }
 
-  /** What comes free now is for who waits with less. */
+  /** Refuses openings of callers that hold more than the one to be served. */
   #refuse(openings: readonly Opening[]): void {
     for (const opening of openings) {
       if (!this.#served.get(opening.module)?.heavier.has(opening.caller)) continue;
@@ -196,7 +196,7 @@ export class Sharing {
     }
   }
 
-  /** So many as may be asked about at once, in turn. */
+  /** As many as may be asked about at once, in turn. */
   #someOf<T>(groups: readonly T[]): T[] {
     const from = groups.length > MAX_PURCHASE_ASKS ? this.#turn++ * MAX_PURCHASE_ASKS : 0;
     const first = from % Math.max(1, groups.length);
@@ -233,7 +233,7 @@ function isShort(orders: readonly OrderView[], version: string, own: string): bo
     );
 }
 
-/** Who has most of what callers have, where that is more than `caller` has, by two at least. */
+/** The caller that holds most, where that is at least two more than `caller` holds. */
 export function heaviestOf(
   caller: string,
   all: readonly { readonly caller: string }[],

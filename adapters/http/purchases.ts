@@ -1,8 +1,9 @@
 /**
- * Purchases of clients that have no node of their own: each is a proxy of this node under an id.
+ * Purchases of clients that have no node of their own. Each is a proxy of this node under an id.
+ *
  * Takes what is to be bought and by whom, calls under an id, and its end; gives ids, answers, and
- * what is known of each purchase. A purchase that nobody uses ends; the number of purchases and
- * the capacity of each module are shared between callers.
+ * the figures of each purchase. An idle purchase ends. Callers share the number of purchases and
+ * the capacity of each module.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
 import { AtlasError, isAtlasError } from "../../src/errors.ts";
@@ -20,12 +21,12 @@ import { DEFAULT_DISCOVER_MS, MAX_PURCHASES, PURCHASE_IDLE_MS } from "../../src/
 import { noPurchase } from "../http_wire/errors.ts";
 import { heaviestOf, type ShareTimes, Sharing } from "./purchase_sharing.ts";
 
-/** What is known of a purchase. */
+/** The figures of a purchase. */
 export interface PurchaseView extends PlbStats {
   readonly id: string;
   /** The names of the module's functions. */
   readonly functions: readonly string[];
-  /** Requests that may run at once: what is bought by now. */
+  /** Requests that may run at once, by the capacity bought so far. */
   readonly capacity: number;
 }
 
@@ -54,12 +55,12 @@ export interface Opening {
   refuse(error: AtlasError): void;
 }
 
-/** Who can buy for clients, and tell what others want. */
+/** The node that buys for clients, and knows other buyers' orders. */
 export type PurchaseNode = Pick<AtlasNode, "closed" | "discover" | "exchange" | "incarnation">;
 
 /** The bounds of a table of purchases. */
 export interface PurchasesOptions extends Partial<ShareTimes> {
-  /** How long nobody may call over one or look at it, ms. Default 60,000. */
+  /** How long a purchase may be neither called over nor looked at, in ms. Default 60,000. */
   idleMs?: number;
   /** How many there may be at once. Default 4,096. */
   most?: number;
@@ -71,7 +72,7 @@ export class Purchases {
   readonly #purchases = new Map<string, Purchase>();
   readonly #openings = new Set<Opening>();
   readonly #sharing: Sharing;
-  /** The one whose end is awaited. */
+  /** The node whose close is awaited. */
   #node: PurchaseNode | null = null;
   #isStopped = false;
 
@@ -159,7 +160,7 @@ export class Purchases {
     }
   }
 
-  /** What is known of it; who looks uses it, too. @throws AtlasError `not_found` */
+  /** The figures of a purchase; looking at them counts as use. @throws AtlasError `not_found` */
   view(id: string): PurchaseView {
     const purchase = this.#find(id);
     this.#rest(purchase);
@@ -197,8 +198,8 @@ export class Purchases {
   }
 
   /**
-   * A full table has room for who has fewer purchases than another: of the one that has most, the
-   * purchase ends that was called longest ago, or one that waits is refused.
+   * A full table makes room for a caller with fewer purchases than another: the caller with most
+   * loses the purchase that was called longest ago, or an opening that waits.
    *
    * @throws AtlasError `overloaded` where nobody has more
    */
@@ -227,7 +228,7 @@ export class Purchases {
     throw noPurchase(id);
   }
 
-  /** Ends it in a while, unless it is used before. */
+  /** Ends it after the idle time, unless it is used before. */
   #rest(purchase: Purchase): void {
     if (purchase.inFlight > 0 || !this.#purchases.has(purchase.id)) return;
     clearTimeout(purchase.timer);
@@ -241,7 +242,7 @@ export class Purchases {
   }
 }
 
-/** A call that waited as its purchase ended didn't run: it may be made over another one. */
+/** A call that waited when its purchase ended did not run: it may be repeated over another one. */
 function refusedAsEnded(id: string, error: unknown): unknown {
   const isRefusal = isAtlasError(error) && error.code === "unavailable" && !error.maybeExecuted;
   return isRefusal ? noPurchase(id) : error;

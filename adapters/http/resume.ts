@@ -1,8 +1,8 @@
 /**
  * Ids of client connections, and the secrets that prove who may resume one.
  *
- * An id is a digest of its secret, so that any node can check a secret without having kept
- * anything: the one that told it, or one that took over. Source: RFC 9562 §5.8 (UUIDv8).
+ * An id is a digest of its secret, so that any node can check a secret without shared state.
+ * Source: RFC 9562 §5.8 (UUIDv8).
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { ConnectionIdentity } from "../../src/sockets/socket_server.ts";

@@ -1,4 +1,4 @@
-/** How rooms of the HTTP API hang their doors: a method, a pattern, and who answers. */
+/** How routes of the HTTP API are declared (method, pattern, handler), and their JSON answers. */
 import { toJson } from "../http_wire/json.ts";
 import { plainResponse } from "./plain_response.ts";
 
@@ -20,8 +20,7 @@ export function json(
 }
 
 /**
- * A call's result and where it comes from, as the JSON answer: JSON has no undefined, and
- * callers look for a result, so one that is undefined is null.
+ * A call's result and its owner, as the JSON answer. JSON has no undefined, so such a result is null.
  */
 export function resultJson(
   answer: { readonly result: unknown; readonly [origin: string]: unknown },

@@ -1,11 +1,10 @@
 /**
- * The entrance for client sockets: looks at the ticket before the door opens.
+ * The route of client sockets, `GET /v1/connect/{type}/{id}`. Checks a request, and hands its
+ * WebSocket to the node with the codec that it asks for; errors are answered as on any other
+ * route.
  *
- * Takes requests for `GET /v1/connect/{type}/{id}` that want a WebSocket; gives each to the
- * node with the codec that it asks for, or an error as any other route does.
- *
- * Browsers can't send headers with a WebSocket, so that the token may also come as the
- * subprotocol `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
+ * Browsers can't send headers with a WebSocket, so the token may also come as the subprotocol
+ * `atlas.token.<token, percent-encoded>`, and the secret to resume a connection as
  * `atlas.resume.<secret>`: never in the query, which is logged.
  */
 import type { AtlasNode } from "../../src/api/node.ts";
@@ -31,7 +30,7 @@ export const SOCKET_PATH = "/v1/connect/";
 export const SOCKET_ROUTE = "/v1/connect/:type/:id";
 
 /** Turns requests into client sockets of a node. */
-export function socketEntrance(
+export function socketRoute(
   node: () => AtlasNode,
   token: string | undefined,
 ): (request: Request, upgrade: Upgrade) => Response {
@@ -51,7 +50,7 @@ export function socketEntrance(
     }
     const protocol = [MSGPACK_PROTOCOL, JSON_PROTOCOL].find((it) => offered.includes(it)) ??
       withToken ?? offeredWith(RESUME_PROTOCOL, offered);
-    // Who offers any wants one of them back.
+    // A client that offers subprotocols expects one of them back.
     if (protocol === undefined && offered.length > 0) throw noProtocol(offered);
     return upgrade(accept(node(), request, offered), {
       protocol,
@@ -62,15 +61,15 @@ export function socketEntrance(
 }
 
 /**
- * What who asks for a socket's path without wanting a socket is answered: why it couldn't be
- * one, or else that it has to be one. Sockets are not told, so that clients ask like this.
+ * The answer to a plain request for a socket's path: why the socket would be refused, or else that
+ * a WebSocket is required. Clients send it, since a WebSocket doesn't reveal why it was refused.
  */
 export function refuse(node: AtlasNode, request: Request): never {
   accept(node, request, protocolsOf(request.headers));
   throw noUpgrade();
 }
 
-/** What the socket that a request asks for is handed to. */
+/** Handlers for the socket that a request asks for. */
 function accept(node: AtlasNode, request: Request, offered: readonly string[]): SocketHandlers {
   const { type, id } = resourceOf(withoutEnd(rawPath(request)));
   return node.accept(type, id, {

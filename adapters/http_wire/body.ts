@@ -1,9 +1,8 @@
 /**
- * Bodies: a gatekeeper with a scale.
+ * Reads request bodies, as JSON or as MessagePack, and encodes MessagePack answers.
  *
- * Takes a request; gives the array of a call's arguments or an object of options, whether it
- * came as JSON or as MessagePack; never holds more of it than the limit, nor waits for it
- * longer than the call may take. Takes an answer, gives its MessagePack form.
+ * Takes a request; gives the array of a call's arguments or an object of options. Holds no more of
+ * a body than the limit, and waits for it no longer than the call may take.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { DEFAULT_TIMEOUT_MS, MAX_BODY_BYTES } from "../../src/limits.ts";
@@ -19,7 +18,7 @@ export function isMsgpack(header: string | null): boolean {
   return header !== null && /\bapplication\/(?:x-|vnd\.)?msgpack\b/i.test(header);
 }
 
-/** What was in a body, and what is left of the time that its sender gave the whole call. */
+/** A body's value, and the time that is left of the caller's timeout. */
 export interface Reading<T> {
   readonly value: T;
   readonly left: { readonly timeoutMs?: number };
@@ -105,7 +104,7 @@ export function msgpackAnswer(
   return plainResponse(bytes, { headers: { "content-type": MSGPACK, ...headers } });
 }
 
-/** Requests of whose body the rest is not wanted any more. */
+/** Requests whose bodies were not read to the end. */
 const broken: WeakSet<Request> = new WeakSet();
 
 /** Whether some of a request's body was not read: what comes next on its connection is unclear. */
@@ -115,7 +114,7 @@ export function isUnread(request: Request): boolean {
   return headers.has("transfer-encoding") || Number(headers.get("content-length") ?? 0) > 0;
 }
 
-/** The length is checked as announced, and again as it comes: an announcement may lie. */
+/** Checks the announced length, and again the bytes that come: an announcement may be wrong. */
 async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Array> {
   const { headers } = request;
   const announced = headers.get("content-length");
@@ -125,7 +124,7 @@ async function readBytes(request: Request, timeoutMs: number): Promise<Uint8Arra
     timer = setTimeout(() => reject(tooLate(timeoutMs)), timeoutMs);
   });
   try {
-    // Whole where its length is known: a reader costs several times as much.
+    // Read at once where its length is known: a stream reader costs several times as much.
     const isKnown = announced !== null && !headers.has("transfer-encoding");
     return await (isKnown ? Promise.race([readWhole(request), late]) : readPieces(request, late));
   } catch (error) {

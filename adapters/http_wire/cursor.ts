@@ -1,8 +1,6 @@
 /**
- * Cursors over HTTP: a bookmark in an envelope that fits through any slot.
- *
- * Takes a store's cursor, whatever characters that has, and gives text that stands in a URL
- * as it is; and back again. Source: RFC 4648 §5 (base64url), without padding.
+ * Encodes a store's cursor, which may hold any character, as text that is safe in a URL, and
+ * decodes it. Source: RFC 4648 §5 (base64url), without padding.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";

@@ -1,8 +1,6 @@
 /**
- * Errors over HTTP: the phrase book between Atlas's codes and HTTP's statuses.
- *
- * Takes an AtlasError and gives a status and a JSON body, and back again. Used by the
- * server and by the client, so it imports no runtime.
+ * Maps errors to HTTP statuses and JSON bodies, and back. Server and client share it, so it
+ * imports nothing of a runtime.
  */
 import {
   AtlasError,
@@ -41,9 +39,9 @@ export function statusOf({ code }: AtlasError): number {
 }
 
 /**
- * An error as answers tell it: itself, with one exception. A 421 tells clients to send the
- * request again by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node
- * does so): not to those whose call may have run already, who are told `unavailable`.
+ * An error as it is answered: unchanged, with one exception. Clients repeat a request that got 421
+ * by themselves, whatever its method (RFC 9110 §15.5.20; the `fetch` of Node does so). Where the call
+ * may have run already the answer is therefore `unavailable`.
  */
 function toldAs(error: AtlasError): AtlasError {
   const { code, retryable, maybeExecuted } = error;
@@ -79,14 +77,14 @@ export function errorResponse(error: AtlasError, headers: Record<string, string>
   });
 }
 
-/** Whether an error tells a way: what the user's code throws may have anything of that name. */
+/** Whether an error's `path` is one: errors of user code may have any value there. */
 function isPath(path: unknown): path is readonly string[] {
   return Array.isArray(path) && path.length > 0 &&
     path.every((node) => typeof node === "string" && /^[!-~]+$/.test(node));
 }
 
 /**
- * The error that an answer carries; `path` is the way that its headers tell.
+ * The error that an answer carries; `path` is the call path in its headers.
  *
  * An answer that isn't Atlas's own (a proxy's error page, another server) is judged by
  * its status alone; whether the call ran is then unknown, so `maybeExecuted` is true
@@ -125,7 +123,7 @@ function ownErrorOf(status: number, body: unknown): AtlasError {
 
 const NO_PURCHASE = "there is no purchase ";
 
-/** The error of who names a purchase that this node doesn't have: what it asked for didn't run. */
+/** The error of a purchase that this node doesn't have; the call did not run. */
 export function noPurchase(id: string): AtlasError {
   return new AtlasError(
     "not_found",
@@ -141,12 +139,12 @@ export function isNoPurchase(error: AtlasError): boolean {
 
 const NO_UPGRADE = "this is a WebSocket: connect to it with one";
 
-/** The error of who asks for a client socket's path, and could have one, without a WebSocket. */
+/** The error of a plain request for a client socket that would be allowed. */
 export function noUpgrade(): AtlasError {
   return new AtlasError("bad_request", NO_UPGRADE);
 }
 
-/** Whether an error says that a client socket could be had. */
+/** Whether an error says that a client socket would be allowed. */
 export function isNoUpgrade(error: AtlasError): boolean {
   return error.code === "bad_request" && error.message === NO_UPGRADE;
 }

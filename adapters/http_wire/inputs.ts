@@ -1,8 +1,6 @@
 /**
- * Paths, queries and headers: the counter where each form is checked before it goes in.
- *
- * Takes the text parts of a request, gives values of the kinds that the core takes, or
- * one clear error.
+ * Parses and checks paths, queries and headers of requests. Takes text; gives values as the core
+ * takes them, or one clear error.
  */
 import type { AtlasNode, DrainNodesOptions } from "../../src/api/node.ts";
 import type { CallOptions } from "../../src/api/calls.ts";
@@ -13,17 +11,17 @@ import { checkPrefix, checkToken, resourceKey } from "../../src/model/rrp.ts";
 import { isTraceparent } from "../../src/model/call_path.ts";
 import { readCursor } from "./cursor.ts";
 
-/** The header that makes repeats of a call answer what the first did. */
+/** The header that makes repeats of a call give the first one's answer. */
 export const IDEMPOTENCY_HEADER = "idempotency-key";
-/** The header that carries what is left of the caller's deadline, in ms. */
+/** The header with the time left of the caller's deadline, in ms. */
 export const TIMEOUT_HEADER = "atlas-timeout-ms";
 /** The header that names the purchase over which a module call goes. */
 export const PURCHASE_HEADER = "atlas-purchase";
 /** The header that has a module call fail where there is no credit for it now. */
 export const NO_WAIT_HEADER = "atlas-no-wait";
 /**
- * The header that names the region a call is made for: asked for where that isn't the asked
- * node's, and told with each answer.
+ * The header that names the region a call is made for: a request's where that isn't the node's own,
+ * and each answer's.
  */
 export const CALLER_REGION_HEADER = "atlas-caller-region";
 /** The header of W3C Trace Context: its trace goes on to the owner. */
@@ -41,7 +39,7 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
-/** The host that was parsed last: most requests name the same, and each is asked for it thrice. */
+/** The host that was parsed last: most requests name the same, and each needs it three times. */
 let parsed: { readonly text: string; readonly url: URL | null } = { text: "", url: null };
 
 /** A host, with or without a port, as a URL of `http:` or `https:`; null where it is none. */
@@ -54,8 +52,8 @@ export function hostUrl(scheme: string, host: string): URL | null {
 }
 
 /**
- * What is wrong with the header Host: some runtimes make URLs of whatever it says (RFC 9112
- * §3.2). None is no fault, as in HTTP/1.0.
+ * What is wrong with the header Host: some runtimes make URLs of any value (RFC 9112 §3.2). Its
+ * absence is allowed, as in HTTP/1.0.
  */
 export function faultOfHost(headers: Headers): AtlasError | null {
   const host = headers.get("host");
@@ -112,8 +110,8 @@ export function callOptions(headers: Headers, node: Pick<AtlasNode, "knowsRegion
 }
 
 /**
- * The region that `Atlas-Caller-Region` names. One that the node doesn't know counts as not sent:
- * a region that is away must not have its clients refused by all others.
+ * The region that `Atlas-Caller-Region` names. An unknown one is ignored: the clients of an
+ * unreachable region must not be refused by all others.
  */
 export function callerRegionOption(
   headers: Headers,
@@ -125,7 +123,7 @@ export function callerRegionOption(
   return node?.knowsRegion(callerRegion) ? { callerRegion } : {};
 }
 
-/** A `traceparent` that isn't one counts as not sent: W3C Trace Context, §3.2.1. */
+/** An invalid `traceparent` is ignored: W3C Trace Context, §3.2.1. */
 function traceOption(headers: Headers): { traceparent?: string } {
   const traceparent = headers.get(TRACE_HEADER);
   return isTraceparent(traceparent) ? { traceparent } : {};
@@ -149,7 +147,7 @@ function idempotencyOption(headers: Headers): { idempotencyKey?: string } {
   );
 }
 
-/** Whether a key can travel as a header's value and arrive as it was. */
+/** Whether a key can be sent as a header's value unchanged. */
 export function isHeaderText(key: string): boolean {
   return key.length <= MAX_IDEMPOTENCY_KEY_BYTES && /^[!-~](?:[ -~]*[!-~])?$/.test(key);
 }
@@ -185,7 +183,7 @@ export function pageOf(
   };
 }
 
-/** Whether a listing asks how many there are, and not for them. */
+/** Whether a listing asks for the count only. */
 export function countOf(query: URLSearchParams): boolean {
   const text = query.get("count");
   if (text === null || text === "1") return text === "1";
@@ -195,7 +193,7 @@ export function countOf(query: URLSearchParams): boolean {
 /** The parameters of a drain. */
 export const DRAINING: readonly string[] = ["node", "prefix", "forMs"];
 
-/** Which nodes a drain is asked of; undefined: of the asked one, as a whole. */
+/** The nodes to drain; undefined: the whole node that was asked. */
 export function drainOf(query: URLSearchParams): DrainNodesOptions | undefined {
   const node = query.get("node");
   const prefix = query.get("prefix");
@@ -228,7 +226,7 @@ export function moveOf(query: URLSearchParams): string {
   throw new AtlasError("not_found", message);
 }
 
-/** Whether a lookup asks to read through the store. */
+/** Whether a lookup has to read through the store. */
 export function requireOf(query: URLSearchParams): { require?: "confirmed" } {
   const text = query.get("require");
   if (text === null) return {};

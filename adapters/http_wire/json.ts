@@ -1,12 +1,11 @@
 /**
- * JSON at the door: an interpreter between callers of any language and Atlas's values.
+ * JSON bodies over HTTP. Takes a body's bytes and gives arguments; takes a result and gives JSON
+ * text.
  *
- * Takes a body's bytes and gives arguments; takes a result and gives JSON text.
- *
- * What JSON can't say comes out like this: bigint as a decimal string, Date as an ISO
- * 8601 string, Uint8Array as base64, Map as an object of its keys' texts, Set as an
- * array, undefined as null (as an object's property: left out), NaN and infinities as
- * null. Callers who want them unchanged ask for MessagePack.
+ * What JSON can't express is converted: bigint to a decimal string, Date to an ISO 8601 string,
+ * Uint8Array to base64, Map to an object keyed by its keys' texts, Set to an array, undefined to
+ * null (left out as an object's property), NaN and infinities to null. MessagePack keeps all of
+ * them.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_VALUE_DEPTH } from "../../src/limits.ts";

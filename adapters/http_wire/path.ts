@@ -1,12 +1,10 @@
 /**
- * The path of a call as a header: stamps on an envelope, in the order in which they were
- * put there.
+ * The path of a call as response headers.
  *
- * `Atlas-Path` lists nodes as `<region>/<node>`, the asked one first and the owner's
- * last; a comma in a name is percent-encoded. `Atlas-Region` is the owner's region. A call
- * that failed has both, too, as far as it came.
- * `Atlas-Verdict` is there only where the owner couldn't reach the store: `suspect`, or
- * `contested`.
+ * `Atlas-Path` lists nodes as `<region>/<node>`, from the node that was asked to the owner; a
+ * comma in a name is percent-encoded. `Atlas-Region` is the owner's region. A call that failed has
+ * both, too, as far as it got. `Atlas-Verdict` is sent only where the owner couldn't reach the
+ * store: `suspect` or `contested`.
  */
 import type { DegradedVerdict } from "../../src/model/ownership.ts";
 import { regionOf } from "../../src/model/call_path.ts";

@@ -1,8 +1,7 @@
 /**
- * The tongues of client sockets: JSON as text, and MessagePack as bytes.
- *
- * Takes and gives frames of `src/model/socket_frames.ts`; what JSON can't say comes out as in
- * answers over HTTP.
+ * The two encodings of client sockets: JSON as text, and MessagePack as bytes. Takes and gives
+ * frames of `src/model/socket_frames.ts`; what JSON can't express is encoded as in answers over
+ * HTTP (`json.ts`).
  */
 import type { Codec } from "../../src/model/socket_frames.ts";
 import { AtlasError } from "../../src/errors.ts";

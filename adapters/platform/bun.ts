@@ -1,6 +1,6 @@
 /**
- * Bun's doorman: `Bun.serve` to let requests and sockets in, the global WebSocket to
- * dial. Takes and gives what the `Runtime` port says; nothing of Bun leaves this file.
+ * The port `Runtime` on Bun: `Bun.serve` for requests and sockets, the global WebSocket to dial.
+ * Nothing of Bun leaves this file.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { HEAD_MS, KEEP_ALIVE_MS } from "../../src/limits.ts";
@@ -87,7 +87,7 @@ async function serve(options: ServeOptions): Promise<Server> {
   return {
     port,
     async listenAnew() {
-      // It stops to listen at once; what it has open goes on.
+      // Stops listening at once; open connections go on.
       void server.stop(false);
       former.push(server);
       server = listen(options, port, live);
@@ -107,13 +107,13 @@ function listen(options: ServeOptions, port: number, live: Set<GuardedSocket>): 
       hostname: options.host,
       port,
       development: false,
-      // Else Bun lets a second process bind the same port outside of development.
+      // Otherwise Bun lets a second process bind the same port.
       reusePort: false,
-      // Bytes that come don't lengthen it: a head that comes a byte at a time is late, too.
+      // Arriving bytes don't extend it: a head that comes a byte at a time is late, too.
       idleTimeout: secondsOf(options.times?.headMs ?? HEAD_MS),
       maxRequestBodySize: MAX_REQUEST_BYTES,
-      // Bun goes on with what a connection sent ahead as soon as an answer is written, within
-      // the same turn; where an answer isn't there by then, it closes the connection.
+      // Bun handles pipelined requests of a connection as soon as an answer is written, within the
+      // same turn; where an answer isn't ready by then, it closes the connection.
       fetch: (request: Request, server: BunServer) => {
         const run = () => answer(options, request, server, keepAliveSeconds);
         const turn = turns.take();
@@ -156,7 +156,7 @@ function answer(
   // Bun wants no response for a request that became a socket.
   const finish = (response: Response) => {
     if (upgraded) return undefined;
-    // It holds for the connection from now on: while the answer is taken, and after it.
+    // It applies to the connection from now on, during the answer and after it.
     server.timeout(request, keepAliveSeconds);
     if (isUnread(request)) response.headers.set("connection", "close");
     return response;
@@ -230,7 +230,7 @@ function rawOf(ws: BunSocket): RawSocket {
   return {
     // Bun answers 0 for a dropped frame, -1 for one that waits.
     send(data) {
-      // Its last frames are still handled; who sent them reads no answers.
+      // Its last frames are still handled; the client reads no answers.
       if (ws.data.isClosed) return true;
       const sent = typeof data === "string" ? ws.sendText(data) : ws.sendBinary(data);
       return sent !== 0 || data.length === 0;

@@ -1,6 +1,6 @@
 /**
- * Serves the requests of one connection one after the other, so that at most one answer waits
- * for a client that sends requests without reading their answers (HTTP/1.1 pipelining).
+ * Serves the requests of one connection one after the other, so that at most one answer waits for
+ * a client that pipelines requests without reading their answers (HTTP/1.1).
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as TcpSocket } from "node:net";
@@ -17,7 +17,7 @@ export class ConnectionQueue {
   readonly #waiting: [IncomingMessage, ServerResponse][] = [];
   #current: readonly [IncomingMessage, ServerResponse] | null = null;
   #paused = false;
-  /** Whether the next one begins once the event loop has gone on. */
+  /** Whether the next request begins in the event loop's next turn. */
   #isDue = false;
 
   constructor(socket: TcpSocket, serve: RequestListener) {
@@ -30,8 +30,8 @@ export class ConnectionQueue {
     if (this.#socket.destroyed) return;
     if (this.#current === null && !this.#isDue) return this.#start(incoming, outgoing);
     this.#waiting.push([incoming, outgoing]);
-    // The parser goes on to the end of what was read already: a chunk of 64 KiB may hold
-    // thousands, each of which takes far more memory than its bytes.
+    // The parser goes on to the end of the chunk: 64 KiB may hold thousands of requests, each of
+    // which takes far more memory than its bytes.
     if (this.#waiting.length > MAX_SENT_AHEAD) return this.#cut();
     if (this.#waiting.length < MAX_PIPELINED || this.#paused) return;
     this.#paused = true;
@@ -56,7 +56,7 @@ export class ConnectionQueue {
     if (this.#socket.destroyed) return void this.#waiting.splice(0);
     if (answered?.complete === false) this.#awaitRest(answered);
     if (this.#waiting.length === 0) return;
-    // Answers to what waits here may take no I/O at all: other connections come in between.
+    // Answering queued requests may take no I/O, so other connections get a turn in between.
     this.#isDue = true;
     setImmediate(this.#startNext);
   };
@@ -77,7 +77,7 @@ export class ConnectionQueue {
     this.#socket.destroy();
   }
 
-  /** The rest of a body that nobody wants, for as long as a client needs to see its answer. */
+  /** Reads and drops the rest of an unwanted body, for as long as a client needs to see its answer. */
   #awaitRest(incoming: IncomingMessage): void {
     const timer = setTimeout(() => this.#socket.destroySoon(), UNREAD_MS);
     incoming.once("close", () => clearTimeout(timer));

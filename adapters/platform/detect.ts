@@ -1,7 +1,4 @@
-/**
- * Which runtime this is: the receptionist who knows which doorman is on duty. Takes
- * nothing; gives the running runtime's adapter, loading no other.
- */
+/** Detects the running runtime and loads its adapter, and no other. */
 import type { Runtime } from "../../src/ports/runtime.ts";
 
 /** The adapter of the runtime that runs this program. */

@@ -5,7 +5,7 @@
  */
 import { FRAMES_TURN_MS, MAX_HELD_BYTES, MAX_SOCKET_BUFFER_BYTES } from "../../src/limits.ts";
 
-/** Frames, and bytes of them, that are handled before the event loop is asked to tell of its next turn. */
+/** Frames, and bytes of them, that are handled before the next turn of the event loop is awaited. */
 const UNTIMED_FRAMES = 16;
 const UNTIMED_BYTES = 65_536;
 /** What a held frame takes beside its content, in bytes, roughly. */
@@ -16,7 +16,7 @@ type Frame = string | Uint8Array;
 /** What a socket does with its frames. */
 export interface FrameHandlers {
   message(data: Frame): void;
-  /** There is no room to hold its next frame. */
+  /** The held frames are at their limit. */
   full(): void;
 }
 
@@ -35,7 +35,7 @@ export class FrameTurns {
   #frames = 0;
   #bytes = 0;
   #heldBytes = 0;
-  /** When the event loop was asked to tell of its next turn; null: it isn't asked. */
+  /** Since when the event loop's next turn is awaited; null: it isn't. */
   #since: number | null = null;
 
   constructor(parts: FrameTurnsParts) {
@@ -52,7 +52,7 @@ export class FrameTurns {
     if (this.#since !== null) return this.#parts.now() - this.#since < FRAMES_TURN_MS;
     this.#frames++;
     this.#bytes += length;
-    // Asked once in so many frames, not once in a turn, which would cost more.
+    // Awaited once in so many frames, since once in each turn would cost more.
     if (this.#frames >= UNTIMED_FRAMES || this.#bytes >= UNTIMED_BYTES) this.#ask();
     return true;
   }
@@ -135,13 +135,13 @@ export class FrameQueue {
     if (this.isEmpty) this.#ended();
   }
 
-  /** No frame comes any more: runs it once those before were handled. */
+  /** No more frames come: runs `run` once the held ones were handled. */
   end(run: () => void): void {
     this.#end = run;
     if (this.isEmpty) this.#ended();
   }
 
-  /** Nobody is to have what is held. */
+  /** Drops the held frames. */
   drop(): void {
     const bytes = this.#bytes;
     this.#clear();
@@ -162,7 +162,7 @@ export class FrameQueue {
   }
 }
 
-/** What holding it takes: JavaScriptCore keeps a text in one or two bytes a code unit. */
+/** Bytes that a held frame takes: JavaScriptCore keeps a text in one or two bytes a code unit. */
 function sizeOf(data: Frame): number {
   return (typeof data === "string" ? data.length * 2 : data.length) + FRAME_BYTES;
 }

@@ -1,11 +1,10 @@
 /**
- * A socket under guard: a porter who signs every visitor in and out exactly once.
+ * Makes a runtime's WebSocket behave as the port `Socket` requires. The runtimes differ in when,
+ * and whether, a WebSocket reports its close; some deliver messages afterwards, some accept frames
+ * of any size.
  *
- * The runtimes differ in when, and whether, a WebSocket says that it is closed; some
- * deliver messages afterwards, some take frames of any size. Takes a raw socket of
- * any of them; gives the port's `Socket`, with its promises held: `close` runs once
- * per opened socket, nothing is delivered after it, no frame over the limit is
- * passed on.
+ * Here `close` runs once for each opened socket, nothing is delivered after it, and no frame over
+ * the limit is passed on.
  */
 import type { Socket, SocketHandlers } from "../../src/ports/runtime.ts";
 
@@ -15,7 +14,7 @@ export interface RawSocket {
   send(data: string | Uint8Array): boolean;
   buffered(): number;
   close(code: number, reason: string): void;
-  /** Drops the connection without a word. */
+  /** Drops the connection without a close frame. */
   terminate(): void;
 }
 
@@ -27,7 +26,7 @@ const TOO_BIG = 1009;
 const INTERNAL = 1011;
 const ABNORMAL = 1006;
 
-/** A runtime's socket as the port wants it. Adapters call `opened`, `received` and `ended`. */
+/** A runtime's socket as the port requires it. Adapters call `opened`, `received` and `ended`. */
 export class GuardedSocket implements Socket {
   readonly remote: string | undefined;
   readonly #raw: RawSocket;
@@ -45,12 +44,12 @@ export class GuardedSocket implements Socket {
     this.#maxFrameBytes = maxFrameBytes;
   }
 
-  /** Whether what comes is passed on. */
+  /** Whether frames are passed on. */
   get isOpen(): boolean {
     return this.#state === "open";
   }
 
-  /** The connection stands. */
+  /** The connection is open. */
   opened(): void {
     if (this.#state !== "new") return;
     this.#state = "open";
@@ -79,7 +78,7 @@ export class GuardedSocket implements Socket {
     }
   }
 
-  /** The peer broke the protocol: the runtime's socket is closing it, and is not to take long. */
+  /** The peer broke the protocol; the runtime's socket is closing, and is cut after the grace time. */
   failed(): void {
     this.#grace ??= setTimeout(() => this.cut(), CLOSE_GRACE_MS);
   }
@@ -96,14 +95,14 @@ export class GuardedSocket implements Socket {
       if (mine) this.#handlers.close(this, this.#code, this.#reason);
       else this.#handlers.close(this, code, reason);
     } catch {
-      // Its owner was told; there is nobody left to tell about its failure.
+      // Its owner knows that it is closed; the failure has no one to report to.
     }
   }
 
   send(data: string | Uint8Array): void {
     if (this.#state !== "open") return;
     if (this.#raw.send(data)) return;
-    // A frame is missing now: whatever follows would be out of step.
+    // A frame is missing now, so later ones must not be delivered.
     this.close(INTERNAL, "the peer reads too slowly");
   }
 

@@ -1,13 +1,11 @@
 /**
- * A heartbeat for sockets of clients: taps on the line now and then, and hangs up where
- * nothing comes back.
- *
- * Takes how long a peer may be silent; pings it twice in that time, and cuts it after.
+ * Keeps client sockets alive and finds dead ones. Takes how long a peer may be silent; pings it
+ * twice in that time, and closes the socket after it.
  */
 
 /** A heartbeat that goes on until it is stopped. */
 export interface Heartbeat {
-  /** The peer gave a sign of life. */
+  /** The peer sent something. */
   heard(): void;
   stop(): void;
 }

@@ -53,7 +53,7 @@ export async function serveHttp(options: ServeOptions): Promise<Server> {
     queue.add(incoming, outgoing);
   });
   server.maxConnections = maxConnections();
-  // Also while a client takes nothing of its answer; an app that takes long isn't its fault.
+  // Also while a client doesn't read its answer; but not while the app is working.
   server.setTimeout(times.answerMs, (socket: TcpSocket) => {
     if (!queues.get(socket)?.isServing()) socket.destroy();
   });

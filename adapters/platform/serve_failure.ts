@@ -1,6 +1,6 @@
 /**
- * Why a port can't be bound, in words that are the same on every runtime: one
- * phrasebook. Takes what a runtime threw; gives the error that the user reads.
+ * Maps the errors with which a runtime fails to bind a port to one message, the same on every
+ * runtime.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 
@@ -12,7 +12,7 @@ const REASONS: Record<string, string> = {
   EAI_AGAIN: "the host can't be looked up",
 };
 
-/** Codes (`EINVAL` of Deno) of what is wrong with the host alone, and with the port alone. */
+/** Codes (`EINVAL` of Deno) of faults of the host only, and of the port only. */
 const OF_HOST = ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN", "EINVAL"];
 const OF_PORT = ["EADDRINUSE", "EACCES"];
 

@@ -15,7 +15,7 @@ import { guardWs, type WsLike } from "./ws_socket.ts";
 
 /** What a request without a host is taken to be for. */
 export const NO_HOST = "localhost";
-/** Why a request is the caller's fault before anybody has read it. */
+/** Why a request is refused before the app sees it. */
 export const NO_URL = "the request's target and its header Host make no URL";
 const NO_UPGRADE = "header Upgrade: only websocket is allowed, and only with GET";
 
@@ -118,10 +118,10 @@ function requestOf(incoming: IncomingMessage): Request {
   return new Request(url, { method: incoming.method, headers });
 }
 
-/** How long a client that was refused may take to hang up itself, in ms. */
+/** How long a refused client may take to close the connection itself, in ms. */
 const REFUSED_MS = 1_000;
 
-/** Answers an upgrade request with an ordinary response, and hangs up. */
+/** Answers an upgrade request with an ordinary response, and closes the connection. */
 async function refuse(socket: Duplex, response: Response): Promise<void> {
   const body = new Uint8Array(await response.arrayBuffer());
   const lines = [`HTTP/1.1 ${response.status} ${STATUS_CODES[response.status] ?? ""}`];

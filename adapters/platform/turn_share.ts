@@ -1,19 +1,19 @@
 /**
- * Bounds how many requests begin before the event loop goes on: a server that finds the next
- * request in what it read already would else serve all of them before anything else happens.
+ * Bounds how many requests begin in one turn of the event loop. A server that finds further requests
+ * in the bytes it has already read would otherwise serve all of them before anything else runs.
  */
 import { MAX_BEGUN_AT_ONCE } from "../../src/limits.ts";
 
 export class TurnShare {
   readonly #waiting: (() => void)[] = [];
-  /** Begun since the event loop was last asked to tell that it goes on, or has told it. */
+  /** Requests begun in this turn of the event loop, roughly. */
   #begun = 0;
   #isAsked = false;
 
   /** Null where a request may begin now; else what resolves once it may. */
   take(): Promise<void> | null {
     if (this.#begun < MAX_BEGUN_AT_ONCE) this.#begun++;
-    // Asked once in so many requests, not once in a turn, which would cost more.
+    // Awaited once in so many requests, since once in each turn would cost more.
     else if (!this.#isAsked) this.#ask(1);
     else return new Promise((go) => this.#waiting.push(go));
     return null;
@@ -25,7 +25,7 @@ export class TurnShare {
     setImmediate(this.#next);
   }
 
-  /** The event loop went on. */
+  /** The event loop's next turn. */
   readonly #next = (): void => {
     const due = this.#waiting.splice(0, MAX_BEGUN_AT_ONCE);
     this.#isAsked = false;

@@ -1,7 +1,6 @@
 /**
- * The `ws` package as the port's sockets: one plug adapter, used where the runtime's
- * own WebSocket is missing (Node) or slow to send (Deno's client holds frames over
- * 1 KiB back for 40 ms).
+ * Sockets of the `ws` package as the port's sockets. Used where the runtime's own WebSocket is
+ * missing (Node) or slow to send (Deno's client holds frames over 1 KiB back for 40 ms).
  *
  * Takes a `ws` socket, either end, or a URL to dial; gives a guarded socket.
  */
@@ -32,8 +31,8 @@ export interface Corkable {
 const decoder: TextDecoder = new TextDecoder();
 
 /**
- * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; the
- * other end may still read the bytes after `send` came back, so they are copied here.
+ * Wraps a `ws` socket. `masks`: it is a dialling end, which copies what it sends; a serving end may
+ * still read the bytes after `send` returned, so they are copied here.
  *
  * @param connection where given, the frames of one tick are written to it at once.
  */

@@ -1,9 +1,8 @@
 /**
- * A doctor's knock: asks the node of this machine whether it is alive, for the health
- * checks of containers.
+ * The health check of containers: asks this machine's node for `/healthz`.
  *
- * Takes `ATLAS_HOST` and `PORT` as the node does; gives the exit status 0 where
- * `/healthz` answers with success within 3 s, else 1 and why in one line.
+ * Reads `ATLAS_HOST` and `PORT` as the node does; the exit status is 0 where `/healthz` succeeds
+ * within 3 s, else 1, with the reason in one line.
  */
 import process from "node:process";
 import { messageOf } from "../../src/errors.ts";

@@ -1,10 +1,10 @@
 /**
- * Watches that a node's own listener still accepts connections: a process that ran out of
- * descriptors may go on renewing its lease while nobody can reach it any more.
+ * Checks that a node's own listener still accepts connections. A process that ran out of
+ * descriptors may go on renewing its lease while nobody can reach it.
  *
- * Dials the listener now and then, over loopback where it listens on all addresses. After some
- * failures in a row it has the server listen anew; where that doesn't help either, it says so.
- * A listener that was never reached from here is left alone in the end.
+ * Dials the listener periodically, over loopback where it listens on all addresses. After several
+ * failures in a row the server listens anew; if that doesn't help, it reports the loss. A listener
+ * that was never reached from here is no longer probed in the end.
  */
 import { connect } from "node:net";
 import type { NodeEvent } from "../../src/api/node.ts";
@@ -24,8 +24,8 @@ export interface ListenerProbeOptions {
   readonly host: string;
   readonly onEvent: (event: NodeEvent) => void;
   /**
-   * Runs once, where a listener that was reached before isn't any more, and listening anew didn't
-   * help: nothing is probed any more.
+   * Runs once, when a listener that was reached before no longer is, and listening anew didn't help.
+   * Probing then stops.
    */
   readonly onLost: (why: string) => void;
   /** Default: those of `src/limits.ts`, in ms. */
@@ -61,7 +61,7 @@ class Probe implements ListenerProbe {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
   #isStopped = false;
-  /** Whether it was ever reached: what never was may be shut off by a firewall, for this dial only. */
+  /** Whether it was ever reached; if not, a firewall may block this probe only. */
   #wasReached = false;
 
   constructor(options: ListenerProbeOptions) {
@@ -110,8 +110,8 @@ function dialled(host: string): string {
 }
 
 /**
- * Null where the listener accepts a connection; otherwise why it doesn't. One that closes it
- * without an answer has as many as it may have: it accepts.
+ * Null where the listener accepts a connection; otherwise the reason why not. A listener that closes
+ * the connection without an answer is at its limit, which counts as accepting.
  */
 function accepts(host: string, port: number, timeoutMs: number): Promise<string | null> {
   return new Promise((resolve) => {

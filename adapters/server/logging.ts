@@ -1,10 +1,8 @@
 /**
- * Logs: a clerk who writes what happened on standard error, a line each.
- *
- * Takes the events of nodes and of HTTP; gives LogTape records in the category
- * `atlas`. For people at a terminal the lines are readable, for machines JSON. A program
- * that embeds a node may set up LogTape itself, or hear events by `onEvent`; where it does
- * neither, the lines are written all the same.
+ * Writes log records. Takes the events of nodes and of HTTP; gives LogTape records in the category
+ * `atlas`, readable at a terminal and JSON otherwise. A program that embeds a node may configure
+ * LogTape itself, or hear events by `onEvent`; where it does neither, the records go to standard
+ * error.
  */
 import process from "node:process";
 import {
@@ -19,13 +17,13 @@ import {
 import type { NodeEvent } from "../../src/api/node.ts";
 import type { LogLevel } from "../config/environment.ts";
 
-/** Where text goes; the standard error stream, or a test's. */
+/** Where lines are written; the standard error stream, or a test's. */
 export interface LogStream {
   readonly isTTY?: boolean;
   write(text: string): unknown;
 }
 
-/** Sets up LogTape for the whole process: everything from `level` on goes to `stream`. */
+/** Configures LogTape for the whole process: records from `level` on go to `stream`. */
 export function configureLogging(level: LogLevel, stream: LogStream = process.stderr): void {
   const sink = writer(stream);
   const lowestLevel: TapeLevel | null = level === "silent" ? null : level;
@@ -46,15 +44,15 @@ function writer(stream: LogStream): (record: LogRecord) => void {
   };
 }
 
-/** Which node tells something; what isn't known yet is left out. */
+/** The node that an event comes from; unknown parts are left out. */
 export interface LogPlace {
   readonly region?: string;
   readonly node?: string;
 }
 
 /**
- * Writes events to the logger `atlas` with the node that tells them. As long as the program has
- * not configured LogTape, those from `level` on go to `stream` instead.
+ * Writes events to the logger `atlas` with the node that they come from. While the program has not
+ * configured LogTape, those from `level` on go to `stream` instead.
  */
 export function eventLog(
   level: LogLevel,
@@ -81,7 +79,7 @@ export function eventLog(
 const CATEGORY = ["atlas"];
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warning", "error"];
 
-/** An event's particulars after the node that tells it; a region or node of its own is another's. */
+/** An event's fields after its node's; a `region` or `node` of its own names another node. */
 function fieldsOf({ fields }: NodeEvent, place: LogPlace): Record<string, unknown> {
   const { region: peerRegion, node: peerNode, traceparent, ...others } = fields;
   const traceId = typeof traceparent === "string" ? traceparent.split("-")[1] : undefined;
@@ -95,7 +93,7 @@ function fieldsOf({ fields }: NodeEvent, place: LogPlace): Record<string, unknow
   };
 }
 
-/** A line for people: the time, the level, what happened, its particulars. */
+/** A readable line: the time, the level, the event, its fields. */
 function readable(): (record: LogRecord) => string {
   const head = getTextFormatter({ timestamp: "time", category: () => "" });
   return (record) => {

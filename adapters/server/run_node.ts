@@ -1,10 +1,9 @@
 /**
- * A node as a process: the caretaker who opens in the morning and locks up at night.
+ * Runs a node as a process.
  *
- * Takes the environment, signals and stray errors; writes one ready line on standard
- * output and logs on standard error; gives the process its exit status: 0 after a
- * drain, also where it was told to stop before it served; 1 where the node's name was taken, 2
- * where it can't start.
+ * Takes the environment, signals and uncaught errors; writes one ready line on standard output and
+ * logs on standard error. Exit status: 0 after a drain, also where a signal came before it served;
+ * 1 where the node's name was taken; 2 where it can't start.
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
@@ -16,7 +15,7 @@ import { configureLogging, eventLog, type LogPlace } from "./logging.ts";
 import { serve } from "./serve.ts";
 import type { ServedNode } from "./served_node.ts";
 
-/** What a shell adds to a signal's number for a process that it ended. */
+/** The exit statuses of processes that signals ended: 128 plus the signal's number. */
 const SIGNAL_STATUS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
 /** The node of this process, once it is there. */
@@ -45,7 +44,7 @@ export async function runNode(): Promise<void> {
 }
 
 async function start(): Promise<ServedNode> {
-  // A reader who went away is no reason to stop, and can't be told so anyway.
+  // A closed output stream is no reason to stop, and nothing can be written to it anyway.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   configureLogging(readLogLevel(process.env));
@@ -57,8 +56,8 @@ async function start(): Promise<ServedNode> {
 }
 
 /**
- * The first signal drains, a second one ends the process at once. Gives whether the first one
- * came: the process then ends by it.
+ * The first signal drains, a second one ends the process at once. Gives whether the first signal
+ * came.
  */
 function handleSignals(started: Promise<ServedNode>): () => boolean {
   let stopping = false;
@@ -76,7 +75,7 @@ function handleSignals(started: Promise<ServedNode>): () => boolean {
   return () => stopping;
 }
 
-/** Drains a node; one that can't start has nothing to hand over, and is wanted no more. */
+/** Drains a node; one that couldn't start has nothing to hand over. */
 async function stop(started: Promise<ServedNode>): Promise<void> {
   const node = await started.catch((error: unknown) => {
     log("warning", "the start was given up", { error: detailOf(error) });
@@ -85,7 +84,7 @@ async function stop(started: Promise<ServedNode>): Promise<void> {
   await node?.close();
 }
 
-/** User code that forgets a promise must not take a node's other resources with it. */
+/** An unhandled rejection in user code must not end the node's other resources. */
 function handleStrays(): void {
   for (const kind of ["unhandledRejection", "uncaughtException"]) {
     process.on(kind, (thrown: unknown) => {
@@ -99,8 +98,8 @@ function statusOf(error: unknown): number {
 }
 
 /**
- * What drains a node. Under `nohup` Bun ignores SIGHUP, as it was told to; Deno and Node undo that
- * when they start, and would end by it.
+ * The signals that drain a node. Under `nohup` Bun ignores SIGHUP, as it should; Deno and Node reset
+ * that when they start, and would end by it.
  */
 function drainSignals(): (keyof typeof SIGNAL_STATUS)[] {
   const isIgnored = process.versions["bun"] !== undefined && isHangupIgnored();
@@ -119,11 +118,11 @@ function isHangupIgnored(): boolean {
 }
 
 function log(level: NodeEvent["level"], event: string, fields: NodeEvent["fields"]): void {
-  // LogTape is configured by then; or else it is what was wrong.
+  // LogTape is configured by then, unless its configuration is what failed.
   eventLog("info", () => place)({ level, event, fields });
 }
 
-/** What was written must be out before the process ends. */
+/** Ends the process once `text` is written. */
 function exitWith(status: number, text: string): void {
   process.stderr.write(text, () => process.exit(status));
 }

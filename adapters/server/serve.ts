@@ -1,9 +1,8 @@
 /**
- * Serves an app on the running runtime: the builder who puts a node together from the
- * parts that its settings name.
+ * Serves an app on the running runtime.
  *
- * Takes an app and settings; opens the port, the store and the links, registers, and
- * gives a node that answers HTTP. What fails on the way closes what was opened before.
+ * Takes an app and settings; opens the port, the store and the links, registers, and gives a node
+ * that answers HTTP. If a step fails, all that was opened before is closed.
  *
  * @example
  * ```ts
@@ -55,13 +54,14 @@ export type { Settings } from "../config/environment.ts";
 
 export interface ServeOptions extends Settings {
   /**
-   * Hears what is worth logging. Default: LogTape's logger `atlas`, or, where the program has not
-   * configured LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
+   * Gets log events. Default: LogTape's logger `atlas`, or, where the program has not configured
+   * LogTape, standard error, from the level `ATLAS_LOG` on. MUST NOT throw.
    */
   onEvent?: (event: NodeEvent) => void;
   /**
-   * Of a registry by region: where keys are at home; the same on every node, for ever. Types
-   * that are placed in a region are at home there, unless `types` or `rule` say otherwise.
+   * For a registry by region: the homes of keys. They MUST be the same on every node and never
+   * change. Types that are placed in a region have their home there, unless `types` or `rule` say
+   * otherwise.
    */
   homes?: HomeRules;
 }
@@ -93,7 +93,7 @@ const NAMES: OptionNames<ServeOptions> = {
  * channels and sessions. Installs no process handlers.
  *
  * @throws AtlasError `bad_request` where a setting isn't allowed, `unavailable` where
- * the port or the registry can't be had (each naming the variable), `node_name_taken`
+ * the port or the registry is unavailable (each naming the variable), `node_name_taken`
  * where another live process has the node's name.
  */
 export async function serve<A extends App = App>(
@@ -159,7 +159,7 @@ async function open<A extends App>(
   place.node = settings.node ?? defaultNodeName(server.port, settings.machine);
   const url = known = settings.publicUrl ?? urlOf(settings.host, server.port);
   transport.address = url;
-  // What it listens on, too; not beside https: a registry could have peers dial it without TLS.
+  // Also the address that it listens on; not with https: a registry could have peers dial it without TLS.
   if (!url.startsWith("https:")) transport.reachedAt(urlOf(settings.host, server.port));
   accessWarnings(settings, url).forEach(onEvent);
   const nameOfRegistry = given.registry === undefined ? "ATLAS_REGISTRY_URL" : "registry";
@@ -215,7 +215,7 @@ async function open<A extends App>(
   });
 }
 
-/** Until it is stopped; `lost` resolves where the listener accepts no more, whatever is tried. */
+/** Probes the listener until it is stopped; `lost` resolves if it accepts no more connections. */
 function watchListener(
   server: Server,
   host: string,
@@ -231,7 +231,7 @@ function watchListener(
   return { lost, stop };
 }
 
-/** The file whose changes are followed; null: none. */
+/** The file that is watched for changes; null: none. */
 function watchedFile({ watch }: CheckedSettings, isGiven: boolean): string | null {
   if (watch === false) return null;
   const path = typeof watch === "string" ? watch : isGiven ? readAppPath(process.env) : undefined;
@@ -251,7 +251,7 @@ function secretOf({ secrets: [current, previous] }: CheckedSettings) {
   return previous === undefined ? current : [current, previous] as const;
 }
 
-/** Listens before anything else: the port may be any free one, and its number is needed. */
+/** Listens before anything else, since the number of a free port is needed. */
 async function bind(
   settings: CheckedSettings,
   runtime: Runtime,
@@ -285,7 +285,7 @@ async function bind(
   }
 }
 
-/** The setting that is at fault, by the name under which it was given, and its value. */
+/** The setting at fault, by the name under which it was given, and its value. */
 function bindSettings(
   failure: unknown,
   { host, port }: CheckedSettings,
@@ -298,7 +298,7 @@ function bindSettings(
   return `${ofPort} and ${ofHost}`;
 }
 
-/** Names the registry in what goes wrong with it; `others` are the codes of what isn't its fault. */
+/** Names the registry in its errors; `others` are the codes of errors that are not its fault. */
 async function registry<T>(
   { registry: url, region }: CheckedSettings,
   name: string,

@@ -1,9 +1,9 @@
 /**
- * A node with its front door: what `serve` hands out.
+ * A node together with its HTTP server: what `serve` gives.
  *
- * Takes a node and what was opened for it; gives the same node, plus its URL, whose
- * `close` shuts everything in the order that loses nothing: drain while the door is
- * still open, answer who is inside, leave, tell those whom that cut off, lock up.
+ * Takes a node and what was opened for it; gives the same node, plus its URL. Its `close` shuts
+ * down in an order that loses nothing: drain while the server still accepts, answer the requests
+ * under way, leave the cluster, fail those requests that this cut off, stop listening.
  */
 import type {
   AtlasNode,
@@ -48,25 +48,25 @@ export type ServedNode<A extends App = App> = AtlasNode<A> & {
   readonly url: string;
 };
 
-/** What a served node lets go of when it closes. */
+/** What a served node closes. */
 export interface ServedNodeParts {
   readonly url: string;
   readonly http: HttpApp;
   /** Stops listening; the port is free afterwards. */
   closeServer(): Promise<void>;
   closeStore(): Promise<void>;
-  /** Resolves where nobody can reach the node any more: it then hands over and stops. */
+  /** Resolves when nobody can reach the node any more: it then drains and stops. */
   readonly lost: Promise<AtlasError>;
 }
 
-/** How long requests that are being answered may take once the node has drained, in ms. */
+/** How long requests under way may take once the node has drained, in ms. */
 const ANSWER_MS = 5_000;
-/** How long it may take to tell requests that the node's end cut them off, in ms. */
+/** How long failing the requests that the node's end cut off may take, in ms. */
 const CUT_OFF_MS = 1_000;
-/** Answers that were given may still be on their way into a socket, for so long, in ms. */
+/** The time for the last answers to be written to their sockets, in ms. */
 const FLUSH_MS = 25;
 
-/** `node`, whose end takes the premises with it. */
+/** `node`, with a `close` that also closes its parts. */
 export function servedNode<A extends App>(
   node: AtlasNode<A>,
   premises: ServedNodeParts,
@@ -83,7 +83,7 @@ class Served<A extends App> implements ServedNode<A> {
   constructor(node: AtlasNode<A>, premises: ServedNodeParts) {
     this.#node = node;
     this.#premises = premises;
-    // A node may stop by itself, too: then nobody else would lock up.
+    // A node may stop by itself, too; then its parts are closed here.
     const stopped = node.closed.then((error) => ({ error, drainMs: 0 }));
     const lost = premises.lost.then((error) => ({ error, drainMs: DEFAULT_DRAIN_MS }));
     this.closed = Promise.race([stopped, lost]).then(async ({ error, drainMs }) => {
@@ -197,12 +197,12 @@ class Served<A extends App> implements ServedNode<A> {
 
   async #shut(drainMs: number): Promise<void> {
     const { http, closeServer, closeStore } = this.#premises;
-    // A drain that fails has no more to hand over; its lease ends the rest.
+    // A failed drain hands nothing more over; the rest ends with the lease.
     if (drainMs > 0) await atMost(drainMs, this.#node.drain().catch(() => {}));
     await http.stop(drainMs > 0 ? ANSWER_MS : 0);
     await sleep(FLUSH_MS);
     await this.#node.close({ drainMs: 0 });
-    // What was still at work is failed by now, and says whether it may have been executed.
+    // Requests that were still running have failed by now, and say whether they may have executed.
     await http.stop(CUT_OFF_MS);
     await sleep(FLUSH_MS);
     await closeServer();

@@ -1,12 +1,6 @@
 /**
- * Gathers what is asked of a store within one tick: a mail van that leaves once the
- * street has gone quiet, not after each letter.
- *
- * It takes operations one by one, gives each a promise, and hands them on in batches
- * of bounded count and size. A tick's steps then cost one round trip, or one
- * transaction, between them.
- *
- * Source: design §3 (claims and commits of one tick travel together).
+ * Gathers the operations of one tick into batches of bounded count and size, so that they share
+ * one round trip, or one transaction. Takes operations one by one, and gives each a promise.
  */
 
 /** One operation that waits for its answer. */
@@ -22,7 +16,7 @@ export interface BatchOptions<Op> {
   maxOps: number;
   /**
    * A batch ends with the operation that brings it to this size, whatever its unit; one
-   * that has this size by itself travels alone.
+   * that has this size by itself is a batch alone.
    */
   maxSize: number;
   sizeOf(op: Op): number;
@@ -32,13 +26,13 @@ export interface BatchOptions<Op> {
   atTickEnd?(send: () => void): void;
 }
 
-/** How many microtask rounds without a new operation make a tick's end. */
+/** A tick ends after this many microtask rounds without a new operation. */
 const QUIET_ROUNDS = 2;
 
 /**
- * The queue of one tick. Unless told otherwise, it ends by microtasks, not timers: an
- * operation asked for alone leaves before the event loop turns, while operations that
- * follow from one burst of answers, each some promise hops later, still travel together.
+ * The queue of one tick. By default the tick ends by microtasks, not timers: a single operation
+ * is sent before the event loop turns, while operations that follow from one burst of answers, each
+ * some promise hops later, still share a batch.
  */
 export class Batcher<Op> {
   readonly #options: BatchOptions<Op>;

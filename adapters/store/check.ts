@@ -1,9 +1,6 @@
 /**
- * What every store refuses before it touches anything: the notary's desk clerk, who
- * sends back papers that could never be filed.
- *
- * It takes the arguments of a step and throws an AtlasError, or lets them pass. One
- * clerk for all stores, so that none accepts what another can't keep.
+ * Checks the arguments of a store's steps before they touch anything, and makes the stores' common
+ * errors. All stores share these checks, so that none accepts what another can't keep.
  */
 import { AtlasError } from "../../src/errors.ts";
 import { quoted } from "../../src/model/options.ts";
@@ -16,7 +13,7 @@ export const MAX_COMMIT_TEXT = 134_217_728;
 /** The last term of a lineage, of five digits: epochs of 2^53 / EPOCHS_PER_TERM terms are safe. */
 export const MAX_TERM = 99_999;
 
-/** What a timer can wait, in ms: with more, it rings at once. */
+/** The longest delay of a timer, in ms; a longer one would run at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const SPACE = /\s/;
@@ -26,17 +23,17 @@ export function unavailable(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause });
 }
 
-/** The same where the step surely never reached the store. */
+/** The same where the step certainly never reached the store. */
 export function unsent(message: string, cause?: unknown): AtlasError {
   return new StepRefused(message, "unsent", undefined, cause);
 }
 
-/** The error of a step to which a server answered `said`; `message` is the whole of it. */
+/** The error of a step to which a server answered `said`; `message` is the error's message. */
 export function failedStep(said: string, message: string, cause?: unknown): AtlasError {
   return stepRefused(said, message, cause) ?? unavailable(message, cause);
 }
 
-/** The same where the message is fit for callers: it names no host, user or file. */
+/** An error whose message callers may see: it names no host, user or file. */
 export function tellable(message: string, cause?: unknown): AtlasError {
   return new AtlasError("unavailable", message, { cause, detail: message });
 }
@@ -46,7 +43,7 @@ export function closedError(): AtlasError {
   return tellable("the store is closed");
 }
 
-/** The error of an entry that can't be read. Its message names key and why, not what stands there. */
+/** The error of an entry that can't be read. Its message names the key and the reason, not the content. */
 export class BrokenEntry extends AtlasError {
   constructor(message: string, detail: string) {
     super("unavailable", message, { retryable: false, detail });
@@ -77,10 +74,13 @@ export function checkClaim(claim: Claim): void {
   checkWhole("expected.epoch", claim.expected.epoch, 0);
 }
 
-/** Refuses tenures that no entry could hold. */
-export function checkTenures(tenures: readonly Reassertion[], lineage: { term: number }): void {
+/** Refuses reassertions that no entry could hold. */
+export function checkReassertions(
+  reassertions: readonly Reassertion[],
+  lineage: { term: number },
+): void {
   checkTerm(lineage.term);
-  for (const { key, rrp, incarnation, epoch, after } of tenures) {
+  for (const { key, rrp, incarnation, epoch, after } of reassertions) {
     checkWord("key", key);
     checkWord("rrp", rrp);
     checkWord("incarnation", incarnation);
@@ -90,7 +90,7 @@ export function checkTenures(tenures: readonly Reassertion[], lineage: { term: n
   }
 }
 
-/** Refuses a term whose epochs could not be told from their neighbours. */
+/** Refuses a term whose epochs would not be safe integers. */
 function checkTerm(term: number): void {
   if (Number.isInteger(term) && term >= 0 && term <= MAX_TERM) return;
   throw refused("lineage.term", String(term), `a whole number from 0 to ${MAX_TERM}`);
@@ -121,7 +121,7 @@ export function checkRange(range: Range): void {
   checkWhole("limit", range.limit, 1);
 }
 
-/** Refuses a number that isn't whole, is below `least`, or can't be told from its neighbours. */
+/** Refuses a number that isn't a safe integer or is below `least`. */
 export function checkWhole(name: string, value: number, least: number): void {
   if (Number.isSafeInteger(value) && value >= least) return;
   throw refused(name, String(value), `a whole number from ${least} to 2^53 - 1`);
@@ -139,7 +139,7 @@ export function checkWord(name: string, value: string): void {
   throw refused(name, JSON.stringify(value), "text without white space, not empty");
 }
 
-/** Refuses text that UTF-8 can't carry: it would come back changed. */
+/** Refuses text that UTF-8 can't encode: it would come back changed. */
 function checkText(name: string, value: string): void {
   if (typeof value === "string" && value.isWellFormed()) return;
   throw refused(name, JSON.stringify(value)?.slice(0, 60) ?? "undefined", "well-formed Unicode");

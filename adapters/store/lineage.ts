@@ -1,12 +1,8 @@
 /**
- * How a store tells one of its copies' histories from another: the imprint in a book,
- * compared with the seal on the desk.
+ * Compares a store's lineage record with the copy that answers, and gives the record to be
+ * written. Also the rules that all stores share for reassertions and for turns that a copy lacks.
  *
- * It takes the record that the store keeps, the id of the copy that answers and what the
- * caller knows, and gives the record as it is to be written. Also what every store
- * compares when a tenure is asserted again or a turn is committed.
- *
- * Source: design §3, Store failover; the port's `Lineage`.
+ * Source: `docs/design.md`, Store failover; the port's `Lineage`.
  */
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -47,10 +43,10 @@ export function meetLineage(
   if (record.id !== id) return { id, term: Math.max(record.term, knownTerm) + 1, settled: false };
   if (known === null) return record;
   if (known.id !== id) {
-    // A lineage between was lost whole, or this is an older copy that took the chair again.
+    // A lineage in between was lost, or this is an older copy that is the master again.
     return known.term < record.term ? record : { id, term: known.term + 1, settled: false };
   }
-  // It wrote such a term and lost it again, or an answer named it that was not its own.
+  // The store wrote such a term and lost it, or the caller got it from another store.
   if (known.term > record.term) return { id, term: known.term + 1, settled: false };
   const isSettled = known.waited && known.term === record.term;
   return isSettled && !record.settled ? { ...record, settled: true } : record;
@@ -66,7 +62,7 @@ export function hasTurn(last: Stamp, after: Stamp): boolean {
   return last.epoch > after.epoch || last.epoch === after.epoch && last.turn >= after.turn;
 }
 
-/** Times that a state remembers at which epochs of a higher term first wrote to it. */
+/** The most changes of term that a state remembers. */
 export const MAX_PAST = 8;
 
 function termOf({ epoch }: Stamp): number {
@@ -74,14 +70,14 @@ function termOf({ epoch }: Stamp): number {
 }
 
 /**
- * What a state has had before each time that epochs of a higher term first wrote to it, once
- * `epoch` writes; the first are forgotten.
+ * The last turn of a state before each change of its term, once `epoch` writes; the oldest are
+ * dropped.
  */
 export function pastOf(past: readonly Stamp[], last: Stamp, epoch: number): readonly Stamp[] {
   return termOf({ epoch, turn: 0 }) > termOf(last) ? [...past, last].slice(-MAX_PAST) : past;
 }
 
-/** What is left of a turn, in a state that has `last` and had `past` (see `Store.kept`). */
+/** Whether a turn is kept, in a state that has `last` and had `past` (see `Store.kept`). */
 export function keptOf(turn: Stamp, last: Stamp, past: readonly Stamp[]): Stamp {
   const term = termOf(turn);
   return past.find((_, i) => termOf(past[i + 1] ?? last) > term) ?? last;
@@ -93,10 +89,10 @@ export function firstEpochOf({ term }: Pick<Lineage, "term">): number {
 }
 
 /**
- * How a tenure stands against the entry that is there; `restored`: it is to be written. One that
- * comes when its slot has given epochs in the lineage's term already is late, a copy of a request:
- * claims wait until all leases of former lineages are over. It may have ended since, so where
- * nobody owns its key it is lost.
+ * The reply to a reassertion, by the entry that stands; `restored`: it is to be written. A
+ * reassertion that comes after its slot has given epochs in the lineage's term is a late copy of a
+ * request, since claims wait until all leases of former lineages have ended. Its ownership may have
+ * ended since, so where nobody owns the key it is lost.
  *
  * @param drawn the last epoch of the key's slot.
  */
@@ -118,8 +114,8 @@ export function standingOf(
 }
 
 /**
- * How a tenure stands of which the store can't read what stands there: its owner gives it up,
- * and all others are asserted. @throws `error` where it says something else
+ * The reply to a reassertion whose entry can't be read: its owner gives it up, and all others are
+ * reasserted. @throws any other `error`
  */
 export function lostWhereBroken(error: unknown): Standing {
   if (error instanceof BrokenEntry) return { standing: "lost", last: NO_STAMP };

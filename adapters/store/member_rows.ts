@@ -1,6 +1,6 @@
 /**
- * Reads members' rows, which others than this package may have written. It takes the parts
- * of a row as text and gives a member, or what is known of one whose row can't be read.
+ * Parses members' rows, which other programs may have written. Takes the parts of a row as text;
+ * gives a member, or what is known of one whose row can't be read.
  *
  * A row that can't be read is skipped, but never taken for a dead member's: its node may
  * hold a lease. A state that isn't known counts as `superseded` (it can't renew, and may
@@ -22,13 +22,13 @@ import { refused } from "./check.ts";
 
 const STATES: readonly unknown[] = ["live", "superseded", "dead", "left"];
 
-/** A count as the stores keep it: 15 digits are surely a safe integer. */
+/** A count as the stores keep it: 15 digits are always a safe integer. */
 const COUNT = /^\d{1,15}$/;
 
 /** A member's row, in parts. */
 export interface MemberRow {
   readonly incarnation: string;
-  /** What the node said of itself; a text where that alone says what is wrong. */
+  /** The node's member info; a text with the reason where it can't be read. */
   readonly info: unknown;
   readonly seq: unknown;
   readonly state: unknown;
@@ -39,13 +39,13 @@ export function isState(value: unknown): value is MemberState {
   return STATES.includes(value);
 }
 
-/** A state as it counts; absent: a member that is unknown, so dead. */
+/** A state, with the default for an invalid one; absent: an unknown member, so dead. */
 export function stateIn(value: unknown): MemberState {
   if (value === null || value === undefined) return "dead";
   return isState(value) ? value : "superseded";
 }
 
-/** A whole number as it counts; whatever else stands there is 0. */
+/** A whole number; 0 for anything else. */
 export function countIn(value: unknown): number {
   return COUNT.test(String(value)) ? Number(value) : 0;
 }
@@ -68,7 +68,7 @@ export function readRows(rows: Iterable<MemberRow>): Pick<Membership, "members" 
   return { members, ...unreadable.length > 0 && { unreadable } };
 }
 
-/** Refuses a member whose row nobody could read. */
+/** Refuses a member whose row could not be parsed. */
 export function checkMember(info: MemberInfo): void {
   const why = troubleIn(info);
   if (why !== null) throw refused(`member ${quoted(info.node)}`, "not allowed", `readable: ${why}`);
@@ -84,7 +84,7 @@ export function parsedRow(text: string): unknown {
   }
 }
 
-/** What a row counts as that was too long to be fetched. */
+/** The info of a row that was too long to be fetched. */
 export function tooLong(): string {
   return `it is longer than ${MAX_MEMBER_BYTES} bytes`;
 }

@@ -1,10 +1,7 @@
 /**
- * The registry's store in this process's memory: a notary who keeps the book in the
- * head, and forgets everything on leaving.
- *
- * It takes and gives what the port `Store` says. Many nodes of one process share one
- * object and contend for it as they would for a Redis: every step is atomic, and
- * takes effect only after the call returned.
+ * The port `Store` in this process's memory. Many nodes of one process share one object and
+ * contend for it as they would for a Redis: every step is atomic, and takes effect only after the
+ * call returned.
  */
 import { MAX_DEAD_MEMBERS, SLOTS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
@@ -31,7 +28,7 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
-  checkTenures,
+  checkReassertions,
   checkWhole,
   closedError,
   refused,
@@ -185,21 +182,21 @@ class MemoryStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
     await this.#arrive();
-    checkTenures(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
-    return tenures.map((tenure) => this.#reassert(tenure, lineage));
+    return reassertions.map((reassertion) => this.#reassert(reassertion, lineage));
   }
 
-  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
-    const { key, rrp, incarnation, epoch } = tenure;
+  #reassert(reassertion: Reassertion, lineage: LineageName): Standing {
+    const { key, rrp, incarnation, epoch } = reassertion;
     const slot = this.#slot(key);
     const present = slot.owners.get(key) ?? null;
     const { isWritten, ...told } = standingOf(
-      tenure,
+      reassertion,
       present,
       this.#last(key),
       slot.epoch,
@@ -271,7 +268,7 @@ class MemoryStore implements Store {
     this.#closed = true;
   }
 
-  /** Lets rivals of the same tick queue up first, as they do on the way to a real store. */
+  /** Lets other calls of the same tick queue up first, as they do over a network. */
   async #arrive(): Promise<void> {
     await null;
     if (this.#closed) throw closedError();
@@ -315,7 +312,7 @@ function told(entry: Entry | undefined): Ownership | null {
   return entry ? { rrp: entry.rrp, incarnation: entry.incarnation, epoch: entry.epoch } : null;
 }
 
-/** A page's cursor: the slot it stopped in, and the last key told there. */
+/** A page's cursor: the slot it stopped in, and the last key listed there. */
 function parseCursor(cursor: string | null): [slot: number, after: string] {
   if (cursor === null) return [0, ""];
   const parts = /^(\d{1,4}) (.*)$/.exec(cursor);

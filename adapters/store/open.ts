@@ -1,15 +1,13 @@
 /**
- * Opens a store by URL: the reception that knows which office to send you to.
- *
- * It takes what `ATLAS_REGISTRY_URL` may hold and gives an open store, or one clear
- * error. Adapters are loaded only when asked for.
+ * Opens a store by its URL, as `ATLAS_REGISTRY_URL` holds it. Gives an open store or one clear
+ * error. Adapters are loaded only when they are needed.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import { quoted } from "../../src/model/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { refused } from "./check.ts";
-import { shownUrl } from "./redact_url.ts";
+import { quotedUrl } from "./redact_url.ts";
 import { memoryStore } from "./memory.ts";
 import { splitStrategy } from "./optimistic/options.ts";
 import type { HomeRules } from "./regional/store.ts";
@@ -25,11 +23,11 @@ export interface OpenStoreOptions {
   token?: RegistryTokens;
   /** The region of the node, of a registry by region. */
   region?: string;
-  /** Where keys are at home, of a registry by region. `default`: the first one. */
+  /** Homes of keys, of a registry by region. `default`: the first region. */
   homes?: HomeRules;
   /**
-   * Hears of other regions' registries that can't be opened, and of what a store finds out by
-   * itself. MUST NOT throw.
+   * Gets other regions' registries that can't be opened, and what a store detects by itself.
+   * MUST NOT throw.
    */
   onEvent?: (event: NodeEvent) => void;
 }
@@ -95,7 +93,7 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
     default:
       throw refused(
         "registry URL",
-        shownUrl(url),
+        quotedUrl(url),
         "memory:, file:PATH, redis://, redis+sentinel://, redis+cluster:// (or rediss…) or " +
           "https://, or REGION=URL,REGION=URL",
       );
@@ -122,7 +120,7 @@ async function openRegions(
   });
 }
 
-/** Refuses a URL that could never be opened, though nobody needs it yet. */
+/** Refuses a URL that could never be opened, though it is not needed yet. */
 async function checkEntry(region: string, url: string): Promise<void> {
   try {
     if (/^redis/.test(url)) {

@@ -1,11 +1,10 @@
 /**
- * Opens a Redis for a race, or several: a starting block for each contender.
+ * Opens connections to a Redis, or to several masters, for `atlas race`.
  *
- * Takes URLs of registries and how many contend; gives each a line of its own, a connection
- * to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API). Where
- * there are several masters, contenders have them in turn.
- * A claim is one script, as the registry's own is. Keys expire by themselves, should
- * whoever races be killed.
+ * Takes URLs of registries and the number of contenders; gives each contender a connection of its
+ * own to `redis://` or `rediss://`, or single requests to `https://` (Upstash's REST API).
+ * Contenders are spread over several masters in turn. A claim is one script, as the registry's own
+ * is. Keys expire by themselves, in case the racing process is killed.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_CONTENDERS } from "../../src/limits.ts";
@@ -13,15 +12,15 @@ import { quoted } from "../../src/model/options.ts";
 import { redirectOf } from "../../src/model/redirect.ts";
 import type { RaceStore } from "../../src/ports/race_store.ts";
 import { checkMs, refused, unavailable } from "./check.ts";
-import { shownUrl } from "./redact_url.ts";
+import { quotedUrl } from "./redact_url.ts";
 import { splitStrategy } from "./optimistic/options.ts";
 import { parseRedisUrl } from "./redis/client.ts";
 import { RedisConnection } from "./redis/connection.ts";
 
-/** How long what a race wrote may stay, in ms: longer than any race. */
+/** TTL of a race's keys, in ms: longer than any race. */
 const EXPIRES_MS = "900000";
 
-/** Compare-and-set against absence; answers what stands. */
+/** Compare-and-set against absence; answers the present value. */
 const CLAIM = `
 local standing = redis.call('GET', KEYS[1])
 if standing then return standing end
@@ -29,7 +28,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return ARGV[1]`;
 
 export interface RaceStoresOptions {
-  /** Lines to open, 1 to 16, and one for each URL at least. */
+  /** Connections to open, 1 to 16, and at least one for each URL. */
   count: number;
   /** Token of `https://` registries. */
   token?: string | undefined;
@@ -37,23 +36,23 @@ export interface RaceStoresOptions {
   timeoutMs?: number;
 }
 
-/** Open lines, and how to close them all. */
+/** Open connections, and how to close them all. */
 export interface RaceStores {
   readonly stores: readonly RaceStore[];
-  /** Masters that the URLs name in `masters=…` and that none of them leads to. */
+  /** Masters named in `masters=…` for which there is no URL. */
   readonly unraced: readonly string[];
   close(): void;
 }
 
 /** Sends one command; a refusal by the server rejects with its text. */
-interface Line {
+interface RaceConnection {
   send(command: string, args: string[]): Promise<unknown>;
   close(): void;
 }
 
 /**
- * Opens `count` lines to the registry at `urls`, or in turn to each where it is a list: of
- * several masters, one URL each.
+ * Opens `count` connections to the registry at `urls`; where it is a list (one URL for each of
+ * several masters), to each in turn.
  *
  * @throws AtlasError `bad_request` where an option isn't allowed, a URL isn't of a kind that
  * can be raced or comes twice, or a registry refuses its credentials; `unavailable` where one
@@ -66,11 +65,13 @@ export async function openRaceStores(
   const registries = registriesOf(urls);
   const { count, token, timeoutMs } = checkOptions(options ?? {}, registries.length);
   const dialers = registries.map(({ url }) => dialerOf(url, token, timeoutMs));
-  const lines: Line[] = [];
+  const lines: RaceConnection[] = [];
   const close = (): void => lines.forEach((line) => line.close());
   const place = (line: number): number => line % dialers.length;
   try {
-    for (let i = 0; i < count; i++) lines.push(await (dialers[place(i)] as () => Promise<Line>)());
+    for (let i = 0; i < count; i++) {
+      lines.push(await (dialers[place(i)] as () => Promise<RaceConnection>)());
+    }
   } catch (error) {
     close();
     throw error;
@@ -92,7 +93,7 @@ function registriesOf(urls: string | readonly string[]): ReturnType<typeof split
   const registries = (list as readonly string[]).map(splitStrategy);
   const seen = new Set<string>();
   for (const { url } of registries) {
-    if (seen.has(url)) throw refused("the registry", `${shownUrl(url)} twice`, "given once");
+    if (seen.has(url)) throw refused("the registry", `${quotedUrl(url)} twice`, "given once");
     seen.add(url);
   }
   return registries;
@@ -113,7 +114,11 @@ function checkOptions(
   return { count, token, timeoutMs };
 }
 
-function dialerOf(url: string, token: string | undefined, timeoutMs: number): () => Promise<Line> {
+function dialerOf(
+  url: string,
+  token: string | undefined,
+  timeoutMs: number,
+): () => Promise<RaceConnection> {
   if (/^rediss?:/.test(url)) {
     const address = parseRedisUrl(url);
     return async () => {
@@ -128,7 +133,7 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
     };
   }
   if (/^https?:/.test(url) && URL.canParse(url)) {
-    const line = new RestLine(new URL(url), token, timeoutMs);
+    const line = new RestConnection(new URL(url), token, timeoutMs);
     return async () => {
       await line.send("PING", []);
       return line;
@@ -136,13 +141,13 @@ function dialerOf(url: string, token: string | undefined, timeoutMs: number): ()
   }
   throw refused(
     "the registry",
-    shownUrl(url),
+    quotedUrl(url),
     "one redis://, rediss:// or https:// URL: no other store is raced for by several machines",
   );
 }
 
 /** Upstash's REST API: one request a command. */
-class RestLine implements Line {
+class RestConnection implements RaceConnection {
   readonly #url: URL;
   readonly #token: string;
   readonly #timeoutMs: number;
@@ -200,7 +205,7 @@ class RestLine implements Line {
   }
 }
 
-function raceStore(line: Line, master: string): RaceStore {
+function raceStore(line: RaceConnection, master: string): RaceStore {
   return {
     master,
     async get(key) {

@@ -1,21 +1,18 @@
 /**
- * Opens the registry's store in a Redis over TCP: the door to the notary's office that
- * has pneumatic post.
- *
- * It takes a URL and gives a `RedisStore` over one lasting connection: to the server that
- * is named, or to the master that sentinels name; or over one to each master of a cluster.
+ * Opens the store in a Redis over TCP. Takes a URL; gives a `RedisStore` over a connection to the
+ * named server, to the master that sentinels name, or to each master of a cluster.
  */
 import type { Store } from "../../src/ports/store.ts";
 import { checkMs, checkWhole, refused } from "./check.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic/redis_master.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
 import type { RedisDialer } from "./redis/client.ts";
 import { RedisCluster } from "./redis/cluster.ts";
 import { RedisConnection, type RedisConnectionOptions } from "./redis/connection.ts";
-import { type EvictionOptions, EvictionWatch } from "./redis/eviction.ts";
-import { confirming } from "./redis/replica_ack.ts";
+import { EvictionMonitor, type EvictionOptions } from "./redis/eviction.ts";
+import { withReplicaAck } from "./redis/replica_ack.ts";
 import { SCRIPTS } from "./redis/scripts.ts";
-import { SentinelGuide } from "./redis/sentinel.ts";
+import { SentinelLocator } from "./redis/sentinel.ts";
 import { RedisStore } from "./redis/store.ts";
 import { parseRedisTarget, type RedisTarget } from "./redis/url.ts";
 
@@ -32,7 +29,7 @@ export interface RedisStoreOptions extends StrategyOptions, EvictionOptions {
   replicas?: number;
 }
 
-/** Code units of text after which a script or MGET is sent, and another one begun. */
+/** Code units of text after which a script or MGET is sent, and the next one begins. */
 const MAX_BATCH_TEXT = 1_048_576;
 
 /**
@@ -42,7 +39,7 @@ const MAX_BATCH_TEXT = 1_048_576;
  * Each may end with `?replicas=N`, the option `replicas`, and `eviction=allow`, the option
  * `eviction`.
  *
- * Afterwards the store redials for ever by itself; while Redis is away every step
+ * Afterwards the store reconnects by itself, without end; while Redis is unreachable every step
  * rejects with `unavailable` at once.
  *
  * @throws AtlasError `bad_request` where the URL is wrong, its credentials are refused or the
@@ -67,23 +64,23 @@ export async function redisStore(url: string, options: RedisStoreOptions = {}): 
   }
   const scripts = masters ? OPTIMISTIC_SCRIPTS : SCRIPTS;
   const { onEvent } = options;
-  const eviction = new EvictionWatch({ eviction: options.eviction ?? target.eviction, onEvent });
-  const line = lineTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
+  const eviction = new EvictionMonitor({ eviction: options.eviction ?? target.eviction, onEvent });
+  const backend = backendTo(target, { timeoutMs, dial: options.dial, scripts, eviction });
   try {
-    await line.open();
+    await backend.open();
   } catch (error) {
-    line.close();
+    backend.close();
     throw error;
   }
   eviction.opened();
-  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
-  if (replicas === 0) return new RedisStore(line, MAX_BATCH_TEXT, onEvent);
+  if (masters) return await openOptimistic(new RedisMaster(backend, masters), masters, options);
+  if (replicas === 0) return new RedisStore(backend, MAX_BATCH_TEXT, onEvent);
   const waitMs = Math.max(1, Math.floor(timeoutMs / 2));
-  return new RedisStore(confirming(line, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
+  return new RedisStore(withReplicaAck(backend, replicas, waitMs), MAX_BATCH_TEXT, onEvent);
 }
 
-/** A line, yet to be opened. */
-function lineTo(
+/** A backend that is not open yet. */
+function backendTo(
   target: RedisTarget,
   options: RedisConnectionOptions,
 ): RedisConnection | RedisCluster {
@@ -91,7 +88,7 @@ function lineTo(
     case "single":
       return new RedisConnection(target.address, options);
     case "sentinel":
-      return new RedisConnection(new SentinelGuide(target), options);
+      return new RedisConnection(new SentinelLocator(target), options);
     case "cluster":
       return new RedisCluster(target.seeds, options);
   }

@@ -1,9 +1,7 @@
 /**
- * Opens the registry's store in an Upstash Redis, by HTTPS: the door to the notary's
- * office for those whom only couriers reach. It runs where there is no TCP, too.
- *
- * It takes an address and a token, and gives a `RedisStore` over `@upstash/redis`. Every
- * step is a script, so that the server that writes answers it, never a replica.
+ * Opens the store in an Upstash Redis over HTTPS, on any runtime, also where there is no TCP.
+ * Takes an address and a token; gives a `RedisStore` over `@upstash/redis`. Every step is a
+ * script, so that the server that writes answers it, never a replica.
  */
 import { Redis } from "@upstash/redis";
 import { AtlasError } from "../../src/errors.ts";
@@ -11,9 +9,9 @@ import { quoted } from "../../src/model/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { checkMs, refused } from "./check.ts";
 import { checkStrategy, openOptimistic, type StrategyOptions } from "./optimistic/options.ts";
-import { OPTIMISTIC_SCRIPTS, RedisBook } from "./optimistic/redis_master.ts";
-import { shownUrl } from "./redact_url.ts";
-import { evictionOf, type EvictionOptions, EvictionWatch } from "./redis/eviction.ts";
+import { OPTIMISTIC_SCRIPTS, RedisMaster } from "./optimistic/redis_master.ts";
+import { quotedUrl } from "./redact_url.ts";
+import { EvictionMonitor, evictionOf, type EvictionOptions } from "./redis/eviction.ts";
 import { MAX_REQUEST_TEXT, type UpstashClient, UpstashLine } from "./redis/http_connection.ts";
 import { UpstashRequester } from "./redis/http_requester.ts";
 import { SCRIPTS } from "./redis/scripts.ts";
@@ -31,10 +29,10 @@ export interface UpstashStoreOptions extends StrategyOptions, EvictionOptions {
 /**
  * Opens the store of an Upstash Redis, or of anything that speaks its REST API.
  *
- * A step whose answer got lost is repeated up to twice within its time; that changes
- * nothing that was done already. `release` alone is never repeated, for its answer would
- * not tell what the first attempt did; a network that repeats it may make it answer
- * false. `status()` tells whether the last request was answered.
+ * A step whose answer was lost is repeated up to twice within its time; a repeat has no further
+ * effect. Only `release` is never repeated, since the second answer would not tell what the first
+ * attempt did; a network that repeats it may make it answer false. `status()` tells whether the
+ * last request was answered.
  *
  * @throws AtlasError `bad_request` where an option isn't allowed, or the server says that it may
  * evict keys that have no TTL (Upstash itself doesn't say), `unauthorized` where the
@@ -59,7 +57,7 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     timeoutMs,
     scripts: masters ? OPTIMISTIC_SCRIPTS : SCRIPTS,
     client: (signal) => clientOf(url, token, signal),
-    eviction: new EvictionWatch({
+    eviction: new EvictionMonitor({
       eviction: options.eviction ?? eviction,
       onEvent: options.onEvent,
     }),
@@ -70,40 +68,39 @@ export async function upstashStore(options: UpstashStoreOptions): Promise<Store>
     line.close();
     throw error;
   }
-  if (masters) return await openOptimistic(new RedisBook(line, masters), masters, options);
+  if (masters) return await openOptimistic(new RedisMaster(line, masters), masters, options);
   return new RedisStore(line, MAX_REQUEST_TEXT, options.onEvent);
 }
 
 /**
- * The client, as a registry needs it: requests of our own, with bounds and without repeats
- * (its default sends anything up to six times), no guessing at what text means, no telemetry.
- * Plain JSON instead of base64, whose decoder drops a byte order mark; all text here is
- * well-formed Unicode.
+ * The client with a requester of our own, with bounds and without repeats (its default sends
+ * anything up to six times), no automatic deserialization, no telemetry. Plain JSON instead of
+ * base64, whose decoder drops a byte order mark; all text here is well-formed Unicode.
  */
 function clientOf(url: URL, token: string, signal: () => AbortSignal): UpstashClient {
   return new PlainRedis(new UpstashRequester({ url, token, signal }));
 }
 
-/** The client's class takes no options beside a requester; its commands take them from here. */
+/** The client's constructor takes no options besides a requester; its commands read them here. */
 class PlainRedis extends Redis {
   protected override opts = { automaticDeserialization: false };
 }
 
 const LOOPBACK = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
-/** The address in a URL, and what it allows. @throws AtlasError `bad_request` */
+/** The address of a URL, and its `eviction`. @throws AtlasError `bad_request` */
 export function checkUrl(text: string): { url: URL; eviction: "allow" | undefined } {
   const allowed = "https://host, or http://host[:port] on loopback";
-  if (!URL.canParse(text)) throw refused("Upstash URL", shownUrl(text), allowed);
+  if (!URL.canParse(text)) throw refused("Upstash URL", quotedUrl(text), allowed);
   const url = new URL(text);
   const safe = url.protocol === "https:" ||
     (url.protocol === "http:" && LOOPBACK.test(url.hostname));
-  if (!safe) throw refused("Upstash URL", shownUrl(text), allowed);
+  if (!safe) throw refused("Upstash URL", quotedUrl(text), allowed);
   const eviction = /^\?eviction=(\w{1,20})$/.exec(url.search)?.[1];
   if (eviction !== undefined) url.search = "";
   if (/[@?#]/.test(url.href)) {
     const rest = "without user or fragment, and without a query but eviction=allow";
-    throw refused("Upstash URL", shownUrl(text), `${allowed}, ${rest}`);
+    throw refused("Upstash URL", quotedUrl(text), `${allowed}, ${rest}`);
   }
   return { url, eviction: evictionOf(eviction) };
 }

@@ -1,9 +1,7 @@
 /**
- * An ordered map of text to text: a card index whose register is written only once
- * somebody asks for cards in order.
- *
- * It takes puts and deletes, and gives values by field or by range. Order is that of
- * UTF-16 code units. Most resources never list their state: they pay for no index.
+ * An ordered map of text to text, sorted only when a range is first read; most resources never
+ * list their state. Takes puts and deletes; gives values by field or by range. Order is that of
+ * UTF-16 code units.
  */
 import type { Range } from "../../src/ports/store.ts";
 
@@ -12,7 +10,7 @@ export class OrderedText {
   /** All fields in order; null until the first range. */
   #order: string[] | null = null;
 
-  /** How many there are. */
+  /** The number of fields. */
   get size(): number {
     return this.#values.size;
   }

@@ -1,42 +1,40 @@
 /**
- * URLs as they may stand in a message: a censor with a black pen, who strikes out too much
- * rather than too little.
+ * Removes passwords and tokens from URLs and from messages that quote them.
  *
- * Takes a registry's URL, or several with commas between, or a message that may quote them;
- * gives the same without passwords. Passwords show where a URL can't be read as it was meant
- * (`/`, `?`, `#` and `@` in them end its parts early), so nothing is parsed here: all between
- * `//` and the last `@` is struck out, and the query behind it.
+ * Takes a registry's URL, a list of them, or a message; gives the same without secrets. Nothing is
+ * parsed, since a password may hold `/`, `?`, `#` or `@`, which end a URL's parts early: all
+ * between `//` and the last `@` is removed, and secret values of the query.
  */
 
-/** Where another URL of a list begins. */
+/** Where the next URL of a list begins. */
 const NEXT = /(?=,\s*(?:[^\s,=/?#@]+=)?(?:[a-z][a-z0-9+.-]*:\/\/|memory:|file:))/i;
 
-/** What stands before a URL's secrets: a comma, a region, the scheme. */
+/** What comes before a URL's secrets: a comma, a region, the scheme. */
 const HEAD = /^(?:static:)?,?\s*(?:[^\s,=/?#@]+=)?(?:[a-z][a-z0-9+.-]*:\/\/|memory:|file:)/i;
 
 /** A query's parameter whose value is secret. */
 const SECRET = /([?&][^=&#]*(?:password|token|secret)[^=&#]*=)([^&]+)/gi;
 
-/** What stands in a port's place and is no number: a password whose `@host` was forgotten. */
+/** A port that is no number: a password whose `@host` is missing. */
 const NO_PORT = /(?<=(?:^|,)[^\s,:/?#[\]]+:)(?!\d*(?:[,/?#]|$)).*$/s;
 
-/** Shorter passwords are struck out of messages as words only: a "p" is in many others. */
+/** Shorter passwords are redacted from messages as whole words only. */
 const LEAST_SECRET = 6;
 
-/** `text`, a URL or a list of some, with all that may be secret struck out. */
-export function maskUrl(text: string): string {
+/** `text`, a URL or a list of URLs, without all that may be secret. */
+export function redactUrl(text: string): string {
   return text.split(NEXT).map(maskOne).join("");
 }
 
-/** `url` as a message quotes it: masked, in quotation marks, not too long. */
-export function shownUrl(url: unknown): string {
-  return JSON.stringify(maskUrl(String(url)).slice(0, 200));
+/** `url` for a message: redacted, quoted and shortened. */
+export function quotedUrl(url: unknown): string {
+  return JSON.stringify(redactUrl(String(url)).slice(0, 200));
 }
 
-/** `message` without what is secret in `urls`, in whatever form it quotes that. */
-export function maskIn(message: string, urls: readonly string[]): string {
+/** `message` without the secrets of `urls`, in any of their forms. */
+export function redactIn(message: string, urls: readonly string[]): string {
   let text = message;
-  for (const url of urls) text = text.replaceAll(url, maskUrl(url));
+  for (const url of urls) text = text.replaceAll(url, redactUrl(url));
   for (const secret of urls.flatMap(secretsOf)) {
     const literal = secret.replace(/[^\w\s]/g, "\\$&");
     const isWord = secret.length < LEAST_SECRET;
@@ -62,7 +60,7 @@ function maskOne(url: string): string {
   return `${head}***@${rest.slice(at + 1).replace(/[?#].*$/s, "?…")}`;
 }
 
-/** What `url` holds that no message may, as written, decoded, and encoded anew. */
+/** The secrets of `url`, as written, decoded, and encoded again. */
 function secretsOf(url: string): string[] {
   const head = HEAD.exec(url)?.[0] ?? "";
   const rest = isFile(head) ? "" : url.slice(head.length);
@@ -76,12 +74,12 @@ function secretsOf(url: string): string[] {
   return [...new Set([...written, ...decoded, ...encoded])].filter((secret) => secret !== "");
 }
 
-/** A path may hold what it likes. */
+/** Paths of files hold no secrets. */
 function isFile(head: string): boolean {
   return /file:(?:\/\/)?$/i.test(head);
 }
 
-/** `text` as it is where it can't be coded. */
+/** `text` unchanged where it can't be encoded or decoded. */
 function attempt(code: (text: string) => string, text: string): string {
   try {
     return code(text);

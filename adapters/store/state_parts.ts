@@ -1,7 +1,7 @@
 /**
- * States of resources in a simulated store, each in two parts that can be lost one by one: what
- * its fields hold, and the index of its fields. It says what the Lua scripts of the Redis adapter
- * say of both.
+ * States of resources in a simulated store, each in two parts that can be lost separately: its
+ * fields, and the index of its fields. It gives the same answers as the Lua scripts of the Redis
+ * adapter.
  *
  * Source: `adapters/store/redis/scripts.ts`; the port's contract, `src/ports/store.ts`.
  */
@@ -17,7 +17,7 @@ export interface State {
   readonly fields: Map<string, string>;
 }
 
-/** What an owner knows, and whether that is of another copy than this. */
+/** What an owner knows, and whether it is of another lineage than this. */
 interface Knows extends OwnerKnows {
   readonly isMoved: boolean;
 }
@@ -25,7 +25,7 @@ interface Knows extends OwnerKnows {
 export class States {
   readonly #states = new Map<string, State>();
   readonly #indexes = new Map<string, OrderedText>();
-  /** States without fields whose ownership was released: only their turns count. */
+  /** States without fields whose ownership was released: only their last turns are kept. */
   readonly #emptied = new Map<string, State>();
 
   last(key: string): Stamp {
@@ -33,12 +33,12 @@ export class States {
     return state ? { epoch: state.epoch, turn: state.turn } : NO_STAMP;
   }
 
-  /** The last turn that is kept of a key, whether or not it has fields. */
+  /** The last turn of a key, whether or not it has fields. */
   kept(key: string): State | undefined {
     return this.#states.get(key) ?? this.#emptied.get(key);
   }
 
-  /** A key is claimed. Gives whether its state is gone and its index is there. */
+  /** A key is claimed. Gives whether its state is lost and its index exists. */
   claimed(key: string): boolean {
     const emptied = this.#emptied.get(key);
     if (emptied && !this.#states.has(key)) this.#states.set(key, emptied);
@@ -75,7 +75,7 @@ export class States {
     });
   }
 
-  /** The state to be written; made where there is none. */
+  /** The state to be written; created where there is none. */
   toWrite(key: string): State {
     let state = this.#states.get(key);
     if (!state) {
@@ -95,7 +95,7 @@ export class States {
     if (fields.delete(field)) this.#index(key).delete(field);
   }
 
-  /** Loses a part of a key. Answers whether it was there, and the other as well. */
+  /** Loses a part of a key. Answers whether both parts existed. */
   lose(key: string, part: "state" | "index"): boolean {
     const fields = this.#states.get(key)?.fields.size ?? 0;
     if (fields === 0 || this.#indexed(key) === 0) return false;

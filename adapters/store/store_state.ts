@@ -1,13 +1,18 @@
 /**
- * What a simulated store holds, and its steps: the notary's book itself, without the
- * office around it.
+ * The state machine of a store in plain maps: membership, ownership, state and lineage. Each step
+ * is atomic and done when it returns. It gives the same answers as the Lua scripts of the Redis
+ * adapter.
  *
- * Takes one step at a time, each atomic and done when it returns; gives its answer. It
- * says what the Lua scripts of the Redis adapter say, in plain maps.
- *
- * Source: the port's contract, `src/ports/store.ts`; design §2–3.
+ * Source: the port's contract, `src/ports/store.ts`; `docs/design.md`.
  */
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole, refused } from "./check.ts";
+import {
+  checkClaim,
+  checkCommit,
+  checkRange,
+  checkReassertions,
+  checkWhole,
+  refused,
+} from "./check.ts";
 import {
   hasTurn,
   keptOf,
@@ -54,7 +59,7 @@ function newMember(info: MemberInfo): Member {
 }
 
 export class StoreState {
-  /** Names the copy that this book is; a promoted replica has another than its primary. */
+  /** The id of this copy; a promoted replica has another id than its primary. */
   id: string;
   readonly #hasReplicas: boolean;
   #lineage: Lineage | null = null;
@@ -158,18 +163,18 @@ export class StoreState {
   }
 
   reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): readonly Standing[] | null {
-    checkTenures(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== this.id) return null;
-    return tenures.map((tenure) => {
-      const { key, rrp, incarnation, epoch } = tenure;
+    return reassertions.map((reassertion) => {
+      const { key, rrp, incarnation, epoch } = reassertion;
       const present = told(this.#owners.get(key));
       const slot = slotOf(key);
       const drawn = this.#epochs.get(slot) ?? 0;
       const last = this.#states.last(key);
-      const { isWritten, ...standing } = standingOf(tenure, present, last, drawn, lineage);
+      const { isWritten, ...standing } = standingOf(reassertion, present, last, drawn, lineage);
       if (isWritten) {
         this.#owners.set(key, { rrp, incarnation, epoch, opId: "reasserted" });
         this.#epochs.set(slot, Math.max(drawn, epoch));
@@ -189,7 +194,7 @@ export class StoreState {
   release(key: string, incarnation: string, epoch: number, after?: Stamp): boolean {
     if (!this.#owns(key, incarnation, epoch)) return false;
     this.#states.released(key, after);
-    // With the entry goes what else would tell of its epoch, should the counter have been lost.
+    // Deleting the entry would lose its epoch if the counter had been lost.
     const slot = slotOf(key);
     this.#epochs.set(slot, Math.max(this.#epochs.get(slot) ?? 0, epoch));
     return this.#owners.delete(key);
@@ -239,7 +244,7 @@ export class StoreState {
     return "committed";
   }
 
-  /** Becomes another copy, which lacks these ownerships. */
+  /** Becomes another copy, without these ownerships. */
   lose(keys: readonly string[], id: string): void {
     this.id = id;
     for (const key of keys) this.#owners.delete(key);
@@ -251,8 +256,8 @@ export class StoreState {
   }
 
   /**
-   * Loses one part of a key: its state, the index of that, or its slot's epoch counter. Answers
-   * whether it was there, with the others; and what it said is said by these as well.
+   * Loses one part of a key: its state, the state's index, or its slot's epoch counter. Answers whether the part
+   * existed and the other parts can still tell what it held.
    */
   losePart(key: string, part: "state" | "index" | "epoch"): boolean {
     const slot = slotOf(key);
@@ -278,7 +283,7 @@ export class StoreState {
     return { outcome, version: this.#version, lineage: this.#lineage as Lineage };
   }
 
-  /** Compares the lineage's record with the copy that this is, and with what a caller knows. */
+  /** Compares the lineage's record with this copy's id, and with what a caller knows. */
   #meet(known: KnownLineage | null = null): Lineage {
     return (this.#lineage = meetLineage(this.#lineage, this.id, known, this.#hasReplicas));
   }

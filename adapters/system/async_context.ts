@@ -1,7 +1,7 @@
 /**
- * The port `AsyncContext` on Bun, Deno and Node, which share the API of `node:async_hooks`. It is
- * asked for by name instead of imported, so that pages in browsers can import the package's types
- * and errors.
+ * The port `AsyncContext` on Bun, Deno and Node, which share the API of `node:async_hooks`. The
+ * module is looked up at run time instead of imported, so that pages in browsers can import the
+ * package's types and errors.
  */
 import { AtlasError } from "../../src/errors.ts";
 import type { AsyncContext } from "../../src/ports/async_context.ts";

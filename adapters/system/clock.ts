@@ -1,8 +1,6 @@
 /**
- * The real clock and real chance: the wall clock of the workshop and a fair die.
- *
- * Takes web-standard globals only, so it is the same on every runtime; gives the
- * `Clock` and `Random` that a node gets outside of tests.
+ * The system's clock and randomness: the ports `Clock` and `Random` outside of tests. Uses
+ * web-standard globals only, so it is the same on every runtime.
  */
 import type { Clock, Timer } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
@@ -31,7 +29,7 @@ function delayUntil(due: number): number {
   return Math.min(Math.max(0, Math.ceil(due - performance.now())), MAX_TIMEOUT_MS);
 }
 
-/** Chance of this machine: fit for jitter; `uuid` is drawn from the system's secure source. */
+/** Randomness of this machine, fit for jitter; `uuid` comes from the system's secure source. */
 export const systemRandom: Random = {
   next: () => Math.random(),
   uuid: () => crypto.randomUUID(),

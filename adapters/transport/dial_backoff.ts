@@ -1,6 +1,6 @@
 /**
- * Patience with peers that don't answer: who found a door shut waits a moment before
- * knocking again. Takes the outcomes of dials; says whether the next has to wait.
+ * Backoff for dials to peers that failed before. Takes the outcomes of dials; says whether the
+ * next one has to wait.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import type { Random } from "../../src/ports/random.ts";
@@ -27,7 +27,7 @@ export class DialBackoff {
     this.#random = random;
   }
 
-  /** Why a dial has to wait: what the last one failed with; null where it may go. */
+  /** The last failure, if a dial still has to wait; null where it may go ahead. */
   pending(key: string): unknown {
     const failure = this.#failures.get(key);
     return failure && failure.until > this.#clock.now() ? failure.why : null;

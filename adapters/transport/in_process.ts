@@ -1,9 +1,9 @@
 /**
- * Links within one process: cups and string between nodes that share a table.
+ * Links between nodes of one process.
  *
- * Takes a network, which all transports that should reach each other share; gives
- * links with the same promises and limits as those over sockets: bytes are copied,
- * a tick's messages travel together, what isn't read is counted.
+ * Takes a network, which all transports that should reach each other share; gives links with the
+ * same guarantees and limits as those over sockets: bytes are copied, a tick's messages travel
+ * together, unread messages are counted.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
@@ -17,10 +17,10 @@ import {
 } from "../../src/ports/transport.ts";
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
-/** What fits a frame over sockets too, the length before it included. */
+/** The largest message that fits a frame over sockets too, with its length. */
 const LARGEST = MAX_FRAME_BYTES - 4;
 
-/** What the transports of one process find each other in; made by {@link inProcessNetwork}. */
+/** Where the transports of one process find each other; made by {@link inProcessNetwork}. */
 export interface InProcessNetwork {
   /** A new address, unique in this network. */
   enter(transport: InProcessEnd): string;
@@ -30,13 +30,13 @@ export interface InProcessNetwork {
 
 /** An end as its network sees it. */
 export interface InProcessEnd {
-  /** Who it is now; null while it isn't open. */
+  /** Its identity; null while it isn't open. */
   readonly self: LinkIdentity | null;
-  /** Takes a link that a peer opens to `wanted`; throws where that is somebody else. */
+  /** Accepts a link that a peer opens to `wanted`; throws where that is another node. */
   answer(wanted: LinkIdentity, link: Link): void;
 }
 
-/** A network of its own; nodes of different networks don't reach each other. */
+/** A new network; nodes of different networks don't reach each other. */
 export function inProcessNetwork(): InProcessNetwork {
   const ends = new Map<string, InProcessEnd>();
   let entered = 0;
@@ -130,7 +130,7 @@ class InProcessTransport implements Transport, InProcessEnd {
   }
 }
 
-/** Whether `self` is who is wanted. */
+/** Whether `self` is the node that is wanted. */
 function wants(wanted: LinkIdentity, self: LinkIdentity | null): self is LinkIdentity {
   return self !== null && (wanted.incarnation === ANYONE ||
     (wanted.incarnation === self.incarnation && wanted.node === self.node &&
@@ -212,11 +212,11 @@ class InProcessLink implements Link {
   #schedule(): void {
     if (this.#scheduled || !this.#handlers) return;
     this.#scheduled = true;
-    // A macrotask, as sockets have: nodes that talk without end leave timers their turn.
+    // A macrotask, as with sockets, so that timers run between messages.
     setImmediate(this.#run);
   }
 
-  /** Delivers what came, and then the end, if there is one. */
+  /** Delivers the messages, and then the end, if there is one. */
   readonly #run = (): void => {
     this.#scheduled = false;
     const handlers = this.#handlers as LinkHandlers;

@@ -1,12 +1,11 @@
 /**
- * Where links may be dialled: the list at the gate of who may be called on.
+ * Decides which addresses may be dialled for links. Addresses come from the store, so they are
+ * untrusted data: one that led to a cloud's metadata service would be a security hole.
  *
- * Addresses come from the store, so they are data that somebody else wrote: an
- * address that led to a cloud's metadata service would be a hole. Takes an address;
- * gives it back in normal form, or an error that says why it isn't dialled. A host
- * name is judged as written: what it resolves to is the resolver's word.
+ * Takes an address; gives it in normal form, or an error that says why it isn't dialled. A host
+ * name is judged as written, not by what it resolves to.
  *
- * Source: design §6; RFC 3927 and RFC 4291 §2.5.6 (link-local).
+ * Source: `docs/design.md`, Links and messages; RFC 3927 and RFC 4291 §2.5.6 (link-local).
  */
 import { AtlasError } from "../../src/errors.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
@@ -28,7 +27,7 @@ const METADATA_HOSTS: ReadonlySet<string> = new Set([
 export interface AddressRules {
   /** Whether a secret of at least 32 bytes is set; without, only loopback is dialled. */
   secured: boolean;
-  /** Narrows what is dialled further. */
+  /** Restricts further what is dialled. */
   allow?: (url: URL) => boolean;
 }
 

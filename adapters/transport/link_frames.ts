@@ -1,14 +1,13 @@
 /**
- * Many messages in one frame: a mailbag that leaves once a tick.
+ * Packs the messages of one tick into a frame, and unpacks it.
  *
- * A frame is any number of messages, each with its length before it as a LEB128
- * varint; an empty frame is a sign of life. Takes messages and gives frames, and the
- * other way round.
+ * A frame is any number of messages, each preceded by its length as a LEB128 varint. An empty
+ * frame is a keepalive.
  */
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
 
-/** A bag's size in bytes: a fuller one leaves early, so that the peer can start on it. */
-const BAG_BYTES = 65_536;
+/** The buffer's size in bytes; a full one is sent early, so that the peer can start on it. */
+const BUFFER_BYTES = 65_536;
 const FIRST_BAG_BYTES = 4_096;
 
 /** Bytes that a message of this length takes in a frame. */
@@ -18,17 +17,17 @@ export function framedSize(length: number): number {
   return size;
 }
 
-/** What one link has to send in this tick. */
+/** The messages that one link sends in this tick. */
 export class FrameBuffer {
   #bytes: Uint8Array = new Uint8Array(FIRST_BAG_BYTES);
   #length = 0;
 
-  /** Bytes in the bag. */
+  /** Bytes in the buffer. */
   get length(): number {
     return this.#length;
   }
 
-  /** Adds a copy of a message in two parts; false where the bag has to leave first. */
+  /** Adds a copy of a message in two parts; false where the buffer has to be sent first. */
   add(head: Uint8Array, body: Uint8Array): boolean {
     const end = this.#length + framedSize(head.length + body.length);
     if (end > this.#bytes.length && !this.#grow(end)) return false;
@@ -36,7 +35,7 @@ export class FrameBuffer {
     return true;
   }
 
-  /** The frame, only valid until the next {@link add}; the bag is empty again. */
+  /** The frame, only valid until the next {@link add}; empties the buffer. */
   take(): Uint8Array {
     const frame = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -44,15 +43,15 @@ export class FrameBuffer {
   }
 
   #grow(needed: number): boolean {
-    if (needed > BAG_BYTES) return false;
-    const grown = new Uint8Array(Math.min(BAG_BYTES, 2 ** Math.ceil(Math.log2(needed))));
+    if (needed > BUFFER_BYTES) return false;
+    const grown = new Uint8Array(Math.min(BUFFER_BYTES, 2 ** Math.ceil(Math.log2(needed))));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
     return true;
   }
 }
 
-/** A frame of one message: for those that no bag holds. */
+/** A frame of one message that is too large for the buffer. */
 export function frameOf(head: Uint8Array, body: Uint8Array): Uint8Array {
   const frame = new Uint8Array(framedSize(head.length + body.length));
   write(frame, 0, head, body);

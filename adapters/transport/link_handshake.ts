@@ -1,5 +1,6 @@
 /**
- * How two nodes prove who they are: each signs the same short conversation.
+ * The handshake of a link: both nodes prove that they know the cluster's secret, by signing the
+ * same exchange.
  *
  *     dialler → HELLO      nonce, who I am, whom I want, the address that I dial
  *     acceptor → CHALLENGE nonce, who I am
@@ -10,12 +11,12 @@
  * frames, each with its length before it: the nonces make it fresh, the identities
  * bind it to both ends, the role keeps one end's from passing as the other's. An
  * acceptor signs nothing for a dialler that has not proven itself. The signed address keeps
- * a third from passing the conversation on between two nodes: whoever dialled the third named
- * the third's address, which is none of the acceptor's. Two secrets may live at once, for
- * rotation; any that both ends hold will do.
+ * a third node from relaying the handshake between two others: whoever dialled the third named
+ * the third's address, which is none of the acceptor's. Two secrets may be valid at once, for
+ * rotation; any that both ends hold is accepted.
  *
- * The links that follow are as private as the wire below: `wss:` where others can
- * reach it. Source: design §6.
+ * Links are not encrypted by themselves: use `wss:` where others can reach the wire.
+ * Source: `docs/design.md`, Links and messages.
  */
 import { ANYONE, type LinkIdentity } from "../../src/ports/transport.ts";
 import { MAX_ADDRESS } from "../../src/limits.ts";
@@ -32,7 +33,7 @@ const VERSION = "atlas-link/2";
 const OPEN_KEY = `${VERSION} without a secret`;
 const IDENTITY_PART = /^[\x21-\x7e]{1,64}$/;
 const ADDRESS = /^[\x21-\x7e]+$/;
-/** Most that is read of the version that another Atlas speaks. */
+/** The most bytes read of another version's tag. */
 const MAX_TAG_BYTES = 32;
 
 const encoder: TextEncoder = new TextEncoder();
@@ -49,7 +50,7 @@ export function importKeys(secrets: readonly string[]): Promise<CryptoKey[]> {
   );
 }
 
-/** What a dialler says of itself. */
+/** The first frame of a dialler. */
 export interface Hello {
   /** Who dials. */
   readonly self: LinkIdentity;
@@ -68,7 +69,7 @@ export function encodeHello(
   return join([tag("hello"), nonce(), ...parts(self), ...parts(wanted), encoder.encode(address)]);
 }
 
-/** What a dialler says of itself; null where the frame is malformed. */
+/** The hello of a frame; null where the frame is malformed. */
 export function decodeHello(frame: Uint8Array): Hello | null {
   const fields = split(frame, "hello", 8);
   if (!fields || fields[0]?.length !== NONCE_BYTES) return null;
@@ -92,7 +93,7 @@ export function otherVersion(frame: Uint8Array): string | null {
   return version === undefined || version === VERSION ? null : version;
 }
 
-/** Why a link of another version is refused. Short: a close frame holds it. */
+/** Why a link of another version is refused; short enough for a close frame. */
 export function versionTrouble(other: string): string {
   return `this node speaks ${VERSION}, not ${other}: run one version of Atlas on all nodes`;
 }
@@ -101,7 +102,7 @@ export function encodeChallenge(self: LinkIdentity): Uint8Array {
   return join([tag("challenge"), nonce(), ...parts(self)]);
 }
 
-/** Who says to have answered; null where the frame is malformed. */
+/** The claimed acceptor; null where the frame is malformed. */
 export function decodeChallenge(frame: Uint8Array): LinkIdentity | null {
   const fields = split(frame, "challenge", 4);
   return fields?.[0]?.length === NONCE_BYTES ? identity(fields.slice(1)) : null;
@@ -154,7 +155,7 @@ function hasEqual(given: readonly Uint8Array[], mine: Uint8Array): boolean {
   return found;
 }
 
-/** Compares in a time that tells nothing of where they differ. */
+/** Compares in constant time. */
 function equal(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== MAC_BYTES || b.length !== MAC_BYTES) return false;
   let difference = 0;
@@ -190,7 +191,7 @@ function text(field: Uint8Array): string | null {
   }
 }
 
-/** Whether `self` is who is wanted, by name or as anyone. */
+/** Whether `self` is the node that is wanted, by name or as any node. */
 export function isWanted(wanted: LinkIdentity, self: LinkIdentity): boolean {
   return wanted.incarnation === ANYONE || sameIdentity(wanted, self);
 }

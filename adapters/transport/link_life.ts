@@ -1,8 +1,6 @@
 /**
- * All sockets and links of one incarnation of a node: what is cut off together when
- * the node takes another life.
- *
- * Takes sockets that were let in and addresses to dial; gives proven links.
+ * All sockets and links of one incarnation of a node; they are closed together when that
+ * incarnation ends. Takes accepted sockets and addresses to dial; gives authenticated links.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES } from "../../src/limits.ts";
@@ -25,7 +23,7 @@ export interface LinkLifeOptions {
   readonly accept: (link: Link) => void;
   readonly runtime: Pick<Runtime, "dial">;
   readonly clock: Clock;
-  /** Counts sockets of all lives of the node: those of a former one may still be open. */
+  /** Counts sockets of all incarnations of the node: those of a former one may still be open. */
   readonly slots: LinkSlots;
   readonly refusals: LinkRefusals;
   /** Whether peers may dial this node at an address, given in normal form. */
@@ -48,7 +46,7 @@ export class LinkLife {
     return this.#ended;
   }
 
-  /** Handlers for a socket that was let in, and stands. */
+  /** Handlers for an accepted socket that is open. */
   accept({ remote }: Socket): SocketHandlers {
     const { slots, refusals } = this.#options;
     const slot = slots.take(remote, (why) => session.drop(why));
@@ -76,7 +74,7 @@ export class LinkLife {
   /** Dials a checked address and proves both ends. */
   dial(url: string, { region, node, incarnation }: LinkIdentity): Promise<Link> {
     return new Promise((resolve, reject) => {
-      /** What the runtime said of a connection that it couldn't make: it names hosts. */
+      /** The runtime's reason for a failed connection; it names hosts. */
       let unmade: string | null = null;
       const session: Session = new DiallingSession(
         {
@@ -89,7 +87,7 @@ export class LinkLife {
           },
           failed: ({ code, why }) => {
             this.#dialling.delete(session);
-            // Who dials anyone at an address names that himself.
+            // A dial to any node at an address names the address itself.
             const isNamed = node !== ANYONE;
             const message = isNamed ? `${node} gave no link: ${why}` : why;
             const reason = unmade ?? why;
@@ -109,7 +107,7 @@ export class LinkLife {
     });
   }
 
-  /** Closes all of it; nothing comes of what is under way. */
+  /** Closes all sockets and links; handshakes under way give no link. */
   end(reason: string): void {
     this.#ended = true;
     for (const session of [...this.#accepting, ...this.#dialling]) {

@@ -1,13 +1,10 @@
-/**
- * Tells of links that were refused, as log events, at a bounded rate: anyone who reaches the
- * port can cause them.
- */
+/** Logs refused links at a bounded rate, since anyone who reaches the port can cause them. */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import type { Clock } from "../../src/ports/clock.ts";
 import type { HandshakeFailure } from "./link_sessions.ts";
 
-/** Refusals that are told one by one within {@link WINDOW_MS}; later ones are only counted. */
-export const MAX_TOLD = 20;
+/** Refusals that are logged one by one within {@link WINDOW_MS}; later ones are only counted. */
+export const MAX_LOGGED = 20;
 const WINDOW_MS = 10_000;
 
 export class LinkRefusals {
@@ -15,7 +12,7 @@ export class LinkRefusals {
   readonly #onEvent: (event: NodeEvent) => void;
   #since = -Infinity;
   #told = 0;
-  /** Those that were not told. */
+  /** The refusals that were not logged. */
   #untold = 0;
 
   constructor(clock: Clock, onEvent: (event: NodeEvent) => void) {
@@ -29,7 +26,7 @@ export class LinkRefusals {
       this.#since = now;
       this.#told = 0;
     }
-    if (this.#told >= MAX_TOLD) {
+    if (this.#told >= MAX_LOGGED) {
       this.#untold++;
       return;
     }

@@ -1,9 +1,9 @@
 /**
- * From a fresh socket to a link: what either end of a handshake does.
+ * Either end of a link's handshake on one socket.
  *
- * Each session takes the frames of one socket. Until the other end has proven itself, any
- * frame out of turn, of the wrong size or too late ends it; afterwards frames are the
- * link's. Gives the proven peer, or why there is none; each exactly once.
+ * Until the other end has proven itself, any frame that is out of order, of a wrong size or late
+ * ends the session; afterwards frames go to the link. Gives the proven peer, or the failure,
+ * exactly once.
  */
 import type { ErrorCode } from "../../src/errors.ts";
 import type { Clock, Timer } from "../../src/ports/clock.ts";
@@ -45,9 +45,9 @@ const TRY_LATER = 1_013;
 export interface HandshakeFailure {
   readonly code: Extract<ErrorCode, "unauthorized" | "unavailable">;
   readonly why: string;
-  /** Who the other end says to be; unproven. */
+  /** The other end's claimed identity; unproven. */
   readonly claimed: LinkIdentity | null;
-  /** The address that the other end says to have dialled, where that is why. */
+  /** The address that the other end claims to have dialled, where that is the reason. */
   readonly address?: string | undefined;
 }
 
@@ -57,7 +57,7 @@ export interface SessionOptions {
   readonly clock: Clock;
   /** Makes the link; runs once, when both ends are proven. */
   proven(socket: Socket, peer: LinkIdentity): WebSocketLink;
-  /** Runs once, where there will be no link. */
+  /** Runs once, if there will be no link. */
   failed(failure: HandshakeFailure): void;
 }
 
@@ -70,7 +70,7 @@ export interface AcceptingOptions extends SessionOptions {
   closed(): void;
 }
 
-/** What both ends have in common. */
+/** What both ends share. */
 export abstract class Session implements SocketHandlers {
   protected readonly options: SessionOptions;
   protected claimed: LinkIdentity | null = null;
@@ -120,12 +120,12 @@ export abstract class Session implements SocketHandlers {
     else this.#socket.close(TRY_LATER, why);
   }
 
-  /** Ends a handshake that is under way, for want of time or of the life it was for. */
+  /** Ends a handshake that is under way, because its time or its incarnation is over. */
   giveUp(closeCode: number, why: string): void {
     this.abort(closeCode, why);
   }
 
-  /** Ends a handshake that is under way; `address` is told where it is why. */
+  /** Ends a handshake that is under way; `address` is given where it is the reason. */
   abort(closeCode: number, why: string, address?: string): void {
     this.#settle({
       code: closeCode === UNAUTHORIZED ? "unauthorized" : "unavailable",
@@ -143,7 +143,7 @@ export abstract class Session implements SocketHandlers {
     else this.abort(OTHER_VERSION, versionTrouble(other));
   }
 
-  /** The socket stands. */
+  /** The socket is open. */
   protected abstract begin(socket: Socket): void;
   /** A frame of the handshake came. */
   protected abstract take(socket: Socket, frame: Uint8Array): void;
@@ -190,7 +190,7 @@ export class DiallingSession extends Session {
     this.#address = address;
   }
 
-  /** The acceptor may have the link already: it is to know that nothing of it was read. */
+  /** The acceptor may have the link already; this tells it that nothing was read. */
   override giveUp(_closeCode: number, why: string): void {
     this.abort(UNREAD, why);
   }
@@ -232,7 +232,7 @@ const NOT_OWN =
 /** The end that was dialled. */
 export class AcceptingSession extends Session {
   readonly #rules: AcceptingOptions;
-  /** What the dialler says to have dialled. */
+  /** The address that the dialler claims to have dialled. */
   #address = "";
 
   constructor(options: AcceptingOptions) {
@@ -267,7 +267,7 @@ export class AcceptingSession extends Session {
   #prove(socket: Socket, frame: Uint8Array, peer: LinkIdentity): void {
     const welcome = this.signatures && answerProof(frame, this.signatures);
     if (!welcome) return this.abort(UNAUTHORIZED, "the dialler did not prove the secret");
-    // Only now: nobody else is to have a log say that an address should be named.
+    // Only after the proof: no stranger may cause a log line that recommends an address.
     if (!this.#rules.isOwn(this.#address)) {
       return this.abort(OTHER_ADDRESS, NOT_OWN, this.#address);
     }

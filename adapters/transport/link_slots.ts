@@ -1,23 +1,23 @@
 /**
- * Counts the sockets of a node's link path: those in a handshake, by the address that they
- * come from, and the links that each peer has open. A socket counts until it is really
- * closed, whatever became of its handshake, and of the node's life that took it.
+ * Limits the sockets of a node's link path: handshakes by remote address, and links by peer. A
+ * socket counts until it is closed, whatever became of its handshake, and of the incarnation that
+ * accepted it.
  *
- * Takes sockets as they come and go; says for each newcomer whether there is a place, and
- * ends an older handshake for it where places are short.
+ * Takes sockets as they open and close; says whether a new one is allowed, and ends an older
+ * handshake for it where the limit is reached.
  */
 import type { Clock } from "../../src/ports/clock.ts";
 import { normalHost } from "./link_address.ts";
 
 /** Sockets that may be in the middle of a handshake at once. */
 export const MAX_HANDSHAKES = 128;
-/** How many of them from one address, behind which there may be a proxy with many nodes. */
+/** The most of them from one address, which may be a proxy for many nodes. */
 export const MAX_HANDSHAKES_EACH = 64;
 /** Links that peers may hold open to this node at once. */
 export const MAX_ACCEPTED_LINKS = 4_096;
-/** How many of them one life of a peer may hold: one, and one for each way that leads here. */
+/** The most of them for one incarnation of a peer: one, and one for each route to this node. */
 export const MAX_LINKS_EACH = 32;
-/** A handshake takes one or two trips. One this old may be ended for a newcomer, in ms. */
+/** A handshake takes one or two round trips; one of this age may be ended for a new one, in ms. */
 export const SLOW_MS = 1_000;
 
 /** One socket that counts. */
@@ -26,7 +26,7 @@ export interface Slot {
   readonly since: number;
   /** Ends its handshake, and its socket at once. */
   readonly drop: (why: string) => void;
-  /** Whose link it is; null as long as it is a handshake. */
+  /** The peer's incarnation; null during the handshake. */
   peer: string | null;
 }
 
@@ -36,7 +36,7 @@ export class LinkSlots {
   readonly #open = new Set<Slot>();
   /** The same by address. */
   readonly #byAddress = new Map<string, Set<Slot>>();
-  /** Addresses by how many they have. */
+  /** Addresses by their number of handshakes. */
   readonly #byCount: Set<string>[] = [];
   /** The most that any address has. */
   #most = 0;
@@ -49,9 +49,9 @@ export class LinkSlots {
   }
 
   /**
-   * A place for a socket from `remote`; text: why there is none. Where places are short, the
-   * oldest handshake of the address that holds most is ended for an address that holds fewer,
-   * else the oldest of all if it is slow. Takes constant time.
+   * A slot for a socket from `remote`; text: why there is none. At the limit, the oldest handshake
+   * of the address that holds most is ended for an address that holds fewer; else the oldest of all
+   * if it is slow. Takes constant time.
    *
    * @param remote the address that it comes from; undefined where the runtime doesn't tell.
    * @param drop ends its handshake, and its socket at once, with a reason.
@@ -75,7 +75,7 @@ export class LinkSlots {
     return slot;
   }
 
-  /** Why a proven peer can't have a further link; null where it can. */
+  /** Why a proven peer can't open a further link; null where it can. */
   linkTrouble(incarnation: string): string | null {
     if (this.#linkCount >= MAX_ACCEPTED_LINKS) return "too many links are open";
     const has = this.#links.get(incarnation) ?? 0;
@@ -103,7 +103,7 @@ export class LinkSlots {
 
   /** The oldest of the address that holds most, where that holds clearly more than `own`. */
   #crowding(own: number): Slot | undefined {
-    // With one more this address would hold most itself: two would push each other out.
+    // With one more this address would hold most itself, and two addresses would evict each other.
     if (own + 1 >= this.#most) return undefined;
     const address = first(this.#byCount[this.#most]);
     return address === undefined ? undefined : first(this.#byAddress.get(address));

@@ -1,10 +1,9 @@
 /**
  * Links between nodes over WebSockets.
  *
- * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the
- * sockets that ask for {@link LINK_PATH}; gives the core proven links. Each socket
- * starts with a handshake (`link_handshake.ts`), then carries frames of many messages
- * (`link_frames.ts`).
+ * Takes a runtime that can dial, the cluster's secret and, from the HTTP server, the sockets that
+ * ask for {@link LINK_PATH}; gives authenticated links. Each socket starts with a handshake
+ * (`link_handshake.ts`), then carries frames of many messages (`link_frames.ts`).
  */
 import type { NodeEvent } from "../../src/model/node_event.ts";
 import { AtlasError, detailOf, messageOf } from "../../src/errors.ts";
@@ -34,9 +33,9 @@ export interface WebSocketTransportOptions {
   address?: string;
   /** Further addresses by which peers may dial it, as {@link linkAddress} takes them. */
   addresses?: readonly string[];
-  /** Narrows which peers' addresses are dialled. */
+  /** Restricts which peers' addresses are dialled. */
   allow?: (url: URL) => boolean;
-  /** Hears of sockets that were turned away. */
+  /** Gets events of sockets that were refused. */
   onEvent?: (event: NodeEvent) => void;
   clock?: Clock;
   random?: Random;
@@ -48,7 +47,7 @@ export interface WebSocketTransport extends Transport {
   address: string;
   /**
    * All addresses by which peers may dial this node, {@link address} first. A link that was
-   * dialled by another one is refused: whoever answers there would be passing it on.
+   * dialled by another one is refused: it came through a node or proxy that relays it.
    */
   readonly addresses: readonly string[];
   /** Adds to {@link addresses}. */
@@ -136,9 +135,9 @@ class Sockets implements WebSocketTransport {
     const life = this.#life;
     if (!life) throw notOpen();
     const url = checkAddress(peer.address, { secured: this.secured, allow: this.#options.allow });
-    // A restarted node answers at its old address: its new life has failed nobody yet.
+    // A restarted node has the same address, but its new incarnation has no failures yet.
     const key = `${peer.incarnation} ${url}`;
-    // Who is left alone for a moment is out of reach for the reason that he was before.
+    // A peer in backoff is unreachable for the same reason as before.
     const pending = this.#backoff.pending(key);
     if (pending !== null) throw unavailableAs(pending);
     try {
@@ -158,7 +157,7 @@ class Sockets implements WebSocketTransport {
   }
 }
 
-/** Handlers made when the socket stands: a request that never becomes one takes no place. */
+/** Handlers made when the socket is open: a request that never becomes one takes no slot. */
 function onceOpen(make: (socket: Socket) => SocketHandlers): SocketHandlers {
   let handlers: SocketHandlers | undefined;
   return {

@@ -1,9 +1,7 @@
 /**
- * One link over a proven socket: a private telephone line, with a tick now and then
- * so that both ends know that it stands.
- *
- * Takes messages from the core and frames from the socket; gives frames, one a tick,
- * and messages. See the port's `Link` for its promises.
+ * One link over an authenticated socket, with keepalives that detect a dead peer. Takes messages
+ * from the core and frames from the socket; gives frames, one a tick, and messages. See the port's
+ * `Link` for its guarantees.
  */
 import { AtlasError, messageOf } from "../../src/errors.ts";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
@@ -12,14 +10,14 @@ import type { Socket } from "../../src/ports/runtime.ts";
 import type { Link, LinkHandlers, LinkIdentity } from "../../src/ports/transport.ts";
 import { FrameBuffer, framedSize, frameOf, readFrame } from "./link_frames.ts";
 
-/** How often an end that had nothing to say shows a sign of life, in ms. */
+/** How often an idle end sends a keepalive, in ms. */
 export const KEEPALIVE_MS = 15_000;
-/** Signs of life that may be missing before the peer is taken for gone. */
+/** Keepalives that may be missed before the peer counts as dead. */
 const MISSED = 3;
 
 /**
- * Whoever dialled gave the handshake up: it never had the link, and read nothing of what this
- * end, which had it already, sent over it.
+ * The dialler gave the handshake up: it never had the link, and read nothing of what this end sent
+ * over it.
  */
 export const UNREAD = 4_410;
 /** Close codes of links (RFC 6455 §7.4.2, for private use). */
@@ -30,28 +28,28 @@ const BROKEN = 4_500;
 
 const NO_BYTES: Uint8Array = new Uint8Array(0);
 /** An empty frame. */
-const SIGN_OF_LIFE: Uint8Array = NO_BYTES;
+const KEEPALIVE: Uint8Array = NO_BYTES;
 
 export class WebSocketLink implements Link {
   readonly peer: LinkIdentity;
   readonly #socket: Socket;
   readonly #clock: Clock;
   readonly #onEnd: (link: WebSocketLink) => void;
-  readonly #bag: FrameBuffer = new FrameBuffer();
+  readonly #buffer: FrameBuffer = new FrameBuffer();
   #handlers: LinkHandlers | null = null;
   /** Frames that came before {@link start}. */
   #early: Uint8Array[] = [];
   #earlyBytes = 0;
-  /** Bytes that wait: what the socket held when last asked, and what was added since. */
+  /** Unsent bytes: the socket's when last asked, and those added since. */
   #waiting = 0;
   #leaving = false;
-  /** Messages added since the bag left. */
+  /** Messages added since the buffer was sent. */
   #queued = 0;
   #ended: string | null = null;
   #isUnread = false;
-  /** Set where this end closed: what comes after is dropped. */
-  #deaf = false;
-  #quiet = true;
+  /** Whether this end closed the link: later frames are dropped. */
+  #isClosed = false;
+  #isIdle = true;
   #silence = 0;
   #timer: Timer;
 
@@ -75,7 +73,7 @@ export class WebSocketLink implements Link {
     const early = this.#early;
     this.#early = [];
     for (const frame of early) {
-      if (!this.#deaf) this.#deliver(frame, handlers);
+      if (!this.#isClosed) this.#deliver(frame, handlers);
     }
     if (this.#ended !== null) this.#tell(this.#ended);
   }
@@ -94,13 +92,13 @@ export class WebSocketLink implements Link {
       return false;
     }
     this.#waiting += size;
-    if (this.#bag.add(head, body)) {
+    if (this.#buffer.add(head, body)) {
       this.#leaveSoon();
       return true;
     }
     this.#leave();
-    // Too large for any bag: it goes alone, behind what was queued before it.
-    if (!this.#bag.add(head, body)) this.#transmit(frameOf(head, body));
+    // Too large for the buffer: it is sent alone, after what was queued before it.
+    if (!this.#buffer.add(head, body)) this.#transmit(frameOf(head, body));
     else this.#leaveSoon();
     return this.#ended === null;
   }
@@ -142,7 +140,7 @@ export class WebSocketLink implements Link {
     try {
       wellFormed = readFrame(frame, (message) => {
         handlers.message(message);
-        return !this.#deaf;
+        return !this.#isClosed;
       });
     } catch (error) {
       this.#finish(BROKEN, `a message could not be handled: ${messageOf(error)}`);
@@ -152,11 +150,10 @@ export class WebSocketLink implements Link {
   }
 
   /**
-   * All that is queued in one tick leaves together. A message that is still alone after
-   * the running job leaves at once: nobody is to wait for company. Where there are
-   * several, more are likely on their way, each some promises behind: they leave when
-   * the tick is over. Replies of uneven depth, 512 in flight on Bun: 190,000 a second
-   * where every microtask flushed, 2,700,000 so.
+   * Sends all messages of one tick in one frame. A message that is still the only one after the
+   * running job is sent at once. Where there are several, more are likely to follow within some
+   * promise hops: they are sent when the tick is over. Replies of uneven depth, 512 in flight on
+   * Bun: 190,000 a second with a flush in every microtask, 2,700,000 with this.
    */
   #leaveSoon(): void {
     this.#queued++;
@@ -173,17 +170,17 @@ export class WebSocketLink implements Link {
   readonly #leave = (): void => {
     this.#leaving = false;
     this.#queued = 0;
-    if (this.#bag.length > 0) this.#transmit(this.#bag.take());
+    if (this.#buffer.length > 0) this.#transmit(this.#buffer.take());
   };
 
   #transmit(frame: Uint8Array): void {
-    this.#quiet = false;
+    this.#isIdle = false;
     this.#socket.send(frame);
     this.#measure();
   }
 
   #measure(): number {
-    return this.#waiting = this.#socket.buffered() + this.#bag.length;
+    return this.#waiting = this.#socket.buffered() + this.#buffer.length;
   }
 
   readonly #beat = (): void => {
@@ -192,14 +189,14 @@ export class WebSocketLink implements Link {
       this.#finish(SILENT, `nothing came for ${MISSED * KEEPALIVE_MS / 1_000} s`);
       return;
     }
-    if (this.#quiet) this.#socket.send(SIGN_OF_LIFE);
-    this.#quiet = true;
+    if (this.#isIdle) this.#socket.send(KEEPALIVE);
+    this.#isIdle = true;
     this.#timer = this.#clock.after(KEEPALIVE_MS, this.#beat);
   };
 
   /** This end closes. */
   #finish(code: number, reason: string): void {
-    this.#deaf = true;
+    this.#isClosed = true;
     if (this.#ended !== null) return;
     this.#leave();
     this.#end(reason);
@@ -214,7 +211,7 @@ export class WebSocketLink implements Link {
     if (this.#handlers) this.#tell(reason);
   }
 
-  /** Never within the call that closed it: its caller may be in the middle of something. */
+  /** Never within the call that closed the link, to avoid reentrancy. */
   #tell(reason: string): void {
     const handlers = this.#handlers;
     queueMicrotask(() => handlers?.close(reason, this.#isUnread));

@@ -1,7 +1,7 @@
 /**
- * The calc app: a shop that has nothing but abaci for hire, two of them.
+ * The calc app: the module `calc` with a capacity of 2.
  *
- * `ATLAS_APP=examples/calc/app.ts npm start` runs it; `npm run demo -- calc` tells its story.
+ * `ATLAS_APP=examples/calc/app.ts npm start` runs it; `npm run demo -- calc` demonstrates it.
  */
 import { type App, defineApp } from "../../mod.ts";
 import { calc } from "./calc.ts";

@@ -1,9 +1,8 @@
 /**
- * Calc: an abacus for hire. It works out digits of π, and a node lends out as many abaci as it
- * has processors to spare: two.
+ * The module `calc`: computes digits of π. A node offers a capacity of two calls at a time.
  *
- * Takes a number of digits; gives π. Works in slices, so that a node that computes still answers
- * everybody else.
+ * Takes a number of digits; gives π. Computes in slices, so that the event loop of the node goes
+ * on.
  */
 import { AtlasError, defineModule, type FunctionContext, type Module } from "../../mod.ts";
 

@@ -1,10 +1,10 @@
 /**
- * The story of calc: two abaci for hire, a queue of customers, and a second shop that opens.
+ * A demonstration of modules.
  *
- * `bun run examples/calc/story.ts` (or by Deno, or Node): publishes π with a capacity of 2,
+ * `bun run examples/calc/story.ts` (or by Deno, or Node): publishes `calc` with a capacity of 2,
  * discovers it, calls it a hundred times at once, and shows that two run at a time. Then starts a
- * second node, on another runtime where one is found, and does so again: four. Takes nothing;
- * prints what it measured; leaves nothing behind. Exits with 1 where the story ends badly.
+ * second node, on another runtime where one is found, and repeats that: four. Takes nothing;
+ * prints its measurements; leaves nothing behind. Exits with 1 where a number is wrong.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";

@@ -1,11 +1,10 @@
 /**
- * Channels and sessions: a chat's rooms, and the people who look into them.
+ * The example app: chat channels, and sessions of their users.
  *
- * A channel keeps its messages in order; a session remembers which channel its user is
- * in. Each has one owner in the whole cluster at any time, so `seq` never repeats or
- * skips, whichever node is asked and whichever node dies. Clients may call a channel, or connect
- * to it and hear each message as it is sent. Beside them each node offers the
- * module calc.
+ * A channel keeps its messages in order; a session remembers which channel its user is in. Each
+ * has one owner in the whole cluster at any time, so `seq` never repeats or skips, whichever node
+ * is asked and whichever node dies. Clients may call a channel, or connect to it and get each
+ * message as an event. Each node also offers the module `calc`.
  */
 import { type App, type Connection, defineApp, Resource } from "../../mod.ts";
 import { calc } from "../calc/calc.ts";

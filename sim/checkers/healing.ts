@@ -4,7 +4,7 @@
  * that had to end was started again. A store that has failed over keeps claims waiting
  * for the takeover time once more.
  */
-import { ROLL_MS } from "../../adapters/store/regional/member_cache.ts";
+import { MEMBERS_MAX_AGE_MS } from "../../adapters/store/regional/member_cache.ts";
 import { timing } from "../../src/registry/lease.ts";
 import { SUPERVISOR_MS } from "../engine/world.ts";
 import type { LiveChecker } from "./checker.ts";
@@ -15,7 +15,7 @@ export const healing: LiveChecker = {
     const { lease, store, regions } = plan.shape;
     const waits = store.lagMs === undefined ? 2 : 3;
     // That a node of another region is dead is heard of with its roll, after two heartbeats.
-    const abroadMs = regions ? ROLL_MS + 2 * lease.heartbeatMs + 4 * regions.farMs : 0;
+    const abroadMs = regions ? MEMBERS_MAX_AGE_MS + 2 * lease.heartbeatMs + 4 * regions.farMs : 0;
     const within = waits * timing(lease).takeoverMs + store.timeoutMs + SUPERVISOR_MS + abroadMs;
     let dueAt = Infinity;
     const missing = new Set<string>();

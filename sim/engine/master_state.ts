@@ -7,11 +7,11 @@
  */
 import { SINGLE_LINEAGE } from "../../adapters/store/lineage.ts";
 import {
-  ENDED,
   greatest,
-  type Stake,
+  type MasterClaim,
   standing,
   supersedes,
+  WITHDRAWN,
 } from "../../adapters/store/optimistic/master.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import { isDead, type Member, type MemberInfo, type MemberState } from "../../src/model/member.ts";
@@ -40,7 +40,7 @@ export class MasterState {
   readonly members: Map<string, Member> = new Map();
   readonly ended: string[] = [];
   readonly marks: Map<string, MemberState> = new Map();
-  readonly stakes: Map<string, Stake> = new Map();
+  readonly stakes: Map<string, MasterClaim> = new Map();
   readonly epochs: Map<number, number> = new Map();
   readonly turns: Map<string, { readonly epoch: number; readonly turn: number }> = new Map();
   readonly fields: Map<string, Map<string, Dated>> = new Map();
@@ -143,11 +143,11 @@ export class SimMaster {
     return { version: this.#version(), members: this.#members(), lineage: SINGLE_LINEAGE.id };
   }
 
-  stakes(key: string): Stake[] {
+  stakes(key: string): MasterClaim[] {
     return this.#all.flatMap(({ stakes }) => stakes.get(key) ?? []);
   }
 
-  stake(claim: Claim): Stake[] {
+  stake(claim: Claim): MasterClaim[] {
     const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const seen = this.stakes(key);
     const mine = this.#mine(key);
@@ -179,7 +179,7 @@ export class SimMaster {
       .some((stake) => wasOwner || supersedes(mine, stake));
     const over = wasOwner ? othersOf(seen, mine) : mine.over;
     this.#write(({ stakes }) => {
-      if (rises) stakes.set(key, { ...mine, incarnation: ENDED, over });
+      if (rises) stakes.set(key, { ...mine, incarnation: WITHDRAWN, over });
       else stakes.delete(key);
     });
     return wasOwner;
@@ -243,7 +243,7 @@ export class SimMaster {
     return best?.value ?? null;
   }
 
-  #mine(key: string): Stake | undefined {
+  #mine(key: string): MasterClaim | undefined {
     return this.#all[this.#own]?.stakes.get(key);
   }
 
@@ -293,7 +293,10 @@ export class SimMaster {
 }
 
 /** The epochs of all stakes but one, by master. */
-function othersOf(stakes: readonly Stake[], mine: Stake | undefined): Map<string, number> {
+function othersOf(
+  stakes: readonly MasterClaim[],
+  mine: MasterClaim | undefined,
+): Map<string, number> {
   const others = stakes.filter((stake) => stake !== mine);
   return new Map(others.map(({ master, epoch }) => [master, epoch]));
 }

@@ -9,9 +9,9 @@
 import { closedError, unavailable } from "../../adapters/store/check.ts";
 import { OptimisticStore } from "../../adapters/store/optimistic/store.ts";
 import {
-  type MasterBook,
+  type Master,
+  type MasterClaim,
   ownerOf,
-  type Stake,
   standing,
 } from "../../adapters/store/optimistic/master.ts";
 import { isAtlasError } from "../../src/errors.ts";
@@ -27,9 +27,9 @@ import type { MastersShape } from "../plan/masters_plan.ts";
 /** Who sees what masters do, in true time. */
 export interface MastersObserver {
   /** A master read a key's stakes, for a lookup or a claim. */
-  looked(key: string, stakes: readonly Stake[], at: number): void;
+  looked(key: string, stakes: readonly MasterClaim[], at: number): void;
   /** A stake came to a master: the first time where it was made. */
-  arrived(key: string, stake: Stake, master: number, at: number): void;
+  arrived(key: string, stake: MasterClaim, master: number, at: number): void;
   committed(commit: Commit, at: number): void;
   /** A claim came back; whether its stake stands at its master. */
   claimed(key: string, opId: string, won: boolean, stands: boolean): void;
@@ -85,8 +85,8 @@ export class SimMasters {
     const { boundMs, recheckMs, count } = this.stage;
     const master = this.masterOf(node);
     const store = new OptimisticStore({
-      book: new MasterConnection(this, process, clock, master),
-      master: this.names[master] as string,
+      master: new MasterConnection(this, process, clock, master),
+      masterName: this.names[master] as string,
       hasRivals: count > 1,
       boundMs,
       recheckMs,
@@ -128,7 +128,7 @@ export class SimMasters {
     });
   }
 
-  looked(key: string, stakes: readonly Stake[]): readonly Stake[] {
+  looked(key: string, stakes: readonly MasterClaim[]): readonly MasterClaim[] {
     this.#observer.looked(key, stakes, this.world.scheduler.now);
     return stakes;
   }
@@ -161,7 +161,7 @@ export class SimMasters {
 }
 
 /** One process's line to its master: single requests, which may be lost or come twice. */
-class MasterConnection implements MasterBook {
+class MasterConnection implements Master {
   readonly #masters: SimMasters;
   readonly #process: SimProcess;
   readonly #clock: Clock;
@@ -185,25 +185,25 @@ class MasterConnection implements MasterBook {
     return this.#isUp && !this.#isClosed;
   }
 
-  readonly register: MasterBook["register"] = (member, options) =>
+  readonly register: Master["register"] = (member, options) =>
     this.#ask((book) => book.register(member, options));
-  readonly renew: MasterBook["renew"] = (incarnation, seq, watch) =>
+  readonly renew: Master["renew"] = (incarnation, seq, watch) =>
     this.#ask((book) => book.renew(incarnation, seq, watch));
-  readonly kill: MasterBook["kill"] = (incarnation, seq) =>
+  readonly kill: Master["kill"] = (incarnation, seq) =>
     this.#ask((book) => book.kill(incarnation, seq));
-  readonly leave: MasterBook["leave"] = (member) => this.#ask((book) => book.leave(member));
-  readonly members: MasterBook["members"] = () => this.#ask((book) => book.members());
-  readonly stakes: MasterBook["stakes"] = (key) =>
+  readonly leave: Master["leave"] = (member) => this.#ask((book) => book.leave(member));
+  readonly members: Master["members"] = () => this.#ask((book) => book.members());
+  readonly claims: Master["claims"] = (key) =>
     this.#ask((book) => this.#masters.looked(key, book.stakes(key)));
-  readonly stake: MasterBook["stake"] = (claim) => this.#ask((book) => book.stake(claim));
-  readonly drop: MasterBook["drop"] = (key, incarnation, epoch) =>
+  readonly writeClaim: Master["writeClaim"] = (claim) => this.#ask((book) => book.stake(claim));
+  readonly withdraw: Master["withdraw"] = (key, incarnation, epoch) =>
     this.#ask((book) => book.drop(key, incarnation, epoch));
-  readonly settle: MasterBook["settle"] = (key, incarnation, epoch) =>
+  readonly settle: Master["settle"] = (key, incarnation, epoch) =>
     this.#ask((book) => book.settle(key, incarnation, epoch));
-  readonly commit: MasterBook["commit"] = (commit) =>
+  readonly commit: Master["commit"] = (commit) =>
     this.#ask((book) => this.#masters.committed(commit, book.commit(commit)));
-  readonly read: MasterBook["read"] = (key, fields) => this.#ask((book) => book.read(key, fields));
-  readonly range: MasterBook["range"] = (key, range) => this.#ask((book) => book.range(key, range));
+  readonly read: Master["read"] = (key, fields) => this.#ask((book) => book.read(key, fields));
+  readonly range: Master["range"] = (key, range) => this.#ask((book) => book.range(key, range));
 
   list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     return this.#ask((book) => {

@@ -30,7 +30,7 @@ const RESOLUTION: readonly Omit<Mutant, "world">[] = [
     about: "A claim that lost leaves its stake.",
     edits: [{
       file: STORE,
-      find: "await this.#book.drop(claim.key, claim.incarnation, mine.epoch);",
+      find: "await this.#master.withdraw(claim.key, claim.incarnation, own.epoch);",
       replace: "",
     }],
   },

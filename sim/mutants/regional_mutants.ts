@@ -93,8 +93,8 @@ export const REGIONAL_MUTANTS: readonly Mutant[] = [
     world: "regions",
     edits: [{
       file: ADDRESSES,
-      find: "const missed = missing(entry, tenant);",
-      replace: "const missed = entry.kind === 'departed' && missing(entry, tenant);",
+      find: "const standing = missingDeparture(entry, moved);",
+      replace: "const standing = entry.kind === 'departed' && missingDeparture(entry, moved);",
     }],
   },
   {

@@ -13,9 +13,9 @@
  */
 import {
   greatest,
+  type MasterClaim,
   outranks,
   ownerOf,
-  type Stake,
   standing,
 } from "../../adapters/store/optimistic/master.ts";
 import { isDead } from "../../src/model/member.ts";
@@ -56,7 +56,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#plan = plan;
   }
 
-  arrived(key: string, stake: Stake, master: number, at: number): void {
+  arrived(key: string, stake: MasterClaim, master: number, at: number): void {
     const { epoch, opId, incarnation } = stake;
     const id = this.#ids.get(`${key} ${epoch}`);
     // What is over keeps its epoch and attempt; a claim copied late by the network has another.
@@ -70,7 +70,7 @@ export class MastersCheckers implements MastersObserver, Observer {
     this.#arrivals.set(name, arrivals);
   }
 
-  looked(key: string, stakes: readonly Stake[], at: number): void {
+  looked(key: string, stakes: readonly MasterClaim[], at: number): void {
     const { best, rivals } = this.#contest(key, stakes);
     if (!best) return;
     const told = new Set(ownerOf(stakes)?.contested?.map(({ epoch }) => epoch));
@@ -84,8 +84,11 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 
   /** The greatest stake, and those beside it that neither was made in view of. */
-  #contest(key: string, stakes: readonly Stake[]): { best: Stake | null; rivals: Stake[] } {
-    const best = standing(stakes).reduce<Stake | null>(
+  #contest(
+    key: string,
+    stakes: readonly MasterClaim[],
+  ): { best: MasterClaim | null; rivals: MasterClaim[] } {
+    const best = standing(stakes).reduce<MasterClaim | null>(
       (top, stake) => top === null || outranks(stake, top) ? stake : top,
       null,
     );
@@ -129,7 +132,7 @@ export class MastersCheckers implements MastersObserver, Observer {
       book.members().members.filter(({ state }) => !isDead(state)).map((it) => it.incarnation),
     );
     const { best, rivals } = this.#contest(key, book.stakes(key));
-    const isLive = ({ incarnation }: Stake): boolean => live.has(incarnation);
+    const isLive = ({ incarnation }: MasterClaim): boolean => live.has(incarnation);
     if (!best || !isLive(best)) return new Set();
     return new Set(rivals.filter(isLive).map(({ epoch }) => `${best.epoch} beside ${epoch}`));
   }
@@ -180,7 +183,7 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 
   /** What a stake says that it was made in view of, it had seen. */
-  #checkOver(key: string, stake: Stake): void {
+  #checkOver(key: string, stake: MasterClaim): void {
     const home = this.#names.indexOf(stake.master);
     for (const [master, epoch] of stake.over) {
       const came = this.#arrivals.get(`${key} ${master} ${epoch}`)?.get(home);
@@ -190,7 +193,7 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 
   /** Whether a stake was made before the other came to its master. */
-  #isBlind(key: string, stake: Stake, other: Stake): boolean {
+  #isBlind(key: string, stake: MasterClaim, other: MasterClaim): boolean {
     const home = this.#names.indexOf(stake.master);
     const madeAt = this.#arrivals.get(nameOf(key, stake))?.get(home) ?? -Infinity;
     const came = this.#arrivals.get(nameOf(key, other))?.get(home) ?? Infinity;
@@ -198,6 +201,6 @@ export class MastersCheckers implements MastersObserver, Observer {
   }
 }
 
-function nameOf(key: string, { master, epoch }: Stake): string {
+function nameOf(key: string, { master, epoch }: MasterClaim): string {
   return `${key} ${master} ${epoch}`;
 }

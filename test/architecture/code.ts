@@ -1,8 +1,6 @@
 /**
- * A reader that sees only code: comments and text are blanked out, so that a rule
- * about code is not broken by a sentence about it.
- *
- * Takes TypeScript source; gives it back at the same length and line breaks.
+ * Blanks out comments and strings of TypeScript source, so that rules about code ignore them.
+ * Keeps the length and the line breaks.
  */
 
 /** After these a `/` starts a pattern, after all else it divides. */

@@ -8,7 +8,7 @@ const rows: string[][] = section.split("\n")
   .filter((line) => line.startsWith("| ") && !/^\| (?:registry|promise) \|/.test(line))
   .map((line) => line.split("|").slice(1, -1).map((cell) => cell.trim()));
 
-test("each guarantee of the README names tests that there are", () => {
+test("each guarantee of the README names existing tests", () => {
   expect(rows.length).toBeGreaterThan(20);
   const trouble = rows.flatMap((cells) => {
     const named = [...(cells.at(-1) ?? "").matchAll(/`([^`]+)`/g)].map(([, path]) => path ?? "");

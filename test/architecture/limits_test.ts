@@ -1,10 +1,10 @@
-/** docs/limits.md says the values that the code has. */
+/** docs/limits.md has the same values as the code. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { MAX_ADDRESSES } from "../../adapters/config/addresses.ts";
 import { MAX_ANSWER_BYTES, MAX_ANSWERS_BYTES } from "../../adapters/store/redis/http_requester.ts";
 import { MAX_HANDSHAKE_BYTES } from "../../adapters/transport/link_handshake.ts";
-import { MAX_TOLD } from "../../adapters/transport/link_refusals.ts";
+import { MAX_LOGGED } from "../../adapters/transport/link_refusals.ts";
 import { HANDSHAKE_MS } from "../../adapters/transport/link_sessions.ts";
 import {
   MAX_ACCEPTED_LINKS,
@@ -79,7 +79,7 @@ const SAID: readonly (readonly [row: string, ...values: string[]])[] = [
   ["the address that is dialled", count(limits.MAX_ADDRESS)],
   ["sockets in a handshake", count(MAX_HANDSHAKES)],
   ["of them from one IPv4 address", count(MAX_HANDSHAKES_EACH)],
-  ["log lines of refused links", count(MAX_TOLD)],
+  ["log lines of refused links", count(MAX_LOGGED)],
   ["links that one life of a peer", count(MAX_LINKS_EACH)],
   ["links that peers hold open", count(MAX_ACCEPTED_LINKS)],
   ["one frame", bytes(limits.MAX_FRAME_BYTES)],
@@ -106,7 +106,7 @@ describe("docs/limits.md", () => {
     for (const value of values) expect(cells).toContain(value);
   });
 
-  it("names a test for each row, in a file that there is", () => {
+  it("names an existing test for each row", () => {
     expect(rows.filter(([, , , test]) => !test).map(([what]) => what)).toEqual([]);
     const files = rows.flatMap((row) => [...(row[3] ?? "").matchAll(/`([a-z_]+\/[a-z_]+\.ts)`/g)]);
     expect(files.length).toBeGreaterThan(30);

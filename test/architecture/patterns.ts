@@ -2,8 +2,8 @@
  * Finds regular expressions whose time can grow faster than their input.
  *
  * Takes TypeScript source or one pattern; gives what is wrong with each pattern. The rule is
- * stricter than the truth: after each unbounded repetition the next character must decide that
- * it is over, else no second repetition may follow; and repetitions don't nest.
+ * stricter than necessary: after each unbounded repetition the next character must decide that it
+ * has ended, else no second repetition may follow; and repetitions don't nest.
  *
  * Source: "Regular expression Denial of Service", OWASP.
  */

@@ -1,6 +1,6 @@
 /**
- * Every regular expression of the product takes at most linear time. What only reads settings of
- * whoever starts the node is excepted by name; each rule bites on a planted fault.
+ * Every regular expression of the product takes at most linear time. Patterns that only read
+ * settings of the operator are excepted by name; each rule finds a planted fault.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -49,7 +49,7 @@ test("every pattern takes at most linear time", () => {
   expect(slow).toEqual([]);
 });
 
-test("no pattern is made of text at run time but those that are known", () => {
+test("no pattern is built from text at run time except the listed ones", () => {
   const built = sources().flatMap(({ path, source }) =>
     builtIn(source).map((text) => [path, text])
   );
@@ -86,7 +86,7 @@ describe("each slow pattern is found", () => {
   });
 });
 
-test("what is linear passes", () => {
+test("linear patterns pass", () => {
   const fine = [
     "^[a-z]+:\\d+$",
     "^(?!ff)[0-9a-f]{2}(?:-[!-~]*)?$",

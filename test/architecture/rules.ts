@@ -1,10 +1,8 @@
 /**
- * The house rules, as a building inspector applies them to one file at a time.
+ * The architecture rules, applied to one file at a time.
  *
- * Takes a file's path from the root and its source; gives what is wrong with it, in
- * sentences that say what to do instead.
- *
- * Source: design §1.
+ * Takes a file's path from the root and its source; gives what is wrong with it, in sentences that
+ * say what to do instead. Source: ARCHITECTURE.md.
  */
 import { codeOf } from "./code.ts";
 
@@ -20,7 +18,7 @@ interface Ban {
   readonly instead: string;
 }
 
-/** What the core may not touch, because a simulator must own it. */
+/** What the core may not use, because the simulator must control it. */
 export const BANS: readonly Ban[] = [
   ban(/\bDate\s*\.\s*now\b/, "Date.now", "Clock.wall() of src/ports/clock.ts"),
   ban(/\bnew\s+Date\s*(?:\(\s*\)|(?!\s*\())/, "new Date()", "Clock.wall() of src/ports/clock.ts"),
@@ -37,7 +35,7 @@ export const BANS: readonly Ban[] = [
   ban(/\bnew\s+WebSocket\b/, "WebSocket", "Transport of src/ports/transport.ts"),
   ban(/(?<![.\w])Bun\s*\./, "Bun", "Runtime of src/ports/runtime.ts"),
   ban(/(?<![.\w])Deno\s*\./, "Deno", "Runtime of src/ports/runtime.ts"),
-  ban(/(?<![.\w])process\s*\./, "process", "NodeOptions, filled in by adapters/runtime"),
+  ban(/(?<![.\w])process\s*\./, "process", "NodeOptions, filled in by adapters/server"),
   ban(/(?<![.\w])Buffer\b/, "Buffer", "Uint8Array"),
   ban(/(?<![.\w])console\s*\./, "console", "NodeOptions.onEvent"),
   ban(/\bglobalThis\b/, "globalThis", "a port"),
@@ -51,7 +49,7 @@ function ban(pattern: RegExp, name: string, instead: string): Ban {
 const CORE_PACKAGES = ["msgpackr", "semver"];
 const MAX_LINES = 700;
 
-/** Who may import whom. The first entry whose `from` starts the path holds. */
+/** Which folders may import which. The first entry whose `from` starts the path applies. */
 const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   { from: "src/model/", to: ["src/model/", "src/time/", "src/errors.ts", "src/limits.ts"] },
   { from: "src/ports/", to: ["src/ports/", "src/model/", "src/errors.ts", "src/limits.ts"] },
@@ -91,10 +89,10 @@ const ARROWS: readonly { from: string; to: readonly string[] }[] = [
   { from: "testing.ts", to: ["sim/"] },
 ];
 
-/** Folders that stay in the repository. */
+/** Folders that are not published. */
 const OURS = /^(?:test|bench|scripts|chaos|fuzz)\//;
 
-/** Parts of the core that do not know each other. */
+/** Folders of the core that must not import each other. */
 const STRANGERS = [["src/lambda/", "src/resource/"], ["src/resource/", "src/lambda/"]] as const;
 
 /** The parts of the module market: state machines that only exchange messages. */
@@ -135,7 +133,7 @@ function shapeOf({ source }: SourceFile): string[] {
   }
   const lines = source.trimEnd().split("\n").length;
   if (lines > MAX_LINES) {
-    troubles.push(`has ${lines} lines, over ${MAX_LINES}: give it a second room`);
+    troubles.push(`has ${lines} lines, over ${MAX_LINES}: split it by purpose`);
   }
   return troubles;
 }
@@ -160,30 +158,30 @@ function arrowsOf(file: SourceFile): string[] {
     }
     for (const [one, other] of STRANGERS) {
       if (path.startsWith(one) && target.startsWith(other)) {
-        troubles.push(`imports ${target}: ${one} and ${other} do not know each other`);
+        troubles.push(`imports ${target}: ${one} and ${other} must not import each other`);
       }
     }
     if (!OURS.test(path) && OURS.test(target)) {
-      troubles.push(`imports ${target}, which users don't get`);
+      troubles.push(`imports ${target}, which is not published`);
     }
     return troubles;
   });
 }
 
-/** Parts that know another one as more than what they open: that could be called. */
+/** Finds parts that use another part's class other than to create it. */
 function callsOf({ path, source }: SourceFile): string[] {
   if (!path.startsWith("src/lambda/") || !/\bclass \w+ extends Part\b/.test(source)) return [];
   return codeOf(source).split("\n").flatMap((line, i) =>
     /^\s*import\b/.test(line) ? [] : PARTS.filter((name) => {
       const uses = [...line.matchAll(new RegExp(`(\\w+\\s+)?\\b${name}\\b`, "g"))];
       return uses.some(([, before = ""]) => !["new", "class"].includes(before.trim()));
-    }).map((name) => `line ${i + 1} knows a ${name}: parts exchange messages, and call nobody`)
+    }).map((name) => `line ${i + 1} knows a ${name}: parts exchange messages only`)
   );
 }
 
 function packageTrouble(path: string, specifier: string): string[] {
   if (/^(?:npm|jsr|https?):/.test(specifier)) {
-    return [`imports ${specifier}: use the bare name, Bun knows no other`];
+    return [`imports ${specifier}: use the bare name, since Bun resolves only that`];
   }
   if (!path.startsWith("src/") || CORE_PACKAGES.includes(specifier.split("/")[0] as string)) {
     return [];
@@ -193,7 +191,7 @@ function packageTrouble(path: string, specifier: string): string[] {
 
 /** What a file imports, types included. */
 export function importsOf({ source }: SourceFile): string[] {
-  // Found where there is code, read where there is text.
+  // Found in the code without strings, read from the source.
   return [...codeOf(source).matchAll(/\b(?:from|import)\s*\(?\s*(["'`])/g)].map((match) => {
     const start = match.index + match[0].length;
     return source.slice(start, source.indexOf(match[1] as string, start));

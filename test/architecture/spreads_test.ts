@@ -1,6 +1,6 @@
 /**
- * Nothing hands over the items of an array as a function's arguments, of which a runtime's stack
- * holds about a hundred thousand, unless their number is known to be small.
+ * No array of unknown length is spread into a function's arguments, of which a runtime's stack
+ * holds about a hundred thousand.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -43,7 +43,7 @@ test("arrays from outside are never spread as arguments", () => {
   expect(found.sort()).toEqual(KNOWN.map(([call]) => call).sort());
 });
 
-test("a spread is found where it is planted", () => {
+test("a planted spread is found", () => {
   expect(spreadsOf("all.push(...more); Math.max(0, ...sizes); f.apply(this, args);")).toEqual([
     "push(",
     "max(0, ",

@@ -1,4 +1,7 @@
-/** The system's async context on this runtime: what the port promises, over each way to go on. */
+/**
+ * The async context suite on this runtime: the guarantees of the port, over each kind of
+ * asynchronous continuation.
+ */
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
 import { systemContext } from "../../adapters/system/async_context.ts";
@@ -61,11 +64,11 @@ let release = (): void => {};
 const outside = new Promise<void>((resolve) => (release = resolve));
 setTimeout(() => release(), 20);
 
-test("outside of all there is none", () => {
+test("outside of every context there is none", () => {
   expect(context.current()).toBeUndefined();
 });
 
-test("run gives what it gives, throws what it throws, and leaves things as they were", () => {
+test("run returns the function's result, throws its error, and restores the context", () => {
   const [a, b] = [{}, {}];
   expect(context.run(a, () => 5)).toBe(5);
   const refusal = new Error("no");
@@ -81,13 +84,13 @@ test("run gives what it gives, throws what it throws, and leaves things as they 
   expect(context.current()).toBeUndefined();
 });
 
-test("an await of what was begun inside doesn't take its caller inside", async () => {
+test("awaiting a promise from inside doesn't bring the caller inside", async () => {
   await context.run({}, async () => await null);
   expect(context.current()).toBeUndefined();
 });
 
 test.each(Object.keys(WAYS))(
-  "%s goes on in its own context, whoever else goes on",
+  "%s continues in its own context",
   async (name) => {
     const way = WAYS[name] as (then: () => void) => unknown;
     const values = [{ n: 0 }, { n: 1 }, { n: 2 }];
@@ -99,7 +102,7 @@ test.each(Object.keys(WAYS))(
   },
 );
 
-test("a resolver's context is not that of who awaits", async () => {
+test("the awaiting code doesn't get the resolver's context", async () => {
   let resolve = (): void => {};
   const waiting = context.run({ who: "waits" }, async () => {
     await new Promise<void>((given) => (resolve = given));

@@ -1,6 +1,6 @@
 /**
- * WebSocket transports on loopback, each behind a server of its own that lets links
- * in: a switchboard for tests. Takes the transports' options; gives a harness.
+ * WebSocket transports on loopback, each behind a server of its own that accepts links. Takes the
+ * transports' options; gives a harness.
  */
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 import {

@@ -1,9 +1,9 @@
 /**
- * Regional stores for the store suite: one that has a single region, and one whose keys
- * lie in three, seen as a single store, as if a caller always stood in the right town.
+ * Regional stores for the store suite: one with a single region, and one whose keys are spread
+ * over three.
  *
- * It takes the backends of the regions and gives a backend whose every step is done by the
- * handle of the region that the key is at home in; a node asks for nothing else either.
+ * Takes the backends of the regions; gives a backend whose every step goes through the handle of
+ * the region that the key is at home in, as nodes do.
  */
 import { regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
 import type { CommittedTurn, LineageName, Stamp, Store } from "../../src/ports/store.ts";

@@ -1,7 +1,6 @@
 /**
- * What every runtime adapter must do: one driving test for all makes of car.
- *
- * Takes a way to get the adapter; runs it over loopback and declares vitest cases.
+ * The suite for runtime adapters. Takes a way to get the adapter; runs it over loopback and
+ * declares vitest cases.
  */
 import { connect, type Socket as TcpSocket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
@@ -99,7 +98,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(await response.json()).toEqual(["POST", "/a/b%20c?d=1", "1", body]);
     });
 
-    it("come with the address of their connection's other end", async () => {
+    it("come with the remote address of their connection", async () => {
       const { port } = await start((_request, _upgrade, from) =>
         Response.json({ remote: from?.remote })
       );
@@ -235,13 +234,13 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(near.messages.map(plain)).toEqual(sent.map(plain));
     });
 
-    it("tell where they were opened from, at the served end", async () => {
+    it("have the remote address at the serving end", async () => {
       const { far, socket } = await pair();
       expect(far.socket?.remote).toMatch(/^(?:::ffff:)?127\.0\.0\.1$/);
       expect(socket.remote).toBeUndefined();
     });
 
-    it("have taken the bytes when send is back", async () => {
+    it("have taken the bytes when send returns", async () => {
       const { near, far, socket } = await pair();
       const bytes = new Uint8Array(MAX_FRAME);
       for (let i = 0; i < 100; i++) {
@@ -318,7 +317,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect(two.near.messages).toEqual([]);
     });
 
-    it("close once where the peer dies without a word", async () => {
+    it("close once where the peer dies without a close frame", async () => {
       const far = new Recorder();
       const { port } = await start((_request, upgrade) => upgrade(far));
       const client = connect(port, "127.0.0.1");
@@ -359,7 +358,7 @@ export function runtimeSuite(detect: () => Promise<Runtime>): void {
       expect([near.opens, near.closes.length]).toEqual([0, 0]);
     });
 
-    it("rejects where the server won't upgrade, and follows no redirect", async () => {
+    it("rejects where the server refuses the upgrade, and follows no redirect", async () => {
       const far = new Recorder();
       const { runtime, port } = await start((request, upgrade) => {
         const { pathname, origin } = new URL(request.url);

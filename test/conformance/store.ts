@@ -1,8 +1,6 @@
 /**
- * What every store must do, whichever it is: the examination that all notaries sit.
- *
- * It takes a way to open stores and registers the tests with Vitest. The port is
- * `src/ports/store.ts`; a store that passes may be trusted by the core.
+ * The suite for stores. Takes a way to open stores; declares vitest cases. The contract is the
+ * port, `src/ports/store.ts`.
  */
 import { afterAll, beforeAll, describe } from "vitest";
 import type { Store } from "../../src/ports/store.ts";

@@ -55,7 +55,7 @@ export function endsTests(stores: Stores): void {
   });
 
   describe("close", () => {
-    test("afterwards everything rejects, again and again, and the others go on", async () => {
+    test("afterwards every step rejects, and other handles go on", async () => {
       const closed = await stores.backend.open();
       const shared = closed === stores.store;
       if (shared) return;

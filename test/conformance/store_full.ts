@@ -1,7 +1,7 @@
 /**
- * What a store does where its backend is full: what keeps leases and frees memory is done, what
- * would grow is refused as a whole, and the caller is told why. One suite for every backend that
- * can be filled.
+ * The suite for stores whose backend is full: renewals and steps that free memory succeed, steps
+ * that would grow it are refused as a whole, and the caller gets the reason. For every backend
+ * that can be filled.
  */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { detailOf } from "../../src/errors.ts";
@@ -75,7 +75,7 @@ export function fullConformance(
       expect(detailOf(error)).toContain(backend.secrets[0]);
     }
 
-    test("a turn that needs more room is refused as a whole, whatever goes with it", async () => {
+    test("a turn that needs more room is refused as a whole", async () => {
       const idle = freshKey();
       const { incarnation, epoch } = await own(store, idle);
       const fence = await full();
@@ -104,7 +104,7 @@ export function fullConformance(
         .toBe("committed");
     });
 
-    test("leases are renewed, members end, and names are released and taken over", async () => {
+    test("leases are renewed, members leave, and keys are released and taken over", async () => {
       const [one, other] = [freshMember(), freshMember()];
       await store.register(one, { ifFree: true });
       await store.register(other, { ifFree: true });
@@ -124,7 +124,7 @@ export function fullConformance(
     });
 
     if (!options.refusesNames) return;
-    test("a name that has no state is refused", async () => {
+    test("a claim of a key without state is refused", async () => {
       await full();
       const key = freshKey();
       await refuses(store.claim(claimOf(key)));

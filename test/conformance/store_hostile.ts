@@ -1,6 +1,6 @@
 /**
- * The store suite on rows that somebody else wrote: what can't be read touches nothing else,
- * and no owner loses its fencing by it.
+ * The store suite on rows that other programs wrote: an unreadable row affects nothing else, and
+ * no owner loses its fencing by it.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { MAX_ADDRESS, MAX_MEMBER_BYTES, MAX_MEMBER_TYPES } from "../../src/limits.ts";
@@ -65,7 +65,7 @@ function loneKey(): string {
 }
 
 export function hostileTests(stores: Stores): void {
-  describe("rows that others wrote", () => {
+  describe("rows that other programs wrote", () => {
     let vandal: Vandal;
     let store: Store;
 
@@ -77,7 +77,7 @@ export function hostileTests(stores: Stores): void {
 
     describe("a member with", () => {
       for (const [kind, parts] of Object.entries(ROWS)) {
-        test(`${kind} is left out and told; others join, renew and are listed`, async () => {
+        test(`${kind} is left out and reported; others register, renew and are listed`, async () => {
           const [old, young] = [freshMember(), freshMember()];
           await store.register(old, { ifFree: true });
           const row = rowOf(parts);
@@ -97,7 +97,7 @@ export function hostileTests(stores: Stores): void {
       }
     });
 
-    test("a row that can't be read may hold a lease: it is watched, killed by its seq, and gone", async () => {
+    test("an unreadable row may hold a lease: it is watched, and killed by its seq", async () => {
       const watcher = freshMember();
       await store.register(watcher, { ifFree: true });
       for (const kind of ["no JSON", "a seq that is no number", "a state that nobody knows"]) {
@@ -115,7 +115,7 @@ export function hostileTests(stores: Stores): void {
       }
     });
 
-    test("a live node whose own seq or row was overwritten goes on, and repairs it", async () => {
+    test("a live node whose seq or row was overwritten goes on, and repairs it", async () => {
       const info = freshMember();
       await store.register(info, { ifFree: true });
       for (const seq of ["NaN", "-1", "9223372036854775807"]) {
@@ -147,7 +147,7 @@ export function hostileTests(stores: Stores): void {
       }
     });
 
-    test("an owner that can't be read is one clear error for its key, and nobody else's", async () => {
+    test("an unreadable owner is one clear error for its key, and affects no other", async () => {
       const entries = [
         ...EPOCHS.map((epoch) => [epoch, "rrp:a/b/c/d"] as const),
         ["7", "no pointer"] as const,
@@ -174,7 +174,7 @@ export function hostileTests(stores: Stores): void {
       expect(other.epoch).toBeGreaterThan(0);
     });
 
-    test("a listing goes on past entries that can't be read, and names them", async () => {
+    test("a listing skips unreadable entries, and names them", async () => {
       const node = fresh("lister");
       const keys = Array.from({ length: 5 }, () => freshKey());
       for (const key of keys) await own(store, key, { rrp: `rrp:test/${node}/${key}` });
@@ -197,7 +197,7 @@ export function hostileTests(stores: Stores): void {
       expect(named.some((message) => message.includes(broken))).toBe(true);
     });
 
-    test("an epoch counter that can't be read refuses its slot's claims: no epoch may fall", async () => {
+    test("claims are refused in a slot with an unreadable epoch counter: no epoch may fall", async () => {
       for (const text of ["x", "-1", "9007199254740993", "9223372036854775807"]) {
         const key = loneKey();
         const owner = await own(store, key);
@@ -230,7 +230,7 @@ export function hostileTests(stores: Stores): void {
       expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
     });
 
-    test("a last turn that can't be read fails that key's commits, whole", async () => {
+    test("an unreadable last turn fails that key's commits as a whole", async () => {
       const key = freshKey();
       const { incarnation, epoch } = await own(store, key);
       await vandal.turn(key, "x", "-1");
@@ -241,7 +241,7 @@ export function hostileTests(stores: Stores): void {
       await own(store, freshKey());
     });
 
-    test("who says again what it holds loses only what can't be read", async ({ skip }) => {
+    test("a reassertion loses only unreadable entries", async ({ skip }) => {
       const [fine, broken] = [freshKey(), freshKey()];
       const owners = await Promise.all([own(store, fine), own(store, broken)]);
       await vandal.owner(broken, "x", "rrp:a/b/c/d");
@@ -258,7 +258,7 @@ export function hostileTests(stores: Stores): void {
     });
   });
 
-  test("a member whose row nobody could read is refused before it is written", async () => {
+  test("a member whose row would be unreadable is refused before it is written", async () => {
     const wrong = [
       freshMember({ region: "eu/west" }),
       freshMember({ node: "" }),

@@ -1,6 +1,4 @@
-/**
- * Small tools of the store suite: fresh names, a claim in one line, a wait by polling.
- */
+/** Helpers of the store suite: fresh keys, a claim in one line, a wait by polling. */
 import { expect } from "vitest";
 import { isAtlasError } from "../../src/errors.ts";
 import type { MemberInfo } from "../../src/model/member.ts";

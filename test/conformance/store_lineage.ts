@@ -1,4 +1,4 @@
-/** The store suite on lineages: which copy answers, and who says again what it holds. */
+/** The store suite on lineages: which copy answers, and reassertions. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { EPOCHS_PER_TERM } from "../../src/limits.ts";
 import type { Ownership } from "../../src/model/ownership.ts";
@@ -31,7 +31,7 @@ export function lineageTests(stores: Stores): void {
     );
 
     describe("lineage", () => {
-      test("is the same to everybody, whatever they ask", async () => {
+      test("is the same to every caller", async () => {
         const lineage = await lineageOf(stores.store);
         for (const handle of stores.handles) {
           const known = { ...lineage, waited: true };
@@ -45,7 +45,7 @@ export function lineageTests(stores: Stores): void {
         }
       });
 
-      test("a caller that knows it under a higher term is told one above, and goes on", async ({ skip }) => {
+      test("a caller that knows it under a higher term gets a term above that", async ({ skip }) => {
         const { id, term } = await lineageOf(stores.store);
         skip(id === "", "it is never replaced by a copy");
         const known = { id, term: term + 3, waited: true };
@@ -58,7 +58,7 @@ export function lineageTests(stores: Stores): void {
         expect([outcome, lineage]).toEqual(["registered", { ...risen, settled: true }]);
       });
 
-      test("a claim of the present one is won, with an epoch of its term", async () => {
+      test("a claim in the present lineage is won, with an epoch of its term", async () => {
         const { id, term } = await lineageOf(stores.store);
         const key = freshKey();
         const { won, owner } = await stores.store.claim(claimOf(key, { lineage: { id, term } }));
@@ -66,7 +66,7 @@ export function lineageTests(stores: Stores): void {
         expect(owner?.epoch).toBeGreaterThan(term * EPOCHS_PER_TERM);
       });
 
-      test("a claim of another one changes nothing and says so", async () => {
+      test("a claim in another lineage changes nothing and says so", async () => {
         const key = freshKey();
         const lineage = { id: "elsewhere", term: 3 };
         expect(await stores.store.claim(claimOf(key, { lineage })))
@@ -101,7 +101,7 @@ export function lineageTests(stores: Stores): void {
         }
       });
 
-      test("a claim tells the last turn of the state that it takes over", async () => {
+      test("a claim returns the last turn of the state that it takes over", async () => {
         const key = freshKey();
         const { incarnation, epoch } = await own(stores.store, key);
         const turn = { key, incarnation, epoch, turn: 7, puts: [], deletes: [] };
@@ -113,7 +113,7 @@ export function lineageTests(stores: Stores): void {
     });
 
     describe("reassert", () => {
-      test("keeps what stands, and restores what nobody or a lower epoch stands for", async () => {
+      test("keeps ownerships that stand, and restores those that nobody or a lower epoch owns", async () => {
         const lineage = await lineageOf(stores.store);
         const [kept, freed, taken] = [freshKey(), freshKey(), freshKey()];
         const owners = await Promise.all([kept, freed, taken].map((key) => own(stores.store, key)));
@@ -172,7 +172,7 @@ export function lineageTests(stores: Stores): void {
         expect(await stores.store.lookup(key)).toEqual(owner);
       });
 
-      test("a state without turns that its owner knows of is behind, and says what it has", async () => {
+      test("a state that lacks turns its owner knows of is behind, and returns its last turn", async () => {
         const lineage = await lineageOf(stores.store);
         const key = freshKey();
         const owner = await own(stores.store, key);
@@ -187,7 +187,7 @@ export function lineageTests(stores: Stores): void {
         ]);
       });
 
-      test("in another lineage nothing is taken", async () => {
+      test("in another lineage nothing is accepted", async () => {
         const key = freshKey();
         const owner = await own(stores.store, key);
         await stores.store.release(key, owner.incarnation, owner.epoch);
@@ -216,7 +216,7 @@ export function lineageTests(stores: Stores): void {
       const keptOf = async (turns: readonly CommittedTurn[], lineage: LineageName) =>
         await stores.store.kept?.(turns, lineage);
 
-      test("tells the last turn of each state, and nothing in another lineage", async () => {
+      test("returns the last turn of each state, and nothing in another lineage", async () => {
         const lineage = await lineageOf(stores.store);
         const [written, fresh] = [freshKey(), freshKey()];
         const { incarnation, epoch } = await own(stores.store, written);
@@ -230,7 +230,7 @@ export function lineageTests(stores: Stores): void {
         expect(await keptOf(turns, { ...lineage, id: "elsewhere" })).toBeNull();
       });
 
-      test("tells the last turn of a state that was emptied and let go, and of who owns it next", async () => {
+      test("returns the last turn of a state that was emptied and released, also for the next owner", async () => {
         const lineage = await lineageOf(stores.store);
         const key = freshKey();
         const first = await own(stores.store, key);
@@ -251,7 +251,7 @@ export function lineageTests(stores: Stores): void {
         expect(await keptOf(turns, lineage)).toEqual([last(first), last(second)]);
       });
 
-      test("tells what a state had before a higher term wrote to it, and for how many of them", async () => {
+      test("returns a state's last turns before higher terms wrote to it, up to a limit", async () => {
         const lineage = await lineageOf(stores.store);
         const { id, term } = lineage;
         const key = freshKey();
@@ -284,7 +284,7 @@ export function lineageTests(stores: Stores): void {
     });
 
     describe("commit", () => {
-      test("after a turn that the state lacks is lost, and changes nothing", async () => {
+      test("after a turn that the state lacks fails as lost, and changes nothing", async () => {
         const { id } = await lineageOf(stores.store);
         const key = freshKey();
         const { incarnation, epoch } = await own(stores.store, key);
@@ -305,7 +305,7 @@ export function lineageTests(stores: Stores): void {
           .toEqual({ lost: { epoch, turn: 4 } });
       });
 
-      test("of another lineage is moved where it would be lost or fenced", async () => {
+      test("in another lineage fails as moved where it would be lost or fenced", async () => {
         const key = freshKey();
         const { incarnation, epoch } = await own(stores.store, key);
         const base = { key, incarnation, epoch, lineage: "elsewhere", puts: [], deletes: [] };

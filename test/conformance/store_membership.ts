@@ -1,4 +1,4 @@
-/** The store suite on membership: who is alive, by whose word. */
+/** The store suite on membership: registration, renewal, kill and leave. */
 import { describe, expect, test } from "vitest";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
 import type { Member, MemberState } from "../../src/model/member.ts";
@@ -37,7 +37,7 @@ export function membershipTests(stores: Stores): void {
       expect((await find(stores.store, info.incarnation))?.seq).toBe(7);
     });
 
-    test("supersedes the older life of its name, and only that", async () => {
+    test("supersedes the older incarnation of its name, and only that", async () => {
       const old = freshMember();
       const other = freshMember();
       const elsewhere = freshMember({ node: old.node, region: "other" });
@@ -107,7 +107,7 @@ export function membershipTests(stores: Stores): void {
     });
   });
 
-  test("keeps what a member serves as, beside the types that it runs", async () => {
+  test("keeps a member's roles, besides the types that it hosts", async () => {
     const info = freshMember({ hosts: ["channels"], serves: ["authority"] });
     await stores.store.register(info, asked);
     expect(await find(stores.store, info.incarnation)).toEqual({ ...info, seq: 0, state: "live" });
@@ -147,7 +147,7 @@ export function membershipTests(stores: Stores): void {
       expect(unknown).toMatchObject({ outcome: "fenced", state: "dead", watched: [] });
     });
 
-    test("tells of the watched that are known, fenced or not", async () => {
+    test("returns the watched members that are known, fenced or not", async () => {
       const [self, live, dead] = [freshMember(), freshMember(), freshMember()];
       for (const info of [self, live, dead]) await stores.store.register(info, asked);
       await stores.store.renew(live.incarnation, 4, []);
@@ -167,7 +167,7 @@ export function membershipTests(stores: Stores): void {
   });
 
   describe("kill and leave", () => {
-    test("kill misses a member whose seq has moved", async () => {
+    test("kill has no effect on a member whose seq has moved", async () => {
       const info = freshMember();
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 2, []);
@@ -190,7 +190,7 @@ export function membershipTests(stores: Stores): void {
       }
     });
 
-    test("kill ends a superseded member, and knows no unknown", async () => {
+    test("kill ends a superseded member, and returns null for an unknown one", async () => {
       const old = freshMember();
       await stores.store.register(old, asked);
       await stores.store.register(freshMember({ node: old.node }), asked);
@@ -199,7 +199,7 @@ export function membershipTests(stores: Stores): void {
       expect(await stores.store.kill(crypto.randomUUID(), 0)).toBeNull();
     });
 
-    test("leave frees the name whatever the seq; dead and left are for ever", async () => {
+    test("leave frees the name whatever the seq; dead and left are permanent", async () => {
       const info = freshMember();
       await stores.store.register(info, asked);
       await stores.store.renew(info.incarnation, 9, []);
@@ -213,7 +213,7 @@ export function membershipTests(stores: Stores): void {
       expect((await find(stores.store, next.incarnation))?.state).toBe("dead");
     });
 
-    test("a member that leaves before its registration comes is fenced when it does", async () => {
+    test("a member that leaves before its registration arrives is fenced then", async () => {
       const info = freshMember();
       await stores.store.leave(info);
       expect((await find(stores.store, info.incarnation))?.state).toBe("left");

@@ -1,4 +1,4 @@
-/** The store suite on ownership: one winner a key, epochs that only rise. */
+/** The store suite on ownership: one winner for each key, epochs that only rise. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { ClaimReply, Store } from "../../src/ports/store.ts";
@@ -23,7 +23,7 @@ export function ownershipTests(stores: Stores): void {
       }
     });
 
-    test("many claimants over all handles: one winner, and all are told who", async () => {
+    test("many claimants over all handles: one winner, which all get", async () => {
       for (let round = 0; round < 5; round++) {
         const claims = Array.from({ length: 64 }, () => claimOf("")).map((claim, i) => ({
           ...claim,

@@ -1,6 +1,6 @@
 /**
- * The store suite on keys of a backend that are gone while others of their resource are there:
- * `read` and `range` agree, and what was lost is told to whoever owns the key, or claims it next.
+ * The store suite on backend keys that are missing while others of their resource exist: `read`
+ * and `range` agree, and the loss is reported to the owner, or the next claimer.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { LostTurns, type OwnerKnows } from "../../src/model/lost_turns.ts";
@@ -26,7 +26,7 @@ function loneKey(): string {
 }
 
 export function partsTests(stores: Stores): void {
-  describe("a resource of which a part is gone", () => {
+  describe("a resource of which a part is missing", () => {
     let store: Store;
     let remove: Remove;
     let key: string;
@@ -65,7 +65,7 @@ export function partsTests(stores: Stores): void {
       last = { epoch: owner.epoch, turn: FIELDS.length };
     });
 
-    test("the index: it is made anew, and nothing is lost", async () => {
+    test("the index: it is rebuilt, and nothing is lost", async () => {
       const { id } = (await store.renew("nobody", 0, [])).lineage;
       await remove(key, "index");
       expect(await agree()).toEqual({ a: "1", b: "2", c: "3" });
@@ -83,7 +83,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ a: "1", b: "4", c: "3" });
     });
 
-    test("the state, under its owner: each step of it says so", async () => {
+    test("the state, under its owner: each step of the owner reports it", async () => {
       await remove(key, "state");
       const knows = { after: last };
       await isLost(store.read(key, ["a"], knows));
@@ -94,7 +94,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({});
     });
 
-    test("the state, and its owner lets go without having noticed: the next is told", async () => {
+    test("the state, and its owner releases without having noticed: the next owner gets it reported", async () => {
       await remove(key, "state");
       await release(last);
       const claim = claimOf(key);
@@ -114,7 +114,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({ b: "1" });
     });
 
-    test("the state, and its owner was told: the next owner isn't told again", async () => {
+    test("the state, and it was reported to its owner: it isn't reported to the next", async () => {
       await remove(key, "state");
       await isLost(store.read(key, ["a"], { after: last }));
       await release(NONE);
@@ -124,7 +124,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({});
     });
 
-    test("state and index, under its owner: each step of it says so", async () => {
+    test("state and index, under its owner: each step of the owner reports it", async () => {
       await remove(key, "state");
       await remove(key, "index");
       await isLost(store.read(key, ["a"], { after: last }));
@@ -133,7 +133,7 @@ export function partsTests(stores: Stores): void {
       expect(await agree()).toEqual({});
     });
 
-    test("the epoch counter: no epoch comes again", async () => {
+    test("the epoch counter: no epoch repeats", async () => {
       await remove(key, "epoch");
       const expected = { incarnation: owner.incarnation, epoch: owner.epoch };
       const { owner: second } = await store.claim(claimOf(key, { expected }));
@@ -145,7 +145,7 @@ export function partsTests(stores: Stores): void {
       expect((await own(store, key)).epoch).toBeGreaterThan(owner.epoch);
     });
 
-    test("the epoch counter, then the state: no epoch comes again", async () => {
+    test("the epoch counter, then the state: no epoch repeats", async () => {
       await remove(key, "epoch");
       await remove(key, "state");
       await remove(key, "index");

@@ -1,6 +1,6 @@
 /**
- * A registry that refuses steps for the moment, or until somebody mends it: each kind, by the real
- * thing where it can be brought about, is told to callers as what it is, and is no loss of ownership.
+ * A registry that refuses steps temporarily, or until an operator acts: callers get the reason of
+ * each kind, produced by the real backend where possible, and no ownership is lost.
  */
 import { getRequestListener } from "@hono/node-server";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -121,7 +121,7 @@ warnIfRedisMissing("what callers are told of a Redis that refuses writes");
 for (const [line, open] of Object.entries(LINES)) {
   describe(`${line}: a server that`, unless(redisMissing), () => {
     for (const [kind, { refusal, told, begin, end }] of Object.entries(KINDS)) {
-      test(`${kind} is told so, and nothing is lost`, async () => {
+      test(`${kind} is reported as such, and nothing is lost`, async () => {
         const redis = await startRedis();
         cleanups.push(() => redis.close());
         const store = guarded(await open(redis));
@@ -217,7 +217,7 @@ async function behindFront() {
 
 describe("upstash: an endpoint that answers", unless(redisMissing), () => {
   for (const [kind, answer, refusal, told] of HTTP) {
-    test(`${kind} is told so, and nothing is lost`, async () => {
+    test(`${kind} is reported as such, and nothing is lost`, async () => {
       const { front, store, turn } = await behindFront();
       front.next.answer = answer;
       const asked = front.next.asked;
@@ -229,7 +229,7 @@ describe("upstash: an endpoint that answers", unless(redisMissing), () => {
     });
   }
 
-  test("429 to the repeat of a request whose answer got lost is no refusal", async () => {
+  test("429 to the repeat of a request whose answer was lost is no refusal", async () => {
     const { front, store, turn } = await behindFront();
     let sent = 0;
     front.next.answer = () => new Response("gone", { status: sent++ === 0 ? 502 : 429 });
@@ -266,7 +266,7 @@ describe("sqlite: a file that", () => {
     return { store, exec: (sql: string) => database?.exec(sql), file };
   }
 
-  test("can't be written to is told so, and nothing is lost", async () => {
+  test("can't be written to is reported as such, and nothing is lost", async () => {
     const { store, exec } = await opened();
     const turn = await firstTurn(store);
     exec("PRAGMA query_only = ON");
@@ -299,7 +299,7 @@ describe("sqlite: a file that", () => {
     });
   }
 
-  test("can't be made for want of room is unavailable: no setting is wrong", async () => {
+  test("can't be created on a full disk is unavailable, not a wrong setting", async () => {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     class Full extends DatabaseSync {
@@ -314,7 +314,7 @@ describe("sqlite: a file that", () => {
     expect(error.message).toMatch(/its disk is full \(SQLITE_FULL\)/);
   });
 
-  test("lies where no folder can be made is refused, with what is wrong", async () => {
+  test("lies where no folder can be created is refused, with the reason", async () => {
     const directory = mkdtempSync(join(tmpdir(), "atlas-refusals-"));
     cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
     writeFileSync(join(directory, "file"), "");

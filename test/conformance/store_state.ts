@@ -1,4 +1,4 @@
-/** The store suite on state: a turn's writes, all or none, by the owner only. */
+/** The store suite on state: a turn's writes are atomic, and only the owner's count. */
 import { describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Commit, CommitReply, Range, Store } from "../../src/ports/store.ts";
@@ -83,7 +83,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([["a", "6"]]);
     });
 
-    test("turns count anew in a new epoch", async () => {
+    test("turns start again in a new epoch", async () => {
       const key = freshKey();
       const first = await own(stores.store, key);
       await commit(key, first, 100, [["a", "old"]]);
@@ -94,7 +94,7 @@ export function stateTests(stores: Stores): void {
       expect(await stores.store.read(key, ["a"])).toEqual(["new"]);
     });
 
-    test("of deletes alone leaves its last turn behind at most, once the ownership is released", async () => {
+    test("that deletes all fields leaves at most its last turn behind, once the ownership is released", async () => {
       const { store } = stores;
       for (const [key, puts] of [[freshKey(), [["a", "1"]]], [freshKey(), []]] as const) {
         const owner = await own(store, key);
@@ -121,7 +121,7 @@ export function stateTests(stores: Stores): void {
       expect((await stores.store.claim(claimOf(key))).last).toEqual({ epoch, turn: 3 });
     });
 
-    test("and a takeover at the same time: what is read after is what was told", async () => {
+    test("and a concurrent takeover: later reads agree with the answers", async () => {
       const [one, other] = stores.handles as [Store, Store];
       for (let round = 0; round < 20; round++) {
         const key = freshKey();
@@ -148,7 +148,7 @@ export function stateTests(stores: Stores): void {
       expect(await everything(key)).toEqual([]);
     });
 
-    test("many resources in one tick, some fenced, none spoils another", async () => {
+    test("many resources in one tick, some fenced, none affects another", async () => {
       const keys = Array.from({ length: 200 }, () => freshKey());
       const owners = await Promise.all(keys.map((key) => own(stores.store, key)));
       const replies = await Promise.all(owners.map((owner, i) =>
@@ -164,7 +164,7 @@ export function stateTests(stores: Stores): void {
       read.forEach((values, i) => expect(values).toEqual([i % 3 ? String(i) : null]));
     });
 
-    test("refuses what can't be kept as it is", async () => {
+    test("refuses values that can't be stored unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       await refuses(commit(key, owner, 0, []), "bad_request", "turn");
@@ -206,7 +206,7 @@ export function stateTests(stores: Stores): void {
       await refuses(everything(key, { limit: 0 }), "bad_request", "limit");
     });
 
-    test("odd characters come back as they were", async () => {
+    test("odd characters come back unchanged", async () => {
       const key = freshKey();
       const owner = await own(stores.store, key);
       const odd = ["", " ", "\0", "\u0001", "\0\u0001\0\0\u0001\u0002", "a\r\nb", "😀", "é\u0301"];

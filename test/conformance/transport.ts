@@ -1,7 +1,6 @@
 /**
- * What every transport must do: one line test for all telephones.
- *
- * Takes a way to put transports on a common network; declares vitest cases.
+ * The suite for transports. Takes a way to put transports on a common network; declares vitest
+ * cases.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { MAX_FRAME_BYTES, MAX_LINK_BUFFER_BYTES } from "../../src/limits.ts";
@@ -97,7 +96,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       return { ann, bob, near, far: bob.accepted[0] as Ear };
     }
 
-    it("tells each end who the other is", async () => {
+    it("gives each end the other's identity", async () => {
       const { ann, bob, near, far } = await linked();
       expect(near.link.peer).toEqual(bob.self);
       expect(far.link.peer).toEqual(ann.self);
@@ -129,7 +128,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       expect(numbers).toEqual([...Array(10_000).keys()]);
     });
 
-    it("keeps what comes before the handlers do", async () => {
+    it("keeps messages that come before the handlers are set", async () => {
       const [ann, bob] = await parties(false);
       const near = new Ear(await ann.transport.dial(bob.peer), false);
       await expect.poll(() => bob.accepted.length).toBe(1);
@@ -144,7 +143,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await expect.poll(() => near.heard.map(([byte]) => byte)).toEqual([2]);
     });
 
-    it("refuses a message that no frame holds, and stays open", async () => {
+    it("refuses a message that is larger than a frame, and stays open", async () => {
       const { near, far } = await linked();
       expect(() => near.link.send(new Uint8Array(MAX_FRAME_BYTES + 1))).toThrow(
         expect.objectContaining({ code: "payload_too_large" }),
@@ -153,7 +152,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await expect.poll(() => far.heard.length).toBe(1);
     });
 
-    it("refuses to queue without end, and takes messages again once they have left", async () => {
+    it("refuses to queue without limit, and accepts messages again once the queue was sent", async () => {
       const { near, far } = await linked();
       const message = new Uint8Array(1_048_576);
       let taken = 0;
@@ -180,7 +179,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       expect([near.closes.length, far.closes.length]).toEqual([1, 1]);
     });
 
-    it("tells a close that came before the handlers", async () => {
+    it("reports a close that came before the handlers were set", async () => {
       const [ann, bob] = await parties(false);
       const near = new Ear(await ann.transport.dial(bob.peer), false);
       await expect.poll(() => bob.accepted.length).toBe(1);
@@ -190,7 +189,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await expect.poll(() => near.closes).toEqual(["never mind"]);
     });
 
-    it("keeps a link whose handler throws from harming the rest", async () => {
+    it("a link whose handler throws affects no other", async () => {
       const [ann, bob] = await parties(false);
       const near = new Ear(await ann.transport.dial(bob.peer));
       await expect.poll(() => bob.accepted.length).toBe(1);
@@ -222,7 +221,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       expect(bob.accepted).toEqual([]);
     });
 
-    it("dials whoever answers, and tells who it is", async () => {
+    it("dials any node at an address, and gives its identity", async () => {
       const [a, b] = await parties();
       const anyone = { region: ANYONE, node: ANYONE, incarnation: ANYONE };
       const link = await a.transport.dial({ ...anyone, address: b.transport.address });
@@ -236,7 +235,7 @@ export function transportSuite(name: string, make: () => Promise<TransportHarnes
       await expect(ann.transport.dial(bob.peer)).rejects.toMatchObject({ code: "unavailable" });
     });
 
-    it("starts a new life with no link of the former", async () => {
+    it("starts a new incarnation with no link of the former", async () => {
       const { ann, bob, near, far } = await linked();
       const former = bob.peer;
       bob.self = identity("bob");

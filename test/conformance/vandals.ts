@@ -1,7 +1,6 @@
 /**
- * Writers of rows that no store would write, one for each kind of backend of the store suite.
- *
- * They take parts of a row as text and put them where a store reads them.
+ * Writes rows that no store would write, one writer for each kind of backend of the store suite.
+ * Takes parts of a row as text and writes them where a store reads them.
  */
 import { DatabaseSync } from "node:sqlite";
 import { slotOf } from "../../src/model/rrp.ts";

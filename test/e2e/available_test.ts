@@ -1,6 +1,6 @@
 /**
- * Types that go on without the store, in real processes on a real Redis: it is killed and
- * comes back, or one node alone loses its road to it and another takes over.
+ * Types that go on without the store, in real processes on a real Redis: Redis is killed and
+ * restarted, or one node alone loses its connection to it and another takes over.
  */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -99,7 +99,7 @@ describe("partition: available, on Redis", () => {
     },
   );
 
-  test("one node cut off, another takes over: both go on, and end as one", {
+  test("one node is cut off, another takes over: both go on, and are reconciled", {
     timeout: 120_000,
   }, async ({ skip }) => {
     if (redisMissing) skip(redisMissing);

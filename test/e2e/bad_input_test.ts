@@ -1,6 +1,6 @@
 /**
- * Everything that nobody should send, sent to a real node on each runtime: each gets
- * its documented error, and the node serves on.
+ * Invalid requests to a real node on each runtime: each gets its documented error, and the node
+ * serves on.
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -98,7 +98,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       ["bytes that are no ASCII", "/v1/resources/channels/\u00ff\u00fe/send"],
       ["no slash", "v1"],
       ["another scheme", "ftp://x/v1/nodes"],
-    ])("a raw target with %s is answered, or hung up on", async (_what, target) => {
+    ])("a raw target with %s is answered, or its connection is closed", async (_what, target) => {
       const { status } = await raw(target);
       // What is no HTTP is answered by the runtime, each in its own words.
       expect([0, 200, 400, 404, 505]).toContain(status);
@@ -227,7 +227,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       expect(status).toSatisfy((it: number) => it === 0 || (it >= 400 && it < 500));
     });
 
-    test("bytes that are no HTTP", async () => {
+    test("bytes that are not HTTP", async () => {
       for (
         const bytes of ["\0\0\0\0\r\n\r\n", "x".repeat(100_000), "\x16\x03\x01\x02\x00\r\n\r\n"]
       ) {
@@ -261,7 +261,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("bad input to a node on %s",
       },
     );
 
-    test("a route that isn't there, and a method that isn't meant", async () => {
+    test("an unknown route, and an unknown method", async () => {
       const headers = { authorization: `Bearer ${TOKEN}` };
       for (const path of ["/v1/nothing", "/v2/nodes", "/atlas/link", "/v1/resources/channels"]) {
         expect(await ask(node.url, path, { headers })).toMatchObject(refused(404, "not_found"));

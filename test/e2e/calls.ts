@@ -1,8 +1,6 @@
 /**
- * Calls over HTTP as any program would make them: a telephone without memory.
- *
- * Takes a node's URL and what to ask; gives the status and the parsed answer, whatever
- * it is. Only a connection that failed rejects.
+ * Calls over HTTP without the client. Takes a node's URL and a request; gives the status and the
+ * parsed answer. Only a failed connection rejects.
  */
 
 export interface Answer {

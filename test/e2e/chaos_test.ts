@@ -1,6 +1,6 @@
 /**
- * A short storm: real nodes of all runtimes under SIGKILL, SIGSTOP, drains and, where one
- * is installed, a Redis that fails. `npm run chaos` is the same for longer.
+ * A short chaos run: real nodes of all runtimes under SIGKILL, SIGSTOP, drains and, where one is
+ * installed, a Redis that fails. `npm run chaos` is the same for longer.
  */
 import { afterEach, expect, test } from "vitest";
 import { redisMissing, warnIfRedisMissing } from "../support/redis.ts";
@@ -14,7 +14,7 @@ warnIfRedisMissing("chaos on Redis, a SQLite file is used");
 afterEach(endAll);
 
 test(
-  "nothing acknowledged is lost in a storm",
+  "no acknowledged write is lost under random faults",
   { timeout: 180_000 },
   () => storm(redisMissing ? "file" : "redis"),
 );

@@ -1,10 +1,9 @@
 /**
- * A cluster of real processes on one registry: the stage that every end-to-end test
- * plays on.
+ * A cluster of real processes on one registry, for end-to-end tests.
  *
- * Takes a registry, a lease and the runtimes of its nodes; gives the running nodes,
- * each of which can be started again under its name. Registries are a SQLite file in a
- * temporary folder or a Redis of the test's own.
+ * Takes a registry, a lease and the runtimes of its nodes; gives the running nodes, each of which
+ * can be started again under its name. Registries are a SQLite file in a temporary folder or a
+ * Redis of the test's own.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,6 +1,5 @@
 /**
- * Containers without a container engine: processes that see little more of the machine
- * than a container would.
+ * Processes with as little access to the machine as in a container, without a container engine.
  *
  * Takes an image of `image.ts` and a folder of binaries; starts what the image starts, in
  * exec form, in its folder, as its user (where the test runs as root), with the image's

@@ -225,7 +225,7 @@ describe("fly.toml", () => {
     expect(fly.http_service.internal_port).toBe(settings.port);
   });
 
-  test("a machine is stopped by a signal that drains it, and never for want of requests", () => {
+  test("a machine is stopped by a signal that drains it, and never for lack of requests", () => {
     expect(fly.kill_signal).toBe("SIGTERM");
     expect(fly.http_service.auto_stop_machines).toBe("off");
     expect(existsSync(ROOT + fly.build.dockerfile)).toBe(true);

@@ -1,11 +1,10 @@
 /**
- * Callers of many names at once, and what each was promised: a market square, where every
- * receipt says who signed it.
+ * Concurrent callers of many keys, and the answers that each got.
  *
- * Takes how many callers, the doors they knock at, and which channel a caller writes to
- * next; gives every acknowledged message with the owner that took it. A keyed caller
- * repeats a message under its key until it is acknowledged, at the next door each time;
- * an unkeyed one never repeats any.
+ * Takes the number of callers, the nodes' URLs, and which channel a caller writes to next; gives
+ * every acknowledged message with the owner that took it. A keyed caller repeats a message under
+ * its idempotency key until it is acknowledged, at the next node each time; an unkeyed one never
+ * repeats.
  */
 import { expect } from "vitest";
 import { call, type Message } from "./calls.ts";

@@ -1,8 +1,8 @@
 /**
- * Draining under load: the node hands its resources over and goes, and no caller who
- * was promised something notices.
+ * Draining under load: the node hands its resources over and stops, and no acknowledged call is
+ * lost.
  *
- * The lease is `frugal` (30 s): who waited for it to end would be seen to.
+ * The lease is `frugal` (30 s), so that waiting for its end would show.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { ask, result } from "./calls.ts";

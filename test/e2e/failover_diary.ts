@@ -1,9 +1,8 @@
 /**
- * What nodes say of a name that nobody owns, while their store is replaced by a copy: an
- * enquirer who comes back to every counter again and again, and notes each answer.
+ * Records lookups and claims of unowned keys while the store fails over to a copy.
  *
- * Takes the nodes; gives each look with the times of question and answer, to be held
- * against the nodes' own logs.
+ * Takes the nodes; gives each attempt with the times of request and answer, to be compared with
+ * the nodes' logs.
  */
 import { expect } from "vitest";
 import { type Answer, ask } from "./calls.ts";

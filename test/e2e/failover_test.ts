@@ -1,12 +1,11 @@
 /**
- * A real Redis primary killed under load, and a copy of it promoted: real nodes of all
- * runtimes go on with it. Nobody owns a name twice, what the copy lacks is told by its
- * owner and nothing else is missing, and names can be claimed again once no lease of
- * before can hold any more.
+ * A real Redis primary is killed under load, and a replica promoted: real nodes of all runtimes go
+ * on with it. No key has two owners; writes that the copy lacks are reported by their owner, and
+ * nothing else is missing; keys can be claimed again once no former lease can still hold.
  *
- * The bounds are the protocol's: claims wait W (≈ 3.3 s of a `fast` lease, 6.5 s of a
- * `standard` one) from when a node first heard of the copy, and a claim that waited is tried
- * again within half a second, or as soon as a busy machine comes to it.
+ * The bounds are the protocol's: claims wait W (≈ 3.3 s of a `fast` lease, 6.5 s of a `standard`
+ * one) from when a node first sees the copy, and a claim that waited is tried again within half a
+ * second, or as soon as a busy machine gets to it.
  */
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -237,7 +236,7 @@ warnIfRedisMissing("nodes whose store fails over");
 
 describe("the store's primary is killed under load", unless(redisMissing), () => {
   test(
-    "sentinels promote a replica: nothing acknowledged is missing",
+    "sentinels promote a replica: no acknowledged write is missing",
     { timeout: 180_000 },
     async () => {
       const group = await startSentinels({ replicas: 2, downAfterMs: PATIENT_MS });
@@ -269,7 +268,7 @@ describe("the store's primary is killed under load", unless(redisMissing), () =>
   );
 
   test(
-    "a copy that was left behind takes its address: what it lacks is told",
+    "an outdated copy takes its address: lost writes are reported",
     { timeout: 180_000 },
     async () => {
       const primary = await startRedis({ args: ["--repl-diskless-sync-delay", "0"] });

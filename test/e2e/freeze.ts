@@ -1,8 +1,7 @@
 /**
- * Freezing a node: a photographer who waits until nobody blinks.
+ * Freezes a node by SIGSTOP at a moment when that blocks no other process.
  *
- * Takes a running node and the URL of its registry; gives it stopped by SIGSTOP, at a moment
- * when it stops nobody else with it. SIGCONT goes on.
+ * Takes a running node and the URL of its registry; gives it stopped. SIGCONT resumes it.
  */
 import type { NodeProcess } from "./process.ts";
 

@@ -1,12 +1,10 @@
 /**
- * A container image without a container engine: a cook who follows the recipe to the
- * letter, in an ordinary kitchen.
+ * Builds a container image without a container engine.
  *
- * Takes a Dockerfile and its context; carries out the very steps of the stages that the
- * image needs in folders that stand for their file systems, and gives what would be
- * started there, as whom, in which folder, with which variables. Base images are empty
- * folders: what they bring is up to the caller. Knows only the instructions that the
- * Dockerfile of this repository uses, and refuses any other.
+ * Takes a Dockerfile and its context; carries out the steps of the stages that the image needs in
+ * folders that stand for their file systems, and gives the command to be started, its user, folder
+ * and variables. Base images are empty folders: their content is up to the caller. Knows only the
+ * instructions that the Dockerfile of this repository uses, and refuses any other.
  */
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync } from "node:fs";

@@ -1,7 +1,6 @@
 /**
- * Strangers at the door that only nodes may use: no secret, a wrong one, a borrowed
- * name, noise, and, once inside, more noise. None gets a link, or keeps it, and the
- * node serves on.
+ * Strangers at the path of node links: no secret, a wrong one, another node's name, garbage, and
+ * garbage after a valid handshake. None gets a link, or keeps it, and the node serves on.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
@@ -159,7 +158,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     await expect(dial(secret)).rejects.toMatchObject({ code: "unauthorized" });
   });
 
-  test("who wants another incarnation gets none", async () => {
+  test("a dialler that wants another incarnation gets none", async () => {
     await expect(dial(SECRET, { incarnation: SELF.incarnation })).rejects.toMatchObject({
       code: "unavailable",
     });
@@ -180,7 +179,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     expect(await line.next(), "nothing is told to a stranger").toBeNull();
   });
 
-  test("a proof that proves nothing is hung up on", async () => {
+  test("a wrong proof closes the connection", async () => {
     const line = await open(node);
     const hello = encodeHello(SELF, node.line, linkAddress(node.url));
     line.socket.send(hello);
@@ -214,13 +213,16 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["arguments that are no array", "channels/x", "send", pack("x"), "bad_request"],
     ["arguments nested without end", "channels/x", "send", abyss(), "bad_request"],
     ["arguments that are noise", "channels/x", "send", new Uint8Array([0xc1]), "bad_request"],
-  ])("a proven peer who asks with %s is refused", async (_what, key, method, body, code) => {
-    const line = await proven(node);
-    line.socket.send(request(key, method, body));
-    expect(answersOf(await line.next())).toEqual([code]);
-    line.socket.close();
-    await line.closed;
-  });
+  ])(
+    "an authenticated peer that asks with %s is refused",
+    async (_what, key, method, body, code) => {
+      const line = await proven(node);
+      line.socket.send(request(key, method, body));
+      expect(answersOf(await line.next())).toEqual([code]);
+      line.socket.close();
+      await line.closed;
+    },
+  );
 
   test.each([
     ["no arguments", [], "invalid_rrp"],
@@ -229,7 +231,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])("links to a node on %s", (ru
     ["a prefix that is none", [null, "local/", 5], "invalid_rrp"],
     ["a time that is none", [null, "rrp:local/", -5], "bad_request"],
     ["a time without end", [null, "rrp:local/", 1e12], "bad_request"],
-  ])("a proven peer who has it drain with %s is refused", async (_what, args, code) => {
+  ])("an authenticated peer that drains with %s is refused", async (_what, args, code) => {
     const line = await proven(node);
     line.socket.send(request("nodes/x", "$drain", pack(args), "local/stranger"));
     expect(answersOf(await line.next())).toEqual([code]);

@@ -1,10 +1,10 @@
 /**
- * Callers who send messages to one channel as fast as they are answered, and a ledger
- * of what they were promised: a crowd at a counter, each keeping the receipts.
+ * Callers that send messages to one channel as fast as they are answered, and a record of the
+ * answers.
  *
- * Takes the doors to knock at; gives each acknowledged message, and every refusal. A
- * keyed caller repeats a message under its key until it is acknowledged, at the next
- * door each time.
+ * Takes the nodes' URLs; gives each acknowledged message, and every refusal. A keyed caller
+ * repeats a message under its idempotency key until it is acknowledged, at the next node each
+ * time.
  */
 import { expect } from "vitest";
 import { type Answer, call, history } from "./calls.ts";

@@ -1,9 +1,8 @@
 /**
- * Traders: nodes in processes of their own, which sell and buy modules as a test says. The
- * stage manager's list of who is on, and the wires to each.
+ * Nodes in processes of their own that sell and buy modules as a test tells them.
  *
- * Takes runtimes, regions and variables; gives traders that publish, discover and call, and
- * tell what they see. All processes of a test file share one registry.
+ * Takes runtimes, regions and variables; gives handles that publish, discover and call, and report
+ * figures. All processes of a test file share one registry.
  */
 import type {
   AuthorityView,

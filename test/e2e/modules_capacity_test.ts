@@ -1,10 +1,10 @@
 /**
- * Never above capacity, on real processes of all runtimes: two at a time, four with a
- * second node, two again when that is shot; and no credit lost by calls that fail, are
- * given up, or take long.
+ * Capacity is never exceeded, on real processes of all runtimes: two at a time, four with a second
+ * node, two again after that is killed; and calls that fail, are given up, or take long lose no
+ * credit.
  *
- * What runs at once is counted by those who run it, and leases are long: whatever happens
- * here happens by word of mouth, not because a lease ran out.
+ * Running calls are counted by the functions themselves. Leases are long, so that everything here
+ * follows from messages, not from a lease that ended.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -78,7 +78,7 @@ test("a hundred calls of pi at capacity 2 run two at a time, and all are answere
   await proxy.close();
 });
 
-test("a second node makes it four without reconnecting; shot, it is two, then four elsewhere", async () => {
+test("a second node makes it four without reconnecting; after it is killed it is two, then four elsewhere", async () => {
   const proxy = await buyer.discover({ capacity: 4 });
   const batch = await proxy.begin("hold", { times: 100 });
   await until(async () => (await running(ann))[0] === 2, "two run");
@@ -153,7 +153,7 @@ test("failing calls don't drain the pool", async () => {
   await proxy.close();
 });
 
-test("callers who give up while they wait spend no credit", async () => {
+test("callers that give up while they wait spend no credit", async () => {
   await carl.publish({ name: "patient", capacity: 2 });
   const proxy = await buyer.discover({ name: "patient", capacity: 2, waitFor: "all" });
   const before = (await carl.count()).served;
@@ -211,7 +211,7 @@ test("a seller that is told to leave finishes what it runs, and no call is lost"
   await proxy.close();
 });
 
-test("a listener closed in mid-call lets it end, or gives it up after its time", async () => {
+test("a listener closed during a call lets it end, or aborts it after its time", async () => {
   const shop = await carl.publish({ name: "closing", capacity: 2 });
   const proxy = await buyer.discover({ name: "closing", capacity: 2, waitFor: "all" });
   const kept = await proxy.begin("hold", { times: 2 });

@@ -1,6 +1,6 @@
 /**
- * Clients of the market, which have no node of their own: the same capacity, the same errors
- * and the same patience as on a node, over a purchase that survives the node that keeps it.
+ * Modules for clients without a node of their own: the same capacity, errors and waiting as on a
+ * node, over a purchase that survives the node that keeps it.
  */
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -141,7 +141,7 @@ test("a hundred calls two at a time; another node opens, and it is four", async 
   expect($plb.capacity()).toBe(0);
 });
 
-test("the node that keeps the purchase is shot: the client buys again at another", async () => {
+test("the node with the purchase is killed: the client buys again at another", async () => {
   const [first, second] = doors as [Trader, Trader];
   const buyer = second;
   const proxy = await buyer.discover({ via: urls(), capacity: 2, waitFor: "all" });

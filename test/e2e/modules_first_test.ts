@@ -1,6 +1,6 @@
 /**
- * Who comes first: brokers before any authority, and orders that stand while the only
- * authority is shot and another takes its address.
+ * Start order: brokers that start before any authority, and orders that stand while the only
+ * authority is killed and another takes its address.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { freePort } from "../support/ports.ts";

@@ -1,6 +1,6 @@
 /**
- * A seller is frozen with calls in it, past its lease: who waits for it is told that the
- * calls may have run, everybody else is served elsewhere, and thawed it sells again.
+ * A seller is frozen with running calls, past its lease: their callers get `maybeExecuted`, other
+ * calls are served elsewhere, and after it resumes it sells again.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { REDIS, type Registry, SQLITE } from "./cluster.ts";

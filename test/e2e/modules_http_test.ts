@@ -1,7 +1,4 @@
-/**
- * The market over HTTP: what routes show is what sellers count, and each thing that can go
- * wrong has its one answer.
- */
+/** Modules over HTTP: routes show what sellers count, and each failure has one answer. */
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Answer, ask, type AskOptions } from "./calls.ts";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -227,7 +224,7 @@ describe("requests over HTTP", () => {
     expect(answer.body.error).toMatchObject({ maybeExecuted: false });
   });
 
-  test("a seller who dies in mid-call", async () => {
+  test("a seller that dies during a call", async () => {
     const mortal = await startTrader({
       registry: registry.url,
       lease: "frugal",
@@ -243,7 +240,7 @@ describe("requests over HTTP", () => {
     expect(body).toEqual(failed("unavailable", true, /mortal\.hold on mortal/));
   });
 
-  test("a listener closed in mid-call", async () => {
+  test("a listener closed during a call", async () => {
     const shop = await ann.publish({ name: "brief", capacity: 1 });
     const call = request("brief/hold", [1]);
     await held(ann, 1);

@@ -1,8 +1,8 @@
 /**
  * Authorities, exchanges and brokers in processes of their own: a mesh from any one address,
- * workers who know each other only as seller and buyer, and orders that outlive authorities.
+ * workers that know each other only as seller and buyer, and orders that outlive authorities.
  *
- * Leases are long: who is gone is known by word of mouth, not because a lease ran out.
+ * Leases are long, so that a dead peer is known by a closed link, not by the end of its lease.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -101,11 +101,11 @@ async function links(): Promise<number[]> {
   return await Promise.all(workers.map(async (worker) => (await worker.stats()).links));
 }
 
-test("a full mesh comes of any one address: a list, DNS, the registry, a function", async () => {
+test("a full mesh forms from any one address: a list, DNS, the registry, a function", async () => {
   await meshed([...authorities, ...workers], authorities, 6);
 });
 
-test("workers have links to authorities alone, until a channel joins two of them", async () => {
+test("workers have links to authorities only, until a channel joins two of them", async () => {
   const [seller, buyer] = workers as [Trader, Trader];
   await until(async () => String(await links()) === "3,3,3", "links to the three authorities");
   await seller.publish({ name: "joined", capacity: 2 });
@@ -161,7 +161,7 @@ test("orders of a lost broker vanish from all books", async () => {
   await meshed([buyer], authorities, 6);
 });
 
-test("an authority is shot and another started: no order is lost", async () => {
+test("an authority is killed and another started: no order is lost", async () => {
   const [seller, buyer, other] = workers as [Trader, Trader, Trader];
   await seller.publish({ name: "kept", capacity: 2 });
   const proxy = await buyer.discover({ name: "kept", capacity: 5 });

@@ -1,6 +1,6 @@
 /**
- * Where capacity is bought, on nodes of two regions: near first, far where it must be, and
- * given back there once it is to be had near; or spread over all.
+ * Where capacity is bought, on nodes of two regions: near first, far if necessary, and back to
+ * near once that is available; or spread over all.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -69,7 +69,7 @@ test("near first; what was bought far away is given back when near capacity appe
   await proxy.close();
 });
 
-test("far away where nothing is near", async () => {
+test("far away where there is nothing near", async () => {
   await bob.publish({ name: "far", capacity: 2 });
   const proxy = await buyer.discover({ name: "far", capacity: 2, waitFor: "all" });
   expect(await bought(proxy)).toEqual({ bob: 2 });

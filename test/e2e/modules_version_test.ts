@@ -1,6 +1,6 @@
 /**
- * Versions and hot code load, on real processes: who asks for which version gets it, and
- * code is changed under the hands of sixty-four callers without one of them noticing.
+ * Versions and hot code loading, on real processes: buyers get the version that they ask for, and
+ * an update under sixty-four concurrent callers fails no call.
  */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Registry, SQLITE } from "./cluster.ts";
@@ -81,7 +81,7 @@ test("versions are served side by side, each to those who asked for it", async (
   await Promise.all(proxies.map((proxy) => proxy.close()));
 });
 
-test("nobody sells what was asked: unavailable, with what was asked", async () => {
+test("no seller of the requested version: unavailable, with that version", async () => {
   const asked = { name: "lib", version: "^4", capacity: 3, timeoutMs: 200 };
   await expect(buyer.discover(asked)).rejects.toMatchObject({
     code: "unavailable",
@@ -150,7 +150,7 @@ test("new code under 64 callers: no call fails, what runs ends on the old, which
   await shop.close();
 });
 
-test("who accepts the new version swaps to it, who doesn't stays on the old", async () => {
+test("a buyer that accepts the new version swaps to it, others stay on the old", async () => {
   const shop = await ann.publish({ name: "both", capacity: 4, code: { version: "1.0.0" } });
   const range = await buyer.discover({ name: "both", version: "^1", capacity: 2, waitFor: "all" });
   const pin = await bob.discover({ name: "both", version: "1.0.0", capacity: 2, waitFor: "all" });

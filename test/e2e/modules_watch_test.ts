@@ -1,6 +1,6 @@
 /**
- * A developer's afternoon on each runtime: a node that watches its app's file, callers who
- * never stop, and edits to the module, one of them broken.
+ * A node that watches its app's file, on each runtime: callers that never stop, and edits to the
+ * module, one of them broken.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

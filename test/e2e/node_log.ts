@@ -1,8 +1,6 @@
 /**
- * What a node wrote in its log: the diary of a witness, read afterwards.
- *
- * Takes a running node; gives its events with their own times. All nodes of a test run on
- * one machine, so their times can be compared.
+ * Reads the log of a running node. Gives its events with their times; all nodes of a test run on
+ * one machine, so that times can be compared.
  */
 import type { NodeProcess } from "./process.ts";
 

@@ -1,6 +1,6 @@
 /**
- * One owner, any door: a thousand names called through every node at once. Each has
- * one owner, one epoch and a sequence without gaps, whoever was asked.
+ * A thousand keys called through every node at once: each has one owner, one epoch and a sequence
+ * without gaps, whichever node was asked.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { type Answer, ask, call, history } from "./calls.ts";
@@ -48,7 +48,7 @@ function judge(answers: Answer[]): { rrp: string; epoch: number } {
   return { rrp: [...rrps][0], epoch: [...epochs][0] };
 }
 
-describe("one owner, any door", () => {
+describe("one owner, whichever node is asked", () => {
   test.for(CLUSTERS)("$title", { timeout: 180_000 }, async ({ kind, runtimes }, { skip }) => {
     if (kind.missing) skip(kind.missing);
     registry = await kind.open();

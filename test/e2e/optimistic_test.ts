@@ -1,6 +1,6 @@
 /**
- * Two real Redis servers that know nothing of each other, and the post between them: how
- * often a name gets two owners, that it shows, and how it ends.
+ * Two real Redis servers with asynchronous copying between them: how often a key gets two owners,
+ * that this is reported, and how it ends.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { openRaceStores } from "../../adapters/store/open_race.ts";
@@ -20,7 +20,7 @@ import { race } from "../../src/race/race.ts";
 import { pause } from "../../src/time/wait.ts";
 import { claimOf, eventually, freshKey } from "../conformance/store_kit.ts";
 import { redisMissing, startRedis, warnIfRedisMissing } from "../support/redis.ts";
-import { type Letter, replicate, type Replication } from "../support/replication.ts";
+import { type CopiedKey, replicate, type Replication } from "../support/replication.ts";
 import { unless } from "../support/unless.ts";
 
 const cleanups: (() => unknown)[] = [];
@@ -29,12 +29,12 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-interface Villages {
+interface TwoMasters {
   readonly urls: readonly [string, string];
   readonly replication: Replication;
 }
 
-async function villages(): Promise<Villages> {
+async function twoMasters(): Promise<TwoMasters> {
   const servers = await Promise.all([startRedis(), startRedis()]);
   cleanups.push(() => Promise.all(servers.map((server) => server.close())));
   const urls = servers.map(({ url }) => url) as [string, string];
@@ -43,7 +43,7 @@ async function villages(): Promise<Villages> {
   return { urls, replication };
 }
 
-async function opened({ urls: [one, two] }: Villages, query: string): Promise<[Store, Store]> {
+async function opened({ urls: [one, two] }: TwoMasters, query: string): Promise<[Store, Store]> {
   const all = `?strategy=optimistic&masters=a,b&${query}`;
   const stores: [Store, Store] = [
     await openStore(`${one}${all}&master=a`),
@@ -55,7 +55,7 @@ async function opened({ urls: [one, two] }: Villages, query: string): Promise<[S
 
 /** Both claim a fresh name at about the same time. */
 interface Trial {
-  /** Whether both wrote a stake: neither had seen the other's. */
+  /** Whether both wrote a claim, so neither had seen the other's. */
   readonly isContended: boolean;
   /** Whether both were confirmed. */
   readonly isDouble: boolean;
@@ -63,7 +63,7 @@ interface Trial {
 
 /** @param lateMs how long after the first the second one begins; the other way where below 0. */
 async function contend(
-  { replication }: Villages,
+  { replication }: TwoMasters,
   stores: readonly [Store, Store],
   lateMs = 0,
   key = freshKey(),
@@ -73,44 +73,44 @@ async function contend(
     if (isLate && lateMs !== 0) await pause(systemClock, Math.abs(lateMs));
     return await store.claim(claimOf(key));
   }));
-  const isContended = [0, 1].every((side) => stakeOf(replication, side, key) !== undefined);
+  const isContended = [0, 1].every((side) => copiedClaim(replication, side, key) !== undefined);
   return { isContended, isDouble: replies.every(({ won }) => won) };
 }
 
-/** The letter with the stake of a side. */
-function stakeOf({ letters }: Replication, side: number, key: string): Letter | undefined {
-  return letters.find((letter) => letter.key.endsWith(`:claim/${"ab"[side]}:${key}`));
+/** The copied key with a side's claim. */
+function copiedClaim({ copies }: Replication, side: number, key: string): CopiedKey | undefined {
+  return copies.find((copied) => copied.key.endsWith(`:claim/${"ab"[side]}:${key}`));
 }
 
-/** Which stakes come to the other side while their claims wait. */
+/** Which claims are copied to the other side while their claimers wait. */
 const IN_TIME = ["both", "greater", "lesser", "none"] as const;
 
-/** Contends with copying held; lets through what is to be in time once both stakes are written. */
+/** Claims at both masters with copying held; releases the copies that are to be in time once both claims are written. */
 async function contendWith(
-  place: Villages,
+  place: TwoMasters,
   stores: readonly [Store, Store],
   inTime: typeof IN_TIME[number],
 ): Promise<Trial & { inTime: string }> {
   const { replication } = place;
   const key = freshKey();
   const trial = contend(place, stores, 0, key);
-  const stakes = await eventually(async () => {
-    const found = [0, 1].flatMap((side) => stakeOf(replication, side, key) ?? []);
-    return found.length === 2 ? found as [Letter, Letter] : undefined;
+  const claims = await eventually(async () => {
+    const found = [0, 1].flatMap((side) => copiedClaim(replication, side, key) ?? []);
+    return found.length === 2 ? found as [CopiedKey, CopiedKey] : undefined;
   });
-  // Each side knows its own stake alone: no epoch is given twice.
+  // Each side knows only its own claim: no epoch is given twice.
   const [a, b] = await Promise.all(stores.map((store) => store.lookup(key)));
   const greater = a!.epoch > b!.epoch ? 0 : 1;
-  const chosen = { both: stakes, greater: [stakes[greater]], lesser: [stakes[1 - greater]] };
-  if (inTime !== "none") replication.release((letter) => chosen[inTime].includes(letter));
+  const chosen = { both: claims, greater: [claims[greater]], lesser: [claims[1 - greater]] };
+  if (inTime !== "none") replication.release((copied) => chosen[inTime].includes(copied));
   return { ...await trial, inTime };
 }
 
 warnIfRedisMissing("two owners of one name on two Redis servers");
 
 describe("claims at two masters", unless(redisMissing), () => {
-  test("where copying outlasts the bound, doubles are as frequent as the race says", async () => {
-    const place = await villages();
+  test("where copying outlasts the bound, double owners are as frequent as in the race", async () => {
+    const place = await twoMasters();
     // Nothing is copied before all is decided.
     place.replication.hold();
     const lines = await Promise.all(
@@ -135,8 +135,8 @@ describe("claims at two masters", unless(redisMissing), () => {
     expect(rate).toBe(1);
   });
 
-  test("doubles are those whose greater stake came too late", async () => {
-    const place = await villages();
+  test("a key has two owners only where its greater claim came too late", async () => {
+    const place = await twoMasters();
     place.replication.hold();
     // What is let through has four seconds to arrive.
     const stores = await opened(place, "bound=2000");
@@ -149,8 +149,8 @@ describe("claims at two masters", unless(redisMissing), () => {
     }
   });
 
-  test("where the bound holds there are none", async () => {
-    const place = await villages();
+  test("where the bound holds there are no double owners", async () => {
+    const place = await twoMasters();
     place.replication.delay(20);
     const stores = await opened(place, "bound=1000");
     const trials = await Promise.all(
@@ -190,7 +190,7 @@ const app = defineApp({ resources: { notes: Notes } });
 
 describe("nodes at two masters", unless(redisMissing), () => {
   async function nodes(
-    place: Villages,
+    place: TwoMasters,
     recheckMs: number,
   ): Promise<[AtlasNode<typeof app>, AtlasNode<typeof app>]> {
     log.length = 0;
@@ -213,8 +213,8 @@ describe("nodes at two masters", unless(redisMissing), () => {
     return [one, two];
   }
 
-  test("a split makes two owners: shown on both sides, then one, who has everything", async () => {
-    const place = await villages();
+  test("a partition makes two owners, shown on both sides, then one with all writes", async () => {
+    const place = await twoMasters();
     // A contest shows for three rechecks and two bounds, where the loser takes nothing back.
     const [one, two] = await nodes(place, 2_000);
     let open!: () => void;
@@ -263,7 +263,7 @@ describe("nodes at two masters", unless(redisMissing), () => {
   });
 
   test("a loser learns at its commit, too, and the call goes on at the winner", async () => {
-    const place = await villages();
+    const place = await twoMasters();
     const both = await nodes(place, 60_000);
     place.replication.hold();
     const said = await Promise.all(both.map((node) => node.resource("notes", "y").add("mine")));

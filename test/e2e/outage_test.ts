@@ -1,7 +1,7 @@
 /**
- * The registry's store is gone for longer than a lease: owners serve what needs no
- * store until their lease ends, then refuse; nobody claims to know what can't be known;
- * once the store is back everything serves again, and what was promised is still there.
+ * The registry's store is down for longer than a lease: owners serve calls that need no store
+ * until their lease ends, then refuse; no lookup claims more than is known; once the store is back
+ * everything serves again, and acknowledged writes are there.
  *
  * The Redis keeps every acknowledged write on disk (appendfsync always).
  */

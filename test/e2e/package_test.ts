@@ -1,6 +1,6 @@
 /**
- * The package as its users meet it: by its own name from within the checkout, and
- * installed from the tarball that would be published, on each runtime.
+ * The package as users get it: by its own name from within the checkout, and installed from the
+ * tarball that would be published, on each runtime.
  */
 import { execFileSync } from "node:child_process";
 import {

@@ -1,9 +1,9 @@
 /**
- * Real node processes: a stable whose horses may be stopped dead, woken up, or shot.
+ * Real node processes that tests can stop, resume and kill.
  *
- * Takes a runtime and environment variables; gives a running `node.ts` with its ready
- * line, its output and the signals that a test sends it. Signals go to that process by
- * its id; whatever is left running ends with the test.
+ * Takes a runtime and environment variables; gives a running `node.ts` with its ready line, its
+ * output and the signals that a test sends it. Signals go to that process by its id; processes
+ * that are left end with the test.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { resolve } from "node:path";

@@ -1,7 +1,6 @@
 /**
- * Requests as no decent client would send them: a skeleton key for the front door.
- *
- * Takes bytes for a node's HTTP socket; gives what came back before the node hung up.
+ * Raw requests over TCP, as no regular client sends them. Takes bytes for a node's HTTP socket;
+ * gives all that came back before the node closed the connection.
  */
 import { connect } from "node:net";
 

@@ -1,10 +1,9 @@
 /**
- * Three regions on one machine: continents on a table, with the seas between them.
+ * Three regions on one machine.
  *
- * Gives six real nodes, two a region, on Bun, Deno and Node; a registry in each region, of
- * which one is reached by HTTP; and roads between all of them, by which alone anything
- * leaves or enters a node or a registry. Each road takes its time, may be closed, and
- * counts who travels on it.
+ * Gives six real nodes, two a region, on Bun, Deno and Node; a registry in each region, one of
+ * them over HTTP; and delay proxies on all connections between regions. Each proxy adds its delay,
+ * can be closed, and counts connections and bytes.
  */
 import {
   type DelayProxy,

@@ -1,8 +1,7 @@
 /**
- * Callers in several regions who take no for an answer: a crowd of inspectors, each of
- * whom writes down every call, and the first refusal is one too many.
+ * Callers in several regions that tolerate no failure: every call is recorded.
  *
- * Takes doors and a channel; gives what was acknowledged and what failed. Nothing is
+ * Takes nodes' URLs and a channel; gives what was acknowledged and what failed. Nothing is
  * repeated by these callers, nor by the client for them: no call has an idempotency key.
  */
 import { expect } from "vitest";

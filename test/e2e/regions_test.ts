@@ -1,11 +1,11 @@
 /**
- * Three regions, two nodes and a registry each, with seas between them: one owner for each
- * name, wherever it is called from; no more journeys than it takes; ways around closed
- * roads; a region cut off, which nobody else notices; resources that move while they are
- * being called.
+ * Three regions, two nodes and a registry each, with delays between them: one owner for each key,
+ * wherever it is called from; no more round trips than necessary; routes around closed
+ * connections; a region that is cut off without effect on others; resources that move while they
+ * are called.
  *
- * All tests play on one stage, in order. Times of journeys are real, and none is asserted:
- * journeys are counted.
+ * All tests share one set-up, in order. Delays are real, and no time is asserted: messages are
+ * counted.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
@@ -52,7 +52,7 @@ describe("three regions", unless(regionsMissing), () => {
     await world.close();
   }, 60_000);
 
-  test("a name has one owner at home, whoever calls from wherever", async () => {
+  test("a key has one owner in its home region, wherever it is called from", async () => {
     const ids = Array.from({ length: NAMES }, (_, i) => {
       const region = [...REGIONS, null][i % 4];
       return region ? `${region}~name-${i}` : `name-${i}`;
@@ -66,7 +66,7 @@ describe("three regions", unless(regionsMissing), () => {
   }, 180_000);
 
   test.for([[US, AP], [AP, EU], [EU, US]] as const)(
-    "journeys from %s to %s: one to the registry and one to the owner, then only the latter",
+    "requests from %s to %s: one to the registry and one to the owner, then only the latter",
     async ([from, to]) => {
       const [door, another] = [world.node(from, 0), world.node(from, 1)];
       // Where a machine was too busy for a link in time, a way around is taken for a while.
@@ -91,7 +91,7 @@ describe("three regions", unless(regionsMissing), () => {
     },
   );
 
-  test("around a road that swallows what is sent, though links over it stay open", async () => {
+  test("around a connection that drops all data, though links over it stay open", async () => {
     const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
     const id = `${AP}~swallowed`;
     await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
@@ -115,101 +115,111 @@ describe("three regions", unless(regionsMissing), () => {
     await until(() => isPath(door.name, owner.name), "the straight road is taken again");
   }, 90_000);
 
-  test("around closed roads: through a gateway, and where that dies through the next", async () => {
-    const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
-    const id = `${AP}~behind`;
-    await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
-    const client = connect(door.url, { timeoutMs: PATIENCE_MS });
-    // With a key, so that one which a closing road cuts short is made again.
-    const path = async () => {
-      const idempotencyKey = crypto.randomUUID();
-      return (await client.call("channels", id, "whereami", [], { idempotencyKey })).path;
-    };
-    await straight(door, AP);
-    expect(await path()).toEqual([door.name, owner.name]);
+  test(
+    "around closed connections: through a gateway, and where that dies through the next",
+    async () => {
+      const [door, owner, gateway] = [world.node(US, 0), world.node(AP, 0), world.node(AP, 1)];
+      const id = `${AP}~behind`;
+      await result(owner.url, `channels/${id}`, "send", ["ann", "first"]);
+      const client = connect(door.url, { timeoutMs: PATIENCE_MS });
+      // With a key, so that one which a closing road cuts short is made again.
+      const path = async () => {
+        const idempotencyKey = crypto.randomUUID();
+        return (await client.call("channels", id, "whereami", [], { idempotencyKey })).path;
+      };
+      await straight(door, AP);
+      expect(await path()).toEqual([door.name, owner.name]);
 
-    for (const goal of ["n0", "gateway n0"] as const) {
-      world.set(US, AP, goal, "shut");
-      world.set(AP, US, goal, "shut");
-    }
-    expect(await path()).toEqual([door.name, gateway.name, owner.name]);
+      for (const goal of ["n0", "gateway n0"] as const) {
+        world.set(US, AP, goal, "shut");
+        world.set(AP, US, goal, "shut");
+      }
+      expect(await path()).toEqual([door.name, gateway.name, owner.name]);
 
-    const load = startLoad({ channel: id, callers: 4, doors: () => [door.url] });
-    await until(() => load.receipts.length >= 20, "calls through the gateway", PATIENCE_MS);
-    gateway.program.signal("SIGKILL");
-    await gateway.program.ended;
-    world.set(US, AP, "gateway n0", "open");
-    const before = load.receipts.length;
-    const isOn = () => load.receipts.length >= before + 20;
-    await until(isOn, "calls through the other gateway", PATIENCE_MS);
-    expect(await path()).toEqual([door.name, owner.name]);
-    await load.finish();
-    const receipts = [{ text: "first", seq: 1, epoch: 0, began: 0, ended: 0 }, ...load.receipts];
-    await checkLedger(world.node(EU, 0).url, id, receipts);
+      const load = startLoad({ channel: id, callers: 4, doors: () => [door.url] });
+      await until(() => load.receipts.length >= 20, "calls through the gateway", PATIENCE_MS);
+      gateway.program.signal("SIGKILL");
+      await gateway.program.ended;
+      world.set(US, AP, "gateway n0", "open");
+      const before = load.receipts.length;
+      const isOn = () => load.receipts.length >= before + 20;
+      await until(isOn, "calls through the other gateway", PATIENCE_MS);
+      expect(await path()).toEqual([door.name, owner.name]);
+      await load.finish();
+      const receipts = [{ text: "first", seq: 1, epoch: 0, began: 0, ended: 0 }, ...load.receipts];
+      await checkLedger(world.node(EU, 0).url, id, receipts);
 
-    for (const goal of ["n0", "gateway n0"] as const) {
-      world.set(US, AP, goal, "open");
-      world.set(AP, US, goal, "open");
-    }
-    await world.restart(gateway);
-  }, 180_000);
+      for (const goal of ["n0", "gateway n0"] as const) {
+        world.set(US, AP, goal, "open");
+        world.set(AP, US, goal, "open");
+      }
+      await world.restart(gateway);
+    },
+    180_000,
+  );
 
-  test("a region cut off: others never notice, it serves itself, and nothing is lost", async () => {
-    const [outside, inside] = [world.doors(US, EU), world.doors(AP)];
-    await home(`channels/${AP}~island`, AP);
-    const untouched = [
-      inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 50 }),
-      inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 50 }),
-      inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 50 }),
-    ];
-    const alive = await livingAt(world.node(US, 0).url);
-    expect(alive.length).toBe(world.nodes.length);
-    const crossing = [
-      startLoad({ channel: `${AP}~crossing`, callers: 4, doors: () => outside }),
-      startLoad({ channel: `${US}~crossing`, callers: 2, doors: () => inside }),
-    ];
-    const areAcross = () => crossing.every(({ receipts }) => receipts.length >= 8);
-    await until(areAcross, "calls across", PATIENCE_MS);
+  test(
+    "a region is cut off: others are not affected, it serves its own keys, and nothing is lost",
+    async () => {
+      const [outside, inside] = [world.doors(US, EU), world.doors(AP)];
+      await home(`channels/${AP}~island`, AP);
+      const untouched = [
+        inspect({ type: "channels", id: `${US}~mainland`, doors: outside, thinksMs: 50 }),
+        inspect({ type: "channels", id: `${EU}~mainland`, doors: outside, thinksMs: 50 }),
+        inspect({ type: "channels", id: `${AP}~inland`, doors: inside, thinksMs: 50 }),
+      ];
+      const alive = await livingAt(world.node(US, 0).url);
+      expect(alive.length).toBe(world.nodes.length);
+      const crossing = [
+        startLoad({ channel: `${AP}~crossing`, callers: 4, doors: () => outside }),
+        startLoad({ channel: `${US}~crossing`, callers: 2, doors: () => inside }),
+      ];
+      const areAcross = () => crossing.every(({ receipts }) => receipts.length >= 8);
+      await until(areAcross, "calls across", PATIENCE_MS);
 
-    world.cutOff(AP, "silent");
-    const since = performance.now();
-    const during = untouched.map(({ notes }) => notes.length);
-    await refusals();
-    // Of the regions that are left, new names too.
-    const left = world.nodes.filter(({ region }) => region !== AP);
-    judge(`${EU}~meanwhile`, await callAll(left, `${EU}~meanwhile`));
-    await until(() => performance.now() - since > CUT_MS, "the region was cut off long enough");
-    world.cutOff(AP, "shut");
-    await refusals();
-    const areBusy = () =>
-      untouched.every(({ notes }, i) => notes.length > (during[i] as number) + 50);
-    await until(areBusy, "calls inside of what is left, and of what is cut off", PATIENCE_MS);
-    // An answer may have been past the sea before; what was begun since then is stuck.
-    const begunSince = crossing.flatMap(({ receipts }) =>
-      receipts.filter((it) => it.began > since)
-    );
-    expect(begunSince).toEqual([]);
-    const promised = crossing.map(({ receipts }) => receipts.length);
-    world.cutOff(AP, "open");
+      world.cutOff(AP, "silent");
+      const since = performance.now();
+      const during = untouched.map(({ notes }) => notes.length);
+      await refusals();
+      // Of the regions that are left, new names too.
+      const left = world.nodes.filter(({ region }) => region !== AP);
+      judge(`${EU}~meanwhile`, await callAll(left, `${EU}~meanwhile`));
+      await until(() => performance.now() - since > CUT_MS, "the region was cut off long enough");
+      world.cutOff(AP, "shut");
+      await refusals();
+      const areBusy = () =>
+        untouched.every(({ notes }, i) => notes.length > (during[i] as number) + 50);
+      await until(areBusy, "calls inside of what is left, and of what is cut off", PATIENCE_MS);
+      // An answer may have been past the sea before; what was begun since then is stuck.
+      const begunSince = crossing.flatMap(({ receipts }) =>
+        receipts.filter((it) => it.began > since)
+      );
+      expect(begunSince).toEqual([]);
+      const promised = crossing.map(({ receipts }) => receipts.length);
+      world.cutOff(AP, "open");
 
-    await until(
-      () => crossing.every(({ receipts }, i) => receipts.length >= (promised[i] as number) + 8),
-      "calls across again",
-      PATIENCE_MS,
-    );
-    await Promise.all([...untouched, ...crossing].map((load) => load.finish()));
-    const homes = [[US, AP], [EU, AP], [AP, US]] as const;
-    for (const [i, [region, asked]] of homes.entries()) {
-      const id = region === AP ? `${AP}~inland` : `${region}~mainland`;
-      const url = world.node(asked, 1).url;
-      await checkInspection(url, `channels/${id}`, untouched[i] as Inspection);
-    }
-    for (const [i, region] of [AP, US].entries()) {
-      const { receipts = [] } = crossing[i] ?? {};
-      await checkLedger(world.node(EU, 0).url, `${region}~crossing`, receipts);
-    }
-    for (const { url } of world.nodes) expect(await livingAt(url), "nobody lapsed").toEqual(alive);
-  }, 180_000);
+      await until(
+        () => crossing.every(({ receipts }, i) => receipts.length >= (promised[i] as number) + 8),
+        "calls across again",
+        PATIENCE_MS,
+      );
+      await Promise.all([...untouched, ...crossing].map((load) => load.finish()));
+      const homes = [[US, AP], [EU, AP], [AP, US]] as const;
+      for (const [i, [region, asked]] of homes.entries()) {
+        const id = region === AP ? `${AP}~inland` : `${region}~mainland`;
+        const url = world.node(asked, 1).url;
+        await checkInspection(url, `channels/${id}`, untouched[i] as Inspection);
+      }
+      for (const [i, region] of [AP, US].entries()) {
+        const { receipts = [] } = crossing[i] ?? {};
+        await checkLedger(world.node(EU, 0).url, `${region}~crossing`, receipts);
+      }
+      for (const { url } of world.nodes) {
+        expect(await livingAt(url), "nobody lapsed").toEqual(alive);
+      }
+    },
+    180_000,
+  );
 
   test("a resource moves from region to region while all call it, and no call fails", async () => {
     const load = inspect({ type: "channels", id: "traveller", doors: world.doors(...REGIONS) });

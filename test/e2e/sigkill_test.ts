@@ -1,11 +1,10 @@
 /**
- * The owner is killed under load, twenty times in a row: another node takes over
- * within the time that the lease promises, and not one acknowledged message is lost,
- * doubled or reordered.
+ * The owner is killed under load, twenty times in a row: another node takes over within the time
+ * that the lease guarantees, and no acknowledged message is lost, doubled or reordered.
  *
- * The bounds are the protocol's, not the machine's: a silent owner is dead after
- * W ≈ 3.3 s of a `fast` lease (6.5 s of a `standard` one), and then the next call claims.
- * A machine that stalls may hold up one takeover or another, not half of them.
+ * The bounds are the protocol's, not the machine's: a silent owner is dead after W ≈ 3.3 s of a
+ * `fast` lease (6.5 s of a `standard` one), and then the next call claims. A machine that stalls
+ * may delay a few takeovers, but not half of them.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { result } from "./calls.ts";

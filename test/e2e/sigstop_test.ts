@@ -1,7 +1,7 @@
 /**
- * The owner is frozen past its lease with calls in flight, and wakes up as a ghost:
- * another node has taken over meanwhile. The ghost commits nothing, answers for
- * none of what it ran, and comes back as a new incarnation.
+ * The owner is frozen past its lease with calls in flight, and resumes: another node has taken
+ * over meanwhile. The former owner commits nothing, answers none of its calls, and comes back as a
+ * new incarnation.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";

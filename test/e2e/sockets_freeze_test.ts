@@ -1,8 +1,7 @@
 /**
- * The owner of client sockets is frozen past its lease, and taken over: who listens elsewhere
- * goes on, hears nothing twice, and is told where something may be missing; who is connected to
- * the frozen node itself hears nothing of its former owner when that wakes, and goes on with
- * the next.
+ * The owner of client sockets is frozen past its lease, and taken over: clients at other nodes go
+ * on, get no event twice, and are told where events may be missing; clients of the frozen node get
+ * nothing of the former owner when it resumes, and go on with the next.
  */
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";

@@ -1,6 +1,6 @@
 /**
- * Registries by TLS, as they are run: a Redis, one behind a sentinel and a cluster, each
- * at a bare address, with an authority of the operator's own.
+ * Registries over TLS: a Redis, one behind a sentinel and a cluster, each at an IP address, with a
+ * certificate authority of the operator's own.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort } from "../support/ports.ts";
@@ -64,7 +64,7 @@ describe.each<RuntimeName>(["bun", "deno", "node"])(
       },
     );
 
-    test("a certificate for another name, or of an unknown authority, is said", async () => {
+    test("a certificate for another name, or of an unknown authority, is named in the error", async () => {
       const stranger = start(urls["stranger"], { NODE_EXTRA_CA_CERTS: authority.file });
       const unknown = start(urls["a Redis"]);
       expect(await Promise.all([stranger.ended, unknown.ended])).toEqual([2, 2]);

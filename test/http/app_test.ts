@@ -1,4 +1,4 @@
-/** The HTTP API over a real node: every route, every refusal, nothing that gives insides away. */
+/** The HTTP API over a real node: every route, every refusal, and no internals in any answer. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { errorResponse, STATUS_OF } from "../../adapters/http_wire/errors.ts";
@@ -218,14 +218,17 @@ describe("what user code does", () => {
     expect(body.error.message).toEqual(read);
   });
 
-  test.each(Object.keys(ERROR_CODES))("throws %s: the status is the told code's", async (code) => {
-    const { status, body } = await call("a", "refuse", [code]);
-    expect(body.error.code).toBe(code === "not_owner" ? "unavailable" : code);
-    expect(status).toBe(STATUS_OF[body.error.code as ErrorCode]);
-    expect(body.error).toMatchObject({ message: "refused by the app", maybeExecuted: true });
-    const thrown = served.client().call("probes", "a", "refuse", [code]);
-    await expect(thrown).rejects.toMatchObject(body.error);
-  });
+  test.each(Object.keys(ERROR_CODES))(
+    "throws %s: the status is that of the error's code",
+    async (code) => {
+      const { status, body } = await call("a", "refuse", [code]);
+      expect(body.error.code).toBe(code === "not_owner" ? "unavailable" : code);
+      expect(status).toBe(STATUS_OF[body.error.code as ErrorCode]);
+      expect(body.error).toMatchObject({ message: "refused by the app", maybeExecuted: true });
+      const thrown = served.client().call("probes", "a", "refuse", [code]);
+      await expect(thrown).rejects.toMatchObject(body.error);
+    },
+  );
 
   test("answers what can't be encoded", async () => {
     const { status, body } = await call("a", "unencodable", []);
@@ -247,7 +250,7 @@ describe("what user code does", () => {
     await still.close();
   });
 
-  test("hangs: a caller who hangs up aborts it", async () => {
+  test("hangs: a caller that disconnects aborts it", async () => {
     const before = hanging();
     const abort = new AbortController();
     const asked = served.ask("POST", "/v1/resources/probes/gone/hang", { signal: abort.signal });
@@ -292,7 +295,7 @@ describe("a token", () => {
     expect(answer.headers.get("www-authenticate")).toBe("Bearer");
   });
 
-  test("opens to who has it, and leaves health open to all", async () => {
+  test("is accepted, and health needs none", async () => {
     const headers = { authorization: "bearer t0ken" };
     expect((await guarded.ask("GET", "/v1/nodes", { headers })).status).toBe(200);
     for (const path of ["/healthz", "/readyz", "/metrics"]) {
@@ -341,8 +344,8 @@ describe("the client over a node", () => {
   });
 });
 
-describe("a node that comes and goes", () => {
-  test("before it is ready everything of it is unavailable", async () => {
+describe("a node that starts and stops", () => {
+  test("before it is ready all its routes are unavailable", async () => {
     const early = createHttpApp({ node: () => null });
     expect((await ask(early, "GET", "/healthz")).status).toBe(200);
     for (const path of ["/readyz", "/v1/nodes", "/v1/resources/probes/a"]) {
@@ -352,7 +355,7 @@ describe("a node that comes and goes", () => {
     expect((await ask(early, "GET", "/metrics")).status).toBe(200);
   });
 
-  test("draining: accepted, not ready any more, still answering", async () => {
+  test("draining: not ready any more, still answering", async () => {
     const leaving = await serving();
     expect(await leaving.ask("POST", "/v1/drain")).toMatchObject({
       status: 202,
@@ -364,7 +367,7 @@ describe("a node that comes and goes", () => {
     await leaving.close();
   });
 
-  test("stopped: what is inside is answered, what comes later refused", async () => {
+  test("stopped: requests under way are answered, later ones refused", async () => {
     const clock = fakeClock();
     const leaving = await serving({ clock });
     const before = hanging();

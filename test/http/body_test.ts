@@ -1,4 +1,4 @@
-/** Bodies that come late or never, as `Atlas-Timeout-Ms` has it: nobody waits longer. */
+/** Bodies that come late or never: no request waits longer than its `Atlas-Timeout-Ms`. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpApp } from "../../adapters/http/app.ts";
 import { isUnread } from "../../adapters/http_wire/body.ts";
@@ -26,7 +26,7 @@ function posting(
   return new Request(`http://atlas.test${path}`, init);
 }
 
-describe("a body that breaks off without a word", () => {
+describe("a body that breaks off", () => {
   const paths = ["/v1/resources/probes/late/add", "/v1/modules/calc/pi", "/v1/modules/calc"];
   test.each(paths.flatMap((path) =>
     [
@@ -61,7 +61,7 @@ describe("a body that breaks off without a word", () => {
   });
 });
 
-test("the time that a body takes is the call's", async () => {
+test("the time that a body takes counts for the call's timeout", async () => {
   const asked: (CallOptions | undefined)[] = [];
   const node = Object.create(served.node, {
     call: {

@@ -49,7 +49,7 @@ async function regions(...names: string[]) {
   return { first, http, join, told };
 }
 
-test("a region that the node knows is taken; one that it doesn't counts as not sent", async () => {
+test("a known region is accepted; an unknown one is ignored", async () => {
   const { first, told } = await regions("us", "eu");
   await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
   expect(await told("us")).toEqual(["us", "us"]);
@@ -75,7 +75,7 @@ test("one whose first node joins later is known soon", async () => {
   expect(await told("eu")).toEqual(["eu", "eu"]);
 });
 
-test("so it is on client sockets", async () => {
+test("the same on client sockets", async () => {
   const { first, http } = await regions("us", "eu");
   await untilBy(clock, () => first.knowsRegion("eu"), "it has heard of eu");
   const callers = async (region: string): Promise<unknown> => {

@@ -1,4 +1,4 @@
-/** What a client's proxy says that it has in hand: its node's word, on a clock that tests turn. */
+/** The figures of a client's proxy: those of its node, on a fake clock. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { errorResponse, noPurchase } from "../../adapters/http_wire/errors.ts";
@@ -75,7 +75,7 @@ class Desk {
 const BUY = "POST /v1/modules/calc";
 const LOOK = "GET /v1/purchases/";
 
-test("capacity that comes and goes is seen within a second, though nobody looks", async () => {
+test("changes of capacity are seen within a second, without any call", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   expect(plb.capacity()).toBe(2);
@@ -87,7 +87,7 @@ test("capacity that comes and goes is seen within a second, though nobody looks"
   }
 });
 
-test("a call that failed has the node asked at once", async () => {
+test("after a failed call the node is asked at once", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.granted = 1;
@@ -97,7 +97,7 @@ test("a call that failed has the node asked at once", async () => {
   expect(plb.capacity()).toBe(1);
 });
 
-test("of a node that can't be reached nothing is in hand, until it can be again", async () => {
+test("there is no credit of an unreachable node, until it can be reached again", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.isUp = false;
@@ -110,7 +110,7 @@ test("of a node that can't be reached nothing is in hand, until it can be again"
   expect(desk.count(BUY)).toBe(1);
 });
 
-test("a purchase that its node lost is made again by itself, at most once a minute", async () => {
+test("a purchase that its node lost is made again automatically, at most once a minute", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.knows = false;
@@ -123,7 +123,7 @@ test("a purchase that its node lost is made again by itself, at most once a minu
   expect(desk.count(BUY)).toBe(2);
 });
 
-test("a node that comes back without it, or another in its stead, is bought from soon", async () => {
+test("a restarted node without the purchase, or its replacement, is bought from soon", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.isUp = false;
@@ -135,7 +135,7 @@ test("a node that comes back without it, or another in its stead, is bought from
   expect(desk.count(BUY)).toBe(2);
 });
 
-test("calls don't wait that minute", async () => {
+test("calls don't wait for that minute", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.knows = false;
@@ -145,7 +145,7 @@ test("calls don't wait that minute", async () => {
   expect(plb.capacity()).toBe(2);
 });
 
-test("once it is closed nothing is in hand, and nobody is asked any more", async () => {
+test("once closed, it has no credit and asks no node any more", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   const closed = plb.close();
@@ -164,7 +164,7 @@ test("once it is closed nothing is in hand, and nobody is asked any more", async
   expect(desk.asked.at(-1)).toBe("DELETE /v1/purchases/p1");
 });
 
-test("closing calls off what is being bought again, and calls that wait for that", async () => {
+test("closing cancels a purchase under way, and calls that wait for it", async () => {
   const desk = new Desk();
   const plb = await desk.discover();
   desk.knows = false;
@@ -180,7 +180,7 @@ test("closing calls off what is being bought again, and calls that wait for that
   expect(desk.count(BUY)).toBe(asked);
 });
 
-test("a proxy that nobody holds any more isn't seen to", async ({ skip }) => {
+test("an unreferenced proxy is not refreshed any more", async ({ skip }) => {
   const gc = await collector();
   if (!gc) return skip("this runtime has no collector that a test can call");
   const desk = new Desk();

@@ -1,4 +1,4 @@
-/** Modules through the client: proxies over purchases, and what becomes of them. */
+/** Modules through the client: proxies over purchases, and the ends of purchases. */
 import { expect, test } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import type { AtlasNode } from "../../mod.ts";
@@ -43,7 +43,7 @@ test("a proxy is typed, and has exactly the module's functions", async () => {
   });
 });
 
-test("a hundred calls run two at a time; capacity that comes is used, and seen", async () => {
+test("a hundred calls run two at a time; new capacity is used, and shown", async () => {
   const { client, seller, market } = await counter();
   const shop = new Shop();
   seller.publish(calc(shop), { capacity: 2 });
@@ -118,7 +118,7 @@ test("errors are those of the market", async () => {
   expect(await proxy.pi(1)).toBe("3.1");
 });
 
-test("functions that come with new code are found", async () => {
+test("functions of new code are found", async () => {
   const { client, seller } = await counter();
   const shop = new Shop();
   const listener = seller.publish(calc(shop), { capacity: 1 });
@@ -157,7 +157,7 @@ test("a purchase that its node lost is made again, and its call repeated, once f
   await proxy.$plb.close();
 });
 
-test("nodes that don't know each other's purchases are told of in words", async () => {
+test("nodes that don't know each other's purchases give a clear error", async () => {
   const made = market();
   const seller = await made.node("seller", LASTING);
   seller.publish(calc(new Shop()), { capacity: 8 });
@@ -175,7 +175,7 @@ test("nodes that don't know each other's purchases are told of in words", async 
   });
 });
 
-test("requests and looks need no purchase", async () => {
+test("requests and listings need no purchase", async () => {
   const { client, seller } = await counter();
   const atlas = client();
   seller.publish(calc(new Shop(), "1.2.0"), { capacity: 1 });

@@ -1,4 +1,7 @@
-/** What a client refuses of what it is given: what a node refuses, in the same words, unsent. */
+/**
+ * Options that a client refuses: the same as a node refuses, with the same messages, before
+ * anything is sent.
+ */
 import { expect, test } from "vitest";
 import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import type { Atlas, Balancer } from "../../mod.ts";
@@ -110,7 +113,7 @@ test.each(WAYS)("%s: as a node does", async (name, ask, wrong) => {
   }
 });
 
-test("nothing of that is sent", async () => {
+test("nothing is sent", async () => {
   let asked = 0;
   const fetch = () => {
     asked++;
@@ -169,7 +172,7 @@ test.each([
   ["http://me:secret@x", '"http://***@x"'],
   ["http://:secret@x", '"http://***@x"'],
   [new URL("http://me:secret@x/a"), '"http://***@x/a"'],
-])("connect(%j) is refused, without what is secret in it", async (url, shown) => {
+])("connect(%j) is refused, without its secrets in the error", async (url, shown) => {
   expect(await failure(() => connect(url as string))).toEqual({
     code: "bad_request",
     message: `url is ${shown}, ${URLS}`,

@@ -1,4 +1,6 @@
-/** The client's retries: what is repeated, what never is, and what each failure says. */
+/**
+ * The client's retries: what is repeated, what is never repeated, and the error of each failure.
+ */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { errorBody } from "../../adapters/http_wire/errors.ts";
@@ -141,12 +143,12 @@ describe("a call is not repeated", () => {
   });
 });
 
-describe("of several nodes, one that takes requests and stays silent", () => {
+describe("of several nodes, one that accepts requests and never answers", () => {
   beforeEach(() => void vi.useFakeTimers());
 
   const members = () => Promise.resolve(Response.json({ nodes: [] }));
 
-  test("leaves reads time to ask the next, which is asked first from then on", async () => {
+  test("leaves reads time for the next one, which is asked first from then on", async () => {
     const { asked, atlas } = house({ deaf: never, mute: never, fine: members });
     for (let i = 0; i < 3; i++) expect(await inTime(atlas.members())).toEqual([]);
     expect(asked).toEqual(["deaf", "mute", "fine", "fine", "fine"]);
@@ -159,7 +161,7 @@ describe("of several nodes, one that takes requests and stays silent", () => {
     expect([epoch, ...asked]).toEqual([7, "deaf", "fine"]);
   });
 
-  test("is passed over by the call after one that can't be repeated", async () => {
+  test("is skipped by the call after one that can't be repeated", async () => {
     const { asked, atlas } = house({ deaf: never, fine: answer });
     const call = () => inTime(atlas.call("t", "a", "m", [], { timeoutMs: 10 }));
     await expect(call()).rejects.toMatchObject({ code: "timeout", maybeExecuted: true });
@@ -168,7 +170,7 @@ describe("of several nodes, one that takes requests and stays silent", () => {
     expect(asked).toEqual(["deaf", "fine"]);
   });
 
-  test("is heard all the same where it was only slow", async () => {
+  test("still counts where it was only slow", async () => {
     const slow = Promise.withResolvers<Response>();
     const { asked, atlas } = house({
       slow: () => slow.promise,
@@ -182,7 +184,7 @@ describe("of several nodes, one that takes requests and stays silent", () => {
     expect(asked).toEqual(["slow", "deaf"]);
   });
 
-  test("may have run what the next one refuses", async () => {
+  test("may have run the call that the next one refuses", async () => {
     const { atlas } = house({
       deaf: never,
       strict: () => Promise.resolve(failure("not_found")),
@@ -205,13 +207,13 @@ describe("of several nodes, one that takes requests and stays silent", () => {
   });
 });
 
-describe("what a failure says", () => {
+describe("the error of a failure", () => {
   test("a node that refuses the connection ran nothing", async () => {
     const call = connect(await nowhere(), { timeoutMs: 50 }).call("t", "a", "m", []);
     await expect(call).rejects.toMatchObject({ code: "unavailable", maybeExecuted: false });
   });
 
-  test("an attempt that had hardly any time hides nothing of what was told before", async () => {
+  test("an attempt with hardly any time does not hide the error before it", async () => {
     vi.useFakeTimers();
     let count = 0;
     const refusing = () => Promise.reject(Object.assign(new TypeError("no"), { code: REFUSED }));
@@ -227,7 +229,7 @@ describe("what a failure says", () => {
     await expect(inTime(atlas.members())).rejects.toMatchObject({ code: "timeout" });
   });
 
-  test("an answer that came while this process stood still is heard", async () => {
+  test("an answer that came while this process was suspended is read", async () => {
     const { atlas } = house({
       fine: () => new Promise((resolve) => setTimeout(() => resolve(stall(500)))),
     });
@@ -240,7 +242,7 @@ describe("what a failure says", () => {
     expect((await atlas.call("t", "a", "m", [])).epoch).toBe(7);
   });
 
-  test("what an earlier attempt may have done, the last one's refusal does not undo", async () => {
+  test("if an earlier attempt may have run, the last one's refusal doesn't change that", async () => {
     const { url } = await scripted((n) =>
       failure("unavailable", { maybeExecuted: n === 1, retryable: n === 1 })
     );
@@ -256,7 +258,7 @@ describe("what a failure says", () => {
     held.resolve(success());
   });
 
-  test("the caller gives up: timeout, not to be retried", async () => {
+  test("the caller aborts: timeout, not retryable", async () => {
     const held = Promise.withResolvers<Response>();
     const abort = new AbortController();
     const { url } = await scripted(() => {
@@ -268,7 +270,7 @@ describe("what a failure says", () => {
     held.resolve(success());
   });
 
-  test("the caller had given up before: nothing was sent", async () => {
+  test("the caller had aborted before: nothing was sent", async () => {
     const { url, requests } = await scripted(success);
     const signal = AbortSignal.abort();
     const call = connect(url).call("t", "a", "m", [], { signal });
@@ -306,7 +308,7 @@ describe("what a failure says", () => {
   });
 });
 
-test("the deadline travels as what is left, the token as a bearer", async () => {
+test("the deadline is sent as the time left, the token as a bearer token", async () => {
   const { url, requests } = await scripted(success);
   await connect(`${url}/`, { token: "t0ken", timeoutMs: 4_000 }).call("t", "a b", "m", [1]);
   const [request] = requests as [Seen];

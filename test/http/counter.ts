@@ -1,4 +1,7 @@
-/** A market of nodes, each behind its HTTP app, without a socket: what module tests ask. */
+/**
+ * A cluster of nodes with modules, each behind its HTTP app, without sockets; for tests of
+ * modules.
+ */
 import { afterEach } from "vitest";
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import { connect, type ConnectOptions } from "../../adapters/client/client.ts";

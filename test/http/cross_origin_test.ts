@@ -1,4 +1,6 @@
-/** Pages of other origins: what their browsers are told, and that no token is asked for first. */
+/**
+ * CORS: what browsers are answered for pages of other origins, and that preflights need no token.
+ */
 import { afterEach, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
 
@@ -64,7 +66,7 @@ test.each([
   );
 });
 
-test("errors may be read, too: of the API, of who has no token, of a node that stops", async () => {
+test("errors may be read, too: of the API, without a token, of a stopping node", async () => {
   const served = await open([PAGE]);
   const headers = { origin: PAGE, authorization: "Bearer t0ken" };
   const asked = [
@@ -84,7 +86,7 @@ test("errors may be read, too: of the API, of who has no token, of a node that s
   }
 });
 
-test("others are not told that they may, and nobody is where no origin is named", async () => {
+test("other origins get no CORS headers, and none does where no origin is listed", async () => {
   const served = await open([PAGE]);
   const headers = { origin: OTHER, authorization: "Bearer t0ken" };
   for (

@@ -1,6 +1,6 @@
 /**
- * Hostile requests, state and answers: each is refused in one clear error, in linear time, and
- * whoever asks next is served.
+ * Hostile requests, state and answers: each is refused with one clear error, in linear time, and
+ * later requests are served.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bearerCheck } from "../../adapters/http/auth.ts";
@@ -20,7 +20,7 @@ import {
 import { refusalOf } from "../../adapters/http/origin_rules.ts";
 import { readPath } from "../../adapters/http_wire/path.ts";
 import { provenFormer } from "../../adapters/http/resume.ts";
-import { socketEntrance } from "../../adapters/http/sockets.ts";
+import { socketRoute } from "../../adapters/http/sockets.ts";
 import { systemContext } from "../../adapters/system/async_context.ts";
 import { systemClock, systemRandom } from "../../adapters/system/clock.ts";
 import { memoryStore } from "../../adapters/store/memory.ts";
@@ -56,7 +56,7 @@ describe("long text in a request's head is read in linear time", () => {
   const header = (name: string) => (text: string) => new Headers({ [name]: text });
   const at = (path: string) => new Request(`http://x.test/${path}`);
   const node = {} as AtlasNode;
-  const entrance = socketEntrance(() => node, "token");
+  const entrance = socketRoute(() => node, "token");
   const upgrade = () => new Response();
   const ANYWHERE = { knowsRegion: () => true };
   const TOKENLESS = { origins: [], url: "http://x.test", hasToken: false, hasSecret: false };
@@ -135,7 +135,7 @@ describe("long text in a request's head is read in linear time", () => {
   }
 });
 
-test("the token is what stands behind its scheme and spaces, as it is", () => {
+test("the token is the text after its scheme and spaces, unchanged", () => {
   const isRight = bearerCheck("to ken");
   for (const text of ["Bearer to ken", "bearer    to ken", "BEARER to ken"]) {
     expect(isRight(text)).toBe(true);
@@ -220,7 +220,7 @@ describe("a key named __proto__", () => {
       .toMatchObject(refused);
   });
 
-  test("while constructor and prototype, and the name as a value, come back as they were", async () => {
+  test("constructor and prototype, and the name as a value, come back unchanged", async () => {
     const value = { constructor: 1, prototype: { constructor: null }, a: "__proto__" };
     const answer = await served.ask("POST", path, { body: JSON.stringify([value]) });
     expect(answer.body.result).toEqual(value);
@@ -250,7 +250,7 @@ class Reader extends Resource {
   }
 }
 
-test("state that others wrote is unavailable by name, and the rest of the node goes on", async () => {
+test("state of other programs is unavailable by name, and the rest of the node goes on", async () => {
   const poison: Record<string, string> = {
     "not JSON": "{oops",
     empty: "",
@@ -304,7 +304,7 @@ test("state that others wrote is unavailable by name, and the rest of the node g
   await node.close({ drainMs: 0 });
 });
 
-describe("an answer that is none of a node's", () => {
+describe("an answer that is not a node's", () => {
   const answering = (body: BodyInit, headers: Record<string, string>) =>
     connect("http://atlas.test", {
       // What may be asked for again is, until then.
@@ -313,7 +313,7 @@ describe("an answer that is none of a node's", () => {
     });
   const msgpack = { "content-type": "application/msgpack" };
 
-  test("is an error, and makes nothing but values", async () => {
+  test("is an error, and gives only plain values", async () => {
     const error = new Uint8Array([0xd4, 0x65, 0, 0x92, 0xa5, ...new TextEncoder().encode("Error")]);
     for (const body of [error, new Uint8Array([0xdd, 5, 0xf5, 0xe1, 0]), new Uint8Array(0)]) {
       const call = answering(body, msgpack).call("t", "a", "m", []);
@@ -325,7 +325,7 @@ describe("an answer that is none of a node's", () => {
     }
   });
 
-  test("is read up to a bound, whatever it says of its length", async () => {
+  test("is read up to a limit, whatever length it announces", async () => {
     let pulled = 0;
     const endless = () =>
       new ReadableStream<Uint8Array>({

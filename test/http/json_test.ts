@@ -1,4 +1,4 @@
-/** JSON at the door: what comes in is checked, what goes out is documented. */
+/** JSON bodies: input is checked, output is as documented. */
 import { expect, test } from "vitest";
 import { readArguments } from "../../adapters/http_wire/body.ts";
 import { parseJson, toJson } from "../../adapters/http_wire/json.ts";

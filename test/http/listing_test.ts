@@ -1,4 +1,4 @@
-/** Listings over HTTP: pages, cursors that stand in a URL, and queries that aren't allowed. */
+/** Listings over HTTP: pages, cursors that are safe in URLs, and queries that are refused. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
 

@@ -25,7 +25,7 @@ test("figures of the node, requests by route and never by path", async () => {
   expect(text).not.toContain("metered");
 });
 
-test("one look at the node, however many figures", async () => {
+test("the node's figures are read once a scrape, however many there are", async () => {
   let looks = 0;
   const watched = Object.create(served.node, {
     stats: { value: () => (looks++, served.node.stats()) },

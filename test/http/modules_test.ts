@@ -92,7 +92,7 @@ test("a hundred calls run two at a time, and all finish; two more make it four",
   expect(shop.most).toBe(4);
 });
 
-test("what goes wrong has its code, and says whether it ran", async () => {
+test("each failure has its code, and says whether the call ran", async () => {
   const { ask, seller } = await counter();
   const shop = new Shop();
   const fails = async (path: string, options: object, status: number, error: object) =>
@@ -141,7 +141,7 @@ test("what goes wrong has its code, and says whether it ran", async () => {
   ) await fails(path, options, status, { code, maybeExecuted: false });
 });
 
-test("past its deadline, a call that ran is told from one that waited", async () => {
+test("past its deadline, a call that ran is distinguished from one that waited", async () => {
   const clock = fakeClock();
   const { ask, seller, node } = await counter(clock);
   const shop = new Shop();
@@ -166,7 +166,7 @@ test("past its deadline, a call that ran is told from one that waited", async ()
   await until(() => shop.aborted === 1, "its function saw that");
 });
 
-test("a purchase: bought, used, looked at, ended", async () => {
+test("a purchase is bought, used, read and ended", async () => {
   const { ask, seller } = await counter();
   const shop = new Shop();
   const listener = seller.publish(calc(shop), { capacity: 3 });
@@ -212,7 +212,7 @@ test("a purchase: bought, used, looked at, ended", async () => {
   expect((await call("pi")).body.error).toMatchObject({ code: "not_found", maybeExecuted: false });
 });
 
-test("purchases are bounded, end when they are idle, and with their room", async () => {
+test("purchases are limited, and end when they are idle", async () => {
   const made = market();
   const node = await made.node("a", LASTING) as unknown as AtlasNode;
   const listener = node.publish(calc(new Shop()), { capacity: 4 });
@@ -229,7 +229,7 @@ test("purchases are bounded, end when they are idle, and with their room", async
   await expect(brief.call(id, "calc", "pi", [1], {})).rejects.toMatchObject({ code: "not_found" });
 });
 
-test("a purchase lives as long as somebody looks at it", async () => {
+test("a purchase stays as long as it is read", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
     let closed = 0;
@@ -249,7 +249,7 @@ test("a purchase lives as long as somebody looks at it", async () => {
   }
 });
 
-test("a call that waits as its purchase ends is told that, and may be made over another", async () => {
+test("a call that waits as its purchase ends fails as not executed", async () => {
   const made = market();
   const node = await made.node("a", LASTING) as unknown as AtlasNode;
   const shop = new Shop();
@@ -269,7 +269,7 @@ test("a call that waits as its purchase ends is told that, and may be made over 
   expect(await running).toMatchObject({ result: 1 });
 });
 
-test("a client that hangs up while it waits for capacity leaves no order", async () => {
+test("a client that disconnects while it waits for capacity leaves no order", async () => {
   const { ask, node } = await counter();
   const abort = new AbortController();
   const asked = ask("POST", "/v1/modules/calc", { ...json({}), signal: abort.signal });

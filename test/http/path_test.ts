@@ -1,4 +1,4 @@
-/** What callers over HTTP see of a call's way, and what the resource sees of its caller. */
+/** The path of a call as callers over HTTP see it, and what the resource sees of its caller. */
 import { afterEach, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { createHttpApp } from "../../adapters/http/app.ts";
@@ -52,7 +52,7 @@ test("an answer names the path and the owner's region; the body stays as it was"
   expect(Object.keys(answer.body)).toEqual(["result", "rrp", "epoch"]);
 });
 
-test("an answer, and an error, tells the region that the call is made for", async () => {
+test("an answer, and an error, has the region that the call is made for", async () => {
   const { http } = await divided();
   const told = async (method: string, region?: string, path = "counters/eu-west-1~x") => {
     const headers = { ...region !== undefined && { "atlas-caller-region": region } };
@@ -77,7 +77,7 @@ test("an answer, and an error, tells the region that the call is made for", asyn
   expect([early.status, early.headers.get("atlas-caller-region")]).toEqual([503, null]);
 });
 
-test("the client tells the path; its region and trace reach the owner", async () => {
+test("the client gives the path; its region and trace reach the owner", async () => {
   const { client } = await divided();
   const options = { traceparent: TRACE };
   const answer = await client({ region: "eu-west-1" }).call(
@@ -115,7 +115,7 @@ test.each([
   await expect(call).rejects.toMatchObject({ code, path: path.split(", ") });
 });
 
-test("a timeout names whom it waited for; what failed here or went nowhere, no more", async () => {
+test("a timeout's path has the node that it waited for; a failure on this node has no more", async () => {
   const clock = fakeClock();
   const { http, client } = await divided(clock);
   const late = client().call("counters", "eu-west-1~x", "wait", ["long"], { timeoutMs: 60_000 });
@@ -135,14 +135,14 @@ test("a timeout names whom it waited for; what failed here or went nowhere, no m
   expect([bad.status, bad.headers.get("atlas-path")]).toEqual([400, null]);
 });
 
-test("what the user's code throws can't forge a path", () => {
+test("errors of user code can't forge a path", () => {
   const error = new AtlasError("app", "no", { path: ["us/a\r\nset-cookie: x"] });
   expect(errorResponse(error).headers.get("atlas-path")).toBe(null);
   const odd = Object.assign(new AtlasError("app", "no"), { path: "us/a" as never });
   expect(errorResponse(odd).headers.get("atlas-path")).toBe(null);
 });
 
-test("a traceparent that is none counts as not sent, a region that is none is refused", async () => {
+test("an invalid traceparent is ignored, an invalid region is refused", async () => {
   const { http, client } = await divided();
   const path = "/v1/resources/counters/eu-west-1~x/who";
   const traced = await ask(http, "POST", path, { headers: { traceparent: "00-zz" } });

@@ -1,4 +1,4 @@
-/** Prefixes over HTTP: how many resources there are, and handing some of them over. */
+/** Prefixes over HTTP: counting resources, and draining some of them. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Serving, serving } from "./serving.ts";
 
@@ -10,7 +10,7 @@ afterAll(() => served.close());
 
 const COUNT = "/v1/resources?count=1&prefix=";
 
-test("count=1 tells how many there are, to any language and to the client", async () => {
+test("count=1 gives the number of resources, over HTTP and to the client", async () => {
   const client = served.client();
   for (const id of ["a", "b", "c"]) await client.resource("probes", id).echo(1);
   const { rrp } = await client.lookup("probes", "a");
@@ -38,7 +38,7 @@ test.each([
   expect(served.node.state).toBe("serving");
 });
 
-test("a drain by prefix hands over what falls under it; the node stays", async () => {
+test("a drain by prefix hands matching resources over; the node goes on serving", async () => {
   const { region, node } = served.node;
   const prefix = `rrp:${region}/${node}/probes/`;
   const path = `/v1/drain?prefix=${encodeURIComponent(prefix)}&forMs=20`;

@@ -1,4 +1,7 @@
-/** Purchases over HTTP are shared: one caller that keeps all it can buy doesn't starve another. */
+/**
+ * The fair share of purchases over HTTP: a caller that keeps all it can buy doesn't starve
+ * another.
+ */
 import { describe, expect, onTestFinished, test } from "vitest";
 import { callerOf } from "../../adapters/http/caller.ts";
 import {
@@ -11,7 +14,7 @@ import { calc, LASTING, market, Shop, until } from "../lambda/market.ts";
 import { counter } from "./counter.ts";
 
 /** Short enough for a test, and in the same order as the defaults. */
-const SOON: PurchasesOptions = { patienceMs: 40, standMs: 300 };
+const SOON: PurchasesOptions = { waitMs: 40, leastMs: 300 };
 const LONG_MS = 60_000;
 
 interface Scene {
@@ -42,7 +45,7 @@ function stands(room: Purchases, id: string): boolean {
   }
 }
 
-test("one who holds all of a module gives another half of it, or what that asks for", async () => {
+test("a caller with all of a module's capacity gives another half of it, or what it asks for", async () => {
   const { room, buy } = await scene(8);
   const hog = await buy("hog", { capacity: 65_536 });
   expect(hog.capacity).toBe(8);
@@ -54,7 +57,7 @@ test("one who holds all of a module gives another half of it, or what that asks 
   await expect.poll(() => room.view(hog.id).capacity).toBe(3);
 });
 
-test("what was given back is bought again once it is free", async () => {
+test("capacity that was given back is bought again once it is free", async () => {
   const { room, buy } = await scene(4);
   const hog = await buy("hog", { capacity: 4 });
   const other = await buy("other", { capacity: 4 });
@@ -63,7 +66,7 @@ test("what was given back is bought again once it is free", async () => {
   await expect.poll(() => room.view(hog.id)).toMatchObject({ wanted: 4, capacity: 4 });
 });
 
-test("of many purchases those end that nobody calls over; calls that run finish", async () => {
+test("of many purchases unused ones end first; running calls finish", async () => {
   const { room, buy, shop } = await scene(4);
   const hogs = await Promise.all([0, 1, 2, 3].map(() => buy("hog")));
   const used = hogs[0] as PurchaseView;
@@ -87,7 +90,7 @@ test("two callers take turns on a capacity of one", async () => {
   }
 });
 
-test("orders that wait in advance of another caller's don't take what came free", async () => {
+test("earlier orders don't take capacity that was freed for another caller", async () => {
   const { buy, room } = await scene(2);
   const hogs = [await buy("hog"), await buy("hog")];
   const refused = Array.from({ length: 50 }, () => buy("hog").then(() => null, (error) => error));
@@ -104,7 +107,7 @@ test("orders that wait in advance of another caller's don't take what came free"
   }
 });
 
-test("a caller that waits for a version that nobody here holds takes nothing from anybody", async () => {
+test("a caller that waits for a version that no other holds takes nothing", async () => {
   const { buy, room } = await scene(2);
   const hog = await buy("hog", { capacity: 2 });
   await expect(buy("other", { version: "^9", timeoutMs: 400 })).rejects.toMatchObject({
@@ -113,7 +116,7 @@ test("a caller that waits for a version that nobody here holds takes nothing fro
   expect(room.view(hog.id)).toMatchObject({ wanted: 2, capacity: 2 });
 });
 
-test("a caller competes with nobody where there is enough, and never with itself", async () => {
+test("a caller competes with no other where there is enough, and never with itself", async () => {
   const { buy, room } = await scene(3);
   const bought = [await buy("one", { capacity: 2 }), await buy("two")];
   await expect(buy("one", { timeoutMs: 400 })).rejects.toMatchObject({ code: "unavailable" });
@@ -121,7 +124,7 @@ test("a caller competes with nobody where there is enough, and never with itself
 });
 
 describe("a full table", () => {
-  test("has room for a caller that has less, until all have as much", async () => {
+  test("makes room for a caller with less, until all have equally many", async () => {
     const { buy, room } = await scene(100, { most: 4 });
     const hogs = [];
     for (let n = 0; n < 4; n++) hogs.push(await buy("hog"));
@@ -139,7 +142,7 @@ describe("a full table", () => {
     expect(hogs.map(({ id }) => stands(room, id))).toEqual([true, false, false, true]);
   });
 
-  test("of orders that wait has room, too", async () => {
+  test("of waiting orders makes room, too", async () => {
     const { node, room, buy } = await scene(1, { most: 3 });
     const waiting = Array.from(
       { length: 3 },
@@ -153,7 +156,7 @@ describe("a full table", () => {
   });
 });
 
-test("what nobody calls over for long goes to buyers of other nodes that find none", async () => {
+test("long unused capacity goes to buyers of other nodes that find none", async () => {
   const made = market();
   const seller = await made.node("seller", LASTING);
   const near = await made.node("near", LASTING) as unknown as AtlasNode;
@@ -170,7 +173,7 @@ test("what nobody calls over for long goes to buyers of other nodes that find no
   expect(stands(room, hog.id)).toBe(false);
 });
 
-test("by address over HTTP: a client that keeps everything, and one that comes after it", async () => {
+test("callers are told apart by address over HTTP", async () => {
   const { http, seller } = await counter();
   const functions = { one: () => 1 };
   seller.publish(defineModule({ version: "1.0.0", functions }), { name: "m", capacity: 3 });

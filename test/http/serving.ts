@@ -1,4 +1,6 @@
-/** A real node on a memory store behind the HTTP app, without a socket: what these tests ask. */
+/**
+ * A real node on a memory store behind the HTTP app, without sockets; for tests of the HTTP API.
+ */
 import { createHttpApp, type HttpApp } from "../../adapters/http/app.ts";
 import { connect, type ConnectOptions } from "../../adapters/client/client.ts";
 import { systemContext } from "../../adapters/system/async_context.ts";

@@ -1,4 +1,4 @@
-/** The HTTP API over real sockets of the running runtime: what only a network can do wrong. */
+/** The HTTP API over real sockets of the running runtime: failures that only a network has. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
@@ -59,7 +59,7 @@ test("dots, raw and encoded, in a path that no client cleaned are no fault", asy
   }
 });
 
-test("a caller who hangs up aborts the turn", async () => {
+test("a caller that disconnects aborts the turn", async () => {
   const before = hanging();
   const abort = new AbortController();
   const asked = fetch(`${url}/v1/resources/probes/socket/hang`, {

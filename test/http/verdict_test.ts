@@ -8,7 +8,7 @@ import { BRISK, cluster, Counter, until } from "../core/cluster.ts";
 import { roadTo } from "../core/road.ts";
 import { ask } from "./serving.ts";
 
-test("by a header, in lookups and in what the client gives, as long as the store is away", async () => {
+test("answers are marked by a header, in lookups and at the client, while the store is unreachable", async () => {
   const road = roadTo(memoryStore());
   const app = defineApp({
     resources: { counters: { class: Counter, partition: "available" as const } },

@@ -104,7 +104,7 @@ function expectForbidden(answer: Answer, ...said: string[]): void {
 }
 
 test.each([{}, { token: "t0ken" }, { secret: SECRET }, { origins: ["https://app.example"] }])(
-  "%j: a foreign page calls nothing, drains nothing, and opens no socket and no link",
+  "%j: a page of another origin can't call, drain, or open a socket or link",
   async (options) => {
     const node = await open(options);
     for (const origin of [EVIL, "origin: null"]) {
@@ -155,7 +155,7 @@ test("behind a proxy the public URL is the node's own origin", async () => {
   expectForbidden(await post(node, ["origin: http://atlas.example"]), "header Origin");
 });
 
-test("whoever shows a token may come from any page", async () => {
+test("a request with a token may come from any page", async () => {
   const node = await open({ token: "t0ken" });
   expect(await post(node, [EVIL, "authorization: Bearer t0ken"])).toMatchObject({ status: 200 });
   expect(await post(node, [EVIL, "authorization: Bearer wrong"])).toMatchObject({ status: 401 });
@@ -169,7 +169,7 @@ test("whoever shows a token may come from any page", async () => {
   expectForbidden(await upgrade(tokenless, LINK, offer("t0ken")), "header Origin");
 });
 
-test("a name that somebody else points at a node without a token reaches its probes alone", async () => {
+test("a foreign host name reaches only the probes of a node without a token", async () => {
   const node = await open();
   const { port } = new URL(node.url);
   const rebound = [`host: evil.example:${port}`, `origin: http://evil.example:${port}`];
@@ -195,7 +195,7 @@ test("a name that somebody else points at a node without a token reaches its pro
   }
 });
 
-test("with a token, or for links with a secret, any name will do", async () => {
+test("with a token, or for links with a secret, any host name is accepted", async () => {
   const foreign = "host: elsewhere.example";
   const guarded = await open({ token: "t0ken" });
   expect(await post(guarded, [foreign])).toMatchObject({ status: 401 });

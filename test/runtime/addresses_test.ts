@@ -13,7 +13,7 @@ import { freePort } from "../support/ports.ts";
 describe("ATLAS_ADDRESSES", () => {
   const read = (text: string) => readAddresses({ ATLAS_ADDRESSES: text }, undefined);
 
-  test("names URLs, in whichever form, once each", () => {
+  test("accepts URLs in any form, and drops duplicates", () => {
     expect(read("")).toEqual([]);
     expect(read(" http://A.example , https://b.example:443/x/,,ws://[::1]:80/atlas/link ")).toEqual(
       [
@@ -51,7 +51,7 @@ describe("ATLAS_ADDRESSES", () => {
     expect(told).not.toContain("hunter2");
   });
 
-  test("names 64 at most", () => {
+  test("accepts at most 64", () => {
     const list = (count: number) => Array.from({ length: count }, (_, i) => `http://h${i}`);
     expect(readAddresses({}, list(64))).toHaveLength(64);
     expect(() => readAddresses({}, list(65))).toThrow("addresses names more than 64");
@@ -114,7 +114,7 @@ describe("a served node", () => {
     expect(events.filter(({ event }) => event === "link refused")).toEqual([]);
   });
 
-  test("is dialled by another one only where it names that", async () => {
+  test("is dialled by another address only where it is listed", async () => {
     const [port, named] = [await freePort(), await freePort()];
     await gateway({ port });
     // The call takes the address that the gateway has published, once this one is refused.
@@ -136,7 +136,7 @@ describe("a served node", () => {
       .toEqual([]);
   });
 
-  test("that publishes https is not dialled without TLS, unless it names that", async () => {
+  test("that publishes https is not dialled without TLS, unless such an address is listed", async () => {
     const port = await freePort();
     await open("eu", "gw", { port, publicUrl: "https://127.0.0.1:9" });
     expect(await callBy(`http://127.0.0.1:${port}`, 3_000)).toContain(REFUSED);

@@ -1,4 +1,7 @@
-/** Answers for idempotency keys over a node's life: compared by value, and dropped unasked. */
+/**
+ * Answers for idempotency keys over a node's life: compared by value, and dropped after their
+ * time.
+ */
 import { expect, test } from "vitest";
 import { defineApp, inProcessNetwork, memoryStore, Resource, type Store } from "../../mod.ts";
 import { fakeClock, testNode } from "../../testing.ts";
@@ -58,7 +61,7 @@ test("a key used again with other arguments is refused, and runs nothing", async
   await close();
 });
 
-test("answers of a resource that nobody calls any more are dropped in time", async () => {
+test("answers of a resource that is no longer called are dropped in time", async () => {
   const store = memoryStore();
   const { node, clock, close } = await testNode(app, { store });
   for (let n = 0; n < 3; n++) {
@@ -74,7 +77,7 @@ test("answers of a resource that nobody calls any more are dropped in time", asy
   await close();
 });
 
-test("where all else was deleted nothing is left behind", async () => {
+test("an answer that is dropped last leaves no state behind", async () => {
   const store = memoryStore();
   const { node, clock, close } = await testNode(app, { store });
   await node.resource("counters", "a", { idempotencyKey: "k1" }).add(1);
@@ -99,7 +102,7 @@ test("answers of a resource that is called without keys are dropped while it is 
   await close();
 });
 
-test("answers of an owner that is gone are dropped by the next, without a keyed call", async () => {
+test("answers of a former owner are dropped by the next, without a keyed call", async () => {
   const store = memoryStore();
   const network = inProcessNetwork();
   const clock = fakeClock();

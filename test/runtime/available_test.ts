@@ -1,6 +1,6 @@
 /**
- * Types with `partition: "available"` on a real Redis, on the runtime that runs this: a node loses
- * its way to it, while other nodes, and its links to them, don't.
+ * Types with `partition: "available"` on a real Redis, on the runtime that runs this: one node
+ * loses its connection to Redis, while other nodes, and its links to them, keep theirs.
  */
 import { afterEach, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
@@ -69,7 +69,7 @@ async function isDead(by: ServedNode<typeof app>, name: string): Promise<boolean
   return (await by.members()).some(({ node, state }) => node === name && state === "dead");
 }
 
-test("calls owners that live, and brings its own turns in while it drains", {
+test("calls live owners, and commits its kept turns while it drains", {
   timeout: TEST_MS,
   ...unless(redisMissing),
 }, async () => {

@@ -1,4 +1,4 @@
-/** Where authorities are found: each kind of bootstrap, by nodes that have no registry in common. */
+/** Each kind of bootstrap, on nodes that share no registry. */
 import { afterEach, describe, expect, test } from "vitest";
 import {
   bootstrapOf,
@@ -68,7 +68,7 @@ describe("what the core is given", () => {
     expect(urls).toEqual(["ws://10.0.0.1:8080/atlas/link", "wss://a.example/x/atlas/link"]);
   });
 
-  test("what a function answers instead of a list is refused in words", async () => {
+  test("a function's invalid answer is refused with a clear error", async () => {
     for (const answer of [null, "x", [1]]) {
       const asked = bootstrapOf(async () => answer as never, "http://127.0.0.1:1");
       if (typeof asked !== "function") throw new Error("not a function");

@@ -31,7 +31,7 @@ describe("pi", () => {
     });
   });
 
-  test("stops once nobody waits for it, and lets others have a turn meanwhile", async () => {
+  test("stops once no caller waits, and yields to the event loop meanwhile", async () => {
     const controller = new AbortController();
     const working = calc.functions.pi.call({ ...context, signal: controller.signal }, 20_000);
     setTimeout(() => controller.abort(new Error("gone")));

@@ -112,7 +112,7 @@ describe("what it shows", () => {
     expect((await atlas("--help")).out).toContain("atlas call TYPE ID METHOD");
   });
 
-  test("the package's version, where that is all that is asked", async () => {
+  test("the package's version, where only that is asked for", async () => {
     const read = (file: string) => JSON.parse(readFileSync(new URL(file, ROOT), "utf8"));
     const { version } = read("package.json");
     expect(read("deno.json")).toMatchObject({ version });
@@ -175,11 +175,14 @@ describe("what it refuses", () => {
     [["--url", "http://a,ftp://b"], '--url or ATLAS_URL is "ftp://b", it must be'],
     [["--url", "http://me:secret@a"], '--url or ATLAS_URL is "http://***@a", it must be'],
     [["--token", "a b"], "--token or ATLAS_TOKEN must be text of printable ASCII characters"],
-  ])("what is wrong is named and shown, unless it is secret: %j", async (options, message) => {
-    const { status, out, err } = await atlas("nodes", ...options);
-    expect([status, out]).toEqual([2, ""]);
-    expect(err).toMatch(new RegExp(`^atlas: ${message.replace(/[.*?]/g, "\\$&")}`));
-  });
+  ])(
+    "the error names and shows the wrong value, unless it is secret: %j",
+    async (options, message) => {
+      const { status, out, err } = await atlas("nodes", ...options);
+      expect([status, out]).toEqual([2, ""]);
+      expect(err).toMatch(new RegExp(`^atlas: ${message.replace(/[.*?]/g, "\\$&")}`));
+    },
+  );
 
   test.each([
     ["not_found", ["call", "channels", "a", "dance"]],
@@ -197,7 +200,7 @@ describe("what it refuses", () => {
   });
 });
 
-test("what a node found out within its time is told, exit 1: nobody sells the module", async () => {
+test("a node's error within the time limit is shown, exit 1: nobody sells the module", async () => {
   const runtime = await detectRuntime();
   // Its clerk hurries: the node has less time than whoever asks, so that its word comes.
   const door = await runtime.serve({
@@ -235,7 +238,7 @@ test("as a process, its status is the exit status", async () => {
   expect(await start("cli.ts", ["dance"], env).ended).toBe(2);
 });
 
-test("prefixes: how many there are, and handing them over", async () => {
+test("prefixes: counting resources, and draining them", async () => {
   await atlas("call", "channels", "counted", "whereami");
   const { count } = JSON.parse((await atlas("resources", "rrp:r/n/", "--count", "--json")).out);
   expect(count).toBeGreaterThan(0);

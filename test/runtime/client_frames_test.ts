@@ -1,4 +1,7 @@
-/** A client's socket at a node that says what no node says: it ends with a reason, and throws nothing. */
+/**
+ * A client's socket at a node that sends invalid frames: it ends with a reason, and throws
+ * nothing.
+ */
 import { afterEach, expect, test } from "vitest";
 import { connect, type SocketEvent } from "../../adapters/client/client.ts";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
@@ -56,7 +59,7 @@ test.each<[string, Uint8Array | string]>([
   expect(events).toEqual([]);
 });
 
-test("a kind of frame that this client doesn't know is passed over", async () => {
+test("an unknown kind of frame is ignored", async () => {
   const event = pack({ t: "event", seq: 1, epoch: 1, data: "heard" });
   const url = await saying(HELLO, pack({ t: "tomorrow", x: 1 }), event);
   const socket = connect(url).connect("rooms", "a");

@@ -1,4 +1,7 @@
-/** A client's socket whose node, or the way to it, misbehaves: it goes on elsewhere, and calls end. */
+/**
+ * A client's socket whose node or network misbehaves: it reconnects elsewhere, and pending calls
+ * end.
+ */
 import { createServer, type Server as TcpServer, type Socket as TcpSocket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { connect, type SocketClose } from "../../adapters/client/client.ts";
@@ -99,7 +102,7 @@ async function silentUrl(): Promise<{ url: string; sockets: TcpSocket[] }> {
   return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, sockets };
 }
 
-test("a connection on which nothing is heard is left for the next URL; its calls end", async () => {
+test("a silent connection is left for the next URL; its calls end", async () => {
   const [silent, lively] = [await new Stand().open(), await new Stand().open(answering)];
   const socket = impatient([silent.url, lively.url]);
   const call = socket.call("lost");
@@ -112,7 +115,7 @@ test("a connection on which nothing is heard is left for the next URL; its calls
   expect([silent.heard.length, lively.heard.length]).toEqual([1, 1]);
 });
 
-test("a connection stays as long as anything is heard, pings too", async () => {
+test("a connection stays as long as anything arrives, pings too", async () => {
   const only = await new Stand().open(answering);
   const socket = impatient([only.url]);
   await until(() => only.sockets.length > 0, "it is connected");
@@ -124,7 +127,7 @@ test("a connection stays as long as anything is heard, pings too", async () => {
   expect(only.sockets).toHaveLength(1);
 });
 
-test("an upgrade that isn't answered, and one without hello, are left for the next URL", async () => {
+test("an upgrade without an answer, or without hello, is left for the next URL", async () => {
   const [silent, mute] = [await silentUrl(), await new Stand().open(() => {}, false)];
   const lively = await new Stand().open(answering);
   const socket = impatient([silent.url, mute.url, lively.url]);
@@ -132,7 +135,7 @@ test("an upgrade that isn't answered, and one without hello, are left for the ne
   expect([silent.sockets.length > 0, mute.sockets.length]).toEqual([true, 1]);
 });
 
-test("a call that can't be sent ends in time, says why, and surely didn't run", async () => {
+test("a call that can't be sent ends in time, says why, and is not executed", async () => {
   const { url, sockets } = await silentUrl();
   for (const socket of sockets) socket.destroy();
   const socket = connect(url, { timeoutMs: 300 }).connect("rooms", "x");
@@ -156,7 +159,7 @@ test("a call that is sent and never answered ends in time, and may have run", as
   expect(timeoutMs).toBeLessThanOrEqual(200);
 });
 
-test("what isn't allowed in a call is refused before it is sent", async () => {
+test("an invalid call is refused before it is sent", async () => {
   const only = await new Stand().open();
   const socket = connect(only.url).connect("rooms", "x");
   closers.push(() => socket.close());
@@ -194,7 +197,7 @@ test("a call with an idempotency key is sent again where the connection broke; o
   expect(only.heard.map(({ method }) => method)).toEqual(["keyed", "plain", "keyed"]);
 });
 
-test("what was sent before it is connected comes first, in its order", async () => {
+test("messages sent before it is connected come first, in their order", async () => {
   const only = await new Stand().open();
   const socket = connect(only.url).connect("rooms", "x", {
     onHello: () => socket.send("on hello"),
@@ -207,7 +210,7 @@ test("what was sent before it is connected comes first, in its order", async () 
   expect(only.heard.map(({ data, method }) => data ?? method)).toEqual([1, "then", 2, "on hello"]);
 });
 
-test("what was sent before close is sent, also before it is connected", async () => {
+test("messages sent before close are sent, also before it is connected", async () => {
   const only = await new Stand().open();
   const closes: SocketClose[] = [];
   const socket = connect(only.url).connect("rooms", "x", { onClose: (it) => closes.push(it) });
@@ -222,7 +225,7 @@ test("what was sent before close is sent, also before it is connected", async ()
   expect(closes).toHaveLength(1);
 });
 
-test("a close of what can't connect ends it all the same", async () => {
+test("a socket that can't connect can be closed", async () => {
   const { url } = await silentUrl();
   const socket = connect(url).connect("rooms", "x");
   socket.send("lost");
@@ -230,7 +233,7 @@ test("a close of what can't connect ends it all the same", async () => {
   expect(await socket.closed).toEqual({ code: 1000, reason: "" });
 });
 
-test("a node that asks to leave gets no more, and its answers are waited for", async () => {
+test("a node that asks to leave gets no more messages, and its answers are waited for", async () => {
   const next = await new Stand().open(answering);
   let asked: Frame = null;
   const first = await new Stand().open((frame) => void (asked = frame));
@@ -255,7 +258,7 @@ test("a node that asks to leave gets no more, and its answers are waited for", a
   expect(await socket.call("here")).toBe("here");
 });
 
-test("an answer's mark is told before the call resolves", async () => {
+test("an answer's mark is reported before the call resolves", async () => {
   const only = await new Stand().open(({ id }, socket) => {
     socket.send(pack({ t: "reply", id, verdict: "suspect", result: 1 }));
   });
@@ -266,7 +269,7 @@ test("an answer's mark is told before the call resolves", async () => {
   expect(verdicts).toEqual(["suspect"]);
 });
 
-test("where requests arrive and upgrades don't, it ends and says what a proxy has to do", async () => {
+test("where requests succeed and upgrades don't, it ends and says what a proxy has to do", async () => {
   const runtime = await detectRuntime();
   const server = await runtime.serve({
     host: "127.0.0.1",

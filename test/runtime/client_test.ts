@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
 import { start } from "./spawn.ts";
 
-test("a proxy that isn't closed keeps no process from its end", async () => {
+test("a proxy that isn't closed keeps no process alive", async () => {
   const node = await serve(undefined, { registry: "memory:", port: 0, onEvent: () => {} });
   try {
     const program = start("test/runtime/fixtures/forgetful.ts", [node.url]);

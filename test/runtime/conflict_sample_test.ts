@@ -1,6 +1,6 @@
 /**
- * The sample of `onConflict` in the docs, run as it stands there: nothing that was answered with a
- * mark is lost where another owner took over.
+ * The sample of `onConflict` in the docs, run as it is printed: no marked answer's effect is lost
+ * where another owner took over.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
@@ -30,13 +30,13 @@ function samples(): string[] {
     .filter((code) => code.includes("onConflict("));
 }
 
-test("the docs have one sample, which is the one that is run here", () => {
+test("the docs have one sample, which is the one run here", () => {
   const run = readFileSync(new URL("test/support/notes_sample.ts", ROOT), "utf8");
   const [, ...lines] = run.replace("../../mod.ts", "@atlas-edge/atlas").split("\n");
   expect(samples()).toEqual([lines.join("\n")]);
 });
 
-test("what it wrote without the store is merged into the winner's state, all of it", async () => {
+test("all writes without the store are merged into the winner's state", async () => {
   const clock = fakeClock();
   const app = defineApp({ resources: { notes: { class: Notes, partition: "available" } } });
   const store = memoryStore();

@@ -1,6 +1,6 @@
 /**
- * `atlas drain`, on the runtime that runs this: one request to the node at `--url`, which has
- * the others drain over its links. A row of the registry that leads elsewhere gets no secret.
+ * `atlas drain`, on the runtime that runs this: one request to the node at `--url`, which has the
+ * others drain over its links. A registry row with another address gets no secret.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
@@ -87,8 +87,8 @@ async function listener(answer?: (socket: Socket, heard: string) => void) {
   return it;
 }
 
-describe("a member of the registry that is none", () => {
-  test("is sent nothing by commands that don't concern it", async () => {
+describe("a forged member of the registry", () => {
+  test("gets nothing from commands that don't concern it", async () => {
     const [a, b] = [await open("a"), await open("b")];
     const evil = await listener();
     await plant("evil", `ws://127.0.0.1:${evil.port}/atlas/link`);
@@ -107,7 +107,7 @@ describe("a member of the registry that is none", () => {
     expect([evil.connections, evil.heard]).toEqual([0, ""]);
   });
 
-  test("is dialled for a link by a drain that concerns it, and told no secret and no request", async () => {
+  test("is dialled for a link by a drain that concerns it, and gets no secret and no request", async () => {
     const a = await open("a");
     const evil = await listener((socket, heard) => {
       if (!heard.endsWith("\r\n\r\n")) return;
@@ -127,7 +127,7 @@ describe("a member of the registry that is none", () => {
     expect(evil.heard).not.toContain(SECRET);
   });
 
-  test("gets no request through to the node whose life it claims to lead to", async () => {
+  test("can't pass a request to the node whose incarnation it claims", async () => {
     const [a, b] = [await open("a"), await open("b")];
     // Passes all that comes on to b, and back: b's own words, at another address.
     const port = await listen((near) => {
@@ -156,8 +156,8 @@ describe("a member of the registry that is none", () => {
   });
 });
 
-describe("a drain that one of the nodes doesn't hear", () => {
-  test("is told of each, to people and to machines, and exits with 1", async () => {
+describe("a drain that one of the nodes doesn't get", () => {
+  test("shows the result of each node, as text and as JSON, and exits with 1", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await plant("dead", `ws://127.0.0.1:${await freePort()}/atlas/link`);
     const words = ["drain", "rrp:r/", "--for", "90s", "--timeout", "2000"];
@@ -182,7 +182,7 @@ describe("a drain that one of the nodes doesn't hear", () => {
   });
 });
 
-test("what a cluster says of its nodes can't write to the terminal", async () => {
+test("a cluster's names can't control the terminal", async () => {
   const port = await listen((socket) =>
     socket.once("data", () => {
       const error = { code: "unavailable", message: "a\u001b]0;x\u0007b" };
@@ -219,7 +219,7 @@ describe("POST /v1/drain", () => {
     await expect.poll(() => a.count(prefix)).toBe(0);
   });
 
-  test("names one node, whole or by prefix, and says which names are none", async () => {
+  test("drains one node, whole or by prefix, and refuses unknown names", async () => {
     const [a, b] = [await open("a"), await open("b")];
     await open("a", { region: "s" });
     await b.resource("channels", "at-b").send("ann", "1");
@@ -267,7 +267,7 @@ describe("POST /v1/drain", () => {
     expect(gateway.state).toBe("serving");
   });
 
-  test("is the only way to it: the message between nodes is no method for callers", async () => {
+  test("is the only way to drain: callers can't call the internal method", async () => {
     const a = await open("a");
     const refused = { code: "not_found" };
     const key = `nodes/${a.incarnation}`;

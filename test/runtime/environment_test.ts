@@ -40,17 +40,17 @@ test("without variables every setting has its documented default", () => {
   expect(readLogLevel({})).toBe("info");
 });
 
-test("a variable that is set to nothing counts as not set", () => {
+test("an empty variable counts as unset", () => {
   expect(readSettings({ PORT: "", ATLAS_REGION: " ", ATLAS_LEASE: "" })).toEqual(readSettings({}));
 });
 
-test("a guard that is white space only is refused, one that is empty is none", () => {
+test("a token or secret of white space is refused, an empty one counts as unset", () => {
   expect(refusal({ ATLAS_TOKEN: " " })).toMatch(/^ATLAS_TOKEN is empty: use printable ASCII/);
   expect(refusal({ ATLAS_SECRET: "\t" })).toMatch(/^ATLAS_SECRET must be one secret, or two/);
   expect(readSettings({ ATLAS_TOKEN: "", ATLAS_SECRET: "" })).toEqual(readSettings({}));
 });
 
-test("what a program gives comes before the environment", () => {
+test("a program's options take precedence over the environment", () => {
   const env = { PORT: "1", ATLAS_REGION: "a", ATLAS_LEASE: "fast" };
   const lease = { heartbeatMs: 100, leaseMs: 300 };
   const settings = readSettings(env, { port: 0, region: "b", lease });
@@ -112,7 +112,7 @@ describe("tokens of registries by HTTP", () => {
     ["us=hunter2,eu=", "ATLAS_REGISTRY_TOKEN's region eu is empty"],
     ["us=,eu=hunter2", "ATLAS_REGISTRY_TOKEN's region us is empty"],
     ["us=hunter2 3,eu=hunter2", "ATLAS_REGISTRY_TOKEN's region us holds white space"],
-  ])("that are wrong are refused, and not told: %s", (text, part) => {
+  ])("that are wrong are refused without being quoted: %s", (text, part) => {
     const message = refusal({ ...env, ATLAS_REGISTRY_TOKEN: text });
     expect(message).toContain(part);
     expect(message).not.toContain("hunter");
@@ -124,7 +124,7 @@ describe("tokens of registries by HTTP", () => {
   });
 });
 
-test("what goes wrong with a registry is told under its variable, and region", () => {
+test("an error of a registry names its variable, and region", () => {
   const cause = new Error("can't log in to redis://u:hunter2@h with hunter2");
   const told = (registry: string) =>
     namingRegistry("ATLAS_REGISTRY_URL", registry, "us", cause).message;
@@ -234,7 +234,7 @@ test("a log level that doesn't exist is refused", () => {
   expect(() => readLogLevel({ ATLAS_LOG: "loud" })).toThrow(/ATLAS_LOG is "loud": use debug/);
 });
 
-test("what is watched is a path, a file URL, or a flag", () => {
+test("watch is a path, a file URL, or a flag", () => {
   const watch = (given: unknown, env: object = {}) =>
     readSettings({ ...env }, { watch: given as string }).watch;
   expect(watch("app.ts")).toBe("app.ts");
@@ -249,7 +249,7 @@ test("what is watched is a path, a file URL, or a flag", () => {
   expect(refusal({ ATLAS_WATCH: "app.ts" })).toBe('ATLAS_WATCH is "app.ts": use 1 or 0');
 });
 
-test("an option is refused under its own name", () => {
+test("a wrong option is refused under its own name", () => {
   expect(refusal({}, { port: 70_000 })).toMatch(/^port is "70000"/);
   expect(refusal({}, { bootstrap: { static: [] } })).toMatch(/^bootstrap is .*: use registry/);
   expect(refusal({}, { bootstrap: { dns: "a", port: 0 } })).toMatch(/^bootstrap is /);
@@ -267,7 +267,7 @@ test("beyond loopback a secret of 32 bytes is needed, and never quoted", () => {
   expect(readSettings({ ATLAS_HOST: "::1", ATLAS_SECRET: "short" }).secrets).toEqual(["short"]);
 });
 
-test("a secret or token that can't be is refused without being quoted", () => {
+test("an invalid secret or token is refused without being quoted", () => {
   expect(refusal({ ATLAS_SECRET: "a,b,hunter2" })).not.toContain("hunter2");
   expect(refusal({ ATLAS_SECRET: "hunter2," })).not.toContain("hunter2");
   const token = refusal({ ATLAS_TOKEN: "hunter2 and more" });
@@ -290,7 +290,7 @@ test("a registry by HTTP needs its token, in clear text on loopback only", () =>
   }
 });
 
-test("a setting that is refused is told without its password", () => {
+test("a refused setting is shown without its password", () => {
   for (const url of ["mysql://me:hunter2@host", "us=mysql://me:hun/ter2@host"]) {
     expect(refusal({ ATLAS_REGISTRY_URL: url, ATLAS_REGION: "us" })).not.toMatch(/hun|ter2/);
   }
@@ -307,7 +307,7 @@ test("a node's name comes from its machine, cleaned and cut", () => {
   expect(defaultNodeName(1, "")).toBe("atlas@localhost-1");
 });
 
-test("addresses are derived from where a node listens, and back", () => {
+test("addresses are derived from what a node listens on, and back", () => {
   expect(urlOf("127.0.0.1", 8080)).toBe("http://127.0.0.1:8080");
   expect(urlOf("::1", 8080)).toBe("http://[::1]:8080");
   expect(urlOf("0.0.0.0", 8080)).toMatch(/^http:\/\/(?!0\.0\.0\.0)[^/]+:8080$/);

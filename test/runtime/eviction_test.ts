@@ -1,4 +1,4 @@
-/** A Redis that may evict what Atlas keeps is refused, or told of, by every way that leads to it. */
+/** A Redis that may evict Atlas's keys is refused, or logged, by each way to open it. */
 import { afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { verdictOf } from "../../adapters/store/redis/eviction.ts";
@@ -62,8 +62,8 @@ const shown = (events: readonly NodeEvent[]) =>
 
 warnIfRedisMissing("runtime/eviction_test.ts");
 
-describe("what a server tells of its policy", () => {
-  test("is judged by whether it may take what has no TTL", () => {
+describe("the policy that a server reports", () => {
+  test("passes unless it may evict keys without TTL", () => {
     const verdict = (policy: string, maxmemory: string) =>
       verdictOf(`# Memory\r\nmaxmemory:${maxmemory}\r\nmaxmemory_policy:${policy}\r\n`);
     for (const policy of ["noeviction", "volatile-lru", "volatile-lfu", "volatile-ttl"]) {
@@ -96,7 +96,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     );
   });
 
-  test("is used with eviction=allow, and warned of once", async () => {
+  test("is used with eviction=allow, with one warning", async () => {
     const redis = await started("allkeys-random");
     for (
       const query of [
@@ -111,7 +111,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     }
   });
 
-  test("without a limit is warned of, for it evicts nothing yet", async () => {
+  test("without a limit causes a warning, since it evicts nothing yet", async () => {
     const redis = await started("allkeys-lru", "0");
     const { told } = await opened(redis.url);
     expect(shown(told)).toEqual([["warning", "registry would evict at a limit", "allkeys-lru"]]);
@@ -120,14 +120,14 @@ describe("a Redis that may evict", unless(redisMissing), () => {
       .toEqual(["error", "registry may evict", "allkeys-lru"]);
   });
 
-  test("of what has a TTL only is used like any other", async () => {
+  test("that evicts only keys with TTL is used like any other", async () => {
     for (const policy of ["volatile-lru", "noeviction"]) {
       const { told } = await opened((await started(policy)).url);
       expect(told).toEqual([]);
     }
   });
 
-  test("only since it was opened is told as an error, and goes on", async () => {
+  test("that may evict only since it was opened is logged as an error, and used", async () => {
     const redis = await started("noeviction");
     const { store, told } = await opened(redis.url);
     await evicting(redis);
@@ -147,7 +147,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await expect.poll(() => shown(told).length, { timeout: 30_000 }).toBe(2);
   });
 
-  test("by HTTP is refused where it says so", async () => {
+  test("over HTTP is refused where it reports the policy", async () => {
     const redis = await started("allkeys-lru");
     const server = await startUpstash(redis.port);
     cleanups.push(() => server.close());
@@ -162,7 +162,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     expect(shown(told)).toEqual([["warning", "registry may evict", "allkeys-lru"]]);
   });
 
-  test("by HTTP that doesn't tell, as Upstash, is used", async () => {
+  test("over HTTP that doesn't report the policy, as Upstash, is used", async () => {
     const redis = await started("allkeys-lru");
     await command(redis, "ACL", "SETUSER", "default", "-info");
     const server = await startUpstash(redis.port);
@@ -172,7 +172,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     expect(told).toEqual([]);
   });
 
-  test("that sentinels name is refused, and one that they promote is told of", async () => {
+  test("that sentinels name is refused, and one that they promote later is logged", async () => {
     const sentinels = await startSentinels({ replicas: 1 });
     cleanups.push(() => sentinels.close());
     const [master, replica] = sentinels.servers as [TestRedis, TestRedis];
@@ -189,7 +189,7 @@ describe("a Redis that may evict", unless(redisMissing), () => {
     await expect.poll(() => store.status(), { timeout: 30_000 }).toBe("up");
   });
 
-  test("as one of a cluster's masters is refused, and told of later", async () => {
+  test("as one of a cluster's masters is refused at open, and logged later", async () => {
     const cluster = await startCluster();
     cleanups.push(() => cluster.close());
     const [, last] = cluster.masters as [TestRedis, TestRedis];

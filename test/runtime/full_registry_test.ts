@@ -1,4 +1,7 @@
-/** A node whose Redis is full: it goes on, frees memory, and says over HTTP why it refuses the rest. */
+/**
+ * A node whose Redis is full: it goes on, frees memory, and answers over HTTP why it refuses the
+ * rest.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { serve } from "../../adapters/server/serve.ts";
 import { defineApp, type NodeEvent, Resource } from "../../mod.ts";
@@ -34,7 +37,7 @@ afterEach(async () => {
 warnIfRedisMissing("a node whose Redis is full");
 
 describe("a node whose Redis is full", unless(redisMissing), () => {
-  test("keeps its lease, reads, deletes, takes up what has state, and says why it refuses", async () => {
+  test("keeps its lease, reads, deletes, activates resources with state, and says why it refuses", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     const events: NodeEvent[] = [];

@@ -1,4 +1,4 @@
-/** A call that a gateway passes on over real sockets, on the runtime that runs this. */
+/** A call that a gateway forwards over real sockets, on the runtime that runs this. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -3,7 +3,7 @@ import { connect as dial } from "node:net";
 import { expect, test } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
 
-test("a peer that is silent, and answers no ping, is cut; others stay", async () => {
+test("a peer that answers no ping is disconnected; others stay", async () => {
   const runtime = await detectRuntime();
   const events: string[] = [];
   const server = await runtime.serve({

@@ -1,6 +1,6 @@
 /**
- * What a node takes from its container host: each host's own variables, which of them
- * give way to Atlas's, and what a bad one says.
+ * Settings that a node takes from its container host: each host's variables, which of them Atlas's
+ * own override, and the error of a bad one.
  */
 import { describe, expect, test } from "vitest";
 import { readSettings } from "../../adapters/config/environment.ts";
@@ -109,7 +109,7 @@ function refusal(env: Record<string, string>): string {
 }
 
 describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
-  test("tells a node its region, name and address", () => {
+  test("gives a node its region, name and address", () => {
     const { machine, port, ...settings } = readSettings({ ...COMMON, ...env });
     expect(settings).toMatchObject({ region, node: undefined, publicUrl });
     const name = machine && defaultNodeName(port, machine);
@@ -117,7 +117,7 @@ describe.each(HOSTS)("$host", ({ env, region, node, publicUrl }) => {
     else expect(name).toBe(node);
   });
 
-  test("gives way to Atlas's own variables", () => {
+  test("yields to Atlas's own variables", () => {
     const own = {
       ATLAS_REGION: "eu",
       ATLAS_NODE: "hop@node-1",
@@ -151,7 +151,7 @@ test.each([
   },
 );
 
-test("an address of the host's is not told of a node that listens on loopback, or on any port", () => {
+test("the host's address is not used for a node that listens on loopback, or on any port", () => {
   const fly = HOSTS[0]?.env ?? {};
   expect(readSettings(fly)).toMatchObject({ region: "ams", publicUrl: undefined });
   expect(readSettings({ ...COMMON, ...fly, PORT: "0" }))

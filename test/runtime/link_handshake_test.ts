@@ -1,6 +1,6 @@
 /**
- * A handshake that its dialler gives up while the acceptor has the link already: what the
- * acceptor asked over it was read by nobody, and it is told so.
+ * A handshake that the dialler gives up while the acceptor has the link already: requests of the
+ * acceptor over it were not read, and fail as such.
  */
 import { expect, it } from "vitest";
 import { importKeys } from "../../adapters/transport/link_handshake.ts";
@@ -39,7 +39,7 @@ function wire(near: SocketHandlers, far: (socket: Socket) => SocketHandlers) {
 it.each([
   ["it takes too long", "the handshake took over 5000 ms"],
   ["its node takes another life", "another life"],
-])("tells the acceptor that nothing was read, where %s", async (_title, why) => {
+])("tells the acceptor that nothing was read, if %s", async (_title, why) => {
   const clock = fakeClock();
   const keys = await importKeys(["a".repeat(32)]);
   const accepted: Link[] = [];

@@ -1,6 +1,6 @@
 /**
- * Somebody between two nodes: a server that a registry names as a node's address, and that
- * passes each frame on to the node itself. Real sockets, on whichever runtime runs this file.
+ * A relay between two nodes: a server that a registry names as a node's address, and that passes
+ * each frame on to the node itself. Real sockets, on whichever runtime runs this file.
  */
 import { afterEach, describe, expect, it } from "vitest";
 import { detectRuntime } from "../../adapters/platform/detect.ts";
@@ -87,7 +87,7 @@ function replaced(frame: Uint8Array, from: string, to: string): Uint8Array {
 }
 
 describe("a relay that a registry names as a node's address", () => {
-  it("gets no link through, and both ends are told why", async () => {
+  it("can't pass a link on, and both ends get the reason", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { address, seen } = await relay(bob.transport.address);
     const dialled = ann.transport.dial({ ...bob.peer, address });
@@ -111,7 +111,7 @@ describe("a relay that a registry names as a node's address", () => {
     }]);
   });
 
-  it("nor where anyone who answers there is wanted", async () => {
+  it("can't pass a link on where any node is wanted at the address", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { address } = await relay(bob.transport.address);
     const anyone = { region: ANYONE, node: ANYONE, incarnation: ANYONE, address };
@@ -119,7 +119,7 @@ describe("a relay that a registry names as a node's address", () => {
     expect(bob.accepted).toEqual([]);
   });
 
-  it("nor where it puts the node's own address in place of its own", async () => {
+  it("can't pass a link on by replacing its address with the node's", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const own = bob.transport.address;
     const { address } = await relay(own, (data) => {
@@ -138,7 +138,7 @@ describe("a relay that a registry names as a node's address", () => {
     );
   });
 
-  it("gets one through where the node names its address: it is the node's proxy", async () => {
+  it("may pass a link on where the node lists its address: it is the node's proxy", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     const { url, address } = await relay(bob.transport.address);
     bob.transport.reachedAt(url);
@@ -188,7 +188,7 @@ describe("a hostile peer", () => {
     return { socket, closes, frames };
   }
 
-  it("of another version is told which one is spoken here", async () => {
+  it("of another version gets this node's version", async () => {
     const [bob] = await nodes({}) as [Node];
     const { socket, closes, frames } = await knock(bob);
     const hello = encodeHello(identity("x"), bob.self, bob.transport.address);
@@ -221,7 +221,7 @@ describe("a hostile peer", () => {
     expect(bob.events.map(({ fields }) => fields["code"])).toEqual(["unavailable", "unauthorized"]);
   });
 
-  it("at four addresses can't keep out nodes at a fifth", async () => {
+  it("at four addresses can't block nodes at a fifth", async () => {
     const [ann, bob] = await nodes({}, {}) as [Node, Node];
     let cut = 0;
     for (let i = 0; i < MAX_HANDSHAKES; i++) {
@@ -245,7 +245,7 @@ describe("a hostile peer", () => {
     expect(cut).toBe(1);
   });
 
-  it("that says a node dials itself, or is another, needs the secret all the same", async () => {
+  it("needs the secret whatever identity it claims", async () => {
     const [bob] = await nodes({}) as [Node];
     const { socket, closes, frames } = await knock(bob);
     socket.send(encodeHello(bob.self, bob.self, bob.transport.address));
@@ -255,7 +255,7 @@ describe("a hostile peer", () => {
     expect(bob.accepted).toEqual([]);
   });
 
-  it("can't fill the log: what is refused too often is counted", async () => {
+  it("can't fill the log: frequent refusals are only counted", async () => {
     let now = 0;
     const clock = { now: () => now, wall: () => now, after: () => ({ cancel() {} }) };
     const [bob] = await nodes({ clock }) as [Node];

@@ -1,7 +1,7 @@
 /**
- * What users are told by a node's log on this runtime: throws of their code with key, method and
- * stack, lines that name the node and the trace, nothing of the runtime's own, and all of it also
- * where a program serves an app by itself. And how the process hears of its terminal's end.
+ * A node's log on this runtime: errors of user code with key, method and stack, lines that name
+ * the node and the trace, and nothing of the runtime's own; also where a program serves an app by
+ * itself. And the signals of a terminal that closes.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -49,7 +49,7 @@ const linesOf = ({ output }: Program): Line[] =>
 const post = (url: string, path: string, headers: Record<string, string> = {}) =>
   fetch(url + path, { method: "POST", body: "[]", headers });
 
-test("throws of users' code are logged with key, method and stack, by a node that is named", async () => {
+test("errors of user code are logged with key, method and stack, and the node's name", async () => {
   const program = start("node.ts", [], {
     PORT: "0",
     ATLAS_REGISTRY_URL: `file:${join(folder, "registry.db")}`,
@@ -149,7 +149,7 @@ test("serve() in a program logs on standard error, from the level ATLAS_LOG on",
   expect((await embedded("silent", "", { ATLAS_LOG: "silent" })).output.stderr).toBe("");
 });
 
-test("a program that has configured LogTape, before or after, gets the lines there alone", async () => {
+test("a program that configures LogTape, before or after, gets the records there only", async () => {
   for (const when of ["before", "after"] as const) {
     const program = await embedded(when, when);
     expect(program.output.stdout).toMatch(/method threw.*rooms\/x/);

@@ -1,4 +1,7 @@
-/** Keys of Redis that vanish under running nodes: told, counted, and `list` agrees with `get`. */
+/**
+ * Redis keys that vanish under running nodes: the loss is logged and counted, and `list` agrees
+ * with `get`.
+ */
 import { afterEach, describe, expect, test } from "vitest";
 import { serve, type ServedNode } from "../../adapters/server/serve.ts";
 import { type App, defineApp, type NodeEvent, Resource, type ResourceType } from "../../mod.ts";
@@ -78,7 +81,7 @@ const LOSS = { turns: 3, kept: "0.0", acknowledged: expect.stringMatching(/^\d+\
 warnIfRedisMissing("runtime/lost_parts_test.ts");
 
 describe("under a live owner", unless(redisMissing), () => {
-  test("an index that is gone is made anew, told once, and nothing is lost", async () => {
+  test("a missing index is rebuilt, logged once, and nothing is lost", async () => {
     const { node, remove, told } = await scene();
     const notes = await written(node, "x");
     await remove("x", "index");
@@ -91,7 +94,7 @@ describe("under a live owner", unless(redisMissing), () => {
 
   for (const parts of [["state"], ["state", "index"]] as const) {
     for (const step of ["all", "write", "one"] as const) {
-      test(`${parts.join(" and ")} that are gone are told and counted by ${step}`, async () => {
+      test(`missing ${parts.join(" and ")}: logged and counted by ${step}`, async () => {
         const { node, remove, told } = await scene();
         const notes = await written(node, "x");
         for (const part of parts) await remove("x", part);
@@ -119,7 +122,7 @@ describe("under a live owner", unless(redisMissing), () => {
 });
 
 describe("with no owner", unless(redisMissing), () => {
-  test("a state that is gone is told by the next owner, as long as its index is there", async () => {
+  test("a missing state is logged by the next owner, as long as its index exists", async () => {
     const { node, remove, told, open } = await scene();
     await written(node, "x");
     await node.close();
@@ -139,7 +142,7 @@ describe("with no owner", unless(redisMissing), () => {
   });
 
   for (const parts of [["state"], ["state", "index"]] as const) {
-    test(`${parts.join(" and ")} that are gone are told by who owned them, and owns them again`, async () => {
+    test(`missing ${parts.join(" and ")}: logged by the former owner, which owns them again`, async () => {
       const { node, remove, told } = await scene();
       const notes = await written(node, "x");
       await node.drain({ prefix: "rrp:", forMs: 1 });
@@ -152,7 +155,7 @@ describe("with no owner", unless(redisMissing), () => {
     });
   }
 
-  test("an index that is gone is made anew by the next owner", async () => {
+  test("a missing index is rebuilt by the next owner", async () => {
     const { node, remove, told } = await scene();
     const notes = await written(node, "x");
     await node.drain({ prefix: "rrp:", forMs: 1 });
@@ -162,7 +165,7 @@ describe("with no owner", unless(redisMissing), () => {
     expect(node.stats().lostTurns).toBe(0);
   });
 
-  test("an epoch counter that is gone is told, and no epoch comes again", async () => {
+  test("a missing epoch counter is logged, and no epoch repeats", async () => {
     const { node, remove, told } = await scene();
     const notes = await written(node, "x");
     const before = (await node.lookup("notes", "x")).epoch as number;

@@ -1,4 +1,4 @@
-/** Moving a home from outside: over HTTP, by a client, from a terminal. */
+/** Moving a resource's home over HTTP, by a client, and by the command line. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,7 +48,7 @@ test("POST …?move= moves a resource with its state, and says where it is", asy
   expect(await (await post("lobby?move=eu")).json()).toEqual(place);
 });
 
-test("so do connect().move and atlas move", async () => {
+test("connect().move and atlas move do the same", async () => {
   const client = connect<typeof app>(eu.url, { token });
   await client.resource("channels", "a/b").send("ann", "1");
   const moved = await client.move("channels", "a/b", "eu", { timeoutMs: 20_000 });
@@ -82,7 +82,7 @@ test.each([
   expect(await answer.json()).toMatchObject({ error: { code } });
 });
 
-test("a client refuses a move that can't be before anything is sent", async () => {
+test("a client refuses an invalid move before anything is sent", async () => {
   const client = connect("http://127.0.0.1:9");
   await expect(client.move("channels", "", "eu")).rejects.toMatchObject({ code: "invalid_rrp" });
   await expect(client.move("channels", "a", "e/u")).rejects.toMatchObject({ code: "invalid_rrp" });

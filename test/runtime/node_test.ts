@@ -1,4 +1,7 @@
-/** node.ts as a process: it starts, says so, survives careless code, drains, and refuses clearly. */
+/**
+ * node.ts as a process: it starts, prints its ready line, survives unhandled rejections, drains,
+ * and refuses clearly.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -105,7 +108,7 @@ test("sessions remember their channel", async () => {
   expect(await post(url, `${path}/info`, [])).toMatchObject({ result: { channelId: null } });
 });
 
-test("a promise that user code forgot is logged, and the node serves on", async () => {
+test("an unhandled rejection of user code is logged, and the node serves on", async () => {
   const app = join(folder, "careless.mts");
   writeFileSync(
     app,

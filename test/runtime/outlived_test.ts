@@ -1,6 +1,6 @@
 /**
- * Code that outlived its turn is refused by everything that belongs to a turn, on this runtime;
- * code that its turn waits for is not, however it is written.
+ * Code that outlives its turn is refused by every API of the turn, on this runtime; code that the
+ * turn awaits is not.
  */
 import { afterAll, expect, test } from "vitest";
 import { systemContext } from "../../adapters/system/async_context.ts";
@@ -249,7 +249,7 @@ const refused = (what: string) => ({
 });
 
 test.each([false, true])(
-  "a write of work that outlived its turn is refused, and joins no other caller's turn (that fails: %s)",
+  "a write of code that outlived its turn is refused, and joins no other caller's turn (that fails: %s)",
   async (fails) => {
     const id = `writes-${fails}`;
     expect(await useLate(id, "put", fails)).toEqual(refused("storage"));
@@ -298,7 +298,7 @@ test("a stub is used in the turn in which its method is called, a module proxy a
   expect(await useLate("buys-2", "module")).toEqual({ value: 4 });
 });
 
-test("code that its turn waits for uses storage, however it goes on", async () => {
+test("code that its turn awaits uses storage, by any kind of continuation", async () => {
   const ways = await room("ways").everyWay();
   expect(ways).toEqual([
     "straight on",

@@ -1,4 +1,4 @@
-/** A type that is placed in a region is at home there, on a registry by region. */
+/** A type that is placed in a region has its home there, on a registry by region. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +34,7 @@ async function open(region: string, files: string, options: ServeOptions = {}) {
 const placeOf = async (node: ServedNode, type: string, id: string) =>
   (await node.call(type, id, "where", [])).result;
 
-test("its keys are taken there, whoever is asked; an id's prefix is stronger", async () => {
+test("its keys are claimed there, whichever node is asked; an id's prefix takes precedence", async () => {
   const us = await open("us", "plain");
   await open("eu", "plain");
   expect(await placeOf(us, "rooms", "a")).toBe("rrp:eu/n/rooms/a");
@@ -42,7 +42,7 @@ test("its keys are taken there, whoever is asked; an id's prefix is stronger", a
   expect(await placeOf(us, "halls", "a")).toBe("rrp:us/n/halls/a");
 });
 
-test("what `homes` says of types, or by rule, is stronger, too; its default is not", async () => {
+test("`homes.types` and `homes.rule` take precedence, too; `homes.default` does not", async () => {
   const rule = (_: string, id: string) => id.startsWith("hall") ? "us" : null;
   const us = await open("us", "ruled", { homes: { default: "us", rule } });
   await open("eu", "ruled", { homes: { default: "us", rule } });

@@ -51,7 +51,7 @@ describe("at a Redis", unless(redisMissing), () => {
   // Whatever a test does, none of its keys stay.
   afterEach(async () => expect(await line.send("DBSIZE", [])).toBe(0));
 
-  test("it counts both rules, for machines", async () => {
+  test("counts both rules, as JSON", async () => {
     const words = ["--registry", redis.url, "--trials", "30", "--contenders", "3", "--json"];
     const { status, out, err } = await atlas(["race", ...words]);
     expect([status, err]).toEqual([0, ""]);
@@ -66,7 +66,7 @@ describe("at a Redis", unless(redisMissing), () => {
     expect(report.rtt.max).toBeGreaterThanOrEqual(report.rtt.p99);
   });
 
-  test("nodes that stall own names twice by the published rule alone, and people are told", async () => {
+  test("stalled nodes own names twice only by the published rule, and the text says so", async () => {
     // Far longer than a round trip takes, also where the machine is busy.
     const words = ["race", "--stall", "300", "--trials", "8"];
     const { status, out, err } = await atlas(words, { ATLAS_REGISTRY_URL: redis.url });
@@ -88,7 +88,7 @@ describe("at a Redis", unless(redisMissing), () => {
   const query = (master: string, bound = "500") =>
     `?master=${master}&strategy=optimistic&masters=a,b&bound=${bound}`;
 
-  test("masters that don't know each other have two owners by both rules, and are cleared", async () => {
+  test("masters that don't copy each other have two owners by both rules, and keys are deleted", async () => {
     const other = await startRedis();
     const line = new RedisConnection(parseRedisUrl(other.url), { timeoutMs: 5_000, scripts: [] });
     try {
@@ -117,7 +117,7 @@ describe("at a Redis", unless(redisMissing), () => {
     }
   });
 
-  test("one master of two is said to be one", async () => {
+  test("a race at one master of two says so", async () => {
     const words = ["race", "--registry", redis.url + query("a"), "--trials", "5"];
     const { status, out, err } = await atlas(words);
     expect([status, err]).toEqual([0, ""]);
@@ -130,7 +130,7 @@ describe("at a Redis", unless(redisMissing), () => {
     expect(JSON.parse(json.out)).toMatchObject({ masters: 1, unraced: ["b"] });
   });
 
-  test("a token that is refused ends it with exit 1, and is not told", async () => {
+  test("a refused token ends it with exit 1, and is not shown", async () => {
     const words = ["race", "--registry", restUrl];
     const { status, err } = await atlas(words, { ATLAS_REGISTRY_TOKEN: "hunter2" });
     expect(status).toBe(1);

@@ -1,4 +1,7 @@
-/** Resuming a client's connection: its secret, and what clients can't ask owners in its place. */
+/**
+ * Resuming a client's connection: its secret, and the internal methods that clients can't call
+ * instead.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect as dialTcp } from "node:net";
 import { tmpdir } from "node:os";
@@ -80,7 +83,7 @@ function upgrade(url: string, path: string, protocols: string | null): Promise<s
 
 const SOCKET = "/v1/connect/rooms/x";
 
-test("events for one connection come again to who has its secret, at another node, too", async () => {
+test("events for one connection are replayed to the client with its secret, at another node, too", async () => {
   const one = await open("one");
   // The owner stays; the node that the socket came to goes.
   await joined(one.url, SOCKET);
@@ -112,7 +115,7 @@ test("events for one connection come again to who has its secret, at another nod
   expect(stranger.frames[1]).toEqual({ t: "skip", seq: 1 });
 });
 
-test("without its secret a connection is resumed by nobody", async () => {
+test("a connection can't be resumed without its secret", async () => {
   const node = await open("three");
   const [victim, other] = [await joined(node.url, SOCKET), await joined(node.url, SOCKET)];
   const { connection, resume } = victim.hello;
@@ -145,7 +148,7 @@ test("without its secret a connection is resumed by nobody", async () => {
     .toMatch(/^HTTP\/1.1 101 /);
 });
 
-test("the secret is no token, and the token no secret", async () => {
+test("the secret is not accepted as a token, nor the token as a secret", async () => {
   const node = await open("four", { token: "t0ken" });
   const own = await joined(node.url, SOCKET, ["atlas.json", "atlas.token.t0ken"]);
   const { connection, resume } = own.hello;
@@ -160,7 +163,7 @@ test.each([
   "atlas.json,atlas.token.t0ken",
   "atlas.json ,\tatlas.token.t0ken",
 ])(
-  "subprotocols are parted by commas, whatever stands around these: %j",
+  "subprotocols are separated by commas, with any white space: %j",
   async (protocols) => {
     const node = await open("five", { token: "t0ken" });
     const accepted = (await upgrade(node.url, SOCKET, protocols)).toLowerCase();
@@ -169,7 +172,7 @@ test.each([
   },
 );
 
-test("methods that nodes ask owners by are none for clients", async () => {
+test("clients can't call internal methods", async () => {
   const node = await open("six");
   const { socket, frames, hello } = await joined(node.url, SOCKET);
   const party = crypto.randomUUID();
@@ -200,7 +203,7 @@ test("methods that nodes ask owners by are none for clients", async () => {
   expect(frames.filter(({ t }) => t !== "reply")).toHaveLength(1);
 });
 
-test("the client tells the secret that it was given last, beside its token", async () => {
+test("the client sends the last secret that it got, beside its token", async () => {
   const asked: { query: string; protocols: string }[] = [];
   const runtime = await detectRuntime();
   const server = await runtime.serve({

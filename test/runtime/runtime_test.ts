@@ -10,8 +10,8 @@ describe(`runtime ${name} ${version}`, () => {
   runtimeSuite(detectRuntime);
 });
 
-describe("the system's clock and chance", () => {
-  it("runs timers in order, never before the call is back, and takes them back", async () => {
+describe("the system's clock and randomness", () => {
+  it("runs timers in order, never before the call returns, and cancels them", async () => {
     const ran: string[] = [];
     const started = systemClock.now();
     await new Promise<void>((resolve) => {

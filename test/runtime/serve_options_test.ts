@@ -1,4 +1,4 @@
-/** What `serve` and `createNode` are given wrongly is refused by name, before anything is opened. */
+/** Wrong options of `serve` and `createNode` are refused by name, before anything is opened. */
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { expect, test } from "vitest";
@@ -89,7 +89,7 @@ test("a node's name is its host's name of the machine, on any free port as on a 
   }
 });
 
-test("what can't be had is named as it was given, and alone", async () => {
+test("an error names the setting as it was given, and no other", async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
   const { port } = taken.address() as AddressInfo;

@@ -32,7 +32,7 @@ async function open(node: string, options: ServeOptions = {}): Promise<ServedNod
   return served;
 }
 
-test("two nodes: one owner, whichever door is used, and a drain hands over at once", async () => {
+test("two nodes: one owner, whichever node is asked, and a drain hands over at once", async () => {
   const secret = "0123456789abcdef0123456789abcdef";
   const one = await open("one", { secret });
   const two = await open("two", { secret: `another-secret-of-at-least-32-bytes,${secret}` });
@@ -52,7 +52,7 @@ test("two nodes: one owner, whichever door is used, and a drain hands over at on
   expect(throughOne).toEqual([{ seq: 3, from: "bob", text: "3" }]);
 });
 
-test("pages of the origins that it names may call, before they show a token", async () => {
+test("preflights of listed origins are answered without a token", async () => {
   const origin = "https://app.example";
   const one = await open("one", { origins: [origin], token: "t0ken" });
   const url = `${one.url}/v1/resources/channels/lobby/history`;
@@ -86,7 +86,7 @@ class Slow extends Resource {
   }
 }
 
-test("requests that outlast the close are answered, and the log says what cut them off", async () => {
+test("requests that outlast the close are answered, and the log says why they were cut off", async () => {
   const events: string[] = [];
   const slow = defineApp({
     resources: { slow: Slow },
@@ -197,7 +197,7 @@ test.each([
 );
 
 test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
-  "a Host that is none is refused in Atlas's own words: %s",
+  "an invalid Host is refused with Atlas's own error: %s",
   async (host) => {
     const one = await open("named");
     for (const path of ["/v1/resources", "/v1/nodes", "/healthz", "/nothing"]) {
@@ -210,7 +210,7 @@ test.each(["a b", "a%zz", "a/b", "a?b", "a#b", "u@a", "a:99999", "[::1"])(
   },
 );
 
-test("a start that fails lets go of what it opened", async () => {
+test("a start that fails closes all that it opened", async () => {
   const first = serve(app, { registry: "redis://127.0.0.1:1", port: 0, onEvent: () => {} });
   await expect(first).rejects.toThrow(/^registry is redis:\/\/127\.0\.0\.1:1/);
 });

@@ -1,6 +1,6 @@
 /**
- * What a node's server bounds, on the runtime that runs this test: docs/limits.md lists it, and
- * each row of its table about the server names a title here.
+ * The limits of a node's server, on the runtime that runs this test: each row of docs/limits.md
+ * about the server names a title here.
  */
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
@@ -57,7 +57,7 @@ describe(`the server's times on ${runtime.name}`, () => {
     await closed(client);
   });
 
-  it("a client that takes nothing of its answer is cut off", async () => {
+  it("a client that doesn't read its answer is cut off", async () => {
     let isCut = false;
     const { port } = await serve(() =>
       new Response(
@@ -73,7 +73,7 @@ describe(`the server's times on ${runtime.name}`, () => {
     await expect.poll(() => isCut, { timeout: PATIENCE_MS }).toBe(true);
   });
 
-  it("a request whose body stays away ends with its answer", async () => {
+  it("a request whose body doesn't come ends with its answer", async () => {
     const { port } = await serve(() => new Response("no", { status: 401 }));
     for (const head of ["POST / HTTP/1.1", "GET / HTTP/1.1"]) {
       const client = new Client(port, `${head}\r\nHost: a\r\nContent-Length: 100\r\n\r\n[`);
@@ -101,7 +101,7 @@ describe(`the server's times on ${runtime.name}`, () => {
   });
 });
 
-describe(`what one connection may have on ${runtime.name}`, () => {
+describe(`the limits of one connection on ${runtime.name}`, () => {
   it("a head over 16 KiB is refused", async () => {
     const { port } = await serve(ok);
     const client = new Client(
@@ -114,7 +114,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     await until(() => fits.answers === 1, "a head that fits is answered");
   });
 
-  it("of requests sent ahead one is served at a time, and its answer taken first", async () => {
+  it("of pipelined requests one is served at a time, after the former answer was read", async () => {
     const big = "x".repeat(4_194_304);
     let begun = 0;
     const { port } = await serve(() => {
@@ -130,7 +130,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     expect(begun).toBeLessThanOrEqual(4);
   });
 
-  it("requests sent ahead are all answered, in their order", async () => {
+  it("pipelined requests are all answered, in their order", async () => {
     const { port } = await serve((request) => new Response(new URL(request.url).pathname));
     const ahead = runtime.name === "bun" ? MAX_BEGUN_AT_ONCE : MAX_SENT_AHEAD;
     const paths = Array.from({ length: ahead }, (_, i) => `/number-${i}-`);
@@ -142,7 +142,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     expect(client.text.match(/\/number-\d+-/g)).toEqual(paths);
   });
 
-  it("requests sent ahead on some connections leave the event loop to others", async () => {
+  it("pipelined requests on some connections leave the event loop to others", async () => {
     const begun = new Map<number, number>();
     let turn = 0;
     let clock = setImmediate(function tick() {
@@ -161,7 +161,7 @@ describe(`what one connection may have on ${runtime.name}`, () => {
     expect(Math.max(...begun.values())).toBeLessThanOrEqual(2 * MAX_BEGUN_AT_ONCE);
   });
 
-  it("thousands of requests sent ahead of an answer close the connection", async () => {
+  it("thousands of pipelined requests close the connection", async () => {
     let begun = 0;
     const { port } = await serve(() => {
       begun++;
@@ -243,7 +243,7 @@ describe(`the listener on ${runtime.name}`, () => {
     return { told, lost, renewals: () => renewals };
   }
 
-  it("one that nobody answers for is opened anew, and given up after a while", async () => {
+  it("a listener that doesn't answer is opened anew, and given up after a while", async () => {
     let probes = 0;
     const server = await serve(() => (probes++, ok()), undefined);
     const { told, lost, renewals } = watch(server.port);
@@ -254,7 +254,7 @@ describe(`the listener on ${runtime.name}`, () => {
     expect(new Set(told)).toEqual(new Set(["listening anew"]));
   });
 
-  it("one that was never reached, as behind a firewall, isn't given up", async () => {
+  it("a listener that was never reached, as behind a firewall, isn't given up", async () => {
     const { told, lost } = watch(await freePort());
     const given = { up: false };
     void lost.then(() => given.up = true);

@@ -1,4 +1,7 @@
-/** What a server bounds of one WebSocket, on the runtime that runs this test: docs/limits.md lists it. */
+/**
+ * The limits of one WebSocket at a server, on the runtime that runs this test: docs/limits.md
+ * lists them.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { BINARY, CLOSE, CONTINUATION, frame, TEXT, upgrade } from "../../fuzz/frames.ts";
 import type { SocketHandlers } from "../../src/ports/runtime.ts";
@@ -7,7 +10,7 @@ import { until } from "../support/until.ts";
 
 afterEach(closeAll);
 
-describe(`what one socket may send on ${runtime.name}`, () => {
+describe(`the limits of one socket on ${runtime.name}`, () => {
   async function opened(handlers: Partial<SocketHandlers> = {}) {
     const messages: number[] = [];
     let closes = 0;
@@ -90,7 +93,7 @@ describe(`what one socket may send on ${runtime.name}`, () => {
     await closed(client);
   });
 
-  it("a peer that goes on after a frame that is none is cut off", async () => {
+  it("a peer that goes on after an invalid frame is cut off", async () => {
     const { client } = await opened();
     client.tcp.write(frame(new Uint8Array(1), { opcode: 7 }));
     const drip = setInterval(

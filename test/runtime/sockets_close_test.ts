@@ -1,4 +1,4 @@
-/** What clients send right before they close, and what a draining node still reads of them. */
+/** Messages that clients send right before they close, and what a draining node still reads. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -69,7 +69,7 @@ test.each(
     ["one before hello", "open", 1, 5],
     ["many before hello", "open", 100, 5],
   ] as const,
-)("all messages that came before a close are heard, before its end: %s", async (...how) => {
+)("all messages before a close are delivered before the socket's end: %s", async (...how) => {
   const node = await open();
   const [, when, count, size] = how;
   const sockets = 10;
@@ -93,7 +93,7 @@ test("a client's socket that sends and closes loses nothing", async () => {
   expect(await told()).toEqual({ heard: 20 * sockets, late: 0, ends: sockets });
 });
 
-test("a client that says something all the time loses nothing where its node drains", async () => {
+test("a client that sends all the time loses nothing while its node drains", async () => {
   const registry = `file:${join(folder, "registry.db")}`;
   const [door, owner] = [await open({ registry, node: "a" }), await open({ registry, node: "b" })];
   await owner.resource("rooms", "x").told();
@@ -119,7 +119,7 @@ test("a client that says something all the time loses nothing where its node dra
   expect(errors).toEqual([]);
 });
 
-test("a client that was told to leave is read on until it closes", async () => {
+test("a client that was asked to leave is read until it closes", async () => {
   const node = await open();
   const socket = new WebSocket(`${node.url.replace(/^http/, "ws")}/v1/connect/rooms/x`);
   const frames: { t: string }[] = [];

@@ -143,7 +143,7 @@ test("MessagePack where the subprotocol asks for it, and `after` to go on", asyn
   expect(frames[1]).toMatchObject({ t: "event", seq: 1, data });
 });
 
-test("what isn't allowed is an HTTP error before the upgrade", async () => {
+test("an invalid request gets an HTTP error before the upgrade", async () => {
   const node = await open();
   for (
     const [path, status] of [
@@ -165,7 +165,7 @@ test("what isn't allowed is an HTTP error before the upgrade", async () => {
   expect(await plain.json()).toMatchObject({ error: { message: /WebSocket/ } });
 });
 
-test("a subprotocol that there isn't is refused, unless one that there is stands beside it", async () => {
+test("an unknown subprotocol is refused, unless a known one is offered, too", async () => {
   const node = await open();
   const offer = (...protocols: string[]) =>
     upgrade(node.url, "/v1/connect/rooms/x", [`sec-websocket-protocol: ${protocols.join(", ")}`]);
@@ -207,7 +207,7 @@ test("the token comes as a header or as a subprotocol", async () => {
   expect(await refused.closed).toMatchObject({ code: 4401 });
 });
 
-test("a frame that is too large, or none, closes its socket only", async () => {
+test("a frame that is too large, or invalid, closes only its socket", async () => {
   const node = await open();
   const [large, none, other] = [1, 2, 3].map(() => raw(node.url, "/v1/connect/rooms/x")) as [
     ReturnType<typeof raw>,
@@ -225,7 +225,7 @@ test("a frame that is too large, or none, closes its socket only", async () => {
   await until(() => node.stats().sockets === 1);
 });
 
-test("a reader who doesn't read is cut, and others have everything", async () => {
+test("a client that doesn't read is disconnected, and others get everything", async () => {
   const node = await open();
   const quick = raw(node.url, "/v1/connect/rooms/x");
   // Speaks HTTP itself, and then reads no more.

@@ -22,7 +22,7 @@ test("a simulation repeats itself", async () => {
   expect(await play()).toEqual(first);
 });
 
-test("a node on a fake clock lets go of what is idle", async () => {
+test("a node on a fake clock deactivates idle resources", async () => {
   const { node, clock, close } = await testNode(app);
   await node.resource("channels", "lobby").send("ann", "hi");
   expect(node.stats().resources).toBe(1);

@@ -106,7 +106,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("a file behind an imported one: new calls run the new code, running ones end on the old", async () => {
+test("an indirectly imported file changes: new calls run the new code, running ones end on the old", async () => {
   expect(await post("modules/a/say")).toMatchObject({ result: "a one" });
   const running = post("modules/a/wait");
   const fields = await after(RELOADED, () => writeDeep('"two"'));
@@ -121,7 +121,7 @@ test("a file behind an imported one: new calls run the new code, running ones en
   await until(() => told("old code dropped").length === 1, "the old code is dropped");
 });
 
-test("what doesn't load or is no app changes nothing, and is told in one line", async () => {
+test("a file that doesn't load or is no app changes nothing, and is logged in one line", async () => {
   // Of several errors of syntax it is the first.
   for (const bad of ['"thr', "oh no;\n\nconst = 5", "(() => { throw new Error('on load'); })()"]) {
     const { error, at } = await after(REFUSED, () => writeDeep(bad));
@@ -152,7 +152,7 @@ test("modules come, change version and capacity, and go; what didn't change is l
   expect(await post("resources/sayers/s/say")).toMatchObject({ result: "as at the start" });
 });
 
-test("what is watched must be a file", async () => {
+test("the watched path must be a file", async () => {
   const app = { resources: {} };
   const gone = join(folder, "nope.ts");
   for (const watch of [gone, new URL(`file://${gone}`), folder, "file://elsewhere/app.ts"]) {
@@ -163,7 +163,7 @@ test("what is watched must be a file", async () => {
   }
 });
 
-test("a program that gives its app itself must say which file that is in", async () => {
+test("a program that passes its app must name the app's file", async () => {
   const app = { resources: {} };
   await expect(serve(app, { registry: "memory:", port: 0, watch: true })).rejects.toMatchObject({
     code: "bad_request",

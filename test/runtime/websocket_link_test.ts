@@ -1,6 +1,6 @@
 /**
- * What node links do beyond the transport suite: secrets, hostile peers, hostile
- * addresses, silence, patience. On whichever runtime runs this file.
+ * Node links beyond the transport suite: secrets, hostile peers, hostile addresses, keepalives,
+ * backoff. On whichever runtime runs this file.
  */
 import type { AtlasError } from "../../src/errors.ts";
 import { afterEach, describe, expect, it } from "vitest";
@@ -110,7 +110,7 @@ describe("secrets", () => {
     }]);
   });
 
-  it("refuses an empty one, and knows a short one", async () => {
+  it("refuses an empty one, and detects a short one", async () => {
     const runtime = await detectRuntime();
     expect(() => websocketTransport({ runtime, secret: "" })).toThrow("secret must be");
     expect(websocketTransport({ runtime, secret: "short" }).secured).toBe(false);
@@ -184,7 +184,7 @@ describe("hostile peers", () => {
     expect((await carl.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 
-  it("hold their places until their sockets are closed, also when their handshake is over", async () => {
+  it("hold their slots until their sockets are closed, also when their handshake is over", async () => {
     const on = await network();
     const bob = await party(on, "bob");
     const codes: number[] = [];
@@ -231,7 +231,7 @@ describe("hostile peers", () => {
     expect((await ann.transport.dial(bob.peer)).peer).toEqual(bob.self);
   });
 
-  it("take no place with requests that never become sockets", async () => {
+  it("take no slot with requests that never become sockets", async () => {
     const on = await network();
     const bob = await party(on, "bob");
     const { origin } = new URL(bob.transport.address.replace("ws:", "http:"));
@@ -289,7 +289,7 @@ describe("frames on a link", () => {
     expect(ear.heard.map((bytes) => bytes[0])).not.toContain(7);
   });
 
-  it("show a sign of life when quiet, and end the link when the peer shows none", async () => {
+  it("send keepalives when idle, and end the link when the peer sends none", async () => {
     const clock = handClock();
     const { sent, closed, ear, link: one } = link(clock);
     for (let i = 0; i < 3; i++) clock.move(15_000);
@@ -334,7 +334,7 @@ describe("addresses", () => {
     expect(() => checkAddress(address, { secured: true })).toThrow(why);
   });
 
-  it("beyond loopback needs a secret, and may be narrowed", () => {
+  it("beyond loopback need a secret, and may be restricted", () => {
     expect(checkAddress(ok, { secured: true })).toBe(ok);
     expect(() => checkAddress(ok, { secured: false })).toThrow("secret of at least 32 bytes");
     for (const host of ["127.0.0.1", "127.9.9.9", "localhost", "[::1]", "[::ffff:127.0.0.1]"]) {
@@ -345,7 +345,7 @@ describe("addresses", () => {
     expect(checkAddress("wss://a.internal/atlas/link", { secured: true, allow })).toContain("a.");
   });
 
-  it("are made from where a server is reached", () => {
+  it("are derived from a server's URL", () => {
     expect(linkAddress("http://127.0.0.1:80")).toBe(`ws://127.0.0.1${LINK_PATH}`);
     expect(linkAddress("https://a.example:8443/x/")).toBe(`wss://a.example:8443/x${LINK_PATH}`);
     expect(linkAddress(ok)).toBe(ok);
@@ -354,7 +354,7 @@ describe("addresses", () => {
     expect(isLoopback("::1")).toBe(true);
   });
 
-  it("where nobody answers are named once, with why; also while they are left alone", async () => {
+  it("without an answer are logged once, with the reason; also during the backoff", async () => {
     const ann = await party(await network(), "ann");
     const address = `ws://127.0.0.1:${await freePort()}${LINK_PATH}`;
     const failureOf = (who: string) => {
@@ -374,7 +374,7 @@ describe("addresses", () => {
     expect(anyone?.detail).not.toMatch(/\*|ws:|^$/);
   });
 
-  it("that fail are left alone for a moment, a new incarnation there is not", async () => {
+  it("that fail are dialled again after a backoff, a new incarnation there at once", async () => {
     const on = await network();
     let dials = 0;
     const real = await detectRuntime();

@@ -103,7 +103,7 @@ describe("a cluster", unless(redisMissing), () => {
     expect((await own(store, key)).epoch).toBeGreaterThan(epoch);
   });
 
-  test("a master that is replaced: the others go on, then all does", async () => {
+  test("a master is replaced: the other slots are served meanwhile, then all are", async () => {
     const cluster = await started({ replicas: 1 });
     const store = await opened(cluster.url);
     const [away, here] = [keyAt(cluster, 0), keyAt(cluster, 1)];
@@ -135,7 +135,7 @@ describe("a cluster", unless(redisMissing), () => {
     await own(store, keyAt(cluster, 1));
   });
 
-  test("its lineage is that of all its masters", async () => {
+  test("its lineage is made of the ids of all its masters", async () => {
     const cluster = await started({ durable: true });
     const addresses = cluster.masters.map(({ url }) => parseRedisUrl(url));
     const line = new RedisCluster(addresses, { timeoutMs: 30_000, scripts: SCRIPTS });
@@ -163,7 +163,7 @@ describe("a cluster", unless(redisMissing), () => {
     expect(reply.quarantined).toBe(true);
   });
 
-  test("is refused where there is none, and opened by any one of its nodes", async () => {
+  test("opens by any one of its nodes, and is refused where the server is no cluster", async () => {
     const single = await startRedis();
     cleanups.push(() => single.close());
     const url = `redis+cluster://127.0.0.1:${single.port}`;
@@ -175,7 +175,7 @@ describe("a cluster", unless(redisMissing), () => {
     expect(await allOf(store)).toHaveLength(3);
   });
 
-  test("asks for the same password at all its nodes", async () => {
+  test("uses the same password at all its nodes", async () => {
     const cluster = await started();
     const guard = ["CONFIG", "SET", "requirepass", "s3cret"] as const;
     for (const master of cluster.masters) await command(master, ...guard);
@@ -198,7 +198,7 @@ async function allOf(store: Store): Promise<Ownership[]> {
   return found;
 }
 
-test("slots are Redis's own, by hash tag", () => {
+test("computes slots as Redis does, by hash tag", () => {
   expect(clusterSlot("123456789")).toBe(0x31c3);
   expect(clusterSlot("{user1000}.following")).toBe(clusterSlot("user1000"));
   expect(clusterSlot("foo{}{bar}")).toBe(clusterSlot("foo{}{bar}"));
@@ -206,7 +206,7 @@ test("slots are Redis's own, by hash tag", () => {
   expect(new Set(MEMBER_KEYS.map(clusterSlot)).size).toBe(1);
 });
 
-test("redirections and lists are read, others are not", () => {
+test("parses redirections and slot lists, and nothing else", () => {
   const asked = { host: "h", port: 1 };
   const read = (text: string) => redirectionOf(new Error(text), asked);
   expect(read("MOVED 3999 10.0.0.1:6381")).toEqual({
@@ -227,7 +227,7 @@ test("redirections and lists are read, others are not", () => {
   }
 });
 
-test("a listing goes from master to master, and begins anew where one was replaced", async () => {
+test("a listing goes from master to master, and begins anew at one that was replaced", async () => {
   const shard = (slot: number, life: string, keys: string[]) => ({
     slot,
     life,

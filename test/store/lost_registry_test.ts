@@ -1,4 +1,7 @@
-/** A registry that loses all it has under running nodes: told, counted, and never two owners. */
+/**
+ * A registry that loses all its data under running nodes: the loss is logged and counted, and no
+ * key gets two owners.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,8 +67,8 @@ async function isLost(registry: string, lose: () => unknown): Promise<void> {
   expect(first?.epoch).toBeGreaterThan(epoch as number);
 }
 
-describe("all of a registry is lost under a live owner", () => {
-  test("as a SQLite file that is deleted", async () => {
+describe("a registry loses all its data under a live owner", () => {
+  test("a SQLite file is deleted", async () => {
     const folder = mkdtempSync(join(tmpdir(), "atlas-lost-"));
     cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
     const file = join(folder, "registry.db");
@@ -75,7 +78,7 @@ describe("all of a registry is lost under a live owner", () => {
   });
 
   warnIfRedisMissing("store/lost_registry_test.ts");
-  test("as a Redis by FLUSHALL", unless(redisMissing), async () => {
+  test("a Redis gets FLUSHALL", unless(redisMissing), async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     await isLost(redis.url, () => command(redis, "FLUSHALL"));

@@ -57,7 +57,7 @@ test("http: on loopback opens an HTTP Redis by its token", unless(redisMissing),
 });
 
 test(
-  "HTTP Redises by region have a token each; a wrong one elsewhere is told, not answered",
+  "HTTP Redises by region have a token each; a wrong one of another region is logged, not answered",
   unless(redisMissing),
   async () => {
     const redis = await startRedis();
@@ -84,7 +84,7 @@ test(
   },
 );
 
-test("a Redis that nobody serves is unavailable", async () => {
+test("a Redis without a server is unavailable", async () => {
   const url = `redis://127.0.0.1:${await freePort()}`;
   await refuses(openStore(url, { timeoutMs: 100 }), "unavailable", "can't be reached");
 });
@@ -110,7 +110,7 @@ test.each([
   await refuses(openStore(url), "bad_request", part);
 });
 
-test("a registry by region is read as such, and nothing else is", () => {
+test("recognises a registry by region, and nothing else", () => {
   const read = (text: string) => {
     const registries = parseRegistries(text);
     return registries && [...registries];
@@ -137,7 +137,7 @@ test.for([
   ["https://u@h", "Upstash URL"],
   ["file:x.db?mode=ro", "?mode=ro"],
 ])(
-  "of a registry by region, one that can't be opened is refused at once: %s",
+  "a registry by region with an invalid URL is refused at once: %s",
   async ([url, part]) => {
     const opening = openStore(`us=memory:,eu=${url}`, { region: "us" });
     await refuses(opening, "bad_request", part as string);
@@ -166,7 +166,7 @@ test("a registry by region opens the node's own at once, the others when needed"
   await refuses(openStore(undefined as unknown as string), "bad_request", "undefined");
 });
 
-test("a time limit must be one that timers can wait", async () => {
+test("a time limit must not exceed the longest timer", async () => {
   for (const timeoutMs of [0, 0.5, NaN, 2 ** 31, 3e9]) {
     for (const url of ["redis://127.0.0.1:1", "https://h"]) {
       const opening = openStore(url, { token: "t", timeoutMs });

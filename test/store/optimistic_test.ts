@@ -1,9 +1,12 @@
-/** The strategy `optimistic`: the store suite on one master, options, and two masters' books. */
+/**
+ * The strategy `optimistic`: the store suite on one master, options, and two masters that copy
+ * each other.
+ */
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { openStore } from "../../adapters/store/open.ts";
 import { redisStore, type RedisStoreOptions } from "../../adapters/store/open_redis.ts";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
-import type { MasterBook } from "../../adapters/store/optimistic/master.ts";
+import type { Master } from "../../adapters/store/optimistic/master.ts";
 import { openOptimistic, splitStrategy } from "../../adapters/store/optimistic/options.ts";
 import type { Store } from "../../src/ports/store.ts";
 import { type StoreBackend, storeConformance } from "../conformance/store.ts";
@@ -132,18 +135,18 @@ describe("options", () => {
   });
 
   test.for(["redis://h", "redis://h?replicas=2", "https://h?q=1"])(
-    "leaves %s to others",
+    "does not treat %s as its own",
     (url) => expect(splitStrategy(url)).toEqual({ url, options: {} }),
   );
 });
 
-test("a bound below the round trip is refused, and the line closed", async () => {
+test("a bound below the round trip is refused, and the connection closed", async () => {
   let closed = 0;
-  const book = {
-    stakes: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
+  const master = {
+    claims: () => new Promise((resolve) => setTimeout(() => resolve([]), 25)),
     close: () => Promise.resolve(void closed++),
-  } as unknown as MasterBook;
-  const open = openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
+  } as unknown as Master;
+  const open = openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 5 });
   await refuses(
     open,
     "bad_request",
@@ -152,19 +155,19 @@ test("a bound below the round trip is refused, and the line closed", async () =>
   expect(closed).toBe(1);
 });
 
-test("a bound is held against the quickest round trip: slow ones may be the machine's", async () => {
+test("a bound is compared with the fastest round trip, since slow ones may be the machine's fault", async () => {
   let now = 0;
   const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
   cleanups.push(() => clock.mockRestore());
   const trips = [25, 25, 20, 25];
-  const book = {
-    stakes: async () => {
+  const master = {
+    claims: async () => {
       now += trips.shift() ?? 25;
       return [];
     },
     close: () => Promise.resolve(),
-  } as unknown as MasterBook;
-  await openOptimistic(book, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
+  } as unknown as Master;
+  await openOptimistic(master, { names: ["a", "b"], own: 0 }, { boundMs: 20 });
   // Nothing more was to be learnt.
   expect(trips).toEqual([25]);
 });
@@ -189,7 +192,7 @@ describe("two masters", unless(redisMissing), () => {
     return { a, b, replication };
   }
 
-  test("an ownership won at one is seen at the other, and ends for both", async () => {
+  test("an ownership won at one master is seen at the other, and ends at both", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const owner = await own(a, key);
@@ -202,7 +205,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(await eventually(async () => (await a.lookup(key)) ?? undefined)).toEqual(next);
   });
 
-  test("what a takeover ended stays ended when the taker goes", async () => {
+  test("a claim that a takeover ended stays ended when the new owner releases", async () => {
     const { a, b } = await pair();
     const key = freshKey();
     const { incarnation, epoch } = await own(a, key);
@@ -217,7 +220,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(again.epoch).toBeGreaterThan(taker.epoch);
   });
 
-  test("blind claims both win, are shown as contested, and only the greater may commit", async () => {
+  test("of concurrent claims both win, lookups say contested, and only the greater commits", async () => {
     const { a, b, replication } = await pair();
     replication.hold();
     const key = freshKey();
@@ -249,7 +252,7 @@ describe("two masters", unless(redisMissing), () => {
     expect(await winners.range(key, all)).toEqual([["a", "1"], ["b", "1"], ["c", "1"], ["v", "c"]]);
   });
 
-  test("no lower rival rises when the owner goes: epochs only rise", async () => {
+  test("no lower rival becomes owner when the owner releases: epochs only rise", async () => {
     const { a, b, replication } = await pair();
     replication.hold();
     const key = freshKey();
@@ -266,7 +269,7 @@ describe("two masters", unless(redisMissing), () => {
     expect((await own(losers, key)).epoch).toBeGreaterThan(winner.epoch);
   });
 
-  test("a rival that nobody takes back is put to rest by the owner's own lookups", async () => {
+  test("a rival's claim that nobody withdraws is ended by the owner's lookups", async () => {
     const { a, b, replication } = await pair(20, 30);
     replication.hold();
     const key = freshKey();
@@ -312,7 +315,7 @@ describe("two masters", unless(redisMissing), () => {
     // Of what a master writes at once, each key travels by itself, and the name last.
     const nameArrives = (master: string) =>
       eventually(async () =>
-        replication.letters.some(({ key, arrivedAt }) =>
+        replication.copies.some(({ key, arrivedAt }) =>
           key === `atlas:{members}:name/${master}` && arrivedAt !== null
         ) || undefined
       );

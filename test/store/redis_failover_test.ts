@@ -1,6 +1,6 @@
 /**
- * A real Redis with a replica that takes its place: what is confirmed is kept, another copy
- * is known by its lineage, and nodes go on with it, each name with one owner.
+ * A real Redis whose replica is promoted: confirmed writes are kept, the new copy is known by its
+ * lineage, and nodes go on with one owner for each key.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -71,7 +71,7 @@ async function opened(url: string, timeoutMs = 30_000): Promise<Store> {
 warnIfRedisMissing("failovers of the Redis store");
 
 describe("steps that wait for replicas", unless(redisMissing), () => {
-  test("are answered once a replica has them, and unavailable while none has", async () => {
+  test("are answered once a replica has them, and fail as unavailable while none has", async () => {
     const { primary, replicas: [replica] } = await team(1) as {
       primary: TestRedis;
       replicas: [TestRedis];
@@ -93,7 +93,7 @@ describe("steps that wait for replicas", unless(redisMissing), () => {
     expect((await store.renew(member.incarnation, 2, [])).outcome).toBe("renewed");
   });
 
-  test("a number of replicas that can't be meant is refused", async () => {
+  test("an impossible number of replicas is refused", async () => {
     await refuses(redisStore("redis://127.0.0.1?replicas=x"), "bad_request", "?replicas=0 to 99");
     const replicas = -1;
     await refuses(redisStore("redis://127.0.0.1", { replicas }), "bad_request", "replicas is -1");
@@ -101,7 +101,7 @@ describe("steps that wait for replicas", unless(redisMissing), () => {
 });
 
 describe("a promoted replica", unless(redisMissing), () => {
-  test("is another lineage, whose claims wait until somebody has waited", async () => {
+  test("is another lineage, whose claims wait until a node has waited", async () => {
     const { primary, replicas } = await team(1);
     const before = await opened(primary.url);
     const member = freshMember();
@@ -326,7 +326,7 @@ async function missing(
 }
 
 describe("nodes on a Redis that fails over under load", unless(redisMissing), () => {
-  test("lose nothing that was acknowledged where replicas confirm", async () => {
+  test("lose no acknowledged write where replicas confirm", async () => {
     const scene = await stage("?replicas=1");
     const added = await failOver(scene);
     expect(await missing(scene, added)).toEqual(new Map());
@@ -334,7 +334,7 @@ describe("nodes on a Redis that fails over under load", unless(redisMissing), ()
     expect(scene.nodes.map((node) => node.stats().lostTurns)).toEqual([0, 0]);
   });
 
-  test("say what was lost where they don't", async () => {
+  test("report lost writes where replicas don't confirm", async () => {
     const scene = await stage("");
     // Nothing more comes to the replica: what is acknowledged from here on will be lost.
     for (const replica of scene.replicas) await command(replica, "REPLICAOF", "127.0.0.1", "1");

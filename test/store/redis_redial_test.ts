@@ -1,10 +1,10 @@
 /**
- * How soon a Redis that was away is found again: before a lease that it could have renewed is over.
- * By fake timers, with a client that never connects twice.
+ * Reconnection to a Redis that was unreachable: before the end of a lease that can still be
+ * renewed. By fake timers, with a client that never connects twice.
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { RedisAddress, RedisClient } from "../../adapters/store/redis/client.ts";
-import { RedisConnection, type RedisGuide } from "../../adapters/store/redis/connection.ts";
+import { type MasterLocator, RedisConnection } from "../../adapters/store/redis/connection.ts";
 import { refusalOf } from "../../src/model/refusal.ts";
 import { timing } from "../../src/registry/lease.ts";
 
@@ -17,10 +17,10 @@ const ADDRESS: RedisAddress = {
   tls: false,
 };
 
-const GUIDE: RedisGuide = {
+const GUIDE: MasterLocator = {
   name: "the master",
   find: () => Promise.resolve(ADDRESS),
-  mistaken: () => {},
+  invalidate: () => {},
   elsewhere: () => Promise.resolve(null),
   close: () => {},
 };
@@ -35,7 +35,7 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 for (const [kind, target] of [["a server", ADDRESS], ["a master of sentinels", GUIDE]] as const) {
-  test(`${kind} that is away is dialled often enough for the shortest lease`, async () => {
+  test(`reconnects to ${kind} often enough for the shortest lease`, async () => {
     const dialled: number[] = [];
     let end: (why: string) => void = () => {};
     const connection = new RedisConnection(target, {

@@ -1,7 +1,7 @@
 /**
- * Which steps count on a Redis with replicas, and that none that counted is missing after a
- * planned failover or a short stall: at a master behind sentinels, in a cluster, and where an
- * operator repoints replicas by hand.
+ * Confirmation by replicas: which writes count, and that no confirmed write is missing after a
+ * planned failover or a short stall; behind sentinels, in a cluster, and where an operator
+ * repoints replicas by hand.
  */
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -28,27 +28,27 @@ afterEach(async () => {
 
 warnIfRedisMissing("planned failovers of the Redis store");
 
-describe("a step counts", () => {
+describe("a write is confirmed", () => {
   const step = { primary: "a:1", doneAt: 100, copied: 2 };
   const group = { primary: "a:1", present: 2, hasAbsent: false, askedAt: 50 };
 
-  test("once all replicas have it that may be promoted, whenever they were asked for", () => {
+  test("once all replicas that may be promoted have it, whenever they were asked for", () => {
     expect(isConfirmed(step, 1, group)).toBe(true);
     expect(isConfirmed({ ...step, copied: 1 }, 1, group)).toBe(false);
     expect(isConfirmed({ ...step, copied: 1 }, 1, { ...group, present: 1 })).toBe(true);
   });
 
-  test("at the primary only that is named by those who promote replicas", () => {
+  test("only at the primary that the sentinels or the cluster name", () => {
     expect(isConfirmed(step, 1, { ...group, primary: "b:1" })).toBe(false);
   });
 
-  test("with fewer replicas only where they were found down after it was done", () => {
+  test("with fewer replicas only where they were found down after the write", () => {
     const less = { ...group, present: 1, hasAbsent: true };
     expect(isConfirmed(step, 1, less)).toBe(false);
     expect(isConfirmed(step, 1, { ...less, askedAt: 100 })).toBe(true);
   });
 
-  test("with no fewer than were asked for", () => {
+  test("with no fewer than the configured number", () => {
     expect(isConfirmed(step, 2, { ...group, present: 1, askedAt: 100 })).toBe(false);
     expect(isConfirmed({ ...step, copied: 0 }, 1, { ...group, present: 0 })).toBe(false);
   });
@@ -71,7 +71,7 @@ describe("sentinels tell of replicas", () => {
   });
   const down = { flags: "s_down,slave,disconnected" };
 
-  test("and one is left out that each of more than half of them calls down", () => {
+  test("and one that more than half of them call down is left out", () => {
     const both = answer(1, replica(1), replica(2, down));
     expect(replicasBySentinels([both, both], 3, 5))
       .toEqual({ primary: "m:1", present: 1, hasAbsent: true, askedAt: 5 });
@@ -90,7 +90,7 @@ describe("sentinels tell of replicas", () => {
     expect(replicasBySentinels([fresh, fresh], 3, 5).present).toBe(1);
   });
 
-  test("and those that are behind are not believed", () => {
+  test("and outdated answers are ignored", () => {
     const told = replicasBySentinels(
       [answer(1, replica(1)), answer(2, replica(2), replica(3))],
       3,
@@ -100,7 +100,7 @@ describe("sentinels tell of replicas", () => {
   });
 });
 
-test("a master of a cluster leaves out what has failed or is never promoted", async () => {
+test("a master of a cluster leaves out failed replicas and those that are never promoted", async () => {
   const lines = ["slave", "slave,fail", "slave,fail?", "slave,nofailover"];
   const answers: Record<string, unknown> = {
     MYID: "0".repeat(40),
@@ -108,7 +108,7 @@ test("a master of a cluster leaves out what has failed or is never promoted", as
   };
   const send = async (name: string, [what = ""]: string[]) =>
     name === "INFO" ? "connected_slaves:3\r\n" : answers[what];
-  expect(await clusterReplicas({ place: "m:1", send }))
+  expect(await clusterReplicas({ address: "m:1", send }))
     .toMatchObject({ primary: "m:1", present: 2, hasAbsent: true });
 });
 
@@ -183,7 +183,7 @@ async function opened(url: string): Promise<Store> {
 }
 
 describe("with a replica more than ?replicas asks for", unless(redisMissing), () => {
-  test("planned failovers of sentinels lose no turn that counted", async () => {
+  test("planned failovers by sentinels lose no confirmed turn", async () => {
     const group = await startSentinels({ replicas: 2, downAfterMs: 5_000 });
     cleanups.push(() => group.close());
     const owner = new Owner(await opened(`${group.url}?replicas=1`), freshKey());
@@ -199,7 +199,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
     expect(await owner.missing()).toBe(0);
   });
 
-  test("a master that stalls, is replaced and goes on loses no turn that counted", async () => {
+  test("a master that stalls, is replaced and resumes loses no confirmed turn", async () => {
     const group = await startSentinels({ replicas: 2, downAfterMs: 1_000 });
     cleanups.push(() => group.close());
     const owner = new Owner(await opened(`${group.url}?replicas=1`), freshKey());
@@ -212,7 +212,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
     expect(await owner.missing()).toBe(0);
   });
 
-  test("a replica that dies holds turns up until the sentinels call it down", async () => {
+  test("a replica that dies delays turns until the sentinels call it down", async () => {
     const group = await startSentinels({ replicas: 2, downAfterMs: 1_000 });
     cleanups.push(() => group.close());
     const owner = new Owner(await opened(`${group.url}?replicas=1`), freshKey());
@@ -222,7 +222,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
     expect(await owner.missing()).toBe(0);
   });
 
-  test("a sentinel that never answers holds up no turn, and is not asked ever more often", async () => {
+  test("a sentinel that never answers delays no turn, and is not asked more and more often", async () => {
     const group = await startSentinels({ replicas: 2, downAfterMs: 1_000 });
     cleanups.push(() => group.close());
     const sockets = new Set<Socket>();
@@ -248,7 +248,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
   });
 
   test.each(["", "FORCE", "TAKEOVER"])(
-    "CLUSTER FAILOVER %s loses no turn that counted",
+    "CLUSTER FAILOVER %s loses no confirmed turn",
     async (how) => {
       const cluster = await startCluster({ replicas: 2 });
       cleanups.push(() => cluster.close());
@@ -275,7 +275,7 @@ describe("with a replica more than ?replicas asks for", unless(redisMissing), ()
 });
 
 test(
-  "replicas repointed by hand lose no turn that counted where all confirm",
+  "replicas repointed by hand lose no confirmed turn where all confirm",
   unless(redisMissing),
   async () => {
     const args = ["--repl-diskless-sync-delay", "0"];
@@ -311,7 +311,7 @@ test(
   },
 );
 
-/** Has a replica take its master's place: again where that took too long for the cluster. */
+/** Has a replica take its master's address: again where that took too long for the cluster. */
 async function takeOver(replica: TestRedis, how: string): Promise<void> {
   const isMaster = async (): Promise<boolean> =>
     String(await command(replica, "INFO", "replication")).includes("role:master");

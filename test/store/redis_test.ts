@@ -1,10 +1,13 @@
-/** What is Redis's own: outages, forgotten scripts, broken entries, credentials, paging. */
+/**
+ * Behaviour of the Redis store only: outages, missing scripts, broken entries, credentials,
+ * paging.
+ */
 import { type AddressInfo, createServer } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { redisStore } from "../../adapters/store/open_redis.ts";
 import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import { pageOf } from "../../adapters/store/redis/keys.ts";
-import { within } from "../../adapters/store/redis/request_timeout.ts";
+import { withTimeout } from "../../adapters/store/redis/request_timeout.ts";
 import { ENDED_TURNS_MS } from "../../src/limits.ts";
 import { slotOf } from "../../src/model/rrp.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -57,7 +60,7 @@ const SHORT_MS = 3_000;
 warnIfRedisMissing("outages and broken entries of the Redis store");
 
 describe("a state without fields", unless(redisMissing), () => {
-  test("leaves its last turn behind, for 15 minutes after its ownership was released", async () => {
+  test("keeps its last turn for 15 minutes after its ownership was released", async () => {
     const redis = await started();
     const store = await opened(redis);
     const direct = await vandal(redis);
@@ -79,7 +82,7 @@ describe("a state without fields", unless(redisMissing), () => {
 });
 
 describe("an outage of Redis", unless(redisMissing), () => {
-  test("what is in flight when it dies rejects, then all does at once, then it is back", async () => {
+  test("steps in flight reject, later ones reject at once, and steps succeed once it is back", async () => {
     const redis = await started({ durable: true });
     const store = await opened(redis, 60_000);
     const key = freshKey();
@@ -97,7 +100,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
     expect(store.status()).toBe("up");
   });
 
-  test("one that hangs is given up in time, and used again once it goes on", async () => {
+  test("a Redis that hangs is given up in time, and used again once it resumes", async () => {
     const redis = await started();
     const store = await opened(redis, SHORT_MS);
     const key = freshKey();
@@ -121,7 +124,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
     expect(await store.claim(claim)).toEqual(reply);
   });
 
-  test("an answer that is there when time is up counts: this process may have stood still", async () => {
+  test("an answer that is there at the timeout counts: this process may have been suspended", async () => {
     const redis = await started();
     const store = await opened(redis, 2_000);
     const key = freshKey();
@@ -144,7 +147,7 @@ describe("an outage of Redis", unless(redisMissing), () => {
     await refuses(store.members(), "unavailable", "closed");
   });
 
-  test("scripts that it has forgotten are sent again", async () => {
+  test("scripts that it has lost are sent again", async () => {
     const redis = await started();
     const store = await opened(redis);
     await (await vandal(redis)).send("SCRIPT", ["FLUSH"]);
@@ -200,7 +203,7 @@ describe("entries that can't be read", unless(redisMissing), () => {
     }
   });
 
-  test("an index that names a lost field, or a turn that is garbage", async () => {
+  test("an index with a missing field, or an invalid last turn", async () => {
     const redis = await started();
     const store = await opened(redis);
     const client = await vandal(redis);
@@ -221,8 +224,8 @@ describe("entries that can't be read", unless(redisMissing), () => {
   });
 });
 
-describe("getting in", unless(redisMissing), () => {
-  test("with a password and a database; refused ones are told, the password never", async () => {
+describe("credentials", unless(redisMissing), () => {
+  test("a password and a database are used; errors name them, but never the password", async () => {
     const redis = await startRedis();
     cleanups.push(() => redis.close());
     const client = await vandal(redis);
@@ -257,7 +260,7 @@ test("a port where nobody listens is unavailable", async () => {
   await refuses(redisStore(url, { timeoutMs: 200 }), "unavailable", `127.0.0.1:${port}`);
 });
 
-test("what is told is why it failed, not that the last attempt had no time left", async () => {
+test("the error says why it failed, not that the last attempt had no time left", async () => {
   let dials = 0;
   const mute = createServer((socket) => {
     socket.on("error", () => {});
@@ -273,9 +276,9 @@ test("what is told is why it failed, not that the last attempt had no time left"
   expect(dials).toBeGreaterThan(2);
 });
 
-test("how long was waited is told in whole milliseconds", async () => {
+test("the error gives the waiting time in whole milliseconds", async () => {
   const never = new Promise<never>(() => {});
-  await expect(within(4.7, never)).rejects.toThrow("no answer within 5 ms");
+  await expect(withTimeout(4.7, never)).rejects.toThrow("no answer within 5 ms");
 });
 
 describe("paging over SCAN", () => {
@@ -316,7 +319,7 @@ describe("paging over SCAN", () => {
     }
   });
 
-  test("refuses a cursor that no page gave", async () => {
+  test("refuses an invalid cursor", async () => {
     const space = keyspace(5, 1);
     const over = "18446744073709551616";
     for (

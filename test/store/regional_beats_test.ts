@@ -1,4 +1,6 @@
-/** Heartbeats of members in other regions: an owner whose heartbeat stands still isn't confirmed. */
+/**
+ * Heartbeats of members in other regions: an owner whose heartbeat stands still is not confirmed.
+ */
 import { afterEach, expect, test } from "vitest";
 import {
   type AtlasNode,
@@ -32,7 +34,7 @@ class Counter extends Resource {
 
 const app = defineApp({ resources: { counters: Counter } });
 
-test("an owner abroad whose heartbeat stands still is not confirmed", async () => {
+test("an owner in another region whose heartbeat stands still is not confirmed", async () => {
   const world = regions();
   const clock = fakeClock();
   const { heartbeatMs } = timing("standard");

@@ -1,4 +1,4 @@
-/** Keys that move between regions: with their state, once, whatever breaks on the way. */
+/** Keys that move between regions: with their state, exactly once, whatever fails on the way. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -73,7 +73,7 @@ describe("a move", () => {
     await refuses(us.depart?.(key, incarnation, epoch, "us") as Promise<boolean>, "bad_request");
   });
 
-  test("can't be undone by a claim at the old home that knows nothing of it", async () => {
+  test("can't be undone by a claim at the old home that has not seen it", async () => {
     const world = regions();
     const { key } = await gone(world);
     const cold = await world.handle("us");
@@ -85,7 +85,7 @@ describe("a move", () => {
     expect(colder.homeOf?.(key)).toBe("eu");
   });
 
-  test("round the world and back home, many times", async () => {
+  test("works around all regions and back home, many times", async () => {
     const world = regions();
     const handles = await Promise.all(REGIONS.map((region) => world.handle(region)));
     const key = freshKey();
@@ -113,7 +113,7 @@ describe("a move", () => {
     expect(await contents(handles[0] as Store, key)).toEqual({ "s:8": "x", "s:z": "8" });
   });
 
-  test("leaves a chain of addresses that the first lookup makes short", async () => {
+  test("leaves a chain of departures that the first lookup shortens", async () => {
     const world = regions();
     const { key, fields } = await gone(world);
     const eu = await world.handle("eu");
@@ -135,7 +135,7 @@ describe("a move", () => {
     expect(await contents(ap, key)).toEqual(fields);
   });
 
-  test("brings state once: what was written since stays, for whoever comes later", async () => {
+  test("copies state once: later writes stay, whoever claims next", async () => {
     const world = regions();
     const { key } = await gone(world);
     const eu = await world.handle("eu");
@@ -148,7 +148,7 @@ describe("a move", () => {
     expect(await contents(cold, key)).toEqual({ "s:a": "new", "s:b": "2" });
   });
 
-  test("many claim it at its new home at once: one wins, with all of the state", async () => {
+  test("of many concurrent claims at its new home one wins, with all of the state", async () => {
     const world = regions();
     const { key, fields } = await gone(world);
     const handles = await Promise.all(Array.from({ length: 6 }, () => world.handle("eu")));
@@ -163,7 +163,7 @@ describe("a move", () => {
     expect(await contents(handles[0] as Store, key)).toEqual(fields);
   });
 
-  test("needs its old home no more: its new one finds, takes and reads it alone", async () => {
+  test("does not need its old home any more: the new one finds, claims and reads the key alone", async () => {
     const world = regions();
     const { key, fields } = await gone(world);
     const eu = await world.handle("eu");
@@ -189,7 +189,7 @@ describe("a move", () => {
     await refuses((await world.handle("eu")).lookup(freshKey()), "unavailable", "region us");
   });
 
-  test("is under way until its state is there: only its old home can tell", async () => {
+  test("is under way until its state is copied, and needs the old home until then", async () => {
     const world = regions();
     const { key } = await gone(world);
     world.away.add("us");
@@ -230,14 +230,14 @@ async function coldIn(world: Regions, region: string, key: string): Promise<Stor
   return handle;
 }
 
-describe("a mover that ends", () => {
+describe("a node that dies during a move", () => {
   /** Fields enough for several pages. */
   const many = Object.fromEntries(
     Array.from({ length: 90 }, (_, i) => [`s:${String(i).padStart(3, "0")}`, `value ${i}`]),
   );
 
   for (const when of ["before", "after"] as const) {
-    test(`${when} any step is done: the next claim completes the move`, async () => {
+    test(`${when} any step: the next claim completes the move`, async () => {
       let steps = 1;
       for (let stopAt = 1; stopAt <= steps; stopAt++) {
         const world = regions();
@@ -267,7 +267,7 @@ describe("a mover that ends", () => {
     });
   }
 
-  test("and comes to again is fenced by whoever went on", async () => {
+  test("and resumes is fenced by the node that went on", async () => {
     const world = regions();
     const { key } = await gone(world, many as { "s:a": string; "s:b": string });
     let wake = (): void => {};

@@ -1,4 +1,4 @@
-/** Moves that are called back: by whoever may, as long as nobody has signed for the key. */
+/** Moves that are taken back: allowed until the new home has signed the departure. */
 import { afterEach, describe, expect, test } from "vitest";
 import type { Ownership } from "../../src/model/ownership.ts";
 import type { Store } from "../../src/ports/store.ts";
@@ -35,7 +35,7 @@ async function take(store: Store, key: string): Promise<Ownership> {
 }
 
 describe("a departure", () => {
-  test("is taken back with the state, and under a higher epoch; the goal is fenced", async () => {
+  test("is taken back with the state, and under a higher epoch; the new home is fenced", async () => {
     const { world, key, us, owner, fields } = await gone();
     const eu = await world.handle("eu");
     expect(await eu.lookup(key)).toBeNull();
@@ -53,7 +53,7 @@ describe("a departure", () => {
     expect(eu.homeOf?.(key)).toBe("us");
   });
 
-  test("to a third region is taken back from anywhere, whatever else is away", async () => {
+  test("to a third region is taken back from anywhere, whichever other region is unreachable", async () => {
     const { world, key, fields } = await gone();
     const eu = await world.handle("eu");
     const second = await take(eu, key);
@@ -72,7 +72,7 @@ describe("a departure", () => {
     expect(ap.homeOf?.(key)).toBe("eu");
   });
 
-  test("is written nowhere else while it can be taken back, where an address was lost", async () => {
+  test("is not restored elsewhere while it can be taken back", async () => {
     const { world, key, fields } = await gone();
     const registry = world.backends.us as Store;
     const eu = await world.handle("eu");
@@ -94,7 +94,7 @@ describe("a departure", () => {
     expect(await contents(eu, key)).toEqual(fields);
   });
 
-  test("is not written anew where its key has come back since, owned or not", async () => {
+  test("is not restored where its key has come back since, owned or not", async () => {
     const { world, key, us } = await gone();
     const steps: string[] = [];
     const after = (region: string, step: string) => void steps.push(`${region} ${step}`);
@@ -124,7 +124,7 @@ describe("a departure", () => {
     expect(await us.lookup(key)).toEqual(moved);
   });
 
-  test("can be undone until somebody has signed for the key, whatever was done by then", async () => {
+  test("can be taken back until the new home has signed it, whatever was done by then", async () => {
     const outcomes = new Set<boolean>();
     for (const when of ["before", "after"] as const) {
       let steps = 1;
@@ -165,7 +165,7 @@ describe("a departure", () => {
   });
 });
 
-test("of two owners the one who stays keeps its own state, once it has let go of it, too", async () => {
+test("of two owners the one that stays keeps its own state, also after it has released it", async () => {
   const { world, key } = await gone();
   const registry = world.backends.us as Store;
   const eu = await world.handle("eu");

@@ -1,4 +1,4 @@
-/** Two regions that have one registry under two names: nothing moves, so nothing is lost. */
+/** Two regions that share one registry under two names: no key moves, so no state is lost. */
 import { afterEach, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import type { NodeEvent } from "../../src/model/node_event.ts";
@@ -65,7 +65,7 @@ async function filled(us: Store) {
   return { key, owner };
 }
 
-test("a key that departed is not taken over itself, and its old home has it back whole", async () => {
+test("a departed key is not copied onto itself, and its old home gets it back whole", async () => {
   const shared = new Shared();
   const [us, eu] = [await shared.handle("us"), await shared.handle("eu")];
   const { key, owner } = await filled(us);
@@ -90,7 +90,7 @@ test("a key that departed is not taken over itself, and its old home has it back
   expect(shared.events).toEqual(Array(4).fill(event));
 });
 
-test("what has been signed for when both became one is not taken over itself, either", async () => {
+test("a signed departure is not copied onto itself either, when both registries become one", async () => {
   const [book, other] = [memoryStore(), memoryStore()];
   const apart = new Regions({ us: book, eu: other, ap: memoryStore() });
   opened.push(apart);
@@ -110,7 +110,7 @@ test("what has been signed for when both became one is not taken over itself, ei
   expect(await contents(eu, key)).toEqual({ "s:seq": "3" });
 });
 
-test("a removal that was broken off is not gone on with from the book that it goes to", async () => {
+test("an interrupted move does not go on if its source is its own target", async () => {
   const [book, other] = [memoryStore(), memoryStore()];
   const apart = new Regions({ us: book, eu: other, ap: memoryStore() });
   opened.push(apart);
@@ -136,7 +136,7 @@ test("a removal that was broken off is not gone on with from the book that it go
   expect(await contents(eu, key)).toEqual({ "s:seq": "2" });
 });
 
-test("a node that finds itself in another region's roll begins no move, and says why", async () => {
+test("a node that is a member of another region, too, begins no move, and says why", async () => {
   const shared = new Shared();
   const [us] = await shared.joined("us");
   const { key, owner } = await filled(us);
@@ -162,7 +162,7 @@ test("a node that finds itself in another region's roll begins no move, and says
   expect(await depart("ap")).toBe(true);
 });
 
-test("nothing is signed for by who knows that its own registry is another's, too", async () => {
+test("a node that knows that its registry is shared signs no departure", async () => {
   const shared = new Shared();
   const ap = await shared.handle("ap");
   const key = "channels/ap~room";
@@ -174,7 +174,7 @@ test("nothing is signed for by who knows that its own registry is another's, too
   expect(await ap.recall?.(key, null)).toBe(true);
 });
 
-test("others' members count as long as their hearts beat, and dead entries never", async () => {
+test("other regions' members count while their heartbeats move, and dead entries never", async () => {
   const shared = new Shared();
   const stray = freshMember({ region: "eu", node: "stray" });
   await shared.book.register(stray, { ifFree: false });
@@ -205,7 +205,7 @@ test("others' members count as long as their hearts beat, and dead entries never
   expect(us.obstacleTo?.("us")).toBeNull();
 });
 
-test("an address is written over nothing in the book where its key lives", async () => {
+test("no departure is written in the registry of the key's home", async () => {
   const shared = new Shared();
   const ap = await shared.handle("ap");
   const key = "channels/ap~room";

@@ -1,4 +1,4 @@
-/** Regional stores: where keys are at home, whose trouble stays where, who is told of whom. */
+/** Regional stores: homes of keys, outages of one region, membership of other regions. */
 import { afterEach, describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { type HomeRules, regionalStore, spreadOver } from "../../adapters/store/regional/store.ts";
@@ -91,7 +91,7 @@ describe("a key's home", () => {
     });
   });
 
-  test("needs rules that name regions, and a region that there is", async () => {
+  test("needs rules that name regions, and a known region", async () => {
     const world = regions();
     const stores = { us: memoryStore(), eu: memoryStore() };
     await refuses(regionalStore({ self: "ap", stores }), "bad_request", "region");
@@ -110,7 +110,7 @@ describe("a key's home", () => {
     await refuses(regionalStore({ self: "a/b", stores: { "a/b": memoryStore() } }), "invalid_rrp");
   });
 
-  test("is refused where options, stores or rules are none", async () => {
+  test("refuses invalid options, stores and rules", async () => {
     const stores = { us: memoryStore(), eu: memoryStore() };
     const homes = { default: "us" };
     const bad: [options: unknown, part: string][] = [
@@ -149,7 +149,7 @@ describe("a key's home", () => {
 });
 
 describe("a region that is cut off", () => {
-  test("leaves others' leases, claims and commits alone; its keys say so; nothing is lost", async () => {
+  test("affects no other region's leases, claims and commits; its keys are unavailable; nothing is lost", async () => {
     const world = regions();
     const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
     const [mine, theirs] = [freshKey(), `channels/eu~${freshKey()}`.replace("~channels/", "~")];
@@ -175,7 +175,7 @@ describe("a region that is cut off", () => {
     expect(await contents(us, theirs)).toEqual({ "s:a": "1" });
   });
 
-  test("may be away from the start, and is opened once it is there", async () => {
+  test("may be unreachable from the start, and is opened once it is reachable", async () => {
     let isThere = false;
     let opened = 0;
     const eu = memoryStore();
@@ -204,7 +204,7 @@ describe("a region that is cut off", () => {
     await refuses(store.lookup("channels/eu~a"), "unavailable", "closed");
   });
 
-  test("that is a node's own is told at once", async () => {
+  test("that is a node's own fails at once", async () => {
     const stores = { us: () => Promise.reject(lost("nobody answers")), eu: memoryStore() };
     const opening = regionalStore({ self: "us", stores, homes: { default: "us" } });
     await refuses(opening, "unavailable", "region us: nobody answers");
@@ -232,7 +232,7 @@ describe("a region that is cut off", () => {
 });
 
 describe("members", () => {
-  test("are this region's now and the others' as last heard, kept through an outage", async () => {
+  test("are this region's as of now and the others' from the cache, kept through an outage", async () => {
     const world = regions();
     let now = 0;
     const us = await world.handle("us", { now: () => now });
@@ -264,7 +264,7 @@ describe("members", () => {
     }).toBe("left");
   });
 
-  test("elsewhere are asked after there; among own ones they are told from memory", async () => {
+  test("of other regions are observed there, and answered from the cache in a renewal", async () => {
     const world = regions();
     const [us, eu] = [await world.handle("us"), await world.handle("eu")] as [Store, Store];
     const [here, there] = [freshMember({ region: "us" }), freshMember({ region: "eu" })];
@@ -290,7 +290,7 @@ describe("members", () => {
 });
 
 describe("list", () => {
-  test("of a region asks that one only; of all goes through them, a page at a time", async () => {
+  test("of a region asks that one only; of all goes through the regions, a page at a time", async () => {
     const world = regions();
     const wanted: string[] = [];
     for (const region of REGIONS) {
@@ -335,7 +335,7 @@ describe("another region's registry that can't be opened", () => {
     eu: () => Promise.reject(error),
   });
 
-  test("is away for callers, and its reason told once", async () => {
+  test("is unavailable for callers, and its reason logged once", async () => {
     const events: NodeEvent[] = [];
     for (const code of ["unauthorized", "bad_request"] as const) {
       const stores = openers(new AtlasError(code, "the token is wrong"));
@@ -353,7 +353,7 @@ describe("another region's registry that can't be opened", () => {
     }
   });
 
-  test("that is merely out of reach is no event", async () => {
+  test("that is only unreachable is not logged", async () => {
     const events: NodeEvent[] = [];
     const stores = openers(lost("nobody answers"));
     const onEvent = (event: NodeEvent) => void events.push(event);

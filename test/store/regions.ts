@@ -1,9 +1,6 @@
 /**
- * Regions to try regional stores in: a model railway whose tracks can be pulled up one by
- * one.
- *
- * It takes one backend a region and gives handles for nodes in each, over stores that can
- * be cut off, or made to fail at the very step that a test has in mind.
+ * Regional stores for tests. Takes one backend for each region; gives handles for nodes in each,
+ * over stores that can be cut off, or made to fail at a chosen step.
  */
 import { memoryStore } from "../../adapters/store/memory.ts";
 import { regionalStore, type RegionalStoreOptions } from "../../adapters/store/regional/store.ts";

@@ -1,4 +1,4 @@
-/** Which registries by region are one and the same, however they are written. */
+/** Which registry URLs of regions lead to the same registry, in any spelling. */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { memoryStore } from "../../adapters/store/memory.ts";
@@ -42,11 +42,11 @@ describe("two regions with one registry", () => {
     // What can't be read is refused elsewhere, for that.
     ["redis://", "redis://"],
     ["redis://:x/hunter2@h", "redis://:x/hunter2@h2"],
-  ])("are none where they differ: %s and %s", ([us, eu]) => {
+  ])("are accepted where the URLs differ: %s and %s", ([us, eu]) => {
     expect(parse(us as string, eu as string)).not.toThrow();
   });
 
-  test("are told with their URLs, without passwords", async () => {
+  test("are refused with their URLs, without passwords", async () => {
     const url = "us=redis://:hunter2@h:1,eu=redis://me:hunter3@h:1/0";
     const told = "registry URL has one registry for the regions us and eu " +
       "(us=redis://***@h:1, eu=redis://***@h:1/0): each region needs a registry of its own";
@@ -62,7 +62,7 @@ describe("two regions with one registry", () => {
     expect(await store.lookup("channels/a")).toBeNull();
   });
 
-  test("are noticed where both openers give one store", async () => {
+  test("are detected where both openers give one store", async () => {
     const store = memoryStore();
     const events: NodeEvent[] = [];
     const joined = await regionalStore({

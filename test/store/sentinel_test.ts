@@ -82,7 +82,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     for (const reply of answered()) expect((reply as ClaimReply).won).toBe(true);
   });
 
-  test("that comes back is not used any more, by old stores nor new ones", async () => {
+  test("that comes back is not used any more, by old stores or new ones", async () => {
     const group = await started({ sentinels: 1 });
     const store = await opened(group.url);
     const [master, replica] = group.servers as [TestRedis, TestRedis];
@@ -111,7 +111,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     await refuses(store.lookup(freshKey()), "unavailable", "replica");
   });
 
-  test("is left when its sentinels name another, though it goes on", async () => {
+  test("is left when its sentinels name another, though it still serves", async () => {
     const group = await started({ sentinels: 1, replicas: 0 });
     const store = await opened(group.url);
     const key = freshKey();
@@ -126,7 +126,7 @@ describe("a master that sentinels watch", unless(redisMissing), () => {
     expect(await command(other, "EXISTS", await ownKey(other, key))).toBe(1);
   });
 
-  test("is looked for at each sentinel, and what is wrong is said", async () => {
+  test("is looked up at each sentinel, and the error names what is wrong", async () => {
     const group = await started({ sentinels: 1, replicas: 0 });
     const gone = await freePort();
     const [port] = group.ports as [number];

@@ -46,7 +46,7 @@ describe("a file that was deleted under a store", () => {
     for (const suffix of FILES) rmSync(path + suffix, { force: true });
   });
 
-  test("is made anew, of another lineage and a higher term, which waits", async () => {
+  test("is created anew, with another lineage and a higher term, which waits", async () => {
     const [store] = stores as [Store];
     const former = { id: "former", term: 3, settled: true };
     const lineage = await meet(store, former);
@@ -65,7 +65,7 @@ describe("a file that was deleted under a store", () => {
   });
 });
 
-test("what was asked of a file that is gone meanwhile is unavailable, and says why", async () => {
+test("steps on a file that was removed meanwhile are unavailable, and say why", async () => {
   const store = await open();
   await own(store, "counters/held");
   const asked = store.lookup("counters/held");
@@ -76,7 +76,7 @@ test("what was asked of a file that is gone meanwhile is unavailable, and says w
   });
 });
 
-test("a backup that is put back begins a lineage, so that what it lacks is noticed", async () => {
+test("a restored backup begins a lineage, so that lost turns are detected", async () => {
   const store = await open();
   const first = await meet(store);
   await store.close();
@@ -96,7 +96,7 @@ test("a backup that is put back begins a lineage, so that what it lacks is notic
   expect(await again.commit({ ...turn, lineage: first.id })).toBe("moved");
 });
 
-test("a file whose log of writes was removed is not written any more: others would not see it", async () => {
+test("a file whose write-ahead log was removed is not written any more: others would not see it", async () => {
   const store = await open();
   const { id } = await meet(store);
   rmSync(`${path}-wal`);

@@ -1,4 +1,7 @@
-/** What is SQLite's own: processes of several runtimes on one file, locks, foreign files. */
+/**
+ * Behaviour of the SQLite store only: processes of several runtimes on one file, locks, foreign
+ * files.
+ */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -50,7 +53,7 @@ interface Told {
 }
 
 describe("several processes on one file", () => {
-  test("opened by all at once; each name has one winner, whom all are told", async () => {
+  test("open it at once; each key has one winner, which all get", async () => {
     const workers = installed.flatMap((runtime) => [
       startWorker(runtime, "shared", 300),
       startWorker(runtime, "shared", 300),
@@ -150,7 +153,7 @@ test("of states without fields and owner the last turns of 10,000 are kept", asy
   }
 });
 
-test("steps that come late, for their process stood still, are tried all the same", async () => {
+test("steps that are late because their process was suspended are tried all the same", async () => {
   const store = await sqliteStore(path, { patienceMs: 50 });
   const key = freshKey();
   const owner = own(store, key);
@@ -164,7 +167,7 @@ test("steps that come late, for their process stood still, are tried all the sam
 });
 
 describe("a step that fails", () => {
-  test("spoils no other of its transaction, and leaves nothing of itself", async () => {
+  test("affects no other of its transaction, and is rolled back", async () => {
     const store = await sqliteStore(path);
     const { DatabaseSync } = await import("node:sqlite");
     const rival = new DatabaseSync(path);
@@ -215,7 +218,7 @@ describe("a path that can't be used", () => {
     await refuses(sqliteStore(path), "bad_request", "99");
   });
 
-  test("a setting that isn't there", async () => {
+  test("so is an unknown setting", async () => {
     const synchronous = "maybe" as "full";
     await refuses(sqliteStore(path, { synchronous }), "bad_request", "synchronous");
   });

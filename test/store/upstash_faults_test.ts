@@ -1,6 +1,6 @@
 /**
- * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a
- * quarter of all requests; then what Redis holds against what was answered.
+ * Claims and commits through an HTTP Redis that loses, repeats, delays and mangles a quarter of
+ * all requests; then the content of Redis is compared with the answers.
  */
 import { afterEach, describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
@@ -66,7 +66,7 @@ async function truthOf(direct: RespConnection, key: string): Promise<Truth> {
 warnIfRedisMissing("claims and commits through a faulty HTTP Redis");
 
 describe("a quarter of all requests go wrong", unless(redisMissing), () => {
-  test.each(SEEDS)("claims and commits, seed %i: what was told is true", async (seed) => {
+  test.each(SEEDS)("claims and commits, seed %i: every answer is true", async (seed) => {
     const { server, direct } = await scene();
     const { url, token } = server;
     const stores = await Promise.all(
@@ -97,7 +97,7 @@ describe("a quarter of all requests go wrong", unless(redisMissing), () => {
     }
   });
 
-  test("members: each answer is true of the roll", async () => {
+  test("members: each answer is true of the membership", async () => {
     const { server, direct } = await scene();
     const { url, token } = server;
     const store = await opened({ url, token });

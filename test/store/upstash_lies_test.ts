@@ -1,4 +1,4 @@
-/** An HTTP Redis that means harm: what it may cost, and that token and body go nowhere else. */
+/** A malicious HTTP Redis: its cost is bounded, and token and body go nowhere else. */
 import process from "node:process";
 import { createServer } from "node:http";
 import { describe, expect, test } from "vitest";
@@ -65,7 +65,7 @@ warnIfRedisMissing("an HTTP Redis that lies");
 
 describe("an endpoint that answers with", unless(redisMissing), () => {
   for (const lie of LIES) {
-    test(`${lie}: is unavailable within bounds, and serves again when it is honest`, async () => {
+    test(`${lie}: is unavailable within bounds, and is used again when its answers are valid`, async () => {
       const { server, store, visits } = await scene(lie === "drip" ? 1_000 : 30_000);
       const key = freshKey();
       const owner = await own(store, key);
@@ -79,7 +79,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
     });
   }
 
-  test("an answer that is too long for all that were asked together is asked for one by one", async () => {
+  test("if the answer of a batch is too long its scripts are sent one by one", async () => {
     const { server, store } = await scene(60_000);
     const keys = [freshKey(), freshKey()];
     const owners = await Promise.all(keys.map((key) => own(store, key)));
@@ -90,7 +90,7 @@ describe("an endpoint that answers with", unless(redisMissing), () => {
     expect(members.members).toEqual([]);
   });
 
-  test("many long answers at once: no more is read than all together may have", async () => {
+  test("of many long answers at once no more is read than the limit of all together", async () => {
     const { server, store } = await scene(20_000);
     server.faults = () => "flood";
     const before = process.memoryUsage().rss;

@@ -1,4 +1,4 @@
-/** What the HTTP store sends, and how it begins and ends: requests, tokens, endings. */
+/** Requests of the HTTP store: batching, tokens, opening and closing. */
 import { describe, expect, test } from "vitest";
 import { slotOf } from "../../src/model/rrp.ts";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
@@ -31,7 +31,7 @@ async function liar(answer: () => Response): Promise<string> {
 warnIfRedisMissing("what the HTTP store sends");
 
 describe("requests", unless(redisMissing), () => {
-  test("what a tick asks for is one", async () => {
+  test("all steps of a tick are one request", async () => {
     const { server, store } = await scene();
     const before = server.requests.length;
     const member = freshMember();
@@ -46,7 +46,7 @@ describe("requests", unless(redisMissing), () => {
     expect(server.requests.at(-1)?.path).toBe("/pipeline");
   });
 
-  test("ask nothing but scripts, without telemetry", async () => {
+  test("hold only scripts, and no telemetry", async () => {
     const { server, store } = await scene();
     const key = freshKey();
     const { incarnation, epoch } = await own(store, key);
@@ -64,7 +64,7 @@ describe("requests", unless(redisMissing), () => {
     }
   });
 
-  test("scripts that Redis has forgotten are sent again, and only those", async () => {
+  test("scripts that Redis has lost are sent again, and only those", async () => {
     const { server, store, tell } = await scene();
     const key = freshKey();
     const owner = await own(store, key);
@@ -88,7 +88,7 @@ describe("requests", unless(redisMissing), () => {
     expect(new Map(await store.range(key, range))).toEqual(new Map(puts));
   });
 
-  test("what Redis says of an entry names the key, and others go on", async () => {
+  test("an error about an entry names the key, and other keys go on", async () => {
     const { store, tell } = await scene();
     const key = freshKey();
     await tell("RPUSH", `atlas:{s${slotOf(key)}}:own:${key}`, "garbage");
@@ -106,8 +106,8 @@ describe("requests", unless(redisMissing), () => {
   });
 });
 
-describe("endings", unless(redisMissing), () => {
-  test("an endpoint that is away is unavailable at once, and used again when it is back", async () => {
+describe("closing and outages", unless(redisMissing), () => {
+  test("an unreachable endpoint is unavailable at once, and used again when it is back", async () => {
     const { server, store } = await scene();
     const key = freshKey();
     const owner = await own(store, key);
@@ -119,7 +119,7 @@ describe("endings", unless(redisMissing), () => {
     expect(store.status()).toBe("up");
   });
 
-  test("closing rejects what hangs, and all that follows", async () => {
+  test("closing rejects requests that hang, and all later ones", async () => {
     const { server, store } = await scene();
     server.faults = () => "hung";
     const claims = Array.from({ length: 5 }, () => store.claim(claimOf(freshKey())));
@@ -132,21 +132,25 @@ describe("endings", unless(redisMissing), () => {
   });
 });
 
-describe("getting in", () => {
-  test("a refused token says what to set, and is not shown", unless(redisMissing), async () => {
-    const { server, redis } = await scene();
-    const wrong = upstashStore({ url: server.url, token: "hunter2" });
-    await refuses(wrong, "unauthorized", "ATLAS_REGISTRY_TOKEN");
-    const error = await wrong.catch((reason) => reason);
-    expect(error.message).not.toContain("hunter2");
-    const direct = new RespConnection(redis.port);
-    cleanups.push(() => direct.close());
-    await direct.call("ACL", "SETUSER", "default", "-eval", "-evalsha");
-    const readOnly = upstashStore({ url: server.url, token: server.token });
-    await refuses(readOnly, "unauthorized", "read-only");
-  });
+describe("credentials", () => {
+  test(
+    "the error of a refused token says what to set, and doesn't show it",
+    unless(redisMissing),
+    async () => {
+      const { server, redis } = await scene();
+      const wrong = upstashStore({ url: server.url, token: "hunter2" });
+      await refuses(wrong, "unauthorized", "ATLAS_REGISTRY_TOKEN");
+      const error = await wrong.catch((reason) => reason);
+      expect(error.message).not.toContain("hunter2");
+      const direct = new RespConnection(redis.port);
+      cleanups.push(() => direct.close());
+      await direct.call("ACL", "SETUSER", "default", "-eval", "-evalsha");
+      const readOnly = upstashStore({ url: server.url, token: server.token });
+      await refuses(readOnly, "unauthorized", "read-only");
+    },
+  );
 
-  test("what is no Redis is unavailable, and what it says is told", async () => {
+  test("a server that is no Redis is unavailable, and its answer is quoted", async () => {
     const says: [() => Response, string][] = [
       [() => new Response("<html>It works!</html>"), "It works"],
       [() => Response.json({ result: "PONG" }), "PONG"],

@@ -1,4 +1,4 @@
-/** What the HTTP store makes of answers that are lost, mangled or late. */
+/** How the HTTP store handles answers that are lost, mangled or late. */
 import { describe, expect, test } from "vitest";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";
 import { MAX_DEAD_MEMBERS } from "../../src/limits.ts";
@@ -39,7 +39,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     "slow",
   ];
   for (const fault of LOSSES) {
-    test(`${fault} once: every step is answered as if nothing had been`, async () => {
+    test(`${fault} once: every step is answered as without the fault`, async () => {
       const { server, store } = await scene();
       const faulty = <T>(step: () => Promise<T>): Promise<T> => {
         server.faults = inOrder(fault);
@@ -75,7 +75,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     });
   }
 
-  test("for good: every step is unavailable, none says that nothing is there", async () => {
+  test("for good: every step is unavailable, none says that nothing exists", async () => {
     const { server, store, tell } = await scene();
     const [key, member] = [freshKey(), freshMember()];
     const owner = await own(store, key);
@@ -126,7 +126,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
     expect(await store.claim(claim)).toMatchObject({ won: true, owner });
   });
 
-  test("an answer that is there when time is up counts: this process may have stood still", async () => {
+  test("an answer that is there at the timeout counts: this process may have been suspended", async () => {
     const { server } = await scene();
     const { url, token } = server;
     const store = await upstashStore({ url, token, timeoutMs: 2_000 });
@@ -208,7 +208,7 @@ describe("an answer that is lost or mangled", unless(redisMissing), () => {
 });
 
 describe("late copies", unless(redisMissing), () => {
-  test("a registration that comes again after its member was pruned changes nothing", async () => {
+  test("a registration repeated after its member was pruned changes nothing", async () => {
     const { server, store, tell } = await scene();
     const old = freshMember();
     await store.register(old, { ifFree: false });
@@ -229,7 +229,7 @@ describe("late copies", unless(redisMissing), () => {
     expect((await store.register(freshMember(), { ifFree: true })).outcome).toBe("registered");
   });
 
-  test("steps that come again after what followed them change nothing", async () => {
+  test("steps repeated after later steps change nothing", async () => {
     const { server, store, tell } = await scene();
     const repeat = async (): Promise<unknown> => {
       const [command] = JSON.parse(server.requests.at(-1)?.body as string) as [string[]];

@@ -1,7 +1,6 @@
 /**
- * Runs before each test file: takes away variables of the user's environment that a node reads,
- * so that tests give nodes what they need themselves; and has nodes that are served in the test's
- * own process log nothing, as there are hundreds.
+ * Runs before each test file: removes variables of the user's environment that a node reads, and
+ * turns off logging of nodes that are served in the test's process, as there are hundreds.
  */
 import process from "node:process";
 import { configureLogging } from "../../adapters/server/logging.ts";

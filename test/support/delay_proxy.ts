@@ -1,11 +1,10 @@
 /**
- * Roads between regions on one machine: toll houses on loopback that hold each letter
- * for as long as its way takes, and that may be closed.
+ * TCP proxies with a delay, for connections between regions on one machine.
  *
- * It takes a port to lead to and, for each connection, the road that it is on; gives a
- * port to connect to. Bytes keep their order and arrive the road's one-way time later, a
- * connection's first ones a round trip later still, as TCP's opening takes. All that
- * passes can be overheard. Times are a timer's: exact to about 1 ms.
+ * Takes a target port and, for each connection, the route that it is on; gives a port to connect
+ * to. Bytes keep their order and arrive the route's one-way delay later, a connection's first ones
+ * a round trip later still, as with TCP's handshake. A route can be closed. All bytes can be
+ * observed. Delays are a timer's: exact to about 1 ms.
  */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 

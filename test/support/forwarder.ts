@@ -1,9 +1,8 @@
 /**
- * One address whose server may be another one later: a signpost on loopback that a test
- * turns round.
+ * A TCP forwarder on loopback whose target can change.
  *
- * It takes the port that it leads to; gives a port to connect to. When it is turned, or
- * shut, every connection is cut, as when an address moves to another machine.
+ * Takes the target port; gives a port to connect to. When the target changes, or the forwarder is
+ * closed, every connection is cut, as when an address moves to another machine.
  */
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 

@@ -1,9 +1,8 @@
 /**
- * Reads along on a WebSocket: an ear at the wall that understands the language, and
- * never speaks.
+ * Decodes the frames of one direction of a WebSocket from its bytes.
  *
- * It takes one direction of a connection's bytes from its first on; gives the payloads of
- * its frames, unmasked. Source: RFC 6455 §5.2.
+ * Takes a connection's bytes from the first on; gives the payloads of its frames, unmasked.
+ * Source: RFC 6455 §5.2.
  */
 
 const EMPTY = Buffer.alloc(0);

@@ -1,6 +1,6 @@
 /**
- * The variables by which npm, Bun and Deno reach a package registry, of this environment: what a
- * process needs that is to install packages and gets nothing else from here.
+ * The variables by which npm, Bun and Deno reach a package registry, for child processes that
+ * install packages in an otherwise empty environment.
  */
 import process from "node:process";
 

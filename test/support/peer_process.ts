@@ -1,9 +1,8 @@
 /**
- * Who is calling? Caller display for loopback: finds the process at the other end of a
- * connection.
+ * Finds the process at the other end of a loopback connection.
  *
- * It takes a connection's ports, at the other end and at this one, and some processes; gives
- * the one that holds the other end. Linux tells, under /proc.
+ * Takes a connection's ports, at the other end and at this one, and some processes; gives the one
+ * that holds the other end. Reads /proc, so it needs Linux.
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 

@@ -1,13 +1,12 @@
 /**
- * Free ports of loopback: a letting agent who hands out only flats that nobody moves into
- * by chance, in houses of which no other agent has the keys.
+ * Free ports of loopback that no other process takes by chance.
  *
- * Gives a port for a server that is started a moment later, or again after a crash. What
- * binds port 0, and every outgoing connection, gets one of the system's ephemeral ports
- * (from 32,768 on Linux, from 49,152 elsewhere), so these are below them. Processes share
- * them out in blocks: who listens on a block's first port has the rest of it, for as long
- * as it lives. So a port can't be taken between being given and being used, nor while its
- * server is down, except by a program that was told to.
+ * Gives a port for a server that is started a moment later, or again after a crash. A bind to port
+ * 0, and every outgoing connection, gets one of the system's ephemeral ports (from 32,768 on
+ * Linux, from 49,152 elsewhere), so these are below them. Processes divide them in blocks: the
+ * process that listens on a block's first port owns the rest of it for as long as it lives. So a
+ * port can't be taken between being given and being used, nor while its server is down, except by
+ * a program that names it.
  */
 import { createServer, type Server } from "node:net";
 import process from "node:process";

@@ -1,9 +1,8 @@
 /**
- * A private Redis for tests: a guinea pig that may be killed, frozen and revived.
+ * A private Redis for tests that can be killed, frozen and restarted.
  *
- * It takes how durable the Redis should be, and gives its URL and the switches. Each
- * listens on a free loopback port and keeps its files in a directory of its own, which
- * goes with it.
+ * Takes its durability; gives its URL and the controls. Each listens on a free loopback port and
+ * keeps its files in a directory of its own, which is deleted with it.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

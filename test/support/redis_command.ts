@@ -1,8 +1,6 @@
 /**
- * Plain commands to a test's Redis, past any store: the tradesmen's entrance.
- *
- * It takes a server and a command, and gives its answer; or waits until replicas have all
- * that was written.
+ * Sends plain commands to a test's Redis, without a store. Takes a server and a command, and gives
+ * its answer; or waits until replicas have all writes.
  */
 import { dialIoredis, parseRedisUrl, type RedisClient } from "../../adapters/store/redis/client.ts";
 import type { TestRedis } from "./redis.ts";

@@ -1,9 +1,8 @@
 /**
- * Several private Redises that keep each other available: a master with replicas and its
- * sentinels, and a cluster. Guinea pigs that live in families.
+ * Several private Redis servers: a master with replicas and sentinels, and a cluster.
  *
- * It takes how many of each, and gives URLs and the processes, which may be killed. All
- * listen on free loopback ports.
+ * Takes how many of each; gives URLs and the processes, which can be killed. All listen on free
+ * loopback ports.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

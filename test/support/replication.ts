@@ -1,11 +1,10 @@
 /**
- * Two Redis servers that copy each other, badly: the post between two villages, which a
- * test may slow down or stop.
+ * Copies keys between two Redis servers in both directions, with a delay that a test can change or
+ * stop.
  *
- * It takes two URLs and a prefix of keys. Whenever a key changes at one side, the key as
- * it is then travels to the other, key by key, the last writer winning; a key that has
- * gone is removed. Nothing is in one order across keys of the two sides, as in any
- * active-active set of masters.
+ * Takes two URLs and a prefix of keys. Whenever a key changes at one side, its present value is
+ * copied to the other, key by key, the last writer winning; a deleted key is removed. There is no
+ * common order across keys of the two sides, as in any active-active set of masters.
  */
 import { Redis } from "ioredis";
 
@@ -15,14 +14,14 @@ export interface Replication {
   /** Stops both roads; what comes meanwhile waits. */
   hold(): void;
   /** Lets those through that wait, once; or opens the roads again for all. */
-  release(which?: (letter: Letter) => boolean): void;
+  release(which?: (copied: CopiedKey) => boolean): void;
   /** Every change that set out, the oldest first. */
-  readonly letters: readonly Letter[];
+  readonly copies: readonly CopiedKey[];
   close(): Promise<void>;
 }
 
 /** A key as it was at one side: null where it had gone. Times are `performance.now()`'s. */
-export interface Letter {
+export interface CopiedKey {
   readonly key: string;
   readonly dump: Buffer | null;
   readonly writtenAt: number;
@@ -34,7 +33,7 @@ export interface Letter {
 class Side {
   readonly client: Redis;
   readonly #events: Redis;
-  /** When each key was last written here by somebody, or by a letter; a copy has its writer's. */
+  /** When each key was last written here by somebody, or by a copy; a copy has the time of its original. */
   readonly writtenAt = new Map<string, number>();
   /** Events that our own copying will cause, by key. */
   readonly #expected = new Map<string, number>();
@@ -46,7 +45,7 @@ class Side {
   }
 
   /** Tells of each change of a key with the prefix, by anybody but {@link copy}. */
-  async watch(prefix: string, send: (letter: Letter) => void): Promise<void> {
+  async watch(prefix: string, send: (copied: CopiedKey) => void): Promise<void> {
     await this.client.config("SET", "notify-keyspace-events", "KA");
     const head = `__keyspace@0__:`;
     this.#events.on("pmessage", (_pattern: string, channel: string) => {
@@ -63,8 +62,8 @@ class Side {
     await this.#events.psubscribe(`${head}${prefix}*`);
   }
 
-  /** Does what a letter says, unless something later was written here. */
-  async copy({ key, dump, writtenAt }: Letter): Promise<void> {
+  /** Applies a copied key, unless a later write was made here. */
+  async copy({ key, dump, writtenAt }: CopiedKey): Promise<void> {
     if ((this.writtenAt.get(key) ?? -Infinity) > writtenAt) return;
     this.writtenAt.set(key, writtenAt);
     this.#expected.set(key, (this.#expected.get(key) ?? 0) + 1);
@@ -88,20 +87,20 @@ export async function replicate(one: string, two: string, prefix: string): Promi
   const sides = [new Side(one), new Side(two)] as const;
   const timers = new Set<ReturnType<typeof setTimeout>>();
   let delayMs = 0;
-  let held: { readonly letter: Letter; readonly carry: () => void }[] | null = null;
+  let held: { readonly copied: CopiedKey; readonly carry: () => void }[] | null = null;
   let closed = false;
-  const letters: Letter[] = [];
-  const sendTo = (side: Side) => (letter: Letter): void => {
+  const copies: CopiedKey[] = [];
+  const sendTo = (side: Side) => (copied: CopiedKey): void => {
     const carry = (): void => {
       if (closed) return;
-      side.copy(letter).then(() => void (letter.arrivedAt = performance.now()), () => {});
+      side.copy(copied).then(() => void (copied.arrivedAt = performance.now()), () => {});
     };
-    letters.push(letter);
-    if (held) return void held.push({ letter, carry });
-    const left = letter.writtenAt + delayMs - performance.now();
+    copies.push(copied);
+    if (held) return void held.push({ copied, carry });
+    const left = copied.writtenAt + delayMs - performance.now();
     const timer = setTimeout(() => {
       timers.delete(timer);
-      if (held) held.push({ letter, carry });
+      if (held) held.push({ copied, carry });
       else carry();
     }, Math.max(0, left));
     timers.add(timer);
@@ -113,10 +112,10 @@ export async function replicate(one: string, two: string, prefix: string): Promi
     hold: () => void (held ??= []),
     release(which) {
       const waiting = held ?? [];
-      held = which ? waiting.filter(({ letter }) => !which(letter)) : null;
-      for (const { letter, carry } of waiting) if (which?.(letter) ?? true) carry();
+      held = which ? waiting.filter(({ copied }) => !which(copied)) : null;
+      for (const { copied, carry } of waiting) if (which?.(copied) ?? true) carry();
     },
-    letters,
+    copies,
     async close() {
       closed = true;
       for (const timer of timers) clearTimeout(timer);

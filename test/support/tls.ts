@@ -1,5 +1,5 @@
 /**
- * Certificates for tests: a registry office of one afternoon, whose stamp nobody else takes.
+ * Certificates for tests.
  *
  * Makes an authority (CA) and certificates of it with the `openssl` command in a folder of
  * their own, and gives the settings with which a Redis uses them. They hold for a day.

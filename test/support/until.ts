@@ -1,8 +1,6 @@
 /**
- * Waiting for a state by asking again: a guest at the window, who looks out now and then.
- *
- * Takes what is to be so; resolves once it is, and throws where that takes far too long, so that
- * a test says what it waited for before its own time is over.
+ * Waits for a condition by polling. Takes a condition; resolves once it holds, and throws after a
+ * time limit, so that a test reports what it waited for before its own timeout.
  */
 import type { FakeClock } from "../../testing.ts";
 

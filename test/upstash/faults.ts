@@ -1,8 +1,7 @@
 /**
- * What may go wrong on the way to and from an HTTP Redis: a gremlin on a leash.
- *
- * It takes a seed and shares, or a list of faults to play in order, and says for each
- * request what happens to it. With one seed the n-th request always meets the same fault.
+ * Faults of requests to an HTTP Redis and of its answers. Takes a seed and shares, or a list of
+ * faults to apply in order; gives the fault of each request. With one seed the n-th request always
+ * gets the same fault.
  */
 
 /**

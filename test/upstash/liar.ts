@@ -1,6 +1,6 @@
 /**
- * Answers of an HTTP Redis that means harm: what never ends, swells, leads elsewhere or has
- * another shape. It takes a kind of lie and a response to write it to, and counts its bytes.
+ * Malicious answers of an HTTP Redis: endless, compressed, redirecting, or of another shape. Takes
+ * a kind of answer and a response to write it to, and counts its bytes.
  */
 import type { ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";

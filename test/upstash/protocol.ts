@@ -1,6 +1,5 @@
 /**
- * Upstash's REST protocol before a real Redis, as a Hono app: an interpreter who writes
- * down in JSON what Redis says in RESP2.
+ * Upstash's REST protocol in front of a real Redis, as a Hono app.
  *
  * It takes HTTP requests and gives `{"result"}` or `{"error"}`:
  * `POST /` one command; `POST /pipeline` several, each by itself; `POST /multi-exec`

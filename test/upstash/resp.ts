@@ -1,6 +1,6 @@
 /**
- * A bare connection to a Redis that keeps apart what clients usually blur: a status, a
- * text that reads the same, a number, nothing, an error.
+ * A bare connection to a Redis that tells apart what clients usually merge: a status, an equal
+ * text, a number, nil, an error.
  *
  * It takes commands and gives RESP2 replies as tagged values, in the order asked.
  * Source: the Redis serialization protocol, version 2.

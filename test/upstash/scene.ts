@@ -1,6 +1,6 @@
 /**
- * The stage of a test on the HTTP store: a Redis, its interpreter and a store, taken down
- * when the test ends.
+ * The set-up of a test on the HTTP store: a Redis, its REST server and a store, closed when the
+ * test ends.
  */
 import { afterEach } from "vitest";
 import { upstashStore } from "../../adapters/store/open_upstash.ts";

@@ -1,8 +1,7 @@
 /**
- * An HTTP Redis for tests: the interpreter's booth, with a gremlin that may sit in it.
- *
- * It takes the port of a real Redis, listens on a free loopback port, and gives its URL,
- * its token and the switch for faults. Closing it lets the Redis be.
+ * An HTTP Redis for tests, with optional faults. Takes the port of a real Redis, listens on a free
+ * loopback port, and gives its URL, its token and the switch for faults. Closing it leaves the
+ * Redis running.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";

@@ -1,4 +1,4 @@
-/** The HTTP Redis of the tests, held against Upstash's own client and protocol. */
+/** The HTTP Redis of the tests, compared with Upstash's own client and protocol. */
 import { Redis } from "@upstash/redis";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { eventually, fresh } from "../conformance/store_kit.ts";
@@ -56,7 +56,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       }
     });
 
-    test("a text OK comes back as a text, not as a status", async () => {
+    test("the text OK comes back as text, not as a status", async () => {
       const upstash = client();
       const key = fresh("k");
       await upstash.set(key, "OK");
@@ -86,7 +86,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(await upstash.multi().set(key, 1).incr(key).exec()).toEqual(["OK", 2]);
     });
 
-    test("channels bring their messages", async () => {
+    test("channels deliver their messages", async () => {
       const upstash = client({ automaticDeserialization: false });
       const channel = fresh("c");
       const heard: unknown[] = [];
@@ -161,7 +161,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       }
     });
 
-    test("gives back the sync token that it is sent", async () => {
+    test("returns the sync token that it was sent", async () => {
       const { headers } = await post("/", ["PING"], { "upstash-sync-token": "s:7" });
       expect(headers.get("upstash-sync-token")).toBe("s:7");
     });
@@ -193,7 +193,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(await countAfter("slow")).toEqual([1, "200"]);
     });
 
-    test("a late copy is done some requests later", async () => {
+    test("a late copy runs some requests later", async () => {
       const key = fresh("n");
       server.faults = inOrder("late");
       await post("/", ["INCR", key]);
@@ -202,7 +202,7 @@ describe("the HTTP Redis", unless(redisMissing), () => {
       expect(counts).toEqual([1, 1, 2, 2]);
     });
 
-    test("an answer that hangs comes when it is let go", async () => {
+    test("an answer that hangs comes when it is released", async () => {
       const key = fresh("n");
       server.faults = inOrder("hung");
       const answer = post("/", ["INCR", key]);

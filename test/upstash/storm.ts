@@ -1,11 +1,11 @@
 /**
- * A storm of claims and commits: rival nodes that fight over names through couriers who
- * lose, repeat and mangle letters, each keeping a diary of what it was told.
+ * A load of claims and commits by rival nodes through an HTTP Redis with faults; each node records
+ * its answers.
  *
- * It takes stores and a seed, and gives the diary. Each node acts as Atlas's core does: a
- * claim whose answer got lost is repeated under the same `opId`, a commit under the same
- * turn, and the next turn begins only after that. Any node may call another's ownership
- * dead, which a store can't know better.
+ * Takes stores and a seed, and gives the records. Each node acts as Atlas's core does: a claim
+ * whose answer was lost is repeated under the same `opId`, a commit under the same turn, and the
+ * next turn begins only after that. Any node may declare another's ownership dead, which a store
+ * can't check.
  */
 import { isAtlasError } from "../../src/errors.ts";
 import type { Ownership } from "../../src/model/ownership.ts";

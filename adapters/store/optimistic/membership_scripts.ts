@@ -1,17 +1,17 @@
 /**
- * The Lua of membership with several masters: a roll at each, and on each roll's margin
- * what its keeper heard of members of other rolls.
+ * The Lua of membership with several masters. Each master keeps the members that registered at it,
+ * and its own marks about members of the others.
  *
- * A member is on the roll of the master that it registered at, its home; that master alone
- * renews it. A kill is a mark at the killer's master. A member's state is the worst that
- * its roll or any mark says, so that dead stays dead everywhere once word got around.
+ * A member's home is the master that it registered at; only that master renews it. A kill is a
+ * mark at the killer's master. A member's state is the worst that its home or any mark says, so a
+ * dead member stays dead everywhere once the mark has been copied.
  *
  * Keys of the n-th master, each written by it alone: `atlas:{members}:<kind>/<master>`.
  */
 import { READY } from "../redis/full_scripts.ts";
 import { MAX_PRUNED, READING } from "../redis/membership_scripts.ts";
 
-/** Kinds of keys that every master's roll has, in the order in which scripts take them. */
+/** Kinds of membership keys of each master, in the order in which scripts take them. */
 const KINDS = ["info", "seq", "state", "name", "version", "mark"] as const;
 
 /** The keys of the membership scripts, as the `own`-th of `names` uses them. */
@@ -22,7 +22,7 @@ export function memberKeys(names: readonly string[], own: number): string[] {
 }
 
 /** ARGV: own master's place from 1, how many masters. */
-const ROLLS = `
+const MEMBERS = `
 ${READING}
 ${READY}
 local own, masters = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -79,10 +79,10 @@ end`;
 /**
  * ARGV: own, masters, incarnation, `<region>/<node>`, the member as JSON, "1" if only if
  * free, dead to keep, a version of membership seen before. Gives outcome and version, as
- * the script of one master does. Writes down on the own roll, too, what others marked there,
- * and forgets marks of members that no roll has any more.
+ * the script of one master does. Copies marks of other masters into the own members, and deletes marks of members that no
+ * master has any more.
  */
-export const REGISTER_AT: string = `${ROLLS}
+export const REGISTER_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc, name = ARGV[3], ARGV[4]
 local m = home(inc)
@@ -132,7 +132,7 @@ end
 return { 'registered', version() }`;
 
 /** ARGV: own, masters, incarnation, seq, watched incarnations. Gives what RENEW does. */
-export const RENEW_AT: string = `${ROLLS}
+export const RENEW_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -152,7 +152,7 @@ end
 return reply`;
 
 /** ARGV: own, masters, incarnation, the seq seen. Gives a list of the state afterwards, or of nil. */
-export const KILL_AT: string = `${ROLLS}
+export const KILL_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -165,7 +165,7 @@ end
 return { now }`;
 
 /** ARGV: own, masters, incarnation, the member as JSON. Gives a list of `left`. */
-export const LEAVE_AT: string = `${ROLLS}
+export const LEAVE_AT: string = `${MEMBERS}
 ready(at(own, STATE))
 local inc = ARGV[3]
 local m = home(inc)
@@ -182,7 +182,7 @@ return { 'left' }`;
  * ARGV: own, masters, the bytes that a member's row may have; a longer one is given as "".
  * Gives version, then three flat lists: members as JSON, seqs, states.
  */
-export const MEMBERS_AT: string = `${ROLLS}
+export const MEMBERS_AT: string = `${MEMBERS}
 local infos, seqs, states = {}, {}, {}
 local function tell(m, inc, info)
   if info then

@@ -1,23 +1,23 @@
 /**
- * One state out of several masters' parts: an editor who has a manuscript and its copies,
- * each passage dated, and takes the latest of each.
+ * Merges the parts of one state that several masters hold, and takes the latest value of each
+ * field.
  *
- * It takes fields as each master has them, `<epoch> <turn>:<value>` or `<epoch> <turn>-`
- * for a deleted one, and gives fields and values. The greatest epoch and turn count; but
- * while a master's own stake stands, what was written under it goes first there: an owner
- * reads what it wrote, even where a greater claim's writes have come.
+ * Takes fields as each master has them, `<epoch> <turn>:<value>`, or `<epoch> <turn>-` for a
+ * deleted one; gives fields and values. The greatest epoch and turn win. While a master's own
+ * claim stands, what was written under that claim wins at this master: an owner reads its own
+ * writes even where writes of a greater claim have arrived.
  */
 import type { Range } from "../../../src/ports/store.ts";
 import { brokenEntry } from "../check.ts";
 import { listOf, textOrNull } from "../redis/replies.ts";
 
-/** Whose reading it is: the own master's place, and its stake's epoch where it has one. */
+/** Who reads: the own master's index, and its claim's epoch where it has one. */
 export interface Reader {
   readonly own: number;
   readonly standing: number | null;
 }
 
-/** A part of a range, as it came from the masters; not looked at yet. */
+/** A part of a range, as it came from the masters; unchecked. */
 export interface RangePart {
   readonly standing: number | null;
   /** All fields of any master, in no order. */
@@ -28,7 +28,7 @@ export interface RangePart {
   readonly values: readonly unknown[];
 }
 
-/** A value with its date; `value` null where the field was deleted. */
+/** A value with its epoch and turn; `value` is null where the field was deleted. */
 interface Dated {
   readonly epoch: number;
   readonly turn: number;

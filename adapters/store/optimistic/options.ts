@@ -1,13 +1,11 @@
 /**
- * How the strategy `optimistic` is asked for, by options or in a URL: the form that is
- * filled in before several notaries may share one register.
- *
- * It takes options, refuses what can't work, and opens a store over one master's book.
+ * The options of the strategy `optimistic`, given by a program or in a URL. Checks them, refuses
+ * those that can't work, and opens a store over one master.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { Store } from "../../../src/ports/store.ts";
 import { OptimisticStore } from "./store.ts";
-import type { MasterBook } from "./master.ts";
+import type { Master } from "./master.ts";
 
 /** Where the strategy of a Redis or Upstash store is set; without `strategy`, compare-and-set. */
 export interface StrategyOptions {
@@ -80,26 +78,26 @@ export function checkStrategy(
 }
 
 /**
- * A store over one master's book, once its round trip was measured.
+ * A store over one master, once its round trip was measured.
  *
  * @throws AtlasError `bad_request` where the bound is below the round trip: then it surely
  * is below what copying takes.
  */
 export async function openOptimistic(
-  book: MasterBook,
+  master: Master,
   { names, own }: Masters,
   options: StrategyOptions,
 ): Promise<Store> {
   const { boundMs = DEFAULT_BOUND_MS } = options;
   try {
-    await checkBound(book, boundMs);
+    await checkBound(master, boundMs);
   } catch (error) {
-    await book.close();
+    await master.close();
     throw error;
   }
   return new OptimisticStore({
-    book,
-    master: names[own] as string,
+    master: master,
+    masterName: names[own] as string,
     hasRivals: names.length > 1,
     boundMs,
     recheckMs: options.recheckMs ?? Math.max(LEAST_RECHECK_MS, 2 * boundMs),
@@ -108,15 +106,14 @@ export async function openOptimistic(
   });
 }
 
-/**
- * Refuses a bound below the quickest of some round trips, in ms: a slower one may be what a busy
+/** Refuses a bound below the quickest of some round trips, in ms: a slower one may be what a busy
  * machine makes of it.
  */
-async function checkBound(book: MasterBook, boundMs: number): Promise<void> {
+async function checkBound(master: Master, boundMs: number): Promise<void> {
   let quickest = Infinity;
   for (let probe = 0; probe < PROBES; probe++) {
     const started = performance.now();
-    await book.stakes("probe/round-trip");
+    await master.claims("probe/round-trip");
     quickest = Math.min(quickest, performance.now() - started);
     if (boundMs >= quickest) return;
   }

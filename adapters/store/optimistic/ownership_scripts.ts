@@ -5,14 +5,14 @@
  * `…:index/<master>:<key>`, and `atlas:{s<slot>}:epoch/<master>`.
  *
  * A claim's text is `<epoch> <incarnation> <opId> <over> <rrp>`; `over` is `-`, or
- * `<master>:<epoch>` for each other stake that it was made in view of, joined by commas.
+ * `<master>:<epoch>` for each other claim that its claimer had seen, joined by commas.
  * Epochs of the n-th of M masters are n modulo M, so that no two masters give the same.
  * A field's text is `<epoch> <turn>:<value>`, or `<epoch> <turn>-` where it was deleted
  * and another master may still have it: of several masters' the greatest counts.
  *
  * What can't be read at a key is answered as `!~<what>: <text>`, and nothing is written.
  *
- * Where the memory is full (`scripts_full.ts`) all is taken but a commit that would leave more in
+ * Where the memory is full (`full_scripts.ts`) all is taken but a commit that would leave more in
  * its own state than was there.
  *
  * Text is compared by bytes, never by Lua's `<`, which follows the server's locale.
@@ -25,19 +25,19 @@ local call, match, gmatch, byte = redis.call, string.match, string.gmatch, strin
 local own, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 local rest = 2 + count
 local function broken(what, text) return '!~' .. what .. ': ' .. string.sub(text, 1, 60) end
-local texts, stakes = {}, {}
+local texts, claims = {}, {}
 for i = 1, count do
   texts[i] = call('GET', KEYS[i])
   if texts[i] then
     local epoch, inc, op, over = match(texts[i], '^(%d+) (%S+) (%S+) (%S+) %S+$')
     if not epoch or tonumber(epoch) >= 2 ^ 53 - 64 then return broken('claim', texts[i]) end
-    local stake = { i = i, epoch = tonumber(epoch), inc = inc, op = op, over = {} }
-    for name, e in gmatch(over, '([^,:]+):(%d+)') do stake.over[name] = tonumber(e) end
-    stakes[#stakes + 1] = stake
-    stakes['of' .. i] = stake
+    local claim = { i = i, epoch = tonumber(epoch), inc = inc, op = op, over = {} }
+    for name, e in gmatch(over, '([^,:]+):(%d+)') do claim.over[name] = tonumber(e) end
+    claims[#claims + 1] = claim
+    claims['of' .. i] = claim
   end
 end
-local mine = stakes['of' .. own]
+local mine = claims['of' .. own]
 
 local function above(a, b)
   for i = 1, math.min(#a, #b) do
@@ -47,26 +47,26 @@ local function above(a, b)
   return #a > #b
 end
 local function supersedes(a, b) return (a.over[ARGV[2 + b.i]] or -1) >= b.epoch end
-local function isEnded(stake)
-  if stake.inc == '-' then return true end
-  for _, other in ipairs(stakes) do
-    if other.inc == '-' and supersedes(other, stake) then return true end
+local function isEnded(claim)
+  if claim.inc == '-' then return true end
+  for _, other in ipairs(claims) do
+    if other.inc == '-' and supersedes(other, claim) then return true end
   end
   return false
 end
 local function greatest()
   local best
-  for _, stake in ipairs(stakes) do
-    if not isEnded(stake) and (not best or stake.epoch > best.epoch or
-      (stake.epoch == best.epoch and above(stake.inc, best.inc))) then best = stake end
+  for _, claim in ipairs(claims) do
+    if not isEnded(claim) and (not best or claim.epoch > best.epoch or
+      (claim.epoch == best.epoch and above(claim.inc, best.inc))) then best = claim end
   end
   return best
 end
 local function whole(n) return string.format('%.0f', n) end
 local function others()
   local over = {}
-  for _, stake in ipairs(stakes) do
-    if stake ~= mine then over[#over + 1] = ARGV[2 + stake.i] .. ':' .. whole(stake.epoch) end
+  for _, claim in ipairs(claims) do
+    if claim ~= mine then over[#over + 1] = ARGV[2 + claim.i] .. ':' .. whole(claim.epoch) end
   end
   return #over > 0 and table.concat(over, ',') or '-'
 end
@@ -75,7 +75,7 @@ local function isMine(inc, epoch)
 end`;
 
 /** Gives each master's claim as text, or nil. */
-export const STAKES: string = `
+export const READ_CLAIMS: string = `
 local texts = {}
 for i, key in ipairs(KEYS) do texts[i] = redis.call('GET', key) end
 return texts`;
@@ -85,7 +85,7 @@ return texts`;
  * owner expected as `<epoch> <incarnation>` or "", the epoch to be above. Gives the claims
  * afterwards.
  */
-export const STAKE: string = `${CLAIMS}
+export const WRITE_CLAIM: string = `${CLAIMS}
 ${READY}
 ready(KEYS[own])
 local inc, op, rrp, guard, least = unpack(ARGV, rest + 1, rest + 5)
@@ -104,7 +104,7 @@ for i = 1, count do
   -- A counter that was lost must not repeat an epoch.
   epoch = math.max(epoch, drawn, tonumber(wrote))
 end
-for _, stake in ipairs(stakes) do epoch = math.max(epoch, stake.epoch) end
+for _, claim in ipairs(claims) do epoch = math.max(epoch, claim.epoch) end
 epoch = epoch + 1
 epoch = epoch + (own - 1 - epoch) % count
 call('SET', KEYS[count + own], whole(epoch))
@@ -114,14 +114,15 @@ return texts`;
 
 /**
  * KEYS: claims, the own state, its index, the own epoch counter. ARGV, after the masters:
- * incarnation, epoch, the epoch of the last turn that the owner knows of. Gives 1 where the stake
- * was this one and the owner's, else 0. What is left of a state that is gone is removed where its owner knows that.
+ * incarnation, epoch, the epoch of the last turn that the owner knows of. Gives 1 where the claim
+ * was this one and the owner's, else 0. What is left of a lost state is removed where its owner
+ * knows of the loss.
  *
- * What this stake had ended must not rise again when it goes; nor, where it was the
- * owner's, any rival: that would be an owner with a lower epoch than the last. Where
- * something would, the stake stays, marked as given up.
+ * A claim that this one superseded must not become the owner's when it is withdrawn; nor, where
+ * this was the owner's, any rival: the new owner's epoch would be lower than the last. Where one
+ * would, the claim stays, marked as withdrawn.
  */
-export const DROP: string = `${CLAIMS}
+export const WITHDRAW: string = `${CLAIMS}
 ${READY}
 ready(KEYS[own])
 if not isMine(ARGV[rest + 1], ARGV[rest + 2]) then return 0 end
@@ -131,9 +132,9 @@ if ARGV[rest + 3] == '0' and call('EXISTS', KEYS[count + 1]) == 0 then
 end
 if call('EXISTS', KEYS[count + 3]) == 0 then call('SET', KEYS[count + 3], whole(mine.epoch)) end
 local rises = false
-for _, stake in ipairs(stakes) do
-  local isBelow = wasOwner or supersedes(mine, stake)
-  if stake ~= mine and not isEnded(stake) and isBelow then rises = true end
+for _, claim in ipairs(claims) do
+  local isBelow = wasOwner or supersedes(mine, claim)
+  if claim ~= mine and not isEnded(claim) and isBelow then rises = true end
 end
 if rises then
   local epoch, op, over, rrp = match(texts[own], '^(%d+) %S+ (%S+) (%S+) (%S+)$')
@@ -145,8 +146,8 @@ end
 return wasOwner and 1 or 0`;
 
 /**
- * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the stake is this one
- * and the owner's, puts it over all others. Gives 1 or 0.
+ * KEYS: claims. ARGV, after the masters: incarnation, epoch. Where the claim is this one
+ * and the owner's, has it supersede all others. Gives 1 or 0.
  */
 export const SETTLE: string = `${CLAIMS}
 ${READY}

@@ -1,9 +1,4 @@
-/**
- * One master's book in its Redis, by TCP or HTTP: the notary's pages and the copies of his
- * colleagues', in one filing cabinet.
- *
- * It takes a line to the master's Redis and gives a `MasterBook`; each step is one script.
- */
+/** A `MasterState` in one Redis, over TCP or HTTP. Each step is one script. */
 import { messageOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_ENTRY, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -25,7 +20,7 @@ import type {
 import { brokenEntry, tellable } from "../check.ts";
 import { NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
 import { checkMember } from "../member_rows.ts";
-import { greatest, type MasterBook, ownershipOf, type Stake } from "./master.ts";
+import { greatest, type Master, type MasterClaim, ownershipOf } from "./master.ts";
 import { mergedRange, mergedRead } from "./merge_fields.ts";
 import {
   KILL_AT,
@@ -35,7 +30,16 @@ import {
   REGISTER_AT,
   RENEW_AT,
 } from "./membership_scripts.ts";
-import { COMMIT, DROP, LEFT, RANGE, READ, SETTLE, STAKE, STAKES } from "./ownership_scripts.ts";
+import {
+  COMMIT,
+  LEFT,
+  RANGE,
+  READ,
+  READ_CLAIMS,
+  SETTLE,
+  WITHDRAW,
+  WRITE_CLAIM,
+} from "./ownership_scripts.ts";
 import type { Masters } from "./options.ts";
 import { keyOf, pageOf, Unlisted } from "../redis/keys.ts";
 import {
@@ -50,14 +54,14 @@ import {
   stateReply,
   textOrNull,
 } from "../redis/replies.ts";
-import type { RedisLine } from "../redis/store.ts";
+import type { RedisBackend } from "../redis/store.ts";
 import { SCAN } from "../redis/scripts.ts";
 
 /** Every script of the strategy, to be loaded when a connection opens. */
 export const OPTIMISTIC_SCRIPTS: readonly string[] = [
-  STAKES,
-  STAKE,
-  DROP,
+  READ_CLAIMS,
+  WRITE_CLAIM,
+  WITHDRAW,
   SETTLE,
   COMMIT,
   READ,
@@ -71,32 +75,32 @@ export const OPTIMISTIC_SCRIPTS: readonly string[] = [
   SCAN,
 ];
 
-/** How the scripts of one Redis tell it: masters that copy each other have one history. */
+/** The lineage as the scripts report it: masters that copy each other have one. */
 const ONE_LINEAGE: readonly unknown[] = [SINGLE_LINEAGE.id, SINGLE_LINEAGE.term, "1"];
 
-/** Times that a registration is sent while members are pruned meanwhile. */
+/** The most times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
 
 type Kind = "claim" | "epoch" | "state" | "index";
 
-export class RedisBook implements MasterBook {
-  readonly #line: RedisLine;
+export class RedisMaster implements Master {
+  readonly #backend: RedisBackend;
   readonly #masters: Masters;
-  /** Own master's place from 1, and how many: how each script begins. */
+  /** The own master's index from 1, and how many there are: the first arguments of each script. */
   readonly #place: readonly string[];
   readonly #memberKeys: readonly string[];
-  /** The latest version of membership that any answer told. */
+  /** The latest version of membership in any answer. */
   #version = 0;
 
-  constructor(line: RedisLine, masters: Masters) {
-    this.#line = line;
+  constructor(backend: RedisBackend, masters: Masters) {
+    this.#backend = backend;
     this.#masters = masters;
     this.#place = [String(masters.own + 1), String(masters.names.length)];
     this.#memberKeys = memberKeys(masters.names, masters.own);
   }
 
   get up(): boolean {
-    return this.#line.up;
+    return this.#backend.up;
   }
 
   async register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
@@ -142,34 +146,34 @@ export class RedisBook implements MasterBook {
   }
 
   async members(): Promise<Membership> {
-    const rolls = listOf(
+    const rows = listOf(
       "membership",
       await this.#members(MEMBERS_AT, [String(MAX_MEMBER_BYTES)]),
       4,
     );
-    const membership = membershipOf([...rolls, SINGLE_LINEAGE.id]);
+    const membership = membershipOf([...rows, SINGLE_LINEAGE.id]);
     this.#saw(membership.version);
     return membership;
   }
 
-  async stakes(key: string): Promise<readonly Stake[]> {
-    return this.#stakesOf(key, await this.#step(key, STAKES, this.#keys("claim", key), []));
+  async claims(key: string): Promise<readonly MasterClaim[]> {
+    return this.#claimsOf(key, await this.#step(key, READ_CLAIMS, this.#keys("claim", key), []));
   }
 
-  async stake(claim: Claim): Promise<readonly Stake[]> {
+  async writeClaim(claim: Claim): Promise<readonly MasterClaim[]> {
     const { key, rrp, incarnation, opId, expected, above = 0 } = claim;
     const guard = expected ? `${expected.epoch} ${expected.incarnation}` : "";
     const kinds = ["claim", "epoch", "state"] as const;
     const keys = kinds.flatMap((kind) => this.#keys(kind, key));
     const args = this.#args([incarnation, opId, rrp, guard, String(above)]);
-    return this.#stakesOf(key, await this.#step(key, STAKE, keys, args));
+    return this.#claimsOf(key, await this.#step(key, WRITE_CLAIM, keys, args));
   }
 
-  async drop(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean> {
+  async withdraw(key: string, incarnation: string, epoch: number, after?: Stamp): Promise<boolean> {
     const args = this.#args([incarnation, String(epoch), String(after?.epoch ?? "")]);
     const own = (["state", "index", "epoch"] as const).map((kind) => this.#ownKey(kind, key));
     const keys = [...this.#keys("claim", key), ...own];
-    const reply = await this.#step(key, DROP, keys, args, true);
+    const reply = await this.#step(key, WITHDRAW, keys, args, true);
     return isDone(`release of ${JSON.stringify(key)}`, reply);
   }
 
@@ -196,7 +200,7 @@ export class RedisBook implements MasterBook {
     return unlisted.in(page);
   }
 
-  async left(key: string): Promise<{ last: Stamp; isLost: boolean }> {
+  async stateLeft(key: string): Promise<{ last: Stamp; isLost: boolean }> {
     const keys = [this.#ownKey("state", key), this.#ownKey("index", key)];
     const what = `state of ${JSON.stringify(key)}`;
     const [isLost, last] = listOf(what, await this.#step(key, LEFT, keys, []));
@@ -255,10 +259,10 @@ export class RedisBook implements MasterBook {
   }
 
   async close(): Promise<void> {
-    this.#line.close();
+    this.#backend.close();
   }
 
-  /** Runs a script on a key; what stands there and can't be read is told as such. */
+  /** Runs a script on a key; an entry that can't be read is a {@link BrokenEntry}. */
   async #step(
     key: string,
     script: string,
@@ -268,7 +272,7 @@ export class RedisBook implements MasterBook {
   ): Promise<unknown> {
     let reply: unknown;
     try {
-      reply = await this.#line.script(script, keys, args, once);
+      reply = await this.#backend.script(script, keys, args, once);
     } catch (error) {
       throw brokenBy(key, messageOf(error)) ?? error;
     }
@@ -280,10 +284,10 @@ export class RedisBook implements MasterBook {
   }
 
   #members(script: string, args: readonly string[]): Promise<unknown> {
-    return this.#line.script(script, this.#memberKeys, [...this.#place, ...args]);
+    return this.#backend.script(script, this.#memberKeys, [...this.#place, ...args]);
   }
 
-  /** What an owner knows to be in this master's part, as scripts are told. */
+  /** The last turn that an owner knows of at this master, as script arguments. */
   #known({ after }: OwnerKnows = { after: NO_STAMP }): string[] {
     return [this.#place[0] as string, String(after.epoch), String(after.turn)];
   }
@@ -309,26 +313,26 @@ export class RedisBook implements MasterBook {
     return redisKey(kind, names[own] as string, key);
   }
 
-  #stakesOf(key: string, reply: unknown): Stake[] {
+  #claimsOf(key: string, reply: unknown): MasterClaim[] {
     const { names } = this.#masters;
     const texts = listOf(`claims of ${JSON.stringify(key)}`, reply, names.length);
     return texts.flatMap((item, i) => {
       const text = textOrNull(`claim of ${JSON.stringify(key)}`, item);
-      return text === null ? [] : [parseStake(key, names[i] as string, text)];
+      return text === null ? [] : [parseClaim(key, names[i] as string, text)];
     });
   }
 
-  /** The epoch of this master's own stake; null where it has none. */
+  /** The epoch of this master's own claim; null where it has none. */
   #epochOf(key: string, reply: unknown): number | null {
     const text = textOrNull(`claim of ${JSON.stringify(key)}`, reply);
     const { names, own } = this.#masters;
-    return text === null ? null : parseStake(key, names[own] as string, text).epoch;
+    return text === null ? null : parseClaim(key, names[own] as string, text).epoch;
   }
 
   /** Claims by SCAN, named as {@link pageOf} knows them: the master stands before the key. */
   async #scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]> {
     const pattern = "atlas:{s*}:claim/*";
-    const reply = await this.#line.script(SCAN, [], [from, pattern, String(count)]);
+    const reply = await this.#backend.script(SCAN, [], [from, pattern, String(count)]);
     const [next, found] = listOf("scan", reply, 2);
     if (typeof next !== "string") throw malformed("scan's cursor", next);
     const keys = listOf("scan", found).flatMap((item) => {
@@ -338,11 +342,11 @@ export class RedisBook implements MasterBook {
     return [next, keys];
   }
 
-  /** The owner of a scanned claim's key, told once: where its own claim was scanned. */
+  /** The owner of a scanned claim's key, listed once: where its own claim was scanned. */
   async #listed(redisKey: string): Promise<[string, Ownership] | null> {
     const named = keyOf(redisKey) ?? "";
     const split = named.indexOf(":");
-    const owner = greatest(await this.stakes(named.slice(split + 1)));
+    const owner = greatest(await this.claims(named.slice(split + 1)));
     return owner?.master === named.slice(0, split) ? [named, ownershipOf(owner)] : null;
   }
 
@@ -358,7 +362,7 @@ function redisKey(kind: Kind, master: string, key: string): string {
 
 const STAKE_TEXT = /^(\d{1,16}) (\S+) (\S+) (\S+) (rrp:\S+)$/;
 
-function parseStake(key: string, master: string, text: string): Stake {
+function parseClaim(key: string, master: string, text: string): MasterClaim {
   const [, digits, incarnation, opId, overText, rrp] = text.length <= MAX_ENTRY
     ? STAKE_TEXT.exec(text) ?? []
     : [];

@@ -1,25 +1,20 @@
 /**
- * The race resolution as published, for stores without one write order: two villages, a
- * notary in each, and a rule for what happens when both sell the same field.
+ * The port `Store` over several masters without one write order. To claim a key, a node reads all
+ * claims, writes one at its own master, waits until any rival's claim must have been copied, and
+ * reads again. The greatest claim (by epoch, then by incarnation) wins; a loser withdraws its own.
  *
- * It takes one master's book and gives the port `Store`, as far as there can be one. A
- * claimer looks, writes a stake at its own master, waits until every rival's stake must
- * have arrived, and looks again: the greatest (by epoch, then by incarnation) wins, and
- * a loser takes its own back.
+ * Guarantee: eventually one owner. While copying between masters takes less than `boundMs`, always
+ * one: each claimer waits twice the bound, so of two concurrent claims both are seen by both
+ * before either is confirmed. Where copying takes longer (a partition), two nodes may own one key,
+ * and each may commit at its own master; acknowledged calls may then be on both sides, and the app
+ * merges. Lookups answer `contested` as soon as both claims are in one place. Within one
+ * `recheckMs` the loser finds the winner's claim, stops, and runs `onConflict`. The claim of a
+ * node that died is superseded by the owner's later lookups. Fields that both wrote read as those
+ * of the greater epoch. A member killed on one side of a partition is dead on both once it has
+ * healed, and registers again under a new incarnation.
  *
- * What it promises: eventually one owner. Where copying between masters takes less than
- * `boundMs`, always one: of two stakes made blindly, each at most one copying time apart,
- * both are seen by both before either is confirmed, for each waits twice the bound. Where
- * it takes longer (a split), two nodes may own one key, each able to commit at its own
- * master: acknowledged calls may then be on both sides, and the app merges. Lookups tell
- * as soon as both stakes are in one place: `contested`. Then, within one `recheckMs`, the
- * loser finds the winner's stake, stops, and hears of it by `onConflict`. A stake that nobody
- * takes back, for its claimer died, is put to rest by the owner's own later lookups. Fields that both
- * wrote read as the greater epoch's. A member killed on one side of a split is dead on
- * both once they are one again, and comes back under a new incarnation.
- *
- * Source: design §3, Race resolution as published; Lamport, "A Fast Mutual Exclusion
- * Algorithm" (1987), for Fischer's algorithm and why the wait must exceed a rival's time.
+ * Source: `docs/design.md`, Several masters; Lamport, "A Fast Mutual Exclusion Algorithm" (1987),
+ * for Fischer's algorithm and why the wait must exceed a rival's time.
  */
 import type { MemberInfo, MemberState } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
@@ -40,14 +35,14 @@ import type {
   Standing,
   Store,
 } from "../../../src/ports/store.ts";
-import { checkClaim, checkCommit, checkRange, checkTenures, checkWhole } from "../check.ts";
+import { checkClaim, checkCommit, checkRange, checkReassertions, checkWhole } from "../check.ts";
 import { lostWhereBroken, NO_STAMP, SINGLE_LINEAGE } from "../lineage.ts";
-import { greatest, type MasterBook, ownerOf, ownershipOf, type Stake } from "./master.ts";
+import { greatest, type Master, type MasterClaim, ownerOf, ownershipOf } from "./master.ts";
 
 export interface OptimisticParts {
-  readonly book: MasterBook;
-  /** The book's own master, and whether there are others. */
-  readonly master: string;
+  readonly master: Master;
+  /** The name of the own master, and whether there are others. */
+  readonly masterName: string;
   readonly hasRivals: boolean;
   readonly boundMs: number;
   readonly recheckMs: number;
@@ -57,11 +52,11 @@ export interface OptimisticParts {
   pause(ms: number): Promise<void>;
 }
 
-/** Waits of one bound each that a stake gets before it is confirmed; see the file's head. */
+/** A claim is confirmed after this many bounds; see the file's opening comment. */
 const BOUNDS = 2;
-/** Rechecks after which every loser must have heard that it lost. */
+/** Rechecks after which every loser has found that it lost. */
 const GRACE_RECHECKS = 3;
-/** Keys whose contest one store remembers. */
+/** The most keys whose contest one store remembers. */
 const MAX_CONTESTS = 10_000;
 
 /** A contest that was seen, and is not over. */
@@ -73,45 +68,45 @@ interface Contest {
 export class OptimisticStore implements Store {
   readonly recheckMs: number;
   readonly #parts: OptimisticParts;
-  readonly #book: MasterBook;
+  readonly #master: Master;
   /** Contests of keys that are owned here, the oldest first. */
   readonly #contests = new Map<string, Contest>();
 
   constructor(parts: OptimisticParts) {
     this.#parts = parts;
-    this.#book = parts.book;
+    this.#master = parts.master;
     this.recheckMs = parts.recheckMs;
   }
 
   status(): "up" | "down" {
-    return this.#book.up ? "up" : "down";
+    return this.#master.up ? "up" : "down";
   }
 
   register(member: MemberInfo, options: { ifFree: boolean }): Promise<RegisterReply> {
-    return this.#book.register(member, options);
+    return this.#master.register(member, options);
   }
 
   async renew(incarnation: string, seq: number, watch: readonly string[]): Promise<RenewReply> {
     checkWhole("seq", seq, 0);
-    return await this.#book.renew(incarnation, seq, watch);
+    return await this.#master.renew(incarnation, seq, watch);
   }
 
   kill(incarnation: string, seq: number): Promise<MemberState | null> {
-    return this.#book.kill(incarnation, seq);
+    return this.#master.kill(incarnation, seq);
   }
 
   leave(member: MemberInfo): Promise<void> {
-    return this.#book.leave(member);
+    return this.#master.leave(member);
   }
 
   members(): Promise<Membership> {
-    return this.#book.members();
+    return this.#master.members();
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    const stakes = await this.#book.stakes(key);
-    const owner = ownerOf(stakes);
-    if (owner?.contested) await this.#judge(key, greatest(stakes) as Stake);
+    const claims = await this.#master.claims(key);
+    const owner = ownerOf(claims);
+    if (owner?.contested) await this.#judge(key, greatest(claims) as MasterClaim);
     else this.#contests.delete(key);
     return owner;
   }
@@ -120,32 +115,32 @@ export class OptimisticStore implements Store {
     checkClaim(claim);
     const { lineage = SINGLE_LINEAGE } = claim;
     if (lineage.id !== SINGLE_LINEAGE.id) return { won: false, owner: null, quarantined: true };
-    const staked = await this.#book.stake(claim);
-    const mine = this.#mine(staked, claim);
-    if (!mine) return { won: false, owner: told(staked) };
+    const written = await this.#master.writeClaim(claim);
+    const own = this.#ownClaim(written, claim);
+    if (!own) return { won: false, owner: ownerIn(written) };
     const { boundMs, hasRivals } = this.#parts;
     if (hasRivals) await this.#parts.pause(BOUNDS * boundMs);
-    const stakes = await this.#book.stakes(claim.key);
-    const winner = greatest(stakes);
-    if (winner?.incarnation === claim.incarnation && winner.epoch === mine.epoch) {
-      const left = await this.#book.left?.(claim.key);
+    const claims = await this.#master.claims(claim.key);
+    const winner = greatest(claims);
+    if (winner?.incarnation === claim.incarnation && winner.epoch === own.epoch) {
+      const left = await this.#master.stateLeft?.(claim.key);
       const isStateLost = left?.isLost ?? false;
       return { won: true, owner: ownershipOf(winner), last: left?.last ?? NO_STAMP, isStateLost };
     }
-    await this.#book.drop(claim.key, claim.incarnation, mine.epoch);
-    return { won: false, owner: told(stakes) };
+    await this.#master.withdraw(claim.key, claim.incarnation, own.epoch);
+    return { won: false, owner: ownerIn(claims) };
   }
 
-  /** What stands is as certain as any lookup; masters that copy each other have one lineage. */
+  /** Answers by a lookup of each key; masters that copy each other have one lineage. */
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkTenures(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     if (lineage.id !== SINGLE_LINEAGE.id) return null;
-    return await Promise.all(tenures.map(async ({ key, incarnation, epoch, after }) => {
+    return await Promise.all(reassertions.map(async ({ key, incarnation, epoch, after }) => {
       try {
-        const owner = ownerOf(await this.#book.stakes(key));
+        const owner = ownerOf(await this.#master.claims(key));
         const stands = owner?.incarnation === incarnation && owner.epoch === epoch;
         return { standing: stands ? "kept" : "lost", last: after } as const;
       } catch (error) {
@@ -160,12 +155,12 @@ export class OptimisticStore implements Store {
     epoch: number,
     after?: Stamp,
   ): Promise<boolean> {
-    return this.#book.drop(key, incarnation, epoch, after);
+    return this.#master.withdraw(key, incarnation, epoch, after);
   }
 
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
-    return await this.#book.list(prefix, cursor, limit);
+    return await this.#master.list(prefix, cursor, limit);
   }
 
   read(
@@ -173,29 +168,29 @@ export class OptimisticStore implements Store {
     fields: readonly string[],
     knows?: OwnerKnows,
   ): Promise<(string | null)[]> {
-    return this.#book.read(key, fields, knows);
+    return this.#master.read(key, fields, knows);
   }
 
   async range(key: string, range: Range, knows?: OwnerKnows): Promise<[string, string][]> {
     checkRange(range);
-    return await this.#book.range(key, range, knows);
+    return await this.#master.range(key, range, knows);
   }
 
   async commit(commit: Commit): Promise<CommitReply> {
     checkCommit(commit);
-    return await this.#book.commit(commit);
+    return await this.#master.commit(commit);
   }
 
   close(): Promise<void> {
-    return this.#book.close();
+    return this.#master.close();
   }
 
   /**
-   * Ends a contest that outlasted its grace: a stake whose claimer died, or whose copy came
-   * late by the network, has nobody to take it back.
+   * Ends a contest that outlasted its grace time: nobody withdraws the claim of a node that died,
+   * or one whose copy came late.
    */
-  async #judge(key: string, owner: Stake): Promise<void> {
-    const { master, boundMs, now } = this.#parts;
+  async #judge(key: string, owner: MasterClaim): Promise<void> {
+    const { masterName: master, boundMs, now } = this.#parts;
     if (owner.master !== master) return;
     const known = this.#contests.get(key);
     if (known?.epoch !== owner.epoch) {
@@ -204,20 +199,20 @@ export class OptimisticStore implements Store {
       this.#contests.set(key, { epoch: owner.epoch, since: now() });
     } else if (now() - known.since > GRACE_RECHECKS * this.recheckMs + BOUNDS * boundMs) {
       this.#contests.delete(key);
-      await this.#book.settle(key, owner.incarnation, owner.epoch);
+      await this.#master.settle(key, owner.incarnation, owner.epoch);
     }
   }
 
-  /** The stake that this very attempt wrote. */
-  #mine(stakes: readonly Stake[], { incarnation, opId }: Claim): Stake | undefined {
-    const { master } = this.#parts;
-    return stakes.find((stake) =>
-      stake.master === master && stake.opId === opId && stake.incarnation === incarnation
+  /** The claim that this attempt wrote. */
+  #ownClaim(claims: readonly MasterClaim[], { incarnation, opId }: Claim): MasterClaim | undefined {
+    const { masterName: master } = this.#parts;
+    return claims.find((claim) =>
+      claim.master === master && claim.opId === opId && claim.incarnation === incarnation
     );
   }
 }
 
-function told(stakes: readonly Stake[]): Ownership | null {
-  const owner = greatest(stakes);
+function ownerIn(claims: readonly MasterClaim[]): Ownership | null {
+  const owner = greatest(claims);
   return owner && ownershipOf(owner);
 }

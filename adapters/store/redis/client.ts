@@ -1,20 +1,18 @@
 /**
- * The two Redis clients that Atlas speaks through, made alike: interpreters of one
- * language, each the quickest where it is at home.
+ * One interface over the two Redis clients that Atlas uses, Bun's own and ioredis.
  *
- * They take an address, and give a connection that sends commands, ends once, and
- * never comes back by itself: reconnecting is `redis_connection.ts`. Measured, batched
- * claims, 256 in flight: Bun's own client is the fastest on Bun; ioredis is steady on
- * Node and Deno.
+ * Takes an address; gives a connection that sends commands, ends once, and never reconnects by
+ * itself (`connection.ts` does). Measured with batched claims, 256 in flight: Bun's own client is
+ * the fastest on Bun; ioredis is steady on Node and Deno.
  */
 import { isIP } from "node:net";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { refused } from "../check.ts";
-import { shownUrl } from "../redact_url.ts";
-import { within } from "./request_timeout.ts";
+import { quotedUrl } from "../redact_url.ts";
+import { withTimeout } from "./request_timeout.ts";
 import { evictionOf } from "./eviction.ts";
 
-/** Where a Redis is and how to get in. */
+/** The address and credentials of a Redis. */
 export interface RedisAddress {
   readonly host: string;
   readonly port: number;
@@ -24,20 +22,18 @@ export interface RedisAddress {
   readonly tls: boolean;
   /** How many replicas must have what was written before it counts. Default 0. */
   readonly replicas?: number;
-  /** Whether it may be a server that evicts keys. Default: it may not. */
+  /** Whether the server may evict keys. Default: it may not. */
   readonly eviction?: "allow" | undefined;
 }
 
 /** One open connection. A refusal by the server rejects with an Error that has its text. */
 export interface RedisClient {
   send(command: string, args: string[]): Promise<unknown>;
-  /** Ends it at once; what is in flight rejects. */
+  /** Closes it at once; requests in flight reject. */
   close(): void;
 }
 
-/**
- * Opens a connection to database 0; `ended` runs once when it ends after that, whoever
- * ended it. Clients pass over a database that can't be selected: the caller selects it.
+/*Opens a connection to database 0; `ended` runs once when it ends after that, whoever ended it. Clients pass over a database that can't be selected: the caller selects it.
  */
 export type RedisDialer = (
   address: RedisAddress,
@@ -65,7 +61,7 @@ export function parseRedisQuery(query: string, others: readonly string[] = []): 
   for (const [name, value] of new URLSearchParams(query)) {
     if (!allowed.includes(name) || settings.has(name)) {
       const are = `one of ${allowed.join(", ")}, each at most once`;
-      // What may be a password under a name that is spelt wrong isn't shown.
+      // A value under a misspelt name may be a password, so it isn't shown.
       const shown = /pass|user/i.test(name) ? name : `${name}=${value}`;
       throw refused("Redis URL query", `?${shown}`, are);
     }
@@ -93,7 +89,7 @@ export function parseRedisUrl(text: string): RedisAddress {
   } catch {
     throw refused(
       "Redis URL",
-      shownUrl(text),
+      quotedUrl(text),
       "redis://[user:password@]host[:port][/database]",
     );
   }
@@ -120,20 +116,20 @@ export function parseRedisUrl(text: string): RedisAddress {
 }
 
 /**
- * Refuses a URL whose password ends it early, as `/`, `?` and `#` do: what is behind them would
- * be taken for a database or a query, and be told as such. Sentinels' own may stand in a query.
+ * Refuses a URL whose password holds `/`, `?` or `#`: the rest would be parsed as a database or a
+ * query, and quoted in errors. Sentinels' own passwords may be in the query.
  */
 export function checkLogin(text: string): void {
   const [, rest = ""] = /^[^/]*\/\/[^/?#]*(.*)$/s.exec(String(text)) ?? [];
   if (!rest.replace(/([?&]sentinel(?:Username|Password)=)[^&#]*/g, "$1").includes("@")) return;
   throw refused(
     "Redis URL",
-    shownUrl(text),
+    quotedUrl(text),
     "percent-encoded in its user and password: %2F for /, %3F for ?, %23 for #, %40 for @",
   );
 }
 
-/** A part of a URL without its percent signs; `name` says which part, for the error. */
+/** A part of a URL, percent-decoded; `name` says which part, for the error. */
 export function decodePart(name: string, encoded: string): string {
   try {
     return decodeURIComponent(encoded);
@@ -157,7 +153,7 @@ function bunClient(): BunClientClass | undefined {
   return (globalThis as { Bun?: { RedisClient?: BunClientClass } }).Bun?.RedisClient;
 }
 
-/** Through Bun's own client. It tells no reason when a connection fails. */
+/** Through Bun's own client. It gives no reason when a connection fails. */
 export const dialBun: RedisDialer = async (address, timeoutMs, ended) => {
   const Client = bunClient();
   if (!Client) throw new AtlasError("bad_request", "Bun's Redis client needs Bun");
@@ -208,7 +204,7 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
     if (opened) ended(why);
   });
   try {
-    await within(timeoutMs, client.connect());
+    await withTimeout(timeoutMs, client.connect());
   } catch (error) {
     client.disconnect();
     throw new Error(why === "the connection ended" ? messageOf(error) : why, { cause: error });
@@ -220,7 +216,7 @@ export const dialIoredis: RedisDialer = async (address, timeoutMs, ended) => {
   };
 };
 
-/** The quickest client of the running runtime. */
+/** The fastest client of the running runtime. */
 export function defaultDialer(): RedisDialer {
   return bunClient() ? dialBun : dialIoredis;
 }

@@ -1,15 +1,13 @@
 /**
- * A line to a Redis Cluster: a switchboard with one lasting line to each branch, and a list
- * of who keeps which drawer.
+ * A connection to a Redis Cluster: one `RedisConnection` to each master, and the list of slots.
  *
- * It takes scripts and reads of keys of one slot each, and sends them to the slot's master,
- * through one `RedisConnection` a master. A node that says MOVED or ASK is believed, a
- * bounded number of times. Whenever a line ends or the list proves old, it is asked for anew
- * until every slot has a master that is connected; meanwhile the cluster counts as down,
- * and steps on the slots that are left still work.
+ * Takes scripts and reads of keys of one slot each, and sends them to the slot's master. MOVED and
+ * ASK are followed a bounded number of times. Whenever a connection ends or the list proves stale,
+ * the list is read again until every slot has a connected master; meanwhile the cluster counts as
+ * down, and steps on the reachable slots still work.
  *
- * What was refused with a redirection was not run, so it may be sent on; what was cut off is
- * not sent again.
+ * A step that was refused with a redirection did not run, so it is sent on. A step that was cut
+ * off is not sent again.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
@@ -19,7 +17,7 @@ import { REFUSED } from "./info.ts";
 import { MEMBER_KEYS } from "./membership_scripts.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import { clusterReplicas, type ReplicaGroup } from "./replicas.ts";
-import { within } from "./request_timeout.ts";
+import { withTimeout } from "./request_timeout.ts";
 import { scanShards } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
 import { askInTurn } from "./sentinel.ts";
@@ -31,7 +29,7 @@ import {
   type SlotRange,
   slotRangesOf,
 } from "./slots.ts";
-import type { RedisLine } from "./store.ts";
+import type { RedisBackend } from "./store.ts";
 
 /** The slot of all keys of membership. */
 const MEMBERS_SLOT = clusterSlot(MEMBER_KEYS[0] as string);
@@ -53,17 +51,17 @@ interface Node {
   readonly connection: RedisConnection;
   /** Settles with the first attempt to connect; never rejects. */
   readonly tried: Promise<unknown>;
-  /** Stands for what is sent to it of slots that move there. */
+  /** Identifies the order of commands sent with ASKING, for slots that move there. */
   readonly asked: object;
 }
 
-/** A master by the list, and the lowest of its slots. */
+/** A master of the list, and its lowest slot. */
 interface Master {
   readonly slot: number;
   readonly node: Node;
 }
 
-export class RedisCluster implements RedisLine {
+export class RedisCluster implements RedisBackend {
   readonly clustered = true;
   readonly #seeds: readonly RedisAddress[];
   readonly #options: RedisConnectionOptions;
@@ -72,7 +70,7 @@ export class RedisCluster implements RedisLine {
   #masters: readonly Master[] = [];
   /** The first slot without a master, by the latest list; -1 where each has one. */
   #bare = 0;
-  /** Who ran the last step on each slot, and how it was asked. */
+  /** The node that ran the last step on each slot, and whether by ASKING. */
   readonly #ran: { node: Node; asking: boolean }[] = [];
   /** Nodes of the latest list, masters first. */
   #listed: readonly NodeAddress[] = [];
@@ -127,8 +125,8 @@ export class RedisCluster implements RedisLine {
    * Which copies of the data answer: the replication id of each master, in the order of
    * text. Rejects with `unavailable` unless all of them tell.
    *
-   * Who the masters are is asked anew each time, of the one that keeps the members: a
-   * former master that was cut off together with us may not know yet that it is none.
+   * The list of masters is read anew each time, from the master that keeps the members: a former
+   * master that was cut off together with this node may not know yet that it was replaced.
    */
   async lineageIds(): Promise<string[]> {
     const home = this.#slots[MEMBERS_SLOT];
@@ -151,24 +149,24 @@ export class RedisCluster implements RedisLine {
     return (await Promise.all(ids)).sort();
   }
 
-  /** Who answered the last script on the key's slot. */
+  /** The connection that answered the last script on the key's slot. */
   runnerOf(key: string): RedisRunner {
     const slot = clusterSlot(key);
     const { node, asking } = this.#ran[slot] ?? {};
     if (!node) throw unavailable(`${this.#name()} ran nothing on slot ${slot}`);
     return {
-      place: node.id,
-      lane: asking ? node.asked : node,
+      address: node.id,
+      connection: asking ? node.asked : node,
       send: (command, args) => node.connection.send(command, args, { asking }),
     };
   }
 
-  /** The replicas of a master, as it tells of them itself. */
+  /** The replicas of a master, as it reports them itself. */
   replicasOf(runner: RedisRunner): Promise<ReplicaGroup> {
     return clusterReplicas(runner);
   }
 
-  /** Ends all lines for good. */
+  /** Closes all connections for good. */
   close(): void {
     this.#closed = true;
     for (const { connection } of this.#nodes.values()) connection.close();
@@ -231,7 +229,7 @@ export class RedisCluster implements RedisLine {
     this.#heal(node.at);
   }
 
-  /** Asks for the list of slots until all of them can be reached; first of all `of`. */
+  /** Reads the list of slots until all can be reached; asks `of` first. */
   async #heal(of?: NodeAddress): Promise<void> {
     if (this.#healing || this.#closed) return;
     this.#healing = true;
@@ -245,7 +243,7 @@ export class RedisCluster implements RedisLine {
     this.#healing = false;
   }
 
-  /** Takes the list that some node has, and connects to its masters. Gives why that isn't all. */
+  /** Reads the list from some node, and connects to its masters. Gives why slots are missing. */
   async #relist(timeoutMs: number, of?: NodeAddress): Promise<unknown> {
     const giveUp = performance.now() + timeoutMs;
     try {
@@ -258,7 +256,7 @@ export class RedisCluster implements RedisLine {
       if (this.#closed) return closedError();
       this.#adopt(ranges);
       const tried = Promise.all(this.#masters.map(({ node }) => node.tried));
-      await within(Math.max(1, giveUp - performance.now()), tried);
+      await withTimeout(Math.max(1, giveUp - performance.now()), tried);
     } catch (error) {
       return error;
     }
@@ -266,7 +264,7 @@ export class RedisCluster implements RedisLine {
     return missing === null ? null : unavailable(missing);
   }
 
-  /** Whom to ask: another one first each time, since one that was cut off has an old list. */
+  /** The nodes to ask, another one first each time, since one that was cut off has an old list. */
   #inTurn(of: NodeAddress | undefined): RedisAddress[] {
     const all = new Map<string, RedisAddress>();
     for (const at of [...this.#listed, ...this.#seeds]) all.set(idOf(at), this.#addressOf(at));
@@ -279,12 +277,12 @@ export class RedisCluster implements RedisLine {
   async #ask(address: RedisAddress, timeoutMs: number): Promise<SlotRange[]> {
     const open = this.#nodes.get(idOf(address))?.connection;
     if (open?.up) {
-      const reply = await within(timeoutMs, open.send("CLUSTER", ["SLOTS"]));
+      const reply = await withTimeout(timeoutMs, open.send("CLUSTER", ["SLOTS"]));
       return slotRangesOf(reply, address);
     }
     const client = await dialIoredis(address, timeoutMs, () => {});
     try {
-      const reply = await within(timeoutMs, client.send("CLUSTER", ["SLOTS"]));
+      const reply = await withTimeout(timeoutMs, client.send("CLUSTER", ["SLOTS"]));
       return slotRangesOf(reply, address);
     } finally {
       client.close();
@@ -311,7 +309,7 @@ export class RedisCluster implements RedisLine {
     this.#leave(new Set(ranges.flatMap(({ replicas }) => replicas.map(idOf))), lowest);
   }
 
-  /** Ends the lines to former masters: replicas now, or gone. New ones may have no slots yet. */
+  /** Closes connections to former masters: replicas now, or removed. New ones may have no slots yet. */
   #leave(replicas: ReadonlySet<string>, masters: ReadonlyMap<Node, number>): void {
     for (const node of this.#nodes.values()) {
       if (masters.has(node) || (node.connection.up && !replicas.has(node.id))) continue;
@@ -342,7 +340,7 @@ export class RedisCluster implements RedisLine {
   /** Which slots can't be reached, as a message; null where all can. */
   #missing(): string | null {
     const away = this.#masters.find(({ node }) => !node.connection.up);
-    if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.trouble}`;
+    if (away) return `${this.#name()} can't be reached whole: ${away.node.connection.lastError}`;
     return this.#bare < 0 ? null : `${this.#name()} has no master for slot ${this.#bare}`;
   }
 

@@ -1,16 +1,12 @@
 /**
- * One lasting line to a Redis over connections that come and go: a switchboard that
- * redials, and never keeps anyone on hold.
+ * A Redis connection that reconnects by itself and never queues.
  *
- * It takes scripts and commands, and gives replies. Nothing waits for a reconnection:
- * while the line is down every request rejects with `unavailable` at once, and so does
- * all that was in flight when it went down. A request that isn't answered in its time
- * brings the line down: a peer that hangs can't be told from one that is gone.
+ * While it is down every request rejects with `unavailable` at once, and so does all that was in
+ * flight when it went down. A request without an answer within its time ends the connection: a
+ * peer that hangs can't be told from one that is gone.
  *
- * It speaks to a master only. A server that says that it is a replica, when the connection
- * opens or in any answer since, is left at once, and what it answered is not believed. Where
- * a guide knows the way (sentinels), it is asked before each attempt, and now and then while
- * connected.
+ * It uses a master only. A server that says that it is a replica, when the connection opens or in
+ * any later answer, is left at once, and its answer is discarded. Where a locator finds the server (sentinels), it is asked before each attempt, and periodically while connected.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, failedStep, unavailable, unsent } from "../check.ts";
@@ -21,14 +17,14 @@ import {
   type RedisClient,
   type RedisDialer,
 } from "./client.ts";
-import type { EvictionWatch } from "./eviction.ts";
+import type { EvictionMonitor } from "./eviction.ts";
 import { fieldOf, isReplica, NOT_SERVING, refusalIn, REFUSED, replicaOf } from "./info.ts";
 import type { RedisRunner } from "./replica_ack.ts";
 import type { ReplicaGroup } from "./replicas.ts";
-import { patience, within } from "./request_timeout.ts";
+import { requestTimeout, withTimeout } from "./request_timeout.ts";
 import { scanShards, type Shard } from "./scan.ts";
 import { SCAN } from "./scripts.ts";
-import type { RedisLine } from "./store.ts";
+import type { RedisBackend } from "./store.ts";
 
 export interface RedisConnectionOptions {
   /** How long one request, or one attempt to connect, may take, in ms. */
@@ -37,40 +33,41 @@ export interface RedisConnectionOptions {
   dial?: RedisDialer;
   /** Scripts to load whenever a connection opens. */
   scripts: readonly string[];
-  /** Runs whenever a connection has ended that this end didn't close. */
+  /** Runs when a connection has ended that this end didn't close. */
   ended?: () => void;
-  /** Judges whether the server may evict keys. Absent: nobody asks. */
-  eviction?: EvictionWatch;
+  /** Checks whether the server may evict keys. Absent: no check. */
+  eviction?: EvictionMonitor;
 }
 
-/** What is put before a command that a node of a cluster is to run for keys it is given. */
+/** Sends ASKING before a command, for a slot that is being moved to this node. */
 export interface Asking {
   readonly asking: boolean | undefined;
 }
 
 /**
- * Redials wait between these, doubling, each by a random half to whole; in ms. The longest is short
- * beside any lease: a server that comes back before a lease is over is to find its renewal there.
+ * Backoff of reconnections, from the first to the longest, doubling, with a random half to whole of
+ * it; in ms. The longest is short beside any lease, so that a renewal reaches a server that comes
+ * back before the lease is over.
  */
 const FIRST_BACKOFF = 25;
 const LAST_BACKOFF = 250;
 
-/** How often a guide is asked whether the connection leads to the right place, in ms. */
+/** How often the locator is asked whether the connection is to the right server, in ms. */
 const WATCH_MS = 1_000;
 
 /** How often a server is asked whether it may evict keys, in ms. */
 const EVICTION_MS = 5_000;
 
-export class RedisConnection implements RedisLine {
-  readonly #guide: RedisGuide | null;
+export class RedisConnection implements RedisBackend {
+  readonly #locator: MasterLocator | null;
   readonly #options: RedisConnectionOptions;
   readonly #dial: RedisDialer;
   readonly #shas = new Map<string, string>();
   readonly #pending = new Set<(error: Error) => void>();
   #address: RedisAddress | null;
   #client: RedisClient | null = null;
-  /** Names the run of the server that is connected. */
-  #life = "0";
+  /** Identifies the run of the connected server. */
+  #run = "0";
   #why = "it was not reached yet";
   #backoff = FIRST_BACKOFF;
   #redial: ReturnType<typeof setTimeout> | undefined;
@@ -79,12 +76,12 @@ export class RedisConnection implements RedisLine {
   #closed = false;
   /** Whether this Redis is a node of a cluster; known once connected. */
   clustered = false;
-  /** Why the last attempt was given up, where the server is as it must not be. */
+  /** Why the last attempt was given up, where the server is unfit. */
   refusal: AtlasError | null = null;
 
-  /** To a Redis whose address is known, or to where a guide leads. */
-  constructor(target: RedisAddress | RedisGuide, options: RedisConnectionOptions) {
-    this.#guide = "find" in target ? target : null;
+  /** To a Redis with a fixed address, or to the one that a locator finds. */
+  constructor(target: RedisAddress | MasterLocator, options: RedisConnectionOptions) {
+    this.#locator = "find" in target ? target : null;
     this.#address = "find" in target ? null : target;
     this.#options = options;
     this.#dial = options.dial ?? defaultDialer();
@@ -95,7 +92,7 @@ export class RedisConnection implements RedisLine {
   }
 
   /** Why it is down, while it is, as a message. */
-  get trouble(): string {
+  get lastError(): string {
     return this.#unreachable().message;
   }
 
@@ -115,7 +112,7 @@ export class RedisConnection implements RedisLine {
       } catch (error) {
         if (this.#closed || isRefusal(error)) throw error;
         const hadTime = performance.now() < giveUp - 1;
-        // What the guide says, it has judged already.
+        // The locator has classified its error already.
         const isJudged = isAtlasError(error);
         const why = isJudged ? error.message : await this.#explain(error);
         if (!isJudged && REFUSED.test(why)) {
@@ -123,7 +120,7 @@ export class RedisConnection implements RedisLine {
         }
         const wait = this.#nextBackoff();
         if (performance.now() + wait >= giveUp) {
-          // That there was no time left for the last attempt is no reason.
+          // That no time was left for the last attempt is no reason.
           const told = hadTime ? why : before ?? why;
           throw unavailable(`${this.#name()} can't be reached: ${told}`, error);
         }
@@ -147,16 +144,16 @@ export class RedisConnection implements RedisLine {
     return scanShards([this.shard(0)], args);
   }
 
-  /** This server as a part of a listing, serving slots from `slot` on. */
+  /** This server as a shard of a listing, serving slots from `slot` on. */
   shard(slot: number): Shard {
     return {
       slot,
-      life: this.#life,
+      life: this.#run,
       scan: (...args) => this.run(SCAN, [], args),
     };
   }
 
-  /** Runs a script: by its digest, or whole where Redis has forgotten it. */
+  /** Runs a script by its digest, or sends it in full where Redis doesn't have it. */
   async run(
     script: string,
     keys: readonly string[],
@@ -186,17 +183,21 @@ export class RedisConnection implements RedisLine {
     return id;
   }
 
-  /** Who ran the last script: this connection. */
+  /** The connection that ran the last script: this one. */
   runnerOf(): RedisRunner {
-    return { place: this.#place, lane: this, send: (command, args) => this.send(command, args) };
+    return {
+      address: this.#hostPort,
+      connection: this,
+      send: (command, args) => this.send(command, args),
+    };
   }
 
-  /** The server's replicas, by the guide; null without one, and where it knows of none. */
+  /** The server's replicas, by the locator; null without one, and where it knows none. */
   replicasOf(_runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null> {
-    return this.#guide?.replicas?.(timeoutMs) ?? Promise.resolve(null);
+    return this.#locator?.replicas?.(timeoutMs) ?? Promise.resolve(null);
   }
 
-  get #place(): string {
+  get #hostPort(): string {
     return this.#address ? `${this.#address.host}:${this.#address.port}` : "";
   }
 
@@ -207,7 +208,7 @@ export class RedisConnection implements RedisLine {
   send(command: string, args: string[], how?: Asking): Promise<unknown> {
     const client = this.#client;
     if (this.#closed) return Promise.reject(closedError());
-    if (!client) return Promise.reject(unsent(this.trouble));
+    if (!client) return Promise.reject(unsent(this.lastError));
     return new Promise((resolve, reject) => {
       const { timeoutMs } = this.#options;
       const settle = (): void => {
@@ -218,18 +219,18 @@ export class RedisConnection implements RedisLine {
         settle();
         reject(error);
       };
-      const answered = patience(
+      const answered = requestTimeout(
         timeoutMs,
         () => this.#drop(client, `no answer within ${timeoutMs} ms`),
       );
       this.#pending.add(fail);
       const refuse = (error: unknown): void => {
         const why = messageOf(error);
-        // Before all the others are failed: of this one it is known that it wasn't done.
+        // Before all the others fail: this one certainly did not run.
         fail(failedStep(why, `${this.#name()}: ${why}`, error));
         if (NOT_SERVING.test(why)) this.#drop(client, why);
       };
-      // Both leave together, so nothing comes between them.
+      // Both are sent together, so no other command comes between them.
       if (how?.asking) client.send("ASKING", []).catch(() => {});
       client.send(command, args).then((reply) => {
         const why = command.startsWith("EVAL") ? refusalIn(reply) : null;
@@ -240,18 +241,18 @@ export class RedisConnection implements RedisLine {
     });
   }
 
-  /** Values of keys: this server does the writes, too. */
+  /** Values of keys. This server takes the writes, too. */
   mget(keys: readonly string[], how?: Asking): Promise<unknown> {
     return this.send("MGET", [...keys], how);
   }
 
-  /** Ends it for good. */
+  /** Closes it for good. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#redial);
     clearTimeout(this.#watch);
     clearTimeout(this.#look);
-    this.#guide?.close();
+    this.#locator?.close();
     const client = this.#client;
     this.#client = null;
     client?.close();
@@ -260,14 +261,14 @@ export class RedisConnection implements RedisLine {
 
   async #connect(timeoutMs: number): Promise<void> {
     const giveUp = performance.now() + timeoutMs;
-    if (this.#guide) this.#address = await this.#guide.find(timeoutMs);
+    if (this.#locator) this.#address = await this.#locator.find(timeoutMs);
     try {
       await this.#connectTo(
         this.#address as RedisAddress,
         Math.max(1, giveUp - performance.now()),
       );
     } catch (error) {
-      this.#guide?.mistaken();
+      this.#locator?.invalidate();
       throw error;
     }
   }
@@ -280,7 +281,7 @@ export class RedisConnection implements RedisLine {
       if (opened) this.#drop(opened, why);
     });
     try {
-      await within(timeoutMs, this.#greet(client, address));
+      await withTimeout(timeoutMs, this.#greet(client, address));
       if (ended !== null) throw new Error(ended);
       if (this.#closed) throw closedError();
     } catch (error) {
@@ -290,11 +291,11 @@ export class RedisConnection implements RedisLine {
     opened = client;
     this.#client = client;
     this.#backoff = FIRST_BACKOFF;
-    if (this.#guide) this.#watchLater(client, this.#guide, address);
+    if (this.#locator) this.#watchLater(client, this.#locator, address);
     this.#lookLater(client);
   }
 
-  /** Selects the database, asks what kind of Redis it is, and proves that scripts run here. */
+  /** Selects the database, reads INFO, and proves that scripts run. */
   async #greet(client: RedisClient, { database }: RedisAddress): Promise<void> {
     if (database !== 0) await client.send("SELECT", [String(database)]);
     const about = await client.send("INFO", []);
@@ -304,27 +305,27 @@ export class RedisConnection implements RedisLine {
       this.#options.scripts.map((script) => client.send("SCRIPT", ["LOAD", script])),
     );
     this.clustered = fieldOf(about, "cluster_enabled") === "1";
-    this.#life = fieldOf(about, "run_id").slice(0, 8) || "0";
+    this.#run = fieldOf(about, "run_id").slice(0, 8) || "0";
     this.#options.scripts.forEach((script, i) => this.#shas.set(script, String(shas[i])));
   }
 
-  /** Asks server and guide, once in a while, whether this is still the master to speak to. */
-  #watchLater(client: RedisClient, guide: RedisGuide, address: RedisAddress): void {
+  /** Asks server and locator periodically whether this is still the master. */
+  #watchLater(client: RedisClient, locator: MasterLocator, address: RedisAddress): void {
     this.#watch = setTimeout(() => {
       const about = this.send("INFO", ["replication"]).then(
         (reply) => isReplica(reply) ? replicaOf(reply) : null,
         () => null,
       );
-      Promise.all([about, guide.elsewhere(address, WATCH_MS)]).then(([demoted, moved]) => {
+      Promise.all([about, locator.elsewhere(address, WATCH_MS)]).then(([demoted, moved]) => {
         if (this.#client !== client) return;
         const why = demoted ?? moved;
-        if (why === null) this.#watchLater(client, guide, address);
+        if (why === null) this.#watchLater(client, locator, address);
         else this.#drop(client, why);
       });
     }, WATCH_MS);
   }
 
-  /** Asks once in a while whether the server may evict keys by now. */
+  /** Checks periodically whether the server may evict keys by now. */
   #lookLater(client: RedisClient): void {
     const { eviction } = this.#options;
     if (!eviction) return;
@@ -370,7 +371,7 @@ export class RedisConnection implements RedisLine {
     return wait;
   }
 
-  /** Why a first attempt failed: where the client doesn't say, ioredis is asked to. */
+  /** Why a first attempt failed; where the client gives no reason, ioredis tries once. */
   async #explain(error: unknown): Promise<string> {
     const address = this.#address;
     if (this.#dial === dialIoredis || this.#closed || !address) return messageOf(error);
@@ -391,8 +392,8 @@ export class RedisConnection implements RedisLine {
   }
 
   #name(): string {
-    if (!this.#guide) return `the Redis at ${this.#place}`;
-    return this.#address ? `${this.#guide.name} at ${this.#place}` : this.#guide.name;
+    if (!this.#locator) return `the Redis at ${this.#hostPort}`;
+    return this.#address ? `${this.#locator.name} at ${this.#hostPort}` : this.#locator.name;
   }
 }
 
@@ -400,17 +401,17 @@ function isRefusal(error: unknown): error is AtlasError {
   return isAtlasError(error) && error.code === "bad_request";
 }
 
-/** Who knows where a Redis is that moves. */
-export interface RedisGuide {
-  /** What it leads to, in messages. */
+/** Finds a Redis whose address changes. */
+export interface MasterLocator {
+  /** The name of what it finds, in messages. */
   readonly name: string;
-  /** Where that is now. Rejects where nobody knows, with `bad_request` where it never will. */
+  /** The present address. Rejects where it can't be found, with `bad_request` where it never will. */
   find(timeoutMs: number): Promise<RedisAddress>;
   /** The address that was found turned out to be wrong. */
-  mistaken(): void;
+  invalidate(): void;
   /** Why a connection to `address` must be given up; null where it may stay. Never rejects. */
   elsewhere(address: RedisAddress, timeoutMs: number): Promise<string | null>;
-  /** The replicas of the Redis that it leads to, as it is asked now. Absent: it knows of none. */
+  /** The replicas of that Redis, as of now. Absent: unknown. */
   replicas?(timeoutMs: number): Promise<ReplicaGroup>;
   close(): void;
 }

@@ -1,8 +1,9 @@
 /**
- * Whether a Redis may evict what Atlas keeps in it: ownerships, states and epochs, which have no
- * TTL. A store is not opened on one that may, unless `eviction=allow`; one that may later is told.
+ * Detects whether a Redis may evict what Atlas keeps in it: ownerships, states and epochs, which
+ * have no TTL. A store is not opened on such a Redis, unless `eviction=allow`; if the policy
+ * changes later, a warning is logged.
  *
- * Takes what INFO says of a server; gives an error, or events for the node's log.
+ * Takes INFO of a server; gives an error, or events for the node's log.
  *
  * Source: Redis' key eviction: `noeviction` evicts nothing, `volatile-…` what has a TTL.
  */
@@ -17,18 +18,18 @@ export interface EvictionOptions {
    * that is refused.
    */
   eviction?: "allow";
-  /** Hears of what the store finds out by itself. MUST NOT throw. */
+  /** Gets what the store detects by itself. MUST NOT throw. */
   onEvent?: (event: NodeEvent) => void;
 }
 
-/** What a setting says. */
+/** Whether a server evicts keys without TTL. */
 type Verdict = "keeps" | "would evict" | "evicts";
 
-/** By INFO's `maxmemory_policy` and `maxmemory`. A server that doesn't tell is not judged. */
+/** By INFO's `maxmemory_policy` and `maxmemory`. A server that doesn't report them passes. */
 export function verdictOf(about: unknown): Verdict {
   const policy = fieldOf(about, "maxmemory_policy");
   if (policy === "" || policy === "noeviction" || policy.startsWith("volatile-")) return "keeps";
-  // Of these it is known that they evict at the limit only, and there is none.
+  // These evict at the limit only, and there is no limit.
   const isUnlimited = policy.startsWith("allkeys-") && fieldOf(about, "maxmemory") === "0";
   return isUnlimited ? "would evict" : "evicts";
 }
@@ -39,12 +40,12 @@ export function evictionOf(text: string | undefined): "allow" | undefined {
   throw refused("Redis URL query", `eviction=${text}`, "eviction=allow, or left out");
 }
 
-/** Judges the servers of one store. */
-export class EvictionWatch {
+/** Checks the servers of one store. */
+export class EvictionMonitor {
   readonly #isAllowed: boolean;
   readonly #tell: (event: NodeEvent) => void;
-  /** What was told last of each server that doesn't keep all. */
-  readonly #told = new Map<string, string>();
+  /** The last report about each server that may evict. */
+  readonly #reported = new Map<string, string>();
   #isOpen = false;
 
   constructor({ eviction, onEvent }: EvictionOptions) {
@@ -55,20 +56,20 @@ export class EvictionWatch {
     this.#tell = onEvent ?? (() => {});
   }
 
-  /** The store is open: nothing is refused any more. */
+  /** The store is open: from now on a server that may evict is logged, not refused. */
   opened(): void {
     this.#isOpen = true;
   }
 
   /**
-   * Looks at what a server says of itself.
+   * Checks INFO of a server.
    *
-   * @param server as messages call it.
+   * @param server its name in messages.
    * @throws AtlasError `bad_request` where it may evict, and the store isn't open yet
    */
   judge(server: string, about: unknown): void {
     const verdict = verdictOf(about);
-    if (verdict === "keeps") return void this.#told.delete(server);
+    if (verdict === "keeps") return void this.#reported.delete(server);
     const policy = fieldOf(about, "maxmemory_policy");
     const maxmemory = fieldOf(about, "maxmemory") || "not told";
     if (verdict === "evicts" && !this.#isAllowed && !this.#isOpen) {
@@ -80,8 +81,8 @@ export class EvictionWatch {
       );
     }
     const told = `${verdict} ${policy}`;
-    if (this.#told.get(server) === told) return;
-    this.#told.set(server, told);
+    if (this.#reported.get(server) === told) return;
+    this.#reported.set(server, told);
     const isError = verdict === "evicts" && !this.#isAllowed;
     this.#tell({
       level: isError ? "error" : "warning",

@@ -1,18 +1,22 @@
 /**
- * What the scripts do where a Redis' memory is full (`maxmemory` with `noeviction`). Redis refuses a
- * command that may need memory, but only as the first one of a script that writes: a later step of a
- * batch would be taken or not by chance. So a script that writes asks first, by a command that changes
- * nothing, and has all be taken from then on; what would grow it refuses itself, before it writes.
+ * Lua that the scripts share for a Redis whose memory is full (`maxmemory` with `noeviction`).
+ * Redis refuses a command that may need memory only as the first write of a script, so whether a
+ * later step of a batch were taken would be chance. A script that writes therefore tests first, by
+ * a command that changes nothing; from then on Redis takes all its writes, and the script itself
+ * refuses steps that would grow, before it writes.
  *
  * Source: Redis, `scriptVerifyOOM` (7) and `luaRedisGenericCommand` (6.2); the same in Valkey.
  */
 
-/** `ready(key)`: has all be taken that this script writes. The key MUST be one without TTL: it stays as it is. */
+/**
+ * `ready(key)`: has Redis accept all writes of this script. The key MUST be one without TTL, so that
+ * nothing changes.
+ */
 export const READY: string = `
 local function ready(key) redis.pcall('PERSIST', key) end`;
 
 /**
- * `full(key)`: whether the memory is full; if so, all that this script writes is taken from then on.
+ * `full(key)`: whether the memory is full; if so, Redis takes all writes of this script from then on.
  * MUST run before the script has written anything, with a key that holds text, or nothing.
  */
 export const FULL: string = `${READY}
@@ -27,10 +31,10 @@ local function full(key)
   return isFull
 end`;
 
-/** What a step says that is refused by a script itself. */
+/** The reply to a step that a script refuses for want of memory. */
 export const OOM: string = `'OOM the memory is full, and this would take more of it'`;
 
-/** What a field of a state takes beside its name, twice, and its value, in bytes, about. */
+/** Bytes that a field takes besides its name (stored twice) and its value, roughly. */
 const FIELD_BYTES = 128;
 
 /** `size(state, field, value)`: by how many bytes a write makes a state grow; nil deletes. */

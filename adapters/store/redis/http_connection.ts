@@ -1,27 +1,24 @@
 /**
- * A line to a Redis by HTTP, as Upstash's REST API speaks it: a courier service. Nothing
- * stays connected; each tick's letters leave together, and a courier who doesn't come
- * back may have delivered them or not.
+ * A connection to a Redis over HTTP, by Upstash's REST API. There is no lasting connection; all
+ * scripts of a tick go in one `/pipeline` request, each atomic by itself.
  *
- * It takes scripts and gives replies. All scripts of a tick are one `/pipeline` request,
- * each atomic by itself. An attempt that ends without a readable answer (cut off, an
- * HTTP error, a body that isn't what was asked for) is repeated a bounded number of times
- * within the step's time, but never for a script that is to be sent `once`; then it is
- * `unavailable`. What Redis itself refuses is not repeated.
+ * An attempt without a readable answer (cut off, an HTTP error, a body of another form) is
+ * repeated a bounded number of times within the step's time. A script that is to be sent `once` is
+ * not repeated; it fails with `unavailable`. What Redis itself refuses is not repeated.
  *
- * It needs nothing but `fetch`, `AbortController` and timers. What an endpoint may answer is
- * bounded in `upstash_requester.ts`.
+ * Needs only `fetch`, `AbortController` and timers. `http_requester.ts` bounds what an endpoint
+ * may answer.
  *
- * Source: design §3, Claim (an HTTP retry gets the same answer).
+ * Source: `docs/design.md`, Claims (a repeated claim gets the same answer).
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import { refusalOf, stepRefused } from "../../../src/model/refusal.ts";
 import { Batcher, type Entry } from "../batch.ts";
 import { closedError, failedStep, unavailable } from "../check.ts";
-import type { EvictionWatch } from "./eviction.ts";
-import { AnswerTooLong, Said } from "./http_requester.ts";
-import { patience } from "./request_timeout.ts";
-import type { RedisLine } from "./store.ts";
+import type { EvictionMonitor } from "./eviction.ts";
+import { AnswerTooLong, EndpointRefusal } from "./http_requester.ts";
+import { requestTimeout } from "./request_timeout.ts";
+import type { RedisBackend } from "./store.ts";
 
 /** The part of `@upstash/redis`'s `Redis` that is used. */
 export interface UpstashClient {
@@ -37,14 +34,14 @@ export interface UpstashPipeline {
 }
 
 export interface UpstashLineOptions {
-  /** What the Redis is called in messages. */
+  /** The Redis's name in messages. */
   name: string;
   /** How long one step may take, repeats included, in ms. */
   timeoutMs: number;
   scripts: readonly string[];
-  /** Judges, once, whether the server may evict keys. */
-  eviction: EvictionWatch;
-  /** Makes the client; each request MUST take the signal that `signal` gives when it starts. */
+  /** Checks, once, whether the server may evict keys. */
+  eviction: EvictionMonitor;
+  /** Makes the client; each request MUST use the signal that `signal` gives when it starts. */
   client(signal: () => AbortSignal): UpstashClient;
 }
 
@@ -61,13 +58,13 @@ const MAX_ATTEMPTS = 3;
 /** Pauses before a repeat lie between half and whole of this times the attempt, in ms. */
 const REPEAT_PAUSE_MS = 40;
 
-/** Proves that scripts run, and gives what the server says of its memory, where it does. */
+/** Proves that scripts run, and gives INFO memory, where the server allows that. */
 const PROOF =
   `local told = redis.pcall('INFO', 'memory') return { type(told) == 'string' and told or '' }`;
 
-/** What Redis or its gateway says of credentials that no repeat will mend. */
+/** Refusals of credentials, by Redis or its gateway, that no repeat will change. */
 const REFUSED = /unauthorized|forbidden|WRONGPASS|NOAUTH|NOPERM|auth token|\b40[13]\b/i;
-/** What they say of a request that is too long. */
+/** Their refusals of a request that is too long. */
 const TOO_LARGE = /max request size|too large|\b413\b/i;
 
 /** One script to run. */
@@ -78,7 +75,7 @@ interface Job {
   readonly once: boolean;
   /** Whether its source must be sent, since Redis didn't know its digest. */
   whole: boolean;
-  /** Whether it was sent before without a readable answer: it may be done yet. */
+  /** Whether it was sent before without a readable answer: it may have run. */
   isInDoubt: boolean;
 }
 
@@ -88,7 +85,7 @@ interface Answer {
   readonly error?: string;
 }
 
-export class UpstashLine implements RedisLine {
+export class UpstashLine implements RedisBackend {
   readonly clustered = false;
   readonly #options: UpstashLineOptions;
   readonly #client: UpstashClient;
@@ -114,7 +111,7 @@ export class UpstashLine implements RedisLine {
     });
   }
 
-  /** Whether what was sent last was answered, if need be after repeats. */
+  /** Whether the last request was answered, if need be after repeats. */
   get up(): boolean {
     return this.#answered && !this.#closed;
   }
@@ -132,7 +129,7 @@ export class UpstashLine implements RedisLine {
       try {
         return await this.#greet(giveUp);
       } catch (error) {
-        // What was answered before tells more than that the last attempt found no time.
+        // An earlier answer says more than that the last attempt ran out of time.
         if (why === undefined || !(error instanceof Late)) why = error;
         if (isAtlasError(error) && error.code === "bad_request") throw error;
         if (REFUSED.test(reasonOf(error))) throw this.#unauthorized(error);
@@ -153,7 +150,7 @@ export class UpstashLine implements RedisLine {
     return this.#jobs.push({ script, keys, args, once, whole: false, isInDoubt: false });
   }
 
-  /** Ends it for good; what is under way rejects. */
+  /** Closes it for good; requests under way reject. */
   close(): void {
     this.#closed = true;
     for (const controller of this.#open) controller.abort(closedError());
@@ -196,7 +193,7 @@ export class UpstashLine implements RedisLine {
     }
   }
 
-  /** Sends each by itself: one of them alone may have made the answer too long. */
+  /** Sends each by itself: one of them may have made the answer too long. */
   #deliverEach(batch: Entry<Job>[], error: AnswerTooLong): void {
     for (const entry of batch) {
       if (entry.op.once) entry.reject(this.#failure(error));
@@ -219,7 +216,9 @@ export class UpstashLine implements RedisLine {
       if (refusal !== null) entry.reject(this.#failure(new Error(refusal)));
       else if (error === undefined) entry.resolve(result);
       else if (error.includes("NOSCRIPT") && !entry.op.whole) return entry.op.whole = true;
-      else entry.reject(this.#failure(entry.op.isInDoubt ? new Error(error) : new Said(error)));
+      else {entry.reject(
+          this.#failure(entry.op.isInDoubt ? new Error(error) : new EndpointRefusal(error)),
+        );}
       return false;
     });
   }
@@ -238,7 +237,7 @@ export class UpstashLine implements RedisLine {
       refusalOf(this.#failure(error)) !== "lasting";
     if (!again) this.#answered = false;
     return batch.filter((entry) => {
-      const isRefused = error instanceof Said;
+      const isRefused = error instanceof EndpointRefusal;
       if (again && !entry.op.once) {
         entry.op.isInDoubt ||= !isRefused;
         return true;
@@ -265,7 +264,7 @@ export class UpstashLine implements RedisLine {
     }
   }
 
-  /** Waits until another request may go. */
+  /** Waits until another request may be sent. */
   async #enter(): Promise<void> {
     while (this.#running >= MAX_REQUESTS && !this.#closed) {
       if (this.#waiting.length >= MAX_WAITING) throw new Error("too many requests wait for it");
@@ -274,7 +273,7 @@ export class UpstashLine implements RedisLine {
     this.#running++;
   }
 
-  /** What `run` gives, unless time is up or the line is closed before. */
+  /** The result of `run`, unless its time is over or the connection closed before. */
   #within<T>(giveUp: number, run: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(closedError());
     const controller = new AbortController();
@@ -282,7 +281,7 @@ export class UpstashLine implements RedisLine {
     this.#open.add(controller);
     const late = new Late(`no answer within ${this.#options.timeoutMs} ms`);
     const left = Math.max(0, giveUp - performance.now());
-    const answered = patience(left, () => controller.abort(late));
+    const answered = requestTimeout(left, () => controller.abort(late));
     return new Promise<T>((resolve, reject) => {
       signal.addEventListener("abort", () => reject(signal.reason));
       // The client asks for its signal before it first waits.
@@ -298,12 +297,12 @@ export class UpstashLine implements RedisLine {
     if (this.#closed) return closedError();
     const reason = reasonOf(error);
     const message = `${this.#options.name}: ${reason}`;
-    // Only where nobody else was in the request: theirs may well fit.
+    // Only where the request held no other scripts: those may fit.
     if (alone && TOO_LARGE.test(reason)) {
       return new AtlasError("bad_request", message, { cause: error });
     }
     // The client's own error holds the whole request in its message.
-    return error instanceof Said ? failedStep(reason, message) : unavailable(message);
+    return error instanceof EndpointRefusal ? failedStep(reason, message) : unavailable(message);
   }
 
   #unauthorized(error: unknown): AtlasError {
@@ -315,7 +314,7 @@ export class UpstashLine implements RedisLine {
   }
 }
 
-/** What went wrong, without the request that the client repeats in its messages. */
+/** The reason, without the request that the client quotes in its messages. */
 function reasonOf(error: unknown): string {
   const [reason = ""] = messageOf(error).split(", command was:");
   const cause = (error as { cause?: unknown } | null)?.cause;
@@ -333,7 +332,7 @@ function areAnswers(answers: unknown, count: number): answers is Answer[] {
     );
 }
 
-/** What a step of a script says that it is refused for; null where none is. */
+/** The reason for which a step of a script was refused; null where none was. */
 function refusedIn(reply: unknown): string | null {
   if (!Array.isArray(reply)) return null;
   return reply.find((text) =>
@@ -341,7 +340,7 @@ function refusedIn(reply: unknown): string | null {
   ) ?? null;
 }
 
-/** The time was up before an answer came. */
+/** The time was over before an answer came. */
 class Late extends Error {}
 
 function shown(value: unknown): string {

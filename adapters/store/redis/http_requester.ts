@@ -1,6 +1,6 @@
 /**
- * How `@upstash/redis` sends its requests here: with `fetch`, and with bounds that its own
- * requester lacks. The endpoint may lie: it is whoever the URL's name leads to.
+ * The HTTP requester given to `@upstash/redis`: `fetch`, with bounds that the package's own
+ * requester lacks. The endpoint is not trusted: it is whoever the URL's name leads to.
  *
  * It takes a path and a body and gives the parsed answer. No redirect is followed, so token
  * and body go to the URL's own host alone; no compressed answer is asked for or taken; an
@@ -13,9 +13,9 @@ import { redirectOf } from "../../../src/model/redirect.ts";
 export const MAX_ANSWER_BYTES = 33_554_432;
 /** Bytes of all answers that one store is reading at once. */
 export const MAX_ANSWERS_BYTES = 67_108_864;
-/** Bytes of an answer that says only what went wrong. */
+/** Bytes of an error's answer. */
 const MAX_REFUSAL_BYTES = 65_536;
-/** Longest token that an answer may have sent along with the next request, in characters. */
+/** Longest sync token of an answer that is sent with the next request, in characters. */
 const MAX_SYNC_TOKEN = 1_024;
 
 const JSON_TYPE = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i;
@@ -33,11 +33,11 @@ export interface RequesterOptions {
   signal(): AbortSignal;
 }
 
-/** An answer has more bytes than it may: no repeat makes it shorter. */
+/** An answer is over the limit; no repeat makes it shorter. */
 export class AnswerTooLong extends Error {}
 
-/** What the endpoint says that it refuses: by itself, or of one command. */
-export class Said extends Error {}
+/** The endpoint refused a request, or one command. */
+export class EndpointRefusal extends Error {}
 
 /** What `new Redis(requester)` takes. */
 export class UpstashRequester {
@@ -68,14 +68,14 @@ export class UpstashRequester {
       redirect: "manual",
       cache: "no-store",
       signal,
-      // Bun inflates all that has come at once: it is told to leave it as it is.
+      // Bun would inflate all that has arrived at once: decompression is turned off.
       decompress: false,
     };
     const response = await fetch([this.#base, ...request.path ?? []].join("/"), init);
     try {
       return await this.#answerOf(response, signal, request.body);
     } finally {
-      // What was not read must not keep its connection, or go on coming.
+      // An unread body must not keep its connection, or go on arriving.
       if (response.body && !response.bodyUsed) response.body.cancel().catch(() => {});
     }
   }
@@ -94,8 +94,8 @@ export class UpstashRequester {
       const text = isJson ? await this.#textOf(response, MAX_REFUSAL_BYTES, signal) : "";
       const said = refusalIn(text);
       if (status < 400 || status >= 500) throw new Error(said ?? `it answers with HTTP ${status}`);
-      // Of a request that is refused as such no command was run.
-      throw new Said(said === null || status === 429 ? whole(status, said) : said);
+      // No command of a refused request ran.
+      throw new EndpointRefusal(said === null || status === 429 ? whole(status, said) : said);
     }
     if (!isJson) {
       const begins = await beginningOf(response);
@@ -110,7 +110,7 @@ export class UpstashRequester {
     return answer;
   }
 
-  /** The body as text, given up as soon as it is too long. */
+  /** The body as text; rejects as soon as it is too long. */
   async #textOf(response: Response, most: number, signal: AbortSignal): Promise<string> {
     if (!response.body) return "";
     const reader = response.body.getReader();
@@ -140,7 +140,7 @@ export class UpstashRequester {
   }
 }
 
-/** How a body begins that is not read on. */
+/** The beginning of a body; the rest is not read. */
 async function beginningOf(response: Response): Promise<string> {
   const reader = response.body?.getReader();
   const { value } = await reader?.read() ?? {};
@@ -166,7 +166,7 @@ function whole(status: number, said: string | null): string {
   return `it answers with HTTP ${status}${said === null ? "" : `: ${said}`}`;
 }
 
-/** What Redis, or who stands before it, says that it refuses; null where that says nothing. */
+/** The refusal by Redis or a proxy before it, as text; null where there is none. */
 function refusalIn(text: string): string | null {
   try {
     const { error } = JSON.parse(text) as { error?: unknown };

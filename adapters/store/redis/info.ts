@@ -1,20 +1,17 @@
 /**
- * What a Redis says of itself: whether it is a master, and whether it will never serve us.
- * A reader of business cards.
- *
- * It takes answers and refusals, and gives fields of INFO and reasons. A server's role is
- * read from INFO, which also tells its replication id; ROLE would be a second question.
+ * Reads INFO and refusals of a Redis: whether it is a master, and whether no retry will help. The
+ * role is read from INFO, which also has the replication id; ROLE would be a second request.
  */
 
-/** What a server says that is no master, or not yet. */
+/** Refusals by a server that is no master, or not yet. */
 export const NOT_SERVING: RegExp = /\b(?:READONLY|LOADING|MASTERDOWN)\b/;
 
-/** What a Redis says that no retry will change. */
+/** Refusals that no retry will change. */
 export const REFUSED: RegExp =
   /WRONGPASS|NOAUTH|NOPERM|invalid password|DB index is out of range|unknown command|cluster support disabled|No such master/i;
 
 /**
- * What one of a script's answers says if the server is none that writes; null if none does.
+ * The refusal among a script's answers if the server can't write; null where there is none.
  * A script's steps fail one by one, each with text that starts with `!`.
  */
 export function refusalIn(reply: unknown): string | null {
@@ -35,7 +32,7 @@ export function isReplica(info: unknown): boolean {
   return fieldOf(info, "role") === "slave";
 }
 
-/** Why a server that INFO says is a replica isn't spoken to. */
+/** Why a server is not used that INFO reports as a replica. */
 export function replicaOf(info: unknown): string {
   const master = `${fieldOf(info, "master_host")}:${fieldOf(info, "master_port")}`;
   return `it is a replica of ${master}, not a master`;

@@ -1,13 +1,12 @@
 /**
- * What lies where in Redis, and how it reads: the office's filing plan.
+ * Names of the Redis keys, and how an ownership is stored and listed.
  *
- * It takes keys and entries, and gives Redis keys, ownerships and pages of them. All
- * keys of one resource share the hash tag of its slot, so that a cluster keeps them
- * together: `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, for a while
- * `…:ended:<key>`, and one `atlas:{s<slot>}:epoch` for the slot.
+ * All keys of one resource share the hash tag of its slot, so that a cluster keeps them together:
+ * `atlas:{s<slot>}:own:<key>`, `…:state:<key>`, `…:index:<key>`, for a while `…:ended:<key>`, and
+ * one `atlas:{s<slot>}:epoch` for the slot.
  *
- * To MGET a key that holds no text at all (a list, say) is an absent one: a lookup then
- * tells "nobody", but no claim, commit or release is answered by anything but an error.
+ * MGET answers nil for a key that holds no text at all (a list, say). A lookup of it says
+ * "nobody"; every claim, commit or release fails with an error.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
@@ -16,7 +15,7 @@ import { BrokenEntry, brokenEntry, refused } from "../check.ts";
 
 export type KeyKind = "own" | "state" | "index" | "ended";
 
-/** The Redis key of one thing of a resource. */
+/** The Redis key of one kind for a resource. */
 export function slotKey(slot: number, kind: KeyKind, key: string): string {
   return `atlas:{s${slot}}:${kind}:${key}`;
 }
@@ -28,13 +27,13 @@ export function ownPattern(): string {
 
 /**
  * The resource's key in the Redis key of its ownership; null for any other. No key holds white
- * space: one that does is another's, and would break a cursor.
+ * space: one that does is not Atlas's, and would break a cursor.
  */
 export function keyOf(redisKey: string): string | null {
   return /^atlas:\{s\d+\}:own:(\S+)$/.exec(redisKey)?.[1] ?? null;
 }
 
-/** What `redis_scan.ts` gives to go on with. */
+/** A cursor of `scan.ts`. */
 const CURSOR = /^(\d{1,20})(?:@\d{1,5}\.[0-9a-z]{1,8})?$/;
 /** SCAN's own cursors have 64 bits; Redis calls a greater one an error of no kind. */
 const MAX_CURSOR = 2n ** 64n - 1n;
@@ -67,7 +66,7 @@ export interface Scanner {
 export class Unlisted {
   readonly #errors = new Map<string, BrokenEntry>();
 
-  /** What `read` gives of each key; one that can't be read is left out, and kept here. */
+  /** The result of `read` for each key; one that can't be read is left out, and recorded here. */
   async among<T>(keys: readonly string[], read: (key: string) => Promise<T>): Promise<T[]> {
     const found = await Promise.all(keys.map(async (key) => {
       try {
@@ -81,14 +80,14 @@ export class Unlisted {
     return found.flat(1) as T[];
   }
 
-  /** The page, and what it lacks. */
+  /** The page, with its unreadable entries. */
   in(page: OwnershipPage): OwnershipPage {
     if (this.#errors.size === 0) return page;
     return { ...page, unreadable: [...this.#errors.values()] };
   }
 }
 
-/** SCANs that one page may cost, and the most keys that one may look at. */
+/** The most SCANs of one page, and the most keys that one may look at. */
 const MAX_SCANS = 32;
 const MAX_COUNT = 4_096;
 

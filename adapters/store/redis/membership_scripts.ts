@@ -1,18 +1,18 @@
 /**
- * The Lua of membership in one Redis: who registered, renews, was killed or left, and which
- * copy of the data answers. Each script is one atomic step over the keys `MEMBER_KEYS`.
+ * The Lua of membership in one Redis: registration, renewal, kill and leave, and the lineage of
+ * the data. Each script is one atomic step over the keys `MEMBER_KEYS`.
  *
- * They take and give lists of text. What others wrote there and can't be read is never an
- * error: it is left out, repaired, or counts as what can do no harm (`member_rows.ts`).
+ * They take and give lists of text. A row that can't be read is never an error: it is left out,
+ * repaired, or counts as a value that is safe (`member_rows.ts`).
  *
- * Source: design §3, Membership and Store failover.
+ * Source: `docs/design.md`, Membership and leases; Store failover.
  */
 import { MAX_TERM } from "../check.ts";
 import { READY } from "./full_scripts.ts";
 
 /**
- * `copy()`: which copy of the data answers, by its replication id; it changes where a
- * replica is promoted, and where a server starts. Empty where a Redis doesn't tell.
+ * `copy()`: the replication id of the copy of the data that answers; it changes when a replica is
+ * promoted, and when a server starts. Empty where a Redis doesn't report it.
  */
 export const COPY: string = `
 local function copy()
@@ -57,7 +57,7 @@ local function fetched(infos, limit)
   return infos
 end`;
 
-/** Ends that one registration looks at, where more have gathered than are kept. */
+/** The most ended members that one registration prunes. */
 export const MAX_PRUNED = 256;
 
 /** What the membership scripts share; their keys are those of `MEMBER_KEYS`, in order. */

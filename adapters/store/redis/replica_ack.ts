@@ -1,36 +1,36 @@
 /**
- * A line to a Redis whose writes count only once replicas have them.
+ * Adds `confirm` to a connection: a write counts only once replicas have it.
  *
- * It takes a line, and gives it with `confirm`: WAIT, in short slices, until every replica has
- * the step that may be promoted (`redis_replicas.ts`). One WAIT at a time is on a connection,
- * as it holds up what comes behind it; steps that come meanwhile share the next one.
+ * `confirm` sends WAIT in short slices until every replica that may be promoted has the step
+ * (`replicas.ts`). At most one WAIT is under way on a connection, since it blocks the commands
+ * behind it; steps that come meanwhile share the next one.
  *
- * Source: design §3, Store failover; the Redis command WAIT.
+ * Source: `docs/design.md`, Store failover; the Redis command WAIT.
  */
 import { messageOf } from "../../../src/errors.ts";
 import { unavailable } from "../check.ts";
 import { isConfirmed, type ReplicaGroup } from "./replicas.ts";
-import type { RedisLine } from "./store.ts";
+import type { RedisBackend } from "./store.ts";
 
 /** A connection to a server that writes. */
 export interface RedisRunner {
   /** The server, as `host:port`. */
-  readonly place: string;
-  /** The same for all whose commands keep their order among each other. */
-  readonly lane: object;
+  readonly address: string;
+  /** The connection: commands with the same one keep their order. */
+  readonly connection: object;
   send(command: string, args: string[]): Promise<unknown>;
 }
 
-/** What waiting needs of a line. */
-export interface RedisCommands extends RedisLine {
+/** What {@link withReplicaAck} needs of a backend. */
+export interface RedisCommands extends RedisBackend {
   /**
    * The connection over which the last script on this key's slot was answered; commands
    * sent over it one after the other keep their order.
    */
   runnerOf(key: string): RedisRunner;
   /**
-   * The replicas of a runner's server, as those tell of them who may promote one. Rejects where
-   * they can't. Null: nobody promotes any by itself.
+   * The replicas of a runner's server, by those that may promote one. Rejects where they can't
+   * tell. Null: nothing promotes replicas automatically.
    */
   replicasOf(runner: RedisRunner, timeoutMs: number): Promise<ReplicaGroup | null>;
 }
@@ -39,12 +39,12 @@ export interface RedisCommands extends RedisLine {
 const SLICE_MS = 50;
 /** The pause before steps that didn't count are waited for again, in ms. */
 const PAUSE_MS = 10;
-/** After so long the replicas are asked for again; nothing is decided by a look older by twice that. */
+/** The replicas are asked for again after this time; an answer older than twice that is not used, in ms. */
 const LOOK_MS = 1_000;
-/** How long a look at the replicas may take, in ms. */
+/** How long asking for the replicas may take, in ms. */
 const LOOK_TIMEOUT_MS = 500;
 
-/** A step that isn't known to count yet. */
+/** A step that is not yet confirmed. */
 interface Waiting {
   readonly key: string;
   readonly runner: RedisRunner;
@@ -55,48 +55,52 @@ interface Waiting {
 }
 
 /**
- * The line, with `confirm`.
+ * Adds `confirm` to a backend.
  *
  * @param least how many replicas must have a step in any case, from 1.
  * @param waitMs how long they are waited for; whole, from 1.
  */
-export function confirming(line: RedisCommands, least: number, waitMs: number): RedisLine {
-  const lanes = new WeakMap<object, Lane>();
+export function withReplicaAck(
+  backend: RedisCommands,
+  least: number,
+  waitMs: number,
+): RedisBackend {
+  const queues = new WeakMap<object, AckQueue>();
   return {
     get up() {
-      return line.up;
+      return backend.up;
     },
     get clustered() {
-      return line.clustered;
+      return backend.clustered;
     },
-    script: (script, keys, args, once) => line.script(script, keys, args, once),
-    mget: (keys) => (line.mget as NonNullable<RedisLine["mget"]>)(keys),
-    lineageIds: line.lineageIds && (() => (line.lineageIds as () => Promise<string[]>)()),
-    close: () => line.close(),
+    script: (script, keys, args, once) => backend.script(script, keys, args, once),
+    mget: (keys) => (backend.mget as NonNullable<RedisBackend["mget"]>)(keys),
+    lineageIds: backend.lineageIds && (() => (backend.lineageIds as () => Promise<string[]>)()),
+    close: () => backend.close(),
     confirm(key) {
-      const runner = line.runnerOf(key);
-      let lane = lanes.get(runner.lane);
-      if (!lane) lanes.set(runner.lane, lane = new Lane(line, least, waitMs));
-      return lane.confirm(key, runner);
+      const runner = backend.runnerOf(key);
+      let queue = queues.get(runner.connection);
+      if (!queue) queues.set(runner.connection, queue = new AckQueue(backend, least, waitMs));
+      return queue.confirm(key, runner);
     },
   };
 }
 
 /** Steps of one connection that wait for replicas. */
-class Lane {
-  readonly #line: RedisCommands;
+class AckQueue {
+  readonly #backend: RedisCommands;
   readonly #least: number;
   readonly #waitMs: number;
   #waiting: Waiting[] = [];
   #isBusy = false;
-  /** The replicas, as they were told of last. */
+  /** The replicas, as they were reply of last. */
   #seen: ReplicaGroup | null = null;
   #looking: Promise<ReplicaGroup | null> | null = null;
-  /** Why the last look failed; empty where it didn't. */
-  #blind = "";
+  /** Why asking for the replicas failed last; empty where it succeeded. */
+  #lookError = "";
 
-  constructor(line: RedisCommands, least: number, waitMs: number) {
-    this.#line = line;
+  constructor(backend: RedisCommands, least: number, waitMs: number) {
+    this.#backend = backend;
     this.#least = least;
     this.#waitMs = waitMs;
   }
@@ -127,7 +131,7 @@ class Lane {
     this.#isBusy = false;
   }
 
-  /** Waits for replicas once. Gives the steps that go on waiting. @throws where the line is down */
+  /** Waits for replicas once. Gives the steps that are still unconfirmed. @throws where the backend is down */
   async #round(batch: readonly Waiting[]): Promise<Waiting[]> {
     const [{ key, runner }] = batch as [Waiting];
     const isOld = !this.#seen || performance.now() - this.#seen.askedAt >= LOOK_MS;
@@ -140,8 +144,8 @@ class Lane {
     // and what was read may not be copied yet.
     const touched = runner.send("INCR", [touchKey(key)]);
     const waited = runner.send("WAIT", [String(wanted), String(ms)]);
-    const [, told] = await Promise.all([touched, waited]);
-    const copied = typeof told === "number" ? told : 0;
+    const [, reply] = await Promise.all([touched, waited]);
+    const copied = typeof reply === "number" ? reply : 0;
     const left = this.#settle(batch, copied);
     if (left.length === 0) return left;
     await this.#look(runner);
@@ -152,10 +156,10 @@ class Lane {
     });
   }
 
-  /** Answers the steps that count; gives the others. */
+  /** Resolves the confirmed steps; gives the others. */
   #settle(steps: readonly Waiting[], copied: number): Waiting[] {
     const group = this.#seen;
-    return steps.filter(({ runner: { place }, doneAt, resolve }) => {
+    return steps.filter(({ runner: { address: place }, doneAt, resolve }) => {
       const step = { primary: place, doneAt, copied };
       if (!group || !isConfirmed(step, this.#least, group)) return true;
       resolve();
@@ -163,18 +167,18 @@ class Lane {
     });
   }
 
-  /** Asks who may be promoted, by a look that begins no sooner than now. Never rejects. */
+  /** Asks which replicas may be promoted; the question is sent no earlier than now. Never rejects. */
   async #look(runner: RedisRunner): Promise<void> {
     await this.#looking?.catch(() => null);
     const askedAt = performance.now();
-    // Where nobody promotes replicas by itself, there are as many as this was told of.
-    const known = { primary: runner.place, present: this.#least, hasAbsent: false, askedAt };
+    // Where nothing promotes replicas automatically, the configured number counts.
+    const known = { primary: runner.address, present: this.#least, hasAbsent: false, askedAt };
     try {
-      this.#looking = this.#line.replicasOf(runner, LOOK_TIMEOUT_MS);
+      this.#looking = this.#backend.replicasOf(runner, LOOK_TIMEOUT_MS);
       this.#seen = await this.#looking ?? known;
-      this.#blind = "";
+      this.#lookError = "";
     } catch (error) {
-      this.#blind = messageOf(error);
+      this.#lookError = messageOf(error);
     } finally {
       this.#looking = null;
     }
@@ -183,9 +187,9 @@ class Lane {
   #tooFew({ runner }: Waiting, copied: number): Error {
     const { primary, present = 0 } = this.#seen ?? {};
     const wanted = Math.max(this.#least, present);
-    const why = this.#blind !== ""
-      ? `; who the replicas are can't be asked: ${this.#blind}`
-      : primary !== undefined && primary !== runner.place
+    const why = this.#lookError !== ""
+      ? `; the replicas can't be determined: ${this.#lookError}`
+      : primary !== undefined && primary !== runner.address
       ? `; ${primary} is the primary now`
       : present < this.#least
       ? `; ${present} are up`

@@ -1,39 +1,40 @@
 /**
- * When a step that writes counts: once every replica has it that may be promoted.
+ * Decides whether a write is safe from a promotion: every replica that may be promoted must have
+ * it.
  *
- * `WAIT` tells how many replicas have a step, not which. After a promotion the former primary
- * and another replica go on for a while; their number alone proves nothing. So a step counts
- * only where all replicas have it that those who may promote one don't call down: the one that
- * was promoted acknowledges nothing to its former primary.
+ * `WAIT` tells how many replicas have a write, not which. After a promotion the former primary and
+ * another replica may go on for a while, so their number alone proves nothing. A write therefore
+ * counts only where all replicas have it that are not known to be down; the promoted one
+ * acknowledges nothing to its former primary.
  *
- * Source: design §3, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
+ * Source: `docs/design.md`, Store failover; the Redis commands WAIT, SENTINEL and CLUSTER.
  */
 import { fieldOf } from "./info.ts";
 
-/** A primary's replicas, as those know them who may promote one. */
+/** A primary's replicas, as known by the sentinels or the cluster, which may promote one. */
 export interface ReplicaGroup {
-  /** The primary that they name, as `host:port`. */
+  /** The primary, as `host:port`. */
   readonly primary: string;
   /** How many replicas may be promoted. */
   readonly present: number;
-  /** Whether replicas were left out, because they are down. */
+  /** Whether replicas were left out because they are down. */
   readonly hasAbsent: boolean;
-  /** When it was asked for, in ms of a monotonic clock. */
+  /** When the question was sent, in ms of a monotonic clock. */
   readonly askedAt: number;
 }
 
 /** A step that writes. */
 export interface CopiedStep {
-  /** The server that did it, as `host:port`. */
+  /** The server that ran it, as `host:port`. */
   readonly primary: string;
-  /** It was done by then, in ms of the same clock. */
+  /** It had run by then, in ms of the same clock. */
   readonly doneAt: number;
   /** How many replicas have it. */
   readonly copied: number;
 }
 
 /**
- * Whether a step counts.
+ * Whether a step is safe from a promotion.
  *
  * @param least how many replicas must have it in any case.
  */
@@ -44,7 +45,7 @@ export function isConfirmed(step: CopiedStep, least: number, group: ReplicaGroup
   return group.present >= least && step.copied >= group.present;
 }
 
-/** What one sentinel tells of a master. */
+/** One sentinel's answer about a master. */
 export interface SentinelAnswer {
   /** The master, as `host:port`, and the configuration epoch in which it is one. */
   readonly primary: string;
@@ -54,10 +55,10 @@ export interface SentinelAnswer {
 }
 
 /**
- * The replicas by what several sentinels tell. Those of a former configuration count for
- * nothing. A replica is left out where all that list it, and more than half of all sentinels,
- * call it down; or have not heard of it as a replica yet: it would be the last to be promoted.
- * One of priority 0 is never promoted.
+ * The replicas by the answers of several sentinels. Answers of a former configuration are ignored.
+ * A replica is left out where all that list it, and more than half of all sentinels, call it down,
+ * or don't know it as a replica yet: it would be the last to be promoted. One of priority 0 is
+ * never promoted.
  *
  * @param sentinels how many there are.
  */
@@ -87,18 +88,18 @@ function isAbsent(fields: ReadonlyMap<string, string>): boolean {
   return flags.includes("s_down") || flags.includes("o_down") || fields.get("master-host") === "?";
 }
 
-/** What asking a master of a cluster needs. */
+/** A master of a cluster to be asked. */
 interface ClusterMaster {
-  readonly place: string;
+  readonly address: string;
   send(command: string, args: string[]): Promise<unknown>;
 }
 
 /**
  * The replicas of a cluster's master, as it tells of them itself. Left out is what most masters
- * call failed, and what is told never to take its master's place. A new replica copies before
+ * call failed, and what is told never to take its master's address. A new replica copies before
  * the cluster's nodes have all heard of it: as many as are connected count in any case.
  */
-export async function clusterReplicas({ place, send }: ClusterMaster): Promise<ReplicaGroup> {
+export async function clusterReplicas({ address, send }: ClusterMaster): Promise<ReplicaGroup> {
   const askedAt = performance.now();
   const id = String(await send("CLUSTER", ["MYID"]));
   const [lines, about] = await Promise.all([
@@ -111,5 +112,5 @@ export async function clusterReplicas({ place, send }: ClusterMaster): Promise<R
   const present = flags.filter((flags) => !flags.includes("fail")).length;
   const hasAbsent = present < flags.length;
   const connected = hasAbsent ? 0 : Number(fieldOf(about, "connected_slaves"));
-  return { primary: place, present: Math.max(present, connected), hasAbsent, askedAt };
+  return { primary: address, present: Math.max(present, connected), hasAbsent, askedAt };
 }

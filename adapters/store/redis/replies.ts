@@ -1,10 +1,6 @@
 /**
- * Reads what the scripts answered: a clerk who knows how each form must look, and sends
- * back any that doesn't.
- *
- * It takes replies as a client gives them, and gives what the port `Store` speaks of. A
- * reply of another shape is `unavailable`: a mangled answer must never pass for "nobody",
- * "fenced" or "not there".
+ * Parses replies of the scripts. A reply of another shape is `unavailable`: a mangled answer must
+ * never pass for "nobody", "fenced" or "absent".
  *
  * Source: the port `Store`: nothing is absent because it couldn't be read.
  */
@@ -45,7 +41,7 @@ export function wholeOf(what: string, reply: unknown): number {
   throw malformed(what, reply);
 }
 
-/** Field and value by turns, as a map. */
+/** Alternating fields and values, as a map. */
 export function pairsOf(what: string, reply: unknown): Map<string, string> {
   const flat = listOf(what, reply);
   if (flat.length % 2 !== 0) throw malformed(what, `a list of ${flat.length}`);
@@ -56,7 +52,7 @@ export function pairsOf(what: string, reply: unknown): Map<string, string> {
   return map;
 }
 
-/** A registration's outcome; `stale`: ask again, saying that `version` was seen. */
+/** A registration's outcome; `stale`: register again with the `version` seen. */
 export function registrationOf(
   reply: unknown,
 ): { outcome: RegisterReply["outcome"] | "stale"; version: number; lineage: Lineage } {
@@ -71,7 +67,7 @@ export function registrationOf(
 
 function lineageOf([id, term, settled]: readonly unknown[]): Lineage {
   const number = wholeOf("lineage's term", term);
-  // Whoever believed a term that there can't be would never find its store again.
+  // A node that accepted an impossible term would never match its store again.
   if (number < 0 || number > MAX_TERM) throw malformed("lineage's term", term);
   return {
     id: textOf("lineage", id),
@@ -82,7 +78,7 @@ function lineageOf([id, term, settled]: readonly unknown[]): Lineage {
 
 /** A last turn as it is kept. */
 export function stampOf(key: string, reply: unknown): Stamp {
-  // Where a list ends with nil, some clients leave that away.
+  // Some clients drop a nil at the end of a list.
   const text = textOrNull(`last turn of ${JSON.stringify(key)}`, reply ?? null);
   if (text === null) return NO_STAMP;
   const [epoch = NaN, turn = NaN] = /^(\d{1,16}) (\d{1,16})$/.exec(text)?.slice(1).map(Number) ??
@@ -129,7 +125,7 @@ export function stateReply(reply: unknown): MemberState | null {
   return state === null ? null : stateOf(state);
 }
 
-/** Members by the union of all three lists: a row that lacks a part is skipped, not dead. */
+/** Members by the union of all three lists: an incomplete row is skipped, not dead. */
 export function membershipOf(reply: unknown): Membership {
   const [version, infos, seqs, states, lineage] = listOf("membership", reply, 5);
   const infoBy = pairsOf("membership", infos);
@@ -154,8 +150,8 @@ export function infoText(member: MemberInfo): string {
 }
 
 /**
- * The error of a step that a script refused because of what stands at its key; null: it was
- * refused for another reason. `~` begins what a script itself says can't be read.
+ * The error of a step that a script refused because it can't read the key's content; null: another
+ * reason. `~` begins the text of an unreadable entry.
  */
 export function brokenBy(key: string, refusal: string): BrokenEntry | null {
   const [, what, text = ""] = /^~([^:]*): (.*)$/s.exec(refusal) ?? [];
@@ -174,7 +170,7 @@ function textOf(what: string, reply: unknown): string {
   throw malformed(what, reply);
 }
 
-/** The error of an answer that has not the shape it must have. */
+/** The error of an answer of an unexpected shape. */
 export function malformed(what: string, reply: unknown): Error {
   const shown = JSON.stringify(reply)?.slice(0, 60) ?? String(reply);
   return unavailable(`the store's answer can't be read: ${what} is ${shown}`);

@@ -1,14 +1,13 @@
 /**
- * Lists keys over all masters of a Redis, one after the other: an inventory that goes from
- * branch to branch, and notes in which one, and under which management, it was left.
+ * Lists keys over all masters of a Redis, one master after the other.
  *
- * It takes a cursor and gives the next. A cursor is `<SCAN's own>@<slot>.<life>`: the lowest
- * slot of the master it is at, and which run of that server it is good for. SCAN's own
- * cursors mean nothing to another server, nor to the same one after a restart: there the
- * master is listed from its beginning, so that keys come twice, but none is left out.
+ * Takes a cursor and gives the next, `<SCAN's own>@<slot>.<life>`: the lowest slot of the master
+ * it is at, and the run of that server it is valid for. SCAN's own cursors mean nothing to another
+ * server, nor to the same one after a restart; there the master is listed from its beginning, so
+ * that keys may come twice, but none is left out.
  *
- * While a cluster moves slots between its masters, keys that move back over the cursor may
- * be left out.
+ * While a cluster moves slots between its masters, keys that move back over the cursor may be left
+ * out.
  */
 import { refused } from "../check.ts";
 import { malformed } from "./replies.ts";

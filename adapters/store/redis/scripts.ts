@@ -1,13 +1,12 @@
 /**
- * The Lua that runs inside Redis: the notary's own hands. Each script is one atomic
- * step, or one tick's worth of them.
+ * The Lua that runs inside Redis. Each script is one atomic step, or all steps of one tick.
  *
- * They take keys and text, and give lists of integers and text. Every key of one
- * resource shares its slot's hash tag, and every script touches either one tag only
- * or, where Redis is no cluster, all that one tick asked for.
+ * Scripts take keys and text, and give lists of integers and text. Every key of one resource
+ * shares the hash tag of its slot. Every script touches one tag only or, where Redis is no
+ * cluster, all that one tick asked for.
  *
- * Baseline Redis 6.2. No script reads the server's clock, and no key expires but `ended`, which
- * only helps to tell losses: safety rests on compare-and-set alone (design §3).
+ * Baseline Redis 6.2. No script reads the server's clock, and no key expires except `ended`, which
+ * only helps to detect losses: safety rests on compare-and-set alone (`docs/design.md`, Claims).
  */
 import { ENDED_TURNS_MS, EPOCHS_PER_TERM } from "../../../src/limits.ts";
 import { MAX_PAST } from "../lineage.ts";
@@ -22,14 +21,14 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * the last before epochs of a higher term first wrote, parted by commas; and a sorted set of the
  * same `:<field>` members, all at score 0, so in bytewise order. A state that has no field when
  * its ownership is released becomes `ended`, for a while, which the next claim makes the state
- * again: else nobody could say whether its last turns were lost. A guard is the beginning of an
+ * again; without it a loss of its last turns could not be detected. A guard is the beginning of an
  * ownership, `<epoch> <incarnation> `.
  *
- * A key that is gone while others of its resource are there (it was evicted, or deleted by hand)
- * is noticed: an index that has not as many members as its state has fields is made anew from the
- * state. Where the state is gone and its index is there, the index stays until the owner who
- * was told of that has read, written or released it. A `MENDED` is the fields of a state and the
- * members that its index had, as a list; where it comes in a list it is its first item.
+ * A key that is missing while others of its resource exist (it was evicted, or deleted by hand) is
+ * detected. An index whose size differs from the number of the state's fields is rebuilt from the
+ * state. Where the state is missing and its index exists, the index stays until the owner that
+ * was told of the loss has read, written or released it. `MENDED` is a list of the number of fields
+ * of a state and of members that its index had; within a list it is the first item.
  *
  * | step | keys | arguments | reply |
  * |---|---|---|---|
@@ -46,18 +45,17 @@ import { COPY, KILL, LEAVE, MEMBERS, REGISTER, RENEW } from "./membership_script
  * its replication id, must be one of them. A last turn is `<epoch> <turn>`, or nil.
  *
  * Every step may come twice, and late: clients repeat, and so do networks. A claim that
- * comes again finds its own entry by `opId`, a commit its turn, a release nothing. What
- * a release has ended, a late copy of its claim may win anew, under a higher epoch: an
- * entry whose claimer never heard of it, as any whose answer got lost.
+ * is repeated finds its own entry by `opId`, a commit its turn, a release nothing. A late copy of
+ * a claim whose ownership was released may win again, under a higher epoch: such an entry is like
+ * any whose answer was lost.
  *
- * A step that fails answers text that starts with `!`, and spoils no other; `!~<what>: <text>`
- * where what stands at its key can't be read. Before a
- * commit writes anything it has touched every key that it will write, so that a key
- * of a wrong type fails it whole. `unpack` is limited to about 8,000 values.
+ * A step that fails answers text that starts with `!`, without affecting others; `!~<what>: <text>`
+ * where its key's content can't be read. A commit touches every key that it will write before it
+ * writes, so that a key of a wrong type fails it as a whole. `unpack` is limited to about 8,000 values.
  *
- * Where the memory is full (`scripts_full.ts`) these are taken all the same: claims of what has a
- * state or an owner, reassertions, releases, and commits that leave no more in the state than was
- * there. What would grow is refused (OOM) before it has written anything.
+ * Where the memory is full (`full_scripts.ts`) these still succeed: claims of keys with a state or
+ * an owner, reassertions, releases, and commits that don't grow the state. Steps that would grow it
+ * are refused (OOM) before they write anything.
  */
 export const STEPS: string = `
 local CHUNK = 4000
@@ -346,8 +344,8 @@ end
 return replies`;
 
 /**
- * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. Where a
- * plain SCAN might be answered by a replica, a script is not.
+ * ARGV: cursor, pattern, count. Gives what SCAN does: the next cursor, and keys. A replica might
+ * answer a plain SCAN, but not a script.
  */
 export const SCAN: string =
   `return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])`;

@@ -1,41 +1,40 @@
 /**
- * Finds the master that sentinels watch: a guide who asks the town's watchmen, and believes
- * the one with the latest news.
+ * Finds the master that Redis Sentinels watch.
  *
- * It takes the sentinels' addresses and a master's name, and gives the master's address now.
- * Each failover has a higher configuration epoch: a sentinel that tells of an earlier one
- * than was heard of has been cut off, and isn't followed as long as another one answers.
+ * Takes the sentinels' addresses and a master's name; gives the master's present address. Each
+ * failover has a higher configuration epoch. A sentinel that reports an earlier epoch than one
+ * already seen was cut off, and is ignored as long as another one answers.
  *
  * Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/
  */
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { closedError, unavailable } from "../check.ts";
 import { dialIoredis, type RedisAddress, type RedisClient } from "./client.ts";
-import type { RedisGuide } from "./connection.ts";
+import type { MasterLocator } from "./connection.ts";
 import { REFUSED } from "./info.ts";
 import { type ReplicaGroup, replicasBySentinels, type SentinelAnswer } from "./replicas.ts";
-import { within } from "./request_timeout.ts";
+import { withTimeout } from "./request_timeout.ts";
 import type { SentinelTarget } from "./url.ts";
 
-/** Where a sentinel says that the master is. */
-interface News {
+/** The master's address, as a sentinel reports it. */
+interface MasterAddress {
   readonly host: string;
   readonly port: number;
   readonly epoch: number;
 }
 
-/** The guide to a master by its sentinels. One connection to each is kept open, at most. */
-export class SentinelGuide implements RedisGuide {
+/** Finds a master by its sentinels. Keeps at most one connection open to each. */
+export class SentinelLocator implements MasterLocator {
   readonly name: string;
   readonly #target: SentinelTarget;
   readonly #clients = new Map<RedisAddress, RedisClient>();
   /** Which sentinel is asked first. */
   #first = 0;
-  /** Sentinels that didn't answer when they were asked last. */
-  readonly #silent = new Set<RedisAddress>();
+  /** Sentinels that didn't answer the last question. */
+  readonly #unresponsive = new Set<RedisAddress>();
   /** Sentinels that are being asked for replicas. */
   readonly #asked = new Set<RedisAddress>();
-  /** The latest configuration epoch heard of. */
+  /** The latest configuration epoch seen. */
   #epoch = -1;
   #closed = false;
 
@@ -45,7 +44,7 @@ export class SentinelGuide implements RedisGuide {
   }
 
   async find(timeoutMs: number): Promise<RedisAddress> {
-    let stale: News | null = null;
+    let stale: MasterAddress | null = null;
     const news = await askInTurn({
       what: this.name,
       addresses: this.#inTurn(),
@@ -57,19 +56,19 @@ export class SentinelGuide implements RedisGuide {
         throw new Error(`it is behind, at epoch ${told.epoch} of ${this.#epoch}`);
       },
     }).catch((error) => {
-      // Nobody who answers knows of a later one: the sentinels were set up anew.
-      if (stale) return stale as News;
+      // No sentinel that answers knows a later one: the sentinels were set up anew.
+      if (stale) return stale as MasterAddress;
       throw error;
     });
     this.#epoch = news.epoch;
     return { host: news.host, port: news.port, ...this.#target.login };
   }
 
-  mistaken(): void {
+  invalidate(): void {
     this.#first++;
   }
 
-  /** Asks the next sentinel; what it can't tell is no reason to leave a master that answers. */
+  /** Asks the next sentinel; without an answer a master that responds is not left. */
   async elsewhere({ host, port }: RedisAddress, timeoutMs: number): Promise<string | null> {
     this.#first++;
     try {
@@ -83,8 +82,8 @@ export class SentinelGuide implements RedisGuide {
   }
 
   /**
-   * Who may be promoted, by all sentinels that answer. One that was silent the last time is
-   * waited for only as long as the others take, and asked once at a time.
+   * The replicas that may be promoted, by all sentinels that answer. One that did not answer the
+   * last time is waited for only as long as the others take, and is asked once at a time.
    */
   async replicas(timeoutMs: number): Promise<ReplicaGroup> {
     const { sentinels } = this.#target;
@@ -94,15 +93,15 @@ export class SentinelGuide implements RedisGuide {
     const awaited: Promise<void>[] = [];
     const others: Promise<void>[] = [];
     for (const sentinel of sentinels) {
-      const isSilent = this.#silent.has(sentinel);
+      const isSilent = this.#unresponsive.has(sentinel);
       if (isSilent && this.#asked.has(sentinel)) continue;
       this.#asked.add(sentinel);
       const asked = this.#replicasBy(sentinel, timeoutMs).then((answer) => {
         answers.push(answer);
-        this.#silent.delete(sentinel);
+        this.#unresponsive.delete(sentinel);
       }, (error) => {
         why = error;
-        this.#silent.add(sentinel);
+        this.#unresponsive.add(sentinel);
       }).finally(() => this.#asked.delete(sentinel));
       (isSilent ? others : awaited).push(asked);
     }
@@ -120,7 +119,7 @@ export class SentinelGuide implements RedisGuide {
         client.send("SENTINEL", ["MASTER", master]),
         client.send("SENTINEL", ["REPLICAS", master]),
       ]);
-      const { host, port, epoch } = newsOf(address, about);
+      const { host, port, epoch } = masterAddressOf(address, about);
       const listed = Array.isArray(replicas) ? replicas.map(fieldsOf) : [];
       return { primary: `${host}:${port}`, epoch, replicas: listed };
     });
@@ -138,15 +137,15 @@ export class SentinelGuide implements RedisGuide {
     return [...sentinels.slice(first), ...sentinels.slice(0, first)];
   }
 
-  #news(sentinel: RedisAddress, timeoutMs: number): Promise<News> {
+  #news(sentinel: RedisAddress, timeoutMs: number): Promise<MasterAddress> {
     const { master } = this.#target;
     return this.#ask(sentinel, timeoutMs, async (client) => {
-      // The address comes by a command of its own: it is right while a failover still ends.
+      // The address has a command of its own, which is right while a failover still ends.
       const [address, about] = await Promise.all([
         client.send("SENTINEL", ["GET-MASTER-ADDR-BY-NAME", master]),
         client.send("SENTINEL", ["MASTER", master]),
       ]);
-      return newsOf(address, about);
+      return masterAddressOf(address, about);
     });
   }
 
@@ -159,7 +158,7 @@ export class SentinelGuide implements RedisGuide {
     const giveUp = performance.now() + timeoutMs;
     const client = await this.#clientOf(sentinel, timeoutMs);
     try {
-      return await within(Math.max(1, giveUp - performance.now()), ask(client));
+      return await withTimeout(Math.max(1, giveUp - performance.now()), ask(client));
     } catch (error) {
       this.#forget(sentinel, client);
       throw error;
@@ -169,7 +168,7 @@ export class SentinelGuide implements RedisGuide {
   async #clientOf(sentinel: RedisAddress, timeoutMs: number): Promise<RedisClient> {
     const known = this.#clients.get(sentinel);
     if (known) return known;
-    // Through ioredis everywhere: it tells why a connection failed.
+    // Through ioredis on all runtimes: it reports why a connection failed.
     const client = await dialIoredis(sentinel, timeoutMs, () => this.#forget(sentinel, client));
     const rival = this.#clients.get(sentinel);
     if (this.#closed || rival) client.close();
@@ -194,7 +193,7 @@ function fieldsOf(flat: unknown): ReadonlyMap<string, string> {
 }
 
 /** Reads both answers of a sentinel about a master. */
-function newsOf(address: unknown, about: unknown): News {
+function masterAddressOf(address: unknown, about: unknown): MasterAddress {
   const [host, port] = Array.isArray(address) ? address : [];
   const news = { host, port: Number(port), epoch: Number(fieldsOf(about).get("config-epoch")) };
   if (typeof host === "string" && host !== "" && news.port > 0 && news.epoch >= 0) return news;
@@ -202,12 +201,12 @@ function newsOf(address: unknown, about: unknown): News {
   throw new Error(`it answers as no sentinel does: ${shown}`);
 }
 
-/** The longest that one server is given to answer, in ms. */
-const PATIENCE_MS = 1_000;
+/** The longest that one server may take to answer, in ms. */
+const MAX_ANSWER_MS = 1_000;
 
 /** One question to each of several servers. */
-export interface Inquiry<Answer> {
-  /** What is asked for, as the beginning of a message: `X can't be found`. */
+export interface Question<Answer> {
+  /** What is looked for, as the beginning of a message: `X can't be found`. */
   readonly what: string;
   /** In the order in which they are asked. */
   readonly addresses: readonly RedisAddress[];
@@ -222,10 +221,10 @@ export interface Inquiry<Answer> {
  * @throws AtlasError `bad_request` where every server refuses for a reason that stays,
  * `unavailable` otherwise.
  */
-export async function askInTurn<Answer>(inquiry: Inquiry<Answer>): Promise<Answer> {
+export async function askInTurn<Answer>(inquiry: Question<Answer>): Promise<Answer> {
   const { what, addresses, timeoutMs, ask } = inquiry;
   const giveUp = performance.now() + timeoutMs;
-  const share = Math.min(PATIENCE_MS, timeoutMs / Math.max(1, addresses.length));
+  const share = Math.min(MAX_ANSWER_MS, timeoutMs / Math.max(1, addresses.length));
   const reasons: string[] = [];
   let refusals = 0;
   for (const address of addresses) {

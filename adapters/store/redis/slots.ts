@@ -1,9 +1,5 @@
 /**
- * Which slot of a Redis Cluster a key has, who serves it, and what a node says that doesn't:
- * the sorting table of a post office.
- *
- * It takes keys, the answer to CLUSTER SLOTS, and refusals; it gives slot numbers, shards
- * and redirections.
+ * Slots of a Redis Cluster: the slot of a key, the answer to CLUSTER SLOTS, and redirections.
  *
  * Source: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
  */

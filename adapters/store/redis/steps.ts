@@ -1,9 +1,7 @@
 /**
- * Steps on resources as the script `STEPS` takes them, and what it answers: the forms of
- * the notary's office, to be filled in and to be read.
- *
- * It takes what the port `Store` is asked for, checked before, and gives keys and
- * arguments; it takes replies, and gives what the port answers.
+ * Encodes steps on resources as the script `STEPS` takes them, and decodes its replies. Takes
+ * checked arguments of the port `Store`; gives Redis keys and script arguments, and the port's
+ * answers.
  */
 import { EPOCHS_PER_TERM } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -62,7 +60,7 @@ export function claimStep(claim: Claim): Step {
   ]);
 }
 
-/** @param find is given what else a claim that was won found out. */
+/** @param find gets what else a successful claim found. */
 export function claimReply(
   { key, rrp, incarnation }: Claim,
   reply: unknown,
@@ -84,8 +82,8 @@ export function claimReply(
   return { won: false, owner: text === null ? null : parseEntry(key, text) };
 }
 
-export function reassertStep(tenure: Reassertion, lineage: LineageName): Step {
-  const { key, rrp, incarnation, epoch, after } = tenure;
+export function reassertStep(reassertion: Reassertion, lineage: LineageName): Step {
+  const { key, rrp, incarnation, epoch, after } = reassertion;
   return step(key, ["own", "epoch", "state"], [
     "A",
     `${incarnation} reasserted ${rrp}`,
@@ -101,14 +99,14 @@ export function keptStep(key: string, lineage: LineageName): Step {
   return step(key, ["state", "ended"], ["K", lineageText(lineage.id)]);
 }
 
-/** What is left of a turn; null: another lineage answered. */
+/** What the state keeps of a turn; null: another lineage answered. */
 export function keptReply({ key, last: turn }: CommittedTurn, reply: unknown): Stamp | null {
   if (reply === 0) return null;
   const [last, past] = listOf(`last turn of ${JSON.stringify(key)}`, reply);
   return keptOf(turn, stampOf(key, last), pastOf(key, past));
 }
 
-/** A turn that nobody knows to be in a state, and that no state has. */
+/** A turn that no state has. */
 const UNKNOWN: Stamp = { epoch: Number.MAX_SAFE_INTEGER, turn: 0 };
 
 export function releaseStep(
@@ -121,7 +119,7 @@ export function releaseStep(
   return step(key, ["own", "epoch", "state", "ended", "index"], args);
 }
 
-/** What an owner knows of its state, as steps are told. */
+/** What an owner knows of its state, as arguments of steps. */
 function knownBy({ after, lineage }: OwnerKnows = { after: NO_STAMP }): string[] {
   return [String(after.epoch), String(after.turn), lineageText(lineage)];
 }
@@ -156,7 +154,7 @@ export function rangeStep(key: string, range: Range, knows?: OwnerKnows): Step {
   return step(key, ["state", "index"], [...args, ...knownBy(knows)]);
 }
 
-/** What a step found of keys of Redis that are gone while others of their resource are there. */
+/** What a step found about Redis keys that are missing while others of their resource exist. */
 export type Found =
   | Mended
   /** The slot's epoch counter was below an epoch in use; it is set to `epoch` now. */
@@ -180,7 +178,7 @@ function mendedOf(key: string, parts: unknown): Mended | null {
 /**
  * Fields and values.
  *
- * @param find is given what else was found out.
+ * @param find gets what else was found.
  * @throws LostTurns
  */
 export function rangeReply(

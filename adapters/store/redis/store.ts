@@ -1,14 +1,14 @@
 /**
- * The registry's store in a Redis, however it is reached: a notary's office with one
- * clerk; what a tick asks for goes in one capsule, by pneumatic post or by courier.
+ * The port `Store` over a Redis, whether a single server, a cluster or an HTTP endpoint. Claims,
+ * releases, commits and reads of a tick are one script. Lookups are too, unless the connection
+ * surely leads to the server that writes: there they are one MGET. On a cluster they are split by
+ * slot.
  *
- * It takes a line to a Redis and gives the port `Store`. Claims, releases, commits and
- * reads of a tick are one script; so are lookups, unless the line surely leads to the
- * server that writes: there they are one MGET. On a cluster they are split by slot.
+ * An epoch is `term × 2^36 + counter`; the term rises when another copy of the data answers, which
+ * its replication id tells. Where the connection waits for replicas, it does so for every script
+ * that writes.
  *
- * An epoch is `term × 2^36 + counter`: the term rises when another copy of the data
- * answers, which its replication id tells (design §2 and §3, Store failover). Where the
- * line waits for replicas, it does so for every script that writes.
+ * Source: `docs/design.md`, Names and epochs; Store failover.
  */
 import { detailOf } from "../../../src/errors.ts";
 import { MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
@@ -42,7 +42,7 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
-  checkTenures,
+  checkReassertions,
   checkWhole,
   failedStep,
   tellable,
@@ -85,16 +85,16 @@ import {
   writes,
 } from "./steps.ts";
 
-/** How a store reaches its Redis. Whatever goes wrong MUST reject with an AtlasError. */
-export interface RedisLine {
+/** How a store reaches its Redis. Every failure MUST reject with an AtlasError. */
+export interface RedisBackend {
   readonly up: boolean;
   /** Whether one script may touch keys of one slot only. */
   readonly clustered: boolean;
   /**
    * Runs one of `SCRIPTS` where writes are done, never on a replica.
    *
-   * A line MAY send it again where the answer got lost, unless told `once`: the scripts
-   * change nothing by being repeated, but a repeated release can't tell what the first did.
+   * A backend MAY send it again where the answer was lost, unless `once` is set: repeated scripts
+   * change nothing, but a repeated release can't tell what the first one did.
    */
   script(
     script: string,
@@ -105,8 +105,8 @@ export interface RedisLine {
   /** Values of keys, from the server that writes; absent where a replica might answer. */
   mget?(keys: readonly string[]): Promise<unknown>;
   /**
-   * Resolves once the replicas that the line was told of have all that was written over it
-   * so far; rejects where too few have. Absent: no replica is waited for.
+   * Resolves once enough replicas have all that was written over this backend so far; rejects
+   * where too few have. Absent: no replica is waited for.
    *
    * @param key any key of the slot that was written to.
    */
@@ -121,7 +121,7 @@ export interface RedisLine {
 
 /** Most steps of one script or MGET. */
 const MAX_BATCH_STEPS = 128;
-/** Times that a registration is sent while members are pruned meanwhile. */
+/** The most times that a registration is sent while members are pruned meanwhile. */
 const MAX_REGISTRATIONS = 8;
 
 interface Get {
@@ -129,18 +129,22 @@ interface Get {
   readonly slot: number;
 }
 
-/** A store over `line`; a batch ends at `maxText` code units of arguments. */
+/** A store over `backend`; a batch ends at `maxText` code units of arguments. */
 export class RedisStore implements Store {
-  readonly #line: RedisLine;
+  readonly #backend: RedisBackend;
   readonly #find: (found: Found) => void;
   readonly #steps: Batcher<Step>;
   readonly #gets: Batcher<Get>;
-  /** The latest version of membership that any answer told. */
+  /** The latest version of membership in any answer. */
   #version = 0;
 
-  /** @param onEvent hears of what it finds out by itself. MUST NOT throw. */
-  constructor(line: RedisLine, maxText: number, onEvent: (event: NodeEvent) => void = () => {}) {
-    this.#line = line;
+  /** @param onEvent gets what the store detects by itself. MUST NOT throw. */
+  constructor(
+    backend: RedisBackend,
+    maxText: number,
+    onEvent: (event: NodeEvent) => void = () => {},
+  ) {
+    this.#backend = backend;
     this.#find = (found) => tellFound(found, onEvent);
     const limits = { maxOps: MAX_BATCH_STEPS, maxSize: maxText };
     this.#steps = new Batcher<Step>({
@@ -156,7 +160,7 @@ export class RedisStore implements Store {
   }
 
   status(): "up" | "down" {
-    return this.#line.up ? "up" : "down";
+    return this.#backend.up ? "up" : "down";
   }
 
   async register(
@@ -208,7 +212,7 @@ export class RedisStore implements Store {
 
   async members(): Promise<Membership> {
     const membership = membershipOf(
-      await this.#line.script(MEMBERS, MEMBER_KEYS, [
+      await this.#backend.script(MEMBERS, MEMBER_KEYS, [
         await this.#copies(),
         String(MAX_MEMBER_BYTES),
       ]),
@@ -218,7 +222,7 @@ export class RedisStore implements Store {
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    const reply = this.#line.mget
+    const reply = this.#backend.mget
       ? await this.#gets.push<unknown>({ key, slot: slotOf(key) })
       : await this.#step(lookupStep(key));
     const text = textOrNull(`owner of ${JSON.stringify(key)}`, reply);
@@ -231,14 +235,14 @@ export class RedisStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkTenures(tenures, lineage);
-    const standings = await Promise.all(tenures.map(async (tenure) => {
+    checkReassertions(reassertions, lineage);
+    const standings = await Promise.all(reassertions.map(async (reassertion) => {
       try {
-        const reply = await this.#step(reassertStep(tenure, lineage));
-        return reply === 0 ? null : standingReply(tenure.key, reply);
+        const reply = await this.#step(reassertStep(reassertion, lineage));
+        return reply === 0 ? null : standingReply(reassertion.key, reply);
       } catch (error) {
         return lostWhereBroken(error);
       }
@@ -254,7 +258,7 @@ export class RedisStore implements Store {
       try {
         return keptReply(turn, await this.#step(keptStep(turn.key, lineage)));
       } catch (error) {
-        // Nobody can say: it is told that it can't be read, wherever it is used.
+        // Unknown: whoever reads the state gets the error that it can't be read.
         if (error instanceof BrokenEntry) return turn.last;
         throw error;
       }
@@ -307,7 +311,7 @@ export class RedisStore implements Store {
   }
 
   async close(): Promise<void> {
-    this.#line.close();
+    this.#backend.close();
   }
 
   async #step(step: Step): Promise<unknown> {
@@ -320,7 +324,7 @@ export class RedisStore implements Store {
 
   /** A cluster takes only keys of one slot in one command. */
   #bySlot<Op extends Get>(batch: Entry<Op>[], run: (part: Entry<Op>[]) => void): void {
-    if (!this.#line.clustered) return run(batch);
+    if (!this.#backend.clustered) return run(batch);
     Map.groupBy(batch, ({ op }) => op.slot).forEach((part) => run(part));
   }
 
@@ -336,28 +340,30 @@ export class RedisStore implements Store {
     const isWrite = batch.some(({ op }) => writes(op));
     settle(
       batch,
-      isWrite ? this.#write(STEPS, keys, args, once) : this.#line.script(STEPS, keys, args, once),
+      isWrite
+        ? this.#write(STEPS, keys, args, once)
+        : this.#backend.script(STEPS, keys, args, once),
     );
   }
 
-  /** Runs a script that writes; its answer counts once replicas have what it wrote. */
+  /** Runs a script that writes; its answer counts once replicas have its writes. */
   async #write(
     script: string,
     keys: readonly string[],
     args: readonly string[],
     once?: boolean,
   ): Promise<unknown> {
-    const reply = await this.#line.script(script, keys, args, once);
-    await this.#line.confirm?.(keys[0] as string).catch((error) => {
-      // The script ran, whatever is refused since.
+    const reply = await this.#backend.script(script, keys, args, once);
+    await this.#backend.confirm?.(keys[0] as string).catch((error) => {
+      // The script ran, so its effect may exist whatever was refused since.
       throw refusalOf(error) === null ? error : unavailable(detailOf(error), error);
     });
     return reply;
   }
 
-  /** What the scripts of membership are told of the lineage. */
+  /** The arguments about the lineage of the membership scripts. */
   async #lineageArguments(known: KnownLineage | null = null): Promise<string[]> {
-    const replicas = this.#line.confirm ? "1" : "0";
+    const replicas = this.#backend.confirm ? "1" : "0";
     const copies = await this.#copies();
     if (known === null) return ["", "", "0", replicas, copies];
     return [known.id, String(known.term), known.waited ? "1" : "0", replicas, copies];
@@ -365,16 +371,16 @@ export class RedisStore implements Store {
 
   /** Where the data are spread over several servers: the ids of all copies, as one. */
   async #copies(): Promise<string> {
-    return (await this.#line.lineageIds?.())?.join() ?? "";
+    return (await this.#backend.lineageIds?.())?.join() ?? "";
   }
 
   #runGets(batch: Entry<Get>[]): void {
     const keys = batch.map(({ op }) => slotKey(op.slot, "own", op.key));
-    settle(batch, (this.#line.mget as NonNullable<RedisLine["mget"]>)(keys));
+    settle(batch, (this.#backend.mget as NonNullable<RedisBackend["mget"]>)(keys));
   }
 
   async #scan(from: string, count: number): Promise<[next: string, redisKeys: string[]]> {
-    const reply = await this.#line.script(SCAN, [], [from, ownPattern(), String(count)]);
+    const reply = await this.#backend.script(SCAN, [], [from, ownPattern(), String(count)]);
     const [next, redisKeys] = listOf("scan", reply, 2);
     if (typeof next !== "string") throw malformed("scan's cursor", next);
     const found = listOf("scan", redisKeys).map((key) => textOrNull("scan", key));

@@ -1,12 +1,9 @@
 /**
- * Reads where a registry's Redis is, in each of the ways that Redis is kept available: an
- * address book that knows a person, a switchboard, and a company with branches.
- *
- * It takes `redis://`, `redis+sentinel://` or `redis+cluster://` (each also `rediss…` for
- * TLS) and gives a target to connect to, or one clear error that never shows a password.
+ * Parses the URL of a Redis registry: `redis://`, `redis+sentinel://` or `redis+cluster://` (each
+ * also `rediss…` for TLS). Gives a target to connect to, or one error that never shows a password.
  */
 import { refused } from "../check.ts";
-import { shownUrl } from "../redact_url.ts";
+import { quotedUrl } from "../redact_url.ts";
 import {
   checkLogin,
   decodePart,
@@ -15,10 +12,10 @@ import {
   type RedisAddress,
 } from "./client.ts";
 
-/** How to get in, wherever the server turns out to be. */
+/** Credentials and TLS, wherever the server is. */
 export type RedisLogin = Omit<RedisAddress, "host" | "port" | "replicas" | "eviction">;
 
-/** What any target may be set to. */
+/** Settings of any target. */
 interface TargetSettings {
   /** How many replicas must have what was written before it counts. */
   readonly replicas: number;
@@ -26,7 +23,7 @@ interface TargetSettings {
   readonly eviction: "allow" | undefined;
 }
 
-/** A master that sentinels watch, and how to ask them. */
+/** A master that sentinels watch, and the sentinels' addresses. */
 export interface SentinelTarget extends TargetSettings {
   readonly kind: "sentinel";
   readonly sentinels: readonly RedisAddress[];
@@ -35,7 +32,7 @@ export interface SentinelTarget extends TargetSettings {
   readonly login: RedisLogin;
 }
 
-/** A cluster, and some of its nodes; they tell of the others. */
+/** A cluster, and some of its nodes, which know the others. */
 export interface ClusterTarget extends TargetSettings {
   readonly kind: "cluster";
   readonly seeds: readonly RedisAddress[];
@@ -81,7 +78,7 @@ export function parseRedisTarget(text: string): RedisTarget {
   if (!parts) {
     throw refused(
       "Redis URL",
-      shownUrl(text),
+      quotedUrl(text),
       "redis+sentinel://[user:password@]host[:port],host[:port]/master[/database] or " +
         "redis+cluster://[user:password@]host[:port],host[:port]",
     );

@@ -1,12 +1,11 @@
 /**
- * Receipts for keys that leave a region: the parcel counter, where a forwarding address
- * can be taken back until somebody has signed for the parcel.
+ * Departures of keys that leave a region, and how they are taken back.
  *
- * A departure is *open* at first. Whoever is to take the key at its new home signs it in the
- * old home's book, by compare-and-set, before anything is carried there; from then on the
- * key is the new home's for good. As long as it is open nobody has arrived, whatever may
- * be on its way, so it can be struck out, by compare-and-set too: one of both wins. Struck
- * out, the key is unowned where it was, with its state; its next epoch is a higher one.
+ * A departure is *open* at first. The claimer at the new home signs it in the former home's store,
+ * by compare-and-set, before it copies anything; from then on the key belongs to the new home for
+ * good. While a departure is open nobody has arrived, so it can be taken back, by compare-and-set
+ * too: one of both wins. A key that was taken back is unowned where it was, with its state, and
+ * its next epoch is higher.
  *
  * Source: Lampson and Sturgis, "Crash Recovery in a Distributed Data Storage System"
  * (1979): one write decides.
@@ -15,7 +14,7 @@ import type { Store } from "../../../src/ports/store.ts";
 import { DEPARTED, entryOf, type Pointer, shortcut } from "./entries.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** Signs for a key in the book of the region it left. False: it was taken back, or went on. */
+/** Signs a key's departure in the store of the region it left. False: it was taken back, or moved on. */
 export async function sign(from: Store, key: string, pointer: Pointer): Promise<boolean> {
   const open = { incarnation: DEPARTED, epoch: pointer.at };
   const { won, owner } = await from.claim(shortcut(key, open, pointer));
@@ -25,11 +24,11 @@ export async function sign(from: Store, key: string, pointer: Pointer): Promise<
 }
 
 /**
- * Strikes an open departure out, in whichever region's book it stands; one to `but` is let
- * be. Gives where the key is again, above which epoch; null where there was nothing to undo.
+ * Takes an open departure back, in whichever region's store it stands; one to `but` is left. Gives
+ * the key's home and the epoch to claim above; null where there was nothing to take back.
  *
  * @param start a region in which the key has been: it is followed from there.
- * @throws AtlasError that names a region away
+ * @throws AtlasError that names an unreachable region
  */
 export async function takeBack(
   stores: RegionalStores,
@@ -38,7 +37,7 @@ export async function takeBack(
   but: string | null,
 ): Promise<Pointer | null> {
   const regions = new Set([start]);
-  // Where the way goes on is looked into, too; where it comes back to an earlier stay it ends.
+  // Follows further departures, and ends where one leads back to an earlier stay.
   for (const region of regions) {
     const entry = entryOf(await stores.at(region, (store) => store.lookup(key)));
     if (entry.kind !== "departed") return null;

@@ -1,18 +1,17 @@
 /**
- * What an entry of a key's owner says once keys move between registries: besides "owned
- * by", a notary's book may hold a forwarding address, or "being moved in".
+ * How a region's store encodes what moves need beside an ownership: a departure, or an arrival
+ * whose state is being copied.
  *
- * It takes ownerships as one region's store keeps them and gives what they mean. Stores
- * know nothing of it: a *departure* is an ownership by nobody, and one that is *arriving*
- * is by a life under another name, so that every claim, commit and release that expects
- * the plain owner misses it.
+ * Takes ownerships as a store keeps them and gives what they mean. Stores know nothing of it: a
+ * departure is an ownership by nobody; an arrival is one by a marked incarnation, so that every
+ * claim, commit and release that expects the plain owner fails.
  */
 import { brokenEntry } from "../check.ts";
 import { locator } from "../../../src/model/rrp.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim } from "../../../src/ports/store.ts";
 
-/** That a key left `from` for `to`, and the epoch that ended its time there. */
+/** A key left `from` for `to`; `at` is the epoch that ended its stay. */
 export interface Pointer {
   readonly to: string;
   readonly from: string;
@@ -23,18 +22,18 @@ export interface Pointer {
 /** Names one entry, for the next compare-and-set. */
 export type Stored = NonNullable<Claim["expected"]>;
 
-/** What stands in a region's store for a key. */
+/** The entry of a key in a region's store. */
 export type Entry =
   | { readonly kind: "nobody" }
   | { readonly kind: "owner"; readonly owner: Ownership }
-  /** `owner`, as nodes know it, is bringing the state; `pointer` says where from. */
+  /** `owner`, as nodes know it, is copying the state; `pointer` says from where. */
   | {
     readonly kind: "arriving";
     readonly owner: Ownership;
     readonly stored: Stored;
     readonly pointer: Pointer;
   }
-  /** `isSigned`: whoever is to take it has signed for it, so that it can't be taken back. */
+  /** `isSigned`: the claimer at the new home has signed, so that it can't be taken back. */
   | {
     readonly kind: "departed";
     readonly stored: Stored;
@@ -42,11 +41,11 @@ export type Entry =
     readonly isSigned: boolean;
   };
 
-/** Who owns what has departed. No incarnation is called so: they are UUIDs. */
+/** The owner of a departed key. No incarnation has this name: they are UUIDs. */
 export const DEPARTED = "departed";
-/** Before the incarnation of who is bringing the state. */
+/** The prefix of the incarnation that is copying the state. */
 export const ARRIVING = "arriving:";
-/** `|` is in no token, so no node is called so. */
+/** `|` is in no token, so no node has such a name. */
 const MARKED = /^rrp:([^/]+)\/\|([^|/]+)\|(\d*)\|([^/]*)\/(.+)$/;
 
 /** Reads an entry. @throws AtlasError `unavailable` where its address can't be read */
@@ -70,15 +69,15 @@ export function entryOf(stored: Ownership | null): Entry {
   return { kind: "arriving", owner, stored: named, pointer };
 }
 
-/** Whether an entry is an ownership that others are told of. */
-export function isTold({ rrp }: Ownership): boolean {
+/** Whether an entry is a plain ownership, neither a departure nor an arrival. */
+export function isOwnership({ rrp }: Ownership): boolean {
   return !MARKED.test(rrp);
 }
 
 /**
  * The claim that makes an ownership a departure; a repeat is the same one.
  *
- * @param pointer its `at` is null where that is the epoch which this claim wins.
+ * @param pointer its `at` is null where it is the epoch that this claim wins.
  */
 export function departure(
   key: string,
@@ -96,8 +95,8 @@ export function departure(
 }
 
 /**
- * The claim that has what stands, be it nothing, point on to where the key went from there; over
- * the departure itself: the one that signs for it.
+ * The claim that replaces an entry, or none, by a departure to the key's home; over that departure
+ * itself it signs it.
  */
 export function shortcut(key: string, old: Stored | null, { to, from, at }: Pointer): Claim {
   return {
@@ -109,7 +108,7 @@ export function shortcut(key: string, old: Stored | null, { to, from, at }: Poin
   };
 }
 
-/** The claim under which a key's state is brought in, before the one that was asked for. */
+/** The claim under which a key's state is copied, before the requested one. */
 export function arrival(
   { key, rrp, incarnation, opId, lineage }: Claim,
   attempt: number,
@@ -121,7 +120,7 @@ export function arrival(
     key,
     rrp: locator(to, `|${from}|${at}|${node}`, key),
     incarnation: ARRIVING + incarnation,
-    // Another each time: turns of one epoch are counted once.
+    // A new one each time: each turn of an epoch counts once.
     opId: `${opId}.${attempt}`,
     expected,
     above: at,

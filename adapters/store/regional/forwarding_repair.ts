@@ -1,22 +1,20 @@
 /**
- * Forwarding addresses, kept up by those who moved: after a fire at a post office of a town
- * where one used to live, one writes one's address there anew, before the house is let.
+ * Restores departures that another region's store lost when a copy of it took over.
  *
- * It takes what this node owns of keys that moved here, and news of which copy of its data
- * another region's store has now; writes at each such region that the key lives here, and
- * gives what it found there instead: an owner that came while the address was missing.
+ * Takes the keys that moved here and are owned by this node, and the lineage of each other
+ * region's store. Where that lineage changes, writes at the region that the key is here; if
+ * another owner claimed the key while the departure was missing, gives that rival.
  *
- * A store that is replaced by a copy of itself may lack a departure. New claims wait there
- * for the takeover time; owners elsewhere restore the address meanwhile, by compare-and-set
- * and in the new lineage only. Whoever takes a moved key looks after its address at its first
- * home, too, in case nobody could before.
+ * New claims wait for the takeover time in a store that failed over. Meanwhile owners elsewhere
+ * restore the departure, by compare-and-set and in the new lineage only. A node that takes a moved
+ * key also checks the departure at the key's first home.
  *
- * Where an owner stands there instead, the one of the higher epoch stays. As a rule that is
- * the one who came after the failover, which raised the term; then the one who looks stops
- * by its own hand. Else its address is written over the other, and the other's region is
- * given one more term: all its nodes say again what they hold, and find what is not theirs.
+ * Where a rival stands there, the higher epoch wins. Usually that is the rival, which claimed
+ * after the failover had raised the term; then this node's owner stops. Otherwise the departure
+ * replaces the rival's entry and that region's term is raised once more: its nodes reassert what
+ * they own, and learn what they lost.
  *
- * Source: design §3, Store failover; issue 5, item 6 (re-assertion).
+ * Source: `docs/design.md`, Store failover; Regions and moves.
  */
 import { isDead } from "../../../src/model/member.ts";
 import type { Ownership } from "../../../src/model/ownership.ts";
@@ -28,119 +26,119 @@ import { arrivalOf } from "./state_import.ts";
 import { OBSERVER } from "./member_cache.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** As known by it, a store's lineage is another than before. No copy is called so. */
+/** A lineage id that no copy has: a store that is told of it raises its term. */
 const OVERRULED = "overruled";
-/** Addresses that are on their way to one region at once. */
+/** The most departures that are being repaired in one region at once. */
 const AT_ONCE = 256;
-/** Compare-and-sets that one address may lose to what changes meanwhile, before the next try. */
+/** The most compare-and-sets that one repair may lose to concurrent changes before it waits. */
 const MAX_ROUNDS = 4;
 
-/** Keys that it let go of, or sent on, whose addresses it looks after all the same; oldest go. */
+/** Former keys of this node whose departures it still repairs; the oldest are evicted. */
 const MAX_FORMER = 10_000;
 
-/** A key that moved, and is owned here or was. */
-interface Tenant {
+/** A key that moved here, and is or was owned here. */
+interface MovedKey {
   readonly key: string;
   /** Null where it isn't owned here any more. */
   readonly owner: Ownership | null;
   readonly pointer: Pointer;
-  /** An owner of a higher epoch, found where the key's address was missing. */
+  /** An owner of a higher epoch, found where the departure was missing. */
   rival: Ownership | null;
 }
 
-/** Another region's post office. */
-interface Office {
-  /** The copy of its data that its roll was read from last. */
+/** Another region's post repair. */
+interface RegionRepair {
+  /** The lineage id of the last read of its members. */
   copy: string | null;
-  /** Whether that was another one before, and may have lacked what was moving at the time. */
+  /** Whether that id has changed: departures written around the change may be missing. */
   hasChanged: boolean;
-  /** Its lineage, as it told last; null: not yet. */
+  /** Its lineage by its last answer; null: unknown. */
   known: LineageName | null;
-  /** Keys whose address is to be looked after there. */
+  /** Keys whose departure is to be checked there. */
   readonly due: Set<string>;
-  /** Lives that may not know yet that an address was written over an ownership of theirs. */
-  readonly ousted: Set<string>;
+  /** Incarnations that may not know yet that a departure replaced an ownership of theirs. */
+  readonly overwritten: Set<string>;
   isBusy: boolean;
 }
 
-export class Addresses {
+export class ForwardingRepair {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
-  readonly #tenants = new Map<string, Tenant>();
-  /** Those without an owner here. Their way still leads here: it is here that it goes on. */
-  readonly #former = new Map<string, Tenant>();
-  readonly #offices = new Map<string, Office>();
+  readonly #owned = new Map<string, MovedKey>();
+  /** Keys without an owner here. Departures still lead here, and from here on. */
+  readonly #former = new Map<string, MovedKey>();
+  readonly #regions = new Map<string, RegionRepair>();
 
   constructor(stores: RegionalStores, homes: Homes, self: string) {
     this.#stores = stores;
     this.#homes = homes;
     for (const region of stores.regions) {
       if (region === self) continue;
-      const [due, ousted] = [new Set<string>(), new Set<string>()];
-      this.#offices.set(region, {
+      const [due, overwritten] = [new Set<string>(), new Set<string>()];
+      this.#regions.set(region, {
         copy: null,
         hasChanged: false,
         known: null,
         due,
-        ousted,
+        overwritten: overwritten,
         isBusy: false,
       });
     }
   }
 
-  /** Whether anything here needs an address elsewhere. */
+  /** Whether any key here needs departures elsewhere. */
   get isNeeded(): boolean {
-    return this.#tenants.size + this.#former.size > 0;
+    return this.#owned.size + this.#former.size > 0;
   }
 
   /** This node owns a key that moved here, as `pointer` says. Returns at once. */
   hold(key: string, owner: Ownership, pointer: Pointer): void {
-    this.#tenants.set(key, { key, owner, pointer, rival: null });
+    this.#owned.set(key, { key, owner, pointer, rival: null });
     this.#former.delete(key);
     const first = this.#homes.first(key);
-    for (const [region, office] of this.#offices) {
-      if (region !== first && !office.hasChanged) continue;
-      office.due.add(key);
-      this.#work(region, office);
+    for (const [region, repair] of this.#regions) {
+      if (region !== first && !repair.hasChanged) continue;
+      repair.due.add(key);
+      this.#work(region, repair);
     }
   }
 
   /** An ownership has ended, or may have been given up. */
   left(key: string, epoch: number): void {
-    const tenant = this.#tenants.get(key);
-    if (tenant?.owner?.epoch !== epoch) return;
-    this.#remember(tenant);
+    const moved = this.#owned.get(key);
+    if (moved?.owner?.epoch !== epoch) return;
+    this.#remember(moved);
   }
 
-  #remember({ key, pointer }: Tenant): void {
-    this.#tenants.delete(key);
+  #remember({ key, pointer }: MovedKey): void {
+    this.#owned.delete(key);
     this.#former.delete(key);
     this.#former.set(key, { key, owner: null, pointer, rival: null });
     if (this.#former.size <= MAX_FORMER) return;
     this.#former.delete(this.#former.keys().next().value as string);
   }
 
-  /** A new life begins: it owns nothing. */
+  /** A new incarnation begins, which owns nothing. */
   clear(): void {
-    for (const tenant of [...this.#tenants.values()]) this.#remember(tenant);
+    for (const moved of [...this.#owned.values()]) this.#remember(moved);
   }
 
-  /** A region's roll was read, from this copy of its data. Returns at once. */
-  heard(region: string, copy: string): void {
-    const office = this.#offices.get(region);
-    if (!office) return;
-    if (office.copy !== copy) {
-      office.hasChanged ||= office.copy !== null;
-      office.copy = copy;
-      for (const key of [...this.#tenants.keys(), ...this.#former.keys()]) office.due.add(key);
+  /** A region's members were read, from the copy with this id. Returns at once. */
+  membersRead(region: string, copy: string): void {
+    const repair = this.#regions.get(region);
+    if (!repair) return;
+    if (repair.copy !== copy) {
+      repair.hasChanged ||= repair.copy !== null;
+      repair.copy = copy;
+      for (const key of [...this.#owned.keys(), ...this.#former.keys()]) repair.due.add(key);
     }
-    this.#work(region, office);
+    this.#work(region, repair);
   }
 
-  /** What this life owns, and others own more rightly. */
+  /** Ownerships of this incarnation that a rival of a higher epoch has won. */
   overtaken(incarnation: string): Overtaken[] {
     const overtaken: Overtaken[] = [];
-    for (const { key, owner, rival } of this.#tenants.values()) {
+    for (const { key, owner, rival } of this.#owned.values()) {
       if (rival && owner?.incarnation === incarnation) {
         overtaken.push({ key, epoch: owner.epoch, winner: rival });
       }
@@ -148,73 +146,77 @@ export class Addresses {
     return overtaken;
   }
 
-  /** Who owns a key more rightly than this node does; null: nobody, as far as it knows. */
+  /** The rival of a higher epoch for a key; null: none is known. */
   rivalOf(key: string): Ownership | null {
-    return this.#tenants.get(key)?.rival ?? null;
+    return this.#owned.get(key)?.rival ?? null;
   }
 
-  /** Whether it is this ownership of a key that is kept up here. */
+  /** Whether this is the ownership for which departures are kept here. */
   holds(key: string, owner: Ownership | null): boolean {
-    const held = this.#tenants.get(key)?.owner;
+    const held = this.#owned.get(key)?.owner;
     return held?.epoch === owner?.epoch && held?.incarnation === owner?.incarnation;
   }
 
-  /** Does what is due in a region. Never rejects. */
-  async #work(region: string, office: Office): Promise<void> {
-    if (office.isBusy || office.due.size + office.ousted.size === 0) return;
-    office.isBusy = true;
+  /** Does the repairs that are due in a region. Never rejects. */
+  async #work(region: string, repair: RegionRepair): Promise<void> {
+    if (repair.isBusy || repair.due.size + repair.overwritten.size === 0) return;
+    repair.isBusy = true;
     try {
       await this.#stores.at(region, async (store) => {
-        const known = office.known && { ...office.known, waited: false };
+        const known = repair.known && { ...repair.known, waited: false };
         const { lineage } = await store.renew(OBSERVER, 0, [], known);
-        office.known = { id: lineage.id, term: lineage.term };
-        const keys = [...office.due];
+        repair.known = { id: lineage.id, term: lineage.term };
+        const keys = [...repair.due];
         for (let at = 0; at < keys.length; at += AT_ONCE) {
           const share = keys.slice(at, at + AT_ONCE);
           await Promise.all(share.map((key) =>
-            this.#tend(store, key, office).catch((error) => {
-              // Nothing can be written there: whoever looks for the key is told the same.
-              if (error instanceof BrokenEntry) office.due.delete(key);
+            this.#repair(store, key, repair).catch((error) => {
+              // The entry can't be read, so nothing can be written; lookups get the same error.
+              if (error instanceof BrokenEntry) repair.due.delete(key);
               else throw error;
             })
           ));
         }
-        if (office.ousted.size > 0) await tellOusted(store, office);
+        if (repair.overwritten.size > 0) await raiseTerm(store, repair);
       });
     } catch {
-      // What is left is due when its roll can be read again.
+      // The rest is due when the region's members can be read again.
     } finally {
-      office.isBusy = false;
+      repair.isBusy = false;
     }
   }
 
-  #tenantOf(key: string): Tenant | undefined {
-    return this.#tenants.get(key) ?? this.#former.get(key);
+  #movedKey(key: string): MovedKey | undefined {
+    return this.#owned.get(key) ?? this.#former.get(key);
   }
 
-  /** Sees to it that whoever looks for a key in a region is sent here, or that it has a rival. */
-  async #tend(store: Store, key: string, { due, known, ousted }: Office): Promise<void> {
+  /** Makes lookups of a key in a region lead here, or notes the rival that stands there. */
+  async #repair(
+    store: Store,
+    key: string,
+    { due, known, overwritten: overwritten }: RegionRepair,
+  ): Promise<void> {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const tenant = this.#tenantOf(key);
-      if (!tenant) break;
-      const { owner, pointer } = tenant;
+      const moved = this.#movedKey(key);
+      if (!moved) break;
+      const { owner, pointer } = moved;
       const entry = entryOf(await store.lookup(key));
-      if (this.#tenantOf(key) !== tenant) continue;
+      if (this.#movedKey(key) !== moved) continue;
       if (entry.kind === "owner" && entry.owner.epoch > (owner?.epoch ?? pointer.at)) {
-        if (owner) tenant.rival = entry.owner;
+        if (owner) moved.rival = entry.owner;
         break;
       }
-      // It is this region's own book, under another name: what stands there is what is kept up.
+      // The same registry under another name: the entry is this node's own ownership.
       if (entry.kind === "owner" && this.holds(key, entry.owner)) break;
-      const missed = missing(entry, tenant);
-      if (missed === false) break;
-      // Where it has come back since it is at home there, if unowned: nothing is missing.
-      if (missed === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
-      const claim = shortcut(key, missed, pointer);
+      const standing = missingDeparture(entry, moved);
+      if (standing === false) break;
+      // Unowned, but the key has come back there since: nothing is missing.
+      if (standing === null && ((await arrivalOf(store, key))?.at ?? 0) >= pointer.at) break;
+      const claim = shortcut(key, standing, pointer);
       const { won, quarantined } = await store.claim({ ...claim, lineage: known as LineageName });
       if (quarantined) throw tellable(`another copy of its data answers by now`);
       if (won) {
-        if (entry.kind === "owner") ousted.add(entry.owner.incarnation);
+        if (entry.kind === "owner") overwritten.add(entry.owner.incarnation);
         break;
       }
       if (round === MAX_ROUNDS - 1) return;
@@ -223,24 +225,24 @@ export class Addresses {
   }
 }
 
-/** What an address is to be written over, null: over nothing; false where none is missing. */
-function missing(entry: Entry, { pointer: { at } }: Tenant): Stored | null | false {
+/** The entry that a missing departure is to replace, null: none; false where none is missing. */
+function missingDeparture(entry: Entry, { pointer: { at } }: MovedKey): Stored | null | false {
   if (entry.kind === "nobody") return null;
   if (entry.kind === "owner") {
-    // Of a time before the key left, as a rule: it has been gone since.
+    // Usually an ownership from before the key left.
     const { incarnation, epoch } = entry.owner;
     return { incarnation, epoch };
   }
-  // Of this very move, the signature may be missing: without it the key could be taken back.
+  // A departure of this same move may lack its signature: then the key could be taken back.
   const isOpen = entry.kind === "departed" && !entry.isSigned && entry.pointer.at === at;
   return isOpen || entry.pointer.at < at ? entry.stored : false;
 }
 
-/** Has those who live say again what they hold, by a term above theirs. */
-async function tellOusted(store: Store, { ousted }: Office): Promise<void> {
-  const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...ousted]);
+/** Raises the region's term where an overwritten owner lives, so that its node reasserts. */
+async function raiseTerm(store: Store, { overwritten: overwritten }: RegionRepair): Promise<void> {
+  const { watched, lineage: { term } } = await store.renew(OBSERVER, 0, [...overwritten]);
   if (watched.some(({ state }) => !isDead(state))) {
     await store.renew(OBSERVER, 0, [], { id: OVERRULED, term, waited: false });
   }
-  ousted.clear();
+  overwritten.clear();
 }

@@ -1,9 +1,9 @@
 /**
- * Where keys are at home: an atlas of districts, with a card file of those who moved.
+ * Which region's registry keeps a key: where the key is known to have moved, else what its id's
+ * prefix, its type or a rule says. Answers from memory; a move that this process has not seen is
+ * found by a lookup.
  *
- * It takes a key and gives the region whose registry keeps it: where it is known to have
- * moved, else what its id's prefix, its type or a rule says. The answer is at hand; what
- * moved elsewhere without this process's knowledge is found by looking its key up.
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
@@ -14,27 +14,26 @@ import type { Pointer } from "./entries.ts";
 import { checkHomeRules } from "./options.ts";
 
 /**
- * Which region is a key's home before it was ever moved. The first that says one holds:
- * the id's prefix (`eu-west-1~room-7`, where it names one of the regions), `types`,
- * `rule`, `default`.
+ * The home region of a key that was never moved. The first of these that gives one wins: the id's
+ * prefix (`eu-west-1~room-7`, where it names one of the regions), `types`, `rule`, `default`.
  *
- * Every node MUST have the same rules, and for ever: a key whose home were another one
- * tomorrow would have two owners, and its state would stay behind. So a new rule is for
- * types and ids that have not been used yet; what exists is moved by `node.move`.
+ * Every node MUST have the same rules, and they MUST never change: a key whose home changed would
+ * have two owners, and its state would stay behind. Add rules only for types and ids that are not
+ * in use yet; move existing resources by `node.move`.
  */
 export interface HomeRules {
   /** Regions by resource type: `{ channels: "eu-west-1" }`. */
   readonly types?: Readonly<Record<string, string>>;
   /** A region by type and decoded id; null or undefined: none of its own. */
   readonly rule?: (type: string, id: string) => string | null | undefined;
-  /** The home of all else. Default: the first region, as JavaScript orders the names. */
+  /** The home of all other keys. Default: the first region, as JavaScript orders the names. */
   readonly default?: string;
 }
 
 /**
  * A rule that spreads keys evenly over `regions`, by highest random weight. The list is
- * part of the rule: a region added to it would take keys away from the others. Let new
- * regions have prefixes or types of their own instead.
+ * part of the rule: a region added to it would take keys away from the others. Give new regions
+ * prefixes or types of their own instead.
  *
  * Source: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates" (1998).
  */
@@ -55,7 +54,7 @@ export function spreadOver(regions: readonly string[]): (type: string, id: strin
 
 /** What is known of a key that moved. */
 export interface Moved extends Pointer {
-  /** Whether its state has come with it. */
+  /** Whether its state has been copied. */
   readonly isSettled: boolean;
 }
 
@@ -63,7 +62,7 @@ export class Homes {
   readonly #regions: ReadonlySet<string>;
   readonly #rules: HomeRules;
   readonly #default: string;
-  /** Oldest first, so that the first is the one to forget: a lookup finds it again. */
+  /** Oldest first; the first is evicted, and a lookup finds it again. */
   readonly #moved = new Map<string, Moved>();
 
   /** @throws AtlasError `bad_request` where a rule names none of the regions. */
@@ -77,7 +76,7 @@ export class Homes {
     }
   }
 
-  /** The home as far as it is known here. @throws AtlasError where a rule names no region */
+  /** The home, as far as this process knows. @throws AtlasError where a rule names no region */
   of(key: string): string {
     return this.#moved.get(key)?.to ?? this.first(key);
   }
@@ -102,14 +101,14 @@ export class Homes {
   }
 
   /**
-   * Remembers where a key went, unless this move or a later one of it is known to be over: one
-   * that was taken back is, too, and a lookup that was under way meanwhile knows less.
+   * Remembers where a key moved, unless this move or a later one is known to have ended. A move that
+   * was taken back has ended too, and a lookup that was under way meanwhile is outdated.
    */
   learn(key: string, { to, from, at }: Pointer, isSettled: boolean): void {
     const known = this.#moved.get(key);
     if (known?.isSettled && known.at >= at) return;
     this.#moved.delete(key);
-    // Back at its first home, and settled: as if it had never moved.
+    // Back at its first home with its state: as if it had never moved.
     if (isSettled && to === this.first(key)) return;
     if (this.#moved.size >= MAX_CACHED_LOCATIONS) {
       this.#moved.delete(this.#moved.keys().next().value as string);
@@ -128,7 +127,7 @@ export class Homes {
   }
 }
 
-/** What a rule says of a key. @throws AtlasError `bad_request` where it throws, naming it */
+/** The region that a rule gives a key. @throws AtlasError `bad_request` with the key where it throws */
 function ruleOn(rule: NonNullable<HomeRules["rule"]>, key: string): string | null | undefined {
   const { type, id } = parseKey(key);
   try {

@@ -1,78 +1,75 @@
 /**
- * The other regions' rolls, as last heard: last week's newspapers from abroad, good
- * enough to know whom to write to.
- *
- * It takes nods that it is time to read again, reads in the background, and gives the
- * last known members of each region. They die in their own region's registry only; an
- * outage there changes nothing here.
+ * The other regions' members, as last read. Reads them in the background when they are due.
+ * Members die in their own region's registry only; an outage there leaves the last known members
+ * in place.
  */
 import { MAX_CACHED_LOCATIONS } from "../../../src/limits.ts";
 import type { Member } from "../../../src/model/member.ts";
 import type { Membership, Observation, Unreadable } from "../../../src/ports/store.ts";
 import type { RegionalStores } from "./region_stores.ts";
 
-/** Who only looks: no life is called so, and nothing is renewed. */
+/** The incarnation under which a store is only read; no node has it, so nothing is renewed. */
 export const OBSERVER = "observer";
-/** How old a roll may get while nobody asks for it, in ms: it is read at the next renewal. */
-export const ROLL_MS = 2_000;
-/** The same while somebody does. */
-const ASKED_MS = 500;
+/** The age at which a renewal reads a region's members again, in ms. */
+export const MEMBERS_MAX_AGE_MS = 2_000;
+/** The same where a caller waits for them. */
+const WAITED_MAX_AGE_MS = 500;
 
-interface Roll {
+interface CachedMembers {
   readAt: number;
   /** The read that is under way. */
   reading: Promise<void> | null;
   known: Membership | null;
 }
 
-export class Rolls {
-  /** Rises whenever another region's roll is found changed. */
+export class MemberCache {
+  /** Rises whenever another region's members have changed. */
   changes = 0;
   readonly #stores: RegionalStores;
   readonly #now: () => number;
-  readonly #onRead: (region: string, roll: Membership) => void;
-  readonly #rolls = new Map<string, Roll>();
-  /** In whose registry incarnations are that rolls, or ownerships, named; oldest first. */
+  readonly #onRead: (region: string, membership: Membership) => void;
+  readonly #cached = new Map<string, CachedMembers>();
+  /** The region of each known incarnation; oldest first. */
   readonly #regions = new Map<string, string>();
 
-  /** @param onRead hears of each roll that was read, and whose it is. */
+  /** @param onRead gets each region's members once they were read. */
   constructor(
     stores: RegionalStores,
     self: string,
     now: () => number,
-    onRead: (region: string, roll: Membership) => void,
+    onRead: (region: string, membership: Membership) => void,
   ) {
     this.#onRead = onRead;
     this.#stores = stores;
     this.#now = now;
     for (const region of stores.regions) {
       if (region !== self) {
-        this.#rolls.set(region, { readAt: -Infinity, reading: null, known: null });
+        this.#cached.set(region, { readAt: -Infinity, reading: null, known: null });
       }
     }
   }
 
-  /** Reads what is due. @param isAsked whether somebody waits for news. Returns at once. */
+  /** Reads what is due. @param isAsked whether a caller waits for it. Returns at once. */
   read(isAsked: boolean): void {
-    for (const [region, roll] of this.#rolls) this.#readIfDue(region, roll, isAsked);
+    for (const [region, cached] of this.#cached) this.#readIfDue(region, cached, isAsked);
   }
 
   /** A region's members, once what is due has been read. Never rejects. */
-  async news(region: string): Promise<readonly Member[]> {
-    const roll = this.#rolls.get(region);
-    if (!roll) return [];
-    this.#readIfDue(region, roll, true);
-    await roll.reading;
-    return roll.known?.members ?? [];
+  async fresh(region: string): Promise<readonly Member[]> {
+    const cached = this.#cached.get(region);
+    if (!cached) return [];
+    this.#readIfDue(region, cached, true);
+    await cached.reading;
+    return cached.known?.members ?? [];
   }
 
   members(): Member[] {
-    return [...this.#rolls.values()].flatMap(({ known }) => [...known?.members ?? []]);
+    return [...this.#cached.values()].flatMap(({ known }) => [...known?.members ?? []]);
   }
 
-  /** Rows of other regions' rolls that can't be read. */
+  /** Rows of other regions' members that can't be read. */
   unreadable(): Unreadable[] {
-    return [...this.#rolls].flatMap(([region, { known }]) =>
+    return [...this.#cached].flatMap(([region, { known }]) =>
       (known?.unreadable ?? []).map((row) => ({ ...row, region }))
     );
   }
@@ -82,9 +79,9 @@ export class Rolls {
     return this.#regions.get(incarnation);
   }
 
-  /** A life was named that is another region's registry's business. */
-  met(region: string, incarnation: string): void {
-    if (!this.#rolls.has(region) || this.#regions.get(incarnation) === region) return;
+  /** Remembers that an incarnation is a member of another region. */
+  noteRegion(region: string, incarnation: string): void {
+    if (!this.#cached.has(region) || this.#regions.get(incarnation) === region) return;
     if (this.#regions.size >= MAX_CACHED_LOCATIONS) {
       this.#regions.delete(this.#regions.keys().next().value as string);
     }
@@ -100,35 +97,39 @@ export class Rolls {
     return seen;
   }
 
-  /** Heartbeats as last heard. */
+  /** Heartbeats from the cache. */
   recall(incarnations: readonly string[]): Observation[] {
     return [...this.members(), ...this.unreadable()]
       .filter(({ incarnation }) => incarnations.includes(incarnation))
       .map(({ incarnation, seq, state }) => ({ incarnation, seq, state }));
   }
 
-  #readIfDue(region: string, roll: Roll, isAsked: boolean): void {
-    const due = this.#now() - (isAsked ? ASKED_MS : ROLL_MS);
-    if (roll.reading === null && roll.readAt <= due) roll.reading = this.#read(region, roll);
+  #readIfDue(region: string, cached: CachedMembers, isAsked: boolean): void {
+    const due = this.#now() - (isAsked ? WAITED_MAX_AGE_MS : MEMBERS_MAX_AGE_MS);
+    if (cached.reading === null && cached.readAt <= due) {
+      cached.reading = this.#read(region, cached);
+    }
   }
 
-  async #read(region: string, roll: Roll): Promise<void> {
+  async #read(region: string, cached: CachedMembers): Promise<void> {
     try {
-      const told = await this.#stores.at(region, (store) => store.members());
-      // Others are in it where two regions have one registry: they are in their own roll, too.
-      const members = told.members.filter((member) => member.region === region);
-      const isNews = roll.known ? told.version !== roll.known.version : members.length > 0;
+      const membership = await this.#stores.at(region, (store) => store.members());
+      // Where two regions share a registry it has the other region's members, too.
+      const members = membership.members.filter((member) => member.region === region);
+      const isNews = cached.known
+        ? membership.version !== cached.known.version
+        : members.length > 0;
       if (isNews) this.changes++;
-      roll.known = { ...told, members };
-      for (const { incarnation } of [...members, ...told.unreadable ?? []]) {
-        this.met(region, incarnation);
+      cached.known = { ...membership, members };
+      for (const { incarnation } of [...members, ...membership.unreadable ?? []]) {
+        this.noteRegion(region, incarnation);
       }
-      this.#onRead(region, told);
+      this.#onRead(region, membership);
     } catch {
-      // What was known before is the best there is; the next read is due as usual.
+      // The former members stay; the next read is due as usual.
     } finally {
-      roll.readAt = this.#now();
-      roll.reading = null;
+      cached.readAt = this.#now();
+      cached.reading = null;
     }
   }
 }

@@ -1,9 +1,6 @@
 /**
- * What is refused of a regional store before anything is opened: a surveyor who checks the
- * map's names before anybody moves in.
- *
- * It takes what a program gives as regions, stores and rules; throws an AtlasError that names
- * the field, or lets it pass.
+ * Checks the options of a regional store before anything is opened. Throws an AtlasError that
+ * names the field.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import { quoted } from "../../../src/model/options.ts";
@@ -19,7 +16,7 @@ export function checkRegion(region: string): void {
   throw refused("region", quoted(region), "without ~, which ends the region in an id's prefix");
 }
 
-/** Refuses options that aren't any, and stores that are none. */
+/** Refuses unknown options, and values that are no stores. */
 export function checkRegional(options: unknown): void {
   const { stores } = fieldsOf("options", options, "{ self, stores, homes }");
   const all = fieldsOf("stores", stores, "{ <region>: a store, or a function that opens one }");
@@ -41,7 +38,7 @@ export function sameStore(region: string, other: string): AtlasError {
   return new AtlasError("bad_request", message);
 }
 
-/** Refuses rules of a shape that would never be asked; which regions there are is known later. */
+/** Refuses rules of a wrong shape; their regions are checked later. */
 export function checkHomeRules(rules: unknown): void {
   const all = fieldsOf("homes", rules, "{ types, rule, default }");
   const unknown = Object.keys(all).find((name) => !RULES.includes(name));

@@ -1,19 +1,18 @@
 /**
- * Who owns a key, in whichever region it is at home: the forwarding department, which
- * keeps to one rule: a key lives where its latest forwarding address points.
+ * Ownership of keys across regions. A key's home is where its latest departure points.
  *
- * It takes claims, departures and lookups, and gives ownerships as nodes know them. Each
- * region a key has left has a departure in its store. Their epochs rise in the order of
- * the moves, so a departure that is older than the one that led to it is of an earlier
- * stay, and the key is at home there again.
+ * Takes claims, departures and lookups; gives ownerships as nodes know them. Each region that a
+ * key has left has a departure in its store. Their epochs rise in the order of the moves, so a
+ * departure older than the one that led to it belongs to an earlier stay, and the key is at home
+ * there again.
  *
- * A moved key is claimed in four steps, each a compare-and-set on the one before: the
- * claimer signs for it at the old home, its life arrives (nobody else acts upon that
- * ownership), it brings the state, and takes the key under one more epoch. Whoever takes
- * over after a crash in between goes on with what is there.
+ * A moved key is claimed in four steps, each a compare-and-set on the one before: the claimer
+ * signs the departure at the former home, writes an arrival that nobody else acts upon, copies the
+ * state, and takes the key under one more epoch. After a crash in between, the next claimer goes
+ * on with what is there.
  *
- * Source: design §2 (regions), §3 (claim); for forwarding addresses, Fowler, "The
- * complexity of using forwarding addresses for decentralized object finding" (1986).
+ * Source: `docs/design.md`, Regions and moves; Claims. For departures as forwarding addresses:
+ * Fowler, "The complexity of using forwarding addresses for decentralized object finding" (1986).
  */
 import type { Ownership } from "../../../src/model/ownership.ts";
 import type { Claim, ClaimReply, Store } from "../../../src/ports/store.ts";
@@ -30,57 +29,57 @@ import {
   shortcut,
   type Stored,
 } from "./entries.ts";
-import type { Addresses } from "./forwarding_repair.ts";
+import type { ForwardingRepair } from "./forwarding_repair.ts";
 import type { Homes } from "./homes.ts";
 import type { RegionalStores } from "./region_stores.ts";
-import type { Neighbours } from "./registry_identity.ts";
-import { arrivalOf, bringState, hasArrived } from "./state_import.ts";
+import type { RegistryIdentity } from "./registry_identity.ts";
+import { arrivalOf, hasArrived, importState } from "./state_import.ts";
 
-/** Compare-and-sets that one claim may lose to what changes meanwhile. */
+/** The most compare-and-sets that one claim may lose to concurrent changes. */
 const MAX_ROUNDS = 8;
 
-/** Where a key lives and what stands there. `pointer`: the move that led there, if any. */
+/** A key's home and the entry there. `pointer`: the move that led there, if any. */
 export interface Found {
   readonly home: string;
   readonly entry: Exclude<Entry, { kind: "departed" }>;
-  /** A departure of an earlier stay that still stands there: nobody has arrived yet. */
+  /** A departure of an earlier stay that still stands there, since nobody has arrived yet. */
   readonly old: Stored | null;
   readonly pointer: Pointer | null;
 }
 
-export class RegionalKeys {
+export class RegionalOwnership {
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
   readonly #self: string;
-  readonly #addresses: Addresses;
-  readonly #neighbours: Neighbours;
+  readonly #repair: ForwardingRepair;
+  readonly #identity: RegistryIdentity;
   #attempts = 0;
 
   constructor(
     stores: RegionalStores,
     homes: Homes,
     self: string,
-    addresses: Addresses,
-    neighbours: Neighbours,
+    repair: ForwardingRepair,
+    identity: RegistryIdentity,
   ) {
-    this.#neighbours = neighbours;
+    this.#identity = identity;
     this.#stores = stores;
     this.#homes = homes;
     this.#self = self;
-    this.#addresses = addresses;
+    this.#repair = repair;
   }
 
   /**
    * A key's owner, read where it is at home.
    *
-   * This region's store is asked beside the one that is believed to be its home: where it
-   * says that the key lives here, no other has to be heard, or reached.
+   * This region's store is asked together with the supposed home. Where it says that the key's home
+   * is here, no other region has to answer.
    *
-   * @throws AtlasError that names a region away
+   * @throws AtlasError that names an unreachable region
    */
   async locate(key: string): Promise<Found> {
     const known = this.#homes.moved(key);
-    // A move that nobody is known to have completed may have been taken back.
+    // A move that is not known to be complete may have been taken back.
     const pointer = known?.isSettled ? known : null;
     const home = pointer?.to ?? this.#homes.first(key);
     if (home === this.#self) return await this.#follow(key, home, pointer);
@@ -89,20 +88,20 @@ export class RegionalKeys {
     const first = await Promise.race([here, abroad.then(() => null, () => here)]);
     if (!first) return await abroad;
     if ("home" in first) return first;
-    // It left for there, and may have gone further. Who knows only of earlier moves is passed over.
+    // It left for there, and may have moved on. Regions that know only earlier moves are skipped.
     const found = await abroad.catch(() => null);
     if (found && (found.pointer?.at ?? 0) >= first.at) return found;
     return await this.#follow(key, first.to, first);
   }
 
-  /** What this region's store alone knows: that a key lives here, where it went; null: nothing. */
+  /** What this region's store knows by itself: the key is here, or where it moved; null: nothing. */
   async #here(key: string): Promise<Found | Pointer | null> {
     const [stored, arrived] = await this.#own((store) =>
       Promise.all([store.lookup(key), arrivalOf(store, key)])
     );
     const entry = entryOf(stored);
     if (entry.kind === "departed") return entry.pointer;
-    // Whoever leaves a region writes that there first. So what has come and not left is here.
+    // A departure is written before anything else, so a key that arrived and has none is here.
     const pointer = entry.kind === "arriving" ? entry.pointer : arrived && {
       to: this.#self,
       ...arrived,
@@ -112,7 +111,7 @@ export class RegionalKeys {
     return { home: this.#self, entry, old: null, pointer };
   }
 
-  /** Goes from address to address, beginning where `pointer` leads. */
+  /** Follows departures, beginning where `pointer` leads. */
   async #follow(key: string, home: string, known: Pointer | null): Promise<Found> {
     let region = home;
     let pointer = known;
@@ -120,7 +119,7 @@ export class RegionalKeys {
     for (let hops = 0; hops <= this.#stores.regions.length; hops++) {
       const entry = entryOf(await this.#stores.at(region, (store) => store.lookup(key)));
       const astray = misplaced(entry, region);
-      if (astray) throw this.#neighbours.oneBook(region, astray);
+      if (astray) throw this.#identity.sharedRegistry(region, astray);
       if (entry.kind !== "departed" || (pointer && entry.pointer.at <= pointer.at)) {
         const found = standing(region, entry, pointer);
         this.#learn(key, found);
@@ -144,17 +143,17 @@ export class RegionalKeys {
     return await this.#take(claim, round);
   }
 
-  /** A plain claim. What is won of what once moved here needs its address kept up elsewhere. */
+  /** A plain claim. If the key once moved here, its departures elsewhere are kept in repair. */
   async #take(claim: Claim, round: number): Promise<ClaimReply> {
     const { key } = claim;
-    // Asked for at once: a store that takes several steps in one journey has one of them.
+    // Sent at once, so that a store that batches steps sends both together.
     const claimed = this.#own((store) => store.claim(claim));
     const coming = this.#own((store) => arrivalOf(store, key));
     coming.catch(() => {});
     const reply = await claimed;
     const arrived = reply.won ? await coming : null;
     if (arrived && reply.owner) {
-      this.#addresses.hold(key, reply.owner, { to: this.#self, ...arrived });
+      this.#repair.hold(key, reply.owner, { to: this.#self, ...arrived });
     }
     return await this.#judge(claim, reply, round);
   }
@@ -165,13 +164,13 @@ export class RegionalKeys {
       const others = this.#stores.regions.filter((it) => it !== this.#self).join(", ");
       throw refused("region", JSON.stringify(region), `another one of: ${others}`);
     }
-    const rival = this.#addresses.rivalOf(key);
-    if (!rival) this.#neighbours.check(region);
-    // Who gives way to an owner there has left before that one came.
+    const rival = this.#repair.rivalOf(key);
+    if (!rival) this.#identity.check(region);
+    // An owner that yields to one there leaves before that one arrives.
     const at = rival && rival.epoch - 1;
     const claim = departure(key, owner, { to: region, from: this.#self, at });
     const { won, owner: stored } = await this.#own((store) => store.claim(claim));
-    this.#addresses.left(key, owner.epoch);
+    this.#repair.left(key, owner.epoch);
     if (!won || !stored) return false;
     this.#homes.learn(key, { to: region, from: this.#self, at: at ?? stored.epoch }, false);
     return true;
@@ -186,7 +185,7 @@ export class RegionalKeys {
     return back !== null;
   }
 
-  /** What the answer to a plain claim means. */
+  /** Interprets the answer to a plain claim. */
   async #judge(claim: Claim, reply: ClaimReply, round: number): Promise<ClaimReply> {
     if (reply.won || reply.quarantined) return reply;
     const entry = entryOf(reply.owner);
@@ -199,7 +198,7 @@ export class RegionalKeys {
     const moved = this.#homes.moved(claim.key);
     const isOld = moved?.to === this.#self && entry.pointer.at <= moved.at;
     if (isOld && moved.isSettled && claim.expected === null) {
-      // Of an earlier stay, and restored since: what came here later is here with its state.
+      // A restored departure of an earlier stay: the key has come back with its state.
       const over = { ...claim, expected: entry.stored, above: moved.at };
       const taken = await this.#own((store) => store.claim(over));
       return taken.won ? taken : await this.#judge(claim, taken, round + 1);
@@ -210,7 +209,7 @@ export class RegionalKeys {
     return await this.claim(claim, round + 1);
   }
 
-  /** Claims a key that moved here, and whose state may not have come with it yet. */
+  /** Claims a key that moved here and whose state may not be copied yet. */
   async #arrive(claim: Claim, pointer: Pointer, round: number): Promise<ClaimReply> {
     const { key, expected } = claim;
     const found = await this.locate(key);
@@ -220,7 +219,7 @@ export class RegionalKeys {
       if (!isMine(entry.owner, claim)) return { won: false, owner: entry.owner };
       return await this.#bring(claim, entry.stored, entry.pointer, round);
     }
-    // Whoever owns it took it with its state.
+    // Its owner took it with its state.
     const isHere = entry.kind === "owner" ||
       old === null && await this.#own((store) => hasArrived(store, key, pointer.at));
     if (isHere) {
@@ -228,7 +227,7 @@ export class RegionalKeys {
       return await this.#take(claim, round);
     }
     if (expected !== null) return { won: false, owner: null };
-    this.#neighbours.check(this.#self);
+    this.#identity.check(this.#self);
     const way = found.pointer ?? pointer;
     if (await this.#stores.at(way.from, (store) => sign(store, key, way))) {
       return await this.#bring(claim, old, way, round);
@@ -236,7 +235,7 @@ export class RegionalKeys {
     throw tellable(`${key} was called back to ${way.from}, or has moved on`);
   }
 
-  /** Arrives in place of what stands, brings the state, and takes the key. */
+  /** Writes an arrival over the present entry, copies the state, and takes the key. */
   async #bring(
     claim: Claim,
     expected: Claim["expected"],
@@ -259,22 +258,22 @@ export class RegionalKeys {
       from,
       (source) =>
         this.#own((to) =>
-          bringState({ key, from: source, region: from, to, at, incarnation, epoch, last })
+          importState({ key, from: source, region: from, to, at, incarnation, epoch, last })
         ),
     );
     const own = { ...claim, expected: { incarnation, epoch } };
     const reply = await this.#own((store) => store.claim(own));
     if (!reply.won || !reply.owner) return await this.#judge(claim, reply, round + 1);
     this.#homes.learn(key, pointer, true);
-    this.#addresses.hold(key, reply.owner, pointer);
+    this.#repair.hold(key, reply.owner, pointer);
     return reply;
   }
 
-  /** Before a removal that others began: it must not be from this very book under another name. */
+  /** Refuses to go on with a move whose source is this same registry under another name. */
   async #checkSource(key: string, from: string): Promise<void> {
     const entry = entryOf(await this.#stores.at(from, (store) => store.lookup(key)));
     const astray = misplaced(entry, from);
-    if (astray) throw this.#neighbours.oneBook(from, astray);
+    if (astray) throw this.#identity.sharedRegistry(from, astray);
   }
 
   #learn(key: string, { entry, pointer }: Found): void {
@@ -282,11 +281,11 @@ export class RegionalKeys {
     else this.#homes.forget(key);
   }
 
-  /** Has the first home point straight to where a key lives, for the next who asks. */
+  /** Has the first home point directly to a key's home, for later lookups. */
   #shorten(key: string, first: Stored, { pointer }: Found): void {
     if (!pointer || pointer.to === this.#homes.first(key)) return;
     const claim = shortcut(key, first, pointer);
-    // Where it fails, the way stays as long as it was.
+    // If it fails, lookups go on following all departures.
     this.#stores.at(this.#homes.first(key), (store) => store.claim(claim)).catch(() => {});
   }
 
@@ -295,7 +294,7 @@ export class RegionalKeys {
   }
 }
 
-/** The move that an entry tells of, where no region's own book can: keys leave it, and come to it. */
+/** The move of an entry that this region's own registry can't hold; null where it can. */
 function misplaced(entry: Entry, region: string): Pointer | null {
   const isSo = entry.kind === "departed" && entry.pointer.to === region ||
     entry.kind === "arriving" && entry.pointer.to !== region;
@@ -313,7 +312,7 @@ function standing(home: string, entry: Entry, pointer: Pointer | null): Found {
   return { home, entry: { kind: "nobody" }, old: entry.stored, pointer };
 }
 
-/** The claim's answer where the key was found to have moved: its owner there. */
+/** The claim's answer where the key has moved: its owner there. */
 function elsewhereReply(key: string, { home, entry }: Found): ClaimReply {
   if (entry.kind === "nobody") throw elsewhere(key, home);
   return { won: false, owner: entry.owner };

@@ -1,9 +1,6 @@
 /**
- * The regions' stores, each opened when it is first needed: a switchboard whose trunk
- * lines fail one by one, and says which.
- *
- * It takes a region and a step, and gives the step's answer; where the region can't be
- * reached, `unavailable` with its name, and nothing of the others.
+ * The stores of all regions, each opened when it is first needed. Takes a region and a step; gives
+ * the step's answer, or `unavailable` with the region's name where that region can't be reached.
  */
 import { AtlasError, isAtlasError, messageOf } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
@@ -20,10 +17,10 @@ export class RegionalStores {
   readonly #sources: ReadonlyMap<string, StoreOrOpener>;
   readonly #self: string;
   readonly #onEvent: (event: NodeEvent) => void;
-  /** Regions whose stores refuse to be opened, and of which that was told. */
+  /** Regions whose stores can't be opened, and for which that was logged. */
   readonly #refusing = new Set<string>();
   readonly #opening = new Map<string, Promise<Store>>();
-  /** Whose each open store is. */
+  /** The region of each open store. */
   readonly #owners = new Map<Store, string>();
   #isClosed = false;
 
@@ -86,8 +83,8 @@ export class RegionalStores {
   }
 
   /**
-   * Why a region's store can't be opened. Another region's wrong address or credentials are
-   * this node's settings, not its callers' fault: those hear that it is away, the log why.
+   * Logs why a region's store can't be opened. Another region's wrong address or credentials are a
+   * fault of this node's settings, so callers get `unavailable`, and only the log has the reason.
    */
   #unopened(region: string, error: unknown): unknown {
     const code = isAtlasError(error) ? error.code : null;
@@ -118,7 +115,7 @@ export class RegionalStores {
   }
 }
 
-/** The same error of a setting of this node's own, with its region. */
+/** The same error with the region, as one of this node's own settings. */
 function ofSetting(region: string, error: AtlasError): AtlasError {
   const { code, message, retryable, maybeExecuted } = error;
   const options = { cause: error, retryable, maybeExecuted };

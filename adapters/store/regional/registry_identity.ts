@@ -1,13 +1,12 @@
 /**
- * Whether each region's registry is its own: a caretaker who reads the names at the doors,
- * and sends no removal van to a house that has two numbers.
+ * Detects two regions that share one registry.
  *
- * It takes rolls as they are read, and heartbeats; gives why a registry is not its region's own, and
- * tells it once. Two regions with one registry work as long as nothing moves between them:
- * who brings a key's state from a book into the same book clears it away first. What URLs
- * show is refused at start (`registry_place.ts`); what they don't, as another name in DNS or a
- * proxy, shows here: by this node's own name in another region's roll, and by members of
- * another region who are alive. Those must be seen to be: nobody of this region buries them.
+ * Takes members as they are read, and heartbeats; gives the reason why a registry is not its
+ * region's own, and reports it once. Two regions with one registry work only until a key moves
+ * between them: copying a state from a store into itself would delete it. URLs that are equal are
+ * refused at start (`url.ts`). Others (another DNS name, a proxy) show here: this node is among
+ * another region's members, or live members of another region are among its own. Their heartbeats
+ * must be seen to move, since no node of this region kills them.
  */
 import type { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
@@ -16,30 +15,30 @@ import type { Observation } from "../../../src/ports/store.ts";
 import { tellable } from "../check.ts";
 import type { Pointer } from "./entries.ts";
 
-/** How long ago a stranger's heartbeat may have moved for it to be alive, in ms. */
+/** A stranger is alive if its heartbeat moved within this time, in ms. */
 const ALIVE_MS = 60_000;
-/** Strangers of one registry that are looked at. */
+/** The most strangers of one registry that are watched. */
 const MAX_STRANGERS = 8;
 
 /** A member of another region than the one in whose registry it is. */
 interface Stranger {
   readonly name: string;
   readonly seq: number;
-  /** When its heartbeat was seen to move. */
+  /** When its heartbeat was last seen to move. */
   readonly beatAt: number;
 }
 
-export class Neighbours {
+export class RegistryIdentity {
   readonly #self: string;
   readonly #now: () => number;
   readonly #onEvent: (event: NodeEvent) => void;
-  /** This process's lives. */
-  readonly #lives = new Set<string>();
-  /** Other regions in whose rolls one of them is. */
+  /** This process's incarnations. */
+  readonly #incarnations = new Set<string>();
+  /** Other regions that have one of them as a member. */
   readonly #doubles = new Set<string>();
   /** By the region in whose registry they are, and their incarnation. */
   readonly #strangers = new Map<string, ReadonlyMap<string, Stranger>>();
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
 
   constructor(self: string, now: () => number, onEvent: (event: NodeEvent) => void) {
     this.#self = self;
@@ -48,17 +47,18 @@ export class Neighbours {
   }
 
   begins(incarnation: string): void {
-    this.#lives.add(incarnation);
+    this.#incarnations.add(incarnation);
   }
 
   ended(incarnation: string): void {
-    this.#lives.delete(incarnation);
+    this.#incarnations.delete(incarnation);
   }
 
-  /** A region's roll was read. */
+  /** A region's members were read. */
   read(region: string, members: readonly Member[]): void {
     const living = members.filter(({ state }) => !isDead(state));
-    const isDouble = region !== this.#self && living.some((it) => this.#lives.has(it.incarnation));
+    const isDouble = region !== this.#self &&
+      living.some((it) => this.#incarnations.has(it.incarnation));
     if (isDouble) this.#doubles.add(region);
     else this.#doubles.delete(region);
     const known = this.#strangers.get(region);
@@ -70,16 +70,16 @@ export class Neighbours {
         return [it.incarnation, this.#seen(known?.get(it.incarnation), it.seq, name)];
       })),
     );
-    this.#tellOf(region);
+    this.#reportIfShared(region);
   }
 
-  /** Strangers in this region's own roll: their heartbeats come along with a renewal. */
+  /** Strangers among this region's own members; renewals return their heartbeats. */
   get strangers(): readonly string[] {
     return [...this.#strangers.get(this.#self)?.keys() ?? []];
   }
 
   /** Heartbeats in this region's own registry. */
-  heard(observations: readonly Observation[]): void {
+  observed(observations: readonly Observation[]): void {
     const known = this.#strangers.get(this.#self);
     if (!known || known.size === 0) return;
     const next = new Map(known);
@@ -88,25 +88,25 @@ export class Neighbours {
       if (stranger) next.set(incarnation, this.#seen(stranger, seq, stranger.name));
     }
     this.#strangers.set(this.#self, next);
-    this.#tellOf(this.#self);
+    this.#reportIfShared(this.#self);
   }
 
-  /** Why no key may move to a region, as far as is known; null: nothing speaks against it. */
-  obstacleTo(region: string): string | null {
+  /** Why no key may move to a region; null: no reason is known. */
+  whyShared(region: string): string | null {
     const why = this.#why(region);
     return why === null ? null : `the registry of region ${region} is not its own: ${why}`;
   }
 
   /** @throws AtlasError `unavailable` where a region's registry is not its own */
   check(region: string): void {
-    const obstacle = this.obstacleTo(region);
+    const obstacle = this.whyShared(region);
     if (obstacle !== null) throw tellable(obstacle);
   }
 
-  /** The error of a region in whose registry an entry stands that another region's only can have. */
-  oneBook(region: string, { from, to }: Pointer): AtlasError {
+  /** The error of a region whose registry holds an entry that only another region's can have. */
+  sharedRegistry(region: string, { from, to }: Pointer): AtlasError {
     const why = `it says that a key went from ${from} to ${to}, as only another region's can`;
-    this.#tell(region, why);
+    this.#report(region, why);
     return tellable(`the registry of region ${region} is not its own: ${why}`);
   }
 
@@ -126,14 +126,14 @@ export class Neighbours {
     return null;
   }
 
-  #tellOf(region: string): void {
+  #reportIfShared(region: string): void {
     const why = this.#why(region);
-    if (why !== null) this.#tell(region, why);
+    if (why !== null) this.#report(region, why);
   }
 
-  #tell(region: string, reason: string): void {
-    if (this.#told.has(region)) return;
-    this.#told.add(region);
+  #report(region: string, reason: string): void {
+    if (this.#reported.has(region)) return;
+    this.#reported.add(region);
     const fields = { region, reason };
     this.#onEvent({ level: "error", event: "registry is not its region's own", fields });
   }

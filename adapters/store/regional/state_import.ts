@@ -1,38 +1,39 @@
 /**
- * Brings a moved key's state to its new home: a removal firm that marks on the door how
- * far it got, so that another crew can go on.
+ * Copies a moved key's state from its former home to its new one, resumably.
  *
- * It takes the old home's store, where the state is frozen, and the new one's, with an
- * ownership there that nobody else acts upon; gives back once all of the state is there.
- * Every page is committed together with the mark of how far it got, under that ownership:
- * a crew that was overtaken is fenced. What has been brought once is not brought again.
+ * Takes the former home's store, where the state is frozen, and the new one's, with an ownership
+ * there that nobody else uses; resolves once the whole state is there. Each page is committed
+ * together with a progress mark, under that ownership, so that a copier that was overtaken is
+ * fenced. A page that was copied is not copied again.
+ *
+ * Source: `docs/design.md`, Regions and moves.
  */
 import type { Stamp, Store } from "../../../src/ports/store.ts";
 import { brokenEntry, tellable } from "../check.ts";
 
-/** The field of the mark: no field of the core begins so. */
+/** The field of the progress mark; no field of the core begins with `~`. */
 const MARK = "~home";
-/** Above all fields, which are ASCII. */
+/** Sorts after all fields, which are ASCII. */
 const LAST = "\uffff";
-/** Fields that one page has at first, and at most. */
+/** Fields of the first page, and of the largest. */
 const FIRST_PAGE = 16;
 const MOST_PAGE = 1_024;
 /** Characters of one commit, unless a single value has more. */
 const MOST_TEXT = 262_144;
 
-/** How far a move got: of the one that ended epoch `at`. */
+/** The progress of the move that ended epoch `at`. */
 interface Mark {
   readonly at: number;
   /** The region that it came from. */
   readonly from: string;
-  /** First what an earlier stay left is cleared, then fields are copied in order. */
+  /** First the fields of an earlier stay are deleted, then fields are copied in order. */
   readonly phase: "clear" | "copy" | "done";
   /** The last field that was copied. */
   readonly after: string;
 }
 
-/** What is to be brought where. */
-export interface Removal {
+/** What is copied from where to where. */
+export interface StateImport {
   readonly key: string;
   readonly from: Store;
   readonly to: Store;
@@ -47,13 +48,13 @@ export interface Removal {
   readonly last: Stamp;
 }
 
-/** Whether the state of the move that ended epoch `at` is all there. */
+/** Whether the state of the move that ended epoch `at` is complete. */
 export async function hasArrived(store: Store, key: string, at: number): Promise<boolean> {
   const mark = await readMark(store, key);
   return mark !== null && mark.at >= at && mark.phase === "done";
 }
 
-/** Where the last move here whose state is all there came from, and the epoch that it ended. */
+/** The origin of the last complete move to here, and the epoch that it ended. */
 export async function arrivalOf(
   store: Store,
   key: string,
@@ -62,42 +63,42 @@ export async function arrivalOf(
   return mark?.phase === "done" ? mark : null;
 }
 
-/** Brings the state, or what of it is not there yet. @throws AtlasError `unavailable` */
-export async function bringState(removal: Removal): Promise<void> {
-  const { to, key, at, region: from } = removal;
+/** Copies the state, or the rest of it. @throws AtlasError `unavailable` */
+export async function importState(source: StateImport): Promise<void> {
+  const { to, key, at, region: from } = source;
   let mark = await readMark(to, key);
-  // An arrival of an earlier move, repeated late by the network: what is here came after it.
+  // A late copy of an earlier move's arrival: the state here is newer.
   if (mark !== null && mark.at > at) {
     if (mark.phase === "done") return;
     throw tellable(`a later move of ${key} is on its way here`);
   }
-  const crew = new Crew(removal);
-  // Committed here since the key left there: by the owner that the one there gave way to.
-  if (mark?.at !== at && removal.last.epoch > at) return await crew.keep({ at, from });
+  const copier = new StateCopier(source);
+  // Committed here after the key left: by the owner that won the conflict.
+  if (mark?.at !== at && source.last.epoch > at) return await copier.keep({ at, from });
   if (mark === null || mark.at !== at) mark = { at, from, phase: "clear", after: "" };
   if (mark.phase === "clear") {
-    await crew.clear(mark);
+    await copier.clear(mark);
     mark = { at, from, phase: "copy", after: "" };
   }
-  if (mark.phase === "copy") await crew.copy(mark);
+  if (mark.phase === "copy") await copier.copy(mark);
 }
 
-class Crew {
-  readonly #removal: Removal;
+class StateCopier {
+  readonly #source: StateImport;
   #turn = 0;
 
-  constructor(removal: Removal) {
-    this.#removal = removal;
+  constructor(source: StateImport) {
+    this.#source = source;
   }
 
-  /** Leaves all as it is. */
+  /** Keeps the state that is here. */
   async keep(move: Pick<Mark, "at" | "from">): Promise<void> {
     await this.#commit({ ...move, phase: "done", after: "" }, [], []);
   }
 
-  /** Deletes what an earlier stay of the key left. */
+  /** Deletes the fields of an earlier stay of the key. */
   async clear(mark: Mark): Promise<void> {
-    for await (const page of pages(this.#removal.to, this.#removal.key, "")) {
+    for await (const page of pages(this.#source.to, this.#source.key, "")) {
       await this.#commit(mark, [], page.map(([field]) => field));
     }
   }
@@ -105,7 +106,7 @@ class Crew {
   async copy(mark: Mark): Promise<void> {
     const { after } = mark;
     let last = after;
-    for await (const page of pages(this.#removal.from, this.#removal.key, after)) {
+    for await (const page of pages(this.#source.from, this.#source.key, after)) {
       for (const slice of slices(page)) {
         last = slice.at(-1)?.[0] ?? last;
         await this.#commit({ ...mark, after: last }, slice, []);
@@ -115,7 +116,7 @@ class Crew {
   }
 
   async #commit(mark: Mark, fields: readonly [string, string][], deletes: string[]): Promise<void> {
-    const { to, key, incarnation, epoch } = this.#removal;
+    const { to, key, incarnation, epoch } = this.#source;
     const puts = [...fields, [MARK, JSON.stringify(mark)]] as const;
     const commit = { key, incarnation, epoch, turn: ++this.#turn, puts, deletes };
     if (await to.commit(commit) === "committed") return;
@@ -123,7 +124,7 @@ class Crew {
   }
 }
 
-/** All fields after one, but the mark, in pages. */
+/** All fields after `after`, except the mark, in pages. */
 async function* pages(
   store: Store,
   key: string,
@@ -167,7 +168,7 @@ async function readMark(store: Store, key: string): Promise<Mark | null> {
       return { at, from: String(from), phase, after: String(after) };
     }
   } catch {
-    // Told below, as any other unreadable entry.
+    // Reported below, as any other unreadable entry.
   }
   throw brokenEntry(key, "mark of its move", text);
 }

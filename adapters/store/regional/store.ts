@@ -1,11 +1,11 @@
 /**
- * The registry's store in regions, each with one of its own: notaries of many towns, and
- * every matter has one town whose book counts.
+ * The port `Store` over one registry for each region, for nodes of one region.
  *
- * It takes the stores of all regions and gives the port `Store` for nodes of one of them.
- * A node registers and renews in its own region only, and owns only what is at home
- * there; it reads and follows what is at home elsewhere. So an outage of one region
- * touches nobody else's leases, claims and commits, and regions add up their capacity.
+ * A node registers and renews in its own region only, and owns only keys whose home is there; it
+ * reads and follows keys at home elsewhere. So an outage of one region touches no other region's
+ * leases, claims and commits, and capacity grows with the regions.
+ *
+ * Source: `docs/design.md`, Regions and moves.
  */
 import { AtlasError } from "../../../src/errors.ts";
 import type { NodeEvent } from "../../../src/model/node_event.ts";
@@ -34,13 +34,13 @@ import type {
   Store,
 } from "../../../src/ports/store.ts";
 import { checkClaim, checkWhole, refused } from "../check.ts";
-import { Addresses } from "./forwarding_repair.ts";
-import { isTold } from "./entries.ts";
+import { ForwardingRepair } from "./forwarding_repair.ts";
+import { isOwnership } from "./entries.ts";
 import { type HomeRules, Homes } from "./homes.ts";
 import { checkRegional } from "./options.ts";
-import { RegionalKeys } from "./ownership.ts";
-import { Neighbours } from "./registry_identity.ts";
-import { Rolls } from "./member_cache.ts";
+import { RegionalOwnership } from "./ownership.ts";
+import { RegistryIdentity } from "./registry_identity.ts";
+import { MemberCache } from "./member_cache.ts";
 import { RegionalStores, type StoreOrOpener } from "./region_stores.ts";
 
 export { type HomeRules, spreadOver } from "./homes.ts";
@@ -54,13 +54,13 @@ export interface RegionalStoreOptions {
    * they are first needed. All are closed with this store.
    */
   readonly stores: Readonly<Record<string, StoreOrOpener>>;
-  /** Where keys are at home; by default in the first region of `stores`. */
+  /** Homes of keys; by default the first region of `stores`. */
   readonly homes?: HomeRules;
-  /** Monotonic milliseconds, by which other regions' rolls get old. Default: the system's. */
+  /** Monotonic time in ms, for the age of other regions' members. Default: the system's. */
   readonly now?: () => number;
   /**
-   * Hears of other regions' stores that can't be opened, and of those that are not their region's
-   * own. MUST NOT throw.
+   * Gets events of other regions' stores that can't be opened, and of registries that two regions
+   * share. MUST NOT throw.
    */
   readonly onEvent?: (event: NodeEvent) => void;
 }
@@ -92,7 +92,7 @@ export async function regionalStore(options: RegionalStoreOptions): Promise<Stor
   const rules = new Homes(regions, homes);
   const all = new RegionalStores(stores, self, onEvent);
   const own = await all.at(self, (store) => Promise.resolve(store));
-  return new RegionalStore(self, own, all, rules, now, new Neighbours(self, now, onEvent));
+  return new RegionalStore(self, own, all, rules, now, new RegistryIdentity(self, now, onEvent));
 }
 
 class RegionalStore implements Store {
@@ -100,13 +100,13 @@ class RegionalStore implements Store {
   readonly #own: Store;
   readonly #stores: RegionalStores;
   readonly #homes: Homes;
-  readonly #keys: RegionalKeys;
-  readonly #rolls: Rolls;
-  readonly #addresses: Addresses;
-  readonly #neighbours: Neighbours;
-  /** Where this region's registry may be replaced by a copy of itself. */
+  readonly #ownership: RegionalOwnership;
+  readonly #memberCache: MemberCache;
+  readonly #repair: ForwardingRepair;
+  readonly #identity: RegistryIdentity;
+  /** Present where a copy may replace this region's registry. */
   readonly kept?: NonNullable<Store["kept"]>;
-  /** The life that registered last. */
+  /** The incarnation that registered last. */
   #life: string | null = null;
 
   constructor(
@@ -115,23 +115,23 @@ class RegionalStore implements Store {
     stores: RegionalStores,
     homes: Homes,
     now: () => number,
-    neighbours: Neighbours,
+    identity: RegistryIdentity,
   ) {
-    this.#neighbours = neighbours;
+    this.#identity = identity;
     this.#self = self;
     this.#own = own;
     this.#stores = stores;
     this.#homes = homes;
     if (own.kept) this.kept = (turns, lineage) => this.#kept(turns, lineage);
-    this.#addresses = new Addresses(stores, homes, self);
-    this.#keys = new RegionalKeys(stores, homes, self, this.#addresses, neighbours);
-    this.#rolls = new Rolls(stores, self, now, (region, { members, lineage }) => {
-      neighbours.read(region, members);
-      this.#addresses.heard(region, lineage);
+    this.#repair = new ForwardingRepair(stores, homes, self);
+    this.#ownership = new RegionalOwnership(stores, homes, self, this.#repair, identity);
+    this.#memberCache = new MemberCache(stores, self, now, (region, { members, lineage }) => {
+      identity.read(region, members);
+      this.#repair.membersRead(region, lineage);
     });
   }
 
-  /** This region's: what others can't do is told where they are asked. */
+  /** This region's status; other regions' failures show in the calls that need them. */
   status(): "up" | "down" {
     return this.#stores.isClosed ? "down" : this.#own.status();
   }
@@ -148,34 +148,34 @@ class RegionalStore implements Store {
     member: MemberInfo,
     options: { ifFree: boolean; known?: KnownLineage | null },
   ): Promise<RegisterReply> {
-    this.#neighbours.begins(member.incarnation);
+    this.#identity.begins(member.incarnation);
     const reply = await this.#here((store) => store.register(member, options));
-    // A life that registers again, to repair its row, keeps what it owns.
-    if (this.#life !== member.incarnation) this.#addresses.clear();
+    // An incarnation that registers again, to repair its row, keeps what it owns.
+    if (this.#life !== member.incarnation) this.#repair.clear();
     this.#life = member.incarnation;
-    return { ...reply, version: reply.version + this.#rolls.changes };
+    return { ...reply, version: reply.version + this.#memberCache.changes };
   }
 
-  /** Of other regions' members it tells what was heard last. */
+  /** For other regions' members it answers from the cache. */
   async renew(
     incarnation: string,
     seq: number,
     watch: readonly string[],
     known?: KnownLineage | null,
   ): Promise<RenewReply> {
-    // Also where this region's own registry is away: others' nodes can be reached all the same.
-    this.#rolls.read(this.#addresses.isNeeded);
+    // Also while this region's registry is unreachable: nodes elsewhere may be reachable.
+    this.#memberCache.read(this.#repair.isNeeded);
     const [own, abroad] = this.#parted(watch);
-    const all = [...own, ...this.#neighbours.strangers];
+    const all = [...own, ...this.#identity.strangers];
     const reply = await this.#here((store) => store.renew(incarnation, seq, all, known));
-    this.#neighbours.heard(reply.watched);
-    const overtaken = this.#addresses.overtaken(incarnation);
+    this.#identity.observed(reply.watched);
+    const overtaken = this.#repair.overtaken(incarnation);
     return {
       ...reply,
-      version: reply.version + this.#rolls.changes,
+      version: reply.version + this.#memberCache.changes,
       watched: [
         ...reply.watched.filter((it) => own.includes(it.incarnation)),
-        ...this.#rolls.recall(abroad),
+        ...this.#memberCache.recall(abroad),
       ],
       ...overtaken.length > 0 && { overtaken },
     };
@@ -186,30 +186,30 @@ class RegionalStore implements Store {
   }
 
   leave(member: MemberInfo): Promise<void> {
-    this.#neighbours.ended(member.incarnation);
+    this.#identity.ended(member.incarnation);
     return this.#here((store) => store.leave(member));
   }
 
   membersIn(region: string): Promise<readonly Member[]> {
-    return this.#rolls.news(region);
+    return this.#memberCache.fresh(region);
   }
 
   observeAbroad(incarnation: string): Promise<Observation | null> | null {
-    const region = this.#rolls.regionOf(incarnation);
-    return region === undefined ? null : this.#rolls.observe(region, incarnation);
+    const region = this.#memberCache.regionOf(incarnation);
+    return region === undefined ? null : this.#memberCache.observe(region, incarnation);
   }
 
-  /** This region's now, the others' as last heard. */
+  /** This region's members as of now, the others' from the cache. */
   async members(): Promise<Membership> {
-    this.#rolls.read(true);
+    this.#memberCache.read(true);
     const { version, members, unreadable = [], lineage } = await this.#here((store) =>
       store.members()
     );
-    this.#neighbours.read(this.#self, members);
-    const all = [...members, ...this.#rolls.members()];
-    const left = [...unreadable, ...this.#rolls.unreadable()];
+    this.#identity.read(this.#self, members);
+    const all = [...members, ...this.#memberCache.members()];
+    const left = [...unreadable, ...this.#memberCache.unreadable()];
     return {
-      version: version + this.#rolls.changes,
+      version: version + this.#memberCache.changes,
       members: all,
       ...left.length > 0 && { unreadable: left },
       lineage,
@@ -217,10 +217,10 @@ class RegionalStore implements Store {
   }
 
   async lookup(key: string): Promise<Ownership | null> {
-    const { home, entry } = await this.#keys.locate(key);
+    const { home, entry } = await this.#ownership.locate(key);
     if (entry.kind === "nobody") return null;
-    this.#rolls.met(home, entry.owner.incarnation);
-    const rival = this.#addresses.holds(key, entry.owner) ? this.#addresses.rivalOf(key) : null;
+    this.#memberCache.noteRegion(home, entry.owner.incarnation);
+    const rival = this.#repair.holds(key, entry.owner) ? this.#repair.rivalOf(key) : null;
     return rival ? { ...entry.owner, contested: [rival] } : entry.owner;
   }
 
@@ -228,28 +228,30 @@ class RegionalStore implements Store {
     this.#checkOpen();
     checkClaim(claim);
     const rival = await this.#rivalOf(claim.key);
-    const reply = rival ? { won: false, owner: rival } : await this.#keys.claim(claim);
-    // One that moved away meanwhile may have an owner elsewhere.
-    if (reply.owner) this.#rolls.met(regionOf(reply.owner.rrp), reply.owner.incarnation);
+    const reply = rival ? { won: false, owner: rival } : await this.#ownership.claim(claim);
+    // A key that moved away meanwhile may have an owner elsewhere.
+    if (reply.owner) {
+      this.#memberCache.noteRegion(regionOf(reply.owner.rrp), reply.owner.incarnation);
+    }
     return reply;
   }
 
-  /** What is on its way out is not taken up again: its rival is who owns the key. */
+  /** A key that is leaving is not claimed again: its rival owns it. */
   async #rivalOf(key: string): Promise<Ownership | null> {
-    const rival = this.#addresses.rivalOf(key);
+    const rival = this.#repair.rivalOf(key);
     if (!rival) return null;
     const stored = await this.#here((store) => store.lookup(key));
-    return this.#addresses.holds(key, stored) ? rival : null;
+    return this.#repair.holds(key, stored) ? rival : null;
   }
 
   reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    return this.#here((store) => store.reassert(tenures, lineage));
+    return this.#here((store) => store.reassert(reassertions, lineage));
   }
 
-  /** Of keys that live elsewhere by now this region's registry can't say anything. */
+  /** Of keys whose home is elsewhere by now this region's registry knows nothing. */
   async #kept(
     turns: readonly CommittedTurn[],
     lineage: LineageName,
@@ -267,28 +269,28 @@ class RegionalStore implements Store {
     after?: Stamp,
   ): Promise<boolean> {
     const wasDone = await this.#here((store) => store.release(key, incarnation, epoch, after));
-    this.#addresses.left(key, epoch);
+    this.#repair.left(key, epoch);
     return wasDone;
   }
 
   async depart(key: string, incarnation: string, epoch: number, region: string): Promise<boolean> {
-    return await this.#keys.depart(key, { incarnation, epoch }, region);
+    return await this.#ownership.depart(key, { incarnation, epoch }, region);
   }
 
   async recall(key: string, but: string | null): Promise<boolean> {
     this.#checkOpen();
-    return await this.#keys.recall(key, but);
+    return await this.#ownership.recall(key, but);
   }
 
   obstacleTo(region: string): string | null {
-    return this.#neighbours.obstacleTo(region);
+    return this.#identity.whyShared(region);
   }
 
   /**
-   * Of `rrp:<region>/…` that region's only; else of all, one after the other, on to the first
-   * that has any.
+   * For `rrp:<region>/…` that region's resources only; else those of all regions, one region after
+   * the other, until one has any.
    *
-   * @throws AtlasError `unavailable`, naming the region, where one that was asked for is away.
+   * @throws AtlasError `unavailable`, naming the region, where one that is needed is unreachable.
    */
   async list(prefix: string, cursor: string | null, limit: number): Promise<OwnershipPage> {
     checkWhole("limit", limit, 1);
@@ -298,7 +300,7 @@ class RegionalStore implements Store {
     for (let [at, inner] = cursorOf(cursor, regions);; [at, inner] = [at + 1, null]) {
       const region = regions[at] as string;
       const page = await this.#stores.at(region, (store) => store.list(prefix, inner, limit));
-      const entries = page.entries.filter(isTold);
+      const entries = page.entries.filter(isOwnership);
       for (const error of page.unreadable ?? []) unreadable.push(error);
       const told = { entries, ...unreadable.length > 0 && { unreadable } };
       if (page.next !== null) return { ...told, next: `${region} ${page.next}` };
@@ -324,15 +326,15 @@ class RegionalStore implements Store {
     return await this.#stores.at(home, (store) => store.range(key, range, known));
   }
 
-  /** An owner's turns are in its own region's store, and of that one's lineage. */
+  /** An owner's turns are in its own region's store, and belong to that store's lineage. */
   #knownAt(home: string, knows: OwnerKnows | undefined): OwnerKnows | undefined {
     return home === this.#self ? knows : undefined;
   }
 
-  /** Here, where the owner is: what has left is fenced. */
+  /** At this region's store; an owner whose key has left is fenced. */
   async commit(commit: Commit): Promise<CommitReply> {
     const reply = await this.#here((store) => store.commit(commit));
-    if (reply === "fenced") this.#addresses.left(commit.key, commit.epoch);
+    if (reply === "fenced") this.#repair.left(commit.key, commit.epoch);
     return reply;
   }
 
@@ -340,16 +342,16 @@ class RegionalStore implements Store {
     return this.#stores.close();
   }
 
-  /** The home to read from: this region, as its owners know; else where a lookup finds it. */
+  /** The home to read from: this region if it owns the key; else where a lookup finds it. */
   async #homeNow(key: string): Promise<string> {
     if (this.#homes.of(key) === this.#self) return this.#self;
-    return (await this.#keys.locate(key)).home;
+    return (await this.#ownership.locate(key)).home;
   }
 
   #parted(watch: readonly string[]): [own: string[], abroad: string[]] {
     const own: string[] = [];
     const abroad: string[] = [];
-    for (const it of watch) (this.#rolls.regionOf(it) === undefined ? own : abroad).push(it);
+    for (const it of watch) (this.#memberCache.regionOf(it) === undefined ? own : abroad).push(it);
     return [own, abroad];
   }
 

@@ -1,13 +1,11 @@
 /**
- * Reads a registry that is given by region: a list of towns and their notaries, first the
- * one to whom all belongs that says nothing else.
- *
- * It takes `us-east-1=redis://…,eu-west-1=https://…` and gives regions and URLs.
+ * Parses a registry by region, `us-east-1=redis://…,eu-west-1=https://…`, into regions and URLs.
+ * The first region is the home of every key that has no other.
  */
 import { resolve } from "node:path";
 import { AtlasError, messageOf } from "../../../src/errors.ts";
 import { withoutTrailing } from "../../../src/model/text.ts";
-import { maskUrl } from "../redact_url.ts";
+import { redactUrl } from "../redact_url.ts";
 import { checkRegion } from "./options.ts";
 
 /** A region before a URL, at the beginning or after a comma. A URL itself may hold commas. */
@@ -34,8 +32,7 @@ export function parseRegistries(text: string): ReadonlyMap<string, string> | nul
 }
 
 /**
- * Refuses one registry for two regions: what moves from the one to the other would be brought
- * over itself.
+ * Refuses one registry for two regions: moving a key between them would copy its state onto itself.
  */
 function checkApart(registries: ReadonlyMap<string, string>): void {
   const owners = new Map<string, string>();
@@ -43,8 +40,8 @@ function checkApart(registries: ReadonlyMap<string, string>): void {
     const places = placesOf(url);
     const other = places.map((place) => owners.get(place)).find((it) => it !== undefined);
     if (other !== undefined) {
-      const both = `${other}=${maskUrl(registries.get(other) as string)}, ${region}=${
-        maskUrl(url)
+      const both = `${other}=${redactUrl(registries.get(other) as string)}, ${region}=${
+        redactUrl(url)
       }`;
       throw new AtlasError(
         "bad_request",
@@ -75,10 +72,10 @@ function refused(region: string, why: string): AtlasError {
 
 const REDIS = /^rediss?(?:\+(sentinel|cluster))?:\/\/(?:[^/?#]*@)?([^/?#@]*)(?:\/([^?#]*))?/;
 const HOST = /^(\[[^\]]*\]|[^:]+)(?::(\d+))?$/;
-/** What this machine is called in URLs. */
+/** Names of this machine in URLs. */
 const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 
-/** The places of a registry: none where it is this process's own, or `url` can't be read. */
+/** The addresses of a registry: none for one in memory, or where `url` can't be read. */
 export function placesOf(url: string): string[] {
   if (url.startsWith("file:")) return [`file ${pathOf(url)}`];
   if (/^https?:/.test(url)) return httpPlace(url);
@@ -104,7 +101,7 @@ function httpPlace(text: string): string[] {
   return [`http ${hostOf(hostname)}:${at}${withoutTrailing(pathname, "/")}`];
 }
 
-/** A host as URLs have it: lower case, addresses in their shortest form. */
+/** A host in normal form: lower case, addresses in their shortest form. */
 function hostOf(text: string): string | null {
   if (!URL.canParse(`http://${text}`)) return null;
   const host = new URL(`http://${text}`).hostname.replace(/\.$/, "");

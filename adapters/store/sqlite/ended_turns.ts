@@ -1,13 +1,13 @@
 /**
  * The last turns of states in SQLite that have no field and no owner.
  *
- * It takes a key whose ownership was released, and moves its row out of `atlas_turn`; and one
- * that is claimed again, and moves it back. Of others the last `MAX_ENDED` are kept: without
- * them nobody could say whether turns were lost where the file is replaced by an older copy.
+ * When an ownership is released the key's row moves out of `atlas_turn`; when the key is claimed
+ * again it moves back. The last `MAX_ENDED` rows are kept: without them lost turns could not be
+ * detected after the file was replaced by an older copy.
  */
 import type { Database, Row, Statement } from "./schema.ts";
 
-/** Of how many states without fields and owner the last turn is kept. */
+/** The most states without fields and owner whose last turn is kept. */
 const MAX_ENDED = 10_000;
 const COLUMNS = "key, epoch, turn, past";
 
@@ -45,7 +45,7 @@ export class SqliteEnded {
     this.#prune.run(MAX_ENDED);
   }
 
-  /** A key without a last turn is claimed: what is kept of it is that again. */
+  /** A key without a last turn is claimed: its kept turn moves back. */
   claimed(key: string): void {
     if (Number(this.#restore.run(key).changes) > 0) this.#drop.run(key);
   }

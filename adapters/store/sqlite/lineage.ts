@@ -1,8 +1,9 @@
 /**
- * Which history a SQLite file holds. A file that was copied, or put back from a backup, has another
- * inode than the one that its record names: then it begins a new lineage, as a promoted replica does.
+ * The lineage of a SQLite file. A file that was copied, or restored from a backup, has another
+ * inode than its record names: it begins a new lineage, as a promoted replica does. Source:
+ * `docs/design.md`, Store failover.
  *
- * Steps run inside a transaction that the lane opened.
+ * Its steps run inside a transaction of the transaction queue.
  */
 import { statSync } from "node:fs";
 import type { KnownLineage, Lineage } from "../../../src/ports/store.ts";
@@ -10,7 +11,7 @@ import { MAX_TERM } from "../check.ts";
 import { meetLineage } from "../lineage.ts";
 import type { Database, Statement } from "./schema.ts";
 
-/** What tells a file, and its log of writes, from others of the same name; null: there is none. */
+/** Identifies a file and its write-ahead log among others at the same path; null: there is none. */
 export function fileAt(path: string): string | null {
   const inode = inodeAt(path);
   return inode === null ? null : `${inode} ${inodeAt(`${path}-wal`)}`;
@@ -34,7 +35,7 @@ export class SqliteLineage {
     this.#write = database.prepare("INSERT OR REPLACE INTO atlas_lineage VALUES (1, ?, ?, ?, ?)");
   }
 
-  /** Compares it with what a caller knows, and writes what came of it. */
+  /** Compares it with what a caller knows, and writes the resulting record. */
   meet(known: KnownLineage | null): Lineage {
     const row = this.#record.get();
     const term = Number(row?.["term"]);
@@ -48,7 +49,7 @@ export class SqliteLineage {
     return met;
   }
 
-  /** The id of the present one; empty before anybody has met it. */
+  /** The id of the present lineage; empty before the first comparison. */
   get id(): string {
     return String(this.#record.get()?.["id"] ?? "");
   }

@@ -1,8 +1,6 @@
 /**
- * Membership in SQLite: the page of the book that says who is alive.
- *
- * It takes steps inside a transaction that the lane opened, and gives their answers; the
- * lane rolls back what a step that fails has done.
+ * Membership in SQLite. Its steps run inside a transaction of the transaction queue, which rolls
+ * back a step that fails.
  */
 import { MAX_ADDRESS, MAX_DEAD_MEMBERS, MAX_MEMBER_BYTES } from "../../../src/limits.ts";
 import { isDead, type MemberInfo, type MemberState } from "../../../src/model/member.ts";
@@ -167,14 +165,14 @@ export class SqliteMembers {
 }
 
 /**
- * What a member runs, in one column: its types, and behind them, in an object that readers of
- * former versions take for one more type, what it serves as besides.
+ * A member's types and roles in one column: its types, followed by an object with its roles, which
+ * readers of former versions take for one more type.
  */
 function rolesText({ hosts, serves }: MemberInfo): string {
   return JSON.stringify(serves ? [...hosts, { serves }] : hosts);
 }
 
-/** What a row says of its node; a text where it can't be read. */
+/** A row's member info; a text with the reason where it can't be read. */
 function infoOf(row: Row): unknown {
   if (row["hosts"] === null) return tooLong();
   if (row["short"] !== 1) return `its address is longer than ${MAX_ADDRESS} characters`;

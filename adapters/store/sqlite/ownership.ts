@@ -1,9 +1,6 @@
 /**
- * Ownership and state in SQLite: the pages of the book that say who owns what, and what
- * each has.
- *
- * It takes steps inside a transaction that the lane opened, and gives their answers; the
- * lane rolls back what a step that fails has done.
+ * Ownership and state in SQLite. Its steps run inside a transaction of the transaction queue,
+ * which rolls back a step that fails.
  */
 import { MAX_ENTRY } from "../../../src/limits.ts";
 import { LostTurns, type OwnerKnows } from "../../../src/model/lost_turns.ts";
@@ -40,7 +37,7 @@ import { type Database, fromStored, type Row, type Statement, toStored } from ".
 const OWNER = `substr(rrp, 1, ${MAX_ENTRY + 1}) AS rrp, ` +
   `substr(incarnation, 1, ${MAX_ENTRY + 1}) AS incarnation, CAST(epoch AS TEXT) AS epoch`;
 
-/** Rows that one page of a listing may look at: a sparse prefix must not block the process. */
+/** Rows that one page of a listing may read: a sparse prefix must not block the process. */
 const MAX_LOOKED_AT = 2_000;
 
 export class SqliteTables {
@@ -118,23 +115,23 @@ export class SqliteTables {
     return { won: true, owner: { rrp, incarnation, epoch }, last };
   }
 
-  reassert(tenures: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
+  reassert(reassertions: readonly Reassertion[], lineage: LineageName): readonly Standing[] | null {
     if (lineage.id !== this.#lineage.id) return null;
-    return tenures.map((tenure) => {
+    return reassertions.map((reassertion) => {
       try {
-        return this.#reassert(tenure, lineage);
+        return this.#reassert(reassertion, lineage);
       } catch (error) {
         return lostWhereBroken(error);
       }
     });
   }
 
-  #reassert(tenure: Reassertion, lineage: LineageName): Standing {
-    const { key, rrp, incarnation, epoch } = tenure;
+  #reassert(reassertion: Reassertion, lineage: LineageName): Standing {
+    const { key, rrp, incarnation, epoch } = reassertion;
     const slot = slotOf(key);
     const drawn = this.#drawn(key, slot);
     const { isWritten, ...told } = standingOf(
-      tenure,
+      reassertion,
       this.lookup(key),
       this.#last(key),
       drawn,
@@ -154,7 +151,7 @@ export class SqliteTables {
         const row = this.#turn.get(key) ?? this.#ended.row(key);
         return keptOf(last, this.#last(key, row), pastIn(key, row));
       } catch (error) {
-        // Nobody can say: it is told that it can't be read, wherever it is used.
+        // Unknown: whoever reads the state gets the error that it can't be read.
         if (error instanceof BrokenEntry) return last;
         throw error;
       }
@@ -249,7 +246,7 @@ export class SqliteTables {
   }
 }
 
-/** What a state had in former terms. */
+/** The last turns of a state in former terms. */
 function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   const text = String(row?.["past"] ?? "");
   if (text === "") return [];
@@ -260,7 +257,7 @@ function pastIn(key: string, row: Row | undefined): readonly Stamp[] {
   });
 }
 
-/** An epoch after which there is another one; null for any other value. */
+/** An epoch that has a successor; null for any other value. */
 function epochIn(value: unknown): number | null {
   const epoch = /^\d{1,16}$/.test(String(value)) ? Number(value) : NaN;
   return epoch < Number.MAX_SAFE_INTEGER ? epoch : null;

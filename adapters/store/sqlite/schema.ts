@@ -1,9 +1,6 @@
 /**
- * The tables of the SQLite store, and the part of `node:sqlite` that is used: the
- * printed form that the notary's book is ruled by.
- *
- * It takes an open database and gives it its settings and tables, once, whoever of
- * several processes comes first.
+ * The tables of the SQLite store, and the part of `node:sqlite` that is used. Takes an open
+ * database; sets it up and makes its tables, once, whichever of several processes comes first.
  */
 import { AtlasError } from "../../../src/errors.ts";
 
@@ -29,8 +26,8 @@ export interface Database {
 const VERSION = 2;
 
 /**
- * How long SQLite itself sleeps on a lock, blocking the process, in ms. Short: whoever
- * finds the file busy for longer tries again by timer.
+ * How long SQLite itself waits for a lock, blocking the process, in ms. Short: after it the step
+ * is tried again by timer.
  */
 const BUSY_MS = 15;
 
@@ -71,7 +68,7 @@ CREATE TABLE IF NOT EXISTS atlas_lineage (
 PRAGMA user_version = ${VERSION};`;
 
 /**
- * Sets the connection up and makes the tables. MAY throw a busy error; then it can be
+ * Sets the connection up and creates the tables. MAY throw a busy error; then it can be
  * repeated on a new connection.
  *
  * @throws AtlasError `bad_request` where the file's format is another version's, or
@@ -109,8 +106,8 @@ export function isBusy(error: unknown): boolean {
 }
 
 /**
- * Text as it is stored: without NUL, at which one runtime's driver ends a text. Keeps
- * the order of texts; see {@link fromStored}.
+ * Text as it is stored: without NUL, where one runtime's driver cuts a text off. Keeps the order of
+ * texts; see {@link fromStored}.
  */
 export function toStored(text: string): string {
   // deno-lint-ignore no-control-regex
@@ -118,7 +115,7 @@ export function toStored(text: string): string {
   return text.replaceAll("\u0001", "\u0001\u0002").replaceAll("\u0000", "\u0001\u0001");
 }
 
-/** The text that {@link toStored} was given. A run of marks begins with a pair's first. */
+/** The inverse of {@link toStored}. A run of marks begins with a pair's first. */
 export function fromStored(stored: string): string {
   if (!stored.includes("\u0001")) return stored;
   return stored.replaceAll("\u0001\u0001", "\u0000").replaceAll("\u0001\u0002", "\u0001");

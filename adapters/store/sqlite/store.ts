@@ -1,11 +1,7 @@
 /**
- * The registry's store in one SQLite file: a notary's book on a shared table, one hand
- * in it at a time.
- *
- * It takes and gives what the port `Store` says. Processes of any runtime on one
- * machine share the file (a local disk; WAL needs shared memory). All writes of one
- * tick are one transaction. A hand that finds the book taken waits without blocking
- * its process for more than a moment.
+ * The port `Store` in one SQLite file. Processes of any runtime on one machine share the file (on
+ * a local disk: WAL needs shared memory). All writes of one tick are one transaction. A process
+ * that finds the file locked waits by timer, without blocking for more than 15 ms.
  */
 import { mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
@@ -36,7 +32,7 @@ import {
   checkClaim,
   checkCommit,
   checkRange,
-  checkTenures,
+  checkReassertions,
   checkWhole,
   refused,
   unavailable,
@@ -46,12 +42,12 @@ import { fileAt, SqliteLineage } from "./lineage.ts";
 import { SqliteMembers } from "./membership.ts";
 import { SqliteTables } from "./ownership.ts";
 import { type Database, isBusy, prepareSchema } from "./schema.ts";
-import { Lane } from "./transaction_queue.ts";
+import { TransactionQueue } from "./transaction_queue.ts";
 
 export interface SqliteStoreOptions {
   /**
-   * `normal` (default): what was acknowledged survives the crash of any process.
-   * `full`: the loss of power too, at the price of a disk flush each tick.
+   * `normal` (default): acknowledged writes survive the crash of any process. `full`: they survive
+   * the loss of power too, at the cost of a disk flush each tick.
    */
   synchronous?: "normal" | "full";
   /** How long a step, or opening the file, waits for other processes, in ms. Default 5,000. */
@@ -64,8 +60,7 @@ export interface SqliteStoreOptions {
 export type SqliteDriver = new (path: string) => Database;
 
 /**
- * Opens the store in the file at `path`, which is made where there is none, its
- * directory too.
+ * Opens the store in the file at `path`; creates the file and its directory where they are missing.
  *
  * @throws AtlasError `bad_request` where the file or directory can't be used at all,
  * `unavailable` where other processes kept it locked for `patienceMs`, or the disk is full.
@@ -99,18 +94,18 @@ export async function sqliteStore(path: string, options: SqliteStoreOptions = {}
   }
 }
 
-/** A file that is open, and what works on it. */
+/** An open file, and what works on it. */
 interface OpenFile {
   readonly database: Database;
   readonly tables: SqliteTables;
   readonly members: SqliteMembers;
-  readonly reads: Lane;
-  readonly writes: Lane;
-  /** Whether a step found that it isn't the one at its path any more. */
+  readonly reads: TransactionQueue;
+  readonly writes: TransactionQueue;
+  /** Whether a step found that the path leads to another file. */
   readonly isGone: () => boolean;
 }
 
-/** Opens the file at `path`, or makes it. MAY throw a busy error; then it can be repeated. */
+/** Opens or creates the file at `path`. MAY throw a busy error; then it can be repeated. */
 function openFile(
   path: string,
   synchronous: "normal" | "full",
@@ -128,14 +123,14 @@ function openFile(
     const file = fileAt(path);
     let isGone = false;
     const isPresent = (): boolean => !(isGone ||= fileAt(path) !== file);
-    const lane = (begin: "BEGIN" | "BEGIN IMMEDIATE"): Lane =>
-      new Lane(database, { name: path, begin, patienceMs, isPresent });
+    const queue = (begin: "BEGIN" | "BEGIN IMMEDIATE"): TransactionQueue =>
+      new TransactionQueue(database, { name: path, begin, patienceMs, isPresent });
     return {
       database,
       tables: new SqliteTables(database, lineage),
       members: new SqliteMembers(database, lineage),
-      reads: lane("BEGIN"),
-      writes: lane("BEGIN IMMEDIATE"),
+      reads: queue("BEGIN"),
+      writes: queue("BEGIN IMMEDIATE"),
       isGone: () => isGone,
     };
   } catch (error) {
@@ -145,8 +140,8 @@ function openFile(
 }
 
 /**
- * Makes a folder where there is none, its parents first. (Node's own way, `recursive`, never ends
- * where a parent exists in which nothing can be made, as in `/proc`: seen with 24.21.)
+ * Creates a folder, its parents first. (Node's own option, `recursive`, never returns where a parent
+ * exists in which nothing can be created, as in `/proc`: seen with 24.21.)
  */
 function makeFolder(path: string): void {
   const isThere = (): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
@@ -156,7 +151,7 @@ function makeFolder(path: string): void {
   try {
     mkdirSync(path);
   } catch (error) {
-    // Another process may have come first.
+    // Another process may have created it.
     if (!isThere()) throw error;
   }
 }
@@ -166,22 +161,22 @@ class SqliteStore implements Store {
   #file: OpenFile;
   #isClosed = false;
 
-  /** @param open opens what is at the path by then. */
+  /** @param open opens the file that is at the path then. */
   constructor(file: OpenFile, open: () => OpenFile) {
     this.#file = file;
     this.#open = open;
   }
 
-  /** The file at the path: opened anew after a step that found another one there. */
+  /** The file at the path; opened again after a step that found another one there. */
   get #present(): OpenFile {
     if (this.#isClosed || !this.#file.isGone()) return this.#file;
-    // Closed first: where the log of writes alone is gone, what it held is written back now. SQLite
-    // leaves alone what lies at the path of a file that was moved away (sqlite3PagerClose).
+    // Closed first: where only the write-ahead log is missing, its content is written back now.
+    // SQLite does not touch the path of a file that was moved away (sqlite3PagerClose).
     close(this.#file);
     try {
       this.#file = this.#open();
     } catch {
-      // Its steps say that it is gone; the next one tries again.
+      // Its steps fail as missing; the next one tries again.
     }
     return this.#file;
   }
@@ -238,12 +233,12 @@ class SqliteStore implements Store {
   }
 
   async reassert(
-    tenures: readonly Reassertion[],
+    reassertions: readonly Reassertion[],
     lineage: LineageName,
   ): Promise<readonly Standing[] | null> {
-    checkTenures(tenures, lineage);
+    checkReassertions(reassertions, lineage);
     const { writes, tables } = this.#present;
-    return await writes.do(() => tables.reassert(tenures, lineage));
+    return await writes.do(() => tables.reassert(reassertions, lineage));
   }
 
   async kept(

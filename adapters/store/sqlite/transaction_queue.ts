@@ -1,10 +1,8 @@
 /**
- * One queue to a SQLite file, whose steps of one tick share a transaction: a lift that
- * takes all who wait, and comes again when the shaft is in use.
+ * A queue to a SQLite file whose steps of one tick share a transaction.
  *
- * It takes steps as functions over the database, and gives each its answer once the
- * transaction is committed. Waiting for another process's transaction happens by timer,
- * never by blocking.
+ * Takes steps as functions over the database; each gets its answer once the transaction is
+ * committed. Waiting for another process's transaction is by timer, never by blocking.
  */
 import { setImmediate } from "node:timers";
 import { isAtlasError, messageOf } from "../../../src/errors.ts";
@@ -18,7 +16,7 @@ export interface LaneOptions {
   name: string;
   /** `BEGIN IMMEDIATE` takes the write lock; `BEGIN` is for steps that only read. */
   begin: "BEGIN" | "BEGIN IMMEDIATE";
-  /** Whether the open file is still the one of that name. */
+  /** Whether the open file is still the one at its path. */
   isPresent: () => boolean;
   /** How long a step waits for the lock before it is `unavailable`, in ms. */
   patienceMs: number;
@@ -26,19 +24,19 @@ export interface LaneOptions {
 
 interface Step {
   readonly run: () => unknown;
-  /** When it is given up, on the monotonic clock. */
+  /** When it fails, on the monotonic clock. */
   readonly giveUp: number;
 }
 
 /** Most steps of one transaction: it blocks the process for a few milliseconds. */
 const MAX_STEPS = 512;
-/** Retries of a busy file wait this long, doubling, each by a random half to whole; in ms. */
+/** Backoff of a busy file, from the first to the longest, doubling, with a random half to whole of it; in ms. */
 const FIRST_BACKOFF = 2;
 const LAST_BACKOFF = 50;
 
 const GONE = "deleted or replaced while it was open: what it held is not what is there now";
 
-export class Lane {
+export class TransactionQueue {
   readonly #options: LaneOptions;
   readonly #batcher: Batcher<Step>;
   readonly #begin: Statement;
@@ -46,7 +44,7 @@ export class Lane {
   readonly #rollback: Statement;
   #waiting: Entry<Step>[] = [];
   #backoff = FIRST_BACKOFF;
-  /** Whether a further try is on its way. */
+  /** Whether a further attempt is scheduled. */
   #coming = false;
   #closed = false;
   #up = true;
@@ -60,21 +58,21 @@ export class Lane {
       maxOps: Infinity,
       maxSize: Infinity,
       sizeOf: () => 0,
-      // A file answers without the event loop having turned; a caller that asks again for
-      // each answer would starve every timer, heartbeats first.
+      // A file answers within the same event-loop turn; a caller that asks again after each
+      // answer would starve every timer, heartbeats first.
       atTickEnd: (send) => void setImmediate(send),
       run: (batch) => this.#take(batch),
     });
   }
 
-  /** Whether the last transaction went through. */
+  /** Whether the last transaction succeeded. */
   get up(): boolean {
     return this.#up && !this.#closed;
   }
 
   /**
-   * Runs `run` in this tick's transaction. Where it throws, nothing of it stays; it may
-   * run again, then, in a transaction of its own.
+   * Runs `run` in this tick's transaction. If it throws, it is rolled back, and may run again in a
+   * transaction of its own.
    */
   do<Reply>(run: () => Reply): Promise<Reply> {
     if (this.#closed) return Promise.reject(closedError());
@@ -117,7 +115,7 @@ export class Lane {
       this.#coming = this.#waiting.length > 0;
       if (this.#coming) setImmediate(this.#pump);
     } else {
-      // Not before a try: it may have been this process that stood still, not the file.
+      // Not before an attempt: this process may have been suspended, while the file was free.
       this.#dropOverdue();
       this.#coming = this.#waiting.length > 0;
       if (!this.#coming) return;
@@ -142,7 +140,7 @@ export class Lane {
   /**
    * Runs a batch and answers how many of its first entries are settled: fewer than all
    * where another process holds the file. Where one step fails, each gets a transaction
-   * of its own, so that it spoils no other.
+   * of its own, so that others are unaffected.
    */
   #transact(batch: Entry<Step>[]): number {
     let replies: unknown[];
@@ -174,7 +172,7 @@ export class Lane {
     try {
       this.#rollback.run();
     } catch {
-      // No transaction is open: it never began, or SQLite rolled it back itself.
+      // No transaction is open: it never began, or SQLite rolled it back.
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Baskets that are to be had at any time, even where two nodes then fill the same one: an
- * app whose resources go on without the store, and merge what came of it.
+ * Shopping baskets with `partition: "available"`: resources that go on without the store, and
+ * merge conflicting writes.
  */
 import { type App, defineApp, type Ownership, Resource, type ResourceType } from "../../../mod.ts";
 

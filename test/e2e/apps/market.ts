@@ -1,10 +1,9 @@
 /**
- * An app that sells a module, for tests of the module market: a shop whose till counts
- * how many customers are inside, and whose door can be held shut.
+ * An app that sells a module, for tests of modules: it counts running calls, and can hold them.
  *
- * Takes calls of `calc`; gives answers that say which code gave them, and figures of this
- * process. `hold` keeps its callers until the test lets them go, so that what runs at once
- * is counted, not timed.
+ * Takes calls of `calc`; gives answers that say which code gave them, and figures of this process.
+ * `hold` keeps its callers until the test releases them, so that concurrency is counted, not
+ * timed.
  */
 import { type App, defineApp, defineModule, type Module, Resource } from "../../../mod.ts";
 

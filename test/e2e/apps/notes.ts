@@ -1,6 +1,6 @@
 /**
- * The example's channels, and notes that take their time: an app for tests that stop a
- * process in the middle of a turn.
+ * The example's channels, and notes with slow turns: an app for tests that stop a process in the
+ * middle of a turn.
  */
 import { existsSync } from "node:fs";
 import { Channel } from "../../../examples/channels/app.ts";

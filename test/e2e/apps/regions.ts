@@ -1,6 +1,6 @@
 /**
- * The example's channels, once as they are and once following their callers, and guides
- * that move them: a node for tests of several regions.
+ * The example's channels, once as they are and once placed `caller`, and a type that moves them: a
+ * node for tests of several regions.
  *
  * A script: it serves by the environment, as `node.ts` does, and prints the ready line.
  */

@@ -1,6 +1,6 @@
 /**
- * The example's channels with a speaker who clears his throat first: an app for tests that
- * stop a process between a turn's begin and what it says to its listeners.
+ * The example's channels with a delay before the event is sent: an app for tests that stop a
+ * process between a turn's start and its event.
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp } from "../../../mod.ts";

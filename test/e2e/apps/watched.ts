@@ -1,6 +1,6 @@
 /**
- * The example's channels, each of which says when it comes on stage: an app for tests
- * that need to know when a node claimed a name.
+ * The example's channels, which log their activation: an app for tests that need to know when a
+ * node claimed a key.
  */
 import { Channel } from "../../../examples/channels/app.ts";
 import { type App, defineApp } from "../../../mod.ts";

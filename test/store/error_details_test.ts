@@ -1,6 +1,6 @@
 /**
- * What leaves a node of a registry that fails: no host, port, user or file, whichever store it
- * is; all of that is in the error's detail and in one line of the log.
+ * What a registry's errors reveal to callers: no host, port, user or file. These are in the
+ * error's detail and in one log line.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,7 +77,7 @@ warnIfRedisMissing("what callers are told of a registry that fails");
 
 describe.skipIf(redisMissing !== null)("a registry that fails", () => {
   for (const [kind, fail] of Object.entries(FAILED)) {
-    test(`${kind}: is told in general words, and logged once with all of it`, async () => {
+    test(`${kind}: callers get a general message, and the log has the details once`, async () => {
       const [failed, secrets] = await fail();
       const { store, events } = guarded(failed);
       for (let i = 0; i < 5; i++) {
@@ -98,7 +98,7 @@ describe.skipIf(redisMissing !== null)("a registry that fails", () => {
     });
   }
 
-  test("of regions: which region's it is, and no more", async () => {
+  test("by region: callers get the region's name, and no more", async () => {
     const redis = await startRedis();
     const eu = () => redisStore(redis.url, { timeoutMs: 2_000 });
     const { store } = guarded(
@@ -117,7 +117,7 @@ describe.skipIf(redisMissing !== null)("a registry that fails", () => {
   });
 });
 
-test("rows that can't be read are logged once each, and at most so many by one process", async () => {
+test("unreadable rows are logged once each, up to a limit for each process", async () => {
   const memory = memoryStore();
   let from = 0;
   const reading: Store = Object.assign(memory, {
@@ -143,7 +143,7 @@ test("rows that can't be read are logged once each, and at most so many by one p
   expect(events.at(-1)?.fields).toHaveProperty("further");
 });
 
-test("what isn't the registry's being away stays as it is, and methods that there aren't, too", async () => {
+test("other errors pass unchanged, and missing methods stay missing", async () => {
   const { store, events } = guarded(memoryStore());
   const wrong = store.register(freshMember({ node: "a b" }), { ifFree: true });
   await expect(wrong).rejects.toMatchObject({ code: "bad_request" });

@@ -1,6 +1,6 @@
-/** What of a registry's URL may stand in a message: never a password, whatever it is made of. */
+/** Redaction of registry URLs in messages: no password is ever shown, whatever its characters. */
 import { describe, expect, test } from "vitest";
-import { maskIn, maskUrl, shownUrl } from "../../adapters/store/redact_url.ts";
+import { quotedUrl, redactIn, redactUrl } from "../../adapters/store/redact_url.ts";
 import { openStore } from "../../adapters/store/open.ts";
 import { openRaceStores } from "../../adapters/store/open_race.ts";
 
@@ -31,31 +31,31 @@ test.each([
   ["file:///home/me@work/registry.db", "file:///home/me@work/registry.db"],
   ["us=memory:,eu=redis://h/0?replicas=1", "us=memory:,eu=redis://h/0?replicas=1"],
 ])("%s is shown as %s", (url, shown) => {
-  expect(maskUrl(url)).toBe(shown);
+  expect(redactUrl(url)).toBe(shown);
 });
 
 describe("a message that quotes a URL", () => {
-  test("loses its password in each form", () => {
+  test("loses the password in each form", () => {
     const url = "redis://:s3%21cret/@host:1/0";
     const message = `can't reach ${url}: neither s3!cret/ nor s3!cret%2F is right`;
-    expect(maskIn(message, [url])).toBe(
+    expect(redactIn(message, [url])).toBe(
       "can't reach redis://***@host:1/0: neither *** nor *** is right",
     );
   });
 
-  test("loses a short one as a word only", () => {
+  test("loses a short password as a whole word only", () => {
     const message = "Upstash URL is wrong: p isn't a part";
-    expect(maskIn(message, ["https://u:p@host"])).toBe("Upstash URL is wrong: *** isn't a part");
+    expect(redactIn(message, ["https://u:p@host"])).toBe("Upstash URL is wrong: *** isn't a part");
   });
 
-  test("is masked although the password isn't percent-encoded UTF-8", () => {
-    expect(maskIn("it is %ffhunter2", ["redis://u:%ffhunter2@h"])).toBe("it is ***");
+  test("is redacted although the password isn't percent-encoded UTF-8", () => {
+    expect(redactIn("it is %ffhunter2", ["redis://u:%ffhunter2@h"])).toBe("it is ***");
   });
 });
 
-test("what is quoted is text, and not too long", () => {
-  expect(shownUrl(undefined)).toBe('"undefined"');
-  expect(shownUrl(`redis://${"h".repeat(300)}`)).toHaveLength(202);
+test("quotes text of bounded length", () => {
+  expect(quotedUrl(undefined)).toBe('"undefined"');
+  expect(quotedUrl(`redis://${"h".repeat(300)}`)).toHaveLength(202);
 });
 
 describe("a refusal never shows a password", () => {

@@ -1,4 +1,4 @@
-/** A client of several URLs goes on to the next where one surely got nothing. */
+/** A client of several URLs goes on to the next node if the request certainly reached no node. */
 import { afterEach, describe, expect, test } from "vitest";
 import { connect } from "../../adapters/client/client.ts";
 import type { Fetch } from "../../adapters/client/retrying_requester.ts";
@@ -67,7 +67,7 @@ async function goesOn(thrown: Error): Promise<boolean> {
   return isDone;
 }
 
-describe("by what a runtime says", () => {
+describe("by each runtime's error", () => {
   test.each([
     ...["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EACCES", "ENOTFOUND", "EAI_AGAIN"].map(
       node,
